@@ -1,0 +1,44 @@
+/**
+ * The stable codes of every error that Spillway raises. A code never changes its meaning; the
+ * message may.
+ *
+ * - `invalid_option`: an option is missing, of the wrong type or out of its range.
+ * - `write_pending`: `write` was called while an earlier `write` still waits. Await each write, or
+ *   `block` would be an unbounded queue in disguise.
+ * - `channel_closed`: a write came after the channel had ended.
+ * - `channel_cancelled`: the channel was cancelled; what waited was discarded.
+ * - `reader_overflow`: a reader with the policy `error` fell behind by more than its bound.
+ * - `event_too_large`: one event of a stream is larger than the limit.
+ */
+export type ErrorCode =
+  | 'channel_cancelled'
+  | 'channel_closed'
+  | 'event_too_large'
+  | 'invalid_option'
+  | 'reader_overflow'
+  | 'write_pending';
+
+/**
+ * The one error class. Decide by `code`; the message is for people: what happened, the limit, what
+ * came, and what to do.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await channel.write(chunk);
+ * } catch (error) {
+ *   if (error instanceof SpillwayError && error.code === 'channel_closed') return;
+ *   throw error;
+ * }
+ * ```
+ */
+export class SpillwayError<Code extends string = ErrorCode> extends Error {
+  override readonly name = 'SpillwayError';
+  /** What went wrong, for programs. */
+  readonly code: Code;
+
+  constructor(code: Code, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

@@ -1,0 +1,304 @@
+import { SpillwayError } from '../errors.ts';
+
+/**
+ * Server-Sent Events as bytes: where events end, and what a wire format needs to know of them. The
+ * rules are those of the WHATWG HTML standard, "Parsing an event stream"
+ * (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream): a line
+ * ends with CR, LF or CRLF, an empty line ends an event, a line that starts with a colon is a comment,
+ * one BOM at the start is skipped, and an event that the end of the stream cuts is not dispatched.
+ */
+
+/**
+ * What the payload of one `data:` line says: `end` is the provider's own end marker, `error` its
+ * error event, `content` anything else.
+ */
+export type PayloadKind = 'content' | 'end' | 'error';
+
+/** What a wire format says about the payload in `bytes[start, end)`. Called once a `data:` line. */
+export type ClassifyPayload = (bytes: Uint8Array, start: number, end: number) => PayloadKind;
+
+/** Whole events that arrived together: the unit that travels through the gateway. */
+export interface EventRun {
+  /** The provider's own bytes, from the start of an event to the end of one. Not a copy. */
+  readonly bytes: Uint8Array;
+  /** How many events with data are in it; 0 for comments alone. */
+  readonly events: number;
+}
+
+/** How an {@link EventScanner} is bounded, and whom it asks. */
+export interface EventScannerOptions {
+  /**
+   * The largest event, in bytes, with its line ends. Minimum 1, default 1 MiB (1,048,576). A larger one
+   * makes `push` throw `event_too_large`. At most this much is held while an event is incomplete.
+   */
+  readonly maxEventBytes?: number;
+  /** Tells a payload's kind. Default: everything is content. */
+  readonly classify?: ClassifyPayload;
+}
+
+/**
+ * Finds whole events in bytes, however these were cut: also inside a UTF-8 sequence, between CR and
+ * LF, or inside a BOM. What is complete is handed on at once and without a copy; only an event that
+ * two chunks share is put together.
+ *
+ * After the provider's end marker every further byte is ignored.
+ *
+ * @example
+ * ```ts
+ * const scanner = new EventScanner({ classify: openaiChat.classify });
+ * for await (const chunk of response.body) scanner.push(chunk, (run) => channel.offer(run));
+ * scanner.finish((run) => channel.offer(run));
+ * if (!scanner.hasEnded) throw new Error('the stream was cut');
+ * ```
+ */
+export class EventScanner {
+  readonly #maxEventBytes: number;
+  readonly #classify: ClassifyPayload | undefined;
+  /** The start of an event whose end has not come: `#partial[0, #partialLength)`. */
+  #partial: Uint8Array = empty;
+  #partialLength = 0;
+  /** Where in `#partial` the line that has not ended begins. */
+  #partialLine = 0;
+  /** The last byte was a CR that ended a line: an LF right behind it belongs to it. */
+  #afterCr = false;
+  #atStart = true;
+  #eventHasField = false;
+  #dataLines = 0;
+  #lastKind: PayloadKind = 'content';
+  #hasEnded = false;
+  #hasFailed = false;
+
+  constructor(options: EventScannerOptions = {}) {
+    const { maxEventBytes = 1_048_576, classify } = options;
+    if (!(maxEventBytes >= 1)) {
+      throw new SpillwayError(
+        'invalid_option',
+        `maxEventBytes: expected 1 or more bytes, got ${maxEventBytes}.`,
+      );
+    }
+    this.#maxEventBytes = maxEventBytes;
+    this.#classify = classify;
+  }
+
+  /** Whether the provider's end marker was seen. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** Whether the provider sent an error event. */
+  get hasFailed(): boolean {
+    return this.#hasFailed;
+  }
+
+  /**
+   * Takes the next bytes and hands on what is complete: one run, or two where an event that began in
+   * an earlier chunk ends in this one. The bytes must not be changed afterwards.
+   *
+   * @throws {SpillwayError} `event_too_large`
+   */
+  push(chunk: Uint8Array, emit: (run: EventRun) => void): void {
+    if (this.#hasEnded || chunk.length === 0) return;
+    let rest = chunk;
+    if (this.#atStart) {
+      const withoutBom = this.#skipBom(rest);
+      if (withoutBom === undefined) return;
+      rest = withoutBom;
+    }
+    if (this.#partialLength > 0) {
+      const used = this.#completePartial(rest, emit);
+      if (used === rest.length || this.#hasEnded) return;
+      rest = rest.subarray(used);
+    }
+    this.#scan(rest, emit);
+  }
+
+  /**
+   * The bytes are over. An end marker that lacks only its blank line is accepted and completed; any
+   * other incomplete event is dropped, as the standard says.
+   */
+  finish(emit: (run: EventRun) => void): void {
+    if (this.#hasEnded || this.#partialLength === 0) return;
+    if (this.#partialLine < this.#partialLength)
+      this.#line(this.#partial, this.#partialLine, this.#partialLength);
+    if (this.#dataLines !== 1 || this.#lastKind !== 'end') return;
+    this.#hasEnded = true;
+    const bytes = new Uint8Array(this.#partialLength + 2).fill(LF);
+    bytes.set(this.#partial.subarray(0, this.#partialLength));
+    emit({ bytes, events: 1 });
+  }
+
+  /** Scans a chunk at whose start no event is open, and keeps what it leaves open. */
+  #scan(chunk: Uint8Array, emit: (run: EventRun) => void): void {
+    let line = 0;
+    let eventStart = 0;
+    let events = 0;
+    let isAfterCr = this.#afterCr;
+    this.#afterCr = false;
+    if (isAfterCr && chunk[0] === LF) line = 1;
+    const hasCr = chunk.includes(CR);
+    while (!this.#hasEnded) {
+      const lineEnd = hasCr ? findLineEnd(chunk, line) : chunk.indexOf(LF, line);
+      if (lineEnd === -1) break;
+      let next = lineEnd + 1;
+      isAfterCr = hasCr && chunk[lineEnd] === CR;
+      if (isAfterCr && chunk[next] === LF) {
+        next += 1;
+        isAfterCr = false;
+      }
+      if (lineEnd > line) {
+        this.#line(chunk, line, lineEnd);
+      } else {
+        if (next - eventStart > this.#maxEventBytes) throw this.#tooLarge(next - eventStart);
+        events += this.#endEvent();
+        eventStart = next;
+      }
+      line = next;
+    }
+    if (eventStart > 0) {
+      emit({ bytes: eventStart === chunk.length ? chunk : chunk.subarray(0, eventStart), events });
+    }
+    if (this.#hasEnded) return;
+    this.#afterCr = isAfterCr && line === chunk.length;
+    if (eventStart < chunk.length) {
+      this.#partialLine = line - eventStart;
+      this.#append(chunk.subarray(eventStart));
+    }
+  }
+
+  /**
+   * Completes the event that an earlier chunk began, line by line. Returns how many bytes of the
+   * chunk it took.
+   */
+  #completePartial(chunk: Uint8Array, emit: (run: EventRun) => void): number {
+    let used = 0;
+    if (this.#afterCr) {
+      this.#afterCr = false;
+      if (chunk[0] === LF) {
+        used = 1;
+        this.#append(chunk.subarray(0, 1));
+        this.#partialLine = this.#partialLength;
+      }
+    }
+    while (used < chunk.length) {
+      const lineEnd = findLineEnd(chunk, used);
+      if (lineEnd === -1) {
+        this.#append(chunk.subarray(used));
+        return chunk.length;
+      }
+      let next = lineEnd + 1;
+      if (chunk[lineEnd] === CR) {
+        if (chunk[next] === LF) next += 1;
+        else this.#afterCr = next === chunk.length;
+      }
+      const lineLength = this.#partialLength - this.#partialLine + lineEnd - used;
+      this.#append(chunk.subarray(used, next));
+      used = next;
+      if (lineLength === 0) {
+        const bytes = this.#partial.subarray(0, this.#partialLength);
+        this.#partial = empty;
+        this.#partialLength = 0;
+        this.#partialLine = 0;
+        emit({ bytes, events: this.#endEvent() });
+        return used;
+      }
+      this.#line(this.#partial, this.#partialLine, this.#partialLine + lineLength);
+      this.#partialLine = this.#partialLength;
+    }
+    return used;
+  }
+
+  /** A line that is not empty. */
+  #line(bytes: Uint8Array, start: number, end: number): void {
+    if (bytes[start] === COLON) return;
+    this.#eventHasField = true;
+    if (!isDataField(bytes, start, end)) return;
+    this.#dataLines += 1;
+    if (this.#classify === undefined) return;
+    // "data: x", "data:x" and, with an empty payload, "data".
+    let value = Math.min(start + 5, end);
+    if (bytes[value] === SPACE && value < end) value += 1;
+    this.#lastKind = this.#classify(bytes, value, end);
+  }
+
+  /** An empty line. Returns 1 if it ended an event with data. */
+  #endEvent(): 0 | 1 {
+    if (!this.#eventHasField) return 0;
+    const hasData = this.#dataLines > 0;
+    // A marker that is only one of several data lines is no marker.
+    if (this.#dataLines === 1) {
+      if (this.#lastKind === 'end') this.#hasEnded = true;
+      if (this.#lastKind === 'error') this.#hasFailed = true;
+    }
+    this.#eventHasField = false;
+    this.#dataLines = 0;
+    this.#lastKind = 'content';
+    return hasData ? 1 : 0;
+  }
+
+  /** Doubles what it allocates, so that an event in many small chunks costs linear time. */
+  #append(bytes: Uint8Array): void {
+    const length = this.#partialLength + bytes.length;
+    if (length > this.#maxEventBytes) throw this.#tooLarge(length);
+    if (length > this.#partial.length) {
+      const grown = new Uint8Array(Math.min(Math.max(length, this.#partial.length * 2), this.#maxEventBytes));
+      grown.set(this.#partial.subarray(0, this.#partialLength));
+      this.#partial = grown;
+    }
+    this.#partial.set(bytes, this.#partialLength);
+    this.#partialLength = length;
+  }
+
+  /**
+   * A BOM is skipped and not handed on: with anything sent before it (a keep-alive comment), it would
+   * become part of the first field's name. Returns `undefined` while it cannot be told yet.
+   */
+  #skipBom(chunk: Uint8Array): Uint8Array | undefined {
+    let bytes = chunk;
+    if (this.#partialLength > 0) {
+      bytes = new Uint8Array(this.#partialLength + chunk.length);
+      bytes.set(this.#partial.subarray(0, this.#partialLength));
+      bytes.set(chunk, this.#partialLength);
+      this.#partialLength = 0;
+    }
+    const looksLikeBom = BOM.every((byte, index) => index >= bytes.length || bytes[index] === byte);
+    if (looksLikeBom && bytes.length < BOM.length) {
+      this.#append(bytes);
+      return undefined;
+    }
+    this.#atStart = false;
+    return looksLikeBom ? bytes.subarray(BOM.length) : bytes;
+  }
+
+  #tooLarge(bytes: number): SpillwayError {
+    return new SpillwayError(
+      'event_too_large',
+      `An event has at least ${bytes} bytes, the limit is ${this.#maxEventBytes} (maxEventBytes).`,
+    );
+  }
+}
+
+const LF = 0x0a;
+const CR = 0x0d;
+const SPACE = 0x20;
+const COLON = 0x3a;
+const BOM = [0xef, 0xbb, 0xbf] as const;
+const DATA = [0x64, 0x61, 0x74, 0x61] as const;
+const empty = new Uint8Array(0);
+
+function findLineEnd(bytes: Uint8Array, from: number): number {
+  for (let index = from; index < bytes.length; index += 1) {
+    const byte = bytes[index];
+    if (byte === LF || byte === CR) return index;
+  }
+  return -1;
+}
+
+function isDataField(bytes: Uint8Array, start: number, end: number): boolean {
+  return (
+    bytes[start] === DATA[0] &&
+    bytes[start + 1] === DATA[1] &&
+    bytes[start + 2] === DATA[2] &&
+    bytes[start + 3] === DATA[3] &&
+    (bytes[start + 4] === COLON || end === start + 4)
+  );
+}

@@ -1,0 +1,168 @@
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { SpillwayError } from '@spillway/core';
+import { parse, YAMLParseError } from 'yaml';
+import { type Config, configOptions, configSchema, type Upstream } from './schema.ts';
+
+/** A provider whose key was read from the environment. */
+export interface Provider {
+  readonly name: string;
+  /** Without a slash at the end. */
+  readonly url: string;
+  /** `undefined`: the client's own `Authorization` header passes through. */
+  readonly apiKey: string | undefined;
+}
+
+/** What the gateway runs with. */
+export interface Settings {
+  readonly config: Config;
+  /** The first one is the default. Empty: serve the simulated models. */
+  readonly providers: readonly Provider[];
+  /** The keys that clients must send; empty: none is needed. */
+  readonly apiKeys: readonly string[];
+}
+
+export interface ConfigSources {
+  /** From the command line: values by key, already named in camel case. */
+  readonly flags: Readonly<Record<string, unknown>>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The text of the file, if there is one, and its path for messages. */
+  readonly file: { readonly path: string; readonly text: string } | undefined;
+}
+
+/** A configuration with which the gateway must not start. */
+export class ConfigError extends SpillwayError<'config_invalid'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('config_invalid', message, options);
+  }
+}
+
+/**
+ * Joins the file, the environment and the flags (the later wins) and checks the whole.
+ *
+ * @throws {ConfigError} one line a problem, each with the key, where it was set, what was expected
+ *   and what came. The value of a key that could be a secret is never printed.
+ */
+export function loadSettings(sources: ConfigSources): Settings {
+  const { values, origins } = joined(sources);
+  const result = configSchema.safeParse(values, { reportInput: true });
+  if (!result.success) {
+    const lines = result.error.issues.map((issue) => {
+      const key = issue.path.join('.');
+      if (issue.code === 'unrecognized_keys') {
+        const names = issue.keys.map((name) => (key === '' ? name : `${key}.${name}`));
+        return `${names.join(', ')}: no such key${from(origins, issue.path[0] ?? issue.keys[0])}`;
+      }
+      const came = issue.input === undefined ? 'nothing' : withoutCredentials(JSON.stringify(issue.input));
+      const expected = issue.message.replace(/^Invalid input: /, '').replace(/^Too (?:big|small): /, '');
+      return `${key}${from(origins, issue.path[0])}: ${expected.replace(/, received .*$/, '')}, got ${came}`;
+    });
+    throw new ConfigError(lines.join('\n'));
+  }
+  const config = result.data;
+  const apiKeys = (sources.env[config.apiKeysEnv] ?? '').split(/[\s,]+/).filter((key) => key !== '');
+  if (apiKeys.length === 0) {
+    if (!isLoopback(config.host)) {
+      throw new ConfigError(
+        `host${from(origins, 'host')}: expected a loopback address (127.0.0.1, ::1, localhost) or API keys for ` +
+          `clients in the environment variable ${config.apiKeysEnv}, got ${JSON.stringify(config.host)} and no keys`,
+      );
+    }
+  }
+  return { config, providers: providersOf(config, sources.env), apiKeys };
+}
+
+/** Reads the configuration file; a missing one is no error unless it was asked for. */
+export function readConfigFile(asked: string | undefined): ConfigSources['file'] {
+  const path = asked ?? 'spillway.yaml';
+  try {
+    return { path, text: readFileSync(path, 'utf8') };
+  } catch (error) {
+    if (asked === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new ConfigError(`${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Whether only this machine can reach the address. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+type Origins = ReadonlyMap<string, string>;
+
+function joined({ flags, env, file }: ConfigSources): { values: Record<string, unknown>; origins: Origins } {
+  const values: Record<string, unknown> = {};
+  const origins = new Map<string, string>();
+  for (const [key, value] of Object.entries(fileValues(file))) {
+    values[key] = value;
+    origins.set(key, file?.path ?? '');
+  }
+  for (const { key, variable, defaultValue } of configOptions) {
+    const text = env[variable];
+    if (text === undefined || text === '') continue;
+    values[key] = typeof defaultValue === 'number' ? asNumber(text) : text;
+    origins.set(key, variable);
+  }
+  for (const { key, flag, defaultValue } of configOptions) {
+    const value = flags[key];
+    if (value === undefined) continue;
+    values[key] = typeof defaultValue === 'number' && typeof value === 'string' ? asNumber(value) : value;
+    origins.set(key, flag);
+  }
+  return { values, origins };
+}
+
+function fileValues(file: ConfigSources['file']): Record<string, unknown> {
+  if (file === undefined) return {};
+  let value: unknown;
+  try {
+    value = parse(file.text);
+  } catch (error) {
+    if (error instanceof YAMLParseError)
+      throw new ConfigError(`${file.path}: ${error.message}`, { cause: error });
+    throw error;
+  }
+  if (value === null) return {};
+  if (typeof value !== 'object' || Array.isArray(value)) {
+    throw new ConfigError(`${file.path}: expected keys and values, got ${JSON.stringify(value)}`);
+  }
+  return value as Record<string, unknown>;
+}
+
+/** A number where the text is one; otherwise the text, which the schema then refuses by name. */
+function asNumber(text: string): unknown {
+  return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+}
+
+/** Hides the user and password of a URL. */
+function withoutCredentials(text: string): string {
+  return text.replaceAll(/\/\/[^/@\s"]*@/g, '//***@');
+}
+
+function from(origins: Origins, key: PropertyKey | undefined): string {
+  const origin = origins.get(String(key));
+  return origin === undefined ? '' : ` (${origin})`;
+}
+
+function providersOf(config: Config, env: ConfigSources['env']): Provider[] {
+  if (config.upstream.length > 0) {
+    return config.upstream.map((upstream) => ({
+      name: upstream.name,
+      url: upstream.url.replace(/\/+$/, ''),
+      apiKey: upstream.apiKeyEnv === undefined ? undefined : providerKey(upstream, upstream.apiKeyEnv, env),
+    }));
+  }
+  const openaiKey = env['OPENAI_API_KEY'];
+  if (openaiKey === undefined || openaiKey === '') return [];
+  return [{ name: 'openai', url: 'https://api.openai.com/v1', apiKey: openaiKey }];
+}
+
+function providerKey({ name }: Upstream, variable: string, env: ConfigSources['env']): string {
+  const key = env[variable];
+  if (key === undefined || key === '') {
+    throw new ConfigError(
+      `upstream ${name}: expected the key in the environment variable ${variable} (apiKeyEnv), got nothing`,
+    );
+  }
+  return key;
+}

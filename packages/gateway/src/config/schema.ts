@@ -1,0 +1,185 @@
+import { z } from 'zod';
+
+/**
+ * Everything that can be configured, in one place. Each key has three spellings that mean the same:
+ * `windowBytes` in `spillway.yaml`, `SPILLWAY_WINDOW_BYTES` in the environment, `--window-bytes` on the
+ * command line. The later in this list wins.
+ */
+
+const port = z.int().min(0).max(65_535);
+const durationMs = z.int().min(1).max(86_400_000);
+const bytes = z.int().min(1).max(1_073_741_824);
+
+function isBareUrl(text: string): boolean {
+  const { username, password, search, hash } = new URL(text);
+  return username === '' && password === '' && search === '' && hash === '';
+}
+
+/** A provider: where it is and which environment variable holds its key. */
+export const upstreamSchema = z.strictObject({
+  /** The prefix of its models, `name/model`: letters, digits, `-`, `_`, `.`. Default: `upstream`. */
+  name: z
+    .string()
+    .regex(/^[\w.-]+$/, 'expected letters, digits, "-", "_" or "."')
+    .max(64)
+    .default('upstream'),
+  /** The base URL, as its SDK wants it: for an OpenAI-compatible provider it ends with `/v1`. */
+  url: z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' }).refine(isBareUrl, {
+    error: 'expected a URL without user, password, query and fragment (a key goes into apiKeyEnv)',
+  }),
+  /**
+   * The name of the environment variable that holds the provider's key. Without it, the client's own
+   * `Authorization` header passes through.
+   */
+  apiKeyEnv: z.string().min(1).optional(),
+});
+
+/** A provider that the gateway serves. */
+export type Upstream = z.infer<typeof upstreamSchema>;
+
+/**
+ * A provider as text: a URL, or `name=groq,url=https://…,apiKeyEnv=GROQ_API_KEY`. Several are
+ * separated by spaces.
+ */
+const upstreamText = z.string().transform((text) =>
+  text
+    .split(/\s+/)
+    .filter((part) => part !== '')
+    .map((part) => {
+      if (!/^\w+=/.test(part)) return { url: part };
+      return Object.fromEntries(
+        part.split(',').map((pair) => {
+          const at = pair.indexOf('=');
+          return at === -1 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
+        }),
+      ) as unknown;
+    }),
+);
+
+const upstreams = z
+  .union([upstreamText, z.array(z.unknown())])
+  .transform((value) =>
+    value.map((entry) => (typeof entry === 'string' ? upstreamText.parse(entry) : entry)).flat(),
+  )
+  .pipe(z.array(upstreamSchema))
+  .refine((value) => new Set(value.map(({ name }) => name)).size === value.length, {
+    error: 'expected a different name for each',
+  });
+
+export const configSchema = z.strictObject({
+  host: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .describe('address to listen on; beyond loopback only with API keys'),
+  port: port.default(8080).describe('port to listen on; 0 takes a free one'),
+  adminHost: z.string().min(1).default('127.0.0.1').describe('address of the admin listener (metrics)'),
+  adminPort: port.default(8081).describe('port of the admin listener; 0 takes a free one'),
+  upstream: upstreams
+    .default([])
+    .describe(
+      'providers: a URL, or name=groq,url=https://…,apiKeyEnv=GROQ_API_KEY; the first is the default',
+    ),
+  apiKeysEnv: z
+    .string()
+    .min(1)
+    .default('SPILLWAY_API_KEYS')
+    .describe('environment variable with the keys clients must send, separated by commas or spaces'),
+  logLevel: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('structured logs on stderr, this level and above'),
+
+  windowBytes: bytes
+    .min(1024)
+    .default(65_536)
+    .describe('bytes that may wait for one reader; then the provider waits'),
+  maxEventBytes: bytes
+    .min(1024)
+    .default(1_048_576)
+    .describe('largest event from a provider; a larger one fails the stream'),
+  maxStreamBytes: z
+    .int()
+    .min(1024)
+    .default(268_435_456)
+    .describe('bytes of one reply; then the stream fails'),
+  maxStreams: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(2000)
+    .describe('requests with a provider at once; then they wait'),
+  maxWaiting: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .default(200)
+    .describe('requests that may wait for a free place; then the answer is 503'),
+  waitTimeoutMs: durationMs
+    .default(10_000)
+    .describe('how long a request waits for a free place; then the answer is 503'),
+  maxRequestBytes: bytes.default(33_554_432).describe('largest request body; a larger one is answered 413'),
+  maxRequestMemoryBytes: z
+    .int()
+    .min(1)
+    .default(268_435_456)
+    .describe('all request bodies held at once; then the answer is 503'),
+  maxHeaderBytes: z.int().min(1024).max(1_048_576).default(16_384).describe('request and response headers'),
+  requestTimeoutMs: durationMs
+    .default(60_000)
+    .describe('time to receive a whole request; then the answer is 408'),
+
+  retries: z
+    .int()
+    .min(0)
+    .max(10)
+    .default(2)
+    .describe('tries after the first, only where the provider surely did no work'),
+  connectTimeoutMs: durationMs
+    .default(10_000)
+    .describe('time to connect to a provider; then the answer is 504'),
+  responseTimeoutMs: durationMs
+    .default(300_000)
+    .describe("time to a provider's response headers; then the answer is 504"),
+  idleTimeoutMs: durationMs
+    .default(300_000)
+    .describe('time without an event from a provider (comments do not count); then the stream fails'),
+  maxDurationMs: durationMs.default(3_600_000).describe('duration of one stream; then it fails'),
+  keepAliveMs: durationMs.default(15_000).describe('silence after which a ": ping" comment is sent'),
+  stallTimeoutMs: durationMs
+    .default(30_000)
+    .describe('time without progress after which a reader that has something to read is let go'),
+  minBytesPerSecond: z
+    .int()
+    .min(0)
+    .default(100)
+    .describe('slowest reader that is kept, measured over 60 s; 0 keeps all that make any progress'),
+  shutdownMs: durationMs.default(30_000).describe('time that running streams have to finish after SIGTERM'),
+});
+
+/** A complete configuration, checked. */
+export type Config = z.infer<typeof configSchema>;
+export type ConfigKey = keyof Config;
+
+/** What one key is called on the command line and in the environment, and how its value is read. */
+export interface ConfigOption {
+  readonly key: ConfigKey;
+  readonly flag: string;
+  readonly variable: string;
+  readonly description: string;
+  readonly defaultValue: unknown;
+}
+
+export const configOptions: readonly ConfigOption[] = (Object.keys(configSchema.shape) as ConfigKey[]).map(
+  (key) => {
+    const words = key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    const field = configSchema.shape[key];
+    return {
+      key,
+      flag: `--${words}`,
+      variable: `SPILLWAY_${words.replaceAll('-', '_').toUpperCase()}`,
+      description: field.description ?? '',
+      defaultValue: field.parse(undefined),
+    };
+  },
+);

@@ -1,0 +1,85 @@
+import type { AddressInfo } from 'node:net';
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import type { Provider, Settings } from './config/load.ts';
+import { Metrics } from './metrics.ts';
+import { Relay } from './relay.ts';
+import { createServer } from './server.ts';
+import { openSimulator, type Simulator } from './simulate/simulator.ts';
+import { Streams } from './streams.ts';
+
+/** A running gateway. */
+export interface Gateway {
+  /** Where clients reach it, without a slash at the end. */
+  readonly url: string;
+  readonly adminUrl: string;
+  readonly providers: readonly Provider[];
+  /**
+   * Stops: not ready at once, no new streams, those that run may finish until `shutdownMs` has passed,
+   * then they are ended. A second call ends them now.
+   */
+  stop(): Promise<void>;
+}
+
+/** Starts a gateway; it listens when the promise resolves. */
+export async function openGateway(settings: Settings, log: Logger): Promise<Gateway> {
+  const { config } = settings;
+  const simulator =
+    settings.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
+  const providers = simulator === undefined ? settings.providers : [simulatedProvider(simulator)];
+  const streams = new Streams(config);
+  const metrics = new Metrics(streams);
+  const relay = new Relay(settings, streams, metrics, log);
+  let isStopping = false;
+  const server = createServer({ settings, providers, relay, log, isReady: () => !isStopping });
+  const admin = createAdminServer(metrics);
+
+  const close = async (): Promise<void> => {
+    streams.stopWatching();
+    await Promise.all([server.close(), admin.close()]);
+    await relay.pools.destroy();
+    await simulator?.close();
+  };
+
+  try {
+    await server.listen({ host: config.host, port: config.port });
+    await admin.listen({ host: config.adminHost, port: config.adminPort });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  let stopped: Promise<void> | undefined;
+  return {
+    url: urlOf(server),
+    adminUrl: urlOf(admin),
+    providers,
+    stop() {
+      if (stopped !== undefined) {
+        streams.stopAll();
+        return stopped;
+      }
+      isStopping = true;
+      stopped = streams.drain(config.shutdownMs).then(close);
+      return stopped;
+    },
+  };
+}
+
+/** The listener for those who run the gateway. */
+function createAdminServer(metrics: Metrics): FastifyInstance {
+  const admin = Fastify({ forceCloseConnections: true });
+  admin.get('/metrics', async (_request, reply) =>
+    reply.type(metrics.contentType).send(await metrics.text()),
+  );
+  return admin;
+}
+
+function simulatedProvider(simulator: Simulator): Provider {
+  return { name: 'simulated', url: `${simulator.url}/v1`, apiKey: undefined };
+}
+
+function urlOf(server: FastifyInstance): string {
+  const { address, family, port } = server.server.address() as AddressInfo;
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+}

@@ -1,0 +1,73 @@
+import type { IncomingHttpHeaders } from 'node:http';
+
+/** Headers that concern one connection (RFC 9110, 7.6.1), and those that the next hop sets itself. */
+const connectionHeaders = [
+  'connection',
+  'content-length',
+  'expect',
+  'host',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+];
+
+/** What of a client's request is no business of a provider's. */
+const notToProvider = new Set([
+  ...connectionHeaders,
+  'accept-encoding',
+  'authorization',
+  'cookie',
+  'forwarded',
+  'origin',
+  'referer',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-real-ip',
+]);
+
+/** What of a provider's reply is no business of a client's. */
+const notToClient = new Set([
+  ...connectionHeaders,
+  'access-control-allow-origin',
+  'access-control-allow-credentials',
+  'alt-svc',
+  'cache-control',
+  'date',
+  'server',
+  'set-cookie',
+  'strict-transport-security',
+  'x-accel-buffering',
+]);
+
+/** The headers for a provider: the client's, less what is not for it, with the right credential. */
+export function providerHeaders(
+  client: IncomingHttpHeaders,
+  authorization: string | undefined,
+): Record<string, string> {
+  const headers = without(client, notToProvider);
+  // Bytes have to arrive as the provider wrote them: events are found in them.
+  headers['accept-encoding'] = 'identity';
+  if (authorization !== undefined) headers['authorization'] = authorization;
+  return headers;
+}
+
+/** The headers for a client. */
+export function clientHeaders(provider: IncomingHttpHeaders): Record<string, string> {
+  return without(provider, notToClient);
+}
+
+function without(headers: IncomingHttpHeaders, unwanted: ReadonlySet<string>): Record<string, string> {
+  const alsoUnwanted = new Set((headers.connection ?? '').toLowerCase().split(/\s*,\s*/));
+  const result: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || unwanted.has(name) || alsoUnwanted.has(name)) continue;
+    result[name] = Array.isArray(value) ? value.join(', ') : value;
+  }
+  return result;
+}

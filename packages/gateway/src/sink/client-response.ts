@@ -1,0 +1,142 @@
+import type { ServerResponse } from 'node:http';
+import { errorBody, errorEvent } from '@spillway/core/format/openai-chat';
+import type { GatewayError } from '../errors.ts';
+
+const ping = Buffer.from(': ping\n\n');
+
+/** Headers of an event stream that keep proxies from buffering, caching or compressing it. */
+const eventStreamHeaders = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+} as const;
+
+/**
+ * The response to one client. It knows what was sent already, and so in which way an error can still
+ * be told: as a status with a body, as an event, or by cutting the connection.
+ */
+export class ClientResponse {
+  /** Resolves when the connection has taken everything, or is gone. */
+  readonly settled: Promise<void>;
+  readonly #response: ServerResponse;
+  #isEventStream = false;
+  #isSettled = false;
+  #drained: PromiseWithResolvers<void> | undefined;
+
+  /** `onLeave` is called when the client leaves before it got everything. */
+  constructor(response: ServerResponse, onLeave: () => void) {
+    this.#response = response;
+    const { socket } = response;
+    // Listeners for the whole response, not for each wait; a close ends a wait as a drain does.
+    const onDrain = (): void => {
+      this.#drained?.resolve();
+      this.#drained = undefined;
+    };
+    // A client that closes its sending half has left: no HTTP client of a model half-closes.
+    const onHalfClosed = (): void => {
+      if (this.#isSettled) return;
+      onLeave();
+      response.destroy();
+    };
+    const settled = Promise.withResolvers<void>();
+    const settle = (): void => {
+      if (this.#isSettled) return;
+      this.#isSettled = true;
+      socket?.off('end', onHalfClosed);
+      onDrain();
+      settled.resolve();
+      if (!response.writableFinished) onLeave();
+    };
+    this.settled = settled.promise;
+    response.on('drain', onDrain);
+    response.on('finish', settle);
+    response.on('close', settle);
+    socket?.on('end', onHalfClosed);
+  }
+
+  /** The connection has taken everything, or is gone. */
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  get headersSent(): boolean {
+    return this.#response.headersSent;
+  }
+
+  /** Nothing more can be written: the connection is gone, or the end was. */
+  get isClosed(): boolean {
+    return this.#response.destroyed || this.#response.writableEnded;
+  }
+
+  /** Bytes wait for the connection: it takes no more at the moment. */
+  get isBlocked(): boolean {
+    return this.#response.writableNeedDrain;
+  }
+
+  startEventStream(headers: Readonly<Record<string, string>> = {}): void {
+    if (this.#response.headersSent || this.isClosed) return;
+    this.#isEventStream = true;
+    this.#response.writeHead(200, { ...headers, ...eventStreamHeaders });
+  }
+
+  start(status: number, headers: Readonly<Record<string, string>>): void {
+    if (!this.isClosed) this.#response.writeHead(status, headers);
+  }
+
+  /** Writes, and says whether the connection wants more; if not, wait for `drained`. */
+  write(bytes: Uint8Array): boolean {
+    return this.isClosed || this.#response.write(bytes);
+  }
+
+  /** Resolves when the connection has taken what was written, or is gone. */
+  drained(): Promise<void> {
+    if (this.isClosed || !this.isBlocked) return Promise.resolve();
+    this.#drained ??= Promise.withResolvers<void>();
+    return this.#drained.promise;
+  }
+
+  /** A comment, which readers skip. Only between events, so only while nothing is being written. */
+  ping(): void {
+    this.startEventStream();
+    this.write(ping);
+  }
+
+  end(): void {
+    if (!this.isClosed) this.#response.end();
+  }
+
+  /** Tells the client of an error in the way that is still open. */
+  fail(error: GatewayError): void {
+    if (this.isClosed) return;
+    if (!this.#response.headersSent) {
+      const body = errorBody(error);
+      this.#response.writeHead(error.status, {
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(body),
+        ...(error.retryAfterS === undefined ? {} : { 'retry-after': String(error.retryAfterS) }),
+        ...(error.code === 'shutting_down' ? { connection: 'close' } : {}),
+      });
+      this.#response.end(body);
+    } else if (this.#isEventStream) {
+      this.#response.end(errorEvent(error));
+    } else {
+      // Half a body was sent: only a cut tells that the rest is missing.
+      this.#response.destroy();
+    }
+  }
+
+  /** Cuts the connection, with what still waits for it. */
+  destroy(): void {
+    this.#response.destroy();
+  }
+
+  /** The bytes that left this process, as far as it can tell. */
+  get flushedBytes(): number {
+    const socket = this.#response.socket;
+    return socket === null ? 0 : socket.bytesWritten - socket.writableLength;
+  }
+
+  get socket(): ServerResponse['socket'] {
+    return this.#response.socket;
+  }
+}

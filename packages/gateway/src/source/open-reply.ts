@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errors, type Dispatcher } from 'undici';
+import { GatewayError } from '../errors.ts';
+import { type ProviderRequest, type Reply, sendRequest } from './reply.ts';
+
+export interface RetryOptions {
+  /** Tries after the first. */
+  readonly retries: number;
+  readonly signal: AbortSignal;
+  /** Called before each wait. */
+  readonly onRetry: (reason: string, delayMs: number) => void;
+}
+
+/** A provider that asks for a longer pause is not waited for: the client decides. */
+const maxRetryAfterMs = 10_000;
+const baseDelayMs = 250;
+
+/**
+ * Gets a provider's reply, trying again where the provider surely did no work: the connection was
+ * not made, or it answered 429 or 503. Anything else could have been generated, and billed, already.
+ * The waits double from 250 ms, with full jitter (Brooker, "Exponential Backoff And Jitter", AWS
+ * Architecture Blog, 2015); a `Retry-After` up to 10 s is obeyed instead.
+ *
+ * @throws the signal's reason at once when it is aborted, also during a wait.
+ * @throws {GatewayError} `upstream_unreachable`, `upstream_timeout` or `upstream_invalid`.
+ */
+export async function openReply(
+  dispatcher: Dispatcher,
+  request: ProviderRequest,
+  { retries, signal, onRetry }: RetryOptions,
+): Promise<Reply> {
+  for (let attempt = 0; ; attempt += 1) {
+    const backoffMs = Math.random() * baseDelayMs * 2 ** attempt;
+    const isLast = attempt >= retries;
+    let delayMs: number;
+    let reason: string;
+    try {
+      const reply = await sendRequest(dispatcher, request, signal);
+      const retryAfterMs = retryAfter(reply);
+      const isBusy = reply.status === 429 || reply.status === 503;
+      if (!isBusy || isLast || (retryAfterMs ?? 0) > maxRetryAfterMs) return reply;
+      reply.abort(new Error('the reply is not wanted: it will be tried again'));
+      delayMs = retryAfterMs ?? backoffMs;
+      reason = `status ${reply.status}`;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (isLast || !isUnsent(error)) throw asUnreachable(error);
+      delayMs = backoffMs;
+      reason = codeOf(error) ?? 'connection failed';
+    }
+    onRetry(reason, delayMs);
+    try {
+      await sleep(delayMs, undefined, { signal });
+    } catch {
+      signal.throwIfAborted();
+    }
+  }
+}
+
+/** The seconds that a provider asks to wait, as milliseconds; a date is not understood on purpose. */
+function retryAfter(reply: Reply): number | undefined {
+  const value = reply.header('retry-after');
+  return value !== undefined && /^\d{1,6}$/.test(value) ? Number(value) * 1000 : undefined;
+}
+
+/** Errors of making a connection: nothing of the request left this machine. */
+const unsentCodes = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+function isUnsent(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && unsentCodes.has(code);
+}
+
+/** The system's code; of several tried addresses, the first one's. */
+function codeOf(error: unknown): string | undefined {
+  if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0]);
+  return (error as NodeJS.ErrnoException | undefined)?.code;
+}
+
+function asUnreachable(error: unknown): GatewayError {
+  if (error instanceof errors.ConnectTimeoutError) {
+    return new GatewayError('upstream_timeout', 'The provider could not be connected to in time.', {
+      cause: error,
+    });
+  }
+  if (error instanceof errors.HeadersTimeoutError) {
+    return new GatewayError('upstream_timeout', 'The provider did not answer in time.', { cause: error });
+  }
+  if (error instanceof errors.HTTPParserError || error instanceof errors.HeadersOverflowError) {
+    return new GatewayError('upstream_invalid', 'The provider did not answer in valid HTTP.', {
+      cause: error,
+    });
+  }
+  const isCut = !isUnsent(error);
+  return new GatewayError(
+    isCut ? 'upstream_cut' : 'upstream_unreachable',
+    isCut
+      ? `The provider closed the connection before it answered (${codeOf(error) ?? 'no code'}).`
+      : `The provider cannot be reached (${codeOf(error) ?? 'no code'}).`,
+    { cause: error },
+  );
+}

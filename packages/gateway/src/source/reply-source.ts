@@ -1,0 +1,144 @@
+import type { Channel } from '@spillway/core';
+import type { EventRun, EventScanner } from '@spillway/core/format/sse';
+import { asGatewayError, GatewayError } from '../errors.ts';
+import type { BodyHandler, Reply } from './reply.ts';
+
+export interface ReplySourceOptions {
+  /** Finds the events of an event stream; without it the body is handed on as it comes. */
+  readonly scanner: EventScanner | undefined;
+  /** The bytes of the whole stream; beyond them it fails with `stream_too_large`. */
+  readonly maxStreamBytes: number;
+  /** Told of everything that came, comments (0 events) included. */
+  readonly onRun: (run: EventRun) => void;
+  /** Told when the channel makes the provider wait, and when it may go on. */
+  readonly onPause: (isPaused: boolean) => void;
+}
+
+/**
+ * Reads a provider's reply into a channel: the provider's own bytes, in whole events where it is an
+ * event stream. When the channel is full the provider's socket is not read, so its kernel makes the
+ * provider wait.
+ *
+ * An event stream is completed only by the provider's own end marker. One that ends without, in
+ * whatever way, has failed. Any other body is completed when HTTP says that it is whole.
+ */
+export class ReplySource implements BodyHandler {
+  readonly #reply: Reply;
+  readonly #channel: Channel<EventRun>;
+  readonly #options: ReplySourceOptions;
+  /** Runs that the channel had no room for: what the socket had read before the pause took effect. */
+  readonly #held: EventRun[] = [];
+  #isDraining = false;
+  #isReplyOpen = true;
+  #bodyEnd: { readonly error: Error | undefined } | undefined;
+  #bytes = 0;
+
+  constructor(reply: Reply, channel: Channel<EventRun>, options: ReplySourceOptions) {
+    this.#reply = reply;
+    this.#channel = channel;
+    this.#options = options;
+  }
+
+  data(bytes: Buffer): void {
+    this.#bytes += bytes.length;
+    if (this.#bytes > this.#options.maxStreamBytes) {
+      this.#abort(
+        new GatewayError(
+          'stream_too_large',
+          `The reply has more than ${this.#options.maxStreamBytes} bytes (maxStreamBytes).`,
+        ),
+      );
+      return;
+    }
+    const { scanner } = this.#options;
+    if (scanner === undefined) {
+      this.#emit({ bytes, events: 0 });
+      return;
+    }
+    try {
+      scanner.push(bytes, this.#emit);
+    } catch (error) {
+      this.#abort(asGatewayError(error));
+      return;
+    }
+    // The marker ends the stream, whatever the provider's connection does: no reader waits for more.
+    if (scanner.hasEnded) this.#finish(undefined);
+  }
+
+  /** Whether the provider still holds its connection for this reply. */
+  get isReplyOpen(): boolean {
+    return this.#isReplyOpen;
+  }
+
+  end(): void {
+    this.#isReplyOpen = false;
+    this.#finish(undefined);
+  }
+
+  fail(error: Error): void {
+    this.#isReplyOpen = false;
+    this.#finish(error);
+  }
+
+  readonly #emit = (run: EventRun): void => {
+    this.#options.onRun(run);
+    if (this.#held.length === 0 && this.#channel.offer(run) !== 'full') return;
+    this.#held.push(run);
+    if (!this.#isDraining) void this.#drain();
+  };
+
+  async #drain(): Promise<void> {
+    this.#isDraining = true;
+    this.#reply.pause();
+    this.#options.onPause(true);
+    try {
+      for (let run = this.#held[0]; run !== undefined; run = this.#held[0]) {
+        await this.#channel.write(run);
+        this.#held.shift();
+      }
+    } catch {
+      // The channel has ended: nobody wants the rest.
+      this.#held.length = 0;
+    }
+    this.#isDraining = false;
+    this.#options.onPause(false);
+    if (this.#bodyEnd === undefined) this.#reply.resume();
+    else this.#settle(this.#bodyEnd.error);
+  }
+
+  #abort(error: Error): void {
+    this.#finish(error);
+    this.#reply.abort(error);
+  }
+
+  #finish(error: Error | undefined): void {
+    if (this.#bodyEnd !== undefined) return;
+    if (error instanceof GatewayError && error.isCancel) this.#channel.cancel(error);
+    this.#options.scanner?.finish(this.#emit);
+    this.#bodyEnd = { error };
+    if (!this.#isDraining) this.#settle(error);
+  }
+
+  #settle(error: Error | undefined): void {
+    const { scanner } = this.#options;
+    if (scanner?.hasFailed === true) {
+      this.#channel.fail(
+        new GatewayError('upstream_reported', 'The provider reported an error in the stream.'),
+      );
+    } else if (scanner === undefined ? error === undefined : scanner.hasEnded) {
+      this.#channel.complete();
+    } else if (error instanceof GatewayError) {
+      this.#channel.fail(error);
+    } else {
+      this.#channel.fail(
+        new GatewayError(
+          'upstream_cut',
+          'The provider closed the stream before its end: the answer is not complete.',
+          {
+            cause: error,
+          },
+        ),
+      );
+    }
+  }
+}
