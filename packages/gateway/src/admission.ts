@@ -30,6 +30,15 @@ export class Admission {
       const message = `${maxStreams} streams run (maxStreams) and ${maxWaiting} requests wait (maxWaiting).`;
       return Promise.reject(overloaded(message));
     }
-    return this.#queue.add(task, { signal });
+    // Only the wait is aborted here. A task that runs hears of the signal itself, and holds its place
+    // until it is really over.
+    const waiting = new AbortController();
+    const onAbort = (): void => waiting.abort(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const start = (): Promise<void> => {
+      signal.removeEventListener('abort', onAbort);
+      return task();
+    };
+    return this.#queue.add(start, { signal: waiting.signal });
   }
 }

@@ -41,13 +41,13 @@ program
       fail(`--port: expected a number from 0 to 65535, got ${JSON.stringify(port)}`);
     }
     const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(failToListen);
+    onSignal(() => simulator.close());
     process.stdout.write(
       `Simulated provider on ${simulator.url}/v1\n\n  curl -N ${simulator.url}/v1/chat/completions \\\n` +
         `    -H 'content-type: application/json' \\\n` +
         `    -d '{"model": "sim:tps=20,tokens=50", "stream": true, "messages": []}'\n\n` +
         `What it wrote, what is pending, who left and when: ${simulator.url}/stats\n`,
     );
-    onSignal(() => simulator.close());
   });
 
 async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<void> {
@@ -62,8 +62,8 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
     if (error instanceof ConfigError) fail(error.message);
     throw error;
   }
-  process.stdout.write(banner(gateway));
   onSignal(() => gateway.stop());
+  process.stdout.write(banner(gateway));
 }
 
 function banner({ url, adminUrl, providers }: Gateway): string {

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import type { Provider } from './config/load.ts';
-import { GatewayError } from './errors.ts';
+import { asGatewayError, GatewayError } from './errors.ts';
 import { providerHeaders } from './headers.ts';
 import { collectReply } from './source/collect-reply.ts';
 import { openReply } from './source/open-reply.ts';
@@ -28,13 +28,13 @@ export async function listModels(
 ): Promise<Model[]> {
   const lists = await Promise.allSettled(providers.map((provider) => listOf(provider, headers, relay)));
   const models: Model[] = [];
-  let firstError: unknown;
+  let firstError: GatewayError | undefined;
   for (const [index, list] of lists.entries()) {
     if (list.status === 'fulfilled') {
       models.push(...list.value);
       continue;
     }
-    firstError ??= list.reason;
+    firstError ??= asGatewayError(list.reason);
     onError(providers[index]?.name ?? '', list.reason);
   }
   if (firstError !== undefined && lists.every(({ status }) => status === 'rejected')) throw firstError;

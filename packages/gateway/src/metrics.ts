@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { Meter } from './meter.ts';
-import type { StreamState } from './relay.ts';
+import type { ReaderEndReason, StreamState } from './relay.ts';
 import type { Streams } from './streams.ts';
 
 /**
@@ -11,6 +11,7 @@ export class Metrics {
   readonly meter = new Meter();
   readonly #registry = new Registry();
   readonly #ended: Counter<'state'>;
+  readonly #readersEnded: Counter<'reason'>;
   readonly #timeToFirstToken: Histogram;
 
   constructor(streams: Streams) {
@@ -23,6 +24,15 @@ export class Metrics {
       registers,
     });
     for (const state of ['cancelled', 'completed', 'failed'] as const) this.#ended.inc({ state }, 0);
+    this.#readersEnded = new Counter({
+      name: 'spillway_readers_ended_total',
+      help: 'Readers that ended: got everything, left, were let go, or were told of an error',
+      labelNames: ['reason'],
+      registers,
+    });
+    for (const reason of ['delivered', 'failed', 'left', 'stalled'] as const) {
+      this.#readersEnded.inc({ reason }, 0);
+    }
     this.#timeToFirstToken = new Histogram({
       // OpenTelemetry's gen_ai.server.time_to_first_token, with the buckets that it advises.
       name: 'gen_ai_server_time_to_first_token_seconds',
@@ -81,8 +91,9 @@ export class Metrics {
     return this.#registry.metrics();
   }
 
-  streamEnded(state: StreamState, ttftMs: number | undefined): void {
+  streamEnded(state: StreamState, reason: ReaderEndReason, ttftMs: number | undefined): void {
     this.#ended.inc({ state });
+    this.#readersEnded.inc({ reason });
     if (ttftMs !== undefined) this.#timeToFirstToken.observe(ttftMs / 1000);
   }
 }

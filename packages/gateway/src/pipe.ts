@@ -36,9 +36,9 @@ const closeGraceMs = 1000;
 
 /**
  * The one place where the stages meet: the provider's reply (source), the channel, and the client's
- * response (sink). Returns when the stream has ended; it is then `completed`.
+ * response (sink). Returns when the client got everything.
  *
- * @throws {GatewayError} when it is not: `isCancel` tells `cancelled` from `failed`.
+ * @throws {GatewayError} when it did not; `stream.hasCompleted` tells whether the provider was done.
  */
 export async function pipe(stream: GatewayStream, options: PipeOptions): Promise<void> {
   const { config, dispatcher, request, onRetry } = options;
@@ -118,6 +118,7 @@ async function pipeBody(
     meter.sent(events, bytes.byteLength);
   });
   signal.removeEventListener('abort', onStop);
+  stream.hasCompleted = channel.end?.state === 'completed';
   if (source.isReplyOpen) closeSoon(reply);
   if (reader.end?.state === 'detached') throw signal.reason;
   if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;

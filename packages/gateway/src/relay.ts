@@ -16,6 +16,9 @@ import type { Streams } from './streams.ts';
 /** How a stream ended. */
 export type StreamState = 'cancelled' | 'completed' | 'failed';
 
+/** What became of a stream's reader: it got everything, it left, it was let go, or it was told of an error. */
+export type ReaderEndReason = 'delivered' | 'failed' | 'left' | 'stalled';
+
 /** Relays requests to providers: one stream each, from its first byte to its one end. */
 export class Relay {
   readonly #settings: Settings;
@@ -83,9 +86,13 @@ export class Relay {
   }
 
   #ended(stream: GatewayStream, request: ChatRequest, error: GatewayError | undefined): void {
-    const state: StreamState = error === undefined ? 'completed' : error.isCancel ? 'cancelled' : 'failed';
+    const state: StreamState = stream.hasCompleted
+      ? 'completed'
+      : error?.isCancel === true
+        ? 'cancelled'
+        : 'failed';
     const ttftMs = stream.firstEventMs === undefined ? undefined : stream.firstEventMs - stream.startedMs;
-    this.#metrics.streamEnded(state, ttftMs);
+    this.#metrics.streamEnded(state, readerEnd(error), ttftMs);
     const { id, events, bytes } = stream;
     const cause = error?.cause instanceof Error ? error.cause : undefined;
     this.#log[error?.code === 'internal_error' ? 'error' : 'info'](
@@ -106,5 +113,18 @@ export class Relay {
       },
       'stream ended',
     );
+  }
+}
+
+function readerEnd(error: GatewayError | undefined): ReaderEndReason {
+  switch (error?.code) {
+    case undefined:
+      return 'delivered';
+    case 'client_left':
+      return 'left';
+    case 'reader_stalled':
+      return 'stalled';
+    default:
+      return 'failed';
   }
 }

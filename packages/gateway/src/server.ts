@@ -30,8 +30,9 @@ export function createServer({ settings, providers, relay, log, isReady }: Serve
   const { config } = settings;
   const keys = new ApiKeys(settings.apiKeys);
   const memory = new RequestMemory(config.maxRequestMemoryBytes);
+  const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
-    loggerInstance: log as FastifyBaseLogger,
+    loggerInstance: logger,
     // One line a stream is written instead, when it ends.
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: config.maxRequestBytes,

@@ -30,6 +30,8 @@ export class GatewayStream {
   wantsEvents = false;
   /** The bytes that wait in its channel. */
   waitingBytes: () => number = noBytes;
+  /** The provider's reply was whole, whatever became of its reader. */
+  hasCompleted = false;
   firstEventMs: number | undefined;
   events = 0;
   bytes = 0;

@@ -120,7 +120,7 @@ interface PendingWrite<T> {
   readonly chunk: T;
   readonly bytes: number;
   readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
+  readonly reject: (error: Error) => void;
 }
 
 class BoundedChannel<T> implements Channel<T>, ReaderHost {
@@ -185,7 +185,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost {
         },
         reject: (error) => {
           settled();
-          reject(error as Error);
+          reject(error);
         },
       };
     });

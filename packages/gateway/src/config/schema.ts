@@ -59,7 +59,7 @@ const upstreamText = z.string().transform((text) =>
 const upstreams = z
   .union([upstreamText, z.array(z.unknown())])
   .transform((value) =>
-    value.map((entry) => (typeof entry === 'string' ? upstreamText.parse(entry) : entry)).flat(),
+    value.flatMap((entry) => (typeof entry === 'string' ? upstreamText.parse(entry) : [entry])),
   )
   .pipe(z.array(upstreamSchema))
   .refine((value) => new Set(value.map(({ name }) => name)).size === value.length, {

@@ -95,7 +95,7 @@ async function chat(request: IncomingMessage, response: ServerResponse, context:
   await pause(behaviour.headers, response);
   if (response.destroyed || answerFault(response, behaviour, model, context)) return;
   const reply: ChatReply = {
-    id: `chatcmpl-sim-${own.id}`,
+    id: `chatcmpl-sim-${String(own.id).padStart(8, '0')}`,
     model,
     createdS: Math.floor(Date.now() / 1000),
     withUsage: streamOptions?.include_usage === true,

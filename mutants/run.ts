@@ -1,0 +1,99 @@
+/**
+ * Breaks the build on purpose, one way at a time, and checks that the test that has to notice does.
+ * A test that cannot fail proves nothing.
+ *
+ *     npm run mutants                 all of them
+ *     npm run mutants -- 'promise 6'  those with this in their name
+ */
+import { execFile, execFileSync } from 'node:child_process';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { mutants, type Mutant } from './mutants.ts';
+
+const root = join(import.meta.dirname, '..');
+const filter = process.argv[2] ?? '';
+const queue = mutants.filter(({ name }) => name.includes(filter));
+let caught = 0;
+let survived = 0;
+
+// The tests spend most of their time waiting for processes, so two at once fit one core each.
+await Promise.all([work(), work()]);
+console.log(`mutants: ${caught} passed, ${survived} failed`);
+process.exitCode = survived === 0 && caught > 0 ? 0 : 1;
+
+async function work(): Promise<void> {
+  for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
+    const problem = await survives(mutant);
+    if (problem === undefined) caught += 1;
+    else survived += 1;
+    console.log(`${problem === undefined ? 'caught  ' : 'SURVIVED'} ${mutant.name}${problem ?? ''}`);
+  }
+}
+
+/** Resolves with a text if the broken build goes unnoticed. */
+async function survives(mutant: Mutant): Promise<string | undefined> {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-mutant-'));
+  try {
+    copyCheckout(folder);
+    const path = join(folder, mutant.file);
+    const source = readFileSync(path, 'utf8');
+    if (source.split(mutant.find).length !== 2) {
+      return `: expected to find its text once in ${mutant.file}: ${mutant.find}`;
+    }
+    // A function, because "$" means something in a replacement text.
+    writeFileSync(
+      path,
+      source.replace(mutant.find, () => mutant.replace),
+    );
+    const args = ['run', mutant.test, ...(mutant.only === undefined ? [] : ['-t', mutant.only])];
+    const { failed, output } = await runTests(folder, args);
+    if (failed && /\b[1-9]\d* failed/.test(output)) return undefined;
+    return failed ? `: the tests did not run:\n${output}` : '';
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function runTests(folder: string, args: readonly string[]): Promise<{ failed: boolean; output: string }> {
+  const vitest = join(root, 'node_modules/vitest/vitest.mjs');
+  // A shorter deadline than usual: most mutants are noticed by something that does not happen.
+  const env = { ...process.env, TEST_DEADLINE_MS: '10000', NO_COLOR: '1' };
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      [vitest, ...args, '--testTimeout=25000'],
+      { cwd: folder, env, maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => resolve({ failed: error !== null, output: stdout + stderr }),
+    );
+  });
+}
+
+/** The checkout with its own copy of the workspace's packages and everybody else's linked. */
+function copyCheckout(folder: string): void {
+  const options = { cwd: root, encoding: 'utf8' } as const;
+  const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], options);
+  for (const file of files.split('\n').filter((name) => name !== '')) {
+    mkdirSync(dirname(join(folder, file)), { recursive: true });
+    cpSync(join(root, file), join(folder, file), { recursive: true });
+  }
+  const own = new Map([
+    ['spillway', 'packages/gateway'],
+    ['@spillway', undefined],
+  ]);
+  mkdirSync(join(folder, 'node_modules/@spillway'), { recursive: true });
+  for (const name of readdirSync(join(root, 'node_modules'))) {
+    if (!own.has(name)) symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+  }
+  symlinkSync(join(folder, 'packages/core'), join(folder, 'node_modules/@spillway/core'));
+  symlinkSync(join(folder, 'packages/gateway'), join(folder, 'node_modules/spillway'));
+}

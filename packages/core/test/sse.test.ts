@@ -1,0 +1,186 @@
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import * as openaiChat from '../src/format/openai-chat.ts';
+import { type EventRun, EventScanner, type EventScannerOptions } from '../src/format/sse.ts';
+
+const encoder = new TextEncoder();
+
+/** Scans bytes that come in the given pieces. */
+function scan(
+  pieces: readonly Uint8Array[],
+  options?: EventScannerOptions,
+): { runs: EventRun[]; scanner: EventScanner } {
+  const scanner = new EventScanner(options);
+  const runs: EventRun[] = [];
+  const keep = (run: EventRun): void => void runs.push(run);
+  for (const piece of pieces) scanner.push(piece, keep);
+  scanner.finish(keep);
+  return { runs, scanner };
+}
+
+function cut(bytes: Uint8Array, at: readonly number[]): Uint8Array[] {
+  const ends = [...new Set([...at.map((position) => position % (bytes.length + 1)), bytes.length])].toSorted(
+    (a, b) => a - b,
+  );
+  return ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
+}
+
+function join(runs: readonly EventRun[]): string {
+  return Buffer.concat(runs.map(({ bytes }) => bytes)).toString();
+}
+
+/** What another implementation of the standard makes of it. */
+function parse(text: string): EventSourceMessage[] {
+  const events: EventSourceMessage[] = [];
+  const parser = createParser({ onEvent: (event) => events.push(event) });
+  parser.feed(text);
+  return events;
+}
+
+const lineEnd = fc.constantFrom('\n', '\r', '\r\n');
+const value = fc.oneof(
+  fc.string({ unit: fc.constantFrom('a', ' ', ':', 'é', '漢', '🌊', '[', '{', '"', '\0', '\uFEFF') }),
+  fc.constantFrom('[DONE]', '{"error":{}}', '{"id":1}'),
+);
+const line = fc.oneof(
+  { weight: 5, arbitrary: value.map((text) => `data: ${text}`) },
+  value.map((text) => `data:${text}`),
+  value.map((text) => `: ${text}`),
+  value.map((text) => `event: ${text}`),
+  value.map((text) => `id: ${text}`),
+  value,
+  { weight: 4, arbitrary: fc.constant('') },
+);
+const stream = fc
+  .tuple(fc.boolean(), fc.array(fc.tuple(line, lineEnd), { maxLength: 30 }))
+  .map(([bom, lines]) => (bom ? '\uFEFF' : '') + lines.map(([text, end]) => text + end).join(''));
+const cuts = fc.array(fc.nat(), { maxLength: 12 });
+
+describe('promise 8: any way of cutting the same bytes gives the same events', () => {
+  test('against a parser of the standard, on random streams', () => {
+    fc.assert(
+      fc.property(stream, cuts, (text, at) => {
+        const bytes = encoder.encode(text);
+        const { runs } = scan(cut(bytes, at));
+        const events = parse(join(runs));
+        // A stream that starts with a BOM in its bytes loses it; the rest is the provider's own.
+        expect(join(runs)).toBe(text.replace(/^\uFEFF/, '').slice(0, join(runs).length));
+        expect(events).toEqual(parse(text));
+        expect(runs.reduce((sum, run) => sum + run.events, 0)).toBe(events.length);
+        // Every run is whole: parsed one by one they give the same events.
+        const oneByOne = runs.flatMap((run) => parse(Buffer.from(run.bytes).toString()));
+        expect(oneByOne.map(({ data }) => data)).toEqual(events.map(({ data }) => data));
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  test('byte by byte, with every kind of line end', () => {
+    for (const end of ['\n', '\r', '\r\n']) {
+      const text = `\uFEFF: hi${end}${end}event: a${end}data: é漢🌊${end}data: x${end}${end}data: y${end}${end}`;
+      const bytes = encoder.encode(text);
+      for (const size of [1, 2, 3, 5, 7]) {
+        const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
+          bytes.subarray(index * size, (index + 1) * size),
+        );
+        const { runs } = scan(pieces);
+        expect(parse(join(runs)).map(({ data }) => data)).toEqual(['é漢🌊\nx', 'y']);
+        expect(runs.reduce((sum, run) => sum + run.events, 0)).toBe(2);
+      }
+    }
+  });
+
+  test('the end marker, wherever it is cut', () => {
+    fc.assert(
+      fc.property(fc.nat(5), lineEnd, cuts, fc.nat(40), (events, end, at, extra) => {
+        const body = `data: {"id":1}${end}${end}`.repeat(events) + `data: [DONE]${end}${end}`;
+        const bytes = encoder.encode(body + 'x'.repeat(extra));
+        const { runs, scanner } = scan(cut(bytes, at), { classify: openaiChat.classify });
+        expect(scanner.hasEnded).toBe(true);
+        // A CRLF may be cut inside the last blank line; its LF is then behind the end.
+        expect([body, body.slice(0, -1)]).toContain(join(runs));
+      }),
+    );
+  });
+});
+
+describe('EventScanner', () => {
+  test('hands on a chunk of whole events as it is, without a copy', () => {
+    const chunk = encoder.encode('data: 1\n\ndata: 2\n\n');
+    const { runs } = scan([chunk]);
+    expect(runs).toHaveLength(1);
+    expect(runs[0]?.bytes).toBe(chunk);
+  });
+
+  test('hands on whole events at once, and only the rest is put together', () => {
+    const chunk = encoder.encode('data: 1\n\ndata: 2');
+    const scanner = new EventScanner();
+    const runs: EventRun[] = [];
+    scanner.push(chunk, (run) => runs.push(run));
+    expect(join(runs)).toBe('data: 1\n\n');
+    expect(runs[0]?.bytes.buffer).toBe(chunk.buffer);
+    scanner.push(encoder.encode('3\n\ndata: 4\n\n'), (run) => runs.push(run));
+    expect(runs.map((run) => join([run]))).toEqual(['data: 1\n\n', 'data: 23\n\n', 'data: 4\n\n']);
+  });
+
+  test('completes an end marker that lacks its blank line, and nothing else', () => {
+    for (const text of ['data: [DONE]', 'data: [DONE]\n', 'data:[DONE]\r\n']) {
+      const { runs, scanner } = scan([encoder.encode(text)], { classify: openaiChat.classify });
+      expect(scanner.hasEnded).toBe(true);
+      expect(parse(join(runs)).map(({ data }) => data)).toEqual(['[DONE]']);
+    }
+    for (const text of ['data: [DONE', 'data: 1\ndata: [DONE]', ': [DONE]', 'data: {}\n']) {
+      const { runs, scanner } = scan([encoder.encode(text)], { classify: openaiChat.classify });
+      expect(scanner.hasEnded).toBe(false);
+      expect(runs).toEqual([]);
+    }
+  });
+
+  test('refuses an event beyond the limit, in one piece or in many', () => {
+    const event = encoder.encode(`data: ${'x'.repeat(100)}\n\n`);
+    expect(scan([event], { maxEventBytes: event.length }).runs).toHaveLength(1);
+    for (const size of [1, 7, event.length]) {
+      const pieces = Array.from({ length: Math.ceil(event.length / size) }, (_, index) =>
+        event.subarray(index * size, (index + 1) * size),
+      );
+      expect(() => scan(pieces, { maxEventBytes: event.length - 1 })).toThrow(
+        expect.objectContaining({ code: 'event_too_large' }),
+      );
+    }
+    expect(() => new EventScanner({ maxEventBytes: 0 })).toThrow(
+      expect.objectContaining({ code: 'invalid_option' }),
+    );
+  });
+
+  test('counts comments as no events', () => {
+    expect(scan([encoder.encode(': a\n\n: b\n\ndata: 1\n\n')]).runs).toMatchObject([{ events: 1 }]);
+    expect(scan([encoder.encode(': a\n\n')]).runs).toMatchObject([{ events: 0 }]);
+  });
+});
+
+describe('openai-chat', () => {
+  test.each([
+    ['[DONE]', 'end'],
+    ['[DONE] ', 'end'],
+    ['[DONE]x', 'content'],
+    ['[1]', 'content'],
+    ['{"error":{"message":"m"}}', 'error'],
+    ['{"error": {"message":"m"}}', 'error'],
+    ['{"error":null,"choices":[]}', 'content'],
+    ['{"errors":1}', 'content'],
+    ['{"id":"x","error":{}}', 'content'],
+    ['', 'content'],
+  ])('%s is %s', (payload, kind) => {
+    const bytes = encoder.encode(`data: ${payload}\n`);
+    expect(openaiChat.classify(bytes, 6, bytes.length - 1)).toBe(kind);
+  });
+
+  test('writes an error so that nothing in it can end the event', () => {
+    const error = { message: 'a\n\ndata: [DONE]\r\n\r\n', type: 'api_error', code: 'x' };
+    const text = new TextDecoder().decode(openaiChat.errorEvent(error));
+    const events = parse(text);
+    expect(events).toHaveLength(1);
+    expect(JSON.parse(events[0]?.data ?? '')).toEqual({ error: { ...error, param: null } });
+  });
+});

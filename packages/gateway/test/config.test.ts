@@ -1,0 +1,135 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { loadSettings, type Settings } from '../src/config/load.ts';
+import { configOptions } from '../src/config/schema.ts';
+import { run, startGateway } from './support/processes.ts';
+
+function load(
+  sources: { flags?: Record<string, unknown>; env?: Record<string, string>; yaml?: string } = {},
+): Settings {
+  const { flags = {}, env = {}, yaml } = sources;
+  return loadSettings({
+    flags,
+    env,
+    file: yaml === undefined ? undefined : { path: 'spillway.yaml', text: yaml },
+  });
+}
+
+describe('flags, environment and file', () => {
+  test.each(configOptions.filter(({ defaultValue }) => typeof defaultValue === 'number'))(
+    '$key is the same in all three',
+    ({ key, variable, defaultValue }) => {
+      const value = (defaultValue as number) + 1;
+      expect(load({ flags: { [key]: String(value) } }).config[key]).toBe(value);
+      expect(load({ env: { [variable]: String(value) } }).config[key]).toBe(value);
+      expect(load({ yaml: `${key}: ${value}` }).config[key]).toBe(value);
+    },
+  );
+
+  test('the flag wins over the environment, and that over the file', () => {
+    const yaml = 'port: 1';
+    const env = { SPILLWAY_PORT: '2' };
+    expect(load({ yaml }).config.port).toBe(1);
+    expect(load({ yaml, env }).config.port).toBe(2);
+    expect(load({ yaml, env, flags: { port: '3' } }).config.port).toBe(3);
+  });
+
+  test('a provider can be said in every way', () => {
+    const env = { GROQ_API_KEY: 'secret' };
+    const groq = { name: 'groq', url: 'https://api.groq.com/openai/v1', apiKey: 'secret' };
+    const local = { name: 'upstream', url: 'http://127.0.0.1:11434/v1', apiKey: undefined };
+    const text =
+      'name=groq,url=https://api.groq.com/openai/v1/,apiKeyEnv=GROQ_API_KEY http://127.0.0.1:11434/v1';
+    expect(load({ env, flags: { upstream: text } }).providers).toEqual([groq, local]);
+    expect(load({ env: { ...env, SPILLWAY_UPSTREAM: text } }).providers).toEqual([groq, local]);
+    const yaml = `
+      upstream:
+        - name: groq
+          url: https://api.groq.com/openai/v1
+          apiKeyEnv: GROQ_API_KEY
+        - http://127.0.0.1:11434/v1`;
+    expect(load({ env, yaml }).providers).toEqual([groq, local]);
+  });
+
+  test('OPENAI_API_KEY alone puts OpenAI behind the gateway', () => {
+    expect(load({ env: { OPENAI_API_KEY: 'sk-1' } }).providers).toEqual([
+      { name: 'openai', url: 'https://api.openai.com/v1', apiKey: 'sk-1' },
+    ]);
+    expect(load().providers).toEqual([]);
+  });
+});
+
+describe('a wrong configuration names the key, what was expected and what came', () => {
+  test.each([
+    [{ flags: { port: 'abc' } }, 'port (--port): expected number, got "abc"'],
+    [{ env: { SPILLWAY_PORT: '70000' } }, 'port (SPILLWAY_PORT): expected number to be <=65535, got 70000'],
+    [{ yaml: 'windowBytes: 1.5' }, 'windowBytes (spillway.yaml): expected int, got 1.5'],
+    [{ yaml: 'logLevel: loud' }, 'logLevel (spillway.yaml): Invalid option: expected one of'],
+    [{ yaml: 'windowByte: 5' }, 'windowByte: no such key (spillway.yaml)'],
+    [
+      { yaml: 'upstream: [{ uri: http://a/v1 }]' },
+      'upstream.0.url (spillway.yaml): expected an http:// or https:// URL, got nothing',
+    ],
+    [
+      { yaml: 'upstream: [{ uri: http://a/v1, url: http://a/v1 }]' },
+      'upstream.0.uri: no such key (spillway.yaml)',
+    ],
+    [
+      { flags: { upstream: 'ftp://a' } },
+      'upstream.0.url (--upstream): expected an http:// or https:// URL, got "ftp://a"',
+    ],
+    [
+      { flags: { upstream: 'http://a/v1 http://b/v1' } },
+      'upstream (--upstream): expected a different name for each',
+    ],
+    [
+      { flags: { upstream: 'url=http://a/v1,apiKeyEnv=NOPE' } },
+      'upstream upstream: expected the key in the environment variable NOPE (apiKeyEnv), got nothing',
+    ],
+    [{ yaml: 'host: 0.0.0.0' }, 'host (spillway.yaml): expected a loopback address'],
+    [{ yaml: '- 1' }, 'spillway.yaml: expected keys and values, got [1]'],
+    [{ yaml: 'a: [' }, 'spillway.yaml: '],
+  ])('%j', (sources, message) => {
+    expect(() => load(sources)).toThrow(
+      expect.objectContaining({ code: 'config_invalid', message: expect.stringContaining(message) }),
+    );
+  });
+
+  test('and never prints the password of a URL', () => {
+    expect(() => load({ flags: { upstream: 'http://user:hunter2@a/v1' } })).toThrow(
+      expect.objectContaining({ message: expect.not.stringContaining('hunter2') }),
+    );
+  });
+});
+
+describe('the command', () => {
+  test('stops with code 1 and the message', async () => {
+    const wrong = run(['serve', '--window-bytes', 'many']);
+    expect(await wrong.exited).toBe(1);
+    expect(wrong.stderr()).toBe('spillway: windowBytes (--window-bytes): expected number, got "many"\n');
+  });
+
+  test('says who has the port', async () => {
+    const gateway = await startGateway();
+    const { port } = new URL(gateway.url);
+    const second = run(['serve', '--port', port, '--admin-port', '0']);
+    expect(await second.exited).toBe(1);
+    expect(second.stderr()).toContain(`spillway: 127.0.0.1:${port} is in use`);
+  });
+
+  test('reads spillway.yaml where it stands', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'spillway-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    writeFileSync(join(folder, 'spillway.yaml'), 'upstream: http://127.0.0.1:9/v1\n');
+    const gateway = await startGateway([], { cwd: folder });
+    expect(gateway.stdout()).toContain('http://127.0.0.1:9/v1');
+  });
+
+  test('a file that was asked for has to exist', async () => {
+    const missing = run(['serve', '--config', '/nonexistent.yaml']);
+    expect(await missing.exited).toBe(1);
+    expect(missing.stderr()).toContain('/nonexistent.yaml');
+  });
+});

@@ -1,0 +1,137 @@
+import OpenAI from 'openai';
+import { describe, expect, test } from 'vitest';
+import { startBoth, startGateway } from './support/processes.ts';
+import { metric, openai, payloads, postChat } from './support/requests.ts';
+
+interface ErrorBody {
+  readonly error: { readonly code: string; readonly type: string; readonly message: string };
+}
+
+describe('promise 7: a cut stream is never completed', () => {
+  test('cut at every byte', async () => {
+    const { gateway, simulator } = await startBoth(['--log-level', 'silent']);
+    const model = 'sim:tokens=2,tps=0,ttft=0';
+    const whole = await (await postChat(simulator.url, model)).text();
+    const marker = whole.indexOf('data: [DONE]') + 'data: [DONE]'.length;
+    const cuts = Array.from({ length: whole.length }, (_, cut) => cut);
+    let completed = 0;
+    const checkOne = async (cut: number): Promise<void> => {
+      const response = await postChat(gateway.url, model, { headers: { 'x-simulate': `cut=${cut}` } });
+      const text = await response.text();
+      if (cut >= marker) {
+        completed += 1;
+        expect(payloads(text).at(-1), `cut at ${cut}`).toBe('[DONE]');
+        return;
+      }
+      expect(text, `cut at ${cut}`).not.toContain('[DONE]');
+      const last = response.status === 200 ? payloads(text).at(-1) : text;
+      const { error } = JSON.parse(last ?? '') as ErrorBody;
+      expect(error.code, `cut at ${cut}`).toBe('upstream_cut');
+      // Nothing but whole events was handed on before.
+      for (const payload of response.status === 200 ? payloads(text) : []) JSON.parse(payload);
+      if (cut < whole.indexOf('\n\n') + 2) expect(response.status).toBe(502);
+    };
+    const lanes = Array.from({ length: 8 }, async () => {
+      for (let cut = cuts.pop(); cut !== undefined; cut = cuts.pop()) await checkOne(cut);
+    });
+    await Promise.all(lanes);
+    expect(completed).toBe(whole.length - marker);
+    expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="completed"}')).toBe(completed);
+    expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="failed"}')).toBe(marker);
+  });
+
+  test('the official SDK throws', async () => {
+    const gateway = await startGateway();
+    const stream = await openai(gateway.url).chat.completions.create({
+      model: 'sim:tokens=50,tps=0,ttft=0,cut=2000',
+      messages: [],
+      stream: true,
+    });
+    const read = async (): Promise<void> => {
+      for await (const _ of stream);
+    };
+    await expect(read()).rejects.toThrow(OpenAI.APIError);
+  });
+});
+
+describe('an error in the middle of a stream', () => {
+  test('is handed on as the provider wrote it, once', async () => {
+    const gateway = await startGateway();
+    const text = await (await postChat(gateway.url, 'sim:tokens=9,error=2,tps=0,ttft=0')).text();
+    const errors = payloads(text).filter((payload) => payload.includes('"error"'));
+    expect(errors).toHaveLength(1);
+    expect((JSON.parse(errors[0] ?? '') as ErrorBody).error.code).toBe('simulated_failure');
+    expect(text).not.toContain('[DONE]');
+    expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="failed"}')).toBe(1);
+  });
+});
+
+describe('an error before the first byte has its status and the provider’s shape', () => {
+  test.each([
+    ['sim:status=429,retryAfter=60', 429, 'simulated_429', '60'],
+    ['sim:status=401', 401, 'simulated_401', null],
+    ['sim:status=400', 400, 'simulated_400', null],
+    ['sim:html', 502, 'upstream_invalid', null],
+    ['sim:html,status=503,retryAfter=60', 503, 'upstream_invalid', '60'],
+    ['sim:html,status=200', 502, 'upstream_invalid', null],
+    ['sim:status=302', 502, 'upstream_invalid', null],
+    ['sim:hangup', 502, 'upstream_cut', null],
+    ['sim:no-such-behaviour', 400, 'invalid_behaviour', null],
+  ])('%s', async (model, status, code, retryAfter) => {
+    const gateway = await startGateway();
+    for (const stream of [true, false]) {
+      const response = await postChat(gateway.url, model, { stream });
+      expect(response.status).toBe(status);
+      expect(((await response.json()) as ErrorBody).error.code).toBe(code);
+      expect(response.headers.get('retry-after')).toBe(retryAfter);
+    }
+  });
+
+  test('a provider that is not there', async () => {
+    const gateway = await startGateway(['--upstream', 'http://127.0.0.1:1/v1', '--retries', '1']);
+    const response = await postChat(gateway.url, 'm');
+    expect(response.status).toBe(502);
+    expect(((await response.json()) as ErrorBody).error.code).toBe('upstream_unreachable');
+    expect(await metric(gateway.adminUrl, 'spillway_retries_total')).toBe(1);
+  });
+
+  test('a provider that does not answer', async () => {
+    const gateway = await startGateway(['--response-timeout-ms', '300']);
+    const response = await postChat(gateway.url, 'sim:headers=600000');
+    expect(response.status).toBe(504);
+    expect(((await response.json()) as ErrorBody).error.code).toBe('upstream_timeout');
+  });
+
+  test('a provider that is busy is asked again', async () => {
+    const gateway = await startGateway();
+    const text = await (await postChat(gateway.url, 'sim:status=503,times=2,tokens=1,tps=0,ttft=0')).text();
+    expect(payloads(text).at(-1)).toBe('[DONE]');
+    expect(await metric(gateway.adminUrl, 'spillway_retries_total')).toBe(2);
+  });
+});
+
+describe('requests that are wrong', () => {
+  test.each([
+    ['POST', '/v1/chat/completions', 'application/json', '{"messages": ', 400, 'invalid_request'],
+    ['POST', '/v1/chat/completions', 'application/json', '', 400, 'invalid_request'],
+    ['POST', '/v1/chat/completions', 'text/plain', '{}', 415, 'unsupported_media_type'],
+    [
+      'POST',
+      '/v1/chat/completions',
+      'application/json',
+      `{"model": "${'x'.repeat(3000)}"}`,
+      413,
+      'request_too_large',
+    ],
+    ['POST', '/v1/nothing', 'application/json', '{}', 404, 'not_found'],
+  ])('%s %s %s', async (method, path, contentType, body, status, code) => {
+    const gateway = await startGateway(['--max-request-bytes', '2000']);
+    const response = await fetch(gateway.url + path, {
+      method,
+      headers: { 'content-type': contentType },
+      body,
+    });
+    expect(response.status).toBe(status);
+    expect(((await response.json()) as ErrorBody).error.code).toBe(code);
+  });
+});

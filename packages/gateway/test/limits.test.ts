@@ -1,0 +1,124 @@
+import { createServer } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { eventually, startBoth, startGateway } from './support/processes.ts';
+import { metric, payloads, postChat, rawChat, simulatorStats } from './support/requests.ts';
+
+function codeOf(text: string): string {
+  return (JSON.parse(payloads(text).at(-1) ?? text) as { error: { code: string } }).error.code;
+}
+
+describe('limits on what a provider sends', () => {
+  test.each([
+    ['a line of 8 MB', [], 'sim:line=8000000,tps=0,ttft=0', 'event_too_large'],
+    ['a line of 8 MB in small pieces', [], 'sim:line=8000000,tps=0,ttft=0,split=1000', 'event_too_large'],
+    [
+      'a reply without end',
+      ['--max-stream-bytes', '100000'],
+      'sim:tokens=1000000,tps=0,ttft=0',
+      'stream_too_large',
+    ],
+    ['nothing but comments', ['--idle-timeout-ms', '500'], 'sim:comments=2,tps=0,ttft=0', 'upstream_idle'],
+    ['silence after some tokens', ['--idle-timeout-ms', '500'], 'sim:stall=2,tps=0,ttft=0', 'upstream_idle'],
+    [
+      'an hour of tokens',
+      ['--max-duration-ms', '500'],
+      'sim:tokens=1000000,tps=100,ttft=0',
+      'stream_timeout',
+    ],
+  ])('%s fails the stream and closes the upstream', async (_what, args, model, code) => {
+    const { gateway, simulator } = await startBoth(args);
+    const text = await (await postChat(gateway.url, model)).text();
+    expect(codeOf(text)).toBe(code);
+    expect(text).not.toContain('[DONE]');
+    await eventually(
+      async () => (await simulatorStats(simulator.url))[0]?.state === 'left',
+      'the upstream to be closed',
+    );
+    expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="failed"}')).toBe(1);
+  });
+
+  test('an event may be as large as the limit, although the window is smaller', async () => {
+    const gateway = await startGateway();
+    const text = await (await postChat(gateway.url, 'sim:line=1000000,tokens=3,tps=0,ttft=0')).text();
+    expect(payloads(text).at(-1)).toBe('[DONE]');
+    expect(text.length).toBeGreaterThan(1_000_000);
+  });
+
+  test('endless response headers', async () => {
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.write('HTTP/1.1 200 OK\r\n');
+      const timer = setInterval(() => socket.write(`x-${'y'.repeat(4000)}: z\r\n`), 1);
+      socket.on('close', () => clearInterval(timer));
+    });
+    onTestFinished(() => void server.close());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    const gateway = await startGateway(['--upstream', `http://127.0.0.1:${port}/v1`]);
+    const response = await postChat(gateway.url, 'm');
+    expect(response.status).toBe(502);
+    expect(codeOf(await response.text())).toBe('upstream_invalid');
+  });
+
+  test('something that is not HTTP', async () => {
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.end('SSH-2.0-OpenSSH\r\n');
+    });
+    onTestFinished(() => void server.close());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    const gateway = await startGateway(['--upstream', `http://127.0.0.1:${port}/v1`]);
+    expect((await postChat(gateway.url, 'm')).status).toBe(502);
+  });
+});
+
+describe('limits on how much is done at once', () => {
+  test('one more waits, one more than that is refused, and nobody waits for ever', async () => {
+    const { gateway } = await startBoth([
+      '--max-streams',
+      '1',
+      '--max-waiting',
+      '1',
+      '--wait-timeout-ms',
+      '2000',
+    ]);
+    await rawChat(gateway.url, 'sim:stall=1');
+    await eventually(
+      async () => (await metric(gateway.adminUrl, 'spillway_streams{state="streaming"}')) === 1,
+      'the first to run',
+    );
+    const waits = postChat(gateway.url, 'sim');
+    await eventually(
+      async () => (await metric(gateway.adminUrl, 'spillway_streams{state="waiting"}')) === 1,
+      'the second to wait',
+    );
+    for (const response of [await postChat(gateway.url, 'sim'), await waits]) {
+      expect(response.status).toBe(503);
+      expect(response.headers.get('retry-after')).toBe('1');
+      expect(codeOf(await response.text())).toBe('overloaded');
+    }
+  });
+
+  test('a place that becomes free goes to whoever waits', async () => {
+    const { gateway } = await startBoth(['--max-streams', '1']);
+    const texts = await Promise.all(
+      Array.from({ length: 10 }, async () =>
+        (await postChat(gateway.url, 'sim:tokens=2,tps=0,ttft=0')).text(),
+      ),
+    );
+    for (const text of texts) expect(payloads(text).at(-1)).toBe('[DONE]');
+  });
+
+  test('request bodies together', async () => {
+    const gateway = await startGateway(['--max-request-memory-bytes', '500']);
+    await rawChat(gateway.url, 'sim:stall=1');
+    await eventually(
+      async () => (await metric(gateway.adminUrl, 'spillway_streams{state="streaming"}')) === 1,
+      'the first to run',
+    );
+    const response = await postChat(gateway.url, `sim:${' '.repeat(400)}`);
+    expect(response.status).toBe(503);
+    expect(codeOf(await response.text())).toBe('overloaded');
+  });
+});
