@@ -96,8 +96,8 @@ export const mutants: readonly Mutant[] = [
     file: `${gateway}/source/reply-source.ts`,
     find: 'scanner === undefined ? error === undefined : scanner.hasEnded',
     replace: 'error === undefined || scanner?.hasEnded === true',
-    test: `${gatewayTest}/limits.test.ts`,
-    only: 'not HTTP',
+    test: `${gatewayTest}/endings.test.ts`,
+    only: 'orderly end',
   },
   {
     name: 'promise 7: any cut is an end',
@@ -144,14 +144,6 @@ export const mutants: readonly Mutant[] = [
       "if (socket === null || response.isSettled || this.phase !== 'streaming' || !this.isPaused) return;",
     test: `${gatewayTest}/stalled.test.ts`,
     only: 'also when the provider has already finished',
-  },
-  {
-    name: 'promise 11: a stream is forgotten when its end was written',
-    file: `${gateway}/relay.ts`,
-    find: 'await response.settled;',
-    replace: '',
-    test: `${gatewayTest}/stalled.test.ts`,
-    only: 'also after an error was written',
   },
   {
     name: 'promise 11: progress that the kernel hides does not count',

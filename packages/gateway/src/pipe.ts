@@ -8,6 +8,7 @@ import { clientHeaders } from './headers.ts';
 import type { Meter } from './meter.ts';
 import { writeEvents } from './sink/write-events.ts';
 import { collectReply } from './source/collect-reply.ts';
+import { maxReadBytes } from './source/connect.ts';
 import { openReply, type RetryOptions } from './source/open-reply.ts';
 import type { ProviderRequest, Reply } from './source/reply.ts';
 import { ReplySource } from './source/reply-source.ts';
@@ -80,7 +81,8 @@ async function pipeBody(
     throw new GatewayError('upstream_invalid', 'The provider answered a streaming request without a stream.');
   }
   const channel = openChannel<EventRun>({
-    maxBytes: config.windowBytes,
+    // The window also holds what one read brought before the channel's refusal took effect.
+    maxBytes: Math.max(config.windowBytes - maxReadBytes, config.windowBytes / 2),
     weigh: ({ bytes }) => bytes.byteLength + runOverheadBytes,
   });
   const reader = channel.reader();

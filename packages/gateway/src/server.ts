@@ -43,7 +43,7 @@ export function createServer({ settings, providers, relay, log, isReady }: Serve
     http: {
       maxHeaderSize: config.maxHeaderBytes,
       // What a reader does not take waits in the channel, not in its socket's buffer.
-      highWaterMark: 16_384,
+      highWaterMark: 4096,
     },
   });
 

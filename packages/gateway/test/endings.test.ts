@@ -40,6 +40,14 @@ describe('promise 7: a cut stream is never completed', () => {
     expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="failed"}')).toBe(marker);
   });
 
+  test('an orderly end without the marker is no end', async () => {
+    const gateway = await startGateway();
+    const text = await (await postChat(gateway.url, 'sim:tokens=2,tps=0,ttft=0,unmarked')).text();
+    expect(text).not.toContain('[DONE]');
+    expect((JSON.parse(payloads(text).at(-1) ?? '') as ErrorBody).error.code).toBe('upstream_cut');
+    expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="failed"}')).toBe(1);
+  });
+
   test('the official SDK throws', async () => {
     const gateway = await startGateway();
     const stream = await openai(gateway.url).chat.completions.create({

@@ -82,7 +82,7 @@ describe('promise 11: a reader without progress is let go', () => {
         client.socket.resume();
         await new Promise<void>((resolve) => client.socket.once('data', () => resolve()));
         client.socket.pause();
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await new Promise((resolve) => setTimeout(resolve, 500));
       }
       expect(await metric(gateway.adminUrl, stalled)).toBe(0);
       expect(client.socket.destroyed).toBe(false);

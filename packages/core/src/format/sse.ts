@@ -194,7 +194,9 @@ export class EventScanner {
       this.#append(chunk.subarray(used, next));
       used = next;
       if (lineLength === 0) {
-        const bytes = this.#partial.subarray(0, this.#partialLength);
+        // What grew by doubling may be half empty, and a run may wait for long.
+        const isTight = this.#partialLength === this.#partial.length;
+        const bytes = isTight ? this.#partial : this.#partial.slice(0, this.#partialLength);
         this.#partial = empty;
         this.#partialLength = 0;
         this.#partialLine = 0;

@@ -16,7 +16,7 @@ function isBareUrl(text: string): boolean {
 }
 
 /** A provider: where it is and which environment variable holds its key. */
-export const upstreamSchema = z.strictObject({
+const upstreamSchema = z.strictObject({
   /** The prefix of its models, `name/model`: letters, digits, `-`, `_`, `.`. Default: `upstream`. */
   name: z
     .string()
@@ -159,7 +159,7 @@ export const configSchema = z.strictObject({
 
 /** A complete configuration, checked. */
 export type Config = z.infer<typeof configSchema>;
-export type ConfigKey = keyof Config;
+type ConfigKey = keyof Config;
 
 /** What one key is called on the command line and in the environment, and how its value is read. */
 export interface ConfigOption {

@@ -51,6 +51,8 @@ const behaviourSchema = z.strictObject({
   eol: z.enum(['lf', 'crlf', 'cr']).default('lf'),
   /** A byte order mark in front. */
   bom: flag,
+  /** Fault: an orderly end, but without the end marker. */
+  unmarked: flag,
   /** Fault: no blank line behind the end marker. */
   unterminated: flag,
   /** Fault: so many bytes more behind the end marker. */

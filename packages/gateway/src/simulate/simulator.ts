@@ -187,7 +187,7 @@ async function writeStream(
   stats: RequestStats,
   response: ServerResponse,
 ): Promise<void> {
-  const { batch, comments, error, stall, tps, trailing, ttft, unterminated } = behaviour;
+  const { batch, comments, error, stall, tps, trailing, ttft, unmarked, unterminated } = behaviour;
   const tokens = Math.min(events.tokens, comments ?? Infinity, error ?? Infinity, stall ?? Infinity);
   let pending = events.first();
   await pause(ttft, response);
@@ -211,7 +211,7 @@ async function writeStream(
   if (error !== undefined) {
     pending += new ChatEvents({ id: '', model: '', createdS: 0, withUsage: false }).error();
   } else {
-    for (const event of events.end()) pending += event;
+    for (const event of events.end()) if (!unmarked || !event.includes('[DONE]')) pending += event;
     if (unterminated) pending = pending.slice(0, -1);
   }
   if (await writer.write(pending)) response.end('x'.repeat(trailing ?? 0));

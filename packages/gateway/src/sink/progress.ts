@@ -7,7 +7,7 @@ export interface ProgressRules {
 }
 
 /** The time over which the slowest rate is measured. */
-export const rateWindowMs = 60_000;
+const rateWindowMs = 60_000;
 
 /**
  * Watches whether a reader makes progress. It only ever counts time in which something was there for

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { buildConnector, Pool } from 'undici';
+import { Pool } from 'undici';
 import type { Config } from '../config/schema.ts';
+import { createConnector } from './connect.ts';
 
 /** What a pool needs to know of the configuration. */
 type PoolConfig = Pick<Config, 'connectTimeoutMs' | 'maxHeaderBytes' | 'responseTimeoutMs'>;
@@ -44,13 +45,6 @@ export class ProviderPools {
 
   #open(origin: string): Pool {
     const { connectTimeoutMs, maxHeaderBytes, responseTimeoutMs } = this.#config;
-    // Read ahead of the window by as little as the socket allows: undici hands its options on to
-    // net.connect, which has this one, although its types lack it.
-    const connectOptions: buildConnector.BuildOptions & { highWaterMark: number } = {
-      timeout: connectTimeoutMs,
-      allowH2: false,
-      highWaterMark: 16_384,
-    };
     return new Pool(origin, {
       connections: null,
       pipelining: 1,
@@ -60,7 +54,7 @@ export class ProviderPools {
       headersTimeout: responseTimeoutMs,
       // The stream's own deadlines tell silence from backpressure and a comment from progress.
       bodyTimeout: 0,
-      connect: buildConnector(connectOptions),
+      connect: createConnector(connectTimeoutMs),
     });
   }
 

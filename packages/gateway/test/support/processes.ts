@@ -1,42 +1,16 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
+import { type Command, printed, type SpawnOptions, spawnSpillway } from './spawn.ts';
 
-const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+export { eventually } from './spawn.ts';
 
-/** A `spillway` command in a process of its own. */
-export interface Command {
-  readonly process: ChildProcess;
-  /** Everything that it printed so far. */
-  readonly stdout: () => string;
-  readonly stderr: () => string;
-  /** Resolves with the exit code. */
-  readonly exited: Promise<number | null>;
-}
-
-export interface RunOptions {
-  readonly env?: Record<string, string>;
-  readonly cwd?: string;
-}
-
-/** Starts a command from source; it is ended with the test, if it still runs. */
-export function run(args: readonly string[], { env = {}, cwd }: RunOptions = {}): Command {
-  const child = spawn(process.execPath, ['--conditions=spillway-source', main, ...args], {
-    env: { PATH: process.env['PATH'] ?? '', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    ...(cwd === undefined ? {} : { cwd }),
-  });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  const exited = once(child, 'exit').then(([code]) => code as number | null);
+/** Starts a command; it is ended with the test, if it still runs. */
+export function run(args: readonly string[], options?: SpawnOptions): Command {
+  const command = spawnSpillway(args, options);
   onTestFinished(async () => {
-    child.kill('SIGKILL');
-    await exited;
+    command.process.kill('SIGKILL');
+    await command.exited;
   });
-  return { process: child, stdout: () => stdout, stderr: () => stderr, exited };
+  return command;
 }
 
 /** A running gateway or simulator. */
@@ -55,7 +29,7 @@ export async function startSimulator(args: readonly string[] = []): Promise<Runn
 
 export async function startGateway(
   args: readonly string[] = [],
-  options: RunOptions = {},
+  options?: SpawnOptions,
 ): Promise<RunningGateway> {
   const command = run(['serve', '--port', '0', '--admin-port', '0', ...args], options);
   const url = await printed(command, /Spillway on (\S+)/);
@@ -69,33 +43,4 @@ export async function startBoth(
   const simulator = await startSimulator();
   const gateway = await startGateway(['--upstream', `${simulator.url}/v1`, ...args]);
   return { gateway, simulator };
-}
-
-async function printed(command: Command, pattern: RegExp): Promise<string> {
-  const found = await eventually(async () => {
-    const match = pattern.exec(command.stdout())?.[1];
-    if (match === undefined && command.process.exitCode !== null) {
-      throw new Error(`it exited with ${command.process.exitCode}: ${command.stderr()}`);
-    }
-    return match;
-  }, `${pattern.source} to be printed`);
-  return found;
-}
-
-/**
- * Waits until a check gives something else than `undefined` or `false`. The deadline is far beyond
- * what it needs: it ends a hang, and times nothing.
- */
-export async function eventually<T>(
-  check: () => Promise<T | false | undefined> | T | false | undefined,
-  what: string,
-  deadlineMs = Number(process.env['TEST_DEADLINE_MS'] ?? 30_000),
-): Promise<T> {
-  const endMs = performance.now() + deadlineMs;
-  for (;;) {
-    const value = await check();
-    if (value !== undefined && value !== false) return value;
-    if (performance.now() > endMs) throw new Error(`waited ${deadlineMs} ms for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }

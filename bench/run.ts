@@ -1,0 +1,32 @@
+/**
+ * Benchmarks: figures for this machine, and ratios between programs measured in the same run.
+ *
+ *     npm run bench                  all of them
+ *     npm run bench -- cancel        one of them
+ */
+import { cancel } from './cancel.ts';
+import { cpuPerToken } from './cpu-per-token.ts';
+import { stopAll } from './programs.ts';
+import { stalledMemory } from './stalled-memory.ts';
+
+const cases: Readonly<Record<string, () => Promise<void>>> = {
+  cancel,
+  'cpu-per-token': cpuPerToken,
+  'stalled-memory': stalledMemory,
+};
+
+const asked = process.argv.slice(2);
+const unknown = asked.filter((name) => !(name in cases));
+if (unknown.length > 0) {
+  console.error(`bench: expected ${Object.keys(cases).join(', ')}, got ${unknown.join(', ')}`);
+  process.exit(1);
+}
+try {
+  for (const [name, run] of Object.entries(cases)) {
+    if (asked.length > 0 && !asked.includes(name)) continue;
+    console.log(`\n# ${name}`);
+    await run();
+  }
+} finally {
+  await stopAll();
+}

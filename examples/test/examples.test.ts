@@ -1,0 +1,26 @@
+import { fileURLToPath } from 'node:url';
+import { expect, onTestFinished, test } from 'vitest';
+import { type Command, type SpawnOptions, spawnNode } from '../../packages/gateway/test/support/spawn.ts';
+import { startGateway } from '../../packages/gateway/test/support/processes.ts';
+
+function example(name: string, options?: SpawnOptions): Command {
+  const command = spawnNode(fileURLToPath(new URL(`../${name}`, import.meta.url)), [], options);
+  onTestFinished(() => void command.process.kill('SIGKILL'));
+  return command;
+}
+
+test('01: the official SDK through the gateway', async () => {
+  const gateway = await startGateway();
+  const command = example('01-stream-with-openai-sdk.ts', { env: { SPILLWAY_URL: `${gateway.url}/v1` } });
+  expect(await command.exited).toBe(0);
+  expect(command.stdout()).toContain('Water flows over the spillway');
+});
+
+test('02: one stream, many readers', async () => {
+  const command = example('02-one-stream-many-readers.ts');
+  expect(await command.exited).toBe(0);
+  expect(command.stdout()).toContain(
+    'audit:  the lake is full so the water flows over the spillway and the dam holds\n',
+  );
+  expect(command.stdout()).toMatch(/screen: .*words missed.*holds\n/);
+});

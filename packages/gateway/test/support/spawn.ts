@@ -1,0 +1,75 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+/** A program in a process of its own. */
+export interface Command {
+  readonly process: ChildProcess;
+  /** Everything that it printed so far. */
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+  /** Resolves with the exit code. */
+  readonly exited: Promise<number | null>;
+}
+
+export interface SpawnOptions {
+  readonly env?: Record<string, string>;
+  readonly cwd?: string;
+  /** Node's own arguments, before the program. */
+  readonly nodeArgs?: readonly string[];
+}
+
+/** Starts a Node program from source. */
+export function spawnNode(
+  program: string,
+  args: readonly string[],
+  { env = {}, cwd, nodeArgs = [] }: SpawnOptions = {},
+): Command {
+  const child = spawn(process.execPath, ['--conditions=spillway-source', ...nodeArgs, program, ...args], {
+    env: { PATH: process.env['PATH'] ?? '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(cwd === undefined ? {} : { cwd }),
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const exited = once(child, 'exit').then(([code]) => code as number | null);
+  return { process: child, stdout: () => stdout, stderr: () => stderr, exited };
+}
+
+/** Starts a `spillway` command from source. */
+export function spawnSpillway(args: readonly string[], options?: SpawnOptions): Command {
+  return spawnNode(main, args, options);
+}
+
+/** Waits until a command has printed something, and returns the pattern's first group. */
+export async function printed(command: Command, pattern: RegExp): Promise<string> {
+  return await eventually(() => {
+    const match = pattern.exec(command.stdout())?.[1];
+    if (match === undefined && command.process.exitCode !== null) {
+      throw new Error(`it exited with ${command.process.exitCode}: ${command.stderr()}`);
+    }
+    return match;
+  }, `${pattern.source} to be printed`);
+}
+
+/**
+ * Waits until a check gives something else than `undefined` or `false`. The deadline is far beyond
+ * what it needs: it ends a hang, and times nothing.
+ */
+export async function eventually<T>(
+  check: () => Promise<T | false | undefined> | T | false | undefined,
+  what: string,
+  deadlineMs = Number(process.env['TEST_DEADLINE_MS'] ?? 30_000),
+): Promise<T> {
+  const endMs = performance.now() + deadlineMs;
+  for (;;) {
+    const value = await check();
+    if (value !== undefined && value !== false) return value;
+    if (performance.now() > endMs) throw new Error(`waited ${deadlineMs} ms for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -1,0 +1,33 @@
+/**
+ * Packs every package as it would be published and checks it: entry points that resolve (publint),
+ * types that every module resolution finds (attw), and a command that runs from the packed files on the
+ * oldest Node that is supported.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const root = join(import.meta.dirname, '..');
+const folder = mkdtempSync(join(tmpdir(), 'spillway-pack-'));
+const run = (command: string, args: readonly string[], cwd = root): void => {
+  execFileSync(command, args, { cwd, stdio: 'inherit' });
+};
+
+try {
+  run('npx', ['tsc', '-b']);
+  for (const name of ['core', 'gateway']) {
+    run('npx', ['publint', '--strict', `packages/${name}`]);
+    run('npm', ['pack', '--silent', '--pack-destination', folder, '--workspace', `packages/${name}`]);
+  }
+  const tarballs = readdirSync(folder).map((file) => join(folder, file));
+  const core = tarballs.filter((file) => file.includes('spillway-core-'));
+  run('npx', ['attw', ...core, '--profile', 'esm-only']);
+  run('npm', ['init', '--yes', '--silent'], folder);
+  run('npm', ['install', '--silent', '--prefer-offline', 'node@22.19.0', ...tarballs], folder);
+  // The first in the path for what npx starts: the Node that was just installed.
+  run('npx', ['node', '--version'], folder);
+  run('npx', ['spillway', '--version'], folder);
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
