@@ -7,6 +7,7 @@ import {
   startGateway,
   startSimulator,
   statsOf,
+  stopAll,
 } from './programs.ts';
 
 const readers = 200;
@@ -23,39 +24,86 @@ const phases = [
   },
 ] as const;
 
+/** Phases without an upstream: what counts is when the gateway lets go, as its log says. */
+const phasesInside = [
+  {
+    phase: 'waiting for a free place',
+    model: 'stall=1',
+    args: ['--max-streams', '1', '--max-waiting', '1000'],
+    state: 'waiting',
+  },
+  { phase: 'waiting to try again', model: 'status=503,retryAfter=10', args: [], state: 'opening' },
+] as const;
+
 /**
  * The time from a client's close to the upstream's: 200 readers a phase, one leaving every 10 ms, both
- * ends on this machine's clock. The two phases that have no upstream (waiting for a place, waiting to
- * try again) are timed to the end of the stream inside the gateway, by the tests' deadline only.
+ * ends on this machine's clock.
  */
 export async function cancel(): Promise<void> {
   for (const { model, phase, reads, state } of phases) {
     const simulator = await startSimulator();
     const gateway = await startGateway(simulator.url);
-    const clients = await Promise.all(
-      Array.from({ length: readers }, (_, index) =>
-        openStream(gateway.url, `${nameOf(index)}:${model}`, reads),
-      ),
-    );
-    await eventually(
-      async () => (await metricOf(gateway, `spillway_streams{state="${state}"}`)) === readers,
-      `all streams to be ${state}`,
-      120_000,
-    );
-    const left = new Map<string, number>();
-    for (const [index, { socket }] of clients.entries()) {
-      left.set(nameOf(index), performance.timeOrigin + performance.now());
-      socket.destroy();
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    const delays = await delaysOf(simulator, left);
-    console.log(
-      `${phase}: p50 ${quantile(delays, 0.5).toFixed(1)} ms, p99 ${quantile(delays, 0.99).toFixed(1)} ms, ` +
-        `max ${quantile(delays, 1).toFixed(1)} ms (${delays.length} readers)`,
-    );
-    gateway.command.process.kill('SIGKILL');
-    simulator.command.process.kill('SIGKILL');
+    const left = await leaveOneByOne(gateway, model, reads, state, 0);
+    report(phase, await delaysOf(simulator, left));
+    await stopAll();
   }
+  for (const { args, model, phase, state } of phasesInside) {
+    const simulator = await startSimulator();
+    const gateway = await startGateway(simulator.url, [
+      ...args,
+      '--log-level',
+      'info',
+      '--wait-timeout-ms',
+      '600000',
+    ]);
+    const first = await openStream(gateway.url, 'first:stall=1');
+    await eventually(async () => (await statsOf(simulator)).length === 1, 'the first to run');
+    const left = await leaveOneByOne(gateway, model, true, state, 100);
+    const ended = await eventually(() => {
+      const lines = gateway.command.stderr().matchAll(/"time":(\d+).*"model":"(reader-\d+):/g);
+      const found = [...lines].map(([, time, name]) => ({ name: name ?? '', endedMs: Number(time) }));
+      return found.length === readers && found;
+    }, 'every stream to end');
+    report(
+      phase,
+      ended.map(({ endedMs, name }) => endedMs - (left.get(name) ?? Number.NaN)),
+    );
+    first.socket.destroy();
+    await stopAll();
+  }
+}
+
+/** Opens all, waits until they are where they should be, and closes them. Returns when each was closed. */
+async function leaveOneByOne(
+  gateway: Program,
+  model: string,
+  reads: boolean,
+  state: string,
+  settleMs: number,
+): Promise<ReadonlyMap<string, number>> {
+  const clients = await Promise.all(
+    Array.from({ length: readers }, (_, index) =>
+      openStream(gateway.url, `${nameOf(index)}:${model}`, reads),
+    ),
+  );
+  await eventually(
+    async () => (await metricOf(gateway, `spillway_streams{state="${state}"}`)) === readers,
+    `all streams to be ${state}`,
+    120_000,
+  );
+  await new Promise((resolve) => setTimeout(resolve, settleMs));
+  const left = new Map<string, number>();
+  for (const [index, { socket }] of clients.entries()) {
+    left.set(nameOf(index), performance.timeOrigin + performance.now());
+    socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return left;
+}
+
+function report(phase: string, delays: readonly number[]): void {
+  const [p50, p99, max] = [0.5, 0.99, 1].map((q) => quantile(delays, q).toFixed(1));
+  console.log(`${phase}: p50 ${p50} ms, p99 ${p99} ms, max ${max} ms (${delays.length} readers)`);
 }
 
 async function delaysOf(simulator: Program, left: ReadonlyMap<string, number>): Promise<number[]> {

@@ -12,6 +12,7 @@ const answers = {
   request_timeout: { status: 408, type: 'invalid_request_error' },
   request_too_large: { status: 413, type: 'invalid_request_error' },
   unsupported_media_type: { status: 415, type: 'invalid_request_error' },
+  headers_too_large: { status: 431, type: 'invalid_request_error' },
   internal_error: { status: 500, type: 'api_error' },
   upstream_unreachable: { status: 502, type: 'api_error' },
   upstream_cut: { status: 502, type: 'api_error' },

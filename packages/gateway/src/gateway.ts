@@ -1,10 +1,11 @@
 import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
-import type { Provider, Settings } from './config/load.ts';
+import { ApiKeys } from './api-keys.ts';
+import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import { Metrics } from './metrics.ts';
 import { Relay } from './relay.ts';
-import { createServer } from './server.ts';
+import { createServer, guard } from './server.ts';
 import { openSimulator, type Simulator } from './simulate/simulator.ts';
 import { Streams } from './streams.ts';
 
@@ -32,7 +33,7 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const relay = new Relay(settings, streams, metrics, log);
   let isStopping = false;
   const server = createServer({ settings, providers, relay, log, isReady: () => !isStopping });
-  const admin = createAdminServer(metrics);
+  const admin = createAdminServer(metrics, settings);
 
   const close = async (): Promise<void> => {
     streams.stopWatching();
@@ -66,9 +67,10 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   };
 }
 
-/** The listener for those who run the gateway. */
-function createAdminServer(metrics: Metrics): FastifyInstance {
+/** The listener for those who run the gateway. Beyond loopback it asks for an API key, as the other does. */
+function createAdminServer(metrics: Metrics, { config, apiKeys }: Settings): FastifyInstance {
   const admin = Fastify({ forceCloseConnections: true });
+  guard(admin, new ApiKeys(isLoopback(config.adminHost) ? [] : apiKeys));
   admin.get('/metrics', async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.text()),
   );

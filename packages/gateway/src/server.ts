@@ -1,3 +1,5 @@
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import { errorBody } from '@spillway/core/format/openai-chat';
 import Fastify, {
   type FastifyBaseLogger,
@@ -38,14 +40,21 @@ export function createServer({ settings, providers, relay, log, isReady }: Serve
     bodyLimit: config.maxRequestBytes,
     requestTimeout: config.requestTimeoutMs,
     forceCloseConnections: true,
+    clientErrorHandler: refuseConnection,
     // A stopping gateway has to be able to say that it is.
     return503OnClosing: false,
     http: {
       maxHeaderSize: config.maxHeaderBytes,
+      // Node swaps the two if this one is the longer.
+      headersTimeout: Math.min(60_000, config.requestTimeoutMs),
+      connectionsCheckingInterval: Math.min(30_000, config.requestTimeoutMs / 4),
       // What a reader does not take waits in the channel, not in its socket's buffer.
       highWaterMark: 4096,
     },
   });
+
+  // Idle connections are bounded too. One more is closed by Node without an answer.
+  server.server.maxConnections = 2 * (config.maxStreams + config.maxWaiting);
 
   // Bodies are handed on as they came, so they are not parsed on the way in.
   server.removeAllContentTypeParsers();
@@ -70,11 +79,7 @@ export function createServer({ settings, providers, relay, log, isReady }: Serve
   });
 
   server.register((api, _options, done) => {
-    api.addHook('onRequest', (request, reply, next) => {
-      const refusal = keys.areRequired ? checkKey(keys, request) : checkHost(request);
-      if (refusal === undefined) next();
-      else answer(reply, refusal);
-    });
+    guard(api, keys);
 
     api.get('/v1/models', async (request) => ({
       object: 'list',
@@ -120,6 +125,18 @@ export function createServer({ settings, providers, relay, log, isReady }: Serve
   return server;
 }
 
+/**
+ * Lets only those in who may: with API keys, who has one; without, who is on this machine. A web page
+ * could reach a loopback address under a name of its own (DNS rebinding), so the name is checked too.
+ */
+export function guard(server: FastifyInstance, keys: ApiKeys): void {
+  server.addHook('onRequest', (request, reply, next) => {
+    const refusal = keys.areRequired ? checkKey(keys, request) : checkHost(request);
+    if (refusal === undefined) next();
+    else answer(reply, refusal);
+  });
+}
+
 function answer(reply: FastifyReply, error: GatewayError): void {
   if (error.retryAfterS !== undefined) reply.header('retry-after', error.retryAfterS);
   if (error.code === 'shutting_down') reply.header('connection', 'close');
@@ -159,10 +176,6 @@ function checkKey(keys: ApiKeys, request: FastifyRequest): GatewayError | undefi
   );
 }
 
-/**
- * Without API keys the gateway trusts this machine. A web page could reach it under a name of its own
- * that resolves to a loopback address (DNS rebinding), so the name is checked too.
- */
 function checkHost(request: FastifyRequest): GatewayError | undefined {
   const hostname = request.hostname.replace(/^\[(.*)\]$/, '$1');
   if (isLoopback(hostname)) return undefined;
@@ -174,4 +187,30 @@ function checkHost(request: FastifyRequest): GatewayError | undefined {
 
 function pathOf(request: FastifyRequest): string {
   return request.url.split('?', 1)[0] ?? '';
+}
+
+/** Answers a connection whose request could not be read at all, in the provider's shape. */
+function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const refusal = unreadable(error.code);
+  const body = errorBody(refusal);
+  const reason = STATUS_CODES[refusal.status] ?? '';
+  socket.end(
+    `HTTP/1.1 ${refusal.status} ${reason}\r\ncontent-type: application/json\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
+
+function unreadable(code: string | undefined): GatewayError {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new GatewayError('request_timeout', 'The request did not arrive in time (requestTimeoutMs).');
+    case 'HPE_HEADER_OVERFLOW':
+      return new GatewayError('headers_too_large', 'The headers are too large (maxHeaderBytes).');
+    default:
+      return new GatewayError('invalid_request', 'The request is not valid HTTP.');
+  }
 }

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import OpenAI from 'openai';
 import { describe, expect, test } from 'vitest';
 import { startBoth, startGateway } from './support/processes.ts';
@@ -141,5 +142,25 @@ describe('requests that are wrong', () => {
     });
     expect(response.status).toBe(status);
     expect(((await response.json()) as ErrorBody).error.code).toBe(code);
+  });
+
+  test('headers without end', async () => {
+    const gateway = await startGateway();
+    const response = await fetch(`${gateway.url}/v1/models`, { headers: { 'x-long': 'x'.repeat(20_000) } });
+    expect(response.status).toBe(431);
+    expect(((await response.json()) as ErrorBody).error.code).toBe('headers_too_large');
+  });
+
+  test('a body that does not come', async () => {
+    const gateway = await startGateway(['--request-timeout-ms', '500']);
+    const { hostname, port } = new URL(gateway.url);
+    const socket = connect(Number(port), hostname);
+    socket.write(
+      'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{',
+    );
+    let text = '';
+    for await (const chunk of socket.setEncoding('utf8') as AsyncIterable<string>) text += chunk;
+    expect(text).toMatch(/^HTTP\/1.1 408 Request Timeout/);
+    expect(text).toContain('"code":"request_timeout"');
   });
 });

@@ -60,6 +60,16 @@ describe('API keys of the gateway', () => {
     expect(refused.stderr()).toContain('SPILLWAY_API_KEYS');
     await startGateway(['--host', '0.0.0.0'], { env: { SPILLWAY_API_KEYS: 'alpha' } });
   });
+
+  test('are needed for the admin listener, too, once it is beyond loopback', async () => {
+    const refused = run(['serve', '--port', '0', '--admin-port', '0', '--admin-host', '0.0.0.0']);
+    expect(await refused.exited).toBe(1);
+    expect(refused.stderr()).toContain('adminHost (--admin-host): expected a loopback address');
+    const open = await startGateway(['--admin-host', '0.0.0.0'], { env: { SPILLWAY_API_KEYS: 'alpha' } });
+    expect((await fetch(`${open.adminUrl}/metrics`)).status).toBe(401);
+    const headers = { authorization: 'Bearer alpha' };
+    expect((await fetch(`${open.adminUrl}/metrics`, { headers })).status).toBe(200);
+  });
 });
 
 describe('credentials of providers', () => {

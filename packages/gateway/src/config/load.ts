@@ -61,13 +61,12 @@ export function loadSettings(sources: ConfigSources): Settings {
   }
   const config = result.data;
   const apiKeys = (sources.env[config.apiKeysEnv] ?? '').split(/[\s,]+/).filter((key) => key !== '');
-  if (apiKeys.length === 0) {
-    if (!isLoopback(config.host)) {
-      throw new ConfigError(
-        `host${from(origins, 'host')}: expected a loopback address (127.0.0.1, ::1, localhost) or API keys for ` +
-          `clients in the environment variable ${config.apiKeysEnv}, got ${JSON.stringify(config.host)} and no keys`,
-      );
-    }
+  for (const key of ['host', 'adminHost'] as const) {
+    if (apiKeys.length > 0 || isLoopback(config[key])) continue;
+    throw new ConfigError(
+      `${key}${from(origins, key)}: expected a loopback address (127.0.0.1, ::1, localhost) or API keys for ` +
+        `clients in the environment variable ${config.apiKeysEnv}, got ${JSON.stringify(config[key])} and no keys`,
+    );
   }
   return { config, providers: providersOf(config, sources.env), apiKeys };
 }

@@ -73,7 +73,11 @@ export const configSchema = z.strictObject({
     .default('127.0.0.1')
     .describe('address to listen on; beyond loopback only with API keys'),
   port: port.default(8080).describe('port to listen on; 0 takes a free one'),
-  adminHost: z.string().min(1).default('127.0.0.1').describe('address of the admin listener (metrics)'),
+  adminHost: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .describe('address of the admin listener (metrics); beyond loopback only with API keys'),
   adminPort: port.default(8081).describe('port of the admin listener; 0 takes a free one'),
   upstream: upstreams
     .default([])
