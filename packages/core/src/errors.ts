@@ -7,6 +7,8 @@
  *   `block` would be an unbounded queue in disguise.
  * - `channel_closed`: a write came after the channel had ended.
  * - `channel_cancelled`: the channel was cancelled; what waited was discarded.
+ * - `history_gone`: a reader asked for an offset that the channel does not have any more.
+ * - `reader_disconnected`: a reader with the policy `disconnect` fell behind by more than its bound.
  * - `reader_overflow`: a reader with the policy `error` fell behind by more than its bound.
  * - `event_too_large`: one event of a stream is larger than the limit.
  */
@@ -14,7 +16,9 @@ export type ErrorCode =
   | 'channel_cancelled'
   | 'channel_closed'
   | 'event_too_large'
+  | 'history_gone'
   | 'invalid_option'
+  | 'reader_disconnected'
   | 'reader_overflow'
   | 'write_pending';
 

@@ -4,7 +4,15 @@ export {
   type ChannelOptions,
   type OfferResult,
   openChannel,
+  type ReplayWindow,
 } from './channel/channel.ts';
 export { Gap } from './channel/gap.ts';
-export type { Overflow, Reader, ReaderEnd, ReaderOptions } from './channel/reader.ts';
+export type { LosslessOverflow, LossyOverflow, Overflow } from './channel/overflow.ts';
+export type {
+  LosslessReaderOptions,
+  Reader,
+  ReaderEnd,
+  ReaderOptions,
+  TakeLimits,
+} from './channel/reader.ts';
 export { type ErrorCode, SpillwayError } from './errors.ts';

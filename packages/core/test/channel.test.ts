@@ -106,6 +106,31 @@ describe('write', () => {
     expect(drain(reader)).toEqual([4]);
   });
 
+  test('leaves no listener on its signal, however it ends', async () => {
+    const channel = openChannel<number>({ maxItems: 1 });
+    const reader = channel.reader();
+    const { signal } = new AbortController();
+    let listeners = 0;
+    const add = signal.addEventListener.bind(signal);
+    const remove = signal.removeEventListener.bind(signal);
+    signal.addEventListener = (...args: Parameters<typeof add>) => {
+      listeners += 1;
+      add(...args);
+    };
+    signal.removeEventListener = (...args: Parameters<typeof remove>) => {
+      listeners -= 1;
+      remove(...args);
+    };
+    await channel.write(1, { signal });
+    const waits = channel.write(2, { signal });
+    reader.take();
+    await waits;
+    const cancelled = channel.write(3, { signal });
+    channel.cancel();
+    await expect(cancelled).rejects.toMatchObject({ code: 'channel_cancelled' });
+    expect(listeners).toBe(0);
+  });
+
   test('goes on when the reader that was in its way leaves', async () => {
     const channel = openChannel<number>({ maxItems: 1 });
     const blocker = channel.reader();
@@ -160,7 +185,7 @@ describe('an end', () => {
     expect(await waits).toBe(false);
     expect(full.take()).toBeUndefined();
     expect(full.end).toMatchObject({ state: 'cancelled' });
-    expect(channel.waitingBytes).toBe(0);
+    expect(channel.heldBytes).toBe(0);
   });
 
   test('reaches a loop: it returns when completed and throws when failed or cancelled', async () => {
@@ -205,7 +230,7 @@ describe('a reader', () => {
     expect(drain(reader)).toEqual([new Gap(0, 5, 50, 'drop-oldest'), 5, 6, 7]);
     for (let chunk = 8; chunk < 12; chunk += 1) channel.offer(chunk);
     expect(drain(reader)).toEqual([new Gap(8, 9, 10, 'drop-oldest'), 9, 10, 11]);
-    expect(reader.deliveredItems + reader.droppedItems).toBe(channel.head);
+    expect(reader.deliveredItems + reader.droppedItems).toBe(channel.nextOffset);
   });
 
   test('error: fails alone', async () => {
@@ -220,11 +245,162 @@ describe('a reader', () => {
   });
 });
 
+describe('the other policies', () => {
+  const open = (): ReturnType<typeof openChannel<string>> =>
+    openChannel<string>({
+      maxItems: 100,
+      weigh: (text) => text.length,
+      merge: (first, second) => (first + second === 'AB' ? undefined : first + second),
+      maxMergedBytes: 4,
+    });
+
+  test('drop-newest loses what comes, and goes on when there is room', () => {
+    const channel = open();
+    const reader = channel.reader({ overflow: 'drop-newest', maxItems: 2 });
+    for (const text of ['a', 'b', 'c', 'd']) expect(channel.offer(text)).toBe('accepted');
+    // What it does not need any more does not stay in the channel for it.
+    expect(channel.heldBytes).toBe(0);
+    expect(reader.take()).toBe('a');
+    channel.offer('e');
+    channel.offer('f');
+    expect(reader.offset).toBe(1);
+    expect(drain(reader)).toEqual([
+      'b',
+      new Gap(2, 4, 2, 'drop-newest'),
+      'e',
+      new Gap(5, 6, 1, 'drop-newest'),
+    ]);
+    expect(reader).toMatchObject({ deliveredItems: 3, droppedItems: 3, waitingItems: 0, waitingBytes: 0 });
+  });
+
+  test('latest keeps only the newest', () => {
+    const channel = open();
+    const seen: Gap[] = [];
+    const reader = channel.reader({ overflow: 'latest', maxItems: 2, onGap: (gap) => seen.push(gap) });
+    for (const text of ['a', 'b', 'c', 'd', 'e']) channel.offer(text);
+    expect(drain(reader)).toEqual([new Gap(0, 4, 4, 'latest'), 'e']);
+    expect(seen).toEqual([new Gap(0, 2, 2, 'latest'), new Gap(2, 4, 2, 'latest')]);
+  });
+
+  test('disconnect says where to come back', async () => {
+    const channel = openChannel<string>({ maxItems: 2, replay: { maxItems: 10 } });
+    const reader = channel.reader({ overflow: 'disconnect', maxItems: 2 });
+    channel.offer('a');
+    reader.take();
+    for (const text of ['b', 'c', 'd']) channel.offer(text);
+    expect(reader.end).toEqual({ state: 'disconnected', offset: 1 });
+    await expect(all(reader)).rejects.toMatchObject({ code: 'reader_disconnected' });
+    expect(drain(channel.reader({ from: 1 }))).toEqual(['b', 'c', 'd']);
+  });
+
+  test('coalesce merges what waited, and not what comes while the reader keeps up', async () => {
+    const channel = open();
+    const reader = channel.reader({ overflow: 'coalesce' });
+    const waits = reader.ready();
+    channel.offer('a');
+    channel.offer('b');
+    await waits;
+    expect(drain(reader)).toEqual(['a', 'b']);
+    for (const text of ['c', 'd', 'e', 'f', 'g']) channel.offer(text);
+    await reader.ready();
+    expect(drain(reader)).toEqual(['cdef', 'g']);
+    expect(reader).toMatchObject({ deliveredItems: 4, mergedItems: 3 });
+  });
+
+  test('coalesce makes room by merging, then blocks', async () => {
+    const channel = open();
+    const reader = channel.reader({ overflow: 'coalesce', maxItems: 2 });
+    for (const text of ['a', 'b', 'c', 'd', 'A', 'B'])
+      expect(channel.offer(text)).toBe(text === 'B' ? 'full' : 'accepted');
+    expect(reader.waitingItems).toBe(2);
+    expect(channel.heldBytes).toBe(5);
+    await reader.ready();
+    expect(drain(reader)).toEqual(['abcd', 'A']);
+  });
+
+  test('coalesce: a reader that keeps up or asked for nothing gets its own chunks', () => {
+    const channel = open();
+    const lagging = channel.reader({ overflow: 'coalesce', maxItems: 2 });
+    const waiting = channel.reader();
+    const live = channel.reader();
+    for (const text of ['a', 'b', 'c']) {
+      if (channel.offer(text) === 'accepted') expect(live.take()).toBe(text);
+    }
+    expect(lagging.waitingItems).toBe(2);
+    expect(drain(waiting)).toEqual(['a', 'b']);
+  });
+});
+
+describe('a replay window', () => {
+  test('keeps what was read, so that a reader can come back', () => {
+    const channel = openChannel<string>({ maxItems: 2, replay: { maxItems: 3 } });
+    const reader = channel.reader();
+    for (const text of ['a', 'b', 'c', 'd', 'e']) {
+      channel.offer(text);
+      reader.take();
+    }
+    expect(channel.oldestOffset).toBe(2);
+    expect(drain(channel.reader({ from: 3 }))).toEqual(['d', 'e']);
+    expect(() => channel.reader({ from: 1 })).toThrow(expect.objectContaining({ code: 'history_gone' }));
+    expect(() => channel.reader({ from: 6 })).toThrow(expect.objectContaining({ code: 'invalid_option' }));
+  });
+
+  test('is bounded in bytes', () => {
+    const channel = openChannel<string>({
+      maxItems: 9,
+      weigh: (text) => text.length,
+      replay: { maxBytes: 4 },
+    });
+    for (const text of ['aa', 'bb', 'cc', 'dd']) channel.offer(text);
+    expect(channel.oldestOffset).toBe(2);
+    expect(channel.heldBytes).toBe(4);
+  });
+
+  test('is bounded in time', async () => {
+    const channel = openChannel<string>({ maxItems: 9, replay: { maxMs: 20 } });
+    channel.offer('old');
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    channel.offer('new');
+    expect(channel.oldestOffset).toBe(1);
+  });
+
+  test('does without readers: nobody is waited for', () => {
+    const channel = openChannel<number>({ maxItems: 2, replay: { maxItems: 2 } });
+    for (let chunk = 0; chunk < 10; chunk += 1) expect(channel.offer(chunk)).toBe('accepted');
+    channel.complete();
+    expect(drain(channel.reader())).toEqual([8, 9]);
+  });
+});
+
+describe('what can be seen', () => {
+  test('the age of what waits', async () => {
+    const channel = openChannel<number>({ maxItems: 2, measureAge: true });
+    const reader = channel.reader();
+    expect(reader.waitingMs).toBe(0);
+    channel.offer(1);
+    await new Promise((resolve) => setTimeout(resolve, 15));
+    expect(reader.waitingMs).toBeGreaterThanOrEqual(10);
+    expect(openChannel({ maxItems: 1 }).reader().waitingMs).toBe(0);
+  });
+
+  test('takeAll takes what is there, or as much as it may', () => {
+    const channel = openChannel<string>({ maxItems: 9, weigh: (text) => text.length });
+    const reader = channel.reader();
+    for (const text of ['aa', 'bb', 'cc', 'dddd']) channel.offer(text);
+    expect(reader.takeAll({ maxBytes: 5 })).toEqual(['aa', 'bb']);
+    expect(reader.takeAll({ maxBytes: 1 })).toEqual(['cc']);
+    expect(reader.takeAll()).toEqual(['dddd']);
+    expect(reader.takeAll()).toEqual([]);
+  });
+});
+
 describe('wrong options', () => {
   test.each([
     [{}, 'A channel needs a bound'],
-    [{ maxBytes: 5 }, 'maxBytes needs weigh'],
+    [{ maxBytes: 5 }, 'maxBytes and merge need weigh'],
     [{ maxItems: 0 }, 'maxItems: expected 1 or more, got 0.'],
+    [{ maxItems: 1, merge: () => undefined }, 'maxBytes and merge need weigh'],
+    [{ maxItems: 1, replay: { maxItems: -1 } }, 'maxItems: expected 0 or more, got -1.'],
     [{ maxItems: Number.NaN }, 'maxItems: expected 1 or more, got NaN.'],
   ])('%j', (options, message) => {
     expect(() => openChannel(options)).toThrow(SpillwayError);

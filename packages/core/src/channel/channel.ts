@@ -1,9 +1,11 @@
 import { SpillwayError } from '../errors.ts';
-import { ChunkLog } from './chunk-log.ts';
+import { ChunkLog, type MergeEntries } from './chunk-log.ts';
 import type { Gap } from './gap.ts';
+import { overflows } from './overflow.ts';
 import {
   type Bounds,
   ChannelReader,
+  type LosslessReaderOptions,
   type Reader,
   type ReaderEnd,
   type ReaderHost,
@@ -21,21 +23,46 @@ export interface ChannelOptions<T> {
   /** The chunks that may wait for one reader. Minimum 1, default no bound. */
   readonly maxItems?: number;
   /**
-   * The bytes of a chunk: a finite number, 0 or more; called once per chunk. Needed with `maxBytes`.
-   * Default: every chunk weighs 0 bytes.
+   * The bytes of a chunk: a finite number, 0 or more; called once per chunk. Needed with `maxBytes` and
+   * `merge`. Default: every chunk weighs 0 bytes.
    */
   readonly weigh?: (chunk: T) => number;
+  /**
+   * Joins two neighbours into one without loss, or refuses with `undefined`. Must not change them: other
+   * readers may have them. Needed for the policy `coalesce`, and called only for chunks that wait for a
+   * reader with that policy. Default: nothing is merged.
+   */
+  readonly merge?: (first: T, second: T) => T | undefined;
+  /** Neighbours that weigh more together are not merged. Minimum 1, default 16 KiB (16,384). */
+  readonly maxMergedBytes?: number;
+  /**
+   * What is kept although every reader has passed it, for a reader that comes back. With it, the channel
+   * does not wait for a reader when it has none. Default: nothing is kept.
+   */
+  readonly replay?: ReplayWindow;
+  /** Measures how long chunks wait, for `waitingMs`; one look at the clock a chunk. Default: false. */
+  readonly measureAge?: boolean;
+}
+
+/** Bounds on what is kept for readers that come back; the first that is reached counts. */
+export interface ReplayWindow {
+  /** Minimum 0, default no bound. */
+  readonly maxBytes?: number;
+  /** In chunks; merged ones count as one. Minimum 0, default no bound. */
+  readonly maxItems?: number;
+  /** Milliseconds since a chunk was written. Minimum 0, default no bound. */
+  readonly maxMs?: number;
 }
 
 /**
  * The answer to an offer. `accepted`: every reader will get the chunk, or was told that it will not.
- * `full`: a reader whose policy is `block` has no room; the chunk was not taken. `closed`: the
- * channel has ended; the chunk was not taken and none will be.
+ * `full`: a reader that must not lose it has no room; the chunk was not taken. `closed`: the channel has
+ * ended; the chunk was not taken and none will be.
  */
 export type OfferResult = 'accepted' | 'closed' | 'full';
 
 /** How a channel ended: in exactly one of these states. */
-export type ChannelEnd = Exclude<ReaderEnd, { readonly state: 'detached' }>;
+export type ChannelEnd = Exclude<ReaderEnd, { readonly state: 'detached' | 'disconnected' }>;
 
 /**
  * A bounded, ordered run of chunks: one source writes to its head, any number of readers read, each
@@ -45,9 +72,11 @@ export interface Channel<T> {
   /** How it ended, or `undefined` while it is open. */
   readonly end: ChannelEnd | undefined;
   /** The offset that the next chunk will have: the number of chunks written so far. */
-  readonly head: number;
-  /** The bytes that the channel keeps, because a reader has not taken them or none came yet. */
-  readonly waitingBytes: number;
+  readonly nextOffset: number;
+  /** The offset of the oldest chunk that a reader can still get. */
+  readonly oldestOffset: number;
+  /** The bytes that the channel holds: what readers have not taken, and the replay window. */
+  readonly heldBytes: number;
   /** Writes a chunk if there is room, at once. The answer has to be looked at. */
   offer(chunk: T): OfferResult;
   /**
@@ -65,8 +94,13 @@ export interface Channel<T> {
   fail(error: Error): void;
   /** Nobody wants the rest: what waits is discarded and every reader ends at once. */
   cancel(reason?: Error): void;
-  /** Adds a reader that never loses a chunk, unless it fails. */
-  reader(options?: ReaderOptions & { readonly overflow?: 'block' | 'error' }): Reader<T>;
+  /**
+   * Adds a reader that never loses a chunk, unless it is ended.
+   *
+   * @throws {SpillwayError} `history_gone` when it asks for an offset that the channel does not have any
+   *   more; `invalid_option`.
+   */
+  reader(options?: LosslessReaderOptions): Reader<T>;
   /** Adds a reader; with a policy that can lose chunks it also receives {@link Gap}s. */
   reader(options: ReaderOptions): Reader<T | Gap>;
 }
@@ -74,8 +108,9 @@ export interface Channel<T> {
 /**
  * Opens a channel.
  *
- * Chunks that no reader has taken wait in it, also before the first reader comes and after the last
- * one has left; the bound then is the channel's own, and an offer beyond it is `full`.
+ * Chunks that no reader has taken wait in it, also before the first reader comes and, without a replay
+ * window, after the last one has left; the bound then is the channel's own, and an offer beyond it is
+ * `full`.
  *
  * @throws {SpillwayError} `invalid_option`
  * @example
@@ -88,32 +123,34 @@ export interface Channel<T> {
  * ```
  */
 export function openChannel<T>(options: ChannelOptions<T>): Channel<T> {
-  const { maxBytes, maxItems, weigh } = options;
+  const { maxBytes, maxItems, maxMergedBytes = 16_384, merge, replay, weigh } = options;
   if (maxBytes === undefined && maxItems === undefined) {
-    throw new SpillwayError(
-      'invalid_option',
-      'A channel needs a bound: expected maxBytes, maxItems or both, got neither.',
-    );
+    throw invalid('A channel needs a bound: expected maxBytes, maxItems or both, got neither.');
   }
-  if (maxBytes !== undefined && weigh === undefined) {
-    throw new SpillwayError(
-      'invalid_option',
-      'maxBytes needs weigh, the function that says how many bytes a chunk has.',
-    );
+  if ((maxBytes !== undefined || merge !== undefined) && weigh === undefined) {
+    throw invalid('maxBytes and merge need weigh, the function that says how many bytes a chunk has.');
   }
-  return new BoundedChannel(checkedBounds(options, unbounded), weigh);
+  atLeast(1, { maxMergedBytes });
+  if (replay !== undefined) atLeast(0, { ...replay });
+  return new BoundedChannel({ ...options, maxMergedBytes }, checkedBounds(options, unbounded));
 }
 
 const unbounded: Bounds = { maxBytes: Number.POSITIVE_INFINITY, maxItems: Number.POSITIVE_INFINITY };
 
 function checkedBounds(given: Partial<Bounds>, inherited: Bounds): Bounds {
   const { maxBytes = inherited.maxBytes, maxItems = inherited.maxItems } = given;
-  for (const [name, value] of Object.entries({ maxBytes, maxItems })) {
-    if (!(value >= 1)) {
-      throw new SpillwayError('invalid_option', `${name}: expected 1 or more, got ${value}.`);
-    }
-  }
+  atLeast(1, { maxBytes, maxItems });
   return { maxBytes, maxItems };
+}
+
+function atLeast(minimum: number, values: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(values)) {
+    if (!(value >= minimum)) throw invalid(`${name}: expected ${minimum} or more, got ${value}.`);
+  }
+}
+
+function invalid(message: string): SpillwayError {
+  return new SpillwayError('invalid_option', message);
 }
 
 interface PendingWrite<T> {
@@ -123,30 +160,49 @@ interface PendingWrite<T> {
   readonly reject: (error: Error) => void;
 }
 
-class BoundedChannel<T> implements Channel<T>, ReaderHost {
+class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
+  readonly merge: MergeEntries<T> | undefined;
   readonly #bounds: Bounds;
+  readonly #replay: ReplayWindow | undefined;
   readonly #weigh: ((chunk: T) => number) | undefined;
-  readonly #log = new ChunkLog<T>();
+  readonly #log: ChunkLog<T>;
   readonly #readers: ChannelReader<T>[] = [];
+  readonly #measuresAge: boolean;
   #end: ChannelEnd | undefined;
-  #trimmedBytes = 0;
   #pending: PendingWrite<T> | undefined;
+  /** Pairs of entries below this position were tried to be merged. */
+  #compactedTo = 0;
 
-  constructor(bounds: Bounds, weigh: ((chunk: T) => number) | undefined) {
+  constructor(options: ChannelOptions<T> & { readonly maxMergedBytes: number }, bounds: Bounds) {
+    const { maxMergedBytes, measureAge = false, merge, replay, weigh } = options;
     this.#bounds = bounds;
+    this.#replay = replay;
     this.#weigh = weigh;
+    this.#measuresAge = measureAge || replay?.maxMs !== undefined;
+    this.#log = new ChunkLog<T>(this.#measuresAge ? () => performance.now() : undefined);
+    this.merge =
+      merge &&
+      ((first, firstBytes, second, secondBytes) => {
+        if (firstBytes + secondBytes > maxMergedBytes) return undefined;
+        const chunk = merge(first, second);
+        return chunk === undefined ? undefined : { chunk, bytes: this.#weighed(chunk) };
+      });
   }
 
   get end(): ChannelEnd | undefined {
     return this.#end;
   }
 
-  get head(): number {
-    return this.#log.head;
+  get nextOffset(): number {
+    return this.#log.nextOffset;
   }
 
-  get waitingBytes(): number {
-    return this.#log.appendedBytes - this.#trimmedBytes;
+  get oldestOffset(): number {
+    return this.#log.offsetAt(this.#log.tail);
+  }
+
+  get heldBytes(): number {
+    return this.#log.appendedBytes - this.#log.trimmedBytes;
   }
 
   offer(chunk: T): OfferResult {
@@ -203,75 +259,137 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost {
     const error =
       reason ?? new SpillwayError('channel_cancelled', 'The channel was cancelled; what waited is gone.');
     this.#finish({ state: 'cancelled', error });
-    if (this.#end?.state === 'cancelled') this.#trim(this.#log.head);
+    if (this.#end?.state === 'cancelled') this.#log.trim(this.#log.head);
   }
 
-  reader(options?: ReaderOptions & { readonly overflow?: 'block' | 'error' }): Reader<T>;
+  reader(options?: LosslessReaderOptions): Reader<T>;
   reader(options: ReaderOptions): Reader<T | Gap>;
   reader(options: ReaderOptions = {}): Reader<T | Gap> {
-    const { overflow = 'block', from = 'start' } = options;
-    if (overflow !== 'block' && overflow !== 'drop-oldest' && overflow !== 'error') {
-      throw new SpillwayError(
-        'invalid_option',
-        `overflow: expected block, drop-oldest or error, got ${String(overflow)}.`,
-      );
+    const { from = 'start', onGap, overflow = 'block' } = options;
+    if (!overflows.includes(overflow)) {
+      throw invalid(`overflow: expected one of ${overflows.join(', ')}, got ${overflow}.`);
     }
-    const start =
-      from === 'start'
-        ? { offset: this.#log.tail, passedBytes: this.#trimmedBytes }
-        : { offset: this.#log.head, passedBytes: this.#log.appendedBytes };
+    if (overflow === 'coalesce' && this.merge === undefined) {
+      throw invalid('The policy coalesce needs a channel with merge.');
+    }
     const bounds = checkedBounds(options, this.#bounds);
-    const reader = new ChannelReader<T>(this.#log, this, overflow, bounds, start);
+    const reader = new ChannelReader<T>(this.#log, this, { overflow, bounds, onGap }, this.#startOf(from));
     this.#readers.push(reader);
     return reader;
   }
 
-  moved(offset: number): void {
-    if (offset === this.#log.tail) this.#trim(this.#slowest());
+  moved(position: number): void {
+    // Only the slowest reader's step can free anything; with a replay window that is not at the tail.
+    if (this.#replay !== undefined || position === this.#log.tail) this.#trim();
     if (this.#pending !== undefined) this.#retryPending();
   }
 
-  left(reader: ChannelReader<unknown>): void {
-    const index = this.#readers.indexOf(reader as ChannelReader<T>);
+  left(reader: ChannelReader<T>): void {
+    const index = this.#readers.indexOf(reader);
     if (index !== -1) this.#readers.splice(index, 1);
-    // With no reader left, what waits is kept for the next one.
-    if (this.#readers.length > 0) this.#trim(this.#slowest());
+    this.#trim();
     if (this.#pending !== undefined) this.#retryPending();
+  }
+
+  now(): number {
+    return this.#measuresAge ? performance.now() : Number.NaN;
   }
 
   #weighed(chunk: T): number {
     if (this.#weigh === undefined) return 0;
     const bytes = this.#weigh(chunk);
     if (!(bytes >= 0 && bytes < Number.POSITIVE_INFINITY)) {
-      throw new SpillwayError('invalid_option', `weigh: expected 0 or more bytes, got ${bytes}.`);
+      throw invalid(`weigh: expected 0 or more bytes, got ${bytes}.`);
     }
     return bytes;
   }
 
+  #startOf(from: number | 'now' | 'start'): { position: number; passedBytes: number } {
+    const log = this.#log;
+    if (from === 'now') return { position: log.head, passedBytes: log.appendedBytes };
+    let passedBytes = log.trimmedBytes;
+    if (from === 'start') return { position: log.tail, passedBytes };
+    if (!Number.isInteger(from) || from < 0 || from > log.nextOffset) {
+      throw invalid(`from: expected an offset from 0 to ${log.nextOffset}, start or now, got ${from}.`);
+    }
+    const position = log.positionOf(from);
+    if (position === undefined) {
+      throw new SpillwayError(
+        'history_gone',
+        `Offset ${from} is gone, or part of a merged chunk; the oldest chunk that is kept is ${this.oldestOffset}.`,
+      );
+    }
+    for (let passed = log.tail; passed < position; passed += 1) passedBytes += log.bytesAt(passed);
+    return { position, passedBytes };
+  }
+
   #offerWeighed(chunk: T, bytes: number): OfferResult {
     if (!this.#admits(bytes)) return 'full';
-    // Backwards, because a reader that fails for want of room leaves the list.
-    for (let index = this.#readers.length - 1; index >= 0; index -= 1) {
-      const reader = this.#readers[index];
-      if (reader?.hasRoom(bytes) === false) reader.makeRoom(bytes);
+    const readers = this.#readers;
+    let skippers: ChannelReader<T>[] | undefined;
+    // Backwards, because a reader that is ended for want of room leaves the list.
+    for (let index = readers.length - 1; index >= 0; index -= 1) {
+      const reader = readers[index];
+      if (reader?.hasRoom(bytes) === false && reader.makeRoom(bytes)) (skippers ??= []).push(reader);
     }
     this.#log.append(chunk, bytes);
-    for (const reader of this.#readers) reader.wake();
+    if (skippers !== undefined) {
+      for (const reader of skippers) reader.skipped(this.#log.nextOffset - 1, bytes);
+    }
+    if (this.#replay !== undefined) this.#trim();
+    for (const reader of readers) reader.wake();
     return 'accepted';
   }
 
   /** Whether nobody who must not lose anything would have to. */
   #admits(bytes: number): boolean {
     if (this.#readers.length === 0) {
+      if (this.#replay !== undefined) return true;
       const items = this.#log.head - this.#log.tail;
       return (
-        items === 0 || (items < this.#bounds.maxItems && this.waitingBytes + bytes <= this.#bounds.maxBytes)
+        items === 0 || (items < this.#bounds.maxItems && this.heldBytes + bytes <= this.#bounds.maxBytes)
       );
     }
     for (const reader of this.#readers) {
-      if (reader.overflow === 'block' && !reader.hasRoom(bytes)) return false;
+      if (!reader.blocks || reader.hasRoom(bytes)) continue;
+      if (reader.overflow === 'block') return false;
+      this.#compact();
+      if (!reader.hasRoom(bytes)) return false;
     }
     return true;
+  }
+
+  /**
+   * Merges what waits for nobody but readers that allow it. What was tried before is not tried again, so
+   * that a channel that stays full costs one attempt a chunk.
+   */
+  #compact(): void {
+    const { merge } = this;
+    if (merge === undefined) return;
+    let slowest = this.#log.head;
+    let end = this.#log.head;
+    for (const reader of this.#readers) {
+      slowest = Math.min(slowest, reader.position);
+      if (reader.overflow !== 'coalesce') end = Math.min(end, reader.position);
+    }
+    const start = Math.max(slowest, Math.min(this.#compactedTo, this.#log.head) - 1);
+    if (start >= end - 1) return;
+    const ahead = this.#readers
+      .filter(({ position }) => position >= start)
+      .toSorted((a, b) => a.position - b.position);
+    const borders = ahead.map(({ position }) => position);
+    let next = 0;
+    const moves: {
+      readonly reader: ChannelReader<T> | undefined;
+      readonly position: number;
+      readonly saved: number;
+    }[] = [];
+    this.#log.compact(start, end, merge, borders, (position, saved) => {
+      moves.push({ reader: ahead[next], position, saved });
+      next += 1;
+    });
+    for (const { position, reader, saved } of moves) reader?.compacted(position, saved);
+    this.#compactedTo = this.#log.head;
   }
 
   #retryPending(): void {
@@ -283,8 +401,8 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost {
   }
 
   #isHalfFree(): boolean {
-    for (const { overflow, bounds, waitingBytes, waitingItems } of this.#readers) {
-      if (overflow !== 'block' || waitingItems === 0) continue;
+    for (const { blocks, bounds, waitingBytes, waitingItems } of this.#readers) {
+      if (!blocks || waitingItems === 0) continue;
       if (waitingItems > bounds.maxItems / 2 || waitingBytes > bounds.maxBytes / 2) return false;
     }
     return true;
@@ -297,17 +415,33 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost {
     for (const reader of this.#readers) reader.wake();
   }
 
-  #slowest(): number {
-    let slowest = this.#log.head;
-    for (const reader of this.#readers) slowest = Math.min(slowest, reader.offset);
-    return slowest;
-  }
-
-  #trim(offset: number): void {
-    for (let gone = this.#log.tail; gone < offset; gone += 1) {
-      this.#trimmedBytes += this.#log.bytesAt(gone);
+  /** Lets go of what every reader has passed, less the replay window. */
+  #trim(): void {
+    const log = this.#log;
+    const replay = this.#replay;
+    // Without readers and without a window, what waits is kept for the next reader.
+    if (this.#readers.length === 0 && replay === undefined) return;
+    let slowest = log.head;
+    let passedBytes = log.appendedBytes;
+    for (const reader of this.#readers) {
+      if (reader.position >= slowest) continue;
+      slowest = reader.position;
+      passedBytes = reader.passedBytes;
     }
-    this.#log.trim(offset);
+    if (replay === undefined) {
+      log.trim(slowest);
+      return;
+    }
+    const { maxBytes = Infinity, maxItems = Infinity, maxMs = Infinity } = replay;
+    const oldestMs = maxMs === Infinity ? -Infinity : performance.now() - maxMs;
+    while (
+      log.tail < slowest &&
+      (slowest - log.tail > maxItems ||
+        passedBytes - log.trimmedBytes > maxBytes ||
+        log.timeAt(log.tail) < oldestMs)
+    ) {
+      log.trim(log.tail + 1);
+    }
   }
 }
 

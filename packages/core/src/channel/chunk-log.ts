@@ -1,76 +1,189 @@
+/** Merges two neighbours, or refuses with `undefined`. */
+export type MergeEntries<T> = (
+  first: T,
+  firstBytes: number,
+  second: T,
+  secondBytes: number,
+) => { readonly chunk: T; readonly bytes: number } | undefined;
+
 /**
- * The one copy of a channel's chunks: a ring that grows, addressed by offset. An offset is the
- * number of chunks that were appended before, so it never repeats, however often the ring wraps.
+ * The one copy of a channel's chunks: a ring that grows, addressed by position. Every entry knows the
+ * offset of its first chunk; without merges an entry is one chunk.
  *
- *     offset      tail                     head
- *                  ▼                        ▼
- *     slots   · · [c7] [c8] [c9] [c10] [c11] · ·      slot = offset & mask
- *                        ▲            ▲
- *                     reader A     reader B
+ *     position     tail                     head
+ *                   ▼                        ▼
+ *     entries  · · [7] [8] [9–12] [13] [14]  ·  ·      slot = position & mask
+ *                        ▲              ▲
+ *                     reader A       reader B
  *
- * Everything in [tail, head) is kept. Offsets below the tail are gone, and their slots empty, so
- * that a chunk can be collected as soon as its last reader has passed it.
+ * Everything in [tail, head) is kept. Below the tail the slots are empty, so that a chunk can be
+ * collected as soon as nobody needs it. Offsets never repeat; positions move back when entries at the
+ * head are merged.
  */
 export class ChunkLog<T> {
-  #slots: (T | undefined)[] = [];
+  #chunks: (T | undefined)[] = [];
   #bytes: number[] = [];
+  #offsets: number[] = [];
+  /** When an entry was written; empty unless somebody needs to know. */
+  #times: number[] = [];
   #mask = -1;
   #head = 0;
   #tail = 0;
+  #nextOffset = 0;
   #appendedBytes = 0;
+  #trimmedBytes = 0;
+  readonly #clock: (() => number) | undefined;
 
-  /** The offset that the next chunk will have. */
+  /** With a clock, every entry knows when it was written. */
+  constructor(clock?: () => number) {
+    this.#clock = clock;
+  }
+
+  /** The position behind the newest entry. */
   get head(): number {
     return this.#head;
   }
 
-  /** The offset of the oldest chunk that is kept; equals `head` when nothing is. */
+  /** The position of the oldest entry that is kept; equals `head` when none is. */
   get tail(): number {
     return this.#tail;
   }
 
-  /** The bytes of all chunks that were ever appended. */
+  /** The offset that the next chunk will have: how many were written. */
+  get nextOffset(): number {
+    return this.#nextOffset;
+  }
+
+  /** The bytes of all entries that were ever here, less what merging saved. */
   get appendedBytes(): number {
     return this.#appendedBytes;
+  }
+
+  /** The bytes of all entries that were let go. */
+  get trimmedBytes(): number {
+    return this.#trimmedBytes;
   }
 
   append(chunk: T, bytes: number): void {
     if (this.#head - this.#tail > this.#mask) this.#grow();
     const slot = this.#head & this.#mask;
-    this.#slots[slot] = chunk;
+    this.#chunks[slot] = chunk;
     this.#bytes[slot] = bytes;
+    this.#offsets[slot] = this.#nextOffset;
+    if (this.#clock !== undefined) this.#times[slot] = this.#clock();
     this.#head += 1;
+    this.#nextOffset += 1;
     this.#appendedBytes += bytes;
   }
 
-  /** The chunk at an offset in [tail, head). */
-  at(offset: number): T {
-    return this.#slots[offset & this.#mask] as T;
+  /** The chunk at a position in [tail, head). */
+  at(position: number): T {
+    return this.#chunks[position & this.#mask] as T;
   }
 
-  /** The bytes of the chunk at an offset in [tail, head). */
-  bytesAt(offset: number): number {
-    return this.#bytes[offset & this.#mask] ?? 0;
+  bytesAt(position: number): number {
+    return this.#bytes[position & this.#mask] ?? 0;
   }
 
-  /** Lets go of everything below `offset`. */
-  trim(offset: number): void {
-    while (this.#tail < offset) {
-      this.#slots[this.#tail & this.#mask] = undefined;
+  /** The offset of the first chunk at a position in [tail, head]. */
+  offsetAt(position: number): number {
+    return position === this.#head ? this.#nextOffset : (this.#offsets[position & this.#mask] ?? 0);
+  }
+
+  timeAt(position: number): number {
+    return this.#times[position & this.#mask] ?? 0;
+  }
+
+  /** The position whose entry starts at that offset; `undefined` if none in [tail, head] does. */
+  positionOf(offset: number): number | undefined {
+    let low = this.#tail;
+    let high = this.#head;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.offsetAt(middle) < offset) low = middle + 1;
+      else high = middle;
+    }
+    return this.offsetAt(low) === offset ? low : undefined;
+  }
+
+  /**
+   * Merges neighbours in [start, end) where `merge` agrees, and moves what follows up. Never across a
+   * border, which is where a cursor stands: its reader has the entry before already. Calls `moved` for
+   * every border, in ascending order, with its new position and the bytes that were saved before it.
+   */
+  compact(
+    start: number,
+    end: number,
+    merge: MergeEntries<T>,
+    borders: readonly number[],
+    moved: (position: number, savedBytes: number) => void,
+  ): void {
+    let written = start;
+    let saved = 0;
+    let border = 0;
+    for (let position = start; position < this.#head; position += 1) {
+      const isBorder = borders[border] === position;
+      while (borders[border] === position) {
+        // A merge needs an entry written before it, so a cursor's entry is always written as a new one.
+        moved(written, saved);
+        border += 1;
+      }
+      const last = written - 1;
+      if (position > start && position < end && !isBorder) {
+        const merged = merge(this.at(last), this.bytesAt(last), this.at(position), this.bytesAt(position));
+        if (merged !== undefined) {
+          const before = this.bytesAt(last) + this.bytesAt(position);
+          this.#chunks[last & this.#mask] = merged.chunk;
+          this.#bytes[last & this.#mask] = merged.bytes;
+          saved += before - merged.bytes;
+          continue;
+        }
+      }
+      if (written !== position) this.#move(position, written);
+      written += 1;
+    }
+    for (; border < borders.length; border += 1) moved(written, saved);
+    for (let position = written; position < this.#head; position += 1) {
+      this.#chunks[position & this.#mask] = undefined;
+    }
+    this.#head = written;
+    this.#appendedBytes -= saved;
+  }
+
+  /** Lets go of everything below a position. */
+  trim(position: number): void {
+    while (this.#tail < position) {
+      const slot = this.#tail & this.#mask;
+      this.#chunks[slot] = undefined;
+      this.#trimmedBytes += this.#bytes[slot] ?? 0;
       this.#tail += 1;
     }
   }
 
+  #move(from: number, to: number): void {
+    this.#chunks[to & this.#mask] = this.#chunks[from & this.#mask];
+    this.#bytes[to & this.#mask] = this.bytesAt(from);
+    this.#offsets[to & this.#mask] = this.offsetAt(from);
+    if (this.#clock !== undefined) this.#times[to & this.#mask] = this.timeAt(from);
+  }
+
   #grow(): void {
     const capacity = Math.max(8, (this.#mask + 1) * 2);
-    const slots = new Array<T | undefined>(capacity).fill(undefined);
+    const mask = capacity - 1;
+    const chunks = new Array<T | undefined>(capacity).fill(undefined);
     const bytes = new Array<number>(capacity).fill(0);
-    for (let offset = this.#tail; offset < this.#head; offset += 1) {
-      slots[offset & (capacity - 1)] = this.#slots[offset & this.#mask];
-      bytes[offset & (capacity - 1)] = this.bytesAt(offset);
+    const offsets = new Array<number>(capacity).fill(0);
+    const times = this.#clock === undefined ? [] : new Array<number>(capacity).fill(0);
+    for (let position = this.#tail; position < this.#head; position += 1) {
+      chunks[position & mask] = this.#chunks[position & this.#mask];
+      bytes[position & mask] = this.bytesAt(position);
+      offsets[position & mask] = this.offsetAt(position);
+      if (this.#clock !== undefined) times[position & mask] = this.timeAt(position);
     }
-    this.#slots = slots;
+    this.#chunks = chunks;
     this.#bytes = bytes;
-    this.#mask = capacity - 1;
+    this.#offsets = offsets;
+    this.#times = times;
+    this.#mask = mask;
   }
 }

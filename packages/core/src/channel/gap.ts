@@ -1,3 +1,5 @@
+import type { LossyOverflow } from './overflow.ts';
+
 /**
  * Stands in a reader's stream where chunks are missing, so that no loss is silent. Gaps that touch
  * are one gap.
@@ -10,9 +12,9 @@ export class Gap {
   /** The weight of what is missing, in bytes. */
   readonly bytes: number;
   /** The overflow policy that dropped them. */
-  readonly reason: 'drop-oldest';
+  readonly reason: LossyOverflow;
 
-  constructor(from: number, to: number, bytes: number, reason: 'drop-oldest') {
+  constructor(from: number, to: number, bytes: number, reason: LossyOverflow) {
     this.from = from;
     this.to = to;
     this.bytes = bytes;

@@ -1,15 +1,7 @@
 import { SpillwayError } from '../errors.ts';
-import type { ChunkLog } from './chunk-log.ts';
+import type { ChunkLog, MergeEntries } from './chunk-log.ts';
 import { Gap } from './gap.ts';
-
-/**
- * What happens to a reader that is full:
- *
- * - `block`: the source waits. Nothing is lost, everybody upstream is slowed.
- * - `drop-oldest`: the reader's cursor moves forward; the reader receives a {@link Gap}.
- * - `error`: the reader fails with `reader_overflow`; nobody else notices.
- */
-export type Overflow = 'block' | 'drop-oldest' | 'error';
+import type { LosslessOverflow, LossyOverflow, Overflow } from './overflow.ts';
 
 /** Where and how a reader reads. */
 export interface ReaderOptions {
@@ -24,10 +16,18 @@ export interface ReaderOptions {
   /** The chunks that may wait for this reader. Minimum 1, default the channel's `maxItems`. */
   readonly maxItems?: number;
   /**
-   * `start`: the oldest chunk that the channel still has. `now`: the next chunk that is written.
-   * Default: `start`.
+   * Where it starts. `start`: the oldest chunk that the channel still has. `now`: the next chunk that is
+   * written. A number: the chunk with that offset, if the channel still has it as one chunk; otherwise
+   * `history_gone`. Default: `start`.
    */
-  readonly from?: 'now' | 'start';
+  readonly from?: number | 'now' | 'start';
+  /** Told of every loss when it happens; the reader itself hears of it in order. */
+  readonly onGap?: (gap: Gap) => void;
+}
+
+/** Options for a reader that never loses a chunk, unless it is ended. */
+export interface LosslessReaderOptions extends ReaderOptions {
+  readonly overflow?: LosslessOverflow;
 }
 
 /** A reader's bounds, complete. */
@@ -38,46 +38,64 @@ export interface Bounds {
 
 /**
  * How a reader's stream ended: with the channel (`completed`, `failed`, `cancelled`), by its own
- * overflow policy (`failed`), or because it left (`detached`).
+ * overflow policy (`failed`, or `disconnected` with the offset from which it can come back), or because
+ * it left (`detached`).
  */
 export type ReaderEnd =
   | { readonly state: 'cancelled' | 'failed'; readonly error: Error }
-  | { readonly state: 'completed' | 'detached' };
+  | { readonly state: 'completed' | 'detached' }
+  | { readonly state: 'disconnected'; readonly offset: number };
+
+/** How much to take at once. */
+export interface TakeLimits {
+  /** Stops before the item with which it would be more; the first item is always taken. Default: no limit. */
+  readonly maxBytes?: number;
+  /** Minimum 1. Default: no limit. */
+  readonly maxItems?: number;
+}
 
 /**
  * A cursor on a channel's chunks. It has its own bounds and its own overflow policy; the chunks are
  * shared with all other readers.
  *
- * Read in the way that fits: `for await`; or `take()` for what is there now and `ready()` to wait for
- * more. `Item` is the chunk's type, with {@link Gap} added for a policy that can lose chunks.
+ * Read in the way that fits: `for await`; or `take()` and `takeAll()` for what is there now and `ready()`
+ * to wait for more. `Item` is the chunk's type, with {@link Gap} added for a policy that can lose chunks.
  *
  * @example
  * ```ts
  * for await (const chunk of reader) render(chunk);
  *
  * // In batches that grow by themselves when the sink falls behind:
- * while (await reader.ready()) {
- *   let batch = '';
- *   for (let text = reader.take(); text !== undefined; text = reader.take()) batch += text;
- *   await sink.write(batch);
- * }
+ * while (await reader.ready()) await sink.write(reader.takeAll({ maxItems: 500 }).join(''));
  * ```
  */
 export interface Reader<Item> extends AsyncIterable<Item>, AsyncDisposable {
-  /** The offset of the next chunk that this reader will take. */
+  /** The offset of the next chunk that this reader will take: where it would come back. */
   readonly offset: number;
-  /** The chunks that wait for this reader. */
+  /** The chunks that wait for this reader; merged ones count as one. */
   readonly waitingItems: number;
   /** The bytes that wait for this reader. */
   readonly waitingBytes: number;
-  /** The chunks that this reader took. */
+  /**
+   * The age of the oldest chunk that waits for this reader, in milliseconds; 0 when none waits. Needs the
+   * channel's `measureAge` or a replay window in time, otherwise it is `NaN`.
+   */
+  readonly waitingMs: number;
+  /** The chunks that this reader took; merged ones count as one. */
   readonly deliveredItems: number;
   /** The chunks that this reader lost; each one is in a {@link Gap}. */
   readonly droppedItems: number;
+  /**
+   * The chunks that became part of another one. What was written since this reader started is always
+   * `deliveredItems + waitingItems + droppedItems + mergedItems`.
+   */
+  readonly mergedItems: number;
   /** How it ended, or `undefined` while it can still receive something. */
   readonly end: ReaderEnd | undefined;
   /** The next item, at once, or `undefined` when nothing waits (which says nothing about the end). */
   take(): Item | undefined;
+  /** All items that wait, or as many as the limits allow; empty when nothing waits. */
+  takeAll(limits?: TakeLimits): Item[];
   /**
    * Waits until something can be taken. Resolves with `true` when it can, with `false` when nothing
    * will come any more: `end` then says why. It never rejects. One wait at a time: a second call
@@ -89,52 +107,102 @@ export interface Reader<Item> extends AsyncIterable<Item>, AsyncDisposable {
 }
 
 /** What a reader needs from its channel. */
-export interface ReaderHost {
+export interface ReaderHost<T> {
   readonly end: ReaderEnd | undefined;
-  /** The reader's cursor moved away from `offset`: chunks may be let go, a writer may go on. */
-  moved(offset: number): void;
-  left(reader: ChannelReader<unknown>): void;
+  readonly merge: MergeEntries<T> | undefined;
+  /** The reader's cursor moved away from a position: chunks may be let go, a writer may go on. */
+  moved(position: number): void;
+  left(reader: ChannelReader<T>): void;
+  now(): number;
 }
 
 export class ChannelReader<T> implements Reader<T | Gap> {
   readonly overflow: Overflow;
   readonly bounds: Bounds;
   readonly #log: ChunkLog<T>;
-  readonly #host: ReaderHost;
+  readonly #host: ReaderHost<T>;
+  readonly #onGap: ((gap: Gap) => void) | undefined;
+  /** The position of the next entry. */
   #next: number;
-  /** The bytes of all chunks before `#next`: with the log's total it gives the lag in one step. */
+  /** The bytes of all entries before `#next`: with the log's total it gives the lag in one step. */
   #passedBytes: number;
+  /** What was lost right before `#next`. */
   #gap: Gap | undefined;
+  /**
+   * What comes before the gap and the cursor: a `drop-newest` reader that lost what came keeps here what
+   * it did not lose, and no longer holds back the log. Bounded like the reader.
+   */
+  #kept: (KeptChunk<T> | Gap)[] = [];
+  #keptItems = 0;
+  #keptChunks = 0;
+  #keptBytes = 0;
+  /** Entries below this position were there before the reader asked, so they may be merged. */
+  #waitedTo = 0;
   #ownEnd: ReaderEnd | undefined;
   #waiter: PromiseWithResolvers<boolean> | undefined;
+  /** The chunks that were part of what was delivered, less one for each delivery. */
+  #deliveredMerged = 0;
   deliveredItems = 0;
   droppedItems = 0;
 
   constructor(
     log: ChunkLog<T>,
-    host: ReaderHost,
-    overflow: Overflow,
-    bounds: Bounds,
-    start: { readonly offset: number; readonly passedBytes: number },
+    host: ReaderHost<T>,
+    options: {
+      readonly overflow: Overflow;
+      readonly bounds: Bounds;
+      readonly onGap: ((gap: Gap) => void) | undefined;
+    },
+    start: { readonly position: number; readonly passedBytes: number },
   ) {
     this.#log = log;
     this.#host = host;
-    this.overflow = overflow;
-    this.bounds = bounds;
-    this.#next = start.offset;
+    this.overflow = options.overflow;
+    this.bounds = options.bounds;
+    this.#onGap = options.onGap;
+    this.#next = start.position;
     this.#passedBytes = start.passedBytes;
   }
 
-  get offset(): number {
+  /** The position of the next entry in the log. */
+  get position(): number {
     return this.#next;
   }
 
+  /** The bytes of all entries before the position. */
+  get passedBytes(): number {
+    return this.#passedBytes;
+  }
+
+  /** Whether a full reader makes the source wait. */
+  get blocks(): boolean {
+    return this.overflow === 'block' || this.overflow === 'coalesce';
+  }
+
+  get offset(): number {
+    const [first] = this.#kept;
+    return first?.from ?? this.#gap?.from ?? this.#log.offsetAt(this.#next);
+  }
+
   get waitingItems(): number {
-    return this.#isOver() ? 0 : this.#log.head - this.#next;
+    return this.#isOver() ? 0 : this.#log.head - this.#next + this.#keptItems;
+  }
+
+  get mergedItems(): number {
+    if (this.#isOver()) return this.#deliveredMerged;
+    const waitingChunks = this.#log.nextOffset - this.#log.offsetAt(this.#next) + this.#keptChunks;
+    return this.#deliveredMerged + waitingChunks - this.waitingItems;
   }
 
   get waitingBytes(): number {
-    return this.#isOver() ? 0 : this.#log.appendedBytes - this.#passedBytes;
+    return this.#isOver() ? 0 : this.#log.appendedBytes - this.#passedBytes + this.#keptBytes;
+  }
+
+  get waitingMs(): number {
+    const now = this.#host.now();
+    if (this.#isOver() || this.waitingItems === 0) return 0;
+    for (const item of this.#kept) if (!(item instanceof Gap)) return now - item.time;
+    return now - this.#log.timeAt(this.#next);
   }
 
   get end(): ReaderEnd | undefined {
@@ -147,23 +215,44 @@ export class ChannelReader<T> implements Reader<T | Gap> {
 
   take(): T | Gap | undefined {
     if (this.#isOver()) return undefined;
+    if (this.#kept.length > 0) return this.#takeKept();
     if (this.#gap !== undefined) {
       const gap = this.#gap;
       this.#gap = undefined;
       return gap;
     }
-    if (this.#next === this.#log.head) return undefined;
-    const offset = this.#next;
-    const chunk = this.#log.at(offset);
-    this.#passedBytes += this.#log.bytesAt(offset);
-    this.#next = offset + 1;
+    const position = this.#next;
+    if (position === this.#log.head) return undefined;
+    let chunk = this.#log.at(position);
+    const bytes = this.#log.bytesAt(position);
+    const offset = this.#log.offsetAt(position);
+    this.#passedBytes += bytes;
+    this.#next = position + 1;
+    if (this.overflow === 'coalesce' && this.#next < this.#waitedTo) chunk = this.#mergeOnward(chunk, bytes);
     this.deliveredItems += 1;
-    this.#host.moved(offset);
+    this.#deliveredMerged += this.#log.offsetAt(this.#next) - offset - 1;
+    this.#host.moved(position);
     return chunk;
   }
 
+  takeAll({ maxBytes = Infinity, maxItems = Infinity }: TakeLimits = {}): (T | Gap)[] {
+    const items: (T | Gap)[] = [];
+    let bytes = 0;
+    while (items.length < maxItems) {
+      bytes += this.#nextBytes();
+      if (bytes > maxBytes && items.length > 0) break;
+      const item = this.take();
+      if (item === undefined) break;
+      items.push(item);
+    }
+    return items;
+  }
+
   ready(): Promise<boolean> {
-    if (this.#hasNext()) return Promise.resolve(true);
+    if (this.#hasNext()) {
+      this.#waitedTo = this.#log.head;
+      return Promise.resolve(true);
+    }
     if (this.end !== undefined) return Promise.resolve(false);
     this.#waiter ??= Promise.withResolvers<boolean>();
     return this.#waiter.promise;
@@ -180,6 +269,7 @@ export class ChannelReader<T> implements Reader<T | Gap> {
       }
       const end = this.end;
       if (end !== undefined && 'error' in end) throw end.error;
+      if (end?.state === 'disconnected') throw disconnectedError(end.offset);
     } finally {
       this.detach();
     }
@@ -192,31 +282,55 @@ export class ChannelReader<T> implements Reader<T | Gap> {
 
   /** Whether a chunk of that size fits now. */
   hasRoom(bytes: number): boolean {
-    const items = this.#log.head - this.#next;
+    const items = this.#log.head - this.#next + this.#keptItems;
     if (items === 0) return true;
     return (
       items < this.bounds.maxItems &&
-      this.#log.appendedBytes - this.#passedBytes + bytes <= this.bounds.maxBytes
+      this.#log.appendedBytes - this.#passedBytes + this.#keptBytes + bytes <= this.bounds.maxBytes
     );
   }
 
-  /** Carries out the overflow policy for a chunk that does not fit. */
-  makeRoom(bytes: number): void {
-    if (this.overflow === 'error') {
-      this.#finish({ state: 'failed', error: this.#overflowError(bytes) });
-      return;
+  /**
+   * Carries out the overflow policy for a chunk that does not fit, before it is written. Returns whether
+   * this reader skips the chunk.
+   */
+  makeRoom(bytes: number): boolean {
+    switch (this.overflow) {
+      case 'drop-oldest':
+        this.#dropWhile(() => !this.hasRoom(bytes), 'drop-oldest');
+        return false;
+      case 'latest':
+        this.#dropWhile(() => this.#next < this.#log.head, 'latest');
+        return false;
+      case 'drop-newest':
+        this.#keepWaiting();
+        return true;
+      case 'disconnect':
+        this.#finish({ state: 'disconnected', offset: this.offset });
+        return false;
+      case 'error':
+        this.#finish({ state: 'failed', error: this.#overflowError(bytes) });
+        return false;
+      default:
+        throw new Error(`a full reader with the policy ${this.overflow} makes the source wait`);
     }
-    const from = this.#next;
-    let droppedBytes = 0;
-    while (!this.hasRoom(bytes)) {
-      droppedBytes += this.#log.bytesAt(this.#next);
-      this.#passedBytes += this.#log.bytesAt(this.#next);
-      this.#next += 1;
-    }
-    this.droppedItems += this.#next - from;
-    const before = this.#gap;
-    this.#gap = new Gap(before?.from ?? from, this.#next, (before?.bytes ?? 0) + droppedBytes, 'drop-oldest');
-    this.#host.moved(from);
+  }
+
+  /** The chunk that was just written is not for this reader, which is at the head but for it. */
+  skipped(offset: number, bytes: number): void {
+    const position = this.#next;
+    this.#next += 1;
+    this.#passedBytes += bytes;
+    this.droppedItems += 1;
+    this.#lost(offset, offset + 1, bytes, 'drop-newest');
+    this.#host.moved(position);
+  }
+
+  /** Entries before or behind the cursor were merged. */
+  compacted(position: number, savedBytes: number): void {
+    this.#next = position;
+    this.#passedBytes -= savedBytes;
+    this.#waitedTo = Math.min(this.#waitedTo, this.#log.head);
   }
 
   /** Something was written, or the channel ended. */
@@ -232,8 +346,96 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     }
   }
 
+  /** Merges what waited into a chunk that was just passed, as far as the format agrees. */
+  #mergeOnward(first: T, firstBytes: number): T {
+    let chunk = first;
+    let bytes = firstBytes;
+    while (this.#next < this.#waitedTo) {
+      const merged = this.#host.merge?.(
+        chunk,
+        bytes,
+        this.#log.at(this.#next),
+        this.#log.bytesAt(this.#next),
+      );
+      if (merged === undefined) break;
+      this.#passedBytes += this.#log.bytesAt(this.#next);
+      this.#next += 1;
+      ({ bytes, chunk } = merged);
+    }
+    return chunk;
+  }
+
+  #takeKept(): T | Gap | undefined {
+    const item = this.#kept.shift();
+    if (item === undefined || item instanceof Gap) return item;
+    const chunks = item.to - item.from;
+    this.#keptItems -= 1;
+    this.#keptChunks -= chunks;
+    this.#keptBytes -= item.bytes;
+    this.deliveredItems += 1;
+    this.#deliveredMerged += chunks - 1;
+    return item.chunk;
+  }
+
+  /** Moves what waits out of the log, so that the cursor can stand at its head. */
+  #keepWaiting(): void {
+    if (this.#next === this.#log.head) return;
+    if (this.#gap !== undefined) this.#kept.push(this.#gap);
+    this.#gap = undefined;
+    const position = this.#next;
+    for (; this.#next < this.#log.head; this.#next += 1) {
+      const from = this.#log.offsetAt(this.#next);
+      const to = this.#log.offsetAt(this.#next + 1);
+      const bytes = this.#log.bytesAt(this.#next);
+      this.#kept.push({
+        from,
+        to,
+        chunk: this.#log.at(this.#next),
+        bytes,
+        time: this.#log.timeAt(this.#next),
+      });
+      this.#passedBytes += bytes;
+      this.#keptBytes += bytes;
+      this.#keptChunks += to - from;
+      this.#keptItems += 1;
+    }
+    this.#host.moved(position);
+  }
+
+  #dropWhile(hasToDrop: () => boolean, reason: LossyOverflow): void {
+    const position = this.#next;
+    const from = this.#log.offsetAt(position);
+    let bytes = 0;
+    while (hasToDrop()) {
+      bytes += this.#log.bytesAt(this.#next);
+      this.#passedBytes += this.#log.bytesAt(this.#next);
+      this.#next += 1;
+    }
+    const to = this.#log.offsetAt(this.#next);
+    this.droppedItems += to - from;
+    this.#lost(from, to, bytes, reason);
+    this.#host.moved(position);
+  }
+
+  #lost(from: number, to: number, bytes: number, reason: LossyOverflow): void {
+    const before = this.#gap;
+    this.#gap =
+      before === undefined
+        ? new Gap(from, to, bytes, reason)
+        : new Gap(before.from, to, before.bytes + bytes, reason);
+    this.#onGap?.(new Gap(from, to, bytes, reason));
+  }
+
+  #nextBytes(): number {
+    const [first] = this.#kept;
+    if (first !== undefined) return first.bytes;
+    return this.#gap === undefined && this.#next < this.#log.head ? this.#log.bytesAt(this.#next) : 0;
+  }
+
   #hasNext(): boolean {
-    return !this.#isOver() && (this.#gap !== undefined || this.#next !== this.#log.head);
+    return (
+      !this.#isOver() && (this.#next !== this.#log.head || this.#gap !== undefined || this.#kept.length > 0)
+    );
   }
 
   #isOver(): boolean {
@@ -244,6 +446,7 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     if (this.end !== undefined) return;
     this.#ownEnd = end;
     this.#gap = undefined;
+    this.#kept = [];
     this.#host.left(this);
     this.wake();
   }
@@ -257,4 +460,19 @@ export class ChannelReader<T> implements Reader<T | Gap> {
         'the bound, or choose another overflow policy.',
     );
   }
+}
+
+interface KeptChunk<T> {
+  readonly from: number;
+  readonly to: number;
+  readonly chunk: T;
+  readonly bytes: number;
+  readonly time: number;
+}
+
+function disconnectedError(offset: number): SpillwayError {
+  return new SpillwayError(
+    'reader_disconnected',
+    `The reader fell behind and was disconnected. It can come back at offset ${offset}.`,
+  );
 }

@@ -1,0 +1,317 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  type Channel,
+  Gap,
+  openChannel,
+  type Overflow,
+  type Reader,
+  type SpillwayError,
+} from '../src/index.ts';
+import { overflows } from '../src/channel/overflow.ts';
+
+/**
+ * The model is the text that was written: chunk number n is its n-th letter, so an offset is an index
+ * into it and whatever a reader gets can be checked against it. Small letters may be merged, capitals
+ * may not.
+ */
+const letters = 'abcDefghIjkLmnopqRstuvwXyz';
+const runs = { numRuns: Number(process.env['PROPERTY_RUNS'] ?? 1000) };
+
+function letterOf(offset: number): string {
+  return letters[offset % letters.length] ?? '';
+}
+
+function open(
+  bounds: { maxItems: number; maxBytes: number },
+  replayItems: number | undefined,
+): Channel<string> {
+  return openChannel<string>({
+    ...bounds,
+    weigh: (text) => text.length,
+    merge: (first, second) => (/^[a-z]*$/.test(first + second) ? first + second : undefined),
+    maxMergedBytes: 5,
+    ...(replayItems === undefined ? {} : { replay: { maxItems: replayItems } }),
+  });
+}
+
+/** Checks everything that one reader gets against the text, and keeps count. */
+class Watched {
+  readonly reader: Reader<string | Gap>;
+  readonly overflow: Overflow;
+  /** Its bound, or what it found when it came: a reader may start far behind. */
+  readonly maxItems: number;
+  readonly startedAt: number;
+  /** The offset behind what it got so far. */
+  at: number;
+  readonly announced: Gap[] = [];
+
+  constructor(
+    channel: Channel<string>,
+    overflow: Overflow,
+    maxItems: number,
+    from: number | 'now' | 'start',
+  ) {
+    this.overflow = overflow;
+    this.reader = channel.reader({ overflow, maxItems, from, onGap: (gap) => this.announced.push(gap) });
+    this.maxItems = Math.max(maxItems, this.reader.waitingItems);
+    this.startedAt = this.reader.offset;
+    this.at = this.startedAt;
+  }
+
+  got(item: string | Gap): void {
+    if (item instanceof Gap) {
+      expect(['drop-newest', 'drop-oldest', 'latest']).toContain(this.overflow);
+      expect(item.reason).toBe(this.overflow);
+      expect(item.from).toBe(this.at);
+      expect(item.bytes).toBe(item.to - item.from);
+      this.at = item.to;
+      return;
+    }
+    for (const letter of item) {
+      expect(letter).toBe(letterOf(this.at));
+      this.at += 1;
+    }
+    if (item.length > 1) expect(item).toMatch(/^[a-z]{2,5}$/);
+  }
+
+  check(channel: Channel<string>): void {
+    const { reader } = this;
+    if (reader.end !== undefined) return;
+    expect(reader.offset).toBe(this.at);
+    expect(reader.waitingItems).toBeLessThanOrEqual(this.maxItems);
+    // Everything that was written is somewhere.
+    const { deliveredItems, droppedItems, mergedItems, waitingItems } = reader;
+    expect(deliveredItems + waitingItems + droppedItems + mergedItems).toBe(
+      channel.nextOffset - this.startedAt,
+    );
+    const lost = this.announced.reduce((sum, { from, to }) => sum + to - from, 0);
+    expect(lost).toBe(droppedItems);
+  }
+}
+
+type Step =
+  | { readonly do: 'cancel' | 'complete' | 'fail' }
+  | { readonly do: 'detach' | 'ready' | 'take'; readonly who: number }
+  | {
+      readonly do: 'join';
+      readonly overflow: Overflow;
+      readonly maxItems: number;
+      readonly from: 'now' | 'start';
+    }
+  | { readonly do: 'offer' }
+  | { readonly do: 'resume'; readonly offset: number }
+  | { readonly do: 'takeAll'; readonly who: number; readonly maxItems: number };
+
+const who = fc.nat(9);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 12, arbitrary: fc.record({ do: fc.constant('offer' as const) }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constantFrom('take' as const, 'ready' as const), who }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('takeAll' as const),
+      who,
+      maxItems: fc.integer({ min: 1, max: 4 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('join' as const),
+      overflow: fc.constantFrom(...overflows),
+      maxItems: fc.integer({ min: 1, max: 8 }),
+      from: fc.constantFrom('now' as const, 'start' as const),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('resume' as const), offset: fc.nat(60) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('detach' as const), who }) },
+);
+
+describe('every reader gets the text, and what it does not get it is told', () => {
+  test('whatever is done in whatever order', () => {
+    fc.assert(
+      fc.property(
+        fc.record({ maxItems: fc.integer({ min: 1, max: 8 }), maxBytes: fc.integer({ min: 1, max: 20 }) }),
+        fc.option(fc.nat(10), { nil: undefined }),
+        fc.array(step, { minLength: 10, maxLength: 120 }),
+        fc.constantFrom('complete', 'fail', 'cancel'),
+        (bounds, replayItems, steps, ending) => {
+          const channel = open(bounds, replayItems);
+          const watched: Watched[] = [];
+          const pick = (index: number): Watched | undefined => watched[index % Math.max(1, watched.length)];
+          for (const action of steps) {
+            perform(action, channel, watched, pick);
+            for (const one of watched) one.check(channel);
+          }
+          if (ending === 'complete') channel.complete();
+          else if (ending === 'fail') channel.fail(new Error('cut'));
+          else channel.cancel();
+          for (const one of watched) finish(one, channel, ending);
+        },
+      ),
+      runs,
+    );
+  });
+
+  function perform(
+    action: Step,
+    channel: Channel<string>,
+    watched: Watched[],
+    pick: (index: number) => Watched | undefined,
+  ): void {
+    switch (action.do) {
+      case 'offer': {
+        const blockers = watched.filter(
+          ({ overflow, reader }) =>
+            (overflow === 'block' || overflow === 'coalesce') && reader.end === undefined,
+        );
+        const result = channel.offer(letterOf(channel.nextOffset));
+        // Refused only for somebody who has no room for it.
+        if (result === 'full' && watched.some(({ reader }) => reader.end === undefined)) {
+          expect(blockers.some(({ reader }) => reader.waitingItems > 0)).toBe(true);
+        }
+        return;
+      }
+      case 'take': {
+        const one = pick(action.who);
+        const item = one?.reader.take();
+        if (item !== undefined) one?.got(item);
+        return;
+      }
+      case 'takeAll': {
+        const one = pick(action.who);
+        const items = one?.reader.takeAll({ maxItems: action.maxItems }) ?? [];
+        expect(items.length).toBeLessThanOrEqual(action.maxItems);
+        for (const item of items) one?.got(item);
+        return;
+      }
+      case 'ready':
+        void pick(action.who)?.reader.ready();
+        return;
+      case 'join':
+        watched.push(new Watched(channel, action.overflow, action.maxItems, action.from));
+        return;
+      case 'resume':
+        try {
+          watched.push(new Watched(channel, 'drop-oldest', 8, action.offset));
+        } catch (error) {
+          // Either it gets exactly what it missed, or it is told that this is gone.
+          const { code } = error as SpillwayError;
+          expect(code).toBe(action.offset > channel.nextOffset ? 'invalid_option' : 'history_gone');
+        }
+        return;
+      case 'detach':
+        pick(action.who)?.reader.detach();
+        return;
+      default:
+    }
+  }
+
+  function finish(one: Watched, channel: Channel<string>, ending: string): void {
+    const before = one.reader.end;
+    for (let item = one.reader.take(); item !== undefined; item = one.reader.take()) one.got(item);
+    const end = one.reader.end;
+    expect(end).toBeDefined();
+    if (before !== undefined && before.state !== 'cancelled') {
+      // It was over before: it left, fell behind, or had taken all.
+      expect(end).toEqual(before);
+      if (before.state === 'disconnected') expect(before.offset).toBe(one.at);
+      return;
+    }
+    if (ending === 'cancel') expect(end?.state).toBe('cancelled');
+    else expect(one.at).toBe(channel.nextOffset);
+  }
+});
+
+describe('writers and readers that run at the same time', () => {
+  test('nobody waits for ever, in any interleaving', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.scheduler(),
+        fc.record({ maxItems: fc.integer({ min: 1, max: 4 }), maxBytes: fc.integer({ min: 1, max: 12 }) }),
+        fc.array(
+          fc.record({ overflow: fc.constantFrom(...overflows), maxItems: fc.integer({ min: 1, max: 4 }) }),
+          {
+            minLength: 1,
+            maxLength: 4,
+          },
+        ),
+        fc.nat(20),
+        async (scheduler, bounds, readers, chunks) => {
+          const channel = open(bounds, undefined);
+          const watched = readers.map(
+            ({ maxItems, overflow }) => new Watched(channel, overflow, maxItems, 'start'),
+          );
+          const write = async (): Promise<void> => {
+            try {
+              for (let offset = 0; offset < chunks; offset += 1) {
+                await channel.write(letterOf(offset));
+                await scheduler.schedule(Promise.resolve(), 'write');
+              }
+            } catch (error) {
+              expect(error).toMatchObject({ code: 'channel_cancelled' });
+            }
+            channel.complete();
+          };
+          const read = async (one: Watched): Promise<void> => {
+            while (await one.reader.ready()) {
+              const item = one.reader.take();
+              if (item !== undefined) one.got(item);
+              await scheduler.schedule(Promise.resolve(), 'read');
+            }
+            // Without a reader the channel would wait for the next one.
+            if (watched.every(({ reader }) => reader.end !== undefined)) channel.cancel();
+          };
+          const all = Promise.all([write(), ...watched.map(read)]);
+          await scheduler.waitFor(all);
+          for (const one of watched) {
+            const end = one.reader.end;
+            if (end?.state === 'completed') expect(one.at).toBe(chunks);
+            else expect(['disconnect', 'error']).toContain(one.overflow);
+          }
+        },
+      ),
+      runs,
+    );
+  });
+
+  test('a write that is aborted, or whose reader leaves, at any moment', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.scheduler(), fc.nat(12), fc.nat(12), async (scheduler, abortAfter, detachAfter) => {
+        const channel = open({ maxItems: 2, maxBytes: 4 }, undefined);
+        const slow = new Watched(channel, 'block', 2, 'start');
+        const lossy = new Watched(channel, 'drop-oldest', 2, 'start');
+        const abort = new AbortController();
+        const write = async (): Promise<void> => {
+          try {
+            for (let offset = 0; offset < 10; offset += 1) {
+              await channel.write(letterOf(offset), { signal: abort.signal });
+              await scheduler.schedule(Promise.resolve(), 'write');
+            }
+          } catch (error) {
+            expect(error).toBe(abort.signal.reason);
+          }
+          channel.complete();
+        };
+        const read = async (one: Watched, limit: number): Promise<void> => {
+          for (let count = 0; count < limit && (await one.reader.ready()); count += 1) {
+            const item = one.reader.take();
+            if (item !== undefined) one.got(item);
+            await scheduler.schedule(Promise.resolve(), 'read');
+          }
+          one.reader.detach();
+        };
+        const stop = async (): Promise<void> => {
+          for (let count = 0; count < abortAfter; count += 1)
+            await scheduler.schedule(Promise.resolve(), 'tick');
+          abort.abort(new Error('enough'));
+        };
+        await scheduler.waitFor(Promise.all([write(), read(slow, detachAfter), read(lossy, 100), stop()]));
+        expect(channel.end).toEqual({ state: 'completed' });
+        expect(lossy.at).toBe(channel.nextOffset);
+      }),
+      runs,
+    );
+  });
+});
