@@ -5,12 +5,14 @@
  *     npm run bench -- cancel        one of them
  */
 import { cancel } from './cancel.ts';
+import { channelRates } from './channel.ts';
 import { cpuPerToken } from './cpu-per-token.ts';
 import { stopAll } from './programs.ts';
 import { stalledMemory } from './stalled-memory.ts';
 
 const cases: Readonly<Record<string, () => Promise<void>>> = {
   cancel,
+  channel: channelRates,
   'cpu-per-token': cpuPerToken,
   'stalled-memory': stalledMemory,
 };

@@ -168,6 +168,12 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   readonly #log: ChunkLog<T>;
   readonly #readers: ChannelReader<T>[] = [];
   readonly #measuresAge: boolean;
+  /** How many readers wait in `ready`. */
+  waiting = 0;
+  // Up to here every reader has room, as it was when last looked at. Readers only move on, so it can only
+  // be more; what makes it less forgets it.
+  #roomToPosition = 0;
+  #roomToBytes = 0;
   #end: ChannelEnd | undefined;
   #pending: PendingWrite<T> | undefined;
   /** Pairs of entries below this position were tried to be merged. */
@@ -179,7 +185,11 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     this.#replay = replay;
     this.#weigh = weigh;
     this.#measuresAge = measureAge || replay?.maxMs !== undefined;
-    this.#log = new ChunkLog<T>(this.#measuresAge ? () => performance.now() : undefined);
+    this.#log = new ChunkLog<T>({
+      isWeighed: weigh !== undefined,
+      canMerge: merge !== undefined,
+      clock: this.#measuresAge ? () => performance.now() : undefined,
+    });
     this.merge =
       merge &&
       ((first, firstBytes, second, secondBytes) => {
@@ -275,18 +285,24 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     const bounds = checkedBounds(options, this.#bounds);
     const reader = new ChannelReader<T>(this.#log, this, { overflow, bounds, onGap }, this.#startOf(from));
     this.#readers.push(reader);
+    this.#forgetRoom();
     return reader;
   }
 
-  moved(position: number): void {
+  moved(from: number, to: number): void {
     // Only the slowest reader's step can free anything; with a replay window that is not at the tail.
-    if (this.#replay !== undefined || position === this.#log.tail) this.#trim();
+    if (this.#replay !== undefined) this.#trim();
+    else if (from === this.#log.tail) {
+      if (this.#readers.length === 1) this.#log.trim(to);
+      else this.#trim();
+    }
     if (this.#pending !== undefined) this.#retryPending();
   }
 
   left(reader: ChannelReader<T>): void {
     const index = this.#readers.indexOf(reader);
     if (index !== -1) this.#readers.splice(index, 1);
+    if (this.#readers.length === 0) this.#forgetRoom();
     this.#trim();
     if (this.#pending !== undefined) this.#retryPending();
   }
@@ -324,21 +340,52 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   }
 
   #offerWeighed(chunk: T, bytes: number): OfferResult {
-    if (!this.#admits(bytes)) return 'full';
-    const readers = this.#readers;
-    let skippers: ChannelReader<T>[] | undefined;
-    // Backwards, because a reader that is ended for want of room leaves the list.
-    for (let index = readers.length - 1; index >= 0; index -= 1) {
-      const reader = readers[index];
-      if (reader?.hasRoom(bytes) === false && reader.makeRoom(bytes)) (skippers ??= []).push(reader);
-    }
-    this.#log.append(chunk, bytes);
-    if (skippers !== undefined) {
-      for (const reader of skippers) reader.skipped(this.#log.nextOffset - 1, bytes);
+    const log = this.#log;
+    if (log.head < this.#roomToPosition && log.appendedBytes + bytes <= this.#roomToBytes) {
+      log.append(chunk, bytes);
+    } else {
+      if (!this.#admits(bytes)) return 'full';
+      const skippers = this.#makeRoom(bytes);
+      log.append(chunk, bytes);
+      for (const reader of skippers) reader.skipped(log.nextOffset - 1, bytes);
+      this.#measureRoom();
     }
     if (this.#replay !== undefined) this.#trim();
-    for (const reader of readers) reader.wake();
+    if (this.waiting > 0) this.#wake();
     return 'accepted';
+  }
+
+  /** Notes how far the head may go before anybody's bound has to be looked at again. */
+  #measureRoom(): void {
+    // Without readers there is no bound to note: every offer has to be looked at.
+    let position = this.#readers.length === 0 ? 0 : Number.POSITIVE_INFINITY;
+    let bytes = position;
+    for (const reader of this.#readers) {
+      position = Math.min(position, reader.roomToPosition);
+      bytes = Math.min(bytes, reader.roomToBytes);
+    }
+    this.#roomToPosition = position;
+    this.#roomToBytes = bytes;
+  }
+
+  #forgetRoom(): void {
+    this.#roomToPosition = 0;
+    this.#roomToBytes = 0;
+  }
+
+  #wake(): void {
+    for (const reader of this.#readers) reader.wake();
+  }
+
+  /** Carries out the policies of all readers that are full. Returns those that skip the chunk. */
+  #makeRoom(bytes: number): ChannelReader<T>[] {
+    const skippers: ChannelReader<T>[] = [];
+    // Backwards, because a reader that is ended for want of room leaves the list.
+    for (let index = this.#readers.length - 1; index >= 0; index -= 1) {
+      const reader = this.#readers[index];
+      if (reader?.hasRoom(bytes) === false && reader.makeRoom(bytes)) skippers.push(reader);
+    }
+    return skippers;
   }
 
   /** Whether nobody who must not lose anything would have to. */
@@ -390,6 +437,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     });
     for (const { position, reader, saved } of moves) reader?.compacted(position, saved);
     this.#compactedTo = this.#log.head;
+    this.#forgetRoom();
   }
 
   #retryPending(): void {
@@ -412,7 +460,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     if (this.#end !== undefined) return;
     this.#end = end;
     this.#pending?.reject(closedError(end));
-    for (const reader of this.#readers) reader.wake();
+    for (const reader of this.#readers) reader.ended();
   }
 
   /** Lets go of what every reader has passed, less the replay window. */

@@ -22,9 +22,10 @@ export type MergeEntries<T> = (
  */
 export class ChunkLog<T> {
   #chunks: (T | undefined)[] = [];
+  // Columns that nobody needs are empty: without weights every entry has 0 bytes, without merges its
+  // offset is its position, without a clock its time is 0.
   #bytes: number[] = [];
   #offsets: number[] = [];
-  /** When an entry was written; empty unless somebody needs to know. */
   #times: number[] = [];
   #mask = -1;
   #head = 0;
@@ -32,11 +33,18 @@ export class ChunkLog<T> {
   #nextOffset = 0;
   #appendedBytes = 0;
   #trimmedBytes = 0;
+  readonly #isWeighed: boolean;
+  readonly #canMerge: boolean;
   readonly #clock: (() => number) | undefined;
 
-  /** With a clock, every entry knows when it was written. */
-  constructor(clock?: () => number) {
-    this.#clock = clock;
+  constructor(columns: {
+    readonly isWeighed: boolean;
+    readonly canMerge: boolean;
+    readonly clock: (() => number) | undefined;
+  }) {
+    this.#isWeighed = columns.isWeighed;
+    this.#canMerge = columns.canMerge;
+    this.#clock = columns.clock;
   }
 
   /** The position behind the newest entry. */
@@ -68,8 +76,8 @@ export class ChunkLog<T> {
     if (this.#head - this.#tail > this.#mask) this.#grow();
     const slot = this.#head & this.#mask;
     this.#chunks[slot] = chunk;
-    this.#bytes[slot] = bytes;
-    this.#offsets[slot] = this.#nextOffset;
+    if (this.#isWeighed) this.#bytes[slot] = bytes;
+    if (this.#canMerge) this.#offsets[slot] = this.#nextOffset;
     if (this.#clock !== undefined) this.#times[slot] = this.#clock();
     this.#head += 1;
     this.#nextOffset += 1;
@@ -82,16 +90,17 @@ export class ChunkLog<T> {
   }
 
   bytesAt(position: number): number {
-    return this.#bytes[position & this.#mask] ?? 0;
+    return this.#isWeighed ? (this.#bytes[position & this.#mask] ?? 0) : 0;
   }
 
   /** The offset of the first chunk at a position in [tail, head]. */
   offsetAt(position: number): number {
+    if (!this.#canMerge) return position;
     return position === this.#head ? this.#nextOffset : (this.#offsets[position & this.#mask] ?? 0);
   }
 
   timeAt(position: number): number {
-    return this.#times[position & this.#mask] ?? 0;
+    return this.#clock === undefined ? 0 : (this.#times[position & this.#mask] ?? 0);
   }
 
   /** The position whose entry starts at that offset; `undefined` if none in [tail, head] does. */
@@ -150,20 +159,40 @@ export class ChunkLog<T> {
     this.#appendedBytes -= saved;
   }
 
+  /** The chunks in [from, head). */
+  rest(from: number): T[] {
+    const start = from & this.#mask;
+    const length = this.#head - from;
+    const first = this.#chunks.slice(start, start + length) as T[];
+    return first.length === length
+      ? first
+      : [...first, ...(this.#chunks.slice(0, length - first.length) as T[])];
+  }
+
   /** Lets go of everything below a position. */
   trim(position: number): void {
+    if (!this.#isWeighed && position - this.#tail > 8) this.#trimRun(position);
     while (this.#tail < position) {
       const slot = this.#tail & this.#mask;
       this.#chunks[slot] = undefined;
-      this.#trimmedBytes += this.#bytes[slot] ?? 0;
+      if (this.#isWeighed) this.#trimmedBytes += this.#bytes[slot] ?? 0;
       this.#tail += 1;
     }
   }
 
+  /** The same in one step, where nothing has to be added up. */
+  #trimRun(position: number): void {
+    const start = this.#tail & this.#mask;
+    const end = start + position - this.#tail;
+    this.#chunks.fill(undefined, start, end);
+    if (end > this.#chunks.length) this.#chunks.fill(undefined, 0, end - this.#chunks.length);
+    this.#tail = position;
+  }
+
   #move(from: number, to: number): void {
     this.#chunks[to & this.#mask] = this.#chunks[from & this.#mask];
-    this.#bytes[to & this.#mask] = this.bytesAt(from);
-    this.#offsets[to & this.#mask] = this.offsetAt(from);
+    if (this.#isWeighed) this.#bytes[to & this.#mask] = this.bytesAt(from);
+    if (this.#canMerge) this.#offsets[to & this.#mask] = this.offsetAt(from);
     if (this.#clock !== undefined) this.#times[to & this.#mask] = this.timeAt(from);
   }
 
@@ -171,13 +200,14 @@ export class ChunkLog<T> {
     const capacity = Math.max(8, (this.#mask + 1) * 2);
     const mask = capacity - 1;
     const chunks = new Array<T | undefined>(capacity).fill(undefined);
-    const bytes = new Array<number>(capacity).fill(0);
-    const offsets = new Array<number>(capacity).fill(0);
-    const times = this.#clock === undefined ? [] : new Array<number>(capacity).fill(0);
+    const column = (isUsed: boolean): number[] => (isUsed ? new Array<number>(capacity).fill(0) : []);
+    const bytes = column(this.#isWeighed);
+    const offsets = column(this.#canMerge);
+    const times = column(this.#clock !== undefined);
     for (let position = this.#tail; position < this.#head; position += 1) {
       chunks[position & mask] = this.#chunks[position & this.#mask];
-      bytes[position & mask] = this.bytesAt(position);
-      offsets[position & mask] = this.offsetAt(position);
+      if (this.#isWeighed) bytes[position & mask] = this.bytesAt(position);
+      if (this.#canMerge) offsets[position & mask] = this.offsetAt(position);
       if (this.#clock !== undefined) times[position & mask] = this.timeAt(position);
     }
     this.#chunks = chunks;

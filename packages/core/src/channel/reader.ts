@@ -110,8 +110,10 @@ export interface Reader<Item> extends AsyncIterable<Item>, AsyncDisposable {
 export interface ReaderHost<T> {
   readonly end: ReaderEnd | undefined;
   readonly merge: MergeEntries<T> | undefined;
-  /** The reader's cursor moved away from a position: chunks may be let go, a writer may go on. */
-  moved(position: number): void;
+  /** How many readers wait: a reader counts itself in and out. */
+  waiting: number;
+  /** The reader's cursor moved: chunks may be let go, a writer may go on. */
+  moved(from: number, to: number): void;
   left(reader: ChannelReader<T>): void;
   now(): number;
 }
@@ -133,6 +135,10 @@ export class ChannelReader<T> implements Reader<T | Gap> {
    * it did not lose, and no longer holds back the log. Bounded like the reader.
    */
   #kept: (KeptChunk<T> | Gap)[] = [];
+  /** Whether something is kept, or a gap comes before the cursor. */
+  #hasBefore = false;
+  /** Whether the next item is just the next entry: it is not over, nothing comes before, nothing is merged. */
+  #isPlain: boolean;
   #keptItems = 0;
   #keptChunks = 0;
   #keptBytes = 0;
@@ -162,6 +168,8 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     this.#onGap = options.onGap;
     this.#next = start.position;
     this.#passedBytes = start.passedBytes;
+    this.#isPlain = false;
+    this.#refresh();
   }
 
   /** The position of the next entry in the log. */
@@ -214,28 +222,26 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   }
 
   take(): T | Gap | undefined {
-    if (this.#isOver()) return undefined;
-    if (this.#kept.length > 0) return this.#takeKept();
-    if (this.#gap !== undefined) {
-      const gap = this.#gap;
-      this.#gap = undefined;
-      return gap;
-    }
+    const log = this.#log;
     const position = this.#next;
-    if (position === this.#log.head) return undefined;
-    let chunk = this.#log.at(position);
-    const bytes = this.#log.bytesAt(position);
-    const offset = this.#log.offsetAt(position);
-    this.#passedBytes += bytes;
+    if (!this.#isPlain) {
+      if (this.#isOver()) return undefined;
+      if (this.#hasBefore) return this.#takeBefore();
+    }
+    if (position === log.head) return undefined;
+    const chunk = log.at(position);
+    if (!this.#isPlain) return this.#takeMerged(chunk);
+    this.#passedBytes += log.bytesAt(position);
     this.#next = position + 1;
-    if (this.overflow === 'coalesce' && this.#next < this.#waitedTo) chunk = this.#mergeOnward(chunk, bytes);
     this.deliveredItems += 1;
-    this.#deliveredMerged += this.#log.offsetAt(this.#next) - offset - 1;
-    this.#host.moved(position);
+    this.#deliveredMerged += log.offsetAt(position + 1) - log.offsetAt(position) - 1;
+    this.#host.moved(position, position + 1);
     return chunk;
   }
 
-  takeAll({ maxBytes = Infinity, maxItems = Infinity }: TakeLimits = {}): (T | Gap)[] {
+  takeAll(limits?: TakeLimits): (T | Gap)[] {
+    if (limits === undefined && this.#isPlain) return this.#takeRest();
+    const { maxBytes = Infinity, maxItems = Infinity } = limits ?? {};
     const items: (T | Gap)[] = [];
     let bytes = 0;
     while (items.length < maxItems) {
@@ -254,7 +260,10 @@ export class ChannelReader<T> implements Reader<T | Gap> {
       return Promise.resolve(true);
     }
     if (this.end !== undefined) return Promise.resolve(false);
-    this.#waiter ??= Promise.withResolvers<boolean>();
+    if (this.#waiter === undefined) {
+      this.#waiter = Promise.withResolvers<boolean>();
+      this.#host.waiting += 1;
+    }
     return this.#waiter.promise;
   }
 
@@ -278,6 +287,16 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   [Symbol.asyncDispose](): Promise<void> {
     this.detach();
     return Promise.resolve();
+  }
+
+  /** The head may go up to here before this reader is full. */
+  get roomToPosition(): number {
+    return this.#next + this.bounds.maxItems - this.#keptItems;
+  }
+
+  /** What was appended may come to this before this reader is full. */
+  get roomToBytes(): number {
+    return this.#passedBytes + this.bounds.maxBytes - this.#keptBytes;
   }
 
   /** Whether a chunk of that size fits now. */
@@ -323,7 +342,7 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     this.#passedBytes += bytes;
     this.droppedItems += 1;
     this.#lost(offset, offset + 1, bytes, 'drop-newest');
-    this.#host.moved(position);
+    this.#host.moved(position, this.#next);
   }
 
   /** Entries before or behind the cursor were merged. */
@@ -337,19 +356,41 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   wake(): void {
     const waiter = this.#waiter;
     if (waiter === undefined) return;
-    if (this.#hasNext()) {
-      this.#waiter = undefined;
-      waiter.resolve(true);
-    } else if (this.end !== undefined) {
-      this.#waiter = undefined;
-      waiter.resolve(false);
-    }
+    const hasNext = this.#hasNext();
+    if (!hasNext && this.end === undefined) return;
+    this.#waiter = undefined;
+    this.#host.waiting -= 1;
+    waiter.resolve(hasNext);
   }
 
-  /** Merges what waited into a chunk that was just passed, as far as the format agrees. */
-  #mergeOnward(first: T, firstBytes: number): T {
+  /** The channel has ended. */
+  ended(): void {
+    this.#refresh();
+    this.wake();
+  }
+
+  /** Everything that waits, in one step. */
+  #takeRest(): T[] {
+    const log = this.#log;
+    const position = this.#next;
+    if (position === log.head) return [];
+    const items = log.rest(position);
+    this.#deliveredMerged += log.nextOffset - log.offsetAt(position) - items.length;
+    this.#passedBytes = log.appendedBytes;
+    this.#next = log.head;
+    this.deliveredItems += items.length;
+    this.#host.moved(position, this.#next);
+    return items;
+  }
+
+  /** Takes the next chunk with what waited behind it, as far as the format lets itself be merged. */
+  #takeMerged(first: T): T {
+    const position = this.#next;
+    const offset = this.#log.offsetAt(position);
     let chunk = first;
-    let bytes = firstBytes;
+    let bytes = this.#log.bytesAt(position);
+    this.#passedBytes += bytes;
+    this.#next = position + 1;
     while (this.#next < this.#waitedTo) {
       const merged = this.#host.merge?.(
         chunk,
@@ -362,11 +403,18 @@ export class ChannelReader<T> implements Reader<T | Gap> {
       this.#next += 1;
       ({ bytes, chunk } = merged);
     }
+    this.deliveredItems += 1;
+    this.#deliveredMerged += this.#log.offsetAt(this.#next) - offset - 1;
+    this.#host.moved(position, this.#next);
     return chunk;
   }
 
-  #takeKept(): T | Gap | undefined {
-    const item = this.#kept.shift();
+  /** What comes before the cursor: what was kept, then the gap. */
+  #takeBefore(): T | Gap | undefined {
+    const item = this.#kept.shift() ?? this.#gap;
+    if (this.#kept.length === 0 && item === this.#gap) this.#gap = undefined;
+    this.#hasBefore = this.#kept.length > 0 || this.#gap !== undefined;
+    this.#refresh();
     if (item === undefined || item instanceof Gap) return item;
     const chunks = item.to - item.from;
     this.#keptItems -= 1;
@@ -380,6 +428,8 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   /** Moves what waits out of the log, so that the cursor can stand at its head. */
   #keepWaiting(): void {
     if (this.#next === this.#log.head) return;
+    this.#hasBefore = true;
+    this.#refresh();
     if (this.#gap !== undefined) this.#kept.push(this.#gap);
     this.#gap = undefined;
     const position = this.#next;
@@ -399,7 +449,7 @@ export class ChannelReader<T> implements Reader<T | Gap> {
       this.#keptChunks += to - from;
       this.#keptItems += 1;
     }
-    this.#host.moved(position);
+    this.#host.moved(position, this.#next);
   }
 
   #dropWhile(hasToDrop: () => boolean, reason: LossyOverflow): void {
@@ -414,11 +464,13 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     const to = this.#log.offsetAt(this.#next);
     this.droppedItems += to - from;
     this.#lost(from, to, bytes, reason);
-    this.#host.moved(position);
+    this.#host.moved(position, this.#next);
   }
 
   #lost(from: number, to: number, bytes: number, reason: LossyOverflow): void {
     const before = this.#gap;
+    this.#hasBefore = true;
+    this.#refresh();
     this.#gap =
       before === undefined
         ? new Gap(from, to, bytes, reason)
@@ -438,6 +490,10 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     );
   }
 
+  #refresh(): void {
+    this.#isPlain = !this.#hasBefore && this.overflow !== 'coalesce' && !this.#isOver();
+  }
+
   #isOver(): boolean {
     return this.#ownEnd !== undefined || this.#host.end?.state === 'cancelled';
   }
@@ -447,6 +503,8 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     this.#ownEnd = end;
     this.#gap = undefined;
     this.#kept = [];
+    this.#hasBefore = false;
+    this.#refresh();
     this.#host.left(this);
     this.wake();
   }
