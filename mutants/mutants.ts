@@ -209,4 +209,19 @@ export const mutants: readonly Mutant[] = [
     test: `${coreTest}/channel.test.ts`,
     only: 'leaves no listener',
   },
+  {
+    name: 'a sink that fails leaves its source running',
+    file: `${core}/pipe.ts`,
+    find: 'if (channel.end === undefined) from.cancel(error);',
+    replace: '',
+    test: `${coreTest}/pipe.test.ts`,
+  },
+  {
+    name: 'a pipe waits for a source that hangs, although it was cancelled',
+    file: `${core}/pipe.ts`,
+    find: 'stopReading?.();',
+    replace: '',
+    test: `${coreTest}/pipe.test.ts`,
+    only: 'never answers',
+  },
 ];

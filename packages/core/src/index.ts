@@ -16,3 +16,7 @@ export type {
   TakeLimits,
 } from './channel/reader.ts';
 export { type ErrorCode, SpillwayError } from './errors.ts';
+export { pipe, type PipeEnd, type PipeOptions } from './pipe.ts';
+export { toReadableStream } from './sink/readable-stream.ts';
+export { type ChunkSink, type NodeWritable, type Sink, toNodeWritable } from './sink/sink.ts';
+export type { Source } from './source/source.ts';

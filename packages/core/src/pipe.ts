@@ -1,0 +1,118 @@
+import { type ChannelEnd, type ChannelOptions, openChannel } from './channel/channel.ts';
+import { Gap } from './channel/gap.ts';
+import type { Overflow } from './channel/overflow.ts';
+import { openSink, type Sink } from './sink/sink.ts';
+import { readSource, type Source } from './source/source.ts';
+
+/** A channel's options, and what happens when its one reader is full. */
+export interface PipeOptions<T> extends ChannelOptions<T> {
+  /** Default: `block`. */
+  readonly overflow?: Overflow;
+  /** Told of every loss, in order between the chunks; the sink gets only chunks. */
+  readonly onGap?: (gap: Gap) => void;
+  /** Cancels both sides. */
+  readonly signal?: AbortSignal;
+}
+
+/** How a pipe ended, and what passed through it. */
+export type PipeEnd = ChannelEnd & {
+  /** Chunks that came from the source. */
+  readonly writtenItems: number;
+  /** Chunks that the sink took; merged ones count as one. */
+  readonly deliveredItems: number;
+  /** Chunks that were dropped. */
+  readonly droppedItems: number;
+};
+
+/**
+ * Carries a source through a bounded channel to a sink. The source is read ahead of the sink by no more
+ * than the channel's bound. A source that fails aborts the sink, behind what waited; a sink that fails,
+ * or the signal, cancels the source at once.
+ *
+ * Never rejects: how it ended is what it resolves with.
+ *
+ * @throws {SpillwayError} `invalid_option`, before anything is read.
+ * @example
+ * ```ts
+ * const end = await pipe(response.body, { maxBytes: 65_536, weigh: (bytes) => bytes.byteLength }, file);
+ * if (end.state !== 'completed') console.error(end.error);
+ * ```
+ */
+export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: Sink<T>): Promise<PipeEnd> {
+  const { onGap, overflow = 'block', signal } = options;
+  const channel = openChannel<T>(options);
+  const reader = channel.reader({ overflow });
+  const from = readSource(source);
+  const to = openSink(sink);
+  let stopReading: (() => void) | undefined;
+
+  const cancel = (reason: unknown): void => {
+    const error = asError(reason);
+    if (channel.end === undefined) from.cancel(error);
+    channel.cancel(error);
+    reader.detach();
+    stopReading?.();
+  };
+  const onAbort = (): void => cancel(signal?.reason);
+
+  // A source that hangs does not keep a pipe that was cancelled: whoever comes first settles this.
+  const next = (): ReturnType<typeof from.next> =>
+    new Promise((resolve, reject) => {
+      stopReading = () => resolve({ done: true });
+      from.next().then(resolve, reject);
+    });
+  const read = async (): Promise<void> => {
+    try {
+      for (let result = await next(); result.done !== true; result = await next()) {
+        if (channel.offer(result.value) !== 'accepted') await channel.write(result.value);
+      }
+      channel.complete();
+    } catch (error) {
+      // After a cancel this changes nothing: a channel ends once.
+      channel.fail(asError(error));
+    }
+  };
+
+  /** Why the sink did not get everything, if that was not the source's doing. */
+  let ownEnd: ChannelEnd | undefined;
+  const write = async (): Promise<void> => {
+    try {
+      while (await reader.ready()) {
+        const item = reader.take();
+        if (item instanceof Gap) onGap?.(item);
+        else if (item !== undefined) await to.write(item);
+      }
+      const end = reader.end;
+      if (end?.state === 'completed') {
+        await to.close?.();
+      } else if (end?.state === 'disconnected' || (end?.state === 'failed' && end !== channel.end)) {
+        const error = 'error' in end ? end.error : new Error(`The sink fell behind at offset ${end.offset}.`);
+        ownEnd = { state: 'failed', error };
+        cancel(error);
+      }
+    } catch (error) {
+      ownEnd = { state: 'cancelled', error: asError(error) };
+      cancel(error);
+    }
+  };
+
+  if (signal?.aborted === true) onAbort();
+  signal?.addEventListener('abort', onAbort, { once: true });
+  await Promise.all([read(), write()]);
+  signal?.removeEventListener('abort', onAbort);
+
+  const end: ChannelEnd = ownEnd ?? channel.end ?? { state: 'completed' };
+  if ('error' in end) {
+    try {
+      await to.abort?.(end.error);
+    } catch {
+      // It is aborted because of an error, and that one is reported.
+    }
+  }
+  const { deliveredItems, droppedItems } = reader;
+  return { ...end, writtenItems: channel.nextOffset, deliveredItems, droppedItems };
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error(String(reason), { cause: reason });
+}
