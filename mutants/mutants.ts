@@ -35,7 +35,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: the channel counts chunks and not their bytes',
-    file: `${core}/channel/reader.ts`,
+    file: `${core}/channel/channel-reader.ts`,
     find: 'this.#log.appendedBytes - this.#passedBytes + this.#keptBytes + bytes <= this.bounds.maxBytes',
     replace: 'bytes >= 0',
     test: `${gatewayTest}/memory.test.ts`,
@@ -155,7 +155,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 5: a gap is not announced',
-    file: `${core}/channel/reader.ts`,
+    file: `${core}/channel/channel-reader.ts`,
     find: 'const before = this.#gap;',
     replace: "const before = this.#gap;\nif (reason === 'latest') return;",
     test: `${coreTest}/channel.property.test.ts`,
@@ -171,7 +171,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the bound is off by one',
-    file: `${core}/channel/reader.ts`,
+    file: `${core}/channel/channel-reader.ts`,
     find: 'items < this.bounds.maxItems &&',
     replace: 'items <= this.bounds.maxItems &&',
     test: `${coreTest}/channel.property.test.ts`,
@@ -182,8 +182,8 @@ export const mutants: readonly Mutant[] = [
     file: `${core}/channel/chunk-log.ts`,
     find: 'if (position > start && position < end && !isBorder) {',
     replace: 'if (position > start && position < end) {',
-    test: `${coreTest}/channel.property.test.ts`,
-    only: 'whatever is done',
+    test: `${coreTest}/channel.test.ts`,
+    only: 'across the cursor',
   },
   {
     name: 'promise 4: a merge in front of a reader that did not ask for it',
@@ -223,5 +223,28 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     test: `${coreTest}/pipe.test.ts`,
     only: 'never answers',
+  },
+  {
+    name: 'promise 10: credit is spent twice',
+    file: `${core}/channel/channel-reader.ts`,
+    find: 'for (const credit of this.#credit) credit.spend(1, bytes);',
+    replace: 'for (const credit of this.#credit) credit.spend(1, bytes) && credit.spend(1, bytes);',
+    test: `${coreTest}/credit.test.ts`,
+  },
+  {
+    name: 'promise 10: a grant may go beyond the maximum',
+    file: `${core}/credit/credit.ts`,
+    find: 'if (max !== undefined && this.#available[unit] + amount > max) {',
+    replace: 'if (max !== undefined && amount > max) {',
+    test: `${coreTest}/credit.test.ts`,
+    only: 'promise 10',
+  },
+  {
+    name: '3.13: a reader that left still listens for grants',
+    file: `${core}/channel/channel-reader.ts`,
+    find: 'for (const unlisten of this.#unlisten.splice(0)) unlisten();',
+    replace: '',
+    test: `${coreTest}/credit.test.ts`,
+    only: '3.13',
   },
 ];

@@ -5,6 +5,7 @@
  * - `invalid_option`: an option is missing, of the wrong type or out of its range.
  * - `write_pending`: `write` was called while an earlier `write` still waits. Await each write, or
  *   `block` would be an unbounded queue in disguise.
+ * - `bad_grant`: a grant of credit that is no amount, or more than the window's maximum.
  * - `channel_closed`: a write came after the channel had ended.
  * - `channel_cancelled`: the channel was cancelled; what waited was discarded.
  * - `history_gone`: a reader asked for an offset that the channel does not have any more.
@@ -13,6 +14,7 @@
  * - `event_too_large`: one event of a stream is larger than the limit.
  */
 export type ErrorCode =
+  | 'bad_grant'
   | 'channel_cancelled'
   | 'channel_closed'
   | 'event_too_large'

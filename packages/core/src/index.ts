@@ -15,6 +15,8 @@ export type {
   ReaderOptions,
   TakeLimits,
 } from './channel/reader.ts';
+export { type Credit, type CreditAmount, type CreditOptions, openCredit } from './credit/credit.ts';
+export { createReplenisher, type Replenisher, type ReplenisherOptions } from './credit/replenisher.ts';
 export { type ErrorCode, SpillwayError } from './errors.ts';
 export { pipe, type PipeEnd, type PipeOptions } from './pipe.ts';
 export { toReadableStream } from './sink/readable-stream.ts';

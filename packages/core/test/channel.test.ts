@@ -307,6 +307,22 @@ describe('the other policies', () => {
     expect(reader).toMatchObject({ deliveredItems: 4, mergedItems: 3 });
   });
 
+  test('coalesce: a loop gets merged what came while it was busy', async () => {
+    const channel = open();
+    const reader = channel.reader({ overflow: 'coalesce' });
+    const seen: string[] = [];
+    const reading = (async () => {
+      for await (const text of reader) {
+        seen.push(text);
+        if (text === 'a') for (const later of ['b', 'c', 'd']) channel.offer(later);
+        if (text === 'bcd') channel.complete();
+      }
+    })();
+    channel.offer('a');
+    await reading;
+    expect(seen).toEqual(['a', 'bcd']);
+  });
+
   test('coalesce makes room by merging, then blocks', async () => {
     const channel = open();
     const reader = channel.reader({ overflow: 'coalesce', maxItems: 2 });
@@ -316,6 +332,18 @@ describe('the other policies', () => {
     expect(channel.heldBytes).toBe(5);
     await reader.ready();
     expect(drain(reader)).toEqual(['abcd', 'A']);
+  });
+
+  test('coalesce never merges across the cursor of another reader', () => {
+    const channel = open();
+    const behind = channel.reader({ overflow: 'coalesce', maxItems: 3 });
+    const ahead = channel.reader({ overflow: 'coalesce' });
+    for (const text of ['a', 'b', 'c']) channel.offer(text);
+    expect(ahead.take()).toBe('a');
+    expect(channel.offer('d')).toBe('accepted');
+    expect(drain(behind)).toEqual(['a', 'bc', 'd']);
+    expect(drain(ahead)).toEqual(['bc', 'd']);
+    for (const reader of [behind, ahead]) expect(reader).toMatchObject({ mergedItems: 1, waitingBytes: 0 });
   });
 
   test('coalesce: a reader that keeps up or asked for nothing gets its own chunks', () => {

@@ -1,16 +1,9 @@
 import { SpillwayError } from '../errors.ts';
+import { ChannelReader, type ReaderHost } from './channel-reader.ts';
 import { ChunkLog, type MergeEntries } from './chunk-log.ts';
 import type { Gap } from './gap.ts';
 import { overflows } from './overflow.ts';
-import {
-  type Bounds,
-  ChannelReader,
-  type LosslessReaderOptions,
-  type Reader,
-  type ReaderEnd,
-  type ReaderHost,
-  type ReaderOptions,
-} from './reader.ts';
+import type { Bounds, LosslessReaderOptions, Reader, ReaderEnd, ReaderOptions } from './reader.ts';
 
 /** How a channel is bounded and how its chunks are weighed. At least one bound has to be given. */
 export interface ChannelOptions<T> {
@@ -275,7 +268,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   reader(options?: LosslessReaderOptions): Reader<T>;
   reader(options: ReaderOptions): Reader<T | Gap>;
   reader(options: ReaderOptions = {}): Reader<T | Gap> {
-    const { from = 'start', onGap, overflow = 'block' } = options;
+    const { credit = [], from = 'start', onGap, overflow = 'block' } = options;
     if (!overflows.includes(overflow)) {
       throw invalid(`overflow: expected one of ${overflows.join(', ')}, got ${overflow}.`);
     }
@@ -283,7 +276,12 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
       throw invalid('The policy coalesce needs a channel with merge.');
     }
     const bounds = checkedBounds(options, this.#bounds);
-    const reader = new ChannelReader<T>(this.#log, this, { overflow, bounds, onGap }, this.#startOf(from));
+    const reader = new ChannelReader<T>(
+      this.#log,
+      this,
+      { overflow, bounds, credit, onGap },
+      this.#startOf(from),
+    );
     this.#readers.push(reader);
     this.#forgetRoom();
     return reader;

@@ -1,0 +1,308 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { createReplenisher, type Credit, openChannel, openCredit, type Reader } from '../src/index.ts';
+
+const runs = { numRuns: Number(process.env['PROPERTY_RUNS'] ?? 1000) };
+
+function drain<T>(reader: Reader<T>): T[] {
+  const items: T[] = [];
+  for (let item = reader.take(); item !== undefined; item = reader.take()) items.push(item);
+  return items;
+}
+
+function open(
+  credit: Credit,
+  items = 10,
+): { reader: Reader<string>; channel: ReturnType<typeof openChannel<string>> } {
+  const channel = openChannel<string>({ maxItems: items, weigh: (text) => text.length });
+  return { channel, reader: channel.reader({ credit: [credit] }) };
+}
+
+describe('credit, by the rules of Reactive Streams', () => {
+  test('1.1 no more is delivered than was granted', () => {
+    const credit = openCredit({ maxItems: 10 });
+    const { channel, reader } = open(credit);
+    for (const text of ['a', 'b', 'c', 'd']) channel.offer(text);
+    expect(drain(reader)).toEqual([]);
+    credit.grant({ items: 3 });
+    expect(drain(reader)).toEqual(['a', 'b', 'c']);
+    expect(reader.takeAll()).toEqual([]);
+    expect(credit.available.items).toBe(0);
+  });
+
+  test('1.3 a grant from inside a delivery delivers nothing inside it', async () => {
+    const credit = openCredit({ maxItems: 10, initial: { items: 1 } });
+    const { channel, reader } = open(credit);
+    for (const text of ['a', 'b', 'c']) channel.offer(text);
+    channel.complete();
+    let inside = 0;
+    const seen: string[] = [];
+    for await (const text of reader) {
+      expect((inside += 1)).toBe(1);
+      credit.grant({ items: 1 });
+      seen.push(text);
+      inside -= 1;
+    }
+    expect(seen).toEqual(['a', 'b', 'c']);
+  });
+
+  test('1.7 after the end there is nothing more, whatever is granted', async () => {
+    const credit = openCredit({ maxItems: 10 });
+    const { channel, reader } = open(credit);
+    channel.offer('a');
+    channel.cancel();
+    credit.grant({ items: 5 });
+    expect(drain(reader)).toEqual([]);
+    expect(await reader.ready()).toBe(false);
+  });
+
+  test('2.9 the end needs no credit', async () => {
+    const { channel, reader } = open(openCredit({ maxItems: 10 }));
+    const waits = reader.ready();
+    channel.complete();
+    expect(await waits).toBe(false);
+    expect(reader.end).toEqual({ state: 'completed' });
+  });
+
+  test('2.10 an error needs no credit, but comes behind what waits', async () => {
+    const credit = openCredit({ maxItems: 10 });
+    const { channel, reader } = open(credit);
+    const empty = channel.reader({ from: 'now', credit: [openCredit({ maxItems: 1 })] });
+    channel.offer('a');
+    channel.fail(new Error('cut'));
+    expect(reader.end).toBeUndefined();
+    credit.grant({ items: 1 });
+    expect(drain(reader)).toEqual(['a']);
+    expect(reader.end).toMatchObject({ state: 'failed' });
+    empty.detach();
+  });
+
+  test('3.2 granting from inside a loop goes on', async () => {
+    const credit = openCredit({ maxItems: 1, initial: { items: 1 } });
+    const { channel, reader } = open(credit, 100);
+    for (let count = 0; count < 50; count += 1) channel.offer('x');
+    channel.complete();
+    let seen = 0;
+    for await (const _ of reader) {
+      seen += 1;
+      credit.grant({ items: 1 });
+    }
+    expect(seen).toBe(50);
+  });
+
+  test('3.3 a hundred thousand grants one by one do not grow the stack', async () => {
+    const credit = openCredit({ maxItems: 1, initial: { items: 1 } });
+    const { channel, reader } = open(credit, 100_000);
+    for (let count = 0; count < 100_000; count += 1) channel.offer('x');
+    channel.complete();
+    let seen = 0;
+    while (await reader.ready()) {
+      reader.take();
+      seen += 1;
+      credit.grant({ items: 1 });
+    }
+    expect(seen).toBe(100_000);
+  });
+
+  test('3.4 and 3.5 granting and leaving answer at once: what they wake runs later', async () => {
+    const credit = openCredit({ maxItems: 10 });
+    const { channel, reader } = open(credit);
+    channel.offer('a');
+    let hasRun = false;
+    const waits = reader.ready().then(() => (hasRun = true));
+    credit.grant({ items: 1 });
+    expect(hasRun).toBe(false);
+    await waits;
+    reader.detach();
+  });
+
+  test('3.6 after leaving, grants do nothing; 3.7 nor does leaving again', () => {
+    const credit = openCredit({ maxItems: 10 });
+    const { channel, reader } = open(credit);
+    channel.offer('a');
+    reader.detach();
+    credit.grant({ items: 5 });
+    reader.detach();
+    expect(drain(reader)).toEqual([]);
+    expect(reader.end).toEqual({ state: 'detached' });
+  });
+
+  test('3.8 grants add up', () => {
+    const credit = openCredit({ maxItems: 10, initial: { items: 1 } });
+    credit.grant({ items: 2 });
+    credit.grant({ items: 3 });
+    expect(credit.available.items).toBe(6);
+  });
+
+  test.each([
+    [{ items: -1 }, 'items: expected a whole number, 0 or more, got -1.'],
+    [{ items: 1.5 }, 'items: expected a whole number, 0 or more, got 1.5.'],
+    [{ bytes: Number.NaN }, 'bytes: expected a number, 0 or more, got NaN.'],
+    [{ bytes: Infinity }, 'bytes: at most 100 may be outstanding, 0 are and Infinity more came.'],
+    [{ items: 11 }, 'items: at most 10 may be outstanding, 0 are and 11 more came.'],
+    [{ items: 1, bytes: 101 }, 'bytes: at most 100 may be outstanding, 0 are and 101 more came.'],
+    [{ ms: 1 }, 'ms: this window does not count them, got 1.'],
+  ])('3.9 a bad grant is refused and adds nothing: %j', (amount, message) => {
+    const credit = openCredit({ maxItems: 10, maxBytes: 100 });
+    expect(() => credit.grant(amount)).toThrow(expect.objectContaining({ code: 'bad_grant', message }));
+    expect(credit.available).toEqual({ items: 0, bytes: 0, ms: Infinity });
+  });
+
+  test('3.13 a reader that left, or a window that closed, keeps nobody', async () => {
+    const credit = openCredit({ maxItems: 10 });
+    let listeners = 0;
+    const onGrant = credit.onGrant.bind(credit);
+    credit.onGrant = (listener) => {
+      listeners += 1;
+      const stop = onGrant(listener);
+      return () => {
+        listeners -= 1;
+        stop();
+      };
+    };
+    const { reader } = open(credit);
+    const waits = reader.ready();
+    expect(listeners).toBe(1);
+    reader.detach();
+    expect(await waits).toBe(false);
+    expect(listeners).toBe(0);
+    credit.close();
+    credit.grant({ items: 99 });
+    expect(credit.available).toEqual({ items: 0, bytes: 0, ms: 0 });
+  });
+
+  test('3.17 a window without a practical bound takes everything', () => {
+    const credit = openCredit({ maxItems: Number.MAX_SAFE_INTEGER });
+    credit.grant({ items: Number.MAX_SAFE_INTEGER });
+    expect(credit.spend(1, 0)).toBe(true);
+    expect(credit.available.items).toBe(Number.MAX_SAFE_INTEGER - 1);
+    expect(openCredit({ maxBytes: 1 }).available.items).toBe(Infinity);
+  });
+});
+
+describe('credit', () => {
+  test('two windows: both have to allow, and both are spent', () => {
+    const stream = openCredit({ maxItems: 10, initial: { items: 2 } });
+    const connection = openCredit({ maxBytes: 10, initial: { bytes: 3 } });
+    const channel = openChannel<string>({ maxItems: 10, weigh: (text) => text.length });
+    const reader = channel.reader({ credit: [stream, connection] });
+    for (const text of ['aa', 'bb', 'cc']) channel.offer(text);
+    expect(drain(reader)).toEqual(['aa']);
+    expect(stream.available.items).toBe(1);
+    connection.grant({ bytes: 5 });
+    expect(drain(reader)).toEqual(['bb']);
+    expect(stream.available.items).toBe(0);
+    expect(connection.available.bytes).toBe(4);
+  });
+
+  test('a chunk beyond the whole window passes when the window is full', () => {
+    const credit = openCredit({ maxBytes: 4, initial: { bytes: 3 } });
+    expect(credit.spend(1, 9)).toBe(false);
+    credit.grant({ bytes: 1 });
+    expect(credit.spend(1, 9)).toBe(true);
+    expect(credit.available.bytes).toBe(0);
+  });
+
+  test('what waits for credit is merged, up to the credit', async () => {
+    const credit = openCredit({ maxBytes: 10 });
+    const channel = openChannel<string>({
+      maxItems: 9,
+      weigh: (text) => text.length,
+      merge: (a, b) => a + b,
+    });
+    const reader = channel.reader({ overflow: 'coalesce', credit: [credit] });
+    const waits = reader.ready();
+    for (const text of ['a', 'b', 'c', 'd']) channel.offer(text);
+    credit.grant({ bytes: 3 });
+    await waits;
+    expect(drain(reader)).toEqual(['abc']);
+    expect(credit.available.bytes).toBe(0);
+  });
+
+  test('gaps need no credit', () => {
+    const channel = openChannel<string>({ maxItems: 2 });
+    const reader = channel.reader({ overflow: 'drop-oldest', credit: [openCredit({ maxItems: 1 })] });
+    for (const text of ['a', 'b', 'c']) channel.offer(text);
+    expect(drain(reader)).toMatchObject([{ from: 0, to: 1 }]);
+    expect(reader.waitingItems).toBe(2);
+  });
+
+  test('promise 10: between 0 and its maximum, whatever is granted and spent', () => {
+    const amount = fc.record(
+      { items: fc.oneof(fc.nat(30), fc.double()), bytes: fc.oneof(fc.nat(300), fc.double()) },
+      { requiredKeys: [] },
+    );
+    const step = fc.oneof(fc.record({ grant: amount }), fc.record({ items: fc.nat(3), bytes: fc.nat(150) }));
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const credit = openCredit({ maxItems: 20, maxBytes: 100 });
+        let items = 0;
+        let bytes = 0;
+        for (const action of steps) {
+          if ('grant' in action) {
+            const { items: moreItems = 0, bytes: moreBytes = 0 } = action.grant;
+            const isGood =
+              Number.isInteger(moreItems) &&
+              moreItems >= 0 &&
+              moreBytes >= 0 &&
+              items + moreItems <= 20 &&
+              bytes + moreBytes <= 100;
+            if (isGood) {
+              credit.grant(action.grant);
+              items += moreItems;
+              bytes += moreBytes;
+            } else {
+              expect(() => credit.grant(action.grant)).toThrow(
+                expect.objectContaining({ code: 'bad_grant' }),
+              );
+            }
+          } else {
+            const isAllowed =
+              (action.items <= items || items === 20) && (action.bytes <= bytes || bytes === 100);
+            expect(credit.spend(action.items, action.bytes)).toBe(isAllowed);
+            if (isAllowed) {
+              items = Math.max(0, items - action.items);
+              bytes = Math.max(0, bytes - action.bytes);
+            }
+          }
+          expect(credit.available).toMatchObject({ items, bytes });
+        }
+      }),
+      runs,
+    );
+  });
+
+  test.each([
+    [{}, 'Credit needs a unit'],
+    [{ maxItems: 0 }, 'The maximum of items: expected 1 or more, got 0.'],
+  ])('wrong options: %j', (options, message) => {
+    expect(() => openCredit(options)).toThrow(message);
+  });
+});
+
+describe('a replenisher', () => {
+  test('grants what was used, when three quarters of the window are', () => {
+    const replenisher = createReplenisher({ maxItems: 8, maxBytes: 100 });
+    for (let count = 0; count < 5; count += 1)
+      expect(replenisher.used({ items: 1, bytes: 1 })).toBeUndefined();
+    expect(replenisher.used({ items: 1, bytes: 1 })).toEqual({ items: 6, bytes: 6 });
+    expect(replenisher.used({ bytes: 80 })).toEqual({ items: 0, bytes: 80 });
+    expect(replenisher.used({ bytes: 500 })).toEqual({ items: 0, bytes: 100 });
+    expect(() => createReplenisher({ maxItems: 1, threshold: 0 })).toThrow('threshold');
+  });
+
+  test('with it a stream of any length flows, and never more than the window is outstanding', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 100 }), (maxItems, percent) => {
+        const credit = openCredit({ maxItems, initial: { items: maxItems } });
+        const replenisher = createReplenisher({ maxItems, threshold: percent / 100 });
+        for (let sent = 0; sent < 200; sent += 1) {
+          expect(credit.spend(1, 0)).toBe(true);
+          const grant = replenisher.used({ items: 1 });
+          if (grant !== undefined) credit.grant(grant);
+        }
+      }),
+      runs,
+    );
+  });
+});
