@@ -36,7 +36,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: the channel counts chunks and not their bytes',
     file: `${core}/channel/channel-reader.ts`,
-    find: 'this.#log.appendedBytes - this.#passedBytes + this.#keptBytes + bytes <= this.bounds.maxBytes',
+    find: 'this.#log.appendedBytes - this.#passedBytes + this.#kept.bytes + bytes <= this.bounds.maxBytes',
     replace: 'bytes >= 0',
     test: `${gatewayTest}/memory.test.ts`,
     only: 'promise 1',

@@ -2,6 +2,7 @@ import type { Credit } from '../credit/credit.ts';
 import { SpillwayError } from '../errors.ts';
 import type { ChunkLog, MergeEntries } from './chunk-log.ts';
 import { Gap } from './gap.ts';
+import { KeptChunks } from './kept-chunks.ts';
 import type { LossyOverflow, Overflow } from './overflow.ts';
 import type { Bounds, Reader, ReaderEnd, TakeLimits } from './reader.ts';
 
@@ -32,18 +33,12 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   #passedBytes: number;
   /** What was lost right before `#next`. */
   #gap: Gap | undefined;
-  /**
-   * What comes before the gap and the cursor: a `drop-newest` reader that lost what came keeps here what
-   * it did not lose, and no longer holds back the log. Bounded like the reader.
-   */
-  #kept: (KeptChunk<T> | Gap)[] = [];
+  /** What comes before the gap and the cursor. */
+  readonly #kept = new KeptChunks<T>();
   /** Whether something is kept, or a gap comes before the cursor. */
   #hasBefore = false;
   /** Whether the next item is just the next entry: it is not over, nothing comes before, no merge, no credit. */
   #isPlain: boolean;
-  #keptItems = 0;
-  #keptChunks = 0;
-  #keptBytes = 0;
   /** Entries below this position were there before the reader asked, so they may be merged. */
   #waitedTo = 0;
   #ownEnd: ReaderEnd | undefined;
@@ -92,29 +87,27 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   }
 
   get offset(): number {
-    const [first] = this.#kept;
-    return first?.from ?? this.#gap?.from ?? this.#log.offsetAt(this.#next);
+    return this.#kept.first?.from ?? this.#gap?.from ?? this.#log.offsetAt(this.#next);
   }
 
   get waitingItems(): number {
-    return this.#isOver() ? 0 : this.#log.head - this.#next + this.#keptItems;
+    return this.#isOver() ? 0 : this.#log.head - this.#next + this.#kept.items;
   }
 
   get mergedItems(): number {
     if (this.#isOver()) return this.#deliveredMerged;
-    const waitingChunks = this.#log.nextOffset - this.#log.offsetAt(this.#next) + this.#keptChunks;
+    const waitingChunks = this.#log.nextOffset - this.#log.offsetAt(this.#next) + this.#kept.chunks;
     return this.#deliveredMerged + waitingChunks - this.waitingItems;
   }
 
   get waitingBytes(): number {
-    return this.#isOver() ? 0 : this.#log.appendedBytes - this.#passedBytes + this.#keptBytes;
+    return this.#isOver() ? 0 : this.#log.appendedBytes - this.#passedBytes + this.#kept.bytes;
   }
 
   get waitingMs(): number {
     const now = this.#host.now();
     if (this.#isOver() || this.waitingItems === 0) return 0;
-    for (const item of this.#kept) if (!(item instanceof Gap)) return now - item.time;
-    return now - this.#log.timeAt(this.#next);
+    return now - (this.#kept.oldestTime ?? this.#log.timeAt(this.#next));
   }
 
   get end(): ReaderEnd | undefined {
@@ -202,21 +195,21 @@ export class ChannelReader<T> implements Reader<T | Gap> {
 
   /** The head may go up to here before this reader is full. */
   get roomToPosition(): number {
-    return this.#next + this.bounds.maxItems - this.#keptItems;
+    return this.#next + this.bounds.maxItems - this.#kept.items;
   }
 
   /** What was appended may come to this before this reader is full. */
   get roomToBytes(): number {
-    return this.#passedBytes + this.bounds.maxBytes - this.#keptBytes;
+    return this.#passedBytes + this.bounds.maxBytes - this.#kept.bytes;
   }
 
   /** Whether a chunk of that size fits now. */
   hasRoom(bytes: number): boolean {
-    const items = this.#log.head - this.#next + this.#keptItems;
+    const items = this.#log.head - this.#next + this.#kept.items;
     if (items === 0) return true;
     return (
       items < this.bounds.maxItems &&
-      this.#log.appendedBytes - this.#passedBytes + this.#keptBytes + bytes <= this.bounds.maxBytes
+      this.#log.appendedBytes - this.#passedBytes + this.#kept.bytes + bytes <= this.bounds.maxBytes
     );
   }
 
@@ -343,17 +336,13 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   /** What comes before the cursor: what was kept, then the gap. */
   #takeBefore(): T | Gap | undefined {
     const item = this.#kept.shift() ?? this.#gap;
-    if (this.#kept.length === 0 && item === this.#gap) this.#gap = undefined;
-    this.#hasBefore = this.#kept.length > 0 || this.#gap !== undefined;
+    if (item === this.#gap) this.#gap = undefined;
+    this.#hasBefore = this.#kept.first !== undefined || this.#gap !== undefined;
     this.#refresh();
     if (item === undefined || item instanceof Gap) return item;
     for (const credit of this.#credit) credit.spend(1, item.bytes);
-    const chunks = item.to - item.from;
-    this.#keptItems -= 1;
-    this.#keptChunks -= chunks;
-    this.#keptBytes -= item.bytes;
     this.deliveredItems += 1;
-    this.#deliveredMerged += chunks - 1;
+    this.#deliveredMerged += item.to - item.from - 1;
     return item.chunk;
   }
 
@@ -377,9 +366,6 @@ export class ChannelReader<T> implements Reader<T | Gap> {
         time: this.#log.timeAt(this.#next),
       });
       this.#passedBytes += bytes;
-      this.#keptBytes += bytes;
-      this.#keptChunks += to - from;
-      this.#keptItems += 1;
     }
     this.#host.moved(position, this.#next);
   }
@@ -411,8 +397,7 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   }
 
   #nextBytes(): number {
-    const [first] = this.#kept;
-    if (first !== undefined) return first.bytes;
+    if (this.#kept.first !== undefined) return this.#kept.first.bytes;
     return this.#gap === undefined && this.#next < this.#log.head ? this.#log.bytesAt(this.#next) : 0;
   }
 
@@ -434,7 +419,7 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   }
 
   #isGapNext(): boolean {
-    const [first] = this.#kept;
+    const { first } = this.#kept;
     return first === undefined ? this.#gap !== undefined : first instanceof Gap;
   }
 
@@ -451,7 +436,7 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     if (this.end !== undefined) return;
     this.#ownEnd = end;
     this.#gap = undefined;
-    this.#kept = [];
+    this.#kept.clear();
     this.#hasBefore = false;
     this.#refresh();
     this.#host.left(this);
@@ -467,14 +452,6 @@ export class ChannelReader<T> implements Reader<T | Gap> {
         'the bound, or choose another overflow policy.',
     );
   }
-}
-
-interface KeptChunk<T> {
-  readonly from: number;
-  readonly to: number;
-  readonly chunk: T;
-  readonly bytes: number;
-  readonly time: number;
 }
 
 function disconnectedError(offset: number): SpillwayError {
