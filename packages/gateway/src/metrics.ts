@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { Meter } from './meter.ts';
-import type { ReaderEndReason, StreamState } from './relay.ts';
+import type { ReaderEndReason, StreamState } from './stream.ts';
 import type { Streams } from './streams.ts';
 
 /**

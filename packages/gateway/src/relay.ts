@@ -10,14 +10,8 @@ import type { Metrics } from './metrics.ts';
 import { pipe } from './pipe.ts';
 import { ClientResponse } from './sink/client-response.ts';
 import { ProviderPools } from './source/provider-pools.ts';
-import type { GatewayStream } from './stream.ts';
+import type { GatewayStream, ReaderEndReason, StreamState } from './stream.ts';
 import type { Streams } from './streams.ts';
-
-/** How a stream ended. */
-export type StreamState = 'cancelled' | 'completed' | 'failed';
-
-/** What became of a stream's reader: it got everything, it left, it was let go, or it was told of an error. */
-export type ReaderEndReason = 'delivered' | 'failed' | 'left' | 'stalled';
 
 /** Relays requests to providers: one stream each, from its first byte to its one end. */
 export class Relay {

@@ -11,6 +11,12 @@ import type { SendQueues } from './sink/send-queues.ts';
  */
 export type StreamPhase = 'opening' | 'streaming' | 'waiting';
 
+/** How a stream ended. */
+export type StreamState = 'cancelled' | 'completed' | 'failed';
+
+/** What became of a stream's reader: it got everything, it left, it was let go, or it was told of an error. */
+export type ReaderEndReason = 'delivered' | 'failed' | 'left' | 'stalled';
+
 /** The deadlines of a stream, out of the configuration. */
 export type StreamDeadlines = Pick<
   Config,
