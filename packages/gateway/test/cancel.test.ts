@@ -9,7 +9,7 @@ const leavings = ['destroy', 'end', 'resetAndDestroy'] as const;
 
 // The streams here never end by themselves, so a test passes only if leaving ended them. How fast
 // that is, `bench/cancel.ts` measures.
-describe('promise 6: the last reader gone closes the upstream', () => {
+describe('3.1 and 3.2, promise 6: the last reader gone closes the upstream', () => {
   const phases = [
     ['before the response headers', 'sim:headers=3600000', true, 'opening'],
     ['before the first token', 'sim:ttft=3600000', true, 'streaming'],

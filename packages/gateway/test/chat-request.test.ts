@@ -11,14 +11,14 @@ function read(text: string): ReturnType<typeof readChatRequest> {
 }
 
 describe('readChatRequest', () => {
-  test('keeps the bytes when nothing has to change', () => {
+  test('1.2 keeps the bytes when nothing has to change', () => {
     const text = '{ "model": "x/y",  "seed": 1.0 }';
     const { body, provider } = read(text);
     expect(body.toString()).toBe(text);
     expect(provider.name).toBe('first');
   });
 
-  test('takes the prefix away and nothing else, large numbers included', () => {
+  test('1.2 takes the prefix away and nothing else, large numbers included', () => {
     const { body, provider } = read(
       '{"seed": 9223372036854775807, "model": "second/org/model", "nested": {"model": "second/x"}, "__proto__": {"a": 1}}',
     );

@@ -36,7 +36,7 @@ describe('a chat completion', () => {
     expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="completed"}')).toBe(1);
   });
 
-  test('has the provider’s own bytes', async () => {
+  test('2.1 has the provider’s own bytes', async () => {
     const { gateway, simulator } = await startBoth();
     const model = 'sim:tokens=30,tps=0,ttft=0';
     const direct = await (await postChat(simulator.url, model)).text();
@@ -82,7 +82,7 @@ describe('a chat completion', () => {
     expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="completed"}')).toBe(1);
   });
 
-  test('ends at the end marker, whatever the provider sends behind it', async () => {
+  test('2.5 ends at the end marker, whatever the provider sends behind it', async () => {
     const gateway = await startGateway();
     const text = await (await postChat(gateway.url, 'sim:tokens=2,tps=0,ttft=0,trailing=100000')).text();
     expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
@@ -114,7 +114,7 @@ describe('models', () => {
     await expect(openai(gateway.url).models.list()).rejects.toMatchObject({ status: 502 });
   });
 
-  test('go to the provider that their prefix names, and else unchanged to the first', async () => {
+  test('1.1 go to the provider that their prefix names, and else unchanged to the first', async () => {
     const gateway = await startGateway();
     const modelOf = async (model: string): Promise<string> => {
       const response = await postChat(gateway.url, model, { stream: false });

@@ -2,14 +2,14 @@ import { connect } from 'node:net';
 import OpenAI from 'openai';
 import { describe, expect, test } from 'vitest';
 import { startBoth, startGateway } from './support/processes.ts';
-import { metric, openai, payloads, postChat } from './support/requests.ts';
+import { metric, openai, payloads, postChat, simulatorStats } from './support/requests.ts';
 
 interface ErrorBody {
   readonly error: { readonly code: string; readonly type: string; readonly message: string };
 }
 
 describe('promise 7: a cut stream is never completed', () => {
-  test('cut at every byte', async () => {
+  test('2.2 and 2.3 cut at every byte', async () => {
     const { gateway, simulator } = await startBoth(['--log-level', 'silent']);
     const model = 'sim:tokens=2,tps=0,ttft=0';
     const whole = await (await postChat(simulator.url, model)).text();
@@ -41,7 +41,7 @@ describe('promise 7: a cut stream is never completed', () => {
     expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="failed"}')).toBe(marker);
   });
 
-  test('an orderly end without the marker is no end', async () => {
+  test('2.3 an orderly end without the marker is no end', async () => {
     const gateway = await startGateway();
     const text = await (await postChat(gateway.url, 'sim:tokens=2,tps=0,ttft=0,unmarked')).text();
     expect(text).not.toContain('[DONE]');
@@ -64,7 +64,7 @@ describe('promise 7: a cut stream is never completed', () => {
 });
 
 describe('an error in the middle of a stream', () => {
-  test('is handed on as the provider wrote it, once', async () => {
+  test('2.4 is handed on as the provider wrote it, once', async () => {
     const gateway = await startGateway();
     const text = await (await postChat(gateway.url, 'sim:tokens=9,error=2,tps=0,ttft=0')).text();
     const errors = payloads(text).filter((payload) => payload.includes('"error"'));
@@ -111,7 +111,14 @@ describe('an error before the first byte has its status and the provider’s sha
     expect(((await response.json()) as ErrorBody).error.code).toBe('upstream_timeout');
   });
 
-  test('a provider that is busy is asked again', async () => {
+  test('1.5 a request that may have been worked on is not sent again', async () => {
+    const { gateway, simulator } = await startBoth();
+    expect((await postChat(gateway.url, 'sim:hangup')).status).toBe(502);
+    expect((await postChat(gateway.url, 'sim:status=500')).status).toBe(500);
+    expect(await simulatorStats(simulator.url)).toHaveLength(2);
+  });
+
+  test('1.5 a provider that is busy is asked again', async () => {
     const gateway = await startGateway();
     const text = await (await postChat(gateway.url, 'sim:status=503,times=2,tokens=1,tps=0,ttft=0')).text();
     expect(payloads(text).at(-1)).toBe('[DONE]');

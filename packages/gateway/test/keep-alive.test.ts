@@ -12,7 +12,7 @@ async function readUntil(response: Response, isEnough: (text: string) => boolean
 }
 
 describe('a silent stream is kept alive', () => {
-  test('with comments between events', async () => {
+  test('2.6 with comments between events', async () => {
     const gateway = await startGateway(['--keep-alive-ms', '100']);
     const response = await postChat(gateway.url, 'sim:stall=2,tps=0,ttft=0');
     const text = await readUntil(response, (soFar) => soFar.split(': ping\n\n').length > 3);
@@ -20,7 +20,7 @@ describe('a silent stream is kept alive', () => {
     expect(payloads(text)).toHaveLength(3);
   });
 
-  test('with comments, but never inside an event', async () => {
+  test('2.6 with comments, but never inside an event', async () => {
     const gateway = await startGateway(['--keep-alive-ms', '25']);
     // Ten bytes every 10 ms: most of the time, half an event has come.
     const response = await postChat(gateway.url, 'sim:tokens=400,tps=400,ttft=0,split=50');
@@ -29,7 +29,7 @@ describe('a silent stream is kept alive', () => {
     expect(payloads(text).at(-1)).toBe('[DONE]');
   });
 
-  test('also before the provider answers; an error then comes as an event', async () => {
+  test('2.6 also before the provider answers; an error then comes as an event', async () => {
     const gateway = await startGateway(['--keep-alive-ms', '100']);
     const response = await postChat(gateway.url, 'sim:headers=1000,status=400');
     expect(response.status).toBe(200);
@@ -46,7 +46,7 @@ describe('a silent stream is kept alive', () => {
     expect(response.status).toBe(400);
   });
 
-  test('and proxies are told not to buffer', async () => {
+  test('2.8 and proxies are told not to buffer', async () => {
     const gateway = await startGateway();
     const response = await postChat(gateway.url, 'sim:tokens=1,tps=0,ttft=0');
     await response.text();

@@ -17,7 +17,12 @@ describe('limits on what a provider sends', () => {
       'sim:tokens=1000000,tps=0,ttft=0',
       'stream_too_large',
     ],
-    ['nothing but comments', ['--idle-timeout-ms', '500'], 'sim:comments=2,tps=0,ttft=0', 'upstream_idle'],
+    [
+      '2.7 nothing but comments',
+      ['--idle-timeout-ms', '500'],
+      'sim:comments=2,tps=0,ttft=0',
+      'upstream_idle',
+    ],
     ['silence after some tokens', ['--idle-timeout-ms', '500'], 'sim:stall=2,tps=0,ttft=0', 'upstream_idle'],
     [
       'an hour of tokens',

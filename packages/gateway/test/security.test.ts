@@ -41,7 +41,7 @@ describe('API keys of the gateway', () => {
     }
   });
 
-  test('never reach a provider', async () => {
+  test('1.3 never reach a provider', async () => {
     const provider = await startNotingProvider();
     const gateway = await startGateway(['--upstream', provider.url], { env: { SPILLWAY_API_KEYS: 'alpha' } });
     const response = await postChat(gateway.url, 'm', {
@@ -73,7 +73,7 @@ describe('API keys of the gateway', () => {
 });
 
 describe('credentials of providers', () => {
-  test('the configured key is sent instead of the client’s', async () => {
+  test('1.3 the configured key is sent instead of the client’s', async () => {
     const provider = await startNotingProvider();
     const gateway = await startGateway(['--upstream', `url=${provider.url},apiKeyEnv=VENDOR_KEY`], {
       env: { VENDOR_KEY: 'vendor-secret' },
@@ -82,7 +82,7 @@ describe('credentials of providers', () => {
     expect(provider.seen[0]?.headers.authorization).toBe('Bearer vendor-secret');
   });
 
-  test('without one the client’s own passes through, and connections are not shared between credentials', async () => {
+  test('1.4 without one the client’s own passes through, and connections are not shared between credentials', async () => {
     const provider = await startNotingProvider();
     const gateway = await startGateway(['--upstream', provider.url]);
     for (const key of ['one', 'two', 'one', 'two']) {

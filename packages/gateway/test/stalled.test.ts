@@ -6,7 +6,7 @@ import { metric, rawChat, simulatorStats } from './support/requests.ts';
 const stalled = 'spillway_readers_ended_total{reason="stalled"}';
 const streaming = ['streaming', 'paused'].map((state) => `spillway_streams{state="${state}"}`);
 
-describe('promise 11: a reader without progress is let go', () => {
+describe('3.3, promise 11: a reader without progress is let go', () => {
   test('while the provider waits for it', async () => {
     const { gateway, simulator } = await startBoth(['--stall-timeout-ms', '1000']);
     await rawChat(gateway.url, 'sim:tps=0,ttft=0,tokens=100000000,batch=100', { reads: false });
