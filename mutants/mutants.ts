@@ -196,8 +196,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a wake-up is lost',
     file: `${core}/channel/channel.ts`,
-    find: 'for (const reader of readers) reader.wake();',
-    replace: 'for (const reader of readers.slice(1)) reader.wake();',
+    find: 'for (const reader of this.#readers) reader.wake();',
+    replace: 'for (const reader of this.#readers.slice(1)) reader.wake();',
     test: `${coreTest}/channel.property.test.ts`,
     only: 'nobody waits for ever',
   },
