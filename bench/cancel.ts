@@ -12,6 +12,9 @@ import {
 
 const readers = 200;
 
+/** So that opening 200 streams, and filling the buffers of those that are not read, is over. */
+const settleMs = 2000;
+
 const phases = [
   { phase: 'before the response headers', model: 'headers=3600000', state: 'opening', reads: true },
   { phase: 'before the first token', model: 'ttft=3600000', state: 'streaming', reads: true },
@@ -43,7 +46,7 @@ export async function cancel(): Promise<void> {
   for (const { model, phase, reads, state } of phases) {
     const simulator = await startSimulator();
     const gateway = await startGateway(simulator.url);
-    const left = await leaveOneByOne(gateway, model, reads, state, 0);
+    const left = await leaveOneByOne(gateway, model, reads, state);
     report(phase, await delaysOf(simulator, left));
     await stopAll();
   }
@@ -58,7 +61,7 @@ export async function cancel(): Promise<void> {
     ]);
     const first = await openStream(gateway.url, 'first:stall=1');
     await eventually(async () => (await statsOf(simulator)).length === 1, 'the first to run');
-    const left = await leaveOneByOne(gateway, model, true, state, 100);
+    const left = await leaveOneByOne(gateway, model, true, state);
     const ended = await eventually(() => {
       const lines = gateway.command.stderr().matchAll(/"time":(\d+).*"model":"(reader-\d+):/g);
       const found = [...lines].map(([, time, name]) => ({ name: name ?? '', endedMs: Number(time) }));
@@ -79,7 +82,6 @@ async function leaveOneByOne(
   model: string,
   reads: boolean,
   state: string,
-  settleMs: number,
 ): Promise<ReadonlyMap<string, number>> {
   const clients = await Promise.all(
     Array.from({ length: readers }, (_, index) =>

@@ -119,19 +119,15 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   }
 
   take(): T | Gap | undefined {
+    if (!this.#isPlain) return this.#takeOtherwise();
     const log = this.#log;
     const position = this.#next;
-    if (!this.#isPlain) {
-      if (!this.#hasNext()) return undefined;
-      if (this.#hasBefore) return this.#takeBefore();
-    }
     if (position === log.head) return undefined;
     const chunk = log.at(position);
-    if (!this.#isPlain) return this.#takeMerged(chunk);
     this.#passedBytes += log.bytesAt(position);
     this.#next = position + 1;
     this.deliveredItems += 1;
-    this.#deliveredMerged += log.offsetAt(position + 1) - log.offsetAt(position) - 1;
+    if (log.hasMerged) this.#deliveredMerged += log.offsetAt(position + 1) - log.offsetAt(position) - 1;
     this.#host.moved(position, position + 1);
     return chunk;
   }
@@ -290,6 +286,12 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   ended(): void {
     this.#refresh();
     this.wake();
+  }
+
+  /** Takes with all that can be in the way. Apart, so that `take` stays small enough to be inlined. */
+  #takeOtherwise(): T | Gap | undefined {
+    if (!this.#hasNext()) return undefined;
+    return this.#hasBefore ? this.#takeBefore() : this.#takeMerged(this.#log.at(this.#next));
   }
 
   /** Everything that waits, in one step. */

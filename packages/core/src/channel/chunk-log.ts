@@ -33,6 +33,8 @@ export class ChunkLog<T> {
   #nextOffset = 0;
   #appendedBytes = 0;
   #trimmedBytes = 0;
+  /** Whether an entry ever stood for more than one chunk. */
+  hasMerged = false;
   readonly #isWeighed: boolean;
   readonly #canMerge: boolean;
   readonly #clock: (() => number) | undefined;
@@ -145,6 +147,7 @@ export class ChunkLog<T> {
           this.#chunks[last & this.#mask] = merged.chunk;
           this.#bytes[last & this.#mask] = merged.bytes;
           saved += before - merged.bytes;
+          this.hasMerged = true;
           continue;
         }
       }
