@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { Repeater, FixedBuffer } from '@repeaterjs/repeater';
-import { openChannel } from '@spillway/core';
+import { type Channel, openChannel } from '@spillway/core';
 import { Effect, Queue } from 'effect';
 import fastq from 'fastq';
 import streamx from 'streamx';
@@ -80,16 +80,18 @@ async function bareRingAwaited(count: number, capacity: number): Promise<void> {
   await Promise.all([write(), read()]);
 }
 
+/** Writes so many numbers, waiting only when the channel is full. */
+async function offerAll(channel: Channel<number>, count: number): Promise<void> {
+  for (let item = 0; item < count; item += 1) {
+    if (channel.offer(item) !== 'accepted') await channel.write(item);
+  }
+  channel.complete();
+}
+
 /** The synchronous path: offer until it is full, wait only then. */
 async function spillwaySync(count: number, capacity: number): Promise<void> {
   const channel = openChannel<number>({ maxItems: capacity });
   const reader = channel.reader();
-  const write = async (): Promise<void> => {
-    for (let item = 0; item < count; item += 1) {
-      if (channel.offer(item) !== 'accepted') await channel.write(item);
-    }
-    channel.complete();
-  };
   const read = async (): Promise<void> => {
     let sum = 0;
     while (await reader.ready()) {
@@ -97,24 +99,18 @@ async function spillwaySync(count: number, capacity: number): Promise<void> {
     }
     check(sum, count);
   };
-  await Promise.all([write(), read()]);
+  await Promise.all([offerAll(channel, count), read()]);
 }
 
 async function spillwayBatches(count: number, capacity: number): Promise<void> {
   const channel = openChannel<number>({ maxItems: capacity });
   const reader = channel.reader();
-  const write = async (): Promise<void> => {
-    for (let item = 0; item < count; item += 1) {
-      if (channel.offer(item) !== 'accepted') await channel.write(item);
-    }
-    channel.complete();
-  };
   const read = async (): Promise<void> => {
     let sum = 0;
     while (await reader.ready()) for (const item of reader.takeAll()) sum += item;
     check(sum, count);
   };
-  await Promise.all([write(), read()]);
+  await Promise.all([offerAll(channel, count), read()]);
 }
 
 async function spillwayAwaited(count: number, capacity: number): Promise<void> {
@@ -304,14 +300,8 @@ async function manyReaders(): Promise<void> {
   const carry: Carry = async (total, capacity) => {
     const bus = openChannel<number>({ maxItems: capacity });
     const readers = Array.from({ length: 10 }, () => bus.reader());
-    const write = async (): Promise<void> => {
-      for (let item = 0; item < total; item += 1) {
-        if (bus.offer(item) !== 'accepted') await bus.write(item);
-      }
-      bus.complete();
-    };
     await Promise.all([
-      write(),
+      offerAll(bus, total),
       ...readers.map(async (reader) => {
         let sum = 0;
         while (await reader.ready()) {

@@ -92,7 +92,6 @@ export async function metricOf({ adminUrl }: Program, series: string): Promise<n
 /** One streaming request over a bare socket: the cheapest client there is. */
 export interface Client {
   readonly socket: Socket;
-  bytes: number;
   /** Resolves when the end marker has come. */
   readonly done: Promise<void>;
 }
@@ -104,10 +103,9 @@ export async function openStream(url: string, model: string, reads = true): Prom
   socket.on('error', () => undefined);
   await new Promise<void>((resolve) => socket.once('connect', resolve));
   const done = Promise.withResolvers<void>();
-  const client: Client = { socket, bytes: 0, done: done.promise };
+  const client: Client = { socket, done: done.promise };
   if (reads) {
     socket.on('data', (bytes: Buffer) => {
-      client.bytes += bytes.length;
       if (bytes.includes('[DONE]')) done.resolve();
     });
   } else {

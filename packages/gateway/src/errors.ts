@@ -57,6 +57,16 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
   }
 }
 
+/** The headers that an error response has beside its body's. */
+export function errorHeaders(error: GatewayError): Record<string, string> {
+  return {
+    'content-type': 'application/json',
+    ...(error.retryAfterS === undefined ? {} : { 'retry-after': String(error.retryAfterS) }),
+    ...(error.code === 'shutting_down' ? { connection: 'close' } : {}),
+    ...(error.code === 'invalid_api_key' ? { 'www-authenticate': 'Bearer' } : {}),
+  };
+}
+
 /** Any error as one that can be answered; what nobody foresaw keeps its text to the logs. */
 export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error;

@@ -1,8 +1,8 @@
-import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { ApiKeys } from './api-keys.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
+import { listeningUrl } from './listening-url.ts';
 import { Metrics } from './metrics.ts';
 import { Relay } from './relay.ts';
 import { createServer, guard } from './server.ts';
@@ -52,8 +52,8 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
 
   let stopped: Promise<void> | undefined;
   return {
-    url: urlOf(server),
-    adminUrl: urlOf(admin),
+    url: listeningUrl(server.server),
+    adminUrl: listeningUrl(admin.server),
     providers,
     stop() {
       if (stopped !== undefined) {
@@ -79,9 +79,4 @@ function createAdminServer(metrics: Metrics, { config, apiKeys }: Settings): Fas
 
 function simulatedProvider(simulator: Simulator): Provider {
   return { name: 'simulated', url: `${simulator.url}/v1`, apiKey: undefined };
-}
-
-function urlOf(server: FastifyInstance): string {
-  const { address, family, port } = server.server.address() as AddressInfo;
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }

@@ -42,8 +42,7 @@ export async function listModels(
 }
 
 async function listOf(provider: Provider, headers: IncomingHttpHeaders, relay: Relay): Promise<Model[]> {
-  const authorization = relay.authorizationFor(provider.apiKey, headers);
-  const { origin, pathname } = new URL(`${provider.url}/models`);
+  const { authorization, dispatcher, path } = relay.route(provider, '/models', headers);
   const timeout = new AbortController();
   const timer = setTimeout(
     () =>
@@ -54,10 +53,10 @@ async function listOf(provider: Provider, headers: IncomingHttpHeaders, relay: R
   );
   try {
     const reply = await openReply(
-      relay.pools.get(origin, authorization),
+      dispatcher,
       {
         method: 'GET',
-        path: pathname,
+        path,
         headers: providerHeaders({ accept: 'application/json' }, authorization),
         body: null,
       },

@@ -53,12 +53,12 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
   if (reply.status >= 400) {
     await refuse(stream, reply, options.meter);
   } else if (reply.status >= 300 || contentType.startsWith('text/html')) {
-    reply.abort(new Error('the reply is not wanted'));
+    reply.discard();
     throw unexpectedReply(reply, contentType);
   } else if (!contentType.startsWith('text/event-stream')) {
     await pipeBody(stream, reply, undefined, options);
   } else if ((reply.header('content-encoding') ?? 'identity') !== 'identity') {
-    reply.abort(new Error('the reply is not wanted'));
+    reply.discard();
     throw new GatewayError(
       'upstream_invalid',
       'The provider compressed its events, although it was asked not to.',
@@ -77,7 +77,7 @@ async function pipeBody(
 ): Promise<void> {
   const { response, signal } = stream;
   if (scanner === undefined && response.headersSent) {
-    reply.abort(new Error('the reply is not wanted'));
+    reply.discard();
     throw new GatewayError('upstream_invalid', 'The provider answered a streaming request without a stream.');
   }
   const channel = openChannel<EventRun>({
@@ -181,5 +181,5 @@ function withLength(headers: Record<string, string>, reply: Reply): Record<strin
 
 /** A provider that goes on after its end is cut off. */
 function closeSoon(reply: Reply): void {
-  setTimeout(() => reply.abort(new Error('the stream has ended')), closeGraceMs).unref();
+  setTimeout(() => reply.discard(), closeGraceMs).unref();
 }

@@ -1,8 +1,9 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
+import type { Dispatcher } from 'undici';
 import { Admission } from './admission.ts';
 import type { ChatRequest } from './chat-request.ts';
-import type { Settings } from './config/load.ts';
+import type { Provider, Settings } from './config/load.ts';
 import { asGatewayError, GatewayError } from './errors.ts';
 import { providerHeaders } from './headers.ts';
 import type { Meter } from './meter.ts';
@@ -12,6 +13,14 @@ import { ClientResponse } from './sink/client-response.ts';
 import { ProviderPools } from './source/provider-pools.ts';
 import type { GatewayStream, ReaderEndReason, StreamState } from './stream.ts';
 import type { Streams } from './streams.ts';
+
+/** Where a request to a provider goes. */
+interface Route {
+  readonly authorization: string | undefined;
+  /** Its connections are this credential's alone. */
+  readonly dispatcher: Dispatcher;
+  readonly path: string;
+}
 
 /** Relays requests to providers: one stream each, from its first byte to its one end. */
 export class Relay {
@@ -56,12 +65,11 @@ export class Relay {
 
   #pipe(stream: GatewayStream, { provider, body }: ChatRequest, headers: IncomingHttpHeaders): Promise<void> {
     const { config } = this.#settings;
-    const authorization = this.authorizationFor(provider.apiKey, headers);
-    const { origin, pathname } = new URL(`${provider.url}/chat/completions`);
+    const { authorization, dispatcher, path } = this.route(provider, '/chat/completions', headers);
     return pipe(stream, {
       config,
-      dispatcher: this.pools.get(origin, authorization),
-      request: { method: 'POST', path: pathname, headers: providerHeaders(headers, authorization), body },
+      dispatcher,
+      request: { method: 'POST', path, headers: providerHeaders(headers, authorization), body },
       meter: this.#meter,
       onRetry: (reason, delayMs) => {
         this.#meter.retries += 1;
@@ -71,12 +79,14 @@ export class Relay {
   }
 
   /**
-   * The provider's own key; where none is configured, the client's header. A key that is for this
-   * gateway is never passed on.
+   * Where a client's request to a provider goes, and with which credential: the provider's own key; where
+   * none is configured, the client's header. A key that is for this gateway is never passed on.
    */
-  authorizationFor(apiKey: string | undefined, headers: IncomingHttpHeaders): string | undefined {
-    if (apiKey !== undefined) return `Bearer ${apiKey}`;
-    return this.#settings.apiKeys.length > 0 ? undefined : headers.authorization;
+  route(provider: Provider, path: string, headers: IncomingHttpHeaders): Route {
+    const { origin, pathname } = new URL(provider.url + path);
+    const clientsOwn = this.#settings.apiKeys.length > 0 ? undefined : headers.authorization;
+    const authorization = provider.apiKey === undefined ? clientsOwn : `Bearer ${provider.apiKey}`;
+    return { authorization, dispatcher: this.pools.get(origin, authorization), path: pathname };
   }
 
   #ended(stream: GatewayStream, request: ChatRequest, error: GatewayError | undefined): void {

@@ -12,7 +12,7 @@ import type { Logger } from 'pino';
 import { ApiKeys } from './api-keys.ts';
 import { readChatRequest } from './chat-request.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
-import { asGatewayError, GatewayError, overloaded } from './errors.ts';
+import { asGatewayError, errorHeaders, GatewayError, overloaded } from './errors.ts';
 import { listModels } from './list-models.ts';
 import type { Relay } from './relay.ts';
 import { RequestMemory } from './request-memory.ts';
@@ -138,10 +138,7 @@ export function guard(server: FastifyInstance, keys: ApiKeys): void {
 }
 
 function answer(reply: FastifyReply, error: GatewayError): void {
-  if (error.retryAfterS !== undefined) reply.header('retry-after', error.retryAfterS);
-  if (error.code === 'shutting_down') reply.header('connection', 'close');
-  if (error.status === 401) reply.header('www-authenticate', 'Bearer');
-  void reply.code(error.status).type('application/json').send(errorBody(error));
+  void reply.code(error.status).headers(errorHeaders(error)).send(errorBody(error));
 }
 
 /** Fastify's own errors, in the provider's shape. */

@@ -24,10 +24,6 @@ export class Streams {
     this.#queuesEveryMs = stallTimeoutMs / 6;
   }
 
-  get size(): number {
-    return this.#live.size;
-  }
-
   [Symbol.iterator](): IterableIterator<GatewayStream> {
     return this.#live.values();
   }

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { listeningUrl } from '../listening-url.ts';
 import { type Behaviour, BehaviourError, readBehaviour } from './behaviour.ts';
 import { ByteWriter } from './byte-writer.ts';
 import { ChatEvents, type ChatReply, completion, errorJson, tokenText } from './chat-events.ts';
@@ -48,9 +48,8 @@ export async function openSimulator({ host, port, recordings }: SimulatorOptions
     server.once('error', failed);
     server.listen(port, host, listening);
   });
-  const { address, family, port: actualPort } = server.address() as AddressInfo;
   return {
-    url: `http://${family === 'IPv6' ? `[${address}]` : address}:${actualPort}`,
+    url: listeningUrl(server),
     close: () =>
       new Promise((closed) => {
         server.close(() => closed());

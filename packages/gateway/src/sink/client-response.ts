@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { errorBody, errorEvent } from '@spillway/core/format/openai-chat';
-import type { GatewayError } from '../errors.ts';
+import { errorHeaders, type GatewayError } from '../errors.ts';
 
 const ping = Buffer.from(': ping\n\n');
 
@@ -111,10 +111,8 @@ export class ClientResponse {
     if (!this.#response.headersSent) {
       const body = errorBody(error);
       this.#response.writeHead(error.status, {
-        'content-type': 'application/json',
+        ...errorHeaders(error),
         'content-length': Buffer.byteLength(body),
-        ...(error.retryAfterS === undefined ? {} : { 'retry-after': String(error.retryAfterS) }),
-        ...(error.code === 'shutting_down' ? { connection: 'close' } : {}),
       });
       this.#response.end(body);
     } else if (this.#isEventStream) {

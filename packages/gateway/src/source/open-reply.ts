@@ -39,7 +39,7 @@ export async function openReply(
       const retryAfterMs = retryAfter(reply);
       const isBusy = reply.status === 429 || reply.status === 503;
       if (!isBusy || isLast || (retryAfterMs ?? 0) > maxRetryAfterMs) return reply;
-      reply.abort(new Error('the reply is not wanted: it will be tried again'));
+      reply.discard();
       delayMs = retryAfterMs ?? backoffMs;
       reason = `status ${reply.status}`;
     } catch (error) {

@@ -54,6 +54,11 @@ export class Reply {
     this.#handler.controller?.resume();
   }
 
+  /** Closes the provider's connection, because nobody wants this reply or what is left of it. */
+  discard(): void {
+    this.abort(new Error('the reply is not wanted'));
+  }
+
   /** Closes the provider's connection; the body handler hears `fail`, unless the body had ended. */
   abort(reason: Error): void {
     this.#handler.controller?.abort(reason);
