@@ -55,7 +55,14 @@ async function survives(mutant: Mutant): Promise<string | undefined> {
       path,
       source.replace(mutant.find, () => mutant.replace),
     );
-    const args = ['run', mutant.test, ...(mutant.only === undefined ? [] : ['-t', mutant.only])];
+    // A browser would start for each, and find nothing else.
+    const args = [
+      'run',
+      '--project',
+      'node',
+      mutant.test,
+      ...(mutant.only === undefined ? [] : ['-t', mutant.only]),
+    ];
     const { failed, output } = await runTests(folder, args);
     if (failed && /\b[1-9]\d* failed/.test(output)) return undefined;
     return failed ? `: the tests did not run:\n${output}` : '';

@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createReplenisher, type Credit, openChannel, openCredit, type Reader } from '../src/index.ts';
-
-const runs = { numRuns: Number(process.env['PROPERTY_RUNS'] ?? 1000) };
+import { checkProperty } from './support/property.ts';
 
 function drain<T>(reader: Reader<T>): T[] {
   const items: T[] = [];
@@ -227,13 +226,14 @@ describe('credit', () => {
     expect(reader.waitingItems).toBe(2);
   });
 
-  test('promise 10: between 0 and its maximum, whatever is granted and spent', () => {
+  test('promise 10: between 0 and its maximum, whatever is granted and spent', async () => {
     const amount = fc.record(
       { items: fc.oneof(fc.nat(30), fc.double()), bytes: fc.oneof(fc.nat(300), fc.double()) },
       { requiredKeys: [] },
     );
     const step = fc.oneof(fc.record({ grant: amount }), fc.record({ items: fc.nat(3), bytes: fc.nat(150) }));
-    fc.assert(
+    await checkProperty(
+      'credit: between 0 and its maximum',
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const credit = openCredit({ maxItems: 20, maxBytes: 100 });
         let items = 0;
@@ -268,7 +268,6 @@ describe('credit', () => {
           expect(credit.available).toMatchObject({ items, bytes });
         }
       }),
-      runs,
     );
   });
 
@@ -291,8 +290,9 @@ describe('a replenisher', () => {
     expect(() => createReplenisher({ maxItems: 1, threshold: 0 })).toThrow('threshold');
   });
 
-  test('with it a stream of any length flows, and never more than the window is outstanding', () => {
-    fc.assert(
+  test('with it a stream of any length flows, and never more than the window is outstanding', async () => {
+    await checkProperty(
+      'credit: with a replenisher a stream of any length flows',
       fc.property(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 100 }), (maxItems, percent) => {
         const credit = openCredit({ maxItems, initial: { items: maxItems } });
         const replenisher = createReplenisher({ maxItems, threshold: percent / 100 });
@@ -302,7 +302,6 @@ describe('a replenisher', () => {
           if (grant !== undefined) credit.grant(grant);
         }
       }),
-      runs,
     );
   });
 });
