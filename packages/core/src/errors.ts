@@ -11,6 +11,8 @@
  * - `history_gone`: a reader asked for an offset that the channel does not have any more.
  * - `reader_disconnected`: a reader with the policy `disconnect` fell behind by more than its bound.
  * - `reader_overflow`: a reader with the policy `error` fell behind by more than its bound.
+ * - `store_failed`: the store of a reader that spills failed; the cause says how.
+ * - `store_full`, `store_sealed`, `out_of_order`: a store does not take what was appended.
  * - `event_too_large`: one event of a stream is larger than the limit.
  */
 export type ErrorCode =
@@ -20,8 +22,12 @@ export type ErrorCode =
   | 'event_too_large'
   | 'history_gone'
   | 'invalid_option'
+  | 'out_of_order'
   | 'reader_disconnected'
   | 'reader_overflow'
+  | 'store_failed'
+  | 'store_full'
+  | 'store_sealed'
   | 'write_pending';
 
 /**

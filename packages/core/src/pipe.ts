@@ -1,13 +1,17 @@
 import { type ChannelEnd, type ChannelOptions, openChannel } from './channel/channel.ts';
 import { Gap } from './channel/gap.ts';
 import type { Overflow } from './channel/overflow.ts';
+import type { LosslessReaderOptions, ReaderOptions } from './channel/reader.ts';
+import type { SpillPolicy } from './channel/spill.ts';
+import { toReadableStream } from './sink/readable-stream.ts';
 import { openSink, type Sink } from './sink/sink.ts';
 import { readSource, type Source } from './source/source.ts';
+import { toWritableStream } from './source/writable-stream.ts';
 
 /** A channel's options, and what happens when its one reader is full. */
 export interface PipeOptions<T> extends ChannelOptions<T> {
   /** Default: `block`. */
-  readonly overflow?: Overflow;
+  readonly overflow?: Overflow | SpillPolicy<T>;
   /** Told of every loss, in order between the chunks; the sink gets only chunks. */
   readonly onGap?: (gap: Gap) => void;
   /** Cancels both sides. */
@@ -111,6 +115,39 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
   }
   const { deliveredItems, droppedItems } = reader;
   return { ...end, writtenItems: channel.nextOffset, deliveredItems, droppedItems };
+}
+
+/**
+ * A channel with one reader as a pair of streams, for `pipeThrough`: what a WHATWG `TransformStream` is, with
+ * a bound and an overflow policy instead of two buffers. With a policy that can lose chunks, gaps come out
+ * among them. An abort comes out as an error behind what waited; cancelling what comes out cancels the
+ * channel, which fails the next write.
+ *
+ * @throws {SpillwayError} `invalid_option`
+ * @example
+ * ```ts
+ * const merged = deltas.pipeThrough(createTransformStream({ maxItems: 100, weigh, merge }, { overflow: 'coalesce' }));
+ * ```
+ */
+export function createTransformStream<T>(
+  channelOptions: ChannelOptions<T>,
+  readerOptions?: LosslessReaderOptions<T>,
+): ReadableWritablePair<T, T>;
+export function createTransformStream<T>(
+  channelOptions: ChannelOptions<T>,
+  readerOptions: ReaderOptions<T>,
+): ReadableWritablePair<T | Gap, T>;
+export function createTransformStream<T>(
+  channelOptions: ChannelOptions<T>,
+  readerOptions: ReaderOptions<T> = {},
+): ReadableWritablePair<T | Gap, T> {
+  const channel = openChannel<T>(channelOptions);
+  const reader = channel.reader(readerOptions);
+  return {
+    // It is the only reader: without it nobody wants the rest.
+    readable: toReadableStream(reader, (reason) => channel.cancel(asError(reason))),
+    writable: toWritableStream(channel),
+  };
 }
 
 function asError(reason: unknown): Error {

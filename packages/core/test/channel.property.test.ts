@@ -5,10 +5,14 @@ import {
   Gap,
   openChannel,
   type Overflow,
+  type Pressure,
   type Reader,
   type SpillwayError,
+  spillTo,
 } from '../src/index.ts';
 import { overflows } from '../src/channel/overflow.ts';
+import { checkProperty } from './support/property.ts';
+import { SlowStore } from './support/slow-store.ts';
 
 /**
  * The model is the text that was written: chunk number n is its n-th letter, so an offset is an index
@@ -16,46 +20,61 @@ import { overflows } from '../src/channel/overflow.ts';
  * may not.
  */
 const letters = 'abcDefghIjkLmnopqRstuvwXyz';
-const runs = { numRuns: Number(process.env['PROPERTY_RUNS'] ?? 1000) };
 
 function letterOf(offset: number): string {
   return letters[offset % letters.length] ?? '';
 }
 
 function open(
-  bounds: { maxItems: number; maxBytes: number },
+  bounds: { maxItems: number; maxBytes: number; maxMs: number },
   replayItems: number | undefined,
 ): Channel<string> {
   return openChannel<string>({
     ...bounds,
     weigh: (text) => text.length,
+    durationMs: (text) => text.length * 10,
     merge: (first, second) => (/^[a-z]*$/.test(first + second) ? first + second : undefined),
     maxMergedBytes: 5,
     ...(replayItems === undefined ? {} : { replay: { maxItems: replayItems } }),
   });
 }
 
+type Policy = Overflow | 'spill';
+const policies: readonly Policy[] = [...overflows, 'spill'];
+
+const boundsArbitrary = (most: number): fc.Arbitrary<{ maxItems: number; maxBytes: number; maxMs: number }> =>
+  fc.record({
+    maxItems: fc.integer({ min: 1, max: most }),
+    maxBytes: fc.integer({ min: 1, max: most * 2 }),
+    maxMs: fc.integer({ min: 1, max: most * 30 }),
+  });
+
 /** Checks everything that one reader gets against the text, and keeps count. */
 class Watched {
   readonly reader: Reader<string | Gap>;
-  readonly overflow: Overflow;
+  readonly overflow: Policy;
+  readonly store = new SlowStore<string>();
+  readonly pressures: Pressure[] = [];
   /** Its bound, or what it found when it came: a reader may start far behind. */
   readonly maxItems: number;
   readonly startedAt: number;
+  readonly startedBehind: boolean;
   /** The offset behind what it got so far. */
   at: number;
   readonly announced: Gap[] = [];
 
-  constructor(
-    channel: Channel<string>,
-    overflow: Overflow,
-    maxItems: number,
-    from: number | 'now' | 'start',
-  ) {
+  constructor(channel: Channel<string>, overflow: Policy, maxItems: number, from: number | 'now' | 'start') {
     this.overflow = overflow;
-    this.reader = channel.reader({ overflow, maxItems, from, onGap: (gap) => this.announced.push(gap) });
+    this.reader = channel.reader({
+      overflow: overflow === 'spill' ? spillTo(this.store) : overflow,
+      maxItems,
+      from,
+      onGap: (gap) => this.announced.push(gap),
+      onPressure: (pressure) => this.pressures.push(pressure),
+    });
     this.maxItems = Math.max(maxItems, this.reader.waitingItems);
     this.startedAt = this.reader.offset;
+    this.startedBehind = this.reader.waitingItems > 0;
     this.at = this.startedAt;
   }
 
@@ -81,10 +100,15 @@ class Watched {
     expect(reader.offset).toBe(this.at);
     expect(reader.waitingItems).toBeLessThanOrEqual(this.maxItems);
     // Everything that was written is somewhere.
-    const { deliveredItems, droppedItems, mergedItems, waitingItems } = reader;
-    expect(deliveredItems + waitingItems + droppedItems + mergedItems).toBe(
+    const { deliveredItems, droppedItems, mergedItems, spilledItems, waitingItems } = reader;
+    expect(deliveredItems + waitingItems + spilledItems + droppedItems + mergedItems).toBe(
       channel.nextOffset - this.startedAt,
     );
+    expect(reader.waitingMs).toBe(reader.waitingBytes * 10);
+    if (this.overflow !== 'spill') expect(spilledItems).toBe(0);
+    // High, low, high…, and never low while the reader is full.
+    expect(this.pressures).toEqual(this.pressures.map((_, index) => (index % 2 === 0 ? 'high' : 'low')));
+    if (waitingItems >= this.maxItems && !this.startedBehind) expect(this.pressures.at(-1)).toBe('high');
     const lost = this.announced.reduce((sum, { from, to }) => sum + to - from, 0);
     expect(lost).toBe(droppedItems);
   }
@@ -92,10 +116,10 @@ class Watched {
 
 type Step =
   | { readonly do: 'cancel' | 'complete' | 'fail' }
-  | { readonly do: 'detach' | 'ready' | 'take'; readonly who: number }
+  | { readonly do: 'detach' | 'ready' | 'store' | 'take'; readonly who: number }
   | {
       readonly do: 'join';
-      readonly overflow: Overflow;
+      readonly overflow: Policy;
       readonly maxItems: number;
       readonly from: 'now' | 'start';
     }
@@ -107,6 +131,7 @@ const who = fc.nat(9);
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ do: fc.constant('offer' as const) }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constantFrom('take' as const, 'ready' as const), who }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('store' as const), who }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -119,7 +144,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 2,
     arbitrary: fc.record({
       do: fc.constant('join' as const),
-      overflow: fc.constantFrom(...overflows),
+      overflow: fc.constantFrom(...policies),
       maxItems: fc.integer({ min: 1, max: 8 }),
       from: fc.constantFrom('now' as const, 'start' as const),
     }),
@@ -129,44 +154,46 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 describe('every reader gets the text, and what it does not get it is told', () => {
-  test('whatever is done in whatever order', () => {
-    fc.assert(
-      fc.property(
-        fc.record({ maxItems: fc.integer({ min: 1, max: 8 }), maxBytes: fc.integer({ min: 1, max: 20 }) }),
+  test('whatever is done in whatever order', async () => {
+    await checkProperty(
+      'channel: whatever is done in whatever order',
+      fc.asyncProperty(
+        boundsArbitrary(8),
         fc.option(fc.nat(10), { nil: undefined }),
         fc.array(step, { minLength: 10, maxLength: 120 }),
         fc.constantFrom('complete', 'fail', 'cancel'),
-        (bounds, replayItems, steps, ending) => {
+        async (bounds, replayItems, steps, ending) => {
           const channel = open(bounds, replayItems);
           const watched: Watched[] = [];
           const pick = (index: number): Watched | undefined => watched[index % Math.max(1, watched.length)];
           for (const action of steps) {
-            perform(action, channel, watched, pick);
+            await perform(action, channel, watched, pick);
             for (const one of watched) one.check(channel);
           }
           if (ending === 'complete') channel.complete();
           else if (ending === 'fail') channel.fail(new Error('cut'));
           else channel.cancel();
-          for (const one of watched) finish(one, channel, ending);
+          for (const one of watched) await finish(one, channel, ending);
         },
       ),
-      runs,
     );
   });
 
-  function perform(
+  async function perform(
     action: Step,
     channel: Channel<string>,
     watched: Watched[],
     pick: (index: number) => Watched | undefined,
-  ): void {
+  ): Promise<void> {
     switch (action.do) {
       case 'offer': {
-        const blockers = watched.filter(
-          ({ overflow, reader }) =>
-            (overflow === 'block' || overflow === 'coalesce') && reader.end === undefined,
-        );
         const result = channel.offer(letterOf(channel.nextOffset));
+        const blockers = watched.filter(
+          ({ overflow, reader, store }) =>
+            // One that spills makes the source wait only for its store.
+            (overflow === 'block' || overflow === 'coalesce' || store.pendingAppends > 0) &&
+            reader.end === undefined,
+        );
         // Refused only for somebody who has no room for it.
         if (result === 'full' && watched.some(({ reader }) => reader.end === undefined)) {
           expect(blockers.some(({ reader }) => reader.waitingItems > 0)).toBe(true);
@@ -186,6 +213,9 @@ describe('every reader gets the text, and what it does not get it is told', () =
         for (const item of items) one?.got(item);
         return;
       }
+      case 'store':
+        await pick(action.who)?.store.proceed();
+        return;
       case 'ready':
         void pick(action.who)?.reader.ready();
         return;
@@ -208,9 +238,13 @@ describe('every reader gets the text, and what it does not get it is told', () =
     }
   }
 
-  function finish(one: Watched, channel: Channel<string>, ending: string): void {
+  async function finish(one: Watched, channel: Channel<string>, ending: string): Promise<void> {
     const before = one.reader.end;
-    for (let item = one.reader.take(); item !== undefined; item = one.reader.take()) one.got(item);
+    one.store.isSlow = false;
+    do {
+      await one.store.proceed();
+      for (let item = one.reader.take(); item !== undefined; item = one.reader.take()) one.got(item);
+    } while (one.reader.spilledItems > 0 || one.store.pendingAppends > 0);
     const end = one.reader.end;
     expect(end).toBeDefined();
     if (before !== undefined && before.state !== 'cancelled') {
@@ -221,17 +255,25 @@ describe('every reader gets the text, and what it does not get it is told', () =
     }
     if (ending === 'cancel') expect(end?.state).toBe('cancelled');
     else expect(one.at).toBe(channel.nextOffset);
+    if (one.overflow !== 'spill') return;
+    // Nothing is left behind in the store.
+    one.reader.detach();
+    await one.store.proceed();
+    expect(one.store.isSealed).toBe(true);
+    if (one.reader.end?.state === 'detached')
+      expect(await one.store.read(Number.MAX_SAFE_INTEGER)).toEqual([]);
   }
 });
 
 describe('writers and readers that run at the same time', () => {
   test('nobody waits for ever, in any interleaving', async () => {
-    await fc.assert(
+    await checkProperty(
+      'channel: nobody waits for ever',
       fc.asyncProperty(
         fc.scheduler(),
-        fc.record({ maxItems: fc.integer({ min: 1, max: 4 }), maxBytes: fc.integer({ min: 1, max: 12 }) }),
+        boundsArbitrary(4),
         fc.array(
-          fc.record({ overflow: fc.constantFrom(...overflows), maxItems: fc.integer({ min: 1, max: 4 }) }),
+          fc.record({ overflow: fc.constantFrom(...policies), maxItems: fc.integer({ min: 1, max: 4 }) }),
           {
             minLength: 1,
             maxLength: 4,
@@ -255,6 +297,7 @@ describe('writers and readers that run at the same time', () => {
             channel.complete();
           };
           const read = async (one: Watched): Promise<void> => {
+            one.store.wait = () => scheduler.schedule(Promise.resolve(), 'store');
             while (await one.reader.ready()) {
               const item = one.reader.take();
               if (item !== undefined) one.got(item);
@@ -272,14 +315,14 @@ describe('writers and readers that run at the same time', () => {
           }
         },
       ),
-      runs,
     );
   });
 
   test('a write that is aborted, or whose reader leaves, at any moment', async () => {
-    await fc.assert(
+    await checkProperty(
+      'channel: a write that is aborted, or whose reader leaves',
       fc.asyncProperty(fc.scheduler(), fc.nat(12), fc.nat(12), async (scheduler, abortAfter, detachAfter) => {
-        const channel = open({ maxItems: 2, maxBytes: 4 }, undefined);
+        const channel = open({ maxItems: 2, maxBytes: 4, maxMs: 1000 }, undefined);
         const slow = new Watched(channel, 'block', 2, 'start');
         const lossy = new Watched(channel, 'drop-oldest', 2, 'start');
         const abort = new AbortController();
@@ -311,7 +354,6 @@ describe('writers and readers that run at the same time', () => {
         expect(channel.end).toEqual({ state: 'completed' });
         expect(lossy.at).toBe(channel.nextOffset);
       }),
-      runs,
     );
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Gap, openChannel, type Reader, SpillwayError } from '../src/index.ts';
+import { type Channel, Gap, openChannel, openCredit, type Reader, SpillwayError } from '../src/index.ts';
 
 function drain<T>(reader: Reader<T>): T[] {
   const items: T[] = [];
@@ -385,7 +385,7 @@ describe('a replay window', () => {
   });
 
   test('is bounded in time', async () => {
-    const channel = openChannel<string>({ maxItems: 9, replay: { maxMs: 20 } });
+    const channel = openChannel<string>({ maxItems: 9, replay: { maxAgeMs: 20 } });
     channel.offer('old');
     await new Promise((resolve) => setTimeout(resolve, 40));
     channel.offer('new');
@@ -404,11 +404,11 @@ describe('what can be seen', () => {
   test('the age of what waits', async () => {
     const channel = openChannel<number>({ maxItems: 2, measureAge: true });
     const reader = channel.reader();
-    expect(reader.waitingMs).toBe(0);
+    expect(reader.ageMs).toBe(0);
     channel.offer(1);
     await new Promise((resolve) => setTimeout(resolve, 15));
-    expect(reader.waitingMs).toBeGreaterThanOrEqual(10);
-    expect(openChannel({ maxItems: 1 }).reader().waitingMs).toBe(0);
+    expect(reader.ageMs).toBeGreaterThanOrEqual(10);
+    expect(openChannel({ maxItems: 1 }).reader().ageMs).toBe(0);
   });
 
   test('takeAll takes what is there, or as much as it may', () => {
@@ -443,4 +443,85 @@ describe('wrong options', () => {
     expect(reader.waitingItems).toBe(0);
     expect(() => channel.reader({ overflow: 'sometimes' as 'block' })).toThrow('overflow: expected');
   });
+});
+
+describe('a bound in milliseconds', () => {
+  const tones = (maxMs: number): Channel<number> => openChannel<number>({ maxMs, durationMs: (ms) => ms });
+
+  test('is reached by duration, and a chunk longer than it is taken when nothing else waits', () => {
+    const channel = tones(100);
+    const reader = channel.reader();
+    expect(channel.offer(60)).toBe('accepted');
+    expect(channel.offer(41)).toBe('full');
+    expect(channel.offer(40)).toBe('accepted');
+    expect(reader.waitingMs).toBe(100);
+    expect(reader.takeAll()).toEqual([60, 40]);
+    expect(channel.offer(500)).toBe('accepted');
+    expect(channel.offer(0)).toBe('full');
+  });
+
+  test("is each reader's own, and credit in milliseconds is spent", () => {
+    const channel = tones(1000);
+    const credit = openCredit({ maxMs: 50, initial: { ms: 50 } });
+    const played = channel.reader({ credit: [credit] });
+    const meter = channel.reader({ overflow: 'drop-oldest', maxMs: 30 });
+    for (const ms of [20, 20, 20]) expect(channel.offer(ms)).toBe('accepted');
+    expect(meter.takeAll()).toEqual([new Gap(0, 2, 0, 'drop-oldest'), 20]);
+    expect(played.takeAll()).toEqual([20, 20]);
+    expect(credit.available.ms).toBe(10);
+    credit.grant({ ms: 10 });
+    expect(played.take()).toBe(20);
+    expect(credit.available.ms).toBe(0);
+  });
+});
+
+describe('pressure', () => {
+  test('high once, low once, whichever bound it is', () => {
+    const channel = openChannel<string>({ maxItems: 8, maxBytes: 100, weigh: (text) => text.length });
+    const said: string[] = [];
+    const reader = channel.reader({
+      onPressure: (pressure) => said.push(`${pressure} ${reader.waitingItems}`),
+    });
+    for (let count = 0; count < 8; count += 1) channel.offer('x');
+    expect(said).toEqual(['high 7']);
+    while (reader.waitingItems > 3) reader.take();
+    channel.offer('x');
+    expect(said).toEqual(['high 7']);
+    reader.takeAll({ maxItems: 2 });
+    expect(said).toEqual(['high 7', 'low 2']);
+    channel.offer('x'.repeat(80));
+    expect(said).toEqual(['high 7', 'low 2', 'high 3']);
+    expect(reader.takeAll()).toHaveLength(3);
+    expect(said).toEqual(['high 7', 'low 2', 'high 3', 'low 0']);
+  });
+
+  test('who is told may detach', () => {
+    const channel = openChannel<number>({ maxItems: 2 });
+    const reader = channel.reader({ highWatermark: 0.5, lowWatermark: 0, onPressure: () => reader.detach() });
+    const other = channel.reader();
+    expect(channel.offer(1)).toBe('accepted');
+    expect(channel.offer(2)).toBe('accepted');
+    expect(reader.end).toEqual({ state: 'detached' });
+    expect(other.takeAll()).toEqual([1, 2]);
+  });
+});
+
+test('coalesce: what was merged behind a reader that had asked is not taken twice', () => {
+  const merged: string[] = [];
+  const channel = openChannel<string>({
+    maxItems: 6,
+    weigh: (text) => text.length,
+    merge: (a, b) => {
+      merged.push(`${a}+${b}`);
+      return /^[a-z]*$/.test(a + b) ? a + b : undefined;
+    },
+    maxMergedBytes: 5,
+  });
+  const reader = channel.reader({ overflow: 'coalesce' });
+  for (const letter of 'aBcdefghi') expect(channel.offer(letter)).toBe('accepted');
+  // It asked when six entries waited; merging for the next chunk leaves five.
+  void reader.ready();
+  expect(channel.offer('j')).toBe('accepted');
+  expect(reader.takeAll().join('')).toBe('aBcdefghij');
+  expect(merged.join()).not.toContain('undefined');
 });

@@ -1,6 +1,12 @@
-import { PassThrough, Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { type Gap, openChannel, pipe, toNodeWritable, toReadableStream } from '../src/index.ts';
+import {
+  createTransformStream,
+  Gap,
+  openChannel,
+  pipe,
+  toReadableStream,
+  toWritableStream,
+} from '../src/index.ts';
 
 async function* numbers(count: number, onReturn?: () => void): AsyncGenerator<number> {
   try {
@@ -73,20 +79,6 @@ describe('pipe', () => {
     expect(end.state).toBe('completed');
     expect(items).toEqual(first(20));
     await expect(writable.getWriter().closed).resolves.toBeUndefined();
-  });
-
-  test('reads from and writes to Node streams', async () => {
-    const writable = new PassThrough({ objectMode: true, highWaterMark: 1 });
-    const items: number[] = [];
-    writable.on('data', (item: number) => items.push(item));
-    const end = await pipe<number>(
-      Readable.from([1, 2, 3]),
-      { maxItems: 2 },
-      toNodeWritable<number>(writable),
-    );
-    expect(end.state).toBe('completed');
-    expect(items).toEqual([1, 2, 3]);
-    expect(writable.writableFinished).toBe(true);
   });
 
   test('a source that fails aborts the sink, behind what it had written', async () => {
@@ -227,5 +219,103 @@ describe('toReadableStream', () => {
     await toReadableStream(reader).cancel();
     expect(reader.end).toEqual({ state: 'detached' });
     expect(channel.end).toBeUndefined();
+  });
+});
+
+describe('toWritableStream', () => {
+  test('waits for room, and holds nothing but the chunk that is being written', async () => {
+    const channel = openChannel<number>({ maxItems: 2 });
+    const reader = channel.reader();
+    let pulled = 0;
+    const source = new ReadableStream<number>(
+      {
+        pull(controller) {
+          controller.enqueue(pulled);
+          pulled += 1;
+          if (pulled === 10) controller.close();
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    const piped = source.pipeTo(toWritableStream(channel));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    // Two wait, one is being written.
+    expect(pulled).toBeLessThanOrEqual(4);
+    const items: number[] = [];
+    for await (const item of reader) items.push(item);
+    await piped;
+    expect(items).toEqual(first(10));
+    expect(channel.end).toEqual({ state: 'completed' });
+  });
+
+  test('an abort fails the channel, also while a write waits', async () => {
+    const channel = openChannel<number>({ maxItems: 1 });
+    const reader = channel.reader();
+    const writer = toWritableStream(channel).getWriter();
+    await writer.write(1);
+    const waiting = expect(writer.write(2)).rejects.toThrow('cut');
+    const closed = expect(writer.closed).rejects.toThrow('cut');
+    const cut = new Error('cut');
+    await writer.abort(cut);
+    await waiting;
+    await closed;
+    expect(reader.take()).toBe(1);
+    expect(reader.end).toEqual({ state: 'failed', error: cut });
+  });
+
+  test('a cancelled channel fails the next write', async () => {
+    const channel = openChannel<number>({ maxItems: 1 });
+    const writer = toWritableStream(channel).getWriter();
+    const closed = expect(writer.closed).rejects.toMatchObject({ code: 'channel_cancelled' });
+    channel.cancel();
+    await expect(writer.write(1)).rejects.toMatchObject({ code: 'channel_cancelled' });
+    await closed;
+  });
+});
+
+describe('createTransformStream', () => {
+  const source = (count: number): ReadableStream<number> => {
+    let item = 0;
+    return new ReadableStream<number>({
+      pull(controller) {
+        if (item === count) controller.close();
+        else controller.enqueue(item);
+        item += 1;
+      },
+    });
+  };
+
+  test('carries everything, merged for whoever lags', async () => {
+    const merge = (a: string, b: string): string => a + b;
+    const { readable, writable } = createTransformStream<string>(
+      { maxBytes: 100, weigh: (text) => text.length, merge },
+      { overflow: 'coalesce' },
+    );
+    const writer = writable.getWriter();
+    for (const letter of 'abcdef') await writer.write(letter);
+    const reader = readable.getReader();
+    expect(await reader.read()).toEqual({ done: false, value: 'abcdef' });
+    await writer.close();
+    expect((await reader.read()).done).toBe(true);
+  });
+
+  test('gaps come out among the chunks', async () => {
+    const through = createTransformStream<number>({ maxItems: 2 }, { overflow: 'drop-oldest' });
+    const writer = through.writable.getWriter();
+    for (const item of first(5)) await writer.write(item);
+    await writer.close();
+    const items: (number | Gap)[] = [];
+    const reader = through.readable.getReader();
+    for (let next = await reader.read(); !next.done; next = await reader.read()) items.push(next.value);
+    expect(items).toEqual([new Gap(0, 3, 0, 'drop-oldest'), 3, 4]);
+  });
+
+  test('cancelling what comes out cancels the source', async () => {
+    const pair = createTransformStream<number>({ maxItems: 4 });
+    const piped = expect(source(1000).pipeTo(pair.writable)).rejects.toThrow('enough');
+    const reader = pair.readable.getReader();
+    expect(await reader.read()).toEqual({ done: false, value: 0 });
+    await reader.cancel(new Error('enough'));
+    await piped;
   });
 });

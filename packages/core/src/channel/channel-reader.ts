@@ -1,10 +1,13 @@
 import type { Credit } from '../credit/credit.ts';
-import { SpillwayError } from '../errors.ts';
-import type { ChunkLog, MergeEntries } from './chunk-log.ts';
+import type { SpillwayError } from '../errors.ts';
+import type { ChunkLog, Entry, MergeEntries } from './chunk-log.ts';
 import { Gap } from './gap.ts';
+import { iterate } from './iterate.ts';
 import { KeptChunks } from './kept-chunks.ts';
-import type { LossyOverflow, Overflow } from './overflow.ts';
-import type { Bounds, Reader, ReaderEnd, TakeLimits } from './reader.ts';
+import { type LossyOverflow, type Overflow, overflowError } from './overflow.ts';
+import type { Bounds, Pressure, Reader, ReaderEnd, TakeLimits } from './reader.ts';
+import type { SpilledChunks, SpillOwner, SpillPolicy } from './spill.ts';
+import { spillMark } from './spill-mark.ts';
 
 /** What a reader needs from its channel. */
 export interface ReaderHost<T> {
@@ -15,30 +18,50 @@ export interface ReaderHost<T> {
   /** The reader's cursor moved: chunks may be let go, a writer may go on. */
   moved(from: number, to: number): void;
   left(reader: ChannelReader<T>): void;
+  /** The reader has other bounds than before, or more room. */
+  changed(): void;
   now(): number;
 }
 
-export class ChannelReader<T> implements Reader<T | Gap> {
-  readonly overflow: Overflow;
+/** A reader's options, complete and checked. */
+export interface ChannelReaderOptions<T> {
+  readonly overflow: Overflow | SpillPolicy<T>;
+  readonly bounds: Bounds;
+  readonly credit: readonly Credit[];
+  readonly onGap: ((gap: Gap) => void) | undefined;
+  readonly onPressure: ((pressure: Pressure) => void) | undefined;
+  readonly highWatermark: number;
+  readonly lowWatermark: number;
+}
+
+/** Shared by all readers that never keep anything. */
+const nothingKept = new KeptChunks<never>();
+
+export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
+  readonly overflow: Overflow | 'spill';
+  /** Whether it can make the source wait. */
+  readonly blocks: boolean;
   readonly bounds: Bounds;
   readonly #log: ChunkLog<T>;
   readonly #host: ReaderHost<T>;
-  readonly #onGap: ((gap: Gap) => void) | undefined;
+  readonly #options: ChannelReaderOptions<T>;
   readonly #credit: readonly Credit[];
   /** Stops listening for grants; there is something to stop only while somebody waits. */
   #unlisten: (() => void)[] = [];
   /** The position of the next entry. */
   #next: number;
-  /** The bytes of all entries before `#next`: with the log's total it gives the lag in one step. */
-  #passedBytes: number;
   /** What was lost right before `#next`. */
   #gap: Gap | undefined;
   /** What comes before the gap and the cursor. */
-  readonly #kept = new KeptChunks<T>();
+  readonly #kept: KeptChunks<T> | SpilledChunks<T>;
+  /** The same, if this reader spills. */
+  readonly #spilled: SpilledChunks<T> | undefined;
   /** Whether something is kept, or a gap comes before the cursor. */
   #hasBefore = false;
-  /** Whether the next item is just the next entry: it is not over, nothing comes before, no merge, no credit. */
+  /** Whether the next item is just the next entry: not over, nothing before, no merge, no credit, no mark. */
   #isPlain: boolean;
+  /** Whether `high` was the last that was said. */
+  #isHigh = false;
   /** Entries below this position were there before the reader asked, so they may be merged. */
   #waitedTo = 0;
   #ownEnd: ReaderEnd | undefined;
@@ -48,25 +71,18 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   deliveredItems = 0;
   droppedItems = 0;
 
-  constructor(
-    log: ChunkLog<T>,
-    host: ReaderHost<T>,
-    options: {
-      readonly overflow: Overflow;
-      readonly bounds: Bounds;
-      readonly credit: readonly Credit[];
-      readonly onGap: ((gap: Gap) => void) | undefined;
-    },
-    start: { readonly position: number; readonly passedBytes: number },
-  ) {
+  constructor(log: ChunkLog<T>, host: ReaderHost<T>, options: ChannelReaderOptions<T>, position: number) {
+    const { bounds, credit, overflow } = options;
     this.#log = log;
     this.#host = host;
-    this.overflow = options.overflow;
-    this.bounds = options.bounds;
-    this.#onGap = options.onGap;
-    this.#credit = options.credit;
-    this.#next = start.position;
-    this.#passedBytes = start.passedBytes;
+    this.#options = options;
+    this.bounds = bounds;
+    this.#credit = credit;
+    this.#next = position;
+    this.#spilled = typeof overflow === 'string' ? undefined : overflow.open(this, bounds);
+    this.overflow = typeof overflow === 'string' ? overflow : 'spill';
+    this.blocks = ['block', 'coalesce', 'spill'].includes(this.overflow);
+    this.#kept = this.#spilled ?? (overflow === 'drop-newest' ? new KeptChunks<T>() : nothingKept);
     this.#isPlain = false;
     this.#refresh();
   }
@@ -76,37 +92,36 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     return this.#next;
   }
 
-  /** The bytes of all entries before the position. */
-  get passedBytes(): number {
-    return this.#passedBytes;
-  }
-
-  /** Whether a full reader makes the source wait. */
-  get blocks(): boolean {
-    return this.overflow === 'block' || this.overflow === 'coalesce';
-  }
-
   get offset(): number {
-    return this.#kept.first?.from ?? this.#gap?.from ?? this.#log.offsetAt(this.#next);
+    return this.#kept.offset ?? this.#gap?.from ?? this.#log.offsetAt(this.#next);
   }
 
   get waitingItems(): number {
     return this.#isOver() ? 0 : this.#log.head - this.#next + this.#kept.items;
   }
 
+  get spilledItems(): number {
+    return this.#kept.storedItems;
+  }
+
   get mergedItems(): number {
     if (this.#isOver()) return this.#deliveredMerged;
-    const waitingChunks = this.#log.nextOffset - this.#log.offsetAt(this.#next) + this.#kept.chunks;
-    return this.#deliveredMerged + waitingChunks - this.waitingItems;
+    const { chunks, storedChunks, storedItems } = this.#kept;
+    const toCome = this.#log.nextOffset - this.#log.offsetAt(this.#next) + chunks + storedChunks;
+    return this.#deliveredMerged + toCome - this.waitingItems - storedItems;
   }
 
   get waitingBytes(): number {
-    return this.#isOver() ? 0 : this.#log.appendedBytes - this.#passedBytes + this.#kept.bytes;
+    return this.#isOver() ? 0 : this.#log.bytesFrom(this.#next) + this.#kept.bytes;
   }
 
   get waitingMs(): number {
+    return this.#isOver() ? 0 : this.#log.msFrom(this.#next) + this.#kept.ms;
+  }
+
+  get ageMs(): number {
     const now = this.#host.now();
-    if (this.#isOver() || this.waitingItems === 0) return 0;
+    if (!this.#hasItems()) return 0;
     return now - (this.#kept.oldestTime ?? this.#log.timeAt(this.#next));
   }
 
@@ -124,7 +139,6 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     const position = this.#next;
     if (position === log.head) return undefined;
     const chunk = log.at(position);
-    this.#passedBytes += log.bytesAt(position);
     this.#next = position + 1;
     this.deliveredItems += 1;
     if (log.hasMerged) this.#deliveredMerged += log.offsetAt(position + 1) - log.offsetAt(position) - 1;
@@ -154,6 +168,7 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     }
     if (this.end !== undefined) return Promise.resolve(false);
     if (this.#waiter === undefined) {
+      void this.#spilled?.fetch();
       this.#waiter = Promise.withResolvers<boolean>();
       this.#host.waiting += 1;
       this.#unlisten = this.#credit.map((credit) => credit.onGrant(() => this.#granted()));
@@ -165,23 +180,8 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     this.#finish({ state: 'detached' });
   }
 
-  /** Not a generator: what is there costs one promise, where a generator takes three. */
   [Symbol.asyncIterator](): AsyncIterableIterator<T | Gap, undefined> {
-    return {
-      next: () => {
-        // Every call asks anew: what came since the last one waited.
-        this.#waitedTo = this.#log.head;
-        const value = this.take();
-        return value === undefined ? this.#nextLater() : Promise.resolve({ value });
-      },
-      return: () => {
-        this.detach();
-        return Promise.resolve({ done: true, value: undefined });
-      },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-    };
+    return iterate(this, () => (this.#waitedTo = this.#log.head));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -189,46 +189,106 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     return Promise.resolve();
   }
 
-  /** The head may go up to here before this reader is full. */
+  /** How far the head may go before this reader has to be looked at. */
   get roomToPosition(): number {
-    return this.#next + this.bounds.maxItems - this.#kept.items;
+    return this.#next - this.#kept.items + Math.floor(this.bounds.maxItems * this.#mark);
   }
 
-  /** What was appended may come to this before this reader is full. */
+  /** The same for the bytes that were written. */
   get roomToBytes(): number {
-    return this.#passedBytes + this.bounds.maxBytes - this.#kept.bytes;
+    return this.#log.bytesBefore(this.#next) - this.#kept.bytes + this.bounds.maxBytes * this.#mark;
+  }
+
+  /** The same for their duration. */
+  get roomToMs(): number {
+    return this.#log.msBefore(this.#next) - this.#kept.ms + this.bounds.maxMs * this.#mark;
+  }
+
+  /** The part of the bound at which something happens next. */
+  get #mark(): number {
+    const full = this.#spilled?.isAppending === false ? spillMark : 1;
+    const { highWatermark, onPressure } = this.#options;
+    return onPressure === undefined || this.#isHigh ? full : Math.min(full, highWatermark);
   }
 
   /** Whether a chunk of that size fits now. */
-  hasRoom(bytes: number): boolean {
+  hasRoom(bytes: number, ms: number): boolean {
     const items = this.#log.head - this.#next + this.#kept.items;
     if (items === 0) return true;
+    const { maxBytes, maxItems, maxMs } = this.bounds;
     return (
-      items < this.bounds.maxItems &&
-      this.#log.appendedBytes - this.#passedBytes + this.#kept.bytes + bytes <= this.bounds.maxBytes
+      items < maxItems &&
+      this.#log.bytesFrom(this.#next) + this.#kept.bytes + bytes <= maxBytes &&
+      this.#log.msFrom(this.#next) + this.#kept.ms + ms <= maxMs
     );
+  }
+
+  /** Whether more than that part of its bound waits. */
+  isBeyond(part: number): boolean {
+    const { maxBytes, maxItems, maxMs } = this.bounds;
+    return (
+      this.#log.head - this.#next + this.#kept.items > maxItems * part ||
+      this.#log.bytesFrom(this.#next) + this.#kept.bytes > maxBytes * part ||
+      this.#log.msFrom(this.#next) + this.#kept.ms > maxMs * part
+    );
+  }
+
+  /** Something was written that may have been one too many for a mark. */
+  checkMarks(): void {
+    if (this.#spilled !== undefined && this.isBeyond(spillMark)) this.spill();
+    const { highWatermark, lowWatermark, onPressure } = this.#options;
+    if (
+      onPressure === undefined ||
+      this.isBeyond(this.#isHigh ? lowWatermark : highWatermark) === this.#isHigh
+    ) {
+      return;
+    }
+    this.#isHigh = !this.#isHigh;
+    this.#refresh();
+    this.#host.changed();
+    onPressure(this.#isHigh ? 'high' : 'low');
+  }
+
+  /** Appends what waits in the log to the store, if this reader has one and it is free. */
+  spill(): void {
+    if (this.#spilled === undefined || this.#spilled.isAppending || this.#host.end !== undefined) return;
+    const position = this.#next;
+    const entries = this.#takeEntries();
+    if (entries.length === 0) return;
+    void this.#spilled.append(entries);
+    this.#host.moved(position, this.#next);
+  }
+
+  spillChanged(): void {
+    if (this.#host.end === undefined) this.checkMarks();
+    this.#host.changed();
+    this.wake();
+  }
+
+  spillFailed(error: SpillwayError): void {
+    this.#finish({ state: 'failed', error });
   }
 
   /**
    * Carries out the overflow policy for a chunk that does not fit, before it is written. Returns whether
    * this reader skips the chunk.
    */
-  makeRoom(bytes: number): boolean {
+  makeRoom(bytes: number, ms: number): boolean {
     switch (this.overflow) {
       case 'drop-oldest':
-        this.#dropWhile(() => !this.hasRoom(bytes), 'drop-oldest');
+        this.#dropWhile(() => !this.hasRoom(bytes, ms), 'drop-oldest');
         return false;
       case 'latest':
         this.#dropWhile(() => this.#next < this.#log.head, 'latest');
         return false;
       case 'drop-newest':
-        this.#keepWaiting();
+        this.#keepWaiting(this.#kept as KeptChunks<T>);
         return true;
       case 'disconnect':
         this.#finish({ state: 'disconnected', offset: this.offset });
         return false;
       case 'error':
-        this.#finish({ state: 'failed', error: this.#overflowError(bytes) });
+        this.#finish({ state: 'failed', error: overflowError(this, bytes, ms) });
         return false;
       default:
         throw new Error(`a full reader with the policy ${this.overflow} makes the source wait`);
@@ -239,16 +299,14 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   skipped(offset: number, bytes: number): void {
     const position = this.#next;
     this.#next += 1;
-    this.#passedBytes += bytes;
     this.droppedItems += 1;
     this.#lost(offset, offset + 1, bytes, 'drop-newest');
     this.#host.moved(position, this.#next);
   }
 
-  /** Entries before or behind the cursor were merged. */
-  compacted(position: number, savedBytes: number): void {
+  /** Entries before or behind the cursor were merged: this is where the cursor is now. */
+  compacted(position: number): void {
     this.#next = position;
-    this.#passedBytes -= savedBytes;
     this.#waitedTo = Math.min(this.#waitedTo, this.#log.head);
   }
 
@@ -264,18 +322,6 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     waiter.resolve(hasNext);
   }
 
-  async #nextLater(): Promise<IteratorResult<T | Gap, undefined>> {
-    while (await this.ready()) {
-      const value = this.take();
-      if (value !== undefined) return { value };
-    }
-    const end = this.end;
-    this.detach();
-    if (end !== undefined && 'error' in end) throw end.error;
-    if (end?.state === 'disconnected') throw disconnectedError(end.offset);
-    return { done: true, value: undefined };
-  }
-
   #granted(): void {
     // What is there now waited, if only for credit.
     this.#waitedTo = this.#log.head;
@@ -284,14 +330,21 @@ export class ChannelReader<T> implements Reader<T | Gap> {
 
   /** The channel has ended. */
   ended(): void {
+    if (this.#isOver()) this.#kept.clear();
+    else void this.#spilled?.seal();
     this.#refresh();
     this.wake();
   }
 
   /** Takes with all that can be in the way. Apart, so that `take` stays small enough to be inlined. */
   #takeOtherwise(): T | Gap | undefined {
-    if (!this.#hasNext()) return undefined;
-    return this.#hasBefore ? this.#takeBefore() : this.#takeMerged(this.#log.at(this.#next));
+    if (!this.#hasNext()) {
+      void this.#spilled?.fetch();
+      return undefined;
+    }
+    const item = this.#hasBefore ? this.#takeBefore() : this.#takeMerged(this.#log.at(this.#next));
+    if (this.#isHigh) this.checkMarks();
+    return item;
   }
 
   /** Everything that waits, in one step. */
@@ -301,7 +354,6 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     if (position === log.head) return [];
     const items = log.rest(position);
     this.#deliveredMerged += log.nextOffset - log.offsetAt(position) - items.length;
-    this.#passedBytes = log.appendedBytes;
     this.#next = log.head;
     this.deliveredItems += items.length;
     this.#host.moved(position, this.#next);
@@ -314,7 +366,7 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     const offset = this.#log.offsetAt(position);
     let chunk = first;
     let bytes = this.#log.bytesAt(position);
-    this.#passedBytes += bytes;
+    let ms = this.#log.msAt(position);
     this.#next = position + 1;
     while (this.overflow === 'coalesce' && this.#next < this.#waitedTo) {
       const merged = this.#host.merge?.(
@@ -323,12 +375,11 @@ export class ChannelReader<T> implements Reader<T | Gap> {
         this.#log.at(this.#next),
         this.#log.bytesAt(this.#next),
       );
-      if (merged === undefined || !this.#covers(merged.bytes)) break;
-      this.#passedBytes += this.#log.bytesAt(this.#next);
+      if (merged === undefined || !this.#covers(merged.bytes, merged.ms)) break;
       this.#next += 1;
-      ({ bytes, chunk } = merged);
+      ({ bytes, chunk, ms } = merged);
     }
-    for (const credit of this.#credit) credit.spend(1, bytes);
+    for (const credit of this.#credit) credit.spend(1, bytes, ms);
     this.deliveredItems += 1;
     this.#deliveredMerged += this.#log.offsetAt(this.#next) - offset - 1;
     this.#host.moved(position, this.#next);
@@ -339,48 +390,39 @@ export class ChannelReader<T> implements Reader<T | Gap> {
   #takeBefore(): T | Gap | undefined {
     const item = this.#kept.shift() ?? this.#gap;
     if (item === this.#gap) this.#gap = undefined;
-    this.#hasBefore = this.#kept.first !== undefined || this.#gap !== undefined;
+    this.#hasBefore = !this.#kept.isEmpty || this.#gap !== undefined;
     this.#refresh();
     if (item === undefined || item instanceof Gap) return item;
-    for (const credit of this.#credit) credit.spend(1, item.bytes);
+    for (const credit of this.#credit) credit.spend(1, item.bytes, item.ms);
     this.deliveredItems += 1;
     this.#deliveredMerged += item.to - item.from - 1;
     return item.chunk;
   }
 
-  /** Moves what waits out of the log, so that the cursor can stand at its head. */
-  #keepWaiting(): void {
-    if (this.#next === this.#log.head) return;
-    this.#hasBefore = true;
-    this.#refresh();
-    if (this.#gap !== undefined) this.#kept.push(this.#gap);
-    this.#gap = undefined;
+  /** Keeps what waits outside of the log, so that the cursor can stand at its head. */
+  #keepWaiting(kept: KeptChunks<T>): void {
     const position = this.#next;
-    for (; this.#next < this.#log.head; this.#next += 1) {
-      const from = this.#log.offsetAt(this.#next);
-      const to = this.#log.offsetAt(this.#next + 1);
-      const bytes = this.#log.bytesAt(this.#next);
-      this.#kept.push({
-        from,
-        to,
-        chunk: this.#log.at(this.#next),
-        bytes,
-        time: this.#log.timeAt(this.#next),
-      });
-      this.#passedBytes += bytes;
-    }
+    if (position === this.#log.head) return;
+    if (this.#gap !== undefined) kept.push(this.#gap);
+    this.#gap = undefined;
+    for (const entry of this.#takeEntries()) kept.push(entry);
     this.#host.moved(position, this.#next);
+  }
+
+  /** Takes what waits out of the log, to be kept elsewhere. Whoever calls tells the host. */
+  #takeEntries(): Entry<T>[] {
+    const entries: Entry<T>[] = [];
+    for (; this.#next < this.#log.head; this.#next += 1) entries.push(this.#log.entryAt(this.#next));
+    this.#hasBefore ||= entries.length > 0;
+    this.#refresh();
+    return entries;
   }
 
   #dropWhile(hasToDrop: () => boolean, reason: LossyOverflow): void {
     const position = this.#next;
     const from = this.#log.offsetAt(position);
-    let bytes = 0;
-    while (hasToDrop()) {
-      bytes += this.#log.bytesAt(this.#next);
-      this.#passedBytes += this.#log.bytesAt(this.#next);
-      this.#next += 1;
-    }
+    while (hasToDrop()) this.#next += 1;
+    const bytes = this.#log.bytesBefore(this.#next) - this.#log.bytesBefore(position);
     const to = this.#log.offsetAt(this.#next);
     this.droppedItems += to - from;
     this.#lost(from, to, bytes, reason);
@@ -395,7 +437,7 @@ export class ChannelReader<T> implements Reader<T | Gap> {
       before === undefined
         ? new Gap(from, to, bytes, reason)
         : new Gap(before.from, to, before.bytes + bytes, reason);
-    this.#onGap?.(new Gap(from, to, bytes, reason));
+    this.#options.onGap?.(new Gap(from, to, bytes, reason));
   }
 
   #nextBytes(): number {
@@ -407,27 +449,29 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     return !this.#isOver() && (this.#next !== this.#log.head || this.#hasBefore);
   }
 
-  /** Whether something can be taken: it is there, and credit allows it. */
+  /** Whether something can be taken: it is here, and credit allows it. */
   #hasNext(): boolean {
     if (!this.#hasItems()) return false;
-    if (this.#credit.length === 0 || this.#isGapNext()) return true;
-    const bytes = this.#nextBytes();
-    return this.#credit.every((credit) => credit.allows(1, bytes));
+    const first = this.#kept.isEmpty ? this.#gap : this.#kept.first;
+    if (this.#hasBefore && first === undefined) return false;
+    if (this.#credit.length === 0 || first instanceof Gap) return true;
+    const bytes = first?.bytes ?? this.#log.bytesAt(this.#next);
+    const ms = first?.ms ?? this.#log.msAt(this.#next);
+    return this.#credit.every((credit) => credit.allows(1, bytes, ms));
   }
 
   /** Whether credit covers a chunk that could be smaller: no exception for one beyond the whole window. */
-  #covers(bytes: number): boolean {
-    return this.#credit.every((credit) => bytes <= credit.available.bytes);
-  }
-
-  #isGapNext(): boolean {
-    const { first } = this.#kept;
-    return first === undefined ? this.#gap !== undefined : first instanceof Gap;
+  #covers(bytes: number, ms: number): boolean {
+    return this.#credit.every(({ available }) => bytes <= available.bytes && ms <= available.ms);
   }
 
   #refresh(): void {
     this.#isPlain =
-      !this.#hasBefore && this.overflow !== 'coalesce' && this.#credit.length === 0 && !this.#isOver();
+      !this.#hasBefore &&
+      !this.#isHigh &&
+      this.overflow !== 'coalesce' &&
+      this.#credit.length === 0 &&
+      !this.#isOver();
   }
 
   #isOver(): boolean {
@@ -444,21 +488,4 @@ export class ChannelReader<T> implements Reader<T | Gap> {
     this.#host.left(this);
     this.wake();
   }
-
-  #overflowError(bytes: number): SpillwayError {
-    const { maxBytes, maxItems } = this.bounds;
-    return new SpillwayError(
-      'reader_overflow',
-      `The reader fell behind: ${this.waitingItems} chunks (${this.waitingBytes} bytes) wait and one of ` +
-        `${bytes} bytes came, its bound is ${maxItems} chunks and ${maxBytes} bytes. Read faster, raise ` +
-        'the bound, or choose another overflow policy.',
-    );
-  }
-}
-
-function disconnectedError(offset: number): SpillwayError {
-  return new SpillwayError(
-    'reader_disconnected',
-    `The reader fell behind and was disconnected. It can come back at offset ${offset}.`,
-  );
 }

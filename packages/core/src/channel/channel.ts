@@ -5,7 +5,7 @@ import type { Gap } from './gap.ts';
 import { overflows } from './overflow.ts';
 import type { Bounds, LosslessReaderOptions, Reader, ReaderEnd, ReaderOptions } from './reader.ts';
 
-/** How a channel is bounded and how its chunks are weighed. At least one bound has to be given. */
+/** How a channel is bounded and how its chunks are measured. At least one bound has to be given. */
 export interface ChannelOptions<T> {
   /**
    * The bytes that may wait for one reader. Minimum 1, default no bound. When it is reached, the
@@ -16,10 +16,20 @@ export interface ChannelOptions<T> {
   /** The chunks that may wait for one reader. Minimum 1, default no bound. */
   readonly maxItems?: number;
   /**
+   * The milliseconds that may wait for one reader, for chunks that take time to play. Minimum 1, default
+   * no bound.
+   */
+  readonly maxMs?: number;
+  /**
    * The bytes of a chunk: a finite number, 0 or more; called once per chunk. Needed with `maxBytes` and
    * `merge`. Default: every chunk weighs 0 bytes.
    */
   readonly weigh?: (chunk: T) => number;
+  /**
+   * How long a chunk takes to play, in milliseconds: a finite number, 0 or more; called once per chunk.
+   * Needed with `maxMs`. Default: every chunk takes 0 ms.
+   */
+  readonly durationMs?: (chunk: T) => number;
   /**
    * Joins two neighbours into one without loss, or refuses with `undefined`. Must not change them: other
    * readers may have them. Needed for the policy `coalesce`, and called only for chunks that wait for a
@@ -33,7 +43,7 @@ export interface ChannelOptions<T> {
    * does not wait for a reader when it has none. Default: nothing is kept.
    */
   readonly replay?: ReplayWindow;
-  /** Measures how long chunks wait, for `waitingMs`; one look at the clock a chunk. Default: false. */
+  /** Measures how long chunks wait, for `ageMs`; one look at the clock a chunk. Default: false. */
   readonly measureAge?: boolean;
 }
 
@@ -44,7 +54,7 @@ export interface ReplayWindow {
   /** In chunks; merged ones count as one. Minimum 0, default no bound. */
   readonly maxItems?: number;
   /** Milliseconds since a chunk was written. Minimum 0, default no bound. */
-  readonly maxMs?: number;
+  readonly maxAgeMs?: number;
 }
 
 /**
@@ -93,9 +103,9 @@ export interface Channel<T> {
    * @throws {SpillwayError} `history_gone` when it asks for an offset that the channel does not have any
    *   more; `invalid_option`.
    */
-  reader(options?: LosslessReaderOptions): Reader<T>;
+  reader(options?: LosslessReaderOptions<T>): Reader<T>;
   /** Adds a reader; with a policy that can lose chunks it also receives {@link Gap}s. */
-  reader(options: ReaderOptions): Reader<T | Gap>;
+  reader(options: ReaderOptions<T>): Reader<T | Gap>;
 }
 
 /**
@@ -116,24 +126,28 @@ export interface Channel<T> {
  * ```
  */
 export function openChannel<T>(options: ChannelOptions<T>): Channel<T> {
-  const { maxBytes, maxItems, maxMergedBytes = 16_384, merge, replay, weigh } = options;
-  if (maxBytes === undefined && maxItems === undefined) {
-    throw invalid('A channel needs a bound: expected maxBytes, maxItems or both, got neither.');
+  const { durationMs, maxBytes, maxItems, maxMergedBytes = 16_384, maxMs, merge, replay, weigh } = options;
+  if (maxBytes === undefined && maxItems === undefined && maxMs === undefined) {
+    throw invalid('A channel needs a bound: expected maxBytes, maxItems, maxMs or several, got none.');
   }
   if ((maxBytes !== undefined || merge !== undefined) && weigh === undefined) {
     throw invalid('maxBytes and merge need weigh, the function that says how many bytes a chunk has.');
+  }
+  if (maxMs !== undefined && durationMs === undefined) {
+    throw invalid('maxMs needs durationMs, the function that says how long a chunk takes to play.');
   }
   atLeast(1, { maxMergedBytes });
   if (replay !== undefined) atLeast(0, { ...replay });
   return new BoundedChannel({ ...options, maxMergedBytes }, checkedBounds(options, unbounded));
 }
 
-const unbounded: Bounds = { maxBytes: Number.POSITIVE_INFINITY, maxItems: Number.POSITIVE_INFINITY };
+const unbounded: Bounds = { maxBytes: Infinity, maxItems: Infinity, maxMs: Infinity };
 
 function checkedBounds(given: Partial<Bounds>, inherited: Bounds): Bounds {
-  const { maxBytes = inherited.maxBytes, maxItems = inherited.maxItems } = given;
-  atLeast(1, { maxBytes, maxItems });
-  return { maxBytes, maxItems };
+  const { maxBytes = inherited.maxBytes, maxItems = inherited.maxItems, maxMs = inherited.maxMs } = given;
+  const bounds = { maxBytes, maxItems, maxMs };
+  atLeast(1, bounds);
+  return bounds;
 }
 
 function atLeast(minimum: number, values: Readonly<Record<string, number>>): void {
@@ -149,6 +163,7 @@ function invalid(message: string): SpillwayError {
 interface PendingWrite<T> {
   readonly chunk: T;
   readonly bytes: number;
+  readonly ms: number;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
@@ -158,6 +173,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   readonly #bounds: Bounds;
   readonly #replay: ReplayWindow | undefined;
   readonly #weigh: ((chunk: T) => number) | undefined;
+  readonly #durationMs: ((chunk: T) => number) | undefined;
   readonly #log: ChunkLog<T>;
   readonly #readers: ChannelReader<T>[] = [];
   readonly #measuresAge: boolean;
@@ -167,19 +183,22 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   // be more; what makes it less forgets it.
   #roomToPosition = 0;
   #roomToBytes = 0;
+  #roomToMs = 0;
   #end: ChannelEnd | undefined;
   #pending: PendingWrite<T> | undefined;
   /** Pairs of entries below this position were tried to be merged. */
   #compactedTo = 0;
 
   constructor(options: ChannelOptions<T> & { readonly maxMergedBytes: number }, bounds: Bounds) {
-    const { maxMergedBytes, measureAge = false, merge, replay, weigh } = options;
+    const { durationMs, maxMergedBytes, measureAge = false, merge, replay, weigh } = options;
     this.#bounds = bounds;
     this.#replay = replay;
     this.#weigh = weigh;
-    this.#measuresAge = measureAge || replay?.maxMs !== undefined;
+    this.#durationMs = durationMs;
+    this.#measuresAge = measureAge || replay?.maxAgeMs !== undefined;
     this.#log = new ChunkLog<T>({
-      isWeighed: weigh !== undefined,
+      hasBytes: weigh !== undefined,
+      hasMs: durationMs !== undefined,
       canMerge: merge !== undefined,
       clock: this.#measuresAge ? () => performance.now() : undefined,
     });
@@ -188,7 +207,9 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
       ((first, firstBytes, second, secondBytes) => {
         if (firstBytes + secondBytes > maxMergedBytes) return undefined;
         const chunk = merge(first, second);
-        return chunk === undefined ? undefined : { chunk, bytes: this.#weighed(chunk) };
+        return chunk === undefined
+          ? undefined
+          : { chunk, bytes: this.#weighed(chunk), ms: this.#timed(chunk) };
       });
   }
 
@@ -205,13 +226,13 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   }
 
   get heldBytes(): number {
-    return this.#log.appendedBytes - this.#log.trimmedBytes;
+    return this.#log.bytesBefore(this.#log.head) - this.#log.bytesBefore(this.#log.tail);
   }
 
   offer(chunk: T): OfferResult {
     if (this.#end !== undefined) return 'closed';
     if (this.#pending !== undefined) return 'full';
-    return this.#offerWeighed(chunk, this.#weighed(chunk));
+    return this.#offerMeasured(chunk, this.#weighed(chunk), this.#timed(chunk));
   }
 
   write(chunk: T, options?: { readonly signal?: AbortSignal | undefined }): Promise<void> {
@@ -224,7 +245,8 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
       );
     }
     const bytes = this.#weighed(chunk);
-    if (this.#offerWeighed(chunk, bytes) === 'accepted') return Promise.resolve();
+    const ms = this.#timed(chunk);
+    if (this.#offerMeasured(chunk, bytes, ms) === 'accepted') return Promise.resolve();
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
         this.#pending = undefined;
@@ -238,6 +260,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
       this.#pending = {
         chunk,
         bytes,
+        ms,
         resolve: () => {
           settled();
           resolve();
@@ -265,21 +288,27 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     if (this.#end?.state === 'cancelled') this.#log.trim(this.#log.head);
   }
 
-  reader(options?: LosslessReaderOptions): Reader<T>;
-  reader(options: ReaderOptions): Reader<T | Gap>;
-  reader(options: ReaderOptions = {}): Reader<T | Gap> {
-    const { credit = [], from = 'start', onGap, overflow = 'block' } = options;
-    if (!overflows.includes(overflow)) {
-      throw invalid(`overflow: expected one of ${overflows.join(', ')}, got ${overflow}.`);
+  reader(options?: LosslessReaderOptions<T>): Reader<T>;
+  reader(options: ReaderOptions<T>): Reader<T | Gap>;
+  reader(options: ReaderOptions<T> = {}): Reader<T | Gap> {
+    const { credit = [], from = 'start', onGap, onPressure, overflow = 'block' } = options;
+    const { highWatermark = 0.75, lowWatermark = 0.25 } = options;
+    if (typeof overflow === 'string' && !overflows.includes(overflow)) {
+      throw invalid(`overflow: expected one of ${overflows.join(', ')} or spillTo(store), got ${overflow}.`);
     }
     if (overflow === 'coalesce' && this.merge === undefined) {
       throw invalid('The policy coalesce needs a channel with merge.');
+    }
+    if (!(lowWatermark >= 0 && lowWatermark <= highWatermark && highWatermark <= 1)) {
+      throw invalid(
+        `Watermarks: expected 0 ≤ low ≤ high ≤ 1, got low ${lowWatermark} and high ${highWatermark}.`,
+      );
     }
     const bounds = checkedBounds(options, this.#bounds);
     const reader = new ChannelReader<T>(
       this.#log,
       this,
-      { overflow, bounds, credit, onGap },
+      { overflow, bounds, credit, onGap, onPressure, highWatermark, lowWatermark },
       this.#startOf(from),
     );
     this.#readers.push(reader);
@@ -305,24 +334,29 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     if (this.#pending !== undefined) this.#retryPending();
   }
 
+  changed(): void {
+    this.#forgetRoom();
+    this.#retryPending();
+  }
+
   now(): number {
     return this.#measuresAge ? performance.now() : Number.NaN;
   }
 
   #weighed(chunk: T): number {
     if (this.#weigh === undefined) return 0;
-    const bytes = this.#weigh(chunk);
-    if (!(bytes >= 0 && bytes < Number.POSITIVE_INFINITY)) {
-      throw invalid(`weigh: expected 0 or more bytes, got ${bytes}.`);
-    }
-    return bytes;
+    return measured('weigh', 'bytes', this.#weigh(chunk));
   }
 
-  #startOf(from: number | 'now' | 'start'): { position: number; passedBytes: number } {
+  #timed(chunk: T): number {
+    return this.#durationMs === undefined ? 0 : measured('durationMs', 'ms', this.#durationMs(chunk));
+  }
+
+  /** The position where a reader starts. */
+  #startOf(from: number | 'now' | 'start'): number {
     const log = this.#log;
-    if (from === 'now') return { position: log.head, passedBytes: log.appendedBytes };
-    let passedBytes = log.trimmedBytes;
-    if (from === 'start') return { position: log.tail, passedBytes };
+    if (from === 'now') return log.head;
+    if (from === 'start') return log.tail;
     if (!Number.isInteger(from) || from < 0 || from > log.nextOffset) {
       throw invalid(`from: expected an offset from 0 to ${log.nextOffset}, start or now, got ${from}.`);
     }
@@ -333,19 +367,25 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
         `Offset ${from} is gone, or part of a merged chunk; the oldest chunk that is kept is ${this.oldestOffset}.`,
       );
     }
-    for (let passed = log.tail; passed < position; passed += 1) passedBytes += log.bytesAt(passed);
-    return { position, passedBytes };
+    return position;
   }
 
-  #offerWeighed(chunk: T, bytes: number): OfferResult {
+  #offerMeasured(chunk: T, bytes: number, ms: number): OfferResult {
     const log = this.#log;
-    if (log.head < this.#roomToPosition && log.appendedBytes + bytes <= this.#roomToBytes) {
-      log.append(chunk, bytes);
+    const { head } = log;
+    if (
+      head < this.#roomToPosition &&
+      log.bytesBefore(head) + bytes <= this.#roomToBytes &&
+      log.msBefore(head) + ms <= this.#roomToMs
+    ) {
+      log.append(chunk, bytes, ms);
     } else {
-      if (!this.#admits(bytes)) return 'full';
-      const skippers = this.#makeRoom(bytes);
-      log.append(chunk, bytes);
+      if (!this.#admits(bytes, ms)) return 'full';
+      const skippers = this.#makeRoom(bytes, ms);
+      log.append(chunk, bytes, ms);
       for (const reader of skippers) reader.skipped(log.nextOffset - 1, bytes);
+      // Backwards, because whoever is told of a mark may detach the reader.
+      for (let index = this.#readers.length - 1; index >= 0; index -= 1) this.#readers[index]?.checkMarks();
       this.#measureRoom();
     }
     if (this.#replay !== undefined) this.#trim();
@@ -353,22 +393,28 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     return 'accepted';
   }
 
-  /** Notes how far the head may go before anybody's bound has to be looked at again. */
+  /** Notes how far the head may go before anybody has to be looked at again. */
   #measureRoom(): void {
+    this.#forgetRoom();
     // Without readers there is no bound to note: every offer has to be looked at.
-    let position = this.#readers.length === 0 ? 0 : Number.POSITIVE_INFINITY;
-    let bytes = position;
+    if (this.#readers.length === 0) return;
+    let position = Infinity;
+    let bytes = Infinity;
+    let ms = Infinity;
     for (const reader of this.#readers) {
       position = Math.min(position, reader.roomToPosition);
       bytes = Math.min(bytes, reader.roomToBytes);
+      ms = Math.min(ms, reader.roomToMs);
     }
     this.#roomToPosition = position;
     this.#roomToBytes = bytes;
+    this.#roomToMs = ms;
   }
 
   #forgetRoom(): void {
     this.#roomToPosition = 0;
     this.#roomToBytes = 0;
+    this.#roomToMs = 0;
   }
 
   #wake(): void {
@@ -376,30 +422,34 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   }
 
   /** Carries out the policies of all readers that are full. Returns those that skip the chunk. */
-  #makeRoom(bytes: number): ChannelReader<T>[] {
+  #makeRoom(bytes: number, ms: number): ChannelReader<T>[] {
     const skippers: ChannelReader<T>[] = [];
     // Backwards, because a reader that is ended for want of room leaves the list.
     for (let index = this.#readers.length - 1; index >= 0; index -= 1) {
       const reader = this.#readers[index];
-      if (reader?.hasRoom(bytes) === false && reader.makeRoom(bytes)) skippers.push(reader);
+      if (reader?.hasRoom(bytes, ms) === false && reader.makeRoom(bytes, ms)) skippers.push(reader);
     }
     return skippers;
   }
 
   /** Whether nobody who must not lose anything would have to. */
-  #admits(bytes: number): boolean {
+  #admits(bytes: number, ms: number): boolean {
     if (this.#readers.length === 0) {
       if (this.#replay !== undefined) return true;
-      const items = this.#log.head - this.#log.tail;
+      const { head, tail } = this.#log;
+      const { maxBytes, maxItems, maxMs } = this.#bounds;
       return (
-        items === 0 || (items < this.#bounds.maxItems && this.heldBytes + bytes <= this.#bounds.maxBytes)
+        head === tail ||
+        (head - tail < maxItems &&
+          this.heldBytes + bytes <= maxBytes &&
+          this.#log.msBefore(head) - this.#log.msBefore(tail) + ms <= maxMs)
       );
     }
     for (const reader of this.#readers) {
-      if (!reader.blocks || reader.hasRoom(bytes)) continue;
-      if (reader.overflow === 'block') return false;
-      this.#compact();
-      if (!reader.hasRoom(bytes)) return false;
+      if (!reader.blocks || reader.hasRoom(bytes, ms)) continue;
+      if (reader.overflow === 'coalesce') this.#compact();
+      else reader.spill();
+      if (!reader.hasRoom(bytes, ms)) return false;
     }
     return true;
   }
@@ -419,39 +469,28 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     }
     const start = Math.max(slowest, Math.min(this.#compactedTo, this.#log.head) - 1);
     if (start >= end - 1) return;
-    const ahead = this.#readers
-      .filter(({ position }) => position >= start)
-      .toSorted((a, b) => a.position - b.position);
-    const borders = ahead.map(({ position }) => position);
-    let next = 0;
-    const moves: {
-      readonly reader: ChannelReader<T> | undefined;
-      readonly position: number;
-      readonly saved: number;
-    }[] = [];
-    this.#log.compact(start, end, merge, borders, (position, saved) => {
-      moves.push({ reader: ahead[next], position, saved });
-      next += 1;
-    });
-    for (const { position, reader, saved } of moves) reader?.compacted(position, saved);
+    const readers = this.#readers.toSorted((a, b) => a.position - b.position);
+    const moved = this.#log.compact(
+      start,
+      end,
+      merge,
+      readers.map(({ position }) => position),
+    );
+    for (const [index, reader] of readers.entries()) reader.compacted(moved[index] ?? reader.position);
     this.#compactedTo = this.#log.head;
     this.#forgetRoom();
   }
 
   #retryPending(): void {
     const pending = this.#pending;
-    if (pending === undefined || !this.#isHalfFree() || !this.#admits(pending.bytes)) return;
+    if (pending === undefined || !this.#isHalfFree() || !this.#admits(pending.bytes, pending.ms)) return;
     // Settled first: making room for it moves cursors, which would come back here.
     pending.resolve();
-    this.#offerWeighed(pending.chunk, pending.bytes);
+    this.#offerMeasured(pending.chunk, pending.bytes, pending.ms);
   }
 
   #isHalfFree(): boolean {
-    for (const { blocks, bounds, waitingBytes, waitingItems } of this.#readers) {
-      if (!blocks || waitingItems === 0) continue;
-      if (waitingItems > bounds.maxItems / 2 || waitingBytes > bounds.maxBytes / 2) return false;
-    }
-    return true;
+    return !this.#readers.some((reader) => reader.blocks && reader.waitingItems > 0 && reader.isBeyond(0.5));
   }
 
   #finish(end: ChannelEnd): void {
@@ -468,27 +507,28 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     // Without readers and without a window, what waits is kept for the next reader.
     if (this.#readers.length === 0 && replay === undefined) return;
     let slowest = log.head;
-    let passedBytes = log.appendedBytes;
-    for (const reader of this.#readers) {
-      if (reader.position >= slowest) continue;
-      slowest = reader.position;
-      passedBytes = reader.passedBytes;
-    }
+    for (const { position } of this.#readers) slowest = Math.min(slowest, position);
     if (replay === undefined) {
       log.trim(slowest);
       return;
     }
-    const { maxBytes = Infinity, maxItems = Infinity, maxMs = Infinity } = replay;
-    const oldestMs = maxMs === Infinity ? -Infinity : performance.now() - maxMs;
+    const { maxAgeMs = Infinity, maxBytes = Infinity, maxItems = Infinity } = replay;
+    const oldestMs = maxAgeMs === Infinity ? -Infinity : performance.now() - maxAgeMs;
+    const passedBytes = log.bytesBefore(slowest);
     while (
       log.tail < slowest &&
       (slowest - log.tail > maxItems ||
-        passedBytes - log.trimmedBytes > maxBytes ||
+        passedBytes - log.bytesBefore(log.tail) > maxBytes ||
         log.timeAt(log.tail) < oldestMs)
     ) {
       log.trim(log.tail + 1);
     }
   }
+}
+
+function measured(name: string, unit: string, value: number): number {
+  if (!(value >= 0 && value < Infinity)) throw invalid(`${name}: expected 0 or more ${unit}, got ${value}.`);
+  return value;
 }
 
 function closedError(end: ChannelEnd): Error {

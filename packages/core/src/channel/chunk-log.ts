@@ -1,20 +1,39 @@
+/** Two neighbours that became one. */
+interface MergedEntry<T> {
+  readonly chunk: T;
+  readonly bytes: number;
+  readonly ms: number;
+}
+
 /** Merges two neighbours, or refuses with `undefined`. */
 export type MergeEntries<T> = (
   first: T,
   firstBytes: number,
   second: T,
   secondBytes: number,
-) => { readonly chunk: T; readonly bytes: number } | undefined;
+) => MergedEntry<T> | undefined;
+
+/** One entry, taken out of the log by a reader that keeps it for itself. It stands for [from, to). */
+export interface Entry<T> {
+  readonly from: number;
+  readonly to: number;
+  readonly chunk: T;
+  readonly bytes: number;
+  readonly ms: number;
+  readonly time: number;
+}
 
 /**
  * The one copy of a channel's chunks: a ring that grows, addressed by position. Every entry knows the
- * offset of its first chunk; without merges an entry is one chunk.
+ * offset of its first chunk (without merges an entry is one chunk) and what was written before it, so
+ * that what lies between two cursors is one subtraction.
  *
- *     position     tail                     head
- *                   ▼                        ▼
- *     entries  · · [7] [8] [9–12] [13] [14]  ·  ·      slot = position & mask
- *                        ▲              ▲
- *                     reader A       reader B
+ *     position      tail                      head
+ *                    ▼                         ▼
+ *     offset   · ·  [7]  [8]  [9–12] [13] [14] ·  ·      slot = position & mask
+ *     before        20   25    30    50   55   60        bytes
+ *                         ▲                ▲
+ *                      reader A         reader B         60 − 25 bytes wait for A, 60 − 55 for B
  *
  * Everything in [tail, head) is kept. Below the tail the slots are empty, so that a chunk can be
  * collected as soon as nobody needs it. Offsets never repeat; positions move back when entries at the
@@ -22,29 +41,34 @@ export type MergeEntries<T> = (
  */
 export class ChunkLog<T> {
   #chunks: (T | undefined)[] = [];
-  // Columns that nobody needs are empty: without weights every entry has 0 bytes, without merges its
-  // offset is its position, without a clock its time is 0.
+  // Columns that nobody needs are empty: what is not measured is 0, without merges an entry's offset is its
+  // position.
   #bytes: number[] = [];
+  #ms: number[] = [];
   #offsets: number[] = [];
   #times: number[] = [];
   #mask = -1;
   #head = 0;
   #tail = 0;
+  // What the columns would say at the head.
+  #totalBytes = 0;
+  #totalMs = 0;
   #nextOffset = 0;
-  #appendedBytes = 0;
-  #trimmedBytes = 0;
   /** Whether an entry ever stood for more than one chunk. */
   hasMerged = false;
-  readonly #isWeighed: boolean;
+  readonly #hasBytes: boolean;
+  readonly #hasMs: boolean;
   readonly #canMerge: boolean;
   readonly #clock: (() => number) | undefined;
 
   constructor(columns: {
-    readonly isWeighed: boolean;
+    readonly hasBytes: boolean;
+    readonly hasMs: boolean;
     readonly canMerge: boolean;
     readonly clock: (() => number) | undefined;
   }) {
-    this.#isWeighed = columns.isWeighed;
+    this.#hasBytes = columns.hasBytes;
+    this.#hasMs = columns.hasMs;
     this.#canMerge = columns.canMerge;
     this.#clock = columns.clock;
   }
@@ -64,35 +88,27 @@ export class ChunkLog<T> {
     return this.#nextOffset;
   }
 
-  /** The bytes of all entries that were ever here, less what merging saved. */
-  get appendedBytes(): number {
-    return this.#appendedBytes;
-  }
-
-  /** The bytes of all entries that were let go. */
-  get trimmedBytes(): number {
-    return this.#trimmedBytes;
-  }
-
-  append(chunk: T, bytes: number): void {
+  append(chunk: T, bytes: number, ms: number): void {
     if (this.#head - this.#tail > this.#mask) this.#grow();
     const slot = this.#head & this.#mask;
     this.#chunks[slot] = chunk;
-    if (this.#isWeighed) this.#bytes[slot] = bytes;
+    if (this.#hasBytes) {
+      this.#bytes[slot] = this.#totalBytes;
+      this.#totalBytes += bytes;
+    }
+    if (this.#hasMs) {
+      this.#ms[slot] = this.#totalMs;
+      this.#totalMs += ms;
+    }
     if (this.#canMerge) this.#offsets[slot] = this.#nextOffset;
     if (this.#clock !== undefined) this.#times[slot] = this.#clock();
-    this.#head += 1;
     this.#nextOffset += 1;
-    this.#appendedBytes += bytes;
+    this.#head += 1;
   }
 
   /** The chunk at a position in [tail, head). */
   at(position: number): T {
     return this.#chunks[position & this.#mask] as T;
-  }
-
-  bytesAt(position: number): number {
-    return this.#isWeighed ? (this.#bytes[position & this.#mask] ?? 0) : 0;
   }
 
   /** The offset of the first chunk at a position in [tail, head]. */
@@ -101,8 +117,52 @@ export class ChunkLog<T> {
     return position === this.#head ? this.#nextOffset : (this.#offsets[position & this.#mask] ?? 0);
   }
 
+  /** The bytes of all that was written before a position in [tail, head], less what merging saved. */
+  bytesBefore(position: number): number {
+    if (!this.#hasBytes) return 0;
+    return position === this.#head ? this.#totalBytes : (this.#bytes[position & this.#mask] ?? 0);
+  }
+
+  /** The same in milliseconds of duration. */
+  msBefore(position: number): number {
+    if (!this.#hasMs) return 0;
+    return position === this.#head ? this.#totalMs : (this.#ms[position & this.#mask] ?? 0);
+  }
+
+  /** The bytes of the entries from a position in [tail, head] to the head. */
+  bytesFrom(position: number): number {
+    return this.#totalBytes - this.bytesBefore(position);
+  }
+
+  /** The same in milliseconds of duration. */
+  msFrom(position: number): number {
+    return this.#totalMs - this.msBefore(position);
+  }
+
+  /** The bytes of the entry at a position in [tail, head). */
+  bytesAt(position: number): number {
+    return this.bytesBefore(position + 1) - this.bytesBefore(position);
+  }
+
+  /** Its duration in milliseconds. */
+  msAt(position: number): number {
+    return this.msBefore(position + 1) - this.msBefore(position);
+  }
+
+  /** When the entry at a position in [tail, head) was written. */
   timeAt(position: number): number {
-    return this.#clock === undefined ? 0 : (this.#times[position & this.#mask] ?? 0);
+    return this.#times[position & this.#mask] ?? 0;
+  }
+
+  entryAt(position: number): Entry<T> {
+    return {
+      from: this.offsetAt(position),
+      to: this.offsetAt(position + 1),
+      chunk: this.at(position),
+      bytes: this.bytesAt(position),
+      ms: this.msAt(position),
+      time: this.timeAt(position),
+    };
   }
 
   /** The position whose entry starts at that offset; `undefined` if none in [tail, head] does. */
@@ -119,47 +179,48 @@ export class ChunkLog<T> {
 
   /**
    * Merges neighbours in [start, end) where `merge` agrees, and moves what follows up. Never across a
-   * border, which is where a cursor stands: its reader has the entry before already. Calls `moved` for
-   * every border, in ascending order, with its new position and the bytes that were saved before it.
+   * border, which is where a cursor stands: its reader has the entry before already. The borders ascend;
+   * returns where each of them is now.
    */
-  compact(
-    start: number,
-    end: number,
-    merge: MergeEntries<T>,
-    borders: readonly number[],
-    moved: (position: number, savedBytes: number) => void,
-  ): void {
+  compact(start: number, end: number, merge: MergeEntries<T>, borders: readonly number[]): number[] {
+    const moved = borders.filter((border) => border < start);
+    let last: MergedEntry<T> | undefined;
     let written = start;
-    let saved = 0;
-    let border = 0;
+    let bytes = this.bytesBefore(start);
+    let ms = this.msBefore(start);
     for (let position = start; position < this.#head; position += 1) {
-      const isBorder = borders[border] === position;
-      while (borders[border] === position) {
-        // A merge needs an entry written before it, so a cursor's entry is always written as a new one.
-        moved(written, saved);
-        border += 1;
+      const entry = this.entryAt(position);
+      const isBorder = borders[moved.length] === position;
+      while (borders[moved.length] === position) moved.push(written);
+      const merged =
+        last === undefined || position >= end || isBorder
+          ? undefined
+          : merge(last.chunk, last.bytes, entry.chunk, entry.bytes);
+      if (merged === undefined || last === undefined) {
+        const slot = written & this.#mask;
+        this.#offsets[slot] = entry.from;
+        if (this.#hasBytes) this.#bytes[slot] = bytes;
+        if (this.#hasMs) this.#ms[slot] = ms;
+        if (this.#clock !== undefined) this.#times[slot] = entry.time;
+        written += 1;
+      } else {
+        this.hasMerged = true;
+        bytes -= last.bytes;
+        ms -= last.ms;
       }
-      const last = written - 1;
-      if (position > start && position < end && !isBorder) {
-        const merged = merge(this.at(last), this.bytesAt(last), this.at(position), this.bytesAt(position));
-        if (merged !== undefined) {
-          const before = this.bytesAt(last) + this.bytesAt(position);
-          this.#chunks[last & this.#mask] = merged.chunk;
-          this.#bytes[last & this.#mask] = merged.bytes;
-          saved += before - merged.bytes;
-          this.hasMerged = true;
-          continue;
-        }
-      }
-      if (written !== position) this.#move(position, written);
-      written += 1;
+      last = merged ?? entry;
+      this.#chunks[(written - 1) & this.#mask] = last.chunk;
+      bytes += last.bytes;
+      ms += last.ms;
     }
-    for (; border < borders.length; border += 1) moved(written, saved);
+    while (moved.length < borders.length) moved.push(written);
     for (let position = written; position < this.#head; position += 1) {
       this.#chunks[position & this.#mask] = undefined;
     }
     this.#head = written;
-    this.#appendedBytes -= saved;
+    this.#totalBytes = bytes;
+    this.#totalMs = ms;
+    return moved;
   }
 
   /** The chunks in [from, head). */
@@ -174,49 +235,33 @@ export class ChunkLog<T> {
 
   /** Lets go of everything below a position. */
   trim(position: number): void {
-    if (!this.#isWeighed && position - this.#tail > 8) this.#trimRun(position);
-    while (this.#tail < position) {
-      const slot = this.#tail & this.#mask;
-      this.#chunks[slot] = undefined;
-      if (this.#isWeighed) this.#trimmedBytes += this.#bytes[slot] ?? 0;
-      this.#tail += 1;
-    }
-  }
-
-  /** The same in one step, where nothing has to be added up. */
-  #trimRun(position: number): void {
     const start = this.#tail & this.#mask;
     const end = start + position - this.#tail;
-    this.#chunks.fill(undefined, start, end);
-    if (end > this.#chunks.length) this.#chunks.fill(undefined, 0, end - this.#chunks.length);
-    this.#tail = position;
-  }
-
-  #move(from: number, to: number): void {
-    this.#chunks[to & this.#mask] = this.#chunks[from & this.#mask];
-    if (this.#isWeighed) this.#bytes[to & this.#mask] = this.bytesAt(from);
-    if (this.#canMerge) this.#offsets[to & this.#mask] = this.offsetAt(from);
-    if (this.#clock !== undefined) this.#times[to & this.#mask] = this.timeAt(from);
+    if (end === start + 1) {
+      this.#chunks[start] = undefined;
+    } else if (end > start) {
+      this.#chunks.fill(undefined, start, end);
+      if (end > this.#chunks.length) this.#chunks.fill(undefined, 0, end - this.#chunks.length);
+    }
+    if (position > this.#tail) this.#tail = position;
   }
 
   #grow(): void {
     const capacity = Math.max(8, (this.#mask + 1) * 2);
     const mask = capacity - 1;
-    const chunks = new Array<T | undefined>(capacity).fill(undefined);
-    const column = (isUsed: boolean): number[] => (isUsed ? new Array<number>(capacity).fill(0) : []);
-    const bytes = column(this.#isWeighed);
-    const offsets = column(this.#canMerge);
-    const times = column(this.#clock !== undefined);
-    for (let position = this.#tail; position < this.#head; position += 1) {
-      chunks[position & mask] = this.#chunks[position & this.#mask];
-      if (this.#isWeighed) bytes[position & mask] = this.bytesAt(position);
-      if (this.#canMerge) offsets[position & mask] = this.offsetAt(position);
-      if (this.#clock !== undefined) times[position & mask] = this.timeAt(position);
-    }
-    this.#chunks = chunks;
-    this.#bytes = bytes;
-    this.#offsets = offsets;
-    this.#times = times;
+    const grown = <V>(column: readonly V[], isUsed: boolean, empty: V): V[] => {
+      if (!isUsed) return [];
+      const slots = new Array<V>(capacity).fill(empty);
+      for (let position = this.#tail; position < this.#head; position += 1) {
+        slots[position & mask] = column[position & this.#mask] as V;
+      }
+      return slots;
+    };
+    this.#chunks = grown<T | undefined>(this.#chunks, true, undefined);
+    this.#bytes = grown(this.#bytes, this.#hasBytes, 0);
+    this.#ms = grown(this.#ms, this.#hasMs, 0);
+    this.#offsets = grown(this.#offsets, this.#canMerge, 0);
+    this.#times = grown(this.#times, this.#clock !== undefined, 0);
     this.#mask = mask;
   }
 }

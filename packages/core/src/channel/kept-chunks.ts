@@ -1,29 +1,34 @@
+import type { Entry } from './chunk-log.ts';
 import { Gap } from './gap.ts';
 
-/** A chunk that one reader keeps for itself. It stands for the offsets in [from, to). */
-export interface KeptChunk<T> {
-  readonly from: number;
-  readonly to: number;
-  readonly chunk: T;
-  readonly bytes: number;
-  readonly time: number;
-}
-
 /**
- * What a `drop-newest` reader has still to take, once it lost what came behind: chunks and the gaps
- * between them, in order. With it the reader no longer holds back the log. Bounded like the reader.
+ * What a reader takes before it comes to its cursor in the log: chunks that it keeps for itself, and the
+ * gaps between them, in order. With it the reader no longer holds back the log. Bounded like the reader.
  */
 export class KeptChunks<T> {
-  readonly #queue: (KeptChunk<T> | Gap)[] = [];
+  readonly #queue: (Entry<T> | Gap)[] = [];
   /** Entries that are no gaps. */
   items = 0;
   /** The chunks that these stand for. */
   chunks = 0;
   bytes = 0;
+  ms = 0;
+  /** Nothing of it is stored elsewhere. */
+  readonly storedItems: number = 0;
+  readonly storedChunks: number = 0;
 
   /** What comes next, or `undefined` when nothing is kept. */
-  get first(): KeptChunk<T> | Gap | undefined {
+  get first(): Entry<T> | Gap | undefined {
     return this.#queue[0];
+  }
+
+  get isEmpty(): boolean {
+    return this.#queue.length === 0;
+  }
+
+  /** The offset of what comes next. */
+  get offset(): number | undefined {
+    return this.first?.from;
   }
 
   /** When the oldest chunk was written. */
@@ -32,12 +37,12 @@ export class KeptChunks<T> {
     return undefined;
   }
 
-  push(item: KeptChunk<T> | Gap): void {
+  push(item: Entry<T> | Gap): void {
     this.#queue.push(item);
     this.#count(item, 1);
   }
 
-  shift(): KeptChunk<T> | Gap | undefined {
+  shift(): Entry<T> | Gap | undefined {
     const item = this.#queue.shift();
     if (item !== undefined) this.#count(item, -1);
     return item;
@@ -47,10 +52,11 @@ export class KeptChunks<T> {
     while (this.#queue.length > 0) this.shift();
   }
 
-  #count(item: KeptChunk<T> | Gap, sign: -1 | 1): void {
+  #count(item: Entry<T> | Gap, sign: -1 | 1): void {
     if (item instanceof Gap) return;
     this.items += sign;
     this.chunks += sign * (item.to - item.from);
     this.bytes += sign * item.bytes;
+    this.ms += sign * item.ms;
   }
 }

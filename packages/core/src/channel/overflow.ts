@@ -1,3 +1,6 @@
+import { SpillwayError } from '../errors.ts';
+import type { Bounds } from './reader.ts';
+
 /**
  * What happens to a reader that is full:
  *
@@ -9,7 +12,7 @@
  * - `disconnect`: the reader is ended, with the offset from which it can come back.
  * - `error`: the reader fails with `reader_overflow`.
  *
- * Nobody but the reader itself notices the last five.
+ * Nobody but the reader itself notices the last five. One more has a parameter and is made by `spillTo`.
  */
 export type Overflow = LosslessOverflow | LossyOverflow;
 
@@ -28,3 +31,23 @@ export const overflows: readonly Overflow[] = [
   'error',
   'latest',
 ];
+
+/** Why a reader with the policy `error` fails, for a chunk of that size. */
+export function overflowError(
+  reader: {
+    readonly bounds: Bounds;
+    readonly waitingItems: number;
+    readonly waitingBytes: number;
+    readonly waitingMs: number;
+  },
+  bytes: number,
+  ms: number,
+): SpillwayError {
+  const { bounds, waitingBytes, waitingItems, waitingMs } = reader;
+  return new SpillwayError(
+    'reader_overflow',
+    `The reader fell behind: ${waitingItems} chunks (${waitingBytes} bytes, ${waitingMs} ms) wait and one of ` +
+      `${bytes} bytes, ${ms} ms came; its bound is ${bounds.maxItems} chunks, ${bounds.maxBytes} bytes, ` +
+      `${bounds.maxMs} ms. Read faster, raise the bound, or choose another overflow policy.`,
+  );
+}

@@ -1,11 +1,15 @@
 import type { Credit } from '../credit/credit.ts';
 import type { Gap } from './gap.ts';
 import type { LosslessOverflow, Overflow } from './overflow.ts';
+import type { SpillPolicy } from './spill.ts';
+
+/** Whether much waits for a reader, or little again. */
+export type Pressure = 'high' | 'low';
 
 /** Where and how a reader reads. */
-export interface ReaderOptions {
-  /** What happens when this reader is full. Default: `block`. */
-  readonly overflow?: Overflow;
+export interface ReaderOptions<T> {
+  /** What happens when this reader is full; also `spillTo(store)`. Default: `block`. */
+  readonly overflow?: Overflow | SpillPolicy<T>;
   /**
    * The bytes that may wait for this reader, as the channel's `weigh` counts them. Minimum 1,
    * default the channel's `maxBytes`. A chunk that is larger than the bound is still taken when
@@ -14,6 +18,11 @@ export interface ReaderOptions {
   readonly maxBytes?: number;
   /** The chunks that may wait for this reader. Minimum 1, default the channel's `maxItems`. */
   readonly maxItems?: number;
+  /**
+   * The milliseconds that may wait for this reader, as the channel's `durationMs` counts them. Minimum 1,
+   * default the channel's `maxMs`.
+   */
+  readonly maxMs?: number;
   /**
    * Where it starts. `start`: the oldest chunk that the channel still has. `now`: the next chunk that is
    * written. A number: the chunk with that offset, if the channel still has it as one chunk; otherwise
@@ -27,17 +36,28 @@ export interface ReaderOptions {
   readonly credit?: readonly Credit[];
   /** Told of every loss when it happens; the reader itself hears of it in order. */
   readonly onGap?: (gap: Gap) => void;
+  /**
+   * Told `high` when more than `highWatermark` of a bound waits, then `low` when no more than `lowWatermark`
+   * of any does, then `high` again: never the same twice. Looked at when a chunk is written, and while it is high
+   * when one is taken. Costs nothing when it is left out.
+   */
+  readonly onPressure?: (pressure: Pressure) => void;
+  /** A part of the bounds, from `lowWatermark` to 1. Default 0.75. */
+  readonly highWatermark?: number;
+  /** A part of the bounds, from 0 to `highWatermark`. Default 0.25. */
+  readonly lowWatermark?: number;
 }
 
 /** Options for a reader that never loses a chunk, unless it is ended. */
-export interface LosslessReaderOptions extends ReaderOptions {
-  readonly overflow?: LosslessOverflow;
+export interface LosslessReaderOptions<T> extends ReaderOptions<T> {
+  readonly overflow?: LosslessOverflow | SpillPolicy<T>;
 }
 
 /** A reader's bounds, complete. */
 export interface Bounds {
   readonly maxBytes: number;
   readonly maxItems: number;
+  readonly maxMs: number;
 }
 
 /**
@@ -80,18 +100,23 @@ export interface Reader<Item> extends AsyncIterable<Item>, AsyncDisposable {
   readonly waitingItems: number;
   /** The bytes that wait for this reader. */
   readonly waitingBytes: number;
-  /**
-   * The age of the oldest chunk that waits for this reader, in milliseconds; 0 when none waits. Needs the
-   * channel's `measureAge` or a replay window in time, otherwise it is `NaN`.
-   */
+  /** The duration of what waits for this reader, in milliseconds, as the channel's `durationMs` counts it. */
   readonly waitingMs: number;
+  /**
+   * The age of the oldest chunk that this reader has not taken, in milliseconds; 0 when there is none. Needs
+   * the channel's `measureAge` or a replay window in time, otherwise it is `NaN`. For chunks in a store it
+   * is that of the first one stored, or of the last one read back.
+   */
+  readonly ageMs: number;
+  /** The chunks that are in its store, because it spilled them and has not taken them; merged ones count as one. */
+  readonly spilledItems: number;
   /** The chunks that this reader took; merged ones count as one. */
   readonly deliveredItems: number;
   /** The chunks that this reader lost; each one is in a {@link Gap}. */
   readonly droppedItems: number;
   /**
    * The chunks that became part of another one. What was written since this reader started is always
-   * `deliveredItems + waitingItems + droppedItems + mergedItems`.
+   * `deliveredItems + waitingItems + spilledItems + droppedItems + mergedItems`.
    */
   readonly mergedItems: number;
   /** How it ended, or `undefined` while it can still receive something. */

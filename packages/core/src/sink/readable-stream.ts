@@ -2,30 +2,27 @@ import type { Reader } from '../channel/reader.ts';
 
 /**
  * A reader as a WHATWG `ReadableStream`. It is driven by `pull` and buffers nothing: what nobody asks
- * for waits in the channel, where it is bounded. Cancelling the stream detaches the reader; an end
- * with an error is the stream's error.
+ * for waits in the channel, where it is bounded. An end with an error is the stream's error.
  *
+ * @param cancel what cancelling the stream does. Default: it detaches the reader.
  * @example
  * ```ts
  * return new Response(toReadableStream(channel.reader()));
  * ```
  */
-export function toReadableStream<T>(reader: Reader<T>): ReadableStream<T> {
+export function toReadableStream<T>(
+  reader: Reader<T>,
+  cancel: (reason: unknown) => void = () => reader.detach(),
+): ReadableStream<T> {
+  const iterator = reader[Symbol.asyncIterator]();
   return new ReadableStream<T>(
     {
       async pull(controller) {
-        if (!(await reader.ready())) {
-          const end = reader.end;
-          if (end !== undefined && 'error' in end) controller.error(end.error);
-          else controller.close();
-          return;
-        }
-        const item = reader.take();
-        if (item !== undefined) controller.enqueue(item);
+        const result = await iterator.next();
+        if (result.done === true) controller.close();
+        else controller.enqueue(result.value);
       },
-      cancel() {
-        reader.detach();
-      },
+      cancel,
     },
     { highWaterMark: 0 },
   );
