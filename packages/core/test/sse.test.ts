@@ -1,7 +1,7 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import * as openaiChat from '../src/format/openai-chat.ts';
+import { openaiChat } from '../src/format/openai-chat.ts';
 import { type EventRun, EventScanner, type EventScannerOptions } from '../src/format/sse.ts';
 import { checkProperty } from './support/property.ts';
 
@@ -160,31 +160,5 @@ describe('EventScanner', () => {
   test('counts comments as no events', () => {
     expect(scan([encoder.encode(': a\n\n: b\n\ndata: 1\n\n')]).runs).toMatchObject([{ events: 1 }]);
     expect(scan([encoder.encode(': a\n\n')]).runs).toMatchObject([{ events: 0 }]);
-  });
-});
-
-describe('openai-chat', () => {
-  test.each([
-    ['[DONE]', 'end'],
-    ['[DONE] ', 'end'],
-    ['[DONE]x', 'content'],
-    ['[1]', 'content'],
-    ['{"error":{"message":"m"}}', 'error'],
-    ['{"error": {"message":"m"}}', 'error'],
-    ['{"error":null,"choices":[]}', 'content'],
-    ['{"errors":1}', 'content'],
-    ['{"id":"x","error":{}}', 'content'],
-    ['', 'content'],
-  ])('%s is %s', (payload, kind) => {
-    const bytes = encoder.encode(`data: ${payload}\n`);
-    expect(openaiChat.classify(bytes, 6, bytes.length - 1)).toBe(kind);
-  });
-
-  test('writes an error so that nothing in it can end the event', () => {
-    const error = { message: 'a\n\ndata: [DONE]\r\n\r\n', type: 'api_error', code: 'x' };
-    const text = new TextDecoder().decode(openaiChat.errorEvent(error));
-    const events = parse(text);
-    expect(events).toHaveLength(1);
-    expect(JSON.parse(events[0]?.data ?? '')).toEqual({ error: { ...error, param: null } });
   });
 });

@@ -36,7 +36,7 @@ export interface ChannelOptions<T> {
    * reader with that policy. Default: nothing is merged.
    */
   readonly merge?: (first: T, second: T) => T | undefined;
-  /** Neighbours that weigh more together are not merged. Minimum 1, default 16 KiB (16,384). */
+  /** What weighs more when it is merged stays two. Minimum 1, default 16 KiB (16,384). */
   readonly maxMergedBytes?: number;
   /**
    * What is kept although every reader has passed it, for a reader that comes back. With it, the channel
@@ -204,12 +204,11 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     });
     this.merge =
       merge &&
-      ((first, firstBytes, second, secondBytes) => {
-        if (firstBytes + secondBytes > maxMergedBytes) return undefined;
+      ((first, second) => {
         const chunk = merge(first, second);
-        return chunk === undefined
-          ? undefined
-          : { chunk, bytes: this.#weighed(chunk), ms: this.#timed(chunk) };
+        if (chunk === undefined) return undefined;
+        const bytes = this.#weighed(chunk);
+        return bytes > maxMergedBytes ? undefined : { chunk, bytes, ms: this.#timed(chunk) };
       });
   }
 

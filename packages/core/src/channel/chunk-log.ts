@@ -6,12 +6,7 @@ interface MergedEntry<T> {
 }
 
 /** Merges two neighbours, or refuses with `undefined`. */
-export type MergeEntries<T> = (
-  first: T,
-  firstBytes: number,
-  second: T,
-  secondBytes: number,
-) => MergedEntry<T> | undefined;
+export type MergeEntries<T> = (first: T, second: T) => MergedEntry<T> | undefined;
 
 /** One entry, taken out of the log by a reader that keeps it for itself. It stands for [from, to). */
 export interface Entry<T> {
@@ -193,9 +188,7 @@ export class ChunkLog<T> {
       const isBorder = borders[moved.length] === position;
       while (borders[moved.length] === position) moved.push(written);
       const merged =
-        last === undefined || position >= end || isBorder
-          ? undefined
-          : merge(last.chunk, last.bytes, entry.chunk, entry.bytes);
+        last === undefined || position >= end || isBorder ? undefined : merge(last.chunk, entry.chunk);
       if (merged === undefined || last === undefined) {
         const slot = written & this.#mask;
         this.#offsets[slot] = entry.from;

@@ -9,10 +9,11 @@ import { SpillwayError } from '../errors.ts';
  */
 
 /**
- * What the payload of one `data:` line says: `end` is the provider's own end marker, `error` its
- * error event, `content` anything else.
+ * What the payload of one `data:` line says: `end` is the provider's own end marker, `error` its error
+ * event, `finish` that the stream may end now although more may come (for a format without an end marker),
+ * `content` anything else.
  */
-export type PayloadKind = 'content' | 'end' | 'error';
+export type PayloadKind = 'content' | 'end' | 'error' | 'finish';
 
 /** What a wire format says about the payload in `bytes[start, end)`. Called once a `data:` line. */
 export type ClassifyPayload = (bytes: Uint8Array, start: number, end: number) => PayloadKind;
@@ -21,6 +22,8 @@ export type ClassifyPayload = (bytes: Uint8Array, start: number, end: number) =>
 export interface EventRun {
   /** The provider's own bytes, from the start of an event to the end of one. Not a copy. */
   readonly bytes: Uint8Array;
+  /** How many bytes that are, without having to make them. */
+  readonly byteLength: number;
   /** How many events with data are in it; 0 for comments alone. */
   readonly events: number;
 }
@@ -33,7 +36,7 @@ export interface EventScannerOptions {
    */
   readonly maxEventBytes?: number;
   /** Tells a payload's kind. Default: everything is content. */
-  readonly classify?: ClassifyPayload;
+  readonly classify?: ClassifyPayload | undefined;
 }
 
 /**
@@ -66,6 +69,7 @@ export class EventScanner {
   #dataLines = 0;
   #lastKind: PayloadKind = 'content';
   #hasEnded = false;
+  #hasFinished = false;
   #hasFailed = false;
 
   constructor(options: EventScannerOptions = {}) {
@@ -83,6 +87,11 @@ export class EventScanner {
   /** Whether the provider's end marker was seen. */
   get hasEnded(): boolean {
     return this.#hasEnded;
+  }
+
+  /** Whether the stream may end here: its last word was said, in a format without an end marker. */
+  get hasFinished(): boolean {
+    return this.#hasFinished;
   }
 
   /** Whether the provider sent an error event. */
@@ -124,7 +133,7 @@ export class EventScanner {
     this.#hasEnded = true;
     const bytes = new Uint8Array(this.#partialLength + 2).fill(LF);
     bytes.set(this.#partial.subarray(0, this.#partialLength));
-    emit({ bytes, events: 1 });
+    emit({ bytes, byteLength: bytes.length, events: 1 });
   }
 
   /** Scans a chunk at whose start no event is open, and keeps what it leaves open. */
@@ -134,7 +143,13 @@ export class EventScanner {
     let events = 0;
     let isAfterCr = this.#afterCr;
     this.#afterCr = false;
-    if (isAfterCr && chunk[0] === LF) line = 1;
+    if (isAfterCr && chunk[0] === LF) {
+      // The other half of a line end; whoever does not know CR alone waits for it to see the event.
+      emit({ bytes: chunk.subarray(0, 1), byteLength: 1, events: 0 });
+      line = 1;
+      eventStart = 1;
+    }
+    const firstStart = eventStart;
     const hasCr = chunk.includes(CR);
     while (!this.#hasEnded) {
       const lineEnd = hasCr ? findLineEnd(chunk, line) : chunk.indexOf(LF, line);
@@ -154,8 +169,10 @@ export class EventScanner {
       }
       line = next;
     }
-    if (eventStart > 0) {
-      emit({ bytes: eventStart === chunk.length ? chunk : chunk.subarray(0, eventStart), events });
+    if (eventStart > firstStart) {
+      const isWhole = firstStart === 0 && eventStart === chunk.length;
+      const bytes = isWhole ? chunk : chunk.subarray(firstStart, eventStart);
+      emit({ bytes, byteLength: bytes.length, events });
     }
     if (this.#hasEnded) return;
     this.#afterCr = isAfterCr && line === chunk.length;
@@ -200,7 +217,7 @@ export class EventScanner {
         this.#partial = empty;
         this.#partialLength = 0;
         this.#partialLine = 0;
-        emit({ bytes, events: this.#endEvent() });
+        emit({ bytes, byteLength: bytes.length, events: this.#endEvent() });
         return used;
       }
       this.#line(this.#partial, this.#partialLine, this.#partialLine + lineLength);
@@ -229,6 +246,7 @@ export class EventScanner {
     // A marker that is only one of several data lines is no marker.
     if (this.#dataLines === 1) {
       if (this.#lastKind === 'end') this.#hasEnded = true;
+      if (this.#lastKind === 'finish') this.#hasFinished = true;
       if (this.#lastKind === 'error') this.#hasFailed = true;
     }
     this.#eventHasField = false;

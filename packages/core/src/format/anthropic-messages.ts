@@ -1,0 +1,62 @@
+import type { Format, FormatError } from './format.ts';
+import { numberOf, objectOf } from './json-object.ts';
+import { classifyByType } from './payload-type.ts';
+
+const encoder = new TextEncoder();
+
+/**
+ * Anthropic's Messages: Server-Sent Events whose name is the payload's `type`. A reply ends with
+ * `message_stop`; errors are events named `error`.
+ */
+export const anthropicMessages: Format = {
+  name: 'anthropic-messages',
+  classify: classifyByType({ message_stop: 'end', error: 'error' }),
+  delta: {
+    fields: {
+      type: { oneOf: ['content_block_delta'] },
+      delta: {
+        fields: {
+          // Signatures, citations and compactions replace or are listed: each stays as it is.
+          type: { oneOf: ['text_delta', 'thinking_delta', 'input_json_delta'] },
+          text: 'text',
+          thinking: 'text',
+          partial_json: 'text',
+        },
+      },
+    },
+  },
+  hasContent: (payload) => objectOf(payload)['type'] === 'content_block_delta',
+  usage: (payload) => {
+    const { message, usage = objectOf(message)['usage'] } = objectOf(payload);
+    if (typeof usage !== 'object' || usage === null) return undefined;
+    const { input_tokens: input, output_tokens: output } = objectOf(usage);
+    return { inputTokens: numberOf(input), outputTokens: numberOf(output) };
+  },
+  errorBody,
+  errorEvent: (error) => encoder.encode(`event: error\ndata: ${errorBody(error)}\n\n`),
+};
+
+function errorBody(error: FormatError): string {
+  const { code, message, status } = error;
+  return JSON.stringify({
+    type: 'error',
+    error: {
+      type: families.get(status) ?? (status < 499 ? 'invalid_request_error' : 'api_error'),
+      message,
+      code,
+    },
+    request_id: null,
+  });
+}
+
+/** As https://docs.anthropic.com/en/api/errors lists them. */
+const families = new Map([
+  [401, 'authentication_error'],
+  [403, 'permission_error'],
+  [404, 'not_found_error'],
+  [413, 'request_too_large'],
+  [429, 'rate_limit_error'],
+  [503, 'overloaded_error'],
+  [504, 'timeout_error'],
+  [529, 'overloaded_error'],
+]);

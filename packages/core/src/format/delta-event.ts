@@ -1,0 +1,180 @@
+import type { Hole } from './delta-rule.ts';
+
+/** An event that can be merged with its neighbours. */
+export interface DeltaEvent {
+  /** The whole event as it came, or the last of those that it stands for. */
+  readonly bytes: Uint8Array;
+  readonly holes: readonly Hole[];
+  /** For each hole, what earlier events had in it. */
+  readonly grown: readonly (Grown | undefined)[];
+  /** The hole with text in it, which is what grows; -1 if there is none, then any can follow. */
+  readonly growing: number;
+  /** Whether the last of a run of such events has to stay an event of its own. */
+  readonly keepsLast: boolean;
+  /** The bytes of the event as it will be written. */
+  readonly byteLength: number;
+}
+
+/** `store.bytes[0, length)`: what came later into the same store belongs to later events. */
+interface Grown {
+  readonly store: Store;
+  readonly length: number;
+}
+
+/** Bytes that are only ever added to, so that events that grew out of each other share them. */
+interface Store {
+  bytes: Uint8Array;
+  used: number;
+}
+
+const COMMA = 0x2c;
+
+/** An event that nothing was merged into; `undefined` if nothing can be. */
+export function openDelta(bytes: Uint8Array, holes: readonly Hole[]): DeltaEvent | undefined {
+  let growing = -1;
+  let hasText = false;
+  for (const [index, { end, kind, start }] of holes.entries()) {
+    if (kind !== 'text') continue;
+    hasText = true;
+    if (start === end) continue;
+    // Two texts that grow in turn would come out one behind the other.
+    if (growing !== -1) return undefined;
+    growing = index;
+  }
+  if (!hasText) return undefined;
+  const keepsLast = holes.some((hole) => hole.keepsLast);
+  return { bytes, holes, grown: [], growing, keepsLast, byteLength: bytes.length };
+}
+
+/**
+ * Two neighbours as one event, which says what both said; `undefined` if they differ in more than what may
+ * grow or be replaced, or if the event would have more bytes than that.
+ */
+export function mergeDeltas(first: DeltaEvent, second: DeltaEvent, maxBytes: number): DeltaEvent | undefined {
+  if (first.growing !== -1 && second.growing !== -1 && first.growing !== second.growing) return undefined;
+  if (!haveSameShape(first, second) || isSplitCharacter(first, second)) return undefined;
+  const grown = first.holes.map((hole, index) => {
+    if (hole.kind === 'last') return undefined;
+    const own = append(first.grown[index], hole.kind, first.bytes, hole.start, hole.end);
+    const later = second.grown[index];
+    return later === undefined ? own : append(own, hole.kind, later.store.bytes, 0, later.length);
+  });
+  const byteLength = lengthOf(second.bytes, second.holes, grown);
+  if (byteLength > maxBytes) return undefined;
+  return {
+    bytes: second.bytes,
+    holes: second.holes,
+    grown,
+    growing: Math.max(first.growing, second.growing),
+    keepsLast: second.keepsLast,
+    byteLength,
+  };
+}
+
+/** Writes the event to `target` at `offset`. Returns where it ends. */
+export function writeDelta({ bytes, grown, holes }: DeltaEvent, target: Uint8Array, offset: number): number {
+  let at = offset;
+  let copied = 0;
+  const copy = (from: Uint8Array): void => {
+    target.set(from, at);
+    at += from.length;
+  };
+  for (const [index, { end, kind, start }] of holes.entries()) {
+    const before = grown[index];
+    if (before === undefined) continue;
+    copy(bytes.subarray(copied, start));
+    copy(before.store.bytes.subarray(0, before.length));
+    if (kind === 'items' && end > start) {
+      target[at] = COMMA;
+      at += 1;
+    }
+    copied = start;
+  }
+  copy(bytes.subarray(copied));
+  return at;
+}
+
+/** Whether the events are equal but for their holes. */
+function haveSameShape(first: DeltaEvent, second: DeltaEvent): boolean {
+  if (first.holes.length !== second.holes.length) return false;
+  let a = 0;
+  let b = 0;
+  for (const [index, hole] of first.holes.entries()) {
+    const other = second.holes[index];
+    if (other === undefined || other.kind !== hole.kind || other.isNull !== hole.isNull) return false;
+    if (!areEqual(first.bytes, a, hole.start, second.bytes, b, other.start)) return false;
+    a = hole.end;
+    b = other.end;
+  }
+  return areEqual(first.bytes, a, first.bytes.length, second.bytes, b, second.bytes.length);
+}
+
+function areEqual(
+  first: Uint8Array,
+  firstStart: number,
+  firstEnd: number,
+  second: Uint8Array,
+  secondStart: number,
+  secondEnd: number,
+): boolean {
+  if (firstEnd - firstStart !== secondEnd - secondStart) return false;
+  for (let index = firstEnd - firstStart - 1; index >= 0; index -= 1) {
+    if (first[firstStart + index] !== second[secondStart + index]) return false;
+  }
+  return true;
+}
+
+/**
+ * Whether a character begins in one text and ends in the other: half of a surrogate pair, written as an
+ * escape, or some bytes of a UTF-8 sequence. Apart these are two wrong characters, together they would be a
+ * right one.
+ */
+function isSplitCharacter(first: DeltaEvent, second: DeltaEvent): boolean {
+  const hole = first.holes[first.growing];
+  const next = second.holes[second.growing];
+  if (hole === undefined || next === undefined || next.end === next.start) return false;
+  const { bytes } = first;
+  const isContinuation = ((second.bytes[next.start] ?? 0) & 0xc0) === 0x80;
+  const escape = hole.end - 6;
+  if (isContinuation || escape < hole.start) return isContinuation;
+  // \uD8.. to \uDB..
+  const isHighSurrogate =
+    bytes[escape] === 0x5c &&
+    bytes[escape + 1] === 0x75 &&
+    ((bytes[escape + 2] ?? 0) | 0x20) === 0x64 &&
+    /[89ab]/i.test(String.fromCharCode(bytes[escape + 3] ?? 0));
+  return isHighSurrogate;
+}
+
+function lengthOf(bytes: Uint8Array, holes: readonly Hole[], grown: readonly (Grown | undefined)[]): number {
+  let length = bytes.length;
+  for (const [index, { end, kind, start }] of holes.entries()) {
+    const before = grown[index];
+    if (before !== undefined) length += before.length + (kind === 'items' && end > start ? 1 : 0);
+  }
+  return length;
+}
+
+/** Adds `bytes[start, end)`, in place if nobody else did meanwhile. Doubles, so that growing costs linear time. */
+function append(
+  before: Grown | undefined,
+  kind: Hole['kind'],
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Grown | undefined {
+  if (start === end) return before;
+  const used = before?.length ?? 0;
+  const joint = kind === 'items' && used > 0 ? 1 : 0;
+  const length = used + joint + end - start;
+  let store = before?.store;
+  if (store === undefined || store.used !== used || store.bytes.length < length) {
+    const room = new Uint8Array(Math.max(64, length * 2));
+    if (store !== undefined) room.set(store.bytes.subarray(0, used));
+    store = { bytes: room, used };
+  }
+  if (joint === 1) store.bytes[used] = COMMA;
+  store.bytes.set(bytes.subarray(start, end), used + joint);
+  store.used = length;
+  return { store, length };
+}

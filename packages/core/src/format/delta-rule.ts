@@ -1,0 +1,288 @@
+import { isSpace, isText } from './json-keys.ts';
+
+/**
+ * What may happen to the parts of a JSON value when two neighbours of a stream become one: a tree of rules
+ * with the shape of the value. What no rule names has to be the same in both, byte for byte.
+ *
+ * - `same`: as if it was not named.
+ * - `text`: a string that adds up (or null in both).
+ * - `textButLast`: the same, but the last of a run stays an event of its own: somebody only looks at that one.
+ * - `items`: an array whose items add up (or null in both).
+ * - `last`: the later one replaces the earlier one; both are null or neither is.
+ * - `nothing`: has to be null, `""`, `[]` or `{}`, or absent; otherwise the value is never merged.
+ * - `pins`: the same, and where it is not null `last` means `same`.
+ * - `oneOf`: a string, one of these; otherwise the value is never merged.
+ * - `fields`: an object, or null in both.
+ * - `only`: an array of exactly one item; otherwise the value is never merged.
+ */
+export type DeltaRule =
+  | 'items'
+  | 'last'
+  | 'nothing'
+  | 'pins'
+  | 'same'
+  | 'text'
+  | 'textButLast'
+  | { readonly fields: Readonly<Record<string, DeltaRule>> }
+  | { readonly oneOf: readonly string[] }
+  | { readonly only: DeltaRule };
+
+/** A part of a value's bytes that may differ from its neighbour's: `bytes[start, end)`. */
+export interface Hole {
+  /** `text` without its quotes, `items` without their brackets, `last` as it is. */
+  readonly kind: 'items' | 'last' | 'text';
+  readonly start: number;
+  readonly end: number;
+  /** Whether the last of a run has to stay an event of its own. */
+  readonly keepsLast: boolean;
+  /** Whether the value is null. */
+  readonly isNull: boolean;
+}
+
+type Compiled =
+  | { readonly kind: Exclude<DeltaRule, object> | 'refused' }
+  | { readonly kind: 'fields'; readonly fields: readonly Field[] }
+  | { readonly kind: 'oneOf'; readonly values: readonly Uint8Array[] }
+  | { readonly kind: 'only'; readonly item: Compiled };
+
+interface Field {
+  readonly key: Uint8Array;
+  readonly rule: Compiled;
+}
+
+/** Finds the holes of a JSON text in `bytes[start, end)`; `undefined` when it is never merged. */
+export type Dissect = (bytes: Uint8Array, start: number, end: number) => Hole[] | undefined;
+
+/** Prepares a rule. What it returns looks at every byte once, and allocates little but the holes. */
+export function createDissect(rule: DeltaRule): Dissect {
+  const compiled = compile(rule);
+  return (bytes, start, end) => new Dissector(bytes, start, end).run(compiled);
+}
+
+const encoder = new TextEncoder();
+
+/** Some SDKs refuse an event with one of these keys, and only that event. */
+const refusedKeys = ['__proto__', 'constructor'];
+
+function compile(rule: DeltaRule): Compiled {
+  if (typeof rule === 'string') return { kind: rule };
+  if ('only' in rule) return { kind: 'only', item: compile(rule.only) };
+  if ('oneOf' in rule) return { kind: 'oneOf', values: rule.oneOf.map((text) => encoder.encode(text)) };
+  const known = Object.entries(rule.fields).map(([key, value]) => ({
+    key: encoder.encode(key),
+    rule: compile(value),
+  }));
+  const refused = refusedKeys.map((key) => ({
+    key: encoder.encode(key),
+    rule: { kind: 'refused' } as const,
+  }));
+  return { kind: 'fields', fields: [...known, ...refused] };
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_LIST = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_LIST = 0x5d;
+const FIRST_OF_NULL = 0x6e;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+
+/** Goes through one JSON text. Wherever it is not what JSON or the rule says, `#fails` is set and it ends. */
+class Dissector {
+  readonly #bytes: Uint8Array;
+  readonly #end: number;
+  readonly #holes: Hole[] = [];
+  #at: number;
+  #fails = false;
+  #isPinned = false;
+
+  constructor(bytes: Uint8Array, start: number, end: number) {
+    this.#bytes = bytes;
+    this.#at = start;
+    this.#end = end;
+  }
+
+  run(rule: Compiled): Hole[] | undefined {
+    this.#skipSpace();
+    this.#value(rule);
+    this.#skipSpace();
+    if (this.#fails || this.#at !== this.#end) return undefined;
+    return this.#isPinned ? this.#holes.filter(({ kind }) => kind !== 'last') : this.#holes;
+  }
+
+  #value(rule: Compiled): void {
+    const start = this.#at;
+    const isNull = this.#bytes[start] === FIRST_OF_NULL;
+    // Rules nest only as deep as they are written; what they do not name is skipped without recursion.
+    if (!isNull && rule.kind === 'fields') return this.#object(rule.fields);
+    if (!isNull && rule.kind === 'only') return this.#only(rule.item);
+    this.#skipValue();
+    switch (rule.kind) {
+      case 'last':
+        this.#holes.push({ kind: 'last', start, end: this.#at, keepsLast: false, isNull });
+        break;
+      case 'refused':
+        this.#fails = true;
+        break;
+      case 'nothing':
+        if (!isNull && !this.#isBlank(start)) this.#fails = true;
+        break;
+      case 'pins':
+        if (!isNull) this.#isPinned = true;
+        break;
+      case 'oneOf':
+        if (!rule.values.some((value) => this.#isString(start, value))) this.#fails = true;
+        break;
+      case 'text':
+      case 'textButLast':
+        if (!isNull) this.#hole('text', start, rule.kind === 'textButLast');
+        break;
+      case 'items':
+        if (!isNull) this.#hole('items', start, false);
+        break;
+      default:
+    }
+  }
+
+  /** What is between the first and the last byte of the value that ends here. */
+  #hole(kind: 'items' | 'text', start: number, keepsLast: boolean): void {
+    const isString = kind === 'text';
+    if (this.#bytes[start] !== (isString ? QUOTE : OPEN_LIST)) this.#fails = true;
+    let from = start + 1;
+    let to = this.#at - 1;
+    if (!isString) {
+      while (from < to && isSpace(this.#bytes[from])) from += 1;
+      while (from < to && isSpace(this.#bytes[to - 1])) to -= 1;
+    }
+    this.#holes.push({ kind, start: from, end: to, keepsLast, isNull: false });
+  }
+
+  #object(fields: readonly Field[]): void {
+    if (!this.#take(OPEN_OBJECT)) return this.#fail();
+    this.#skipSpace();
+    if (this.#take(CLOSE_OBJECT)) return;
+    do {
+      this.#skipSpace();
+      const key = this.#at + 1;
+      // A key with an escape could be any other key.
+      if (this.#skipString() || this.#fails) return this.#fail();
+      const rule = ruleOf(fields, this.#bytes, key, this.#at - 1);
+      this.#skipSpace();
+      if (!this.#take(COLON)) return this.#fail();
+      this.#skipSpace();
+      this.#value(rule);
+      this.#skipSpace();
+    } while (!this.#fails && this.#take(COMMA));
+    if (!this.#take(CLOSE_OBJECT)) this.#fail();
+  }
+
+  #only(item: Compiled): void {
+    if (!this.#take(OPEN_LIST)) return this.#fail();
+    this.#skipSpace();
+    this.#value(item);
+    this.#skipSpace();
+    if (!this.#take(CLOSE_LIST)) this.#fail();
+  }
+
+  #fail(): void {
+    this.#fails = true;
+  }
+
+  #take(byte: number): boolean {
+    if (this.#at >= this.#end || this.#bytes[this.#at] !== byte) return false;
+    this.#at += 1;
+    return true;
+  }
+
+  #skipSpace(): void {
+    while (this.#at < this.#end && isSpace(this.#bytes[this.#at])) this.#at += 1;
+  }
+
+  /** Skips any value without recursion: brackets are counted, and what they hold is compared as bytes. */
+  #skipValue(): void {
+    const bytes = this.#bytes;
+    const end = this.#end;
+    let open = 0;
+    let at = this.#at;
+    scan: for (; at < end; at += 1) {
+      switch (bytes[at]) {
+        case QUOTE:
+          this.#at = at;
+          this.#skipString();
+          at = this.#at - 1;
+          if (open === 0) {
+            at += 1;
+            break scan;
+          }
+          break;
+        case OPEN_OBJECT:
+        case OPEN_LIST:
+          open += 1;
+          break;
+        case CLOSE_OBJECT:
+        case CLOSE_LIST:
+          if (open === 0) break scan;
+          open -= 1;
+          if (open === 0) {
+            at += 1;
+            break scan;
+          }
+          break;
+        case COMMA:
+        case 0x20:
+        case 0x0a:
+        case 0x0d:
+        case 0x09:
+          if (open === 0) break scan;
+          break;
+        default:
+      }
+    }
+    if (open !== 0) this.#fails = true;
+    this.#at = at;
+  }
+
+  /** Returns whether there is an escape in it. */
+  #skipString(): boolean {
+    const bytes = this.#bytes;
+    const end = this.#end;
+    let at = this.#at + 1;
+    let hasEscape = false;
+    if (bytes[at - 1] !== QUOTE) {
+      this.#fails = true;
+      return false;
+    }
+    while (at < end && bytes[at] !== QUOTE) {
+      if (bytes[at] === BACKSLASH) {
+        hasEscape = true;
+        at += 1;
+      }
+      at += 1;
+    }
+    if (at >= end) this.#fails = true;
+    this.#at = Math.min(at + 1, end);
+    return hasEscape;
+  }
+
+  /** Whether the value from `start` to here has nothing between its first and last byte. */
+  #isBlank(start: number): boolean {
+    const first = this.#bytes[start];
+    return this.#at - start === 2 && (first === QUOTE || first === OPEN_LIST || first === OPEN_OBJECT);
+  }
+
+  /** Whether the value from `start` to here is this string, written without escapes. */
+  #isString(start: number, text: Uint8Array): boolean {
+    return this.#bytes[start] === QUOTE && isText(this.#bytes, start + 1, this.#at - 1, text);
+  }
+}
+
+function ruleOf(fields: readonly Field[], bytes: Uint8Array, start: number, end: number): Compiled {
+  for (const { key, rule } of fields) {
+    if (key[0] === bytes[start] && isText(bytes, start, end, key)) return rule;
+  }
+  return same;
+}
+
+const same: Compiled = { kind: 'same' };

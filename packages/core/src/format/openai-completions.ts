@@ -1,0 +1,25 @@
+import type { Format } from './format.ts';
+import { listOf, objectOf } from './json-object.ts';
+import { classifyUnnamed, openaiChat, openaiUsage } from './openai-chat.ts';
+import { openaiErrorBody } from './openai-error.ts';
+
+/** OpenAI's legacy Completions: framed as Chat Completions, with `choices[].text`. */
+export const openaiCompletions: Format = {
+  name: 'openai-completions',
+  classify: classifyUnnamed,
+  delta: {
+    fields: {
+      // Log probabilities are not merged: some SDKs keep only those of the last event.
+      choices: { only: { fields: { text: 'text', logprobs: 'nothing', finish_reason: 'nothing' } } },
+      created: 'last',
+      obfuscation: 'last',
+      usage: 'last',
+      error: 'nothing',
+    },
+  },
+  hasContent: (payload) =>
+    listOf(objectOf(payload)['choices']).some((choice) => (objectOf(choice)['text'] ?? '') !== ''),
+  usage: openaiUsage,
+  errorBody: openaiErrorBody,
+  errorEvent: openaiChat.errorEvent,
+};

@@ -1,0 +1,63 @@
+import type { Format } from './format.ts';
+import { numberOf, objectOf } from './json-object.ts';
+import { openaiError, openaiErrorBody } from './openai-error.ts';
+import { classifyByType } from './payload-type.ts';
+
+const encoder = new TextEncoder();
+
+/**
+ * OpenAI's Responses: Server-Sent Events whose name is the payload's `type`. A reply ends with one of
+ * `response.completed`, `response.incomplete` and `response.failed`; errors are events named `error`.
+ */
+export const openaiResponses: Format = {
+  name: 'openai-responses',
+  classify: classifyByType({
+    'response.completed': 'end',
+    'response.incomplete': 'end',
+    'response.failed': 'error',
+    error: 'error',
+  }),
+  delta: {
+    fields: {
+      type: {
+        oneOf: [
+          'response.output_text.delta',
+          'response.refusal.delta',
+          'response.function_call_arguments.delta',
+          'response.custom_tool_call_input.delta',
+          'response.mcp_call_arguments.delta',
+          'response.code_interpreter_call_code.delta',
+          'response.reasoning_text.delta',
+          'response.reasoning_summary_text.delta',
+          'response.shell_call_command.delta',
+          'response.apply_patch_call_operation_diff.delta',
+        ],
+      },
+      delta: 'text',
+      // The last: whoever resumes behind it must not get again what is in this event.
+      sequence_number: 'last',
+      obfuscation: 'last',
+      // The official SDK takes those of an event all or not at all.
+      logprobs: 'nothing',
+      error: 'nothing',
+      response: 'nothing',
+    },
+  },
+  hasContent: (payload) => {
+    const { delta, type } = objectOf(payload);
+    return typeof type === 'string' && type.endsWith('.delta') && delta !== '';
+  },
+  usage: (payload) => {
+    const usage = objectOf(objectOf(payload)['response'])['usage'];
+    if (typeof usage !== 'object' || usage === null) return undefined;
+    const { input_tokens: input, output_tokens: output } = objectOf(usage);
+    return { inputTokens: numberOf(input), outputTokens: numberOf(output) };
+  },
+  errorBody: openaiErrorBody,
+  errorEvent: (error) => {
+    const { code, message, param } = openaiError(error);
+    // Flat as OpenAI documents it, and as an object as others read it.
+    const payload = { type: 'error', code, message, param, sequence_number: 0, error: openaiError(error) };
+    return encoder.encode(`event: error\ndata: ${JSON.stringify(payload)}\n\n`);
+  },
+};

@@ -1,0 +1,55 @@
+/** One event among bytes: `bytes[start, end)`, its blank line included. */
+export interface EventSpan {
+  readonly start: number;
+  readonly end: number;
+  /**
+   * Where its data is, if it has one line of data and at most a name beside it. Everything else (comments,
+   * ids, several lines of data) leaves it out.
+   */
+  readonly data: { readonly start: number; readonly end: number } | undefined;
+}
+
+/** The events of bytes that are whole events, in order and without a byte left over. */
+export function eventsIn(bytes: Uint8Array): EventSpan[] {
+  const spans: EventSpan[] = [];
+  let start = 0;
+  let data: { start: number; end: number } | undefined;
+  let isPlain = true;
+  for (let line = 0; line < bytes.length;) {
+    const lineEnd = endOfLine(bytes, line);
+    const next = bytes[lineEnd] === CR && bytes[lineEnd + 1] === LF ? lineEnd + 2 : lineEnd + 1;
+    if (lineEnd === line) {
+      spans.push({ start, end: next, data: isPlain ? data : undefined });
+      start = next;
+      data = undefined;
+      isPlain = true;
+    } else if (isField(bytes, line, lineEnd, DATA)) {
+      if (data !== undefined) isPlain = false;
+      const value = line + DATA.length + 1;
+      data = { start: bytes[value] === SPACE ? value + 1 : value, end: lineEnd };
+    } else if (!isField(bytes, line, lineEnd, EVENT)) {
+      isPlain = false;
+    }
+    line = next;
+  }
+  if (start < bytes.length) spans.push({ start, end: bytes.length, data: undefined });
+  return spans;
+}
+
+const LF = 0x0a;
+const CR = 0x0d;
+const SPACE = 0x20;
+const COLON = 0x3a;
+const DATA = new TextEncoder().encode('data');
+const EVENT = new TextEncoder().encode('event');
+
+function endOfLine(bytes: Uint8Array, from: number): number {
+  let at = from;
+  while (at < bytes.length && bytes[at] !== LF && bytes[at] !== CR) at += 1;
+  return at;
+}
+
+function isField(bytes: Uint8Array, start: number, end: number, name: Uint8Array): boolean {
+  if (end - start <= name.length || bytes[start + name.length] !== COLON) return false;
+  return name.every((byte, index) => bytes[start + index] === byte);
+}

@@ -1,0 +1,122 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { createCoalesce } from '../../src/format/coalesce.ts';
+import { type EventRun, EventScanner } from '../../src/format/sse.ts';
+import { openChannel } from '../../src/index.ts';
+import { checkProperty } from '../support/property.ts';
+import { accumulators } from './accumulate.ts';
+import { fixtures, type FormatName, formatNames, readRecordings, toSse } from './fixtures.ts';
+import { formats } from '../support/formats.ts';
+
+/** How a reader lags: cuts of the provider's bytes, and between them how much it takes. */
+interface Lag {
+  /** Sizes of the pieces that the provider's bytes come in, over and over. */
+  readonly pieces: readonly number[];
+  /** Chunks that are taken behind each piece, over and over. */
+  readonly takes: readonly number[];
+  readonly windowBytes: number;
+}
+
+/** Sends a stream through a channel to one reader that lags like this. Returns what it was sent. */
+function send(format: FormatName, bytes: Uint8Array, lag: Lag): Uint8Array {
+  const channel = openChannel<EventRun>({
+    maxBytes: lag.windowBytes,
+    weigh: ({ byteLength }) => byteLength,
+    merge: createCoalesce(formats[format].delta),
+    maxMergedBytes: 65_536,
+  });
+  const reader = channel.reader({ overflow: 'coalesce' });
+  const sent: Uint8Array[] = [];
+  const take = (): boolean => {
+    // What is there waited.
+    void reader.ready();
+    const run = reader.take();
+    if (run === undefined) return false;
+    expect(run.bytes.byteLength).toBe(run.byteLength);
+    sent.push(run.bytes);
+    return true;
+  };
+  const offer = (run: EventRun): void => {
+    while (channel.offer(run) === 'full') expect(take()).toBe(true);
+  };
+  const scanner = new EventScanner({ classify: formats[format].classify });
+  for (let at = 0, turn = 0; at < bytes.length; turn += 1) {
+    const size = lag.pieces[turn % lag.pieces.length] ?? 1;
+    scanner.push(bytes.slice(at, at + size), offer);
+    at += size;
+    for (let count = lag.takes[turn % lag.takes.length] ?? 0; count > 0 && take(); count -= 1);
+  }
+  scanner.finish(offer);
+  while (take());
+  return Buffer.concat(sent);
+}
+
+const lagsFully: Lag = { pieces: [200], takes: [0], windowBytes: 10_000_000 };
+// With a window for one chunk, none ever waits beside another.
+const keepsUp: Lag = { pieces: [1000], takes: [1000], windowBytes: 1 };
+const lag: fc.Arbitrary<Lag> = fc.record({
+  pieces: fc.array(fc.integer({ min: 1, max: 2000 }), { minLength: 1, maxLength: 6 }),
+  takes: fc.array(fc.integer({ min: 0, max: 4 }), { minLength: 1, maxLength: 12 }),
+  windowBytes: fc.integer({ min: 500, max: 50_000 }),
+});
+
+const streams = [
+  ...formatNames.flatMap((format) =>
+    fixtures[format].map(({ events, isCut, name }) => ({
+      format,
+      name,
+      bytes: toSse(format, events, isCut),
+    })),
+  ),
+  ...readRecordings().map(({ events, format, name }) => ({
+    format,
+    name: `recorded ${name}`,
+    bytes: toSse(format, events),
+  })),
+];
+
+describe('promise 9: however a reader lags, the SDKs make the same of it', () => {
+  test.each(streams)('$format: $name', async ({ bytes, format, name }) => {
+    const scanned = send(format, bytes, keepsUp);
+    const raw = new Map<string, unknown>();
+    for (const [sdk, accumulate] of Object.entries(accumulators[format]))
+      raw.set(sdk, await accumulate(scanned));
+    const isSame = async (pattern: Lag): Promise<void> => {
+      const sent = send(format, bytes, pattern);
+      for (const [sdk, accumulate] of Object.entries(accumulators[format])) {
+        expect(await accumulate(sent), sdk).toEqual(raw.get(sdk));
+      }
+    };
+    await isSame(lagsFully);
+    await checkProperty(`coalesce: ${format}, ${name}`, fc.asyncProperty(lag, isSame), 8);
+  });
+});
+
+test('a reader that keeps up gets the bytes of the provider', () => {
+  for (const { bytes, format } of streams) {
+    const scanner = new EventScanner({ classify: formats[format].classify });
+    const runs: Uint8Array[] = [];
+    scanner.push(bytes, (run) => runs.push(run.bytes));
+    expect(Buffer.from(send(format, bytes, keepsUp)).equals(Buffer.concat(runs))).toBe(true);
+  }
+});
+
+test.each([
+  ['openai-chat', 15],
+  ['openai-completions', 15],
+  // Its last event has all of the text once more.
+  ['openai-responses', 4],
+  ['anthropic-messages', 8],
+] as const)('a fully lagging reader of a long %s text gets far fewer bytes', (format, times) => {
+  const [fixture] = fixtures[format];
+  const bytes = toSse(format, fixture?.events ?? []);
+  expect(bytes.length / send(format, bytes, lagsFully).length).toBeGreaterThan(times);
+});
+
+test.each(streams.filter(({ name }) => /^recorded (openai|deepseek|groq|xai)-text$/.test(name)))(
+  '$format, $name: 25 times fewer bytes',
+  ({ bytes, format }) => {
+    if (format === 'openai-chat')
+      expect(bytes.length / send(format, bytes, lagsFully).length).toBeGreaterThan(25);
+  },
+);
