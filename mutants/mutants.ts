@@ -259,9 +259,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 9: the last of a run of reasoning is merged too',
-    file: `${core}/format/coalesce.ts`,
-    find: 'if (part.keepsLast) {',
-    replace: 'if (part.keepsLast && parts.length === 0) {',
+    file: `${core}/format/delta-event.ts`,
+    find: 'const keepsLast = holes.some((hole) => hole.keepsLast);',
+    replace: 'const keepsLast = false;',
     test: `${coreTest}/format/coalesce.test.ts`,
     only: 'openai-chat',
   },

@@ -8,6 +8,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -89,7 +90,8 @@ function runTests(folder: string, args: readonly string[]): Promise<{ failed: bo
 function copyCheckout(folder: string): void {
   const options = { cwd: root, encoding: 'utf8' } as const;
   const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], options);
-  for (const file of files.split('\n').filter((name) => name !== '')) {
+  // A file that is deleted and not committed is still listed.
+  for (const file of files.split('\n').filter((name) => name !== '' && existsSync(join(root, name)))) {
     mkdirSync(dirname(join(folder, file)), { recursive: true });
     cpSync(join(root, file), join(folder, file), { recursive: true });
   }

@@ -218,13 +218,16 @@ describe('merging', () => {
   });
 
   test('leaves what it merges as it was, for others who have it too', () => {
-    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((text) => run(delta(`"content":"${text}"`)));
-    if (a === undefined || b === undefined || c === undefined || d === undefined) throw new Error();
-    const ab = chat(a, b) ?? a;
-    const abc = chat(ab, c) ?? a;
-    const abd = chat(ab, d) ?? a;
-    expect([a, ab, abc, abd].map(({ bytes }) => decoder.decode(bytes))).toEqual(
-      ['a', 'ab', 'abc', 'abd'].map((text) => delta(`"content":"${text}"`)),
+    const letter = (text: string): EventRun => run(delta(`"content":"${text}"`));
+    const join = (...runs: readonly EventRun[]): EventRun =>
+      runs.reduce((first, next) => chat(first, next) ?? first);
+    const ab = join(letter('a'), letter('b'));
+    const abc = join(ab, letter('c'));
+    const abd = join(ab, letter('d'));
+    const abcx = join(abc, letter('x'));
+    const abdx = join(abd, letter('x'));
+    expect([ab, abc, abd, abcx, abdx].map(({ bytes }) => decoder.decode(bytes))).toEqual(
+      ['ab', 'abc', 'abd', 'abcx', 'abdx'].map((text) => delta(`"content":"${text}"`)),
     );
   });
 
