@@ -48,9 +48,13 @@ export async function startGateway(
 }
 
 /** The bare Node pipe that everything is compared with. */
-export async function startPipe(upstream: string, options?: SpawnOptions): Promise<Program> {
+export async function startPipe(
+  upstream: string,
+  options?: SpawnOptions,
+  host = '127.0.0.1',
+): Promise<Program> {
   const program = fileURLToPath(new URL('peers/node-pipe.ts', import.meta.url));
-  const command = keep(spawnNode(program, [upstream], options));
+  const command = keep(spawnNode(program, [upstream, host], options));
   return { command, url: await printed(command, /listening on (\S+)/), adminUrl: undefined };
 }
 

@@ -5,15 +5,21 @@
  *     npm run bench -- cancel        one of them
  */
 import { cancel } from './cancel.ts';
+import { coalesce } from './coalesce.ts';
+import { channelMemory } from './channel-memory.ts';
 import { channelRates } from './channel.ts';
 import { cpuPerToken } from './cpu-per-token.ts';
 import { stopAll } from './programs.ts';
+import { slowLink } from './slow-link.ts';
 import { stalledMemory } from './stalled-memory.ts';
 
 const cases: Readonly<Record<string, () => Promise<void>>> = {
   cancel,
   channel: channelRates,
+  'channel-memory': channelMemory,
+  coalesce,
   'cpu-per-token': cpuPerToken,
+  'slow-link': slowLink,
   'stalled-memory': stalledMemory,
 };
 

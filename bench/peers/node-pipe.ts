@@ -2,7 +2,7 @@
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-const upstream = process.argv[2] ?? '';
+const [upstream = '', host = '127.0.0.1'] = process.argv.slice(2);
 const server = createServer((incoming, outgoing) => {
   const { headers, method, url } = incoming;
   const onward = request(upstream + url, { method, headers }, (reply) => {
@@ -14,6 +14,6 @@ const server = createServer((incoming, outgoing) => {
   onward.on('error', () => outgoing.destroy());
   incoming.pipe(onward);
 });
-server.listen(0, '127.0.0.1', () => {
-  console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+server.listen(0, host, () => {
+  console.log(`listening on http://${host}:${(server.address() as AddressInfo).port}`);
 });

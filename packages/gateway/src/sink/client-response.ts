@@ -1,12 +1,13 @@
 import type { ServerResponse } from 'node:http';
-import { errorBody, errorEvent } from '@spillway/core/format/openai-chat';
+import type { Format } from '@spillway/core/format/format';
 import { errorHeaders, type GatewayError } from '../errors.ts';
+import type { Pace } from './pace.ts';
+import type { Paces } from './paces.ts';
 
 const ping = Buffer.from(': ping\n\n');
 
-/** Headers of an event stream that keep proxies from buffering, caching or compressing it. */
-const eventStreamHeaders = {
-  'content-type': 'text/event-stream; charset=utf-8',
+/** Headers that keep proxies from buffering, caching or compressing an event stream. */
+const unbuffered = {
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no',
 } as const;
@@ -19,14 +20,18 @@ export class ClientResponse {
   /** Resolves when the connection has taken everything, or is gone. */
   readonly settled: Promise<void>;
   readonly #response: ServerResponse;
+  readonly #format: Format;
+  readonly #pace: Pace | undefined;
   #isEventStream = false;
   #isSettled = false;
   #drained: PromiseWithResolvers<void> | undefined;
 
-  /** `onLeave` is called when the client leaves before it got everything. */
-  constructor(response: ServerResponse, onLeave: () => void) {
+  /** Errors are told in the format. `onLeave` is called when the client leaves before it got everything. */
+  constructor(response: ServerResponse, format: Format, paces: Paces, onLeave: () => void) {
     this.#response = response;
+    this.#format = format;
     const { socket } = response;
+    this.#pace = socket === null ? undefined : paces.of(socket);
     // Listeners for the whole response, not for each wait; a close ends a wait as a drain does.
     const onDrain = (): void => {
       this.#drained?.resolve();
@@ -76,16 +81,31 @@ export class ClientResponse {
   startEventStream(headers: Readonly<Record<string, string>> = {}): void {
     if (this.#response.headersSent || this.isClosed) return;
     this.#isEventStream = true;
-    this.#response.writeHead(200, { ...headers, ...eventStreamHeaders });
+    this.#response.writeHead(200, {
+      ...headers,
+      'content-type': 'text/event-stream; charset=utf-8',
+      ...unbuffered,
+    });
   }
 
+  /** Starts a body of whatever kind, of which nothing is known but its headers. */
   start(status: number, headers: Readonly<Record<string, string>>): void {
-    if (!this.isClosed) this.#response.writeHead(status, headers);
+    if (this.isClosed) return;
+    const isEvents = headers['content-type']?.toLowerCase().startsWith('text/event-stream') === true;
+    this.#response.writeHead(status, isEvents ? { ...headers, ...unbuffered } : headers);
   }
 
   /** Writes, and says whether the connection wants more; if not, wait for `drained`. */
   write(bytes: Uint8Array): boolean {
-    return this.isClosed || this.#response.write(bytes);
+    if (this.isClosed) return true;
+    const wantsMore = this.#response.write(bytes);
+    this.#pace?.wrote(performance.now(), this.#writtenBytes);
+    return wantsMore;
+  }
+
+  /** How long the connection's link should be left alone before the next write; 0: write now. */
+  delayMs(): number {
+    return this.isClosed ? 0 : (this.#pace?.delayMs(performance.now()) ?? 0);
   }
 
   /** Resolves when the connection has taken what was written, or is gone. */
@@ -109,14 +129,14 @@ export class ClientResponse {
   fail(error: GatewayError): void {
     if (this.isClosed) return;
     if (!this.#response.headersSent) {
-      const body = errorBody(error);
+      const body = this.#format.errorBody(error);
       this.#response.writeHead(error.status, {
         ...errorHeaders(error),
         'content-length': Buffer.byteLength(body),
       });
       this.#response.end(body);
     } else if (this.#isEventStream) {
-      this.#response.end(errorEvent(error));
+      this.#response.end(this.#format.errorEvent(error));
     } else {
       // Half a body was sent: only a cut tells that the rest is missing.
       this.#response.destroy();
@@ -132,6 +152,15 @@ export class ClientResponse {
   get flushedBytes(): number {
     const socket = this.#response.socket;
     return socket === null ? 0 : socket.bytesWritten - socket.writableLength;
+  }
+
+  /**
+   * The connection's bytes so far. Node keeps what is written until the end of the turn in the response, where
+   * the socket's own count does not see it.
+   */
+  get #writtenBytes(): number {
+    const { socket, writableLength } = this.#response;
+    return socket === null ? 0 : socket.bytesWritten + writableLength - socket.writableLength;
   }
 
   get socket(): ServerResponse['socket'] {

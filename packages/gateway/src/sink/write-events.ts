@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { ClientResponse } from './client-response.ts';
@@ -5,27 +6,40 @@ import type { ClientResponse } from './client-response.ts';
 /** At most this much is taken from the channel at once; the rest waits where it is bounded. */
 const maxTakeBytes = 32_768;
 
+export interface WriteEventsOptions {
+  /** Called before every write; the headers go out with the first one. */
+  readonly start: () => void;
+  readonly onWritten: (run: EventRun) => void;
+  /** How long to wait before the next write, so that what waits can be merged; 0: not at all. */
+  readonly delayMs: () => number;
+  /** Ends such a wait. */
+  readonly signal: AbortSignal;
+}
+
 /**
  * Writes what a reader gets, until its end: everything that is there at once (Node joins the writes of
- * one turn into one system call), and then nothing until the connection has taken it. A reader that
- * keeps up gets each run as it came; one that falls behind gets larger writes by itself.
- *
- * `start` is called before every write; the headers go out with the first one.
+ * one turn into one system call), and then nothing until the connection has taken it and its link is due
+ * again. A reader that keeps up gets each run as it came; one that falls behind gets larger writes by
+ * itself, merged as far as its channel can.
  */
 export async function writeEvents(
   reader: Reader<EventRun>,
   response: ClientResponse,
-  start: () => void,
-  onWritten: (run: EventRun) => void,
+  { delayMs, onWritten, signal, start }: WriteEventsOptions,
 ): Promise<void> {
   while (await reader.ready()) {
+    const waitMs = delayMs();
+    if (waitMs > 0) {
+      await sleep(waitMs, undefined, { signal }).catch(() => undefined);
+      continue;
+    }
     start();
     let taken = 0;
     let wantsMore = true;
     while (wantsMore && taken < maxTakeBytes) {
       const run = reader.take();
       if (run === undefined) break;
-      taken += run.bytes.byteLength;
+      taken += run.byteLength;
       wantsMore = response.write(run.bytes);
       onWritten(run);
     }

@@ -1,0 +1,53 @@
+import { createRequire } from 'node:module';
+import type { Socket } from 'node:net';
+import type { Links, LinkState } from './link.ts';
+
+/** The part of koffi that is used. */
+interface Koffi {
+  load(path: string | null): { func(definition: string): (...args: readonly unknown[]) => unknown };
+}
+
+const ipprotoTcp = 6;
+const tcpInfo = 11;
+// Where fields of `struct tcp_info` (linux/tcp.h) begin; it only ever grows at its end.
+const bytesAckedOffset = 120;
+const minRttOffset = 148;
+/** Linux 4.6 and later tell `tcpi_min_rtt`. */
+const minInfoBytes = minRttOffset + 4;
+
+/**
+ * `TCP_INFO`: one system call of about 1 µs for one connection, exact at any time. `undefined` if this is
+ * not Linux or koffi is not there.
+ */
+export function openTcpInfoLinks(): Links | undefined {
+  if (process.platform !== 'linux') return undefined;
+  let getsockopt: (...args: readonly unknown[]) => unknown;
+  try {
+    const koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    getsockopt = koffi.load(null).func('int getsockopt(int, int, int, void *, void *)');
+  } catch {
+    return undefined;
+  }
+  const info = new Uint8Array(256);
+  const view = new DataView(info.buffer);
+  const length = new Uint32Array(1);
+  const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
+  const read = (socket: Socket): LinkState | undefined => {
+    const fd = descriptorOf(socket);
+    if (fd === undefined) return undefined;
+    length[0] = info.byteLength;
+    if (getsockopt(fd, ipprotoTcp, tcpInfo, info, length) !== 0 || length[0] < minInfoBytes) return undefined;
+    return {
+      atMs: performance.now(),
+      ackedBytes: Number(view.getBigUint64(bytesAckedOffset, isLittleEndian)),
+      minRttMs: view.getUint32(minRttOffset, isLittleEndian) / 1000,
+    };
+  };
+  return { name: 'tcp-info', watch: (socket) => () => read(socket) };
+}
+
+/** The descriptor of an open socket. Node has no public way to it; its handle has had `fd` for ten years. */
+function descriptorOf(socket: Socket): number | undefined {
+  const { _handle: handle } = socket as { readonly _handle?: { readonly fd?: number } | null };
+  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
+}
