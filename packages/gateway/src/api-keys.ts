@@ -13,13 +13,12 @@ export class ApiKeys {
     return this.#digests.length > 0;
   }
 
-  /** Checks an `Authorization` header in a time that does not depend on which key is nearly right. */
-  accepts(authorization: string | undefined): boolean {
-    const key = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
-    if (key === undefined) return false;
-    const given = digest(key);
+  /** Whether one of the keys that came may be used, in a time that does not depend on which is nearly right. */
+  accept(keys: readonly string[]): boolean {
     let isAccepted = false;
-    for (const known of this.#digests) isAccepted = timingSafeEqual(known, given) || isAccepted;
+    for (const given of keys.map(digest)) {
+      for (const known of this.#digests) isAccepted = timingSafeEqual(known, given) || isAccepted;
+    }
     return isAccepted;
   }
 }

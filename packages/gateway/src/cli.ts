@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { pino } from 'pino';
+import { banner } from './banner.ts';
 import { ConfigError, loadSettings, readConfigFile } from './config/load.ts';
 import { configOptions } from './config/schema.ts';
 import { type Gateway, openGateway } from './gateway.ts';
@@ -32,7 +33,9 @@ for (const { key, flag, variable, description, defaultValue } of configOptions) 
 
 program
   .command('simulate')
-  .description('Run a simulated OpenAI-compatible provider, for tests, demos and load.')
+  .description(
+    'Run a simulated provider with the APIs of OpenAI, Anthropic and Gemini, for tests, demos and load.',
+  )
   .option('--host <value>', 'address to listen on', '127.0.0.1')
   .option('--port <value>', 'port to listen on; 0 takes a free one', '9000')
   .option('--recordings <folder>', 'folder with recorded streams (.jsonl) that requests may replay')
@@ -64,27 +67,6 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   }
   onSignal(() => gateway.stop());
   process.stdout.write(banner(gateway));
-}
-
-function banner({ url, adminUrl, providers }: Gateway): string {
-  const lines = providers.map(({ name, url: providerUrl, apiKey }) => {
-    if (name === 'simulated') return '  simulated/sim   a simulated model: no provider is configured';
-    return `  ${name}/…   ${providerUrl} (${apiKey === undefined ? "with the client's own key" : 'with its configured key'})`;
-  });
-  const model = providers[0]?.name === 'simulated' ? 'simulated/sim' : `${providers[0]?.name ?? ''}/<model>`;
-  return `Spillway on ${url}
-
-Serves
-${lines.join('\n')}
-
-Try
-  curl -N ${url}/v1/chat/completions \\
-    -H 'content-type: application/json' \\
-    -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'
-
-An OpenAI SDK needs only  baseURL: '${url}/v1'
-Health ${url}/health/ready, metrics ${adminUrl}/metrics
-`;
 }
 
 /** Ends the process when it is asked to; a second signal makes it hurry. */

@@ -2,41 +2,39 @@ import { SpillwayError } from '@spillway/core';
 
 /**
  * What the gateway answers by itself, instead of or after a provider's own bytes. The code is stable;
- * with it go the status (before the first byte) and the family that the official SDKs know.
+ * with it goes the status, from which each format derives its family of errors.
  */
-const answers = {
-  invalid_request: { status: 400, type: 'invalid_request_error' },
-  invalid_api_key: { status: 401, type: 'invalid_request_error' },
-  host_not_allowed: { status: 403, type: 'invalid_request_error' },
-  not_found: { status: 404, type: 'invalid_request_error' },
-  request_timeout: { status: 408, type: 'invalid_request_error' },
-  request_too_large: { status: 413, type: 'invalid_request_error' },
-  unsupported_media_type: { status: 415, type: 'invalid_request_error' },
-  headers_too_large: { status: 431, type: 'invalid_request_error' },
-  internal_error: { status: 500, type: 'api_error' },
-  upstream_unreachable: { status: 502, type: 'api_error' },
-  upstream_cut: { status: 502, type: 'api_error' },
-  upstream_reported: { status: 502, type: 'api_error' },
-  upstream_invalid: { status: 502, type: 'api_error' },
-  event_too_large: { status: 502, type: 'api_error' },
-  stream_too_large: { status: 502, type: 'api_error' },
-  overloaded: { status: 503, type: 'api_error' },
-  shutting_down: { status: 503, type: 'api_error' },
-  upstream_timeout: { status: 504, type: 'api_error' },
-  upstream_idle: { status: 504, type: 'api_error' },
-  stream_timeout: { status: 504, type: 'api_error' },
-  client_left: { status: 499, type: 'api_error' },
-  reader_stalled: { status: 499, type: 'api_error' },
+const statuses = {
+  invalid_request: 400,
+  invalid_api_key: 401,
+  host_not_allowed: 403,
+  not_found: 404,
+  request_timeout: 408,
+  request_too_large: 413,
+  unsupported_media_type: 415,
+  headers_too_large: 431,
+  internal_error: 500,
+  upstream_unreachable: 502,
+  upstream_cut: 502,
+  upstream_reported: 502,
+  upstream_invalid: 502,
+  event_too_large: 502,
+  stream_too_large: 502,
+  overloaded: 503,
+  shutting_down: 503,
+  upstream_timeout: 504,
+  upstream_idle: 504,
+  stream_timeout: 504,
+  client_left: 499,
+  reader_stalled: 499,
 } as const;
 
-export type GatewayErrorCode = keyof typeof answers;
+export type GatewayErrorCode = keyof typeof statuses;
 
 /** Ends a stream, or answers instead of one. */
 export class GatewayError extends SpillwayError<GatewayErrorCode> {
   /** The status if nothing was sent yet. */
   readonly status: number;
-  /** The family of the error in the provider's format. */
-  readonly type: string;
   /** Seconds after which another try makes sense, for `Retry-After`. */
   readonly retryAfterS: number | undefined;
 
@@ -46,8 +44,7 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
     options: ErrorOptions & { readonly status?: number; readonly retryAfterS?: number | undefined } = {},
   ) {
     super(code, message, options);
-    this.status = options.status ?? answers[code].status;
-    this.type = answers[code].type;
+    this.status = options.status ?? statuses[code];
     this.retryAfterS = options.retryAfterS;
   }
 

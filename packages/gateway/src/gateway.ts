@@ -1,11 +1,13 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
+import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './api-keys.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import { listeningUrl } from './listening-url.ts';
 import { Metrics } from './metrics.ts';
 import { Relay } from './relay.ts';
-import { createServer, guard } from './server.ts';
+import { createServer } from './server.ts';
+import { guard } from './guard.ts';
 import { openSimulator, type Simulator } from './simulate/simulator.ts';
 import { Streams } from './streams.ts';
 
@@ -27,7 +29,7 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const { config } = settings;
   const simulator =
     settings.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
-  const providers = simulator === undefined ? settings.providers : [simulatedProvider(simulator)];
+  const providers = simulator === undefined ? settings.providers : simulatedProviders(simulator);
   const streams = new Streams(config);
   const metrics = new Metrics(streams);
   const relay = new Relay(settings, streams, metrics, log);
@@ -77,6 +79,12 @@ function createAdminServer(metrics: Metrics, { config, apiKeys }: Settings): Fas
   return admin;
 }
 
-function simulatedProvider(simulator: Simulator): Provider {
-  return { name: 'simulated', url: `${simulator.url}/v1`, apiKey: undefined };
+/** One simulator has all the APIs. */
+function simulatedProviders({ url }: Simulator): Provider[] {
+  return apiNames.map((api) => ({
+    name: 'simulated',
+    api,
+    url: url + apis[api].pathInUrl,
+    apiKey: undefined,
+  }));
 }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { type Credential, keyHeaders } from './credential.ts';
 
 /** Headers that concern one connection (RFC 9110, 7.6.1), and those that the next hop sets itself. */
 const connectionHeaders = [
@@ -19,8 +20,8 @@ const connectionHeaders = [
 /** What of a client's request is no business of a provider's. */
 const notToProvider = new Set([
   ...connectionHeaders,
+  ...keyHeaders,
   'accept-encoding',
-  'authorization',
   'cookie',
   'forwarded',
   'origin',
@@ -46,15 +47,9 @@ const notToClient = new Set([
 ]);
 
 /** The headers for a provider: the client's, less what is not for it, with the right credential. */
-export function providerHeaders(
-  client: IncomingHttpHeaders,
-  authorization: string | undefined,
-): Record<string, string> {
-  const headers = without(client, notToProvider);
+export function providerHeaders(client: IncomingHttpHeaders, credential: Credential): Record<string, string> {
   // Bytes have to arrive as the provider wrote them: events are found in them.
-  headers['accept-encoding'] = 'identity';
-  if (authorization !== undefined) headers['authorization'] = authorization;
-  return headers;
+  return { ...without(client, notToProvider), 'accept-encoding': 'identity', ...credential };
 }
 
 /** The headers for a client. */

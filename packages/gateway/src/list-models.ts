@@ -15,7 +15,7 @@ const modelList = z.object({ data: z.array(z.looseObject({ id: z.string() })) })
 type Model = z.infer<typeof modelList>['data'][number];
 
 /**
- * The models of all providers, as `provider/model`. A provider that does not answer is left out and
+ * The models of all these providers, as `provider/model`. A provider that does not answer is left out and
  * named to `onError`.
  *
  * @throws {GatewayError} when none answers: the first one's error.
@@ -42,7 +42,8 @@ export async function listModels(
 }
 
 async function listOf(provider: Provider, headers: IncomingHttpHeaders, relay: Relay): Promise<Model[]> {
-  const { authorization, dispatcher, path } = relay.route(provider, '/models', headers);
+  const route = { path: '/v1/models', query: '', queryKey: undefined };
+  const { credential, dispatcher, path } = relay.target(provider, route, headers);
   const timeout = new AbortController();
   const timer = setTimeout(
     () =>
@@ -57,7 +58,7 @@ async function listOf(provider: Provider, headers: IncomingHttpHeaders, relay: R
       {
         method: 'GET',
         path,
-        headers: providerHeaders({ accept: 'application/json' }, authorization),
+        headers: providerHeaders({ accept: 'application/json' }, credential),
         body: null,
       },
       { retries: 0, signal: timeout.signal, onRetry: () => undefined },

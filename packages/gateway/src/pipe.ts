@@ -1,11 +1,13 @@
 import { openChannel } from '@spillway/core';
-import { classify } from '@spillway/core/format/openai-chat';
+import { createCoalesce } from '@spillway/core/format/coalesce';
+import type { Format } from '@spillway/core/format/format';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import type { Dispatcher } from 'undici';
 import type { Config } from './config/schema.ts';
 import { GatewayError } from './errors.ts';
 import { clientHeaders } from './headers.ts';
 import type { Meter } from './meter.ts';
+import { errorEventOf, readErrorBody } from './provider-error.ts';
 import { writeEvents } from './sink/write-events.ts';
 import { collectReply } from './source/collect-reply.ts';
 import { maxReadBytes } from './source/connect.ts';
@@ -20,6 +22,8 @@ export interface PipeOptions {
   readonly dispatcher: Dispatcher;
   readonly request: ProviderRequest;
   readonly meter: Meter;
+  /** What the events mean; without it whatever comes is handed on as bytes. */
+  readonly format: Format | undefined;
   readonly onRetry: RetryOptions['onRetry'];
 }
 
@@ -42,7 +46,7 @@ const closeGraceMs = 1000;
  * @throws {GatewayError} when it did not; `stream.hasCompleted` tells whether the provider was done.
  */
 export async function pipe(stream: GatewayStream, options: PipeOptions): Promise<void> {
-  const { config, dispatcher, request, onRetry } = options;
+  const { config, dispatcher, format, request, onRetry } = options;
   stream.phase = 'opening';
   const reply = await openReply(dispatcher, request, {
     retries: config.retries,
@@ -50,8 +54,13 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     onRetry,
   });
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';
-  if (reply.status >= 400) {
-    await refuse(stream, reply, options.meter);
+  if (format === undefined) {
+    await pipeBody(stream, reply, undefined, options);
+    if (reply.status < 400) return;
+    stream.hasCompleted = false;
+    throw unexpectedReply(reply, contentType);
+  } else if (reply.status >= 400) {
+    await refuse(stream, reply, format, options.meter);
   } else if (reply.status >= 300 || contentType.startsWith('text/html')) {
     reply.discard();
     throw unexpectedReply(reply, contentType);
@@ -64,7 +73,10 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
       'The provider compressed its events, although it was asked not to.',
     );
   } else {
-    const scanner = new EventScanner({ maxEventBytes: config.maxEventBytes, classify });
+    const scanner = new EventScanner({
+      maxEventBytes: config.maxEventBytes,
+      classify: format.classify,
+    });
     await pipeBody(stream, reply, scanner, options);
   }
 }
@@ -73,19 +85,21 @@ async function pipeBody(
   stream: GatewayStream,
   reply: Reply,
   scanner: EventScanner | undefined,
-  { config, meter }: PipeOptions,
+  { config, format: known, meter }: PipeOptions,
 ): Promise<void> {
   const { response, signal } = stream;
   if (scanner === undefined && response.headersSent) {
     reply.discard();
     throw new GatewayError('upstream_invalid', 'The provider answered a streaming request without a stream.');
   }
+  const format = scanner === undefined ? undefined : known;
   const channel = openChannel<EventRun>({
     // The window also holds what one read brought before the channel's refusal took effect.
     maxBytes: Math.max(config.windowBytes - maxReadBytes, config.windowBytes / 2),
-    weigh: ({ bytes }) => bytes.byteLength + runOverheadBytes,
+    weigh: ({ byteLength }) => byteLength + runOverheadBytes,
+    ...(format === undefined ? {} : { merge: coalesceFor(format) }),
   });
-  const reader = channel.reader();
+  const reader = channel.reader({ overflow: format === undefined ? 'block' : 'coalesce' });
   stream.waitingBytes = () => reader.waitingBytes;
   stream.startStreaming(performance.now());
   const source = new ReplySource(reply, channel, {
@@ -115,9 +129,15 @@ async function pipeBody(
     else if (!response.headersSent) response.start(reply.status, withLength(headers, reply));
   };
   reply.consume(source);
-  await writeEvents(reader, response, start, ({ bytes, events }) => {
-    stream.sent(performance.now());
-    meter.sent(events, bytes.byteLength);
+  await writeEvents(reader, response, {
+    start,
+    onWritten: ({ byteLength, events }) => {
+      stream.sent(performance.now());
+      meter.sent(events, byteLength);
+    },
+    // Behind the end nothing can be merged with what waits.
+    delayMs: () => (format === undefined || channel.end !== undefined ? 0 : response.delayMs()),
+    signal,
   });
   signal.removeEventListener('abort', onStop);
   stream.hasCompleted = channel.end?.state === 'completed';
@@ -129,37 +149,25 @@ async function pipeBody(
 }
 
 /** Hands on what a provider answered instead of a reply, if it is an error that an SDK understands. */
-async function refuse(stream: GatewayStream, reply: Reply, meter: Meter): Promise<never> {
+async function refuse(stream: GatewayStream, reply: Reply, format: Format, meter: Meter): Promise<never> {
   const { response } = stream;
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';
   const refused = unexpectedReply(reply, contentType);
   const body = await collectReply(reply, maxErrorBytes).catch(() => undefined);
   stream.signal.throwIfAborted();
-  const text = body === undefined ? undefined : errorText(body);
-  if (text !== undefined && !response.isClosed) {
+  const error = body && readErrorBody(body);
+  if (error !== undefined && !response.isClosed) {
+    const text = response.headersSent ? errorEventOf(format, error) : JSON.stringify(error);
     meter.sent(0, text.length);
-    if (response.headersSent) {
-      response.write(Buffer.from(`data: ${text}\n\n`));
-    } else {
+    if (!response.headersSent) {
       const headers = clientHeaders(reply.headers);
       delete headers['content-encoding'];
       response.start(reply.status, { ...headers, 'content-length': String(Buffer.byteLength(text)) });
-      response.write(Buffer.from(text));
     }
+    response.write(Buffer.from(text));
     response.end();
   }
   throw refused;
-}
-
-/** The text of a JSON error, on one line; `undefined` if it is none. */
-function errorText(body: Buffer): string | undefined {
-  try {
-    const value: unknown = JSON.parse(body.toString('utf8'));
-    if (typeof value !== 'object' || value === null || !('error' in value)) return undefined;
-    return JSON.stringify(value);
-  } catch {
-    return undefined;
-  }
 }
 
 function unexpectedReply(reply: Reply, contentType: string): GatewayError {
@@ -177,6 +185,15 @@ function unexpectedReply(reply: Reply, contentType: string): GatewayError {
 function withLength(headers: Record<string, string>, reply: Reply): Record<string, string> {
   const length = reply.header('content-length');
   return length === undefined ? headers : { ...headers, 'content-length': length };
+}
+
+/** One for each format: it remembers nothing but how far runs that wait were looked at. */
+const coalesces = new Map<Format, ReturnType<typeof createCoalesce>>();
+
+function coalesceFor(format: Format): ReturnType<typeof createCoalesce> {
+  const known = coalesces.get(format) ?? createCoalesce(format.delta);
+  coalesces.set(format, known);
+  return known;
 }
 
 /** A provider that goes on after its end is cut off. */

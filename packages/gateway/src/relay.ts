@@ -2,21 +2,26 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Dispatcher } from 'undici';
 import { Admission } from './admission.ts';
-import type { ChatRequest } from './chat-request.ts';
+import { apis } from './api.ts';
 import type { Provider, Settings } from './config/load.ts';
+import { type Credential, credentialFor } from './credential.ts';
 import { asGatewayError, GatewayError } from './errors.ts';
 import { providerHeaders } from './headers.ts';
 import type { Meter } from './meter.ts';
 import type { Metrics } from './metrics.ts';
 import { pipe } from './pipe.ts';
+import type { RelayRequest } from './relay-request.ts';
+import type { Route } from './route.ts';
 import { ClientResponse } from './sink/client-response.ts';
+import { openLinks } from './sink/open-links.ts';
+import { Paces } from './sink/paces.ts';
 import { ProviderPools } from './source/provider-pools.ts';
 import type { GatewayStream, ReaderEndReason, StreamState } from './stream.ts';
 import type { Streams } from './streams.ts';
 
 /** Where a request to a provider goes. */
-interface Route {
-  readonly authorization: string | undefined;
+interface Target {
+  readonly credential: Credential;
   /** Its connections are this credential's alone. */
   readonly dispatcher: Dispatcher;
   readonly path: string;
@@ -30,6 +35,7 @@ export class Relay {
   readonly #meter: Meter;
   readonly #log: Logger;
   readonly #admission: Admission;
+  readonly #paces: Paces;
   readonly pools: ProviderPools;
 
   constructor(settings: Settings, streams: Streams, metrics: Metrics, log: Logger) {
@@ -39,12 +45,20 @@ export class Relay {
     this.#meter = metrics.meter;
     this.#log = log;
     this.#admission = new Admission(settings.config);
+    const links = openLinks();
+    this.#paces = new Paces(links);
+    if (links.name !== 'tcp-info') {
+      log.warn(
+        { links: links.name },
+        'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
+      );
+    }
     this.pools = new ProviderPools(settings.config);
   }
 
-  /** Answers a Chat Completions request. Never rejects: every error is told to the client. */
-  async chat(request: ChatRequest, headers: IncomingHttpHeaders, raw: ServerResponse): Promise<void> {
-    const response: ClientResponse = new ClientResponse(raw, () =>
+  /** Answers a request with a provider's reply. Never rejects: every error is told to the client. */
+  async answer(request: RelayRequest, headers: IncomingHttpHeaders, raw: ServerResponse): Promise<void> {
+    const response: ClientResponse = new ClientResponse(raw, request.route.errors, this.#paces, () =>
       stream.stop(new GatewayError('client_left', 'The client left.')),
     );
     const stream = this.#streams.open(response);
@@ -63,13 +77,15 @@ export class Relay {
     this.#streams.close(stream);
   }
 
-  #pipe(stream: GatewayStream, { provider, body }: ChatRequest, headers: IncomingHttpHeaders): Promise<void> {
+  #pipe(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
+    const { body, method, provider, route } = request;
     const { config } = this.#settings;
-    const { authorization, dispatcher, path } = this.route(provider, '/chat/completions', headers);
+    const { credential, dispatcher, path } = this.target(provider, { ...route, path: request.path }, headers);
     return pipe(stream, {
       config,
       dispatcher,
-      request: { method: 'POST', path, headers: providerHeaders(headers, authorization), body },
+      format: route.format,
+      request: { method, path, headers: providerHeaders(headers, credential), body },
       meter: this.#meter,
       onRetry: (reason, delayMs) => {
         this.#meter.retries += 1;
@@ -80,16 +96,36 @@ export class Relay {
 
   /**
    * Where a client's request to a provider goes, and with which credential: the provider's own key; where
-   * none is configured, the client's header. A key that is for this gateway is never passed on.
+   * none is configured, the client's. A key that is for this gateway is never passed on.
+   *
+   * @throws {GatewayError} `not_found` for a path that leads out of what the provider's URL is the base of.
    */
-  route(provider: Provider, path: string, headers: IncomingHttpHeaders): Route {
-    const { origin, pathname } = new URL(provider.url + path);
-    const clientsOwn = this.#settings.apiKeys.length > 0 ? undefined : headers.authorization;
-    const authorization = provider.apiKey === undefined ? clientsOwn : `Bearer ${provider.apiKey}`;
-    return { authorization, dispatcher: this.pools.get(origin, authorization), path: pathname };
+  target(
+    provider: Provider,
+    { path, query, queryKey }: Pick<Route, 'path' | 'query' | 'queryKey'>,
+    headers: IncomingHttpHeaders,
+  ): Target {
+    const { pathInUrl } = apis[provider.api];
+    const url = new URL(`${provider.url}${path.slice(pathInUrl.length)}${query === '' ? '' : `?${query}`}`);
+    // The base, and the version where it is a part of the path: "..", in any spelling, ends before them.
+    const version = pathInUrl === '' ? path.slice(0, path.indexOf('/', 1)) : '';
+    if (!url.pathname.startsWith(new URL(`${provider.url}${version}/`).pathname)) {
+      throw new GatewayError('not_found', `There is no ${path} here.`);
+    }
+    const isClientsOwn = this.#settings.apiKeys.length === 0;
+    const credential = credentialFor(
+      provider,
+      isClientsOwn ? headers : {},
+      isClientsOwn ? queryKey : undefined,
+    );
+    return {
+      credential,
+      dispatcher: this.pools.get(url.origin, credential),
+      path: url.pathname + url.search,
+    };
   }
 
-  #ended(stream: GatewayStream, request: ChatRequest, error: GatewayError | undefined): void {
+  #ended(stream: GatewayStream, request: RelayRequest, error: GatewayError | undefined): void {
     const state: StreamState = stream.hasCompleted
       ? 'completed'
       : error?.isCancel === true
@@ -103,6 +139,9 @@ export class Relay {
       {
         stream: id,
         provider: request.provider.name,
+        api: request.route.api,
+        format: request.route.format?.name,
+        path: request.route.path,
         model: request.model,
         state,
         code: error?.code,

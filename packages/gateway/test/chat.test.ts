@@ -1,11 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { tokenText } from '../src/simulate/chat-events.ts';
+import { replyText } from '../src/simulate/tokens.ts';
 import { startBoth, startGateway } from './support/processes.ts';
 import { metric, openai, payloads, postChat } from './support/requests.ts';
-
-function textOf(tokens: number): string {
-  return Array.from({ length: tokens }, (_, index) => tokenText(index, 0)).join('');
-}
 
 describe('a chat completion', () => {
   test('streams to the official SDK, with nothing configured', async () => {
@@ -22,7 +18,7 @@ describe('a chat completion', () => {
       content += chunk.choices[0]?.delta.content ?? '';
       usage = chunk.usage?.completion_tokens ?? usage;
     }
-    expect(content).toBe(textOf(40));
+    expect(content).toBe(replyText(40, 0));
     expect(usage).toBe(40);
   });
 
@@ -32,7 +28,7 @@ describe('a chat completion', () => {
       model: 'sim:tokens=40,tps=0,ttft=0',
       messages: [{ role: 'user', content: 'Hello' }],
     });
-    expect(completion.choices[0]?.message.content).toBe(textOf(40));
+    expect(completion.choices[0]?.message.content).toBe(replyText(40, 0));
     expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="completed"}')).toBe(1);
   });
 
@@ -78,7 +74,7 @@ describe('a chat completion', () => {
           '',
       )
       .join('');
-    expect(content).toBe(textOf(12));
+    expect(content).toBe(replyText(12, 0));
     expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="completed"}')).toBe(1);
   });
 

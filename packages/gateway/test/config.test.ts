@@ -38,8 +38,8 @@ describe('flags, environment and file', () => {
 
   test('a provider can be said in every way', () => {
     const env = { GROQ_API_KEY: 'secret' };
-    const groq = { name: 'groq', url: 'https://api.groq.com/openai/v1', apiKey: 'secret' };
-    const local = { name: 'upstream', url: 'http://127.0.0.1:11434/v1', apiKey: undefined };
+    const groq = { name: 'groq', api: 'openai', url: 'https://api.groq.com/openai/v1', apiKey: 'secret' };
+    const local = { name: 'upstream', api: 'openai', url: 'http://127.0.0.1:11434/v1', apiKey: undefined };
     const text =
       'name=groq,url=https://api.groq.com/openai/v1/,apiKeyEnv=GROQ_API_KEY http://127.0.0.1:11434/v1';
     expect(load({ env, flags: { upstream: text } }).providers).toEqual([groq, local]);
@@ -53,11 +53,40 @@ describe('flags, environment and file', () => {
     expect(load({ env, yaml }).providers).toEqual([groq, local]);
   });
 
-  test('OPENAI_API_KEY alone puts OpenAI behind the gateway', () => {
-    expect(load({ env: { OPENAI_API_KEY: 'sk-1' } }).providers).toEqual([
-      { name: 'openai', url: 'https://api.openai.com/v1', apiKey: 'sk-1' },
+  test('a key alone puts its provider behind the gateway', () => {
+    const env = { GEMINI_API_KEY: 'g', ANTHROPIC_API_KEY: 'a', OPENAI_API_KEY: 'o' };
+    const openai = { name: 'openai', api: 'openai', url: 'https://api.openai.com/v1', apiKey: 'o' };
+    expect(load({ env: { OPENAI_API_KEY: 'o' } }).providers).toEqual([openai]);
+    expect(load({ env }).providers).toEqual([
+      openai,
+      { name: 'anthropic', api: 'anthropic', url: 'https://api.anthropic.com', apiKey: 'a' },
+      {
+        name: 'gemini',
+        api: 'gemini',
+        url: 'https://generativelanguage.googleapis.com',
+        apiKey: 'g',
+      },
     ]);
     expect(load().providers).toEqual([]);
+  });
+
+  test.each([
+    ['openai', 'http://a/openai/v1/', 'http://a/openai/v1'],
+    ['anthropic', 'http://a', 'http://a'],
+    ['anthropic', 'http://a/v1/', 'http://a'],
+    ['gemini', 'http://a/', 'http://a'],
+    ['gemini', 'http://a/v1beta', 'http://a'],
+  ])('the base URL is as an SDK of %s wants it: %s', (api, url, expected) => {
+    const { providers } = load({ flags: { upstream: `api=${api},url=${url}` } });
+    expect(providers).toEqual([{ name: 'upstream', api, url: expected, apiKey: undefined }]);
+  });
+
+  test('providers of different APIs may have one name', () => {
+    const text = 'name=a,url=http://a/v1 name=a,api=anthropic,url=http://a';
+    expect(load({ flags: { upstream: text } }).providers.map(({ api }) => api)).toEqual([
+      'openai',
+      'anthropic',
+    ]);
   });
 });
 
@@ -83,6 +112,10 @@ describe('a wrong configuration names the key, what was expected and what came',
     [
       { flags: { upstream: 'http://a/v1 http://b/v1' } },
       'upstream (--upstream): expected a different name for each',
+    ],
+    [
+      { flags: { upstream: 'url=http://a/v1,api=cohere' } },
+      'upstream.0.api (--upstream): Invalid option: expected one of "openai"|"anthropic"|"gemini", got "cohere"',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,apiKeyEnv=NOPE' } },

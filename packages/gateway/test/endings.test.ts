@@ -49,6 +49,43 @@ describe('promise 7: a cut stream is never completed', () => {
     expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="failed"}')).toBe(1);
   });
 
+  test.each([
+    ['openai-completions', '/v1/completions', '[DONE]'],
+    ['openai-responses', '/v1/responses', '{"type":"response.completed"'],
+    ['anthropic-messages', '/v1/messages', '{"type":"message_stop"}'],
+    ['gemini', '/v1beta/models/sim:streamGenerateContent?alt=sse', undefined],
+  ])('2.2 and 2.3 cut in %s', async (_format, path, marker) => {
+    const { gateway, simulator } = await startBoth(['--log-level', 'silent']);
+    const send = async (url: string, simulate: string): Promise<Response> =>
+      await fetch(url + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-simulate': `tokens=2,tps=0,ttft=0,${simulate}` },
+        body: '{"model": "sim", "stream": true}',
+      });
+    const whole = await (await send(simulator.url, 'batch=1')).text();
+    // The last word of Gemini may be followed by more: only HTTP says that it is whole.
+    const end = marker === undefined ? Infinity : whole.lastIndexOf('\n\n');
+    const cuts = Array.from({ length: whole.length + 1 }, (_, cut) => cut).filter(
+      (cut) => cut % 7 === 0 || cut > whole.length - 40,
+    );
+    for (const cut of cuts) {
+      const response = await send(gateway.url, `cut=${cut}`);
+      const text = await response.text();
+      const found = response.status === 200 ? payloads(text) : [text];
+      const last = found.at(-1) ?? '';
+      if (cut >= end) {
+        expect(last.startsWith(marker ?? '?'), `cut at ${cut}`).toBe(true);
+        continue;
+      }
+      expect(last, `cut at ${cut}`).toContain('The provider closed the');
+      // Nothing but whole events was handed on before, and not the last one.
+      for (const payload of found) {
+        JSON.parse(payload);
+        if (marker !== undefined) expect(payload.startsWith(marker)).toBe(false);
+      }
+    }
+  });
+
   test('the official SDK throws', async () => {
     const gateway = await startGateway();
     const stream = await openai(gateway.url).chat.completions.create({

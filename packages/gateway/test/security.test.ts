@@ -1,11 +1,14 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import Anthropic from '@anthropic-ai/sdk';
 import { request } from 'undici';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { run, startGateway, startSimulator } from './support/processes.ts';
 import { chatBody, openai, postChat } from './support/requests.ts';
+import { sdks } from './support/sdks.ts';
 
 interface Seen {
+  readonly url: string | undefined;
   readonly headers: IncomingMessage['headers'];
   readonly port: number | undefined;
 }
@@ -14,7 +17,7 @@ interface Seen {
 async function startNotingProvider(): Promise<{ url: string; seen: Seen[] }> {
   const seen: Seen[] = [];
   const server = createServer((incoming, response) => {
-    seen.push({ headers: incoming.headers, port: incoming.socket.remotePort });
+    seen.push({ url: incoming.url, headers: incoming.headers, port: incoming.socket.remotePort });
     incoming.resume();
     response.setHeader('set-cookie', 'provider=1');
     response.setHeader('content-type', 'application/json');
@@ -25,6 +28,25 @@ async function startNotingProvider(): Promise<{ url: string; seen: Seen[] }> {
   onTestFinished(() => void server.close());
   onTestFinished(() => server.closeAllConnections());
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, seen };
+}
+
+/** The provider behind each API. */
+function upstreams({ url }: { url: string }, rest = ''): string {
+  return ['openai', 'anthropic', 'gemini'].map((api) => `name=${api},api=${api},url=${url}${rest}`).join(' ');
+}
+
+/** Every way in which a key may come, each to a path of its API. */
+function waysIn(key: string): { path: string; headers: Record<string, string>; name: string }[] {
+  const bearer = `Bearer ${key}`;
+  return [
+    { path: '/v1/files', headers: { authorization: bearer }, name: 'authorization' },
+    { path: '/v1/messages/batches', headers: { 'x-api-key': key }, name: 'x-api-key' },
+    { path: '/v1/messages/batches', headers: { authorization: bearer }, name: 'authorization' },
+    { path: '/v1beta/files', headers: { 'x-goog-api-key': key }, name: 'x-goog-api-key' },
+    { path: '/v1/files?a=b', headers: { 'x-goog-api-key': key }, name: 'x-goog-api-key' },
+    { path: `/v1beta/files?key=${key}`, headers: {}, name: 'x-goog-api-key' },
+    { path: '/v1beta/files', headers: { authorization: bearer }, name: 'authorization' },
+  ];
 }
 
 describe('API keys of the gateway', () => {
@@ -41,9 +63,35 @@ describe('API keys of the gateway', () => {
     }
   });
 
+  test('are taken in the header of every SDK, and in the query where Gemini has it', async () => {
+    const gateway = await startGateway([], { env: { SPILLWAY_API_KEYS: 'alpha' } });
+    const at = { url: gateway.url, apiKey: 'alpha' };
+    const model = 'sim:tokens=1,tps=0,ttft=0';
+    for (const sdk of sdks) {
+      expect(await sdk.stream(at, model)).toBe('Water ');
+      const error = (await sdk
+        .generate({ ...at, apiKey: 'beta' }, model)
+        .catch((reason: unknown) => reason)) as {
+        status?: number;
+        statusCode?: number;
+        message: string;
+      };
+      expect(error.status ?? error.statusCode).toBe(401);
+      expect(error.message).toContain("Expected one of this gateway's API keys");
+    }
+    const anthropic = new Anthropic({ baseURL: at.url, authToken: 'alpha', apiKey: null, maxRetries: 0 });
+    expect((await anthropic.models.list()).data).toHaveLength(1);
+    const path = '/v1beta/models?pageSize=1';
+    expect((await fetch(`${at.url}${path}&key=alpha`)).status).toBe(200);
+    expect((await fetch(`${at.url}${path}&key=beta`)).status).toBe(401);
+    expect((await fetch(`${at.url}/v1/models?key=alpha`)).status).toBe(401);
+  });
+
   test('1.3 never reach a provider', async () => {
     const provider = await startNotingProvider();
-    const gateway = await startGateway(['--upstream', provider.url], { env: { SPILLWAY_API_KEYS: 'alpha' } });
+    const gateway = await startGateway(['--upstream', upstreams(provider)], {
+      env: { SPILLWAY_API_KEYS: 'alpha' },
+    });
     const response = await postChat(gateway.url, 'm', {
       headers: { authorization: 'Bearer alpha', cookie: 'a=b' },
     });
@@ -52,6 +100,13 @@ describe('API keys of the gateway', () => {
     expect(provider.seen[0]?.headers.cookie).toBeUndefined();
     expect(response.headers.get('set-cookie')).toBeNull();
     expect(response.headers.get('x-request-id')).toBe('req_1');
+    for (const { path, headers } of waysIn('alpha')) {
+      expect((await fetch(gateway.url + path, { headers })).status, path).toBe(200);
+      const { headers: sent, url } = provider.seen.at(-1) ?? {};
+      for (const name of ['authorization', 'x-api-key', 'x-goog-api-key'])
+        expect(sent?.[name]).toBeUndefined();
+      expect(url).not.toContain('alpha');
+    }
   });
 
   test('are needed to listen beyond loopback', async () => {
@@ -80,6 +135,37 @@ describe('credentials of providers', () => {
     });
     await postChat(gateway.url, 'm', { headers: { authorization: 'Bearer client-secret' } });
     expect(provider.seen[0]?.headers.authorization).toBe('Bearer vendor-secret');
+  });
+
+  test('1.3 each API has its own header for it', async () => {
+    const provider = await startNotingProvider();
+    const gateway = await startGateway(['--upstream', upstreams(provider, ',apiKeyEnv=VENDOR_KEY')], {
+      env: { VENDOR_KEY: 'vendor-secret' },
+    });
+    for (const { path, headers } of waysIn('client-secret')) {
+      await fetch(gateway.url + path, { headers });
+      const { headers: sent, url } = provider.seen.at(-1) ?? {};
+      const own = ['authorization', 'x-api-key', 'x-goog-api-key'].map((name) => sent?.[name]);
+      const secrets = own
+        .filter((value) => value !== undefined)
+        .map((value) => String(value).split(' ').at(-1));
+      expect([secrets, url?.includes('secret')], path).toEqual([['vendor-secret'], false]);
+    }
+    expect(provider.seen[1]?.headers['x-api-key']).toBe('vendor-secret');
+    expect(provider.seen[3]?.headers['x-goog-api-key']).toBe('vendor-secret');
+  });
+
+  test('1.3 without one the client’s own passes through, in its API’s header', async () => {
+    const provider = await startNotingProvider();
+    const gateway = await startGateway(['--upstream', upstreams(provider)]);
+    for (const { path, headers, name } of waysIn('mine')) {
+      await fetch(gateway.url + path, { headers });
+      const { headers: sent, url } = provider.seen.at(-1) ?? {};
+      expect(String(sent?.[name]).replace('Bearer ', ''), path).toBe('mine');
+      expect(url).not.toContain('mine');
+    }
+    await fetch(`${gateway.url}/v1/files`, { headers: { 'x-api-key': 'of another api' } });
+    expect(provider.seen.at(-1)?.headers['x-api-key']).toBeUndefined();
   });
 
   test('1.4 without one the client’s own passes through, and connections are not shared between credentials', async () => {
@@ -116,6 +202,24 @@ describe('a gateway without API keys', () => {
   });
 });
 
+test('a gateway without API keys answers only web pages of this machine', async () => {
+  const gateway = await startGateway();
+  const statusOf = async (origin: string): Promise<number> => {
+    const { statusCode, body } = await request(`${gateway.url}/v1/embeddings`, {
+      method: 'POST',
+      // What a page may send without asking first.
+      headers: { origin, 'content-type': 'text/plain' },
+      body: '{"input": "x"}',
+    });
+    await body.dump();
+    return statusCode;
+  };
+  for (const origin of ['https://evil.example', 'null']) expect(await statusOf(origin), origin).toBe(403);
+  for (const host of ['localhost', '127.0.0.1', '[::1]']) {
+    expect(await statusOf(`http://${host}:3000`), host).toBe(200);
+  }
+});
+
 describe('logs', () => {
   test('carry no prompt, completion or key', async () => {
     const simulator = await startSimulator();
@@ -141,11 +245,26 @@ describe('logs', () => {
       headers: { 'content-type': 'application/json', authorization: 'Bearer client-secret' },
       body: '{"messages": "the prompt is secret',
     });
+    for (const path of ['files', 'models/m:streamGenerateContent', 'x:y/../../z', '%zz']) {
+      for (const query of ['key=query-secret', 'key=query-secret&alt=sse']) {
+        await fetch(`${gateway.url}/v1beta/${path}?${query}`, {
+          method: 'POST',
+          body: 'the prompt is secret',
+        });
+      }
+    }
     gateway.process.kill('SIGTERM');
     await gateway.exited;
     const logs = gateway.stdout() + gateway.stderr();
     expect(logs.split('stream ended')).toHaveLength(5);
-    for (const secret of ['the prompt', 'client-secret', 'vendor-secret', 'spillway when', 'flows']) {
+    for (const secret of [
+      'the prompt',
+      'client-secret',
+      'query-secret',
+      'vendor-secret',
+      'spillway when',
+      'flows',
+    ]) {
       expect(logs).not.toContain(secret);
     }
   });

@@ -129,7 +129,8 @@ export class EventScanner {
     if (this.#hasEnded || this.#partialLength === 0) return;
     if (this.#partialLine < this.#partialLength)
       this.#line(this.#partial, this.#partialLine, this.#partialLength);
-    if (this.#dataLines !== 1 || this.#lastKind !== 'end') return;
+    const isMarker = this.#dataLines === 1 && this.#lastKind === 'end';
+    if (!isMarker || !isWholeMarker(this.#partial.subarray(0, this.#partialLength))) return;
     this.#hasEnded = true;
     const bytes = new Uint8Array(this.#partialLength + 2).fill(LF);
     bytes.set(this.#partial.subarray(0, this.#partialLength));
@@ -304,6 +305,18 @@ const COLON = 0x3a;
 const BOM = [0xef, 0xbb, 0xbf] as const;
 const DATA = [0x64, 0x61, 0x74, 0x61] as const;
 const empty = new Uint8Array(0);
+
+/** A marker that is JSON is told by its start: one that lacks its end was cut. */
+function isWholeMarker(event: Uint8Array): boolean {
+  const [, payload = ''] = /(?:^|[\r\n])data: ?([^\r\n]*)/.exec(new TextDecoder().decode(event)) ?? [];
+  if (!payload.startsWith('{')) return true;
+  try {
+    JSON.parse(payload);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 function findLineEnd(bytes: Uint8Array, from: number): number {
   for (let index = from; index < bytes.length; index += 1) {

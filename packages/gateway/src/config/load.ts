@@ -2,21 +2,23 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { SpillwayError } from '@spillway/core';
 import { parse, YAMLParseError } from 'yaml';
+import { type Api, apiNames, apis } from '../api.ts';
 import { type Config, configOptions, configSchema, type Upstream } from './schema.ts';
 
 /** A provider whose key was read from the environment. */
 export interface Provider {
   readonly name: string;
-  /** Without a slash at the end. */
+  readonly api: Api;
+  /** Without a slash at the end, and without what the paths of its API have themselves. */
   readonly url: string;
-  /** `undefined`: the client's own `Authorization` header passes through. */
+  /** `undefined`: the client's own key for this API passes through. */
   readonly apiKey: string | undefined;
 }
 
 /** What the gateway runs with. */
 export interface Settings {
   readonly config: Config;
-  /** The first one is the default. Empty: serve the simulated models. */
+  /** The first one of an API is the default for it. Empty: serve the simulated models. */
   readonly providers: readonly Provider[];
   /** The keys that clients must send; empty: none is needed. */
   readonly apiKeys: readonly string[];
@@ -147,13 +149,22 @@ function providersOf(config: Config, env: ConfigSources['env']): Provider[] {
   if (config.upstream.length > 0) {
     return config.upstream.map((upstream) => ({
       name: upstream.name,
-      url: upstream.url.replace(/\/+$/, ''),
+      api: upstream.api,
+      url: baseUrl(upstream),
       apiKey: upstream.apiKeyEnv === undefined ? undefined : providerKey(upstream, upstream.apiKeyEnv, env),
     }));
   }
-  const openaiKey = env['OPENAI_API_KEY'];
-  if (openaiKey === undefined || openaiKey === '') return [];
-  return [{ name: 'openai', url: 'https://api.openai.com/v1', apiKey: openaiKey }];
+  return apiNames.flatMap((api) => {
+    const { keyVariable, url } = apis[api];
+    const apiKey = env[keyVariable];
+    return apiKey === undefined || apiKey === '' ? [] : [{ name: api, api, url, apiKey }];
+  });
+}
+
+function baseUrl({ api, url }: Upstream): string {
+  const { urlTail } = apis[api];
+  const bare = url.replace(/\/+$/, '');
+  return urlTail !== '' && bare.endsWith(urlTail) ? bare.slice(0, -urlTail.length) : bare;
 }
 
 function providerKey({ name }: Upstream, variable: string, env: ConfigSources['env']): string {

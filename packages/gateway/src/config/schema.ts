@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { apiNames } from '../api.ts';
 
 /**
  * Everything that can be configured, in one place. Each key has three spellings that mean the same:
@@ -15,21 +16,30 @@ function isBareUrl(text: string): boolean {
   return username === '' && password === '' && search === '' && hash === '';
 }
 
-/** A provider: where it is and which environment variable holds its key. */
+/** A provider: where it is, what it speaks and which environment variable holds its key. */
 const upstreamSchema = z.strictObject({
-  /** The prefix of its models, `name/model`: letters, digits, `-`, `_`, `.`. Default: `upstream`. */
+  /**
+   * The prefix of its models, `name/model`: letters, digits, `-`, `_`, `.`. Default: `upstream`. Providers of
+   * different APIs may share one.
+   */
   name: z
     .string()
     .regex(/^[\w.-]+$/, 'expected letters, digits, "-", "_" or "."')
     .max(64)
     .default('upstream'),
-  /** The base URL, as its SDK wants it: for an OpenAI-compatible provider it ends with `/v1`. */
+  /** The API that it has. Default: `openai`, which is also for everybody who is compatible with that. */
+  api: z.enum(apiNames).default('openai'),
+  /**
+   * The base URL, as its SDK wants it: for `openai` with `/v1` at the end; for `anthropic` and `gemini` without
+   * a version, or with the one that the AI SDK wants (`/v1`, `/v1beta`).
+   */
   url: z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' }).refine(isBareUrl, {
     error: 'expected a URL without user, password, query and fragment (a key goes into apiKeyEnv)',
   }),
   /**
    * The name of the environment variable that holds the provider's key. Without it, the client's own
-   * `Authorization` header passes through.
+   * key passes through: `Authorization`, for `anthropic` also `x-api-key`, for `gemini` also `x-goog-api-key`
+   * and the query's `key`.
    */
   apiKeyEnv: z.string().min(1).optional(),
 });
@@ -62,8 +72,8 @@ const upstreams = z
     value.flatMap((entry) => (typeof entry === 'string' ? upstreamText.parse(entry) : [entry])),
   )
   .pipe(z.array(upstreamSchema))
-  .refine((value) => new Set(value.map(({ name }) => name)).size === value.length, {
-    error: 'expected a different name for each',
+  .refine((value) => new Set(value.map(({ api, name }) => `${api} ${name}`)).size === value.length, {
+    error: 'expected a different name for each of the same api',
   });
 
 export const configSchema = z.strictObject({
@@ -82,7 +92,7 @@ export const configSchema = z.strictObject({
   upstream: upstreams
     .default([])
     .describe(
-      'providers: a URL, or name=groq,url=https://…,apiKeyEnv=GROQ_API_KEY; the first is the default',
+      'providers: a URL, or name=…,api=openai|anthropic|gemini,url=https://…,apiKeyEnv=…; the first of an API is its default',
     ),
   apiKeysEnv: z
     .string()

@@ -61,9 +61,20 @@ const behaviourSchema = z.strictObject({
 
 export type Behaviour = z.infer<typeof behaviourSchema>;
 
-/** Behaviour that cannot be understood; the message says which part. */
+/** A request that cannot be understood; the message says which part. */
 export class BehaviourError extends Error {
   override readonly name = 'BehaviourError';
+}
+
+/**
+ * A request's body, if it is what was expected.
+ *
+ * @throws {BehaviourError}
+ */
+export function checked<T>(schema: z.ZodType<T>, body: unknown): T {
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  throw new BehaviourError(`The body: ${result.error.issues[0]?.message}`);
 }
 
 /**

@@ -1,13 +1,15 @@
-import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { resolve, sep } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { listeningUrl } from '../listening-url.ts';
-import { type Behaviour, BehaviourError, readBehaviour } from './behaviour.ts';
+import { type Behaviour, BehaviourError, checked, readBehaviour } from './behaviour.ts';
 import { ByteWriter } from './byte-writer.ts';
-import { ChatEvents, type ChatReply, completion, errorJson, tokenText } from './chat-events.ts';
-import { type RequestStats, Stats } from './stats.ts';
+import { type Endpoint, endpointOf, errorFormat } from './endpoints.ts';
+import { readRecording } from './recording.ts';
+import type { ReplyFormat, SimulatedReply } from './reply-format.ts';
+import { bodyAnswers, sideAnswer } from './side-answers.ts';
+import { Stats } from './stats.ts';
+import { replyText } from './tokens.ts';
+import { eventsOf, pause, writeStream } from './write-stream.ts';
 
 export interface SimulatorOptions {
   readonly host: string;
@@ -25,20 +27,25 @@ export interface Simulator {
 }
 
 const maxBodyBytes = 64 * 1024 * 1024;
-const chatRequest = z.looseObject({
+const generateRequest = z.looseObject({
   model: z.string().default('sim'),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({ include_usage: z.boolean().optional() }).nullish(),
 });
 
-/** Starts an OpenAI-compatible provider that generates nothing: see {@link Behaviour} for what it can do. */
+/**
+ * Starts a provider with the APIs of OpenAI, Anthropic and Gemini that generates nothing: see
+ * {@link Behaviour} for what it can do.
+ */
 export async function openSimulator({ host, port, recordings }: SimulatorOptions): Promise<Simulator> {
   const stats = new Stats();
   const failures = new Map<string, number>();
   const server = createServer((request, response) => {
     handle(request, response, { stats, failures, recordings }).catch((error: unknown) => {
       if (error instanceof BehaviourError && !response.headersSent) {
-        sendJson(response, 400, errorJson(error.message, 'invalid_request_error', 'invalid_behaviour'));
+        const { message } = error;
+        const problem = { status: 400, message, type: 'invalid_request_error', code: 'invalid_behaviour' };
+        sendJson(response, 400, errorFormat(pathOf(request), request.headers).error(problem));
       } else {
         response.destroy(error as Error);
       }
@@ -66,23 +73,34 @@ interface Context {
 }
 
 async function handle(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
-  const path = request.url?.split('?', 1)[0];
-  if (request.method === 'GET' && path === '/stats') {
-    sendJson(response, 200, JSON.stringify(context.stats.report()));
-  } else if (request.method === 'GET' && path === '/v1/models') {
-    const model = { id: 'sim', object: 'model', created: 0, owned_by: 'simulated' };
-    sendJson(response, 200, JSON.stringify({ object: 'list', data: [model] }));
-  } else if (request.method === 'POST' && path === '/v1/chat/completions') {
-    await chat(request, response, context);
+  const path = pathOf(request);
+  const method = request.method ?? '';
+  const answer = sideAnswer(method, path, request.headers);
+  const bodyAnswer = method === 'POST' ? bodyAnswers.get(path) : undefined;
+  const endpoint = method === 'POST' ? endpointOf(path) : undefined;
+  if (method === 'GET' && path === '/stats') {
+    sendJson(response, 200, context.stats.report());
+  } else if (answer !== undefined) {
+    sendJson(response, 200, answer);
+  } else if (bodyAnswer !== undefined) {
+    sendJson(response, 200, bodyAnswer(parseJson(await readBody(request))));
+  } else if (endpoint === undefined) {
+    const type = 'invalid_request_error';
+    const problem = { status: 404, message: 'There is nothing here.', type, code: 'not_found' };
+    sendJson(response, 404, errorFormat(path, request.headers).error(problem));
   } else {
-    sendJson(response, 404, errorJson('There is nothing here.', 'invalid_request_error', 'not_found'));
+    await generate(endpoint, request, response, context);
   }
 }
 
-async function chat(request: IncomingMessage, response: ServerResponse, context: Context): Promise<void> {
-  const body = chatRequest.safeParse(parseJson(await readBody(request)));
-  if (!body.success) throw new BehaviourError(`The body: ${body.error.issues[0]?.message}`);
-  const { model, stream, stream_options: streamOptions } = body.data;
+async function generate(
+  endpoint: Endpoint,
+  request: IncomingMessage,
+  response: ServerResponse,
+  context: Context,
+): Promise<void> {
+  const body = checked(generateRequest, parseJson(await readBody(request)));
+  const { format, model = body.model, stream = body.stream === true } = endpoint;
   const behaviour = readBehaviour(model, request.headers['x-simulate'] as string | undefined);
   const { stats } = context;
   const writer = new ByteWriter(response, behaviour);
@@ -92,23 +110,26 @@ async function chat(request: IncomingMessage, response: ServerResponse, context:
   });
   response.once('close', () => stats.end(own, response.writableFinished ? 'finished' : 'left'));
   await pause(behaviour.headers, response);
-  if (response.destroyed || answerFault(response, behaviour, model, context)) return;
-  const reply: ChatReply = {
-    id: `chatcmpl-sim-${String(own.id).padStart(8, '0')}`,
+  if (response.destroyed || answerFault(response, behaviour, model, format, context)) return;
+  const reply: SimulatedReply = {
+    number: own.id,
     model,
     createdS: Math.floor(Date.now() / 1000),
-    withUsage: streamOptions?.include_usage === true,
+    withUsage: body.stream_options?.include_usage === true,
   };
-  if (stream === true) {
-    const events = await eventsOf(reply, behaviour, context.recordings);
+  const { replay, size, tokens, tps, ttft } = behaviour;
+  // Gemini streams events only to those who ask for them.
+  const isEvents = stream && (endpoint.stream === undefined || queryOf(request).get('alt') === 'sse');
+  if (isEvents) {
+    const recording = replay === undefined ? undefined : await readRecording(replay, context.recordings);
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
     response.flushHeaders();
-    await writeStream(events, behaviour, writer, own, response);
+    await writeStream(eventsOf(format, reply, behaviour, recording), behaviour, writer, own, response);
     if (behaviour.cut !== undefined && response.destroyed) stats.end(own, 'cut');
   } else {
-    const { tokens, tps, ttft } = behaviour;
     await pause(ttft + (tps === 0 ? 0 : (tokens / tps) * 1000), response);
-    if (!response.destroyed) sendJson(response, 200, completion(reply, behaviour));
+    const whole = format.whole(reply, replyText(tokens, size), tokens);
+    if (!response.destroyed) sendJson(response, 200, stream ? [whole] : whole);
     own.tokens = tokens;
   }
 }
@@ -118,6 +139,7 @@ function answerFault(
   response: ServerResponse,
   { hangup, html, retryAfter, status, times }: Behaviour,
   model: string,
+  format: ReplyFormat,
   { failures }: Context,
 ): boolean {
   if (times !== undefined) {
@@ -136,106 +158,18 @@ function answerFault(
     return true;
   }
   if (status === undefined) return false;
-  sendJson(
-    response,
-    status,
-    errorJson(`Simulated status ${status}.`, 'simulated_error', `simulated_${status}`),
-  );
+  const message = `Simulated status ${status}.`;
+  const fault = { status, message, type: 'simulated_error', code: `simulated_${status}` };
+  sendJson(response, status, format.error(fault));
   return true;
 }
 
-/** The tokens of a reply and what comes behind the last one. */
-interface Events {
-  readonly tokens: number;
-  first(): string;
-  token(index: number): string;
-  end(): Iterable<string>;
+function pathOf({ url = '' }: IncomingMessage): string {
+  return url.split('?', 1)[0] ?? '';
 }
 
-async function eventsOf(
-  reply: ChatReply,
-  behaviour: Behaviour,
-  recordings: string | undefined,
-): Promise<Events> {
-  if (behaviour.replay !== undefined) {
-    const lines = (await readRecording(behaviour.replay, recordings))
-      .split('\n')
-      .filter((line) => line !== '');
-    return {
-      tokens: lines.length,
-      first: () => '',
-      token: (index) => `data: ${lines[index]}\n\n`,
-      end: () => ['data: [DONE]\n\n'],
-    };
-  }
-  const events = new ChatEvents(reply);
-  const { line, size, tokens } = behaviour;
-  return {
-    tokens,
-    first: () => events.role(),
-    token: (index) =>
-      index === 0 && line !== undefined ? events.line(line) : events.token(tokenText(index, size)),
-    end: () => events.end(tokens),
-  };
-}
-
-async function writeStream(
-  events: Events,
-  behaviour: Behaviour,
-  writer: ByteWriter,
-  stats: RequestStats,
-  response: ServerResponse,
-): Promise<void> {
-  const { batch, comments, error, stall, tps, trailing, ttft, unmarked, unterminated } = behaviour;
-  const tokens = Math.min(events.tokens, comments ?? Infinity, error ?? Infinity, stall ?? Infinity);
-  let pending = events.first();
-  await pause(ttft, response);
-  const startedMs = performance.now();
-  for (let index = 0; index < tokens; index += batch) {
-    if (tps > 0) await pause(startedMs + (index * 1000) / tps - performance.now(), response);
-    for (let next = index; next < Math.min(index + batch, tokens); next += 1) pending += events.token(next);
-    if (!(await writer.write(pending))) return;
-    stats.tokens = Math.min(index + batch, tokens);
-    pending = '';
-  }
-  if (stall !== undefined && stall <= tokens) {
-    if (pending !== '') await writer.write(pending);
-    stats.state = 'stalled';
-    return;
-  }
-  if (comments !== undefined) {
-    while (await writer.write(': keep-alive\n\n')) await pause(10, response);
-    return;
-  }
-  if (error !== undefined) {
-    pending += new ChatEvents({ id: '', model: '', createdS: 0, withUsage: false }).error();
-  } else {
-    for (const event of events.end()) if (!unmarked || !event.includes('[DONE]')) pending += event;
-    if (unterminated) pending = pending.slice(0, -1);
-  }
-  if (await writer.write(pending)) response.end('x'.repeat(trailing ?? 0));
-}
-
-/** Waits, but not for somebody who has left. */
-async function pause(delayMs: number, response: ServerResponse): Promise<void> {
-  if (delayMs <= 0 || response.destroyed) return;
-  const left = new AbortController();
-  const leave = (): void => left.abort();
-  response.once('close', leave);
-  await sleep(delayMs, undefined, { signal: left.signal }).catch(() => undefined);
-  response.off('close', leave);
-}
-
-async function readRecording(name: string, folder: string | undefined): Promise<string> {
-  if (folder === undefined)
-    throw new BehaviourError('replay: the simulator was started without --recordings');
-  const root = resolve(folder);
-  const path = resolve(root, `${name}.jsonl`);
-  if (!path.startsWith(root + sep))
-    throw new BehaviourError('replay: expected a path below the recordings folder');
-  return await readFile(path, 'utf8').catch(() => {
-    throw new BehaviourError(`replay: there is no recording ${JSON.stringify(name)}`);
-  });
+function queryOf({ url = '' }: IncomingMessage): URLSearchParams {
+  return new URLSearchParams(url.split('?').slice(1).join('?'));
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {
@@ -257,7 +191,8 @@ function parseJson(text: string): unknown {
   }
 }
 
-function sendJson(response: ServerResponse, status: number, body: string): void {
+function sendJson(response: ServerResponse, status: number, value: object): void {
+  const body = JSON.stringify(value);
   response.writeHead(status, {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(body),

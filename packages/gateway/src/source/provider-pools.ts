@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Pool } from 'undici';
 import type { Config } from '../config/schema.ts';
+import type { Credential } from '../credential.ts';
 import { createConnector } from './connect.ts';
 
 /** What a pool needs to know of the configuration. */
@@ -22,13 +23,11 @@ export class ProviderPools {
     this.#config = config;
   }
 
-  /** The pool for an origin and the `Authorization` that will be sent. */
-  get(origin: string, authorization: string | undefined): Pool {
+  /** The pool for an origin and the credential that will be sent. */
+  get(origin: string, credential: Credential): Pool {
     // Hashed, so that no key stands in memory as a map's key for as long as a pool lives.
-    const credential = createHash('sha256')
-      .update(authorization ?? '')
-      .digest('base64');
-    const key = `${origin} ${credential}`;
+    const digest = createHash('sha256').update(JSON.stringify(credential)).digest('base64');
+    const key = `${origin} ${digest}`;
     const pool = this.#pools.get(key) ?? this.#open(origin);
     this.#pools.delete(key);
     this.#pools.set(key, pool);

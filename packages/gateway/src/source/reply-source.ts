@@ -20,7 +20,8 @@ export interface ReplySourceOptions {
  * provider wait.
  *
  * An event stream is completed only by the provider's own end marker. One that ends without, in
- * whatever way, has failed. Any other body is completed when HTTP says that it is whole.
+ * whatever way, has failed. In a format without a marker the provider's last word has to have come and HTTP
+ * has to say that the body is whole; for any other body HTTP's word is enough.
  */
 export class ReplySource implements BodyHandler {
   readonly #reply: Reply;
@@ -52,7 +53,7 @@ export class ReplySource implements BodyHandler {
     }
     const { scanner } = this.#options;
     if (scanner === undefined) {
-      this.#emit({ bytes, events: 0 });
+      this.#emit({ bytes, byteLength: bytes.length, events: 0 });
       return;
     }
     try {
@@ -125,7 +126,7 @@ export class ReplySource implements BodyHandler {
       this.#channel.fail(
         new GatewayError('upstream_reported', 'The provider reported an error in the stream.'),
       );
-    } else if (scanner === undefined ? error === undefined : scanner.hasEnded) {
+    } else if (this.#isWhole(error)) {
       this.#channel.complete();
     } else if (error instanceof GatewayError) {
       this.#channel.fail(error);
@@ -140,5 +141,11 @@ export class ReplySource implements BodyHandler {
         ),
       );
     }
+  }
+
+  #isWhole(error: Error | undefined): boolean {
+    const { scanner } = this.#options;
+    if (scanner === undefined) return error === undefined;
+    return scanner.hasEnded || (scanner.hasFinished && error === undefined);
   }
 }

@@ -36,11 +36,13 @@ export async function startGateway(
   return { ...command, url, adminUrl: await printed(command, /metrics (\S+)\/metrics/) };
 }
 
-/** A simulator and a gateway in front of it. */
+/** A simulator and a gateway in front of it, with all its APIs. */
 export async function startBoth(
   args: readonly string[] = [],
 ): Promise<{ gateway: RunningGateway; simulator: Running }> {
   const simulator = await startSimulator();
-  const gateway = await startGateway(['--upstream', `${simulator.url}/v1`, ...args]);
+  const { url } = simulator;
+  const upstreams = `${url}/v1 api=anthropic,url=${url} api=gemini,url=${url}`;
+  const gateway = await startGateway(['--upstream', upstreams, ...args]);
   return { gateway, simulator };
 }

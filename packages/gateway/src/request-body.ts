@@ -1,45 +1,49 @@
-import type { Provider } from './config/load.ts';
 import { GatewayError } from './errors.ts';
 
-/** What the gateway needs to know of a request; the rest is the provider's business. */
-export interface ChatRequest {
-  readonly provider: Provider;
-  /** The model as the client named it, for logs. */
+/** The longest name of a model, in characters. */
+const maxModelLength = 512;
+
+/** A JSON body, as far as the gateway reads it; the rest is the provider's business. */
+export interface RequestBody {
   readonly model: string;
-  readonly wantsEvents: boolean;
-  /** The client's own bytes, unless the model's prefix had to go. */
-  readonly body: Buffer;
+  /** Whether it asks for events. */
+  readonly stream: boolean;
+  /** The same body with another model and everything else as it was, large numbers included. */
+  withModel(model: string): Buffer;
 }
 
 /**
- * Reads a Chat Completions request as far as it is needed: which provider, and whether events are
- * wanted.
+ * Reads the body of a request whose format is known.
  *
  * @throws {GatewayError} `invalid_request`
  */
-export function readChatRequest(body: Buffer, providers: readonly Provider[]): ChatRequest {
-  const text = body.toString('utf8');
+export function readRequestBody(bytes: Buffer | null): RequestBody {
+  if (bytes === null) {
+    throw new GatewayError('invalid_request', 'The body: expected a JSON object, got nothing.');
+  }
+  const text = bytes.toString('utf8');
   const request = parseObject(text);
   const { model, stream } = request;
-  if (typeof model !== 'string' || model === '' || model.length > 512) {
+  if (typeof model !== 'string' || model === '' || model.length > maxModelLength) {
     throw new GatewayError(
       'invalid_request',
-      `model: expected a string of 1 to 512 characters, got ${kindOf(model)}.`,
+      `model: expected a string of 1 to ${maxModelLength} characters, got ${kindOf(model)}.`,
     );
   }
   if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
     throw new GatewayError('invalid_request', `stream: expected a boolean, got ${kindOf(stream)}.`);
   }
-  const [fallback] = providers;
-  if (fallback === undefined) throw new Error('a gateway has at least one provider');
-  const slash = model.indexOf('/');
-  const prefixed = slash === -1 ? undefined : providers.find(({ name }) => name === model.slice(0, slash));
-  return {
-    provider: prefixed ?? fallback,
-    model,
-    wantsEvents: stream === true,
-    body: prefixed === undefined ? body : withModel(text, request, model.slice(slash + 1)),
-  };
+  return { model, stream: stream === true, withModel: (name) => withModel(text, request, name) };
+}
+
+/** The same where nothing is known of the format: `undefined` if it is no such body. */
+export function tryRequestBody(bytes: Buffer | null): RequestBody | undefined {
+  try {
+    return readRequestBody(bytes);
+  } catch (error) {
+    if (error instanceof GatewayError) return undefined;
+    throw error;
+  }
 }
 
 function parseObject(text: string): Record<string, unknown> {
@@ -56,7 +60,6 @@ function parseObject(text: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-/** Writes the request with another model and everything else as it was, large numbers included. */
 function withModel(text: string, request: Record<string, unknown>, model: string): Buffer {
   // A double holds 15 digits for sure; a 64-bit seed has more. Looking is cheaper than a reviver.
   const exact = /\d{16}/.test(text) ? sourceText.parse(text, keepNumber) : request;

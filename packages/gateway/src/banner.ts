@@ -1,0 +1,47 @@
+import { type Api, apiNames } from './api.ts';
+import type { Gateway } from './gateway.ts';
+
+/** What a running gateway prints: what it serves, and how to reach it. */
+export function banner({ url, adminUrl, providers }: Gateway): string {
+  const [first] = providers;
+  const isSimulated = first?.name === 'simulated';
+  const serves = isSimulated
+    ? ['  simulated/sim   simulated models of every API: no provider is configured']
+    : providers.map(({ name, api, url: providerUrl, apiKey }) => {
+        const key = apiKey === undefined ? "with the client's own key" : 'with its configured key';
+        return `  ${name}/…   ${api}   ${providerUrl} (${key})`;
+      });
+  const model = isSimulated ? 'simulated/sim' : `${first?.name ?? ''}/<model>`;
+  const known = apiNames.filter((name) => providers.some(({ api }) => api === name));
+  return `Spillway on ${url}
+
+Serves
+${serves.join('\n')}
+
+Try
+${requests[first?.api ?? 'openai'](url, model)}
+
+An official SDK needs only its base URL
+${known.map((api) => `  ${baseUrls[api](url)}`).join('\n')}
+
+Health ${url}/health/ready, metrics ${adminUrl}/metrics
+`;
+}
+
+const baseUrls: Readonly<Record<Api, (url: string) => string>> = {
+  openai: (url) => `openai              baseURL: '${url}/v1'`,
+  anthropic: (url) => `@anthropic-ai/sdk   baseURL: '${url}'`,
+  gemini: (url) => `@google/genai       httpOptions: { baseUrl: '${url}' }`,
+};
+
+const requests: Readonly<Record<Api, (url: string, model: string) => string>> = {
+  openai: (url, model) => `  curl -N ${url}/v1/chat/completions \\
+    -H 'content-type: application/json' \\
+    -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'`,
+  anthropic: (url, model) => `  curl -N ${url}/v1/messages \\
+    -H 'content-type: application/json' -H 'anthropic-version: 2023-06-01' \\
+    -d '{"model": "${model}", "max_tokens": 100, "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'`,
+  gemini: (url, model) => `  curl -N '${url}/v1beta/models/${model}:streamGenerateContent?alt=sse' \\
+    -H 'content-type: application/json' \\
+    -d '{"contents": [{"parts": [{"text": "Hello"}]}]}'`,
+};

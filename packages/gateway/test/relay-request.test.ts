@@ -1,0 +1,124 @@
+import { describe, expect, test } from 'vitest';
+import { apiNames } from '../src/api.ts';
+import { readRelayRequest, type RelayRequest } from '../src/relay-request.ts';
+import { findRoute, type Route } from '../src/route.ts';
+import type { Method } from '../src/source/reply.ts';
+
+const providers = apiNames.flatMap((api) =>
+  ['first', 'second'].map((name) => ({ name, api, url: `http://${name}/v1`, apiKey: undefined })),
+);
+
+function read(
+  url: string,
+  text: string | null,
+  { method = 'POST', contentType = 'application/json' }: { method?: Method; contentType?: string } = {},
+): RelayRequest {
+  const body = text === null ? null : Buffer.from(text);
+  return readRelayRequest(findRoute(method, url, {}), method, contentType, body, providers);
+}
+
+describe('a body that names the model', () => {
+  test('1.2 keeps its bytes when nothing has to change', () => {
+    const text = '{ "model": "x/y",  "seed": 1.0 }';
+    const { body, provider } = read('/v1/chat/completions', text);
+    expect(body?.toString()).toBe(text);
+    expect(provider.name).toBe('first');
+  });
+
+  test.each(['/v1/chat/completions', '/v1/messages', '/v1/messages/count_tokens', '/v1/embeddings'])(
+    '1.2 loses the prefix and nothing else, large numbers included: %s',
+    (path) => {
+      const { body, provider } = read(
+        path,
+        '{"seed": 9223372036854775807, "model": "second/org/model", "nested": {"model": "second/x"}, "__proto__": {"a": 1}}',
+      );
+      expect(provider.name).toBe('second');
+      expect(body?.toString()).toBe(
+        '{"seed":9223372036854775807,"model":"org/model","nested":{"model":"second/x"},"__proto__":{"a":1}}',
+      );
+    },
+  );
+
+  test.each([
+    ['', 'The body is not valid JSON.'],
+    ['{"secret prompt', 'The body is not valid JSON.'],
+    ['[]', 'The body: expected a JSON object, got an array.'],
+    ['{}', 'model: expected a string of 1 to 512 characters, got nothing.'],
+    ['{"model": 7}', 'model: expected a string of 1 to 512 characters, got a number.'],
+    ['{"model": "m", "stream": "yes"}', 'stream: expected a boolean, got a string of 3 characters.'],
+  ])('is refused where the format is known: %j', (text, message) => {
+    for (const path of ['/v1/chat/completions', '/v1/responses', '/v1/completions', '/v1/messages']) {
+      expect(() => read(path, text)).toThrow(
+        expect.objectContaining({ code: 'invalid_request', status: 400, message }),
+      );
+    }
+    expect(read('/v1/other', text).body?.toString()).toBe(text);
+  });
+
+  test('is not read where it is no JSON', () => {
+    const text = '{"model": "second/m"}';
+    const { body, provider } = read('/v1/files', text, { contentType: 'text/plain' });
+    expect([provider.name, body?.toString()]).toEqual(['first', text]);
+    expect(() => read('/v1/responses', text, { contentType: 'text/plain' })).toThrow(
+      expect.objectContaining({ code: 'unsupported_media_type', status: 415 }),
+    );
+  });
+});
+
+describe('1.1 a path that names the model', () => {
+  test.each([
+    ['/v1beta/models/gemini-x:generateContent', 'first', '/v1beta/models/gemini-x:generateContent'],
+    ['/v1beta/models/second/gemini-x:generateContent', 'second', '/v1beta/models/gemini-x:generateContent'],
+    ['/v1/models/second%2Fgemini-x:generateContent', 'second', '/v1/models/gemini-x:generateContent'],
+    ['/v1alpha/models%2Fsecond%2Fx:generateContent', 'second', '/v1alpha/models/x:generateContent'],
+    // As the AI SDK writes names with a slash.
+    [
+      '/v1beta/second/gemini-x:streamGenerateContent',
+      'second',
+      '/v1beta/models/gemini-x:streamGenerateContent',
+    ],
+    ['/v1beta/tunedModels/x:generateContent', 'first', '/v1beta/tunedModels/x:generateContent'],
+    ['/v1beta/models/second/tunedModels/x:countTokens', 'second', '/v1beta/tunedModels/x:countTokens'],
+    ['/v1beta/models/second/m:a=b:generateContent', 'second', '/v1beta/models/m:a=b:generateContent'],
+    ['/v1/models/second%2Forg%2Fmodel', 'second', '/v1/models/org%2Fmodel'],
+    ['/v1/files/second/x', 'first', '/v1/files/second/x'],
+  ])('%s goes to the %s provider', (url, name, path) => {
+    const request = read(url, null, { method: url.includes(':') ? 'POST' : 'GET' });
+    expect([request.provider.name, request.path]).toEqual([name, path]);
+  });
+});
+
+describe('a route', () => {
+  const of = (method: string, url: string, headers = {}): Route => findRoute(method, url, headers);
+
+  test.each([
+    ['POST', '/v1/chat/completions', {}, 'openai', 'openai-chat'],
+    ['POST', '/v1/responses', { 'anthropic-version': '2023-06-01' }, 'openai', 'openai-responses'],
+    ['POST', '/v1/completions', {}, 'openai', 'openai-completions'],
+    ['POST', '/v1/messages?beta=true', {}, 'anthropic', 'anthropic-messages'],
+    ['POST', '/v1/models/m:generateContent', {}, 'gemini', 'gemini'],
+    ['POST', '/v1beta/models/m:streamGenerateContent', {}, 'gemini', 'gemini'],
+    ['GET', '/v1/chat/completions', {}, 'openai', undefined],
+    ['GET', '/v1/models', {}, 'openai', undefined],
+    ['GET', '/v1/models', { 'anthropic-version': '2023-06-01' }, 'anthropic', undefined],
+    ['GET', '/v1beta/models', {}, 'gemini', undefined],
+    ['POST', '/v1/messages/count_tokens', {}, 'anthropic', undefined],
+    ['GET', '/v1/messages-of-others', {}, 'openai', undefined],
+    ['POST', '/v1/files', { 'x-goog-api-key': 'k' }, 'gemini', undefined],
+    ['POST', '/v1/embeddings', {}, 'openai', undefined],
+  ])('%s %s %j is %s, %s', (method, url, headers, api, format) => {
+    const route = of(method, url, headers);
+    expect([route.api, route.format?.name]).toEqual([api, format]);
+  });
+
+  test('1.6 has the query without the key', () => {
+    const route = of('POST', '/v1beta/models/m:streamGenerateContent?a=1&key=se%26cret&alt=sse&%6Bey=2');
+    expect(route).toMatchObject({ query: 'a=1&alt=sse', queryKey: 'se&cret', wantsEvents: true });
+    expect(of('GET', '/v1/files?key=mine&limit=2')).toMatchObject({ query: 'key=mine&limit=2' });
+  });
+
+  test('2.6 to Gemini wants events only by alt=sse, since a comment would break its JSON', () => {
+    expect(of('POST', '/v1beta/models/m:streamGenerateContent').wantsEvents).toBe(false);
+    expect(of('POST', '/v1beta/models/m:generateContent?alt=sse').wantsEvents).toBe(false);
+  });
+});
