@@ -137,7 +137,6 @@ async function pipeBody(
     },
     // Behind the end nothing can be merged with what waits.
     delayMs: () => (format === undefined || channel.end !== undefined ? 0 : response.delayMs()),
-    signal,
   });
   signal.removeEventListener('abort', onStop);
   stream.hasCompleted = channel.end?.state === 'completed';

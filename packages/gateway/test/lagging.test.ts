@@ -17,10 +17,11 @@ describe('promise 9: a reader that lags gets fewer, larger deltas and the same t
     const { closed, received, socket } = await rawChat(gateway.url, `sim:tps=0,ttft=0,tokens=${tokens}`, {
       reads: false,
     });
-    await eventually(
-      async () => (await metric(gateway.adminUrl, 'spillway_waiting_bytes')) > 40_000,
-      'chunks to wait for it',
-    );
+    // 15 MB as the model writes it: more than the kernels between take.
+    await eventually(async () => {
+      const waitingBytes = await metric(gateway.adminUrl, 'spillway_waiting_bytes');
+      return waitingBytes > 20_000 || (await simulatorStats(simulator.url)).at(-1)?.tokens === tokens;
+    }, 'chunks to wait for it, or the model to be done');
     socket.resume();
     await eventually(() => received().includes('[DONE]'), 'everything to arrive');
     socket.end();

@@ -53,14 +53,15 @@ export function openDelta(bytes: Uint8Array, holes: readonly Hole[]): DeltaEvent
 export function mergeDeltas(first: DeltaEvent, second: DeltaEvent, maxBytes: number): DeltaEvent | undefined {
   if (first.growing !== -1 && second.growing !== -1 && first.growing !== second.growing) return undefined;
   if (!haveSameShape(first, second) || isSplitCharacter(first, second)) return undefined;
+  const byteLength = mergedLength(first, second);
+  // Looked at before anything is copied: what is too large is often asked about.
+  if (byteLength > maxBytes) return undefined;
   const grown = first.holes.map((hole, index) => {
     if (hole.kind === 'last') return undefined;
     const own = append(first.grown[index], hole.kind, first.bytes, hole.start, hole.end);
     const later = second.grown[index];
     return later === undefined ? own : append(own, hole.kind, later.store.bytes, 0, later.length);
   });
-  const byteLength = lengthOf(second.bytes, second.holes, grown);
-  if (byteLength > maxBytes) return undefined;
   return {
     bytes: second.bytes,
     holes: second.holes,
@@ -146,11 +147,18 @@ function isSplitCharacter(first: DeltaEvent, second: DeltaEvent): boolean {
   return isHighSurrogate;
 }
 
-function lengthOf(bytes: Uint8Array, holes: readonly Hole[], grown: readonly (Grown | undefined)[]): number {
-  let length = bytes.length;
-  for (const [index, { end, kind, start }] of holes.entries()) {
-    const before = grown[index];
-    if (before !== undefined) length += before.length + (kind === 'items' && end > start ? 1 : 0);
+/** The bytes of the event that two would become. */
+function mergedLength(first: DeltaEvent, second: DeltaEvent): number {
+  let length = second.bytes.length;
+  for (const [index, { end, kind, start }] of first.holes.entries()) {
+    if (kind === 'last') continue;
+    const before = first.grown[index]?.length ?? 0;
+    const later = second.grown[index]?.length ?? 0;
+    const next = second.holes[index];
+    length += before + end - start + later;
+    if (kind !== 'items') continue;
+    const lists = [before, end - start, later, (next?.end ?? 0) - (next?.start ?? 0)];
+    length += Math.max(0, lists.filter((bytes) => bytes > 0).length - 1);
   }
   return length;
 }

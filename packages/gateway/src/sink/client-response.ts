@@ -24,7 +24,9 @@ export class ClientResponse {
   readonly #pace: Pace | undefined;
   #isEventStream = false;
   #isSettled = false;
+  /** Waits for the connection, or for its link. */
   #drained: PromiseWithResolvers<void> | undefined;
+  #restTimer: NodeJS.Timeout | undefined;
 
   /** Errors are told in the format. `onLeave` is called when the client leaves before it got everything. */
   constructor(response: ServerResponse, format: Format, paces: Paces, onLeave: () => void) {
@@ -33,10 +35,7 @@ export class ClientResponse {
     const { socket } = response;
     this.#pace = socket === null ? undefined : paces.of(socket);
     // Listeners for the whole response, not for each wait; a close ends a wait as a drain does.
-    const onDrain = (): void => {
-      this.#drained?.resolve();
-      this.#drained = undefined;
-    };
+    const onDrain = (): void => this.#resume();
     // A client that closes its sending half has left: no HTTP client of a model half-closes.
     const onHalfClosed = (): void => {
       if (this.#isSettled) return;
@@ -113,6 +112,20 @@ export class ClientResponse {
     if (this.isClosed || !this.isBlocked) return Promise.resolve();
     this.#drained ??= Promise.withResolvers<void>();
     return this.#drained.promise;
+  }
+
+  /** Resolves after that time, or when the connection is gone. Not while it is blocked. */
+  rest(delayMs: number): Promise<void> {
+    if (this.isClosed) return Promise.resolve();
+    this.#drained ??= Promise.withResolvers<void>();
+    this.#restTimer = setTimeout(() => this.#resume(), delayMs);
+    return this.#drained.promise;
+  }
+
+  #resume(): void {
+    clearTimeout(this.#restTimer);
+    this.#drained?.resolve();
+    this.#drained = undefined;
   }
 
   /** A comment, which readers skip. Only between events, so only while nothing is being written. */

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { ClientResponse } from './client-response.ts';
@@ -12,8 +11,6 @@ export interface WriteEventsOptions {
   readonly onWritten: (run: EventRun) => void;
   /** How long to wait before the next write, so that what waits can be merged; 0: not at all. */
   readonly delayMs: () => number;
-  /** Ends such a wait. */
-  readonly signal: AbortSignal;
 }
 
 /**
@@ -25,12 +22,12 @@ export interface WriteEventsOptions {
 export async function writeEvents(
   reader: Reader<EventRun>,
   response: ClientResponse,
-  { delayMs, onWritten, signal, start }: WriteEventsOptions,
+  { delayMs, onWritten, start }: WriteEventsOptions,
 ): Promise<void> {
   while (await reader.ready()) {
     const waitMs = delayMs();
     if (waitMs > 0) {
-      await sleep(waitMs, undefined, { signal }).catch(() => undefined);
+      await response.rest(waitMs);
       continue;
     }
     start();
