@@ -49,6 +49,17 @@ describe('a channel', () => {
     expect(late.take()).toBeUndefined();
   });
 
+  test('lets go of what waited before its only reader, which starts now', () => {
+    const channel = openChannel<string>({ maxBytes: 1000, weigh: (text) => text.length });
+    expect(channel.offer('early')).toBe('accepted');
+    const reader = channel.reader({ from: 'now' });
+    for (let count = 0; count < 1000; count += 1) {
+      expect(channel.offer('late')).toBe('accepted');
+      expect(reader.take()).toBe('late');
+    }
+    expect(channel.heldBytes).toBe(0);
+  });
+
   test('waits for its slowest blocking reader and for nobody else', () => {
     const channel = openChannel<number>({ maxItems: 2 });
     const slow = channel.reader();

@@ -311,6 +311,8 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
       this.#startOf(from),
     );
     this.#readers.push(reader);
+    // What no reader will take can go, or nobody would ever step over it.
+    this.#trim();
     this.#forgetRoom();
     return reader;
   }
