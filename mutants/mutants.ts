@@ -18,10 +18,13 @@ const coreTest = 'packages/core/test';
 
 export const mutants: readonly Mutant[] = [
   {
-    name: 'promise 1: the answer of write() is ignored',
-    file: `${gateway}/sink/write-events.ts`,
-    find: 'wantsMore = response.write(run.bytes);',
-    replace: 'response.write(run.bytes);',
+    name: 'promise 1: nobody looks at what the connection and its link have taken',
+    file: `${gateway}/sink/client-response.ts`,
+    find:
+      'const wantsMore = this.#response.write(bytes);\n' +
+      '    this.#pace?.wrote(performance.now(), this.#writtenBytes);\n' +
+      '    return wantsMore;',
+    replace: 'this.#response.write(bytes);\nreturn true;',
     test: `${gatewayTest}/memory.test.ts`,
     only: 'promise 1',
   },
@@ -64,8 +67,8 @@ export const mutants: readonly Mutant[] = [
     file: `${gateway}/sink/client-response.ts`,
     find: "socket?.on('end', onHalfClosed);",
     replace: '',
-    test: `${gatewayTest}/cancel.test.ts`,
-    only: 'paused by backpressure',
+    test: `${gatewayTest}/pass-through.test.ts`,
+    only: 'half-closed',
   },
   {
     name: 'promise 6: the abort is forgotten before the first token',

@@ -6,7 +6,7 @@ import {
   request as httpRequest,
   type ServerResponse,
 } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { toFile } from 'openai';
 import { request } from 'undici';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -154,6 +154,26 @@ describe('1.7 any other path of a provider', () => {
     await fetch(`${at.url}/v1/files/f/content`, { signal: leaving.signal });
     leaving.abort();
     await left.promise;
+  });
+
+  // Events are written at the pace of their link, and so hardly ever wait for a half-closed connection; these do.
+  test('3.2 is closed when a client that does not read has half-closed', async () => {
+    const left = Promise.withResolvers<void>();
+    answer = (response) => {
+      response.on('close', () => left.resolve());
+      response.writeHead(200, { 'content-type': 'application/octet-stream' });
+      response.write(Buffer.alloc(40_000_000));
+    };
+    const { hostname, port } = new URL(at.url);
+    const socket = connect(Number(port), hostname);
+    socket.write('GET /v1/files/f/content HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n');
+    await eventually(
+      async () => (await metric(adminUrl, 'spillway_streams{state="paused"}')) === 1,
+      'the provider to wait',
+    );
+    socket.end();
+    await left.promise;
+    socket.destroy();
   });
 
   test('makes the provider wait for a client that does not read', async () => {
