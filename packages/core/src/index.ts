@@ -1,11 +1,5 @@
-export {
-  type Channel,
-  type ChannelEnd,
-  type ChannelOptions,
-  type OfferResult,
-  openChannel,
-  type ReplayWindow,
-} from './channel/channel.ts';
+export { type Channel, type ChannelEnd, type OfferResult, openChannel } from './channel/channel.ts';
+export type { ChannelOptions, ReplayWindow } from './channel/channel-options.ts';
 export { Gap } from './channel/gap.ts';
 export { createMemoryStore, type MemoryStoreOptions } from './channel/memory-store.ts';
 export type { LosslessOverflow, LossyOverflow, Overflow } from './channel/overflow.ts';

@@ -1,4 +1,5 @@
-import { type ChannelEnd, type ChannelOptions, openChannel } from './channel/channel.ts';
+import { type ChannelEnd, openChannel } from './channel/channel.ts';
+import type { ChannelOptions } from './channel/channel-options.ts';
 import { Gap } from './channel/gap.ts';
 import type { Overflow } from './channel/overflow.ts';
 import type { LosslessReaderOptions, ReaderOptions } from './channel/reader.ts';

@@ -1,38 +1,17 @@
 import type { Credit } from '../credit/credit.ts';
 import type { SpillwayError } from '../errors.ts';
-import type { ChunkLog, Entry, MergeEntries } from './chunk-log.ts';
+import type { ChunkLog, Entry } from './chunk-log.ts';
+import { firstWhere } from './first-where.ts';
 import { Gap } from './gap.ts';
 import { iterate } from './iterate.ts';
 import { KeptChunks } from './kept-chunks.ts';
 import { type LossyOverflow, type Overflow, overflowError } from './overflow.ts';
-import type { Bounds, Pressure, Reader, ReaderEnd, TakeLimits } from './reader.ts';
-import type { SpilledChunks, SpillOwner, SpillPolicy } from './spill.ts';
+import type { Bounds, Reader, ReaderEnd, TakeLimits } from './reader.ts';
+import type { ChannelReaderOptions, ReaderHost } from './reader-host.ts';
+import type { SpilledChunks, SpillOwner } from './spill.ts';
 import { spillMark } from './spill-mark.ts';
 
-/** What a reader needs from its channel. */
-export interface ReaderHost<T> {
-  readonly end: ReaderEnd | undefined;
-  readonly merge: MergeEntries<T> | undefined;
-  /** How many readers wait: a reader counts itself in and out. */
-  waiting: number;
-  /** The reader's cursor moved: chunks may be let go, a writer may go on. */
-  moved(from: number, to: number): void;
-  left(reader: ChannelReader<T>): void;
-  /** The reader has other bounds than before, or more room. */
-  changed(): void;
-  now(): number;
-}
-
-/** A reader's options, complete and checked. */
-export interface ChannelReaderOptions<T> {
-  readonly overflow: Overflow | SpillPolicy<T>;
-  readonly bounds: Bounds;
-  readonly credit: readonly Credit[];
-  readonly onGap: ((gap: Gap) => void) | undefined;
-  readonly onPressure: ((pressure: Pressure) => void) | undefined;
-  readonly highWatermark: number;
-  readonly lowWatermark: number;
-}
+const never = Promise.resolve(false);
 
 /** Shared by all readers that never keep anything. */
 const nothingKept = new KeptChunks<never>();
@@ -60,12 +39,20 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   #hasBefore = false;
   /** Whether the next item is just the next entry: not over, nothing before, no merge, no credit, no mark. */
   #isPlain: boolean;
+  /**
+   * Below this position taking is nothing but taking: the reader is plain, entries are there, and no writer
+   * waits for it to come so far. It is only ever too low, and noted anew when it is reached.
+   */
+  #plainTo = 0;
+  /** Whether this reader, below that position, is slower than all others: it alone lets go of entries. */
+  #isAlone = false;
   /** Whether `high` was the last that was said. */
   #isHigh = false;
   /** Entries below this position were there before the reader asked, so they may be merged. */
   #waitedTo = 0;
   #ownEnd: ReaderEnd | undefined;
-  #waiter: PromiseWithResolvers<boolean> | undefined;
+  #wake: ((hasNext: boolean) => void) | undefined;
+  #waiting = never;
   /** The chunks that were part of what was delivered, less one for each delivery. */
   #deliveredMerged = 0;
   deliveredItems = 0;
@@ -133,17 +120,13 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return this.#hasItems() ? undefined : end;
   }
 
+  /** Short, so that it can be inlined. */
   take(): T | Gap | undefined {
-    if (!this.#isPlain) return this.#takeOtherwise();
-    const log = this.#log;
     const position = this.#next;
-    if (position === log.head) return undefined;
-    const chunk = log.at(position);
+    if (position >= this.#plainTo) return this.#takeSlowly();
     this.#next = position + 1;
     this.deliveredItems += 1;
-    if (log.hasMerged) this.#deliveredMerged += log.offsetAt(position + 1) - log.offsetAt(position) - 1;
-    this.#host.moved(position, position + 1);
-    return chunk;
+    return this.#isAlone ? this.#log.shift() : this.#log.at(position);
   }
 
   takeAll(limits?: TakeLimits): (T | Gap)[] {
@@ -167,13 +150,21 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
       return Promise.resolve(true);
     }
     if (this.end !== undefined) return Promise.resolve(false);
-    if (this.#waiter === undefined) {
+    if (this.#wake === undefined) {
       void this.#spilled?.fetch();
-      this.#waiter = Promise.withResolvers<boolean>();
-      this.#host.waiting += 1;
-      this.#unlisten = this.#credit.map((credit) => credit.onGrant(() => this.#granted()));
+      // Not Promise.withResolvers, which takes three times as long.
+      this.#waiting = new Promise((resolve) => (this.#wake = resolve));
+      this.#host.waits();
+      if (this.#credit.length > 0) {
+        // What is there then waited, if only for credit.
+        const granted = (): void => {
+          this.#waitedTo = this.#log.head;
+          this.wake();
+        };
+        this.#unlisten = this.#credit.map((credit) => credit.onGrant(granted));
+      }
     }
-    return this.#waiter.promise;
+    return this.#waiting;
   }
 
   detach(): void {
@@ -191,46 +182,51 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
 
   /** How far the head may go before this reader has to be looked at. */
   get roomToPosition(): number {
-    return this.#next - this.#kept.items + Math.floor(this.bounds.maxItems * this.#mark);
+    return this.#next - this.#kept.items + Math.floor(this.bounds.maxItems * this.#mark());
   }
 
   /** The same for the bytes that were written. */
   get roomToBytes(): number {
-    return this.#log.bytesBefore(this.#next) - this.#kept.bytes + this.bounds.maxBytes * this.#mark;
+    return this.#log.bytesBefore(this.#next) - this.#kept.bytes + this.bounds.maxBytes * this.#mark();
   }
 
   /** The same for their duration. */
   get roomToMs(): number {
-    return this.#log.msBefore(this.#next) - this.#kept.ms + this.bounds.maxMs * this.#mark;
+    return this.#log.msBefore(this.#next) - this.#kept.ms + this.bounds.maxMs * this.#mark();
   }
 
   /** The part of the bound at which something happens next. */
-  get #mark(): number {
+  #mark(): number {
     const full = this.#spilled?.isAppending === false ? spillMark : 1;
     const { highWatermark, onPressure } = this.#options;
     return onPressure === undefined || this.#isHigh ? full : Math.min(full, highWatermark);
   }
 
   /** Whether a chunk of that size fits now. */
-  hasRoom(bytes: number, ms: number): boolean {
-    const items = this.#log.head - this.#next + this.#kept.items;
+  hasRoom(bytes: number, ms: number, position = this.#next): boolean {
+    const items = this.#log.head - position + this.#kept.items;
     if (items === 0) return true;
     const { maxBytes, maxItems, maxMs } = this.bounds;
     return (
       items < maxItems &&
-      this.#log.bytesFrom(this.#next) + this.#kept.bytes + bytes <= maxBytes &&
-      this.#log.msFrom(this.#next) + this.#kept.ms + ms <= maxMs
+      this.#log.bytesFrom(position) + this.#kept.bytes + bytes <= maxBytes &&
+      this.#log.msFrom(position) + this.#kept.ms + ms <= maxMs
     );
   }
 
   /** Whether more than that part of its bound waits. */
-  isBeyond(part: number): boolean {
+  isBeyond(part: number, position = this.#next): boolean {
     const { maxBytes, maxItems, maxMs } = this.bounds;
     return (
-      this.#log.head - this.#next + this.#kept.items > maxItems * part ||
-      this.#log.bytesFrom(this.#next) + this.#kept.bytes > maxBytes * part ||
-      this.#log.msFrom(this.#next) + this.#kept.ms > maxMs * part
+      this.#log.head - position + this.#kept.items > maxItems * part ||
+      this.#log.bytesFrom(position) + this.#kept.bytes > maxBytes * part ||
+      this.#log.msFrom(position) + this.#kept.ms > maxMs * part
     );
+  }
+
+  /** What it noted may not be so any more. */
+  look(): void {
+    this.#plainTo = 0;
   }
 
   /** Something was written that may have been one too many for a mark. */
@@ -306,26 +302,21 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
 
   /** Entries before or behind the cursor were merged: this is where the cursor is now. */
   compacted(position: number): void {
+    this.look();
     this.#next = position;
     this.#waitedTo = Math.min(this.#waitedTo, this.#log.head);
   }
 
   /** Something was written, or the channel ended. */
   wake(): void {
-    const waiter = this.#waiter;
-    if (waiter === undefined) return;
+    const wake = this.#wake;
+    if (wake === undefined) return;
     const hasNext = this.#hasNext();
     if (!hasNext && this.end === undefined) return;
-    this.#waiter = undefined;
-    this.#host.waiting -= 1;
-    for (const unlisten of this.#unlisten.splice(0)) unlisten();
-    waiter.resolve(hasNext);
-  }
-
-  #granted(): void {
-    // What is there now waited, if only for credit.
-    this.#waitedTo = this.#log.head;
-    this.wake();
+    this.#wake = undefined;
+    this.#host.wasWoken();
+    if (this.#credit.length > 0) for (const unlisten of this.#unlisten.splice(0)) unlisten();
+    wake(hasNext);
   }
 
   /** The channel has ended. */
@@ -336,7 +327,41 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.wake();
   }
 
-  /** Takes with all that can be in the way. Apart, so that `take` stays small enough to be inlined. */
+  /** Takes the next entry, and notes how far the next ones can be taken without looking. */
+  #takeSlowly(): T | Gap | undefined {
+    if (!this.#isPlain) return this.#takeOtherwise();
+    const log = this.#log;
+    const position = this.#next;
+    if (position === log.head) return undefined;
+    const chunk = log.at(position);
+    this.#next = position + 1;
+    this.deliveredItems += 1;
+    if (log.hasMerged) this.#deliveredMerged += log.offsetAt(position + 1) - log.offsetAt(position) - 1;
+    this.#host.moved(position, this.#next);
+    if (this.#next === log.head || log.hasMerged || !this.#host.keepsNothing) return chunk;
+    const aloneTo = this.#host.aloneTo(this.#next);
+    this.#isAlone = aloneTo > 0;
+    const to = this.#awaitedAt();
+    this.#plainTo = this.#isAlone && aloneTo < to ? aloneTo : to;
+    return chunk;
+  }
+
+  /** The position from which a step may let the waiting write go on; the head, if none waits for this reader. */
+  #awaitedAt(): number {
+    const { merge, pending } = this.#host;
+    const { head } = this.#log;
+    if (pending === undefined) return head;
+    // Any step may make room where entries can be merged.
+    if (merge !== undefined) return 0;
+    const low = Math.max(this.#next, head - Math.floor(this.bounds.maxItems / 2));
+    const lets = (at: number): boolean =>
+      !this.isBeyond(0.5, at) && this.hasRoom(pending.bytes, pending.ms, at);
+    // Most channels are bounded in items: then it is the first.
+    const at = lets(low) ? low : firstWhere(low + 1, head, lets);
+    return at === this.#next ? head : at - 1;
+  }
+
+  /** Takes with all that can be in the way. */
   #takeOtherwise(): T | Gap | undefined {
     if (!this.#hasNext()) {
       void this.#spilled?.fetch();
@@ -461,6 +486,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   }
 
   #refresh(): void {
+    this.look();
     this.#isPlain =
       !this.#hasBefore &&
       !this.#isHigh &&

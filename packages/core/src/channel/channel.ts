@@ -1,61 +1,20 @@
 import { SpillwayError } from '../errors.ts';
-import { ChannelReader, type ReaderHost } from './channel-reader.ts';
+import {
+  atLeast,
+  type ChannelOptions,
+  checkedBounds,
+  invalid,
+  measured,
+  type ReplayWindow,
+  unbounded,
+} from './channel-options.ts';
+import { ChannelReader } from './channel-reader.ts';
 import { ChunkLog, type MergeEntries } from './chunk-log.ts';
 import type { Gap } from './gap.ts';
 import { overflows } from './overflow.ts';
+import { closedError, type PendingWrite } from './pending-write.ts';
 import type { Bounds, LosslessReaderOptions, Reader, ReaderEnd, ReaderOptions } from './reader.ts';
-
-/** How a channel is bounded and how its chunks are measured. At least one bound has to be given. */
-export interface ChannelOptions<T> {
-  /**
-   * The bytes that may wait for one reader. Minimum 1, default no bound. When it is reached, the
-   * reader's overflow policy decides. A chunk that is larger than the bound is still taken when
-   * nothing else waits.
-   */
-  readonly maxBytes?: number;
-  /** The chunks that may wait for one reader. Minimum 1, default no bound. */
-  readonly maxItems?: number;
-  /**
-   * The milliseconds that may wait for one reader, for chunks that take time to play. Minimum 1, default
-   * no bound.
-   */
-  readonly maxMs?: number;
-  /**
-   * The bytes of a chunk: a finite number, 0 or more; called once per chunk. Needed with `maxBytes` and
-   * `merge`. Default: every chunk weighs 0 bytes.
-   */
-  readonly weigh?: (chunk: T) => number;
-  /**
-   * How long a chunk takes to play, in milliseconds: a finite number, 0 or more; called once per chunk.
-   * Needed with `maxMs`. Default: every chunk takes 0 ms.
-   */
-  readonly durationMs?: (chunk: T) => number;
-  /**
-   * Joins two neighbours into one without loss, or refuses with `undefined`. Must not change them: other
-   * readers may have them. Needed for the policy `coalesce`, and called only for chunks that wait for a
-   * reader with that policy. Default: nothing is merged.
-   */
-  readonly merge?: (first: T, second: T) => T | undefined;
-  /** What weighs more when it is merged stays two. Minimum 1, default 16 KiB (16,384). */
-  readonly maxMergedBytes?: number;
-  /**
-   * What is kept although every reader has passed it, for a reader that comes back. With it, the channel
-   * does not wait for a reader when it has none. Default: nothing is kept.
-   */
-  readonly replay?: ReplayWindow;
-  /** Measures how long chunks wait, for `ageMs`; one look at the clock a chunk. Default: false. */
-  readonly measureAge?: boolean;
-}
-
-/** Bounds on what is kept for readers that come back; the first that is reached counts. */
-export interface ReplayWindow {
-  /** Minimum 0, default no bound. */
-  readonly maxBytes?: number;
-  /** In chunks; merged ones count as one. Minimum 0, default no bound. */
-  readonly maxItems?: number;
-  /** Milliseconds since a chunk was written. Minimum 0, default no bound. */
-  readonly maxAgeMs?: number;
-}
+import type { ReaderHost } from './reader-host.ts';
 
 /**
  * The answer to an offer. `accepted`: every reader will get the chunk, or was told that it will not.
@@ -141,33 +100,6 @@ export function openChannel<T>(options: ChannelOptions<T>): Channel<T> {
   return new BoundedChannel({ ...options, maxMergedBytes }, checkedBounds(options, unbounded));
 }
 
-const unbounded: Bounds = { maxBytes: Infinity, maxItems: Infinity, maxMs: Infinity };
-
-function checkedBounds(given: Partial<Bounds>, inherited: Bounds): Bounds {
-  const { maxBytes = inherited.maxBytes, maxItems = inherited.maxItems, maxMs = inherited.maxMs } = given;
-  const bounds = { maxBytes, maxItems, maxMs };
-  atLeast(1, bounds);
-  return bounds;
-}
-
-function atLeast(minimum: number, values: Readonly<Record<string, number>>): void {
-  for (const [name, value] of Object.entries(values)) {
-    if (!(value >= minimum)) throw invalid(`${name}: expected ${minimum} or more, got ${value}.`);
-  }
-}
-
-function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
-}
-
-interface PendingWrite<T> {
-  readonly chunk: T;
-  readonly bytes: number;
-  readonly ms: number;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
 class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   readonly merge: MergeEntries<T> | undefined;
   readonly #bounds: Bounds;
@@ -177,15 +109,25 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   readonly #log: ChunkLog<T>;
   readonly #readers: ChannelReader<T>[] = [];
   readonly #measuresAge: boolean;
+  readonly keepsNothing: boolean;
   /** How many readers wait in `ready`. */
-  waiting = 0;
+  #waiting = 0;
+  /**
+   * Below this position an offer has nothing to look at but bytes and duration: every reader has room for one
+   * more, the channel is open. It is only ever too low, and noted anew when it is reached.
+   */
+  #openTo = 0;
+  #bareTo = 0;
+  /** How many readers stand at the tail, or fewer, and the position of the next one. */
+  #slowest = 0;
+  #nextSlowest = 0;
   // Up to here every reader has room, as it was when last looked at. Readers only move on, so it can only
   // be more; what makes it less forgets it.
   #roomToPosition = 0;
   #roomToBytes = 0;
   #roomToMs = 0;
   #end: ChannelEnd | undefined;
-  #pending: PendingWrite<T> | undefined;
+  pending: PendingWrite<T> | undefined;
   /** Pairs of entries below this position were tried to be merged. */
   #compactedTo = 0;
 
@@ -193,6 +135,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     const { durationMs, maxMergedBytes, measureAge = false, merge, replay, weigh } = options;
     this.#bounds = bounds;
     this.#replay = replay;
+    this.keepsNothing = replay === undefined;
     this.#weigh = weigh;
     this.#durationMs = durationMs;
     this.#measuresAge = measureAge || replay?.maxAgeMs !== undefined;
@@ -228,17 +171,42 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     return this.#log.bytesBefore(this.#log.head) - this.#log.bytesBefore(this.#log.tail);
   }
 
+  /** Short, so that it can be inlined. */
   offer(chunk: T): OfferResult {
+    const log = this.#log;
+    if (log.head >= this.#bareTo) return this.#offerSlowly(chunk);
+    log.appendBare(chunk);
+    return 'accepted';
+  }
+
+  #offerSlowly(chunk: T): OfferResult {
+    const log = this.#log;
+    if (log.head < this.#openTo && !log.isBare) {
+      const bytes = this.#weighed(chunk);
+      const ms = this.#timed(chunk);
+      if (!this.#hasRoomFor(bytes, ms)) return this.#offerMeasured(chunk, bytes, ms);
+      log.appendInPlace(chunk, bytes, ms);
+      return 'accepted';
+    }
     if (this.#end !== undefined) return 'closed';
-    if (this.#pending !== undefined) return 'full';
+    if (this.pending !== undefined) return 'full';
     return this.#offerMeasured(chunk, this.#weighed(chunk), this.#timed(chunk));
+  }
+
+  /** Whether so much fits, as far as was noted. */
+  #hasRoomFor(bytes: number, ms: number): boolean {
+    const { head, isBare, totalBytes, totalMs } = this.#log;
+    return (
+      head < this.#roomToPosition &&
+      (isBare || (totalBytes + bytes <= this.#roomToBytes && totalMs + ms <= this.#roomToMs))
+    );
   }
 
   write(chunk: T, options?: { readonly signal?: AbortSignal | undefined }): Promise<void> {
     const signal = options?.signal;
     if (signal?.aborted) return Promise.reject(signal.reason as Error);
     if (this.#end !== undefined) return Promise.reject(closedError(this.#end));
-    if (this.#pending !== undefined) {
+    if (this.pending !== undefined) {
       return Promise.reject(
         new SpillwayError('write_pending', 'An earlier write still waits for room: await it first.'),
       );
@@ -246,29 +214,14 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     const bytes = this.#weighed(chunk);
     const ms = this.#timed(chunk);
     if (this.#offerMeasured(chunk, bytes, ms) === 'accepted') return Promise.resolve();
+    this.#openTo = 0;
+    this.#bareTo = 0;
+    for (const reader of this.#readers) reader.look();
+    const onAbort = signal && ((): void => this.#settle()?.reject(signal.reason as Error));
+    if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
+    const unlisten = onAbort && ((): void => signal?.removeEventListener('abort', onAbort));
     return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#pending = undefined;
-        reject(signal?.reason as Error);
-      };
-      const settled = (): void => {
-        this.#pending = undefined;
-        signal?.removeEventListener('abort', onAbort);
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.#pending = {
-        chunk,
-        bytes,
-        ms,
-        resolve: () => {
-          settled();
-          resolve();
-        },
-        reject: (error) => {
-          settled();
-          reject(error);
-        },
-      };
+      this.pending = { chunk, bytes, ms, resolve, reject, unlisten };
     });
   }
 
@@ -311,28 +264,42 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
       this.#startOf(from),
     );
     this.#readers.push(reader);
-    // What no reader will take can go, or nobody would ever step over it.
+    // Nobody is alone any more, and what no reader will take can go.
+    for (const other of this.#readers) other.look();
     this.#trim();
     this.#forgetRoom();
     return reader;
   }
 
   moved(from: number, to: number): void {
-    // Only the slowest reader's step can free anything; with a replay window that is not at the tail.
-    if (this.#replay !== undefined) this.#trim();
-    else if (from === this.#log.tail) {
-      if (this.#readers.length === 1) this.#log.trim(to);
-      else this.#trim();
-    }
-    if (this.#pending !== undefined) this.#retryPending();
+    // Only the last of the slowest readers frees anything; with a replay window that is not at the tail.
+    if (from === this.#log.tail) this.#slowest -= 1;
+    if (this.#readers.length === 1 && this.keepsNothing) this.#log.trim(to);
+    else if (this.#slowest <= 0 || !this.keepsNothing) this.#trim();
+    if (this.pending !== undefined) this.#retryPending();
   }
 
-  left(reader: ChannelReader<T>): void {
-    const index = this.#readers.indexOf(reader);
+  aloneTo(position: number): number {
+    if (this.#readers.length === 1) return Infinity;
+    return this.#slowest === 1 && position === this.#log.tail ? this.#nextSlowest : 0;
+  }
+
+  waits(): void {
+    this.#waiting += 1;
+    this.#openTo = 0;
+    this.#bareTo = 0;
+  }
+
+  wasWoken(): void {
+    this.#waiting -= 1;
+  }
+
+  left(reader: Reader<T | Gap>): void {
+    const index = this.#readers.findIndex((other) => other === reader);
     if (index !== -1) this.#readers.splice(index, 1);
     if (this.#readers.length === 0) this.#forgetRoom();
     this.#trim();
-    if (this.#pending !== undefined) this.#retryPending();
+    if (this.pending !== undefined) this.#retryPending();
   }
 
   changed(): void {
@@ -373,12 +340,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
 
   #offerMeasured(chunk: T, bytes: number, ms: number): OfferResult {
     const log = this.#log;
-    const { head } = log;
-    if (
-      head < this.#roomToPosition &&
-      log.bytesBefore(head) + bytes <= this.#roomToBytes &&
-      log.msBefore(head) + ms <= this.#roomToMs
-    ) {
+    if (this.#hasRoomFor(bytes, ms) || this.#measureRoom(bytes, ms)) {
       log.append(chunk, bytes, ms);
     } else {
       if (!this.#admits(bytes, ms)) return 'full';
@@ -387,32 +349,39 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
       for (const reader of skippers) reader.skipped(log.nextOffset - 1, bytes);
       // Backwards, because whoever is told of a mark may detach the reader.
       for (let index = this.#readers.length - 1; index >= 0; index -= 1) this.#readers[index]?.checkMarks();
-      this.#measureRoom();
+      this.#measureRoom(0, 0);
     }
-    if (this.#replay !== undefined) this.#trim();
-    if (this.waiting > 0) this.#wake();
+    if (!this.keepsNothing) this.#trim();
+    if (this.#waiting > 0) this.#wake();
+    const isOpen = this.keepsNothing && this.#waiting === 0 && this.#end === undefined;
+    this.#openTo = isOpen ? Math.min(this.#roomToPosition, log.slotsTo) : 0;
+    this.#bareTo = log.isBare ? this.#openTo : 0;
     return 'accepted';
   }
 
   /** Notes how far the head may go before anybody has to be looked at again. */
-  #measureRoom(): void {
+  #measureRoom(forBytes: number, forMs: number): boolean {
     this.#forgetRoom();
     // Without readers there is no bound to note: every offer has to be looked at.
-    if (this.#readers.length === 0) return;
+    if (this.#readers.length === 0) return false;
     let position = Infinity;
     let bytes = Infinity;
     let ms = Infinity;
     for (const reader of this.#readers) {
       position = Math.min(position, reader.roomToPosition);
+      if (this.#log.isBare) continue;
       bytes = Math.min(bytes, reader.roomToBytes);
       ms = Math.min(ms, reader.roomToMs);
     }
     this.#roomToPosition = position;
     this.#roomToBytes = bytes;
     this.#roomToMs = ms;
+    return this.#hasRoomFor(forBytes, forMs);
   }
 
   #forgetRoom(): void {
+    this.#openTo = 0;
+    this.#bareTo = 0;
     this.#roomToPosition = 0;
     this.#roomToBytes = 0;
     this.#roomToMs = 0;
@@ -479,25 +448,40 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     );
     for (const [index, reader] of readers.entries()) reader.compacted(moved[index] ?? reader.position);
     this.#compactedTo = this.#log.head;
+    this.#slowest = 0;
     this.#forgetRoom();
   }
 
   #retryPending(): void {
-    const pending = this.#pending;
-    if (pending === undefined || !this.#isHalfFree() || !this.#admits(pending.bytes, pending.ms)) return;
+    const pending = this.pending;
+    if (pending === undefined || !this.#isHalfFree()) return;
+    if (!this.#measureRoom(pending.bytes, pending.ms) && !this.#admits(pending.bytes, pending.ms)) return;
     // Settled first: making room for it moves cursors, which would come back here.
-    pending.resolve();
+    this.#settle()?.resolve();
     this.#offerMeasured(pending.chunk, pending.bytes, pending.ms);
   }
 
+  /** Ends the wait of a write, whichever way whoever calls says. */
+  #settle(): PendingWrite<T> | undefined {
+    const { pending } = this;
+    this.pending = undefined;
+    pending?.unlisten?.();
+    return pending;
+  }
+
   #isHalfFree(): boolean {
-    return !this.#readers.some((reader) => reader.blocks && reader.waitingItems > 0 && reader.isBeyond(0.5));
+    for (const reader of this.#readers) {
+      if (reader.blocks && reader.waitingItems > 0 && reader.isBeyond(0.5)) return false;
+    }
+    return true;
   }
 
   #finish(end: ChannelEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
-    this.#pending?.reject(closedError(end));
+    this.#openTo = 0;
+    this.#bareTo = 0;
+    this.#settle()?.reject(closedError(end));
     for (const reader of this.#readers) reader.ended();
   }
 
@@ -508,7 +492,18 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     // Without readers and without a window, what waits is kept for the next reader.
     if (this.#readers.length === 0 && replay === undefined) return;
     let slowest = log.head;
-    for (const { position } of this.#readers) slowest = Math.min(slowest, position);
+    this.#slowest = 0;
+    this.#nextSlowest = slowest;
+    for (const { position } of this.#readers) {
+      if (position < slowest) {
+        this.#nextSlowest = slowest;
+        this.#slowest = 0;
+        slowest = position;
+      }
+      if (position === slowest) this.#slowest += 1;
+      else this.#nextSlowest = Math.min(this.#nextSlowest, position);
+    }
+    for (const reader of this.#readers) if (reader.position === slowest) reader.look();
     if (replay === undefined) {
       log.trim(slowest);
       return;
@@ -525,14 +520,4 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
       log.trim(log.tail + 1);
     }
   }
-}
-
-function measured(name: string, unit: string, value: number): number {
-  if (!(value >= 0 && value < Infinity)) throw invalid(`${name}: expected 0 or more ${unit}, got ${value}.`);
-  return value;
-}
-
-function closedError(end: ChannelEnd): Error {
-  if (end.state === 'cancelled') return end.error;
-  return new SpillwayError('channel_closed', `The channel has ended (${end.state}): nothing can be written.`);
 }

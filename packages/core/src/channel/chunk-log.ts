@@ -1,3 +1,5 @@
+import { firstWhere } from './first-where.ts';
+
 /** Two neighbours that became one. */
 interface MergedEntry<T> {
   readonly chunk: T;
@@ -17,6 +19,9 @@ export interface Entry<T> {
   readonly ms: number;
   readonly time: number;
 }
+
+/** Shared by all logs that do not need a column. */
+const none: Float64Array = new Float64Array(0);
 
 /**
  * The one copy of a channel's chunks: a ring that grows, addressed by position. Every entry knows the
@@ -38,10 +43,10 @@ export class ChunkLog<T> {
   #chunks: (T | undefined)[] = [];
   // Columns that nobody needs are empty: what is not measured is 0, without merges an entry's offset is its
   // position.
-  #bytes: number[] = [];
-  #ms: number[] = [];
-  #offsets: number[] = [];
-  #times: number[] = [];
+  #bytes = none;
+  #ms = none;
+  #offsets = none;
+  #times = none;
   #mask = -1;
   #head = 0;
   #tail = 0;
@@ -51,6 +56,8 @@ export class ChunkLog<T> {
   #nextOffset = 0;
   /** Whether an entry ever stood for more than one chunk. */
   hasMerged = false;
+  /** Whether nothing is noted about a chunk. */
+  readonly isBare: boolean;
   readonly #hasBytes: boolean;
   readonly #hasMs: boolean;
   readonly #canMerge: boolean;
@@ -66,6 +73,7 @@ export class ChunkLog<T> {
     this.#hasMs = columns.hasMs;
     this.#canMerge = columns.canMerge;
     this.#clock = columns.clock;
+    this.isBare = !columns.hasBytes && !columns.hasMs && !columns.canMerge && columns.clock === undefined;
   }
 
   /** The position behind the newest entry. */
@@ -80,13 +88,41 @@ export class ChunkLog<T> {
 
   /** The offset that the next chunk will have: how many were written. */
   get nextOffset(): number {
-    return this.#nextOffset;
+    return this.#canMerge ? this.#nextOffset : this.#head;
+  }
+
+  /** The bytes of all that was written, less what merging saved. */
+  get totalBytes(): number {
+    return this.#totalBytes;
+  }
+
+  /** The same in milliseconds of duration. */
+  get totalMs(): number {
+    return this.#totalMs;
+  }
+
+  /** The position up to which the ring need not grow. */
+  get slotsTo(): number {
+    return this.#tail + this.#mask + 1;
   }
 
   append(chunk: T, bytes: number, ms: number): void {
-    if (this.#head - this.#tail > this.#mask) this.#grow();
+    if (this.#head >= this.slotsTo) this.#grow();
+    if (this.isBare) this.appendBare(chunk);
+    else this.appendInPlace(chunk, bytes, ms);
+  }
+
+  /** Appends below {@link slotsTo} to a log that {@link isBare}. */
+  appendBare(chunk: T): void {
+    this.#chunks[this.#head & this.#mask] = chunk;
+    this.#head += 1;
+  }
+
+  /** Appends below {@link slotsTo}. */
+  appendInPlace(chunk: T, bytes: number, ms: number): void {
     const slot = this.#head & this.#mask;
     this.#chunks[slot] = chunk;
+    this.#head += 1;
     if (this.#hasBytes) {
       this.#bytes[slot] = this.#totalBytes;
       this.#totalBytes += bytes;
@@ -98,7 +134,15 @@ export class ChunkLog<T> {
     if (this.#canMerge) this.#offsets[slot] = this.#nextOffset;
     if (this.#clock !== undefined) this.#times[slot] = this.#clock();
     this.#nextOffset += 1;
-    this.#head += 1;
+  }
+
+  /** Takes the oldest entry's chunk out. */
+  shift(): T {
+    const slot = this.#tail & this.#mask;
+    const chunk = this.#chunks[slot] as T;
+    this.#chunks[slot] = undefined;
+    this.#tail += 1;
+    return chunk;
   }
 
   /** The chunk at a position in [tail, head). */
@@ -162,13 +206,7 @@ export class ChunkLog<T> {
 
   /** The position whose entry starts at that offset; `undefined` if none in [tail, head] does. */
   positionOf(offset: number): number | undefined {
-    let low = this.#tail;
-    let high = this.#head;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.offsetAt(middle) < offset) low = middle + 1;
-      else high = middle;
-    }
+    const low = firstWhere(this.#tail, this.#head, (position) => this.offsetAt(position) >= offset);
     return this.offsetAt(low) === offset ? low : undefined;
   }
 
@@ -228,33 +266,35 @@ export class ChunkLog<T> {
 
   /** Lets go of everything below a position. */
   trim(position: number): void {
+    if (position === this.#tail + 1) this.shift();
+    if (position <= this.#tail) return;
     const start = this.#tail & this.#mask;
     const end = start + position - this.#tail;
-    if (end === start + 1) {
-      this.#chunks[start] = undefined;
-    } else if (end > start) {
-      this.#chunks.fill(undefined, start, end);
-      if (end > this.#chunks.length) this.#chunks.fill(undefined, 0, end - this.#chunks.length);
-    }
-    if (position > this.#tail) this.#tail = position;
+    this.#chunks.fill(undefined, start, end);
+    if (end > this.#chunks.length) this.#chunks.fill(undefined, 0, end - this.#chunks.length);
+    this.#tail = position;
   }
 
   #grow(): void {
     const capacity = Math.max(8, (this.#mask + 1) * 2);
     const mask = capacity - 1;
-    const grown = <V>(column: readonly V[], isUsed: boolean, empty: V): V[] => {
-      if (!isUsed) return [];
-      const slots = new Array<V>(capacity).fill(empty);
+    const chunks = new Array<T | undefined>(capacity).fill(undefined);
+    for (let position = this.#tail; position < this.#head; position += 1) {
+      chunks[position & mask] = this.#chunks[position & this.#mask];
+    }
+    const grown = (column: Float64Array, isUsed: boolean): Float64Array => {
+      if (!isUsed) return none;
+      const slots = new Float64Array(capacity);
       for (let position = this.#tail; position < this.#head; position += 1) {
-        slots[position & mask] = column[position & this.#mask] as V;
+        slots[position & mask] = column[position & this.#mask] ?? 0;
       }
       return slots;
     };
-    this.#chunks = grown<T | undefined>(this.#chunks, true, undefined);
-    this.#bytes = grown(this.#bytes, this.#hasBytes, 0);
-    this.#ms = grown(this.#ms, this.#hasMs, 0);
-    this.#offsets = grown(this.#offsets, this.#canMerge, 0);
-    this.#times = grown(this.#times, this.#clock !== undefined, 0);
+    this.#chunks = chunks;
+    this.#bytes = grown(this.#bytes, this.#hasBytes);
+    this.#ms = grown(this.#ms, this.#hasMs);
+    this.#offsets = grown(this.#offsets, this.#canMerge);
+    this.#times = grown(this.#times, this.#clock !== undefined);
     this.#mask = mask;
   }
 }

@@ -1,0 +1,78 @@
+import { SpillwayError } from '../errors.ts';
+import type { Bounds } from './reader.ts';
+
+/** How a channel is bounded and how its chunks are measured. At least one bound has to be given. */
+export interface ChannelOptions<T> {
+  /**
+   * The bytes that may wait for one reader. Minimum 1, default no bound. When it is reached, the
+   * reader's overflow policy decides. A chunk that is larger than the bound is still taken when
+   * nothing else waits.
+   */
+  readonly maxBytes?: number;
+  /** The chunks that may wait for one reader. Minimum 1, default no bound. */
+  readonly maxItems?: number;
+  /**
+   * The milliseconds that may wait for one reader, for chunks that take time to play. Minimum 1, default
+   * no bound.
+   */
+  readonly maxMs?: number;
+  /**
+   * The bytes of a chunk: a finite number, 0 or more; called once per chunk. Needed with `maxBytes` and
+   * `merge`. Default: every chunk weighs 0 bytes.
+   */
+  readonly weigh?: (chunk: T) => number;
+  /**
+   * How long a chunk takes to play, in milliseconds: a finite number, 0 or more; called once per chunk.
+   * Needed with `maxMs`. Default: every chunk takes 0 ms.
+   */
+  readonly durationMs?: (chunk: T) => number;
+  /**
+   * Joins two neighbours into one without loss, or refuses with `undefined`. Must not change them: other
+   * readers may have them. Needed for the policy `coalesce`, and called only for chunks that wait for a
+   * reader with that policy. Default: nothing is merged.
+   */
+  readonly merge?: (first: T, second: T) => T | undefined;
+  /** What weighs more when it is merged stays two. Minimum 1, default 16 KiB (16,384). */
+  readonly maxMergedBytes?: number;
+  /**
+   * What is kept although every reader has passed it, for a reader that comes back. With it, the channel
+   * does not wait for a reader when it has none. Default: nothing is kept.
+   */
+  readonly replay?: ReplayWindow;
+  /** Measures how long chunks wait, for `ageMs`; one look at the clock a chunk. Default: false. */
+  readonly measureAge?: boolean;
+}
+
+/** Bounds on what is kept for readers that come back; the first that is reached counts. */
+export interface ReplayWindow {
+  /** Minimum 0, default no bound. */
+  readonly maxBytes?: number;
+  /** In chunks; merged ones count as one. Minimum 0, default no bound. */
+  readonly maxItems?: number;
+  /** Milliseconds since a chunk was written. Minimum 0, default no bound. */
+  readonly maxAgeMs?: number;
+}
+
+export const unbounded: Bounds = { maxBytes: Infinity, maxItems: Infinity, maxMs: Infinity };
+
+export function checkedBounds(given: Partial<Bounds>, inherited: Bounds): Bounds {
+  const { maxBytes = inherited.maxBytes, maxItems = inherited.maxItems, maxMs = inherited.maxMs } = given;
+  const bounds = { maxBytes, maxItems, maxMs };
+  atLeast(1, bounds);
+  return bounds;
+}
+
+export function atLeast(minimum: number, values: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(values)) {
+    if (!(value >= minimum)) throw invalid(`${name}: expected ${minimum} or more, got ${value}.`);
+  }
+}
+
+export function invalid(message: string): SpillwayError {
+  return new SpillwayError('invalid_option', message);
+}
+
+export function measured(name: string, unit: string, value: number): number {
+  if (!(value >= 0 && value < Infinity)) throw invalid(`${name}: expected 0 or more ${unit}, got ${value}.`);
+  return value;
+}

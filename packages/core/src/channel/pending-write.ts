@@ -1,0 +1,19 @@
+import { SpillwayError } from '../errors.ts';
+import type { ReaderEnd } from './reader.ts';
+
+/** A write that waits for room. */
+export interface PendingWrite<T> {
+  readonly chunk: T;
+  readonly bytes: number;
+  readonly ms: number;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+  /** Stops listening to the signal. */
+  readonly unlisten: (() => void) | undefined;
+}
+
+/** Why nothing can be written to a channel that ended like this. */
+export function closedError(end: ReaderEnd): Error {
+  if (end.state === 'cancelled') return end.error;
+  return new SpillwayError('channel_closed', `The channel has ended (${end.state}): nothing can be written.`);
+}

@@ -1,0 +1,39 @@
+import type { Credit } from '../credit/credit.ts';
+import type { MergeEntries } from './chunk-log.ts';
+import type { Gap } from './gap.ts';
+import type { Overflow } from './overflow.ts';
+import type { Bounds, Pressure, Reader, ReaderEnd } from './reader.ts';
+import type { SpillPolicy } from './spill.ts';
+
+/** What a reader needs from its channel. */
+export interface ReaderHost<T> {
+  readonly end: ReaderEnd | undefined;
+  readonly merge: MergeEntries<T> | undefined;
+  /** The write that waits for room. */
+  readonly pending: { readonly bytes: number; readonly ms: number } | undefined;
+  /** Whether nothing is kept once every reader has passed it. */
+  readonly keepsNothing: boolean;
+  /** A reader waits for a chunk. */
+  waits(): void;
+  /** It does not any more. */
+  wasWoken(): void;
+  /** The reader's cursor moved: chunks may be let go, a writer may go on. */
+  moved(from: number, to: number): void;
+  /** The position up to which nobody else is as slow as the reader that stands there; 0 for no such reader. */
+  aloneTo(position: number): number;
+  left(reader: Reader<T | Gap>): void;
+  /** The reader has other bounds than before, or more room. */
+  changed(): void;
+  now(): number;
+}
+
+/** A reader's options, complete and checked. */
+export interface ChannelReaderOptions<T> {
+  readonly overflow: Overflow | SpillPolicy<T>;
+  readonly bounds: Bounds;
+  readonly credit: readonly Credit[];
+  readonly onGap: ((gap: Gap) => void) | undefined;
+  readonly onPressure: ((pressure: Pressure) => void) | undefined;
+  readonly highWatermark: number;
+  readonly lowWatermark: number;
+}
