@@ -189,6 +189,13 @@ export const mutants: readonly Mutant[] = [
     only: 'but not one that is slow',
   },
   {
+    name: 'a link that is slower than the model is not noticed',
+    file: `${gateway}/sink/pace.ts`,
+    find: 'if (!this.#hasQueue(nowMs, isSteady ? steadySlackMs : freshSlackMs)) return 0;',
+    replace: 'if (nowMs > 0) return 0;',
+    test: `${gatewayTest}/pace.test.ts`,
+  },
+  {
     name: 'promise 5: a gap is not announced',
     file: `${core}/channel/channel-reader.ts`,
     find: 'const before = this.#gap;',
