@@ -7,6 +7,7 @@ import {
   type Overflow,
   type Pressure,
   type Reader,
+  type ReplayWindow,
   type SpillwayError,
   spillTo,
 } from '../src/index.ts';
@@ -27,12 +28,15 @@ function letterOf(offset: number): string {
 
 function open(
   bounds: { maxItems: number; maxBytes: number; maxMs: number },
-  replayItems: number | undefined,
+  window: ReplayWindow | undefined,
   isBare = false,
 ): Channel<string> {
-  const replay = replayItems === undefined ? {} : { replay: { maxItems: replayItems } };
+  const replay = window === undefined ? {} : { replay: window };
   // Without measures and merges most of the channel's work falls away, so it has shorter ways of its own.
-  if (isBare) return openChannel<string>({ maxItems: bounds.maxItems, ...replay });
+  if (isBare) {
+    const { maxItems } = bounds;
+    return openChannel<string>({ maxItems, ...(window?.merges === true ? {} : replay) });
+  }
   return openChannel<string>({
     ...bounds,
     weigh: (text) => text.length,
@@ -52,6 +56,12 @@ const boundsArbitrary = (most: number): fc.Arbitrary<{ maxItems: number; maxByte
     maxBytes: fc.integer({ min: 1, max: most * 2 }),
     maxMs: fc.integer({ min: 1, max: most * 30 }),
   });
+
+const windowArbitrary: fc.Arbitrary<ReplayWindow | undefined> = fc.oneof(
+  fc.constant(undefined),
+  fc.record({ maxItems: fc.nat(10) }),
+  fc.record({ maxHeldBytes: fc.nat(20), merges: fc.boolean() }),
+);
 
 /** Checks everything that one reader gets against the text, and keeps count. */
 class Watched {
@@ -173,11 +183,11 @@ describe('every reader gets the text, and what it does not get it is told', () =
       fc.asyncProperty(
         fc.boolean(),
         boundsArbitrary(8),
-        fc.option(fc.nat(10), { nil: undefined }),
+        windowArbitrary,
         fc.array(step, { minLength: 10, maxLength: 120 }),
         fc.constantFrom('complete', 'fail', 'cancel'),
-        async (isBare, bounds, replayItems, steps, ending) => {
-          const channel = open(bounds, replayItems, isBare);
+        async (isBare, bounds, window, steps, ending) => {
+          const channel = open(bounds, window, isBare);
           const watched: Watched[] = [];
           const pick = (index: number): Watched | undefined => watched[index % Math.max(1, watched.length)];
           for (const action of steps) {

@@ -403,6 +403,46 @@ describe('a replay window', () => {
     expect(channel.oldestOffset).toBe(1);
   });
 
+  test('keeps the less the more waits', () => {
+    const channel = openChannel<string>({
+      maxItems: 9,
+      weigh: (text) => text.length,
+      replay: { maxHeldBytes: 4 },
+    });
+    const reader = channel.reader();
+    for (const text of ['a', 'b', 'c', 'd']) channel.offer(text);
+    reader.takeAll({ maxItems: 2 });
+    expect(channel.oldestOffset).toBe(0);
+    channel.offer('e');
+    expect(channel.oldestOffset).toBe(1);
+    channel.offer('fghijk');
+    // What waits is kept whatever it weighs.
+    expect([channel.oldestOffset, channel.heldBytes]).toEqual([2, 9]);
+    expect(drain(reader)).toEqual(['c', 'd', 'e', 'fghijk']);
+  });
+
+  test('merges before it lets go, but for what is newest', () => {
+    // As deltas do: one envelope of ten instead of two.
+    const channel = openChannel<string>({
+      maxItems: 9,
+      weigh: (text) => text.length + 10,
+      merge: (first, second) => first + second,
+      maxMergedBytes: 30,
+      replay: { maxHeldBytes: 88, merges: true },
+    });
+    const reader = channel.reader();
+    for (const letter of 'abcdefghij') {
+      channel.offer(letter);
+      reader.take();
+    }
+    expect(channel.heldBytes).toBeLessThanOrEqual(88);
+    expect(channel.oldestOffset).toBe(0);
+    const back = channel.reader({ from: 9 });
+    expect(drain(back)).toEqual(['j']);
+    expect(() => channel.reader({ from: 1 })).toThrow(expect.objectContaining({ code: 'history_gone' }));
+    expect(drain(channel.reader()).join('')).toBe('abcdefghij');
+  });
+
   test('does without readers: nobody is waited for', () => {
     const channel = openChannel<number>({ maxItems: 2, replay: { maxItems: 2 } });
     for (let chunk = 0; chunk < 10; chunk += 1) expect(channel.offer(chunk)).toBe('accepted');
@@ -440,6 +480,7 @@ describe('wrong options', () => {
     [{ maxItems: 0 }, 'maxItems: expected 1 or more, got 0.'],
     [{ maxItems: 1, merge: () => undefined }, 'maxBytes and merge need weigh'],
     [{ maxItems: 1, replay: { maxItems: -1 } }, 'maxItems: expected 0 or more, got -1.'],
+    [{ maxItems: 1, replay: { merges: true } }, 'A replay window that merges needs'],
     [{ maxItems: Number.NaN }, 'maxItems: expected 1 or more, got NaN.'],
   ])('%j', (options, message) => {
     expect(() => openChannel(options)).toThrow(SpillwayError);

@@ -51,6 +51,17 @@ export interface ReplayWindow {
   readonly maxItems?: number;
   /** Milliseconds since a chunk was written. Minimum 0, default no bound. */
   readonly maxAgeMs?: number;
+  /**
+   * Of everything that the channel holds, what waits included: the more waits, the less is kept. Minimum 0,
+   * default no bound.
+   */
+  readonly maxHeldBytes?: number;
+  /**
+   * Merges what is kept before any of it is let go, except for the newest quarter of `maxHeldBytes`: there a reader
+   * can come back to every offset, before it only to where a merged chunk starts. Needs the channel's `merge`
+   * and `maxHeldBytes`. Default: false.
+   */
+  readonly merges?: boolean;
 }
 
 export const unbounded: Bounds = { maxBytes: Infinity, maxItems: Infinity, maxMs: Infinity };

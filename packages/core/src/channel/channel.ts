@@ -10,6 +10,7 @@ import {
 } from './channel-options.ts';
 import { ChannelReader } from './channel-reader.ts';
 import { ChunkLog, type MergeEntries } from './chunk-log.ts';
+import { firstWhere } from './first-where.ts';
 import type { Gap } from './gap.ts';
 import { overflows } from './overflow.ts';
 import { closedError, type PendingWrite } from './pending-write.ts';
@@ -96,7 +97,13 @@ export function openChannel<T>(options: ChannelOptions<T>): Channel<T> {
     throw invalid('maxMs needs durationMs, the function that says how long a chunk takes to play.');
   }
   atLeast(1, { maxMergedBytes });
-  if (replay !== undefined) atLeast(0, { ...replay });
+  if (replay !== undefined) {
+    const { merges = false, ...bounds } = replay;
+    atLeast(0, bounds);
+    if (merges && (merge === undefined || replay.maxHeldBytes === undefined)) {
+      throw invalid('A replay window that merges needs the channel’s merge, and maxHeldBytes.');
+    }
+  }
   return new BoundedChannel({ ...options, maxMergedBytes }, checkedBounds(options, unbounded));
 }
 
@@ -128,8 +135,9 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   #roomToMs = 0;
   #end: ChannelEnd | undefined;
   pending: PendingWrite<T> | undefined;
-  /** Pairs of entries below this position were tried to be merged. */
+  /** Pairs of waiting entries below this position were tried to be merged; the same of kept ones. */
   #compactedTo = 0;
+  #keptCompactedTo = 0;
 
   constructor(options: ChannelOptions<T> & { readonly maxMergedBytes: number }, bounds: Bounds) {
     const { durationMs, maxMergedBytes, measureAge = false, merge, replay, weigh } = options;
@@ -439,17 +447,33 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     }
     const start = Math.max(slowest, Math.min(this.#compactedTo, this.#log.head) - 1);
     if (start >= end - 1) return;
-    const readers = this.#readers.toSorted((a, b) => a.position - b.position);
-    const moved = this.#log.compact(
-      start,
-      end,
-      merge,
-      readers.map(({ position }) => position),
-    );
-    for (const [index, reader] of readers.entries()) reader.compacted(moved[index] ?? reader.position);
+    this.#mergeBetween(start, end, merge);
     this.#compactedTo = this.#log.head;
+  }
+
+  #mergeBetween(start: number, end: number, merge: MergeEntries<T>): void {
+    const readers = this.#readers.toSorted((a, b) => a.position - b.position);
+    const borders = readers.map(({ position }) => position);
+    const moved = this.#log.compact(start, end, merge, borders);
+    for (const [index, reader] of readers.entries()) reader.compacted(moved[index] ?? reader.position);
     this.#slowest = 0;
     this.#forgetRoom();
+  }
+
+  /** Merges what every reader has passed, except for the newest part. Returns by how much the rest moved up. */
+  #compactKept(slowest: number, maxHeldBytes: number): number {
+    const log = this.#log;
+    if (this.merge === undefined) return 0;
+    const freshBytes = log.bytesBefore(slowest) - maxHeldBytes / 4;
+    const end = firstWhere(log.tail, slowest, (position) => log.bytesBefore(position) >= freshBytes);
+    const start = Math.max(log.tail, this.#keptCompactedTo - 1);
+    if (start >= end - 1) return 0;
+    const { head } = log;
+    this.#mergeBetween(start, end, this.merge);
+    const moved = head - log.head;
+    this.#keptCompactedTo = end - moved;
+    this.#compactedTo = Math.max(0, this.#compactedTo - moved);
+    return moved;
   }
 
   #retryPending(): void {
@@ -508,13 +532,16 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
       log.trim(slowest);
       return;
     }
-    const { maxAgeMs = Infinity, maxBytes = Infinity, maxItems = Infinity } = replay;
+    const { maxAgeMs = Infinity, maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity } = replay;
+    const { merges = false } = replay;
+    if (merges && this.heldBytes > maxHeldBytes) slowest -= this.#compactKept(slowest, maxHeldBytes);
     const oldestMs = maxAgeMs === Infinity ? -Infinity : performance.now() - maxAgeMs;
     const passedBytes = log.bytesBefore(slowest);
     while (
       log.tail < slowest &&
       (slowest - log.tail > maxItems ||
         passedBytes - log.bytesBefore(log.tail) > maxBytes ||
+        this.heldBytes > maxHeldBytes ||
         log.timeAt(log.tail) < oldestMs)
     ) {
       log.trim(log.tail + 1);

@@ -1,0 +1,142 @@
+/**
+ * The frames of a session: what client and gateway say to each other over one WebSocket. PROTOCOL.md has the
+ * rules; this file has the shapes, and how data is written.
+ */
+
+/** The WebSocket subprotocol. A change that old clients or gateways do not understand takes a new name. */
+export const subprotocol = 'spillway.v1';
+
+/** What a data frame costs of a window beside its chunk, in bytes: what it costs to hold it. */
+export const frameOverheadBytes = 256;
+
+/** Why a gateway ends a session. A code never changes its meaning. */
+export const closeCodes = {
+  bad_frame: 4400,
+  bad_ack: 4401,
+  timeout: 4408,
+  taken_over: 4409,
+  too_many_streams: 4429,
+  shutting_down: 1012,
+} as const;
+
+export type CloseReason = keyof typeof closeCodes;
+
+/** What happens to one more reader of a stream when it falls behind by more than its window. */
+export type SessionOverflow = 'coalesce' | 'disconnect' | 'drop-oldest' | 'latest';
+
+/** How a stream ended. */
+export type SessionStreamState = 'cancelled' | 'completed' | 'failed';
+
+/** A frame from a client. `stream` is the number that the client gave; offsets count chunks. */
+export type ClientFrame =
+  | { readonly type: 'open'; readonly windowBytes: number }
+  | {
+      readonly type: 'request';
+      readonly stream: number;
+      readonly reader: string;
+      readonly windowBytes: number;
+      readonly method: string;
+      /** With its query. */
+      readonly path: string;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body: string;
+    }
+  | {
+      readonly type: 'read';
+      readonly stream: number;
+      readonly reader: string;
+      readonly windowBytes: number;
+      readonly url: string;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly from: number | 'now' | 'start';
+      readonly overflow: SessionOverflow;
+    }
+  | {
+      readonly type: 'resume';
+      readonly stream: number;
+      readonly reader: string;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly offset: number;
+    }
+  | { readonly type: 'ack'; readonly stream: number; readonly offset: number }
+  | { readonly type: 'cancel' | 'detach'; readonly stream: number }
+  | { readonly type: 'ping' };
+
+/** A frame from a gateway, except data. */
+export type GatewayFrame =
+  | { readonly type: 'open'; readonly maxStreams: number; readonly maxMessageBytes: number }
+  | {
+      readonly type: 'response';
+      readonly stream: number;
+      /** Of the stream; empty if the answer is none that can be read again. */
+      readonly url: string;
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string>>;
+    }
+  | {
+      readonly type: 'gap';
+      readonly stream: number;
+      readonly from: number;
+      readonly to: number;
+      readonly bytes: number;
+      readonly reason: string;
+    }
+  | { readonly type: 'lag'; readonly stream: number; readonly items: number; readonly bytes: number }
+  | { readonly type: 'end'; readonly stream: number; readonly state: SessionStreamState }
+  | {
+      readonly type: 'error';
+      readonly stream: number;
+      readonly code: string;
+      readonly message: string;
+      /** Where the reader would come back. */
+      readonly offset: number;
+    }
+  | { readonly type: 'pong' };
+
+/** A chunk of a stream, or with an empty range something that the gateway says by itself. */
+export interface DataFrame {
+  readonly stream: number;
+  /** The offset of the first chunk that it stands for. */
+  readonly from: number;
+  /** The offset behind the last one. */
+  readonly to: number;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * ```text
+ *  0        4              10             16
+ *  | stream |     from     |      to      | chunk …
+ * ```
+ * All unsigned and big-endian.
+ */
+export const dataHeaderBytes = 16;
+
+/** Writes the head of a data frame; its chunk follows. */
+export function encodeDataHeader(stream: number, from: number, to: number): Uint8Array<ArrayBuffer> {
+  const header = new Uint8Array(dataHeaderBytes);
+  const view = new DataView(header.buffer);
+  view.setUint32(0, stream);
+  setUint48(view, 4, from);
+  setUint48(view, 10, to);
+  return header;
+}
+
+/** Reads a data frame; `undefined` if it is none. The chunk is a view on the message. */
+export function decodeData(message: ArrayBuffer): DataFrame | undefined {
+  if (message.byteLength < dataHeaderBytes) return undefined;
+  const view = new DataView(message);
+  const from = getUint48(view, 4);
+  const to = getUint48(view, 10);
+  if (to < from) return undefined;
+  return { stream: view.getUint32(0), from, to, bytes: new Uint8Array(message, dataHeaderBytes) };
+}
+
+function setUint48(view: DataView, at: number, value: number): void {
+  view.setUint16(at, Math.floor(value / 0x1_0000_0000));
+  view.setUint32(at + 2, value % 0x1_0000_0000);
+}
+
+function getUint48(view: DataView, at: number): number {
+  return view.getUint16(at) * 0x1_0000_0000 + view.getUint32(at + 2);
+}
