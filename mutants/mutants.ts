@@ -45,12 +45,12 @@ export const mutants: readonly Mutant[] = [
     only: 'promise 1',
   },
   {
-    name: 'promise 3: readers that wait for their connections wait in one line',
+    name: 'promise 3: whoever waits for a link makes everybody wait',
     file: `${gateway}/sink/write-events.ts`,
-    find: 'if (!wantsMore) await response.drained();',
+    find: 'const waitMs = delayMs();',
     replace:
-      'const all = globalThis as { line?: Promise<void> };\n' +
-      'await (all.line = (all.line ?? Promise.resolve()).then(() => (wantsMore ? undefined : response.drained())));',
+      'const all = globalThis as { waitMs?: number };\n' +
+      'const waitMs = (all.waitMs = Math.max(all.waitMs ?? 0, delayMs()));',
     test: `${gatewayTest}/memory.test.ts`,
     only: 'promise 3',
   },
