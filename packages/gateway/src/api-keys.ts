@@ -13,16 +13,19 @@ export class ApiKeys {
     return this.#digests.length > 0;
   }
 
-  /** Whether one of the keys that came may be used, in a time that does not depend on which is nearly right. */
-  accept(keys: readonly string[]): boolean {
-    let isAccepted = false;
+  /**
+   * The digest of the key, of those that came, that may be used; in a time that does not depend on which is
+   * nearly right.
+   */
+  accept(keys: readonly string[]): string | undefined {
+    let accepted: string | undefined;
     for (const given of keys.map(digest)) {
-      for (const known of this.#digests) isAccepted = timingSafeEqual(known, given) || isAccepted;
+      for (const known of this.#digests) if (timingSafeEqual(known, given)) accepted = known.toString('hex');
     }
-    return isAccepted;
+    return accepted;
   }
 }
 
-function digest(key: string): Buffer {
+export function digest(key: string): Buffer {
   return createHash('sha256').update(key).digest();
 }

@@ -25,7 +25,11 @@ const statuses = {
   upstream_timeout: 504,
   upstream_idle: 504,
   stream_timeout: 504,
+  history_gone: 410,
+  reader_disconnected: 410,
+  unknown_reader: 410,
   client_left: 499,
+  cancelled: 499,
   reader_stalled: 499,
 } as const;
 
@@ -50,7 +54,7 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
 
   /** Whether the stream was stopped on purpose: its state is then `cancelled` and not `failed`. */
   get isCancel(): boolean {
-    return this.code === 'client_left' || this.code === 'reader_stalled' || this.code === 'shutting_down';
+    return ['cancelled', 'client_left', 'reader_stalled', 'shutting_down'].includes(this.code);
   }
 }
 
@@ -69,6 +73,9 @@ export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error;
   if (error instanceof SpillwayError && error.code === 'event_too_large') {
     return new GatewayError('event_too_large', error.message, { cause: error });
+  }
+  if (error instanceof SpillwayError && error.code === 'history_gone') {
+    return new GatewayError('history_gone', error.message);
   }
   return new GatewayError('internal_error', 'The gateway failed; its log says how.', { cause: error });
 }

@@ -6,8 +6,11 @@ import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import { listeningUrl } from './listening-url.ts';
 import { Metrics } from './metrics.ts';
 import { Relay } from './relay.ts';
+import { RequestMemory } from './request-memory.ts';
 import { createServer } from './server.ts';
-import { guard } from './guard.ts';
+import { Guard, putGuard } from './guard.ts';
+import { openLinks } from './sink/open-links.ts';
+import { Paces } from './sink/paces.ts';
 import { openSimulator, type Simulator } from './simulate/simulator.ts';
 import { Streams } from './streams.ts';
 
@@ -30,11 +33,22 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const simulator =
     settings.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
   const providers = simulator === undefined ? settings.providers : simulatedProviders(simulator);
-  const streams = new Streams(config);
-  const metrics = new Metrics(streams);
-  const relay = new Relay(settings, streams, metrics, log);
+  const metrics: Metrics = new Metrics(() => streams);
+  const streams = new Streams(config, metrics.meter, (reason) => metrics.readerEnded(reason));
+  const paces = new Paces(openLinks());
+  if (paces.links !== 'tcp-info') {
+    log.warn(
+      { links: paces.links },
+      'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
+    );
+  }
+  const relay = new Relay(settings, streams, metrics, paces, log);
   let isStopping = false;
-  const server = createServer({ settings, providers, relay, log, isReady: () => !isStopping });
+  const keys = new ApiKeys(settings.apiKeys);
+  const guard = new Guard(keys, config.allowedOrigins);
+  const memory = new RequestMemory(config.maxRequestMemoryBytes);
+  const isReady = (): boolean => !isStopping;
+  const server = createServer({ config, keys, guard, memory, providers, relay, log, isReady });
   const admin = createAdminServer(metrics, settings);
 
   const close = async (): Promise<void> => {
@@ -72,7 +86,7 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
 /** The listener for those who run the gateway. Beyond loopback it asks for an API key, as the other does. */
 function createAdminServer(metrics: Metrics, { config, apiKeys }: Settings): FastifyInstance {
   const admin = Fastify({ forceCloseConnections: true });
-  guard(admin, new ApiKeys(isLoopback(config.adminHost) ? [] : apiKeys));
+  putGuard(admin, new Guard(new ApiKeys(isLoopback(config.adminHost) ? [] : apiKeys), []));
   admin.get('/metrics', async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.text()),
   );
@@ -85,6 +99,8 @@ function simulatedProviders({ url }: Simulator): Provider[] {
     name: 'simulated',
     api,
     url: url + apis[api].pathInUrl,
-    apiKey: undefined,
+    // It asks for none; what clients bring is no matter, so all are the same to it.
+    apiKey: 'simulated',
+    detach: undefined,
   }));
 }

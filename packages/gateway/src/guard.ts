@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { FastifyInstance } from 'fastify';
 import { answerError, routeOf } from './answer-error.ts';
 import type { ApiKeys } from './api-keys.ts';
 import { isLoopback } from './config/load.ts';
@@ -10,31 +11,63 @@ import { GatewayError } from './errors.ts';
  * could reach a loopback address under a name of its own (DNS rebinding) or send it a form, so the name and
  * the page's origin are checked too.
  */
-export function guard(server: FastifyInstance, keys: ApiKeys): void {
+export class Guard {
+  readonly #keys: ApiKeys;
+  readonly #origins: ReadonlySet<string>;
+
+  constructor(keys: ApiKeys, allowedOrigins: readonly string[]) {
+    this.#keys = keys;
+    this.#origins = new Set(allowedOrigins);
+  }
+
+  /** Whether a page of that origin may read what this gateway answers. */
+  allows(origin: string): boolean {
+    return this.#origins.has(origin) || (!this.#keys.areRequired && isThisMachine(hostnameOf(origin)));
+  }
+
+  /** Why a request is refused; `undefined`: it is not. */
+  refusal(headers: IncomingHttpHeaders, queryKey: string | undefined): GatewayError | undefined {
+    return this.#keys.areRequired ? this.keyRefusal(headers, queryKey) : this.#hostRefusal(headers);
+  }
+
+  /** Why what is asked with these keys is refused. */
+  keyRefusal(headers: IncomingHttpHeaders, queryKey: string | undefined): GatewayError | undefined {
+    if (!this.#keys.areRequired || this.#keys.accept(keysOf(headers, queryKey)) !== undefined)
+      return undefined;
+    return new GatewayError(
+      'invalid_api_key',
+      'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key" or "x-goog-api-key".',
+    );
+  }
+
+  /** Why a WebSocket is refused. Browsers send no keys with it, so its frames bring them. */
+  upgradeRefusal(headers: IncomingHttpHeaders): GatewayError | undefined {
+    if (!this.#keys.areRequired) return this.#hostRefusal(headers);
+    const { host, origin } = headers;
+    const isOwn = origin === undefined || (URL.canParse(origin) && new URL(origin).host === host);
+    return isOwn || this.allows(origin) ? undefined : notAllowed('Its origin is none of allowedOrigins.');
+  }
+
+  #hostRefusal({ host = '', origin }: IncomingHttpHeaders): GatewayError | undefined {
+    const isHere = isThisMachine(hostnameOf(`http://${host}`));
+    if (isHere && (origin === undefined || this.allows(origin))) return undefined;
+    return notAllowed(
+      'Without API keys, only requests to localhost, 127.0.0.1 or [::1] are answered, and only from pages there or of allowedOrigins.',
+    );
+  }
+}
+
+/** Puts the guard in front of everything that a server has. */
+export function putGuard(server: FastifyInstance, guard: Guard): void {
   server.addHook('onRequest', (request, reply, next) => {
-    const refusal = keys.areRequired ? checkKey(keys, request) : checkHost(request);
+    const refusal = guard.refusal(request.headers, routeOf(request).queryKey);
     if (refusal === undefined) next();
     else answerError(request, reply, refusal);
   });
 }
 
-function checkKey(keys: ApiKeys, request: FastifyRequest): GatewayError | undefined {
-  if (keys.accept(keysOf(request.headers, routeOf(request).queryKey))) return undefined;
-  return new GatewayError(
-    'invalid_api_key',
-    'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key" or "x-goog-api-key".',
-  );
-}
-
-function checkHost(request: FastifyRequest): GatewayError | undefined {
-  const { origin } = request.headers;
-  if (isThisMachine(request.hostname) && (origin === undefined || isThisMachine(hostnameOf(origin)))) {
-    return undefined;
-  }
-  return new GatewayError(
-    'host_not_allowed',
-    'Without API keys, only requests to localhost, 127.0.0.1 or [::1] are answered, and only from pages there.',
-  );
+function notAllowed(message: string): GatewayError {
+  return new GatewayError('host_not_allowed', message);
 }
 
 function isThisMachine(hostname: string): boolean {

@@ -1,7 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { Meter } from './meter.ts';
-import type { ReaderEndReason, StreamState } from './stream.ts';
-import type { Streams } from './streams.ts';
+import type { GatewayStream, StreamState } from './stream.ts';
+import type { ReaderEndReason } from './stream-reader.ts';
 
 /**
  * The gateway's metrics, in Prometheus' text format. The set of series is fixed: no label's value
@@ -14,7 +14,8 @@ export class Metrics {
   readonly #readersEnded: Counter<'reason'>;
   readonly #timeToFirstToken: Histogram;
 
-  constructor(streams: Streams) {
+  /** `streams` are those that live, at any time. */
+  constructor(streams: () => Iterable<GatewayStream>) {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
     this.#ended = new Counter({
@@ -47,7 +48,7 @@ export class Metrics {
       registers,
       collect() {
         const counts = { waiting: 0, opening: 0, streaming: 0, paused: 0 };
-        for (const stream of streams) counts[stream.isPaused ? 'paused' : stream.phase] += 1;
+        for (const stream of streams()) counts[stream.isPaused ? 'paused' : stream.phase] += 1;
         for (const [state, count] of Object.entries(counts)) this.set({ state }, count);
       },
     });
@@ -57,7 +58,7 @@ export class Metrics {
       registers,
       collect() {
         let bytes = 0;
-        for (const stream of streams) bytes += stream.waitingBytes();
+        for (const stream of streams()) bytes += stream.waitingBytes;
         this.set(bytes);
       },
     });
@@ -91,9 +92,12 @@ export class Metrics {
     return this.#registry.metrics();
   }
 
-  streamEnded(state: StreamState, reason: ReaderEndReason, ttftMs: number | undefined): void {
-    this.#ended.inc({ state });
+  readerEnded(reason: ReaderEndReason): void {
     this.#readersEnded.inc({ reason });
+  }
+
+  streamEnded(state: StreamState, ttftMs: number | undefined): void {
+    this.#ended.inc({ state });
     if (ttftMs !== undefined) this.#timeToFirstToken.observe(ttftMs / 1000);
   }
 }

@@ -2,13 +2,12 @@ import { openChannel } from '@spillway/core';
 import { createCoalesce } from '@spillway/core/format/coalesce';
 import type { Format } from '@spillway/core/format/format';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
+import { frameOverheadBytes } from '@spillway/core/session';
 import type { Dispatcher } from 'undici';
 import type { Config } from './config/schema.ts';
 import { GatewayError } from './errors.ts';
 import { clientHeaders } from './headers.ts';
-import type { Meter } from './meter.ts';
-import { errorEventOf, readErrorBody } from './provider-error.ts';
-import { writeEvents } from './sink/write-events.ts';
+import { readErrorBody, RefusedError } from './provider-error.ts';
 import { collectReply } from './source/collect-reply.ts';
 import { maxReadBytes } from './source/connect.ts';
 import { openReply, type RetryOptions } from './source/open-reply.ts';
@@ -16,22 +15,15 @@ import type { ProviderRequest, Reply } from './source/reply.ts';
 import { ReplySource } from './source/reply-source.ts';
 import type { GatewayStream } from './stream.ts';
 
-/** What joins a provider's request with a client's response. */
+/** What joins a provider's request with a stream's readers. */
 export interface PipeOptions {
   readonly config: Pick<Config, 'maxEventBytes' | 'maxStreamBytes' | 'retries' | 'windowBytes'>;
   readonly dispatcher: Dispatcher;
   readonly request: ProviderRequest;
-  readonly meter: Meter;
   /** What the events mean; without it whatever comes is handed on as bytes. */
   readonly format: Format | undefined;
   readonly onRetry: RetryOptions['onRetry'];
 }
-
-/**
- * What a run of events costs beside its bytes: the objects that hold it. Counted, or a provider that
- * writes tiny events would fill several times the window.
- */
-const runOverheadBytes = 256;
 
 /** The longest body of an error that is read. */
 const maxErrorBytes = 65_536;
@@ -40,10 +32,10 @@ const maxErrorBytes = 65_536;
 const closeGraceMs = 1000;
 
 /**
- * The one place where the stages meet: the provider's reply (source), the channel, and the client's
- * response (sink). Returns when the client got everything.
+ * Where the provider's reply (source) meets the channel, from which the stream's readers take. Returns when the
+ * reply was whole; readers may still have to take some of it.
  *
- * @throws {GatewayError} when it did not; `stream.hasCompleted` tells whether the provider was done.
+ * @throws {GatewayError} when it was not.
  */
 export async function pipe(stream: GatewayStream, options: PipeOptions): Promise<void> {
   const { config, dispatcher, format, request, onRetry } = options;
@@ -56,11 +48,9 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';
   if (format === undefined) {
     await pipeBody(stream, reply, undefined, options);
-    if (reply.status < 400) return;
-    stream.hasCompleted = false;
-    throw unexpectedReply(reply, contentType);
+    if (reply.status >= 400) throw unexpectedReply(reply, contentType);
   } else if (reply.status >= 400) {
-    await refuse(stream, reply, format, options.meter);
+    await refuse(stream, reply);
   } else if (reply.status >= 300 || contentType.startsWith('text/html')) {
     reply.discard();
     throw unexpectedReply(reply, contentType);
@@ -85,88 +75,63 @@ async function pipeBody(
   stream: GatewayStream,
   reply: Reply,
   scanner: EventScanner | undefined,
-  { config, format: known, meter }: PipeOptions,
+  { config, format: known }: PipeOptions,
 ): Promise<void> {
-  const { response, signal } = stream;
-  if (scanner === undefined && response.headersSent) {
+  const { signal } = stream;
+  if (scanner === undefined && stream.hasEventsBegun) {
     reply.discard();
     throw new GatewayError('upstream_invalid', 'The provider answered a streaming request without a stream.');
   }
   const format = scanner === undefined ? undefined : known;
+  // The window also holds what one read brought before the channel's refusal took effect.
+  const maxBytes = Math.max(config.windowBytes - maxReadBytes, config.windowBytes / 2);
   const channel = openChannel<EventRun>({
-    // The window also holds what one read brought before the channel's refusal took effect.
-    maxBytes: Math.max(config.windowBytes - maxReadBytes, config.windowBytes / 2),
-    weigh: ({ byteLength }) => byteLength + runOverheadBytes,
-    ...(format === undefined ? {} : { merge: coalesceFor(format) }),
+    maxBytes,
+    // What holds a run costs too: a provider that writes tiny events would fill several times the window.
+    weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
+    ...(format === undefined
+      ? {}
+      : { merge: coalesceFor(format), replay: { maxHeldBytes: maxBytes, merges: true } }),
   });
-  const reader = channel.reader({ overflow: format === undefined ? 'block' : 'coalesce' });
-  stream.waitingBytes = () => reader.waitingBytes;
-  stream.startStreaming(performance.now());
+  const done = Promise.withResolvers<void>();
   const source = new ReplySource(reply, channel, {
     scanner,
     maxStreamBytes: config.maxStreamBytes,
-    onRun: ({ bytes, events }) => {
-      // Comments are no progress; of a body that is no event stream, every byte is.
-      stream.received(events, bytes.byteLength, events > 0 || scanner === undefined, performance.now());
-      meter.received(events, bytes.byteLength);
-    },
-    onPause: (isPaused) => {
-      stream.paused(isPaused, performance.now());
-      if (isPaused) meter.stalls += 1;
-    },
+    // Comments are no progress; of a body that is no event stream, every byte is.
+    onRun: ({ byteLength, events }) =>
+      stream.received(events, byteLength, events > 0 || scanner === undefined, performance.now()),
+    onPause: (isPaused) => stream.paused(isPaused, performance.now()),
+    onEnd: done.resolve,
   });
-  // The source hears of a stop through its reply. This is for what it cannot do: let the client's
-  // side go, also when the provider has finished long ago.
-  const onStop = (): void => {
-    const reason = signal.reason as GatewayError;
-    if (reason.isCancel) channel.cancel(reason);
-    if (channel.end !== undefined) reader.detach();
-  };
-  signal.addEventListener('abort', onStop, { once: true });
   const headers = clientHeaders(reply.headers);
-  const start = (): void => {
-    if (scanner !== undefined) response.startEventStream(headers);
-    else if (!response.headersSent) response.start(reply.status, withLength(headers, reply));
-  };
-  reply.consume(source);
-  await writeEvents(reader, response, {
-    start,
-    onWritten: ({ byteLength, events }) => {
-      stream.sent(performance.now());
-      meter.sent(events, byteLength);
+  stream.start(
+    {
+      channel,
+      format,
+      isEvents: scanner !== undefined,
+      status: reply.status,
+      headers: scanner === undefined ? withLength(headers, reply) : headers,
     },
-    // Behind the end nothing can be merged with what waits.
-    delayMs: () => (format === undefined || channel.end !== undefined ? 0 : response.delayMs()),
-  });
-  signal.removeEventListener('abort', onStop);
-  stream.hasCompleted = channel.end?.state === 'completed';
+    performance.now(),
+  );
+  // Its reader may have left while it was opened.
+  signal.throwIfAborted();
+  reply.consume(source);
+  await done.promise;
   if (source.isReplyOpen) closeSoon(reply);
-  if (reader.end?.state === 'detached') throw signal.reason;
   if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;
-  start();
-  response.end();
 }
 
-/** Hands on what a provider answered instead of a reply, if it is an error that an SDK understands. */
-async function refuse(stream: GatewayStream, reply: Reply, format: Format, meter: Meter): Promise<never> {
-  const { response } = stream;
-  const contentType = reply.header('content-type')?.toLowerCase() ?? '';
-  const refused = unexpectedReply(reply, contentType);
+/** A provider's error: as it is, if an SDK would understand it. */
+async function refuse(stream: GatewayStream, reply: Reply): Promise<never> {
+  const refused = unexpectedReply(reply, reply.header('content-type')?.toLowerCase() ?? '');
   const body = await collectReply(reply, maxErrorBytes).catch(() => undefined);
   stream.signal.throwIfAborted();
   const error = body && readErrorBody(body);
-  if (error !== undefined && !response.isClosed) {
-    const text = response.headersSent ? errorEventOf(format, error) : JSON.stringify(error);
-    meter.sent(0, text.length);
-    if (!response.headersSent) {
-      const headers = clientHeaders(reply.headers);
-      delete headers['content-encoding'];
-      response.start(reply.status, { ...headers, 'content-length': String(Buffer.byteLength(text)) });
-    }
-    response.write(Buffer.from(text));
-    response.end();
-  }
-  throw refused;
+  if (error === undefined) throw refused;
+  const headers = clientHeaders(reply.headers);
+  delete headers['content-encoding'];
+  throw new RefusedError(refused, headers, error);
 }
 
 function unexpectedReply(reply: Reply, contentType: string): GatewayError {

@@ -1,4 +1,5 @@
 import type { Format } from '@spillway/core/format/format';
+import { GatewayError } from './errors.ts';
 
 /** The body of an error, as an object with its `error`. */
 export type ErrorBody = Readonly<Record<'error', unknown>>;
@@ -15,15 +16,33 @@ export function readErrorBody(body: Buffer): ErrorBody | undefined {
   }
 }
 
-/** A provider's error as an event, for a client to whom the status was sent already. */
-export function errorEventOf({ name }: Format, body: ErrorBody): string {
-  switch (name) {
-    case 'anthropic-messages':
-      return `event: error\ndata: ${JSON.stringify(body)}\n\n`;
-    case 'openai-responses':
-      // Only what has a type is an event here.
-      return `event: error\ndata: ${JSON.stringify({ type: 'error', sequence_number: 0, ...body })}\n\n`;
-    default:
-      return `data: ${JSON.stringify(body)}\n\n`;
+/** A provider's own error, instead of a reply: clients get it as it is. */
+export class RefusedError extends GatewayError {
+  /** The provider's, for a client to whom nothing was sent yet. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  readonly #error: ErrorBody;
+
+  /** `refusal` says of it what is for logs. */
+  constructor(refusal: GatewayError, headers: Readonly<Record<string, string>>, error: ErrorBody) {
+    super(refusal.code, refusal.message, { status: refusal.status, retryAfterS: refusal.retryAfterS });
+    this.#error = error;
+    this.body = JSON.stringify(error);
+    this.headers = { ...headers, 'content-length': String(Buffer.byteLength(this.body)) };
+  }
+
+  /** The same as an event, for a client to whom the status was sent already. */
+  event({ name }: Format): string {
+    switch (name) {
+      case 'anthropic-messages':
+        return `event: error\ndata: ${this.body}\n\n`;
+      case 'openai-responses': {
+        // Only what has a type is an event here.
+        const event = { type: 'error', sequence_number: 0, ...this.#error };
+        return `event: error\ndata: ${JSON.stringify(event)}\n\n`;
+      }
+      default:
+        return `data: ${this.body}\n\n`;
+    }
   }
 }

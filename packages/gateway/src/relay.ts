@@ -7,16 +7,15 @@ import type { Provider, Settings } from './config/load.ts';
 import { type Credential, credentialFor } from './credential.ts';
 import { asGatewayError, GatewayError } from './errors.ts';
 import { providerHeaders } from './headers.ts';
-import type { Meter } from './meter.ts';
 import type { Metrics } from './metrics.ts';
 import { pipe } from './pipe.ts';
 import type { RelayRequest } from './relay-request.ts';
 import type { Route } from './route.ts';
 import { ClientResponse } from './sink/client-response.ts';
-import { openLinks } from './sink/open-links.ts';
-import { Paces } from './sink/paces.ts';
+import type { Paces } from './sink/paces.ts';
 import { ProviderPools } from './source/provider-pools.ts';
-import type { GatewayStream, ReaderEndReason, StreamState } from './stream.ts';
+import type { GatewayStream, StreamState } from './stream.ts';
+import { clientLeft, type StreamReader } from './stream-reader.ts';
 import type { Streams } from './streams.ts';
 
 /** Where a request to a provider goes. */
@@ -32,49 +31,51 @@ export class Relay {
   readonly #settings: Settings;
   readonly #streams: Streams;
   readonly #metrics: Metrics;
-  readonly #meter: Meter;
   readonly #log: Logger;
   readonly #admission: Admission;
   readonly #paces: Paces;
   readonly pools: ProviderPools;
 
-  constructor(settings: Settings, streams: Streams, metrics: Metrics, log: Logger) {
+  constructor(settings: Settings, streams: Streams, metrics: Metrics, paces: Paces, log: Logger) {
     this.#settings = settings;
     this.#streams = streams;
     this.#metrics = metrics;
-    this.#meter = metrics.meter;
+    this.#paces = paces;
     this.#log = log;
     this.#admission = new Admission(settings.config);
-    const links = openLinks();
-    this.#paces = new Paces(links);
-    if (links.name !== 'tcp-info') {
-      log.warn(
-        { links: links.name },
-        'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
-      );
-    }
     this.pools = new ProviderPools(settings.config);
   }
 
-  /** Answers a request with a provider's reply. Never rejects: every error is told to the client. */
-  async answer(request: RelayRequest, headers: IncomingHttpHeaders, raw: ServerResponse): Promise<void> {
-    const response: ClientResponse = new ClientResponse(raw, request.route.errors, this.#paces, () =>
-      stream.stop(new GatewayError('client_left', 'The client left.')),
-    );
-    const stream = this.#streams.open(response);
-    stream.wantsEvents = request.wantsEvents;
-    let error: GatewayError | undefined;
+  /** Answers a request by HTTP with a provider's reply. */
+  answer(request: RelayRequest, headers: IncomingHttpHeaders, raw: ServerResponse, owner: string): void {
+    const stream = this.open(request, headers, owner);
+    const response = new ClientResponse(raw, {
+      format: request.route.errors,
+      paces: this.#paces,
+      streamUrl: stream.url,
+      onLeave: () => reader.leave(clientLeft('left')),
+    });
+    const reader: StreamReader = stream.attach(response, { wantsEvents: request.wantsEvents });
+  }
+
+  /** Asks a provider. Readers have to be attached in the same turn. */
+  open(request: RelayRequest, headers: IncomingHttpHeaders, owner: string): GatewayStream {
+    const detach = request.provider.detach ?? this.#settings.config.detach;
+    const stream = this.#streams.open({ provider: request.provider, detach, owner });
+    void this.#run(stream, request, headers);
+    return stream;
+  }
+
+  /** Never rejects: every error is told to the readers. */
+  async #run(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
     try {
       await this.#admission.run(() => this.#pipe(stream, request, headers), stream.signal);
+      this.#ended(stream, request, 'completed', undefined);
     } catch (thrown) {
-      error = asGatewayError(stream.signal.aborted ? stream.signal.reason : thrown);
-      if (error.code === 'upstream_reported') response.end();
-      else response.fail(error);
+      const { signal } = stream;
+      const error = asGatewayError(signal.aborted ? signal.reason : thrown);
+      this.#ended(stream, request, error.isCancel ? 'cancelled' : 'failed', error);
     }
-    this.#ended(stream, request, error);
-    // What was handed over may still have to reach a slow client, whose progress is watched on.
-    await response.settled;
-    this.#streams.close(stream);
   }
 
   #pipe(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
@@ -86,9 +87,8 @@ export class Relay {
       dispatcher,
       format: route.format,
       request: { method, path, headers: providerHeaders(headers, credential), body },
-      meter: this.#meter,
       onRetry: (reason, delayMs) => {
-        this.#meter.retries += 1;
+        this.#metrics.meter.retries += 1;
         this.#log.warn({ stream: stream.id, provider: provider.name, reason, delayMs }, 'trying again');
       },
     });
@@ -125,14 +125,15 @@ export class Relay {
     };
   }
 
-  #ended(stream: GatewayStream, request: RelayRequest, error: GatewayError | undefined): void {
-    const state: StreamState = stream.hasCompleted
-      ? 'completed'
-      : error?.isCancel === true
-        ? 'cancelled'
-        : 'failed';
+  #ended(
+    stream: GatewayStream,
+    request: RelayRequest,
+    state: StreamState,
+    error: GatewayError | undefined,
+  ): void {
     const ttftMs = stream.firstEventMs === undefined ? undefined : stream.firstEventMs - stream.startedMs;
-    this.#metrics.streamEnded(state, readerEnd(error), ttftMs);
+    this.#metrics.streamEnded(state, ttftMs);
+    this.#streams.ended(stream, state, error);
     const { id, events, bytes } = stream;
     const cause = error?.cause instanceof Error ? error.cause : undefined;
     this.#log[error?.code === 'internal_error' ? 'error' : 'info'](
@@ -156,18 +157,5 @@ export class Relay {
       },
       'stream ended',
     );
-  }
-}
-
-function readerEnd(error: GatewayError | undefined): ReaderEndReason {
-  switch (error?.code) {
-    case undefined:
-      return 'delivered';
-    case 'client_left':
-      return 'left';
-    case 'reader_stalled':
-      return 'stalled';
-    default:
-      return 'failed';
   }
 }

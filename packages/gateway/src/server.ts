@@ -1,3 +1,4 @@
+import cors from '@fastify/cors';
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -6,19 +7,24 @@ import Fastify, {
 } from 'fastify';
 import type { Logger } from 'pino';
 import { answerError, fromFastify, refuseConnection, routeOf } from './answer-error.ts';
-import { ApiKeys } from './api-keys.ts';
-import type { Provider, Settings } from './config/load.ts';
+import type { ApiKeys } from './api-keys.ts';
+import type { Provider } from './config/load.ts';
+import type { Config } from './config/schema.ts';
 import { asGatewayError, GatewayError, overloaded } from './errors.ts';
-import { guard } from './guard.ts';
+import { type Guard, putGuard } from './guard.ts';
 import { listModels } from './list-models.ts';
 import type { Relay } from './relay.ts';
 import { readRelayRequest } from './relay-request.ts';
-import { RequestMemory } from './request-memory.ts';
+import { ownerOf } from './owner.ts';
+import type { RequestMemory } from './request-memory.ts';
 import { pathPrefixes } from './route.ts';
 import { type Method, methods } from './source/reply.ts';
 
 export interface ServerOptions {
-  readonly settings: Settings;
+  readonly config: Config;
+  readonly keys: ApiKeys;
+  readonly guard: Guard;
+  readonly memory: RequestMemory;
   /** The providers that are served: those of the settings, or the simulated ones. */
   readonly providers: readonly Provider[];
   readonly relay: Relay;
@@ -29,8 +35,7 @@ export interface ServerOptions {
 
 /** The listener that clients talk to. */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { settings, log, isReady } = options;
-  const { config } = settings;
+  const { config, guard, log, isReady } = options;
   const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
     loggerInstance: logger,
@@ -77,21 +82,37 @@ export function createServer(options: ServerOptions): FastifyInstance {
   });
 
   server.register((api, _options, done) => {
+    // In front of the guard: a browser asks without a key whether it may ask with one.
+    api.register(cors, {
+      origin: (origin, answer) => answer(null, origin !== undefined && guard.allows(origin)),
+      methods: ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT'],
+      exposedHeaders,
+      maxAge: 600,
+    });
+    putGuard(api, guard);
     addProviderPaths(api, options);
     done();
   });
   return server;
 }
 
+/** What pages of other origins may see of a response's headers. */
+const exposedHeaders = [
+  'content-location',
+  'retry-after',
+  'stream-closed',
+  'stream-cursor',
+  'stream-next-offset',
+  'stream-state',
+  'stream-up-to-date',
+  'x-request-id',
+];
+
 /** Every path below the prefixes is a provider's. */
 function addProviderPaths(
   server: FastifyInstance,
-  { settings, providers, relay, log, isReady }: ServerOptions,
+  { config, keys, memory, providers, relay, log, isReady }: ServerOptions,
 ): void {
-  const { config } = settings;
-  const memory = new RequestMemory(config.maxRequestMemoryBytes);
-  guard(server, new ApiKeys(settings.apiKeys));
-
   server.addHook('onRequest', (request, reply, next) => {
     if (!isReady()) {
       const error = new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
@@ -125,8 +146,12 @@ function addProviderPaths(
         const body = Buffer.isBuffer(request.body) ? request.body : null;
         const contentType = request.headers['content-type'];
         const relayed = readRelayRequest(route, request.method as Method, contentType, body, providers);
+        const owner = ownerOf(keys, relayed.provider, request.headers, route.queryKey);
         reply.hijack();
-        await relay.answer(relayed, request.headers, reply.raw);
+        // What a browser wants to know of who may read it.
+        for (const [name, value] of Object.entries(reply.getHeaders()))
+          reply.raw.setHeader(name, value ?? '');
+        relay.answer(relayed, request.headers, reply.raw, owner);
         return undefined;
       },
     });

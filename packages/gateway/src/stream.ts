@@ -1,9 +1,14 @@
-import { randomUUID } from 'node:crypto';
-import type { Config } from './config/schema.ts';
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { Channel, Gap, Reader, ReaderOptions } from '@spillway/core';
+import type { Format } from '@spillway/core/format/format';
+import type { EventRun } from '@spillway/core/format/sse';
+import type { Provider } from './config/load.ts';
+import type { Config, DetachPolicy } from './config/schema.ts';
 import { GatewayError, overloaded } from './errors.ts';
-import type { ClientResponse } from './sink/client-response.ts';
-import { Progress } from './sink/progress.ts';
+import type { Meter } from './meter.ts';
+import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
+import { type ReaderEndReason, StreamReader, type StreamReaderOptions } from './stream-reader.ts';
 
 /**
  * Where a stream is: waiting for a free place, waiting for the provider's reply (and trying again),
@@ -14,47 +19,87 @@ export type StreamPhase = 'opening' | 'streaming' | 'waiting';
 /** How a stream ended. */
 export type StreamState = 'cancelled' | 'completed' | 'failed';
 
-/** What became of a stream's reader: it got everything, it left, it was let go, or it was told of an error. */
-export type ReaderEndReason = 'delivered' | 'failed' | 'left' | 'stalled';
-
-/** The deadlines of a stream, out of the configuration. */
+/** What streams need of the configuration. */
 export type StreamDeadlines = Pick<
   Config,
-  'idleTimeoutMs' | 'keepAliveMs' | 'maxDurationMs' | 'minBytesPerSecond' | 'stallTimeoutMs' | 'waitTimeoutMs'
+  | 'detachGraceMs'
+  | 'finishEvents'
+  | 'finishMs'
+  | 'idleTimeoutMs'
+  | 'keepAliveMs'
+  | 'maxDurationMs'
+  | 'minBytesPerSecond'
+  | 'stallTimeoutMs'
+  | 'waitTimeoutMs'
+  | 'windowBytes'
 >;
 
+/** What a provider answered, from when its headers have come. */
+export interface StreamBody {
+  readonly channel: Channel<EventRun>;
+  /** Of events; `undefined`: just bytes. */
+  readonly format: Format | undefined;
+  readonly isEvents: boolean;
+  readonly status: number;
+  /** For readers. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Whose a stream is, and what becomes of it when nobody reads it. */
+export interface StreamOwner {
+  readonly provider: Provider;
+  /** Who may read it; see `ownerOf`. */
+  readonly owner: string;
+  readonly detach: DetachPolicy;
+}
+
 /**
- * One request's life: its clock and the one signal that stops everything done for it. Time is
+ * One request's life: its clock, its readers, and the one signal that stops everything done for it. Time is
  * checked from outside, by `tick`: no stream has a timer of its own.
  */
-export class GatewayStream {
+export class GatewayStream implements StreamOwner {
   readonly id = randomUUID();
+  /** What its URL has and nobody can guess. Never logged: the id is. */
+  readonly token = randomBytes(24).toString('base64url');
+  readonly provider: Provider;
+  readonly owner: string;
+  readonly detach: DetachPolicy;
   readonly startedMs: number;
-  readonly response: ClientResponse;
+  readonly readers = new Set<StreamReader>();
   phase: StreamPhase = 'waiting';
-  /** Whether the client asked for events, so that comments may be sent while it waits. */
-  wantsEvents = false;
-  /** The bytes that wait in its channel. */
-  waitingBytes: () => number = noBytes;
-  /** The provider's reply was whole, whatever became of its reader. */
-  hasCompleted = false;
   firstEventMs: number | undefined;
   events = 0;
   bytes = 0;
+  /** How it ended, and when; `undefined` while the provider is at work or may be. */
+  end: { readonly state: StreamState; readonly atMs: number } | undefined;
   readonly #controller = new AbortController();
+  readonly #started = Promise.withResolvers<StreamBody>();
   readonly #deadlines: StreamDeadlines;
-  readonly #progress: Progress;
+  readonly #meter: Meter;
+  readonly #onReaderEnd: (stream: GatewayStream, reason: ReaderEndReason) => void;
+  #body: StreamBody | undefined;
   #isPaused = false;
   #lastEventMs: number;
-  #lastSentMs: number;
+  /** With nobody left: when, and after how many events, the model is stopped. */
+  #deserted: { readonly untilMs: number; readonly untilEvents: number; readonly why: string } | undefined;
 
-  constructor(response: ClientResponse, deadlines: StreamDeadlines, nowMs: number) {
-    this.response = response;
+  constructor(
+    { detach, owner, provider }: StreamOwner,
+    deadlines: StreamDeadlines,
+    meter: Meter,
+    onReaderEnd: (stream: GatewayStream, reason: ReaderEndReason) => void,
+    nowMs: number,
+  ) {
+    this.provider = provider;
+    this.owner = owner;
+    this.detach = detach;
     this.#deadlines = deadlines;
-    this.#progress = new Progress(deadlines);
+    this.#meter = meter;
+    this.#onReaderEnd = onReaderEnd;
     this.startedMs = nowMs;
     this.#lastEventMs = nowMs;
-    this.#lastSentMs = nowMs;
+    // Whoever waits for it hears of it; without readers nobody does.
+    this.#started.promise.catch(() => undefined);
   }
 
   /** Aborted as soon as the stream has to stop; the reason is a {@link GatewayError}. */
@@ -62,46 +107,151 @@ export class GatewayStream {
     return this.#controller.signal;
   }
 
+  /** Resolves when the provider has answered; rejects with the reason why there will be no answer. */
+  get started(): Promise<StreamBody> {
+    return this.#started.promise;
+  }
+
+  get body(): StreamBody | undefined {
+    return this.#body;
+  }
+
+  /** Where it can be read. */
+  get url(): string {
+    return `/streams/${this.token}`;
+  }
+
+  /** Whether a reader was told already that events will come. */
+  get hasEventsBegun(): boolean {
+    return [...this.readers].some(({ response }) => response.headersSent);
+  }
+
   get isPaused(): boolean {
     return this.#isPaused;
   }
 
-  /** Stops everything that is done for this stream. The first reason counts. */
+  /** Something is still done for it. */
+  get isLive(): boolean {
+    return this.end === undefined || this.readers.size > 0;
+  }
+
+  /** Whether it can be read from its URL. */
+  get hasUrl(): boolean {
+    return this.#body === undefined ? this.end === undefined : this.#body.isEvents;
+  }
+
+  /** What it holds for those who come back. */
+  get heldBytes(): number {
+    return this.#body?.channel.heldBytes ?? 0;
+  }
+
+  /** The bytes that wait for the slowest reader. */
+  get waitingBytes(): number {
+    let bytes = 0;
+    for (const reader of this.readers) bytes = Math.max(bytes, reader.waitingBytes);
+    return bytes;
+  }
+
+  /** Adds a reader, and serves it. It is gone when its response has settled. */
+  attach(response: ReaderResponse, options: StreamReaderOptions = {}): StreamReader {
+    const reader = new StreamReader(this, response, options, this.#deadlines, performance.now());
+    this.readers.add(reader);
+    this.#deserted = undefined;
+    void reader.serve().then((reason) => {
+      this.readers.delete(reader);
+      this.#onReaderEnd(this, reason);
+    });
+    return reader;
+  }
+
+  /** Opens a cursor on what the provider sends. The stream has to have started. */
+  openReader({
+    credit = [],
+    from = 'start',
+    maxBytes,
+    overflow,
+  }: StreamReaderOptions): Reader<EventRun | Gap> {
+    const body = this.#body;
+    if (body === undefined) throw new Error('a stream has no chunks before it has started');
+    const options: ReaderOptions<EventRun> = {
+      overflow: overflow ?? (body.format === undefined ? 'block' : 'coalesce'),
+      credit,
+      from,
+      ...(maxBytes === undefined ? {} : { maxBytes }),
+    };
+    return body.channel.reader(options);
+  }
+
+  /** A reader has gone for good. The last one decides what becomes of the model. */
+  left(reader: StreamReader, reason: GatewayError): void {
+    this.readers.delete(reader);
+    if (this.readers.size > 0 || this.end !== undefined) return;
+    const { detachGraceMs, finishEvents, finishMs } = this.#deadlines;
+    const nowMs = performance.now();
+    if (this.detach === 'finish') {
+      const why = `Nobody read on for ${finishMs} ms (finishMs) or ${finishEvents} events (finishEvents).`;
+      this.#deserted = { untilMs: nowMs + finishMs, untilEvents: this.events + finishEvents, why };
+    } else if (this.detach === 'cancel' || !reader.returns || reason.code === 'reader_stalled') {
+      this.stop(reason);
+    } else {
+      const why = `Nobody came back within ${detachGraceMs} ms (detachGraceMs).`;
+      this.#deserted = { untilMs: nowMs + detachGraceMs, untilEvents: Infinity, why };
+    }
+  }
+
+  /** Stops everything that is done for this stream. The first reason counts, but for what still waits. */
   stop(reason: GatewayError): void {
+    if (this.end !== undefined) return;
     this.#controller.abort(reason);
+    if (reason.isCancel) this.#body?.channel.cancel(reason);
   }
 
   /** The provider's reply has come; from now on its silence counts. */
-  startStreaming(nowMs: number): void {
+  start(body: StreamBody, nowMs: number): void {
     this.phase = 'streaming';
     this.#lastEventMs = nowMs;
+    this.#body = body;
+    this.#started.resolve(body);
+  }
+
+  /** The provider is done, or nobody waits for it any more. */
+  finish(state: StreamState, error: GatewayError | undefined, nowMs: number): void {
+    this.end = { state, atMs: nowMs };
+    if (error !== undefined) this.#started.reject(error);
   }
 
   /** Bytes came from the provider. */
   received(events: number, bytes: number, isProgress: boolean, nowMs: number): void {
     this.bytes += bytes;
     this.events += events;
+    this.#meter.received(events, bytes);
     if (!isProgress) return;
     this.firstEventMs ??= nowMs;
     this.#lastEventMs = nowMs;
   }
 
-  /** Something was written to the client. */
-  sent(nowMs: number): void {
-    this.#lastSentMs = nowMs;
+  /** Something was written to a reader. */
+  sent({ byteLength, events }: EventRun): void {
+    this.#meter.sent(events, byteLength);
   }
 
   /** The provider is made to wait, or may go on. Its silence is then no fault of its own. */
   paused(isPaused: boolean, nowMs: number): void {
     this.#isPaused = isPaused;
     this.#lastEventMs = nowMs;
+    if (isPaused) this.#meter.stalls += 1;
   }
 
-  /** Checks the deadlines of everything but the reader, and keeps a silent connection alive. */
+  /** Checks the deadlines of everything, and keeps silent connections alive. */
   tick(nowMs: number): void {
-    if (this.signal.aborted) return;
+    const { detachGraceMs } = this.#deadlines;
+    for (const reader of this.readers) reader.tick(nowMs, detachGraceMs);
+    if (this.end !== undefined || this.signal.aborted) return;
     const { idleTimeoutMs, maxDurationMs, waitTimeoutMs } = this.#deadlines;
-    if (this.phase === 'waiting' && nowMs - this.startedMs >= waitTimeoutMs) {
+    const deserted = this.#deserted;
+    if (deserted !== undefined && (nowMs >= deserted.untilMs || this.events >= deserted.untilEvents)) {
+      this.stop(new GatewayError('client_left', deserted.why));
+    } else if (this.phase === 'waiting' && nowMs - this.startedMs >= waitTimeoutMs) {
       this.stop(overloaded(`No place became free within ${waitTimeoutMs} ms (waitTimeoutMs).`));
     } else if (nowMs - this.startedMs >= maxDurationMs) {
       this.stop(
@@ -117,43 +267,11 @@ export class GatewayStream {
           `The provider sent no event for ${idleTimeoutMs} ms (idleTimeoutMs).`,
         ),
       );
-    } else {
-      this.#keepAlive(nowMs);
     }
   }
 
-  /** Lets the reader go if it makes no progress, or too little. */
-  checkReader(nowMs: number, queues: SendQueues | undefined): void {
-    const { response } = this;
-    const { socket } = response;
-    if (socket === null || response.isSettled) return;
-    const unacknowledgedBytes = queues?.bytesOf(socket) ?? 0;
-    const isOwed = response.isBlocked || this.waitingBytes() > 0 || unacknowledgedBytes > 0;
-    const acknowledgedBytes = response.flushedBytes - unacknowledgedBytes;
-    const verdict = this.#progress.observe(nowMs, acknowledgedBytes, isOwed);
-    if (verdict === undefined) return;
-    const { minBytesPerSecond, stallTimeoutMs } = this.#deadlines;
-    this.stop(
-      new GatewayError(
-        'reader_stalled',
-        verdict === 'no_progress'
-          ? `The reader took nothing for ${stallTimeoutMs} ms (stallTimeoutMs).`
-          : `The reader took less than ${minBytesPerSecond} bytes a second (minBytesPerSecond).`,
-      ),
-    );
-    // Nothing can be told to somebody who does not read.
-    response.destroy();
+  /** Lets readers go that make no progress, or too little. */
+  checkReaders(nowMs: number, queues: SendQueues | undefined): void {
+    for (const reader of this.readers) reader.checkProgress(nowMs, queues);
   }
-
-  #keepAlive(nowMs: number): void {
-    const { response } = this;
-    if (!this.wantsEvents || response.isClosed || response.isBlocked || this.waitingBytes() > 0) return;
-    if (nowMs - this.#lastSentMs < this.#deadlines.keepAliveMs) return;
-    response.ping();
-    this.#lastSentMs = nowMs;
-  }
-}
-
-function noBytes(): number {
-  return 0;
 }

@@ -1,49 +1,75 @@
+import type { Config } from './config/schema.ts';
 import { GatewayError } from './errors.ts';
-import type { ClientResponse } from './sink/client-response.ts';
+import type { Meter } from './meter.ts';
 import { readSendQueues, type SendQueues } from './sink/send-queues.ts';
-import { GatewayStream, type StreamDeadlines } from './stream.ts';
+import { GatewayStream, type StreamDeadlines, type StreamOwner, type StreamState } from './stream.ts';
+import type { ReaderEndReason } from './stream-reader.ts';
 
-/** All streams that live, and the one clock that watches their deadlines. */
+/** What streams need of the configuration. */
+export type StreamsConfig = Pick<Config, 'maxRetainedBytes' | 'retainMs'> & StreamDeadlines;
+
+/** All streams that live or can be read again, and the one clock that watches their deadlines. */
 export class Streams {
-  readonly #live = new Set<GatewayStream>();
-  readonly #deadlines: StreamDeadlines;
+  /** By token, those that ended first in front of those that ended later. */
+  readonly #known = new Map<string, GatewayStream>();
+  readonly #config: StreamsConfig;
+  readonly #meter: Meter;
+  readonly #onReaderEnd: (reason: ReaderEndReason) => void;
   readonly #timer: NodeJS.Timeout;
   readonly #queuesEveryMs: number;
   #queuesReadMs = 0;
   #isReadingQueues = false;
-  #onEmpty: (() => void) | undefined;
+  #onChange: (() => void) | undefined;
 
-  constructor(deadlines: StreamDeadlines) {
-    this.#deadlines = deadlines;
-    const { idleTimeoutMs, keepAliveMs, maxDurationMs, stallTimeoutMs } = deadlines;
+  constructor(config: StreamsConfig, meter: Meter, onReaderEnd: (reason: ReaderEndReason) => void) {
+    this.#config = config;
+    this.#meter = meter;
+    this.#onReaderEnd = onReaderEnd;
+    const { detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs } = config;
     // A deadline is met within an eighth of it, or a second.
-    const shortestMs = Math.min(idleTimeoutMs, keepAliveMs, maxDurationMs, stallTimeoutMs);
-    this.#timer = setInterval(() => this.#tick(), Math.min(1000, Math.max(25, shortestMs / 8)));
+    const deadlines = [detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs];
+    this.#timer = setInterval(() => this.#tick(), Math.min(1000, Math.max(25, Math.min(...deadlines) / 8)));
     this.#timer.unref();
     // So a reader is let go between one and 7/6 of the timeout after its last progress.
     this.#queuesEveryMs = stallTimeoutMs / 6;
   }
 
-  [Symbol.iterator](): IterableIterator<GatewayStream> {
-    return this.#live.values();
+  /** Those for which something is still done. */
+  *[Symbol.iterator](): IterableIterator<GatewayStream> {
+    for (const stream of this.#known.values()) if (stream.isLive) yield stream;
   }
 
-  open(response: ClientResponse): GatewayStream {
-    const stream = new GatewayStream(response, this.#deadlines, performance.now());
-    this.#live.add(stream);
+  open(owner: StreamOwner): GatewayStream {
+    const onReaderEnd = (stream: GatewayStream, reason: ReaderEndReason): void => {
+      this.#onReaderEnd(reason);
+      this.#changed(stream);
+    };
+    const stream = new GatewayStream(owner, this.#config, this.#meter, onReaderEnd, performance.now());
+    this.#known.set(stream.token, stream);
     return stream;
   }
 
-  close(stream: GatewayStream): void {
-    this.#live.delete(stream);
-    if (this.#live.size === 0) this.#onEmpty?.();
+  /** The stream of a URL; `undefined` if there is none (any more). */
+  find(token: string): GatewayStream | undefined {
+    const stream = this.#known.get(token);
+    return stream?.hasUrl === true ? stream : undefined;
   }
 
-  /** Waits until no stream is left; after the deadline those that are left are stopped. */
+  /** The provider's part is over. What it said can be read for a while. */
+  ended(stream: GatewayStream, state: StreamState, error: GatewayError | undefined): void {
+    stream.finish(state, error, performance.now());
+    this.#known.delete(stream.token);
+    this.#known.set(stream.token, stream);
+    this.#changed(stream);
+  }
+
+  /** Waits until nothing is done any more; after the deadline what is left is stopped. */
   async drain(deadlineMs: number): Promise<void> {
-    if (this.#live.size === 0) return;
+    if (!this.#hasLive) return;
     await new Promise<void>((resolve) => {
-      this.#onEmpty = resolve;
+      this.#onChange = () => {
+        if (!this.#hasLive) resolve();
+      };
       setTimeout(() => this.stopAll(), deadlineMs).unref();
       // A client that does not even take the goodbye is not waited for.
       setTimeout(resolve, deadlineMs + goodbyeMs).unref();
@@ -56,25 +82,52 @@ export class Streams {
 
   /** Ends every stream that is left. */
   stopAll(): void {
-    for (const stream of this.#live) {
-      stream.stop(new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 }));
+    const reason = new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
+    for (const stream of this) {
+      stream.stop(reason);
+      // Nobody can come back to a process that is gone.
+      for (const reader of stream.readers) if (reader.isLost) reader.leave(reason);
     }
+  }
+
+  get #hasLive(): boolean {
+    for (const stream of this.#known.values()) if (stream.isLive) return true;
+    return false;
+  }
+
+  #changed(stream: GatewayStream): void {
+    if (!stream.isLive && !stream.hasUrl) this.#known.delete(stream.token);
+    this.#onChange?.();
   }
 
   #tick(): void {
     const nowMs = performance.now();
-    for (const stream of this.#live) stream.tick(nowMs);
-    if (this.#live.size === 0 || this.#isReadingQueues || nowMs - this.#queuesReadMs < this.#queuesEveryMs)
-      return;
+    for (const stream of this.#known.values()) stream.tick(nowMs);
+    this.#forget(nowMs);
+    const isTime = nowMs - this.#queuesReadMs >= this.#queuesEveryMs;
+    if (!isTime || this.#isReadingQueues || !this.#hasLive) return;
     this.#isReadingQueues = true;
     void readSendQueues().then((queues) => this.#checkReaders(queues));
+  }
+
+  /** Lets go of streams that ended: after a time, and the oldest first when all of them hold too much. */
+  #forget(nowMs: number): void {
+    const { maxRetainedBytes, retainMs } = this.#config;
+    let retainedBytes = 0;
+    for (const { end, heldBytes } of this.#known.values()) if (end !== undefined) retainedBytes += heldBytes;
+    for (const stream of this.#known.values()) {
+      if (stream.isLive || stream.end === undefined) continue;
+      if (retainedBytes <= maxRetainedBytes && nowMs - stream.end.atMs < retainMs) continue;
+      retainedBytes -= stream.heldBytes;
+      this.#known.delete(stream.token);
+    }
   }
 
   #checkReaders(queues: SendQueues | undefined): void {
     const nowMs = performance.now();
     this.#isReadingQueues = false;
     this.#queuesReadMs = nowMs;
-    for (const stream of this.#live) stream.checkReader(nowMs, queues);
+    for (const stream of this) stream.checkReaders(nowMs, queues);
   }
 }
 

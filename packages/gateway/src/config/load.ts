@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { SpillwayError } from '@spillway/core';
 import { parse, YAMLParseError } from 'yaml';
 import { type Api, apiNames, apis } from '../api.ts';
-import { type Config, configOptions, configSchema, type Upstream } from './schema.ts';
+import { type Config, configOptions, configSchema, type DetachPolicy, type Upstream } from './schema.ts';
 
 /** A provider whose key was read from the environment. */
 export interface Provider {
@@ -13,6 +13,8 @@ export interface Provider {
   readonly url: string;
   /** `undefined`: the client's own key for this API passes through. */
   readonly apiKey: string | undefined;
+  /** What happens when the last reader of one of its streams has detached; `undefined`: what the gateway says. */
+  readonly detach: DetachPolicy | undefined;
 }
 
 /** What the gateway runs with. */
@@ -151,13 +153,14 @@ function providersOf(config: Config, env: ConfigSources['env']): Provider[] {
       name: upstream.name,
       api: upstream.api,
       url: baseUrl(upstream),
+      detach: upstream.detach,
       apiKey: upstream.apiKeyEnv === undefined ? undefined : providerKey(upstream, upstream.apiKeyEnv, env),
     }));
   }
   return apiNames.flatMap((api) => {
     const { keyVariable, url } = apis[api];
     const apiKey = env[keyVariable];
-    return apiKey === undefined || apiKey === '' ? [] : [{ name: api, api, url, apiKey }];
+    return apiKey === undefined || apiKey === '' ? [] : [{ name: api, api, url, apiKey, detach: undefined }];
   });
 }
 

@@ -9,6 +9,7 @@ import { apiNames } from '../api.ts';
 
 const port = z.int().min(0).max(65_535);
 const durationMs = z.int().min(1).max(86_400_000);
+const detach = z.enum(['cancel', 'grace', 'finish']);
 const bytes = z.int().min(1).max(1_073_741_824);
 
 function isBareUrl(text: string): boolean {
@@ -42,6 +43,8 @@ const upstreamSchema = z.strictObject({
    * and the query's `key`.
    */
   apiKeyEnv: z.string().min(1).optional(),
+  /** What happens when the last reader of one of its streams has detached. Default: the gateway's `detach`. */
+  detach: detach.optional(),
 });
 
 /** A provider that the gateway serves. */
@@ -92,13 +95,21 @@ export const configSchema = z.strictObject({
   upstream: upstreams
     .default([])
     .describe(
-      'providers: a URL, or name=…,api=openai|anthropic|gemini,url=https://…,apiKeyEnv=…; the first of an API is its default',
+      'providers: a URL, or name=…,api=openai|anthropic|gemini,url=https://…,apiKeyEnv=…,detach=…; the first of an API is its default',
     ),
   apiKeysEnv: z
     .string()
     .min(1)
     .default('SPILLWAY_API_KEYS')
     .describe('environment variable with the keys clients must send, separated by commas or spaces'),
+  allowedOrigins: z
+    .union([
+      z.string().transform((text) => text.split(/[\s,]+/).filter((origin) => origin !== '')),
+      z.array(z.string()),
+    ])
+    .pipe(z.array(z.string().regex(/^https?:\/\/[^/\s]+$/, 'expected origins as https://app.example')))
+    .default([])
+    .describe('origins of web pages that may use this gateway, separated by commas; its own always may'),
   logLevel: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')
@@ -168,11 +179,47 @@ export const configSchema = z.strictObject({
     .min(0)
     .default(100)
     .describe('slowest reader that is kept, measured over 60 s; 0 keeps all that make any progress'),
+  detach: detach
+    .default('grace')
+    .describe(
+      'when the last reader has detached: cancel the model, wait for detachGraceMs, or let it finish',
+    ),
+  detachGraceMs: durationMs
+    .default(30_000)
+    .describe('how long a reader whose connection was lost may take to come back'),
+  finishMs: durationMs
+    .default(600_000)
+    .describe('detach: finish: how long a model may go on without a reader'),
+  finishEvents: z
+    .int()
+    .min(0)
+    .default(100_000)
+    .describe('detach: finish: how many events a model may go on without a reader'),
+  retainMs: durationMs.default(60_000).describe('how long a stream can be read from its URL after its end'),
+  maxRetainedBytes: z
+    .int()
+    .min(0)
+    .default(67_108_864)
+    .describe('bytes of all streams that ended and can be read; then the oldest are let go'),
+  maxSessionStreams: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(100)
+    .describe('streams at once on one WebSocket; one more ends it'),
+  maxMessageBytes: bytes
+    .min(1024)
+    .default(1_048_576)
+    .describe('largest message on a WebSocket; a larger one ends it'),
   shutdownMs: durationMs.default(30_000).describe('time that running streams have to finish after SIGTERM'),
 });
 
 /** A complete configuration, checked. */
 export type Config = z.infer<typeof configSchema>;
+
+/** What happens when the last reader of a stream has detached. */
+export type DetachPolicy = Config['detach'];
+
 type ConfigKey = keyof Config;
 
 /** What one key is called on the command line and in the environment, and how its value is read. */

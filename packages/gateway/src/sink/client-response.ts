@@ -1,8 +1,11 @@
 import type { ServerResponse } from 'node:http';
 import type { Format } from '@spillway/core/format/format';
 import { errorHeaders, type GatewayError } from '../errors.ts';
+import { RefusedError } from '../provider-error.ts';
 import type { Pace } from './pace.ts';
 import type { Paces } from './paces.ts';
+import type { ReaderResponse } from './reader-response.ts';
+import type { SendQueues } from './send-queues.ts';
 
 const ping = Buffer.from(': ping\n\n');
 
@@ -12,26 +15,36 @@ const unbuffered = {
   'x-accel-buffering': 'no',
 } as const;
 
+export interface ClientResponseOptions {
+  /** In which errors are told. */
+  readonly format: Format;
+  readonly paces: Paces;
+  /** Where the stream can be read again, if it can. */
+  readonly streamUrl: string | undefined;
+  /** Called when the client leaves before it got everything. */
+  readonly onLeave: () => void;
+}
+
 /**
- * The response to one client. It knows what was sent already, and so in which way an error can still
- * be told: as a status with a body, as an event, or by cutting the connection.
+ * The response to one client by HTTP. An error is told as a status with a body, as an event, or by cutting the
+ * connection.
  */
-export class ClientResponse {
-  /** Resolves when the connection has taken everything, or is gone. */
+export class ClientResponse implements ReaderResponse {
   readonly settled: Promise<void>;
   readonly #response: ServerResponse;
   readonly #format: Format;
   readonly #pace: Pace | undefined;
+  readonly #streamUrl: string | undefined;
   #isEventStream = false;
   #isSettled = false;
   /** Waits for the connection, or for its link. */
   #drained: PromiseWithResolvers<void> | undefined;
   #restTimer: NodeJS.Timeout | undefined;
 
-  /** Errors are told in the format. `onLeave` is called when the client leaves before it got everything. */
-  constructor(response: ServerResponse, format: Format, paces: Paces, onLeave: () => void) {
+  constructor(response: ServerResponse, { format, onLeave, paces, streamUrl }: ClientResponseOptions) {
     this.#response = response;
     this.#format = format;
+    this.#streamUrl = streamUrl;
     const { socket } = response;
     this.#pace = socket === null ? undefined : paces.of(socket);
     // Listeners for the whole response, not for each wait; a close ends a wait as a drain does.
@@ -58,7 +71,6 @@ export class ClientResponse {
     socket?.on('end', onHalfClosed);
   }
 
-  /** The connection has taken everything, or is gone. */
   get isSettled(): boolean {
     return this.#isSettled;
   }
@@ -67,34 +79,31 @@ export class ClientResponse {
     return this.#response.headersSent;
   }
 
-  /** Nothing more can be written: the connection is gone, or the end was. */
   get isClosed(): boolean {
     return this.#response.destroyed || this.#response.writableEnded;
   }
 
-  /** Bytes wait for the connection: it takes no more at the moment. */
   get isBlocked(): boolean {
     return this.#response.writableNeedDrain;
   }
 
-  startEventStream(headers: Readonly<Record<string, string>> = {}): void {
+  startEventStream(headers: Readonly<Record<string, string>>): void {
     if (this.#response.headersSent || this.isClosed) return;
     this.#isEventStream = true;
     this.#response.writeHead(200, {
       ...headers,
+      ...(this.#streamUrl === undefined ? {} : { 'content-location': this.#streamUrl }),
       'content-type': 'text/event-stream; charset=utf-8',
       ...unbuffered,
     });
   }
 
-  /** Starts a body of whatever kind, of which nothing is known but its headers. */
   start(status: number, headers: Readonly<Record<string, string>>): void {
     if (this.isClosed) return;
     const isEvents = headers['content-type']?.toLowerCase().startsWith('text/event-stream') === true;
     this.#response.writeHead(status, isEvents ? { ...headers, ...unbuffered } : headers);
   }
 
-  /** Writes, and says whether the connection wants more; if not, wait for `drained`. */
   write(bytes: Uint8Array): boolean {
     if (this.isClosed) return true;
     const wantsMore = this.#response.write(bytes);
@@ -102,19 +111,16 @@ export class ClientResponse {
     return wantsMore;
   }
 
-  /** How long the connection's link should be left alone before the next write; 0: write now. */
   delayMs(): number {
     return this.isClosed ? 0 : (this.#pace?.delayMs(performance.now()) ?? 0);
   }
 
-  /** Resolves when the connection has taken what was written, or is gone. */
   drained(): Promise<void> {
     if (this.isClosed || !this.isBlocked) return Promise.resolve();
     this.#drained ??= Promise.withResolvers<void>();
     return this.#drained.promise;
   }
 
-  /** Resolves after that time, or when the connection is gone. Not while it is blocked. */
   rest(delayMs: number): Promise<void> {
     if (this.isClosed) return Promise.resolve();
     this.#drained ??= Promise.withResolvers<void>();
@@ -130,7 +136,7 @@ export class ClientResponse {
 
   /** A comment, which readers skip. Only between events, so only while nothing is being written. */
   ping(): void {
-    this.startEventStream();
+    this.startEventStream({});
     this.write(ping);
   }
 
@@ -138,10 +144,17 @@ export class ClientResponse {
     if (!this.isClosed) this.#response.end();
   }
 
-  /** Tells the client of an error in the way that is still open. */
   fail(error: GatewayError): void {
     if (this.isClosed) return;
-    if (!this.#response.headersSent) {
+    if (error.code === 'upstream_reported') {
+      // The provider's own error event was handed on.
+      this.#response.end();
+    } else if (error instanceof RefusedError && this.#response.headersSent) {
+      this.#response.end(error.event(this.#format));
+    } else if (error instanceof RefusedError) {
+      this.start(error.status, error.headers);
+      this.#response.end(error.body);
+    } else if (!this.#response.headersSent) {
       const body = this.#format.errorBody(error);
       this.#response.writeHead(error.status, {
         ...errorHeaders(error),
@@ -156,15 +169,17 @@ export class ClientResponse {
     }
   }
 
-  /** Cuts the connection, with what still waits for it. */
   destroy(): void {
     this.#response.destroy();
   }
 
-  /** The bytes that left this process, as far as it can tell. */
-  get flushedBytes(): number {
-    const socket = this.#response.socket;
-    return socket === null ? 0 : socket.bytesWritten - socket.writableLength;
+  progress(queues: SendQueues | undefined): { readonly bytes: number; readonly isOwed: boolean } {
+    const { socket } = this.#response;
+    if (socket === null) return { bytes: 0, isOwed: false };
+    const unacknowledgedBytes = queues?.bytesOf(socket) ?? 0;
+    // What left this process, as far as it can tell, less what the kernel still has.
+    const bytes = socket.bytesWritten - socket.writableLength - unacknowledgedBytes;
+    return { bytes, isOwed: this.isBlocked || unacknowledgedBytes > 0 };
   }
 
   /**
@@ -174,9 +189,5 @@ export class ClientResponse {
   get #writtenBytes(): number {
     const { socket, writableLength } = this.#response;
     return socket === null ? 0 : socket.bytesWritten + writableLength - socket.writableLength;
-  }
-
-  get socket(): ServerResponse['socket'] {
-    return this.#response.socket;
   }
 }

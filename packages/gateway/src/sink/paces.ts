@@ -11,6 +11,11 @@ export class Paces {
     this.#links = links;
   }
 
+  /** Where the state of connections comes from. */
+  get links(): Links['name'] {
+    return this.#links.name;
+  }
+
   of(socket: Socket): Pace {
     let pace = this.#paces.get(socket);
     if (pace === undefined) {

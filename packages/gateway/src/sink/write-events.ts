@@ -1,6 +1,6 @@
-import type { Reader } from '@spillway/core';
+import { Gap, type Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
-import type { ClientResponse } from './client-response.ts';
+import type { ReaderResponse } from './reader-response.ts';
 
 /** At most this much is taken from the channel at once; the rest waits where it is bounded. */
 const maxTakeBytes = 32_768;
@@ -20,8 +20,8 @@ export interface WriteEventsOptions {
  * itself, merged as far as its channel can.
  */
 export async function writeEvents(
-  reader: Reader<EventRun>,
-  response: ClientResponse,
+  reader: Reader<EventRun | Gap>,
+  response: ReaderResponse,
   { delayMs, onWritten, start }: WriteEventsOptions,
 ): Promise<void> {
   while (await reader.ready()) {
@@ -34,10 +34,15 @@ export async function writeEvents(
     let taken = 0;
     let wantsMore = true;
     while (wantsMore && taken < maxTakeBytes) {
+      const from = reader.offset;
       const run = reader.take();
       if (run === undefined) break;
+      if (run instanceof Gap) {
+        response.gap?.(run);
+        continue;
+      }
       taken += run.byteLength;
-      wantsMore = response.write(run.bytes);
+      wantsMore = response.write(run.bytes, from, reader.offset);
       onWritten(run);
     }
     if (!wantsMore) await response.drained();

@@ -12,6 +12,8 @@ export interface ReplySourceOptions {
   readonly onRun: (run: EventRun) => void;
   /** Told when the channel makes the provider wait, and when it may go on. */
   readonly onPause: (isPaused: boolean) => void;
+  /** Told when the channel has ended. */
+  readonly onEnd: () => void;
 }
 
 /**
@@ -121,6 +123,11 @@ export class ReplySource implements BodyHandler {
   }
 
   #settle(error: Error | undefined): void {
+    this.#endChannel(error);
+    this.#options.onEnd();
+  }
+
+  #endChannel(error: Error | undefined): void {
     const { scanner } = this.#options;
     if (scanner?.hasFailed === true) {
       this.#channel.fail(

@@ -1,0 +1,42 @@
+import type { Gap } from '@spillway/core';
+import type { GatewayError } from '../errors.ts';
+import type { StreamState } from '../stream.ts';
+import type { SendQueues } from './send-queues.ts';
+
+/**
+ * What one reader's chunks are written to. It knows what was sent already, and so in which way an error can
+ * still be told.
+ */
+export interface ReaderResponse {
+  /** Resolves when the reader has got everything, or is gone. */
+  readonly settled: Promise<void>;
+  readonly isSettled: boolean;
+  readonly headersSent: boolean;
+  /** Nothing more can be written. */
+  readonly isClosed: boolean;
+  /** Bytes wait for the connection: it takes no more at the moment. */
+  readonly isBlocked: boolean;
+  startEventStream(headers: Readonly<Record<string, string>>): void;
+  /** Starts a body of whatever kind, of which nothing is known but its headers. */
+  start(status: number, headers: Readonly<Record<string, string>>): void;
+  /** Writes the chunks with the offsets [from, to). Returns whether the connection wants more; if not, wait for `drained`. */
+  write(bytes: Uint8Array, from: number, to: number): boolean;
+  /** Tells of chunks that are missing. Only for readers whose policy can lose some. */
+  gap?(gap: Gap): void;
+  /** How long the connection's link should be left alone before the next write; 0: write now. */
+  delayMs(): number;
+  /** Resolves when the connection has taken what was written, or is gone. */
+  drained(): Promise<void>;
+  /** Resolves after that time, or when the connection is gone. Not while it is blocked. */
+  rest(delayMs: number): Promise<void>;
+  /** Keeps a silent connection alive. Only between events. */
+  ping(): void;
+  /** Everything was written. */
+  end(state: StreamState): void;
+  /** Tells of an error in the way that is still open. */
+  fail(error: GatewayError): void;
+  /** Ends at once, whatever still waits for the connection. The reason is told only where that needs no reading. */
+  destroy(reason: GatewayError): void;
+  /** What is known of how much reached the reader, and whether some is still on its way to it. */
+  progress(queues: SendQueues | undefined): { readonly bytes: number; readonly isOwed: boolean };
+}
