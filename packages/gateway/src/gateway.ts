@@ -9,6 +9,7 @@ import { Relay } from './relay.ts';
 import { RequestMemory } from './request-memory.ts';
 import { createServer } from './server.ts';
 import { Guard, putGuard } from './guard.ts';
+import { Sessions } from './session/sessions.ts';
 import { openLinks } from './sink/open-links.ts';
 import { Paces } from './sink/paces.ts';
 import { openSimulator, type Simulator } from './simulate/simulator.ts';
@@ -49,10 +50,13 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const isReady = (): boolean => !isStopping;
   const server = createServer({ config, keys, guard, memory, providers, relay, log, isReady });
+  const sessions = new Sessions({ config, guard, keys, memory, paces, providers, relay, streams, isReady });
+  sessions.listen(server.server);
   const admin = createAdminServer(metrics, settings);
 
   const close = async (): Promise<void> => {
     streams.stopWatching();
+    sessions.close();
     await Promise.all([server.close(), admin.close()]);
     await relay.pools.destroy();
     await simulator?.close();

@@ -58,11 +58,16 @@ export class Relay {
     const reader: StreamReader = stream.attach(response, { wantsEvents: request.wantsEvents });
   }
 
-  /** Asks a provider. Readers have to be attached in the same turn. */
-  open(request: RelayRequest, headers: IncomingHttpHeaders, owner: string): GatewayStream {
+  /** Asks a provider. Readers have to be attached in the same turn. `onEnd` is called when its part is over. */
+  open(
+    request: RelayRequest,
+    headers: IncomingHttpHeaders,
+    owner: string,
+    onEnd?: () => void,
+  ): GatewayStream {
     const detach = request.provider.detach ?? this.#settings.config.detach;
     const stream = this.#streams.open({ provider: request.provider, detach, owner });
-    void this.#run(stream, request, headers);
+    void this.#run(stream, request, headers).finally(onEnd);
     return stream;
   }
 

@@ -55,11 +55,6 @@ export class StreamReader {
     this.#lastSentMs = nowMs;
   }
 
-  /** Whether it may come back after it left. */
-  get returns(): boolean {
-    return this.#options.returns === true;
-  }
-
   /** Whether its connection is gone, and it may come back. */
   get isLost(): boolean {
     return this.#lostMs !== undefined;
@@ -92,12 +87,12 @@ export class StreamReader {
     return reasonOf(this.#left) ?? 'delivered';
   }
 
-  /** It goes, and what waits for it does not matter any more. */
-  leave(reason: GatewayError): void {
+  /** It goes, and what waits for it does not matter any more. `mayReturn`: it may come back as another reader. */
+  leave(reason: GatewayError, mayReturn = this.#options.returns === true): void {
     if (this.#left !== undefined) return;
     this.#left = reason;
     this.#reader?.detach();
-    this.#stream.left(this, reason);
+    this.#stream.left(this, reason, mayReturn);
   }
 
   /** Its connection is gone, and it may come back. */
@@ -122,7 +117,10 @@ export class StreamReader {
   tick(nowMs: number, graceMs: number): void {
     const { response } = this;
     if (this.#lostMs !== undefined) {
-      if (nowMs - this.#lostMs >= graceMs) this.leave(clientLeft(`did not come back within ${graceMs} ms`));
+      if (nowMs - this.#lostMs < graceMs) return;
+      const reason = clientLeft(`did not come back within ${graceMs} ms (detachGraceMs)`);
+      this.leave(reason, false);
+      response.destroy(reason);
       return;
     }
     const { wantsEvents = false } = this.#options;
@@ -168,7 +166,7 @@ export class StreamReader {
     };
     const { from = 'start' } = this.#options;
     this.#reader = this.#stream.openReader({ ...this.#options, credit: this.#credit, from });
-    if (this.returns) start();
+    if (this.#options.returns === true) start();
     let reader: Reader<EventRun | Gap>;
     do {
       reader = this.#reader;

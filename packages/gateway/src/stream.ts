@@ -157,11 +157,14 @@ export class GatewayStream implements StreamOwner {
     const reader = new StreamReader(this, response, options, this.#deadlines, performance.now());
     this.readers.add(reader);
     this.#deserted = undefined;
-    void reader.serve().then((reason) => {
-      this.readers.delete(reader);
-      this.#onReaderEnd(this, reason);
-    });
+    void this.#serve(reader);
     return reader;
+  }
+
+  async #serve(reader: StreamReader): Promise<void> {
+    const reason = await reader.serve();
+    this.readers.delete(reader);
+    this.#onReaderEnd(this, reason);
   }
 
   /** Opens a cursor on what the provider sends. The stream has to have started. */
@@ -173,6 +176,10 @@ export class GatewayStream implements StreamOwner {
   }: StreamReaderOptions): Reader<EventRun | Gap> {
     const body = this.#body;
     if (body === undefined) throw new Error('a stream has no chunks before it has started');
+    if (typeof from === 'number' && from > body.channel.nextOffset) {
+      const { nextOffset } = body.channel;
+      throw new GatewayError('invalid_request', `The offset: expected at most ${nextOffset}, got ${from}.`);
+    }
     const options: ReaderOptions<EventRun> = {
       overflow: overflow ?? (body.format === undefined ? 'block' : 'coalesce'),
       credit,
@@ -183,7 +190,7 @@ export class GatewayStream implements StreamOwner {
   }
 
   /** A reader has gone for good. The last one decides what becomes of the model. */
-  left(reader: StreamReader, reason: GatewayError): void {
+  left(reader: StreamReader, reason: GatewayError, mayReturn: boolean): void {
     this.readers.delete(reader);
     if (this.readers.size > 0 || this.end !== undefined) return;
     const { detachGraceMs, finishEvents, finishMs } = this.#deadlines;
@@ -191,7 +198,7 @@ export class GatewayStream implements StreamOwner {
     if (this.detach === 'finish') {
       const why = `Nobody read on for ${finishMs} ms (finishMs) or ${finishEvents} events (finishEvents).`;
       this.#deserted = { untilMs: nowMs + finishMs, untilEvents: this.events + finishEvents, why };
-    } else if (this.detach === 'cancel' || !reader.returns || reason.code === 'reader_stalled') {
+    } else if (this.detach === 'cancel' || !mayReturn || reason.code === 'reader_stalled') {
       this.stop(reason);
     } else {
       const why = `Nobody came back within ${detachGraceMs} ms (detachGraceMs).`;

@@ -5,7 +5,13 @@ import { findRoute, type Route } from '../src/route.ts';
 import type { Method } from '../src/source/reply.ts';
 
 const providers = apiNames.flatMap((api) =>
-  ['first', 'second'].map((name) => ({ name, api, url: `http://${name}/v1`, apiKey: undefined })),
+  ['first', 'second'].map((name) => ({
+    name,
+    api,
+    url: `http://${name}/v1`,
+    apiKey: undefined,
+    detach: undefined,
+  })),
 );
 
 function read(

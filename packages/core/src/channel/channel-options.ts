@@ -73,6 +73,27 @@ export function checkedBounds(given: Partial<Bounds>, inherited: Bounds): Bounds
   return bounds;
 }
 
+/** What has to be given together, and with what. Bounds are checked where they are completed. */
+export function checkOptions<T>(options: ChannelOptions<T>): void {
+  const { durationMs, maxBytes, maxItems, maxMs, merge, replay, weigh } = options;
+  if (maxBytes === undefined && maxItems === undefined && maxMs === undefined) {
+    throw invalid('A channel needs a bound: expected maxBytes, maxItems, maxMs or several, got none.');
+  }
+  if ((maxBytes !== undefined || merge !== undefined) && weigh === undefined) {
+    throw invalid('maxBytes and merge need weigh, the function that says how many bytes a chunk has.');
+  }
+  if (maxMs !== undefined && durationMs === undefined) {
+    throw invalid('maxMs needs durationMs, the function that says how long a chunk takes to play.');
+  }
+  if (replay !== undefined) {
+    const { merges = false, ...bounds } = replay;
+    atLeast(0, bounds);
+    if (merges && (merge === undefined || replay.maxHeldBytes === undefined)) {
+      throw invalid('A replay window that merges needs the channel’s merge, and maxHeldBytes.');
+    }
+  }
+}
+
 export function atLeast(minimum: number, values: Readonly<Record<string, number>>): void {
   for (const [name, value] of Object.entries(values)) {
     if (!(value >= minimum)) throw invalid(`${name}: expected ${minimum} or more, got ${value}.`);

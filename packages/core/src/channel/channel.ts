@@ -3,6 +3,7 @@ import {
   atLeast,
   type ChannelOptions,
   checkedBounds,
+  checkOptions,
   invalid,
   measured,
   type ReplayWindow,
@@ -86,24 +87,9 @@ export interface Channel<T> {
  * ```
  */
 export function openChannel<T>(options: ChannelOptions<T>): Channel<T> {
-  const { durationMs, maxBytes, maxItems, maxMergedBytes = 16_384, maxMs, merge, replay, weigh } = options;
-  if (maxBytes === undefined && maxItems === undefined && maxMs === undefined) {
-    throw invalid('A channel needs a bound: expected maxBytes, maxItems, maxMs or several, got none.');
-  }
-  if ((maxBytes !== undefined || merge !== undefined) && weigh === undefined) {
-    throw invalid('maxBytes and merge need weigh, the function that says how many bytes a chunk has.');
-  }
-  if (maxMs !== undefined && durationMs === undefined) {
-    throw invalid('maxMs needs durationMs, the function that says how long a chunk takes to play.');
-  }
+  checkOptions(options);
+  const { maxMergedBytes = 16_384 } = options;
   atLeast(1, { maxMergedBytes });
-  if (replay !== undefined) {
-    const { merges = false, ...bounds } = replay;
-    atLeast(0, bounds);
-    if (merges && (merge === undefined || replay.maxHeldBytes === undefined)) {
-      throw invalid('A replay window that merges needs the channel’s merge, and maxHeldBytes.');
-    }
-  }
   return new BoundedChannel({ ...options, maxMergedBytes }, checkedBounds(options, unbounded));
 }
 

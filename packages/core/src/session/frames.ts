@@ -35,7 +35,7 @@ export type ClientFrame =
       readonly stream: number;
       readonly reader: string;
       readonly windowBytes: number;
-      readonly method: string;
+      readonly method: 'POST';
       /** With its query. */
       readonly path: string;
       readonly headers: Readonly<Record<string, string>>;
@@ -56,7 +56,10 @@ export type ClientFrame =
       readonly stream: number;
       readonly reader: string;
       readonly headers: Readonly<Record<string, string>>;
+      /** Behind the last chunk that was received. */
       readonly offset: number;
+      /** Everything before it was consumed. */
+      readonly acked: number;
     }
   | { readonly type: 'ack'; readonly stream: number; readonly offset: number }
   | { readonly type: 'cancel' | 'detach'; readonly stream: number }

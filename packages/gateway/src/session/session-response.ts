@@ -1,0 +1,284 @@
+import { type Credit, type Gap, openCredit } from '@spillway/core';
+import type { Format } from '@spillway/core/format/format';
+import { frameOverheadBytes, type GatewayFrame } from '@spillway/core/session';
+import { errorHeaders, type GatewayError } from '../errors.ts';
+import { RefusedError } from '../provider-error.ts';
+import type { ReaderResponse } from '../sink/reader-response.ts';
+import type { StreamState } from '../stream.ts';
+
+/** The connection that a response has at the moment. */
+export interface SessionLine {
+  /** What may be sent to all streams of the connection together. */
+  readonly credit: Credit;
+  readonly windowBytes: number;
+  /** Its socket takes no more at the moment. */
+  readonly isBlocked: boolean;
+  send(frame: GatewayFrame): void;
+  sendData(stream: number, from: number, to: number, bytes: Uint8Array): void;
+  /** How long its link should be left alone. */
+  delayMs(): number;
+}
+
+export interface SessionResponseOptions {
+  /** In which errors are told that a request would have been answered with. */
+  readonly format: Format;
+  /** The stream's window: what may be sent and not acknowledged. */
+  readonly windowBytes: number;
+  /** Where the first chunk is. */
+  readonly url: () => string;
+  /** Called when nothing can be resumed any more. */
+  readonly onClose: () => void;
+}
+
+/** A chunk that was sent and not acknowledged. */
+interface Sent {
+  readonly from: number;
+  readonly to: number;
+  readonly bytes: Uint8Array;
+}
+
+type LastFrame =
+  | { readonly type: 'end'; readonly state: StreamState }
+  | { readonly type: 'error'; readonly code: string; readonly message: string; readonly offset: number };
+
+/**
+ * The response to one reader over a session. It outlives its connection: what was sent and not acknowledged is
+ * kept, at most a window, and sent again to a reader that comes back without it.
+ */
+export class SessionResponse implements ReaderResponse {
+  /** What may be sent to this reader. */
+  readonly credit: Credit;
+  readonly settled: Promise<void>;
+  readonly #settle: () => void;
+  readonly #options: SessionResponseOptions;
+  readonly #sent: Sent[] = [];
+  #line: SessionLine | undefined;
+  #number = 0;
+  #head: { readonly status: number; readonly headers: Readonly<Record<string, string>> } | undefined;
+  #isEventStream = false;
+  /** What the gateway said by itself, behind all chunks. */
+  #word: Uint8Array | undefined;
+  #last: LastFrame | undefined;
+  #offset = 0;
+  #ackedBytes = 0;
+  #isSettled = false;
+  #drained: PromiseWithResolvers<void> | undefined;
+  #restTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: SessionResponseOptions) {
+    this.#options = options;
+    const { windowBytes } = options;
+    this.credit = openCredit({ maxBytes: windowBytes, initial: { bytes: windowBytes } });
+    const settled = Promise.withResolvers<void>();
+    this.settled = settled.promise;
+    this.#settle = settled.resolve;
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  get headersSent(): boolean {
+    return this.#head !== undefined;
+  }
+
+  get isClosed(): boolean {
+    return this.#isSettled || this.#last !== undefined;
+  }
+
+  get isBlocked(): boolean {
+    return this.#line?.isBlocked ?? false;
+  }
+
+  /** Whether everything was said, and only has to be acknowledged. */
+  get hasEnded(): boolean {
+    return this.#last !== undefined;
+  }
+
+  /**
+   * Goes on over a connection, under that number, behind that offset; everything before `acked` was
+   * consumed. Returns `false`, and sends nothing, if it cannot: what follows the offset is not there, or costs
+   * more than the connection's window.
+   */
+  bind(line: SessionLine, number: number, offset: number, acked: number): boolean {
+    // The ack that said so may have been lost with the connection.
+    if (this.#sent.some(({ to }) => to === acked)) this.ack(acked);
+    const isKnown =
+      offset <= (this.#sent[0]?.from ?? this.#offset) || this.#sent.some(({ to }) => to === offset);
+    if (!isKnown) return false;
+    const spent: number[] = [];
+    for (const { bytes } of this.#sent) {
+      const cost = costOf(bytes, line.windowBytes);
+      if (!line.credit.spend(0, cost)) {
+        line.credit.grant({ bytes: spent.reduce((sum, part) => sum + part, 0) });
+        return false;
+      }
+      spent.push(cost);
+    }
+    this.#line = line;
+    this.#number = number;
+    if (this.#head !== undefined) this.#sendHead(this.#head);
+    for (const { bytes, from, to } of this.#sent) {
+      if (from >= offset) line.sendData(number, from, to, bytes);
+    }
+    this.#sendWord();
+    this.#sendLast();
+    return true;
+  }
+
+  /** Its connection is gone, or another one takes over. */
+  unbind(): void {
+    const line = this.#line;
+    if (line === undefined) return;
+    this.#line = undefined;
+    for (const { bytes } of this.#sent) line.credit.grant({ bytes: costOf(bytes, line.windowBytes) });
+    this.resume();
+  }
+
+  /** Everything before the offset was consumed. Returns `false` if that cannot be. */
+  ack(offset: number): boolean {
+    const index = this.#sent.findIndex(({ to }) => to === offset);
+    if (index === -1) return false;
+    for (const { bytes } of this.#sent.splice(0, index + 1)) {
+      this.#ackedBytes += bytes.length + frameOverheadBytes;
+      this.credit.grant({ bytes: costOf(bytes, this.#options.windowBytes) });
+      const line = this.#line;
+      if (line !== undefined) line.credit.grant({ bytes: costOf(bytes, line.windowBytes) });
+    }
+    return true;
+  }
+
+  /** Tells what waits in the gateway. */
+  sendLag(items: number, bytes: number): void {
+    this.#line?.send({ type: 'lag', stream: this.#number, items, bytes });
+  }
+
+  /** The connection has taken what was written, or another one has come. */
+  resume(): void {
+    clearTimeout(this.#restTimer);
+    this.#drained?.resolve();
+    this.#drained = undefined;
+  }
+
+  startEventStream(headers: Readonly<Record<string, string>>): void {
+    if (this.#head !== undefined || this.isClosed) return;
+    this.#isEventStream = true;
+    this.start(200, { ...headers, 'content-type': 'text/event-stream; charset=utf-8' });
+  }
+
+  start(status: number, headers: Readonly<Record<string, string>>): void {
+    if (this.isClosed) return;
+    this.#head = { status, headers };
+    this.#sendHead(this.#head);
+  }
+
+  write(bytes: Uint8Array, from: number, to: number): boolean {
+    if (this.isClosed) return true;
+    this.#sent.push({ from, to, bytes });
+    this.#offset = to;
+    this.#line?.sendData(this.#number, from, to, bytes);
+    return !this.isBlocked;
+  }
+
+  gap({ bytes, from, reason, to }: Gap): void {
+    this.#offset = to;
+    this.#line?.send({ type: 'gap', stream: this.#number, from, to, bytes, reason });
+  }
+
+  delayMs(): number {
+    return this.isClosed ? 0 : (this.#line?.delayMs() ?? 0);
+  }
+
+  drained(): Promise<void> {
+    if (this.isClosed || !this.isBlocked) return Promise.resolve();
+    this.#drained ??= Promise.withResolvers<void>();
+    return this.#drained.promise;
+  }
+
+  rest(delayMs: number): Promise<void> {
+    if (this.isClosed) return Promise.resolve();
+    this.#drained ??= Promise.withResolvers<void>();
+    this.#restTimer = setTimeout(() => this.resume(), delayMs);
+    return this.#drained.promise;
+  }
+
+  /** The session keeps itself alive. */
+  ping(): void {}
+
+  end(state: StreamState): void {
+    this.#finish({ type: 'end', state });
+  }
+
+  fail(error: GatewayError): void {
+    if (this.isClosed) return;
+    const { format } = this.#options;
+    const state = error.isCancel ? 'cancelled' : 'failed';
+    if (error.code === 'upstream_reported') {
+      // The provider's own error event was handed on.
+    } else if (['history_gone', 'reader_disconnected', 'reader_stalled'].includes(error.code)) {
+      this.#finish(this.#errorFrame(error));
+      return;
+    } else if (this.#head === undefined) {
+      const isRefused = error instanceof RefusedError;
+      this.start(error.status, isRefused ? error.headers : errorHeaders(error));
+      this.#word = Buffer.from(isRefused ? error.body : format.errorBody(error));
+    } else if (this.#isEventStream) {
+      this.#word =
+        error instanceof RefusedError ? Buffer.from(error.event(format)) : format.errorEvent(error);
+    } else {
+      this.#finish(this.#errorFrame(error));
+      return;
+    }
+    this.#sendWord();
+    this.#finish({ type: 'end', state });
+  }
+
+  destroy(reason: GatewayError): void {
+    if (this.#last === undefined) this.#finish(this.#errorFrame(reason));
+    this.close();
+  }
+
+  /** Nobody will come back for the rest. */
+  close(): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    this.unbind();
+    this.#sent.length = 0;
+    this.credit.close();
+    this.#settle();
+    this.#options.onClose();
+  }
+
+  progress(): { readonly bytes: number; readonly isOwed: boolean } {
+    return { bytes: this.#ackedBytes, isOwed: this.#sent.length > 0 };
+  }
+
+  #errorFrame({ code, message }: GatewayError): LastFrame {
+    return { type: 'error', code, message, offset: this.#offset };
+  }
+
+  #sendHead({ headers, status }: { status: number; headers: Readonly<Record<string, string>> }): void {
+    const url = this.#isEventStream ? this.#options.url() : '';
+    this.#line?.send({ type: 'response', stream: this.#number, url, status, headers });
+  }
+
+  #sendWord(): void {
+    if (this.#word !== undefined) this.#line?.sendData(this.#number, this.#offset, this.#offset, this.#word);
+  }
+
+  #sendLast(): void {
+    if (this.#last !== undefined) this.#line?.send({ ...this.#last, stream: this.#number });
+  }
+
+  #finish(last: LastFrame): void {
+    if (this.isClosed) return;
+    this.#last = last;
+    this.#sendLast();
+    this.resume();
+  }
+}
+
+/** What a frame costs of a window: one that is larger than all of it costs all of it. */
+function costOf(bytes: Uint8Array, windowBytes: number): number {
+  return Math.min(bytes.length + frameOverheadBytes, windowBytes);
+}

@@ -1,0 +1,85 @@
+import { GatewayError } from '../errors.ts';
+import type { GatewayStream } from '../stream.ts';
+import { clientLeft, type StreamReader, type StreamReaderOptions } from '../stream-reader.ts';
+import type { Session } from './session.ts';
+import { SessionResponse, type SessionResponseOptions } from './session-response.ts';
+
+/** A reader of a session: what is left of it when its connection is lost, and what comes back. */
+export class SessionStream {
+  readonly response: SessionResponse;
+  /** The connection that carries it, and under which number. */
+  session: Session | undefined;
+  number = 0;
+  stream: GatewayStream | undefined;
+  #reader: StreamReader | undefined;
+  #canResume = false;
+  #endedMs: number | undefined;
+  #hasLag = false;
+
+  /** `onClose` is called when nothing can be resumed any more. */
+  constructor(options: Omit<SessionResponseOptions, 'onClose' | 'url'>, onClose: () => void) {
+    this.response = new SessionResponse({
+      ...options,
+      url: () => this.stream?.url ?? '',
+      onClose: () => {
+        this.session?.release(this);
+        onClose();
+      },
+    });
+  }
+
+  /** Reads a stream. A reader that may lose chunks is not kept for a connection to come. */
+  attach(stream: GatewayStream, session: Session, options: StreamReaderOptions, canResume: boolean): void {
+    this.stream = stream;
+    this.#canResume = canResume && stream.detach !== 'cancel';
+    const credit = [this.response.credit, session.credit];
+    this.#reader = stream.attach(this.response, { ...options, credit, returns: true });
+  }
+
+  /** The client says that it goes. */
+  leave(how: 'cancel' | 'detach'): void {
+    if (how === 'cancel') this.stream?.stop(new GatewayError('cancelled', 'The stream was cancelled.'));
+    this.#reader?.leave(clientLeft(how === 'cancel' ? 'cancelled' : 'detached'));
+    this.response.close();
+  }
+
+  /** It is ended for what its client did: it does not come back, and the model is not kept for it. */
+  end(reason: GatewayError): void {
+    this.#reader?.leave(reason, false);
+    this.response.destroy(reason);
+  }
+
+  /** Its connection is gone. */
+  lost(): void {
+    this.session?.release(this);
+    this.response.unbind();
+    if (this.#reader !== undefined && this.#canResume) {
+      this.#reader.lost(performance.now());
+    } else {
+      const reason = clientLeft('lost its connection');
+      this.#reader?.leave(reason);
+      this.response.destroy(reason);
+    }
+  }
+
+  /** It is carried by another connection. Returns `false` if it cannot go on from there. */
+  rebind(offset: number, acked: number): boolean {
+    const { session } = this;
+    if (session === undefined || !this.response.bind(session, this.number, offset, acked)) return false;
+    this.#reader?.resumed([this.response.credit, session.credit]);
+    return true;
+  }
+
+  /** Tells what waits for it, while something does, and forgets what was not fetched after its end. */
+  tick(nowMs: number, graceMs: number): void {
+    const { response } = this;
+    const reader = this.#reader;
+    if (response.hasEnded) {
+      this.#endedMs ??= nowMs;
+      if (nowMs - this.#endedMs >= graceMs) response.close();
+    } else if (reader !== undefined && (reader.waitingItems > 0 || this.#hasLag)) {
+      this.#hasLag = reader.waitingItems > 0;
+      response.sendLag(reader.waitingItems, reader.waitingBytes);
+    }
+  }
+}

@@ -1,0 +1,107 @@
+import { subprotocol } from '@spillway/core/session';
+import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import { WebSocketServer } from 'ws';
+import { apis } from '../api.ts';
+import type { ApiKeys } from '../api-keys.ts';
+import type { Provider } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import { GatewayError } from '../errors.ts';
+import type { Guard } from '../guard.ts';
+import type { Relay } from '../relay.ts';
+import type { RequestMemory } from '../request-memory.ts';
+import type { Paces } from '../sink/paces.ts';
+import type { Streams } from '../streams.ts';
+import { Session } from './session.ts';
+import type { SessionStream } from './session-stream.ts';
+
+/** What sessions need of the gateway. */
+export interface SessionsOptions {
+  readonly config: Config;
+  readonly guard: Guard;
+  readonly keys: ApiKeys;
+  readonly memory: RequestMemory;
+  readonly paces: Paces;
+  readonly providers: readonly Provider[];
+  readonly relay: Relay;
+  readonly streams: Streams;
+  /** Whether new streams are taken. */
+  readonly isReady: () => boolean;
+  /** The readers that can be resumed, by the names that clients gave them. */
+  readonly readers: Map<string, SessionStream>;
+  readonly onClose: (session: Session) => void;
+}
+
+/** All sessions of a gateway, and the one clock that watches them. */
+export class Sessions {
+  readonly #sessions = new Set<Session>();
+  readonly #options: SessionsOptions;
+  readonly #server: WebSocketServer;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(options: Omit<SessionsOptions, 'onClose' | 'readers'>) {
+    this.#options = {
+      ...options,
+      readers: new Map<string, SessionStream>(),
+      onClose: (session) => this.#sessions.delete(session),
+    };
+    const { keepAliveMs, maxMessageBytes } = options.config;
+    this.#server = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      // Deltas are small, and what is merged is small anyway: a compressor a connection would cost more memory than all.
+      perMessageDeflate: false,
+      maxPayload: maxMessageBytes,
+      handleProtocols: () => subprotocol,
+    });
+    this.#timer = setInterval(() => this.#tick(), Math.min(1000, Math.max(25, keepAliveMs / 8)));
+    this.#timer.unref();
+  }
+
+  /** Takes the WebSockets that clients of a server ask for. */
+  listen(server: Server): void {
+    server.on('upgrade', (request, socket: Socket, head) => {
+      // What is wrong with it is in the close that follows.
+      socket.on('error', () => undefined);
+      const refusal = this.#refusal(request);
+      if (refusal !== undefined) {
+        refuse(socket, refusal);
+        return;
+      }
+      this.#server.handleUpgrade(request, socket, head, (webSocket) => {
+        this.#sessions.add(new Session(webSocket, socket, this.#options, performance.now()));
+      });
+    });
+  }
+
+  /** Ends all of them. */
+  close(): void {
+    clearInterval(this.#timer);
+    for (const session of this.#sessions) session.end('shutting_down');
+  }
+
+  #refusal({ headers, url = '' }: IncomingMessage): GatewayError | undefined {
+    const refusal = this.#options.guard.upgradeRefusal(headers);
+    if (refusal !== undefined) return refusal;
+    if (url.split('?')[0] !== '/streams') return new GatewayError('not_found', 'WebSockets are at /streams.');
+    const protocols = (headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/);
+    if (!protocols.includes(subprotocol)) {
+      return new GatewayError('invalid_request', `The subprotocol: expected ${subprotocol}.`);
+    }
+    if (this.#options.isReady()) return undefined;
+    return new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
+  }
+
+  #tick(): void {
+    const nowMs = performance.now();
+    for (const session of this.#sessions) session.tick(nowMs);
+  }
+}
+
+function refuse(socket: Socket, error: GatewayError): void {
+  const body = apis.openai.errors.errorBody(error);
+  socket.end(
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\ncontent-type: application/json\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
