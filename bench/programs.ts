@@ -96,7 +96,7 @@ export async function metricOf({ adminUrl }: Program, series: string): Promise<n
 /** One streaming request over a bare socket: the cheapest client there is. */
 export interface Client {
   readonly socket: Socket;
-  /** Resolves when the end marker has come. */
+  /** Resolves when the end marker has come, rejects when an error has. */
   readonly done: Promise<void>;
 }
 
@@ -111,6 +111,7 @@ export async function openStream(url: string, model: string, reads = true): Prom
   if (reads) {
     socket.on('data', (bytes: Buffer) => {
       if (bytes.includes('[DONE]')) done.resolve();
+      else if (bytes.includes('"error"')) done.reject(new Error(`a stream failed: ${bytes.toString()}`));
     });
   } else {
     socket.pause();
