@@ -16,13 +16,15 @@ const run = (command: string, args: readonly string[], cwd = root): void => {
 
 try {
   run('npx', ['tsc', '-b']);
-  for (const name of ['core', 'gateway']) {
+  for (const name of ['core', 'client', 'gateway']) {
     run('npx', ['publint', '--strict', `packages/${name}`]);
     run('npm', ['pack', '--silent', '--pack-destination', folder, '--workspace', `packages/${name}`]);
   }
   const tarballs = readdirSync(folder).map((file) => join(folder, file));
-  const core = tarballs.filter((file) => file.includes('spillway-core-'));
-  run('npx', ['attw', ...core, '--profile', 'esm-only']);
+  // One at a time: it knows only the first.
+  for (const library of tarballs.filter((file) => /spillway-(?:core|client)-/.test(file))) {
+    run('npx', ['attw', library, '--profile', 'esm-only']);
+  }
   run('npm', ['init', '--yes', '--silent'], folder);
   run('npm', ['install', '--silent', '--prefer-offline', 'node@22.19.0', ...tarballs], folder);
   // The first in the path for what npx starts: the Node that was just installed.

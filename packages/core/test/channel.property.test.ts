@@ -85,11 +85,13 @@ class Watched {
     maxItems: number,
     from: number | 'now' | 'start',
     isBare = false,
+    merges = false,
   ) {
     this.isBare = isBare;
     this.overflow = isBare && policy === 'coalesce' ? 'block' : policy;
     this.reader = channel.reader({
       overflow: this.overflow === 'spill' ? spillTo(this.store) : this.overflow,
+      ...(merges && !isBare && this.overflow !== 'spill' ? { merges } : {}),
       maxItems,
       from,
       onGap: (gap) => this.announced.push(gap),
@@ -145,6 +147,7 @@ type Step =
       readonly overflow: Policy;
       readonly maxItems: number;
       readonly from: 'now' | 'start';
+      readonly merges: boolean;
     }
   | { readonly do: 'offer' }
   | { readonly do: 'resume'; readonly offset: number }
@@ -170,6 +173,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       overflow: fc.constantFrom(...policies),
       maxItems: fc.integer({ min: 1, max: 8 }),
       from: fc.constantFrom('now' as const, 'start' as const),
+      merges: fc.boolean(),
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('resume' as const), offset: fc.nat(60) }) },
@@ -245,7 +249,9 @@ describe('every reader gets the text, and what it does not get it is told', () =
         void pick(action.who)?.reader.ready();
         return;
       case 'join':
-        watched.push(new Watched(channel, action.overflow, action.maxItems, action.from, isBare));
+        watched.push(
+          new Watched(channel, action.overflow, action.maxItems, action.from, isBare, action.merges),
+        );
         return;
       case 'resume':
         try {

@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { type Channel, Gap, openChannel, openCredit, type Reader, SpillwayError } from '../src/index.ts';
+import {
+  type Channel,
+  createMemoryStore,
+  Gap,
+  openChannel,
+  openCredit,
+  type Reader,
+  SpillwayError,
+  spillTo,
+} from '../src/index.ts';
 
 function drain<T>(reader: Reader<T>): T[] {
   const items: T[] = [];
@@ -470,6 +479,34 @@ describe('what can be seen', () => {
     expect(reader.takeAll({ maxBytes: 1 })).toEqual(['cc']);
     expect(reader.takeAll()).toEqual(['dddd']);
     expect(reader.takeAll()).toEqual([]);
+  });
+});
+
+describe('merges', () => {
+  test('makes room before the policy is carried out', () => {
+    const channel = openChannel<string>({
+      maxBytes: 30,
+      // One envelope instead of two.
+      weigh: (text) => text.length + 10,
+      merge: (first, second) => (second === '!' ? undefined : first + second),
+    });
+    const reader = channel.reader({ overflow: 'disconnect', merges: true });
+    for (const text of ['a', 'b', 'c', 'd', 'e']) channel.offer(text);
+    expect(reader.end).toBeUndefined();
+    for (const text of ['!', '!', '!']) channel.offer(text);
+    expect(reader.end).toEqual({ state: 'disconnected', offset: 0 });
+  });
+
+  test('needs a merge, and no store', () => {
+    const store = createMemoryStore<string>({ maxBytes: 100 });
+    const message = 'The policy coalesce, and merges, need';
+    expect(() => openChannel({ maxItems: 1 }).reader({ merges: true })).toThrow(message);
+    const channel = openChannel<string>({
+      maxItems: 1,
+      weigh: () => 1,
+      merge: (first, second) => first + second,
+    });
+    expect(() => channel.reader({ merges: true, overflow: spillTo(store) })).toThrow(message);
   });
 });
 

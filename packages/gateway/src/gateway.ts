@@ -49,7 +49,18 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const guard = new Guard(keys, config.allowedOrigins);
   const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const isReady = (): boolean => !isStopping;
-  const server = createServer({ config, keys, guard, memory, providers, relay, log, isReady });
+  const server = createServer({
+    config,
+    keys,
+    guard,
+    memory,
+    providers,
+    relay,
+    streams,
+    paces,
+    log,
+    isReady,
+  });
   const sessions = new Sessions({ config, guard, keys, memory, paces, providers, relay, streams, isReady });
   sessions.listen(server.server);
   const admin = createAdminServer(metrics, settings);

@@ -17,8 +17,11 @@ import type { Relay } from './relay.ts';
 import { readRelayRequest } from './relay-request.ts';
 import { ownerOf } from './owner.ts';
 import type { RequestMemory } from './request-memory.ts';
+import { addStreamPaths } from './read/stream-paths.ts';
 import { pathPrefixes } from './route.ts';
+import type { Paces } from './sink/paces.ts';
 import { type Method, methods } from './source/reply.ts';
+import type { Streams } from './streams.ts';
 
 export interface ServerOptions {
   readonly config: Config;
@@ -28,6 +31,8 @@ export interface ServerOptions {
   /** The providers that are served: those of the settings, or the simulated ones. */
   readonly providers: readonly Provider[];
   readonly relay: Relay;
+  readonly streams: Streams;
+  readonly paces: Paces;
   readonly log: Logger;
   /** Whether new streams are taken. */
   readonly isReady: () => boolean;
@@ -66,8 +71,11 @@ export function createServer(options: ServerOptions): FastifyInstance {
 
   server.setErrorHandler((thrown, request, reply) => {
     const error = fromFastify(thrown, config.maxRequestBytes);
-    if (error.code === 'internal_error')
-      log.error({ err: thrown, path: routeOf(request).path }, 'a request failed');
+    if (error.code === 'internal_error') {
+      // With a stream's token, whoever reads the log could read the stream.
+      const path = routeOf(request).path.replace(/^\/streams\/.*/, '/streams/…');
+      log.error({ err: thrown, path }, 'a request failed');
+    }
     answerError(request, reply, error);
   });
   server.setNotFoundHandler((request, reply) => {
@@ -90,7 +98,12 @@ export function createServer(options: ServerOptions): FastifyInstance {
       maxAge: 600,
     });
     putGuard(api, guard);
-    addProviderPaths(api, options);
+    addStreamPaths(api, options);
+    // By itself: what stops new streams does not keep anybody from those that run.
+    api.register((provided, _none, added) => {
+      addProviderPaths(provided, options);
+      added();
+    });
     done();
   });
   return server;

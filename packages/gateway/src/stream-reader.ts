@@ -95,6 +95,11 @@ export class StreamReader {
     this.#stream.left(this, reason, mayReturn);
   }
 
+  /** It gets no more than it has got; it may come back. */
+  finish(): void {
+    this.#reader?.detach();
+  }
+
   /** Its connection is gone, and it may come back. */
   lost(nowMs: number): void {
     this.#lostMs = nowMs;

@@ -8,7 +8,7 @@ import { GatewayError, overloaded } from './errors.ts';
 import type { Meter } from './meter.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
-import { type ReaderEndReason, StreamReader, type StreamReaderOptions } from './stream-reader.ts';
+import { clientLeft, type ReaderEndReason, StreamReader, type StreamReaderOptions } from './stream-reader.ts';
 
 /**
  * Where a stream is: waiting for a free place, waiting for the provider's reply (and trying again),
@@ -82,6 +82,8 @@ export class GatewayStream implements StreamOwner {
   #lastEventMs: number;
   /** With nobody left: when, and after how many events, the model is stopped. */
   #deserted: { readonly untilMs: number; readonly untilEvents: number; readonly why: string } | undefined;
+  /** When somebody last looked in who is no reader: who polls comes back. */
+  #visitedMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     { detach, owner, provider }: StreamOwner,
@@ -163,6 +165,9 @@ export class GatewayStream implements StreamOwner {
 
   async #serve(reader: StreamReader): Promise<void> {
     const reason = await reader.serve();
+    // Whoever fell behind has left, too, and may come back.
+    const hasMore = this.#body !== undefined && this.#body.channel.end === undefined;
+    if (hasMore && this.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
     this.readers.delete(reader);
     this.#onReaderEnd(this, reason);
   }
@@ -182,11 +187,24 @@ export class GatewayStream implements StreamOwner {
     }
     const options: ReaderOptions<EventRun> = {
       overflow: overflow ?? (body.format === undefined ? 'block' : 'coalesce'),
+      merges: body.format !== undefined,
       credit,
       from,
       ...(maxBytes === undefined ? {} : { maxBytes }),
     };
     return body.channel.reader(options);
+  }
+
+  /** Somebody takes what is there, and may come back for more. */
+  visited(nowMs: number): void {
+    this.#visitedMs = nowMs;
+    if (this.#deserted !== undefined && this.detach === 'grace') this.#desert(nowMs);
+  }
+
+  #desert(nowMs: number): void {
+    const { detachGraceMs } = this.#deadlines;
+    const why = `Nobody came back within ${detachGraceMs} ms (detachGraceMs).`;
+    this.#deserted = { untilMs: nowMs + detachGraceMs, untilEvents: Infinity, why };
   }
 
   /** A reader has gone for good. The last one decides what becomes of the model. */
@@ -198,11 +216,13 @@ export class GatewayStream implements StreamOwner {
     if (this.detach === 'finish') {
       const why = `Nobody read on for ${finishMs} ms (finishMs) or ${finishEvents} events (finishEvents).`;
       this.#deserted = { untilMs: nowMs + finishMs, untilEvents: this.events + finishEvents, why };
-    } else if (this.detach === 'cancel' || !mayReturn || reason.code === 'reader_stalled') {
-      this.stop(reason);
+      return;
+    }
+    const isPolled = nowMs - this.#visitedMs < detachGraceMs;
+    if (this.detach === 'grace' && (isPolled || (mayReturn && reason.code !== 'reader_stalled'))) {
+      this.#desert(nowMs);
     } else {
-      const why = `Nobody came back within ${detachGraceMs} ms (detachGraceMs).`;
-      this.#deserted = { untilMs: nowMs + detachGraceMs, untilEvents: Infinity, why };
+      this.stop(reason);
     }
   }
 

@@ -77,6 +77,7 @@ class Client {
     this.#connectionWindowBytes = connectionWindowBytes;
     this.response = new SessionResponse({
       format: openaiChat,
+      answersErrors: true,
       windowBytes,
       url: () => stream.url,
       onClose: () => undefined,

@@ -18,6 +18,8 @@ const nothingKept = new KeptChunks<never>();
 
 export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   readonly overflow: Overflow | 'spill';
+  /** Whether what waits for it may be merged to make room. */
+  readonly merges: boolean;
   /** Whether it can make the source wait. */
   readonly blocks: boolean;
   readonly bounds: Bounds;
@@ -59,10 +61,11 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   droppedItems = 0;
 
   constructor(log: ChunkLog<T>, host: ReaderHost<T>, options: ChannelReaderOptions<T>, position: number) {
-    const { bounds, credit, overflow } = options;
+    const { bounds, credit, merges, overflow } = options;
     this.#log = log;
     this.#host = host;
     this.#options = options;
+    this.merges = merges;
     this.bounds = bounds;
     this.#credit = credit;
     this.#next = position;

@@ -242,8 +242,9 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     if (typeof overflow === 'string' && !overflows.includes(overflow)) {
       throw invalid(`overflow: expected one of ${overflows.join(', ')} or spillTo(store), got ${overflow}.`);
     }
-    if (overflow === 'coalesce' && this.merge === undefined) {
-      throw invalid('The policy coalesce needs a channel with merge.');
+    const { merges = overflow === 'coalesce' } = options;
+    if (merges && (this.merge === undefined || typeof overflow !== 'string')) {
+      throw invalid('The policy coalesce, and merges, need a channel with merge, and no store.');
     }
     if (!(lowWatermark >= 0 && lowWatermark <= highWatermark && highWatermark <= 1)) {
       throw invalid(
@@ -254,7 +255,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     const reader = new ChannelReader<T>(
       this.#log,
       this,
-      { overflow, bounds, credit, onGap, onPressure, highWatermark, lowWatermark },
+      { overflow, merges, bounds, credit, onGap, onPressure, highWatermark, lowWatermark },
       this.#startOf(from),
     );
     this.#readers.push(reader);
@@ -391,7 +392,9 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     // Backwards, because a reader that is ended for want of room leaves the list.
     for (let index = this.#readers.length - 1; index >= 0; index -= 1) {
       const reader = this.#readers[index];
-      if (reader?.hasRoom(bytes, ms) === false && reader.makeRoom(bytes, ms)) skippers.push(reader);
+      if (reader === undefined || reader.hasRoom(bytes, ms)) continue;
+      if (reader.merges) this.#compact();
+      if (!reader.hasRoom(bytes, ms) && reader.makeRoom(bytes, ms)) skippers.push(reader);
     }
     return skippers;
   }
@@ -411,7 +414,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     }
     for (const reader of this.#readers) {
       if (!reader.blocks || reader.hasRoom(bytes, ms)) continue;
-      if (reader.overflow === 'coalesce') this.#compact();
+      if (reader.merges) this.#compact();
       else reader.spill();
       if (!reader.hasRoom(bytes, ms)) return false;
     }
@@ -429,7 +432,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     let end = this.#log.head;
     for (const reader of this.#readers) {
       slowest = Math.min(slowest, reader.position);
-      if (reader.overflow !== 'coalesce') end = Math.min(end, reader.position);
+      if (!reader.merges) end = Math.min(end, reader.position);
     }
     const start = Math.max(slowest, Math.min(this.#compactedTo, this.#log.head) - 1);
     if (start >= end - 1) return;

@@ -30,6 +30,7 @@ export interface ReaderHost<T> {
 /** A reader's options, complete and checked. */
 export interface ChannelReaderOptions<T> {
   readonly overflow: Overflow | SpillPolicy<T>;
+  readonly merges: boolean;
   readonly bounds: Bounds;
   readonly credit: readonly Credit[];
   readonly onGap: ((gap: Gap) => void) | undefined;

@@ -11,6 +11,12 @@ export interface ReaderOptions<T> {
   /** What happens when this reader is full; also `spillTo(store)`. Default: `block`. */
   readonly overflow?: Overflow | SpillPolicy<T>;
   /**
+   * Whether what waits for it may be merged to make room, before its policy is carried out. Needs the channel's
+   * `merge`. Default: only with `coalesce`, which also merges what is taken late. Not with `spillTo`: a store gets
+   * what was written.
+   */
+  readonly merges?: boolean;
+  /**
    * The bytes that may wait for this reader, as the channel's `weigh` counts them. Minimum 1,
    * default the channel's `maxBytes`. A chunk that is larger than the bound is still taken when
    * nothing else waits, or it could never pass.

@@ -20,7 +20,9 @@ export function openRequest(
 ): void {
   const route = findRoute(frame.method, frame.path, headers);
   const windowBytes = Math.min(frame.windowBytes, config.windowBytes);
-  const opened = new SessionStream({ format: route.errors, windowBytes }, () => readers.delete(frame.reader));
+  const opened = new SessionStream({ format: route.errors, answersErrors: true, windowBytes }, () =>
+    readers.delete(frame.reader),
+  );
   readers.set(frame.reader, opened);
   session.take(opened, frame.stream);
   opened.response.bind(session, frame.stream, 0, 0);
@@ -60,7 +62,9 @@ export function openRead(
   const isTheirs =
     stream !== undefined && ownerOf(keys, stream.provider, headers, undefined) === stream.owner;
   const format = isTheirs ? apis[stream.provider.api].errors : apis.openai.errors;
-  const opened = new SessionStream({ format, windowBytes }, () => readers.delete(frame.reader));
+  const opened = new SessionStream({ format, answersErrors: false, windowBytes }, () =>
+    readers.delete(frame.reader),
+  );
   readers.set(frame.reader, opened);
   session.take(opened, frame.stream);
   opened.response.bind(session, frame.stream, 0, 0);

@@ -20,11 +20,13 @@ export interface SessionLine {
 }
 
 export interface SessionResponseOptions {
-  /** In which errors are told that a request would have been answered with. */
+  /** In which errors are told. */
   readonly format: Format;
+  /** Whether an error before the first chunk is an answer as by HTTP: a status and a body. */
+  readonly answersErrors: boolean;
   /** The stream's window: what may be sent and not acknowledged. */
   readonly windowBytes: number;
-  /** Where the first chunk is. */
+  /** Where the stream can be read again. */
   readonly url: () => string;
   /** Called when nothing can be resumed any more. */
   readonly onClose: () => void;
@@ -215,7 +217,10 @@ export class SessionResponse implements ReaderResponse {
     const state = error.isCancel ? 'cancelled' : 'failed';
     if (error.code === 'upstream_reported') {
       // The provider's own error event was handed on.
-    } else if (['history_gone', 'reader_disconnected', 'reader_stalled'].includes(error.code)) {
+    } else if (
+      (this.#head === undefined && !this.#options.answersErrors) ||
+      ['history_gone', 'reader_disconnected', 'reader_stalled'].includes(error.code)
+    ) {
       this.#finish(this.#errorFrame(error));
       return;
     } else if (this.#head === undefined) {

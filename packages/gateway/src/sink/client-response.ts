@@ -104,7 +104,12 @@ export class ClientResponse implements ReaderResponse {
     this.#response.writeHead(status, isEvents ? { ...headers, ...unbuffered } : headers);
   }
 
-  write(bytes: Uint8Array): boolean {
+  write(bytes: Uint8Array, _from: number, _to: number): boolean {
+    return this.send(bytes);
+  }
+
+  /** Writes bytes as they are. */
+  protected send(bytes: Uint8Array): boolean {
     if (this.isClosed) return true;
     const wantsMore = this.#response.write(bytes);
     this.#pace?.wrote(performance.now(), this.#writtenBytes);
@@ -137,7 +142,7 @@ export class ClientResponse implements ReaderResponse {
   /** A comment, which readers skip. Only between events, so only while nothing is being written. */
   ping(): void {
     this.startEventStream({});
-    this.write(ping);
+    this.send(ping);
   }
 
   end(): void {

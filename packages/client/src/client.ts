@@ -1,0 +1,93 @@
+import { parseAddress } from './address.ts';
+import { checkNumber, checkWindow, type ClientOptions, resolveSessionOptions } from './client-options.ts';
+import { ClientError } from './errors.ts';
+import { fitsFrame, keyHeadersOf, mergeHeaders, toRecord } from './headers.ts';
+import type { Opening } from './opening.ts';
+import type { ReaderInit, StreamReadInit, StreamRequestInit } from './reader-init.ts';
+import { Session } from './session.ts';
+import { createSessionFetch, type SpillwayFetch } from './session-fetch.ts';
+import { SessionStream } from './session-stream.ts';
+import type { StreamReader } from './stream-reader.ts';
+
+/** A connection to a gateway, opened when it is needed, for any number of streams. */
+export interface Client extends AsyncDisposable {
+  /** The same as `createFetch` returns. */
+  readonly fetch: SpillwayFetch;
+  /**
+   * Sends a `POST` over the session, whether its answer streams or not, and reads the answer. There is no plain HTTP to
+   * fall back to: the reader fails with `no_session`, `message_too_large` or `too_many_streams`.
+   */
+  request(input: string | URL, init?: StreamRequestInit): StreamReader;
+  /**
+   * Reads a stream by its URL: a reader's `url`, or the `Content-Location` of a response. It fails with `not_found`
+   * if there is no such stream for this key, and with `history_gone` if it is not kept from there on.
+   */
+  read(url: string | URL, init?: StreamReadInit): StreamReader;
+  /**
+   * Lets all readers go, which fail with `closed`, and closes the connection. Models are not stopped by it, but the
+   * gateway stops those that nobody comes back for.
+   */
+  close(): Promise<void>;
+}
+
+// What a frame has room for.
+const maxOffset = 2 ** 48 - 1;
+
+/**
+ * Opens a client, for those who want to say themselves when a chunk is consumed. To have official SDKs stream
+ * through a gateway, `createFetch` is enough.
+ *
+ * @throws {ClientError} `invalid_option`
+ * @example
+ * ```ts
+ * await using client = openClient({ url: 'http://127.0.0.1:8080' });
+ * const body = JSON.stringify({ model: 'gpt-5', stream: true, messages });
+ * const reader = client.request('/v1/chat/completions', { body });
+ * for await (const item of reader) {
+ *   if (item.type === 'chunk') await play(item.bytes);
+ *   reader.ack(item.to);
+ * }
+ * ```
+ */
+export function openClient(options: ClientOptions): Client {
+  const address = parseAddress(options.url);
+  const session = new Session(resolveSessionOptions(options, address.sessionUrl));
+  const windowBytes = checkWindow('windowBytes', options.windowBytes ?? 16_384);
+  const ownLeave = options.leave ?? 'cancel';
+
+  function open(opening: Opening, init: ReaderInit, leave: 'cancel' | 'detach'): SessionStream {
+    const path = opening.type === 'request' ? opening.path : opening.url;
+    const headers = toRecord(mergeHeaders(options.headers, init.headers));
+    const stream = new SessionStream(session, {
+      opening,
+      headers,
+      keyHeaders: keyHeadersOf(headers, path),
+      windowBytes: checkWindow('windowBytes', init.windowBytes ?? windowBytes),
+      autoAck: init.autoAck ?? false,
+      leave,
+      signal: init.signal,
+    });
+    if (fitsFrame(path, headers)) void session.open(stream);
+    else stream.fail(new ClientError('message_too_large', 'A session takes no path or header like this.'));
+    return stream;
+  }
+
+  function request(
+    input: string | URL,
+    { body = '', leave = ownLeave, ...init }: StreamRequestInit = {},
+  ): SessionStream {
+    return open({ type: 'request', method: 'POST', path: address.pathOf(String(input)), body }, init, leave);
+  }
+
+  const close = (): Promise<void> => session.close();
+  return {
+    fetch: createSessionFetch({ options, address, request, close }),
+    request,
+    read(url, { from = 'start', leave = 'detach', overflow = 'disconnect', ...init } = {}) {
+      if (typeof from === 'number') checkNumber('from', from, 0, maxOffset);
+      return open({ type: 'read', url: address.pathOf(String(url)), from, overflow }, init, leave);
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

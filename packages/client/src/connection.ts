@@ -1,0 +1,214 @@
+import {
+  type ClientFrame,
+  closeCodes,
+  type DataFrame,
+  decodeData,
+  type GatewayFrame,
+  subprotocol,
+} from '@spillway/core/session';
+import { parseFrame } from './parse-frame.ts';
+
+/** What is used of a WebSocket: the browser's, Node's, or one with the same face, such as that of `ws`. */
+export interface WebSocketLike {
+  binaryType: string;
+  readonly protocol: string;
+  readonly bufferedAmount: number;
+  send(data: string): void;
+  close(code?: number, reason?: string): void;
+  addEventListener(type: string, listener: (event: WebSocketEventLike) => void): void;
+}
+
+/** What is used of its events. */
+interface WebSocketEventLike {
+  readonly type: string;
+  readonly data?: unknown;
+  readonly code?: number;
+  readonly reason?: string;
+}
+
+export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
+
+/** What the gateway said about itself. */
+export interface Limits {
+  readonly maxStreams: number;
+  readonly maxMessageBytes: number;
+}
+
+/** A frame that belongs to one stream. */
+export type StreamFrame = Exclude<GatewayFrame, { readonly type: 'open' | 'pong' }>;
+
+export interface ConnectionOptions {
+  readonly WebSocket: WebSocketConstructor;
+  readonly url: string;
+  readonly windowBytes: number;
+  readonly connectTimeoutMs: number;
+  readonly pingAfterMs: number;
+  readonly pongTimeoutMs: number;
+}
+
+export interface ConnectionListener {
+  opened(limits: Limits): void;
+  frame(frame: StreamFrame): void;
+  data(frame: DataFrame): void;
+  /** The connection is gone; nothing else is called after it. */
+  closed(code: number, reason: string): void;
+  /** The gateway does not keep to the protocol; nothing else is called after it. */
+  garbled(): void;
+}
+
+// Acks wait when so much waits in the socket already: they would only make the queue longer.
+const congestedBytes = 65_536;
+
+const closeTimeoutMs = 1000;
+
+/** No code of a close frame: the connection was lost, or given up from this side. */
+const lostCode = 1006;
+
+/** One WebSocket, from its opening to its loss. It never comes back: the session opens another one. */
+export class Connection {
+  readonly #socket: WebSocketLike;
+  readonly #options: ConnectionOptions;
+  readonly #listener: ConnectionListener;
+  #isOpen = false;
+  #isOver = false;
+  #isWatched = false;
+  #isPinged = false;
+  #heardAt = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(options: ConnectionOptions, listener: ConnectionListener) {
+    this.#options = options;
+    this.#listener = listener;
+    const socket = new options.WebSocket(options.url, [subprotocol]);
+    this.#socket = socket;
+    socket.binaryType = 'arraybuffer';
+    socket.addEventListener('open', () => this.#onOpen());
+    socket.addEventListener('message', ({ data }) => this.#onMessage(data));
+    // The close event that follows says everything; without a listener, `ws` would throw.
+    socket.addEventListener('error', () => {});
+    socket.addEventListener('close', ({ code = lostCode, reason = '' }) => {
+      if (this.#isOver) return;
+      this.#stop();
+      listener.closed(code, reason);
+    });
+    this.#timer = setTimeout(() => this.drop('it did not open in time'), options.connectTimeoutMs);
+  }
+
+  get isCongested(): boolean {
+    return this.#socket.bufferedAmount > congestedBytes;
+  }
+
+  send(frame: ClientFrame): void {
+    this.sendText(JSON.stringify(frame));
+  }
+
+  sendText(text: string): void {
+    if (!this.#isOver) this.#socket.send(text);
+  }
+
+  /** Asks for a sign of life when there was none for a while: only while somebody waits for something. */
+  watch(isWatched: boolean): void {
+    if (this.#isWatched === isWatched) return;
+    this.#isWatched = isWatched;
+    if (!this.#isOpen) return;
+    clearTimeout(this.#timer);
+    this.#isPinged = false;
+    if (isWatched) this.#listen(this.#options.pingAfterMs);
+  }
+
+  /** Asks for a sign of life now. */
+  probe(): void {
+    if (!this.#isOpen || !this.#isWatched || this.#isPinged) return;
+    clearTimeout(this.#timer);
+    this.#ping();
+  }
+
+  /** Lets it go as if it had been lost: a peer that has vanished would not answer a close frame. */
+  drop(reason: string): void {
+    if (this.#isOver) return;
+    this.#stop();
+    this.#socket.close();
+    this.#listener.closed(lostCode, reason);
+  }
+
+  /** The gateway does not keep to the protocol. */
+  refuse(): void {
+    this.#stop();
+    this.#socket.close(closeCodes.bad_frame, 'bad_frame');
+    this.#listener.garbled();
+  }
+
+  /** Ends it in order, and does not wait long for the other side. The listener is not called any more. */
+  close(): Promise<void> {
+    this.#stop();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, closeTimeoutMs);
+      this.#socket.addEventListener('close', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      this.#socket.close(1000);
+    });
+  }
+
+  #onOpen(): void {
+    if (this.#isOver) return;
+    if (this.#socket.protocol !== subprotocol) {
+      this.drop(`it does not speak ${subprotocol}`);
+      return;
+    }
+    this.send({ type: 'open', windowBytes: this.#options.windowBytes });
+  }
+
+  #onMessage(message: unknown): void {
+    if (this.#isOver) return;
+    this.#heardAt = performance.now();
+    if (typeof message === 'string') this.#onText(message);
+    else this.#onData(message);
+  }
+
+  #onText(message: string): void {
+    const frame = parseFrame(message);
+    if (frame === undefined || (frame.type === 'open') === this.#isOpen) this.refuse();
+    else if (frame.type === 'open') this.#opened(frame);
+    else if (frame.type !== 'pong') this.#listener.frame(frame);
+  }
+
+  #onData(message: unknown): void {
+    const frame = message instanceof ArrayBuffer ? decodeData(message) : undefined;
+    if (frame === undefined || !this.#isOpen) this.refuse();
+    else this.#listener.data(frame);
+  }
+
+  #opened(limits: Limits): void {
+    clearTimeout(this.#timer);
+    this.#isOpen = true;
+    if (this.#isWatched) this.#listen(this.#options.pingAfterMs);
+    this.#listener.opened(limits);
+  }
+
+  /** Reset by nothing: it looks at when something was heard, so that a message costs no timer. */
+  #listen(ms: number): void {
+    this.#timer = setTimeout(() => {
+      const leftMs = this.#heardAt + this.#options.pingAfterMs - performance.now();
+      if (leftMs > 1) this.#listen(leftMs);
+      else this.#ping();
+    }, ms);
+  }
+
+  #ping(): void {
+    const pingedAt = performance.now();
+    this.#isPinged = true;
+    this.send({ type: 'ping' });
+    this.#timer = setTimeout(() => {
+      this.#isPinged = false;
+      if (this.#heardAt >= pingedAt) this.#listen(this.#options.pingAfterMs);
+      else this.drop('no sign of life');
+    }, this.#options.pongTimeoutMs);
+  }
+
+  #stop(): void {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+  }
+}

@@ -1,0 +1,38 @@
+import { openClient } from './client.ts';
+import type { ClientOptions } from './client-options.ts';
+import { type SpillwayFetch, withClose } from './session-fetch.ts';
+
+/** As for a client; without a `url` nothing goes through a gateway. */
+export type FetchOptions = Omit<ClientOptions, 'url'> & { readonly url?: string | undefined };
+
+/**
+ * Makes a `fetch` whose streams survive a lost connection, and whose consumer is waited for. Hand it to an official
+ * SDK.
+ *
+ * Requests that stream (`"stream": true`, or Gemini's `:streamGenerateContent?alt=sse`) share one WebSocket to the
+ * gateway. Everything else goes to the gateway by plain HTTP, and so do those when there can be no WebSocket. Only
+ * the path and query of a request count: its origin is the gateway's, whatever the SDK was told.
+ *
+ * A chunk of a response counts as consumed when its body is asked for the next one, so a body that nobody reads
+ * takes no more than `windowBytes`. To abort, or to cancel the body, stops the model. Without a `url`, it is the
+ * plain `fetch`.
+ *
+ * Beside what `fetch` rejects with, the promise rejects and the body fails with a {@link ClientError}.
+ *
+ * @throws {ClientError} `invalid_option`
+ * @example
+ * ```ts
+ * const fetch = createFetch({ url: process.env.SPILLWAY_URL });
+ * const openai = new OpenAI({ fetch });
+ * ```
+ */
+export function createFetch(options: FetchOptions = {}): SpillwayFetch {
+  const { url } = options;
+  if (url !== undefined) return openClient({ ...options, url }).fetch;
+  const plain = options.fetch ?? globalThis.fetch;
+  // A method of `window` must not be called on anything else.
+  return withClose(
+    (input, init) => plain(input, init),
+    () => Promise.resolve(),
+  );
+}

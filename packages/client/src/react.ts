@@ -1,0 +1,62 @@
+import { useEffect, useRef, useState, useSyncExternalStore } from 'react';
+import { createPacedText, type PacedSnapshot, type PacedText } from './paced-text.ts';
+
+export type { OpenSource, PacedSource, PacedState } from './paced-text.ts';
+export type { StreamLag } from './stream-reader.ts';
+
+export interface UseStreamOptions<Item> {
+  /** The text of an item of the source; empty if it has none. */
+  readonly toText: (item: Item) => string;
+  /** Called for the last item of each frame when all up to it is on the screen: where a reader is to be acknowledged. */
+  readonly onPainted?: (item: Item) => void;
+}
+
+/** The text so far, how far it is, and what changes that. `start` and `stop` stay the same. */
+export interface UseStreamResult<Item> extends PacedSnapshot, Pick<PacedText<Item>, 'start' | 'stop'> {}
+
+/**
+ * Shows the text of a stream as it comes, rendering once a frame however many tokens there are. A page that is slow
+ * takes less, and what waits for it waits in the gateway, merged. So the page is never behind by more than a frame.
+ *
+ * A source is anything that can be iterated: the stream of an SDK whose `fetch` is Spillway's, or a reader. `start`
+ * takes the function that opens it, and that function a signal to hand on: it is aborted by `stop`, by the next
+ * `start` and when the component goes. Whether an abort stops the model is said where the stream is opened
+ * (`leave`).
+ *
+ * @example
+ * ```tsx
+ * const openai = new OpenAI({ fetch: createFetch({ url: '/' }) });
+ *
+ * function Answer({ messages }) {
+ *   const { text, state, start, stop } = useStream({ toText: (event) => event.choices[0]?.delta.content ?? '' });
+ *   const ask = () =>
+ *     start((signal) => openai.chat.completions.create({ model: 'gpt-5', messages, stream: true }, { signal }));
+ *   return <p>{text} {state === 'streaming' ? <button onClick={stop}>Stop</button> : <button onClick={ask}>Ask</button>}</p>;
+ * }
+ * ```
+ * @example
+ * ```tsx
+ * // Strings need no `toText`.
+ * const { text, start } = useStream();
+ * start(() => tokens());
+ * ```
+ */
+export function useStream(options?: Partial<UseStreamOptions<string>>): UseStreamResult<string>;
+export function useStream<Item>(options: UseStreamOptions<Item>): UseStreamResult<Item>;
+export function useStream<Item>(options: Partial<UseStreamOptions<Item>> = {}): UseStreamResult<Item> {
+  // The functions of the last render, without starting anew for each.
+  const latest = useRef(options);
+  useEffect(() => {
+    latest.current = options;
+  });
+  const [paced] = useState(() =>
+    createPacedText<Item>({
+      toText: (item) => latest.current.toText?.(item) ?? String(item),
+      onPainted: (item) => latest.current.onPainted?.(item),
+    }),
+  );
+  // In StrictMode this runs once too early, when nothing was started yet: it can be started again.
+  useEffect(() => paced.dispose, [paced]);
+  const snapshot = useSyncExternalStore(paced.subscribe, paced.getSnapshot, paced.getSnapshot);
+  return { ...snapshot, start: paced.start, stop: paced.stop };
+}

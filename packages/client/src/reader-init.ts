@@ -1,0 +1,35 @@
+import type { SessionOverflow } from '@spillway/core/session';
+
+/** What all readers can be told. */
+export interface ReaderInit {
+  /** In addition to those of the client, and in their place. The key is among them. Default: none. */
+  readonly headers?: HeadersInit;
+  /** The window of this stream, in bytes. Default: that of the client. */
+  readonly windowBytes?: number;
+  /** To ask for the next chunk acknowledges the one before. Default: only `ack` does. */
+  readonly autoAck?: boolean;
+  /** An abort leaves as `leave` says, and the reader fails with the signal's reason. Default: none. */
+  readonly signal?: AbortSignal;
+}
+
+/** A `POST` whose answer is read chunk by chunk. */
+export interface StreamRequestInit extends ReaderInit {
+  /** Default: empty. */
+  readonly body?: string;
+  /** What an abort and `break` mean: `cancel` stops the model, `detach` does not. Default: that of the client. */
+  readonly leave?: 'cancel' | 'detach';
+}
+
+/** One more reader of a stream that runs, or has ended not long ago. */
+export interface StreamReadInit extends ReaderInit {
+  /** An offset in chunks, the `start` of the stream, or `now`. Default `start`. */
+  readonly from?: number | 'now' | 'start';
+  /**
+   * What happens when it falls behind by more than its window. `disconnect`: it fails with
+   * `reader_disconnected`; `coalesce`: what waits is merged, and if that is not enough, the model waits;
+   * `drop-oldest` and `latest`: chunks are left out, and a gap says which. Default `disconnect`.
+   */
+  readonly overflow?: SessionOverflow;
+  /** What an abort and `break` mean: `cancel` stops the model for all readers. Default `detach`. */
+  readonly leave?: 'cancel' | 'detach';
+}

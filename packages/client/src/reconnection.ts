@@ -1,0 +1,71 @@
+import { backoffMs } from './backoff.ts';
+
+/** A connection that lasted so long was a good one: the next attempt is a first one again. */
+const steadyMs = 10_000;
+
+/** When a lost connection is tried again, and when no more. */
+export class Reconnection {
+  readonly #giveUpAfterMs: number;
+  readonly #connect: () => void;
+  readonly #giveUp: () => void;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #attempt = 0;
+  /** When the last good connection was lost; `undefined` while there is one. */
+  #lostAt: number | undefined;
+  #openedAt = 0;
+  #hasHeard = false;
+
+  constructor(giveUpAfterMs: number, connect: () => void, giveUp: () => void) {
+    this.#giveUpAfterMs = giveUpAfterMs;
+    this.#connect = connect;
+    this.#giveUp = giveUp;
+  }
+
+  get isWaiting(): boolean {
+    return this.#timer !== undefined;
+  }
+
+  opened(): void {
+    this.#openedAt = performance.now();
+    this.#hasHeard = false;
+  }
+
+  /** Something came for a stream. */
+  heard(): void {
+    this.#hasHeard = true;
+  }
+
+  lost(wasOpen: boolean): void {
+    const now = performance.now();
+    // One that closes as soon as it is open is as good as none.
+    const wasGood = wasOpen && (this.#hasHeard || now - this.#openedAt > steadyMs);
+    if (wasGood) this.#attempt = 0;
+    if (wasGood || this.#lostAt === undefined) this.#lostAt = now;
+    const leftMs = this.#lostAt + this.#giveUpAfterMs - now;
+    const waitMs = backoffMs(this.#attempt++);
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        if (waitMs < leftMs) this.#connect();
+        else this.#giveUp();
+      },
+      Math.max(0, Math.min(waitMs, leftMs)),
+    );
+  }
+
+  /** The network or the page is back: nothing is to be waited for. */
+  hurry(): void {
+    const { isWaiting } = this;
+    this.stop();
+    // One that is being tried may have been too early: the next wait is a short one.
+    if (isWaiting) this.#connect();
+  }
+
+  /** There is nothing to come back for. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#attempt = 0;
+    this.#lostAt = undefined;
+  }
+}

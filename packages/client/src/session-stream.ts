@@ -1,0 +1,338 @@
+import { type ClientFrame, type DataFrame, frameOverheadBytes } from '@spillway/core/session';
+import type { StreamFrame } from './connection.ts';
+import { ClientError } from './errors.ts';
+import { Inbox } from './inbox.ts';
+import { Ledger, type Total } from './ledger.ts';
+import type { Opening, SessionStreamOptions } from './opening.ts';
+import { Position } from './position.ts';
+import { ReaderEvents } from './reader-events.ts';
+import { createReaderToken } from './reader-token.ts';
+import type { StreamEvent, StreamHead, StreamItem, StreamLag, StreamReader } from './stream-reader.ts';
+
+/** What a stream needs of its session. */
+export interface StreamHost {
+  readonly total: Total;
+  readonly connectionWindowBytes: number;
+  send(frame: ClientFrame): void;
+  /** Something was consumed, or can be acknowledged now: time to look whether an ack is due. */
+  consumed(stream: SessionStream): void;
+  /** The stream's number is no more; the stream lives. */
+  released(stream: SessionStream): void;
+  /** The stream has to be opened anew on the connection that there is. */
+  reopen(stream: SessionStream): void;
+  /** The stream needs the connection no more. */
+  left(stream: SessionStream): void;
+}
+
+// An error body or event. Nothing bounds it but this.
+const maxOwnBytes = 1_048_576;
+
+/** One stream from its request to its end, over as many connections as that takes. */
+export class SessionStream implements StreamReader {
+  readonly response: Promise<StreamHead>;
+  /** On the present connection; 0 without one. */
+  number = 0;
+  /** Whether the frame that opens it was sent, on any connection. */
+  wasSent = false;
+  /** Waits to be opened anew until the consumer has taken what is there: or each time it would hold a window more. */
+  isHeld = false;
+  readonly #host: StreamHost;
+  readonly #options: SessionStreamOptions;
+  readonly #inbox = new Inbox();
+  readonly #ledger: Ledger;
+  readonly #events = new ReaderEvents();
+  readonly #position: Position;
+  readonly #head = Promise.withResolvers<StreamHead>();
+  readonly #onAbort = (): void => this.#leave(this.#options.leave, this.#options.signal?.reason);
+  #opening: Opening;
+  #token = createReaderToken();
+  #url: string;
+  #hasHead = false;
+  /** Whether the gateway has answered on the present connection: before that, there is nothing to acknowledge. */
+  #isAnswered = false;
+  #isResumed = false;
+  #isReread = false;
+  #isOver = false;
+  #waiting: StreamLag = { items: 0, bytes: 0 };
+
+  constructor(host: StreamHost, options: SessionStreamOptions) {
+    this.#host = host;
+    this.#options = options;
+    this.#opening = options.opening;
+    this.#ledger = new Ledger(host.total);
+    this.response = this.#head.promise;
+    // Whoever looks at the chunks only gets the error there.
+    this.response.catch(() => {});
+    const { opening } = options;
+    this.#url = opening.type === 'read' ? opening.url : '';
+    this.#position = new Position(opening.type === 'read' ? opening.from : 0);
+    this.#inbox.takenTo = this.offset;
+    options.signal?.addEventListener('abort', this.#onAbort);
+    if (options.signal?.aborted === true) this.#onAbort();
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  get offset(): number {
+    return this.#position.next ?? 0;
+  }
+
+  get credit(): number {
+    return Math.max(0, this.#options.windowBytes - this.#ledger.unackedBytes);
+  }
+
+  get lag(): StreamLag {
+    const { items, unackedBytes } = this.#ledger;
+    return {
+      items: this.#waiting.items + items,
+      bytes: this.#waiting.bytes + unackedBytes - items * frameOverheadBytes,
+    };
+  }
+
+  /** Whether so much is consumed that the gateway should know now, and not only after a while. */
+  get isAckDue(): boolean {
+    const { windowBytes } = this.#options;
+    const bytes = this.#ledger.consumedBytes;
+    if (bytes * 2 >= windowBytes) return true;
+    // A consumer that waits while the gateway has something must not wait for an ack.
+    const isDry = this.#inbox.isWaiting && this.#inbox.isEmpty;
+    return isDry && bytes > 0 && (bytes * 4 >= windowBytes || this.#waiting.items > 0);
+  }
+
+  next(): Promise<IteratorResult<StreamItem, undefined>> {
+    if (this.#options.autoAck) this.#ledger.consume(this.#inbox.takenTo);
+    const result = this.#inbox.next();
+    if (this.isHeld && this.#inbox.isEmpty) {
+      this.isHeld = false;
+      this.#ledger.clear();
+      this.#host.reopen(this);
+    } else if (!this.#isOver) {
+      this.#host.consumed(this);
+    } else if (this.#inbox.isEmpty) {
+      this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    }
+    return result;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<StreamItem, undefined> {
+    return {
+      next: () => this.next(),
+      return: () => {
+        this.leave();
+        return Promise.resolve({ done: true, value: undefined });
+      },
+    };
+  }
+
+  ack(offset: number): void {
+    const { takenTo } = this.#inbox;
+    if (!(offset <= takenTo)) {
+      throw new ClientError('bad_ack', `ack: expected an offset up to ${takenTo}, got ${offset}.`, takenTo);
+    }
+    this.#ledger.consume(offset);
+    if (!this.#isOver) this.#host.consumed(this);
+  }
+
+  cancel(): void {
+    this.#leave('cancel');
+  }
+
+  detach(): void {
+    this.#leave('detach');
+  }
+
+  /** The consumer stops; what that means was said when the stream was opened. */
+  leave(): void {
+    this.#leave(this.#options.leave);
+  }
+
+  onEvent(listener: (event: StreamEvent) => void): () => void {
+    return this.#events.add(listener);
+  }
+
+  /** Gives it a number on a new connection, or a new one on the same. Returns the frame that brings it there. */
+  bind(number: number): ClientFrame {
+    this.number = number;
+    this.#isAnswered = false;
+    this.#isResumed = this.wasSent;
+    this.#position.resume();
+    // What was consumed needs no ack of its own: `acked` stands for it, and for acks that were lost on the way.
+    this.#ledger.takeAck();
+    this.#updateStall();
+    const { headers, keyHeaders, windowBytes } = this.#options;
+    const ids = { stream: number, reader: this.#token };
+    if (!this.wasSent) return { ...this.#opening, ...ids, windowBytes, headers };
+    const acked = this.#ledger.ackedTo ?? 0;
+    return { type: 'resume', ...ids, headers: keyHeaders, offset: this.offset, acked };
+  }
+
+  /** The connection is lost. */
+  unbind(): void {
+    this.number = 0;
+    this.#updateStall();
+  }
+
+  flushAck(): void {
+    if (this.number === 0 || !this.#isAnswered) return;
+    const offset = this.#ledger.takeAck();
+    if (offset === undefined) return;
+    this.#host.send({ type: 'ack', stream: this.number, offset });
+    this.#updateStall();
+  }
+
+  onFrame(frame: StreamFrame): void {
+    switch (frame.type) {
+      case 'response':
+        this.#onResponse(frame);
+        break;
+      case 'gap':
+        this.#onGap(frame);
+        break;
+      case 'lag':
+        this.#waiting = frame;
+        this.#events.emit({ type: 'lag', lag: this.lag });
+        this.#host.consumed(this);
+        break;
+      case 'end':
+        this.#isOverAfter('detach', { type: 'end', state: frame.state });
+        this.#inbox.finish();
+        break;
+      case 'error':
+        if (frame.code === 'unknown_reader' && this.#isResumed) this.#onUnknownReader();
+        else if (frame.code === 'not_found' && this.#isReread) this.#gone('The stream is not there any more');
+        else this.fail(new ClientError(frame.code, frame.message, frame.offset));
+        break;
+    }
+  }
+
+  onData({ bytes, from, to }: DataFrame): void {
+    const { connectionWindowBytes } = this.#host;
+    if (!this.#hasHead) {
+      this.#refuse('Data came before the head of the answer.');
+    } else if (from === to) {
+      this.#onOwnWords(bytes);
+    } else if (!this.#ledger.allows(bytes.length, this.#options.windowBytes, connectionWindowBytes)) {
+      this.#refuse(`${bytes.length} bytes are more than the windows allow.`);
+    } else if (this.#advance(from, to)) {
+      this.#ledger.receive(to, bytes.length);
+      this.#inbox.push({ type: 'chunk', from, to, bytes });
+      this.#updateStall();
+    }
+  }
+
+  /** It fails, now or when everything before was taken. */
+  fail(error: unknown): void {
+    if (this.#isOver) return;
+    this.#isOverAfter('detach', { type: 'end', error });
+    this.#head.reject(error);
+    this.#inbox.fail(error);
+  }
+
+  #onResponse({ headers, status, url }: Extract<StreamFrame, { type: 'response' }>): void {
+    this.#isAnswered = true;
+    if (this.#isReread) {
+      this.#isReread = false;
+      if (status !== 200) this.#gone(`The gateway answers with the status ${status}`);
+    } else if (!this.#hasHead) {
+      this.#hasHead = true;
+      if (url !== '') this.#url = url;
+      try {
+        this.#head.resolve({ status, headers: new Headers(headers), url: this.#url });
+      } catch {
+        this.#refuse('The head of the answer has no valid headers.');
+      }
+    }
+    if (!this.#isOver) this.#host.consumed(this);
+  }
+
+  #onOwnWords(bytes: Uint8Array): void {
+    const rest = this.#position.advanceOwn(bytes);
+    if (rest.length === 0) return;
+    if (this.#inbox.ownBytes + rest.length > maxOwnBytes) {
+      this.#refuse(`More than ${maxOwnBytes} bytes came that nothing was granted for.`);
+      return;
+    }
+    this.#inbox.push({ type: 'chunk', from: this.offset, to: this.offset, bytes: rest });
+  }
+
+  #onGap({ bytes, from, reason, to }: Extract<StreamFrame, { type: 'gap' }>): void {
+    if (!this.#advance(from, to)) return;
+    const gap = { type: 'gap', from, to, bytes, reason } as const;
+    this.#inbox.push(gap);
+    this.#events.emit({ type: 'gap', gap });
+  }
+
+  #advance(from: number, to: number): boolean {
+    if (this.#position.advance(from, to)) return true;
+    this.#refuse(`The stream goes on at ${this.offset}, and what came is from ${from} to ${to}.`);
+    return false;
+  }
+
+  /** Rule 5.9: it never arrived, or the connection came back too late. */
+  #onUnknownReader(): void {
+    this.#host.released(this);
+    this.wasSent = false;
+    this.number = 0;
+    // The one before may still be known, to somebody else's key.
+    this.#token = createReaderToken();
+    if (!this.#hasHead) {
+      this.#host.reopen(this);
+      return;
+    }
+    if (this.#url === '') {
+      this.#gone('The answer cannot be read again');
+      return;
+    }
+    const { opening } = this.#options;
+    const overflow = opening.type === 'read' ? opening.overflow : 'coalesce';
+    this.#opening = { type: 'read', url: this.#url, from: this.#position.next ?? 'now', overflow };
+    this.#isReread = true;
+    if (this.#inbox.isEmpty) {
+      this.#ledger.clear();
+      this.#host.reopen(this);
+    } else {
+      this.isHeld = true;
+    }
+  }
+
+  #gone(why: string): void {
+    const message = `The connection came back too late. ${why}, what follows is gone.`;
+    this.fail(new ClientError('history_gone', message, this.offset));
+  }
+
+  #refuse(message: string): void {
+    this.fail(new ClientError('protocol_error', message, this.offset));
+  }
+
+  #leave(how: 'cancel' | 'detach', error?: unknown): void {
+    const reason = error ?? new DOMException('The reader has left.', 'AbortError');
+    if (!this.#isOver) this.#isOverAfter(how, { type: 'end', error: reason });
+    this.#head.reject(reason);
+    this.#inbox.discard();
+    if (error === undefined) this.#inbox.finish();
+    else this.#inbox.fail(error);
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+  }
+
+  #isOverAfter(how: 'cancel' | 'detach', event: StreamEvent): void {
+    if (this.number !== 0) this.#host.send({ type: how, stream: this.number });
+    this.#isOver = true;
+    this.isHeld = false;
+    this.#ledger.clear();
+    this.#waiting = { items: 0, bytes: 0 };
+    this.#host.left(this);
+    this.number = 0;
+    this.#events.emit(event);
+  }
+
+  #updateStall(): void {
+    if (this.number === 0) this.#events.stalled('connection_lost');
+    else this.#events.stalled(this.credit <= frameOverheadBytes ? 'window_full' : undefined);
+  }
+}

@@ -1,0 +1,311 @@
+import { type ClientFrame, type CloseReason, closeCodes } from '@spillway/core/session';
+import type { ClientEvent } from './client-event.ts';
+import { Connection, type ConnectionListener, type ConnectionOptions, type Limits } from './connection.ts';
+import { ClientError, type ClientErrorCode } from './errors.ts';
+import type { Total } from './ledger.ts';
+import { notify } from './notify.ts';
+import { Reconnection } from './reconnection.ts';
+import type { SessionStream, StreamHost } from './session-stream.ts';
+import { isHidden, onWake } from './wake.ts';
+
+export interface SessionOptions extends ConnectionOptions {
+  readonly giveUpAfterMs: number;
+  readonly idleTimeoutMs: number;
+  readonly fallbackMs: number;
+  readonly onEvent: ((event: ClientEvent) => void) | undefined;
+}
+
+// How long what was consumed may stay unacknowledged. Rule 5.5 has 250 ms, and timers are late.
+const ackDelayMs = 200;
+
+const closedMessage = 'The client was closed.';
+
+/** Where it makes no sense to come back: this client does something that the gateway does not take. */
+const fatalCodes: ReadonlyMap<number, CloseReason | 'message_too_large'> = new Map([
+  [closeCodes.bad_frame, 'bad_frame'],
+  [closeCodes.bad_ack, 'bad_ack'],
+  [closeCodes.too_many_streams, 'too_many_streams'],
+  [1009, 'message_too_large'],
+]);
+
+type Timer = ReturnType<typeof setTimeout> | undefined;
+
+/** Many streams over one connection at a time, and what brings them over the loss of one. */
+export class Session implements StreamHost, ConnectionListener {
+  readonly total: Total = { unackedBytes: 0, consumedBytes: 0 };
+  readonly #options: SessionOptions;
+  readonly #reconnection: Reconnection;
+  /** All that live. */
+  readonly #streams = new Set<SessionStream>();
+  /** Those that the present connection knows. */
+  readonly #byNumber = new Map<number, SessionStream>();
+  #connection: Connection | undefined;
+  #limits: Limits | undefined;
+  #lastNumber = 0;
+  /** The first attempt, on which nothing depends yet: if it fails, there is plain HTTP. */
+  #opening: PromiseWithResolvers<void> | undefined;
+  /** Until then, no connection is tried again for new streams. */
+  #refusedUntil = 0;
+  #ackTimer: Timer;
+  #idleTimer: Timer;
+  #stopWake: (() => void) | undefined;
+  #isClosed = false;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#reconnection = new Reconnection(
+      options.giveUpAfterMs,
+      () => this.#connect(),
+      () => this.#giveUp(),
+    );
+  }
+
+  get connectionWindowBytes(): number {
+    return this.#options.windowBytes;
+  }
+
+  /** Brings a stream to the gateway. It fails with `no_session` if there is no way. */
+  async open(stream: SessionStream): Promise<void> {
+    if (stream.isOver) return;
+    try {
+      await this.#ready();
+    } catch (error) {
+      stream.fail(error);
+      return;
+    }
+    if (this.#isClosed) stream.fail(new ClientError('closed', closedMessage));
+    if (!stream.isOver) this.#add(stream);
+  }
+
+  /** Lets all streams go, with the connection. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const connection = this.#connection;
+    this.#failAll('closed', closedMessage);
+    this.#disconnect();
+    this.#refuseOpening('closed', closedMessage);
+    await connection?.close();
+  }
+
+  send(frame: ClientFrame): void {
+    this.#connection?.send(frame);
+  }
+
+  consumed(stream: SessionStream): void {
+    // In a page that nobody sees, a timer may take a minute.
+    const { consumedBytes } = this.total;
+    if (consumedBytes === 0) return;
+    const isAllDue = consumedBytes * 2 >= this.#options.windowBytes || isHidden();
+    if ((stream.isAckDue || isAllDue) && this.#connection?.isCongested === false) {
+      if (isAllDue) this.#flushAcks();
+      else stream.flushAck();
+    }
+    this.#scheduleAcks();
+  }
+
+  released(stream: SessionStream): void {
+    this.#byNumber.delete(stream.number);
+  }
+
+  reopen(stream: SessionStream): void {
+    if (this.#limits !== undefined) this.#bind(stream, this.#limits);
+  }
+
+  left(stream: SessionStream): void {
+    this.#byNumber.delete(stream.number);
+    if (!this.#streams.delete(stream) || this.#streams.size > 0) return;
+    this.#stopWake?.();
+    this.#stopWake = undefined;
+    this.#reconnection.stop();
+    const connection = this.#connection;
+    connection?.watch(false);
+    if (this.#limits !== undefined) {
+      this.#closeWhenIdle();
+    } else {
+      // Nothing is left to come back for.
+      this.#disconnect();
+      void connection?.close();
+    }
+  }
+
+  opened(limits: Limits): void {
+    this.#limits = limits;
+    this.#reconnection.opened();
+    this.#opening?.resolve();
+    this.#opening = undefined;
+    notify(this.#options.onEvent, { type: 'connected' });
+    for (const stream of this.#streams) {
+      if (!stream.isHeld) this.#bind(stream, limits);
+    }
+    if (this.#streams.size === 0) this.#closeWhenIdle();
+  }
+
+  frame(frame: Parameters<SessionStream['onFrame']>[0]): void {
+    this.#find(frame.stream)?.onFrame(frame);
+  }
+
+  data(frame: Parameters<SessionStream['onData']>[0]): void {
+    this.#find(frame.stream)?.onData(frame);
+  }
+
+  closed(code: number, reason: string): void {
+    const fatal = fatalCodes.get(code);
+    const message = `The gateway ended the session: ${code} ${reason}`.trim();
+    this.#lost(code, reason, fatal === undefined ? undefined : [fatal, message]);
+  }
+
+  garbled(): void {
+    const message = 'The gateway sent something that is no frame of the protocol.';
+    this.#lost(closeCodes.bad_frame, message, ['protocol_error', message]);
+  }
+
+  #lost(code: number, reason: string, fatal: readonly [ClientErrorCode, string] | undefined): void {
+    const wasOpen = this.#limits !== undefined;
+    this.#disconnect();
+    if (wasOpen) notify(this.#options.onEvent, { type: 'disconnected', code, reason });
+    this.#refuseOpening('no_session', `The gateway takes no session: ${code} ${reason}`.trim());
+    if (fatal !== undefined) this.#failAll(...fatal);
+    if (this.#streams.size > 0) this.#reconnection.lost(wasOpen);
+  }
+
+  /** The first attempt came to nothing. */
+  #refuseOpening(code: ClientErrorCode, message: string): void {
+    if (this.#opening === undefined) return;
+    this.#refusedUntil = performance.now() + this.#options.fallbackMs;
+    this.#opening.reject(new ClientError(code, message));
+    this.#opening = undefined;
+  }
+
+  /** Until streams can be added: at once when there is a connection, or one is tried for other streams anyway. */
+  async #ready(): Promise<void> {
+    if (this.#isClosed) throw new ClientError('closed', closedMessage);
+    if (this.#limits !== undefined || this.#streams.size > 0) return;
+    if (this.#opening === undefined) {
+      if (performance.now() < this.#refusedUntil) {
+        throw new ClientError('no_session', 'The gateway took no session a moment ago.');
+      }
+      this.#opening = Promise.withResolvers();
+      const { promise } = this.#opening;
+      // There may be no WebSocket, or none to this address from this page.
+      try {
+        this.#connect();
+      } catch (error) {
+        this.#refuseOpening('no_session', String(error));
+      }
+      await promise;
+      return;
+    }
+    await this.#opening.promise;
+  }
+
+  #add(stream: SessionStream): void {
+    if (this.#limits !== undefined && this.#streams.size >= this.#limits.maxStreams) {
+      stream.fail(tooManyStreams(this.#limits));
+      return;
+    }
+    this.#streams.add(stream);
+    clearTimeout(this.#idleTimer);
+    this.#stopWake ??= onWake(() => this.#wake());
+    this.#connection?.watch(true);
+    if (this.#limits !== undefined) this.#bind(stream, this.#limits);
+    // It was lost between the opening and now.
+    else if (this.#connection === undefined && !this.#reconnection.isWaiting) this.#reconnection.lost(true);
+  }
+
+  #bind(stream: SessionStream, limits: Limits): void {
+    if (this.#byNumber.size >= limits.maxStreams) {
+      stream.fail(tooManyStreams(limits));
+      return;
+    }
+    const number = ++this.#lastNumber;
+    const text = JSON.stringify(stream.bind(number));
+    if (isLonger(text, limits.maxMessageBytes)) {
+      // Nothing of it was sent, and nothing is to be said about it.
+      stream.number = 0;
+      stream.fail(
+        new ClientError(
+          'message_too_large',
+          `The gateway takes ${limits.maxMessageBytes} bytes over a session.`,
+        ),
+      );
+      return;
+    }
+    this.#byNumber.set(number, stream);
+    this.#connection?.sendText(text);
+    stream.wasSent = true;
+  }
+
+  /** Frames for a stream that is over may still be on their way; those for one that never was are no frames. */
+  #find(number: number): SessionStream | undefined {
+    this.#reconnection.heard();
+    if (number === 0 || number > this.#lastNumber) this.#connection?.refuse();
+    return this.#byNumber.get(number);
+  }
+
+  #connect(): void {
+    this.#lastNumber = 0;
+    this.#connection = new Connection(this.#options, this);
+    this.#connection.watch(this.#streams.size > 0);
+  }
+
+  #giveUp(): void {
+    const { giveUpAfterMs } = this.#options;
+    this.#failAll(
+      'connection_lost',
+      `The connection was lost and did not come back for ${giveUpAfterMs} ms.`,
+    );
+  }
+
+  #wake(): void {
+    this.#reconnection.hurry();
+    this.#connection?.probe();
+  }
+
+  #failAll(code: ClientErrorCode, message: string): void {
+    for (const stream of this.#streams) stream.fail(new ClientError(code, message, stream.offset));
+  }
+
+  #flushAcks(): void {
+    for (const stream of this.#streams) stream.flushAck();
+  }
+
+  #scheduleAcks(): void {
+    if (this.#ackTimer !== undefined || this.total.consumedBytes === 0 || this.#limits === undefined) return;
+    this.#ackTimer = setTimeout(() => {
+      this.#ackTimer = undefined;
+      const isCongested = this.#connection?.isCongested === true;
+      if (!isCongested) this.#flushAcks();
+      else this.#scheduleAcks();
+    }, ackDelayMs);
+  }
+
+  #closeWhenIdle(): void {
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = setTimeout(() => {
+      const connection = this.#connection;
+      this.#disconnect();
+      void connection?.close();
+    }, this.#options.idleTimeoutMs);
+  }
+
+  /** Forgets the connection. */
+  #disconnect(): void {
+    clearTimeout(this.#ackTimer);
+    clearTimeout(this.#idleTimer);
+    this.#ackTimer = undefined;
+    this.#connection = undefined;
+    this.#limits = undefined;
+    this.#byNumber.clear();
+    for (const stream of this.#streams) stream.unbind();
+  }
+}
+
+function tooManyStreams({ maxStreams }: Limits): ClientError {
+  return new ClientError('too_many_streams', `The gateway takes ${maxStreams} streams on one connection.`);
+}
+
+function isLonger(text: string, maxBytes: number): boolean {
+  // A character takes three bytes at most: only a text near the limit has to be counted.
+  return text.length * 3 > maxBytes && new TextEncoder().encode(text).length > maxBytes;
+}

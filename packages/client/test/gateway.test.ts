@@ -1,0 +1,162 @@
+import type { StreamItem } from '@spillway/client';
+import OpenAI from 'openai';
+import { expect, test } from 'vitest';
+import { eventually, startBoth, startSimulator, startGateway } from '../../gateway/test/support/processes.ts';
+import { metric, simulatorStats } from '../../gateway/test/support/requests.ts';
+import { open, openFetch, rejection } from './support/clients.ts';
+import { startNetwork } from './support/network.ts';
+
+// The real gateway, with a simulated provider behind it.
+
+const messages = [{ role: 'user' as const, content: 'Hi' }];
+
+function chatOf(model: string): string {
+  return JSON.stringify({ model, messages, stream: true });
+}
+
+function textOf(events: string): string {
+  return [...events.matchAll(/^data: (\{.*)$/gm)]
+    .map(
+      ([, json = '{}']) => (JSON.parse(json) as OpenAI.ChatCompletionChunk).choices[0]?.delta.content ?? '',
+    )
+    .join('');
+}
+
+/** What the simulator says to the same request, by plain HTTP. */
+async function plainText(url: string, model: string): Promise<string> {
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers,
+    body: chatOf(model),
+  });
+  return textOf(await response.text());
+}
+
+test('promise 4: the OpenAI SDK gets everything once, however often the network is lost', async () => {
+  const { gateway, simulator } = await startBoth();
+  const network = await startNetwork(gateway.url);
+  const openai = new OpenAI({ apiKey: 'key', fetch: openFetch({ url: network.url }), maxRetries: 0 });
+  const model = 'sim:tokens=300,tps=300,ttft=0';
+  const parts: string[] = [];
+  let count = 0;
+  for await (const event of await openai.chat.completions.create({ model, messages, stream: true })) {
+    parts.push(event.choices[0]?.delta.content ?? '');
+    if (++count % 40 === 0) network.cut();
+  }
+  expect(network.cuts).toBeGreaterThan(2);
+  expect(parts.join('')).toBe(await plainText(gateway.url, model));
+  // One for the stream, one for the text that it is compared with.
+  expect(await simulatorStats(simulator.url)).toHaveLength(2);
+});
+
+test('promise 4: many streams at once, and a network that is never there for long', async () => {
+  const { gateway } = await startBoth();
+  const network = await startNetwork(gateway.url);
+  const fetch = openFetch({ url: network.url, windowBytes: 4096 });
+  const headers = { 'content-type': 'application/json' };
+  const timer = setInterval(() => network.cut(), 150);
+  try {
+    const texts = await Promise.all(
+      Array.from({ length: 8 }, async (_, index) => {
+        const body = chatOf(`sim:tokens=${100 + index},tps=100,ttft=0`);
+        const response = await fetch('/v1/chat/completions', { method: 'POST', headers, body });
+        return textOf(await response.text());
+      }),
+    );
+    for (const [index, text] of texts.entries()) {
+      expect(text).toBe(await plainText(gateway.url, `sim:tokens=${100 + index},tps=0,ttft=0`));
+    }
+  } finally {
+    clearInterval(timer);
+  }
+});
+
+test('promise 1: what nobody reads stays in the gateway, and a body that is read on is whole', async () => {
+  const { gateway } = await startBoth();
+  const client = open({ url: gateway.url, windowBytes: 4096 });
+  const headers = { 'content-type': 'application/json' };
+  const model = 'sim:tokens=5000,tps=0,ttft=0';
+  const reader = client.request('/v1/chat/completions', { headers, body: chatOf(model), autoAck: true });
+  await reader.response;
+  await eventually(() => reader.credit < 2048 && reader.lag.items > 3, 'that the window is full');
+  const parts: string[] = [];
+  const decoder = new TextDecoder();
+  for await (const item of reader)
+    if (item.type === 'chunk') parts.push(decoder.decode(item.bytes, { stream: true }));
+  expect(textOf(parts.join(''))).toBe(await plainText(gateway.url, model));
+});
+
+test('promise 3: an abort stops the model', async () => {
+  const { gateway, simulator } = await startBoth();
+  const abort = new AbortController();
+  const response = await openFetch({ url: gateway.url })('/v1/chat/completions', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: chatOf('sim:tokens=1000000,tps=200,ttft=0'),
+    signal: abort.signal,
+  });
+  await response.body?.getReader().read();
+  abort.abort();
+  await eventually(
+    async () => (await simulatorStats(simulator.url))[0]?.state === 'left',
+    'that the model is stopped',
+  );
+  expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="cancelled"}')).toBe(1);
+});
+
+test('a second reader reads what the first does', async () => {
+  const { gateway } = await startBoth();
+  const client = open({ url: gateway.url, headers: { 'content-type': 'application/json' } });
+  const body = chatOf('sim:tokens=100,tps=200,ttft=0');
+  const first = client.request('/v1/chat/completions', { body, autoAck: true });
+  const { url } = await first.response;
+  const second = client.read(url, { from: 'start', overflow: 'coalesce', autoAck: true });
+  const textOfReader = async (items: AsyncIterable<StreamItem>): Promise<string> => {
+    const decoder = new TextDecoder();
+    const parts: string[] = [];
+    for await (const item of items)
+      if (item.type === 'chunk') parts.push(decoder.decode(item.bytes, { stream: true }));
+    return textOf(parts.join(''));
+  };
+  const [one, two] = await Promise.all([textOfReader(first), textOfReader(second)]);
+  expect(two).toBe(one);
+  expect(one.length).toBeGreaterThan(100);
+  expect(await rejection(client.read('/streams/none').response)).toMatchObject({ code: 'not_found' });
+});
+
+test('errors come as by HTTP', async () => {
+  const { gateway } = await startBoth();
+  const openai = new OpenAI({ apiKey: 'key', fetch: openFetch({ url: gateway.url }), maxRetries: 0 });
+  const failed = rejection(
+    openai.chat.completions.create({ model: 'sim:status=429,retryAfter=60', messages, stream: true }),
+  );
+  expect(await failed).toBeInstanceOf(OpenAI.RateLimitError);
+});
+
+test('a reader that comes back too late reads on from the history', async () => {
+  const simulator = await startSimulator();
+  const gateway = await startGateway(['--upstream', `${simulator.url}/v1`, '--detach-grace-ms', '1']);
+  const network = await startNetwork(gateway.url);
+  const openai = new OpenAI({ apiKey: 'key', fetch: openFetch({ url: network.url }), maxRetries: 0 });
+  const second = open({ url: gateway.url, headers: { authorization: 'Bearer key' } });
+  const model = 'sim:tokens=200,tps=200,ttft=0';
+  const { data, response } = await openai.chat.completions
+    .create({ model, messages, stream: true })
+    .withResponse();
+  // It keeps the stream alive while the first is away.
+  const keeper = second.read(response.headers.get('content-location') ?? '', {
+    overflow: 'coalesce',
+    autoAck: true,
+  });
+  const kept = (async () => {
+    for await (const _item of keeper);
+  })();
+  const parts: string[] = [];
+  for await (const event of data) {
+    parts.push(event.choices[0]?.delta.content ?? '');
+    if (parts.length === 20) network.cut();
+  }
+  await kept;
+  expect(parts.join('')).toBe(await plainText(gateway.url, model));
+});

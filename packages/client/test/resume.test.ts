@@ -1,0 +1,311 @@
+import { expect, test } from 'vitest';
+import { open, openFetch, rejection, streaming } from './support/clients.ts';
+import { type FakeGateway, type FakeSession, startFakeGateway } from './support/fake-gateway.ts';
+
+const { init, path } = streaming;
+
+async function openBody(): Promise<{
+  gateway: FakeGateway;
+  session: FakeSession;
+  response: Response;
+  reader: string;
+}> {
+  const gateway = await startFakeGateway();
+  const promise = openFetch({ url: gateway.url })(gateway.url + path, init);
+  const session = await gateway.session();
+  const { reader } = await session.frame('request');
+  session.respond(1, { url: '/streams/abc' });
+  return { gateway, session, response: await promise, reader };
+}
+
+test('5.8: after a cut it goes on behind what was received', async () => {
+  const { gateway, reader, response, session } = await openBody();
+  const text = response.text();
+  session.data(1, 0, 2, 'one ');
+  session.data(1, 2, 3, 'two ');
+  await session.settle();
+  session.cut();
+  const next = await gateway.session();
+  expect(next.framesOf('open')).toHaveLength(1);
+  const resume = await next.frame('resume');
+  expect(resume).toEqual({
+    type: 'resume',
+    stream: 1,
+    reader,
+    headers: { authorization: 'Bearer key' },
+    offset: 3,
+    acked: 3,
+  });
+  next.respond(1, { url: '/streams/abc' });
+  next.data(1, 3, 9, 'three');
+  next.end(1);
+  expect(await text).toBe('one two three');
+  expect(next.framesOf('request')).toEqual([]);
+});
+
+test('5.8: `acked` is what was consumed, and the rest is acknowledged later', async () => {
+  const { gateway, response, session } = await openBody();
+  const body = response.body?.getReader();
+  for (let offset = 0; offset < 4; offset++) session.data(1, offset, offset + 1, 'x'.repeat(3000));
+  await body?.read();
+  await body?.read();
+  await session.settle();
+  session.cut();
+  const next = await gateway.session();
+  expect(await next.frame('resume')).toMatchObject({ offset: 4, acked: 1 });
+  await body?.read();
+  await body?.read();
+  body?.read().catch(() => {});
+  await next.settle();
+  // Before the gateway has answered, there is nothing that could be acknowledged.
+  expect(next.framesOf('ack')).toEqual([]);
+  next.respond(1, { url: '/streams/abc' });
+  expect(await next.frame('ack')).toEqual({ type: 'ack', stream: 1, offset: 4 });
+});
+
+test('5.8: a cut in the middle of many streams brings all of them back', async () => {
+  const gateway = await startFakeGateway();
+  const fetch = openFetch({ url: gateway.url });
+  const promises = Array.from({ length: 10 }, () => fetch(gateway.url + path, init));
+  const session = await gateway.session();
+  const readers = new Map<string, number>();
+  for (let count = 0; count < 10; count++) {
+    const { reader, stream } = await session.frame('request');
+    readers.set(reader, stream);
+    session.respond(stream);
+    for (let offset = 0; offset < stream; offset++) session.data(stream, offset, offset + 1, `${offset} `);
+  }
+  const texts = Promise.all(promises.map(async (promise) => (await promise).text()));
+  await session.settle();
+  session.cut();
+  const next = await gateway.session();
+  for (let count = 1; count <= 10; count++) {
+    const { offset, reader, stream } = await next.frame('resume');
+    expect(stream).toBe(count);
+    expect(readers.get(reader)).toBe(offset);
+    next.respond(stream);
+    for (let from = offset; from < 10; from++) next.data(stream, from, from + 1, `${from} `);
+    next.end(stream);
+  }
+  expect(await texts).toEqual(Array.from({ length: 10 }, () => '0 1 2 3 4 5 6 7 8 9 '));
+});
+
+test('5.9: a request that never arrived is sent again, as another reader', async () => {
+  const gateway = await startFakeGateway();
+  const promise = openFetch({ url: gateway.url })(gateway.url + path, init);
+  const session = await gateway.session();
+  const request = await session.frame('request');
+  session.cut();
+  const next = await gateway.session();
+  expect(await next.frame('resume')).toMatchObject({
+    stream: 1,
+    reader: request.reader,
+    offset: 0,
+    acked: 0,
+  });
+  next.fail(1, 'unknown_reader');
+  const again = await next.frame('request');
+  expect(again).toEqual({ ...request, stream: 2, reader: again.reader });
+  expect(again.reader).not.toBe(request.reader);
+  next.respond(2);
+  next.data(2, 0, 1, 'all');
+  next.end(2);
+  expect(await (await promise).text()).toBe('all');
+});
+
+test('5.9: a reader that is gone reads on by its URL', async () => {
+  const { gateway, reader, response, session } = await openBody();
+  session.data(1, 0, 7, 'one ');
+  const text = response.text();
+  await session.settle();
+  session.cut();
+  const next = await gateway.session();
+  await next.frame('resume');
+  next.fail(1, 'unknown_reader');
+  const read = await next.frame('read');
+  expect(read).toMatchObject({
+    stream: 2,
+    url: '/streams/abc',
+    from: 7,
+    overflow: 'coalesce',
+    headers: init.headers,
+  });
+  expect(read.reader).not.toBe(reader);
+  next.respond(2);
+  next.data(2, 7, 8, 'two ');
+  await next.settle();
+  // And once more, now as that reader.
+  next.cut();
+  const third = await gateway.session();
+  expect(await third.frame('resume')).toMatchObject({ reader: read.reader, offset: 8 });
+  third.respond(1);
+  third.data(1, 8, 9, 'three');
+  third.end(1);
+  expect(await text).toBe('one two three');
+});
+
+test('5.9: it reads on when what it has is taken, or it would hold a window more each time', async () => {
+  const { gateway, response, session } = await openBody();
+  for (let offset = 0; offset < 4; offset++) session.data(1, offset, offset + 1, 'x'.repeat(3000));
+  await session.settle();
+  session.cut();
+  const next = await gateway.session();
+  await next.frame('resume');
+  next.fail(1, 'unknown_reader');
+  await next.settle();
+  expect(next.framesOf('read')).toEqual([]);
+  next.cut();
+  const third = await gateway.session();
+  await third.settle();
+  const body = response.body?.getReader();
+  for (let count = 0; count < 3; count++) await body?.read();
+  await third.settle();
+  expect(third.frames.map((frame) => frame.type)).toEqual(['open']);
+  await body?.read();
+  expect(await third.frame('read')).toMatchObject({ stream: 1, from: 4 });
+  third.respond(1);
+  for (let offset = 4; offset < 9; offset++) third.data(1, offset, offset + 1, 'y'.repeat(3000));
+  third.end(1);
+  let bytes = 0;
+  for (;;) {
+    const part = await body?.read();
+    if (part?.value === undefined) break;
+    bytes += part.value.length;
+  }
+  expect(bytes).toBe(15_000);
+});
+
+test.each<[string, (session: FakeSession) => void]>([
+  ['an error', (session) => session.fail(2, 'history_gone', 9)],
+  ['an error, because nothing is left', (session) => session.fail(2, 'not_found', 0)],
+  ['410', (session) => session.respond(2, { status: 410, url: '' })],
+  ['404', (session) => session.respond(2, { status: 404, url: '' })],
+])('5.9: when the history is gone, the body fails: %s', async (_by, answer) => {
+  const { gateway, response, session } = await openBody();
+  session.data(1, 0, 7, 'one');
+  const body = response.body?.getReader();
+  await body?.read();
+  session.cut();
+  const next = await gateway.session();
+  await next.frame('resume');
+  next.fail(1, 'unknown_reader');
+  await next.frame('read');
+  answer(next);
+  expect(await rejection(body?.read() ?? Promise.resolve())).toMatchObject({
+    name: 'SpillwayError',
+    code: 'history_gone',
+  });
+});
+
+test('5.9: an answer without a URL cannot be read on', async () => {
+  const gateway = await startFakeGateway();
+  const promise = openFetch({ url: gateway.url })(gateway.url + path, init);
+  const session = await gateway.session();
+  await session.frame('request');
+  session.respond(1, { url: '' });
+  const text = (await promise).text();
+  session.cut();
+  const next = await gateway.session();
+  await next.frame('resume');
+  next.fail(1, 'unknown_reader');
+  expect(await rejection(text)).toMatchObject({ code: 'history_gone', offset: 0 });
+});
+
+test('5.6: what the gateway says by itself comes once, however often it is sent again', async () => {
+  const { gateway, response, session } = await openBody();
+  const text = response.text();
+  session.data(1, 0, 5, 'one ');
+  session.data(1, 5, 5, 'err');
+  await session.settle();
+  session.cut();
+  const next = await gateway.session();
+  expect(await next.frame('resume')).toMatchObject({ offset: 5 });
+  next.respond(1);
+  next.data(1, 5, 5, 'error');
+  await next.settle();
+  next.cut();
+  const third = await gateway.session();
+  await third.frame('resume');
+  third.respond(1);
+  third.data(1, 5, 5, 'er');
+  third.data(1, 5, 5, 'ror');
+  third.data(1, 5, 5, '!');
+  third.send({ type: 'end', stream: 1, state: 'failed' });
+  expect(await text).toBe('one error!');
+});
+
+test.each([
+  ['a hole', 3],
+  ['something again', 1],
+])('5.7: %s after a resume is an error, and nothing of it is handed on', async (_what, from) => {
+  const { gateway, response, session } = await openBody();
+  session.data(1, 0, 2, 'one');
+  const body = response.body?.getReader();
+  await body?.read();
+  session.cut();
+  const next = await gateway.session();
+  await next.frame('resume');
+  next.respond(1);
+  next.data(1, from, 9, 'nine');
+  expect(await rejection(body?.read() ?? Promise.resolve())).toMatchObject({
+    code: 'protocol_error',
+    offset: 2,
+  });
+  expect(await next.frame('detach')).toEqual({ type: 'detach', stream: 1 });
+});
+
+test('a client gives up after a while', async () => {
+  const gateway = await startFakeGateway();
+  const client = open({ url: gateway.url, giveUpAfterMs: 300 });
+  const promise = client.fetch(gateway.url + path, init);
+  const session = await gateway.session();
+  await session.frame('request');
+  session.respond(1);
+  session.data(1, 0, 3, 'one');
+  const body = (await promise).body?.getReader();
+  await body?.read();
+  gateway.accepts = 'nothing';
+  session.cut();
+  expect(await rejection(body?.read() ?? Promise.resolve())).toMatchObject({
+    code: 'connection_lost',
+    offset: 3,
+  });
+  expect(gateway.upgrades).toBeGreaterThan(1);
+});
+
+test('a gateway that closes as soon as it is asked does not count as back', async () => {
+  const gateway = await startFakeGateway();
+  const promise = openFetch({ url: gateway.url, giveUpAfterMs: 500 })(gateway.url + path, init);
+  const session = await gateway.session();
+  await session.frame('request');
+  session.close(1012, 'shutting_down');
+  void (async () => {
+    for (;;) (await gateway.session()).close(1012, 'shutting_down');
+  })();
+  expect(await rejection(promise)).toMatchObject({ code: 'connection_lost' });
+});
+
+test('a request that comes while the connection is lost goes with the others', async () => {
+  const gateway = await startFakeGateway();
+  const fetch = openFetch({ url: gateway.url });
+  const first = fetch(gateway.url + path, init);
+  const session = await gateway.session();
+  await session.frame('request');
+  session.respond(1);
+  const text = (await first).text();
+  gateway.accepts = 'nothing';
+  session.cut();
+  while (gateway.upgrades < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  const second = fetch(gateway.url + path, init);
+  gateway.accepts = 'session';
+  const next = await gateway.session();
+  const resume = await next.frame('resume');
+  const request = await next.frame('request');
+  for (const { stream } of [resume, request]) {
+    next.respond(stream);
+    next.data(stream, 0, 1, `as ${stream}`);
+    next.end(stream);
+  }
+  expect(await text).toBe('as 1');
+  expect(await (await second).text()).toBe('as 2');
+});

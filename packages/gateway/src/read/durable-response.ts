@@ -1,0 +1,91 @@
+import type { ServerResponse } from 'node:http';
+import type { Channel } from '@spillway/core';
+import type { EventRun } from '@spillway/core/format/sse';
+import type { GatewayError } from '../errors.ts';
+import { ClientResponse, type ClientResponseOptions } from '../sink/client-response.ts';
+import { nextCursor } from './cursor.ts';
+import { withoutEvents } from './event-ids.ts';
+import { type Position, writeOffset } from './position.ts';
+
+/**
+ * The live reads of Durable Streams by server-sent events: each chunk is the text of a `data` event, and behind it
+ * a `control` event says where the reader is.
+ */
+export class DurableResponse extends ClientResponse {
+  readonly #channel: Channel<EventRun>;
+  readonly #from: Position;
+  #cursor: string | undefined;
+  /** Up to here it was sent everything. */
+  #offset: number;
+  #isEndTold = false;
+
+  constructor(
+    response: ServerResponse,
+    options: ClientResponseOptions,
+    channel: Channel<EventRun>,
+    from: Position,
+    cursor: string | undefined,
+  ) {
+    super(response, options);
+    this.#channel = channel;
+    this.#from = from;
+    this.#offset = from.offset;
+    this.#cursor = cursor;
+  }
+
+  /** The provider's own headers are of its events, not of these. */
+  override startEventStream(): void {
+    if (this.headersSent || this.isClosed) return;
+    super.startEventStream({});
+    const { end, nextOffset } = this.#channel;
+    if (end === undefined && this.#offset === nextOffset) this.send(this.#control());
+  }
+
+  override write(bytes: Uint8Array, from: number, to: number): boolean {
+    const { chunks, offset, skippedEvents } = this.#from;
+    const isFirst = from === offset && skippedEvents > 0;
+    if (isFirst && to - from !== chunks) {
+      this.destroy();
+      return true;
+    }
+    this.#offset = to;
+    const data = dataEvent(isFirst ? withoutEvents(bytes, skippedEvents) : bytes);
+    return this.send(Buffer.concat([data, this.#control()]));
+  }
+
+  override end(): void {
+    const { end, nextOffset } = this.#channel;
+    const isAtEnd = end?.state === 'cancelled' || (end !== undefined && this.#offset === nextOffset);
+    if (isAtEnd && !this.#isEndTold) {
+      this.#offset = nextOffset;
+      this.send(this.#control());
+    }
+    super.end();
+  }
+
+  /** How the stream ended stands in its last event; whoever fell behind comes back where it is. */
+  override fail(error: GatewayError): void {
+    if (this.headersSent) this.end();
+    else super.fail(error);
+  }
+
+  #control(): Uint8Array {
+    const { end, nextOffset } = this.#channel;
+    const isUpToDate = this.#offset === nextOffset;
+    this.#isEndTold = isUpToDate && end !== undefined;
+    if (!this.#isEndTold) this.#cursor = nextCursor(this.#cursor, Date.now());
+    const control = {
+      streamNextOffset: writeOffset(this.#offset),
+      ...(this.#isEndTold ? {} : { streamCursor: this.#cursor }),
+      ...(isUpToDate ? { upToDate: true } : {}),
+      ...(this.#isEndTold ? { streamClosed: true, streamState: end?.state } : {}),
+    };
+    return Buffer.from(`event: control\ndata: ${JSON.stringify(control)}\n\n`);
+  }
+}
+
+/** Whoever reads it joins the lines with LF, whatever ended them: a CR cannot be in an event's data. */
+function dataEvent(bytes: Uint8Array): Uint8Array {
+  const lines = new TextDecoder().decode(bytes).split(/\r\n|\r|\n/);
+  return Buffer.from(`event: data\n${lines.map((line) => `data: ${line}\n`).join('')}\n`);
+}

@@ -1,0 +1,53 @@
+import type { ServerResponse } from 'node:http';
+import type { Channel } from '@spillway/core';
+import type { EventRun } from '@spillway/core/format/sse';
+import { GatewayError } from '../errors.ts';
+import { ClientResponse, type ClientResponseOptions } from '../sink/client-response.ts';
+import { withId, withIds } from './event-ids.ts';
+import { type Position, writePosition } from './position.ts';
+
+/**
+ * The provider's own events, each with an id by which an `EventSource` comes back: everything once, errors
+ * included.
+ */
+export class EventSourceResponse extends ClientResponse {
+  readonly #from: Position;
+
+  constructor(
+    response: ServerResponse,
+    options: ClientResponseOptions,
+    channel: Channel<EventRun>,
+    from: Position,
+  ) {
+    const { format } = options;
+    const errorEvent: typeof format.errorEvent = (error) => {
+      const behind = { offset: channel.nextOffset, skippedEvents: 1, chunks: 1 };
+      return withId(format.errorEvent(error), writePosition(behind));
+    };
+    super(response, { ...options, format: { ...format, errorEvent } });
+    this.#from = from;
+  }
+
+  override write(bytes: Uint8Array, from: number, to: number): boolean {
+    const { chunks, offset, skippedEvents } = this.#from;
+    if (from !== offset || skippedEvents === 0) return this.send(withIds(bytes, from, to, 0));
+    if (to - from === chunks) return this.send(withIds(bytes, from, to, skippedEvents));
+    // It was merged since it was looked at: when the client comes back, it is told so.
+    this.destroy();
+    return true;
+  }
+
+  override fail(error: GatewayError): void {
+    // Who fell behind comes back by itself.
+    if (error.code === 'reader_disconnected' && this.headersSent) this.end();
+    else super.fail(error);
+  }
+}
+
+/** Whether an `EventSource` that comes back at this position has seen everything, how the stream ended included. */
+export function hasSeenAll({ end, nextOffset }: Channel<EventRun>, position: Position): boolean {
+  if (end === undefined || position.offset < nextOffset) return false;
+  if (end.state === 'completed' || position.skippedEvents > 0) return true;
+  // Of this one the provider told itself.
+  return 'error' in end && end.error instanceof GatewayError && end.error.code === 'upstream_reported';
+}

@@ -1,0 +1,88 @@
+import type { ServerResponse } from 'node:http';
+import type { Reader } from '@spillway/core';
+import type { EventRun } from '@spillway/core/format/sse';
+import { withoutEvents } from './event-ids.ts';
+import { type Position, writeOffset, writePosition } from './position.ts';
+import type { GatewayStream, StreamBody } from '../stream.ts';
+
+/** The longest body of an answer that is not a live stream; the rest is another request's. */
+const maxPartBytes = 262_144;
+
+/** What is there of a stream from a position on. */
+export interface Part {
+  readonly body: Buffer;
+  /** The offset behind it. */
+  readonly to: number;
+  /** Whether that is all that there is at the moment. */
+  readonly isUpToDate: boolean;
+}
+
+/**
+ * Takes what is there. With nothing there, waits so long for more, for the end, or for the client to leave. Such a
+ * reader stops no model by leaving; the model goes on for `detachGraceMs` after it.
+ */
+export async function readPart(
+  stream: GatewayStream,
+  { channel }: StreamBody,
+  from: Position,
+  wait?: { readonly ms: number; readonly response: ServerResponse },
+): Promise<Part> {
+  const reader = channel.reader({ from: from.offset, overflow: 'disconnect' });
+  stream.visited(performance.now());
+  try {
+    if (wait !== undefined) await isReady(reader, wait.ms, wait.response);
+    stream.visited(performance.now());
+    const runs = reader.takeAll({ maxBytes: maxPartBytes });
+    for (const run of runs) stream.sent(run);
+    const [first, ...rest] = runs.map(({ bytes }) => bytes);
+    const body = first === undefined ? [] : [withoutEvents(first, from.skippedEvents), ...rest];
+    return { body: Buffer.concat(body), to: reader.offset, isUpToDate: reader.offset === channel.nextOffset };
+  } finally {
+    reader.detach();
+  }
+}
+
+/** What every answer says of the stream. */
+export function streamHeaders({ channel }: StreamBody): Record<string, string> {
+  return {
+    'cache-control': 'private, no-store',
+    'cross-origin-resource-policy': 'same-origin',
+    'stream-state': channel.end?.state ?? 'open',
+    'x-content-type-options': 'nosniff',
+  };
+}
+
+/** What an answer says of where its reader is now. */
+export function offsetHeaders(
+  { channel }: StreamBody,
+  { isUpToDate, to }: Pick<Part, 'isUpToDate' | 'to'>,
+): Record<string, string> {
+  return {
+    'stream-next-offset': writeOffset(to),
+    ...(isUpToDate ? { 'stream-up-to-date': 'true' } : {}),
+    ...(isUpToDate && channel.end !== undefined ? { 'stream-closed': 'true' } : {}),
+  };
+}
+
+/** Weak: what lies between two offsets stays the same, but may be merged later. */
+export function entityTag(
+  { id }: GatewayStream,
+  { channel }: StreamBody,
+  from: Position,
+  { to }: Part,
+): string {
+  return `W/"${id}:${writePosition(from)}:${writeOffset(to)}:${channel.end?.state ?? 'open'}"`;
+}
+
+export function hasEntityTag(ifNoneMatch: string | undefined, tag: string): boolean {
+  return ifNoneMatch?.split(',').some((given) => ['*', tag].includes(given.trim())) === true;
+}
+
+async function isReady(reader: Reader<EventRun>, waitMs: number, response: ServerResponse): Promise<void> {
+  const stop = (): void => reader.detach();
+  const timer = setTimeout(stop, waitMs);
+  response.once('close', stop);
+  await reader.ready();
+  clearTimeout(timer);
+  response.off('close', stop);
+}

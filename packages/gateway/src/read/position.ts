@@ -1,0 +1,74 @@
+import { type Channel, SpillwayError } from '@spillway/core';
+import type { EventRun } from '@spillway/core/format/sse';
+import { GatewayError } from '../errors.ts';
+
+/** A place in a stream. */
+export interface Position {
+  /** The number of chunks before it. */
+  readonly offset: number;
+  /** How many events of the chunk that starts there come before it. */
+  readonly skippedEvents: number;
+  /** How many chunks that chunk stands for; more than one if it was merged. */
+  readonly chunks: number;
+}
+
+const pattern = /^(?<offset>\d{16})(?:\.(?<skippedEvents>[1-9]\d{0,8})(?:\.(?<chunks>[1-9]\d{0,8}))?)?$/;
+
+/** As it is on URLs: an offset in 16 digits, which sort as text. */
+export function writeOffset(offset: number): string {
+  return String(offset).padStart(16, '0');
+}
+
+export function writePosition({ chunks, offset, skippedEvents }: Position): string {
+  if (skippedEvents === 0) return writeOffset(offset);
+  return `${writeOffset(offset)}.${skippedEvents}${chunks === 1 ? '' : `.${chunks}`}`;
+}
+
+/**
+ * Finds the place that a text names: `-1`, which is the start, `now`, or an offset.
+ *
+ * @throws {GatewayError} `invalid_request` for what is none, or is not there yet.
+ * @throws {SpillwayError} `history_gone` for what is not there any more.
+ */
+export function findPosition(channel: Channel<EventRun>, name: string, text: string): Position {
+  const { nextOffset } = channel;
+  if (text === 'now') return { offset: nextOffset, skippedEvents: 0, chunks: 1 };
+  const groups = text === '-1' ? { offset: '0' } : pattern.exec(text)?.groups;
+  if (groups === undefined) {
+    throw new GatewayError(
+      'invalid_request',
+      `${name}: expected -1, now, or an offset in 16 digits as this stream gave it, got ${JSON.stringify(text)}.`,
+    );
+  }
+  const position = {
+    offset: Number(groups['offset']),
+    skippedEvents: Number(groups['skippedEvents'] ?? 0),
+    chunks: Number(groups['chunks'] ?? 1),
+  };
+  const { offset, skippedEvents } = position;
+  // Behind the end, the one event is that of the error.
+  const isThere = offset < nextOffset || (offset === nextOffset && (skippedEvents === 0 || !isOpen(channel)));
+  if (!isThere) {
+    throw new GatewayError(
+      'invalid_request',
+      `${name}: expected at most ${writeOffset(nextOffset)}, where the stream is, got ${text}.`,
+    );
+  }
+  const reader = channel.reader({ from: offset, overflow: 'disconnect' });
+  try {
+    if (skippedEvents > 0 && offset < nextOffset) checkChunk(reader.take(), reader.offset, position);
+  } finally {
+    reader.detach();
+  }
+  return position;
+}
+
+function isOpen({ end }: Channel<EventRun>): boolean {
+  return end === undefined;
+}
+
+/** Events are counted in the chunk as it was then: one that was merged since has others. */
+function checkChunk(run: EventRun | undefined, nextOffset: number, { chunks, offset }: Position): void {
+  if (run !== undefined && nextOffset - offset === chunks) return;
+  throw new SpillwayError('history_gone', `The chunk at offset ${offset} was merged with what follows it.`);
+}

@@ -1,0 +1,166 @@
+import type { ServerResponse } from 'node:http';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { routeOf } from '../answer-error.ts';
+import type { ApiKeys } from '../api-keys.ts';
+import type { Config } from '../config/schema.ts';
+import { GatewayError } from '../errors.ts';
+import { ownerOf } from '../owner.ts';
+import type { ClientResponse, ClientResponseOptions } from '../sink/client-response.ts';
+import type { Paces } from '../sink/paces.ts';
+import type { GatewayStream, StreamBody } from '../stream.ts';
+import { clientLeft, type StreamReader } from '../stream-reader.ts';
+import type { Streams } from '../streams.ts';
+import { nextCursor } from './cursor.ts';
+import { DurableResponse } from './durable-response.ts';
+import { EventSourceResponse, hasSeenAll } from './event-source-response.ts';
+import { entityTag, hasEntityTag, offsetHeaders, type Part, readPart, streamHeaders } from './part.ts';
+import { findPosition, type Position } from './position.ts';
+import { type ReadQuery, readReadQuery } from './read-query.ts';
+
+export interface StreamPathsOptions {
+  readonly config: Pick<Config, 'stallTimeoutMs' | 'windowBytes'>;
+  readonly keys: ApiKeys;
+  readonly streams: Streams;
+  readonly paces: Paces;
+  /** How long a long-poll waits. Default 25 s: below what proxies allow. */
+  readonly longPollMs?: number;
+  /** After this time `live=sse` ends, and its reader comes back. Default 60 s, as Durable Streams has it. */
+  readonly sseMs?: number;
+}
+
+/**
+ * What is in the streams. To the published client of Durable Streams, `text/event-stream` would be the protocol's
+ * own events and not their content.
+ */
+const contentType = 'text/plain; charset=utf-8';
+
+/** The read side of streams: at their URLs, for whoever has the key that opened them. */
+export function addStreamPaths(server: FastifyInstance, options: StreamPathsOptions): void {
+  const url = '/streams/:token';
+
+  server.get(url, { exposeHeadRoute: false }, async (request, reply) => {
+    const stream = findStream(request, options);
+    const query = readReadQuery(request.query, request.headers);
+    const body = await startedBody(request, stream);
+    // Its client may have left meanwhile, and then it never closes again.
+    if (reply.raw.destroyed) return reply.hijack();
+    void reply.headers(streamHeaders(body));
+    const from = findPosition(body.channel, query.fromName, query.from);
+    return query.mode === 'events' || query.mode === 'sse'
+      ? serve(reply, stream, body, { ...query, from }, options)
+      : await answer(request, reply, stream, body, { ...query, from }, options);
+  });
+
+  server.head(url, async (request, reply) => {
+    const body = await startedBody(request, findStream(request, options));
+    const { nextOffset } = body.channel;
+    return reply
+      .headers({ ...streamHeaders(body), ...offsetHeaders(body, { to: nextOffset, isUpToDate: true }) })
+      .type(contentType)
+      .send();
+  });
+
+  server.delete(url, (request, reply) => {
+    findStream(request, options).stop(new GatewayError('cancelled', 'The stream was cancelled.'));
+    return reply.code(204).send();
+  });
+}
+
+/** A stream that is read, and from where. */
+type Read = Pick<ReadQuery, 'cursor' | 'mode'> & { readonly from: Position };
+
+/** Answers with what is there, at once or as soon as there is something. */
+async function answer(
+  { headers, query }: FastifyRequest,
+  reply: FastifyReply,
+  stream: GatewayStream,
+  body: StreamBody,
+  { cursor, from, mode }: Read,
+  { config, longPollMs = 25_000 }: StreamPathsOptions,
+): Promise<FastifyReply> {
+  const { raw } = reply;
+  const isNow = (query as { readonly offset?: string }).offset === 'now';
+  const wait = mode === 'long-poll' ? { ms: longPollMs, response: raw } : undefined;
+  const part: Part = await readPart(stream, body, from, wait);
+  if (raw.destroyed) return reply.hijack();
+  const tag = entityTag(stream, body, from, part);
+  void reply
+    .headers({ ...streamHeaders(body), ...offsetHeaders(body, part), ...(isNow ? {} : { etag: tag }) })
+    .type(contentType);
+  if (wait !== undefined) void reply.header('stream-cursor', nextCursor(cursor, Date.now()));
+  // A client that does not take it is let go.
+  raw.setTimeout(config.stallTimeoutMs, () => raw.destroy());
+  if (wait !== undefined && part.body.length === 0) return reply.code(204).send();
+  if (wait === undefined && hasEntityTag(headers['if-none-match'], tag)) return reply.code(304).send();
+  return reply.send(part.body);
+}
+
+/** Answers with what is there and what comes, as events. */
+function serve(
+  reply: FastifyReply,
+  stream: GatewayStream,
+  body: StreamBody,
+  { cursor, from, mode }: Read,
+  { config, paces, sseMs = 60_000 }: StreamPathsOptions,
+): FastifyReply {
+  const { channel, format } = body;
+  if (format === undefined) throw new Error('a stream of events has a format');
+  // The standard's word to an EventSource that it shall not come back.
+  if (mode === 'events' && hasSeenAll(channel, from)) return reply.code(204).send();
+  const { raw } = reply.hijack();
+  const options: ClientResponseOptions = {
+    format,
+    paces,
+    streamUrl: undefined,
+    onLeave: () => reader.leave(clientLeft('left')),
+  };
+  const response =
+    mode === 'events'
+      ? new EventSourceResponse(headed(raw, reply), options, channel, from)
+      : new DurableResponse(headed(raw, reply), options, channel, from, cursor);
+  const reader: StreamReader = stream.attach(response, {
+    from: from.offset,
+    maxBytes: config.windowBytes,
+    overflow: 'disconnect',
+    returns: true,
+    wantsEvents: true,
+  });
+  if (mode === 'sse') endAfter(sseMs, reader, response);
+  return reply;
+}
+
+function endAfter(ms: number, reader: StreamReader, response: ClientResponse): void {
+  const timer = setTimeout(() => reader.finish(), ms);
+  void response.settled.then(() => clearTimeout(timer));
+}
+
+/** A response that is written without Fastify, with the headers that it has got already. */
+function headed(raw: ServerResponse, reply: FastifyReply): ServerResponse {
+  for (const [name, value] of Object.entries(reply.getHeaders())) raw.setHeader(name, value ?? '');
+  return raw;
+}
+
+/**
+ * The stream of a URL.
+ *
+ * @throws {GatewayError} `not_found`, also for whoever has another key: that there is such a stream is not said.
+ */
+function findStream(request: FastifyRequest, { keys, streams }: StreamPathsOptions): GatewayStream {
+  const { token } = request.params as { readonly token: string };
+  const stream = streams.find(token);
+  if (stream === undefined) throw notFound(request);
+  const owner = ownerOf(keys, stream.provider, request.headers, routeOf(request).queryKey);
+  if (owner !== stream.owner) throw notFound(request);
+  return stream;
+}
+
+/** @throws {GatewayError} `not_found` if there are no events to be read. */
+async function startedBody(request: FastifyRequest, stream: GatewayStream): Promise<StreamBody> {
+  const body = await stream.started.catch(() => undefined);
+  if (body?.isEvents !== true) throw notFound(request);
+  return body;
+}
+
+function notFound(request: FastifyRequest): GatewayError {
+  return new GatewayError('not_found', `There is no ${request.method} ${routeOf(request).path} here.`);
+}

@@ -1,0 +1,56 @@
+import { type Channel, openChannel } from '@spillway/core';
+import { openaiChat } from '@spillway/core/format/openai-chat';
+import { createCoalesce } from '@spillway/core/format/coalesce';
+import type { EventRun } from '@spillway/core/format/sse';
+import Fastify from 'fastify';
+import { onTestFinished } from 'vitest';
+import { ApiKeys } from '../../src/api-keys.ts';
+import { configSchema, type DetachPolicy } from '../../src/config/schema.ts';
+import { Meter } from '../../src/meter.ts';
+import { addStreamPaths } from '../../src/read/stream-paths.ts';
+import { openLinks } from '../../src/sink/open-links.ts';
+import { Paces } from '../../src/sink/paces.ts';
+import type { GatewayStream } from '../../src/stream.ts';
+import { Streams } from '../../src/streams.ts';
+
+/** A stream that the test itself writes. */
+export interface OwnStream {
+  readonly url: string;
+  readonly stream: GatewayStream;
+  readonly channel: Channel<EventRun>;
+  readonly say: (text: string) => void;
+}
+
+/** Serves a stream of this process, so that the times of its readers can be other ones. */
+export async function startOwnStream(
+  options: { readonly longPollMs?: number; readonly sseMs?: number; readonly detach?: DetachPolicy } = {},
+): Promise<OwnStream> {
+  const { detach = 'grace', ...times } = options;
+  const config = configSchema.parse({});
+  const streams = new Streams(config, new Meter(), () => undefined);
+  const provider = { name: 'p', api: 'openai', url: '', apiKey: 'key', detach: undefined } as const;
+  const stream = streams.open({ provider, owner: '', detach });
+  const channel = openChannel<EventRun>({
+    maxItems: 20,
+    // The bound is in chunks, however large they are.
+    weigh: () => 1,
+    merge: createCoalesce(openaiChat.delta),
+    replay: { maxItems: 20 },
+  });
+  const body = { channel, format: openaiChat, isEvents: true, headers: {}, status: 200 };
+  stream.start(body, performance.now());
+  const server = Fastify();
+  const paces = new Paces(openLinks());
+  addStreamPaths(server, { config, keys: new ApiKeys([]), streams, paces, ...times });
+  const url = await server.listen({ port: 0, host: '127.0.0.1' });
+  onTestFinished(async () => {
+    streams.stopWatching();
+    server.server.closeAllConnections();
+    await server.close();
+  });
+  const say = (text: string): void => {
+    const bytes = Buffer.from(text);
+    channel.offer({ bytes, byteLength: bytes.length, events: 1 });
+  };
+  return { url: url + stream.url, stream, channel, say };
+}
