@@ -4,21 +4,25 @@
  *     npm run bench                  all of them
  *     npm run bench -- cancel        one of them
  */
+import { badLink } from './bad-link.ts';
 import { cancel } from './cancel.ts';
 import { coalesce } from './coalesce.ts';
 import { channelMemory } from './channel-memory.ts';
 import { channelRates } from './channel.ts';
 import { cpuPerToken } from './cpu-per-token.ts';
 import { stopAll } from './programs.ts';
+import { session } from './session.ts';
 import { slowLink } from './slow-link.ts';
 import { stalledMemory } from './stalled-memory.ts';
 
 const cases: Readonly<Record<string, () => Promise<void>>> = {
+  'bad-link': badLink,
   cancel,
   channel: channelRates,
   'channel-memory': channelMemory,
   coalesce,
   'cpu-per-token': cpuPerToken,
+  session,
   'slow-link': slowLink,
   'stalled-memory': stalledMemory,
 };

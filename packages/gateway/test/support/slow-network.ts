@@ -6,6 +6,8 @@ export interface SlowNetwork {
   readonly address: string;
   /** The command that runs another one there. */
   readonly inside: readonly [string, ...string[]];
+  /** Passes nothing on, or again, without a word to either side. */
+  cut(isCut: boolean): void;
   close(): void;
 }
 
@@ -59,5 +61,10 @@ export function openSlowNetwork(bitsPerSecond: number): SlowNetwork {
     close();
     throw error;
   }
-  return { address: `${near}.1`, inside: ['ip', 'netns', 'exec', client], close };
+  return {
+    address: `${near}.1`,
+    inside: ['ip', 'netns', 'exec', client],
+    cut: (isCut) => ip(`netns exec ${router} sysctl -qw net.ipv4.ip_forward=${isCut ? 0 : 1}`),
+    close,
+  };
 }
