@@ -15,6 +15,8 @@ const gateway = 'packages/gateway/src';
 const gatewayTest = 'packages/gateway/test';
 const core = 'packages/core/src';
 const coreTest = 'packages/core/test';
+const client = 'packages/client/src';
+const clientTest = 'packages/client/test';
 
 export const mutants: readonly Mutant[] = [
   {
@@ -437,5 +439,40 @@ export const mutants: readonly Mutant[] = [
     replace: 'stream.owner === undefined',
     test: `${gatewayTest}/session.test.ts`,
     only: '5.9 is not known',
+  },
+  {
+    name: '4.2: a stream can be read with any key',
+    file: `${gateway}/read/stream-paths.ts`,
+    find: 'if (owner !== stream.owner) throw notFound(request);',
+    replace: 'if (owner === undefined) throw notFound(request);',
+    test: `${gatewayTest}/stream-url.test.ts`,
+  },
+  {
+    name: 'promise 4: the client hands on what follows a hole',
+    file: `${client}/position.ts`,
+    find: '(this.next !== undefined && from !== this.next)',
+    replace: '(this.next !== undefined && from < this.next)',
+    test: `${clientTest}/session.test.ts`,
+  },
+  {
+    name: 'promise 4: the client comes back where it acknowledged, and not where it received',
+    file: `${client}/session-stream.ts`,
+    find: 'headers: keyHeaders, offset: this.offset, acked };',
+    replace: 'headers: keyHeaders, offset: acked, acked };',
+    test: `${clientTest}/resume.test.ts`,
+  },
+  {
+    name: '5.4: a body reads ahead of its consumer',
+    file: `${client}/body.ts`,
+    find: '{ highWaterMark: 0 }',
+    replace: '{ highWaterMark: 1_000_000 }',
+    test: `${clientTest}/credit.test.ts`,
+  },
+  {
+    name: '3.4: who leaves the client tells nobody',
+    file: `${client}/session-stream.ts`,
+    find: 'if (this.number !== 0) this.#host.send({ type: how, stream: this.number });',
+    replace: '',
+    test: `${clientTest}/abort.test.ts`,
   },
 ];

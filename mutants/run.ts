@@ -104,5 +104,6 @@ function copyCheckout(folder: string): void {
     if (!own.has(name)) symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
   }
   symlinkSync(join(folder, 'packages/core'), join(folder, 'node_modules/@spillway/core'));
+  symlinkSync(join(folder, 'packages/client'), join(folder, 'node_modules/@spillway/client'));
   symlinkSync(join(folder, 'packages/gateway'), join(folder, 'node_modules/spillway'));
 }

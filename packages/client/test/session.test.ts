@@ -187,6 +187,14 @@ test.each<[string, (session: FakeSession) => void]>([
   ['data before the answer', (session) => session.data(1, 0, 1, 'a')],
   ['headers that are none', (session) => session.respond(1, { headers: { 'a b': 'c' } })],
   [
+    'a hole',
+    (session) => {
+      session.respond(1);
+      session.data(1, 0, 1, 'a');
+      session.data(1, 2, 3, 'c');
+    },
+  ],
+  [
     'a gap that goes back',
     (session) => {
       session.respond(1);

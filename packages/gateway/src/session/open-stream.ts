@@ -72,6 +72,8 @@ export function openRead(
     opened.response.fail(new GatewayError('not_found', 'There is no such stream.'));
     return;
   }
-  const { from, overflow } = frame;
+  const { overflow } = frame;
+  // Its start may be gone, which has to be said.
+  const from = frame.from === 'start' ? 0 : frame.from;
   opened.attach(stream, session, { from, overflow, maxBytes: config.windowBytes }, overflow === 'coalesce');
 }
