@@ -24,3 +24,11 @@ test('02: one stream, many readers', async () => {
   );
   expect(command.stdout()).toMatch(/screen: .*words missed.*holds\n/);
 });
+
+test('03: a fetch that survives', async () => {
+  const gateway = await startGateway();
+  const command = example('03-a-fetch-that-survives.ts', { env: { SPILLWAY_URL: gateway.url } });
+  expect(await command.exited).toBe(0);
+  expect(command.stdout()).toMatch(/^Water flows over the spillway .*\n\/streams\/… has \d+ events\n$/s);
+  expect(command.stderr()).toContain('[connected]');
+});
