@@ -14,6 +14,7 @@ import { stopAll } from './programs.ts';
 import { session } from './session.ts';
 import { slowLink } from './slow-link.ts';
 import { stalledMemory } from './stalled-memory.ts';
+import { stalledPage } from './stalled-page.ts';
 
 const cases: Readonly<Record<string, () => Promise<void>>> = {
   'bad-link': badLink,
@@ -25,6 +26,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   session,
   'slow-link': slowLink,
   'stalled-memory': stalledMemory,
+  'stalled-page': stalledPage,
 };
 
 const asked = process.argv.slice(2);

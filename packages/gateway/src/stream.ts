@@ -10,6 +10,9 @@ import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
 import { clientLeft, type ReaderEndReason, StreamReader, type StreamReaderOptions } from './stream-reader.ts';
 
+/** What a stream costs beside its chunks: the objects that make it. */
+const overheadBytes = 8192;
+
 /**
  * Where a stream is: waiting for a free place, waiting for the provider's reply (and trying again),
  * or handing on its body.
@@ -142,9 +145,9 @@ export class GatewayStream implements StreamOwner {
     return this.#body === undefined ? this.end === undefined : this.#body.isEvents;
   }
 
-  /** What it holds for those who come back. */
-  get heldBytes(): number {
-    return this.#body?.channel.heldBytes ?? 0;
+  /** What it costs to keep it for those who come back. */
+  get retainedBytes(): number {
+    return overheadBytes + (this.#body?.channel.heldBytes ?? 0);
   }
 
   /** The bytes that wait for the slowest reader. */

@@ -114,11 +114,13 @@ export class Streams {
   #forget(nowMs: number): void {
     const { maxRetainedBytes, retainMs } = this.#config;
     let retainedBytes = 0;
-    for (const { end, heldBytes } of this.#known.values()) if (end !== undefined) retainedBytes += heldBytes;
+    for (const stream of this.#known.values()) {
+      if (stream.end !== undefined) retainedBytes += stream.retainedBytes;
+    }
     for (const stream of this.#known.values()) {
       if (stream.isLive || stream.end === undefined) continue;
       if (retainedBytes <= maxRetainedBytes && nowMs - stream.end.atMs < retainMs) continue;
-      retainedBytes -= stream.heldBytes;
+      retainedBytes -= stream.retainedBytes;
       this.#known.delete(stream.token);
     }
   }

@@ -288,3 +288,15 @@ describe('4.8 DELETE', () => {
     expect(await metric(gateway.adminUrl, 'spillway_readers_ended_total{reason="delivered"}')).toBe(1);
   });
 });
+
+test('what is kept of ended streams is bounded: the oldest goes first', async () => {
+  const gateway = await startGateway(['--max-retained-bytes', '60000']);
+  const urls: string[] = [];
+  for (let count = 0; count < 8; count += 1) {
+    urls.push((await wholeStream(gateway.url, 'sim:tokens=5,tps=0,ttft=0')).url);
+  }
+  const statuses = async (): Promise<number[]> =>
+    await Promise.all(urls.map(async (url) => (await fetch(url)).status));
+  await eventually(async () => (await statuses())[0] === 404, 'the oldest to be gone');
+  expect((await statuses()).at(-1)).toBe(200);
+});

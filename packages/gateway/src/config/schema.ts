@@ -199,8 +199,8 @@ export const configSchema = z.strictObject({
   maxRetainedBytes: z
     .int()
     .min(0)
-    .default(67_108_864)
-    .describe('bytes of all streams that ended and can be read; then the oldest are let go'),
+    .default(16_777_216)
+    .describe('memory of all streams that ended and can be read; then the oldest are let go'),
   maxSessionStreams: z
     .int()
     .min(1)
