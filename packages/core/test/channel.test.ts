@@ -452,6 +452,22 @@ describe('a replay window', () => {
     expect(drain(channel.reader()).join('')).toBe('abcdefghij');
   });
 
+  test('also merges what waits, if that is most of it', () => {
+    const channel = openChannel<string>({
+      maxItems: 9,
+      weigh: (text) => text.length + 10,
+      merge: (first, second) => first + second,
+      replay: { maxHeldBytes: 88, merges: true },
+    });
+    const reader = channel.reader({ overflow: 'coalesce' });
+    channel.offer('a');
+    reader.take();
+    for (const letter of 'bcdefghij') channel.offer(letter);
+    expect(channel.oldestOffset).toBe(0);
+    expect(drain(channel.reader()).join('')).toBe('abcdefghij');
+    expect(drain(reader).join('')).toBe('bcdefghij');
+  });
+
   test('does without readers: nobody is waited for', () => {
     const channel = openChannel<number>({ maxItems: 2, replay: { maxItems: 2 } });
     for (let chunk = 0; chunk < 10; chunk += 1) expect(channel.offer(chunk)).toBe('accepted');

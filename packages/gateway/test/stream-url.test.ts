@@ -206,10 +206,10 @@ test('a gateway that stops lets its streams be read to their end', async () => {
 
 describe('4.4 history', () => {
   test('that was merged is whole from its start, and gone inside', async () => {
-    const gateway = await startGateway(['--window-bytes', '16384']);
-    const { next, url } = await wholeStream(gateway.url, 'sim:tokens=400,tps=1000,ttft=0');
+    const gateway = await startGateway();
+    const { next, url } = await wholeStream(gateway.url, 'sim:tokens=800,tps=1000,ttft=0');
     const all = await fetch(url);
-    expect(contentIn(await all.text())).toBe(replyText(400, 0));
+    expect(contentIn(await all.text())).toBe(replyText(800, 0));
     expect(all.headers.get('stream-next-offset')).toBe(next);
     const inside = await fetch(`${url}?offset=${offset(2)}`);
     expect([inside.status, await codeOf(inside)]).toEqual([410, 'history_gone']);

@@ -57,7 +57,8 @@ export interface ReplayWindow {
    */
   readonly maxHeldBytes?: number;
   /**
-   * Merges what is kept before any of it is let go, except for the newest quarter of `maxHeldBytes`: there a reader
+   * Merges what is kept, and then what waits for readers that allow it, before anything is let go. Not merged is
+   * the newest quarter of `maxHeldBytes` that is kept: there a reader
    * can come back to every offset, before it only to where a merged chunk starts. Needs the channel's `merge`
    * and `maxHeldBytes`. Default: false.
    */
@@ -75,7 +76,8 @@ export function checkedBounds(given: Partial<Bounds>, inherited: Bounds): Bounds
 
 /** What has to be given together, and with what. Bounds are checked where they are completed. */
 export function checkOptions<T>(options: ChannelOptions<T>): void {
-  const { durationMs, maxBytes, maxItems, maxMs, merge, replay, weigh } = options;
+  const { durationMs, maxBytes, maxItems, maxMergedBytes = 1, maxMs, merge, replay, weigh } = options;
+  atLeast(1, { maxMergedBytes });
   if (maxBytes === undefined && maxItems === undefined && maxMs === undefined) {
     throw invalid('A channel needs a bound: expected maxBytes, maxItems, maxMs or several, got none.');
   }
@@ -94,7 +96,7 @@ export function checkOptions<T>(options: ChannelOptions<T>): void {
   }
 }
 
-export function atLeast(minimum: number, values: Readonly<Record<string, number>>): void {
+function atLeast(minimum: number, values: Readonly<Record<string, number>>): void {
   for (const [name, value] of Object.entries(values)) {
     if (!(value >= minimum)) throw invalid(`${name}: expected ${minimum} or more, got ${value}.`);
   }

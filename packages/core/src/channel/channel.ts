@@ -1,6 +1,5 @@
 import { SpillwayError } from '../errors.ts';
 import {
-  atLeast,
   type ChannelOptions,
   checkedBounds,
   checkOptions,
@@ -88,9 +87,7 @@ export interface Channel<T> {
  */
 export function openChannel<T>(options: ChannelOptions<T>): Channel<T> {
   checkOptions(options);
-  const { maxMergedBytes = 16_384 } = options;
-  atLeast(1, { maxMergedBytes });
-  return new BoundedChannel({ ...options, maxMergedBytes }, checkedBounds(options, unbounded));
+  return new BoundedChannel(options, checkedBounds(options, unbounded));
 }
 
 class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
@@ -125,8 +122,8 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   #compactedTo = 0;
   #keptCompactedTo = 0;
 
-  constructor(options: ChannelOptions<T> & { readonly maxMergedBytes: number }, bounds: Bounds) {
-    const { durationMs, maxMergedBytes, measureAge = false, merge, replay, weigh } = options;
+  constructor(options: ChannelOptions<T>, bounds: Bounds) {
+    const { durationMs, maxMergedBytes = 16_384, measureAge = false, merge, replay, weigh } = options;
     this.#bounds = bounds;
     this.#replay = replay;
     this.keepsNothing = replay === undefined;
@@ -523,7 +520,11 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     }
     const { maxAgeMs = Infinity, maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity } = replay;
     const { merges = false } = replay;
-    if (merges && this.heldBytes > maxHeldBytes) slowest -= this.#compactKept(slowest, maxHeldBytes);
+    if (merges && this.heldBytes > maxHeldBytes) {
+      slowest -= this.#compactKept(slowest, maxHeldBytes);
+      // What waits may take so much of it only because it is not merged yet.
+      if (this.heldBytes > maxHeldBytes && log.bytesFrom(slowest) > maxHeldBytes / 2) this.#compact();
+    }
     const oldestMs = maxAgeMs === Infinity ? -Infinity : performance.now() - maxAgeMs;
     const passedBytes = log.bytesBefore(slowest);
     while (
