@@ -57,6 +57,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
       // Node swaps the two if this one is the longer.
       headersTimeout: Math.min(60_000, config.requestTimeoutMs),
       connectionsCheckingInterval: Math.min(30_000, config.requestTimeoutMs / 4),
+      // Some clients ask for HTTP/2 by the way, and take an answer in HTTP/1.1. Node below 24.9 does not know this.
+      shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
       // What a reader does not take waits in the channel, not in its socket's buffer.
       highWaterMark: 4096,
     },

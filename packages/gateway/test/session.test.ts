@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { describe, expect, test } from 'vitest';
 import { eventually, startBoth, startGateway } from './support/processes.ts';
 import { metric, payloads, postChat, simulatorStats } from './support/requests.ts';
@@ -399,6 +401,16 @@ describe('5.3 an upgrade', () => {
     });
     await eventually(() => session.of('open').length === 1 || refused !== 0, 'an answer');
     expect(refused === 0 ? 101 : refused).toBe(status);
+  });
+
+  test('to HTTP/2 is no upgrade: the answer is HTTP/1.1', async () => {
+    const gateway = await startGateway();
+    const { hostname, port } = new URL(gateway.url);
+    const headers = { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': 'AAMAAABk' };
+    const asked = httpRequest({ hostname, port, path: '/health/live', headers }).end();
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    response.resume();
+    expect(response.statusCode).toBe(200);
   });
 
   test('needs the subprotocol and its path', async () => {

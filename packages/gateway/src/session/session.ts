@@ -110,6 +110,7 @@ export class Session implements SessionLine {
 
   /** Checks that the connection is used and alive, and tells readers what waits for them. */
   tick(nowMs: number): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
     const { keepAliveMs } = this.#options.config;
     const silentMs = nowMs - this.#lastReceivedMs;
     const isIdle = this.#streams.size === 0 && nowMs - this.#idleSinceMs >= idleTimeoutMs;
