@@ -67,7 +67,7 @@ describe('4.2 a stream’s URL works only with its key', () => {
     const alpha = { authorization: 'Bearer alpha' };
     const { response, url } = await openStream(gateway.url, reply, { headers: alpha });
     const text = await response.text();
-    expect(await (await fetch(url, { headers: alpha })).text()).toBe(text);
+    expect(contentIn(await (await fetch(url, { headers: alpha })).text())).toBe(contentIn(text));
     const unknown = `${gateway.url}/streams/${'x'.repeat(32)}`;
     for (const method of ['GET', 'HEAD', 'DELETE']) {
       for (const headers of [{}, { authorization: 'Bearer beta' }, { authorization: 'Bearer gamma' }]) {
@@ -82,7 +82,9 @@ describe('4.2 a stream’s URL works only with its key', () => {
         expect(answers[0]?.status).toBe(headers.authorization === 'Bearer beta' ? 404 : 401);
       }
     }
-    expect(await (await fetch(url, { headers: { 'x-api-key': 'alpha' } })).text()).toBe(text);
+    expect(contentIn(await (await fetch(url, { headers: { 'x-api-key': 'alpha' } })).text())).toBe(
+      contentIn(text),
+    );
   });
 
   test('of the client for the provider', async () => {
@@ -90,7 +92,7 @@ describe('4.2 a stream’s URL works only with its key', () => {
     const mine = { authorization: 'Bearer mine' };
     const { response, url } = await openStream(gateway.url, reply, { headers: mine });
     const text = await response.text();
-    expect(await (await fetch(url, { headers: mine })).text()).toBe(text);
+    expect(contentIn(await (await fetch(url, { headers: mine })).text())).toBe(contentIn(text));
     for (const headers of [{}, { authorization: 'Bearer other' }, { 'x-api-key': 'mine' }]) {
       expect((await fetch(url, { headers })).status).toBe(404);
     }
@@ -102,13 +104,14 @@ describe('a second reader', () => {
     const gateway = await startGateway();
     const { response, url } = await openStream(gateway.url, 'sim:tokens=60,tps=300,ttft=0');
     const [first, second] = await Promise.all([response.text(), readEvents(url).then((r) => r.text())]);
-    expect(withoutIds(second)).toBe(first);
     expect(contentIn(first)).toBe(replyText(60, 0));
     const later = await fetch(url);
-    expect(await later.text()).toBe(first);
+    const all = await later.text();
+    expect(withoutIds(second)).toBe(all);
+    expect(contentIn(all)).toBe(contentIn(first));
     expect(Object.fromEntries(later.headers)).toMatchObject({
       'content-type': 'text/plain; charset=utf-8',
-      'content-length': String(Buffer.byteLength(first)),
+      'content-length': String(Buffer.byteLength(all)),
       'stream-up-to-date': 'true',
       'stream-closed': 'true',
       'stream-state': 'completed',
@@ -200,7 +203,7 @@ test('a gateway that stops lets its streams be read to their end', async () => {
   gateway.process.kill('SIGTERM');
   await eventually(async () => (await postChat(gateway.url, reply)).status === 503, 'it to stop');
   const [first, second] = await Promise.all([response.text(), readEvents(url).then((r) => r.text())]);
-  expect(withoutIds(second)).toBe(first);
+  expect(contentIn(second)).toBe(contentIn(first));
   expect(await gateway.exited).toBe(0);
 });
 
@@ -230,7 +233,7 @@ describe('4.4 history', () => {
 
   test('comes in parts when it is long', async () => {
     const gateway = await startGateway(['--window-bytes', '4194304']);
-    const { text, url } = await wholeStream(gateway.url, 'sim:tokens=600,size=1000,tps=0,ttft=0');
+    const { url } = await wholeStream(gateway.url, 'sim:tokens=600,size=1000,tps=0,ttft=0');
     let read = '';
     let next = '-1';
     for (let isClosed = false; !isClosed;) {
@@ -242,8 +245,7 @@ describe('4.4 history', () => {
       isClosed = part.headers.has('stream-closed');
       expect(part.headers.has('stream-up-to-date')).toBe(isClosed);
     }
-    expect(text.length).toBeGreaterThan(600_000);
-    expect(read).toBe(text);
+    expect(contentIn(read)).toBe(replyText(600, 1000));
   });
 });
 

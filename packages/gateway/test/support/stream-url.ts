@@ -19,13 +19,22 @@ export async function openStream(
   return { url: gatewayUrl + location, response };
 }
 
-/** A stream that has ended, and what its first reader got of it. */
+/**
+ * What a stream has: as the provider sent it, while all of it fits into the window. The first reader may have got
+ * fewer, larger events, if it was slow.
+ */
+export async function storedText(url: string, headers: Record<string, string> = {}): Promise<string> {
+  return await (await fetch(url, { headers })).text();
+}
+
+/** A stream that has ended, and what it has. */
 export async function wholeStream(
   gatewayUrl: string,
   model: string,
 ): Promise<{ url: string; text: string; next: string }> {
   const { response, url } = await openStream(gatewayUrl, model);
-  const text = await response.text();
+  await response.text();
+  const text = await storedText(url);
   const next = (await fetch(url, { method: 'HEAD' })).headers.get('stream-next-offset') ?? '';
   return { url, text, next };
 }
