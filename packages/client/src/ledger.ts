@@ -23,8 +23,9 @@ export class Ledger {
     this.#total = total;
   }
 
+  /** How many are not consumed. */
   get items(): number {
-    return this.#frames.length;
+    return this.#frames.length - this.#consumedFrames;
   }
 
   /** Whether a frame may come now: one that is larger than a whole window may, when all of it is free. */

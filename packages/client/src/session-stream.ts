@@ -88,10 +88,10 @@ export class SessionStream implements StreamReader {
   }
 
   get lag(): StreamLag {
-    const { items, unackedBytes } = this.#ledger;
+    const { consumedBytes, items, unackedBytes } = this.#ledger;
     return {
       items: this.#waiting.items + items,
-      bytes: this.#waiting.bytes + unackedBytes - items * frameOverheadBytes,
+      bytes: this.#waiting.bytes + unackedBytes - consumedBytes - items * frameOverheadBytes,
     };
   }
 
