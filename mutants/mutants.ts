@@ -176,15 +176,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 11: a reader is not watched once the provider has finished',
     file: `${gateway}/stream.ts`,
-    find: 'if (socket === null || response.isSettled) return;',
-    replace:
-      "if (socket === null || response.isSettled || this.phase !== 'streaming' || !this.isPaused) return;",
+    find: 'for (const reader of this.readers) reader.checkProgress(nowMs, queues);',
+    replace: 'if (this.#isPaused) for (const reader of this.readers) reader.checkProgress(nowMs, queues);',
     test: `${gatewayTest}/stalled.test.ts`,
     only: 'also when the provider has already finished',
   },
   {
     name: 'promise 11: progress that the kernel hides does not count',
-    file: `${gateway}/stream.ts`,
+    file: `${gateway}/sink/client-response.ts`,
     find: 'const unacknowledgedBytes = queues?.bytesOf(socket) ?? 0;',
     replace: 'const unacknowledgedBytes = queues === undefined ? 1 : 0;',
     test: `${gatewayTest}/stalled.test.ts`,
@@ -232,7 +231,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 4: a merge in front of a reader that did not ask for it',
     file: `${core}/channel/channel.ts`,
-    find: "if (reader.overflow !== 'coalesce') end = Math.min(end, reader.position);",
+    find: 'if (!reader.merges) end = Math.min(end, reader.position);',
     replace: '',
     test: `${coreTest}/channel.test.ts`,
     only: 'own chunks',
