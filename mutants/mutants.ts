@@ -473,5 +473,6 @@ export const mutants: readonly Mutant[] = [
     find: 'if (this.number !== 0) this.#host.send({ type: how, stream: this.number });',
     replace: '',
     test: `${clientTest}/abort.test.ts`,
+    only: '3.4: to cancel the body',
   },
 ];
