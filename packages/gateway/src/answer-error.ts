@@ -41,11 +41,15 @@ export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): 
     socket.destroy();
     return;
   }
-  const refusal = unreadable(error.code);
-  const body = apis.openai.errors.errorBody(refusal);
-  const reason = STATUS_CODES[refusal.status] ?? '';
+  endWithError(socket, unreadable(error.code));
+}
+
+/** Answers a bare connection with an error, in the format of whoever has none. */
+export function endWithError(socket: Socket, error: GatewayError): void {
+  const body = apis.openai.errors.errorBody(error);
+  const reason = STATUS_CODES[error.status] ?? '';
   socket.end(
-    `HTTP/1.1 ${refusal.status} ${reason}\r\ncontent-type: application/json\r\n` +
+    `HTTP/1.1 ${error.status} ${reason}\r\ncontent-type: application/json\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
 }

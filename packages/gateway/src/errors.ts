@@ -80,6 +80,11 @@ export function asGatewayError(error: unknown): GatewayError {
   return new GatewayError('internal_error', 'The gateway failed; its log says how.', { cause: error });
 }
 
+/** The gateway stops; another one, or this one started again, may take it. */
+export function shuttingDown(): GatewayError {
+  return new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
+}
+
 /** The gateway is at a bound of its own; another try a little later makes sense. */
 export function overloaded(message: string): GatewayError {
   return new GatewayError('overloaded', message, { retryAfterS: 1 });

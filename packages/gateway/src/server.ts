@@ -10,8 +10,9 @@ import { answerError, fromFastify, refuseConnection, routeOf } from './answer-er
 import type { ApiKeys } from './api-keys.ts';
 import type { Provider } from './config/load.ts';
 import type { Config } from './config/schema.ts';
-import { asGatewayError, GatewayError, overloaded } from './errors.ts';
+import { asGatewayError, GatewayError, overloaded, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
+import { hijack } from './hijack.ts';
 import { listModels } from './list-models.ts';
 import type { Relay } from './relay.ts';
 import { readRelayRequest } from './relay-request.ts';
@@ -130,8 +131,7 @@ function addProviderPaths(
 ): void {
   server.addHook('onRequest', (request, reply, next) => {
     if (!isReady()) {
-      const error = new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
-      answerError(request, reply, error);
+      answerError(request, reply, shuttingDown());
       return;
     }
     const release = memory.reserve(Math.min(bodyBytes(request), config.maxRequestBytes));
@@ -162,11 +162,7 @@ function addProviderPaths(
         const contentType = request.headers['content-type'];
         const relayed = readRelayRequest(route, request.method as Method, contentType, body, providers);
         const owner = ownerOf(keys, relayed.provider, request.headers, route.queryKey);
-        reply.hijack();
-        // What a browser wants to know of who may read it.
-        for (const [name, value] of Object.entries(reply.getHeaders()))
-          reply.raw.setHeader(name, value ?? '');
-        relay.answer(relayed, request.headers, reply.raw, owner);
+        relay.answer(relayed, request.headers, hijack(reply), owner);
         return undefined;
       },
     });

@@ -1,5 +1,5 @@
 import type { Config } from './config/schema.ts';
-import { GatewayError } from './errors.ts';
+import { type GatewayError, shuttingDown } from './errors.ts';
 import type { Meter } from './meter.ts';
 import { readSendQueues, type SendQueues } from './sink/send-queues.ts';
 import { GatewayStream, type StreamDeadlines, type StreamOwner, type StreamState } from './stream.ts';
@@ -82,7 +82,7 @@ export class Streams {
 
   /** Ends every stream that is left. */
   stopAll(): void {
-    const reason = new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
+    const reason = shuttingDown();
     for (const stream of this) {
       stream.stop(reason);
       // Nobody can come back to a process that is gone.

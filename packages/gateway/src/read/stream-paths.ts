@@ -1,9 +1,9 @@
-import type { ServerResponse } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { routeOf } from '../answer-error.ts';
 import type { ApiKeys } from '../api-keys.ts';
 import type { Config } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
+import { hijack } from '../hijack.ts';
 import { ownerOf } from '../owner.ts';
 import type { ClientResponse, ClientResponseOptions } from '../sink/client-response.ts';
 import type { Paces } from '../sink/paces.ts';
@@ -107,7 +107,7 @@ function serve(
   if (format === undefined) throw new Error('a stream of events has a format');
   // The standard's word to an EventSource that it shall not come back.
   if (mode === 'events' && hasSeenAll(channel, from)) return reply.code(204).send();
-  const { raw } = reply.hijack();
+  const raw = hijack(reply);
   const options: ClientResponseOptions = {
     format,
     paces,
@@ -116,8 +116,8 @@ function serve(
   };
   const response =
     mode === 'events'
-      ? new EventSourceResponse(headed(raw, reply), options, channel, from)
-      : new DurableResponse(headed(raw, reply), options, channel, from, cursor);
+      ? new EventSourceResponse(raw, options, channel, from)
+      : new DurableResponse(raw, options, channel, from, cursor);
   const reader: StreamReader = stream.attach(response, {
     from: from.offset,
     maxBytes: config.windowBytes,
@@ -132,12 +132,6 @@ function serve(
 function endAfter(ms: number, reader: StreamReader, response: ClientResponse): void {
   const timer = setTimeout(() => reader.finish(), ms);
   void response.settled.then(() => clearTimeout(timer));
-}
-
-/** A response that is written without Fastify, with the headers that it has got already. */
-function headed(raw: ServerResponse, reply: FastifyReply): ServerResponse {
-  for (const [name, value] of Object.entries(reply.getHeaders())) raw.setHeader(name, value ?? '');
-  return raw;
 }
 
 /**

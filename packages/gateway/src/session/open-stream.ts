@@ -1,7 +1,7 @@
 import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { apis } from '../api.ts';
-import { asGatewayError, GatewayError, overloaded } from '../errors.ts';
+import { asGatewayError, GatewayError, overloaded, shuttingDown } from '../errors.ts';
 import { ownerOf } from '../owner.ts';
 import { readRelayRequest } from '../relay-request.ts';
 import { findRoute, pathPrefixes } from '../route.ts';
@@ -27,8 +27,7 @@ export function openRequest(
   session.take(opened, frame.stream);
   opened.response.bind(session, frame.stream, 0, 0);
   try {
-    if (!isReady())
-      throw new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
+    if (!isReady()) throw shuttingDown();
     const refusal = guard.keyRefusal(headers, route.queryKey);
     if (refusal !== undefined) throw refusal;
     if (!pathPrefixes.some((prefix) => route.path.startsWith(prefix))) {

@@ -1,12 +1,12 @@
 import { subprotocol } from '@spillway/core/session';
-import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocketServer } from 'ws';
-import { apis } from '../api.ts';
+import { endWithError } from '../answer-error.ts';
 import type { ApiKeys } from '../api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, shuttingDown } from '../errors.ts';
 import type { Guard } from '../guard.ts';
 import type { Relay } from '../relay.ts';
 import type { RequestMemory } from '../request-memory.ts';
@@ -65,7 +65,7 @@ export class Sessions {
       socket.on('error', () => undefined);
       const refusal = this.#refusal(request);
       if (refusal !== undefined) {
-        refuse(socket, refusal);
+        endWithError(socket, refusal);
         return;
       }
       this.#server.handleUpgrade(request, socket, head, (webSocket) => {
@@ -89,19 +89,11 @@ export class Sessions {
       return new GatewayError('invalid_request', `The subprotocol: expected ${subprotocol}.`);
     }
     if (this.#options.isReady()) return undefined;
-    return new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
+    return shuttingDown();
   }
 
   #tick(): void {
     const nowMs = performance.now();
     for (const session of this.#sessions) session.tick(nowMs);
   }
-}
-
-function refuse(socket: Socket, error: GatewayError): void {
-  const body = apis.openai.errors.errorBody(error);
-  socket.end(
-    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\ncontent-type: application/json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-  );
 }

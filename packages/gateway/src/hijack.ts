@@ -1,0 +1,9 @@
+import type { ServerResponse } from 'node:http';
+import type { FastifyReply } from 'fastify';
+
+/** Takes a response over, to be written without Fastify, with the headers that it has got already: CORS is in them. */
+export function hijack(reply: FastifyReply): ServerResponse {
+  const { raw } = reply.hijack();
+  for (const [name, value] of Object.entries(reply.getHeaders())) raw.setHeader(name, value ?? '');
+  return raw;
+}
