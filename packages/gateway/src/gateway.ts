@@ -69,7 +69,7 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
     streams.stopWatching();
     sessions.close();
     await Promise.all([server.close(), admin.close()]);
-    await relay.pools.destroy();
+    relay.pools.destroy();
     await simulator?.close();
   };
 

@@ -43,7 +43,7 @@ export async function listModels(
 
 async function listOf(provider: Provider, headers: IncomingHttpHeaders, relay: Relay): Promise<Model[]> {
   const route = { path: '/v1/models', query: '', queryKey: undefined };
-  const { credential, dispatcher, path } = relay.target(provider, route, headers);
+  const { credential, path, pool } = relay.target(provider, route, headers);
   const timeout = new AbortController();
   const timer = setTimeout(
     () =>
@@ -54,7 +54,7 @@ async function listOf(provider: Provider, headers: IncomingHttpHeaders, relay: R
   );
   try {
     const reply = await openReply(
-      dispatcher,
+      pool,
       {
         method: 'GET',
         path,

@@ -3,7 +3,6 @@ import { createCoalesce } from '@spillway/core/format/coalesce';
 import type { Format } from '@spillway/core/format/format';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
-import type { Dispatcher } from 'undici';
 import type { Config } from './config/schema.ts';
 import { GatewayError } from './errors.ts';
 import { clientHeaders } from './headers.ts';
@@ -11,6 +10,7 @@ import { readErrorBody, RefusedError } from './provider-error.ts';
 import { collectReply } from './source/collect-reply.ts';
 import { maxReadBytes } from './source/connect.ts';
 import { openReply, type RetryOptions } from './source/open-reply.ts';
+import type { ProviderPool } from './source/provider-pools.ts';
 import type { ProviderRequest, Reply } from './source/reply.ts';
 import { ReplySource } from './source/reply-source.ts';
 import type { GatewayStream } from './stream.ts';
@@ -18,7 +18,8 @@ import type { GatewayStream } from './stream.ts';
 /** What joins a provider's request with a stream's readers. */
 export interface PipeOptions {
   readonly config: Pick<Config, 'maxEventBytes' | 'maxStreamBytes' | 'retries' | 'windowBytes'>;
-  readonly dispatcher: Dispatcher;
+  /** Its connections are for this credential alone. */
+  readonly pool: ProviderPool;
   readonly request: ProviderRequest;
   /** What the events mean; without it whatever comes is handed on as bytes. */
   readonly format: Format | undefined;
@@ -38,9 +39,9 @@ const closeGraceMs = 1000;
  * @throws {GatewayError} when it was not.
  */
 export async function pipe(stream: GatewayStream, options: PipeOptions): Promise<void> {
-  const { config, dispatcher, format, request, onRetry } = options;
+  const { config, format, pool, request, onRetry } = options;
   stream.phase = 'opening';
-  const reply = await openReply(dispatcher, request, {
+  const reply = await openReply(pool, request, {
     retries: config.retries,
     signal: stream.signal,
     onRetry,

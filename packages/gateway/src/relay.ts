@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
-import type { Dispatcher } from 'undici';
 import { Admission } from './admission.ts';
 import { apis } from './api.ts';
 import type { Provider, Settings } from './config/load.ts';
@@ -13,7 +12,7 @@ import type { RelayRequest } from './relay-request.ts';
 import type { Route } from './route.ts';
 import { ClientResponse } from './sink/client-response.ts';
 import type { Paces } from './sink/paces.ts';
-import { ProviderPools } from './source/provider-pools.ts';
+import { type ProviderPool, ProviderPools } from './source/provider-pools.ts';
 import type { GatewayStream, StreamState } from './stream.ts';
 import { clientLeft, type StreamReader } from './stream-reader.ts';
 import type { Streams } from './streams.ts';
@@ -22,7 +21,7 @@ import type { Streams } from './streams.ts';
 interface Target {
   readonly credential: Credential;
   /** Its connections are this credential's alone. */
-  readonly dispatcher: Dispatcher;
+  readonly pool: ProviderPool;
   readonly path: string;
 }
 
@@ -86,10 +85,10 @@ export class Relay {
   #pipe(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
     const { body, method, provider, route } = request;
     const { config } = this.#settings;
-    const { credential, dispatcher, path } = this.target(provider, { ...route, path: request.path }, headers);
+    const { credential, path, pool } = this.target(provider, { ...route, path: request.path }, headers);
     return pipe(stream, {
       config,
-      dispatcher,
+      pool,
       format: route.format,
       request: { method, path, headers: providerHeaders(headers, credential), body },
       onRetry: (reason, delayMs) => {
@@ -125,7 +124,7 @@ export class Relay {
     );
     return {
       credential,
-      dispatcher: this.pools.get(url.origin, credential),
+      pool: this.pools.get(url.origin, credential),
       path: url.pathname + url.search,
     };
   }

@@ -182,6 +182,10 @@ export class SessionResponse implements ReaderResponse {
     return !this.isBlocked;
   }
 
+  flush(): boolean {
+    return !this.isBlocked;
+  }
+
   gap({ bytes, from, reason, to }: Gap): void {
     this.#offset = to;
     this.#line?.send({ type: 'gap', stream: this.#number, from, to, bytes, reason });

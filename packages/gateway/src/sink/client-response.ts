@@ -1,7 +1,9 @@
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Format } from '@spillway/core/format/format';
 import { errorHeaders, type GatewayError } from '../errors.ts';
 import { RefusedError } from '../provider-error.ts';
+import { ChunkedBody } from './chunked-body.ts';
 import type { Pace } from './pace.ts';
 import type { Paces } from './paces.ts';
 import type { ReaderResponse } from './reader-response.ts';
@@ -35,6 +37,10 @@ export class ClientResponse implements ReaderResponse {
   readonly #format: Format;
   readonly #pace: Pace | undefined;
   readonly #streamUrl: string | undefined;
+  /** The body, where it can be written past Node's response. */
+  #body: ChunkedBody | undefined;
+  /** The connection's bytes before the body. */
+  #headBytes = 0;
   #isEventStream = false;
   #isSettled = false;
   /** Waits for the connection, or for its link. */
@@ -60,6 +66,7 @@ export class ClientResponse implements ReaderResponse {
       if (this.#isSettled) return;
       this.#isSettled = true;
       socket?.off('end', onHalfClosed);
+      socket?.off('drain', onDrain);
       onDrain();
       settled.resolve();
       if (!response.writableFinished) onLeave();
@@ -69,6 +76,7 @@ export class ClientResponse implements ReaderResponse {
     response.on('finish', settle);
     response.on('close', settle);
     socket?.on('end', onHalfClosed);
+    socket?.on('drain', onDrain);
   }
 
   get isSettled(): boolean {
@@ -84,18 +92,35 @@ export class ClientResponse implements ReaderResponse {
   }
 
   get isBlocked(): boolean {
-    return this.#response.writableNeedDrain;
+    return this.#body?.isBlocked ?? this.#response.writableNeedDrain;
   }
 
   startEventStream(headers: Readonly<Record<string, string>>): void {
     if (this.#response.headersSent || this.isClosed) return;
     this.#isEventStream = true;
-    this.#response.writeHead(200, {
+    this.#startChunked(200, {
       ...headers,
       ...(this.#streamUrl === undefined ? {} : { 'content-location': this.#streamUrl }),
       'content-type': 'text/event-stream; charset=utf-8',
       ...unbuffered,
     });
+  }
+
+  #startChunked(status: number, headers: Readonly<Record<string, string>>): void {
+    const response = this.#response;
+    const { req, socket } = response;
+    // Node gives a pipelined request's response its socket later; HTTP/1.0 has no chunks.
+    if (socket === null || req.httpVersion !== '1.1') {
+      response.writeHead(status, headers);
+      return;
+    }
+    response.writeHead(status, { ...headers, 'transfer-encoding': 'chunked' });
+    // The head goes out together with what is written in the same turn.
+    socket.cork();
+    process.nextTick(uncork, socket);
+    response.flushHeaders();
+    this.#headBytes = socket.bytesWritten;
+    this.#body = new ChunkedBody(socket);
   }
 
   start(status: number, headers: Readonly<Record<string, string>>): void {
@@ -108,12 +133,19 @@ export class ClientResponse implements ReaderResponse {
     return this.send(bytes);
   }
 
-  /** Writes bytes as they are. */
+  /** Writes bytes as they are, with the next flush. */
   protected send(bytes: Uint8Array): boolean {
     if (this.isClosed) return true;
-    const wantsMore = this.#response.write(bytes);
+    if (this.#body === undefined) return this.#response.write(bytes);
+    this.#body.add(bytes);
+    return true;
+  }
+
+  flush(): boolean {
+    if (this.isClosed) return true;
+    this.#body?.flush();
     this.#pace?.wrote(performance.now(), this.#writtenBytes);
-    return wantsMore;
+    return !this.isBlocked;
   }
 
   delayMs(): number {
@@ -143,14 +175,18 @@ export class ClientResponse implements ReaderResponse {
   ping(): void {
     this.startEventStream({});
     this.send(ping);
+    this.flush();
   }
 
   end(): void {
-    if (!this.isClosed) this.#response.end();
+    if (this.isClosed) return;
+    this.#body?.flush();
+    this.#response.end();
   }
 
   fail(error: GatewayError): void {
     if (this.isClosed) return;
+    this.#body?.flush();
     if (error.code === 'upstream_reported') {
       // The provider's own error event was handed on.
       this.#response.end();
@@ -192,7 +228,12 @@ export class ClientResponse implements ReaderResponse {
    * the socket's own count does not see it.
    */
   get #writtenBytes(): number {
+    if (this.#body !== undefined) return this.#headBytes + this.#body.writtenBytes;
     const { socket, writableLength } = this.#response;
     return socket === null ? 0 : socket.bytesWritten + writableLength - socket.writableLength;
   }
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork();
 }

@@ -19,8 +19,10 @@ export interface ReaderResponse {
   startEventStream(headers: Readonly<Record<string, string>>): void;
   /** Starts a body of whatever kind, of which nothing is known but its headers. */
   start(status: number, headers: Readonly<Record<string, string>>): void;
-  /** Writes the chunks with the offsets [from, to). Returns whether the connection wants more; if not, wait for `drained`. */
+  /** Writes the chunks with the offsets [from, to), at the latest with the next flush. Returns whether it takes more at once. */
   write(bytes: Uint8Array, from: number, to: number): boolean;
+  /** Hands over what was written. Returns whether the connection wants more; if not, wait for `drained`. */
+  flush(): boolean;
   /** Tells of chunks that are missing. Only for readers whose policy can lose some. */
   gap?(gap: Gap): void;
   /** How long the connection's link should be left alone before the next write; 0: write now. */

@@ -14,8 +14,7 @@ export interface WriteEventsOptions {
 }
 
 /**
- * Writes what a reader gets, until its end: everything that is there at once (Node joins the writes of
- * one turn into one system call), and then nothing until the connection has taken it and its link is due
+ * Writes what a reader gets, until its end: everything that is there at once, and then nothing until the connection has taken it and its link is due
  * again. A reader that keeps up gets each run as it came; one that falls behind gets larger writes by
  * itself, merged as far as its channel can.
  */
@@ -45,6 +44,6 @@ export async function writeEvents(
       wantsMore = response.write(run.bytes, from, reader.offset);
       onWritten(run);
     }
-    if (!wantsMore) await response.drained();
+    if (!response.flush()) await response.drained();
   }
 }

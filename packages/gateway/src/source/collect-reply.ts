@@ -12,10 +12,10 @@ export function collectReply(reply: Reply, maxBytes: number): Promise<Buffer> {
     const chunks: Buffer[] = [];
     let length = 0;
     reply.consume({
-      data(bytes) {
-        length += bytes.length;
+      data(bytes, start, end) {
+        length += end - start;
         if (length <= maxBytes) {
-          chunks.push(bytes);
+          chunks.push(Buffer.from(bytes.subarray(start, end)));
           return;
         }
         const error = new GatewayError(

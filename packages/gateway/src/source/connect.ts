@@ -1,5 +1,5 @@
-import { connect as connectTcp, type NetConnectOpts, type Socket } from 'node:net';
-import { buildConnector, errors } from 'undici';
+import { connect as connectTcp, isIP, type NetConnectOpts, type OnReadOpts, type Socket } from 'node:net';
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 
 /**
  * The most that one read takes from a provider's connection. Node by itself takes up to 64 KiB and
@@ -8,54 +8,50 @@ import { buildConnector, errors } from 'undici';
  */
 export const maxReadBytes = 16_384;
 
-/** Every connection reads into this, and keeps a copy of just what came. */
-const readBuffer = new Uint8Array(maxReadBytes);
+/** Every connection reads into this; whoever needs what came copies it before the next read. */
+const readBuffer = Buffer.allocUnsafeSlow(maxReadBytes);
 
-/**
- * Connects to a provider. TLS connections are undici's own: their records are no larger than what is
- * read here at once.
- *
- * A connection that is not made within `timeoutMs` fails with undici's `ConnectTimeoutError`.
- */
-export function createConnector(timeoutMs: number): buildConnector.connector {
-  const connectTls = buildConnector({ timeout: timeoutMs, allowH2: false });
-  return (options, callback) => {
-    if (options.protocol === 'https:') {
-      connectTls(options, callback);
-      return;
-    }
-    const socket: Socket = connectTcp({
-      // A URL's IPv6 address stands in brackets.
-      host: options.hostname.replace(/^\[(.*)\]$/, '$1'),
-      port: Number(options.port === '' ? 80 : options.port),
-      noDelay: true,
-      keepAlive: true,
-      // One read ahead and no more: what waits, waits in the channel.
-      highWaterMark: 1,
-      onread: {
-        buffer: readBuffer,
-        callback: (length) => socket.push(copyOf(length)),
-      },
-    } as NetConnectOpts);
-    const timer = setTimeout(() => {
-      socket.destroy(new errors.ConnectTimeoutError(`no connection within ${timeoutMs} ms`));
-    }, timeoutMs);
-    const settle = (error: Error | null): void => {
-      clearTimeout(timer);
-      socket.off('error', settle);
-      socket.off('connect', onConnect);
-      if (error === null) callback(null, socket);
-      else callback(error, null);
-    };
-    const onConnect = (): void => settle(null);
-    socket.once('error', settle);
-    socket.once('connect', onConnect);
-  };
+/** Told of each read: `bytes[0, length)`, only until it returns. `false` stops reading until `resume`. */
+export type OnRead = (bytes: Buffer, length: number) => boolean;
+
+/** The session of an earlier TLS connection to the same origin, which spares the next one a round trip. */
+export interface TlsMemory {
+  session: Buffer | undefined;
 }
 
-/** Not from Node's pool: one small piece that waits would keep a whole slab of it in memory. */
-function copyOf(length: number): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(length);
-  bytes.set(readBuffer.subarray(0, length));
-  return bytes;
+/**
+ * Opens a connection to a provider that speaks HTTP/1.1. It is open on `connect` or, with TLS, `secureConnect`; see
+ * {@link openEvent}.
+ */
+export function connect({ hostname, port, protocol }: URL, memory: TlsMemory, onRead: OnRead): Socket {
+  // A URL's IPv6 address stands in brackets.
+  const host = hostname.replace(/^\[(.*)\]$/, '$1');
+  const onread: OnReadOpts = {
+    buffer: readBuffer,
+    callback: (length) => onRead(readBuffer, length),
+  };
+  const options: NetConnectOpts = {
+    host,
+    port: Number(port === '' ? (protocol === 'https:' ? 443 : 80) : port),
+    noDelay: true,
+    keepAlive: true,
+    onread,
+  };
+  if (protocol !== 'https:') return connectTcp(options);
+  const tls: ConnectionOptions = {
+    ...options,
+    ALPNProtocols: ['http/1.1'],
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    ...(memory.session === undefined ? {} : { session: memory.session }),
+  };
+  const socket: TLSSocket = connectTls(tls);
+  socket.on('session', (session: Buffer) => {
+    memory.session = session;
+  });
+  return socket;
+}
+
+/** When a connection to that URL can be written to. */
+export function openEvent({ protocol }: URL): 'connect' | 'secureConnect' {
+  return protocol === 'https:' ? 'secureConnect' : 'connect';
 }

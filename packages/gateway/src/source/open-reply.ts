@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errors, type Dispatcher } from 'undici';
 import { GatewayError } from '../errors.ts';
+import { ConnectTimeoutError, ResponseTimeoutError } from './provider-connection.ts';
+import type { ProviderPool } from './provider-pools.ts';
+import { ResponseError } from './response-reader.ts';
 import { type ProviderRequest, type Reply, sendRequest } from './reply.ts';
 
 export interface RetryOptions {
@@ -25,7 +27,7 @@ const baseDelayMs = 250;
  * @throws {GatewayError} `upstream_unreachable`, `upstream_timeout` or `upstream_invalid`.
  */
 export async function openReply(
-  dispatcher: Dispatcher,
+  pool: ProviderPool,
   request: ProviderRequest,
   { retries, signal, onRetry }: RetryOptions,
 ): Promise<Reply> {
@@ -35,7 +37,7 @@ export async function openReply(
     let delayMs: number;
     let reason: string;
     try {
-      const reply = await sendRequest(dispatcher, request, signal);
+      const reply = await sendRequest(pool, request, signal);
       const retryAfterMs = retryAfter(reply);
       const isBusy = reply.status === 429 || reply.status === 503;
       if (!isBusy || isLast || (retryAfterMs ?? 0) > maxRetryAfterMs) return reply;
@@ -71,7 +73,7 @@ const unsentCodes = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
   'ETIMEDOUT',
-  'UND_ERR_CONNECT_TIMEOUT',
+  'CONNECT_TIMEOUT',
 ]);
 
 function isUnsent(error: unknown): boolean {
@@ -86,15 +88,15 @@ function codeOf(error: unknown): string | undefined {
 }
 
 function asUnreachable(error: unknown): GatewayError {
-  if (error instanceof errors.ConnectTimeoutError) {
+  if (error instanceof ConnectTimeoutError) {
     return new GatewayError('upstream_timeout', 'The provider could not be connected to in time.', {
       cause: error,
     });
   }
-  if (error instanceof errors.HeadersTimeoutError) {
+  if (error instanceof ResponseTimeoutError) {
     return new GatewayError('upstream_timeout', 'The provider did not answer in time.', { cause: error });
   }
-  if (error instanceof errors.HTTPParserError || error instanceof errors.HeadersOverflowError) {
+  if (error instanceof ResponseError) {
     return new GatewayError('upstream_invalid', 'The provider did not answer in valid HTTP.', {
       cause: error,
     });

@@ -1,11 +1,8 @@
 import { createHash } from 'node:crypto';
-import { Pool } from 'undici';
 import type { Config } from '../config/schema.ts';
 import type { Credential } from '../credential.ts';
-import { createConnector } from './connect.ts';
-
-/** What a pool needs to know of the configuration. */
-type PoolConfig = Pick<Config, 'connectTimeoutMs' | 'maxHeaderBytes' | 'responseTimeoutMs'>;
+import type { TlsMemory } from './connect.ts';
+import { type ConnectionLimits, type Exchange, ProviderConnection } from './provider-connection.ts';
 
 /** More pools than this are not kept: the one that was not used for longest is closed. */
 const maxPools = 256;
@@ -15,20 +12,20 @@ const maxPools = 256;
  * for one key never carries another's request.
  */
 export class ProviderPools {
-  readonly #config: PoolConfig;
+  readonly #limits: ConnectionLimits;
   /** In the order of their last use. */
-  readonly #pools = new Map<string, Pool>();
+  readonly #pools = new Map<string, ProviderPool>();
 
-  constructor(config: PoolConfig) {
-    this.#config = config;
+  constructor(config: Pick<Config, 'connectTimeoutMs' | 'maxHeaderBytes' | 'responseTimeoutMs'>) {
+    this.#limits = config;
   }
 
   /** The pool for an origin and the credential that will be sent. */
-  get(origin: string, credential: Credential): Pool {
+  get(origin: string, credential: Credential): ProviderPool {
     // Hashed, so that no key stands in memory as a map's key for as long as a pool lives.
     const digest = createHash('sha256').update(JSON.stringify(credential)).digest('base64');
     const key = `${origin} ${digest}`;
-    const pool = this.#pools.get(key) ?? this.#open(origin);
+    const pool = this.#pools.get(key) ?? new ProviderPool(new URL(origin), this.#limits);
     this.#pools.delete(key);
     this.#pools.set(key, pool);
     if (this.#pools.size > maxPools) this.#closeOldest();
@@ -36,33 +33,81 @@ export class ProviderPools {
   }
 
   /** Ends every connection at once. */
-  async destroy(): Promise<void> {
-    const pools = [...this.#pools.values()];
+  destroy(): void {
+    for (const pool of this.#pools.values()) pool.destroy();
     this.#pools.clear();
-    await Promise.all(pools.map((pool) => pool.destroy()));
-  }
-
-  #open(origin: string): Pool {
-    const { connectTimeoutMs, maxHeaderBytes, responseTimeoutMs } = this.#config;
-    return new Pool(origin, {
-      connections: null,
-      pipelining: 1,
-      // One stream a connection: pausing it then pauses this stream's socket and nobody else's.
-      allowH2: false,
-      maxHeaderSize: maxHeaderBytes,
-      headersTimeout: responseTimeoutMs,
-      // The stream's own deadlines tell silence from backpressure and a comment from progress.
-      bodyTimeout: 0,
-      connect: createConnector(connectTimeoutMs),
-    });
   }
 
   #closeOldest(): void {
     for (const [key, pool] of this.#pools) {
       this.#pools.delete(key);
-      // Graceful: requests that run on it finish first.
-      void pool.close().catch(() => undefined);
+      pool.close();
       return;
     }
+  }
+}
+
+/** The connections to one origin, with as many requests at once as are wanted. */
+export class ProviderPool {
+  /** What the `Host` header says. */
+  readonly host: string;
+  readonly #origin: URL;
+  readonly #limits: ConnectionLimits;
+  readonly #tls: TlsMemory = { session: undefined };
+  readonly #connections = new Set<ProviderConnection>();
+  /** Those without a request; the last one used comes first, so that the others can close. */
+  readonly #free: ProviderConnection[] = [];
+  #isClosed = false;
+
+  constructor(origin: URL, limits: ConnectionLimits) {
+    this.host = origin.host;
+    this.#origin = origin;
+    this.#limits = limits;
+  }
+
+  /** Sends a request over a connection that is its own until the response was whole. */
+  send(exchange: Exchange): ProviderConnection {
+    const connection = this.#takeFree() ?? this.#open();
+    connection.send(exchange);
+    return connection;
+  }
+
+  /** Takes no connection back; requests that run finish first. */
+  close(): void {
+    this.#isClosed = true;
+    for (const connection of this.#free.splice(0)) connection.destroy();
+  }
+
+  /** Ends every connection at once. */
+  destroy(): void {
+    this.close();
+    for (const connection of this.#connections) connection.destroy(new Error('the gateway stops'));
+  }
+
+  #takeFree(): ProviderConnection | undefined {
+    for (let last = this.#free.pop(); last !== undefined; last = this.#free.pop()) {
+      if (last.isUsable) return last;
+      last.destroy();
+    }
+    return undefined;
+  }
+
+  #open(): ProviderConnection {
+    const connection = new ProviderConnection(
+      this.#origin,
+      this.#tls,
+      this.#limits,
+      (free) => {
+        if (this.#isClosed) free.destroy();
+        else this.#free.push(free);
+      },
+      (closed) => {
+        this.#connections.delete(closed);
+        const index = this.#free.indexOf(closed);
+        if (index !== -1) this.#free.splice(index, 1);
+      },
+    );
+    this.#connections.add(connection);
+    return connection;
   }
 }

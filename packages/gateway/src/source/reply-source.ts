@@ -1,6 +1,7 @@
 import type { Channel } from '@spillway/core';
 import type { EventRun, EventScanner } from '@spillway/core/format/sse';
 import { asGatewayError, GatewayError } from '../errors.ts';
+import { Copies } from './copies.ts';
 import type { BodyHandler, Reply } from './reply.ts';
 
 export interface ReplySourceOptions {
@@ -29,6 +30,7 @@ export class ReplySource implements BodyHandler {
   readonly #reply: Reply;
   readonly #channel: Channel<EventRun>;
   readonly #options: ReplySourceOptions;
+  readonly #copies = new Copies();
   /** Runs that the channel had no room for: what the socket had read before the pause took effect. */
   readonly #held: EventRun[] = [];
   #isDraining = false;
@@ -42,8 +44,8 @@ export class ReplySource implements BodyHandler {
     this.#options = options;
   }
 
-  data(bytes: Buffer): void {
-    this.#bytes += bytes.length;
+  data(read: Buffer, start: number, end: number): void {
+    this.#bytes += end - start;
     if (this.#bytes > this.#options.maxStreamBytes) {
       this.#abort(
         new GatewayError(
@@ -54,6 +56,7 @@ export class ReplySource implements BodyHandler {
       return;
     }
     const { scanner } = this.#options;
+    const bytes = this.#copies.copy(read, start, end);
     if (scanner === undefined) {
       this.#emit({ bytes, byteLength: bytes.length, events: 0 });
       return;

@@ -1,5 +1,7 @@
-import type { IncomingHttpHeaders } from 'node:http';
-import type { Dispatcher } from 'undici';
+import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } from 'node:http';
+import type { Exchange, ProviderConnection } from './provider-connection.ts';
+import type { ProviderPool } from './provider-pools.ts';
+import type { ResponseHead } from './response-reader.ts';
 
 /** The methods that are handed on. */
 export const methods = ['DELETE', 'GET', 'PATCH', 'POST', 'PUT'] as const;
@@ -15,8 +17,11 @@ export interface ProviderRequest {
 
 /** Who takes a reply's body. Of `end` and `fail` one is called, once, and nothing after it. */
 export interface BodyHandler {
-  /** The next bytes. After `pause` a little more may come: what the socket had already read. */
-  data(bytes: Buffer): void;
+  /**
+   * The next bytes: `bytes[start, end)`, only until this returns, because the next read takes their place. After
+   * `pause` no more comes.
+   */
+  data(bytes: Buffer, start: number, end: number): void;
   end(): void;
   fail(error: Error): void;
 }
@@ -24,19 +29,16 @@ export interface BodyHandler {
 /**
  * A provider's reply whose head has come. Its body waits in the provider's socket until somebody
  * consumes it.
- *
- * This is undici's dispatch interface and not its `request`, because that one puts a stream with
- * buffers of its own between the socket and the channel.
  */
 export class Reply {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  readonly #handler: ReplyHandler;
+  readonly #exchange: ReplyExchange;
 
-  constructor(status: number, headers: IncomingHttpHeaders, handler: ReplyHandler) {
+  constructor({ headers, status }: ResponseHead, exchange: ReplyExchange) {
     this.status = status;
     this.headers = headers;
-    this.#handler = handler;
+    this.#exchange = exchange;
   }
 
   /** A header's value; where it came twice, the first. */
@@ -47,15 +49,15 @@ export class Reply {
 
   /** Starts the body. */
   consume(body: BodyHandler): void {
-    this.#handler.start(body);
+    this.#exchange.consume(body);
   }
 
   pause(): void {
-    this.#handler.controller?.pause();
+    this.#exchange.connection?.pause();
   }
 
   resume(): void {
-    this.#handler.controller?.resume();
+    this.#exchange.connection?.resume();
   }
 
   /** Closes the provider's connection, because nobody wants this reply or what is left of it. */
@@ -65,7 +67,7 @@ export class Reply {
 
   /** Closes the provider's connection; the body handler hears `fail`, unless the body had ended. */
   abort(reason: Error): void {
-    this.#handler.controller?.abort(reason);
+    this.#exchange.connection?.destroy(reason);
   }
 }
 
@@ -73,10 +75,10 @@ export class Reply {
  * Sends a request and waits for the head of the reply.
  *
  * @throws the signal's reason as soon as it is aborted, and then the connection is closed, in every
- *   phase; undici's error when there is no reply.
+ *   phase; the connection's error when there is no reply.
  */
 export function sendRequest(
-  dispatcher: Dispatcher,
+  pool: ProviderPool,
   request: ProviderRequest,
   signal: AbortSignal,
 ): Promise<Reply> {
@@ -85,73 +87,93 @@ export function sendRequest(
       reject(signal.reason as Error);
       return;
     }
-    const handler = new ReplyHandler(resolve, reject, signal);
-    dispatcher.dispatch(request, handler);
+    const exchange = new ReplyExchange(
+      requestHead(request, pool.host),
+      request.body,
+      resolve,
+      reject,
+      signal,
+    );
+    exchange.connection = pool.send(exchange);
   });
 }
 
-class ReplyHandler implements Dispatcher.DispatchHandler {
-  controller: Dispatcher.DispatchController | undefined;
+/** A request line and headers, and nothing that could be two of them. */
+function requestHead({ body, headers, method, path }: ProviderRequest, host: string): string {
+  if (!/^[\x21-\x7e]+$/.test(path)) throw new Error('a path has a character that no URL has');
+  let head = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\n`;
+  for (const [name, value] of Object.entries(headers)) {
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+    head += `${name}: ${value}\r\n`;
+  }
+  if (body !== null || method === 'PATCH' || method === 'POST' || method === 'PUT') {
+    head += `content-length: ${body?.length ?? 0}\r\n`;
+  }
+  return `${head}\r\n`;
+}
+
+class ReplyExchange implements Exchange {
+  readonly head: string;
+  readonly body: Buffer | null;
+  /** While it is under way. */
+  connection: ProviderConnection | undefined;
   readonly #resolve: (reply: Reply) => void;
   readonly #reject: (error: Error) => void;
   readonly #signal: AbortSignal;
   readonly #onAbort: () => void;
-  #body: BodyHandler | undefined;
-  /** What came before anybody consumed: a provider that closes flushes past a pause. */
-  readonly #early: ((body: BodyHandler) => void)[] = [];
+  #handler: BodyHandler | undefined;
+  /** How it ended, if that was before anybody consumed it. */
+  #early: { readonly error: Error | undefined } | undefined;
 
-  constructor(resolve: (reply: Reply) => void, reject: (error: Error) => void, signal: AbortSignal) {
+  constructor(
+    head: string,
+    body: Buffer | null,
+    resolve: (reply: Reply) => void,
+    reject: (error: Error) => void,
+    signal: AbortSignal,
+  ) {
+    this.head = head;
+    this.body = body;
     this.#resolve = resolve;
     this.#reject = reject;
     this.#signal = signal;
     this.#onAbort = () => {
-      // Rejected here too: while it still connects, there is no controller to abort.
-      this.#reject(signal.reason as Error);
-      this.controller?.abort(signal.reason as Error);
+      this.connection?.destroy(signal.reason as Error);
     };
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  start(body: BodyHandler): void {
-    this.#body = body;
-    for (const deliver of this.#early.splice(0)) deliver(body);
-    this.controller?.resume();
+  consume(handler: BodyHandler): void {
+    this.#handler = handler;
+    if (this.#early === undefined) this.connection?.resume();
+    else if (this.#early.error === undefined) handler.end();
+    else handler.fail(this.#early.error);
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.controller = controller;
-    if (this.#signal.aborted) controller.abort(this.#signal.reason as Error);
+  onHead(head: ResponseHead): void {
+    this.#resolve(new Reply(head, this));
   }
 
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    headers: IncomingHttpHeaders,
-  ): void {
-    if (status < 200) return;
-    controller.pause();
-    this.#resolve(new Reply(status, headers, this));
+  onBody(bytes: Buffer, start: number, end: number): void {
+    this.#handler?.data(bytes, start, end);
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#body === undefined) this.#early.push((body) => body.data(chunk));
-    else this.#body.data(chunk);
+  onEnd(): void {
+    this.#over();
+    if (this.#handler === undefined) this.#early = { error: undefined };
+    else this.#handler.end();
   }
 
-  onResponseEnd(): void {
-    this.#release();
-    if (this.#body === undefined) this.#early.push((body) => body.end());
-    else this.#body.end();
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#release();
+  onError(error: Error): void {
+    this.#over();
     this.#reject(error);
-    if (this.#body === undefined) this.#early.push((body) => body.fail(error));
-    else this.#body.fail(error);
+    if (this.#handler === undefined) this.#early = { error };
+    else this.#handler.fail(error);
   }
 
-  #release(): void {
+  #over(): void {
+    this.connection = undefined;
     this.#signal.removeEventListener('abort', this.#onAbort);
   }
 }

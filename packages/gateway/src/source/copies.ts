@@ -1,0 +1,40 @@
+/** The first slab of a stream, and how far they grow: what one read brings at most. */
+const minSlabBytes = 1024;
+const maxSlabBytes = 16_384;
+
+/**
+ * Copies of what one stream's reads brought, in slabs of its own: memory of its own for every small piece takes ten
+ * times as long, and in a slab that streams share, one piece that waits would keep the pieces of all others.
+ */
+export class Copies {
+  #slab: Buffer | undefined;
+  #used = 0;
+  #slabBytes = minSlabBytes;
+
+  /** A copy of `bytes[start, end)`. */
+  copy(bytes: Buffer, start: number, end: number): Buffer {
+    const length = end - start;
+    let slab = this.#slab;
+    if (slab === undefined || this.#used + length > slab.length) {
+      // What is large by itself leaves the slab to those that follow.
+      if (length > this.#slabBytes / 2) {
+        this.#grow();
+        const own = Buffer.allocUnsafeSlow(length);
+        bytes.copy(own, 0, start, end);
+        return own;
+      }
+      slab = Buffer.allocUnsafeSlow(this.#slabBytes);
+      this.#slab = slab;
+      this.#used = 0;
+      this.#grow();
+    }
+    const at = this.#used;
+    bytes.copy(slab, at, start, end);
+    this.#used += length;
+    return slab.subarray(at, this.#used);
+  }
+
+  #grow(): void {
+    this.#slabBytes = Math.min(maxSlabBytes, this.#slabBytes * 2);
+  }
+}

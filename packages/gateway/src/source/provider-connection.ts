@@ -1,0 +1,209 @@
+import type { Socket } from 'node:net';
+import { connect, openEvent, type TlsMemory } from './connect.ts';
+import { type ResponseHead, type ResponseHandler, ResponseReader } from './response-reader.ts';
+
+/** How long a connection may be made, and a response be awaited. */
+export interface ConnectionLimits {
+  readonly connectTimeoutMs: number;
+  readonly responseTimeoutMs: number;
+  readonly maxHeaderBytes: number;
+}
+
+/** One request, complete, and who hears of its response. Of `onEnd` and `onError` one is called, once and last. */
+export interface Exchange extends ResponseHandler {
+  /** The request line and the headers. */
+  readonly head: string;
+  readonly body: Buffer | null;
+  onError(error: Error): void;
+}
+
+/** No connection was made in time. */
+export class ConnectTimeoutError extends Error {
+  readonly code = 'CONNECT_TIMEOUT';
+}
+
+/** The response did not begin in time. */
+export class ResponseTimeoutError extends Error {
+  readonly code = 'RESPONSE_TIMEOUT';
+}
+
+/** A connection without use is closed after this time, unless its provider said another. */
+const idleMs = 4000;
+/** Closed so much before its provider would: a request that crosses its close is lost. */
+const idleSlackMs = 2000;
+const maxIdleMs = 600_000;
+
+/**
+ * One connection to a provider, with one request at a time. It is read only while somebody takes what comes: a
+ * response waits behind its head until it is resumed.
+ */
+export class ProviderConnection implements ResponseHandler {
+  readonly #socket: Socket;
+  readonly #reader: ResponseReader;
+  readonly #limits: ConnectionLimits;
+  readonly #onFree: (connection: ProviderConnection) => void;
+  #exchange: Exchange | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isOpen = false;
+  #isPaused = false;
+  #isPersistent = false;
+  /** What one read brought behind a head that nobody took yet. */
+  #rest: Buffer | undefined;
+  #idleMs = idleMs;
+  #freeUntilMs = 0;
+
+  /** `onFree` is called when it can take a request again, `onClose` when it never will. */
+  constructor(
+    origin: URL,
+    tls: TlsMemory,
+    limits: ConnectionLimits,
+    onFree: (connection: ProviderConnection) => void,
+    onClose: (connection: ProviderConnection) => void,
+  ) {
+    this.#limits = limits;
+    this.#onFree = onFree;
+    this.#reader = new ResponseReader(limits.maxHeaderBytes);
+    const { connectTimeoutMs } = limits;
+    this.#timer = setTimeout(() => {
+      this.destroy(new ConnectTimeoutError(`no connection within ${connectTimeoutMs} ms`));
+    }, connectTimeoutMs);
+    const socket = connect(origin, tls, (bytes, length) => this.#read(bytes, length));
+    this.#socket = socket;
+    socket.once(openEvent(origin), () => this.#opened());
+    socket.on('timeout', () => socket.destroy());
+    socket.on('error', (error) => this.#failed(error));
+    socket.on('end', () => this.#ended());
+    socket.on('close', () => {
+      this.#ended();
+      this.#failed(new Error('the connection was closed'));
+      onClose(this);
+    });
+  }
+
+  /** Whether it can still take a request: its provider is about to close one that was free for long. */
+  get isUsable(): boolean {
+    return !this.#socket.destroyed && performance.now() < this.#freeUntilMs;
+  }
+
+  /** Sends a request; the connection must be new, or free. */
+  send(exchange: Exchange): void {
+    this.#exchange = exchange;
+    this.#socket.setTimeout(0);
+    if (this.#isOpen) this.#write(exchange);
+  }
+
+  /** Reads no more of the response, but for what is read already. */
+  pause(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    const rest = this.#rest;
+    this.#rest = undefined;
+    if (rest !== undefined) this.#take(rest, 0, rest.length);
+    // Whoever took it may have paused again.
+    if (!this.#isPaused && !this.#socket.destroyed) this.#socket.resume();
+  }
+
+  /** Closes it at once. A request that runs on it fails with the error. */
+  destroy(error?: Error): void {
+    if (error !== undefined) this.#failed(error);
+    this.#socket.destroy();
+  }
+
+  onHead(head: ResponseHead): void {
+    clearTimeout(this.#timer);
+    this.#isPersistent = head.isPersistent;
+    const seconds = /\btimeout=(\d{1,6})\b/.exec(String(head.headers['keep-alive'] ?? ''))?.[1];
+    this.#idleMs = seconds === undefined ? idleMs : Math.min(maxIdleMs, Number(seconds) * 1000 - idleSlackMs);
+    this.#isPaused = true;
+    this.#exchange?.onHead(head);
+  }
+
+  onBody(bytes: Buffer, start: number, end: number): void {
+    this.#exchange?.onBody(bytes, start, end);
+  }
+
+  onEnd(): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    // A response that came before its request was sent leaves the rest of the request in the way.
+    if (this.#socket.writableLength > 0) this.#isPersistent = false;
+    exchange?.onEnd();
+  }
+
+  #opened(): void {
+    clearTimeout(this.#timer);
+    this.#isOpen = true;
+    if (this.#exchange !== undefined) this.#write(this.#exchange);
+  }
+
+  #write({ body, head }: Exchange): void {
+    const { responseTimeoutMs } = this.#limits;
+    this.#timer = setTimeout(() => {
+      this.destroy(new ResponseTimeoutError(`no response within ${responseTimeoutMs} ms`));
+    }, responseTimeoutMs);
+    this.#reader.expect();
+    const socket = this.#socket;
+    socket.cork();
+    socket.write(head, 'latin1');
+    if (body !== null && body.length > 0) socket.write(body);
+    socket.uncork();
+    socket.resume();
+  }
+
+  /** Returns whether to read on. */
+  #read(bytes: Buffer, length: number): boolean {
+    this.#take(bytes, 0, length);
+    return !this.#isPaused;
+  }
+
+  #take(bytes: Buffer, start: number, end: number): void {
+    if (this.#reader.isIdle) {
+      // Nobody asked for anything.
+      this.#socket.destroy();
+      return;
+    }
+    try {
+      const at = this.#reader.read(bytes, start, end, this);
+      if (this.#reader.isIdle) this.#free(at === end);
+      else if (at < end) this.#rest = Buffer.from(bytes.subarray(at, end));
+    } catch (error) {
+      this.destroy(error as Error);
+    }
+  }
+
+  /** The response was whole. */
+  #free(isAtEnd: boolean): void {
+    this.#isPaused = false;
+    if (!this.#isPersistent || !isAtEnd || this.#idleMs <= 0) {
+      this.#socket.destroy();
+      return;
+    }
+    this.#freeUntilMs = performance.now() + this.#idleMs;
+    this.#socket.setTimeout(this.#idleMs);
+    this.#socket.resume();
+    this.#onFree(this);
+  }
+
+  /** Its provider has closed it. */
+  #ended(): void {
+    try {
+      this.#reader.close(this);
+    } catch (error) {
+      this.#failed(error as Error);
+    }
+    this.#socket.destroy();
+  }
+
+  #failed(error: Error): void {
+    clearTimeout(this.#timer);
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    exchange?.onError(error);
+  }
+}
