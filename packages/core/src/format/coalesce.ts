@@ -1,6 +1,6 @@
-import { type DeltaEvent, mergeDeltas, openDelta, writeDelta } from './delta-event.ts';
+import { type DeltaEvent, DeltaGrowth, mergeDeltas, openDelta, writeDelta } from './delta-event.ts';
 import { createDissect, type DeltaRule, type Dissect } from './delta-rule.ts';
-import { eventsIn } from './sse-events.ts';
+import { eventAt } from './sse-events.ts';
 import type { EventRun } from './sse.ts';
 
 /** How far merging may go. */
@@ -43,14 +43,16 @@ export function createCoalesce(
     if (run instanceof CoalescedRun) return run;
     const known = parsed.get(run);
     if (known !== undefined) return known;
-    const opened = new CoalescedRun([], partsOf(run.bytes, dissect), run.events, maxEventBytes);
+    const opened = openRun(run, dissect, maxEventBytes);
     parsed.set(run, opened);
     return opened;
   };
   return (first, second) => {
     const a = open(first);
+    const grown = second instanceof CoalescedRun ? undefined : grow(a, second, maxEventBytes);
+    if (grown !== undefined) return grown;
     const b = open(second);
-    const merged = new CoalescedRun(a.parts, b.parts, a.events + b.events, maxEventBytes);
+    const merged = joinRuns(a.parts, b.parts, a.events + b.events, maxEventBytes);
     const isJoined =
       merged.byteLength < first.byteLength + second.byteLength ||
       areHeldBack(a.parts.at(-1), b.parts[0], maxEventBytes);
@@ -58,13 +60,59 @@ export function createCoalesce(
   };
 }
 
-function partsOf(bytes: Uint8Array, dissect: Dissect): Part[] {
-  return eventsIn(bytes).map(({ data, end, start }) => {
+/** Takes the events of a run apart; of neighbours with the same shape only the first. */
+function openRun({ bytes, events }: EventRun, dissect: Dissect, maxEventBytes: number): CoalescedRun {
+  const parts: Part[] = [];
+  let added = 0;
+  for (let at = 0; at < bytes.length;) {
+    const { data, end } = eventAt(bytes, at);
     // A copy of its own, because an event may stand for many and should not keep alive what came with it.
-    const event = end - start === bytes.length ? bytes : bytes.slice(start, end);
-    const holes = data && dissect(event, data.start - start, data.end - start);
-    return (holes && openDelta(event, holes)) ?? event;
-  });
+    const event = end - at === bytes.length ? bytes : bytes.slice(at, end);
+    const holes = data && dissect(event, data.start - at, data.end - at);
+    const delta = holes && openDelta(event, holes);
+    const growth = delta && DeltaGrowth.open(delta, maxEventBytes);
+    at = growth === undefined ? end : growAlong(growth, bytes, end);
+    added += growth?.added ?? 0;
+    parts.push(growth?.event() ?? delta ?? event);
+  }
+  return joinRuns([], parts, events - added, maxEventBytes);
+}
+
+/** Merges a run into another one's last event, if all of it has the same shape. */
+function grow(
+  { events, parts }: CoalescedRun,
+  second: EventRun,
+  maxEventBytes: number,
+): CoalescedRun | undefined {
+  const last = parts.at(-1);
+  if (last === undefined || last instanceof Uint8Array || second.events === 0) return undefined;
+  const growth = DeltaGrowth.open(last, maxEventBytes);
+  if (growth === undefined || growAlong(growth, second.bytes, 0) < second.bytes.length) return undefined;
+  const grown = growth.event();
+  return new CoalescedRun(parts.with(-1, grown), events + second.events - growth.added);
+}
+
+/** Puts two runs' parts behind each other, and merges where they meet. */
+function joinRuns(
+  before: readonly Part[],
+  added: readonly Part[],
+  events: number,
+  maxEventBytes: number,
+): CoalescedRun {
+  const parts = [...before];
+  for (const part of added) addPart(parts, part, maxEventBytes);
+  return new CoalescedRun(parts, events - (before.length + added.length - parts.length));
+}
+
+/** Adds events as long as that works. Returns where the next one starts. */
+function growAlong(growth: DeltaGrowth, bytes: Uint8Array, start: number): number {
+  let at = start;
+  while (at < bytes.length) {
+    const end = growth.add(bytes, at);
+    if (end === -1) break;
+    at = end;
+  }
+  return at;
 }
 
 /**
@@ -84,11 +132,9 @@ class CoalescedRun implements EventRun {
   readonly byteLength: number;
   #bytes: Uint8Array | undefined;
 
-  constructor(before: readonly Part[], added: readonly Part[], events: number, maxEventBytes: number) {
-    const parts = [...before];
-    for (const part of added) addPart(parts, part, maxEventBytes);
+  constructor(parts: readonly Part[], events: number) {
     this.parts = parts;
-    this.events = events - (before.length + added.length - parts.length);
+    this.events = events;
     this.byteLength = parts.reduce((sum, part) => sum + part.byteLength, 0);
   }
 

@@ -12,18 +12,23 @@ export interface EventSpan {
 /** The events of bytes that are whole events, in order and without a byte left over. */
 export function eventsIn(bytes: Uint8Array): EventSpan[] {
   const spans: EventSpan[] = [];
-  let start = 0;
+  for (let at = 0; at < bytes.length;) {
+    const span = eventAt(bytes, at);
+    spans.push(span);
+    at = span.end;
+  }
+  return spans;
+}
+
+/** The event that starts there; without a blank line, all that follows. */
+export function eventAt(bytes: Uint8Array, start: number): EventSpan {
   let data: { start: number; end: number } | undefined;
   let isPlain = true;
-  for (let line = 0; line < bytes.length;) {
+  for (let line = start; line < bytes.length;) {
     const lineEnd = endOfLine(bytes, line);
     const next = bytes[lineEnd] === CR && bytes[lineEnd + 1] === LF ? lineEnd + 2 : lineEnd + 1;
-    if (lineEnd === line) {
-      spans.push({ start, end: next, data: isPlain ? data : undefined });
-      start = next;
-      data = undefined;
-      isPlain = true;
-    } else if (isField(bytes, line, lineEnd, DATA)) {
+    if (lineEnd === line) return { start, end: next, data: isPlain ? data : undefined };
+    if (isField(bytes, line, lineEnd, DATA)) {
       if (data !== undefined) isPlain = false;
       const value = line + DATA.length + 1;
       data = { start: bytes[value] === SPACE ? value + 1 : value, end: lineEnd };
@@ -32,8 +37,7 @@ export function eventsIn(bytes: Uint8Array): EventSpan[] {
     }
     line = next;
   }
-  if (start < bytes.length) spans.push({ start, end: bytes.length, data: undefined });
-  return spans;
+  return { start, end: bytes.length, data: undefined };
 }
 
 const LF = 0x0a;
