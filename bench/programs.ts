@@ -54,7 +54,12 @@ export async function startPipe(
   host = '127.0.0.1',
 ): Promise<Program> {
   const program = fileURLToPath(new URL('peers/node-pipe.ts', import.meta.url));
-  const command = keep(spawnNode(program, [upstream, host], options));
+  return await listening(spawnNode(program, [upstream, host], options));
+}
+
+/** Waits until a program says where it listens. */
+export async function listening(command: Command): Promise<Program> {
+  keep(command);
   return { command, url: await printed(command, /listening on (\S+)/), adminUrl: undefined };
 }
 
@@ -67,14 +72,6 @@ export async function stopAll(): Promise<void> {
 function keep(command: Command): Command {
   running.push(command);
   return command;
-}
-
-/** Seconds of CPU that a program has used so far. Linux. */
-export function cpuSecondsOf({ command }: Program): number {
-  const stat = readFileSync(`/proc/${command.process.pid}/stat`, 'utf8');
-  // Behind the name, which may hold anything: utime and stime are the 14th and 15th fields.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 /** Bytes of memory that a program holds now. Linux. */

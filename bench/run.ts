@@ -1,20 +1,31 @@
 /**
  * Benchmarks: figures for this machine, and ratios between programs measured in the same run.
  *
- *     npm run bench                  all of them
- *     npm run bench -- cancel        one of them
+ *     npm run bench                  the workloads, W1 to W8
+ *     npm run bench -- W1 W3         some of them
+ *     npm run bench -- cancel        one of the other cases
  */
 import { badLink } from './bad-link.ts';
 import { cancel } from './cancel.ts';
 import { coalesce } from './coalesce.ts';
 import { channelMemory } from './channel-memory.ts';
 import { channelRates } from './channel.ts';
-import { cpuPerToken } from './cpu-per-token.ts';
+import { Figures } from './figures.ts';
+import { place } from './placement.ts';
 import { stopAll } from './programs.ts';
 import { session } from './session.ts';
 import { slowLink } from './slow-link.ts';
 import { stalledMemory } from './stalled-memory.ts';
 import { stalledPage } from './stalled-page.ts';
+import { systems } from './systems.ts';
+import { burst } from './workloads/w1-burst.ts';
+import { steady } from './workloads/w2-steady.ts';
+import type { Workload } from './workload.ts';
+
+const workloads: readonly Workload[] = [
+  { name: 'W1', title: '50 streams as fast as they go', run: burst },
+  { name: 'W2', title: '1,000 streams at the speed of a model', run: steady },
+];
 
 const cases: Readonly<Record<string, () => Promise<void>>> = {
   'bad-link': badLink,
@@ -22,7 +33,6 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   channel: channelRates,
   'channel-memory': channelMemory,
   coalesce,
-  'cpu-per-token': cpuPerToken,
   session,
   'slow-link': slowLink,
   'stalled-memory': stalledMemory,
@@ -30,16 +40,27 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
 };
 
 const asked = process.argv.slice(2);
-const unknown = asked.filter((name) => !(name in cases));
+const names = [...workloads.map(({ name }) => name), ...Object.keys(cases)];
+const unknown = asked.filter((name) => !names.includes(name));
 if (unknown.length > 0) {
-  console.error(`bench: expected ${Object.keys(cases).join(', ')}, got ${unknown.join(', ')}`);
+  console.error(`bench: expected ${names.join(', ')}, got ${unknown.join(', ')}`);
   process.exit(1);
 }
 try {
-  for (const [name, run] of Object.entries(cases)) {
-    if (asked.length > 0 && !asked.includes(name)) continue;
+  for (const name of asked.filter((candidate) => candidate in cases)) {
     console.log(`\n# ${name}`);
-    await run();
+    await cases[name]?.();
+  }
+  const chosen = workloads.filter(({ name }) => asked.length === 0 || asked.includes(name));
+  if (chosen.length > 0) {
+    const placement = place();
+    console.log(`Each system ${placement.description}. In parentheses: as ratio to the bare Node pipe.`);
+    for (const workload of chosen) {
+      console.log(`\n# ${workload.name}: ${workload.title}`);
+      const figures = new Figures();
+      await workload.run({ systems, placement, figures, rounds: 5 });
+      figures.print();
+    }
   }
 } finally {
   await stopAll();

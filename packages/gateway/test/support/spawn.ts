@@ -19,15 +19,17 @@ export interface SpawnOptions {
   readonly cwd?: string;
   /** Node's own arguments, before the program. */
   readonly nodeArgs?: readonly string[];
+  /** A command that runs the program, such as `taskset -c 0`. */
+  readonly prefix?: readonly string[];
 }
 
-/** Starts a Node program from source. */
-export function spawnNode(
+/** Starts a program. */
+export function spawnProgram(
   program: string,
   args: readonly string[],
-  { env = {}, cwd, nodeArgs = [] }: SpawnOptions = {},
+  { env = {}, cwd }: Pick<SpawnOptions, 'cwd' | 'env'> = {},
 ): Command {
-  const child = spawn(process.execPath, ['--conditions=spillway-source', ...nodeArgs, program, ...args], {
+  const child = spawn(program, args, {
     env: { PATH: process.env['PATH'] ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(cwd === undefined ? {} : { cwd }),
@@ -38,6 +40,23 @@ export function spawnNode(
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   const exited = once(child, 'exit').then(([code]) => code as number | null);
   return { process: child, stdout: () => stdout, stderr: () => stderr, exited };
+}
+
+/** Starts a Node program from source. */
+export function spawnNode(
+  program: string,
+  args: readonly string[],
+  { nodeArgs = [], prefix = [], ...options }: SpawnOptions = {},
+): Command {
+  const [command, ...all] = [
+    ...prefix,
+    process.execPath,
+    '--conditions=spillway-source',
+    ...nodeArgs,
+    program,
+    ...args,
+  ];
+  return spawnProgram(command ?? '', all, options);
 }
 
 /** Starts a `spillway` command from source. */

@@ -1,0 +1,118 @@
+import { fileURLToPath } from 'node:url';
+import { spawnNode } from '../packages/gateway/test/support/spawn.ts';
+import type { ReplyStats } from './load/provider.ts';
+import { Reader, type ReaderOptions } from './load/reader.ts';
+import type { Figures } from './figures.ts';
+import type { Placement } from './placement.ts';
+import { listening, type Program, stopAll } from './programs.ts';
+import type { System } from './systems.ts';
+import { cpuUsOf } from './usage.ts';
+
+/** What the systems are put to. */
+export interface Workload {
+  readonly name: string;
+  readonly title: string;
+  run(bench: Bench): Promise<void>;
+}
+
+/** What a workload has to work with. */
+export interface Bench {
+  readonly systems: readonly System[];
+  readonly placement: Placement;
+  readonly figures: Figures;
+  /** How often everything is measured that is quick. */
+  readonly rounds: number;
+}
+
+/** A system that runs, in front of the simulated provider. */
+export interface Running {
+  readonly system: System;
+  readonly program: Program;
+  readonly provider: Program;
+}
+
+/** Starts the simulated provider and the systems, one core for these and another for it; ends them all afterwards. */
+export async function withSystems(
+  { placement, systems }: Pick<Bench, 'placement' | 'systems'>,
+  use: (running: readonly Running[]) => Promise<void>,
+): Promise<void> {
+  try {
+    const provider = await startProvider(placement);
+    const running: Running[] = [];
+    for (const system of systems) {
+      const program = await system.start(provider.url, placement.system);
+      running.push({ system, program, provider });
+    }
+    await use(running);
+  } finally {
+    await stopAll();
+  }
+}
+
+export async function startProvider({ load }: Placement): Promise<Program> {
+  const program = fileURLToPath(new URL('load/provider.ts', import.meta.url));
+  return await listening(spawnNode(program, [], { prefix: load }));
+}
+
+/** Asks a system for a stream. */
+export function openReader(
+  { system, program, provider }: Running,
+  options: Omit<ReaderOptions, 'headers' | 'textKey' | 'url'>,
+): Reader {
+  return new Reader({
+    ...options,
+    url: program.url,
+    headers: system.headers?.(provider.url) ?? {},
+    ...(system.textKey === undefined ? {} : { textKey: system.textKey }),
+  });
+}
+
+/** What the provider says of all replies since it was told to forget them. */
+export async function repliesOf(provider: Program, withTimes = false): Promise<ReplyStats[]> {
+  const response = await fetch(`${provider.url}/stats${withTimes ? '?times' : ''}`);
+  return (await response.json()) as ReplyStats[];
+}
+
+export async function forgetReplies(provider: Program): Promise<void> {
+  await (await fetch(`${provider.url}/stats`, { method: 'DELETE' })).arrayBuffer();
+}
+
+/** The CPU that everybody used between two moments. */
+export interface Spent {
+  readonly seconds: number;
+  readonly systemUs: number;
+  /** Of its core, the part that the system used; and of theirs that the provider and the readers did. */
+  readonly systemShare: number;
+  readonly loadShare: number;
+}
+
+/** Begins to count CPU, and returns what counts until now. */
+export function startCount({ program, provider }: Running): () => Spent {
+  const now = (): { atMs: number; systemUs: number; loadUs: number } => {
+    const readers = process.cpuUsage();
+    return {
+      atMs: performance.now(),
+      systemUs: cpuUsOf(program.command.process.pid ?? 0),
+      loadUs: cpuUsOf(provider.command.process.pid ?? 0) + readers.user + readers.system,
+    };
+  };
+  const before = now();
+  return () => {
+    const after = now();
+    const wallUs = (after.atMs - before.atMs) * 1000;
+    const systemUs = after.systemUs - before.systemUs;
+    return {
+      seconds: wallUs / 1e6,
+      systemUs,
+      systemShare: systemUs / wallUs,
+      loadShare: (after.loadUs - before.loadUs) / wallUs,
+    };
+  };
+}
+
+/** More than this of its core, and the load generator is what is measured. */
+export const maxLoadShare = 0.9;
+
+export async function sleep(ms: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,113 @@
+import type { Metric } from '../figures.ts';
+import type { Reader } from '../load/reader.ts';
+import { quantile } from '../programs.ts';
+import {
+  type Bench,
+  forgetReplies,
+  maxLoadShare,
+  openReader,
+  type Running,
+  sleep,
+  startCount,
+  withSystems,
+} from '../workload.ts';
+
+const cases = [
+  { tps: 10, streams: 1000 },
+  { tps: 50, streams: 1000 },
+] as const;
+
+const openMs = 2000;
+const settleMs = 1000;
+const measureMs = 5000;
+
+const cpu: Metric = { name: 'CPU a token', unit: 'µs', digits: 1 };
+const p50: Metric = { name: 'added p50', unit: 'ms', digits: 2 };
+const p99: Metric = { name: 'added p99', unit: 'ms', digits: 1 };
+const first: Metric = { name: 'first token p50', unit: 'ms', digits: 1 };
+const share: Metric = { name: 'core used', unit: '%', digits: 0, hasRatio: false };
+const load: Metric = { name: 'by the load', unit: '%', digits: 0, hasRatio: false };
+
+/** Many streams at the speed of a model: what a token costs, and how much later it comes. */
+export async function steady(bench: Bench): Promise<void> {
+  await withSystems(bench, async (running) => {
+    for (const { streams: wanted, tps } of cases) {
+      const streams = await affordable(running, wanted, tps);
+      const name = `${streams} streams at ${tps} tokens/s`;
+      if (streams < wanted) console.log(`${name}: the load cannot do ${wanted}`);
+      for (let round = 0; round < Math.ceil(bench.rounds / 2); round += 1) {
+        for (const one of running) await measure(bench, one, name, streams, tps);
+      }
+    }
+  });
+}
+
+/** As many streams as the load can do with a third of its core to spare, found without a system in between. */
+async function affordable(running: readonly Running[], wanted: number, tps: number): Promise<number> {
+  const [any] = running;
+  if (any === undefined) return wanted;
+  const direct: Running = { ...any, program: any.provider, system: { ...any.system, name: 'none' } };
+  const readers = await openAll(direct, wanted, tps, () => undefined);
+  const stop = startCount(direct);
+  await sleep(1500);
+  // What the provider used was counted as the system's, too.
+  const { loadShare } = stop();
+  for (const reader of readers) reader.leave();
+  await forgetReplies(any.provider);
+  const excess = loadShare / (maxLoadShare - 0.1);
+  return excess <= 1 ? wanted : Math.floor(wanted / excess / 50) * 50;
+}
+
+async function measure(
+  { figures }: Bench,
+  one: Running,
+  name: string,
+  streams: number,
+  tps: number,
+): Promise<void> {
+  let agesUs: number[] | undefined;
+  const readers = await openAll(one, streams, tps, (ageUs) => agesUs?.push(ageUs));
+  await sleep(settleMs);
+  agesUs = [];
+  const stop = startCount(one);
+  await sleep(measureMs);
+  const spent = stop();
+  const ages = agesUs;
+  agesUs = undefined;
+  const firstMs = readers.map(({ firstUs = Number.NaN, startedUs }) => (firstUs - startedUs) / 1000);
+  // What went wrong with one of them is worth more than a figure.
+  for (const reader of readers) if (reader.failure !== undefined) throw reader.failure;
+  for (const reader of readers) reader.leave();
+  const system = one.system.name;
+  figures.add(name, system, cpu, spent.systemUs / ages.length);
+  figures.add(name, system, p50, quantile(ages, 0.5) / 1000);
+  figures.add(name, system, p99, quantile(ages, 0.99) / 1000);
+  figures.add(name, system, first, quantile(firstMs, 0.5));
+  figures.add(name, system, share, spent.systemShare * 100);
+  figures.add(name, system, load, spent.loadShare * 100);
+  const expected = (streams * tps * measureMs) / 1000;
+  if (spent.loadShare > maxLoadShare) figures.note(name, system, 'the load was the limit');
+  if (ages.length < 0.95 * expected) {
+    figures.note(name, system, `only ${((ages.length / expected) * 100).toFixed(0)} % of the tokens came`);
+  }
+  await forgetReplies(one.provider);
+  await sleep(500);
+}
+
+/** Spread over the time in which they open, so that their tokens are spread, too. */
+async function openAll(
+  running: Running,
+  streams: number,
+  tps: number,
+  onToken: (ageUs: number) => void,
+): Promise<Reader[]> {
+  const readers: Reader[] = [];
+  const model = `steady:tps=${tps},tokens=1000000`;
+  const startMs = performance.now();
+  while (readers.length < streams) {
+    const due = Math.min(streams, Math.ceil(((performance.now() - startMs) / openMs) * streams));
+    while (readers.length < due) readers.push(openReader(running, { model, onToken }));
+    await sleep(1);
+  }
+  return readers;
+}
