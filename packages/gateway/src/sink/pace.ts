@@ -21,6 +21,13 @@ const stepMs = 1000;
 const minGapMs = 20;
 /** Writes within this time share a mark, so that a link of any speed costs little memory. */
 const markMs = 10;
+/**
+ * How long no write is marked after it was seen that everything has arrived, so that a link that keeps up is looked
+ * at a few times a second at most: longer for one that has shown it. The first looks follow each other at once.
+ */
+const freshRestMs = 100;
+const steadyRestMs = 400;
+const eagerLooks = 3;
 /** Of a link whose round trip is not known yet. */
 const assumedRttMs = 100;
 /** The time between two writes to a link that is slow; shorter while it is found out whether it still is. */
@@ -44,6 +51,9 @@ export class Pace {
   readonly #readLink: ReadLink;
   /** Writes that are not known to have arrived, oldest first: when, and the connection's bytes after it. */
   readonly #marks: { readonly atMs: number; bytes: number }[] = [];
+  /** Looks in a row that found that everything had arrived, and when the next write is marked again. */
+  #cleanLooks = 0;
+  #restUntilMs = 0;
   #minRttMs: number | undefined;
   #lastWriteMs = Number.NEGATIVE_INFINITY;
   /** 0: the link keeps up. */
@@ -86,6 +96,7 @@ export class Pace {
   /** To be called after each write, with the bytes of the whole connection so far. */
   wrote(nowMs: number, bytes: number): void {
     this.#lastWriteMs = nowMs;
+    if (nowMs < this.#restUntilMs) return;
     const newest = this.#marks.at(-1);
     if (newest !== undefined && nowMs - newest.atMs < markMs) newest.bytes = bytes;
     else this.#marks.push({ atMs: nowMs, bytes });
@@ -103,6 +114,15 @@ export class Pace {
   #oldestAgeMs(nowMs: number): number {
     const [oldest] = this.#marks;
     return oldest === undefined ? 0 : nowMs - oldest.atMs;
+  }
+
+  /** The link has no queue. What is still on its way is seen by the next mark, too: marks count all bytes. */
+  #rest(nowMs: number): void {
+    this.#cleanLooks += 1;
+    if (this.#cleanLooks <= eagerLooks) return;
+    this.#marks.length = 0;
+    const isSteady = nowMs - (this.#sinceMs ?? nowMs) >= steadyAfterMs;
+    this.#restUntilMs = nowMs + (isSteady ? steadyRestMs : freshRestMs);
   }
 
   /** Looks at the link only if what was known before does not rule a queue out: a few times a second at most. */
@@ -123,6 +143,9 @@ export class Pace {
     else if (newest !== undefined)
       this.#minRttMs = Math.min(this.#minRttMs ?? assumedRttMs, link.atMs - newest.atMs);
     this.#marks.splice(0, arrived);
-    return this.#oldestAgeMs(link.atMs) > (this.#minRttMs ?? assumedRttMs) + slackMs;
+    const hasQueue = this.#oldestAgeMs(link.atMs) > (this.#minRttMs ?? assumedRttMs) + slackMs;
+    if (hasQueue || this.#gapMs > 0) this.#cleanLooks = 0;
+    else this.#rest(link.atMs);
+    return hasQueue;
   }
 }
