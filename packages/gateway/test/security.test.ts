@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Anthropic from '@anthropic-ai/sdk';
+import { openClient } from '@spillway/client';
 import { request } from 'undici';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { run, startGateway, startSimulator } from './support/processes.ts';
@@ -116,14 +117,38 @@ describe('API keys of the gateway', () => {
     await startGateway(['--host', '0.0.0.0'], { env: { SPILLWAY_API_KEYS: 'alpha' } });
   });
 
-  test('are needed for the admin listener, too, once it is beyond loopback', async () => {
+  test('of its own are needed for the admin listener once it is beyond loopback', async () => {
     const refused = run(['serve', '--port', '0', '--admin-port', '0', '--admin-host', '0.0.0.0']);
     expect(await refused.exited).toBe(1);
     expect(refused.stderr()).toContain('adminHost (--admin-host): expected a loopback address');
-    const open = await startGateway(['--admin-host', '0.0.0.0'], { env: { SPILLWAY_API_KEYS: 'alpha' } });
-    expect((await fetch(`${open.adminUrl}/metrics`)).status).toBe(401);
-    const headers = { authorization: 'Bearer alpha' };
-    expect((await fetch(`${open.adminUrl}/metrics`, { headers })).status).toBe(200);
+    const env = { SPILLWAY_API_KEYS: 'alpha', SPILLWAY_ADMIN_KEYS: 'omega' };
+    const open = await startGateway(['--admin-host', '0.0.0.0'], { env });
+    const statusWith = async (path: string, key?: string): Promise<number> => {
+      const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
+      return (await fetch(open.adminUrl + path, { headers })).status;
+    };
+    for (const path of ['/metrics', '/history', '/playground/pipe?model=sim']) {
+      expect(await statusWith(path), path).toBe(401);
+      // Who may use models may not see what others do with them.
+      expect(await statusWith(path, 'alpha'), path).toBe(401);
+      expect(await statusWith(path, 'omega'), path).toBe(200);
+    }
+    for (const [key, outcome] of [
+      ['alpha', 'not_found'],
+      ['omega', undefined],
+    ] as const) {
+      const client = openClient({ url: open.adminUrl, headers: { authorization: `Bearer ${key}` } });
+      const { response } = client.read('/streams/overview', { from: 'now', overflow: 'latest' });
+      expect(
+        await response.then(
+          () => undefined,
+          ({ code }: { code: string }) => code,
+        ),
+      ).toBe(outcome);
+      await client.close();
+    }
+    // What there is to see before the key is asked for.
+    expect(await statusWith('/about')).toBe(200);
   });
 });
 

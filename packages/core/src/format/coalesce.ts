@@ -52,7 +52,8 @@ export function createCoalesce(
     const grown = second instanceof CoalescedRun ? undefined : grow(a, second, maxEventBytes);
     if (grown !== undefined) return grown;
     const b = open(second);
-    const merged = joinRuns(a.parts, b.parts, a.events + b.events, maxEventBytes);
+    const mergedEvents = a.mergedEvents + b.mergedEvents;
+    const merged = joinRuns(a.parts, b.parts, a.events + b.events, mergedEvents, maxEventBytes);
     const isJoined =
       merged.byteLength < first.byteLength + second.byteLength ||
       areHeldBack(a.parts.at(-1), b.parts[0], maxEventBytes);
@@ -75,12 +76,12 @@ function openRun({ bytes, events }: EventRun, dissect: Dissect, maxEventBytes: n
     added += growth?.added ?? 0;
     parts.push(growth?.event() ?? delta ?? event);
   }
-  return joinRuns([], parts, events - added, maxEventBytes);
+  return joinRuns([], parts, events - added, added, maxEventBytes);
 }
 
 /** Merges a run into another one's last event, if all of it has the same shape. */
 function grow(
-  { events, parts }: CoalescedRun,
+  { events, mergedEvents, parts }: CoalescedRun,
   second: EventRun,
   maxEventBytes: number,
 ): CoalescedRun | undefined {
@@ -89,7 +90,12 @@ function grow(
   const growth = DeltaGrowth.open(last, maxEventBytes);
   if (growth === undefined || growAlong(growth, second.bytes, 0) < second.bytes.length) return undefined;
   const grown = growth.event();
-  return new CoalescedRun(parts.with(-1, grown), events + second.events - growth.added);
+  const { added } = growth;
+  return new CoalescedRun(
+    [...parts.slice(0, -1), grown],
+    events + second.events - added,
+    mergedEvents + added,
+  );
 }
 
 /** Puts two runs' parts behind each other, and merges where they meet. */
@@ -97,11 +103,13 @@ function joinRuns(
   before: readonly Part[],
   added: readonly Part[],
   events: number,
+  mergedEvents: number,
   maxEventBytes: number,
 ): CoalescedRun {
   const parts = [...before];
   for (const part of added) addPart(parts, part, maxEventBytes);
-  return new CoalescedRun(parts, events - (before.length + added.length - parts.length));
+  const joined = before.length + added.length - parts.length;
+  return new CoalescedRun(parts, events - joined, mergedEvents + joined);
 }
 
 /** Adds events as long as that works. Returns where the next one starts. */
@@ -129,12 +137,14 @@ function areHeldBack(last: Part | undefined, next: Part | undefined, maxBytes: n
 class CoalescedRun implements EventRun {
   readonly parts: readonly Part[];
   readonly events: number;
+  readonly mergedEvents: number;
   readonly byteLength: number;
   #bytes: Uint8Array | undefined;
 
-  constructor(parts: readonly Part[], events: number) {
+  constructor(parts: readonly Part[], events: number, mergedEvents: number) {
     this.parts = parts;
     this.events = events;
+    this.mergedEvents = mergedEvents;
     this.byteLength = parts.reduce((sum, part) => sum + part.byteLength, 0);
   }
 

@@ -17,9 +17,10 @@ export class SessionStream {
   #hasLag = false;
 
   /** `onClose` is called when nothing can be resumed any more. */
-  constructor(options: Omit<SessionResponseOptions, 'onClose' | 'url'>, onClose: () => void) {
+  constructor(options: Omit<SessionResponseOptions, 'onAck' | 'onClose' | 'url'>, onClose: () => void) {
     this.response = new SessionResponse({
       ...options,
+      onAck: (tokens) => this.stream?.acknowledged(tokens),
       url: () => this.stream?.url ?? '',
       onClose: () => {
         this.session?.release(this);
@@ -33,12 +34,21 @@ export class SessionStream {
     this.stream = stream;
     this.#canResume = canResume && stream.detach !== 'cancel';
     const credit = [this.response.credit, session.credit];
-    this.#reader = stream.attach(this.response, { ...options, credit, returns: true });
+    const { address } = session;
+    this.#reader = stream.attach(this.response, {
+      ...options,
+      credit,
+      returns: true,
+      via: 'session',
+      address,
+    });
   }
 
   /** The client says that it goes. */
   leave(how: 'cancel' | 'detach'): void {
     if (how === 'cancel') this.stream?.stop(new GatewayError('cancelled', 'The stream was cancelled.'));
+    // Behind the end, it says with it that it has everything.
+    else if (this.response.hasEnded) this.response.ackAll();
     this.#reader?.leave(clientLeft(how === 'cancel' ? 'cancelled' : 'detached'));
     this.response.close();
   }

@@ -1,11 +1,13 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Format } from '@spillway/core/format/format';
+import type { EventRun } from '@spillway/core/format/sse';
 import { errorHeaders, type GatewayError } from '../errors.ts';
 import { RefusedError } from '../provider-error.ts';
 import { ChunkedBody } from './chunked-body.ts';
 import type { Pace } from './pace.ts';
 import type { Paces } from './paces.ts';
+import { Pause } from './pause.ts';
 import type { ReaderResponse } from './reader-response.ts';
 import type { SendQueues } from './send-queues.ts';
 
@@ -43,9 +45,7 @@ export class ClientResponse implements ReaderResponse {
   #headBytes = 0;
   #isEventStream = false;
   #isSettled = false;
-  /** Waits for the connection, or for its link. */
-  #drained: PromiseWithResolvers<void> | undefined;
-  #restTimer: NodeJS.Timeout | undefined;
+  readonly #pause = new Pause();
 
   constructor(response: ServerResponse, { format, onLeave, paces, streamUrl }: ClientResponseOptions) {
     this.#response = response;
@@ -54,7 +54,7 @@ export class ClientResponse implements ReaderResponse {
     const { socket } = response;
     this.#pace = socket === null ? undefined : paces.of(socket);
     // Listeners for the whole response, not for each wait; a close ends a wait as a drain does.
-    const onDrain = (): void => this.#resume();
+    const onDrain = (): void => this.#pause.end();
     // A client that closes its sending half has left: no HTTP client of a model half-closes.
     const onHalfClosed = (): void => {
       if (this.#isSettled) return;
@@ -129,7 +129,16 @@ export class ClientResponse implements ReaderResponse {
     this.#response.writeHead(status, isEvents ? { ...headers, ...unbuffered } : headers);
   }
 
-  write(bytes: Uint8Array, _from: number, _to: number): boolean {
+  get isHeldBack(): boolean {
+    return this.isBlocked || this.#pause.isTimed;
+  }
+
+  /** HTTP has no word for it. */
+  get acknowledgedTokens(): undefined {
+    return undefined;
+  }
+
+  write({ bytes }: EventRun, _from: number, _to: number): boolean {
     return this.send(bytes);
   }
 
@@ -153,22 +162,11 @@ export class ClientResponse implements ReaderResponse {
   }
 
   drained(): Promise<void> {
-    if (this.isClosed || !this.isBlocked) return Promise.resolve();
-    this.#drained ??= Promise.withResolvers<void>();
-    return this.#drained.promise;
+    return this.isClosed || !this.isBlocked ? Promise.resolve() : this.#pause.wait();
   }
 
   rest(delayMs: number): Promise<void> {
-    if (this.isClosed) return Promise.resolve();
-    this.#drained ??= Promise.withResolvers<void>();
-    this.#restTimer = setTimeout(() => this.#resume(), delayMs);
-    return this.#drained.promise;
-  }
-
-  #resume(): void {
-    clearTimeout(this.#restTimer);
-    this.#drained?.resolve();
-    this.#drained = undefined;
+    return this.isClosed ? Promise.resolve() : this.#pause.wait(delayMs);
   }
 
   /** A comment, which readers skip. Only between events, so only while nothing is being written. */

@@ -118,7 +118,7 @@ export class ProviderConnection implements ResponseHandler {
   onHead(head: ResponseHead): void {
     clearTimeout(this.#timer);
     this.#isPersistent = head.isPersistent;
-    const seconds = /\btimeout=(\d{1,6})\b/.exec(String(head.headers['keep-alive'] ?? ''))?.[1];
+    const seconds = /\btimeout=(\d{1,6})\b/.exec(head.headers['keep-alive']?.toString() ?? '')?.[1];
     this.#idleMs = seconds === undefined ? idleMs : Math.min(maxIdleMs, Number(seconds) * 1000 - idleSlackMs);
     this.#isPaused = true;
     this.#exchange?.onHead(head);

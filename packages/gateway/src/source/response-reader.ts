@@ -13,7 +13,7 @@ export interface ResponseHandler {
 /** What stands before a response's body. */
 export interface ResponseHead {
   readonly status: number;
-  /** In lower case; what came more than once as a list. */
+  /** In lower case; what came more than once with commas between. */
   readonly headers: IncomingHttpHeaders;
   /** Whether another request may follow on the connection. */
   readonly isPersistent: boolean;
@@ -25,7 +25,7 @@ export class ResponseError extends Error {
 }
 
 /** The connection was closed in the middle of a response, or before it. */
-export class ResponseCutError extends Error {
+class ResponseCutError extends Error {
   readonly code = 'CONNECTION_CLOSED';
 }
 
@@ -234,9 +234,7 @@ function parseHead(text: string): ResponseHead & { readonly length: number | 'ch
   // Nobody asked for another protocol.
   if (status === 101) throw invalid('status 101');
   const headers = parseFields(lines);
-  const options = String(headers.connection ?? '')
-    .toLowerCase()
-    .split(/[\t ,]+/);
+  const options = (headers.connection ?? '').toLowerCase().split(/[\t ,]+/);
   const length = bodyLength(status, minor === '1', headers);
   const isPersistent =
     length !== Infinity && !options.includes('close') && (minor === '1' || options.includes('keep-alive'));
@@ -248,7 +246,7 @@ function bodyLength(status: number, isVersion11: boolean, headers: IncomingHttpH
   const { 'content-length': length, 'transfer-encoding': encoding } = headers;
   if (status < 200 || status === 204 || status === 304) return 0;
   if (encoding !== undefined) {
-    if (!isVersion11 || length !== undefined || String(encoding).toLowerCase() !== 'chunked') {
+    if (!isVersion11 || length !== undefined || encoding.toLowerCase() !== 'chunked') {
       throw invalid('transfer-encoding');
     }
     return 'chunked';
@@ -259,16 +257,14 @@ function bodyLength(status: number, isVersion11: boolean, headers: IncomingHttpH
 }
 
 function parseFields(lines: readonly string[]): IncomingHttpHeaders {
-  const headers = Object.create(null) as Record<string, string | string[]>;
+  const headers = Object.create(null) as Record<string, string>;
   for (const line of lines) {
     const { name, value } = field.exec(line)?.groups ?? {};
     if (name === undefined || value === undefined) throw invalid('a header');
     const key = name.toLowerCase();
     const before = headers[key];
     const trimmed = value.replace(/[\t ]+$/, '');
-    if (before === undefined) headers[key] = trimmed;
-    else if (Array.isArray(before)) before.push(trimmed);
-    else headers[key] = [before, trimmed];
+    headers[key] = before === undefined ? trimmed : `${before}, ${trimmed}`;
   }
   return headers;
 }
