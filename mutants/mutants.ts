@@ -22,11 +22,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: nobody looks at what the connection and its link have taken',
     file: `${gateway}/sink/client-response.ts`,
-    find:
-      'const wantsMore = this.#response.write(bytes);\n' +
-      '    this.#pace?.wrote(performance.now(), this.#writtenBytes);\n' +
-      '    return wantsMore;',
-    replace: 'this.#response.write(bytes);\nreturn true;',
+    find: 'this.#pace?.wrote(performance.now(), this.#writtenBytes);\n' + '    return !this.isBlocked;',
+    replace: 'return true;',
     test: `${gatewayTest}/memory.test.ts`,
     only: 'promise 1',
   },
