@@ -26,6 +26,7 @@ const notToProvider = new Set([
   'forwarded',
   'origin',
   'referer',
+  'spillway-merge-ms',
   'x-forwarded-for',
   'x-forwarded-host',
   'x-forwarded-proto',

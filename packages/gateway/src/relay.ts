@@ -69,13 +69,14 @@ export class Relay {
     this.pools = new ProviderPools(settings.config);
   }
 
-  /** Answers a request by HTTP with a provider's reply. */
-  answer(request: RelayRequest, asker: Asker, raw: ServerResponse): void {
+  /** Answers a request by HTTP with a provider's reply, with `mergeMs` between two writes, if that is not 0. */
+  answer(request: RelayRequest, asker: Asker, raw: ServerResponse, mergeMs: number): void {
     const stream = this.open(request, asker);
     const response = new ClientResponse(raw, {
       format: request.route.errors,
       paces: this.#paces,
       streamUrl: stream.url,
+      mergeMs,
       onLeave: () => reader.leave(clientLeft('left')),
     });
     const reader: StreamReader = stream.attach(response, {

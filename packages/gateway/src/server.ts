@@ -20,6 +20,7 @@ import { ownerOf } from './owner.ts';
 import type { RequestMemory } from './request-memory.ts';
 import { addStreamPaths } from './read/stream-paths.ts';
 import { pathPrefixes } from './route.ts';
+import { readMergeMs } from './sink/merge-ms.ts';
 import type { Paces } from './sink/paces.ts';
 import { type Method, methods } from './source/reply.ts';
 import type { Streams } from './streams.ts';
@@ -163,7 +164,8 @@ function addProviderPaths(
         const relayed = readRelayRequest(route, request.method as Method, contentType, body, providers);
         const owner = ownerOf(keys, relayed.provider, request.headers, route.queryKey);
         const { headers, socket } = request;
-        relay.answer(relayed, { headers, address: socket.remoteAddress, owner }, hijack(reply));
+        const mergeMs = readMergeMs(headers);
+        relay.answer(relayed, { headers, address: socket.remoteAddress, owner }, hijack(reply), mergeMs);
         return undefined;
       },
     });

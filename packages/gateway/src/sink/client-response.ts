@@ -25,6 +25,8 @@ export interface ClientResponseOptions {
   readonly paces: Paces;
   /** Where the stream can be read again, if it can. */
   readonly streamUrl: string | undefined;
+  /** What the client wants to have between two writes, so that what comes meanwhile is merged. Default: 0, nothing. */
+  readonly mergeMs?: number;
   /** Called when the client leaves before it got everything. */
   readonly onLeave: () => void;
 }
@@ -46,9 +48,15 @@ export class ClientResponse implements ReaderResponse {
   #isEventStream = false;
   #isSettled = false;
   readonly #pause = new Pause();
+  readonly #mergeMs: number;
+  #lastWriteMs = Number.NEGATIVE_INFINITY;
 
-  constructor(response: ServerResponse, { format, onLeave, paces, streamUrl }: ClientResponseOptions) {
+  constructor(
+    response: ServerResponse,
+    { format, mergeMs = 0, onLeave, paces, streamUrl }: ClientResponseOptions,
+  ) {
     this.#response = response;
+    this.#mergeMs = mergeMs;
     this.#format = format;
     this.#streamUrl = streamUrl;
     const { socket } = response;
@@ -153,12 +161,16 @@ export class ClientResponse implements ReaderResponse {
   flush(): boolean {
     if (this.isClosed) return true;
     this.#body?.flush();
-    this.#pace?.wrote(performance.now(), this.#writtenBytes);
+    this.#lastWriteMs = performance.now();
+    this.#pace?.wrote(this.#lastWriteMs, this.#writtenBytes);
     return !this.isBlocked;
   }
 
   delayMs(): number {
-    return this.isClosed ? 0 : (this.#pace?.delayMs(performance.now()) ?? 0);
+    if (this.isClosed) return 0;
+    const nowMs = performance.now();
+    const linkMs = this.#pace?.delayMs(nowMs) ?? 0;
+    return this.#mergeMs === 0 ? linkMs : Math.max(linkMs, this.#lastWriteMs + this.#mergeMs - nowMs);
   }
 
   drained(): Promise<void> {
