@@ -93,7 +93,7 @@ async function pipeBody(
     weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
     ...(format === undefined
       ? {}
-      : { merge: coalesceFor(format), replay: { maxHeldBytes: maxBytes, merges: true } }),
+      : { merge: createCoalesce(format.delta), replay: { maxHeldBytes: maxBytes, merges: true } }),
   });
   const done = Promise.withResolvers<void>();
   const source = new ReplySource(reply, channel, {
@@ -151,15 +151,6 @@ function unexpectedReply(reply: Reply, contentType: string): GatewayError {
 function withLength(headers: Record<string, string>, reply: Reply): Record<string, string> {
   const length = reply.header('content-length');
   return length === undefined ? headers : { ...headers, 'content-length': length };
-}
-
-/** One for each format: it remembers nothing but how far runs that wait were looked at. */
-const coalesces = new Map<Format, ReturnType<typeof createCoalesce>>();
-
-function coalesceFor(format: Format): ReturnType<typeof createCoalesce> {
-  const known = coalesces.get(format) ?? createCoalesce(format.delta);
-  coalesces.set(format, known);
-  return known;
 }
 
 /** A provider that goes on after its end is cut off. */

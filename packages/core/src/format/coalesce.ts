@@ -37,13 +37,13 @@ export function createCoalesce(
   rule: DeltaRule,
   { maxEventBytes = 16_384 }: CoalesceOptions = {},
 ): (first: EventRun, second: EventRun) => EventRun | undefined {
-  const dissect = createDissect(rule);
+  const anatomist = new Anatomist(createDissect(rule));
   const parsed = new WeakMap<EventRun, CoalescedRun>();
   const open = (run: EventRun): CoalescedRun => {
     if (run instanceof CoalescedRun) return run;
     const known = parsed.get(run);
     if (known !== undefined) return known;
-    const opened = openRun(run, dissect, maxEventBytes);
+    const opened = openRun(run, anatomist, maxEventBytes);
     parsed.set(run, opened);
     return opened;
   };
@@ -61,20 +61,40 @@ export function createCoalesce(
   };
 }
 
+/** Takes events apart, and remembers the shape of the latest one: most events of a stream have one of few. */
+class Anatomist {
+  readonly #dissect: Dissect;
+  #shape: DeltaEvent | undefined;
+
+  constructor(dissect: Dissect) {
+    this.#dissect = dissect;
+  }
+
+  /** The event that starts there. */
+  partAt(bytes: Uint8Array, start: number): { readonly part: Part; readonly end: number } {
+    const alike = this.#shape && DeltaGrowth.alike(this.#shape, bytes, start);
+    if (alike !== undefined) return { part: alike.event, end: alike.end };
+    const { data, end } = eventAt(bytes, start);
+    // A copy of its own, because an event may stand for many and should not keep alive what came with it.
+    const event = end - start === bytes.length ? bytes : bytes.slice(start, end);
+    const holes = data && this.#dissect(event, data.start - start, data.end - start);
+    const delta = holes && openDelta(event, holes);
+    if (delta === undefined) return { part: event, end };
+    this.#shape = delta;
+    return { part: delta, end };
+  }
+}
+
 /** Takes the events of a run apart; of neighbours with the same shape only the first. */
-function openRun({ bytes, events }: EventRun, dissect: Dissect, maxEventBytes: number): CoalescedRun {
+function openRun({ bytes, events }: EventRun, anatomist: Anatomist, maxEventBytes: number): CoalescedRun {
   const parts: Part[] = [];
   let added = 0;
   for (let at = 0; at < bytes.length;) {
-    const { data, end } = eventAt(bytes, at);
-    // A copy of its own, because an event may stand for many and should not keep alive what came with it.
-    const event = end - at === bytes.length ? bytes : bytes.slice(at, end);
-    const holes = data && dissect(event, data.start - at, data.end - at);
-    const delta = holes && openDelta(event, holes);
-    const growth = delta && DeltaGrowth.open(delta, maxEventBytes);
+    const { end, part } = anatomist.partAt(bytes, at);
+    const growth = part instanceof Uint8Array ? undefined : DeltaGrowth.open(part, maxEventBytes);
     at = growth === undefined ? end : growAlong(growth, bytes, end);
     added += growth?.added ?? 0;
-    parts.push(growth?.event() ?? delta ?? event);
+    parts.push(growth?.event() ?? part);
   }
   return joinRuns([], parts, events - added, added, maxEventBytes);
 }

@@ -244,6 +244,35 @@ export class DeltaGrowth {
     return isPlain ? new DeltaGrowth(event, maxBytes) : undefined;
   }
 
+  /**
+   * The event that starts there, if it has the same shape as another one: what taking it apart finds, for a fraction of the
+   * time.
+   */
+  static alike(
+    shape: DeltaEvent,
+    bytes: Uint8Array,
+    start: number,
+  ): { readonly event: DeltaEvent; readonly end: number } | undefined {
+    const growth = DeltaGrowth.open(shape, Infinity);
+    if (growth === undefined) return undefined;
+    const end = growth.#match(bytes, start);
+    if (end === -1) return undefined;
+    const found = growth.#nextHoles;
+    const growing = growth.#growingOf(found);
+    // Two texts that grow in turn: never merged.
+    if (growing === -2) return undefined;
+    const isWhole = start === 0 && end === bytes.length;
+    const event: DeltaEvent = {
+      bytes: isWhole ? bytes : bytes.slice(start, end),
+      holes: holesAt(shape.holes, found, start),
+      grown: [],
+      growing,
+      keepsLast: false,
+      byteLength: end - start,
+    };
+    return { event, end };
+  }
+
   /** Adds the event that starts there. Returns where it ends; -1: it cannot be added, and nothing has changed. */
   add(bytes: Uint8Array, start: number): number {
     const end = this.#match(bytes, start);
@@ -285,11 +314,7 @@ export class DeltaGrowth {
     return {
       // A copy of its own, because an event may stand for many and should not keep alive what came with it.
       bytes: isWhole ? this.#bytes : this.#bytes.slice(start, this.#end),
-      holes: this.#event.holes.map((hole, index) => ({
-        ...hole,
-        start: (this.#holes[2 * index] ?? 0) - start,
-        end: (this.#holes[2 * index + 1] ?? 0) - start,
-      })),
+      holes: holesAt(this.#event.holes, this.#holes, start),
       grown,
       growing: this.#growing,
       keepsLast: false,
@@ -330,6 +355,17 @@ export class DeltaGrowth {
     }
     return growing;
   }
+}
+
+/** Holes of the same kinds at other places, which are counted from `start`. */
+function holesAt(holes: readonly Hole[], places: readonly number[], start: number): Hole[] {
+  return holes.map(({ isNull, keepsLast, kind }, index) => ({
+    kind,
+    start: (places[2 * index] ?? 0) - start,
+    end: (places[2 * index + 1] ?? 0) - start,
+    keepsLast,
+    isNull,
+  }));
 }
 
 function isSame(first: Uint8Array, a: number, second: Uint8Array, b: number, length: number): boolean {

@@ -55,9 +55,13 @@ export type Dissect = (bytes: Uint8Array, start: number, end: number) => Hole[] 
 
 /** Prepares a rule. What it returns looks at every byte once, and allocates little but the holes. */
 export function createDissect(rule: DeltaRule): Dissect {
-  const compiled = compile(rule);
+  const compiled = typeof rule === 'string' ? compile(rule) : (prepared.get(rule) ?? compile(rule));
+  if (typeof rule !== 'string') prepared.set(rule, compiled);
   return (bytes, start, end) => new Dissector(bytes, start, end).run(compiled);
 }
+
+/** A rule is prepared once, however many streams are read by it. */
+const prepared = new WeakMap<object, Compiled>();
 
 const encoder = new TextEncoder();
 
