@@ -22,7 +22,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: nobody looks at what the connection and its link have taken',
     file: `${gateway}/sink/client-response.ts`,
-    find: 'this.#pace?.wrote(this.#lastWriteMs, this.#writtenBytes);\n' + '    return !this.isBlocked;',
+    find: 'this.#pace?.wrote(this.#lastWriteMs, this.#writtenBytes);\n    return !this.isBlocked;',
     replace: 'return true;',
     test: `${gatewayTest}/memory.test.ts`,
     only: 'promise 1',
