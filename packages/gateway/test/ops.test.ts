@@ -80,6 +80,13 @@ async function makeTraffic(gateway: RunningGateway): Promise<void> {
   for (const model of ['sim:tps=0,tokens=20', 'sim:tps=0,cut=2000', 'sim:status=429']) {
     await (await postChat(gateway.url, model)).text();
   }
+  // Says what it used without being asked, as OpenAI's does not.
+  const usage = await fetch(`${gateway.url}/v1/messages`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'anthropic-version': '2023-06-01' },
+    body: JSON.stringify({ model: 'sim:tps=0,tokens=20', max_tokens: 100, stream: true, messages: [] }),
+  });
+  await usage.text();
   const leaver = await rawChat(gateway.url, 'sim:tps=50,tokens=100000');
   leaver.socket.destroy();
   await rawChat(gateway.url, 'sim:tps=50,tokens=100000');
@@ -141,7 +148,7 @@ test('alerts, dashboard and documents name only metrics that the gateway has', a
   // Documents name histograms without their suffixes.
   const families = new Set([...text.matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name));
   for (const document of documents) {
-    const named = [...read(document).matchAll(/`((?:spillway|gen_ai|nodejs|process)_[a-z_]+)/g)];
+    const named = [...read(document).matchAll(/`((?:spillway|gen_ai|nodejs|process)_\w+)/g)];
     expect(
       named.map(([, name]) => name).filter((name) => !families.has(name)),
       document,
