@@ -7,6 +7,7 @@ import { configOptions } from '../src/config/schema.ts';
 import { eventually, type RunningGateway, startBoth } from './support/processes.ts';
 import { needsPrometheus, promtool, startPrometheus, temporaryFolder } from './support/prometheus.ts';
 import { metric, postChat, rawChat } from './support/requests.ts';
+import { chatRequest, openSession } from './support/session.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const alertsFile = join(root, 'ops/alerts.yaml');
@@ -154,6 +155,20 @@ test('alerts, dashboard and documents name only metrics that the gateway has', a
       document,
     ).toEqual([]);
   }
+});
+
+test('the budget of SpillwayMemoryNearBudget is what all channels together may hold', async () => {
+  const { gateway } = await startBoth(['--max-streams', '3', '--max-retained-bytes', '0']);
+  const session = await openSession(gateway.url);
+  for (const stream of [1, 2, 3]) {
+    // It acknowledges nothing, so that its channel is soon full.
+    session.send(chatRequest('sim:ttft=0,tps=0,tokens=100000', { stream, windowBytes: 1024 }));
+  }
+  const figure = (name: string): Promise<number> => metric(gateway.adminUrl, `spillway_${name}`);
+  await eventually(async () => (await figure('streams{state="paused"}')) === 3, 'all streams to be full');
+  const channelBytes = (await figure('reader_lag_bytes')) / (await figure('reader_lag_ratio'));
+  expect(await figure('held_limit_bytes')).toBeCloseTo(3 * channelBytes);
+  expect(await figure('held_bytes')).toBeLessThanOrEqual(3 * channelBytes);
 });
 
 describe('Prometheus', () => {
