@@ -475,4 +475,20 @@ export const mutants: readonly Mutant[] = [
     test: `${clientTest}/abort.test.ts`,
     only: '3.4: to cancel the body',
   },
+  {
+    name: 'pressure: the budget is a share of memory that nothing reaches',
+    file: `${gateway}/gateway.ts`,
+    find: 'config.maxStreams * channelBytes(config)',
+    replace: 'config.maxStreams * config.windowBytes',
+    test: `${gatewayTest}/ops.test.ts`,
+    only: 'budget',
+  },
+  {
+    name: 'pressure: a metric has another name than alerts and dashboard ask for',
+    file: `${gateway}/telemetry/metrics.ts`,
+    find: "'spillway.held': [",
+    replace: "'spillway.kept': [",
+    test: `${gatewayTest}/ops.test.ts`,
+    only: 'name only metrics',
+  },
 ];
