@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { configOptions } from '../src/config/schema.ts';
+import { errorCodes } from '../src/errors.ts';
+import { stallCauses } from '../src/meter.ts';
 import { eventually, type RunningGateway, startBoth } from './support/processes.ts';
 import { needsPrometheus, promtool, startPrometheus, temporaryFolder } from './support/prometheus.ts';
 import { metric, postChat, rawChat } from './support/requests.ts';
@@ -110,6 +112,19 @@ describe('what the alerts and the dashboard say of themselves', () => {
     }
     const named = sections.filter((section) => section.startsWith('spillway'));
     expect(named.toSorted()).toEqual(alerts.map(({ alert }) => alert.toLowerCase()).toSorted());
+  });
+
+  test('the runbook has a line for each cause of a stall, and knows no error that does not exist', () => {
+    const cells = (name: string): string[] => {
+      const section = read('docs/runbook.md')
+        .split(/^## /m)
+        .find((text) => text.startsWith(`${name}\n`));
+      const rows = [...(section ?? '').matchAll(/^\| (`[^|]+) \|/gm)].slice(1);
+      return rows.flatMap(([, cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, word = '']) => word));
+    };
+    expect(cells('SpillwayStalling').toSorted()).toEqual([...stallCauses].toSorted());
+    expect(errorCodes).toEqual(expect.arrayContaining(cells('SpillwayStreamsFailing')));
+    expect(cells('SpillwayStreamsFailing').length).toBeGreaterThan(5);
   });
 
   test('each panel says what to do on it, and no two have the same title', () => {
