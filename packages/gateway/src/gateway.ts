@@ -49,7 +49,10 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
     settings.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
   const providers = simulator === undefined ? settings.providers : simulatedProviders(simulator);
   const meter = new Meter();
-  const streams = new Streams(config, meter, (reason) => metrics.readerEnded(reason));
+  const streams = new Streams(config, meter, {
+    streamBegan: (stream, ttftMs) => metrics.streamBegan(stream, ttftMs),
+    readerEnded: (reason) => metrics.readerEnded(reason),
+  });
   const heldLimitBytes = config.maxStreams * channelBytes(config) + config.maxRetainedBytes;
   const watched = {
     meter,
