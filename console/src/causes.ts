@@ -1,0 +1,32 @@
+import type { StallCause } from '../../packages/gateway/src/console/snapshot.ts';
+
+export const causes = ['link', 'credit', 'socket', 'connection_lost'] as const satisfies readonly StallCause[];
+
+/** What keeps a reader from getting more, for people. */
+export const causeTexts: Readonly<Record<StallCause, { readonly one: string; readonly many: string }>> = {
+  link: { one: 'slow link', many: 'slow links' },
+  credit: { one: 'no credit', many: 'no credit' },
+  socket: { one: 'full socket', many: 'full sockets' },
+  connection_lost: { one: 'connection lost', many: 'connections lost' },
+};
+
+/** What a cause means, and so what to look at. */
+export const causeHints: Readonly<Record<StallCause, string>> = {
+  link: 'its network takes less than the model makes',
+  credit: 'its program has not acknowledged what it has',
+  socket: 'its connection takes no more bytes',
+  connection_lost: 'its connection is gone, and it may come back',
+};
+
+/** `slow links (2), no credit (1)`, the most frequent first. */
+export function countCauses(found: readonly (StallCause | null)[], otherText: string): string {
+  const counts = new Map<StallCause | null, number>();
+  for (const cause of found) counts.set(cause, (counts.get(cause) ?? 0) + 1);
+  return [...counts]
+    .toSorted(([, a], [, b]) => b - a)
+    .map(([cause, count]) => {
+      const text = cause === null ? otherText : causeTexts[cause][count === 1 ? 'one' : 'many'];
+      return counts.size === 1 && found.length === 1 ? text : `${text} (${count})`;
+    })
+    .join(', ');
+}
