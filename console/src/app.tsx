@@ -4,7 +4,7 @@ import type { About } from '../../packages/gateway/src/console/snapshot.ts';
 import { type Feed, type Freshness, openFeed, readAbout } from './feed.ts';
 import { KeyForm } from './key-form.tsx';
 import { Overview } from './overview.tsx';
-import { Playground } from './playground.tsx';
+import { Playground } from './playground/playground.tsx';
 import { useRoute } from './route.ts';
 import { StreamPage } from './stream-page.tsx';
 import { clockText } from './units.ts';
@@ -61,7 +61,7 @@ export function App(): JSX.Element {
         ) : route.view === 'stream' ? (
           <StreamPage key={route.id} id={route.id} feed={feed} onUnauthorized={onUnauthorized} />
         ) : (
-          <Playground feed={feed} about={about} onFreshness={setFreshness} />
+          <Playground feed={feed} about={about} />
         )}
       </main>
     </>

@@ -1,2 +1,0 @@
-import type { JSX } from 'preact';
-export function Playground(_: unknown): JSX.Element { return <p/>; }
