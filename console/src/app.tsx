@@ -17,7 +17,7 @@ export function App(): JSX.Element {
   const about = useAbout();
   const [key, setKey] = useState(() => sessionStorage.getItem(keyName) ?? '');
   const [wasRefused, setRefused] = useState(false);
-  const [freshness, setFreshness] = useState<Freshness>('connecting');
+  const [freshness, setFreshness] = useState<Freshness>('idle');
   const [feed, setFeed] = useState<Feed>();
   const route = useRoute();
 
@@ -77,7 +77,7 @@ function Header({
   readonly freshness: Freshness;
   readonly view: keyof typeof titles;
 }): JSX.Element {
-  const texts = { connecting: 'connecting', live: 'live', lost: 'not connected' } as const;
+  const texts = { connecting: 'connecting', idle: '', live: 'live', lost: 'not connected' } as const;
   return (
     <header class="top">
       <a class="brand" href="#/">
@@ -101,9 +101,11 @@ function Header({
             {about.gatewayUrl.replace(/^https?:\/\//, '')} · {about.version}
           </span>
         )}
-        <span class="freshness" data-freshness={freshness}>
-          {texts[freshness]}
-        </span>
+        {freshness !== 'idle' && (
+          <span class="freshness" data-freshness={freshness}>
+            {texts[freshness]}
+          </span>
+        )}
       </p>
     </header>
   );

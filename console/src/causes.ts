@@ -3,11 +3,11 @@ import type { StallCause } from '../../packages/gateway/src/console/snapshot.ts'
 export const causes = ['link', 'credit', 'socket', 'connection_lost'] as const satisfies readonly StallCause[];
 
 /** What keeps a reader from getting more, for people. */
-export const causeTexts: Readonly<Record<StallCause, { readonly one: string; readonly many: string }>> = {
-  link: { one: 'slow link', many: 'slow links' },
-  credit: { one: 'no credit', many: 'no credit' },
-  socket: { one: 'full socket', many: 'full sockets' },
-  connection_lost: { one: 'connection lost', many: 'connections lost' },
+export const causeTexts: Readonly<Record<StallCause, { readonly short: string; readonly one: string; readonly many: string }>> = {
+  link: { short: 'link', one: 'slow link', many: 'slow links' },
+  credit: { short: 'credit', one: 'no credit', many: 'no credit' },
+  socket: { short: 'socket', one: 'full socket', many: 'full sockets' },
+  connection_lost: { short: 'lost', one: 'connection lost', many: 'connections lost' },
 };
 
 /** What a cause means, and so what to look at. */

@@ -70,7 +70,7 @@ function columnsOf(history: readonly Totals[]) {
       ...(heldMost * budgetWithin >= budget && budget > 0 ? [limits] : []),
     ],
     stalls: causes.map((cause) => ({
-      label: causeTexts[cause].one,
+      label: causeTexts[cause].short,
       color: `cause-${cause}`,
       // Milliseconds of waiting a second, over 1000: how many models wait at a time.
       values: rates(history, ({ stallMs }) => stallMs[cause] / 1000),

@@ -1,8 +1,8 @@
 import { type Client, ClientError, openClient } from '@spillway/client';
 import type { About, Overview, StreamDetail, Totals } from '../../packages/gateway/src/console/snapshot.ts';
 
-/** How fresh what is shown is. */
-export type Freshness = 'connecting' | 'live' | 'lost';
+/** How fresh what is shown is; `idle`: nothing is followed. */
+export type Freshness = 'connecting' | 'idle' | 'live' | 'lost';
 
 /** Why a feed ended. */
 export type FeedEnd = 'not_found' | 'over' | 'unauthorized';
@@ -40,6 +40,7 @@ export async function readAbout(): Promise<About> {
 
 /** One connection for all that the page shows. */
 export function openFeed(key: string, onFreshness: (freshness: Freshness) => void): Feed {
+  let followers = 0;
   const headers: Record<string, string> = key === '' ? {} : { authorization: `Bearer ${key}` };
   const client = openClient({
     url: './',
@@ -48,14 +49,20 @@ export function openFeed(key: string, onFreshness: (freshness: Freshness) => voi
     giveUpAfterMs: 2_147_483_647,
     fallbackMs: retryMs,
     onEvent: ({ type }) => {
-      if (type === 'disconnected') onFreshness('lost');
+      if (type === 'disconnected' && followers > 0) onFreshness('lost');
     },
   });
   const follow = <T>(path: string, follower: Follower<T>): (() => void) => {
     const stop = new AbortController();
+    followers += 1;
+    onFreshness('connecting');
     const context = { client, path, onFreshness, signal: stop.signal };
     void followUntilEnd(context, follower);
-    return () => stop.abort();
+    return () => {
+      stop.abort();
+      followers -= 1;
+      onFreshness('idle');
+    };
   };
   return {
     client,

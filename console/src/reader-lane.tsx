@@ -80,6 +80,7 @@ export function Lane({
   const seen = samples.filter(({ atMs }) => atMs >= span.fromMs);
   const most = seen.reduce((top, { lagBytes }) => Math.max(top, lagBytes), 0);
   const now = seen.at(-1);
+  const firstX = xOf(seen[0]?.atMs ?? span.fromMs);
   const said = hasGraph
     ? `${label}: ${bytesText(now?.lagBytes ?? 0)} of ${bytesText(maxLagBytes)} wait, at most ${bytesText(most)} while this page looked. `
     : `${label}: `;
@@ -101,6 +102,14 @@ export function Lane({
           height={hasGraph ? graphPx : heightPx}
         />
       ))}
+      {hasGraph && firstX > 60 && (
+        <g class="unseen">
+          <rect y={marksPx} width={firstX} height={graphPx} />
+          <text x="8" y={marksPx + graphPx - 8}>
+            before this page looked
+          </text>
+        </g>
+      )}
       {hasGraph && <line class="bound" x1={0} x2={widthPx} y1={marksPx + 0.5} y2={marksPx + 0.5} />}
       {seen.length > 1 && <path class="lag-area" d={areaOf(seen, xOf, maxLagBytes)} />}
       <line class="floor" x1={0} x2={widthPx} y1={heightPx - 0.5} y2={heightPx - 0.5} />

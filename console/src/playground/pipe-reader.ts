@@ -27,6 +27,7 @@ export class PipeReader {
   /** What waits anywhere between the model and this reader. */
   waitingBytes = 0;
   peakBytes = 0;
+  readonly waited: number[] = [];
   firstAtMs = 0;
   lastAtMs = 0;
   #takenBytes = 0;

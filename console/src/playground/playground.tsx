@@ -53,7 +53,7 @@ function Simulation({ feed }: { readonly feed: Feed }): JSX.Element {
   const [run, setRun] = useState<Run>();
   const names = useRef(readers.length);
   const isRunning = run !== undefined && !run.isOver;
-  useTicks(isRunning);
+  useTicks(run, isRunning);
   useEffect(() => () => run?.stop(), [run]);
 
   const start = (): void => {
@@ -240,11 +240,14 @@ function Legend(): JSX.Element {
 }
 
 /** Renders again and again while something runs. */
-function useTicks(isRunning: boolean): void {
+function useTicks(run: Run | undefined, isRunning: boolean): void {
   const [, setTick] = useState(0);
   useEffect(() => {
     if (!isRunning) return undefined;
-    const timer = setInterval(() => setTick((tick) => tick + 1), drawEveryMs);
+    const timer = setInterval(() => {
+      run?.sample();
+      setTick((tick) => tick + 1);
+    }, drawEveryMs);
     return () => clearInterval(timer);
-  }, [isRunning]);
+  }, [run, isRunning]);
 }

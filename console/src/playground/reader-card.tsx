@@ -33,7 +33,7 @@ export function ReaderCard({
       settings={
         <>
           <label class="policy-select">
-            When it falls behind
+            <span class="visually-hidden">What happens to {plan.name} when it falls behind</span>
             <select
               value={plan.policy}
               disabled={isRunning}
@@ -52,13 +52,16 @@ export function ReaderCard({
             text={speedText}
             onValue={(eventsPerSecond) => onPlan({ ...plan, eventsPerSecond })}
           />
-          {!isRunning && (
-            <button type="button" class="link" onClick={onRemove}>
-              Remove {plan.name}
-            </button>
-          )}
         </>
       }
+      remove={
+        !isRunning && (
+          <button type="button" class="link" aria-label={`Remove ${plan.name}`} onClick={onRemove}>
+            Remove
+          </button>
+        )
+      }
+      memory={<Memory name={plan.name} waited={reader?.waited} run={run} boundBytes={bound} />}
     >
       <Track
         label={`${plan.name}: ${reader?.tokens ?? 0} tokens read, ${reader?.lostTokens ?? 0} lost`}
@@ -120,6 +123,7 @@ export function PipeCard({
           <StepSlider label="Reads" steps={readingSpeeds} value={speed} text={speedText} onValue={onSpeed} />
         </>
       }
+      memory={<Memory name="Plain pipe" waited={pipe?.waited} run={run} />}
     >
       <Track
         label={`Plain pipe: ${pipe?.tokens ?? 0} tokens read`}
@@ -166,22 +170,61 @@ function Card({
   state,
   isPipe = false,
   settings,
+  remove,
+  memory,
   children,
 }: {
   readonly name: string;
   readonly state: string | undefined;
   readonly isPipe?: boolean;
   readonly settings: ComponentChildren;
+  readonly remove?: ComponentChildren;
+  readonly memory: ComponentChildren;
   readonly children: ComponentChildren;
 }): JSX.Element {
   return (
     <article class={isPipe ? 'reader-card pipe' : 'reader-card'} data-state={state} aria-label={name}>
       <div class="settings">
-        <h3>{name}</h3>
+        <div class="name">
+          <h3>{name}</h3>
+          {remove}
+        </div>
         {settings}
       </div>
-      <div class="course">{children}</div>
+      <div class="course">
+        <div class="live">{children}</div>
+        {memory}
+      </div>
     </article>
+  );
+}
+
+/** What waited over time, on one scale for all, so that a pile is seen as one. */
+function Memory({
+  name,
+  waited = [],
+  run,
+  boundBytes,
+}: {
+  readonly name: string;
+  readonly waited: readonly number[] | undefined;
+  readonly run: Run | undefined;
+  readonly boundBytes?: number;
+}): JSX.Element {
+  const most = Math.max(run?.mostWaitedBytes ?? 0, 16_384);
+  const samples = Math.max(50, run?.pipe.waited.length ?? 0, ...(run?.readers.map((reader) => reader.waited.length) ?? []));
+  const yOf = (bytes: number): number => Math.round((1 - bytes / most) * 880) / 10 + 4;
+  const points = waited.map((bytes, at) => `${Math.round((at / (samples - 1)) * 1000) / 10} ${yOf(bytes)}`);
+  return (
+    <div class="memory">
+      <svg viewBox="0 0 100 92" preserveAspectRatio="none" role="img" aria-label={`What waited for ${name} over time`}>
+        {points.length > 1 && <path d={`M0 92L${points.join('L')}L${((waited.length - 1) / (samples - 1)) * 100} 92Z`} />}
+        {boundBytes !== undefined && (
+          <line class="bound" x1="0" x2="100" y1={yOf(boundBytes)} y2={yOf(boundBytes)} />
+        )}
+      </svg>
+      What waits over time, all on one scale
+    </div>
   );
 }
 

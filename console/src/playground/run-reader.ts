@@ -32,6 +32,8 @@ export class RunReader {
   lagBytes = 0;
   peakBytes = 0;
   gaps = 0;
+  /** What waited, each time that somebody looked. */
+  readonly waited: number[] = [];
   lastAtMs = 0;
   endedAtMs = 0;
   readonly stretches: Stretch[] = [];

@@ -17,6 +17,8 @@ export class Run {
   url = '';
   problem = '';
   isOver = false;
+  /** The most that waited for anybody. */
+  mostWaitedBytes = 0;
   readonly #feed: Feed;
   readonly #opener: StreamReader;
   readonly #reads: Promise<void>[] = [];
@@ -31,6 +33,14 @@ export class Run {
       headers: { 'content-type': 'application/json' },
     });
     void this.#go();
+  }
+
+  /** Notes what waits for each reader now, for a picture over time. */
+  sample(): void {
+    const { pipe, readers } = this;
+    for (const reader of readers) if (reader.state === 'reading') reader.waited.push(reader.lagBytes);
+    if (pipe.state === 'reading') pipe.waited.push(pipe.waitingBytes);
+    this.mostWaitedBytes = Math.max(this.mostWaitedBytes, pipe.peakBytes, ...readers.map(({ peakBytes }) => peakBytes));
   }
 
   /** One more reader, of what is kept and what comes. */
