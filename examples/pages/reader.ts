@@ -12,7 +12,6 @@ const client = openClient({ url: gatewayUrl });
 page.onStart(async (signal) => {
   const reader = client.request('/v1/chat/completions', {
     body: JSON.stringify({ model: page.input.value, stream: true, messages: [] }),
-    headers: { 'content-type': 'application/json' },
     signal,
   });
   const { url } = await reader.response;

@@ -57,7 +57,11 @@ export function openClient(options: ClientOptions): Client {
 
   function open(opening: Opening, init: ReaderInit, leave: 'cancel' | 'detach'): SessionStream {
     const path = opening.type === 'request' ? opening.path : opening.url;
-    const headers = toRecord(mergeHeaders(options.headers, init.headers));
+    const merged = mergeHeaders(options.headers, init.headers);
+    if (opening.type === 'request' && !merged.has('content-type')) {
+      merged.set('content-type', 'application/json');
+    }
+    const headers = toRecord(merged);
     const stream = new SessionStream(session, {
       opening,
       headers,
@@ -83,9 +87,11 @@ export function openClient(options: ClientOptions): Client {
   return {
     fetch: createSessionFetch({ options, address, request, close }),
     request,
-    read(url, { from = 'start', leave = 'detach', overflow = 'disconnect', ...init } = {}) {
+    read(url, { from = 'start', leave = 'detach', maxBytes, merges, overflow = 'disconnect', ...init } = {}) {
       if (typeof from === 'number') checkNumber('from', from, 0, maxOffset);
-      return open({ type: 'read', url: address.pathOf(String(url)), from, overflow }, init, leave);
+      if (maxBytes !== undefined) checkWindow('maxBytes', maxBytes);
+      const path = address.pathOf(String(url));
+      return open({ type: 'read', url: path, from, overflow, maxBytes, merges }, init, leave);
     },
     close,
     [Symbol.asyncDispose]: close,

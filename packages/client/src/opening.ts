@@ -8,6 +8,8 @@ export type Opening =
       readonly url: string;
       readonly from: number | 'now' | 'start';
       readonly overflow: SessionOverflow;
+      readonly maxBytes?: number | undefined;
+      readonly merges?: boolean | undefined;
     };
 
 /** What a stream is told when it is opened. */

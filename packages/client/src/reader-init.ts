@@ -12,7 +12,7 @@ export interface ReaderInit {
   readonly signal?: AbortSignal;
 }
 
-/** A `POST` whose answer is read chunk by chunk. */
+/** A `POST` whose answer is read chunk by chunk. Its `content-type` is `application/json` unless `headers` say another. */
 export interface StreamRequestInit extends ReaderInit {
   /** Default: empty. */
   readonly body?: string;
@@ -25,11 +25,22 @@ export interface StreamReadInit extends ReaderInit {
   /** An offset in chunks, the `start` of the stream, or `now`. Default `start`. */
   readonly from?: number | 'now' | 'start';
   /**
-   * What happens when it falls behind by more than its window. `disconnect`: it fails with
-   * `reader_disconnected`; `coalesce`: what waits is merged, and if that is not enough, the model waits;
-   * `drop-oldest` and `latest`: chunks are left out, and a gap says which. Default `disconnect`.
+   * What happens when more than `maxBytes` wait for it in the gateway. `disconnect`: it fails with
+   * `reader_disconnected`; `coalesce`: what waits is merged, and if that is not enough, the model waits; `block`: the
+   * model waits; `drop-newest`, `drop-oldest` and `latest`: chunks are left out, and a gap says which. Default
+   * `disconnect`.
    */
   readonly overflow?: SessionOverflow;
+  /**
+   * The bytes that may wait for it in the gateway. 1024 to 1 073 741 824; default: as many as the gateway allows
+   * (`windowBytes`), and never more.
+   */
+  readonly maxBytes?: number;
+  /**
+   * Whether what waits for it may be merged to make room, before its policy is carried out. Without, a reader gets the
+   * provider's own events or a gap. Default true.
+   */
+  readonly merges?: boolean;
   /** What an abort and `break` mean: `cancel` stops the model for all readers. Default `detach`. */
   readonly leave?: 'cancel' | 'detach';
 }

@@ -290,8 +290,9 @@ export class SessionStream implements StreamReader {
       return;
     }
     const { opening } = this.#options;
-    const overflow = opening.type === 'read' ? opening.overflow : 'coalesce';
-    this.#opening = { type: 'read', url: this.#url, from: this.#position.next ?? 'now', overflow };
+    const asked =
+      opening.type === 'read' ? opening : { type: 'read' as const, overflow: 'coalesce' as const };
+    this.#opening = { ...asked, url: this.#url, from: this.#position.next ?? 'now' };
     this.#isReread = true;
     if (this.#inbox.isEmpty) {
       this.#ledger.clear();

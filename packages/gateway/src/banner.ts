@@ -24,6 +24,7 @@ ${requests[first?.api ?? 'openai'](url, model)}
 An official SDK needs only its base URL
 ${known.map((api) => `  ${baseUrls[api](url)}`).join('\n')}
 
+Console ${adminUrl}/
 Health ${url}/health/ready, metrics ${adminUrl}/metrics
 `;
 }

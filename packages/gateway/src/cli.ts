@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { pino } from 'pino';
 import { banner } from './banner.ts';
 import { ConfigError, loadSettings, readConfigFile } from './config/load.ts';
 import { configOptions } from './config/schema.ts';
 import { type Gateway, openGateway } from './gateway.ts';
+import { ownVersion } from './own-version.ts';
 import { openSimulator } from './simulate/simulator.ts';
 
 /** The command line: `spillway serve` and `spillway simulate`. */
@@ -95,9 +95,4 @@ function fail(message: string): never {
 
 function defaultText(value: unknown): string {
   return Array.isArray(value) ? '' : `, default ${String(value)}`;
-}
-
-function ownVersion(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

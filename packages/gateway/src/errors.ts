@@ -35,6 +35,8 @@ const statuses = {
 
 export type GatewayErrorCode = keyof typeof statuses;
 
+export const errorCodes = Object.keys(statuses) as readonly GatewayErrorCode[];
+
 /** Ends a stream, or answers instead of one. */
 export class GatewayError extends SpillwayError<GatewayErrorCode> {
   /** The status if nothing was sent yet. */

@@ -1,19 +1,31 @@
-import Fastify, { type FastifyInstance } from 'fastify';
+import {
+  defaultResource,
+  detectResources,
+  envDetector,
+  resourceFromAttributes,
+} from '@opentelemetry/resources';
 import type { Logger } from 'pino';
+import { createAdminServer } from './admin.ts';
 import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './api-keys.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
+import { Console } from './console/console.ts';
+import { survey } from './console/survey.ts';
+import { Guard } from './guard.ts';
 import { listeningUrl } from './listening-url.ts';
-import { Metrics } from './metrics.ts';
+import { Meter } from './meter.ts';
+import { isOwner } from './owner.ts';
+import { ownVersion } from './own-version.ts';
 import { Relay } from './relay.ts';
 import { RequestMemory } from './request-memory.ts';
 import { createServer } from './server.ts';
-import { Guard, putGuard } from './guard.ts';
 import { Sessions } from './session/sessions.ts';
+import { openSimulator, type Simulator } from './simulate/simulator.ts';
 import { openLinks } from './sink/open-links.ts';
 import { Paces } from './sink/paces.ts';
-import { openSimulator, type Simulator } from './simulate/simulator.ts';
 import { Streams } from './streams.ts';
+import { Metrics } from './telemetry/metrics.ts';
+import { metricReaders, openTracing } from './telemetry/otlp.ts';
 
 /** A running gateway. */
 export interface Gateway {
@@ -34,8 +46,29 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const simulator =
     settings.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
   const providers = simulator === undefined ? settings.providers : simulatedProviders(simulator);
-  const metrics: Metrics = new Metrics(() => streams);
-  const streams = new Streams(config, metrics.meter, (reason) => metrics.readerEnded(reason));
+  const meter = new Meter();
+  const streams = new Streams(config, meter, (reason) => metrics.readerEnded(reason));
+  const { maxRetainedBytes, maxStreams, windowBytes } = config;
+  const heldLimitBytes = maxStreams * windowBytes + maxRetainedBytes;
+  const watched = {
+    meter,
+    heldLimitBytes,
+    streams: () => streams.all(),
+    sessions: (): number => sessions.size,
+    ended: () => ({ ...metrics.ended }),
+  };
+  const console = new Console(config, watched);
+  const resource = defaultResource()
+    .merge(resourceFromAttributes({ 'service.name': 'spillway' }))
+    .merge(detectResources({ detectors: [envDetector] }));
+  const metrics: Metrics = new Metrics({
+    ...watched,
+    survey: () => survey(streams.all(), performance.now()),
+    loopDelayMs: () => console.history.loopDelayMs,
+    resource,
+    readers: await metricReaders(process.env),
+  });
+  const tracing = await openTracing(process.env, resource);
   const paces = new Paces(openLinks());
   if (paces.links !== 'tcp-info') {
     log.warn(
@@ -43,34 +76,65 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
       'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
     );
   }
-  const relay = new Relay(settings, streams, metrics, paces, log);
+  const relay = new Relay({ settings, streams, metrics, paces, tracing, log });
   let isStopping = false;
   const keys = new ApiKeys(settings.apiKeys);
   const guard = new Guard(keys, config.allowedOrigins);
   const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const isReady = (): boolean => !isStopping;
-  const server = createServer({
-    config,
+  const shared = { config, memory, meter, paces, relay, isReady };
+  const server = createServer({ ...shared, keys, guard, providers, streams, log });
+  const sessions = new Sessions({
+    ...shared,
     keys,
     guard,
-    memory,
     providers,
-    relay,
-    streams,
-    paces,
-    log,
-    isReady,
+    find: (token, headers) => {
+      const stream = streams.find(token);
+      return stream !== undefined && isOwner(keys, stream, headers) ? stream : undefined;
+    },
   });
-  const sessions = new Sessions({ config, guard, keys, memory, paces, providers, relay, streams, isReady });
   sessions.listen(server.server);
-  const admin = createAdminServer(metrics, settings);
+
+  const isAdminLocal = isLoopback(config.adminHost);
+  const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
+  const adminGuard = new Guard(adminKeys, []);
+  const admin = createAdminServer({
+    guard: adminGuard,
+    isLoopback: isAdminLocal,
+    console,
+    metrics,
+    about: () => ({
+      version: ownVersion(),
+      startedAtMs: Math.round(performance.timeOrigin),
+      gatewayUrl: listeningUrl(server.server),
+      isSimulated: simulator !== undefined,
+      needsKey: adminKeys.areRequired,
+    }),
+    simulatorUrl: simulator?.url,
+  });
+  // The console reads its streams as everybody does. What it may send to models, it sends to simulated ones.
+  const adminSessions = new Sessions({
+    ...shared,
+    keys: adminKeys,
+    guard: adminGuard,
+    providers: simulator === undefined ? [] : providers,
+    find: (token, headers) => {
+      if (adminGuard.keyRefusal(headers, undefined) !== undefined) return undefined;
+      return console.find(token) ?? (simulator === undefined ? undefined : streams.find(token));
+    },
+  });
+  adminSessions.listen(admin.server);
 
   const close = async (): Promise<void> => {
     streams.stopWatching();
+    console.stop();
     sessions.close();
+    adminSessions.close();
     await Promise.all([server.close(), admin.close()]);
     await relay.pools.destroy();
     await simulator?.close();
+    await Promise.all([metrics.close(), tracing?.close()]);
   };
 
   try {
@@ -96,16 +160,6 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
       return stopped;
     },
   };
-}
-
-/** The listener for those who run the gateway. Beyond loopback it asks for an API key, as the other does. */
-function createAdminServer(metrics: Metrics, { config, apiKeys }: Settings): FastifyInstance {
-  const admin = Fastify({ forceCloseConnections: true });
-  putGuard(admin, new Guard(new ApiKeys(isLoopback(config.adminHost) ? [] : apiKeys), []));
-  admin.get('/metrics', async (_request, reply) =>
-    reply.type(metrics.contentType).send(await metrics.text()),
-  );
-  return admin;
 }
 
 /** One simulator has all the APIs. */

@@ -1,22 +1,75 @@
+import type { LossyOverflow } from '@spillway/core';
+import type { EventRun } from '@spillway/core/format/sse';
+
 /**
- * What is counted on the path of a chunk: plain numbers, which the metrics read when somebody asks.
+ * Why a provider is made to wait: what its slowest reader waits for. `credit`: its client has not acknowledged
+ * enough; `link`: its link is slow, and is left alone for a moment; `socket`: its connection takes no more;
+ * `connection_lost`: it is not there, and may come back; `burst`: nothing, more came at once than its window holds.
+ */
+export const stallCauses = ['burst', 'connection_lost', 'credit', 'link', 'socket'] as const;
+export type StallCause = (typeof stallCauses)[number];
+
+/** The latest times to a first token that are kept for whoever asks next. */
+const maxTtfts = 1000;
+
+/**
+ * What is counted on the path of a chunk: plain numbers, which metrics and console read when somebody asks. A token
+ * is an event with data: formats send one a token, but for those that send several at once.
  */
 export class Meter {
-  eventsIn = 0;
   bytesIn = 0;
-  eventsOut = 0;
+  /** Events from providers, which is tokens generated. */
+  eventsIn = 0;
   bytesOut = 0;
-  /** How often a provider was made to wait. */
-  stalls = 0;
+  eventsOut = 0;
+  /** The events that became part of others. With `eventsOut`, the tokens delivered. */
+  mergedEvents = 0;
+  tokensAcknowledged = 0;
+  tokensLost = 0;
+  /** An estimate: what streams that were cancelled would still have generated. */
+  tokensSaved = 0;
+  readonly stalls: Record<StallCause, number> = ofCauses();
+  readonly stallMs: Record<StallCause, number> = ofCauses();
+  readonly gaps: Record<LossyOverflow, number> = { 'drop-newest': 0, 'drop-oldest': 0, latest: 0 };
   retries = 0;
+  /** Readers that came back over another connection, and that could not. */
+  readonly resumes = { refused: 0, resumed: 0 };
+  #ttftsMs: number[] = [];
+
+  get tokensDelivered(): number {
+    return this.eventsOut + this.mergedEvents;
+  }
 
   received(events: number, bytes: number): void {
     this.eventsIn += events;
     this.bytesIn += bytes;
   }
 
-  sent(events: number, bytes: number): void {
+  sent({ byteLength, events, mergedEvents = 0 }: EventRun): void {
     this.eventsOut += events;
-    this.bytesOut += bytes;
+    this.mergedEvents += mergedEvents;
+    this.bytesOut += byteLength;
   }
+
+  /** A stream's first token has come. */
+  began(ttftMs: number): void {
+    if (this.#ttftsMs.length < maxTtfts) this.#ttftsMs.push(ttftMs);
+  }
+
+  /** Times to the first token since the last call, at most 1000 of them. */
+  takeTtftsMs(): number[] {
+    const ttftsMs = this.#ttftsMs;
+    this.#ttftsMs = [];
+    return ttftsMs;
+  }
+}
+
+/** The tokens that a run stands for, as the meter counts them. */
+export function tokensOf({ events, mergedEvents = 0 }: EventRun): number {
+  return events + mergedEvents;
+}
+
+/** A number for every cause. */
+export function ofCauses(): Record<StallCause, number> {
+  return { burst: 0, connection_lost: 0, credit: 0, link: 0, socket: 0 };
 }

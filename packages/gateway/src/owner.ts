@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { type ApiKeys, digest } from './api-keys.ts';
 import type { Provider } from './config/load.ts';
 import { credentialFor, keysOf } from './credential.ts';
+import type { StreamOwner } from './stream.ts';
 
 /**
  * Whose a stream is that a request opens, as far as keys tell: of whoever has this gateway's key; without such
@@ -16,4 +17,14 @@ export function ownerOf(
   if (keys.areRequired) return keys.accept(keysOf(headers, queryKey)) ?? '';
   if (provider.apiKey !== undefined) return '';
   return digest(JSON.stringify(credentialFor(provider, headers, queryKey))).toString('hex');
+}
+
+/** Whether a stream is of whoever brings these keys. */
+export function isOwner(
+  keys: ApiKeys,
+  { owner, provider }: Pick<StreamOwner, 'owner' | 'provider'>,
+  headers: IncomingHttpHeaders,
+  queryKey?: string,
+): boolean {
+  return ownerOf(keys, provider, headers, queryKey) === owner;
 }

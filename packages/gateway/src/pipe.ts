@@ -87,6 +87,7 @@ async function pipeBody(
   const maxBytes = Math.max(config.windowBytes - maxReadBytes, config.windowBytes / 2);
   const channel = openChannel<EventRun>({
     maxBytes,
+    measureAge: true,
     // What holds a run costs too: a provider that writes tiny events would fill several times the window.
     weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
     ...(format === undefined
@@ -98,8 +99,7 @@ async function pipeBody(
     scanner,
     maxStreamBytes: config.maxStreamBytes,
     // Comments are no progress; of a body that is no event stream, every byte is.
-    onRun: ({ byteLength, events }) =>
-      stream.received(events, byteLength, events > 0 || scanner === undefined, performance.now()),
+    onRun: (run) => stream.received(run, run.events > 0 || scanner === undefined, performance.now()),
     onPause: (isPaused) => stream.paused(isPaused, performance.now()),
     onEnd: done.resolve,
   });
@@ -111,6 +111,7 @@ async function pipeBody(
       isEvents: scanner !== undefined,
       status: reply.status,
       headers: scanner === undefined ? withLength(headers, reply) : headers,
+      maxWaitingBytes: maxBytes,
     },
     performance.now(),
   );

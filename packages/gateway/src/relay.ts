@@ -7,16 +7,19 @@ import type { Provider, Settings } from './config/load.ts';
 import { type Credential, credentialFor } from './credential.ts';
 import { asGatewayError, GatewayError } from './errors.ts';
 import { providerHeaders } from './headers.ts';
-import type { Metrics } from './metrics.ts';
 import { pipe } from './pipe.ts';
 import type { RelayRequest } from './relay-request.ts';
 import type { Route } from './route.ts';
 import { ClientResponse } from './sink/client-response.ts';
 import type { Paces } from './sink/paces.ts';
 import { ProviderPools } from './source/provider-pools.ts';
-import type { GatewayStream, StreamState } from './stream.ts';
+import type { GatewayStream, StreamOutcome } from './stream.ts';
+import { streamClient } from './stream-client.ts';
 import { clientLeft, type StreamReader } from './stream-reader.ts';
 import type { Streams } from './streams.ts';
+import { lastUsage } from './telemetry/gen-ai.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+import type { StreamSpan, Tracing } from './telemetry/tracing.ts';
 
 /** Where a request to a provider goes. */
 interface Target {
@@ -24,6 +27,24 @@ interface Target {
   /** Its connections are this credential's alone. */
   readonly dispatcher: Dispatcher;
   readonly path: string;
+}
+
+/** Who sends a request. */
+export interface Asker {
+  readonly headers: IncomingHttpHeaders;
+  /** IP address. */
+  readonly address: string | undefined;
+  /** Whose the stream will be; see `ownerOf`. */
+  readonly owner: string;
+}
+
+export interface RelayOptions {
+  readonly settings: Settings;
+  readonly streams: Streams;
+  readonly metrics: Metrics;
+  readonly paces: Paces;
+  readonly tracing: Tracing | undefined;
+  readonly log: Logger;
 }
 
 /** Relays requests to providers: one stream each, from its first byte to its one end. */
@@ -34,53 +55,68 @@ export class Relay {
   readonly #log: Logger;
   readonly #admission: Admission;
   readonly #paces: Paces;
+  readonly #tracing: Tracing | undefined;
   readonly pools: ProviderPools;
 
-  constructor(settings: Settings, streams: Streams, metrics: Metrics, paces: Paces, log: Logger) {
+  /** Without `tracing`, no stream has a span, and a client's trace context goes on to the provider as it is. */
+  constructor({ log, metrics, paces, settings, streams, tracing }: RelayOptions) {
     this.#settings = settings;
     this.#streams = streams;
     this.#metrics = metrics;
     this.#paces = paces;
+    this.#tracing = tracing;
     this.#log = log;
     this.#admission = new Admission(settings.config);
     this.pools = new ProviderPools(settings.config);
   }
 
   /** Answers a request by HTTP with a provider's reply. */
-  answer(request: RelayRequest, headers: IncomingHttpHeaders, raw: ServerResponse, owner: string): void {
-    const stream = this.open(request, headers, owner);
+  answer(request: RelayRequest, asker: Asker, raw: ServerResponse): void {
+    const stream = this.open(request, asker);
     const response = new ClientResponse(raw, {
       format: request.route.errors,
       paces: this.#paces,
       streamUrl: stream.url,
       onLeave: () => reader.leave(clientLeft('left')),
     });
-    const reader: StreamReader = stream.attach(response, { wantsEvents: request.wantsEvents });
+    const reader: StreamReader = stream.attach(response, {
+      wantsEvents: request.wantsEvents,
+      address: asker.address,
+    });
   }
 
   /** Asks a provider. Readers have to be attached in the same turn. `onEnd` is called when its part is over. */
-  open(
-    request: RelayRequest,
-    headers: IncomingHttpHeaders,
-    owner: string,
-    onEnd?: () => void,
-  ): GatewayStream {
-    const detach = request.provider.detach ?? this.#settings.config.detach;
-    const stream = this.#streams.open({ provider: request.provider, detach, owner });
-    void this.#run(stream, request, headers).finally(onEnd);
+  open(request: RelayRequest, { address, headers, owner }: Asker, onEnd?: () => void): GatewayStream {
+    const { model, provider, route } = request;
+    const detach = provider.detach ?? this.#settings.config.detach;
+    const client = streamClient(address, headers, route.queryKey);
+    const stream = this.#streams.open({ provider, detach, owner, model, client });
+    const span = this.#tracing?.start(request, headers);
+    const carried = span === undefined ? headers : { ...headers, ...span.headers };
+    void this.#run(stream, request, carried, span).finally(onEnd);
     return stream;
   }
 
   /** Never rejects: every error is told to the readers. */
-  async #run(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
+  async #run(
+    stream: GatewayStream,
+    request: RelayRequest,
+    headers: IncomingHttpHeaders,
+    span: StreamSpan | undefined,
+  ): Promise<void> {
+    let end: StreamOutcome = { state: 'completed', error: undefined };
     try {
       await this.#admission.run(() => this.#pipe(stream, request, headers), stream.signal);
-      this.#ended(stream, request, 'completed', undefined);
     } catch (thrown) {
       const { signal } = stream;
       const error = asGatewayError(signal.aborted ? signal.reason : thrown);
-      this.#ended(stream, request, error.isCancel ? 'cancelled' : 'failed', error);
+      end = { state: error.isCancel ? 'cancelled' : 'failed', error };
     }
+    const usage = lastUsage(stream);
+    this.#metrics.streamEnded(stream, end, usage);
+    this.#streams.ended(stream, end);
+    span?.end(stream, end, usage);
+    this.#logEnd(stream, request, end);
   }
 
   #pipe(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
@@ -93,7 +129,8 @@ export class Relay {
       format: route.format,
       request: { method, path, headers: providerHeaders(headers, credential), body },
       onRetry: (reason, delayMs) => {
-        this.#metrics.meter.retries += 1;
+        this.#streams.meter.retries += 1;
+        stream.note('retried', undefined, reason);
         this.#log.warn({ stream: stream.id, provider: provider.name, reason, delayMs }, 'trying again');
       },
     });
@@ -130,16 +167,9 @@ export class Relay {
     };
   }
 
-  #ended(
-    stream: GatewayStream,
-    request: RelayRequest,
-    state: StreamState,
-    error: GatewayError | undefined,
-  ): void {
-    const ttftMs = stream.firstEventMs === undefined ? undefined : stream.firstEventMs - stream.startedMs;
-    this.#metrics.streamEnded(state, ttftMs);
-    this.#streams.ended(stream, state, error);
-    const { id, events, bytes } = stream;
+  #logEnd(stream: GatewayStream, request: RelayRequest, { error, state }: StreamOutcome): void {
+    const { bytes, events, firstEventMs, id, startedMs } = stream;
+    const ttftMs = firstEventMs === undefined ? undefined : firstEventMs - startedMs;
     const cause = error?.cause instanceof Error ? error.cause : undefined;
     this.#log[error?.code === 'internal_error' ? 'error' : 'info'](
       {
@@ -158,7 +188,7 @@ export class Relay {
         events,
         bytes,
         ttftMs: ttftMs === undefined ? undefined : Math.round(ttftMs),
-        durationMs: Math.round(performance.now() - stream.startedMs),
+        durationMs: Math.round(performance.now() - startedMs),
       },
       'stream ended',
     );

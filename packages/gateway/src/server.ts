@@ -162,7 +162,8 @@ function addProviderPaths(
         const contentType = request.headers['content-type'];
         const relayed = readRelayRequest(route, request.method as Method, contentType, body, providers);
         const owner = ownerOf(keys, relayed.provider, request.headers, route.queryKey);
-        relay.answer(relayed, request.headers, hijack(reply), owner);
+        const { headers, socket } = request;
+        relay.answer(relayed, { headers, address: socket.remoteAddress, owner }, hijack(reply));
         return undefined;
       },
     });

@@ -1,6 +1,7 @@
 import type { Credit, Gap, Overflow, Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { asGatewayError, GatewayError } from './errors.ts';
+import { type StallCause, tokensOf } from './meter.ts';
 import { Progress } from './sink/progress.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
@@ -10,13 +11,22 @@ import type { GatewayStream, StreamBody, StreamDeadlines } from './stream.ts';
 /** What became of a reader: it got everything, it left, it was let go, or it was told of an error. */
 export type ReaderEndReason = 'delivered' | 'failed' | 'left' | 'stalled';
 
+/** How a reader reads: a plain response, a session, or a GET on the stream's URL in one of its two ways. */
+export type ReaderVia = 'durable-streams' | 'event-source' | 'http' | 'session';
+
 export interface StreamReaderOptions {
+  /** For the console. Default: `http`. */
+  readonly via?: ReaderVia;
+  /** For the console: IP address. Default: empty. */
+  readonly address?: string | undefined;
   /** Default: `coalesce` where the format can, else `block`. */
   readonly overflow?: Overflow;
   /** Default: from the start. */
   readonly from?: number | 'now' | 'start';
   /** The bytes that may wait for it. Default: the channel's. */
   readonly maxBytes?: number;
+  /** Whether what waits for it may be merged before its policy is carried out. Default: where the format can. */
+  readonly merges?: boolean | undefined;
   /** What may be sent to it. Default: whatever its connection takes. */
   readonly credit?: readonly Credit[];
   /** Whether it asked for events, so that comments may be sent while it waits. */
@@ -27,7 +37,16 @@ export interface StreamReaderOptions {
 
 /** One reader of a stream: takes from its channel, and writes to a response, to the end of either. */
 export class StreamReader {
+  /** 1 for the first of its stream. */
+  readonly number: number;
+  readonly via: ReaderVia;
+  readonly address: string;
   readonly response: ReaderResponse;
+  /** What was written to it, in tokens, and how many of their events became part of others. */
+  tokens = 0;
+  mergedEvents = 0;
+  gaps = 0;
+  lostTokens = 0;
   readonly #stream: GatewayStream;
   readonly #options: StreamReaderOptions;
   readonly #deadlines: StreamDeadlines;
@@ -41,12 +60,16 @@ export class StreamReader {
 
   constructor(
     stream: GatewayStream,
+    number: number,
     response: ReaderResponse,
     options: StreamReaderOptions,
     deadlines: StreamDeadlines,
     nowMs: number,
   ) {
     this.#stream = stream;
+    this.number = number;
+    this.via = options.via ?? 'http';
+    this.address = options.address ?? '';
     this.response = response;
     this.#options = options;
     this.#deadlines = deadlines;
@@ -68,6 +91,40 @@ export class StreamReader {
   /** The chunks that wait for it in the channel. */
   get waitingItems(): number {
     return this.#reader?.waitingItems ?? 0;
+  }
+
+  /** The age of the oldest chunk that it has not got. */
+  get waitingMs(): number {
+    return this.#reader?.ageMs ?? 0;
+  }
+
+  /** What happens when it falls behind. */
+  get overflow(): Overflow {
+    return this.#options.overflow ?? this.#stream.overflow;
+  }
+
+  /** The bytes that may wait for it. */
+  get maxWaitingBytes(): number {
+    return this.#options.maxBytes ?? this.#stream.windowBytes;
+  }
+
+  /** What may be sent to it now: of all its windows, the smallest; `undefined`: it has none. */
+  get creditBytes(): number | undefined {
+    if (this.#credit.length === 0) return undefined;
+    return Math.min(...this.#credit.map(({ available }) => available.bytes));
+  }
+
+  /** The most that may be sent to it without its grant. */
+  get maxCreditBytes(): number | undefined {
+    if (this.#credit.length === 0) return undefined;
+    return Math.min(...this.#credit.map(({ max }) => max.bytes));
+  }
+
+  /** What keeps from it what waits for it; `undefined`: nothing waits, or it is just about to be written. */
+  get waitsFor(): StallCause | undefined {
+    if (this.isLost) return 'connection_lost';
+    if (this.waitingItems === 0) return undefined;
+    return this.response.waitsFor ?? (this.#credit.length > 0 ? 'credit' : undefined);
   }
 
   /** Writes the stream, to its end or the reader's. Never rejects: every error is told to the reader. */
@@ -103,6 +160,7 @@ export class StreamReader {
   /** Its connection is gone, and it may come back. */
   lost(nowMs: number): void {
     this.#lostMs = nowMs;
+    this.#stream.note('reader_lost', this);
   }
 
   /**
@@ -112,6 +170,7 @@ export class StreamReader {
   resumed(credit: readonly Credit[]): void {
     this.#lostMs = undefined;
     this.#credit = credit;
+    this.#stream.note('reader_resumed', this);
     const before = this.#reader;
     if (before === undefined || before.end !== undefined) return;
     this.#reader = this.#stream.openReader({ ...this.#options, credit, from: before.offset });
@@ -164,7 +223,14 @@ export class StreamReader {
       start,
       onWritten: (run: EventRun) => {
         this.#lastSentMs = performance.now();
+        this.tokens += tokensOf(run);
+        this.mergedEvents += run.mergedEvents ?? 0;
         this.#stream.sent(run);
+      },
+      onGap: (gap: Gap) => {
+        this.gaps += 1;
+        this.lostTokens += gap.to - gap.from;
+        this.#stream.lost(this, gap);
       },
       // Behind the end nothing can be merged with what waits.
       delayMs: () => (body.format === undefined || channel.end !== undefined ? 0 : response.delayMs()),
@@ -183,7 +249,7 @@ export class StreamReader {
     if (end?.state === 'disconnected') throw fellBehind(end.offset);
     if (end !== undefined && 'error' in end) throw end.error;
     start();
-    response.end('completed');
+    response.end();
   }
 }
 

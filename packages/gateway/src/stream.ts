@@ -1,13 +1,15 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import type { Channel, Gap, Reader, ReaderOptions } from '@spillway/core';
+import type { Channel, Gap, Overflow, Reader, ReaderOptions } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { Provider } from './config/load.ts';
 import type { Config, DetachPolicy } from './config/schema.ts';
 import { GatewayError, overloaded } from './errors.ts';
-import type { Meter } from './meter.ts';
+import type { StreamEvent } from './console/snapshot.ts';
+import type { Meter, StallCause } from './meter.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
+import type { StreamClient } from './stream-client.ts';
 import { clientLeft, type ReaderEndReason, StreamReader, type StreamReaderOptions } from './stream-reader.ts';
 
 /** What a stream costs beside its chunks: the objects that make it. */
@@ -21,6 +23,12 @@ export type StreamPhase = 'opening' | 'streaming' | 'waiting';
 
 /** How a stream ended. */
 export type StreamState = 'cancelled' | 'completed' | 'failed';
+
+/** How a stream ended, and why, unless it is complete. */
+export interface StreamOutcome {
+  readonly state: StreamState;
+  readonly error: GatewayError | undefined;
+}
 
 /** What streams need of the configuration. */
 export type StreamDeadlines = Pick<
@@ -46,6 +54,8 @@ export interface StreamBody {
   readonly status: number;
   /** For readers. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The channel's bound on what waits for a reader. */
+  readonly maxWaitingBytes: number;
 }
 
 /** Whose a stream is, and what becomes of it when nobody reads it. */
@@ -54,7 +64,21 @@ export interface StreamOwner {
   /** Who may read it; see `ownerOf`. */
   readonly owner: string;
   readonly detach: DetachPolicy;
+  /** For the console: as the client named it. */
+  readonly model: string | undefined;
+  readonly client: StreamClient;
 }
+
+/** A moment in which a stream's provider waits for a reader. */
+interface Stall {
+  readonly cause: StallCause;
+  readonly sinceMs: number;
+}
+
+/** What is kept of a stream's story: the latest of it. */
+export const maxJournalEntries = 200;
+/** Stalls that follow one another faster than this are one to whoever reads the journal. */
+const stallGapMs = 1000;
 
 /**
  * One request's life: its clock, its readers, and the one signal that stops everything done for it. Time is
@@ -67,6 +91,8 @@ export class GatewayStream implements StreamOwner {
   readonly provider: Provider;
   readonly owner: string;
   readonly detach: DetachPolicy;
+  readonly model: string | undefined;
+  readonly client: StreamClient;
   readonly startedMs: number;
   readonly readers = new Set<StreamReader>();
   phase: StreamPhase = 'waiting';
@@ -74,14 +100,22 @@ export class GatewayStream implements StreamOwner {
   events = 0;
   bytes = 0;
   /** How it ended, and when; `undefined` while the provider is at work or may be. */
-  end: { readonly state: StreamState; readonly atMs: number } | undefined;
+  end: { readonly state: StreamState; readonly atMs: number; readonly code: string | undefined } | undefined;
+  /** What happened to it, for people: the latest 200 entries. */
+  readonly journal: StreamEvent[] = [];
+  /** The latest two runs: formats say there what a stream cost. */
+  #lastRun: EventRun | undefined;
+  #runBefore: EventRun | undefined;
+  stalls = 0;
+  #stallMs = 0;
+  #stall: Stall | undefined;
+  #readerCount = 0;
   readonly #controller = new AbortController();
   readonly #started = Promise.withResolvers<StreamBody>();
   readonly #deadlines: StreamDeadlines;
   readonly #meter: Meter;
   readonly #onReaderEnd: (stream: GatewayStream, reason: ReaderEndReason) => void;
   #body: StreamBody | undefined;
-  #isPaused = false;
   #lastEventMs: number;
   /** With nobody left: when, and after how many events, the model is stopped. */
   #deserted: { readonly untilMs: number; readonly untilEvents: number; readonly why: string } | undefined;
@@ -89,7 +123,7 @@ export class GatewayStream implements StreamOwner {
   #visitedMs = Number.NEGATIVE_INFINITY;
 
   constructor(
-    { detach, owner, provider }: StreamOwner,
+    { client, detach, model, owner, provider }: StreamOwner,
     deadlines: StreamDeadlines,
     meter: Meter,
     onReaderEnd: (stream: GatewayStream, reason: ReaderEndReason) => void,
@@ -98,6 +132,8 @@ export class GatewayStream implements StreamOwner {
     this.provider = provider;
     this.owner = owner;
     this.detach = detach;
+    this.model = model;
+    this.client = client;
     this.#deadlines = deadlines;
     this.#meter = meter;
     this.#onReaderEnd = onReaderEnd;
@@ -105,6 +141,7 @@ export class GatewayStream implements StreamOwner {
     this.#lastEventMs = nowMs;
     // Whoever waits for it hears of it; without readers nobody does.
     this.#started.promise.catch(() => undefined);
+    this.note('opened');
   }
 
   /** Aborted as soon as the stream has to stop; the reason is a {@link GatewayError}. */
@@ -115,6 +152,16 @@ export class GatewayStream implements StreamOwner {
   /** Resolves when the provider has answered; rejects with the reason why there will be no answer. */
   get started(): Promise<StreamBody> {
     return this.#started.promise;
+  }
+
+  /** When the latest event came. */
+  get lastEventMs(): number {
+    return this.#lastEventMs;
+  }
+
+  /** The last that came, at most two runs, while the stream lives. */
+  get lastRuns(): readonly EventRun[] {
+    return [this.#runBefore, this.#lastRun].filter((run) => run !== undefined);
   }
 
   get body(): StreamBody | undefined {
@@ -132,7 +179,22 @@ export class GatewayStream implements StreamOwner {
   }
 
   get isPaused(): boolean {
-    return this.#isPaused;
+    return this.#stall !== undefined;
+  }
+
+  /** Why its provider waits at the moment, if it does. */
+  get stallCause(): StallCause | undefined {
+    return this.#stall?.cause;
+  }
+
+  /** How long its provider has waited so far, in the stall that still lasts, too. */
+  stallMs(nowMs: number): number {
+    return this.#stallMs + this.lastingStallMs(nowMs);
+  }
+
+  /** How long the stall has lasted that still does; 0 without one. */
+  lastingStallMs(nowMs: number): number {
+    return this.#stall === undefined ? 0 : nowMs - this.#stall.sinceMs;
   }
 
   /** Something is still done for it. */
@@ -145,23 +207,35 @@ export class GatewayStream implements StreamOwner {
     return this.#body === undefined ? this.end === undefined : this.#body.isEvents;
   }
 
-  /** What it costs to keep it for those who come back. */
-  get retainedBytes(): number {
-    return overheadBytes + (this.#body?.channel.heldBytes ?? 0);
+  /** What its channel holds: what waits, and what is kept for readers to come. */
+  get heldBytes(): number {
+    return this.#body?.channel.heldBytes ?? 0;
   }
 
-  /** The bytes that wait for the slowest reader. */
-  get waitingBytes(): number {
-    let bytes = 0;
-    for (const reader of this.readers) bytes = Math.max(bytes, reader.waitingBytes);
-    return bytes;
+  /** What may wait for a reader that has no bound of its own. */
+  get windowBytes(): number {
+    return this.#body?.maxWaitingBytes ?? this.#deadlines.windowBytes;
+  }
+
+  /** What it costs to keep it for those who come back. */
+  get retainedBytes(): number {
+    return overheadBytes + this.heldBytes;
   }
 
   /** Adds a reader, and serves it. It is gone when its response has settled. */
   attach(response: ReaderResponse, options: StreamReaderOptions = {}): StreamReader {
-    const reader = new StreamReader(this, response, options, this.#deadlines, performance.now());
+    this.#readerCount += 1;
+    const reader = new StreamReader(
+      this,
+      this.#readerCount,
+      response,
+      options,
+      this.#deadlines,
+      performance.now(),
+    );
     this.readers.add(reader);
     this.#deserted = undefined;
+    this.note('reader_joined', reader, `${reader.via}, ${reader.overflow}`);
     void this.#serve(reader);
     return reader;
   }
@@ -172,7 +246,13 @@ export class GatewayStream implements StreamOwner {
     const hasMore = this.#body !== undefined && this.#body.channel.end === undefined;
     if (hasMore && this.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
     this.readers.delete(reader);
+    this.note('reader_left', reader, reason);
     this.#onReaderEnd(this, reason);
+  }
+
+  /** What happens to a reader that falls behind and did not say what shall: its chunks are merged if they can be. */
+  get overflow(): Overflow {
+    return this.#body !== undefined && this.#body.format === undefined ? 'block' : 'coalesce';
   }
 
   /** Opens a cursor on what the provider sends. The stream has to have started. */
@@ -180,7 +260,8 @@ export class GatewayStream implements StreamOwner {
     credit = [],
     from = 'start',
     maxBytes,
-    overflow,
+    merges = true,
+    overflow = this.overflow,
   }: StreamReaderOptions): Reader<EventRun | Gap> {
     const body = this.#body;
     if (body === undefined) throw new Error('a stream has no chunks before it has started');
@@ -189,8 +270,8 @@ export class GatewayStream implements StreamOwner {
       throw new GatewayError('invalid_request', `The offset: expected at most ${nextOffset}, got ${from}.`);
     }
     const options: ReaderOptions<EventRun> = {
-      overflow: overflow ?? (body.format === undefined ? 'block' : 'coalesce'),
-      merges: body.format !== undefined,
+      overflow,
+      merges: merges && body.format !== undefined,
       credit,
       from,
       ...(maxBytes === undefined ? {} : { maxBytes }),
@@ -241,35 +322,88 @@ export class GatewayStream implements StreamOwner {
     this.phase = 'streaming';
     this.#lastEventMs = nowMs;
     this.#body = body;
+    this.note('responded', undefined, String(body.status));
     this.#started.resolve(body);
   }
 
   /** The provider is done, or nobody waits for it any more. */
-  finish(state: StreamState, error: GatewayError | undefined, nowMs: number): void {
-    this.end = { state, atMs: nowMs };
+  finish({ error, state }: StreamOutcome, nowMs: number): void {
+    this.end = { state, atMs: nowMs, code: error?.code };
+    this.#runBefore = undefined;
+    this.#lastRun = undefined;
+    this.note('ended', undefined, error === undefined ? state : `${state}: ${error.code}`);
     if (error !== undefined) this.#started.reject(error);
   }
 
   /** Bytes came from the provider. */
-  received(events: number, bytes: number, isProgress: boolean, nowMs: number): void {
-    this.bytes += bytes;
+  received(run: EventRun, isProgress: boolean, nowMs: number): void {
+    const { byteLength, events } = run;
+    this.bytes += byteLength;
     this.events += events;
-    this.#meter.received(events, bytes);
+    this.#meter.received(events, byteLength);
     if (!isProgress) return;
-    this.firstEventMs ??= nowMs;
     this.#lastEventMs = nowMs;
+    this.#runBefore = this.#lastRun;
+    this.#lastRun = run;
+    if (this.firstEventMs !== undefined) return;
+    this.firstEventMs = nowMs;
+    this.#meter.began(nowMs - this.startedMs);
+    this.note('first_token');
   }
 
   /** Something was written to a reader. */
-  sent({ byteLength, events }: EventRun): void {
-    this.#meter.sent(events, byteLength);
+  sent(run: EventRun): void {
+    this.#meter.sent(run);
+  }
+
+  /** A reader says that it has consumed so much more. */
+  acknowledged(tokens: number): void {
+    this.#meter.tokensAcknowledged += tokens;
+  }
+
+  /** A reader's policy left something out for it. */
+  lost(reader: StreamReader, { from, reason, to }: Gap): void {
+    this.#meter.gaps[reason] += 1;
+    this.#meter.tokensLost += to - from;
+    this.note('gap', reader, `${to - from} (${reason})`);
+  }
+
+  /** Remembers what happened, for those who look. */
+  note(type: StreamEvent['type'], reader?: StreamReader, detail = ''): void {
+    this.journal.push({ atMs: Date.now(), type, reader: reader?.number ?? null, detail });
+    if (this.journal.length > maxJournalEntries) this.journal.shift();
   }
 
   /** The provider is made to wait, or may go on. Its silence is then no fault of its own. */
   paused(isPaused: boolean, nowMs: number): void {
-    this.#isPaused = isPaused;
     this.#lastEventMs = nowMs;
-    if (isPaused) this.#meter.stalls += 1;
+    if (isPaused) this.#stalled(nowMs);
+    else this.#resumed(nowMs);
+  }
+
+  #stalled(nowMs: number): void {
+    let slowest: StreamReader | undefined;
+    for (const reader of this.readers) {
+      if (slowest === undefined || reader.waitingBytes > slowest.waitingBytes) slowest = reader;
+    }
+    const cause = slowest?.waitsFor ?? 'burst';
+    this.#stall = { cause, sinceMs: nowMs };
+    this.stalls += 1;
+    this.#meter.stalls[cause] += 1;
+    const last = this.journal.at(-1);
+    const isSame = last?.type === 'resumed' && last.detail === cause;
+    if (isSame && Date.now() - last.atMs < stallGapMs) this.journal.pop();
+    else this.note('paused', slowest, cause);
+  }
+
+  #resumed(nowMs: number): void {
+    if (this.#stall === undefined) return;
+    const { cause } = this.#stall;
+    const ms = this.lastingStallMs(nowMs);
+    this.#stall = undefined;
+    this.#stallMs += ms;
+    this.#meter.stallMs[cause] += ms;
+    this.note('resumed', undefined, cause);
   }
 
   /** Checks the deadlines of everything, and keeps silent connections alive. */
@@ -290,7 +424,7 @@ export class GatewayStream implements StreamOwner {
           `The stream lasted longer than ${maxDurationMs} ms (maxDurationMs).`,
         ),
       );
-    } else if (this.phase === 'streaming' && !this.#isPaused && nowMs - this.#lastEventMs >= idleTimeoutMs) {
+    } else if (this.phase === 'streaming' && !this.isPaused && nowMs - this.#lastEventMs >= idleTimeoutMs) {
       this.stop(
         new GatewayError(
           'upstream_idle',

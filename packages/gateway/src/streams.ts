@@ -1,8 +1,8 @@
 import type { Config } from './config/schema.ts';
-import { type GatewayError, shuttingDown } from './errors.ts';
+import { shuttingDown } from './errors.ts';
 import type { Meter } from './meter.ts';
 import { readSendQueues, type SendQueues } from './sink/send-queues.ts';
-import { GatewayStream, type StreamDeadlines, type StreamOwner, type StreamState } from './stream.ts';
+import { GatewayStream, type StreamDeadlines, type StreamOutcome, type StreamOwner } from './stream.ts';
 import type { ReaderEndReason } from './stream-reader.ts';
 
 /** What streams need of the configuration. */
@@ -13,7 +13,7 @@ export class Streams {
   /** By token, those that ended first in front of those that ended later. */
   readonly #known = new Map<string, GatewayStream>();
   readonly #config: StreamsConfig;
-  readonly #meter: Meter;
+  readonly meter: Meter;
   readonly #onReaderEnd: (reason: ReaderEndReason) => void;
   readonly #timer: NodeJS.Timeout;
   readonly #queuesEveryMs: number;
@@ -23,7 +23,7 @@ export class Streams {
 
   constructor(config: StreamsConfig, meter: Meter, onReaderEnd: (reason: ReaderEndReason) => void) {
     this.#config = config;
-    this.#meter = meter;
+    this.meter = meter;
     this.#onReaderEnd = onReaderEnd;
     const { detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs } = config;
     // A deadline is met within an eighth of it, or a second.
@@ -39,12 +39,17 @@ export class Streams {
     for (const stream of this.#known.values()) if (stream.isLive) yield stream;
   }
 
+  /** Those, and those that ended and can be read again. */
+  all(): IterableIterator<GatewayStream> {
+    return this.#known.values();
+  }
+
   open(owner: StreamOwner): GatewayStream {
     const onReaderEnd = (stream: GatewayStream, reason: ReaderEndReason): void => {
       this.#onReaderEnd(reason);
       this.#changed(stream);
     };
-    const stream = new GatewayStream(owner, this.#config, this.#meter, onReaderEnd, performance.now());
+    const stream = new GatewayStream(owner, this.#config, this.meter, onReaderEnd, performance.now());
     this.#known.set(stream.token, stream);
     return stream;
   }
@@ -56,8 +61,8 @@ export class Streams {
   }
 
   /** The provider's part is over. What it said can be read for a while. */
-  ended(stream: GatewayStream, state: StreamState, error: GatewayError | undefined): void {
-    stream.finish(state, error, performance.now());
+  ended(stream: GatewayStream, outcome: StreamOutcome): void {
+    stream.finish(outcome, performance.now());
     this.#known.delete(stream.token);
     this.#known.set(stream.token, stream);
     this.#changed(stream);

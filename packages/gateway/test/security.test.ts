@@ -116,14 +116,24 @@ describe('API keys of the gateway', () => {
     await startGateway(['--host', '0.0.0.0'], { env: { SPILLWAY_API_KEYS: 'alpha' } });
   });
 
-  test('are needed for the admin listener, too, once it is beyond loopback', async () => {
+  test('of its own are needed for the admin listener once it is beyond loopback', async () => {
     const refused = run(['serve', '--port', '0', '--admin-port', '0', '--admin-host', '0.0.0.0']);
     expect(await refused.exited).toBe(1);
     expect(refused.stderr()).toContain('adminHost (--admin-host): expected a loopback address');
-    const open = await startGateway(['--admin-host', '0.0.0.0'], { env: { SPILLWAY_API_KEYS: 'alpha' } });
-    expect((await fetch(`${open.adminUrl}/metrics`)).status).toBe(401);
-    const headers = { authorization: 'Bearer alpha' };
-    expect((await fetch(`${open.adminUrl}/metrics`, { headers })).status).toBe(200);
+    const env = { SPILLWAY_API_KEYS: 'alpha', SPILLWAY_ADMIN_KEYS: 'omega' };
+    const open = await startGateway(['--admin-host', '0.0.0.0'], { env });
+    const statusWith = async (path: string, key?: string): Promise<number> => {
+      const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
+      return (await fetch(open.adminUrl + path, { headers })).status;
+    };
+    for (const path of ['/metrics', '/history', '/playground/pipe?model=sim']) {
+      expect(await statusWith(path), path).toBe(401);
+      // Who may use models may not see what others do with them.
+      expect(await statusWith(path, 'alpha'), path).toBe(401);
+      expect(await statusWith(path, 'omega'), path).toBe(200);
+    }
+    // What there is to see before the key is asked for.
+    expect(await statusWith('/about')).toBe(200);
   });
 });
 

@@ -80,6 +80,7 @@ class Client {
       answersErrors: true,
       windowBytes,
       url: () => stream.url,
+      onAck: () => undefined,
       onClose: () => undefined,
     });
     this.wire = new Wire(connectionWindowBytes);
@@ -172,7 +173,8 @@ test('5.8, promise 4: whatever is cut, merged, resumed and acknowledged, every b
       async (channelBytes, windowBytes, connectionWindowBytes, steps) => {
         const config = configSchema.parse({});
         const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
-        const owner = { provider, owner: '', detach: 'grace' } as const;
+        const asker = { address: '', agent: '', key: '' };
+        const owner = { provider, owner: '', detach: 'grace', model: undefined, client: asker } as const;
         const stream = new GatewayStream(owner, config, new Meter(), () => undefined, 0);
         const channel = openChannel<EventRun>({
           maxBytes: channelBytes,
@@ -181,7 +183,17 @@ test('5.8, promise 4: whatever is cut, merged, resumed and acknowledged, every b
           replay: { maxHeldBytes: channelBytes, merges: true },
         });
         const clients = [new Client(stream, windowBytes, connectionWindowBytes)];
-        stream.start({ channel, format: openaiChat, isEvents: true, status: 200, headers: {} }, 0);
+        stream.start(
+          {
+            channel,
+            format: openaiChat,
+            isEvents: true,
+            status: 200,
+            headers: {},
+            maxWaitingBytes: channelBytes,
+          },
+          0,
+        );
         await turn();
         for (const action of steps) {
           const client = clients[action.who % clients.length];

@@ -33,6 +33,8 @@ export interface CreditOptions {
 export interface Credit {
   /** What is left; `Infinity` for a unit that does not count. */
   readonly available: Required<CreditAmount>;
+  /** The most that may be left; `Infinity` for a unit that does not count. */
+  readonly max: Required<CreditAmount>;
   /**
    * Adds to what may be sent. After `close` it does nothing.
    *
@@ -94,6 +96,11 @@ class CreditWindow implements Credit {
 
   get available(): Required<CreditAmount> {
     return { ...this.#available };
+  }
+
+  get max(): Required<CreditAmount> {
+    const { bytes = Infinity, items = Infinity, ms = Infinity } = this.#max;
+    return { bytes, items, ms };
   }
 
   grant(amount: CreditAmount): void {

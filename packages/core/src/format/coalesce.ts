@@ -43,14 +43,15 @@ export function createCoalesce(
     if (run instanceof CoalescedRun) return run;
     const known = parsed.get(run);
     if (known !== undefined) return known;
-    const opened = new CoalescedRun([], partsOf(run.bytes, dissect), run.events, maxEventBytes);
+    const opened = new CoalescedRun([], partsOf(run.bytes, dissect), run.events, 0, maxEventBytes);
     parsed.set(run, opened);
     return opened;
   };
   return (first, second) => {
     const a = open(first);
     const b = open(second);
-    const merged = new CoalescedRun(a.parts, b.parts, a.events + b.events, maxEventBytes);
+    const mergedEvents = a.mergedEvents + b.mergedEvents;
+    const merged = new CoalescedRun(a.parts, b.parts, a.events + b.events, mergedEvents, maxEventBytes);
     const isJoined =
       merged.byteLength < first.byteLength + second.byteLength ||
       areHeldBack(a.parts.at(-1), b.parts[0], maxEventBytes);
@@ -81,14 +82,23 @@ function areHeldBack(last: Part | undefined, next: Part | undefined, maxBytes: n
 class CoalescedRun implements EventRun {
   readonly parts: readonly Part[];
   readonly events: number;
+  readonly mergedEvents: number;
   readonly byteLength: number;
   #bytes: Uint8Array | undefined;
 
-  constructor(before: readonly Part[], added: readonly Part[], events: number, maxEventBytes: number) {
+  constructor(
+    before: readonly Part[],
+    added: readonly Part[],
+    events: number,
+    mergedEvents: number,
+    maxEventBytes: number,
+  ) {
     const parts = [...before];
     for (const part of added) addPart(parts, part, maxEventBytes);
     this.parts = parts;
-    this.events = events - (before.length + added.length - parts.length);
+    const joined = before.length + added.length - parts.length;
+    this.events = events - joined;
+    this.mergedEvents = mergedEvents + joined;
     this.byteLength = parts.reduce((sum, part) => sum + part.byteLength, 0);
   }
 

@@ -26,6 +26,8 @@ export interface EventRun {
   readonly byteLength: number;
   /** How many events with data are in it; 0 for comments alone. */
   readonly events: number;
+  /** How many events became part of these when they were merged. Default: 0. */
+  readonly mergedEvents?: number;
 }
 
 /** How an {@link EventScanner} is bounded, and whom it asks. */

@@ -22,7 +22,7 @@ export const closeCodes = {
 export type CloseReason = keyof typeof closeCodes;
 
 /** What happens to one more reader of a stream when it falls behind by more than its window. */
-export type SessionOverflow = 'coalesce' | 'disconnect' | 'drop-oldest' | 'latest';
+export type SessionOverflow = 'block' | 'coalesce' | 'disconnect' | 'drop-newest' | 'drop-oldest' | 'latest';
 
 /** How a stream ended. */
 export type SessionStreamState = 'cancelled' | 'completed' | 'failed';
@@ -50,6 +50,10 @@ export type ClientFrame =
       readonly headers: Readonly<Record<string, string>>;
       readonly from: number | 'now' | 'start';
       readonly overflow: SessionOverflow;
+      /** What may wait for it in the gateway. Default: as much as the gateway allows. */
+      readonly maxBytes?: number | undefined;
+      /** Whether what waits for it may be merged before its policy is carried out. Default: true. */
+      readonly merges?: boolean | undefined;
     }
   | {
       readonly type: 'resume';

@@ -24,6 +24,8 @@ export interface Settings {
   readonly providers: readonly Provider[];
   /** The keys that clients must send; empty: none is needed. */
   readonly apiKeys: readonly string[];
+  /** The keys that the admin listener asks for beyond loopback. */
+  readonly adminKeys: readonly string[];
 }
 
 export interface ConfigSources {
@@ -64,15 +66,22 @@ export function loadSettings(sources: ConfigSources): Settings {
     throw new ConfigError(lines.join('\n'));
   }
   const config = result.data;
-  const apiKeys = (sources.env[config.apiKeysEnv] ?? '').split(/[\s,]+/).filter((key) => key !== '');
-  for (const key of ['host', 'adminHost'] as const) {
-    if (apiKeys.length > 0 || isLoopback(config[key])) continue;
+  const keysIn = (variable: string): string[] =>
+    (sources.env[variable] ?? '').split(/[\s,]+/).filter((key) => key !== '');
+  const apiKeys = keysIn(config.apiKeysEnv);
+  const adminKeys = keysIn(config.adminKeysEnv);
+  const listeners = [
+    { key: 'host', keys: apiKeys, whose: 'clients', variable: config.apiKeysEnv },
+    { key: 'adminHost', keys: adminKeys, whose: 'operators', variable: config.adminKeysEnv },
+  ] as const;
+  for (const { key, keys, variable, whose } of listeners) {
+    if (keys.length > 0 || isLoopback(config[key])) continue;
     throw new ConfigError(
-      `${key}${from(origins, key)}: expected a loopback address (127.0.0.1, ::1, localhost) or API keys for ` +
-        `clients in the environment variable ${config.apiKeysEnv}, got ${JSON.stringify(config[key])} and no keys`,
+      `${key}${from(origins, key)}: expected a loopback address (127.0.0.1, ::1, localhost) or keys for ` +
+        `${whose} in the environment variable ${variable}, got ${JSON.stringify(config[key])} and no keys`,
     );
   }
-  return { config, providers: providersOf(config, sources.env), apiKeys };
+  return { config, providers: providersOf(config, sources.env), apiKeys, adminKeys };
 }
 
 /** Reads the configuration file; a missing one is no error unless it was asked for. */

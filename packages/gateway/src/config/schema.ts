@@ -90,7 +90,7 @@ export const configSchema = z.strictObject({
     .string()
     .min(1)
     .default('127.0.0.1')
-    .describe('address of the admin listener (metrics); beyond loopback only with API keys'),
+    .describe('address of the admin listener (console, metrics); beyond loopback only with its keys'),
   adminPort: port.default(8081).describe('port of the admin listener; 0 takes a free one'),
   upstream: upstreams
     .default([])
@@ -102,6 +102,11 @@ export const configSchema = z.strictObject({
     .min(1)
     .default('SPILLWAY_API_KEYS')
     .describe('environment variable with the keys clients must send, separated by commas or spaces'),
+  adminKeysEnv: z
+    .string()
+    .min(1)
+    .default('SPILLWAY_ADMIN_KEYS')
+    .describe('environment variable with the keys that the admin listener asks for beyond loopback'),
   allowedOrigins: z
     .union([
       z.string().transform((text) => text.split(/[\s,]+/).filter((origin) => origin !== '')),

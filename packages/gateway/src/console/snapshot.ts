@@ -1,5 +1,8 @@
 import type { Overflow } from '@spillway/core';
-import type { ApiName } from '../api.ts';
+import type { Api } from '../api.ts';
+import type { StallCause } from '../meter.ts';
+import type { StreamClient } from '../stream-client.ts';
+import type { ReaderVia } from '../stream-reader.ts';
 
 /**
  * What the console shows, as it is on the wire: JSON, one object a chunk. Counters only grow, so that whoever missed
@@ -15,9 +18,6 @@ export type StreamCondition =
   | 'paused'
   | 'streaming'
   | 'waiting';
-
-/** Why a provider is made to wait: what its slowest reader waits for. */
-export type StallCause = 'connection_lost' | 'credit' | 'link' | 'socket';
 
 /** The gateway as a whole, at one moment. Its history has one a second. */
 export interface Totals {
@@ -69,17 +69,10 @@ export interface Overview {
 export interface StreamRow {
   readonly id: string;
   readonly provider: string;
-  readonly api: ApiName;
+  readonly api: Api;
   /** As the client wrote it, at most 128 characters; empty if it named none. */
   readonly model: string;
-  readonly client: {
-    /** IP address. */
-    readonly address: string;
-    /** The first product of its User-Agent, as `openai-node/7.55.0`; at most 64 characters. */
-    readonly agent: string;
-    /** The first 8 digits of its key's SHA-256; empty without a key. */
-    readonly key: string;
-  };
+  readonly client: StreamClient;
   readonly condition: StreamCondition;
   /** The gateway's code of what ended it; `null`: nothing did, or it was whole. */
   readonly code: string | null;
@@ -102,8 +95,7 @@ export interface StreamRow {
 export interface ReaderRow {
   /** 1 for the one that opened the stream. */
   readonly number: number;
-  /** How it reads: plain HTTP, a session, an EventSource or Durable Streams. */
-  readonly via: 'durable-streams' | 'event-source' | 'http' | 'session';
+  readonly via: ReaderVia;
   readonly address: string;
   readonly policy: Overflow;
   /** Its connection is lost, and it may come back. */

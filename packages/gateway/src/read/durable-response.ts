@@ -41,7 +41,7 @@ export class DurableResponse extends ClientResponse {
     if (end === undefined && this.#offset === nextOffset) this.send(this.#control());
   }
 
-  override write(bytes: Uint8Array, from: number, to: number): boolean {
+  override write({ bytes }: EventRun, from: number, to: number): boolean {
     const { chunks, offset, skippedEvents } = this.#from;
     const isFirst = from === offset && skippedEvents > 0;
     if (isFirst && to - from !== chunks) {

@@ -28,7 +28,7 @@ export class EventSourceResponse extends ClientResponse {
     this.#from = from;
   }
 
-  override write(bytes: Uint8Array, from: number, to: number): boolean {
+  override write({ bytes }: EventRun, from: number, to: number): boolean {
     const { chunks, offset, skippedEvents } = this.#from;
     if (from !== offset || skippedEvents === 0) return this.send(withIds(bytes, from, to, 0));
     if (to - from === chunks) return this.send(withIds(bytes, from, to, skippedEvents));

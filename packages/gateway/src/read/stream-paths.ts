@@ -4,7 +4,7 @@ import type { ApiKeys } from '../api-keys.ts';
 import type { Config } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
 import { hijack } from '../hijack.ts';
-import { ownerOf } from '../owner.ts';
+import { isOwner } from '../owner.ts';
 import type { ClientResponse, ClientResponseOptions } from '../sink/client-response.ts';
 import type { Paces } from '../sink/paces.ts';
 import type { GatewayStream, StreamBody } from '../stream.ts';
@@ -124,6 +124,8 @@ function serve(
     overflow: 'disconnect',
     returns: true,
     wantsEvents: true,
+    via: mode === 'events' ? 'event-source' : 'durable-streams',
+    address: raw.socket?.remoteAddress,
   });
   if (mode === 'sse') endAfter(sseMs, reader, response);
   return reply;
@@ -143,8 +145,7 @@ function findStream(request: FastifyRequest, { keys, streams }: StreamPathsOptio
   const { token } = request.params as { readonly token: string };
   const stream = streams.find(token);
   if (stream === undefined) throw notFound(request);
-  const owner = ownerOf(keys, stream.provider, request.headers, routeOf(request).queryKey);
-  if (owner !== stream.owner) throw notFound(request);
+  if (!isOwner(keys, stream, request.headers, routeOf(request).queryKey)) throw notFound(request);
   return stream;
 }
 

@@ -1,3 +1,4 @@
+import type { Format } from '@spillway/core/format/format';
 import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { apis } from '../api.ts';
@@ -16,16 +17,11 @@ export function openRequest(
   session: Session,
   frame: Frame<'request'>,
   headers: IncomingHttpHeaders,
-  { guard, isReady, keys, memory, providers, readers, relay, config }: SessionsOptions,
+  options: SessionsOptions,
 ): void {
+  const { config, guard, isReady, keys, memory, providers, relay } = options;
   const route = findRoute(frame.method, frame.path, headers);
-  const windowBytes = Math.min(frame.windowBytes, config.windowBytes);
-  const opened = new SessionStream({ format: route.errors, answersErrors: true, windowBytes }, () =>
-    readers.delete(frame.reader),
-  );
-  readers.set(frame.reader, opened);
-  session.take(opened, frame.stream);
-  opened.response.bind(session, frame.stream, 0, 0);
+  const opened = openStream(session, frame, { format: route.errors, answersErrors: true }, options);
   try {
     if (!isReady()) throw shuttingDown();
     const refusal = guard.keyRefusal(headers, route.queryKey);
@@ -41,7 +37,7 @@ export function openRequest(
       throw overloaded(`Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`);
     }
     const owner = ownerOf(keys, request.provider, headers, route.queryKey);
-    const stream = relay.open(request, headers, owner, release);
+    const stream = relay.open(request, { headers, address: session.address, owner }, release);
     opened.attach(stream, session, {}, true);
   } catch (error) {
     opened.response.fail(asGatewayError(error));
@@ -53,26 +49,35 @@ export function openRead(
   session: Session,
   frame: Frame<'read'>,
   headers: IncomingHttpHeaders,
-  { config, keys, readers, streams }: SessionsOptions,
+  options: SessionsOptions,
 ): void {
-  const windowBytes = Math.min(frame.windowBytes, config.windowBytes);
-  const token = /^\/streams\/([\w-]+)$/.exec(frame.url)?.[1] ?? '';
-  const stream = streams.find(token);
-  const isTheirs =
-    stream !== undefined && ownerOf(keys, stream.provider, headers, undefined) === stream.owner;
-  const format = isTheirs ? apis[stream.provider.api].errors : apis.openai.errors;
-  const opened = new SessionStream({ format, answersErrors: false, windowBytes }, () =>
-    readers.delete(frame.reader),
-  );
-  readers.set(frame.reader, opened);
-  session.take(opened, frame.stream);
-  opened.response.bind(session, frame.stream, 0, 0);
-  if (!isTheirs) {
+  const { maxBytes, merges, overflow, url } = frame;
+  const { windowBytes } = options.config;
+  const stream = options.find(/^\/streams\/([\w-]+)$/.exec(url)?.[1] ?? '', headers);
+  const format = stream === undefined ? apis.openai.errors : apis[stream.provider.api].errors;
+  const opened = openStream(session, frame, { format, answersErrors: false }, options);
+  if (stream === undefined) {
     opened.response.fail(new GatewayError('not_found', 'There is no such stream.'));
     return;
   }
-  const { overflow } = frame;
   // Its start may be gone, which has to be said.
   const from = frame.from === 'start' ? 0 : frame.from;
-  opened.attach(stream, session, { from, overflow, maxBytes: config.windowBytes }, overflow === 'coalesce');
+  const canResume = overflow === 'coalesce' || overflow === 'block';
+  const bound = { maxBytes: Math.min(maxBytes ?? windowBytes, windowBytes) };
+  opened.attach(stream, session, { from, overflow, merges, ...bound }, canResume);
+}
+
+/** A reader under the name and the number that the client gave it, of a stream that is yet to be found. */
+function openStream(
+  session: Session,
+  { reader, stream, windowBytes }: Frame<'read' | 'request'>,
+  errors: { readonly format: Format; readonly answersErrors: boolean },
+  { config, readers }: SessionsOptions,
+): SessionStream {
+  const window = { windowBytes: Math.min(windowBytes, config.windowBytes) };
+  const opened = new SessionStream({ ...errors, ...window }, () => readers.delete(reader));
+  readers.set(reader, opened);
+  session.take(opened, stream);
+  opened.response.bind(session, stream, 0, 0);
+  return opened;
 }

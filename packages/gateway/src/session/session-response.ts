@@ -1,8 +1,11 @@
 import { type Credit, type Gap, openCredit } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
+import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes, type GatewayFrame } from '@spillway/core/session';
 import { errorHeaders, type GatewayError } from '../errors.ts';
+import { tokensOf } from '../meter.ts';
 import { RefusedError } from '../provider-error.ts';
+import { Pause } from '../sink/pause.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
 import type { StreamState } from '../stream.ts';
 
@@ -28,6 +31,8 @@ export interface SessionResponseOptions {
   readonly windowBytes: number;
   /** Where the stream can be read again. */
   readonly url: () => string;
+  /** Called with the tokens that the reader has consumed since it was called last. */
+  readonly onAck: (tokens: number) => void;
   /** Called when nothing can be resumed any more. */
   readonly onClose: () => void;
 }
@@ -37,6 +42,7 @@ interface Sent {
   readonly from: number;
   readonly to: number;
   readonly bytes: Uint8Array;
+  readonly tokens: number;
 }
 
 type LastFrame =
@@ -63,9 +69,9 @@ export class SessionResponse implements ReaderResponse {
   #last: LastFrame | undefined;
   #offset = 0;
   #ackedBytes = 0;
+  #ackedTokens = 0;
   #isSettled = false;
-  #drained: PromiseWithResolvers<void> | undefined;
-  #restTimer: NodeJS.Timeout | undefined;
+  readonly #pause = new Pause();
 
   constructor(options: SessionResponseOptions) {
     this.#options = options;
@@ -92,6 +98,15 @@ export class SessionResponse implements ReaderResponse {
     return this.#line?.isBlocked ?? false;
   }
 
+  get waitsFor(): 'link' | 'socket' | undefined {
+    if (this.isBlocked) return 'socket';
+    return this.#pause.isTimed ? 'link' : undefined;
+  }
+
+  get acknowledgedTokens(): number {
+    return this.#ackedTokens;
+  }
+
   /** Whether everything was said, and only has to be acknowledged. */
   get hasEnded(): boolean {
     return this.#last !== undefined;
@@ -108,14 +123,14 @@ export class SessionResponse implements ReaderResponse {
     const isKnown =
       offset <= (this.#sent[0]?.from ?? this.#offset) || this.#sent.some(({ to }) => to === offset);
     if (!isKnown) return false;
-    const spent: number[] = [];
+    let spentBytes = 0;
     for (const { bytes } of this.#sent) {
       const cost = costOf(bytes, line.windowBytes);
       if (!line.credit.spend(0, cost)) {
-        line.credit.grant({ bytes: spent.reduce((sum, part) => sum + part, 0) });
+        line.credit.grant({ bytes: spentBytes });
         return false;
       }
-      spent.push(cost);
+      spentBytes += cost;
     }
     this.#line = line;
     this.#number = number;
@@ -141,12 +156,16 @@ export class SessionResponse implements ReaderResponse {
   ack(offset: number): boolean {
     const index = this.#sent.findIndex(({ to }) => to === offset);
     if (index === -1) return false;
-    for (const { bytes } of this.#sent.splice(0, index + 1)) {
+    let tokens = 0;
+    for (const { bytes, tokens: sent } of this.#sent.splice(0, index + 1)) {
       this.#ackedBytes += bytes.length + frameOverheadBytes;
+      tokens += sent;
       this.credit.grant({ bytes: costOf(bytes, this.#options.windowBytes) });
       const line = this.#line;
       if (line !== undefined) line.credit.grant({ bytes: costOf(bytes, line.windowBytes) });
     }
+    this.#ackedTokens += tokens;
+    this.#options.onAck(tokens);
     return true;
   }
 
@@ -157,9 +176,7 @@ export class SessionResponse implements ReaderResponse {
 
   /** The connection has taken what was written, or another one has come. */
   resume(): void {
-    clearTimeout(this.#restTimer);
-    this.#drained?.resolve();
-    this.#drained = undefined;
+    this.#pause.end();
   }
 
   startEventStream(headers: Readonly<Record<string, string>>): void {
@@ -174,9 +191,10 @@ export class SessionResponse implements ReaderResponse {
     this.#sendHead(this.#head);
   }
 
-  write(bytes: Uint8Array, from: number, to: number): boolean {
+  write(run: EventRun, from: number, to: number): boolean {
     if (this.isClosed) return true;
-    this.#sent.push({ from, to, bytes });
+    const { bytes } = run;
+    this.#sent.push({ from, to, bytes, tokens: tokensOf(run) });
     this.#offset = to;
     this.#line?.sendData(this.#number, from, to, bytes);
     return !this.isBlocked;
@@ -192,23 +210,18 @@ export class SessionResponse implements ReaderResponse {
   }
 
   drained(): Promise<void> {
-    if (this.isClosed || !this.isBlocked) return Promise.resolve();
-    this.#drained ??= Promise.withResolvers<void>();
-    return this.#drained.promise;
+    return this.isClosed || !this.isBlocked ? Promise.resolve() : this.#pause.wait();
   }
 
   rest(delayMs: number): Promise<void> {
-    if (this.isClosed) return Promise.resolve();
-    this.#drained ??= Promise.withResolvers<void>();
-    this.#restTimer = setTimeout(() => this.resume(), delayMs);
-    return this.#drained.promise;
+    return this.isClosed ? Promise.resolve() : this.#pause.wait(delayMs);
   }
 
   /** The session keeps itself alive. */
   ping(): void {}
 
-  end(state: StreamState): void {
-    this.#finish({ type: 'end', state });
+  end(): void {
+    this.#finish({ type: 'end', state: 'completed' });
   }
 
   fail(error: GatewayError): void {

@@ -17,9 +17,10 @@ export class SessionStream {
   #hasLag = false;
 
   /** `onClose` is called when nothing can be resumed any more. */
-  constructor(options: Omit<SessionResponseOptions, 'onClose' | 'url'>, onClose: () => void) {
+  constructor(options: Omit<SessionResponseOptions, 'onAck' | 'onClose' | 'url'>, onClose: () => void) {
     this.response = new SessionResponse({
       ...options,
+      onAck: (tokens) => this.stream?.acknowledged(tokens),
       url: () => this.stream?.url ?? '',
       onClose: () => {
         this.session?.release(this);
@@ -33,7 +34,14 @@ export class SessionStream {
     this.stream = stream;
     this.#canResume = canResume && stream.detach !== 'cancel';
     const credit = [this.response.credit, session.credit];
-    this.#reader = stream.attach(this.response, { ...options, credit, returns: true });
+    const { address } = session;
+    this.#reader = stream.attach(this.response, {
+      ...options,
+      credit,
+      returns: true,
+      via: 'session',
+      address,
+    });
   }
 
   /** The client says that it goes. */

@@ -10,7 +10,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import { GatewayError } from '../errors.ts';
-import { ownerOf } from '../owner.ts';
+import { isOwner } from '../owner.ts';
 import { clientLeft } from '../stream-reader.ts';
 import { readClientFrame } from './client-frame.ts';
 import { openRequest, openRead } from './open-stream.ts';
@@ -64,6 +64,11 @@ export class Session implements SessionLine {
   get credit(): Credit {
     if (this.#credit === undefined) throw new Error('a session has no credit before its first frame');
     return this.#credit;
+  }
+
+  /** The client's IP address. */
+  get address(): string | undefined {
+    return this.#tcp.remoteAddress;
   }
 
   get isBlocked(): boolean {
@@ -197,22 +202,21 @@ export class Session implements SessionLine {
     { acked, offset, reader, stream: number }: Extract<ClientFrame, { readonly type: 'resume' }>,
     headers: IncomingHttpHeaders,
   ): CloseReason | undefined {
-    const { keys, readers } = this.#options;
+    const { keys, meter, readers } = this.#options;
     const known = readers.get(reader);
     const stream = known?.stream;
-    if (
-      known === undefined ||
-      stream === undefined ||
-      ownerOf(keys, stream.provider, headers, undefined) !== stream.owner
-    ) {
+    if (known === undefined || stream === undefined || !isOwner(keys, stream, headers)) {
       const error = new GatewayError('unknown_reader', 'There is no such reader, or not any more.');
       this.send({ type: 'error', stream: number, code: error.code, message: error.message, offset });
+      meter.resumes.refused += 1;
       return undefined;
     }
     const before = known.session;
     this.take(known, number);
     if (before !== undefined && before !== this && before.#streams.size === 0) before.end('taken_over');
-    return known.rebind(offset, acked) ? undefined : 'bad_frame';
+    const isResumed = known.rebind(offset, acked);
+    meter.resumes[isResumed ? 'resumed' : 'refused'] += 1;
+    return isResumed ? undefined : 'bad_frame';
   }
 
   /** The connection is gone. Its readers may come back over another one. */

@@ -1,5 +1,5 @@
 import { subprotocol } from '@spillway/core/session';
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { WebSocketServer } from 'ws';
 import { endWithError } from '../answer-error.ts';
@@ -8,10 +8,11 @@ import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
 import type { Guard } from '../guard.ts';
+import type { Meter } from '../meter.ts';
 import type { Relay } from '../relay.ts';
 import type { RequestMemory } from '../request-memory.ts';
 import type { Paces } from '../sink/paces.ts';
-import type { Streams } from '../streams.ts';
+import type { GatewayStream } from '../stream.ts';
 import { Session } from './session.ts';
 import type { SessionStream } from './session-stream.ts';
 
@@ -24,7 +25,9 @@ export interface SessionsOptions {
   readonly paces: Paces;
   readonly providers: readonly Provider[];
   readonly relay: Relay;
-  readonly streams: Streams;
+  readonly meter: Meter;
+  /** The stream of that token, if whoever sends these headers may read it. */
+  readonly find: (token: string, headers: IncomingHttpHeaders) => GatewayStream | undefined;
   /** Whether new streams are taken. */
   readonly isReady: () => boolean;
   /** The readers that can be resumed, by the names that clients gave them. */
@@ -56,6 +59,11 @@ export class Sessions {
     });
     this.#timer = setInterval(() => this.#tick(), Math.min(1000, Math.max(25, keepAliveMs / 8)));
     this.#timer.unref();
+  }
+
+  /** How many are open. */
+  get size(): number {
+    return this.#sessions.size;
   }
 
   /** Takes the WebSockets that clients of a server ask for. */

@@ -1,9 +1,11 @@
 import type { ServerResponse } from 'node:http';
 import type { Format } from '@spillway/core/format/format';
+import type { EventRun } from '@spillway/core/format/sse';
 import { errorHeaders, type GatewayError } from '../errors.ts';
 import { RefusedError } from '../provider-error.ts';
 import type { Pace } from './pace.ts';
 import type { Paces } from './paces.ts';
+import { Pause } from './pause.ts';
 import type { ReaderResponse } from './reader-response.ts';
 import type { SendQueues } from './send-queues.ts';
 
@@ -37,9 +39,7 @@ export class ClientResponse implements ReaderResponse {
   readonly #streamUrl: string | undefined;
   #isEventStream = false;
   #isSettled = false;
-  /** Waits for the connection, or for its link. */
-  #drained: PromiseWithResolvers<void> | undefined;
-  #restTimer: NodeJS.Timeout | undefined;
+  readonly #pause = new Pause();
 
   constructor(response: ServerResponse, { format, onLeave, paces, streamUrl }: ClientResponseOptions) {
     this.#response = response;
@@ -48,7 +48,7 @@ export class ClientResponse implements ReaderResponse {
     const { socket } = response;
     this.#pace = socket === null ? undefined : paces.of(socket);
     // Listeners for the whole response, not for each wait; a close ends a wait as a drain does.
-    const onDrain = (): void => this.#resume();
+    const onDrain = (): void => this.#pause.end();
     // A client that closes its sending half has left: no HTTP client of a model half-closes.
     const onHalfClosed = (): void => {
       if (this.#isSettled) return;
@@ -104,7 +104,17 @@ export class ClientResponse implements ReaderResponse {
     this.#response.writeHead(status, isEvents ? { ...headers, ...unbuffered } : headers);
   }
 
-  write(bytes: Uint8Array, _from: number, _to: number): boolean {
+  get waitsFor(): 'link' | 'socket' | undefined {
+    if (this.isBlocked) return 'socket';
+    return this.#pause.isTimed ? 'link' : undefined;
+  }
+
+  /** HTTP has no word for it. */
+  get acknowledgedTokens(): undefined {
+    return undefined;
+  }
+
+  write({ bytes }: EventRun, _from: number, _to: number): boolean {
     return this.send(bytes);
   }
 
@@ -121,22 +131,11 @@ export class ClientResponse implements ReaderResponse {
   }
 
   drained(): Promise<void> {
-    if (this.isClosed || !this.isBlocked) return Promise.resolve();
-    this.#drained ??= Promise.withResolvers<void>();
-    return this.#drained.promise;
+    return this.isClosed || !this.isBlocked ? Promise.resolve() : this.#pause.wait();
   }
 
   rest(delayMs: number): Promise<void> {
-    if (this.isClosed) return Promise.resolve();
-    this.#drained ??= Promise.withResolvers<void>();
-    this.#restTimer = setTimeout(() => this.#resume(), delayMs);
-    return this.#drained.promise;
-  }
-
-  #resume(): void {
-    clearTimeout(this.#restTimer);
-    this.#drained?.resolve();
-    this.#drained = undefined;
+    return this.isClosed ? Promise.resolve() : this.#pause.wait(delayMs);
   }
 
   /** A comment, which readers skip. Only between events, so only while nothing is being written. */

@@ -1,6 +1,6 @@
 import type { Gap } from '@spillway/core';
+import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
-import type { StreamState } from '../stream.ts';
 import type { SendQueues } from './send-queues.ts';
 
 /**
@@ -19,8 +19,12 @@ export interface ReaderResponse {
   startEventStream(headers: Readonly<Record<string, string>>): void;
   /** Starts a body of whatever kind, of which nothing is known but its headers. */
   start(status: number, headers: Readonly<Record<string, string>>): void;
+  /** What it waits for before more can be written: its connection, or the pace of its link. */
+  readonly waitsFor: 'link' | 'socket' | undefined;
+  /** The tokens that it said it has consumed; `undefined`: it does not say. */
+  readonly acknowledgedTokens: number | undefined;
   /** Writes the chunks with the offsets [from, to). Returns whether the connection wants more; if not, wait for `drained`. */
-  write(bytes: Uint8Array, from: number, to: number): boolean;
+  write(run: EventRun, from: number, to: number): boolean;
   /** Tells of chunks that are missing. Only for readers whose policy can lose some. */
   gap?(gap: Gap): void;
   /** How long the connection's link should be left alone before the next write; 0: write now. */
@@ -32,7 +36,7 @@ export interface ReaderResponse {
   /** Keeps a silent connection alive. Only between events. */
   ping(): void;
   /** Everything was written. */
-  end(state: StreamState): void;
+  end(): void;
   /** Tells of an error in the way that is still open. */
   fail(error: GatewayError): void;
   /** Ends at once, whatever still waits for the connection. The reason is told only where that needs no reading. */

@@ -9,6 +9,7 @@ export interface WriteEventsOptions {
   /** Called before every write; the headers go out with the first one. */
   readonly start: () => void;
   readonly onWritten: (run: EventRun) => void;
+  readonly onGap: (gap: Gap) => void;
   /** How long to wait before the next write, so that what waits can be merged; 0: not at all. */
   readonly delayMs: () => number;
 }
@@ -22,7 +23,7 @@ export interface WriteEventsOptions {
 export async function writeEvents(
   reader: Reader<EventRun | Gap>,
   response: ReaderResponse,
-  { delayMs, onWritten, start }: WriteEventsOptions,
+  { delayMs, onGap, onWritten, start }: WriteEventsOptions,
 ): Promise<void> {
   while (await reader.ready()) {
     const waitMs = delayMs();
@@ -39,10 +40,11 @@ export async function writeEvents(
       if (run === undefined) break;
       if (run instanceof Gap) {
         response.gap?.(run);
+        onGap(run);
         continue;
       }
       taken += run.byteLength;
-      wantsMore = response.write(run.bytes, from, reader.offset);
+      wantsMore = response.write(run, from, reader.offset);
       onWritten(run);
     }
     if (!wantsMore) await response.drained();

@@ -28,8 +28,9 @@ export async function startOwnStream(
   const { detach = 'grace', ...times } = options;
   const config = configSchema.parse({});
   const streams = new Streams(config, new Meter(), () => undefined);
+  const client = { address: '', agent: '', key: '' };
   const provider = { name: 'p', api: 'openai', url: '', apiKey: 'key', detach: undefined } as const;
-  const stream = streams.open({ provider, owner: '', detach });
+  const stream = streams.open({ provider, owner: '', detach, model: undefined, client });
   const channel = openChannel<EventRun>({
     maxItems: 20,
     // The bound is in chunks, however large they are.
@@ -37,7 +38,14 @@ export async function startOwnStream(
     merge: createCoalesce(openaiChat.delta),
     replay: { maxItems: 20 },
   });
-  const body = { channel, format: openaiChat, isEvents: true, headers: {}, status: 200 };
+  const body = {
+    channel,
+    format: openaiChat,
+    isEvents: true,
+    headers: {},
+    status: 200,
+    maxWaitingBytes: 65_536,
+  };
   stream.start(body, performance.now());
   const server = Fastify();
   const paces = new Paces(openLinks());

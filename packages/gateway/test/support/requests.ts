@@ -69,12 +69,18 @@ export async function simulatorStats(url: string): Promise<readonly RequestStats
   return ((await response.json()) as { requests: RequestStats[] }).requests;
 }
 
-/** The value of one series of the gateway's metrics, with its labels as they are printed. */
+/**
+ * The value of one of the gateway's metrics, with its first labels as they are printed: `name{state="failed"}`.
+ * Series that differ in the labels behind those add up.
+ */
 export async function metric(adminUrl: string, series: string): Promise<number> {
   const text = await (await fetch(`${adminUrl}/metrics`)).text();
-  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `));
-  if (line === undefined) throw new Error(`there is no series ${series}`);
-  return Number(line.slice(series.length + 1));
+  const start = series.replace(/\}$/, '');
+  const lines = text
+    .split('\n')
+    .filter((line) => line.startsWith(start) && /^[ {,}]/.test(line.slice(start.length)));
+  if (lines.length === 0) throw new Error(`there is no series ${series}`);
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
 }
 
 /** The `data:` payloads of an event stream. */

@@ -1,0 +1,72 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import fastifyStatic from '@fastify/static';
+import Fastify, { type FastifyInstance } from 'fastify';
+import { addPlainPipe } from './console/plain-pipe.ts';
+import type { Console } from './console/console.ts';
+import type { About } from './console/snapshot.ts';
+import { answerError, fromFastify } from './answer-error.ts';
+import { type Guard, putGuard } from './guard.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+
+export interface AdminOptions {
+  readonly guard: Guard;
+  /** Whether only this machine can reach it. */
+  readonly isLoopback: boolean;
+  readonly console: Console;
+  readonly metrics: Metrics;
+  readonly about: () => About;
+  /** Where the simulated models are, if they are what is served: then there is a playground. */
+  readonly simulatorUrl: string | undefined;
+}
+
+/** The console as it was built: from the sources and from `dist`, this is the same place. */
+const consoleFolder = fileURLToPath(new URL('../dist/console/', import.meta.url));
+
+/** Nothing but what is served here, and nobody may frame it. */
+const contentSecurityPolicy =
+  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+  "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/** The listener for those who run the gateway: the console, and metrics. */
+export function createAdminServer(options: AdminOptions): FastifyInstance {
+  const { about, guard, isLoopback, metrics, simulatorUrl } = options;
+  const admin = Fastify({ forceCloseConnections: true });
+  admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown, 0)));
+  // Beyond loopback the page itself needs no key, or nobody could be asked for one. There is nothing in it.
+  if (isLoopback) putGuard(admin, guard);
+  addPage(admin);
+  admin.get('/about', () => about());
+
+  admin.register((guarded, _options, done) => {
+    if (!isLoopback) putGuard(guarded, guard);
+    guarded.get('/metrics', async (_request, reply) =>
+      reply.type(metrics.contentType).send(await metrics.text()),
+    );
+    guarded.get('/history', () => options.console.history.samples);
+    if (simulatorUrl !== undefined) addPlainPipe(guarded, simulatorUrl);
+    done();
+  });
+  return admin;
+}
+
+function addPage(admin: FastifyInstance): void {
+  if (!existsSync(consoleFolder)) {
+    admin.get('/', (_request, reply) => reply.code(404).send('The console is not built: npm run build'));
+    return;
+  }
+  admin.register(fastifyStatic, {
+    root: consoleFolder,
+    cacheControl: false,
+    setHeaders(response, path) {
+      // Names of assets have a hash in them.
+      const isAsset = path.startsWith(`${consoleFolder}assets/`);
+      void response.headers({
+        'cache-control': isAsset ? 'public, max-age=31536000, immutable' : 'no-cache',
+        'content-security-policy': contentSecurityPolicy,
+        'x-content-type-options': 'nosniff',
+        'referrer-policy': 'no-referrer',
+      });
+    },
+  });
+}

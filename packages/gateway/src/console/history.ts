@@ -1,0 +1,112 @@
+import type { Meter, StallCause } from '../meter.ts';
+import { LoopDelay, type LoopDelayMs } from '../runtime.ts';
+import type { GatewayStream } from '../stream.ts';
+import type { Totals } from './snapshot.ts';
+import { survey } from './survey.ts';
+
+/** One sample a second for ten minutes. */
+const maxSamples = 600;
+/** Those of the last minute. */
+const maxDelays = 60;
+
+export interface HistoryOptions {
+  readonly meter: Meter;
+  /** All that are known, also those that ended and can still be read. */
+  readonly streams: () => Iterable<GatewayStream>;
+  readonly ended: () => Totals['ended'];
+  readonly sessions: () => number;
+  readonly heldLimitBytes: number;
+}
+
+/** How the gateway was: the last ten minutes, at most 600 samples of about half a kilobyte. */
+export class History {
+  readonly #options: HistoryOptions;
+  readonly #loopDelay = new LoopDelay();
+  readonly #samples: Totals[] = [];
+  readonly #delays: LoopDelayMs[] = [];
+
+  constructor(options: HistoryOptions) {
+    this.#options = options;
+  }
+
+  /** Oldest first. */
+  get samples(): readonly Totals[] {
+    return this.#samples;
+  }
+
+  /** The event loop's delays of the last minute: of the worst second. */
+  get loopDelayMs(): LoopDelayMs {
+    const worst = { p50: 0, p99: 0, max: 0 };
+    for (const { max, p50, p99 } of this.#delays) {
+      worst.p50 = Math.max(worst.p50, p50);
+      worst.p99 = Math.max(worst.p99, p99);
+      worst.max = Math.max(worst.max, max);
+    }
+    return worst;
+  }
+
+  /** To be called once a second. */
+  sample(): Totals {
+    const { ended, heldLimitBytes, meter, sessions, streams } = this.#options;
+    const nowMs = performance.now();
+    const loopDelay = this.#loopDelay.take();
+    this.#delays.push(loopDelay);
+    if (this.#delays.length > maxDelays) this.#delays.shift();
+    const { stallMs: lastingMs, maxLagRatio: _, ...surveyed } = survey(streams(), nowMs);
+    const totals: Totals = {
+      atMs: Date.now(),
+      ...surveyed,
+      maxLagMs: Math.round(surveyed.maxLagMs),
+      sessions: sessions(),
+      heldLimitBytes,
+      rssBytes: process.memoryUsage.rss(),
+      loopDelayMs: rounded(loopDelay),
+      ttftMs: quantiles(meter.takeTtftsMs()),
+      tokensGenerated: meter.eventsIn,
+      tokensDelivered: meter.tokensDelivered,
+      tokensAcknowledged: meter.tokensAcknowledged,
+      tokensSaved: meter.tokensSaved,
+      bytesIn: meter.bytesIn,
+      bytesOut: meter.bytesOut,
+      mergedEvents: meter.mergedEvents,
+      gaps: sum(meter.gaps),
+      stalls: sum(meter.stalls),
+      stallMs: added(meter.stallMs, lastingMs),
+      retries: meter.retries,
+      ended: ended(),
+    };
+    this.#samples.push(totals);
+    if (this.#samples.length > maxSamples) this.#samples.shift();
+    return totals;
+  }
+
+  stop(): void {
+    this.#loopDelay.stop();
+  }
+}
+
+function quantiles(values: number[]): Totals['ttftMs'] {
+  if (values.length === 0) return null;
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (q: number): number => sorted[Math.floor((sorted.length - 1) * q)] ?? 0;
+  return rounded({ p50: at(0.5), p99: at(0.99) });
+}
+
+function rounded({ p50, p99 }: { p50: number; p99: number }): { p50: number; p99: number } {
+  return { p50: Math.round(p50 * 10) / 10, p99: Math.round(p99 * 10) / 10 };
+}
+
+function sum(numbers: Readonly<Record<string, number>>): number {
+  return Object.values(numbers).reduce((total, value) => total + value, 0);
+}
+
+/** Stalls that are over and those that last, so that a long one is seen before its end. */
+function added(
+  over: Readonly<Record<StallCause, number>>,
+  lasting: Readonly<Record<StallCause, number>>,
+): Record<StallCause, number> {
+  const both = { ...over };
+  for (const cause of Object.keys(both) as StallCause[])
+    both[cause] = Math.round(both[cause] + lasting[cause]);
+  return both;
+}

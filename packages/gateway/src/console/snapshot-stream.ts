@@ -1,0 +1,70 @@
+import { openChannel } from '@spillway/core';
+import type { EventRun } from '@spillway/core/format/sse';
+import { frameOverheadBytes } from '@spillway/core/session';
+import type { Config } from '../config/schema.ts';
+import { Meter } from '../meter.ts';
+import { GatewayStream } from '../stream.ts';
+
+/** A snapshot more than the one that waits is never kept: whoever is late gets the latest. */
+const maxItems = 1;
+
+const provider = { name: 'console', api: 'openai', url: '', apiKey: '', detach: 'finish' } as const;
+
+/**
+ * A stream of snapshots for the console, read as any other: by sessions, with credit. Made only when somebody takes
+ * them: a reader that still has one waiting, such as a tab that sleeps, gets no more.
+ */
+export class SnapshotStream {
+  readonly stream: GatewayStream;
+  readonly #channel = openChannel<EventRun>({
+    maxItems,
+    // What a session's credit is spent on.
+    weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
+  });
+  readonly #make: () => object;
+  readonly #graceMs: number;
+
+  constructor(config: Config, make: () => object) {
+    const client = { address: '', agent: '', key: '' };
+    const owner = { provider, owner: '', detach: 'finish', model: undefined, client } as const;
+    this.#make = make;
+    this.#graceMs = config.detachGraceMs;
+    // What it costs is not counted: it is no model's.
+    this.stream = new GatewayStream(owner, config, new Meter(), () => undefined, performance.now());
+    this.stream.start(
+      {
+        channel: this.#channel,
+        format: undefined,
+        isEvents: true,
+        status: 200,
+        headers: {},
+        maxWaitingBytes: config.windowBytes,
+      },
+      performance.now(),
+    );
+  }
+
+  get isWatched(): boolean {
+    return this.stream.readers.size > 0;
+  }
+
+  /** Lets go of watchers that do not come back. */
+  tick(nowMs: number): void {
+    for (const reader of this.stream.readers) reader.tick(nowMs, this.#graceMs);
+  }
+
+  /** Makes a snapshot, if somebody takes it. */
+  refresh(): void {
+    let isWanted = false;
+    for (const { isLost, waitingItems } of this.stream.readers) isWanted ||= !isLost && waitingItems === 0;
+    if (!isWanted) return;
+    const bytes = Buffer.from(JSON.stringify(this.#make()));
+    this.#channel.offer({ bytes, byteLength: bytes.length, events: 1 });
+  }
+
+  /** What it shows is over. */
+  complete(): void {
+    this.#channel.complete();
+    this.stream.finish({ state: 'completed', error: undefined }, performance.now());
+  }
+}

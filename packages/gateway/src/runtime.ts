@@ -1,0 +1,39 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+
+/** How finely the event loop's delay is measured. */
+const resolutionMs = 20;
+
+/** The delays of the event loop since they were last taken. */
+export interface LoopDelayMs {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+/**
+ * Measures how much later than due the event loop gets to its work. A timer of its own, 50 times a second; each of
+ * those who take the figures needs one of these, because taking them starts anew.
+ */
+export class LoopDelay {
+  readonly #histogram = monitorEventLoopDelay({ resolution: resolutionMs });
+
+  constructor() {
+    this.#histogram.enable();
+  }
+
+  take(): LoopDelayMs {
+    const histogram = this.#histogram;
+    const delay = (ns: number): number => (histogram.count === 0 ? 0 : Math.max(0, ns / 1e6 - resolutionMs));
+    const taken = {
+      p50: delay(histogram.percentile(50)),
+      p99: delay(histogram.percentile(99)),
+      max: delay(histogram.max),
+    };
+    histogram.reset();
+    return taken;
+  }
+
+  stop(): void {
+    this.#histogram.disable();
+  }
+}

@@ -1,0 +1,43 @@
+import type { FormatName, TokenUsage } from '@spillway/core/format/format';
+import { eventsIn } from '@spillway/core/format/sse-events';
+import type { GatewayStream } from '../stream.ts';
+
+/** What OpenTelemetry's conventions for generative AI call what was asked for. */
+const operations: Readonly<Record<FormatName, 'chat' | 'generate_content' | 'text_completion'>> = {
+  'anthropic-messages': 'chat',
+  gemini: 'generate_content',
+  'openai-chat': 'chat',
+  'openai-completions': 'text_completion',
+  'openai-responses': 'chat',
+};
+
+export function operationOf(format: FormatName | undefined): string | undefined {
+  return format === undefined ? undefined : operations[format];
+}
+
+/**
+ * What the provider said of the tokens that it used: in the last events of a stream, in every format. Those few are
+ * the only ones that are ever parsed.
+ */
+export function lastUsage({ body, lastRuns }: GatewayStream): TokenUsage | undefined {
+  const format = body?.format;
+  if (format === undefined) return undefined;
+  let usage: TokenUsage | undefined;
+  for (const run of lastRuns) {
+    const { buffer, byteLength, byteOffset } = run.bytes;
+    const bytes = Buffer.from(buffer, byteOffset, byteLength);
+    for (const { data } of eventsIn(bytes)) {
+      if (data !== undefined)
+        usage = format.usage(parsed(bytes.toString('utf8', data.start, data.end))) ?? usage;
+    }
+  }
+  return usage;
+}
+
+function parsed(data: string): unknown {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return undefined;
+  }
+}

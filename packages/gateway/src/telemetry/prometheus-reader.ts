@@ -1,0 +1,34 @@
+import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
+import { DataPointType, type MetricData, MetricReader } from '@opentelemetry/sdk-metrics';
+
+/** How units are spelled in names: OpenTelemetry's "Prometheus and OpenMetrics Compatibility". */
+const unitWords: Readonly<Record<string, string>> = { By: 'bytes', s: 'seconds' };
+
+/** Prometheus' way to metrics: they are read when it asks. */
+export class PrometheusReader extends MetricReader {
+  // Neither labels for the scope nor a series of its own for the resource: there is one of each.
+  readonly #serializer = new PrometheusSerializer(undefined, false, undefined, true, true);
+
+  async text(): Promise<string> {
+    const { errors, resourceMetrics } = await this.collect();
+    if (errors.length > 0) throw new AggregateError(errors, 'Some metrics could not be read.');
+    const scopeMetrics = resourceMetrics.scopeMetrics.map(({ metrics, scope }) => ({
+      scope,
+      metrics: metrics.map(named),
+    }));
+    return this.#serializer.serialize({ ...resourceMetrics, scopeMetrics });
+  }
+
+  protected override async onForceFlush(): Promise<void> {}
+
+  protected override async onShutdown(): Promise<void> {}
+}
+
+/** Puts the unit into the name, unless it is there already. */
+function named(metric: MetricData): MetricData {
+  const { name, unit } = metric.descriptor;
+  const isGauge = metric.dataPointType === DataPointType.GAUGE;
+  const word = unit === '1' && isGauge ? 'ratio' : unitWords[unit];
+  const suffix = word === undefined || name.split(/[._]/).includes(word) ? '' : `.${word}`;
+  return { ...metric, descriptor: { ...metric.descriptor, name: name + suffix, unit: '' } };
+}

@@ -1,0 +1,104 @@
+import {
+  defaultTextMapGetter,
+  defaultTextMapSetter,
+  ROOT_CONTEXT,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  type Tracer,
+} from '@opentelemetry/api';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import type { Resource } from '@opentelemetry/resources';
+import { type Sampler, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
+import type { TokenUsage } from '@spillway/core/format/format';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { RelayRequest } from '../relay-request.ts';
+import { type GatewayStream, maxJournalEntries, type StreamOutcome } from '../stream.ts';
+import { operationOf } from './gen-ai.ts';
+
+/** The span of a stream, from its request to its one end. */
+export interface StreamSpan {
+  /** What the provider's request has to carry so that its spans are below this one: W3C Trace Context. */
+  readonly headers: Readonly<Record<string, string>>;
+  end(stream: GatewayStream, outcome: StreamOutcome, usage: TokenUsage | undefined): void;
+}
+
+/** The longest part of a model's name that is kept: clients choose it. */
+const maxAttributeChars = 256;
+
+const propagator = new W3CTraceContextPropagator();
+
+/**
+ * One span a stream, with what happened to it as events: stalls, readers that came, went and came back, gaps, the
+ * end. No prompt, no completion and no key is in it.
+ */
+export class Tracing {
+  readonly #provider: TracerProvider;
+  readonly #tracer: Tracer;
+
+  constructor(resource: Resource, spanProcessors: readonly SpanProcessor[], sampler: Sampler) {
+    this.#provider = new TracerProvider({
+      resource,
+      sampler,
+      spanProcessors: [...spanProcessors],
+      spanLimits: { attributeValueLengthLimit: maxAttributeChars, eventCountLimit: maxJournalEntries },
+    });
+    this.#tracer = this.#provider.getTracer('spillway');
+  }
+
+  start({ model = '', provider, route }: RelayRequest, headers: IncomingHttpHeaders): StreamSpan {
+    const parent = propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter);
+    const operation = operationOf(route.format?.name) ?? 'request';
+    const { hostname, port, protocol } = new URL(provider.url);
+    const attributes = {
+      'gen_ai.operation.name': operation,
+      'gen_ai.provider.name': provider.name,
+      'gen_ai.request.model': model,
+      'server.address': hostname,
+      'server.port': Number(port === '' ? defaultPorts[protocol] : port),
+    };
+    const name = `${operation} ${model.slice(0, maxAttributeChars)}`.trim();
+    const span = this.#tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes }, parent);
+    const carried: Record<string, string> = {};
+    propagator.inject(trace.setSpan(parent, span), carried, defaultTextMapSetter);
+    return { headers: carried, end: (stream, outcome, usage) => endSpan(span, stream, outcome, usage) };
+  }
+
+  /** Pushes what is left to push. */
+  async close(): Promise<void> {
+    await this.#provider.shutdown();
+  }
+}
+
+const defaultPorts: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
+
+function endSpan(
+  span: Span,
+  stream: GatewayStream,
+  { error, state }: StreamOutcome,
+  usage: TokenUsage | undefined,
+): void {
+  if (span.isRecording()) {
+    for (const { atMs, detail, reader, type } of stream.journal) {
+      const about = reader === null ? {} : { 'spillway.reader': reader };
+      span.addEvent(`spillway.${type}`, { ...about, 'spillway.detail': detail }, new Date(atMs));
+    }
+    const seen = {
+      'gen_ai.usage.input_tokens': usage?.inputTokens,
+      'gen_ai.usage.output_tokens': usage?.outputTokens,
+      'error.type': error?.code,
+    };
+    for (const [name, value] of Object.entries(seen)) if (value !== undefined) span.setAttribute(name, value);
+    span.setAttributes({
+      'spillway.stream': stream.id,
+      'spillway.state': state,
+      'spillway.events': stream.events,
+      'spillway.stalls': stream.stalls,
+      'spillway.stall.seconds': stream.stallMs(performance.now()) / 1000,
+    });
+    // The gateway's own words: never a body's.
+    if (state === 'failed') span.setStatus({ code: SpanStatusCode.ERROR, message: error?.message ?? state });
+  }
+  span.end();
+}
