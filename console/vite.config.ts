@@ -8,7 +8,8 @@ export default defineConfig({
   resolve: { conditions: ['spillway-source', 'module', 'browser', 'development|production'] },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   build: {
-    outDir: `${import.meta.dirname}/../packages/gateway/dist/console`,
+    // Not `dist/console`, which is where `tsc` writes what is in `src/console`, and which this empties.
+    outDir: `${import.meta.dirname}/../packages/gateway/dist/page`,
     emptyOutDir: true,
     target: 'es2022',
     // A page's Content-Security-Policy may forbid `data:`.

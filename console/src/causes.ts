@@ -1,6 +1,8 @@
-import type { StallCause } from '../../packages/gateway/src/console/snapshot.ts';
+import type { StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
 
-export const causes = ['link', 'credit', 'socket', 'connection_lost'] as const satisfies readonly StallCause[];
+export type StallCause = NonNullable<StreamRow['stallCause']>;
+
+export const causes = ['link', 'credit', 'socket', 'connection_lost', 'burst'] as const satisfies readonly StallCause[];
 
 /** What keeps a reader from getting more, for people. */
 export const causeTexts: Readonly<Record<StallCause, { readonly short: string; readonly one: string; readonly many: string }>> = {
@@ -8,6 +10,7 @@ export const causeTexts: Readonly<Record<StallCause, { readonly short: string; r
   credit: { short: 'credit', one: 'no credit', many: 'no credit' },
   socket: { short: 'socket', one: 'full socket', many: 'full sockets' },
   connection_lost: { short: 'lost', one: 'connection lost', many: 'connections lost' },
+  burst: { short: 'burst', one: 'burst', many: 'bursts' },
 };
 
 /** What a cause means, and so what to look at. */
@@ -16,6 +19,7 @@ export const causeHints: Readonly<Record<StallCause, string>> = {
   credit: 'its program has not acknowledged what it has',
   socket: 'its connection takes no more bytes',
   connection_lost: 'its connection is gone, and it may come back',
+  burst: 'more came at once than its window holds',
 };
 
 /** `slow links (2), no credit (1)`, the most frequent first. */

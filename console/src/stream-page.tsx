@@ -4,6 +4,7 @@ import type { StreamDetail, StreamEvent, StreamRow } from '../../packages/gatewa
 import { causeHints, causeTexts } from './causes.ts';
 import type { Feed, FeedEnd } from './feed.ts';
 import type { LagSample } from './reader-lane.tsx';
+import { modelName } from './model-name.ts';
 import { StateBadge } from './state-badge.tsx';
 import { Timeline } from './timeline.tsx';
 import { eventTexts } from './reader-lane.tsx';
@@ -64,7 +65,7 @@ export function StreamPage({
       </p>
       <div class="title">
         <h1>
-          {stream.model || 'no model named'} <span class="light">for</span> {stream.client.agent || 'an unnamed client'}
+          {modelName(stream) || 'no model named'} <span class="light">for</span> {stream.client.agent || 'an unnamed client'}
         </h1>
         <StateBadge condition={stream.condition} />
         {end !== undefined && <span class="sub">no longer live</span>}
@@ -109,7 +110,7 @@ function Facts({ stream }: { readonly stream: StreamRow }): JSX.Element {
     ['Age', durationText(ageMs)],
     ['First token after', ttftMs === null ? 'not yet' : durationText(ttftMs)],
     ['Held', `${bytesText(heldBytes)} of ${bytesText(windowBytes)}`],
-    ['Made to wait', stalls === 0 ? 'never' : `${countText(stalls)} times, ${durationText(stallMs)}`],
+    ['Made to wait', stalls === 0 ? 'never' : `${stalls === 1 ? 'once' : `${countText(stalls)} times`}, ${durationText(stallMs)}`],
     ['Address', client.address],
     ['Key', client.key === '' ? 'none' : client.key],
     ['Provider', `${provider} (${api})`],

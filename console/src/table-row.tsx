@@ -1,6 +1,7 @@
 import type { JSX } from 'preact';
 import type { ReaderRow, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
 import { causeTexts } from './causes.ts';
+import { modelName } from './model-name.ts';
 import { Meter } from './meter.tsx';
 import { streamHref } from './route.ts';
 import { StateBadge } from './state-badge.tsx';
@@ -46,7 +47,7 @@ export function TableRow({
         </div>
       </td>
       <td class="model">
-        <div>{model || '–'}</div>
+        <div title={model}>{modelName(stream) || '–'}</div>
         <div class="sub">{provider}</div>
       </td>
       <td class="state">

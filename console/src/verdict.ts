@@ -1,5 +1,5 @@
-import type { Overview, StallCause, StreamRow, Totals } from '../../packages/gateway/src/console/snapshot.ts';
-import { countCauses } from './causes.ts';
+import type { Overview, StreamRow, Totals } from '../../packages/gateway/src/console/snapshot.ts';
+import { countCauses, type StallCause } from './causes.ts';
 import { bytesText, durationText, plural } from './units.ts';
 
 /** How the gateway is, for somebody who has ten seconds. */

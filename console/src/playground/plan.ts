@@ -1,6 +1,6 @@
 import type { Overflow } from '@spillway/core';
 
-/** All that a reader may ask for here. `spill` needs a store, which a gateway does not have. */
+/** What a reader may ask for over a session. */
 export const policies = [
   'coalesce',
   'block',
@@ -8,7 +8,6 @@ export const policies = [
   'drop-newest',
   'latest',
   'disconnect',
-  'error',
 ] as const satisfies readonly Overflow[];
 export type Policy = (typeof policies)[number];
 
@@ -21,7 +20,6 @@ export const policyTexts: Readonly<Record<Policy, string>> = {
   'drop-newest': 'What comes while it is full is left out, and a gap says what is missing.',
   latest: 'It skips to the newest: always fresh, and a gap says what is missing.',
   disconnect: 'It is let go when it is full, and may come back to where it was.',
-  error: 'It fails as soon as it is full.',
 };
 
 export const faults = ['none', 'slow first token', 'stall', 'error', 'cut'] as const;

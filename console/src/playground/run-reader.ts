@@ -88,7 +88,10 @@ export class RunReader {
 
   async #readFrom(client: Client, url: string, maxBytes: number, from: 'now' | 'start'): Promise<void> {
     const { signal } = this.#leave;
-    const init: StreamReadInit = { from, overflow: this.plan.policy, maxBytes, windowBytes, signal };
+    const overflow = this.plan.policy;
+    // By itself the gateway merges for all of them, and then there is little left to lose.
+    const merges = overflow === 'coalesce';
+    const init: StreamReadInit = { from, overflow, merges, maxBytes, windowBytes, signal };
     const reader = client.read(url, init);
     reader.onEvent(() => this.#look(reader));
     const decoder = new TextDecoder();
