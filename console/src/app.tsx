@@ -1,7 +1,7 @@
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { About } from '../../packages/gateway/src/console/snapshot.ts';
-import { type Feed, type Freshness, openFeed, readAbout } from './feed.ts';
+import { type Feed, type Freshness, openFeed, readAbout, takesKey } from './feed.ts';
 import { KeyForm } from './key-form.tsx';
 import { Overview } from './overview.tsx';
 import { Playground } from './playground/playground.tsx';
@@ -35,14 +35,19 @@ export function App(): JSX.Element {
     document.title = `${titles[route.view]} · Spillway`;
   }, [route.view]);
 
-  const onUnauthorized = (): void => {
+  const onRefused = (): void => {
     sessionStorage.removeItem(keyName);
     setRefused(key !== '');
     setKey('');
   };
   const onKey = (given: string): void => {
-    sessionStorage.setItem(keyName, given);
-    setKey(given);
+    const take = (isTaken: boolean): void => {
+      setRefused(!isTaken);
+      if (!isTaken) return;
+      sessionStorage.setItem(keyName, given);
+      setKey(given);
+    };
+    takesKey(given).then(take, () => setFreshness('lost'));
   };
   return (
     <>
@@ -50,16 +55,16 @@ export function App(): JSX.Element {
         Skip to content
       </a>
       <Header about={about} freshness={freshness} view={route.view} />
-      <LostBanner isLost={freshness === 'lost' && !needsKey} />
+      <LostBanner isLost={freshness === 'lost'} />
       <main id="main" tabIndex={-1}>
         {about === undefined ? (
           <p class="empty">Looking for the gateway…</p>
         ) : needsKey ? (
           <KeyForm wasRefused={wasRefused} onKey={onKey} />
         ) : feed === undefined ? null : route.view === 'overview' ? (
-          <Overview feed={feed} onUnauthorized={onUnauthorized} />
+          <Overview feed={feed} onRefused={onRefused} />
         ) : route.view === 'stream' ? (
-          <StreamPage key={route.id} id={route.id} feed={feed} onUnauthorized={onUnauthorized} />
+          <StreamPage key={route.id} id={route.id} feed={feed} />
         ) : (
           <Playground feed={feed} about={about} />
         )}
@@ -120,7 +125,8 @@ function LostBanner({ isLost }: { readonly isLost: boolean }): JSX.Element {
     <div role="alert">
       {isLost && sinceMs > 0 && (
         <p class="banner">
-          No word from the gateway since {clockText(sinceMs)}. What is shown is from then; the page tries again by itself.
+          No word from the gateway since {clockText(sinceMs)}. What is shown is from then; the page tries
+          again by itself.
         </p>
       )}
     </div>

@@ -2,10 +2,18 @@ import type { StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
 
 export type StallCause = NonNullable<StreamRow['stallCause']>;
 
-export const causes = ['link', 'credit', 'socket', 'connection_lost', 'burst'] as const satisfies readonly StallCause[];
+export const causes = [
+  'link',
+  'credit',
+  'socket',
+  'connection_lost',
+  'burst',
+] as const satisfies readonly StallCause[];
 
 /** What keeps a reader from getting more, for people. */
-export const causeTexts: Readonly<Record<StallCause, { readonly short: string; readonly one: string; readonly many: string }>> = {
+export const causeTexts: Readonly<
+  Record<StallCause, { readonly short: string; readonly one: string; readonly many: string }>
+> = {
   link: { short: 'link', one: 'slow link', many: 'slow links' },
   credit: { short: 'credit', one: 'no credit', many: 'no credit' },
   socket: { short: 'socket', one: 'full socket', many: 'full sockets' },

@@ -5,7 +5,7 @@ import 'uplot/dist/uPlot.min.css';
 import { useElementWidth } from './element-width.ts';
 import { clockText } from './units.ts';
 
-export interface ChartLine {
+interface ChartLine {
   readonly label: string;
   /** The name of a custom property of the style sheet, without its dashes. */
   readonly color: string;
@@ -110,17 +110,19 @@ function optionsOf(props: ChartProps, width: number, onPoint: (index: number | n
     grid: { stroke: color('line'), width: 1 },
     ticks: { show: false },
   };
-  const series = props.lines.map(
-    (line): UPlot.Series => ({
-      label: line.label,
-      stroke: color(line.color),
-      width: props.isStacked ? 0 : 1.5,
-      points: { show: props.spansGaps === true && isSparse, size: 4 },
-      spanGaps: props.spansGaps ?? false,
-      ...(line.dash === undefined ? {} : { dash: [...line.dash] }),
-      ...(props.isStacked ? { fill: color(line.color) } : line.isFilled ? { fill: `${color(line.color)}40` } : {}),
-    }),
-  );
+  const series = props.lines.map((line): UPlot.Series => ({
+    label: line.label,
+    stroke: color(line.color),
+    width: props.isStacked ? 0 : 1.5,
+    points: { show: props.spansGaps === true && isSparse, size: 4 },
+    spanGaps: props.spansGaps ?? false,
+    ...(line.dash === undefined ? {} : { dash: [...line.dash] }),
+    ...(props.isStacked
+      ? { fill: color(line.color) }
+      : line.isFilled
+        ? { fill: `${color(line.color)}40` }
+        : {}),
+  }));
   return {
     width,
     height: heightPx,
@@ -139,12 +141,25 @@ function optionsOf(props: ChartProps, width: number, onPoint: (index: number | n
       y: { range: (_plot, _least, most) => [0, Math.max(props.leastTop, (most ?? 0) * 1.1)] },
     },
     axes: [
-      { ...axis, size: 24, space: 70, values: (_plot, splits) => splits.map((at) => clockText(at * 1000).slice(0, 5)) },
-      { ...axis, size: 62, space: 32, values: (_plot, splits) => splits.map((value) => props.format(value)), ...(props.isBinary === true ? { incrs: powersOfTwo } : {}) },
+      {
+        ...axis,
+        size: 24,
+        space: 70,
+        values: (_plot, splits) => splits.map((at) => clockText(at * 1000).slice(0, 5)),
+      },
+      {
+        ...axis,
+        size: 62,
+        space: 32,
+        values: (_plot, splits) => splits.map((value) => props.format(value)),
+        ...(props.isBinary === true ? { incrs: powersOfTwo } : {}),
+      },
     ],
     series: [{}, ...series],
     hooks: {
-      setCursor: [({ cursor }) => onPoint(cursor.idx === undefined || (cursor.left ?? -1) < 0 ? null : cursor.idx)],
+      setCursor: [
+        ({ cursor }) => onPoint(cursor.idx === undefined || (cursor.left ?? -1) < 0 ? null : cursor.idx),
+      ],
     },
   };
 }

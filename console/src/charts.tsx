@@ -24,26 +24,46 @@ export function Charts({ history }: { readonly history: readonly Totals[] }): JS
         <h2>The last ten minutes</h2>
       </summary>
       <div class="charts">
-      <Chart title="Tokens a second" times={times} lines={columns.tokens} format={rateText} leastTop={10} />
-      <Chart title="Memory" times={times} lines={columns.memory} format={bytesText} isBinary leastTop={65_536} />
-      <Chart
-        title="Models that wait, by cause"
-        times={times}
-        lines={columns.stalls}
-        isStacked
-        format={(value) => `${value.toFixed(value < 10 ? 1 : 0)}`}
-        leastTop={1}
-      />
-      <Chart
-        title="Time to first token"
-        times={times}
-        lines={columns.ttft}
-        spansGaps
-        format={durationText}
-        leastTop={200}
-      />
-      <Chart title="Event loop delay" times={times} lines={columns.loop} format={durationText} leastTop={50} />
-      <Chart title="Streams that ended, a minute" times={times} lines={columns.ended} isStacked format={rateText} leastTop={6} />
+        <Chart title="Tokens a second" times={times} lines={columns.tokens} format={rateText} leastTop={10} />
+        <Chart
+          title="Memory"
+          times={times}
+          lines={columns.memory}
+          format={bytesText}
+          isBinary
+          leastTop={65_536}
+        />
+        <Chart
+          title="Models that wait, by cause"
+          times={times}
+          lines={columns.stalls}
+          isStacked
+          format={(value) => value.toFixed(value < 10 ? 1 : 0)}
+          leastTop={1}
+        />
+        <Chart
+          title="Time to first token"
+          times={times}
+          lines={columns.ttft}
+          spansGaps
+          format={durationText}
+          leastTop={200}
+        />
+        <Chart
+          title="Event loop delay"
+          times={times}
+          lines={columns.loop}
+          format={durationText}
+          leastTop={50}
+        />
+        <Chart
+          title="Streams that ended, a minute"
+          times={times}
+          lines={columns.ended}
+          isStacked
+          format={rateText}
+          leastTop={6}
+        />
       </div>
     </details>
   );
@@ -56,8 +76,18 @@ function columnsOf(history: readonly Totals[]) {
   return {
     times: history.map(({ atMs }) => atMs / 1000),
     tokens: [
-      { label: 'in', color: 'in', isFilled: true, values: rates(history, (totals) => totals.tokensGenerated) },
-      { label: 'out', color: 'out', dash: dashed, values: rates(history, (totals) => totals.tokensDelivered) },
+      {
+        label: 'in',
+        color: 'in',
+        isFilled: true,
+        values: rates(history, (totals) => totals.tokensGenerated),
+      },
+      {
+        label: 'out',
+        color: 'out',
+        dash: dashed,
+        values: rates(history, (totals) => totals.tokensDelivered),
+      },
     ],
     memory: [
       { label: 'held', color: 'held', values: history.map(({ heldBytes }) => heldBytes) },
@@ -81,7 +111,12 @@ function columnsOf(history: readonly Totals[]) {
     ],
     loop: [
       { label: 'p50', color: 'in', values: history.map(({ loopDelayMs }) => loopDelayMs.p50) },
-      { label: 'p99', color: 'held', dash: dotted, values: history.map(({ loopDelayMs }) => loopDelayMs.p99) },
+      {
+        label: 'p99',
+        color: 'held',
+        dash: dotted,
+        values: history.map(({ loopDelayMs }) => loopDelayMs.p99),
+      },
     ],
     ended: (['failed', 'cancelled', 'completed'] as const).map((state) => ({
       label: state,

@@ -5,7 +5,7 @@ import type { About, Overview, StreamDetail, Totals } from '../../packages/gatew
 export type Freshness = 'connecting' | 'idle' | 'live' | 'lost';
 
 /** Why a feed ended. */
-export type FeedEnd = 'not_found' | 'over' | 'unauthorized';
+export type FeedEnd = 'not_found' | 'over';
 
 /** Everything that the page gets from the gateway. */
 export interface Feed {
@@ -22,7 +22,7 @@ export interface Feed {
   close(): void;
 }
 
-export interface Follower<T> {
+interface Follower<T> {
   readonly onSnapshot: (snapshot: T) => void;
   readonly onEnd: (why: FeedEnd) => void;
 }
@@ -38,10 +38,16 @@ export async function readAbout(): Promise<About> {
   return (await response.json()) as About;
 }
 
+/** Whether the gateway takes a key. */
+export async function takesKey(key: string): Promise<boolean> {
+  const { status } = await fetch('history', { headers: headersOf(key) });
+  return status !== 401;
+}
+
 /** One connection for all that the page shows. */
 export function openFeed(key: string, onFreshness: (freshness: Freshness) => void): Feed {
   let followers = 0;
-  const headers: Record<string, string> = key === '' ? {} : { authorization: `Bearer ${key}` };
+  const headers = headersOf(key);
   const client = openClient({
     url: './',
     headers,
@@ -78,6 +84,10 @@ export function openFeed(key: string, onFreshness: (freshness: Freshness) => voi
   };
 }
 
+function headersOf(key: string): Readonly<Record<string, string>> {
+  return key === '' ? {} : { authorization: `Bearer ${key}` };
+}
+
 interface Context {
   readonly client: Client;
   readonly path: string;
@@ -89,7 +99,7 @@ interface Context {
 async function followUntilEnd<T>(context: Context, follower: Follower<T>): Promise<void> {
   const { signal } = context;
   while (!signal.aborted) {
-    const end = await readToEnd(context, follower.onSnapshot);
+    const end = await readToEnd(context, (json) => follower.onSnapshot(JSON.parse(json) as T));
     if (signal.aborted) return;
     if (end !== undefined) {
       follower.onEnd(end);
@@ -101,9 +111,9 @@ async function followUntilEnd<T>(context: Context, follower: Follower<T>): Promi
 }
 
 /** Returns why the feed is over; `undefined`: it is not, and has to be opened again. */
-async function readToEnd<T>(
+async function readToEnd(
   { client, onFreshness, path, signal }: Context,
-  onSnapshot: (snapshot: T) => void,
+  onSnapshot: (json: string) => void,
 ): Promise<FeedEnd | undefined> {
   // The smallest window: one snapshot is on its way, never two.
   const reader = client.read(path, { from: 'now', overflow: 'latest', windowBytes: 1024, signal });
@@ -114,7 +124,7 @@ async function readToEnd<T>(
       clearTimeout(staleTimer);
       if (item.type === 'chunk' && item.from < item.to) {
         onFreshness('live');
-        onSnapshot(JSON.parse(decoder.decode(item.bytes)) as T);
+        onSnapshot(decoder.decode(item.bytes));
       }
       // The one place where the page asks for more: it has painted what it has, and somebody sees it. A hidden tab
       // gets no frame, takes nothing, and so the gateway makes nothing.
@@ -124,17 +134,11 @@ async function readToEnd<T>(
     }
     return 'over';
   } catch (error) {
-    return error instanceof ClientError ? feedEnds.get(error.code) : undefined;
+    return error instanceof ClientError && error.code === 'not_found' ? 'not_found' : undefined;
   } finally {
     clearTimeout(staleTimer);
   }
 }
-
-const feedEnds: ReadonlyMap<string, FeedEnd> = new Map([
-  ['not_found', 'not_found'],
-  ['unauthorized', 'unauthorized'],
-  ['invalid_key', 'unauthorized'],
-]);
 
 /** The first frame is painted after the callback, so the second one is behind what was rendered. */
 function nextPaint(): Promise<void> {

@@ -36,7 +36,7 @@ export function Meter({
 }
 
 /** More than half is what the gateway counts as lagging. */
-export function levelOf(ratio: number): 'bad' | 'ok' | 'warn' {
+function levelOf(ratio: number): 'bad' | 'ok' | 'warn' {
   if (ratio > 0.9) return 'bad';
   return ratio > 0.5 ? 'warn' : 'ok';
 }

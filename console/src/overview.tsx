@@ -15,10 +15,10 @@ const signs = { ok: '✓', warn: '!', bad: '✕' } as const;
 /** For somebody on call who has ten seconds. */
 export function Overview({
   feed,
-  onUnauthorized,
+  onRefused,
 }: {
   readonly feed: Feed;
-  readonly onUnauthorized: () => void;
+  readonly onRefused: () => void;
 }): JSX.Element {
   const [overview, setOverview] = useState<Snapshot>();
   const [history, setHistory] = useState<readonly Totals[]>([]);
@@ -34,17 +34,14 @@ export function Overview({
         setOverview(snapshot);
         setHistory((was) => append(was, snapshot.totals));
         if (!hasHole) return;
-        feed
-          .readHistory()
-          .then((fetched) => {
-            if (!isOver) setHistory((live) => merge(fetched, live));
-          })
-          // The charts have a hole, and the next snapshot is there in a second.
-          .catch(() => undefined);
+        const show = (fetched: readonly Totals[]): void => {
+          if (!isOver) setHistory((live) => merge(fetched, live));
+        };
+        // Without it the charts have a hole, and the next snapshot is there in a second.
+        feed.readHistory().then(show, () => undefined);
       },
-      onEnd: (why) => {
-        if (why === 'unauthorized') onUnauthorized();
-      },
+      // There always is one, for whoever may see it.
+      onEnd: onRefused,
     });
     return () => {
       isOver = true;

@@ -116,7 +116,10 @@ export function Lane({
       {events
         .filter(({ atMs }) => atMs >= span.fromMs)
         .map((event) => (
-          <g key={`${event.atMs} ${event.type}`} transform={`translate(${clamp(xOf(event.atMs), widthPx)} 8)`}>
+          <g
+            key={`${event.atMs} ${event.type}`}
+            transform={`translate(${clamp(xOf(event.atMs), widthPx)} 8)`}
+          >
             <title>{`${clockText(event.atMs)} ${eventTexts[event.type]} ${event.detail}`}</title>
             <EventMark type={event.type} />
           </g>
@@ -125,11 +128,7 @@ export function Lane({
   );
 }
 
-function areaOf(
-  samples: readonly LagSample[],
-  xOf: (atMs: number) => number,
-  maxLagBytes: number,
-): string {
+function areaOf(samples: readonly LagSample[], xOf: (atMs: number) => number, maxLagBytes: number): string {
   const bottom = marksPx + graphPx;
   const points = samples.map(({ atMs, lagBytes }) => {
     const y = bottom - Math.min(1, lagBytes / maxLagBytes) * graphPx;

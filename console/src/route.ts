@@ -10,7 +10,7 @@ export function streamHref(id: string): string {
   return `#/streams/${encodeURIComponent(id)}`;
 }
 
-export function parseRoute(hash: string): Route {
+function parseRoute(hash: string): Route {
   const [first, second] = hash.replace(/^#?\/?/, '').split('/');
   if (first === 'playground') return { view: 'playground' };
   if (first === 'streams' && second !== undefined && second !== '') {

@@ -27,7 +27,8 @@ export function matches(stream: StreamRow, words: readonly string[], state: Stat
   if (words.length === 0) return true;
   const { client, id, model, provider, readers } = stream;
   const policies = readers.map(({ policy, via }) => `${policy} ${via}`).join(' ');
-  const text = `${client.agent} ${client.address} ${client.key} ${provider} ${model} ${id} ${policies}`.toLowerCase();
+  const text =
+    `${client.agent} ${client.address} ${client.key} ${provider} ${model} ${id} ${policies}`.toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -74,6 +75,8 @@ function valueOf(
       return rates.get(id)?.outPerSecond ?? 0;
     case 'state':
       return condition;
+    default:
+      return key satisfies never;
   }
 }
 

@@ -14,15 +14,7 @@ import { bytesText, clockText, countText, durationText } from './units.ts';
 const maxSamples = 2400;
 
 /** One stream: who, how, its readers on one time axis, and what happened. */
-export function StreamPage({
-  id,
-  feed,
-  onUnauthorized,
-}: {
-  readonly id: string;
-  readonly feed: Feed;
-  readonly onUnauthorized: () => void;
-}): JSX.Element {
+export function StreamPage({ id, feed }: { readonly id: string; readonly feed: Feed }): JSX.Element {
   const [detail, setDetail] = useState<StreamDetail>();
   const [end, setEnd] = useState<FeedEnd>();
   const samples = useRef(new Map<number, LagSample[]>());
@@ -34,10 +26,7 @@ export function StreamPage({
           remember(samples.current, snapshot);
           setDetail(snapshot);
         },
-        onEnd: (why) => {
-          if (why === 'unauthorized') onUnauthorized();
-          else setEnd(why);
-        },
+        onEnd: setEnd,
       }),
     [feed, id],
   );
@@ -65,7 +54,8 @@ export function StreamPage({
       </p>
       <div class="title">
         <h1>
-          {modelName(stream) || 'no model named'} <span class="light">for</span> {stream.client.agent || 'an unnamed client'}
+          {modelName(stream) || 'no model named'} <span class="light">for</span>{' '}
+          {stream.client.agent || 'an unnamed client'}
         </h1>
         <StateBadge condition={stream.condition} />
         {end !== undefined && <span class="sub">no longer live</span>}
@@ -104,13 +94,19 @@ function explain({ code, condition, readers, stallCause }: StreamRow): string {
 }
 
 function Facts({ stream }: { readonly stream: StreamRow }): JSX.Element {
-  const { ageMs, api, bytes, client, heldBytes, id, provider, stallMs, stalls, tokens, ttftMs, windowBytes } = stream;
+  const { ageMs, api, bytes, client, heldBytes, id, provider, stallMs, stalls, tokens, ttftMs, windowBytes } =
+    stream;
   const facts: readonly (readonly [string, string])[] = [
     ['Tokens', `${countText(tokens)} (${bytesText(bytes)})`],
     ['Age', durationText(ageMs)],
     ['First token after', ttftMs === null ? 'not yet' : durationText(ttftMs)],
     ['Held', `${bytesText(heldBytes)} of ${bytesText(windowBytes)}`],
-    ['Made to wait', stalls === 0 ? 'never' : `${stalls === 1 ? 'once' : `${countText(stalls)} times`}, ${durationText(stallMs)}`],
+    [
+      'Made to wait',
+      stalls === 0
+        ? 'never'
+        : `${stalls === 1 ? 'once' : `${countText(stalls)} times`}, ${durationText(stallMs)}`,
+    ],
     ['Address', client.address],
     ['Key', client.key === '' ? 'none' : client.key],
     ['Provider', `${provider} (${api})`],

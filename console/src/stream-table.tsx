@@ -2,7 +2,15 @@ import type { JSX } from 'preact';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import type { Overview, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
 import { narrowQuery, useMedia } from './media.ts';
-import { isLagging, keepOrder, matches, type Sorting, type SortKey, sortStreams, type StateFilter } from './stream-order.ts';
+import {
+  isLagging,
+  keepOrder,
+  matches,
+  type Sorting,
+  type SortKey,
+  sortStreams,
+  type StateFilter,
+} from './stream-order.ts';
 import { type StreamRate, StreamRates } from './stream-rates.ts';
 import { rowHeightPx, TableRow } from './table-row.tsx';
 import { countText } from './units.ts';
@@ -78,7 +86,8 @@ export function StreamTable({ overview }: { readonly overview: Overview }): JSX.
           {shown.length === openStreams
             ? `${countText(openStreams)} open`
             : `${countText(shown.length)} of ${countText(openStreams)} open`}
-          {openStreams > streams.length && `, of which the page gets the ${countText(streams.length)} furthest behind`}
+          {openStreams > streams.length &&
+            `, of which the page gets the ${countText(streams.length)} furthest behind`}
         </p>
       </div>
       <table

@@ -16,7 +16,9 @@ const paddingPx = 12;
 /** A row's height follows from its stream, so that a thousand need no measuring. The style sheet has the same figures. */
 export function rowHeightPx({ readers }: StreamRow, isNarrow: boolean): number {
   const lines = Math.min(readers.length, maxReaders) + (readers.length > maxReaders ? 1 : 0);
-  return isNarrow ? 2 * paddingPx + linePx * (3 + Math.max(1, lines)) : paddingPx + linePx * Math.max(2, lines);
+  return isNarrow
+    ? 2 * paddingPx + linePx * (3 + Math.max(1, lines))
+    : paddingPx + linePx * Math.max(2, lines);
 }
 
 /** One stream: who, what, how fast, and each of its readers on a line of its own. */

@@ -26,7 +26,10 @@ export function Timeline({
   const openedAtMs = atMs - stream.ageMs;
   const endedAtMs = events.findLast(({ type }) => type === 'ended')?.atMs;
   const toMs = endedAtMs === undefined ? atMs : endedAtMs + stream.ageMs * 0.02;
-  const span = { fromMs: Math.max(openedAtMs, toMs - maxSpanMs), toMs: Math.max(toMs, openedAtMs + leastSpanMs) };
+  const span = {
+    fromMs: Math.max(openedAtMs, toMs - maxSpanMs),
+    toMs: Math.max(toMs, openedAtMs + leastSpanMs),
+  };
   const pauses = pausesOf(events, span);
   const readers =
     stream.readers.length <= maxLanes
@@ -40,7 +43,8 @@ export function Timeline({
         <div class="lane-head">
           <b>Model</b>
           <span class="sub">
-            {countText(stream.tokens)} tokens{stream.stallCause === null ? '' : `, waits: ${causeTexts[stream.stallCause].one}`}
+            {countText(stream.tokens)} tokens
+            {stream.stallCause === null ? '' : `, waits: ${causeTexts[stream.stallCause].one}`}
           </span>
         </div>
         <div ref={axis} class="lane-box">
@@ -48,7 +52,9 @@ export function Timeline({
             label="Model"
             span={span}
             widthPx={widthPx}
-            events={events.filter(({ reader, type }) => reader === null || type === 'paused' || type === 'resumed')}
+            events={events.filter(
+              ({ reader, type }) => reader === null || type === 'paused' || type === 'resumed',
+            )}
             pauses={pauses}
           />
         </div>
@@ -68,7 +74,9 @@ export function Timeline({
         <Axis span={span} widthPx={widthPx} />
       </div>
       {readers.length < stream.readers.length && (
-        <p class="sub">The {maxLanes} furthest behind of {countText(stream.readers.length)} readers.</p>
+        <p class="sub">
+          The {maxLanes} furthest behind of {countText(stream.readers.length)} readers.
+        </p>
       )}
       <ul class="legend">
         <li>
@@ -159,7 +167,8 @@ const tickEveryPx = 110;
 function Axis({ span, widthPx }: { readonly span: TimeSpan; readonly widthPx: number }): JSX.Element {
   const lengthMs = span.toMs - span.fromMs;
   const roughMs = lengthMs / Math.max(1, widthPx / tickEveryPx);
-  const stepMs = [1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000].find((step) => step >= roughMs) ?? 120_000;
+  const stepMs =
+    [1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000].find((step) => step >= roughMs) ?? 120_000;
   const ticks: number[] = [];
   for (let at = Math.ceil(span.fromMs / stepMs) * stepMs; at <= span.toMs; at += stepMs) ticks.push(at);
   return (

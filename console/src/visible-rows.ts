@@ -16,7 +16,10 @@ const overscanPx = 400;
  * Of rows with these heights, those that are on the screen or near it. The window scrolls, not the list, so that a
  * phone has one scroller only.
  */
-export function useVisibleRows(list: RefObject<HTMLElement | null>, heightsPx: readonly number[]): VisibleRows {
+export function useVisibleRows(
+  list: RefObject<HTMLElement | null>,
+  heightsPx: readonly number[],
+): VisibleRows {
   const [view, setView] = useState({ topPx: 0, bottomPx: 1000 });
   useEffect(() => {
     let frame = 0;
@@ -26,7 +29,9 @@ export function useVisibleRows(list: RefObject<HTMLElement | null>, heightsPx: r
       // In steps, so that most of scrolling renders nothing.
       const stepPx = Math.floor(topPx / 200) * 200;
       const bottomPx = stepPx + 200 + innerHeight;
-      setView((was) => (was.topPx === stepPx && was.bottomPx === bottomPx ? was : { topPx: stepPx, bottomPx }));
+      setView((was) =>
+        was.topPx === stepPx && was.bottomPx === bottomPx ? was : { topPx: stepPx, bottomPx },
+      );
     };
     const onMove = (): void => {
       if (frame === 0) frame = requestAnimationFrame(look);

@@ -2,7 +2,6 @@ import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { About } from '../../../packages/gateway/src/console/snapshot.ts';
 import type { Feed } from '../feed.ts';
-import { streamHref } from '../route.ts';
 import { bytesText, countText } from '../units.ts';
 import {
   boundsBytes,
@@ -36,8 +35,8 @@ function NotHere(): JSX.Element {
     <section class="panel not-here">
       <h1>Playground</h1>
       <p>
-        It plays with the simulated model, and this gateway serves real ones. Start one without a provider, and open its
-        console:
+        It plays with the simulated model, and this gateway serves real ones. Start one without a provider,
+        and open its console:
       </p>
       <pre>
         <code>npx spillway serve --port 8090 --admin-port 8091</code>
@@ -76,8 +75,8 @@ function Simulation({ feed }: { readonly feed: Feed }): JSX.Element {
       <div class="intro">
         <h1>Playground</h1>
         <p>
-          One model, several readers. Each says what may happen to it when it falls behind, and nothing else happens to it;
-          what waits for it never is more than its bound. Slow one down and watch.
+          One model, several readers. Each says what may happen to it when it falls behind, and nothing else
+          happens to it; what waits for it never is more than its bound. Slow one down and watch.
         </p>
       </div>
       <ModelPanel plan={plan} run={run} onPlan={setPlan} onStart={start} onStop={() => run?.stop()} />
@@ -165,7 +164,7 @@ function ModelPanel({
           </select>
         </label>
         <label>
-          May wait for each reader
+          May wait for each reader, with 1 KiB on its way
           <select
             value={plan.maxBytes}
             disabled={isRunning}
@@ -198,8 +197,8 @@ function ModelPanel({
         {run !== undefined && run.url !== '' && (
           <>
             {' '}
-            <a href={streamHref(run.url.split('/').at(-1) ?? '')} target="_blank" rel="noopener">
-              Its own page
+            <a href="#/" target="_blank" rel="noopener">
+              See it in the overview
             </a>
           </>
         )}

@@ -117,8 +117,8 @@ export function PipeCard({
       settings={
         <>
           <p class="hint">
-            The same kind of stream without Spillway. It has no bound and no policy: what is not read piles up in the
-            process, the kernels and the browser.
+            The same kind of stream without Spillway. It has no bound and no policy: what is not read piles up
+            in the process, the kernels and the browser.
           </p>
           <StepSlider label="Reads" steps={readingSpeeds} value={speed} text={speedText} onValue={onSpeed} />
         </>
@@ -212,18 +212,29 @@ function Memory({
   readonly boundBytes?: number;
 }): JSX.Element {
   const most = Math.max(run?.mostWaitedBytes ?? 0, 16_384);
-  const samples = Math.max(50, run?.pipe.waited.length ?? 0, ...(run?.readers.map((reader) => reader.waited.length) ?? []));
+  const samples = Math.max(
+    50,
+    run?.pipe.waited.length ?? 0,
+    ...(run?.readers.map((reader) => reader.waited.length) ?? []),
+  );
   const yOf = (bytes: number): number => Math.round((1 - bytes / most) * 880) / 10 + 4;
   const points = waited.map((bytes, at) => `${Math.round((at / (samples - 1)) * 1000) / 10} ${yOf(bytes)}`);
   return (
     <div class="memory">
-      <svg viewBox="0 0 100 92" preserveAspectRatio="none" role="img" aria-label={`What waited for ${name} over time`}>
-        {points.length > 1 && <path d={`M0 92L${points.join('L')}L${((waited.length - 1) / (samples - 1)) * 100} 92Z`} />}
+      <svg
+        viewBox="0 0 100 92"
+        preserveAspectRatio="none"
+        role="img"
+        aria-label={`What waited for ${name} over time`}
+      >
+        {points.length > 1 && (
+          <path d={`M0 92L${points.join('L')}L${((waited.length - 1) / (samples - 1)) * 100} 92Z`} />
+        )}
         {boundBytes !== undefined && (
           <line class="bound" x1="0" x2="100" y1={yOf(boundBytes)} y2={yOf(boundBytes)} />
         )}
       </svg>
-      What waits over time, all on one scale
+      Waits over time, same scale
     </div>
   );
 }
@@ -258,7 +269,7 @@ function Now({ reader }: { readonly reader: RunReader }): JSX.Element {
   );
 }
 
-export function speedText(eventsPerSecond: number): string {
+function speedText(eventsPerSecond: number): string {
   if (eventsPerSecond === 0) return 'nothing';
   if (eventsPerSecond === Infinity) return 'as fast as it comes';
   return `${eventsPerSecond} event${eventsPerSecond === 1 ? '' : 's'} a second`;
@@ -278,7 +289,7 @@ function resultOf(reader: RunReader, trace: ModelTrace, startedAtMs: number): st
       return `Done: ${much}${last}${late}, ${lost}.`;
     case 'stopped':
       return `Stopped: ${much}, ${lost}.`;
-    case 'failed':
+    default:
       return `Ended with ${code} after ${countText(tokens)} tokens: ${much}${last}, ${lost}.`;
   }
 }
@@ -299,6 +310,7 @@ function pipeResultOf({ pipe, plan, startedAtMs }: Run): string {
 function madeByPipe({ pipe, plan }: Run): number {
   if (pipe.firstAtMs === 0) return 0;
   const made = Math.ceil(((performance.now() - pipe.firstAtMs) / 1000) * plan.tokensPerSecond);
-  const most = plan.fault === 'none' || plan.fault === 'slow first token' ? plan.tokens : Math.floor(plan.tokens / 2);
+  const most =
+    plan.fault === 'none' || plan.fault === 'slow first token' ? plan.tokens : Math.floor(plan.tokens / 2);
   return Math.max(pipe.tokens, Math.min(most, made));
 }

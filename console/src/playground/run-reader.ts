@@ -141,7 +141,8 @@ export class RunReader {
   #count(kind: Stretch['kind']): number {
     let tokens = 0;
     for (const stretch of this.stretches) {
-      if (stretch.kind === kind) tokens += this.#trace.tokensAt(stretch.to) - this.#trace.tokensAt(stretch.from);
+      if (stretch.kind === kind)
+        tokens += this.#trace.tokensAt(stretch.to) - this.#trace.tokensAt(stretch.from);
     }
     return Math.round(tokens);
   }

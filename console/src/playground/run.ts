@@ -40,7 +40,11 @@ export class Run {
     const { pipe, readers } = this;
     for (const reader of readers) if (reader.state === 'reading') reader.waited.push(reader.lagBytes);
     if (pipe.state === 'reading') pipe.waited.push(pipe.waitingBytes);
-    this.mostWaitedBytes = Math.max(this.mostWaitedBytes, pipe.peakBytes, ...readers.map(({ peakBytes }) => peakBytes));
+    this.mostWaitedBytes = Math.max(
+      this.mostWaitedBytes,
+      pipe.peakBytes,
+      ...readers.map(({ peakBytes }) => peakBytes),
+    );
   }
 
   /** One more reader, of what is kept and what comes. */

@@ -25,17 +25,12 @@ export function Track({
       {stretches.map(({ from, kind, to }) => {
         const left = percent(tokensAt(from));
         const width = percent(tokensAt(to)) - left;
+        if (width <= 0) return null;
         return (
-          width > 0 && (
-            <rect
-              key={from}
-              class={kind}
-              x={`${left}%`}
-              width={`${width}%`}
-              y={kind === 'lost' ? 5 : 0}
-              height={kind === 'lost' ? 12 : 22}
-            />
-          )
+          <g key={from}>
+            <rect class={kind} x={`${left}%`} width={`${width}%`} height="22" />
+            {kind === 'lost' && <rect class="scar" x={`${left}%`} width={`${width}%`} y="8" height="6" />}
+          </g>
         );
       })}
       <line class="front" x1={`${percent(made)}%`} x2={`${percent(made)}%`} y1="0" y2="22" />
