@@ -127,7 +127,7 @@ function optionsOf(props: ChartProps, width: number, onPoint: (index: number | n
     width,
     height: heightPx,
     legend: { show: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, 18, 0, 0],
     cursor: {
       sync: { key: 'overview', scales: ['x', null] },
       drag: { x: false, y: false },

@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { useMemo, useRef, useState } from 'preact/hooks';
-import type { Overview, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
+import type { Overview, StreamCondition, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
 import { narrowQuery, useMedia } from './media.ts';
 import {
   isLagging,
@@ -62,6 +62,22 @@ export function StreamTable({ overview }: { readonly overview: Overview }): JSX.
   const heightsPx = useMemo(() => shown.map((stream) => rowHeightPx(stream, isNarrow)), [shown, isNarrow]);
   const { abovePx, belowPx, from, to } = useVisibleRows(body, heightsPx);
 
+  // The same element is not rendered again, so that scrolling renders what is new only.
+  const rows = useMemo(() => new Map<StreamRow, JSX.Element>(), [shown, isNarrow]);
+  const row = (stream: StreamRow, at: number): JSX.Element => {
+    const rendered = rows.get(stream) ?? (
+      <TableRow
+        key={stream.id}
+        stream={stream}
+        rate={rates.get(stream.id) ?? noRate}
+        index={at + 2}
+        heightPx={heightsPx[at] ?? 0}
+      />
+    );
+    rows.set(stream, rendered);
+    return rendered;
+  };
+
   const sortBy = (key: SortKey): void => {
     isHeld.current = false;
     setSorting((was) =>
@@ -108,15 +124,7 @@ export function StreamTable({ overview }: { readonly overview: Overview }): JSX.
         </thead>
         <tbody ref={body}>
           <Spacer heightPx={abovePx} />
-          {shown.slice(from, to).map((stream, at) => (
-            <TableRow
-              key={stream.id}
-              stream={stream}
-              rate={rates.get(stream.id) ?? noRate}
-              index={from + at + 2}
-              heightPx={heightsPx[from + at] ?? 0}
-            />
-          ))}
+          {shown.slice(from, to).map((stream, at) => row(stream, from + at))}
           <Spacer heightPx={belowPx} />
         </tbody>
       </table>
@@ -173,21 +181,27 @@ function StateFilters({
   readonly state: StateFilter;
   readonly onState: (state: StateFilter) => void;
 }): JSX.Element {
+  const counts = useMemo(() => countStates(streams), [streams]);
   return (
     <div class="chips" role="group" aria-label="Filter streams by state">
-      {filters.map((filter) => {
-        const count =
-          filter === 'lagging'
-            ? streams.filter(({ readers }) => readers.some(isLagging)).length
-            : streams.filter(({ condition }) => filter === 'all' || condition === filter).length;
-        return (
-          <button key={filter} type="button" aria-pressed={state === filter} onClick={() => onState(filter)}>
-            {filter} <small>{countText(count)}</small>
-          </button>
-        );
-      })}
+      {filters.map((filter) => (
+        <button key={filter} type="button" aria-pressed={state === filter} onClick={() => onState(filter)}>
+          {filter} <small>{countText(counts.get(filter) ?? 0)}</small>
+        </button>
+      ))}
     </div>
   );
+}
+
+function countStates(streams: readonly StreamRow[]): ReadonlyMap<StreamCondition | StateFilter, number> {
+  const counts = new Map<StreamCondition | StateFilter, number>([['all', streams.length]]);
+  const add = (state: StreamCondition | StateFilter): void =>
+    void counts.set(state, (counts.get(state) ?? 0) + 1);
+  for (const { condition, readers } of streams) {
+    add(condition);
+    if (readers.some(isLagging)) add('lagging');
+  }
+  return counts;
 }
 
 /** Where there is no room for column heads. */
