@@ -1,6 +1,7 @@
 import type { Overflow } from '@spillway/core';
 import type { Api } from '../api.ts';
 import type { StallCause } from '../meter.ts';
+import type { OpenStreams } from './survey.ts';
 import type { StreamClient } from '../stream-client.ts';
 import type { ReaderVia } from '../stream-reader.ts';
 
@@ -23,7 +24,7 @@ export type StreamCondition =
 export interface Totals {
   /** Milliseconds since 1970. */
   readonly atMs: number;
-  readonly streams: Readonly<Record<'opening' | 'paused' | 'streaming' | 'waiting', number>>;
+  readonly streams: OpenStreams;
   readonly readers: number;
   /** Readers for whom more than half of what may wait does. */
   readonly laggingReaders: number;

@@ -1,9 +1,16 @@
 import { ofCauses, type StallCause } from '../meter.ts';
 import type { GatewayStream } from '../stream.ts';
 
+/**
+ * Streams that are open, by where they are. `draining`: the provider is done, and a reader still has to get the rest.
+ */
+export type OpenStreams = Readonly<
+  Record<'draining' | 'opening' | 'paused' | 'streaming' | 'waiting', number>
+>;
+
 /** What is true of all streams together at one moment. */
 export interface Survey {
-  readonly streams: Readonly<Record<'opening' | 'paused' | 'streaming' | 'waiting', number>>;
+  readonly streams: OpenStreams;
   readonly readers: number;
   /** Readers for whom more than half of what may wait does. */
   readonly laggingReaders: number;
@@ -18,9 +25,14 @@ export interface Survey {
   readonly stallMs: Readonly<Record<StallCause, number>>;
 }
 
+function placeOf({ end, isPaused, phase }: GatewayStream): keyof OpenStreams {
+  if (end !== undefined) return 'draining';
+  return isPaused ? 'paused' : phase;
+}
+
 /** Looks at every stream and reader once: for whoever asks, never on the path of a chunk. */
 export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
-  const streams = { opening: 0, paused: 0, streaming: 0, waiting: 0 };
+  const streams = { draining: 0, opening: 0, paused: 0, streaming: 0, waiting: 0 };
   const stallMs = ofCauses();
   let readers = 0;
   let laggingReaders = 0;
@@ -32,7 +44,7 @@ export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
   for (const stream of all) {
     heldBytes += stream.heldBytes;
     if (!stream.isLive) continue;
-    if (stream.end === undefined) streams[stream.isPaused ? 'paused' : stream.phase] += 1;
+    streams[placeOf(stream)] += 1;
     const { stallCause } = stream;
     if (stallCause !== undefined) stallMs[stallCause] += stream.lastingStallMs(nowMs);
     let slowestBytes = 0;
