@@ -50,6 +50,7 @@ export function EventMark({ type }: { readonly type: StreamEvent['type'] }): JSX
   return <path class="mark" data-type={type} d={shapes[type]} fill-rule="evenodd" />;
 }
 
+const markPx = 10;
 const marksPx = 16;
 const graphPx = 48;
 
@@ -113,17 +114,15 @@ export function Lane({
       {hasGraph && <line class="bound" x1={0} x2={widthPx} y1={marksPx + 0.5} y2={marksPx + 0.5} />}
       {seen.length > 1 && <path class="lag-area" d={areaOf(seen, xOf, maxLagBytes)} />}
       <line class="floor" x1={0} x2={widthPx} y1={heightPx - 0.5} y2={heightPx - 0.5} />
-      {events
-        .filter(({ atMs }) => atMs >= span.fromMs)
-        .map((event) => (
-          <g
-            key={`${event.atMs} ${event.type}`}
-            transform={`translate(${clamp(xOf(event.atMs), widthPx)} 8)`}
-          >
-            <title>{`${clockText(event.atMs)} ${eventTexts[event.type]} ${event.detail}`}</title>
-            <EventMark type={event.type} />
-          </g>
-        ))}
+      {apart(
+        events.filter(({ atMs }) => atMs >= span.fromMs),
+        xOf,
+      ).map((event) => (
+        <g key={`${event.atMs} ${event.type}`} transform={`translate(${clamp(xOf(event.atMs), widthPx)} 8)`}>
+          <title>{`${clockText(event.atMs)} ${eventTexts[event.type]} ${event.detail}`}</title>
+          <EventMark type={event.type} />
+        </g>
+      ))}
     </svg>
   );
 }
@@ -135,6 +134,17 @@ function areaOf(samples: readonly LagSample[], xOf: (atMs: number) => number, ma
     return `${xOf(atMs)} ${Math.round(y * 10) / 10}`;
   });
   return `M${xOf(samples[0]?.atMs ?? 0)} ${bottom}L${points.join('L')}L${xOf(samples.at(-1)?.atMs ?? 0)} ${bottom}Z`;
+}
+
+/** Marks of one kind that would cover each other are one. All are in the list below. */
+function apart(events: readonly StreamEvent[], xOf: (atMs: number) => number): readonly StreamEvent[] {
+  const lastX = new Map<StreamEvent['type'], number>();
+  return events.filter(({ atMs, type }) => {
+    const x = xOf(atMs);
+    if (x - (lastX.get(type) ?? -Infinity) < markPx) return false;
+    lastX.set(type, x);
+    return true;
+  });
 }
 
 /** Marks at the edges stay whole. */

@@ -8,7 +8,7 @@ import { modelName } from './model-name.ts';
 import { StateBadge } from './state-badge.tsx';
 import { Timeline } from './timeline.tsx';
 import { eventTexts } from './reader-lane.tsx';
-import { bytesText, clockText, countText, durationText } from './units.ts';
+import { bytesText, clockText, countText, durationText, plural } from './units.ts';
 
 /** What is remembered of each reader: ten minutes at four a second. */
 const maxSamples = 2400;
@@ -146,13 +146,15 @@ function Events({
           </tr>
         </thead>
         <tbody>
-          {events.toReversed().map((event, at) => (
+          {folded(events).map(({ count, event }, at) => (
             <tr key={events.length - at}>
               <td>{clockText(event.atMs)}</td>
               <td class="number">{durationText(Math.max(0, event.atMs - openedAtMs))}</td>
               <td>{event.reader === null ? 'stream' : `reader ${event.reader}`}</td>
               <td>
-                {eventTexts[event.type]}
+                {count === 1
+                  ? eventTexts[event.type]
+                  : `${plural(count, eventTexts[event.type])}, the latest`}
                 {event.detail !== '' && <span class="detail">{event.detail}</span>}
               </td>
             </tr>
@@ -161,6 +163,20 @@ function Events({
       </table>
     </section>
   );
+}
+
+/** The latest first; gaps of one reader that follow each other are one line. */
+function folded(
+  events: readonly StreamEvent[],
+): readonly { readonly event: StreamEvent; readonly count: number }[] {
+  const lines: { readonly event: StreamEvent; count: number }[] = [];
+  for (const event of events.toReversed()) {
+    const last = lines.at(-1);
+    if (event.type === 'gap' && last?.event.type === 'gap' && last.event.reader === event.reader)
+      last.count += 1;
+    else lines.push({ event, count: 1 });
+  }
+  return lines;
 }
 
 function remember(samples: Map<number, LagSample[]>, { atMs, stream }: StreamDetail): void {

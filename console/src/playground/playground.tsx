@@ -53,7 +53,15 @@ function Simulation({ feed }: { readonly feed: Feed }): JSX.Element {
   const names = useRef(readers.length);
   const isRunning = run !== undefined && !run.isOver;
   useTicks(run, isRunning);
-  useEffect(() => () => run?.stop(), [run]);
+  useEffect(() => {
+    // A tab that is closed leaves no model running.
+    const stop = (): void => run?.stop();
+    addEventListener('pagehide', stop);
+    return () => {
+      removeEventListener('pagehide', stop);
+      stop();
+    };
+  }, [run]);
 
   const start = (): void => {
     run?.stop();
@@ -207,9 +215,10 @@ function ModelPanel({
   );
 }
 
-function modelText({ plan, problem, startedAtMs, trace }: Run): string {
+function modelText({ isStopped, plan, problem, startedAtMs, trace }: Run): string {
   if (problem !== '') return `It did not begin: ${problem}.`;
   const made = `${countText(trace.tokens)} of ${countText(plan.tokens)} tokens made`;
+  if (isStopped) return `${made}, and then it was stopped.`;
   if (trace.isOver) {
     if (trace.problem !== '') return `${made}, and then it ended with ${trace.problem}.`;
     return `All ${countText(trace.tokens)} tokens made, in ${((trace.lastAtMs - startedAtMs) / 1000).toFixed(1)} s.`;

@@ -30,20 +30,22 @@ export function ReaderCard({
     <Card
       name={plan.name}
       state={reader?.state}
+      choice={
+        <label class="policy-select">
+          <span class="visually-hidden">What happens to {plan.name} when it falls behind</span>
+          <select
+            value={plan.policy}
+            disabled={isRunning}
+            onChange={({ currentTarget }) => onPlan({ ...plan, policy: currentTarget.value as Policy })}
+          >
+            {policies.map((policy) => (
+              <option key={policy}>{policy}</option>
+            ))}
+          </select>
+        </label>
+      }
       settings={
         <>
-          <label class="policy-select">
-            <span class="visually-hidden">What happens to {plan.name} when it falls behind</span>
-            <select
-              value={plan.policy}
-              disabled={isRunning}
-              onChange={({ currentTarget }) => onPlan({ ...plan, policy: currentTarget.value as Policy })}
-            >
-              {policies.map((policy) => (
-                <option key={policy}>{policy}</option>
-              ))}
-            </select>
-          </label>
           <p class="hint">{policyTexts[plan.policy]}</p>
           <StepSlider
             label="Reads"
@@ -169,6 +171,7 @@ function Card({
   name,
   state,
   isPipe = false,
+  choice,
   settings,
   remove,
   memory,
@@ -177,6 +180,7 @@ function Card({
   readonly name: string;
   readonly state: string | undefined;
   readonly isPipe?: boolean;
+  readonly choice?: ComponentChildren;
   readonly settings: ComponentChildren;
   readonly remove?: ComponentChildren;
   readonly memory: ComponentChildren;
@@ -188,6 +192,7 @@ function Card({
         <div class="name">
           <h3>{name}</h3>
           {remove}
+          {choice}
         </div>
         {settings}
       </div>

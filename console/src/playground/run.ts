@@ -17,6 +17,8 @@ export class Run {
   url = '';
   problem = '';
   isOver = false;
+  /** Somebody had enough of it before its end. */
+  isStopped = false;
   /** The most that waited for anybody. */
   mostWaitedBytes = 0;
   readonly #feed: Feed;
@@ -55,6 +57,8 @@ export class Run {
   }
 
   stop(): void {
+    if (this.isOver) return;
+    this.isStopped = !this.trace.isOver;
     this.#opener.cancel();
     for (const reader of this.readers) reader.stop();
     this.pipe.stop();
