@@ -75,9 +75,8 @@ test('promise 4: many streams at once, and a network that is never there for lon
 test('promise 1: what nobody reads stays in the gateway, and a body that is read on is whole', async () => {
   const { gateway } = await startBoth();
   const client = open({ url: gateway.url, windowBytes: 4096 });
-  const headers = { 'content-type': 'application/json' };
   const model = 'sim:tokens=5000,tps=0,ttft=0';
-  const reader = client.request('/v1/chat/completions', { headers, body: chatOf(model), autoAck: true });
+  const reader = client.request('/v1/chat/completions', { body: chatOf(model), autoAck: true });
   await reader.response;
   await eventually(
     async () => reader.credit < 4096 && (await metric(gateway.adminUrl, 'spillway_waiting_bytes')) > 0,
@@ -110,7 +109,7 @@ test('promise 3: an abort stops the model', async () => {
 
 test('a second reader reads what the first does', async () => {
   const { gateway } = await startBoth();
-  const client = open({ url: gateway.url, headers: { 'content-type': 'application/json' } });
+  const client = open({ url: gateway.url });
   const body = chatOf('sim:tokens=100,tps=200,ttft=0');
   const first = client.request('/v1/chat/completions', { body, autoAck: true });
   const { url } = await first.response;

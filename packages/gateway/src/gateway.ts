@@ -1,3 +1,4 @@
+import { diag, DiagLogLevel } from '@opentelemetry/api';
 import {
   defaultResource,
   detectResources,
@@ -69,6 +70,11 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
     readers: await metricReaders(process.env),
   });
   const tracing = await openTracing(process.env, resource);
+  // Such as a collector that is not there.
+  const warn = (message: string): void => log.warn({ reason: message }, 'telemetry');
+  const silent = (): void => undefined;
+  const logger = { error: warn, warn, info: silent, debug: silent, verbose: silent };
+  diag.setLogger(logger, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
   const paces = new Paces(openLinks());
   if (paces.links !== 'tcp-info') {
     log.warn(
@@ -134,7 +140,10 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
     await Promise.all([server.close(), admin.close()]);
     await relay.pools.destroy();
     await simulator?.close();
-    await Promise.all([metrics.close(), tracing?.close()]);
+    for (const closed of await Promise.allSettled([metrics.close(), tracing?.close()])) {
+      if (closed.status === 'rejected')
+        log.warn({ reason: String(closed.reason) }, 'telemetry is incomplete');
+    }
   };
 
   try {

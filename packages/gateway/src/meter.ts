@@ -3,10 +3,10 @@ import type { EventRun } from '@spillway/core/format/sse';
 
 /**
  * Why a provider is made to wait: what its slowest reader waits for. `credit`: its client has not acknowledged
- * enough; `link`: its link is slow, and is left alone for a moment; `socket`: its connection takes no more;
- * `connection_lost`: it is not there, and may come back; `burst`: nothing, more came at once than its window holds.
+ * enough; `link`: its connection takes no more, or is slow and left alone for a moment; `connection_lost`: it is not
+ * there, and may come back; `burst`: nothing, more came at once than its window holds.
  */
-export const stallCauses = ['burst', 'connection_lost', 'credit', 'link', 'socket'] as const;
+export const stallCauses = ['burst', 'connection_lost', 'credit', 'link'] as const;
 export type StallCause = (typeof stallCauses)[number];
 
 /** The latest times to a first token that are kept for whoever asks next. */
@@ -71,5 +71,5 @@ export function tokensOf({ events, mergedEvents = 0 }: EventRun): number {
 
 /** A number for every cause. */
 export function ofCauses(): Record<StallCause, number> {
-  return { burst: 0, connection_lost: 0, credit: 0, link: 0, socket: 0 };
+  return { burst: 0, connection_lost: 0, credit: 0, link: 0 };
 }

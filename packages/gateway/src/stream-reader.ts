@@ -124,7 +124,8 @@ export class StreamReader {
   get waitsFor(): StallCause | undefined {
     if (this.isLost) return 'connection_lost';
     if (this.waitingItems === 0) return undefined;
-    return this.response.waitsFor ?? (this.#credit.length > 0 ? 'credit' : undefined);
+    if (this.response.isHeldBack) return 'link';
+    return this.#credit.length > 0 ? 'credit' : undefined;
   }
 
   /** Writes the stream, to its end or the reader's. Never rejects: every error is told to the reader. */

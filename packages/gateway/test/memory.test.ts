@@ -7,7 +7,7 @@ const windowBytes = 64 * 1024;
 const allowanceBytes = 128 * 1024;
 
 function memoryOf(gateway: RunningGateway): Promise<number> {
-  return metric(gateway.adminUrl, 'process_resident_memory_bytes');
+  return metric(gateway.adminUrl, 'process_memory_usage_bytes');
 }
 
 // 256 bytes an event and 20 kB of text in each: 16 MB a reader, far beyond what kernels take.

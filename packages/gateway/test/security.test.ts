@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Anthropic from '@anthropic-ai/sdk';
+import { openClient } from '@spillway/client';
 import { request } from 'undici';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { run, startGateway, startSimulator } from './support/processes.ts';
@@ -131,6 +132,20 @@ describe('API keys of the gateway', () => {
       // Who may use models may not see what others do with them.
       expect(await statusWith(path, 'alpha'), path).toBe(401);
       expect(await statusWith(path, 'omega'), path).toBe(200);
+    }
+    for (const [key, outcome] of [
+      ['alpha', 'not_found'],
+      ['omega', undefined],
+    ] as const) {
+      const client = openClient({ url: open.adminUrl, headers: { authorization: `Bearer ${key}` } });
+      const { response } = client.read('/streams/overview', { from: 'now', overflow: 'latest' });
+      expect(
+        await response.then(
+          () => undefined,
+          ({ code }: { code: string }) => code,
+        ),
+      ).toBe(outcome);
+      await client.close();
     }
     // What there is to see before the key is asked for.
     expect(await statusWith('/about')).toBe(200);

@@ -333,10 +333,7 @@ describe('5.13, promise 10: a frame that breaks a rule ends the session and leav
       async () => (await simulatorStats(simulator.url))[0]?.state === 'left',
       'the upstream to be closed',
     );
-    const states = ['waiting', 'opening', 'streaming', 'paused'];
-    for (const state of states) {
-      expect(await metric(gateway.adminUrl, `spillway_streams{state="${state}"}`)).toBe(0);
-    }
+    expect(await metric(gateway.adminUrl, 'spillway_streams')).toBe(0);
   });
 
   test('a late duplicate of an ack', async () => {

@@ -98,9 +98,8 @@ export class SessionResponse implements ReaderResponse {
     return this.#line?.isBlocked ?? false;
   }
 
-  get waitsFor(): 'link' | 'socket' | undefined {
-    if (this.isBlocked) return 'socket';
-    return this.#pause.isTimed ? 'link' : undefined;
+  get isHeldBack(): boolean {
+    return this.isBlocked || this.#pause.isTimed;
   }
 
   get acknowledgedTokens(): number {
@@ -167,6 +166,12 @@ export class SessionResponse implements ReaderResponse {
     this.#ackedTokens += tokens;
     this.#options.onAck(tokens);
     return true;
+  }
+
+  /** Everything that was sent was consumed. */
+  ackAll(): void {
+    const last = this.#sent.at(-1);
+    if (last !== undefined) this.ack(last.to);
   }
 
   /** Tells what waits in the gateway. */

@@ -47,6 +47,8 @@ export class SessionStream {
   /** The client says that it goes. */
   leave(how: 'cancel' | 'detach'): void {
     if (how === 'cancel') this.stream?.stop(new GatewayError('cancelled', 'The stream was cancelled.'));
+    // Behind the end, it says with it that it has everything.
+    else if (this.response.hasEnded) this.response.ackAll();
     this.#reader?.leave(clientLeft(how === 'cancel' ? 'cancelled' : 'detached'));
     this.response.close();
   }

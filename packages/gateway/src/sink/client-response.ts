@@ -104,9 +104,8 @@ export class ClientResponse implements ReaderResponse {
     this.#response.writeHead(status, isEvents ? { ...headers, ...unbuffered } : headers);
   }
 
-  get waitsFor(): 'link' | 'socket' | undefined {
-    if (this.isBlocked) return 'socket';
-    return this.#pause.isTimed ? 'link' : undefined;
+  get isHeldBack(): boolean {
+    return this.isBlocked || this.#pause.isTimed;
   }
 
   /** HTTP has no word for it. */

@@ -19,8 +19,8 @@ export interface ReaderResponse {
   startEventStream(headers: Readonly<Record<string, string>>): void;
   /** Starts a body of whatever kind, of which nothing is known but its headers. */
   start(status: number, headers: Readonly<Record<string, string>>): void;
-  /** What it waits for before more can be written: its connection, or the pace of its link. */
-  readonly waitsFor: 'link' | 'socket' | undefined;
+  /** Nothing is written at the moment: its connection takes no more, or its link is left alone. */
+  readonly isHeldBack: boolean;
   /** The tokens that it said it has consumed; `undefined`: it does not say. */
   readonly acknowledgedTokens: number | undefined;
   /** Writes the chunks with the offsets [from, to). Returns whether the connection wants more; if not, wait for `drained`. */

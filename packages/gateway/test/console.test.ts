@@ -1,0 +1,172 @@
+import { type Client, openClient, type StreamItem } from '@spillway/client';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test } from 'vitest';
+import type { Overview, StreamDetail, StreamRow, Totals } from '../src/console/snapshot.ts';
+import { eventually, startBoth, startGateway } from './support/processes.ts';
+import { chatBody, postChat, rawChat } from './support/requests.ts';
+
+function open(url: string): Client {
+  const client = openClient({ url });
+  onTestFinished(() => client.close());
+  return client;
+}
+
+async function* snapshots<Snapshot>(client: Client, path: string): AsyncGenerator<Snapshot, void> {
+  for await (const item of client.read(path, { from: 'now', overflow: 'latest', autoAck: true })) {
+    if (item.type === 'chunk') yield JSON.parse(new TextDecoder().decode(item.bytes)) as Snapshot;
+  }
+}
+
+/** The first snapshot that a check likes. */
+async function first<Snapshot>(
+  client: Client,
+  path: string,
+  check: (snapshot: Snapshot) => boolean,
+): Promise<Snapshot> {
+  for await (const snapshot of snapshots<Snapshot>(client, path)) if (check(snapshot)) return snapshot;
+  throw new Error(`${path} ended`);
+}
+
+test('an overview says where chunks wait, for whom and why', async () => {
+  const { gateway } = await startBoth();
+  const client = open(gateway.adminUrl);
+  await rawChat(gateway.url, 'sim:tps=0,ttft=0,tokens=100000000,batch=100', { reads: false });
+  const response = await postChat(gateway.url, 'sim:tps=20,ttft=0,tokens=100000', {
+    headers: { 'user-agent': 'tester/1.2 (secret)', authorization: 'Bearer secret-key' },
+  });
+  const reading = response.body?.getReader();
+  onTestFinished(() => reading?.cancel());
+  await reading?.read();
+  const { openStreams, streams, totals } = await first<Overview>(
+    client,
+    '/streams/overview',
+    (overview) => overview.streams.length === 2 && overview.totals.streams.paused === 1,
+  );
+  expect(openStreams).toBe(2);
+  const [stalled, live] = streams as [StreamRow, StreamRow];
+  expect(stalled).toMatchObject({ condition: 'paused', stallCause: 'link', provider: 'upstream' });
+  expect(stalled.readers).toMatchObject([
+    { number: 1, via: 'http', policy: 'coalesce', waitsFor: 'link', creditBytes: null },
+  ]);
+  expect(stalled.readers[0]?.lagBytes).toBeGreaterThan(10_000);
+  expect(stalled.readers[0]?.lagBytes).toBeLessThanOrEqual(stalled.readers[0]?.maxLagBytes ?? 0);
+  expect(totals).toMatchObject({ laggingReaders: 1, maxLagBytes: stalled.readers[0]?.lagBytes });
+  expect(live).toMatchObject({
+    condition: 'streaming',
+    client: {
+      address: '127.0.0.1',
+      agent: 'tester/1.2',
+      key: expect.stringMatching(/^[\da-f]{8}$/) as string,
+    },
+  });
+  expect(JSON.stringify(streams)).not.toContain('secret');
+  const history = (await (await fetch(`${gateway.adminUrl}/history`)).json()) as Totals[];
+  expect(history.at(-1)?.waitingBytes).toBeGreaterThan(10_000);
+});
+
+test('a stream’s own page tells its story, and ends with it', async () => {
+  const { gateway } = await startBoth(['--retain-ms', '1500']);
+  const client = open(gateway.adminUrl);
+  const answered = postChat(gateway.url, 'sim:tps=100,ttft=0,tokens=50');
+  const { streams } = await first<Overview>(
+    client,
+    '/streams/overview',
+    (overview) => overview.openStreams === 1,
+  );
+  const details: StreamDetail[] = [];
+  // Read to its end, which comes when the gateway has forgotten the stream.
+  for await (const detail of snapshots<StreamDetail>(client, `/streams/${streams[0]?.id}`))
+    details.push(detail);
+  await (await answered).text();
+  const story = details.at(-1)?.events.map(({ detail, reader, type }) => `${type} ${reader ?? ''} ${detail}`);
+  expect(story).toEqual([
+    'opened  ',
+    'reader_joined 1 http, coalesce',
+    'responded  200',
+    'first_token  ',
+    'ended  completed',
+    'reader_left 1 delivered',
+  ]);
+  await expect(client.read('/streams/00000000-0000-4000-8000-000000000000').response).rejects.toMatchObject({
+    code: 'not_found',
+  });
+});
+
+test('a console that sleeps costs nothing: no snapshot is made that nobody takes', async () => {
+  const gateway = await startGateway();
+  const client = open(gateway.adminUrl);
+  const reader = client.read('/streams/overview', { from: 'now', overflow: 'latest', windowBytes: 1024 });
+  const chunk = async (): Promise<StreamItem> => {
+    const { value } = await reader.next();
+    if (value === undefined) throw new Error('the overview ended');
+    return value;
+  };
+  const before = await chunk();
+  // Nothing is acknowledged, and the window is full: the next snapshot waits in the gateway, and no more are made.
+  await sleep(4000);
+  reader.ack(before.to);
+  const after = await chunk();
+  // Offsets count what was made.
+  expect(after).toMatchObject({ type: 'chunk', from: before.to, to: before.to + 1 });
+});
+
+test('a watcher whose connection is lost is let go, and another comes', async () => {
+  const gateway = await startGateway(['--detach-grace-ms', '500']);
+  for (const overflow of ['latest', 'block'] as const) {
+    const client = openClient({ url: gateway.adminUrl });
+    const reader = client.read('/streams/overview', { from: 'now', overflow });
+    await reader.next();
+    reader.cancel();
+    await client.close();
+    expect(await first<Overview>(open(gateway.adminUrl), '/streams/overview', () => true)).toBeDefined();
+  }
+});
+
+test('the playground: readers with policies of their own, and a plain pipe beside them', async () => {
+  const gateway = await startGateway();
+  const about = (await (await fetch(`${gateway.adminUrl}/about`)).json()) as object;
+  expect(about).toMatchObject({ isSimulated: true, gatewayUrl: gateway.url, needsKey: false });
+  const client = open(gateway.adminUrl);
+  const model = 'simulated/sim:tps=0,ttft=0,tokens=300';
+  const opener = client.request('/v1/chat/completions', { body: chatBody(model), autoAck: true });
+  const { url } = await opener.response;
+  const options = { from: 'start', maxBytes: 1024, windowBytes: 1024 } as const;
+  const lossy = client.read(url, { ...options, overflow: 'drop-oldest', merges: false, autoAck: true });
+  const blocking = client.read(url, { ...options, overflow: 'block', autoAck: true });
+  const bytes = async (items: AsyncIterable<StreamItem>): Promise<{ kept: number; lost: number }> => {
+    const sum = { kept: 0, lost: 0 };
+    for await (const item of items) {
+      if (item.type === 'chunk') sum.kept += item.bytes.length;
+      else sum.lost += item.to - item.from;
+    }
+    return sum;
+  };
+  const [all, some, blocked] = await Promise.all([bytes(opener), bytes(lossy), bytes(blocking)]);
+  expect(blocked).toMatchObject({ lost: 0 });
+  expect(all.lost).toBe(0);
+  expect(some.kept).toBeLessThanOrEqual(blocked.kept);
+
+  const piped = await fetch(`${gateway.adminUrl}/playground/pipe?model=sim:tps=0,ttft=0,tokens=300`);
+  const id = piped.headers.get('x-pipe') ?? '';
+  const text = await piped.text();
+  expect(text).toContain('[DONE]');
+  await eventually(async () => {
+    const pipe = (await (await fetch(`${gateway.adminUrl}/playground/pipe/${id}`)).json()) as object;
+    return 'isEnded' in pipe && pipe.isEnded === true;
+  }, 'the pipe to end');
+});
+
+test('with providers of its own there is no playground', async () => {
+  const { gateway } = await startBoth();
+  expect((await fetch(`${gateway.adminUrl}/playground/pipe?model=sim`)).status).toBe(404);
+  const reader = open(gateway.adminUrl).request('/v1/chat/completions', { body: chatBody('sim') });
+  expect(await reader.response).toMatchObject({ status: 404 });
+});
+
+test('a page of another origin learns nothing', async () => {
+  const gateway = await startGateway();
+  const headers = { origin: 'https://evil.example' };
+  for (const path of ['/', '/about', '/history', '/metrics']) {
+    expect((await fetch(gateway.adminUrl + path, { headers })).status, path).toBe(403);
+  }
+});
