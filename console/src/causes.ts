@@ -2,13 +2,7 @@ import type { StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
 
 export type StallCause = NonNullable<StreamRow['stallCause']>;
 
-export const causes = [
-  'link',
-  'credit',
-  'socket',
-  'connection_lost',
-  'burst',
-] as const satisfies readonly StallCause[];
+export const causes = ['link', 'credit', 'connection_lost', 'burst'] as const satisfies readonly StallCause[];
 
 /** What keeps a reader from getting more, for people. */
 export const causeTexts: Readonly<
@@ -16,16 +10,14 @@ export const causeTexts: Readonly<
 > = {
   link: { short: 'link', one: 'slow link', many: 'slow links' },
   credit: { short: 'credit', one: 'no credit', many: 'no credit' },
-  socket: { short: 'socket', one: 'full socket', many: 'full sockets' },
   connection_lost: { short: 'lost', one: 'connection lost', many: 'connections lost' },
   burst: { short: 'burst', one: 'burst', many: 'bursts' },
 };
 
 /** What a cause means, and so what to look at. */
 export const causeHints: Readonly<Record<StallCause, string>> = {
-  link: 'its network takes less than the model makes',
+  link: 'its connection takes less than the model makes',
   credit: 'its program has not acknowledged what it has',
-  socket: 'its connection takes no more bytes',
   connection_lost: 'its connection is gone, and it may come back',
   burst: 'more came at once than its window holds',
 };

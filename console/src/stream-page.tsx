@@ -1,29 +1,26 @@
 import type { JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import type { StreamDetail, StreamEvent, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
 import { causeHints, causeTexts } from './causes.ts';
 import type { Feed, FeedEnd } from './feed.ts';
-import type { LagSample } from './reader-lane.tsx';
 import { modelName } from './model-name.ts';
 import { StateBadge } from './state-badge.tsx';
+import { StreamMemory } from './stream-memory.ts';
 import { Timeline } from './timeline.tsx';
 import { eventTexts } from './reader-lane.tsx';
 import { bytesText, clockText, countText, durationText, plural } from './units.ts';
-
-/** What is remembered of each reader: ten minutes at four a second. */
-const maxSamples = 2400;
 
 /** One stream: who, how, its readers on one time axis, and what happened. */
 export function StreamPage({ id, feed }: { readonly id: string; readonly feed: Feed }): JSX.Element {
   const [detail, setDetail] = useState<StreamDetail>();
   const [end, setEnd] = useState<FeedEnd>();
-  const samples = useRef(new Map<number, LagSample[]>());
+  const [memory] = useState(() => new StreamMemory());
 
   useEffect(
     () =>
       feed.followStream(id, {
         onSnapshot: (snapshot) => {
-          remember(samples.current, snapshot);
+          memory.add(snapshot);
           setDetail(snapshot);
         },
         onEnd: setEnd,
@@ -46,7 +43,7 @@ export function StreamPage({ id, feed }: { readonly id: string; readonly feed: F
       </>
     );
   }
-  const { events, stream } = detail;
+  const { stream } = detail;
   return (
     <>
       <p class="crumbs">
@@ -64,8 +61,8 @@ export function StreamPage({ id, feed }: { readonly id: string; readonly feed: F
         {explain(stream)}
       </p>
       <Facts stream={stream} />
-      <Timeline detail={detail} samples={samples.current} />
-      <Events events={events} openedAtMs={detail.atMs - stream.ageMs} />
+      <Timeline detail={detail} memory={memory} />
+      <Events events={memory.events} openedAtMs={detail.atMs - stream.ageMs} />
     </>
   );
 }
@@ -177,13 +174,4 @@ function folded(
     else lines.push({ event, count: 1 });
   }
   return lines;
-}
-
-function remember(samples: Map<number, LagSample[]>, { atMs, stream }: StreamDetail): void {
-  for (const { lagBytes, number } of stream.readers) {
-    const of = samples.get(number) ?? [];
-    if (of.length >= maxSamples) of.splice(0, maxSamples / 4);
-    of.push({ atMs, lagBytes });
-    samples.set(number, of);
-  }
 }

@@ -5,6 +5,7 @@ import { causeTexts } from './causes.ts';
 import { useElementWidth } from './element-width.ts';
 import { Meter } from './meter.tsx';
 import { EventMark, eventTexts, Lane, type LagSample, type TimeSpan } from './reader-lane.tsx';
+import type { StreamMemory } from './stream-memory.ts';
 import { lagRatio } from './stream-order.ts';
 import { bytesText, clockText, countText, durationText } from './units.ts';
 
@@ -15,11 +16,11 @@ const maxLanes = 24;
 
 /** The stream and its readers on one time axis: how far each was behind, against its bound, and what happened. */
 export function Timeline({
-  detail: { atMs, events, stream },
-  samples,
+  detail: { atMs, stream },
+  memory: { events, samples },
 }: {
   readonly detail: StreamDetail;
-  readonly samples: ReadonlyMap<number, readonly LagSample[]>;
+  readonly memory: StreamMemory;
 }): JSX.Element {
   const axis = useRef<HTMLDivElement>(null);
   const widthPx = useElementWidth(axis);

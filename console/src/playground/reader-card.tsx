@@ -156,7 +156,7 @@ export function PipeCard({
             )}
           </p>
           <p class="tail" aria-hidden="true">
-            {pipe.tail}
+            <span>{pipe.tail}</span>
           </p>
           <p class="result" data-state={pipe.state}>
             {pipeResultOf(run)}
@@ -268,7 +268,7 @@ function Now({ reader }: { readonly reader: RunReader }): JSX.Element {
         )}
       </p>
       <p class="tail" aria-hidden="true">
-        {reader.tail}
+        <span>{reader.tail}</span>
       </p>
     </>
   );
