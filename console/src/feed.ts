@@ -101,6 +101,7 @@ async function followUntilEnd<T>(context: Context, follower: Follower<T>): Promi
   while (!signal.aborted) {
     const end = await readToEnd(context, (json) => follower.onSnapshot(JSON.parse(json) as T));
     if (signal.aborted) return;
+    if (end === 'asleep') continue;
     if (end !== undefined) {
       follower.onEnd(end);
       return;
@@ -110,11 +111,14 @@ async function followUntilEnd<T>(context: Context, follower: Follower<T>): Promi
   }
 }
 
-/** Returns why the feed is over; `undefined`: it is not, and has to be opened again. */
+/**
+ * Returns why the feed is over; `undefined`: it is not, and has to be opened again. `asleep`: the page took nothing for
+ * so long that the gateway let it go, which is as it should be.
+ */
 async function readToEnd(
   { client, onFreshness, path, signal }: Context,
   onSnapshot: (json: string) => void,
-): Promise<FeedEnd | undefined> {
+): Promise<FeedEnd | 'asleep' | undefined> {
   // The smallest window: one snapshot is on its way, never two.
   const reader = client.read(path, { from: 'now', overflow: 'latest', windowBytes: 1024, signal });
   const decoder = new TextDecoder();
@@ -134,7 +138,9 @@ async function readToEnd(
     }
     return 'over';
   } catch (error) {
-    return error instanceof ClientError && error.code === 'not_found' ? 'not_found' : undefined;
+    const code = error instanceof ClientError ? error.code : undefined;
+    if (code === 'reader_stalled') return 'asleep';
+    return code === 'not_found' ? code : undefined;
   } finally {
     clearTimeout(staleTimer);
   }

@@ -118,7 +118,12 @@ export function StreamTable({ overview }: { readonly overview: Overview }): JSX.
         <thead>
           <tr aria-rowindex={1}>
             {columns.map((column) => (
-              <ColumnHead key={column.key} column={column} sorting={sorting} onSort={sortBy} />
+              <ColumnHead
+                key={column.key}
+                column={column}
+                sorting={sorting}
+                onSort={isNarrow ? undefined : sortBy}
+              />
             ))}
           </tr>
         </thead>
@@ -142,13 +147,14 @@ function ColumnHead({
 }: {
   readonly column: Column;
   readonly sorting: Sorting;
-  readonly onSort: (key: SortKey) => void;
+  /** `undefined`: it cannot be seen, so that nothing in it may have the focus. */
+  readonly onSort: ((key: SortKey) => void) | undefined;
 }): JSX.Element {
   const direction = sorting.isDescending ? 'descending' : 'ascending';
   const isSorted = sorting.key === key;
   return (
     <th scope="col" class={`${key} ${isNumber ? 'number' : ''}`} aria-sort={isSorted ? direction : undefined}>
-      {key === 'credit' || key === 'policy' ? (
+      {key === 'credit' || key === 'policy' || onSort === undefined ? (
         title
       ) : (
         <button type="button" onClick={() => onSort(key)}>
