@@ -476,6 +476,22 @@ export const mutants: readonly Mutant[] = [
     only: '3.4: to cancel the body',
   },
   {
+    name: 'promise 5: the budget is a share of memory that nothing reaches',
+    file: `${gateway}/gateway.ts`,
+    find: 'config.maxStreams * channelBytes(config)',
+    replace: 'config.maxStreams * config.windowBytes',
+    test: `${gatewayTest}/ops.test.ts`,
+    only: 'budget',
+  },
+  {
+    name: 'promise 5: a metric has another name than alerts and dashboard ask for',
+    file: `${gateway}/telemetry/metrics.ts`,
+    find: "'spillway.held': [",
+    replace: "'spillway.kept': [",
+    test: `${gatewayTest}/ops.test.ts`,
+    only: 'name only metrics',
+  },
+  {
     name: 'promise 5: a client’s model is a label',
     file: `${gateway}/telemetry/metrics.ts`,
     find: "'gen_ai.provider.name': stream.provider.name,",

@@ -69,6 +69,13 @@ export interface StreamOwner {
   readonly client: StreamClient;
 }
 
+/** Who hears of what a stream does. */
+export interface StreamHost {
+  readonly meter: Meter;
+  readonly began: (stream: GatewayStream, ttftMs: number) => void;
+  readonly readerEnded: (stream: GatewayStream, reason: ReaderEndReason) => void;
+}
+
 /** A moment in which a stream's provider waits for a reader. */
 interface Stall {
   readonly cause: StallCause;
@@ -114,7 +121,7 @@ export class GatewayStream implements StreamOwner {
   readonly #started = Promise.withResolvers<StreamBody>();
   readonly #deadlines: StreamDeadlines;
   readonly #meter: Meter;
-  readonly #onReaderEnd: (stream: GatewayStream, reason: ReaderEndReason) => void;
+  readonly #host: StreamHost;
   #body: StreamBody | undefined;
   #lastEventMs: number;
   /** With nobody left: when, and after how many events, the model is stopped. */
@@ -125,8 +132,7 @@ export class GatewayStream implements StreamOwner {
   constructor(
     { client, detach, model, owner, provider }: StreamOwner,
     deadlines: StreamDeadlines,
-    meter: Meter,
-    onReaderEnd: (stream: GatewayStream, reason: ReaderEndReason) => void,
+    host: StreamHost,
     nowMs: number,
   ) {
     this.provider = provider;
@@ -135,8 +141,8 @@ export class GatewayStream implements StreamOwner {
     this.model = model;
     this.client = client;
     this.#deadlines = deadlines;
-    this.#meter = meter;
-    this.#onReaderEnd = onReaderEnd;
+    this.#meter = host.meter;
+    this.#host = host;
     this.startedMs = nowMs;
     this.#lastEventMs = nowMs;
     // Whoever waits for it hears of it; without readers nobody does.
@@ -247,7 +253,7 @@ export class GatewayStream implements StreamOwner {
     if (hasMore && this.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
     this.readers.delete(reader);
     this.note('reader_left', reader, reason);
-    this.#onReaderEnd(this, reason);
+    this.#host.readerEnded(this, reason);
   }
 
   /** What happens to a reader that falls behind and did not say what shall: its chunks are merged if they can be. */
@@ -347,7 +353,9 @@ export class GatewayStream implements StreamOwner {
     this.#lastRun = run;
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
-    this.#meter.began(nowMs - this.startedMs);
+    const ttftMs = nowMs - this.startedMs;
+    this.#meter.began(ttftMs);
+    this.#host.began(this, ttftMs);
     this.note('first_token');
   }
 
@@ -381,11 +389,26 @@ export class GatewayStream implements StreamOwner {
     else this.#resumed(nowMs);
   }
 
-  #stalled(nowMs: number): void {
+  get #slowest(): StreamReader | undefined {
     let slowest: StreamReader | undefined;
     for (const reader of this.readers) {
       if (slowest === undefined || reader.waitingBytes > slowest.waitingBytes) slowest = reader;
     }
+    return slowest;
+  }
+
+  /** What a stall began with may not be what it goes on for. */
+  #checkCause(nowMs: number): void {
+    const slowest = this.#slowest;
+    const cause = slowest?.waitsFor;
+    if (this.#stall === undefined || cause === undefined || cause === this.#stall.cause) return;
+    this.#account(nowMs);
+    this.#stall = { cause, sinceMs: nowMs };
+    this.note('paused', slowest, cause);
+  }
+
+  #stalled(nowMs: number): void {
+    const slowest = this.#slowest;
     const cause = slowest?.waitsFor ?? 'burst';
     this.#stall = { cause, sinceMs: nowMs };
     this.stalls += 1;
@@ -397,13 +420,19 @@ export class GatewayStream implements StreamOwner {
   }
 
   #resumed(nowMs: number): void {
-    if (this.#stall === undefined) return;
+    const cause = this.#account(nowMs);
+    if (cause !== undefined) this.note('resumed', undefined, cause);
+  }
+
+  /** Ends the stall that lasts, if one does. */
+  #account(nowMs: number): StallCause | undefined {
+    if (this.#stall === undefined) return undefined;
     const { cause } = this.#stall;
     const ms = this.lastingStallMs(nowMs);
     this.#stall = undefined;
     this.#stallMs += ms;
     this.#meter.stallMs[cause] += ms;
-    this.note('resumed', undefined, cause);
+    return cause;
   }
 
   /** Checks the deadlines of everything, and keeps silent connections alive. */
@@ -411,6 +440,7 @@ export class GatewayStream implements StreamOwner {
     const { detachGraceMs } = this.#deadlines;
     for (const reader of this.readers) reader.tick(nowMs, detachGraceMs);
     if (this.end !== undefined || this.signal.aborted) return;
+    this.#checkCause(nowMs);
     const { idleTimeoutMs, maxDurationMs, waitTimeoutMs } = this.#deadlines;
     const deserted = this.#deserted;
     if (deserted !== undefined && (nowMs >= deserted.untilMs || this.events >= deserted.untilEvents)) {
