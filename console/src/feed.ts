@@ -140,7 +140,7 @@ async function readToEnd(
   } catch (error) {
     const code = error instanceof ClientError ? error.code : undefined;
     if (code === 'reader_stalled') return 'asleep';
-    return code === 'not_found' ? code : undefined;
+    return code === 'not_found' ? 'not_found' : undefined;
   } finally {
     clearTimeout(staleTimer);
   }

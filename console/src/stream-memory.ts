@@ -21,9 +21,9 @@ export class StreamMemory {
       of.push({ atMs, lagBytes });
       this.samples.set(number, of);
     }
-    const last = this.#events.at(-1);
-    const known = last === undefined ? -1 : events.findLastIndex((event) => isSame(event, last));
-    this.#events.push(...events.slice(known + 1));
+    // The journal is right about its time, also where an event was taken back; before that, what was seen is.
+    const fromMs = events[0]?.atMs ?? Infinity;
+    this.#events = [...this.#events.filter((event) => event.atMs < fromMs), ...events];
     if (this.#events.length > maxEvents) this.#forget();
   }
 
@@ -32,8 +32,4 @@ export class StreamMemory {
     let left = this.#events.length - maxEvents * 0.75;
     this.#events = this.#events.filter(({ type }) => type !== 'gap' || left-- <= 0).slice(-maxEvents);
   }
-}
-
-function isSame(a: StreamEvent, b: StreamEvent): boolean {
-  return a.atMs === b.atMs && a.type === b.type && a.reader === b.reader && a.detail === b.detail;
 }
