@@ -84,7 +84,7 @@ function Simulation({ feed }: { readonly feed: Feed }): JSX.Element {
         <h1>Playground</h1>
         <p>
           One model, several readers. Each says what may happen to it when it falls behind, and nothing else
-          happens to it; what waits for it never is more than its bound. Slow one down and watch.
+          happens to it. What waits for it is bounded. Slow one down and watch.
         </p>
       </div>
       <ModelPanel plan={plan} run={run} onPlan={setPlan} onStart={start} onStop={() => run?.stop()} />
