@@ -516,6 +516,14 @@ export const mutants: readonly Mutant[] = [
     only: 'sleeps',
   },
   {
+    name: 'promise 5: the console asks for more in a tab that nobody sees',
+    file: 'console/src/feed.ts',
+    find: '      await nextPaint();\n',
+    replace: '',
+    test: 'console/test/console.test.ts',
+    only: 'takes nothing',
+  },
+  {
     name: 'whoever may use models may look at the streams of others',
     file: `${gateway}/gateway.ts`,
     find: 'if (adminGuard.keyRefusal(headers, undefined) !== undefined) return undefined;',
