@@ -5,7 +5,7 @@ import type { EventRun } from '@spillway/core/format/sse';
 import type { Provider } from './config/load.ts';
 import type { Config, DetachPolicy } from './config/schema.ts';
 import { GatewayError, overloaded } from './errors.ts';
-import type { StreamEvent } from './console/snapshot.ts';
+import { Journal } from './journal.ts';
 import type { Meter, StallCause } from './meter.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
@@ -82,11 +82,6 @@ interface Stall {
   readonly sinceMs: number;
 }
 
-/** What is kept of a stream's story: the latest of it. */
-export const maxJournalEntries = 200;
-/** Stalls that follow one another faster than this are one to whoever reads the journal. */
-const stallGapMs = 1000;
-
 /**
  * One request's life: its clock, its readers, and the one signal that stops everything done for it. Time is
  * checked from outside, by `tick`: no stream has a timer of its own.
@@ -108,8 +103,7 @@ export class GatewayStream implements StreamOwner {
   bytes = 0;
   /** How it ended, and when; `undefined` while the provider is at work or may be. */
   end: { readonly state: StreamState; readonly atMs: number; readonly code: string | undefined } | undefined;
-  /** What happened to it, for people: the latest 200 entries. */
-  readonly journal: StreamEvent[] = [];
+  readonly journal = new Journal();
   /** The latest two runs: formats say there what a stream cost. */
   #lastRun: EventRun | undefined;
   #runBefore: EventRun | undefined;
@@ -147,7 +141,7 @@ export class GatewayStream implements StreamOwner {
     this.#lastEventMs = nowMs;
     // Whoever waits for it hears of it; without readers nobody does.
     this.#started.promise.catch(() => undefined);
-    this.note('opened');
+    this.journal.add('opened');
   }
 
   /** Aborted as soon as the stream has to stop; the reason is a {@link GatewayError}. */
@@ -241,7 +235,7 @@ export class GatewayStream implements StreamOwner {
     );
     this.readers.add(reader);
     this.#deserted = undefined;
-    this.note('reader_joined', reader, `${reader.via}, ${reader.overflow}`);
+    this.journal.add('reader_joined', reader.number, `${reader.via}, ${reader.overflow}`);
     void this.#serve(reader);
     return reader;
   }
@@ -252,7 +246,7 @@ export class GatewayStream implements StreamOwner {
     const hasMore = this.#body !== undefined && this.#body.channel.end === undefined;
     if (hasMore && this.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
     this.readers.delete(reader);
-    this.note('reader_left', reader, reason);
+    this.journal.add('reader_left', reader.number, reason);
     this.#host.readerEnded(this, reason);
   }
 
@@ -328,7 +322,7 @@ export class GatewayStream implements StreamOwner {
     this.phase = 'streaming';
     this.#lastEventMs = nowMs;
     this.#body = body;
-    this.note('responded', undefined, String(body.status));
+    this.journal.add('responded', null, String(body.status));
     this.#started.resolve(body);
   }
 
@@ -337,7 +331,7 @@ export class GatewayStream implements StreamOwner {
     this.end = { state, atMs: nowMs, code: error?.code };
     this.#runBefore = undefined;
     this.#lastRun = undefined;
-    this.note('ended', undefined, error === undefined ? state : `${state}: ${error.code}`);
+    this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     if (error !== undefined) this.#started.reject(error);
   }
 
@@ -356,7 +350,7 @@ export class GatewayStream implements StreamOwner {
     const ttftMs = nowMs - this.startedMs;
     this.#meter.began(ttftMs);
     this.#host.began(this, ttftMs);
-    this.note('first_token');
+    this.journal.add('first_token');
   }
 
   /** Something was written to a reader. */
@@ -373,13 +367,7 @@ export class GatewayStream implements StreamOwner {
   lost(reader: StreamReader, { from, reason, to }: Gap): void {
     this.#meter.gaps[reason] += 1;
     this.#meter.tokensLost += to - from;
-    this.note('gap', reader, `${to - from} (${reason})`);
-  }
-
-  /** Remembers what happened, for those who look. */
-  note(type: StreamEvent['type'], reader?: StreamReader, detail = ''): void {
-    this.journal.push({ atMs: Date.now(), type, reader: reader?.number ?? null, detail });
-    if (this.journal.length > maxJournalEntries) this.journal.shift();
+    this.journal.gap(reader.number, to - from, reason);
   }
 
   /** The provider is made to wait, or may go on. Its silence is then no fault of its own. */
@@ -401,10 +389,11 @@ export class GatewayStream implements StreamOwner {
   #checkCause(nowMs: number): void {
     const slowest = this.#slowest;
     const cause = slowest?.waitsFor;
-    if (this.#stall === undefined || cause === undefined || cause === this.#stall.cause) return;
+    if (this.#stall === undefined || slowest === undefined) return;
+    if (cause === undefined || cause === this.#stall.cause) return;
     this.#account(nowMs);
     this.#stall = { cause, sinceMs: nowMs };
-    this.note('paused', slowest, cause);
+    this.journal.paused(slowest.number, cause);
   }
 
   #stalled(nowMs: number): void {
@@ -413,15 +402,12 @@ export class GatewayStream implements StreamOwner {
     this.#stall = { cause, sinceMs: nowMs };
     this.stalls += 1;
     this.#meter.stalls[cause] += 1;
-    const last = this.journal.at(-1);
-    const isSame = last?.type === 'resumed' && last.detail === cause;
-    if (isSame && Date.now() - last.atMs < stallGapMs) this.journal.pop();
-    else this.note('paused', slowest, cause);
+    this.journal.paused(slowest?.number ?? null, cause);
   }
 
   #resumed(nowMs: number): void {
     const cause = this.#account(nowMs);
-    if (cause !== undefined) this.note('resumed', undefined, cause);
+    if (cause !== undefined) this.journal.add('resumed', null, cause);
   }
 
   /** Ends the stall that lasts, if one does. */

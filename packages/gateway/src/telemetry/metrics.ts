@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { Attributes, Histogram, Meter as Instruments, ObservableResult } from '@opentelemetry/api';
 import type { Resource } from '@opentelemetry/resources';
