@@ -93,7 +93,11 @@ export class RunReader {
     const merges = overflow === 'coalesce';
     const init: StreamReadInit = { from, overflow, merges, maxBytes, windowBytes, signal };
     const reader = client.read(url, init);
-    reader.onEvent(() => this.#look(reader));
+    let hasFailed = false;
+    reader.onEvent((event) => {
+      this.#look(reader);
+      if (event.type === 'end' && 'state' in event) hasFailed = event.state === 'failed';
+    });
     const decoder = new TextDecoder();
     for await (const item of reader) {
       this.#look(reader);
@@ -113,7 +117,8 @@ export class RunReader {
       reader.ack(item.to);
     }
     this.#look(reader);
-    this.#over('whole');
+    if (hasFailed) this.#over('failed', 'an error event');
+    else this.#over('whole');
   }
 
   #look({ lag }: StreamReader): void {

@@ -88,6 +88,11 @@ export class Run {
   /** The one who opened the stream takes everything at once: that is how the page knows what the model makes. */
   async #follow(): Promise<void> {
     const decoder = new TextDecoder();
+    this.#opener.onEvent((event) => {
+      if (event.type === 'end' && 'state' in event && event.state === 'failed') {
+        this.trace.problem = 'an error, of which every reader is told';
+      }
+    });
     try {
       for await (const item of this.#opener) {
         if (item.type === 'chunk') {
