@@ -496,6 +496,22 @@ export const mutants: readonly Mutant[] = [
     only: '3.4: to cancel the body',
   },
   {
+    name: 'promise 5: the budget is a share of memory that nothing reaches',
+    file: `${gateway}/gateway.ts`,
+    find: 'config.maxStreams * channelBytes(config)',
+    replace: 'config.maxStreams * config.windowBytes',
+    test: `${gatewayTest}/ops.test.ts`,
+    only: 'budget',
+  },
+  {
+    name: 'promise 5: a metric has another name than alerts and dashboard ask for',
+    file: `${gateway}/telemetry/metrics.ts`,
+    find: "'spillway.held': [",
+    replace: "'spillway.kept': [",
+    test: `${gatewayTest}/ops.test.ts`,
+    only: 'name only metrics',
+  },
+  {
     name: 'promise 5: a client’s model is a label',
     file: `${gateway}/telemetry/metrics.ts`,
     find: "'gen_ai.provider.name': stream.provider.name,",
@@ -518,6 +534,14 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     test: `${gatewayTest}/console.test.ts`,
     only: 'sleeps',
+  },
+  {
+    name: 'promise 5: the console asks for more in a tab that nobody sees',
+    file: 'console/src/feed.ts',
+    find: '      await nextPaint();\n',
+    replace: '',
+    test: 'console/test/console.test.ts',
+    only: 'takes nothing',
   },
   {
     name: 'whoever may use models may look at the streams of others',

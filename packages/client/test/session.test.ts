@@ -313,8 +313,8 @@ test.each(['online', 'visibilitychange'])('after %s nobody waits for a timer', a
   onTestFinished(() => {
     for (const name of [...names, 'document']) Reflect.deleteProperty(globalThis, name);
   });
-  // Some attempts in a row, and then a wait that is longer than the client has patience.
-  const random = vi.spyOn(Math, 'random').mockReturnValue(0);
+  // Some attempts in a row (no real number makes no wait), and then a wait that is longer than the client has patience.
+  const random = vi.spyOn(Math, 'random').mockReturnValue(-1);
   onTestFinished(() => random.mockRestore());
   const gateway = await startFakeGateway();
   const promise = openFetch({ url: gateway.url, giveUpAfterMs: 5000 })(gateway.url + path, init);

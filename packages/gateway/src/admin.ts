@@ -21,7 +21,7 @@ export interface AdminOptions {
 }
 
 /** The console as it was built: from the sources and from `dist`, this is the same place. */
-const consoleFolder = fileURLToPath(new URL('../dist/console/', import.meta.url));
+const consoleFolder = fileURLToPath(new URL('../dist/page/', import.meta.url));
 
 /** Nothing but what is served here, and nobody may frame it. */
 const contentSecurityPolicy =

@@ -17,6 +17,7 @@ import { listeningUrl } from './listening-url.ts';
 import { Meter } from './meter.ts';
 import { isOwner } from './owner.ts';
 import { ownVersion } from './own-version.ts';
+import { channelBytes } from './pipe.ts';
 import { Relay } from './relay.ts';
 import { RequestMemory } from './request-memory.ts';
 import { createServer } from './server.ts';
@@ -48,9 +49,11 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
     settings.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
   const providers = simulator === undefined ? settings.providers : simulatedProviders(simulator);
   const meter = new Meter();
-  const streams = new Streams(config, meter, (reason) => metrics.readerEnded(reason));
-  const { maxRetainedBytes, maxStreams, windowBytes } = config;
-  const heldLimitBytes = maxStreams * windowBytes + maxRetainedBytes;
+  const streams = new Streams(config, meter, {
+    streamBegan: (stream, ttftMs) => metrics.streamBegan(stream, ttftMs),
+    readerEnded: (reason) => metrics.readerEnded(reason),
+  });
+  const heldLimitBytes = config.maxStreams * channelBytes(config) + config.maxRetainedBytes;
   const watched = {
     meter,
     heldLimitBytes,

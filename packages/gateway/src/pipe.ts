@@ -72,6 +72,11 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
   }
 }
 
+/** What one channel may hold: the window also holds what one read brought before the channel's refusal took effect. */
+export function channelBytes({ windowBytes }: Pick<Config, 'windowBytes'>): number {
+  return Math.max(windowBytes - maxReadBytes, windowBytes / 2);
+}
+
 async function pipeBody(
   stream: GatewayStream,
   reply: Reply,
@@ -84,8 +89,7 @@ async function pipeBody(
     throw new GatewayError('upstream_invalid', 'The provider answered a streaming request without a stream.');
   }
   const format = scanner === undefined ? undefined : known;
-  // The window also holds what one read brought before the channel's refusal took effect.
-  const maxBytes = Math.max(config.windowBytes - maxReadBytes, config.windowBytes / 2);
+  const maxBytes = channelBytes(config);
   const channel = openChannel<EventRun>({
     maxBytes,
     measureAge: true,

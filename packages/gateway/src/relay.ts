@@ -33,6 +33,8 @@ export interface Asker {
   readonly headers: IncomingHttpHeaders;
   /** IP address. */
   readonly address: string | undefined;
+  /** The User-Agent of its connection, where the request itself has none. */
+  readonly agent?: string | undefined;
   /** Whose the stream will be; see `ownerOf`. */
   readonly owner: string;
 }
@@ -86,10 +88,11 @@ export class Relay {
   }
 
   /** Asks a provider. Readers have to be attached in the same turn. `onEnd` is called when its part is over. */
-  open(request: RelayRequest, { address, headers, owner }: Asker, onEnd?: () => void): GatewayStream {
+  open(request: RelayRequest, asker: Asker, onEnd?: () => void): GatewayStream {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
-    const client = streamClient(address, headers, route.queryKey);
+    const { headers, owner } = asker;
+    const client = streamClient(asker, route.queryKey);
     const stream = this.#streams.open({ provider, detach, owner, model, client });
     const span = this.#tracing?.start(request, headers);
     const carried = span === undefined ? headers : { ...headers, ...span.headers };
@@ -130,7 +133,7 @@ export class Relay {
       request: { method, path, headers: providerHeaders(headers, credential), body },
       onRetry: (reason, delayMs) => {
         this.#streams.meter.retries += 1;
-        stream.note('retried', undefined, reason);
+        stream.journal.add('retried', null, reason);
         this.#log.warn({ stream: stream.id, provider: provider.name, reason, delayMs }, 'trying again');
       },
     });

@@ -1,6 +1,6 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import { digest } from './api-keys.ts';
 import { keysOf } from './credential.ts';
+import type { Asker } from './relay.ts';
 
 /** Who opened a stream, as far as an operator may know: nothing that is secret. */
 export interface StreamClient {
@@ -13,14 +13,13 @@ export interface StreamClient {
 }
 
 export function streamClient(
-  address: string | undefined,
-  headers: IncomingHttpHeaders,
-  queryKey?: string,
+  { address = '', agent = '', headers }: Asker,
+  queryKey: string | undefined,
 ): StreamClient {
   const [key] = keysOf(headers, queryKey);
   return {
-    address: address ?? '',
-    agent: /^[^\s(]{1,64}/.exec(headers['user-agent'] ?? '')?.[0] ?? '',
+    address,
+    agent: /^[^\s(]{1,64}/.exec(headers['user-agent'] ?? agent)?.[0] ?? '',
     key: key === undefined ? '' : digest(key).toString('hex').slice(0, 8),
   };
 }

@@ -161,7 +161,7 @@ export class StreamReader {
   /** Its connection is gone, and it may come back. */
   lost(nowMs: number): void {
     this.#lostMs = nowMs;
-    this.#stream.note('reader_lost', this);
+    this.#stream.journal.add('reader_lost', this.number);
   }
 
   /**
@@ -171,7 +171,7 @@ export class StreamReader {
   resumed(credit: readonly Credit[]): void {
     this.#lostMs = undefined;
     this.#credit = credit;
-    this.#stream.note('reader_resumed', this);
+    this.#stream.journal.add('reader_resumed', this.number);
     const before = this.#reader;
     if (before === undefined || before.end !== undefined) return;
     this.#reader = this.#stream.openReader({ ...this.#options, credit, from: before.offset });

@@ -5,7 +5,7 @@ import type { EventRun } from '@spillway/core/format/sse';
 import type { Provider } from './config/load.ts';
 import type { Config, DetachPolicy } from './config/schema.ts';
 import { GatewayError, overloaded } from './errors.ts';
-import type { StreamEvent } from './console/snapshot.ts';
+import { Journal } from './journal.ts';
 import type { Meter, StallCause } from './meter.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
@@ -69,16 +69,18 @@ export interface StreamOwner {
   readonly client: StreamClient;
 }
 
+/** Who hears of what a stream does. */
+export interface StreamHost {
+  readonly meter: Meter;
+  readonly began: (stream: GatewayStream, ttftMs: number) => void;
+  readonly readerEnded: (stream: GatewayStream, reason: ReaderEndReason) => void;
+}
+
 /** A moment in which a stream's provider waits for a reader. */
 interface Stall {
   readonly cause: StallCause;
   readonly sinceMs: number;
 }
-
-/** What is kept of a stream's story: the latest of it. */
-export const maxJournalEntries = 200;
-/** Stalls that follow one another faster than this are one to whoever reads the journal. */
-const stallGapMs = 1000;
 
 /**
  * One request's life: its clock, its readers, and the one signal that stops everything done for it. Time is
@@ -101,8 +103,7 @@ export class GatewayStream implements StreamOwner {
   bytes = 0;
   /** How it ended, and when; `undefined` while the provider is at work or may be. */
   end: { readonly state: StreamState; readonly atMs: number; readonly code: string | undefined } | undefined;
-  /** What happened to it, for people: the latest 200 entries. */
-  readonly journal: StreamEvent[] = [];
+  readonly journal = new Journal();
   /** The latest two runs: formats say there what a stream cost. */
   #lastRun: EventRun | undefined;
   #runBefore: EventRun | undefined;
@@ -114,7 +115,7 @@ export class GatewayStream implements StreamOwner {
   readonly #started = Promise.withResolvers<StreamBody>();
   readonly #deadlines: StreamDeadlines;
   readonly #meter: Meter;
-  readonly #onReaderEnd: (stream: GatewayStream, reason: ReaderEndReason) => void;
+  readonly #host: StreamHost;
   #body: StreamBody | undefined;
   #lastEventMs: number;
   /** With nobody left: when, and after how many events, the model is stopped. */
@@ -125,8 +126,7 @@ export class GatewayStream implements StreamOwner {
   constructor(
     { client, detach, model, owner, provider }: StreamOwner,
     deadlines: StreamDeadlines,
-    meter: Meter,
-    onReaderEnd: (stream: GatewayStream, reason: ReaderEndReason) => void,
+    host: StreamHost,
     nowMs: number,
   ) {
     this.provider = provider;
@@ -135,13 +135,13 @@ export class GatewayStream implements StreamOwner {
     this.model = model;
     this.client = client;
     this.#deadlines = deadlines;
-    this.#meter = meter;
-    this.#onReaderEnd = onReaderEnd;
+    this.#meter = host.meter;
+    this.#host = host;
     this.startedMs = nowMs;
     this.#lastEventMs = nowMs;
     // Whoever waits for it hears of it; without readers nobody does.
     this.#started.promise.catch(() => undefined);
-    this.note('opened');
+    this.journal.add('opened');
   }
 
   /** Aborted as soon as the stream has to stop; the reason is a {@link GatewayError}. */
@@ -235,7 +235,7 @@ export class GatewayStream implements StreamOwner {
     );
     this.readers.add(reader);
     this.#deserted = undefined;
-    this.note('reader_joined', reader, `${reader.via}, ${reader.overflow}`);
+    this.journal.add('reader_joined', reader.number, `${reader.via}, ${reader.overflow}`);
     void this.#serve(reader);
     return reader;
   }
@@ -246,8 +246,8 @@ export class GatewayStream implements StreamOwner {
     const hasMore = this.#body !== undefined && this.#body.channel.end === undefined;
     if (hasMore && this.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
     this.readers.delete(reader);
-    this.note('reader_left', reader, reason);
-    this.#onReaderEnd(this, reason);
+    this.journal.add('reader_left', reader.number, reason);
+    this.#host.readerEnded(this, reason);
   }
 
   /** What happens to a reader that falls behind and did not say what shall: its chunks are merged if they can be. */
@@ -322,7 +322,7 @@ export class GatewayStream implements StreamOwner {
     this.phase = 'streaming';
     this.#lastEventMs = nowMs;
     this.#body = body;
-    this.note('responded', undefined, String(body.status));
+    this.journal.add('responded', null, String(body.status));
     this.#started.resolve(body);
   }
 
@@ -331,7 +331,7 @@ export class GatewayStream implements StreamOwner {
     this.end = { state, atMs: nowMs, code: error?.code };
     this.#runBefore = undefined;
     this.#lastRun = undefined;
-    this.note('ended', undefined, error === undefined ? state : `${state}: ${error.code}`);
+    this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     if (error !== undefined) this.#started.reject(error);
   }
 
@@ -347,8 +347,10 @@ export class GatewayStream implements StreamOwner {
     this.#lastRun = run;
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
-    this.#meter.began(nowMs - this.startedMs);
-    this.note('first_token');
+    const ttftMs = nowMs - this.startedMs;
+    this.#meter.began(ttftMs);
+    this.#host.began(this, ttftMs);
+    this.journal.add('first_token');
   }
 
   /** Something was written to a reader. */
@@ -365,13 +367,7 @@ export class GatewayStream implements StreamOwner {
   lost(reader: StreamReader, { from, reason, to }: Gap): void {
     this.#meter.gaps[reason] += 1;
     this.#meter.tokensLost += to - from;
-    this.note('gap', reader, `${to - from} (${reason})`);
-  }
-
-  /** Remembers what happened, for those who look. */
-  note(type: StreamEvent['type'], reader?: StreamReader, detail = ''): void {
-    this.journal.push({ atMs: Date.now(), type, reader: reader?.number ?? null, detail });
-    if (this.journal.length > maxJournalEntries) this.journal.shift();
+    this.journal.gap(reader.number, to - from, reason);
   }
 
   /** The provider is made to wait, or may go on. Its silence is then no fault of its own. */
@@ -381,29 +377,48 @@ export class GatewayStream implements StreamOwner {
     else this.#resumed(nowMs);
   }
 
-  #stalled(nowMs: number): void {
+  get #slowest(): StreamReader | undefined {
     let slowest: StreamReader | undefined;
     for (const reader of this.readers) {
       if (slowest === undefined || reader.waitingBytes > slowest.waitingBytes) slowest = reader;
     }
+    return slowest;
+  }
+
+  /** What a stall began with may not be what it goes on for. */
+  #checkCause(nowMs: number): void {
+    const slowest = this.#slowest;
+    const cause = slowest?.waitsFor;
+    if (this.#stall === undefined || slowest === undefined) return;
+    if (cause === undefined || cause === this.#stall.cause) return;
+    this.#account(nowMs);
+    this.#stall = { cause, sinceMs: nowMs };
+    this.journal.paused(slowest.number, cause);
+  }
+
+  #stalled(nowMs: number): void {
+    const slowest = this.#slowest;
     const cause = slowest?.waitsFor ?? 'burst';
     this.#stall = { cause, sinceMs: nowMs };
     this.stalls += 1;
     this.#meter.stalls[cause] += 1;
-    const last = this.journal.at(-1);
-    const isSame = last?.type === 'resumed' && last.detail === cause;
-    if (isSame && Date.now() - last.atMs < stallGapMs) this.journal.pop();
-    else this.note('paused', slowest, cause);
+    this.journal.paused(slowest?.number ?? null, cause);
   }
 
   #resumed(nowMs: number): void {
-    if (this.#stall === undefined) return;
+    const cause = this.#account(nowMs);
+    if (cause !== undefined) this.journal.add('resumed', null, cause);
+  }
+
+  /** Ends the stall that lasts, if one does. */
+  #account(nowMs: number): StallCause | undefined {
+    if (this.#stall === undefined) return undefined;
     const { cause } = this.#stall;
     const ms = this.lastingStallMs(nowMs);
     this.#stall = undefined;
     this.#stallMs += ms;
     this.#meter.stallMs[cause] += ms;
-    this.note('resumed', undefined, cause);
+    return cause;
   }
 
   /** Checks the deadlines of everything, and keeps silent connections alive. */
@@ -411,6 +426,7 @@ export class GatewayStream implements StreamOwner {
     const { detachGraceMs } = this.#deadlines;
     for (const reader of this.readers) reader.tick(nowMs, detachGraceMs);
     if (this.end !== undefined || this.signal.aborted) return;
+    this.#checkCause(nowMs);
     const { idleTimeoutMs, maxDurationMs, waitTimeoutMs } = this.#deadlines;
     const deserted = this.#deserted;
     if (deserted !== undefined && (nowMs >= deserted.untilMs || this.events >= deserted.untilEvents)) {

@@ -2,11 +2,24 @@ import type { Config } from './config/schema.ts';
 import { shuttingDown } from './errors.ts';
 import type { Meter } from './meter.ts';
 import { readSendQueues, type SendQueues } from './sink/send-queues.ts';
-import { GatewayStream, type StreamDeadlines, type StreamOutcome, type StreamOwner } from './stream.ts';
+import {
+  GatewayStream,
+  type StreamDeadlines,
+  type StreamHost,
+  type StreamOutcome,
+  type StreamOwner,
+} from './stream.ts';
 import type { ReaderEndReason } from './stream-reader.ts';
 
 /** What streams need of the configuration. */
 export type StreamsConfig = Pick<Config, 'maxRetainedBytes' | 'retainMs'> & StreamDeadlines;
+
+/** Who hears of what streams do. */
+export interface StreamsObserver {
+  /** The first event has come. */
+  streamBegan(stream: GatewayStream, ttftMs: number): void;
+  readerEnded(reason: ReaderEndReason): void;
+}
 
 /** All streams that live or can be read again, and the one clock that watches their deadlines. */
 export class Streams {
@@ -14,17 +27,24 @@ export class Streams {
   readonly #known = new Map<string, GatewayStream>();
   readonly #config: StreamsConfig;
   readonly meter: Meter;
-  readonly #onReaderEnd: (reason: ReaderEndReason) => void;
+  readonly #host: StreamHost;
   readonly #timer: NodeJS.Timeout;
   readonly #queuesEveryMs: number;
   #queuesReadMs = 0;
   #isReadingQueues = false;
   #onChange: (() => void) | undefined;
 
-  constructor(config: StreamsConfig, meter: Meter, onReaderEnd: (reason: ReaderEndReason) => void) {
+  constructor(config: StreamsConfig, meter: Meter, observer: StreamsObserver) {
     this.#config = config;
     this.meter = meter;
-    this.#onReaderEnd = onReaderEnd;
+    this.#host = {
+      meter,
+      began: (stream, ttftMs) => observer.streamBegan(stream, ttftMs),
+      readerEnded: (stream, reason) => {
+        observer.readerEnded(reason);
+        this.#changed(stream);
+      },
+    };
     const { detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs } = config;
     // A deadline is met within an eighth of it, or a second.
     const deadlines = [detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs];
@@ -45,11 +65,7 @@ export class Streams {
   }
 
   open(owner: StreamOwner): GatewayStream {
-    const onReaderEnd = (stream: GatewayStream, reason: ReaderEndReason): void => {
-      this.#onReaderEnd(reason);
-      this.#changed(stream);
-    };
-    const stream = new GatewayStream(owner, this.#config, this.meter, onReaderEnd, performance.now());
+    const stream = new GatewayStream(owner, this.#config, this.#host, performance.now());
     this.#known.set(stream.token, stream);
     return stream;
   }

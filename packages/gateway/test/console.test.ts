@@ -1,4 +1,4 @@
-import { type Client, openClient, type StreamItem } from '@spillway/client';
+import { type Client, openClient, type StreamItem } from '../../client/src/index.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Overview, StreamDetail, StreamRow, Totals } from '../src/console/snapshot.ts';

@@ -1,4 +1,4 @@
-import { openClient } from '@spillway/client';
+import { openClient } from '../../client/src/index.ts';
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually, startBoth } from './support/processes.ts';
 import { chatBody, metric, postChat, rawChat } from './support/requests.ts';

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Anthropic from '@anthropic-ai/sdk';
-import { openClient } from '@spillway/client';
+import { openClient } from '../../client/src/index.ts';
 import { request } from 'undici';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { run, startGateway, startSimulator } from './support/processes.ts';

@@ -173,9 +173,10 @@ test('5.8, promise 4: whatever is cut, merged, resumed and acknowledged, every b
       async (channelBytes, windowBytes, connectionWindowBytes, steps) => {
         const config = configSchema.parse({});
         const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
+        const host = { meter: new Meter(), began: () => undefined, readerEnded: () => undefined };
         const asker = { address: '', agent: '', key: '' };
         const owner = { provider, owner: '', detach: 'grace', model: undefined, client: asker } as const;
-        const stream = new GatewayStream(owner, config, new Meter(), () => undefined, 0);
+        const stream = new GatewayStream(owner, config, host, 0);
         const channel = openChannel<EventRun>({
           maxBytes: channelBytes,
           weigh: ({ byteLength }) => byteLength + frameOverheadBytes,

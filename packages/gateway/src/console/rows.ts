@@ -6,7 +6,7 @@ import type { ReaderRow, StreamCondition, StreamDetail, StreamRow } from './snap
 const maxModelChars = 128;
 
 export function streamDetail(stream: GatewayStream, nowMs: number): StreamDetail {
-  return { atMs: Date.now(), stream: streamRow(stream, nowMs), events: stream.journal };
+  return { atMs: Date.now(), stream: streamRow(stream, nowMs), events: stream.journal.entries };
 }
 
 export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {

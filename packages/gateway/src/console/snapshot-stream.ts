@@ -3,12 +3,18 @@ import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
 import type { Config } from '../config/schema.ts';
 import { Meter } from '../meter.ts';
-import { GatewayStream } from '../stream.ts';
+import { GatewayStream, type StreamHost } from '../stream.ts';
 
 /** A snapshot more than the one that waits is never kept: whoever is late gets the latest. */
 const maxItems = 1;
 
 const provider = { name: 'console', api: 'openai', url: '', apiKey: '', detach: 'finish' } as const;
+
+const nobody: StreamHost = {
+  meter: new Meter(),
+  began: () => undefined,
+  readerEnded: () => undefined,
+};
 
 /**
  * A stream of snapshots for the console, read as any other: by sessions, with credit. Made only when somebody takes
@@ -30,7 +36,7 @@ export class SnapshotStream {
     this.#make = make;
     this.#graceMs = config.detachGraceMs;
     // What it costs is not counted: it is no model's.
-    this.stream = new GatewayStream(owner, config, new Meter(), () => undefined, performance.now());
+    this.stream = new GatewayStream(owner, config, nobody, performance.now());
     this.stream.start(
       {
         channel: this.#channel,

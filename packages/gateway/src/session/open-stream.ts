@@ -37,7 +37,8 @@ export function openRequest(
       throw overloaded(`Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`);
     }
     const owner = ownerOf(keys, request.provider, headers, route.queryKey);
-    const stream = relay.open(request, { headers, address: session.address, owner }, release);
+    const { address, agent } = session;
+    const stream = relay.open(request, { headers, address, agent, owner }, release);
     opened.attach(stream, session, {}, true);
   } catch (error) {
     opened.response.fail(asGatewayError(error));

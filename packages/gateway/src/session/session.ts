@@ -6,7 +6,7 @@ import {
   encodeDataHeader,
   type GatewayFrame,
 } from '@spillway/core/session';
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import { GatewayError } from '../errors.ts';
@@ -26,6 +26,8 @@ const idleTimeoutMs = 60_000;
 
 /** One WebSocket, and the streams that it carries at the moment. */
 export class Session implements SessionLine {
+  /** The client's User-Agent: a browser's pages cannot put it into a frame. */
+  readonly agent: string | undefined;
   readonly #socket: WebSocket;
   readonly #tcp: Socket;
   readonly #options: SessionsOptions;
@@ -38,8 +40,14 @@ export class Session implements SessionLine {
   #idleSinceMs: number;
   #hasPinged = false;
 
-  constructor(socket: WebSocket, tcp: Socket, options: SessionsOptions, nowMs: number) {
+  constructor(
+    socket: WebSocket,
+    { headers, socket: tcp }: IncomingMessage,
+    options: SessionsOptions,
+    nowMs: number,
+  ) {
     this.#socket = socket;
+    this.agent = headers['user-agent'];
     this.#tcp = tcp;
     this.#options = options;
     this.#pace = options.paces.of(tcp);

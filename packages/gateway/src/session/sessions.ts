@@ -77,7 +77,7 @@ export class Sessions {
         return;
       }
       this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-        this.#sessions.add(new Session(webSocket, socket, this.#options, performance.now()));
+        this.#sessions.add(new Session(webSocket, request, this.#options, performance.now()));
       });
     });
   }

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { Attributes, Histogram, Meter as Instruments, ObservableResult } from '@opentelemetry/api';
 import type { Resource } from '@opentelemetry/resources';
@@ -8,6 +9,7 @@ import { type Meter, stallCauses } from '../meter.ts';
 import type { LoopDelayMs } from '../runtime.ts';
 import type { GatewayStream, StreamOutcome, StreamState } from '../stream.ts';
 import type { ReaderEndReason } from '../stream-reader.ts';
+import type { StreamsObserver } from '../streams.ts';
 import { operationOf } from './gen-ai.ts';
 import { PrometheusReader } from './prometheus-reader.ts';
 
@@ -38,7 +40,7 @@ export interface MetricsOptions {
  * The gateway's metrics, defined once for whoever scrapes and whoever is pushed to. The set of series is fixed: no
  * attribute's value comes from a client. Names are OpenTelemetry's where it has them.
  */
-export class Metrics {
+export class Metrics implements StreamsObserver {
   readonly ended: Record<StreamState, number> = { cancelled: 0, completed: 0, failed: 0 };
   readonly #options: MetricsOptions;
   readonly #provider: MeterProvider;
@@ -118,28 +120,27 @@ export class Metrics {
     this.#readersEnded[reason] += 1;
   }
 
+  streamBegan(stream: GatewayStream, ttftMs: number): void {
+    const attributes = attributesOf(stream);
+    if (attributes !== undefined) this.#firstToken.record(ttftMs / 1000, attributes);
+  }
+
   streamEnded(stream: GatewayStream, { error, state }: StreamOutcome, usage: TokenUsage | undefined): void {
     this.ended[state] += 1;
     this.#endedSeries(state, error?.code ?? '').count += 1;
-    const { body, events, firstEventMs, lastEventMs, startedMs } = stream;
+    const { events, firstEventMs, lastEventMs, startedMs } = stream;
     this.#estimateSavings(state, events);
-    const operation = operationOf(body?.format?.name);
-    if (operation === undefined) return;
-    const attributes = {
-      'gen_ai.operation.name': operation,
-      'gen_ai.provider.name': stream.provider.name,
-    };
+    const attributes = attributesOf(stream);
+    if (attributes === undefined) return;
     this.#duration.record((performance.now() - startedMs) / 1000, {
       ...attributes,
       'error.type': error?.code ?? '',
     });
-    if (firstEventMs === undefined) return;
-    this.#firstToken.record((firstEventMs - startedMs) / 1000, attributes);
     for (const [type, tokens] of Object.entries({ input: usage?.inputTokens, output: usage?.outputTokens })) {
       if (tokens !== undefined) this.#usage.record(tokens, { ...attributes, 'gen_ai.token.type': type });
     }
     const outputTokens = usage?.outputTokens ?? events;
-    if (state !== 'completed' || outputTokens < 2) return;
+    if (state !== 'completed' || firstEventMs === undefined || outputTokens < 2) return;
     this.#perToken.record((lastEventMs - firstEventMs) / 1000 / (outputTokens - 1), attributes);
   }
 
@@ -315,12 +316,11 @@ export class Metrics {
       result.observe(user / 1e6, { 'cpu.mode': 'user' });
       result.observe(system / 1e6, { 'cpu.mode': 'system' });
     });
-    this.#gauge(
-      'nodejs.eventloop.utilization',
-      '1',
-      'The part of its time in which the event loop was busy, since the start',
-      (result) => result.observe(performance.eventLoopUtilization().utilization),
-    );
+    this.#counter('nodejs.eventloop.time', 's', 'What the event loop did with its time', (result) => {
+      const { active, idle } = performance.eventLoopUtilization();
+      result.observe(active / 1000, { 'nodejs.eventloop.state': 'active' });
+      result.observe(idle / 1000, { 'nodejs.eventloop.state': 'idle' });
+    });
     for (const quantile of ['p50', 'p99', 'max'] as const) {
       this.#gauge(
         `nodejs.eventloop.delay.${quantile}`,
@@ -330,4 +330,11 @@ export class Metrics {
       );
     }
   }
+}
+
+/** `undefined`: it is not known what was asked for. */
+function attributesOf({ body, provider }: GatewayStream): Attributes | undefined {
+  const operation = operationOf(body?.format?.name);
+  if (operation === undefined) return undefined;
+  return { 'gen_ai.operation.name': operation, 'gen_ai.provider.name': provider.name };
 }

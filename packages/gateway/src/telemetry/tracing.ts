@@ -14,7 +14,8 @@ import { type Sampler, type SpanProcessor, TracerProvider } from '@opentelemetry
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { RelayRequest } from '../relay-request.ts';
-import { type GatewayStream, maxJournalEntries, type StreamOutcome } from '../stream.ts';
+import { maxJournalEntries } from '../journal.ts';
+import type { GatewayStream, StreamOutcome } from '../stream.ts';
 import { operationOf } from './gen-ai.ts';
 
 /** The span of a stream, from its request to its one end. */
@@ -80,7 +81,7 @@ function endSpan(
   usage: TokenUsage | undefined,
 ): void {
   if (span.isRecording()) {
-    for (const { atMs, detail, reader, type } of stream.journal) {
+    for (const { atMs, detail, reader, type } of stream.journal.entries) {
       const about = reader === null ? {} : { 'spillway.reader': reader };
       span.addEvent(`spillway.${type}`, { ...about, 'spillway.detail': detail }, new Date(atMs));
     }

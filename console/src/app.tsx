@@ -1,0 +1,155 @@
+import type { JSX } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import type { About } from '../../packages/gateway/src/console/snapshot.ts';
+import { type Feed, type Freshness, openFeed, readAbout, takesKey } from './feed.ts';
+import { KeyForm } from './key-form.tsx';
+import { Overview } from './overview.tsx';
+import { Playground } from './playground/playground.tsx';
+import { useRoute } from './route.ts';
+import { StreamPage } from './stream-page.tsx';
+import { clockText } from './units.ts';
+
+const keyName = 'spillway-key';
+const retryMs = 2000;
+const titles = { overview: 'Overview', playground: 'Playground', stream: 'Stream' } as const;
+
+export function App(): JSX.Element {
+  const about = useAbout();
+  const [key, setKey] = useState(() => sessionStorage.getItem(keyName) ?? '');
+  const [wasRefused, setRefused] = useState(false);
+  const [freshness, setFreshness] = useState<Freshness>('idle');
+  const [feed, setFeed] = useState<Feed>();
+  const route = useRoute();
+
+  const needsKey = about?.needsKey === true && key === '';
+  useEffect(() => {
+    if (about === undefined || needsKey) return undefined;
+    const opened = openFeed(about.needsKey ? key : '', setFreshness);
+    setFeed(opened);
+    return () => {
+      opened.close();
+      setFeed(undefined);
+    };
+  }, [about, needsKey, key]);
+  useEffect(() => {
+    document.title = `${titles[route.view]} · Spillway`;
+  }, [route.view]);
+
+  const onRefused = (): void => {
+    sessionStorage.removeItem(keyName);
+    setRefused(key !== '');
+    setKey('');
+  };
+  const onKey = (given: string): void => {
+    const take = (isTaken: boolean): void => {
+      setRefused(!isTaken);
+      if (!isTaken) return;
+      sessionStorage.setItem(keyName, given);
+      setKey(given);
+    };
+    takesKey(given).then(take, () => setFreshness('lost'));
+  };
+  return (
+    <>
+      <a class="skip" href="#main" onClick={skipToMain}>
+        Skip to content
+      </a>
+      <Header about={about} freshness={freshness} view={route.view} />
+      <LostBanner isLost={freshness === 'lost'} />
+      <main id="main" tabIndex={-1}>
+        {about === undefined ? (
+          <p class="empty">Looking for the gateway…</p>
+        ) : needsKey ? (
+          <KeyForm wasRefused={wasRefused} onKey={onKey} />
+        ) : feed === undefined ? null : route.view === 'overview' ? (
+          <Overview feed={feed} onRefused={onRefused} />
+        ) : route.view === 'stream' ? (
+          <StreamPage key={route.id} id={route.id} feed={feed} />
+        ) : (
+          <Playground feed={feed} about={about} />
+        )}
+      </main>
+    </>
+  );
+}
+
+function Header({
+  about,
+  freshness,
+  view,
+}: {
+  readonly about: About | undefined;
+  readonly freshness: Freshness;
+  readonly view: keyof typeof titles;
+}): JSX.Element {
+  const texts = { connecting: 'connecting', idle: '', live: 'live', lost: 'not connected' } as const;
+  return (
+    <header class="top">
+      <a class="brand" href="#/">
+        <svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">
+          <rect width="24" height="24" rx="6" />
+          <path d="M4 8h7c4 0 3 8 9 8M4 12h5c3 0 2.500 6 7 6.600M4 16h3.500c1.400 0 1.600 1.800 2.700 2.700" />
+        </svg>
+        Spillway
+      </a>
+      <nav aria-label="Views">
+        <a href="#/" aria-current={view === 'overview' ? 'page' : undefined}>
+          Overview
+        </a>
+        <a href="#/playground" aria-current={view === 'playground' ? 'page' : undefined}>
+          Playground
+        </a>
+      </nav>
+      <p class="about">
+        {about !== undefined && (
+          <span class="gateway">
+            {about.gatewayUrl.replace(/^https?:\/\//, '')} · {about.version}
+          </span>
+        )}
+        {freshness !== 'idle' && (
+          <span class="freshness" data-freshness={freshness}>
+            {texts[freshness]}
+          </span>
+        )}
+      </p>
+    </header>
+  );
+}
+
+function LostBanner({ isLost }: { readonly isLost: boolean }): JSX.Element {
+  const [sinceMs, setSinceMs] = useState(0);
+  useEffect(() => {
+    if (isLost) setSinceMs(Date.now());
+  }, [isLost]);
+  return (
+    <div role="alert">
+      {isLost && sinceMs > 0 && (
+        <p class="banner">
+          No word from the gateway since {clockText(sinceMs)}. What is shown is from then; the page tries
+          again by itself.
+        </p>
+      )}
+    </div>
+  );
+}
+
+function useAbout(): About | undefined {
+  const [about, setAbout] = useState<About>();
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const ask = (): void => {
+      readAbout().then(setAbout, () => {
+        timer = setTimeout(ask, retryMs);
+      });
+    };
+    ask();
+    return () => clearTimeout(timer);
+  }, []);
+  return about;
+}
+
+/** The address has the view, so that a skip must not change it. */
+function skipToMain(event: Event): void {
+  event.preventDefault();
+  document.getElementById('main')?.focus();
+}

@@ -1,0 +1,36 @@
+import type { StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
+
+export type StallCause = NonNullable<StreamRow['stallCause']>;
+
+export const causes = ['link', 'credit', 'connection_lost', 'burst'] as const satisfies readonly StallCause[];
+
+/** What keeps a reader from getting more, for people. */
+export const causeTexts: Readonly<
+  Record<StallCause, { readonly short: string; readonly one: string; readonly many: string }>
+> = {
+  link: { short: 'link', one: 'slow link', many: 'slow links' },
+  credit: { short: 'credit', one: 'no credit', many: 'no credit' },
+  connection_lost: { short: 'lost', one: 'connection lost', many: 'connections lost' },
+  burst: { short: 'burst', one: 'burst', many: 'bursts' },
+};
+
+/** What a cause means, and so what to look at. */
+export const causeHints: Readonly<Record<StallCause, string>> = {
+  link: 'its connection takes less than the model makes',
+  credit: 'its program has not acknowledged what it has',
+  connection_lost: 'its connection is gone, and it may come back',
+  burst: 'more came at once than its window holds',
+};
+
+/** `slow links (2), no credit (1)`, the most frequent first. */
+export function countCauses(found: readonly (StallCause | null)[], otherText: string): string {
+  const counts = new Map<StallCause | null, number>();
+  for (const cause of found) counts.set(cause, (counts.get(cause) ?? 0) + 1);
+  return [...counts]
+    .toSorted(([, a], [, b]) => b - a)
+    .map(([cause, count]) => {
+      const text = cause === null ? otherText : causeTexts[cause][count === 1 ? 'one' : 'many'];
+      return counts.size === 1 && found.length === 1 ? text : `${text} (${count})`;
+    })
+    .join(', ');
+}

@@ -1,0 +1,152 @@
+import { type Client, ClientError, openClient } from '@spillway/client';
+import type { About, Overview, StreamDetail, Totals } from '../../packages/gateway/src/console/snapshot.ts';
+
+/** How fresh what is shown is; `idle`: nothing is followed. */
+export type Freshness = 'connecting' | 'idle' | 'live' | 'lost';
+
+/** Why a feed ended. */
+export type FeedEnd = 'not_found' | 'over';
+
+/** Everything that the page gets from the gateway. */
+export interface Feed {
+  /** For the playground, whose streams take the same connection. */
+  readonly client: Client;
+  /** Snapshots of the gateway, one a second, until the function that it returns is called. */
+  followOverview(follower: Follower<Overview>): () => void;
+  /** Snapshots of one stream, four a second. */
+  followStream(id: string, follower: Follower<StreamDetail>): () => void;
+  /** The last ten minutes, oldest first. */
+  readHistory(): Promise<readonly Totals[]>;
+  /** Plain HTTP, with the key. */
+  fetch(path: string, init?: { readonly signal?: AbortSignal }): Promise<Response>;
+  close(): void;
+}
+
+interface Follower<T> {
+  readonly onSnapshot: (snapshot: T) => void;
+  readonly onEnd: (why: FeedEnd) => void;
+}
+
+// Below a second, so that a gateway that restarts is seen at once, and two pages that wait do not ask together.
+const retryMs = 700;
+// Snapshots come once a second: after so long without one, something is wrong.
+const staleMs = 4000;
+
+export async function readAbout(): Promise<About> {
+  const response = await fetch('about');
+  if (!response.ok) throw new Error(`GET /about answers ${response.status}`);
+  return (await response.json()) as About;
+}
+
+/** Whether the gateway takes a key. */
+export async function takesKey(key: string): Promise<boolean> {
+  const { status } = await fetch('history', { headers: headersOf(key) });
+  return status !== 401;
+}
+
+/** One connection for all that the page shows. */
+export function openFeed(key: string, onFreshness: (freshness: Freshness) => void): Feed {
+  let followers = 0;
+  const headers = headersOf(key);
+  const client = openClient({
+    url: './',
+    headers,
+    // A page that somebody looks at never gives up.
+    giveUpAfterMs: 2_147_483_647,
+    fallbackMs: retryMs,
+    onEvent: ({ type }) => {
+      if (type === 'disconnected' && followers > 0) onFreshness('lost');
+    },
+  });
+  const follow = <T>(path: string, follower: Follower<T>): (() => void) => {
+    const stop = new AbortController();
+    followers += 1;
+    onFreshness('connecting');
+    const context = { client, path, onFreshness, signal: stop.signal };
+    void followUntilEnd(context, follower);
+    return () => {
+      stop.abort();
+      followers -= 1;
+      onFreshness('idle');
+    };
+  };
+  return {
+    client,
+    followOverview: (follower) => follow('/streams/overview', follower),
+    followStream: (id, follower) => follow(`/streams/${encodeURIComponent(id)}`, follower),
+    async readHistory() {
+      const response = await fetch('history', { headers });
+      if (!response.ok) throw new Error(`GET /history answers ${response.status}`);
+      return (await response.json()) as readonly Totals[];
+    },
+    fetch: (path, init) => fetch(path, { headers, ...init }),
+    close: () => void client.close(),
+  };
+}
+
+function headersOf(key: string): Readonly<Record<string, string>> {
+  return key === '' ? {} : { authorization: `Bearer ${key}` };
+}
+
+interface Context {
+  readonly client: Client;
+  readonly path: string;
+  readonly signal: AbortSignal;
+  readonly onFreshness: (freshness: Freshness) => void;
+}
+
+/** Reads until the feed is over for good; what ends it otherwise is waited out. */
+async function followUntilEnd<T>(context: Context, follower: Follower<T>): Promise<void> {
+  const { signal } = context;
+  while (!signal.aborted) {
+    const end = await readToEnd(context, (json) => follower.onSnapshot(JSON.parse(json) as T));
+    if (signal.aborted) return;
+    if (end === 'asleep') continue;
+    if (end !== undefined) {
+      follower.onEnd(end);
+      return;
+    }
+    context.onFreshness('lost');
+    await new Promise((resolve) => setTimeout(resolve, retryMs));
+  }
+}
+
+/**
+ * Returns why the feed is over; `undefined`: it is not, and has to be opened again. `asleep`: the page took nothing for
+ * so long that the gateway let it go, which is as it should be.
+ */
+async function readToEnd(
+  { client, onFreshness, path, signal }: Context,
+  onSnapshot: (json: string) => void,
+): Promise<FeedEnd | 'asleep' | undefined> {
+  // The smallest window: one snapshot is on its way, never two.
+  const reader = client.read(path, { from: 'now', overflow: 'latest', windowBytes: 1024, signal });
+  const decoder = new TextDecoder();
+  let staleTimer: ReturnType<typeof setTimeout> | undefined;
+  try {
+    for await (const item of reader) {
+      clearTimeout(staleTimer);
+      if (item.type === 'chunk' && item.from < item.to) {
+        onFreshness('live');
+        onSnapshot(decoder.decode(item.bytes));
+      }
+      // The one place where the page asks for more: it has painted what it has, and somebody sees it. A hidden tab
+      // gets no frame, takes nothing, and so the gateway makes nothing.
+      await nextPaint();
+      reader.ack(item.to);
+      staleTimer = setTimeout(() => onFreshness('lost'), staleMs);
+    }
+    return 'over';
+  } catch (error) {
+    const code = error instanceof ClientError ? error.code : undefined;
+    if (code === 'reader_stalled') return 'asleep';
+    return code === 'not_found' ? 'not_found' : undefined;
+  } finally {
+    clearTimeout(staleTimer);
+  }
+}
+
+/** The first frame is painted after the callback, so the second one is behind what was rendered. */
+function nextPaint(): Promise<void> {
+  return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => resolve())));
+}

@@ -1,0 +1,6 @@
+import type { StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
+
+/** Without the provider in front, which stands beside it. */
+export function modelName({ model, provider }: StreamRow): string {
+  return model.startsWith(`${provider}/`) ? model.slice(provider.length + 1) : model;
+}

@@ -1,0 +1,88 @@
+import type { JSX } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { Overview as Snapshot, Totals } from '../../packages/gateway/src/console/snapshot.ts';
+import { Charts } from './charts.tsx';
+import type { Feed } from './feed.ts';
+import { Figures } from './figures.tsx';
+import { append, maxHoleMs, merge } from './history.ts';
+import { StreamTable } from './stream-table.tsx';
+import { judge } from './verdict.ts';
+
+/** Counts change each second; nobody wants to hear that often. */
+const announceEveryMs = 10_000;
+const signs = { ok: '✓', warn: '!', bad: '✕' } as const;
+
+/** For somebody on call who has ten seconds. */
+export function Overview({
+  feed,
+  onRefused,
+}: {
+  readonly feed: Feed;
+  readonly onRefused: () => void;
+}): JSX.Element {
+  const [overview, setOverview] = useState<Snapshot>();
+  const [history, setHistory] = useState<readonly Totals[]>([]);
+  const lastMs = useRef(0);
+
+  useEffect(() => {
+    let isOver = false;
+    const stop = feed.followOverview({
+      onSnapshot: (snapshot) => {
+        const { atMs } = snapshot.totals;
+        const hasHole = atMs - lastMs.current > maxHoleMs;
+        lastMs.current = atMs;
+        setOverview(snapshot);
+        setHistory((was) => append(was, snapshot.totals));
+        if (!hasHole) return;
+        const show = (fetched: readonly Totals[]): void => {
+          if (!isOver) setHistory((live) => merge(fetched, live));
+        };
+        // Without it the charts have a hole, and the next snapshot is there in a second.
+        feed.readHistory().then(show, () => undefined);
+      },
+      // There always is one, for whoever may see it.
+      onEnd: onRefused,
+    });
+    return () => {
+      isOver = true;
+      stop();
+    };
+  }, [feed]);
+
+  if (overview === undefined) return <p class="empty">Waiting for the gateway…</p>;
+  const { level, sentence } = judge(overview, history);
+  return (
+    <>
+      <h1 class="visually-hidden">Overview</h1>
+      <p class="verdict" data-level={level}>
+        <span class="sign" aria-hidden="true">
+          {signs[level]}
+        </span>
+        {sentence}
+      </p>
+      <Announcement sentence={sentence} />
+      <Figures overview={overview} history={history} />
+      <Charts history={history} />
+      <StreamTable overview={overview} />
+    </>
+  );
+}
+
+/** Says the sentence to those who do not see it, when it has changed, and not all the time. */
+function Announcement({ sentence }: { readonly sentence: string }): JSX.Element {
+  const [said, setSaid] = useState(sentence);
+  const saidAtMs = useRef(0);
+  useEffect(() => {
+    const say = (): void => {
+      saidAtMs.current = performance.now();
+      setSaid(sentence);
+    };
+    const timer = setTimeout(say, Math.max(0, saidAtMs.current + announceEveryMs - performance.now()));
+    return () => clearTimeout(timer);
+  }, [sentence]);
+  return (
+    <p class="visually-hidden" role="status">
+      {said}
+    </p>
+  );
+}

@@ -1,0 +1,35 @@
+import type { StreamDetail, StreamEvent } from '../../packages/gateway/src/console/snapshot.ts';
+import type { LagSample } from './reader-lane.tsx';
+
+/** Ten minutes at four a second. */
+const maxSamples = 2400;
+const maxEvents = 2000;
+
+/** What a page saw of a stream, which is more than the gateway keeps: its journal has the latest events only. */
+export class StreamMemory {
+  readonly samples = new Map<number, LagSample[]>();
+  #events: StreamEvent[] = [];
+
+  get events(): readonly StreamEvent[] {
+    return this.#events;
+  }
+
+  add({ atMs, events, stream }: StreamDetail): void {
+    for (const { lagBytes, number } of stream.readers) {
+      const of = this.samples.get(number) ?? [];
+      if (of.length >= maxSamples) of.splice(0, maxSamples / 4);
+      of.push({ atMs, lagBytes });
+      this.samples.set(number, of);
+    }
+    // The journal is right about its time, also where an event was taken back; before that, what was seen is.
+    const fromMs = events[0]?.atMs ?? Infinity;
+    this.#events = [...this.#events.filter((event) => event.atMs < fromMs), ...events];
+    if (this.#events.length > maxEvents) this.#forget();
+  }
+
+  /** The oldest gaps first, which there may be many of, and then what is oldest. */
+  #forget(): void {
+    let left = this.#events.length - maxEvents * 0.75;
+    this.#events = this.#events.filter(({ type }) => type !== 'gap' || left-- <= 0).slice(-maxEvents);
+  }
+}

@@ -1,0 +1,263 @@
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import type { AxeResults } from 'axe-core';
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright';
+import { build } from 'vite';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { startGateway } from '../../packages/gateway/test/support/processes.ts';
+import { postChat, rawChat } from '../../packages/gateway/test/support/requests.ts';
+import {
+  type Command,
+  eventually,
+  printed,
+  spawnSpillway,
+} from '../../packages/gateway/test/support/spawn.ts';
+
+const executablePath = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
+const repository = join(import.meta.dirname, '../..');
+const built = join(repository, 'packages/gateway/dist/page/index.html');
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+let browser: Browser;
+let gateway: Command;
+let url: string;
+let adminUrl: string;
+
+// The vitest configuration says so when there is no Chromium.
+describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', () => {
+  beforeAll(async () => {
+    // `npm install` has built it; whoever has changed it since has not.
+    if (isStale())
+      await build({ configFile: join(import.meta.dirname, '../vite.config.ts'), logLevel: 'warn' });
+    gateway = spawnSpillway(['serve', '--port', '0', '--admin-port', '0']);
+    url = await printed(gateway, /Spillway on (\S+)/);
+    adminUrl = await printed(gateway, /Console (\S+)\//);
+    // Chromium's sandbox does not start as root, and the only code in it is this repository's.
+    browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] });
+  });
+  afterAll(async () => {
+    await browser.close();
+    gateway.process.kill('SIGKILL');
+    await gateway.exited;
+  });
+
+  test('says plainly that nothing is wrong, and then who lags and why', async () => {
+    const page = await openConsole();
+    await shows(page, '.verdict', 'Nothing is wrong: no stream is open.');
+    await postChat(url, 'sim:tps=20,tokens=100000,ttft=0', {
+      headers: { 'user-agent': 'quick/1.0' },
+      signal: ended(),
+    });
+    await shows(page, '.verdict', 'Nothing is wrong: 1 stream, 1 reader, and nobody lags.');
+
+    await rawChat(url, 'sim:tps=0,tokens=100000,ttft=0,size=400', { reads: false });
+    await shows(page, '.verdict', /^\W*1 reader lags: slow link/);
+    await shows(page, '.verdict', '1 model is made to wait');
+    const rows = page.locator('.streams tbody tr:not(.spacer)');
+    await shows(page, '.count', '2 open');
+    // The greatest lag is first.
+    await shows(page, '.streams tbody tr:not(.spacer) >> nth=0', 'paused');
+    const meter = rows.first().getByRole('meter');
+    expect(Number(await meter.getAttribute('aria-valuenow'))).toBeGreaterThan(
+      Number(await meter.getAttribute('aria-valuemax')) / 2,
+    );
+    await page.getByRole('searchbox').fill('quick');
+    await shows(page, '.count', '1 of 2 open');
+    expect(await rows.count()).toBe(1);
+    await shows(page, '.streams tbody tr:not(.spacer) >> nth=0', 'quick/1.0');
+    await isAccessible(page);
+  });
+
+  test('leads by the keyboard alone to a stream and its readers over time', async () => {
+    await rawChat(url, 'sim:tps=0,tokens=100000,ttft=0,size=400', { reads: false });
+    const page = await openConsole();
+    await shows(page, '.verdict', '1 model is made to wait');
+    await page.keyboard.press('Tab');
+    await focuses(page, 'Skip to content');
+    await tabTo(page, 'Model');
+    await page.keyboard.press('Enter');
+    expect(await page.getByRole('columnheader', { name: 'Model' }).getAttribute('aria-sort')).toBe(
+      'ascending',
+    );
+    await tabTo(page, 'unnamed client');
+    await page.keyboard.press('Enter');
+    await shows(page, 'h1', 'sim:tps=0');
+    await shows(page, '.explain', 'The model is made to wait');
+    await shows(page, '.timeline', 'Reader 1 http, coalesce');
+    // What waits, what happened, and that the model is not made to go on.
+    await page.locator('.lane .lag-area').first().waitFor();
+    await page.locator('.lane .mark[data-type="paused"]').first().waitFor();
+    await page.locator('.lane .pause').first().waitFor();
+    await shows(page, '.events', 'first token');
+    await isAccessible(page);
+  });
+
+  test('says of a stream that it is over, and of one that it does not know', async () => {
+    const stop = new AbortController();
+    await postChat(url, 'sim:tps=20,tokens=100000,ttft=0', { signal: stop.signal });
+    const page = await openConsole();
+    await page.getByRole('link', { name: 'node', exact: true }).first().click();
+    await shows(page, '.explain', 'Every reader keeps up.');
+    stop.abort();
+    await shows(page, '.explain', 'The stream is over: it was cancelled');
+    await page.goto(`${adminUrl}/#/streams/none`);
+    await shows(page, 'main', 'The gateway has no such stream');
+  });
+
+  test('plays: what merges loses nothing, what drops says so, and a plain pipe piles up', async () => {
+    const page = await openConsole('#/playground', { colorScheme: 'dark' });
+    // The third step of seven: a hundred tokens.
+    await page.getByRole('slider', { name: 'Length' }).focus();
+    await page.keyboard.press('ArrowLeft');
+    await page.keyboard.press('ArrowLeft');
+    await page.getByRole('button', { name: 'Start' }).click();
+    await shows(page, '.model-panel .now', 'All 100 tokens made');
+    // Whoever looks may change how fast somebody reads.
+    await page.getByRole('article', { name: 'Plain pipe' }).getByRole('slider').press('End');
+    const results = async (): Promise<string[]> => await page.locator('.result').allInnerTexts();
+    await eventually(
+      async () => (await results()).every((result) => result.startsWith('Done')),
+      'four results',
+    );
+    const [quick, merging, dropping, pipe] = await results();
+    expect(quick).toContain('nothing lost');
+    expect(merging).toContain('nothing lost');
+    expect(dropping).toMatch(/\d+ tokens lost/);
+    expect(pipe).toMatch(/up to \S+ KiB piled up/);
+    await shows(page, '.reader-card >> nth=1', /100 tokens read in \d+ events, \d+ merged/);
+    await isAccessible(page);
+  });
+
+  test('takes nothing in a tab that nobody sees, and then all that it missed', async () => {
+    const page = await browser.newPage();
+    onTestFinished(() => page.close());
+    // A hidden tab gets no frames.
+    await page.addInitScript(() => {
+      const paint = globalThis.requestAnimationFrame.bind(globalThis);
+      const waiting: FrameRequestCallback[] = [];
+      let isHidden = false;
+      globalThis.requestAnimationFrame = (callback) => (isHidden ? waiting.push(callback) : paint(callback));
+      addEventListener('test-hide', () => (isHidden = true));
+      addEventListener('test-show', () => {
+        isHidden = false;
+        for (const callback of waiting.splice(0)) paint(callback);
+      });
+    });
+    let snapshots = 0;
+    page.on('websocket', (socket) =>
+      socket.on('framereceived', ({ payload }) => (snapshots += typeof payload === 'string' ? 0 : 1)),
+    );
+    await page.goto(adminUrl);
+    await eventually(() => snapshots > 1, 'snapshots');
+    await page.evaluate(() => dispatchEvent(new Event('test-hide')));
+    // The one that was on its way may come, and nothing else.
+    const atMost = snapshots + 1;
+    const { samples } = await historySize();
+    await eventually(async () => (await historySize()).samples > samples + 3, 'the gateway to go on');
+    expect(snapshots).toBeLessThanOrEqual(atMost);
+    await page.evaluate(() => dispatchEvent(new Event('test-show')));
+    await eventually(() => snapshots > atMost + 1, 'snapshots again');
+  });
+
+  test('has a thousand streams in a document of a few', async () => {
+    const signal = ended();
+    const streams = Array.from({ length: 1000 }, (_, at) =>
+      postChat(url, 'sim:tps=1,tokens=100000,ttft=0', { signal, headers: { 'user-agent': `many/${at}` } }),
+    );
+    await Promise.all(streams);
+    const page = await openConsole('', { viewport: { width: 390, height: 844 }, colorScheme: 'dark' });
+    await shows(page, '.count', '1,000 open');
+    expect(await page.locator('*').count()).toBeLessThan(1500);
+    expect(await page.locator('table').getAttribute('aria-rowcount')).toBe('1001');
+    await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+    await page.locator('tr[aria-rowindex="1001"]').waitFor();
+    expect(await page.locator('*').count()).toBeLessThan(1500);
+    // Nothing is wider than the phone.
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+    await isAccessible(page);
+  });
+
+  test('asks for a key where one is needed', async () => {
+    const guarded = await startGateway(['--admin-host', '0.0.0.0'], {
+      env: { SPILLWAY_ADMIN_KEYS: 'operator-key-of-the-test' },
+    });
+    const page = await browser.newPage();
+    onTestFinished(() => page.close());
+    await page.goto(guarded.adminUrl.replace('0.0.0.0', '127.0.0.1'));
+    await page.getByLabel('Key').fill('another');
+    await page.keyboard.press('Enter');
+    await shows(page, '[role="alert"]', 'The gateway does not know this key.');
+    await isAccessible(page);
+    await page.getByLabel('Key').fill('operator-key-of-the-test');
+    await page.keyboard.press('Enter');
+    await shows(page, '.verdict', 'Nothing is wrong');
+  });
+});
+
+/** Whether what was built is older than what it is built from. */
+function isStale(): boolean {
+  if (!existsSync(built)) return true;
+  const builtMs = statSync(built).mtimeMs;
+  const sources = globSync('{console,packages/core,packages/client}/{src/**/*,*.{html,ts,json}}', {
+    cwd: repository,
+  });
+  return sources.some((source) => statSync(join(repository, source)).mtimeMs > builtMs);
+}
+
+async function openConsole(hash = '', options: BrowserContextOptions = {}): Promise<Page> {
+  const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, ...options });
+  onTestFinished(() => page.close());
+  page.on('pageerror', (error) => expect.unreachable(`the page throws: ${error.message}`));
+  await page.goto(`${adminUrl}/${hash}`);
+  return page;
+}
+
+/** A signal that is aborted when the test is over. */
+function ended(): AbortSignal {
+  const controller = new AbortController();
+  onTestFinished(() => controller.abort());
+  return controller.signal;
+}
+
+/** Waits until an element shows a text. */
+async function shows(page: Page, selector: string, text: RegExp | string): Promise<void> {
+  await page.locator(selector).filter({ hasText: text }).first().waitFor({ timeout: 30_000 });
+}
+
+async function focuses(page: Page, text: string): Promise<void> {
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toBe(text);
+}
+
+/** Goes on with the tab key until something has the focus. */
+async function tabTo(page: Page, text: string): Promise<void> {
+  const seen: string[] = [];
+  for (let presses = 0; presses < 60; presses += 1) {
+    await page.keyboard.press('Tab');
+    const focused = (await page.evaluate(() => document.activeElement?.textContent)) ?? '';
+    if (focused.trim() === text) return;
+    seen.push(focused.trim());
+  }
+  throw new Error(`the tab key never came to ${text}, but to ${seen.join(' | ')}`);
+}
+
+async function historySize(): Promise<{ samples: number }> {
+  const history = (await (await fetch(`${adminUrl}/history`)).json()) as unknown[];
+  return { samples: history.length };
+}
+
+/** Nothing that axe calls serious or worse. */
+async function isAccessible(page: Page): Promise<void> {
+  await page.evaluate(axe);
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    const found = await page.evaluate(async () => {
+      const { axe: checker } = globalThis as unknown as { axe: { run: () => Promise<AxeResults> } };
+      const { violations } = await checker.run();
+      return violations
+        .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+        .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join('\n')}`);
+    });
+    expect(found, colorScheme).toEqual([]);
+  }
+}
