@@ -2,8 +2,11 @@ import type { Socket } from 'node:net';
 
 /** The longest line before a chunk: four bytes in hexadecimal, and its end. */
 const maxSizeLineBytes = 10;
-/** What is written at once is put together in one buffer, if it is not longer. */
-const maxGatheredBytes = 16_384;
+/**
+ * What is written at once is put together in one buffer, if it is not longer. A socket that does not take it keeps all of
+ * that buffer.
+ */
+const maxGatheredBytes = 8192;
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -38,10 +41,14 @@ export class ChunkedBody {
     return this.#socket.writableLength >= this.#socket.writableHighWaterMark;
   }
 
-  /** Adds to what is written with the next {@link flush}. */
-  add(bytes: Uint8Array): void {
+  /**
+   * Adds to what is written with the next {@link flush}. Returns whether there should be more before that: what a
+   * reader that has stalled does not take is kept here, and should not be much.
+   */
+  add(bytes: Uint8Array): boolean {
     this.#parts.push(bytes);
     this.#partsBytes += bytes.length;
+    return this.#partsBytes < this.#socket.writableHighWaterMark;
   }
 
   /** Writes what was added, as one chunk. */

@@ -153,9 +153,7 @@ export class ClientResponse implements ReaderResponse {
   /** Writes bytes as they are, with the next flush. */
   protected send(bytes: Uint8Array): boolean {
     if (this.isClosed) return true;
-    if (this.#body === undefined) return this.#response.write(bytes);
-    this.#body.add(bytes);
-    return true;
+    return this.#body?.add(bytes) ?? this.#response.write(bytes);
   }
 
   flush(): boolean {
