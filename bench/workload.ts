@@ -40,8 +40,9 @@ export async function withSystems(
     const provider = await startProvider(placement);
     const running: Running[] = [];
     for (const system of systems) {
-      const program = await system.start(provider.url, placement.system);
+      const program = await system.start(provider.url, { prefix: placement.system });
       running.push({ system, program, provider });
+      console.error(`  ${system.name} …`);
     }
     await use(running);
   } finally {
@@ -49,7 +50,7 @@ export async function withSystems(
   }
 }
 
-export async function startProvider({ load }: Placement): Promise<Program> {
+async function startProvider({ load }: Placement): Promise<Program> {
   const program = fileURLToPath(new URL('load/provider.ts', import.meta.url));
   return await listening(spawnNode(program, [], { prefix: load }));
 }
@@ -75,6 +76,27 @@ export async function repliesOf(provider: Program, withTimes = false): Promise<R
 
 export async function forgetReplies(provider: Program): Promise<void> {
   await (await fetch(`${provider.url}/stats`, { method: 'DELETE' })).arrayBuffer();
+}
+
+/** So that what is compiled and allocated once is there before anything is counted. */
+export async function warmUp(one: Running): Promise<void> {
+  const tokens = 500;
+  const readers = Array.from({ length: 50 }, () =>
+    openReader(one, { model: `warm:tokens=${tokens}`, tokens }),
+  );
+  await Promise.all(readers.map(({ done }) => done));
+  for (const reader of readers) reader.leave();
+  await forgetReplies(one.provider);
+}
+
+/** Waits until the provider has written nothing for some seconds, and returns what it has. */
+export async function quietBytes({ provider }: Running, quietMs = 3000): Promise<number> {
+  for (let before = -1; ;) {
+    const now = (await repliesOf(provider)).reduce((sum, { bytes }) => sum + bytes, 0);
+    if (now === before) return now;
+    before = now;
+    await sleep(quietMs);
+  }
 }
 
 /** The CPU that everybody used between two moments. */
