@@ -13,8 +13,10 @@ import {
   withSystems,
 } from '../workload.ts';
 
-const count = 200;
-const stallBytes = 32e6;
+const manyReaders = 200;
+/** Of a system that takes all that there is, and of what there is for it. */
+const [fewReaders, fewBytes] = [50, 8e6];
+const manyBytes = 32e6;
 /** Whoever has not closed the connection to the provider then does not. */
 const deadlineMs = 5000;
 
@@ -22,11 +24,7 @@ const phases = [
   { phase: 'before the headers', behaviour: 'headers=3600000', isStalled: false },
   { phase: 'before the first token', behaviour: 'ttft=3600000', isStalled: false },
   { phase: 'mid-stream', behaviour: 'tps=20,tokens=1000000', isStalled: false },
-  {
-    phase: 'stalled',
-    behaviour: `tps=0,batch=32,tokens=${Math.ceil(stallBytes / eventBytes / 32) * 32}`,
-    isStalled: true,
-  },
+  { phase: 'stalled', behaviour: 'tps=0,batch=32', isStalled: true },
 ] as const;
 
 const p50: Metric = { name: 'closed after p50', unit: 'ms', digits: 1 };
@@ -50,8 +48,13 @@ async function measure(
   { behaviour, isStalled, phase }: (typeof phases)[number],
 ): Promise<void> {
   const system = one.system.name;
+  const isFew = isStalled && one.system.takesAll === true;
+  const count = isFew ? fewReaders : manyReaders;
+  if (isFew) figures.note(phase, system, `${count} readers of ${fewBytes / 1e6} MB`);
+  const tokens = Math.ceil((isFew ? fewBytes : manyBytes) / eventBytes / 32) * 32;
+  const model = isStalled ? `${behaviour},tokens=${tokens}` : behaviour;
   const readers = Array.from({ length: count }, (_, index) =>
-    openReader(one, { model: `${index}:${behaviour}`, reads: !isStalled }),
+    openReader(one, { model: `${index}:${model}`, reads: !isStalled }),
   );
   await eventually(async () => (await repliesOf(one.provider)).length === count, 'all requests to arrive');
   if (phase === 'mid-stream') await Promise.all(readers.map(({ first }) => first));
@@ -77,11 +80,11 @@ async function measure(
     figures.add(phase, system, p50, quantile(delaysMs, 0.5));
     figures.add(phase, system, p99, quantile(delaysMs, 0.99));
     const batch = isStalled ? 32 : 1;
-    const tokens = running.map(
+    const tokensAfter = running.map(
       ({ name, writtenUs = [] }) =>
         writtenUs.filter((timeUs) => timeUs > (leftUs.get(name) ?? 0)).length * batch,
     );
-    figures.add(phase, system, wasted, quantile(tokens, 0.99));
+    figures.add(phase, system, wasted, quantile(tokensAfter, 0.99));
   }
   await forgetReplies(one.provider);
 }
