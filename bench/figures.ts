@@ -9,6 +9,10 @@ export interface Metric {
   readonly digits: number;
   /** Whether a ratio to the yardstick says something. Default: true. */
   readonly hasRatio?: boolean;
+  /** Whether it is the one that counts of a case, and is in the picture. Default: false. */
+  readonly isHeadline?: boolean;
+  /** Whether a change may not make it worse. Default: false. */
+  readonly isWatched?: boolean;
 }
 
 /** What was measured of one system in one case. */
@@ -17,13 +21,17 @@ export interface Figure {
   readonly system: string;
   readonly metric: string;
   readonly unit: string;
-  /** The median of the rounds. */
+  /** The median of the rounds. Infinite (in JSON: null) if it did not happen. */
   readonly value: number;
   /** The median of the rounds' ratios to the yardstick, which was measured right before or after in each of them. */
   readonly ratio: number | undefined;
   /** The least and the largest of these ratios. */
   readonly ratioRange: readonly [number, number] | undefined;
   readonly rounds: number;
+  readonly isHeadline: boolean;
+  readonly isWatched: boolean;
+  /** What one has to know about it. */
+  readonly notes: readonly string[];
 }
 
 /** Collects what a workload measures, round by round. */
@@ -63,6 +71,9 @@ export class Figures {
             ratioRange:
               ratios.length === 0 ? undefined : ([quantile(ratios, 0), quantile(ratios, 1)] as const),
             rounds: values.length,
+            isHeadline: metric?.isHeadline === true,
+            isWatched: metric?.isWatched === true,
+            notes: [...(this.#notes.get(caseName)?.get(system) ?? [])],
           };
         }),
       ),
@@ -89,6 +100,7 @@ export class Figures {
 
   #cell(figure: Figure | undefined): string {
     if (figure === undefined) return '–';
+    if (figure.value === Infinity) return 'never';
     const text = figure.value.toFixed(this.#metrics.get(figure.metric)?.digits ?? 0);
     return figure.ratio === undefined ? text : `${text} (${figure.ratio.toFixed(2)})`;
   }

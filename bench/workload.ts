@@ -20,8 +20,13 @@ export interface Bench {
   readonly systems: readonly System[];
   readonly placement: Placement;
   readonly figures: Figures;
-  /** How often everything is measured that is quick. */
-  readonly rounds: number;
+  readonly rounds: Rounds;
+}
+
+/** How often something is measured that takes seconds, and something that takes a minute. */
+export interface Rounds {
+  readonly quick: number;
+  readonly slow: number;
 }
 
 /** A system that runs, in front of the simulated provider. */

@@ -37,7 +37,7 @@ describe('a token', () => {
 
 describe('the scanner', () => {
   test('finds every token wherever the bytes are cut', () => {
-    const bytes = reply([0, 1, 2, 3, 4, 5, 6, 7]);
+    const bytes = replyOf([0, 1, 2, 3, 4, 5, 6, 7]);
     for (let size = 1; size < 400; size += 1) {
       const { ages, isDone, scanner } = scan(8);
       for (let at = 0; at < bytes.length; at += size) scanner.push(bytes.subarray(at, at + size), nowUs());
@@ -57,7 +57,10 @@ describe('the scanner', () => {
   test('finds tokens that were merged into one event', () => {
     const text = [0, 1, 2].map((number) => tokenText(number)).join('');
     const { isDone, scanner } = scan(3);
-    scanner.push(Buffer.from(inChunks(`data: {"delta":{"content":"${text}"}}\n\ndata: [DONE]\n\n`, 50)), nowUs());
+    scanner.push(
+      Buffer.from(inChunks(`data: {"delta":{"content":"${text}"}}\n\ndata: [DONE]\n\n`, 50)),
+      nowUs(),
+    );
     expect([scanner.tokens, isDone()]).toEqual([3, true]);
   });
 
@@ -67,18 +70,18 @@ describe('the scanner', () => {
     { what: 'in another order', numbers: [1, 0] },
   ])('fails when a token is $what', ({ numbers }) => {
     const { scanner } = scan(3);
-    expect(() => scanner.push(reply(numbers), nowUs())).toThrow(/expected token/);
+    expect(() => scanner.push(replyOf(numbers), nowUs())).toThrow(/expected token/);
   });
 
   test('fails when a byte of a token is another one', () => {
-    const bytes = reply([0, 1]);
+    const bytes = replyOf([0, 1]);
     const at = bytes.indexOf(key, bytes.indexOf('000000')) + key.length;
     bytes[at + 2] = 0x31;
     expect(() => scan(2).scanner.push(bytes, nowUs())).toThrow(/expected token 1/);
   });
 
   test('fails when the reply ends too early', () => {
-    expect(() => scan(3).scanner.push(reply([0, 1]), nowUs())).toThrow(/ended after 2 tokens of 3/);
+    expect(() => scan(3).scanner.push(replyOf([0, 1]), nowUs())).toThrow(/ended after 2 tokens of 3/);
   });
 
   test('fails when the end marker is missing', () => {
@@ -163,7 +166,7 @@ function scan(expected: number): { ages: number[]; isDone: () => boolean; scanne
 }
 
 /** What the provider would write, with these tokens. */
-function reply(numbers: readonly number[]): Buffer {
+function replyOf(numbers: readonly number[]): Buffer {
   return Buffer.concat([head, firstEvent, ...numbers.map((number) => frame(number)), end]);
 }
 

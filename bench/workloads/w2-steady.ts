@@ -21,7 +21,7 @@ const openMs = 2000;
 const settleMs = 1000;
 const measureMs = 5000;
 
-const cpu: Metric = { name: 'CPU a token', unit: 'µs', digits: 1 };
+const cpu: Metric = { name: 'CPU a token', unit: 'µs', digits: 1, isHeadline: true, isWatched: true };
 const p50: Metric = { name: 'added p50', unit: 'ms', digits: 2 };
 const p99: Metric = { name: 'added p99', unit: 'ms', digits: 1 };
 const first: Metric = { name: 'first token p50', unit: 'ms', digits: 1 };
@@ -35,7 +35,7 @@ export async function steady(bench: Bench): Promise<void> {
       const streams = await affordable(running, wanted, tps);
       const name = `${streams} streams at ${tps} tokens/s`;
       if (streams < wanted) console.log(`${name}: the load cannot do ${wanted}`);
-      for (let round = 0; round < Math.ceil(bench.rounds / 2); round += 1) {
+      for (let round = 0; round < Math.ceil(bench.rounds.quick / 2); round += 1) {
         for (const one of running) await measure(bench, one, name, streams, tps);
       }
     }

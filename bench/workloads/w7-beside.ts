@@ -11,13 +11,13 @@ const settleMs = 2000;
 const measureMs = 4000;
 
 const alone: Metric = { name: 'p99 without them', unit: 'ms', digits: 1 };
-const beside: Metric = { name: 'p99 beside them', unit: 'ms', digits: 1 };
+const beside: Metric = { name: 'p99 beside them', unit: 'ms', digits: 1, isHeadline: true };
 const added: Metric = { name: 'added', unit: 'ms', digits: 1, hasRatio: false };
 
 /** One reader in ten stalls: what the others notice. */
 export async function besideStalled(bench: Bench): Promise<void> {
-  for (const system of bench.systems) {
-    for (let round = 0; round < Math.ceil(bench.rounds / 2); round += 1) {
+  for (let round = 0; round < Math.ceil(bench.rounds.quick / 2); round += 1) {
+    for (const system of bench.systems) {
       await withSystems({ ...bench, systems: [system] }, async ([one]) => {
         if (one !== undefined) await measure(bench, one);
       });

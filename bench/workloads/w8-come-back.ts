@@ -22,7 +22,7 @@ const missing: Metric = { name: 'bytes missing', unit: 'bytes', digits: 0 };
 export async function comeBack({ figures, placement, rounds, systems }: Bench): Promise<void> {
   const system = systems.find(({ name }) => name === spillway);
   if (system === undefined) return;
-  for (let round = 0; round < Math.ceil(rounds / 2); round += 1) {
+  for (let round = 0; round < Math.ceil(rounds.quick / 2); round += 1) {
     try {
       const simulator = await startSimulator();
       const program = await system.start(simulator.url, { prefix: placement.system });
