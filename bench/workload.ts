@@ -73,14 +73,23 @@ export function openReader(
   });
 }
 
-/** What the provider says of all replies since it was told to forget them. */
+/** What the provider says of all replies since they were cleared. */
 export async function repliesOf(provider: Program, withTimes = false): Promise<ReplyStats[]> {
   const response = await fetch(`${provider.url}/stats${withTimes ? '?times' : ''}`);
   return (await response.json()) as ReplyStats[];
 }
 
-export async function forgetReplies(provider: Program): Promise<void> {
-  await (await fetch(`${provider.url}/stats`, { method: 'DELETE' })).arrayBuffer();
+/**
+ * Cuts and forgets all replies, and waits until the system has done what it has to do then: some go on for a reader that
+ * has left, and whoever is measured next should not share its core with them.
+ */
+export async function clearReplies(running: Running): Promise<void> {
+  await (await fetch(`${running.provider.url}/stats`, { method: 'DELETE' })).arrayBuffer();
+  for (let attempt = 0; attempt < 50; attempt += 1) {
+    const stop = startCount(running);
+    await sleep(200);
+    if (stop().systemShare < 0.1) return;
+  }
 }
 
 /** So that what is compiled and allocated once is there before anything is counted. */
@@ -91,7 +100,7 @@ export async function warmUp(one: Running): Promise<void> {
   );
   await Promise.all(readers.map(({ done }) => done));
   for (const reader of readers) reader.leave();
-  await forgetReplies(one.provider);
+  await clearReplies(one);
 }
 
 /** Waits until the provider has written nothing for some seconds, and returns what it has. */

@@ -3,7 +3,7 @@ import type { Reader } from '../load/reader.ts';
 import { quantile } from '../programs.ts';
 import {
   type Bench,
-  forgetReplies,
+  clearReplies,
   maxLoadShare,
   openReader,
   type Running,
@@ -53,7 +53,7 @@ async function affordable(running: readonly Running[], wanted: number, tps: numb
   // What the provider used was counted as the system's, too.
   const { loadShare } = stop();
   for (const reader of readers) reader.leave();
-  await forgetReplies(any.provider);
+  await clearReplies(direct);
   const excess = loadShare / (maxLoadShare - 0.1);
   return excess <= 1 ? wanted : Math.floor(wanted / excess / 50) * 50;
 }
@@ -90,8 +90,7 @@ async function measure(
   if (ages.length < 0.95 * expected) {
     figures.note(name, system, `only ${((ages.length / expected) * 100).toFixed(0)} % of the tokens came`);
   }
-  await forgetReplies(one.provider);
-  await sleep(500);
+  await clearReplies(one);
 }
 
 /** Spread over the time in which they open, so that their tokens are spread, too. */

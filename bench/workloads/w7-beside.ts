@@ -1,7 +1,7 @@
 import type { Metric } from '../figures.ts';
 import { eventBytes } from '../load/reply.ts';
 import { quantile } from '../programs.ts';
-import { type Bench, forgetReplies, openReader, type Running, sleep, withSystems } from '../workload.ts';
+import { type Bench, clearReplies, openReader, type Running, sleep, withSystems } from '../workload.ts';
 
 const live = 180;
 const stalled = 20;
@@ -48,5 +48,5 @@ async function measure({ figures }: Bench, one: Running): Promise<void> {
   figures.add(name, system, added, withThem - without);
   for (const reader of readers) if (reader.failure !== undefined) throw reader.failure;
   for (const reader of readers) reader.leave();
-  await forgetReplies(one.provider);
+  await clearReplies(one);
 }
