@@ -1,5 +1,7 @@
 import { quantile } from './programs.ts';
-import { yardstick } from './systems.ts';
+import { systems as allSystems, yardstick } from './systems.ts';
+
+const order = allSystems.map(({ name }) => name);
 
 /** Something that is measured. */
 export interface Metric {
@@ -56,7 +58,7 @@ export class Figures {
 
   all(): Figure[] {
     return [...this.#values].flatMap(([caseName, systems]) =>
-      [...systems].flatMap(([system, metrics]) =>
+      [...systems].toSorted(byOrder).flatMap(([system, metrics]) =>
         [...metrics].map(([name, values]) => {
           const metric = this.#metrics.get(name);
           const yardsticks = systems.get(yardstick)?.get(name) ?? [];
@@ -86,12 +88,15 @@ export class Figures {
     for (const [caseName, systems] of this.#values) {
       const ofCase = all.filter((figure) => figure.case === caseName);
       const metrics = [...new Set(ofCase.map(({ metric }) => metric))];
-      const rows = [...systems.keys()].map((system) => [
+      // A system of which nothing could be measured has a line too, with the reason.
+      const notes = this.#notes.get(caseName);
+      const names = order.filter((name) => systems.has(name) || notes?.has(name) === true);
+      const rows = names.map((system) => [
         system,
         ...metrics.map((name) =>
           this.#cell(ofCase.find((figure) => figure.system === system && figure.metric === name)),
         ),
-        [...(this.#notes.get(caseName)?.get(system) ?? [])].join('; '),
+        [...(notes?.get(system) ?? [])].join('; '),
       ]);
       const titles = metrics.map((name) => `${name}, ${this.#metrics.get(name)?.unit}`);
       printTable([caseName, ...titles, ''], rows);
@@ -104,6 +109,11 @@ export class Figures {
     const text = figure.value.toFixed(this.#metrics.get(figure.metric)?.digits ?? 0);
     return figure.ratio === undefined ? text : `${text} (${figure.ratio.toFixed(2)})`;
   }
+}
+
+/** They may have ended in any. */
+function byOrder([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return order.indexOf(a) - order.indexOf(b);
 }
 
 /** Round by round, so that what disturbs the machine for a while disturbs both. */

@@ -8,7 +8,7 @@ import { spillway } from '../systems.ts';
 import type { Bench } from '../workload.ts';
 
 const count = 200;
-const tokens = 400;
+const tokens = 200;
 const cutMs = 500;
 
 const caseName = `${count} readers cut for ${cutMs} ms`;
