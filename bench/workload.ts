@@ -73,6 +73,40 @@ export function openReader(
   });
 }
 
+/** A listener's queue of those who wait to be taken is 511 long by default. */
+const maxUnanswered = 256;
+
+/** Opens streams one after the other, spread over time, and waits when the system does not come along. */
+export async function openPaced(
+  running: Running,
+  count: number,
+  perSecond: number,
+  options: Parameters<typeof openReader>[1],
+): Promise<Reader[]> {
+  const readers: Reader[] = [];
+  let answered = 0;
+  const startMs = performance.now();
+  while (readers.length < count) {
+    const due = Math.min(count, ((performance.now() - startMs) * perSecond) / 1000, answered + maxUnanswered);
+    while (readers.length < due) {
+      const reader = openReader(running, options);
+      readers.push(reader);
+      void reader.first.then(
+        () => (answered += 1),
+        () => undefined,
+      );
+    }
+    throwFailures(readers);
+    await sleep(2);
+  }
+  return readers;
+}
+
+/** What went wrong with one reader is worth more than the figures of the others. */
+export function throwFailures(readers: readonly Reader[]): void {
+  for (const { failure } of readers) if (failure !== undefined) throw failure;
+}
+
 /** What the provider says of all replies since they were cleared. */
 export async function repliesOf(provider: Program, withTimes = false): Promise<ReplyStats[]> {
   const response = await fetch(`${provider.url}/stats${withTimes ? '?times' : ''}`);

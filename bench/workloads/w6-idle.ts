@@ -1,9 +1,17 @@
 import { readFileSync } from 'node:fs';
 import type { Metric } from '../figures.ts';
-import type { Reader } from '../load/reader.ts';
 import { quantile } from '../programs.ts';
 import { memoryOf, socketMemoryOf } from '../usage.ts';
-import { type Bench, openReader, type Running, sleep, startCount, warmUp, withSystems } from '../workload.ts';
+import {
+  type Bench,
+  openPaced,
+  type Running,
+  sleep,
+  startCount,
+  throwFailures,
+  warmUp,
+  withSystems,
+} from '../workload.ts';
 
 const manyStreams = 10_000;
 const fewStreams = 1000;
@@ -33,13 +41,8 @@ async function measure({ figures }: Bench, one: Running): Promise<void> {
   const pid = program.command.process.pid ?? 0;
   await warmUp(one);
   const before = memoryOf(pid);
-  const readers: Reader[] = [];
-  while (readers.length < count) {
-    for (let index = 0; index < opensPerSecond / 20 && readers.length < count; index += 1) {
-      readers.push(openReader(one, { model: `idle:tps=${tps},tokens=1000000` }));
-    }
-    await sleep(50);
-  }
+  const model = `idle:tps=${tps},tokens=1000000`;
+  const readers = await openPaced(one, count, opensPerSecond, { model });
   await Promise.all(readers.map(({ first }) => first));
   await sleep(3000);
   const stop = startCount(one);
@@ -55,7 +58,7 @@ async function measure({ figures }: Bench, one: Running): Promise<void> {
   if (kernelBytes !== undefined) figures.add(name, system.name, kernel, kernelBytes / count / 1000);
   figures.add(name, system.name, cpu, systemUs / count / seconds);
   if (count < manyStreams) figures.note(name, system.name, `${count} streams`);
-  for (const reader of readers) if (reader.failure !== undefined) throw reader.failure;
+  throwFailures(readers);
   for (const reader of readers) reader.leave();
 }
 

@@ -1,7 +1,15 @@
 import type { Metric } from '../figures.ts';
 import { eventBytes } from '../load/reply.ts';
 import { quantile } from '../programs.ts';
-import { type Bench, clearReplies, openReader, type Running, sleep, withSystems } from '../workload.ts';
+import {
+  type Bench,
+  clearReplies,
+  openReader,
+  type Running,
+  sleep,
+  throwFailures,
+  withSystems,
+} from '../workload.ts';
 
 const live = 180;
 const stalled = 20;
@@ -46,7 +54,7 @@ async function measure({ figures }: Bench, one: Running): Promise<void> {
   figures.add(name, system, alone, without);
   figures.add(name, system, beside, withThem);
   figures.add(name, system, added, withThem - without);
-  for (const reader of readers) if (reader.failure !== undefined) throw reader.failure;
+  throwFailures(readers);
   for (const reader of readers) reader.leave();
   await clearReplies(one);
 }
