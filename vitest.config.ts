@@ -9,7 +9,12 @@ const node: TestProjectInlineConfiguration = {
   extends: true,
   test: {
     name: 'node',
-    include: ['packages/*/test/**/*.test.ts', 'examples/test/**/*.test.ts', 'console/test/**/*.test.ts'],
+    include: [
+      'packages/*/test/**/*.test.ts',
+      'examples/test/**/*.test.ts',
+      'console/test/**/*.test.ts',
+      'bench/test/*.test.ts',
+    ],
     provide: { keepsSeeds: true },
   },
 };

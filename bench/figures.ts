@@ -1,5 +1,7 @@
 import { quantile } from './programs.ts';
-import { yardstick } from './systems.ts';
+import { systems as allSystems, yardstick } from './systems.ts';
+
+const order = allSystems.map(({ name }) => name);
 
 /** Something that is measured. */
 export interface Metric {
@@ -9,6 +11,10 @@ export interface Metric {
   readonly digits: number;
   /** Whether a ratio to the yardstick says something. Default: true. */
   readonly hasRatio?: boolean;
+  /** Whether it is the one that counts of a case, and is in the picture. Default: false. */
+  readonly isHeadline?: boolean;
+  /** Whether a change may not make it worse. Default: false. */
+  readonly isWatched?: boolean;
 }
 
 /** What was measured of one system in one case. */
@@ -17,13 +23,17 @@ export interface Figure {
   readonly system: string;
   readonly metric: string;
   readonly unit: string;
-  /** The median of the rounds. */
+  /** The median of the rounds. Infinite (in JSON: null) if it did not happen. */
   readonly value: number;
   /** The median of the rounds' ratios to the yardstick, which was measured right before or after in each of them. */
   readonly ratio: number | undefined;
   /** The least and the largest of these ratios. */
   readonly ratioRange: readonly [number, number] | undefined;
   readonly rounds: number;
+  readonly isHeadline: boolean;
+  readonly isWatched: boolean;
+  /** What one has to know about it. */
+  readonly notes: readonly string[];
 }
 
 /** Collects what a workload measures, round by round. */
@@ -48,7 +58,7 @@ export class Figures {
 
   all(): Figure[] {
     return [...this.#values].flatMap(([caseName, systems]) =>
-      [...systems].flatMap(([system, metrics]) =>
+      [...systems].toSorted(byOrder).flatMap(([system, metrics]) =>
         [...metrics].map(([name, values]) => {
           const metric = this.#metrics.get(name);
           const yardsticks = systems.get(yardstick)?.get(name) ?? [];
@@ -63,6 +73,9 @@ export class Figures {
             ratioRange:
               ratios.length === 0 ? undefined : ([quantile(ratios, 0), quantile(ratios, 1)] as const),
             rounds: values.length,
+            isHeadline: metric?.isHeadline === true,
+            isWatched: metric?.isWatched === true,
+            notes: [...(this.#notes.get(caseName)?.get(system) ?? [])],
           };
         }),
       ),
@@ -75,12 +88,15 @@ export class Figures {
     for (const [caseName, systems] of this.#values) {
       const ofCase = all.filter((figure) => figure.case === caseName);
       const metrics = [...new Set(ofCase.map(({ metric }) => metric))];
-      const rows = [...systems.keys()].map((system) => [
+      // A system of which nothing could be measured has a line too, with the reason.
+      const notes = this.#notes.get(caseName);
+      const names = order.filter((name) => systems.has(name) || notes?.has(name) === true);
+      const rows = names.map((system) => [
         system,
         ...metrics.map((name) =>
           this.#cell(ofCase.find((figure) => figure.system === system && figure.metric === name)),
         ),
-        [...(this.#notes.get(caseName)?.get(system) ?? [])].join('; '),
+        [...(notes?.get(system) ?? [])].join('; '),
       ]);
       const titles = metrics.map((name) => `${name}, ${this.#metrics.get(name)?.unit}`);
       printTable([caseName, ...titles, ''], rows);
@@ -89,9 +105,15 @@ export class Figures {
 
   #cell(figure: Figure | undefined): string {
     if (figure === undefined) return '–';
+    if (figure.value === Infinity) return 'never';
     const text = figure.value.toFixed(this.#metrics.get(figure.metric)?.digits ?? 0);
     return figure.ratio === undefined ? text : `${text} (${figure.ratio.toFixed(2)})`;
   }
+}
+
+/** They may have ended in any. */
+function byOrder([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return order.indexOf(a) - order.indexOf(b);
 }
 
 /** Round by round, so that what disturbs the machine for a while disturbs both. */

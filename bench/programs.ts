@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import {
   type Command,
+  eventually,
   printed,
   type SpawnOptions,
   spawnNode,
@@ -21,8 +22,8 @@ export interface Program {
 
 const running: Command[] = [];
 
-export async function startSimulator(): Promise<Program> {
-  const command = keep(spawnSpillway(['simulate', '--port', '0']));
+export async function startSimulator(args: readonly string[] = []): Promise<Program> {
+  const command = keep(spawnSpillway(['simulate', '--port', '0', ...args]));
   return { command, url: await printed(command, /Simulated provider on (\S+)\/v1/), adminUrl: undefined };
 }
 
@@ -61,6 +62,22 @@ export async function startPipe(
 export async function listening(command: Command): Promise<Program> {
   keep(command);
   return { command, url: await printed(command, /listening on (\S+)/), adminUrl: undefined };
+}
+
+/** Waits until a program that says nothing can be connected to. */
+export async function connectable({ command, url }: Pick<Program, 'command' | 'url'>): Promise<Program> {
+  keep(command);
+  const { hostname, port } = new URL(url);
+  await eventually(async () => {
+    if (command.process.exitCode !== null) throw new Error(`it exited: ${command.stderr()}`);
+    const socket = connect({ host: hostname, port: Number(port) });
+    const isOpen = await new Promise<boolean>((resolve) => {
+      socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    });
+    socket.destroy();
+    return isOpen;
+  }, `${url} to listen`);
+  return { command, url, adminUrl: undefined };
 }
 
 /** Ends every program that was started. */

@@ -3,30 +3,24 @@
  *
  *     npm run bench                  the workloads, W1 to W8
  *     npm run bench -- W1 W3         some of them
+ *     npm run bench -- --json        as JSON
  *     npm run bench -- cancel        one of the other cases
  */
+import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { badLink } from './bad-link.ts';
 import { cancel } from './cancel.ts';
 import { coalesce } from './coalesce.ts';
 import { channelMemory } from './channel-memory.ts';
 import { channelRates } from './channel.ts';
-import { Figures } from './figures.ts';
-import { place } from './placement.ts';
+import { picture } from './picture.ts';
 import { stopAll } from './programs.ts';
 import { session } from './session.ts';
-import { slowLink } from './slow-link.ts';
-import { stalledMemory } from './stalled-memory.ts';
 import { stalledPage } from './stalled-page.ts';
-import { systems } from './systems.ts';
-import { burst } from './workloads/w1-burst.ts';
-import { steady } from './workloads/w2-steady.ts';
-import type { Workload } from './workload.ts';
+import { measure, presentSystems, workloads } from './suite.ts';
 
-const workloads: readonly Workload[] = [
-  { name: 'W1', title: '50 streams as fast as they go', run: burst },
-  { name: 'W2', title: '1,000 streams at the speed of a model', run: steady },
-];
-
+/** What no workload covers. */
 const cases: Readonly<Record<string, () => Promise<void>>> = {
   'bad-link': badLink,
   cancel,
@@ -34,12 +28,13 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   'channel-memory': channelMemory,
   coalesce,
   session,
-  'slow-link': slowLink,
-  'stalled-memory': stalledMemory,
   'stalled-page': stalledPage,
 };
 
-const asked = process.argv.slice(2);
+const { positionals: asked, values } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: 'boolean', default: false } },
+});
 const names = [...workloads.map(({ name }) => name), ...Object.keys(cases)];
 const unknown = asked.filter((name) => !names.includes(name));
 if (unknown.length > 0) {
@@ -52,15 +47,19 @@ try {
     await cases[name]?.();
   }
   const chosen = workloads.filter(({ name }) => asked.length === 0 || asked.includes(name));
-  if (chosen.length > 0) {
-    const placement = place();
-    console.log(`Each system ${placement.description}. In parentheses: as ratio to the bare Node pipe.`);
-    for (const workload of chosen) {
-      console.log(`\n# ${workload.name}: ${workload.title}`);
-      const figures = new Figures();
-      await workload.run({ systems, placement, figures, rounds: 5 });
+  if (chosen.length > 0) await runWorkloads();
+
+  async function runWorkloads(): Promise<void> {
+    const rounds = { quick: 5, slow: 1 };
+    const report = await measure(chosen, presentSystems(), rounds, ({ name, title }, figures) => {
+      if (values.json) return;
+      console.log(`\n# ${name}: ${title}. In parentheses: as ratio to the bare Node pipe.`);
       figures.print();
-    }
+    });
+    if (values.json) console.log(JSON.stringify(report, undefined, 2));
+    const file = fileURLToPath(new URL('results/latest.svg', import.meta.url));
+    writeFileSync(file, picture(report));
+    console.error(`\n${report.machine}. A picture: ${file}`);
   }
 } finally {
   await stopAll();

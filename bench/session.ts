@@ -1,64 +1,16 @@
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { createFetch, openClient, type StreamReader } from '../packages/client/src/index.ts';
+import { createFetch } from '../packages/client/src/index.ts';
 import { chatBody } from '../packages/gateway/test/support/requests.ts';
 import { eventually, type Program, quantile, startGateway, startSimulator, statsOf } from './programs.ts';
 
 const headers = { 'content-type': 'application/json' };
 const path = '/v1/chat/completions';
 
-/** What sessions cost, and how fast they come back, all on this machine. */
+/** What sessions cost, on this machine. */
 export async function session(): Promise<void> {
   const simulator = await startSimulator();
   const gateway = await startGateway(simulator.url);
-  await comeBack(gateway);
   await abort(gateway, simulator);
   await latency(gateway, simulator);
-}
-
-/** 200 clients are cut at once, for half a second, and come back. */
-async function comeBack(gateway: Program): Promise<void> {
-  const network = await openNetwork(gateway.url);
-  const clients = Array.from({ length: 200 }, () => {
-    const times = { connectedMs: 0, nextMs: 0, received: 0 };
-    const client = openClient({
-      url: network.url,
-      onEvent: ({ type }) => {
-        if (type === 'connected') times.connectedMs = performance.now();
-      },
-    });
-    const body = chatBody('sim:tps=20,ttft=0,tokens=400');
-    const reader = client.request(path, { body, headers, autoAck: true });
-    return { client, times, done: readAll(reader, times) };
-  });
-  await eventually(() => clients.every(({ times }) => times.received > 5), 'all to stream');
-  network.cut();
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  for (const { times } of clients) Object.assign(times, { connectedMs: 0, nextMs: 0 });
-  const mendedMs = performance.now();
-  network.mend();
-  await eventually(() => clients.every(({ times }) => times.nextMs > 0), 'all to be live again');
-  const next = clients.map(({ times }) => times.nextMs - times.connectedMs);
-  const live = clients.map(({ times }) => times.nextMs - mendedMs);
-  const texts = await Promise.all(clients.map(({ done }) => done));
-  const wrong = texts.filter((text) => text !== texts[0]).length;
-  console.log(
-    `200 readers cut for 500 ms: from the new connection to the next byte p50 ${ms(next, 0.5)}, p99 ${ms(next, 0.99)}; ` +
-      `all live again ${ms(live, 1)} after the network (p50 ${ms(live, 0.5)}); ` +
-      `texts with a byte missing or repeated: ${wrong}`,
-  );
-  await Promise.all(clients.map(({ client }) => client.close()));
-  network.close();
-}
-
-async function readAll(reader: StreamReader, times: { nextMs: number; received: number }): Promise<string> {
-  let text = '';
-  for await (const item of reader) {
-    if (item.type !== 'chunk') continue;
-    text += contentOf(Buffer.from(item.bytes).toString());
-    times.received += 1;
-    if (times.nextMs === 0) times.nextMs = performance.now();
-  }
-  return text;
 }
 
 /** From an abort to the close of the request to the provider. */
@@ -116,49 +68,6 @@ async function latency(gateway: Program, simulator: Program): Promise<void> {
   await fetch.close();
 }
 
-function contentOf(events: string): string {
-  return [...events.matchAll(/"content":"((?:[^"\\]|\\.)*)"/g)].map(([, text]) => text).join('');
-}
-
 function ms(values: readonly number[], q: number): string {
   return `${quantile(values, q).toFixed(1)} ms`;
-}
-
-/** A network that can go away and come back. */
-async function openNetwork(
-  targetUrl: string,
-): Promise<{ url: string; cut: () => void; mend: () => void; close: () => void }> {
-  const { hostname, port } = new URL(targetUrl);
-  const sockets = new Set<Socket>();
-  let isCut = false;
-  const server = createServer((client) => {
-    if (isCut) {
-      client.destroy();
-      return;
-    }
-    const upstream = connect({ host: hostname, port: Number(port), noDelay: true });
-    client.setNoDelay();
-    for (const [socket, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      sockets.add(socket);
-      socket.on('error', () => undefined);
-      socket.on('close', () => {
-        sockets.delete(socket);
-        other.destroy();
-      });
-      socket.pipe(other);
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    cut() {
-      isCut = true;
-      for (const socket of sockets) socket.destroy();
-    },
-    mend: () => (isCut = false),
-    close: () => server.close(),
-  };
 }

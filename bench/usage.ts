@@ -40,6 +40,13 @@ export function socketMemoryOf(systemUrl: string, providerUrl: string): number |
   }
 }
 
+/** Whether all sockets together hold so much that the kernel shrinks what each may hold. Linux. */
+export function isTcpMemoryShort(): boolean {
+  const pages = Number(/^TCP: .* mem (\d+)/m.exec(readIfThere('/proc/net/sockstat'))?.[1]);
+  const [, pressure] = readIfThere('/proc/sys/net/ipv4/tcp_mem').trim().split(/\s+/);
+  return pages > 0.95 * Number(pressure);
+}
+
 function withChildren(pid: number): number[] {
   const parents = new Map<number, number>();
   for (const name of readdirSync('/proc')) {

@@ -20,8 +20,13 @@ export interface Bench {
   readonly systems: readonly System[];
   readonly placement: Placement;
   readonly figures: Figures;
-  /** How often everything is measured that is quick. */
-  readonly rounds: number;
+  readonly rounds: Rounds;
+}
+
+/** How often something is measured that takes seconds, and something that takes a minute. */
+export interface Rounds {
+  readonly quick: number;
+  readonly slow: number;
 }
 
 /** A system that runs, in front of the simulated provider. */
@@ -40,8 +45,9 @@ export async function withSystems(
     const provider = await startProvider(placement);
     const running: Running[] = [];
     for (const system of systems) {
-      const program = await system.start(provider.url, placement.system);
+      const program = await system.start(provider.url, { prefix: placement.system });
       running.push({ system, program, provider });
+      console.error(`  ${system.name} …`);
     }
     await use(running);
   } finally {
@@ -49,7 +55,7 @@ export async function withSystems(
   }
 }
 
-export async function startProvider({ load }: Placement): Promise<Program> {
+async function startProvider({ load }: Placement): Promise<Program> {
   const program = fileURLToPath(new URL('load/provider.ts', import.meta.url));
   return await listening(spawnNode(program, [], { prefix: load }));
 }
@@ -67,14 +73,78 @@ export function openReader(
   });
 }
 
-/** What the provider says of all replies since it was told to forget them. */
+/** A listener's queue of those who wait to be taken is 511 long by default. */
+const maxUnanswered = 256;
+
+/** Opens streams one after the other, spread over time, and waits when the system does not come along. */
+export async function openPaced(
+  running: Running,
+  count: number,
+  perSecond: number,
+  options: Parameters<typeof openReader>[1],
+): Promise<Reader[]> {
+  const readers: Reader[] = [];
+  let answered = 0;
+  const startMs = performance.now();
+  while (readers.length < count) {
+    const due = Math.min(count, ((performance.now() - startMs) * perSecond) / 1000, answered + maxUnanswered);
+    while (readers.length < due) {
+      const reader = openReader(running, options);
+      readers.push(reader);
+      void reader.first.then(
+        () => (answered += 1),
+        () => undefined,
+      );
+    }
+    throwFailures(readers);
+    await sleep(2);
+  }
+  return readers;
+}
+
+/** What went wrong with one reader is worth more than the figures of the others. */
+export function throwFailures(readers: readonly Reader[]): void {
+  for (const { failure } of readers) if (failure !== undefined) throw failure;
+}
+
+/** What the provider says of all replies since they were cleared. */
 export async function repliesOf(provider: Program, withTimes = false): Promise<ReplyStats[]> {
   const response = await fetch(`${provider.url}/stats${withTimes ? '?times' : ''}`);
   return (await response.json()) as ReplyStats[];
 }
 
-export async function forgetReplies(provider: Program): Promise<void> {
-  await (await fetch(`${provider.url}/stats`, { method: 'DELETE' })).arrayBuffer();
+/**
+ * Cuts and forgets all replies, and waits until the system has done what it has to do then: some go on for a reader that
+ * has left, and whoever is measured next should not share its core with them.
+ */
+export async function clearReplies(running: Running): Promise<void> {
+  await (await fetch(`${running.provider.url}/stats`, { method: 'DELETE' })).arrayBuffer();
+  for (let attempt = 0; attempt < 50; attempt += 1) {
+    const stop = startCount(running);
+    await sleep(200);
+    if (stop().systemShare < 0.1) return;
+  }
+}
+
+/** So that what is compiled and allocated once is there before anything is counted. */
+export async function warmUp(one: Running): Promise<void> {
+  const tokens = 500;
+  const readers = Array.from({ length: 50 }, () =>
+    openReader(one, { model: `warm:tokens=${tokens}`, tokens }),
+  );
+  await Promise.all(readers.map(({ done }) => done));
+  for (const reader of readers) reader.leave();
+  await clearReplies(one);
+}
+
+/** Waits until the provider has written nothing for some seconds, and returns what it has. */
+export async function quietBytes({ provider }: Running, quietMs = 3000): Promise<number> {
+  for (let before = -1; ;) {
+    const now = (await repliesOf(provider)).reduce((sum, { bytes }) => sum + bytes, 0);
+    if (now === before) return now;
+    before = now;
+    await sleep(quietMs);
+  }
 }
 
 /** The CPU that everybody used between two moments. */

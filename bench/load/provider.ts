@@ -100,6 +100,11 @@ class Reply {
     this.stats.endedUs ??= nowUs();
   }
 
+  /** Ends a reply whose system goes on although its reader has left. */
+  cut(): void {
+    if (!this.isOver) this.#socket.destroy();
+  }
+
   onDrain(): void {
     if (!this.isOver && this.#asked.tps === 0) {
       eager.add(this);
@@ -196,10 +201,15 @@ const server = createServer({ noDelay: true, highWaterMark: 1 }, (socket) => {
   });
 });
 
-/** `GET /stats`: all replies since the last `DELETE /stats`; with `?times` also when they were written. */
+/**
+ * `GET /stats`: all replies since the last `DELETE /stats`; with `?times` also when they were written. `DELETE` cuts
+ * those that still run and forgets all.
+ */
 function answerStats(socket: Socket, request: string): void {
   const withTimes = request.startsWith('GET /stats?times');
-  if (request.startsWith('DELETE')) started.length = 0;
+  if (request.startsWith('DELETE')) {
+    for (const reply of started.splice(0)) reply.cut();
+  }
   const body = JSON.stringify(
     started.map(({ stats, writtenUs }) => (withTimes ? { ...stats, writtenUs } : stats)),
   );

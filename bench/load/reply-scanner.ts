@@ -1,9 +1,11 @@
 import { tokenAgeUs, tokenBytes, tokenNumber } from './token.ts';
 
 const [cr, lf, quote] = [0x0d, 0x0a, 0x22];
-const doneMarker = Buffer.from('data: [DONE]');
-/** Longer than any marker. */
-const restBytes = 16;
+const doneMarker = 'data: [DONE]';
+/** More characters than any marker has. */
+const restLength = 16;
+/** Between two processes' readings of the clock. */
+const clockErrorUs = 100;
 
 /** What a scanner tells of. */
 export interface ScannerEvents {
@@ -23,7 +25,7 @@ export class ReplyScanner {
   tokens = 0;
   /** Bytes of the body so far, without the framing of its chunks. */
   bodyBytes = 0;
-  readonly #marker: Buffer;
+  readonly #marker: string;
   readonly #expected: number;
   readonly #events: ScannerEvents;
   #state: 'chunk' | 'chunk end' | 'done' | 'head' | 'size' | 'size end' | 'trailer' = 'head';
@@ -31,7 +33,7 @@ export class ReplyScanner {
   /** Of the chunk, what is to come. */
   #left = 0;
   /** The end of what was scanned, if a token may have begun in it. */
-  #rest: Buffer | undefined;
+  #rest = '';
   #hasMarker = false;
 
   /**
@@ -39,7 +41,7 @@ export class ReplyScanner {
    * @param expected how many tokens make the reply complete.
    */
   constructor(key: string, expected: number, events: ScannerEvents) {
-    this.#marker = Buffer.from(key);
+    this.#marker = key;
     this.#expected = expected;
     this.#events = events;
   }
@@ -67,7 +69,7 @@ export class ReplyScanner {
           const end = Math.min(bytes.length, at + this.#left);
           this.bodyBytes += end - at;
           this.#left -= end - at;
-          this.#scan(bytes.subarray(at, end), timeUs);
+          this.#scan(bytes.toString('latin1', at, end), timeUs);
           at = end;
           if (this.#left === 0) this.#state = 'chunk end';
           break;
@@ -100,38 +102,40 @@ export class ReplyScanner {
     return end + 4 - before;
   }
 
-  #scan(piece: Buffer, timeUs: number): void {
-    const bytes = this.#rest === undefined ? piece : Buffer.concat([this.#rest, piece]);
-    this.#rest = undefined;
+  /** Strings, as looking for text in a buffer costs several times as much. */
+  #scan(piece: string, timeUs: number): void {
+    const text = this.#rest + piece;
+    this.#rest = '';
     let at = 0;
     for (;;) {
-      const found = bytes.indexOf(this.#marker, at);
+      const found = text.indexOf(this.#marker, at);
       if (found === -1) break;
       at = found + this.#marker.length;
-      while (at + tokenBytes < bytes.length && bytes[at] !== quote) {
-        this.#take(bytes, at, timeUs);
+      while (at + tokenBytes < text.length && text.charCodeAt(at) !== quote) {
+        this.#take(text, at, timeUs);
         at += tokenBytes;
       }
-      if (bytes[at] !== quote) {
+      if (text.charCodeAt(at) !== quote) {
         // The text goes on in the next piece, which then begins with the key once more.
-        this.#rest = Buffer.concat([this.#marker, bytes.subarray(at)]);
+        this.#rest = this.#marker + text.slice(at);
         return;
       }
     }
-    if (this.tokens === this.#expected) this.#hasMarker ||= bytes.includes(doneMarker);
+    if (this.tokens === this.#expected) this.#hasMarker ||= text.includes(doneMarker);
     // Behind the end of an event nothing has begun.
-    if (bytes[bytes.length - 1] === lf && bytes[bytes.length - 2] === lf) return;
-    this.#rest = Buffer.from(bytes.subarray(Math.max(at, bytes.length - restBytes)));
+    if (!text.endsWith('\n\n')) this.#rest = text.slice(Math.max(at, text.length - restLength));
   }
 
-  #take(bytes: Buffer, at: number, timeUs: number): void {
-    const number = tokenNumber(bytes, at);
+  #take(text: string, at: number, timeUs: number): void {
+    const number = tokenNumber(text, at);
     if (number !== this.tokens) {
-      const text = bytes.toString('latin1', at, at + tokenBytes);
-      throw new Error(`expected token ${this.tokens}, got "${text}"`);
+      throw new Error(`expected token ${this.tokens}, got "${text.slice(at, at + tokenBytes)}"`);
     }
+    const ageUs = tokenAgeUs(text, at, timeUs);
+    if (!(ageUs >= -clockErrorUs))
+      throw new Error(`token ${number} came ${ageUs} µs after it had been written`);
     this.tokens += 1;
-    this.#events.onToken?.(tokenAgeUs(bytes, at, timeUs));
+    this.#events.onToken?.(ageUs);
   }
 
   #finish(): void {

@@ -62,6 +62,9 @@ export function framesOf(batch: number): Frame[] {
   });
 }
 
+/** The bytes of an event with a token, as an average. */
+export const eventBytes = Math.round((framesOf(paddings.length)[0]?.bytes.length ?? 0) / paddings.length);
+
 /** Fills a frame with the tokens from `number` on. */
 export function fill({ bytes, tokensAt }: Frame, number: number, timeUs: number): void {
   for (let index = 0; index < tokensAt.length; index += 1) {

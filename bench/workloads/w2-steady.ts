@@ -1,14 +1,14 @@
 import type { Metric } from '../figures.ts';
-import type { Reader } from '../load/reader.ts';
 import { quantile } from '../programs.ts';
 import {
   type Bench,
-  forgetReplies,
+  clearReplies,
   maxLoadShare,
-  openReader,
+  openPaced,
   type Running,
   sleep,
   startCount,
+  throwFailures,
   withSystems,
 } from '../workload.ts';
 
@@ -17,11 +17,13 @@ const cases = [
   { tps: 50, streams: 1000 },
 ] as const;
 
-const openMs = 2000;
+const opensPerSecond = 500;
+/** With all streams it would not do anything but fall behind. */
+const heavyDivisor = 10;
 const settleMs = 1000;
 const measureMs = 5000;
 
-const cpu: Metric = { name: 'CPU a token', unit: 'µs', digits: 1 };
+const cpu: Metric = { name: 'CPU a token', unit: 'µs', digits: 1, isHeadline: true, isWatched: true };
 const p50: Metric = { name: 'added p50', unit: 'ms', digits: 2 };
 const p99: Metric = { name: 'added p99', unit: 'ms', digits: 1 };
 const first: Metric = { name: 'first token p50', unit: 'ms', digits: 1 };
@@ -35,7 +37,7 @@ export async function steady(bench: Bench): Promise<void> {
       const streams = await affordable(running, wanted, tps);
       const name = `${streams} streams at ${tps} tokens/s`;
       if (streams < wanted) console.log(`${name}: the load cannot do ${wanted}`);
-      for (let round = 0; round < Math.ceil(bench.rounds / 2); round += 1) {
+      for (let round = 0; round < Math.ceil(bench.rounds.quick / 2); round += 1) {
         for (const one of running) await measure(bench, one, name, streams, tps);
       }
     }
@@ -47,13 +49,13 @@ async function affordable(running: readonly Running[], wanted: number, tps: numb
   const [any] = running;
   if (any === undefined) return wanted;
   const direct: Running = { ...any, program: any.provider, system: { ...any.system, name: 'none' } };
-  const readers = await openAll(direct, wanted, tps, () => undefined);
+  const readers = await openPaced(direct, wanted, opensPerSecond, { model: modelOf(tps) });
   const stop = startCount(direct);
   await sleep(1500);
   // What the provider used was counted as the system's, too.
   const { loadShare } = stop();
   for (const reader of readers) reader.leave();
-  await forgetReplies(any.provider);
+  await clearReplies(direct);
   const excess = loadShare / (maxLoadShare - 0.1);
   return excess <= 1 ? wanted : Math.floor(wanted / excess / 50) * 50;
 }
@@ -66,7 +68,10 @@ async function measure(
   tps: number,
 ): Promise<void> {
   let agesUs: number[] | undefined;
-  const readers = await openAll(one, streams, tps, (ageUs) => agesUs?.push(ageUs));
+  const isHeavy = one.system.isHeavy === true;
+  const count = isHeavy ? streams / heavyDivisor : streams;
+  const onToken = (ageUs: number): void => void agesUs?.push(ageUs);
+  const readers = await openPaced(one, count, opensPerSecond, { model: modelOf(tps), onToken });
   await sleep(settleMs);
   agesUs = [];
   const stop = startCount(one);
@@ -75,8 +80,7 @@ async function measure(
   const ages = agesUs;
   agesUs = undefined;
   const firstMs = readers.map(({ firstUs = Number.NaN, startedUs }) => (firstUs - startedUs) / 1000);
-  // What went wrong with one of them is worth more than a figure.
-  for (const reader of readers) if (reader.failure !== undefined) throw reader.failure;
+  throwFailures(readers);
   for (const reader of readers) reader.leave();
   const system = one.system.name;
   figures.add(name, system, cpu, spent.systemUs / ages.length);
@@ -85,29 +89,15 @@ async function measure(
   figures.add(name, system, first, quantile(firstMs, 0.5));
   figures.add(name, system, share, spent.systemShare * 100);
   figures.add(name, system, load, spent.loadShare * 100);
-  const expected = (streams * tps * measureMs) / 1000;
+  const expected = (count * tps * measureMs) / 1000;
+  if (isHeavy) figures.note(name, system, `${count} streams`);
   if (spent.loadShare > maxLoadShare) figures.note(name, system, 'the load was the limit');
   if (ages.length < 0.95 * expected) {
     figures.note(name, system, `only ${((ages.length / expected) * 100).toFixed(0)} % of the tokens came`);
   }
-  await forgetReplies(one.provider);
-  await sleep(500);
+  await clearReplies(one);
 }
 
-/** Spread over the time in which they open, so that their tokens are spread, too. */
-async function openAll(
-  running: Running,
-  streams: number,
-  tps: number,
-  onToken: (ageUs: number) => void,
-): Promise<Reader[]> {
-  const readers: Reader[] = [];
-  const model = `steady:tps=${tps},tokens=1000000`;
-  const startMs = performance.now();
-  while (readers.length < streams) {
-    const due = Math.min(streams, Math.ceil(((performance.now() - startMs) / openMs) * streams));
-    while (readers.length < due) readers.push(openReader(running, { model, onToken }));
-    await sleep(1);
-  }
-  return readers;
+function modelOf(tps: number): string {
+  return `steady:tps=${tps},tokens=1000000`;
 }

@@ -14,14 +14,15 @@ export interface SlowNetwork {
 /**
  * Joins a network namespace to this machine by a router, which passes on so many bits a second each way and
  * keeps a second of them (`tbf`). The router matters: a bottleneck at this machine's own interface would be seen
- * by its kernel, as no modem is. Needs Linux, root and iproute2.
+ * by its kernel, as no modem is. Needs Linux, root and iproute2. Several at once need different indices, 0 to 99.
  *
  * @throws when it cannot be made.
  */
-export function openSlowNetwork(bitsPerSecond: number): SlowNetwork {
-  const name = `slow${process.pid}`;
+export function openSlowNetwork(bitsPerSecond: number, index = 0): SlowNetwork {
+  // The name of an interface has at most 15 characters.
+  const name = `slow${process.pid}n${index}`;
   const [router, client] = [`${name}r`, `${name}c`];
-  const [near, far] = ['10.197.0', '10.197.1'];
+  const [near, far] = [`10.197.${2 * index}`, `10.197.${2 * index + 1}`];
   const ip = (command: string): void => {
     execFileSync('ip', command.split(' '), { stdio: 'pipe' });
   };
@@ -42,14 +43,14 @@ export function openSlowNetwork(bitsPerSecond: number): SlowNetwork {
     ip(`netns add ${router}`);
     ip(`netns add ${client}`);
     ip(`netns exec ${router} sysctl -qw net.ipv4.ip_forward=1`);
-    ip(`link add ${name}0 type veth peer name near netns ${router}`);
+    ip(`link add ${name}v type veth peer name near netns ${router}`);
     ip(`-n ${router} link add far type veth peer name eth0 netns ${client}`);
-    ip(`addr add ${near}.1/24 dev ${name}0`);
+    ip(`addr add ${near}.1/24 dev ${name}v`);
     ip(`-n ${router} addr add ${near}.2/24 dev near`);
     ip(`-n ${router} addr add ${far}.2/24 dev far`);
     ip(`-n ${client} addr add ${far}.1/24 dev eth0`);
     // One segment at a time: a burst of 64 KiB would never fit through.
-    ip(`link set ${name}0 gso_max_segs 1 up`);
+    ip(`link set ${name}v gso_max_segs 1 up`);
     ip(`-n ${router} link set near gso_max_segs 1 up`);
     ip(`-n ${router} link set far gso_max_segs 1 up`);
     ip(`-n ${client} link set eth0 gso_max_segs 1 up`);

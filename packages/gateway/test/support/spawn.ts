@@ -23,10 +23,9 @@ export interface SpawnOptions {
   readonly prefix?: readonly string[];
 }
 
-/** Starts a program. */
+/** Starts a program, given with its arguments. */
 export function spawnProgram(
-  program: string,
-  args: readonly string[],
+  [program = '', ...args]: readonly string[],
   { env = {}, cwd }: Pick<SpawnOptions, 'cwd' | 'env'> = {},
 ): Command {
   const child = spawn(program, args, {
@@ -48,15 +47,8 @@ export function spawnNode(
   args: readonly string[],
   { nodeArgs = [], prefix = [], ...options }: SpawnOptions = {},
 ): Command {
-  const [command, ...all] = [
-    ...prefix,
-    process.execPath,
-    '--conditions=spillway-source',
-    ...nodeArgs,
-    program,
-    ...args,
-  ];
-  return spawnProgram(command ?? '', all, options);
+  const node = [process.execPath, '--conditions=spillway-source', ...nodeArgs];
+  return spawnProgram([...prefix, ...node, program, ...args], options);
 }
 
 /** Starts a `spillway` command from source. */
