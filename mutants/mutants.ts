@@ -514,8 +514,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 5: a client’s model is a label',
     file: `${gateway}/telemetry/metrics.ts`,
-    find: "'gen_ai.provider.name': stream.provider.name,",
-    replace: "'gen_ai.provider.name': stream.provider.name, 'gen_ai.request.model': stream.model ?? '',",
+    find: "'gen_ai.provider.name': provider.name };",
+    replace: "'gen_ai.provider.name': provider.name, 'gen_ai.request.model': arguments[0].model ?? '' };",
     test: `${gatewayTest}/metrics.test.ts`,
     only: 'set of series',
   },

@@ -1,4 +1,4 @@
-import { type DeltaEvent, DeltaGrowth, mergeDeltas, openDelta, writeDelta } from './delta-event.ts';
+import { copyOf, type DeltaEvent, DeltaGrowth, mergeDeltas, openDelta, writeDelta } from './delta-event.ts';
 import { createDissect, type DeltaRule, type Dissect } from './delta-rule.ts';
 import { eventAt } from './sse-events.ts';
 import type { EventRun } from './sse.ts';
@@ -76,7 +76,7 @@ class Anatomist {
     if (alike !== undefined) return { part: alike.event, end: alike.end };
     const { data, end } = eventAt(bytes, start);
     // A copy of its own, because an event may stand for many and should not keep alive what came with it.
-    const event = end - start === bytes.length ? bytes : bytes.slice(start, end);
+    const event = end - start === bytes.length ? bytes : copyOf(bytes, start, end);
     const holes = data && this.#dissect(event, data.start - start, data.end - start);
     const delta = holes && openDelta(event, holes);
     if (delta === undefined) return { part: event, end };

@@ -37,6 +37,13 @@ const DOT = 0x2e;
 const BACKSLASH = 0x5c;
 const LETTER_E = 0x65;
 
+/** A copy with memory of its own: what `slice` makes of a Node Buffer is none. */
+export function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const copy = new Uint8Array(end - start);
+  copy.set(bytes.subarray(start, end));
+  return copy;
+}
+
 /** An event that nothing was merged into; `undefined` if nothing can be. */
 export function openDelta(bytes: Uint8Array, holes: readonly Hole[]): DeltaEvent | undefined {
   let growing = -1;
@@ -263,7 +270,7 @@ export class DeltaGrowth {
     if (growing === -2) return undefined;
     const isWhole = start === 0 && end === bytes.length;
     const event: DeltaEvent = {
-      bytes: isWhole ? bytes : bytes.slice(start, end),
+      bytes: isWhole ? bytes : copyOf(bytes, start, end),
       holes: holesAt(shape.holes, found, start),
       grown: [],
       growing,
@@ -313,7 +320,7 @@ export class DeltaGrowth {
     if (this.#growing !== -1) grown[this.#growing] = this.#grown;
     return {
       // A copy of its own, because an event may stand for many and should not keep alive what came with it.
-      bytes: isWhole ? this.#bytes : this.#bytes.slice(start, this.#end),
+      bytes: isWhole ? this.#bytes : copyOf(this.#bytes, start, this.#end),
       holes: holesAt(this.#event.holes, this.#holes, start),
       grown,
       growing: this.#growing,

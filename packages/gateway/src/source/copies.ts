@@ -1,6 +1,9 @@
-/** The first slab of a stream, and how far they grow: what one read brings at most. */
+/**
+ * The first slab of a stream, and how far they grow. One event that waits keeps all of its slab, and so does a merged one,
+ * with the newest that became part of it.
+ */
 const minSlabBytes = 1024;
-const maxSlabBytes = 16_384;
+const maxSlabBytes = 4096;
 
 /**
  * Copies of what one stream's reads brought, in slabs of its own: memory of its own for every small piece takes ten
