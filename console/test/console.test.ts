@@ -45,10 +45,7 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
   test('says plainly that nothing is wrong, and then who lags and why', async () => {
     const page = await openConsole();
     await shows(page, '.verdict', 'Nothing is wrong: no stream is open.');
-    await postChat(url, 'sim:tps=20,tokens=100000,ttft=0', {
-      headers: { 'user-agent': 'quick/1.0' },
-      signal: ended(),
-    });
+    await openChat('sim:tps=20,tokens=100000,ttft=0', 'quick/1.0');
     await shows(page, '.verdict', 'Nothing is wrong: 1 stream, 1 reader, and nobody lags.');
 
     await rawChat(url, 'sim:tps=0,tokens=100000,ttft=0,size=400', { reads: false });
@@ -94,8 +91,7 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
   });
 
   test('says of a stream that it is over, and of one that it does not know', async () => {
-    const stop = new AbortController();
-    await postChat(url, 'sim:tps=20,tokens=100000,ttft=0', { signal: stop.signal });
+    const stop = await openChat('sim:tps=20,tokens=100000,ttft=0');
     const page = await openConsole();
     await page.getByRole('link', { name: 'node', exact: true }).first().click();
     await shows(page, '.explain', 'Every reader keeps up.');
@@ -161,11 +157,9 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
   });
 
   test('has a thousand streams in a document of a few', async () => {
-    const signal = ended();
-    const streams = Array.from({ length: 1000 }, (_, at) =>
-      postChat(url, 'sim:tps=1,tokens=100000,ttft=0', { signal, headers: { 'user-agent': `many/${at}` } }),
+    await Promise.all(
+      Array.from({ length: 1000 }, (_, at) => openChat('sim:tps=1,tokens=100000,ttft=0', `many/${at}`)),
     );
-    await Promise.all(streams);
     const page = await openConsole('', { viewport: { width: 390, height: 844 }, colorScheme: 'dark' });
     await shows(page, '.count', '1,000 open');
     expect(await page.locator('*').count()).toBeLessThan(1500);
@@ -213,11 +207,19 @@ async function openConsole(hash = '', options: BrowserContextOptions = {}): Prom
   return page;
 }
 
-/** A signal that is aborted when the test is over. */
-function ended(): AbortSignal {
-  const controller = new AbortController();
-  onTestFinished(() => controller.abort());
-  return controller.signal;
+/**
+ * Opens a stream that lasts as long as the test. Its response is held: one that is garbage would be closed, whenever that is
+ * found out.
+ */
+async function openChat(model: string, agent = 'node'): Promise<AbortController> {
+  const leave = new AbortController();
+  const { signal } = leave;
+  const response = await postChat(url, model, { signal, headers: { 'user-agent': agent } });
+  onTestFinished(() => {
+    leave.abort();
+    expect(response.status).toBe(200);
+  });
+  return leave;
 }
 
 /** Waits until an element shows a text. */
