@@ -8,20 +8,19 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { quantile, stopAll } from './programs.ts';
-import { measure, workloads } from './suite.ts';
-import { spillway, systems, yardstick } from './systems.ts';
+import { measure, withoutPeers, workloads } from './suite.ts';
+import { spillway } from './systems.ts';
 import type { Workload } from './workload.ts';
 
 /** Costs; times are left out, as a machine that does something else makes them longer. */
 const watchedWorkloads = new Set(['W1', 'W2', 'W3', 'W6']);
 const tolerance = 1.1;
-const rounds = { quick: 6, slow: 2 };
+const rounds = { quick: 5, slow: 2 };
 /** What looks too dear is measured so often in all before it is believed. */
 const runs = 3;
 
 const file = new URL('baseline.json', import.meta.url);
 const { values } = parseArgs({ options: { update: { type: 'boolean', default: false } } });
-const both = systems.filter(({ name }) => name === spillway || name === yardstick);
 /** The ratios of each run, by what they are of. */
 const found = new Map<string, number[]>();
 try {
@@ -44,7 +43,7 @@ try {
 }
 
 async function add(chosen: readonly Workload[]): Promise<void> {
-  const { workloads: measured } = await measure(chosen, both, rounds);
+  const { workloads: measured } = await measure(chosen, withoutPeers, rounds);
   for (const { figures, name } of measured) {
     for (const figure of figures) {
       if (figure.system !== spillway || !figure.isWatched || figure.ratio === undefined) continue;

@@ -3,10 +3,11 @@
  *
  *     npm run bench                  the workloads, W1 to W8
  *     npm run bench -- W1 W3         some of them
+ *     npm run bench -- --no-peers    Spillway and the bare Node pipe only
  *     npm run bench -- --json        as JSON
  *     npm run bench -- cancel        one of the other cases
  */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { badLink } from './bad-link.ts';
@@ -18,7 +19,7 @@ import { picture } from './picture.ts';
 import { stopAll } from './programs.ts';
 import { session } from './session.ts';
 import { stalledPage } from './stalled-page.ts';
-import { measure, presentSystems, workloads } from './suite.ts';
+import { measure, presentSystems, withoutPeers, workloads } from './suite.ts';
 
 /** What no workload covers. */
 const cases: Readonly<Record<string, () => Promise<void>>> = {
@@ -33,7 +34,8 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
 
 const { positionals: asked, values } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'boolean', default: false } },
+  allowNegative: true,
+  options: { json: { type: 'boolean', default: false }, peers: { type: 'boolean', default: true } },
 });
 const names = [...workloads.map(({ name }) => name), ...Object.keys(cases)];
 const unknown = asked.filter((name) => !names.includes(name));
@@ -50,14 +52,17 @@ try {
   if (chosen.length > 0) await runWorkloads();
 
   async function runWorkloads(): Promise<void> {
-    const rounds = { quick: 5, slow: 1 };
-    const report = await measure(chosen, presentSystems(), rounds, ({ name, title }, figures) => {
+    const rounds = { quick: 3, slow: 1 };
+    const among = values.peers ? presentSystems() : withoutPeers;
+    const report = await measure(chosen, among, rounds, ({ name, title }, figures) => {
       if (values.json) return;
       console.log(`\n# ${name}: ${title}. In parentheses: as ratio to the bare Node pipe.`);
       figures.print();
     });
     if (values.json) console.log(JSON.stringify(report, undefined, 2));
-    const file = fileURLToPath(new URL('results/latest.svg', import.meta.url));
+    const folder = new URL('results/', import.meta.url);
+    mkdirSync(folder, { recursive: true });
+    const file = fileURLToPath(new URL('latest.svg', folder));
     writeFileSync(file, picture(report));
     console.error(`\n${report.machine}. A picture: ${file}`);
   }

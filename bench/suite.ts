@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { availableParallelism, cpus, release } from 'node:os';
+import { cpus, release } from 'node:os';
 import { type Figure, Figures } from './figures.ts';
 import { place } from './placement.ts';
-import { type System, systems } from './systems.ts';
+import { spillway, type System, systems, yardstick } from './systems.ts';
 import type { Rounds, Workload } from './workload.ts';
 import { burst } from './workloads/w1-burst.ts';
 import { steady } from './workloads/w2-steady.ts';
@@ -65,10 +65,12 @@ export function presentSystems(): System[] {
   });
 }
 
+export const withoutPeers = systems.filter(({ name }) => name === spillway || name === yardstick);
+
 function machine(): string {
-  const model = cpus()[0]?.model.trim() ?? 'unknown processor';
-  const cores = `${availableParallelism()} ${availableParallelism() === 1 ? 'core' : 'cores'}`;
-  return `${cores} of ${model}, Linux ${release()}, Node ${process.versions.node}${versionsOfPeers()}`;
+  // Of the machine: this process itself is pinned to one of them.
+  const cores = cpus();
+  return `${cores.length} ${cores.length === 1 ? 'core' : 'cores'} of ${cores[0]?.model.trim()}, Linux ${release()}, Node ${process.versions.node}${versionsOfPeers()}`;
 }
 
 function versionsOfPeers(): string {

@@ -164,7 +164,8 @@ function tick(): void {
     scheduled -= due.length;
     for (const reply of due) {
       if (!reply.isOver) reply.next();
-      if (!reply.isOver) putAt(reply, doneMs + reply.intervalMs);
+      // What is too late for its next token leaves one out: to catch up would make everybody later still.
+      if (!reply.isOver) putAt(reply, Math.max(doneMs + reply.intervalMs, now + 1));
     }
   }
   timer = scheduled > 0 ? setTimeout(tick, 1) : undefined;

@@ -47,7 +47,7 @@ async function measure({ figures }: Bench, one: Running): Promise<void> {
   await sleep(3000);
   const stop = startCount(one);
   const samples: number[] = [];
-  for (let sample = 0; sample < 10; sample += 1) {
+  for (let sample = 0; sample < 5; sample += 1) {
     await sleep(1000);
     samples.push(memoryOf(pid));
   }
