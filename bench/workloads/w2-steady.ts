@@ -27,6 +27,7 @@ const cpu: Metric = { name: 'CPU a token', unit: 'µs', digits: 1, isHeadline: t
 const p50: Metric = { name: 'added p50', unit: 'ms', digits: 2 };
 const p99: Metric = { name: 'added p99', unit: 'ms', digits: 1 };
 const first: Metric = { name: 'first token p50', unit: 'ms', digits: 1 };
+const inTime: Metric = { name: 'came in time', unit: '%', digits: 0, hasRatio: false };
 const share: Metric = { name: 'core used', unit: '%', digits: 0, hasRatio: false };
 const load: Metric = { name: 'by the load', unit: '%', digits: 0, hasRatio: false };
 
@@ -90,11 +91,9 @@ async function measure(
   figures.add(name, system, first, quantile(firstMs, 0.5));
   figures.add(name, system, share, spent.systemShare * 100);
   figures.add(name, system, load, spent.loadShare * 100);
-  const percent = (part: number): string => `${(part * 100).toFixed(0)} %`;
+  figures.add(name, system, inTime, (ages.length / ((written * count * tps * measureMs) / 1000)) * 100);
   if (spent.loadShare > maxLoadShare) figures.note(name, system, 'the load was the limit');
-  if (written < 0.95) figures.note(name, system, `the load wrote ${percent(written)} of the tokens`);
-  const came = ages.length / ((written * count * tps * measureMs) / 1000);
-  if (came < 0.95) figures.note(name, system, `${percent(came)} of the tokens came in time`);
+  if (written < 0.95) figures.note(name, system, 'the load wrote fewer tokens than it should');
   await clearReplies(one);
 }
 
