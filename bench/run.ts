@@ -15,6 +15,7 @@ import { cancel } from './cancel.ts';
 import { coalesce } from './coalesce.ts';
 import { channelMemory } from './channel-memory.ts';
 import { channelRates } from './channel.ts';
+import { observation } from './observation.ts';
 import { picture } from './picture.ts';
 import { stopAll } from './programs.ts';
 import { session } from './session.ts';
@@ -28,6 +29,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   channel: channelRates,
   'channel-memory': channelMemory,
   coalesce,
+  observation,
   session,
   'stalled-page': stalledPage,
 };
