@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import fastifyStatic from '@fastify/static';
 import Fastify, { type FastifyInstance } from 'fastify';
+import { addPage } from './console/page.ts';
 import { addPlainPipe } from './console/plain-pipe.ts';
 import type { Console } from './console/console.ts';
 import type { About } from './console/snapshot.ts';
@@ -19,14 +17,6 @@ export interface AdminOptions {
   /** Where the simulated models are, if they are what is served: then there is a playground. */
   readonly simulatorUrl: string | undefined;
 }
-
-/** The console as it was built: from the sources and from `dist`, this is the same place. */
-const consoleFolder = fileURLToPath(new URL('../dist/page/', import.meta.url));
-
-/** Nothing but what is served here, and nobody may frame it. */
-const contentSecurityPolicy =
-  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
-  "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** The listener for those who run the gateway: the console, and metrics. */
 export function createAdminServer(options: AdminOptions): FastifyInstance {
@@ -48,25 +38,4 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
     done();
   });
   return admin;
-}
-
-function addPage(admin: FastifyInstance): void {
-  if (!existsSync(consoleFolder)) {
-    admin.get('/', (_request, reply) => reply.code(404).send('The console is not built: npm run build'));
-    return;
-  }
-  admin.register(fastifyStatic, {
-    root: consoleFolder,
-    cacheControl: false,
-    setHeaders(response, path) {
-      // Names of assets have a hash in them.
-      const isAsset = path.startsWith(`${consoleFolder}assets/`);
-      void response.headers({
-        'cache-control': isAsset ? 'public, max-age=31536000, immutable' : 'no-cache',
-        'content-security-policy': contentSecurityPolicy,
-        'x-content-type-options': 'nosniff',
-        'referrer-policy': 'no-referrer',
-      });
-    },
-  });
 }

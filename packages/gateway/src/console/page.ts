@@ -1,0 +1,44 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { FastifyInstance } from 'fastify';
+
+/** The console as it was built: from the sources and from `dist`, this is the same place. */
+const folder = fileURLToPath(new URL('../../dist/page/', import.meta.url));
+
+const types: Readonly<Record<string, string>> = {
+  '.css': 'text/css; charset=utf-8',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
+};
+
+const headers = {
+  // Nothing but what is served here, and nobody may frame it.
+  'content-security-policy':
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+};
+
+/** Serves the console's few files from memory: no path of a request ever gets to the file system. */
+export function addPage(server: FastifyInstance): void {
+  if (!existsSync(folder)) {
+    server.get('/', (_request, reply) => reply.code(404).send('The console is not built: npm run build'));
+    return;
+  }
+  for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+    const type = types[extname(file)];
+    if (type === undefined) continue;
+    const body = readFileSync(join(folder, file));
+    // Names of assets have a hash in them.
+    const caching = file.startsWith('assets') ? 'public, max-age=31536000, immutable' : 'no-cache';
+    server.get(file === 'index.html' ? '/' : `/${file.replaceAll('\\', '/')}`, (_request, reply) =>
+      reply
+        .headers({ ...headers, 'cache-control': caching })
+        .type(type)
+        .send(body),
+    );
+  }
+}
