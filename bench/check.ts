@@ -15,9 +15,9 @@ import type { Workload } from './workload.ts';
 /** Costs; times are left out, as a machine that does something else makes them longer. */
 const watchedWorkloads = new Set(['W1', 'W2', 'W3', 'W6']);
 const tolerance = 1.1;
-const rounds = { quick: 5, slow: 2 };
-/** What looks too dear is measured so often in all before it is believed. */
-const runs = 3;
+const rounds = { quick: 5, slow: 1 };
+/** What looks too dear is measured so often in all before it is believed, and a new baseline so often. */
+const [runs, baselineRuns] = [3, 5];
 
 const file = new URL('baseline.json', import.meta.url);
 const { values } = parseArgs({ options: { update: { type: 'boolean', default: false } } });
@@ -26,8 +26,11 @@ const found = new Map<string, number[]>();
 try {
   const watched = workloads.filter(({ name }) => watchedWorkloads.has(name));
   if (values.update) {
-    for (let run = 0; run < runs; run += 1) await add(watched);
-    const ratios = [...found].map(([name, all]) => [name, Number(quantile(all, 0.5).toFixed(3))]);
+    for (let run = 0; run < baselineRuns; run += 1) await add(watched);
+    const ratios = [...found].map(([key, all]) => [key, Number(quantile(all, 0.5).toFixed(3))]);
+    for (const [key, all] of found) {
+      console.log(`${key.padEnd(72)} ${all.map((ratio) => ratio.toFixed(2)).join(', ')}`);
+    }
     writeFileSync(file, `${JSON.stringify(Object.fromEntries(ratios), undefined, 2)}\n`);
   } else {
     await add(watched);

@@ -6,6 +6,8 @@ export interface Placement {
   /** What to put in front of a command, so that it runs there. Empty where nothing can be pinned. */
   readonly system: readonly string[];
   readonly load: readonly string[];
+  /** The cores of both. Empty where nothing is pinned. */
+  readonly cores: readonly number[];
   /** For whoever reads the figures. */
   readonly description: string;
 }
@@ -17,16 +19,27 @@ export interface Placement {
 export function place(): Placement {
   const [systemCore, loadCore] = allowedCores();
   if (systemCore === undefined || loadCore === undefined) {
-    return { system: [], load: [], description: 'on one core with what measures it: do not trust latencies' };
+    return {
+      system: [],
+      load: [],
+      cores: [],
+      description: 'on one core with what measures it: do not trust latencies',
+    };
   }
   try {
     execFileSync('taskset', ['-acp', `${loadCore}`, `${process.pid}`], { stdio: 'pipe' });
   } catch {
-    return { system: [], load: [], description: 'not pinned, as there is no taskset: doubt the latencies' };
+    return {
+      system: [],
+      load: [],
+      cores: [],
+      description: 'not pinned, as there is no taskset: doubt the latencies',
+    };
   }
   return {
     system: ['taskset', '-c', `${systemCore}`],
     load: ['taskset', '-c', `${loadCore}`],
+    cores: [systemCore, loadCore],
     description: `on core ${systemCore}, the load on core ${loadCore}`,
   };
 }

@@ -13,6 +13,21 @@ export function cpuUsOf(pid: number): number {
   return nanoseconds / 1000;
 }
 
+/** Microseconds that cores have worked so far, for whomever. Linux. */
+export function busyUsOf(cores: readonly number[]): number {
+  const stat = readIfThere('/proc/stat');
+  let ticks = 0;
+  for (const core of cores) {
+    const [user, nice, system, , , irq, softirq, steal] = (
+      new RegExp(`^cpu${core} (.*)$`, 'm').exec(stat)?.[1] ?? ''
+    )
+      .split(' ')
+      .map(Number);
+    for (const part of [user, nice, system, irq, softirq, steal]) ticks += part ?? 0;
+  }
+  return ticks * 10_000;
+}
+
 /** Bytes of memory that a process and its children hold now, what is shared divided among them. Linux. */
 export function memoryOf(pid: number): number {
   let kilobytes = 0;

@@ -6,7 +6,7 @@ import type { Figures } from './figures.ts';
 import type { Placement } from './placement.ts';
 import { listening, type Program, stopAll } from './programs.ts';
 import type { System } from './systems.ts';
-import { cpuUsOf } from './usage.ts';
+import { busyUsOf, cpuUsOf } from './usage.ts';
 
 /** What the systems are put to. */
 export interface Workload {
@@ -34,6 +34,7 @@ export interface Running {
   readonly system: System;
   readonly program: Program;
   readonly provider: Program;
+  readonly placement: Placement;
 }
 
 /** Starts the simulated provider and the systems, one core for these and another for it; ends them all afterwards. */
@@ -46,7 +47,7 @@ export async function withSystems(
     const running: Running[] = [];
     for (const system of systems) {
       const program = await system.start(provider.url, { prefix: placement.system });
-      running.push({ system, program, provider });
+      running.push({ system, program, provider, placement });
       console.error(`  ${system.name} …`);
     }
     await use(running);
@@ -154,16 +155,19 @@ export interface Spent {
   /** Of its core, the part that the system used; and of theirs that the provider and the readers did. */
   readonly systemShare: number;
   readonly loadShare: number;
+  /** Of one core, what programs used that have nothing to do with it. 0 where nothing is pinned. */
+  readonly othersShare: number;
 }
 
 /** Begins to count CPU, and returns what counts until now. */
-export function startCount({ program, provider }: Running): () => Spent {
-  const now = (): { atMs: number; systemUs: number; loadUs: number } => {
+export function startCount({ placement, program, provider }: Running): () => Spent {
+  const now = (): { atMs: number; systemUs: number; loadUs: number; busyUs: number } => {
     const readers = process.cpuUsage();
     return {
       atMs: performance.now(),
       systemUs: cpuUsOf(program.command.process.pid ?? 0),
       loadUs: cpuUsOf(provider.command.process.pid ?? 0) + readers.user + readers.system,
+      busyUs: busyUsOf(placement.cores),
     };
   };
   const before = now();
@@ -171,13 +175,38 @@ export function startCount({ program, provider }: Running): () => Spent {
     const after = now();
     const wallUs = (after.atMs - before.atMs) * 1000;
     const systemUs = after.systemUs - before.systemUs;
+    const loadUs = after.loadUs - before.loadUs;
+    const othersUs = after.busyUs - before.busyUs - systemUs - loadUs;
     return {
       seconds: wallUs / 1e6,
       systemUs,
       systemShare: systemUs / wallUs,
-      loadShare: (after.loadUs - before.loadUs) / wallUs,
+      loadShare: loadUs / wallUs,
+      othersShare: Math.max(0, othersUs / wallUs),
     };
   };
+}
+
+/** More than this of a core used by others, and what was measured is measured again, so often in all. */
+const maxOthersShare = 0.1;
+const maxAttempts = 3;
+
+/** Measures until nobody disturbed it, and keeps what was disturbed least. */
+export async function undisturbed<Measured extends { readonly spent: Spent }>(
+  measure: () => Promise<Measured>,
+): Promise<Measured> {
+  let best = await measure();
+  for (let attempt = 1; attempt < maxAttempts && best.spent.othersShare > maxOthersShare; attempt += 1) {
+    const next = await measure();
+    if (next.spent.othersShare < best.spent.othersShare) best = next;
+  }
+  return best;
+}
+
+/** What whoever reads the figures has to know of how they came about. */
+export function noteLimits(figures: Figures, caseName: string, system: string, spent: Spent): void {
+  if (spent.loadShare > maxLoadShare) figures.note(caseName, system, 'the load was the limit');
+  if (spent.othersShare > maxOthersShare) figures.note(caseName, system, 'disturbed by other programs');
 }
 
 /** More than this of its core, and the load generator is what is measured. */

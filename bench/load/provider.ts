@@ -31,6 +31,7 @@ class Reply {
   readonly #socket: Socket;
   readonly #frames: Frame[];
   #turn = 0;
+  #hasBegun = false;
 
   constructor(asked: Asked, socket: Socket) {
     this.#asked = asked;
@@ -54,6 +55,7 @@ class Reply {
     this.#write(head);
     if (ttft > 0) await new Promise((resolve) => setTimeout(resolve, ttft).unref());
     if (this.isOver) return;
+    this.#hasBegun = true;
     this.#write(firstEvent);
     this.next();
     if (this.isOver) return;
@@ -106,7 +108,7 @@ class Reply {
   }
 
   onDrain(): void {
-    if (!this.isOver && this.#asked.tps === 0) {
+    if (this.#hasBegun && !this.isOver && this.#asked.tps === 0) {
       eager.add(this);
       run();
     }

@@ -95,6 +95,11 @@ export class Reader {
     return this.#scanner.tokens;
   }
 
+  /** Bytes of the reply's body so far. */
+  get bodyBytes(): number {
+    return this.#scanner.bodyBytes;
+  }
+
   /** Closes the connection, and returns when that was. */
   leave(): number {
     this.#hasLeft = true;

@@ -17,8 +17,8 @@ export async function startNginx(
     (name) => `${name}_temp_path ${folder}/${name};`,
   );
   const lines = [
-    `pid ${folder}/pid; error_log stderr crit; daemon off; master_process off; worker_rlimit_nofile ${maxFiles};`,
-    `events { worker_connections ${maxFiles}; }`,
+    `pid ${folder}/pid; error_log stderr crit; daemon off; master_process off;`,
+    `events { worker_connections ${connections}; }`,
     `http { access_log off; ${paths.join(' ')}`,
     `upstream provider { server ${new URL(upstreamUrl).host}; keepalive 1000; }`,
     `server { listen ${host}:${port} backlog=4096; location / {`,
@@ -33,5 +33,5 @@ export async function startNginx(
   };
 }
 
-/** Sockets of a process; two for a stream. */
-const maxFiles = 20_000;
+/** Two for a stream, and many to spare: with less than a sixteenth of them free, it closes what has just connected. */
+const connections = 40_000;

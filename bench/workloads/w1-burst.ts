@@ -1,5 +1,13 @@
 import type { Metric } from '../figures.ts';
-import { type Bench, maxLoadShare, openReader, type Running, startCount, withSystems } from '../workload.ts';
+import {
+  type Bench,
+  noteLimits,
+  openReader,
+  type Running,
+  startCount,
+  undisturbed,
+  withSystems,
+} from '../workload.ts';
 
 const streams = 50;
 const cases = [
@@ -15,6 +23,7 @@ const maxMsPerCase = 12_000;
 
 const cpu: Metric = { name: 'CPU a token', unit: 'µs', digits: 2, isHeadline: true, isWatched: true };
 const rate: Metric = { name: 'tokens a second', unit: 'thousand', digits: 0 };
+const bytes: Metric = { name: 'bytes a token', unit: 'B', digits: 0, hasRatio: false };
 const share: Metric = { name: 'core used', unit: '%', digits: 0, hasRatio: false };
 const load: Metric = { name: 'by the load', unit: '%', digits: 0, hasRatio: false };
 
@@ -37,23 +46,31 @@ export async function burst(bench: Bench): Promise<void> {
 /** Returns how many milliseconds it took. */
 async function measure({ figures }: Bench, running: Running, one: Case): Promise<number> {
   const system = running.system.name;
-  const stop = startCount(running);
-  const tokens = await readAll(running, one);
-  const { loadShare, seconds, systemShare, systemUs } = stop();
-  figures.add(one.name, system, cpu, systemUs / tokens);
-  figures.add(one.name, system, rate, tokens / seconds / 1000);
-  figures.add(one.name, system, share, systemShare * 100);
-  figures.add(one.name, system, load, loadShare * 100);
-  if (loadShare > maxLoadShare) figures.note(one.name, system, 'the load was the limit');
-  return seconds * 1000;
+  const startMs = performance.now();
+  const { bodyBytes, spent, tokens } = await undisturbed(async () => {
+    const stop = startCount(running);
+    const read = await readAll(running, one);
+    return { spent: stop(), ...read };
+  });
+  figures.add(one.name, system, cpu, spent.systemUs / tokens);
+  figures.add(one.name, system, rate, tokens / spent.seconds / 1000);
+  figures.add(one.name, system, bytes, bodyBytes / tokens);
+  figures.add(one.name, system, share, spent.systemShare * 100);
+  figures.add(one.name, system, load, spent.loadShare * 100);
+  noteLimits(figures, one.name, system, spent);
+  return performance.now() - startMs;
 }
 
-/** Reads all streams to their ends, and returns how many tokens these had. */
-async function readAll(running: Running, { batch, fewTokens, manyTokens }: Case): Promise<number> {
+/** Reads all streams to their ends, and returns what these had in all. */
+async function readAll(
+  running: Running,
+  { batch, fewTokens, manyTokens }: Case,
+): Promise<{ readonly tokens: number; readonly bodyBytes: number }> {
   const tokens = running.system.isHeavy === true ? fewTokens : manyTokens;
   const model = `burst:tps=0,batch=${batch},tokens=${tokens}`;
   const readers = Array.from({ length: streams }, () => openReader(running, { model, tokens }));
   await Promise.all(readers.map(({ done }) => done));
   for (const reader of readers) reader.leave();
-  return streams * tokens;
+  const bodyBytes = readers.reduce((sum, reader) => sum + reader.bodyBytes, 0);
+  return { tokens: streams * tokens, bodyBytes };
 }

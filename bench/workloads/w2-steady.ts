@@ -6,11 +6,14 @@ import {
   clearReplies,
   maxLoadShare,
   openPaced,
+  noteLimits,
   repliesOf,
   type Running,
+  type Spent,
   sleep,
   startCount,
   throwFailures,
+  undisturbed,
   withSystems,
 } from '../workload.ts';
 
@@ -27,6 +30,7 @@ const cpu: Metric = { name: 'CPU a token', unit: 'µs', digits: 1, isHeadline: t
 const p50: Metric = { name: 'added p50', unit: 'ms', digits: 2 };
 const p99: Metric = { name: 'added p99', unit: 'ms', digits: 1 };
 const first: Metric = { name: 'first token p50', unit: 'ms', digits: 1 };
+const bytes: Metric = { name: 'bytes a token', unit: 'B', digits: 0, hasRatio: false };
 const inTime: Metric = { name: 'came in time', unit: '%', digits: 0, hasRatio: false };
 const share: Metric = { name: 'core used', unit: '%', digits: 0, hasRatio: false };
 const load: Metric = { name: 'by the load', unit: '%', digits: 0, hasRatio: false };
@@ -68,36 +72,56 @@ async function measure(
   streams: number,
   tps: number,
 ): Promise<void> {
+  const system = one.system.name;
+  const count = one.system.isHeavy === true ? streams / heavyDivisor : streams;
+  const { agesUs, bytesPerToken, firstsUs, spent, written } = await undisturbed(
+    async () => await run(one, count, tps),
+  );
+  figures.add(name, system, cpu, spent.systemUs / agesUs.length);
+  figures.add(name, system, p50, quantile(agesUs, 0.5) / 1000);
+  figures.add(name, system, p99, quantile(agesUs, 0.99) / 1000);
+  figures.add(name, system, first, quantile(firstsUs, 0.5) / 1000);
+  figures.add(name, system, bytes, bytesPerToken);
+  const due = (written * count * tps * measureMs) / 1000;
+  figures.add(name, system, inTime, (agesUs.length / due) * 100);
+  figures.add(name, system, share, spent.systemShare * 100);
+  figures.add(name, system, load, spent.loadShare * 100);
+  if (count !== wanted) figures.note(name, system, `${count} streams`);
+  if (written < 0.95) figures.note(name, system, 'the load wrote fewer tokens than it should');
+  noteLimits(figures, name, system, spent);
+}
+
+interface Run {
+  readonly spent: Spent;
+  readonly agesUs: readonly number[];
+  readonly firstsUs: readonly number[];
+  readonly bytesPerToken: number;
+  /** Of the tokens that should have been written, those that were. */
+  readonly written: number;
+}
+
+async function run(one: Running, count: number, tps: number): Promise<Run> {
   let agesUs: number[] | undefined;
-  const isHeavy = one.system.isHeavy === true;
-  const count = isHeavy ? streams / heavyDivisor : streams;
   const onToken = (ageUs: number): void => void agesUs?.push(ageUs);
   const readers = await openPaced(one, count, opensPerSecond, { model: modelOf(tps), onToken });
   await sleep(settleMs);
-  agesUs = [];
+  const measured: number[] = [];
+  agesUs = measured;
   const stop = startCount(one);
   await sleep(measureMs);
   const spent = stop();
-  const ages = agesUs;
   agesUs = undefined;
   const written = await writtenShare(one, tps);
-  const firstMs = readers.map(({ firstUs = Number.NaN, startedUs }) => (firstUs - startedUs) / 1000);
   throwFailures(readers);
+  const firstsUs = readers.map(({ firstUs = Number.NaN, startedUs }) => firstUs - startedUs);
   for (const reader of readers) reader.leave();
-  const system = one.system.name;
-  figures.add(name, system, cpu, spent.systemUs / ages.length);
-  figures.add(name, system, p50, quantile(ages, 0.5) / 1000);
-  figures.add(name, system, p99, quantile(ages, 0.99) / 1000);
-  figures.add(name, system, first, quantile(firstMs, 0.5));
-  figures.add(name, system, share, spent.systemShare * 100);
-  figures.add(name, system, load, spent.loadShare * 100);
-  figures.add(name, system, inTime, (ages.length / ((written * count * tps * measureMs) / 1000)) * 100);
-  if (spent.loadShare > maxLoadShare) figures.note(name, system, 'the load was the limit');
-  if (written < 0.95) figures.note(name, system, 'the load wrote fewer tokens than it should');
   await clearReplies(one);
+  const total = (of: 'bodyBytes' | 'tokens'): number => readers.reduce((sum, reader) => sum + reader[of], 0);
+  const bytesPerToken = total('bodyBytes') / total('tokens');
+  return { spent, agesUs: measured, firstsUs, bytesPerToken, written };
 }
 
-/** Of the tokens that should have been written by now, those that were. A provider that is blocked writes less, too. */
+/** A provider that is blocked writes less, too. */
 async function writtenShare({ provider }: Running, tps: number): Promise<number> {
   const timeUs = nowUs();
   const replies = await repliesOf(provider);

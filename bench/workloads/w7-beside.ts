@@ -4,10 +4,12 @@ import { quantile } from '../programs.ts';
 import {
   type Bench,
   clearReplies,
+  openPaced,
   openReader,
   type Running,
   sleep,
   throwFailures,
+  warmUp,
   withSystems,
 } from '../workload.ts';
 
@@ -15,6 +17,8 @@ const live = 180;
 const stalled = 20;
 const stallBytes = 32e6;
 const tps = 50;
+/** So that their tokens do not come all at once. */
+const opensPerSecond = 200;
 const settleMs = 2000;
 const measureMs = 4000;
 
@@ -36,9 +40,11 @@ export async function besideStalled(bench: Bench): Promise<void> {
 async function measure({ figures }: Bench, one: Running): Promise<void> {
   const name = `${live} live readers at ${tps} tokens/s, ${stalled} stalled`;
   let agesUs: number[] = [];
-  const readers = Array.from({ length: live }, () =>
-    openReader(one, { model: `live:tps=${tps},tokens=1000000`, onToken: (ageUs) => agesUs.push(ageUs) }),
-  );
+  await warmUp(one);
+  const readers = await openPaced(one, live, opensPerSecond, {
+    model: `live:tps=${tps},tokens=1000000`,
+    onToken: (ageUs) => agesUs.push(ageUs),
+  });
   const p99Ms = async (): Promise<number> => {
     await sleep(settleMs);
     agesUs = [];
