@@ -1,4 +1,5 @@
 import { SpillwayError } from '../errors.ts';
+import type { Merge } from './merge.ts';
 import type { Bounds } from './reader.ts';
 
 /** How a channel is bounded and how its chunks are measured. At least one bound has to be given. */
@@ -31,7 +32,7 @@ export interface ChannelOptions<T> {
    * readers may have them. Needed for the policy `coalesce`, and called only for chunks that wait for a
    * reader with that policy. Default: nothing is merged.
    */
-  readonly merge?: (first: T, second: T) => T | undefined;
+  readonly merge?: Merge<T>;
   /** What weighs more when it is merged stays two. Minimum 1, default 16 KiB (16,384). */
   readonly maxMergedBytes?: number;
   /**

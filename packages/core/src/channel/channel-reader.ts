@@ -11,8 +11,6 @@ import type { ChannelReaderOptions, ReaderHost } from './reader-host.ts';
 import type { SpilledChunks, SpillOwner } from './spill.ts';
 import { spillMark } from './spill-mark.ts';
 
-const never = Promise.resolve(false);
-
 /** Shared by all readers that never keep anything. */
 const nothingKept = new KeptChunks<never>();
 
@@ -53,8 +51,10 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   /** Entries below this position were there before the reader asked, so they may be merged. */
   #waitedTo = 0;
   #ownEnd: ReaderEnd | undefined;
-  #wake: ((hasNext: boolean) => void) | undefined;
-  #waiting = never;
+  /** Who waits: whoever asked to be called back, and who has a promise. */
+  #callback: (() => void) | undefined;
+  #resolve: ((hasNext: boolean) => void) | undefined;
+  #waiting: Promise<boolean> | undefined;
   /** The chunks that were part of what was delivered, less one for each delivery. */
   #deliveredMerged = 0;
   deliveredItems = 0;
@@ -148,26 +148,43 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   }
 
   ready(): Promise<boolean> {
-    if (this.#hasNext()) {
-      this.#waitedTo = this.#log.head;
-      return Promise.resolve(true);
-    }
+    if (this.#hasNextNow()) return Promise.resolve(true);
     if (this.end !== undefined) return Promise.resolve(false);
-    if (this.#wake === undefined) {
-      void this.#spilled?.fetch();
-      // Not Promise.withResolvers, which takes three times as long.
-      this.#waiting = new Promise((resolve) => (this.#wake = resolve));
-      this.#host.waits();
-      if (this.#credit.length > 0) {
-        // What is there then waited, if only for credit.
-        const granted = (): void => {
-          this.#waitedTo = this.#log.head;
-          this.wake();
-        };
-        this.#unlisten = this.#credit.map((credit) => credit.onGrant(granted));
-      }
-    }
+    this.#wait();
+    // Not Promise.withResolvers, which takes three times as long.
+    this.#waiting ??= new Promise((resolve) => (this.#resolve = resolve));
     return this.#waiting;
+  }
+
+  whenReady(callback: () => void): boolean {
+    if (this.#hasNextNow() || this.end !== undefined) return true;
+    this.#wait();
+    this.#callback = callback;
+    return false;
+  }
+
+  get #isWaiting(): boolean {
+    return this.#callback !== undefined || this.#resolve !== undefined;
+  }
+
+  /** Whether something can be taken. What is there then was there before it was asked for. */
+  #hasNextNow(): boolean {
+    const hasNext = this.#hasNext();
+    if (hasNext) this.#waitedTo = this.#log.head;
+    return hasNext;
+  }
+
+  #wait(): void {
+    if (this.#isWaiting) return;
+    void this.#spilled?.fetch();
+    this.#host.waits();
+    if (this.#credit.length === 0) return;
+    // What is there then waited, if only for credit.
+    const granted = (): void => {
+      this.#waitedTo = this.#log.head;
+      this.wake();
+    };
+    this.#unlisten = this.#credit.map((credit) => credit.onGrant(granted));
   }
 
   detach(): void {
@@ -312,14 +329,18 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
 
   /** Something was written, or the channel ended. */
   wake(): void {
-    const wake = this.#wake;
-    if (wake === undefined) return;
+    if (!this.#isWaiting) return;
     const hasNext = this.#hasNext();
     if (!hasNext && this.end === undefined) return;
-    this.#wake = undefined;
+    const callback = this.#callback;
+    const resolve = this.#resolve;
+    this.#callback = undefined;
+    this.#resolve = undefined;
+    this.#waiting = undefined;
     this.#host.wasWoken();
     if (this.#credit.length > 0) for (const unlisten of this.#unlisten.splice(0)) unlisten();
-    wake(hasNext);
+    resolve?.(hasNext);
+    callback?.();
   }
 
   /** The channel has ended. */

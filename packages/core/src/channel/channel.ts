@@ -9,9 +9,10 @@ import {
   unbounded,
 } from './channel-options.ts';
 import { ChannelReader } from './channel-reader.ts';
-import { ChunkLog, type MergeEntries } from './chunk-log.ts';
+import { ChunkLog, type MergeAllEntries, type MergedEntry, type MergeEntries } from './chunk-log.ts';
 import { firstWhere } from './first-where.ts';
 import type { Gap } from './gap.ts';
+import { mergePairs } from './merge.ts';
 import { overflows } from './overflow.ts';
 import { closedError, type PendingWrite } from './pending-write.ts';
 import type { Bounds, LosslessReaderOptions, Reader, ReaderEnd, ReaderOptions } from './reader.ts';
@@ -92,6 +93,7 @@ export function openChannel<T>(options: ChannelOptions<T>): Channel<T> {
 
 class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   readonly merge: MergeEntries<T> | undefined;
+  readonly #mergeAll: MergeAllEntries<T> | undefined;
   readonly #bounds: Bounds;
   readonly #replay: ReplayWindow | undefined;
   readonly #weigh: ((chunk: T) => number) | undefined;
@@ -136,13 +138,25 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
       canMerge: merge !== undefined,
       clock: this.#measuresAge ? () => performance.now() : undefined,
     });
+    const fits = (chunk: T): boolean => this.#weighed(chunk) <= maxMergedBytes;
+    const entryOf = (chunk: T): MergedEntry<T> => ({
+      chunk,
+      bytes: this.#weighed(chunk),
+      ms: this.#timed(chunk),
+    });
     this.merge =
       merge &&
       ((first, second) => {
         const chunk = merge(first, second);
-        if (chunk === undefined) return undefined;
-        const bytes = this.#weighed(chunk);
-        return bytes > maxMergedBytes ? undefined : { chunk, bytes, ms: this.#timed(chunk) };
+        return chunk === undefined || !fits(chunk) ? undefined : entryOf(chunk);
+      });
+    this.#mergeAll =
+      merge &&
+      ((chunks) => {
+        const merged = merge.all?.(chunks, fits) ?? mergePairs(chunks, merge, fits);
+        return merged.map(({ chunk, count }) =>
+          count === 1 ? { chunk, count, bytes: 0, ms: 0 } : { ...entryOf(chunk), count },
+        );
       });
   }
 
@@ -423,8 +437,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
    * that a channel that stays full costs one attempt a chunk.
    */
   #compact(): void {
-    const { merge } = this;
-    if (merge === undefined) return;
+    if (this.merge === undefined) return;
     let slowest = this.#log.head;
     let end = this.#log.head;
     for (const reader of this.#readers) {
@@ -433,14 +446,15 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     }
     const start = Math.max(slowest, Math.min(this.#compactedTo, this.#log.head) - 1);
     if (start >= end - 1) return;
-    this.#mergeBetween(start, end, merge);
+    this.#mergeBetween(start, end);
     this.#compactedTo = this.#log.head;
   }
 
-  #mergeBetween(start: number, end: number, merge: MergeEntries<T>): void {
+  #mergeBetween(start: number, end: number): void {
+    if (this.#mergeAll === undefined) return;
     const readers = this.#readers.toSorted((a, b) => a.position - b.position);
     const borders = readers.map(({ position }) => position);
-    const moved = this.#log.compact(start, end, merge, borders);
+    const moved = this.#log.compact(start, end, this.#mergeAll, borders);
     for (const [index, reader] of readers.entries()) reader.compacted(moved[index] ?? reader.position);
     this.#slowest = 0;
     this.#forgetRoom();
@@ -451,11 +465,13 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     const log = this.#log;
     if (this.merge === undefined) return 0;
     const freshBytes = log.bytesBefore(slowest) - maxHeldBytes / 4;
+    // Many at once, as soon as that is worth the while: what has lived only for a moment costs the least to let go of.
+    if (log.bytesBefore(Math.max(log.tail, this.#keptCompactedTo)) > freshBytes - maxHeldBytes / 8) return 0;
     const end = firstWhere(log.tail, slowest, (position) => log.bytesBefore(position) >= freshBytes);
     const start = Math.max(log.tail, this.#keptCompactedTo - 1);
     if (start >= end - 1) return 0;
     const { head } = log;
-    this.#mergeBetween(start, end, this.merge);
+    this.#mergeBetween(start, end);
     const moved = head - log.head;
     this.#keptCompactedTo = end - moved;
     this.#compactedTo = Math.max(0, this.#compactedTo - moved);
@@ -495,12 +511,23 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     for (const reader of this.#readers) reader.ended();
   }
 
+  /** Whether nothing has to be let go, wherever readers are. */
+  #isWithinReplay(): boolean {
+    const replay = this.#replay;
+    if (replay === undefined || replay.maxAgeMs !== undefined) return false;
+    const { maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity, merges = false } = replay;
+    const log = this.#log;
+    if (log.head - log.tail > maxItems || this.heldBytes > Math.min(maxBytes, maxHeldBytes)) return false;
+    return !merges || log.bytesFrom(Math.max(log.tail, this.#keptCompactedTo)) <= (maxHeldBytes * 3) / 8;
+  }
+
   /** Lets go of what every reader has passed, less the replay window. */
   #trim(): void {
     const log = this.#log;
     const replay = this.#replay;
     // Without readers and without a window, what waits is kept for the next reader.
     if (this.#readers.length === 0 && replay === undefined) return;
+    if (this.#isWithinReplay()) return;
     let slowest = log.head;
     this.#slowest = 0;
     this.#nextSlowest = slowest;
@@ -520,7 +547,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     }
     const { maxAgeMs = Infinity, maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity } = replay;
     const { merges = false } = replay;
-    if (merges && this.heldBytes > maxHeldBytes) {
+    if (merges) {
       slowest -= this.#compactKept(slowest, maxHeldBytes);
       // What waits may take so much of it only because it is not merged yet.
       if (this.heldBytes > maxHeldBytes && log.bytesFrom(slowest) > maxHeldBytes / 2) this.#compact();

@@ -1,7 +1,7 @@
 import { firstWhere } from './first-where.ts';
 
-/** Two neighbours that became one. */
-interface MergedEntry<T> {
+/** Neighbours that became one. */
+export interface MergedEntry<T> {
   readonly chunk: T;
   readonly bytes: number;
   readonly ms: number;
@@ -9,6 +9,11 @@ interface MergedEntry<T> {
 
 /** Merges two neighbours, or refuses with `undefined`. */
 export type MergeEntries<T> = (first: T, second: T) => MergedEntry<T> | undefined;
+
+/** Merges what it can of a list of neighbours; what stands for one of them is as it was. */
+export type MergeAllEntries<T> = (
+  chunks: readonly T[],
+) => readonly (MergedEntry<T> & { readonly count: number })[];
 
 /** One entry, taken out of the log by a reader that keeps it for itself. It stands for [from, to). */
 export interface Entry<T> {
@@ -211,53 +216,70 @@ export class ChunkLog<T> {
   }
 
   /**
-   * Merges neighbours in [start, end) where `merge` agrees, and moves what follows up. Never across a
+   * Merges neighbours in [start, end) where that can be done, and moves what follows up. Never across a
    * border, which is where a cursor stands: its reader has the entry before already. The borders ascend;
    * returns where each of them is now.
    */
-  compact(start: number, end: number, merge: MergeEntries<T>, borders: readonly number[]): number[] {
+  compact(start: number, end: number, mergeAll: MergeAllEntries<T>, borders: readonly number[]): number[] {
     const moved = borders.filter((border) => border < start);
-    let last: MergedEntry<T> | undefined;
     let written = start;
     let bytes = this.bytesBefore(start);
     let ms = this.msBefore(start);
-    for (let position = start; position < this.#head; position += 1) {
-      const entry = this.entryAt(position);
-      const isBorder = borders[moved.length] === position;
-      while (borders[moved.length] === position) moved.push(written);
-      const merged =
-        last === undefined || position >= end || isBorder ? undefined : merge(last.chunk, entry.chunk);
-      if (merged === undefined || last === undefined) {
-        const slot = written & this.#mask;
-        this.#offsets[slot] = entry.from;
-        if (this.#hasBytes) this.#bytes[slot] = bytes;
-        if (this.#hasMs) this.#ms[slot] = ms;
-        if (this.#clock !== undefined) this.#times[slot] = entry.time;
+    for (let from = start; from < end;) {
+      while (borders[moved.length] === from) moved.push(written);
+      const to = Math.min(end, borders[moved.length] ?? end);
+      for (const { count, ...merged } of mergeAll(this.#between(from, to))) {
+        const entryBytes = count === 1 ? this.bytesAt(from) : merged.bytes;
+        const entryMs = count === 1 ? this.msAt(from) : merged.ms;
+        this.#put(written, merged.chunk, this.offsetAt(from), bytes, ms, this.timeAt(from));
         written += 1;
-      } else {
-        this.hasMerged = true;
-        bytes -= last.bytes;
-        ms -= last.ms;
+        bytes += entryBytes;
+        ms += entryMs;
+        from += count;
       }
-      last = merged ?? entry;
-      this.#chunks[(written - 1) & this.#mask] = last.chunk;
-      bytes += last.bytes;
-      ms += last.ms;
     }
-    while (moved.length < borders.length) moved.push(written);
-    for (let position = written; position < this.#head; position += 1) {
-      this.#chunks[position & this.#mask] = undefined;
-    }
-    this.#head = written;
-    this.#totalBytes = bytes;
-    this.#totalMs = ms;
+    const shift = end - written;
+    for (const border of borders.slice(moved.length)) moved.push(border - shift);
+    if (shift > 0) this.#moveUp(end, shift, this.bytesBefore(end) - bytes, this.msBefore(end) - ms);
     return moved;
+  }
+
+  /** Moves [start, head) so many positions down; so much less is before them. */
+  #moveUp(start: number, shift: number, bytes: number, ms: number): void {
+    for (let position = start; position < this.#head; position += 1) {
+      this.#put(
+        position - shift,
+        this.at(position),
+        this.offsetAt(position),
+        this.bytesBefore(position) - bytes,
+        this.msBefore(position) - ms,
+        this.timeAt(position),
+      );
+    }
+    this.hasMerged = true;
+    this.#clear(this.#head - shift, this.#head);
+    this.#head -= shift;
+    this.#totalBytes -= bytes;
+    this.#totalMs -= ms;
+  }
+
+  #put(position: number, chunk: T, offset: number, bytes: number, ms: number, time: number): void {
+    const slot = position & this.#mask;
+    this.#chunks[slot] = chunk;
+    this.#offsets[slot] = offset;
+    if (this.#hasBytes) this.#bytes[slot] = bytes;
+    if (this.#hasMs) this.#ms[slot] = ms;
+    if (this.#clock !== undefined) this.#times[slot] = time;
   }
 
   /** The chunks in [from, head). */
   rest(from: number): T[] {
+    return this.#between(from, this.#head);
+  }
+
+  #between(from: number, to: number): T[] {
     const start = from & this.#mask;
-    const length = this.#head - from;
+    const length = to - from;
     const first = this.#chunks.slice(start, start + length) as T[];
     return first.length === length
       ? first
@@ -268,11 +290,15 @@ export class ChunkLog<T> {
   trim(position: number): void {
     if (position === this.#tail + 1) this.shift();
     if (position <= this.#tail) return;
-    const start = this.#tail & this.#mask;
-    const end = start + position - this.#tail;
+    this.#clear(this.#tail, position);
+    this.#tail = position;
+  }
+
+  #clear(from: number, to: number): void {
+    const start = from & this.#mask;
+    const end = start + to - from;
     this.#chunks.fill(undefined, start, end);
     if (end > this.#chunks.length) this.#chunks.fill(undefined, 0, end - this.#chunks.length);
-    this.#tail = position;
   }
 
   #grow(): void {

@@ -137,6 +137,13 @@ export interface Reader<Item> extends AsyncIterable<Item>, AsyncDisposable {
    * while one waits returns the same promise.
    */
   ready(): Promise<boolean>;
+  /**
+   * Waits as `ready` does, without the cost of a promise. Returns `true` when the wait is over already: something can
+   * be taken, or nothing will come any more. Otherwise calls back when it is, once. That is while a chunk is being
+   * written or the channel ends, so the callback should do no more than have the rest done. A second call while one
+   * waits replaces its callback.
+   */
+  whenReady(callback: () => void): boolean;
   /** Leaves. The stream lives on; a wait in `ready` resolves with `false`. Safe to call twice. */
   detach(): void;
 }

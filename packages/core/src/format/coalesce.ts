@@ -1,3 +1,4 @@
+import { type Merge, type MergedChunk, mergePairs } from '../channel/merge.ts';
 import { copyOf, type DeltaEvent, DeltaGrowth, mergeDeltas, openDelta, writeDelta } from './delta-event.ts';
 import { createDissect, type DeltaRule, type Dissect } from './delta-rule.ts';
 import { eventAt } from './sse-events.ts';
@@ -36,7 +37,7 @@ type Part = DeltaEvent | Uint8Array;
 export function createCoalesce(
   rule: DeltaRule,
   { maxEventBytes = 16_384 }: CoalesceOptions = {},
-): (first: EventRun, second: EventRun) => EventRun | undefined {
+): Merge<EventRun> {
   const anatomist = new Anatomist(createDissect(rule));
   const parsed = new WeakMap<EventRun, CoalescedRun>();
   const open = (run: EventRun): CoalescedRun => {
@@ -47,7 +48,7 @@ export function createCoalesce(
     parsed.set(run, opened);
     return opened;
   };
-  return (first, second) => {
+  const mergeTwo = (first: EventRun, second: EventRun): CoalescedRun | undefined => {
     const a = open(first);
     const grown = second instanceof CoalescedRun ? undefined : grow(a, second, maxEventBytes);
     if (grown !== undefined) return grown;
@@ -59,6 +60,70 @@ export function createCoalesce(
       areHeldBack(a.parts.at(-1), b.parts[0], maxEventBytes);
     return isJoined ? merged : undefined;
   };
+  const mergeAll: Merge<EventRun>['all'] = (runs, fits) => {
+    const all: MergedChunk<EventRun>[] = [];
+    for (let [run] = runs, at = 0; run !== undefined; run = runs[at]) {
+      const growing = new GrowingRun(open(run), mergeTwo, maxEventBytes);
+      let end = at + 1;
+      for (let next = runs[end]; next !== undefined && growing.add(next); next = runs[end]) end += 1;
+      const count = end - at;
+      const merged = count === 1 ? run : growing.run();
+      if (count === 1 || fits(merged)) all.push({ chunk: merged, count });
+      else all.push(...mergePairs(runs.slice(at, end), mergeTwo, fits));
+      at = end;
+    }
+    return all;
+  };
+  return Object.assign(mergeTwo, { all: mergeAll });
+}
+
+/** A run that others are merged into one after the other, without an object for each that is in between. */
+class GrowingRun {
+  readonly #mergeTwo: (first: EventRun, second: EventRun) => CoalescedRun | undefined;
+  readonly #maxEventBytes: number;
+  #run: CoalescedRun;
+  /** The last event of the run, with all that was added since. */
+  #growth: DeltaGrowth | undefined;
+
+  constructor(
+    run: CoalescedRun,
+    mergeTwo: (first: EventRun, second: EventRun) => CoalescedRun | undefined,
+    maxEventBytes: number,
+  ) {
+    this.#mergeTwo = mergeTwo;
+    this.#maxEventBytes = maxEventBytes;
+    this.#run = run;
+    this.#growth = growthOf(run, maxEventBytes);
+  }
+
+  /** Returns whether that was possible. */
+  add(next: EventRun): boolean {
+    // What is larger is not wanted as one, whatever could still be added.
+    if (this.#run.byteLength > this.#maxEventBytes) return false;
+    if (next.events === 1 && !(next instanceof CoalescedRun)) {
+      const { bytes } = next;
+      if (this.#growth?.add(bytes, 0, bytes.length) === bytes.length) return true;
+    }
+    const merged = this.#mergeTwo(this.run(), next);
+    if (merged === undefined) return false;
+    this.#run = merged;
+    this.#growth = growthOf(merged, this.#maxEventBytes);
+    return true;
+  }
+
+  /** All of it. */
+  run(): CoalescedRun {
+    const { events, mergedEvents, parts } = this.#run;
+    if (this.#growth === undefined || this.#growth.added === 0) return this.#run;
+    const grown = [...parts.slice(0, -1), this.#growth.event()];
+    return new CoalescedRun(grown, events, mergedEvents + this.#growth.added);
+  }
+}
+
+/** `undefined` if its last event cannot just grow. */
+function growthOf({ parts }: CoalescedRun, maxEventBytes: number): DeltaGrowth | undefined {
+  const last = parts.at(-1);
+  return last === undefined || last instanceof Uint8Array ? undefined : DeltaGrowth.open(last, maxEventBytes);
 }
 
 /** Takes events apart, and remembers the shape of the latest one: most events of a stream have one of few. */
@@ -101,14 +166,13 @@ function openRun({ bytes, events }: EventRun, anatomist: Anatomist, maxEventByte
 
 /** Merges a run into another one's last event, if all of it has the same shape. */
 function grow(
-  { events, mergedEvents, parts }: CoalescedRun,
+  run: CoalescedRun,
   second: EventRun,
   maxEventBytes: number,
 ): CoalescedRun | undefined {
-  const last = parts.at(-1);
-  if (last === undefined || last instanceof Uint8Array || second.events === 0) return undefined;
-  const growth = DeltaGrowth.open(last, maxEventBytes);
+  const growth = second.events === 0 ? undefined : growthOf(run, maxEventBytes);
   if (growth === undefined || growAlong(growth, second.bytes, 0) < second.bytes.length) return undefined;
+  const { events, mergedEvents, parts } = run;
   const grown = growth.event();
   const { added } = growth;
   return new CoalescedRun(

@@ -280,10 +280,18 @@ export class DeltaGrowth {
     return { event, end };
   }
 
-  /** Adds the event that starts there. Returns where it ends; -1: it cannot be added, and nothing has changed. */
-  add(bytes: Uint8Array, start: number): number {
+  /** The bytes of the event as it would be written. */
+  get byteLength(): number {
+    return this.#end - this.#start + this.#grownBytes;
+  }
+
+  /**
+   * Adds the event that starts there, and ends at `to` if that is given. Returns where it ends; -1: it cannot be added, and
+   * nothing has changed.
+   */
+  add(bytes: Uint8Array, start: number, to?: number): number {
     const end = this.#match(bytes, start);
-    if (end === -1) return -1;
+    if (end === -1 || (to !== undefined && end !== to)) return -1;
     const growing = this.#growingOf(this.#nextHoles);
     if (growing === -2 || (growing !== -1 && this.#growing !== -1 && growing !== this.#growing)) return -1;
     let textBytes = 0;
