@@ -3,6 +3,7 @@ import { createCoalesce } from '@spillway/core/format/coalesce';
 import type { Format } from '@spillway/core/format/format';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
+import type { BusyLoop } from './busy-loop.ts';
 import type { Config } from './config/schema.ts';
 import { GatewayError } from './errors.ts';
 import { clientHeaders } from './headers.ts';
@@ -23,6 +24,7 @@ export interface PipeOptions {
   readonly request: ProviderRequest;
   /** What the events mean; without it whatever comes is handed on as bytes. */
   readonly format: Format | undefined;
+  readonly loop: BusyLoop;
   readonly onRetry: RetryOptions['onRetry'];
 }
 
@@ -81,7 +83,7 @@ async function pipeBody(
   stream: GatewayStream,
   reply: Reply,
   scanner: EventScanner | undefined,
-  { config, format: known }: PipeOptions,
+  { config, format: known, loop }: PipeOptions,
 ): Promise<void> {
   const { signal } = stream;
   if (scanner === undefined && stream.hasEventsBegun) {
@@ -101,10 +103,15 @@ async function pipeBody(
   });
   const done = Promise.withResolvers<void>();
   const source = new ReplySource(reply, channel, {
+    loop,
     scanner,
     maxStreamBytes: config.maxStreamBytes,
     // Comments are no progress; of a body that is no event stream, every byte is.
-    onRun: (run) => stream.received(run, run.events > 0 || scanner === undefined, performance.now()),
+    onRun: (run) => {
+      const nowMs = performance.now();
+      loop.look(nowMs);
+      stream.received(run, run.events > 0 || scanner === undefined, nowMs);
+    },
     onPause: (isPaused) => stream.paused(isPaused, performance.now()),
     onEnd: done.resolve,
   });

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import { Admission } from './admission.ts';
 import { apis } from './api.ts';
+import { BusyLoop } from './busy-loop.ts';
 import type { Provider, Settings } from './config/load.ts';
 import { type Credential, credentialFor } from './credential.ts';
 import { asGatewayError, GatewayError } from './errors.ts';
@@ -55,6 +56,7 @@ export class Relay {
   readonly #metrics: Metrics;
   readonly #log: Logger;
   readonly #admission: Admission;
+  readonly #loop = new BusyLoop();
   readonly #paces: Paces;
   readonly #tracing: Tracing | undefined;
   readonly pools: ProviderPools;
@@ -127,6 +129,7 @@ export class Relay {
     const { config } = this.#settings;
     const { credential, path, pool } = this.target(provider, { ...route, path: request.path }, headers);
     return pipe(stream, {
+      loop: this.#loop,
       config,
       pool,
       format: route.format,

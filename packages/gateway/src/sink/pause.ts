@@ -1,23 +1,29 @@
+import { soon } from '../soon.ts';
+
 /** A wait between two writes: for a time, or until somebody ends it. One at a time. */
 export class Pause {
   #ended: PromiseWithResolvers<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #isTimed = false;
 
   /** Whether a wait for a time lasts. */
   get isTimed(): boolean {
-    return this.#timer !== undefined;
+    return this.#isTimed;
   }
 
-  /** Resolves when it is ended, at the latest after that time. */
+  /** Resolves when it is ended, or after that time. */
   wait(maxMs?: number): Promise<void> {
-    this.#ended ??= Promise.withResolvers<void>();
-    if (maxMs !== undefined) this.#timer = setTimeout(() => this.end(), maxMs);
-    return this.#ended.promise;
+    const ended = (this.#ended ??= Promise.withResolvers<void>());
+    if (maxMs !== undefined) {
+      this.#isTimed = true;
+      soon(maxMs, () => {
+        if (this.#ended === ended) this.end();
+      });
+    }
+    return ended.promise;
   }
 
   end(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#isTimed = false;
     this.#ended?.resolve();
     this.#ended = undefined;
   }

@@ -51,33 +51,37 @@ class EventWriter {
     this.#reject = reject;
   }
 
+  /** Waits for something to write, and writes what is there already. */
   readonly run = (): void => {
-    try {
-      while (this.#reader.whenReady(this.#onReady)) {
-        const waitMs = this.#options.delayMs();
-        if (waitMs > 0 && this.#reader.end === undefined) {
-          this.#runAfter(this.#response.rest(waitMs));
-          return;
-        }
-        if (!this.#writeWhatIsThere()) {
-          this.#resolve();
-          return;
-        }
-        if (!this.#response.flush()) {
-          this.#runAfter(this.#response.drained());
-          return;
-        }
-      }
-    } catch (error) {
-      this.#reject(error);
-    }
+    while (this.#reader.whenReady(this.#onReady)) if (!this.#write()) return;
   };
 
   /** When the provider's read is dealt with, so that all that it brought is written at once. */
-  readonly #onReady = (): void => process.nextTick(this.run);
+  readonly #onReady = (): void => process.nextTick(this.#go);
 
-  #runAfter(wait: Promise<void>): void {
+  readonly #go = (): void => {
+    if (this.#write()) this.run();
+  };
+
+  /** Writes what is there. Returns whether to go on at once. */
+  #write(): boolean {
+    try {
+      const waitMs = this.#options.delayMs();
+      if (waitMs > 0 && this.#reader.end === undefined) return this.#runAfter(this.#response.rest(waitMs));
+      if (!this.#writeWhatIsThere()) {
+        this.#resolve();
+        return false;
+      }
+      return this.#response.flush() || this.#runAfter(this.#response.drained());
+    } catch (error) {
+      this.#reject(error);
+      return false;
+    }
+  }
+
+  #runAfter(wait: Promise<void>): false {
     wait.then(this.run, this.#reject);
+    return false;
   }
 
   /** Returns whether there was something. */

@@ -1,10 +1,17 @@
 import type { Channel } from '@spillway/core';
 import type { EventRun, EventScanner } from '@spillway/core/format/sse';
+import type { BusyLoop } from '../busy-loop.ts';
 import { asGatewayError, GatewayError } from '../errors.ts';
+import { soon } from '../soon.ts';
 import { Copies } from './copies.ts';
 import type { BodyHandler, Reply } from './reply.ts';
 
+/** A read that brought so much is worth its costs, however busy the process is. */
+const worthAReadBytes = 2048;
+
 export interface ReplySourceOptions {
+  /** Says how long to wait between two small reads. */
+  readonly loop: BusyLoop;
   /** Finds the events of an event stream; without it the body is handed on as it comes. */
   readonly scanner: EventScanner | undefined;
   /** The bytes of the whole stream; beyond them it fails with `stream_too_large`. */
@@ -34,6 +41,8 @@ export class ReplySource implements BodyHandler {
   /** Runs that the channel had no room for: what the socket had read before the pause took effect. */
   readonly #held: EventRun[] = [];
   #isDraining = false;
+  /** Nothing is read for a moment, because the process is busy. */
+  #isResting = false;
   #isReplyOpen = true;
   #bodyEnd: { readonly error: Error | undefined } | undefined;
   #bytes = 0;
@@ -69,7 +78,20 @@ export class ReplySource implements BodyHandler {
     }
     // The marker ends the stream, whatever the provider's connection does: no reader waits for more.
     if (scanner.hasEnded) this.#finish(undefined);
+    else if (this.#options.loop.gapMs > 0 && end - start < worthAReadBytes) this.#rest();
   }
+
+  #rest(): void {
+    if (this.#isResting || this.#isDraining) return;
+    this.#isResting = true;
+    this.#reply.pause();
+    soon(this.#options.loop.gapMs, this.#rested);
+  }
+
+  readonly #rested = (): void => {
+    this.#isResting = false;
+    if (!this.#isDraining && this.#bodyEnd === undefined) this.#reply.resume();
+  };
 
   /** Whether the provider still holds its connection for this reply. */
   get isReplyOpen(): boolean {
@@ -108,8 +130,8 @@ export class ReplySource implements BodyHandler {
     }
     this.#isDraining = false;
     this.#options.onPause(false);
-    if (this.#bodyEnd === undefined) this.#reply.resume();
-    else this.#settle(this.#bodyEnd.error);
+    if (this.#bodyEnd !== undefined) this.#settle(this.#bodyEnd.error);
+    else if (!this.#isResting) this.#reply.resume();
   }
 
   #abort(error: Error): void {
