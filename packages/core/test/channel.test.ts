@@ -265,6 +265,111 @@ describe('a reader', () => {
   });
 });
 
+describe('whenReady', () => {
+  test('calls back once, when a chunk is written or the channel ends', () => {
+    const channel = openChannel<number>({ maxItems: 4 });
+    const reader = channel.reader();
+    let calls = 0;
+    const called = (): void => void (calls += 1);
+    expect(reader.whenReady(called)).toBe(false);
+    channel.offer(1);
+    channel.offer(2);
+    expect(calls).toBe(1);
+    expect(reader.whenReady(called)).toBe(true);
+    expect(reader.takeAll()).toEqual([1, 2]);
+    expect(reader.whenReady(called)).toBe(false);
+    channel.complete();
+    expect(calls).toBe(2);
+    expect(reader.whenReady(called)).toBe(true);
+    expect(reader.take()).toBeUndefined();
+  });
+
+  test('goes with a promise that waits, and the later callback counts', async () => {
+    const channel = openChannel<number>({ maxItems: 4 });
+    const reader = channel.reader();
+    const ready = reader.ready();
+    const calls: string[] = [];
+    reader.whenReady(() => calls.push('first'));
+    reader.whenReady(() => calls.push('second'));
+    channel.offer(1);
+    expect(calls).toEqual(['second']);
+    await expect(ready).resolves.toBe(true);
+  });
+
+  test('may take what it is told of', () => {
+    const channel = openChannel<number>({ maxItems: 2, replay: { maxItems: 1 } });
+    const reader = channel.reader();
+    const taken: (number | undefined)[] = [];
+    const take = (): void => {
+      while (reader.whenReady(take)) taken.push(reader.take());
+    };
+    take();
+    for (let chunk = 0; chunk < 10; chunk += 1) expect(channel.offer(chunk)).toBe('accepted');
+    expect(taken).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+});
+
+describe('chunks that are lent', () => {
+  const open = (): { channel: Channel<string>; kept: string[] } => {
+    const kept: string[] = [];
+    const channel = openChannel<string>({
+      maxBytes: 8,
+      weigh: (text) => new Set(text).size,
+      merge: (first, second) => first + second,
+      keep: (text) => {
+        kept.push(text);
+        return text;
+      },
+    });
+    return { channel, kept };
+  };
+
+  test('are kept, unless they become part of what waits', () => {
+    const { channel, kept } = open();
+    const reader = channel.reader({ overflow: 'coalesce' });
+    for (let count = 0; count < 8; count += 1) channel.offer('a');
+    expect(kept).toHaveLength(8);
+    expect(channel.isMerging).toBe(false);
+    // The window is full: from here on it merges.
+    for (let count = 0; count < 15; count += 1) channel.offer('a');
+    expect(kept).toHaveLength(8);
+    expect(channel.isMerging).toBe(true);
+    expect(channel.newest(5)).toEqual(['a'.repeat(23)]);
+    expect(drain(reader)).toEqual(['a'.repeat(23)]);
+  });
+
+  test('once what waits was merged, what comes is merged at once, until the reader has all', () => {
+    const { channel, kept } = open();
+    const reader = channel.reader({ overflow: 'coalesce', maxItems: 2 });
+    channel.offer('a');
+    channel.offer('b');
+    channel.offer('c');
+    channel.offer('d');
+    const before = kept.length;
+    expect(channel.isMerging).toBe(true);
+    for (const letter of 'efgh') expect(channel.offer(letter)).toBe('accepted');
+    expect(kept).toHaveLength(before);
+    // Of eight letters each weighs one: what does not fit is not taken.
+    expect(channel.offer('i')).toBe('full');
+    expect(reader.take()).toBe('abcdefgh');
+    expect(reader.mergedItems).toBe(7);
+    expect(channel.isMerging).toBe(false);
+    channel.offer('i');
+    expect(drain(reader)).toEqual(['i']);
+  });
+
+  test('are kept while they wait to be written', async () => {
+    const { channel, kept } = open();
+    const reader = channel.reader();
+    for (let count = 0; count < 8; count += 1) channel.offer('a');
+    const written = channel.write('b');
+    expect(kept.at(-1)).toBe('b');
+    expect(reader.takeAll()).toHaveLength(8);
+    await written;
+    expect(reader.take()).toBe('b');
+  });
+});
+
 describe('the other policies', () => {
   const open = (): ReturnType<typeof openChannel<string>> =>
     openChannel<string>({
@@ -361,9 +466,9 @@ describe('the other policies', () => {
     for (const text of ['a', 'b', 'c']) channel.offer(text);
     expect(ahead.take()).toBe('a');
     expect(channel.offer('d')).toBe('accepted');
-    expect(drain(behind)).toEqual(['a', 'bc', 'd']);
-    expect(drain(ahead)).toEqual(['bc', 'd']);
-    for (const reader of [behind, ahead]) expect(reader).toMatchObject({ mergedItems: 1, waitingBytes: 0 });
+    expect(drain(behind)).toEqual(['a', 'bcd']);
+    expect(drain(ahead)).toEqual(['bcd']);
+    for (const reader of [behind, ahead]) expect(reader).toMatchObject({ mergedItems: 2, waitingBytes: 0 });
   });
 
   test('coalesce: a reader that keeps up or asked for nothing gets its own chunks', () => {

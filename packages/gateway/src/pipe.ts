@@ -10,6 +10,7 @@ import { clientHeaders } from './headers.ts';
 import { readErrorBody, RefusedError } from './provider-error.ts';
 import { collectReply } from './source/collect-reply.ts';
 import { maxReadBytes } from './source/connect.ts';
+import { Copies } from './source/copies.ts';
 import { openReply, type RetryOptions } from './source/open-reply.ts';
 import type { ProviderPool } from './source/provider-pools.ts';
 import type { ProviderRequest, Reply } from './source/reply.ts';
@@ -92,8 +93,10 @@ async function pipeBody(
   }
   const format = scanner === undefined ? undefined : known;
   const maxBytes = channelBytes(config);
+  const copies = new Copies();
   const channel = openChannel<EventRun>({
     maxBytes,
+    keep: (run) => copies.keep(run),
     measureAge: true,
     // What holds a run costs too: a provider that writes tiny events would fill several times the window.
     weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
@@ -102,7 +105,7 @@ async function pipeBody(
       : { merge: createCoalesce(format.delta), replay: { maxHeldBytes: maxBytes, merges: true } }),
   });
   const done = Promise.withResolvers<void>();
-  const source = new ReplySource(reply, channel, {
+  const source = new ReplySource(reply, channel, copies, {
     loop,
     scanner,
     maxStreamBytes: config.maxStreamBytes,

@@ -104,9 +104,6 @@ export class GatewayStream implements StreamOwner {
   /** How it ended, and when; `undefined` while the provider is at work or may be. */
   end: { readonly state: StreamState; readonly atMs: number; readonly code: string | undefined } | undefined;
   readonly journal = new Journal();
-  /** The latest two runs: formats say there what a stream cost. */
-  #lastRun: EventRun | undefined;
-  #runBefore: EventRun | undefined;
   stalls = 0;
   #stallMs = 0;
   #stall: Stall | undefined;
@@ -157,11 +154,6 @@ export class GatewayStream implements StreamOwner {
   /** When the latest event came. */
   get lastEventMs(): number {
     return this.#lastEventMs;
-  }
-
-  /** The last that came, at most two runs, while the stream lives. */
-  get lastRuns(): readonly EventRun[] {
-    return [this.#runBefore, this.#lastRun].filter((run) => run !== undefined);
   }
 
   get body(): StreamBody | undefined {
@@ -329,8 +321,6 @@ export class GatewayStream implements StreamOwner {
   /** The provider is done, or nobody waits for it any more. */
   finish({ error, state }: StreamOutcome, nowMs: number): void {
     this.end = { state, atMs: nowMs, code: error?.code };
-    this.#runBefore = undefined;
-    this.#lastRun = undefined;
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     if (error !== undefined) this.#started.reject(error);
   }
@@ -343,8 +333,6 @@ export class GatewayStream implements StreamOwner {
     this.#meter.received(events, byteLength);
     if (!isProgress) return;
     this.#lastEventMs = nowMs;
-    this.#runBefore = this.#lastRun;
-    this.#lastRun = run;
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
     const ttftMs = nowMs - this.startedMs;

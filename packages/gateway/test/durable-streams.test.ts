@@ -39,7 +39,7 @@ async function readAll(url: string, live: boolean | 'long-poll' | 'sse', from = 
 describe('the published client of Durable Streams', () => {
   test.each([true, 'long-poll', 'sse'] as const)('reads a stream while it runs: live %s', async (live) => {
     const gateway = await startGateway();
-    const { response, url } = await openStream(gateway.url, 'sim:tokens=80,tps=200,ttft=100,batch=2');
+    const { response, url } = await openStream(gateway.url, 'sim:tokens=24,tps=100,ttft=100,batch=2');
     const [, read] = await Promise.all([response.text(), readAll(url, live)]);
     expect(read).toBe(await storedText(url));
   });
@@ -52,7 +52,7 @@ describe('the published client of Durable Streams', () => {
 
   test.each(['long-poll', 'sse'] as const)('goes on where it was: live %s', async (live) => {
     const gateway = await startGateway();
-    const { response, url } = await openStream(gateway.url, 'sim:tokens=80,tps=150,ttft=0');
+    const { response, url } = await openStream(gateway.url, 'sim:tokens=24,tps=50,ttft=0');
     const text = response.text();
     const first = await stream({ url, offset: '-1', live, warnOnHttp: false });
     const chunks: Uint8Array[] = [];

@@ -33,6 +33,11 @@ export interface ChannelOptions<T> {
    * reader with that policy. Default: nothing is merged.
    */
   readonly merge?: Merge<T>;
+  /**
+   * For chunks that are only lent until `offer` or `write` returns: makes one that may be kept, or returns what may be already.
+   * Not called for a chunk that is merged at once; `merge` must not keep what is lent, either. Default: chunks are kept as they are.
+   */
+  readonly keep?: (chunk: T) => T;
   /** What weighs more when it is merged stays two. Minimum 1, default 16 KiB (16,384). */
   readonly maxMergedBytes?: number;
   /**

@@ -10,6 +10,7 @@ import type { Bounds, Reader, ReaderEnd, TakeLimits } from './reader.ts';
 import type { ChannelReaderOptions, ReaderHost } from './reader-host.ts';
 import type { SpilledChunks, SpillOwner } from './spill.ts';
 import { spillMark } from './spill-mark.ts';
+import { Waiter } from './waiter.ts';
 
 /** Shared by all readers that never keep anything. */
 const nothingKept = new KeptChunks<never>();
@@ -51,10 +52,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   /** Entries below this position were there before the reader asked, so they may be merged. */
   #waitedTo = 0;
   #ownEnd: ReaderEnd | undefined;
-  /** Who waits: whoever asked to be called back, and who has a promise. */
-  #callback: (() => void) | undefined;
-  #resolve: ((hasNext: boolean) => void) | undefined;
-  #waiting: Promise<boolean> | undefined;
+  readonly #waiter = new Waiter();
   /** The chunks that were part of what was delivered, less one for each delivery. */
   #deliveredMerged = 0;
   deliveredItems = 0;
@@ -151,20 +149,14 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     if (this.#hasNextNow()) return Promise.resolve(true);
     if (this.end !== undefined) return Promise.resolve(false);
     this.#wait();
-    // Not Promise.withResolvers, which takes three times as long.
-    this.#waiting ??= new Promise((resolve) => (this.#resolve = resolve));
-    return this.#waiting;
+    return this.#waiter.promise();
   }
 
   whenReady(callback: () => void): boolean {
     if (this.#hasNextNow() || this.end !== undefined) return true;
     this.#wait();
-    this.#callback = callback;
+    this.#waiter.callBack(callback);
     return false;
-  }
-
-  get #isWaiting(): boolean {
-    return this.#callback !== undefined || this.#resolve !== undefined;
   }
 
   /** Whether something can be taken. What is there then was there before it was asked for. */
@@ -175,7 +167,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   }
 
   #wait(): void {
-    if (this.#isWaiting) return;
+    if (this.#waiter.isWaiting) return;
     void this.#spilled?.fetch();
     this.#host.waits();
     if (this.#credit.length === 0) return;
@@ -329,18 +321,12 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
 
   /** Something was written, or the channel ended. */
   wake(): void {
-    if (!this.#isWaiting) return;
+    if (!this.#waiter.isWaiting) return;
     const hasNext = this.#hasNext();
     if (!hasNext && this.end === undefined) return;
-    const callback = this.#callback;
-    const resolve = this.#resolve;
-    this.#callback = undefined;
-    this.#resolve = undefined;
-    this.#waiting = undefined;
     this.#host.wasWoken();
     if (this.#credit.length > 0) for (const unlisten of this.#unlisten.splice(0)) unlisten();
-    resolve?.(hasNext);
-    callback?.();
+    this.#waiter.end(hasNext);
   }
 
   /** The channel has ended. */

@@ -9,10 +9,9 @@ import {
   unbounded,
 } from './channel-options.ts';
 import { ChannelReader } from './channel-reader.ts';
-import { ChunkLog, type MergeAllEntries, type MergedEntry, type MergeEntries } from './chunk-log.ts';
-import { firstWhere } from './first-where.ts';
+import { ChunkLog, type MergeEntries } from './chunk-log.ts';
+import { Compactor } from './compactor.ts';
 import type { Gap } from './gap.ts';
-import { mergePairs } from './merge.ts';
 import { overflows } from './overflow.ts';
 import { closedError, type PendingWrite } from './pending-write.ts';
 import type { Bounds, LosslessReaderOptions, Reader, ReaderEnd, ReaderOptions } from './reader.ts';
@@ -41,6 +40,10 @@ export interface Channel<T> {
   readonly oldestOffset: number;
   /** The bytes that the channel holds: what readers have not taken, and the replay window. */
   readonly heldBytes: number;
+  /** Whether readers lag so much that what is written next is merged with what waits at once, if it can be. */
+  readonly isMerging: boolean;
+  /** The newest chunks that it still has, so many or fewer, in order. */
+  newest(items: number): T[];
   /** Writes a chunk if there is room, at once. The answer has to be looked at. */
   offer(chunk: T): OfferResult;
   /**
@@ -93,11 +96,12 @@ export function openChannel<T>(options: ChannelOptions<T>): Channel<T> {
 
 class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   readonly merge: MergeEntries<T> | undefined;
-  readonly #mergeAll: MergeAllEntries<T> | undefined;
+  readonly #compactor: Compactor<T> | undefined;
   readonly #bounds: Bounds;
   readonly #replay: ReplayWindow | undefined;
   readonly #weigh: ((chunk: T) => number) | undefined;
   readonly #durationMs: ((chunk: T) => number) | undefined;
+  readonly #keep: ((chunk: T) => T) | undefined;
   readonly #log: ChunkLog<T>;
   readonly #readers: ChannelReader<T>[] = [];
   readonly #measuresAge: boolean;
@@ -120,17 +124,15 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   #roomToMs = 0;
   #end: ChannelEnd | undefined;
   pending: PendingWrite<T> | undefined;
-  /** Pairs of waiting entries below this position were tried to be merged; the same of kept ones. */
-  #compactedTo = 0;
-  #keptCompactedTo = 0;
 
   constructor(options: ChannelOptions<T>, bounds: Bounds) {
-    const { durationMs, maxMergedBytes = 16_384, measureAge = false, merge, replay, weigh } = options;
+    const { durationMs, keep, maxMergedBytes = 16_384, measureAge = false, merge, replay, weigh } = options;
     this.#bounds = bounds;
     this.#replay = replay;
     this.keepsNothing = replay === undefined;
     this.#weigh = weigh;
     this.#durationMs = durationMs;
+    this.#keep = keep;
     this.#measuresAge = measureAge || replay?.maxAgeMs !== undefined;
     this.#log = new ChunkLog<T>({
       hasBytes: weigh !== undefined,
@@ -138,26 +140,20 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
       canMerge: merge !== undefined,
       clock: this.#measuresAge ? () => performance.now() : undefined,
     });
-    const fits = (chunk: T): boolean => this.#weighed(chunk) <= maxMergedBytes;
-    const entryOf = (chunk: T): MergedEntry<T> => ({
-      chunk,
-      bytes: this.#weighed(chunk),
-      ms: this.#timed(chunk),
-    });
-    this.merge =
+    this.#compactor =
       merge &&
-      ((first, second) => {
-        const chunk = merge(first, second);
-        return chunk === undefined || !fits(chunk) ? undefined : entryOf(chunk);
+      new Compactor({
+        log: this.#log,
+        readers: this.#readers,
+        merge,
+        fits: (chunk) => this.#weighed(chunk) <= maxMergedBytes,
+        entryOf: (chunk) => ({ chunk, bytes: this.#weighed(chunk), ms: this.#timed(chunk) }),
+        onMoved: () => {
+          this.#slowest = 0;
+          this.#forgetRoom();
+        },
       });
-    this.#mergeAll =
-      merge &&
-      ((chunks) => {
-        const merged = merge.all?.(chunks, fits) ?? mergePairs(chunks, merge, fits);
-        return merged.map(({ chunk, count }) =>
-          count === 1 ? { chunk, count, bytes: 0, ms: 0 } : { ...entryOf(chunk), count },
-        );
-      });
+    this.merge = this.#compactor?.merge;
   }
 
   get end(): ChannelEnd | undefined {
@@ -174,6 +170,14 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
 
   get heldBytes(): number {
     return this.#log.bytesBefore(this.#log.head) - this.#log.bytesBefore(this.#log.tail);
+  }
+
+  get isMerging(): boolean {
+    return this.#compactor?.isMerging === true;
+  }
+
+  newest(items: number): T[] {
+    return this.#log.rest(Math.max(this.#log.tail, this.#log.head - items));
   }
 
   /** Short, so that it can be inlined. */
@@ -226,7 +230,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
     const unlisten = onAbort && ((): void => signal?.removeEventListener('abort', onAbort));
     return new Promise((resolve, reject) => {
-      this.pending = { chunk, bytes, ms, resolve, reject, unlisten };
+      this.pending = { chunk: this.#keep?.(chunk) ?? chunk, bytes, ms, resolve, reject, unlisten };
     });
   }
 
@@ -346,12 +350,14 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
 
   #offerMeasured(chunk: T, bytes: number, ms: number): OfferResult {
     const log = this.#log;
+    if (this.#mergeIntoNewest(chunk)) return 'accepted';
     if (this.#hasRoomFor(bytes, ms) || this.#measureRoom(bytes, ms)) {
-      log.append(chunk, bytes, ms);
+      this.#append(chunk, bytes, ms);
     } else {
       if (!this.#admits(bytes, ms)) return 'full';
       const skippers = this.#makeRoom(bytes, ms);
-      log.append(chunk, bytes, ms);
+      if (skippers.length === 0 && this.#mergeIntoNewest(chunk)) return 'accepted';
+      this.#append(chunk, bytes, ms);
       for (const reader of skippers) reader.skipped(log.nextOffset - 1, bytes);
       // Backwards, because whoever is told of a mark may detach the reader.
       for (let index = this.#readers.length - 1; index >= 0; index -= 1) this.#readers[index]?.checkMarks();
@@ -359,10 +365,25 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     }
     if (!this.keepsNothing) this.#trim();
     if (this.#waiting > 0) this.#wake();
-    const isOpen = this.keepsNothing && this.#waiting === 0 && this.#end === undefined;
+    const isOpen =
+      this.keepsNothing && this.#waiting === 0 && this.#end === undefined && this.#keep === undefined;
     this.#openTo = isOpen ? Math.min(this.#roomToPosition, log.slotsTo) : 0;
     this.#bareTo = log.isBare ? this.#openTo : 0;
     return 'accepted';
+  }
+
+  #append(chunk: T, bytes: number, ms: number): void {
+    const wasTried = this.isMerging;
+    this.#log.append(this.#keep?.(chunk) ?? chunk, bytes, ms);
+    if (wasTried) this.#compactor?.wasTried();
+  }
+
+  /** Returns whether that could be done. */
+  #mergeIntoNewest(chunk: T): boolean {
+    if (!this.isMerging || this.#compactor?.mergeIntoNewest(chunk) !== true) return false;
+    if (!this.keepsNothing) this.#trim();
+    if (this.#waiting > 0) this.#wake();
+    return true;
   }
 
   /** Notes how far the head may go before anybody has to be looked at again. */
@@ -404,7 +425,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     for (let index = this.#readers.length - 1; index >= 0; index -= 1) {
       const reader = this.#readers[index];
       if (reader === undefined || reader.hasRoom(bytes, ms)) continue;
-      if (reader.merges) this.#compact();
+      if (reader.merges) this.#compactor?.compactWaiting();
       if (!reader.hasRoom(bytes, ms) && reader.makeRoom(bytes, ms)) skippers.push(reader);
     }
     return skippers;
@@ -425,57 +446,11 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     }
     for (const reader of this.#readers) {
       if (!reader.blocks || reader.hasRoom(bytes, ms)) continue;
-      if (reader.merges) this.#compact();
+      if (reader.merges) this.#compactor?.compactWaiting();
       else reader.spill();
       if (!reader.hasRoom(bytes, ms)) return false;
     }
     return true;
-  }
-
-  /**
-   * Merges what waits for nobody but readers that allow it. What was tried before is not tried again, so
-   * that a channel that stays full costs one attempt a chunk.
-   */
-  #compact(): void {
-    if (this.merge === undefined) return;
-    let slowest = this.#log.head;
-    let end = this.#log.head;
-    for (const reader of this.#readers) {
-      slowest = Math.min(slowest, reader.position);
-      if (!reader.merges) end = Math.min(end, reader.position);
-    }
-    const start = Math.max(slowest, Math.min(this.#compactedTo, this.#log.head) - 1);
-    if (start >= end - 1) return;
-    this.#mergeBetween(start, end);
-    this.#compactedTo = this.#log.head;
-  }
-
-  #mergeBetween(start: number, end: number): void {
-    if (this.#mergeAll === undefined) return;
-    const readers = this.#readers.toSorted((a, b) => a.position - b.position);
-    const borders = readers.map(({ position }) => position);
-    const moved = this.#log.compact(start, end, this.#mergeAll, borders);
-    for (const [index, reader] of readers.entries()) reader.compacted(moved[index] ?? reader.position);
-    this.#slowest = 0;
-    this.#forgetRoom();
-  }
-
-  /** Merges what every reader has passed, except for the newest part. Returns by how much the rest moved up. */
-  #compactKept(slowest: number, maxHeldBytes: number): number {
-    const log = this.#log;
-    if (this.merge === undefined) return 0;
-    const freshBytes = log.bytesBefore(slowest) - maxHeldBytes / 4;
-    // Many at once, as soon as that is worth the while: what has lived only for a moment costs the least to let go of.
-    if (log.bytesBefore(Math.max(log.tail, this.#keptCompactedTo)) > freshBytes - maxHeldBytes / 8) return 0;
-    const end = firstWhere(log.tail, slowest, (position) => log.bytesBefore(position) >= freshBytes);
-    const start = Math.max(log.tail, this.#keptCompactedTo - 1);
-    if (start >= end - 1) return 0;
-    const { head } = log;
-    this.#mergeBetween(start, end);
-    const moved = head - log.head;
-    this.#keptCompactedTo = end - moved;
-    this.#compactedTo = Math.max(0, this.#compactedTo - moved);
-    return moved;
   }
 
   #retryPending(): void {
@@ -496,10 +471,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
   }
 
   #isHalfFree(): boolean {
-    for (const reader of this.#readers) {
-      if (reader.blocks && reader.waitingItems > 0 && reader.isBeyond(0.5)) return false;
-    }
-    return true;
+    return !this.#readers.some((reader) => reader.blocks && reader.waitingItems > 0 && reader.isBeyond(0.5));
   }
 
   #finish(end: ChannelEnd): void {
@@ -518,7 +490,8 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     const { maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity, merges = false } = replay;
     const log = this.#log;
     if (log.head - log.tail > maxItems || this.heldBytes > Math.min(maxBytes, maxHeldBytes)) return false;
-    return !merges || log.bytesFrom(Math.max(log.tail, this.#keptCompactedTo)) <= (maxHeldBytes * 3) / 8;
+    const freshFrom = merges ? this.#compactor?.freshFrom : undefined;
+    return freshFrom === undefined || log.bytesFrom(freshFrom) <= (maxHeldBytes * 3) / 8;
   }
 
   /** Lets go of what every reader has passed, less the replay window. */
@@ -548,9 +521,11 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     const { maxAgeMs = Infinity, maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity } = replay;
     const { merges = false } = replay;
     if (merges) {
-      slowest -= this.#compactKept(slowest, maxHeldBytes);
+      slowest -= this.#compactor?.compactKept(slowest, maxHeldBytes) ?? 0;
       // What waits may take so much of it only because it is not merged yet.
-      if (this.heldBytes > maxHeldBytes && log.bytesFrom(slowest) > maxHeldBytes / 2) this.#compact();
+      if (this.heldBytes > maxHeldBytes && log.bytesFrom(slowest) > maxHeldBytes / 2) {
+        this.#compactor?.compactWaiting();
+      }
     }
     const oldestMs = maxAgeMs === Infinity ? -Infinity : performance.now() - maxAgeMs;
     const passedBytes = log.bytesBefore(slowest);

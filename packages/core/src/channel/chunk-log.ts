@@ -141,6 +141,16 @@ export class ChunkLog<T> {
     this.#nextOffset += 1;
   }
 
+  /** The newest entry stands for one chunk more. */
+  growNewest({ bytes, chunk, ms }: MergedEntry<T>): void {
+    const newest = this.#head - 1;
+    this.#totalBytes += bytes - this.bytesAt(newest);
+    this.#totalMs += ms - this.msAt(newest);
+    this.#chunks[newest & this.#mask] = chunk;
+    this.#nextOffset += 1;
+    this.hasMerged = true;
+  }
+
   /** Takes the oldest entry's chunk out. */
   shift(): T {
     const slot = this.#tail & this.#mask;

@@ -141,7 +141,7 @@ class Anatomist {
     if (alike !== undefined) return { part: alike.event, end: alike.end };
     const { data, end } = eventAt(bytes, start);
     // A copy of its own, because an event may stand for many and should not keep alive what came with it.
-    const event = end - start === bytes.length ? bytes : copyOf(bytes, start, end);
+    const event = copyOf(bytes, start, end);
     const holes = data && this.#dissect(event, data.start - start, data.end - start);
     const delta = holes && openDelta(event, holes);
     if (delta === undefined) return { part: event, end };
@@ -165,11 +165,7 @@ function openRun({ bytes, events }: EventRun, anatomist: Anatomist, maxEventByte
 }
 
 /** Merges a run into another one's last event, if all of it has the same shape. */
-function grow(
-  run: CoalescedRun,
-  second: EventRun,
-  maxEventBytes: number,
-): CoalescedRun | undefined {
+function grow(run: CoalescedRun, second: EventRun, maxEventBytes: number): CoalescedRun | undefined {
   const growth = second.events === 0 ? undefined : growthOf(run, maxEventBytes);
   if (growth === undefined || growAlong(growth, second.bytes, 0) < second.bytes.length) return undefined;
   const { events, mergedEvents, parts } = run;

@@ -73,9 +73,9 @@ export function mergeDeltas(first: DeltaEvent, second: DeltaEvent, maxBytes: num
   if (byteLength > maxBytes) return undefined;
   const grown = first.holes.map((hole, index) => {
     if (hole.kind === 'last') return undefined;
-    const own = append(first.grown[index], hole.kind, first.bytes, hole.start, hole.end);
+    const own = append(first.grown[index], hole.kind, first.bytes, hole.start, hole.end, maxBytes);
     const later = second.grown[index];
-    return later === undefined ? own : append(own, hole.kind, later.store.bytes, 0, later.length);
+    return later === undefined ? own : append(own, hole.kind, later.store.bytes, 0, later.length, maxBytes);
   });
   return {
     bytes: second.bytes,
@@ -184,13 +184,17 @@ function mergedLength(first: DeltaEvent, second: DeltaEvent): number {
   return length;
 }
 
-/** Adds `bytes[start, end)`, in place if nobody else did meanwhile. Doubles, so that growing costs linear time. */
+/**
+ * Adds `bytes[start, end)`, in place if nobody else did meanwhile. Doubles, so that growing costs linear time, but takes no room beyond
+ * `maxBytes`: what is as large as that does not grow any more.
+ */
 function append(
   before: Grown | undefined,
   kind: Hole['kind'],
   bytes: Uint8Array,
   start: number,
   end: number,
+  maxBytes: number,
 ): Grown | undefined {
   if (start === end) return before;
   const used = before?.length ?? 0;
@@ -198,7 +202,7 @@ function append(
   const length = used + joint + end - start;
   let store = before?.store;
   if (store === undefined || store.used !== used || store.bytes.length < length) {
-    const room = new Uint8Array(Math.max(64, length * 2));
+    const room = new Uint8Array(Math.max(64, length, Math.min(length * 2, maxBytes)));
     if (store !== undefined) room.set(store.bytes.subarray(0, used));
     store = { bytes: room, used };
   }
@@ -268,9 +272,8 @@ export class DeltaGrowth {
     const growing = growth.#growingOf(found);
     // Two texts that grow in turn: never merged.
     if (growing === -2) return undefined;
-    const isWhole = start === 0 && end === bytes.length;
     const event: DeltaEvent = {
-      bytes: isWhole ? bytes : copyOf(bytes, start, end),
+      bytes: copyOf(bytes, start, end),
       holes: holesAt(shape.holes, found, start),
       grown: [],
       growing,
@@ -286,12 +289,12 @@ export class DeltaGrowth {
   }
 
   /**
-   * Adds the event that starts there, and ends at `to` if that is given. Returns where it ends; -1: it cannot be added, and
+   * Adds the event that starts there, and ends at `wantedEnd` if that is given. Returns where it ends; -1: it cannot be added, and
    * nothing has changed.
    */
-  add(bytes: Uint8Array, start: number, to?: number): number {
+  add(bytes: Uint8Array, start: number, wantedEnd?: number): number {
     const end = this.#match(bytes, start);
-    if (end === -1 || (to !== undefined && end !== to)) return -1;
+    if (end === -1 || (wantedEnd !== undefined && end !== wantedEnd)) return -1;
     const growing = this.#growingOf(this.#nextHoles);
     if (growing === -2 || (growing !== -1 && this.#growing !== -1 && growing !== this.#growing)) return -1;
     let textBytes = 0;
@@ -304,7 +307,7 @@ export class DeltaGrowth {
       }
       textBytes = to - from;
       if (end - start + this.#grownBytes + textBytes > this.#maxBytes) return -1;
-      this.#grown = append(this.#grown, 'text', this.#bytes, from, to);
+      this.#grown = append(this.#grown, 'text', this.#bytes, from, to, this.#maxBytes);
     }
     if (end - start > this.#maxBytes) return -1;
     this.#grownBytes += textBytes;
@@ -323,12 +326,11 @@ export class DeltaGrowth {
   event(): DeltaEvent {
     if (this.added === 0) return this.#event;
     const start = this.#start;
-    const isWhole = start === 0 && this.#end === this.#bytes.length;
     const grown = new Array<Grown | undefined>(this.#event.holes.length).fill(undefined);
     if (this.#growing !== -1) grown[this.#growing] = this.#grown;
     return {
       // A copy of its own, because an event may stand for many and should not keep alive what came with it.
-      bytes: isWhole ? this.#bytes : copyOf(this.#bytes, start, this.#end),
+      bytes: copyOf(this.#bytes, start, this.#end),
       holes: holesAt(this.#event.holes, this.#holes, start),
       grown,
       growing: this.#growing,

@@ -155,7 +155,9 @@ export class EventScanner {
     const firstStart = eventStart;
     const hasCr = chunk.includes(CR);
     while (!this.#hasEnded) {
-      const lineEnd = hasCr ? findLineEnd(chunk, line) : chunk.indexOf(LF, line);
+      // Most lines are one line of data and the empty one behind it: that one is seen without a search.
+      const isEmpty = chunk[line] === LF;
+      const lineEnd = isEmpty ? line : hasCr ? findLineEnd(chunk, line) : chunk.indexOf(LF, line);
       if (lineEnd === -1) break;
       let next = lineEnd + 1;
       isAfterCr = hasCr && chunk[lineEnd] === CR;

@@ -24,6 +24,7 @@ function send(format: FormatName, bytes: Uint8Array, lag: Lag): Uint8Array {
     weigh: ({ byteLength }) => byteLength,
     merge: createCoalesce(formats[format].delta),
     maxMergedBytes: 65_536,
+    keep: (run) => ({ ...run, bytes: run.bytes.slice() }),
   });
   const reader = channel.reader({ overflow: 'coalesce' });
   const sent: Uint8Array[] = [];
@@ -42,7 +43,10 @@ function send(format: FormatName, bytes: Uint8Array, lag: Lag): Uint8Array {
   const scanner = new EventScanner({ classify: formats[format].classify });
   for (let at = 0, turn = 0; at < bytes.length; turn += 1) {
     const size = lag.pieces[turn % lag.pieces.length] ?? 1;
-    scanner.push(bytes.slice(at, at + size), offer);
+    const piece = bytes.slice(at, at + size);
+    scanner.push(piece, offer);
+    // It was only lent: the next read takes its place.
+    piece.fill(0x78);
     at += size;
     for (let count = lag.takes[turn % lag.takes.length] ?? 0; count > 0 && take(); count -= 1);
   }

@@ -69,6 +69,8 @@ class EventWriter {
       const waitMs = this.#options.delayMs();
       if (waitMs > 0 && this.#reader.end === undefined) return this.#runAfter(this.#response.rest(waitMs));
       if (!this.#writeWhatIsThere()) {
+        // What was there may be held back again: credit that was there for it is gone with its connection.
+        if (this.#reader.end === undefined) return true;
         this.#resolve();
         return false;
       }

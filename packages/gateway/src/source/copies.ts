@@ -1,3 +1,6 @@
+import type { EventRun } from '@spillway/core/format/sse';
+import { readBuffer } from './connect.ts';
+
 /**
  * The first slab of a stream, and how far they grow. One event that waits keeps all of its slab, and so does a merged one,
  * with the newest that became part of it.
@@ -35,6 +38,14 @@ export class Copies {
     bytes.copy(slab, at, start, end);
     this.#used += length;
     return slab.subarray(at, this.#used);
+  }
+
+  /** The run itself, unless its bytes are those of a read, which the next one will overwrite. */
+  keep(run: EventRun): EventRun {
+    const { bytes, byteLength, events } = run;
+    if (bytes.buffer !== readBuffer.buffer) return run;
+    const start = bytes.byteOffset - readBuffer.byteOffset;
+    return { bytes: this.copy(readBuffer, start, start + byteLength), byteLength, events };
   }
 
   #grow(): void {

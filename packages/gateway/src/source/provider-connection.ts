@@ -171,7 +171,7 @@ export class ProviderConnection implements ResponseHandler {
     try {
       const at = this.#reader.read(bytes, start, end, this);
       if (this.#reader.isIdle) this.#free(at === end);
-      else if (at < end) this.#rest = Buffer.from(bytes.subarray(at, end));
+      else if (at < end) this.#rest = restOf(bytes, at, end);
     } catch (error) {
       this.destroy(error as Error);
     }
@@ -206,4 +206,11 @@ export class ProviderConnection implements ResponseHandler {
     this.#exchange = undefined;
     exchange?.onError(error);
   }
+}
+
+/** Not out of Node's pool, of which a small piece that lives for long keeps 64 KiB. */
+function restOf(bytes: Buffer, start: number, end: number): Buffer {
+  const rest = Buffer.allocUnsafeSlow(end - start);
+  bytes.copy(rest, 0, start, end);
+  return rest;
 }

@@ -3,7 +3,7 @@ import type { EventRun, EventScanner } from '@spillway/core/format/sse';
 import type { BusyLoop } from '../busy-loop.ts';
 import { asGatewayError, GatewayError } from '../errors.ts';
 import { soon } from '../soon.ts';
-import { Copies } from './copies.ts';
+import type { Copies } from './copies.ts';
 import type { BodyHandler, Reply } from './reply.ts';
 
 /** A read that brought so much is worth its costs, however busy the process is. */
@@ -11,7 +11,7 @@ const worthAReadBytes = 2048;
 
 export interface ReplySourceOptions {
   /** Says how long to wait between two small reads. */
-  readonly loop: BusyLoop;
+  readonly loop: Pick<BusyLoop, 'gapMs'>;
   /** Finds the events of an event stream; without it the body is handed on as it comes. */
   readonly scanner: EventScanner | undefined;
   /** The bytes of the whole stream; beyond them it fails with `stream_too_large`. */
@@ -37,7 +37,7 @@ export class ReplySource implements BodyHandler {
   readonly #reply: Reply;
   readonly #channel: Channel<EventRun>;
   readonly #options: ReplySourceOptions;
-  readonly #copies = new Copies();
+  readonly #copies: Copies;
   /** Runs that the channel had no room for: what the socket had read before the pause took effect. */
   readonly #held: EventRun[] = [];
   #isDraining = false;
@@ -47,9 +47,10 @@ export class ReplySource implements BodyHandler {
   #bodyEnd: { readonly error: Error | undefined } | undefined;
   #bytes = 0;
 
-  constructor(reply: Reply, channel: Channel<EventRun>, options: ReplySourceOptions) {
+  constructor(reply: Reply, channel: Channel<EventRun>, copies: Copies, options: ReplySourceOptions) {
     this.#reply = reply;
     this.#channel = channel;
+    this.#copies = copies;
     this.#options = options;
   }
 
@@ -65,7 +66,8 @@ export class ReplySource implements BodyHandler {
       return;
     }
     const { scanner } = this.#options;
-    const bytes = this.#copies.copy(read, start, end);
+    // What becomes part of what waits needs no copy.
+    const bytes = this.#channel.isMerging ? read.subarray(start, end) : this.#copies.copy(read, start, end);
     if (scanner === undefined) {
       this.#emit({ bytes, byteLength: bytes.length, events: 0 });
       return;
@@ -111,7 +113,7 @@ export class ReplySource implements BodyHandler {
   readonly #emit = (run: EventRun): void => {
     this.#options.onRun(run);
     if (this.#held.length === 0 && this.#channel.offer(run) !== 'full') return;
-    this.#held.push(run);
+    this.#held.push(this.#copies.keep(run));
     if (!this.#isDraining) void this.#drain();
   };
 

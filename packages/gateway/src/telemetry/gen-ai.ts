@@ -19,11 +19,11 @@ export function operationOf(format: FormatName | undefined): string | undefined 
  * What the provider said of the tokens that it used: in the last events of a stream, in every format. Those few are
  * the only ones that are ever parsed.
  */
-export function lastUsage({ body, lastRuns }: GatewayStream): TokenUsage | undefined {
-  const format = body?.format;
-  if (format === undefined) return undefined;
+export function lastUsage({ body }: GatewayStream): TokenUsage | undefined {
+  if (body?.format === undefined) return undefined;
+  const { channel, format } = body;
   let usage: TokenUsage | undefined;
-  for (const run of lastRuns) {
+  for (const run of channel.newest(2)) {
     const { buffer, byteLength, byteOffset } = run.bytes;
     const bytes = Buffer.from(buffer, byteOffset, byteLength);
     for (const { data } of eventsIn(bytes)) {

@@ -1,0 +1,119 @@
+import type { ChannelReader } from './channel-reader.ts';
+import type { ChunkLog, MergedEntry, MergeEntries } from './chunk-log.ts';
+import { firstWhere } from './first-where.ts';
+import { type Merge, mergePairs } from './merge.ts';
+
+/** What merging needs of a channel. */
+interface CompactorOptions<T> {
+  readonly log: ChunkLog<T>;
+  readonly readers: readonly ChannelReader<T>[];
+  readonly merge: Merge<T>;
+  readonly fits: (merged: T) => boolean;
+  /** A merged chunk, measured. */
+  readonly entryOf: (merged: T) => MergedEntry<T>;
+  /** Cursors stand elsewhere, and there is more room. */
+  readonly onMoved: () => void;
+}
+
+/** Merges what waits in a channel, and what is kept for readers to come. Nothing is tried twice. */
+export class Compactor<T> {
+  /** Two neighbours, if that can be. */
+  readonly merge: MergeEntries<T>;
+  readonly #options: CompactorOptions<T>;
+  readonly #log: ChunkLog<T>;
+  readonly #readers: readonly ChannelReader<T>[];
+  /** Pairs of waiting entries below this position were tried; the same of kept ones. */
+  #waitingTo = 0;
+  #keptTo = 0;
+
+  constructor(options: CompactorOptions<T>) {
+    this.#options = options;
+    this.#log = options.log;
+    this.#readers = options.readers;
+    const { entryOf, fits, merge } = options;
+    this.merge = (first, second) => {
+      const chunk = merge(first, second);
+      return chunk === undefined || !fits(chunk) ? undefined : entryOf(chunk);
+    };
+  }
+
+  /** Whether all that waits was merged, and every reader has some of it to come. */
+  get isMerging(): boolean {
+    const { head, tail } = this.#log;
+    if (this.#waitingTo !== head || head === tail || this.#readers.length === 0) return false;
+    for (const { merges, position } of this.#readers) if (!merges || position === head) return false;
+    return true;
+  }
+
+  /** Merges a chunk with the newest entry, where {@link isMerging}. Returns whether that could be done. */
+  mergeIntoNewest(chunk: T): boolean {
+    const log = this.#log;
+    const newest = log.head - 1;
+    const merged = this.merge(log.at(newest), chunk);
+    if (merged === undefined) return false;
+    const bytes = merged.bytes - log.bytesAt(newest);
+    const ms = merged.ms - log.msAt(newest);
+    for (const reader of this.#readers) if (!reader.hasRoom(bytes, ms)) return false;
+    log.growNewest(merged);
+    for (const reader of this.#readers) reader.look();
+    return true;
+  }
+
+  /** Everything that waits now was tried. */
+  wasTried(): void {
+    this.#waitingTo = this.#log.head;
+  }
+
+  /** Merges what waits for nobody but readers that allow it: a channel that stays full costs one attempt a chunk. */
+  compactWaiting(): void {
+    const { head } = this.#log;
+    let slowest = head;
+    let end = head;
+    for (const reader of this.#readers) {
+      slowest = Math.min(slowest, reader.position);
+      if (!reader.merges) end = Math.min(end, reader.position);
+    }
+    const start = Math.max(slowest, Math.min(this.#waitingTo, head) - 1);
+    if (start >= end - 1) return;
+    this.#mergeBetween(start, end);
+    this.wasTried();
+  }
+
+  /** The position from which on nothing that is kept was merged. */
+  get freshFrom(): number {
+    return Math.max(this.#log.tail, this.#keptTo);
+  }
+
+  /** Merges what every reader has passed, except for the newest part. Returns by how much the rest moved up. */
+  compactKept(slowest: number, maxHeldBytes: number): number {
+    const log = this.#log;
+    const freshBytes = log.bytesBefore(slowest) - maxHeldBytes / 4;
+    // Many at once, as soon as that is worth the while: what has lived only for a moment costs the least to let go of.
+    if (log.bytesBefore(this.freshFrom) > freshBytes - maxHeldBytes / 8) return 0;
+    const end = firstWhere(log.tail, slowest, (position) => log.bytesBefore(position) >= freshBytes);
+    const start = Math.max(log.tail, this.#keptTo - 1);
+    if (start >= end - 1) return 0;
+    const { head } = log;
+    this.#mergeBetween(start, end);
+    const moved = head - log.head;
+    this.#keptTo = end - moved;
+    this.#waitingTo = Math.max(0, this.#waitingTo - moved);
+    return moved;
+  }
+
+  #mergeBetween(start: number, end: number): void {
+    const readers = this.#readers.toSorted((a, b) => a.position - b.position);
+    const borders = readers.map(({ position }) => position);
+    const moved = this.#log.compact(start, end, this.#mergeAll, borders);
+    for (const [index, reader] of readers.entries()) reader.compacted(moved[index] ?? reader.position);
+    this.#options.onMoved();
+  }
+
+  readonly #mergeAll = (chunks: readonly T[]): readonly (MergedEntry<T> & { readonly count: number })[] => {
+    const { entryOf, fits, merge } = this.#options;
+    const merged = merge.all?.(chunks, fits) ?? mergePairs(chunks, merge, fits);
+    return merged.map(({ chunk, count }) =>
+      count === 1 ? { chunk, count, bytes: 0, ms: 0 } : { ...entryOf(chunk), count },
+    );
+  };
+}
