@@ -247,7 +247,7 @@ export const mutants: readonly Mutant[] = [
     find: 'bytes: copyOf(this.#bytes, start, this.#end),',
     replace: 'bytes: this.#bytes.subarray(start, this.#end),',
     test: `${coreTest}/format/coalesce.test.ts`,
-    only: 'text without usage',
+    only: 'only lent',
   },
   {
     name: 'promise 4: a reader whose credit goes with its connection is done',

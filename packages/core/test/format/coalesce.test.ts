@@ -24,7 +24,7 @@ function send(format: FormatName, bytes: Uint8Array, lag: Lag): Uint8Array {
     weigh: ({ byteLength }) => byteLength,
     merge: createCoalesce(formats[format].delta),
     maxMergedBytes: 65_536,
-    keep: (run) => ({ ...run, bytes: run.bytes.slice() }),
+    keep: (run) => ({ ...run, bytes: new Uint8Array(run.bytes) }),
   });
   const reader = channel.reader({ overflow: 'coalesce' });
   const sent: Uint8Array[] = [];
@@ -43,7 +43,7 @@ function send(format: FormatName, bytes: Uint8Array, lag: Lag): Uint8Array {
   const scanner = new EventScanner({ classify: formats[format].classify });
   for (let at = 0, turn = 0; at < bytes.length; turn += 1) {
     const size = lag.pieces[turn % lag.pieces.length] ?? 1;
-    const piece = bytes.slice(at, at + size);
+    const piece = new Uint8Array(bytes.subarray(at, at + size));
     scanner.push(piece, offer);
     // It was only lent: the next read takes its place.
     piece.fill(0x78);
@@ -124,3 +124,16 @@ test.each(streams.filter(({ name }) => /^recorded (openai|deepseek|groq|xai)-tex
       expect(bytes.length / send(format, bytes, lagsFully).length).toBeGreaterThan(25);
   },
 );
+
+test('what waits keeps nothing of a read that was only lent to it', () => {
+  const event = (text: string): string => `data: {"choices":[{"index":0,"delta":{"content":"${text}"}}]}\n\n`;
+  const texts = Array.from({ length: 400 }, (_, at) => `${at} `);
+  const bytes = Buffer.from(texts.map(event).join(''));
+  // Whole events in each read, and a window that is soon full.
+  const sent = send('openai-chat', bytes, {
+    pieces: [event('100 ').length * 5],
+    takes: [0],
+    windowBytes: 6000,
+  });
+  expect(Buffer.from(sent).toString()).toBe(event(texts.join('')));
+});
