@@ -14,6 +14,7 @@ import {
   startCount,
   throwFailures,
   undisturbed,
+  warmUp,
   withSystems,
 } from '../workload.ts';
 
@@ -23,6 +24,8 @@ const rates = [10, 50] as const;
 const opensPerSecond = 500;
 /** With all streams it would not do anything but fall behind. */
 const heavyDivisor = 10;
+/** A process that has just started is busy compiling itself. */
+const warmUps = 3;
 const settleMs = 1000;
 const measureMs = 4000;
 
@@ -38,6 +41,7 @@ const load: Metric = { name: 'by the load', unit: '%', digits: 0, hasRatio: fals
 /** Many streams at the speed of a model: what a token costs, and how much later it comes. */
 export async function steady(bench: Bench): Promise<void> {
   await withSystems(bench, async (running) => {
+    for (const one of running) for (let time = 0; time < warmUps; time += 1) await warmUp(one);
     for (const tps of rates) {
       const streams = await affordable(running, tps);
       const name = `${tps} tokens/s a stream`;

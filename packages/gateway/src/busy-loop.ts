@@ -2,13 +2,13 @@ import { performance } from 'node:perf_hooks';
 
 /** How often it is looked at how busy the loop is. */
 const lookMs = 100;
-/** The loop is busy when it works for more than this part of the time, and is not any more below the other. */
-const busy = 0.85;
-const calm = 0.7;
-/** Between two reads of one reply while the loop is busy: longer as long as it stays so. */
+/** The part of the time for which the loop should work at most. */
+const target = 0.9;
+/** By how much longer the gap gets at a look at which the loop never rested; shorter by as much as it rested more than that. */
+const stepMs = 4;
+/** Below this a gap brings nothing, as tokens of a model are 10 ms apart and more; and a moment of work is no load. */
 const minGapMs = 10;
-const maxGapMs = 60;
-const growth = 1.5;
+const maxGapMs = 50;
 
 /**
  * How long a provider is not read after a read, so that the next one brings more: not at all, unless the event loop has too much to
@@ -18,8 +18,12 @@ const growth = 1.5;
 export class BusyLoop {
   #before = performance.eventLoopUtilization();
   #lookedMs = performance.now();
+  #wantedMs = 0;
+
   /** 0: there is time for a read and a write a token. */
-  gapMs = 0;
+  get gapMs(): number {
+    return this.#wantedMs < minGapMs ? 0 : this.#wantedMs;
+  }
 
   /** To be called often; looks now and then. */
   look(nowMs: number): void {
@@ -28,7 +32,7 @@ export class BusyLoop {
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, this.#before);
     this.#before = now;
-    if (utilization > busy) this.gapMs = Math.min(maxGapMs, Math.max(minGapMs, this.gapMs * growth));
-    else if (utilization < calm) this.gapMs = this.gapMs <= minGapMs ? 0 : this.gapMs / growth;
+    const excess = (utilization - target) / (1 - target);
+    this.#wantedMs = Math.min(maxGapMs, Math.max(0, this.#wantedMs + excess * stepMs));
   }
 }

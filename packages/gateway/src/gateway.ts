@@ -49,7 +49,8 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
     settings.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
   const providers = simulator === undefined ? settings.providers : simulatedProviders(simulator);
   const meter = new Meter();
-  const streams = new Streams(config, meter, {
+  const links = openLinks();
+  const streams = new Streams(config, meter, links, {
     streamBegan: (stream, ttftMs) => metrics.streamBegan(stream, ttftMs),
     readerEnded: (reason) => metrics.readerEnded(reason),
   });
@@ -78,7 +79,7 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const silent = (): void => undefined;
   const logger = { error: warn, warn, info: silent, debug: silent, verbose: silent };
   diag.setLogger(logger, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
-  const paces = new Paces(openLinks());
+  const paces = new Paces(links);
   if (paces.links !== 'tcp-info') {
     log.warn(
       { links: paces.links },

@@ -1,7 +1,8 @@
 import type { Config } from './config/schema.ts';
 import { shuttingDown } from './errors.ts';
 import type { Meter } from './meter.ts';
-import { readSendQueues, type SendQueues } from './sink/send-queues.ts';
+import type { Links } from './sink/link.ts';
+import type { SendQueues } from './sink/send-queues.ts';
 import {
   GatewayStream,
   type StreamDeadlines,
@@ -27,6 +28,7 @@ export class Streams {
   readonly #known = new Map<string, GatewayStream>();
   readonly #config: StreamsConfig;
   readonly meter: Meter;
+  readonly #links: Pick<Links, 'readQueues'>;
   readonly #host: StreamHost;
   readonly #timer: NodeJS.Timeout;
   readonly #queuesEveryMs: number;
@@ -34,7 +36,13 @@ export class Streams {
   #isReadingQueues = false;
   #onChange: (() => void) | undefined;
 
-  constructor(config: StreamsConfig, meter: Meter, observer: StreamsObserver) {
+  constructor(
+    config: StreamsConfig,
+    meter: Meter,
+    links: Pick<Links, 'readQueues'>,
+    observer: StreamsObserver,
+  ) {
+    this.#links = links;
     this.#config = config;
     this.meter = meter;
     this.#host = {
@@ -128,7 +136,7 @@ export class Streams {
     const isTime = nowMs - this.#queuesReadMs >= this.#queuesEveryMs;
     if (!isTime || this.#isReadingQueues || !this.#hasLive) return;
     this.#isReadingQueues = true;
-    void readSendQueues().then((queues) => this.#checkReaders(queues));
+    void this.#links.readQueues().then((queues) => this.#checkReaders(queues));
   }
 
   /** Lets go of streams that ended: after a time, and the oldest first when all of them hold too much. */

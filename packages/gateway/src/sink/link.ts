@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { SendQueues } from './send-queues.ts';
 
 /** What is known of the bytes that were written to a connection. */
 export interface LinkState {
@@ -17,6 +18,8 @@ export type ReadLink = () => LinkState | undefined;
 export interface Links {
   /** For the log at start. */
   readonly name: 'proc' | 'tcp-info' | 'writes';
+  /** What the kernel holds of all connections now; `undefined` if nothing is known. */
+  readQueues(): Promise<SendQueues | undefined>;
   /** Watches one connection until it closes. */
   watch(socket: Socket): ReadLink;
 }

@@ -14,5 +14,6 @@ export function openLinks(): Links {
 /** What the kernel took counts as arrived. */
 const writesOnly: Links = {
   name: 'writes',
+  readQueues: () => Promise.resolve(undefined),
   watch: (socket) => () => ({ atMs: performance.now(), ackedBytes: takenBytes(socket), minRttMs: 0 }),
 };

@@ -32,6 +32,7 @@ export function openProcLinks(): Links | undefined {
   };
   return {
     name: 'proc',
+    readQueues: readSendQueues,
     watch(socket) {
       states.set(socket, undefined);
       socket.once('close', () => states.delete(socket));

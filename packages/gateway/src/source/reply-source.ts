@@ -87,7 +87,8 @@ export class ReplySource implements BodyHandler {
     if (this.#isResting || this.#isDraining) return;
     this.#isResting = true;
     this.#reply.pause();
-    soon(this.#options.loop.gapMs, this.#rested);
+    // Spread, or those that were once late together would always be read together.
+    soon(this.#options.loop.gapMs * (0.75 + Math.random() / 2), this.#rested);
   }
 
   readonly #rested = (): void => {

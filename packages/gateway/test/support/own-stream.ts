@@ -27,10 +27,15 @@ export async function startOwnStream(
 ): Promise<OwnStream> {
   const { detach = 'grace', ...times } = options;
   const config = configSchema.parse({});
-  const streams = new Streams(config, new Meter(), {
-    streamBegan: () => undefined,
-    readerEnded: () => undefined,
-  });
+  const streams = new Streams(
+    config,
+    new Meter(),
+    { readQueues: () => Promise.resolve(undefined) },
+    {
+      streamBegan: () => undefined,
+      readerEnded: () => undefined,
+    },
+  );
   const client = { address: '', agent: '', key: '' };
   const provider = { name: 'p', api: 'openai', url: '', apiKey: 'key', detach: undefined } as const;
   const stream = streams.open({ provider, owner: '', detach, model: undefined, client });
