@@ -27,8 +27,10 @@ export function lastUsage({ body }: GatewayStream): TokenUsage | undefined {
     const { buffer, byteLength, byteOffset } = run.bytes;
     const bytes = Buffer.from(buffer, byteOffset, byteLength);
     for (const { data } of eventsIn(bytes)) {
-      if (data !== undefined)
-        usage = format.usage(parsed(bytes.toString('utf8', data.start, data.end))) ?? usage;
+      if (data === undefined) continue;
+      const text = bytes.toString('utf8', data.start, data.end);
+      // Every format has it in the name of the field; most events are spared to be parsed.
+      if (text.includes('usage')) usage = format.usage(parsed(text)) ?? usage;
     }
   }
   return usage;
