@@ -2,7 +2,7 @@ export { type Channel, type ChannelEnd, type OfferResult, openChannel } from './
 export type { ChannelOptions, ReplayWindow } from './channel/channel-options.ts';
 export { Gap } from './channel/gap.ts';
 export { createMemoryStore, type MemoryStoreOptions } from './channel/memory-store.ts';
-export type { Merge, MergedChunk } from './channel/merge.ts';
+export type { Merge, MergedChunk } from './merge.ts';
 export type { LosslessOverflow, LossyOverflow, Overflow } from './channel/overflow.ts';
 export type {
   LosslessReaderOptions,

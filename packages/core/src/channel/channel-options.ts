@@ -1,5 +1,5 @@
 import { SpillwayError } from '../errors.ts';
-import type { Merge } from './merge.ts';
+import type { Merge } from '../merge.ts';
 import type { Bounds } from './reader.ts';
 
 /** How a channel is bounded and how its chunks are measured. At least one bound has to be given. */

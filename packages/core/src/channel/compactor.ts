@@ -1,7 +1,7 @@
 import type { ChannelReader } from './channel-reader.ts';
 import type { ChunkLog, MergedEntry, MergeEntries } from './chunk-log.ts';
 import { firstWhere } from './first-where.ts';
-import { type Merge, mergePairs } from './merge.ts';
+import { type Merge, mergePairs } from '../merge.ts';
 
 /** What merging needs of a channel. */
 interface CompactorOptions<T> {

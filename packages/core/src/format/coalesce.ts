@@ -1,4 +1,4 @@
-import { type Merge, type MergedChunk, mergePairs } from '../channel/merge.ts';
+import { type Merge, type MergedChunk, mergePairs } from '../merge.ts';
 import { copyOf, type DeltaEvent, DeltaGrowth, mergeDeltas, openDelta, writeDelta } from './delta-event.ts';
 import { createDissect, type DeltaRule, type Dissect } from './delta-rule.ts';
 import { eventAt } from './sse-events.ts';
@@ -63,14 +63,20 @@ export function createCoalesce(
   const mergeAll: Merge<EventRun>['all'] = (runs, fits) => {
     const all: MergedChunk<EventRun>[] = [];
     for (let [run] = runs, at = 0; run !== undefined; run = runs[at]) {
-      const growing = new GrowingRun(open(run), mergeTwo, maxEventBytes);
+      const growing = new GrowingRun(run, open(run), mergeTwo, maxEventBytes);
       let end = at + 1;
       for (let next = runs[end]; next !== undefined && growing.add(next); next = runs[end]) end += 1;
       const count = end - at;
       const merged = count === 1 ? run : growing.run();
-      if (count === 1 || fits(merged)) all.push({ chunk: merged, count });
-      else all.push(...mergePairs(runs.slice(at, end), mergeTwo, fits));
       at = end;
+      if (count === 1 || fits(merged)) {
+        all.push({ chunk: merged, count });
+        continue;
+      }
+      const pairs = mergePairs(runs.slice(end - count, end), mergeTwo, fits);
+      // The last of them may grow by what follows.
+      if (pairs.length > 1) at -= pairs.pop()?.count ?? 0;
+      all.push(...pairs);
     }
     return all;
   };
@@ -81,17 +87,21 @@ export function createCoalesce(
 class GrowingRun {
   readonly #mergeTwo: (first: EventRun, second: EventRun) => CoalescedRun | undefined;
   readonly #maxEventBytes: number;
+  /** As it came, as long as nothing was added. */
+  #first: EventRun | undefined;
   #run: CoalescedRun;
   /** The last event of the run, with all that was added since. */
   #growth: DeltaGrowth | undefined;
 
   constructor(
+    first: EventRun,
     run: CoalescedRun,
     mergeTwo: (first: EventRun, second: EventRun) => CoalescedRun | undefined,
     maxEventBytes: number,
   ) {
     this.#mergeTwo = mergeTwo;
     this.#maxEventBytes = maxEventBytes;
+    this.#first = first;
     this.#run = run;
     this.#growth = growthOf(run, maxEventBytes);
   }
@@ -102,10 +112,14 @@ class GrowingRun {
     if (this.#run.byteLength > this.#maxEventBytes) return false;
     if (next.events === 1 && !(next instanceof CoalescedRun)) {
       const { bytes } = next;
-      if (this.#growth?.add(bytes, 0, bytes.length) === bytes.length) return true;
+      if (this.#growth?.add(bytes, 0, bytes.length) === bytes.length) {
+        this.#first = undefined;
+        return true;
+      }
     }
-    const merged = this.#mergeTwo(this.run(), next);
+    const merged = this.#mergeTwo(this.#first ?? this.run(), next);
     if (merged === undefined) return false;
+    this.#first = undefined;
     this.#run = merged;
     this.#growth = growthOf(merged, this.#maxEventBytes);
     return true;

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { createCoalesce } from '../../src/format/coalesce.ts';
 import { type EventRun, EventScanner } from '../../src/format/sse.ts';
 import { openChannel } from '../../src/index.ts';
+import { type MergedChunk, mergePairs } from '../../src/merge.ts';
 import { checkProperty } from '../support/property.ts';
 import { accumulators } from './accumulate.ts';
 import { fixtures, type FormatName, formatNames, readRecordings, toSse } from './fixtures.ts';
@@ -136,4 +137,38 @@ test('what waits keeps nothing of a read that was only lent to it', () => {
     windowBytes: 6000,
   });
   expect(Buffer.from(sent).toString()).toBe(event(texts.join('')));
+});
+
+test('many neighbours in one pass become what they become two by two', async () => {
+  await checkProperty(
+    'coalesce: all',
+    fc.property(
+      fc.constantFrom(...streams),
+      fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 6 }),
+      fc.integer({ min: 300, max: 16_000 }),
+      ({ bytes, format }, pieces, maxBytes) => {
+        const merge = createCoalesce(formats[format].delta);
+        const runs: EventRun[] = [];
+        const scanner = new EventScanner({ classify: formats[format].classify });
+        for (let at = 0, turn = 0; at < bytes.length; turn += 1) {
+          const size = pieces[turn % pieces.length] ?? 1;
+          scanner.push(new Uint8Array(bytes.subarray(at, at + size)), (run) => runs.push(run));
+          at += size;
+        }
+        const fits = ({ byteLength }: EventRun): boolean => byteLength <= maxBytes;
+        const all = merge.all?.(runs, fits) ?? [];
+        expect(all.reduce((sum, { count }) => sum + count, 0)).toBe(runs.length);
+        for (const { chunk, count } of all) {
+          if (count > 1) expect(fits(chunk)).toBe(true);
+          expect(chunk.bytes.length).toBe(chunk.byteLength);
+        }
+        const pairs = mergePairs(runs, merge, fits);
+        const textOf = (chunks: readonly MergedChunk<EventRun>[]): string =>
+          Buffer.concat(chunks.map(({ chunk }) => chunk.bytes)).toString();
+        expect(textOf(all)).toBe(textOf(pairs));
+        expect(all.map(({ count }) => count)).toEqual(pairs.map(({ count }) => count));
+      },
+    ),
+    200,
+  );
 });

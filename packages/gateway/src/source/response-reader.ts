@@ -244,6 +244,7 @@ function parseHead(text: string): ResponseHead & { readonly length: number | 'ch
 /** RFC 9112, 6.3. */
 function bodyLength(status: number, isVersion11: boolean, headers: IncomingHttpHeaders): number | 'chunked' {
   const { 'content-length': length, 'transfer-encoding': encoding } = headers;
+  if (length !== undefined && !/^\d{1,15}$/.test(length)) throw invalid('content-length');
   if (status < 200 || status === 204 || status === 304) return 0;
   if (encoding !== undefined) {
     if (!isVersion11 || length !== undefined || encoding.toLowerCase() !== 'chunked') {
@@ -251,9 +252,7 @@ function bodyLength(status: number, isVersion11: boolean, headers: IncomingHttpH
     }
     return 'chunked';
   }
-  if (length === undefined) return Infinity;
-  if (!/^\d{1,15}$/.test(length)) throw invalid('content-length');
-  return Number(length);
+  return length === undefined ? Infinity : Number(length);
 }
 
 function parseFields(lines: readonly string[]): IncomingHttpHeaders {
