@@ -27,8 +27,8 @@ const queue = mutants.filter(({ name }) => name.includes(filter));
 let caught = 0;
 let survived = 0;
 
-// The tests spend most of their time waiting for processes, so two at once fit one core each.
-await Promise.all([work(), work()]);
+// The tests spend half of their time waiting for processes, so three at once fit two cores.
+await Promise.all([work(), work(), work()]);
 console.log(`mutants: ${caught} passed, ${survived} failed`);
 process.exitCode = survived === 0 && caught > 0 ? 0 : 1;
 
