@@ -17,6 +17,14 @@ export interface Placement {
  * a second core nothing is pinned, and the description says so: the figures are then worth less.
  */
 export function place(): Placement {
+  // Once: then this process itself is on one core, and would take it for all that there are.
+  placed ??= findPlaces();
+  return placed;
+}
+
+let placed: Placement | undefined;
+
+function findPlaces(): Placement {
   const [systemCore, loadCore] = allowedCores();
   if (systemCore === undefined || loadCore === undefined) {
     return {
