@@ -146,7 +146,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
         log: this.#log,
         readers: this.#readers,
         merge,
-        fits: (chunk) => this.#weighed(chunk) <= maxMergedBytes,
+        maxMergedBytes,
         entryOf: (chunk) => ({ chunk, bytes: this.#weighed(chunk), ms: this.#timed(chunk) }),
         onMoved: () => {
           this.#slowest = 0;
@@ -490,8 +490,7 @@ class BoundedChannel<T> implements Channel<T>, ReaderHost<T> {
     const { maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity, merges = false } = replay;
     const log = this.#log;
     if (log.head - log.tail > maxItems || this.heldBytes > Math.min(maxBytes, maxHeldBytes)) return false;
-    const freshFrom = merges ? this.#compactor?.freshFrom : undefined;
-    return freshFrom === undefined || log.bytesFrom(freshFrom) <= (maxHeldBytes * 3) / 8;
+    return !merges || this.#compactor?.hasFresh(log.head, maxHeldBytes) !== true;
   }
 
   /** Lets go of what every reader has passed, less the replay window. */

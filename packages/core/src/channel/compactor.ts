@@ -1,5 +1,5 @@
 import type { ChannelReader } from './channel-reader.ts';
-import type { ChunkLog, MergedEntry, MergeEntries } from './chunk-log.ts';
+import type { ChunkLog, MergeAllEntries, MergedEntry, MergeEntries } from './chunk-log.ts';
 import { firstWhere } from './first-where.ts';
 import { type Merge, mergePairs } from '../merge.ts';
 
@@ -8,7 +8,7 @@ interface CompactorOptions<T> {
   readonly log: ChunkLog<T>;
   readonly readers: readonly ChannelReader<T>[];
   readonly merge: Merge<T>;
-  readonly fits: (merged: T) => boolean;
+  readonly maxMergedBytes: number;
   /** A merged chunk, measured. */
   readonly entryOf: (merged: T) => MergedEntry<T>;
   /** Cursors stand elsewhere, and there is more room. */
@@ -30,10 +30,11 @@ export class Compactor<T> {
     this.#options = options;
     this.#log = options.log;
     this.#readers = options.readers;
-    const { entryOf, fits, merge } = options;
+    const { entryOf, maxMergedBytes, merge } = options;
     this.merge = (first, second) => {
       const chunk = merge(first, second);
-      return chunk === undefined || !fits(chunk) ? undefined : entryOf(chunk);
+      const entry = chunk === undefined ? undefined : entryOf(chunk);
+      return entry === undefined || entry.bytes > maxMergedBytes ? undefined : entry;
     };
   }
 
@@ -79,17 +80,21 @@ export class Compactor<T> {
     this.wasTried();
   }
 
-  /** The position from which on nothing that is kept was merged. */
-  get freshFrom(): number {
-    return Math.max(this.#log.tail, this.#keptTo);
+  /**
+   * Whether more than the newest quarter before a position was not merged, by so much that it is worth the while: many at
+   * once, and what has lived only for a moment costs the least to let go of.
+   */
+  hasFresh(to: number, maxHeldBytes: number): boolean {
+    const log = this.#log;
+    const freshBytes = log.bytesBefore(to) - log.bytesBefore(Math.max(log.tail, this.#keptTo));
+    return freshBytes >= (maxHeldBytes * 3) / 8;
   }
 
   /** Merges what every reader has passed, except for the newest part. Returns by how much the rest moved up. */
   compactKept(slowest: number, maxHeldBytes: number): number {
+    if (!this.hasFresh(slowest, maxHeldBytes)) return 0;
     const log = this.#log;
     const freshBytes = log.bytesBefore(slowest) - maxHeldBytes / 4;
-    // Many at once, as soon as that is worth the while: what has lived only for a moment costs the least to let go of.
-    if (log.bytesBefore(this.freshFrom) > freshBytes - maxHeldBytes / 8) return 0;
     const end = firstWhere(log.tail, slowest, (position) => log.bytesBefore(position) >= freshBytes);
     const start = Math.max(log.tail, this.#keptTo - 1);
     if (start >= end - 1) return 0;
@@ -109,8 +114,9 @@ export class Compactor<T> {
     this.#options.onMoved();
   }
 
-  readonly #mergeAll = (chunks: readonly T[]): readonly (MergedEntry<T> & { readonly count: number })[] => {
-    const { entryOf, fits, merge } = this.#options;
+  readonly #mergeAll: MergeAllEntries<T> = (chunks) => {
+    const { entryOf, maxMergedBytes, merge } = this.#options;
+    const fits = (merged: T): boolean => entryOf(merged).bytes <= maxMergedBytes;
     const merged = merge.all?.(chunks, fits) ?? mergePairs(chunks, merge, fits);
     return merged.map(({ chunk, count }) =>
       count === 1 ? { chunk, count, bytes: 0, ms: 0 } : { ...entryOf(chunk), count },

@@ -16,6 +16,8 @@ export interface CoalesceOptions {
 /** An event that may be merged, or the bytes of one that may not. */
 type Part = DeltaEvent | Uint8Array;
 
+type MergeTwo = (first: EventRun, second: EventRun) => CoalescedRun | undefined;
+
 /**
  * Merges the events of Server-Sent Events streams as a format's rule says, without loss: a channel's `merge`
  * for runs of events.
@@ -48,7 +50,7 @@ export function createCoalesce(
     parsed.set(run, opened);
     return opened;
   };
-  const mergeTwo = (first: EventRun, second: EventRun): CoalescedRun | undefined => {
+  const mergeTwo: MergeTwo = (first, second) => {
     const a = open(first);
     const grown = second instanceof CoalescedRun ? undefined : grow(a, second, maxEventBytes);
     if (grown !== undefined) return grown;
@@ -85,7 +87,7 @@ export function createCoalesce(
 
 /** A run that others are merged into one after the other, without an object for each that is in between. */
 class GrowingRun {
-  readonly #mergeTwo: (first: EventRun, second: EventRun) => CoalescedRun | undefined;
+  readonly #mergeTwo: MergeTwo;
   readonly #maxEventBytes: number;
   /** As it came, as long as nothing was added. */
   #first: EventRun | undefined;
@@ -93,12 +95,7 @@ class GrowingRun {
   /** The last event of the run, with all that was added since. */
   #growth: DeltaGrowth | undefined;
 
-  constructor(
-    first: EventRun,
-    run: CoalescedRun,
-    mergeTwo: (first: EventRun, second: EventRun) => CoalescedRun | undefined,
-    maxEventBytes: number,
-  ) {
+  constructor(first: EventRun, run: CoalescedRun, mergeTwo: MergeTwo, maxEventBytes: number) {
     this.#mergeTwo = mergeTwo;
     this.#maxEventBytes = maxEventBytes;
     this.#first = first;
@@ -127,10 +124,8 @@ class GrowingRun {
 
   /** All of it. */
   run(): CoalescedRun {
-    const { events, mergedEvents, parts } = this.#run;
     if (this.#growth === undefined || this.#growth.added === 0) return this.#run;
-    const grown = [...parts.slice(0, -1), this.#growth.event()];
-    return new CoalescedRun(grown, events, mergedEvents + this.#growth.added);
+    return grownRun(this.#run, this.#growth, this.#run.events);
   }
 }
 
@@ -182,14 +177,13 @@ function openRun({ bytes, events }: EventRun, anatomist: Anatomist, maxEventByte
 function grow(run: CoalescedRun, second: EventRun, maxEventBytes: number): CoalescedRun | undefined {
   const growth = second.events === 0 ? undefined : growthOf(run, maxEventBytes);
   if (growth === undefined || growAlong(growth, second.bytes, 0) < second.bytes.length) return undefined;
-  const { events, mergedEvents, parts } = run;
+  return grownRun(run, growth, run.events + second.events - growth.added);
+}
+
+/** A run with what its last event has grown to. */
+function grownRun({ mergedEvents, parts }: CoalescedRun, growth: DeltaGrowth, events: number): CoalescedRun {
   const grown = growth.event();
-  const { added } = growth;
-  return new CoalescedRun(
-    [...parts.slice(0, -1), grown],
-    events + second.events - added,
-    mergedEvents + added,
-  );
+  return new CoalescedRun([...parts.slice(0, -1), grown], events, mergedEvents + growth.added);
 }
 
 /** Puts two runs' parts behind each other, and merges where they meet. */

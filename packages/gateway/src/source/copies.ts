@@ -2,11 +2,17 @@ import type { EventRun } from '@spillway/core/format/sse';
 import { readBuffer } from './connect.ts';
 
 /**
- * The first slab of a stream, and how far they grow. One event that waits keeps all of its slab, and so does a merged one,
- * with the newest that became part of it.
+ * The first slab of a stream, and how far they grow. One event that waits keeps all of its slab.
  */
 const minSlabBytes = 1024;
 const maxSlabBytes = 4096;
+
+/** A copy with memory of its own: of Node's pool, a small piece that lives for long would keep 64 KiB. */
+export function ownCopy(bytes: Buffer, start: number, end: number): Buffer {
+  const own = Buffer.allocUnsafeSlow(end - start);
+  bytes.copy(own, 0, start, end);
+  return own;
+}
 
 /**
  * Copies of what one stream's reads brought, in slabs of its own: memory of its own for every small piece takes ten
@@ -25,9 +31,7 @@ export class Copies {
       // What is large by itself leaves the slab to those that follow.
       if (length > this.#slabBytes / 2) {
         this.#grow();
-        const own = Buffer.allocUnsafeSlow(length);
-        bytes.copy(own, 0, start, end);
-        return own;
+        return ownCopy(bytes, start, end);
       }
       slab = Buffer.allocUnsafeSlow(this.#slabBytes);
       this.#slab = slab;

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { connect, openEvent, type TlsMemory } from './connect.ts';
+import { ownCopy } from './copies.ts';
 import { type ResponseHead, type ResponseHandler, ResponseReader } from './response-reader.ts';
 
 /** How long a connection may be made, and a response be awaited. */
@@ -171,7 +172,7 @@ export class ProviderConnection implements ResponseHandler {
     try {
       const at = this.#reader.read(bytes, start, end, this);
       if (this.#reader.isIdle) this.#free(at === end);
-      else if (at < end) this.#rest = restOf(bytes, at, end);
+      else if (at < end) this.#rest = ownCopy(bytes, at, end);
     } catch (error) {
       this.destroy(error as Error);
     }
@@ -206,11 +207,4 @@ export class ProviderConnection implements ResponseHandler {
     this.#exchange = undefined;
     exchange?.onError(error);
   }
-}
-
-/** Not out of Node's pool, of which a small piece that lives for long keeps 64 KiB. */
-function restOf(bytes: Buffer, start: number, end: number): Buffer {
-  const rest = Buffer.allocUnsafeSlow(end - start);
-  bytes.copy(rest, 0, start, end);
-  return rest;
 }
