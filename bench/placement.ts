@@ -27,22 +27,12 @@ let placed: Placement | undefined;
 function findPlaces(): Placement {
   const [systemCore, loadCore] = allowedCores();
   if (systemCore === undefined || loadCore === undefined) {
-    return {
-      system: [],
-      load: [],
-      cores: [],
-      description: 'on one core with what measures it: do not trust latencies',
-    };
+    return unpinned('on one core with what measures it: do not trust latencies');
   }
   try {
     execFileSync('taskset', ['-acp', `${loadCore}`, `${process.pid}`], { stdio: 'pipe' });
   } catch {
-    return {
-      system: [],
-      load: [],
-      cores: [],
-      description: 'not pinned, as there is no taskset: doubt the latencies',
-    };
+    return unpinned('not pinned, as there is no taskset: doubt the latencies');
   }
   return {
     system: ['taskset', '-c', `${systemCore}`],
@@ -50,6 +40,10 @@ function findPlaces(): Placement {
     cores: [systemCore, loadCore],
     description: `on core ${systemCore}, the load on core ${loadCore}`,
   };
+}
+
+function unpinned(description: string): Placement {
+  return { system: [], load: [], cores: [], description };
 }
 
 function allowedCores(): number[] {

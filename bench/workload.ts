@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { spawnNode } from '../packages/gateway/test/support/spawn.ts';
 import type { ReplyStats } from './load/provider.ts';
 import { Reader, type ReaderOptions } from './load/reader.ts';
-import type { Figures } from './figures.ts';
+import type { Figures, Metric } from './figures.ts';
 import type { Placement } from './placement.ts';
 import { listening, type Program, stopAll } from './programs.ts';
 import type { System } from './systems.ts';
@@ -187,6 +187,9 @@ export function startCount({ placement, program, provider }: Running): () => Spe
   };
 }
 
+const share: Metric = { name: 'core used', unit: '%', digits: 0, hasRatio: false };
+const load: Metric = { name: 'by the load', unit: '%', digits: 0, hasRatio: false };
+
 /** More than this of a core used by others, and what was measured is measured again, so often in all. */
 const maxOthersShare = 0.1;
 const maxAttempts = 3;
@@ -205,6 +208,8 @@ export async function undisturbed<Measured extends { readonly spent: Spent }>(
 
 /** What whoever reads the figures has to know of how they came about. */
 export function noteLimits(figures: Figures, caseName: string, system: string, spent: Spent): void {
+  figures.add(caseName, system, share, spent.systemShare * 100);
+  figures.add(caseName, system, load, spent.loadShare * 100);
   if (spent.loadShare > maxLoadShare) figures.note(caseName, system, 'the load was the limit');
   if (spent.othersShare > maxOthersShare) figures.note(caseName, system, 'disturbed by other programs');
 }

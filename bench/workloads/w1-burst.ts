@@ -24,8 +24,6 @@ const maxMsPerCase = 12_000;
 const cpu: Metric = { name: 'CPU a token', unit: 'µs', digits: 2, isHeadline: true, isWatched: true };
 const rate: Metric = { name: 'tokens a second', unit: 'thousand', digits: 0 };
 const bytes: Metric = { name: 'bytes a token', unit: 'B', digits: 0, hasRatio: false };
-const share: Metric = { name: 'core used', unit: '%', digits: 0, hasRatio: false };
-const load: Metric = { name: 'by the load', unit: '%', digits: 0, hasRatio: false };
 
 /** As fast as they go: what a token costs, and how many fit through. */
 export async function burst(bench: Bench): Promise<void> {
@@ -55,8 +53,6 @@ async function measure({ figures }: Bench, running: Running, one: Case): Promise
   figures.add(one.name, system, cpu, spent.systemUs / tokens);
   figures.add(one.name, system, rate, tokens / spent.seconds / 1000);
   figures.add(one.name, system, bytes, bodyBytes / tokens);
-  figures.add(one.name, system, share, spent.systemShare * 100);
-  figures.add(one.name, system, load, spent.loadShare * 100);
   noteLimits(figures, one.name, system, spent);
   return performance.now() - startMs;
 }

@@ -35,8 +35,6 @@ const p99: Metric = { name: 'added p99', unit: 'ms', digits: 1 };
 const first: Metric = { name: 'first token p50', unit: 'ms', digits: 1 };
 const bytes: Metric = { name: 'bytes a token', unit: 'B', digits: 0, hasRatio: false };
 const inTime: Metric = { name: 'came in time', unit: '%', digits: 0, hasRatio: false };
-const share: Metric = { name: 'core used', unit: '%', digits: 0, hasRatio: false };
-const load: Metric = { name: 'by the load', unit: '%', digits: 0, hasRatio: false };
 
 /** Many streams at the speed of a model: what a token costs, and how much later it comes. */
 export async function steady(bench: Bench): Promise<void> {
@@ -88,8 +86,6 @@ async function measure(
   figures.add(name, system, bytes, bytesPerToken);
   const due = (written * count * tps * measureMs) / 1000;
   figures.add(name, system, inTime, (agesUs.length / due) * 100);
-  figures.add(name, system, share, spent.systemShare * 100);
-  figures.add(name, system, load, spent.loadShare * 100);
   if (count !== wanted) figures.note(name, system, `${count} streams`);
   if (written < 0.95) figures.note(name, system, 'the load wrote fewer tokens than it should');
   noteLimits(figures, name, system, spent);

@@ -2,10 +2,9 @@ import type { Feed } from '../feed.ts';
 import { readChatEvents } from './chat-events.ts';
 import { Pace } from './pace.ts';
 import { modelOf, type Plan } from './plan.ts';
-import type { ReaderState } from './run-reader.ts';
+import { maxTail, type ReaderState } from './run-reader.ts';
 
 const askEveryMs = 400;
-const maxTail = 160;
 
 /** What the pipe's process says of itself. */
 interface PipeReport {

@@ -15,7 +15,8 @@ export type ReaderState = 'failed' | 'reading' | 'stopped' | 'whole';
 
 // The least there is: what is not read is to wait in the gateway, and not in the page.
 export const windowBytes = 1024;
-const maxTail = 160;
+/** The end of a reader's text that is shown, in characters. */
+export const maxTail = 160;
 
 /** One reader of the run's stream, which reads as fast as its slider says. */
 export class RunReader {
