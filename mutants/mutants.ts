@@ -44,6 +44,13 @@ export const mutants: readonly Mutant[] = [
     only: 'promise 1',
   },
   {
+    name: "promise 1: V8's space for new objects grows as it likes",
+    file: `${gateway}/main.ts`,
+    find: "if (process.argv[2] === 'serve') restartWithSmallNewSpace();",
+    replace: 'void restartWithSmallNewSpace;',
+    test: `${gatewayTest}/new-space.test.ts`,
+  },
+  {
     name: 'promise 3: whoever waits for a link makes everybody wait',
     file: `${gateway}/sink/write-events.ts`,
     find: 'const waitMs = this.#options.delayMs();',

@@ -10,6 +10,7 @@ import {
   repliesOf,
   type Running,
   sleep,
+  warmUp,
   withSystems,
 } from '../workload.ts';
 
@@ -43,7 +44,9 @@ export async function leave(bench: Bench): Promise<void> {
     // By itself: what was not closed before would go on beside it.
     for (const phases of [livePhases, [stalledPhase]]) {
       await withSystems({ ...bench, systems: [system] }, async ([one]) => {
-        for (const phase of phases) if (one !== undefined) await measure(bench, one, phase);
+        if (one === undefined) return;
+        await warmUp(one);
+        for (const phase of phases) await measure(bench, one, phase);
       });
     }
   }

@@ -1,3 +1,7 @@
-import { program } from './cli.ts';
+import { restartWithSmallNewSpace } from './new-space.ts';
 
+// Whoever serves holds memory for hours; for any other command it would only be a slower start.
+if (process.argv[2] === 'serve') restartWithSmallNewSpace();
+
+const { program } = await import('./cli.ts');
 await program.parseAsync();

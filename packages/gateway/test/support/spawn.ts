@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+/** Hundreds of times the same program: compiled once, it is there in half the time. */
+const compileCache = fileURLToPath(new URL('../../../../node_modules/.cache/compiled', import.meta.url));
 
 /** A program in a process of its own. */
 export interface Command {
@@ -29,7 +31,7 @@ export function spawnProgram(
   { env = {}, cwd }: Pick<SpawnOptions, 'cwd' | 'env'> = {},
 ): Command {
   const child = spawn(program, args, {
-    env: { PATH: process.env['PATH'] ?? '', ...env },
+    env: { PATH: process.env['PATH'] ?? '', NODE_COMPILE_CACHE: compileCache, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(cwd === undefined ? {} : { cwd }),
   });

@@ -1,0 +1,59 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { printed, type SpawnOptions, spawnSpillway } from './support/spawn.ts';
+
+const serve = ['serve', '--port', '0', '--admin-port', '0', '--upstream', 'http://127.0.0.1:1/v1'];
+
+/** The command that a process runs, once it serves. */
+async function commandOf(options?: SpawnOptions): Promise<readonly string[]> {
+  const command = spawnSpillway(serve, options);
+  onTestFinished(async () => {
+    command.process.kill();
+    await command.exited;
+  });
+  await printed(command, /Spillway on (\S+)/);
+  return argumentsOf(command.process.pid);
+}
+
+function argumentsOf(pid: number | undefined): readonly string[] {
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+}
+
+describe.skipIf(!existsSync('/proc/self/cmdline'))("a gateway's space for new objects", () => {
+  test('is bounded, and the arguments stay', async () => {
+    const [, ...args] = await commandOf();
+    expect(args).toContain('--max-semi-space-size=8');
+    expect(args).toContain('--conditions=spillway-source');
+    expect(args.join(' ')).toContain(serve.join(' '));
+  });
+
+  test("is as somebody chose it, in Node's arguments or NODE_OPTIONS", async () => {
+    const chosen = ['--max-semi-space-size=32', '--max_semi_space_size=32', '--semi-space-growth-factor=2'];
+    for (const option of chosen) {
+      expect(await commandOf({ nodeArgs: [option] })).not.toContain('--max-semi-space-size=8');
+    }
+    const byEnvironment = await commandOf({ env: { NODE_OPTIONS: '--max-semi-space-size=32' } });
+    expect(byEnvironment).not.toContain('--max-semi-space-size=8');
+  });
+
+  test('is not bounded where a restart would lose the parent', async () => {
+    const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+    const child = fork(main, serve, { execArgv: ['--conditions=spillway-source'], silent: true });
+    onTestFinished(async () => {
+      const exited = once(child, 'exit');
+      child.kill();
+      await exited;
+    });
+    await new Promise<void>((resolve, reject) => {
+      child.stdout
+        ?.setEncoding('utf8')
+        .on('data', (text: string) => text.includes('Spillway on') && resolve());
+      child.once('exit', (code) => reject(new Error(`it exited with ${code}`)));
+    });
+    expect(child.connected).toBe(true);
+    expect(argumentsOf(child.pid)).not.toContain('--max-semi-space-size=8');
+  });
+});
