@@ -53,10 +53,10 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 3: whoever waits for a link makes everybody wait',
     file: `${gateway}/sink/write-events.ts`,
-    find: 'const waitMs = this.#options.delayMs();',
+    find: 'const waitMs = this.#listener.delayMs();',
     replace:
       'const all = globalThis as { waitMs?: number };\n' +
-      'const waitMs = (all.waitMs = Math.max(all.waitMs ?? 0, this.#options.delayMs()));',
+      'const waitMs = (all.waitMs = Math.max(all.waitMs ?? 0, this.#listener.delayMs()));',
     test: `${gatewayTest}/memory.test.ts`,
     only: 'promise 3',
   },
@@ -87,8 +87,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 6: nobody looks at the signal while it waits for a free place',
     file: `${gateway}/admission.ts`,
-    find: '{ signal: waiting.signal }',
-    replace: '{}',
+    find: "signal.addEventListener('abort', onAbort, { once: true });",
+    replace: '',
     test: `${gatewayTest}/cancel.test.ts`,
     only: 'waiting for a free place',
   },
@@ -210,7 +210,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 4: chunks are let go when the first reader has passed them',
-    file: `${core}/channel/channel.ts`,
+    file: `${core}/channel/bounded-channel.ts`,
     find: 'if (position < slowest) {',
     replace: 'if (position === this.#readers[0]?.position) {',
     test: `${coreTest}/channel.property.test.ts`,
@@ -242,7 +242,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a chunk that is only lent is kept as it is',
-    file: `${core}/channel/channel.ts`,
+    file: `${core}/channel/bounded-channel.ts`,
     find: 'this.#log.append(this.#keep?.(chunk) ?? chunk, bytes, ms);',
     replace: 'this.#log.append(chunk, bytes, ms);',
     test: `${coreTest}/format/coalesce.test.ts`,
@@ -385,7 +385,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a wake-up is lost',
-    file: `${core}/channel/channel.ts`,
+    file: `${core}/channel/bounded-channel.ts`,
     find: 'for (const reader of this.#readers) reader.wake();',
     replace: 'for (const reader of this.#readers.slice(1)) reader.wake();',
     test: `${coreTest}/channel.property.test.ts`,
@@ -393,7 +393,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a listener is kept after a write has settled',
-    file: `${core}/channel/channel.ts`,
+    file: `${core}/channel/bounded-channel.ts`,
     find: 'pending?.unlisten?.();',
     replace: '',
     test: `${coreTest}/channel.test.ts`,

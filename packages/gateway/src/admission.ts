@@ -1,44 +1,61 @@
-import PQueue from 'p-queue';
 import { overloaded } from './errors.ts';
 
 export interface AdmissionOptions {
-  /** How many run at once. Minimum 1. */
+  /** How many places there are. Minimum 1. */
   readonly maxStreams: number;
   /** How many may wait beside them. Minimum 0; one more is refused. */
   readonly maxWaiting: number;
 }
 
-/** Lets so many requests run at once, first come first served; a bounded number waits. */
+/** Gives out so many places, first come first served; a bounded number waits for one. */
 export class Admission {
-  readonly #queue: PQueue;
   readonly #options: AdmissionOptions;
+  #taken = 0;
+  /** In the order in which they came. */
+  readonly #waiting = new Set<() => void>();
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
-    this.#queue = new PQueue({ concurrency: options.maxStreams });
   }
 
   /**
-   * Runs a task when there is a place for it.
+   * Waits for a place, which is the caller's until {@link leave}.
    *
    * @throws {GatewayError} `overloaded` at once when too many wait already.
-   * @throws the signal's reason as soon as it is aborted while the task waits.
+   * @throws the signal's reason as soon as it is aborted; there is no place then.
    */
-  run(task: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  async enter(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
     const { maxStreams, maxWaiting } = this.#options;
-    if (this.#queue.pending >= maxStreams && this.#queue.size >= maxWaiting) {
-      const message = `${maxStreams} streams run (maxStreams) and ${maxWaiting} requests wait (maxWaiting).`;
-      return Promise.reject(overloaded(message));
+    if (this.#taken < maxStreams) {
+      this.#taken += 1;
+      return;
     }
-    // Only the wait is aborted here. A task that runs hears of the signal itself, and holds its place
-    // until it is really over.
-    const waiting = new AbortController();
-    const onAbort = (): void => waiting.abort(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    const start = (): Promise<void> => {
-      signal.removeEventListener('abort', onAbort);
-      return task();
-    };
-    return this.#queue.add(start, { signal: waiting.signal });
+    if (this.#waiting.size >= maxWaiting) {
+      const message = `${maxStreams} streams run (maxStreams) and ${maxWaiting} requests wait (maxWaiting).`;
+      throw overloaded(message);
+    }
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = (): void => {
+        this.#waiting.delete(take);
+        reject(signal.reason as Error);
+      };
+      const take = (): void => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      };
+      this.#waiting.add(take);
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  /** Gives a place back, or to whoever has waited for longest. */
+  leave(): void {
+    for (const take of this.#waiting) {
+      this.#waiting.delete(take);
+      take();
+      return;
+    }
+    this.#taken -= 1;
   }
 }

@@ -111,7 +111,12 @@ export class Relay {
   ): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     try {
-      await this.#admission.run(() => this.#pipe(stream, request, headers), stream.signal);
+      await this.#admission.enter(stream.signal);
+      try {
+        await this.#pipe(stream, request, headers);
+      } finally {
+        this.#admission.leave();
+      }
     } catch (thrown) {
       const { signal } = stream;
       const error = asGatewayError(signal.aborted ? signal.reason : thrown);
