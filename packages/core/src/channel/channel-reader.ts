@@ -404,7 +404,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     let ms = this.#log.msAt(position);
     this.#next = position + 1;
     while (this.overflow === 'coalesce' && this.#next < this.#waitedTo) {
-      const merged = this.#host.merge?.(chunk, this.#log.at(this.#next));
+      const merged = this.#host.mergeEntries(chunk, this.#log.at(this.#next));
       if (merged === undefined || !this.#covers(merged.bytes, merged.ms)) break;
       this.#next += 1;
       ({ bytes, chunk, ms } = merged);

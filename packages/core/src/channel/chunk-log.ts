@@ -7,9 +7,6 @@ export interface MergedEntry<T> {
   readonly ms: number;
 }
 
-/** Merges two neighbours, or refuses with `undefined`. */
-export type MergeEntries<T> = (first: T, second: T) => MergedEntry<T> | undefined;
-
 /** Merges what it can of a list of neighbours; what stands for one of them is as it was. */
 export type MergeAllEntries<T> = (
   chunks: readonly T[],
@@ -25,8 +22,8 @@ export interface Entry<T> {
   readonly time: number;
 }
 
-/** Shared by all logs that do not need a column. */
-const none: Float64Array = new Float64Array(0);
+/** Of so few numbers a typed array takes three times the memory. Shared by all logs that do not need a column. */
+const none: number[] = [];
 
 /**
  * The one copy of a channel's chunks: a ring that grows, addressed by position. Every entry knows the
@@ -318,9 +315,10 @@ export class ChunkLog<T> {
     for (let position = this.#tail; position < this.#head; position += 1) {
       chunks[position & mask] = this.#chunks[position & this.#mask];
     }
-    const grown = (column: Float64Array, isUsed: boolean): Float64Array => {
+    const grown = (column: number[], isUsed: boolean): number[] => {
       if (!isUsed) return none;
-      const slots = new Float64Array(capacity);
+      // A fraction, so that it is an array of doubles from the start.
+      const slots = new Array<number>(capacity).fill(0.5);
       for (let position = this.#tail; position < this.#head; position += 1) {
         slots[position & mask] = column[position & this.#mask] ?? 0;
       }

@@ -1,41 +1,47 @@
 import type { ChannelReader } from './channel-reader.ts';
-import type { ChunkLog, MergeAllEntries, MergedEntry, MergeEntries } from './chunk-log.ts';
+import type { ChunkLog, MergeAllEntries, MergedEntry } from './chunk-log.ts';
 import { firstWhere } from './first-where.ts';
 import { type Merge, mergePairs } from '../merge.ts';
 
 /** What merging needs of a channel. */
-interface CompactorOptions<T> {
-  readonly log: ChunkLog<T>;
-  readonly readers: readonly ChannelReader<T>[];
-  readonly merge: Merge<T>;
+export interface CompactorHost<T> {
   readonly maxMergedBytes: number;
   /** A merged chunk, measured. */
-  readonly entryOf: (merged: T) => MergedEntry<T>;
+  entryOf(merged: T): MergedEntry<T>;
   /** Cursors stand elsewhere, and there is more room. */
-  readonly onMoved: () => void;
+  compacted(): void;
 }
+
+/** The part of what may be held from which on it is worth the while to merge what was not yet. */
+export const worthMerging = 3 / 8;
 
 /** Merges what waits in a channel, and what is kept for readers to come. Nothing is tried twice. */
 export class Compactor<T> {
-  /** Two neighbours, if that can be. */
-  readonly merge: MergeEntries<T>;
-  readonly #options: CompactorOptions<T>;
   readonly #log: ChunkLog<T>;
   readonly #readers: readonly ChannelReader<T>[];
+  readonly #merge: Merge<T>;
+  readonly #host: CompactorHost<T>;
   /** Pairs of waiting entries below this position were tried; the same of kept ones. */
   #waitingTo = 0;
   #keptTo = 0;
 
-  constructor(options: CompactorOptions<T>) {
-    this.#options = options;
-    this.#log = options.log;
-    this.#readers = options.readers;
-    const { entryOf, maxMergedBytes, merge } = options;
-    this.merge = (first, second) => {
-      const chunk = merge(first, second);
-      const entry = chunk === undefined ? undefined : entryOf(chunk);
-      return entry === undefined || entry.bytes > maxMergedBytes ? undefined : entry;
-    };
+  constructor(
+    log: ChunkLog<T>,
+    readers: readonly ChannelReader<T>[],
+    merge: Merge<T>,
+    host: CompactorHost<T>,
+  ) {
+    this.#log = log;
+    this.#readers = readers;
+    this.#merge = merge;
+    this.#host = host;
+  }
+
+  /** Two neighbours, if that can be. */
+  merge(first: T, second: T): MergedEntry<T> | undefined {
+    const chunk = this.#merge(first, second);
+    const entry = chunk === undefined ? undefined : this.#host.entryOf(chunk);
+    return entry === undefined || entry.bytes > this.#host.maxMergedBytes ? undefined : entry;
   }
 
   /** Whether all that waits was merged, and every reader has some of it to come. */
@@ -87,7 +93,7 @@ export class Compactor<T> {
   hasFresh(to: number, maxHeldBytes: number): boolean {
     const log = this.#log;
     const freshBytes = log.bytesBefore(to) - log.bytesBefore(Math.max(log.tail, this.#keptTo));
-    return freshBytes >= (maxHeldBytes * 3) / 8;
+    return freshBytes >= maxHeldBytes * worthMerging;
   }
 
   /** Merges what every reader has passed, except for the newest part. Returns by how much the rest moved up. */
@@ -109,17 +115,16 @@ export class Compactor<T> {
   #mergeBetween(start: number, end: number): void {
     const readers = this.#readers.toSorted((a, b) => a.position - b.position);
     const borders = readers.map(({ position }) => position);
-    const moved = this.#log.compact(start, end, this.#mergeAll, borders);
+    const moved = this.#log.compact(start, end, (chunks) => this.#mergeAll(chunks), borders);
     for (const [index, reader] of readers.entries()) reader.compacted(moved[index] ?? reader.position);
-    this.#options.onMoved();
+    this.#host.compacted();
   }
 
-  readonly #mergeAll: MergeAllEntries<T> = (chunks) => {
-    const { entryOf, maxMergedBytes, merge } = this.#options;
-    const fits = (merged: T): boolean => entryOf(merged).bytes <= maxMergedBytes;
-    const merged = merge.all?.(chunks, fits) ?? mergePairs(chunks, merge, fits);
+  #mergeAll(chunks: readonly T[]): ReturnType<MergeAllEntries<T>> {
+    const fits = (merged: T): boolean => this.#host.entryOf(merged).bytes <= this.#host.maxMergedBytes;
+    const merged = this.#merge.all?.(chunks, fits) ?? mergePairs(chunks, this.#merge, fits);
     return merged.map(({ chunk, count }) =>
-      count === 1 ? { chunk, count, bytes: 0, ms: 0 } : { ...entryOf(chunk), count },
+      count === 1 ? { chunk, count, bytes: 0, ms: 0 } : { ...this.#host.entryOf(chunk), count },
     );
-  };
+  }
 }

@@ -1,5 +1,6 @@
 import type { Credit } from '../credit/credit.ts';
-import type { MergeEntries } from './chunk-log.ts';
+import type { Merge } from '../merge.ts';
+import type { MergedEntry } from './chunk-log.ts';
 import type { Gap } from './gap.ts';
 import type { Overflow } from './overflow.ts';
 import type { Bounds, Pressure, Reader, ReaderEnd } from './reader.ts';
@@ -8,11 +9,14 @@ import type { SpillPolicy } from './spill.ts';
 /** What a reader needs from its channel. */
 export interface ReaderHost<T> {
   readonly end: ReaderEnd | undefined;
-  readonly merge: MergeEntries<T> | undefined;
+  /** Of chunks, where neighbours can ever be merged. */
+  readonly merge: Merge<T> | undefined;
   /** The write that waits for room. */
   readonly pending: { readonly bytes: number; readonly ms: number } | undefined;
   /** Whether nothing is kept once every reader has passed it. */
   readonly keepsNothing: boolean;
+  /** Merges two neighbours, or refuses with `undefined`. */
+  mergeEntries(first: T, second: T): MergedEntry<T> | undefined;
   /** A reader waits for a chunk. */
   waits(): void;
   /** It does not any more. */

@@ -40,32 +40,45 @@ export function createCoalesce(
   rule: DeltaRule,
   { maxEventBytes = 16_384 }: CoalesceOptions = {},
 ): Merge<EventRun> {
-  const anatomist = new Anatomist(createDissect(rule));
-  const parsed = new WeakMap<EventRun, CoalescedRun>();
-  const open = (run: EventRun): CoalescedRun => {
-    if (run instanceof CoalescedRun) return run;
-    const known = parsed.get(run);
-    if (known !== undefined) return known;
-    const opened = openRun(run, anatomist, maxEventBytes);
-    parsed.set(run, opened);
-    return opened;
-  };
-  const mergeTwo: MergeTwo = (first, second) => {
-    const a = open(first);
+  let coalescer: Coalescer | undefined;
+  // Most streams never have anything to merge.
+  const made = (): Coalescer => (coalescer ??= new Coalescer(rule, maxEventBytes));
+  const mergeTwo: Merge<EventRun> = (first, second) => made().mergeTwo(first, second);
+  return Object.assign(mergeTwo, {
+    all: (runs: readonly EventRun[], fits: (merged: EventRun) => boolean) => made().mergeAll(runs, fits),
+  });
+}
+
+/** What one stream's events are merged with. */
+class Coalescer {
+  readonly #anatomist: Anatomist;
+  readonly #maxEventBytes: number;
+  readonly #opened = new WeakMap<EventRun, CoalescedRun>();
+
+  constructor(rule: DeltaRule, maxEventBytes: number) {
+    this.#anatomist = new Anatomist(createDissect(rule));
+    this.#maxEventBytes = maxEventBytes;
+  }
+
+  mergeTwo(first: EventRun, second: EventRun): CoalescedRun | undefined {
+    const maxEventBytes = this.#maxEventBytes;
+    const a = this.#open(first);
     const grown = second instanceof CoalescedRun ? undefined : grow(a, second, maxEventBytes);
     if (grown !== undefined) return grown;
-    const b = open(second);
+    const b = this.#open(second);
     const mergedEvents = a.mergedEvents + b.mergedEvents;
     const merged = joinRuns(a.parts, b.parts, a.events + b.events, mergedEvents, maxEventBytes);
     const isJoined =
       merged.byteLength < first.byteLength + second.byteLength ||
       areHeldBack(a.parts.at(-1), b.parts[0], maxEventBytes);
     return isJoined ? merged : undefined;
-  };
-  const mergeAll: Merge<EventRun>['all'] = (runs, fits) => {
+  }
+
+  mergeAll(runs: readonly EventRun[], fits: (merged: EventRun) => boolean): MergedChunk<EventRun>[] {
+    const mergeTwo: MergeTwo = (first, second) => this.mergeTwo(first, second);
     const all: MergedChunk<EventRun>[] = [];
     for (let [run] = runs, at = 0; run !== undefined; run = runs[at]) {
-      const growing = new GrowingRun(run, open(run), mergeTwo, maxEventBytes);
+      const growing = new GrowingRun(run, this.#open(run), mergeTwo, this.#maxEventBytes);
       let end = at + 1;
       for (let next = runs[end]; next !== undefined && growing.add(next); next = runs[end]) end += 1;
       const count = end - at;
@@ -81,8 +94,16 @@ export function createCoalesce(
       all.push(...pairs);
     }
     return all;
-  };
-  return Object.assign(mergeTwo, { all: mergeAll });
+  }
+
+  #open(run: EventRun): CoalescedRun {
+    if (run instanceof CoalescedRun) return run;
+    const known = this.#opened.get(run);
+    if (known !== undefined) return known;
+    const opened = openRun(run, this.#anatomist, this.#maxEventBytes);
+    this.#opened.set(run, opened);
+    return opened;
+  }
 }
 
 /** A run that others are merged into one after the other, without an object for each that is in between. */

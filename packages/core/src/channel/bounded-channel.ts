@@ -1,0 +1,477 @@
+import { SpillwayError } from '../errors.ts';
+import {
+  type ChannelOptions,
+  checkedBounds,
+  invalid,
+  measured,
+  type ReplayWindow,
+} from './channel-options.ts';
+import type { Channel, ChannelEnd, OfferResult } from './channel.ts';
+import { ChannelReader } from './channel-reader.ts';
+import { ChunkLog, type MergedEntry } from './chunk-log.ts';
+import { Compactor, type CompactorHost, worthMerging } from './compactor.ts';
+import type { Gap } from './gap.ts';
+import { overflows } from './overflow.ts';
+import type { Merge } from '../merge.ts';
+import { closedError, type PendingWrite } from './pending-write.ts';
+import type { Bounds, LosslessReaderOptions, Reader, ReaderOptions } from './reader.ts';
+import type { ReaderHost } from './reader-host.ts';
+
+const clock = (): number => performance.now();
+
+/** The one implementation of a {@link Channel}. */
+export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHost<T> {
+  readonly merge: Merge<T> | undefined;
+  readonly maxMergedBytes: number;
+  /** Made when there is something to merge: most channels never have that. */
+  #madeCompactor: Compactor<T> | undefined;
+  readonly #bounds: Bounds;
+  readonly #replay: ReplayWindow | undefined;
+  readonly #weigh: ((chunk: T) => number) | undefined;
+  readonly #durationMs: ((chunk: T) => number) | undefined;
+  readonly #keep: ((chunk: T) => T) | undefined;
+  readonly #log: ChunkLog<T>;
+  readonly #readers: ChannelReader<T>[] = [];
+  readonly #measuresAge: boolean;
+  readonly keepsNothing: boolean;
+  /** How many readers wait in `ready`. */
+  #waiting = 0;
+  /**
+   * Below this position an offer has nothing to look at but bytes and duration: every reader has room for one
+   * more, the channel is open. It is only ever too low, and noted anew when it is reached.
+   */
+  #openTo = 0;
+  #bareTo = 0;
+  /** How many readers stand at the tail, or fewer, and the position of the next one. */
+  #slowest = 0;
+  #nextSlowest = 0;
+  // Up to here every reader has room, as it was when last looked at. Readers only move on, so it can only
+  // be more; what makes it less forgets it.
+  #roomToPosition = 0;
+  #roomToBytes = 0;
+  #roomToMs = 0;
+  #end: ChannelEnd | undefined;
+  pending: PendingWrite<T> | undefined;
+
+  constructor(options: ChannelOptions<T>, bounds: Bounds) {
+    const { durationMs, keep, maxMergedBytes = 16_384, measureAge = false, merge, replay, weigh } = options;
+    this.#bounds = bounds;
+    this.#replay = replay;
+    this.keepsNothing = replay === undefined;
+    this.#weigh = weigh;
+    this.#durationMs = durationMs;
+    this.#keep = keep;
+    this.#measuresAge = measureAge || replay?.maxAgeMs !== undefined;
+    this.#log = new ChunkLog<T>({
+      hasBytes: weigh !== undefined,
+      hasMs: durationMs !== undefined,
+      canMerge: merge !== undefined,
+      clock: this.#measuresAge ? clock : undefined,
+    });
+    this.merge = merge;
+    this.maxMergedBytes = maxMergedBytes;
+  }
+
+  get #compactor(): Compactor<T> | undefined {
+    if (this.merge === undefined) return undefined;
+    this.#madeCompactor ??= new Compactor(this.#log, this.#readers, this.merge, this);
+    return this.#madeCompactor;
+  }
+
+  entryOf(chunk: T): MergedEntry<T> {
+    return { chunk, bytes: this.#weighed(chunk), ms: this.#timed(chunk) };
+  }
+
+  compacted(): void {
+    this.#slowest = 0;
+    this.#forgetRoom();
+  }
+
+  mergeEntries(first: T, second: T): MergedEntry<T> | undefined {
+    return this.#compactor?.merge(first, second);
+  }
+
+  get end(): ChannelEnd | undefined {
+    return this.#end;
+  }
+
+  get nextOffset(): number {
+    return this.#log.nextOffset;
+  }
+
+  get oldestOffset(): number {
+    return this.#log.offsetAt(this.#log.tail);
+  }
+
+  get heldBytes(): number {
+    return this.#log.bytesBefore(this.#log.head) - this.#log.bytesBefore(this.#log.tail);
+  }
+
+  get isMerging(): boolean {
+    return this.#madeCompactor?.isMerging === true;
+  }
+
+  newest(items: number): T[] {
+    return this.#log.rest(Math.max(this.#log.tail, this.#log.head - items));
+  }
+
+  /** Short, so that it can be inlined. */
+  offer(chunk: T): OfferResult {
+    const log = this.#log;
+    if (log.head >= this.#bareTo) return this.#offerSlowly(chunk);
+    log.appendBare(chunk);
+    return 'accepted';
+  }
+
+  #offerSlowly(chunk: T): OfferResult {
+    const log = this.#log;
+    if (log.head < this.#openTo && !log.isBare) {
+      const bytes = this.#weighed(chunk);
+      const ms = this.#timed(chunk);
+      if (!this.#hasRoomFor(bytes, ms)) return this.#offerMeasured(chunk, bytes, ms);
+      log.appendInPlace(chunk, bytes, ms);
+      return 'accepted';
+    }
+    if (this.#end !== undefined) return 'closed';
+    if (this.pending !== undefined) return 'full';
+    return this.#offerMeasured(chunk, this.#weighed(chunk), this.#timed(chunk));
+  }
+
+  /** Whether so much fits, as far as was noted. */
+  #hasRoomFor(bytes: number, ms: number): boolean {
+    const { head, isBare, totalBytes, totalMs } = this.#log;
+    return (
+      head < this.#roomToPosition &&
+      (isBare || (totalBytes + bytes <= this.#roomToBytes && totalMs + ms <= this.#roomToMs))
+    );
+  }
+
+  write(chunk: T, options?: { readonly signal?: AbortSignal | undefined }): Promise<void> {
+    const signal = options?.signal;
+    if (signal?.aborted) return Promise.reject(signal.reason as Error);
+    if (this.#end !== undefined) return Promise.reject(closedError(this.#end));
+    if (this.pending !== undefined) {
+      return Promise.reject(
+        new SpillwayError('write_pending', 'An earlier write still waits for room: await it first.'),
+      );
+    }
+    const bytes = this.#weighed(chunk);
+    const ms = this.#timed(chunk);
+    if (this.#offerMeasured(chunk, bytes, ms) === 'accepted') return Promise.resolve();
+    this.#openTo = 0;
+    this.#bareTo = 0;
+    for (const reader of this.#readers) reader.look();
+    const onAbort = signal && ((): void => this.#settle()?.reject(signal.reason as Error));
+    if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
+    const unlisten = onAbort && ((): void => signal?.removeEventListener('abort', onAbort));
+    return new Promise((resolve, reject) => {
+      this.pending = { chunk: this.#keep?.(chunk) ?? chunk, bytes, ms, resolve, reject, unlisten };
+    });
+  }
+
+  complete(): void {
+    this.#finish({ state: 'completed' });
+  }
+
+  fail(error: Error): void {
+    this.#finish({ state: 'failed', error });
+  }
+
+  cancel(reason?: Error): void {
+    const error =
+      reason ?? new SpillwayError('channel_cancelled', 'The channel was cancelled; what waited is gone.');
+    this.#finish({ state: 'cancelled', error });
+    if (this.#end?.state === 'cancelled') this.#log.trim(this.#log.head);
+  }
+
+  reader(options?: LosslessReaderOptions<T>): Reader<T>;
+  reader(options: ReaderOptions<T>): Reader<T | Gap>;
+  reader(options: ReaderOptions<T> = {}): Reader<T | Gap> {
+    const { credit = [], from = 'start', onGap, onPressure, overflow = 'block' } = options;
+    const { highWatermark = 0.75, lowWatermark = 0.25 } = options;
+    if (typeof overflow === 'string' && !overflows.includes(overflow)) {
+      throw invalid(`overflow: expected one of ${overflows.join(', ')} or spillTo(store), got ${overflow}.`);
+    }
+    const { merges = overflow === 'coalesce' } = options;
+    if (merges && (this.merge === undefined || typeof overflow !== 'string')) {
+      throw invalid('The policy coalesce, and merges, need a channel with merge, and no store.');
+    }
+    if (!(lowWatermark >= 0 && lowWatermark <= highWatermark && highWatermark <= 1)) {
+      throw invalid(
+        `Watermarks: expected 0 ≤ low ≤ high ≤ 1, got low ${lowWatermark} and high ${highWatermark}.`,
+      );
+    }
+    const bounds = checkedBounds(options, this.#bounds);
+    const reader = new ChannelReader<T>(
+      this.#log,
+      this,
+      { overflow, merges, bounds, credit, onGap, onPressure, highWatermark, lowWatermark },
+      this.#startOf(from),
+    );
+    this.#readers.push(reader);
+    // Nobody is alone any more, and what no reader will take can go.
+    for (const other of this.#readers) other.look();
+    this.#trim();
+    this.#forgetRoom();
+    return reader;
+  }
+
+  moved(from: number, to: number): void {
+    // Only the last of the slowest readers frees anything; with a replay window that is not at the tail.
+    if (from === this.#log.tail) this.#slowest -= 1;
+    if (this.#readers.length === 1 && this.keepsNothing) this.#log.trim(to);
+    else if (this.#slowest <= 0 || !this.keepsNothing) this.#trim();
+    if (this.pending !== undefined) this.#retryPending();
+  }
+
+  aloneTo(position: number): number {
+    if (this.#readers.length === 1) return Infinity;
+    return this.#slowest === 1 && position === this.#log.tail ? this.#nextSlowest : 0;
+  }
+
+  waits(): void {
+    this.#waiting += 1;
+    this.#openTo = 0;
+    this.#bareTo = 0;
+  }
+
+  wasWoken(): void {
+    this.#waiting -= 1;
+  }
+
+  left(reader: Reader<T | Gap>): void {
+    const index = this.#readers.findIndex((other) => other === reader);
+    if (index !== -1) this.#readers.splice(index, 1);
+    if (this.#readers.length === 0) this.#forgetRoom();
+    this.#trim();
+    if (this.pending !== undefined) this.#retryPending();
+  }
+
+  changed(): void {
+    this.#forgetRoom();
+    this.#retryPending();
+  }
+
+  now(): number {
+    return this.#measuresAge ? performance.now() : Number.NaN;
+  }
+
+  #weighed(chunk: T): number {
+    if (this.#weigh === undefined) return 0;
+    return measured('weigh', 'bytes', this.#weigh(chunk));
+  }
+
+  #timed(chunk: T): number {
+    return this.#durationMs === undefined ? 0 : measured('durationMs', 'ms', this.#durationMs(chunk));
+  }
+
+  /** The position where a reader starts. */
+  #startOf(from: number | 'now' | 'start'): number {
+    const log = this.#log;
+    if (from === 'now') return log.head;
+    if (from === 'start') return log.tail;
+    if (!Number.isInteger(from) || from < 0 || from > log.nextOffset) {
+      throw invalid(`from: expected an offset from 0 to ${log.nextOffset}, start or now, got ${from}.`);
+    }
+    const position = log.positionOf(from);
+    if (position === undefined) {
+      throw new SpillwayError(
+        'history_gone',
+        `Offset ${from} is gone, or part of a merged chunk; the oldest chunk that is kept is ${this.oldestOffset}.`,
+      );
+    }
+    return position;
+  }
+
+  #offerMeasured(chunk: T, bytes: number, ms: number): OfferResult {
+    const log = this.#log;
+    if (this.#mergeIntoNewest(chunk)) return 'accepted';
+    if (this.#hasRoomFor(bytes, ms) || this.#measureRoom(bytes, ms)) {
+      this.#append(chunk, bytes, ms);
+    } else {
+      if (!this.#admits(bytes, ms)) return 'full';
+      const skippers = this.#makeRoom(bytes, ms);
+      if (skippers.length === 0 && this.#mergeIntoNewest(chunk)) return 'accepted';
+      this.#append(chunk, bytes, ms);
+      for (const reader of skippers) reader.skipped(log.nextOffset - 1, bytes);
+      // Backwards, because whoever is told of a mark may detach the reader.
+      for (let index = this.#readers.length - 1; index >= 0; index -= 1) this.#readers[index]?.checkMarks();
+      this.#measureRoom(0, 0);
+    }
+    if (!this.keepsNothing) this.#trim();
+    if (this.#waiting > 0) this.#wake();
+    const isOpen =
+      this.keepsNothing && this.#waiting === 0 && this.#end === undefined && this.#keep === undefined;
+    this.#openTo = isOpen ? Math.min(this.#roomToPosition, log.slotsTo) : 0;
+    this.#bareTo = log.isBare ? this.#openTo : 0;
+    return 'accepted';
+  }
+
+  #append(chunk: T, bytes: number, ms: number): void {
+    const wasTried = this.isMerging;
+    this.#log.append(this.#keep?.(chunk) ?? chunk, bytes, ms);
+    if (wasTried) this.#compactor?.wasTried();
+  }
+
+  /** Returns whether that could be done. */
+  #mergeIntoNewest(chunk: T): boolean {
+    if (!this.isMerging || this.#compactor?.mergeIntoNewest(chunk) !== true) return false;
+    if (!this.keepsNothing) this.#trim();
+    if (this.#waiting > 0) this.#wake();
+    return true;
+  }
+
+  /** Notes how far the head may go before anybody has to be looked at again. */
+  #measureRoom(forBytes: number, forMs: number): boolean {
+    this.#forgetRoom();
+    // Without readers there is no bound to note: every offer has to be looked at.
+    if (this.#readers.length === 0) return false;
+    let position = Infinity;
+    let bytes = Infinity;
+    let ms = Infinity;
+    for (const reader of this.#readers) {
+      position = Math.min(position, reader.roomToPosition);
+      if (this.#log.isBare) continue;
+      bytes = Math.min(bytes, reader.roomToBytes);
+      ms = Math.min(ms, reader.roomToMs);
+    }
+    this.#roomToPosition = position;
+    this.#roomToBytes = bytes;
+    this.#roomToMs = ms;
+    return this.#hasRoomFor(forBytes, forMs);
+  }
+
+  #forgetRoom(): void {
+    this.#openTo = 0;
+    this.#bareTo = 0;
+    this.#roomToPosition = 0;
+    this.#roomToBytes = 0;
+    this.#roomToMs = 0;
+  }
+
+  #wake(): void {
+    for (const reader of this.#readers) reader.wake();
+  }
+
+  /** Carries out the policies of all readers that are full. Returns those that skip the chunk. */
+  #makeRoom(bytes: number, ms: number): ChannelReader<T>[] {
+    const skippers: ChannelReader<T>[] = [];
+    // Backwards, because a reader that is ended for want of room leaves the list.
+    for (let index = this.#readers.length - 1; index >= 0; index -= 1) {
+      const reader = this.#readers[index];
+      if (reader === undefined || reader.hasRoom(bytes, ms)) continue;
+      if (reader.merges) this.#compactor?.compactWaiting();
+      if (!reader.hasRoom(bytes, ms) && reader.makeRoom(bytes, ms)) skippers.push(reader);
+    }
+    return skippers;
+  }
+
+  /** Whether nobody who must not lose anything would have to. */
+  #admits(bytes: number, ms: number): boolean {
+    if (this.#readers.length === 0) {
+      if (this.#replay !== undefined) return true;
+      const { head, tail } = this.#log;
+      const { maxBytes, maxItems, maxMs } = this.#bounds;
+      return (
+        head === tail ||
+        (head - tail < maxItems &&
+          this.heldBytes + bytes <= maxBytes &&
+          this.#log.msBefore(head) - this.#log.msBefore(tail) + ms <= maxMs)
+      );
+    }
+    for (const reader of this.#readers) {
+      if (!reader.blocks || reader.hasRoom(bytes, ms)) continue;
+      if (reader.merges) this.#compactor?.compactWaiting();
+      else reader.spill();
+      if (!reader.hasRoom(bytes, ms)) return false;
+    }
+    return true;
+  }
+
+  #retryPending(): void {
+    const pending = this.pending;
+    if (pending === undefined || !this.#isHalfFree()) return;
+    if (!this.#measureRoom(pending.bytes, pending.ms) && !this.#admits(pending.bytes, pending.ms)) return;
+    // Settled first: making room for it moves cursors, which would come back here.
+    this.#settle()?.resolve();
+    this.#offerMeasured(pending.chunk, pending.bytes, pending.ms);
+  }
+
+  /** Ends the wait of a write, whichever way whoever calls says. */
+  #settle(): PendingWrite<T> | undefined {
+    const { pending } = this;
+    this.pending = undefined;
+    pending?.unlisten?.();
+    return pending;
+  }
+
+  #isHalfFree(): boolean {
+    return !this.#readers.some((reader) => reader.blocks && reader.waitingItems > 0 && reader.isBeyond(0.5));
+  }
+
+  #finish(end: ChannelEnd): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    this.#openTo = 0;
+    this.#bareTo = 0;
+    this.#settle()?.reject(closedError(end));
+    for (const reader of this.#readers) reader.ended();
+  }
+
+  /** Whether nothing has to be let go, wherever readers are. */
+  #isWithinReplay(): boolean {
+    const replay = this.#replay;
+    if (replay === undefined || replay.maxAgeMs !== undefined) return false;
+    const { maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity, merges = false } = replay;
+    const log = this.#log;
+    if (log.head - log.tail > maxItems || this.heldBytes > Math.min(maxBytes, maxHeldBytes)) return false;
+    if (!merges || this.heldBytes < maxHeldBytes * worthMerging) return true;
+    return this.#compactor?.hasFresh(log.head, maxHeldBytes) !== true;
+  }
+
+  /** Lets go of what every reader has passed, less the replay window. */
+  #trim(): void {
+    const log = this.#log;
+    const replay = this.#replay;
+    // Without readers and without a window, what waits is kept for the next reader.
+    if (this.#readers.length === 0 && replay === undefined) return;
+    if (this.#isWithinReplay()) return;
+    let slowest = log.head;
+    this.#slowest = 0;
+    this.#nextSlowest = slowest;
+    for (const { position } of this.#readers) {
+      if (position < slowest) {
+        this.#nextSlowest = slowest;
+        this.#slowest = 0;
+        slowest = position;
+      }
+      if (position === slowest) this.#slowest += 1;
+      else this.#nextSlowest = Math.min(this.#nextSlowest, position);
+    }
+    for (const reader of this.#readers) if (reader.position === slowest) reader.look();
+    if (replay === undefined) {
+      log.trim(slowest);
+      return;
+    }
+    const { maxAgeMs = Infinity, maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity } = replay;
+    const { merges = false } = replay;
+    if (merges) {
+      slowest -= this.#compactor?.compactKept(slowest, maxHeldBytes) ?? 0;
+      // What waits may take so much of it only because it is not merged yet.
+      if (this.heldBytes > maxHeldBytes && log.bytesFrom(slowest) > maxHeldBytes / 2) {
+        this.#compactor?.compactWaiting();
+      }
+    }
+    const oldestMs = maxAgeMs === Infinity ? -Infinity : performance.now() - maxAgeMs;
+    const passedBytes = log.bytesBefore(slowest);
+    while (
+      log.tail < slowest &&
+      (slowest - log.tail > maxItems ||
+        passedBytes - log.bytesBefore(log.tail) > maxBytes ||
+        this.heldBytes > maxHeldBytes ||
+        log.timeAt(log.tail) < oldestMs)
+    ) {
+      log.trim(log.tail + 1);
+    }
+  }
+}
