@@ -55,7 +55,10 @@ export function providerHeaders(client: IncomingHttpHeaders, credential: Credent
 
 /** The headers for a client. */
 export function clientHeaders(provider: IncomingHttpHeaders): Record<string, string> {
-  return without(provider, notToClient);
+  const headers = without(provider, notToClient);
+  // A piece of a string keeps all of it in memory, here the provider's whole head for as long as the stream lives.
+  for (const [name, value] of Object.entries(headers)) headers[name] = Buffer.from(value).toString();
+  return headers;
 }
 
 function without(headers: IncomingHttpHeaders, unwanted: ReadonlySet<string>): Record<string, string> {

@@ -12,13 +12,13 @@ type Writable = { -readonly [Key in keyof StreamEvent]: StreamEvent[Key] };
 export class Journal {
   readonly entries: StreamEvent[] = [];
   /** By reader: the entry of what it lost, as long as nothing else has happened to it. */
-  readonly #gaps = new Map<number, { readonly entry: Writable; tokens: number }>();
+  #gaps: Map<number, { readonly entry: Writable; tokens: number }> | undefined;
 
   add(type: StreamEvent['type'], reader: number | null = null, detail = ''): Writable {
     const entry = { atMs: Date.now(), type, reader, detail };
     this.entries.push(entry);
     if (this.entries.length > maxJournalEntries) this.entries.shift();
-    if (reader !== null) this.#gaps.delete(reader);
+    if (reader !== null) this.#gaps?.delete(reader);
     return entry;
   }
 
@@ -31,10 +31,11 @@ export class Journal {
 
   /** A reader that drops may drop with every chunk: that is one entry, which grows. */
   gap(reader: number, tokens: number, reason: string): void {
-    const known = this.#gaps.get(reader);
+    const gaps = (this.#gaps ??= new Map());
+    const known = gaps.get(reader);
     const gap = known ?? { entry: this.add('gap', reader), tokens: 0 };
     gap.tokens += tokens;
     gap.entry.detail = `${gap.tokens} (${reason})`;
-    if (known === undefined) this.#gaps.set(reader, gap);
+    if (known === undefined) gaps.set(reader, gap);
   }
 }

@@ -59,7 +59,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     reply.discard();
     throw unexpectedReply(reply, contentType);
   } else if (!contentType.startsWith('text/event-stream')) {
-    await pipeBody(stream, reply, undefined, options);
+    return pipeBody(stream, reply, undefined, options);
   } else if ((reply.header('content-encoding') ?? 'identity') !== 'identity') {
     reply.discard();
     throw new GatewayError(
@@ -71,7 +71,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
       maxEventBytes: config.maxEventBytes,
       classify: format.classify,
     });
-    await pipeBody(stream, reply, scanner, options);
+    return pipeBody(stream, reply, scanner, options);
   }
 }
 
@@ -106,16 +106,10 @@ async function pipeBody(
   });
   const done = Promise.withResolvers<void>();
   const source = new ReplySource(reply, channel, copies, {
+    listener: stream,
     loop,
     scanner,
     maxStreamBytes: config.maxStreamBytes,
-    // Comments are no progress; of a body that is no event stream, every byte is.
-    onRun: (run) => {
-      const nowMs = performance.now();
-      loop.look(nowMs);
-      stream.received(run, run.events > 0 || scanner === undefined, nowMs);
-    },
-    onPause: (isPaused) => stream.paused(isPaused, performance.now()),
     onEnd: done.resolve,
   });
   const headers = clientHeaders(reply.headers);
@@ -141,12 +135,12 @@ async function pipeBody(
 /** A provider's error: as it is, if an SDK would understand it. */
 async function refuse(stream: GatewayStream, reply: Reply): Promise<never> {
   const refused = unexpectedReply(reply, reply.header('content-type')?.toLowerCase() ?? '');
+  const headers = clientHeaders(reply.headers);
+  delete headers['content-encoding'];
   const body = await collectReply(reply, maxErrorBytes).catch(() => undefined);
   stream.signal.throwIfAborted();
   const error = body && readErrorBody(body);
   if (error === undefined) throw refused;
-  const headers = clientHeaders(reply.headers);
-  delete headers['content-encoding'];
   throw new RefusedError(refused, headers, error);
 }
 

@@ -5,8 +5,8 @@ import { type StallCause, tokensOf } from './meter.ts';
 import { Progress } from './sink/progress.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
-import { writeEvents } from './sink/write-events.ts';
-import type { GatewayStream, StreamBody, StreamDeadlines } from './stream.ts';
+import { writeEvents, type WriteListener } from './sink/write-events.ts';
+import type { GatewayStream, StreamDeadlines } from './stream.ts';
 
 /** What became of a reader: it got everything, it left, it was let go, or it was told of an error. */
 export type ReaderEndReason = 'delivered' | 'failed' | 'left' | 'stalled';
@@ -36,7 +36,7 @@ export interface StreamReaderOptions {
 }
 
 /** One reader of a stream: takes from its channel, and writes to a response, to the end of either. */
-export class StreamReader {
+export class StreamReader implements WriteListener {
   /** 1 for the first of its stream. */
   readonly number: number;
   readonly via: ReaderVia;
@@ -132,8 +132,17 @@ export class StreamReader {
   async serve(): Promise<ReaderEndReason> {
     const { response } = this;
     try {
-      const body = await this.#stream.started;
-      if (this.#left === undefined) await this.#write(body);
+      await this.#stream.started;
+      if (this.#left === undefined) {
+        let reader = this.#open();
+        await writeEvents(reader, response, this);
+        // With another one, it came back over a new connection.
+        while (reader !== this.#reader) {
+          reader = this.#reader ?? reader;
+          await writeEvents(reader, response, this);
+        }
+        this.#end(reader);
+      }
     } catch (thrown) {
       const error = asGatewayError(this.#left ?? thrown);
       response.fail(error);
@@ -159,7 +168,7 @@ export class StreamReader {
   }
 
   /** Its connection is gone, and it may come back. */
-  lost(nowMs: number): void {
+  connectionLost(nowMs: number): void {
     this.#lostMs = nowMs;
     this.#stream.journal.add('reader_lost', this.number);
   }
@@ -213,44 +222,47 @@ export class StreamReader {
     response.destroy(reason);
   }
 
-  async #write(body: StreamBody): Promise<void> {
-    const { response } = this;
-    const { channel, headers, isEvents, status } = body;
-    const start = (): void => {
-      if (isEvents) response.startEventStream(headers);
-      else if (!response.headersSent) response.start(status, headers);
-    };
-    const options = {
-      start,
-      onWritten: (run: EventRun) => {
-        this.#lastSentMs = performance.now();
-        this.tokens += tokensOf(run);
-        this.mergedEvents += run.mergedEvents ?? 0;
-        this.#stream.sent(run);
-      },
-      onGap: (gap: Gap) => {
-        this.gaps += 1;
-        this.lostTokens += gap.to - gap.from;
-        this.#stream.lost(this, gap);
-      },
-      // Behind the end nothing can be merged with what waits.
-      delayMs: () => (body.format === undefined || channel.end !== undefined ? 0 : response.delayMs()),
-    };
-    const { from = 'start' } = this.#options;
+  #open(): Reader<EventRun | Gap> {
+    const { from = 'start', returns } = this.#options;
     this.#reader = this.#stream.openReader({ ...this.#options, credit: this.#credit, from });
-    if (this.#options.returns === true) start();
-    let reader: Reader<EventRun | Gap>;
-    do {
-      reader = this.#reader;
-      await writeEvents(reader, response, options);
-      // With another one, it came back over a new connection.
-    } while (reader !== this.#reader);
-    const { end } = reader;
+    if (returns === true) this.start();
+    return this.#reader;
+  }
+
+  /** It got what there was for it. */
+  #end({ end }: Reader<EventRun | Gap>): void {
     if (end?.state === 'detached' && this.#left !== undefined) throw this.#left;
     if (end?.state === 'disconnected') throw fellBehind(end.offset);
     if (end !== undefined && 'error' in end) throw end.error;
-    start();
-    response.end();
+    this.start();
+    this.response.end();
+  }
+
+  start(): void {
+    const { body } = this.#stream;
+    if (body === undefined) return;
+    if (body.isEvents) this.response.startEventStream(body.headers);
+    else if (!this.response.headersSent) this.response.start(body.status, body.headers);
+  }
+
+  written(run: EventRun): void {
+    this.#lastSentMs = performance.now();
+    this.tokens += tokensOf(run);
+    this.mergedEvents += run.mergedEvents ?? 0;
+    this.#stream.sent(run);
+  }
+
+  lost(gap: Gap): void {
+    this.gaps += 1;
+    this.lostTokens += gap.to - gap.from;
+    this.#stream.lost(this, gap);
+  }
+
+  delayMs(): number {
+    const { body } = this.#stream;
+    // Behind the end nothing can be merged with what waits.
+    if (body?.format === undefined || body.channel.end !== undefined) return 0;
+    return this.response.delayMs();
   }
 }
 

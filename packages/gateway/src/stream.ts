@@ -228,12 +228,11 @@ export class GatewayStream implements StreamOwner {
     this.readers.add(reader);
     this.#deserted = undefined;
     this.journal.add('reader_joined', reader.number, `${reader.via}, ${reader.overflow}`);
-    void this.#serve(reader);
+    void reader.serve().then((reason) => this.#served(reader, reason));
     return reader;
   }
 
-  async #serve(reader: StreamReader): Promise<void> {
-    const reason = await reader.serve();
+  #served(reader: StreamReader, reason: ReaderEndReason): void {
     // Whoever fell behind has left, too, and may come back.
     const hasMore = this.#body !== undefined && this.#body.channel.end === undefined;
     if (hasMore && this.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);

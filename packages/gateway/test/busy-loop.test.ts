@@ -85,11 +85,10 @@ test('while the loop is busy a provider is read less often, and everything comes
     const ended = Promise.withResolvers<void>();
     reply.consume(
       new ReplySource(reply, channel, copies, {
-        loop: { gapMs: 40 },
+        listener: { received: () => undefined, paused: () => undefined },
+        loop: { gapMs: 40, look: () => undefined },
         scanner: new EventScanner({ classify: () => 'finish' }),
         maxStreamBytes: 1_000_000,
-        onRun: () => undefined,
-        onPause: () => undefined,
         onEnd: ended.resolve,
       }),
     );

@@ -9,8 +9,13 @@ function codeOf(text: string): string {
 
 describe('limits on what a provider sends', () => {
   test.each([
-    ['a line of 8 MB', [], 'sim:line=8000000,tps=0,ttft=0', 'event_too_large'],
-    ['a line of 8 MB in small pieces', [], 'sim:line=8000000,tps=0,ttft=0,split=1000', 'event_too_large'],
+    ['a line of 8 MB', [], 'sim:line=8000000,tokens=1000000,tps=0,ttft=0', 'event_too_large'],
+    [
+      'a line of 8 MB in small pieces',
+      [],
+      'sim:line=8000000,tokens=1000000,tps=0,ttft=0,split=1000',
+      'event_too_large',
+    ],
     [
       'a reply without end',
       ['--max-stream-bytes', '100000'],

@@ -128,7 +128,7 @@ class Client {
     this.wire?.credit.close();
     this.wire = undefined;
     this.response.unbind();
-    this.reader.lost(0);
+    this.reader.connectionLost(0);
   }
 
   resume(): void {

@@ -64,7 +64,7 @@ export class SessionStream {
     this.session?.release(this);
     this.response.unbind();
     if (this.#reader !== undefined && this.#canResume) {
-      this.#reader.lost(performance.now());
+      this.#reader.connectionLost(performance.now());
     } else {
       const reason = clientLeft('lost its connection');
       this.#reader?.leave(reason);

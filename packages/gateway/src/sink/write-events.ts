@@ -5,13 +5,14 @@ import type { ReaderResponse } from './reader-response.ts';
 /** At most this much is taken from the channel at once; the rest waits where it is bounded. */
 const maxTakeBytes = 32_768;
 
-export interface WriteEventsOptions {
+/** Who hears of what is written to a reader. */
+export interface WriteListener {
   /** Called before every write; the headers go out with the first one. */
-  readonly start: () => void;
-  readonly onWritten: (run: EventRun) => void;
-  readonly onGap: (gap: Gap) => void;
+  start(): void;
+  written(run: EventRun): void;
+  lost(gap: Gap): void;
   /** How long to wait before the next write, so that what waits can be merged; 0: not at all. */
-  readonly delayMs: () => number;
+  delayMs(): number;
 }
 
 /**
@@ -22,10 +23,10 @@ export interface WriteEventsOptions {
 export function writeEvents(
   reader: Reader<EventRun | Gap>,
   response: ReaderResponse,
-  options: WriteEventsOptions,
+  listener: WriteListener,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    new EventWriter(reader, response, options, resolve, reject).run();
+    new EventWriter(reader, response, listener, resolve, reject).run();
   });
 }
 
@@ -33,40 +34,40 @@ export function writeEvents(
 class EventWriter {
   readonly #reader: Reader<EventRun | Gap>;
   readonly #response: ReaderResponse;
-  readonly #options: WriteEventsOptions;
+  readonly #listener: WriteListener;
   readonly #resolve: () => void;
   readonly #reject: (error: unknown) => void;
 
   constructor(
     reader: Reader<EventRun | Gap>,
     response: ReaderResponse,
-    options: WriteEventsOptions,
+    listener: WriteListener,
     resolve: () => void,
     reject: (error: unknown) => void,
   ) {
     this.#reader = reader;
     this.#response = response;
-    this.#options = options;
+    this.#listener = listener;
     this.#resolve = resolve;
     this.#reject = reject;
   }
 
   /** Waits for something to write, and writes what is there already. */
-  readonly run = (): void => {
+  run(): void {
     while (this.#reader.whenReady(this.#onReady)) if (!this.#write()) return;
-  };
+  }
 
   /** When the provider's read is dealt with, so that all that it brought is written at once. */
-  readonly #onReady = (): void => process.nextTick(this.#go);
+  readonly #onReady = (): void => process.nextTick(go, this);
 
-  readonly #go = (): void => {
+  go(): void {
     if (this.#write()) this.run();
-  };
+  }
 
   /** Writes what is there. Returns whether to go on at once. */
   #write(): boolean {
     try {
-      const waitMs = this.#options.delayMs();
+      const waitMs = this.#listener.delayMs();
       if (waitMs > 0 && this.#reader.end === undefined) return this.#runAfter(this.#response.rest(waitMs));
       if (!this.#writeWhatIsThere()) {
         // What was there may be held back again: credit that was there for it is gone with its connection.
@@ -82,13 +83,13 @@ class EventWriter {
   }
 
   #runAfter(wait: Promise<void>): false {
-    wait.then(this.run, this.#reject);
+    wait.then(() => this.run(), this.#reject);
     return false;
   }
 
   /** Returns whether there was something. */
   #writeWhatIsThere(): boolean {
-    const { onGap, onWritten, start } = this.#options;
+    const listener = this.#listener;
     const reader = this.#reader;
     const response = this.#response;
     let isEmpty = true;
@@ -98,17 +99,21 @@ class EventWriter {
       const from = reader.offset;
       const run = reader.take();
       if (run === undefined) break;
-      if (isEmpty) start();
+      if (isEmpty) listener.start();
       isEmpty = false;
       if (run instanceof Gap) {
         response.gap?.(run);
-        onGap(run);
+        listener.lost(run);
         continue;
       }
       taken += run.byteLength;
       wantsMore = response.write(run, from, reader.offset);
-      onWritten(run);
+      listener.written(run);
     }
     return !isEmpty;
   }
+}
+
+function go(writer: EventWriter): void {
+  writer.go();
 }

@@ -10,11 +10,14 @@ export interface ConnectionLimits {
   readonly maxHeaderBytes: number;
 }
 
-/** One request, complete, and who hears of its response. Of `onEnd` and `onError` one is called, once and last. */
-export interface Exchange extends ResponseHandler {
-  /** The request line and the headers. */
+/** One request, complete: the request line with the headers, and the body. */
+export interface Request {
   readonly head: string;
   readonly body: Buffer | null;
+}
+
+/** Who hears of a request's response. Of `onEnd` and `onError` one is called, once and last. */
+export interface Exchange extends ResponseHandler {
   onError(error: Error): void;
 }
 
@@ -44,6 +47,8 @@ export class ProviderConnection implements ResponseHandler {
   readonly #limits: ConnectionLimits;
   readonly #onFree: (connection: ProviderConnection) => void;
   #exchange: Exchange | undefined;
+  /** Until the connection is made: afterwards nobody needs it, and a stream may live long. */
+  #unsent: Request | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isOpen = false;
   #isPaused = false;
@@ -87,10 +92,11 @@ export class ProviderConnection implements ResponseHandler {
   }
 
   /** Sends a request; the connection must be new, or free. */
-  send(exchange: Exchange): void {
+  send(request: Request, exchange: Exchange): void {
     this.#exchange = exchange;
     this.#socket.setTimeout(0);
-    if (this.#isOpen) this.#write(exchange);
+    if (this.#isOpen) this.#write(request);
+    else this.#unsent = request;
   }
 
   /** Reads no more of the response, but for what is read already. */
@@ -117,7 +123,7 @@ export class ProviderConnection implements ResponseHandler {
   }
 
   onHead(head: ResponseHead): void {
-    clearTimeout(this.#timer);
+    this.#stopTimer();
     this.#isPersistent = head.isPersistent;
     const seconds = /\btimeout=(\d{1,6})\b/.exec(head.headers['keep-alive']?.toString() ?? '')?.[1];
     this.#idleMs = seconds === undefined ? idleMs : Math.min(maxIdleMs, Number(seconds) * 1000 - idleSlackMs);
@@ -138,12 +144,13 @@ export class ProviderConnection implements ResponseHandler {
   }
 
   #opened(): void {
-    clearTimeout(this.#timer);
+    this.#stopTimer();
     this.#isOpen = true;
-    if (this.#exchange !== undefined) this.#write(this.#exchange);
+    if (this.#unsent !== undefined) this.#write(this.#unsent);
+    this.#unsent = undefined;
   }
 
-  #write({ body, head }: Exchange): void {
+  #write({ body, head }: Request): void {
     const { responseTimeoutMs } = this.#limits;
     this.#timer = setTimeout(() => {
       this.destroy(new ResponseTimeoutError(`no response within ${responseTimeoutMs} ms`));
@@ -201,8 +208,13 @@ export class ProviderConnection implements ResponseHandler {
     this.#socket.destroy();
   }
 
-  #failed(error: Error): void {
+  #stopTimer(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #failed(error: Error): void {
+    this.#stopTimer();
     const exchange = this.#exchange;
     this.#exchange = undefined;
     exchange?.onError(error);

@@ -2,7 +2,12 @@ import { createHash } from 'node:crypto';
 import type { Config } from '../config/schema.ts';
 import type { Credential } from '../credential.ts';
 import type { TlsMemory } from './connect.ts';
-import { type ConnectionLimits, type Exchange, ProviderConnection } from './provider-connection.ts';
+import {
+  type ConnectionLimits,
+  type Exchange,
+  ProviderConnection,
+  type Request,
+} from './provider-connection.ts';
 
 /** More pools than this are not kept: the one that was not used for longest is closed. */
 const maxPools = 256;
@@ -66,9 +71,9 @@ export class ProviderPool {
   }
 
   /** Sends a request over a connection that is its own until the response was whole. */
-  send(exchange: Exchange): ProviderConnection {
+  send(request: Request, exchange: Exchange): ProviderConnection {
     const connection = this.#takeFree() ?? this.#open();
-    connection.send(exchange);
+    connection.send(request, exchange);
     return connection;
   }
 

@@ -9,17 +9,22 @@ import type { BodyHandler, Reply } from './reply.ts';
 /** A read that brought so much is worth its costs, however busy the process is. */
 const worthAReadBytes = 2048;
 
+/** Who hears of what comes. */
+interface ReplyListener {
+  /** Something came. A comment (no events) is no progress; of a body that is no event stream, every byte is. */
+  received(run: EventRun, isProgress: boolean, nowMs: number): void;
+  /** The channel makes the provider wait, or it may go on. */
+  paused(isPaused: boolean, nowMs: number): void;
+}
+
 export interface ReplySourceOptions {
+  readonly listener: ReplyListener;
   /** Says how long to wait between two small reads. */
-  readonly loop: Pick<BusyLoop, 'gapMs'>;
+  readonly loop: Pick<BusyLoop, 'gapMs' | 'look'>;
   /** Finds the events of an event stream; without it the body is handed on as it comes. */
   readonly scanner: EventScanner | undefined;
   /** The bytes of the whole stream; beyond them it fails with `stream_too_large`. */
   readonly maxStreamBytes: number;
-  /** Told of everything that came, comments (0 events) included. */
-  readonly onRun: (run: EventRun) => void;
-  /** Told when the channel makes the provider wait, and when it may go on. */
-  readonly onPause: (isPaused: boolean) => void;
   /** Told when the channel has ended. */
   readonly onEnd: () => void;
 }
@@ -112,7 +117,10 @@ export class ReplySource implements BodyHandler {
   }
 
   readonly #emit = (run: EventRun): void => {
-    this.#options.onRun(run);
+    const { listener, loop, scanner } = this.#options;
+    const nowMs = performance.now();
+    loop.look(nowMs);
+    listener.received(run, run.events > 0 || scanner === undefined, nowMs);
     if (this.#held.length === 0 && this.#channel.offer(run) !== 'full') return;
     this.#held.push(this.#copies.keep(run));
     if (!this.#isDraining) void this.#drain();
@@ -121,7 +129,7 @@ export class ReplySource implements BodyHandler {
   async #drain(): Promise<void> {
     this.#isDraining = true;
     this.#reply.pause();
-    this.#options.onPause(true);
+    this.#options.listener.paused(true, performance.now());
     try {
       for (let run = this.#held[0]; run !== undefined; run = this.#held[0]) {
         await this.#channel.write(run);
@@ -132,7 +140,7 @@ export class ReplySource implements BodyHandler {
       this.#held.length = 0;
     }
     this.#isDraining = false;
-    this.#options.onPause(false);
+    this.#options.listener.paused(false, performance.now());
     if (this.#bodyEnd !== undefined) this.#settle(this.#bodyEnd.error);
     else if (!this.#isResting) this.#reply.resume();
   }

@@ -32,13 +32,18 @@ export interface BodyHandler {
  */
 export class Reply {
   readonly status: number;
-  readonly headers: IncomingHttpHeaders;
+  #headers: IncomingHttpHeaders;
   readonly #exchange: ReplyExchange;
 
   constructor({ headers, status }: ResponseHead, exchange: ReplyExchange) {
     this.status = status;
-    this.headers = headers;
+    this.#headers = headers;
     this.#exchange = exchange;
+  }
+
+  /** Until somebody consumes the body: a stream may live long. */
+  get headers(): IncomingHttpHeaders {
+    return this.#headers;
   }
 
   /** A header's value; where it came twice, the first. */
@@ -49,6 +54,7 @@ export class Reply {
 
   /** Starts the body. */
   consume(body: BodyHandler): void {
+    this.#headers = {};
     this.#exchange.consume(body);
   }
 
@@ -87,14 +93,9 @@ export function sendRequest(
       reject(signal.reason as Error);
       return;
     }
-    const exchange = new ReplyExchange(
-      requestHead(request, pool.host),
-      request.body,
-      resolve,
-      reject,
-      signal,
-    );
-    exchange.connection = pool.send(exchange);
+    const head = requestHead(request, pool.host);
+    const exchange = new ReplyExchange(resolve, reject, signal);
+    exchange.connection = pool.send({ head, body: request.body }, exchange);
   });
 }
 
@@ -114,8 +115,6 @@ function requestHead({ body, headers, method, path }: ProviderRequest, host: str
 }
 
 class ReplyExchange implements Exchange {
-  readonly head: string;
-  readonly body: Buffer | null;
   /** While it is under way. */
   connection: ProviderConnection | undefined;
   readonly #resolve: (reply: Reply) => void;
@@ -126,15 +125,7 @@ class ReplyExchange implements Exchange {
   /** How it ended, if that was before anybody consumed it. */
   #early: { readonly error: Error | undefined } | undefined;
 
-  constructor(
-    head: string,
-    body: Buffer | null,
-    resolve: (reply: Reply) => void,
-    reject: (error: Error) => void,
-    signal: AbortSignal,
-  ) {
-    this.head = head;
-    this.body = body;
+  constructor(resolve: (reply: Reply) => void, reject: (error: Error) => void, signal: AbortSignal) {
     this.#resolve = resolve;
     this.#reject = reject;
     this.#signal = signal;
