@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Channel, Gap, Overflow, Reader, ReaderOptions } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
@@ -10,6 +10,7 @@ import type { Meter, StallCause } from './meter.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
 import type { StreamClient } from './stream-client.ts';
+import { createStreamToken } from './stream-token.ts';
 import { clientLeft, type ReaderEndReason, StreamReader, type StreamReaderOptions } from './stream-reader.ts';
 
 /** What a stream costs beside its chunks: the objects that make it. */
@@ -89,7 +90,7 @@ interface Stall {
 export class GatewayStream implements StreamOwner {
   readonly id = randomUUID();
   /** What its URL has and nobody can guess. Never logged: the id is. */
-  readonly token = randomBytes(24).toString('base64url');
+  readonly token = createStreamToken();
   readonly provider: Provider;
   readonly owner: string;
   readonly detach: DetachPolicy;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { checked } from './behaviour.ts';
@@ -30,7 +30,7 @@ const dimensions = 8;
 function embeddings(body: unknown): object {
   const { model, input, encoding_format: encoding } = checked(embeddingRequest, body);
   const data = [input].flat().map((text, index) => {
-    const digest = createHash('sha256').update(JSON.stringify(text)).digest();
+    const digest = hash('sha256', JSON.stringify(text), 'buffer');
     const numbers = Float32Array.from(digest.subarray(0, dimensions), (byte) => byte / 256);
     const embedding = encoding === 'float' ? [...numbers] : Buffer.from(numbers.buffer).toString('base64');
     return { object: 'embedding', index, embedding };
