@@ -51,6 +51,14 @@ export const mutants: readonly Mutant[] = [
     test: `${gatewayTest}/new-space.test.ts`,
   },
   {
+    name: 'promise 1: a request is held for as long as its answer takes',
+    file: `${gateway}/pipe.ts`,
+    find: 'request.body?.letGo();',
+    replace: '',
+    test: `${gatewayTest}/limits.test.ts`,
+    only: 'request bodies together',
+  },
+  {
     name: 'promise 3: whoever waits for a link makes everybody wait',
     file: `${gateway}/sink/write-events.ts`,
     find: 'const waitMs = this.#listener.delayMs();',

@@ -49,6 +49,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     signal: stream.signal,
     onRetry,
   });
+  request.body?.letGo();
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';
   if (format === undefined) {
     await pipeBody(stream, reply, undefined, options);

@@ -1,5 +1,6 @@
 import type { Provider } from './config/load.ts';
 import { GatewayError } from './errors.ts';
+import { HeldBody } from './held-body.ts';
 import { readRequestBody, type RequestBody, tryRequestBody } from './request-body.ts';
 import type { Route } from './route.ts';
 import type { Method } from './source/reply.ts';
@@ -15,7 +16,7 @@ export interface RelayRequest {
   /** The client's path, unless a model's prefix had to go. */
   readonly path: string;
   /** The client's own bytes, unless a model's prefix had to go. */
-  readonly body: Buffer | null;
+  readonly body: HeldBody;
 }
 
 /**
@@ -56,7 +57,9 @@ export function readRelayRequest(
     model: body?.model ?? modelIn(route),
     wantsEvents: route.wantsEvents ?? body?.stream === true,
     path: named?.path ?? route.path,
-    body: body === undefined || prefixed === undefined ? bytes : body.withModel(body.model.slice(slash + 1)),
+    body: new HeldBody(
+      body === undefined || prefixed === undefined ? bytes : body.withModel(body.model.slice(slash + 1)),
+    ),
   };
 }
 

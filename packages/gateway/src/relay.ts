@@ -89,8 +89,8 @@ export class Relay {
     });
   }
 
-  /** Asks a provider. Readers have to be attached in the same turn. `onEnd` is called when its part is over. */
-  open(request: RelayRequest, asker: Asker, onEnd?: () => void): GatewayStream {
+  /** Asks a provider. Readers have to be attached in the same turn. */
+  open(request: RelayRequest, asker: Asker): GatewayStream {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
     const { headers, owner } = asker;
@@ -98,7 +98,7 @@ export class Relay {
     const stream = this.#streams.open({ provider, detach, owner, model, client });
     const span = this.#tracing?.start(request, headers);
     const carried = span === undefined ? headers : { ...headers, ...span.headers };
-    void this.#run(stream, request, carried, span).finally(onEnd);
+    void this.#run(stream, request, carried, span);
     return stream;
   }
 
@@ -122,6 +122,7 @@ export class Relay {
       const error = asGatewayError(signal.aborted ? signal.reason : thrown);
       end = { state: error.isCancel ? 'cancelled' : 'failed', error };
     }
+    request.body.letGo();
     const usage = lastUsage(stream);
     this.#metrics.streamEnded(stream, end, usage);
     this.#streams.ended(stream, end);

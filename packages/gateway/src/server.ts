@@ -130,6 +130,7 @@ function addProviderPaths(
   server: FastifyInstance,
   { config, keys, memory, providers, relay, log, isReady }: ServerOptions,
 ): void {
+  const releases = new WeakMap<FastifyRequest, () => void>();
   server.addHook('onRequest', (request, reply, next) => {
     if (!isReady()) {
       answerError(request, reply, shuttingDown());
@@ -141,6 +142,7 @@ function addProviderPaths(
       answerError(request, reply, overloaded(message));
       return;
     }
+    releases.set(request, release);
     reply.raw.once('close', release);
     next();
   });
@@ -165,6 +167,11 @@ function addProviderPaths(
         const owner = ownerOf(keys, relayed.provider, request.headers, route.queryKey);
         const { headers, socket } = request;
         const mergeMs = readMergeMs(headers);
+        // Held no longer than it may have to be sent, however long the answer takes.
+        const release = releases.get(request);
+        relayed.body.release = release;
+        if (release !== undefined) reply.raw.off('close', release);
+        request.body = undefined;
         relay.answer(relayed, { headers, address: socket.remoteAddress, owner }, hijack(reply), mergeMs);
         return undefined;
       },

@@ -120,15 +120,23 @@ describe('limits on how much is done at once', () => {
     for (const text of texts) expect(payloads(text).at(-1)).toBe('[DONE]');
   });
 
-  test('request bodies together', async () => {
+  test('request bodies together, as long as they may have to be sent again', async () => {
     const gateway = await startGateway(['--max-request-memory-bytes', '500']);
-    await rawChat(gateway.url, 'sim:stall=1');
-    await eventually(
-      async () => (await metric(gateway.adminUrl, 'spillway_streams{state="streaming"}')) === 1,
-      'the first to run',
-    );
-    const response = await postChat(gateway.url, `sim:${' '.repeat(400)}`);
+    const streams = async (state: string): Promise<number> =>
+      await metric(gateway.adminUrl, `spillway_streams{state="${state}"}`);
+    const long = ' '.repeat(400);
+
+    const unanswered = await rawChat(gateway.url, `sim:headers=3600000${long}`);
+    await eventually(async () => (await streams('opening')) === 1, 'the first to be sent');
+    const response = await postChat(gateway.url, `sim:${long}`);
     expect(response.status).toBe(503);
     expect(codeOf(await response.text())).toBe('overloaded');
+    unanswered.socket.destroy();
+    await eventually(async () => (await streams('opening')) === 0, 'the first to be gone');
+
+    for (const count of [1, 2]) {
+      await rawChat(gateway.url, `sim:stall=1${long}`);
+      await eventually(async () => (await streams('streaming')) === count, 'an answer to begin');
+    }
   });
 });

@@ -36,9 +36,10 @@ export function openRequest(
     if (release === undefined) {
       throw overloaded(`Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`);
     }
+    request.body.release = release;
     const owner = ownerOf(keys, request.provider, headers, route.queryKey);
     const { address, agent } = session;
-    const stream = relay.open(request, { headers, address, agent, owner }, release);
+    const stream = relay.open(request, { headers, address, agent, owner });
     opened.attach(stream, session, {}, true);
   } catch (error) {
     opened.response.fail(asGatewayError(error));

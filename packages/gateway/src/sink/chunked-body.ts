@@ -26,7 +26,10 @@ let gathered = Buffer.allocUnsafeSlow(gatheredBytes);
  */
 export class ChunkedBody {
   readonly #socket: Socket;
-  readonly #parts: Uint8Array[] = [];
+  readonly #highWaterMark: number;
+  /** What was added, up to the count. An array that is emptied lets go of its memory, and would take new for every token. */
+  #parts: (Uint8Array | undefined)[] = [undefined];
+  #count = 0;
   #partsBytes = 0;
   /** With the lines around chunks. */
   writtenBytes = 0;
@@ -34,11 +37,12 @@ export class ChunkedBody {
   /** The response's head must have been written to the socket, and nobody else may write. */
   constructor(socket: Socket) {
     this.#socket = socket;
+    this.#highWaterMark = socket.writableHighWaterMark;
   }
 
   /** Whether more waits in this process than is good: what waits should wait in the channel. */
   get isBlocked(): boolean {
-    return this.#socket.writableLength >= this.#socket.writableHighWaterMark;
+    return this.#socket.writableLength >= this.#highWaterMark;
   }
 
   /**
@@ -46,9 +50,10 @@ export class ChunkedBody {
    * reader that has stalled does not take is kept here, and should not be much.
    */
   add(bytes: Uint8Array): boolean {
-    this.#parts.push(bytes);
+    this.#parts[this.#count] = bytes;
+    this.#count += 1;
     this.#partsBytes += bytes.length;
-    return this.#partsBytes < this.#socket.writableHighWaterMark;
+    return this.#partsBytes < this.#highWaterMark;
   }
 
   /** Writes what was added, as one chunk. */
@@ -60,7 +65,9 @@ export class ChunkedBody {
     this.writtenBytes += sizeLine.length + length + 2 * lineEnd.length;
     if (length <= maxGatheredBytes) this.#writeGathered(sizeLine);
     else this.#writeParts(sizeLine);
-    this.#parts.length = 0;
+    if (this.#count === 1) this.#parts[0] = undefined;
+    else this.#parts = [undefined];
+    this.#count = 0;
     this.#partsBytes = 0;
   }
 
@@ -75,6 +82,7 @@ export class ChunkedBody {
     target[at + 1] = LF;
     at += 2;
     for (const part of this.#parts) {
+      if (part === undefined) continue;
       target.set(part, at);
       at += part.length;
     }
@@ -88,7 +96,7 @@ export class ChunkedBody {
     const socket = this.#socket;
     socket.cork();
     socket.write(`${sizeLine}\r\n`, 'latin1');
-    for (const part of this.#parts) socket.write(part);
+    for (const part of this.#parts) if (part !== undefined) socket.write(part);
     socket.write(lineEnd);
     socket.uncork();
   }

@@ -1,4 +1,5 @@
 import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } from 'node:http';
+import type { HeldBody } from '../held-body.ts';
 import type { Exchange, ProviderConnection } from './provider-connection.ts';
 import type { ProviderPool } from './provider-pools.ts';
 import type { ResponseHead } from './response-reader.ts';
@@ -12,7 +13,7 @@ export interface ProviderRequest {
   readonly method: Method;
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer | null;
+  readonly body: HeldBody | null;
 }
 
 /** Who takes a reply's body. Of `end` and `fail` one is called, once, and nothing after it. */
@@ -95,7 +96,7 @@ export function sendRequest(
     }
     const head = requestHead(request, pool.host);
     const exchange = new ReplyExchange(resolve, reject, signal);
-    exchange.connection = pool.send({ head, body: request.body }, exchange);
+    exchange.connection = pool.send({ head, body: request.body?.bytes ?? null }, exchange);
   });
 }
 
@@ -108,8 +109,9 @@ function requestHead({ body, headers, method, path }: ProviderRequest, host: str
     validateHeaderValue(name, value);
     head += `${name}: ${value}\r\n`;
   }
-  if (body !== null || method === 'PATCH' || method === 'POST' || method === 'PUT') {
-    head += `content-length: ${body?.length ?? 0}\r\n`;
+  const length = body?.bytes?.length;
+  if (length !== undefined || method === 'PATCH' || method === 'POST' || method === 'PUT') {
+    head += `content-length: ${length ?? 0}\r\n`;
   }
   return `${head}\r\n`;
 }
