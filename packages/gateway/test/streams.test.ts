@@ -1,0 +1,22 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { configSchema } from '../src/config/schema.ts';
+import type { GatewayError } from '../src/errors.ts';
+import { Meter } from '../src/meter.ts';
+import { Streams } from '../src/streams.ts';
+import { eventually } from './support/spawn.ts';
+
+test('deadlines hold for all streams, however many there are', async () => {
+  const config = configSchema.parse({ waitTimeoutMs: 100, detachGraceMs: 200 });
+  const links = { readQueues: () => Promise.resolve(undefined) };
+  const observer = { streamBegan: () => undefined, readerEnded: () => undefined };
+  const streams = new Streams(config, new Meter(), links, observer);
+  onTestFinished(() => streams.stopWatching());
+  const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
+  const client = { address: '', agent: '', key: '' };
+  const opened = Array.from({ length: 3000 }, () =>
+    streams.open({ provider, owner: '', detach: 'cancel', model: undefined, client }),
+  );
+  await eventually(() => opened.every(({ signal }) => signal.aborted), 'all to be refused');
+  const codes = new Set(opened.map(({ signal }) => (signal.reason as GatewayError).code));
+  expect([...codes]).toEqual(['overloaded']);
+});
