@@ -134,13 +134,12 @@ export class StreamReader implements WriteListener {
     try {
       await this.#stream.started;
       if (this.#left === undefined) {
-        let reader = this.#open();
-        await writeEvents(reader, response, this);
-        // With another one, it came back over a new connection.
-        while (reader !== this.#reader) {
-          reader = this.#reader ?? reader;
+        let reader: Reader<EventRun | Gap>;
+        do {
+          reader = this.#reader ?? this.#open();
           await writeEvents(reader, response, this);
-        }
+          // With another one, it came back over a new connection.
+        } while (reader !== this.#reader);
         this.#end(reader);
       }
     } catch (thrown) {

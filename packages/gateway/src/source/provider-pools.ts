@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto';
+import { digest } from '../api-keys.ts';
 import type { Config } from '../config/schema.ts';
 import type { Credential } from '../credential.ts';
 import type { TlsMemory } from './connect.ts';
@@ -28,8 +28,7 @@ export class ProviderPools {
   /** The pool for an origin and the credential that will be sent. */
   get(origin: string, credential: Credential): ProviderPool {
     // Hashed, so that no key stands in memory as a map's key for as long as a pool lives.
-    const digest = hash('sha256', JSON.stringify(credential), 'base64');
-    const key = `${origin} ${digest}`;
+    const key = `${origin} ${digest(JSON.stringify(credential)).toString('base64')}`;
     const pool = this.#pools.get(key) ?? new ProviderPool(new URL(origin), this.#limits);
     this.#pools.delete(key);
     this.#pools.set(key, pool);
