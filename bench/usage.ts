@@ -15,15 +15,24 @@ export function cpuUsOf(pid: number): number {
 
 /** Microseconds that cores have worked so far, for whomever. Linux. */
 export function busyUsOf(cores: readonly number[]): number {
+  return ticksUsOf(
+    cores,
+    ([user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0]) =>
+      user + nice + system + irq + softirq + steal,
+  );
+}
+
+/** Microseconds for which a virtual machine's host has not run cores that had work to do. Linux. */
+export function stolenUsOf(cores: readonly number[]): number {
+  return ticksUsOf(cores, ([, , , , , , , steal = 0]) => steal);
+}
+
+function ticksUsOf(cores: readonly number[], count: (parts: readonly number[]) => number): number {
   const stat = readIfThere('/proc/stat');
   let ticks = 0;
   for (const core of cores) {
-    const [user, nice, system, , , irq, softirq, steal] = (
-      new RegExp(`^cpu${core} (.*)$`, 'm').exec(stat)?.[1] ?? ''
-    )
-      .split(' ')
-      .map(Number);
-    for (const part of [user, nice, system, irq, softirq, steal]) ticks += part ?? 0;
+    const parts = new RegExp(`^cpu${core} (.*)$`, 'm').exec(stat)?.[1] ?? '';
+    ticks += count(parts.split(' ').map(Number));
   }
   return ticks * 10_000;
 }

@@ -211,8 +211,10 @@ export function noteLimits(figures: Figures, caseName: string, system: string, s
   figures.add(caseName, system, share, spent.systemShare * 100);
   figures.add(caseName, system, load, spent.loadShare * 100);
   if (spent.loadShare > maxLoadShare) figures.note(caseName, system, 'the load was the limit');
-  if (spent.othersShare > maxOthersShare) figures.note(caseName, system, 'disturbed by other programs');
+  if (spent.othersShare > maxOthersShare) figures.note(caseName, system, disturbed);
 }
+
+export const disturbed = 'disturbed by other programs';
 
 /** More than this of its core, and the load generator is what is measured. */
 export const maxLoadShare = 0.9;

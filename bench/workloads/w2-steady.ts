@@ -1,9 +1,11 @@
+import { Ages, type Measured } from '../ages.ts';
 import type { Metric } from '../figures.ts';
 import { nowUs } from '../load/token.ts';
 import { quantile } from '../programs.ts';
 import {
   type Bench,
   clearReplies,
+  disturbed,
   maxLoadShare,
   openPaced,
   noteLimits,
@@ -76,24 +78,25 @@ async function measure(
 ): Promise<void> {
   const system = one.system.name;
   const count = one.system.isHeavy === true ? streams / heavyDivisor : streams;
-  const { agesUs, bytesPerToken, firstsUs, spent, written } = await undisturbed(
+  const { ages, bytesPerToken, firstsUs, spent, written } = await undisturbed(
     async () => await run(one, count, tps),
   );
-  figures.add(name, system, cpu, spent.systemUs / agesUs.length);
-  figures.add(name, system, p50, quantile(agesUs, 0.5) / 1000);
-  figures.add(name, system, p99, quantile(agesUs, 0.99) / 1000);
+  figures.add(name, system, cpu, spent.systemUs / ages.tokens);
+  figures.add(name, system, p50, quantile(ages.us, 0.5) / 1000);
+  figures.add(name, system, p99, quantile(ages.us, 0.99) / 1000);
   figures.add(name, system, first, quantile(firstsUs, 0.5) / 1000);
   figures.add(name, system, bytes, bytesPerToken);
-  const due = (written * count * tps * measureMs) / 1000;
-  figures.add(name, system, inTime, (agesUs.length / due) * 100);
+  const due = written * count * tps * spent.seconds;
+  figures.add(name, system, inTime, (ages.tokens / due) * 100);
   if (count !== wanted) figures.note(name, system, `${count} streams`);
   if (written < 0.95) figures.note(name, system, 'the load wrote fewer tokens than it should');
+  if (ages.isDisturbed) figures.note(name, system, disturbed);
   noteLimits(figures, name, system, spent);
 }
 
 interface Run {
   readonly spent: Spent;
-  readonly agesUs: readonly number[];
+  readonly ages: Measured;
   readonly firstsUs: readonly number[];
   readonly bytesPerToken: number;
   /** Of the tokens that should have been written, those that were. */
@@ -101,16 +104,12 @@ interface Run {
 }
 
 async function run(one: Running, count: number, tps: number): Promise<Run> {
-  let agesUs: number[] | undefined;
-  const onToken = (ageUs: number): void => void agesUs?.push(ageUs);
-  const readers = await openPaced(one, count, opensPerSecond, { model: modelOf(tps), onToken });
+  const ages = new Ages();
+  const readers = await openPaced(one, count, opensPerSecond, { model: modelOf(tps), onToken: ages.add });
   await sleep(settleMs);
-  const measured: number[] = [];
-  agesUs = measured;
   const stop = startCount(one);
-  await sleep(measureMs);
+  const measured = await ages.during(measureMs, one.placement);
   const spent = stop();
-  agesUs = undefined;
   const written = await writtenShare(one, tps);
   throwFailures(readers);
   const firstsUs = readers.map(({ firstUs = Number.NaN, startedUs }) => firstUs - startedUs);
@@ -118,7 +117,7 @@ async function run(one: Running, count: number, tps: number): Promise<Run> {
   await clearReplies(one);
   const total = (of: 'bodyBytes' | 'tokens'): number => readers.reduce((sum, reader) => sum + reader[of], 0);
   const bytesPerToken = total('bodyBytes') / total('tokens');
-  return { spent, agesUs: measured, firstsUs, bytesPerToken, written };
+  return { spent, ages: measured, firstsUs, bytesPerToken, written };
 }
 
 /** A provider that is blocked writes less, too. */

@@ -1,9 +1,11 @@
+import { Ages } from '../ages.ts';
 import type { Metric } from '../figures.ts';
 import { eventBytes } from '../load/reply.ts';
 import { quantile } from '../programs.ts';
 import {
   type Bench,
   clearReplies,
+  disturbed,
   openPaced,
   openReader,
   type Running,
@@ -39,17 +41,17 @@ export async function besideStalled(bench: Bench): Promise<void> {
 
 async function measure({ figures }: Bench, one: Running): Promise<void> {
   const name = `${live} live readers at ${tps} tokens/s, ${stalled} stalled`;
-  let agesUs: number[] = [];
+  const ages = new Ages();
   await warmUp(one);
   const readers = await openPaced(one, live, opensPerSecond, {
     model: `live:tps=${tps},tokens=1000000`,
-    onToken: (ageUs) => agesUs.push(ageUs),
+    onToken: ages.add,
   });
   const p99Ms = async (): Promise<number> => {
     await sleep(settleMs);
-    agesUs = [];
-    await sleep(measureMs);
-    return quantile(agesUs, 0.99) / 1000;
+    const { isDisturbed, us } = await ages.during(measureMs, one.placement);
+    if (isDisturbed) figures.note(name, one.system.name, disturbed);
+    return quantile(us, 0.99) / 1000;
   };
   const without = await p99Ms();
   const tokens = Math.ceil(stallBytes / eventBytes / 32) * 32;
