@@ -1,5 +1,6 @@
 export { type Channel, type ChannelEnd, type OfferResult, openChannel } from './channel/channel.ts';
 export type { ChannelOptions, ReplayWindow } from './channel/channel-options.ts';
+export type { ChunkAddresses, ChunkMemory } from './channel/chunk-memory.ts';
 export { Gap } from './channel/gap.ts';
 export { createMemoryStore, type MemoryStoreOptions } from './channel/memory-store.ts';
 export type { Merge, MergedChunk } from './merge.ts';

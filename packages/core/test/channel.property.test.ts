@@ -14,6 +14,7 @@ import {
 import { overflows } from '../src/channel/overflow.ts';
 import { checkProperty } from './support/property.ts';
 import { SlowStore } from './support/slow-store.ts';
+import { StrictMemory } from './support/strict-memory.ts';
 
 /**
  * The model is the text that was written: chunk number n is its n-th letter, so an offset is an index
@@ -30,12 +31,15 @@ function open(
   bounds: { maxItems: number; maxBytes: number; maxMs: number },
   window: ReplayWindow | undefined,
   isBare = false,
+  hasMemory = false,
 ): Channel<string> {
   const replay = window === undefined ? {} : { replay: window };
+  // One letter in four cannot be in it.
+  const memory = hasMemory ? { memory: new StrictMemory<string>((text) => /[a-f]/.test(text)) } : {};
   // Without measures and merges most of the channel's work falls away, so it has shorter ways of its own.
   if (isBare) {
     const { maxItems } = bounds;
-    return openChannel<string>({ maxItems, ...(window?.merges === true ? {} : replay) });
+    return openChannel<string>({ maxItems, ...memory, ...(window?.merges === true ? {} : replay) });
   }
   return openChannel<string>({
     ...bounds,
@@ -43,6 +47,7 @@ function open(
     durationMs: (text) => text.length * 10,
     merge: (first, second) => (/^[a-z]*$/.test(first + second) ? first + second : undefined),
     maxMergedBytes: 5,
+    ...memory,
     ...replay,
   });
 }
@@ -186,12 +191,13 @@ describe('every reader gets the text, and what it does not get it is told', () =
       'channel: whatever is done in whatever order',
       fc.asyncProperty(
         fc.boolean(),
+        fc.boolean(),
         boundsArbitrary(8),
         windowArbitrary,
         fc.array(step, { minLength: 10, maxLength: 120 }),
         fc.constantFrom('complete', 'fail', 'cancel'),
-        async (isBare, bounds, window, steps, ending) => {
-          const channel = open(bounds, window, isBare);
+        async (isBare, hasMemory, bounds, window, steps, ending) => {
+          const channel = open(bounds, window, isBare, hasMemory);
           const watched: Watched[] = [];
           const pick = (index: number): Watched | undefined => watched[index % Math.max(1, watched.length)];
           for (const action of steps) {
@@ -303,6 +309,7 @@ describe('writers and readers that run at the same time', () => {
       fc.asyncProperty(
         fc.scheduler(),
         fc.boolean(),
+        fc.boolean(),
         boundsArbitrary(4),
         fc.array(
           fc.record({ overflow: fc.constantFrom(...policies), maxItems: fc.integer({ min: 1, max: 4 }) }),
@@ -312,8 +319,8 @@ describe('writers and readers that run at the same time', () => {
           },
         ),
         fc.nat(20),
-        async (scheduler, isBare, bounds, readers, chunks) => {
-          const channel = open(bounds, undefined, isBare);
+        async (scheduler, isBare, hasMemory, bounds, readers, chunks) => {
+          const channel = open(bounds, undefined, isBare, hasMemory);
           const watched = readers.map(
             ({ maxItems, overflow }) => new Watched(channel, overflow, maxItems, 'start', isBare),
           );

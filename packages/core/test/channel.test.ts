@@ -9,6 +9,7 @@ import {
   SpillwayError,
   spillTo,
 } from '../src/index.ts';
+import { StrictMemory } from './support/strict-memory.ts';
 
 function drain<T>(reader: Reader<T>): T[] {
   const items: T[] = [];
@@ -309,46 +310,62 @@ describe('whenReady', () => {
   });
 });
 
-describe('chunks that are lent', () => {
-  const open = (): { channel: Channel<string>; kept: string[] } => {
-    const kept: string[] = [];
+describe('chunks in a memory of the channel', () => {
+  const open = (): { channel: Channel<string>; memory: StrictMemory<string> } => {
+    const memory = new StrictMemory<string>((text) => text === 'o');
     const channel = openChannel<string>({
       maxBytes: 8,
       weigh: (text) => new Set(text).size,
       merge: (first, second) => first + second,
-      keep: (text) => {
-        kept.push(text);
-        return text;
-      },
+      memory,
     });
-    return { channel, kept };
+    return { channel, memory };
   };
 
-  test('are kept, unless they become part of what waits', () => {
-    const { channel, kept } = open();
+  test('are there, unless they became part of what waits', () => {
+    const { channel, memory } = open();
     const reader = channel.reader({ overflow: 'coalesce' });
     for (let count = 0; count < 8; count += 1) channel.offer('a');
-    expect(kept).toHaveLength(8);
+    expect(memory.chunks).toHaveLength(8);
     expect(channel.isMerging).toBe(false);
-    // The window is full: from here on it merges.
+    // The window is full: from here on it merges, and what was merged is an object.
     for (let count = 0; count < 15; count += 1) channel.offer('a');
-    expect(kept).toHaveLength(8);
+    expect(memory.chunks).toEqual([]);
+    expect(memory.owned).toEqual([]);
     expect(channel.isMerging).toBe(true);
     expect(channel.newest(5)).toEqual(['a'.repeat(23)]);
     expect(drain(reader)).toEqual(['a'.repeat(23)]);
   });
 
+  test('what it does not take is an object of its own', () => {
+    const { channel, memory } = open();
+    const reader = channel.reader();
+    for (const letter of 'aoboc') channel.offer(letter);
+    expect(memory.chunks).toEqual(['a', 'b', 'c']);
+    expect(memory.owned).toEqual(['o', 'o']);
+    expect(drain(reader).join('')).toBe('aoboc');
+  });
+
+  test('what was taken is let go of, and all of it when the channel is cancelled', () => {
+    const { channel, memory } = open();
+    const reader = channel.reader();
+    for (const letter of 'abcd') channel.offer(letter);
+    reader.take();
+    reader.take();
+    channel.offer('e');
+    expect(memory.chunks).toEqual(['c', 'd', 'e']);
+    channel.cancel();
+    expect(memory.chunks).toEqual([]);
+  });
+
   test('once what waits was merged, what comes is merged at once, until the reader has all', () => {
-    const { channel, kept } = open();
+    const { channel, memory } = open();
     const reader = channel.reader({ overflow: 'coalesce', maxItems: 2 });
-    channel.offer('a');
-    channel.offer('b');
-    channel.offer('c');
-    channel.offer('d');
-    const before = kept.length;
+    for (const letter of 'abcd') channel.offer(letter);
     expect(channel.isMerging).toBe(true);
+    const before = memory.chunks;
     for (const letter of 'efgh') expect(channel.offer(letter)).toBe('accepted');
-    expect(kept).toHaveLength(before);
+    expect(memory.chunks).toEqual(before);
     // Of eight letters each weighs one: what does not fit is not taken.
     expect(channel.offer('i')).toBe('full');
     expect(reader.take()).toBe('abcdefgh');
@@ -358,12 +375,12 @@ describe('chunks that are lent', () => {
     expect(drain(reader)).toEqual(['i']);
   });
 
-  test('are kept while they wait to be written', async () => {
-    const { channel, kept } = open();
+  test('what waits to be written is an object of its own', async () => {
+    const { channel, memory } = open();
     const reader = channel.reader();
     for (let count = 0; count < 8; count += 1) channel.offer('a');
     const written = channel.write('b');
-    expect(kept.at(-1)).toBe('b');
+    expect(memory.owned).toEqual(['b']);
     expect(reader.takeAll()).toHaveLength(8);
     await written;
     expect(reader.take()).toBe('b');

@@ -10,11 +10,11 @@ import { clientHeaders } from './headers.ts';
 import { readErrorBody, RefusedError } from './provider-error.ts';
 import { collectReply } from './source/collect-reply.ts';
 import { maxReadBytes } from './source/connect.ts';
-import { Copies } from './source/copies.ts';
 import { openReply, type RetryOptions } from './source/open-reply.ts';
 import type { ProviderPool } from './source/provider-pools.ts';
 import type { ProviderRequest, Reply } from './source/reply.ts';
 import { ReplySource } from './source/reply-source.ts';
+import { RunMemory } from './source/run-memory.ts';
 import type { GatewayStream } from './stream.ts';
 
 /** What joins a provider's request with a stream's readers. */
@@ -95,10 +95,10 @@ async function pipeBody(
   }
   const format = scanner === undefined ? undefined : known;
   const maxBytes = channelBytes(config);
-  const copies = new Copies();
+  const memory = new RunMemory();
   const channel = openChannel<EventRun>({
     maxBytes,
-    keep: (run) => copies.keep(run),
+    memory,
     measureAge: true,
     // What holds a run costs too: a provider that writes tiny events would fill several times the window.
     weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
@@ -107,7 +107,7 @@ async function pipeBody(
       : { merge: createCoalesce(format.delta), replay: { maxHeldBytes: maxBytes, merges: true } }),
   });
   const done = Promise.withResolvers<void>();
-  const source = new ReplySource(reply, channel, copies, {
+  const source = new ReplySource(reply, channel, memory, {
     listener: stream,
     loop,
     scanner,

@@ -7,10 +7,10 @@ import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { expect, test } from 'vitest';
 import { BusyLoop } from '../src/busy-loop.ts';
 import { soon } from '../src/soon.ts';
-import { Copies } from '../src/source/copies.ts';
 import { ProviderPools } from '../src/source/provider-pools.ts';
 import { sendRequest } from '../src/source/reply.ts';
 import { ReplySource } from '../src/source/reply-source.ts';
+import { RunMemory } from '../src/source/run-memory.ts';
 
 test('a loop that has too much to do is told by how it spends its time, and so is one that has not any more', async () => {
   const loop = new BusyLoop();
@@ -75,16 +75,16 @@ test('while the loop is busy a provider is read less often, and everything comes
     const pool = pools.get(`http://127.0.0.1:${port}`, {});
     const request = { method: 'GET', path: '/', headers: {}, body: null } as const;
     const reply = await sendRequest(pool, request, new AbortController().signal);
-    const copies = new Copies();
+    const memory = new RunMemory();
     const channel = openChannel<EventRun>({
       maxBytes: 65_536,
       weigh: ({ byteLength }) => byteLength,
-      keep: (run) => copies.keep(run),
+      memory,
     });
     const reader = channel.reader();
     const ended = Promise.withResolvers<void>();
     reply.consume(
-      new ReplySource(reply, channel, copies, {
+      new ReplySource(reply, channel, memory, {
         listener: { received: () => undefined, paused: () => undefined },
         loop: { gapMs: 40, look: () => undefined },
         scanner: new EventScanner({ classify: () => 'finish' }),

@@ -9,6 +9,7 @@ import {
 import type { Channel, ChannelEnd, OfferResult } from './channel.ts';
 import { ChannelReader } from './channel-reader.ts';
 import { ChunkLog, type MergedEntry } from './chunk-log.ts';
+import type { ChunkMemory } from './chunk-memory.ts';
 import { Compactor, type CompactorHost, worthMerging } from './compactor.ts';
 import type { Gap } from './gap.ts';
 import { overflows } from './overflow.ts';
@@ -29,7 +30,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   readonly #replay: ReplayWindow | undefined;
   readonly #weigh: ((chunk: T) => number) | undefined;
   readonly #durationMs: ((chunk: T) => number) | undefined;
-  readonly #keep: ((chunk: T) => T) | undefined;
+  readonly #memory: ChunkMemory<T> | undefined;
   readonly #log: ChunkLog<T>;
   readonly #readers: ChannelReader<T>[] = [];
   readonly #measuresAge: boolean;
@@ -54,19 +55,20 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   pending: PendingWrite<T> | undefined;
 
   constructor(options: ChannelOptions<T>, bounds: Bounds) {
-    const { durationMs, keep, maxMergedBytes = 16_384, measureAge = false, merge, replay, weigh } = options;
+    const { durationMs, maxMergedBytes = 16_384, measureAge = false, memory, merge, replay, weigh } = options;
     this.#bounds = bounds;
     this.#replay = replay;
     this.keepsNothing = replay === undefined;
     this.#weigh = weigh;
     this.#durationMs = durationMs;
-    this.#keep = keep;
+    this.#memory = memory;
     this.#measuresAge = measureAge || replay?.maxAgeMs !== undefined;
     this.#log = new ChunkLog<T>({
       hasBytes: weigh !== undefined,
       hasMs: durationMs !== undefined,
       canMerge: merge !== undefined,
       clock: this.#measuresAge ? clock : undefined,
+      memory,
     });
     this.merge = merge;
     this.maxMergedBytes = maxMergedBytes;
@@ -165,7 +167,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
     const unlisten = onAbort && ((): void => signal?.removeEventListener('abort', onAbort));
     return new Promise((resolve, reject) => {
-      this.pending = { chunk: this.#keep?.(chunk) ?? chunk, bytes, ms, resolve, reject, unlisten };
+      this.pending = { chunk: this.#memory?.own(chunk) ?? chunk, bytes, ms, resolve, reject, unlisten };
     });
   }
 
@@ -181,7 +183,9 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     const error =
       reason ?? new SpillwayError('channel_cancelled', 'The channel was cancelled; what waited is gone.');
     this.#finish({ state: 'cancelled', error });
-    if (this.#end?.state === 'cancelled') this.#log.trim(this.#log.head);
+    if (this.#end?.state !== 'cancelled') return;
+    this.#log.trim(this.#log.head);
+    this.#memory?.shrink(this.#log);
   }
 
   reader(options?: LosslessReaderOptions<T>): Reader<T>;
@@ -300,8 +304,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     }
     if (!this.keepsNothing) this.#trim();
     if (this.#waiting > 0) this.#wake();
-    const isOpen =
-      this.keepsNothing && this.#waiting === 0 && this.#end === undefined && this.#keep === undefined;
+    const isOpen = this.keepsNothing && this.#waiting === 0 && this.#end === undefined;
     this.#openTo = isOpen ? Math.min(this.#roomToPosition, log.slotsTo) : 0;
     this.#bareTo = log.isBare ? this.#openTo : 0;
     return 'accepted';
@@ -309,7 +312,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
 
   #append(chunk: T, bytes: number, ms: number): void {
     const wasTried = this.isMerging;
-    this.#log.append(this.#keep?.(chunk) ?? chunk, bytes, ms);
+    this.#log.append(chunk, bytes, ms);
     if (wasTried) this.#compactor?.wasTried();
   }
 

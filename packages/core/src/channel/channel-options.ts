@@ -1,5 +1,6 @@
 import { SpillwayError } from '../errors.ts';
 import type { Merge } from '../merge.ts';
+import type { ChunkMemory } from './chunk-memory.ts';
 import type { Bounds } from './reader.ts';
 
 /** How a channel is bounded and how its chunks are measured. At least one bound has to be given. */
@@ -34,10 +35,10 @@ export interface ChannelOptions<T> {
    */
   readonly merge?: Merge<T>;
   /**
-   * For chunks that are only lent until `offer` or `write` returns: makes one that may be kept, or returns what may be already.
-   * Not called for a chunk that is merged at once; `merge` must not keep what is lent, either. Default: chunks are kept as they are.
+   * Where chunks are kept that wait, or that are kept for readers that come back; for this channel alone. With it, chunks
+   * are only lent until `offer` or `write` returns; `merge` must not keep what is lent, either. Default: chunks are kept as they are.
    */
-  readonly keep?: (chunk: T) => T;
+  readonly memory?: ChunkMemory<T>;
   /** What weighs more when it is merged stays two. Minimum 1, default 16 KiB (16,384). */
   readonly maxMergedBytes?: number;
   /**

@@ -1,3 +1,5 @@
+import type { ChunkAddresses, ChunkMemory } from './chunk-memory.ts';
+import { ChunkSlots } from './chunk-slots.ts';
 import { firstWhere } from './first-where.ts';
 
 /** Neighbours that became one. */
@@ -41,8 +43,8 @@ const none: number[] = [];
  * collected as soon as nobody needs it. Offsets never repeat; positions move back when entries at the
  * head are merged.
  */
-export class ChunkLog<T> {
-  #chunks: (T | undefined)[] = [];
+export class ChunkLog<T> implements ChunkAddresses {
+  #chunks: ChunkSlots<T>;
   // Columns that nobody needs are empty: what is not measured is 0, without merges an entry's offset is its
   // position.
   #bytes = none;
@@ -64,13 +66,17 @@ export class ChunkLog<T> {
   readonly #hasMs: boolean;
   readonly #canMerge: boolean;
   readonly #clock: (() => number) | undefined;
+  readonly #memory: ChunkMemory<T> | undefined;
 
   constructor(columns: {
     readonly hasBytes: boolean;
     readonly hasMs: boolean;
     readonly canMerge: boolean;
     readonly clock: (() => number) | undefined;
+    readonly memory: ChunkMemory<T> | undefined;
   }) {
+    this.#memory = columns.memory;
+    this.#chunks = new ChunkSlots(0, columns.memory);
     this.#hasBytes = columns.hasBytes;
     this.#hasMs = columns.hasMs;
     this.#canMerge = columns.canMerge;
@@ -116,14 +122,14 @@ export class ChunkLog<T> {
 
   /** Appends below {@link slotsTo} to a log that {@link isBare}. */
   appendBare(chunk: T): void {
-    this.#chunks[this.#head & this.#mask] = chunk;
+    this.#chunks.set(this.#head & this.#mask, chunk, this);
     this.#head += 1;
   }
 
   /** Appends below {@link slotsTo}. */
   appendInPlace(chunk: T, bytes: number, ms: number): void {
     const slot = this.#head & this.#mask;
-    this.#chunks[slot] = chunk;
+    this.#chunks.set(slot, chunk, this);
     this.#head += 1;
     if (this.#hasBytes) {
       this.#bytes[slot] = this.#totalBytes;
@@ -143,7 +149,7 @@ export class ChunkLog<T> {
     const newest = this.#head - 1;
     this.#totalBytes += bytes - this.bytesAt(newest);
     this.#totalMs += ms - this.msAt(newest);
-    this.#chunks[newest & this.#mask] = chunk;
+    this.#chunks.setObject(newest & this.#mask, chunk);
     this.#nextOffset += 1;
     this.hasMerged = true;
   }
@@ -151,15 +157,15 @@ export class ChunkLog<T> {
   /** Takes the oldest entry's chunk out. */
   shift(): T {
     const slot = this.#tail & this.#mask;
-    const chunk = this.#chunks[slot] as T;
-    this.#chunks[slot] = undefined;
+    const chunk = this.#chunks.get(slot);
+    this.#chunks.clear(slot, slot + 1);
     this.#tail += 1;
     return chunk;
   }
 
   /** The chunk at a position in [tail, head). */
   at(position: number): T {
-    return this.#chunks[position & this.#mask] as T;
+    return this.#chunks.get(position & this.#mask);
   }
 
   /** The offset of the first chunk at a position in [tail, head]. */
@@ -205,6 +211,15 @@ export class ChunkLog<T> {
     return this.#times[position & this.#mask] ?? 0;
   }
 
+  /** Addresses ascend with positions, but merged entries have none. */
+  get oldestAddress(): number {
+    for (let position = this.#tail; position < this.#head; position += 1) {
+      const address = this.#chunks.addressAt(position & this.#mask);
+      if (address !== -1) return address;
+    }
+    return Infinity;
+  }
+
   entryAt(position: number): Entry<T> {
     return {
       from: this.offsetAt(position),
@@ -238,7 +253,9 @@ export class ChunkLog<T> {
       for (const { count, ...merged } of mergeAll(this.#between(from, to))) {
         const entryBytes = count === 1 ? this.bytesAt(from) : merged.bytes;
         const entryMs = count === 1 ? this.msAt(from) : merged.ms;
-        this.#put(written, merged.chunk, this.offsetAt(from), bytes, ms, this.timeAt(from));
+        this.#move(from, written, bytes, ms);
+        if (count > 1) this.#chunks.setObject(written & this.#mask, merged.chunk);
+        else this.#chunks.makeObject(written & this.#mask);
         written += 1;
         bytes += entryBytes;
         ms += entryMs;
@@ -254,13 +271,11 @@ export class ChunkLog<T> {
   /** Moves [start, head) so many positions down; so much less is before them. */
   #moveUp(start: number, shift: number, bytes: number, ms: number): void {
     for (let position = start; position < this.#head; position += 1) {
-      this.#put(
+      this.#move(
+        position,
         position - shift,
-        this.at(position),
-        this.offsetAt(position),
         this.bytesBefore(position) - bytes,
         this.msBefore(position) - ms,
-        this.timeAt(position),
       );
     }
     this.hasMerged = true;
@@ -268,15 +283,17 @@ export class ChunkLog<T> {
     this.#head -= shift;
     this.#totalBytes -= bytes;
     this.#totalMs -= ms;
+    this.#memory?.shrink(this);
   }
 
-  #put(position: number, chunk: T, offset: number, bytes: number, ms: number, time: number): void {
-    const slot = position & this.#mask;
-    this.#chunks[slot] = chunk;
-    this.#offsets[slot] = offset;
+  /** Moves an entry down, with what is before it there. */
+  #move(from: number, to: number, bytes: number, ms: number): void {
+    const slot = to & this.#mask;
+    this.#offsets[slot] = this.offsetAt(from);
     if (this.#hasBytes) this.#bytes[slot] = bytes;
     if (this.#hasMs) this.#ms[slot] = ms;
-    if (this.#clock !== undefined) this.#times[slot] = time;
+    if (this.#clock !== undefined) this.#times[slot] = this.timeAt(from);
+    this.#chunks.move(slot, this.#chunks, from & this.#mask);
   }
 
   /** The chunks in [from, head). */
@@ -285,17 +302,13 @@ export class ChunkLog<T> {
   }
 
   #between(from: number, to: number): T[] {
-    const start = from & this.#mask;
-    const length = to - from;
-    const first = this.#chunks.slice(start, start + length) as T[];
-    return first.length === length
-      ? first
-      : [...first, ...(this.#chunks.slice(0, length - first.length) as T[])];
+    const chunks = new Array<T>(to - from);
+    for (let position = from; position < to; position += 1) chunks[position - from] = this.at(position);
+    return chunks;
   }
 
   /** Lets go of everything below a position. */
   trim(position: number): void {
-    if (position === this.#tail + 1) this.shift();
     if (position <= this.#tail) return;
     this.#clear(this.#tail, position);
     this.#tail = position;
@@ -304,16 +317,17 @@ export class ChunkLog<T> {
   #clear(from: number, to: number): void {
     const start = from & this.#mask;
     const end = start + to - from;
-    this.#chunks.fill(undefined, start, end);
-    if (end > this.#chunks.length) this.#chunks.fill(undefined, 0, end - this.#chunks.length);
+    const beyond = end - this.#mask - 1;
+    this.#chunks.clear(start, beyond > 0 ? end - beyond : end);
+    if (beyond > 0) this.#chunks.clear(0, beyond);
   }
 
   #grow(): void {
     const capacity = Math.max(8, (this.#mask + 1) * 2);
     const mask = capacity - 1;
-    const chunks = new Array<T | undefined>(capacity).fill(undefined);
+    const chunks = new ChunkSlots(capacity, this.#memory);
     for (let position = this.#tail; position < this.#head; position += 1) {
-      chunks[position & mask] = this.#chunks[position & this.#mask];
+      chunks.move(position & mask, this.#chunks, position & this.#mask);
     }
     const grown = (column: number[], isUsed: boolean): number[] => {
       if (!isUsed) return none;

@@ -5,6 +5,7 @@ import { type EventRun, EventScanner } from '../../src/format/sse.ts';
 import { openChannel } from '../../src/index.ts';
 import { type MergedChunk, mergePairs } from '../../src/merge.ts';
 import { checkProperty } from '../support/property.ts';
+import { StrictMemory } from '../support/strict-memory.ts';
 import { accumulators } from './accumulate.ts';
 import { fixtures, type FormatName, formatNames, readRecordings, toSse } from './fixtures.ts';
 import { formats } from '../support/formats.ts';
@@ -25,7 +26,7 @@ function send(format: FormatName, bytes: Uint8Array, lag: Lag): Uint8Array {
     weigh: ({ byteLength }) => byteLength,
     merge: createCoalesce(formats[format].delta),
     maxMergedBytes: 65_536,
-    keep: (run) => ({ ...run, bytes: new Uint8Array(run.bytes) }),
+    memory: new StrictMemory<EventRun>(undefined, (run) => ({ ...run, bytes: new Uint8Array(run.bytes) })),
   });
   const reader = channel.reader({ overflow: 'coalesce' });
   const sent: Uint8Array[] = [];

@@ -9,7 +9,7 @@ import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'n
 export const maxReadBytes = 16_384;
 
 /** Every connection reads into this; whoever needs what came copies it before the next read. */
-export const readBuffer = Buffer.allocUnsafeSlow(maxReadBytes);
+const readBuffer = Buffer.allocUnsafeSlow(maxReadBytes);
 
 /** Told of each read: `bytes[0, length)`, only until it returns. `false` stops reading until `resume`. */
 export type OnRead = (bytes: Buffer, length: number) => boolean;

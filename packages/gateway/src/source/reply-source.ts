@@ -1,9 +1,8 @@
-import type { Channel } from '@spillway/core';
+import type { Channel, ChunkMemory } from '@spillway/core';
 import type { EventRun, EventScanner } from '@spillway/core/format/sse';
 import type { BusyLoop } from '../busy-loop.ts';
 import { asGatewayError, GatewayError } from '../errors.ts';
 import { soon } from '../soon.ts';
-import type { Copies } from './copies.ts';
 import type { BodyHandler, Reply } from './reply.ts';
 
 /** A read that brought so much is worth its costs, however busy the process is. */
@@ -42,7 +41,7 @@ export class ReplySource implements BodyHandler {
   readonly #reply: Reply;
   readonly #channel: Channel<EventRun>;
   readonly #options: ReplySourceOptions;
-  readonly #copies: Copies;
+  readonly #memory: Pick<ChunkMemory<EventRun>, 'own'>;
   /** Runs that the channel had no room for: what the socket had read before the pause took effect. */
   readonly #held: EventRun[] = [];
   #isDraining = false;
@@ -52,10 +51,15 @@ export class ReplySource implements BodyHandler {
   #bodyEnd: { readonly error: Error | undefined } | undefined;
   #bytes = 0;
 
-  constructor(reply: Reply, channel: Channel<EventRun>, copies: Copies, options: ReplySourceOptions) {
+  constructor(
+    reply: Reply,
+    channel: Channel<EventRun>,
+    memory: Pick<ChunkMemory<EventRun>, 'own'>,
+    options: ReplySourceOptions,
+  ) {
     this.#reply = reply;
     this.#channel = channel;
-    this.#copies = copies;
+    this.#memory = memory;
     this.#options = options;
   }
 
@@ -71,8 +75,8 @@ export class ReplySource implements BodyHandler {
       return;
     }
     const { scanner } = this.#options;
-    // What becomes part of what waits needs no copy.
-    const bytes = this.#channel.isMerging ? read.subarray(start, end) : this.#copies.copy(read, start, end);
+    // Lent: the channel copies what it keeps.
+    const bytes = read.subarray(start, end);
     if (scanner === undefined) {
       this.#emit({ bytes, byteLength: bytes.length, events: 0 });
       return;
@@ -122,7 +126,7 @@ export class ReplySource implements BodyHandler {
     loop.look(nowMs);
     listener.received(run, run.events > 0 || scanner === undefined, nowMs);
     if (this.#held.length === 0 && this.#channel.offer(run) !== 'full') return;
-    this.#held.push(this.#copies.keep(run));
+    this.#held.push(this.#memory.own(run));
     if (!this.#isDraining) void this.#drain();
   };
 
