@@ -1,5 +1,4 @@
 import type { ChunkAddresses, ChunkMemory } from './chunk-memory.ts';
-import { ChunkSlots } from './chunk-slots.ts';
 import { firstWhere } from './first-where.ts';
 
 /** Neighbours that became one. */
@@ -27,6 +26,9 @@ export interface Entry<T> {
 /** Of so few numbers a typed array takes three times the memory. Shared by all logs that do not need a column. */
 const none: number[] = [];
 
+/** The address of a chunk that is an object. */
+const isObject = -1;
+
 /**
  * The one copy of a channel's chunks: a ring that grows, addressed by position. Every entry knows the
  * offset of its first chunk (without merges an entry is one chunk) and what was written before it, so
@@ -44,13 +46,15 @@ const none: number[] = [];
  * head are merged.
  */
 export class ChunkLog<T> implements ChunkAddresses {
-  #chunks: ChunkSlots<T>;
+  /** Empty where a chunk is in the channel's memory. */
+  #chunks: (T | undefined)[] = [];
   // Columns that nobody needs are empty: what is not measured is 0, without merges an entry's offset is its
   // position.
   #bytes = none;
   #ms = none;
   #offsets = none;
   #times = none;
+  #addresses = none;
   #mask = -1;
   #head = 0;
   #tail = 0;
@@ -76,12 +80,16 @@ export class ChunkLog<T> implements ChunkAddresses {
     readonly memory: ChunkMemory<T> | undefined;
   }) {
     this.#memory = columns.memory;
-    this.#chunks = new ChunkSlots(0, columns.memory);
     this.#hasBytes = columns.hasBytes;
     this.#hasMs = columns.hasMs;
     this.#canMerge = columns.canMerge;
     this.#clock = columns.clock;
-    this.isBare = !columns.hasBytes && !columns.hasMs && !columns.canMerge && columns.clock === undefined;
+    this.isBare =
+      !columns.hasBytes &&
+      !columns.hasMs &&
+      !columns.canMerge &&
+      columns.clock === undefined &&
+      columns.memory === undefined;
   }
 
   /** The position behind the newest entry. */
@@ -122,14 +130,15 @@ export class ChunkLog<T> implements ChunkAddresses {
 
   /** Appends below {@link slotsTo} to a log that {@link isBare}. */
   appendBare(chunk: T): void {
-    this.#chunks.set(this.#head & this.#mask, chunk, this);
+    this.#chunks[this.#head & this.#mask] = chunk;
     this.#head += 1;
   }
 
   /** Appends below {@link slotsTo}. */
   appendInPlace(chunk: T, bytes: number, ms: number): void {
     const slot = this.#head & this.#mask;
-    this.#chunks.set(slot, chunk, this);
+    if (this.#memory === undefined) this.#chunks[slot] = chunk;
+    else this.#put(this.#memory, slot, chunk);
     this.#head += 1;
     if (this.#hasBytes) {
       this.#bytes[slot] = this.#totalBytes;
@@ -149,7 +158,7 @@ export class ChunkLog<T> implements ChunkAddresses {
     const newest = this.#head - 1;
     this.#totalBytes += bytes - this.bytesAt(newest);
     this.#totalMs += ms - this.msAt(newest);
-    this.#chunks.setObject(newest & this.#mask, chunk);
+    this.#putObject(newest & this.#mask, chunk);
     this.#nextOffset += 1;
     this.hasMerged = true;
   }
@@ -157,15 +166,16 @@ export class ChunkLog<T> implements ChunkAddresses {
   /** Takes the oldest entry's chunk out. */
   shift(): T {
     const slot = this.#tail & this.#mask;
-    const chunk = this.#chunks.get(slot);
-    this.#chunks.clear(slot, slot + 1);
+    const chunk = this.#memory === undefined ? (this.#chunks[slot] as T) : this.#get(this.#memory, slot);
+    this.#chunks[slot] = undefined;
     this.#tail += 1;
     return chunk;
   }
 
   /** The chunk at a position in [tail, head). */
   at(position: number): T {
-    return this.#chunks.get(position & this.#mask);
+    const slot = position & this.#mask;
+    return this.#memory === undefined ? (this.#chunks[slot] as T) : this.#get(this.#memory, slot);
   }
 
   /** The offset of the first chunk at a position in [tail, head]. */
@@ -214,8 +224,8 @@ export class ChunkLog<T> implements ChunkAddresses {
   /** Addresses ascend with positions, but merged entries have none. */
   get oldestAddress(): number {
     for (let position = this.#tail; position < this.#head; position += 1) {
-      const address = this.#chunks.addressAt(position & this.#mask);
-      if (address !== -1) return address;
+      const address = this.#addressAt(position & this.#mask);
+      if (address !== isObject) return address;
     }
     return Infinity;
   }
@@ -254,8 +264,8 @@ export class ChunkLog<T> implements ChunkAddresses {
         const entryBytes = count === 1 ? this.bytesAt(from) : merged.bytes;
         const entryMs = count === 1 ? this.msAt(from) : merged.ms;
         this.#move(from, written, bytes, ms);
-        if (count > 1) this.#chunks.setObject(written & this.#mask, merged.chunk);
-        else this.#chunks.makeObject(written & this.#mask);
+        if (count > 1) this.#putObject(written & this.#mask, merged.chunk);
+        else this.#makeObject(written & this.#mask);
         written += 1;
         bytes += entryBytes;
         ms += entryMs;
@@ -293,7 +303,37 @@ export class ChunkLog<T> implements ChunkAddresses {
     if (this.#hasBytes) this.#bytes[slot] = bytes;
     if (this.#hasMs) this.#ms[slot] = ms;
     if (this.#clock !== undefined) this.#times[slot] = this.timeAt(from);
-    this.#chunks.move(slot, this.#chunks, from & this.#mask);
+    this.#chunks[slot] = this.#chunks[from & this.#mask];
+    if (this.#memory !== undefined) this.#addresses[slot] = this.#addressAt(from & this.#mask);
+  }
+
+  #get(memory: ChunkMemory<T>, slot: number): T {
+    const address = this.#addressAt(slot);
+    return address === isObject ? (this.#chunks[slot] as T) : memory.get(address);
+  }
+
+  #put(memory: ChunkMemory<T>, slot: number, chunk: T): void {
+    const address = memory.put(chunk, this);
+    this.#addresses[slot] = address;
+    this.#chunks[slot] = address === isObject ? memory.own(chunk) : undefined;
+  }
+
+  /** Puts in what nobody lent. */
+  #putObject(slot: number, chunk: T): void {
+    this.#chunks[slot] = chunk;
+    if (this.#memory !== undefined) this.#addresses[slot] = isObject;
+  }
+
+  /** Takes a chunk out of the memory that stays where others behind it go: it alone would hold on to their room. */
+  #makeObject(slot: number): void {
+    const memory = this.#memory;
+    if (memory === undefined || this.#addressAt(slot) === isObject) return;
+    this.#putObject(slot, memory.own(this.#get(memory, slot)));
+  }
+
+  /** Only with memory. */
+  #addressAt(slot: number): number {
+    return this.#addresses[slot] as number;
   }
 
   /** The chunks in [from, head). */
@@ -302,32 +342,38 @@ export class ChunkLog<T> implements ChunkAddresses {
   }
 
   #between(from: number, to: number): T[] {
-    const chunks = new Array<T>(to - from);
-    for (let position = from; position < to; position += 1) chunks[position - from] = this.at(position);
-    return chunks;
+    if (this.#memory !== undefined) {
+      return Array.from({ length: to - from }, (_, index) => this.at(from + index));
+    }
+    const start = from & this.#mask;
+    const length = to - from;
+    const first = this.#chunks.slice(start, start + length) as T[];
+    return first.length === length
+      ? first
+      : [...first, ...(this.#chunks.slice(0, length - first.length) as T[])];
   }
 
   /** Lets go of everything below a position. */
   trim(position: number): void {
     if (position <= this.#tail) return;
-    this.#clear(this.#tail, position);
+    if (position === this.#tail + 1) this.#chunks[this.#tail & this.#mask] = undefined;
+    else this.#clear(this.#tail, position);
     this.#tail = position;
   }
 
   #clear(from: number, to: number): void {
     const start = from & this.#mask;
     const end = start + to - from;
-    const beyond = end - this.#mask - 1;
-    this.#chunks.clear(start, beyond > 0 ? end - beyond : end);
-    if (beyond > 0) this.#chunks.clear(0, beyond);
+    this.#chunks.fill(undefined, start, end);
+    if (end > this.#chunks.length) this.#chunks.fill(undefined, 0, end - this.#chunks.length);
   }
 
   #grow(): void {
     const capacity = Math.max(8, (this.#mask + 1) * 2);
     const mask = capacity - 1;
-    const chunks = new ChunkSlots(capacity, this.#memory);
+    const chunks = new Array<T | undefined>(capacity).fill(undefined);
     for (let position = this.#tail; position < this.#head; position += 1) {
-      chunks.move(position & mask, this.#chunks, position & this.#mask);
+      chunks[position & mask] = this.#chunks[position & this.#mask];
     }
     const grown = (column: number[], isUsed: boolean): number[] => {
       if (!isUsed) return none;
@@ -343,6 +389,7 @@ export class ChunkLog<T> implements ChunkAddresses {
     this.#ms = grown(this.#ms, this.#hasMs);
     this.#offsets = grown(this.#offsets, this.#canMerge);
     this.#times = grown(this.#times, this.#clock !== undefined);
+    this.#addresses = grown(this.#addresses, this.#memory !== undefined);
     this.#mask = mask;
   }
 }
