@@ -274,7 +274,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the memory of a stream grows for ever',
-    file: `${gateway}/source/run-memory.ts`,
+    file: `${gateway}/run-memory.ts`,
     find: 'const isEnough = usedBytes <= length * maxUsedPart && usedBytes + bytes <= length;',
     replace: 'const isEnough = false;',
     test: `${gatewayTest}/run-memory.test.ts`,
@@ -387,7 +387,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: '2.1: what a socket has not taken is written over',
     file: `${gateway}/sink/chunked-body.ts`,
-    find: 'if (!isOwn && socket.writableLength > 0) gathered = Buffer.allocUnsafeSlow(gatheredBytes);',
+    find: 'if (!isKept && socket.writableLength > 0) gathered = Buffer.allocUnsafeSlow(gatheredBytes);',
     replace: '',
     test: `${gatewayTest}/chunked-body.test.ts`,
   },

@@ -14,7 +14,7 @@ import { openReply, type RetryOptions } from './source/open-reply.ts';
 import type { ProviderPool } from './source/provider-pools.ts';
 import type { ProviderRequest, Reply } from './source/reply.ts';
 import { ReplySource } from './source/reply-source.ts';
-import { RunMemory } from './source/run-memory.ts';
+import { RunMemory } from './run-memory.ts';
 import type { GatewayStream } from './stream.ts';
 
 /** What joins a provider's request with a stream's readers. */

@@ -10,7 +10,7 @@ import { soon } from '../src/soon.ts';
 import { ProviderPools } from '../src/source/provider-pools.ts';
 import { sendRequest } from '../src/source/reply.ts';
 import { ReplySource } from '../src/source/reply-source.ts';
-import { RunMemory } from '../src/source/run-memory.ts';
+import { RunMemory } from '../src/run-memory.ts';
 
 test('a loop that has too much to do is told by how it spends its time, and so is one that has not any more', async () => {
   const loop = new BusyLoop();

@@ -7,7 +7,7 @@ import { tokensOf } from '../meter.ts';
 import { RefusedError } from '../provider-error.ts';
 import { Pause } from '../sink/pause.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
-import { ownCopy } from '../source/run-memory.ts';
+import { ownCopy } from '../run-memory.ts';
 import type { StreamState } from '../stream.ts';
 
 /** The connection that a response has at the moment. */

@@ -1,8 +1,12 @@
 import type { Socket } from 'node:net';
+import { maxRunBytes, ownCopy } from '../run-memory.ts';
 
 /** The longest line before a chunk: four bytes in hexadecimal, and its end. */
 const maxSizeLineBytes = 10;
-/** What is longer is put together in a buffer of its own: a socket that does not take it keeps all of the buffer. */
+/**
+ * What is written at once is put together in one buffer, if it is not longer. A socket that does not take it keeps all of
+ * that buffer.
+ */
 const maxGatheredBytes = 8192;
 
 const CR = 0x0d;
@@ -60,7 +64,8 @@ export class ChunkedBody {
     if (length === 0) return;
     const sizeLine = length.toString(16);
     this.writtenBytes += sizeLine.length + length + 2 * lineEnd.length;
-    this.#writeGathered(sizeLine);
+    if (length <= maxGatheredBytes) this.#writeGathered(sizeLine);
+    else this.#writeParts(sizeLine);
     if (this.#count === 1) this.#parts[0] = undefined;
     else this.#parts = [undefined];
     this.#count = 0;
@@ -70,8 +75,8 @@ export class ChunkedBody {
   #writeGathered(sizeLine: string): void {
     const socket = this.#socket;
     // Of a socket that has not taken what came before, it is known already that it will keep this.
-    const isOwn = socket.writableLength > 0 || this.#partsBytes > maxGatheredBytes;
-    const target = isOwn ? Buffer.allocUnsafeSlow(sizeLine.length + this.#partsBytes + 4) : gathered;
+    const isKept = socket.writableLength > 0;
+    const target = isKept ? Buffer.allocUnsafeSlow(sizeLine.length + this.#partsBytes + 4) : gathered;
     let at = 0;
     for (; at < sizeLine.length; at += 1) target[at] = sizeLine.charCodeAt(at);
     target[at] = CR;
@@ -85,6 +90,18 @@ export class ChunkedBody {
     target[at] = CR;
     target[at + 1] = LF;
     socket.write(target.subarray(0, at + 2));
-    if (!isOwn && socket.writableLength > 0) gathered = Buffer.allocUnsafeSlow(gatheredBytes);
+    if (!isKept && socket.writableLength > 0) gathered = Buffer.allocUnsafeSlow(gatheredBytes);
+  }
+
+  /** A large part that waits in the socket is the one that the channel's history has. */
+  #writeParts(sizeLine: string): void {
+    const socket = this.#socket;
+    socket.cork();
+    socket.write(`${sizeLine}\r\n`, 'latin1');
+    for (const part of this.#parts) {
+      if (part !== undefined) socket.write(part.length > maxRunBytes ? part : ownCopy(part));
+    }
+    socket.write(lineEnd);
+    socket.uncork();
   }
 }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { connect, openEvent, type TlsMemory } from './connect.ts';
-import { ownCopy } from './run-memory.ts';
+import { ownCopy } from '../run-memory.ts';
 import { type ResponseHead, type ResponseHandler, ResponseReader } from './response-reader.ts';
 
 /** How long a connection may be made, and a response be awaited. */

@@ -10,7 +10,7 @@ const stepBytes = 8192;
 /** More than this of it in use, and moving the rest to the front would gain too little. */
 const maxUsedPart = 3 / 4;
 /** What is larger is an object with memory of its own. */
-const maxRunBytes = 2048;
+export const maxRunBytes = 2048;
 
 /** A copy with memory of its own: of Node's pool, a small piece that lives for long would keep 64 KiB. */
 export function ownCopy(bytes: Uint8Array, start = 0, end = bytes.length): Buffer {
