@@ -30,7 +30,7 @@ const added: Metric = { name: 'added', unit: 'ms', digits: 1, hasRatio: false };
 
 /** One reader in ten stalls: what the others notice. */
 export async function besideStalled(bench: Bench): Promise<void> {
-  for (let round = 0; round < Math.ceil(bench.rounds.quick / 2); round += 1) {
+  for (let round = 0; round < bench.rounds.quick; round += 1) {
     for (const system of bench.systems) {
       await withSystems({ ...bench, systems: [system] }, async ([one]) => {
         if (one !== undefined) await measure(bench, one);
