@@ -1,5 +1,6 @@
 import type { Placement } from './placement.ts';
 import { stolenUsOf } from './usage.ts';
+import { sleep } from './workload.ts';
 
 const sliceMs = 200;
 /** Of both cores together. The kernel counts in ticks of 10 ms, and one is always lost somewhere. */
@@ -36,7 +37,7 @@ export class Ages {
       const slice: number[] = [];
       this.#slice = slice;
       const beforeUs = stolenUsOf(cores);
-      await new Promise((resolve) => setTimeout(resolve, sliceMs));
+      await sleep(sliceMs);
       const isStolen = stolenUsOf(cores) - beforeUs > maxStolenUs;
       all.push(slice);
       if (!isStolen && !wasStolen) ours.push(slice);

@@ -259,7 +259,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a chunk that stays unmerged holds on to the room of those behind it',
     file: `${core}/channel/chunk-log.ts`,
-    find: 'else this.#makeObject(written & this.#mask);',
+    find: 'else this.#makeObject(written & this.#mask, merged.chunk);',
     replace: '',
     test: `${gatewayTest}/run-memory.test.ts`,
     only: 'stays unmerged',

@@ -10,13 +10,31 @@ const stepBytes = 8192;
 /** More than this of it in use, and moving the rest to the front would gain too little. */
 const maxUsedPart = 3 / 4;
 /** What is larger is an object with memory of its own. */
-export const maxRunBytes = 2048;
+const maxRunBytes = 2048;
 
 /** A copy with memory of its own: of Node's pool, a small piece that lives for long would keep 64 KiB. */
 export function ownCopy(bytes: Uint8Array, start = 0, end = bytes.length): Buffer {
   const own = Buffer.allocUnsafeSlow(end - start);
   own.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
   return own;
+}
+
+/** Bytes that a channel gave, to be held for long: small ones are of Node's pool. */
+export function holdable(bytes: Uint8Array): Uint8Array {
+  return bytes.length > maxRunBytes ? bytes : ownCopy(bytes);
+}
+
+/** A run that nobody lent. */
+class OwnRun implements EventRun {
+  readonly bytes: Uint8Array;
+  readonly byteLength: number;
+  readonly events: number;
+
+  constructor({ byteLength, bytes, events }: EventRun) {
+    this.bytes = ownCopy(bytes);
+    this.byteLength = byteLength;
+    this.events = events;
+  }
 }
 
 const empty = Buffer.alloc(0);
@@ -65,7 +83,8 @@ export class RunMemory implements ChunkMemory<EventRun> {
   }
 
   own(run: EventRun): EventRun {
-    return { ...run, bytes: ownCopy(run.bytes) };
+    // What was merged is nobody else's, either.
+    return run instanceof OwnRun || run.mergedEvents !== undefined ? run : new OwnRun(run);
   }
 
   shrink({ oldestAddress }: ChunkAddresses): void {

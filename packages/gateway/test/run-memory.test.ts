@@ -112,3 +112,11 @@ test('a run that stays unmerged holds on to the room of no other', () => {
   const again = channel.reader();
   expect(again.take()).toMatchObject({ byteLength: 200, events: 0 });
 });
+
+test('what is owned is copied once, however often it waits', () => {
+  const memory = new RunMemory();
+  const owned = memory.own(lend(1, 3000));
+  expect(memory.own(owned)).toBe(owned);
+  const merged = merge(lend(1, 20), lend(2, 20));
+  expect(merged && memory.own(merged)).toBe(merged);
+});

@@ -165,9 +165,8 @@ export class ChunkLog<T> implements ChunkAddresses {
 
   /** Takes the oldest entry's chunk out. */
   shift(): T {
-    const slot = this.#tail & this.#mask;
-    const chunk = this.#memory === undefined ? (this.#chunks[slot] as T) : this.#get(this.#memory, slot);
-    this.#chunks[slot] = undefined;
+    const chunk = this.at(this.#tail);
+    this.#chunks[this.#tail & this.#mask] = undefined;
     this.#tail += 1;
     return chunk;
   }
@@ -265,7 +264,7 @@ export class ChunkLog<T> implements ChunkAddresses {
         const entryMs = count === 1 ? this.msAt(from) : merged.ms;
         this.#move(from, written, bytes, ms);
         if (count > 1) this.#putObject(written & this.#mask, merged.chunk);
-        else this.#makeObject(written & this.#mask);
+        else this.#makeObject(written & this.#mask, merged.chunk);
         written += 1;
         bytes += entryBytes;
         ms += entryMs;
@@ -325,10 +324,10 @@ export class ChunkLog<T> implements ChunkAddresses {
   }
 
   /** Takes a chunk out of the memory that stays where others behind it go: it alone would hold on to their room. */
-  #makeObject(slot: number): void {
+  #makeObject(slot: number, chunk: T): void {
     const memory = this.#memory;
     if (memory === undefined || this.#addressAt(slot) === isObject) return;
-    this.#putObject(slot, memory.own(this.#get(memory, slot)));
+    this.#putObject(slot, memory.own(chunk));
   }
 
   /** Only with memory. */

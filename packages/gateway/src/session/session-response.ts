@@ -7,7 +7,7 @@ import { tokensOf } from '../meter.ts';
 import { RefusedError } from '../provider-error.ts';
 import { Pause } from '../sink/pause.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
-import { ownCopy } from '../run-memory.ts';
+import { holdable } from '../run-memory.ts';
 import type { StreamState } from '../stream.ts';
 
 /** The connection that a response has at the moment. */
@@ -199,8 +199,8 @@ export class SessionResponse implements ReaderResponse {
 
   write(run: EventRun, from: number, to: number): boolean {
     if (this.isClosed) return true;
-    // What is not acknowledged may stay for long, and what a channel gives is of Node's pool.
-    const bytes = run.mergedEvents === undefined ? ownCopy(run.bytes) : run.bytes;
+    // What is not acknowledged may stay for long.
+    const bytes = holdable(run.bytes);
     this.#sent.push({ from, to, bytes, tokens: tokensOf(run) });
     this.#offset = to;
     this.#line?.sendData(this.#number, from, to, bytes);

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { maxRunBytes, ownCopy } from '../run-memory.ts';
+import { holdable } from '../run-memory.ts';
 
 /** The longest line before a chunk: four bytes in hexadecimal, and its end. */
 const maxSizeLineBytes = 10;
@@ -98,9 +98,7 @@ export class ChunkedBody {
     const socket = this.#socket;
     socket.cork();
     socket.write(`${sizeLine}\r\n`, 'latin1');
-    for (const part of this.#parts) {
-      if (part !== undefined) socket.write(part.length > maxRunBytes ? part : ownCopy(part));
-    }
+    for (const part of this.#parts) if (part !== undefined) socket.write(holdable(part));
     socket.write(lineEnd);
     socket.uncork();
   }
