@@ -12,6 +12,7 @@ import type { Provider } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { asGatewayError, GatewayError, overloaded, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
+import { clientAddress } from './http/client-address.ts';
 import { hijack } from './hijack.ts';
 import { listModels } from './list-models.ts';
 import type { Relay } from './relay.ts';
@@ -136,14 +137,14 @@ function addProviderPaths(
       answerError(request, reply, shuttingDown());
       return;
     }
-    const release = memory.reserve(Math.min(bodyBytes(request), config.maxRequestBytes));
-    if (release === undefined) {
+    const hold = memory.hold(clientAddress(request.raw));
+    if (!hold.grow(Math.min(bodyBytes(request), config.maxRequestBytes))) {
       const message = `Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`;
       answerError(request, reply, overloaded(message));
       return;
     }
-    releases.set(request, release);
-    reply.raw.once('close', release);
+    releases.set(request, hold.release);
+    reply.raw.once('close', hold.release);
     next();
   });
 
@@ -165,14 +166,15 @@ function addProviderPaths(
         const contentType = request.headers['content-type'];
         const relayed = readRelayRequest(route, request.method as Method, contentType, body, providers);
         const owner = ownerOf(keys, relayed.provider, request.headers, route.queryKey);
-        const { headers, socket } = request;
+        const { headers } = request;
+        const address = clientAddress(request.raw);
         const mergeMs = readMergeMs(headers);
         // Held no longer than it may have to be sent, however long the answer takes.
         const release = releases.get(request);
         relayed.body.release = release;
         if (release !== undefined) reply.raw.off('close', release);
         request.body = undefined;
-        relay.answer(relayed, { headers, address: socket.remoteAddress, owner }, hijack(reply), mergeMs);
+        relay.answer(relayed, { headers, address, owner }, hijack(reply), mergeMs);
         return undefined;
       },
     });

@@ -3,6 +3,7 @@ import { routeOf } from '../answer-error.ts';
 import type { ApiKeys } from '../api-keys.ts';
 import type { Config } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
+import { clientAddress } from '../http/client-address.ts';
 import { hijack } from '../hijack.ts';
 import { isOwner } from '../owner.ts';
 import type { ClientResponse, ClientResponseOptions } from '../sink/client-response.ts';
@@ -47,7 +48,7 @@ export function addStreamPaths(server: FastifyInstance, options: StreamPathsOpti
     void reply.headers(streamHeaders(body));
     const from = findPosition(body.channel, query.fromName, query.from);
     return query.mode === 'events' || query.mode === 'sse'
-      ? serve(reply, stream, body, { ...query, from }, options)
+      ? serve(request, reply, stream, body, { ...query, from }, options)
       : await answer(request, reply, stream, body, { ...query, from }, options);
   });
 
@@ -97,6 +98,7 @@ async function answer(
 
 /** Answers with what is there and what comes, as events. */
 function serve(
+  request: FastifyRequest,
   reply: FastifyReply,
   stream: GatewayStream,
   body: StreamBody,
@@ -125,7 +127,7 @@ function serve(
     returns: true,
     wantsEvents: true,
     via: mode === 'events' ? 'event-source' : 'durable-streams',
-    address: raw.socket?.remoteAddress,
+    address: clientAddress(request.raw),
   });
   if (mode === 'sse') endAfter(sseMs, reader, response);
   return reply;

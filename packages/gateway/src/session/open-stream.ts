@@ -32,11 +32,11 @@ export function openRequest(
     const body = Buffer.from(frame.body);
     const contentType = headers['content-type'];
     const request = readRelayRequest(route, frame.method, contentType, body, providers);
-    const release = memory.reserve(body.length);
-    if (release === undefined) {
+    const hold = memory.hold(session.address);
+    if (!hold.grow(body.length)) {
       throw overloaded(`Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`);
     }
-    request.body.release = release;
+    request.body.release = hold.release;
     const owner = ownerOf(keys, request.provider, headers, route.queryKey);
     const { address, agent } = session;
     const stream = relay.open(request, { headers, address, agent, owner });

@@ -10,6 +10,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import { GatewayError } from '../errors.ts';
+import { clientAddress } from '../http/client-address.ts';
 import { isOwner } from '../owner.ts';
 import { clientLeft } from '../stream-reader.ts';
 import { readClientFrame } from './client-frame.ts';
@@ -28,6 +29,8 @@ const idleTimeoutMs = 60_000;
 export class Session implements SessionLine {
   /** The client's User-Agent: a browser's pages cannot put it into a frame. */
   readonly agent: string | undefined;
+  /** The client's IP address. */
+  readonly address: string;
   readonly #socket: WebSocket;
   readonly #tcp: Socket;
   readonly #options: SessionsOptions;
@@ -40,14 +43,11 @@ export class Session implements SessionLine {
   #idleSinceMs: number;
   #hasPinged = false;
 
-  constructor(
-    socket: WebSocket,
-    { headers, socket: tcp }: IncomingMessage,
-    options: SessionsOptions,
-    nowMs: number,
-  ) {
+  constructor(socket: WebSocket, request: IncomingMessage, options: SessionsOptions, nowMs: number) {
     this.#socket = socket;
-    this.agent = headers['user-agent'];
+    const tcp = request.socket;
+    this.agent = request.headers['user-agent'];
+    this.address = clientAddress(request);
     this.#tcp = tcp;
     this.#options = options;
     this.#pace = options.paces.of(tcp);
@@ -72,11 +72,6 @@ export class Session implements SessionLine {
   get credit(): Credit {
     if (this.#credit === undefined) throw new Error('a session has no credit before its first frame');
     return this.#credit;
-  }
-
-  /** The client's IP address. */
-  get address(): string | undefined {
-    return this.#tcp.remoteAddress;
   }
 
   get isBlocked(): boolean {
