@@ -3,12 +3,14 @@ import { addPage } from './console/page.ts';
 import { addPlainPipe } from './console/plain-pipe.ts';
 import type { Console } from './console/console.ts';
 import type { About } from './console/snapshot.ts';
-import { answerError, fromFastify } from './answer-error.ts';
+import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
 import { type Guard, putGuard } from './guard.ts';
+import type { Connections } from './http/connections.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
 export interface AdminOptions {
   readonly guard: Guard;
+  readonly connections: Connections;
   /** Whether only this machine can reach it. */
   readonly isLoopback: boolean;
   readonly console: Console;
@@ -18,18 +20,30 @@ export interface AdminOptions {
   readonly simulatorUrl: string | undefined;
 }
 
+/** How long a whole request may take. */
+const requestTimeoutMs = 60_000;
+
 /** The listener for those who run the gateway: the console, and metrics. */
 export function createAdminServer(options: AdminOptions): FastifyInstance {
-  const { about, guard, isLoopback, metrics, simulatorUrl } = options;
-  const admin = Fastify({ forceCloseConnections: true });
+  const { about, connections, guard, isLoopback, metrics, simulatorUrl } = options;
+  const admin = Fastify({
+    forceCloseConnections: true,
+    requestTimeout: requestTimeoutMs,
+    clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
+  });
+  connections.own(admin.server);
+  admin.addHook('onSend', (_request, reply, payload, next) => {
+    connections.answering(reply.raw);
+    next(null, payload);
+  });
   admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown, 0)));
   // Beyond loopback the page itself needs no key, or nobody could be asked for one. There is nothing in it.
-  if (isLoopback) putGuard(admin, guard);
+  if (isLoopback) putGuard(admin, guard, connections);
   addPage(admin);
   admin.get('/about', () => about());
 
   admin.register((guarded, _options, done) => {
-    if (!isLoopback) putGuard(guarded, guard);
+    if (!isLoopback) putGuard(guarded, guard, connections);
     guarded.get('/metrics', async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.text()),
     );

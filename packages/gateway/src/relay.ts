@@ -191,6 +191,7 @@ export class Relay {
         format: request.route.format?.name,
         path: request.route.path,
         model: request.model,
+        address: stream.client.address,
         state,
         code: error?.code,
         // Ours, or of the connection: never a body's.

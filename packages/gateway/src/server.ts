@@ -13,6 +13,7 @@ import type { Config } from './config/schema.ts';
 import { asGatewayError, GatewayError, overloaded, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
+import type { Connections } from './http/connections.ts';
 import { hijack } from './hijack.ts';
 import { listModels } from './list-models.ts';
 import type { Relay } from './relay.ts';
@@ -30,6 +31,7 @@ export interface ServerOptions {
   readonly config: Config;
   readonly keys: ApiKeys;
   readonly guard: Guard;
+  readonly connections: Connections;
   readonly memory: RequestMemory;
   /** The providers that are served: those of the settings, or the simulated ones. */
   readonly providers: readonly Provider[];
@@ -43,7 +45,7 @@ export interface ServerOptions {
 
 /** The listener that clients talk to. */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { config, guard, log, isReady } = options;
+  const { config, connections, guard, log, isReady } = options;
   const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
     loggerInstance: logger,
@@ -52,7 +54,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     bodyLimit: config.maxRequestBytes,
     requestTimeout: config.requestTimeoutMs,
     forceCloseConnections: true,
-    clientErrorHandler: refuseConnection,
+    clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
     // A stopping gateway has to be able to say that it is.
     return503OnClosing: false,
     http: {
@@ -67,8 +69,11 @@ export function createServer(options: ServerOptions): FastifyInstance {
     },
   });
 
-  // Idle connections are bounded too. One more is closed by Node without an answer.
-  server.server.maxConnections = 2 * (config.maxStreams + config.maxWaiting);
+  connections.own(server.server);
+  server.addHook('onSend', (_request, reply, payload, next) => {
+    connections.answering(reply.raw);
+    next(null, payload);
+  });
 
   // Bodies are handed on as they came, whatever they are, so they are not parsed on the way in.
   server.removeAllContentTypeParsers();
@@ -102,7 +107,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
       exposedHeaders,
       maxAge: 600,
     });
-    putGuard(api, guard);
+    putGuard(api, guard, connections);
     addStreamPaths(api, options);
     // By itself: what stops new streams does not keep anybody from those that run.
     api.register((provided, _none, added) => {

@@ -1,13 +1,15 @@
 import { subprotocol } from '@spillway/core/session';
 import type { IncomingHttpHeaders, IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { WebSocketServer } from 'ws';
-import { endWithError } from '../answer-error.ts';
+import type { Duplex } from 'node:stream';
+import { type ServerOptions, WebSocketServer } from 'ws';
+import { errorText } from '../answer-error.ts';
 import type { ApiKeys } from '../api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
 import type { Guard } from '../guard.ts';
+import type { Connections } from '../http/connections.ts';
 import type { Meter } from '../meter.ts';
 import type { Relay } from '../relay.ts';
 import type { RequestMemory } from '../request-memory.ts';
@@ -33,29 +35,46 @@ export interface SessionsOptions {
   /** The readers that can be resumed, by the names that clients gave them. */
   readonly readers: Map<string, SessionStream>;
   readonly onClose: (session: Session) => void;
+  /** Called when a frame has shown that its client may use the gateway: by a key, or where none is needed by `open`. */
+  readonly onKnown: (socket: Socket) => void;
 }
+
+/** How long a client may take to answer a close. */
+const closeTimeoutMs = 1000;
 
 /** All sessions of a gateway, and the one clock that watches them. */
 export class Sessions {
   readonly #sessions = new Set<Session>();
+  readonly #connections: Connections;
   readonly #options: SessionsOptions;
   readonly #server: WebSocketServer;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(options: Omit<SessionsOptions, 'onClose' | 'readers'>) {
+  constructor({
+    connections,
+    ...options
+  }: Omit<SessionsOptions, 'onClose' | 'onKnown' | 'readers'> & { readonly connections: Connections }) {
+    this.#connections = connections;
     this.#options = {
       ...options,
       readers: new Map<string, SessionStream>(),
       onClose: (session) => this.#sessions.delete(session),
+      onKnown: (socket) => connections.known(socket),
     };
     const { keepAliveMs, maxMessageBytes } = options.config;
-    this.#server = new WebSocketServer({
+    // The types do not know `closeTimeout` yet.
+    const serverOptions: ServerOptions & { readonly closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
       // Deltas are small, and what is merged is small anyway: a compressor a connection would cost more memory than all.
       perMessageDeflate: false,
       maxPayload: maxMessageBytes,
       handleProtocols: () => subprotocol,
+      closeTimeout: closeTimeoutMs,
+    };
+    this.#server = new WebSocketServer(serverOptions);
+    this.#server.on('wsClientError', ({ message }: Error, _socket, { socket }: IncomingMessage) => {
+      connections.close(socket, errorText(new GatewayError('invalid_request', `${message}.`)));
     });
     this.#timer = setInterval(() => this.#tick(), Math.min(1000, Math.max(25, keepAliveMs / 8)));
     this.#timer.unref();
@@ -68,12 +87,10 @@ export class Sessions {
 
   /** Takes the WebSockets that clients of a server ask for. */
   listen(server: Server): void {
-    server.on('upgrade', (request, socket: Socket, head) => {
-      // What is wrong with it is in the close that follows.
-      socket.on('error', () => undefined);
-      const refusal = this.#refusal(request);
+    server.on('upgrade', (request, socket: Duplex, head) => {
+      const refusal = this.#refusal(request, socket);
       if (refusal !== undefined) {
-        endWithError(socket, refusal);
+        this.#connections.close(request.socket, errorText(refusal));
         return;
       }
       this.#server.handleUpgrade(request, socket, head, (webSocket) => {
@@ -88,7 +105,9 @@ export class Sessions {
     for (const session of this.#sessions) session.end('shutting_down');
   }
 
-  #refusal({ headers, url = '' }: IncomingMessage): GatewayError | undefined {
+  #refusal({ headers, socket, url = '' }: IncomingMessage, upgraded: Duplex): GatewayError | undefined {
+    // Node gives something else than the connection for a request with a body.
+    if (upgraded !== socket) return new GatewayError('invalid_request', 'An upgrade has no body.');
     const refusal = this.#options.guard.upgradeRefusal(headers);
     if (refusal !== undefined) return refusal;
     if (url.split('?')[0] !== '/streams') return new GatewayError('not_found', 'WebSockets are at /streams.');

@@ -5,6 +5,8 @@ import type { Resource } from '@opentelemetry/resources';
 import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics';
 import type { Survey } from '../console/survey.ts';
 import { errorCodes, GatewayError } from '../errors.ts';
+import { connectionStates } from '../http/connection.ts';
+import type { Connections } from '../http/connections.ts';
 import { type Meter, stallCauses } from '../meter.ts';
 import type { LoopDelayMs } from '../runtime.ts';
 import type { GatewayStream, StreamOutcome, StreamState } from '../stream.ts';
@@ -29,6 +31,8 @@ export interface MetricsOptions {
   readonly survey: () => Survey;
   readonly heldLimitBytes: number;
   readonly sessions: () => number;
+  /** The connections of each listener. */
+  readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   /** The event loop's delays of the last minute: of the worst second. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -290,7 +294,27 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineGauges(): void {
-    const { heldLimitBytes, sessions } = this.#options;
+    const { connections, heldLimitBytes, sessions } = this.#options;
+    this.#gauge(
+      'spillway.connections',
+      '{connection}',
+      'Connections that are open, by what they are',
+      (result) => {
+        for (const [listener, open] of Object.entries(connections)) {
+          for (const state of connectionStates) result.observe(open.count(state), { listener, state });
+        }
+      },
+    );
+    this.#counter(
+      'spillway.connections.closed',
+      '{connection}',
+      'Connections that were refused or closed by force',
+      (result) => {
+        for (const [listener, { closed }] of Object.entries(connections)) {
+          for (const [cause, count] of Object.entries(closed)) result.observe(count, { listener, cause });
+        }
+      },
+    );
     this.#gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
       result.observe(heldLimitBytes),
     );
