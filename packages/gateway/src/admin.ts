@@ -32,8 +32,8 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
   });
   connections.own(admin.server);
-  admin.addHook('onSend', (_request, reply, payload, next) => {
-    connections.answering(reply.raw);
+  admin.addHook('onSend', (request, reply, payload, next) => {
+    connections.answering(request.raw, reply.raw);
     next(null, payload);
   });
   admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown, 0)));

@@ -70,8 +70,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
   });
 
   connections.own(server.server);
-  server.addHook('onSend', (_request, reply, payload, next) => {
-    connections.answering(reply.raw);
+  server.addHook('onSend', (request, reply, payload, next) => {
+    connections.answering(request.raw, reply.raw);
     next(null, payload);
   });
 

@@ -62,7 +62,10 @@ export class Connections {
   };
   readonly #strangersOf = new Map<string, Set<Connection>>();
   /** The answers that are on their way, and until when they have to be taken. */
-  readonly #answers = new Map<ServerResponse, number>();
+  readonly #answers = new Map<
+    ServerResponse,
+    { readonly connection: Connection; readonly untilMs: number }
+  >();
   readonly #timer: NodeJS.Timeout;
   readonly #listeners: TcpServer[] = [];
   #serve: (socket: Socket) => void = (socket) => void socket.destroy();
@@ -164,9 +167,11 @@ export class Connections {
   }
 
   /** An answer that is no stream has been made, and has to be taken in time. */
-  answering(response: ServerResponse): void {
-    if (response.destroyed) return;
-    this.#answers.set(response, performance.now() + this.#options.answerTimeoutMs);
+  answering({ socket }: IncomingMessage, response: ServerResponse): void {
+    const connection = this.#bySocket.get(socket);
+    if (connection === undefined || response.destroyed) return;
+    const untilMs = performance.now() + this.#options.answerTimeoutMs;
+    this.#answers.set(response, { connection, untilMs });
     response.once('close', () => this.#answers.delete(response));
   }
 
@@ -330,11 +335,11 @@ export class Connections {
       if (nowMs - connection.idleSinceMs < strangerTimeoutMs) break;
       if (connection.responses.length === 0 && !connection.isWebSocket) this.#endStranger(connection);
     }
-    for (const [response, untilMs] of this.#answers) {
+    for (const [response, { connection, untilMs }] of this.#answers) {
       if (nowMs < untilMs) break;
       this.#answers.delete(response);
-      this.closed.answer_unread += 1;
-      response.destroy();
+      // One that asked for several is closed once.
+      if (this.#bySocket.has(connection.socket)) this.#destroy(connection, 'answer_unread');
     }
   }
 
