@@ -8,13 +8,19 @@ import {
 } from '@spillway/core/session';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import type { RawData, WebSocket } from 'ws';
+import type { WebSocket } from 'ws';
+import { keysOf } from '../credential.ts';
 import { GatewayError } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
+import type { SessionEndReason } from '../meter.ts';
 import { isOwner } from '../owner.ts';
 import { clientLeft } from '../stream-reader.ts';
 import { readClientFrame } from './client-frame.ts';
-import { openRequest, openRead } from './open-stream.ts';
+import { fitHeaders, lowerCased, maxHeaders } from './frame-headers.ts';
+import { FrameQueue } from './frame-queue.ts';
+import { Inflow } from './inflow.ts';
+import { openRead, openRequest, refuse } from './open-stream.ts';
+import { Outflow } from './outflow.ts';
 import type { SessionLine } from './session-response.ts';
 import type { SessionStream } from './session-stream.ts';
 import type { SessionsOptions } from './sessions.ts';
@@ -24,6 +30,9 @@ import type { Pace } from '../sink/pace.ts';
 const openTimeoutMs = 10_000;
 /** How long a connection may have no stream. */
 const idleTimeoutMs = 60_000;
+
+/** How long a client may take to answer a close. */
+const closeTimeoutMs = 1000;
 
 /** One WebSocket, and the streams that it carries at the moment. */
 export class Session implements SessionLine {
@@ -36,6 +45,18 @@ export class Session implements SessionLine {
   readonly #options: SessionsOptions;
   readonly #pace: Pace;
   readonly #streams = new Map<number, SessionStream>();
+  readonly #queue: FrameQueue;
+  readonly #inflow: Inflow;
+  readonly #outflow: Outflow;
+  #isKnown = false;
+  /** Why it ended, as far as it was not the client who ended it. */
+  #endReason: SessionEndReason | undefined;
+  #isUnread = false;
+  /** Its connection is gone, and what came before that may be left to handle. */
+  #isClosed = false;
+  #isLost = false;
+  /** What the latest ping brought, until it is answered: one answer is for all before it (RFC 6455, 5.5.3). */
+  #pinged: Buffer | undefined;
   #credit: Credit | undefined;
   windowBytes = 0;
   #lastNumber = 0;
@@ -53,17 +74,42 @@ export class Session implements SessionLine {
     this.#pace = options.paces.of(tcp);
     this.#lastReceivedMs = nowMs;
     this.#idleSinceMs = nowMs;
+    this.#inflow = new Inflow(options.strangers.hold(this.address));
+    this.#outflow = new Outflow(tcp, this.#pace, options.config);
+    this.#queue = new FrameQueue({
+      handle: (message) => this.#onMessage(message),
+      mayHandle: () => this.#isClosed || !this.#outflow.isFull,
+      isKnown: () => this.#isKnown,
+    });
     const onDrain = (): void => {
       for (const stream of this.#streams.values()) stream.response.resume();
+      this.#answerPing();
+      this.#queue.run();
+      this.#readOrNot();
     };
+    const onData = (chunk: Buffer): void => this.#received(chunk);
     tcp.on('drain', onDrain);
-    socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary));
-    socket.on('pong', () => this.#received());
+    // In front of the parser: it hands over at once what has come whole.
+    tcp.prependListener('data', onData);
+    socket.on('message', (data, isBinary) => {
+      if (this.#endReason !== undefined) return;
+      // A binary message is no frame, and neither is an empty one.
+      this.#queue.push(isBinary ? Buffer.alloc(0) : (data as Buffer));
+      this.#readOrNot();
+    });
+    socket.on('ping', (data) => this.#onPing(data));
+    socket.on('pong', () => this.#inflow.handledControl());
     // No valid WebSocket, or a message that is too large: it is closed with a code of its own.
-    socket.on('error', () => this.#endStreams('bad_frame'));
+    socket.on('error', () => {
+      this.#isOver('bad_frame');
+      this.#endStreams('bad_frame');
+    });
     socket.on('close', () => {
       tcp.off('drain', onDrain);
-      this.#lost();
+      tcp.off('data', onData);
+      this.#isClosed = true;
+      this.#queue.run();
+      this.#lostWhenHandled();
     });
     const { maxMessageBytes, maxSessionStreams } = options.config;
     this.send({ type: 'open', maxStreams: maxSessionStreams, maxMessageBytes });
@@ -75,15 +121,20 @@ export class Session implements SessionLine {
   }
 
   get isBlocked(): boolean {
-    return this.#tcp.writableNeedDrain;
+    return this.#outflow.isBlocked;
   }
 
   send(frame: GatewayFrame): void {
-    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(JSON.stringify(frame));
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    const text = JSON.stringify(frame);
+    this.#outflow.add(text.length);
+    this.#socket.send(text);
   }
 
   sendData(stream: number, from: number, to: number, bytes: Uint8Array): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
+    // The gateway's own words need no credit.
+    if (from === to) this.#outflow.add(bytes.length);
     this.#socket.send(Buffer.concat([encodeDataHeader(stream, from, to), bytes]));
     this.#pace.wrote(performance.now(), this.#tcp.bytesWritten);
   }
@@ -92,17 +143,30 @@ export class Session implements SessionLine {
     return this.#pace.delayMs(performance.now());
   }
 
-  /** Ends it for what the client did, or for a stop; its readers go with it. */
+  /** Ends it for what the client did, or for a stop; its readers go with it. `lost`: they may come back. */
   end(reason: CloseReason, how: 'leave' | 'lost' = 'leave'): void {
+    this.#isOver(reason);
     if (how === 'leave') this.#endStreams(reason);
     this.#socket.close(closeCodes[reason], reason);
-    // A client that does not answer the close is not waited for.
-    setTimeout(() => this.#socket.terminate(), closeTimeoutMs).unref();
+  }
+
+  /**
+   * Notes whose it is: from the first request with an accepted key on, it is no stranger's any more. Without keys of the
+   * gateway's own nobody is a stranger who says so much as `open`.
+   */
+  meet(headers: IncomingHttpHeaders, queryKey: string | undefined): void {
+    if (this.#isKnown) return;
+    const { keys, memory, onKnown } = this.#options;
+    const owner = keys.areRequired ? keys.accept(keysOf(headers, queryKey)) : this.address;
+    if (owner === undefined) return;
+    this.#isKnown = true;
+    onKnown?.(this.#tcp);
+    if (!this.#inflow.moveTo(memory.hold(owner))) this.end('overloaded', 'lost');
   }
 
   /** Carries a stream from now on, which another session may have carried before. */
   take(stream: SessionStream, number: number): void {
-    stream.response.unbind();
+    stream.response.unbind({ isTakenOver: true });
     stream.session?.release(stream);
     stream.session = this;
     stream.number = number;
@@ -119,15 +183,23 @@ export class Session implements SessionLine {
   /** Checks that the connection is used and alive, and tells readers what waits for them. */
   tick(nowMs: number): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
-    const { keepAliveMs } = this.#options.config;
+    const { keepAliveMs, requestTimeoutMs } = this.#options.config;
     const silentMs = nowMs - this.#lastReceivedMs;
     const isIdle = this.#streams.size === 0 && nowMs - this.#idleSinceMs >= idleTimeoutMs;
+    const { partSinceMs = nowMs } = this.#inflow;
     if (isIdle || (this.#credit === undefined && nowMs - this.#idleSinceMs >= openTimeoutMs)) {
       this.end('timeout');
+    } else if (this.#outflow.hasStalled(nowMs)) {
+      this.#isOver('stalled');
+      this.#socket.terminate();
+    } else if (this.#isUnread) {
+      // Nothing can be heard from it.
+    } else if (nowMs - partSinceMs >= requestTimeoutMs) {
+      this.end('timeout', 'lost');
     } else if (silentMs >= 2 * keepAliveMs) {
       this.end('timeout', 'lost');
       this.#socket.terminate();
-    } else if (silentMs >= keepAliveMs && !this.#hasPinged) {
+    } else if (silentMs >= keepAliveMs && !this.#hasPinged && !this.isBlocked) {
       this.#hasPinged = true;
       this.#socket.ping();
     }
@@ -139,17 +211,60 @@ export class Session implements SessionLine {
     for (const stream of this.#streams.values()) stream.end(clientLeft(`was ended (${reason})`));
   }
 
-  #received(): void {
-    this.#lastReceivedMs = performance.now();
+  #received(chunk: Buffer): void {
+    const nowMs = performance.now();
+    this.#lastReceivedMs = nowMs;
     this.#hasPinged = false;
+    // Behind its end, nothing is handled, and it is closed soon.
+    if (this.#endReason === undefined && !this.#inflow.take(chunk, nowMs)) this.end('overloaded', 'lost');
   }
 
-  #onMessage(data: RawData, isBinary: boolean): void {
-    this.#received();
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
-    const frame = isBinary ? undefined : readClientFrame((data as Buffer).toString('utf8'));
+  #onPing(data: Buffer): void {
+    // The parser's own memory has a whole read in it.
+    if (this.#pinged === undefined) setImmediate(() => this.#answerPing());
+    this.#pinged = Buffer.from(data);
+    this.#inflow.handledControl();
+  }
+
+  #answerPing(): void {
+    const pinged = this.#pinged;
+    if (pinged === undefined || this.isBlocked) return;
+    this.#pinged = undefined;
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.pong(pinged);
+  }
+
+  /** Reads on when all that was read is handled, and its client has taken what that made. */
+  #readOrNot(): void {
+    const isUnread = this.#endReason === undefined && (!this.#queue.isEmpty || this.#outflow.isFull);
+    if (isUnread === this.#isUnread) return;
+    this.#isUnread = isUnread;
+    this.#options.meter.unreadSessions += isUnread ? 1 : -1;
+    if (isUnread) {
+      this.#socket.pause();
+    } else {
+      this.#lastReceivedMs = performance.now();
+      this.#socket.resume();
+    }
+  }
+
+  /** Nothing that it sends is handled any more. */
+  #isOver(reason: SessionEndReason): void {
+    this.#queue.clear();
+    if (this.#endReason === undefined && !this.#isClosed) {
+      // A client that does not answer the close is not waited for.
+      setTimeout(() => this.#socket.terminate(), closeTimeoutMs).unref();
+    }
+    this.#endReason ??= reason;
+    this.#readOrNot();
+  }
+
+  #onMessage(message: Buffer): void {
+    this.#inflow.handledMessage();
+    const frame = readClientFrame(message);
     const refusal = frame === undefined ? 'bad_frame' : this.#onFrame(frame);
     if (refusal !== undefined) this.end(refusal);
+    if (this.#isClosed) this.#lostWhenHandled();
+    else this.#readOrNot();
   }
 
   /** Does what a frame says. Returns why the session has to end, if it has. */
@@ -160,6 +275,7 @@ export class Session implements SessionLine {
         const { maxSessionStreams, windowBytes } = this.#options.config;
         this.windowBytes = Math.min(frame.windowBytes, maxSessionStreams * windowBytes);
         this.#credit = openCredit({ maxBytes: this.windowBytes, initial: { bytes: this.windowBytes } });
+        if (!this.#options.keys.areRequired) this.meet({}, undefined);
         return undefined;
       }
       case 'ping':
@@ -193,24 +309,33 @@ export class Session implements SessionLine {
     if (frame.stream <= this.#lastNumber) return 'bad_frame';
     this.#lastNumber = frame.stream;
     if (this.#streams.size >= this.#options.config.maxSessionStreams) return 'too_many_streams';
+    if (this.#isClosed) return undefined;
+    const { config, readers } = this.#options;
     const headers = lowerCased(frame.headers);
+    const path = frame.type === 'request' ? frame.path : frame.type === 'read' ? frame.url : '';
+    if (!fitHeaders(path, frame.headers, config.maxHeaderBytes)) {
+      refuse(this, frame, new GatewayError('headers_too_large', tooLarge(config.maxHeaderBytes)));
+      return undefined;
+    }
     if (frame.type === 'resume') return this.#resume(frame, headers);
-    if (this.#options.readers.has(frame.reader)) return 'bad_frame';
+    if (readers.has(frame.reader)) return 'bad_frame';
     if (frame.type === 'request') openRequest(this, frame, headers, this.#options);
     else openRead(this, frame, headers, this.#options);
     return undefined;
   }
 
   #resume(
-    { acked, offset, reader, stream: number }: Extract<ClientFrame, { readonly type: 'resume' }>,
+    frame: Extract<ClientFrame, { readonly type: 'resume' }>,
     headers: IncomingHttpHeaders,
   ): CloseReason | undefined {
+    const { acked, offset, reader, stream: number } = frame;
     const { keys, meter, readers } = this.#options;
+    this.meet(headers, undefined);
     const known = readers.get(reader);
     const stream = known?.stream;
     if (known === undefined || stream === undefined || !isOwner(keys, stream, headers)) {
       const error = new GatewayError('unknown_reader', 'There is no such reader, or not any more.');
-      this.send({ type: 'error', stream: number, code: error.code, message: error.message, offset });
+      refuse(this, frame, error);
       meter.resumes.refused += 1;
       return undefined;
     }
@@ -222,16 +347,23 @@ export class Session implements SessionLine {
     return isResumed ? undefined : 'bad_frame';
   }
 
+  /** What its client said last, such as a cancel, is done first. */
+  #lostWhenHandled(): void {
+    if (this.#queue.isEmpty && !this.#isLost) this.#lost();
+  }
+
   /** The connection is gone. Its readers may come back over another one. */
   #lost(): void {
+    this.#isLost = true;
+    this.#isOver('left');
+    this.#options.meter.sessionsEnded[this.#endReason ?? 'left'] += 1;
+    this.#inflow.release();
     this.#credit?.close();
     for (const stream of this.#streams.values()) stream.lost();
     this.#options.onClose(this);
   }
 }
 
-const closeTimeoutMs = 1000;
-
-function lowerCased(headers: Readonly<Record<string, string>>): IncomingHttpHeaders {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+function tooLarge(maxHeaderBytes: number): string {
+  return `The path and the headers: expected ${maxHeaderBytes} bytes at most (maxHeaderBytes), and ${maxHeaders} headers.`;
 }
