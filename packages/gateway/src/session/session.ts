@@ -33,6 +33,8 @@ const idleTimeoutMs = 60_000;
 
 /** How long a client may take to answer a close. */
 const closeTimeoutMs = 1000;
+/** What is read behind a session's end, until its client has answered the close. */
+const maxBytesBehindEnd = 4096;
 
 /** One WebSocket, and the streams that it carries at the moment. */
 export class Session implements SessionLine {
@@ -51,6 +53,7 @@ export class Session implements SessionLine {
   #isKnown = false;
   /** Why it ended, as far as it was not the client who ended it. */
   #endReason: SessionEndReason | undefined;
+  #bytesBehindEnd = 0;
   #isUnread = false;
   /** Its connection is gone, and what came before that may be left to handle. */
   #isClosed = false;
@@ -182,7 +185,10 @@ export class Session implements SessionLine {
 
   /** Checks that the connection is used and alive, and tells readers what waits for them. */
   tick(nowMs: number): void {
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    if (this.#socket.readyState !== this.#socket.OPEN) {
+      if (this.#queue.isEmpty) this.#isOver('left');
+      return;
+    }
     const { keepAliveMs, requestTimeoutMs } = this.#options.config;
     const silentMs = nowMs - this.#lastReceivedMs;
     const isIdle = this.#streams.size === 0 && nowMs - this.#idleSinceMs >= idleTimeoutMs;
@@ -213,10 +219,19 @@ export class Session implements SessionLine {
 
   #received(chunk: Buffer): void {
     const nowMs = performance.now();
+    this.#heard(nowMs);
+    if (this.#endReason === undefined) {
+      if (!this.#inflow.take(chunk, nowMs)) this.end('overloaded', 'lost');
+      return;
+    }
+    // The parser would keep what comes. Its client's answer to the close is short.
+    this.#bytesBehindEnd += chunk.length;
+    if (this.#bytesBehindEnd > maxBytesBehindEnd) this.#socket.pause();
+  }
+
+  #heard(nowMs: number): void {
     this.#lastReceivedMs = nowMs;
     this.#hasPinged = false;
-    // Behind its end, nothing is handled, and it is closed soon.
-    if (this.#endReason === undefined && !this.#inflow.take(chunk, nowMs)) this.end('overloaded', 'lost');
   }
 
   #onPing(data: Buffer): void {
@@ -242,7 +257,7 @@ export class Session implements SessionLine {
     if (isUnread) {
       this.#socket.pause();
     } else {
-      this.#lastReceivedMs = performance.now();
+      this.#heard(performance.now());
       this.#socket.resume();
     }
   }

@@ -67,9 +67,6 @@ class EventWriter {
   /** Writes what is there. Returns whether to go on at once. */
   #write(): boolean {
     try {
-      // Others write to the same connection.
-      if (this.#response.isBlocked && this.#reader.end === undefined)
-        return this.#runAfter(this.#response.drained());
       const waitMs = this.#listener.delayMs();
       if (waitMs > 0 && this.#reader.end === undefined) return this.#runAfter(this.#response.rest(waitMs));
       if (!this.#writeWhatIsThere()) {
