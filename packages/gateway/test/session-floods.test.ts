@@ -38,8 +38,7 @@ const floods: readonly (readonly [string, () => Buffer])[] = [
         repeat(400_000, () => textFrame({ type: 'ping' })),
       ]),
   ],
-  ['pings of the WebSocket', () => repeat(200_000, () => clientFrame('ping', ''))],
-  ['pings of the WebSocket with a payload', () => repeat(40_000, () => clientFrame('ping', 'x'.repeat(125)))],
+  ['pings of the WebSocket', () => repeat(60_000, () => clientFrame('ping', 'x'.repeat(125)))],
   ['resumes of unknown readers', () => repeat(60_000, (index) => unknown(index + 1))],
   ['refused requests', () => repeat(20_000, (index) => refused(index + 1))],
   [
@@ -68,8 +67,7 @@ const floods: readonly (readonly [string, () => Buffer])[] = [
 ];
 
 describe('whatever a client makes the gateway write is bounded by what it reads', () => {
-  test.each(floods)('%s', async (name, makeFlood) => {
-    const isHeard = name.startsWith('pings of the WebSocket');
+  test.each(floods)('%s', async (_name, makeFlood) => {
     const gateway = await startGateway(
       ['--stall-timeout-ms', '3000', '--max-session-streams', '10000'],
       secret,
@@ -83,14 +81,11 @@ describe('whatever a client makes the gateway write is bounded by what it reads'
       client.write(flood);
     }
     let most = 0;
-    // Pongs of the WebSocket are few, so such a client is heard to its end; any other one goes.
     await eventually(async () => {
       most = Math.max(most, residentBytes(gateway));
       const stalled = await metric(gateway.adminUrl, 'spillway_sessions_ended_total{reason="stalled"}');
-      return isHeard
-        ? clients.every(({ socket }) => socket.writableLength === 0)
-        : stalled === clients.length;
-    }, 'the gateway to have had enough');
+      return stalled === clients.length;
+    }, 'all of them to be let go');
     expect((most - before) / mebibyte).toBeLessThan(64);
     expect(await metric(gateway.adminUrl, 'spillway_sessions_unread')).toBe(0);
   });

@@ -1,53 +1,38 @@
 /** A head is 2 bytes, at most 8 more of a length, and 4 of a mask. */
 const maxHeadBytes = 14;
+const closeOpcode = 0x08;
 
 /**
- * Follows the heads of the frames that a WebSocket's client sends (RFC 6455, 5.2), to know how many messages have come
- * whole, and whether a part of one has come. The parser behind it keeps a part as long as its rest does not come, and
- * tells nobody. What breaks the rules is the parser's to find: what is counted behind that means nothing.
+ * Follows the heads of the frames that a WebSocket's client sends (RFC 6455, 5.2): the parser behind it keeps a part of a
+ * message as long as its rest does not come, and handles all that it is given at once, and tells nobody. What breaks the
+ * rules is the parser's to find.
  */
 export class FrameHeads {
-  /** The messages that have come whole. */
-  messages = 0;
-  /** The control frames (pings, pongs, closes) that have come whole: they may stand inside of a message. */
-  controls = 0;
   readonly #head = new Uint8Array(maxHeadBytes);
   readonly #view = new DataView(this.#head.buffer);
   #headBytes = 0;
+  #isInPayload = false;
   #payloadLeft = 0;
   #isFragmented = false;
+  /** A close has come: nothing behind it counts. */
+  isConcluded = false;
 
-  /** Whether a part of a message has come. */
-  get isInMessage(): boolean {
-    return this.#isFragmented || (this.#isInFrame && !this.#isControl);
+  /** Whether a part of a message or of a frame has come. */
+  get isInside(): boolean {
+    return this.#isFragmented || this.#headBytes > 0;
   }
 
-  /** Whether a part of a control frame has come. */
-  get isInControl(): boolean {
-    return this.#isInFrame && this.#isControl;
-  }
-
-  take(chunk: Uint8Array): void {
-    for (let at = 0; at < chunk.length;) {
-      if (this.#payloadLeft > 0) {
-        const taken = Math.min(this.#payloadLeft, chunk.length - at);
-        this.#payloadLeft -= taken;
-        at += taken;
-      } else {
-        this.#head[this.#headBytes++] = chunk[at++] ?? 0;
-        if (!this.#isHeadWhole) continue;
-        this.#payloadLeft = this.#payloadBytes;
-      }
-      if (this.#payloadLeft === 0) this.#ended();
-    }
-  }
-
-  get #isInFrame(): boolean {
-    return this.#headBytes > 0;
-  }
-
-  get #isControl(): boolean {
-    return ((this.#head[0] ?? 0) & 0x08) !== 0;
+  /** Takes bytes up to the end of the first frame that ends in them, or all of them. Returns how many. */
+  takeFrame(bytes: Uint8Array): number {
+    let at = 0;
+    while (at < bytes.length && !this.#isHeadWhole) this.#head[this.#headBytes++] = bytes[at++] ?? 0;
+    if (!this.#isHeadWhole) return at;
+    if (!this.#isInPayload) this.#payloadLeft = this.#payloadBytes;
+    this.#isInPayload = true;
+    const taken = Math.min(this.#payloadLeft, bytes.length - at);
+    this.#payloadLeft -= taken;
+    if (this.#payloadLeft === 0) this.#ended();
+    return at + taken;
   }
 
   get #shortLength(): number {
@@ -68,9 +53,10 @@ export class FrameHeads {
 
   #ended(): void {
     this.#headBytes = 0;
-    const isFinal = ((this.#head[0] ?? 0) & 0x80) !== 0;
-    if (this.#isControl) this.controls += 1;
-    else if (isFinal) this.messages += 1;
-    if (!this.#isControl) this.#isFragmented = !isFinal;
+    this.#isInPayload = false;
+    const [first = 0] = this.#head;
+    const opcode = first & 0x0f;
+    if (opcode < closeOpcode) this.#isFragmented = (first & 0x80) === 0;
+    else if (opcode === closeOpcode) this.isConcluded = true;
   }
 }

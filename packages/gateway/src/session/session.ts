@@ -8,7 +8,7 @@ import {
 } from '@spillway/core/session';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import type { WebSocket } from 'ws';
+import type { RawData, WebSocket } from 'ws';
 import { keysOf } from '../credential.ts';
 import { GatewayError } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
@@ -17,8 +17,7 @@ import { isOwner } from '../owner.ts';
 import { clientLeft } from '../stream-reader.ts';
 import { readClientFrame } from './client-frame.ts';
 import { fitHeaders, lowerCased, maxHeaders } from './frame-headers.ts';
-import { FrameQueue } from './frame-queue.ts';
-import { Inflow } from './inflow.ts';
+import { Intake } from './intake.ts';
 import { openRead, openRequest, refuse } from './open-stream.ts';
 import { Outflow } from './outflow.ts';
 import type { SessionLine } from './session-response.ts';
@@ -47,19 +46,12 @@ export class Session implements SessionLine {
   readonly #options: SessionsOptions;
   readonly #pace: Pace;
   readonly #streams = new Map<number, SessionStream>();
-  readonly #queue: FrameQueue;
-  readonly #inflow: Inflow;
+  readonly #intake: Intake;
   readonly #outflow: Outflow;
-  #isKnown = false;
   /** Why it ended, as far as it was not the client who ended it. */
   #endReason: SessionEndReason | undefined;
   #bytesBehindEnd = 0;
   #isUnread = false;
-  /** Its connection is gone, and what came before that may be left to handle. */
-  #isClosed = false;
-  #isLost = false;
-  /** What the latest ping brought, until it is answered: one answer is for all before it (RFC 6455, 5.5.3). */
-  #pinged: Buffer | undefined;
   #credit: Credit | undefined;
   windowBytes = 0;
   #lastNumber = 0;
@@ -77,42 +69,42 @@ export class Session implements SessionLine {
     this.#pace = options.paces.of(tcp);
     this.#lastReceivedMs = nowMs;
     this.#idleSinceMs = nowMs;
-    this.#inflow = new Inflow(options.strangers.hold(this.address));
     this.#outflow = new Outflow(tcp, this.#pace, options.config);
-    this.#queue = new FrameQueue({
-      handle: (message) => this.#onMessage(message),
-      mayHandle: () => this.#isClosed || !this.#outflow.isFull,
-      isKnown: () => this.#isKnown,
+    const parse = takeParser(tcp);
+    this.#intake = new Intake(options.strangers.hold(this.address), {
+      parse,
+      // Behind its end, it only waits for the answer to its close.
+      mayHandle: () => this.#endReason !== undefined || !this.#outflow.isFull,
+      onTurn: () => this.#readOrNot(),
     });
     const onDrain = (): void => {
       for (const stream of this.#streams.values()) stream.response.resume();
-      this.#answerPing();
-      this.#queue.run();
+      this.#intake.run();
       this.#readOrNot();
     };
     const onData = (chunk: Buffer): void => this.#received(chunk);
     tcp.on('drain', onDrain);
-    // In front of the parser: it hands over at once what has come whole.
-    tcp.prependListener('data', onData);
-    socket.on('message', (data, isBinary) => {
-      if (this.#endReason !== undefined) return;
-      // A binary message is no frame, and neither is an empty one.
-      this.#queue.push(isBinary ? Buffer.alloc(0) : (data as Buffer));
-      this.#readOrNot();
+    tcp.on('data', onData);
+    socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary));
+    socket.on('ping', (data) => {
+      this.#outflow.add(data.length);
+      if (this.#socket.readyState === this.#socket.OPEN) this.#socket.pong(data);
     });
-    socket.on('ping', (data) => this.#onPing(data));
-    socket.on('pong', () => this.#inflow.handledControl());
     // No valid WebSocket, or a message that is too large: it is closed with a code of its own.
     socket.on('error', () => {
+      this.#intake.stop();
       this.#isOver('bad_frame');
       this.#endStreams('bad_frame');
     });
     socket.on('close', () => {
       tcp.off('drain', onDrain);
       tcp.off('data', onData);
-      this.#isClosed = true;
-      this.#queue.run();
-      this.#lostWhenHandled();
+      this.#lost();
+    });
+    tcp.prependOnceListener('close', () => {
+      this.#intake.stop();
+      // The parser would take what is left for what comes next.
+      tcp.read();
     });
     const { maxMessageBytes, maxSessionStreams } = options.config;
     this.send({ type: 'open', maxStreams: maxSessionStreams, maxMessageBytes });
@@ -158,13 +150,13 @@ export class Session implements SessionLine {
    * gateway's own nobody is a stranger who says so much as `open`.
    */
   meet(headers: IncomingHttpHeaders, queryKey: string | undefined): void {
-    if (this.#isKnown) return;
+    if (this.#intake.isKnown) return;
     const { keys, memory, onKnown } = this.#options;
     const owner = keys.areRequired ? keys.accept(keysOf(headers, queryKey)) : this.address;
     if (owner === undefined) return;
-    this.#isKnown = true;
+    this.#intake.isKnown = true;
     onKnown?.(this.#tcp);
-    if (!this.#inflow.moveTo(memory.hold(owner))) this.end('overloaded', 'lost');
+    if (!this.#intake.moveTo(memory.hold(owner))) this.#endOverloaded();
   }
 
   /** Carries a stream from now on, which another session may have carried before. */
@@ -186,13 +178,13 @@ export class Session implements SessionLine {
   /** Checks that the connection is used and alive, and tells readers what waits for them. */
   tick(nowMs: number): void {
     if (this.#socket.readyState !== this.#socket.OPEN) {
-      if (this.#queue.isEmpty) this.#isOver('left');
+      this.#isOver('left');
       return;
     }
     const { keepAliveMs, requestTimeoutMs } = this.#options.config;
     const silentMs = nowMs - this.#lastReceivedMs;
     const isIdle = this.#streams.size === 0 && nowMs - this.#idleSinceMs >= idleTimeoutMs;
-    const { partSinceMs = nowMs } = this.#inflow;
+    const { partSinceMs = nowMs } = this.#intake;
     if (isIdle || (this.#credit === undefined && nowMs - this.#idleSinceMs >= openTimeoutMs)) {
       this.end('timeout');
     } else if (this.#outflow.hasStalled(nowMs)) {
@@ -220,8 +212,9 @@ export class Session implements SessionLine {
   #received(chunk: Buffer): void {
     const nowMs = performance.now();
     this.#heard(nowMs);
+    if (!this.#intake.take(chunk)) this.#endOverloaded();
     if (this.#endReason === undefined) {
-      if (!this.#inflow.take(chunk, nowMs)) this.end('overloaded', 'lost');
+      this.#readOrNot();
       return;
     }
     // The parser would keep what comes. Its client's answer to the close is short.
@@ -229,28 +222,19 @@ export class Session implements SessionLine {
     if (this.#bytesBehindEnd > maxBytesBehindEnd) this.#socket.pause();
   }
 
+  #endOverloaded(): void {
+    this.#intake.stop();
+    this.end('overloaded', 'lost');
+  }
+
   #heard(nowMs: number): void {
     this.#lastReceivedMs = nowMs;
     this.#hasPinged = false;
   }
 
-  #onPing(data: Buffer): void {
-    // The parser's own memory has a whole read in it.
-    if (this.#pinged === undefined) setImmediate(() => this.#answerPing());
-    this.#pinged = Buffer.from(data);
-    this.#inflow.handledControl();
-  }
-
-  #answerPing(): void {
-    const pinged = this.#pinged;
-    if (pinged === undefined || this.isBlocked) return;
-    this.#pinged = undefined;
-    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.pong(pinged);
-  }
-
   /** Reads on when all that was read is handled, and its client has taken what that made. */
   #readOrNot(): void {
-    const isUnread = this.#endReason === undefined && (!this.#queue.isEmpty || this.#outflow.isFull);
+    const isUnread = this.#endReason === undefined && (!this.#intake.isEmpty || this.#outflow.isFull);
     if (isUnread === this.#isUnread) return;
     this.#isUnread = isUnread;
     this.#options.meter.unreadSessions += isUnread ? 1 : -1;
@@ -264,8 +248,7 @@ export class Session implements SessionLine {
 
   /** Nothing that it sends is handled any more. */
   #isOver(reason: SessionEndReason): void {
-    this.#queue.clear();
-    if (this.#endReason === undefined && !this.#isClosed) {
+    if (this.#endReason === undefined && this.#socket.readyState !== this.#socket.CLOSED) {
       // A client that does not answer the close is not waited for.
       setTimeout(() => this.#socket.terminate(), closeTimeoutMs).unref();
     }
@@ -273,13 +256,11 @@ export class Session implements SessionLine {
     this.#readOrNot();
   }
 
-  #onMessage(message: Buffer): void {
-    this.#inflow.handledMessage();
-    const frame = readClientFrame(message);
+  #onMessage(data: RawData, isBinary: boolean): void {
+    if (this.#endReason !== undefined) return;
+    const frame = isBinary ? undefined : readClientFrame(data as Buffer);
     const refusal = frame === undefined ? 'bad_frame' : this.#onFrame(frame);
     if (refusal !== undefined) this.end(refusal);
-    if (this.#isClosed) this.#lostWhenHandled();
-    else this.#readOrNot();
   }
 
   /** Does what a frame says. Returns why the session has to end, if it has. */
@@ -324,7 +305,6 @@ export class Session implements SessionLine {
     if (frame.stream <= this.#lastNumber) return 'bad_frame';
     this.#lastNumber = frame.stream;
     if (this.#streams.size >= this.#options.config.maxSessionStreams) return 'too_many_streams';
-    if (this.#isClosed) return undefined;
     const { config, readers } = this.#options;
     const headers = lowerCased(frame.headers);
     const path = frame.type === 'request' ? frame.path : frame.type === 'read' ? frame.url : '';
@@ -362,17 +342,11 @@ export class Session implements SessionLine {
     return isResumed ? undefined : 'bad_frame';
   }
 
-  /** What its client said last, such as a cancel, is done first. */
-  #lostWhenHandled(): void {
-    if (this.#queue.isEmpty && !this.#isLost) this.#lost();
-  }
-
   /** The connection is gone. Its readers may come back over another one. */
   #lost(): void {
-    this.#isLost = true;
     this.#isOver('left');
     this.#options.meter.sessionsEnded[this.#endReason ?? 'left'] += 1;
-    this.#inflow.release();
+    this.#intake.stop();
     this.#credit?.close();
     for (const stream of this.#streams.values()) stream.lost();
     this.#options.onClose(this);
@@ -381,4 +355,15 @@ export class Session implements SessionLine {
 
 function tooLarge(maxHeaderBytes: number): string {
   return `The path and the headers: expected ${maxHeaderBytes} bytes at most (maxHeaderBytes), and ${maxHeaders} headers.`;
+}
+
+/**
+ * Takes the place of a WebSocket's parser as the one who listens to the socket: the parser handles all that it is given at
+ * once, with no way to stop it.
+ */
+function takeParser(tcp: Socket): (bytes: Buffer) => void {
+  const [listener, ...others] = tcp.listeners('data') as ((bytes: Buffer) => void)[];
+  if (listener === undefined || others.length > 0) throw new Error('expected one listener: the parser of ws');
+  tcp.off('data', listener);
+  return (bytes) => listener.call(tcp, bytes);
 }
