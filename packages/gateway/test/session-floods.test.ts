@@ -111,6 +111,17 @@ describe('whatever a client makes the gateway write is bounded by what it reads'
     await eventually(() => client.messages.includes('pong last'), 'the last answer');
   });
 
+  test('and all others have their turn', async () => {
+    const gateway = await startGateway([], secret);
+    const clients = await Promise.all(Array.from({ length: 20 }, () => RawWebSocket.open(gateway.url)));
+    const flood = repeat(15_000, () => textFrame({ type: 'ping' }));
+    for (const client of clients) client.write(open, flood, clientFrame('ping', 'last'));
+    await eventually(() => clients.every(({ messages }) => messages.includes('pong last')), 'all answers');
+    // The gateway looks once a second.
+    await new Promise((resolve) => setTimeout(resolve, 2100));
+    expect(await metric(gateway.adminUrl, 'nodejs_eventloop_delay_max_seconds')).toBeLessThan(0.3);
+  });
+
   test('what a reader is sent again when it goes to and fro between connections', async () => {
     const { gateway } = await startBoth();
     const reader = newReader();

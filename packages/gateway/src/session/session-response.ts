@@ -151,8 +151,9 @@ export class SessionResponse implements ReaderResponse {
     const line = this.#line;
     if (line === undefined) return;
     this.#line = undefined;
-    if (!isTakenOver)
+    if (!isTakenOver) {
       for (const { bytes } of this.#sent) line.credit.grant({ bytes: costOf(bytes, line.windowBytes) });
+    }
     this.resume();
   }
 

@@ -43,7 +43,7 @@ export class RawWebSocket {
     this.socket = socket;
     socket.on('error', () => undefined);
     socket.on('close', () => (this.isClosed = true));
-    socket.on('data', (bytes) => this.#take(bytes));
+    socket.on('data', (bytes) => this.#take(bytes as Buffer));
     onTestFinished(() => void socket.destroy());
   }
 
