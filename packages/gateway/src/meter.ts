@@ -14,7 +14,7 @@ export type StallCause = (typeof stallCauses)[number];
  * Why a session ended: its client left or was lost; it took nothing of what was written to it (`stalled`); or a reason that
  * it was told.
  */
-export const sessionEndReasons = [...(Object.keys(closeCodes) as CloseReason[]), 'left', 'stalled'] as const;
+const sessionEndReasons = [...(Object.keys(closeCodes) as CloseReason[]), 'left', 'stalled'] as const;
 export type SessionEndReason = (typeof sessionEndReasons)[number];
 
 /** The latest times to a first token that are kept for whoever asks next. */

@@ -212,11 +212,10 @@ export class Session implements SessionLine {
   #received(chunk: Buffer): void {
     const nowMs = performance.now();
     this.#heard(nowMs);
+    const isEnded = this.#endReason !== undefined;
     if (!this.#intake.take(chunk)) this.#endOverloaded();
-    if (this.#endReason === undefined) {
-      this.#readOrNot();
-      return;
-    }
+    this.#readOrNot();
+    if (!isEnded) return;
     // The parser would keep what comes. Its client's answer to the close is short.
     this.#bytesBehindEnd += chunk.length;
     if (this.#bytesBehindEnd > maxBytesBehindEnd) this.#socket.pause();
@@ -362,8 +361,8 @@ function tooLarge(maxHeaderBytes: number): string {
  * once, with no way to stop it.
  */
 function takeParser(tcp: Socket): (bytes: Buffer) => void {
-  const [listener, ...others] = tcp.listeners('data') as ((bytes: Buffer) => void)[];
-  if (listener === undefined || others.length > 0) throw new Error('expected one listener: the parser of ws');
+  const listener = tcp.listeners('data').at(-1) as ((bytes: Buffer) => void) | undefined;
+  if (listener === undefined) throw new Error('expected a listener: the parser of ws');
   tcp.off('data', listener);
   return (bytes) => listener.call(tcp, bytes);
 }
