@@ -520,7 +520,7 @@ export const mutants: readonly Mutant[] = [
     find: 'return this.isBlocked && this.#ownBytes > maxOwnBytes;',
     replace: 'return maxOwnBytes < 0;',
     test: `${gatewayTest}/session-floods.test.ts`,
-    only: 'refused requests that are let go',
+    only: 'resumes of unknown readers',
   },
   {
     name: '5.16: a client that takes nothing is kept',

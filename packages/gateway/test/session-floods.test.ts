@@ -38,20 +38,20 @@ const floods: readonly (readonly [string, () => Buffer])[] = [
         repeat(400_000, () => textFrame({ type: 'ping' })),
       ]),
   ],
-  ['pings of the WebSocket', () => repeat(60_000, () => clientFrame('ping', 'x'.repeat(125)))],
-  ['resumes of unknown readers', () => repeat(60_000, (index) => unknown(index + 1))],
-  ['refused requests', () => repeat(20_000, (index) => refused(index + 1))],
+  ['pings of the WebSocket', () => repeat(150_000, () => clientFrame('ping', 'x'.repeat(125)))],
+  ['resumes of unknown readers', () => repeat(150_000, (index) => unknown(index + 1))],
+  ['refused requests', () => repeat(60_000, (index) => refused(index + 1))],
   [
     'refused requests that are let go',
     () =>
-      repeat(20_000, (index) =>
+      repeat(60_000, (index) =>
         Buffer.concat([refused(index + 1), textFrame({ type: 'detach', stream: index + 1 })]),
       ),
   ],
   [
     'reads of what is not there',
     () =>
-      repeat(60_000, (index) =>
+      repeat(150_000, (index) =>
         textFrame({
           type: 'read',
           stream: index + 1,
