@@ -630,4 +630,20 @@ export const mutants: readonly Mutant[] = [
     test: `${gatewayTest}/otlp.test.ts`,
     only: 'context of the span',
   },
+  {
+    name: 'a request target: what stands behind an encoding is not looked at again',
+    file: `${gateway}/http/request-target.ts`,
+    find: 'if (decoded === text) return false;',
+    replace: 'return false;',
+    test: `${gatewayTest}/request-target.test.ts`,
+    only: 'stays where its path begins',
+  },
+  {
+    name: 'a request target: the part behind the base need not be a path',
+    file: `${gateway}/relay.ts`,
+    find: 'path.slice(pathInUrl.length);\n',
+    replace: 'path.slice(pathInUrl.length + 1);\n',
+    test: `${gatewayTest}/request-target.test.ts`,
+    only: 'goes to the configured origin alone',
+  },
 ];

@@ -4,6 +4,7 @@ import { addPlainPipe } from './console/plain-pipe.ts';
 import type { Console } from './console/console.ts';
 import type { About } from './console/snapshot.ts';
 import { answerError, fromFastify } from './answer-error.ts';
+import { putTargets } from './http/request-target.ts';
 import { type Guard, putGuard } from './guard.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
@@ -23,6 +24,7 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
   const { about, guard, isLoopback, metrics, simulatorUrl } = options;
   const admin = Fastify({ forceCloseConnections: true });
   admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown, 0)));
+  putTargets(admin);
   // Beyond loopback the page itself needs no key, or nobody could be asked for one. There is nothing in it.
   if (isLoopback) putGuard(admin, guard);
   addPage(admin);

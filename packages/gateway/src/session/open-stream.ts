@@ -3,6 +3,7 @@ import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { apis } from '../api.ts';
 import { asGatewayError, GatewayError, overloaded, shuttingDown } from '../errors.ts';
+import { readTarget, targetRefusal } from '../http/request-target.ts';
 import { ownerOf } from '../owner.ts';
 import { readRelayRequest } from '../relay-request.ts';
 import { findRoute, pathPrefixes } from '../route.ts';
@@ -20,10 +21,12 @@ export function openRequest(
   options: SessionsOptions,
 ): void {
   const { config, guard, isReady, keys, memory, providers, relay } = options;
-  const route = findRoute(frame.method, frame.path, headers);
+  const target = readTarget(frame.path);
+  const route = findRoute(frame.method, target ?? '/', headers);
   const opened = openStream(session, frame, { format: route.errors, answersErrors: true }, options);
   try {
     if (!isReady()) throw shuttingDown();
+    if (target === undefined) throw targetRefusal(frame.path);
     const refusal = guard.keyRefusal(headers, route.queryKey);
     if (refusal !== undefined) throw refusal;
     if (!pathPrefixes.some((prefix) => route.path.startsWith(prefix))) {
