@@ -13,6 +13,7 @@ import type { Config } from './config/schema.ts';
 import { asGatewayError, GatewayError, overloaded, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
+import { putTargets } from './http/request-target.ts';
 import { hijack } from './hijack.ts';
 import { listModels } from './list-models.ts';
 import type { Relay } from './relay.ts';
@@ -87,6 +88,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
     const { path } = routeOf(request);
     answerError(request, reply, new GatewayError('not_found', `There is no ${request.method} ${path} here.`));
   });
+
+  putTargets(server);
 
   server.get('/health/live', () => ({ status: 'ok' }));
   server.get('/health/ready', (_request, reply) => {

@@ -3,6 +3,7 @@ import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { apis } from '../api.ts';
 import { asGatewayError, errorHeaders, GatewayError, overloaded, shuttingDown } from '../errors.ts';
+import { readTarget, targetRefusal } from '../http/request-target.ts';
 import { ownerOf } from '../owner.ts';
 import { readRelayRequest } from '../relay-request.ts';
 import { findRoute, pathPrefixes } from '../route.ts';
@@ -22,11 +23,13 @@ export function openRequest(
   options: SessionsOptions,
 ): void {
   const { config, guard, isReady, keys, memory, providers, relay } = options;
-  const route = findRoute(frame.method, frame.path, headers);
+  const target = readTarget(frame.path);
+  const route = findRoute(frame.method, target ?? '/', headers);
   session.meet(headers, route.queryKey);
   let stream: GatewayStream;
   try {
     if (!isReady()) throw shuttingDown();
+    if (target === undefined) throw targetRefusal(frame.path);
     const refusal = guard.keyRefusal(headers, route.queryKey);
     if (refusal !== undefined) throw refusal;
     if (!pathPrefixes.some((prefix) => route.path.startsWith(prefix))) {

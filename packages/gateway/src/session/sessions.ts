@@ -7,6 +7,7 @@ import type { ApiKeys } from '../api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
+import { requestRefusal } from '../http/request-target.ts';
 import type { Guard } from '../guard.ts';
 import type { Meter } from '../meter.ts';
 import type { Relay } from '../relay.ts';
@@ -101,8 +102,9 @@ export class Sessions {
     for (const session of this.#sessions) session.end('shutting_down');
   }
 
-  #refusal({ headers, url = '' }: IncomingMessage): GatewayError | undefined {
-    const refusal = this.#options.guard.upgradeRefusal(headers);
+  #refusal(request: IncomingMessage): GatewayError | undefined {
+    const { headers, url = '' } = request;
+    const refusal = requestRefusal(request) ?? this.#options.guard.upgradeRefusal(headers);
     if (refusal !== undefined) return refusal;
     if (url.split('?')[0] !== '/streams') return new GatewayError('not_found', 'WebSockets are at /streams.');
     const protocols = (headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/);
