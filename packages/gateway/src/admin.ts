@@ -4,15 +4,14 @@ import { addPlainPipe } from './console/plain-pipe.ts';
 import type { Console } from './console/console.ts';
 import type { About } from './console/snapshot.ts';
 import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
-import { type Guard, putGuard } from './guard.ts';
+import { type Guard, putGuard, putRefusal } from './guard.ts';
 import type { Connections } from './http/connections.ts';
+import { putTargets } from './http/request-target.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
 export interface AdminOptions {
   readonly guard: Guard;
   readonly connections: Connections;
-  /** Whether only this machine can reach it. */
-  readonly isLoopback: boolean;
   readonly console: Console;
   readonly metrics: Metrics;
   readonly about: () => About;
@@ -25,7 +24,7 @@ const requestTimeoutMs = 60_000;
 
 /** The listener for those who run the gateway: the console, and metrics. */
 export function createAdminServer(options: AdminOptions): FastifyInstance {
-  const { about, connections, guard, isLoopback, metrics, simulatorUrl } = options;
+  const { about, connections, guard, metrics, simulatorUrl } = options;
   const admin = Fastify({
     forceCloseConnections: true,
     requestTimeout: requestTimeoutMs,
@@ -37,18 +36,22 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
     next(null, payload);
   });
   admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown, 0)));
-  // Beyond loopback the page itself needs no key, or nobody could be asked for one. There is nothing in it.
-  if (isLoopback) putGuard(admin, guard, connections);
-  addPage(admin);
-  admin.get('/about', () => about());
+  putTargets(admin);
+  admin.register((open, _options, done) => {
+    // The page itself needs no key, or nobody could be asked for one. There is nothing in it.
+    putRefusal(open, ({ headers }) => guard.pageRefusal(headers));
+    addPage(open);
+    open.get('/about', () => about());
+    done();
+  });
 
   admin.register((guarded, _options, done) => {
-    if (!isLoopback) putGuard(guarded, guard, connections);
+    putGuard(guarded, guard, connections);
     guarded.get('/metrics', async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.text()),
     );
     guarded.get('/history', () => options.console.history.samples);
-    if (simulatorUrl !== undefined) addPlainPipe(guarded, simulatorUrl);
+    if (simulatorUrl !== undefined) addPlainPipe(guarded, simulatorUrl, connections);
     done();
   });
   return admin;

@@ -138,7 +138,6 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const admin = createAdminServer({
     guard: adminGuard,
     connections: adminConnections,
-    isLoopback: isAdminLocal,
     console,
     metrics,
     about: () => ({

@@ -14,6 +14,7 @@ import { asGatewayError, GatewayError, overloaded, shuttingDown } from './errors
 import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
 import type { Connections } from './http/connections.ts';
+import { putTargets } from './http/request-target.ts';
 import { hijack } from './hijack.ts';
 import { listModels } from './list-models.ts';
 import type { Relay } from './relay.ts';
@@ -92,6 +93,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
     const { path } = routeOf(request);
     answerError(request, reply, new GatewayError('not_found', `There is no ${request.method} ${path} here.`));
   });
+
+  putTargets(server);
 
   server.get('/health/live', () => ({ status: 'ok' }));
   server.get('/health/ready', (_request, reply) => {

@@ -180,7 +180,8 @@ export class Connections {
     clearInterval(this.#timer);
     for (const listener of this.#listeners) listener.close();
     for (const state of ['closing', 'idle', 'stranger'] as const) {
-      for (const { socket } of this.#inState[state]) socket.destroy();
+      // A session has been told why, and has a deadline.
+      for (const { isWebSocket, socket } of this.#inState[state]) if (!isWebSocket) socket.destroy();
     }
   }
 

@@ -8,11 +8,12 @@ import type { ApiKeys } from '../api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
+import { requestRefusal } from '../http/request-target.ts';
 import type { Guard } from '../guard.ts';
 import type { Connections } from '../http/connections.ts';
 import type { Meter } from '../meter.ts';
 import type { Relay } from '../relay.ts';
-import type { RequestMemory } from '../request-memory.ts';
+import { RequestMemory } from '../request-memory.ts';
 import type { Paces } from '../sink/paces.ts';
 import type { GatewayStream } from '../stream.ts';
 import { Session } from './session.ts';
@@ -24,6 +25,8 @@ export interface SessionsOptions {
   readonly guard: Guard;
   readonly keys: ApiKeys;
   readonly memory: RequestMemory;
+  /** The same for what clients send that have shown no accepted key yet, all of them together. */
+  readonly strangers: RequestMemory;
   readonly paces: Paces;
   readonly providers: readonly Provider[];
   readonly relay: Relay;
@@ -35,10 +38,14 @@ export interface SessionsOptions {
   /** The readers that can be resumed, by the names that clients gave them. */
   readonly readers: Map<string, SessionStream>;
   readonly onClose: (session: Session) => void;
-  /** Called when a frame has shown that its client may use the gateway: by a key, or where none is needed by `open`. */
+  /** Called once, when a session has shown an accepted key or needs none. */
   readonly onKnown: (socket: Socket) => void;
 }
 
+/** What all strangers together may have sent that is not handled yet, if `maxRequestMemoryBytes` is not less. */
+const maxStrangerBytes = 16_777_216;
+/** A message in more pieces than that is refused: each costs more than its bytes. Browsers make some of 64 KiB. */
+const maxFragments = 1024;
 /** How long a client may take to answer a close. */
 const closeTimeoutMs = 1000;
 
@@ -53,15 +60,18 @@ export class Sessions {
   constructor({
     connections,
     ...options
-  }: Omit<SessionsOptions, 'onClose' | 'onKnown' | 'readers'> & { readonly connections: Connections }) {
+  }: Omit<SessionsOptions, 'onClose' | 'onKnown' | 'readers' | 'strangers'> & {
+    readonly connections: Connections;
+  }) {
     this.#connections = connections;
+    const { keepAliveMs, maxMessageBytes, maxRequestMemoryBytes } = options.config;
     this.#options = {
       ...options,
+      strangers: new RequestMemory(Math.min(maxStrangerBytes, maxRequestMemoryBytes)),
       readers: new Map<string, SessionStream>(),
       onClose: (session) => this.#sessions.delete(session),
       onKnown: (socket) => connections.known(socket),
     };
-    const { keepAliveMs, maxMessageBytes } = options.config;
     // The types do not know `closeTimeout` yet.
     const serverOptions: ServerOptions & { readonly closeTimeout: number } = {
       noServer: true,
@@ -69,6 +79,9 @@ export class Sessions {
       // Deltas are small, and what is merged is small anyway: a compressor a connection would cost more memory than all.
       perMessageDeflate: false,
       maxPayload: maxMessageBytes,
+      maxFragments,
+      // A session answers pings itself, when its client has taken the answers before.
+      autoPong: false,
       handleProtocols: () => subprotocol,
       closeTimeout: closeTimeoutMs,
     };
@@ -105,10 +118,11 @@ export class Sessions {
     for (const session of this.#sessions) session.end('shutting_down');
   }
 
-  #refusal({ headers, socket, url = '' }: IncomingMessage, upgraded: Duplex): GatewayError | undefined {
+  #refusal(request: IncomingMessage, upgraded: Duplex): GatewayError | undefined {
+    const { headers, socket, url = '' } = request;
     // Node gives something else than the connection for a request with a body.
     if (upgraded !== socket) return new GatewayError('invalid_request', 'An upgrade has no body.');
-    const refusal = this.#options.guard.upgradeRefusal(headers);
+    const refusal = requestRefusal(request) ?? this.#options.guard.upgradeRefusal(headers);
     if (refusal !== undefined) return refusal;
     if (url.split('?')[0] !== '/streams') return new GatewayError('not_found', 'WebSockets are at /streams.');
     const protocols = (headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/);

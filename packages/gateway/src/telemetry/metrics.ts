@@ -228,6 +228,9 @@ export class Metrics implements StreamsObserver {
     this.#counter('spillway.stalls', '{stall}', 'How often a provider was made to wait', (result) => {
       for (const cause of stallCauses) result.observe(meter.stalls[cause], { cause });
     });
+    this.#counter('spillway.sessions.ended', '{session}', 'WebSockets that ended, by why', (result) => {
+      for (const [reason, count] of Object.entries(meter.sessionsEnded)) result.observe(count, { reason });
+    });
     this.#counter('spillway.streams.ended', '{stream}', 'Streams that ended', (result) => {
       for (const { attributes, count } of this.#endedBy.values()) result.observe(count, attributes);
     });
@@ -294,7 +297,7 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineGauges(): void {
-    const { connections, heldLimitBytes, sessions } = this.#options;
+    const { connections, heldLimitBytes, meter, sessions } = this.#options;
     this.#gauge(
       'spillway.connections',
       '{connection}',
@@ -320,6 +323,12 @@ export class Metrics implements StreamsObserver {
     );
     this.#gauge('spillway.sessions', '{session}', 'WebSockets that are open', (result) =>
       result.observe(sessions()),
+    );
+    this.#gauge(
+      'spillway.sessions.unread',
+      '{session}',
+      'WebSockets that are not read until what came is handled and its answers are taken',
+      (result) => result.observe(meter.unreadSessions),
     );
   }
 
