@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { loadSettings } from '../src/config/load.ts';
 import { networkOf, plainAddress } from '../src/http/address.ts';
 import { readProxyHeader } from '../src/http/proxy-header.ts';
 import { TrustedProxies } from '../src/http/trusted-proxies.ts';
@@ -274,6 +275,17 @@ describe('with the PROXY protocol', () => {
       'those of one address to go',
     );
     expect(others.isOver()).toBe(false);
+  });
+
+  test.each([
+    ['yes', 'expected boolean, got "yes"'],
+    ['true', 'expected trustedProxies whose connections begin so, got none'],
+    ['false', ''],
+  ])('is on or off: %s', (text, message) => {
+    const load = (): unknown =>
+      loadSettings({ flags: {}, env: { SPILLWAY_PROXY_PROTOCOL: text }, file: undefined });
+    if (message === '') expect(load()).toMatchObject({ config: { proxyProtocol: false } });
+    else expect(load).toThrow(message);
   });
 
   test('needs proxies to trust', async () => {
