@@ -5,6 +5,7 @@ import type { Console } from './console/console.ts';
 import type { About } from './console/snapshot.ts';
 import { answerError, fromFastify } from './answer-error.ts';
 import { type Guard, putGuard } from './guard.ts';
+import { leaveBodies } from './http/unread-body.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
 export interface AdminOptions {
@@ -22,7 +23,8 @@ export interface AdminOptions {
 export function createAdminServer(options: AdminOptions): FastifyInstance {
   const { about, guard, isLoopback, metrics, simulatorUrl } = options;
   const admin = Fastify({ forceCloseConnections: true });
-  admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown, 0)));
+  leaveBodies(admin);
+  admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown)));
   // Beyond loopback the page itself needs no key, or nobody could be asked for one. There is nothing in it.
   if (isLoopback) putGuard(admin, guard);
   addPage(admin);
