@@ -66,8 +66,10 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const resource = defaultResource()
     .merge(resourceFromAttributes({ 'service.name': 'spillway' }))
     .merge(detectResources({ detectors: [envDetector] }));
+  const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const metrics: Metrics = new Metrics({
     ...watched,
+    requestMemory: memory,
     survey: () => survey(streams.all(), performance.now()),
     loopDelayMs: () => console.history.loopDelayMs,
     resource,
@@ -90,7 +92,6 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   let isStopping = false;
   const keys = new ApiKeys(settings.apiKeys);
   const guard = new Guard(keys, config.allowedOrigins);
-  const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const isReady = (): boolean => !isStopping;
   const shared = { config, memory, meter, paces, relay, isReady };
   const server = createServer({ ...shared, keys, guard, providers, streams, log });

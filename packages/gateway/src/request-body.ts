@@ -27,7 +27,12 @@ export function readRequestBody(body: ReceivedBody | null): RequestBody {
   }
   const named = body.namedValues();
   const model = valueAt(body, named.model);
-  if (typeof model !== 'string' || model === '' || model.length > maxModelLength || named.model === undefined) {
+  if (
+    typeof model !== 'string' ||
+    model === '' ||
+    model.length > maxModelLength ||
+    named.model === undefined
+  ) {
     throw new GatewayError(
       'invalid_request',
       `model: expected a string of 1 to ${maxModelLength} characters, got ${kindAt(body, named.model, model)}.`,

@@ -124,7 +124,8 @@ export class BodyScanner {
         case OPEN_OBJECT:
         case OPEN_LIST: {
           const isList = byte === OPEN_LIST;
-          if (state !== VALUE && state !== ITEM && (state !== START || isList)) return this.#fail(state, byte);
+          if (state !== VALUE && state !== ITEM && (state !== START || isList))
+            return this.#fail(state, byte);
           if (this.#depth === maxBodyDepth) {
             this.#problem = `The body: expected at most ${maxBodyDepth} objects and arrays inside of each other, got more.`;
             return;

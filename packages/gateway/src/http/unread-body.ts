@@ -26,7 +26,10 @@ export function leaveBodies(server: FastifyInstance): void {
 }
 
 /** An answer that ends when there is nothing more to throw away. */
-async function* lingering(answer: string | Buffer, request: IncomingMessage): AsyncGenerator<string | Buffer> {
+async function* lingering(
+  answer: string | Buffer,
+  request: IncomingMessage,
+): AsyncGenerator<string | Buffer> {
   yield answer;
   const timer = setTimeout(() => request.destroy(), lingerMs);
   try {

@@ -6,6 +6,7 @@ import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics';
 import type { Survey } from '../console/survey.ts';
 import { errorCodes, GatewayError } from '../errors.ts';
 import { type Meter, stallCauses } from '../meter.ts';
+import type { RequestMemory } from '../request-memory.ts';
 import type { LoopDelayMs } from '../runtime.ts';
 import type { GatewayStream, StreamOutcome, StreamState } from '../stream.ts';
 import type { ReaderEndReason } from '../stream-reader.ts';
@@ -29,6 +30,7 @@ export interface MetricsOptions {
   readonly survey: () => Survey;
   readonly heldLimitBytes: number;
   readonly sessions: () => number;
+  readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
   /** The event loop's delays of the last minute: of the worst second. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -177,7 +179,7 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineCounters(): void {
-    const { meter } = this.#options;
+    const { meter, requestMemory } = this.#options;
     const plain = {
       'spillway.bytes.in': ['By', 'Bytes from providers', () => meter.bytesIn],
       'spillway.bytes.out': ['By', 'Bytes to readers', () => meter.bytesOut],
@@ -188,6 +190,11 @@ export class Metrics implements StreamsObserver {
         () => meter.eventsOut,
       ],
       'spillway.merged.events': ['{event}', 'Events that became part of another', () => meter.mergedEvents],
+      'spillway.requests.refused': [
+        '{request}',
+        'Requests whose body had no room in maxRequestMemoryBytes',
+        () => requestMemory.refusals,
+      ],
       'spillway.retries': ['{retry}', 'How often a provider was asked again', () => meter.retries],
       'spillway.tokens.saved': [
         '{token}',
@@ -290,7 +297,13 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineGauges(): void {
-    const { heldLimitBytes, sessions } = this.#options;
+    const { heldLimitBytes, requestMemory, sessions } = this.#options;
+    this.#gauge(
+      'spillway.requests.held',
+      'By',
+      'Request bodies that are held until their answer begins',
+      (result) => result.observe(requestMemory.heldBytes),
+    );
     this.#gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
       result.observe(heldLimitBytes),
     );
