@@ -16,7 +16,7 @@ function letterText(letter: string): fc.Arbitrary<string> {
 function nameText(name: string): fc.Arbitrary<string> {
   return fc.oneof(
     fc.constant(`"${name}"`),
-    fc.tuple(...[...name].map(letterText)).map((letters) => `"${letters.join('')}"`),
+    fc.tuple(...Array.from(name, letterText)).map((letters) => `"${letters.join('')}"`),
   );
 }
 

@@ -67,7 +67,7 @@ describe('promise 1: the memory of requests', () => {
       greedy.push(raw);
     }
     await eventually(() => greedy.some(({ answer }) => answer() !== ''), 'one to be refused');
-    const [refused] = greedy.filter(({ answer }) => answer() !== '');
+    const refused = greedy.find(({ answer }) => answer() !== '');
     await refused?.closed;
     expect(refused?.answer()).toMatch(/^HTTP\/1.1 503 /);
     expect(refused?.answer()).toMatch(/\r\nretry-after: 1\r\n/i);
