@@ -4,6 +4,10 @@
  *
  *     npm run mutants                 all of them
  *     npm run mutants -- 'promise 6'  those with this in their name
+ *     npm run mutants -- --changed    those whose file or test has changed since the base, and a tenth of the others
+ *
+ * The base is the commit in `MUTANTS_BASE`, or where this branch left `origin/HEAD`, or the last commit that is a day older
+ * than this one. The tenth is drawn by this commit's hash: the same commit draws the same ones.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import {
@@ -20,10 +24,14 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { mutants, type Mutant } from './mutants.ts';
+import { selectMutants } from './select.ts';
 
 const root = join(import.meta.dirname, '..');
 const filter = process.argv[2] ?? '';
-const queue = mutants.filter(({ name }) => name.includes(filter));
+const queue =
+  filter === '--changed' ? selectMutants(root) : mutants.filter(({ name }) => name.includes(filter));
+const skipped = mutants.length - queue.length;
+if (skipped > 0) console.log(`mutants: ${queue.length} of ${mutants.length}, ${skipped} are left out`);
 let caught = 0;
 let survived = 0;
 

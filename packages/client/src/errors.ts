@@ -4,8 +4,8 @@ import { SpillwayError } from '@spillway/core';
  * The stable codes of the errors that a client raises. A code never changes its meaning; the message may.
  *
  * - `invalid_option`: an option is missing, of the wrong type or out of its range.
- * - `no_session`: the gateway cannot be reached by WebSocket, or does not speak the protocol there. Only below
- *   `fetch`, which goes by plain HTTP then.
+ * - `no_session`: the gateway cannot be reached by WebSocket, does not speak the protocol there, or had no room for the
+ *   request there. Only below `fetch`, which goes by plain HTTP then.
  * - `connection_lost`: the connection was lost and did not come back within `giveUpAfterMs`.
  * - `history_gone`: the connection came back too late, and what follows is not kept by the gateway any more.
  * - `protocol_error`: the gateway said something that breaks the protocol, such as a hole in the offsets or more

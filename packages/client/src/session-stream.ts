@@ -18,6 +18,8 @@ export interface StreamHost {
   consumed(stream: SessionStream): void;
   /** The stream's number is no more; the stream lives. */
   released(stream: SessionStream): void;
+  /** The stream's request never arrived, and has to be sent again. */
+  resend(stream: SessionStream): void;
   /** The stream has to be opened anew on the connection that there is. */
   reopen(stream: SessionStream): void;
   /** The stream needs the connection no more. */
@@ -282,7 +284,7 @@ export class SessionStream implements StreamReader {
     // The one before may still be known, to somebody else's key.
     this.#token = createReaderToken();
     if (!this.#hasHead) {
-      this.#host.reopen(this);
+      this.#host.resend(this);
       return;
     }
     if (this.#url === '') {

@@ -19,6 +19,7 @@ export interface SessionOptions extends ConnectionOptions {
 const ackDelayMs = 200;
 
 const closedMessage = 'The client was closed.';
+const noRoomMessage = 'The gateway had no room for the request over a session.';
 
 /** Where it makes no sense to come back: this client does something that the gateway does not take. */
 const fatalCodes: ReadonlyMap<number, CloseReason | 'message_too_large'> = new Map([
@@ -108,6 +109,12 @@ export class Session implements StreamHost, ConnectionListener {
     this.#byNumber.delete(stream.number);
   }
 
+  resend(stream: SessionStream): void {
+    // There may be room for it by HTTP, where the key comes first.
+    if (performance.now() >= this.#refusedUntil) this.reopen(stream);
+    else stream.fail(new ClientError('no_session', noRoomMessage));
+  }
+
   reopen(stream: SessionStream): void {
     if (this.#limits !== undefined) this.#bind(stream, this.#limits);
   }
@@ -150,6 +157,7 @@ export class Session implements StreamHost, ConnectionListener {
   }
 
   closed(code: number, reason: string): void {
+    if (code === closeCodes.overloaded) this.#refusedUntil = performance.now() + this.#options.fallbackMs;
     const fatal = fatalCodes.get(code);
     const message = `The gateway ended the session: ${code} ${reason}`.trim();
     this.#lost(code, reason, fatal === undefined ? undefined : [fatal, message]);

@@ -1,7 +1,8 @@
-import type { StreamItem } from '@spillway/client';
+import type { ClientEvent, StreamItem } from '@spillway/client';
 import OpenAI from 'openai';
 import { expect, test } from 'vitest';
 import { eventually, startBoth, startSimulator, startGateway } from '../../gateway/test/support/processes.ts';
+import { clientFrame, RawWebSocket, textFrame } from '../../gateway/test/support/raw-websocket.ts';
 import { metric, simulatorStats } from '../../gateway/test/support/requests.ts';
 import { open, openFetch, rejection } from './support/clients.ts';
 import { startNetwork } from './support/network.ts';
@@ -134,6 +135,38 @@ test('errors come as by HTTP', async () => {
     openai.chat.completions.create({ model: 'sim:status=429,retryAfter=60', messages, stream: true }),
   );
   expect(await failed).toBeInstanceOf(OpenAI.RateLimitError);
+});
+
+test('5.13 a request that there is no room for over a session goes by plain HTTP', async () => {
+  const simulator = await startSimulator();
+  const gateway = await startGateway(
+    ['--upstream', `${simulator.url}/v1`, '--max-request-memory-bytes', '200000'],
+    { env: { SPILLWAY_API_KEYS: 'secret-key' } },
+  );
+  const greedy = await RawWebSocket.open(gateway.url);
+  greedy.write(
+    textFrame({ type: 'open', windowBytes: 65_536 }),
+    clientFrame('text', 'x'.repeat(60_000), true, 1_000_000),
+  );
+  const events: ClientEvent[] = [];
+  const onEvent = (event: ClientEvent): void => void events.push(event);
+  const fetch = openFetch({ url: gateway.url, onEvent, headers: { authorization: 'Bearer secret-key' } });
+  const ask = (model: string, user: string): Promise<Response> =>
+    fetch('/v1/chat/completions', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model, messages, stream: true, user }),
+    });
+  const response = await ask('sim:tokens=50,tps=0,ttft=0', 'x'.repeat(150_000));
+  expect(response.status).toBe(200);
+  expect(textOf(await response.text()).split(' ').length).toBeGreaterThan(40);
+  expect(events).toContainEqual({ type: 'disconnected', code: 1013, reason: 'overloaded' });
+  expect(events).toContainEqual({ type: 'fallback', code: 'no_session' });
+  // One request arrived, once.
+  expect(await simulatorStats(simulator.url)).toHaveLength(1);
+  // For a small one there is room.
+  await (await ask('sim:tokens=5,tps=0,ttft=0', '')).text();
+  expect(events.filter(({ type }) => type === 'fallback')).toHaveLength(1);
 });
 
 test('a reader that comes back too late reads on from the history', async () => {

@@ -63,7 +63,7 @@ async function listOf(provider: Provider, headers: IncomingHttpHeaders, relay: R
       },
       { retries: 0, signal: timeout.signal, onRetry: () => undefined },
     );
-    const body = await collectReply(reply, maxListBytes);
+    const body = await collectReply(reply, maxListBytes, timeoutMs);
     const parsed = reply.status === 200 ? modelList.safeParse(JSON.parse(body.toString('utf8'))) : undefined;
     if (parsed?.success !== true) {
       throw new GatewayError(

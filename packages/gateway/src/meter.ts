@@ -1,5 +1,6 @@
 import type { LossyOverflow } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
+import { closeCodes, type CloseReason } from '@spillway/core/session';
 
 /**
  * Why a provider is made to wait: what its slowest reader waits for. `credit`: its client has not acknowledged
@@ -8,6 +9,13 @@ import type { EventRun } from '@spillway/core/format/sse';
  */
 export const stallCauses = ['burst', 'connection_lost', 'credit', 'link'] as const;
 export type StallCause = (typeof stallCauses)[number];
+
+/**
+ * Why a session ended: its client left or was lost; it took nothing of what was written to it (`stalled`); or a reason that
+ * it was told.
+ */
+const sessionEndReasons = [...(Object.keys(closeCodes) as CloseReason[]), 'left', 'stalled'] as const;
+export type SessionEndReason = (typeof sessionEndReasons)[number];
 
 /** The latest times to a first token that are kept for whoever asks next. */
 const maxTtfts = 1000;
@@ -34,6 +42,12 @@ export class Meter {
   retries = 0;
   /** Readers that came back over another connection, and that could not. */
   readonly resumes = { refused: 0, resumed: 0 };
+  readonly sessionsEnded = Object.fromEntries(sessionEndReasons.map((reason) => [reason, 0])) as Record<
+    SessionEndReason,
+    number
+  >;
+  /** Sessions that are not read at the moment: their clients send faster than it can be handled, or do not take the answers. */
+  unreadSessions = 0;
   #ttftsMs: number[] = [];
 
   get tokensDelivered(): number {

@@ -7,6 +7,7 @@ import type { Provider, Settings } from './config/load.ts';
 import { type Credential, credentialFor } from './credential.ts';
 import { asGatewayError, GatewayError } from './errors.ts';
 import { providerHeaders } from './headers.ts';
+import { readTarget } from './http/request-target.ts';
 import { pipe } from './pipe.ts';
 import type { RelayRequest } from './relay-request.ts';
 import type { Route } from './route.ts';
@@ -160,10 +161,10 @@ export class Relay {
     headers: IncomingHttpHeaders,
   ): Target {
     const { pathInUrl } = apis[provider.api];
-    const url = new URL(`${provider.url}${path.slice(pathInUrl.length)}${query === '' ? '' : `?${query}`}`);
-    // The base, and the version where it is a part of the path: "..", in any spelling, ends before them.
-    const version = pathInUrl === '' ? path.slice(0, path.indexOf('/', 1)) : '';
-    if (!url.pathname.startsWith(new URL(`${provider.url}${version}/`).pathname)) {
+    const base = new URL(provider.url);
+    const rest = path.slice(pathInUrl.length);
+    // The origin is the provider's, whatever is asked: only the part behind the base's path is the client's.
+    if (readTarget(path) !== path || !path.startsWith(pathInUrl) || !rest.startsWith('/')) {
       throw new GatewayError('not_found', `There is no ${path} here.`);
     }
     const isClientsOwn = this.#settings.apiKeys.length === 0;
@@ -174,8 +175,8 @@ export class Relay {
     );
     return {
       credential,
-      pool: this.pools.get(url.origin, credential),
-      path: url.pathname + url.search,
+      pool: this.pools.get(base.origin, credential),
+      path: `${base.pathname.replace(/\/$/, '')}${rest}${query === '' ? '' : `?${query}`}`,
     };
   }
 

@@ -8,6 +8,8 @@ export interface BodyHold {
    * its share.
    */
   readonly grow: (bytes: number) => boolean;
+  /** Gives a part of it back. */
+  readonly shrink: (bytes: number) => void;
   /** Gives all of it back. A second call does nothing. */
   readonly release: () => void;
 }
@@ -53,6 +55,10 @@ export class RequestMemory {
         held += bytes;
         this.#add(owner, bytes);
         return true;
+      },
+      shrink: (bytes) => {
+        held -= bytes;
+        this.#add(owner, -bytes);
       },
       release: () => {
         this.#add(owner, -held);

@@ -14,6 +14,7 @@ import { asGatewayError, GatewayError, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
 import { receiveBody } from './http/receive-body.ts';
+import { putTargets } from './http/request-target.ts';
 import { leaveBodies } from './http/unread-body.ts';
 import { hijack } from './hijack.ts';
 import { listModels } from './list-models.ts';
@@ -88,6 +89,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
     const { path } = routeOf(request);
     answerError(request, reply, new GatewayError('not_found', `There is no ${request.method} ${path} here.`));
   });
+
+  putTargets(server);
 
   server.get('/health/live', () => ({ status: 'ok' }));
   server.get('/health/ready', (_request, reply) => {

@@ -7,6 +7,7 @@ const maxBytes = 1000;
 type Step =
   | { readonly kind: 'open'; readonly owner: number }
   | { readonly kind: 'grow'; readonly index: number; readonly bytes: number }
+  | { readonly kind: 'shrink'; readonly index: number; readonly part: number }
   | { readonly kind: 'release'; readonly index: number };
 
 const stepsOf = fc.array(
@@ -16,6 +17,11 @@ const stepsOf = fc.array(
       kind: fc.constant('grow' as const),
       index: fc.nat(20),
       bytes: fc.integer({ min: 1, max: 400 }),
+    }),
+    fc.record({
+      kind: fc.constant('shrink' as const),
+      index: fc.nat(20),
+      part: fc.double({ min: 0, max: 1, noNaN: true }),
     }),
     fc.record({ kind: fc.constant('release' as const), index: fc.nat(20) }),
   ),
@@ -40,6 +46,10 @@ test('promise 1: all bodies stay within the bound, no owner keeps another out, a
         if (step.kind === 'release') {
           chosen.hold.release();
           chosen.bytes = 0;
+        } else if (step.kind === 'shrink') {
+          const bytes = Math.floor(chosen.bytes * step.part);
+          chosen.hold.shrink(bytes);
+          chosen.bytes -= bytes;
         } else {
           const isOwned = heldBy(chosen.owner) + step.bytes <= 2 * (maxBytes - memory.heldBytes - step.bytes);
           expect(chosen.hold.grow(step.bytes)).toBe(isOwned);

@@ -17,6 +17,7 @@ export const closeCodes = {
   taken_over: 4409,
   too_many_streams: 4429,
   shutting_down: 1012,
+  overloaded: 1013,
 } as const;
 
 export type CloseReason = keyof typeof closeCodes;

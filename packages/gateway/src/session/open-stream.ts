@@ -2,10 +2,13 @@ import type { Format } from '@spillway/core/format/format';
 import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { apis } from '../api.ts';
-import { asGatewayError, GatewayError, overloaded, shuttingDown } from '../errors.ts';
+import { asGatewayError, errorHeaders, GatewayError, overloaded, shuttingDown } from '../errors.ts';
+import { readTarget, targetRefusal } from '../http/request-target.ts';
 import { ownerOf } from '../owner.ts';
 import { readRelayRequest } from '../relay-request.ts';
 import { findRoute, pathPrefixes } from '../route.ts';
+import type { GatewayStream } from '../stream.ts';
+import { lowerCased } from './frame-headers.ts';
 import type { Session } from './session.ts';
 import type { SessionsOptions } from './sessions.ts';
 import { SessionStream } from './session-stream.ts';
@@ -20,10 +23,13 @@ export function openRequest(
   options: SessionsOptions,
 ): void {
   const { config, guard, isReady, keys, memory, providers, relay } = options;
-  const route = findRoute(frame.method, frame.path, headers);
-  const opened = openStream(session, frame, { format: route.errors, answersErrors: true }, options);
+  const target = readTarget(frame.path);
+  const route = findRoute(frame.method, target ?? '/', headers);
+  session.meet(headers, route.queryKey);
+  let stream: GatewayStream;
   try {
     if (!isReady()) throw shuttingDown();
+    if (target === undefined) throw targetRefusal(frame.path);
     const refusal = guard.keyRefusal(headers, route.queryKey);
     if (refusal !== undefined) throw refusal;
     if (!pathPrefixes.some((prefix) => route.path.startsWith(prefix))) {
@@ -32,18 +38,20 @@ export function openRequest(
     const body = Buffer.from(frame.body);
     const contentType = headers['content-type'];
     const request = readRelayRequest(route, frame.method, contentType, body, providers);
-    const hold = memory.hold(session.address);
+    const owner = ownerOf(keys, request.provider, headers, route.queryKey);
+    const { address, agent } = session;
+    const hold = memory.hold(keys.areRequired ? owner : address);
     if (!hold.grow(body.length)) {
       throw overloaded(`Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`);
     }
     request.body.release = hold.release;
-    const owner = ownerOf(keys, request.provider, headers, route.queryKey);
-    const { address, agent } = session;
-    const stream = relay.open(request, { headers, address, agent, owner });
-    opened.attach(stream, session, {}, true);
+    stream = relay.open(request, { headers, address, agent, owner });
   } catch (error) {
-    opened.response.fail(asGatewayError(error));
+    refuse(session, frame, asGatewayError(error));
+    return;
   }
+  const opened = openStream(session, frame, { format: route.errors, answersErrors: true }, options);
+  opened.attach(stream, session, {}, true);
 }
 
 /** Reads a stream that somebody with the same key has opened. */
@@ -55,13 +63,14 @@ export function openRead(
 ): void {
   const { maxBytes, merges, overflow, url } = frame;
   const { windowBytes } = options.config;
+  session.meet(headers, undefined);
   const stream = options.find(/^\/streams\/([\w-]+)$/.exec(url)?.[1] ?? '', headers);
-  const format = stream === undefined ? apis.openai.errors : apis[stream.provider.api].errors;
-  const opened = openStream(session, frame, { format, answersErrors: false }, options);
   if (stream === undefined) {
-    opened.response.fail(new GatewayError('not_found', 'There is no such stream.'));
+    refuse(session, frame, new GatewayError('not_found', 'There is no such stream.'));
     return;
   }
+  const format = apis[stream.provider.api].errors;
+  const opened = openStream(session, frame, { format, answersErrors: false }, options);
   // Its start may be gone, which has to be said.
   const from = frame.from === 'start' ? 0 : frame.from;
   const canResume = overflow === 'coalesce' || overflow === 'block';
@@ -69,7 +78,26 @@ export function openRead(
   opened.attach(stream, session, { from, overflow, merges, ...bound }, canResume);
 }
 
-/** A reader under the name and the number that the client gave it, of a stream that is yet to be found. */
+/** Says that nothing is opened. Nothing is kept of it: there is nothing to come back to. */
+export function refuse(
+  session: Session,
+  frame: Frame<'read' | 'request' | 'resume'>,
+  error: GatewayError,
+): void {
+  const { stream } = frame;
+  if (frame.type !== 'request') {
+    const { code, message } = error;
+    const offset = frame.type === 'resume' ? frame.offset : 0;
+    session.send({ type: 'error', stream, code, message, offset });
+    return;
+  }
+  const { errors } = findRoute(frame.method, frame.path, lowerCased(frame.headers));
+  session.send({ type: 'response', stream, url: '', status: error.status, headers: errorHeaders(error) });
+  session.sendData(stream, 0, 0, Buffer.from(errors.errorBody(error)));
+  session.send({ type: 'end', stream, state: error.isCancel ? 'cancelled' : 'failed' });
+}
+
+/** A reader under the name and the number that the client gave it. */
 function openStream(
   session: Session,
   { reader, stream, windowBytes }: Frame<'read' | 'request'>,

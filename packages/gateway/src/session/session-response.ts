@@ -143,12 +143,17 @@ export class SessionResponse implements ReaderResponse {
     return true;
   }
 
-  /** Its connection is gone, or another one takes over. */
-  unbind(): void {
+  /**
+   * Its connection is gone, or another one takes over. What was written to the one before may still wait there, so a client
+   * that goes to and fro between two gets no credit back for it: each of them is written one window at most.
+   */
+  unbind({ isTakenOver = false }: { readonly isTakenOver?: boolean } = {}): void {
     const line = this.#line;
     if (line === undefined) return;
     this.#line = undefined;
-    for (const { bytes } of this.#sent) line.credit.grant({ bytes: costOf(bytes, line.windowBytes) });
+    if (!isTakenOver) {
+      for (const { bytes } of this.#sent) line.credit.grant({ bytes: costOf(bytes, line.windowBytes) });
+    }
     this.resume();
   }
 

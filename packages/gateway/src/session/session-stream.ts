@@ -87,7 +87,7 @@ export class SessionStream {
     if (response.hasEnded) {
       this.#endedMs ??= nowMs;
       if (nowMs - this.#endedMs >= graceMs) response.close();
-    } else if (reader !== undefined && (reader.waitingItems > 0 || this.#hasLag)) {
+    } else if (reader !== undefined && !response.isBlocked && (reader.waitingItems > 0 || this.#hasLag)) {
       this.#hasLag = reader.waitingItems > 0;
       response.sendLag(reader.waitingItems, reader.waitingBytes);
     }

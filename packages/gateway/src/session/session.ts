@@ -9,12 +9,17 @@ import {
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
+import { keysOf } from '../credential.ts';
 import { GatewayError } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
+import type { SessionEndReason } from '../meter.ts';
 import { isOwner } from '../owner.ts';
 import { clientLeft } from '../stream-reader.ts';
 import { readClientFrame } from './client-frame.ts';
-import { openRequest, openRead } from './open-stream.ts';
+import { fitHeaders, lowerCased, maxHeaders } from './frame-headers.ts';
+import { Intake } from './intake.ts';
+import { openRead, openRequest, refuse } from './open-stream.ts';
+import { Outflow } from './outflow.ts';
 import type { SessionLine } from './session-response.ts';
 import type { SessionStream } from './session-stream.ts';
 import type { SessionsOptions } from './sessions.ts';
@@ -24,6 +29,11 @@ import type { Pace } from '../sink/pace.ts';
 const openTimeoutMs = 10_000;
 /** How long a connection may have no stream. */
 const idleTimeoutMs = 60_000;
+
+/** How long a client may take to answer a close. */
+const closeTimeoutMs = 1000;
+/** What is read behind a session's end, until its client has answered the close. */
+const maxBytesBehindEnd = 4096;
 
 /** One WebSocket, and the streams that it carries at the moment. */
 export class Session implements SessionLine {
@@ -36,6 +46,12 @@ export class Session implements SessionLine {
   readonly #options: SessionsOptions;
   readonly #pace: Pace;
   readonly #streams = new Map<number, SessionStream>();
+  readonly #intake: Intake;
+  readonly #outflow: Outflow;
+  /** Why it ended, as far as it was not the client who ended it. */
+  #endReason: SessionEndReason | undefined;
+  #bytesBehindEnd = 0;
+  #isUnread = false;
   #credit: Credit | undefined;
   windowBytes = 0;
   #lastNumber = 0;
@@ -53,17 +69,42 @@ export class Session implements SessionLine {
     this.#pace = options.paces.of(tcp);
     this.#lastReceivedMs = nowMs;
     this.#idleSinceMs = nowMs;
+    this.#outflow = new Outflow(tcp, this.#pace, options.config);
+    const parse = takeParser(tcp);
+    this.#intake = new Intake(options.strangers.hold(this.address), {
+      parse,
+      // Behind its end, it only waits for the answer to its close.
+      mayHandle: () => this.#endReason !== undefined || !this.#outflow.isFull,
+      onTurn: () => this.#readOrNot(),
+    });
     const onDrain = (): void => {
       for (const stream of this.#streams.values()) stream.response.resume();
+      this.#intake.run();
+      this.#readOrNot();
     };
+    const onData = (chunk: Buffer): void => this.#received(chunk);
     tcp.on('drain', onDrain);
+    tcp.on('data', onData);
     socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary));
-    socket.on('pong', () => this.#received());
+    socket.on('ping', (data) => {
+      this.#outflow.add(data.length);
+      if (this.#socket.readyState === this.#socket.OPEN) this.#socket.pong(data);
+    });
     // No valid WebSocket, or a message that is too large: it is closed with a code of its own.
-    socket.on('error', () => this.#endStreams('bad_frame'));
+    socket.on('error', () => {
+      this.#intake.stop();
+      this.#isOver('bad_frame');
+      this.#endStreams('bad_frame');
+    });
     socket.on('close', () => {
       tcp.off('drain', onDrain);
+      tcp.off('data', onData);
       this.#lost();
+    });
+    tcp.prependOnceListener('close', () => {
+      this.#intake.stop();
+      // The parser would take what is left for what comes next.
+      tcp.read();
     });
     const { maxMessageBytes, maxSessionStreams } = options.config;
     this.send({ type: 'open', maxStreams: maxSessionStreams, maxMessageBytes });
@@ -75,15 +116,20 @@ export class Session implements SessionLine {
   }
 
   get isBlocked(): boolean {
-    return this.#tcp.writableNeedDrain;
+    return this.#outflow.isBlocked;
   }
 
   send(frame: GatewayFrame): void {
-    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(JSON.stringify(frame));
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    const text = JSON.stringify(frame);
+    this.#outflow.add(text.length);
+    this.#socket.send(text);
   }
 
   sendData(stream: number, from: number, to: number, bytes: Uint8Array): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
+    // The gateway's own words need no credit.
+    if (from === to) this.#outflow.add(bytes.length);
     this.#socket.send(Buffer.concat([encodeDataHeader(stream, from, to), bytes]));
     this.#pace.wrote(performance.now(), this.#tcp.bytesWritten);
   }
@@ -92,17 +138,30 @@ export class Session implements SessionLine {
     return this.#pace.delayMs(performance.now());
   }
 
-  /** Ends it for what the client did, or for a stop; its readers go with it. */
+  /** Ends it for what the client did, or for a stop; its readers go with it. `lost`: they may come back. */
   end(reason: CloseReason, how: 'leave' | 'lost' = 'leave'): void {
+    this.#isOver(reason);
     if (how === 'leave') this.#endStreams(reason);
     this.#socket.close(closeCodes[reason], reason);
-    // A client that does not answer the close is not waited for.
-    setTimeout(() => this.#socket.terminate(), closeTimeoutMs).unref();
+  }
+
+  /**
+   * Notes whose it is: from the first request with an accepted key on, it is no stranger's any more. Without keys of the
+   * gateway's own nobody is a stranger who says so much as `open`.
+   */
+  meet(headers: IncomingHttpHeaders, queryKey: string | undefined): void {
+    if (this.#intake.isKnown) return;
+    const { keys, memory, onKnown } = this.#options;
+    const owner = keys.areRequired ? keys.accept(keysOf(headers, queryKey)) : this.address;
+    if (owner === undefined) return;
+    this.#intake.isKnown = true;
+    onKnown?.(this.#tcp);
+    if (!this.#intake.moveTo(memory.hold(owner))) this.#endOverloaded();
   }
 
   /** Carries a stream from now on, which another session may have carried before. */
   take(stream: SessionStream, number: number): void {
-    stream.response.unbind();
+    stream.response.unbind({ isTakenOver: true });
     stream.session?.release(stream);
     stream.session = this;
     stream.number = number;
@@ -118,16 +177,27 @@ export class Session implements SessionLine {
 
   /** Checks that the connection is used and alive, and tells readers what waits for them. */
   tick(nowMs: number): void {
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
-    const { keepAliveMs } = this.#options.config;
+    if (this.#socket.readyState !== this.#socket.OPEN) {
+      this.#isOver('left');
+      return;
+    }
+    const { keepAliveMs, requestTimeoutMs } = this.#options.config;
     const silentMs = nowMs - this.#lastReceivedMs;
     const isIdle = this.#streams.size === 0 && nowMs - this.#idleSinceMs >= idleTimeoutMs;
+    const { partSinceMs = nowMs } = this.#intake;
     if (isIdle || (this.#credit === undefined && nowMs - this.#idleSinceMs >= openTimeoutMs)) {
       this.end('timeout');
+    } else if (this.#outflow.hasStalled(nowMs)) {
+      this.#isOver('stalled');
+      this.#socket.terminate();
+    } else if (this.#isUnread) {
+      // Nothing can be heard from it.
+    } else if (nowMs - partSinceMs >= requestTimeoutMs) {
+      this.end('timeout', 'lost');
     } else if (silentMs >= 2 * keepAliveMs) {
       this.end('timeout', 'lost');
       this.#socket.terminate();
-    } else if (silentMs >= keepAliveMs && !this.#hasPinged) {
+    } else if (silentMs >= keepAliveMs && !this.#hasPinged && !this.isBlocked) {
       this.#hasPinged = true;
       this.#socket.ping();
     }
@@ -139,15 +209,55 @@ export class Session implements SessionLine {
     for (const stream of this.#streams.values()) stream.end(clientLeft(`was ended (${reason})`));
   }
 
-  #received(): void {
-    this.#lastReceivedMs = performance.now();
+  #received(chunk: Buffer): void {
+    const nowMs = performance.now();
+    this.#heard(nowMs);
+    const isEnded = this.#endReason !== undefined;
+    if (!this.#intake.take(chunk)) this.#endOverloaded();
+    this.#readOrNot();
+    if (!isEnded) return;
+    // The parser would keep what comes. Its client's answer to the close is short.
+    this.#bytesBehindEnd += chunk.length;
+    if (this.#bytesBehindEnd > maxBytesBehindEnd) this.#socket.pause();
+  }
+
+  #endOverloaded(): void {
+    this.#intake.stop();
+    this.end('overloaded', 'lost');
+  }
+
+  #heard(nowMs: number): void {
+    this.#lastReceivedMs = nowMs;
     this.#hasPinged = false;
   }
 
+  /** Reads on when all that was read is handled, and its client has taken what that made. */
+  #readOrNot(): void {
+    const isUnread = this.#endReason === undefined && (!this.#intake.isEmpty || this.#outflow.isFull);
+    if (isUnread === this.#isUnread) return;
+    this.#isUnread = isUnread;
+    this.#options.meter.unreadSessions += isUnread ? 1 : -1;
+    if (isUnread) {
+      this.#socket.pause();
+    } else {
+      this.#heard(performance.now());
+      this.#socket.resume();
+    }
+  }
+
+  /** Nothing that it sends is handled any more. */
+  #isOver(reason: SessionEndReason): void {
+    if (this.#endReason === undefined && this.#socket.readyState !== this.#socket.CLOSED) {
+      // A client that does not answer the close is not waited for.
+      setTimeout(() => this.#socket.terminate(), closeTimeoutMs).unref();
+    }
+    this.#endReason ??= reason;
+    this.#readOrNot();
+  }
+
   #onMessage(data: RawData, isBinary: boolean): void {
-    this.#received();
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
-    const frame = isBinary ? undefined : readClientFrame((data as Buffer).toString('utf8'));
+    if (this.#endReason !== undefined) return;
+    const frame = isBinary ? undefined : readClientFrame(data as Buffer);
     const refusal = frame === undefined ? 'bad_frame' : this.#onFrame(frame);
     if (refusal !== undefined) this.end(refusal);
   }
@@ -160,6 +270,7 @@ export class Session implements SessionLine {
         const { maxSessionStreams, windowBytes } = this.#options.config;
         this.windowBytes = Math.min(frame.windowBytes, maxSessionStreams * windowBytes);
         this.#credit = openCredit({ maxBytes: this.windowBytes, initial: { bytes: this.windowBytes } });
+        if (!this.#options.keys.areRequired) this.meet({}, undefined);
         return undefined;
       }
       case 'ping':
@@ -193,24 +304,32 @@ export class Session implements SessionLine {
     if (frame.stream <= this.#lastNumber) return 'bad_frame';
     this.#lastNumber = frame.stream;
     if (this.#streams.size >= this.#options.config.maxSessionStreams) return 'too_many_streams';
+    const { config, readers } = this.#options;
     const headers = lowerCased(frame.headers);
+    const path = frame.type === 'request' ? frame.path : frame.type === 'read' ? frame.url : '';
+    if (!fitHeaders(path, frame.headers, config.maxHeaderBytes)) {
+      refuse(this, frame, new GatewayError('headers_too_large', tooLarge(config.maxHeaderBytes)));
+      return undefined;
+    }
     if (frame.type === 'resume') return this.#resume(frame, headers);
-    if (this.#options.readers.has(frame.reader)) return 'bad_frame';
+    if (readers.has(frame.reader)) return 'bad_frame';
     if (frame.type === 'request') openRequest(this, frame, headers, this.#options);
     else openRead(this, frame, headers, this.#options);
     return undefined;
   }
 
   #resume(
-    { acked, offset, reader, stream: number }: Extract<ClientFrame, { readonly type: 'resume' }>,
+    frame: Extract<ClientFrame, { readonly type: 'resume' }>,
     headers: IncomingHttpHeaders,
   ): CloseReason | undefined {
+    const { acked, offset, reader, stream: number } = frame;
     const { keys, meter, readers } = this.#options;
+    this.meet(headers, undefined);
     const known = readers.get(reader);
     const stream = known?.stream;
     if (known === undefined || stream === undefined || !isOwner(keys, stream, headers)) {
       const error = new GatewayError('unknown_reader', 'There is no such reader, or not any more.');
-      this.send({ type: 'error', stream: number, code: error.code, message: error.message, offset });
+      refuse(this, frame, error);
       meter.resumes.refused += 1;
       return undefined;
     }
@@ -224,14 +343,26 @@ export class Session implements SessionLine {
 
   /** The connection is gone. Its readers may come back over another one. */
   #lost(): void {
+    this.#isOver('left');
+    this.#options.meter.sessionsEnded[this.#endReason ?? 'left'] += 1;
+    this.#intake.stop();
     this.#credit?.close();
     for (const stream of this.#streams.values()) stream.lost();
     this.#options.onClose(this);
   }
 }
 
-const closeTimeoutMs = 1000;
+function tooLarge(maxHeaderBytes: number): string {
+  return `The path and the headers: expected ${maxHeaderBytes} bytes at most (maxHeaderBytes), and ${maxHeaders} headers.`;
+}
 
-function lowerCased(headers: Readonly<Record<string, string>>): IncomingHttpHeaders {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+/**
+ * Takes the place of a WebSocket's parser as the one who listens to the socket: the parser handles all that it is given at
+ * once, with no way to stop it.
+ */
+function takeParser(tcp: Socket): (bytes: Buffer) => void {
+  const listener = tcp.listeners('data').at(-1) as ((bytes: Buffer) => void) | undefined;
+  if (listener === undefined) throw new Error('expected a listener: the parser of ws');
+  tcp.off('data', listener);
+  return (bytes) => listener.call(tcp, bytes);
 }

@@ -7,10 +7,11 @@ import type { ApiKeys } from '../api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
+import { requestRefusal } from '../http/request-target.ts';
 import type { Guard } from '../guard.ts';
 import type { Meter } from '../meter.ts';
 import type { Relay } from '../relay.ts';
-import type { RequestMemory } from '../request-memory.ts';
+import { RequestMemory } from '../request-memory.ts';
 import type { Paces } from '../sink/paces.ts';
 import type { GatewayStream } from '../stream.ts';
 import { Session } from './session.ts';
@@ -22,6 +23,8 @@ export interface SessionsOptions {
   readonly guard: Guard;
   readonly keys: ApiKeys;
   readonly memory: RequestMemory;
+  /** The same for what clients send that have shown no accepted key yet, all of them together. */
+  readonly strangers: RequestMemory;
   readonly paces: Paces;
   readonly providers: readonly Provider[];
   readonly relay: Relay;
@@ -33,7 +36,14 @@ export interface SessionsOptions {
   /** The readers that can be resumed, by the names that clients gave them. */
   readonly readers: Map<string, SessionStream>;
   readonly onClose: (session: Session) => void;
+  /** Called once, when a session has shown an accepted key or needs none. */
+  readonly onKnown?: (socket: Socket) => void;
 }
+
+/** What all strangers together may have sent that is not handled yet, if `maxRequestMemoryBytes` is not less. */
+const maxStrangerBytes = 16_777_216;
+/** A message in more pieces than that is refused: each costs more than its bytes. Browsers make some of 64 KiB. */
+const maxFragments = 1024;
 
 /** All sessions of a gateway, and the one clock that watches them. */
 export class Sessions {
@@ -42,19 +52,23 @@ export class Sessions {
   readonly #server: WebSocketServer;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(options: Omit<SessionsOptions, 'onClose' | 'readers'>) {
+  constructor(options: Omit<SessionsOptions, 'onClose' | 'readers' | 'strangers'>) {
+    const { keepAliveMs, maxMessageBytes, maxRequestMemoryBytes } = options.config;
     this.#options = {
       ...options,
+      strangers: new RequestMemory(Math.min(maxStrangerBytes, maxRequestMemoryBytes)),
       readers: new Map<string, SessionStream>(),
       onClose: (session) => this.#sessions.delete(session),
     };
-    const { keepAliveMs, maxMessageBytes } = options.config;
     this.#server = new WebSocketServer({
       noServer: true,
       clientTracking: false,
       // Deltas are small, and what is merged is small anyway: a compressor a connection would cost more memory than all.
       perMessageDeflate: false,
       maxPayload: maxMessageBytes,
+      maxFragments,
+      // A session answers pings itself, when its client has taken the answers before.
+      autoPong: false,
       handleProtocols: () => subprotocol,
     });
     this.#timer = setInterval(() => this.#tick(), Math.min(1000, Math.max(25, keepAliveMs / 8)));
@@ -88,8 +102,9 @@ export class Sessions {
     for (const session of this.#sessions) session.end('shutting_down');
   }
 
-  #refusal({ headers, url = '' }: IncomingMessage): GatewayError | undefined {
-    const refusal = this.#options.guard.upgradeRefusal(headers);
+  #refusal(request: IncomingMessage): GatewayError | undefined {
+    const { headers, url = '' } = request;
+    const refusal = requestRefusal(request) ?? this.#options.guard.upgradeRefusal(headers);
     if (refusal !== undefined) return refusal;
     if (url.split('?')[0] !== '/streams') return new GatewayError('not_found', 'WebSockets are at /streams.');
     const protocols = (headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/);

@@ -66,6 +66,11 @@ export class Pace {
     this.#readLink = readLink;
   }
 
+  /** The bytes of the connection that have arrived; `undefined` if nothing is known of it. */
+  get ackedBytes(): number | undefined {
+    return this.#readLink()?.ackedBytes;
+  }
+
   /**
    * How long to wait before the next write; 0: write now. Ask again after that time. Do not ask when the
    * stream has ended: waiting gains nothing then.

@@ -102,7 +102,9 @@ export function sendRequest(
 
 /** A request line and headers, and nothing that could be two of them. */
 function requestHead({ body, headers, method, path }: ProviderRequest, host: string): string {
-  if (!/^[\x21-\x7e]+$/.test(path)) throw new Error('a path has a character that no URL has');
+  // With two slashes, or without any, some would read a host in it.
+  if (!/^\/(?!\/)[\x21-\x7e]*$/.test(path))
+    throw new Error('a path is none, or has a character that no URL has');
   let head = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\n`;
   for (const [name, value] of Object.entries(headers)) {
     validateHeaderName(name);

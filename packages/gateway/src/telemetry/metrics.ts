@@ -231,6 +231,9 @@ export class Metrics implements StreamsObserver {
     this.#counter('spillway.stalls', '{stall}', 'How often a provider was made to wait', (result) => {
       for (const cause of stallCauses) result.observe(meter.stalls[cause], { cause });
     });
+    this.#counter('spillway.sessions.ended', '{session}', 'WebSockets that ended, by why', (result) => {
+      for (const [reason, count] of Object.entries(meter.sessionsEnded)) result.observe(count, { reason });
+    });
     this.#counter('spillway.streams.ended', '{stream}', 'Streams that ended', (result) => {
       for (const { attributes, count } of this.#endedBy.values()) result.observe(count, attributes);
     });
@@ -297,7 +300,7 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineGauges(): void {
-    const { heldLimitBytes, requestMemory, sessions } = this.#options;
+    const { heldLimitBytes, meter, requestMemory, sessions } = this.#options;
     this.#gauge(
       'spillway.requests.held',
       'By',
@@ -309,6 +312,12 @@ export class Metrics implements StreamsObserver {
     );
     this.#gauge('spillway.sessions', '{session}', 'WebSockets that are open', (result) =>
       result.observe(sessions()),
+    );
+    this.#gauge(
+      'spillway.sessions.unread',
+      '{session}',
+      'WebSockets that are not read until what came is handled and its answers are taken',
+      (result) => result.observe(meter.unreadSessions),
     );
   }
 
