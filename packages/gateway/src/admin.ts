@@ -4,6 +4,7 @@ import { addPlainPipe } from './console/plain-pipe.ts';
 import type { Console } from './console/console.ts';
 import type { About } from './console/snapshot.ts';
 import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
+import { leaveBodies } from './http/unread-body.ts';
 import { type Guard, putGuard, putRefusal } from './guard.ts';
 import type { Connections } from './http/connections.ts';
 import { putTargets } from './http/request-target.ts';
@@ -35,7 +36,8 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
     connections.answering(request.raw, reply.raw);
     next(null, payload);
   });
-  admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown, 0)));
+  leaveBodies(admin);
+  admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown)));
   putTargets(admin);
   admin.register((open, _options, done) => {
     // The page itself needs no key, or nobody could be asked for one. There is nothing in it.

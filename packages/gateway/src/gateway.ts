@@ -93,9 +93,11 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const resource = defaultResource()
     .merge(resourceFromAttributes({ 'service.name': 'spillway' }))
     .merge(detectResources({ detectors: [envDetector] }));
+  const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const metrics: Metrics = new Metrics({
     ...watched,
     connections: { client: connections, admin: adminConnections },
+    requestMemory: memory,
     survey: () => survey(streams.all(), performance.now()),
     loopDelayMs: () => console.history.loopDelayMs,
     resource,
@@ -117,7 +119,6 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const relay = new Relay({ settings, streams, metrics, paces, tracing, log });
   let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
-  const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const isReady = (): boolean => !isStopping;
   const shared = { config, memory, meter, paces, relay, isReady };
   const server = createServer({ ...shared, connections, keys, guard, providers, streams, log });

@@ -10,10 +10,10 @@ export interface ConnectionLimits {
   readonly maxHeaderBytes: number;
 }
 
-/** One request, complete: the request line with the headers, and the body. */
+/** One request, complete: the request line with the headers, and the body's parts, one behind the other. */
 export interface Request {
   readonly head: string;
-  readonly body: Buffer | null;
+  readonly body: readonly Buffer[];
 }
 
 /** Who hears of a request's response. Of `onEnd` and `onError` one is called, once and last. */
@@ -159,7 +159,7 @@ export class ProviderConnection implements ResponseHandler {
     const socket = this.#socket;
     socket.cork();
     socket.write(head, 'latin1');
-    if (body !== null && body.length > 0) socket.write(body);
+    for (const part of body) socket.write(part);
     socket.uncork();
     socket.resume();
   }

@@ -8,6 +8,7 @@ import { errorCodes, GatewayError } from '../errors.ts';
 import { connectionStates } from '../http/connection.ts';
 import type { Connections } from '../http/connections.ts';
 import { type Meter, stallCauses } from '../meter.ts';
+import type { RequestMemory } from '../request-memory.ts';
 import type { LoopDelayMs } from '../runtime.ts';
 import type { GatewayStream, StreamOutcome, StreamState } from '../stream.ts';
 import type { ReaderEndReason } from '../stream-reader.ts';
@@ -33,6 +34,7 @@ export interface MetricsOptions {
   readonly sessions: () => number;
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
+  readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
   /** The event loop's delays of the last minute: of the worst second. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -181,7 +183,7 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineCounters(): void {
-    const { meter } = this.#options;
+    const { meter, requestMemory } = this.#options;
     const plain = {
       'spillway.bytes.in': ['By', 'Bytes from providers', () => meter.bytesIn],
       'spillway.bytes.out': ['By', 'Bytes to readers', () => meter.bytesOut],
@@ -192,6 +194,11 @@ export class Metrics implements StreamsObserver {
         () => meter.eventsOut,
       ],
       'spillway.merged.events': ['{event}', 'Events that became part of another', () => meter.mergedEvents],
+      'spillway.requests.refused': [
+        '{request}',
+        'Requests whose body had no room in maxRequestMemoryBytes',
+        () => requestMemory.refusals,
+      ],
       'spillway.retries': ['{retry}', 'How often a provider was asked again', () => meter.retries],
       'spillway.tokens.saved': [
         '{token}',
@@ -297,7 +304,7 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineGauges(): void {
-    const { connections, heldLimitBytes, meter, sessions } = this.#options;
+    const { connections, heldLimitBytes, meter, requestMemory, sessions } = this.#options;
     this.#gauge(
       'spillway.connections',
       '{connection}',
@@ -317,6 +324,12 @@ export class Metrics implements StreamsObserver {
           for (const [cause, count] of Object.entries(closed)) result.observe(count, { listener, cause });
         }
       },
+    );
+    this.#gauge(
+      'spillway.requests.held',
+      'By',
+      'Request bodies that are held until their answer begins',
+      (result) => result.observe(requestMemory.heldBytes),
     );
     this.#gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
       result.observe(heldLimitBytes),
