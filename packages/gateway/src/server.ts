@@ -10,12 +10,13 @@ import { answerError, fromFastify, refuseConnection, routeOf } from './answer-er
 import type { ApiKeys } from './api-keys.ts';
 import type { Provider } from './config/load.ts';
 import type { Config } from './config/schema.ts';
-import { asGatewayError, GatewayError, overloaded, shuttingDown } from './errors.ts';
+import { GatewayError, overloaded, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
 import { putTargets } from './http/request-target.ts';
 import { hijack } from './hijack.ts';
-import { listModels } from './list-models.ts';
+import { answerModels } from './models/answer-models.ts';
+import { ModelLists } from './models/model-lists.ts';
 import type { Relay } from './relay.ts';
 import { readRelayRequest } from './relay-request.ts';
 import { ownerOf } from './owner.ts';
@@ -134,6 +135,7 @@ function addProviderPaths(
   server: FastifyInstance,
   { config, keys, memory, providers, relay, log, isReady }: ServerOptions,
 ): void {
+  const models = new ModelLists({ relay, log });
   const releases = new WeakMap<FastifyRequest, () => void>();
   server.addHook('onRequest', (request, reply, next) => {
     if (!isReady()) {
@@ -160,10 +162,7 @@ function addProviderPaths(
         const route = routeOf(request);
         const openai = providers.filter(({ api }) => api === 'openai');
         if (isModelList(request) && openai.length > 0) {
-          const data = await listModels(openai, request.headers, relay, (provider, error) => {
-            log.warn({ provider, reason: asGatewayError(error).message }, 'models could not be listed');
-          });
-          return { object: 'list', data };
+          return await answerModels(request, reply, openai, models, config.stallTimeoutMs);
         }
         const body = Buffer.isBuffer(request.body) ? request.body : null;
         const contentType = request.headers['content-type'];
