@@ -646,4 +646,27 @@ export const mutants: readonly Mutant[] = [
     test: `${gatewayTest}/request-target.test.ts`,
     only: 'goes to the configured origin alone',
   },
+  {
+    name: 'promise 7: an event that is cut behind the last word is not missed',
+    file: `${core}/format/sse.ts`,
+    find: 'if (this.#eventHasField) this.#hasFinished = false;',
+    replace: '',
+    test: `${coreTest}/format/cut.test.ts`,
+  },
+  {
+    name: 'the body of an error has no deadline',
+    file: `${gateway}/source/collect-reply.ts`,
+    find: '  }, timeoutMs);',
+    replace: '  }, 3_600_000);',
+    test: `${gatewayTest}/endings.test.ts`,
+    only: 'the body of an error',
+  },
+  {
+    name: 'a page of another site may ask without saying so',
+    file: `${gateway}/guard.ts`,
+    find: "headers['sec-fetch-site'] !== 'cross-site'",
+    replace: 'true',
+    test: `${gatewayTest}/security.test.ts`,
+    only: 'another site',
+  },
 ];

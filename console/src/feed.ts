@@ -18,7 +18,7 @@ export interface Feed {
   /** The last ten minutes, oldest first. */
   readHistory(): Promise<readonly Totals[]>;
   /** Plain HTTP, with the key. */
-  fetch(path: string, init?: { readonly signal?: AbortSignal }): Promise<Response>;
+  fetch(path: string, init?: { readonly method?: 'POST'; readonly signal?: AbortSignal }): Promise<Response>;
   close(): void;
 }
 

@@ -1,8 +1,11 @@
+import { once } from 'node:events';
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { AxeResults } from 'axe-core';
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright';
+import { type Browser, type BrowserContextOptions, chromium, type Page, type Request } from 'playwright';
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { startGateway } from '../../packages/gateway/test/support/processes.ts';
@@ -40,6 +43,51 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await browser.close();
     gateway.process.kill('SIGKILL');
     await gateway.exited;
+  });
+
+  test('costs nothing that a page of another origin shows, loads or sends', async () => {
+    const asked = new Set<string>();
+    const targets = ['/playground/pipe?model=sim:tokens=1', '/metrics', '/history'].map(
+      (path) => adminUrl + path,
+    );
+    targets.push(`${url}/v1/models`);
+    const evil = createServer((_request, response) => {
+      const items = targets.map(
+        (target) =>
+          `<img src="${target}"><script src="${target}"></script><iframe src="${target}"></iframe>` +
+          `<form method="post" action="${target}" target="f"></form><iframe name="f"></iframe>`,
+      );
+      const script =
+        `for (const target of ${JSON.stringify(targets)}) for (const method of ['GET', 'POST']) ` +
+        `fetch(target, { method, mode: 'no-cors' }).catch(() => {}); for (const form of document.forms) form.submit();`;
+      response
+        .setHeader('content-type', 'text/html')
+        .end(`${items.join('')}<script>${script}</script><a href="${adminUrl}/">x</a>`);
+    });
+    evil.listen(0, '127.0.0.1');
+    await once(evil, 'listening');
+    onTestFinished(() => void evil.close());
+    onTestFinished(() => evil.closeAllConnections());
+    const page = await browser.newPage();
+    onTestFinished(() => page.close());
+    const statuses: number[] = [];
+    const asking = (sent: Request): void => {
+      if (targets.includes(sent.url())) asked.add(`${sent.resourceType()} ${sent.url()}`);
+    };
+    // Of an image or a script that is none, the browser tells no status.
+    page.on('requestfinished', asking);
+    page.on('requestfailed', asking);
+    page.on('response', (response) => {
+      if (targets.includes(response.url())) statuses.push(response.status());
+    });
+    await page.goto(`http://evil.localhost:${(evil.address() as AddressInfo).port}/`);
+    const kinds = ['document', 'fetch', 'image', 'script'];
+    await eventually(() => asked.size === kinds.length * targets.length, 'all to be asked in every way');
+    // Refused, or no such method; nothing was done for it.
+    expect(statuses.filter((status) => status < 400)).toEqual([]);
+    // A link to the console still shows it.
+    await page.getByRole('link').click();
+    await shows(page, '.verdict', 'Nothing is wrong: no stream is open.');
   });
 
   test('says plainly that nothing is wrong, and then who lags and why', async () => {

@@ -45,7 +45,7 @@ export class PipeReader {
     const { signal } = this.#leave;
     try {
       const query = new URLSearchParams({ model: modelOf(plan) });
-      const response = await feed.fetch(`playground/pipe?${query.toString()}`, { signal });
+      const response = await feed.fetch(`playground/pipe?${query.toString()}`, { method: 'POST', signal });
       if (!response.ok || response.body === null) throw new Error(`the pipe answers ${response.status}`);
       const watching = this.#watch(feed, response.headers.get('x-pipe') ?? '');
       await this.#take(response.body);

@@ -5,13 +5,11 @@ import type { Console } from './console/console.ts';
 import type { About } from './console/snapshot.ts';
 import { answerError, fromFastify } from './answer-error.ts';
 import { putTargets } from './http/request-target.ts';
-import { type Guard, putGuard } from './guard.ts';
+import { type Guard, putGuard, putRefusal } from './guard.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
 export interface AdminOptions {
   readonly guard: Guard;
-  /** Whether only this machine can reach it. */
-  readonly isLoopback: boolean;
   readonly console: Console;
   readonly metrics: Metrics;
   readonly about: () => About;
@@ -21,17 +19,20 @@ export interface AdminOptions {
 
 /** The listener for those who run the gateway: the console, and metrics. */
 export function createAdminServer(options: AdminOptions): FastifyInstance {
-  const { about, guard, isLoopback, metrics, simulatorUrl } = options;
+  const { about, guard, metrics, simulatorUrl } = options;
   const admin = Fastify({ forceCloseConnections: true });
   admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown, 0)));
   putTargets(admin);
-  // Beyond loopback the page itself needs no key, or nobody could be asked for one. There is nothing in it.
-  if (isLoopback) putGuard(admin, guard);
-  addPage(admin);
-  admin.get('/about', () => about());
+  admin.register((open, _options, done) => {
+    // The page itself needs no key, or nobody could be asked for one. There is nothing in it.
+    putRefusal(open, ({ headers }) => guard.pageRefusal(headers));
+    addPage(open);
+    open.get('/about', () => about());
+    done();
+  });
 
   admin.register((guarded, _options, done) => {
-    if (!isLoopback) putGuard(guarded, guard);
+    putGuard(guarded, guard);
     guarded.get('/metrics', async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.text()),
     );

@@ -111,7 +111,6 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const adminGuard = new Guard(adminKeys, []);
   const admin = createAdminServer({
     guard: adminGuard,
-    isLoopback: isAdminLocal,
     console,
     metrics,
     about: () => ({

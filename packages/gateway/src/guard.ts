@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { answerError, routeOf } from './answer-error.ts';
 import type { ApiKeys } from './api-keys.ts';
 import { isLoopback } from './config/load.ts';
@@ -8,8 +8,8 @@ import { GatewayError } from './errors.ts';
 
 /**
  * Lets only those in who may: with API keys, who has one; without, who is on this machine. A web page
- * could reach a loopback address under a name of its own (DNS rebinding) or send it a form, so the name and
- * the page's origin are checked too.
+ * could reach a loopback address under a name of its own (DNS rebinding), send it a form or show it as an image, so the name, the
+ * page's origin and, where the browser does not tell that, whether the page is of another site (Fetch Metadata) are checked too.
  */
 export class Guard {
   readonly #keys: ApiKeys;
@@ -48,9 +48,16 @@ export class Guard {
     return isOwn || this.allows(origin) ? undefined : notAllowed('Its origin is none of allowedOrigins.');
   }
 
-  #hostRefusal({ host = '', origin }: IncomingHttpHeaders): GatewayError | undefined {
+  /** Why a page is refused that costs nothing and says nothing: a link to it may stand anywhere. */
+  pageRefusal({ host, origin }: IncomingHttpHeaders): GatewayError | undefined {
+    return this.#keys.areRequired ? undefined : this.#hostRefusal({ host, origin });
+  }
+
+  #hostRefusal(headers: IncomingHttpHeaders): GatewayError | undefined {
+    const { host = '', origin } = headers;
     const isHere = isThisMachine(hostnameOf(`http://${host}`));
-    if (isHere && (origin === undefined || this.allows(origin))) return undefined;
+    const isAllowed = origin === undefined ? headers['sec-fetch-site'] !== 'cross-site' : this.allows(origin);
+    if (isHere && isAllowed) return undefined;
     return notAllowed(
       'Without API keys, only requests to localhost, 127.0.0.1 or [::1] are answered, and only from pages there or of allowedOrigins.',
     );
@@ -59,8 +66,16 @@ export class Guard {
 
 /** Puts the guard in front of everything that a server has. */
 export function putGuard(server: FastifyInstance, guard: Guard): void {
+  putRefusal(server, (request) => guard.refusal(request.headers, routeOf(request).queryKey));
+}
+
+/** Answers requests with the error for which they are refused, before anybody else looks at them. */
+export function putRefusal(
+  server: FastifyInstance,
+  refusalOf: (request: FastifyRequest) => GatewayError | undefined,
+): void {
   server.addHook('onRequest', (request, reply, next) => {
-    const refusal = guard.refusal(request.headers, routeOf(request).queryKey);
+    const refusal = refusalOf(request);
     if (refusal === undefined) next();
     else answerError(request, reply, refusal);
   });

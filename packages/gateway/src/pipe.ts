@@ -19,7 +19,10 @@ import type { GatewayStream } from './stream.ts';
 
 /** What joins a provider's request with a stream's readers. */
 export interface PipeOptions {
-  readonly config: Pick<Config, 'maxEventBytes' | 'maxStreamBytes' | 'retries' | 'windowBytes'>;
+  readonly config: Pick<
+    Config,
+    'maxEventBytes' | 'maxStreamBytes' | 'responseTimeoutMs' | 'retries' | 'windowBytes'
+  >;
   /** Its connections are for this credential alone. */
   readonly pool: ProviderPool;
   readonly request: ProviderRequest;
@@ -31,6 +34,8 @@ export interface PipeOptions {
 
 /** The longest body of an error that is read. */
 const maxErrorBytes = 65_536;
+/** How long the body of an error may take, if `responseTimeoutMs` is not shorter: then its status is told without it. */
+const maxErrorMs = 10_000;
 
 /** How long a provider that said it is done may take to close, so that its connection can be used again. */
 const closeGraceMs = 1000;
@@ -55,7 +60,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     await pipeBody(stream, reply, undefined, options);
     if (reply.status >= 400) throw unexpectedReply(reply, contentType);
   } else if (reply.status >= 400) {
-    await refuse(stream, reply);
+    await refuse(stream, reply, Math.min(maxErrorMs, config.responseTimeoutMs));
   } else if (reply.status >= 300 || contentType.startsWith('text/html')) {
     reply.discard();
     throw unexpectedReply(reply, contentType);
@@ -135,11 +140,11 @@ async function pipeBody(
 }
 
 /** A provider's error: as it is, if an SDK would understand it. */
-async function refuse(stream: GatewayStream, reply: Reply): Promise<never> {
+async function refuse(stream: GatewayStream, reply: Reply, timeoutMs: number): Promise<never> {
   const refused = unexpectedReply(reply, reply.header('content-type')?.toLowerCase() ?? '');
   const headers = clientHeaders(reply.headers);
   delete headers['content-encoding'];
-  const body = await collectReply(reply, maxErrorBytes).catch(() => undefined);
+  const body = await collectReply(reply, maxErrorBytes, timeoutMs).catch(() => undefined);
   stream.signal.throwIfAborted();
   const error = body && readErrorBody(body);
   if (error === undefined) throw refused;

@@ -146,7 +146,9 @@ test('the playground: readers with policies of their own, and a plain pipe besid
   expect(all.lost).toBe(0);
   expect(some.kept).toBeLessThanOrEqual(blocked.kept);
 
-  const piped = await fetch(`${gateway.adminUrl}/playground/pipe?model=sim:tps=0,ttft=0,tokens=300`);
+  const piped = await fetch(`${gateway.adminUrl}/playground/pipe?model=sim:tps=0,ttft=0,tokens=300`, {
+    method: 'POST',
+  });
   const id = piped.headers.get('x-pipe') ?? '';
   const text = await piped.text();
   expect(text).toContain('[DONE]');
@@ -158,7 +160,7 @@ test('the playground: readers with policies of their own, and a plain pipe besid
 
 test('with providers of its own there is no playground', async () => {
   const { gateway } = await startBoth();
-  expect((await fetch(`${gateway.adminUrl}/playground/pipe?model=sim`)).status).toBe(404);
+  expect((await fetch(`${gateway.adminUrl}/playground/pipe?model=sim`, { method: 'POST' })).status).toBe(404);
   const reader = open(gateway.adminUrl).request('/v1/chat/completions', { body: chatBody('sim') });
   expect(await reader.response).toMatchObject({ status: 404 });
 });

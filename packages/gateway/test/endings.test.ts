@@ -1,7 +1,8 @@
-import { connect } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import OpenAI from 'openai';
-import { describe, expect, test } from 'vitest';
-import { startBoth, startGateway } from './support/processes.ts';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { eventually, startBoth, startGateway } from './support/processes.ts';
 import { metric, openai, payloads, postChat, simulatorStats } from './support/requests.ts';
 
 interface ErrorBody {
@@ -86,6 +87,39 @@ describe('promise 7: a cut stream is never completed', () => {
     }
   });
 
+  test('2.3 a body that HTTP says is whole, with an event cut behind the last word, is not complete', async () => {
+    const last = 'data: {"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]}\r\n\r\n';
+    for (const [rest, isWhole] of [
+      ['', true],
+      [': ping', true],
+      ['data: {"usageMetadata":{"totalTo', false],
+    ] as const) {
+      const body = last + rest;
+      const provider = createServer((socket) => {
+        socket.on('error', () => undefined);
+        socket.once('data', () => {
+          socket.write(
+            `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+          );
+        });
+      });
+      provider.listen(0, '127.0.0.1');
+      await once(provider, 'listening');
+      onTestFinished(() => void provider.close());
+      const url = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`;
+      const gateway = await startGateway(['--upstream', `name=g,api=gemini,url=${url}`]);
+      const response = await fetch(`${gateway.url}/v1beta/models/m:streamGenerateContent?alt=sse`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: '{}',
+      });
+      const text = await response.text();
+      expect(text.includes('The provider closed the'), rest).toBe(!isWhole);
+      const state = isWhole ? 'completed' : 'failed';
+      expect(await metric(gateway.adminUrl, `spillway_streams_ended_total{state="${state}"}`), rest).toBe(1);
+    }
+  });
+
   test('the official SDK throws', async () => {
     const gateway = await startGateway();
     const stream = await openai(gateway.url).chat.completions.create({
@@ -99,6 +133,37 @@ describe('promise 7: a cut stream is never completed', () => {
     await expect(read()).rejects.toThrow(OpenAI.APIError);
   });
 });
+
+describe('the body of an error', () => {
+  test.each([
+    ['stalls', 0],
+    ['drips', 50],
+  ])('that %s keeps nobody from its status', async (_how, dripMs) => {
+    const provider = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.resume();
+      socket.write('HTTP/1.1 429 Slow\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n{');
+      const drip = dripMs === 0 ? undefined : setInterval(() => socket.write(' '), dripMs);
+      socket.on('close', () => clearInterval(drip));
+    });
+    provider.listen(0, '127.0.0.1');
+    await once(provider, 'listening');
+    onTestFinished(() => void provider.close());
+    const url = `http://127.0.0.1:${(provider.address() as AddressInfo).port}/v1`;
+    const gateway = await startGateway(['--upstream', url, '--retries', '0', '--response-timeout-ms', '300']);
+    const response = await postChat(gateway.url, 'm');
+    expect(response.status).toBe(429);
+    expect(((await response.json()) as ErrorBody).error.code).toBe('upstream_invalid');
+    // Its connection is closed.
+    await eventually(() => openSockets(provider).then((count) => count === 0), 'the connection to be closed');
+  });
+});
+
+async function openSockets(server: Server): Promise<number> {
+  return await new Promise((resolve, reject) => {
+    server.getConnections((error, count) => (error === null ? resolve(count) : reject(error)));
+  });
+}
 
 describe('an error in the middle of a stream', () => {
   test('2.4 is handed on as the provider wrote it, once', async () => {

@@ -137,8 +137,9 @@ const response = fc
     framing,
   })
   .map(({ early, framing: { body, head }, headers, status }) => {
-    const lines = [...headers, head].join('\r\n');
     const hasBody = status !== 204 && status !== 304;
+    // A 204 that says it has a body is refused, where Node reads past what it says.
+    const lines = [...headers, status === 204 ? 'X-A: 0' : head].join('\r\n');
     return Buffer.from(`${early}HTTP/1.1 ${status} Fine\r\n${lines}\r\n\r\n${hasBody ? body : ''}`, 'latin1');
   });
 const sizes = fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 5 });
@@ -164,6 +165,7 @@ const damage = fc.oneof(
     at: fc.double({ min: 0, max: 1, noNaN: true }),
     put: fc.constantFrom(
       '\r\n',
+      ' \r\n',
       '\n',
       '0',
       'f',
@@ -179,7 +181,7 @@ test('what is damaged is refused, or read as Node reads it', async () => {
   let accepted = 0;
   await fc.assert(
     fc.asyncProperty(
-      // What stands behind a chunk's size we read past, where Node looks at each character.
+      // What an extension says we read past, where Node looks at each character.
       response.filter((bytes) => !bytes.includes(';')),
       sizes,
       fc.array(damage, { minLength: 1, maxLength: 2 }),

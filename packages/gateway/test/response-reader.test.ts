@@ -69,7 +69,9 @@ describe('a response', () => {
   test.each([
     ['HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello', 'hello', true],
     ['HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n', '', true],
-    ['HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n', '', true],
+    ['HTTP/1.1 204 No Content\r\n\r\n', '', true],
+    ['HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n', '', true],
+    ['HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n', '', true],
     ['HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n', '', true],
     ['HTTP/1.1 200 OK\r\nConnection: a, Close\r\nContent-Length: 2\r\n\r\nok', 'ok', false],
     ['HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok', 'ok', false],
@@ -138,10 +140,24 @@ describe('what two readers could understand in two ways is an error', () => {
     `${chunked}1\r\na\n0\r\n\r\n`,
     `${chunked}1;a\nb\r\na\r\n`,
     `${chunked}1z\r\na\r\n`,
+    `${chunked}1 \r\na\r\n`,
+    `${chunked}1\t\r\na\r\n`,
+    `${chunked}1 ;a\r\na\r\n`,
+    `${chunked}1 a=b\r\na\r\n`,
+    'HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\nabc',
+    'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    'HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
     `${chunked}00000000000001\r\na\r\n`,
     `${chunked}0\r\nA b\r\n\r\n`,
   ])('%j', (text) => {
     for (const pieces of [[text], text.split('')]) expect(() => read(pieces)).toThrow(/not valid HTTP\/1.1/);
+  });
+
+  test('more headers than anybody sends', () => {
+    const head = (count: number): string =>
+      `HTTP/1.1 200 OK\r\n${'A:\r\n'.repeat(count - 1)}Content-Length: 0\r\n\r\n`;
+    expect(read([head(1000)], 16_384).ends).toBe(1);
+    expect(() => read([head(1001)], 16_384)).toThrow('more than 1000 headers');
   });
 
   test.each([

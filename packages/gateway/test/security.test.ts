@@ -125,7 +125,8 @@ describe('API keys of the gateway', () => {
     const open = await startGateway(['--admin-host', '0.0.0.0'], { env });
     const statusWith = async (path: string, key?: string): Promise<number> => {
       const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
-      return (await fetch(open.adminUrl + path, { headers })).status;
+      const method = path.startsWith('/playground') ? 'POST' : 'GET';
+      return (await fetch(open.adminUrl + path, { headers, method })).status;
     };
     for (const path of ['/metrics', '/history', '/playground/pipe?model=sim']) {
       expect(await statusWith(path), path).toBe(401);
@@ -293,4 +294,32 @@ describe('logs', () => {
       expect(logs).not.toContain(secret);
     }
   });
+});
+
+test('what a page of another site loads is refused without keys, on both listeners', async () => {
+  const gateway = await startGateway();
+  const statusFor = async (url: string, headers: Record<string, string>): Promise<number> =>
+    (await request(url, { headers })).statusCode;
+  for (const path of [
+    `${gateway.url}/v1/models`,
+    `${gateway.adminUrl}/metrics`,
+    `${gateway.adminUrl}/history`,
+  ]) {
+    const image = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' };
+    const link = {
+      'sec-fetch-site': 'cross-site',
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-dest': 'document',
+    };
+    expect(await statusFor(path, image), path).toBe(403);
+    expect(await statusFor(path, link), path).toBe(403);
+    for (const site of ['same-origin', 'none'])
+      expect(await statusFor(path, { 'sec-fetch-site': site }), path).toBe(200);
+    // A page on this machine says so by its origin.
+    expect(await statusFor(path, { ...image, origin: 'http://localhost:3000' }), path).toBe(200);
+  }
+  // A link to the console may stand anywhere.
+  expect(
+    await statusFor(`${gateway.adminUrl}/`, { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' }),
+  ).toBe(200);
 });

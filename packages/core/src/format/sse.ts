@@ -91,7 +91,10 @@ export class EventScanner {
     return this.#hasEnded;
   }
 
-  /** Whether the stream may end here: its last word was said, in a format without an end marker. */
+  /**
+   * Whether the stream may end here: its last word was said, in a format without an end marker. After `finish`: and no event
+   * was cut behind it.
+   */
   get hasFinished(): boolean {
     return this.#hasFinished;
   }
@@ -132,7 +135,11 @@ export class EventScanner {
     if (this.#partialLine < this.#partialLength)
       this.#line(this.#partial, this.#partialLine, this.#partialLength);
     const isMarker = this.#dataLines === 1 && this.#lastKind === 'end';
-    if (!isMarker || !isWholeMarker(this.#partial.subarray(0, this.#partialLength))) return;
+    if (!isMarker || !isWholeMarker(this.#partial.subarray(0, this.#partialLength))) {
+      // Where the stream may end behind its last word, what was cut is more of it. A comment is nothing.
+      if (this.#eventHasField) this.#hasFinished = false;
+      return;
+    }
     this.#hasEnded = true;
     const bytes = new Uint8Array(this.#partialLength + 2).fill(LF);
     bytes.set(this.#partial.subarray(0, this.#partialLength));

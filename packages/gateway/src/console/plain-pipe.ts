@@ -27,7 +27,8 @@ const query = z.object({ model: z.string().max(1024) });
 export function addPlainPipe(server: FastifyInstance, simulatorUrl: string): void {
   const pipes = new Map<string, Pipe>();
 
-  server.get('/playground/pipe', (incoming, reply) => {
+  // A POST: a page of another origin cannot send one without saying so.
+  server.post('/playground/pipe', (incoming, reply) => {
     const { data } = query.safeParse(incoming.query);
     if (data === undefined) throw new GatewayError('invalid_request', 'model: expected a name, got none.');
     if ([...pipes.values()].filter(({ isEnded }) => !isEnded).length >= maxPipes) {

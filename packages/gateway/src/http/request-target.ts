@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
-import { answerError } from '../answer-error.ts';
 import { GatewayError } from '../errors.ts';
+import { putRefusal } from '../guard.ts';
 
 /** So often a percent-encoding is looked behind for another one; more of them on top of each other are refused. */
 const maxEncodings = 3;
@@ -29,11 +29,7 @@ export function putTargets(server: FastifyInstance): void {
     // Of a refused request nothing is read.
     request.url = (refusal === undefined ? readTarget(request.url ?? '') : undefined) ?? '/';
   });
-  server.addHook('onRequest', (request, reply, next) => {
-    const refusal = refusals.get(request.raw);
-    if (refusal === undefined) next();
-    else answerError(request, reply, refusal);
-  });
+  putRefusal(server, ({ raw }) => refusals.get(raw));
 }
 
 /** Why a request is refused for what it is addressed to; `undefined`: it is not. */

@@ -145,7 +145,8 @@ export class ModelLists {
       const message = `The provider answered its model list with status ${status}.`;
       throw new GatewayError('upstream_invalid', message, { status: status >= 400 ? status : 502 });
     }
-    const body = await collectReply(reply, maxListBytes, (bytes) => this.#grow(hold, bytes)).catch(asCut);
+    const grow = (bytes: number): void => this.#grow(hold, bytes);
+    const body = await collectReply(reply, maxListBytes, timeoutMs, grow).catch(asCut);
     const models = readModels(body, `${provider.name}/`);
     if (models !== undefined) return models;
     throw new GatewayError('upstream_invalid', 'The provider answered its model list with something else.');

@@ -4,14 +4,29 @@ import type { Reply } from './reply.ts';
 /**
  * Reads a whole body into memory. `onGrow` is told of memory before it is taken, in bytes; what it throws ends the reading.
  *
- * @throws {GatewayError} `upstream_invalid` when it has more than `maxBytes`; the rest is not read.
+ * @throws {GatewayError} `upstream_invalid` when it has more than `maxBytes`, `upstream_timeout` when it is not whole after
+ *   `timeoutMs`; the rest is not read.
  * @throws the provider's error when the body is cut.
  */
-export function collectReply(
+export async function collectReply(
   reply: Reply,
   maxBytes: number,
+  timeoutMs: number,
   onGrow: (bytes: number) => void = () => undefined,
 ): Promise<Buffer> {
+  const timer = setTimeout(() => {
+    reply.abort(
+      new GatewayError('upstream_timeout', `The provider's answer was not whole after ${timeoutMs} ms.`),
+    );
+  }, timeoutMs);
+  try {
+    return await collect(reply, maxBytes, onGrow);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function collect(reply: Reply, maxBytes: number, onGrow: (bytes: number) => void): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     // One that doubles: a body in a million pieces would cost a hundred times its bytes.
     let body = Buffer.alloc(0);

@@ -173,8 +173,8 @@ export class ResponseReader {
       } else if (byte === CR) {
         this.#isAfterCr = true;
       } else {
-        const begins = byte === SEMICOLON || byte === SPACE || byte === TAB;
-        if ((this.#extensionBytes === 0 && !begins) || isControl(byte)) throw invalid('the size of a chunk');
+        if ((this.#extensionBytes === 0 && byte !== SEMICOLON) || isControl(byte))
+          throw invalid('the size of a chunk');
         this.#extensionBytes += 1;
         if (this.#extensionBytes > this.#maxHeaderBytes) throw invalid('the extensions of a chunk');
       }
@@ -207,7 +207,6 @@ export class ResponseReader {
 const LF = 0x0a;
 const CR = 0x0d;
 const TAB = 0x09;
-const SPACE = 0x20;
 const SEMICOLON = 0x3b;
 /** 4 PiB: below where numbers are not exact any more. */
 const maxSizeDigits = 13;
@@ -222,6 +221,9 @@ function hexDigit(byte: number): number {
 function isControl(byte: number): boolean {
   return (byte < 0x20 && byte !== TAB) || byte === 0x7f;
 }
+
+/** More than any provider sends, and few enough to be read at once. */
+const maxFields = 1000;
 
 const statusLine = /^HTTP\/1\.(?<minor>[01]) (?<status>[1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 const field = /^(?<name>[!#$%&'*+\-.^_`|~\dA-Za-z]+):[\t ]*(?<value>[\t\x20-\x7e\x80-\xff]*)$/;
@@ -245,7 +247,13 @@ function parseHead(text: string): ResponseHead & { readonly length: number | 'ch
 function bodyLength(status: number, isVersion11: boolean, headers: IncomingHttpHeaders): number | 'chunked' {
   const { 'content-length': length, 'transfer-encoding': encoding } = headers;
   if (length !== undefined && !/^\d{1,15}$/.test(length)) throw invalid('content-length');
-  if (status < 200 || status === 204 || status === 304) return 0;
+  // These have no body, and must not say that they have one: whoever does not know that would wait for it. RFC 9110, 8.6.
+  if (status < 200 || status === 204) {
+    if (encoding !== undefined || (length !== undefined && Number(length) > 0))
+      throw invalid(`a body of status ${status}`);
+    return 0;
+  }
+  if (status === 304) return 0;
   if (encoding !== undefined) {
     if (!isVersion11 || length !== undefined || encoding.toLowerCase() !== 'chunked') {
       throw invalid('transfer-encoding');
@@ -256,6 +264,7 @@ function bodyLength(status: number, isVersion11: boolean, headers: IncomingHttpH
 }
 
 function parseFields(lines: readonly string[]): IncomingHttpHeaders {
+  if (lines.length > maxFields) throw invalid(`more than ${maxFields} headers`);
   const headers = Object.create(null) as Record<string, string>;
   for (const line of lines) {
     const { name, value } = field.exec(line)?.groups ?? {};
