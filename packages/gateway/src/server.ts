@@ -10,7 +10,7 @@ import { answerError, fromFastify, refuseConnection, routeOf } from './answer-er
 import type { ApiKeys } from './api-keys.ts';
 import type { Provider } from './config/load.ts';
 import type { Config } from './config/schema.ts';
-import { asGatewayError, GatewayError, shuttingDown } from './errors.ts';
+import { GatewayError, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
 import type { Connections } from './http/connections.ts';
@@ -18,7 +18,8 @@ import { receiveBody } from './http/receive-body.ts';
 import { putTargets } from './http/request-target.ts';
 import { leaveBodies } from './http/unread-body.ts';
 import { hijack } from './hijack.ts';
-import { listModels } from './list-models.ts';
+import { answerModels } from './models/answer-models.ts';
+import { ModelLists } from './models/model-lists.ts';
 import type { Relay } from './relay.ts';
 import { readRelayRequest } from './relay-request.ts';
 import { bodyOwner, ownerOf } from './owner.ts';
@@ -141,6 +142,7 @@ function addProviderPaths(
   { config, keys, memory, providers, relay, log, isReady }: ServerOptions,
 ): void {
   const maxBytes = Math.min(config.maxRequestBytes, memory.maxOwnerBytes);
+  const models = new ModelLists({ relay, log });
   server.addHook('onRequest', (request, reply, next) => {
     if (isReady()) next();
     else answerError(request, reply, shuttingDown());
@@ -155,10 +157,7 @@ function addProviderPaths(
         const route = routeOf(request);
         const openai = providers.filter(({ api }) => api === 'openai');
         if (isModelList(request) && openai.length > 0) {
-          const data = await listModels(openai, request.headers, relay, (provider, error) => {
-            log.warn({ provider, reason: asGatewayError(error).message }, 'models could not be listed');
-          });
-          return { object: 'list', data };
+          return await answerModels(request, reply, openai, models, config.stallTimeoutMs);
         }
         const { headers, raw } = request;
         const address = clientAddress(raw);

@@ -6,6 +6,7 @@ import { networkOf, plainAddress } from './address.ts';
 import { setClientAddress } from './client-address.ts';
 import { Connection, type ConnectionState } from './connection.ts';
 import { readProxyHeader } from './proxy-header.ts';
+import { hasBody } from './receive-body.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** How long a connection that was told to go may take to do so. */
@@ -358,7 +359,3 @@ export class Connections {
 const tooSlow = errorText(
   new GatewayError('request_timeout', `The request's head did not arrive within ${strangerTimeoutMs} ms.`),
 );
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-}
