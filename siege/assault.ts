@@ -1,0 +1,150 @@
+import { connect, type Socket } from 'node:net';
+
+/** Whom attackers attack. */
+export interface Target {
+  readonly gatewayUrl: string;
+  readonly adminUrl: string;
+  /** A key of the gateway's, for attackers that have one. */
+  readonly key: string;
+}
+
+/** What one kind of attack did. */
+export interface AssaultCounts {
+  /** Connections and messages, whatever became of them. */
+  readonly attempts: number;
+  /** Connections that the gateway, or the kernel for it, did not take. */
+  readonly refused: number;
+  /** Connections that the gateway ended. */
+  readonly ended: number;
+  /** Answers that say that the gateway has a defect. */
+  readonly defects: number;
+}
+
+const tickMs = 50;
+/** Attackers come from so many addresses, all of loopback. */
+const addresses = 64;
+/** What a socket may hold back that the gateway does not read. */
+const maxPumpedBytes = 262_144;
+
+/** One kind of attack under way: opens connections, counts them, and leaves nothing when it stops. */
+export class Assault {
+  readonly target: Target;
+  readonly #sockets = new Set<Socket>();
+  readonly #timers: NodeJS.Timeout[] = [];
+  #attempts = 0;
+  #refused = 0;
+  #ended = 0;
+  #defects = 0;
+  #isStopped = false;
+
+  constructor(target: Target) {
+    this.target = target;
+  }
+
+  get counts(): AssaultCounts {
+    return { attempts: this.#attempts, refused: this.#refused, ended: this.#ended, defects: this.#defects };
+  }
+
+  /** What the `Host` header of the gateway says. */
+  get host(): string {
+    return new URL(this.target.gatewayUrl).host;
+  }
+
+  /**
+   * Opens a connection, and writes to it. It never closes its own half, and unless it `reads` it takes nothing of what
+   * comes: what the gateway says stays in the kernel.
+   */
+  connect(bytes: Buffer | string = '', { isAdmin = false, reads = false } = {}): Socket {
+    this.#attempts += 1;
+    const { hostname, port } = new URL(isAdmin ? this.target.adminUrl : this.target.gatewayUrl);
+    const localAddress = `127.0.1.${1 + (this.#attempts % addresses)}`;
+    const socket = connect({ host: hostname, port: Number(port), localAddress, allowHalfOpen: !reads });
+    this.#sockets.add(socket);
+    let isOpen = false;
+    socket.once('connect', () => {
+      isOpen = true;
+      if (bytes.length > 0) socket.write(bytes);
+    });
+    socket.on('error', () => undefined);
+    socket.once('close', () => {
+      if (this.#sockets.delete(socket)) this.#count(isOpen);
+    });
+    if (reads) socket.on('data', (received: Buffer) => this.#look(received));
+    else socket.pause();
+    return socket;
+  }
+
+  /** Lets one of its connections go. */
+  drop(socket: Socket): void {
+    this.#sockets.delete(socket);
+    socket.destroy();
+  }
+
+  /** Does something so often a second, in small bursts. */
+  every(perSecond: number, work: () => void): void {
+    let due = 0;
+    const timer = setInterval(() => {
+      for (due += (perSecond * tickMs) / 1000; due >= 1; due -= 1) if (!this.#isStopped) work();
+    }, tickMs);
+    this.#timers.push(timer);
+  }
+
+  /** Keeps so many connections open, and replaces the oldest by others for as long as it lasts. */
+  keep(count: number, perSecond: number, open: () => Socket): void {
+    const kept: Socket[] = [];
+    this.every(perSecond, () => {
+      const gone = kept.findIndex((socket) => socket.destroyed);
+      if (gone !== -1) kept.splice(gone, 1);
+      else if (kept.length >= count) this.drop(kept.shift() ?? open());
+      kept.push(open());
+    });
+  }
+
+  /** Writes the same bytes so often a second, unless the socket holds enough of them back. */
+  pump(socket: Socket, perSecond: number, bytes: () => Buffer | string): void {
+    this.every(perSecond, () => {
+      if (socket.destroyed || socket.connecting || socket.writableLength > maxPumpedBytes) return;
+      this.#attempts += 1;
+      socket.write(bytes());
+    });
+  }
+
+  /** Ends everything at once. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    for (const socket of this.#sockets) this.drop(socket);
+  }
+
+  #count(wasOpen: boolean): void {
+    if (wasOpen) this.#ended += 1;
+    else this.#refused += 1;
+  }
+
+  #look(received: Buffer): void {
+    if (received.includes('HTTP/1.1 500') && received.includes('internal_error')) this.#defects += 1;
+  }
+}
+
+/** A request as it is on the wire. A header with an empty value is left out. */
+export function request(
+  method: string,
+  path: string,
+  headers: Readonly<Record<string, string>>,
+  body = '',
+): string {
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n${body}`;
+}
+
+/** A chat completion with a key, and a body of its length. */
+export function chat({ host, target }: Assault, model: string, more: object = {}, path = '/v1/chat/completions'): string {
+  const body = JSON.stringify({ model, stream: true, messages: [], ...more });
+  const headers = {
+    host,
+    authorization: `Bearer ${target.key}`,
+    'content-type': 'application/json',
+    'content-length': `${Buffer.byteLength(body)}`,
+  };
+  return request('POST', path, headers, body);
+}

@@ -1,0 +1,93 @@
+import { connect } from 'node:net';
+import { memoryOf } from '../bench/programs.ts';
+import { cpuUsOf } from '../bench/usage.ts';
+import { descriptorsOf } from './gateway-state.ts';
+import type { SmallGateway } from './small-gateway.ts';
+
+const everyMs = 250;
+const probeTimeoutMs = 2000;
+
+/** What was seen of the gateway's process while it was under load. */
+export interface Observed {
+  readonly maxRssBytes: number;
+  readonly maxDescriptors: number;
+  /** Its time on its core as a part of all time. */
+  readonly cpuRatio: number;
+  /** The longest time in which no stranger's new connection was answered. */
+  readonly longestOutageMs: number;
+}
+
+/** Watches a gateway's process from outside. */
+export class Observation {
+  readonly #target: SmallGateway;
+  readonly #startedMs = performance.now();
+  readonly #startedCpuUs: number;
+  readonly #timer: NodeJS.Timeout;
+  #cpuUs: number;
+  #maxRssBytes = 0;
+  #maxDescriptors = 0;
+  #answeredMs = performance.now();
+  #longestOutageMs = 0;
+  #isProbing = false;
+
+  constructor(target: SmallGateway) {
+    this.#target = target;
+    this.#cpuUs = cpuUsOf(target.pid);
+    this.#startedCpuUs = this.#cpuUs;
+    this.#timer = setInterval(() => this.#look(), everyMs);
+  }
+
+  stop(): Observed {
+    clearInterval(this.#timer);
+    this.#noteOutage();
+    const elapsedUs = (performance.now() - this.#startedMs) * 1000;
+    return {
+      maxRssBytes: this.#maxRssBytes,
+      maxDescriptors: this.#maxDescriptors,
+      cpuRatio: (this.#cpuUs - this.#startedCpuUs) / elapsedUs,
+      longestOutageMs: this.#longestOutageMs,
+    };
+  }
+
+  #look(): void {
+    if (this.#target.exit() !== undefined) return;
+    try {
+      this.#maxRssBytes = Math.max(this.#maxRssBytes, memoryOf(this.#target.gateway));
+      this.#maxDescriptors = Math.max(this.#maxDescriptors, descriptorsOf(this.#target.pid));
+      this.#cpuUs = cpuUsOf(this.#target.pid);
+    } catch {
+      // It has just ended.
+    }
+    if (this.#isProbing) return;
+    this.#isProbing = true;
+    void isAnswered(this.#target.gateway.url).then((isAlive) => {
+      this.#isProbing = false;
+      if (!isAlive) return;
+      this.#noteOutage();
+      this.#answeredMs = performance.now();
+    });
+  }
+
+  #noteOutage(): void {
+    this.#longestOutageMs = Math.max(this.#longestOutageMs, performance.now() - this.#answeredMs);
+  }
+}
+
+/** Whether a stranger's health check is answered over a new connection, within 2 s. */
+export function isAnswered(url: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const { host, hostname, port } = new URL(url);
+    const socket = connect({ host: hostname, port: Number(port) });
+    const settle = (isAlive: boolean): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(isAlive);
+    };
+    const timer = setTimeout(() => settle(false), probeTimeoutMs);
+    socket.once('data', (bytes: Buffer) => settle(bytes.toString('latin1').startsWith('HTTP/1.1 200')));
+    socket.once('error', () => settle(false)).once('close', () => settle(false));
+    socket.once('connect', () => {
+      socket.write(`GET /health/live HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`);
+    });
+  });
+}
