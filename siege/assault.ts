@@ -21,6 +21,8 @@ export interface AssaultCounts {
 }
 
 const tickMs = 50;
+/** How long a connection that is left in good order waits for the other half. */
+export const leaveMs = 500;
 /** Attackers come from so many addresses, all of loopback. */
 const addresses = 64;
 /** What a socket may hold back that the gateway does not read. */
@@ -35,6 +37,7 @@ export class Assault {
   #refused = 0;
   #ended = 0;
   #defects = 0;
+  #dropped = 0;
   #isStopped = false;
 
   constructor(target: Target) {
@@ -74,10 +77,18 @@ export class Assault {
     return socket;
   }
 
-  /** Lets one of its connections go. */
+  /** Leaves one of its connections: every other time in good order, with a close of its half, and else by a reset. */
   drop(socket: Socket): void {
     this.#sockets.delete(socket);
-    socket.destroy();
+    this.#dropped += 1;
+    if (this.#dropped % 2 === 0 || socket.connecting) {
+      socket.resetAndDestroy();
+      return;
+    }
+    // What has come has to be read: the kernel would make a reset of it.
+    socket.once('end', () => socket.destroy());
+    socket.resume().end();
+    setTimeout(() => socket.destroy(), leaveMs).unref();
   }
 
   /** Does something so often a second, in small bursts. */
@@ -109,7 +120,7 @@ export class Assault {
     });
   }
 
-  /** Ends everything at once. */
+  /** Leaves all connections, and opens no more. */
   stop(): void {
     this.#isStopped = true;
     for (const timer of this.#timers) clearInterval(timer);

@@ -4,7 +4,7 @@
  *
  *     node siege/attack.ts <target as JSON> <kind> …
  */
-import { Assault, type Target } from './assault.ts';
+import { Assault, leaveMs, type Target } from './assault.ts';
 import { kinds } from './kinds.ts';
 
 const [json = '', ...names] = process.argv.slice(2);
@@ -20,5 +20,5 @@ setInterval(print, 1000);
 process.once('SIGTERM', () => {
   for (const assault of assaults.values()) assault.stop();
   print();
-  process.exit();
+  setTimeout(() => process.exit(), leaveMs);
 });

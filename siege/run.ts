@@ -38,9 +38,15 @@ const calmMs = Math.min(60_000, Math.max(6000, attackMs / 5));
 // What is loaded by others before it starts makes everybody wait: whoever reads the figures has to know.
 const machine = `${availableParallelism()} cores, load ${loadavg()[0]?.toFixed(1)} before it`;
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => void stopping?.().then(() => process.exit(1)));
+}
+let stopping: (() => Promise<void>) | undefined;
+
 const results: { kinds: readonly string[]; description: string; record: SiegeRecord }[] = [];
 for (const some of values.each ? chosen.map((name) => [name]) : [chosen]) {
   const target = await startSmallGateway();
+  stopping = target.stop;
   try {
     const record = await besiege(target, { kinds: some, calmMs, attackMs });
     results.push({ kinds: some, description: target.description, record });

@@ -12,9 +12,10 @@ export function refusedUpgrades(assault: Assault): void {
     upgrade(host, { 'sec-websocket-key': 'short' }),
   ];
   let count = 0;
-  assault.keep(600, 40, () => {
+  assault.keep(1000, 100, () => {
     count += 1;
-    const behind = count % 2 === 0 ? 'x'.repeat(1000) : '';
+    // More than a socket reads ahead: who does not read on does not see the other side leave.
+    const behind = 'x'.repeat([0, 1000, 20_000][count % 3] ?? 0);
     return assault.connect(`${requests[count % requests.length] ?? ''}${behind}`);
   });
 }

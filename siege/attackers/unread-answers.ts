@@ -19,8 +19,9 @@ export function unreadAnswers(assault: Assault): void {
     request('POST', '/v1/chat/completions', { host, 'transfer-encoding': 'chunked' }, `5\r\nhello\r\n`),
   ];
   let count = 0;
-  assault.keep(600, 40, () => {
+  assault.keep(1000, 100, () => {
     count += 1;
-    return assault.connect(requests[count % requests.length] ?? '');
+    const behind = 'x'.repeat([0, 20_000][count % 2] ?? 0);
+    return assault.connect(`${requests[count % requests.length] ?? ''}${behind}`);
   });
 }
