@@ -21,6 +21,8 @@ export interface AssaultCounts {
 }
 
 const tickMs = 50;
+/** How long one connection is kept: longer than any deadline of the small gateway. */
+const keepMs = 20_000;
 /** How long a connection that is left in good order waits for the other half. */
 export const leaveMs = 500;
 /** Attackers come from so many addresses, all of loopback. */
@@ -64,10 +66,9 @@ export class Assault {
     const socket = connect({ host: hostname, port: Number(port), localAddress, allowHalfOpen: !reads });
     this.#sockets.add(socket);
     let isOpen = false;
-    socket.once('connect', () => {
-      isOpen = true;
-      if (bytes.length > 0) socket.write(bytes);
-    });
+    socket.once('connect', () => (isOpen = true));
+    // It waits for the connection, and what is written later is behind it.
+    if (bytes.length > 0) socket.write(bytes);
     socket.on('error', () => undefined);
     socket.once('close', () => {
       if (this.#sockets.delete(socket)) this.#count(isOpen);
@@ -100,14 +101,15 @@ export class Assault {
     this.#timers.push(timer);
   }
 
-  /** Keeps so many connections open, and replaces the oldest by others for as long as it lasts. */
+  /** Keeps so many connections open, and replaces each by another one after a while. */
   keep(count: number, perSecond: number, open: () => Socket): void {
-    const kept: Socket[] = [];
+    const kept: { readonly socket: Socket; readonly untilMs: number }[] = [];
     this.every(perSecond, () => {
-      const gone = kept.findIndex((socket) => socket.destroyed);
-      if (gone !== -1) kept.splice(gone, 1);
-      else if (kept.length >= count) this.drop(kept.shift() ?? open());
-      kept.push(open());
+      const nowMs = performance.now();
+      const index = kept.findIndex(({ socket, untilMs }) => socket.destroyed || nowMs >= untilMs);
+      if (index === -1 && kept.length >= count) return;
+      if (index !== -1) for (const { socket } of kept.splice(index, 1)) this.drop(socket);
+      kept.push({ socket: open(), untilMs: nowMs + keepMs });
     });
   }
 
@@ -137,7 +139,7 @@ export class Assault {
   }
 }
 
-/** A request as it is on the wire. A header with an empty value is left out. */
+/** A request as it is on the wire. */
 export function request(
   method: string,
   path: string,
@@ -148,14 +150,22 @@ export function request(
   return `${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n${body}`;
 }
 
-/** A chat completion with a key, and a body of its length. */
-export function chat({ host, target }: Assault, model: string, more: object = {}, path = '/v1/chat/completions'): string {
-  const body = JSON.stringify({ model, stream: true, messages: [], ...more });
+/** A chat completion with a key, and a body of its length. What is given replaces what a client would say. */
+export function chat(
+  { host, target }: Assault,
+  model: string,
+  {
+    body = JSON.stringify({ model, stream: true, messages: [] }),
+    path = '/v1/chat/completions',
+    ...more
+  }: Readonly<Record<string, string>> = {},
+): string {
   const headers = {
     host,
     authorization: `Bearer ${target.key}`,
     'content-type': 'application/json',
     'content-length': `${Buffer.byteLength(body)}`,
+    ...more,
   };
   return request('POST', path, headers, body);
 }

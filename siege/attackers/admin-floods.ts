@@ -16,7 +16,7 @@ export function adminFloods(assault: Assault): void {
     `GET /metrics HTTP/1.1\r\nhost: ${host}\r\n`,
   ];
   let count = 0;
-  assault.keep(400, 30, () => {
+  assault.keep(400, 60, () => {
     count += 1;
     return assault.connect(requests[count % requests.length] ?? '', { isAdmin: true });
   });

@@ -5,13 +5,15 @@ import { faults } from '../evil-faults.ts';
 export function evilProviders(assault: Assault): void {
   const names = Object.keys(faults);
   let count = 0;
-  assault.keep(24, 8, () => {
+  assault.keep(48, 8, () => {
     const name = names[count % names.length] ?? '';
-    const gemini = `/v1beta/models/evil%2F${name}:streamGenerateContent?alt=sse`;
+    const path = `/v1beta/models/evil%2F${name}:streamGenerateContent?alt=sse`;
     count += 1;
+    // Each over a connection of its own, which ends with the answer.
+    const last = { connection: 'close' };
     const ask = name.startsWith('gemini')
-      ? chat(assault, name, { contents: [] }, gemini)
-      : chat(assault, `evil/${name}`);
+      ? chat(assault, name, { ...last, path, body: '{"contents":[]}' })
+      : chat(assault, `evil/${name}`, last);
     return assault.connect(ask, { reads: true });
   });
 }

@@ -10,7 +10,7 @@ export function halfMessages(assault: Assault): void {
     Array.from({ length: 20_000 }, (_, index) => message('x', { isFinal: false, opcode: index === 0 ? 1 : 0 })),
   );
   let count = 0;
-  assault.keep(200, 10, () => {
+  assault.keep(400, 40, () => {
     count += 1;
     const socket = openSession(assault);
     socket.write(count % 4 === 0 ? tiny : most);

@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import { type Assault, chat } from '../assault.ts';
 
 const megabyte = 1_000_000;
@@ -20,13 +19,11 @@ export function largeBodies(assault: Assault): void {
     `{"model":"evil/swallow","stream":true,"x":${value}}`,
     `{"x":${value},"stream":true,"model":"evil/swallow"}`,
   ]);
-  const [head = ''] = chat(assault, 'evil/swallow').split(/content-length/);
   let count = 0;
-  assault.keep(12, 2, () => {
+  assault.keep(24, 3, () => {
     // Mostly small ones, so that all sizes and shapes have their turn.
     const body = bodies[(count * 5) % bodies.length] ?? '';
     count += 1;
-    const socket: Socket = assault.connect(`${head}content-length: ${body.length}\r\n\r\n${body}`, { reads: true });
-    return socket;
+    return assault.connect(chat(assault, '', { body, connection: 'close' }), { reads: true });
   });
 }

@@ -7,7 +7,7 @@ export function pipelinedRequests(assault: Assault): void {
   const refused = request('GET', '/v1/models', { host }).repeat(200);
   const streams = chat(assault, 'sim:tps=0,ttft=0,tokens=20').repeat(20);
   let count = 0;
-  assault.keep(12, 1, () => {
+  assault.keep(12, 6, () => {
     count += 1;
     const bytes = [cheap, refused, streams][count % 3] ?? '';
     const socket = assault.connect();

@@ -24,10 +24,10 @@ export function sessionRefusals(assault: Assault): void {
 
 /** Sends such frames over sessions that take no answer, each with the next number of a stream and given up at once. */
 function flood(assault: Assault, frame: Frame): void {
-  assault.keep(6, 1, () => {
+  assault.keep(12, 6, () => {
     const socket = openSession(assault);
     let stream = 0;
-    assault.pump(socket, 10, () => {
+    assault.pump(socket, 20, () => {
       const frames: Buffer[] = [];
       for (let count = 0; count < perBurst; count += 1) {
         stream += 1;
