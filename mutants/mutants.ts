@@ -623,6 +623,14 @@ export const mutants: readonly Mutant[] = [
     only: 'takes nothing',
   },
   {
+    name: 'promise 26: a session that is gone still counts',
+    file: `${gateway}/session/session.ts`,
+    find: 'this.#options.onClose(this);',
+    replace: '',
+    test: 'siege/test/siege.test.ts',
+    only: 'promise 26',
+  },
+  {
     name: 'whoever may use models may look at the streams of others',
     file: `${gateway}/gateway.ts`,
     find: 'if (adminGuard.keyRefusal(headers, undefined) !== undefined) return undefined;',

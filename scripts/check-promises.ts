@@ -13,5 +13,7 @@ const problems = problemsOf(
   mutants,
 );
 for (const problem of problems) console.error(problem);
-console.log(`promises: ${problems.length} problems, ${paths.length} files with tests, ${mutants.length} mutants`);
+console.log(
+  `promises: ${problems.length} problems, ${paths.length} files with tests, ${mutants.length} mutants`,
+);
 process.exitCode = problems.length === 0 ? 0 : 1;

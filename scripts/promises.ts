@@ -63,7 +63,11 @@ function problemsWith(promise: Promised, tests: readonly TestFile[], mutants: re
     problems.push(`has no test whose name has "promise ${number}"`);
   }
   for (const name of itemsOf(promise, 'Mutants')) {
-    if (!mutants.some((mutant) => mutant.name === name)) problems.push(`names a mutant that is not there: "${name}"`);
+    const mutant = mutants.find((one) => one.name === name);
+    if (mutant === undefined) problems.push(`names a mutant that is not there: "${name}"`);
+    else if (!items.some(({ path }) => path === mutant.test)) {
+      problems.push(`names the mutant "${name}" and not ${mutant.test}, which has to notice it`);
+    }
   }
   return problems.map((problem) => `promise ${number} ${problem}`);
 }
@@ -97,10 +101,12 @@ function testOf(item: string): { path: string; fragment: string } {
 
 /** The texts between quotes that name a promise. */
 function namesIn(text: string): { name: string; number: number }[] {
-  return [...text.matchAll(/(['"`])((?:(?!\1).)*?\bpromise \d+\b(?:(?!\1).)*)\1/g)].flatMap(([, , name = '']) => {
-    const number = numberOf(name);
-    return number === undefined ? [] : [{ name, number }];
-  });
+  return [...text.matchAll(/(['"`])((?:(?!\1).)*?\bpromise \d+\b(?:(?!\1).)*)\1/g)].flatMap(
+    ([, , name = '']) => {
+      const number = numberOf(name);
+      return number === undefined ? [] : [{ name, number }];
+    },
+  );
 }
 
 function numberOf(name: string): number | undefined {

@@ -11,10 +11,13 @@ const geminiEnd = 'data: {"candidates":[{"content":{"parts":[{"text":"x"}]},"fin
 export const faults: Readonly<Record<string, Fault>> = {
   /** Takes any body and answers at once. */
   swallow: says(`200 OK\r\n${json}\r\ncontent-length: 2\r\n\r\n{}`),
-  'silent': () => undefined,
+  silent: () => undefined,
   'stalled-error': says(`500 Bad\r\n${json}\r\ncontent-length: 1000\r\n\r\n{"error": {`),
   'stalled-refusal': says(`429 No\r\n${json}\r\nretry-after: 0\r\ncontent-length: 1000\r\n\r\n{`),
-  'endless-error': keepsSaying(`400 Bad\r\n${json}\r\ntransfer-encoding: chunked\r\n\r\n`, chunk('x'.repeat(16_000))),
+  'endless-error': keepsSaying(
+    `400 Bad\r\n${json}\r\ntransfer-encoding: chunked\r\n\r\n`,
+    chunk('x'.repeat(16_000)),
+  ),
   'chunk-extension': says(`200 OK\r\n${chunked}\r\n\r\n5 x\r\nhello\r\n0\r\n\r\n`),
   'chunk-garbage': says(`200 OK\r\n${chunked}\r\n\r\n${chunk(event)}zz\r\n`),
   'chunk-overflow': says(`200 OK\r\n${chunked}\r\n\r\nffffffffffffffff\r\n${event}`),
@@ -24,11 +27,16 @@ export const faults: Readonly<Record<string, Fault>> = {
   'endless-informational': keepsSaying('103 Early\r\n\r\n', 'HTTP/1.1 103 Early\r\n\r\n'),
   'no-content': says(`204 No Content\r\ncontent-length: 5\r\n\r\nhello`),
   'two-lengths': says(`200 OK\r\n${json}\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{} `),
-  'two-answers': says(`200 OK\r\n${json}\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n`),
+  'two-answers': says(
+    `200 OK\r\n${json}\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n`,
+  ),
   'endless-event': keepsSaying(`200 OK\r\n${chunked}\r\n\r\n${chunk('data: {"')}`, chunk('x'.repeat(16_000))),
   'endless-comments': keepsSaying(`200 OK\r\n${chunked}\r\n\r\n`, chunk(': x\n\n')),
-  'large-events': keepsSaying(`200 OK\r\n${chunked}\r\n\r\n`, chunk(`data: {"x":"${'x'.repeat(900_000)}"}\n\n`)),
-  'cut': says(`200 OK\r\n${chunked}\r\n\r\n${chunk(event)}`, true),
+  'large-events': keepsSaying(
+    `200 OK\r\n${chunked}\r\n\r\n`,
+    chunk(`data: {"x":"${'x'.repeat(900_000)}"}\n\n`),
+  ),
+  cut: says(`200 OK\r\n${chunked}\r\n\r\n${chunk(event)}`, true),
   'gemini-cut': says(`200 OK\r\n${chunked}\r\n\r\n${chunk(geminiEnd.slice(0, -3))}0\r\n\r\n`),
   'gemini-silent': says(`200 OK\r\n${chunked}\r\n\r\n${chunk(geminiEnd.slice(0, 40))}`),
 };

@@ -6,18 +6,18 @@ import { faults } from './evil-faults.ts';
 /** The model stands within so many bytes of either end of a body, and no more of it is kept. */
 const keptBytes = 1024;
 
-const server = createServer((request) => {
-  void nameOf(request).then((name) => {
-    const { socket } = request;
-    // From here on it is up to the fault what comes. Nobody ever gets its list of models.
-    if (name !== undefined) faults[name]?.(socket);
-  });
-});
+const server = createServer((request) => void answer(request));
 server.timeout = 0;
 server.on('connection', (socket) => socket.on('error', () => undefined));
 server.listen(0, '127.0.0.1', () => {
   console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port}`);
 });
+
+/** From here on it is up to the fault what comes. Nobody ever gets its list of models. */
+async function answer(request: IncomingMessage): Promise<void> {
+  const name = await nameOf(request);
+  if (name !== undefined) faults[name]?.(request.socket);
+}
 
 /** `undefined` if it left before it had asked. */
 async function nameOf(request: IncomingMessage): Promise<string | undefined> {

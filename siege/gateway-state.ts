@@ -47,7 +47,7 @@ export function gaugesIn(metrics: string): Record<string, number> {
 }
 
 /** The answer to a `GET` over a connection of its own. */
-export function textOf(url: string): Promise<string> {
+function textOf(url: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const request = get(url, { agent: false, signal: AbortSignal.timeout(deadlineMs) }, (response) => {
       let text = '';

@@ -6,7 +6,7 @@ import { ChatText } from './chat-text.ts';
 import type { Watch } from './watch.ts';
 
 /** One stream to read. */
-export interface Reading {
+interface Reading {
   readonly url: string;
   readonly key: string;
   readonly model: string;
@@ -24,7 +24,8 @@ const chatPath = '/v1/chat/completions';
 /** The ways in which clients read a stream. */
 export const readers = {
   /** Plain HTTP, over a connection of its own. */
-  fetch: (reading) => withAgent(async (agent) => await readBody((await post(reading, agent)).body, reading.watch)),
+  fetch: (reading) =>
+    withAgent(async (agent) => await readBody((await post(reading, agent)).body, reading.watch)),
 
   /** The official SDK, over connections that are used again. */
   sdk: async ({ key, model, signal, url, watch }) => {

@@ -7,6 +7,7 @@ import { halfMessages } from './attackers/half-messages.ts';
 import { heavyFrames } from './attackers/heavy-frames.ts';
 import { idleConnections } from './attackers/idle-connections.ts';
 import { largeBodies } from './attackers/large-bodies.ts';
+import { leavers } from './attackers/leavers.ts';
 import { modelLists } from './attackers/model-lists.ts';
 import { pathTricks } from './attackers/path-tricks.ts';
 import { pipelinedRequests } from './attackers/pipelined-requests.ts';
@@ -34,6 +35,7 @@ export const kinds: Readonly<Record<string, (assault: Assault) => void>> = {
   'path-tricks': pathTricks,
   'evil-providers': evilProviders,
   'slow-readers': slowReaders,
+  leavers,
   'pipelined-requests': pipelinedRequests,
   'descriptor-floods': descriptorFloods,
   'admin-floods': adminFloods,

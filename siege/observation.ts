@@ -59,13 +59,16 @@ export class Observation {
       // It has just ended.
     }
     if (this.#isProbing) return;
+    void this.#probe();
+  }
+
+  async #probe(): Promise<void> {
     this.#isProbing = true;
-    void isAnswered(this.#target.gateway.url).then((isAlive) => {
-      this.#isProbing = false;
-      if (!isAlive) return;
-      this.#noteOutage();
-      this.#answeredMs = performance.now();
-    });
+    const isAlive = await isAnswered(this.#target.gateway.url);
+    this.#isProbing = false;
+    if (!isAlive) return;
+    this.#noteOutage();
+    this.#answeredMs = performance.now();
   }
 
   #noteOutage(): void {

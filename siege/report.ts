@@ -42,7 +42,9 @@ export function printRecord(kinds: readonly string[], description: string, recor
 
 /** One line a kind. */
 export function printEach(all: readonly { readonly name: string; readonly record: SiegeRecord }[]): void {
-  console.log('\n| attack | survived | most memory, MB | core | descriptors before → most → after | honest broken | added wait, s | served again, s | verdict |');
+  console.log(
+    '\n| attack | survived | most memory, MB | core | descriptors before → most → after | honest broken | added wait, s | served again, s | verdict |',
+  );
   console.log('|---|---|---|---|---|---|---|---|---|');
   for (const { name, record } of all) {
     const { before, calm, exit, honest, observed, settled } = record;
@@ -73,7 +75,12 @@ export function printTable(titles: readonly string[], rows: readonly (readonly s
   );
   console.log();
   for (const row of [titles, ...rows]) {
-    console.log(row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
+    console.log(
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    );
   }
 }
 

@@ -16,12 +16,12 @@ export const keys = { honest: ['honest-one', 'honest-two'], attacker: 'attacker-
  * + 200 > 512), and short times, so that what an attacker leaves behind is due to be gone seconds later.
  */
 const gatewayArgs = [
-  ...['--max-streams', '200', '--max-waiting', '50', '--wait-timeout-ms', '2000'],
-  ...['--max-request-memory-bytes', '67108864', '--max-retained-bytes', '4194304'],
-  ...['--retain-ms', '1000', '--detach-grace-ms', '2000', '--stall-timeout-ms', '3000'],
-  ...['--request-timeout-ms', '3000', '--connect-timeout-ms', '2000', '--response-timeout-ms', '5000'],
-  ...['--idle-timeout-ms', '5000', '--keep-alive-ms', '2000', '--log-level', 'error'],
-];
+  '--max-streams 200 --max-waiting 50 --wait-timeout-ms 2000',
+  '--max-request-memory-bytes 67108864 --max-retained-bytes 4194304',
+  '--retain-ms 1000 --detach-grace-ms 2000 --stall-timeout-ms 3000 --keep-alive-ms 2000',
+  '--request-timeout-ms 3000 --connect-timeout-ms 2000 --response-timeout-ms 5000 --idle-timeout-ms 5000',
+  '--log-level error',
+].flatMap((line) => line.split(' '));
 
 /** A small gateway in front of a provider that answers and one that is hostile. */
 export interface SmallGateway {
@@ -52,16 +52,12 @@ export async function startSmallGateway(): Promise<SmallGateway> {
       }),
     );
     const upstreams = `name=evil,url=${evil.url}/v1 name=evil,api=gemini,url=${evil.url}`;
-    const gateway = await startGateway(
-      simulator.url,
-      ['--upstream', upstreams, ...gatewayArgs],
-      {
-        prefix,
-        // The inspector, on a free port of loopback: it collects garbage when it is asked to, and counts what is open.
-        nodeArgs: [`--max-old-space-size=${heapMegabytes}`, '--inspect=127.0.0.1:0'],
-        env: { SPILLWAY_API_KEYS: [...keys.honest, keys.attacker].join(',') },
-      },
-    );
+    const gateway = await startGateway(simulator.url, ['--upstream', upstreams, ...gatewayArgs], {
+      prefix,
+      // The inspector, on a free port of loopback: it collects garbage when it is asked to, and counts what is open.
+      nodeArgs: [`--max-old-space-size=${heapMegabytes}`, '--inspect=127.0.0.1:0'],
+      env: { SPILLWAY_API_KEYS: [...keys.honest, keys.attacker].join(',') },
+    });
     const child = gateway.command.process;
     return {
       gateway,

@@ -29,7 +29,8 @@ export function judge({ assault, attacked, before, calm, exit, honest, settled }
     {
       name: 'every kind attacked',
       isHeld: idle.length === 0 && assault === undefined,
-      found: assault ?? (idle.length === 0 ? 'all did' : `nothing from ${idle.map(([name]) => name).join(', ')}`),
+      found:
+        assault ?? (idle.length === 0 ? 'all did' : `nothing from ${idle.map(([name]) => name).join(', ')}`),
     },
     {
       name: 'it is the same process',
@@ -46,7 +47,10 @@ export function judge({ assault, attacked, before, calm, exit, honest, settled }
     {
       name: 'no answer was a defect',
       isHeld: defects.length === 0,
-      found: defects.length === 0 ? 'none' : defects.map(([name, counts]) => `${name}: ${counts.defects}`).join(', '),
+      found:
+        defects.length === 0
+          ? 'none'
+          : defects.map(([name, counts]) => `${name}: ${counts.defects}`).join(', '),
     },
     ...compare(before, settled),
   ];

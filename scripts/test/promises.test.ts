@@ -26,7 +26,7 @@ const tests = [
   { path: 'a/test/a.test.ts', text: `test('${promise} 4: once and again', …)` },
   { path: 'a/test/b.test.ts', text: "test('in order', …)" },
 ];
-const mutant = (name: string) => ({ name, file: 'a', find: 'a', replace: 'b', test: 'c' });
+const mutant = (name: string) => ({ name, file: 'a', find: 'a', replace: 'b', test: 'a/test/a.test.ts' });
 const mutants = [mutant('promise 4: twice'), mutant('something else')];
 
 test('a page that says what there is has no problem', () => {
@@ -35,9 +35,17 @@ test('a page that says what there is has no problem', () => {
 
 describe('what the page has and the project has not is a problem', () => {
   test.each([
-    ['a file that is not there', page.replace('a/test/b', 'a/test/c'), /a\/test\/c\.test\.ts, which is no file/],
+    [
+      'a file that is not there',
+      page.replace('a/test/b', 'a/test/c'),
+      /a\/test\/c\.test\.ts, which is no file/,
+    ],
     ['a test that is not there', page.replace('in order', 'in any order'), /"in any order", which is not in/],
-    ['a mutant that is not there', page.replace('4: twice', '4: thrice'), /is not there: "promise 4: thrice"/],
+    [
+      'a mutant that is not there',
+      page.replace('4: twice', '4: thrice'),
+      /is not there: "promise 4: thrice"/,
+    ],
     ['no test with its number', page.replace(/- .*once\n/, ''), /no test whose name has "promise 4"/],
     ['no tests', page.replace(/\*\*Tests[^]*?\*\*Mut/, '**Mut'), /nothing under "Tests"/],
     ['no mutant', page.replace('- promise 4: twice', ''), /nothing under "Mutants"/],
@@ -47,6 +55,13 @@ describe('what the page has and the project has not is a problem', () => {
   ])('%s', (_what, broken, problem) => {
     expect(problemsOf(broken, tests, mutants).join('\n')).toMatch(problem);
   });
+});
+
+test('a mutant whose test is not on the page is a problem', () => {
+  const elsewhere = mutants.map((one) => ({ ...one, test: 'c/test/c.test.ts' }));
+  expect(problemsOf(page, tests, elsewhere)).toEqual([
+    'promise 4 names the mutant "promise 4: twice" and not c/test/c.test.ts, which has to notice it',
+  ]);
 });
 
 describe('what the project has and the page has not is a problem', () => {

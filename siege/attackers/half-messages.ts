@@ -7,7 +7,9 @@ const bytes = 1_000_000;
 export function halfMessages(assault: Assault): void {
   const most = Buffer.concat([messageHead(bytes), Buffer.alloc(bytes - 1000, 0x20)]);
   const tiny = Buffer.concat(
-    Array.from({ length: 20_000 }, (_, index) => message('x', { isFinal: false, opcode: index === 0 ? 1 : 0 })),
+    Array.from({ length: 20_000 }, (_, index) =>
+      message('x', { isFinal: false, opcode: index === 0 ? 1 : 0 }),
+    ),
   );
   let count = 0;
   assault.keep(400, 40, () => {

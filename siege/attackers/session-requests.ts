@@ -17,7 +17,15 @@ export function sessionRefusals(assault: Assault): void {
   flood(assault, (stream) => {
     const name = `${reader}-${stream}`;
     return stream % 2 === 0
-      ? { ...base, type: 'request', stream, reader: name, method: 'POST', path: '/v1/chat/completions', body: '{}' }
+      ? {
+          ...base,
+          type: 'request',
+          stream,
+          reader: name,
+          method: 'POST',
+          path: '/v1/chat/completions',
+          body: '{}',
+        }
       : { ...base, type: 'read', stream, reader: name, url: '/streams/none', from: 0, overflow: 'latest' };
   });
 }
