@@ -5,6 +5,7 @@ import { descriptorsOf } from './gateway-state.ts';
 import type { SmallGateway } from './small-gateway.ts';
 
 const everyMs = 250;
+const tickMs = 20;
 const probeTimeoutMs = 2000;
 
 /** What was seen of the gateway's process while it was under load. */
@@ -15,6 +16,8 @@ export interface Observed {
   readonly cpuRatio: number;
   /** The longest time in which no stranger's new connection was answered. */
   readonly longestOutageMs: number;
+  /** How late this process itself was at most, with what it had to do: nobody in it can have been served sooner. */
+  readonly loadLateMs: number;
 }
 
 /** Watches a gateway's process from outside. */
@@ -23,22 +26,27 @@ export class Observation {
   readonly #startedMs = performance.now();
   readonly #startedCpuUs: number;
   readonly #timer: NodeJS.Timeout;
+  readonly #clock: NodeJS.Timeout;
   #cpuUs: number;
   #maxRssBytes = 0;
   #maxDescriptors = 0;
   #answeredMs = performance.now();
   #longestOutageMs = 0;
   #isProbing = false;
+  #tickedMs = performance.now();
+  #loadLateMs = 0;
 
   constructor(target: SmallGateway) {
     this.#target = target;
     this.#cpuUs = cpuUsOf(target.pid);
     this.#startedCpuUs = this.#cpuUs;
     this.#timer = setInterval(() => this.#look(), everyMs);
+    this.#clock = setInterval(() => this.#tick(), tickMs);
   }
 
   stop(): Observed {
     clearInterval(this.#timer);
+    clearInterval(this.#clock);
     this.#noteOutage();
     const elapsedUs = (performance.now() - this.#startedMs) * 1000;
     return {
@@ -46,13 +54,21 @@ export class Observation {
       maxDescriptors: this.#maxDescriptors,
       cpuRatio: (this.#cpuUs - this.#startedCpuUs) / elapsedUs,
       longestOutageMs: this.#longestOutageMs,
+      loadLateMs: this.#loadLateMs,
     };
+  }
+
+  #tick(): void {
+    const nowMs = performance.now();
+    this.#loadLateMs = Math.max(this.#loadLateMs, nowMs - this.#tickedMs - tickMs);
+    this.#tickedMs = nowMs;
   }
 
   #look(): void {
     if (this.#target.exit() !== undefined) return;
     try {
-      this.#maxRssBytes = Math.max(this.#maxRssBytes, memoryOf(this.#target.gateway));
+      // It is no number once the process is about to be gone.
+      this.#maxRssBytes = Math.max(this.#maxRssBytes, memoryOf(this.#target.gateway) || 0);
       this.#maxDescriptors = Math.max(this.#maxDescriptors, descriptorsOf(this.#target.pid));
       this.#cpuUs = cpuUsOf(this.#target.pid);
     } catch {

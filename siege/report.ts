@@ -27,6 +27,7 @@ export function printRecord(kinds: readonly string[], description: string, recor
       ['gateway: most memory, MB', megabytes(calmly.maxRssBytes), megabytes(observed.maxRssBytes)],
       ['gateway: most descriptors', `${calmly.maxDescriptors}`, `${observed.maxDescriptors}`],
       ['gateway: part of its core', percent(calmly.cpuRatio), percent(observed.cpuRatio)],
+      ['the load itself: late by at most, ms', calmly.loadLateMs.toFixed(0), observed.loadLateMs.toFixed(0)],
       ['longest outage for strangers, s', seconds(calmly.longestOutageMs), seconds(observed.longestOutageMs)],
     ],
   );

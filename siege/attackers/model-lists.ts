@@ -4,7 +4,7 @@ import { type Assault, request } from '../assault.ts';
 export function modelLists(assault: Assault): void {
   const { host, target } = assault;
   const ask = request('GET', '/v1/models', { host, authorization: `Bearer ${target.key}` });
-  assault.every(60, () => {
+  assault.every(120, () => {
     const socket = assault.connect(ask);
     setTimeout(() => assault.drop(socket), 300);
   });
