@@ -4,13 +4,14 @@
  *
  *     npm run nightly                    an hour
  *     npm run nightly -- --minutes 10    less: the shorter, the less it can tell from noise
+ *     npm run nightly -- --only leavers  only some kinds of attack, with commas between them
  *     npm run nightly -- --json          as JSON
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { GatewayState } from './gateway-state.ts';
 import { HonestStreams } from './honest-streams.ts';
-import { kinds } from './kinds.ts';
+import { readChoice } from './choice.ts';
 import { printTable } from './report.ts';
 import { attack, settle } from './siege.ts';
 import { type Slope, slopeOf } from './slope.ts';
@@ -19,6 +20,8 @@ import { startSmallGateway } from './small-gateway.ts';
 /** So many rounds at least are needed after those in which the process gets warm. */
 const leastRounds = 6;
 const roundsOfAnHour = 60;
+/** Longer than a provider keeps a connection that nobody uses: how many there are is up to chance before. */
+const restMs = 6000;
 /** Code is compiled, caches fill and the allocator finds its size: a fourth of the rounds. */
 const warmUpPart = 0.25;
 
@@ -37,13 +40,13 @@ const quantities = [
 ];
 
 const { values } = parseArgs({
-  options: { minutes: { type: 'string', default: '60' }, json: { type: 'boolean', default: false } },
+  options: {
+    minutes: { type: 'string', default: '60' },
+    only: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  },
 });
-const minutes = Number(values.minutes);
-if (!(minutes > 0)) {
-  console.error(`nightly: expected --minutes above 0, got ${values.minutes}`);
-  process.exit(1);
-}
+const { chosen, minutes } = readChoice(values, 'nightly');
 const totalMs = minutes * 60_000;
 /** A minute in an hour, rests included. */
 const loadMs = Math.max(5000, totalMs / roundsOfAnHour - 10_000);
@@ -61,11 +64,12 @@ try {
   while (performance.now() - startedMs < totalMs && target.exit() === undefined) {
     const round = samples.length + 1;
     const honest = new HonestStreams(target.gateway.url);
-    const { assault } = await attack(target, { kinds: Object.keys(kinds), attackMs: loadMs });
+    const { assault } = await attack(target, { kinds: chosen, attackMs: loadMs });
     const report = await honest.stop();
     completed += report.completed;
     problems.push(...report.problems.map((problem) => `round ${round}: ${problem}`));
     if (assault !== undefined) problems.push(`round ${round}: ${assault}`);
+    await sleep(restMs);
     const { state } = await settle(target, samples[0]?.state);
     if (state === undefined) {
       problems.push(`round ${round}: the gateway does not say what it holds`);
@@ -73,7 +77,6 @@ try {
     }
     samples.push({ at: (performance.now() - startedMs) / 3_600_000, state });
     if (!values.json && process.stdout.isTTY) process.stdout.write(`\rround ${round} `);
-    await sleep(1000);
   }
   const exit = target.exit();
   if (exit !== undefined) problems.push(exit);

@@ -10,7 +10,7 @@
  */
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { kinds } from './kinds.ts';
+import { readChoice } from './choice.ts';
 import { printEach, printRecord } from './report.ts';
 import { besiege, type SiegeRecord } from './siege.ts';
 import { startSmallGateway } from './small-gateway.ts';
@@ -24,15 +24,7 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
   },
 });
-const minutes = Number(values.minutes);
-const chosen = values.only?.split(',') ?? Object.keys(kinds);
-const unknown = chosen.filter((name) => !(name in kinds));
-if (unknown.length > 0 || !(minutes > 0)) {
-  console.error(
-    `siege: expected --minutes above 0 and kinds out of ${Object.keys(kinds).join(', ')}; got ${values.minutes} and ${unknown.join(', ')}`,
-  );
-  process.exit(1);
-}
+const { chosen, minutes } = readChoice(values, 'siege');
 const attackMs = minutes * 60_000;
 const calmMs = Math.min(60_000, Math.max(6000, attackMs / 5));
 // What is loaded by others before it starts makes everybody wait: whoever reads the figures has to know.

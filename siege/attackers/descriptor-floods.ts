@@ -8,7 +8,7 @@ const holdMs = 3000;
 export function descriptorFloods(assault: Assault): void {
   let count = 0;
   let held: Socket[] = [];
-  assault.every(1000 / (2 * holdMs), () => {
+  const flood = (): void => {
     for (let index = 0; index < connections; index += 1) {
       count += 1;
       // Each stream needs a connection to the provider as well.
@@ -18,5 +18,7 @@ export function descriptorFloods(assault: Assault): void {
       for (const socket of held) assault.drop(socket);
       held = [];
     }, holdMs);
-  });
+  };
+  flood();
+  assault.every(1000 / (2 * holdMs), flood);
 }

@@ -28,7 +28,7 @@ describe.skipIf(process.platform !== 'linux')('a siege', () => {
 
 async function besiege(): Promise<Report['results'][number]> {
   const root = join(import.meta.dirname, '../..');
-  const args = ['--conditions=spillway-source', 'siege/run.ts', '--minutes', '0.25', '--json'];
+  const args = ['--conditions=spillway-source', 'siege/run.ts', '--minutes', '0.2', '--json'];
   const stdout = await new Promise<string>((resolve, reject) => {
     // It fails where somebody waits too long as well: what it prints says what there was.
     execFile(process.execPath, args, { cwd: root, maxBuffer: 1 << 26 }, (error, text, errors) => {
