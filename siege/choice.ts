@@ -8,14 +8,13 @@ export function readChoice(
   const known = Object.keys(kinds);
   const chosen = only?.split(',') ?? known;
   const unknown = chosen.filter((name) => !known.includes(name));
-  if (unknown.length > 0) {
-    console.error(
-      `${program}: expected --only with kinds out of ${known.join(', ')}; got ${unknown.join(', ')}`,
-    );
-  } else if (!(Number(minutes) > 0)) {
-    console.error(`${program}: expected --minutes above 0, got ${minutes}`);
-  } else {
-    return { chosen, minutes: Number(minutes) };
+  const problem =
+    unknown.length > 0
+      ? `expected --only with kinds out of ${known.join(', ')}; got ${unknown.join(', ')}`
+      : `expected --minutes above 0, got ${minutes}`;
+  if (unknown.length > 0 || !(Number(minutes) > 0)) {
+    console.error(`${program}: ${problem}`);
+    process.exit(1);
   }
-  process.exit(1);
+  return { chosen, minutes: Number(minutes) };
 }
