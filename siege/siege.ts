@@ -42,7 +42,9 @@ export async function besiege(target: SmallGateway, options: SiegeOptions): Prom
   const calm = await readHonestly(target, () => sleep(options.calmMs));
   const calmObserved = calmly.stop();
   const before = await settle(target, undefined);
-  if (before.state === undefined) throw new Error('the gateway did not come to rest after the calm');
+  if (before.state === undefined || !before.isSettled) {
+    throw new Error(`the gateway did not come to rest after the calm: ${JSON.stringify(before.state)}`);
+  }
 
   let attacked: Counts = {};
   let assault: string | undefined;
@@ -110,7 +112,7 @@ async function waitUntilServed({ gateway }: SmallGateway): Promise<number> {
 export async function settle(
   target: SmallGateway,
   before: GatewayState | undefined,
-): Promise<{ state: GatewayState | undefined; ms: number }> {
+): Promise<{ state: GatewayState | undefined; isSettled: boolean; ms: number }> {
   const startedMs = performance.now();
   let state: GatewayState | undefined;
   let isSettled = false;
@@ -122,7 +124,7 @@ export async function settle(
     isSettled =
       before === undefined ? isAtRest(state, last) : compare(before, state).every(({ isHeld }) => isHeld);
   }
-  return { state, ms: performance.now() - startedMs };
+  return { state, isSettled, ms: performance.now() - startedMs };
 }
 
 /** Whether nothing is left of a load, and nothing changes any more. Whoever asks has a connection meanwhile. */
