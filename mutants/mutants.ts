@@ -59,6 +59,14 @@ export const mutants: readonly Mutant[] = [
     only: 'request bodies together',
   },
   {
+    name: 'promise 2: every reader gets a copy of its own',
+    file: `${core}/channel/chunk-log.ts`,
+    find: 'return this.#memory === undefined ? (this.#chunks[slot] as T) :',
+    replace: 'return this.#memory === undefined ? structuredClone(this.#chunks[slot] as T) :',
+    test: `${coreTest}/channel.test.ts`,
+    only: 'promise 2',
+  },
+  {
     name: 'promise 3: whoever waits for a link makes everybody wait',
     file: `${gateway}/sink/write-events.ts`,
     find: 'const waitMs = this.#listener.delayMs();',
@@ -647,7 +655,7 @@ export const mutants: readonly Mutant[] = [
     only: '3.4: to cancel the body',
   },
   {
-    name: 'promise 5: the budget is a share of memory that nothing reaches',
+    name: 'the budget is a share of memory that nothing reaches',
     file: `${gateway}/gateway.ts`,
     find: 'config.maxStreams * channelBytes(config)',
     replace: 'config.maxStreams * config.windowBytes',
@@ -655,7 +663,7 @@ export const mutants: readonly Mutant[] = [
     only: 'budget',
   },
   {
-    name: 'promise 5: a metric has another name than alerts and dashboard ask for',
+    name: 'a metric has another name than alerts and dashboard ask for',
     file: `${gateway}/telemetry/metrics.ts`,
     find: "'spillway.held': [",
     replace: "'spillway.kept': [",
@@ -663,7 +671,7 @@ export const mutants: readonly Mutant[] = [
     only: 'name only metrics',
   },
   {
-    name: 'promise 5: a client’s model is a label',
+    name: 'a client’s model is a label',
     file: `${gateway}/telemetry/metrics.ts`,
     find: "'gen_ai.provider.name': provider.name };",
     replace: "'gen_ai.provider.name': provider.name, 'gen_ai.request.model': arguments[0].model ?? '' };",
@@ -671,7 +679,7 @@ export const mutants: readonly Mutant[] = [
     only: 'set of series',
   },
   {
-    name: 'promise 5: a stall is seen only when it is over',
+    name: 'a stall is seen only when it is over',
     file: `${gateway}/telemetry/metrics.ts`,
     find: '(meter.stallMs[cause] + now.stallMs[cause])',
     replace: 'meter.stallMs[cause]',
@@ -679,7 +687,7 @@ export const mutants: readonly Mutant[] = [
     only: 'a stall is seen',
   },
   {
-    name: 'promise 5: snapshots are made that nobody takes',
+    name: 'snapshots are made that nobody takes',
     file: `${gateway}/console/snapshot-stream.ts`,
     find: 'if (!isWanted) return;',
     replace: '',
@@ -687,12 +695,20 @@ export const mutants: readonly Mutant[] = [
     only: 'sleeps',
   },
   {
-    name: 'promise 5: the console asks for more in a tab that nobody sees',
+    name: 'the console asks for more in a tab that nobody sees',
     file: 'console/src/feed.ts',
     find: '      await nextPaint();\n',
     replace: '',
     test: 'console/test/console.test.ts',
     only: 'takes nothing',
+  },
+  {
+    name: 'promise 26: a session that is gone still counts',
+    file: `${gateway}/session/session.ts`,
+    find: 'this.#options.onClose(this);',
+    replace: '',
+    test: 'siege/test/siege.test.ts',
+    only: 'promise 26',
   },
   {
     name: 'whoever may use models may look at the streams of others',
