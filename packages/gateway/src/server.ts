@@ -31,6 +31,8 @@ export interface ServerOptions {
   readonly keys: ApiKeys;
   readonly guard: Guard;
   readonly memory: RequestMemory;
+  /** Connections of clients at once, idle ones included. */
+  readonly maxConnections: number;
   /** The providers that are served: those of the settings, or the simulated ones. */
   readonly providers: readonly Provider[];
   readonly relay: Relay;
@@ -67,8 +69,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
     },
   });
 
-  // Idle connections are bounded too. One more is closed by Node without an answer.
-  server.server.maxConnections = 2 * (config.maxStreams + config.maxWaiting);
+  // One more is closed by Node without an answer.
+  server.server.maxConnections = options.maxConnections;
 
   // Bodies are handed on as they came, whatever they are, so they are not parsed on the way in.
   server.removeAllContentTypeParsers();

@@ -53,17 +53,21 @@ export class Session implements SessionLine {
     this.#pace = options.paces.of(tcp);
     this.#lastReceivedMs = nowMs;
     this.#idleSinceMs = nowMs;
-    const onDrain = (): void => {
-      for (const stream of this.#streams.values()) stream.response.resume();
-    };
+    // A throw in a listener would end the process: this session is ended instead.
+    const contain = (work: () => void): void =>
+      options.defects.contain('session', work, () => this.terminate());
+    const onDrain = (): void =>
+      contain(() => {
+        for (const stream of this.#streams.values()) stream.response.resume();
+      });
     tcp.on('drain', onDrain);
-    socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary));
+    socket.on('message', (data, isBinary) => contain(() => this.#onMessage(data, isBinary)));
     socket.on('pong', () => this.#received());
     // No valid WebSocket, or a message that is too large: it is closed with a code of its own.
-    socket.on('error', () => this.#endStreams('bad_frame'));
+    socket.on('error', () => contain(() => this.#endStreams('bad_frame')));
     socket.on('close', () => {
       tcp.off('drain', onDrain);
-      this.#lost();
+      contain(() => this.#lost());
     });
     const { maxMessageBytes, maxSessionStreams } = options.config;
     this.send({ type: 'open', maxStreams: maxSessionStreams, maxMessageBytes });
@@ -98,6 +102,11 @@ export class Session implements SessionLine {
     this.#socket.close(closeCodes[reason], reason);
     // A client that does not answer the close is not waited for.
     setTimeout(() => this.#socket.terminate(), closeTimeoutMs).unref();
+  }
+
+  /** Cuts the connection. Its readers may come back over another one. */
+  terminate(): void {
+    this.#socket.terminate();
   }
 
   /** Carries a stream from now on, which another session may have carried before. */
@@ -224,9 +233,11 @@ export class Session implements SessionLine {
 
   /** The connection is gone. Its readers may come back over another one. */
   #lost(): void {
-    this.#credit?.close();
-    for (const stream of this.#streams.values()) stream.lost();
     this.#options.onClose(this);
+    this.#credit?.close();
+    for (const stream of this.#streams.values()) {
+      this.#options.defects.contain('reader of a session', () => stream.lost());
+    }
   }
 }
 

@@ -6,6 +6,7 @@ import { endWithError } from '../answer-error.ts';
 import type { ApiKeys } from '../api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
+import type { Defects } from '../defects.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
 import type { Guard } from '../guard.ts';
 import type { Meter } from '../meter.ts';
@@ -19,6 +20,7 @@ import type { SessionStream } from './session-stream.ts';
 /** What sessions need of the gateway. */
 export interface SessionsOptions {
   readonly config: Config;
+  readonly defects: Defects;
   readonly guard: Guard;
   readonly keys: ApiKeys;
   readonly memory: RequestMemory;
@@ -71,21 +73,26 @@ export class Sessions {
     server.on('upgrade', (request, socket: Socket, head) => {
       // What is wrong with it is in the close that follows.
       socket.on('error', () => undefined);
-      const refusal = this.#refusal(request);
-      if (refusal !== undefined) {
-        endWithError(socket, refusal);
-        return;
-      }
-      this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-        this.#sessions.add(new Session(webSocket, request, this.#options, performance.now()));
-      });
+      const open = (): void => {
+        const refusal = this.#refusal(request);
+        if (refusal !== undefined) {
+          endWithError(socket, refusal);
+          return;
+        }
+        this.#server.handleUpgrade(request, socket, head, (webSocket) => {
+          this.#sessions.add(new Session(webSocket, request, this.#options, performance.now()));
+        });
+      };
+      this.#options.defects.contain('upgrade', open, () => socket.destroy());
     });
   }
 
   /** Ends all of them. */
   close(): void {
     clearInterval(this.#timer);
-    for (const session of this.#sessions) session.end('shutting_down');
+    for (const session of this.#sessions) {
+      this.#contain(session, () => session.end('shutting_down'));
+    }
   }
 
   #refusal({ headers, url = '' }: IncomingMessage): GatewayError | undefined {
@@ -102,6 +109,10 @@ export class Sessions {
 
   #tick(): void {
     const nowMs = performance.now();
-    for (const session of this.#sessions) session.tick(nowMs);
+    for (const session of this.#sessions) this.#contain(session, () => session.tick(nowMs));
+  }
+
+  #contain(session: Session, work: () => void): void {
+    this.#options.defects.contain('session', work, () => session.terminate());
   }
 }
