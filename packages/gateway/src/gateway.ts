@@ -149,6 +149,7 @@ export async function openGateway(
     simulatorUrl: simulator?.url,
   });
   // The console reads its streams as everybody does. What it may send to models, it sends to simulated ones.
+  admin.server.maxConnections = bounds.maxAdminConnections;
   const adminSessions = new Sessions({
     ...shared,
     keys: adminKeys,
@@ -204,10 +205,13 @@ export async function openGateway(
 /** What the file descriptors of this process allow of what was configured, with a warning where that is less. */
 function boundsFor(config: Config, isSimulated: boolean, log: Logger): ConnectionBounds {
   const descriptors = readDescriptors();
-  const bounds = connectionBounds(config, descriptors, isSimulated ? 2 : 1);
-  if (descriptors === undefined || bounds.maxStreams >= config.maxStreams) return bounds;
-  const { limit, used } = descriptors;
-  const needed = neededDescriptors(config, used);
+  // What is simulated has its end of the connection here, too.
+  const costOfStream = isSimulated ? 2 : 1;
+  const bounds = connectionBounds(config, descriptors, costOfStream);
+  if (descriptors === undefined) return bounds;
+  const { limit } = descriptors;
+  const needed = neededDescriptors(config, descriptors, costOfStream);
+  if (limit >= needed) return bounds;
   log.warn(
     { limit, needed, ...bounds },
     `maxStreams (${config.maxStreams}) and maxWaiting (${config.maxWaiting}) need ${needed} file descriptors, and the ` +

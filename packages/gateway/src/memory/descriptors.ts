@@ -1,8 +1,11 @@
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import type { Config } from '../config/schema.ts';
 
-/** Kept free for files, logs, name servers, what reads metrics, and connections that are just being closed. */
-const reserve = 24;
+/** Kept free for files, logs, name servers, who is pushed metrics to, and connections that are just being closed. */
+const reserve = 16;
+/** Of those who run the gateway: pages of the console, and what reads metrics. */
+const minAdminConnections = 8;
+const maxAdminConnections = 256;
 /** A look-up of a name opens a file and a socket, and so many may run. */
 const lookupDescriptors = 4;
 
@@ -10,6 +13,8 @@ const lookupDescriptors = 4;
 export interface ConnectionBounds {
   /** Of clients; one more is closed. */
   readonly maxConnections: number;
+  /** Of the admin listener. */
+  readonly maxAdminConnections: number;
   /** With a provider, each a request: the effective `maxStreams`. */
   readonly maxStreams: number;
 }
@@ -38,7 +43,7 @@ export function readDescriptors(): Descriptors | undefined {
 }
 
 /**
- * How many connections fit. Where the configured ones do not, both kinds get the same part of what they wanted, and at least one
+ * How many connections fit. Where the configured ones do not, there are two of clients for each with a provider, and at least one
  * stream and two clients. `costOfStream` is what a connection to a provider costs: 2 where the provider is in this process.
  */
 export function connectionBounds(
@@ -48,22 +53,34 @@ export function connectionBounds(
 ): ConnectionBounds {
   // Idle connections are bounded too.
   const maxConnections = 2 * (maxStreams + maxWaiting);
-  if (descriptors === undefined) return { maxConnections, maxStreams };
-  const free = descriptors.limit - descriptors.used - reserve;
-  const part = free / (maxConnections + costOfStream * maxStreams);
-  if (part >= 1) return { maxConnections, maxStreams };
+  if (descriptors === undefined) return { maxConnections, maxAdminConnections, maxStreams };
+  const admin = adminConnections(descriptors);
+  const free = descriptors.limit - descriptors.used - reserve - admin;
+  const streams = Math.max(1, Math.min(maxStreams, Math.floor(free / (2 + costOfStream))));
   return {
-    maxConnections: Math.max(2, Math.floor(maxConnections * part)),
-    maxStreams: Math.max(1, Math.floor(maxStreams * part)),
+    maxConnections: Math.max(2, Math.min(maxConnections, free - costOfStream * streams)),
+    maxAdminConnections: admin,
+    maxStreams: streams,
   };
+}
+
+function adminConnections({ limit }: Descriptors): number {
+  return Math.max(minAdminConnections, Math.min(maxAdminConnections, Math.floor(limit / 16)));
 }
 
 /** What the configuration needs of the limit. */
 export function neededDescriptors(
   { maxStreams, maxWaiting }: Pick<Config, 'maxStreams' | 'maxWaiting'>,
-  used: number,
+  descriptors: Descriptors,
+  costOfStream = 1,
 ): number {
-  return 2 * (maxStreams + maxWaiting) + maxStreams + used + reserve;
+  return (
+    2 * (maxStreams + maxWaiting) +
+    costOfStream * maxStreams +
+    descriptors.used +
+    reserve +
+    adminConnections(descriptors)
+  );
 }
 
 /** Codes of errors that say that the process, or the machine, is out of descriptors or of memory for sockets. */
