@@ -5,7 +5,7 @@ const maxWaitingBytes = 1_048_576;
 /** What is written at once. */
 const maxWriteBytes = 65_536;
 /** When a terminal that took nothing is tried again. */
-const retryMs = 50;
+const retryMs = 20;
 
 /**
  * Where log lines go. Nothing waits for them: at most 1 MiB waits to be written, with one write under way, and what does not fit, or
