@@ -3,6 +3,7 @@ import { addPage } from './console/page.ts';
 import { addPlainPipe } from './console/plain-pipe.ts';
 import type { Console } from './console/console.ts';
 import type { About } from './console/snapshot.ts';
+import type { Defects } from './defects.ts';
 import { answerError, fromFastify } from './answer-error.ts';
 import { type Guard, putGuard } from './guard.ts';
 import type { Metrics } from './telemetry/metrics.ts';
@@ -12,6 +13,7 @@ export interface AdminOptions {
   /** Whether only this machine can reach it. */
   readonly isLoopback: boolean;
   readonly console: Console;
+  readonly defects: Defects;
   readonly metrics: Metrics;
   readonly about: () => About;
   /** Where the simulated models are, if they are what is served: then there is a playground. */
@@ -22,7 +24,11 @@ export interface AdminOptions {
 export function createAdminServer(options: AdminOptions): FastifyInstance {
   const { about, guard, isLoopback, metrics, simulatorUrl } = options;
   const admin = Fastify({ forceCloseConnections: true });
-  admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown, 0)));
+  admin.setErrorHandler((thrown, request, reply) => {
+    const error = fromFastify(thrown, 0);
+    if (error.code === 'internal_error') options.defects.caught('request of the admin listener', thrown);
+    answerError(request, reply, error);
+  });
   // Beyond loopback the page itself needs no key, or nobody could be asked for one. There is nothing in it.
   if (isLoopback) putGuard(admin, guard);
   addPage(admin);

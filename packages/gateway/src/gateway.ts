@@ -138,6 +138,7 @@ export async function openGateway(
     guard: adminGuard,
     isLoopback: isAdminLocal,
     console,
+    defects,
     metrics,
     about: () => ({
       version: ownVersion(),
