@@ -57,6 +57,16 @@ describe('a defect ends the part that has it, and nothing else', () => {
     },
   );
 
+  test('in what is received of an answer that is no stream', async () => {
+    const gateway = await startBroken();
+    const headers = { 'user-agent': 'broken-received' };
+    const response = await postChat(gateway.url, 'sim:tokens=10', { stream: false, headers });
+    expect(response.status).toBe(500);
+    expect(await response.text()).toContain('internal_error');
+    expect(gateway.stderr()).toContain('received is broken');
+    expect(gateway.process.exitCode).toBe(null);
+  });
+
   test('in the timer of one session, or in what it does with a frame', async () => {
     const gateway = await startBroken(['--keep-alive-ms', '200']);
     const other = await openSession(gateway.url);

@@ -19,7 +19,8 @@ export function endNow(code: number): never {
     .getActiveResourcesInfo()
     .some((name) => /^(?:FS|GetAddrInfo|GetNameInfo)Req/.test(name));
   if (isPoolBusy && process.platform !== 'win32') {
-    process.execve?.(process.execPath, [process.execPath, '--eval', `process.exit(${code})`], {});
+    const env = { ...process.env, NODE_OPTIONS: '' };
+    process.execve?.(process.execPath, [process.execPath, '--eval', `process.exit(${code})`], env);
   }
   // oxlint-disable-next-line unicorn/no-process-exit
   process.exit(code);
