@@ -729,7 +729,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: a body takes its room when it is announced',
     file: `${gateway}/http/receive-body.ts`,
-    find: 'const body = new ReceivedBody(hold.grow);',
+    find: 'const body = new ReceivedBody(hold.grow, Number(announced) || Infinity);',
     replace:
       'const body = new ReceivedBody(() => true);\n  hold.grow(Math.min(maxBytes, Number(announced) || maxBytes));',
     test: `${gatewayTest}/request-body.test.ts`,
@@ -754,7 +754,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: a body keeps the pieces in which it came',
     file: `${gateway}/http/received-body.ts`,
-    find: 'Math.min(maxBlockBytes, Math.max(bytes, this.#byteLength))',
+    find: 'Math.min(maxBlockBytes, leftBytes, Math.max(bytes, this.#byteLength))',
     replace: 'bytes',
     test: `${gatewayTest}/request-body.property.test.ts`,
     only: 'a body costs',

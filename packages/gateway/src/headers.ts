@@ -61,8 +61,16 @@ export function clientHeaders(provider: IncomingHttpHeaders): Record<string, str
   return headers;
 }
 
+/**
+ * The parts of a header that is a list. A pattern for the spaces around commas would take the square of a run of spaces: a
+ * tenth of a second for one header.
+ */
+export function listed(header: string): string[] {
+  return header.split(',').map((part) => part.trim());
+}
+
 function without(headers: IncomingHttpHeaders, unwanted: ReadonlySet<string>): Record<string, string> {
-  const alsoUnwanted = new Set((headers.connection ?? '').toLowerCase().split(/\s*,\s*/));
+  const alsoUnwanted = new Set(listed((headers.connection ?? '').toLowerCase()));
   const result: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined || unwanted.has(name) || alsoUnwanted.has(name)) continue;

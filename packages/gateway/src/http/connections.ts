@@ -193,7 +193,9 @@ export class Connections {
   #accept(socket: Socket): void {
     // What is wrong with it is in the close that follows.
     socket.on('error', () => undefined);
-    const address = plainAddress(socket.remoteAddress ?? '');
+    // Of a link-local address, Node tells the interface behind a percent sign.
+    const [remote = ''] = (socket.remoteAddress ?? '').split('%');
+    const address = plainAddress(remote);
     if (address === undefined) {
       socket.destroy();
       return;
@@ -344,6 +346,11 @@ export class Connections {
     for (const [response, { connection, untilMs }] of this.#answers) {
       if (nowMs < untilMs) break;
       this.#answers.delete(response);
+      if (connection.responses[0] !== response) {
+        // Nobody can take it before the answer that is written, which may be a long stream.
+        this.#answers.set(response, { connection, untilMs: nowMs + this.#options.answerTimeoutMs });
+        continue;
+      }
       // One that asked for several is closed once.
       if (this.#bySocket.has(connection.socket)) this.#destroy(connection, 'answer_unread');
     }

@@ -36,7 +36,7 @@ export async function receiveBody(
   const { expect, 'content-length': announced = '0' } = request.headers;
   if (Number(announced) > maxBytes) throw tooLarge(maxBytes);
   if (expect !== undefined && request.httpVersion === '1.1') response.writeContinue();
-  const body = new ReceivedBody(hold.grow);
+  const body = new ReceivedBody(hold.grow, Number(announced) || Infinity);
   const { socket } = request;
   const startBytes = socket.bytesRead;
   try {
@@ -55,7 +55,8 @@ export async function receiveBody(
   return body.byteLength === 0 ? null : body;
 }
 
-function tooLarge(maxBytes: number): GatewayError {
+/** The answer to a body with more bytes than that. */
+export function tooLarge(maxBytes: number): GatewayError {
   return new GatewayError(
     'request_too_large',
     `The body has more than ${maxBytes} bytes (maxRequestBytes, or two thirds of maxRequestMemoryBytes).`,

@@ -16,9 +16,12 @@ export class ReceivedBody {
   #byteLength = 0;
   /** What of the last block is free. */
   #freeBytes = 0;
+  readonly #expectedBytes: number;
 
-  constructor(takeRoom: (bytes: number) => boolean) {
+  /** No block is made for more than `expectedBytes` in all, as long as no more comes. */
+  constructor(takeRoom: (bytes: number) => boolean, expectedBytes = Infinity) {
     this.#takeRoom = takeRoom;
+    this.#expectedBytes = expectedBytes;
   }
 
   /** A body that came in one piece, which it keeps. */
@@ -71,7 +74,8 @@ export class ReceivedBody {
   }
 
   #addBlock(bytes: number): boolean {
-    const size = Math.min(maxBlockBytes, Math.max(bytes, this.#byteLength));
+    const leftBytes = Math.max(bytes, this.#expectedBytes - this.#byteLength);
+    const size = Math.min(maxBlockBytes, leftBytes, Math.max(bytes, this.#byteLength));
     if (!this.#takeRoom(size)) return false;
     // Of its own: a piece of Node's pool would keep all of that.
     this.#blocks.push(Buffer.allocUnsafeSlow(size));

@@ -10,12 +10,12 @@ const maxEncodings = 3;
  * A request target (RFC 9112, 3.2.1: a path, and perhaps a query) in the one form that everything here reads: encodings of
  * characters that need none are decoded (RFC 3986, 6.2.2.2), everything else stays byte for byte. `undefined` for a
  * target that two programs could read in two ways: one that is no path, with empty or dot segments in whatever spelling,
- * with backslashes, or with characters that no URL has.
+ * with backslashes in the path (browsers leave those of a query as they are), or with characters that no URL has.
  */
 export function readTarget(raw: string): string | undefined {
   const at = raw.indexOf('?');
   const path = at === -1 ? raw : raw.slice(0, at);
-  if (!/^\/[\x21-\x7e]*$/.test(raw) || /[\\#]/.test(raw)) return undefined;
+  if (!/^\/[\x21-\x7e]*$/.test(raw) || path.includes('\\') || raw.includes('#')) return undefined;
   if (path.includes('//') || /%(?![\da-f]{2})/i.test(path) || isClimbing(path)) return undefined;
   return decodeUnreserved(path) + raw.slice(path.length);
 }

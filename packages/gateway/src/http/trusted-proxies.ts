@@ -77,7 +77,7 @@ function readHop(text: string): string | undefined {
 
 /** The `for` of one element of `Forwarded`. */
 function readFor(element: string): string | undefined {
-  const values = element.split(';').flatMap((pair) => /^\s*for\s*=\s*(.*?)\s*$/i.exec(pair)?.[1] ?? []);
+  const values = element.split(';').flatMap((pair) => /^\s*for\s*=(.*)$/i.exec(pair)?.[1]?.trim() ?? []);
   const [value] = values;
   if (value === undefined || values.length > 1) return undefined;
   return readHop(/^"(.*)"$/.exec(value)?.[1] ?? value);

@@ -3,6 +3,7 @@ import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { apis } from '../api.ts';
 import { asGatewayError, errorHeaders, GatewayError, overloaded, shuttingDown } from '../errors.ts';
+import { tooLarge } from '../http/receive-body.ts';
 import { readTarget, targetRefusal } from '../http/request-target.ts';
 import { ownerOf } from '../owner.ts';
 import { readRelayRequest } from '../relay-request.ts';
@@ -36,6 +37,8 @@ export function openRequest(
       throw new GatewayError('not_found', `There is no POST ${route.path} here.`);
     }
     const body = Buffer.from(frame.body);
+    const maxBytes = Math.min(config.maxRequestBytes, memory.maxOwnerBytes);
+    if (body.length > maxBytes) throw tooLarge(maxBytes);
     const contentType = headers['content-type'];
     const request = readRelayRequest(route, frame.method, contentType, body, providers);
     const owner = ownerOf(keys, request.provider, headers, route.queryKey);

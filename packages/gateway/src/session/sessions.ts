@@ -9,6 +9,7 @@ import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import type { Defects } from '../defects.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
+import { listed } from '../headers.ts';
 import { requestRefusal } from '../http/request-target.ts';
 import type { Guard } from '../guard.ts';
 import type { Connections } from '../http/connections.ts';
@@ -132,8 +133,8 @@ export class Sessions {
     const refusal = requestRefusal(request) ?? this.#options.guard.upgradeRefusal(headers);
     if (refusal !== undefined) return refusal;
     if (url.split('?')[0] !== '/streams') return new GatewayError('not_found', 'WebSockets are at /streams.');
-    const protocols = (headers['sec-websocket-protocol'] ?? '').split(/\s*,\s*/);
-    if (!protocols.includes(subprotocol)) {
+    const protocols = headers['sec-websocket-protocol'] ?? '';
+    if (!listed(protocols).includes(subprotocol)) {
       return new GatewayError('invalid_request', `The subprotocol: expected ${subprotocol}.`);
     }
     if (this.#options.isReady()) return undefined;

@@ -271,10 +271,17 @@ function parseFields(lines: readonly string[]): IncomingHttpHeaders {
     if (name === undefined || value === undefined) throw invalid('a header');
     const key = name.toLowerCase();
     const before = headers[key];
-    const trimmed = value.replace(/[\t ]+$/, '');
+    const trimmed = withoutEnd(value);
     headers[key] = before === undefined ? trimmed : `${before}, ${trimmed}`;
   }
   return headers;
+}
+
+/** Without the spaces and tabs at its end. A pattern would take the square of a run of spaces anywhere in it. */
+function withoutEnd(value: string): string {
+  let end = value.length;
+  while (value[end - 1] === ' ' || value[end - 1] === '\t') end -= 1;
+  return value.slice(0, end);
 }
 
 function invalid(what: string): ResponseError {
