@@ -159,6 +159,7 @@ describe('a body that is not wanted', () => {
       [gateway.url, 'POST', '/nothing', {}],
       [gateway.url, 'DELETE', '/streams/none', bearer('other')],
       [gateway.url, 'GET', '/health/live', {}],
+      [gateway.url, 'HEAD', '/health/live', {}],
       [gateway.url, 'PUT', '/health/live', {}],
       ofAdmin('/metrics'),
       ofAdmin('/nothing'),

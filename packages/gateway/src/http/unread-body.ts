@@ -19,7 +19,9 @@ export function leaveBodies(server: FastifyInstance): void {
     const { raw } = request;
     if (raw.complete || !hasBody(raw)) return done();
     void reply.header('connection', 'close');
-    if (typeof payload !== 'string' && !Buffer.isBuffer(payload)) return done();
+    // Of a HEAD nothing is written before its end.
+    if (request.method === 'HEAD' || (typeof payload !== 'string' && !Buffer.isBuffer(payload)))
+      return done();
     void reply.header('content-length', Buffer.byteLength(payload));
     done(null, Readable.from(lingering(payload, raw), { objectMode: false }));
   });
