@@ -3,14 +3,16 @@ import { addPage } from './console/page.ts';
 import { addPlainPipe } from './console/plain-pipe.ts';
 import type { Console } from './console/console.ts';
 import type { About } from './console/snapshot.ts';
-import { answerError, fromFastify } from './answer-error.ts';
-import { putTargets } from './http/request-target.ts';
+import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
 import { leaveBodies } from './http/unread-body.ts';
 import { type Guard, putGuard, putRefusal } from './guard.ts';
+import type { Connections } from './http/connections.ts';
+import { putTargets } from './http/request-target.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
 export interface AdminOptions {
   readonly guard: Guard;
+  readonly connections: Connections;
   readonly console: Console;
   readonly metrics: Metrics;
   readonly about: () => About;
@@ -18,10 +20,22 @@ export interface AdminOptions {
   readonly simulatorUrl: string | undefined;
 }
 
+/** How long a whole request may take. */
+const requestTimeoutMs = 60_000;
+
 /** The listener for those who run the gateway: the console, and metrics. */
 export function createAdminServer(options: AdminOptions): FastifyInstance {
-  const { about, guard, metrics, simulatorUrl } = options;
-  const admin = Fastify({ forceCloseConnections: true });
+  const { about, connections, guard, metrics, simulatorUrl } = options;
+  const admin = Fastify({
+    forceCloseConnections: true,
+    requestTimeout: requestTimeoutMs,
+    clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
+  });
+  connections.own(admin.server);
+  admin.addHook('onSend', (request, reply, payload, next) => {
+    connections.answering(request.raw, reply.raw);
+    next(null, payload);
+  });
   leaveBodies(admin);
   admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown)));
   putTargets(admin);
@@ -34,12 +48,12 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
   });
 
   admin.register((guarded, _options, done) => {
-    putGuard(guarded, guard);
+    putGuard(guarded, guard, connections);
     guarded.get('/metrics', async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.text()),
     );
     guarded.get('/history', () => options.console.history.samples);
-    if (simulatorUrl !== undefined) addPlainPipe(guarded, simulatorUrl);
+    if (simulatorUrl !== undefined) addPlainPipe(guarded, simulatorUrl, connections);
     done();
   });
   return admin;

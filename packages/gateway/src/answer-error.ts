@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { apis } from './api.ts';
 import { asGatewayError, errorHeaders, GatewayError } from './errors.ts';
+import type { Connections } from './http/connections.ts';
 import { findRoute, type Route } from './route.ts';
 
 /** What a request asks for. */
@@ -30,21 +31,22 @@ export function fromFastify(error: unknown): GatewayError {
 }
 
 /** Answers a connection whose request could not be read at all, so that nobody knows its format. */
-export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  endWithError(socket, unreadable(error.code));
+export function refuseConnection(
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  connections: Pick<Connections, 'close'>,
+): void {
+  if (error.code === 'ECONNRESET') socket.destroy();
+  else connections.close(socket, errorText(unreadable(error.code)));
 }
 
-/** Answers a bare connection with an error, in the format of whoever has none. */
-export function endWithError(socket: Socket, error: GatewayError): void {
+/** An error as a whole answer by HTTP, for a bare connection, in the format of whoever has none. */
+export function errorText(error: GatewayError): string {
   const body = apis.openai.errors.errorBody(error);
   const reason = STATUS_CODES[error.status] ?? '';
-  socket.end(
+  return (
     `HTTP/1.1 ${error.status} ${reason}\r\ncontent-type: application/json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+    `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`
   );
 }
 

@@ -22,7 +22,7 @@ const serve = program
 
 for (const { key, flag, variable, description, defaultValue } of configOptions) {
   const about = `${description} (${variable}${defaultText(defaultValue)})`;
-  const option = new Option(`${flag} <value>`, about);
+  const option = new Option(`${flag} ${typeof defaultValue === 'boolean' ? '[value]' : '<value>'}`, about);
   // Given several times, providers add up.
   if (key === 'upstream')
     option.argParser((value: string, before?: string) =>

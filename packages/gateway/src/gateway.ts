@@ -13,6 +13,9 @@ import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import { Console } from './console/console.ts';
 import { survey } from './console/survey.ts';
 import { Guard } from './guard.ts';
+import { Connections } from './http/connections.ts';
+import { listenAt } from './http/listen-at.ts';
+import { TrustedProxies } from './http/trusted-proxies.ts';
 import { listeningUrl } from './listening-url.ts';
 import { Meter } from './meter.ts';
 import { isOwner } from './owner.ts';
@@ -42,6 +45,9 @@ export interface Gateway {
   stop(): Promise<void>;
 }
 
+/** The most connections of the admin listener: pages and whoever scrapes. */
+const maxAdminConnections = 256;
+
 /** Starts a gateway; it listens when the promise resolves. */
 export async function openGateway(settings: Settings, log: Logger): Promise<Gateway> {
   const { config } = settings;
@@ -55,6 +61,27 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
     readerEnded: (reason) => metrics.readerEnded(reason),
   });
   const heldLimitBytes = config.maxStreams * channelBytes(config) + config.maxRetainedBytes;
+  const keys = new ApiKeys(settings.apiKeys);
+  const isAdminLocal = isLoopback(config.adminHost);
+  const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
+  const ofListeners = {
+    maxConnectionsPerAddress: config.maxConnectionsPerAddress,
+    proxies: new TrustedProxies(config.trustedProxies),
+    answerTimeoutMs: 2 * config.stallTimeoutMs,
+  };
+  const connections = new Connections({
+    ...ofListeners,
+    maxConnections: 2 * (config.maxStreams + config.maxWaiting),
+    areKeysRequired: keys.areRequired,
+    hasProxyHeaders: config.proxyProtocol,
+  });
+  const adminConnections = new Connections({
+    ...ofListeners,
+    maxConnections: maxAdminConnections,
+    areKeysRequired: adminKeys.areRequired,
+    // Whoever scrapes may be on the proxy's machine, and speaks HTTP alone.
+    hasProxyHeaders: false,
+  });
   const watched = {
     meter,
     heldLimitBytes,
@@ -69,6 +96,7 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const metrics: Metrics = new Metrics({
     ...watched,
+    connections: { client: connections, admin: adminConnections },
     requestMemory: memory,
     survey: () => survey(streams.all(), performance.now()),
     loopDelayMs: () => console.history.loopDelayMs,
@@ -90,13 +118,13 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   }
   const relay = new Relay({ settings, streams, metrics, paces, tracing, log });
   let isStopping = false;
-  const keys = new ApiKeys(settings.apiKeys);
   const guard = new Guard(keys, config.allowedOrigins);
   const isReady = (): boolean => !isStopping;
   const shared = { config, memory, meter, paces, relay, isReady };
-  const server = createServer({ ...shared, keys, guard, providers, streams, log });
+  const server = createServer({ ...shared, connections, keys, guard, providers, streams, log });
   const sessions = new Sessions({
     ...shared,
+    connections,
     keys,
     guard,
     providers,
@@ -107,11 +135,10 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   });
   sessions.listen(server.server);
 
-  const isAdminLocal = isLoopback(config.adminHost);
-  const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
   const adminGuard = new Guard(adminKeys, []);
   const admin = createAdminServer({
     guard: adminGuard,
+    connections: adminConnections,
     console,
     metrics,
     about: () => ({
@@ -126,6 +153,7 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   // The console reads its streams as everybody does. What it may send to models, it sends to simulated ones.
   const adminSessions = new Sessions({
     ...shared,
+    connections: adminConnections,
     keys: adminKeys,
     guard: adminGuard,
     providers: simulator === undefined ? [] : providers,
@@ -141,6 +169,8 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
     console.stop();
     sessions.close();
     adminSessions.close();
+    connections.stop();
+    adminConnections.stop();
     await Promise.all([server.close(), admin.close()]);
     relay.pools.destroy();
     await simulator?.close();
@@ -151,8 +181,8 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   };
 
   try {
-    await server.listen({ host: config.host, port: config.port });
-    await admin.listen({ host: config.adminHost, port: config.adminPort });
+    await listenAt(server, connections, config.host, config.port);
+    await listenAt(admin, adminConnections, config.adminHost, config.adminPort);
   } catch (error) {
     await close();
     throw error;

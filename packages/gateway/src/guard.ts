@@ -5,6 +5,7 @@ import type { ApiKeys } from './api-keys.ts';
 import { isLoopback } from './config/load.ts';
 import { keysOf } from './credential.ts';
 import { GatewayError } from './errors.ts';
+import type { Connections } from './http/connections.ts';
 
 /**
  * Lets only those in who may: with API keys, who has one; without, who is on this machine. A web page
@@ -18,6 +19,11 @@ export class Guard {
   constructor(keys: ApiKeys, allowedOrigins: readonly string[]) {
     this.#keys = keys;
     this.#origins = new Set(allowedOrigins);
+  }
+
+  /** Whether there are keys that clients need. */
+  get needsKey(): boolean {
+    return this.#keys.areRequired;
   }
 
   /** Whether a page of that origin may read what this gateway answers. */
@@ -64,9 +70,17 @@ export class Guard {
   }
 }
 
-/** Puts the guard in front of everything that a server has. */
-export function putGuard(server: FastifyInstance, guard: Guard): void {
-  putRefusal(server, (request) => guard.refusal(request.headers, routeOf(request).queryKey));
+/** Puts the guard in front of everything that a server has. Whoever it lets in by a key is no stranger any more. */
+export function putGuard(
+  server: FastifyInstance,
+  guard: Guard,
+  connections: Pick<Connections, 'known'>,
+): void {
+  putRefusal(server, (request) => {
+    const refusal = guard.refusal(request.headers, routeOf(request).queryKey);
+    if (refusal === undefined && guard.needsKey) connections.known(request.raw.socket);
+    return refusal;
+  });
 }
 
 /** Answers requests with the error for which they are refused, before anybody else looks at them. */

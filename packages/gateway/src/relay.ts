@@ -23,7 +23,7 @@ import type { Metrics } from './telemetry/metrics.ts';
 import type { StreamSpan, Tracing } from './telemetry/tracing.ts';
 
 /** Where a request to a provider goes. */
-interface Target {
+export interface Target {
   readonly credential: Credential;
   /** Its connections are this credential's alone. */
   readonly pool: ProviderPool;
@@ -56,11 +56,12 @@ export class Relay {
   readonly #streams: Streams;
   readonly #metrics: Metrics;
   readonly #log: Logger;
-  readonly #admission: Admission;
   readonly #loop = new BusyLoop();
   readonly #paces: Paces;
   readonly #tracing: Tracing | undefined;
   readonly pools: ProviderPools;
+  /** The places in which something may be asked of a provider. */
+  readonly admission: Admission;
 
   /** Without `tracing`, no stream has a span, and a client's trace context goes on to the provider as it is. */
   constructor({ log, metrics, paces, settings, streams, tracing }: RelayOptions) {
@@ -70,7 +71,7 @@ export class Relay {
     this.#paces = paces;
     this.#tracing = tracing;
     this.#log = log;
-    this.#admission = new Admission(settings.config);
+    this.admission = new Admission(settings.config);
     this.pools = new ProviderPools(settings.config);
   }
 
@@ -112,11 +113,11 @@ export class Relay {
   ): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     try {
-      await this.#admission.enter(stream.signal);
+      await this.admission.enter(stream.signal);
       try {
         await this.#pipe(stream, request, headers);
       } finally {
-        this.#admission.leave();
+        this.admission.leave();
       }
     } catch (thrown) {
       const { signal } = stream;
@@ -192,6 +193,7 @@ export class Relay {
         format: request.route.format?.name,
         path: request.route.path,
         model: request.model,
+        address: stream.client.address,
         state,
         code: error?.code,
         // Ours, or of the connection: never a body's.

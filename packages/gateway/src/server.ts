@@ -10,14 +10,16 @@ import { answerError, fromFastify, refuseConnection, routeOf } from './answer-er
 import type { ApiKeys } from './api-keys.ts';
 import type { Provider } from './config/load.ts';
 import type { Config } from './config/schema.ts';
-import { asGatewayError, GatewayError, shuttingDown } from './errors.ts';
+import { GatewayError, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
+import type { Connections } from './http/connections.ts';
 import { receiveBody } from './http/receive-body.ts';
 import { putTargets } from './http/request-target.ts';
 import { leaveBodies } from './http/unread-body.ts';
 import { hijack } from './hijack.ts';
-import { listModels } from './list-models.ts';
+import { answerModels } from './models/answer-models.ts';
+import { ModelLists } from './models/model-lists.ts';
 import type { Relay } from './relay.ts';
 import { readRelayRequest } from './relay-request.ts';
 import { bodyOwner, ownerOf } from './owner.ts';
@@ -33,6 +35,7 @@ export interface ServerOptions {
   readonly config: Config;
   readonly keys: ApiKeys;
   readonly guard: Guard;
+  readonly connections: Connections;
   readonly memory: RequestMemory;
   /** The providers that are served: those of the settings, or the simulated ones. */
   readonly providers: readonly Provider[];
@@ -46,7 +49,7 @@ export interface ServerOptions {
 
 /** The listener that clients talk to. */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { config, guard, log, isReady } = options;
+  const { config, connections, guard, log, isReady } = options;
   const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
     loggerInstance: logger,
@@ -54,7 +57,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: config.requestTimeoutMs,
     forceCloseConnections: true,
-    clientErrorHandler: refuseConnection,
+    clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
     // A stopping gateway has to be able to say that it is.
     return503OnClosing: false,
     http: {
@@ -69,8 +72,11 @@ export function createServer(options: ServerOptions): FastifyInstance {
     },
   });
 
-  // Idle connections are bounded too. One more is closed by Node without an answer.
-  server.server.maxConnections = 2 * (config.maxStreams + config.maxWaiting);
+  connections.own(server.server);
+  server.addHook('onSend', (request, reply, payload, next) => {
+    connections.answering(request.raw, reply.raw);
+    next(null, payload);
+  });
 
   // Node would ask for every body, also for one that is refused by its headers.
   server.server.on('checkContinue', (request, response) => server.server.emit('request', request, response));
@@ -106,7 +112,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
       exposedHeaders,
       maxAge: 600,
     });
-    putGuard(api, guard);
+    putGuard(api, guard, connections);
     addStreamPaths(api, options);
     // By itself: what stops new streams does not keep anybody from those that run.
     api.register((provided, _none, added) => {
@@ -136,6 +142,7 @@ function addProviderPaths(
   { config, keys, memory, providers, relay, log, isReady }: ServerOptions,
 ): void {
   const maxBytes = Math.min(config.maxRequestBytes, memory.maxOwnerBytes);
+  const models = new ModelLists({ relay, log });
   server.addHook('onRequest', (request, reply, next) => {
     if (isReady()) next();
     else answerError(request, reply, shuttingDown());
@@ -150,10 +157,7 @@ function addProviderPaths(
         const route = routeOf(request);
         const openai = providers.filter(({ api }) => api === 'openai');
         if (isModelList(request) && openai.length > 0) {
-          const data = await listModels(openai, request.headers, relay, (provider, error) => {
-            log.warn({ provider, reason: asGatewayError(error).message }, 'models could not be listed');
-          });
-          return { object: 'list', data };
+          return await answerModels(request, reply, openai, models, config.stallTimeoutMs);
         }
         const { headers, raw } = request;
         const address = clientAddress(raw);

@@ -66,6 +66,11 @@ export function loadSettings(sources: ConfigSources): Settings {
     throw new ConfigError(lines.join('\n'));
   }
   const config = result.data;
+  if (config.proxyProtocol && config.trustedProxies.length === 0) {
+    throw new ConfigError(
+      `proxyProtocol${from(origins, 'proxyProtocol')}: expected trustedProxies whose connections begin so, got none`,
+    );
+  }
   const keysIn = (variable: string): string[] =>
     (sources.env[variable] ?? '').split(/[\s,]+/).filter((key) => key !== '');
   const apiKeys = keysIn(config.apiKeysEnv);
@@ -112,13 +117,13 @@ function joined({ flags, env, file }: ConfigSources): { values: Record<string, u
   for (const { key, variable, defaultValue } of configOptions) {
     const text = env[variable];
     if (text === undefined || text === '') continue;
-    values[key] = typeof defaultValue === 'number' ? asNumber(text) : text;
+    values[key] = readText(text, defaultValue);
     origins.set(key, variable);
   }
   for (const { key, flag, defaultValue } of configOptions) {
     const value = flags[key];
     if (value === undefined) continue;
-    values[key] = typeof defaultValue === 'number' && typeof value === 'string' ? asNumber(value) : value;
+    values[key] = typeof value === 'string' ? readText(value, defaultValue) : value;
     origins.set(key, flag);
   }
   return { values, origins };
@@ -141,9 +146,11 @@ function fileValues(file: ConfigSources['file']): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-/** A number where the text is one; otherwise the text, which the schema then refuses by name. */
-function asNumber(text: string): unknown {
-  return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+/** A number or a boolean where there should be one and the text is one; otherwise the text, which the schema then refuses by name. */
+function readText(text: string, defaultValue: unknown): unknown {
+  if (typeof defaultValue === 'number') return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+  if (typeof defaultValue === 'boolean') return text === 'true' || (text === 'false' ? false : text);
+  return text;
 }
 
 /** Hides the user and password of a URL. */

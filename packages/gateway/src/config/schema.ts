@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { apiNames } from '../api.ts';
+import { isNetwork } from '../http/trusted-proxies.ts';
 
 /**
  * Everything that can be configured, in one place. Each key has three spellings that mean the same:
@@ -10,6 +11,11 @@ import { apiNames } from '../api.ts';
 const port = z.int().min(0).max(65_535);
 const durationMs = z.int().min(1).max(86_400_000);
 const detach = z.enum(['cancel', 'grace', 'finish']);
+/** Texts, also in one that separates them by commas or spaces. */
+const list = z.union([
+  z.string().transform((text) => text.split(/[\s,]+/).filter((part) => part !== '')),
+  z.array(z.string()),
+]);
 const bytes = z.int().min(1).max(1_073_741_824);
 
 function isBareUrl(text: string): boolean {
@@ -107,11 +113,23 @@ export const configSchema = z.strictObject({
     .min(1)
     .default('SPILLWAY_ADMIN_KEYS')
     .describe('environment variable with the keys that the admin listener asks for beyond loopback'),
-  allowedOrigins: z
-    .union([
-      z.string().transform((text) => text.split(/[\s,]+/).filter((origin) => origin !== '')),
-      z.array(z.string()),
-    ])
+  trustedProxies: list
+    .pipe(z.array(z.string().refine(isNetwork, 'expected addresses and networks, as 10.0.0.0/8')))
+    .default([])
+    .describe(
+      "proxies whose word for a client's address counts (Forwarded, X-Forwarded-For), separated by commas",
+    ),
+  proxyProtocol: z
+    .boolean()
+    .default(false)
+    .describe('connections of trustedProxies begin with the header of the PROXY protocol, and must'),
+  maxConnectionsPerAddress: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(512)
+    .describe('connections of one address that have shown no key; for one more, its oldest is closed'),
+  allowedOrigins: list
     .pipe(z.array(z.string().regex(/^https?:\/\/[^/\s]+$/, 'expected origins as https://app.example')))
     .default([])
     .describe('origins of web pages that may use this gateway, separated by commas; its own always may'),

@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { GatewayError, overloaded } from '../errors.ts';
+import type { Connections } from '../http/connections.ts';
 import { hijack } from '../hijack.ts';
 
 /** The pipes that may be open at once. One more is answered with 503. */
@@ -24,7 +25,11 @@ const query = z.object({ model: z.string().max(1024) });
  * What Spillway is compared with in the playground: a proxy as people write it, which takes whatever a model sends
  * and writes it on, however fast its reader is.
  */
-export function addPlainPipe(server: FastifyInstance, simulatorUrl: string): void {
+export function addPlainPipe(
+  server: FastifyInstance,
+  simulatorUrl: string,
+  connections: Pick<Connections, 'answering'>,
+): void {
   const pipes = new Map<string, Pipe>();
 
   // A POST: a page of another origin cannot send one without saying so.
@@ -54,7 +59,10 @@ export function addPlainPipe(server: FastifyInstance, simulatorUrl: string): voi
         raw.write(bytes);
         if (raw.writableLength > maxBufferedBytes) raw.destroy();
       });
-      answer.on('end', () => raw.end());
+      answer.on('end', () => {
+        raw.end();
+        connections.answering(incoming.raw, raw);
+      });
       answer.on('error', () => raw.destroy());
     });
     onward.on('error', () => raw.destroy());

@@ -155,7 +155,7 @@ export class Session implements SessionLine {
     const owner = keys.areRequired ? keys.accept(keysOf(headers, queryKey)) : this.address;
     if (owner === undefined) return;
     this.#intake.isKnown = true;
-    onKnown?.(this.#tcp);
+    onKnown(this.#tcp);
     if (!this.#intake.moveTo(memory.hold(owner))) this.#endOverloaded();
   }
 

@@ -1,14 +1,16 @@
 import { subprotocol } from '@spillway/core/session';
 import type { IncomingHttpHeaders, IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { WebSocketServer } from 'ws';
-import { endWithError } from '../answer-error.ts';
+import type { Duplex } from 'node:stream';
+import { type ServerOptions, WebSocketServer } from 'ws';
+import { errorText } from '../answer-error.ts';
 import type { ApiKeys } from '../api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
 import { requestRefusal } from '../http/request-target.ts';
 import type { Guard } from '../guard.ts';
+import type { Connections } from '../http/connections.ts';
 import type { Meter } from '../meter.ts';
 import type { Relay } from '../relay.ts';
 import { RequestMemory } from '../request-memory.ts';
@@ -37,30 +39,41 @@ export interface SessionsOptions {
   readonly readers: Map<string, SessionStream>;
   readonly onClose: (session: Session) => void;
   /** Called once, when a session has shown an accepted key or needs none. */
-  readonly onKnown?: (socket: Socket) => void;
+  readonly onKnown: (socket: Socket) => void;
 }
 
 /** What all strangers together may have sent that is not handled yet, if `maxRequestMemoryBytes` is not less. */
 const maxStrangerBytes = 16_777_216;
 /** A message in more pieces than that is refused: each costs more than its bytes. Browsers make some of 64 KiB. */
 const maxFragments = 1024;
+/** How long a client may take to answer a close. */
+const closeTimeoutMs = 1000;
 
 /** All sessions of a gateway, and the one clock that watches them. */
 export class Sessions {
   readonly #sessions = new Set<Session>();
+  readonly #connections: Connections;
   readonly #options: SessionsOptions;
   readonly #server: WebSocketServer;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(options: Omit<SessionsOptions, 'onClose' | 'readers' | 'strangers'>) {
+  constructor({
+    connections,
+    ...options
+  }: Omit<SessionsOptions, 'onClose' | 'onKnown' | 'readers' | 'strangers'> & {
+    readonly connections: Connections;
+  }) {
+    this.#connections = connections;
     const { keepAliveMs, maxMessageBytes, maxRequestMemoryBytes } = options.config;
     this.#options = {
       ...options,
       strangers: new RequestMemory(Math.min(maxStrangerBytes, maxRequestMemoryBytes)),
       readers: new Map<string, SessionStream>(),
       onClose: (session) => this.#sessions.delete(session),
+      onKnown: (socket) => connections.known(socket),
     };
-    this.#server = new WebSocketServer({
+    // The types do not know `closeTimeout` yet.
+    const serverOptions: ServerOptions & { readonly closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
       // Deltas are small, and what is merged is small anyway: a compressor a connection would cost more memory than all.
@@ -70,6 +83,11 @@ export class Sessions {
       // A session answers pings itself, when its client has taken the answers before.
       autoPong: false,
       handleProtocols: () => subprotocol,
+      closeTimeout: closeTimeoutMs,
+    };
+    this.#server = new WebSocketServer(serverOptions);
+    this.#server.on('wsClientError', ({ message }: Error, _socket, { socket }: IncomingMessage) => {
+      connections.close(socket, errorText(new GatewayError('invalid_request', `${message}.`)));
     });
     this.#timer = setInterval(() => this.#tick(), Math.min(1000, Math.max(25, keepAliveMs / 8)));
     this.#timer.unref();
@@ -82,12 +100,10 @@ export class Sessions {
 
   /** Takes the WebSockets that clients of a server ask for. */
   listen(server: Server): void {
-    server.on('upgrade', (request, socket: Socket, head) => {
-      // What is wrong with it is in the close that follows.
-      socket.on('error', () => undefined);
-      const refusal = this.#refusal(request);
+    server.on('upgrade', (request, socket: Duplex, head) => {
+      const refusal = this.#refusal(request, socket);
       if (refusal !== undefined) {
-        endWithError(socket, refusal);
+        this.#connections.close(request.socket, errorText(refusal));
         return;
       }
       this.#server.handleUpgrade(request, socket, head, (webSocket) => {
@@ -102,8 +118,10 @@ export class Sessions {
     for (const session of this.#sessions) session.end('shutting_down');
   }
 
-  #refusal(request: IncomingMessage): GatewayError | undefined {
-    const { headers, url = '' } = request;
+  #refusal(request: IncomingMessage, upgraded: Duplex): GatewayError | undefined {
+    const { headers, socket, url = '' } = request;
+    // Node gives something else than the connection for a request with a body.
+    if (upgraded !== socket) return new GatewayError('invalid_request', 'An upgrade has no body.');
     const refusal = requestRefusal(request) ?? this.#options.guard.upgradeRefusal(headers);
     if (refusal !== undefined) return refusal;
     if (url.split('?')[0] !== '/streams') return new GatewayError('not_found', 'WebSockets are at /streams.');

@@ -5,6 +5,8 @@ import type { Resource } from '@opentelemetry/resources';
 import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics';
 import type { Survey } from '../console/survey.ts';
 import { errorCodes, GatewayError } from '../errors.ts';
+import { connectionStates } from '../http/connection.ts';
+import type { Connections } from '../http/connections.ts';
 import { type Meter, stallCauses } from '../meter.ts';
 import type { RequestMemory } from '../request-memory.ts';
 import type { LoopDelayMs } from '../runtime.ts';
@@ -30,6 +32,8 @@ export interface MetricsOptions {
   readonly survey: () => Survey;
   readonly heldLimitBytes: number;
   readonly sessions: () => number;
+  /** The connections of each listener. */
+  readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
   /** The event loop's delays of the last minute: of the worst second. */
   readonly loopDelayMs: () => LoopDelayMs;
@@ -300,7 +304,27 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineGauges(): void {
-    const { heldLimitBytes, meter, requestMemory, sessions } = this.#options;
+    const { connections, heldLimitBytes, meter, requestMemory, sessions } = this.#options;
+    this.#gauge(
+      'spillway.connections',
+      '{connection}',
+      'Connections that are open, by what they are',
+      (result) => {
+        for (const [listener, open] of Object.entries(connections)) {
+          for (const state of connectionStates) result.observe(open.count(state), { listener, state });
+        }
+      },
+    );
+    this.#counter(
+      'spillway.connections.closed',
+      '{connection}',
+      'Connections that were refused or closed by force',
+      (result) => {
+        for (const [listener, { closed }] of Object.entries(connections)) {
+          for (const [cause, count] of Object.entries(closed)) result.observe(count, { listener, cause });
+        }
+      },
+    );
     this.#gauge(
       'spillway.requests.held',
       'By',

@@ -1,0 +1,361 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer, type Server as TcpServer, type Socket } from 'node:net';
+import { errorText } from '../answer-error.ts';
+import { GatewayError } from '../errors.ts';
+import { networkOf, plainAddress } from './address.ts';
+import { setClientAddress } from './client-address.ts';
+import { Connection, type ConnectionState } from './connection.ts';
+import { readProxyHeader } from './proxy-header.ts';
+import { hasBody } from './receive-body.ts';
+import type { TrustedProxies } from './trusted-proxies.ts';
+
+/** How long a connection that was told to go may take to do so. */
+const closeTimeoutMs = 1000;
+/** How long a stranger may ask nothing, or need for the head of its request. */
+const strangerTimeoutMs = 10_000;
+
+/**
+ * Why a connection was closed by force. `refused`: there was no room. `stranger_displaced`, `idle_displaced`: to make room for
+ * another. `address_bound`: its address had too many strangers. `stranger_idle`: it asked nothing in time. `answer_unread`:
+ * it did not take its answer. `never_closed`: it was told to go. `proxy_header`: it did not begin with the header of the
+ * PROXY protocol.
+ */
+export const closeCauses = [
+  'address_bound',
+  'answer_unread',
+  'idle_displaced',
+  'never_closed',
+  'proxy_header',
+  'refused',
+  'stranger_displaced',
+  'stranger_idle',
+] as const;
+export type CloseCause = (typeof closeCauses)[number];
+
+export interface ConnectionsOptions {
+  /** The most connections at once. For one more, a stranger or one that is idle is closed; if there is none, it is refused. */
+  readonly maxConnections: number;
+  /** The most strangers of one address at once, and never more than half of all. For one more, its oldest is closed. */
+  readonly maxConnectionsPerAddress: number;
+  /** Whether clients need a key. If not, who has sent a whole request is no stranger. */
+  readonly areKeysRequired: boolean;
+  readonly proxies: TrustedProxies;
+  /** Whether connections of trusted proxies begin with the header of the PROXY protocol. */
+  readonly hasProxyHeaders: boolean;
+  /** How long a client may take for an answer that is no stream. */
+  readonly answerTimeoutMs: number;
+}
+
+/**
+ * Owns every socket that a listener accepts, from there until it is closed: whose it is, what it is doing, and when it has to
+ * go. The number of connections ≤ `maxConnections` always, and strangers never keep out who has a key.
+ */
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  readonly #maxPerAddress: number;
+  readonly #bySocket = new Map<Socket, Connection>();
+  /** Each in the order in which they came to be so, the oldest first. */
+  readonly #inState: Readonly<Record<ConnectionState, Set<Connection>>> = {
+    closing: new Set(),
+    idle: new Set(),
+    in_flight: new Set(),
+    stranger: new Set(),
+  };
+  readonly #strangersOf = new Map<string, Set<Connection>>();
+  /** The answers that are on their way, and until when they have to be taken. */
+  readonly #answers = new Map<
+    ServerResponse,
+    { readonly connection: Connection; readonly untilMs: number }
+  >();
+  readonly #timer: NodeJS.Timeout;
+  readonly #listeners: TcpServer[] = [];
+  #serve: (socket: Socket) => void = (socket) => void socket.destroy();
+
+  /** How many were closed by force, by the cause. */
+  readonly closed: Record<CloseCause, number> = {
+    address_bound: 0,
+    answer_unread: 0,
+    idle_displaced: 0,
+    never_closed: 0,
+    proxy_header: 0,
+    refused: 0,
+    stranger_displaced: 0,
+    stranger_idle: 0,
+  };
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+    const half = Math.max(1, Math.floor(options.maxConnections / 2));
+    this.#maxPerAddress = Math.min(options.maxConnectionsPerAddress, half);
+    this.#timer = setInterval(() => this.#tick(performance.now()), 1000);
+    this.#timer.unref();
+  }
+
+  /** How many are open. */
+  get size(): number {
+    return this.#bySocket.size;
+  }
+
+  /** How many are in that state. */
+  count(state: ConnectionState): number {
+    return this.#inState[state].size;
+  }
+
+  /** Takes over whatever the server accepts. Before anybody else listens to its requests. */
+  own(server: Server): void {
+    // Node's own listener, which reads requests, comes behind this one.
+    const serve = server.listeners('connection') as ((socket: Socket) => void)[];
+    server.removeAllListeners('connection');
+    this.#serve = (socket) => {
+      for (const listener of serve) listener.call(server, socket);
+    };
+    server.on('connection', (socket) => this.#accept(socket));
+    server.prependListener('request', (request, response) => this.#asked(request, response));
+    server.prependListener('upgrade', (request: IncomingMessage) => {
+      const connection = this.#bySocket.get(request.socket);
+      if (connection === undefined) return;
+      this.#vouch(connection, request);
+      connection.hasAsked = true;
+      connection.isWebSocket = true;
+      this.#place(connection);
+    });
+  }
+
+  /** Listens at one more address for the same server. */
+  async listen(host: string, port: number): Promise<void> {
+    const listener = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: 4096 }, (socket) =>
+      this.#accept(socket),
+    );
+    this.#listeners.push(listener);
+    await new Promise<void>((resolve, reject) => {
+      listener.once('error', reject);
+      listener.listen(port, host, resolve);
+    });
+  }
+
+  /** It has shown that it may use the gateway, and is no stranger any more. */
+  known(socket: Socket): void {
+    const connection = this.#bySocket.get(socket);
+    if (connection === undefined || connection.isKnown) return;
+    connection.isKnown = true;
+    this.#place(connection);
+  }
+
+  /**
+   * Ends a connection that was taken from the HTTP server, or that it cannot go on with, with a last word. Whatever still
+   * comes is thrown away. A second word is never said, and none inside of an answer or behind one.
+   */
+  close(socket: Socket, word = ''): void {
+    const connection = this.#bySocket.get(socket);
+    if (connection?.isClosing === true) return;
+    if (
+      connection === undefined ||
+      !socket.writable ||
+      connection.responses.some(({ headersSent }) => headersSent)
+    ) {
+      socket.destroy();
+      return;
+    }
+    connection.isClosing = true;
+    this.#place(connection);
+    this.#arm(connection);
+    // With bytes that nobody read, the kernel would reset the connection, and the word would be lost.
+    socket.removeAllListeners('data');
+    socket.on('data', () => undefined);
+    socket.resume();
+    if (word === '' || connection.owesBody) socket.end();
+    else socket.end(word);
+  }
+
+  /** An answer that is no stream has been made, and has to be taken in time. */
+  answering({ socket }: IncomingMessage, response: ServerResponse): void {
+    const connection = this.#bySocket.get(socket);
+    if (connection === undefined || response.destroyed) return;
+    const untilMs = performance.now() + this.#options.answerTimeoutMs;
+    this.#answers.set(response, { connection, untilMs });
+    response.once('close', () => this.#answers.delete(response));
+  }
+
+  /** Takes no more, and closes those who have nothing to wait for. */
+  stop(): void {
+    clearInterval(this.#timer);
+    for (const listener of this.#listeners) listener.close();
+    for (const state of ['closing', 'idle', 'stranger'] as const) {
+      // A session has been told why, and has a deadline.
+      for (const { isWebSocket, socket } of this.#inState[state]) if (!isWebSocket) socket.destroy();
+    }
+  }
+
+  #accept(socket: Socket): void {
+    // What is wrong with it is in the close that follows.
+    socket.on('error', () => undefined);
+    const address = plainAddress(socket.remoteAddress ?? '');
+    if (address === undefined) {
+      socket.destroy();
+      return;
+    }
+    const connection = new Connection(socket, address, performance.now());
+    const hasHeader = this.#options.hasProxyHeaders && this.#options.proxies.trusts(address);
+    connection.awaitsHeader = hasHeader;
+    if (!this.#makeRoom()) {
+      this.closed.refused += 1;
+      socket.destroy();
+      return;
+    }
+    this.#bySocket.set(socket, connection);
+    socket.once('close', () => this.#forget(connection));
+    // Its client sends nothing more, so it does not wait for much either.
+    socket.once('end', () => this.#arm(connection));
+    if (hasHeader) this.#readHeader(connection);
+    else this.#begin(connection);
+  }
+
+  /** Whose it is, is known: from here on it is the HTTP server's. */
+  #begin(connection: Connection): void {
+    setClientAddress(connection.socket, connection.address);
+    if (!this.#options.proxies.trusts(connection.address)) connection.network = networkOf(connection.address);
+    this.#boundAddress(connection);
+    this.#place(connection);
+    this.#serve(connection.socket);
+  }
+
+  #readHeader(connection: Connection): void {
+    const { socket } = connection;
+    this.#place(connection);
+    let received = Buffer.alloc(0);
+    const onData = (bytes: Buffer): void => {
+      received = Buffer.concat([received, bytes]);
+      const header = readProxyHeader(received);
+      if (header === 'incomplete') return;
+      socket.off('data', onData);
+      if (header === 'invalid') {
+        this.#destroy(connection, 'proxy_header');
+        return;
+      }
+      socket.pause();
+      connection.awaitsHeader = false;
+      connection.address = header.address ?? connection.address;
+      connection.idleSinceMs = performance.now();
+      if (received.length > header.byteLength) socket.unshift(received.subarray(header.byteLength));
+      this.#begin(connection);
+      socket.resume();
+    };
+    socket.on('data', onData);
+    socket.once('end', () => {
+      if (connection.awaitsHeader) socket.destroy();
+    });
+  }
+
+  /** Makes room for one more, at the cost of whoever has the least to lose. Returns whether there is room. */
+  #makeRoom(): boolean {
+    if (this.#bySocket.size < this.#options.maxConnections) return true;
+    for (const state of ['closing', 'stranger', 'idle'] as const) {
+      const [oldest] = this.#inState[state];
+      if (oldest === undefined) continue;
+      this.#destroy(oldest, state === 'idle' ? 'idle_displaced' : 'stranger_displaced');
+      return true;
+    }
+    return false;
+  }
+
+  #boundAddress({ network }: Connection): void {
+    const others = network === undefined ? undefined : this.#strangersOf.get(network);
+    if (others === undefined || others.size < this.#maxPerAddress) return;
+    const [oldest] = others;
+    if (oldest !== undefined) this.#destroy(oldest, 'address_bound');
+  }
+
+  #asked(request: IncomingMessage, response: ServerResponse): void {
+    const connection = this.#bySocket.get(request.socket);
+    if (connection === undefined) return;
+    this.#vouch(connection, request);
+    const { responses } = connection;
+    connection.hasAsked = true;
+    connection.owesBody = false;
+    responses.push(response);
+    if (connection.isKnown) this.#place(connection);
+    response.once('close', () => {
+      responses.splice(responses.indexOf(response), 1);
+      if (responses.length > 0) return;
+      connection.owesBody = !request.complete;
+      connection.idleSinceMs = performance.now();
+      this.#place(connection);
+    });
+    if (this.#options.areKeysRequired || connection.isKnown) return;
+    if (hasBody(request)) request.once('end', () => this.known(request.socket));
+    else this.known(request.socket);
+  }
+
+  /** Finds out for whom a trusted proxy sends a request. */
+  #vouch({ address }: Connection, request: IncomingMessage): void {
+    const client = this.#options.proxies.clientOf(address, request.headers);
+    if (client !== address) setClientAddress(request, client);
+  }
+
+  /** Puts it behind all others that are in the same state. */
+  #place(connection: Connection): void {
+    if (!this.#bySocket.has(connection.socket)) return;
+    this.#take(connection);
+    connection.state = connection.nextState;
+    this.#inState[connection.state].add(connection);
+    const { network, state } = connection;
+    if (state !== 'stranger' || network === undefined) return;
+    const others = this.#strangersOf.get(network);
+    if (others === undefined) this.#strangersOf.set(network, new Set([connection]));
+    else others.add(connection);
+  }
+
+  #take(connection: Connection): void {
+    const { network = '', state } = connection;
+    this.#inState[state].delete(connection);
+    const others = this.#strangersOf.get(network);
+    others?.delete(connection);
+    if (others?.size === 0) this.#strangersOf.delete(network);
+  }
+
+  #forget(connection: Connection): void {
+    clearTimeout(connection.deadline);
+    this.#bySocket.delete(connection.socket);
+    this.#take(connection);
+  }
+
+  /** From now on it has a deadline, whatever it does. */
+  #arm(connection: Connection): void {
+    connection.deadline ??= setTimeout(() => this.#destroy(connection, 'never_closed'), closeTimeoutMs);
+    connection.deadline.unref();
+  }
+
+  #destroy(connection: Connection, cause: CloseCause): void {
+    this.closed[cause] += 1;
+    // At once, and not when it is closed: its room is given to another one.
+    this.#forget(connection);
+    connection.socket.destroy();
+  }
+
+  #tick(nowMs: number): void {
+    for (const connection of this.#inState.stranger) {
+      if (nowMs - connection.idleSinceMs < strangerTimeoutMs) break;
+      if (connection.responses.length === 0 && !connection.isWebSocket) this.#endStranger(connection);
+    }
+    for (const [response, { connection, untilMs }] of this.#answers) {
+      if (nowMs < untilMs) break;
+      this.#answers.delete(response);
+      // One that asked for several is closed once.
+      if (this.#bySocket.has(connection.socket)) this.#destroy(connection, 'answer_unread');
+    }
+  }
+
+  #endStranger(connection: Connection): void {
+    const { awaitsHeader, hasAsked, socket } = connection;
+    if (awaitsHeader) {
+      this.#destroy(connection, 'proxy_header');
+      return;
+    }
+    this.closed.stranger_idle += 1;
+    this.close(socket, !hasAsked && socket.bytesRead > 0 ? tooSlow : '');
+  }
+}
+
+const tooSlow = errorText(
+  new GatewayError('request_timeout', `The request's head did not arrive within ${strangerTimeoutMs} ms.`),
+);

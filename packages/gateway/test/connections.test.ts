@@ -1,0 +1,308 @@
+import { describe, expect, test } from 'vitest';
+import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
+import {
+  descriptorsBackTo,
+  descriptorsOf,
+  openRaw,
+  type RawConnection,
+  requestText,
+} from './support/raw-connection.ts';
+import { metric } from './support/requests.ts';
+import { openSession, RawSession } from './support/session.ts';
+
+const key = 'authorization: Bearer alpha';
+const env = { SPILLWAY_API_KEYS: 'alpha' };
+
+const upgrade = [
+  'connection: upgrade',
+  'upgrade: websocket',
+  'sec-websocket-version: 13',
+  'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==',
+];
+const subprotocol = 'sec-websocket-protocol: spillway.v1';
+const behind = 'x'.repeat(2000);
+
+async function isAlive(url: string): Promise<boolean> {
+  return (await fetch(`${url}/health/live`)).ok;
+}
+
+/** Of the client's listener, those that were closed for that cause. */
+function closed(gateway: RunningGateway, cause: string): Promise<number> {
+  return metric(gateway.adminUrl, `spillway_connections_closed_total{listener="client",cause="${cause}"}`);
+}
+
+function open(gateway: RunningGateway, state: string): Promise<number> {
+  return metric(gateway.adminUrl, `spillway_connections{listener="client",state="${state}"}`);
+}
+
+/** What comes over a bare connection, and how its answer begins. */
+const hostile: readonly (readonly [name: string, text: string, answer: string])[] = [
+  [
+    'an upgrade of a foreign page',
+    requestText('/streams', [...upgrade, 'origin: https://evil.example', subprotocol]) + behind,
+    '403',
+  ],
+  [
+    'an upgrade with a wrong subprotocol',
+    requestText('/streams', [...upgrade, 'sec-websocket-protocol: other']) + behind,
+    '400',
+  ],
+  ['an upgrade at a wrong path', requestText('/elsewhere', [...upgrade, subprotocol]) + behind, '404'],
+  [
+    'an upgrade without a key',
+    requestText('/streams', [...upgrade.slice(0, 3), subprotocol]) + behind,
+    '400',
+  ],
+  [
+    'an upgrade of an old version',
+    requestText('/streams', [...upgrade.slice(0, 2), 'sec-websocket-version: 5', subprotocol]) + behind,
+    '400',
+  ],
+  [
+    'an upgrade with a body',
+    requestText('/streams', [...upgrade, subprotocol, 'content-length: 100000'], behind),
+    '400',
+  ],
+  ['no HTTP', `SSH-2.0-OpenSSH\r\n${behind}`, '400'],
+  ['a head that is too large', `GET / HTTP/1.1\r\nx: ${'y'.repeat(100_000)}\r\n\r\n`, '431'],
+  ['garbage behind a request', requestText('/streams') + behind, ''],
+];
+
+describe('who neither reads nor closes keeps no file descriptor', () => {
+  test.each(hostile)('%s, at both listeners', async (_name, text) => {
+    const gateway = await startGateway();
+    const { pid } = gateway.process;
+    for (const url of [gateway.url, gateway.adminUrl]) {
+      const before = descriptorsOf(pid);
+      for (let count = 0; count < 20; count += 1) await openRaw(url, { text, reads: false });
+      await descriptorsBackTo(pid, before);
+    }
+    expect(await isAlive(gateway.url)).toBe(true);
+  });
+
+  test.each(hostile.filter(([, , status]) => status !== ''))(
+    '%s: gets its one answer, and time for what is on its way',
+    async (_name, text, status) => {
+      const gateway = await startGateway();
+      const client = await openRaw(gateway.url, { text });
+      await eventually(() => client.received() !== '', 'an answer');
+      // What comes now is thrown away: no second answer, and no reset that takes the first one with it.
+      for (let count = 0; count < 3 && !client.isOver(); count += 1) client.socket.write(behind);
+      await eventually(client.isOver, 'the other side to close');
+      expect(client.received().split('HTTP/1.1 ')).toHaveLength(2);
+      expect(client.received()).toMatch(new RegExp(`^HTTP/1.1 ${status} [^]*"error"`));
+    },
+  );
+
+  test('a request that does not arrive in time, a head and a body', async () => {
+    const gateway = await startGateway(['--request-timeout-ms', '500']);
+    const { pid } = gateway.process;
+    const before = descriptorsOf(pid);
+    const texts = ['GET /v1/mod', requestText('/v1/chat/completions', ['content-length: 1000'], '{')];
+    for (const text of texts) {
+      const reader = await openRaw(gateway.url, { text });
+      for (let count = 0; count < 10; count += 1) await openRaw(gateway.url, { text, reads: false });
+      await eventually(reader.isOver, 'the answer to be over');
+      expect(reader.received()).toContain('408 Request Timeout');
+      expect(reader.received().split('HTTP/1.1 ')).toHaveLength(2);
+      reader.socket.destroy();
+      await descriptorsBackTo(pid, before);
+    }
+    expect(await closed(gateway, 'never_closed')).toBeGreaterThanOrEqual(20);
+  });
+
+  test('CONNECT, and a request that asks to be closed', async () => {
+    const gateway = await startGateway();
+    const { pid } = gateway.process;
+    const before = descriptorsOf(pid);
+    for (const text of [
+      `CONNECT localhost:1 HTTP/1.1\r\nhost: localhost\r\n\r\n${behind}`,
+      requestText('/health/live', ['connection: close']) + behind,
+      requestText('/v1/models', ['connection: close']),
+    ]) {
+      for (let count = 0; count < 10; count += 1) await openRaw(gateway.url, { text, reads: false });
+      await descriptorsBackTo(pid, before);
+    }
+  });
+
+  test('answers that nobody reads, however many are asked for', async () => {
+    const gateway = await startGateway(['--stall-timeout-ms', '500']);
+    const { pid } = gateway.process;
+    const before = descriptorsOf(pid);
+    // As much as the kernel would take for a client, and more.
+    const metrics = requestText('/metrics').repeat(600);
+    for (let count = 0; count < 5; count += 1)
+      await openRaw(gateway.adminUrl, { text: metrics, reads: false });
+    await eventually(() => descriptorsOf(pid) > before, 'the connections to be there');
+    await descriptorsBackTo(pid, before);
+    const unread = 'spillway_connections_closed_total{listener="admin",cause="answer_unread"}';
+    expect(await metric(gateway.adminUrl, unread)).toBe(5);
+  });
+
+  test('a WebSocket whose client breaks the rules, or half-closes', async () => {
+    const gateway = await startGateway();
+    const { pid } = gateway.process;
+    const before = descriptorsOf(pid);
+    const good = requestText('/streams', [...upgrade, subprotocol]);
+    // Not masked; a close that is answered; and nothing, behind which its client says no more.
+    for (const frame of [
+      Buffer.from([0x81, 1, 0x41]),
+      Buffer.from([0x88, 0x80, 0, 0, 0, 0]),
+      Buffer.alloc(0),
+    ]) {
+      for (let count = 0; count < 10; count += 1) {
+        const { socket } = await openRaw(gateway.url, {
+          text: Buffer.concat([Buffer.from(good), frame]),
+          reads: false,
+        });
+        if (frame.length === 0) socket.end();
+      }
+      await descriptorsBackTo(pid, before);
+    }
+  });
+});
+
+describe('connections are bounded', () => {
+  const small = ['--max-streams', '8', '--max-waiting', '2'];
+  const total = 20;
+
+  test.each([
+    ['silent', ''],
+    ['with half of a head', 'GET /v1/models HTTP/1.1\r\nhost: loc'],
+    ['with half of a body', requestText('/health/live', ['content-length: 1000'], '{')],
+    ['refused and kept open', requestText('/v1/models')],
+    ['on a WebSocket', requestText('/streams', [...upgrade, subprotocol])],
+  ])('strangers keep nobody out, whatever they do: %s', async (_what, text) => {
+    const gateway = await startGateway(small, { env });
+    const { pid } = gateway.process;
+    const before = descriptorsOf(pid);
+    const strangers: RawConnection[] = [];
+    for (let count = 0; count < 2 * total; count += 1) strangers.push(await openRaw(gateway.url, { text }));
+    // From their address, and from another one.
+    for (const localAddress of ['127.0.0.1', '127.0.0.2']) {
+      const client = await openRaw(gateway.url, { localAddress, text: requestText('/v1/models', [key]) });
+      await eventually(() => client.received().includes('200 OK'), 'the answer');
+    }
+    // No more than half of all are of one address, and those who came first have gone.
+    await eventually(
+      () => strangers.slice(0, 1.5 * total).every(({ isOver }) => isOver()),
+      'the oldest to be closed',
+    );
+    expect(descriptorsOf(pid) - before).toBeLessThanOrEqual(total);
+    expect(await closed(gateway, 'address_bound')).toBeGreaterThanOrEqual(1.5 * total);
+    expect(await closed(gateway, 'refused')).toBe(0);
+  });
+
+  test('those of many addresses too, and then the one that is idle for longest goes first', async () => {
+    const gateway = await startGateway(small, { env });
+    const first = await openRaw(gateway.url, { localAddress: '127.0.1.1' });
+    for (let count = 2; count <= total; count += 1) {
+      await openRaw(gateway.url, { localAddress: `127.0.1.${count}` });
+    }
+    await eventually(async () => (await open(gateway, 'stranger')) === total, 'all of them');
+    const client = await openRaw(gateway.url, { text: requestText('/v1/models', [key]) });
+    await eventually(() => client.received().includes('200 OK'), 'the answer');
+    await eventually(first.isOver, 'the first to be closed');
+    expect(await closed(gateway, 'stranger_displaced')).toBe(1);
+    expect(await open(gateway, 'idle')).toBe(1);
+  });
+
+  test('who has shown a key goes after all strangers, and who is being answered never', async () => {
+    const gateway = await startGateway(small, { env });
+    const body = JSON.stringify({ model: 'sim:stall=1', stream: true, messages: [] });
+    const stream = requestText(
+      '/v1/chat/completions',
+      [key, 'content-type: application/json', `content-length: ${body.length}`],
+      body,
+    );
+    const streaming = [];
+    for (let count = 0; count < 8; count += 1) streaming.push(await openRaw(gateway.url, { text: stream }));
+    const idle = [];
+    for (let count = 8; count < total; count += 1) {
+      idle.push(await openRaw(gateway.url, { text: requestText('/v1/models', [key]) }));
+    }
+    await eventually(async () => (await open(gateway, 'idle')) === total - 8, 'those who are idle');
+    await eventually(async () => (await open(gateway, 'in_flight')) === 8, 'those who are answered');
+    // Strangers displace the first of those who are idle, and from then on each other.
+    for (let count = 0; count < 5; count += 1) await openRaw(gateway.url, { localAddress: '127.0.0.2' });
+    await eventually(async () => (await closed(gateway, 'stranger_displaced')) === 4, 'strangers to go');
+    expect(await closed(gateway, 'idle_displaced')).toBe(1);
+    expect(idle.filter(({ isOver }) => isOver())).toEqual([idle[0]]);
+    expect(streaming.some(({ isOver }) => isOver())).toBe(false);
+  });
+
+  test('one more is refused when all are being answered', async () => {
+    const gateway = await startGateway(['--max-streams', '1', '--max-waiting', '1'], { env });
+    const body = '{"model":"sim:headers=3600000","stream":true,"messages":[]}';
+    const headers = [key, 'content-type: application/json', `content-length: ${body.length}`];
+    const text = requestText('/v1/chat/completions', headers, body);
+    // One is asked, one waits; two send a body that does not come.
+    for (const sent of [text, text, text.slice(0, -1), text.slice(0, -1)])
+      await openRaw(gateway.url, { text: sent });
+    await eventually(async () => (await open(gateway, 'in_flight')) === 4, 'four to be answered');
+    const more = await openRaw(gateway.url);
+    await eventually(more.isOver, 'one more to be refused');
+    expect(await closed(gateway, 'refused')).toBe(1);
+  });
+
+  test('without keys, who has sent a whole request is no stranger', async () => {
+    const gateway = await startGateway(small);
+    const known = await openRaw(gateway.url, { text: requestText('/health/live') });
+    const withBody = await openRaw(gateway.url, {
+      text: requestText('/nowhere', ['content-length: 2'], '{}'),
+    });
+    await eventually(async () => (await open(gateway, 'idle')) === 2, 'both to be known');
+    for (let count = 0; count < 2 * total; count += 1) {
+      await openRaw(gateway.url, { localAddress: `127.0.1.${count + 1}` });
+    }
+    await eventually(async () => (await closed(gateway, 'stranger_displaced')) > total, 'strangers to go');
+    expect([known.isOver(), withBody.isOver()]).toEqual([false, false]);
+  });
+
+  test('strangers that ask nothing are closed soon, silent ones without a word', async () => {
+    const gateway = await startGateway([], { env });
+    const silent = await openRaw(gateway.url);
+    const slow = await openRaw(gateway.url, { text: 'GET /v1/mod' });
+    const refused = await openRaw(gateway.url, { text: requestText('/v1/models') });
+    await eventually(() => [silent, slow, refused].every(({ isOver }) => isOver()), 'all to be closed');
+    expect(silent.received()).toBe('');
+    expect(slow.received()).toMatch(/^HTTP\/1.1 408 /);
+    expect(refused.received().split('HTTP/1.1 ')).toHaveLength(2);
+    expect(await closed(gateway, 'stranger_idle')).toBe(3);
+  });
+
+  test('of the admin listener as well', async () => {
+    const gateway = await startGateway();
+    const before = descriptorsOf(gateway.process.pid);
+    for (let count = 0; count < 300; count += 1) await openRaw(gateway.adminUrl);
+    const strangers = 'spillway_connections{listener="admin",state="stranger"}';
+    expect(await metric(gateway.adminUrl, strangers)).toBeLessThanOrEqual(128);
+    expect(descriptorsOf(gateway.process.pid) - before).toBeLessThan(140);
+  });
+
+  test('a stop waits for none of them', async () => {
+    const gateway = await startGateway(['--host', 'localhost'], { env });
+    await openRaw(gateway.url, { reads: false });
+    await openRaw(gateway.url, { text: `SSH\r\n${behind}`, reads: false });
+    new RawSession(gateway.url);
+    await openSession(gateway.url);
+    gateway.process.kill('SIGTERM');
+    expect(await gateway.exited).toBe(0);
+  });
+});
+
+test('localhost is every address that it has, each with the same owner', async () => {
+  const gateway = await startGateway(['--host', 'localhost']);
+  const { port } = new URL(gateway.url);
+  let answered = 0;
+  for (const host of ['127.0.0.1', '[::1]']) {
+    const url = `http://${host}:${port}`;
+    // A machine may have only one of them.
+    if (!(await isAlive(url).catch(() => false))) continue;
+    const client = await openRaw(url, { text: `SSH\r\n${behind}` });
+    await eventually(client.isOver, 'the answer');
+    expect(client.received()).toContain('"invalid_request"');
+    answered += 1;
+  }
+  expect(answered).toBeGreaterThan(0);
+});
