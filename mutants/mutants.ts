@@ -918,4 +918,12 @@ export const mutants: readonly Mutant[] = [
     test: `${gatewayTest}/proxies.test.ts`,
     only: 'nobody else may',
   },
+  {
+    name: '1.2 an escape in a long text is overlooked',
+    file: `${gateway}/http/body-scanner.ts`,
+    find: 'at = Math.min(quoteAt, escapeAt) - 1;',
+    replace: 'at = quoteAt - 1;',
+    test: `${gatewayTest}/request-body.property.test.ts`,
+    only: 'only its model changes',
+  },
 ];
