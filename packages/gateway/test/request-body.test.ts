@@ -200,6 +200,15 @@ describe('a body that is not wanted', () => {
     }
   });
 
+  test('does not end the connection when it came whole', async () => {
+    const gateway = await startGateway();
+    const { answer, socket } = await openRaw(gateway.url, { 'content-length': '4' }, { path: '/nothing' });
+    socket.write('{}{}GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n');
+    await eventually(() => answer().includes('HTTP/1.1 200 OK'), 'the next one to be answered');
+    expect(answer()).toMatch(/^HTTP\/1.1 404 /);
+    expect(answer()).not.toMatch(/connection: close/i);
+  });
+
   test('is not asked for', async () => {
     const gateway = await startGateway([], { env: keys });
     const expectation = { 'content-length': '99', expect: '100-continue' };
