@@ -8,12 +8,14 @@ import { leaveBodies } from './http/unread-body.ts';
 import { type Guard, putGuard, putRefusal } from './guard.ts';
 import type { Connections } from './http/connections.ts';
 import { putTargets } from './http/request-target.ts';
+import type { Defects } from './defects.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
 export interface AdminOptions {
   readonly guard: Guard;
   readonly connections: Connections;
   readonly console: Console;
+  readonly defects: Defects;
   readonly metrics: Metrics;
   readonly about: () => About;
   /** Where the simulated models are, if they are what is served: then there is a playground. */
@@ -37,7 +39,11 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
     next(null, payload);
   });
   leaveBodies(admin);
-  admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown)));
+  admin.setErrorHandler((thrown, request, reply) => {
+    const error = fromFastify(thrown);
+    if (error.code === 'internal_error') options.defects.caught('request of the admin listener', thrown);
+    answerError(request, reply, error);
+  });
   putTargets(admin);
   admin.register((open, _options, done) => {
     // The page itself needs no key, or nobody could be asked for one. There is nothing in it.

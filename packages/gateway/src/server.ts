@@ -10,6 +10,7 @@ import { answerError, fromFastify, refuseConnection, routeOf } from './answer-er
 import type { ApiKeys } from './api-keys.ts';
 import type { Provider } from './config/load.ts';
 import type { Config } from './config/schema.ts';
+import type { Defects } from './defects.ts';
 import { GatewayError, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
@@ -33,6 +34,7 @@ import type { Streams } from './streams.ts';
 
 export interface ServerOptions {
   readonly config: Config;
+  readonly defects: Defects;
   readonly keys: ApiKeys;
   readonly guard: Guard;
   readonly connections: Connections;
@@ -49,7 +51,7 @@ export interface ServerOptions {
 
 /** The listener that clients talk to. */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { config, connections, guard, log, isReady } = options;
+  const { config, connections, defects, guard, log, isReady } = options;
   const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
     loggerInstance: logger,
@@ -87,7 +89,8 @@ export function createServer(options: ServerOptions): FastifyInstance {
     if (error.code === 'internal_error') {
       // With a stream's token, whoever reads the log could read the stream.
       const path = routeOf(request).path.replace(/^\/streams\/.*/, '/streams/…');
-      log.error({ err: thrown, path }, 'a request failed');
+      log.error({ path }, 'a request failed');
+      defects.caught('request', thrown);
     }
     answerError(request, reply, error);
   });
