@@ -919,6 +919,14 @@ export const mutants: readonly Mutant[] = [
     only: 'nobody else may',
   },
   {
+    name: '1.2 an escape in a long text is overlooked',
+    file: `${gateway}/http/body-scanner.ts`,
+    find: 'at = Math.min(quoteAt, escapeAt) - 1;',
+    replace: 'at = quoteAt - 1;',
+    test: `${gatewayTest}/request-body.property.test.ts`,
+    only: 'only its model changes',
+  },
+  {
     name: 'a defect: what throws in a timer stops what the timer does for others',
     file: `${gateway}/defects.ts`,
     find: 'this.caught(where, error);\n      if (end',

@@ -159,6 +159,7 @@ describe('a body that is not wanted', () => {
       [gateway.url, 'POST', '/nothing', {}],
       [gateway.url, 'DELETE', '/streams/none', bearer('other')],
       [gateway.url, 'GET', '/health/live', {}],
+      [gateway.url, 'HEAD', '/health/live', {}],
       [gateway.url, 'PUT', '/health/live', {}],
       ofAdmin('/metrics'),
       ofAdmin('/nothing'),
@@ -197,6 +198,15 @@ describe('a body that is not wanted', () => {
       await closed;
       expect(answer()).toMatch(new RegExp(`^HTTP/1.1 ${status} [^]*"code":`));
     }
+  });
+
+  test('does not end the connection when it came whole', async () => {
+    const gateway = await startGateway();
+    const { answer, socket } = await openRaw(gateway.url, { 'content-length': '4' }, { path: '/nothing' });
+    socket.write('{}{}GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n');
+    await eventually(() => answer().includes('HTTP/1.1 200 OK'), 'the next one to be answered');
+    expect(answer()).toMatch(/^HTTP\/1.1 404 /);
+    expect(answer()).not.toMatch(/connection: close/i);
   });
 
   test('is not asked for', async () => {
