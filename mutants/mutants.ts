@@ -664,7 +664,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a page of another site may ask without saying so',
     file: `${gateway}/guard.ts`,
-    find: "headers['sec-fetch-site'] !== 'cross-site'",
+    find: "site === undefined || site === 'same-origin' || site === 'none'",
     replace: 'true',
     test: `${gatewayTest}/security.test.ts`,
     only: 'another site',

@@ -4,7 +4,7 @@ import { addPlainPipe } from './console/plain-pipe.ts';
 import type { Console } from './console/console.ts';
 import type { About } from './console/snapshot.ts';
 import { answerError, fromFastify } from './answer-error.ts';
-import { putTargets } from './http/request-target.ts';
+import { putTargets, rewriteTarget } from './http/request-target.ts';
 import { type Guard, putGuard, putRefusal } from './guard.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
@@ -20,7 +20,7 @@ export interface AdminOptions {
 /** The listener for those who run the gateway: the console, and metrics. */
 export function createAdminServer(options: AdminOptions): FastifyInstance {
   const { about, guard, metrics, simulatorUrl } = options;
-  const admin = Fastify({ forceCloseConnections: true });
+  const admin = Fastify({ rewriteUrl: rewriteTarget, forceCloseConnections: true });
   admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown, 0)));
   putTargets(admin);
   admin.register((open, _options, done) => {

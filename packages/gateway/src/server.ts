@@ -13,7 +13,7 @@ import type { Config } from './config/schema.ts';
 import { GatewayError, overloaded, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
-import { putTargets } from './http/request-target.ts';
+import { putTargets, rewriteTarget } from './http/request-target.ts';
 import { hijack } from './hijack.ts';
 import { answerModels } from './models/answer-models.ts';
 import { ModelLists } from './models/model-lists.ts';
@@ -51,6 +51,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     loggerInstance: logger,
     // One line a stream is written instead, when it ends.
     logController: new LogController({ disableRequestLogging: true }),
+    rewriteUrl: rewriteTarget,
     bodyLimit: config.maxRequestBytes,
     requestTimeout: config.requestTimeoutMs,
     forceCloseConnections: true,
