@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
+import { Agent, createServer, type IncomingMessage, request as httpRequest } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -182,6 +182,82 @@ describe('the operator’s key', () => {
   });
 });
 
+test('whatever is asked, a provider is asked below its base, and nobody else is', async () => {
+  const evil = await startNoting('127.0.0.131');
+  const provider = await startNoting('127.0.0.1', evil.port);
+  const origin = `http://127.0.0.1:${evil.port}`;
+  const upstreams =
+    `name=o,url=${origin}/base/v1/,apiKeyEnv=KEY name=a,api=anthropic,url=${origin},apiKeyEnv=KEY ` +
+    `name=g,api=gemini,url=${origin}/deep/er/,apiKeyEnv=KEY`;
+  const gateway = await startGateway(['--upstream', upstreams], { env: { KEY: 'secret' } });
+  const agent = new Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  const ask = (path: string, headers: Record<string, string>): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const { hostname, port } = new URL(gateway.url);
+      const asking = httpRequest({ agent, hostname, port, path, headers }, (answer) => {
+        answer.resume().on('end', resolve);
+      });
+      asking.on('error', reject).end();
+    });
+  const piece = fc.constantFrom(
+    ...[
+      '/',
+      '//',
+      '..',
+      '.',
+      '%2e',
+      '%2F',
+      '%5c',
+      '\\',
+      ';',
+      '%25',
+      '@',
+      ':',
+      '80',
+      '127.0.0.131',
+      'models/',
+      'g',
+      'm',
+    ],
+    ...['?', '#', '&', '=', '%00', '%31', '%3A', 'http:', 'v1', 'a', '%'],
+  );
+  const start = fc.constantFrom(
+    '/v1/',
+    '/v%31/',
+    '/v1beta/',
+    '/v1beta/models/g/',
+    '/v1',
+    '/%76%31beta/',
+    '//',
+    '',
+  );
+  const kinds = [
+    { headers: {}, base: '/base/v1/' },
+    { headers: { 'anthropic-version': '2023-06-01' }, base: '/v1/' },
+    { headers: { 'x-goog-api-key': 'k' }, base: '/deep/er/v1' },
+  ];
+  await fc.assert(
+    fc.asyncProperty(
+      start,
+      fc.array(piece, { maxLength: 8 }),
+      fc.constantFrom(...kinds),
+      async (prefix, pieces, { base, headers }) => {
+        provider.seen.length = 0;
+        await ask(prefix + pieces.join(''), headers);
+        for (const { headers: sent, url = '' } of provider.seen) {
+          const bases = url.startsWith('/deep/er/v1beta/') ? '/deep/er/v1beta/' : base;
+          expect(url.startsWith(bases), url).toBe(true);
+          expect(new URL(url, origin).pathname.startsWith(bases), url).toBe(true);
+          expect(sent.host).toBe(`127.0.0.1:${evil.port}`);
+        }
+      },
+    ),
+    { numRuns: 500 },
+  );
+  expect(evil.seen).toEqual([]);
+});
+
 describe('a request', () => {
   const get = (headers: string): string => `GET /health/live HTTP/1.1\r\n${headers}connection: close\r\n\r\n`;
   const upgrade = (headers: string): string =>
@@ -203,16 +279,13 @@ describe('a request', () => {
     `${local}authorization: Bearer a\r\nAuthorization: Bearer b\r\n`,
     `${local}x-api-key: a\r\nx-api-key: b\r\n`,
     `${local}x-goog-api-key: a\r\nx-goog-api-key: a\r\n`,
-  ])(
-    'that two readers could take for two is refused, on both listeners, and as an upgrade: %j',
-    async (headers) => {
-      const gateway = await startGateway();
-      for (const url of [gateway.url, gateway.adminUrl]) {
-        expect(await firstLine(url, post('/v1/files', headers))).toBe('HTTP/1.1 400 Bad Request');
-        expect(await firstLine(url, upgrade(headers))).toBe('HTTP/1.1 400 Bad Request');
-      }
-    },
-  );
+  ])('that could be taken for two is refused, on both listeners, and as an upgrade: %j', async (headers) => {
+    const gateway = await startGateway();
+    for (const url of [gateway.url, gateway.adminUrl]) {
+      expect(await firstLine(url, post('/v1/files', headers))).toBe('HTTP/1.1 400 Bad Request');
+      expect(await firstLine(url, upgrade(headers))).toBe('HTTP/1.1 400 Bad Request');
+    }
+  });
 
   test('is read in the same way at each address of localhost', async () => {
     const gateway = await startGateway(['--host', 'localhost', '--admin-host', 'localhost']);
