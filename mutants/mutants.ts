@@ -53,7 +53,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: a request is held for as long as its answer takes',
     file: `${gateway}/pipe.ts`,
-    find: 'request.body?.letGo();',
+    find: 'reply.whenSent(() => request.body?.letGo());',
     replace: '',
     test: `${gatewayTest}/limits.test.ts`,
     only: 'request bodies together',
@@ -732,5 +732,21 @@ export const mutants: readonly Mutant[] = [
     replace: 'raw.write(Buffer.concat(parts));',
     test: `${gatewayTest}/model-lists.test.ts`,
     only: 'one copy',
+  },
+  {
+    name: 'a request that its provider does not read has no deadline',
+    file: `${gateway}/source/provider-connection.ts`,
+    find: 'if (this.#isSent) this.#stopTimer();',
+    replace: 'this.#stopTimer();',
+    test: `${gatewayTest}/limits.test.ts`,
+    only: 'does not read',
+  },
+  {
+    name: 'a request that its provider does not read is not counted',
+    file: `${gateway}/pipe.ts`,
+    find: 'reply.whenSent(() => request.body?.letGo());',
+    replace: 'request.body?.letGo();',
+    test: `${gatewayTest}/limits.test.ts`,
+    only: 'does not read',
   },
 ];

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { connect, openEvent, type TlsMemory } from './connect.ts';
+import { GatewayError } from '../errors.ts';
 import { ownCopy } from '../run-memory.ts';
 import { type ResponseHead, type ResponseHandler, ResponseReader } from './response-reader.ts';
 
@@ -18,6 +19,8 @@ export interface Request {
 
 /** Who hears of a request's response. Of `onEnd` and `onError` one is called, once and last. */
 export interface Exchange extends ResponseHandler {
+  /** The request has left this process; not called if it never does. */
+  onSent(): void;
   onError(error: Error): void;
 }
 
@@ -51,6 +54,8 @@ export class ProviderConnection implements ResponseHandler {
   #unsent: Request | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isOpen = false;
+  #isSent = false;
+  #isAnswered = false;
   #isPaused = false;
   #isPersistent = false;
   /** What one read brought behind a head that nobody took yet. */
@@ -94,6 +99,8 @@ export class ProviderConnection implements ResponseHandler {
   /** Sends a request; the connection must be new, or free. */
   send(request: Request, exchange: Exchange): void {
     this.#exchange = exchange;
+    this.#isSent = false;
+    this.#isAnswered = false;
     this.#socket.setTimeout(0);
     if (this.#isOpen) this.#write(request);
     else this.#unsent = request;
@@ -123,7 +130,9 @@ export class ProviderConnection implements ResponseHandler {
   }
 
   onHead(head: ResponseHead): void {
-    this.#stopTimer();
+    this.#isAnswered = true;
+    // A provider that answers and does not read what it is asked has no longer for that.
+    if (this.#isSent) this.#stopTimer();
     this.#isPersistent = head.isPersistent;
     const seconds = /\btimeout=(\d{1,6})\b/.exec(head.headers['keep-alive']?.toString() ?? '')?.[1];
     this.#idleMs = seconds === undefined ? idleMs : Math.min(maxIdleMs, Number(seconds) * 1000 - idleSlackMs);
@@ -153,15 +162,27 @@ export class ProviderConnection implements ResponseHandler {
   #write({ body, head }: Request): void {
     const { responseTimeoutMs } = this.#limits;
     this.#timer = setTimeout(() => {
-      this.destroy(new ResponseTimeoutError(`no response within ${responseTimeoutMs} ms`));
+      this.destroy(
+        this.#isAnswered ? unread() : new ResponseTimeoutError(`no response within ${responseTimeoutMs} ms`),
+      );
     }, responseTimeoutMs);
     this.#reader.expect();
     const socket = this.#socket;
+    const exchange = this.#exchange;
     socket.cork();
     socket.write(head, 'latin1');
-    if (body !== null && body.length > 0) socket.write(body);
+    socket.write(body ?? '', (error) => {
+      if (error === null || error === undefined) this.#sent(exchange);
+    });
     socket.uncork();
     socket.resume();
+  }
+
+  #sent(exchange: Exchange | undefined): void {
+    if (exchange === undefined || exchange !== this.#exchange) return;
+    this.#isSent = true;
+    if (this.#isAnswered) this.#stopTimer();
+    exchange.onSent();
   }
 
   /** Returns whether to read on. */
@@ -219,4 +240,11 @@ export class ProviderConnection implements ResponseHandler {
     this.#exchange = undefined;
     exchange?.onError(error);
   }
+}
+
+function unread(): GatewayError {
+  return new GatewayError(
+    'upstream_timeout',
+    'The provider answered and did not read the whole request in time (responseTimeoutMs).',
+  );
 }
