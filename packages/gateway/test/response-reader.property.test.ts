@@ -153,57 +153,51 @@ test('what is written by the book is read as Node reads it, however it is cut', 
   );
 });
 
+const oddFields = [
+  'Content-Length: 5',
+  'Content-Length: 5',
+  'Content-Length: 05',
+  'Content-Length: 5, 5',
+  'Content-Length:5 ',
+  'Content-Length : 5',
+  'Content-Length: +5',
+  'Content-Length: 0x5',
+  'Content-Length: 5.0',
+  'Content-Length:',
+  'Content-Length: 0',
+  'Content-Length: 6',
+  'Content-Length: 99999999999999999999',
+  'Content_Length: 3',
+  'Transfer-Encoding: chunked',
+  'Transfer-Encoding: chunked',
+  'Transfer-Encoding:\tchunked\t',
+  'Transfer-Encoding: CHUNKED',
+  'Transfer-Encoding: chunked, chunked',
+  'Transfer-Encoding: identity',
+  'Transfer-Encoding: gzip, chunked',
+  'Transfer-Encoding: chunked;a',
+  'Transfer-Encoding: "chunked"',
+  'Transfer-Encoding: chunked,',
+  'Transfer-Encoding:',
+  'Transfer-Encoding : chunked',
+  ' folded',
+  '\tfolded: a',
+  'X: a\0b',
+  'X: a\rb',
+  'X:',
+  ': x',
+  'X',
+  '',
+  'X: \x7f',
+  'X: é',
+  'Connection: close',
+  'Connection: keep-alive',
+];
 /** What stands at the edges of the book, and beyond them: each of it was read in two ways by some two programs. */
 const oddHead = fc.record({
   version: fc.constantFrom('HTTP/1.1', 'HTTP/1.1', 'HTTP/1.0', 'HTTP/2.0', 'http/1.1', ' HTTP/1.1'),
   status: fc.constantFrom('200', '200', '204', '205', '304', '101', '99', '2000'),
-  headers: fc.array(
-    fc.constantFrom(
-      ...[
-        'Content-Length: 5',
-        'Content-Length: 5',
-        'Content-Length: 05',
-        'Content-Length: 5, 5',
-        'Content-Length:5 ',
-      ],
-      ...[
-        'Content-Length : 5',
-        'Content-Length: +5',
-        'Content-Length: 0x5',
-        'Content-Length: 5.0',
-        'Content-Length:',
-      ],
-      ...[
-        'Content-Length: 0',
-        'Content-Length: 6',
-        'Content-Length: 99999999999999999999',
-        'Content_Length: 3',
-      ],
-      ...['Transfer-Encoding: chunked', 'Transfer-Encoding: chunked', 'Transfer-Encoding:\tchunked\t'],
-      ...['Transfer-Encoding: CHUNKED', 'Transfer-Encoding: chunked, chunked', 'Transfer-Encoding: identity'],
-      ...['Transfer-Encoding: gzip, chunked', 'Transfer-Encoding: chunked;a', 'Transfer-Encoding: "chunked"'],
-      ...[
-        'Transfer-Encoding: chunked,',
-        'Transfer-Encoding:',
-        'Transfer-Encoding : chunked',
-        ' folded',
-        '\tfolded: a',
-      ],
-      ...[
-        'X: a\0b',
-        'X: a\rb',
-        'X:',
-        ': x',
-        'X',
-        '',
-        'X: \x7f',
-        'X: é',
-        'Connection: close',
-        'Connection: keep-alive',
-      ],
-    ),
-    { maxLength: 3 },
-  ),
+  headers: fc.array(fc.constantFrom(...oddFields), { maxLength: 3 }),
   lineEnd: fc.constantFrom('\r\n', '\r\n', '\r\n', '\r\n', '\n', '\r', '\r\r\n', ' \r\n'),
 });
 const oddBody = fc.oneof(
@@ -268,8 +262,8 @@ const oddBody = fc.oneof(
 test('what is odd is refused, or read as Node reads it', async () => {
   await fc.assert(
     fc.asyncProperty(oddHead, oddBody, sizes, async ({ headers, lineEnd, status, version }, body, pieces) => {
-      const [first = '', ...rest] = [`${version} ${status} Fine`, ...headers];
-      const bytes = Buffer.from(`${[first, ...rest, ''].join(lineEnd)}\r\n${body}`, 'latin1');
+      const lines = [`${version} ${status} Fine`, ...headers, ''].join(lineEnd);
+      const bytes = Buffer.from(`${lines}\r\n${body}`, 'latin1');
       const ours = byOurs(bytes, pieces);
       if (ours !== undefined) expect(ours).toEqual(await byNode(bytes));
     }),
