@@ -19,17 +19,15 @@ const strangerTimeoutMs = 10_000;
  * it did not take its answer. `never_closed`: it was told to go. `proxy_header`: it did not begin with the header of the
  * PROXY protocol.
  */
-export const closeCauses = [
-  'address_bound',
-  'answer_unread',
-  'idle_displaced',
-  'never_closed',
-  'proxy_header',
-  'refused',
-  'stranger_displaced',
-  'stranger_idle',
-] as const;
-export type CloseCause = (typeof closeCauses)[number];
+export type CloseCause =
+  | 'address_bound'
+  | 'answer_unread'
+  | 'idle_displaced'
+  | 'never_closed'
+  | 'proxy_header'
+  | 'refused'
+  | 'stranger_displaced'
+  | 'stranger_idle';
 
 export interface ConnectionsOptions {
   /** The most connections at once. For one more, a stranger or one that is idle is closed; if there is none, it is refused. */
