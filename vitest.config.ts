@@ -14,6 +14,8 @@ const node: TestProjectInlineConfiguration = {
       'examples/test/**/*.test.ts',
       'console/test/**/*.test.ts',
       'bench/test/*.test.ts',
+      'scripts/test/*.test.ts',
+      'siege/test/*.test.ts',
     ],
     provide: { keepsSeeds: true },
   },

@@ -90,7 +90,7 @@ test('promise 1: what nobody reads stays in the gateway, and a body that is read
   expect(textOf(parts.join(''))).toBe(await plainText(gateway.url, model));
 });
 
-test('promise 3: an abort stops the model', async () => {
+test('promise 6: an abort stops the model', async () => {
   const { gateway, simulator } = await startBoth();
   const abort = new AbortController();
   const response = await openFetch({ url: gateway.url })('/v1/chat/completions', {

@@ -49,7 +49,7 @@ describe('a channel', () => {
     expect(drain(channel.reader())).toEqual([1, 2]);
   });
 
-  test('gives every reader everything, from one copy', () => {
+  test('promise 2: every reader gets everything, from one copy', () => {
     const channel = openChannel<object>({ maxItems: 10 });
     const readers = [channel.reader(), channel.reader(), channel.reader({ from: 'now' })];
     const chunk = {};

@@ -4,15 +4,18 @@ import { addPlainPipe } from './console/plain-pipe.ts';
 import type { Console } from './console/console.ts';
 import type { About } from './console/snapshot.ts';
 import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
+import { leaveBodies } from './http/unread-body.ts';
 import { type Guard, putGuard, putRefusal } from './guard.ts';
 import type { Connections } from './http/connections.ts';
 import { putTargets } from './http/request-target.ts';
+import type { Defects } from './defects.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
 export interface AdminOptions {
   readonly guard: Guard;
   readonly connections: Connections;
   readonly console: Console;
+  readonly defects: Defects;
   readonly metrics: Metrics;
   readonly about: () => About;
   /** Where the simulated models are, if they are what is served: then there is a playground. */
@@ -35,7 +38,12 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
     connections.answering(request.raw, reply.raw);
     next(null, payload);
   });
-  admin.setErrorHandler((thrown, request, reply) => answerError(request, reply, fromFastify(thrown, 0)));
+  leaveBodies(admin);
+  admin.setErrorHandler((thrown, request, reply) => {
+    const error = fromFastify(thrown);
+    if (error.code === 'internal_error') options.defects.caught('request of the admin listener', thrown);
+    answerError(request, reply, error);
+  });
   putTargets(admin);
   admin.register((open, _options, done) => {
     // The page itself needs no key, or nobody could be asked for one. There is nothing in it.

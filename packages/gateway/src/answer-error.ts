@@ -17,17 +17,11 @@ export function answerError(request: FastifyRequest, reply: FastifyReply, error:
 }
 
 /** Fastify's own errors as the gateway's. */
-export function fromFastify(error: unknown, maxRequestBytes: number): GatewayError {
+export function fromFastify(error: unknown): GatewayError {
   const status = (error as { readonly statusCode?: number }).statusCode;
   switch (status) {
     case 408:
       return new GatewayError('request_timeout', 'The request did not arrive in time.', { cause: error });
-    case 413:
-      return new GatewayError(
-        'request_too_large',
-        `The body has more than ${maxRequestBytes} bytes (maxRequestBytes).`,
-        { cause: error },
-      );
     default:
       if (status !== undefined && status >= 400 && status < 500 && !(error instanceof GatewayError)) {
         return new GatewayError('invalid_request', 'The request is malformed.', { cause: error, status });

@@ -1,10 +1,14 @@
 import { Command, Option } from 'commander';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { banner } from './banner.ts';
 import { ConfigError, loadSettings, readConfigFile } from './config/load.ts';
 import { configOptions } from './config/schema.ts';
 import { type Gateway, openGateway } from './gateway.ts';
 import { ownVersion } from './own-version.ts';
+import { endNow, endProcess } from './process/end-process.ts';
+import { reportError } from './process/error-report.ts';
+import { LogDestination } from './process/log-destination.ts';
+import { openOutput } from './process/output.ts';
 import { openSimulator } from './simulate/simulator.ts';
 
 /** The command line: `spillway serve` and `spillway simulate`. */
@@ -44,7 +48,10 @@ program
       fail(`--port: expected a number from 0 to 65535, got ${JSON.stringify(port)}`);
     }
     const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(failToListen);
-    onSignal(() => simulator.close());
+    onSignal(
+      () => simulator.close(),
+      (code) => endProcess(code, []),
+    );
     process.stdout.write(
       `Simulated provider on ${simulator.url}/v1\n\n  curl -N ${simulator.url}/v1/chat/completions \\\n` +
         `    -H 'content-type: application/json' \\\n` +
@@ -54,26 +61,57 @@ program
   });
 
 async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<void> {
+  const destination = new LogDestination(openOutput(2));
+  const stdout = new LogDestination(openOutput(1));
+  const end = (code: number): Promise<never> => endProcess(code, [destination, stdout]);
   let gateway: Gateway;
+  let log: Logger;
   try {
     const { config: path, ...values } = flags;
     const file = readConfigFile(path as string | undefined);
     const settings = loadSettings({ flags: values, env: process.env, file });
-    const log = pino({ level: settings.config.logLevel }, pino.destination({ fd: 2, sync: false }));
-    gateway = await openGateway(settings, log).catch(failToListen);
+    log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
+    gateway = await openGateway(settings, log, destination).catch(failToListen);
   } catch (error) {
     if (error instanceof ConfigError) fail(error.message);
     throw error;
   }
-  onSignal(() => gateway.stop());
-  process.stdout.write(banner(gateway));
+  // By itself Node writes them to stderr, and waits for whoever reads it.
+  process.removeAllListeners('warning');
+  process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
+  onCrash(gateway, log, end);
+  onSignal(() => gateway.stop(), end);
+  stdout.write(banner(gateway));
+}
+
+/** How much longer than `shutdownMs` a process with a defect may take to end. */
+const crashGraceMs = 2000;
+
+/**
+ * The last handler: for what was thrown where nobody contains it. What the process holds may be wrong from then on, so it takes
+ * nothing new, lets streams finish as SIGTERM does, and exits with 1. A second defect meanwhile ends it at once.
+ */
+function onCrash(gateway: Gateway, log: Logger, end: (code: number) => Promise<never>): void {
+  let isCrashing = false;
+  const handle = (thrown: unknown): void => {
+    if (isCrashing) endNow(1);
+    isCrashing = true;
+    log.fatal({ err: thrown }, 'a defect of the gateway that nothing contains: it stops');
+    const exit = (): void => void end(1);
+    setTimeout(exit, gateway.shutdownMs + crashGraceMs);
+    gateway.stop().then(exit, exit);
+  };
+  process.on('uncaughtException', handle);
+  process.on('unhandledRejection', handle);
 }
 
 /** Ends the process when it is asked to; a second signal makes it hurry. */
-function onSignal(stop: () => Promise<void>): void {
+function onSignal(stop: () => Promise<void>, end: (code: number) => Promise<never>): void {
   const handle = (): void => {
-    // oxlint-disable-next-line unicorn/no-process-exit
-    void stop().then(() => process.exit(0));
+    void stop().then(
+      () => end(0),
+      () => end(1),
+    );
   };
   process.on('SIGTERM', handle);
   process.on('SIGINT', handle);

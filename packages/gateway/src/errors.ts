@@ -88,6 +88,6 @@ export function shuttingDown(): GatewayError {
 }
 
 /** The gateway is at a bound of its own; another try a little later makes sense. */
-export function overloaded(message: string): GatewayError {
-  return new GatewayError('overloaded', message, { retryAfterS: 1 });
+export function overloaded(message: string, options: ErrorOptions = {}): GatewayError {
+  return new GatewayError('overloaded', message, { ...options, retryAfterS: 1 });
 }

@@ -10,17 +10,26 @@ import { createAdminServer } from './admin.ts';
 import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './api-keys.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
+import type { Config } from './config/schema.ts';
 import { Console } from './console/console.ts';
 import { survey } from './console/survey.ts';
+import { Defects } from './defects.ts';
 import { Guard } from './guard.ts';
 import { Connections } from './http/connections.ts';
 import { listenAt } from './http/listen-at.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
 import { listeningUrl } from './listening-url.ts';
+import {
+  connectionBounds,
+  type ConnectionBounds,
+  neededDescriptors,
+  readDescriptors,
+} from './memory/descriptors.ts';
 import { Meter } from './meter.ts';
 import { isOwner } from './owner.ts';
 import { ownVersion } from './own-version.ts';
 import { channelBytes } from './pipe.ts';
+import type { LogDestination } from './process/log-destination.ts';
 import { Relay } from './relay.ts';
 import { RequestMemory } from './request-memory.ts';
 import { createServer } from './server.ts';
@@ -38,6 +47,7 @@ export interface Gateway {
   readonly url: string;
   readonly adminUrl: string;
   readonly providers: readonly Provider[];
+  readonly shutdownMs: number;
   /**
    * Stops: not ready at once, no new streams, those that run may finish until `shutdownMs` has passed,
    * then they are ended. A second call ends them now.
@@ -45,44 +55,56 @@ export interface Gateway {
   stop(): Promise<void>;
 }
 
-/** The most connections of the admin listener: pages and whoever scrapes. */
-const maxAdminConnections = 256;
-
 /** Starts a gateway; it listens when the promise resolves. */
-export async function openGateway(settings: Settings, log: Logger): Promise<Gateway> {
-  const { config } = settings;
+export async function openGateway(
+  asked: Settings,
+  log: Logger,
+  logDestination?: Pick<LogDestination, 'droppedLines'>,
+): Promise<Gateway> {
   const simulator =
-    settings.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
-  const providers = simulator === undefined ? settings.providers : simulatedProviders(simulator);
+    asked.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
+  const providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
+  const bounds = boundsFor(asked.config, simulator !== undefined, log);
+  const config = { ...asked.config, maxStreams: bounds.maxStreams };
+  const settings = { ...asked, config };
+  const defects = new Defects(log);
   const meter = new Meter();
   const links = openLinks();
-  const streams = new Streams(config, meter, links, {
-    streamBegan: (stream, ttftMs) => metrics.streamBegan(stream, ttftMs),
-    readerEnded: (reason) => metrics.readerEnded(reason),
-  });
+  const streams = new Streams(
+    config,
+    meter,
+    links,
+    {
+      streamBegan: (stream, ttftMs) => metrics.streamBegan(stream, ttftMs),
+      readerEnded: (reason) => metrics.readerEnded(reason),
+    },
+    defects,
+  );
   const heldLimitBytes = config.maxStreams * channelBytes(config) + config.maxRetainedBytes;
   const keys = new ApiKeys(settings.apiKeys);
   const isAdminLocal = isLoopback(config.adminHost);
   const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
   const ofListeners = {
     maxConnectionsPerAddress: config.maxConnectionsPerAddress,
+    defects,
     proxies: new TrustedProxies(config.trustedProxies),
     answerTimeoutMs: 2 * config.stallTimeoutMs,
   };
   const connections = new Connections({
     ...ofListeners,
-    maxConnections: 2 * (config.maxStreams + config.maxWaiting),
+    maxConnections: bounds.maxConnections,
     areKeysRequired: keys.areRequired,
     hasProxyHeaders: config.proxyProtocol,
   });
   const adminConnections = new Connections({
     ...ofListeners,
-    maxConnections: maxAdminConnections,
+    maxConnections: bounds.maxAdminConnections,
     areKeysRequired: adminKeys.areRequired,
     // Whoever scrapes may be on the proxy's machine, and speaks HTTP alone.
     hasProxyHeaders: false,
   });
   const watched = {
+    defects,
     meter,
     heldLimitBytes,
     streams: () => streams.all(),
@@ -93,9 +115,12 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
   const resource = defaultResource()
     .merge(resourceFromAttributes({ 'service.name': 'spillway' }))
     .merge(detectResources({ detectors: [envDetector] }));
+  const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const metrics: Metrics = new Metrics({
     ...watched,
     connections: { client: connections, admin: adminConnections },
+    requestMemory: memory,
+    log: logDestination,
     survey: () => survey(streams.all(), performance.now()),
     loopDelayMs: () => console.history.loopDelayMs,
     resource,
@@ -114,12 +139,11 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
       'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
     );
   }
-  const relay = new Relay({ settings, streams, metrics, paces, tracing, log });
+  const relay = new Relay({ settings, streams, metrics, paces, tracing, log, defects });
   let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
-  const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const isReady = (): boolean => !isStopping;
-  const shared = { config, memory, meter, paces, relay, isReady };
+  const shared = { config, defects, memory, meter, paces, relay, isReady };
   const server = createServer({ ...shared, connections, keys, guard, providers, streams, log });
   const sessions = new Sessions({
     ...shared,
@@ -139,6 +163,7 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
     guard: adminGuard,
     connections: adminConnections,
     console,
+    defects,
     metrics,
     about: () => ({
       version: ownVersion(),
@@ -192,6 +217,7 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
     url: listeningUrl(server.server),
     adminUrl: listeningUrl(admin.server),
     providers,
+    shutdownMs: config.shutdownMs,
     stop() {
       if (stopped !== undefined) {
         streams.stopAll();
@@ -202,6 +228,25 @@ export async function openGateway(settings: Settings, log: Logger): Promise<Gate
       return stopped;
     },
   };
+}
+
+/** What the file descriptors of this process allow of what was configured, with a warning where that is less. */
+function boundsFor(config: Config, isSimulated: boolean, log: Logger): ConnectionBounds {
+  const descriptors = readDescriptors();
+  // What is simulated has its end of the connection here, too.
+  const costOfStream = isSimulated ? 2 : 1;
+  const bounds = connectionBounds(config, descriptors, costOfStream);
+  if (descriptors === undefined) return bounds;
+  const { limit } = descriptors;
+  const needed = neededDescriptors(config, descriptors, costOfStream);
+  if (limit >= needed) return bounds;
+  log.warn(
+    { limit, needed, ...bounds },
+    `maxStreams (${config.maxStreams}) and maxWaiting (${config.maxWaiting}) need ${needed} file descriptors, and the ` +
+      `limit is ${limit}: at most ${bounds.maxStreams} streams and ${bounds.maxConnections} connections of clients at ` +
+      'once. Raise the limit (ulimit -Hn, LimitNOFILE, --ulimit nofile), or lower maxStreams',
+  );
+  return bounds;
 }
 
 /** One simulator has all the APIs. */

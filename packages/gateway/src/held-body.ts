@@ -3,22 +3,23 @@
  * not be kept for as long as the answer takes.
  */
 export class HeldBody {
-  #bytes: Buffer | null;
+  #parts: readonly Buffer[];
   /** Gives back the room that it takes; called once. */
   release: (() => void) | undefined;
 
-  constructor(bytes: Buffer | null) {
-    this.#bytes = bytes;
+  /** Without parts: a request that has no body. */
+  constructor(parts: readonly Buffer[]) {
+    this.#parts = parts;
   }
 
-  /** `null`: there is none (any more). */
-  get bytes(): Buffer | null {
-    return this.#bytes;
+  /** One behind the other; none: there is no body (any more). */
+  get parts(): readonly Buffer[] {
+    return this.#parts;
   }
 
   /** Nobody will need it again. */
   letGo(): void {
-    this.#bytes = null;
+    this.#parts = [];
     this.release?.();
     this.release = undefined;
   }

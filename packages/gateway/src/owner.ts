@@ -19,6 +19,16 @@ export function ownerOf(
   return digest(JSON.stringify(credentialFor(provider, headers, queryKey))).toString('hex');
 }
 
+/** Whose the room is that a request's body takes: of whoever has this gateway's key; without such keys, of an address. */
+export function bodyOwner(
+  keys: ApiKeys,
+  headers: IncomingHttpHeaders,
+  queryKey: string | undefined,
+  address: string,
+): string {
+  return keys.areRequired ? (keys.accept(keysOf(headers, queryKey)) ?? '') : address;
+}
+
 /** Whether a stream is of whoever brings these keys. */
 export function isOwner(
   keys: ApiKeys,

@@ -1,6 +1,7 @@
 import type { Provider } from './config/load.ts';
 import { GatewayError } from './errors.ts';
 import { HeldBody } from './held-body.ts';
+import { ReceivedBody } from './http/received-body.ts';
 import { readRequestBody, type RequestBody, tryRequestBody } from './request-body.ts';
 import type { Route } from './route.ts';
 import type { Method } from './source/reply.ts';
@@ -15,7 +16,7 @@ export interface RelayRequest {
   readonly wantsEvents: boolean;
   /** The client's path, unless a model's prefix had to go. */
   readonly path: string;
-  /** The client's own bytes, unless a model's prefix had to go. */
+  /** The client's own bytes, less a model's prefix that had to go. */
   readonly body: HeldBody;
 }
 
@@ -35,9 +36,10 @@ export function readRelayRequest(
   route: Route,
   method: Method,
   contentType: string | undefined,
-  bytes: Buffer | null,
+  bytes: Buffer | ReceivedBody | null,
   providers: readonly Provider[],
 ): RelayRequest {
+  const received = Buffer.isBuffer(bytes) ? ReceivedBody.whole(bytes) : bytes;
   const candidates = providers.filter(({ api }) => api === route.api);
   const [fallback] = candidates;
   if (fallback === undefined) {
@@ -47,7 +49,7 @@ export function readRelayRequest(
     );
   }
   const named = readPath(route.path, candidates);
-  const body = readBody(route, contentType, bytes);
+  const body = readBody(route, contentType, received);
   const slash = body?.model.indexOf('/') ?? -1;
   const prefixed = candidates.find(({ name }) => slash !== -1 && name === body?.model.slice(0, slash));
   return {
@@ -58,7 +60,9 @@ export function readRelayRequest(
     wantsEvents: route.wantsEvents ?? body?.stream === true,
     path: named?.path ?? route.path,
     body: new HeldBody(
-      body === undefined || prefixed === undefined ? bytes : body.withModel(body.model.slice(slash + 1)),
+      body === undefined || prefixed === undefined
+        ? (received?.parts() ?? [])
+        : body.withModel(body.model.slice(slash + 1)),
     ),
   };
 }
@@ -67,15 +71,15 @@ export function readRelayRequest(
 function readBody(
   { api, format }: Route,
   contentType: string | undefined,
-  bytes: Buffer | null,
+  body: ReceivedBody | null,
 ): RequestBody | undefined {
   if (api === 'gemini') return undefined;
   const isJson = /^application\/json\s*(?:;|$)/i.test(contentType ?? '');
-  if (format === undefined) return isJson ? tryRequestBody(bytes) : undefined;
-  if (bytes !== null && !isJson) {
+  if (format === undefined) return isJson ? tryRequestBody(body) : undefined;
+  if (body !== null && !isJson) {
     throw new GatewayError('unsupported_media_type', 'The content type: expected application/json.');
   }
-  return readRequestBody(bytes);
+  return readRequestBody(body);
 }
 
 /** The provider that a path names, and the path without its name. */

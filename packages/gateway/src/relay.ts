@@ -1,3 +1,4 @@
+import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import { Admission } from './admission.ts';
@@ -5,6 +6,7 @@ import { apis } from './api.ts';
 import { BusyLoop } from './busy-loop.ts';
 import type { Provider, Settings } from './config/load.ts';
 import { type Credential, credentialFor } from './credential.ts';
+import type { Defects } from './defects.ts';
 import { asGatewayError, GatewayError } from './errors.ts';
 import { providerHeaders } from './headers.ts';
 import { readTarget } from './http/request-target.ts';
@@ -23,7 +25,7 @@ import type { Metrics } from './telemetry/metrics.ts';
 import type { StreamSpan, Tracing } from './telemetry/tracing.ts';
 
 /** Where a request to a provider goes. */
-interface Target {
+export interface Target {
   readonly credential: Credential;
   /** Its connections are this credential's alone. */
   readonly pool: ProviderPool;
@@ -48,6 +50,7 @@ export interface RelayOptions {
   readonly paces: Paces;
   readonly tracing: Tracing | undefined;
   readonly log: Logger;
+  readonly defects: Defects;
 }
 
 /** Relays requests to providers: one stream each, from its first byte to its one end. */
@@ -56,22 +59,25 @@ export class Relay {
   readonly #streams: Streams;
   readonly #metrics: Metrics;
   readonly #log: Logger;
-  readonly #admission: Admission;
+  readonly #defects: Defects;
   readonly #loop = new BusyLoop();
   readonly #paces: Paces;
   readonly #tracing: Tracing | undefined;
   readonly pools: ProviderPools;
+  /** The places in which something may be asked of a provider. */
+  readonly admission: Admission;
 
   /** Without `tracing`, no stream has a span, and a client's trace context goes on to the provider as it is. */
-  constructor({ log, metrics, paces, settings, streams, tracing }: RelayOptions) {
+  constructor({ defects, log, metrics, paces, settings, streams, tracing }: RelayOptions) {
     this.#settings = settings;
     this.#streams = streams;
     this.#metrics = metrics;
     this.#paces = paces;
     this.#tracing = tracing;
     this.#log = log;
-    this.#admission = new Admission(settings.config);
-    this.pools = new ProviderPools(settings.config);
+    this.admission = new Admission(settings.config);
+    this.#defects = defects;
+    this.pools = new ProviderPools(settings.config, (error) => defects.caught('provider connection', error));
   }
 
   /** Answers a request by HTTP with a provider's reply, with `mergeMs` between two writes, if that is not 0. */
@@ -97,26 +103,22 @@ export class Relay {
     const { headers, owner } = asker;
     const client = streamClient(asker, route.queryKey);
     const stream = this.#streams.open({ provider, detach, owner, model, client });
-    const span = this.#tracing?.start(request, headers);
-    const carried = span === undefined ? headers : { ...headers, ...span.headers };
-    void this.#run(stream, request, carried, span);
+    this.#run(stream, request, headers).catch((error: unknown) => this.#defects.caught('relay', error));
     return stream;
   }
 
-  /** Never rejects: every error is told to the readers. */
-  async #run(
-    stream: GatewayStream,
-    request: RelayRequest,
-    headers: IncomingHttpHeaders,
-    span: StreamSpan | undefined,
-  ): Promise<void> {
+  /** Every error is told to the readers; it rejects only if that fails. */
+  async #run(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
+    let span: StreamSpan | undefined;
     try {
-      await this.#admission.enter(stream.signal);
+      span = this.#tracing?.start(request, headers);
+      const carried = span === undefined ? headers : { ...headers, ...span.headers };
+      await this.admission.enter(stream.signal);
       try {
-        await this.#pipe(stream, request, headers);
+        await this.#pipe(stream, request, carried);
       } finally {
-        this.#admission.leave();
+        this.admission.leave();
       }
     } catch (thrown) {
       const { signal } = stream;
@@ -124,11 +126,16 @@ export class Relay {
       end = { state: error.isCancel ? 'cancelled' : 'failed', error };
     }
     request.body.letGo();
-    const usage = lastUsage(stream);
-    this.#metrics.streamEnded(stream, end, usage);
-    this.#streams.ended(stream, end);
-    span?.end(stream, end, usage);
-    this.#logEnd(stream, request, end);
+    let usage: TokenUsage | undefined;
+    this.#defects.contain('account of a stream', () => {
+      usage = lastUsage(stream);
+      this.#metrics.streamEnded(stream, end, usage);
+    });
+    this.#defects.contain('end of a stream', () => this.#streams.ended(stream, end));
+    this.#defects.contain('report of a stream', () => {
+      span?.end(stream, end, usage);
+      this.#logEnd(stream, request, end);
+    });
   }
 
   #pipe(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
@@ -184,6 +191,9 @@ export class Relay {
     const { bytes, events, firstEventMs, id, startedMs } = stream;
     const ttftMs = firstEventMs === undefined ? undefined : firstEventMs - startedMs;
     const cause = error?.cause instanceof Error ? error.cause : undefined;
+    if (error?.code === 'internal_error' && error.cause !== undefined) {
+      this.#defects.caught(`stream ${id}`, error.cause);
+    }
     this.#log[error?.code === 'internal_error' ? 'error' : 'info'](
       {
         stream: id,
@@ -198,7 +208,6 @@ export class Relay {
         // Ours, or of the connection: never a body's.
         reason: error?.message,
         cause: cause === undefined ? undefined : ((cause as NodeJS.ErrnoException).code ?? cause.name),
-        ...(error?.code === 'internal_error' ? { err: cause } : {}),
         events,
         bytes,
         ttftMs: ttftMs === undefined ? undefined : Math.round(ttftMs),

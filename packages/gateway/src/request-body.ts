@@ -1,15 +1,19 @@
 import { GatewayError } from './errors.ts';
+import { type ByteRange, kindOfJson } from './http/body-scanner.ts';
+import type { ReceivedBody } from './http/received-body.ts';
 
 /** The longest name of a model, in characters. */
 const maxModelLength = 512;
+/** As JSON, all of it escaped. What is longer is not looked at. */
+const maxValueBytes = 6 * maxModelLength + 2;
 
 /** A JSON body, as far as the gateway reads it; the rest is the provider's business. */
 export interface RequestBody {
   readonly model: string;
   /** Whether it asks for events. */
   readonly stream: boolean;
-  /** The same body with another model and everything else as it was, large numbers included. */
-  withModel(model: string): Buffer;
+  /** The same body with another model, and every other byte as it was. */
+  withModel(model: string): Buffer[];
 }
 
 /**
@@ -17,70 +21,65 @@ export interface RequestBody {
  *
  * @throws {GatewayError} `invalid_request`
  */
-export function readRequestBody(bytes: Buffer | null): RequestBody {
-  if (bytes === null) {
+export function readRequestBody(body: ReceivedBody | null): RequestBody {
+  if (body === null) {
     throw new GatewayError('invalid_request', 'The body: expected a JSON object, got nothing.');
   }
-  const text = bytes.toString('utf8');
-  const request = parseObject(text);
-  const { model, stream } = request;
-  if (typeof model !== 'string' || model === '' || model.length > maxModelLength) {
+  const named = body.namedValues();
+  const model = valueAt(body, named.model);
+  if (
+    typeof model !== 'string' ||
+    model === '' ||
+    model.length > maxModelLength ||
+    named.model === undefined
+  ) {
     throw new GatewayError(
       'invalid_request',
-      `model: expected a string of 1 to ${maxModelLength} characters, got ${kindOf(model)}.`,
+      `model: expected a string of 1 to ${maxModelLength} characters, got ${kindAt(body, named.model, model)}.`,
     );
   }
-  if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
-    throw new GatewayError('invalid_request', `stream: expected a boolean, got ${kindOf(stream)}.`);
+  const stream = valueAt(body, named.stream);
+  if (named.stream !== undefined && stream !== null && typeof stream !== 'boolean') {
+    throw new GatewayError(
+      'invalid_request',
+      `stream: expected a boolean, got ${kindAt(body, named.stream, stream)}.`,
+    );
   }
-  return { model, stream: stream === true, withModel: (name) => withModel(text, request, name) };
+  const { start, end } = named.model;
+  return {
+    model,
+    stream: stream === true,
+    withModel: (name) => [
+      ...body.parts({ start: 0, end: start }),
+      Buffer.from(JSON.stringify(name)),
+      ...body.parts({ start: end, end: body.byteLength }),
+    ],
+  };
 }
 
 /** The same where nothing is known of the format: `undefined` if it is no such body. */
-export function tryRequestBody(bytes: Buffer | null): RequestBody | undefined {
+export function tryRequestBody(body: ReceivedBody | null): RequestBody | undefined {
   try {
-    return readRequestBody(bytes);
+    return readRequestBody(body);
   } catch (error) {
     if (error instanceof GatewayError) return undefined;
     throw error;
   }
 }
 
-function parseObject(text: string): Record<string, unknown> {
-  let value: unknown;
+/** The value that stands there; `undefined`: none, or one that is too long to be a name or a boolean. */
+function valueAt(body: ReceivedBody, range: ByteRange | undefined): unknown {
+  if (range === undefined || range.end - range.start > maxValueBytes) return undefined;
   try {
-    value = JSON.parse(text);
+    return JSON.parse(Buffer.concat(body.parts(range)).toString('utf8')) as unknown;
   } catch (error) {
     // The parser's message would quote the prompt.
     throw new GatewayError('invalid_request', 'The body is not valid JSON.', { cause: error });
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new GatewayError('invalid_request', `The body: expected a JSON object, got ${kindOf(value)}.`);
-  }
-  return value as Record<string, unknown>;
 }
 
-function withModel(text: string, request: Record<string, unknown>, model: string): Buffer {
-  // A double holds 15 digits for sure; a 64-bit seed has more. Looking is cheaper than a reviver.
-  const exact = /\d{16}/.test(text) ? sourceText.parse(text, keepNumber) : request;
-  return Buffer.from(JSON.stringify({ ...exact, model }));
-}
-
-/** The part of ECMAScript's "JSON.parse source text access" that TypeScript does not declare yet. */
-const sourceText = JSON as unknown as {
-  parse(text: string, reviver: typeof keepNumber): Record<string, unknown>;
-  rawJSON(text: string): object;
-};
-
-function keepNumber(_key: string, value: unknown, context: { readonly source?: string }): unknown {
-  return typeof value === 'number' && context.source !== undefined
-    ? sourceText.rawJSON(context.source)
-    : value;
-}
-
-function kindOf(value: unknown): string {
-  if (value === undefined) return 'nothing';
-  if (value === null) return 'null';
+function kindAt(body: ReceivedBody, range: ByteRange | undefined, value: unknown): string {
+  if (range === undefined) return 'nothing';
   if (typeof value === 'string') return `a string of ${value.length} characters`;
-  return Array.isArray(value) ? 'an array' : `a ${typeof value}`;
+  return kindOfJson(body.parts(range)[0]?.[0]) ?? 'something else';
 }

@@ -4,8 +4,8 @@ const shareOfFree = 2;
 /** The room that one body takes. */
 export interface BodyHold {
   /**
-   * Takes room for bytes that have come. Returns `false`, and takes nothing, when the owner would hold more than its
-   * share, or all owners more than the bound.
+   * Takes room for bytes that have come. Returns `false`, and takes nothing, when the owner would then hold more than
+   * its share.
    */
   readonly grow: (bytes: number) => boolean;
   /** Gives a part of it back. */
@@ -16,17 +16,21 @@ export interface BodyHold {
 
 /**
  * Counts the request bodies that are held, as their bytes come, so that all together stay within a bound, and so that
- * no owner (a key, or a client's address) keeps the others out: one may hold at most twice what is free at that moment.
- * That always leaves room for one more (Choudhury and Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet
- * Switches", 1998).
+ * no owner (a key, or a client's address) keeps the others out: an owner takes room only while it holds at most twice
+ * what stays free. So with n owners at least `maxBytes` / (2n + 1) are free always (Choudhury and Hahne, "Dynamic Queue
+ * Length Thresholds for Shared-Memory Packet Switches", 1998).
  */
 export class RequestMemory {
+  /** The most that one owner can ever hold, and so the largest body: two thirds of the bound. */
+  readonly maxOwnerBytes: number;
   readonly #maxBytes: number;
   #bytes = 0;
+  #refusals = 0;
   readonly #byOwner = new Map<string, number>();
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
+    this.maxOwnerBytes = Math.floor((maxBytes * shareOfFree) / (shareOfFree + 1));
   }
 
   /** What all bodies hold. */
@@ -34,13 +38,20 @@ export class RequestMemory {
     return this.#bytes;
   }
 
+  /** How often there was no room. */
+  get refusals(): number {
+    return this.#refusals;
+  }
+
   /** Opens the hold of a body of which nothing has come yet. */
   hold(owner: string): BodyHold {
     let held = 0;
     return {
       grow: (bytes) => {
-        // A single body is always let in when nothing else is held.
-        if (this.#bytes > held && !this.#hasRoom(owner, bytes)) return false;
+        if (!this.#hasRoom(owner, bytes)) {
+          this.#refusals += 1;
+          return false;
+        }
         held += bytes;
         this.#add(owner, bytes);
         return true;

@@ -1,5 +1,17 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
+let rssBytes = 0;
+
+/** The process's physical memory. Node opens a file to read it: where no descriptor is free, it is what it was before. */
+export function physicalBytes(): number {
+  try {
+    rssBytes = process.memoryUsage.rss();
+  } catch {
+    // What was known before.
+  }
+  return rssBytes;
+}
+
 /** How finely the event loop's delay is measured. */
 const resolutionMs = 20;
 

@@ -10,16 +10,20 @@ import { answerError, fromFastify, refuseConnection, routeOf } from './answer-er
 import type { ApiKeys } from './api-keys.ts';
 import type { Provider } from './config/load.ts';
 import type { Config } from './config/schema.ts';
-import { asGatewayError, GatewayError, overloaded, shuttingDown } from './errors.ts';
+import type { Defects } from './defects.ts';
+import { GatewayError, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
 import type { Connections } from './http/connections.ts';
+import { receiveBody } from './http/receive-body.ts';
 import { putTargets } from './http/request-target.ts';
+import { leaveBodies } from './http/unread-body.ts';
 import { hijack } from './hijack.ts';
-import { listModels } from './list-models.ts';
+import { answerModels } from './models/answer-models.ts';
+import { ModelLists } from './models/model-lists.ts';
 import type { Relay } from './relay.ts';
 import { readRelayRequest } from './relay-request.ts';
-import { ownerOf } from './owner.ts';
+import { bodyOwner, ownerOf } from './owner.ts';
 import type { RequestMemory } from './request-memory.ts';
 import { addStreamPaths } from './read/stream-paths.ts';
 import { pathPrefixes } from './route.ts';
@@ -30,6 +34,7 @@ import type { Streams } from './streams.ts';
 
 export interface ServerOptions {
   readonly config: Config;
+  readonly defects: Defects;
   readonly keys: ApiKeys;
   readonly guard: Guard;
   readonly connections: Connections;
@@ -46,13 +51,12 @@ export interface ServerOptions {
 
 /** The listener that clients talk to. */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { config, connections, guard, log, isReady } = options;
+  const { config, connections, defects, guard, log, isReady } = options;
   const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
     loggerInstance: logger,
     // One line a stream is written instead, when it ends.
     logController: new LogController({ disableRequestLogging: true }),
-    bodyLimit: config.maxRequestBytes,
     requestTimeout: config.requestTimeoutMs,
     forceCloseConnections: true,
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
@@ -76,16 +80,17 @@ export function createServer(options: ServerOptions): FastifyInstance {
     next(null, payload);
   });
 
-  // Bodies are handed on as they came, whatever they are, so they are not parsed on the way in.
-  server.removeAllContentTypeParsers();
-  server.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  // Node would ask for every body, also for one that is refused by its headers.
+  server.server.on('checkContinue', (request, response) => server.server.emit('request', request, response));
+  leaveBodies(server);
 
   server.setErrorHandler((thrown, request, reply) => {
-    const error = fromFastify(thrown, config.maxRequestBytes);
+    const error = fromFastify(thrown);
     if (error.code === 'internal_error') {
       // With a stream's token, whoever reads the log could read the stream.
       const path = routeOf(request).path.replace(/^\/streams\/.*/, '/streams/…');
-      log.error({ err: thrown, path }, 'a request failed');
+      log.error({ path }, 'a request failed');
+      defects.caught('request', thrown);
     }
     answerError(request, reply, error);
   });
@@ -139,21 +144,11 @@ function addProviderPaths(
   server: FastifyInstance,
   { config, keys, memory, providers, relay, log, isReady }: ServerOptions,
 ): void {
-  const releases = new WeakMap<FastifyRequest, () => void>();
+  const maxBytes = Math.min(config.maxRequestBytes, memory.maxOwnerBytes);
+  const models = new ModelLists({ relay, log });
   server.addHook('onRequest', (request, reply, next) => {
-    if (!isReady()) {
-      answerError(request, reply, shuttingDown());
-      return;
-    }
-    const hold = memory.hold(clientAddress(request.raw));
-    if (!hold.grow(Math.min(bodyBytes(request), config.maxRequestBytes))) {
-      const message = `Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`;
-      answerError(request, reply, overloaded(message));
-      return;
-    }
-    releases.set(request, hold.release);
-    reply.raw.once('close', hold.release);
-    next();
+    if (isReady()) next();
+    else answerError(request, reply, shuttingDown());
   });
 
   for (const prefix of pathPrefixes) {
@@ -165,24 +160,26 @@ function addProviderPaths(
         const route = routeOf(request);
         const openai = providers.filter(({ api }) => api === 'openai');
         if (isModelList(request) && openai.length > 0) {
-          const data = await listModels(openai, request.headers, relay, (provider, error) => {
-            log.warn({ provider, reason: asGatewayError(error).message }, 'models could not be listed');
-          });
-          return { object: 'list', data };
+          return await answerModels(request, reply, openai, models, config.stallTimeoutMs);
         }
-        const body = Buffer.isBuffer(request.body) ? request.body : null;
-        const contentType = request.headers['content-type'];
-        const relayed = readRelayRequest(route, request.method as Method, contentType, body, providers);
-        const owner = ownerOf(keys, relayed.provider, request.headers, route.queryKey);
-        const { headers } = request;
-        const address = clientAddress(request.raw);
-        const mergeMs = readMergeMs(headers);
-        // Held no longer than it may have to be sent, however long the answer takes.
-        const release = releases.get(request);
-        relayed.body.release = release;
-        if (release !== undefined) reply.raw.off('close', release);
-        request.body = undefined;
-        relay.answer(relayed, { headers, address, owner }, hijack(reply), mergeMs);
+        const { headers, raw } = request;
+        const address = clientAddress(raw);
+        const hold = memory.hold(bodyOwner(keys, headers, route.queryKey, address));
+        const body = await receiveBody(raw, reply.raw, { hold, maxBytes });
+        try {
+          const method = request.method as Method;
+          // A provider that expects no body of a GET would take it for the next request.
+          const sent = method === 'GET' ? null : body;
+          const relayed = readRelayRequest(route, method, headers['content-type'], sent, providers);
+          const owner = ownerOf(keys, relayed.provider, headers, route.queryKey);
+          const mergeMs = readMergeMs(headers);
+          // Held no longer than it may have to be sent, however long the answer takes.
+          relayed.body.release = hold.release;
+          relay.answer(relayed, { headers, address, owner }, hijack(reply), mergeMs);
+        } catch (error) {
+          hold.release();
+          throw error;
+        }
         return undefined;
       },
     });
@@ -193,10 +190,4 @@ function addProviderPaths(
 function isModelList(request: FastifyRequest): boolean {
   const { api, path } = routeOf(request);
   return request.method === 'GET' && api === 'openai' && path === '/v1/models';
-}
-
-/** The size of a body that is about to come. One that does not say it may be as large as allowed. */
-function bodyBytes({ headers }: FastifyRequest): number {
-  if (headers['transfer-encoding'] !== undefined) return Infinity;
-  return Number(headers['content-length'] ?? 0);
 }

@@ -128,7 +128,7 @@ export class StreamReader implements WriteListener {
     return this.#credit.length > 0 ? 'credit' : undefined;
   }
 
-  /** Writes the stream, to its end or the reader's. Never rejects: every error is told to the reader. */
+  /** Writes the stream, to its end or the reader's. Every error is told to the reader; it rejects only if that fails. */
   async serve(): Promise<ReaderEndReason> {
     const { response } = this;
     try {
@@ -144,6 +144,8 @@ export class StreamReader implements WriteListener {
       }
     } catch (thrown) {
       const error = asGatewayError(this.#left ?? thrown);
+      // An error of the stream's is told where the stream ends.
+      if (error.code === 'internal_error' && error !== thrown) this.#stream.defect('reader', thrown);
       response.fail(error);
       // What was handed over may still have to reach a slow client, whose progress is watched on.
       await response.settled;
@@ -157,8 +159,14 @@ export class StreamReader implements WriteListener {
   leave(reason: GatewayError, mayReturn = this.#options.returns === true): void {
     if (this.#left !== undefined) return;
     this.#left = reason;
-    this.#reader?.detach();
-    this.#stream.left(this, reason, mayReturn);
+    // Called by listeners, where a throw would end the process.
+    try {
+      this.#reader?.detach();
+      this.#stream.left(this, reason, mayReturn);
+    } catch (error) {
+      this.#stream.defect('leave of a reader', error);
+      this.response.destroy(asGatewayError(error));
+    }
   }
 
   /** It gets no more than it has got; it may come back. */

@@ -75,6 +75,8 @@ export interface StreamHost {
   readonly meter: Meter;
   readonly began: (stream: GatewayStream, ttftMs: number) => void;
   readonly readerEnded: (stream: GatewayStream, reason: ReaderEndReason) => void;
+  /** Something failed that nobody foresaw. */
+  readonly defect: (where: string, error: unknown) => void;
 }
 
 /** A moment in which a stream's provider waits for a reader. */
@@ -229,7 +231,10 @@ export class GatewayStream implements StreamOwner {
     this.readers.add(reader);
     this.#deserted = undefined;
     this.journal.add('reader_joined', reader.number, `${reader.via}, ${reader.overflow}`);
-    void reader.serve().then((reason) => this.#served(reader, reason));
+    reader
+      .serve()
+      .then((reason) => this.#served(reader, reason))
+      .catch((error: unknown) => this.defect('end of a reader', error));
     return reader;
   }
 
@@ -269,6 +274,11 @@ export class GatewayStream implements StreamOwner {
       ...(maxBytes === undefined ? {} : { maxBytes }),
     };
     return body.channel.reader(options);
+  }
+
+  /** Something of it failed that nobody foresaw. Who calls this ends that part. */
+  defect(where: string, error: unknown): void {
+    this.#host.defect(where, error);
   }
 
   /** Somebody takes what is there, and may come back for more. */

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Config } from './config/schema.ts';
-import { shuttingDown } from './errors.ts';
+import type { Defects } from './defects.ts';
+import { asGatewayError, shuttingDown } from './errors.ts';
 import type { Meter } from './meter.ts';
 import type { Links } from './sink/link.ts';
 import {
@@ -28,6 +29,7 @@ export class Streams {
   readonly #known = new Map<string, GatewayStream>();
   readonly #config: StreamsConfig;
   readonly meter: Meter;
+  readonly #defects: Defects;
   readonly #links: Pick<Links, 'readQueues'>;
   readonly #host: StreamHost;
   readonly #timer: NodeJS.Timeout;
@@ -41,12 +43,15 @@ export class Streams {
     meter: Meter,
     links: Pick<Links, 'readQueues'>,
     observer: StreamsObserver,
+    defects: Defects,
   ) {
+    this.#defects = defects;
     this.#links = links;
     this.#config = config;
     this.meter = meter;
     this.#host = {
       meter,
+      defect: (where, error) => defects.caught(where, error),
       began: (stream, ttftMs) => observer.streamBegan(stream, ttftMs),
       readerEnded: (stream, reason) => {
         observer.readerEnded(reason);
@@ -116,9 +121,11 @@ export class Streams {
   stopAll(): void {
     const reason = shuttingDown();
     for (const stream of this) {
-      stream.stop(reason);
-      // Nobody can come back to a process that is gone.
-      for (const reader of stream.readers) if (reader.isLost) reader.leave(reason);
+      this.#defects.contain('stop of a stream', () => {
+        stream.stop(reason);
+        // Nobody can come back to a process that is gone.
+        for (const reader of stream.readers) if (reader.isLost) reader.leave(reason);
+      });
     }
   }
 
@@ -135,23 +142,40 @@ export class Streams {
   async #tick(): Promise<void> {
     if (this.#isTicking) return;
     this.#isTicking = true;
-    await this.#each((stream) => stream.tick(performance.now()));
-    this.#forget(performance.now());
-    if (performance.now() - this.#queuesReadMs >= this.#queuesEveryMs && this.#hasLive) {
-      const queues = await this.#links.readQueues();
-      this.#queuesReadMs = performance.now();
-      await this.#each((stream) => {
-        if (stream.isLive) stream.checkReaders(performance.now(), queues);
-      });
+    try {
+      await this.#each((stream) => stream.tick(performance.now()));
+      this.#forget(performance.now());
+      if (performance.now() - this.#queuesReadMs >= this.#queuesEveryMs && this.#hasLive) {
+        this.#queuesReadMs = performance.now();
+        const queues = await this.#links.readQueues();
+        await this.#each((stream) => {
+          if (stream.isLive) stream.checkReaders(performance.now(), queues);
+        });
+      }
+    } catch (error) {
+      this.#defects.caught('deadlines of streams', error);
+    } finally {
+      this.#isTicking = false;
     }
-    this.#isTicking = false;
+  }
+
+  /** What is left of a stream that has a defect, which was told. */
+  #endDefective(stream: GatewayStream): void {
+    // Looked at again, it would fail again.
+    if (stream.signal.aborted) this.#known.delete(stream.token);
+    stream.stop(asGatewayError(undefined));
+    for (const reader of stream.readers) reader.leave(asGatewayError(undefined), false);
   }
 
   /** Looks at all streams, with turns for everybody else in between: 10,000 at once would take 30 ms. */
   async #each(look: (stream: GatewayStream) => void): Promise<void> {
     let looks = 0;
     for (const stream of this.#known.values()) {
-      look(stream);
+      this.#defects.contain(
+        'deadlines of a stream',
+        () => look(stream),
+        () => this.#endDefective(stream),
+      );
       looks += 1;
       if (looks % streamsATurn === 0) await nextTurn();
     }

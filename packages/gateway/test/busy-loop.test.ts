@@ -65,11 +65,8 @@ test('while the loop is busy a provider is read less often, and everything comes
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const pools = new ProviderPools({
-    connectTimeoutMs: 5000,
-    responseTimeoutMs: 5000,
-    maxHeaderBytes: 16_384,
-  });
+  const limits = { connectTimeoutMs: 5000, responseTimeoutMs: 5000, maxHeaderBytes: 16_384, maxStreams: 10 };
+  const pools = new ProviderPools(limits, () => undefined);
   try {
     const { port } = server.address() as AddressInfo;
     const pool = pools.get(`http://127.0.0.1:${port}`, {});

@@ -121,7 +121,7 @@ describe('limits on how much is done at once', () => {
   });
 
   test('request bodies together, as long as they may have to be sent again', async () => {
-    const gateway = await startGateway(['--max-request-memory-bytes', '500']);
+    const gateway = await startGateway(['--max-request-memory-bytes', '900']);
     const streams = async (state: string): Promise<number> =>
       await metric(gateway.adminUrl, `spillway_streams{state="${state}"}`);
     const long = ' '.repeat(400);

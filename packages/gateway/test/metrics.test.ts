@@ -9,7 +9,7 @@ async function seriesOf(adminUrl: string): Promise<string[]> {
   return text.split('\n').flatMap((line) => (/^\w/.test(line) ? [line.slice(0, line.lastIndexOf(' '))] : []));
 }
 
-test('promise 5: the set of series is fixed, whatever clients send', async () => {
+test('the set of series is fixed, whatever clients send', async () => {
   const { gateway } = await startBoth();
   // Every kind of stream that there is, once.
   for (const path of ['/v1/chat/completions', '/v1/completions', '/v1/responses', '/v1/messages']) {
@@ -38,7 +38,7 @@ test('promise 5: the set of series is fixed, whatever clients send', async () =>
   expect(await seriesOf(gateway.adminUrl)).toEqual(before);
 });
 
-test('promise 5: tokens are counted where they are made, written, acknowledged and saved', async () => {
+test('tokens are counted where they are made, written, acknowledged and saved', async () => {
   const { gateway } = await startBoth();
   const tokens = (stage: string): Promise<number> =>
     metric(gateway.adminUrl, `spillway_tokens_total{stage="${stage}"}`);
@@ -86,7 +86,7 @@ test('OpenTelemetry’s figures for generative AI come from what the provider sa
   expect(await of('server_request_duration_seconds_sum')).toBeGreaterThan(39 * perTokenS);
 });
 
-test('promise 5: a stall is seen while it lasts, with its cause', async () => {
+test('a stall is seen while it lasts, with its cause', async () => {
   const { gateway } = await startBoth();
   const seconds = (cause: string): Promise<number> =>
     metric(gateway.adminUrl, `spillway_stall_seconds_total{cause="${cause}"}`);

@@ -173,7 +173,8 @@ test('5.8, promise 4: whatever is cut, merged, resumed and acknowledged, every b
       async (channelBytes, windowBytes, connectionWindowBytes, steps) => {
         const config = configSchema.parse({});
         const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
-        const host = { meter: new Meter(), began: () => undefined, readerEnded: () => undefined };
+        const nothing = (): undefined => undefined;
+        const host = { meter: new Meter(), began: nothing, readerEnded: nothing, defect: nothing };
         const asker = { address: '', agent: '', key: '' };
         const owner = { provider, owner: '', detach: 'grace', model: undefined, client: asker } as const;
         const stream = new GatewayStream(owner, config, host, 0);

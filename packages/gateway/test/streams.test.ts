@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
 import type { GatewayError } from '../src/errors.ts';
+import { Defects } from '../src/defects.ts';
 import { Meter } from '../src/meter.ts';
 import { Streams } from '../src/streams.ts';
 import { eventually } from './support/spawn.ts';
@@ -9,7 +10,7 @@ test('deadlines hold for all streams, however many there are', async () => {
   const config = configSchema.parse({ waitTimeoutMs: 100, detachGraceMs: 200 });
   const links = { readQueues: () => Promise.resolve(undefined) };
   const observer = { streamBegan: () => undefined, readerEnded: () => undefined };
-  const streams = new Streams(config, new Meter(), links, observer);
+  const streams = new Streams(config, new Meter(), links, observer, new Defects({ error: () => undefined }));
   onTestFinished(() => streams.stopWatching());
   const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
   const client = { address: '', agent: '', key: '' };

@@ -171,7 +171,9 @@ export const configSchema = z.strictObject({
     .int()
     .min(1)
     .default(268_435_456)
-    .describe('all request bodies held at once, each until its answer begins; then the answer is 503'),
+    .describe(
+      'all request bodies that have come and wait for their answer to begin; a key, or without keys an address, has at most two thirds; then the answer is 503',
+    ),
   maxHeaderBytes: z.int().min(1024).max(1_048_576).default(16_384).describe('request and response headers'),
   requestTimeoutMs: durationMs
     .default(60_000)

@@ -1,4 +1,6 @@
 import type { Config } from '../config/schema.ts';
+import type { Defects } from '../defects.ts';
+import { asGatewayError } from '../errors.ts';
 import type { GatewayStream } from '../stream.ts';
 import { History, type HistoryOptions } from './history.ts';
 import { streamDetail, streamRow } from './rows.ts';
@@ -15,11 +17,13 @@ export class Console {
   readonly history: History;
   readonly #config: Config;
   readonly #streams: () => Iterable<GatewayStream>;
+  readonly #defects: Defects;
   readonly #details = new Map<string, SnapshotStream>();
   readonly #timers: readonly NodeJS.Timeout[];
   #overview: SnapshotStream | undefined;
 
-  constructor(config: Config, options: HistoryOptions) {
+  constructor(config: Config, options: HistoryOptions & { readonly defects: Defects }) {
+    this.#defects = options.defects;
     this.history = new History(options);
     this.#config = config;
     this.#streams = options.streams;
@@ -34,18 +38,19 @@ export class Console {
     if (name === 'overview') {
       // Whoever reads it may have cancelled it.
       if (this.#overview?.stream.signal.aborted !== false) {
-        this.#overview = new SnapshotStream(this.#config, () => this.#makeOverview());
+        this.#overview = new SnapshotStream(this.#config, () => this.#makeOverview(), this.#defects);
       }
-      return watched(this.#overview);
+      return this.#watched(this.#overview);
     }
     let detail = this.#details.get(name);
     if (detail === undefined) {
       const stream = this.#known(name);
       if (stream === undefined) return undefined;
-      detail = new SnapshotStream(this.#config, () => streamDetail(stream, performance.now()));
+      const make = (): object => streamDetail(stream, performance.now());
+      detail = new SnapshotStream(this.#config, make, this.#defects);
       this.#details.set(name, detail);
     }
-    return watched(detail);
+    return this.#watched(detail);
   }
 
   stop(): void {
@@ -54,19 +59,37 @@ export class Console {
   }
 
   #sample(): void {
-    this.history.sample();
-    this.#overview?.refresh();
+    this.#defects.contain('sample of the console', () => this.history.sample());
     const nowMs = performance.now();
-    this.#overview?.tick(nowMs);
-    for (const detail of this.#details.values()) detail.tick(nowMs);
+    const overview = this.#overview;
+    if (overview?.stream.signal.aborted === false) {
+      this.#contain(overview, () => {
+        overview.refresh();
+        overview.tick(nowMs);
+      });
+    }
+    for (const detail of this.#details.values()) this.#contain(detail, () => detail.tick(nowMs));
+  }
+
+  /** Snapshots that cannot be made end; whoever asks for them again gets new ones. */
+  #contain(snapshots: SnapshotStream, work: () => void): void {
+    this.#defects.contain('snapshot of the console', work, () => snapshots.fail(asGatewayError(undefined)));
+  }
+
+  /** Its stream. Whoever is about to read it gets the first snapshot at once. */
+  #watched(snapshots: SnapshotStream): GatewayStream {
+    setImmediate(() => this.#contain(snapshots, () => snapshots.refresh()));
+    return snapshots.stream;
   }
 
   #refreshDetails(): void {
     for (const [id, detail] of this.#details) {
-      detail.refresh();
-      const isOver = this.#known(id) === undefined || detail.stream.signal.aborted;
-      if (isOver) detail.complete();
-      if (isOver || !detail.isWatched) this.#details.delete(id);
+      this.#contain(detail, () => {
+        const isOver = this.#known(id) === undefined || detail.stream.signal.aborted;
+        if (isOver || !detail.isWatched) this.#details.delete(id);
+        detail.refresh();
+        if (isOver) detail.complete();
+      });
     }
   }
 
@@ -91,10 +114,4 @@ export class Console {
       openStreams: open.length,
     };
   }
-}
-
-/** Its stream. Whoever is about to read it gets the first snapshot at once. */
-function watched(snapshots: SnapshotStream): GatewayStream {
-  setImmediate(() => snapshots.refresh());
-  return snapshots.stream;
 }

@@ -1,5 +1,5 @@
 import type { Meter, StallCause } from '../meter.ts';
-import { LoopDelay, type LoopDelayMs } from '../runtime.ts';
+import { LoopDelay, type LoopDelayMs, physicalBytes } from '../runtime.ts';
 import type { GatewayStream } from '../stream.ts';
 import type { Totals } from './snapshot.ts';
 import { survey } from './survey.ts';
@@ -59,7 +59,7 @@ export class History {
       maxLagMs: Math.round(surveyed.maxLagMs),
       sessions: sessions(),
       heldLimitBytes,
-      rssBytes: process.memoryUsage.rss(),
+      rssBytes: physicalBytes(),
       loopDelayMs: rounded(loopDelay),
       ttftMs: quantiles(meter.takeTtftsMs()),
       tokensGenerated: meter.eventsIn,

@@ -2,19 +2,15 @@ import { openChannel } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
 import type { Config } from '../config/schema.ts';
+import type { Defects } from '../defects.ts';
+import type { GatewayError } from '../errors.ts';
 import { Meter } from '../meter.ts';
-import { GatewayStream, type StreamHost } from '../stream.ts';
+import { GatewayStream } from '../stream.ts';
 
 /** A snapshot more than the one that waits is never kept: whoever is late gets the latest. */
 const maxItems = 1;
 
 const provider = { name: 'console', api: 'openai', url: '', apiKey: '', detach: 'finish' } as const;
-
-const nobody: StreamHost = {
-  meter: new Meter(),
-  began: () => undefined,
-  readerEnded: () => undefined,
-};
 
 /**
  * A stream of snapshots for the console, read as any other: by sessions, with credit. Made only when somebody takes
@@ -30,13 +26,19 @@ export class SnapshotStream {
   readonly #make: () => object;
   readonly #graceMs: number;
 
-  constructor(config: Config, make: () => object) {
+  constructor(config: Config, make: () => object, defects: Pick<Defects, 'caught'>) {
     const client = { address: '', agent: '', key: '' };
     const owner = { provider, owner: '', detach: 'finish', model: undefined, client } as const;
     this.#make = make;
     this.#graceMs = config.detachGraceMs;
     // What it costs is not counted: it is no model's.
-    this.stream = new GatewayStream(owner, config, nobody, performance.now());
+    const host = {
+      meter: new Meter(),
+      began: () => undefined,
+      readerEnded: () => undefined,
+      defect: (where: string, error: unknown) => defects.caught(where, error),
+    };
+    this.stream = new GatewayStream(owner, config, host, performance.now());
     this.stream.start(
       {
         channel: this.#channel,
@@ -66,6 +68,13 @@ export class SnapshotStream {
     if (!isWanted) return;
     const bytes = Buffer.from(JSON.stringify(this.#make()));
     this.#channel.offer({ bytes, byteLength: bytes.length, events: 1 });
+  }
+
+  /** It cannot be made. */
+  fail(error: GatewayError): void {
+    this.stream.stop(error);
+    this.#channel.fail(error);
+    this.stream.finish({ state: 'failed', error }, performance.now());
   }
 
   /** What it shows is over. */

@@ -1,11 +1,13 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, type Server as TcpServer, type Socket } from 'node:net';
 import { errorText } from '../answer-error.ts';
+import type { Defects } from '../defects.ts';
 import { GatewayError } from '../errors.ts';
 import { networkOf, plainAddress } from './address.ts';
 import { setClientAddress } from './client-address.ts';
 import { Connection, type ConnectionState } from './connection.ts';
 import { readProxyHeader } from './proxy-header.ts';
+import { hasBody } from './receive-body.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** How long a connection that was told to go may take to do so. */
@@ -37,6 +39,7 @@ export interface ConnectionsOptions {
   /** Whether clients need a key. If not, who has sent a whole request is no stranger. */
   readonly areKeysRequired: boolean;
   readonly proxies: TrustedProxies;
+  readonly defects: Defects;
   /** Whether connections of trusted proxies begin with the header of the PROXY protocol. */
   readonly hasProxyHeaders: boolean;
   /** How long a client may take for an answer that is no stream. */
@@ -84,7 +87,9 @@ export class Connections {
     this.#options = options;
     const half = Math.max(1, Math.floor(options.maxConnections / 2));
     this.#maxPerAddress = Math.min(options.maxConnectionsPerAddress, half);
-    this.#timer = setInterval(() => this.#tick(performance.now()), 1000);
+    this.#timer = setInterval(() => {
+      options.defects.contain('connections', () => this.#tick(performance.now()));
+    }, 1000);
     this.#timer.unref();
   }
 
@@ -356,7 +361,3 @@ export class Connections {
 const tooSlow = errorText(
   new GatewayError('request_timeout', `The request's head did not arrive within ${strangerTimeoutMs} ms.`),
 );
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-}

@@ -14,6 +14,8 @@ export interface IntakeOptions {
   readonly parse: (bytes: Buffer) => void;
   /** Whether the next frame may be handled; when that has changed, call `run`. */
   readonly mayHandle: () => boolean;
+  /** Calls what is done in a turn of its own, and ends the session if that throws. */
+  readonly contain: (work: () => void) => void;
   /** Called behind each turn in which something was handled. */
   readonly onTurn: () => void;
 }
@@ -72,7 +74,7 @@ export class Intake {
       const [chunk] = this.#waiting;
       if (chunk === undefined) return;
       this.#framesInTurn += 1;
-      this.#turn ??= setImmediate(() => this.#nextTurn());
+      this.#turn ??= setImmediate(() => this.#options.contain(() => this.#nextTurn()));
       this.#handOver(chunk);
     }
   }

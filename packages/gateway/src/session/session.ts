@@ -69,6 +69,9 @@ export class Session implements SessionLine {
     this.#pace = options.paces.of(tcp);
     this.#lastReceivedMs = nowMs;
     this.#idleSinceMs = nowMs;
+    // A throw in a listener would end the process: this session is ended instead.
+    const contain = (work: () => void): void =>
+      options.defects.contain('session', work, () => this.terminate());
     this.#outflow = new Outflow(tcp, this.#pace, options.config);
     const parse = takeParser(tcp);
     this.#intake = new Intake(options.strangers.hold(this.address), {
@@ -76,30 +79,36 @@ export class Session implements SessionLine {
       // Behind its end, it only waits for the answer to its close.
       mayHandle: () => this.#endReason !== undefined || !this.#outflow.isFull,
       onTurn: () => this.#readOrNot(),
+      contain,
     });
-    const onDrain = (): void => {
-      for (const stream of this.#streams.values()) stream.response.resume();
-      this.#intake.run();
-      this.#readOrNot();
-    };
-    const onData = (chunk: Buffer): void => this.#received(chunk);
+    const onDrain = (): void =>
+      contain(() => {
+        for (const stream of this.#streams.values()) stream.response.resume();
+        this.#intake.run();
+        this.#readOrNot();
+      });
+    const onData = (chunk: Buffer): void => contain(() => this.#received(chunk));
     tcp.on('drain', onDrain);
     tcp.on('data', onData);
-    socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary));
+    socket.on('message', (data, isBinary) => contain(() => this.#onMessage(data, isBinary)));
     socket.on('ping', (data) => {
-      this.#outflow.add(data.length);
-      if (this.#socket.readyState === this.#socket.OPEN) this.#socket.pong(data);
+      contain(() => {
+        this.#outflow.add(data.length);
+        if (this.#socket.readyState === this.#socket.OPEN) this.#socket.pong(data);
+      });
     });
     // No valid WebSocket, or a message that is too large: it is closed with a code of its own.
     socket.on('error', () => {
-      this.#intake.stop();
-      this.#isOver('bad_frame');
-      this.#endStreams('bad_frame');
+      contain(() => {
+        this.#intake.stop();
+        this.#isOver('bad_frame');
+        this.#endStreams('bad_frame');
+      });
     });
     socket.on('close', () => {
       tcp.off('drain', onDrain);
       tcp.off('data', onData);
-      this.#lost();
+      contain(() => this.#lost());
     });
     tcp.prependOnceListener('close', () => {
       this.#intake.stop();
@@ -157,6 +166,11 @@ export class Session implements SessionLine {
     this.#intake.isKnown = true;
     onKnown(this.#tcp);
     if (!this.#intake.moveTo(memory.hold(owner))) this.#endOverloaded();
+  }
+
+  /** Cuts the connection. Its readers may come back over another one. */
+  terminate(): void {
+    this.#socket.terminate();
   }
 
   /** Carries a stream from now on, which another session may have carried before. */
@@ -346,9 +360,11 @@ export class Session implements SessionLine {
     this.#isOver('left');
     this.#options.meter.sessionsEnded[this.#endReason ?? 'left'] += 1;
     this.#intake.stop();
-    this.#credit?.close();
-    for (const stream of this.#streams.values()) stream.lost();
     this.#options.onClose(this);
+    this.#credit?.close();
+    for (const stream of this.#streams.values()) {
+      this.#options.defects.contain('reader of a session', () => stream.lost());
+    }
   }
 }
 

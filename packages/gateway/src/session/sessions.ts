@@ -7,6 +7,7 @@ import { errorText } from '../answer-error.ts';
 import type { ApiKeys } from '../api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
+import type { Defects } from '../defects.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
 import { requestRefusal } from '../http/request-target.ts';
 import type { Guard } from '../guard.ts';
@@ -22,6 +23,7 @@ import type { SessionStream } from './session-stream.ts';
 /** What sessions need of the gateway. */
 export interface SessionsOptions {
   readonly config: Config;
+  readonly defects: Defects;
   readonly guard: Guard;
   readonly keys: ApiKeys;
   readonly memory: RequestMemory;
@@ -101,21 +103,26 @@ export class Sessions {
   /** Takes the WebSockets that clients of a server ask for. */
   listen(server: Server): void {
     server.on('upgrade', (request, socket: Duplex, head) => {
-      const refusal = this.#refusal(request, socket);
-      if (refusal !== undefined) {
-        this.#connections.close(request.socket, errorText(refusal));
-        return;
-      }
-      this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-        this.#sessions.add(new Session(webSocket, request, this.#options, performance.now()));
-      });
+      const open = (): void => {
+        const refusal = this.#refusal(request, socket);
+        if (refusal !== undefined) {
+          this.#connections.close(request.socket, errorText(refusal));
+          return;
+        }
+        this.#server.handleUpgrade(request, socket, head, (webSocket) => {
+          this.#sessions.add(new Session(webSocket, request, this.#options, performance.now()));
+        });
+      };
+      this.#options.defects.contain('upgrade', open, () => socket.destroy());
     });
   }
 
   /** Ends all of them. */
   close(): void {
     clearInterval(this.#timer);
-    for (const session of this.#sessions) session.end('shutting_down');
+    for (const session of this.#sessions) {
+      this.#contain(session, () => session.end('shutting_down'));
+    }
   }
 
   #refusal(request: IncomingMessage, upgraded: Duplex): GatewayError | undefined {
@@ -135,6 +142,10 @@ export class Sessions {
 
   #tick(): void {
     const nowMs = performance.now();
-    for (const session of this.#sessions) session.tick(nowMs);
+    for (const session of this.#sessions) this.#contain(session, () => session.tick(nowMs));
+  }
+
+  #contain(session: Session, work: () => void): void {
+    this.#options.defects.contain('session', work, () => session.terminate());
   }
 }

@@ -54,7 +54,11 @@ class EventWriter {
 
   /** Waits for something to write, and writes what is there already. */
   run(): void {
-    while (this.#reader.whenReady(this.#onReady)) if (!this.#write()) return;
+    try {
+      while (this.#reader.whenReady(this.#onReady)) if (!this.#write()) return;
+    } catch (error) {
+      this.#reject(error);
+    }
   }
 
   /** When the provider's read is dealt with, so that all that it brought is written at once. */

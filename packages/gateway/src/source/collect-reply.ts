@@ -2,44 +2,60 @@ import { GatewayError } from '../errors.ts';
 import type { Reply } from './reply.ts';
 
 /**
- * Reads a whole body into memory.
+ * Reads a whole body into memory. `onGrow` is told of memory before it is taken, in bytes; what it throws ends the reading.
  *
  * @throws {GatewayError} `upstream_invalid` when it has more than `maxBytes`, `upstream_timeout` when it is not whole after
  *   `timeoutMs`; the rest is not read.
  * @throws the provider's error when the body is cut.
  */
-export async function collectReply(reply: Reply, maxBytes: number, timeoutMs: number): Promise<Buffer> {
+export async function collectReply(
+  reply: Reply,
+  maxBytes: number,
+  timeoutMs: number,
+  onGrow: (bytes: number) => void = () => undefined,
+): Promise<Buffer> {
   const timer = setTimeout(() => {
     reply.abort(
       new GatewayError('upstream_timeout', `The provider's answer was not whole after ${timeoutMs} ms.`),
     );
   }, timeoutMs);
   try {
-    return await collect(reply, maxBytes);
+    return await collect(reply, maxBytes, onGrow);
   } finally {
     clearTimeout(timer);
   }
 }
 
-function collect(reply: Reply, maxBytes: number): Promise<Buffer> {
+function collect(reply: Reply, maxBytes: number, onGrow: (bytes: number) => void): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
+    // One that doubles: a body in a million pieces would cost a hundred times its bytes.
+    let body = Buffer.alloc(0);
     let length = 0;
+    const add = (bytes: Buffer): void => {
+      const needed = length + bytes.length;
+      if (needed > maxBytes) {
+        throw new GatewayError('upstream_invalid', `The provider's answer has more than ${maxBytes} bytes.`);
+      }
+      if (needed > body.length) {
+        const size = Math.min(maxBytes, Math.max(needed, 2 * body.length));
+        onGrow(size - body.length);
+        const grown = Buffer.allocUnsafeSlow(size);
+        body.copy(grown, 0, 0, length);
+        body = grown;
+      }
+      body.set(bytes, length);
+      length = needed;
+    };
     reply.consume({
       data(bytes, start, end) {
-        length += end - start;
-        if (length <= maxBytes) {
-          chunks.push(Buffer.from(bytes.subarray(start, end)));
-          return;
+        try {
+          add(bytes.subarray(start, end));
+        } catch (error) {
+          reject(error);
+          reply.abort(error as Error);
         }
-        const error = new GatewayError(
-          'upstream_invalid',
-          `The provider's answer has more than ${maxBytes} bytes.`,
-        );
-        reject(error);
-        reply.abort(error);
       },
-      end: () => resolve(Buffer.concat(chunks, length)),
+      end: () => resolve(body.subarray(0, length)),
       fail: reject,
     });
   });

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, overloaded } from '../errors.ts';
+import { isOutOfDescriptors } from '../memory/descriptors.ts';
 import { ConnectTimeoutError, ResponseTimeoutError } from './provider-connection.ts';
 import type { ProviderPool } from './provider-pools.ts';
 import { ResponseError } from './response-reader.ts';
@@ -24,7 +25,8 @@ const baseDelayMs = 250;
  * Architecture Blog, 2015); a `Retry-After` up to 10 s is obeyed instead.
  *
  * @throws the signal's reason at once when it is aborted, also during a wait.
- * @throws {GatewayError} `upstream_unreachable`, `upstream_timeout` or `upstream_invalid`.
+ * @throws {GatewayError} `upstream_unreachable`, `upstream_timeout` or `upstream_invalid`; `overloaded` when this process has no
+ *   file descriptor for it.
  */
 export async function openReply(
   pool: ProviderPool,
@@ -46,7 +48,10 @@ export async function openReply(
       reason = `status ${reply.status}`;
     } catch (error) {
       signal.throwIfAborted();
-      if (isLast || !isUnsent(error)) throw asUnreachable(error);
+      const isShort = isOutOfDescriptors(error);
+      if (isShort) pool.makeRoom();
+      if (isLast || !(isShort || isUnsent(error)))
+        throw isShort ? outOfDescriptors(error) : asUnreachable(error);
       delayMs = backoffMs;
       reason = codeOf(error) ?? 'connection failed';
     }
@@ -87,7 +92,13 @@ function codeOf(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException | undefined)?.code;
 }
 
+function outOfDescriptors(cause: unknown): GatewayError {
+  const message = 'The gateway has no file descriptor left for a connection to the provider (ulimit -n).';
+  return overloaded(message, { cause });
+}
+
 function asUnreachable(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error;
   if (error instanceof ConnectTimeoutError) {
     return new GatewayError('upstream_timeout', 'The provider could not be connected to in time.', {
       cause: error,

@@ -1,7 +1,14 @@
 import type { Socket } from 'node:net';
 import { connect, openEvent, type TlsMemory } from './connect.ts';
+import { asGatewayError } from '../errors.ts';
 import { ownCopy } from '../run-memory.ts';
-import { type ResponseHead, type ResponseHandler, ResponseReader } from './response-reader.ts';
+import {
+  ResponseCutError,
+  ResponseError,
+  type ResponseHead,
+  type ResponseHandler,
+  ResponseReader,
+} from './response-reader.ts';
 
 /** How long a connection may be made, and a response be awaited. */
 export interface ConnectionLimits {
@@ -10,10 +17,10 @@ export interface ConnectionLimits {
   readonly maxHeaderBytes: number;
 }
 
-/** One request, complete: the request line with the headers, and the body. */
+/** One request, complete: the request line with the headers, and the body's parts, one behind the other. */
 export interface Request {
   readonly head: string;
-  readonly body: Buffer | null;
+  readonly body: readonly Buffer[];
 }
 
 /** Who hears of a request's response. Of `onEnd` and `onError` one is called, once and last. */
@@ -46,6 +53,7 @@ export class ProviderConnection implements ResponseHandler {
   readonly #reader: ResponseReader;
   readonly #limits: ConnectionLimits;
   readonly #onFree: (connection: ProviderConnection) => void;
+  readonly #onDefect: (error: unknown) => void;
   #exchange: Exchange | undefined;
   /** Until the connection is made: afterwards nobody needs it, and a stream may live long. */
   #unsent: Request | undefined;
@@ -58,16 +66,18 @@ export class ProviderConnection implements ResponseHandler {
   #idleMs = idleMs;
   #freeUntilMs = 0;
 
-  /** `onFree` is called when it can take a request again, `onClose` when it never will. */
+  /** `onFree` is called when it can take a request again, `onClose` when it never will, `onDefect` when an exchange throws. */
   constructor(
     origin: URL,
     tls: TlsMemory,
     limits: ConnectionLimits,
     onFree: (connection: ProviderConnection) => void,
     onClose: (connection: ProviderConnection) => void,
+    onDefect: (error: unknown) => void,
   ) {
     this.#limits = limits;
     this.#onFree = onFree;
+    this.#onDefect = onDefect;
     this.#reader = new ResponseReader(limits.maxHeaderBytes);
     const { connectTimeoutMs } = limits;
     this.#timer = setTimeout(() => {
@@ -75,7 +85,13 @@ export class ProviderConnection implements ResponseHandler {
     }, connectTimeoutMs);
     const socket = connect(origin, tls, (bytes, length) => this.#read(bytes, length));
     this.#socket = socket;
-    socket.once(openEvent(origin), () => this.#opened());
+    socket.once(openEvent(origin), () => {
+      try {
+        this.#opened();
+      } catch (error) {
+        this.destroy(asConnectionError(error));
+      }
+    });
     socket.on('timeout', () => socket.destroy());
     socket.on('error', (error) => this.#failed(error));
     socket.on('end', () => this.#ended());
@@ -159,7 +175,7 @@ export class ProviderConnection implements ResponseHandler {
     const socket = this.#socket;
     socket.cork();
     socket.write(head, 'latin1');
-    if (body !== null && body.length > 0) socket.write(body);
+    for (const part of body) socket.write(part);
     socket.uncork();
     socket.resume();
   }
@@ -181,7 +197,7 @@ export class ProviderConnection implements ResponseHandler {
       if (this.#reader.isIdle) this.#free(at === end);
       else if (at < end) this.#rest = ownCopy(bytes, at, end);
     } catch (error) {
-      this.destroy(error as Error);
+      this.destroy(asConnectionError(error));
     }
   }
 
@@ -203,7 +219,7 @@ export class ProviderConnection implements ResponseHandler {
     try {
       this.#reader.close(this);
     } catch (error) {
-      this.#failed(error as Error);
+      this.#failed(asConnectionError(error));
     }
     this.#socket.destroy();
   }
@@ -217,6 +233,17 @@ export class ProviderConnection implements ResponseHandler {
     this.#stopTimer();
     const exchange = this.#exchange;
     this.#exchange = undefined;
-    exchange?.onError(error);
+    // Called by listeners of the socket, where a throw would end the process.
+    try {
+      exchange?.onError(error);
+    } catch (thrown) {
+      this.#onDefect(thrown);
+    }
   }
+}
+
+/** What its provider did wrong is told as it is; anything else that was thrown is a defect of ours. */
+function asConnectionError(error: unknown): Error {
+  const isProviders = error instanceof ResponseError || error instanceof ResponseCutError;
+  return isProviders ? error : asGatewayError(error);
 }

@@ -17,19 +17,22 @@ const maxPools = 256;
  * for one key never carries another's request.
  */
 export class ProviderPools {
-  readonly #limits: ConnectionLimits;
+  readonly #limits: PoolLimits;
+  readonly #shared: SharedConnections;
   /** In the order of their last use. */
   readonly #pools = new Map<string, ProviderPool>();
 
-  constructor(config: Pick<Config, 'connectTimeoutMs' | 'maxHeaderBytes' | 'responseTimeoutMs'>) {
-    this.#limits = config;
+  /** `onDefect` is called when something throws that nobody foresaw. */
+  constructor(limits: PoolLimits, onDefect: (error: unknown) => void) {
+    this.#limits = limits;
+    this.#shared = new SharedConnections(limits.maxStreams, onDefect);
   }
 
   /** The pool for an origin and the credential that will be sent. */
   get(origin: string, credential: Credential): ProviderPool {
     // Hashed, so that no key stands in memory as a map's key for as long as a pool lives.
     const key = `${origin} ${digest(JSON.stringify(credential)).toString('base64')}`;
-    const pool = this.#pools.get(key) ?? new ProviderPool(new URL(origin), this.#limits);
+    const pool = this.#pools.get(key) ?? new ProviderPool(new URL(origin), this.#limits, this.#shared);
     this.#pools.delete(key);
     this.#pools.set(key, pool);
     if (this.#pools.size > maxPools) this.#closeOldest();
@@ -51,6 +54,52 @@ export class ProviderPools {
   }
 }
 
+type PoolLimits = ConnectionLimits & Pick<Config, 'maxStreams'>;
+
+/** What all pools have together: open connections ≤ `maxStreams` and those with a request, always. */
+class SharedConnections {
+  readonly #maxOpen: number;
+  readonly onDefect: (error: unknown) => void;
+  /** Those without a request, the one that was used last at the end. */
+  readonly #idle = new Set<ProviderConnection>();
+  #open = 0;
+
+  constructor(maxOpen: number, onDefect: (error: unknown) => void) {
+    this.#maxOpen = maxOpen;
+    this.onDefect = onDefect;
+  }
+
+  /** One more is about to be opened: of those without a request, the one that is so for longest makes room for it. */
+  opening(): void {
+    this.#open += 1;
+    if (this.#open > this.#maxOpen) this.closeIdle(1);
+  }
+
+  closed(connection: ProviderConnection): void {
+    this.#open -= 1;
+    this.#idle.delete(connection);
+  }
+
+  idle(connection: ProviderConnection): void {
+    this.#idle.add(connection);
+  }
+
+  busy(connection: ProviderConnection): void {
+    this.#idle.delete(connection);
+  }
+
+  /** Closes so many of those without a request. */
+  closeIdle(count: number): void {
+    let left = count;
+    for (const connection of this.#idle) {
+      if (left === 0) return;
+      left -= 1;
+      this.#idle.delete(connection);
+      connection.destroy();
+    }
+  }
+}
+
 /** The connections to one origin, with as many requests at once as are wanted. */
 export class ProviderPool {
   /** What the `Host` header says. */
@@ -61,10 +110,12 @@ export class ProviderPool {
   readonly #connections = new Set<ProviderConnection>();
   /** Those without a request; the last one used comes first, so that the others can close. */
   readonly #free: ProviderConnection[] = [];
+  readonly #shared: SharedConnections;
   #isClosed = false;
 
-  constructor(origin: URL, limits: ConnectionLimits) {
+  constructor(origin: URL, limits: ConnectionLimits, shared: SharedConnections) {
     this.host = origin.host;
+    this.#shared = shared;
     this.#origin = origin;
     this.#limits = limits;
   }
@@ -74,6 +125,11 @@ export class ProviderPool {
     const connection = this.#takeFree() ?? this.#open();
     connection.send(request, exchange);
     return connection;
+  }
+
+  /** No descriptor is free: what is kept for requests to come is closed, of all pools. */
+  makeRoom(): void {
+    this.#shared.closeIdle(Infinity);
   }
 
   /** Takes no connection back; requests that run finish first. */
@@ -90,6 +146,7 @@ export class ProviderPool {
 
   #takeFree(): ProviderConnection | undefined {
     for (let last = this.#free.pop(); last !== undefined; last = this.#free.pop()) {
+      this.#shared.busy(last);
       if (last.isUsable) return last;
       last.destroy();
     }
@@ -97,19 +154,27 @@ export class ProviderPool {
   }
 
   #open(): ProviderConnection {
+    const shared = this.#shared;
+    shared.opening();
     const connection = new ProviderConnection(
       this.#origin,
       this.#tls,
       this.#limits,
       (free) => {
-        if (this.#isClosed) free.destroy();
-        else this.#free.push(free);
+        if (this.#isClosed) {
+          free.destroy();
+          return;
+        }
+        this.#free.push(free);
+        shared.idle(free);
       },
       (closed) => {
         this.#connections.delete(closed);
+        shared.closed(closed);
         const index = this.#free.indexOf(closed);
         if (index !== -1) this.#free.splice(index, 1);
       },
+      shared.onDefect,
     );
     this.#connections.add(connection);
     return connection;

@@ -127,7 +127,12 @@ export class ReplySource implements BodyHandler {
     listener.received(run, run.events > 0 || scanner === undefined, nowMs);
     if (this.#held.length === 0 && this.#channel.offer(run) !== 'full') return;
     this.#held.push(this.#memory.own(run));
-    if (!this.#isDraining) void this.#drain();
+    if (!this.#isDraining) {
+      this.#drain().catch((error: unknown) => {
+        this.#isDraining = false;
+        this.#abort(asGatewayError(error));
+      });
+    }
   };
 
   async #drain(): Promise<void> {
@@ -156,15 +161,24 @@ export class ReplySource implements BodyHandler {
 
   #finish(error: Error | undefined): void {
     if (this.#bodyEnd !== undefined) return;
-    if (error instanceof GatewayError && error.isCancel) this.#channel.cancel(error);
-    this.#options.scanner?.finish(this.#emit);
-    this.#bodyEnd = { error };
-    if (!this.#isDraining) this.#settle(error);
+    let end = error;
+    try {
+      if (error instanceof GatewayError && error.isCancel) this.#channel.cancel(error);
+      this.#options.scanner?.finish(this.#emit);
+    } catch (thrown) {
+      // Nobody else would end the stream.
+      end = asGatewayError(thrown);
+    }
+    this.#bodyEnd = { error: end };
+    if (!this.#isDraining) this.#settle(end);
   }
 
   #settle(error: Error | undefined): void {
-    this.#endChannel(error);
-    this.#options.onEnd();
+    try {
+      this.#endChannel(error);
+    } finally {
+      this.#options.onEnd();
+    }
   }
 
   #endChannel(error: Error | undefined): void {

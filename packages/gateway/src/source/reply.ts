@@ -96,7 +96,7 @@ export function sendRequest(
     }
     const head = requestHead(request, pool.host);
     const exchange = new ReplyExchange(resolve, reject, signal);
-    exchange.connection = pool.send({ head, body: request.body?.bytes ?? null }, exchange);
+    exchange.connection = pool.send({ head, body: request.body?.parts ?? [] }, exchange);
   });
 }
 
@@ -111,9 +111,9 @@ function requestHead({ body, headers, method, path }: ProviderRequest, host: str
     validateHeaderValue(name, value);
     head += `${name}: ${value}\r\n`;
   }
-  const length = body?.bytes?.length;
-  if (length !== undefined || method === 'PATCH' || method === 'POST' || method === 'PUT') {
-    head += `content-length: ${length ?? 0}\r\n`;
+  const length = body?.parts.reduce((sum, part) => sum + part.length, 0) ?? 0;
+  if (length > 0 || method === 'PATCH' || method === 'POST' || method === 'PUT') {
+    head += `content-length: ${length}\r\n`;
   }
   return `${head}\r\n`;
 }

@@ -25,7 +25,7 @@ export class ResponseError extends Error {
 }
 
 /** The connection was closed in the middle of a response, or before it. */
-class ResponseCutError extends Error {
+export class ResponseCutError extends Error {
   readonly code = 'CONNECTION_CLOSED';
 }
 

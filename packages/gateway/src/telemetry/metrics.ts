@@ -1,14 +1,18 @@
 import { performance } from 'node:perf_hooks';
+import { getHeapStatistics } from 'node:v8';
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { Attributes, Histogram, Meter as Instruments, ObservableResult } from '@opentelemetry/api';
 import type { Resource } from '@opentelemetry/resources';
 import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics';
 import type { Survey } from '../console/survey.ts';
+import type { Defects } from '../defects.ts';
 import { errorCodes, GatewayError } from '../errors.ts';
 import { connectionStates } from '../http/connection.ts';
 import type { Connections } from '../http/connections.ts';
 import { type Meter, stallCauses } from '../meter.ts';
-import type { LoopDelayMs } from '../runtime.ts';
+import type { LogDestination } from '../process/log-destination.ts';
+import type { RequestMemory } from '../request-memory.ts';
+import { type LoopDelayMs, physicalBytes } from '../runtime.ts';
 import type { GatewayStream, StreamOutcome, StreamState } from '../stream.ts';
 import type { ReaderEndReason } from '../stream-reader.ts';
 import type { StreamsObserver } from '../streams.ts';
@@ -27,12 +31,15 @@ const tokenCounts = [
 
 export interface MetricsOptions {
   readonly meter: Meter;
+  readonly defects: Pick<Defects, 'count' | 'caught'>;
+  readonly log: Pick<LogDestination, 'droppedLines'> | undefined;
   /** Looks at all streams; called once a scrape or push. */
   readonly survey: () => Survey;
   readonly heldLimitBytes: number;
   readonly sessions: () => number;
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
+  readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
   /** The event loop's delays of the last minute: of the worst second. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -48,7 +55,7 @@ export class Metrics implements StreamsObserver {
   readonly ended: Record<StreamState, number> = { cancelled: 0, completed: 0, failed: 0 };
   readonly #options: MetricsOptions;
   readonly #provider: MeterProvider;
-  readonly #scraped = new PrometheusReader();
+  readonly #scraped: PrometheusReader;
   readonly #instruments: Instruments;
   /** By state and error code. */
   readonly #endedBy = new Map<string, { readonly attributes: Attributes; count: number }>();
@@ -62,6 +69,7 @@ export class Metrics implements StreamsObserver {
 
   constructor(options: MetricsOptions) {
     this.#options = options;
+    this.#scraped = new PrometheusReader((error) => options.defects.caught('metrics', error));
     this.#provider = new MeterProvider({
       resource: options.resource,
       readers: [this.#scraped, ...options.readers],
@@ -181,7 +189,7 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineCounters(): void {
-    const { meter } = this.#options;
+    const { defects, log, meter, requestMemory } = this.#options;
     const plain = {
       'spillway.bytes.in': ['By', 'Bytes from providers', () => meter.bytesIn],
       'spillway.bytes.out': ['By', 'Bytes to readers', () => meter.bytesOut],
@@ -192,7 +200,18 @@ export class Metrics implements StreamsObserver {
         () => meter.eventsOut,
       ],
       'spillway.merged.events': ['{event}', 'Events that became part of another', () => meter.mergedEvents],
+      'spillway.requests.refused': [
+        '{request}',
+        'Requests whose body had no room in maxRequestMemoryBytes',
+        () => requestMemory.refusals,
+      ],
       'spillway.retries': ['{retry}', 'How often a provider was asked again', () => meter.retries],
+      'spillway.defects': ['{defect}', 'Defects of the gateway that ended a part of it', () => defects.count],
+      'spillway.log.lines.dropped': [
+        '{line}',
+        'Log lines that could not be written in time',
+        () => log?.droppedLines ?? 0,
+      ],
       'spillway.tokens.saved': [
         '{token}',
         'An estimate: what cancelled streams would still have generated, had they become as long as the mean completed one',
@@ -297,7 +316,7 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineGauges(): void {
-    const { connections, heldLimitBytes, meter, sessions } = this.#options;
+    const { connections, heldLimitBytes, meter, requestMemory, sessions } = this.#options;
     this.#gauge(
       'spillway.connections',
       '{connection}',
@@ -318,6 +337,12 @@ export class Metrics implements StreamsObserver {
         }
       },
     );
+    this.#gauge(
+      'spillway.requests.held',
+      'By',
+      'Request bodies that are held until their answer begins',
+      (result) => result.observe(requestMemory.heldBytes),
+    );
     this.#gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
       result.observe(heldLimitBytes),
     );
@@ -336,10 +361,10 @@ export class Metrics implements StreamsObserver {
   #defineProcess(): void {
     const { loopDelayMs } = this.#options;
     this.#gauge('process.memory.usage', 'By', 'Physical memory of the process', (result) =>
-      result.observe(process.memoryUsage.rss()),
+      result.observe(physicalBytes()),
     );
     this.#gauge('v8js.memory.heap.used', 'By', 'JavaScript objects', (result) =>
-      result.observe(process.memoryUsage().heapUsed),
+      result.observe(getHeapStatistics().used_heap_size),
     );
     this.#gauge('process.uptime', 's', 'Since the process started', (result) =>
       result.observe(process.uptime()),

@@ -5,13 +5,21 @@ const unitWords: Readonly<Record<string, string>> = { By: 'bytes', s: 'seconds' 
 
 /** Prometheus' way to metrics: they are read when it asks. */
 export class PrometheusReader extends MetricReader {
+  readonly #onError: (error: unknown) => void;
+
+  /** `onError` is told of a metric that could not be read, and is left out. */
+  constructor(onError: (error: unknown) => void) {
+    super();
+    this.#onError = onError;
+  }
+
   async text(): Promise<string> {
     // When somebody asks: it would be a tenth of the time to start.
     const { PrometheusSerializer } = await import('@opentelemetry/exporter-prometheus');
     // Neither labels for the scope nor a series of its own for the resource: there is one of each.
     const serializer = new PrometheusSerializer(undefined, false, undefined, true, true);
     const { errors, resourceMetrics } = await this.collect();
-    if (errors.length > 0) throw new AggregateError(errors, 'Some metrics could not be read.');
+    for (const error of errors) this.#onError(error);
     const scopeMetrics = resourceMetrics.scopeMetrics.map(({ metrics, scope }) => ({
       scope,
       metrics: metrics.map(named),

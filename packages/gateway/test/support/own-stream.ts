@@ -6,6 +6,7 @@ import Fastify from 'fastify';
 import { onTestFinished } from 'vitest';
 import { ApiKeys } from '../../src/api-keys.ts';
 import { configSchema, type DetachPolicy } from '../../src/config/schema.ts';
+import { Defects } from '../../src/defects.ts';
 import { Meter } from '../../src/meter.ts';
 import { addStreamPaths } from '../../src/read/stream-paths.ts';
 import { openLinks } from '../../src/sink/open-links.ts';
@@ -35,6 +36,7 @@ export async function startOwnStream(
       streamBegan: () => undefined,
       readerEnded: () => undefined,
     },
+    new Defects({ error: () => undefined }),
   );
   const client = { address: '', agent: '', key: '' };
   const provider = { name: 'p', api: 'openai', url: '', apiKey: 'key', detach: undefined } as const;

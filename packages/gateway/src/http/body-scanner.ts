@@ -1,0 +1,283 @@
+import { GatewayError } from '../errors.ts';
+
+/** A part of a body's bytes: `[start, end)`, counted from its first byte. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Where the values of a body's own `model` and `stream` stand, as JSON; `undefined`: it has none. */
+export interface NamedValues {
+  readonly model: ByteRange | undefined;
+  readonly stream: ByteRange | undefined;
+}
+
+/** How many objects and arrays may be inside of each other. Nobody nests a request so deeply; parsers give up there, too. */
+export const maxBodyDepth = 1000;
+
+type Name = keyof NamedValues;
+const names = ['model', 'stream'] as const satisfies readonly Name[];
+/** A key that is longer than this, all of it escaped, is no name. */
+const maxNameBytes = 6 * 'stream'.length;
+
+/**
+ * Finds the values of `model` and `stream` in a JSON object as its bytes come, and builds nothing of it. Looks at each
+ * byte once, in an own state, so that neither nesting nor cuts cost anything.
+ *
+ * Keys, colons, commas and brackets have to stand where JSON has them. What a number, a literal or an escape looks like
+ * is left to the provider. A name that comes twice is refused: some parsers take the first, some the last, and the
+ * provider has to read the model that the gateway has read.
+ */
+export class BodyScanner {
+  #state = START;
+  /** The bytes that were scanned before. */
+  #offset = 0;
+  #depth = 0;
+  /** By depth: whether it is an array. */
+  readonly #isList = new Uint8Array(maxBodyDepth + 1);
+  /** The start of a key of the object itself that goes on in the next bytes, as far as it can be a name. */
+  #keyHead: Buffer = noBytes;
+  /** The name whose value comes or has begun. */
+  #name: Name | undefined;
+  #valueStart = 0;
+  readonly #values: { [name in Name]?: ByteRange } = {};
+  #problem: string | undefined;
+
+  /** Takes the next bytes. */
+  push(bytes: Buffer): void {
+    if (this.#problem === undefined) this.#scan(bytes);
+    this.#offset += bytes.length;
+  }
+
+  /**
+   * Called after the last bytes.
+   *
+   * @throws {GatewayError} `invalid_request` if they were no JSON object, or one that is too deep or ambiguous.
+   */
+  end(): NamedValues {
+    const problem = this.#problem ?? (this.#state === DONE ? undefined : noJson);
+    if (problem !== undefined) throw new GatewayError('invalid_request', problem);
+    return { model: this.#values.model, stream: this.#values.stream };
+  }
+
+  #scan(bytes: Buffer): void {
+    const { length } = bytes;
+    let state = this.#state;
+    // Of a key of the object itself.
+    let keyStart = 0;
+    for (let at = 0; at < length; at += 1) {
+      const byte = bytes[at] ?? 0;
+      switch (state) {
+        case KEY_TEXT:
+        case TEXT:
+          if (byte === BACKSLASH) {
+            state += ESCAPED;
+          } else if (byte === QUOTE) {
+            if (state === TEXT) {
+              this.#valueEnds(at + 1);
+              state = AFTER_VALUE;
+            } else {
+              if (this.#depth === 1) this.#keyEnds(bytes, keyStart, at);
+              if (this.#problem !== undefined) return;
+              state = COLON;
+            }
+          }
+          continue;
+        case KEY_TEXT + ESCAPED:
+        case TEXT + ESCAPED:
+          state -= ESCAPED;
+          continue;
+        case PLAIN:
+          if (kinds[byte] === PLAIN_BYTE) continue;
+          this.#valueEnds(at);
+          state = AFTER_VALUE;
+          break;
+        default:
+      }
+      switch (kinds[byte]) {
+        case SPACE:
+          continue;
+        case PLAIN_BYTE:
+          if (state !== VALUE && state !== ITEM) return this.#fail(state, byte);
+          this.#valueStarts(at);
+          state = PLAIN;
+          continue;
+        case QUOTE:
+          if (state === KEY || state === FIRST_KEY) {
+            keyStart = at + 1;
+            state = KEY_TEXT;
+          } else if (state === VALUE || state === ITEM) {
+            this.#valueStarts(at);
+            state = TEXT;
+          } else {
+            return this.#fail(state, byte);
+          }
+          continue;
+        case COLON_BYTE:
+          if (state !== COLON) return this.#fail(state, byte);
+          state = VALUE;
+          continue;
+        case COMMA:
+          if (state !== AFTER_VALUE) return this.#fail(state, byte);
+          state = this.#isList[this.#depth] === 1 ? VALUE : KEY;
+          continue;
+        case OPEN_OBJECT:
+        case OPEN_LIST: {
+          const isList = byte === OPEN_LIST;
+          if (state !== VALUE && state !== ITEM && (state !== START || isList))
+            return this.#fail(state, byte);
+          if (this.#depth === maxBodyDepth) {
+            this.#problem = `The body: expected at most ${maxBodyDepth} objects and arrays inside of each other, got more.`;
+            return;
+          }
+          this.#valueStarts(at);
+          this.#depth += 1;
+          this.#isList[this.#depth] = isList ? 1 : 0;
+          state = isList ? ITEM : FIRST_KEY;
+          continue;
+        }
+        case CLOSE_OBJECT:
+        case CLOSE_LIST: {
+          const isList = byte === CLOSE_LIST;
+          const isEmpty = state === (isList ? ITEM : FIRST_KEY);
+          if (!isEmpty && (state !== AFTER_VALUE || (this.#isList[this.#depth] === 1) !== isList)) {
+            return this.#fail(state, byte);
+          }
+          this.#depth -= 1;
+          this.#valueEnds(at + 1);
+          state = this.#depth === 0 ? DONE : AFTER_VALUE;
+          continue;
+        }
+        default:
+          return this.#fail(state, byte);
+      }
+    }
+    if (this.#depth === 1 && (state === KEY_TEXT || state === KEY_TEXT + ESCAPED)) {
+      this.#keepKey(bytes.subarray(keyStart));
+    }
+    this.#state = state;
+  }
+
+  #fail(state: number, byte: number): void {
+    const kind = state === START ? kindOfJson(byte) : undefined;
+    this.#problem = kind === undefined ? noJson : `The body: expected a JSON object, got ${kind}.`;
+  }
+
+  #valueStarts(at: number): void {
+    if (this.#depth === 1) this.#valueStart = this.#offset + at;
+  }
+
+  #valueEnds(at: number): void {
+    if (this.#depth !== 1 || this.#name === undefined) return;
+    this.#values[this.#name] = { start: this.#valueStart, end: this.#offset + at };
+    this.#name = undefined;
+  }
+
+  /** A key of the object itself: `bytes[start, end)`, behind what came of it before. */
+  #keyEnds(bytes: Buffer, start: number, end: number): void {
+    let name: Name | undefined;
+    if (this.#keyHead.length === 0) {
+      name = nameAt(bytes, start, end);
+    } else {
+      this.#keepKey(bytes.subarray(start, end));
+      name = nameAt(this.#keyHead, 0, this.#keyHead.length);
+      this.#keyHead = noBytes;
+    }
+    this.#name = name;
+    if (name === undefined || this.#values[name] === undefined) return;
+    this.#problem = `${name}: expected one, got several.`;
+  }
+
+  /** Of a long key only so much that it is known to be too long for a name. */
+  #keepKey(bytes: Buffer): void {
+    const room = maxNameBytes + 1 - this.#keyHead.length;
+    this.#keyHead = Buffer.concat([this.#keyHead, bytes.subarray(0, room)]);
+  }
+}
+
+/** What kind of JSON value begins with this byte; `undefined`: none. */
+export function kindOfJson(byte: number | undefined): string | undefined {
+  switch (byte) {
+    case OPEN_LIST:
+      return 'an array';
+    case OPEN_OBJECT:
+      return 'an object';
+    case QUOTE:
+      return 'a string';
+    case 0x74:
+    case 0x66:
+      return 'a boolean';
+    case 0x6e:
+      return 'null';
+    default:
+      return byte === 0x2d || (byte !== undefined && byte >= 0x30 && byte <= 0x39) ? 'a number' : undefined;
+  }
+}
+
+/** The name that the key `bytes[start, end)` is, for whoever reads its escapes. */
+function nameAt(bytes: Buffer, start: number, end: number): Name | undefined {
+  return names.find((name) => isName(bytes, start, end, name));
+}
+
+function isName(bytes: Buffer, start: number, end: number, name: Name): boolean {
+  let at = start;
+  for (let index = 0; index < name.length; index += 1) {
+    if (at >= end) return false;
+    const letter = name.charCodeAt(index);
+    if (bytes[at] === letter) {
+      at += 1;
+    } else {
+      if (bytes[at] !== BACKSLASH || !isEscape(bytes, at + 1, letter)) return false;
+      at += 6;
+    }
+  }
+  return at === end;
+}
+
+/** Whether there is `u006d`, or what it is for another letter. */
+function isEscape(bytes: Buffer, start: number, letter: number): boolean {
+  if (bytes[start] !== 0x75 || bytes[start + 1] !== 0x30 || bytes[start + 2] !== 0x30) return false;
+  return bytes[start + 3] === 0x30 + (letter >> 4) && isHexDigit(bytes[start + 4], letter & 15);
+}
+
+function isHexDigit(byte: number | undefined, digit: number): boolean {
+  // The same letter, large or small.
+  return byte !== undefined && (digit < 10 ? byte === 0x30 + digit : (byte | 0x20) === 0x57 + digit);
+}
+
+const noBytes = Buffer.alloc(0);
+const noJson = 'The body is not valid JSON.';
+
+// What is expected, or what a byte is in.
+const START = 0;
+const FIRST_KEY = 1;
+const KEY = 2;
+const COLON = 3;
+const VALUE = 4;
+/** A value, or the end of an array that is empty. */
+const ITEM = 5;
+const AFTER_VALUE = 6;
+const DONE = 7;
+/** A number or a literal. */
+const PLAIN = 8;
+const TEXT = 9;
+const KEY_TEXT = 10;
+/** Added to a text's state: the byte behind a backslash. */
+const ESCAPED = 2;
+
+// What a byte is outside of texts: its own value where it has a part of its own.
+const SPACE = 1;
+const PLAIN_BYTE = 2;
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON_BYTE = 0x3a;
+const OPEN_LIST = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_LIST = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+const kinds = new Uint8Array(256);
+for (const byte of Buffer.from(' \t\r\n')) kinds[byte] = SPACE;
+for (const byte of Buffer.from('+-.0123456789')) kinds[byte] = PLAIN_BYTE;
+for (let letter = 0x61; letter <= 0x7a; letter += 1) kinds[letter] = kinds[letter - 0x20] = PLAIN_BYTE;
+for (const byte of Buffer.from('",:[]{}')) kinds[byte] = byte;

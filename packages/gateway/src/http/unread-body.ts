@@ -1,0 +1,45 @@
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { FastifyInstance } from 'fastify';
+import { hasBody } from './receive-body.ts';
+
+/** How long a client may go on to send a body that nobody wants, after its answer. */
+const lingerMs = 2000;
+
+/**
+ * Leaves the bodies of requests to whoever wants them: a server reads none by itself. A request that is answered before
+ * all of its body has come is the last of its connection, which is closed as soon as the rest has come, or after 2 s.
+ * What comes until then is thrown away: a connection that is closed with something unread takes the answer with it.
+ */
+export function leaveBodies(server: FastifyInstance): void {
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser('*', (_request, _payload, done) => done(null));
+  server.addHook('onSend', (request, reply, payload, done) => {
+    const { raw } = request;
+    if (raw.complete || !hasBody(raw)) return done();
+    void reply.header('connection', 'close');
+    if (typeof payload !== 'string' && !Buffer.isBuffer(payload)) return done();
+    void reply.header('content-length', Buffer.byteLength(payload));
+    done(null, Readable.from(lingering(payload, raw), { objectMode: false }));
+  });
+}
+
+/** An answer that ends when there is nothing more to throw away. */
+async function* lingering(
+  answer: string | Buffer,
+  request: IncomingMessage,
+): AsyncGenerator<string | Buffer> {
+  yield answer;
+  const timer = setTimeout(() => request.destroy(), lingerMs);
+  try {
+    for await (const bytes of request.iterator({ destroyOnReturn: false })) {
+      void bytes;
+      await nextTurn();
+    }
+  } catch {
+    // It has left.
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,45 @@
+import { SpillwayError } from '@spillway/core';
+
+/** The longest message that is logged, in characters, and how many causes of causes. */
+const maxMessageChars = 500;
+const maxCauses = 3;
+
+/** What a log says of an error. */
+export interface ErrorReport {
+  readonly type: string;
+  readonly code: string | undefined;
+  readonly message: string | undefined;
+  /** Where it was thrown: places in code alone. */
+  readonly stack: string | undefined;
+  readonly cause: ErrorReport | undefined;
+}
+
+/**
+ * An error for the log, without what a client or a provider wrote: of its own properties only the code, and of messages that are not the
+ * gateway's own, no quotations. JSON's parser and Node's checks of arguments quote what they were given, which may be a prompt or a key.
+ */
+export function reportError(error: unknown, maxDepth = maxCauses): ErrorReport {
+  if (!(error instanceof Error)) {
+    return { type: typeof error, code: undefined, message: undefined, stack: undefined, cause: undefined };
+  }
+  const { cause, code, message, name, stack } = error as NodeJS.ErrnoException;
+  return {
+    type: name,
+    code: typeof code === 'string' ? code : undefined,
+    message: messageOf(error, message.slice(0, maxMessageChars)),
+    stack: placesIn(stack ?? ''),
+    cause: cause === undefined || maxDepth === 0 ? undefined : reportError(cause, maxDepth - 1),
+  };
+}
+
+function messageOf(error: Error, message: string): string {
+  if (error instanceof SpillwayError) return message;
+  if (error instanceof SyntaxError) return 'something could not be parsed';
+  // A short word in quotes is a property's name.
+  return message.replaceAll(/(["'`]).*\1/gs, (quoted) => (/^.\w{1,24}.$/.test(quoted) ? quoted : '"…"'));
+}
+
+function placesIn(stack: string): string | undefined {
+  const lines = stack.split('\n').filter((line) => /^ {4}at /.test(line));
+  return lines.length === 0 ? undefined : lines.join('\n');
+}

@@ -1,0 +1,192 @@
+import { fileURLToPath } from 'node:url';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { configSchema } from '../src/config/schema.ts';
+import { Defects } from '../src/defects.ts';
+import { Meter } from '../src/meter.ts';
+import { reportError } from '../src/process/error-report.ts';
+import { soon } from '../src/soon.ts';
+import { Streams } from '../src/streams.ts';
+import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
+import { metric, payloads, postChat } from './support/requests.ts';
+import { chatRequest, openSession } from './support/session.ts';
+
+const broken = fileURLToPath(new URL('support/broken.ts', import.meta.url));
+
+function startBroken(args: readonly string[] = []): Promise<RunningGateway> {
+  return startGateway(args, { nodeArgs: ['--import', broken] });
+}
+
+const defectsOf = ({ adminUrl }: RunningGateway): Promise<number> =>
+  metric(adminUrl, 'spillway_defects_total');
+
+describe('a defect ends the part that has it, and nothing else', () => {
+  test.each(['tick', 'checkReaders', 'received', 'sent', 'start'])(
+    'in the %s of one stream',
+    async (method) => {
+      const args = ['--keep-alive-ms', '200', '--stall-timeout-ms', '600'];
+      const gateway = await startBroken(args);
+      const other = await postChat(gateway.url, 'sim:tokens=100,tps=50,ttft=0');
+      const headers = { 'user-agent': `broken-${method}` };
+      const response = await postChat(gateway.url, 'sim:tokens=100000,tps=50,ttft=0', { headers });
+      expect(await response.text()).toContain('internal_error');
+      expect(payloads(await other.text()).at(-1)).toBe('[DONE]');
+      expect(gateway.stderr()).toContain(`${method} is broken`);
+      expect(await defectsOf(gateway)).toBeGreaterThan(0);
+      expect(gateway.process.exitCode).toBe(null);
+      await eventually(
+        async () => (await metric(gateway.adminUrl, 'spillway_readers')) === 0,
+        'nothing to be left of it',
+      );
+      gateway.process.kill('SIGTERM');
+      expect(await gateway.exited).toBe(0);
+    },
+  );
+
+  test.each(['finish', 'left'])(
+    'in the %s of one stream, which its client no longer sees',
+    async (method) => {
+      const gateway = await startBroken();
+      const headers = { 'user-agent': `broken-${method}` };
+      const left = new AbortController();
+      await postChat(gateway.url, 'sim:tokens=100000,tps=50,ttft=0', { headers, signal: left.signal });
+      left.abort();
+      await eventually(() => gateway.stderr().includes(`${method} is broken`), 'the defect to be noted');
+      const other = await postChat(gateway.url, 'sim:tokens=10,tps=0,ttft=0');
+      expect(payloads(await other.text()).at(-1)).toBe('[DONE]');
+      expect(gateway.process.exitCode).toBe(null);
+    },
+  );
+
+  test('in what is received of an answer that is no stream', async () => {
+    const gateway = await startBroken();
+    const headers = { 'user-agent': 'broken-received' };
+    const response = await postChat(gateway.url, 'sim:tokens=10', { stream: false, headers });
+    expect(response.status).toBe(500);
+    expect(await response.text()).toContain('internal_error');
+    expect(gateway.stderr()).toContain('received is broken');
+    expect(gateway.process.exitCode).toBe(null);
+  });
+
+  test('in the timer of one session, or in what it does with a frame', async () => {
+    const gateway = await startBroken(['--keep-alive-ms', '200']);
+    const other = await openSession(gateway.url);
+    other.send(chatRequest('sim:tokens=100,tps=50,ttft=0', { windowBytes: 1_000_000 }));
+    const ticking = await openSession(gateway.url, { headers: { 'user-agent': 'broken-tick' } });
+    const taking = await openSession(gateway.url, { headers: { 'user-agent': 'broken-take' } });
+    taking.send(chatRequest('sim:tokens=10'));
+    await eventually(() => ticking.closed && taking.closed, 'both to be ended');
+    await eventually(() => other.text().includes('[DONE]'), 'the other one to go on');
+    expect(other.closed).toBe(undefined);
+    expect(gateway.process.exitCode).toBe(null);
+  });
+
+  test('in the samples of the console', async () => {
+    const gateway = await startBroken();
+    await eventually(async () => (await defectsOf(gateway)) >= 2, 'the timer to go on');
+    expect(await (await fetch(`${gateway.adminUrl}/history`)).json()).toEqual([]);
+    expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
+  });
+
+  test('in the clock of all streams: it goes on', async () => {
+    const config = configSchema.parse({ waitTimeoutMs: 100, stallTimeoutMs: 200 });
+    let looks = 0;
+    const links = {
+      readQueues: () => {
+        looks += 1;
+        return Promise.reject(new Error('no queues'));
+      },
+    };
+    const observer = { streamBegan: () => undefined, readerEnded: () => undefined };
+    const defects = new Defects({ error: () => undefined });
+    const streams = new Streams(config, new Meter(), links, observer, defects);
+    onTestFinished(() => streams.stopWatching());
+    const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
+    const client = { address: '', agent: '', key: '' };
+    const open = () => streams.open({ provider, owner: '', detach: 'cancel', model: undefined, client });
+    const bad = open();
+    bad.tick = () => {
+      throw new Error('no tick');
+    };
+    const good = open();
+    await eventually(() => good.signal.aborted && looks > 2, 'deadlines to hold all the same');
+    expect(bad.signal.reason).toMatchObject({ code: 'internal_error' });
+    expect(good.signal.reason).toMatchObject({ code: 'overloaded' });
+    expect(defects.count).toBeGreaterThan(2);
+  });
+
+  test('in one of those who are due at the same moment', async () => {
+    const thrown: unknown[] = [];
+    process.setUncaughtExceptionCaptureCallback((error) => thrown.push(error));
+    onTestFinished(() => process.setUncaughtExceptionCaptureCallback(null));
+    let isCalled = false;
+    soon(1, () => {
+      throw new Error('one of many');
+    });
+    soon(1, () => (isCalled = true));
+    await eventually(() => isCalled, 'the others to be called');
+    expect(thrown).toHaveLength(1);
+  });
+});
+
+describe('the last handler', () => {
+  test.each(['SIGUSR2', 'SIGWINCH'] as const)(
+    '%s: logs once, is not ready, lets streams finish, and exits with 1',
+    async (signal) => {
+      const gateway = await startBroken();
+      const response = await postChat(gateway.url, 'sim:tokens=150,tps=100,ttft=0');
+      gateway.process.kill(signal);
+      await eventually(
+        async () => (await fetch(`${gateway.url}/health/ready`)).status === 503,
+        'it to be not ready',
+      );
+      expect((await postChat(gateway.url, 'sim')).status).toBe(503);
+      expect(payloads(await response.text()).at(-1)).toBe('[DONE]');
+      expect(await gateway.exited).toBe(1);
+      const lines = gateway.stderr().match(/"level":60.*/g) ?? [];
+      expect(lines).toHaveLength(1);
+      expect(lines[0]).toContain('nobody');
+      expect(lines[0]).toContain('broken.ts');
+      expect(gateway.stderr()).not.toContain('what somebody wrote');
+    },
+  );
+
+  test('a second defect ends it at once', async () => {
+    const gateway = await startBroken(['--shutdown-ms', '3600000']);
+    await postChat(gateway.url, 'sim:tokens=100000,tps=50,ttft=0');
+    gateway.process.kill('SIGUSR2');
+    await eventually(() => gateway.stderr().includes('"level":60'), 'the first to be noted');
+    gateway.process.kill('SIGUSR2');
+    expect(await gateway.exited).toBe(1);
+  });
+
+  test('its drain has a bound', async () => {
+    const gateway = await startBroken(['--shutdown-ms', '300']);
+    const response = await postChat(gateway.url, 'sim:stall=2,tps=0,ttft=0');
+    gateway.process.kill('SIGUSR2');
+    expect(await response.text()).toContain('shutting_down');
+    expect(await gateway.exited).toBe(1);
+  });
+});
+
+test('an error in the log says where, and nothing that a client wrote', () => {
+  const secret = 'my prompt about sk-123456';
+  let parsed: unknown;
+  try {
+    JSON.parse(`{"a": ${secret}`);
+  } catch (error) {
+    parsed = error;
+  }
+  const errors = [
+    parsed,
+    Object.assign(new Error('failed', { cause: parsed }), { body: secret, rawPacket: Buffer.from(secret) }),
+    new TypeError(`The argument 'x' is invalid. Received '${secret}'`),
+    new TypeError(`expected "a", got "${secret}" and \`${secret}\``),
+    secret,
+    { message: secret },
+  ];
+  for (const error of errors) expect(JSON.stringify(reportError(error))).not.toMatch(/prompt|sk-/);
+  expect(reportError(new TypeError("Cannot read properties of undefined (reading 'foo')")).message).toContain(
+    "'foo'",
+  );
+  expect(reportError(new Error('x')).stack).toContain('defects.test.ts');
+});

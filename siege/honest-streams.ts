@@ -1,0 +1,139 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { quantile } from '../bench/programs.ts';
+import { replyText } from '../packages/gateway/src/simulate/tokens.ts';
+import { closeReaders, type ReaderKind, readers } from './honest-readers.ts';
+import { keys } from './small-gateway.ts';
+import { Watch, WrongTextError } from './watch.ts';
+
+/** So many streams at all times. */
+const streams = 20;
+const tokensPerSecond = 20;
+/** From one second to fifteen. */
+const [leastTokens, mostTokens] = [20, 300];
+const retryMs = 100;
+/** After so long without a first token, nobody waits any more. */
+const giveUpMs = 10_000;
+const maxProblems = 20;
+
+/** Of milliseconds. */
+export interface Spread {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+/** What honest readers got. */
+export interface HonestReport {
+  /** Streams that were read to their end. */
+  readonly completed: number;
+  readonly characters: number;
+  /** Requests that were refused before their first token, and sent again. Their wait counts. */
+  readonly refused: number;
+  /** Streams in which a byte was missing, wrong or doubled, or that failed or never began. */
+  readonly broken: number;
+  /** What broke the first of them. */
+  readonly problems: readonly string[];
+  readonly firstTokenMs: Spread;
+  readonly longestGapMs: Spread;
+}
+
+/** Twenty honest streams of every kind, each followed by the next when it ends. */
+export class HonestStreams {
+  readonly #url: string;
+  readonly #stopping = new AbortController();
+  readonly #firstMs: number[] = [];
+  readonly #gapMs: number[] = [];
+  readonly #problems: string[] = [];
+  readonly #slots: readonly Promise<void>[];
+  #opened = 0;
+  #completed = 0;
+  #characters = 0;
+  #refused = 0;
+  #broken = 0;
+
+  constructor(url: string) {
+    this.#url = url;
+    const kinds = Object.keys(readers) as ReaderKind[];
+    this.#slots = Array.from({ length: streams }, (_, index) => {
+      const kind = kinds[index % kinds.length] ?? 'fetch';
+      return this.#fill(kind, keys.honest[index % keys.honest.length] ?? '');
+    });
+  }
+
+  /** Lets all streams go, and says what they got. What they got so far has to be right as well. */
+  async stop(): Promise<HonestReport> {
+    this.#stopping.abort();
+    await Promise.all(this.#slots);
+    await closeReaders();
+    return {
+      completed: this.#completed,
+      characters: this.#characters,
+      refused: this.#refused,
+      broken: this.#broken,
+      problems: this.#problems,
+      firstTokenMs: spreadOf(this.#firstMs),
+      longestGapMs: spreadOf(this.#gapMs),
+    };
+  }
+
+  async #fill(kind: ReaderKind, key: string): Promise<void> {
+    while (!this.#stopping.signal.aborted) await this.#read(kind, key);
+  }
+
+  async #read(kind: ReaderKind, key: string): Promise<void> {
+    this.#opened += 1;
+    const tokens = leastTokens + ((this.#opened * 137) % (mostTokens - leastTokens));
+    const model = `sim:tps=${tokensPerSecond},ttft=0,tokens=${tokens}`;
+    const watches: Watch[] = [];
+    const watch = (): Watch => {
+      const made = new Watch(replyText(tokens, 0));
+      watches.push(made);
+      return made;
+    };
+    const main = watch();
+    const { signal } = this.#stopping;
+    for (;;) {
+      try {
+        await readers[kind]({ url: this.#url, key, model, signal, watch: main, beside: watch });
+        this.#completed += 1;
+        break;
+      } catch (error) {
+        if (error instanceof WrongTextError) this.#break(kind, error);
+        else if (!signal.aborted) {
+          const isTriedAgain = !main.hasBegun && main.waitedMs < giveUpMs;
+          if (isTriedAgain) {
+            this.#refused += 1;
+            await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+            if (!signal.aborted) continue;
+          } else {
+            this.#break(kind, error);
+          }
+        }
+        break;
+      }
+    }
+    for (const one of watches) {
+      one.pause();
+      // Who had only just asked when it was stopped has not waited for anything yet.
+      this.#firstMs.push(one.firstMs);
+      this.#gapMs.push(one.longestGapMs);
+      this.#characters += one.characters;
+    }
+  }
+
+  #break(kind: ReaderKind, error: unknown): void {
+    this.#broken += 1;
+    if (this.#problems.length < maxProblems) this.#problems.push(`${kind}: ${messageOf(error)}`);
+  }
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause instanceof Error ? ` (${error.cause.message})` : '';
+  return error.message.slice(0, 200) + cause;
+}
+
+function spreadOf(values: readonly number[]): Spread {
+  const [p50 = 0, p99 = 0, max = 0] = [0.5, 0.99, 1].map((q) => Math.round(quantile(values, q) * 10) / 10);
+  return { p50, p99, max };
+}
