@@ -267,8 +267,10 @@ describe('connections are bounded', () => {
   test('without keys, who has sent a whole request is no stranger', async () => {
     const gateway = await startGateway(small);
     const known = await openRaw(gateway.url, { text: requestText('/health/live') });
+    const body = '{"model":"sim:tokens=1,tps=0,ttft=0","messages":[]}';
+    const headers = ['content-type: application/json', `content-length: ${body.length}`];
     const withBody = await openRaw(gateway.url, {
-      text: requestText('/nowhere', ['content-length: 2'], '{}'),
+      text: requestText('/v1/chat/completions', headers, body),
     });
     await eventually(async () => (await open(gateway, 'idle')) === 2, 'both to be known');
     for (let count = 0; count < 2 * total; count += 1) {
