@@ -873,8 +873,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'connections: one address may have all of them',
     file: `${gateway}/http/connections.ts`,
-    find: 'others.size < this.#maxPerAddress',
-    replace: 'others.size < Infinity',
+    find: 'strangers.size <= this.#maxPerAddress ||',
+    replace: 'strangers.size < Infinity ||',
     test: `${gatewayTest}/connections.test.ts`,
     only: 'strangers keep nobody out',
   },

@@ -234,7 +234,7 @@ describe('a body that is not wanted', () => {
   });
 });
 
-describe('promise 5: one body does not block the others', () => {
+describe('promise 26: one body does not block the others', () => {
   const filled = (unit: string): string => unit.repeat(Math.floor((31 * megabyte) / unit.length));
 
   test.each([
