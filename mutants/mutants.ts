@@ -844,15 +844,7 @@ export const mutants: readonly Mutant[] = [
     find: "    socket.removeAllListeners('data');\n    socket.on('data', () => undefined);\n    socket.resume();\n",
     replace: '',
     test: `${gatewayTest}/connections.test.ts`,
-    only: 'time for what is on its way',
-  },
-  {
-    name: 'connections: each error of one has an answer of its own',
-    file: `${gateway}/http/connections.ts`,
-    find: 'if (connection?.isClosing === true) return;',
-    replace: '',
-    test: `${gatewayTest}/connections.test.ts`,
-    only: 'time for what is on its way',
+    only: 'what is on its way',
   },
   {
     name: 'connections: an answer may wait for its reader for ever',
