@@ -4,10 +4,11 @@
  *
  *     npm run mutants                 all of them
  *     npm run mutants -- 'promise 6'  those with this in their name
- *     npm run mutants -- --changed    those whose file or test has changed since the base, and a tenth of the others
+ *     npm run mutants -- --changed    those whose file or test has changed since the base, and a tenth of the others; as many
+ *                                     of them as can be begun within five minutes, in an order that is drawn
  *
  * The base is the commit in `MUTANTS_BASE`, or where this branch left `origin/HEAD`, or the last commit that is a day older
- * than this one. The tenth is drawn by this commit's hash: the same commit draws the same ones.
+ * than this one. What is drawn is drawn by this commit's hash: the same commit draws the same.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import {
@@ -32,16 +33,23 @@ const queue =
   filter === '--changed' ? selectMutants(root) : mutants.filter(({ name }) => name.includes(filter));
 const skipped = mutants.length - queue.length;
 if (skipped > 0) console.log(`mutants: ${queue.length} of ${mutants.length}, ${skipped} are left out`);
+const endMs = filter === '--changed' ? performance.now() + 300_000 : Infinity;
 let caught = 0;
 let survived = 0;
 
 // The tests spend half of their time waiting for processes, so three at once fit two cores.
 await Promise.all([work(), work(), work()]);
+if (queue.length > 0)
+  console.log(`mutants: ${queue.length} were not begun in time: npm run mutants tries all`);
 console.log(`mutants: ${caught} passed, ${survived} failed`);
 process.exitCode = survived === 0 && caught > 0 ? 0 : 1;
 
 async function work(): Promise<void> {
   for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
+    if (performance.now() > endMs) {
+      queue.unshift(mutant);
+      return;
+    }
     const problem = await survives(mutant);
     if (problem === undefined) caught += 1;
     else survived += 1;

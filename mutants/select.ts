@@ -5,15 +5,17 @@ import { mutants, type Mutant } from './mutants.ts';
 /** Of those whose file and test are as before, one in so many. */
 const oneIn = 10;
 
-/** The mutants whose file or test has changed since the base, and a drawn part of the others. */
+/** The mutants whose file or test has changed since the base, and a drawn part of the others, in a drawn order. */
 export function selectMutants(root: string): Mutant[] {
   const git = (...args: string[]): string =>
     execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   const head = git('rev-parse', 'HEAD');
   const changed = new Set(git('diff', '--name-only', baseOf(head, git)).split('\n'));
-  return mutants.filter(
-    ({ file, name, test }) => changed.has(file) || changed.has(test) || isDrawn(head, name),
-  );
+  return mutants
+    .filter(
+      ({ file, name, test }) => changed.has(file) || changed.has(test) || drawn(head, name) % oneIn === 0,
+    )
+    .toSorted((one, other) => drawn(head, one.name) - drawn(head, other.name));
 }
 
 function baseOf(head: string, git: (...args: string[]) => string): string {
@@ -34,6 +36,6 @@ function baseOf(head: string, git: (...args: string[]) => string): string {
 /** What git calls a tree without files. */
 const emptyTree = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
 
-function isDrawn(seed: string, name: string): boolean {
-  return createHash('sha256').update(`${seed} ${name}`).digest().readUInt32BE(0) % oneIn === 0;
+function drawn(seed: string, name: string): number {
+  return createHash('sha256').update(`${seed} ${name}`).digest().readUInt32BE(0);
 }

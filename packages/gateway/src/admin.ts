@@ -7,7 +7,7 @@ import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
 import { leaveBodies } from './http/unread-body.ts';
 import { type Guard, putGuard, putRefusal } from './guard.ts';
 import type { Connections } from './http/connections.ts';
-import { putTargets } from './http/request-target.ts';
+import { putTargets, rewriteTarget } from './http/request-target.ts';
 import type { Defects } from './defects.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 
@@ -29,6 +29,7 @@ const requestTimeoutMs = 60_000;
 export function createAdminServer(options: AdminOptions): FastifyInstance {
   const { about, connections, guard, metrics, simulatorUrl } = options;
   const admin = Fastify({
+    rewriteUrl: rewriteTarget,
     forceCloseConnections: true,
     requestTimeout: requestTimeoutMs,
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),

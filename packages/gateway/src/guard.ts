@@ -10,7 +10,7 @@ import type { Connections } from './http/connections.ts';
 /**
  * Lets only those in who may: with API keys, who has one; without, who is on this machine. A web page
  * could reach a loopback address under a name of its own (DNS rebinding), send it a form or show it as an image, so the name, the
- * page's origin and, where the browser does not tell that, whether the page is of another site (Fetch Metadata) are checked too.
+ * page's origin and, where the browser does not tell that, whether it is another page's at all (Fetch Metadata) are checked too.
  */
 export class Guard {
   readonly #keys: ApiKeys;
@@ -62,7 +62,7 @@ export class Guard {
   #hostRefusal(headers: IncomingHttpHeaders): GatewayError | undefined {
     const { host = '', origin } = headers;
     const isHere = isThisMachine(hostnameOf(`http://${host}`));
-    const isAllowed = origin === undefined ? headers['sec-fetch-site'] !== 'cross-site' : this.allows(origin);
+    const isAllowed = origin === undefined ? isNoOtherPage(headers) : this.allows(origin);
     if (isHere && isAllowed) return undefined;
     return notAllowed(
       'Without API keys, only requests to localhost, 127.0.0.1 or [::1] are answered, and only from pages there or of allowedOrigins.',
@@ -93,6 +93,11 @@ export function putRefusal(
     if (refusal === undefined) next();
     else answerError(request, reply, refusal);
   });
+}
+
+/** Whether a request without an origin is no other page's (Fetch Metadata); programs that are no browsers say nothing. */
+function isNoOtherPage({ 'sec-fetch-site': site }: IncomingHttpHeaders): boolean {
+  return site === undefined || site === 'same-origin' || site === 'none';
 }
 
 function notAllowed(message: string): GatewayError {

@@ -54,7 +54,8 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     signal: stream.signal,
     onRetry,
   });
-  request.body?.letGo();
+  // A provider may answer before it has read what it is asked, and until then it is held.
+  reply.whenSent(() => request.body?.letGo());
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';
   if (format === undefined) {
     await pipeBody(stream, reply, undefined, options);

@@ -16,7 +16,7 @@ import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
 import type { Connections } from './http/connections.ts';
 import { receiveBody } from './http/receive-body.ts';
-import { putTargets } from './http/request-target.ts';
+import { putTargets, rewriteTarget } from './http/request-target.ts';
 import { leaveBodies } from './http/unread-body.ts';
 import { hijack } from './hijack.ts';
 import { answerModels } from './models/answer-models.ts';
@@ -57,6 +57,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     loggerInstance: logger,
     // One line a stream is written instead, when it ends.
     logController: new LogController({ disableRequestLogging: true }),
+    rewriteUrl: rewriteTarget,
     requestTimeout: config.requestTimeoutMs,
     forceCloseConnections: true,
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),

@@ -81,18 +81,37 @@ describe('who neither reads nor closes keeps no file descriptor', () => {
   });
 
   test.each(hostile.filter(([, , status]) => status !== ''))(
-    '%s: gets its one answer, and time for what is on its way',
+    '%s: gets its one answer, whatever comes behind it',
     async (_name, text, status) => {
       const gateway = await startGateway();
       const client = await openRaw(gateway.url, { text });
       await eventually(() => client.received() !== '', 'an answer');
-      // What comes now is thrown away: no second answer, and no reset that takes the first one with it.
-      for (let count = 0; count < 3 && !client.isOver(); count += 1) client.socket.write(behind);
-      await eventually(client.isOver, 'the other side to close');
+      await eventually(client.isOver, 'the other side to say that this was all');
+      for (let count = 0; count < 3; count += 1) client.socket.write(behind);
+      client.socket.end();
+      await new Promise((resolve) => client.socket.once('close', resolve));
       expect(client.received().split('HTTP/1.1 ')).toHaveLength(2);
       expect(client.received()).toMatch(new RegExp(`^HTTP/1.1 ${status} [^]*"error"`));
     },
   );
+
+  test('what is on its way to a closed connection is read, or it would be reset', async () => {
+    const gateway = await startGateway();
+    const { pid } = gateway.process;
+    const before = descriptorsOf(pid);
+    const text = requestText('/elsewhere', [...upgrade, subprotocol]);
+    // A busy machine may be late with it once.
+    await eventually(async () => {
+      const cutBefore = await closed(gateway, 'never_closed');
+      const client = await openRaw(gateway.url, { text });
+      await eventually(client.isOver, 'the other side to say that this was all');
+      // More than what waits in a process without being read.
+      for (let count = 0; count < 200; count += 1) client.socket.write(behind);
+      client.socket.end();
+      await descriptorsBackTo(pid, before + 1);
+      return (await closed(gateway, 'never_closed')) === cutBefore;
+    }, 'a connection to close by itself');
+  });
 
   test('a request that does not arrive in time, a head and a body', async () => {
     const gateway = await startGateway(['--request-timeout-ms', '500']);
@@ -183,14 +202,25 @@ describe('connections are bounded', () => {
       const client = await openRaw(gateway.url, { localAddress, text: requestText('/v1/models', [key]) });
       await eventually(() => client.received().includes('200 OK'), 'the answer');
     }
-    // No more than half of all are of one address, and those who came first have gone.
+    // No more than half of all are of one address, but for a moment, and those who came first have gone.
     await eventually(
       () => strangers.slice(0, 1.5 * total).every(({ isOver }) => isOver()),
       'the oldest to be closed',
     );
     expect(descriptorsOf(pid) - before).toBeLessThanOrEqual(total);
-    expect(await closed(gateway, 'address_bound')).toBeGreaterThanOrEqual(1.5 * total);
+    const gone = (await closed(gateway, 'address_bound')) + (await closed(gateway, 'stranger_displaced'));
+    expect(gone).toBeGreaterThanOrEqual(1.5 * total);
+    expect(await closed(gateway, 'address_bound')).toBeGreaterThan(0);
     expect(await closed(gateway, 'refused')).toBe(0);
+  });
+
+  test('many of one address that ask at once are all answered', async () => {
+    const gateway = await startGateway(['--max-connections-per-address', '4']);
+    const asked = await Promise.all(
+      Array.from({ length: 200 }, () => openRaw(gateway.url, { text: requestText('/health/live') })),
+    );
+    await eventually(() => asked.every(({ received }) => received().includes('200 OK')), 'all answers');
+    expect(await closed(gateway, 'address_bound')).toBe(0);
   });
 
   test('those of many addresses too, and then the one that is idle for longest goes first', async () => {
@@ -249,7 +279,11 @@ describe('connections are bounded', () => {
     const gateway = await startGateway(small);
     const known = await openRaw(gateway.url, { text: requestText('/health/live') });
     const withBody = await openRaw(gateway.url, {
-      text: requestText('/nowhere', ['content-length: 2'], '{}'),
+      text: requestText(
+        '/v1/chat/completions',
+        ['content-type: application/json', 'content-length: 2'],
+        '{}',
+      ),
     });
     await eventually(async () => (await open(gateway, 'idle')) === 2, 'both to be known');
     for (let count = 0; count < 2 * total; count += 1) {
@@ -276,7 +310,10 @@ describe('connections are bounded', () => {
     const before = descriptorsOf(gateway.process.pid);
     for (let count = 0; count < 300; count += 1) await openRaw(gateway.adminUrl);
     const strangers = 'spillway_connections{listener="admin",state="stranger"}';
-    expect(await metric(gateway.adminUrl, strangers)).toBeLessThanOrEqual(128);
+    await eventually(
+      async () => (await metric(gateway.adminUrl, strangers)) <= 128,
+      'most of them to be closed',
+    );
     expect(descriptorsOf(gateway.process.pid) - before).toBeLessThan(140);
   });
 

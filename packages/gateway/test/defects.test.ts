@@ -63,7 +63,7 @@ describe('a defect ends the part that has it, and nothing else', () => {
     const response = await postChat(gateway.url, 'sim:tokens=10', { stream: false, headers });
     expect(response.status).toBe(500);
     expect(await response.text()).toContain('internal_error');
-    expect(gateway.stderr()).toContain('received is broken');
+    await eventually(() => gateway.stderr().includes('received is broken'), 'the defect to be noted');
     expect(gateway.process.exitCode).toBe(null);
   });
 

@@ -1,4 +1,4 @@
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, startBoth, startGateway } from './support/processes.ts';
 import { metric, payloads, postChat, rawChat, simulatorStats } from './support/requests.ts';
@@ -118,6 +118,44 @@ describe('limits on how much is done at once', () => {
       ),
     );
     for (const text of texts) expect(payloads(text).at(-1)).toBe('[DONE]');
+  });
+
+  test('a request that its provider answers and does not read is held, and has a deadline', async () => {
+    const provider = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => {
+        socket.pause();
+        socket.write('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {}\n\n');
+      });
+    });
+    await new Promise<void>((resolve) => provider.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void provider.close());
+    const url = `http://127.0.0.1:${(provider.address() as AddressInfo).port}/v1`;
+    const args = [
+      '--upstream',
+      url,
+      '--max-request-memory-bytes',
+      '50000000',
+      '--response-timeout-ms',
+      '4000',
+    ];
+    const gateway = await startGateway(args);
+    // More than the kernels between them take.
+    const body = JSON.stringify({ model: 'm', stream: true, x: ' '.repeat(30_000_000) });
+    const ask = (): Promise<Response> =>
+      fetch(`${gateway.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+      });
+    const first = await ask();
+    expect(first.status).toBe(200);
+    expect((await ask()).status).toBe(503);
+    const text = await first.text();
+    expect(codeOf(text)).toBe('upstream_timeout');
+    const again = await ask();
+    expect(again.status).toBe(200);
+    await again.body?.cancel();
   });
 
   test('request bodies together, as long as they may have to be sent again', async () => {

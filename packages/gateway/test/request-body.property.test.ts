@@ -22,6 +22,10 @@ function nameText(name: string): fc.Arbitrary<string> {
 
 const stringText = fc.oneof(
   fc.string({ unit: 'grapheme' }).map((text) => JSON.stringify(text)),
+  // Long ones are looked at in another way.
+  fc
+    .array(fc.constantFrom('x'.repeat(70), '"', '\\', 'é', '{'), { maxLength: 6 })
+    .map((parts) => JSON.stringify(parts.join(''))),
   // Surrogates by themselves are escaped.
   fc.array(fc.nat(0xffff), { maxLength: 4 }).map((codes) => JSON.stringify(String.fromCharCode(...codes))),
   fc.constantFrom(
@@ -92,7 +96,10 @@ const { entries: entriesOf, value: anyValue } = fc.letrec<{ value: string; entri
   ),
 }));
 
-const cutsOf = fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 40 });
+const cutsOf = fc.oneof(
+  fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 40 }),
+  fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 40 }),
+);
 
 /** A body that came in pieces: of these sizes, over and over. */
 function received(bytes: Buffer, cuts: readonly number[]): ReceivedBody {
@@ -171,6 +178,7 @@ test('bytes of any kind are read or refused, the same however they are cut, and 
     '"model"',
     '"m"',
     '\0',
+    'x'.repeat(70),
   );
   const bytesOf = fc.oneof(
     fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)),

@@ -159,6 +159,7 @@ describe('a body that is not wanted', () => {
       [gateway.url, 'POST', '/nothing', {}],
       [gateway.url, 'DELETE', '/streams/none', bearer('other')],
       [gateway.url, 'GET', '/health/live', {}],
+      [gateway.url, 'HEAD', '/health/live', {}],
       [gateway.url, 'PUT', '/health/live', {}],
       ofAdmin('/metrics'),
       ofAdmin('/nothing'),
@@ -199,6 +200,15 @@ describe('a body that is not wanted', () => {
     }
   });
 
+  test('does not end the connection when it came whole', async () => {
+    const gateway = await startGateway();
+    const { answer, socket } = await openRaw(gateway.url, { 'content-length': '4' }, { path: '/nothing' });
+    socket.write('{}{}GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n');
+    await eventually(() => answer().includes('HTTP/1.1 200 OK'), 'the next one to be answered');
+    expect(answer()).toMatch(/^HTTP\/1.1 404 /);
+    expect(answer()).not.toMatch(/connection: close/i);
+  });
+
   test('is not asked for', async () => {
     const gateway = await startGateway([], { env: keys });
     const expectation = { 'content-length': '99', expect: '100-continue' };
@@ -234,7 +244,7 @@ describe('a body that is not wanted', () => {
   });
 });
 
-describe('promise 5: one body does not block the others', () => {
+describe('promise 26: one body does not block the others', () => {
   const filled = (unit: string): string => unit.repeat(Math.floor((31 * megabyte) / unit.length));
 
   test.each([

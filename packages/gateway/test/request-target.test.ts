@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
+import { Agent, createServer, type IncomingMessage, request as httpRequest } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -10,7 +10,7 @@ import { chatRequest, openSession } from './support/session.ts';
 /** Sends bytes as they are, and reads the first line of what comes back. */
 async function firstLine(url: string, text: string): Promise<string> {
   const { hostname, port } = new URL(url);
-  const socket = connect(Number(port), hostname);
+  const socket = connect(Number(port), hostname.replaceAll(/[[\]]/g, ''));
   socket.write(text);
   let answer = '';
   socket.setEncoding('utf8').on('data', (part: string) => (answer += part));
@@ -64,6 +64,16 @@ const refused = [
   '/v1/%2525252525252e/files',
   '/v1/%c0%ae%c0%ae/files',
   '/v1\\files',
+  '/v1/files%5cx',
+  '/v1/files%255cx',
+  '/v1/%2fevil.example/files',
+  '/v1/files%2f%2fx',
+  '/v1/..%20/files',
+  '/v1/..%3b/files',
+  '/v1/files%00',
+  '/v1/files%0d%0aHost:evil.example',
+  '/v1/files%250a',
+  '/v1/files%7f',
   '/v1/files#a',
   '/v1/%zz',
   '/v1/files%',
@@ -172,17 +182,104 @@ describe('the operator’s key', () => {
   });
 });
 
+test('whatever is asked, a provider is asked below its base, and nobody else is', async () => {
+  const evil = await startNoting('127.0.0.131');
+  const provider = await startNoting('127.0.0.1', evil.port);
+  const origin = `http://127.0.0.1:${evil.port}`;
+  const upstreams =
+    `name=o,url=${origin}/base/v1/,apiKeyEnv=KEY name=a,api=anthropic,url=${origin},apiKeyEnv=KEY ` +
+    `name=g,api=gemini,url=${origin}/deep/er/,apiKeyEnv=KEY`;
+  const gateway = await startGateway(['--upstream', upstreams], { env: { KEY: 'secret' } });
+  const agent = new Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  const ask = (path: string, headers: Record<string, string>): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const { hostname, port } = new URL(gateway.url);
+      const asking = httpRequest({ agent, hostname, port, path, headers }, (answer) => {
+        answer.resume().on('end', resolve);
+      });
+      asking.on('error', reject).end();
+    });
+  const texts =
+    '/ // .. . %2e %2F %5c \\ ; %25 @ : 80 127.0.0.131 models/ g m ? # & = %00 %31 %3A http: v1 a %';
+  const piece = fc.constantFrom(...texts.split(' '));
+  const start = fc.constantFrom(
+    '/v1/',
+    '/v%31/',
+    '/v1beta/',
+    '/v1beta/models/g/',
+    '/v1',
+    '/%76%31beta/',
+    '//',
+    '',
+  );
+  const kinds = [
+    { headers: {}, base: '/base/v1/' },
+    { headers: { 'anthropic-version': '2023-06-01' }, base: '/v1/' },
+    { headers: { 'x-goog-api-key': 'k' }, base: '/deep/er/v1' },
+  ];
+  await fc.assert(
+    fc.asyncProperty(
+      start,
+      fc.array(piece, { maxLength: 8 }),
+      fc.constantFrom(...kinds),
+      async (prefix, pieces, { base, headers }) => {
+        provider.seen.length = 0;
+        await ask(prefix + pieces.join(''), headers);
+        for (const { headers: sent, url = '' } of provider.seen) {
+          const bases = url.startsWith('/deep/er/v1beta/') ? '/deep/er/v1beta/' : base;
+          expect(url.startsWith(bases), url).toBe(true);
+          expect(new URL(url, origin).pathname.startsWith(bases), url).toBe(true);
+          expect(sent.host).toBe(`127.0.0.1:${evil.port}`);
+        }
+      },
+    ),
+    { numRuns: 500 },
+  );
+  expect(evil.seen).toEqual([]);
+});
+
 describe('a request', () => {
-  test('with two hosts is refused, on both listeners, and as an upgrade', async () => {
+  const get = (headers: string): string => `GET /health/live HTTP/1.1\r\n${headers}connection: close\r\n\r\n`;
+  const upgrade = (headers: string): string =>
+    `GET /streams HTTP/1.1\r\n${headers}connection: upgrade\r\nupgrade: websocket\r\n` +
+    'sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-protocol: spillway.v1\r\n\r\n';
+  const local = 'host: localhost\r\n';
+
+  test.each([
+    `${local}host: evil.example\r\n`,
+    `${local}Host: localhost\r\n`,
+    'host: local host\r\n',
+    'host: localhost/v1\r\n',
+    'host: user@localhost\r\n',
+    'host: localhost:port\r\n',
+    'host: localhost, evil.example\r\n',
+    'host: [::1\r\n',
+    'host:\r\n',
+    `${local}origin: http://localhost\r\norigin: http://evil.example\r\n`,
+    `${local}authorization: Bearer a\r\nAuthorization: Bearer b\r\n`,
+    `${local}x-api-key: a\r\nx-api-key: b\r\n`,
+    `${local}x-goog-api-key: a\r\nx-goog-api-key: a\r\n`,
+  ])('that could be taken for two is refused, on both listeners, and as an upgrade: %j', async (headers) => {
     const gateway = await startGateway();
-    const two = 'host: localhost\r\nhost: evil.example\r\n';
-    const upgrade =
-      `GET /streams HTTP/1.1\r\n${two}connection: upgrade\r\nupgrade: websocket\r\n` +
-      'sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-protocol: spillway.v1\r\n\r\n';
     for (const url of [gateway.url, gateway.adminUrl]) {
-      expect(await firstLine(url, post('/v1/files', two))).toBe('HTTP/1.1 400 Bad Request');
-      expect(await firstLine(url, upgrade)).toBe('HTTP/1.1 400 Bad Request');
-      expect(await firstLine(url, post('http://localhost/v1/files'))).toBe('HTTP/1.1 400 Bad Request');
+      expect(await firstLine(url, post('/v1/files', headers))).toBe('HTTP/1.1 400 Bad Request');
+      expect(await firstLine(url, upgrade(headers))).toBe('HTTP/1.1 400 Bad Request');
+    }
+  });
+
+  test('is read in the same way at each address of localhost', async () => {
+    const gateway = await startGateway(['--host', 'localhost', '--admin-host', 'localhost']);
+    for (const { port } of [new URL(gateway.url), new URL(gateway.adminUrl)]) {
+      for (const hostname of ['127.0.0.1', '[::1]']) {
+        const url = `http://${hostname}:${port}`;
+        const line = await firstLine(url, get(local)).catch((error: NodeJS.ErrnoException) => error.code);
+        // Not every machine has IPv6.
+        if (line === 'ECONNREFUSED' || line === 'EADDRNOTAVAIL') continue;
+        for (const text of [get(`${local}${local}`), post('http://localhost/v1/files'), post('*')]) {
+          expect(await firstLine(url, text), url).toBe('HTTP/1.1 400 Bad Request');
+        }
+      }
     }
   });
 });

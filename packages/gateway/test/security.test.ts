@@ -312,6 +312,9 @@ test('what a page of another site loads is refused without keys, on both listene
       'sec-fetch-dest': 'document',
     };
     expect(await statusFor(path, image), path).toBe(403);
+    expect(await statusFor(path, { ...image, 'sec-fetch-site': 'same-site' }), path).toBe(403);
+    // Curl and SDKs say nothing of the kind.
+    expect(await statusFor(path, {}), path).toBe(200);
     expect(await statusFor(path, link), path).toBe(403);
     for (const site of ['same-origin', 'none'])
       expect(await statusFor(path, { 'sec-fetch-site': site }), path).toBe(200);

@@ -128,7 +128,9 @@ export const configSchema = z.strictObject({
     .min(1)
     .max(1_000_000)
     .default(512)
-    .describe('connections of one address that have shown no key; for one more, its oldest is closed'),
+    .describe(
+      'connections of one address that have shown no key, for longer than a second; of more, the oldest are closed',
+    ),
   allowedOrigins: list
     .pipe(z.array(z.string().regex(/^https?:\/\/[^/\s]+$/, 'expected origins as https://app.example')))
     .default([])

@@ -15,6 +15,9 @@ export interface NamedValues {
 /** How many objects and arrays may be inside of each other. Nobody nests a request so deeply; parsers give up there, too. */
 export const maxBodyDepth = 1000;
 
+/** From here on a text is a long one. */
+const nearBytes = 64;
+
 type Name = keyof NamedValues;
 const names = ['model', 'stream'] as const satisfies readonly Name[];
 /** A key that is longer than this, all of it escaped, is no name. */
@@ -65,6 +68,10 @@ export class BodyScanner {
     let state = this.#state;
     // Of a key of the object itself.
     let keyStart = 0;
+    // Of the text that goes on: how far it is looked at byte by byte, and where its end and its next escape may be.
+    let nearEnd = nearBytes;
+    let quoteAt = -1;
+    let escapeAt = -1;
     for (let at = 0; at < length; at += 1) {
       const byte = bytes[at] ?? 0;
       switch (state) {
@@ -81,6 +88,12 @@ export class BodyScanner {
               if (this.#problem !== undefined) return;
               state = COLON;
             }
+          } else if (at >= nearEnd) {
+            // Native code is faster in a long text, and slower in a short one. Each byte is looked at once for each of the two.
+            if (quoteAt < at) quoteAt = indexOrEnd(bytes, QUOTE, at);
+            if (escapeAt < at) escapeAt = indexOrEnd(bytes, BACKSLASH, at);
+            at = Math.min(quoteAt, escapeAt) - 1;
+            nearEnd = at + nearBytes;
           }
           continue;
         case KEY_TEXT + ESCAPED:
@@ -105,9 +118,11 @@ export class BodyScanner {
         case QUOTE:
           if (state === KEY || state === FIRST_KEY) {
             keyStart = at + 1;
+            nearEnd = at + nearBytes;
             state = KEY_TEXT;
           } else if (state === VALUE || state === ITEM) {
             this.#valueStarts(at);
+            nearEnd = at + nearBytes;
             state = TEXT;
           } else {
             return this.#fail(state, byte);
@@ -212,6 +227,11 @@ export function kindOfJson(byte: number | undefined): string | undefined {
     default:
       return byte === 0x2d || (byte !== undefined && byte >= 0x30 && byte <= 0x39) ? 'a number' : undefined;
   }
+}
+
+function indexOrEnd(bytes: Buffer, byte: number, from: number): number {
+  const index = bytes.indexOf(byte, from);
+  return index === -1 ? bytes.length : index;
 }
 
 /** The name that the key `bytes[start, end)` is, for whoever reads its escapes. */

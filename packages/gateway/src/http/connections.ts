@@ -12,6 +12,8 @@ import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** How long a connection that was told to go may take to do so. */
 const closeTimeoutMs = 1000;
+/** So long one address may have more strangers than its bound: of many that come at once, nobody has been read yet. */
+const burstMs = 1000;
 /** How long a stranger may ask nothing, or need for the head of its request. */
 const strangerTimeoutMs = 10_000;
 
@@ -21,7 +23,7 @@ const strangerTimeoutMs = 10_000;
  * it did not take its answer. `never_closed`: it was told to go. `proxy_header`: it did not begin with the header of the
  * PROXY protocol.
  */
-export const closeCauses = [
+const closeCauses = [
   'address_bound',
   'answer_unread',
   'idle_displaced',
@@ -36,7 +38,10 @@ export type CloseCause = (typeof closeCauses)[number];
 export interface ConnectionsOptions {
   /** The most connections at once. For one more, a stranger or one that is idle is closed; if there is none, it is refused. */
   readonly maxConnections: number;
-  /** The most strangers of one address at once, and never more than half of all. For one more, its oldest is closed. */
+  /**
+   * The most strangers of one address, for longer than a burst of 1 s, and never more than half of all. Of more than that
+   * the oldest are closed.
+   */
   readonly maxConnectionsPerAddress: number;
   /** Whether clients need a key. If not, who has sent a whole request is no stranger. */
   readonly areKeysRequired: boolean;
@@ -220,7 +225,6 @@ export class Connections {
   #begin(connection: Connection): void {
     setClientAddress(connection.socket, connection.address);
     if (!this.#options.proxies.trusts(connection.address)) connection.network = networkOf(connection.address);
-    this.#boundAddress(connection);
     this.#place(connection);
     this.#serve(connection.socket);
   }
@@ -264,11 +268,13 @@ export class Connections {
     return false;
   }
 
-  #boundAddress({ network }: Connection): void {
-    const others = network === undefined ? undefined : this.#strangersOf.get(network);
-    if (others === undefined || others.size < this.#maxPerAddress) return;
-    const [oldest] = others;
-    if (oldest !== undefined) this.#destroy(oldest, 'address_bound');
+  #boundAddresses(nowMs: number): void {
+    for (const strangers of this.#strangersOf.values()) {
+      for (const stranger of strangers) {
+        if (strangers.size <= this.#maxPerAddress || nowMs - stranger.idleSinceMs < burstMs) break;
+        this.#destroy(stranger, 'address_bound');
+      }
+    }
   }
 
   #asked(request: IncomingMessage, response: ServerResponse): void {
@@ -339,6 +345,7 @@ export class Connections {
   }
 
   #tick(nowMs: number): void {
+    this.#boundAddresses(nowMs);
     for (const connection of this.#inState.stranger) {
       if (nowMs - connection.idleSinceMs < strangerTimeoutMs) break;
       if (connection.responses.length === 0 && !connection.isWebSocket) this.#endStranger(connection);

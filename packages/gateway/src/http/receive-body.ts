@@ -45,7 +45,7 @@ export async function receiveBody(
       if (body.byteLength + bytes.length > maxBytes) throw tooLarge(maxBytes);
       if (!body.add(bytes)) throw overloaded('This client holds its share of maxRequestMemoryBytes.');
       if (socket.bytesRead - startBytes > maxFramingBytes + 1.25 * body.byteLength) throw tooSmallChunks();
-      await nextTurn();
+      if (!request.complete) await nextTurn();
     }
   } catch (error) {
     hold.release();

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
+import { keyHeaders } from '../credential.ts';
 import { GatewayError } from '../errors.ts';
 import { putRefusal } from '../guard.ts';
 
@@ -16,46 +17,65 @@ export function readTarget(raw: string): string | undefined {
   const at = raw.indexOf('?');
   const path = at === -1 ? raw : raw.slice(0, at);
   if (!/^\/[\x21-\x7e]*$/.test(raw) || path.includes('\\') || raw.includes('#')) return undefined;
-  if (path.includes('//') || /%(?![\da-f]{2})/i.test(path) || isClimbing(path)) return undefined;
+  if (/%(?![\da-f]{2})/i.test(path) || isAmbiguous(path)) return undefined;
   return decodeUnreserved(path) + raw.slice(path.length);
 }
 
-/** Gives every request of a server its canonical target, and refuses those that have none. Before everything else. */
+const refusals = new WeakMap<IncomingMessage, GatewayError>();
+
+/**
+ * Fastify's `rewriteUrl`: gives a request its canonical target before it is routed, and '/' if it is refused. Fastify asks it
+ * at each address that it listens on; a listener on its server would hear of the first alone.
+ */
+export function rewriteTarget(request: IncomingMessage): string {
+  const refusal = requestRefusal(request);
+  if (refusal !== undefined) refusals.set(request, refusal);
+  return (refusal === undefined ? readTarget(request.url ?? '') : undefined) ?? '/';
+}
+
+/** Refuses what `rewriteTarget` found to be none. Before everything else that a server has. */
 export function putTargets(server: FastifyInstance): void {
-  const refusals = new WeakMap<IncomingMessage, GatewayError>();
-  server.server.prependListener('request', (request: IncomingMessage) => {
-    const refusal = requestRefusal(request);
-    if (refusal !== undefined) refusals.set(request, refusal);
-    // Of a refused request nothing is read.
-    request.url = (refusal === undefined ? readTarget(request.url ?? '') : undefined) ?? '/';
-  });
   putRefusal(server, ({ raw }) => refusals.get(raw));
 }
 
-/** Why a request is refused for what it is addressed to; `undefined`: it is not. */
-export function requestRefusal({ rawHeaders, url = '' }: IncomingMessage): GatewayError | undefined {
+/** A header that comes twice would say one thing to us and another to somebody else on the way. */
+const singleHeaders = new Set<string>(['host', 'origin', ...keyHeaders]);
+
+/** Why a request is refused for what it is addressed to, or for whom; `undefined`: it is not. */
+export function requestRefusal({ headers, rawHeaders, url = '' }: IncomingMessage): GatewayError | undefined {
   if (readTarget(url) === undefined) return targetRefusal(url);
-  const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
-  if (hosts.length <= 1) return undefined;
-  return new GatewayError('invalid_request', `The Host header: expected one, got ${hosts.length}.`);
+  const seen = new Set<string>();
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]?.toLowerCase() ?? '';
+    if (singleHeaders.has(name) && seen.has(name)) {
+      return new GatewayError('invalid_request', `The header ${name}: expected one, got several.`);
+    }
+    seen.add(name);
+  }
+  const { host } = headers;
+  if (host === undefined || /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i.test(host)) return undefined;
+  return new GatewayError(
+    'invalid_request',
+    'The header host: expected a name or an address, and perhaps a port.',
+  );
 }
 
 /** Why a target without a canonical form is refused: what is a path leads nowhere here, anything else is no request for us. */
 export function targetRefusal(raw: string): GatewayError {
   return new GatewayError(
     /^\/(?!\/)/.test(raw) ? 'not_found' : 'invalid_request',
-    'The request target: expected a path that begins with one slash, without empty or dot segments, backslashes, broken percent-encodings and characters that no URL has.',
+    'The request target: expected a path that begins with one slash, without empty or dot segments, backslashes, control characters, broken percent-encodings and characters that no URL has.',
   );
 }
 
-/** Whether a path has a segment that leads elsewhere, for whoever decodes it once or several times. */
-function isClimbing(path: string): boolean {
+/** Whether a path leads elsewhere, or means something else, for whoever decodes it once or several times. */
+function isAmbiguous(path: string): boolean {
   // Encodings of a dot or a slash that are too long for UTF-8, and still read by some.
   if (/%c[01]/i.test(path)) return true;
   let text = path;
   for (let round = 0; round <= maxEncodings; round += 1) {
-    // What follows a semicolon is no part of a segment for some servers.
-    if (/(?:^|[/\\])\.{1,2}(?:[/\\;]|$)/.test(text)) return true;
+    // What follows a semicolon is no part of a segment for some servers, nor is a space at its end.
+    if (/\\|\/\/|\p{Cc}|(?:^|\/)\.{1,2} *(?:[/;]|$)/u.test(text)) return true;
     const decoded = text.replaceAll(/%([0-7][\da-f])/gi, (_, digits: string) => characterOf(digits));
     if (decoded === text) return false;
     text = decoded;

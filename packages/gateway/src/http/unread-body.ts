@@ -15,13 +15,16 @@ const lingerMs = 2000;
 export function leaveBodies(server: FastifyInstance): void {
   server.removeAllContentTypeParsers();
   server.addContentTypeParser('*', (_request, _payload, done) => done(null));
-  server.addHook('onSend', (request, reply, payload, done) => {
-    const { raw } = request;
-    if (raw.complete || !hasBody(raw)) return done();
+  server.addHook('onSend', async ({ method, raw }, reply, payload) => {
+    if (!hasBody(raw)) return payload;
+    // What came together with its head is there in the next turn.
+    if (!raw.complete) await nextTurn();
+    if (raw.complete) return payload;
     void reply.header('connection', 'close');
-    if (typeof payload !== 'string' && !Buffer.isBuffer(payload)) return done();
+    // Of a HEAD nothing is written before its end.
+    if (method === 'HEAD' || (typeof payload !== 'string' && !Buffer.isBuffer(payload))) return payload;
     void reply.header('content-length', Buffer.byteLength(payload));
-    done(null, Readable.from(lingering(payload, raw), { objectMode: false }));
+    return Readable.from(lingering(payload, raw), { objectMode: false });
   });
 }
 

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { connect, openEvent, type TlsMemory } from './connect.ts';
-import { asGatewayError } from '../errors.ts';
+import { asGatewayError, GatewayError } from '../errors.ts';
 import { ownCopy } from '../run-memory.ts';
 import {
   ResponseCutError,
@@ -25,6 +25,8 @@ export interface Request {
 
 /** Who hears of a request's response. Of `onEnd` and `onError` one is called, once and last. */
 export interface Exchange extends ResponseHandler {
+  /** The request has left this process; not called if it never does. */
+  onSent(): void;
   onError(error: Error): void;
 }
 
@@ -59,6 +61,8 @@ export class ProviderConnection implements ResponseHandler {
   #unsent: Request | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isOpen = false;
+  #isSent = false;
+  #isAnswered = false;
   #isPaused = false;
   #isPersistent = false;
   /** What one read brought behind a head that nobody took yet. */
@@ -110,6 +114,8 @@ export class ProviderConnection implements ResponseHandler {
   /** Sends a request; the connection must be new, or free. */
   send(request: Request, exchange: Exchange): void {
     this.#exchange = exchange;
+    this.#isSent = false;
+    this.#isAnswered = false;
     this.#socket.setTimeout(0);
     if (this.#isOpen) this.#write(request);
     else this.#unsent = request;
@@ -139,7 +145,9 @@ export class ProviderConnection implements ResponseHandler {
   }
 
   onHead(head: ResponseHead): void {
-    this.#stopTimer();
+    this.#isAnswered = true;
+    // A provider that answers and does not read what it is asked has no longer for that.
+    if (this.#isSent) this.#stopTimer();
     this.#isPersistent = head.isPersistent;
     const seconds = /\btimeout=(\d{1,6})\b/.exec(head.headers['keep-alive']?.toString() ?? '')?.[1];
     this.#idleMs = seconds === undefined ? idleMs : Math.min(maxIdleMs, Number(seconds) * 1000 - idleSlackMs);
@@ -169,15 +177,29 @@ export class ProviderConnection implements ResponseHandler {
   #write({ body, head }: Request): void {
     const { responseTimeoutMs } = this.#limits;
     this.#timer = setTimeout(() => {
-      this.destroy(new ResponseTimeoutError(`no response within ${responseTimeoutMs} ms`));
+      this.destroy(
+        this.#isAnswered ? unread() : new ResponseTimeoutError(`no response within ${responseTimeoutMs} ms`),
+      );
     }, responseTimeoutMs);
     this.#reader.expect();
     const socket = this.#socket;
+    const exchange = this.#exchange;
     socket.cork();
     socket.write(head, 'latin1');
-    for (const part of body) socket.write(part);
+    const onSent = (error?: Error | null): void => {
+      if (error === null || error === undefined) this.#sent(exchange);
+    };
+    for (const part of body.slice(0, -1)) socket.write(part);
+    socket.write(body.at(-1) ?? '', onSent);
     socket.uncork();
     socket.resume();
+  }
+
+  #sent(exchange: Exchange | undefined): void {
+    if (exchange === undefined || exchange !== this.#exchange) return;
+    this.#isSent = true;
+    if (this.#isAnswered) this.#stopTimer();
+    exchange.onSent();
   }
 
   /** Returns whether to read on. */
@@ -246,4 +268,11 @@ export class ProviderConnection implements ResponseHandler {
 function asConnectionError(error: unknown): Error {
   const isProviders = error instanceof ResponseError || error instanceof ResponseCutError;
   return isProviders ? error : asGatewayError(error);
+}
+
+function unread(): GatewayError {
+  return new GatewayError(
+    'upstream_timeout',
+    'The provider answered and did not read the whole request in time (responseTimeoutMs).',
+  );
 }

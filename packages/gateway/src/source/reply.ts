@@ -59,6 +59,11 @@ export class Reply {
     this.#exchange.consume(body);
   }
 
+  /** Calls back when the request, whose reply has begun, has left this process. */
+  whenSent(callback: () => void): void {
+    this.#exchange.whenSent(callback);
+  }
+
   pause(): void {
     this.#exchange.connection?.pause();
   }
@@ -126,6 +131,8 @@ class ReplyExchange implements Exchange {
   readonly #signal: AbortSignal;
   readonly #onAbort: () => void;
   #handler: BodyHandler | undefined;
+  #isSent = false;
+  #whenSent: (() => void) | undefined;
   /** How it ended, if that was before anybody consumed it. */
   #early: { readonly error: Error | undefined } | undefined;
 
@@ -144,6 +151,17 @@ class ReplyExchange implements Exchange {
     if (this.#early === undefined) this.connection?.resume();
     else if (this.#early.error === undefined) handler.end();
     else handler.fail(this.#early.error);
+  }
+
+  whenSent(callback: () => void): void {
+    if (this.#isSent) callback();
+    else this.#whenSent = callback;
+  }
+
+  onSent(): void {
+    this.#isSent = true;
+    this.#whenSent?.();
+    this.#whenSent = undefined;
   }
 
   onHead(head: ResponseHead): void {

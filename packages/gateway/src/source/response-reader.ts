@@ -253,13 +253,15 @@ function bodyLength(status: number, isVersion11: boolean, headers: IncomingHttpH
       throw invalid(`a body of status ${status}`);
     return 0;
   }
-  if (status === 304) return 0;
-  if (encoding !== undefined) {
-    if (!isVersion11 || length !== undefined || encoding.toLowerCase() !== 'chunked') {
-      throw invalid('transfer-encoding');
-    }
-    return 'chunked';
+  if (
+    encoding !== undefined &&
+    (!isVersion11 || length !== undefined || encoding.toLowerCase() !== 'chunked')
+  ) {
+    throw invalid('transfer-encoding');
   }
+  // It says what the body would be, and has none.
+  if (status === 304) return 0;
+  if (encoding !== undefined) return 'chunked';
   return length === undefined ? Infinity : Number(length);
 }
 
@@ -270,6 +272,8 @@ function parseFields(lines: readonly string[]): IncomingHttpHeaders {
     const { name, value } = field.exec(line)?.groups ?? {};
     if (name === undefined || value === undefined) throw invalid('a header');
     const key = name.toLowerCase();
+    // Some take a tab around it for a part of it.
+    if ((key === 'transfer-encoding' || key === 'content-length') && line.includes('\t')) throw invalid(key);
     const before = headers[key];
     const trimmed = withoutEnd(value);
     headers[key] = before === undefined ? trimmed : `${before}, ${trimmed}`;
