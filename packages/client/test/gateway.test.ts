@@ -141,13 +141,13 @@ test('errors come as by HTTP', async () => {
 test('5.13 a request that there is no room for over a session goes by plain HTTP', async () => {
   const simulator = await startSimulator();
   const gateway = await startGateway(
-    ['--upstream', `${simulator.url}/v1`, '--max-request-memory-bytes', '260000'],
+    ['--upstream', `${simulator.url}/v1`, '--max-request-memory-bytes', '500000'],
     { env: { SPILLWAY_API_KEYS: 'secret-key' } },
   );
   const greedy = await RawWebSocket.open(gateway.url);
   greedy.write(
     textFrame({ type: 'open', windowBytes: 65_536 }),
-    clientFrame('text', 'x'.repeat(60_000), true, 1_000_000),
+    clientFrame('text', 'x'.repeat(300_000), true, 1_000_000),
   );
   const events: ClientEvent[] = [];
   const onEvent = (event: ClientEvent): void => void events.push(event);
