@@ -1078,4 +1078,12 @@ export const mutants: readonly Mutant[] = [
     test: `${gatewayTest}/limits.test.ts`,
     only: 'does not read',
   },
+  {
+    name: 'defects: a run that the channel cannot take is left out of an answer that looks whole',
+    file: `${gateway}/source/reply-source.ts`,
+    find: 'if (this.#channel.end === undefined) throw error;',
+    replace: 'void error;',
+    test: `${gatewayTest}/defects.test.ts`,
+    only: 'looks whole',
+  },
 ];

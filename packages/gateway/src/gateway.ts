@@ -158,6 +158,8 @@ export async function openGateway(
   });
   sessions.listen(server.server);
 
+  // Read once: later there may be no descriptor for it.
+  const version = ownVersion();
   const adminGuard = new Guard(adminKeys, []);
   const admin = createAdminServer({
     guard: adminGuard,
@@ -166,7 +168,7 @@ export async function openGateway(
     defects,
     metrics,
     about: () => ({
-      version: ownVersion(),
+      version,
       startedAtMs: Math.round(performance.timeOrigin),
       gatewayUrl: listeningUrl(server.server),
       isSimulated: simulator !== undefined,
@@ -212,6 +214,7 @@ export async function openGateway(
     throw error;
   }
 
+  void metrics.prepare();
   let stopped: Promise<void> | undefined;
   return {
     url: listeningUrl(server.server),

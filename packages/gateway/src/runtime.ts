@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
-let rssBytes = 0;
+let rssBytes = process.memoryUsage.rss();
 
 /** The process's physical memory. Node opens a file to read it: where no descriptor is free, it is what it was before. */
 export function physicalBytes(): number {

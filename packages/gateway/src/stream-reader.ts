@@ -146,7 +146,13 @@ export class StreamReader implements WriteListener {
       const error = asGatewayError(this.#left ?? thrown);
       // An error of the stream's is told where the stream ends.
       if (error.code === 'internal_error' && error !== thrown) this.#stream.defect('reader', thrown);
-      response.fail(error);
+      try {
+        response.fail(error);
+      } catch (failed) {
+        // A connection that cannot even be told of it would stay open.
+        this.#stream.defect('reader', failed);
+        response.destroy(error);
+      }
       // What was handed over may still have to reach a slow client, whose progress is watched on.
       await response.settled;
       return reasonOf(this.#left) ?? reasonOf(error) ?? 'failed';

@@ -1,10 +1,15 @@
 import { fileURLToPath } from 'node:url';
+import { openChannel } from '@spillway/core';
+import type { EventRun } from '@spillway/core/format/sse';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
 import { Defects } from '../src/defects.ts';
 import { Meter } from '../src/meter.ts';
 import { reportError } from '../src/process/error-report.ts';
 import { soon } from '../src/soon.ts';
+import type { ReaderResponse } from '../src/sink/reader-response.ts';
+import type { Reply } from '../src/source/reply.ts';
+import { ReplySource } from '../src/source/reply-source.ts';
 import { Streams } from '../src/streams.ts';
 import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
 import { metric, payloads, postChat } from './support/requests.ts';
@@ -23,14 +28,14 @@ describe('a defect ends the part that has it, and nothing else', () => {
   test.each(['tick', 'checkReaders', 'received', 'sent', 'start'])(
     'in the %s of one stream',
     async (method) => {
-      const args = ['--keep-alive-ms', '200', '--stall-timeout-ms', '600'];
+      const args = ['--keep-alive-ms', '200', '--stall-timeout-ms', '600', '--detach-grace-ms', '600'];
       const gateway = await startBroken(args);
       const other = await postChat(gateway.url, 'sim:tokens=100,tps=50,ttft=0');
       const headers = { 'user-agent': `broken-${method}` };
       const response = await postChat(gateway.url, 'sim:tokens=100000,tps=50,ttft=0', { headers });
       expect(await response.text()).toContain('internal_error');
       expect(payloads(await other.text()).at(-1)).toBe('[DONE]');
-      expect(gateway.stderr()).toContain(`${method} is broken`);
+      await eventually(() => gateway.stderr().includes(`${method} is broken`), 'the defect to be noted');
       expect(await defectsOf(gateway)).toBeGreaterThan(0);
       expect(gateway.process.exitCode).toBe(null);
       await eventually(
@@ -125,6 +130,70 @@ describe('a defect ends the part that has it, and nothing else', () => {
     soon(1, () => (isCalled = true));
     await eventually(() => isCalled, 'the others to be called');
     expect(thrown).toHaveLength(1);
+  });
+});
+
+describe('a defect that nobody can be told of', () => {
+  const fail = (): never => {
+    throw new Error('broken');
+  };
+
+  test('a reader whose response fails at every word is let go, and its connection is closed', async () => {
+    const config = configSchema.parse({});
+    const observer = { streamBegan: () => undefined, readerEnded: () => undefined };
+    const links = { readQueues: () => Promise.resolve(undefined) };
+    const defects = new Defects({ error: () => undefined });
+    const streams = new Streams(config, new Meter(), links, observer, defects);
+    onTestFinished(() => streams.stopWatching());
+    const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
+    const client = { address: '', agent: '', key: '' };
+    const stream = streams.open({ provider, owner: '', detach: 'finish', model: undefined, client });
+    const channel = openChannel<EventRun>({ maxItems: 10 });
+    const body = {
+      channel,
+      format: undefined,
+      isEvents: true,
+      headers: {},
+      status: 200,
+      maxWaitingBytes: 1000,
+    };
+    stream.start(body, performance.now());
+    let destroyed = 0;
+    const response = {
+      isClosed: false,
+      settled: Promise.resolve(),
+      startEventStream: fail,
+      fail,
+      destroy: () => (destroyed += 1),
+    };
+    stream.attach(response as unknown as ReaderResponse);
+    const bytes = Buffer.from('data: 1\n\n');
+    channel.offer({ bytes, byteLength: bytes.length, events: 1 });
+    await eventually(() => stream.readers.size === 0, 'the reader to be let go');
+    expect(destroyed).toBe(1);
+    expect(defects.count).toBe(2);
+  });
+
+  test('a run that the channel cannot take later does not go missing in an answer that looks whole', async () => {
+    const channel = openChannel<EventRun>({ maxItems: 1 });
+    const reader = channel.reader();
+    const ended = Promise.withResolvers<void>();
+    const reply = { pause: () => undefined, resume: () => undefined, abort: () => undefined };
+    const options = {
+      listener: { received: () => undefined, paused: () => undefined },
+      loop: { gapMs: 0, look: () => undefined },
+      scanner: undefined,
+      maxStreamBytes: 1000,
+      onEnd: ended.resolve,
+    };
+    channel.write = fail;
+    const source = new ReplySource(reply as unknown as Reply, channel, { own: (run) => run }, options);
+    source.data(Buffer.from('one'), 0, 3);
+    source.data(Buffer.from('two'), 0, 3);
+    source.end();
+    await ended.promise;
+    expect(reader.takeAll()).toHaveLength(1);
+    expect(channel.end).toMatchObject({ state: 'failed', error: { code: 'internal_error' } });
   });
 });
 

@@ -166,10 +166,28 @@ describe('without a single descriptor left', () => {
       expect(Number(rss)).toBeGreaterThan(0);
       expect((await ask('/health/ready')).status).toBe(200);
       expect(payloads(await running.text()).at(-1)).toBe('[DONE]');
+      const about = await askAdmin('/about');
+      expect(about.status).toBe(200);
       limit(gateway, undefined);
       expect((await ask('/v1/chat/completions', body)).text).toContain('[DONE]');
       expect(await metric(gateway.adminUrl, 'spillway_defects_total')).toBe(0);
       expect(gateway.process.exitCode).toBe(null);
     },
   );
+
+  test('metrics that nobody has asked for before are there', async (context) => {
+    needsPrlimit(context);
+    const gateway = await startGateway();
+    const askAdmin = keptClient(gateway.adminUrl);
+    const loaded = async (): Promise<boolean> => {
+      const { text } = await askAdmin('/history');
+      return (JSON.parse(text) as unknown[]).length > 0;
+    };
+    await eventually(loaded, 'a second to have passed since the start');
+    limit(gateway, 3);
+    const { status, text } = await askAdmin('/metrics');
+    expect(status).toBe(200);
+    expect(text).toMatch(/^process_memory_usage_bytes [1-9]/m);
+    expect(text).toMatch(/^spillway_defects_total 0$/m);
+  });
 });

@@ -128,10 +128,7 @@ export class ReplySource implements BodyHandler {
     if (this.#held.length === 0 && this.#channel.offer(run) !== 'full') return;
     this.#held.push(this.#memory.own(run));
     if (!this.#isDraining) {
-      this.#drain().catch((error: unknown) => {
-        this.#isDraining = false;
-        this.#abort(asGatewayError(error));
-      });
+      this.#drain().catch((error: unknown) => this.#drainFailed(asGatewayError(error)));
     }
   };
 
@@ -144,14 +141,22 @@ export class ReplySource implements BodyHandler {
         await this.#channel.write(run);
         this.#held.shift();
       }
-    } catch {
-      // The channel has ended: nobody wants the rest.
+    } catch (error) {
       this.#held.length = 0;
+      // Otherwise it has ended, and nobody wants the rest. A stream that lacks a run must not end as if it were whole.
+      if (this.#channel.end === undefined) throw error;
     }
     this.#isDraining = false;
     this.#options.listener.paused(false, performance.now());
     if (this.#bodyEnd !== undefined) this.#settle(this.#bodyEnd.error);
     else if (!this.#isResting) this.#reply.resume();
+  }
+
+  /** The body may have ended meanwhile, and then only waits for what was held. */
+  #drainFailed(error: GatewayError): void {
+    this.#isDraining = false;
+    if (this.#bodyEnd === undefined) this.#abort(error);
+    else this.#settle(error);
   }
 
   #abort(error: Error): void {

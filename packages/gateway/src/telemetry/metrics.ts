@@ -17,7 +17,7 @@ import type { GatewayStream, StreamOutcome, StreamState } from '../stream.ts';
 import type { ReaderEndReason } from '../stream-reader.ts';
 import type { StreamsObserver } from '../streams.ts';
 import { operationOf } from './gen-ai.ts';
-import { PrometheusReader } from './prometheus-reader.ts';
+import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
 
 /** What OpenTelemetry advises for its `gen_ai` histograms. */
 const secondsToFirst = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
@@ -117,6 +117,11 @@ export class Metrics implements StreamsObserver {
   }
 
   readonly contentType = 'text/plain; version=0.0.4; charset=utf-8';
+
+  /** Makes them ready to be asked for. Never rejects: who asks for them tries again, and hears of what fails. */
+  async prepare(): Promise<void> {
+    await loadExporter().catch(() => undefined);
+  }
 
   /** In Prometheus' text format. */
   text(): Promise<string> {
