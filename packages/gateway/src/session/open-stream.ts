@@ -7,6 +7,7 @@ import { tooLarge } from '../http/receive-body.ts';
 import { readTarget, targetRefusal } from '../http/request-target.ts';
 import { ownerOf } from '../owner.ts';
 import { readRelayRequest } from '../relay-request.ts';
+import type { BodyHold } from '../request-memory.ts';
 import { findRoute, pathPrefixes } from '../route.ts';
 import type { GatewayStream } from '../stream.ts';
 import { lowerCased } from './frame-headers.ts';
@@ -26,8 +27,10 @@ export function openRequest(
   const { config, guard, isReady, keys, memory, providers, relay } = options;
   const target = readTarget(frame.path);
   const route = findRoute(frame.method, target ?? '/', headers);
-  session.meet(headers, route.queryKey);
+  // Without room for what it has sent so far, the session is over.
+  if (!session.meet(headers, route.queryKey)) return;
   let stream: GatewayStream;
+  let hold: BodyHold | undefined;
   try {
     if (!isReady()) throw shuttingDown();
     if (target === undefined) throw targetRefusal(frame.path);
@@ -43,13 +46,14 @@ export function openRequest(
     const request = readRelayRequest(route, frame.method, contentType, body, providers);
     const owner = ownerOf(keys, request.provider, headers, route.queryKey);
     const { address, agent } = session;
-    const hold = memory.hold(keys.areRequired ? owner : address);
+    hold = memory.hold(keys.areRequired ? owner : address);
     if (!hold.grow(body.length)) {
       throw overloaded(`Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`);
     }
     request.body.release = hold.release;
     stream = relay.open(request, { headers, address, agent, owner });
   } catch (error) {
+    hold?.release();
     refuse(session, frame, asGatewayError(error));
     return;
   }
@@ -66,7 +70,7 @@ export function openRead(
 ): void {
   const { maxBytes, merges, overflow, url } = frame;
   const { windowBytes } = options.config;
-  session.meet(headers, undefined);
+  if (!session.meet(headers, undefined)) return;
   const stream = options.find(/^\/streams\/([\w-]+)$/.exec(url)?.[1] ?? '', headers);
   if (stream === undefined) {
     refuse(session, frame, new GatewayError('not_found', 'There is no such stream.'));

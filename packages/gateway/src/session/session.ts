@@ -156,16 +156,18 @@ export class Session implements SessionLine {
 
   /**
    * Notes whose it is: from the first request with an accepted key on, it is no stranger's any more. Without keys of the
-   * gateway's own nobody is a stranger who says so much as `open`.
+   * gateway's own nobody is a stranger who says so much as `open`. Returns `false` if the session ended over it.
    */
-  meet(headers: IncomingHttpHeaders, queryKey: string | undefined): void {
-    if (this.#intake.isKnown) return;
+  meet(headers: IncomingHttpHeaders, queryKey: string | undefined): boolean {
+    if (this.#intake.isKnown) return true;
     const { keys, memory, onKnown } = this.#options;
     const owner = keys.areRequired ? keys.accept(keysOf(headers, queryKey)) : this.address;
-    if (owner === undefined) return;
+    if (owner === undefined) return true;
     this.#intake.isKnown = true;
     onKnown(this.#tcp);
-    if (!this.#intake.moveTo(memory.hold(owner))) this.#endOverloaded();
+    if (this.#intake.moveTo(memory.hold(owner))) return true;
+    this.#endOverloaded();
+    return false;
   }
 
   /** Cuts the connection. Its readers may come back over another one. */
@@ -338,7 +340,7 @@ export class Session implements SessionLine {
   ): CloseReason | undefined {
     const { acked, offset, reader, stream: number } = frame;
     const { keys, meter, readers } = this.#options;
-    this.meet(headers, undefined);
+    if (!this.meet(headers, undefined)) return undefined;
     const known = readers.get(reader);
     const stream = known?.stream;
     if (known === undefined || stream === undefined || !isOwner(keys, stream, headers)) {
