@@ -871,6 +871,14 @@ export const mutants: readonly Mutant[] = [
     only: 'connections are bounded',
   },
   {
+    name: 'connections: thousands of requests may wait for their answers',
+    file: `${gateway}/http/connections.ts`,
+    find: 'connection.responses.length >= maxPipelined',
+    replace: 'connection.responses.length >= Infinity * maxPipelined',
+    test: `${gatewayTest}/connections.test.ts`,
+    only: 'not thousands',
+  },
+  {
     name: 'connections: one address may have all of them',
     file: `${gateway}/http/connections.ts`,
     find: 'strangers.size <= this.#maxPerAddress ||',

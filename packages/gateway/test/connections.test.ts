@@ -148,14 +148,22 @@ describe('who neither reads nor closes keeps no file descriptor', () => {
     const gateway = await startGateway(['--stall-timeout-ms', '500']);
     const { pid } = gateway.process;
     const before = descriptorsOf(pid);
-    // As much as the kernel would take for a client, and more.
-    const metrics = requestText('/metrics').repeat(600);
-    for (let count = 0; count < 5; count += 1)
-      await openRaw(gateway.adminUrl, { text: metrics, reads: false });
-    await eventually(() => descriptorsOf(pid) > before, 'the connections to be there');
-    await descriptorsBackTo(pid, before);
+    const clients = await Promise.all(
+      Array.from({ length: 5 }, () => openRaw(gateway.adminUrl, { reads: false })),
+    );
+    const inFlight = 'spillway_connections{listener="admin",state="in_flight"}';
+    // As much as the kernel would take for a client, and more; and never more requests than may wait.
+    for (let batch = 0; batch < 12; batch += 1) {
+      for (const { socket } of clients) socket.write(requestText('/metrics').repeat(100));
+      await eventually(
+        async () => (await metric(gateway.adminUrl, inFlight)) <= 1,
+        'answers to be taken, or their connections to be closed',
+      );
+    }
     const unread = 'spillway_connections_closed_total{listener="admin",cause="answer_unread"}';
     expect(await metric(gateway.adminUrl, unread)).toBe(5);
+    // Whoever asks for metrics keeps a connection or two.
+    expect(descriptorsOf(pid)).toBeLessThan(before + 5);
   });
 
   test('a WebSocket whose client breaks the rules, or half-closes', async () => {
@@ -221,6 +229,17 @@ describe('connections are bounded', () => {
     );
     await eventually(() => asked.every(({ received }) => received().includes('200 OK')), 'all answers');
     expect(await closed(gateway, 'address_bound')).toBe(0);
+  });
+
+  test('some requests may be sent before the first is answered, and not thousands', async () => {
+    const gateway = await startGateway([], { env });
+    const ask = requestText('/v1/models', [key]);
+    const some = await openRaw(gateway.url, { text: ask.repeat(30) });
+    await eventually(() => some.received().split('200 OK').length === 31, 'all answers');
+    const many = await openRaw(gateway.url, { text: ask.repeat(5000) });
+    await eventually(many.isOver, 'the connection to be closed');
+    expect(await closed(gateway, 'pipelined')).toBe(1);
+    expect(some.isOver()).toBe(false);
   });
 
   test('those of many addresses too, and then the one that is idle for longest goes first', async () => {

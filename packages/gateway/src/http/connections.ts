@@ -14,13 +14,15 @@ import type { TrustedProxies } from './trusted-proxies.ts';
 const closeTimeoutMs = 1000;
 /** So long one address may have more strangers than its bound: of many that come at once, nobody has been read yet. */
 const burstMs = 1000;
+/** How many requests of one connection may be answered or wait for it. Hardly a client sends a second one before its answer. */
+const maxPipelined = 128;
 /** How long a stranger may ask nothing, or need for the head of its request. */
 const strangerTimeoutMs = 10_000;
 
 /**
  * Why a connection was closed by force. `refused`: there was no room. `stranger_displaced`, `idle_displaced`: to make room for
  * another. `address_bound`: its address had too many strangers. `stranger_idle`: it asked nothing in time. `answer_unread`:
- * it did not take its answer. `never_closed`: it was told to go. `proxy_header`: it did not begin with the header of the
+ * it did not take its answer. `pipelined`: it asked for too much before it was answered. `never_closed`: it was told to go. `proxy_header`: it did not begin with the header of the
  * PROXY protocol.
  */
 const closeCauses = [
@@ -28,6 +30,7 @@ const closeCauses = [
   'answer_unread',
   'idle_displaced',
   'never_closed',
+  'pipelined',
   'proxy_header',
   'refused',
   'stranger_displaced',
@@ -84,6 +87,7 @@ export class Connections {
     answer_unread: 0,
     idle_displaced: 0,
     never_closed: 0,
+    pipelined: 0,
     proxy_header: 0,
     refused: 0,
     stranger_displaced: 0,
@@ -119,7 +123,15 @@ export class Connections {
       for (const listener of serve) listener.call(server, socket);
     };
     server.on('connection', (socket) => this.#accept(socket));
-    server.prependListener('request', (request, response) => this.#asked(request, response));
+    const answer = server.listeners('request') as ((
+      request: IncomingMessage,
+      response: ServerResponse,
+    ) => void)[];
+    server.removeAllListeners('request');
+    server.on('request', (request, response) => {
+      if (!this.#asked(request, response)) return;
+      for (const listener of answer) listener.call(server, request, response);
+    });
     server.prependListener('upgrade', (request: IncomingMessage) => {
       const connection = this.#bySocket.get(request.socket);
       if (connection === undefined) return;
@@ -277,9 +289,15 @@ export class Connections {
     }
   }
 
-  #asked(request: IncomingMessage, response: ServerResponse): void {
+  /** Returns whether the request is to be answered. */
+  #asked(request: IncomingMessage, response: ServerResponse): boolean {
     const connection = this.#bySocket.get(request.socket);
-    if (connection === undefined) return;
+    // One read may bring a thousand more behind the one for which the connection was closed.
+    if (connection === undefined) return false;
+    if (connection.responses.length >= maxPipelined) {
+      this.#destroy(connection, 'pipelined');
+      return false;
+    }
     this.#vouch(connection, request);
     const { responses } = connection;
     connection.hasAsked = true;
@@ -293,9 +311,10 @@ export class Connections {
       connection.idleSinceMs = performance.now();
       this.#place(connection);
     });
-    if (this.#options.areKeysRequired || connection.isKnown) return;
+    if (this.#options.areKeysRequired || connection.isKnown) return true;
     if (hasBody(request)) request.once('end', () => this.known(request.socket));
     else this.known(request.socket);
+    return true;
   }
 
   /** Finds out for whom a trusted proxy sends a request. */
