@@ -94,7 +94,6 @@ describe('whatever a client makes the gateway write is bounded by what it reads'
         'all of them to be let go',
         100_000,
       );
-      process.stdout.write(`grown ${Math.round((most - before) / mebibyte)}\n`);
       expect((most - before) / mebibyte).toBeLessThan(64);
       expect(await metric(gateway.adminUrl, 'spillway_sessions_unread')).toBe(0);
     },
