@@ -46,10 +46,10 @@ test('what readers get is what was written, also by those who do not read for a 
     letter: 'abc'.charAt(index),
     text: '',
   }));
-  // In turn, until each of them has been refused and has written more behind that.
-  for (let round = 0; round < 3000; round += 1) {
+  // In turn, until each of them has been refused and has written more behind that; each time so little that it is put together.
+  for (let round = 0; round < 12_000; round += 1) {
     for (const writer of writers) {
-      const piece = `${writer.letter}${round} `.repeat(1 + (round % 700));
+      const piece = `${writer.letter}${round} `.repeat(1 + (round % 300));
       writer.text += piece;
       writer.body.add(Buffer.from(piece));
       if (round % 3 === 0) writer.body.flush();
