@@ -28,7 +28,10 @@ export interface ClientOptions {
   readonly WebSocket?: WebSocketConstructor;
   /** How long a WebSocket may take to open before it counts as failed. Minimum 1; default 3000. */
   readonly connectTimeoutMs?: number;
-  /** How long streaming requests go by plain HTTP after a WebSocket could not be opened. Minimum 0; default 60 000. */
+  /**
+   * How long the streaming requests of `fetch` go by plain HTTP after a WebSocket could not be opened. Minimum 0; default
+   * 60 000. What a client requests or reads by itself has no other way, and always tries.
+   */
   readonly fallbackMs?: number;
   /** How long a lost connection is tried again before its streams fail. Minimum 0; default 60 000. */
   readonly giveUpAfterMs?: number;

@@ -55,7 +55,12 @@ export function openClient(options: ClientOptions): Client {
   const windowBytes = checkWindow('windowBytes', options.windowBytes ?? 16_384);
   const ownLeave = options.leave ?? 'cancel';
 
-  function open(opening: Opening, init: ReaderInit, leave: 'cancel' | 'detach'): SessionStream {
+  function open(
+    opening: Opening,
+    init: ReaderInit,
+    leave: 'cancel' | 'detach',
+    hasFallback = false,
+  ): SessionStream {
     const path = opening.type === 'request' ? opening.path : opening.url;
     const merged = mergeHeaders(options.headers, init.headers);
     if (opening.type === 'request' && !merged.has('content-type')) {
@@ -71,7 +76,7 @@ export function openClient(options: ClientOptions): Client {
       leave,
       signal: init.signal,
     });
-    if (fitsFrame(path, headers)) void session.open(stream);
+    if (fitsFrame(path, headers)) void session.open(stream, hasFallback);
     else stream.fail(new ClientError('message_too_large', 'A session takes no path or header like this.'));
     return stream;
   }
@@ -79,14 +84,21 @@ export function openClient(options: ClientOptions): Client {
   function request(
     input: string | URL,
     { body = '', leave = ownLeave, ...init }: StreamRequestInit = {},
+    hasFallback = false,
   ): SessionStream {
-    return open({ type: 'request', method: 'POST', path: address.pathOf(String(input)), body }, init, leave);
+    const path = address.pathOf(String(input));
+    return open({ type: 'request', method: 'POST', path, body }, init, leave, hasFallback);
   }
 
   const close = (): Promise<void> => session.close();
   return {
-    fetch: createSessionFetch({ options, address, request, close }),
-    request,
+    fetch: createSessionFetch({
+      options,
+      address,
+      request: (path, init) => request(path, init, true),
+      close,
+    }),
+    request: (input, init) => request(input, init),
     read(url, { from = 'start', leave = 'detach', maxBytes, merges, overflow = 'disconnect', ...init } = {}) {
       if (typeof from === 'number') checkNumber('from', from, 0, maxOffset);
       if (maxBytes !== undefined) checkWindow('maxBytes', maxBytes);

@@ -65,11 +65,14 @@ export class Session implements StreamHost, ConnectionListener {
     return this.#options.windowBytes;
   }
 
-  /** Brings a stream to the gateway. It fails with `no_session` if there is no way. */
-  async open(stream: SessionStream): Promise<void> {
+  /**
+   * Brings a stream to the gateway. It fails with `no_session` if there is no way: where there is another one for it,
+   * at once while `fallbackMs` have not passed since the last failure.
+   */
+  async open(stream: SessionStream, hasFallback: boolean): Promise<void> {
     if (stream.isOver) return;
     try {
-      await this.#ready();
+      await this.#ready(hasFallback);
     } catch (error) {
       stream.fail(error);
       return;
@@ -186,11 +189,11 @@ export class Session implements StreamHost, ConnectionListener {
   }
 
   /** Until streams can be added: at once when there is a connection, or one is tried for other streams anyway. */
-  async #ready(): Promise<void> {
+  async #ready(hasFallback: boolean): Promise<void> {
     if (this.#isClosed) throw new ClientError('closed', closedMessage);
     if (this.#limits !== undefined || this.#streams.size > 0) return;
     if (this.#opening === undefined) {
-      if (performance.now() < this.#refusedUntil) {
+      if (hasFallback && performance.now() < this.#refusedUntil) {
         throw new ClientError('no_session', 'The gateway took no session a moment ago.');
       }
       this.#opening = Promise.withResolvers();

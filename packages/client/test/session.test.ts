@@ -42,6 +42,22 @@ test('after that while a session is tried again', async () => {
   expect(await (await promise).text()).toBe('');
 });
 
+test('a request that has no other way tries each time', async () => {
+  const gateway = await startFakeGateway({ accepts: 'nothing' });
+  const client = open({ url: gateway.url });
+  const read = async (): Promise<void> => {
+    for await (const item of client.request(path, { body: init.body })) expect(item.type).not.toBe('chunk');
+  };
+  await expect(read()).rejects.toMatchObject({ code: 'no_session' });
+  gateway.accepts = 'session';
+  const promise = read();
+  const session = await gateway.session();
+  await session.frame('request');
+  session.respond(1);
+  session.end(1);
+  await promise;
+});
+
 test('without a WebSocket at all a request goes by plain HTTP', async () => {
   const gateway = await startFakeGateway();
   const { WebSocket: Original } = globalThis;
