@@ -12,8 +12,8 @@ interface Reading {
   readonly model: string;
   readonly signal: AbortSignal;
   readonly watch: Watch;
-  /** One more reader of the same stream, with a watch of its own. */
-  readonly beside: () => Watch;
+  /** One more reader of the same stream, with a watch of its own. It asks again while it is refused. */
+  readonly beside: (read: (watch: Watch) => Promise<void>) => Promise<void>;
 }
 
 /** Reads a stream to its end. Rejects if it fails, or if a byte is missing. */
@@ -73,8 +73,7 @@ export const readers = {
   url: (reading) =>
     withAgent(async (agent) => {
       const response = await post(reading, agent);
-      const other = reading.beside();
-      const get = async (): Promise<void> => {
+      const get = async (watch: Watch): Promise<void> => {
         const location = response.headers.get('content-location') ?? '';
         const second = await undiciFetch(new URL(location, reading.url), {
           headers: { accept: 'text/event-stream', authorization: `Bearer ${reading.key}` },
@@ -82,9 +81,9 @@ export const readers = {
           dispatcher: agent,
         });
         if (!second.ok) throw new Error(`status ${second.status}: ${await second.text()}`);
-        await readBody(second.body, other);
+        await readBody(second.body, watch);
       };
-      await Promise.all([readBody(response.body, reading.watch), get()]);
+      await Promise.all([readBody(response.body, reading.watch), reading.beside(get)]);
     }),
 } as const satisfies Readonly<Record<string, Reader>>;
 

@@ -85,32 +85,17 @@ export class HonestStreams {
     const tokens = leastTokens + ((this.#opened * 137) % (mostTokens - leastTokens));
     const model = `sim:tps=${tokensPerSecond},ttft=0,tokens=${tokens}`;
     const watches: Watch[] = [];
-    const watch = (): Watch => {
-      const made = new Watch(replyText(tokens, 0));
-      watches.push(made);
-      return made;
+    const insist = async (read: (watch: Watch) => Promise<void>): Promise<void> => {
+      const watch = new Watch(replyText(tokens, 0));
+      watches.push(watch);
+      await this.#insist(watch, read);
     };
-    const main = watch();
     const { signal } = this.#stopping;
-    for (;;) {
-      try {
-        await readers[kind]({ url: this.#url, key, model, signal, watch: main, beside: watch });
-        this.#completed += 1;
-        break;
-      } catch (error) {
-        if (error instanceof WrongTextError) this.#break(kind, error);
-        else if (!signal.aborted) {
-          const isTriedAgain = !main.hasBegun && main.waitedMs < giveUpMs;
-          if (isTriedAgain) {
-            this.#refused += 1;
-            await sleep(retryMs, undefined, { signal }).catch(() => undefined);
-            if (!signal.aborted) continue;
-          } else {
-            this.#break(kind, error);
-          }
-        }
-        break;
-      }
+    try {
+      await insist((watch) => readers[kind]({ url: this.#url, key, model, signal, watch, beside: insist }));
+      this.#completed += 1;
+    } catch (error) {
+      if (error instanceof WrongTextError || !signal.aborted) this.#break(kind, error);
     }
     for (const one of watches) {
       one.pause();
@@ -118,6 +103,22 @@ export class HonestStreams {
       this.#firstMs.push(one.firstMs);
       this.#gapMs.push(one.longestGapMs);
       this.#characters += one.characters;
+    }
+  }
+
+  /** Asks again for what was refused before its first token. */
+  async #insist(watch: Watch, read: (watch: Watch) => Promise<void>): Promise<void> {
+    const { signal } = this.#stopping;
+    for (;;) {
+      try {
+        await read(watch);
+        return;
+      } catch (error) {
+        const isOver = watch.hasBegun || watch.waitedMs >= giveUpMs || signal.aborted;
+        if (isOver || error instanceof WrongTextError) throw error;
+        this.#refused += 1;
+        await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+      }
     }
   }
 
