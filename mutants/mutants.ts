@@ -847,6 +847,22 @@ export const mutants: readonly Mutant[] = [
     only: 'what is on its way',
   },
   {
+    name: 'connections: one is taken in a turn',
+    file: `${gateway}/http/listen-at.ts`,
+    find: 'await listen(first, listeners - 1);',
+    replace: '',
+    test: `${gatewayTest}/listen-at.test.ts`,
+    only: 'several connections',
+  },
+  {
+    name: 'connections: two gateways share a port by mistake',
+    file: `${gateway}/http/listen-at.ts`,
+    find: '  await claim(first, port);\n',
+    replace: '',
+    test: `${gatewayTest}/config.test.ts`,
+    only: 'in use',
+  },
+  {
     name: 'connections: an answer may wait for its reader for ever',
     file: `${gateway}/http/connections.ts`,
     find: "if (this.#bySocket.has(connection.socket)) this.#destroy(connection, 'answer_unread');",

@@ -207,8 +207,8 @@ export async function openGateway(
   };
 
   try {
-    await listenAt(server, connections, config.host, config.port);
-    await listenAt(admin, adminConnections, config.adminHost, config.adminPort);
+    await listenAt(server, connections, config.host, config.port, bounds.listeners);
+    await listenAt(admin, adminConnections, config.adminHost, config.adminPort, bounds.adminListeners);
   } catch (error) {
     await close();
     throw error;

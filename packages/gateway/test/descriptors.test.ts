@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { connectionBounds, isOutOfDescriptors, neededDescriptors } from '../src/memory/descriptors.ts';
 
-const defaults = { maxStreams: 2000, maxWaiting: 200 };
+const hosts = { host: '127.0.0.1', adminHost: '127.0.0.1' };
+const defaults = { ...hosts, maxStreams: 2000, maxWaiting: 200 };
 
 describe('how many connections fit', () => {
   test('what is configured, where that fits or nothing is known', () => {
@@ -21,10 +22,10 @@ describe('how many connections fit', () => {
       [1_000_000, 0],
     ] as const) {
       for (const cost of [1, 2]) {
-        const bounds = connectionBounds({ maxStreams, maxWaiting }, { limit, used: 24 }, cost);
-        expect(
-          bounds.maxConnections + bounds.maxAdminConnections + cost * bounds.maxStreams,
-        ).toBeLessThanOrEqual(limit - 24);
+        const bounds = connectionBounds({ ...hosts, maxStreams, maxWaiting }, { limit, used: 24 }, cost);
+        const listeners = bounds.listeners + bounds.adminListeners;
+        const connections = bounds.maxConnections + bounds.maxAdminConnections;
+        expect(connections + listeners + cost * bounds.maxStreams).toBeLessThanOrEqual(limit - 24);
         expect(bounds.maxStreams).toBeGreaterThanOrEqual(1);
         expect(bounds.maxConnections).toBeGreaterThanOrEqual(2);
         expect(bounds.maxStreams).toBeLessThanOrEqual(maxStreams);
@@ -34,13 +35,21 @@ describe('how many connections fit', () => {
 
   test('two of clients for each with a provider, and what is not wanted goes to the other', () => {
     expect(connectionBounds(defaults, { limit: 512, used: 24 })).toEqual({
-      maxConnections: 294,
+      maxConnections: 267,
       maxAdminConnections: 32,
-      maxStreams: 146,
+      maxStreams: 133,
+      listeners: 32,
+      adminListeners: 8,
     });
-    const queue = { maxStreams: 10, maxWaiting: 1_000_000 };
+    const local = { ...defaults, host: 'localhost', adminHost: 'localhost' };
+    expect(connectionBounds(local, { limit: 512, used: 24 })).toMatchObject({
+      maxConnections: 240,
+      maxStreams: 120,
+      listeners: 32,
+    });
+    const queue = { ...hosts, maxStreams: 10, maxWaiting: 1_000_000 };
     expect(connectionBounds(queue, { limit: 512, used: 24 })).toMatchObject({
-      maxConnections: 430,
+      maxConnections: 390,
       maxStreams: 10,
     });
   });

@@ -1,5 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { createServer, type Server as TcpServer, type Socket } from 'node:net';
+import { createServer, type ListenOptions, type Server as TcpServer, type Socket } from 'node:net';
 import { errorText } from '../answer-error.ts';
 import type { Defects } from '../defects.ts';
 import { GatewayError } from '../errors.ts';
@@ -72,6 +72,8 @@ export class Connections {
     stranger: new Set(),
   };
   readonly #strangersOf = new Map<string, Set<Connection>>();
+  /** The strangers of each network that has more than its bound. */
+  readonly #crowds = new Set<Set<Connection>>();
   /** The answers that are on their way, and until when they have to be taken. */
   readonly #answers = new Map<
     ServerResponse,
@@ -142,15 +144,15 @@ export class Connections {
     });
   }
 
-  /** Listens at one more address for the same server. */
-  async listen(host: string, port: number): Promise<void> {
+  /** One more socket listens for the same server. */
+  async listen(options: ListenOptions): Promise<void> {
     const listener = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: 4096 }, (socket) =>
       this.#accept(socket),
     );
     this.#listeners.push(listener);
     await new Promise<void>((resolve, reject) => {
       listener.once('error', reject);
-      listener.listen(port, host, resolve);
+      listener.listen(options, resolve);
     });
   }
 
@@ -271,8 +273,9 @@ export class Connections {
   /** Makes room for one more, at the cost of whoever has the least to lose. Returns whether there is room. */
   #makeRoom(): boolean {
     if (this.#bySocket.size < this.#options.maxConnections) return true;
+    const [crowd] = this.#crowds;
     for (const state of ['closing', 'stranger', 'idle'] as const) {
-      const [oldest] = this.#inState[state];
+      const [oldest] = state === 'stranger' && crowd !== undefined ? crowd : this.#inState[state];
       if (oldest === undefined) continue;
       this.#destroy(oldest, state === 'idle' ? 'idle_displaced' : 'stranger_displaced');
       return true;
@@ -281,7 +284,7 @@ export class Connections {
   }
 
   #boundAddresses(nowMs: number): void {
-    for (const strangers of this.#strangersOf.values()) {
+    for (const strangers of this.#crowds) {
       for (const stranger of strangers) {
         if (strangers.size <= this.#maxPerAddress || nowMs - stranger.idleSinceMs < burstMs) break;
         this.#destroy(stranger, 'address_bound');
@@ -331,17 +334,18 @@ export class Connections {
     this.#inState[connection.state].add(connection);
     const { network, state } = connection;
     if (state !== 'stranger' || network === undefined) return;
-    const others = this.#strangersOf.get(network);
-    if (others === undefined) this.#strangersOf.set(network, new Set([connection]));
-    else others.add(connection);
+    const strangers = this.#strangersOf.get(network) ?? new Set();
+    this.#strangersOf.set(network, strangers.add(connection));
+    if (strangers.size > this.#maxPerAddress) this.#crowds.add(strangers);
   }
 
   #take(connection: Connection): void {
     const { network = '', state } = connection;
     this.#inState[state].delete(connection);
-    const others = this.#strangersOf.get(network);
-    others?.delete(connection);
-    if (others?.size === 0) this.#strangersOf.delete(network);
+    const strangers = this.#strangersOf.get(network);
+    if (strangers?.delete(connection) !== true) return;
+    if (strangers.size <= this.#maxPerAddress) this.#crowds.delete(strangers);
+    if (strangers.size === 0) this.#strangersOf.delete(network);
   }
 
   #forget(connection: Connection): void {

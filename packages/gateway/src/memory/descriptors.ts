@@ -6,6 +6,12 @@ const reserve = 16;
 /** Of those who run the gateway: pages of the console, and what reads metrics. */
 const minAdminConnections = 8;
 const maxAdminConnections = 256;
+/**
+ * Sockets that listen at one address of clients, where the system can share a port among them. Of each, Node takes one
+ * connection in a turn of its loop: with a single one, a flood fills the queue whenever turns are long, and the kernel drops
+ * whoever comes then, for seconds. An eighth of all connections at most, so that in one turn nobody is displaced who came in it.
+ */
+const maxListeners = process.platform === 'linux' ? 32 : 1;
 /** A look-up of a name opens a file and a socket, and so many may run. */
 const lookupDescriptors = 4;
 
@@ -17,7 +23,14 @@ export interface ConnectionBounds {
   readonly maxAdminConnections: number;
   /** With a provider, each a request: the effective `maxStreams`. */
   readonly maxStreams: number;
+  /** Sockets that listen at each address for clients. */
+  readonly listeners: number;
+  /** The same for those who run the gateway. */
+  readonly adminListeners: number;
 }
+
+/** What the bounds are for. */
+export type Listening = Pick<Config, 'adminHost' | 'host' | 'maxStreams' | 'maxWaiting'>;
 
 /** What a process may open. */
 export interface Descriptors {
@@ -47,40 +60,52 @@ export function readDescriptors(): Descriptors | undefined {
  * stream and two clients. `costOfStream` is what a connection to a provider costs: 2 where the provider is in this process.
  */
 export function connectionBounds(
-  { maxStreams, maxWaiting }: Pick<Config, 'maxStreams' | 'maxWaiting'>,
+  config: Listening,
   descriptors: Descriptors | undefined,
   costOfStream = 1,
 ): ConnectionBounds {
+  const { maxStreams, maxWaiting } = config;
   // Idle connections are bounded too.
   const maxConnections = 2 * (maxStreams + maxWaiting);
-  if (descriptors === undefined) return { maxConnections, maxAdminConnections, maxStreams };
-  const admin = adminConnections(descriptors);
-  const free = descriptors.limit - descriptors.used - reserve - admin;
+  const { limit, used } = descriptors ?? { limit: Infinity, used: 0 };
+  const fixed = {
+    maxAdminConnections: between(minAdminConnections, limit / 16, maxAdminConnections),
+    listeners: between(1, Math.min(limit / 16, maxConnections / 8), maxListeners),
+    adminListeners: between(1, limit / 64, maxListeners / 4),
+  };
+  if (descriptors === undefined) return { maxConnections, maxStreams, ...fixed };
+  const free = limit - used - reserveOf(config, fixed);
   const streams = Math.max(1, Math.min(maxStreams, Math.floor(free / (2 + costOfStream))));
   return {
     maxConnections: Math.max(2, Math.min(maxConnections, free - costOfStream * streams)),
-    maxAdminConnections: admin,
     maxStreams: streams,
+    ...fixed,
   };
 }
 
-function adminConnections({ limit }: Descriptors): number {
-  return Math.max(minAdminConnections, Math.min(maxAdminConnections, Math.floor(limit / 16)));
+/** What the configuration needs of the limit. */
+export function neededDescriptors(config: Listening, descriptors: Descriptors, costOfStream = 1): number {
+  const { maxStreams, maxWaiting } = config;
+  const bounds = connectionBounds(config, descriptors, costOfStream);
+  return 2 * (maxStreams + maxWaiting) + costOfStream * maxStreams + descriptors.used + reserveOf(config, bounds);
 }
 
-/** What the configuration needs of the limit. */
-export function neededDescriptors(
-  { maxStreams, maxWaiting }: Pick<Config, 'maxStreams' | 'maxWaiting'>,
-  descriptors: Descriptors,
-  costOfStream = 1,
+/** Descriptors that are for no client. */
+function reserveOf(
+  { adminHost, host }: Listening,
+  fixed: Pick<ConnectionBounds, 'adminListeners' | 'listeners' | 'maxAdminConnections'>,
 ): number {
-  return (
-    2 * (maxStreams + maxWaiting) +
-    costOfStream * maxStreams +
-    descriptors.used +
-    reserve +
-    adminConnections(descriptors)
-  );
+  const listeners = addressesOf(host) * fixed.listeners + addressesOf(adminHost) * fixed.adminListeners;
+  return reserve + listeners + fixed.maxAdminConnections;
+}
+
+/** `localhost` may be an address of either version. */
+function addressesOf(host: string): number {
+  return host === 'localhost' ? 2 : 1;
+}
+
+function between(least: number, value: number, most: number): number {
+  return Math.max(least, Math.min(most, Math.floor(value)));
 }
 
 /** Codes of errors that say that the process, or the machine, is out of descriptors or of memory for sockets. */
