@@ -847,7 +847,7 @@ export const mutants: readonly Mutant[] = [
     only: 'what is on its way',
   },
   {
-    name: 'connections: one is taken in a turn',
+    name: 'promise 26: one connection is taken in a turn',
     file: `${gateway}/http/listen-at.ts`,
     find: 'await listen(first, listeners - 1);',
     replace: '',

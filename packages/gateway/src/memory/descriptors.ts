@@ -87,7 +87,9 @@ export function connectionBounds(
 export function neededDescriptors(config: Listening, descriptors: Descriptors, costOfStream = 1): number {
   const { maxStreams, maxWaiting } = config;
   const bounds = connectionBounds(config, descriptors, costOfStream);
-  return 2 * (maxStreams + maxWaiting) + costOfStream * maxStreams + descriptors.used + reserveOf(config, bounds);
+  return (
+    2 * (maxStreams + maxWaiting) + costOfStream * maxStreams + descriptors.used + reserveOf(config, bounds)
+  );
 }
 
 /** Descriptors that are for no client. */
