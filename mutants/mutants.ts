@@ -860,7 +860,7 @@ export const mutants: readonly Mutant[] = [
     find: '  await claim(first, port);\n',
     replace: '',
     test: `${gatewayTest}/config.test.ts`,
-    only: 'in use',
+    only: 'who has the port',
   },
   {
     name: 'connections: an answer may wait for its reader for ever',

@@ -42,6 +42,29 @@ describe('promise 7: a cut stream is never completed', () => {
     expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="failed"}')).toBe(marker);
   });
 
+  test('what stops being valid HTTP is told as that, and not as a cut', async () => {
+    const event = 'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n';
+    const chunk = `${event.length.toString(16)}\r\n${event}\r\n`;
+    const head = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n';
+    let garble = (): void => undefined;
+    const provider = createServer((socket) => {
+      socket.on('error', () => undefined).once('data', () => socket.write(head + chunk));
+      garble = () => void socket.write('zz\r\n');
+    });
+    await once(provider.listen(0, '127.0.0.1'), 'listening');
+    onTestFinished(() => void provider.close());
+    const { port } = provider.address() as AddressInfo;
+    const gateway = await startGateway(['--upstream', `http://127.0.0.1:${port}/v1`]);
+    const { body } = await postChat(gateway.url, 'any');
+    let text = '';
+    for await (const piece of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      text += piece;
+      garble();
+    }
+    expect(payloads(text)[0]).toContain('"x"');
+    expect((JSON.parse(payloads(text).at(-1) ?? '') as ErrorBody).error.code).toBe('upstream_invalid');
+  });
+
   test('2.3 an orderly end without the marker is no end', async () => {
     const gateway = await startGateway();
     const text = await (await postChat(gateway.url, 'sim:tokens=2,tps=0,ttft=0,unmarked')).text();

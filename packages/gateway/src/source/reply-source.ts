@@ -4,6 +4,7 @@ import type { BusyLoop } from '../busy-loop.ts';
 import { asGatewayError, GatewayError } from '../errors.ts';
 import { soon } from '../soon.ts';
 import type { BodyHandler, Reply } from './reply.ts';
+import { ResponseError } from './response-reader.ts';
 
 /** A read that brought so much is worth its costs, however busy the process is. */
 const worthAReadBytes = 2048;
@@ -196,6 +197,9 @@ export class ReplySource implements BodyHandler {
       this.#channel.complete();
     } else if (error instanceof GatewayError) {
       this.#channel.fail(error);
+    } else if (error instanceof ResponseError) {
+      const message = "The provider's answer stopped being valid HTTP.";
+      this.#channel.fail(new GatewayError('upstream_invalid', message, { cause: error }));
     } else {
       this.#channel.fail(
         new GatewayError(
