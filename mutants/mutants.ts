@@ -528,7 +528,7 @@ export const mutants: readonly Mutant[] = [
     find: 'return this.isBlocked && this.#ownBytes > maxOwnBytes;',
     replace: 'return maxOwnBytes < 0;',
     test: `${gatewayTest}/session-floods.test.ts`,
-    only: 'resumes of unknown readers',
+    only: 'pings of the WebSocket',
   },
   {
     name: '5.16: a client that takes nothing is kept',
