@@ -171,8 +171,12 @@ describe('1.7 any other path of a provider', () => {
       async () => (await metric(adminUrl, 'spillway_streams{state="paused"}')) === 1,
       'the provider to wait',
     );
+    const byForce = 'spillway_connections_closed_total{listener="client",cause="never_closed"}';
+    const before = await metric(adminUrl, byForce);
     socket.end();
     await left.promise;
+    // At once, and not when the deadline of a connection that has to close is over.
+    expect(await metric(adminUrl, byForce)).toBe(before);
     socket.destroy();
   });
 
