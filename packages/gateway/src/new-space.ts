@@ -5,14 +5,8 @@
 const flag = '--max-semi-space-size=8';
 
 /**
- * glibc gives blocks of this size and more back to the system as soon as they are free. By itself it raises the size with
- * each larger block that it sees, up to 32 MB, and keeps what was freed: after large bodies, twice as much as the largest.
- */
-const allocator = { MALLOC_MMAP_THRESHOLD_: '131072' };
-
-/**
  * Begins this process again with a bound on V8's space for new objects, which can be set only before V8 starts: the same
- * process id and standard streams, a tenth of a second later. Does nothing where somebody has chosen a size,
+ * process id, standard streams and environment, a tenth of a second later. Does nothing where somebody has chosen a size,
  * in Node's arguments or in `NODE_OPTIONS`; where the system cannot (Windows); and where the parent talks to us through
  * Node's own channel, which would be lost.
  */
@@ -20,5 +14,5 @@ export function restartWithSmallNewSpace(): void {
   const { argv, channel, env, execArgv, execPath, platform } = process;
   const isChosen = [...execArgv, env['NODE_OPTIONS'] ?? ''].some((option) => /semi[-_]space/.test(option));
   if (isChosen || platform === 'win32' || channel !== undefined) return;
-  process.execve?.(execPath, [execPath, flag, ...execArgv, ...argv.slice(1)], { ...allocator, ...env });
+  process.execve?.(execPath, [execPath, flag, ...execArgv, ...argv.slice(1)], env);
 }

@@ -9,17 +9,13 @@ const serve = ['serve', '--port', '0', '--admin-port', '0', '--upstream', 'http:
 
 /** The command that a process runs, once it serves. */
 async function commandOf(options?: SpawnOptions): Promise<readonly string[]> {
-  return argumentsOf(await servingPid(options));
-}
-
-async function servingPid(options?: SpawnOptions): Promise<number | undefined> {
   const command = spawnSpillway(serve, options);
   onTestFinished(async () => {
     command.process.kill();
     await command.exited;
   });
   await printed(command, /Spillway on (\S+)/);
-  return command.process.pid;
+  return argumentsOf(command.process.pid);
 }
 
 function argumentsOf(pid: number | undefined): readonly string[] {
@@ -32,14 +28,6 @@ describe.skipIf(!existsSync('/proc/self/cmdline'))("a gateway's space for new ob
     expect(args).toContain('--max-semi-space-size=8');
     expect(args).toContain('--conditions=spillway-source');
     expect(args.join(' ')).toContain(serve.join(' '));
-  });
-
-  test('is not kept by the allocator when large bodies are gone, unless somebody chose that', async () => {
-    const environmentOf = async (options?: SpawnOptions): Promise<string> =>
-      readFileSync(`/proc/${await servingPid(options)}/environ`, 'utf8');
-    expect(await environmentOf()).toContain('MALLOC_MMAP_THRESHOLD_=131072');
-    const chosen = { env: { MALLOC_MMAP_THRESHOLD_: '65536' } };
-    expect(await environmentOf(chosen)).toContain('MALLOC_MMAP_THRESHOLD_=65536');
   });
 
   test("is as somebody chose it, in Node's arguments or NODE_OPTIONS", async () => {
