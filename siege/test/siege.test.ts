@@ -60,7 +60,7 @@ describe('what is left', () => {
   test('may not be more', () => {
     expect(failed({ ...state, descriptors: 31 })).toEqual(['descriptors as before']);
     expect(failed({ ...state, heapBytes: 60e6 })).toEqual(['heap as before']);
-    expect(failed({ ...state, rssBytes: 300e6 })).toEqual(['memory as before']);
+    expect(failed({ ...state, rssBytes: 400e6 })).toEqual(['memory as before']);
     expect(failed({ ...state, gauges: { ...state.gauges, spillway_sessions: 1 } })).toEqual([
       'gauges as before',
     ]);
