@@ -896,8 +896,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'connections: one address may have all of them',
-    file: `${gateway}/http/connections.ts`,
-    find: 'strangers.size <= this.#maxPerAddress ||',
+    file: `${gateway}/http/strangers.ts`,
+    find: 'strangers.size <= this.#maxPerNetwork ||',
     replace: 'strangers.size < Infinity ||',
     test: `${gatewayTest}/connections.test.ts`,
     only: 'strangers keep nobody out',

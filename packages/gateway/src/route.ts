@@ -35,13 +35,16 @@ const endpoints: readonly { readonly path: RegExp; readonly api: Api; readonly f
 /** Where paths of providers begin. */
 export const pathPrefixes = ['/v1/', '/v1alpha/', '/v1beta/'] as const;
 
+/** A pair of a query whose name is `key`, for whoever decodes it. */
+const keyPair = /^(?:k|%6[bB])(?:e|%65)(?:y|%79)(?:=|$)/;
+
 /** Finds out what a request asks for; of a path that nobody has, how errors are told. */
 export function findRoute(method: string, url: string, headers: IncomingHttpHeaders): Route {
   const [path = '', ...rest] = url.split('?');
   const endpoint = method === 'POST' ? endpoints.find((known) => known.path.test(path)) : undefined;
   const api = endpoint?.api ?? apiOf(path, headers);
   const pairs = rest.join('?').split('&');
-  const hasKey = (pair: string): boolean => api === 'gemini' && new URLSearchParams(pair).has('key');
+  const hasKey = (pair: string): boolean => api === 'gemini' && keyPair.test(pair);
   const query = pairs.filter((pair) => !hasKey(pair)).join('&');
   return {
     api,

@@ -8,12 +8,11 @@ import { setClientAddress } from './client-address.ts';
 import { Connection, type ConnectionState } from './connection.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import { hasBody } from './receive-body.ts';
+import { StrangersByNetwork } from './strangers.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** How long a connection that was told to go may take to do so. */
 const closeTimeoutMs = 1000;
-/** So long one address may have more strangers than its bound: of many that come at once, nobody has been read yet. */
-const burstMs = 1000;
 /** How many requests of one connection may be answered or wait for it. Hardly a client sends a second one before its answer. */
 const maxPipelined = 128;
 /** How long a stranger may ask nothing, or need for the head of its request. */
@@ -62,7 +61,6 @@ export interface ConnectionsOptions {
  */
 export class Connections {
   readonly #options: ConnectionsOptions;
-  readonly #maxPerAddress: number;
   readonly #bySocket = new Map<Socket, Connection>();
   /** Each in the order in which they came to be so, the oldest first. */
   readonly #inState: Readonly<Record<ConnectionState, Set<Connection>>> = {
@@ -71,9 +69,7 @@ export class Connections {
     in_flight: new Set(),
     stranger: new Set(),
   };
-  readonly #strangersOf = new Map<string, Set<Connection>>();
-  /** The strangers of each network that has more than its bound. */
-  readonly #crowds = new Set<Set<Connection>>();
+  readonly #strangers: StrangersByNetwork;
   /** The answers that are on their way, and until when they have to be taken. */
   readonly #answers = new Map<
     ServerResponse,
@@ -99,7 +95,7 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     this.#options = options;
     const half = Math.max(1, Math.floor(options.maxConnections / 2));
-    this.#maxPerAddress = Math.min(options.maxConnectionsPerAddress, half);
+    this.#strangers = new StrangersByNetwork(Math.min(options.maxConnectionsPerAddress, half));
     this.#timer = setInterval(() => {
       options.defects.contain('connections', () => this.#tick(performance.now()));
     }, 1000);
@@ -273,7 +269,7 @@ export class Connections {
   /** Makes room for one more, at the cost of whoever has the least to lose. Returns whether there is room. */
   #makeRoom(): boolean {
     if (this.#bySocket.size < this.#options.maxConnections) return true;
-    const [crowd] = this.#crowds;
+    const { crowd } = this.#strangers;
     for (const state of ['closing', 'stranger', 'idle'] as const) {
       const [oldest] = state === 'stranger' && crowd !== undefined ? crowd : this.#inState[state];
       if (oldest === undefined) continue;
@@ -281,15 +277,6 @@ export class Connections {
       return true;
     }
     return false;
-  }
-
-  #boundAddresses(nowMs: number): void {
-    for (const strangers of this.#crowds) {
-      for (const stranger of strangers) {
-        if (strangers.size <= this.#maxPerAddress || nowMs - stranger.idleSinceMs < burstMs) break;
-        this.#destroy(stranger, 'address_bound');
-      }
-    }
   }
 
   /** Returns whether the request is to be answered. */
@@ -333,19 +320,13 @@ export class Connections {
     connection.state = connection.nextState;
     this.#inState[connection.state].add(connection);
     const { network, state } = connection;
-    if (state !== 'stranger' || network === undefined) return;
-    const strangers = this.#strangersOf.get(network) ?? new Set();
-    this.#strangersOf.set(network, strangers.add(connection));
-    if (strangers.size > this.#maxPerAddress) this.#crowds.add(strangers);
+    if (state === 'stranger' && network !== undefined) this.#strangers.add(network, connection);
   }
 
   #take(connection: Connection): void {
-    const { network = '', state } = connection;
+    const { network, state } = connection;
     this.#inState[state].delete(connection);
-    const strangers = this.#strangersOf.get(network);
-    if (strangers?.delete(connection) !== true) return;
-    if (strangers.size <= this.#maxPerAddress) this.#crowds.delete(strangers);
-    if (strangers.size === 0) this.#strangersOf.delete(network);
+    if (network !== undefined) this.#strangers.delete(network, connection);
   }
 
   #forget(connection: Connection): void {
@@ -368,7 +349,7 @@ export class Connections {
   }
 
   #tick(nowMs: number): void {
-    this.#boundAddresses(nowMs);
+    for (const surplus of this.#strangers.surplus(nowMs)) this.#destroy(surplus, 'address_bound');
     for (const connection of this.#inState.stranger) {
       if (nowMs - connection.idleSinceMs < strangerTimeoutMs) break;
       if (connection.responses.length === 0 && !connection.isWebSocket) this.#endStranger(connection);

@@ -20,7 +20,7 @@ export async function listenAt(
   const addresses = host === 'localhost' ? await lookup(host, { all: true }) : [];
   const [first = host, ...others] = addresses.map(({ address }) => address);
   const reusePort = listeners > 1;
-  await claim(first, port);
+  if (reusePort && port !== 0) await claim(first, port);
   await server.listen(Object.assign({ host: first, port }, { reusePort }));
   const { port: taken } = server.server.address() as AddressInfo;
   const listen = async (address: string, count: number): Promise<void> => {
@@ -30,9 +30,12 @@ export async function listenAt(
   };
   await listen(first, listeners - 1);
   for (const other of others) {
-    await claim(other, taken)
-      .then(() => listen(other, listeners))
-      .catch(() => undefined);
+    try {
+      if (reusePort) await claim(other, taken);
+      await listen(other, listeners);
+    } catch {
+      // That address is missing on this machine, or somebody else has the port there: the first one is enough.
+    }
   }
 }
 

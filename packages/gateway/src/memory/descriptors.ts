@@ -9,7 +9,8 @@ const maxAdminConnections = 256;
 /**
  * Sockets that listen at one address of clients, where the system can share a port among them. Of each, Node takes one
  * connection in a turn of its loop: with a single one, a flood fills the queue whenever turns are long, and the kernel drops
- * whoever comes then, for seconds. An eighth of all connections at most, so that in one turn nobody is displaced who came in it.
+ * whoever comes then, for seconds. They are a quarter of all connections at most: in one turn nobody is displaced who came
+ * in it.
  */
 const maxListeners = process.platform === 'linux' ? 32 : 1;
 /** A look-up of a name opens a file and a socket, and so many may run. */
