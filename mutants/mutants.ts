@@ -1110,4 +1110,12 @@ export const mutants: readonly Mutant[] = [
     test: `${gatewayTest}/defects.test.ts`,
     only: 'looks whole',
   },
+  {
+    name: 'telemetry: a collector that does not answer keeps the process',
+    file: `${gateway}/gateway.ts`,
+    find: 'sleep(maxPushMs, [late], { ref: false })',
+    replace: 'sleep(1e9, [late], { ref: false })',
+    test: `${gatewayTest}/otlp.test.ts`,
+    only: 'keeps no process',
+  },
 ];

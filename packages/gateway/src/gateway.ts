@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { diag, DiagLogLevel } from '@opentelemetry/api';
 import {
   defaultResource,
@@ -40,6 +41,9 @@ import { Paces } from './sink/paces.ts';
 import { Streams } from './streams.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
+
+/** How long the last metrics and spans may take. The exporters' own deadlines are longer than the grace of who stops processes. */
+const maxPushMs = 3000;
 
 /** A running gateway. */
 export interface Gateway {
@@ -200,7 +204,9 @@ export async function openGateway(
     await Promise.all([server.close(), admin.close()]);
     relay.pools.destroy();
     await simulator?.close();
-    for (const closed of await Promise.allSettled([metrics.close(), tracing?.close()])) {
+    const pushed = Promise.allSettled([metrics.close(), tracing?.close()]);
+    const late = { status: 'rejected', reason: `It was not taken within ${maxPushMs} ms.` } as const;
+    for (const closed of await Promise.race([pushed, sleep(maxPushMs, [late], { ref: false })])) {
       if (closed.status === 'rejected')
         log.warn({ reason: String(closed.reason) }, 'telemetry is incomplete');
     }

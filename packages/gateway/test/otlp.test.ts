@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually, startGateway, startSimulator } from './support/processes.ts';
 import { Message } from './support/protobuf.ts';
@@ -129,4 +129,22 @@ test('a collector that is not there costs no stream, and no stop', async () => {
   await eventually(() => gateway.stderr().includes('ECONNREFUSED'), 'a word about it in the log');
   gateway.process.kill('SIGTERM');
   expect(await gateway.exited).toBe(0);
+});
+
+test('a collector that does not answer keeps no process from its end', async () => {
+  const silent = createTcpServer((socket) => void socket.on('error', () => undefined).resume());
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void silent.close());
+  const simulator = await startSimulator();
+  const gateway = await startGateway(['--upstream', `${simulator.url}/v1`], {
+    env: {
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(silent.address() as AddressInfo).port}`,
+      OTEL_EXPORTER_OTLP_TIMEOUT: '600000',
+      OTEL_BSP_EXPORT_TIMEOUT: '600000',
+    },
+  });
+  await (await postChat(gateway.url, 'sim:tokens=5,ttft=0')).text();
+  gateway.process.kill('SIGTERM');
+  expect(await gateway.exited).toBe(0);
+  expect(gateway.stdout() + gateway.stderr()).toContain('It was not taken within');
 });
