@@ -116,9 +116,8 @@ export class SessionStream implements StreamReader {
       this.#host.reopen(this);
     } else if (!this.#isOver) {
       this.#host.consumed(this);
-    } else if (this.#inbox.isEmpty) {
-      this.#options.signal?.removeEventListener('abort', this.#onAbort);
     }
+    this.#unlistenIfTaken();
     return result;
   }
 
@@ -204,6 +203,7 @@ export class SessionStream implements StreamReader {
       case 'end':
         this.#isOverAfter('detach', { type: 'end', state: frame.state });
         this.#inbox.finish();
+        this.#unlistenIfTaken();
         break;
       case 'error':
         if (frame.code === 'unknown_reader' && this.#isResumed) this.#onUnknownReader();
@@ -234,6 +234,7 @@ export class SessionStream implements StreamReader {
     this.#isOverAfter('detach', { type: 'end', error });
     this.#head.reject(error);
     this.#inbox.fail(error);
+    this.#unlistenIfTaken();
   }
 
   #onResponse({ headers, status, url }: Extract<StreamFrame, { type: 'response' }>): void {
@@ -311,6 +312,12 @@ export class SessionStream implements StreamReader {
 
   #refuse(message: string): void {
     this.fail(new ClientError('protocol_error', message, this.offset));
+  }
+
+  /** When it is over and everything was taken, there is nothing to abort. */
+  #unlistenIfTaken(): void {
+    if (this.#isOver && this.#inbox.isEmpty)
+      this.#options.signal?.removeEventListener('abort', this.#onAbort);
   }
 
   #leave(how: 'cancel' | 'detach', error?: unknown): void {

@@ -147,3 +147,40 @@ test('close fails what runs, and detaches it', async () => {
   expect(await session.closed).toMatchObject({ code: 1000 });
   expect(await rejection(fetch(gateway.url + path, init))).toMatchObject({ code: 'closed' });
 });
+
+test('a signal that lives longer than its answers keeps no listener of them', async () => {
+  const gateway = await startFakeGateway();
+  const fetch = openFetch({ url: gateway.url });
+  const { signal } = new AbortController();
+  const listeners = new Set<unknown>();
+  signal.addEventListener = (_type: string, listener: unknown) => void listeners.add(listener);
+  signal.removeEventListener = (_type: string, listener: unknown) => void listeners.delete(listener);
+  const ask = () => fetch(gateway.url + path, { ...init, signal });
+
+  // One whose end comes while it is waited for, one whose end comes before its last chunk is read, and one that fails.
+  const early = ask();
+  const session = await gateway.session();
+  await session.frame('request');
+  session.respond(1);
+  const text = (await early).text();
+  session.data(1, 0, 1, 'one');
+  await session.settle();
+  expect(listeners.size).toBe(1);
+  session.end(1);
+  expect(await text).toBe('one');
+
+  const late = ask();
+  await session.frame('request');
+  session.respond(2);
+  session.data(2, 0, 1, 'one');
+  session.end(2);
+  await session.settle();
+  expect(listeners.size).toBe(1);
+  expect(await (await late).text()).toBe('one');
+
+  const failed = rejection(ask());
+  await session.frame('request');
+  session.send({ type: 'error', stream: 3, code: 'upstream_timeout', message: 'no', offset: 0 });
+  expect(await failed).toMatchObject({ code: 'upstream_timeout' });
+  expect(listeners.size).toBe(0);
+});

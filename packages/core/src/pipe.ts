@@ -1,3 +1,4 @@
+import { asError } from './as-error.ts';
 import { type ChannelEnd, openChannel } from './channel/channel.ts';
 import type { ChannelOptions } from './channel/channel-options.ts';
 import { Gap } from './channel/gap.ts';
@@ -5,7 +6,7 @@ import type { Overflow } from './channel/overflow.ts';
 import type { LosslessReaderOptions, ReaderOptions } from './channel/reader.ts';
 import type { SpillPolicy } from './channel/spill.ts';
 import { toReadableStream } from './sink/readable-stream.ts';
-import { openSink, type Sink } from './sink/sink.ts';
+import { type ChunkSink, openSink, type Sink } from './sink/sink.ts';
 import { readSource, type Source } from './source/source.ts';
 import { toWritableStream } from './source/writable-stream.ts';
 
@@ -32,7 +33,7 @@ export type PipeEnd = ChannelEnd & {
 /**
  * Carries a source through a bounded channel to a sink. The source is read ahead of the sink by no more
  * than the channel's bound. A source that fails aborts the sink, behind what waited; a sink that fails,
- * or the signal, cancels the source at once.
+ * or the signal, cancels the source at once. With the signal it resolves at once, too, whatever source and sink still do.
  *
  * Never rejects: how it ended is what it resolves with.
  *
@@ -49,23 +50,20 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
   const reader = channel.reader({ overflow });
   const from = readSource(source);
   const to = openSink(sink);
-  let stopReading: (() => void) | undefined;
+  const reading = new StoppableWait();
+  const writing = new StoppableWait();
 
   const cancel = (reason: unknown): void => {
     const error = asError(reason);
     if (channel.end === undefined) from.cancel(error);
     channel.cancel(error);
     reader.detach();
-    stopReading?.();
+    reading.stop(error);
+    writing.stop(error);
   };
   const onAbort = (): void => cancel(signal?.reason);
 
-  // A source that hangs does not keep a pipe that was cancelled: whoever comes first settles this.
-  const next = (): ReturnType<typeof from.next> =>
-    new Promise((resolve, reject) => {
-      stopReading = () => resolve({ done: true });
-      from.next().then(resolve, reject);
-    });
+  const next = (): ReturnType<typeof from.next> => reading.wait(() => from.next());
   const read = async (): Promise<void> => {
     try {
       for (let result = await next(); result.done !== true; result = await next()) {
@@ -85,11 +83,11 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
       while (await reader.ready()) {
         const item = reader.take();
         if (item instanceof Gap) onGap?.(item);
-        else if (item !== undefined) await to.write(item);
+        else if (item !== undefined) await writing.wait(() => to.write(item));
       }
       const end = reader.end;
       if (end?.state === 'completed') {
-        await to.close?.();
+        await writing.wait(() => to.close?.());
       } else if (end?.state === 'disconnected' || (end?.state === 'failed' && end !== channel.end)) {
         const error = 'error' in end ? end.error : new Error(`The sink fell behind at offset ${end.offset}.`);
         ownEnd = { state: 'failed', error };
@@ -108,14 +106,53 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
 
   const end: ChannelEnd = ownEnd ?? channel.end ?? { state: 'completed' };
   if ('error' in end) {
-    try {
-      await to.abort?.(end.error);
-    } catch {
-      // It is aborted because of an error, and that one is reported.
-    }
+    const aborted = abort(to, end.error);
+    // Whoever gave the signal does not want to wait for a sink that hangs.
+    if (signal?.aborted !== true) await aborted;
   }
   const { deliveredItems, droppedItems } = reader;
-  return { ...end, writtenItems: channel.nextOffset, deliveredItems, droppedItems };
+  return {
+    ...end,
+    writtenItems: channel.nextOffset - (options.firstOffset ?? 0),
+    deliveredItems,
+    droppedItems,
+  };
+}
+
+/**
+ * Waits for one thing at a time, until it is stopped: a source or a sink that hangs does not keep a pipe that was cancelled.
+ * Not `Promise.race`, which would keep a part of each wait for as long as the pipe runs.
+ */
+class StoppableWait {
+  #stopped: Error | undefined;
+  #reject: ((error: Error) => void) | undefined;
+
+  async wait<R>(start: () => Promise<R> | R): Promise<R> {
+    if (this.#stopped !== undefined) throw this.#stopped;
+    const started = start();
+    if (!isPromise(started)) return started;
+    return new Promise<R>((resolve, reject) => {
+      this.#reject = reject;
+      started.then(resolve, reject);
+    });
+  }
+
+  stop(error: Error): void {
+    this.#stopped ??= error;
+    this.#reject?.(error);
+  }
+}
+
+function isPromise<R>(value: Promise<R> | R): value is Promise<R> {
+  return typeof value === 'object' && value !== null && 'then' in value;
+}
+
+async function abort(sink: ChunkSink<never>, error: Error): Promise<void> {
+  try {
+    await sink.abort?.(error);
+  } catch {
+    // It is aborted because of an error, and that one is reported.
+  }
 }
 
 /**
@@ -149,8 +186,4 @@ export function createTransformStream<T>(
     readable: toReadableStream(reader, (reason) => channel.cancel(asError(reason))),
     writable: toWritableStream(channel),
   };
-}
-
-function asError(reason: unknown): Error {
-  return reason instanceof Error ? reason : new Error(String(reason), { cause: reason });
 }

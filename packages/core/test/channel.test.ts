@@ -752,3 +752,50 @@ test('coalesce: what was merged behind a reader that had asked is not taken twic
   expect(reader.takeAll().join('')).toBe('aBcdefghij');
   expect(merged.join()).not.toContain('undefined');
 });
+
+test('takeAll: what is merged as it is taken keeps within the limit, too', () => {
+  const channel = openChannel<string>({
+    maxItems: 1000,
+    weigh: (text) => text.length,
+    merge: (a, b) => a + b,
+  });
+  const reader = channel.reader({ overflow: 'coalesce' });
+  for (let count = 0; count < 1000; count += 1) channel.offer('x');
+  expect(reader.whenReady(() => undefined)).toBe(true);
+  expect(reader.takeAll({ maxBytes: 100 }).join('')).toHaveLength(100);
+  expect(reader.takeAll({ maxBytes: 64, maxItems: 1 })).toEqual(['x'.repeat(64)]);
+  expect(reader.takeAll().join('')).toHaveLength(836);
+});
+
+test('what lies behind a reader that does not merge is merged when that reader has passed it', () => {
+  const channel = openChannel<string>({
+    maxItems: 100,
+    weigh: (text) => text.length,
+    merge: (a, b) => a + b,
+  });
+  const slow = channel.reader({ overflow: 'coalesce' });
+  const quick = channel.reader();
+  let written = 0;
+  // It takes half of what is there whenever the channel is full.
+  for (let round = 0; round < 6; round += 1) {
+    while (channel.offer('x') === 'accepted') written += 1;
+    quick.takeAll({ maxItems: quick.waitingItems / 2 });
+  }
+  expect(written).toBeGreaterThan(340);
+  expect(slow.takeAll().join('')).toHaveLength(written);
+});
+
+test('a stream that began elsewhere goes on at its offset', () => {
+  for (const firstOffset of [7, 2 ** 31 - 2, 2 ** 32 - 2, Number.MAX_SAFE_INTEGER - 10]) {
+    const channel = openChannel<string>({ maxItems: 4, firstOffset, replay: { maxItems: 10 } });
+    for (const letter of 'abcd') expect(channel.offer(letter)).toBe('accepted');
+    expect(channel.oldestOffset).toBe(firstOffset);
+    expect(channel.nextOffset).toBe(firstOffset + 4);
+    expect(channel.reader({ from: firstOffset + 2 }).takeAll()).toEqual(['c', 'd']);
+  }
+  for (const firstOffset of [-1, 0.5, Number.NaN, 2 ** 53]) {
+    expect(() => openChannel({ maxItems: 1, firstOffset })).toThrow(
+      expect.objectContaining({ code: 'invalid_option' }),
+    );
+  }
+});

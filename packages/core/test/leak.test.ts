@@ -32,3 +32,24 @@ test('100,000 readers that came and left leave nothing behind', async () => {
   // Less than 3 bytes a reader: what is left is the collector's own.
   expect(heapBytes() - before).toBeLessThan(300_000);
 });
+
+test('readers that read an ended channel to its end leave it, however they find out', async () => {
+  const channel = openChannel<object>({ maxItems: 4, replay: { maxItems: 2 } });
+  channel.offer({});
+  channel.complete();
+  const read = async (count: number): Promise<void> => {
+    for (let index = 0; index < count; index += 1) {
+      const reader = channel.reader({ overflow: index % 2 === 0 ? 'block' : 'drop-oldest' });
+      if (index % 5 === 0) for await (const item of reader) expect(item).toBeDefined();
+      else if (index % 5 === 1) while (await reader.ready()) reader.take();
+      else if (index % 5 === 2) while (reader.take() !== undefined);
+      else if (index % 5 === 3) while (reader.takeAll().length > 0);
+      else while (reader.whenReady(() => undefined) && reader.take() !== undefined);
+      expect(reader.end).toEqual({ state: 'completed' });
+    }
+  };
+  await read(1000);
+  const before = heapBytes();
+  await read(20_000);
+  expect(heapBytes() - before).toBeLessThan(300_000);
+});

@@ -1,5 +1,6 @@
-import { PassThrough, Readable } from 'node:stream';
-import { expect, test } from 'vitest';
+import { createWriteStream, existsSync } from 'node:fs';
+import { PassThrough, Readable, Writable } from 'node:stream';
+import { describe, expect, test } from 'vitest';
 import { pipe, toNodeWritable } from '../src/index.ts';
 
 test('pipe reads from and writes to Node streams', async () => {
@@ -10,4 +11,64 @@ test('pipe reads from and writes to Node streams', async () => {
   expect(end.state).toBe('completed');
   expect(items).toEqual([1, 2, 3]);
   expect(writable.writableFinished).toBe(true);
+});
+
+describe('a Node stream that fails fails the pipe, and not the process', () => {
+  const broken = new Error('disk full');
+  const pipeTo = (writable: Writable) =>
+    pipe<string>(Readable.from(['a', 'b', 'c']), { maxItems: 2 }, toNodeWritable<string>(writable));
+  const cases: Readonly<Record<string, Writable>> = {
+    'at a write': new Writable({ write: (_chunk, _encoding, done) => done(broken) }),
+    'at the last flush': new Writable({
+      write: (_chunk, _encoding, done) => done(),
+      final: (done) => done(broken),
+    }),
+    'by itself, with a write that never ends': new Writable({
+      write() {
+        setImmediate(() => this.destroy(broken));
+      },
+    }),
+    'by itself, with a flush that never ends': new Writable({
+      write: (_chunk, _encoding, done) => done(),
+      final() {
+        setImmediate(() => this.destroy(broken));
+      },
+    }),
+  };
+  for (const [name, writable] of Object.entries(cases)) {
+    test(name, async () => {
+      expect(await pipeTo(writable)).toMatchObject({ state: 'cancelled', error: broken });
+      await new Promise((resolve) => setTimeout(resolve));
+      expect(writable.listenerCount('error')).toBe(0);
+    });
+  }
+
+  test('before anything', async () => {
+    expect(await pipeTo(new Writable().destroy(broken))).toMatchObject({ state: 'cancelled' });
+  });
+
+  test('closed by somebody else', async () => {
+    const writable = new Writable({
+      write() {
+        setImmediate(() => this.destroy());
+      },
+    });
+    expect(await pipeTo(writable)).toMatchObject({ state: 'cancelled' });
+  });
+
+  test('a real file on a full disk', async () => {
+    if (!existsSync('/dev/full')) return;
+    expect(await pipeTo(createWriteStream('/dev/full'))).toMatchObject({
+      state: 'cancelled',
+      error: { code: 'ENOSPC' },
+    });
+  });
+});
+
+test('a stream that was written to leaves no listener behind', async () => {
+  const writable = new PassThrough().resume();
+  await pipe<string>(Readable.from(['a']), { maxItems: 2 }, toNodeWritable<string>(writable));
+  await new Promise((resolve) => setTimeout(resolve));
+  expect(writable.listenerCount('error')).toBe(0);
+  expect(writable.listenerCount('close')).toBe(0);
 });

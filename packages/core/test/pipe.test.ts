@@ -319,3 +319,56 @@ describe('createTransformStream', () => {
     await piped;
   });
 });
+
+describe('a signal ends a pipe at once, whoever hangs', () => {
+  const hanging: AsyncIterable<number> = {
+    [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }),
+  };
+  const never = (): Promise<void> => new Promise(() => undefined);
+  const take = { write: () => undefined };
+
+  test('one that was aborted before', async () => {
+    const end = await pipe(hanging, { maxItems: 2, signal: AbortSignal.abort(new Error('no')) }, take);
+    expect(end).toMatchObject({ state: 'cancelled', error: { message: 'no' } });
+  });
+
+  test('the source, the sink at a write, at its close, and at its abort', async () => {
+    const sinks = [take, { write: never }, { ...take, close: never }, { ...take, abort: never }];
+    for (const [index, sink] of sinks.entries()) {
+      const abort = new AbortController();
+      const ended = pipe(
+        index === 1 || index === 2 ? numbers(3) : hanging,
+        { maxItems: 2, signal: abort.signal },
+        sink,
+      );
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      abort.abort(new Error('enough'));
+      expect(await ended).toMatchObject({ state: 'cancelled', error: { message: 'enough' } });
+    }
+    const abort = new AbortController();
+    const stream = new WritableStream<number>({ write: never });
+    const ended = pipe(numbers(3), { maxItems: 2, signal: abort.signal }, stream);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    abort.abort(new Error('enough'));
+    expect(await ended).toMatchObject({ state: 'cancelled' });
+  });
+
+  test('an iterator whose return throws, or gives no promise', async () => {
+    const returns = [
+      () => {
+        throw new Error('no');
+      },
+      () => undefined as never,
+      () => Promise.reject(new Error('no')),
+    ];
+    for (const [index, giveBack] of returns.entries()) {
+      const abort = new AbortController();
+      const source: AsyncIterable<number> = {
+        [Symbol.asyncIterator]: () => ({ next: never as () => Promise<never>, return: giveBack }),
+      };
+      const ended = pipe(source, { maxItems: 2, signal: abort.signal }, take);
+      abort.abort(new Error(`enough ${index}`));
+      expect(await ended).toMatchObject({ state: 'cancelled' });
+    }
+  });
+});

@@ -147,3 +147,24 @@ test('what a store shows before it has acknowledged it is taken once', async () 
   for await (const item of reader) items.push(item);
   expect(items).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
 });
+
+test('what is in the store comes when credit does, also after the end', async () => {
+  const channel = openChannel<number>({ maxItems: 4 });
+  const credit = openCredit({ maxItems: 2 });
+  const reader = channel.reader({
+    overflow: spillTo(createMemoryStore<number>({ maxBytes: 1000 })),
+    credit: [credit],
+  });
+  for (let item = 0; item < 20; item += 1) await channel.write(item);
+  channel.complete();
+  const items: number[] = [];
+  while (items.length < 20) {
+    const ready = reader.ready();
+    credit.grant({ items: 2 - credit.available.items });
+    expect(await ready).toBe(true);
+    items.push(...reader.takeAll());
+  }
+  expect(items).toEqual(Array.from({ length: 20 }, (_, item) => item));
+  expect(await reader.ready()).toBe(false);
+  expect(reader.end).toEqual({ state: 'completed' });
+});

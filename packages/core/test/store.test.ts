@@ -32,3 +32,19 @@ test('the rules notice a store that breaks them', async () => {
   // A store that forgets everything keeps only the rules about nothing.
   expect([...broken]).toEqual([1, 2, 4, 5, 7, 8, 9, 10]);
 });
+
+test('a memory store takes as many chunks at once as its bound allows', async () => {
+  const store = createMemoryStore<number>({ maxBytes: 1_000_000 });
+  const count = 300_000;
+  await store.append(
+    Array.from({ length: count }, (_, from) => ({
+      from,
+      to: from + 1,
+      chunk: from,
+      bytes: 1,
+      ms: 0,
+      time: 0,
+    })),
+  );
+  expect(await store.read(count - 1)).toMatchObject([{ chunk: count - 1 }]);
+});

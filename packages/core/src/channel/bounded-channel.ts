@@ -1,3 +1,4 @@
+import { asError } from '../as-error.ts';
 import { SpillwayError } from '../errors.ts';
 import {
   type ChannelOptions,
@@ -55,7 +56,8 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   pending: PendingWrite<T> | undefined;
 
   constructor(options: ChannelOptions<T>, bounds: Bounds) {
-    const { durationMs, maxMergedBytes = 16_384, measureAge = false, memory, merge, replay, weigh } = options;
+    const { durationMs, firstOffset = 0, maxMergedBytes = 16_384, measureAge = false } = options;
+    const { memory, merge, replay, weigh } = options;
     this.#bounds = bounds;
     this.#replay = replay;
     this.keepsNothing = replay === undefined;
@@ -64,6 +66,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     this.#memory = memory;
     this.#measuresAge = measureAge || replay?.maxAgeMs !== undefined;
     this.#log = new ChunkLog<T>({
+      firstOffset,
       hasBytes: weigh !== undefined,
       hasMs: durationMs !== undefined,
       canMerge: merge !== undefined,
@@ -87,6 +90,11 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   compacted(): void {
     this.#slowest = 0;
     this.#forgetRoom();
+  }
+
+  /** Behind what is under way, because an end calls readers back. */
+  mergeFailed(reason: unknown): void {
+    queueMicrotask(() => this.fail(asError(reason)));
   }
 
   mergeEntries(first: T, second: T): MergedEntry<T> | undefined {
@@ -159,7 +167,10 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     }
     const bytes = this.#weighed(chunk);
     const ms = this.#timed(chunk);
-    if (this.#offerMeasured(chunk, bytes, ms) === 'accepted') return Promise.resolve();
+    const result = this.#offerMeasured(chunk, bytes, ms);
+    if (result === 'accepted') return Promise.resolve();
+    // Whoever was told of a loss may have ended the channel.
+    if (this.#end !== undefined) return Promise.reject(closedError(this.#end));
     this.#openTo = 0;
     this.#bareTo = 0;
     for (const reader of this.#readers) reader.look();
@@ -295,6 +306,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     } else {
       if (!this.#admits(bytes, ms)) return 'full';
       const skippers = this.#makeRoom(bytes, ms);
+      if (this.#end !== undefined) return 'closed';
       if (skippers.length === 0 && this.#mergeIntoNewest(chunk)) return 'accepted';
       this.#append(chunk, bytes, ms);
       for (const reader of skippers) reader.skipped(log.nextOffset - 1, bytes);
@@ -332,11 +344,11 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     let position = Infinity;
     let bytes = Infinity;
     let ms = Infinity;
-    for (const reader of this.#readers) {
-      position = Math.min(position, reader.roomToPosition);
+    for (const { mark, position: at, room } of this.#readers) {
+      position = Math.min(position, room.toPosition(at, mark));
       if (this.#log.isBare) continue;
-      bytes = Math.min(bytes, reader.roomToBytes);
-      ms = Math.min(ms, reader.roomToMs);
+      bytes = Math.min(bytes, room.toBytes(at, mark));
+      ms = Math.min(ms, room.toMs(at, mark));
     }
     this.#roomToPosition = position;
     this.#roomToBytes = bytes;
@@ -353,7 +365,8 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   #wake(): void {
-    for (const reader of this.#readers) reader.wake();
+    // Backwards, because whoever is called back may detach readers.
+    for (let index = this.#readers.length - 1; index >= 0; index -= 1) this.#readers[index]?.wake();
   }
 
   /** Carries out the policies of all readers that are full. Returns those that skip the chunk. */
@@ -395,9 +408,12 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     const pending = this.pending;
     if (pending === undefined || !this.#isHalfFree()) return;
     if (!this.#measureRoom(pending.bytes, pending.ms) && !this.#admits(pending.bytes, pending.ms)) return;
-    // Settled first: making room for it moves cursors, which would come back here.
-    this.#settle()?.resolve();
-    this.#offerMeasured(pending.chunk, pending.bytes, pending.ms);
+    // A spill moves cursors, which comes back here: then it is written already.
+    if (this.pending !== pending) return;
+    // Nothing waits any more before it is written: making room for it moves cursors, too.
+    this.#settle();
+    if (this.#offerMeasured(pending.chunk, pending.bytes, pending.ms) === 'accepted') pending.resolve();
+    else if (this.#end !== undefined) pending.reject(closedError(this.#end));
   }
 
   /** Ends the wait of a write, whichever way whoever calls says. */
@@ -418,7 +434,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     this.#openTo = 0;
     this.#bareTo = 0;
     this.#settle()?.reject(closedError(end));
-    for (const reader of this.#readers) reader.ended();
+    for (let index = this.#readers.length - 1; index >= 0; index -= 1) this.#readers[index]?.ended();
   }
 
   /** Whether nothing has to be let go, wherever readers are. */

@@ -46,6 +46,11 @@ export interface ChannelOptions<T> {
    * does not wait for a reader when it has none. Default: nothing is kept.
    */
   readonly replay?: ReplayWindow;
+  /**
+   * The offset of the first chunk, for a stream that began elsewhere: an integer from 0 to 2^53 − 1, which all offsets have to
+   * stay below. Default: 0.
+   */
+  readonly firstOffset?: number;
   /** Measures how long chunks wait, for `ageMs`; one look at the clock a chunk. Default: false. */
   readonly measureAge?: boolean;
 }
@@ -83,8 +88,12 @@ export function checkedBounds(given: Partial<Bounds>, inherited: Bounds): Bounds
 
 /** What has to be given together, and with what. Bounds are checked where they are completed. */
 export function checkOptions<T>(options: ChannelOptions<T>): void {
-  const { durationMs, maxBytes, maxItems, maxMergedBytes = 1, maxMs, merge, replay, weigh } = options;
+  const { durationMs, firstOffset = 0, maxBytes, maxItems, maxMergedBytes = 1, maxMs } = options;
+  const { merge, replay, weigh } = options;
   atLeast(1, { maxMergedBytes });
+  if (!Number.isSafeInteger(firstOffset) || firstOffset < 0) {
+    throw invalid(`firstOffset: expected an integer from 0 to 2^53 − 1, got ${firstOffset}.`);
+  }
   if (maxBytes === undefined && maxItems === undefined && maxMs === undefined) {
     throw invalid('A channel needs a bound: expected maxBytes, maxItems, maxMs or several, got none.');
   }

@@ -1,5 +1,6 @@
-import type { Credit } from '../credit/credit.ts';
+import { asError } from '../as-error.ts';
 import type { SpillwayError } from '../errors.ts';
+import { BeforeCursor } from './before-cursor.ts';
 import type { ChunkLog, Entry } from './chunk-log.ts';
 import { firstWhere } from './first-where.ts';
 import { Gap } from './gap.ts';
@@ -7,13 +8,12 @@ import { iterate } from './iterate.ts';
 import { KeptChunks } from './kept-chunks.ts';
 import { type LossyOverflow, type Overflow, overflowError } from './overflow.ts';
 import type { Bounds, Reader, ReaderEnd, TakeLimits } from './reader.ts';
+import { ReaderCredit } from './reader-credit.ts';
 import type { ChannelReaderOptions, ReaderHost } from './reader-host.ts';
+import { ReaderRoom } from './reader-room.ts';
 import type { SpilledChunks, SpillOwner } from './spill.ts';
 import { spillMark } from './spill-mark.ts';
 import { Waiter } from './waiter.ts';
-
-/** Shared by all readers that never keep anything. */
-const nothingKept = new KeptChunks<never>();
 
 export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   readonly overflow: Overflow | 'spill';
@@ -25,19 +25,13 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   readonly #log: ChunkLog<T>;
   readonly #host: ReaderHost<T>;
   readonly #options: ChannelReaderOptions<T>;
-  readonly #credit: readonly Credit[];
-  /** Stops listening for grants; there is something to stop only while somebody waits. */
-  #unlisten: (() => void)[] = [];
+  readonly #credit: ReaderCredit;
+  readonly room: ReaderRoom<T>;
   /** The position of the next entry. */
   #next: number;
-  /** What was lost right before `#next`. */
-  #gap: Gap | undefined;
-  /** What comes before the gap and the cursor. */
-  readonly #kept: KeptChunks<T> | SpilledChunks<T>;
-  /** The same, if this reader spills. */
+  readonly #before: BeforeCursor<T>;
+  /** What is kept there, if this reader spills. */
   readonly #spilled: SpilledChunks<T> | undefined;
-  /** Whether something is kept, or a gap comes before the cursor. */
-  #hasBefore = false;
   /** Whether the next item is just the next entry: not over, nothing before, no merge, no credit, no mark. */
   #isPlain: boolean;
   /**
@@ -49,9 +43,14 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   #isAlone = false;
   /** Whether `high` was the last that was said. */
   #isHigh = false;
+  /** The most that merging on take may make of what is taken, and what was taken last. */
+  #mergeToBytes = Infinity;
+  #takenBytes = 0;
   /** Entries below this position were there before the reader asked, so they may be merged. */
   #waitedTo = 0;
   #ownEnd: ReaderEnd | undefined;
+  /** Where it stood when it left the channel, which then does not know it any more. */
+  #leftAt: number | undefined;
   readonly #waiter = new Waiter();
   /** The chunks that were part of what was delivered, less one for each delivery. */
   #deliveredMerged = 0;
@@ -65,12 +64,14 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.#options = options;
     this.merges = merges;
     this.bounds = bounds;
-    this.#credit = credit;
+    this.#credit = new ReaderCredit(credit);
     this.#next = position;
     this.#spilled = typeof overflow === 'string' ? undefined : overflow.open(this, bounds);
     this.overflow = typeof overflow === 'string' ? overflow : 'spill';
     this.blocks = ['block', 'coalesce', 'spill'].includes(this.overflow);
-    this.#kept = this.#spilled ?? (overflow === 'drop-newest' ? new KeptChunks<T>() : nothingKept);
+    const kept = overflow === 'drop-newest' ? new KeptChunks<T>() : this.#spilled;
+    this.#before = new BeforeCursor(kept);
+    this.room = new ReaderRoom(log, bounds, this.#before.kept);
     this.#isPlain = false;
     this.#refresh();
   }
@@ -81,36 +82,36 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   }
 
   get offset(): number {
-    return this.#kept.offset ?? this.#gap?.from ?? this.#log.offsetAt(this.#next);
+    return this.#leftAt ?? this.#before.offset ?? this.#log.offsetAt(this.#next);
   }
 
   get waitingItems(): number {
-    return this.#isOver() ? 0 : this.#log.head - this.#next + this.#kept.items;
+    return this.#isOver() ? 0 : this.#log.head - this.#next + this.#before.kept.items;
   }
 
   get spilledItems(): number {
-    return this.#kept.storedItems;
+    return this.#before.kept.storedItems;
   }
 
   get mergedItems(): number {
     if (this.#isOver()) return this.#deliveredMerged;
-    const { chunks, storedChunks, storedItems } = this.#kept;
+    const { chunks, storedChunks, storedItems } = this.#before.kept;
     const toCome = this.#log.nextOffset - this.#log.offsetAt(this.#next) + chunks + storedChunks;
     return this.#deliveredMerged + toCome - this.waitingItems - storedItems;
   }
 
   get waitingBytes(): number {
-    return this.#isOver() ? 0 : this.#log.bytesFrom(this.#next) + this.#kept.bytes;
+    return this.#isOver() ? 0 : this.#log.bytesFrom(this.#next) + this.#before.kept.bytes;
   }
 
   get waitingMs(): number {
-    return this.#isOver() ? 0 : this.#log.msFrom(this.#next) + this.#kept.ms;
+    return this.#isOver() ? 0 : this.#log.msFrom(this.#next) + this.#before.kept.ms;
   }
 
   get ageMs(): number {
     const now = this.#host.now();
     if (!this.#hasItems()) return 0;
-    return now - (this.#kept.oldestTime ?? this.#log.timeAt(this.#next));
+    return now - (this.#before.kept.oldestTime ?? this.#log.timeAt(this.#next));
   }
 
   get end(): ReaderEnd | undefined {
@@ -134,26 +135,29 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     if (limits === undefined && this.#isPlain) return this.#takeRest();
     const { maxBytes = Infinity, maxItems = Infinity } = limits ?? {};
     const items: (T | Gap)[] = [];
-    let bytes = 0;
+    let leftBytes = maxBytes;
     while (items.length < maxItems) {
-      bytes += this.#nextBytes();
-      if (bytes > maxBytes && items.length > 0) break;
+      this.#takenBytes = this.#nextBytes();
+      if (this.#takenBytes > leftBytes && items.length > 0) break;
+      this.#mergeToBytes = leftBytes;
       const item = this.take();
       if (item === undefined) break;
+      leftBytes -= this.#takenBytes;
       items.push(item);
     }
+    this.#mergeToBytes = Infinity;
     return items;
   }
 
   ready(): Promise<boolean> {
     if (this.#hasNextNow()) return Promise.resolve(true);
-    if (this.end !== undefined) return Promise.resolve(false);
+    if (this.#isAtEnd()) return Promise.resolve(false);
     this.#wait();
     return this.#waiter.promise();
   }
 
   whenReady(callback: () => void): boolean {
-    if (this.#hasNextNow() || this.end !== undefined) return true;
+    if (this.#hasNextNow() || this.#isAtEnd()) return true;
     this.#wait();
     this.#waiter.callBack(callback);
     return false;
@@ -166,17 +170,22 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return hasNext;
   }
 
+  /** Whether nothing will come any more. Then the channel need not look after this reader any longer. */
+  #isAtEnd(): boolean {
+    if (this.end === undefined) return false;
+    this.#leave();
+    return true;
+  }
+
   #wait(): void {
     if (this.#waiter.isWaiting) return;
     void this.#spilled?.fetch();
     this.#host.waits();
-    if (this.#credit.length === 0) return;
-    // What is there then waited, if only for credit.
-    const granted = (): void => {
+    this.#credit.listen(() => {
+      // What is there then waited, if only for credit.
       this.#waitedTo = this.#log.head;
       this.wake();
-    };
-    this.#unlisten = this.#credit.map((credit) => credit.onGrant(granted));
+    });
   }
 
   detach(): void {
@@ -192,48 +201,21 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return Promise.resolve();
   }
 
-  /** How far the head may go before this reader has to be looked at. */
-  get roomToPosition(): number {
-    return this.#next - this.#kept.items + Math.floor(this.bounds.maxItems * this.#mark());
-  }
-
-  /** The same for the bytes that were written. */
-  get roomToBytes(): number {
-    return this.#log.bytesBefore(this.#next) - this.#kept.bytes + this.bounds.maxBytes * this.#mark();
-  }
-
-  /** The same for their duration. */
-  get roomToMs(): number {
-    return this.#log.msBefore(this.#next) - this.#kept.ms + this.bounds.maxMs * this.#mark();
-  }
-
   /** The part of the bound at which something happens next. */
-  #mark(): number {
+  get mark(): number {
     const full = this.#spilled?.isAppending === false ? spillMark : 1;
     const { highWatermark, onPressure } = this.#options;
     return onPressure === undefined || this.#isHigh ? full : Math.min(full, highWatermark);
   }
 
   /** Whether a chunk of that size fits now. */
-  hasRoom(bytes: number, ms: number, position = this.#next): boolean {
-    const items = this.#log.head - position + this.#kept.items;
-    if (items === 0) return true;
-    const { maxBytes, maxItems, maxMs } = this.bounds;
-    return (
-      items < maxItems &&
-      this.#log.bytesFrom(position) + this.#kept.bytes + bytes <= maxBytes &&
-      this.#log.msFrom(position) + this.#kept.ms + ms <= maxMs
-    );
+  hasRoom(bytes: number, ms: number): boolean {
+    return this.room.fits(this.#next, bytes, ms);
   }
 
   /** Whether more than that part of its bound waits. */
-  isBeyond(part: number, position = this.#next): boolean {
-    const { maxBytes, maxItems, maxMs } = this.bounds;
-    return (
-      this.#log.head - position + this.#kept.items > maxItems * part ||
-      this.#log.bytesFrom(position) + this.#kept.bytes > maxBytes * part ||
-      this.#log.msFrom(position) + this.#kept.ms > maxMs * part
-    );
+  isBeyond(part: number): boolean {
+    return this.room.isBeyond(this.#next, part);
   }
 
   /** What it noted may not be so any more. */
@@ -254,7 +236,8 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.#isHigh = !this.#isHigh;
     this.#refresh();
     this.#host.changed();
-    onPressure(this.#isHigh ? 'high' : 'low');
+    const pressure = this.#isHigh ? 'high' : 'low';
+    this.#call(() => onPressure(pressure));
   }
 
   /** Appends what waits in the log to the store, if this reader has one and it is free. */
@@ -264,6 +247,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     const entries = this.#takeEntries();
     if (entries.length === 0) return;
     void this.#spilled.append(entries);
+    this.#refresh();
     this.#host.moved(position, this.#next);
   }
 
@@ -290,7 +274,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
         this.#dropWhile(() => this.#next < this.#log.head, 'latest');
         return false;
       case 'drop-newest':
-        this.#keepWaiting(this.#kept as KeptChunks<T>);
+        this.#keepWaiting();
         return true;
       case 'disconnect':
         this.#finish({ state: 'disconnected', offset: this.offset });
@@ -307,9 +291,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   skipped(offset: number, bytes: number): void {
     const position = this.#next;
     this.#next += 1;
-    this.droppedItems += 1;
-    this.#lost(offset, offset + 1, bytes, 'drop-newest');
-    this.#host.moved(position, this.#next);
+    this.#lose(position, offset, bytes, 'drop-newest');
   }
 
   /** Entries before or behind the cursor were merged: this is where the cursor is now. */
@@ -323,15 +305,19 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   wake(): void {
     if (!this.#waiter.isWaiting) return;
     const hasNext = this.#hasNext();
-    if (!hasNext && this.end === undefined) return;
+    if (!hasNext && this.end === undefined) {
+      // Credit may have come for what is in the store.
+      void this.#spilled?.fetch();
+      return;
+    }
     this.#host.wasWoken();
-    if (this.#credit.length > 0) for (const unlisten of this.#unlisten.splice(0)) unlisten();
-    this.#waiter.end(hasNext);
+    this.#credit.unlisten();
+    this.#call(() => this.#waiter.end(hasNext));
   }
 
   /** The channel has ended. */
   ended(): void {
-    if (this.#isOver()) this.#kept.clear();
+    if (this.#isOver()) this.#before.clear();
     else void this.#spilled?.seal();
     this.#refresh();
     this.wake();
@@ -342,7 +328,10 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     if (!this.#isPlain) return this.#takeOtherwise();
     const log = this.#log;
     const position = this.#next;
-    if (position === log.head) return undefined;
+    if (position === log.head) {
+      this.#isAtEnd();
+      return undefined;
+    }
     const chunk = log.at(position);
     this.#next = position + 1;
     this.deliveredItems += 1;
@@ -365,7 +354,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     if (merge !== undefined) return 0;
     const low = Math.max(this.#next, head - Math.floor(this.bounds.maxItems / 2));
     const lets = (at: number): boolean =>
-      !this.isBeyond(0.5, at) && this.hasRoom(pending.bytes, pending.ms, at);
+      !this.room.isBeyond(at, 0.5) && this.room.fits(at, pending.bytes, pending.ms);
     // Most channels are bounded in items: then it is the first.
     const at = lets(low) ? low : firstWhere(low + 1, head, lets);
     return at === this.#next ? head : at - 1;
@@ -374,10 +363,10 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   /** Takes with all that can be in the way. */
   #takeOtherwise(): T | Gap | undefined {
     if (!this.#hasNext()) {
-      void this.#spilled?.fetch();
+      if (!this.#isAtEnd()) void this.#spilled?.fetch();
       return undefined;
     }
-    const item = this.#hasBefore ? this.#takeBefore() : this.#takeMerged(this.#log.at(this.#next));
+    const item = this.#before.isEmpty ? this.#takeMerged(this.#log.at(this.#next)) : this.#takeBefore();
     if (this.#isHigh) this.checkMarks();
     return item;
   }
@@ -386,7 +375,10 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   #takeRest(): T[] {
     const log = this.#log;
     const position = this.#next;
-    if (position === log.head) return [];
+    if (position === log.head) {
+      this.#isAtEnd();
+      return [];
+    }
     const items = log.rest(position);
     this.#deliveredMerged += log.nextOffset - log.offsetAt(position) - items.length;
     this.#next = log.head;
@@ -405,11 +397,13 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.#next = position + 1;
     while (this.overflow === 'coalesce' && this.#next < this.#waitedTo) {
       const merged = this.#host.mergeEntries(chunk, this.#log.at(this.#next));
-      if (merged === undefined || !this.#covers(merged.bytes, merged.ms)) break;
+      if (merged === undefined || merged.bytes > this.#mergeToBytes) break;
+      if (!this.#credit.covers(merged.bytes, merged.ms)) break;
       this.#next += 1;
       ({ bytes, chunk, ms } = merged);
     }
-    for (const credit of this.#credit) credit.spend(1, bytes, ms);
+    this.#takenBytes = bytes;
+    this.#credit.spend(bytes, ms);
     this.deliveredItems += 1;
     this.#deliveredMerged += this.#log.offsetAt(this.#next) - offset - 1;
     this.#host.moved(position, this.#next);
@@ -418,24 +412,21 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
 
   /** What comes before the cursor: what was kept, then the gap. */
   #takeBefore(): T | Gap | undefined {
-    const item = this.#kept.shift() ?? this.#gap;
-    if (item === this.#gap) this.#gap = undefined;
-    this.#hasBefore = !this.#kept.isEmpty || this.#gap !== undefined;
+    const item = this.#before.shift();
     this.#refresh();
     if (item === undefined || item instanceof Gap) return item;
-    for (const credit of this.#credit) credit.spend(1, item.bytes, item.ms);
+    this.#credit.spend(item.bytes, item.ms);
     this.deliveredItems += 1;
     this.#deliveredMerged += item.to - item.from - 1;
     return item.chunk;
   }
 
   /** Keeps what waits outside of the log, so that the cursor can stand at its head. */
-  #keepWaiting(kept: KeptChunks<T>): void {
+  #keepWaiting(): void {
     const position = this.#next;
     if (position === this.#log.head) return;
-    if (this.#gap !== undefined) kept.push(this.#gap);
-    this.#gap = undefined;
-    for (const entry of this.#takeEntries()) kept.push(entry);
+    this.#before.keep(this.#takeEntries());
+    this.#refresh();
     this.#host.moved(position, this.#next);
   }
 
@@ -443,8 +434,6 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   #takeEntries(): Entry<T>[] {
     const entries: Entry<T>[] = [];
     for (; this.#next < this.#log.head; this.#next += 1) entries.push(this.#log.entryAt(this.#next));
-    this.#hasBefore ||= entries.length > 0;
-    this.#refresh();
     return entries;
   }
 
@@ -453,70 +442,78 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     const from = this.#log.offsetAt(position);
     while (hasToDrop()) this.#next += 1;
     const bytes = this.#log.bytesBefore(this.#next) - this.#log.bytesBefore(position);
-    const to = this.#log.offsetAt(this.#next);
-    this.droppedItems += to - from;
-    this.#lost(from, to, bytes, reason);
-    this.#host.moved(position, this.#next);
+    this.#lose(position, from, bytes, reason);
   }
 
-  #lost(from: number, to: number, bytes: number, reason: LossyOverflow): void {
-    const before = this.#gap;
-    this.#hasBefore = true;
+  /** Calls back. A reader whose callback throws has failed; the channel and its other readers go on. */
+  #call(callback: () => void): void {
+    try {
+      callback();
+    } catch (reason) {
+      this.#finish({ state: 'failed', error: asError(reason) });
+    }
+  }
+
+  /** Loses what is between its old cursor and the new one. Tells of it behind everything else: whoever is told may do anything. */
+  #lose(position: number, from: number, bytes: number, reason: LossyOverflow): void {
+    const to = this.#log.offsetAt(this.#next);
+    this.droppedItems += to - from;
+    this.#before.lost(from, to, bytes, reason);
     this.#refresh();
-    this.#gap =
-      before === undefined
-        ? new Gap(from, to, bytes, reason)
-        : new Gap(before.from, to, before.bytes + bytes, reason);
-    this.#options.onGap?.(new Gap(from, to, bytes, reason));
+    this.#host.moved(position, this.#next);
+    const { onGap } = this.#options;
+    if (onGap !== undefined) this.#call(() => onGap(new Gap(from, to, bytes, reason)));
   }
 
   #nextBytes(): number {
-    if (this.#kept.first !== undefined) return this.#kept.first.bytes;
-    return this.#gap === undefined && this.#next < this.#log.head ? this.#log.bytesAt(this.#next) : 0;
+    const { first } = this.#before;
+    if (first !== undefined) return first instanceof Gap ? 0 : first.bytes;
+    return this.#next < this.#log.head ? this.#log.bytesAt(this.#next) : 0;
   }
 
   #hasItems(): boolean {
-    return !this.#isOver() && (this.#next !== this.#log.head || this.#hasBefore);
+    return !this.#isOver() && (this.#next !== this.#log.head || !this.#before.isEmpty);
   }
 
   /** Whether something can be taken: it is here, and credit allows it. */
   #hasNext(): boolean {
     if (!this.#hasItems()) return false;
-    const first = this.#kept.isEmpty ? this.#gap : this.#kept.first;
-    if (this.#hasBefore && first === undefined) return false;
-    if (this.#credit.length === 0 || first instanceof Gap) return true;
+    const { first } = this.#before;
+    if (first === undefined && !this.#before.isEmpty) return false;
+    if (this.#credit.isUnlimited || first instanceof Gap) return true;
     const bytes = first?.bytes ?? this.#log.bytesAt(this.#next);
     const ms = first?.ms ?? this.#log.msAt(this.#next);
-    return this.#credit.every((credit) => credit.allows(1, bytes, ms));
-  }
-
-  /** Whether credit covers a chunk that could be smaller: no exception for one beyond the whole window. */
-  #covers(bytes: number, ms: number): boolean {
-    return this.#credit.every(({ available }) => bytes <= available.bytes && ms <= available.ms);
+    return this.#credit.allows(bytes, ms);
   }
 
   #refresh(): void {
     this.look();
     this.#isPlain =
-      !this.#hasBefore &&
+      this.#before.isEmpty &&
       !this.#isHigh &&
       this.overflow !== 'coalesce' &&
-      this.#credit.length === 0 &&
+      this.#credit.isUnlimited &&
       !this.#isOver();
   }
 
   #isOver(): boolean {
-    return this.#ownEnd !== undefined || this.#host.end?.state === 'cancelled';
+    return this.#ownEnd !== undefined || this.#leftAt !== undefined || this.#host.end?.state === 'cancelled';
   }
 
   #finish(end: ReaderEnd): void {
-    if (this.end !== undefined) return;
-    this.#ownEnd = end;
-    this.#gap = undefined;
-    this.#kept.clear();
-    this.#hasBefore = false;
+    if (!this.#isAtEnd()) {
+      this.#leave(end);
+      this.wake();
+    }
+  }
+
+  /** Ends the reader, by itself or with the channel. The channel lets go of the reader, and of what waited for it alone. */
+  #leave(ownEnd?: ReaderEnd): void {
+    if (this.#leftAt !== undefined) return;
+    this.#leftAt = this.offset;
+    this.#ownEnd = ownEnd;
+    this.#before.clear();
     this.#refresh();
     this.#host.left(this);
-    this.wake();
   }
 }

@@ -73,12 +73,16 @@ export class ChunkLog<T> implements ChunkAddresses {
   readonly #memory: ChunkMemory<T> | undefined;
 
   constructor(columns: {
+    readonly firstOffset: number;
     readonly hasBytes: boolean;
     readonly hasMs: boolean;
     readonly canMerge: boolean;
     readonly clock: (() => number) | undefined;
     readonly memory: ChunkMemory<T> | undefined;
   }) {
+    this.#head = columns.firstOffset;
+    this.#tail = columns.firstOffset;
+    this.#nextOffset = columns.firstOffset;
     this.#memory = columns.memory;
     this.#hasBytes = columns.hasBytes;
     this.#hasMs = columns.hasMs;
@@ -102,7 +106,7 @@ export class ChunkLog<T> implements ChunkAddresses {
     return this.#tail;
   }
 
-  /** The offset that the next chunk will have: how many were written. */
+  /** The offset that the next chunk will have. */
   get nextOffset(): number {
     return this.#canMerge ? this.#nextOffset : this.#head;
   }

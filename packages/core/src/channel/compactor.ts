@@ -10,6 +10,8 @@ export interface CompactorHost<T> {
   entryOf(merged: T): MergedEntry<T>;
   /** Cursors stand elsewhere, and there is more room. */
   compacted(): void;
+  /** `merge` or `weigh` threw: what was to be merged stays as it is. */
+  mergeFailed(reason: unknown): void;
 }
 
 /** The part of what may be held from which on it is worth the while to merge what was not yet. */
@@ -39,9 +41,14 @@ export class Compactor<T> {
 
   /** Two neighbours, if that can be. */
   merge(first: T, second: T): MergedEntry<T> | undefined {
-    const chunk = this.#merge(first, second);
-    const entry = chunk === undefined ? undefined : this.#host.entryOf(chunk);
-    return entry === undefined || entry.bytes > this.#host.maxMergedBytes ? undefined : entry;
+    try {
+      const chunk = this.#merge(first, second);
+      const entry = chunk === undefined ? undefined : this.#host.entryOf(chunk);
+      return entry === undefined || entry.bytes > this.#host.maxMergedBytes ? undefined : entry;
+    } catch (reason) {
+      this.#host.mergeFailed(reason);
+      return undefined;
+    }
   }
 
   /** Whether all that waits was merged, and every reader has some of it to come. */
@@ -83,7 +90,8 @@ export class Compactor<T> {
     const start = Math.max(slowest, Math.min(this.#waitingTo, head) - 1);
     if (start >= end - 1) return;
     this.#mergeBetween(start, end);
-    this.wasTried();
+    // What lies behind a reader that does not merge is tried when that reader has passed it.
+    this.#waitingTo = end - (head - this.#log.head);
   }
 
   /**
@@ -122,9 +130,14 @@ export class Compactor<T> {
 
   #mergeAll(chunks: readonly T[]): ReturnType<MergeAllEntries<T>> {
     const fits = (merged: T): boolean => this.#host.entryOf(merged).bytes <= this.#host.maxMergedBytes;
-    const merged = this.#merge.all?.(chunks, fits) ?? mergePairs(chunks, this.#merge, fits);
-    return merged.map(({ chunk, count }) =>
-      count === 1 ? { chunk, count, bytes: 0, ms: 0 } : { ...this.#host.entryOf(chunk), count },
-    );
+    try {
+      const merged = this.#merge.all?.(chunks, fits) ?? mergePairs(chunks, this.#merge, fits);
+      return merged.map(({ chunk, count }) =>
+        count === 1 ? { chunk, count, bytes: 0, ms: 0 } : { ...this.#host.entryOf(chunk), count },
+      );
+    } catch (reason) {
+      this.#host.mergeFailed(reason);
+      return chunks.map((chunk) => ({ chunk, count: 1, bytes: 0, ms: 0 }));
+    }
   }
 }

@@ -3,7 +3,8 @@ export function firstWhere(low: number, high: number, holds: (value: number) => 
   let from = low;
   let to = high;
   while (from < to) {
-    const middle = (from + to) >>> 1;
+    // Not by shifting bits: positions may be beyond 2^31.
+    const middle = from + Math.floor((to - from) / 2);
     if (holds(middle)) to = middle;
     else from = middle + 1;
   }

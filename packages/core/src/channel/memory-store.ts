@@ -50,7 +50,8 @@ class MemoryStore<T> implements Store<T> {
         `The store holds ${this.#bytes} bytes and ${bytes - this.#bytes} came, its bound is ${this.#maxBytes}.`,
       );
     }
-    this.#chunks.push(...chunks);
+    // One by one: a call takes only so many arguments.
+    for (const chunk of chunks) this.#chunks.push(chunk);
     this.#end = end;
     this.#bytes = bytes;
   }

@@ -15,5 +15,10 @@ export interface PendingWrite<T> {
 /** Why nothing can be written to a channel that ended like this. */
 export function closedError(end: ReaderEnd): Error {
   if (end.state === 'cancelled') return end.error;
-  return new SpillwayError('channel_closed', `The channel has ended (${end.state}): nothing can be written.`);
+  const reason = 'error' in end ? { cause: end.error } : {};
+  return new SpillwayError(
+    'channel_closed',
+    `The channel has ended (${end.state}): nothing can be written.`,
+    reason,
+  );
 }

@@ -16,12 +16,15 @@ export type Sink<T> = ChunkSink<T> | WritableStream<T>;
 /** The part of a Node `Writable` that is needed: this package imports nothing of Node. */
 export interface NodeWritable<T> {
   write(chunk: T, callback: (error?: Error | null) => void): boolean;
-  end(callback: () => void): unknown;
+  end(callback: (error?: Error | null) => void): unknown;
   destroy(error?: Error): unknown;
+  on(event: 'close' | 'error', listener: (error?: Error) => void): unknown;
+  off(event: 'close' | 'error', listener: (error?: Error) => void): unknown;
 }
 
 /**
- * A sink that writes to a Node stream and waits until it has taken each chunk.
+ * A sink that writes to a Node stream and waits until it has taken each chunk, and at the end until all is flushed. A stream
+ * that fails, or is closed by somebody else, fails the write that waits for it, or else the next one.
  *
  * @example
  * ```ts
@@ -29,15 +32,41 @@ export interface NodeWritable<T> {
  * ```
  */
 export function toNodeWritable<T>(writable: NodeWritable<T>): ChunkSink<T> {
+  let broken: Error | undefined;
+  let fail: ((error: Error) => void) | undefined;
+  // Also of a stream whose error was told to a callback: without a listener it would end the process.
+  const onError = (error?: Error): void => {
+    broken ??= error ?? new Error('The stream was closed before its end.');
+    fail?.(broken);
+  };
+  const onClose = (): void => {
+    onError();
+    stopListening();
+  };
+  const stopListening = (): void => {
+    writable.off('error', onError);
+    writable.off('close', onClose);
+  };
+  writable.on('error', onError);
+  writable.on('close', onClose);
+  /** Not every stream calls back when it is destroyed. */
+  const settled = async (start: (callback: (error?: Error | null) => void) => void): Promise<void> => {
+    if (broken !== undefined) throw broken;
+    await new Promise<void>((resolve, reject) => {
+      fail = reject;
+      start((error) => {
+        if (error === undefined || error === null) resolve();
+        else reject(error);
+      });
+    });
+    fail = undefined;
+  };
   return {
-    write: (chunk) =>
-      new Promise<void>((resolve, reject) => {
-        writable.write(chunk, (error) => {
-          if (error === undefined || error === null) resolve();
-          else reject(error);
-        });
-      }),
-    close: () => new Promise<void>((resolve) => void writable.end(resolve)),
+    write: (chunk) => settled((callback) => void writable.write(chunk, callback)),
+    close: async () => {
+      await settled((callback) => void writable.end(callback));
+      stopListening();
+    },
     abort: (error) => void writable.destroy(error),
   };
 }

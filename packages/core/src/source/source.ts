@@ -31,9 +31,18 @@ export function readSource<T>(source: Source<T>): SourceReader<T> {
       const result = await iterator.next();
       return result.done === true ? { done: true } : { value: result.value };
     },
-    cancel: () => void iterator.return?.().catch(ignore),
+    cancel: () => void returnTo(iterator),
   };
 }
 
+/** Tells an iterator to stop. An iterator that somebody wrote may throw here, or give no promise. */
+async function returnTo(iterator: AsyncIterator<unknown>): Promise<void> {
+  try {
+    await iterator.return?.();
+  } catch (error) {
+    ignore(error);
+  }
+}
+
 /** What a source says after it was cancelled interests nobody. */
-function ignore(): void {}
+function ignore(_error: unknown): void {}

@@ -1,3 +1,4 @@
+import { asError } from '../as-error.ts';
 import type { Channel } from '../channel/channel.ts';
 
 /**
@@ -14,7 +15,6 @@ export function toWritableStream<T>(channel: Channel<T>): WritableStream<T> {
   return new WritableStream<T>({
     write: (chunk, { signal }) => channel.write(chunk, { signal }),
     close: () => channel.complete(),
-    abort: (reason: unknown) =>
-      channel.fail(reason instanceof Error ? reason : new Error(String(reason), { cause: reason })),
+    abort: (reason: unknown) => channel.fail(asError(reason)),
   });
 }

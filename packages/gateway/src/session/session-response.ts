@@ -152,7 +152,8 @@ export class SessionResponse implements ReaderResponse {
     if (line === undefined) return;
     this.#line = undefined;
     if (!isTakenOver) {
-      for (const { bytes } of this.#sent) line.credit.grant({ bytes: costOf(bytes, line.windowBytes) });
+      const spentBytes = this.#sent.reduce((sum, { bytes }) => sum + costOf(bytes, line.windowBytes), 0);
+      line.credit.grant({ bytes: spentBytes });
     }
     this.resume();
   }
@@ -161,14 +162,19 @@ export class SessionResponse implements ReaderResponse {
   ack(offset: number): boolean {
     const index = this.#sent.findIndex(({ to }) => to === offset);
     if (index === -1) return false;
+    const line = this.#line;
     let tokens = 0;
+    let spentBytes = 0;
+    let spentOfLineBytes = 0;
     for (const { bytes, tokens: sent } of this.#sent.splice(0, index + 1)) {
       this.#ackedBytes += bytes.length + frameOverheadBytes;
       tokens += sent;
-      this.credit.grant({ bytes: costOf(bytes, this.#options.windowBytes) });
-      const line = this.#line;
-      if (line !== undefined) line.credit.grant({ bytes: costOf(bytes, line.windowBytes) });
+      spentBytes += costOf(bytes, this.#options.windowBytes);
+      if (line !== undefined) spentOfLineBytes += costOf(bytes, line.windowBytes);
     }
+    // Once for all of them: every grant wakes those who wait for it, of a connection all its readers.
+    this.credit.grant({ bytes: spentBytes });
+    line?.credit.grant({ bytes: spentOfLineBytes });
     this.#ackedTokens += tokens;
     this.#options.onAck(tokens);
     return true;

@@ -1,0 +1,59 @@
+import type { ChunkLog } from './chunk-log.ts';
+import type { Bounds } from './reader.ts';
+
+/** What a reader keeps outside of the log, as far as it counts against its bounds. */
+interface Kept {
+  readonly items: number;
+  readonly bytes: number;
+  readonly ms: number;
+}
+
+/** How much more may wait for a reader whose cursor is at a position. */
+export class ReaderRoom<T> {
+  readonly #log: ChunkLog<T>;
+  readonly #bounds: Bounds;
+  readonly #kept: Kept;
+
+  constructor(log: ChunkLog<T>, bounds: Bounds, kept: Kept) {
+    this.#log = log;
+    this.#bounds = bounds;
+    this.#kept = kept;
+  }
+
+  /** How far the head may go before that part of the bound waits. */
+  toPosition(position: number, part: number): number {
+    return position - this.#kept.items + Math.floor(this.#bounds.maxItems * part);
+  }
+
+  /** The same for the bytes that were written. */
+  toBytes(position: number, part: number): number {
+    return this.#log.bytesBefore(position) - this.#kept.bytes + this.#bounds.maxBytes * part;
+  }
+
+  /** The same for their duration. */
+  toMs(position: number, part: number): number {
+    return this.#log.msBefore(position) - this.#kept.ms + this.#bounds.maxMs * part;
+  }
+
+  /** Whether a chunk of that size fits. */
+  fits(position: number, bytes: number, ms: number): boolean {
+    const items = this.#log.head - position + this.#kept.items;
+    if (items === 0) return true;
+    const { maxBytes, maxItems, maxMs } = this.#bounds;
+    return (
+      items < maxItems &&
+      this.#log.bytesFrom(position) + this.#kept.bytes + bytes <= maxBytes &&
+      this.#log.msFrom(position) + this.#kept.ms + ms <= maxMs
+    );
+  }
+
+  /** Whether more than that part of the bound waits. */
+  isBeyond(position: number, part: number): boolean {
+    const { maxBytes, maxItems, maxMs } = this.#bounds;
+    return (
+      this.#log.head - position + this.#kept.items > maxItems * part ||
+      this.#log.bytesFrom(position) + this.#kept.bytes > maxBytes * part ||
+      this.#log.msFrom(position) + this.#kept.ms > maxMs * part
+    );
+  }
+}
