@@ -31,7 +31,7 @@ export interface ChannelOptions<T> {
   /**
    * Joins two neighbours into one without loss, or refuses with `undefined`. Must not change them: other
    * readers may have them. Needed for the policy `coalesce`, and called only for chunks that wait for a
-   * reader with that policy. Default: nothing is merged.
+   * reader with that policy. What it throws fails the channel, behind what waits. Default: nothing is merged.
    */
   readonly merge?: Merge<T>;
   /**

@@ -40,12 +40,15 @@ export interface ReaderOptions<T> {
    * errors need none. Default: no limit.
    */
   readonly credit?: readonly Credit[];
-  /** Told of every loss when it happens; the reader itself hears of it in order. */
+  /**
+   * Told of every loss when it happens; the reader itself hears of it in order. May do anything, also end the channel. What it
+   * throws fails the reader; the channel and other readers go on.
+   */
   readonly onGap?: (gap: Gap) => void;
   /**
    * Told `high` when more than `highWatermark` of a bound waits, then `low` when no more than `lowWatermark`
    * of any does, then `high` again: never the same twice. Looked at when a chunk is written, and while it is high
-   * when one is taken. Costs nothing when it is left out.
+   * when one is taken. Costs nothing when it is left out. What it throws fails the reader, as with `onGap`.
    */
   readonly onPressure?: (pressure: Pressure) => void;
   /** A part of the bounds, from `lowWatermark` to 1. Default 0.75. */
@@ -68,8 +71,8 @@ export interface Bounds {
 
 /**
  * How a reader's stream ended: with the channel (`completed`, `failed`, `cancelled`), by its own
- * overflow policy (`failed`, or `disconnected` with the offset from which it can come back), or because
- * it left (`detached`).
+ * overflow policy (`failed`, or `disconnected` with the offset from which it can come back), by a callback
+ * of its own that threw (`failed`), or because it left (`detached`).
  */
 export type ReaderEnd =
   | { readonly state: 'cancelled' | 'failed'; readonly error: Error }
@@ -78,7 +81,10 @@ export type ReaderEnd =
 
 /** How much to take at once. */
 export interface TakeLimits {
-  /** Stops before the item with which it would be more; the first item is always taken. Default: no limit. */
+  /**
+   * Stops before the item with which it would be more, and merges nothing beyond it; the first item is always taken. Default: no
+   * limit.
+   */
   readonly maxBytes?: number;
   /** Minimum 1. Default: no limit. */
   readonly maxItems?: number;
@@ -140,8 +146,8 @@ export interface Reader<Item> extends AsyncIterable<Item>, AsyncDisposable {
   /**
    * Waits as `ready` does, without the cost of a promise. Returns `true` when the wait is over already: something can
    * be taken, or nothing will come any more. Otherwise calls back when it is, once. That is while a chunk is being
-   * written or the channel ends, so the callback should do no more than have the rest done. A second call while one
-   * waits replaces its callback.
+   * written or the channel ends, so the callback should do no more than have the rest done; what it throws fails the reader.
+   * A second call while one waits replaces its callback.
    */
   whenReady(callback: () => void): boolean;
   /** Leaves. The stream lives on; a wait in `ready` resolves with `false`. Safe to call twice. */
