@@ -91,7 +91,7 @@ class Coalescer {
       const pairs = mergePairs(runs.slice(end - count, end), mergeTwo, fits);
       // The last of them may grow by what follows.
       if (pairs.length > 1) at -= pairs.pop()?.count ?? 0;
-      all.push(...pairs);
+      for (const pair of pairs) all.push(pair);
     }
     return all;
   }
