@@ -18,6 +18,11 @@ export interface GatewayState {
 
 const deadlineMs = 5000;
 
+/** Whether a series counts connections: one may be the watcher's own, and is there at one look and gone at the next. */
+export function isOfConnections(series: string): boolean {
+  return series.startsWith('spillway_connections');
+}
+
 /** How many file descriptors a process has. Linux. */
 export function descriptorsOf(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;

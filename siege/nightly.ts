@@ -9,7 +9,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import type { GatewayState } from './gateway-state.ts';
+import { type GatewayState, isOfConnections } from './gateway-state.ts';
 import { HonestStreams } from './honest-streams.ts';
 import { readChoice } from './choice.ts';
 import { printTable } from './report.ts';
@@ -32,8 +32,13 @@ const quantities = [
   { name: 'descriptors', of: ({ descriptors }: GatewayState) => descriptors, least: 1, most: 4 },
   { name: 'timers, sockets and requests', of: ({ resources }: GatewayState) => resources, least: 2, most: 8 },
   {
-    name: 'sum of all gauges',
-    of: ({ gauges }: GatewayState) => Object.values(gauges).reduce((sum, value) => sum + value, 0),
+    // Connections are descriptors.
+    name: 'sum of all other gauges',
+    of: ({ gauges }: GatewayState) =>
+      Object.entries(gauges).reduce(
+        (sum, [series, value]) => (isOfConnections(series) ? sum : sum + value),
+        0,
+      ),
     least: 0,
     most: 0,
   },

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Counts, Attackers } from './attackers-process.ts';
-import { type GatewayState, readState } from './gateway-state.ts';
+import { type GatewayState, isOfConnections, readState } from './gateway-state.ts';
 import { type HonestReport, HonestStreams } from './honest-streams.ts';
 import { isAnswered, type Observed, Observation } from './observation.ts';
 import { keys, type SmallGateway } from './small-gateway.ts';
@@ -129,6 +129,6 @@ export async function settle(
 
 /** Whether nothing is left of a load, and nothing changes any more. Whoever asks has a connection meanwhile. */
 function isAtRest(state: GatewayState, last: GatewayState | undefined): boolean {
-  const left = Object.entries(state.gauges).filter(([series]) => !series.startsWith('spillway_connections'));
+  const left = Object.entries(state.gauges).filter(([series]) => !isOfConnections(series));
   return left.every(([, value]) => value === 0) && state.descriptors === last?.descriptors;
 }

@@ -1,4 +1,4 @@
-import type { GatewayState } from './gateway-state.ts';
+import { type GatewayState, isOfConnections } from './gateway-state.ts';
 import type { SiegeRecord } from './siege.ts';
 
 /** How much longer than in the calm an honest reader may wait, for its first token or between two. */
@@ -69,13 +69,10 @@ export function judge({
   ];
 }
 
-const connections = 'spillway_connections';
-
-function sumOf(gauges: Readonly<Record<string, number>>, prefix: string): number {
-  return Object.entries(gauges).reduce(
-    (sum, [series, value]) => sum + (series.startsWith(prefix) ? value : 0),
-    0,
-  );
+function connectionsIn(gauges: Readonly<Record<string, number>>): number {
+  let sum = 0;
+  for (const [series, value] of Object.entries(gauges)) if (isOfConnections(series)) sum += value;
+  return sum;
 }
 
 /** What has to be again what it was. `undefined`: the gateway did not say. */
@@ -86,12 +83,12 @@ export function compare(before: GatewayState, after: GatewayState | undefined): 
     found: `${inMegabytes(from)} MB, now ${to === undefined ? 'unknown' : inMegabytes(to)} (tolerance ${inMegabytes(tolerance)})`,
   });
   // A connection may be the watcher's own, which has shown no key before and has closed since: fewer is fine.
-  const changed = Object.entries(before.gauges).filter(
-    ([series, value]) =>
-      after !== undefined && after.gauges[series] !== value && !series.startsWith(connections),
-  );
-  const open = [before, after].map((state) => sumOf(state?.gauges ?? {}, connections));
-  if ((open[1] ?? 0) > (open[0] ?? 0)) changed.push([connections, open[0] ?? 0]);
+  const changed = Object.entries(before.gauges)
+    .filter(([series, value]) => after?.gauges[series] !== value && !isOfConnections(series))
+    .map(([series, value]) => `${series} ${value}, now ${after?.gauges[series]}`);
+  const open = connectionsIn(before.gauges);
+  const stillOpen = connectionsIn(after?.gauges ?? {});
+  if (stillOpen > open) changed.push(`connections ${open}, now ${stillOpen}`);
   return [
     {
       name: 'descriptors as before',
@@ -108,7 +105,7 @@ export function compare(before: GatewayState, after: GatewayState | undefined): 
           ? 'unknown'
           : changed.length === 0
             ? `all ${Object.keys(before.gauges).length} of them`
-            : changed.map(([series, value]) => `${series} ${value}, now ${after.gauges[series]}`).join('; '),
+            : changed.join('; '),
     },
   ];
 }
