@@ -64,6 +64,8 @@ export interface StreamOwner {
   readonly provider: Provider;
   /** Who may read it; see `ownerOf`. */
   readonly owner: string;
+  /** Whose room its history takes after its end; see `bodyOwner`. */
+  readonly holder: string;
   readonly detach: DetachPolicy;
   /** For the console: as the client named it. */
   readonly model: string | undefined;
@@ -75,6 +77,8 @@ export interface StreamHost {
   readonly meter: Meter;
   readonly began: (stream: GatewayStream, ttftMs: number) => void;
   readonly readerEnded: (stream: GatewayStream, reason: ReaderEndReason) => void;
+  /** It has ended, and its last reader has gone: all that it still has is history. Called again when somebody came back and left. */
+  readonly delivered: (stream: GatewayStream) => void;
   /** Something failed that nobody foresaw. */
   readonly defect: (where: string, error: unknown) => void;
 }
@@ -95,6 +99,7 @@ export class GatewayStream implements StreamOwner {
   readonly token = createStreamToken();
   readonly provider: Provider;
   readonly owner: string;
+  readonly holder: string;
   readonly detach: DetachPolicy;
   readonly model: string | undefined;
   readonly client: StreamClient;
@@ -117,6 +122,8 @@ export class GatewayStream implements StreamOwner {
   readonly #meter: Meter;
   readonly #host: StreamHost;
   #body: StreamBody | undefined;
+  /** For whoever waits until it is delivered. */
+  #delivered: PromiseWithResolvers<void> | undefined;
   #lastEventMs: number;
   /** With nobody left: when, and after how many events, the model is stopped. */
   #deserted: { readonly untilMs: number; readonly untilEvents: number; readonly why: string } | undefined;
@@ -124,13 +131,14 @@ export class GatewayStream implements StreamOwner {
   #visitedMs = Number.NEGATIVE_INFINITY;
 
   constructor(
-    { client, detach, model, owner, provider }: StreamOwner,
+    { client, detach, holder, model, owner, provider }: StreamOwner,
     deadlines: StreamDeadlines,
     host: StreamHost,
     nowMs: number,
   ) {
     this.provider = provider;
     this.owner = owner;
+    this.holder = holder;
     this.detach = detach;
     this.model = model;
     this.client = client;
@@ -197,6 +205,19 @@ export class GatewayStream implements StreamOwner {
     return this.end === undefined || this.readers.size > 0;
   }
 
+  /** Resolves when it has ended and its last reader has gone. */
+  get delivered(): Promise<void> {
+    if (!this.isLive) return Promise.resolve();
+    this.#delivered ??= Promise.withResolvers();
+    return this.#delivered.promise;
+  }
+
+  #checkDelivered(): void {
+    if (this.isLive) return;
+    this.#host.delivered(this);
+    this.#delivered?.resolve();
+  }
+
   /** Whether it can be read from its URL. */
   get hasUrl(): boolean {
     return this.#body === undefined ? this.end === undefined : this.#body.isEvents;
@@ -242,7 +263,7 @@ export class GatewayStream implements StreamOwner {
     // Whoever fell behind has left, too, and may come back.
     const hasMore = this.#body !== undefined && this.#body.channel.end === undefined;
     if (hasMore && this.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
-    this.readers.delete(reader);
+    if (this.readers.delete(reader)) this.#checkDelivered();
     this.journal.add('reader_left', reader.number, reason);
     this.#host.readerEnded(this, reason);
   }
@@ -295,7 +316,7 @@ export class GatewayStream implements StreamOwner {
 
   /** A reader has gone for good. The last one decides what becomes of the model. */
   left(reader: StreamReader, reason: GatewayError, mayReturn: boolean): void {
-    this.readers.delete(reader);
+    if (this.readers.delete(reader)) this.#checkDelivered();
     if (this.readers.size > 0 || this.end !== undefined) return;
     const { detachGraceMs, finishEvents, finishMs } = this.#deadlines;
     const nowMs = performance.now();
@@ -333,6 +354,7 @@ export class GatewayStream implements StreamOwner {
     this.end = { state, atMs: nowMs, code: error?.code };
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     if (error !== undefined) this.#started.reject(error);
+    this.#checkDelivered();
   }
 
   /** Bytes came from the provider. */

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Config } from './config/schema.ts';
 import type { Defects } from './defects.ts';
 import { asGatewayError, shuttingDown } from './errors.ts';
+import { RetainedStreams } from './memory/retained-streams.ts';
 import type { Meter } from './meter.ts';
 import type { Links } from './sink/link.ts';
 import {
@@ -25,8 +26,10 @@ export interface StreamsObserver {
 
 /** All streams that live or can be read again, and the one clock that watches their deadlines. */
 export class Streams {
-  /** By token, those that ended first in front of those that ended later. */
+  /** By token. */
   readonly #known = new Map<string, GatewayStream>();
+  /** Of those, the ones that ended and were delivered: nobody reads them, or somebody who came back. */
+  readonly retained: RetainedStreams<GatewayStream>;
   readonly #config: StreamsConfig;
   readonly meter: Meter;
   readonly #defects: Defects;
@@ -48,14 +51,20 @@ export class Streams {
     this.#defects = defects;
     this.#links = links;
     this.#config = config;
+    this.retained = new RetainedStreams(config.maxRetainedBytes, (stream) =>
+      this.#known.delete(stream.token),
+    );
     this.meter = meter;
     this.#host = {
       meter,
       defect: (where, error) => defects.caught(where, error),
       began: (stream, ttftMs) => observer.streamBegan(stream, ttftMs),
-      readerEnded: (stream, reason) => {
+      readerEnded: (_stream, reason) => {
         observer.readerEnded(reason);
-        this.#changed(stream);
+        this.#onChange?.();
+      },
+      delivered: (stream) => {
+        if (!stream.hasUrl || !this.retained.keep(stream)) this.#known.delete(stream.token);
       },
     };
     const { detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs } = config;
@@ -89,15 +98,13 @@ export class Streams {
   /** The stream of a URL; `undefined` if there is none (any more). */
   find(token: string): GatewayStream | undefined {
     const stream = this.#known.get(token);
-    return stream?.hasUrl === true ? stream : undefined;
+    return stream?.hasUrl === true && !this.#isOver(stream, performance.now()) ? stream : undefined;
   }
 
   /** The provider's part is over. What it said can be read for a while. */
   ended(stream: GatewayStream, outcome: StreamOutcome): void {
     stream.finish(outcome, performance.now());
-    this.#known.delete(stream.token);
-    this.#known.set(stream.token, stream);
-    this.#changed(stream);
+    this.#onChange?.();
   }
 
   /** Waits until nothing is done any more; after the deadline what is left is stopped. */
@@ -134,11 +141,6 @@ export class Streams {
     return false;
   }
 
-  #changed(stream: GatewayStream): void {
-    if (!stream.isLive && !stream.hasUrl) this.#known.delete(stream.token);
-    this.#onChange?.();
-  }
-
   async #tick(): Promise<void> {
     if (this.#isTicking) return;
     this.#isTicking = true;
@@ -162,7 +164,7 @@ export class Streams {
   /** What is left of a stream that has a defect, which was told. */
   #endDefective(stream: GatewayStream): void {
     // Looked at again, it would fail again.
-    if (stream.signal.aborted) this.#known.delete(stream.token);
+    if (stream.signal.aborted) this.#drop(stream);
     stream.stop(asGatewayError(undefined));
     for (const reader of stream.readers) reader.leave(asGatewayError(undefined), false);
   }
@@ -181,19 +183,22 @@ export class Streams {
     }
   }
 
-  /** Lets go of streams that ended: after a time, and the oldest first when all of them hold too much. */
+  /** Lets go of streams that ended so long ago that nobody can come back. */
   #forget(nowMs: number): void {
-    const { maxRetainedBytes, retainMs } = this.#config;
-    let retainedBytes = 0;
     for (const stream of this.#known.values()) {
-      if (stream.end !== undefined) retainedBytes += stream.retainedBytes;
+      if (stream.isLive || !this.#isOver(stream, nowMs)) continue;
+      this.#drop(stream);
     }
-    for (const stream of this.#known.values()) {
-      if (stream.isLive || stream.end === undefined) continue;
-      if (retainedBytes <= maxRetainedBytes && nowMs - stream.end.atMs < retainMs) continue;
-      retainedBytes -= stream.retainedBytes;
-      this.#known.delete(stream.token);
-    }
+  }
+
+  #drop(stream: GatewayStream): void {
+    this.#known.delete(stream.token);
+    this.retained.forget(stream);
+  }
+
+  /** It ended so long ago that it has no URL any more: who reads it by then reads on, and nobody else begins. */
+  #isOver({ end }: GatewayStream, nowMs: number): boolean {
+    return end !== undefined && nowMs - end.atMs >= this.#config.retainMs;
   }
 }
 

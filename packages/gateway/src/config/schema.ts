@@ -158,7 +158,7 @@ export const configSchema = z.strictObject({
     .min(1)
     .max(1_000_000)
     .default(2000)
-    .describe('requests with a provider at once; then they wait'),
+    .describe('requests with a provider, and answers that readers still take, at once; then they wait'),
   maxWaiting: z
     .int()
     .min(0)
@@ -227,7 +227,9 @@ export const configSchema = z.strictObject({
     .int()
     .min(0)
     .default(16_777_216)
-    .describe('memory of all streams that ended and can be read; then the oldest are let go'),
+    .describe(
+      'history of all streams that ended and were delivered; a key, or without keys an address, has at most two thirds, and then its oldest are let go',
+    ),
   maxSessionStreams: z
     .int()
     .min(1)
