@@ -120,6 +120,7 @@ export async function openGateway(
     ...watched,
     connections: { client: connections, admin: adminConnections },
     requestMemory: memory,
+    retained: streams.retained,
     log: logDestination,
     survey: () => survey(streams.all(), performance.now()),
     loopDelayMs: () => console.history.loopDelayMs,

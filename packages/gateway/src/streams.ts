@@ -28,7 +28,7 @@ export interface StreamsObserver {
 export class Streams {
   /** By token. */
   readonly #known = new Map<string, GatewayStream>();
-  /** Of those, the ones that ended and were delivered: nobody reads them, or somebody who came back. */
+  /** Of those, the ones that ended and were delivered. */
   readonly retained: RetainedStreams<GatewayStream>;
   readonly #config: StreamsConfig;
   readonly meter: Meter;
@@ -51,9 +51,7 @@ export class Streams {
     this.#defects = defects;
     this.#links = links;
     this.#config = config;
-    this.retained = new RetainedStreams(config.maxRetainedBytes, (stream) =>
-      this.#known.delete(stream.token),
-    );
+    this.retained = new RetainedStreams(config.maxRetainedBytes, (stream) => this.#drop(stream));
     this.meter = meter;
     this.#host = {
       meter,
@@ -64,7 +62,8 @@ export class Streams {
         this.#onChange?.();
       },
       delivered: (stream) => {
-        if (!stream.hasUrl || !this.retained.keep(stream)) this.#known.delete(stream.token);
+        const canReturn = stream.hasUrl && !this.#isOver(stream, performance.now());
+        if (!canReturn || !this.retained.keep(stream)) this.#drop(stream);
       },
     };
     const { detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs } = config;
@@ -164,7 +163,10 @@ export class Streams {
   /** What is left of a stream that has a defect, which was told. */
   #endDefective(stream: GatewayStream): void {
     // Looked at again, it would fail again.
-    if (stream.signal.aborted) this.#drop(stream);
+    if (stream.signal.aborted) {
+      this.#known.delete(stream.token);
+      this.retained.forget(stream);
+    }
     stream.stop(asGatewayError(undefined));
     for (const reader of stream.readers) reader.leave(asGatewayError(undefined), false);
   }
@@ -186,14 +188,15 @@ export class Streams {
   /** Lets go of streams that ended so long ago that nobody can come back. */
   #forget(nowMs: number): void {
     for (const stream of this.#known.values()) {
-      if (stream.isLive || !this.#isOver(stream, nowMs)) continue;
-      this.#drop(stream);
+      if (stream.isDelivered && this.#isOver(stream, nowMs)) this.#drop(stream);
     }
   }
 
+  /** Nobody can come back to it. Readers that have to say that they have everything are still watched. */
   #drop(stream: GatewayStream): void {
-    this.#known.delete(stream.token);
     this.retained.forget(stream);
+    stream.forget();
+    if (!stream.isLive) this.#known.delete(stream.token);
   }
 
   /** It ended so long ago that it has no URL any more: who reads it by then reads on, and nobody else begins. */

@@ -44,7 +44,7 @@ export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
   for (const stream of all) {
     heldBytes += stream.heldBytes;
     if (!stream.isLive) continue;
-    streams[placeOf(stream)] += 1;
+    if (!stream.isDelivered) streams[placeOf(stream)] += 1;
     const { stallCause } = stream;
     if (stallCause !== undefined) stallMs[stallCause] += stream.lastingStallMs(nowMs);
     let slowestBytes = 0;

@@ -6,8 +6,8 @@ export interface RetainedStream {
   readonly holder: string;
   /** What it costs to keep it; never more than when it was kept first. */
   readonly retainedBytes: number;
-  /** Somebody reads it again: until then it stays. */
-  readonly isLive: boolean;
+  /** Whether nobody reads it. While somebody does again, it stays. */
+  readonly isDelivered: boolean;
 }
 
 interface Retained {
@@ -52,7 +52,7 @@ export class RetainedStreams<Stream extends RetainedStream> {
     let freedBytes = 0;
     for (const [other, held] of kept) {
       if (this.#memory.hasRoom(holder, bytes, freedBytes)) break;
-      if (other.isLive) continue;
+      if (!other.isDelivered) continue;
       oldest.push(other);
       freedBytes += held.bytes;
     }

@@ -87,6 +87,11 @@ export class SessionResponse implements ReaderResponse {
     return this.#isSettled;
   }
 
+  /** It keeps what is not acknowledged by itself, at most its window. */
+  get isDelivered(): boolean {
+    return this.isClosed;
+  }
+
   get headersSent(): boolean {
     return this.#head !== undefined;
   }

@@ -91,6 +91,11 @@ export class ClientResponse implements ReaderResponse {
     return this.#isSettled;
   }
 
+  /** What waits for its socket is part of its stream's place. */
+  get isDelivered(): boolean {
+    return this.#isSettled;
+  }
+
   get headersSent(): boolean {
     return this.#response.headersSent;
   }

@@ -11,6 +11,8 @@ export interface ReaderResponse {
   /** Resolves when the reader has got everything, or is gone. */
   readonly settled: Promise<void>;
   readonly isSettled: boolean;
+  /** Everything was handed over to it, and what it still has of it is bounded by itself: the stream need not stay for it. */
+  readonly isDelivered: boolean;
   readonly headersSent: boolean;
   /** Nothing more can be written. */
   readonly isClosed: boolean;
