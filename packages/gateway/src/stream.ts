@@ -395,6 +395,7 @@ export class GatewayStream implements StreamOwner {
   /** A reader says that it has consumed so much more. */
   acknowledged(tokens: number): void {
     this.#meter.tokensAcknowledged += tokens;
+    this.checkDelivered();
   }
 
   /** A reader's policy left something out for it. */

@@ -87,9 +87,8 @@ export class SessionResponse implements ReaderResponse {
     return this.#isSettled;
   }
 
-  /** It keeps what is not acknowledged by itself, at most its window. */
   get isDelivered(): boolean {
-    return this.isClosed;
+    return this.#isSettled || (this.hasEnded && this.#sent.length === 0);
   }
 
   get headersSent(): boolean {

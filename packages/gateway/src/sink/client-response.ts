@@ -91,7 +91,6 @@ export class ClientResponse implements ReaderResponse {
     return this.#isSettled;
   }
 
-  /** What waits for its socket is part of its stream's place. */
   get isDelivered(): boolean {
     return this.#isSettled;
   }

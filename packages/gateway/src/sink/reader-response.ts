@@ -11,7 +11,7 @@ export interface ReaderResponse {
   /** Resolves when the reader has got everything, or is gone. */
   readonly settled: Promise<void>;
   readonly isSettled: boolean;
-  /** Everything was handed over to it, and what it still has of it is bounded by itself: the stream need not stay for it. */
+  /** Nothing is held for it any more that it has to get. It may still have to say that it has everything. */
   readonly isDelivered: boolean;
   readonly headersSent: boolean;
   /** Nothing more can be written. */
