@@ -219,7 +219,7 @@ export class GatewayStream implements StreamOwner {
     return this.#delivered.promise;
   }
 
-  /** To be called when a reader has got everything, or is gone. */
+  /** To be called when a reader may have got everything. */
   checkDelivered(): void {
     if (!this.isDelivered) return;
     this.#host.delivered(this);
@@ -276,7 +276,8 @@ export class GatewayStream implements StreamOwner {
     // Whoever fell behind has left, too, and may come back.
     const hasMore = this.#body !== undefined && this.#body.channel.end === undefined;
     if (hasMore && this.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
-    if (this.readers.delete(reader)) this.checkDelivered();
+    this.readers.delete(reader);
+    this.checkDelivered();
     this.journal.add('reader_left', reader.number, reason);
     this.#host.readerEnded(this, reason);
   }
@@ -330,7 +331,7 @@ export class GatewayStream implements StreamOwner {
 
   /** A reader has gone for good. The last one decides what becomes of the model. */
   left(reader: StreamReader, reason: GatewayError, mayReturn: boolean): void {
-    if (this.readers.delete(reader)) this.checkDelivered();
+    this.readers.delete(reader);
     if (this.readers.size > 0 || this.end !== undefined) return;
     const { detachGraceMs, finishEvents, finishMs } = this.#deadlines;
     const nowMs = performance.now();

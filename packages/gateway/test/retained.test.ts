@@ -32,13 +32,17 @@ function consume(session: RawSession, streams: readonly number[], acked: Map<num
   }
 }
 
-/** Streams of a session that acknowledges nothing: every other one is sent a part of its answer, the others all of it. */
-function askFor(session: RawSession, count: number, model = answer): number[] {
-  const streams = Array.from({ length: count }, (_, index) => index + 1);
-  for (const stream of streams) {
-    session.send(chatRequest(model, { stream, windowBytes: stream % 2 === 0 ? 65_536 : 1024 }));
-  }
-  return streams;
+/** Streams of a session that acknowledges nothing: with a small window a part of its answer is sent, with a large one all of it. */
+function askFor(
+  session: RawSession,
+  windows: readonly number[],
+  { model = answer }: { readonly model?: string } = {},
+): number[] {
+  return windows.map((windowBytes, index) => {
+    const stream = index + 1;
+    session.send(chatRequest(model, { stream, windowBytes }));
+    return stream;
+  });
 }
 
 async function readToEnd(session: RawSession, streams: readonly number[]): Promise<void> {
@@ -57,7 +61,7 @@ describe('promise 1: what outlives its model', () => {
     ]);
     const { url } = await wholeStream(gateway.url, answer);
     const session = await openSession(gateway.url);
-    const streams = askFor(session, 40);
+    const streams = askFor(session, new Array<number[]>(20).fill([1024, 65_536]).flat());
     await eventually(async () => {
       const draining = await figure(gateway, 'streams{state="draining"}');
       expect(draining).toBeLessThanOrEqual(10);
@@ -78,17 +82,21 @@ describe('promise 1: what outlives its model', () => {
     expect(await figure(gateway, 'retained_bytes')).toBeLessThanOrEqual(200_000);
   });
 
-  test.each([
+  const ends = [
     ['is let go', (_session: RawSession) => undefined],
     ['leaves', (session: RawSession) => session.send({ type: 'detach', stream: 1 })],
     ['loses its connection and does not come back', (session: RawSession) => session.socket.terminate()],
-  ])('gives its place back when its reader %s', async (_what, end) => {
+  ] as const;
+
+  test.each(
+    ends.flatMap(([what, end]) => [1024, 65_536].map((windowBytes) => [what, windowBytes, end] as const)),
+  )('gives its place back when its reader %s, with a window of %i bytes', async (_what, windowBytes, end) => {
     const { gateway } = await startBoth([
       ...['--max-streams', '1', '--wait-timeout-ms', '60000'],
       ...['--stall-timeout-ms', '1000', '--detach-grace-ms', '500'],
     ]);
     const session = await openSession(gateway.url);
-    askFor(session, 1);
+    askFor(session, [windowBytes]);
     await eventually(
       async () => (await figure(gateway, 'streams{state="draining"}')) === 1,
       'the model to be done',
@@ -105,7 +113,7 @@ describe('promise 1: what outlives its model', () => {
   test('a second reader waits for no more than the channel may hold', async () => {
     const { gateway } = await startBoth(['--max-streams', '3', '--max-retained-bytes', '0']);
     const session = await openSession(gateway.url);
-    const streams = askFor(session, 3, 'sim:ttft=0,tps=2000,tokens=100000');
+    const streams = askFor(session, [1024, 1024, 1024], { model: 'sim:ttft=0,tps=2000,tokens=100000' });
     await eventually(
       () => streams.every((stream) => session.of('response', stream).length === 1),
       'all of them to begin',
@@ -167,7 +175,8 @@ describe('what is kept for who comes back', () => {
     // A key that nobody checks makes nobody another one.
     for (let count = 0; count < 30; count += 1) await whole('192.0.2.2', `key ${count}`);
     expect(await statusOf(kept, { authorization: 'Bearer mine' })).toBe(200);
-    expect(await statusOf(await whole('192.0.2.3', 'mine'), { authorization: 'Bearer mine' })).toBe(200);
+    const late = { authorization: 'Bearer late' };
+    expect(await statusOf(await whole('192.0.2.3', 'late'), late)).toBe(200);
   });
 
   test('stays while somebody reads it again, whatever its owner asks for meanwhile', async () => {
@@ -196,7 +205,7 @@ describe('what is kept for who comes back', () => {
   test('has its URL for retainMs, and who reads it by then reads on', async () => {
     const { gateway } = await startBoth(['--retain-ms', '1000']);
     const session = await openSession(gateway.url);
-    askFor(session, 1);
+    askFor(session, [1024]);
     await eventually(() => session.data.length > 0, 'it to begin');
     const { url = '' } = session.of('response', 1)[0] ?? {};
     await eventually(async () => (await statusOf(gateway.url + url)) === 404, 'its time to be over');
