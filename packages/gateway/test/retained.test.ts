@@ -45,6 +45,21 @@ function askFor(
   });
 }
 
+function urlOf(session: RawSession, stream: number): string {
+  return session.of('response', stream)[0]?.url ?? '';
+}
+
+/** One more reader of a stream, which acknowledges nothing. */
+function readAgain(
+  session: RawSession,
+  stream: number,
+  url: string,
+  more: { readonly maxBytes?: number; readonly merges?: boolean } = {},
+): void {
+  const frame = { type: 'read', stream, reader: newReader(), windowBytes: 1024, url, headers: {} };
+  session.send({ ...frame, from: 'start', overflow: 'coalesce', ...more });
+}
+
 async function readToEnd(session: RawSession, streams: readonly number[]): Promise<void> {
   const acked = new Map<number, number>();
   await eventually(() => {
@@ -55,13 +70,11 @@ async function readToEnd(session: RawSession, streams: readonly number[]): Promi
 
 describe('promise 1: what outlives its model', () => {
   test('keeps its place until it is read, loses nothing, and pushes out nothing that can be read again', async () => {
-    const { gateway } = await startBoth([
-      ...['--max-streams', '10', '--max-retained-bytes', '200000'],
-      ...['--wait-timeout-ms', '60000'],
-    ]);
+    const args = '--max-streams 10 --max-retained-bytes 200000 --wait-timeout-ms 60000';
+    const { gateway } = await startBoth(args.split(' '));
     const { url } = await wholeStream(gateway.url, answer);
     const session = await openSession(gateway.url);
-    const streams = askFor(session, new Array<number[]>(20).fill([1024, 65_536]).flat());
+    const streams = askFor(session, Array.from({ length: 20 }, () => [1024, 65_536]).flat());
     await eventually(async () => {
       const draining = await figure(gateway, 'streams{state="draining"}');
       expect(draining).toBeLessThanOrEqual(10);
@@ -91,10 +104,8 @@ describe('promise 1: what outlives its model', () => {
   test.each(
     ends.flatMap(([what, end]) => [1024, 65_536].map((windowBytes) => [what, windowBytes, end] as const)),
   )('gives its place back when its reader %s, with a window of %i bytes', async (_what, windowBytes, end) => {
-    const { gateway } = await startBoth([
-      ...['--max-streams', '1', '--wait-timeout-ms', '60000'],
-      ...['--stall-timeout-ms', '1000', '--detach-grace-ms', '500'],
-    ]);
+    const args = '--max-streams 1 --wait-timeout-ms 60000 --stall-timeout-ms 1000 --detach-grace-ms 500';
+    const { gateway } = await startBoth(args.split(' '));
     const session = await openSession(gateway.url);
     askFor(session, [windowBytes]);
     await eventually(
@@ -119,11 +130,7 @@ describe('promise 1: what outlives its model', () => {
       'all of them to begin',
     );
     for (const stream of streams) {
-      const { url = '' } = session.of('response', stream)[0] ?? {};
-      session.send({
-        ...{ type: 'read', stream: stream + 10, reader: newReader(), windowBytes: 1024, headers: {} },
-        ...{ url, from: 'start', overflow: 'coalesce', maxBytes: 65_536, merges: false },
-      });
+      readAgain(session, stream + 10, urlOf(session, stream), { maxBytes: 65_536, merges: false });
     }
     const acked = new Map<number, number>();
     await eventually(async () => {
@@ -162,9 +169,8 @@ describe('what is kept for who comes back', () => {
   });
 
   test('is of an address, where nobody needs a key', async () => {
-    const { gateway } = await startBoth([
-      ...['--max-retained-bytes', '200000', '--trusted-proxies', '127.0.0.1'],
-    ]);
+    const args = '--max-retained-bytes 200000 --trusted-proxies 127.0.0.1';
+    const { gateway } = await startBoth(args.split(' '));
     const whole = async (address: string, key: string): Promise<string> => {
       const headers = { 'x-forwarded-for': address, authorization: `Bearer ${key}` };
       const { response, url } = await openStream(gateway.url, answer, { headers });
@@ -184,10 +190,7 @@ describe('what is kept for who comes back', () => {
     // In many small chunks, so that what is read of it leaves something to be read.
     const { url } = await wholeStream(gateway.url, 'sim:tokens=30,tps=1000,ttft=0');
     const session = await openSession(gateway.url);
-    session.send({
-      ...{ type: 'read', stream: 1, reader: newReader(), windowBytes: 1024, headers: {} },
-      ...{ url: new URL(url).pathname, from: 'start', overflow: 'coalesce' },
-    });
+    readAgain(session, 1, new URL(url).pathname);
     await eventually(() => session.data.length > 0, 'it to begin');
     const urls: string[] = [];
     for (let count = 0; count < 30; count += 1) urls.push((await wholeStream(gateway.url, answer)).url);
@@ -207,8 +210,8 @@ describe('what is kept for who comes back', () => {
     const session = await openSession(gateway.url);
     askFor(session, [1024]);
     await eventually(() => session.data.length > 0, 'it to begin');
-    const { url = '' } = session.of('response', 1)[0] ?? {};
-    await eventually(async () => (await statusOf(gateway.url + url)) === 404, 'its time to be over');
+    const url = gateway.url + urlOf(session, 1);
+    await eventually(async () => (await statusOf(url)) === 404, 'its time to be over');
     expect(await figure(gateway, 'streams{state="draining"}')).toBe(1);
     await readToEnd(session, [1]);
     expect(contentIn(session.text(1))).toBe(answerText);
