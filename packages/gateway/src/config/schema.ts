@@ -226,7 +226,7 @@ export const configSchema = z.strictObject({
   maxRetainedBytes: z
     .int()
     .min(0)
-    .default(16_777_216)
+    .default(134_217_728)
     .describe(
       'history of all streams that ended and were delivered; a key, or without keys an address, has at most two thirds, and then its oldest are let go',
     ),
