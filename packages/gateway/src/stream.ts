@@ -76,7 +76,7 @@ export interface StreamOwner {
 export interface StreamHost {
   readonly meter: Meter;
   readonly began: (stream: GatewayStream, ttftMs: number) => void;
-  readonly readerEnded: (stream: GatewayStream, reason: ReaderEndReason) => void;
+  readonly readerEnded: (reason: ReaderEndReason) => void;
   /** It has ended, and no reader has to get any of it: all that its channel still has is history. May be called again. */
   readonly delivered: (stream: GatewayStream) => void;
   /** Something failed that nobody foresaw. */
@@ -222,8 +222,9 @@ export class GatewayStream implements StreamOwner {
   /** To be called when a reader may have got everything. */
   checkDelivered(): void {
     if (!this.isDelivered) return;
-    this.#host.delivered(this);
+    // Whoever waits goes on behind this turn, when its history has room or is gone; and also if that fails.
     this.#delivered?.resolve();
+    this.#host.delivered(this);
   }
 
   /** Lets go of its history. Only when it is delivered. */
@@ -279,7 +280,7 @@ export class GatewayStream implements StreamOwner {
     this.readers.delete(reader);
     this.checkDelivered();
     this.journal.add('reader_left', reader.number, reason);
-    this.#host.readerEnded(this, reason);
+    this.#host.readerEnded(reason);
   }
 
   /** What happens to a reader that falls behind and did not say what shall: its chunks are merged if they can be. */

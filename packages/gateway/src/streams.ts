@@ -57,12 +57,12 @@ export class Streams {
       meter,
       defect: (where, error) => defects.caught(where, error),
       began: (stream, ttftMs) => observer.streamBegan(stream, ttftMs),
-      readerEnded: (_stream, reason) => {
+      readerEnded: (reason) => {
         observer.readerEnded(reason);
         this.#onChange?.();
       },
       delivered: (stream) => {
-        const canReturn = stream.hasUrl && !this.#isOver(stream, performance.now());
+        const canReturn = this.find(stream.token) !== undefined;
         if (!canReturn || !this.retained.keep(stream)) this.#drop(stream);
       },
     };

@@ -2,7 +2,8 @@ import { ofCauses, type StallCause } from '../meter.ts';
 import type { GatewayStream } from '../stream.ts';
 
 /**
- * Streams that are open, by where they are. `draining`: the provider is done, and a reader still has to get the rest.
+ * Streams that are open, by where they are. `draining`: the provider is done, and a reader still has to get the rest, or reads
+ * it again.
  */
 export type OpenStreams = Readonly<
   Record<'draining' | 'opening' | 'paused' | 'streaming' | 'waiting', number>
