@@ -117,7 +117,7 @@ export class GatewayStream implements StreamOwner {
   #stall: Stall | undefined;
   #readerCount = 0;
   readonly #controller = new AbortController();
-  readonly #started = Promise.withResolvers<StreamBody>();
+  readonly #started = Promise.withResolvers<void>();
   readonly #deadlines: StreamDeadlines;
   readonly #meter: Meter;
   readonly #host: StreamHost;
@@ -157,8 +157,8 @@ export class GatewayStream implements StreamOwner {
     return this.#controller.signal;
   }
 
-  /** Resolves when the provider has answered; rejects with the reason why there will be no answer. */
-  get started(): Promise<StreamBody> {
+  /** Resolves when the provider has answered, and there is a body; rejects with the reason why there will be no answer. */
+  get started(): Promise<void> {
     return this.#started.promise;
   }
 
@@ -362,7 +362,7 @@ export class GatewayStream implements StreamOwner {
     this.#lastEventMs = nowMs;
     this.#body = body;
     this.journal.add('responded', null, String(body.status));
-    this.#started.resolve(body);
+    this.#started.resolve();
   }
 
   /** The provider is done, or nobody waits for it any more. */

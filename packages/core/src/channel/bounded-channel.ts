@@ -247,6 +247,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     const index = this.#readers.findIndex((other) => other === reader);
     if (index !== -1) this.#readers.splice(index, 1);
     if (this.#readers.length === 0) this.#forgetRoom();
+    if (this.#readers.length === 0 && this.#end !== undefined) this.merge?.forget?.();
     this.#trim();
     if (this.pending !== undefined) this.#retryPending();
   }

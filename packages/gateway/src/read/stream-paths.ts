@@ -155,7 +155,8 @@ function findStream(request: FastifyRequest, { keys, streams }: StreamPathsOptio
 
 /** @throws {GatewayError} `not_found` if there are no events to be read. */
 async function startedBody(request: FastifyRequest, stream: GatewayStream): Promise<StreamBody> {
-  const body = await stream.started.catch(() => undefined);
+  await stream.started.catch(() => undefined);
+  const { body } = stream;
   if (body?.isEvents !== true) throw notFound(request);
   return body;
 }
