@@ -359,6 +359,22 @@ export const mutants: readonly Mutant[] = [
     only: 'stays unmerged',
   },
   {
+    name: 'an ended stream keeps what its merge remembers: a reader leaves behind the end',
+    file: `${core}/channel/bounded-channel.ts`,
+    find: 'if (this.#readers.length === 0 && this.#end !== undefined) this.merge?.forget?.();',
+    replace: '',
+    test: `${coreTest}/channel.test.ts`,
+    only: 'its merge forgets',
+  },
+  {
+    name: 'an ended stream keeps what its merge remembers: it ends without readers',
+    file: `${core}/channel/bounded-channel.ts`,
+    find: 'if (this.#readers.length === 0) this.merge?.forget?.();',
+    replace: '',
+    test: `${coreTest}/channel.test.ts`,
+    only: 'its merge forgets',
+  },
+  {
     name: 'promise 1: a stream that ended keeps the room that it had to grow',
     file: `${core}/channel/bounded-channel.ts`,
     find: "if (end.state !== 'cancelled') this.#memory?.shrink(this.#log, true);",

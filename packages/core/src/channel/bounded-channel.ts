@@ -416,6 +416,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   #finish(end: ChannelEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
+    if (this.#readers.length === 0) this.merge?.forget?.();
     if (end.state !== 'cancelled') this.#memory?.shrink(this.#log, true);
     this.#openTo = 0;
     this.#bareTo = 0;
