@@ -53,8 +53,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: a stream has its place only while its model is at work',
     file: `${gateway}/relay.ts`,
-    find: '    await stream.delivered;\n',
-    replace: '',
+    find: 'if (!this.#streams.drain(stream)) await stream.delivered;',
+    replace: 'this.#streams.drain(stream);',
     test: `${gatewayTest}/retained.test.ts`,
     only: 'keeps its place',
   },
@@ -93,7 +93,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: retained streams have no bound',
     file: `${gateway}/memory/retained-streams.ts`,
-    find: 'if (!this.#memory.hasRoom(holder, bytes, freedBytes)) {',
+    find: 'if (!this.#history.hasRoom(holder, bytes, freedBytes)) {',
     replace: 'if (bytes < 0) {',
     test: `${gatewayTest}/retained-streams.property.test.ts`,
   },

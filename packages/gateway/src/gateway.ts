@@ -228,7 +228,7 @@ export async function openGateway(
         return stopped;
       }
       isStopping = true;
-      stopped = streams.drain(config.shutdownMs).then(close);
+      stopped = streams.drainAll(config.shutdownMs).then(close);
       return stopped;
     },
   };

@@ -136,8 +136,8 @@ export class Relay {
       this.#logEnd(stream, request, end);
     });
     if (!hasPlace) return;
-    // What its readers have not got yet is bounded by the places.
-    await stream.delivered;
+    // What its readers have not got yet is bounded by the places, where there is no other room for it.
+    if (!this.#streams.drain(stream)) await stream.delivered;
     this.admission.leave();
   }
 

@@ -252,6 +252,13 @@ export class GatewayStream implements StreamOwner {
     return overheadBytes + this.heldBytes;
   }
 
+  /** What it costs until its readers have it: what waits for one may be sent, and be kept in both places. */
+  get undeliveredBytes(): number {
+    let bytes = this.retainedBytes;
+    for (const { response, waitingBytes } of this.readers) bytes += waitingBytes + response.keptBytes;
+    return bytes;
+  }
+
   /** Adds a reader, and serves it. It is gone when its response has settled. */
   attach(response: ReaderResponse, options: StreamReaderOptions = {}): StreamReader {
     this.#readerCount += 1;

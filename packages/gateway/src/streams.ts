@@ -28,7 +28,7 @@ export interface StreamsObserver {
 export class Streams {
   /** By token. */
   readonly #known = new Map<string, GatewayStream>();
-  /** Of those, the ones that ended and were delivered. */
+  /** Of those, the ones that ended and have no place. */
   readonly retained: RetainedStreams<GatewayStream>;
   readonly #config: StreamsConfig;
   readonly meter: Meter;
@@ -106,8 +106,13 @@ export class Streams {
     this.#onChange?.();
   }
 
+  /** Whether a stream that has ended needs its place no more: its readers have it, or there is other room for it until then. */
+  drain(stream: GatewayStream): boolean {
+    return stream.isDelivered || this.retained.drain(stream);
+  }
+
   /** Waits until nothing is done any more; after the deadline what is left is stopped. */
-  async drain(deadlineMs: number): Promise<void> {
+  async drainAll(deadlineMs: number): Promise<void> {
     if (!this.#hasLive) return;
     await new Promise<void>((resolve) => {
       this.#onChange = () => {

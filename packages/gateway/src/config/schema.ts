@@ -158,7 +158,9 @@ export const configSchema = z.strictObject({
     .min(1)
     .max(1_000_000)
     .default(2000)
-    .describe('requests with a provider, and answers that readers still take, at once; then they wait'),
+    .describe(
+      'requests with a provider, and answers that readers still take and maxRetainedBytes has no room for; then they wait',
+    ),
   maxWaiting: z
     .int()
     .min(0)
@@ -228,7 +230,7 @@ export const configSchema = z.strictObject({
     .min(0)
     .default(134_217_728)
     .describe(
-      'history of all streams that ended and were delivered; a key, or without keys an address, has at most two thirds, and then its oldest are let go',
+      'all streams whose model is done: a quarter for those that are not delivered yet (beyond it they keep their places), the rest for history; a key, or without keys an address, has at most two thirds of each, and then its oldest history is let go',
     ),
   maxSessionStreams: z
     .int()

@@ -4,8 +4,10 @@ import { type BodyHold, RequestMemory } from '../request-memory.ts';
 export interface RetainedStream {
   /** Whose room it takes. */
   readonly holder: string;
-  /** What it costs to keep it; never more than when it was kept first. */
+  /** What it costs to keep its history; never more than when it was kept first. */
   readonly retainedBytes: number;
+  /** What it costs until its readers have it; never more than when its model was done. */
+  readonly undeliveredBytes: number;
   /** Whether nobody reads it. While somebody does again, it stays. */
   readonly isDelivered: boolean;
 }
@@ -15,48 +17,64 @@ interface Retained {
   readonly hold: BodyHold;
 }
 
+/** So much of the bound is for streams that are not delivered yet: neither they nor history push out the other. */
+const undeliveredPart = 1 / 4;
+
 /**
- * Streams that ended, that everybody has got who read them, and that are kept for who comes back: within one bound, where no
- * holder takes another's room. A holder's new stream lets go of that holder's oldest alone, and only while that holder would
- * have more than twice what is free (as {@link RequestMemory}): alone it has two thirds of the bound.
+ * Streams that outlive their model without a place: those that readers still have to get, and those that are kept for who comes
+ * back. Both within one bound, of which a holder has room only while it would have at most twice what is free (as
+ * {@link RequestMemory}), so that none takes another's. For a holder's new history that holder's oldest is let go of.
  */
 export class RetainedStreams<Stream extends RetainedStream> {
-  readonly #memory: RequestMemory;
+  readonly #undelivered: RequestMemory;
+  readonly #undeliveredHolds = new Map<Stream, BodyHold>();
+  readonly #history: RequestMemory;
   readonly #onDrop: (stream: Stream) => void;
-  /** By holder; who was kept first is in front. */
+  /** History by holder; what was kept first is in front. */
   readonly #byHolder = new Map<string, Map<Stream, Retained>>();
   #drops = 0;
 
-  /** `onDrop` hears of streams that are let go of for want of room. */
+  /** `onDrop` hears of history that is let go of for want of room. */
   constructor(maxBytes: number, onDrop: (stream: Stream) => void) {
-    this.#memory = new RequestMemory(maxBytes);
+    const undeliveredBytes = Math.floor(maxBytes * undeliveredPart);
+    this.#undelivered = new RequestMemory(undeliveredBytes);
+    this.#history = new RequestMemory(maxBytes - undeliveredBytes);
     this.#onDrop = onDrop;
   }
 
   /** What all of them cost; never more than the bound. */
   get heldBytes(): number {
-    return this.#memory.heldBytes;
+    return this.#undelivered.heldBytes + this.#history.heldBytes;
   }
 
-  /** How many streams were not kept for as long as they should have been, for want of room. */
+  /** How much history was not kept for as long as it should have been, for want of room; in streams. */
   get drops(): number {
     return this.#drops;
   }
 
-  /** Keeps a stream. Returns `false` if there is no room for it, and then lets go of nothing. */
+  /** Takes a stream whose model is done and whose readers are not. Returns `false` if there is no room for it. */
+  drain(stream: Stream): boolean {
+    const hold = this.#undelivered.hold(stream.holder);
+    const hasRoom = hold.grow(stream.undeliveredBytes);
+    if (hasRoom) this.#undeliveredHolds.set(stream, hold);
+    return hasRoom;
+  }
+
+  /** Keeps a stream that is delivered. Returns `false` if there is no room for it, and then lets go of no other. */
   keep(stream: Stream): boolean {
+    this.#drained(stream);
     const { holder, retainedBytes: bytes } = stream;
     const kept = this.#byHolder.get(holder) ?? new Map<Stream, Retained>();
     if (kept.has(stream)) return true;
     const oldest: Stream[] = [];
     let freedBytes = 0;
     for (const [other, held] of kept) {
-      if (this.#memory.hasRoom(holder, bytes, freedBytes)) break;
+      if (this.#history.hasRoom(holder, bytes, freedBytes)) break;
       if (!other.isDelivered) continue;
       oldest.push(other);
       freedBytes += held.bytes;
     }
-    if (!this.#memory.hasRoom(holder, bytes, freedBytes)) {
+    if (!this.#history.hasRoom(holder, bytes, freedBytes)) {
       this.#drops += 1;
       return false;
     }
@@ -65,7 +83,7 @@ export class RetainedStreams<Stream extends RetainedStream> {
       this.#drops += 1;
       this.#onDrop(other);
     }
-    const hold = this.#memory.hold(holder);
+    const hold = this.#history.hold(holder);
     hold.grow(bytes);
     this.#byHolder.set(holder, kept.set(stream, { bytes, hold }));
     return true;
@@ -73,9 +91,15 @@ export class RetainedStreams<Stream extends RetainedStream> {
 
   /** Gives the room of a stream back, if it has some. */
   forget(stream: Stream): void {
+    this.#drained(stream);
     const kept = this.#byHolder.get(stream.holder);
     kept?.get(stream)?.hold.release();
     kept?.delete(stream);
     if (kept?.size === 0) this.#byHolder.delete(stream.holder);
+  }
+
+  #drained(stream: Stream): void {
+    this.#undeliveredHolds.get(stream)?.release();
+    this.#undeliveredHolds.delete(stream);
   }
 }
