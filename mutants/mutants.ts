@@ -98,6 +98,21 @@ export const mutants: readonly Mutant[] = [
     test: `${gatewayTest}/retained-streams.property.test.ts`,
   },
   {
+    name: 'promise 1: the room of an answer that was delivered is not given back',
+    file: `${gateway}/memory/retained-streams.ts`,
+    find: 'this.#undeliveredHolds.get(stream)?.release();',
+    replace: '',
+    test: `${gatewayTest}/retained-streams.property.test.ts`,
+  },
+  {
+    name: 'an answer that waits to be read keeps its place although there is room',
+    file: `${gateway}/streams.ts`,
+    find: 'return stream.isDelivered || this.retained.drain(stream);',
+    replace: 'return stream.isDelivered;',
+    test: `${gatewayTest}/retained.test.ts`,
+    only: 'needs no place',
+  },
+  {
     name: 'promise 1: the room of a retained stream that is forgotten is not given back',
     file: `${gateway}/memory/retained-streams.ts`,
     find: 'kept?.get(stream)?.hold.release();',

@@ -19,6 +19,7 @@ const stepsOf = fc.array(
       kind: fc.constant('keep' as const),
       holder: fc.constantFrom('a', 'b', 'c'),
       bytes: fc.integer({ min: 1, max: 800 }),
+      drains: fc.boolean(),
     }),
     fc.record({ kind: fc.constantFrom('again' as const, 'forget' as const), index: fc.nat(50) }),
     fc.record({ kind: fc.constant('read' as const), index: fc.nat(50), isDelivered: fc.boolean() }),
@@ -40,7 +41,7 @@ test('promise 1: what is retained stays within its bound, and goes for its holde
           .reduce((sum, { retainedBytes }) => sum + retainedBytes, 0);
       for (const step of steps) {
         if (step.kind === 'keep') {
-          const { bytes: retainedBytes, holder } = step;
+          const { bytes: retainedBytes, drains, holder } = step;
           const stream: Stream = {
             holder,
             retainedBytes,
@@ -49,6 +50,11 @@ test('promise 1: what is retained stays within its bound, and goes for its holde
           };
           const own = kept.filter((other) => other.holder === holder && other.isDelivered);
           dropped = [];
+          // Until it is delivered it has room of its own, of which alone it has two thirds.
+          const isDrained = drains && retained.drain(stream);
+          expect(isDrained).toBe(drains && retainedBytes <= 222);
+          expect(retained.heldBytes).toBe(heldBy() + (isDrained ? retainedBytes : 0));
+          expect(dropped).toEqual([]);
           const isKept = retained.keep(stream);
           // Of nobody else, nobody who is read, and no more than has to go.
           expect(dropped).toEqual(own.slice(0, dropped.length));
