@@ -17,7 +17,7 @@ export const keys = { honest: ['honest-one', 'honest-two'], attacker: 'attacker-
  */
 const gatewayArgs = [
   '--max-streams 200 --max-waiting 50 --wait-timeout-ms 2000',
-  '--max-request-memory-bytes 67108864 --max-retained-bytes 4194304',
+  '--max-request-memory-bytes 67108864 --max-retained-bytes 67108864',
   '--retain-ms 1000 --detach-grace-ms 2000 --stall-timeout-ms 3000 --keep-alive-ms 2000',
   '--request-timeout-ms 3000 --connect-timeout-ms 2000 --response-timeout-ms 5000 --idle-timeout-ms 5000',
   '--log-level error',

@@ -6,6 +6,8 @@ export interface Merge<T> {
    * whether a merged chunk may be as large as that. Default: two by two.
    */
   readonly all?: (chunks: readonly T[], fits: (merged: T) => boolean) => readonly MergedChunk<T>[];
+  /** The channel has ended and has no readers: what is remembered of its chunks is hardly needed any more. Default: nothing is. */
+  readonly forget?: () => void;
 }
 
 /** A chunk that stands for `count` neighbours; as it was, if that is 1. */

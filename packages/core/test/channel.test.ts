@@ -590,6 +590,28 @@ describe('a replay window', () => {
     expect(drain(reader).join('')).toBe('bcdefghij');
   });
 
+  test.each(['before', 'after'] as const)(
+    'its merge forgets what it remembers, when the last reader leaves %s the end',
+    (when) => {
+      let forgotten = 0;
+      const merge = Object.assign((first: string, second: string) => first + second, {
+        forget: () => (forgotten += 1),
+      });
+      const replay = { maxHeldBytes: 88, merges: true };
+      const channel = openChannel<string>({ maxItems: 9, weigh: (text) => text.length, merge, replay });
+      const reader = channel.reader({ overflow: 'coalesce' });
+      channel.offer('a');
+      channel.offer('b');
+      if (when === 'before') reader.detach();
+      expect(forgotten).toBe(0);
+      channel.complete();
+      expect(forgotten).toBe(when === 'before' ? 1 : 0);
+      reader.detach();
+      expect(forgotten).toBe(1);
+      expect(drain(channel.reader()).join('')).toBe('ab');
+    },
+  );
+
   test('does without readers: nobody is waited for', () => {
     const channel = openChannel<number>({ maxItems: 2, replay: { maxItems: 2 } });
     for (let chunk = 0; chunk < 10; chunk += 1) expect(channel.offer(chunk)).toBe('accepted');

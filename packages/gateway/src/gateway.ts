@@ -124,6 +124,7 @@ export async function openGateway(
     ...watched,
     connections: { client: connections, admin: adminConnections },
     requestMemory: memory,
+    retained: streams.retained,
     log: logDestination,
     survey: () => survey(streams.all(), performance.now()),
     loopDelayMs: () => console.history.loopDelayMs,
@@ -233,7 +234,7 @@ export async function openGateway(
         return stopped;
       }
       isStopping = true;
-      stopped = streams.drain(config.shutdownMs).then(close);
+      stopped = streams.drainAll(config.shutdownMs).then(close);
       return stopped;
     },
   };

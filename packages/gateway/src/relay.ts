@@ -102,7 +102,8 @@ export class Relay {
     const detach = provider.detach ?? this.#settings.config.detach;
     const { headers, owner } = asker;
     const client = streamClient(asker, route.queryKey);
-    const stream = this.#streams.open({ provider, detach, owner, model, client });
+    const holder = this.#settings.apiKeys.length === 0 ? client.address : owner;
+    const stream = this.#streams.open({ provider, detach, owner, holder, model, client });
     this.#run(stream, request, headers).catch((error: unknown) => this.#defects.caught('relay', error));
     return stream;
   }
@@ -111,15 +112,13 @@ export class Relay {
   async #run(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     let span: StreamSpan | undefined;
+    let hasPlace = false;
     try {
       span = this.#tracing?.start(request, headers);
       const carried = span === undefined ? headers : { ...headers, ...span.headers };
       await this.admission.enter(stream.signal);
-      try {
-        await this.#pipe(stream, request, carried);
-      } finally {
-        this.admission.leave();
-      }
+      hasPlace = true;
+      await this.#pipe(stream, request, carried);
     } catch (thrown) {
       const { signal } = stream;
       const error = asGatewayError(signal.aborted ? signal.reason : thrown);
@@ -136,6 +135,10 @@ export class Relay {
       span?.end(stream, end, usage);
       this.#logEnd(stream, request, end);
     });
+    if (!hasPlace) return;
+    // What its readers have not got yet is bounded by the places, where there is no other room for it.
+    if (!this.#streams.drain(stream)) await stream.delivered;
+    this.admission.leave();
   }
 
   #pipe(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {

@@ -48,7 +48,7 @@ export class RequestMemory {
     let held = 0;
     return {
       grow: (bytes) => {
-        if (!this.#hasRoom(owner, bytes)) {
+        if (!this.hasRoom(owner, bytes)) {
           this.#refusals += 1;
           return false;
         }
@@ -67,9 +67,10 @@ export class RequestMemory {
     };
   }
 
-  #hasRoom(owner: string, bytes: number): boolean {
-    const freeBytes = this.#maxBytes - this.#bytes - bytes;
-    return (this.#byOwner.get(owner) ?? 0) + bytes <= shareOfFree * freeBytes;
+  /** Whether an owner could take so much more, if it first gave so much back. */
+  hasRoom(owner: string, bytes: number, freedBytes = 0): boolean {
+    const freeBytes = this.#maxBytes - this.#bytes + freedBytes - bytes;
+    return (this.#byOwner.get(owner) ?? 0) - freedBytes + bytes <= shareOfFree * freeBytes;
   }
 
   #add(owner: string, bytes: number): void {

@@ -87,9 +87,10 @@ export class RunMemory implements ChunkMemory<EventRun> {
     return run instanceof OwnRun || run.mergedEvents !== undefined ? run : new OwnRun(run);
   }
 
-  shrink({ oldestAddress }: ChunkAddresses): void {
+  shrink({ oldestAddress }: ChunkAddresses, isLast = false): void {
     const usedBytes = this.#usedFrom(oldestAddress);
-    if (usedBytes < this.#buffer.length / 4) this.#move(oldestAddress, sizeFor(usedBytes));
+    if (isLast) this.#move(oldestAddress, usedBytes);
+    else if (usedBytes < this.#buffer.length / 4) this.#move(oldestAddress, sizeFor(usedBytes));
   }
 
   #makeRoom(bytes: number, oldestAddress: number): void {

@@ -105,7 +105,7 @@ export class StreamReader implements WriteListener {
 
   /** The bytes that may wait for it. */
   get maxWaitingBytes(): number {
-    return this.#options.maxBytes ?? this.#stream.windowBytes;
+    return Math.min(this.#options.maxBytes ?? Infinity, this.#stream.windowBytes);
   }
 
   /** What may be sent to it now: of all its windows, the smallest; `undefined`: it has none. */
@@ -133,15 +133,7 @@ export class StreamReader implements WriteListener {
     const { response } = this;
     try {
       await this.#stream.started;
-      if (this.#left === undefined) {
-        let reader: Reader<EventRun | Gap>;
-        do {
-          reader = this.#reader ?? this.#open();
-          await writeEvents(reader, response, this);
-          // With another one, it came back over a new connection.
-        } while (reader !== this.#reader);
-        this.#end(reader);
-      }
+      if (this.#left === undefined) await this.#write();
     } catch (thrown) {
       const error = asGatewayError(this.#left ?? thrown);
       // An error of the stream's is told where the stream ends.
@@ -153,12 +145,29 @@ export class StreamReader implements WriteListener {
         this.#stream.defect('reader', failed);
         response.destroy(error);
       }
-      // What was handed over may still have to reach a slow client, whose progress is watched on.
-      await response.settled;
+      await this.#handedOver();
       return reasonOf(this.#left) ?? reasonOf(error) ?? 'failed';
     }
-    await response.settled;
+    await this.#handedOver();
     return reasonOf(this.#left) ?? 'delivered';
+  }
+
+  async #write(): Promise<void> {
+    let reader: Reader<EventRun | Gap>;
+    do {
+      reader = this.#reader ?? this.#open();
+      await writeEvents(reader, this.response, this);
+      // With another one, it came back over a new connection.
+    } while (reader !== this.#reader);
+    this.#end(reader);
+  }
+
+  /** It needs the stream no more. What was handed over may still have to reach a slow client, whose progress is watched on. */
+  #handedOver(): Promise<void> {
+    this.#reader?.detach();
+    this.#reader = undefined;
+    this.#stream.checkDelivered();
+    return this.response.settled;
   }
 
   /** It goes, and what waits for it does not matter any more. `mayReturn`: it may come back as another reader. */

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Config } from './config/schema.ts';
 import type { Defects } from './defects.ts';
 import { asGatewayError, shuttingDown } from './errors.ts';
+import { RetainedStreams } from './memory/retained-streams.ts';
 import type { Meter } from './meter.ts';
 import type { Links } from './sink/link.ts';
 import {
@@ -25,8 +26,10 @@ export interface StreamsObserver {
 
 /** All streams that live or can be read again, and the one clock that watches their deadlines. */
 export class Streams {
-  /** By token, those that ended first in front of those that ended later. */
+  /** By token. */
   readonly #known = new Map<string, GatewayStream>();
+  /** Of those, the ones that ended and have no place. */
+  readonly retained: RetainedStreams<GatewayStream>;
   readonly #config: StreamsConfig;
   readonly meter: Meter;
   readonly #defects: Defects;
@@ -48,14 +51,19 @@ export class Streams {
     this.#defects = defects;
     this.#links = links;
     this.#config = config;
+    this.retained = new RetainedStreams(config.maxRetainedBytes, (stream) => this.#drop(stream));
     this.meter = meter;
     this.#host = {
       meter,
       defect: (where, error) => defects.caught(where, error),
       began: (stream, ttftMs) => observer.streamBegan(stream, ttftMs),
-      readerEnded: (stream, reason) => {
+      readerEnded: (reason) => {
         observer.readerEnded(reason);
-        this.#changed(stream);
+        this.#onChange?.();
+      },
+      delivered: (stream) => {
+        const canReturn = this.find(stream.token) !== undefined;
+        if (!canReturn || !this.retained.keep(stream)) this.#drop(stream);
       },
     };
     const { detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs } = config;
@@ -89,19 +97,22 @@ export class Streams {
   /** The stream of a URL; `undefined` if there is none (any more). */
   find(token: string): GatewayStream | undefined {
     const stream = this.#known.get(token);
-    return stream?.hasUrl === true ? stream : undefined;
+    return stream?.hasUrl === true && !this.#isOver(stream, performance.now()) ? stream : undefined;
   }
 
   /** The provider's part is over. What it said can be read for a while. */
   ended(stream: GatewayStream, outcome: StreamOutcome): void {
     stream.finish(outcome, performance.now());
-    this.#known.delete(stream.token);
-    this.#known.set(stream.token, stream);
-    this.#changed(stream);
+    this.#onChange?.();
+  }
+
+  /** Whether a stream that has ended needs its place no more: its readers have it, or there is other room for it until then. */
+  drain(stream: GatewayStream): boolean {
+    return stream.isDelivered || this.retained.drain(stream);
   }
 
   /** Waits until nothing is done any more; after the deadline what is left is stopped. */
-  async drain(deadlineMs: number): Promise<void> {
+  async drainAll(deadlineMs: number): Promise<void> {
     if (!this.#hasLive) return;
     await new Promise<void>((resolve) => {
       this.#onChange = () => {
@@ -134,11 +145,6 @@ export class Streams {
     return false;
   }
 
-  #changed(stream: GatewayStream): void {
-    if (!stream.isLive && !stream.hasUrl) this.#known.delete(stream.token);
-    this.#onChange?.();
-  }
-
   async #tick(): Promise<void> {
     if (this.#isTicking) return;
     this.#isTicking = true;
@@ -162,7 +168,10 @@ export class Streams {
   /** What is left of a stream that has a defect, which was told. */
   #endDefective(stream: GatewayStream): void {
     // Looked at again, it would fail again.
-    if (stream.signal.aborted) this.#known.delete(stream.token);
+    if (stream.signal.aborted) {
+      this.#known.delete(stream.token);
+      this.retained.forget(stream);
+    }
     stream.stop(asGatewayError(undefined));
     for (const reader of stream.readers) reader.leave(asGatewayError(undefined), false);
   }
@@ -181,19 +190,23 @@ export class Streams {
     }
   }
 
-  /** Lets go of streams that ended: after a time, and the oldest first when all of them hold too much. */
+  /** Lets go of streams that ended so long ago that nobody can come back. */
   #forget(nowMs: number): void {
-    const { maxRetainedBytes, retainMs } = this.#config;
-    let retainedBytes = 0;
     for (const stream of this.#known.values()) {
-      if (stream.end !== undefined) retainedBytes += stream.retainedBytes;
+      if (stream.isDelivered && this.#isOver(stream, nowMs)) this.#drop(stream);
     }
-    for (const stream of this.#known.values()) {
-      if (stream.isLive || stream.end === undefined) continue;
-      if (retainedBytes <= maxRetainedBytes && nowMs - stream.end.atMs < retainMs) continue;
-      retainedBytes -= stream.retainedBytes;
-      this.#known.delete(stream.token);
-    }
+  }
+
+  /** Nobody can come back to it. Readers that have to say that they have everything are still watched. */
+  #drop(stream: GatewayStream): void {
+    this.retained.forget(stream);
+    stream.forget();
+    if (!stream.isLive) this.#known.delete(stream.token);
+  }
+
+  /** It ended so long ago that it has no URL any more: who reads it by then reads on, and nobody else begins. */
+  #isOver({ end }: GatewayStream, nowMs: number): boolean {
+    return end !== undefined && nowMs - end.atMs >= this.#config.retainMs;
   }
 }
 

@@ -107,7 +107,8 @@ describe('a defect ends the part that has it, and nothing else', () => {
     onTestFinished(() => streams.stopWatching());
     const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
     const client = { address: '', agent: '', key: '' };
-    const open = () => streams.open({ provider, owner: '', detach: 'cancel', model: undefined, client });
+    const open = () =>
+      streams.open({ provider, owner: '', holder: '', detach: 'cancel', model: undefined, client });
     const bad = open();
     bad.tick = () => {
       throw new Error('no tick');
@@ -147,7 +148,14 @@ describe('a defect that nobody can be told of', () => {
     onTestFinished(() => streams.stopWatching());
     const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
     const client = { address: '', agent: '', key: '' };
-    const stream = streams.open({ provider, owner: '', detach: 'finish', model: undefined, client });
+    const stream = streams.open({
+      provider,
+      owner: '',
+      holder: '',
+      detach: 'finish',
+      model: undefined,
+      client,
+    });
     const channel = openChannel<EventRun>({ maxItems: 10 });
     const body = {
       channel,

@@ -89,6 +89,25 @@ test('it stays small while what is kept does, and is gone with it', () => {
   expect(memory.allocatedBytes).toBe(0);
 });
 
+test.each(['complete', 'fail'] as const)('it has no room to grow when nothing more comes: %s', (end) => {
+  const memory = new RunMemory();
+  const channel = openChannel<EventRun>({
+    maxBytes: 50_000,
+    weigh: ({ byteLength }) => byteLength,
+    memory,
+    replay: { maxBytes: 50_000 },
+  });
+  for (let number = 0; number < 100; number += 1) channel.offer(lend(number, 200));
+  expect(memory.allocatedBytes).toBeGreaterThan(22_000);
+  if (end === 'complete') channel.complete();
+  else channel.fail(new Error('cut'));
+  expect(memory.allocatedBytes).toBe(100 * 208);
+  const reader = channel.reader();
+  for (let number = 0; number < 100; number += 1) {
+    expect(reader.take()?.bytes).toEqual(lend(number, 200).bytes);
+  }
+});
+
 test('a run that stays unmerged holds on to the room of no other', () => {
   const memory = new RunMemory();
   const channel = openChannel<EventRun>({

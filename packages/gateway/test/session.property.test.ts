@@ -174,9 +174,22 @@ test('5.8, promise 4: whatever is cut, merged, resumed and acknowledged, every b
         const config = configSchema.parse({});
         const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
         const nothing = (): undefined => undefined;
-        const host = { meter: new Meter(), began: nothing, readerEnded: nothing, defect: nothing };
+        const host = {
+          meter: new Meter(),
+          began: nothing,
+          readerEnded: nothing,
+          delivered: nothing,
+          defect: nothing,
+        };
         const asker = { address: '', agent: '', key: '' };
-        const owner = { provider, owner: '', detach: 'grace', model: undefined, client: asker } as const;
+        const owner = {
+          provider,
+          owner: '',
+          holder: '',
+          detach: 'grace',
+          model: undefined,
+          client: asker,
+        } as const;
         const stream = new GatewayStream(owner, config, host, 0);
         const channel = openChannel<EventRun>({
           maxBytes: channelBytes,

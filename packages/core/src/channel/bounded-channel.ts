@@ -258,6 +258,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     const index = this.#readers.findIndex((other) => other === reader);
     if (index !== -1) this.#readers.splice(index, 1);
     if (this.#readers.length === 0) this.#forgetRoom();
+    if (this.#readers.length === 0 && this.#end !== undefined) this.merge?.forget?.();
     this.#trim();
     if (this.pending !== undefined) this.#retryPending();
   }
@@ -431,6 +432,8 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   #finish(end: ChannelEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
+    if (this.#readers.length === 0) this.merge?.forget?.();
+    if (end.state !== 'cancelled') this.#memory?.shrink(this.#log, true);
     this.#openTo = 0;
     this.#bareTo = 0;
     this.#settle()?.reject(closedError(end));

@@ -19,6 +19,6 @@ export interface ChunkMemory<T> {
   get(address: number): T;
   /** The chunk as an object that may be kept: itself, or a copy if it is lent. */
   own(chunk: T): T;
-  /** Much was let go of at once: a good moment to become smaller. */
-  shrink(addresses: ChunkAddresses): void;
+  /** Much was let go of at once: a good moment to become smaller. `isLast`: nothing is put any more, so that no room is needed for it. */
+  shrink(addresses: ChunkAddresses, isLast?: boolean): void;
 }

@@ -46,6 +46,7 @@ export function createCoalesce(
   const mergeTwo: Merge<EventRun> = (first, second) => made().mergeTwo(first, second);
   return Object.assign(mergeTwo, {
     all: (runs: readonly EventRun[], fits: (merged: EventRun) => boolean) => made().mergeAll(runs, fits),
+    forget: () => (coalescer = undefined),
   });
 }
 

@@ -158,7 +158,9 @@ export const configSchema = z.strictObject({
     .min(1)
     .max(1_000_000)
     .default(2000)
-    .describe('requests with a provider at once; then they wait'),
+    .describe(
+      'requests with a provider, and answers that readers still take and maxRetainedBytes has no room for; then they wait',
+    ),
   maxWaiting: z
     .int()
     .min(0)
@@ -226,8 +228,10 @@ export const configSchema = z.strictObject({
   maxRetainedBytes: z
     .int()
     .min(0)
-    .default(16_777_216)
-    .describe('memory of all streams that ended and can be read; then the oldest are let go'),
+    .default(134_217_728)
+    .describe(
+      'all streams whose model is done: a quarter for those that are not delivered yet (beyond it they keep their places), the rest for history; a key, or without keys an address, has at most two thirds of each, and then its oldest history is let go',
+    ),
   maxSessionStreams: z
     .int()
     .min(1)

@@ -28,7 +28,7 @@ export class SnapshotStream {
 
   constructor(config: Config, make: () => object, defects: Pick<Defects, 'caught'>) {
     const client = { address: '', agent: '', key: '' };
-    const owner = { provider, owner: '', detach: 'finish', model: undefined, client } as const;
+    const owner = { provider, owner: '', holder: '', detach: 'finish', model: undefined, client } as const;
     this.#make = make;
     this.#graceMs = config.detachGraceMs;
     // What it costs is not counted: it is no model's.
@@ -36,6 +36,7 @@ export class SnapshotStream {
       meter: new Meter(),
       began: () => undefined,
       readerEnded: () => undefined,
+      delivered: () => undefined,
       defect: (where: string, error: unknown) => defects.caught(where, error),
     };
     this.stream = new GatewayStream(owner, config, host, performance.now());

@@ -2,7 +2,8 @@ import { ofCauses, type StallCause } from '../meter.ts';
 import type { GatewayStream } from '../stream.ts';
 
 /**
- * Streams that are open, by where they are. `draining`: the provider is done, and a reader still has to get the rest.
+ * Streams that are open, by where they are. `draining`: the provider is done, and a reader still has to get the rest, or reads
+ * it again.
  */
 export type OpenStreams = Readonly<
   Record<'draining' | 'opening' | 'paused' | 'streaming' | 'waiting', number>
@@ -44,7 +45,7 @@ export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
   for (const stream of all) {
     heldBytes += stream.heldBytes;
     if (!stream.isLive) continue;
-    streams[placeOf(stream)] += 1;
+    if (!stream.isDelivered) streams[placeOf(stream)] += 1;
     const { stallCause } = stream;
     if (stallCause !== undefined) stallMs[stallCause] += stream.lastingStallMs(nowMs);
     let slowestBytes = 0;

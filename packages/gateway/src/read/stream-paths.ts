@@ -45,6 +45,8 @@ export function addStreamPaths(server: FastifyInstance, options: StreamPathsOpti
     const body = await startedBody(request, stream);
     // Its client may have left meanwhile, and then it never closes again.
     if (reply.raw.destroyed) return reply.hijack();
+    // The stream may be forgotten meanwhile, and then nobody would watch its readers.
+    if (findStream(request, options) !== stream) throw notFound(request);
     void reply.headers(streamHeaders(body));
     const from = findPosition(body.channel, query.fromName, query.from);
     return query.mode === 'events' || query.mode === 'sse'
@@ -153,7 +155,8 @@ function findStream(request: FastifyRequest, { keys, streams }: StreamPathsOptio
 
 /** @throws {GatewayError} `not_found` if there are no events to be read. */
 async function startedBody(request: FastifyRequest, stream: GatewayStream): Promise<StreamBody> {
-  const body = await stream.started.catch(() => undefined);
+  await stream.started.catch(() => undefined);
+  const { body } = stream;
   if (body?.isEvents !== true) throw notFound(request);
   return body;
 }

@@ -87,6 +87,14 @@ export class SessionResponse implements ReaderResponse {
     return this.#isSettled;
   }
 
+  get keptBytes(): number {
+    return this.#sent.reduce((sum, { bytes }) => sum + bytes.length + frameOverheadBytes, 0);
+  }
+
+  get isDelivered(): boolean {
+    return this.#isSettled || (this.hasEnded && this.#sent.length === 0);
+  }
+
   get headersSent(): boolean {
     return this.#head !== undefined;
   }

@@ -91,6 +91,15 @@ export class ClientResponse implements ReaderResponse {
     return this.#isSettled;
   }
 
+  get keptBytes(): number {
+    const { socket, writableLength } = this.#response;
+    return writableLength + (socket?.writableLength ?? 0);
+  }
+
+  get isDelivered(): boolean {
+    return this.#isSettled;
+  }
+
   get headersSent(): boolean {
     return this.#response.headersSent;
   }

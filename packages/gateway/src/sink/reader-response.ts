@@ -11,6 +11,10 @@ export interface ReaderResponse {
   /** Resolves when the reader has got everything, or is gone. */
   readonly settled: Promise<void>;
   readonly isSettled: boolean;
+  /** What was written to it and is still held for it. */
+  readonly keptBytes: number;
+  /** Nothing is held for it any more that it has to get. It may still have to say that it has everything. */
+  readonly isDelivered: boolean;
   readonly headersSent: boolean;
   /** Nothing more can be written. */
   readonly isClosed: boolean;

@@ -40,6 +40,7 @@ export interface MetricsOptions {
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
+  readonly retained: { readonly heldBytes: number; readonly drops: number };
   /** The event loop's delays of the last minute: of the worst second. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -194,7 +195,7 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineCounters(): void {
-    const { defects, log, meter, requestMemory } = this.#options;
+    const { defects, log, meter, requestMemory, retained } = this.#options;
     const plain = {
       'spillway.bytes.in': ['By', 'Bytes from providers', () => meter.bytesIn],
       'spillway.bytes.out': ['By', 'Bytes to readers', () => meter.bytesOut],
@@ -209,6 +210,11 @@ export class Metrics implements StreamsObserver {
         '{request}',
         'Requests whose body had no room in maxRequestMemoryBytes',
         () => requestMemory.refusals,
+      ],
+      'spillway.retained.dropped': [
+        '{stream}',
+        'Streams that could not be read for retainMs after their end, for want of room in maxRetainedBytes',
+        () => retained.drops,
       ],
       'spillway.retries': ['{retry}', 'How often a provider was asked again', () => meter.retries],
       'spillway.defects': ['{defect}', 'Defects of the gateway that ended a part of it', () => defects.count],
@@ -321,7 +327,7 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineGauges(): void {
-    const { connections, heldLimitBytes, meter, requestMemory, sessions } = this.#options;
+    const { connections, heldLimitBytes, meter, requestMemory, retained, sessions } = this.#options;
     this.#gauge(
       'spillway.connections',
       '{connection}',
@@ -347,6 +353,12 @@ export class Metrics implements StreamsObserver {
       'By',
       'Request bodies that are held until their answer begins',
       (result) => result.observe(requestMemory.heldBytes),
+    );
+    this.#gauge(
+      'spillway.retained',
+      'By',
+      'Streams that ended, were delivered and can be read again, with all that they cost',
+      (result) => result.observe(retained.heldBytes),
     );
     this.#gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
       result.observe(heldLimitBytes),

@@ -39,10 +39,11 @@ export async function startGateway(
 /** A simulator and a gateway in front of it, with all its APIs. */
 export async function startBoth(
   args: readonly string[] = [],
+  options?: SpawnOptions,
 ): Promise<{ gateway: RunningGateway; simulator: Running }> {
   const simulator = await startSimulator();
   const { url } = simulator;
   const upstreams = `${url}/v1 api=anthropic,url=${url} api=gemini,url=${url}`;
-  const gateway = await startGateway(['--upstream', upstreams, ...args]);
+  const gateway = await startGateway(['--upstream', upstreams, ...args], options);
   return { gateway, simulator };
 }
