@@ -7,6 +7,7 @@ import type { BusyLoop } from './busy-loop.ts';
 import type { Config } from './config/schema.ts';
 import { GatewayError } from './errors.ts';
 import { clientHeaders } from './headers.ts';
+import type { EventMemory } from './memory/event-memory.ts';
 import { readErrorBody, RefusedError } from './provider-error.ts';
 import { collectReply } from './source/collect-reply.ts';
 import { maxReadBytes } from './source/connect.ts';
@@ -29,6 +30,7 @@ export interface PipeOptions {
   /** What the events mean; without it whatever comes is handed on as bytes. */
   readonly format: Format | undefined;
   readonly loop: BusyLoop;
+  readonly eventMemory: EventMemory;
   readonly onRetry: RetryOptions['onRetry'];
 }
 
@@ -92,7 +94,7 @@ async function pipeBody(
   stream: GatewayStream,
   reply: Reply,
   scanner: EventScanner | undefined,
-  { config, format: known, loop }: PipeOptions,
+  { config, eventMemory, format: known, loop }: PipeOptions,
 ): Promise<void> {
   const { signal } = stream;
   if (scanner === undefined && stream.hasEventsBegun) {
@@ -117,6 +119,8 @@ async function pipeBody(
     listener: stream,
     loop,
     scanner,
+    openPlace: () => eventMemory.open(stream.owner),
+    maxEventBytes: config.maxEventBytes,
     maxStreamBytes: config.maxStreamBytes,
     onEnd: done.resolve,
   });

@@ -3,6 +3,7 @@ import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes, type GatewayFrame } from '@spillway/core/session';
 import { errorHeaders, type GatewayError } from '../errors.ts';
+import type { LargeRun } from '../large-run.ts';
 import { tokensOf } from '../meter.ts';
 import { RefusedError } from '../provider-error.ts';
 import { Pause } from '../sink/pause.ts';
@@ -44,6 +45,7 @@ interface Sent {
   readonly to: number;
   readonly bytes: Uint8Array;
   readonly tokens: number;
+  large?: LargeRun;
 }
 
 type LastFrame =
@@ -162,7 +164,8 @@ export class SessionResponse implements ReaderResponse {
     const index = this.#sent.findIndex(({ to }) => to === offset);
     if (index === -1) return false;
     let tokens = 0;
-    for (const { bytes, tokens: sent } of this.#sent.splice(0, index + 1)) {
+    for (const { bytes, large, tokens: sent } of this.#sent.splice(0, index + 1)) {
+      large?.letGo();
       this.#ackedBytes += bytes.length + frameOverheadBytes;
       tokens += sent;
       this.credit.grant({ bytes: costOf(bytes, this.#options.windowBytes) });
@@ -210,6 +213,13 @@ export class SessionResponse implements ReaderResponse {
     this.#offset = to;
     this.#line?.sendData(this.#number, from, to, bytes);
     return !this.isBlocked;
+  }
+
+  hold(run: LargeRun): void {
+    const sent = this.#sent.at(-1);
+    if (this.isClosed || sent?.bytes !== run.bytes) return;
+    run.hold();
+    sent.large = run;
   }
 
   flush(): boolean {
@@ -277,7 +287,7 @@ export class SessionResponse implements ReaderResponse {
     if (this.#isSettled) return;
     this.#isSettled = true;
     this.unbind();
-    this.#sent.length = 0;
+    for (const { large } of this.#sent.splice(0)) large?.letGo();
     this.credit.close();
     this.#settle();
     this.#options.onClose();

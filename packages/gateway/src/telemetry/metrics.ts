@@ -11,6 +11,7 @@ import { connectionStates } from '../http/connection.ts';
 import type { Connections } from '../http/connections.ts';
 import { type Meter, stallCauses } from '../meter.ts';
 import type { LogDestination } from '../process/log-destination.ts';
+import type { EventMemory } from '../memory/event-memory.ts';
 import type { RequestMemory } from '../request-memory.ts';
 import { type LoopDelayMs, physicalBytes } from '../runtime.ts';
 import type { GatewayStream, StreamOutcome, StreamState } from '../stream.ts';
@@ -40,6 +41,7 @@ export interface MetricsOptions {
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
+  readonly eventMemory: Pick<EventMemory, 'heldBytes' | 'waitingPlaces' | 'waits'>;
   /** The event loop's delays of the last minute: of the worst second. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -321,7 +323,7 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineGauges(): void {
-    const { connections, heldLimitBytes, meter, requestMemory, sessions } = this.#options;
+    const { connections, eventMemory, heldLimitBytes, meter, requestMemory, sessions } = this.#options;
     this.#gauge(
       'spillway.connections',
       '{connection}',
@@ -347,6 +349,24 @@ export class Metrics implements StreamsObserver {
       'By',
       'Request bodies that are held until their answer begins',
       (result) => result.observe(requestMemory.heldBytes),
+    );
+    this.#gauge(
+      'spillway.events.large.held',
+      'By',
+      'The places of large events: those that come, and those that are not with all readers',
+      (result) => result.observe(eventMemory.heldBytes),
+    );
+    this.#gauge(
+      'spillway.events.large.waiting',
+      '{event}',
+      'Large events that wait for a place, and whose providers are not read',
+      (result) => result.observe(eventMemory.waitingPlaces),
+    );
+    this.#counter(
+      'spillway.events.large.waits',
+      '{wait}',
+      'How often a large event found no place at once',
+      (result) => result.observe(eventMemory.waits),
     );
     this.#gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
       result.observe(heldLimitBytes),
