@@ -8,7 +8,7 @@ export interface ChannelOptions<T> {
   /**
    * The bytes that may wait for one reader. Minimum 1, default no bound. When it is reached, the
    * reader's overflow policy decides. A chunk that is larger than the bound is still taken when
-   * nothing else waits.
+   * nothing else waits, and then does not count: what follows has the bound for itself.
    */
   readonly maxBytes?: number;
   /** The chunks that may wait for one reader. Minimum 1, default no bound. */
