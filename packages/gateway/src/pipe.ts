@@ -1,4 +1,4 @@
-import { openChannel } from '@spillway/core';
+import { type Channel, openChannel } from '@spillway/core';
 import { createCoalesce } from '@spillway/core/format/coalesce';
 import type { Format } from '@spillway/core/format/format';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
@@ -90,6 +90,24 @@ export function channelBytes({ windowBytes }: Pick<Config, 'windowBytes'>): numb
   return Math.max(windowBytes - maxReadBytes, windowBytes / 2);
 }
 
+/** The channel of a stream; without a format its chunks are bytes, which are not merged and not kept. */
+export function openRunChannel(
+  maxBytes: number,
+  memory: RunMemory,
+  format: Format | undefined,
+): Channel<EventRun> {
+  return openChannel<EventRun>({
+    maxBytes,
+    memory,
+    measureAge: true,
+    // What holds a run costs too: a provider that writes tiny events would fill several times the window.
+    weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
+    ...(format === undefined
+      ? {}
+      : { merge: createCoalesce(format.delta), replay: { maxHeldBytes: maxBytes, merges: true } }),
+  });
+}
+
 async function pipeBody(
   stream: GatewayStream,
   reply: Reply,
@@ -104,16 +122,7 @@ async function pipeBody(
   const format = scanner === undefined ? undefined : known;
   const maxBytes = channelBytes(config);
   const memory = new RunMemory();
-  const channel = openChannel<EventRun>({
-    maxBytes,
-    memory,
-    measureAge: true,
-    // What holds a run costs too: a provider that writes tiny events would fill several times the window.
-    weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
-    ...(format === undefined
-      ? {}
-      : { merge: createCoalesce(format.delta), replay: { maxHeldBytes: maxBytes, merges: true } }),
-  });
+  const channel = openRunChannel(maxBytes, memory, format);
   const done = Promise.withResolvers<void>();
   const source = new ReplySource(reply, channel, memory, {
     listener: stream,

@@ -106,7 +106,7 @@ export class StreamReader implements WriteListener {
 
   /** The bytes that may wait for it. */
   get maxWaitingBytes(): number {
-    return this.#options.maxBytes ?? this.#stream.windowBytes;
+    return Math.min(this.#options.maxBytes ?? Infinity, this.#stream.windowBytes);
   }
 
   /** The most that may come to it at once, of several events: the smallest of its bounds. */

@@ -103,6 +103,8 @@ export class GatewayStream implements StreamOwner {
   readonly client: StreamClient;
   readonly startedMs: number;
   readonly readers = new Set<StreamReader>();
+  /** Of those that take what is there for one answer, and may wait for it. */
+  readonly visitors = new Set<Reader<EventRun>>();
   phase: StreamPhase = 'waiting';
   firstEventMs: number | undefined;
   events = 0;
@@ -286,7 +288,8 @@ export class GatewayStream implements StreamOwner {
       merges: merges && body.format !== undefined,
       credit,
       from,
-      ...(maxBytes === undefined ? {} : { maxBytes }),
+      // The window also holds what one read brings: so much less may wait, whatever was asked for.
+      ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
     };
     return body.channel.reader(options);
   }
@@ -382,6 +385,7 @@ export class GatewayStream implements StreamOwner {
     const { oldestOffset = 0 } = this.#body?.channel ?? {};
     this.#large.letGo((offset) => {
       for (const reader of this.readers) if (reader.awaits(offset, oldestOffset)) return true;
+      for (const { end, offset: next } of this.visitors) if (end === undefined && offset >= next) return true;
       return false;
     });
   }

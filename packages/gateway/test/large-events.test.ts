@@ -2,7 +2,14 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { openClient } from '@spillway/client';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { eventually, run, type RunningGateway, startBoth, startGateway, startSimulator } from './support/processes.ts';
+import {
+  eventually,
+  run,
+  type RunningGateway,
+  startBoth,
+  startGateway,
+  startSimulator,
+} from './support/processes.ts';
 import { chatBody, metric, payloads, postChat, rawChat } from './support/requests.ts';
 
 const MiB = 1024 * 1024;

@@ -23,7 +23,9 @@ const clock = (): number => performance.now();
 /** The one implementation of a {@link Channel}. */
 export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHost<T> {
   readonly merge: Merge<T> | undefined;
-  readonly maxMergedBytes: number;
+  /** What the channel allows; less where it would not fit a reader. */
+  maxMergedBytes: number;
+  readonly #maxMergedBytes: number;
   /** Made when there is something to merge: most channels never have that. */
   #madeCompactor: Compactor<T> | undefined;
   readonly #bounds: Bounds;
@@ -72,6 +74,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     });
     this.merge = merge;
     this.maxMergedBytes = maxMergedBytes;
+    this.#maxMergedBytes = maxMergedBytes;
   }
 
   get #compactor(): Compactor<T> | undefined {
@@ -213,6 +216,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
       this.#startOf(from),
     );
     this.#readers.push(reader);
+    this.#boundMerges();
     // Nobody is alone any more, and what no reader will take can go.
     for (const other of this.#readers) other.look();
     this.#trim();
@@ -246,9 +250,16 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   left(reader: Reader<T | Gap>): void {
     const index = this.#readers.findIndex((other) => other === reader);
     if (index !== -1) this.#readers.splice(index, 1);
+    this.#boundMerges();
     if (this.#readers.length === 0) this.#forgetRoom();
     this.#trim();
     if (this.pending !== undefined) this.#retryPending();
+  }
+
+  #boundMerges(): void {
+    let smallest = this.#maxMergedBytes;
+    for (const { maxChunkBytes } of this.#readers) smallest = Math.min(smallest, maxChunkBytes);
+    this.maxMergedBytes = smallest;
   }
 
   changed(): void {

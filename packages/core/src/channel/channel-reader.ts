@@ -192,6 +192,11 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return Promise.resolve();
   }
 
+  /** The largest chunk that is within all of its bounds. */
+  get maxChunkBytes(): number {
+    return Math.min(this.bounds.maxBytes, ...this.#credit.map(({ max }) => max.bytes));
+  }
+
   /** How far the head may go before this reader has to be looked at. */
   get roomToPosition(): number {
     return this.#next - this.#kept.items + Math.floor(this.bounds.maxItems * this.#mark());
