@@ -128,7 +128,8 @@ async function pipeBody(
     listener: stream,
     loop,
     scanner,
-    openPlace: () => eventMemory.open(stream.owner),
+    // Where everybody has the same key, an address stands for who it is.
+    openPlace: () => eventMemory.open(stream.owner === '' ? stream.client.address : stream.owner),
     maxEventBytes: config.maxEventBytes,
     maxStreamBytes: config.maxStreamBytes,
     onEnd: done.resolve,
