@@ -38,7 +38,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: the channel counts chunks and not their bytes',
     file: `${core}/channel/channel-reader.ts`,
-    find: 'this.#log.bytesFrom(position) + this.#kept.bytes + bytes <= maxBytes',
+    find: 'this.#log.bytesFrom(isTooLarge ? position + 1 : position) + this.#kept.bytes + bytes <= maxBytes',
     replace: 'bytes >= 0',
     test: `${gatewayTest}/memory.test.ts`,
     only: 'promise 1',
@@ -807,8 +807,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a large event disconnects a reader for what comes behind it',
     file: `${core}/channel/channel-reader.ts`,
-    find: 'return bytes > this.bounds.maxBytes ? bytes : 0;',
-    replace: 'return 0;',
+    find: 'this.#log.bytesFrom(isTooLarge ? position + 1 : position)',
+    replace: 'this.#log.bytesFrom(position)',
     test: `${gatewayTest}/large-events.test.ts`,
     only: 'from the URL',
   },

@@ -1,6 +1,6 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { openClient } from '@spillway/client';
+import { openClient } from '../../client/src/index.ts';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   eventually,

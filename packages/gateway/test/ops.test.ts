@@ -174,8 +174,10 @@ test('alerts, dashboard and documents name only metrics that the gateway has', a
 
 test('the budget of SpillwayMemoryNearBudget is what all channels together may hold', async () => {
   const { gateway } = await startBoth([
-    ...['--max-streams', '3', '--max-retained-bytes', '0'],
-    ...['--max-event-bytes', '20000', '--max-event-memory-bytes', '100000'],
+    '--max-streams=3',
+    '--max-retained-bytes=0',
+    '--max-event-bytes=20000',
+    '--max-event-memory-bytes=100000',
   ]);
   const session = await openSession(gateway.url);
   for (const stream of [1, 2, 3]) {

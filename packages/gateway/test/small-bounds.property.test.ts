@@ -67,10 +67,10 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
       const maxBytes = channelBytes(config);
       const memory = new RunMemory();
       const channel = openRunChannel(maxBytes, memory, openaiChat);
-      let isPaused = false;
+      const state = { isPaused: false };
       const reply = {
-        pause: () => (isPaused = true),
-        resume: () => (isPaused = false),
+        pause: () => (state.isPaused = true),
+        resume: () => (state.isPaused = false),
         abort: () => undefined,
       };
       const places = new EventMemory({ maxBytes: 67_108_864, maxEventBytes: 16_777_216 });
@@ -129,7 +129,8 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
           const event = eventOf(textBytes);
           largest = Math.max(largest, event.length + frameOverheadBytes);
           const bytes = Buffer.concat(Array.from({ length: events }, () => event));
-          for (let start = 0; start < bytes.length && !isPaused; start += readBytes) {
+          for (let start = 0; start < bytes.length; start += readBytes) {
+            if (state.isPaused) break;
             source.data(bytes, start, Math.min(bytes.length, start + readBytes));
             await nextTurn();
             for (const { reader, response, sent } of opened) {

@@ -224,18 +224,13 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     const items = this.#log.head - position + this.#kept.items;
     if (items === 0) return true;
     const { maxBytes, maxItems, maxMs } = this.bounds;
+    // A chunk that is larger than the whole bound does not count while it is the next.
+    const isTooLarge = position < this.#log.head && this.#log.bytesAt(position) > maxBytes;
     return (
       items < maxItems &&
-      this.#log.bytesFrom(position) + this.#kept.bytes + bytes <= maxBytes + this.#excessBytes(position) &&
+      this.#log.bytesFrom(isTooLarge ? position + 1 : position) + this.#kept.bytes + bytes <= maxBytes &&
       this.#log.msFrom(position) + this.#kept.ms + ms <= maxMs
     );
-  }
-
-  /** A chunk that is larger than the whole bound does not count while it is the next: what follows has the bound for itself. */
-  #excessBytes(position: number): number {
-    if (position === this.#log.head) return 0;
-    const bytes = this.#log.bytesAt(position);
-    return bytes > this.bounds.maxBytes ? bytes : 0;
   }
 
   /** Whether more than that part of its bound waits. */
