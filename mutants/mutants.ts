@@ -818,7 +818,7 @@ export const mutants: readonly Mutant[] = [
     find: 'if (this.#large.length === 0 || (this.isBlocked && !this.#isSettled)) return;',
     replace: '',
     test: `${gatewayTest}/large-events.test.ts`,
-    only: 'hold no more than that',
+    only: 'its connection has not taken it',
   },
   {
     name: 'promise 1: a body keeps the pieces in which it came',

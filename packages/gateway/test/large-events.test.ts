@@ -115,6 +115,14 @@ describe('an event that is larger than every window arrives', () => {
 });
 
 describe('promise 1: large events have one memory over all streams', () => {
+  test('and an event has its place while its connection has not taken it', async () => {
+    const { gateway } = await startBoth(['--log-level=silent']);
+    await rawChat(gateway.url, pictures, { reads: false });
+    // One is in the connection, one in the channel, and one behind it.
+    await eventually(async () => (await heldBytes(gateway)) > 3 * 900_000, 'all of them to be counted');
+    expect(await heldBytes(gateway)).toBeLessThan(4 * 900_000);
+  });
+
   test('whose readers never read hold no more than that, and who waits goes on when they were let go', async () => {
     const readers = 60;
     // An idle time-out does not run while a provider is made to wait.
