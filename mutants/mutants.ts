@@ -791,6 +791,14 @@ export const mutants: readonly Mutant[] = [
     only: 'promise 1',
   },
   {
+    name: 'a large event waits until its whole connection is free',
+    file: `${gateway}/session/frame-credit.ts`,
+    find: 'return this.#credit.allows(items, Math.min(bytes, this.#windowBytes), ms);',
+    replace: 'return this.#credit.allows(items, bytes, ms);',
+    test: `${gatewayTest}/large-events.test.ts`,
+    only: 'which nobody reads',
+  },
+  {
     name: 'promise 1: what one read brings is one run',
     file: `${core}/format/sse.ts`,
     find: 'next - runStart > maxRunBytes && eventStart > runStart',

@@ -1,6 +1,6 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { openClient } from '../../client/src/index.ts';
+import { openClient, type StreamReader } from '../../client/src/index.ts';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   eventually,
@@ -84,6 +84,25 @@ describe('an event that is larger than every window arrives', () => {
     expect(payloads(text).at(-1)).toBe('[DONE]');
     expect(largestLine(text)).toBe(3_000_000);
     await eventually(async () => (await heldBytes(gateway)) === 0, 'its place to be given back');
+  });
+
+  test('over a session that has another stream, which nobody reads', async () => {
+    const { gateway } = await startBoth();
+    const client = openClient({ url: gateway.url });
+    onTestFinished(() => client.close());
+    const ask = (model: string): StreamReader =>
+      client.request('/v1/chat/completions', {
+        headers: { 'content-type': 'application/json' },
+        body: chatBody(model),
+        autoAck: true,
+      });
+    const unread = ask('sim:tps=0,ttft=0,tokens=5000');
+    await unread.response;
+    await eventually(() => unread.credit < 1000, 'its window to be full');
+    let bytes = 0;
+    for await (const item of ask(picture)) if (item.type === 'chunk') bytes += item.bytes.length;
+    expect(bytes).toBeGreaterThan(3_000_000);
+    unread.cancel();
   });
 
   test.each([

@@ -10,6 +10,7 @@ import { Pause } from '../sink/pause.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
 import { holdable } from '../run-memory.ts';
 import type { StreamState } from '../stream.ts';
+import { FrameCredit } from './frame-credit.ts';
 
 /** The connection that a response has at the moment. */
 export interface SessionLine {
@@ -31,6 +32,8 @@ export interface SessionResponseOptions {
   readonly answersErrors: boolean;
   /** The stream's window: what may be sent and not acknowledged. */
   readonly windowBytes: number;
+  /** What its client asked for, and counts with: that or more. Default: the window. */
+  readonly askedWindowBytes?: number;
   /** Where the stream can be read again. */
   readonly url: () => string;
   /** Called with the tokens that the reader has consumed since it was called last. */
@@ -127,7 +130,7 @@ export class SessionResponse implements ReaderResponse {
     if (!isKnown) return false;
     let spentBytes = 0;
     for (const { bytes } of this.#sent) {
-      const cost = costOf(bytes, line.windowBytes);
+      const cost = this.#lineCostOf(bytes, line);
       if (!line.credit.spend(0, cost)) {
         line.credit.grant({ bytes: spentBytes });
         return false;
@@ -154,7 +157,7 @@ export class SessionResponse implements ReaderResponse {
     if (line === undefined) return;
     this.#line = undefined;
     if (!isTakenOver) {
-      for (const { bytes } of this.#sent) line.credit.grant({ bytes: costOf(bytes, line.windowBytes) });
+      for (const { bytes } of this.#sent) line.credit.grant({ bytes: this.#lineCostOf(bytes, line) });
     }
     this.resume();
   }
@@ -170,7 +173,7 @@ export class SessionResponse implements ReaderResponse {
       tokens += sent;
       this.credit.grant({ bytes: costOf(bytes, this.#options.windowBytes) });
       const line = this.#line;
-      if (line !== undefined) line.credit.grant({ bytes: costOf(bytes, line.windowBytes) });
+      if (line !== undefined) line.credit.grant({ bytes: this.#lineCostOf(bytes, line) });
     }
     this.#ackedTokens += tokens;
     this.#options.onAck(tokens);
@@ -295,6 +298,19 @@ export class SessionResponse implements ReaderResponse {
 
   progress(): { readonly bytes: number; readonly isOwed: boolean } {
     return { bytes: this.#ackedBytes, isOwed: this.#sent.length > 0 };
+  }
+
+  /** The connection's credit as this stream may spend it. */
+  creditOf(line: SessionLine): Credit {
+    return new FrameCredit(line.credit, this.#askedWindowBytes);
+  }
+
+  get #askedWindowBytes(): number {
+    return this.#options.askedWindowBytes ?? this.#options.windowBytes;
+  }
+
+  #lineCostOf(bytes: Uint8Array, { windowBytes }: SessionLine): number {
+    return costOf(bytes, Math.min(this.#askedWindowBytes, windowBytes));
   }
 
   #errorFrame({ code, message }: GatewayError): LastFrame {
