@@ -765,6 +765,7 @@ export const mutants: readonly Mutant[] = [
     find: 'if (this.#holders === 0) this.#place.release();',
     replace: '',
     test: `${gatewayTest}/reply-source.test.ts`,
+    only: 'promise 1',
   },
   {
     name: 'promise 1: growing places wait for each other',
