@@ -115,6 +115,24 @@ test('what is whole and finds no reader before its channel ends gives its place 
   expect(memory.heldBytes).toBe(0);
 });
 
+test.each(['offer', 'write'] as const)(
+  'an event that the channel fails to take (%s) gives its place back',
+  async (name) => {
+    const memory = new EventMemory({ maxBytes: 4 * maxEventBytes, maxEventBytes });
+    const { channel, source, told } = open(memory);
+    channel.reader();
+    if (name === 'write') read(source, told, 0);
+    channel[name] = () => {
+      throw new Error('a defect');
+    };
+    read(source, told, 0);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(told.ends).toBe(1);
+    for (const run of told.accepted) run.letGo();
+    expect(memory.heldBytes).toBe(0);
+  },
+);
+
 test('a place is given back when the last of its holders has let go', () => {
   const memory = new EventMemory({ maxBytes: maxEventBytes, maxEventBytes });
   const place = memory.open('a');

@@ -1,4 +1,4 @@
-import type { Channel, ChunkMemory } from '@spillway/core';
+import type { Channel, ChunkMemory, OfferResult } from '@spillway/core';
 import type { EventRun, EventScanner } from '@spillway/core/format/sse';
 import type { BusyLoop } from '../busy-loop.ts';
 import { asGatewayError, GatewayError } from '../errors.ts';
@@ -214,26 +214,34 @@ export class ReplySource implements BodyHandler {
     this.#finish(error);
   }
 
-  readonly #emit = (found: EventRun): void => {
-    // The event that several reads share comes first.
-    const place = this.#place === undefined ? undefined : this.#takePlace();
-    const run = place === undefined ? found : new LargeRun(found, place);
+  readonly #emit = (run: EventRun): void => {
     const { listener, loop, scanner } = this.#options;
     const nowMs = performance.now();
     loop.look(nowMs);
     listener.received(run, run.events > 0 || scanner === undefined, nowMs);
-    if (this.#held.length === 0) {
-      const result = this.#channel.offer(run);
-      if (result !== 'full') {
-        if (run instanceof LargeRun) this.#handOver(run, result === 'accepted');
-        return;
-      }
+    // The event that several reads share comes first.
+    const place = this.#place === undefined ? undefined : this.#takePlace();
+    if (place !== undefined) this.#offerLarge(new LargeRun(run, place));
+    else if (this.#held.length > 0 || this.#channel.offer(run) === 'full') this.#hold(run);
+  };
+
+  #offerLarge(run: LargeRun): void {
+    let result: OfferResult = 'closed';
+    try {
+      result = this.#held.length > 0 ? 'full' : this.#channel.offer(run);
+    } finally {
+      if (result === 'closed') run.letGo();
     }
+    if (result === 'accepted') this.#options.listener.accepted(run);
+    else if (result === 'full') this.#hold(run);
+  }
+
+  #hold(run: EventRun): void {
     this.#held.push(this.#memory.own(run));
     if (!this.#isDraining) {
       this.#drain().catch((error: unknown) => this.#drainFailed(asGatewayError(error)));
     }
-  };
+  }
 
   async #drain(): Promise<void> {
     this.#isDraining = true;
@@ -242,7 +250,7 @@ export class ReplySource implements BodyHandler {
       for (let run = this.#held[0]; run !== undefined; run = this.#held[0]) {
         await this.#channel.write(run);
         this.#held.shift();
-        if (run instanceof LargeRun) this.#handOver(run, true);
+        if (run instanceof LargeRun) this.#options.listener.accepted(run);
       }
     } catch (error) {
       for (const run of this.#held.splice(0)) if (run instanceof LargeRun) run.letGo();
@@ -252,11 +260,6 @@ export class ReplySource implements BodyHandler {
     this.#isDraining = false;
     this.#goOn();
     if (this.#bodyEnd !== undefined) this.#settle(this.#bodyEnd.error);
-  }
-
-  #handOver(run: LargeRun, isAccepted: boolean): void {
-    if (isAccepted) this.#options.listener.accepted(run);
-    else run.letGo();
   }
 
   /** The body may have ended meanwhile, and then only waits for what was held. */
