@@ -2,7 +2,13 @@ import type { StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
 
 export type StallCause = NonNullable<StreamRow['stallCause']>;
 
-export const causes = ['link', 'credit', 'connection_lost', 'burst'] as const satisfies readonly StallCause[];
+export const causes = [
+  'link',
+  'credit',
+  'connection_lost',
+  'event_memory',
+  'burst',
+] as const satisfies readonly StallCause[];
 
 /** What keeps a reader from getting more, for people. */
 export const causeTexts: Readonly<
@@ -11,6 +17,7 @@ export const causeTexts: Readonly<
   link: { short: 'link', one: 'slow link', many: 'slow links' },
   credit: { short: 'credit', one: 'no credit', many: 'no credit' },
   connection_lost: { short: 'lost', one: 'connection lost', many: 'connections lost' },
+  event_memory: { short: 'memory', one: 'no room for a large event', many: 'no room for large events' },
   burst: { short: 'burst', one: 'burst', many: 'bursts' },
 };
 
@@ -19,6 +26,7 @@ export const causeHints: Readonly<Record<StallCause, string>> = {
   link: 'its connection takes less than the model makes',
   credit: 'its program has not acknowledged what it has',
   connection_lost: 'its connection is gone, and it may come back',
+  event_memory: 'its large event finds no room beside those of all streams (maxEventMemoryBytes)',
   burst: 'more came at once than its window holds',
 };
 

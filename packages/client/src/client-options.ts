@@ -11,7 +11,8 @@ export interface ClientOptions {
   readonly headers?: HeadersInit;
   /**
    * The window of a stream: how much the gateway sends that is not acknowledged, in bytes; a chunk counts 256 more.
-   * What does not fit waits in the gateway, where it is merged. 1024 to 1 073 741 824; default 16 384. A gateway may
+   * What does not fit waits in the gateway, where it is merged. One event that is larger (a picture, at most the gateway's
+   * `maxEventBytes`) comes when all of the window is free, and costs all of it. 1024 to 1 073 741 824; default 16 384. A gateway may
    * use a smaller one.
    */
   readonly windowBytes?: number;

@@ -15,12 +15,14 @@ export class Ledger {
   /** The offset of the last ack; `undefined` before the first. */
   ackedTo: number | undefined;
   readonly #total: Total;
+  readonly #windowBytes: number;
   /** In the order of their offsets; those that are consumed come first. */
   #frames: { readonly to: number; readonly bytes: number }[] = [];
   #consumedFrames = 0;
 
-  constructor(total: Total) {
+  constructor(total: Total, windowBytes: number) {
     this.#total = total;
+    this.#windowBytes = windowBytes;
   }
 
   /** How many are not consumed. */
@@ -29,17 +31,17 @@ export class Ledger {
   }
 
   /** Whether a frame may come now: one that is larger than a whole window may, when all of it is free. */
-  allows(chunkBytes: number, windowBytes: number, connectionWindowBytes: number): boolean {
-    const bytes = chunkBytes + frameOverheadBytes;
+  allows(chunkBytes: number, connectionWindowBytes: number): boolean {
+    const bytes = this.#costOf(chunkBytes);
     const { unackedBytes } = this.#total;
     return (
-      (this.unackedBytes === 0 || this.unackedBytes + bytes <= windowBytes) &&
+      (this.unackedBytes === 0 || this.unackedBytes + bytes <= this.#windowBytes) &&
       (unackedBytes === 0 || unackedBytes + bytes <= connectionWindowBytes)
     );
   }
 
   receive(to: number, chunkBytes: number): void {
-    const bytes = chunkBytes + frameOverheadBytes;
+    const bytes = this.#costOf(chunkBytes);
     this.#frames.push({ to, bytes });
     this.unackedBytes += bytes;
     this.#total.unackedBytes += bytes;
@@ -71,6 +73,11 @@ export class Ledger {
     this.#consumedFrames = 0;
     this.#subtract(this.unackedBytes);
     this.ackedTo = undefined;
+  }
+
+  /** One that is larger than the stream's window costs all of it, and no more of the connection's. */
+  #costOf(chunkBytes: number): number {
+    return Math.min(chunkBytes + frameOverheadBytes, this.#windowBytes);
   }
 
   #subtract(bytes: number): void {

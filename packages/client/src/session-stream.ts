@@ -61,7 +61,7 @@ export class SessionStream implements StreamReader {
     this.#host = host;
     this.#options = options;
     this.#opening = options.opening;
-    this.#ledger = new Ledger(host.total);
+    this.#ledger = new Ledger(host.total, options.windowBytes);
     this.response = this.#head.promise;
     // Whoever looks at the chunks only gets the error there.
     this.response.catch(() => {});
@@ -219,7 +219,7 @@ export class SessionStream implements StreamReader {
       this.#refuse('Data came before the head of the answer.');
     } else if (from === to) {
       this.#onOwnWords(bytes);
-    } else if (!this.#ledger.allows(bytes.length, this.#options.windowBytes, connectionWindowBytes)) {
+    } else if (!this.#ledger.allows(bytes.length, connectionWindowBytes)) {
       this.#refuse(`${bytes.length} bytes are more than the windows allow.`);
     } else if (this.#advance(from, to)) {
       this.#ledger.receive(to, bytes.length);

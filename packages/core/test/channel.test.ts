@@ -39,8 +39,21 @@ describe('a channel', () => {
     const channel = openChannel<string>({ maxBytes: 3, weigh: (text) => text.length });
     const reader = channel.reader();
     expect(channel.offer('much too long')).toBe('accepted');
+    // It does not count: what follows has the bound for itself.
+    expect(channel.offer('xyz')).toBe('accepted');
     expect(channel.offer('x')).toBe('full');
-    expect(drain(reader)).toEqual(['much too long']);
+    expect(drain(reader)).toEqual(['much too long', 'xyz']);
+    expect(channel.offer('x')).toBe('accepted');
+    expect(channel.offer('also too long')).toBe('full');
+  });
+
+  test('a chunk that is larger than the bound disconnects nobody, and nobody for what comes right behind it', () => {
+    const channel = openChannel<string>({ maxBytes: 3, weigh: (text) => text.length });
+    const reader = channel.reader({ overflow: 'disconnect' });
+    const dropping = channel.reader({ overflow: 'drop-oldest' });
+    for (const chunk of ['much too long', 'xy', 'z']) channel.offer(chunk);
+    expect(drain(reader)).toEqual(['much too long', 'xy', 'z']);
+    expect(drain(dropping)).toEqual(['much too long', 'xy', 'z']);
   });
 
   test('keeps chunks for its first reader', () => {

@@ -26,6 +26,7 @@ import {
   neededDescriptors,
   readDescriptors,
 } from './memory/descriptors.ts';
+import { EventMemory } from './memory/event-memory.ts';
 import { Meter } from './meter.ts';
 import { isOwner } from './owner.ts';
 import { ownVersion } from './own-version.ts';
@@ -84,7 +85,12 @@ export async function openGateway(
     },
     defects,
   );
-  const heldLimitBytes = config.maxStreams * channelBytes(config) + config.maxRetainedBytes;
+  const eventMemory = new EventMemory({
+    maxBytes: config.maxEventMemoryBytes,
+    maxEventBytes: config.maxEventBytes,
+  });
+  const heldLimitBytes =
+    config.maxStreams * channelBytes(config) + config.maxRetainedBytes + config.maxEventMemoryBytes;
   const keys = new ApiKeys(settings.apiKeys);
   const isAdminLocal = isLoopback(config.adminHost);
   const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
@@ -125,6 +131,7 @@ export async function openGateway(
     connections: { client: connections, admin: adminConnections },
     requestMemory: memory,
     retained: streams.retained,
+    eventMemory,
     log: logDestination,
     survey: () => survey(streams.all(), performance.now()),
     loopDelayMs: () => console.history.loopDelayMs,
@@ -144,7 +151,7 @@ export async function openGateway(
       'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
     );
   }
-  const relay = new Relay({ settings, streams, metrics, paces, tracing, log, defects });
+  const relay = new Relay({ settings, streams, metrics, paces, tracing, log, defects, eventMemory });
   let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
   const isReady = (): boolean => !isStopping;

@@ -1,4 +1,4 @@
-import { openChannel } from '@spillway/core';
+import { type Channel, openChannel } from '@spillway/core';
 import { createCoalesce } from '@spillway/core/format/coalesce';
 import type { Format } from '@spillway/core/format/format';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
@@ -7,6 +7,7 @@ import type { BusyLoop } from './busy-loop.ts';
 import type { Config } from './config/schema.ts';
 import { GatewayError } from './errors.ts';
 import { clientHeaders } from './headers.ts';
+import type { EventMemory } from './memory/event-memory.ts';
 import { readErrorBody, RefusedError } from './provider-error.ts';
 import { collectReply } from './source/collect-reply.ts';
 import { maxReadBytes } from './source/connect.ts';
@@ -29,6 +30,7 @@ export interface PipeOptions {
   /** What the events mean; without it whatever comes is handed on as bytes. */
   readonly format: Format | undefined;
   readonly loop: BusyLoop;
+  readonly eventMemory: EventMemory;
   readonly onRetry: RetryOptions['onRetry'];
 }
 
@@ -88,21 +90,13 @@ export function channelBytes({ windowBytes }: Pick<Config, 'windowBytes'>): numb
   return Math.max(windowBytes - maxReadBytes, windowBytes / 2);
 }
 
-async function pipeBody(
-  stream: GatewayStream,
-  reply: Reply,
-  scanner: EventScanner | undefined,
-  { config, format: known, loop }: PipeOptions,
-): Promise<void> {
-  const { signal } = stream;
-  if (scanner === undefined && stream.hasEventsBegun) {
-    reply.discard();
-    throw new GatewayError('upstream_invalid', 'The provider answered a streaming request without a stream.');
-  }
-  const format = scanner === undefined ? undefined : known;
-  const maxBytes = channelBytes(config);
-  const memory = new RunMemory();
-  const channel = openChannel<EventRun>({
+/** The channel of a stream; without a format its chunks are bytes, which are not merged and not kept. */
+export function openRunChannel(
+  maxBytes: number,
+  memory: RunMemory,
+  format: Format | undefined,
+): Channel<EventRun> {
+  return openChannel<EventRun>({
     maxBytes,
     memory,
     measureAge: true,
@@ -112,11 +106,31 @@ async function pipeBody(
       ? {}
       : { merge: createCoalesce(format.delta), replay: { maxHeldBytes: maxBytes, merges: true } }),
   });
+}
+
+async function pipeBody(
+  stream: GatewayStream,
+  reply: Reply,
+  scanner: EventScanner | undefined,
+  { config, eventMemory, format: known, loop }: PipeOptions,
+): Promise<void> {
+  const { signal } = stream;
+  if (scanner === undefined && stream.hasEventsBegun) {
+    reply.discard();
+    throw new GatewayError('upstream_invalid', 'The provider answered a streaming request without a stream.');
+  }
+  const format = scanner === undefined ? undefined : known;
+  const maxBytes = channelBytes(config);
+  const memory = new RunMemory();
+  const channel = openRunChannel(maxBytes, memory, format);
   const done = Promise.withResolvers<void>();
   const source = new ReplySource(reply, channel, memory, {
     listener: stream,
     loop,
     scanner,
+    // Where everybody has the same key, an address stands for who it is.
+    openPlace: () => eventMemory.open(stream.owner === '' ? stream.client.address : stream.owner),
+    maxEventBytes: config.maxEventBytes,
     maxStreamBytes: config.maxStreamBytes,
     onEnd: done.resolve,
   });

@@ -10,6 +10,7 @@ import type { Defects } from './defects.ts';
 import { asGatewayError, GatewayError } from './errors.ts';
 import { providerHeaders } from './headers.ts';
 import { readTarget } from './http/request-target.ts';
+import type { EventMemory } from './memory/event-memory.ts';
 import { pipe } from './pipe.ts';
 import type { RelayRequest } from './relay-request.ts';
 import type { Route } from './route.ts';
@@ -51,6 +52,7 @@ export interface RelayOptions {
   readonly tracing: Tracing | undefined;
   readonly log: Logger;
   readonly defects: Defects;
+  readonly eventMemory: EventMemory;
 }
 
 /** Relays requests to providers: one stream each, from its first byte to its one end. */
@@ -62,13 +64,15 @@ export class Relay {
   readonly #defects: Defects;
   readonly #loop = new BusyLoop();
   readonly #paces: Paces;
+  readonly #eventMemory: EventMemory;
   readonly #tracing: Tracing | undefined;
   readonly pools: ProviderPools;
   /** The places in which something may be asked of a provider. */
   readonly admission: Admission;
 
   /** Without `tracing`, no stream has a span, and a client's trace context goes on to the provider as it is. */
-  constructor({ defects, log, metrics, paces, settings, streams, tracing }: RelayOptions) {
+  constructor({ defects, eventMemory, log, metrics, paces, settings, streams, tracing }: RelayOptions) {
+    this.#eventMemory = eventMemory;
     this.#settings = settings;
     this.#streams = streams;
     this.#metrics = metrics;
@@ -147,6 +151,7 @@ export class Relay {
     const { credential, path, pool } = this.target(provider, { ...route, path: request.path }, headers);
     return pipe(stream, {
       loop: this.#loop,
+      eventMemory: this.#eventMemory,
       config,
       pool,
       format: route.format,

@@ -1,5 +1,6 @@
 import type { ChunkAddresses, ChunkMemory } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
+import { LargeRun } from './large-run.ts';
 
 /** Before a run: its bytes and its events, four bytes each. */
 const headerBytes = 8;
@@ -84,7 +85,8 @@ export class RunMemory implements ChunkMemory<EventRun> {
 
   own(run: EventRun): EventRun {
     // What was merged is nobody else's, either.
-    return run instanceof OwnRun || run.mergedEvents !== undefined ? run : new OwnRun(run);
+    const isOwn = run instanceof OwnRun || run instanceof LargeRun || run.mergedEvents !== undefined;
+    return isOwn ? run : new OwnRun(run);
   }
 
   shrink({ oldestAddress }: ChunkAddresses, isLast = false): void {

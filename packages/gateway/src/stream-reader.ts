@@ -1,6 +1,7 @@
 import type { Credit, Gap, Overflow, Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { asGatewayError, GatewayError } from './errors.ts';
+import { LargeRun } from './large-run.ts';
 import { type StallCause, tokensOf } from './meter.ts';
 import { Progress } from './sink/progress.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
@@ -106,6 +107,22 @@ export class StreamReader implements WriteListener {
   /** The bytes that may wait for it. */
   get maxWaitingBytes(): number {
     return Math.min(this.#options.maxBytes ?? Infinity, this.#stream.windowBytes);
+  }
+
+  /** The most that may come to it at once, of several events: the smallest of its bounds. */
+  get maxRunBytes(): number {
+    const { maxBytes = Infinity } = this.#options;
+    return Math.min(maxBytes, this.maxCreditBytes ?? Infinity);
+  }
+
+  /** Whether it has yet to take the chunk at that offset, of a channel whose oldest chunk has the other one. */
+  awaits(offset: number, oldestOffset: number): boolean {
+    const reader = this.#reader;
+    if (reader === undefined || reader.end !== undefined) return false;
+    if (offset >= Math.max(reader.offset, oldestOffset)) return true;
+    // It keeps what waits for itself, and the channel does not.
+    const isKept = this.overflow === 'drop-newest' && offset >= reader.offset;
+    return isKept && offset < reader.offset + reader.waitingItems;
   }
 
   /** What may be sent to it now: of all its windows, the smallest; `undefined`: it has none. */
@@ -271,6 +288,7 @@ export class StreamReader implements WriteListener {
     this.#lastSentMs = performance.now();
     this.tokens += tokensOf(run);
     this.mergedEvents += run.mergedEvents ?? 0;
+    if (run instanceof LargeRun) this.response.hold(run);
     this.#stream.sent(run);
   }
 

@@ -2,10 +2,13 @@ import { randomUUID } from 'node:crypto';
 import type { Channel, Gap, Overflow, Reader, ReaderOptions } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
+import { frameOverheadBytes } from '@spillway/core/session';
 import type { Provider } from './config/load.ts';
 import type { Config, DetachPolicy } from './config/schema.ts';
 import { GatewayError, overloaded } from './errors.ts';
 import { Journal } from './journal.ts';
+import type { LargeRun } from './large-run.ts';
+import { LargeRuns } from './large-runs.ts';
 import type { Meter, StallCause } from './meter.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
@@ -105,6 +108,8 @@ export class GatewayStream implements StreamOwner {
   readonly client: StreamClient;
   readonly startedMs: number;
   readonly readers = new Set<StreamReader>();
+  /** Of those that take what is there for one answer, and may wait for it. */
+  readonly visitors = new Set<Reader<EventRun>>();
   phase: StreamPhase = 'waiting';
   firstEventMs: number | undefined;
   events = 0;
@@ -124,6 +129,9 @@ export class GatewayStream implements StreamOwner {
   #body: StreamBody | undefined;
   /** For whoever waits until it is delivered. */
   #delivered: PromiseWithResolvers<void> | undefined;
+  readonly #large = new LargeRuns();
+  /** Of several events, no more may come to the channel at once: the smallest bound of a reader. */
+  maxRunBytes = Infinity;
   #lastEventMs: number;
   /** With nobody left: when, and after how many events, the model is stopped. */
   #deserted: { readonly untilMs: number; readonly untilEvents: number; readonly why: string } | undefined;
@@ -271,6 +279,7 @@ export class GatewayStream implements StreamOwner {
       performance.now(),
     );
     this.readers.add(reader);
+    this.#boundRuns();
     this.#deserted = undefined;
     this.journal.add('reader_joined', reader.number, `${reader.via}, ${reader.overflow}`);
     reader
@@ -285,9 +294,17 @@ export class GatewayStream implements StreamOwner {
     const hasMore = this.#body !== undefined && this.#body.channel.end === undefined;
     if (hasMore && this.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
     this.readers.delete(reader);
+    this.#boundRuns();
+    this.#letGoOfLarge();
     this.checkDelivered();
     this.journal.add('reader_left', reader.number, reason);
     this.#host.readerEnded(reason);
+  }
+
+  #boundRuns(): void {
+    let smallest = this.windowBytes;
+    for (const { maxRunBytes } of this.readers) smallest = Math.min(smallest, maxRunBytes);
+    this.maxRunBytes = Math.max(1, smallest - frameOverheadBytes);
   }
 
   /** What happens to a reader that falls behind and did not say what shall: its chunks are merged if they can be. */
@@ -314,7 +331,7 @@ export class GatewayStream implements StreamOwner {
       merges: merges && body.format !== undefined,
       credit,
       from,
-      // Beyond what the channel holds for it nothing may wait.
+      // The window also holds what one read brings: so much less may wait, whatever was asked for.
       ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
     };
     return body.channel.reader(options);
@@ -340,6 +357,8 @@ export class GatewayStream implements StreamOwner {
   /** A reader has gone for good. The last one decides what becomes of the model. */
   left(reader: StreamReader, reason: GatewayError, mayReturn: boolean): void {
     this.readers.delete(reader);
+    this.#boundRuns();
+    this.#letGoOfLarge();
     if (this.readers.size > 0 || this.end !== undefined) return;
     const { detachGraceMs, finishEvents, finishMs } = this.#deadlines;
     const nowMs = performance.now();
@@ -361,6 +380,7 @@ export class GatewayStream implements StreamOwner {
     if (this.end !== undefined) return;
     this.#controller.abort(reason);
     if (reason.isCancel) this.#body?.channel.cancel(reason);
+    this.#letGoOfLarge();
   }
 
   /** The provider's reply has come; from now on its silence counts. */
@@ -368,6 +388,7 @@ export class GatewayStream implements StreamOwner {
     this.phase = 'streaming';
     this.#lastEventMs = nowMs;
     this.#body = body;
+    this.#boundRuns();
     this.journal.add('responded', null, String(body.status));
     this.#started.resolve();
   }
@@ -396,9 +417,27 @@ export class GatewayStream implements StreamOwner {
     this.journal.add('first_token');
   }
 
+  /** A large event is in the channel, and has its place until every reader has passed it. */
+  accepted(run: LargeRun): void {
+    const { nextOffset = 0 } = this.#body?.channel ?? {};
+    this.#large.keep(run, nextOffset - 1);
+    this.#letGoOfLarge();
+  }
+
+  #letGoOfLarge(): void {
+    if (this.#large.isEmpty) return;
+    const { oldestOffset = 0 } = this.#body?.channel ?? {};
+    this.#large.letGo((offset) => {
+      for (const reader of this.readers) if (reader.awaits(offset, oldestOffset)) return true;
+      for (const { end, offset: next } of this.visitors) if (end === undefined && offset >= next) return true;
+      return false;
+    });
+  }
+
   /** Something was written to a reader. */
   sent(run: EventRun): void {
     this.#meter.sent(run);
+    this.#letGoOfLarge();
   }
 
   /** A reader says that it has consumed so much more. */
@@ -415,9 +454,9 @@ export class GatewayStream implements StreamOwner {
   }
 
   /** The provider is made to wait, or may go on. Its silence is then no fault of its own. */
-  paused(isPaused: boolean, nowMs: number): void {
+  paused(isPaused: boolean, nowMs: number, cause?: StallCause): void {
     this.#lastEventMs = nowMs;
-    if (isPaused) this.#stalled(nowMs);
+    if (isPaused) this.#stalled(nowMs, cause);
     else this.#resumed(nowMs);
   }
 
@@ -433,16 +472,16 @@ export class GatewayStream implements StreamOwner {
   #checkCause(nowMs: number): void {
     const slowest = this.#slowest;
     const cause = slowest?.waitsFor;
-    if (this.#stall === undefined || slowest === undefined) return;
+    if (this.#stall === undefined || slowest === undefined || this.#stall.cause === 'event_memory') return;
     if (cause === undefined || cause === this.#stall.cause) return;
     this.#account(nowMs);
     this.#stall = { cause, sinceMs: nowMs };
     this.journal.paused(slowest.number, cause);
   }
 
-  #stalled(nowMs: number): void {
+  #stalled(nowMs: number, known?: StallCause): void {
     const slowest = this.#slowest;
-    const cause = slowest?.waitsFor ?? 'burst';
+    const cause = known ?? slowest?.waitsFor ?? 'burst';
     this.#stall = { cause, sinceMs: nowMs };
     this.stalls += 1;
     this.#meter.stalls[cause] += 1;
@@ -469,6 +508,7 @@ export class GatewayStream implements StreamOwner {
   tick(nowMs: number): void {
     const { detachGraceMs } = this.#deadlines;
     for (const reader of this.readers) reader.tick(nowMs, detachGraceMs);
+    this.#letGoOfLarge();
     if (this.end !== undefined || this.signal.aborted) return;
     this.#checkCause(nowMs);
     const { idleTimeoutMs, maxDurationMs, waitTimeoutMs } = this.#deadlines;

@@ -6,6 +6,7 @@ import { openChannel } from '@spillway/core';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { expect, test } from 'vitest';
 import { BusyLoop } from '../src/busy-loop.ts';
+import { EventMemory } from '../src/memory/event-memory.ts';
 import { soon } from '../src/soon.ts';
 import { ProviderPools } from '../src/source/provider-pools.ts';
 import { sendRequest } from '../src/source/reply.ts';
@@ -67,6 +68,8 @@ test('while the loop is busy a provider is read less often, and everything comes
   await once(server, 'listening');
   const limits = { connectTimeoutMs: 5000, responseTimeoutMs: 5000, maxHeaderBytes: 16_384, maxStreams: 10 };
   const pools = new ProviderPools(limits, () => undefined);
+  const large = new EventMemory({ maxBytes: 1_000_000, maxEventBytes: 1_000_000 });
+  const places = { openPlace: () => large.open(''), maxEventBytes: 1_000_000 };
   try {
     const { port } = server.address() as AddressInfo;
     const pool = pools.get(`http://127.0.0.1:${port}`, {});
@@ -82,7 +85,13 @@ test('while the loop is busy a provider is read less often, and everything comes
     const ended = Promise.withResolvers<void>();
     reply.consume(
       new ReplySource(reply, channel, memory, {
-        listener: { received: () => undefined, paused: () => undefined },
+        listener: {
+          received: () => undefined,
+          paused: () => undefined,
+          accepted: () => undefined,
+          maxRunBytes: Infinity,
+        },
+        ...places,
         loop: { gapMs: 40, look: () => undefined },
         scanner: new EventScanner({ classify: () => 'finish' }),
         maxStreamBytes: 1_000_000,

@@ -188,7 +188,16 @@ describe('a defect that nobody can be told of', () => {
     const ended = Promise.withResolvers<void>();
     const reply = { pause: () => undefined, resume: () => undefined, abort: () => undefined };
     const options = {
-      listener: { received: () => undefined, paused: () => undefined },
+      listener: {
+        received: () => undefined,
+        paused: () => undefined,
+        accepted: () => undefined,
+        maxRunBytes: Infinity,
+      },
+      openPlace: () => {
+        throw new Error('nothing here is large');
+      },
+      maxEventBytes: 1000,
       loop: { gapMs: 0, look: () => undefined },
       scanner: undefined,
       maxStreamBytes: 1000,

@@ -9,10 +9,15 @@ function codeOf(text: string): string {
 
 describe('limits on what a provider sends', () => {
   test.each([
-    ['a line of 8 MB', [], 'sim:line=8000000,tokens=1000000,tps=0,ttft=0', 'event_too_large'],
+    [
+      'a line of 8 MB',
+      ['--max-event-bytes', '1048576'],
+      'sim:line=8000000,tokens=1000000,tps=0,ttft=0',
+      'event_too_large',
+    ],
     [
       'a line of 8 MB in small pieces',
-      [],
+      ['--max-event-bytes', '1048576'],
       'sim:line=8000000,tokens=1000000,tps=0,ttft=0,split=1000',
       'event_too_large',
     ],

@@ -85,7 +85,7 @@ class Client {
     });
     this.wire = new Wire(connectionWindowBytes);
     this.response.bind(this.wire, 1, 0, 0);
-    const credit = [this.response.credit, this.wire.credit];
+    const credit = [this.response.credit, this.response.creditOf(this.wire)];
     this.reader = stream.attach(this.response, { credit, returns: true });
   }
 
@@ -100,7 +100,10 @@ class Client {
       expect(frame.from).toBe(this.offset === 0 ? this.start : this.offset);
       this.offset = frame.to;
       this.text += textOf(frame.bytes);
-      this.unacked.push({ to: frame.to, cost: frame.bytes.length + frameOverheadBytes });
+      this.unacked.push({
+        to: frame.to,
+        cost: Math.min(frame.bytes.length + frameOverheadBytes, this.#windowBytes),
+      });
     }
     // 5.4, but for a frame that is larger than the window.
     const cost = this.unacked.reduce((sum, frame) => sum + frame.cost, 0);
@@ -135,7 +138,7 @@ class Client {
     if (this.wire !== undefined) this.cut();
     this.wire = new Wire(this.#connectionWindowBytes);
     expect(this.response.bind(this.wire, 1, this.offset, this.acked)).toBe(true);
-    this.reader.resumed([this.response.credit, this.wire.credit]);
+    this.reader.resumed([this.response.credit, this.response.creditOf(this.wire)]);
   }
 }
 

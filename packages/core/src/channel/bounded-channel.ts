@@ -2,7 +2,7 @@ import { asError } from '../as-error.ts';
 import { SpillwayError } from '../errors.ts';
 import {
   type ChannelOptions,
-  checkedBounds,
+  checkedReaderOptions,
   invalid,
   measured,
   type ReplayWindow,
@@ -13,7 +13,6 @@ import { ChunkLog, type MergedEntry } from './chunk-log.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
 import { Compactor, type CompactorHost, worthMerging } from './compactor.ts';
 import type { Gap } from './gap.ts';
-import { overflows } from './overflow.ts';
 import type { Merge } from '../merge.ts';
 import { closedError, type PendingWrite } from './pending-write.ts';
 import type { Bounds, LosslessReaderOptions, Reader, ReaderOptions } from './reader.ts';
@@ -24,7 +23,9 @@ const clock = (): number => performance.now();
 /** The one implementation of a {@link Channel}. */
 export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHost<T> {
   readonly merge: Merge<T> | undefined;
-  readonly maxMergedBytes: number;
+  /** What the channel allows; less where it would not fit a reader. */
+  maxMergedBytes: number;
+  readonly #maxMergedBytes: number;
   /** Made when there is something to merge: most channels never have that. */
   #madeCompactor: Compactor<T> | undefined;
   readonly #bounds: Bounds;
@@ -75,6 +76,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     });
     this.merge = merge;
     this.maxMergedBytes = maxMergedBytes;
+    this.#maxMergedBytes = maxMergedBytes;
   }
 
   get #compactor(): Compactor<T> | undefined {
@@ -202,28 +204,14 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   reader(options?: LosslessReaderOptions<T>): Reader<T>;
   reader(options: ReaderOptions<T>): Reader<T | Gap>;
   reader(options: ReaderOptions<T> = {}): Reader<T | Gap> {
-    const { credit = [], from = 'start', onGap, onPressure, overflow = 'block' } = options;
-    const { highWatermark = 0.75, lowWatermark = 0.25 } = options;
-    if (typeof overflow === 'string' && !overflows.includes(overflow)) {
-      throw invalid(`overflow: expected one of ${overflows.join(', ')} or spillTo(store), got ${overflow}.`);
-    }
-    const { merges = overflow === 'coalesce' } = options;
-    if (merges && (this.merge === undefined || typeof overflow !== 'string')) {
-      throw invalid('The policy coalesce, and merges, need a channel with merge, and no store.');
-    }
-    if (!(lowWatermark >= 0 && lowWatermark <= highWatermark && highWatermark <= 1)) {
-      throw invalid(
-        `Watermarks: expected 0 ≤ low ≤ high ≤ 1, got low ${lowWatermark} and high ${highWatermark}.`,
-      );
-    }
-    const bounds = checkedBounds(options, this.#bounds);
     const reader = new ChannelReader<T>(
       this.#log,
       this,
-      { overflow, merges, bounds, credit, onGap, onPressure, highWatermark, lowWatermark },
-      this.#startOf(from),
+      checkedReaderOptions(options, this.#bounds, this.merge !== undefined),
+      this.#startOf(options.from ?? 'start'),
     );
     this.#readers.push(reader);
+    this.#boundMerges();
     // Nobody is alone any more, and what no reader will take can go.
     for (const other of this.#readers) other.look();
     this.#trim();
@@ -257,10 +245,17 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   left(reader: Reader<T | Gap>): void {
     const index = this.#readers.findIndex((other) => other === reader);
     if (index !== -1) this.#readers.splice(index, 1);
+    this.#boundMerges();
     if (this.#readers.length === 0) this.#forgetRoom();
     if (this.#readers.length === 0 && this.#end !== undefined) this.merge?.forget?.();
     this.#trim();
     if (this.pending !== undefined) this.#retryPending();
+  }
+
+  #boundMerges(): void {
+    let smallest = this.#maxMergedBytes;
+    for (const { maxChunkBytes } of this.#readers) smallest = Math.min(smallest, maxChunkBytes);
+    this.maxMergedBytes = smallest;
   }
 
   changed(): void {

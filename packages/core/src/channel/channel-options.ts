@@ -1,14 +1,16 @@
 import { SpillwayError } from '../errors.ts';
 import type { Merge } from '../merge.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
-import type { Bounds } from './reader.ts';
+import { overflows } from './overflow.ts';
+import type { Bounds, ReaderOptions } from './reader.ts';
+import type { ChannelReaderOptions } from './reader-host.ts';
 
 /** How a channel is bounded and how its chunks are measured. At least one bound has to be given. */
 export interface ChannelOptions<T> {
   /**
    * The bytes that may wait for one reader. Minimum 1, default no bound. When it is reached, the
    * reader's overflow policy decides. A chunk that is larger than the bound is still taken when
-   * nothing else waits.
+   * nothing else waits, and then does not count: what follows has the bound for itself.
    */
   readonly maxBytes?: number;
   /** The chunks that may wait for one reader. Minimum 1, default no bound. */
@@ -110,6 +112,30 @@ export function checkOptions<T>(options: ChannelOptions<T>): void {
       throw invalid('A replay window that merges needs the channel’s merge, and maxHeldBytes.');
     }
   }
+}
+
+/** A reader's options, complete, of a channel with those bounds. */
+export function checkedReaderOptions<T>(
+  options: ReaderOptions<T>,
+  channelBounds: Bounds,
+  canMerge: boolean,
+): ChannelReaderOptions<T> {
+  const { credit = [], onGap, onPressure, overflow = 'block' } = options;
+  const { highWatermark = 0.75, lowWatermark = 0.25 } = options;
+  if (typeof overflow === 'string' && !overflows.includes(overflow)) {
+    throw invalid(`overflow: expected one of ${overflows.join(', ')} or spillTo(store), got ${overflow}.`);
+  }
+  const { merges = overflow === 'coalesce' } = options;
+  if (merges && (!canMerge || typeof overflow !== 'string')) {
+    throw invalid('The policy coalesce, and merges, need a channel with merge, and no store.');
+  }
+  if (!(lowWatermark >= 0 && lowWatermark <= highWatermark && highWatermark <= 1)) {
+    throw invalid(
+      `Watermarks: expected 0 ≤ low ≤ high ≤ 1, got low ${lowWatermark} and high ${highWatermark}.`,
+    );
+  }
+  const bounds = checkedBounds(options, channelBounds);
+  return { overflow, merges, bounds, credit, onGap, onPressure, highWatermark, lowWatermark };
 }
 
 function atLeast(minimum: number, values: Readonly<Record<string, number>>): void {

@@ -201,6 +201,11 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return Promise.resolve();
   }
 
+  /** The largest chunk that is within all of its bounds. */
+  get maxChunkBytes(): number {
+    return Math.min(this.bounds.maxBytes, this.#credit.maxBytes);
+  }
+
   /** The part of the bound at which something happens next. */
   get mark(): number {
     const full = this.#spilled?.isAppending === false ? spillMark : 1;

@@ -15,6 +15,11 @@ export class ReaderCredit {
     return this.#windows.length === 0;
   }
 
+  /** The most bytes that all windows can ever allow. */
+  get maxBytes(): number {
+    return Math.min(...this.#windows.map(({ max }) => max.bytes));
+  }
+
   allows(bytes: number, ms: number): boolean {
     return this.#windows.every((credit) => credit.allows(1, bytes, ms));
   }

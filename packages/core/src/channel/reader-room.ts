@@ -40,9 +40,11 @@ export class ReaderRoom<T> {
     const items = this.#log.head - position + this.#kept.items;
     if (items === 0) return true;
     const { maxBytes, maxItems, maxMs } = this.#bounds;
+    // A chunk that is larger than the whole bound does not count while it is the next.
+    const isTooLarge = position < this.#log.head && this.#log.bytesAt(position) > maxBytes;
     return (
       items < maxItems &&
-      this.#log.bytesFrom(position) + this.#kept.bytes + bytes <= maxBytes &&
+      this.#log.bytesFrom(isTooLarge ? position + 1 : position) + this.#kept.bytes + bytes <= maxBytes &&
       this.#log.msFrom(position) + this.#kept.ms + ms <= maxMs
     );
   }

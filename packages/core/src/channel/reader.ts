@@ -19,7 +19,7 @@ export interface ReaderOptions<T> {
   /**
    * The bytes that may wait for this reader, as the channel's `weigh` counts them. Minimum 1,
    * default the channel's `maxBytes`. A chunk that is larger than the bound is still taken when
-   * nothing else waits, or it could never pass.
+   * nothing else waits, or it could never pass, and then does not count: what follows has the bound for itself.
    */
   readonly maxBytes?: number;
   /** The chunks that may wait for this reader. Minimum 1, default the channel's `maxItems`. */

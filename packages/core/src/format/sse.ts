@@ -60,7 +60,7 @@ export class EventScanner {
   readonly #maxEventBytes: number;
   readonly #classify: ClassifyPayload | undefined;
   /** The start of an event whose end has not come: `#partial[0, #partialLength)`. */
-  #partial: Uint8Array = empty;
+  #partial: Uint8Array<ArrayBuffer> = empty;
   #partialLength = 0;
   /** Where in `#partial` the line that has not ended begins. */
   #partialLine = 0;
@@ -86,6 +86,11 @@ export class EventScanner {
     this.#classify = classify;
   }
 
+  /** The bytes of the event whose end has not come: what is held of it. */
+  get partialBytes(): number {
+    return this.#partialLength;
+  }
+
   /** Whether the provider's end marker was seen. */
   get hasEnded(): boolean {
     return this.#hasEnded;
@@ -106,11 +111,13 @@ export class EventScanner {
 
   /**
    * Takes the next bytes and hands on what is complete: one run, or two where an event that began in
-   * an earlier chunk ends in this one. The bytes must not be changed afterwards.
+   * an earlier chunk ends in this one; more where a run would have more than `maxRunBytes`, unless that is a single
+   * event. Default: no bound. The bytes must not be changed afterwards, but those of an event that two chunks share are
+   * nobody else's.
    *
    * @throws {SpillwayError} `event_too_large`
    */
-  push(chunk: Uint8Array, emit: (run: EventRun) => void): void {
+  push(chunk: Uint8Array, emit: (run: EventRun) => void, maxRunBytes = Infinity): void {
     if (this.#hasEnded || chunk.length === 0) return;
     let rest = chunk;
     if (this.#atStart) {
@@ -123,7 +130,7 @@ export class EventScanner {
       if (used === rest.length || this.#hasEnded) return;
       rest = rest.subarray(used);
     }
-    this.#scan(rest, emit);
+    this.#scan(rest, emit, maxRunBytes);
   }
 
   /**
@@ -147,7 +154,7 @@ export class EventScanner {
   }
 
   /** Scans a chunk at whose start no event is open, and keeps what it leaves open. */
-  #scan(chunk: Uint8Array, emit: (run: EventRun) => void): void {
+  #scan(chunk: Uint8Array, emit: (run: EventRun) => void, maxRunBytes: number): void {
     let line = 0;
     let eventStart = 0;
     let events = 0;
@@ -159,7 +166,7 @@ export class EventScanner {
       line = 1;
       eventStart = 1;
     }
-    const firstStart = eventStart;
+    let runStart = eventStart;
     const hasCr = chunk.includes(CR);
     while (!this.#hasEnded) {
       // Most lines are one line of data and the empty one behind it: that one is seen without a search.
@@ -176,14 +183,19 @@ export class EventScanner {
         this.#line(chunk, line, lineEnd);
       } else {
         if (next - eventStart > this.#maxEventBytes) throw this.#tooLarge(next - eventStart);
+        if (next - runStart > maxRunBytes && eventStart > runStart) {
+          emit({ bytes: chunk.subarray(runStart, eventStart), byteLength: eventStart - runStart, events });
+          runStart = eventStart;
+          events = 0;
+        }
         events += this.#endEvent();
         eventStart = next;
       }
       line = next;
     }
-    if (eventStart > firstStart) {
-      const isWhole = firstStart === 0 && eventStart === chunk.length;
-      const bytes = isWhole ? chunk : chunk.subarray(firstStart, eventStart);
+    if (eventStart > runStart) {
+      const isWhole = runStart === 0 && eventStart === chunk.length;
+      const bytes = isWhole ? chunk : chunk.subarray(runStart, eventStart);
       emit({ bytes, byteLength: bytes.length, events });
     }
     if (this.#hasEnded) return;
@@ -225,7 +237,7 @@ export class EventScanner {
       if (lineLength === 0) {
         // What grew by doubling may be half empty, and a run may wait for long.
         const isTight = this.#partialLength === this.#partial.length;
-        const bytes = isTight ? this.#partial : this.#partial.slice(0, this.#partialLength);
+        const bytes = isTight ? this.#partial : resized(this.#partial, this.#partialLength);
         this.#partial = empty;
         this.#partialLength = 0;
         this.#partialLine = 0;
@@ -272,9 +284,8 @@ export class EventScanner {
     const length = this.#partialLength + bytes.length;
     if (length > this.#maxEventBytes) throw this.#tooLarge(length);
     if (length > this.#partial.length) {
-      const grown = new Uint8Array(Math.min(Math.max(length, this.#partial.length * 2), this.#maxEventBytes));
-      grown.set(this.#partial.subarray(0, this.#partialLength));
-      this.#partial = grown;
+      const size = Math.min(Math.max(length, this.#partial.length * 2), this.#maxEventBytes);
+      this.#partial = this.#partial === empty ? new Uint8Array(size) : resized(this.#partial, size);
     }
     this.#partial.set(bytes, this.#partialLength);
     this.#partialLength = length;
@@ -316,6 +327,11 @@ const COLON = 0x3a;
 const BOM = [0xef, 0xbb, 0xbf] as const;
 const DATA = [0x64, 0x61, 0x74, 0x61] as const;
 const empty = new Uint8Array(0);
+
+/** Moves bytes to memory of another size. What they had is free at once, and not when somebody collects it: it may be much. */
+function resized(bytes: Uint8Array<ArrayBuffer>, length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes.buffer.transfer(length));
+}
 
 /** A marker that is JSON is told by its start: one that lacks its end was cut. */
 function isWholeMarker(event: Uint8Array): boolean {

@@ -71,6 +71,12 @@ export function loadSettings(sources: ConfigSources): Settings {
       `proxyProtocol${from(origins, 'proxyProtocol')}: expected trustedProxies whose connections begin so, got none`,
     );
   }
+  if (config.maxEventMemoryBytes < config.maxEventBytes) {
+    throw new ConfigError(
+      `maxEventMemoryBytes${from(origins, 'maxEventMemoryBytes')}: expected at least one event (maxEventBytes, ` +
+        `${config.maxEventBytes}), better four, got ${config.maxEventMemoryBytes}`,
+    );
+  }
   const keysIn = (variable: string): string[] =>
     (sources.env[variable] ?? '').split(/[\s,]+/).filter((key) => key !== '');
   const apiKeys = keysIn(config.apiKeysEnv);

@@ -146,8 +146,15 @@ export const configSchema = z.strictObject({
     .describe('bytes that may wait for one reader; then the provider waits'),
   maxEventBytes: bytes
     .min(1024)
-    .default(1_048_576)
+    .default(16_777_216)
     .describe('largest event from a provider; a larger one fails the stream'),
+  maxEventMemoryBytes: z
+    .int()
+    .min(1024)
+    .default(67_108_864)
+    .describe(
+      'all events that are too large for a window, beside the windows; a key has about half, then its providers wait',
+    ),
   maxStreamBytes: z
     .int()
     .min(1024)

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
+import { LargeRun } from '../large-run.ts';
 import { withoutEvents } from './event-ids.ts';
 import { type Position, writeOffset, writePosition } from './position.ts';
 import type { GatewayStream, StreamBody } from '../stream.ts';
@@ -15,6 +16,8 @@ export interface Part {
   readonly to: number;
   /** Whether that is all that there is at the moment. */
   readonly isUpToDate: boolean;
+  /** To be called when the client has the body, or has left: until then its large events have their places. */
+  readonly letGo: () => void;
 }
 
 /**
@@ -29,17 +32,34 @@ export async function readPart(
 ): Promise<Part> {
   const reader = channel.reader({ from: from.offset, overflow: 'disconnect' });
   stream.visited(performance.now());
+  stream.visitors.add(reader);
   try {
     if (wait !== undefined) await isReady(reader, wait.ms, wait.response);
     stream.visited(performance.now());
     const runs = reader.takeAll({ maxBytes: maxPartBytes });
+    const large = runs.filter((run) => run instanceof LargeRun);
+    for (const run of large) run.hold();
     for (const run of runs) stream.sent(run);
-    const [first, ...rest] = runs.map(({ bytes }) => bytes);
-    const body = first === undefined ? [] : [withoutEvents(first, from.skippedEvents), ...rest];
-    return { body: Buffer.concat(body), to: reader.offset, isUpToDate: reader.offset === channel.nextOffset };
+    return {
+      body: bodyOf(runs, from.skippedEvents),
+      to: reader.offset,
+      isUpToDate: reader.offset === channel.nextOffset,
+      letGo: () => {
+        for (const run of large) run.letGo();
+      },
+    };
   } finally {
+    stream.visitors.delete(reader);
     reader.detach();
   }
+}
+
+function bodyOf([first, ...rest]: readonly EventRun[], skippedEvents: number): Buffer {
+  if (first === undefined) return Buffer.alloc(0);
+  const bytes = withoutEvents(first.bytes, skippedEvents);
+  // One alone may be large, and is not copied.
+  if (rest.length === 0) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return Buffer.concat([bytes, ...rest.map((run) => run.bytes)]);
 }
 
 /** What every answer says of the stream. */

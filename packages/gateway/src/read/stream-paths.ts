@@ -85,7 +85,11 @@ async function answer(
   const isNow = (query as { readonly offset?: string }).offset === 'now';
   const wait = mode === 'long-poll' ? { ms: longPollMs, response: raw } : undefined;
   const part: Part = await readPart(stream, body, from, wait);
-  if (raw.destroyed) return reply.hijack();
+  if (raw.destroyed) {
+    part.letGo();
+    return reply.hijack();
+  }
+  raw.once('close', part.letGo);
   const tag = entityTag(stream, body, from, part);
   void reply
     .headers({ ...streamHeaders(body), ...offsetHeaders(body, part), ...(isNow ? {} : { etag: tag }) })

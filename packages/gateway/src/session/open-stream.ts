@@ -111,7 +111,7 @@ function openStream(
   errors: { readonly format: Format; readonly answersErrors: boolean },
   { config, readers }: SessionsOptions,
 ): SessionStream {
-  const window = { windowBytes: Math.min(windowBytes, config.windowBytes) };
+  const window = { windowBytes: Math.min(windowBytes, config.windowBytes), askedWindowBytes: windowBytes };
   const opened = new SessionStream({ ...errors, ...window }, () => readers.delete(reader));
   readers.set(reader, opened);
   session.take(opened, stream);

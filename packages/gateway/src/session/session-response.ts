@@ -3,12 +3,14 @@ import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes, type GatewayFrame } from '@spillway/core/session';
 import { errorHeaders, type GatewayError } from '../errors.ts';
+import type { LargeRun } from '../large-run.ts';
 import { tokensOf } from '../meter.ts';
 import { RefusedError } from '../provider-error.ts';
 import { Pause } from '../sink/pause.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
 import { holdable } from '../run-memory.ts';
 import type { StreamState } from '../stream.ts';
+import { FrameCredit } from './frame-credit.ts';
 
 /** The connection that a response has at the moment. */
 export interface SessionLine {
@@ -30,6 +32,8 @@ export interface SessionResponseOptions {
   readonly answersErrors: boolean;
   /** The stream's window: what may be sent and not acknowledged. */
   readonly windowBytes: number;
+  /** What its client asked for, and counts with: that or more. Default: the window. */
+  readonly askedWindowBytes?: number;
   /** Where the stream can be read again. */
   readonly url: () => string;
   /** Called with the tokens that the reader has consumed since it was called last. */
@@ -44,6 +48,7 @@ interface Sent {
   readonly to: number;
   readonly bytes: Uint8Array;
   readonly tokens: number;
+  large?: LargeRun;
 }
 
 type LastFrame =
@@ -133,7 +138,7 @@ export class SessionResponse implements ReaderResponse {
     if (!isKnown) return false;
     let spentBytes = 0;
     for (const { bytes } of this.#sent) {
-      const cost = costOf(bytes, line.windowBytes);
+      const cost = this.#lineCostOf(bytes, line);
       if (!line.credit.spend(0, cost)) {
         line.credit.grant({ bytes: spentBytes });
         return false;
@@ -160,7 +165,7 @@ export class SessionResponse implements ReaderResponse {
     if (line === undefined) return;
     this.#line = undefined;
     if (!isTakenOver) {
-      const spentBytes = this.#sent.reduce((sum, { bytes }) => sum + costOf(bytes, line.windowBytes), 0);
+      const spentBytes = this.#sent.reduce((sum, { bytes }) => sum + this.#lineCostOf(bytes, line), 0);
       line.credit.grant({ bytes: spentBytes });
     }
     this.resume();
@@ -174,11 +179,12 @@ export class SessionResponse implements ReaderResponse {
     let tokens = 0;
     let spentBytes = 0;
     let spentOfLineBytes = 0;
-    for (const { bytes, tokens: sent } of this.#sent.splice(0, index + 1)) {
+    for (const { bytes, large, tokens: sent } of this.#sent.splice(0, index + 1)) {
+      large?.letGo();
       this.#ackedBytes += bytes.length + frameOverheadBytes;
       tokens += sent;
       spentBytes += costOf(bytes, this.#options.windowBytes);
-      if (line !== undefined) spentOfLineBytes += costOf(bytes, line.windowBytes);
+      if (line !== undefined) spentOfLineBytes += this.#lineCostOf(bytes, line);
     }
     // Once for all of them: every grant wakes those who wait for it, of a connection all its readers.
     this.credit.grant({ bytes: spentBytes });
@@ -224,6 +230,13 @@ export class SessionResponse implements ReaderResponse {
     this.#offset = to;
     this.#line?.sendData(this.#number, from, to, bytes);
     return !this.isBlocked;
+  }
+
+  hold(run: LargeRun): void {
+    const sent = this.#sent.at(-1);
+    if (this.isClosed || sent?.bytes !== run.bytes) return;
+    run.hold();
+    sent.large = run;
   }
 
   flush(): boolean {
@@ -291,7 +304,7 @@ export class SessionResponse implements ReaderResponse {
     if (this.#isSettled) return;
     this.#isSettled = true;
     this.unbind();
-    this.#sent.length = 0;
+    for (const { large } of this.#sent.splice(0)) large?.letGo();
     this.credit.close();
     this.#settle();
     this.#options.onClose();
@@ -299,6 +312,19 @@ export class SessionResponse implements ReaderResponse {
 
   progress(): { readonly bytes: number; readonly isOwed: boolean } {
     return { bytes: this.#ackedBytes, isOwed: this.#sent.length > 0 };
+  }
+
+  /** The connection's credit as this stream may spend it. */
+  creditOf(line: SessionLine): Credit {
+    return new FrameCredit(line.credit, this.#askedWindowBytes);
+  }
+
+  get #askedWindowBytes(): number {
+    return this.#options.askedWindowBytes ?? this.#options.windowBytes;
+  }
+
+  #lineCostOf(bytes: Uint8Array, { windowBytes }: SessionLine): number {
+    return costOf(bytes, Math.min(this.#askedWindowBytes, windowBytes));
   }
 
   #errorFrame({ code, message }: GatewayError): LastFrame {

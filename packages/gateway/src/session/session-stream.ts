@@ -33,7 +33,7 @@ export class SessionStream {
   attach(stream: GatewayStream, session: Session, options: StreamReaderOptions, canResume: boolean): void {
     this.stream = stream;
     this.#canResume = canResume && stream.detach !== 'cancel';
-    const credit = [this.response.credit, session.credit];
+    const credit = [this.response.credit, this.response.creditOf(session)];
     const { address } = session;
     this.#reader = stream.attach(this.response, {
       ...options,
@@ -76,7 +76,7 @@ export class SessionStream {
   rebind(offset: number, acked: number): boolean {
     const { session } = this;
     if (session === undefined || !this.response.bind(session, this.number, offset, acked)) return false;
-    this.#reader?.resumed([this.response.credit, session.credit]);
+    this.#reader?.resumed([this.response.credit, this.response.creditOf(session)]);
     return true;
   }
 

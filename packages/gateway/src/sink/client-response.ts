@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { errorHeaders, type GatewayError } from '../errors.ts';
+import type { LargeRun } from '../large-run.ts';
 import { RefusedError } from '../provider-error.ts';
 import { ChunkedBody } from './chunked-body.ts';
 import type { Pace } from './pace.ts';
@@ -12,6 +13,7 @@ import type { ReaderResponse } from './reader-response.ts';
 import type { SendQueues } from './send-queues.ts';
 
 const ping = Buffer.from(': ping\n\n');
+const noLarge: LargeRun[] = [];
 
 /** Headers that keep proxies from buffering, caching or compressing an event stream. */
 const unbuffered = {
@@ -47,6 +49,8 @@ export class ClientResponse implements ReaderResponse {
   #headBytes = 0;
   #isEventStream = false;
   #isSettled = false;
+  /** What was written, and waits for the connection. */
+  #large: LargeRun[] = noLarge;
   readonly #pause = new Pause();
   readonly #mergeMs: number;
   #lastWriteMs = Number.NEGATIVE_INFINITY;
@@ -62,7 +66,10 @@ export class ClientResponse implements ReaderResponse {
     const { socket } = response;
     this.#pace = socket === null ? undefined : paces.of(socket);
     // Listeners for the whole response, not for each wait; a close ends a wait as a drain does.
-    const onDrain = (): void => this.#pause.end();
+    const onDrain = (): void => {
+      this.#letGoOfLarge();
+      this.#pause.end();
+    };
     // A client that closes its sending half has left: no HTTP client of a model half-closes.
     const onHalfClosed = (): void => {
       if (this.#isSettled) return;
@@ -159,6 +166,18 @@ export class ClientResponse implements ReaderResponse {
     return this.send(bytes);
   }
 
+  hold(run: LargeRun): void {
+    if (this.#isSettled) return;
+    run.hold();
+    this.#large = [...this.#large, run];
+  }
+
+  #letGoOfLarge(): void {
+    if (this.#large.length === 0 || (this.isBlocked && !this.#isSettled)) return;
+    for (const run of this.#large) run.letGo();
+    this.#large = noLarge;
+  }
+
   /** Writes bytes as they are, with the next flush. */
   protected send(bytes: Uint8Array): boolean {
     if (this.isClosed) return true;
@@ -168,6 +187,7 @@ export class ClientResponse implements ReaderResponse {
   flush(): boolean {
     if (this.isClosed) return true;
     this.#body?.flush();
+    this.#letGoOfLarge();
     this.#lastWriteMs = performance.now();
     this.#pace?.wrote(this.#lastWriteMs, this.#writtenBytes);
     return !this.isBlocked;

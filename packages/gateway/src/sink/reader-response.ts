@@ -1,6 +1,7 @@
 import type { Gap } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
+import type { LargeRun } from '../large-run.ts';
 import type { SendQueues } from './send-queues.ts';
 
 /**
@@ -29,6 +30,8 @@ export interface ReaderResponse {
   readonly acknowledgedTokens: number | undefined;
   /** Writes the chunks with the offsets [from, to), at the latest with the next flush. Returns whether it takes more at once. */
   write(run: EventRun, from: number, to: number): boolean;
+  /** Right behind the `write` of a large event: holds it until the reader has it, or is gone. */
+  hold(run: LargeRun): void;
   /** Hands over what was written. Returns whether the connection wants more; if not, wait for `drained`. */
   flush(): boolean;
   /** Tells of chunks that are missing. Only for readers whose policy can lose some. */

@@ -1,20 +1,34 @@
-import type { Channel, ChunkMemory } from '@spillway/core';
+import type { Channel, ChunkMemory, OfferResult } from '@spillway/core';
 import type { EventRun, EventScanner } from '@spillway/core/format/sse';
 import type { BusyLoop } from '../busy-loop.ts';
 import { asGatewayError, GatewayError } from '../errors.ts';
+import { LargeRun } from '../large-run.ts';
+import type { EventPlace } from '../memory/event-memory.ts';
+import type { StallCause } from '../meter.ts';
 import { soon } from '../soon.ts';
+import { maxReadBytes } from './connect.ts';
 import type { BodyHandler, Reply } from './reply.ts';
 import { ResponseError } from './response-reader.ts';
 
 /** A read that brought so much is worth its costs, however busy the process is. */
 const worthAReadBytes = 2048;
 
+/**
+ * When so much of an event has come, and not its end, it takes a place in the memory of large events before more of it is
+ * read. What one read more may bring is part of every stream's 128 KiB.
+ */
+const smallEventBytes = 16_384;
+
 /** Who hears of what comes. */
 interface ReplyListener {
+  /** Of several events, no more may be handed to the channel at once: the smallest bound of a reader. */
+  readonly maxRunBytes: number;
   /** Something came. A comment (no events) is no progress; of a body that is no event stream, every byte is. */
   received(run: EventRun, isProgress: boolean, nowMs: number): void;
-  /** The channel makes the provider wait, or it may go on. */
-  paused(isPaused: boolean, nowMs: number): void;
+  /** The channel makes the provider wait, or a cause that is given, or it may go on. */
+  paused(isPaused: boolean, nowMs: number, cause?: StallCause): void;
+  /** A large event is in the channel: whoever listens lets go of it when every reader has passed it. */
+  accepted(run: LargeRun): void;
 }
 
 export interface ReplySourceOptions {
@@ -23,6 +37,9 @@ export interface ReplySourceOptions {
   readonly loop: Pick<BusyLoop, 'gapMs' | 'look'>;
   /** Finds the events of an event stream; without it the body is handed on as it comes. */
   readonly scanner: EventScanner | undefined;
+  /** A place for a large event. */
+  readonly openPlace: () => EventPlace;
+  readonly maxEventBytes: number;
   /** The bytes of the whole stream; beyond them it fails with `stream_too_large`. */
   readonly maxStreamBytes: number;
   /** Told when the channel has ended. */
@@ -46,6 +63,14 @@ export class ReplySource implements BodyHandler {
   /** Runs that the channel had no room for: what the socket had read before the pause took effect. */
   readonly #held: EventRun[] = [];
   #isDraining = false;
+  /** The place of the event whose end has not come, once it is large. */
+  #place: EventPlace | undefined;
+  /** Of an event whose end has not come, so much may be here; with more, its place grows before anything is read. */
+  #roomBytes = smallEventBytes;
+  /** Nothing is read until the place can grow. */
+  #isShort = false;
+  /** The listener was told that the provider waits. */
+  #isPaused = false;
   /** Nothing is read for a moment, because the process is busy. */
   #isResting = false;
   #isReplyOpen = true;
@@ -78,12 +103,14 @@ export class ReplySource implements BodyHandler {
     const { scanner } = this.#options;
     // Lent: the channel copies what it keeps.
     const bytes = read.subarray(start, end);
+    const { maxRunBytes } = this.#options.listener;
     if (scanner === undefined) {
-      this.#emit({ bytes, byteLength: bytes.length, events: 0 });
+      this.#emitBytes(bytes, maxRunBytes);
       return;
     }
     try {
-      scanner.push(bytes, this.#emit);
+      scanner.push(bytes, this.#emit, maxRunBytes);
+      if (scanner.partialBytes > this.#roomBytes) this.#growPlace(scanner);
     } catch (error) {
       this.#abort(asGatewayError(error));
       return;
@@ -91,10 +118,76 @@ export class ReplySource implements BodyHandler {
     // The marker ends the stream, whatever the provider's connection does: no reader waits for more.
     if (scanner.hasEnded) this.#finish(undefined);
     else if (this.#options.loop.gapMs > 0 && end - start < worthAReadBytes) this.#rest();
+    // What waited for room may have been whole with this read.
+    else if (this.#isPaused) this.#goOn();
+  }
+
+  /** Bytes have no borders: they are cut where it fits. */
+  #emitBytes(bytes: Uint8Array, maxBytes: number): void {
+    for (let start = 0; start < bytes.length; start += maxBytes) {
+      const part = bytes.length <= maxBytes ? bytes : bytes.subarray(start, start + maxBytes);
+      this.#emit({ bytes: part, byteLength: part.length, events: 0 });
+    }
+  }
+
+  /** Takes room for the event that comes, and waits where there is none. */
+  #growPlace(scanner: EventScanner): void {
+    const { maxEventBytes, openPlace } = this.#options;
+    if (this.#isShort || this.#bodyEnd !== undefined) return;
+    this.#place ??= openPlace();
+    while (scanner.partialBytes > this.#roomBytes) {
+      if (!this.#place.grow(this.#onRoom)) {
+        this.#isShort = true;
+        this.#pause('event_memory');
+        return;
+      }
+      const { bytes } = this.#place;
+      this.#roomBytes = bytes < maxEventBytes ? bytes - maxReadBytes : Infinity;
+    }
+  }
+
+  /** Called by whoever gave room back, who must not fail for this stream. */
+  readonly #onRoom = (): void => {
+    try {
+      const { maxEventBytes, scanner } = this.#options;
+      const { bytes = 0 } = this.#place ?? {};
+      this.#roomBytes = bytes < maxEventBytes ? bytes - maxReadBytes : Infinity;
+      this.#isShort = false;
+      if (scanner !== undefined && scanner.partialBytes > this.#roomBytes) this.#growPlace(scanner);
+      this.#goOn();
+    } catch (error) {
+      this.#abort(asGatewayError(error));
+    }
+  };
+
+  /** Its place goes with the event; what comes behind it begins without one. */
+  #takePlace(): EventPlace | undefined {
+    const place = this.#place;
+    this.#place = undefined;
+    this.#roomBytes = smallEventBytes;
+    this.#isShort = false;
+    return place;
+  }
+
+  #pause(cause?: StallCause): void {
+    this.#reply.pause();
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#options.listener.paused(true, performance.now(), cause);
+  }
+
+  /** The provider is read on, unless something else is in the way. */
+  #goOn(): void {
+    if (this.#isDraining || this.#isShort) return;
+    if (this.#isPaused) {
+      this.#isPaused = false;
+      this.#options.listener.paused(false, performance.now());
+    }
+    if (!this.#isResting && this.#bodyEnd === undefined) this.#reply.resume();
   }
 
   #rest(): void {
-    if (this.#isResting || this.#isDraining) return;
+    if (this.#isResting || this.#isDraining || this.#isShort) return;
     this.#isResting = true;
     this.#reply.pause();
     // Spread, or those that were once late together would always be read together.
@@ -103,7 +196,7 @@ export class ReplySource implements BodyHandler {
 
   readonly #rested = (): void => {
     this.#isResting = false;
-    if (!this.#isDraining && this.#bodyEnd === undefined) this.#reply.resume();
+    this.#goOn();
   };
 
   /** Whether the provider still holds its connection for this reply. */
@@ -126,31 +219,47 @@ export class ReplySource implements BodyHandler {
     const nowMs = performance.now();
     loop.look(nowMs);
     listener.received(run, run.events > 0 || scanner === undefined, nowMs);
-    if (this.#held.length === 0 && this.#channel.offer(run) !== 'full') return;
+    // The event that several reads share comes first.
+    const place = this.#place === undefined ? undefined : this.#takePlace();
+    if (place !== undefined) this.#offerLarge(new LargeRun(run, place));
+    else if (this.#held.length > 0 || this.#channel.offer(run) === 'full') this.#hold(run);
+  };
+
+  #offerLarge(run: LargeRun): void {
+    let result: OfferResult = 'closed';
+    try {
+      result = this.#held.length > 0 ? 'full' : this.#channel.offer(run);
+    } finally {
+      if (result === 'closed') run.letGo();
+    }
+    if (result === 'accepted') this.#options.listener.accepted(run);
+    else if (result === 'full') this.#hold(run);
+  }
+
+  #hold(run: EventRun): void {
     this.#held.push(this.#memory.own(run));
     if (!this.#isDraining) {
       this.#drain().catch((error: unknown) => this.#drainFailed(asGatewayError(error)));
     }
-  };
+  }
 
   async #drain(): Promise<void> {
     this.#isDraining = true;
-    this.#reply.pause();
-    this.#options.listener.paused(true, performance.now());
+    this.#pause();
     try {
       for (let run = this.#held[0]; run !== undefined; run = this.#held[0]) {
         await this.#channel.write(run);
         this.#held.shift();
+        if (run instanceof LargeRun) this.#options.listener.accepted(run);
       }
     } catch (error) {
-      this.#held.length = 0;
+      for (const run of this.#held.splice(0)) if (run instanceof LargeRun) run.letGo();
       // Otherwise it has ended, and nobody wants the rest. A stream that lacks a run must not end as if it were whole.
       if (this.#channel.end === undefined) throw error;
     }
     this.#isDraining = false;
-    this.#options.listener.paused(false, performance.now());
+    this.#goOn();
     if (this.#bodyEnd !== undefined) this.#settle(this.#bodyEnd.error);
-    else if (!this.#isResting) this.#reply.resume();
   }
 
   /** The body may have ended meanwhile, and then only waits for what was held. */
@@ -176,6 +285,8 @@ export class ReplySource implements BodyHandler {
       end = asGatewayError(thrown);
     }
     this.#bodyEnd = { error: end };
+    this.#takePlace()?.release();
+    this.#goOn();
     if (!this.#isDraining) this.#settle(end);
   }
 

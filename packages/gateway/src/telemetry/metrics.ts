@@ -11,6 +11,7 @@ import { connectionStates } from '../http/connection.ts';
 import type { Connections } from '../http/connections.ts';
 import { type Meter, stallCauses } from '../meter.ts';
 import type { LogDestination } from '../process/log-destination.ts';
+import type { EventMemory } from '../memory/event-memory.ts';
 import type { RequestMemory } from '../request-memory.ts';
 import { type LoopDelayMs, physicalBytes } from '../runtime.ts';
 import type { GatewayStream, StreamOutcome, StreamState } from '../stream.ts';
@@ -41,6 +42,7 @@ export interface MetricsOptions {
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
   readonly retained: { readonly heldBytes: number; readonly drops: number };
+  readonly eventMemory: Pick<EventMemory, 'heldBytes' | 'waitingPlaces' | 'waits'>;
   /** The event loop's delays of the last minute: of the worst second. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -327,7 +329,8 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineGauges(): void {
-    const { connections, heldLimitBytes, meter, requestMemory, retained, sessions } = this.#options;
+    const { connections, eventMemory, heldLimitBytes, meter, requestMemory, retained, sessions } =
+      this.#options;
     this.#gauge(
       'spillway.connections',
       '{connection}',
@@ -359,6 +362,24 @@ export class Metrics implements StreamsObserver {
       'By',
       'Streams that ended, were delivered and can be read again, with all that they cost',
       (result) => result.observe(retained.heldBytes),
+    );
+    this.#gauge(
+      'spillway.events.large.held',
+      'By',
+      'The places of large events: those that come, and those that are not with all readers',
+      (result) => result.observe(eventMemory.heldBytes),
+    );
+    this.#gauge(
+      'spillway.events.large.waiting',
+      '{event}',
+      'Large events that wait for a place, and whose providers are not read',
+      (result) => result.observe(eventMemory.waitingPlaces),
+    );
+    this.#counter(
+      'spillway.events.large.waits',
+      '{wait}',
+      'How often a large event found no place at once',
+      (result) => result.observe(eventMemory.waits),
     );
     this.#gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
       result.observe(heldLimitBytes),

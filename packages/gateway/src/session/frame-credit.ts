@@ -1,0 +1,43 @@
+import type { Credit, CreditAmount } from '@spillway/core';
+
+/**
+ * A connection's credit as one of its streams sees it: a frame that is larger than the stream's window costs no more than
+ * that window (rule 5.4). Otherwise it had to wait until the whole connection is free, which may never be.
+ */
+export class FrameCredit implements Credit {
+  readonly #credit: Credit;
+  readonly #windowBytes: number;
+
+  constructor(credit: Credit, windowBytes: number) {
+    this.#credit = credit;
+    this.#windowBytes = windowBytes;
+  }
+
+  get available(): Required<CreditAmount> {
+    return this.#credit.available;
+  }
+
+  get max(): Required<CreditAmount> {
+    return this.#credit.max;
+  }
+
+  grant(amount: CreditAmount): void {
+    this.#credit.grant(amount);
+  }
+
+  allows(items: number, bytes: number, ms?: number): boolean {
+    return this.#credit.allows(items, Math.min(bytes, this.#windowBytes), ms);
+  }
+
+  spend(items: number, bytes: number, ms?: number): boolean {
+    return this.#credit.spend(items, Math.min(bytes, this.#windowBytes), ms);
+  }
+
+  onGrant(listener: () => void): () => void {
+    return this.#credit.onGrant(listener);
+  }
+
+  close(): void {
+    this.#credit.close();
+  }
+}

@@ -1,0 +1,202 @@
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { openClient, type StreamReader } from '../../client/src/index.ts';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import {
+  eventually,
+  run,
+  type RunningGateway,
+  startBoth,
+  startGateway,
+  startSimulator,
+} from './support/processes.ts';
+import { chatBody, metric, payloads, postChat, rawChat } from './support/requests.ts';
+
+const MiB = 1024 * 1024;
+const windowBytes = 64 * 1024;
+const allowanceBytes = 128 * 1024;
+const eventMemoryBytes = 64 * MiB;
+
+/** A picture, as base64 has it, between two words. */
+const picture = 'sim:line=3000002,tokens=3,tps=0,ttft=0';
+/** 36 MB in events of 0.9 MB: beyond what kernels take. */
+const pictures = 'sim:size=900000,tokens=40,tps=0,ttft=0';
+
+function largestLine(text: string): number {
+  return Math.max(...text.split('\n').map((line) => line.length));
+}
+
+function eventOf(content: string): string {
+  return `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`;
+}
+
+/** A provider that says what the test says, to whoever asks; `undefined` is the end. */
+async function startOwnProvider(): Promise<{ url: string; say: (content: string | undefined) => void }> {
+  const asked = Promise.withResolvers<ServerResponse>();
+  const server = createServer((request, response) => {
+    request.resume();
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    asked.resolve(response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const say = (content: string | undefined): void => {
+    const send = (response: ServerResponse): void => {
+      if (content === undefined) response.end('data: [DONE]\n\n');
+      else response.write(eventOf(content));
+    };
+    void asked.promise.then(send);
+  };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, say };
+}
+
+function heldBytes({ adminUrl }: RunningGateway): Promise<number> {
+  return metric(adminUrl, 'spillway_events_large_held_bytes');
+}
+
+function waiting({ adminUrl }: RunningGateway): Promise<number> {
+  return metric(adminUrl, 'spillway_events_large_waiting');
+}
+
+describe('an event that is larger than every window arrives', () => {
+  test('by plain HTTP', async () => {
+    const { gateway } = await startBoth();
+    const text = await (await postChat(gateway.url, picture)).text();
+    expect(payloads(text).at(-1)).toBe('[DONE]');
+    expect(largestLine(text)).toBe(3_000_000);
+    await eventually(async () => (await heldBytes(gateway)) === 0, 'its place to be given back');
+  });
+
+  test.each([4096, 16_384, 65_536])('over a session with a window of %i bytes', async (window) => {
+    const { gateway } = await startBoth();
+    const client = openClient({ url: gateway.url, windowBytes: window, connectionWindowBytes: window });
+    onTestFinished(() => client.close());
+    const reader = client.request('/v1/chat/completions', {
+      headers: { 'content-type': 'application/json' },
+      body: chatBody(picture),
+      autoAck: true,
+    });
+    let text = '';
+    for await (const item of reader) if (item.type === 'chunk') text += Buffer.from(item.bytes).toString();
+    expect(payloads(text).at(-1)).toBe('[DONE]');
+    expect(largestLine(text)).toBe(3_000_000);
+    await eventually(async () => (await heldBytes(gateway)) === 0, 'its place to be given back');
+  });
+
+  test('over a session that has another stream, which nobody reads', async () => {
+    const { gateway } = await startBoth();
+    const client = openClient({ url: gateway.url });
+    onTestFinished(() => client.close());
+    const ask = (model: string): StreamReader =>
+      client.request('/v1/chat/completions', {
+        headers: { 'content-type': 'application/json' },
+        body: chatBody(model),
+        autoAck: true,
+      });
+    const unread = ask('sim:tps=0,ttft=0,tokens=5000');
+    await unread.response;
+    await eventually(() => unread.credit < 1000, 'its window to be full');
+    let bytes = 0;
+    for await (const item of ask(picture)) if (item.type === 'chunk') bytes += item.bytes.length;
+    expect(bytes).toBeGreaterThan(3_000_000);
+    unread.cancel();
+  });
+
+  test.each([
+    ['as events', '', { accept: 'text/event-stream' }],
+    ['as events of data', '?live=sse&offset=-1', {}],
+    ['in answers that wait for it', '?live=long-poll&offset=now', {}],
+  ])('from the URL of its stream, %s', async (_how, query, headers) => {
+    const { say, url } = await startOwnProvider();
+    const gateway = await startGateway(['--upstream', `${url}/v1`]);
+    const first = postChat(gateway.url, 'any');
+    say('a word');
+    const location = (await first).headers.get('content-location') ?? '';
+    const second = fetch(gateway.url + location + query, { headers });
+    if (query.includes('long-poll')) {
+      await eventually(async () => (await metric(gateway.adminUrl, 'spillway_streams')) === 1, 'the stream');
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    } else {
+      await second;
+    }
+    say('x'.repeat(3_000_000));
+    const large = 3_000_000 + eventOf('').length - 2;
+    const withoutEnd = query.includes('long-poll') ? await (await second).text() : undefined;
+    say(undefined);
+    expect(largestLine(await (await first).text())).toBe(large);
+    const text = withoutEnd ?? (await (await second).text());
+    expect(largestLine(text)).toBeGreaterThanOrEqual(large);
+    await eventually(async () => (await heldBytes(gateway)) === 0, 'its place to be given back');
+  });
+});
+
+describe('promise 1: large events have one memory over all streams', () => {
+  test('and an event has its place while its connection has not taken it', async () => {
+    const { gateway } = await startBoth(['--log-level=silent']);
+    await rawChat(gateway.url, pictures, { reads: false });
+    // One is in the connection, one in the channel, and one behind it.
+    await eventually(async () => (await heldBytes(gateway)) > 3 * 900_000, 'all of them to be counted');
+    expect(await heldBytes(gateway)).toBeLessThan(4 * 900_000);
+  });
+
+  test('whose readers never read hold no more than that, and who waits goes on when they were let go', async () => {
+    const readers = 60;
+    // An idle time-out does not run while a provider is made to wait.
+    const { gateway } = await startBoth([
+      '--log-level=silent',
+      '--stall-timeout-ms=6000',
+      '--idle-timeout-ms=3000',
+    ]);
+    for (let count = 0; count < 5; count += 1) await (await postChat(gateway.url, pictures)).text();
+    const before = await metric(gateway.adminUrl, 'process_memory_usage_bytes');
+    await Promise.all(
+      Array.from({ length: readers }, () => rawChat(gateway.url, pictures, { reads: false })),
+    );
+    await eventually(async () => {
+      expect(await heldBytes(gateway)).toBeLessThanOrEqual(eventMemoryBytes);
+      return (await metric(gateway.adminUrl, 'spillway_streams{state="paused"}')) === readers;
+    }, 'all readers to be full');
+    expect(await waiting(gateway)).toBeGreaterThan(0);
+    expect(await heldBytes(gateway)).toBeGreaterThan(16 * MiB);
+    const growth = (await metric(gateway.adminUrl, 'process_memory_usage_bytes')) - before;
+    expect(growth).toBeLessThan(32 * MiB + readers * (windowBytes + allowanceBytes) + eventMemoryBytes);
+    expect(await metric(gateway.adminUrl, 'spillway_held_bytes')).toBeLessThanOrEqual(
+      await metric(gateway.adminUrl, 'spillway_held_limit_bytes'),
+    );
+    // They have the same owner: the one that reads waits for the others.
+    const text = await (await postChat(gateway.url, picture)).text();
+    expect(payloads(text).at(-1)).toBe('[DONE]');
+    const ended = 'spillway_streams_ended_total{state="failed",error_type="upstream_idle"}';
+    expect(await metric(gateway.adminUrl, ended)).toBe(0);
+    await eventually(async () => (await heldBytes(gateway)) === 0, 'all places to be given back');
+    expect(await waiting(gateway)).toBe(0);
+  }, 60_000);
+
+  test('and a key whose readers never read leaves room for the event of another', async () => {
+    const { url } = await startSimulator();
+    const env = { SPILLWAY_API_KEYS: 'alpha beta' };
+    const gateway = await startGateway(['--upstream', `${url}/v1`], { env });
+    const greedy = { authorization: 'Bearer alpha' };
+    for (let count = 0; count < 60; count += 1) {
+      const response = await postChat(gateway.url, pictures, { headers: greedy });
+      onTestFinished(() => void response.body?.cancel());
+    }
+    await eventually(async () => (await waiting(gateway)) > 20, 'the greedy key to have its share');
+    const startedMs = performance.now();
+    const other = await postChat(gateway.url, picture, { headers: { authorization: 'Bearer beta' } });
+    expect(largestLine(await other.text())).toBe(3_000_000);
+    expect(performance.now() - startedMs).toBeLessThan(5000);
+    expect(await waiting(gateway)).toBeGreaterThan(20);
+  }, 60_000);
+});
+
+test('a memory that has no room for one event is refused, with what would be enough', async () => {
+  const gateway = run(['serve', '--max-event-bytes=1000000', '--max-event-memory-bytes=999999']);
+  expect(await gateway.exited).toBe(1);
+  expect(gateway.stderr()).toContain(
+    'maxEventMemoryBytes (--max-event-memory-bytes): expected at least one event (maxEventBytes, 1000000)',
+  );
+});
