@@ -1418,4 +1418,12 @@ export const mutants: readonly Mutant[] = [
     test: 'packages/client/test/abort.test.ts',
     only: 'keeps no listener',
   },
+  {
+    name: 'connections: requests that do not come whole keep everybody out',
+    file: `${gateway}/http/connection.ts`,
+    find: "return this.transfers >= this.responses.length ? 'transferring' : 'in_flight';",
+    replace: "return 'in_flight';",
+    test: `${gatewayTest}/connections.test.ts`,
+    only: 'come whole give way',
+  },
 ];

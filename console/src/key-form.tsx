@@ -19,7 +19,10 @@ export function KeyForm({
       }}
     >
       <h1>This gateway wants a key</h1>
-      <p>One of its API keys. The page keeps it until this tab is closed.</p>
+      <p>
+        One of its keys for those who run it (<code>SPILLWAY_ADMIN_KEYS</code>). The page keeps it until this
+        tab is closed.
+      </p>
       <label>
         Key
         <input

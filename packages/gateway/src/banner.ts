@@ -2,13 +2,15 @@ import { type Api, apiNames } from './api.ts';
 import type { Gateway } from './gateway.ts';
 
 /** What a running gateway prints: what it serves, and how to reach it. */
-export function banner({ url, adminUrl, providers }: Gateway): string {
+export function banner({ url, adminUrl, needsKey, providers }: Gateway): string {
   const [first] = providers;
   const isSimulated = first?.name === 'simulated';
   const serves = isSimulated
     ? ['  simulated/sim   simulated models of every API: no provider is configured']
     : providers.map(({ name, api, url: providerUrl, apiKey }) => {
-        const key = apiKey === undefined ? "with the client's own key" : 'with its configured key';
+        // A key of the gateway's own is nothing for a provider.
+        const ownKey = needsKey ? 'without a key' : "with the client's own key";
+        const key = apiKey === undefined ? ownKey : 'with its configured key';
         return `  ${name}/…   ${api}   ${providerUrl} (${key})`;
       });
   const model = isSimulated ? 'simulated/sim' : `${first?.name ?? ''}/<model>`;
@@ -19,7 +21,7 @@ Serves
 ${serves.join('\n')}
 
 Try
-${requests[first?.api ?? 'openai'](url, model)}
+${requests[first?.api ?? 'openai'](url, model)}${needsKey ? keyHeader : ''}
 
 An official SDK needs only its base URL
 ${known.map((api) => `  ${baseUrls[api](url)}`).join('\n')}
@@ -28,6 +30,8 @@ Console ${adminUrl}/
 Health ${url}/health/ready, metrics ${adminUrl}/metrics
 `;
 }
+
+const keyHeader = " \\\n    -H 'authorization: Bearer <one of its API keys>'";
 
 const baseUrls: Readonly<Record<Api, (url: string) => string>> = {
   openai: (url) => `openai              baseURL: '${url}/v1'`,

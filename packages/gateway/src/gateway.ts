@@ -52,6 +52,8 @@ export interface Gateway {
   readonly url: string;
   readonly adminUrl: string;
   readonly providers: readonly Provider[];
+  /** Whether clients need one of its API keys. */
+  readonly needsKey: boolean;
   readonly shutdownMs: number;
   /**
    * Stops: not ready at once, no new streams, those that run may finish until `shutdownMs` has passed,
@@ -234,6 +236,7 @@ export async function openGateway(
     url: listeningUrl(server.server),
     adminUrl: listeningUrl(admin.server),
     providers,
+    needsKey: asked.apiKeys.length > 0,
     shutdownMs: config.shutdownMs,
     stop() {
       if (stopped !== undefined) {

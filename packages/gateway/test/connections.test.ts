@@ -152,13 +152,13 @@ describe('who neither reads nor closes keeps no file descriptor', () => {
       Array.from({ length: 5 }, () => openRaw(gateway.adminUrl, { reads: false })),
     );
     const admin = 'spillway_connections{listener="admin"';
-    const inFlight = `${admin},state="in_flight"}`;
+    const asked = `${admin},state="transferring"}`;
     await eventually(async () => (await metric(gateway.adminUrl, admin)) > clients.length, 'all to be taken');
     // As much as the kernel would take for a client, and more; and never more requests than may wait.
     for (let batch = 0; batch < 12; batch += 1) {
       for (const { socket } of clients) socket.write(requestText('/metrics').repeat(100));
       await eventually(
-        async () => (await metric(gateway.adminUrl, inFlight)) <= 1,
+        async () => (await metric(gateway.adminUrl, asked)) <= 1,
         'answers to be taken, or their connections to be closed',
       );
     }
@@ -258,7 +258,7 @@ describe('connections are bounded', () => {
     expect(await open(gateway, 'idle')).toBe(1);
   });
 
-  test('who has shown a key goes after all strangers, and who is being answered never', async () => {
+  test('who has shown a key goes after strangers, but for a few that just came, and who is being answered never', async () => {
     const gateway = await startGateway(small, { env });
     const body = JSON.stringify({ model: 'sim:stall=1', stream: true, messages: [] });
     const stream = requestText(
@@ -276,26 +276,55 @@ describe('connections are bounded', () => {
       idle.push(client);
     }
     await eventually(async () => (await open(gateway, 'in_flight')) === 7, 'those who are answered');
-    // Strangers displace the first of those who are idle, and from then on each other.
-    for (let count = 0; count < 5; count += 1) await openRaw(gateway.url, { localAddress: '127.0.0.2' });
+    // More than an eighth of all displace each other.
+    for (let count = 0; count < 7; count += 1) await openRaw(gateway.url, { localAddress: '127.0.0.2' });
     await eventually(async () => (await closed(gateway, 'stranger_displaced')) === 4, 'strangers to go');
-    expect(await closed(gateway, 'idle_displaced')).toBe(1);
-    expect(idle.filter(({ isOver }) => isOver())).toEqual([idle[0]]);
+    expect(await closed(gateway, 'idle_displaced')).toBe(3);
+    expect(idle.filter(({ isOver }) => isOver())).toEqual(idle.slice(0, 3));
     expect(streaming.some(({ isOver }) => isOver())).toBe(false);
   });
 
   test('one more is refused when all are being answered', async () => {
     const gateway = await startGateway(['--max-streams', '1', '--max-waiting', '1'], { env });
-    const body = '{"model":"sim:headers=3600000","stream":true,"messages":[]}';
+    const body = '{"model":"sim:stall=1","stream":true,"messages":[]}';
     const headers = [key, 'content-type: application/json', `content-length: ${body.length}`];
     const text = requestText('/v1/chat/completions', headers, body);
-    // One is asked, one waits; two send a body that does not come.
-    for (const sent of [text, text, text.slice(0, -1), text.slice(0, -1)])
-      await openRaw(gateway.url, { text: sent });
+    const first = await openRaw(gateway.url, { text });
+    const path = await eventually(
+      () => /content-location: (\S+)/i.exec(first.received())?.[1],
+      'the URL of its stream',
+    );
+    // One streams, one waits, and two read the stream of the first.
+    const read = requestText(`${path}?offset=-1&live=sse`, [key]);
+    for (const sent of [text, read, read]) await openRaw(gateway.url, { text: sent });
     await eventually(async () => (await open(gateway, 'in_flight')) === 4, 'four to be answered');
     const more = await openRaw(gateway.url);
     await eventually(more.isOver, 'one more to be refused');
     expect(await closed(gateway, 'refused')).toBe(1);
+  });
+
+  test('requests that do not come whole give way, the oldest first, whoever sends them', async () => {
+    const gateway = await startGateway(small, { env });
+    const body = '{"model":"sim:stall=1","stream":true,"messages":[]}';
+    const headers = [key, 'content-type: application/json', `content-length: ${body.length}`];
+    const whole = requestText('/v1/chat/completions', headers, body);
+    const stalled = whole.slice(0, -1);
+    const streaming = await openRaw(gateway.url, { text: whole });
+    await eventually(() => streaming.received().includes('data: '), 'the first token');
+    const waiting = [];
+    // Twice as many as fit, all with a key.
+    for (let count = 0; count < 2 * total; count += 1) {
+      waiting.push(await openRaw(gateway.url, { text: stalled, localAddress: '127.0.0.2' }));
+      await eventually(async () => (await open(gateway, 'stranger')) === 0, 'its key to be read');
+    }
+    expect(await open(gateway, 'transferring')).toBeGreaterThan(total - 4);
+    const honest = await openRaw(gateway.url, { text: whole });
+    await eventually(() => honest.received().includes('data: '), 'the first token of somebody else');
+    expect(streaming.isOver()).toBe(false);
+    expect(await closed(gateway, 'refused')).toBe(0);
+    expect(await closed(gateway, 'transfer_displaced')).toBeGreaterThan(total);
+    expect(waiting[0]?.isOver()).toBe(true);
+    expect(waiting.at(-1)?.isOver()).toBe(false);
   });
 
   test('without keys, who has sent a whole request is no stranger', async () => {

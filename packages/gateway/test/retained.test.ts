@@ -158,7 +158,7 @@ describe('promise 1: what outlives its model', () => {
   test('a second reader waits for no more than the channel may hold', async () => {
     const { gateway } = await startBoth(['--max-streams', '3', '--max-retained-bytes', '0']);
     const session = await openSession(gateway.url);
-    const streams = askFor(session, [1024, 1024, 1024], { model: 'sim:ttft=0,tps=2000,tokens=100000' });
+    const streams = askFor(session, [65_536, 65_536, 65_536], { model: 'sim:ttft=0,tps=500,tokens=100000' });
     await eventually(
       () => streams.every((stream) => session.of('response', stream).length === 1),
       'all of them to begin',
@@ -170,6 +170,8 @@ describe('promise 1: what outlives its model', () => {
     await eventually(async () => {
       consume(session, streams, acked);
       await checkHeld(gateway);
+      // They stay full, and the first readers do not.
+      if ((await figure(gateway, 'waiting_bytes')) < 3 * 40_000) return false;
       return (await figure(gateway, 'streams{state="paused"}')) === 3;
     }, 'all models to wait for the second readers');
     await checkHeld(gateway);

@@ -3,10 +3,11 @@ import type { Socket } from 'node:net';
 
 /**
  * What a connection is at the moment. `stranger`: it has shown no key yet; where none is needed, it has sent no whole
- * request. `in_flight`: somebody who is no stranger is being answered, or has a WebSocket. `idle`: nothing is asked over it.
+ * request. Of those who are no strangers: `in_flight` is one that is being answered, or has a WebSocket; `transferring`
+ * one whose request has not come whole, or whose answer, which is no stream, has not been taken; `idle` one over which nothing is asked.
  * `closing`: it has been told to go.
  */
-export const connectionStates = ['closing', 'idle', 'in_flight', 'stranger'] as const;
+export const connectionStates = ['closing', 'idle', 'in_flight', 'stranger', 'transferring'] as const;
 export type ConnectionState = (typeof connectionStates)[number];
 
 /** One connection that a client has to a listener. */
@@ -19,9 +20,13 @@ export class Connection {
   idleSinceMs: number;
   /** What is being answered, first the one that is written. */
   readonly responses: ServerResponse[] = [];
+  /** How many requests have not come whole, and how many answers that are no streams have not been taken. */
+  transfers = 0;
   state: ConnectionState = 'stranger';
   isKnown = false;
   isClosing = false;
+  /** It is among those that were closed by force, and is counted once. */
+  isCounted = false;
   isWebSocket = false;
   /** The header of the PROXY protocol has not come yet. */
   awaitsHeader = false;
@@ -40,6 +45,8 @@ export class Connection {
   get nextState(): ConnectionState {
     if (this.isClosing) return 'closing';
     if (!this.isKnown) return 'stranger';
-    return this.isWebSocket || this.responses.length > 0 ? 'in_flight' : 'idle';
+    if (this.isWebSocket) return 'in_flight';
+    if (this.responses.length === 0) return 'idle';
+    return this.transfers >= this.responses.length ? 'transferring' : 'in_flight';
   }
 }

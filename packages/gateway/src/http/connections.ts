@@ -19,8 +19,8 @@ const maxPipelined = 128;
 const strangerTimeoutMs = 10_000;
 
 /**
- * Why a connection was closed by force. `refused`: there was no room. `stranger_displaced`, `idle_displaced`: to make room for
- * another. `address_bound`: its address had too many strangers. `stranger_idle`: it asked nothing in time. `answer_unread`:
+ * Why a connection was closed by force. `refused`: there was no room. `stranger_displaced`, `idle_displaced`,
+ * `transfer_displaced`: to make room for another. `address_bound`: its address had too many strangers. `stranger_idle`: it asked nothing in time. `answer_unread`:
  * it did not take its answer. `pipelined`: it asked for too much before it was answered. `never_closed`: it was told to go. `proxy_header`: it did not begin with the header of the
  * PROXY protocol.
  */
@@ -34,11 +34,15 @@ const closeCauses = [
   'refused',
   'stranger_displaced',
   'stranger_idle',
+  'transfer_displaced',
 ] as const;
 export type CloseCause = (typeof closeCauses)[number];
 
 export interface ConnectionsOptions {
-  /** The most connections at once. For one more, a stranger or one that is idle is closed; if there is none, it is refused. */
+  /**
+   * The most connections at once. For one more, a stranger, one that is idle or one that has not sent its request is closed; if
+   * there is none, it is refused.
+   */
   readonly maxConnections: number;
   /**
    * The most strangers of one address, for longer than a burst of 1 s, and never more than half of all. Of more than that
@@ -68,6 +72,7 @@ export class Connections {
     idle: new Set(),
     in_flight: new Set(),
     stranger: new Set(),
+    transferring: new Set(),
   };
   readonly #strangers: StrangersByNetwork;
   /** The answers that are on their way, and until when they have to be taken. */
@@ -90,6 +95,7 @@ export class Connections {
     refused: 0,
     stranger_displaced: 0,
     stranger_idle: 0,
+    transfer_displaced: 0,
   };
 
   constructor(options: ConnectionsOptions) {
@@ -192,7 +198,12 @@ export class Connections {
     if (connection === undefined || response.destroyed) return;
     const untilMs = performance.now() + this.#options.answerTimeoutMs;
     this.#answers.set(response, { connection, untilMs });
-    response.once('close', () => this.#answers.delete(response));
+    connection.transfers += 1;
+    this.#place(connection);
+    response.once('close', () => {
+      connection.transfers -= 1;
+      this.#answers.delete(response);
+    });
   }
 
   /** Takes no more, and closes those who have nothing to wait for. */
@@ -269,14 +280,20 @@ export class Connections {
   /** Makes room for one more, at the cost of whoever has the least to lose. Returns whether there is room. */
   #makeRoom(): boolean {
     if (this.#bySocket.size < this.#options.maxConnections) return true;
-    const { crowd } = this.#strangers;
-    for (const state of ['closing', 'stranger', 'idle'] as const) {
-      const [oldest] = state === 'stranger' && crowd !== undefined ? crowd : this.#inState[state];
-      if (oldest === undefined) continue;
-      this.#destroy(oldest, state === 'idle' ? 'idle_displaced' : 'stranger_displaced');
-      return true;
-    }
-    return false;
+    const { closing, idle, stranger, transferring } = this.#inState;
+    // A few strangers may stay: of those who come now, none has been read yet.
+    const haveStrangersToGo = stranger.size > this.#options.maxConnections / 8;
+    const [of, cause] =
+      closing.size > 0
+        ? ([closing, 'stranger_displaced'] as const)
+        : haveStrangersToGo || idle.size + transferring.size === 0
+          ? ([this.#strangers.crowd ?? stranger, 'stranger_displaced'] as const)
+          : transferring.size > idle.size
+            ? ([transferring, 'transfer_displaced'] as const)
+            : ([idle, 'idle_displaced'] as const);
+    const [oldest] = of;
+    if (oldest !== undefined) this.#destroy(oldest, cause);
+    return oldest !== undefined;
   }
 
   /** Returns whether the request is to be answered. */
@@ -293,8 +310,18 @@ export class Connections {
     connection.hasAsked = true;
     connection.owesBody = false;
     responses.push(response);
+    let isComing = hasBody(request);
+    if (isComing) connection.transfers += 1;
+    const onWhole = (): void => {
+      if (!isComing) return;
+      isComing = false;
+      connection.transfers -= 1;
+      if (connection.isKnown) this.#place(connection);
+    };
+    request.once('end', onWhole);
     if (connection.isKnown) this.#place(connection);
     response.once('close', () => {
+      onWhole();
       responses.splice(responses.indexOf(response), 1);
       if (responses.length > 0) return;
       connection.owesBody = !request.complete;
@@ -342,10 +369,15 @@ export class Connections {
   }
 
   #destroy(connection: Connection, cause: CloseCause): void {
-    this.closed[cause] += 1;
+    this.#count(connection, cause);
     // At once, and not when it is closed: its room is given to another one.
     this.#forget(connection);
     connection.socket.destroy();
+  }
+
+  #count(connection: Connection, cause: CloseCause): void {
+    if (!connection.isCounted) this.closed[cause] += 1;
+    connection.isCounted = true;
   }
 
   #tick(nowMs: number): void {
@@ -373,7 +405,7 @@ export class Connections {
       this.#destroy(connection, 'proxy_header');
       return;
     }
-    this.closed.stranger_idle += 1;
+    this.#count(connection, 'stranger_idle');
     this.close(socket, !hasAsked && socket.bytesRead > 0 ? tooSlow : '');
   }
 }

@@ -360,7 +360,7 @@ export class Metrics implements StreamsObserver {
     this.#gauge(
       'spillway.retained',
       'By',
-      'Streams that ended, were delivered and can be read again, with all that they cost',
+      'Streams whose model is done and that have no place, with all that they cost: not delivered yet, or history',
       (result) => result.observe(retained.heldBytes),
     );
     this.#gauge(
