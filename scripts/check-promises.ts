@@ -1,4 +1,4 @@
-/** Compares `docs/promises.md` with the tests and the mutants: see {@link problemsOf}. */
+/** Compares `docs/promises.md` with the tests and the mutants: see {@link problemsOf}. And each mutant with the file that it breaks. */
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mutants } from '../mutants/mutants.ts';
@@ -12,6 +12,12 @@ const problems = problemsOf(
   paths.map((path) => ({ path, text: read(path) })),
   mutants,
 );
+// A mutant that has lost its text breaks nothing; to run it takes longer to say so.
+for (const { file, find, name } of mutants) {
+  const count = read(file).split(find).length - 1;
+  if (count !== 1)
+    problems.push(`${file}: expected the text of the mutant "${name}" once, got it ${count} times`);
+}
 for (const problem of problems) console.error(problem);
 console.log(
   `promises: ${problems.length} problems, ${paths.length} files with tests, ${mutants.length} mutants`,
