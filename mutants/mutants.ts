@@ -30,7 +30,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: a full channel does not pause the provider',
     file: `${gateway}/source/reply-source.ts`,
-    find: 'this.#isDraining = true;\n    this.#reply.pause();',
+    find: 'this.#isDraining = true;\n    this.#pause();',
     replace: 'this.#isDraining = true;',
     test: `${gatewayTest}/memory.test.ts`,
     only: 'promise 1',
@@ -38,7 +38,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: the channel counts chunks and not their bytes',
     file: `${core}/channel/reader-room.ts`,
-    find: 'this.#log.bytesFrom(position) + this.#kept.bytes + bytes <= maxBytes',
+    find: 'this.#log.bytesFrom(isTooLarge ? position + 1 : position) + this.#kept.bytes + bytes <= maxBytes',
     replace: 'bytes >= 0',
     test: `${gatewayTest}/memory.test.ts`,
     only: 'promise 1',
@@ -77,8 +77,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a stream whose reader left keeps its place for ever',
     file: `${gateway}/stream.ts`,
-    find: 'this.readers.delete(reader);\n    this.checkDelivered();',
-    replace: 'this.readers.delete(reader);',
+    find: 'this.#letGoOfLarge();\n    this.checkDelivered();\n    this.journal',
+    replace: 'this.#letGoOfLarge();\n    this.journal',
     test: `${gatewayTest}/retained.test.ts`,
     only: 'gives its place back',
   },
@@ -432,7 +432,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a busy process forgets to read on',
     file: `${gateway}/source/reply-source.ts`,
-    find: 'if (!this.#isDraining && this.#bodyEnd === undefined) this.#reply.resume();',
+    find: 'if (!this.#isResting && this.#bodyEnd === undefined) this.#reply.resume();',
     replace: '',
     test: `${gatewayTest}/busy-loop.test.ts`,
     only: 'read less often',
@@ -626,7 +626,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: '5.4: nobody looks at the window of the connection',
     file: `${gateway}/session/session-stream.ts`,
-    find: 'const credit = [this.response.credit, session.credit];',
+    find: 'const credit = [this.response.credit, this.response.creditOf(session)];',
     replace: 'const credit = [this.response.credit];',
     test: `${gatewayTest}/session.test.ts`,
     only: 'shares the window',
@@ -855,7 +855,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: a greedy owner of request bodies is not refused',
     file: `${gateway}/request-memory.ts`,
-    find: 'return (this.#byOwner.get(owner) ?? 0) + bytes <= shareOfFree * freeBytes;',
+    find: 'return (this.#byOwner.get(owner) ?? 0) - freedBytes + bytes <= shareOfFree * freeBytes;',
     replace: 'return freeBytes >= 0;',
     test: `${gatewayTest}/request-body.test.ts`,
     only: 'whoever takes too much',
@@ -932,7 +932,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a large event disconnects a reader for what comes behind it',
-    file: `${core}/channel/channel-reader.ts`,
+    file: `${core}/channel/reader-room.ts`,
     find: 'this.#log.bytesFrom(isTooLarge ? position + 1 : position)',
     replace: 'this.#log.bytesFrom(position)',
     test: `${gatewayTest}/large-events.test.ts`,

@@ -155,14 +155,22 @@ describe('promise 1: large events have one memory over all streams', () => {
     await Promise.all(
       Array.from({ length: readers }, () => rawChat(gateway.url, pictures, { reads: false })),
     );
+    // On a busy machine the first may be let go before the last is full.
+    const most = { waiting: 0, held: 0, memory: 0 };
     await eventually(async () => {
-      expect(await heldBytes(gateway)).toBeLessThanOrEqual(eventMemoryBytes);
-      return (await metric(gateway.adminUrl, 'spillway_streams{state="paused"}')) === readers;
+      most.waiting = Math.max(most.waiting, await waiting(gateway));
+      most.held = Math.max(most.held, await heldBytes(gateway));
+      most.memory = Math.max(most.memory, await metric(gateway.adminUrl, 'process_memory_usage_bytes'));
+      const full = await metric(gateway.adminUrl, 'spillway_streams{state="paused"}');
+      const letGo = await metric(gateway.adminUrl, 'spillway_readers_ended_total{reason="stalled"}');
+      return full + letGo >= readers;
     }, 'all readers to be full');
-    expect(await waiting(gateway)).toBeGreaterThan(0);
-    expect(await heldBytes(gateway)).toBeGreaterThan(16 * MiB);
-    const growth = (await metric(gateway.adminUrl, 'process_memory_usage_bytes')) - before;
-    expect(growth).toBeLessThan(32 * MiB + readers * (windowBytes + allowanceBytes) + eventMemoryBytes);
+    expect(most.waiting).toBeGreaterThan(0);
+    expect(most.held).toBeGreaterThan(16 * MiB);
+    expect(most.held).toBeLessThanOrEqual(eventMemoryBytes);
+    expect(most.memory - before).toBeLessThan(
+      32 * MiB + readers * (windowBytes + allowanceBytes) + eventMemoryBytes,
+    );
     expect(await metric(gateway.adminUrl, 'spillway_held_bytes')).toBeLessThanOrEqual(
       await metric(gateway.adminUrl, 'spillway_held_limit_bytes'),
     );
