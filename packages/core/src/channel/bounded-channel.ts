@@ -403,11 +403,14 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   #retryPending(): void {
     const pending = this.pending;
     if (pending === undefined || !this.#isHalfFree()) return;
-    if (!this.#measureRoom(pending.bytes, pending.ms) && !this.#admits(pending.bytes, pending.ms)) return;
+    const fits = this.#measureRoom(pending.bytes, pending.ms);
+    if (!fits && !this.#admits(pending.bytes, pending.ms)) return;
     // A spill moves cursors, which comes back here: then it is written already.
     if (this.pending !== pending) return;
     // Nothing waits any more before it is written: making room for it moves cursors, too.
     this.#settle();
+    // The writer goes on before the readers that its chunk wakes: they find more than one.
+    if (fits) pending.resolve();
     if (this.#offerMeasured(pending.chunk, pending.bytes, pending.ms) === 'accepted') pending.resolve();
     else if (this.#end !== undefined) pending.reject(closedError(this.#end));
   }
@@ -421,7 +424,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   #isHalfFree(): boolean {
-    return !this.#readers.some((reader) => reader.blocks && reader.waitingItems > 0 && reader.isBeyond(0.5));
+    return !this.#readers.some((reader) => reader.blocks && reader.isBeyond(0.5));
   }
 
   #finish(end: ChannelEnd): void {

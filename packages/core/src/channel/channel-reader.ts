@@ -181,6 +181,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     if (this.#waiter.isWaiting) return;
     void this.#spilled?.fetch();
     this.#host.waits();
+    if (this.#credit.isUnlimited) return;
     this.#credit.listen(() => {
       // What is there then waited, if only for credit.
       this.#waitedTo = this.#log.head;
@@ -317,7 +318,11 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     }
     this.#host.wasWoken();
     this.#credit.unlisten();
-    this.#call(() => this.#waiter.end(hasNext));
+    try {
+      this.#waiter.end(hasNext);
+    } catch (reason) {
+      this.#failed(reason);
+    }
   }
 
   /** The channel has ended. */
@@ -455,8 +460,12 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     try {
       callback();
     } catch (reason) {
-      this.#finish({ state: 'failed', error: asError(reason) });
+      this.#failed(reason);
     }
+  }
+
+  #failed(reason: unknown): void {
+    this.#finish({ state: 'failed', error: asError(reason) });
   }
 
   /** Loses what is between its old cursor and the new one. Tells of it behind everything else: whoever is told may do anything. */
@@ -482,6 +491,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
 
   /** Whether something can be taken: it is here, and credit allows it. */
   #hasNext(): boolean {
+    if (this.#isPlain) return this.#next !== this.#log.head;
     if (!this.#hasItems()) return false;
     const { first } = this.#before;
     if (first === undefined && !this.#before.isEmpty) return false;

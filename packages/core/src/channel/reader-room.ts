@@ -52,8 +52,9 @@ export class ReaderRoom<T> {
   /** Whether more than that part of the bound waits. */
   isBeyond(position: number, part: number): boolean {
     const { maxBytes, maxItems, maxMs } = this.#bounds;
+    if (this.#log.head - position + this.#kept.items > maxItems * part) return true;
+    if (this.#log.isBare) return false;
     return (
-      this.#log.head - position + this.#kept.items > maxItems * part ||
       this.#log.bytesFrom(position) + this.#kept.bytes > maxBytes * part ||
       this.#log.msFrom(position) + this.#kept.ms > maxMs * part
     );
