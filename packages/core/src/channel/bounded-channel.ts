@@ -424,7 +424,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   #isHalfFree(): boolean {
-    return !this.#readers.some((reader) => reader.blocks && reader.isBeyond(0.5));
+    return !this.#readers.some(({ blocks, position, room }) => blocks && room.isBeyond(position, 0.5));
   }
 
   #finish(end: ChannelEnd): void {

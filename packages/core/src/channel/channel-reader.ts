@@ -219,11 +219,6 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return this.room.fits(this.#next, bytes, ms);
   }
 
-  /** Whether more than that part of its bound waits. */
-  isBeyond(part: number): boolean {
-    return this.room.isBeyond(this.#next, part);
-  }
-
   /** What it noted may not be so any more. */
   look(): void {
     this.#plainTo = 0;
@@ -231,11 +226,11 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
 
   /** Something was written that may have been one too many for a mark. */
   checkMarks(): void {
-    if (this.#spilled !== undefined && this.isBeyond(spillMark)) this.spill();
+    if (this.#spilled !== undefined && this.room.isBeyond(this.#next, spillMark)) this.spill();
     const { highWatermark, lowWatermark, onPressure } = this.#options;
     if (
       onPressure === undefined ||
-      this.isBeyond(this.#isHigh ? lowWatermark : highWatermark) === this.#isHigh
+      this.room.isBeyond(this.#next, this.#isHigh ? lowWatermark : highWatermark) === this.#isHigh
     ) {
       return;
     }
@@ -318,11 +313,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     }
     this.#host.wasWoken();
     this.#credit.unlisten();
-    try {
-      this.#waiter.end(hasNext);
-    } catch (reason) {
-      this.#failed(reason);
-    }
+    this.#call(() => this.#waiter.end(hasNext));
   }
 
   /** The channel has ended. */
@@ -460,12 +451,8 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     try {
       callback();
     } catch (reason) {
-      this.#failed(reason);
+      this.#finish({ state: 'failed', error: asError(reason) });
     }
-  }
-
-  #failed(reason: unknown): void {
-    this.#finish({ state: 'failed', error: asError(reason) });
   }
 
   /** Loses what is between its old cursor and the new one. Tells of it behind everything else: whoever is told may do anything. */
