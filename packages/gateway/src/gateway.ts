@@ -161,6 +161,7 @@ export async function openGateway(
   const server = createServer({ ...shared, connections, keys, guard, providers, streams, log });
   const sessions = new Sessions({
     ...shared,
+    retained: streams.retained,
     connections,
     keys,
     guard,
@@ -193,6 +194,7 @@ export async function openGateway(
   // The console reads its streams as everybody does. What it may send to models, it sends to simulated ones.
   const adminSessions = new Sessions({
     ...shared,
+    retained: streams.retained,
     connections: adminConnections,
     keys: adminKeys,
     guard: adminGuard,

@@ -155,6 +155,54 @@ describe('promise 1: what outlives its model', () => {
     expect(await figure(gateway, 'retained_bytes')).toBeLessThanOrEqual(200_000);
   });
 
+  test('second readers without a connection have a part of that room; who finds none reads on by the URL', async () => {
+    // A client has two thirds of a quarter: room for four readers.
+    const { gateway } = await startBoth(['--max-retained-bytes', '400000']);
+    const { response, url } = await openStream(gateway.url, 'sim:ttft=0,tps=50,tokens=100000');
+    const lost = await openSession(gateway.url);
+    const readers = Array.from({ length: 10 }, () => newReader());
+    const frame = { headers: {}, windowBytes: 1024, url: new URL(url).pathname };
+    for (const [index, reader] of readers.entries()) {
+      lost.send({ type: 'read', stream: index + 1, reader, ...frame, from: 'start', overflow: 'coalesce' });
+    }
+    await eventually(() => lost.of('response').length === 10, 'all of them to begin');
+    lost.socket.terminate();
+    await eventually(async () => (await figure(gateway, 'readers')) === 5, 'those without room to be gone');
+    const held = await figure(gateway, 'retained_bytes');
+    expect(held).toBeGreaterThan(50_000);
+    expect(held).toBeLessThanOrEqual(66_667);
+    const back = await openSession(gateway.url);
+    for (const [index, reader] of readers.entries()) {
+      back.send({ type: 'resume', stream: index + 1, reader, headers: {}, offset: 0, acked: 0 });
+    }
+    await eventually(
+      () => back.of('response').length === 4 && back.of('error').length === 6,
+      'four to come back, and six to hear that they cannot',
+    );
+    expect(new Set(back.of('error').map(({ code }) => code))).toEqual(new Set(['unknown_reader']));
+    expect(await figure(gateway, 'retained_bytes')).toBe(0);
+    readAgain(back, 11, frame.url);
+    await eventually(() => back.of('response', 11).length === 1, 'one of them to read on by the URL');
+    // Four of them are kept again, and leave nothing behind.
+    back.socket.terminate();
+    await eventually(async () => (await figure(gateway, 'retained_bytes')) === held, 'them to be kept again');
+    await response.body?.cancel();
+    await eventually(async () => (await figure(gateway, 'readers')) === 4, 'the first reader to leave');
+  });
+
+  test('second readers that do not come back give their room back', async () => {
+    const { gateway } = await startBoth(['--detach-grace-ms', '500']);
+    const { response, url } = await openStream(gateway.url, 'sim:ttft=0,tps=50,tokens=100000');
+    const lost = await openSession(gateway.url);
+    readAgain(lost, 1, new URL(url).pathname);
+    await eventually(() => lost.data.length > 0, 'it to begin');
+    lost.socket.terminate();
+    await eventually(async () => (await figure(gateway, 'retained_bytes')) > 13_312, 'it to be kept');
+    await eventually(async () => (await figure(gateway, 'retained_bytes')) === 0, 'its time to be over');
+    expect(await figure(gateway, 'readers')).toBe(1);
+    await response.body?.cancel();
+  });
+
   test('a second reader waits for no more than the channel may hold', async () => {
     const { gateway } = await startBoth(['--max-streams', '3', '--max-retained-bytes', '0']);
     const session = await openSession(gateway.url);

@@ -13,7 +13,7 @@ import type { GatewayStream } from '../stream.ts';
 import { lowerCased } from './frame-headers.ts';
 import type { Session } from './session.ts';
 import type { SessionsOptions } from './sessions.ts';
-import { SessionStream } from './session-stream.ts';
+import { type OpenRoom, SessionStream } from './session-stream.ts';
 
 type Frame<Type extends ClientFrame['type']> = Extract<ClientFrame, { readonly type: Type }>;
 
@@ -58,7 +58,8 @@ export function openRequest(
     return;
   }
   const opened = openStream(session, frame, { format: route.errors, answersErrors: true }, options);
-  opened.attach(stream, session, {}, true);
+  // Its stream has a place for it, or room when its model is done.
+  opened.attach(stream, session, {}, () => ({ release: () => undefined }));
 }
 
 /** Reads a stream that somebody with the same key has opened. */
@@ -80,9 +81,15 @@ export function openRead(
   const opened = openStream(session, frame, { format, answersErrors: false }, options);
   // Its start may be gone, which has to be said.
   const from = frame.from === 'start' ? 0 : frame.from;
-  const canResume = overflow === 'coalesce' || overflow === 'block';
+  const losesNothing = overflow === 'coalesce' || overflow === 'block';
+  const { address } = session;
+  const openRoom: OpenRoom = () =>
+    options.retained.keepReader(
+      options.keys.areRequired ? stream.owner : address,
+      opened.response.windowBytes,
+    );
   const bound = { maxBytes: Math.min(maxBytes ?? windowBytes, windowBytes) };
-  opened.attach(stream, session, { from, overflow, merges, ...bound }, canResume);
+  opened.attach(stream, session, { from, overflow, merges, ...bound }, losesNothing ? openRoom : undefined);
 }
 
 /** Says that nothing is opened. Nothing is kept of it: there is nothing to come back to. */

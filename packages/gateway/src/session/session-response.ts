@@ -92,6 +92,11 @@ export class SessionResponse implements ReaderResponse {
     return this.#isSettled;
   }
 
+  /** What may be sent and not acknowledged. */
+  get windowBytes(): number {
+    return this.#options.windowBytes;
+  }
+
   get keptBytes(): number {
     return this.#sent.reduce((sum, { bytes }) => sum + bytes.length + frameOverheadBytes, 0);
   }

@@ -1,8 +1,12 @@
 import { GatewayError } from '../errors.ts';
 import type { GatewayStream } from '../stream.ts';
 import { clientLeft, type StreamReader, type StreamReaderOptions } from '../stream-reader.ts';
+import type { ReaderRoom } from '../memory/retained-streams.ts';
 import type { Session } from './session.ts';
 import { SessionResponse, type SessionResponseOptions } from './session-response.ts';
+
+/** Takes room for what is kept of a reader without a connection; `undefined`: there is none. */
+export type OpenRoom = () => ReaderRoom | undefined;
 
 /** A reader of a session: what is left of it when its connection is lost, and what comes back. */
 export class SessionStream {
@@ -12,7 +16,9 @@ export class SessionStream {
   number = 0;
   stream: GatewayStream | undefined;
   #reader: StreamReader | undefined;
-  #canResume = false;
+  #openRoom: OpenRoom | undefined;
+  /** While it has no connection. */
+  #room: ReaderRoom | undefined;
   #endedMs: number | undefined;
   #hasLag = false;
 
@@ -24,15 +30,16 @@ export class SessionStream {
       url: () => this.stream?.url ?? '',
       onClose: () => {
         this.session?.release(this);
+        this.#room?.release();
         onClose();
       },
     });
   }
 
-  /** Reads a stream. A reader that may lose chunks is not kept for a connection to come. */
-  attach(stream: GatewayStream, session: Session, options: StreamReaderOptions, canResume: boolean): void {
+  /** Reads a stream. Without `openRoom` it is not kept for a connection to come. */
+  attach(stream: GatewayStream, session: Session, options: StreamReaderOptions, openRoom?: OpenRoom): void {
     this.stream = stream;
-    this.#canResume = canResume && stream.detach !== 'cancel';
+    this.#openRoom = stream.detach === 'cancel' ? undefined : openRoom;
     const credit = [this.response.credit, this.response.creditOf(session)];
     const { address } = session;
     this.#reader = stream.attach(this.response, {
@@ -59,11 +66,12 @@ export class SessionStream {
     this.response.destroy(reason);
   }
 
-  /** Its connection is gone. */
+  /** Its connection is gone. It is kept if there is room for it; otherwise its client can read on by the stream's URL. */
   lost(): void {
     this.session?.release(this);
     this.response.unbind();
-    if (this.#reader !== undefined && this.#canResume) {
+    this.#room ??= this.#openRoom?.();
+    if (this.#reader !== undefined && this.#room !== undefined) {
       this.#reader.connectionLost(performance.now());
     } else {
       const reason = clientLeft('lost its connection');
@@ -76,6 +84,8 @@ export class SessionStream {
   rebind(offset: number, acked: number): boolean {
     const { session } = this;
     if (session === undefined || !this.response.bind(session, this.number, offset, acked)) return false;
+    this.#room?.release();
+    this.#room = undefined;
     this.#reader?.resumed([this.response.credit, this.response.creditOf(session)]);
     return true;
   }

@@ -13,6 +13,7 @@ import { listed } from '../headers.ts';
 import { requestRefusal } from '../http/request-target.ts';
 import type { Guard } from '../guard.ts';
 import type { Connections } from '../http/connections.ts';
+import type { RetainedStreams } from '../memory/retained-streams.ts';
 import type { Meter } from '../meter.ts';
 import type { Relay } from '../relay.ts';
 import { RequestMemory } from '../request-memory.ts';
@@ -33,6 +34,7 @@ export interface SessionsOptions {
   readonly paces: Paces;
   readonly providers: readonly Provider[];
   readonly relay: Relay;
+  readonly retained: Pick<RetainedStreams<GatewayStream>, 'keepReader'>;
   readonly meter: Meter;
   /** The stream of that token, if whoever sends these headers may read it. */
   readonly find: (token: string, headers: IncomingHttpHeaders) => GatewayStream | undefined;
