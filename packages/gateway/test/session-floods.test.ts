@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { eventually, type Running, startBoth, startGateway } from './support/processes.ts';
+import { eventually, residentBytes, startBoth, startGateway, watchMemory } from './support/processes.ts';
 import { chatBody, metric } from './support/requests.ts';
 import { clientFrame, RawWebSocket, textFrame } from './support/raw-websocket.ts';
 import { chatRequest, newReader, openSession } from './support/session.ts';
@@ -9,12 +8,6 @@ const mebibyte = 1_048_576;
 const secret = { env: { SPILLWAY_API_KEYS: 'secret-key' } };
 const withKey = { authorization: 'Bearer secret-key' };
 const open = textFrame({ type: 'open', windowBytes: 65_536 });
-
-/** What a process has in physical memory. */
-function residentBytes({ process: { pid } }: Running): number {
-  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-  return Number(kilobytes) * 1024;
-}
 
 function repeat(count: number, frame: (index: number) => Buffer): Buffer {
   return Buffer.concat(Array.from({ length: count }, (_, index) => frame(index)));
@@ -83,18 +76,17 @@ describe('whatever a client makes the gateway write is bounded by what it reads'
         client.socket.pause();
         client.write(flood);
       }
-      let most = 0;
+      const most = watchMemory(gateway);
       // Millions of frames: on a machine that has much else to do they take long.
       await eventually(
         async () => {
-          most = Math.max(most, residentBytes(gateway));
           const stalled = await metric(gateway.adminUrl, 'spillway_sessions_ended_total{reason="stalled"}');
           return stalled === clients.length;
         },
         'all of them to be let go',
         100_000,
       );
-      expect((most - before) / mebibyte).toBeLessThan(64);
+      expect((most() - before) / mebibyte).toBeLessThan(64);
       expect(await metric(gateway.adminUrl, 'spillway_sessions_unread')).toBe(0);
     },
     120_000,

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
 import { type Command, printed, type SpawnOptions, spawnSpillway } from './spawn.ts';
 
@@ -46,4 +47,18 @@ export async function startBoth(
   const upstreams = `${url}/v1 api=anthropic,url=${url} api=gemini,url=${url}`;
   const gateway = await startGateway(['--upstream', upstreams, ...args], options);
   return { gateway, simulator };
+}
+
+/** What a process has in physical memory. */
+export function residentBytes({ process: { pid } }: Running): number {
+  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return Number(kilobytes) * 1024;
+}
+
+/** Looks at it often until the test is over, however busy the process is; returns the most that it had. */
+export function watchMemory(running: Running): () => number {
+  let most = residentBytes(running);
+  const watch = setInterval(() => (most = Math.max(most, residentBytes(running))), 10);
+  onTestFinished(() => clearInterval(watch));
+  return () => most;
 }
