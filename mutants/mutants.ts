@@ -959,8 +959,8 @@ export const mutants: readonly Mutant[] = [
     file: `${core}/channel/reader-room.ts`,
     find: 'this.#log.bytesFrom(isTooLarge ? position + 1 : position)',
     replace: 'this.#log.bytesFrom(position)',
-    test: `${gatewayTest}/large-events.test.ts`,
-    only: 'from the URL',
+    test: `${coreTest}/channel.test.ts`,
+    only: 'larger than the bound disconnects',
   },
   {
     name: 'the place of a large event is given back before its reader has it',

@@ -9,6 +9,9 @@ import { contentIn, openStream, wholeStream } from './support/stream-url.ts';
 const answer = 'sim:tokens=120,tps=0,ttft=0';
 const answerText = replyText(120, 0);
 
+/** Room for large events would hide that others hold too much. */
+const noLargeEvents = ['--max-event-bytes', '4096', '--max-event-memory-bytes', '4096'];
+
 function figure(gateway: RunningGateway, name: string): Promise<number> {
   return metric(gateway.adminUrl, `spillway_${name}`);
 }
@@ -71,7 +74,7 @@ async function readToEnd(session: RawSession, streams: readonly number[]): Promi
 describe('promise 1: what outlives its model', () => {
   test('keeps its place until it is read, loses nothing, and pushes out nothing that can be read again', async () => {
     const args = '--max-streams 10 --max-retained-bytes 200000 --wait-timeout-ms 60000';
-    const { gateway } = await startBoth(args.split(' '));
+    const { gateway } = await startBoth([...args.split(' '), ...noLargeEvents]);
     const { url } = await wholeStream(gateway.url, answer);
     const session = await openSession(gateway.url);
     const streams = askFor(session, Array.from({ length: 20 }, () => [1024, 65_536]).flat());
@@ -125,7 +128,7 @@ describe('promise 1: what outlives its model', () => {
   test('needs no place while there is other room for it, of which each client has its share', async () => {
     const env = { SPILLWAY_API_KEYS: 'greedy,other' };
     const args = '--max-streams 10 --max-waiting 50 --max-retained-bytes 800000 --wait-timeout-ms 60000';
-    const { gateway } = await startBoth(args.split(' '), { env });
+    const { gateway } = await startBoth([...args.split(' '), ...noLargeEvents], { env });
     const small = 'sim:tokens=3,tps=0,ttft=0';
     const ask = async (key: string, count: number): Promise<void> => {
       const headers = { authorization: `Bearer ${key}` };
@@ -204,7 +207,13 @@ describe('promise 1: what outlives its model', () => {
   });
 
   test('a second reader waits for no more than the channel may hold', async () => {
-    const { gateway } = await startBoth(['--max-streams', '3', '--max-retained-bytes', '0']);
+    const { gateway } = await startBoth([
+      '--max-streams',
+      '3',
+      '--max-retained-bytes',
+      '0',
+      ...noLargeEvents,
+    ]);
     const session = await openSession(gateway.url);
     const streams = askFor(session, [65_536, 65_536, 65_536], { model: 'sim:ttft=0,tps=500,tokens=100000' });
     await eventually(
