@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { openChannel, type Reader } from '../src/index.ts';
+import { Gap, openChannel, type Reader } from '../src/index.ts';
 
 /** Somebody else's functions: called inside of a channel's steps, they may throw, leave and end what they like. */
 const broken = new Error('broken');
@@ -121,5 +121,55 @@ describe('a merge that throws fails the channel, and loses nothing', () => {
     for (const letter of 'abcd') expect(channel.offer(letter)).toBe('accepted');
     await expect(channel.write('e')).rejects.toMatchObject({ code: 'channel_closed', cause: broken });
     expect(reader.takeAll().join('')).toBe('abcd');
+  });
+});
+
+describe('a write that waits goes on in the middle of a step', () => {
+  test('whoever takes leaves what another reader has yet to take', () => {
+    const channel = openChannel<number>({ maxItems: 4 });
+    const block = channel.reader();
+    const drop = channel.reader({ overflow: 'drop-oldest', maxItems: 2 });
+    for (const item of [0, 1, 2, 3]) expect(channel.offer(item)).toBe('accepted');
+    void channel.write(4);
+    expect(block.takeAll({ maxItems: 3 })).toEqual([0, 1, 2]);
+    expect(block.takeAll({ maxItems: 3 })).toEqual([3, 4]);
+    expect(drop.takeAll()).toEqual([new Gap(0, 3, 0, 'drop-oldest'), 3, 4]);
+  });
+
+  test('a reader that ends while it takes takes no more, and nothing from others', async () => {
+    for (const maxItems of [2, 3, 4, 5]) {
+      for (const dropItems of [1, 2, 3].filter((items) => items < maxItems)) {
+        const channel = openChannel<number>({ maxItems });
+        const leaver = channel.reader();
+        const other = channel.reader();
+        let isArmed = false;
+        channel.reader({
+          overflow: 'drop-oldest',
+          maxItems: dropItems,
+          onGap: () => (isArmed ? leaver.detach() : undefined),
+        });
+        const items = Array.from({ length: maxItems + 1 }, (_, item) => item);
+        for (const item of items.slice(0, -1)) expect(channel.offer(item)).toBe('accepted');
+        const written = channel.write(maxItems);
+        const got = [other.take()];
+        isArmed = true;
+        while (leaver.end === undefined) if (leaver.take() === undefined) got.push(other.take());
+        for (let item = other.take(); item !== undefined; item = other.take()) got.push(item);
+        await written;
+        for (let item = other.take(); item !== undefined; item = other.take()) got.push(item);
+        expect(channel.offer(maxItems + 1)).toBe('accepted');
+        expect(leaver.take()).toBeUndefined();
+        expect([...got, other.take()]).toEqual([...items, maxItems + 1]);
+      }
+    }
+  });
+
+  test('a reader that begins behind it lets it go on', async () => {
+    const channel = openChannel<string>({ maxItems: 1 });
+    await channel.write('before anybody read');
+    const written = channel.write('a');
+    const reader = channel.reader({ from: 'now' });
+    expect(reader.take()).toBe('a');
+    await written;
   });
 });

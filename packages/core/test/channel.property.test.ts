@@ -210,13 +210,14 @@ type Step =
   | { readonly do: 'detach' | 'ready' | 'store' | 'take'; readonly who: number }
   | { readonly do: 'grant'; readonly who: number; readonly items: number }
   | { readonly do: 'join'; readonly as: WatchedOptions }
-  | { readonly do: 'offer' }
+  | { readonly do: 'offer' | 'write' }
   | { readonly do: 'resume'; readonly overflow: Policy; readonly offset: number }
   | { readonly do: 'takeAll'; readonly who: number; readonly maxItems: number; readonly maxBytes: number };
 
 const who = fc.nat(9);
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ do: fc.constant('offer' as const) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('write' as const) }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constantFrom('take' as const, 'ready' as const), who }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('store' as const), who }) },
   {
@@ -272,10 +273,12 @@ describe('every reader gets the text, and what it does not get it is told', () =
         async (isBare, hasMemory, bounds, window, firstOffset, steps, ending) => {
           const channel = open({ bounds, window, isBare, hasMemory, firstOffset });
           const watched: Watched[] = [];
+          const writes = { waiting: 0 };
           const pick = (index: number): Watched | undefined => watched[index % Math.max(1, watched.length)];
           for (const action of steps) {
-            await perform(action, channel, watched, pick, { isBare, firstOffset });
+            await perform(action, channel, watched, pick, { isBare, firstOffset, writes });
             for (const one of watched) one.check(channel);
+            await checkWrites(channel, watched, writes);
           }
           if (ending === 'complete') channel.complete();
           else if (ending === 'fail') channel.fail(new Error('cut'));
@@ -286,14 +289,39 @@ describe('every reader gets the text, and what it does not get it is told', () =
     );
   });
 
+  /** A write waits only for somebody who has something to take. */
+  async function checkWrites(
+    channel: Channel<string>,
+    watched: readonly Watched[],
+    writes: { readonly waiting: number },
+  ): Promise<void> {
+    if (writes.waiting === 0) return;
+    await Promise.resolve();
+    const live = watched.filter(({ reader, store }) => reader.end === undefined || store.pendingAppends > 0);
+    if (channel.end !== undefined || live.length === 0) return;
+    if (live.some(({ reader, store }) => reader.waitingItems > 0 || store.pendingAppends > 0)) return;
+    expect(writes.waiting).toBe(0);
+  }
+
   async function perform(
     action: Step,
     channel: Channel<string>,
     watched: Watched[],
     pick: (index: number) => Watched | undefined,
-    { firstOffset, isBare }: { readonly firstOffset: number; readonly isBare: boolean },
+    {
+      firstOffset,
+      isBare,
+      writes,
+    }: { readonly firstOffset: number; readonly isBare: boolean; readonly writes: { waiting: number } },
   ): Promise<void> {
     switch (action.do) {
+      case 'write': {
+        if (writes.waiting > 0) return;
+        writes.waiting += 1;
+        const settled = (): void => void (writes.waiting -= 1);
+        channel.write(letterOf(channel.nextOffset)).then(settled, settled);
+        return;
+      }
       case 'offer': {
         const result = channel.offer(letterOf(channel.nextOffset));
         const blockers = watched.filter(
@@ -303,14 +331,20 @@ describe('every reader gets the text, and what it does not get it is told', () =
             reader.end === undefined,
         );
         // Refused only for somebody who has no room for it.
-        if (result === 'full' && watched.some(({ reader }) => reader.end === undefined)) {
+        if (
+          result === 'full' &&
+          writes.waiting === 0 &&
+          watched.some(({ reader }) => reader.end === undefined)
+        ) {
           expect(blockers.some(({ reader }) => reader.waitingItems > 0)).toBe(true);
         }
         return;
       }
       case 'take': {
         const one = pick(action.who);
+        const end = one?.reader.end;
         const item = one?.reader.take();
+        if (end !== undefined) expect(item).toBeUndefined();
         if (item !== undefined) one?.got(item);
         return;
       }

@@ -145,6 +145,14 @@ export class StreamReader implements WriteListener {
     return this.#credit.length > 0 ? 'credit' : undefined;
   }
 
+  /** Its stream has a body. A reader for which it cannot be opened is told when it is written. */
+  begin(): void {
+    if (this.#left !== undefined || this.#reader !== undefined) return;
+    try {
+      this.#reader = this.#openReader();
+    } catch {}
+  }
+
   /** Writes the stream, to its end or the reader's. Every error is told to the reader; it rejects only if that fails. */
   async serve(): Promise<ReaderEndReason> {
     const { response } = this;
@@ -172,7 +180,7 @@ export class StreamReader implements WriteListener {
   async #write(): Promise<void> {
     let reader: Reader<EventRun | Gap>;
     do {
-      reader = this.#reader ?? this.#open();
+      reader = this.#open();
       await writeEvents(reader, this.response, this);
       // With another one, it came back over a new connection.
     } while (reader !== this.#reader);
@@ -262,10 +270,17 @@ export class StreamReader implements WriteListener {
   }
 
   #open(): Reader<EventRun | Gap> {
-    const { from = 'start', returns } = this.#options;
-    this.#reader = this.#stream.openReader({ ...this.#options, credit: this.#credit, from });
-    if (returns === true) this.start();
+    this.#reader ??= this.#openReader();
+    if (this.#options.returns === true) this.start();
     return this.#reader;
+  }
+
+  #openReader(): Reader<EventRun | Gap> {
+    return this.#stream.openReader({
+      ...this.#options,
+      credit: this.#credit,
+      from: this.#options.from ?? 'start',
+    });
   }
 
   /** It got what there was for it. */

@@ -389,6 +389,8 @@ export class GatewayStream implements StreamOwner {
     this.#lastEventMs = nowMs;
     this.#body = body;
     this.#boundRuns();
+    // Before anything comes: what there is no cursor for may be let go.
+    for (const reader of this.readers) reader.begin();
     this.journal.add('responded', null, String(body.status));
     this.#started.resolve();
   }

@@ -1,5 +1,5 @@
 import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createSocketServer } from 'node:net';
 import { openClient, type StreamReader } from '../../client/src/index.ts';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import {
@@ -9,6 +9,8 @@ import {
   startBoth,
   startGateway,
   startSimulator,
+  residentBytes,
+  watchMemory,
 } from './support/processes.ts';
 import { chatBody, metric, payloads, postChat, rawChat } from './support/requests.ts';
 
@@ -133,7 +135,76 @@ describe('an event that is larger than every window arrives', () => {
   });
 });
 
+describe('what comes in one piece with the head of the answer is whole', () => {
+  const events = [600, 3000, 12_000].map((bytes) => eventOf('x'.repeat(bytes)));
+  const text = [...events, ...Array.from({ length: 10 }, () => eventOf('y'.repeat(400))), 'data: [DONE]\n\n'];
+
+  /** All of it in one write. */
+  async function startProvider(): Promise<string> {
+    const body = text.join('');
+    const server = createSocketServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => {
+        const head = `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: ${body.length}`;
+        socket.end(`${head}\r\nconnection: close\r\n\r\n${body}`);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void server.close());
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  test.each([1024, 4096, 16_384, 32_768])('with a window of %i bytes', async (window) => {
+    const upstream = `${await startProvider()}/v1`;
+    const gateway = await startGateway(['--upstream', upstream, '--window-bytes', String(window)]);
+    const contentOf = (answer: string): string =>
+      payloads(answer)
+        .slice(0, -1)
+        .map((payload) => payload.replaceAll(/[^xy]/g, ''))
+        .join('');
+    const whole = contentOf(text.join(''));
+    expect(contentOf(await (await postChat(gateway.url, 'any')).text())).toBe(whole);
+    const client = openClient({ url: gateway.url, windowBytes: 1024 });
+    onTestFinished(() => client.close());
+    const reader = client.request('/v1/chat/completions', {
+      headers: { 'content-type': 'application/json' },
+      body: chatBody('any'),
+      autoAck: true,
+    });
+    let received = '';
+    for await (const item of reader)
+      if (item.type === 'chunk') received += Buffer.from(item.bytes).toString();
+    expect(contentOf(received)).toBe(whole);
+  });
+});
+
 describe('promise 1: large events have one memory over all streams', () => {
+  test.each([
+    ['events', '', { accept: 'text/event-stream' }],
+    ['events of data', '?live=sse&offset=-1', {}],
+  ])('and who reads a stream’s URL as %s has no copy of them', async (_how, query, headers) => {
+    const readers = 30;
+    const { say, url } = await startOwnProvider();
+    const gateway = await startGateway(['--upstream', `${url}/v1`, '--log-level=silent']);
+    const first = postChat(gateway.url, 'any');
+    say('a word');
+    const location = (await first).headers.get('content-location') ?? '';
+    for (let count = 0; count < readers; count += 1) {
+      const { body } = await fetch(gateway.url + location + query, { headers });
+      onTestFinished(() => void body?.cancel());
+    }
+    const before = residentBytes(gateway);
+    const most = watchMemory(gateway);
+    say('x'.repeat(15_000_000));
+    say('behind it');
+    for await (const bytes of (await first).body ?? []) {
+      if (Buffer.from(bytes as Uint8Array).includes('behind it')) break;
+    }
+    expect(most() - before).toBeLessThan(
+      32 * MiB + readers * (windowBytes + allowanceBytes) + eventMemoryBytes,
+    );
+  });
+
   test('and an event has its place while its connection has not taken it', async () => {
     const { gateway } = await startBoth(['--log-level=silent']);
     await rawChat(gateway.url, pictures, { reads: false });

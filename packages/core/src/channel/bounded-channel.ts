@@ -91,7 +91,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
 
   compacted(): void {
     this.#slowest = 0;
-    this.#forgetRoom();
+    this.forgetRoom();
   }
 
   /** Behind what is under way, because an end calls readers back. */
@@ -215,13 +215,16 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     // Nobody is alone any more, and what no reader will take can go.
     for (const other of this.#readers) other.look();
     this.#trim();
-    this.#forgetRoom();
+    this.changed();
     return reader;
   }
 
   moved(from: number, to: number): void {
     // Only the last of the slowest readers frees anything; with a replay window that is not at the tail.
-    if (from === this.#log.tail) this.#slowest -= 1;
+    if (from === this.#log.tail) {
+      this.#slowest -= 1;
+      this.#nextSlowest = Math.min(this.#nextSlowest, to);
+    }
     if (this.#readers.length === 1 && this.keepsNothing) this.#log.trim(to);
     else if (this.#slowest <= 0 || !this.keepsNothing) this.#trim();
     if (this.pending !== undefined) this.#retryPending();
@@ -246,7 +249,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     const index = this.#readers.findIndex((other) => other === reader);
     if (index !== -1) this.#readers.splice(index, 1);
     this.#boundMerges();
-    if (this.#readers.length === 0) this.#forgetRoom();
+    if (this.#readers.length === 0) this.forgetRoom();
     if (this.#readers.length === 0 && this.#end !== undefined) this.merge?.forget?.();
     this.#trim();
     if (this.pending !== undefined) this.#retryPending();
@@ -259,7 +262,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   changed(): void {
-    this.#forgetRoom();
+    this.forgetRoom();
     this.#retryPending();
   }
 
@@ -334,7 +337,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
 
   /** Notes how far the head may go before anybody has to be looked at again. */
   #measureRoom(forBytes: number, forMs: number): boolean {
-    this.#forgetRoom();
+    this.forgetRoom();
     // Without readers there is no bound to note: every offer has to be looked at.
     if (this.#readers.length === 0) return false;
     let position = Infinity;
@@ -352,7 +355,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     return this.#hasRoomFor(forBytes, forMs);
   }
 
-  #forgetRoom(): void {
+  forgetRoom(): void {
     this.#openTo = 0;
     this.#bareTo = 0;
     this.#roomToPosition = 0;

@@ -236,7 +236,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     }
     this.#isHigh = !this.#isHigh;
     this.#refresh();
-    this.#host.changed();
+    this.#host.forgetRoom();
     const pressure = this.#isHigh ? 'high' : 'low';
     this.#call(() => onPressure(pressure));
   }
@@ -338,6 +338,8 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.deliveredItems += 1;
     if (log.hasMerged) this.#deliveredMerged += log.offsetAt(position + 1) - log.offsetAt(position) - 1;
     this.#host.moved(position, this.#next);
+    // Whoever was told of what that made room for may have ended this reader.
+    if (!this.#isPlain) return chunk;
     if (this.#next === log.head || log.hasMerged || !this.#host.keepsNothing) return chunk;
     const aloneTo = this.#host.aloneTo(this.#next);
     this.#isAlone = aloneTo > 0;

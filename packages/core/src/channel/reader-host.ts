@@ -26,6 +26,8 @@ export interface ReaderHost<T> {
   /** The position up to which nobody else is as slow as the reader that stands there; 0 for no such reader. */
   aloneTo(position: number): number;
   left(reader: Reader<T | Gap>): void;
+  /** A mark has been passed: where the next one is, was noted otherwise. */
+  forgetRoom(): void;
   /** The reader has other bounds than before, or more room. */
   changed(): void;
   now(): number;

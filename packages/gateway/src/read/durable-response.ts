@@ -50,7 +50,7 @@ export class DurableResponse extends ClientResponse {
     }
     this.#offset = to;
     const data = dataEvent(isFirst ? withoutEvents(bytes, skippedEvents) : bytes);
-    return this.send(Buffer.concat([data, this.#control()]));
+    return this.sendPieces([...data, this.#control()]);
   }
 
   override end(): void {
@@ -84,8 +84,29 @@ export class DurableResponse extends ClientResponse {
   }
 }
 
-/** Whoever reads it joins the lines with LF, whatever ended them: a CR cannot be in an event's data. */
-function dataEvent(bytes: Uint8Array): Uint8Array {
-  const lines = new TextDecoder().decode(bytes).split(/\r\n|\r|\n/);
-  return Buffer.from(`event: data\n${lines.map((line) => `data: ${line}\n`).join('')}\n`);
+/** In pieces. Whoever reads it joins the lines with LF, whatever ended them: a CR cannot be in an event's data. */
+function dataEvent(bytes: Uint8Array): Uint8Array[] {
+  const pieces: Uint8Array[] = [eventLine];
+  const addLine = (start: number, end: number): void => {
+    pieces.push(field, bytes.subarray(start, end), lineEnd);
+  };
+  let start = BOM.every((byte, index) => bytes[index] === byte) ? BOM.length : 0;
+  let cr = bytes.indexOf(CR);
+  for (let lf = bytes.indexOf(LF); lf !== -1 || cr !== -1;) {
+    const end = cr === -1 || (lf !== -1 && lf < cr) ? lf : cr;
+    addLine(start, end);
+    start = end === cr && bytes[end + 1] === LF ? end + 2 : end + 1;
+    if (cr !== -1 && cr < start) cr = bytes.indexOf(CR, start);
+    if (lf !== -1 && lf < start) lf = bytes.indexOf(LF, start);
+  }
+  addLine(start, bytes.length);
+  pieces.push(lineEnd);
+  return pieces;
 }
+
+const BOM = [0xef, 0xbb, 0xbf] as const;
+const CR = 0x0d;
+const LF = 0x0a;
+const eventLine = Buffer.from('event: data\n');
+const field = Buffer.from('data: ');
+const lineEnd = Buffer.from('\n');

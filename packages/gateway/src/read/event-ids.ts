@@ -11,8 +11,8 @@ export function withoutEvents(bytes: Uint8Array, count: number): Uint8Array {
   return bytes.subarray(last?.end ?? bytes.length);
 }
 
-/** Gives each event of a chunk, less the first ones, the id of the position behind it. */
-export function withIds(bytes: Uint8Array, from: number, to: number, skippedEvents: number): Uint8Array {
+/** Gives each event of a chunk, less the first ones, the id of the position behind it. Returns the pieces, of which each is a part of the chunk or small. */
+export function withIds(bytes: Uint8Array, from: number, to: number, skippedEvents: number): Uint8Array[] {
   const spans = eventsIn(bytes);
   // Blank lines alone are no event: half of a line end, or one too many.
   const last = spans.findLastIndex((span) => !isBlank(span, bytes));
@@ -28,7 +28,7 @@ export function withIds(bytes: Uint8Array, from: number, to: number, skippedEven
     else parts.push(...eventWithId(bytes, span, idOf(index)));
   }
   if (last === -1) parts.push(Buffer.from(`id: ${end}\n\n`));
-  return Buffer.concat(parts);
+  return parts;
 }
 
 /** Gives every event the same id. */

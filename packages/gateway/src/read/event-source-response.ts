@@ -30,8 +30,8 @@ export class EventSourceResponse extends ClientResponse {
 
   override write({ bytes }: EventRun, from: number, to: number): boolean {
     const { chunks, offset, skippedEvents } = this.#from;
-    if (from !== offset || skippedEvents === 0) return this.send(withIds(bytes, from, to, 0));
-    if (to - from === chunks) return this.send(withIds(bytes, from, to, skippedEvents));
+    if (from !== offset || skippedEvents === 0) return this.sendPieces(withIds(bytes, from, to, 0));
+    if (to - from === chunks) return this.sendPieces(withIds(bytes, from, to, skippedEvents));
     // It was merged since it was looked at: when the client comes back, it is told so.
     this.destroy();
     return true;

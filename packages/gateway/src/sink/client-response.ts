@@ -6,6 +6,7 @@ import { errorHeaders, type GatewayError } from '../errors.ts';
 import type { LargeRun } from '../large-run.ts';
 import { RefusedError } from '../provider-error.ts';
 import { ChunkedBody } from './chunked-body.ts';
+import { joinSmall } from './join-small.ts';
 import type { Pace } from './pace.ts';
 import type { Paces } from './paces.ts';
 import { Pause } from './pause.ts';
@@ -182,6 +183,13 @@ export class ClientResponse implements ReaderResponse {
   protected send(bytes: Uint8Array): boolean {
     if (this.isClosed) return true;
     return this.#body?.add(bytes) ?? this.#response.write(bytes);
+  }
+
+  /** Writes pieces one behind the other, with the next flush. */
+  protected sendPieces(pieces: readonly Uint8Array[]): boolean {
+    let takesMore = true;
+    for (const piece of joinSmall(pieces)) takesMore = this.send(piece);
+    return takesMore;
   }
 
   flush(): boolean {
