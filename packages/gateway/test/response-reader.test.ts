@@ -164,6 +164,12 @@ describe('what two readers could understand in two ways is an error', () => {
     expect(() => read([head(1001)], 16_384)).toThrow('more than 1000 headers');
   });
 
+  test.each(['Content-Length: 3', 'transfer-encoding: chunked'])('%s behind the body', (trailer) => {
+    const text = `${chunked}5\r\nhello\r\n0\r\n`;
+    expect(read([`${text}X: 1\r\n\r\n`]).ends).toBe(1);
+    expect(() => read([`${text}${trailer}\r\n\r\n`])).toThrow('in the trailers');
+  });
+
   test.each([
     ['a head', `HTTP/1.1 200 OK\r\nA: ${'a'.repeat(2000)}`],
     ['the extensions of a chunk', `${chunked}1;${'a'.repeat(2000)}`],

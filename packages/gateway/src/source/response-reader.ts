@@ -192,12 +192,16 @@ export class ResponseReader {
       if (this.#head.length > this.#maxHeaderBytes) throw invalid('the trailers');
       return end;
     }
-    parseFields(
+    const trailers = parseFields(
       this.#head
         .slice(0, trailersEnd)
         .split('\r\n')
         .slice(isEmpty ? 1 : 0),
     );
+    // What says where a body ends, behind its end: somebody in between may have read another one. RFC 9110, 6.5.1.
+    for (const name of ['content-length', 'transfer-encoding']) {
+      if (trailers[name] !== undefined) throw invalid(`${name} in the trailers`);
+    }
     this.#head = '';
     this.#state = 'idle';
     return start + trailersEnd + (isEmpty ? 2 : 4) - before;
