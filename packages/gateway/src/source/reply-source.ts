@@ -132,7 +132,7 @@ export class ReplySource implements BodyHandler {
 
   /** Takes room for the event that comes, and waits where there is none. */
   #growPlace(scanner: EventScanner): void {
-    const { maxEventBytes, openPlace } = this.#options;
+    const { openPlace } = this.#options;
     if (this.#isShort || this.#bodyEnd !== undefined) return;
     this.#place ??= openPlace();
     while (scanner.partialBytes > this.#roomBytes) {
@@ -141,17 +141,21 @@ export class ReplySource implements BodyHandler {
         this.#pause('event_memory');
         return;
       }
-      const { bytes } = this.#place;
-      this.#roomBytes = bytes < maxEventBytes ? bytes - maxReadBytes : Infinity;
+      this.#noteRoom();
     }
+  }
+
+  /** What one read may bring has to fit, too, unless the place can hold every event. */
+  #noteRoom(): void {
+    const { bytes = 0 } = this.#place ?? {};
+    this.#roomBytes = bytes < this.#options.maxEventBytes ? bytes - maxReadBytes : Infinity;
   }
 
   /** Called by whoever gave room back, who must not fail for this stream. */
   readonly #onRoom = (): void => {
     try {
-      const { maxEventBytes, scanner } = this.#options;
-      const { bytes = 0 } = this.#place ?? {};
-      this.#roomBytes = bytes < maxEventBytes ? bytes - maxReadBytes : Infinity;
+      const { scanner } = this.#options;
+      this.#noteRoom();
       this.#isShort = false;
       if (scanner !== undefined && scanner.partialBytes > this.#roomBytes) this.#growPlace(scanner);
       this.#goOn();
