@@ -29,7 +29,14 @@ export const readers = {
 
   /** The official SDK, over connections that are used again. */
   sdk: async ({ key, model, signal, url, watch }) => {
-    const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: key, maxRetries: 0 });
+    const fetchOptions = { dispatcher: (sdkAgent ??= new Agent()) };
+    const openai = new OpenAI({
+      baseURL: `${url}/v1`,
+      apiKey: key,
+      maxRetries: 0,
+      fetch: undiciFetch as unknown as typeof fetch,
+      fetchOptions,
+    });
     const messages = [{ role: 'user' as const, content: 'Hello' }];
     const chunks = await openai.chat.completions.create({ model, messages, stream: true }, { signal });
     for await (const { choices } of chunks) {
@@ -90,6 +97,8 @@ export const readers = {
 export type ReaderKind = keyof typeof readers;
 
 const clients = new Map<string, Client>();
+/** The connections of the SDK: those of Node's own `fetch` would stay open, for as long as the gateway lets them. */
+let sdkAgent: Agent | undefined;
 
 function clientOf(url: string): Client {
   const client = clients.get(url) ?? openClient({ url });
@@ -101,6 +110,8 @@ function clientOf(url: string): Client {
 export async function closeReaders(): Promise<void> {
   for (const client of clients.values()) await client.close();
   clients.clear();
+  await sdkAgent?.destroy();
+  sdkAgent = undefined;
 }
 
 async function withAgent(work: (agent: Agent) => Promise<void>): Promise<void> {
