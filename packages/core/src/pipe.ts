@@ -35,7 +35,7 @@ export type PipeEnd = ChannelEnd & {
  * than the channel's bound. A source that fails aborts the sink, behind what waited; a sink that fails,
  * or the signal, cancels the source at once. With the signal it resolves at once, too, whatever source and sink still do.
  *
- * Never rejects: how it ended is what it resolves with.
+ * Rejects for its options alone: how it ended is what it resolves with, also for a source or a sink that cannot be opened.
  *
  * @throws {SpillwayError} `invalid_option`, before anything is read.
  * @example
@@ -49,7 +49,8 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
   const channel = openChannel<T>(options);
   const reader = channel.reader({ overflow });
   const from = readSource(source);
-  const to = openSink(sink);
+  let to: ChunkSink<T> | undefined;
+  let deliveredItems = 0;
   const reading = new StoppableWait();
   const writing = new StoppableWait();
 
@@ -80,14 +81,19 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
   let ownEnd: ChannelEnd | undefined;
   const write = async (): Promise<void> => {
     try {
+      const opened = openSink(sink);
+      to = opened;
       while (await reader.ready()) {
         const item = reader.take();
         if (item instanceof Gap) onGap?.(item);
-        else if (item !== undefined) await writing.wait(() => to.write(item));
+        else if (item !== undefined) {
+          await writing.wait(() => opened.write(item));
+          deliveredItems += 1;
+        }
       }
       const end = reader.end;
       if (end?.state === 'completed') {
-        await writing.wait(() => to.close?.());
+        await writing.wait(() => opened.close?.());
       } else if (end?.state === 'disconnected' || (end?.state === 'failed' && end !== channel.end)) {
         const error = 'error' in end ? end.error : new Error(`The sink fell behind at offset ${end.offset}.`);
         ownEnd = { state: 'failed', error };
@@ -110,7 +116,7 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
     // Whoever gave the signal does not want to wait for a sink that hangs.
     if (signal?.aborted !== true) await aborted;
   }
-  const { deliveredItems, droppedItems } = reader;
+  const { droppedItems } = reader;
   return {
     ...end,
     writtenItems: channel.nextOffset - (options.firstOffset ?? 0),
@@ -147,9 +153,9 @@ function isPromise<R>(value: Promise<R> | R): value is Promise<R> {
   return typeof value === 'object' && value !== null && 'then' in value;
 }
 
-async function abort(sink: ChunkSink<never>, error: Error): Promise<void> {
+async function abort(sink: ChunkSink<never> | undefined, error: Error): Promise<void> {
   try {
-    await sink.abort?.(error);
+    await sink?.abort?.(error);
   } catch {
     // It is aborted because of an error, and that one is reported.
   }

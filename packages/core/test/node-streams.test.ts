@@ -72,3 +72,23 @@ test('a stream that was written to leaves no listener behind', async () => {
   expect(writable.listenerCount('error')).toBe(0);
   expect(writable.listenerCount('close')).toBe(0);
 });
+
+describe('a pipe that ends early destroys a Node stream that it reads', () => {
+  const silent = (): Readable => new Readable({ objectMode: true, read: () => undefined });
+
+  test('which says nothing', async () => {
+    const abort = new AbortController();
+    const source = silent();
+    const ended = pipe(source, { maxItems: 2, signal: abort.signal }, { write: () => undefined });
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    abort.abort(new Error('enough'));
+    expect(await ended).toMatchObject({ state: 'cancelled', error: { message: 'enough' } });
+    expect(source.destroyed).toBe(true);
+  });
+
+  test('and of which nothing was read', async () => {
+    const source = silent();
+    await pipe(source, { maxItems: 2, signal: AbortSignal.abort() }, { write: () => undefined });
+    expect(source.destroyed).toBe(true);
+  });
+});

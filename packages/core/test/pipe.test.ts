@@ -192,6 +192,47 @@ describe('pipe', () => {
   });
 });
 
+describe('a pipe never rejects', () => {
+  const locked = new ReadableStream<number>();
+  locked.getReader();
+  test.each<[string, AsyncIterable<number> | ReadableStream<number>]>([
+    [
+      'opened',
+      {
+        [Symbol.asyncIterator]: () => {
+          throw new Error('closed');
+        },
+      },
+    ],
+    ['read by two', locked],
+  ])('for a source that cannot be %s', async (_how, source) => {
+    const sink = collect();
+    const end = await pipe(source, { maxItems: 2 }, sink);
+    expect(end).toMatchObject({ state: 'failed', writtenItems: 0, deliveredItems: 0 });
+    expect(sink.ends).toHaveLength(1);
+  });
+
+  test('for a sink that cannot be written to by two, and cancels its source', async () => {
+    const writable = new WritableStream<number>();
+    writable.getWriter();
+    let isReturned = false;
+    const end = await pipe(
+      numbers(9, () => (isReturned = true)),
+      { maxItems: 2 },
+      writable,
+    );
+    expect(end).toMatchObject({ state: 'cancelled', deliveredItems: 0 });
+    expect(isReturned).toBe(true);
+  });
+
+  test('and does not count as delivered what its sink refused', async () => {
+    const write = (item: number): void => {
+      if (item === 2) throw new Error('disk full');
+    };
+    expect(await pipe(numbers(9), { maxItems: 2 }, { write })).toMatchObject({ deliveredItems: 2 });
+  });
+});
+
 describe('toReadableStream', () => {
   test('takes only what is asked for', async () => {
     const channel = openChannel<number>({ maxItems: 5 });

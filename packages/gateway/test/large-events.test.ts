@@ -179,6 +179,33 @@ describe('what comes in one piece with the head of the answer is whole', () => {
 });
 
 describe('promise 1: large events have one memory over all streams', () => {
+  test('and an answer with one has nothing else in it, which would be a copy for each reader', async () => {
+    const { say, url } = await startOwnProvider();
+    const gateway = await startGateway(['--upstream', `${url}/v1`]);
+    const client = openClient({ url: gateway.url, windowBytes: 4096 });
+    onTestFinished(() => client.close());
+    const headers = { 'content-type': 'application/json' };
+    const behind = client.request('/v1/chat/completions', { headers, body: chatBody('any') });
+    // All of its window: what comes behind it waits in the channel.
+    say('w'.repeat(5000));
+    const streamUrl = gateway.url + (await behind.response).url;
+    const read = async (at: string): Promise<{ events: number; next: string }> => {
+      const answer = await fetch(`${streamUrl}?live=long-poll&offset=${at}`);
+      expect(answer.status).toBe(200);
+      const next = answer.headers.get('stream-next-offset') ?? '';
+      return { events: payloads(await answer.text()).length, next };
+    };
+    const first = await read('-1');
+    say('x'.repeat(100_000));
+    say('after');
+    const events = (): Promise<number> => metric(gateway.adminUrl, 'spillway_events_in_total');
+    await eventually(async () => (await events()) === 3, 'both of them');
+    const large = await read(first.next);
+    const last = await read(large.next);
+    expect([large.events, last.events]).toEqual([1, 1]);
+    behind.cancel();
+  });
+
   test.each([
     ['events', '', { accept: 'text/event-stream' }],
     ['events of data', '?live=sse&offset=-1', {}],

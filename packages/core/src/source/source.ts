@@ -11,33 +11,50 @@ export interface SourceReader<T> {
   cancel(reason: Error): void;
 }
 
+/** Opens the source when it is first read: one that is locked, or that cannot be opened, fails that read. */
 export function readSource<T>(source: Source<T>): SourceReader<T> {
   // Not every browser can iterate over a stream, and iterating would not pass on the reason.
   if ('getReader' in source) {
-    const reader = source.getReader();
+    let reader: ReadableStreamDefaultReader<T> | undefined;
     return {
       next: async () => {
+        reader ??= source.getReader();
         const result = await reader.read();
         if (!result.done) return { value: result.value };
         reader.releaseLock();
         return { done: true };
       },
-      cancel: (reason) => void reader.cancel(reason).catch(ignore),
+      cancel: (reason) => void (reader ?? source).cancel(reason).catch(ignore),
     };
   }
-  const iterator = source[Symbol.asyncIterator]();
+  let iterator: AsyncIterator<T> | undefined;
   return {
     next: async () => {
+      iterator ??= source[Symbol.asyncIterator]();
       const result = await iterator.next();
       return result.done === true ? { done: true } : { value: result.value };
     },
-    cancel: () => void returnTo(iterator),
+    cancel: () => {
+      if (isDestroyable(source)) source.destroy();
+      else void returnTo(source, iterator);
+    },
   };
 }
 
+/** A Node stream. Its iterator stops it only behind a `next` that may hang, and does not if nothing was read. */
+interface Destroyable {
+  /** Without an error: nobody may listen for one. */
+  destroy(): unknown;
+}
+
+function isDestroyable(source: object): source is Destroyable {
+  return 'destroy' in source && typeof source.destroy === 'function';
+}
+
 /** Tells an iterator to stop. An iterator that somebody wrote may throw here, or give no promise. */
-async function returnTo(iterator: AsyncIterator<unknown>): Promise<void> {
+async function returnTo(source: AsyncIterable<unknown>, begun?: AsyncIterator<unknown>): Promise<void> {
   try {
+    const iterator = begun ?? source[Symbol.asyncIterator]();
     await iterator.return?.();
   } catch (error) {
     ignore(error);

@@ -26,7 +26,7 @@ export interface Part {
  */
 export async function readPart(
   stream: GatewayStream,
-  { channel }: StreamBody,
+  { channel, maxWaitingBytes }: StreamBody,
   from: Position,
   wait?: { readonly ms: number; readonly response: ServerResponse },
 ): Promise<Part> {
@@ -36,7 +36,8 @@ export async function readPart(
   try {
     if (wait !== undefined) await isReady(reader, wait.ms, wait.response);
     stream.visited(performance.now());
-    const runs = reader.takeAll({ maxBytes: maxPartBytes });
+    // Its body is a copy, for each reader. An event that is larger than a window comes alone, and is not copied.
+    const runs = reader.takeAll({ maxBytes: Math.min(maxPartBytes, maxWaitingBytes) });
     const large = runs.filter((run) => run instanceof LargeRun);
     for (const run of large) run.hold();
     for (const run of runs) stream.sent(run);
@@ -57,7 +58,6 @@ export async function readPart(
 function bodyOf([first, ...rest]: readonly EventRun[], skippedEvents: number): Buffer {
   if (first === undefined) return Buffer.alloc(0);
   const bytes = withoutEvents(first.bytes, skippedEvents);
-  // One alone may be large, and is not copied.
   if (rest.length === 0) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   return Buffer.concat([bytes, ...rest.map((run) => run.bytes)]);
 }
