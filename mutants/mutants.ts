@@ -1451,6 +1451,13 @@ export const mutants: readonly Mutant[] = [
     only: 'whoever hangs',
   },
   {
+    name: 'promise 1: several readers that keep up never free what they took',
+    file: `${core}/channel/channel-reader.ts`,
+    find: 'if (!this.#isAlone && this.#next === log.tail) return chunk;',
+    replace: '',
+    test: `${coreTest}/held.property.test.ts`,
+  },
+  {
     name: 'promise 1: an answer from a URL copies a large event together with others',
     file: `${gateway}/read/part.ts`,
     find: 'Math.min(maxPartBytes, maxWaitingBytes)',

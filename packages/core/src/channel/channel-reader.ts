@@ -343,8 +343,9 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     if (this.#next === log.head || log.hasMerged || !this.#host.keepsNothing) return chunk;
     const aloneTo = this.#host.aloneTo(this.#next);
     this.#isAlone = aloneTo > 0;
-    const to = this.#awaitedAt();
-    this.#plainTo = this.#isAlone && aloneTo < to ? aloneTo : to;
+    // With others at the tail, each of them has to tell when it leaves it: the last one frees what all have taken.
+    if (!this.#isAlone && this.#next === log.tail) return chunk;
+    this.#plainTo = Math.min(this.#isAlone ? aloneTo : Infinity, this.#awaitedAt());
     return chunk;
   }
 
