@@ -1451,6 +1451,22 @@ export const mutants: readonly Mutant[] = [
     only: 'whoever hangs',
   },
   {
+    name: 'promise 1: each event that cannot be merged is an object',
+    file: `${core}/format/coalesce.ts`,
+    find: '      at = end;\n      continue;',
+    replace: '      parts.push(copyOf(bytes, at, end));\n      at = end;\n      rest = end;\n      continue;',
+    test: `${gatewayTest}/memory.test.ts`,
+    only: 'however small',
+  },
+  {
+    name: 'promise 1: an event that could be merged, and was not, stays an object',
+    file: `${core}/format/coalesce.ts`,
+    find: 'parts.length > maxParts ? settled(parts) : parts',
+    replace: 'parts.length > maxParts ? [...parts] : parts',
+    test: `${gatewayTest}/memory.test.ts`,
+    only: 'however small',
+  },
+  {
     name: 'promise 1: several readers that keep up never free what they took',
     file: `${core}/channel/channel-reader.ts`,
     find: 'if (!this.#isAlone && this.#next === log.tail) return chunk;',

@@ -1,5 +1,15 @@
-import { describe, expect, test } from 'vitest';
-import { eventually, type RunningGateway, startBoth } from './support/processes.ts';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import {
+  eventually,
+  residentBytes,
+  type RunningGateway,
+  startBoth,
+  startGateway,
+  watchMemory,
+} from './support/processes.ts';
 import { metric, postChat, rawChat, simulatorStats } from './support/requests.ts';
 
 const MiB = 1024 * 1024;
@@ -22,7 +32,7 @@ describe('promise 1: memory is what is configured', () => {
     const before = await memoryOf(gateway);
     await Promise.all(Array.from({ length: readers }, () => rawChat(gateway.url, endless, { reads: false })));
     await eventually(
-      async () => (await metric(gateway.adminUrl, 'spillway_streams{state="paused"}')) === readers,
+      async () => (await metric(gateway.adminUrl, paused)) === readers,
       'all readers to be full',
     );
     const growth = (await memoryOf(gateway)) - before;
@@ -35,6 +45,54 @@ describe('promise 1: memory is what is configured', () => {
       expect(state).toBe('running');
       expect(bytes).toBeLessThan(16_000_000);
     }
+  });
+});
+
+const paused = 'spillway_streams{state="paused"}';
+
+/** A provider that says the same event again and again, as fast as it is read. */
+async function startTireless(event: string): Promise<string> {
+  const block = event.repeat(65_536 / event.length);
+  const server = createServer((request, response) => {
+    request.resume();
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const blocks = Readable.from(
+      (function* () {
+        for (let bytes = 0; bytes < 16_000_000; bytes += block.length) yield block;
+      })(),
+    );
+    blocks.pipe(response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
+}
+
+describe('promise 1: an event costs what its bytes cost, however small it is', () => {
+  const ofChoice = (index: number): string =>
+    `data: {"choices":[{"index":${index},"delta":{"content":"a"}}]}\n\n`;
+  test.each([
+    ['that nobody knows', 'data:1\n\n'],
+    ['that is a comment', ':\n\n'],
+    ['that is nothing', '\n'],
+    ['whose neighbours are of another choice', ofChoice(0) + ofChoice(1)],
+  ])('one %s', async (_which, event) => {
+    const readers = 30;
+    const gateway = await startGateway(['--upstream', await startTireless(event), '--log-level', 'silent']);
+    const first = await rawChat(gateway.url, 'any', { reads: false });
+    await eventually(async () => (await metric(gateway.adminUrl, paused)) === 1, 'the first to be full');
+    first.socket.destroy();
+    const before = residentBytes(gateway);
+    const most = watchMemory(gateway);
+    await Promise.all(Array.from({ length: readers }, () => rawChat(gateway.url, 'any', { reads: false })));
+    await eventually(
+      async () => (await metric(gateway.adminUrl, paused)) >= readers,
+      'all readers to be full',
+    );
+    expect(most() - before).toBeLessThan(32 * MiB + readers * (windowBytes + allowanceBytes));
   });
 });
 
@@ -55,7 +113,7 @@ describe('promise 3: stalled readers do not disturb a live one', () => {
     const alone = await gaps();
     await Promise.all(Array.from({ length: stalled }, () => rawChat(gateway.url, endless, { reads: false })));
     await eventually(
-      async () => (await metric(gateway.adminUrl, 'spillway_streams{state="paused"}')) === stalled,
+      async () => (await metric(gateway.adminUrl, paused)) === stalled,
       'all stalled readers to be full',
     );
     // The machine's own noise only adds: one quiet run in five shows that the gateway adds nothing.

@@ -13,8 +13,13 @@ export interface CoalesceOptions {
   readonly maxEventBytes?: number;
 }
 
-/** An event that may be merged, or the bytes of one that may not. */
+/** An event that may be merged, or the bytes of some that may not. */
 type Part = DeltaEvent | Uint8Array;
+
+/** So many parts at either end of a run may be merged with what comes: the last one, if it is held back, by way of the one before. */
+const openParts = 2;
+/** With more parts, those in the middle become bytes: a run costs what its bytes cost, and not what its events would. */
+const maxParts = 8;
 
 type MergeTwo = (first: EventRun, second: EventRun) => CoalescedRun | undefined;
 
@@ -166,32 +171,41 @@ class Anatomist {
     this.#dissect = dissect;
   }
 
-  /** The event that starts there. */
-  partAt(bytes: Uint8Array, start: number): { readonly part: Part; readonly end: number } {
+  /** The event that starts there; without a delta, it cannot be merged. */
+  eventAt(
+    bytes: Uint8Array,
+    start: number,
+  ): { readonly delta: DeltaEvent | undefined; readonly end: number } {
     const alike = this.#shape && DeltaGrowth.alike(this.#shape, bytes, start);
-    if (alike !== undefined) return { part: alike.event, end: alike.end };
+    if (alike !== undefined) return { delta: alike.event, end: alike.end };
     const { data, end } = eventAt(bytes, start);
+    const holes = data && this.#dissect(bytes.subarray(start, end), data.start - start, data.end - start);
     // A copy of its own, because an event may stand for many and should not keep alive what came with it.
-    const event = copyOf(bytes, start, end);
-    const holes = data && this.#dissect(event, data.start - start, data.end - start);
-    const delta = holes && openDelta(event, holes);
-    if (delta === undefined) return { part: event, end };
-    this.#shape = delta;
-    return { part: delta, end };
+    const delta = holes && openDelta(copyOf(bytes, start, end), holes);
+    if (delta !== undefined) this.#shape = delta;
+    return { delta, end };
   }
 }
 
-/** Takes the events of a run apart; of neighbours with the same shape only the first. */
+/** Takes the events of a run apart; of neighbours with the same shape only the first, and none that cannot be merged. */
 function openRun({ bytes, events }: EventRun, anatomist: Anatomist, maxEventBytes: number): CoalescedRun {
   const parts: Part[] = [];
   let added = 0;
+  let rest = 0;
   for (let at = 0; at < bytes.length;) {
-    const { end, part } = anatomist.partAt(bytes, at);
-    const growth = part instanceof Uint8Array ? undefined : DeltaGrowth.open(part, maxEventBytes);
+    const { delta, end } = anatomist.eventAt(bytes, at);
+    if (delta === undefined) {
+      at = end;
+      continue;
+    }
+    if (rest < at) parts.push(copyOf(bytes, rest, at));
+    const growth = DeltaGrowth.open(delta, maxEventBytes);
     at = growth === undefined ? end : growAlong(growth, bytes, end);
+    rest = at;
     added += growth?.added ?? 0;
-    parts.push(growth?.event() ?? part);
+    parts.push(growth?.event() ?? delta);
   }
+  if (rest < bytes.length) parts.push(copyOf(bytes, rest, bytes.length));
   return joinRuns([], parts, events - added, added, maxEventBytes);
 }
 
@@ -252,27 +266,40 @@ class CoalescedRun implements EventRun {
   #bytes: Uint8Array | undefined;
 
   constructor(parts: readonly Part[], events: number, mergedEvents: number) {
-    this.parts = parts;
+    this.parts = parts.length > maxParts ? settled(parts) : parts;
     this.events = events;
     this.mergedEvents = mergedEvents;
-    this.byteLength = parts.reduce((sum, part) => sum + part.byteLength, 0);
+    this.byteLength = lengthOf(parts);
   }
 
   get bytes(): Uint8Array {
-    if (this.#bytes !== undefined) return this.#bytes;
-    const bytes = new Uint8Array(this.byteLength);
-    let at = 0;
-    for (const part of this.parts) {
-      if (part instanceof Uint8Array) {
-        bytes.set(part, at);
-        at += part.length;
-      } else {
-        at = writeDelta(part, bytes, at);
-      }
-    }
-    this.#bytes = bytes;
-    return bytes;
+    this.#bytes ??= bytesOf(this.parts);
+    return this.#bytes;
   }
+}
+
+/** The parts with those in the middle as bytes. */
+function settled(parts: readonly Part[]): Part[] {
+  const middle = bytesOf(parts.slice(openParts, -openParts));
+  return [...parts.slice(0, openParts), middle, ...parts.slice(-openParts)];
+}
+
+function lengthOf(parts: readonly Part[]): number {
+  return parts.reduce((sum, part) => sum + part.byteLength, 0);
+}
+
+function bytesOf(parts: readonly Part[]): Uint8Array {
+  const bytes = new Uint8Array(lengthOf(parts));
+  let at = 0;
+  for (const part of parts) {
+    if (part instanceof Uint8Array) {
+      bytes.set(part, at);
+      at += part.length;
+    } else {
+      at = writeDelta(part, bytes, at);
+    }
+  }
+  return bytes;
 }
 
 /** Adds a part behind others, or merges it with the last of them. */
