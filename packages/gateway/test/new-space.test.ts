@@ -3,19 +3,28 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { printed, type SpawnOptions, spawnSpillway } from './support/spawn.ts';
+import { type Command, printed, type SpawnOptions, spawnSpillway } from './support/spawn.ts';
 
 const serve = ['serve', '--port', '0', '--admin-port', '0', '--upstream', 'http://127.0.0.1:1/v1'];
 
-/** The command that a process runs, once it serves. */
-async function commandOf(options?: SpawnOptions): Promise<readonly string[]> {
+/** A process that serves. */
+async function started(options?: SpawnOptions): Promise<Command> {
   const command = spawnSpillway(serve, options);
   onTestFinished(async () => {
     command.process.kill();
     await command.exited;
   });
   await printed(command, /Spillway on (\S+)/);
-  return argumentsOf(command.process.pid);
+  return command;
+}
+
+/** The command that a process runs, once it serves. */
+async function commandOf(options?: SpawnOptions): Promise<readonly string[]> {
+  return argumentsOf((await started(options)).process.pid);
+}
+
+function environmentOf(pid: number | undefined): readonly string[] {
+  return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
 }
 
 function argumentsOf(pid: number | undefined): readonly string[] {
@@ -28,6 +37,14 @@ describe.skipIf(!existsSync('/proc/self/cmdline'))("a gateway's space for new ob
     expect(args).toContain('--max-semi-space-size=8');
     expect(args).toContain('--conditions=spillway-source');
     expect(args.join(' ')).toContain(serve.join(' '));
+  });
+
+  test('begins with an allocator that gives large blocks back, unless somebody has chosen', async () => {
+    const name = 'MALLOC_MMAP_THRESHOLD_';
+    expect(environmentOf((await started()).process.pid)).toContain(`${name}=1048576`);
+    expect(environmentOf((await started({ env: { [name]: '65536' } })).process.pid)).toContain(
+      `${name}=65536`,
+    );
   });
 
   test("is as somebody chose it, in Node's arguments or NODE_OPTIONS", async () => {

@@ -62,7 +62,7 @@ class Coalescer {
   readonly #opened = new WeakMap<EventRun, CoalescedRun>();
 
   constructor(rule: DeltaRule, maxEventBytes: number) {
-    this.#anatomist = new Anatomist(createDissect(rule));
+    this.#anatomist = new Anatomist(createDissect(rule), maxEventBytes);
     this.#maxEventBytes = maxEventBytes;
   }
 
@@ -165,10 +165,12 @@ function growthOf({ parts }: CoalescedRun, maxEventBytes: number): DeltaGrowth |
 /** Takes events apart, and remembers the shape of the latest one: most events of a stream have one of few. */
 class Anatomist {
   readonly #dissect: Dissect;
+  readonly #maxEventBytes: number;
   #shape: DeltaEvent | undefined;
 
-  constructor(dissect: Dissect) {
+  constructor(dissect: Dissect, maxEventBytes: number) {
     this.#dissect = dissect;
+    this.#maxEventBytes = maxEventBytes;
   }
 
   /** The event that starts there; without a delta, it cannot be merged. */
@@ -179,6 +181,8 @@ class Anatomist {
     const alike = this.#shape && DeltaGrowth.alike(this.#shape, bytes, start);
     if (alike !== undefined) return { delta: alike.event, end: alike.end };
     const { data, end } = eventAt(bytes, start);
+    // It is as large as one may be: a picture is not looked at.
+    if (end - start >= this.#maxEventBytes) return { delta: undefined, end };
     const holes = data && this.#dissect(bytes.subarray(start, end), data.start - start, data.end - start);
     // A copy of its own, because an event may stand for many and should not keep alive what came with it.
     const delta = holes && openDelta(copyOf(bytes, start, end), holes);
@@ -205,7 +209,8 @@ function openRun({ bytes, events }: EventRun, anatomist: Anatomist, maxEventByte
     added += growth?.added ?? 0;
     parts.push(growth?.event() ?? delta);
   }
-  if (rest < bytes.length) parts.push(copyOf(bytes, rest, bytes.length));
+  // Without a part that may stand for others, it lives no longer than its run does.
+  if (rest < bytes.length) parts.push(rest === 0 ? bytes : copyOf(bytes, rest, bytes.length));
   return joinRuns([], parts, events - added, added, maxEventBytes);
 }
 
