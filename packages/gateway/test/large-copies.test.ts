@@ -78,13 +78,18 @@ async function sendLarge({ gateway, provider }: Started, frame: ClientFrame): Pr
 }
 
 /** Reads a URL over a connection of which nothing is read but the head of the answer. */
-async function readUrl({ url }: RunningGateway, path: string, header: string): Promise<Socket> {
+async function readUrl(
+  { url }: RunningGateway,
+  path: string,
+  header: string,
+  version = '1.1',
+): Promise<Socket> {
   const { hostname, port } = new URL(url);
   const socket = connect({ host: hostname, port: Number(port) });
   onTestFinished(() => void socket.destroy());
   socket.on('error', () => undefined);
   await once(socket, 'connect');
-  socket.write(`GET ${path} HTTP/1.1\r\nhost: ${hostname}:${port}\r\n${header}\r\n`);
+  socket.write(`GET ${path} HTTP/${version}\r\nhost: ${hostname}:${port}\r\n${header}\r\n`);
   await once(socket, 'data');
   return socket.pause();
 }
@@ -160,6 +165,35 @@ describe('promise 1: a large event has its place while it waits in a connection'
     session.socket.resume();
     await eventually(async () => (await heldBytes(gateway)) === 0, 'its place to be given back');
     await eventually(() => session.count('xxx') === 1, 'the whole message');
+  });
+
+  test.each([
+    ['1.0', 'as events of data', '?live=sse&offset=-1', ''],
+    ['1.1', 'as events of data', '?live=sse&offset=-1', ''],
+    ['1.0', 'as events', '', 'accept: text/event-stream\r\n'],
+    ['1.1', 'as events', '', 'accept: text/event-stream\r\n'],
+  ])('of a URL by HTTP/%s, %s, and all of it arrives', async (version, _how, query, header) => {
+    const started = await start();
+    const { gateway, provider } = started;
+    const url = await openStream(started);
+    const lines = '"a name of a field": "and what it says, which is not long",';
+    const socket = await readUrl(gateway, url + query, header, version);
+    const count = Math.floor(largeBytes / (lines.length + 6));
+    provider.write(`${`data:${lines}\n`.repeat(count)}\n`);
+    await eventually(async () => (await sentBytes(gateway)) > 2 * (largeBytes - 1000), 'it to be sent');
+    // Its other reader has it.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(await heldBytes(gateway)).toBe(count * (lines.length + 6) + 1);
+    let found = 0;
+    let rest = '';
+    socket.on('data', (bytes) => {
+      const parts = (rest + bytes.toString('latin1')).replaceAll(/\r\n[\da-f]+\r\n/g, '').split(lines);
+      found += parts.length - 1;
+      rest = parts.at(-1) ?? '';
+    });
+    socket.resume();
+    await eventually(() => found === count, 'all lines');
+    await eventually(async () => (await heldBytes(gateway)) === 0, 'its place to be given back');
   });
 
   test('of a session that is gone, and no longer', async () => {
