@@ -1,7 +1,7 @@
-import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createSocketServer } from 'node:net';
 import { openClient, type StreamReader } from '../../client/src/index.ts';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { eventOf, startOwnProvider } from './support/own-provider.ts';
 import {
   eventually,
   run,
@@ -26,33 +26,6 @@ const pictures = 'sim:size=900000,tokens=40,tps=0,ttft=0';
 
 function largestLine(text: string): number {
   return Math.max(...text.split('\n').map((line) => line.length));
-}
-
-function eventOf(content: string): string {
-  return `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`;
-}
-
-/** A provider that says what the test says, to whoever asks; `undefined` is the end. */
-async function startOwnProvider(): Promise<{ url: string; say: (content: string | undefined) => void }> {
-  const asked = Promise.withResolvers<ServerResponse>();
-  const server = createServer((request, response) => {
-    request.resume();
-    response.writeHead(200, { 'content-type': 'text/event-stream' });
-    asked.resolve(response);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const say = (content: string | undefined): void => {
-    const send = (response: ServerResponse): void => {
-      if (content === undefined) response.end('data: [DONE]\n\n');
-      else response.write(eventOf(content));
-    };
-    void asked.promise.then(send);
-  };
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, say };
 }
 
 function heldBytes({ adminUrl }: RunningGateway): Promise<number> {

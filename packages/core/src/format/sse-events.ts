@@ -55,5 +55,6 @@ function endOfLine(bytes: Uint8Array, from: number): number {
 
 function isField(bytes: Uint8Array, start: number, end: number, name: Uint8Array): boolean {
   if (end - start <= name.length || bytes[start + name.length] !== COLON) return false;
-  return name.every((byte, index) => bytes[start + index] === byte);
+  for (let index = 0; index < name.length; index += 1) if (bytes[start + index] !== name[index]) return false;
+  return true;
 }

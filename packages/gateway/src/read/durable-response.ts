@@ -5,6 +5,7 @@ import type { GatewayError } from '../errors.ts';
 import { ClientResponse, type ClientResponseOptions } from '../sink/client-response.ts';
 import { nextCursor } from './cursor.ts';
 import { withoutEvents } from './event-ids.ts';
+import { dataEvent } from './data-event.ts';
 import { type Position, writeOffset } from './position.ts';
 
 /**
@@ -38,10 +39,10 @@ export class DurableResponse extends ClientResponse {
     if (this.headersSent || this.isClosed) return;
     super.startEventStream({});
     const { end, nextOffset } = this.#channel;
-    if (end === undefined && this.#offset === nextOffset) this.send(this.#control());
+    if (end === undefined && this.#offset === nextOffset) this.send(Buffer.from(this.#control()));
   }
 
-  override write({ bytes }: EventRun, from: number, to: number): boolean {
+  override write(run: EventRun, from: number, to: number): boolean {
     const { chunks, offset, skippedEvents } = this.#from;
     const isFirst = from === offset && skippedEvents > 0;
     if (isFirst && to - from !== chunks) {
@@ -49,8 +50,8 @@ export class DurableResponse extends ClientResponse {
       return true;
     }
     this.#offset = to;
-    const data = dataEvent(isFirst ? withoutEvents(bytes, skippedEvents) : bytes);
-    return this.sendPieces([...data, this.#control()]);
+    const bytes = isFirst ? withoutEvents(run, skippedEvents) : run.bytes;
+    return this.sendPieces(dataEvent(bytes, () => this.#control()));
   }
 
   override end(): void {
@@ -58,7 +59,7 @@ export class DurableResponse extends ClientResponse {
     const isAtEnd = end?.state === 'cancelled' || (end !== undefined && this.#offset === nextOffset);
     if (isAtEnd && !this.#isEndTold) {
       this.#offset = nextOffset;
-      this.send(this.#control());
+      this.send(Buffer.from(this.#control()));
     }
     super.end();
   }
@@ -69,7 +70,7 @@ export class DurableResponse extends ClientResponse {
     else super.fail(error);
   }
 
-  #control(): Uint8Array {
+  #control(): string {
     const { end, nextOffset } = this.#channel;
     const isUpToDate = this.#offset === nextOffset;
     this.#isEndTold = isUpToDate && end !== undefined;
@@ -80,33 +81,6 @@ export class DurableResponse extends ClientResponse {
       ...(isUpToDate ? { upToDate: true } : {}),
       ...(this.#isEndTold ? { streamClosed: true, streamState: end?.state } : {}),
     };
-    return Buffer.from(`event: control\ndata: ${JSON.stringify(control)}\n\n`);
+    return `event: control\ndata: ${JSON.stringify(control)}\n\n`;
   }
 }
-
-/** In pieces. Whoever reads it joins the lines with LF, whatever ended them: a CR cannot be in an event's data. */
-function dataEvent(bytes: Uint8Array): Uint8Array[] {
-  const pieces: Uint8Array[] = [eventLine];
-  const addLine = (start: number, end: number): void => {
-    pieces.push(field, bytes.subarray(start, end), lineEnd);
-  };
-  let start = BOM.every((byte, index) => bytes[index] === byte) ? BOM.length : 0;
-  let cr = bytes.indexOf(CR);
-  for (let lf = bytes.indexOf(LF); lf !== -1 || cr !== -1;) {
-    const end = cr === -1 || (lf !== -1 && lf < cr) ? lf : cr;
-    addLine(start, end);
-    start = end === cr && bytes[end + 1] === LF ? end + 2 : end + 1;
-    if (cr !== -1 && cr < start) cr = bytes.indexOf(CR, start);
-    if (lf !== -1 && lf < start) lf = bytes.indexOf(LF, start);
-  }
-  addLine(start, bytes.length);
-  pieces.push(lineEnd);
-  return pieces;
-}
-
-const BOM = [0xef, 0xbb, 0xbf] as const;
-const CR = 0x0d;
-const LF = 0x0a;
-const eventLine = Buffer.from('event: data\n');
-const field = Buffer.from('data: ');
-const lineEnd = Buffer.from('\n');

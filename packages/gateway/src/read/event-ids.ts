@@ -1,34 +1,65 @@
-import { type EventSpan, eventsIn } from '@spillway/core/format/sse-events';
+import type { EventRun } from '@spillway/core/format/sse';
+import { eventAt, type EventSpan, eventsIn } from '@spillway/core/format/sse-events';
+import { LargeRun } from '../large-run.ts';
 import { type Position, writeOffset, writePosition } from './position.ts';
 
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** A chunk less its first events. */
-export function withoutEvents(bytes: Uint8Array, count: number): Uint8Array {
+/** A run's bytes less its first events. */
+export function withoutEvents(run: EventRun, count: number): Uint8Array {
+  const { bytes } = run;
   if (count === 0) return bytes;
-  const last = eventsIn(bytes)[count - 1];
-  return bytes.subarray(last?.end ?? bytes.length);
+  // It is one event, and would take long to look through.
+  if (run instanceof LargeRun) return bytes.subarray(bytes.length);
+  let at = 0;
+  for (let index = 0; index < count && at < bytes.length; index += 1) at = eventAt(bytes, at).end;
+  return bytes.subarray(at);
 }
 
-/** Gives each event of a chunk, less the first ones, the id of the position behind it. Returns the pieces, of which each is a part of the chunk or small. */
-export function withIds(bytes: Uint8Array, from: number, to: number, skippedEvents: number): Uint8Array[] {
-  const spans = eventsIn(bytes);
-  // Blank lines alone are no event: half of a line end, or one too many.
-  const last = spans.findLastIndex((span) => !isBlank(span, bytes));
-  const end = writeOffset(to);
-  const idOf = (index: number): string => {
-    const behind: Position = { offset: from, skippedEvents: index + 1, chunks: to - from };
-    return index === last ? end : writePosition(behind);
-  };
-  const parts: Uint8Array[] = [];
-  for (const [index, span] of spans.entries()) {
-    if (index < skippedEvents) continue;
-    if (isBlank(span, bytes)) parts.push(bytes.subarray(span.start, span.end));
-    else parts.push(...eventWithId(bytes, span, idOf(index)));
+/**
+ * Gives each event of a run, less the first ones, the id of the position behind it. Makes pieces, of which each is a part of the run or
+ * small, as they are asked for: with its ids, a run of tiny events is many times as large.
+ */
+export function* withIds(
+  run: EventRun,
+  from: number,
+  to: number,
+  skippedEvents: number,
+): Iterable<Uint8Array> {
+  const { bytes } = run;
+  const last = writeOffset(to);
+  if (run instanceof LargeRun) {
+    // It is one event, and would take long to look through.
+    if (skippedEvents === 0) yield* eventWithId(bytes, { start: 0, end: bytes.length }, last);
+    return;
   }
-  if (last === -1) parts.push(Buffer.from(`id: ${end}\n\n`));
-  return parts;
+  const lastStart = startOfLast(bytes);
+  let index = 0;
+  for (let start = 0; start < bytes.length; index += 1) {
+    const { end } = eventAt(bytes, start);
+    const behind: Position = { offset: from, skippedEvents: index + 1, chunks: to - from };
+    if (index < skippedEvents) {
+      // The client has it.
+    } else if (isBlank(bytes, start, end)) {
+      yield bytes.subarray(start, end);
+    } else {
+      yield* eventWithId(bytes, { start, end }, start === lastStart ? last : writePosition(behind));
+    }
+    start = end;
+  }
+  if (lastStart === -1) yield Buffer.from(`id: ${last}\n\n`);
+}
+
+/** Where the last event begins; -1: there is none. Blank lines alone are no event: half of a line end, or one too many. */
+function startOfLast(bytes: Uint8Array): number {
+  let last = -1;
+  for (let start = 0; start < bytes.length;) {
+    const { end } = eventAt(bytes, start);
+    if (!isBlank(bytes, start, end)) last = start;
+    start = end;
+  }
+  return last;
 }
 
 /** Gives every event the same id. */
@@ -37,13 +68,17 @@ export function withId(bytes: Uint8Array, id: string): Uint8Array {
 }
 
 /** The id is a line in front of the blank one, with the line end of the line before. */
-function eventWithId(bytes: Uint8Array, { end, start }: EventSpan, id: string): Uint8Array[] {
+function eventWithId(
+  bytes: Uint8Array,
+  { end, start }: Pick<EventSpan, 'end' | 'start'>,
+  id: string,
+): Uint8Array[] {
   const blank = end - lineEndBefore(bytes, end);
   const lineEnd = bytes.subarray(blank - lineEndBefore(bytes, blank), blank);
   return [bytes.subarray(start, blank), Buffer.from(`id: ${id}`), lineEnd, bytes.subarray(blank, end)];
 }
 
-function isBlank({ end, start }: EventSpan, bytes: Uint8Array): boolean {
+function isBlank(bytes: Uint8Array, start: number, end: number): boolean {
   return end - start === lineEndBefore(bytes, end);
 }
 

@@ -3,6 +3,7 @@ import type { Channel } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { GatewayError } from '../errors.ts';
 import { ClientResponse, type ClientResponseOptions } from '../sink/client-response.ts';
+import { joinSmall } from '../sink/join-small.ts';
 import { withId, withIds } from './event-ids.ts';
 import { type Position, writePosition } from './position.ts';
 
@@ -28,13 +29,15 @@ export class EventSourceResponse extends ClientResponse {
     this.#from = from;
   }
 
-  override write({ bytes }: EventRun, from: number, to: number): boolean {
+  override write(run: EventRun, from: number, to: number): boolean {
     const { chunks, offset, skippedEvents } = this.#from;
-    if (from !== offset || skippedEvents === 0) return this.sendPieces(withIds(bytes, from, to, 0));
-    if (to - from === chunks) return this.sendPieces(withIds(bytes, from, to, skippedEvents));
-    // It was merged since it was looked at: when the client comes back, it is told so.
-    this.destroy();
-    return true;
+    const isFirst = from === offset && skippedEvents > 0;
+    if (isFirst && to - from !== chunks) {
+      // It was merged since it was looked at: when the client comes back, it is told so.
+      this.destroy();
+      return true;
+    }
+    return this.sendPieces(joinSmall(withIds(run, from, to, isFirst ? skippedEvents : 0)));
   }
 
   override fail(error: GatewayError): void {

@@ -57,7 +57,7 @@ export async function readPart(
 
 function bodyOf([first, ...rest]: readonly EventRun[], skippedEvents: number): Buffer {
   if (first === undefined) return Buffer.alloc(0);
-  const bytes = withoutEvents(first.bytes, skippedEvents);
+  const bytes = withoutEvents(first, skippedEvents);
   if (rest.length === 0) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   return Buffer.concat([bytes, ...rest.map((run) => run.bytes)]);
 }

@@ -3,7 +3,7 @@ import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes, type GatewayFrame } from '@spillway/core/session';
 import { errorHeaders, type GatewayError } from '../errors.ts';
-import type { LargeRun } from '../large-run.ts';
+import { LargeRun } from '../large-run.ts';
 import { tokensOf } from '../meter.ts';
 import { RefusedError } from '../provider-error.ts';
 import { Pause } from '../sink/pause.ts';
@@ -20,7 +20,8 @@ export interface SessionLine {
   /** Its socket takes no more at the moment. */
   readonly isBlocked: boolean;
   send(frame: GatewayFrame): void;
-  sendData(stream: number, from: number, to: number, bytes: Uint8Array): void;
+  /** A large event has its place at least until the connection has taken it. */
+  sendData(stream: number, from: number, to: number, bytes: Uint8Array, large?: LargeRun): void;
   /** How long its link should be left alone. */
   delayMs(): number;
 }
@@ -153,8 +154,8 @@ export class SessionResponse implements ReaderResponse {
     this.#line = line;
     this.#number = number;
     if (this.#head !== undefined) this.#sendHead(this.#head);
-    for (const { bytes, from, to } of this.#sent) {
-      if (from >= offset) line.sendData(number, from, to, bytes);
+    for (const { bytes, from, large, to } of this.#sent) {
+      if (from >= offset) line.sendData(number, from, to, bytes, large);
     }
     this.#sendWord();
     this.#sendLast();
@@ -233,7 +234,7 @@ export class SessionResponse implements ReaderResponse {
     const bytes = holdable(run.bytes);
     this.#sent.push({ from, to, bytes, tokens: tokensOf(run) });
     this.#offset = to;
-    this.#line?.sendData(this.#number, from, to, bytes);
+    this.#line?.sendData(this.#number, from, to, bytes, run instanceof LargeRun ? run : undefined);
     return !this.isBlocked;
   }
 

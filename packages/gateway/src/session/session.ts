@@ -12,6 +12,7 @@ import type { RawData, WebSocket } from 'ws';
 import { keysOf } from '../credential.ts';
 import { GatewayError } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
+import type { LargeRun } from '../large-run.ts';
 import type { SessionEndReason } from '../meter.ts';
 import { isOwner } from '../owner.ts';
 import { clientLeft } from '../stream-reader.ts';
@@ -135,12 +136,27 @@ export class Session implements SessionLine {
     this.#socket.send(text);
   }
 
-  sendData(stream: number, from: number, to: number, bytes: Uint8Array): void {
+  sendData(stream: number, from: number, to: number, bytes: Uint8Array, large?: LargeRun): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     // The gateway's own words need no credit.
     if (from === to) this.#outflow.add(bytes.length);
-    this.#socket.send(Buffer.concat([encodeDataHeader(stream, from, to), bytes]));
+    const header = encodeDataHeader(stream, from, to);
+    if (large === undefined) this.#socket.send(Buffer.concat([header, bytes]));
+    else this.#sendLarge(header, large);
     this.#pace.wrote(performance.now(), this.#tcp.bytesWritten);
+  }
+
+  /**
+   * One message in two fragments, because a message in one would be a copy for each connection. The event has its place until
+   * this connection has taken it, whatever becomes of its reader meanwhile.
+   */
+  #sendLarge(header: Uint8Array, large: LargeRun): void {
+    large.hold();
+    this.#tcp.cork();
+    this.#socket.send(header, { fin: false });
+    // Called also when the connection is gone.
+    this.#socket.send(large.bytes, { fin: true }, () => large.letGo());
+    this.#tcp.uncork();
   }
 
   delayMs(): number {

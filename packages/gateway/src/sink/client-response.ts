@@ -6,12 +6,15 @@ import { errorHeaders, type GatewayError } from '../errors.ts';
 import type { LargeRun } from '../large-run.ts';
 import { RefusedError } from '../provider-error.ts';
 import { ChunkedBody } from './chunked-body.ts';
-import { joinSmall } from './join-small.ts';
+import type { Pieces } from './join-small.ts';
 import type { Pace } from './pace.ts';
 import type { Paces } from './paces.ts';
 import { Pause } from './pause.ts';
 import type { ReaderResponse } from './reader-response.ts';
 import type { SendQueues } from './send-queues.ts';
+
+/** Of a run that is made in pieces, so much is made in one turn: others have theirs meanwhile. */
+const maxTurnBytes = 32_768;
 
 const ping = Buffer.from(': ping\n\n');
 const noLarge: LargeRun[] = [];
@@ -52,6 +55,9 @@ export class ClientResponse implements ReaderResponse {
   #isSettled = false;
   /** What was written, and waits for the connection. */
   #large: LargeRun[] = noLarge;
+  /** What has yet to be made of the latest run. It is made as the connection takes it: a reader has a piece of it, and no more. */
+  #pieces: Pieces | undefined;
+  #hasTurn = false;
   readonly #pause = new Pause();
   readonly #mergeMs: number;
   #lastWriteMs = Number.NEGATIVE_INFINITY;
@@ -67,10 +73,7 @@ export class ClientResponse implements ReaderResponse {
     const { socket } = response;
     this.#pace = socket === null ? undefined : paces.of(socket);
     // Listeners for the whole response, not for each wait; a close ends a wait as a drain does.
-    const onDrain = (): void => {
-      this.#letGoOfLarge();
-      this.#pause.end();
-    };
+    const onDrain = (): void => this.#drained();
     // A client that closes its sending half has left: no HTTP client of a model half-closes.
     const onHalfClosed = (): void => {
       if (this.#isSettled) return;
@@ -81,6 +84,7 @@ export class ClientResponse implements ReaderResponse {
     const settle = (): void => {
       if (this.#isSettled) return;
       this.#isSettled = true;
+      this.#pieces = undefined;
       socket?.off('end', onHalfClosed);
       socket?.off('drain', onDrain);
       onDrain();
@@ -117,6 +121,10 @@ export class ClientResponse implements ReaderResponse {
   }
 
   get isBlocked(): boolean {
+    return this.#pieces !== undefined || this.#isConnectionBlocked;
+  }
+
+  get #isConnectionBlocked(): boolean {
     return this.#body?.isBlocked ?? this.#response.writableNeedDrain;
   }
 
@@ -185,11 +193,47 @@ export class ClientResponse implements ReaderResponse {
     return this.#body?.add(bytes) ?? this.#response.write(bytes);
   }
 
-  /** Writes pieces one behind the other, with the next flush. */
-  protected sendPieces(pieces: readonly Uint8Array[]): boolean {
+  /** Writes pieces one behind the other, with the next flush and those after it. */
+  protected sendPieces(pieces: Pieces): boolean {
+    if (this.isClosed) return true;
+    this.#pieces = pieces;
+    return this.#addPieces();
+  }
+
+  /** Adds what one turn may. Returns whether that was all, and there may be more before the next flush. */
+  #addPieces(): boolean {
     let takesMore = true;
-    for (const piece of joinSmall(pieces)) takesMore = this.send(piece);
-    return takesMore;
+    for (let bytes = 0; this.#pieces !== undefined && takesMore && bytes < maxTurnBytes;) {
+      const { done, value } = this.#pieces.next();
+      if (done === true) this.#pieces = undefined;
+      bytes += value.length;
+      takesMore = this.send(value);
+    }
+    return takesMore && this.#pieces === undefined;
+  }
+
+  /** The connection has taken what was written. */
+  #drained(): void {
+    if (this.#pieces === undefined) {
+      this.#letGoOfLarge();
+      this.#pause.end();
+    } else {
+      // A connection that takes everything at once says so within the same turn.
+      this.#goOnSoon();
+    }
+  }
+
+  #goOnSoon(): void {
+    if (!this.#hasTurn) setImmediate(() => this.#goOn());
+    this.#hasTurn = true;
+  }
+
+  /** Makes and writes more pieces. Who waits for it goes on when all of them are written. */
+  #goOn(): void {
+    this.#hasTurn = false;
+    if (this.#pieces === undefined || this.#isConnectionBlocked) return;
+    this.#addPieces();
+    if (this.flush()) this.#pause.end();
   }
 
   flush(): boolean {
@@ -198,6 +242,8 @@ export class ClientResponse implements ReaderResponse {
     this.#letGoOfLarge();
     this.#lastWriteMs = performance.now();
     this.#pace?.wrote(this.#lastWriteMs, this.#writtenBytes);
+    // Otherwise the connection says when.
+    if (this.#pieces !== undefined && !this.#isConnectionBlocked) this.#goOnSoon();
     return !this.isBlocked;
   }
 
