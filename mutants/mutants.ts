@@ -312,6 +312,22 @@ export const mutants: readonly Mutant[] = [
     test: `${coreTest}/sse.test.ts`,
   },
   {
+    name: 'promise 8: an event beyond the limit takes with it what was complete before',
+    file: `${core}/format/sse.ts`,
+    find: 'isTooLarge || next - runStart > maxRunBytes',
+    replace: 'next - runStart > maxRunBytes',
+    test: `${coreTest}/sse.test.ts`,
+    only: 'with a limit',
+  },
+  {
+    name: 'promise 8: the limit depends on where a CRLF is cut',
+    file: `${core}/format/sse.ts`,
+    find: 'const isBareCr = chunk[lineEnd] === CR && next === lineEnd + 1;',
+    replace: 'const isBareCr = false;',
+    test: `${coreTest}/sse.test.ts`,
+    only: 'with a limit',
+  },
+  {
     name: 'promise 8: a BOM that is cut is not skipped',
     file: `${core}/format/sse.ts`,
     find: 'if (looksLikeBom && bytes.length < BOM.length) {',
@@ -1014,8 +1030,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: what one read brings is one run',
     file: `${core}/format/sse.ts`,
-    find: 'next - runStart > maxRunBytes && eventStart > runStart',
-    replace: 'false',
+    find: 'isTooLarge || next - runStart > maxRunBytes',
+    replace: 'isTooLarge',
     test: `${gatewayTest}/small-bounds.property.test.ts`,
   },
   {

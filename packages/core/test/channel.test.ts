@@ -83,6 +83,27 @@ describe('a channel', () => {
     expect(channel.heldBytes).toBe(0);
   });
 
+  test.each(['start', 2, 'now'] as const)(
+    'nobody takes away what one more reader, from %s, has yet to take',
+    (from) => {
+      const channel = openChannel<number>({ maxItems: 20 });
+      const slow = channel.reader();
+      const fast = channel.reader();
+      for (let chunk = 0; chunk < 8; chunk += 1) channel.offer(chunk);
+      for (let count = 0; count < 6; count += 1) fast.take();
+      // It alone is the slowest from here on.
+      slow.take();
+      slow.take();
+      const later = channel.reader({ from });
+      const start = later.offset;
+      for (let chunk = 8; chunk < 12; chunk += 1) channel.offer(chunk);
+      expect(drain(slow)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+      expect(drain(later)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11].filter((chunk) => chunk >= start));
+      expect(drain(fast)).toEqual([6, 7, 8, 9, 10, 11]);
+      expect(channel.oldestOffset).toBe(12);
+    },
+  );
+
   test('waits for its slowest blocking reader and for nobody else', () => {
     const channel = openChannel<number>({ maxItems: 2 });
     const slow = channel.reader();
