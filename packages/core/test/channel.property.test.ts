@@ -57,7 +57,7 @@ function open({
       maxItems,
       firstOffset,
       ...memory,
-      ...(window?.merges === true ? {} : replay),
+      ...(window?.maxHeldBytes === undefined ? replay : {}),
     });
   }
   return openChannel<string>({
@@ -279,6 +279,7 @@ describe('every reader gets the text, and what it does not get it is told', () =
             await perform(action, channel, watched, pick, { isBare, firstOffset, writes });
             for (const one of watched) one.check(channel);
             await checkWrites(channel, watched, writes);
+            if (isBare) checkHistory(channel, watched, window);
           }
           if (ending === 'complete') channel.complete();
           else if (ending === 'fail') channel.fail(new Error('cut'));
@@ -301,6 +302,18 @@ describe('every reader gets the text, and what it does not get it is told', () =
     if (channel.end !== undefined || live.length === 0) return;
     if (live.some(({ reader, store }) => reader.waitingItems > 0 || store.pendingAppends > 0)) return;
     expect(writes.waiting).toBe(0);
+  }
+
+  /** Of what every reader has passed, no more is kept than the window. Nothing is merged: an entry is a chunk. */
+  function checkHistory(
+    channel: Channel<string>,
+    watched: readonly Watched[],
+    window: ReplayWindow | undefined,
+  ): void {
+    const live = watched.filter(({ reader }) => reader.end === undefined);
+    if (window?.maxItems === undefined || channel.end !== undefined) return;
+    const slowest = Math.min(channel.nextOffset, ...live.map(({ reader }) => reader.offset));
+    expect(slowest - channel.oldestOffset).toBeLessThanOrEqual(window.maxItems);
   }
 
   async function perform(

@@ -83,6 +83,27 @@ describe('a channel', () => {
     expect(channel.heldBytes).toBe(0);
   });
 
+  test.each(['start', 2, 'now'] as const)(
+    'nobody takes away what one more reader, from %s, has yet to take',
+    (from) => {
+      const channel = openChannel<number>({ maxItems: 20 });
+      const slow = channel.reader();
+      const fast = channel.reader();
+      for (let chunk = 0; chunk < 8; chunk += 1) channel.offer(chunk);
+      for (let count = 0; count < 6; count += 1) fast.take();
+      // It alone is the slowest from here on.
+      slow.take();
+      slow.take();
+      const later = channel.reader({ from });
+      const start = later.offset;
+      for (let chunk = 8; chunk < 12; chunk += 1) channel.offer(chunk);
+      expect(drain(slow)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+      expect(drain(later)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11].filter((chunk) => chunk >= start));
+      expect(drain(fast)).toEqual([6, 7, 8, 9, 10, 11]);
+      expect(channel.oldestOffset).toBe(12);
+    },
+  );
+
   test('waits for its slowest blocking reader and for nobody else', () => {
     const channel = openChannel<number>({ maxItems: 2 });
     const slow = channel.reader();
@@ -547,6 +568,35 @@ describe('a replay window', () => {
     expect(channel.oldestOffset).toBe(1);
   });
 
+  test('is bounded in time also after a silence: who comes then gets nothing older', async () => {
+    const open = async (): Promise<Channel<string>> => {
+      const silent = openChannel<string>({ maxItems: 9, weigh: () => 1, replay: { maxAgeMs: 20 } });
+      for (const chunk of ['a', 'b']) silent.offer(chunk);
+      await new Promise((resolve) => setTimeout(resolve, 40));
+      return silent;
+    };
+    const [first, second, third, ...others] = await Promise.all(Array.from({ length: 5 }, open));
+    expect(first?.reader().takeAll()).toEqual([]);
+    expect(() => second?.reader({ from: 0 })).toThrow(expect.objectContaining({ code: 'history_gone' }));
+    expect(third?.newest(9)).toEqual([]);
+    expect(others.map((channel) => channel.oldestOffset)).toEqual([2, 2]);
+    expect(others.map((channel) => channel.heldBytes)).toEqual([0, 0]);
+  });
+
+  test('what waits is no history, however old it is', async () => {
+    const channel = openChannel<string>({ maxItems: 9, replay: { maxAgeMs: 20 } });
+    const reader = channel.reader();
+    const fast = channel.reader();
+    for (const chunk of ['a', 'b']) channel.offer(chunk);
+    expect(drain(fast)).toEqual(['a', 'b']);
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    expect(channel.oldestOffset).toBe(0);
+    expect(reader.take()).toBe('a');
+    expect(channel.oldestOffset).toBe(1);
+    expect(reader.take()).toBe('b');
+    expect(channel.oldestOffset).toBe(2);
+  });
+
   test('keeps the less the more waits', () => {
     const channel = openChannel<string>({
       maxItems: 9,
@@ -644,6 +694,21 @@ describe('what can be seen', () => {
     expect(openChannel({ maxItems: 1 }).reader().ageMs).toBe(0);
   });
 
+  test('a gap has no age, and does not hide that of what comes behind it', async () => {
+    const channel = openChannel<number>({ maxItems: 2, measureAge: true });
+    const reader = channel.reader({ overflow: 'drop-newest' });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const chunk of [1, 2, 3]) channel.offer(chunk);
+    expect(reader.takeAll({ maxItems: 2 })).toEqual([1, 2]);
+    expect(reader.waitingItems).toBe(0);
+    expect(reader.ageMs).toBe(0);
+    channel.offer(4);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(reader.ageMs).toBeGreaterThan(0);
+    expect(reader.takeAll()).toEqual([new Gap(2, 3, 0, 'drop-newest'), 4]);
+    expect(reader.ageMs).toBe(0);
+  });
+
   test('takeAll takes what is there, or as much as it may', () => {
     const channel = openChannel<string>({ maxItems: 9, weigh: (text) => text.length });
     const reader = channel.reader();
@@ -686,9 +751,12 @@ describe('merges', () => {
 describe('wrong options', () => {
   test.each([
     [{}, 'A channel needs a bound'],
-    [{ maxBytes: 5 }, 'maxBytes and merge need weigh'],
+    [{ maxBytes: 5 }, 'maxBytes needs weigh'],
+    [{ maxMs: 5 }, 'maxMs needs durationMs'],
     [{ maxItems: 0 }, 'maxItems: expected 1 or more, got 0.'],
-    [{ maxItems: 1, merge: () => undefined }, 'maxBytes and merge need weigh'],
+    [{ maxItems: 1, merge: () => undefined }, 'merge needs weigh'],
+    [{ maxItems: 1, replay: { maxBytes: 5 } }, 'replay.maxBytes needs weigh'],
+    [{ maxItems: 1, replay: { maxHeldBytes: 5 } }, 'replay.maxHeldBytes needs weigh'],
     [{ maxItems: 1, replay: { maxItems: -1 } }, 'maxItems: expected 0 or more, got -1.'],
     [{ maxItems: 1, replay: { merges: true } }, 'A replay window that merges needs'],
     [{ maxItems: Number.NaN }, 'maxItems: expected 1 or more, got NaN.'],
@@ -697,13 +765,55 @@ describe('wrong options', () => {
     expect(() => openChannel(options)).toThrow(message);
   });
 
-  test('a weight that is none is refused and nothing is written', () => {
-    const channel = openChannel<number>({ maxBytes: 5, weigh: (chunk) => chunk });
-    const reader = channel.reader();
-    for (const weight of [-1, Number.NaN, Infinity])
-      expect(() => channel.offer(weight)).toThrow('weigh: expected');
-    expect(reader.waitingItems).toBe(0);
+  test.each([
+    [{ maxBytes: 5 }, 'maxBytes needs weigh'],
+    [{ maxMs: 5 }, 'maxMs needs durationMs'],
+    [{ credit: [openCredit({ maxItems: 1 }), openCredit({ maxBytes: 5 })] }, 'credit in bytes needs weigh'],
+    [{ credit: [openCredit({ maxItems: 1, maxMs: 5 })] }, 'credit in ms needs durationMs'],
+  ])('a reader has no bound on what its channel does not measure: %#', (options, message) => {
+    const channel = openChannel<string>({ maxItems: 1 });
+    expect(() => channel.reader(options)).toThrow(
+      expect.objectContaining({ code: 'invalid_option', message: expect.stringContaining(message) }),
+    );
+    const measured = openChannel<string>({ maxItems: 1, weigh: () => 1, durationMs: () => 1 });
+    expect(measured.reader(options).end).toBeUndefined();
+  });
+
+  // Three of 1e308 are infinite; behind 2^53 a byte more or less is none.
+  test.each([-1, Number.NaN, Infinity, 1e308, 2 ** 53])(
+    'a weight or a duration that is none, or beyond all sums, is refused and nothing is written: %d',
+    async (measure) => {
+      const invalid = expect.objectContaining({ code: 'invalid_option' });
+      for (const what of ['weigh', 'durationMs']) {
+        const channel = openChannel<number>({ maxItems: 5, [what]: (chunk: number) => chunk });
+        const reader = channel.reader();
+        expect(() => channel.offer(measure)).toThrow(invalid);
+        // Rejected and not thrown: whoever only awaits it, later, sees it.
+        const writes = [channel.write(measure), channel.write(1)];
+        await expect(writes[0]).rejects.toEqual(invalid);
+        await writes[1];
+        expect(drain(reader)).toEqual([1]);
+      }
+    },
+  );
+
+  test('a policy that is none', () => {
+    const channel = openChannel<number>({ maxItems: 5 });
     expect(() => channel.reader({ overflow: 'sometimes' as 'block' })).toThrow('overflow: expected');
+  });
+
+  test('newest takes a number of chunks', () => {
+    const channel = openChannel<number>({ maxItems: 5 });
+    for (const chunk of [1, 2, 3]) channel.offer(chunk);
+    expect([0, 2, 3, 9, Infinity].map((items) => channel.newest(items))).toEqual([
+      [],
+      [2, 3],
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2, 3],
+    ]);
+    for (const items of [-1, 1.5, Number.NaN, -Infinity])
+      expect(() => channel.newest(items)).toThrow(expect.objectContaining({ code: 'invalid_option' }));
   });
 });
 

@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createReplenisher, type Credit, openChannel, openCredit, type Reader } from '../src/index.ts';
+import {
+  createReplenisher,
+  type Credit,
+  type CreditAmount,
+  openChannel,
+  openCredit,
+  type Reader,
+} from '../src/index.ts';
 import { checkProperty } from './support/property.ts';
 
 function drain<T>(reader: Reader<T>): T[] {
@@ -136,8 +143,10 @@ describe('credit, by the rules of Reactive Streams', () => {
   test.each([
     [{ items: -1 }, 'items: expected a whole number, 0 or more, got -1.'],
     [{ items: 1.5 }, 'items: expected a whole number, 0 or more, got 1.5.'],
-    [{ bytes: Number.NaN }, 'bytes: expected a number, 0 or more, got NaN.'],
-    [{ bytes: Infinity }, 'bytes: at most 100 may be outstanding, 0 are and Infinity more came.'],
+    [{ bytes: Number.NaN }, 'bytes: expected a finite number, 0 or more, got NaN.'],
+    [{ bytes: Infinity }, 'bytes: expected a finite number, 0 or more, got Infinity.'],
+    [{ bytes: 101 }, 'bytes: at most 100 may be outstanding, 0 are and 101 more came.'],
+    [{ bytes: 100.001 }, 'bytes: at most 100 may be outstanding, 0 are and 100.001 more came.'],
     [{ items: 11 }, 'items: at most 10 may be outstanding, 0 are and 11 more came.'],
     [{ items: 1, bytes: 101 }, 'bytes: at most 100 may be outstanding, 0 are and 101 more came.'],
     [{ ms: 1 }, 'ms: this window does not count them, got 1.'],
@@ -227,8 +236,17 @@ describe('credit', () => {
   });
 
   test('promise 10: between 0 and its maximum, whatever is granted and spent', async () => {
+    // A millionth of the window.
+    const rounding = 1e-4;
     const amount = fc.record(
-      { items: fc.oneof(fc.nat(30), fc.double()), bytes: fc.oneof(fc.nat(300), fc.double()) },
+      {
+        items: fc.oneof(fc.nat(30), fc.double()),
+        bytes: fc.oneof(
+          fc.nat(300),
+          fc.double(),
+          fc.nat(9).map((tenths) => tenths * 2e-5),
+        ),
+      },
       { requiredKeys: [] },
     );
     const step = fc.oneof(fc.record({ grant: amount }), fc.record({ items: fc.nat(3), bytes: fc.nat(150) }));
@@ -246,11 +264,11 @@ describe('credit', () => {
               moreItems >= 0 &&
               moreBytes >= 0 &&
               items + moreItems <= 20 &&
-              bytes + moreBytes <= 100;
+              bytes + moreBytes <= 100 + rounding;
             if (isGood) {
               credit.grant(action.grant);
               items += moreItems;
-              bytes += moreBytes;
+              bytes = Math.min(bytes + moreBytes, 100);
             } else {
               expect(() => credit.grant(action.grant)).toThrow(
                 expect.objectContaining({ code: 'bad_grant' }),
@@ -258,7 +276,7 @@ describe('credit', () => {
             }
           } else {
             const isAllowed =
-              (action.items <= items || items === 20) && (action.bytes <= bytes || bytes === 100);
+              (action.items <= items || items === 20) && (action.bytes <= bytes || bytes >= 100 - rounding);
             expect(credit.spend(action.items, action.bytes)).toBe(isAllowed);
             if (isAllowed) {
               items = Math.max(0, items - action.items);
@@ -272,22 +290,195 @@ describe('credit', () => {
   });
 
   test.each([
+    ['items', -1, 0, 0],
+    ['items', 0.5, 0, 0],
+    ['bytes', 1, -1, 0],
+    ['bytes', 1, Number.NaN, 0],
+    ['ms', 1, 0, Infinity],
+  ])('what is no amount is not spent: %s, %d, %d, %d', (unit, items, bytes, ms) => {
+    // Full, where everything is allowed, and of a unit that does not count.
+    const credit = openCredit({ maxItems: 5, maxBytes: 9, initial: { items: 5, bytes: 9 } });
+    const refused = expect.objectContaining({
+      code: 'invalid_option',
+      message: expect.stringContaining(`${unit}: expected`),
+    });
+    expect(() => credit.spend(items, bytes, ms)).toThrow(refused);
+    expect(() => credit.allows(items, bytes, ms)).toThrow(refused);
+    expect(credit.available).toEqual({ items: 5, bytes: 9, ms: Infinity });
+  });
+
+  test.each([
     [{}, 'Credit needs a unit'],
-    [{ maxItems: 0 }, 'The maximum of items: expected 1 or more, got 0.'],
-  ])('wrong options: %j', (options, message) => {
-    expect(() => openCredit(options)).toThrow(message);
+    [{ maxBytes: Infinity }, 'Credit needs a unit'],
+    [{ maxItems: 0 }, 'The maximum of items: expected a whole number, 1 or more, got 0.'],
+    [{ maxItems: 1.5 }, 'The maximum of items: expected a whole number, 1 or more, got 1.5.'],
+    [{ maxItems: Number.NaN }, 'The maximum of items: expected a whole number, 1 or more, got NaN.'],
+    [{ maxItems: 9, maxBytes: 0.5 }, 'The maximum of bytes: expected 1 or more, got 0.5.'],
+    [{ maxItems: 9, maxMs: -5 }, 'The maximum of ms: expected 1 or more, got -5.'],
+  ])('wrong options of a window, for both sides: %j', (options, message) => {
+    for (const make of [openCredit, createReplenisher]) {
+      expect(() => make(options)).toThrow(
+        expect.objectContaining({ code: 'invalid_option', message: expect.stringContaining(message) }),
+      );
+    }
+  });
+
+  test.each([
+    [{ items: 6 }, 'items: at most 5 may be outstanding'],
+    [{ items: -1 }, 'items: expected a whole number'],
+    [{ bytes: 1 }, 'bytes: this window does not count them'],
+  ])('a wrong beginning: %j', (initial, message) => {
+    expect(() => openCredit({ maxItems: 5, initial })).toThrow(
+      expect.objectContaining({ code: 'invalid_option', message: expect.stringContaining(message) }),
+    );
   });
 });
 
 describe('a replenisher', () => {
   test('grants what was used, when three quarters of the window are', () => {
     const replenisher = createReplenisher({ maxItems: 8, maxBytes: 100 });
+    const more = { moreWaits: true };
     for (let count = 0; count < 5; count += 1)
-      expect(replenisher.used({ items: 1, bytes: 1 })).toBeUndefined();
-    expect(replenisher.used({ items: 1, bytes: 1 })).toEqual({ items: 6, bytes: 6 });
-    expect(replenisher.used({ bytes: 80 })).toEqual({ items: 0, bytes: 80 });
-    expect(replenisher.used({ bytes: 500 })).toEqual({ items: 0, bytes: 100 });
+      expect(replenisher.used({ items: 1, bytes: 1 }, more)).toBeUndefined();
+    expect(replenisher.used({ items: 1, bytes: 1 }, more)).toEqual({ items: 6, bytes: 6 });
+    expect(replenisher.used({ bytes: 80 }, more)).toEqual({ items: 0, bytes: 80 });
+    expect(replenisher.used({ bytes: 500 }, more)).toEqual({ items: 0, bytes: 100 });
     expect(() => createReplenisher({ maxItems: 1, threshold: 0 })).toThrow('threshold');
+  });
+
+  test('of bytes, grants what was used when nothing more waits', () => {
+    const replenisher = createReplenisher({ maxItems: 8, maxBytes: 100 });
+    expect(replenisher.used({ items: 1, bytes: 1 }, { moreWaits: true })).toBeUndefined();
+    expect(replenisher.used({ items: 1, bytes: 1 })).toEqual({ items: 2, bytes: 2 });
+    expect(replenisher.used({})).toBeUndefined();
+  });
+
+  test('of items alone, grants in large steps: the next chunk takes one, which is left', () => {
+    const replenisher = createReplenisher({ maxItems: 4, threshold: 1 });
+    const grants = Array.from({ length: 8 }, () => replenisher.used({ items: 1 }));
+    expect(grants.filter((grant) => grant !== undefined)).toEqual([{ items: 4 }, { items: 4 }]);
+    expect(grants[3]).toBeDefined();
+  });
+
+  test.each([{ items: 1.5 }, { items: -1 }, { bytes: Number.NaN }, { ms: Infinity }])(
+    'what is no amount was not used: %j',
+    (amount) => {
+      const replenisher = createReplenisher({ maxItems: 1 });
+      expect(() => replenisher.used(amount)).toThrow(expect.objectContaining({ code: 'invalid_option' }));
+      expect(replenisher.used({ items: 1 })).toEqual({ items: 1 });
+    },
+  );
+
+  test.each([
+    ['smaller than the window, but more than what is left', [40_000, 40_000, 1]],
+    ['larger than the window, behind a small one', [1, 200_000, 200_000]],
+    ['as large as the window, behind an empty one', [0, 65_536, 1, 65_536]],
+  ])('promise 10: chunks that are %s flow', async (_what, chunks) => {
+    const window = { maxBytes: 65_536 };
+    const credit = openCredit({ ...window, initial: { bytes: 65_536 } });
+    const replenisher = createReplenisher(window);
+    const channel = openChannel<number>({ maxItems: 9, weigh: (bytes) => bytes });
+    const reader = channel.reader({ credit: [credit] });
+    for (const chunk of chunks) channel.offer(chunk);
+    channel.complete();
+    const seen: number[] = [];
+    const isOver = (async () => {
+      for await (const bytes of reader) {
+        seen.push(bytes);
+        const grant = replenisher.used({ bytes });
+        if (grant !== undefined) credit.grant(grant);
+      }
+    })();
+    await expect.poll(() => seen).toEqual(chunks);
+    await isOver;
+  });
+
+  test('promise 10: what was used can be granted, however it is rounded', () => {
+    // A frame of AAC at 44.1 kHz, in windows of which it is no part; up to four frames are one chunk.
+    const frameMs = 1024 / 44.1;
+    for (const maxMs of [35, 500, 2000, 44_100]) {
+      const credit = openCredit({ maxMs, initial: { ms: maxMs } });
+      const replenisher = createReplenisher({ maxMs });
+      for (let count = 0; count < 20_000; count += 1) {
+        const ms = frameMs * (1 + (count % 4));
+        expect(credit.spend(1, 0, ms)).toBe(true);
+        const moreWaits = count % 1000 !== 0 && ms * 5 < maxMs;
+        const grant = replenisher.used({ ms }, { moreWaits });
+        if (grant !== undefined) credit.grant(grant);
+        // Then it is full: for what is as large as all of it, or larger.
+        if (!moreWaits) expect(credit.allows(1, 0, maxMs)).toBe(true);
+      }
+    }
+  });
+
+  /** The sender, what is under way to the receiver, what waits there, and the grants that are under way back. */
+  test('promise 10: whatever the sizes of its chunks, a sender does not wait for a receiver that has used all of them', async () => {
+    const size = fc.oneof(
+      fc.nat(12),
+      fc.nat(150),
+      fc.nat(60).map((tenths) => tenths / 10),
+      fc.nat(9).map((frames) => (frames * 1024) / 44.1),
+    );
+    const chunk = fc.record({ bytes: size, ms: size });
+    const max = fc.integer({ min: 1, max: 100 });
+    const window = fc
+      .record({ maxItems: max, maxBytes: max, maxMs: max }, { requiredKeys: [] })
+      .filter((options) => Object.keys(options).length > 0);
+    await checkProperty(
+      'credit: a sender does not wait for a receiver that has used everything',
+      fc.property(
+        window,
+        fc.integer({ min: 1, max: 100 }),
+        fc.array(chunk, { maxLength: 40 }),
+        fc.array(fc.nat(3), { maxLength: 200 }),
+        (options, percent, chunks, steps) => {
+          const { maxBytes: bytes = 0, maxItems: items = 0, maxMs: ms = 0 } = options;
+          const credit = openCredit({ ...options, initial: { items, bytes, ms } });
+          const replenisher = createReplenisher({ ...options, threshold: percent / 100 });
+          const toSend = [...chunks];
+          const underWay: typeof chunks = [];
+          const inbox: typeof chunks = [];
+          const grants: CreditAmount[] = [];
+          let usedItems = 0;
+          const send = (): boolean => {
+            const [next] = toSend;
+            if (next === undefined || !credit.spend(1, next.bytes, next.ms)) return false;
+            underWay.push(...toSend.splice(0, 1));
+            return true;
+          };
+          const receive = (): boolean => inbox.push(...underWay.splice(0, 1)) > 0;
+          const use = (): boolean => {
+            const next = inbox.shift();
+            if (next === undefined) return false;
+            usedItems += 1;
+            const grant = replenisher.used({ items: 1, ...next }, { moreWaits: inbox.length > 0 });
+            if (grant !== undefined) grants.push(grant);
+            return true;
+          };
+          const hear = (): boolean => {
+            const grant = grants.shift();
+            if (grant !== undefined) credit.grant(grant);
+            return grant !== undefined;
+          };
+          const actions = [send, receive, use, hear];
+          const check = (): void => {
+            const outstanding = chunks.length - toSend.length - usedItems;
+            if (options.maxItems !== undefined) expect(outstanding).toBeLessThanOrEqual(items);
+            for (const unit of ['items', 'bytes', 'ms'] as const) {
+              expect(credit.available[unit]).toBeGreaterThanOrEqual(0);
+              expect(credit.available[unit]).toBeLessThanOrEqual(credit.max[unit]);
+            }
+          };
+          for (const step of steps) {
+            actions[step]?.();
+            check();
+          }
+          while (hear() || use() || (underWay.length > 0 && receive()) || send()) check();
+          expect(toSend).toEqual([]);
+          expect(usedItems).toBe(chunks.length);
+        },
+      ),
+    );
   });
 
   test('with it a stream of any length flows, and never more than the window is outstanding', async () => {

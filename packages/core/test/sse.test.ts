@@ -2,6 +2,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { openaiChat } from '../src/format/openai-chat.ts';
+import type { SpillwayError } from '../src/errors.ts';
 import { type EventRun, EventScanner, type EventScannerOptions } from '../src/format/sse.ts';
 import { checkProperty } from './support/property.ts';
 
@@ -94,6 +95,37 @@ describe('promise 8: any way of cutting the same bytes gives the same events', (
     }
   });
 
+  test('with a limit: the same events before the same error', async () => {
+    const scanLimited = (
+      pieces: readonly Uint8Array[],
+      maxEventBytes: number,
+    ): { data: string[]; error: unknown } => {
+      const scanner = new EventScanner({ maxEventBytes });
+      const runs: EventRun[] = [];
+      let error: unknown;
+      try {
+        for (const piece of pieces) scanner.push(piece, (run) => runs.push(run));
+      } catch (thrown) {
+        error = (thrown as SpillwayError).code;
+      }
+      const events = runs.reduce((sum, run) => sum + run.events, 0);
+      expect(parse(join(runs))).toHaveLength(events);
+      // The start of a BOM is held, too.
+      expect(scanner.partialBytes).toBeLessThanOrEqual(Math.max(maxEventBytes, 2));
+      return { data: parse(join(runs)).map(({ data }) => data), error };
+    };
+    await checkProperty(
+      'sse: the same events before the same error',
+      fc.property(stream, cuts, fc.integer({ min: 1, max: 40 }), (text, at, maxEventBytes) => {
+        const bytes = encoder.encode(text);
+        const whole = scanLimited([bytes], maxEventBytes);
+        expect(scanLimited(cut(bytes, at), maxEventBytes)).toEqual(whole);
+        const byteByByte = Array.from(bytes, (byte) => Uint8Array.of(byte));
+        expect(scanLimited(byteByByte, maxEventBytes)).toEqual(whole);
+      }),
+    );
+  });
+
   test('the end marker, wherever it is cut', async () => {
     await checkProperty(
       'sse: the end marker, wherever it is cut',
@@ -155,6 +187,22 @@ describe('EventScanner', () => {
     expect(() => new EventScanner({ maxEventBytes: 0 })).toThrow(
       expect.objectContaining({ code: 'invalid_option' }),
     );
+  });
+
+  test('hands on what is complete before an event beyond the limit, however they are cut', () => {
+    const large = `data: ${'x'.repeat(50)}`;
+    for (const pieces of [
+      [`data: a\n\n${large}\n\n`],
+      ['data: a\n\n', `${large}\n\n`],
+      [`data: a\n\n${large}`],
+    ]) {
+      const scanner = new EventScanner({ maxEventBytes: 20 });
+      const runs: EventRun[] = [];
+      expect(() => {
+        for (const piece of pieces) scanner.push(encoder.encode(piece), (run) => runs.push(run));
+      }).toThrow(expect.objectContaining({ code: 'event_too_large' }));
+      expect(join(runs)).toBe('data: a\n\n');
+    }
   });
 
   test('counts comments as no events', () => {

@@ -1,11 +1,8 @@
 import type { Entry } from './chunk-log.ts';
 import { Gap } from './gap.ts';
-import { KeptChunks } from './kept-chunks.ts';
+import { KeptChunks, nothingKept } from './kept-chunks.ts';
 import type { LossyOverflow } from './overflow.ts';
 import type { SpilledChunks } from './spill.ts';
-
-/** Shared by all readers that never keep anything. */
-const nothingKept = new KeptChunks<never>();
 
 /** What a reader takes before it comes to its cursor in the log: what it keeps elsewhere, and then what it lost right before the cursor. */
 export class BeforeCursor<T> {

@@ -1,22 +1,19 @@
 import { asError } from '../as-error.ts';
 import { SpillwayError } from '../errors.ts';
-import {
-  type ChannelOptions,
-  checkedReaderOptions,
-  invalid,
-  measured,
-  type ReplayWindow,
-} from './channel-options.ts';
+import { type ChannelOptions, checkedReaderOptions, invalid, measured } from './channel-options.ts';
 import type { Channel, ChannelEnd, OfferResult } from './channel.ts';
 import { ChannelReader } from './channel-reader.ts';
 import { ChunkLog, type MergedEntry } from './chunk-log.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
-import { Compactor, type CompactorHost, worthMerging } from './compactor.ts';
+import { Compactor, type CompactorHost } from './compactor.ts';
 import type { Gap } from './gap.ts';
+import { nothingKept } from './kept-chunks.ts';
 import type { Merge } from '../merge.ts';
 import { closedError, type PendingWrite } from './pending-write.ts';
 import type { Bounds, LosslessReaderOptions, Reader, ReaderOptions } from './reader.ts';
 import type { ReaderHost } from './reader-host.ts';
+import { ReaderRoom } from './reader-room.ts';
+import { Retention } from './retention.ts';
 
 const clock = (): number => performance.now();
 
@@ -29,12 +26,14 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   /** Made when there is something to merge: most channels never have that. */
   #madeCompactor: Compactor<T> | undefined;
   readonly #bounds: Bounds;
-  readonly #replay: ReplayWindow | undefined;
   readonly #weigh: ((chunk: T) => number) | undefined;
   readonly #durationMs: ((chunk: T) => number) | undefined;
   readonly #memory: ChunkMemory<T> | undefined;
   readonly #log: ChunkLog<T>;
   readonly #readers: ChannelReader<T>[] = [];
+  readonly #retention: Retention<T>;
+  /** What may wait while there is no reader. */
+  readonly #ownRoom: ReaderRoom<T>;
   readonly #measuresAge: boolean;
   readonly keepsNothing: boolean;
   /** How many readers wait in `ready`. */
@@ -45,9 +44,6 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
    */
   #openTo = 0;
   #bareTo = 0;
-  /** How many readers stand at the tail, or fewer, and the position of the next one. */
-  #slowest = 0;
-  #nextSlowest = 0;
   // Up to here every reader has room, as it was when last looked at. Readers only move on, so it can only
   // be more; what makes it less forgets it.
   #roomToPosition = 0;
@@ -60,7 +56,6 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     const { durationMs, firstOffset = 0, maxMergedBytes = 16_384, measureAge = false } = options;
     const { memory, merge, replay, weigh } = options;
     this.#bounds = bounds;
-    this.#replay = replay;
     this.keepsNothing = replay === undefined;
     this.#weigh = weigh;
     this.#durationMs = durationMs;
@@ -74,6 +69,8 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
       clock: this.#measuresAge ? clock : undefined,
       memory,
     });
+    this.#ownRoom = new ReaderRoom(this.#log, bounds, nothingKept);
+    this.#retention = new Retention(this.#log, this.#readers, replay, () => this.#compactor);
     this.merge = merge;
     this.maxMergedBytes = maxMergedBytes;
     this.#maxMergedBytes = maxMergedBytes;
@@ -90,7 +87,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   compacted(): void {
-    this.#slowest = 0;
+    this.#retention.compacted();
     this.forgetRoom();
   }
 
@@ -112,11 +109,13 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   get oldestOffset(): number {
+    this.#retention.trimOld();
     return this.#log.offsetAt(this.#log.tail);
   }
 
   get heldBytes(): number {
-    return this.#log.bytesBefore(this.#log.head) - this.#log.bytesBefore(this.#log.tail);
+    this.#retention.trimOld();
+    return this.#log.heldBytes;
   }
 
   get isMerging(): boolean {
@@ -124,6 +123,10 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   newest(items: number): T[] {
+    if (items !== Infinity && !(Number.isInteger(items) && items >= 0)) {
+      throw invalid(`newest: expected a whole number, 0 or more, got ${items}.`);
+    }
+    this.#retention.trimOld();
     return this.#log.rest(Math.max(this.#log.tail, this.#log.head - items));
   }
 
@@ -159,7 +162,14 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   write(chunk: T, options?: { readonly signal?: AbortSignal | undefined }): Promise<void> {
-    const signal = options?.signal;
+    try {
+      return this.#write(chunk, options?.signal);
+    } catch (reason) {
+      return Promise.reject(reason);
+    }
+  }
+
+  #write(chunk: T, signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted) return Promise.reject(signal.reason as Error);
     if (this.#end !== undefined) return Promise.reject(closedError(this.#end));
     if (this.pending !== undefined) {
@@ -204,35 +214,28 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   reader(options?: LosslessReaderOptions<T>): Reader<T>;
   reader(options: ReaderOptions<T>): Reader<T | Gap>;
   reader(options: ReaderOptions<T> = {}): Reader<T | Gap> {
+    this.#retention.trimOld();
+    const measures = { merge: this.merge, weigh: this.#weigh, durationMs: this.#durationMs };
     const reader = new ChannelReader<T>(
       this.#log,
       this,
-      checkedReaderOptions(options, this.#bounds, this.merge !== undefined),
+      checkedReaderOptions(options, this.#bounds, measures),
       this.#startOf(options.from ?? 'start'),
     );
     this.#readers.push(reader);
-    this.#boundMerges();
-    // Nobody is alone any more, and what no reader will take can go.
-    for (const other of this.#readers) other.look();
-    this.#trim();
+    this.maxMergedBytes = Math.min(this.maxMergedBytes, reader.maxChunkBytes);
+    this.#retention.joined();
     this.changed();
     return reader;
   }
 
   moved(from: number, to: number): void {
-    // Only the last of the slowest readers frees anything; with a replay window that is not at the tail.
-    if (from === this.#log.tail) {
-      this.#slowest -= 1;
-      this.#nextSlowest = Math.min(this.#nextSlowest, to);
-    }
-    if (this.#readers.length === 1 && this.keepsNothing) this.#log.trim(to);
-    else if (this.#slowest <= 0 || !this.keepsNothing) this.#trim();
+    this.#retention.moved(from, to);
     if (this.pending !== undefined) this.#retryPending();
   }
 
   aloneTo(position: number): number {
-    if (this.#readers.length === 1) return Infinity;
-    return this.#slowest === 1 && position === this.#log.tail ? this.#nextSlowest : 0;
+    return this.#retention.aloneTo(position);
   }
 
   waits(): void {
@@ -245,13 +248,13 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     this.#waiting -= 1;
   }
 
-  left(reader: Reader<T | Gap>): void {
-    const index = this.#readers.findIndex((other) => other === reader);
+  left(reader: ChannelReader<T>): void {
+    const index = this.#readers.indexOf(reader);
     if (index !== -1) this.#readers.splice(index, 1);
-    this.#boundMerges();
+    if (this.merge !== undefined) this.#boundMerges();
     if (this.#readers.length === 0) this.forgetRoom();
     if (this.#readers.length === 0 && this.#end !== undefined) this.merge?.forget?.();
-    this.#trim();
+    this.#retention.left(reader.position);
     if (this.pending !== undefined) this.#retryPending();
   }
 
@@ -313,7 +316,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
       for (let index = this.#readers.length - 1; index >= 0; index -= 1) this.#readers[index]?.checkMarks();
       this.#measureRoom(0, 0);
     }
-    if (!this.keepsNothing) this.#trim();
+    if (!this.keepsNothing) this.#retention.trim();
     if (this.#waiting > 0) this.#wake();
     const isOpen = this.keepsNothing && this.#waiting === 0 && this.#end === undefined;
     this.#openTo = isOpen ? Math.min(this.#roomToPosition, log.slotsTo) : 0;
@@ -330,7 +333,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   /** Returns whether that could be done. */
   #mergeIntoNewest(chunk: T): boolean {
     if (!this.isMerging || this.#compactor?.mergeIntoNewest(chunk) !== true) return false;
-    if (!this.keepsNothing) this.#trim();
+    if (!this.keepsNothing) this.#retention.trim();
     if (this.#waiting > 0) this.#wake();
     return true;
   }
@@ -383,17 +386,8 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
 
   /** Whether nobody who must not lose anything would have to. */
   #admits(bytes: number, ms: number): boolean {
-    if (this.#readers.length === 0) {
-      if (this.#replay !== undefined) return true;
-      const { head, tail } = this.#log;
-      const { maxBytes, maxItems, maxMs } = this.#bounds;
-      return (
-        head === tail ||
-        (head - tail < maxItems &&
-          this.heldBytes + bytes <= maxBytes &&
-          this.#log.msBefore(head) - this.#log.msBefore(tail) + ms <= maxMs)
-      );
-    }
+    if (this.#readers.length === 0)
+      return !this.keepsNothing || this.#ownRoom.fits(this.#log.tail, bytes, ms);
     for (const reader of this.#readers) {
       if (!reader.blocks || reader.hasRoom(bytes, ms)) continue;
       if (reader.merges) this.#compactor?.compactWaiting();
@@ -439,62 +433,5 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     this.#bareTo = 0;
     this.#settle()?.reject(closedError(end));
     for (let index = this.#readers.length - 1; index >= 0; index -= 1) this.#readers[index]?.ended();
-  }
-
-  /** Whether nothing has to be let go, wherever readers are. */
-  #isWithinReplay(): boolean {
-    const replay = this.#replay;
-    if (replay === undefined || replay.maxAgeMs !== undefined) return false;
-    const { maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity, merges = false } = replay;
-    const log = this.#log;
-    if (log.head - log.tail > maxItems || this.heldBytes > Math.min(maxBytes, maxHeldBytes)) return false;
-    if (!merges || this.heldBytes < maxHeldBytes * worthMerging) return true;
-    return this.#compactor?.hasFresh(log.head, maxHeldBytes) !== true;
-  }
-
-  /** Lets go of what every reader has passed, less the replay window. */
-  #trim(): void {
-    const log = this.#log;
-    const replay = this.#replay;
-    // Without readers and without a window, what waits is kept for the next reader.
-    if (this.#readers.length === 0 && replay === undefined) return;
-    if (this.#isWithinReplay()) return;
-    let slowest = log.head;
-    this.#slowest = 0;
-    this.#nextSlowest = slowest;
-    for (const { position } of this.#readers) {
-      if (position < slowest) {
-        this.#nextSlowest = slowest;
-        this.#slowest = 0;
-        slowest = position;
-      }
-      if (position === slowest) this.#slowest += 1;
-      else this.#nextSlowest = Math.min(this.#nextSlowest, position);
-    }
-    for (const reader of this.#readers) if (reader.position === slowest) reader.look();
-    if (replay === undefined) {
-      log.trim(slowest);
-      return;
-    }
-    const { maxAgeMs = Infinity, maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity } = replay;
-    const { merges = false } = replay;
-    if (merges) {
-      slowest -= this.#compactor?.compactKept(slowest, maxHeldBytes) ?? 0;
-      // What waits may take so much of it only because it is not merged yet.
-      if (this.heldBytes > maxHeldBytes && log.bytesFrom(slowest) > maxHeldBytes / 2) {
-        this.#compactor?.compactWaiting();
-      }
-    }
-    const oldestMs = maxAgeMs === Infinity ? -Infinity : performance.now() - maxAgeMs;
-    const passedBytes = log.bytesBefore(slowest);
-    while (
-      log.tail < slowest &&
-      (slowest - log.tail > maxItems ||
-        passedBytes - log.bytesBefore(log.tail) > maxBytes ||
-        this.heldBytes > maxHeldBytes ||
-        log.timeAt(log.tail) < oldestMs)
-    ) {
-      log.trim(log.tail + 1);
-    }
   }
 }

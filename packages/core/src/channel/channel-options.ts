@@ -21,13 +21,13 @@ export interface ChannelOptions<T> {
    */
   readonly maxMs?: number;
   /**
-   * The bytes of a chunk: a finite number, 0 or more; called once per chunk. Needed with `maxBytes` and
-   * `merge`. Default: every chunk weighs 0 bytes.
+   * The bytes of a chunk: a number from 0 to 2^40; called once per chunk. Needed with `merge` and with every bound in bytes: of
+   * the channel, its replay window, a reader or a reader's credit. Default: every chunk weighs 0 bytes.
    */
   readonly weigh?: (chunk: T) => number;
   /**
-   * How long a chunk takes to play, in milliseconds: a finite number, 0 or more; called once per chunk.
-   * Needed with `maxMs`. Default: every chunk takes 0 ms.
+   * How long a chunk takes to play, in milliseconds: a number from 0 to 2^40; called once per chunk. Needed with every
+   * bound in milliseconds: of the channel, a reader or a reader's credit. Default: every chunk takes 0 ms.
    */
   readonly durationMs?: (chunk: T) => number;
   /**
@@ -63,7 +63,10 @@ export interface ReplayWindow {
   readonly maxBytes?: number;
   /** In chunks; merged ones count as one. Minimum 0, default no bound. */
   readonly maxItems?: number;
-  /** Milliseconds since a chunk was written. Minimum 0, default no bound. */
+  /**
+   * Milliseconds since a chunk was written. Minimum 0, default no bound. No reader gets an older one, but what grew old is only let
+   * go of when something is written, taken or asked of the channel: it has no timer.
+   */
   readonly maxAgeMs?: number;
   /**
    * Of everything that the channel holds, what waits included: the more waits, the less is kept. Minimum 0,
@@ -90,8 +93,8 @@ export function checkedBounds(given: Partial<Bounds>, inherited: Bounds): Bounds
 
 /** What has to be given together, and with what. Bounds are checked where they are completed. */
 export function checkOptions<T>(options: ChannelOptions<T>): void {
-  const { durationMs, firstOffset = 0, maxBytes, maxItems, maxMergedBytes = 1, maxMs } = options;
-  const { merge, replay, weigh } = options;
+  const { firstOffset = 0, maxBytes, maxItems, maxMergedBytes = 1, maxMs } = options;
+  const { merge, replay } = options;
   atLeast(1, { maxMergedBytes });
   if (!Number.isSafeInteger(firstOffset) || firstOffset < 0) {
     throw invalid(`firstOffset: expected an integer from 0 to 2^53 − 1, got ${firstOffset}.`);
@@ -99,15 +102,11 @@ export function checkOptions<T>(options: ChannelOptions<T>): void {
   if (maxBytes === undefined && maxItems === undefined && maxMs === undefined) {
     throw invalid('A channel needs a bound: expected maxBytes, maxItems, maxMs or several, got none.');
   }
-  if ((maxBytes !== undefined || merge !== undefined) && weigh === undefined) {
-    throw invalid('maxBytes and merge need weigh, the function that says how many bytes a chunk has.');
-  }
-  if (maxMs !== undefined && durationMs === undefined) {
-    throw invalid('maxMs needs durationMs, the function that says how long a chunk takes to play.');
-  }
+  needMeasures(options, { maxBytes, merge }, { maxMs });
   if (replay !== undefined) {
     const { merges = false, ...bounds } = replay;
     atLeast(0, bounds);
+    needMeasures(options, { 'replay.maxBytes': bounds.maxBytes, 'replay.maxHeldBytes': bounds.maxHeldBytes });
     if (merges && (merge === undefined || replay.maxHeldBytes === undefined)) {
       throw invalid('A replay window that merges needs the channel’s merge, and maxHeldBytes.');
     }
@@ -118,7 +117,7 @@ export function checkOptions<T>(options: ChannelOptions<T>): void {
 export function checkedReaderOptions<T>(
   options: ReaderOptions<T>,
   channelBounds: Bounds,
-  canMerge: boolean,
+  measures: Measures<T>,
 ): ChannelReaderOptions<T> {
   const { credit = [], onGap, onPressure, overflow = 'block' } = options;
   const { highWatermark = 0.75, lowWatermark = 0.25 } = options;
@@ -126,7 +125,7 @@ export function checkedReaderOptions<T>(
     throw invalid(`overflow: expected one of ${overflows.join(', ')} or spillTo(store), got ${overflow}.`);
   }
   const { merges = overflow === 'coalesce' } = options;
-  if (merges && (!canMerge || typeof overflow !== 'string')) {
+  if (merges && (measures.merge === undefined || typeof overflow !== 'string')) {
     throw invalid('The policy coalesce, and merges, need a channel with merge, and no store.');
   }
   if (!(lowWatermark >= 0 && lowWatermark <= highWatermark && highWatermark <= 1)) {
@@ -135,7 +134,36 @@ export function checkedReaderOptions<T>(
     );
   }
   const bounds = checkedBounds(options, channelBounds);
+  const { maxBytes, maxMs } = options;
+  const counts = (unit: 'bytes' | 'ms'): true | undefined =>
+    credit.some(({ max }) => max[unit] < Infinity) || undefined;
+  needMeasures(
+    measures,
+    { maxBytes, 'credit in bytes': counts('bytes') },
+    { maxMs, 'credit in ms': counts('ms') },
+  );
   return { overflow, merges, bounds, credit, onGap, onPressure, highWatermark, lowWatermark };
+}
+
+/** How a channel's chunks are measured, and whether they can be merged. */
+type Measures<T> = {
+  readonly [name in 'durationMs' | 'merge' | 'weigh']?: ChannelOptions<T>[name] | undefined;
+};
+
+/** What is bounded has to be measured: unmeasured, every chunk is 0 bytes and 0 ms, and the bound is none. */
+function needMeasures<T>(
+  { durationMs, weigh }: Measures<T>,
+  needBytes: Readonly<Record<string, unknown>>,
+  needMs: Readonly<Record<string, unknown>> = {},
+): void {
+  for (const [name, value] of Object.entries(weigh === undefined ? needBytes : {})) {
+    if (value !== undefined)
+      throw invalid(`${name} needs weigh, the function that says how many bytes a chunk has.`);
+  }
+  for (const [name, value] of Object.entries(durationMs === undefined ? needMs : {})) {
+    if (value !== undefined)
+      throw invalid(`${name} needs durationMs, the function that says how long a chunk takes to play.`);
+  }
 }
 
 function atLeast(minimum: number, values: Readonly<Record<string, number>>): void {
@@ -148,7 +176,15 @@ export function invalid(message: string): SpillwayError {
   return new SpillwayError('invalid_option', message);
 }
 
+/**
+ * 2^40: a TiB, or 35 years. The sum of all that a channel ever took has to stay exact: a larger chunk would make those
+ * behind it weigh nothing.
+ */
+const maxMeasure = 1_099_511_627_776;
+
 export function measured(name: string, unit: string, value: number): number {
-  if (!(value >= 0 && value < Infinity)) throw invalid(`${name}: expected 0 or more ${unit}, got ${value}.`);
+  if (!(value >= 0 && value <= maxMeasure)) {
+    throw invalid(`${name}: expected from 0 to 2^40 ${unit}, got ${value}.`);
+  }
   return value;
 }

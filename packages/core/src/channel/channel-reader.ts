@@ -110,7 +110,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
 
   get ageMs(): number {
     const now = this.#host.now();
-    if (!this.#hasItems()) return 0;
+    if (this.waitingItems + this.spilledItems === 0) return 0;
     return now - (this.#before.kept.oldestTime ?? this.#log.timeAt(this.#next));
   }
 

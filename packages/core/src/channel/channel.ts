@@ -28,7 +28,11 @@ export interface Channel<T> {
   readonly heldBytes: number;
   /** Whether readers lag so much that what is written next is merged with what waits at once, if it can be. */
   readonly isMerging: boolean;
-  /** The newest chunks that it still has, so many or fewer, in order. */
+  /**
+   * The newest chunks that it still has, so many or fewer, in order.
+   *
+   * @throws {SpillwayError} `invalid_option` when that is no whole number, 0 or more (or `Infinity`).
+   */
   newest(items: number): T[];
   /** Writes a chunk if there is room, at once. The answer has to be looked at. */
   offer(chunk: T): OfferResult;

@@ -121,6 +121,11 @@ export class ChunkLog<T> implements ChunkAddresses {
     return this.#totalMs;
   }
 
+  /** The bytes of all that is kept. */
+  get heldBytes(): number {
+    return this.bytesFrom(this.#tail);
+  }
+
   /** The position up to which the ring need not grow. */
   get slotsTo(): number {
     return this.#tail + this.#mask + 1;

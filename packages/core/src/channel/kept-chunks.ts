@@ -6,7 +6,9 @@ import { Gap } from './gap.ts';
  * gaps between them, in order. With it the reader no longer holds back the log. Bounded like the reader.
  */
 export class KeptChunks<T> {
-  readonly #queue: (Entry<T> | Gap)[] = [];
+  readonly #queue: (Entry<T> | Gap | undefined)[] = [];
+  /** Where the next item is in the queue. What lies before it was taken, and is let go of many at a time. */
+  #next = 0;
   /** Entries that are no gaps. */
   items = 0;
   /** The chunks that these stand for. */
@@ -19,11 +21,18 @@ export class KeptChunks<T> {
 
   /** What comes next, or `undefined` when nothing is kept. */
   get first(): Entry<T> | Gap | undefined {
-    return this.#queue[0];
+    return this.#queue[this.#next];
+  }
+
+  /** The next chunk, behind the gaps that come before it. */
+  get firstEntry(): Entry<T> | undefined {
+    let index = this.#next;
+    while (this.#queue[index] instanceof Gap) index += 1;
+    return this.#queue[index] as Entry<T> | undefined;
   }
 
   get isEmpty(): boolean {
-    return this.#queue.length === 0;
+    return this.#next === this.#queue.length;
   }
 
   /** The offset of what comes next. */
@@ -33,8 +42,7 @@ export class KeptChunks<T> {
 
   /** When the oldest chunk was written. */
   get oldestTime(): number | undefined {
-    for (const item of this.#queue) if (!(item instanceof Gap)) return item.time;
-    return undefined;
+    return this.firstEntry?.time;
   }
 
   push(item: Entry<T> | Gap): void {
@@ -43,13 +51,26 @@ export class KeptChunks<T> {
   }
 
   shift(): Entry<T> | Gap | undefined {
-    const item = this.#queue.shift();
-    if (item !== undefined) this.#count(item, -1);
+    const item = this.first;
+    if (item === undefined) return undefined;
+    this.#queue[this.#next] = undefined;
+    this.#next += 1;
+    // Taking the oldest out of an array moves all others.
+    if (this.#next * 2 > this.#queue.length) {
+      this.#queue.splice(0, this.#next);
+      this.#next = 0;
+    }
+    this.#count(item, -1);
     return item;
   }
 
   clear(): void {
-    while (this.#queue.length > 0) this.shift();
+    this.#queue.length = 0;
+    this.#next = 0;
+    this.items = 0;
+    this.chunks = 0;
+    this.bytes = 0;
+    this.ms = 0;
   }
 
   #count(item: Entry<T> | Gap, sign: -1 | 1): void {
@@ -60,3 +81,6 @@ export class KeptChunks<T> {
     this.ms += sign * item.ms;
   }
 }
+
+/** Shared by all who never keep anything. */
+export const nothingKept = new KeptChunks<never>();

@@ -4,7 +4,10 @@ import type { Store, StoredChunk } from './store.ts';
 
 /** Bounds of a store in memory. */
 export interface MemoryStoreOptions {
-  /** The bytes it keeps. Minimum 1. An append with which it would be more rejects with `store_full`. */
+  /**
+   * The bytes it keeps, as the channel's `weigh` counts them: without `weigh` it has no bound. Minimum 1. An append with which
+   * it would be more rejects with `store_full`.
+   */
   readonly maxBytes: number;
 }
 

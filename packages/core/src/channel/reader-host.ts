@@ -1,9 +1,10 @@
 import type { Credit } from '../credit/credit.ts';
 import type { Merge } from '../merge.ts';
 import type { MergedEntry } from './chunk-log.ts';
+import type { ChannelReader } from './channel-reader.ts';
 import type { Gap } from './gap.ts';
 import type { Overflow } from './overflow.ts';
-import type { Bounds, Pressure, Reader, ReaderEnd } from './reader.ts';
+import type { Bounds, Pressure, ReaderEnd } from './reader.ts';
 import type { SpillPolicy } from './spill.ts';
 
 /** What a reader needs from its channel. */
@@ -25,7 +26,7 @@ export interface ReaderHost<T> {
   moved(from: number, to: number): void;
   /** The position up to which nobody else is as slow as the reader that stands there; 0 for no such reader. */
   aloneTo(position: number): number;
-  left(reader: Reader<T | Gap>): void;
+  left(reader: ChannelReader<T>): void;
   /** A mark has been passed: where the next one is, was noted otherwise. */
   forgetRoom(): void;
   /** The reader has other bounds than before, or more room. */

@@ -3,6 +3,8 @@ import type { Bounds } from './reader.ts';
 
 /** What a reader keeps outside of the log, as far as it counts against its bounds. */
 interface Kept {
+  /** The oldest chunk of it. */
+  readonly firstEntry: { readonly bytes: number } | undefined;
   readonly items: number;
   readonly bytes: number;
   readonly ms: number;
@@ -40,13 +42,24 @@ export class ReaderRoom<T> {
     const items = this.#log.head - position + this.#kept.items;
     if (items === 0) return true;
     const { maxBytes, maxItems, maxMs } = this.#bounds;
-    // A chunk that is larger than the whole bound does not count while it is the next.
-    const isTooLarge = position < this.#log.head && this.#log.bytesAt(position) > maxBytes;
     return (
       items < maxItems &&
-      this.#log.bytesFrom(isTooLarge ? position + 1 : position) + this.#kept.bytes + bytes <= maxBytes &&
+      this.#bytesFrom(position) + bytes <= maxBytes &&
       this.#log.msFrom(position) + this.#kept.ms + ms <= maxMs
     );
+  }
+
+  /** What waits, but for a chunk that is larger than the whole bound: that does not count while it is the next. */
+  #bytesFrom(position: number): number {
+    const log = this.#log;
+    const { bytes, firstEntry, items } = this.#kept;
+    const { maxBytes } = this.#bounds;
+    if (items > 0) {
+      const firstBytes = firstEntry?.bytes ?? 0;
+      return log.bytesFrom(position) + (firstBytes > maxBytes ? bytes - firstBytes : bytes);
+    }
+    const isTooLarge = position < log.head && log.bytesAt(position) > maxBytes;
+    return log.bytesFrom(isTooLarge ? position + 1 : position);
   }
 
   /** Whether more than that part of the bound waits. */

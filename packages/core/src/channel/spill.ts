@@ -98,7 +98,11 @@ export class SpilledChunks<T> {
     return this.#next.oldestTime ?? (this.storedItems === 0 ? undefined : this.#storedTime);
   }
 
-  /** What is under way counts against the reader's bound. */
+  /** The next chunk of what is under way, which counts against the reader's bound. */
+  get firstEntry(): Entry<T> | undefined {
+    return this.#underWay.firstEntry;
+  }
+
   get items(): number {
     return this.#underWay.items;
   }

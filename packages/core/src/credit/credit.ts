@@ -1,4 +1,5 @@
-import { SpillwayError } from '../errors.ts';
+import { type ErrorCode, SpillwayError } from '../errors.ts';
+import { checkAmount, type Unit, units, windowOf } from './window.ts';
 
 /** An amount of credit, or of what it is spent on. A unit that is left out is 0. */
 export interface CreditAmount {
@@ -12,13 +13,13 @@ export interface CreditAmount {
 
 /** The units of a window that count, each with the most that may be outstanding. At least one. */
 export interface CreditOptions {
-  /** Minimum 1. Default: chunks are not counted. */
+  /** A whole number, 1 or more. Default: chunks are not counted. */
   readonly maxItems?: number;
   /** Minimum 1. Default: bytes are not counted. */
   readonly maxBytes?: number;
   /** Minimum 1. Default: milliseconds are not counted. */
   readonly maxMs?: number;
-  /** What may be spent before the first grant. Default: nothing. */
+  /** What may be spent before the first grant, no more than the maximum. Default: nothing. */
   readonly initial?: CreditAmount;
 }
 
@@ -29,6 +30,9 @@ export interface CreditOptions {
  * The rules are those of Reactive Streams (https://github.com/reactive-streams/reactive-streams-jvm) as
  * far as they make sense here; the tests carry their numbers. Unlike there, a chunk that is larger than
  * the whole window may be sent when the window is full, or it could never be sent.
+ *
+ * Sums of fractions are rounded, and not in the same way on both sides. So what differs from the maximum by a millionth
+ * of it at most, and by half a unit at most, is the maximum. Whole numbers are exact.
  */
 export interface Credit {
   /** What is left; `Infinity` for a unit that does not count. */
@@ -38,13 +42,17 @@ export interface Credit {
   /**
    * Adds to what may be sent. After `close` it does nothing.
    *
-   * @throws {SpillwayError} `bad_grant` when an amount is negative, fractional (items), not a number, for a
+   * @throws {SpillwayError} `bad_grant` when an amount is negative, fractional (items), not a finite number, for a
    *   unit that does not count, or more than the maximum leaves room for; nothing is added then.
    */
   grant(amount: CreditAmount): void;
-  /** Whether so much may be sent now. */
+  /**
+   * Whether so much may be sent now.
+   *
+   * @throws {SpillwayError} `invalid_option` when an amount is negative, fractional (items) or not a finite number.
+   */
   allows(items: number, bytes: number, ms?: number): boolean;
-  /** Takes what is sent. Returns whether it might be; if not, nothing was taken. */
+  /** Takes what is sent. Returns whether it might be; if not, nothing was taken. Throws what `allows` throws. */
   spend(items: number, bytes: number, ms?: number): boolean;
   /** Calls back after every grant. Returns the function that stops it. */
   onGrant(listener: () => void): () => void;
@@ -67,31 +75,17 @@ export function openCredit(options: CreditOptions): Credit {
   return new CreditWindow(options);
 }
 
-const units = ['items', 'bytes', 'ms'] as const;
-type Unit = (typeof units)[number];
-
 class CreditWindow implements Credit {
-  readonly #max: Readonly<Record<Unit, number | undefined>>;
+  readonly #max: Required<CreditAmount>;
   readonly #available: Record<Unit, number>;
   readonly #listeners = new Set<() => void>();
   #isClosed = false;
 
-  constructor({ initial = {}, maxBytes, maxItems, maxMs }: CreditOptions) {
-    this.#max = { items: maxItems, bytes: maxBytes, ms: maxMs };
-    if (units.every((unit) => this.#max[unit] === undefined)) {
-      throw new SpillwayError(
-        'invalid_option',
-        'Credit needs a unit: expected maxItems, maxBytes, maxMs or several, got none.',
-      );
-    }
-    for (const unit of units) {
-      const max = this.#max[unit];
-      if (max !== undefined && !(max >= 1)) {
-        throw new SpillwayError('invalid_option', `The maximum of ${unit}: expected 1 or more, got ${max}.`);
-      }
-    }
-    this.#available = { items: this.#start('items'), bytes: this.#start('bytes'), ms: this.#start('ms') };
-    this.grant(initial);
+  constructor(options: CreditOptions) {
+    const { bytes, items, ms } = (this.#max = windowOf(options));
+    const start = (max: number): number => (max === Infinity ? Infinity : 0);
+    this.#available = { items: start(items), bytes: start(bytes), ms: start(ms) };
+    this.#add(options.initial ?? {}, 'invalid_option');
   }
 
   get available(): Required<CreditAmount> {
@@ -99,17 +93,12 @@ class CreditWindow implements Credit {
   }
 
   get max(): Required<CreditAmount> {
-    const { bytes = Infinity, items = Infinity, ms = Infinity } = this.#max;
-    return { bytes, items, ms };
+    return { ...this.#max };
   }
 
   grant(amount: CreditAmount): void {
     if (this.#isClosed) return;
-    // All is checked before anything is added.
-    for (const unit of units) this.#check(unit, amount[unit]);
-    for (const unit of units) {
-      if (this.#max[unit] !== undefined) this.#available[unit] += amount[unit] ?? 0;
-    }
+    this.#add(amount, 'bad_grant');
     for (const listener of this.#listeners) listener();
   }
 
@@ -136,32 +125,38 @@ class CreditWindow implements Credit {
     for (const unit of units) this.#available[unit] = 0;
   }
 
-  #start(unit: Unit): number {
-    return this.#max[unit] === undefined ? Number.POSITIVE_INFINITY : 0;
-  }
-
   #covers(unit: Unit, amount: number): boolean {
+    checkAmount(unit, amount, 'invalid_option');
     const available = this.#available[unit];
-    return amount <= available || (available > 0 && available === this.#max[unit]);
+    const max = this.#max[unit];
+    return amount <= available || available >= max - roundingOf(max);
   }
 
-  #check(unit: Unit, amount: number | undefined): void {
-    if (amount === undefined) return;
+  /** All is checked before anything is added. */
+  #add(amount: CreditAmount, code: ErrorCode): void {
+    for (const unit of units) this.#check(unit, amount[unit] ?? 0, code);
+    for (const unit of units) {
+      this.#available[unit] = Math.min(this.#available[unit] + (amount[unit] ?? 0), this.#max[unit]);
+    }
+  }
+
+  #check(unit: Unit, amount: number, code: ErrorCode): void {
+    checkAmount(unit, amount, code);
     const max = this.#max[unit];
-    if (!(amount >= 0 && (unit !== 'items' || Number.isInteger(amount)))) {
-      throw new SpillwayError(
-        'bad_grant',
-        `${unit}: expected ${unit === 'items' ? 'a whole number' : 'a number'}, 0 or more, got ${amount}.`,
-      );
+    const available = this.#available[unit];
+    if (max === Infinity && amount > 0) {
+      throw new SpillwayError(code, `${unit}: this window does not count them, got ${amount}.`);
     }
-    if (max === undefined && amount > 0) {
-      throw new SpillwayError('bad_grant', `${unit}: this window does not count them, got ${amount}.`);
-    }
-    if (max !== undefined && this.#available[unit] + amount > max) {
+    if (available + amount > max + roundingOf(max)) {
       throw new SpillwayError(
-        'bad_grant',
-        `${unit}: at most ${max} may be outstanding, ${this.#available[unit]} are and ${amount} more came.`,
+        code,
+        `${unit}: at most ${max} may be outstanding, ${available} are and ${amount} more came.`,
       );
     }
   }
+}
+
+/** By how much two sums of the same fractions may differ. */
+function roundingOf(max: number): number {
+  return Math.min(0.5, max * 1e-6);
 }

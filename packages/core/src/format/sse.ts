@@ -33,8 +33,9 @@ export interface EventRun {
 /** How an {@link EventScanner} is bounded, and whom it asks. */
 export interface EventScannerOptions {
   /**
-   * The largest event, in bytes, with its line ends. Minimum 1, default 1 MiB (1,048,576). A larger one
-   * makes `push` throw `event_too_large`. At most this much is held while an event is incomplete.
+   * The largest event, in bytes, with its line ends. A CR at its end counts as the CRLF that it may become. Minimum 1,
+   * default 1 MiB (1,048,576). A larger one makes `push` throw `event_too_large`, when what is complete before it was
+   * handed on. At most this much is held while an event is incomplete.
    */
   readonly maxEventBytes?: number;
   /** Tells a payload's kind. Default: everything is content. */
@@ -182,12 +183,14 @@ export class EventScanner {
       if (lineEnd > line) {
         this.#line(chunk, line, lineEnd);
       } else {
-        if (next - eventStart > this.#maxEventBytes) throw this.#tooLarge(next - eventStart);
-        if (next - runStart > maxRunBytes && eventStart > runStart) {
+        const eventBytes = lineEnd - eventStart + (hasCr && chunk[lineEnd] === CR ? 2 : 1);
+        const isTooLarge = eventBytes > this.#maxEventBytes;
+        if ((isTooLarge || next - runStart > maxRunBytes) && eventStart > runStart) {
           emit({ bytes: chunk.subarray(runStart, eventStart), byteLength: eventStart - runStart, events });
           runStart = eventStart;
           events = 0;
         }
+        if (isTooLarge) throw this.#tooLarge(eventBytes);
         events += this.#endEvent();
         eventStart = next;
       }
@@ -232,7 +235,8 @@ export class EventScanner {
         else this.#afterCr = next === chunk.length;
       }
       const lineLength = this.#partialLength - this.#partialLine + lineEnd - used;
-      this.#append(chunk.subarray(used, next));
+      const isBareCr = chunk[lineEnd] === CR && next === lineEnd + 1;
+      this.#append(chunk.subarray(used, next), lineLength === 0 && isBareCr ? 1 : 0);
       used = next;
       if (lineLength === 0) {
         // What grew by doubling may be half empty, and a run may wait for long.
@@ -279,12 +283,16 @@ export class EventScanner {
     return hasData ? 1 : 0;
   }
 
-  /** Doubles what it allocates, so that an event in many small chunks costs linear time. */
-  #append(bytes: Uint8Array): void {
+  /**
+   * Doubles what it allocates, so that an event in many small chunks costs linear time.
+   *
+   * @param more how many bytes more count.
+   */
+  #append(bytes: Uint8Array, more = 0): void {
     const length = this.#partialLength + bytes.length;
-    if (length > this.#maxEventBytes) throw this.#tooLarge(length);
+    if (length + more > this.#maxEventBytes) throw this.#tooLarge(length + more);
     if (length > this.#partial.length) {
-      const size = Math.min(Math.max(length, this.#partial.length * 2), this.#maxEventBytes);
+      const size = Math.max(length, Math.min(this.#partial.length * 2, this.#maxEventBytes));
       this.#partial = this.#partial === empty ? new Uint8Array(size) : resized(this.#partial, size);
     }
     this.#partial.set(bytes, this.#partialLength);
@@ -305,7 +313,8 @@ export class EventScanner {
     }
     const looksLikeBom = BOM.every((byte, index) => index >= bytes.length || bytes[index] === byte);
     if (looksLikeBom && bytes.length < BOM.length) {
-      this.#append(bytes);
+      // No part of an event yet.
+      this.#append(bytes, -bytes.length);
       return undefined;
     }
     this.#atStart = false;

@@ -3,6 +3,8 @@
  * rules; this file has the shapes, and how data is written.
  */
 
+import { SpillwayError } from '../errors.ts';
+
 /** The WebSocket subprotocol. A change that old clients or gateways do not understand takes a new name. */
 export const subprotocol = 'spillway.v1';
 
@@ -120,8 +122,19 @@ export interface DataFrame {
  */
 export const dataHeaderBytes = 16;
 
-/** Writes the head of a data frame; its chunk follows. */
+/**
+ * Writes the head of a data frame; its chunk follows.
+ *
+ * @throws {SpillwayError} `invalid_option` for a stream from 2^32 on or an offset from 2^48 on, which have no room in it, and for
+ *   what is no range of offsets. At a million chunks a second that is after nine years.
+ */
 export function encodeDataHeader(stream: number, from: number, to: number): Uint8Array<ArrayBuffer> {
+  if (!(isUint(stream, 0x1_0000_0000) && isUint(from, maxOffset) && isUint(to, maxOffset) && from <= to)) {
+    throw new SpillwayError(
+      'invalid_option',
+      `A data frame: expected a stream below 2^32 and offsets from ≤ to below 2^48, got stream ${stream}, from ${from} to ${to}.`,
+    );
+  }
   const header = new Uint8Array(dataHeaderBytes);
   const view = new DataView(header.buffer);
   view.setUint32(0, stream);
@@ -138,6 +151,12 @@ export function decodeData(message: ArrayBuffer): DataFrame | undefined {
   const to = getUint48(view, 10);
   if (to < from) return undefined;
   return { stream: view.getUint32(0), from, to, bytes: new Uint8Array(message, dataHeaderBytes) };
+}
+
+const maxOffset = 2 ** 48;
+
+function isUint(value: number, end: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < end;
 }
 
 function setUint48(view: DataView, at: number, value: number): void {

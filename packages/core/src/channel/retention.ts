@@ -1,0 +1,132 @@
+import type { ReplayWindow } from './channel-options.ts';
+import type { ChannelReader } from './channel-reader.ts';
+import type { ChunkLog } from './chunk-log.ts';
+import { type Compactor, worthMerging } from './compactor.ts';
+
+/** Lets go of what every reader has passed, less the replay window. */
+export class Retention<T> {
+  readonly #log: ChunkLog<T>;
+  readonly #readers: readonly ChannelReader<T>[];
+  readonly #replay: ReplayWindow | undefined;
+  readonly #compactor: () => Compactor<T> | undefined;
+  /** How many readers are the slowest, or fewer; where these are with a replay window, and the position of the next one. */
+  #slowest = 0;
+  #slowestAt = 0;
+  #nextSlowest = 0;
+
+  constructor(
+    log: ChunkLog<T>,
+    readers: readonly ChannelReader<T>[],
+    replay: ReplayWindow | undefined,
+    compactor: () => Compactor<T> | undefined,
+  ) {
+    this.#log = log;
+    this.#readers = readers;
+    this.#replay = replay;
+    this.#compactor = compactor;
+  }
+
+  moved(from: number, to: number): void {
+    // Only the last of the slowest readers frees anything.
+    if (from === this.#slowestPosition) {
+      this.#slowest -= 1;
+      this.#nextSlowest = Math.min(this.#nextSlowest, to);
+    }
+    if (this.#readers.length === 1 && this.#replay === undefined) this.#log.trim(to);
+    else if (this.#slowest <= 0) this.trim();
+  }
+
+  /** The position up to which nobody else is as slow as the reader that stands there; 0 for no such reader. */
+  aloneTo(position: number): number {
+    if (this.#readers.length === 1) return Infinity;
+    return this.#slowest === 1 && position === this.#slowestPosition ? this.#nextSlowest : 0;
+  }
+
+  joined(): void {
+    // Nobody is alone any more, and where the slowest are is counted anew.
+    for (const reader of this.#readers) reader.look();
+    this.#slowest = 0;
+    // What no reader will take can go.
+    if (this.#readers.length === 1) this.trim();
+  }
+
+  left(position: number): void {
+    if (position === this.#slowestPosition) this.#slowest -= 1;
+    if (this.#slowest <= 0 || this.#readers.length === 0) this.trim();
+  }
+
+  /** Cursors stand elsewhere. */
+  compacted(): void {
+    this.#slowest = 0;
+  }
+
+  /** Lets go of what is too old now: time passes also while nothing moves. */
+  trimOld(): void {
+    if (this.#replay?.maxAgeMs !== undefined) this.trim();
+  }
+
+  trim(): void {
+    const log = this.#log;
+    const replay = this.#replay;
+    // Without readers and without a window, what waits is kept for the next reader.
+    if (this.#readers.length === 0 && replay === undefined) return;
+    if (this.#isWithinReplay()) return;
+    let slowest = log.head;
+    this.#slowest = 0;
+    this.#nextSlowest = slowest;
+    for (const { position } of this.#readers) {
+      if (position < slowest) {
+        this.#nextSlowest = slowest;
+        this.#slowest = 0;
+        slowest = position;
+      }
+      if (position === slowest) this.#slowest += 1;
+      else this.#nextSlowest = Math.min(this.#nextSlowest, position);
+    }
+    this.#slowestAt = slowest;
+    for (const reader of this.#readers) if (reader.position === slowest) reader.look();
+    if (replay === undefined) log.trim(slowest);
+    else this.#trimTo(slowest, replay);
+  }
+
+  /** Without a replay window, where the tail is: a reader that is alone moves it and does not tell. */
+  get #slowestPosition(): number {
+    return this.#replay === undefined ? this.#log.tail : this.#slowestAt;
+  }
+
+  /** Whether nothing has to be let go, wherever readers are. */
+  #isWithinReplay(): boolean {
+    const replay = this.#replay;
+    if (replay === undefined || replay.maxAgeMs !== undefined) return false;
+    const { maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity, merges = false } = replay;
+    const log = this.#log;
+    if (log.head - log.tail > maxItems || log.heldBytes > Math.min(maxBytes, maxHeldBytes)) return false;
+    if (!merges || log.heldBytes < maxHeldBytes * worthMerging) return true;
+    return this.#compactor()?.hasFresh(log.head, maxHeldBytes) !== true;
+  }
+
+  /** Lets go of what the window does not keep of what lies before the slowest reader. */
+  #trimTo(passed: number, replay: ReplayWindow): void {
+    const log = this.#log;
+    const { maxAgeMs = Infinity, maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity } = replay;
+    let slowest = passed;
+    if (replay.merges === true) {
+      slowest -= this.#compactor()?.compactKept(slowest, maxHeldBytes) ?? 0;
+      // What waits may take so much of it only because it is not merged yet.
+      if (log.heldBytes > maxHeldBytes && log.bytesFrom(slowest) > maxHeldBytes / 2) {
+        this.#compactor()?.compactWaiting();
+      }
+    }
+    const oldestMs = maxAgeMs === Infinity ? -Infinity : performance.now() - maxAgeMs;
+    const passedBytes = log.bytesBefore(slowest);
+    while (
+      log.tail < slowest &&
+      (slowest - log.tail > maxItems ||
+        passedBytes - log.bytesBefore(log.tail) > maxBytes ||
+        log.heldBytes > maxHeldBytes ||
+        log.timeAt(log.tail) < oldestMs)
+    ) {
+      log.trim(log.tail + 1);
+    }
+  }
+}
