@@ -14,7 +14,7 @@ import type { ChunkMemory } from './chunk-memory.ts';
 import { Compactor, type CompactorHost, worthMerging } from './compactor.ts';
 import type { Gap } from './gap.ts';
 import type { Merge } from '../merge.ts';
-import { closedError, type PendingWrite } from './pending-write.ts';
+import { closedError, noChunk, type PendingWrite } from './pending-write.ts';
 import type { Bounds, LosslessReaderOptions, Reader, ReaderOptions } from './reader.ts';
 import type { ReaderHost } from './reader-host.ts';
 
@@ -130,12 +130,13 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   /** Short, so that it can be inlined. */
   offer(chunk: T): OfferResult {
     const log = this.#log;
-    if (log.head >= this.#bareTo) return this.#offerSlowly(chunk);
+    if (log.head >= this.#bareTo || chunk === undefined) return this.#offerSlowly(chunk);
     log.appendBare(chunk);
     return 'accepted';
   }
 
   #offerSlowly(chunk: T): OfferResult {
+    if (chunk === undefined) throw noChunk();
     const log = this.#log;
     if (log.head < this.#openTo && !log.isBare) {
       const bytes = this.#weighed(chunk);
@@ -159,6 +160,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   write(chunk: T, options?: { readonly signal?: AbortSignal | undefined }): Promise<void> {
+    if (chunk === undefined) return Promise.reject(noChunk());
     const signal = options?.signal;
     if (signal?.aborted) return Promise.reject(signal.reason as Error);
     if (this.#end !== undefined) return Promise.reject(closedError(this.#end));

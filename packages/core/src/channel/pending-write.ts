@@ -12,6 +12,11 @@ export interface PendingWrite<T> {
   readonly unlisten: (() => void) | undefined;
 }
 
+/** Why `undefined` is not written: taking it could not be told from taking nothing. */
+export function noChunk(): SpillwayError {
+  return new SpillwayError('invalid_chunk', 'Expected a chunk of any value but undefined, got undefined.');
+}
+
 /** Why nothing can be written to a channel that ended like this. */
 export function closedError(end: ReaderEnd): Error {
   if (end.state === 'cancelled') return end.error;

@@ -7,36 +7,68 @@ export type Source<T> = AsyncIterable<T> | ReadableStream<T>;
 /** A source that is being read. */
 export interface SourceReader<T> {
   next(): Promise<{ readonly done?: false; readonly value: T } | { readonly done: true }>;
-  /** Nobody wants the rest. Does not wait for a `next` that hangs. */
+  /**
+   * Nobody wants the rest. Does not wait for a `next` that hangs. A source that has ended, has failed or was cancelled before
+   * is not told.
+   */
   cancel(reason: Error): void;
 }
 
 /** Opens the source when it is first read: one that is locked, or that cannot be opened, fails that read. */
 export function readSource<T>(source: Source<T>): SourceReader<T> {
   // Not every browser can iterate over a stream, and iterating would not pass on the reason.
-  if ('getReader' in source) {
-    let reader: ReadableStreamDefaultReader<T> | undefined;
-    return {
-      next: async () => {
+  return 'getReader' in source ? readStream(source) : readIterable(source);
+}
+
+/** Gives the stream back, however it ended. */
+function readStream<T>(source: ReadableStream<T>): SourceReader<T> {
+  let reader: ReadableStreamDefaultReader<T> | undefined;
+  let isOver = false;
+  const finish = (): void => {
+    isOver = true;
+    reader?.releaseLock();
+  };
+  return {
+    next: async () => {
+      try {
         reader ??= source.getReader();
         const result = await reader.read();
         if (!result.done) return { value: result.value };
-        reader.releaseLock();
-        return { done: true };
-      },
-      cancel: (reason) => void (reader ?? source).cancel(reason).catch(ignore),
-    };
-  }
+      } catch (error) {
+        finish();
+        throw error;
+      }
+      finish();
+      return { done: true };
+    },
+    cancel: (reason) => {
+      if (isOver) return;
+      (reader ?? source).cancel(reason).catch(ignore);
+      finish();
+    },
+  };
+}
+
+function readIterable<T>(source: AsyncIterable<T>): SourceReader<T> {
   let iterator: AsyncIterator<T> | undefined;
+  let isOver = false;
   return {
     next: async () => {
-      iterator ??= source[Symbol.asyncIterator]();
-      const result = await iterator.next();
-      return result.done === true ? { done: true } : { value: result.value };
+      try {
+        iterator ??= source[Symbol.asyncIterator]();
+        const result = await iterator.next();
+        if (result.done !== true) return { value: result.value };
+      } catch (error) {
+        isOver = true;
+        throw error;
+      }
+      isOver = true;
+      return { done: true };
     },
     cancel: () => {
-      if (isDestroyable(source)) source.destroy();
-      else void returnTo(source, iterator);
+      if (isOver) return;
+      isOver = true;
+      void stop(source, iterator);
     },
   };
 }
@@ -51,11 +83,11 @@ function isDestroyable(source: object): source is Destroyable {
   return 'destroy' in source && typeof source.destroy === 'function';
 }
 
-/** Tells an iterator to stop. An iterator that somebody wrote may throw here, or give no promise. */
-async function returnTo(source: AsyncIterable<unknown>, begun?: AsyncIterator<unknown>): Promise<void> {
+/** Tells whoever iterates to stop. What somebody wrote may throw here, or give no promise. */
+async function stop(source: AsyncIterable<unknown>, begun?: AsyncIterator<unknown>): Promise<void> {
   try {
-    const iterator = begun ?? source[Symbol.asyncIterator]();
-    await iterator.return?.();
+    if (isDestroyable(source)) source.destroy();
+    else await (begun ?? source[Symbol.asyncIterator]()).return?.();
   } catch (error) {
     ignore(error);
   }
