@@ -15,7 +15,7 @@ import { toWritableStream } from './source/writable-stream.ts';
 export interface PipeOptions<T> extends ChannelOptions<T> {
   /** Default: `block`. */
   readonly overflow?: Overflow | SpillPolicy<T>;
-  /** Told of every loss, in order between the chunks; the sink gets only chunks. */
+  /** Told of every loss, in order between the chunks, and of every gap that comes from the source; the sink gets only chunks. */
   readonly onGap?: (gap: Gap) => void;
   /** Cancels both sides. */
   readonly signal?: AbortSignal;

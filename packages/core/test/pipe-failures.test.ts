@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import {
   createMemoryStore,
   createTransformStream,
+  Gap,
   openChannel,
   pipe,
   type PipeEnd,
@@ -12,6 +13,7 @@ import {
   toReadableStream,
   toWritableStream,
 } from '../src/index.ts';
+import { stored } from './support/stored.ts';
 
 const broken = new Error('broken');
 const fail = (): never => {
@@ -84,6 +86,22 @@ describe.each(Object.entries(sources))('%s is told, once, and given back', (_nam
     expect(reasons).toHaveLength(1);
     expect([broken, 'returned']).toContain(reasons[0]);
     expect(isHeld()).toBe(false);
+  });
+
+  test('before the sink has all that waits', async () => {
+    const { source, reasons } = open(5);
+    const toldAt: number[] = [];
+    const write = async (): Promise<void> => {
+      toldAt.push(reasons.length);
+      await later();
+    };
+    const end = await pipe(
+      source,
+      { maxItems: 9, weigh: size, overflow: 'coalesce', merge: fail },
+      { write },
+    );
+    expect(toldAt).toHaveLength(end.deliveredItems);
+    expect(toldAt.slice(0, 3)).toEqual([0, 0, 1]);
   });
 
   test('when a size is none, and when a chunk is none', async () => {
@@ -303,12 +321,13 @@ test.each(['written', 'closed', 'aborted'])(
     const writer = writable.getWriter();
     const closed = writer.closed.catch(() => undefined);
     for (let item = 0; item < 20; item += 1) await writer.write(item);
-    while ((await store.read(0)).length === 0) await later();
+    while ((await stored(store, 20)).length === 0) await later();
     if (last === 'closed') await writer.close();
     if (last === 'aborted') await writer.abort(broken);
     await readable.cancel(new Error('enough'));
     if (last !== 'written') await closed;
-    while ((await store.read(Number.MAX_SAFE_INTEGER)).length > 0) await later();
+    for (let turn = 0; turn < 5; turn += 1) await later();
+    expect(await stored(store, 20)).toEqual([]);
     await expect(store.append([])).rejects.toMatchObject({ code: 'store_sealed' });
   },
 );
@@ -354,4 +373,20 @@ test('what a source has is read to the bound and the one chunk that waits for ro
     abort.abort();
     await ended;
   }
+});
+
+test('a gap that comes from the source is told like one of the pipe', async () => {
+  const channel = openChannel<number>({ maxItems: 2 });
+  const reader = channel.reader({ overflow: 'drop-oldest' });
+  for (let item = 0; item < 5; item += 1) expect(channel.offer(item)).toBe('accepted');
+  channel.complete();
+  const told: Gap[] = [];
+  const items: unknown[] = [];
+  await pipe<number | Gap>(
+    reader,
+    { maxItems: 2, onGap: (gap) => told.push(gap) },
+    { write: (item) => void items.push(item) },
+  );
+  expect(told).toEqual([new Gap(0, 3, 0, 'drop-oldest')]);
+  expect(items).toEqual([3, 4]);
 });
