@@ -601,7 +601,7 @@ export const mutants: readonly Mutant[] = [
     find: 'channel.fail(asError(error));\n      stopSource();',
     replace: 'channel.fail(asError(error));',
     test: `${coreTest}/pipe-failures.test.ts`,
-    only: 'before the sink has all',
+    only: 'while the sink hangs',
   },
   {
     name: 'pipe: a silent source is told only when the sink has all that waits',
@@ -1572,8 +1572,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'pipe: a Node stream that says nothing is left open',
     file: `${core}/source/source.ts`,
-    find: 'if (isDestroyable(source)) source.destroy();\n      else void',
-    replace: 'void',
+    find: 'if (isDestroyable(source)) source.destroy();\n    else await',
+    replace: 'await',
     test: `${coreTest}/node-streams.test.ts`,
     only: 'ends early',
   },

@@ -88,6 +88,17 @@ describe.each(Object.entries(sources))('%s is told, once, and given back', (_nam
     expect(isHeld()).toBe(false);
   });
 
+  test('while the sink hangs', async () => {
+    const { source, reasons } = open(Infinity);
+    const abort = new AbortController();
+    const weigh = (item: number): number => (item === 3 ? fail() : 1);
+    const ended = pipe(source, { maxBytes: 9, weigh, signal: abort.signal }, { write: never });
+    for (let turn = 0; turn < 5; turn += 1) await later();
+    expect(reasons).toHaveLength(1);
+    abort.abort();
+    await ended;
+  });
+
   test('before the sink has all that waits', async () => {
     const { source, reasons } = open(5);
     const toldAt: number[] = [];
