@@ -57,25 +57,23 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
   const writing = new StoppableWait();
   const { promise: aborted, resolve: noteAbort } = Promise.withResolvers<void>();
 
-  /** Nobody wants the rest, and what waits. */
-  const stop = (error: Error): void => {
-    from.cancel(error);
-    channel.cancel(error);
-    reader.detach();
-    reading.stop(error);
-    writing.stop(error);
-  };
-  const onAbort = (): void => {
-    stop(asError(signal?.reason));
-    noteAbort();
-  };
-
-  /** A channel that has failed takes nothing more from its source. */
+  /** A channel that has failed, or was cancelled, takes nothing more from its source. */
   const stopSource = (): void => {
     const { end } = channel;
     if (end === undefined || !('error' in end)) return;
     from.cancel(end.error);
     reading.stop(end.error);
+  };
+  /** Nobody wants the rest, nor what waits. */
+  const stop = (error: Error): void => {
+    channel.cancel(error);
+    stopSource();
+    reader.detach();
+    writing.stop(error);
+  };
+  const onAbort = (): void => {
+    stop(asError(signal?.reason));
+    noteAbort();
   };
 
   const next = (): ReturnType<typeof from.next> => reading.wait(() => from.next());

@@ -14,7 +14,7 @@ import type { ChunkMemory } from './chunk-memory.ts';
 import { Compactor, type CompactorHost, worthMerging } from './compactor.ts';
 import type { Gap } from './gap.ts';
 import type { Merge } from '../merge.ts';
-import { closedError, noChunk, type PendingWrite } from './pending-write.ts';
+import { closedError, noChunk, type PendingWrite, stillWaits } from './pending-write.ts';
 import type { Bounds, LosslessReaderOptions, Reader, ReaderOptions } from './reader.ts';
 import type { ReaderHost } from './reader-host.ts';
 
@@ -160,15 +160,11 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   write(chunk: T, options?: { readonly signal?: AbortSignal | undefined }): Promise<void> {
-    if (chunk === undefined) return Promise.reject(noChunk());
     const signal = options?.signal;
     if (signal?.aborted) return Promise.reject(signal.reason as Error);
     if (this.#end !== undefined) return Promise.reject(closedError(this.#end));
-    if (this.pending !== undefined) {
-      return Promise.reject(
-        new SpillwayError('write_pending', 'An earlier write still waits for room: await it first.'),
-      );
-    }
+    if (this.pending !== undefined) return Promise.reject(stillWaits());
+    if (chunk === undefined) return Promise.reject(noChunk());
     const bytes = this.#weighed(chunk);
     const ms = this.#timed(chunk);
     const result = this.#offerMeasured(chunk, bytes, ms);
