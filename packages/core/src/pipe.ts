@@ -60,7 +60,7 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
   /** A channel that has failed, or was cancelled, takes nothing more from its source. */
   const stopSource = (): void => {
     const { end } = channel;
-    if (end === undefined || !('error' in end)) return;
+    if (end === undefined || !('error' in end) || reading.isStopped) return;
     from.cancel(end.error);
     reading.stop(end.error);
   };
@@ -149,6 +149,10 @@ class StoppableWait {
       this.#reject = reject;
       started.then(resolve, reject);
     });
+  }
+
+  get isStopped(): boolean {
+    return this.#stopped !== undefined;
   }
 
   stop(error: Error): void {

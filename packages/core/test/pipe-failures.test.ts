@@ -186,18 +186,23 @@ describe('a source that is over is not told', () => {
     });
     expect(failing.locked).toBe(false);
 
-    let returned = 0;
-    const iterator: AsyncIterator<number> = {
-      next: () => Promise.resolve({ done: true, value: undefined }),
-      return: () => {
-        returned += 1;
-        return Promise.resolve({ done: true, value: undefined });
-      },
-    };
-    const empty = { [Symbol.asyncIterator]: () => iterator };
-    const end = await pipe<number>(empty, { maxItems: 2 }, { write: later, close: fail });
-    expect(end).toMatchObject({ state: 'cancelled', error: broken });
-    expect(returned).toBe(0);
+    for (const [state, next] of [
+      ['cancelled', () => Promise.resolve({ done: true, value: undefined } as const)],
+      ['failed', () => Promise.reject(broken)],
+    ] as const) {
+      let returned = 0;
+      const iterator: AsyncIterator<number> = {
+        next,
+        return: () => {
+          returned += 1;
+          return Promise.resolve({ done: true, value: undefined });
+        },
+      };
+      const source = { [Symbol.asyncIterator]: () => iterator };
+      const end = await pipe<number>(source, { maxItems: 2 }, { write: later, close: fail });
+      expect(end).toMatchObject({ state, error: broken });
+      expect(returned).toBe(0);
+    }
   });
 });
 

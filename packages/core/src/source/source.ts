@@ -7,68 +7,45 @@ export type Source<T> = AsyncIterable<T> | ReadableStream<T>;
 /** A source that is being read. */
 export interface SourceReader<T> {
   next(): Promise<{ readonly done?: false; readonly value: T } | { readonly done: true }>;
-  /**
-   * Nobody wants the rest. Does not wait for a `next` that hangs. A source that has ended, has failed or was cancelled before
-   * is not told.
-   */
+  /** Nobody wants the rest. Does not wait for a `next` that hangs. Also gives back what has failed. Not after the end. */
   cancel(reason: Error): void;
 }
 
 /** Opens the source when it is first read: one that is locked, or that cannot be opened, fails that read. */
 export function readSource<T>(source: Source<T>): SourceReader<T> {
   // Not every browser can iterate over a stream, and iterating would not pass on the reason.
-  return 'getReader' in source ? readStream(source) : readIterable(source);
-}
-
-/** Gives the stream back, however it ended. */
-function readStream<T>(source: ReadableStream<T>): SourceReader<T> {
-  let reader: ReadableStreamDefaultReader<T> | undefined;
-  let isOver = false;
-  const finish = (): void => {
-    isOver = true;
-    reader?.releaseLock();
-  };
-  return {
-    next: async () => {
-      try {
+  if ('getReader' in source) {
+    let reader: ReadableStreamDefaultReader<T> | undefined;
+    return {
+      next: async () => {
         reader ??= source.getReader();
         const result = await reader.read();
         if (!result.done) return { value: result.value };
-      } catch (error) {
-        finish();
-        throw error;
-      }
-      finish();
-      return { done: true };
-    },
-    cancel: (reason) => {
-      if (isOver) return;
-      (reader ?? source).cancel(reason).catch(ignore);
-      finish();
-    },
-  };
-}
-
-function readIterable<T>(source: AsyncIterable<T>): SourceReader<T> {
+        reader.releaseLock();
+        return { done: true };
+      },
+      cancel: (reason) => {
+        (reader ?? source).cancel(reason).catch(ignore);
+        reader?.releaseLock();
+      },
+    };
+  }
   let iterator: AsyncIterator<T> | undefined;
-  let isOver = false;
+  let hasFailed = false;
   return {
     next: async () => {
       try {
         iterator ??= source[Symbol.asyncIterator]();
         const result = await iterator.next();
-        if (result.done !== true) return { value: result.value };
+        return result.done === true ? { done: true } : { value: result.value };
       } catch (error) {
-        isOver = true;
+        hasFailed = true;
         throw error;
       }
-      isOver = true;
-      return { done: true };
     },
+    // As in a loop: one that has failed is not told to stop.
     cancel: () => {
-      if (isOver) return;
-      isOver = true;
-      void stop(source, iterator);
+      if (!hasFailed) void stop(source, iterator);
     },
   };
 }
