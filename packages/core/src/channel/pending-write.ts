@@ -14,7 +14,7 @@ export interface PendingWrite<T> {
 
 /** Why `undefined` is not written: taking it could not be told from taking nothing. */
 export function noChunk(): SpillwayError {
-  return new SpillwayError('invalid_chunk', 'Expected a chunk of any value but undefined, got undefined.');
+  return new SpillwayError('invalid_chunk', 'Expected a chunk, got undefined.');
 }
 
 /** Why a second write does not wait, too. */
