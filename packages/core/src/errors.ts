@@ -3,6 +3,7 @@
  * message may.
  *
  * - `invalid_option`: an option is missing, of the wrong type or out of its range.
+ * - `invalid_chunk`: a chunk is `undefined`, with which a reader says that nothing waits.
  * - `write_pending`: `write` was called while an earlier `write` still waits. Await each write, or
  *   `block` would be an unbounded queue in disguise.
  * - `bad_grant`: a grant of credit that is no amount, or more than the window's maximum.
@@ -21,6 +22,7 @@ export type ErrorCode =
   | 'channel_closed'
   | 'event_too_large'
   | 'history_gone'
+  | 'invalid_chunk'
   | 'invalid_option'
   | 'out_of_order'
   | 'reader_disconnected'

@@ -2,6 +2,7 @@ import { asError } from './as-error.ts';
 import { type ChannelEnd, openChannel } from './channel/channel.ts';
 import type { ChannelOptions } from './channel/channel-options.ts';
 import { Gap } from './channel/gap.ts';
+import { errorOf } from './channel/iterate.ts';
 import type { Overflow } from './channel/overflow.ts';
 import type { LosslessReaderOptions, ReaderOptions } from './channel/reader.ts';
 import type { SpillPolicy } from './channel/spill.ts';
@@ -14,7 +15,7 @@ import { toWritableStream } from './source/writable-stream.ts';
 export interface PipeOptions<T> extends ChannelOptions<T> {
   /** Default: `block`. */
   readonly overflow?: Overflow | SpillPolicy<T>;
-  /** Told of every loss, in order between the chunks; the sink gets only chunks. */
+  /** Told of every loss, in order between the chunks, and of every gap that comes from the source; the sink gets only chunks. */
   readonly onGap?: (gap: Gap) => void;
   /** Cancels both sides. */
   readonly signal?: AbortSignal;
@@ -32,8 +33,9 @@ export type PipeEnd = ChannelEnd & {
 
 /**
  * Carries a source through a bounded channel to a sink. The source is read ahead of the sink by no more
- * than the channel's bound. A source that fails aborts the sink, behind what waited; a sink that fails,
- * or the signal, cancels the source at once. With the signal it resolves at once, too, whatever source and sink still do.
+ * than the channel's bound and the one chunk that waits for room in it. A source that fails aborts the sink, behind what
+ * waited; so does a function of the options that fails (`weigh`, `durationMs`, `merge`), and it cancels the source. A sink that
+ * fails, or the signal, cancels the source at once. With the signal it resolves at once, too, whatever source and sink still do.
  *
  * Rejects for its options alone: how it ended is what it resolves with, also for a source or a sink that cannot be opened.
  *
@@ -53,16 +55,26 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
   let deliveredItems = 0;
   const reading = new StoppableWait();
   const writing = new StoppableWait();
+  const { promise: aborted, resolve: noteAbort } = Promise.withResolvers<void>();
 
-  const cancel = (reason: unknown): void => {
-    const error = asError(reason);
-    if (channel.end === undefined) from.cancel(error);
+  /** A channel that has failed, or was cancelled, takes nothing more from its source. */
+  const stopSource = (): void => {
+    const { end } = channel;
+    if (end === undefined || !('error' in end) || reading.isStopped) return;
+    from.cancel(end.error);
+    reading.stop(end.error);
+  };
+  /** Nobody wants the rest, nor what waits. */
+  const stop = (error: Error): void => {
     channel.cancel(error);
+    stopSource();
     reader.detach();
-    reading.stop(error);
     writing.stop(error);
   };
-  const onAbort = (): void => cancel(signal?.reason);
+  const onAbort = (): void => {
+    stop(asError(signal?.reason));
+    noteAbort();
+  };
 
   const next = (): ReturnType<typeof from.next> => reading.wait(() => from.next());
   const read = async (): Promise<void> => {
@@ -72,14 +84,12 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
       }
       channel.complete();
     } catch (error) {
-      // After a cancel this changes nothing: a channel ends once.
+      // After an end this changes nothing: a channel ends once.
       channel.fail(asError(error));
+      stopSource();
     }
   };
-
-  /** Why the sink did not get everything, if that was not the source's doing. */
-  let ownEnd: ChannelEnd | undefined;
-  const write = async (): Promise<void> => {
+  const write = async (): Promise<ChannelEnd> => {
     try {
       const opened = openSink(sink);
       to = opened;
@@ -90,32 +100,30 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
           await writing.wait(() => opened.write(item));
           deliveredItems += 1;
         }
+        stopSource();
       }
-      const end = reader.end;
-      if (end?.state === 'completed') {
+      const { end } = reader;
+      const error = errorOf(end);
+      if (error === undefined) {
+        // Throws if the signal has come meanwhile.
         await writing.wait(() => opened.close?.());
-      } else if (end?.state === 'disconnected' || (end?.state === 'failed' && end !== channel.end)) {
-        const error = 'error' in end ? end.error : new Error(`The sink fell behind at offset ${end.offset}.`);
-        ownEnd = { state: 'failed', error };
-        cancel(error);
+        return { state: 'completed' };
       }
-    } catch (error) {
-      ownEnd = { state: 'cancelled', error: asError(error) };
-      cancel(error);
+      stop(error);
+      return { state: end?.state === 'cancelled' ? 'cancelled' : 'failed', error };
+    } catch (reason) {
+      const error = asError(reason);
+      stop(error);
+      return { state: 'cancelled', error };
     }
   };
 
   if (signal?.aborted === true) onAbort();
   signal?.addEventListener('abort', onAbort, { once: true });
-  await Promise.all([read(), write()]);
+  const [, end] = await Promise.all([read(), write()]);
+  // Whoever gives the signal does not want to wait for a sink that hangs.
+  if ('error' in end) await Promise.race([abort(to, end.error), aborted]);
   signal?.removeEventListener('abort', onAbort);
-
-  const end: ChannelEnd = ownEnd ?? channel.end ?? { state: 'completed' };
-  if ('error' in end) {
-    const aborted = abort(to, end.error);
-    // Whoever gave the signal does not want to wait for a sink that hangs.
-    if (signal?.aborted !== true) await aborted;
-  }
   const { droppedItems } = reader;
   return {
     ...end,
@@ -143,6 +151,10 @@ class StoppableWait {
     });
   }
 
+  get isStopped(): boolean {
+    return this.#stopped !== undefined;
+  }
+
   stop(error: Error): void {
     this.#stopped ??= error;
     this.#reject?.(error);
@@ -150,7 +162,7 @@ class StoppableWait {
 }
 
 function isPromise<R>(value: Promise<R> | R): value is Promise<R> {
-  return typeof value === 'object' && value !== null && 'then' in value;
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 async function abort(sink: ChunkSink<never> | undefined, error: Error): Promise<void> {
@@ -188,8 +200,12 @@ export function createTransformStream<T>(
   const channel = openChannel<T>(channelOptions);
   const reader = channel.reader(readerOptions);
   return {
-    // It is the only reader: without it nobody wants the rest.
-    readable: toReadableStream(reader, (reason) => channel.cancel(asError(reason))),
+    readable: toReadableStream(reader, (reason) => {
+      // It is the only reader: without it nobody wants the rest.
+      channel.cancel(asError(reason));
+      // Nor what waits in a channel that had ended before.
+      reader.detach();
+    }),
     writable: toWritableStream(channel),
   };
 }

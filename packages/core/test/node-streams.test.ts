@@ -1,7 +1,10 @@
+import { once } from 'node:events';
 import { createWriteStream, existsSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { PassThrough, Readable, Writable } from 'node:stream';
-import { describe, expect, test } from 'vitest';
-import { pipe, toNodeWritable } from '../src/index.ts';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { pipe, type PipeEnd, toNodeWritable } from '../src/index.ts';
 
 test('pipe reads from and writes to Node streams', async () => {
   const writable = new PassThrough({ objectMode: true, highWaterMark: 1 });
@@ -43,8 +46,55 @@ describe('a Node stream that fails fails the pipe, and not the process', () => {
     });
   }
 
-  test('before anything', async () => {
-    expect(await pipeTo(new Writable().destroy(broken))).toMatchObject({ state: 'cancelled' });
+  describe('before anything, also with nothing to write', () => {
+    const destroyed: Readonly<Record<string, () => Writable>> = {
+      'with an error': () => new Writable().destroy(broken),
+      'without one': () => new PassThrough().destroy(),
+      'without a word': () => new Writable({ emitClose: false }).destroy(),
+      'after its end': () => new PassThrough().resume().end(),
+    };
+    for (const [name, destroy] of Object.entries(destroyed)) {
+      test(name, async () => {
+        for (const waits of [false, true]) {
+          for (const chunks of [[], ['a', 'b']]) {
+            const writable = destroy();
+            writable.on('error', () => undefined);
+            // Then it has said all that it ever says.
+            if (waits) await new Promise((resolve) => setTimeout(resolve, 5));
+            const end = await pipe(Readable.from(chunks), { maxItems: 2 }, toNodeWritable<string>(writable));
+            expect(end).toMatchObject({ state: 'cancelled', deliveredItems: 0 });
+            if (name === 'with an error') expect(end).toMatchObject({ error: broken });
+          }
+        }
+      });
+    }
+
+    test('nobody else listens for the error', async () => {
+      expect(await pipeTo(new Writable().destroy(broken))).toMatchObject({
+        state: 'cancelled',
+        error: broken,
+      });
+    });
+
+    test('the response to a client that has gone', async () => {
+      const ended = Promise.withResolvers<PipeEnd>();
+      const server = createServer((_request, response) => {
+        response.on('close', () => {
+          setImmediate(() => {
+            ended.resolve(pipe(Readable.from([]), { maxItems: 2 }, toNodeWritable<string>(response)));
+          });
+        });
+        response.flushHeaders();
+      });
+      onTestFinished(() => void server.close());
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const abort = new AbortController();
+      await fetch(`http://127.0.0.1:${port}`, { signal: abort.signal });
+      abort.abort();
+      expect(await ended.promise).toMatchObject({ state: 'cancelled' });
+    });
   });
 
   test('closed by somebody else', async () => {
@@ -90,5 +140,18 @@ describe('a pipe that ends early destroys a Node stream that it reads', () => {
     const source = silent();
     await pipe(source, { maxItems: 2, signal: AbortSignal.abort() }, { write: () => undefined });
     expect(source.destroyed).toBe(true);
+  });
+
+  test('because something fails that is not the sink', async () => {
+    for (const options of [
+      { maxBytes: 9, weigh: () => Number.NaN },
+      { maxMs: 9, durationMs: () => -1 },
+    ]) {
+      const source = silent();
+      source.push(1);
+      const end = await pipe<number>(source, options, { write: () => undefined });
+      expect(end).toMatchObject({ state: 'failed', error: { code: 'invalid_option' } });
+      expect(source.destroyed).toBe(true);
+    }
   });
 });

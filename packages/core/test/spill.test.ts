@@ -8,6 +8,7 @@ import {
   type Store,
 } from '../src/index.ts';
 import { SlowStore } from './support/slow-store.ts';
+import { stored } from './support/stored.ts';
 
 const open = (): Channel<string> => openChannel<string>({ maxBytes: 1000, weigh: (text) => text.length });
 const line = (index: number): string => `${index}`.padEnd(100, '.');
@@ -31,7 +32,7 @@ test('one that lags loses nothing, slows nobody and holds no more than its bound
   const items: string[] = [];
   for await (const item of lagging) items.push(item);
   expect(items).toEqual(Array.from({ length: 1000 }, (_, index) => line(index)));
-  expect(await store.read(1000)).toEqual([]);
+  expect(await stored(store, 1000)).toEqual([]);
   await expect(store.append([])).rejects.toMatchObject({ code: 'store_sealed' });
 });
 
@@ -99,7 +100,7 @@ test('the source waits for a store that is slower than it, and an abandoned stor
   await store.proceed();
   expect(store.isSealed).toBe(true);
   store.isSlow = false;
-  expect(await store.read(Number.MAX_SAFE_INTEGER)).toEqual([]);
+  expect(await stored(store, 11)).toEqual([]);
 });
 
 test('credit is spent on what comes back, and age is that of the oldest', async () => {

@@ -9,7 +9,7 @@ import { Compactor, type CompactorHost } from './compactor.ts';
 import type { Gap } from './gap.ts';
 import { nothingKept } from './kept-chunks.ts';
 import type { Merge } from '../merge.ts';
-import { closedError, type PendingWrite } from './pending-write.ts';
+import { closedError, noChunk, type PendingWrite, stillWaits } from './pending-write.ts';
 import type { Bounds, LosslessReaderOptions, Reader, ReaderOptions } from './reader.ts';
 import type { ReaderHost } from './reader-host.ts';
 import { ReaderRoom } from './reader-room.ts';
@@ -133,12 +133,13 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   /** Short, so that it can be inlined. */
   offer(chunk: T): OfferResult {
     const log = this.#log;
-    if (log.head >= this.#bareTo) return this.#offerSlowly(chunk);
+    if (log.head >= this.#bareTo || chunk === undefined) return this.#offerSlowly(chunk);
     log.appendBare(chunk);
     return 'accepted';
   }
 
   #offerSlowly(chunk: T): OfferResult {
+    if (chunk === undefined) throw noChunk();
     const log = this.#log;
     if (log.head < this.#openTo && !log.isBare) {
       const bytes = this.#weighed(chunk);
@@ -172,11 +173,8 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   #write(chunk: T, signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted) return Promise.reject(signal.reason as Error);
     if (this.#end !== undefined) return Promise.reject(closedError(this.#end));
-    if (this.pending !== undefined) {
-      return Promise.reject(
-        new SpillwayError('write_pending', 'An earlier write still waits for room: await it first.'),
-      );
-    }
+    if (this.pending !== undefined) return Promise.reject(stillWaits());
+    if (chunk === undefined) return Promise.reject(noChunk());
     const bytes = this.#weighed(chunk);
     const ms = this.#timed(chunk);
     const result = this.#offerMeasured(chunk, bytes, ms);

@@ -34,14 +34,19 @@ export interface Channel<T> {
    * @throws {SpillwayError} `invalid_option` when that is no whole number, 0 or more (or `Infinity`).
    */
   newest(items: number): T[];
-  /** Writes a chunk if there is room, at once. The answer has to be looked at. */
+  /**
+   * Writes a chunk if there is room, at once. The answer has to be looked at.
+   *
+   * @throws {SpillwayError} `invalid_chunk` for `undefined`, with which a reader says that nothing waits; `invalid_option` when
+   *   what `weigh` or `durationMs` says of the chunk is no size.
+   */
   offer(chunk: T): OfferResult;
   /**
    * Writes a chunk, waiting for room. A wait ends when half of the bound is free again (or as much as
    * the chunk needs), so that a full channel is filled in runs and not in single steps.
    *
    * @throws {SpillwayError} `write_pending` when an earlier write still waits; `channel_closed` when
-   *   the channel ended; `channel_cancelled` when it was cancelled.
+   *   the channel ended; `channel_cancelled` when it was cancelled; `invalid_chunk` and `invalid_option` as with `offer`.
    * @throws the signal's reason when it is aborted; the chunk was then not written.
    */
   write(chunk: T, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;
@@ -49,7 +54,10 @@ export interface Channel<T> {
   complete(): void;
   /** The source is done because of an error. Readers get what waits, then the error. */
   fail(error: Error): void;
-  /** Nobody wants the rest: what waits is discarded and every reader ends at once. */
+  /**
+   * Nobody wants the rest: what waits is discarded and every reader ends at once. Does nothing when the channel has ended
+   * already, as every end: what waits then belongs to its readers, until they have taken it or are detached.
+   */
   cancel(reason?: Error): void;
   /**
    * Adds a reader that never loses a chunk, unless it is ended.

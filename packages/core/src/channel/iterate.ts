@@ -1,5 +1,5 @@
 import { SpillwayError } from '../errors.ts';
-import type { Reader } from './reader.ts';
+import type { Reader, ReaderEnd } from './reader.ts';
 
 /**
  * A reader as an iterator: ends with it, throws its error, and detaches it when the loop is left. Not a
@@ -16,10 +16,9 @@ export function iterate<Item>(
       const value = reader.take();
       if (value !== undefined) return { value };
     }
-    const { end } = reader;
+    const error = errorOf(reader.end);
     reader.detach();
-    if (end !== undefined && 'error' in end) throw end.error;
-    if (end?.state === 'disconnected') throw disconnectedError(end.offset);
+    if (error !== undefined) throw error;
     return { done: true, value: undefined };
   };
   return {
@@ -38,9 +37,13 @@ export function iterate<Item>(
   };
 }
 
-function disconnectedError(offset: number): SpillwayError {
-  return new SpillwayError(
-    'reader_disconnected',
-    `The reader fell behind and was disconnected. It can come back at offset ${offset}.`,
-  );
+/** What whoever waits for a reader's chunks is told, if it did not end well. */
+export function errorOf(end: ReaderEnd | undefined): Error | undefined {
+  if (end?.state === 'disconnected') {
+    return new SpillwayError(
+      'reader_disconnected',
+      `The reader fell behind and was disconnected. It can come back at offset ${end.offset}.`,
+    );
+  }
+  return end !== undefined && 'error' in end ? end.error : undefined;
 }

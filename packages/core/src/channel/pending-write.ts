@@ -12,6 +12,16 @@ export interface PendingWrite<T> {
   readonly unlisten: (() => void) | undefined;
 }
 
+/** Why `undefined` is not written: taking it could not be told from taking nothing. */
+export function noChunk(): SpillwayError {
+  return new SpillwayError('invalid_chunk', 'Expected a chunk, got undefined.');
+}
+
+/** Why a second write does not wait, too. */
+export function stillWaits(): SpillwayError {
+  return new SpillwayError('write_pending', 'An earlier write still waits for room: await it first.');
+}
+
 /** Why nothing can be written to a channel that ended like this. */
 export function closedError(end: ReaderEnd): Error {
   if (end.state === 'cancelled') return end.error;

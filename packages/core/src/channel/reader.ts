@@ -76,7 +76,8 @@ export interface Bounds {
  */
 export type ReaderEnd =
   | { readonly state: 'cancelled' | 'failed'; readonly error: Error }
-  | { readonly state: 'completed' | 'detached' }
+  | { readonly state: 'completed' }
+  | { readonly state: 'detached' }
   | { readonly state: 'disconnected'; readonly offset: number };
 
 /** How much to take at once. */

@@ -18,13 +18,15 @@ export interface NodeWritable<T> {
   write(chunk: T, callback: (error?: Error | null) => void): boolean;
   end(callback: (error?: Error | null) => void): unknown;
   destroy(error?: Error): unknown;
+  readonly destroyed?: boolean;
+  readonly errored?: Error | null;
   on(event: 'close' | 'error', listener: (error?: Error) => void): unknown;
   off(event: 'close' | 'error', listener: (error?: Error) => void): unknown;
 }
 
 /**
  * A sink that writes to a Node stream and waits until it has taken each chunk, and at the end until all is flushed. A stream
- * that fails, or is closed by somebody else, fails the write that waits for it, or else the next one.
+ * that fails, or is closed by somebody else, fails the write that waits for it, or else the next one, and the end if none comes.
  *
  * @example
  * ```ts
@@ -49,8 +51,10 @@ export function toNodeWritable<T>(writable: NodeWritable<T>): ChunkSink<T> {
   };
   writable.on('error', onError);
   writable.on('close', onClose);
-  /** Not every stream calls back when it is destroyed. */
+  /** Not every stream calls back when it is destroyed, and hardly one that was destroyed before. */
   const settled = async (start: (callback: (error?: Error | null) => void) => void): Promise<void> => {
+    if (writable.destroyed === true)
+      broken ??= writable.errored ?? new Error('The stream was closed already.');
     if (broken !== undefined) throw broken;
     await new Promise<void>((resolve, reject) => {
       fail = reject;
@@ -87,8 +91,11 @@ export function openSink<T>(sink: Sink<T>): ChunkSink<T> {
       writer.releaseLock();
     },
     abort: async (error) => {
-      await writer.abort(error);
-      writer.releaseLock();
+      try {
+        await writer.abort(error);
+      } finally {
+        writer.releaseLock();
+      }
     },
   };
 }

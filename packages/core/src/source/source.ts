@@ -7,7 +7,7 @@ export type Source<T> = AsyncIterable<T> | ReadableStream<T>;
 /** A source that is being read. */
 export interface SourceReader<T> {
   next(): Promise<{ readonly done?: false; readonly value: T } | { readonly done: true }>;
-  /** Nobody wants the rest. Does not wait for a `next` that hangs. */
+  /** Nobody wants the rest. Does not wait for a `next` that hangs. Also gives back what has failed. Not after the end. */
   cancel(reason: Error): void;
 }
 
@@ -24,19 +24,28 @@ export function readSource<T>(source: Source<T>): SourceReader<T> {
         reader.releaseLock();
         return { done: true };
       },
-      cancel: (reason) => void (reader ?? source).cancel(reason).catch(ignore),
+      cancel: (reason) => {
+        (reader ?? source).cancel(reason).catch(ignore);
+        reader?.releaseLock();
+      },
     };
   }
   let iterator: AsyncIterator<T> | undefined;
+  let hasFailed = false;
   return {
     next: async () => {
-      iterator ??= source[Symbol.asyncIterator]();
-      const result = await iterator.next();
-      return result.done === true ? { done: true } : { value: result.value };
+      try {
+        iterator ??= source[Symbol.asyncIterator]();
+        const result = await iterator.next();
+        return result.done === true ? { done: true } : { value: result.value };
+      } catch (error) {
+        hasFailed = true;
+        throw error;
+      }
     },
+    // As in a loop: one that has failed is not told to stop.
     cancel: () => {
-      if (isDestroyable(source)) source.destroy();
-      else void returnTo(source, iterator);
+      if (!hasFailed) void stop(source, iterator);
     },
   };
 }
@@ -51,11 +60,11 @@ function isDestroyable(source: object): source is Destroyable {
   return 'destroy' in source && typeof source.destroy === 'function';
 }
 
-/** Tells an iterator to stop. An iterator that somebody wrote may throw here, or give no promise. */
-async function returnTo(source: AsyncIterable<unknown>, begun?: AsyncIterator<unknown>): Promise<void> {
+/** Tells whoever iterates to stop. What somebody wrote may throw here, or give no promise. */
+async function stop(source: AsyncIterable<unknown>, begun?: AsyncIterator<unknown>): Promise<void> {
   try {
-    const iterator = begun ?? source[Symbol.asyncIterator]();
-    await iterator.return?.();
+    if (isDestroyable(source)) source.destroy();
+    else await (begun ?? source[Symbol.asyncIterator]()).return?.();
   } catch (error) {
     ignore(error);
   }
