@@ -138,12 +138,6 @@ describe('merging', () => {
       '"tool_calls":[{"index":1,"function":{"arguments":"\\":1}"}}]',
       '"tool_calls":[{"index":1,"function":{"arguments":"{\\"a\\":1}"}}]',
     ],
-    [
-      'numbers as they were',
-      '"x":1e400,"content":"a"',
-      '"x":1e400,"content":"b"',
-      '"x":1e400,"content":"ab"',
-    ],
   ])('joins %s', (_what, first, second, merged) => {
     expect(decoder.decode(chat(run(delta(first)), run(delta(second)))?.bytes)).toBe(delta(merged));
   });
