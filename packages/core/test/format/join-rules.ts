@@ -91,10 +91,10 @@ export const anthropicRules: JoinRules = {
 
 export const geminiRules: JoinRules = {
   part: () => '',
-  added: [/\.parts\[#"text(\+thought)?"\]\.text$/, /\.partialArgs\[[^\]]*\]\.stringValue$/],
+  added: [/\.parts\[#"([^"]*\+)?text(\+[^"]*)?"\]\.text$/, /\.partialArgs\[[^\]]*\]\.stringValue$/],
   last: [
     /^usageMetadata\.(prompt|candidates|total|thoughts|cachedContent|toolUsePrompt)TokenCount$/,
-    /^usageMetadata\.(prompt|candidates|cache|toolUsePrompt)TokensDetails\[\d+\]\.tokenCount$/,
+    /^usageMetadata\.(prompt|candidates|cache|toolUsePrompt)TokensDetails\[[^\]]*\]\.tokenCount$/,
     /^usageMetadata\.trafficType$/,
   ],
   repeated: [
@@ -103,7 +103,7 @@ export const geminiRules: JoinRules = {
     /^candidates\[[^\]]*\]\.(index|content\.role|content\.parts\.length)$/,
     /^candidates\[[^\]]*\]\.content\.parts\[#"[^\]]*\]\.(index|thought)$/,
     /^candidates\[[^\]]*\]\.safetyRatings\b/,
-    /^usageMetadata\.(prompt|candidates|cache|toolUsePrompt)TokensDetails(\.length|\[\d+\]\.modality)$/,
+    /^usageMetadata\.(prompt|candidates|cache|toolUsePrompt)TokensDetails(\.length|\[[^\]]*\]\.modality)$/,
   ],
 };
 
@@ -122,7 +122,9 @@ export function nameParts(event: NamedEvent): NamedEvent {
 function namePart(part: Json): Json {
   const call = object(part['functionCall']);
   const args = call['partialArgs'];
-  const named = { index: Object.keys(part).toSorted().join('+'), ...part };
+  const { index, ...rest } = part;
+  const name = Object.keys(part).toSorted().join('+');
+  const named = { ...rest, ...(index === undefined ? {} : { itsIndex: index }), index: name };
   if (!Array.isArray(args)) return named;
   const partialArgs = args.map((arg: Json) => ({ index: arg['jsonPath'], ...arg }));
   return { ...named, functionCall: { ...call, partialArgs } };
