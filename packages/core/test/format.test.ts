@@ -172,6 +172,7 @@ describe('merging', () => {
   });
 
   test.each([
+    ['what may add up', '"content":"a","x":[198]', '"content":"a","x":[198]'],
     ['another field', '"content":"a"', '"content":"b","x":1'],
     ['another value of one that nobody knows', '"content":"a","x":1', '"content":"b","x":2'],
     [
