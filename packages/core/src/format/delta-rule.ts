@@ -50,9 +50,16 @@ export interface Hole {
 
 type Compiled =
   | { readonly kind: Exclude<DeltaRule, object> | 'refused' | 'unknown' }
-  | { readonly kind: 'fields'; readonly fields: readonly Field[]; readonly isTyped: boolean }
+  | CompiledFields
   | { readonly kind: 'oneOf'; readonly values: readonly Uint8Array[] }
   | { readonly kind: 'list' | 'only'; readonly item: Compiled };
+
+interface CompiledFields {
+  readonly kind: 'fields';
+  /** By `placeOf` their keys. */
+  readonly places: readonly (readonly Field[] | undefined)[];
+  readonly isTyped: boolean;
+}
 
 interface Field {
   readonly key: Uint8Array;
@@ -91,7 +98,11 @@ function compile(rule: DeltaRule): Compiled {
     rule: { kind: 'refused' } as const,
   }));
   const isTyped = known.some((field) => field.rule.kind === 'oneOf');
-  return { kind: 'fields', fields: [...known, ...refused], isTyped };
+  const places = new Array<Field[] | undefined>(64).fill(undefined);
+  for (const field of [...known, ...refused]) {
+    (places[placeOf(field.key[0], field.key.length)] ??= []).push(field);
+  }
+  return { kind: 'fields', places, isTyped };
 }
 
 const QUOTE = 0x22;
@@ -131,8 +142,11 @@ class Dissector {
     const start = this.#at;
     const isNull = this.#bytes[start] === FIRST_OF_NULL;
     // Rules nest only as deep as they are written; what they do not name is skipped without recursion.
-    if (!isNull && rule.kind === 'fields') return this.#object(rule.fields, rule.isTyped);
-    if (!isNull && (rule.kind === 'list' || rule.kind === 'only')) return this.#list(rule.item, rule.kind);
+    if (!isNull && rule.kind === 'fields') return this.#object(rule);
+    if (!isNull && (rule.kind === 'list' || rule.kind === 'only')) {
+      if (this.#list(rule.item) !== 1 && rule.kind === 'only') this.#fails = true;
+      return;
+    }
     this.#skipValue();
     switch (rule.kind) {
       case 'last':
@@ -174,9 +188,9 @@ class Dissector {
     this.#holes.push({ kind, start: from, end: to, keepsLast, isNull: false });
   }
 
-  #object(fields: readonly Field[], isTyped: boolean): void {
+  #object(fields: CompiledFields): void {
     if (!this.#take(OPEN_OBJECT)) return this.#fail();
-    let hasType = !isTyped;
+    let hasType = !fields.isTyped;
     this.#skipSpace();
     if (this.#take(CLOSE_OBJECT)) return hasType ? undefined : this.#fail();
     do {
@@ -195,16 +209,20 @@ class Dissector {
     if (!hasType || !this.#take(CLOSE_OBJECT)) this.#fail();
   }
 
-  #list(item: Compiled, kind: 'list' | 'only'): void {
-    if (!this.#take(OPEN_LIST)) return this.#fail();
+  /** Returns how many items it has. */
+  #list(item: Compiled): number {
+    let count = 0;
+    if (!this.#take(OPEN_LIST)) this.#fails = true;
     this.#skipSpace();
-    if (kind === 'list' && this.#take(CLOSE_LIST)) return;
+    if (this.#fails || this.#take(CLOSE_LIST)) return count;
     do {
       this.#skipSpace();
       this.#value(item);
       this.#skipSpace();
-    } while (!this.#fails && kind === 'list' && this.#take(COMMA));
-    if (!this.#take(CLOSE_LIST)) this.#fail();
+      count += 1;
+    } while (!this.#fails && this.#take(COMMA));
+    if (!this.#take(CLOSE_LIST)) this.#fails = true;
+    return count;
   }
 
   #fail(): void {
@@ -301,11 +319,16 @@ class Dissector {
   }
 }
 
-function ruleOf(fields: readonly Field[], bytes: Uint8Array, start: number, end: number): Compiled {
-  for (const { key, rule } of fields) {
-    if (key[0] === bytes[start] && isText(bytes, start, end, key)) return rule;
-  }
+function ruleOf({ places }: CompiledFields, bytes: Uint8Array, start: number, end: number): Compiled {
+  const fields = places[placeOf(bytes[start], end - start)];
+  if (fields === undefined) return unknown;
+  for (const { key, rule } of fields) if (isText(bytes, start, end, key)) return rule;
   return unknown;
+}
+
+/** Where a field stands by the first byte and the length of its key: hardly any two at the same. */
+function placeOf(first: number | undefined, length: number): number {
+  return ((first ?? 0) * 5 + length) & 63;
 }
 
 const unknown: Compiled = { kind: 'unknown' };

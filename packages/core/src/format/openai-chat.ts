@@ -6,9 +6,10 @@ import type { PayloadKind } from './sse.ts';
 
 /** What each event of Chat Completions and legacy Completions has beside the answer. */
 export const openaiConstants: Readonly<Record<string, DeltaRule>> = {
-  ...each('same', 'id', 'object', 'model', 'system_fingerprint', 'service_tier', 'provider'),
+  ...each('same', 'id', 'object'),
   // Some SDKs show the first, which comes with the role, and some the last.
   created: 'last',
+  ...each('same', 'model', 'service_tier', 'system_fingerprint', 'provider'),
   // Random characters that hide how long a token was; nobody reads them.
   obfuscation: 'last',
 };
