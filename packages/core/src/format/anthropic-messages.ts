@@ -14,6 +14,7 @@ export const anthropicMessages: Format = {
   delta: {
     fields: {
       type: { oneOf: ['content_block_delta'] },
+      index: 'same',
       delta: {
         fields: {
           // Signatures, citations and compactions replace or are listed: each stays as it is.

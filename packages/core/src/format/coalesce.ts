@@ -27,9 +27,9 @@ type MergeTwo = (first: EventRun, second: EventRun) => CoalescedRun | undefined;
  * Merges the events of Server-Sent Events streams as a format's rule says, without loss: a channel's `merge`
  * for runs of events.
  *
- * Text that adds up is joined inside the provider's own bytes: nothing is written anew, so that numbers,
- * escapes and unknown fields stay as they were. Whatever a rule does not know has to be equal in both
- * events, or they stay two; order never changes. An event is looked at once, however often its run is
+ * Text that adds up is joined inside the provider's own bytes: nothing is written anew, so that numbers
+ * and escapes stay as they were. An event with a value that no rule knows, and that may add up, stays as it
+ * came; order never changes. An event is looked at once, however often its run is
  * merged, and bytes are put together when somebody asks for them.
  *
  * @example

@@ -2,30 +2,39 @@ import { isSpace, isText } from './json-keys.ts';
 
 /**
  * What may happen to the parts of a JSON value when two neighbours of a stream become one: a tree of rules
- * with the shape of the value. What no rule names has to be the same in both, byte for byte.
+ * with the shape of the value. What no rule names may add up, in a way that nobody here knows: it has to be
+ * null, `true`, `false`, `""`, `[]` or `{}`, and the same in both, or absent; otherwise the value is never merged.
  *
- * - `same`: as if it was not named.
+ * - `same`: what a stream repeats, and what is kept once: it has to be the same in both, byte for byte.
  * - `text`: a string that adds up (or null in both).
  * - `textButLast`: the same, but the last of a run stays an event of its own: somebody only looks at that one.
  * - `items`: an array whose items add up (or null in both).
  * - `last`: the later one replaces the earlier one; both are null or neither is.
- * - `nothing`: has to be null, `""`, `[]` or `{}`, or absent; otherwise the value is never merged.
- * - `pins`: the same, and where it is not null `last` means `same`.
- * - `oneOf`: a string, one of these; otherwise the value is never merged.
+ * - `pins`: as `same`, and where it is not null `last` means `same`.
+ * - `oneOf`: a string, one of these; otherwise, and where it is absent, the value is never merged.
  * - `fields`: an object, or null in both.
- * - `only`: an array of exactly one item; otherwise the value is never merged.
+ * - `list`: an array, with a rule for each of its items, or null in both.
+ * - `only`: the same, of exactly one item; otherwise the value is never merged.
  */
 export type DeltaRule =
   | 'items'
   | 'last'
-  | 'nothing'
   | 'pins'
   | 'same'
   | 'text'
   | 'textButLast'
   | { readonly fields: Readonly<Record<string, DeltaRule>> }
+  | { readonly list: DeltaRule }
   | { readonly oneOf: readonly string[] }
   | { readonly only: DeltaRule };
+
+/** The same rule for each of these names. */
+export function each<Rule extends DeltaRule>(
+  rule: Rule,
+  ...names: readonly string[]
+): Readonly<Record<string, Rule>> {
+  return Object.fromEntries(names.map((name) => [name, rule]));
+}
 
 /** A part of a value's bytes that may differ from its neighbour's: `bytes[start, end)`. */
 export interface Hole {
@@ -40,10 +49,17 @@ export interface Hole {
 }
 
 type Compiled =
-  | { readonly kind: Exclude<DeltaRule, object> | 'refused' }
-  | { readonly kind: 'fields'; readonly fields: readonly Field[] }
+  | { readonly kind: Exclude<DeltaRule, object> | 'refused' | 'unknown' }
+  | CompiledFields
   | { readonly kind: 'oneOf'; readonly values: readonly Uint8Array[] }
-  | { readonly kind: 'only'; readonly item: Compiled };
+  | { readonly kind: 'list' | 'only'; readonly item: Compiled };
+
+interface CompiledFields {
+  readonly kind: 'fields';
+  /** By `placeOf` their keys. */
+  readonly places: readonly (readonly Field[] | undefined)[];
+  readonly isTyped: boolean;
+}
 
 interface Field {
   readonly key: Uint8Array;
@@ -70,6 +86,7 @@ const refusedKeys = ['__proto__', 'constructor'];
 
 function compile(rule: DeltaRule): Compiled {
   if (typeof rule === 'string') return { kind: rule };
+  if ('list' in rule) return { kind: 'list', item: compile(rule.list) };
   if ('only' in rule) return { kind: 'only', item: compile(rule.only) };
   if ('oneOf' in rule) return { kind: 'oneOf', values: rule.oneOf.map((text) => encoder.encode(text)) };
   const known = Object.entries(rule.fields).map(([key, value]) => ({
@@ -80,7 +97,12 @@ function compile(rule: DeltaRule): Compiled {
     key: encoder.encode(key),
     rule: { kind: 'refused' } as const,
   }));
-  return { kind: 'fields', fields: [...known, ...refused] };
+  const isTyped = known.some((field) => field.rule.kind === 'oneOf');
+  const places = new Array<Field[] | undefined>(64).fill(undefined);
+  for (const field of [...known, ...refused]) {
+    (places[placeOf(field.key[0], field.key.length)] ??= []).push(field);
+  }
+  return { kind: 'fields', places, isTyped };
 }
 
 const QUOTE = 0x22;
@@ -120,8 +142,11 @@ class Dissector {
     const start = this.#at;
     const isNull = this.#bytes[start] === FIRST_OF_NULL;
     // Rules nest only as deep as they are written; what they do not name is skipped without recursion.
-    if (!isNull && rule.kind === 'fields') return this.#object(rule.fields);
-    if (!isNull && rule.kind === 'only') return this.#only(rule.item);
+    if (!isNull && rule.kind === 'fields') return this.#object(rule);
+    if (!isNull && (rule.kind === 'list' || rule.kind === 'only')) {
+      if (this.#list(rule.item) !== 1 && rule.kind === 'only') this.#fails = true;
+      return;
+    }
     this.#skipValue();
     switch (rule.kind) {
       case 'last':
@@ -130,8 +155,8 @@ class Dissector {
       case 'refused':
         this.#fails = true;
         break;
-      case 'nothing':
-        if (!isNull && !this.#isBlank(start)) this.#fails = true;
+      case 'unknown':
+        if (!this.#isPlain(start)) this.#fails = true;
         break;
       case 'pins':
         if (!isNull) this.#isPinned = true;
@@ -163,31 +188,41 @@ class Dissector {
     this.#holes.push({ kind, start: from, end: to, keepsLast, isNull: false });
   }
 
-  #object(fields: readonly Field[]): void {
+  #object(fields: CompiledFields): void {
     if (!this.#take(OPEN_OBJECT)) return this.#fail();
+    let hasType = !fields.isTyped;
     this.#skipSpace();
-    if (this.#take(CLOSE_OBJECT)) return;
+    if (this.#take(CLOSE_OBJECT)) return hasType ? undefined : this.#fail();
     do {
       this.#skipSpace();
       const key = this.#at + 1;
       // A key with an escape could be any other key.
       if (this.#skipString() || this.#fails) return this.#fail();
       const rule = ruleOf(fields, this.#bytes, key, this.#at - 1);
+      if (rule.kind === 'oneOf') hasType = true;
       this.#skipSpace();
       if (!this.#take(COLON)) return this.#fail();
       this.#skipSpace();
       this.#value(rule);
       this.#skipSpace();
     } while (!this.#fails && this.#take(COMMA));
-    if (!this.#take(CLOSE_OBJECT)) this.#fail();
+    if (!hasType || !this.#take(CLOSE_OBJECT)) this.#fail();
   }
 
-  #only(item: Compiled): void {
-    if (!this.#take(OPEN_LIST)) return this.#fail();
+  /** Returns how many items it has. */
+  #list(item: Compiled): number {
+    let count = 0;
+    if (!this.#take(OPEN_LIST)) this.#fails = true;
     this.#skipSpace();
-    this.#value(item);
-    this.#skipSpace();
-    if (!this.#take(CLOSE_LIST)) this.#fail();
+    if (this.#fails || this.#take(CLOSE_LIST)) return count;
+    do {
+      this.#skipSpace();
+      this.#value(item);
+      this.#skipSpace();
+      count += 1;
+    } while (!this.#fails && this.#take(COMMA));
+    if (!this.#take(CLOSE_LIST)) this.#fails = true;
+    return count;
   }
 
   #fail(): void {
@@ -270,10 +305,12 @@ class Dissector {
     return hasEscape;
   }
 
-  /** Whether the value from `start` to here has nothing between its first and last byte. */
-  #isBlank(start: number): boolean {
+  /** Whether the value from `start` to here has nothing that could add up. */
+  #isPlain(start: number): boolean {
     const first = this.#bytes[start];
-    return this.#at - start === 2 && (first === QUOTE || first === OPEN_LIST || first === OPEN_OBJECT);
+    if (this.#at - start === 2) return first === QUOTE || first === OPEN_LIST || first === OPEN_OBJECT;
+    for (const word of plainWords) if (isText(this.#bytes, start, this.#at, word)) return true;
+    return false;
   }
 
   /** Whether the value from `start` to here is this string, written without escapes. */
@@ -282,11 +319,17 @@ class Dissector {
   }
 }
 
-function ruleOf(fields: readonly Field[], bytes: Uint8Array, start: number, end: number): Compiled {
-  for (const { key, rule } of fields) {
-    if (key[0] === bytes[start] && isText(bytes, start, end, key)) return rule;
-  }
-  return same;
+function ruleOf({ places }: CompiledFields, bytes: Uint8Array, start: number, end: number): Compiled {
+  const fields = places[placeOf(bytes[start], end - start)];
+  if (fields === undefined) return unknown;
+  for (const { key, rule } of fields) if (isText(bytes, start, end, key)) return rule;
+  return unknown;
 }
 
-const same: Compiled = { kind: 'same' };
+/** Where a field stands by the first byte and the length of its key: hardly any two at the same. */
+function placeOf(first: number | undefined, length: number): number {
+  return ((first ?? 0) * 5 + length) & 63;
+}
+
+const unknown: Compiled = { kind: 'unknown' };
+const plainWords = ['null', 'false', 'true'].map((word) => encoder.encode(word));

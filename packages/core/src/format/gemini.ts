@@ -1,9 +1,22 @@
+import { type DeltaRule, each } from './delta-rule.ts';
 import type { Format, FormatError } from './format.ts';
 import { forEachKey, isText } from './json-keys.ts';
 import { listOf, numberOf, objectOf } from './json-object.ts';
 import type { PayloadKind } from './sse.ts';
 
 const encoder = new TextEncoder();
+
+const byModality: DeltaRule = { list: { fields: { modality: 'same', tokenCount: 'last' } } };
+
+/** `usageMetadata`: running totals, in every chunk. */
+const totals: DeltaRule = {
+  fields: {
+    ...each('last', 'promptTokenCount', 'candidatesTokenCount', 'totalTokenCount', 'thoughtsTokenCount'),
+    ...each('last', 'cachedContentTokenCount', 'toolUsePromptTokenCount', 'trafficType'),
+    ...each(byModality, 'promptTokensDetails', 'candidatesTokensDetails'),
+    ...each(byModality, 'cacheTokensDetails', 'toolUsePromptTokensDetails'),
+  },
+};
 
 /**
  * Gemini's `streamGenerateContent?alt=sse`: Server-Sent Events without names. There is no end marker: a reply
@@ -18,48 +31,21 @@ export const gemini: Format = {
       candidates: {
         only: {
           fields: {
+            index: 'same',
             content: {
-              // Calls, images, code and signatures stay as they are.
               fields: {
-                parts: {
-                  only: {
-                    fields: {
-                      text: 'text',
-                      ...nothingIn(
-                        'thoughtSignature',
-                        'functionCall',
-                        'functionResponse',
-                        'inlineData',
-                        'fileData',
-                        'executableCode',
-                        'codeExecutionResult',
-                        'toolCall',
-                        'toolResponse',
-                        'partMetadata',
-                        'videoMetadata',
-                      ),
-                    },
-                  },
-                },
+                role: 'same',
+                // Calls, images, code and signatures stay as they are.
+                parts: { only: { fields: { text: 'text', thought: 'same' } } },
               },
             },
-            ...nothingIn(
-              'finishReason',
-              'finishMessage',
-              'groundingMetadata',
-              'citationMetadata',
-              'urlContextMetadata',
-              'logprobsResult',
-              'avgLogprobs',
-              'tokenCount',
-              'continuationToken',
-            ),
+            // Two verdicts that are the same are one on both texts.
+            safetyRatings: 'same',
           },
         },
       },
-      // Running totals.
-      usageMetadata: 'last',
-      ...nothingIn('promptFeedback', 'error'),
+      ...each('same', 'modelVersion', 'responseId', 'createTime'),
+      usageMetadata: totals,
     },
   },
   hasContent: (payload) =>
@@ -83,10 +69,6 @@ export const gemini: Format = {
   errorBody,
   errorEvent: (error) => encoder.encode(`data: ${errorBody(error)}\n\n`),
 };
-
-function nothingIn(...names: readonly string[]): Readonly<Record<string, 'nothing'>> {
-  return Object.fromEntries(names.map((name) => [name, 'nothing']));
-}
 
 const ERROR = encoder.encode('error');
 const FINISH_REASON = encoder.encode('finishReason');

@@ -1,7 +1,39 @@
+import { type DeltaRule, each } from './delta-rule.ts';
 import type { Format } from './format.ts';
 import { listOf, numberOf, objectOf } from './json-object.ts';
 import { openaiErrorBody } from './openai-error.ts';
 import type { PayloadKind } from './sse.ts';
+
+/** What each event of Chat Completions and legacy Completions has beside the answer. */
+export const openaiConstants: Readonly<Record<string, DeltaRule>> = {
+  ...each('same', 'id', 'object'),
+  // Some SDKs show the first, which comes with the role, and some the last.
+  created: 'last',
+  ...each('same', 'model', 'service_tier', 'system_fingerprint', 'provider'),
+  // Random characters that hide how long a token was; nobody reads them.
+  obfuscation: 'last',
+};
+
+/** `usage`, where every chunk has it: running totals, of OpenAI and of those who have more. */
+export const openaiTotals: DeltaRule = {
+  fields: {
+    ...each('last', 'prompt_tokens', 'completion_tokens', 'total_tokens'),
+    prompt_tokens_details: {
+      fields: each('last', 'cached_tokens', 'audio_tokens', 'text_tokens', 'image_tokens'),
+    },
+    completion_tokens_details: {
+      fields: each(
+        'last',
+        'reasoning_tokens',
+        'audio_tokens',
+        'accepted_prediction_tokens',
+        'rejected_prediction_tokens',
+      ),
+    },
+    ...each('last', 'prompt_cache_hit_tokens', 'prompt_cache_miss_tokens'),
+    ...each('last', 'num_sources_used', 'cost_in_usd_ticks'),
+  },
+};
 
 /**
  * The wire format of OpenAI's Chat Completions and everybody who speaks it: Server-Sent Events without names,
@@ -13,46 +45,42 @@ export const openaiChat: Format = {
   classify: classifyUnnamed,
   delta: {
     fields: {
+      ...openaiConstants,
       choices: {
         only: {
           fields: {
+            index: 'same',
             delta: {
               fields: {
                 role: 'pins',
+                index: 'same',
                 content: 'text',
                 refusal: 'text',
                 // The official SDK keeps only the last of these two, as of any field that it does not know.
                 reasoning_content: 'textButLast',
                 reasoning: 'textButLast',
-                reasoning_details: 'nothing',
-                annotations: 'nothing',
-                function_call: { fields: { name: 'nothing', arguments: 'text' } },
+                // A call that begins has a name, and is never merged.
+                function_call: { fields: { arguments: 'text' } },
                 tool_calls: {
                   only: {
                     fields: {
-                      function: { fields: { name: 'nothing', arguments: 'text' } },
-                      custom: { fields: { name: 'nothing', input: 'text' } },
+                      ...each('same', 'index', 'id', 'type'),
+                      function: { fields: { arguments: 'text' } },
+                      custom: { fields: { input: 'text' } },
                     },
                   },
                 },
-                // Base64 does not add up unless it is padded by chance.
-                audio: {
-                  fields: { id: 'nothing', data: 'nothing', expires_at: 'nothing', transcript: 'text' },
-                },
+                // Its data is never merged: Base64 does not add up unless it is padded by chance.
+                audio: { fields: { transcript: 'text' } },
               },
             },
             logprobs: { fields: { content: 'items', refusal: 'items' } },
-            finish_reason: 'nothing',
+            // Two verdicts that are the same are one on both texts.
+            content_filter_results: 'same',
           },
         },
       },
-      // Some SDKs show the first, which comes with the role, and some the last.
-      created: 'last',
-      // Random characters that hide how long a token was; nobody reads them.
-      obfuscation: 'last',
-      // Running totals, where every chunk has them.
-      usage: 'last',
-      error: 'nothing',
+      usage: openaiTotals,
     },
   },
   hasContent: (payload) =>

@@ -1,6 +1,6 @@
 import type { Format } from './format.ts';
 import { listOf, objectOf } from './json-object.ts';
-import { classifyUnnamed, openaiChat, openaiUsage } from './openai-chat.ts';
+import { classifyUnnamed, openaiChat, openaiConstants, openaiTotals, openaiUsage } from './openai-chat.ts';
 import { openaiErrorBody } from './openai-error.ts';
 
 /** OpenAI's legacy Completions: framed as Chat Completions, with `choices[].text`. */
@@ -9,12 +9,10 @@ export const openaiCompletions: Format = {
   classify: classifyUnnamed,
   delta: {
     fields: {
+      ...openaiConstants,
       // Log probabilities are not merged: some SDKs keep only those of the last event.
-      choices: { only: { fields: { text: 'text', logprobs: 'nothing', finish_reason: 'nothing' } } },
-      created: 'last',
-      obfuscation: 'last',
-      usage: 'last',
-      error: 'nothing',
+      choices: { only: { fields: { index: 'same', text: 'text', content_filter_results: 'same' } } },
+      usage: openaiTotals,
     },
   },
   hasContent: (payload) =>

@@ -1,3 +1,4 @@
+import { each } from './delta-rule.ts';
 import type { Format } from './format.ts';
 import { numberOf, objectOf } from './json-object.ts';
 import { openaiError, openaiErrorBody } from './openai-error.ts';
@@ -33,14 +34,12 @@ export const openaiResponses: Format = {
           'response.apply_patch_call_operation_diff.delta',
         ],
       },
+      ...each('same', 'item_id', 'output_index', 'content_index', 'summary_index', 'command_index'),
+      // Log probabilities are not merged: the official SDK takes those of an event all or not at all.
       delta: 'text',
       // The last: whoever resumes behind it must not get again what is in this event.
       sequence_number: 'last',
       obfuscation: 'last',
-      // The official SDK takes those of an event all or not at all.
-      logprobs: 'nothing',
-      error: 'nothing',
-      response: 'nothing',
     },
   },
   hasContent: (payload) => {

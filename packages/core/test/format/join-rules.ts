@@ -7,6 +7,19 @@ import type { JoinRules, NamedEvent } from './joined-events.ts';
 
 type Json = Record<string, unknown>;
 
+const openaiRepeated = [
+  /^(id|object|model|system_fingerprint|service_tier|provider)$/,
+  /^choices\.length$/,
+  /^choices\[[^\]]*\]\.(index$|content_filter_results\b)/,
+];
+const openaiLast = [
+  /^(created|obfuscation)$/,
+  /^usage\.(prompt|completion|total)_tokens$/,
+  /^usage\.prompt_tokens_details\.(cached|audio|text|image)_tokens$/,
+  /^usage\.completion_tokens_details\.(reasoning|audio|accepted_prediction|rejected_prediction)_tokens$/,
+  /^usage\.(prompt_cache_(hit|miss)_tokens|num_sources_used|cost_in_usd_ticks)$/,
+];
+
 export const openaiChatRules: JoinRules = {
   part: () => '',
   added: [
@@ -16,7 +29,12 @@ export const openaiChatRules: JoinRules = {
     /^choices\[[^\]]*\]\.delta\.function_call\.arguments$/,
     /^choices\[[^\]]*\]\.logprobs\.(content|refusal)$/,
   ],
-  last: [/^(created|obfuscation)$/, /^usage\b/],
+  last: openaiLast,
+  repeated: [
+    ...openaiRepeated,
+    /^choices\[[^\]]*\]\.delta\.(role|index|tool_calls\.length)$/,
+    /^choices\[[^\]]*\]\.delta\.tool_calls\[[^\]]*\]\.(index|id|type)$/,
+  ],
 };
 
 export const openaiCompletionsRules: JoinRules = {
@@ -25,7 +43,8 @@ export const openaiCompletionsRules: JoinRules = {
     /^choices\[[^\]]*\]\.text$/,
     /^choices\[[^\]]*\]\.logprobs\.(tokens|token_logprobs|top_logprobs|text_offset)$/,
   ],
-  last: [/^(created|obfuscation)$/, /^usage\b/],
+  last: openaiLast,
+  repeated: openaiRepeated,
 };
 
 const responsesDeltas = [
@@ -51,7 +70,8 @@ export const openaiResponsesRules: JoinRules = {
     new RegExp(String.raw`/response\.(${responsesDeltas})\.delta/[^.]*\.delta$`),
     /\/response\.output_text\.delta\/[^.]*\.logprobs$/,
   ],
-  last: [/\.(sequence_number|obfuscation)$/],
+  last: [/\/[^/.]*\.(sequence_number|obfuscation)$/],
+  repeated: [/\/[^/.]*\.(type|item_id|output_index|content_index|summary_index|command_index)$/],
 };
 
 export const anthropicRules: JoinRules = {
@@ -66,12 +86,25 @@ export const anthropicRules: JoinRules = {
   },
   added: [/\/content_block_delta\/[^.]*\.delta\.(text|thinking|partial_json)$/],
   last: [],
+  repeated: [/\/content_block_delta\/[^.]*\.(type|index|delta\.type)$/],
 };
 
 export const geminiRules: JoinRules = {
   part: () => '',
-  added: [/\.parts\[#"text(\+thought)?"\]\.text$/, /\.partialArgs\[[^\]]*\]\.stringValue$/],
-  last: [/^usageMetadata\b/],
+  added: [/\.parts\[#"([^"]*\+)?text(\+[^"]*)?"\]\.text$/, /\.partialArgs\[[^\]]*\]\.stringValue$/],
+  last: [
+    /^usageMetadata\.(prompt|candidates|total|thoughts|cachedContent|toolUsePrompt)TokenCount$/,
+    /^usageMetadata\.(prompt|candidates|cache|toolUsePrompt)TokensDetails\[[^\]]*\]\.tokenCount$/,
+    /^usageMetadata\.trafficType$/,
+  ],
+  repeated: [
+    /^(modelVersion|responseId|createTime)$/,
+    /^candidates\.length$/,
+    /^candidates\[[^\]]*\]\.(index|content\.role|content\.parts\.length)$/,
+    /^candidates\[[^\]]*\]\.content\.parts\[#"[^\]]*\]\.(index|thought)$/,
+    /^candidates\[[^\]]*\]\.safetyRatings\b/,
+    /^usageMetadata\.(prompt|candidates|cache|toolUsePrompt)TokensDetails(\.length|\[[^\]]*\]\.modality)$/,
+  ],
 };
 
 /** A Gemini event whose parts are named by what they are, not by where they stand in their event. */
@@ -89,7 +122,9 @@ export function nameParts(event: NamedEvent): NamedEvent {
 function namePart(part: Json): Json {
   const call = object(part['functionCall']);
   const args = call['partialArgs'];
-  const named = { index: Object.keys(part).toSorted().join('+'), ...part };
+  const { index, ...rest } = part;
+  const name = Object.keys(part).toSorted().join('+');
+  const named = { ...rest, ...(index === undefined ? {} : { itsIndex: index }), index: name };
   if (!Array.isArray(args)) return named;
   const partialArgs = args.map((arg: Json) => ({ index: arg['jsonPath'], ...arg }));
   return { ...named, functionCall: { ...call, partialArgs } };

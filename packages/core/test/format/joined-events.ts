@@ -14,6 +14,8 @@ export interface JoinRules {
   readonly added: readonly RegExp[];
   /** Paths of which only the newest value means anything. */
   readonly last: readonly RegExp[];
+  /** Paths of what events repeat; how often says nothing. */
+  readonly repeated: readonly RegExp[];
 }
 
 /** A stream put together by hand. */
@@ -22,25 +24,34 @@ export interface JoinedEvents {
   readonly order: readonly string[];
   /** Added fields, whole. */
   readonly added: Record<string, unknown>;
-  /** Everything else: by path, every value it took, without repetition. */
+  /**
+   * Everything else: by path, every value it took, and how long each list was. What is repeated is here once,
+   * and what nobody knows as often as it came: whoever joins, lists or adds it up gets the same from the same.
+   */
   readonly values: Record<string, readonly string[]>;
 }
 
+/** What is the same however often it is there. */
+const plain = new Set(['null', 'true', 'false', '""', '[]', '{}']);
+
+type Kind = 'added' | 'last' | 'repeated' | 'unknown';
+
 /**
  * Puts the events of any format together by a few rules and leaves nothing out: what no rule names has
- * to be there with every value that it had.
+ * to be there with every value that it had, as often as it had it.
  */
 export function joinEvents(events: Iterable<NamedEvent>, rules: JoinRules): JoinedEvents {
   const order: string[] = [];
   const added = new Map<string, string | unknown[]>();
   const values = new Map<string, string[]>();
   // A stream has thousands of events and a few dozen paths.
-  const kinds = new Map<string, 'added' | 'last' | 'kept'>();
+  const kinds = new Map<string, Kind>();
 
-  const kindOf = (path: string): 'added' | 'last' | 'kept' => {
+  const kindOf = (path: string): Kind => {
     let kind = kinds.get(path);
     if (kind === undefined) {
-      kind = matches(rules.added, path) ? 'added' : matches(rules.last, path) ? 'last' : 'kept';
+      const known = (['added', 'last', 'repeated'] as const).find((name) => matches(rules[name], path));
+      kind = known ?? 'unknown';
       kinds.set(path, kind);
     }
     return kind;
@@ -48,8 +59,9 @@ export function joinEvents(events: Iterable<NamedEvent>, rules: JoinRules): Join
   const keep = (path: string, value: unknown): void => {
     const text = literal(value);
     const seen = values.get(path);
-    if (seen === undefined || kindOf(path) === 'last') values.set(path, [text]);
-    else if (seen.at(-1) !== text) seen.push(text);
+    const kind = kindOf(path);
+    if (seen === undefined || kind === 'last') values.set(path, [text]);
+    else if (seen.at(-1) !== text || (kind === 'unknown' && !plain.has(text))) seen.push(text);
   };
   const grow = (path: string, value: string | unknown[]): void => {
     const before = added.get(path);
@@ -71,6 +83,7 @@ export function joinEvents(events: Iterable<NamedEvent>, rules: JoinRules): Join
       if (value === null) return;
     }
     if (Array.isArray(value) && value.length > 0) {
+      keep(`${path}.length`, value.length);
       for (const [position, entry] of value.entries()) walk(`${path}[${indexOf(entry) ?? position}]`, entry);
     } else if (isObject(value) && Object.keys(value).length > 0) {
       for (const key of Object.keys(value)) walk(path === '' ? key : `${path}.${key}`, value[key]);
