@@ -26,6 +26,10 @@ export interface StreamHost {
   left(stream: SessionStream): void;
 }
 
+const arrivalUnknownMessage =
+  'The connection was lost before the answer, and the gateway does not know whether the request arrived. ' +
+  'It may have run, and is not sent again.';
+
 // An error body or event. Nothing bounds it but this.
 const maxOwnBytes = 1_048_576;
 
@@ -48,6 +52,8 @@ export class SessionStream implements StreamReader {
   readonly #onAbort = (): void => this.#leave(this.#options.leave, this.#options.signal?.reason);
   #opening: Opening;
   #token = createReaderToken();
+  /** Over which session its request was sent, and under which number, as far as the gateway has names for them. */
+  #sentOver: { readonly session: string; readonly request: number } | undefined;
   #url: string;
   #hasHead = false;
   /** Whether the gateway has answered on the present connection: before that, there is nothing to acknowledge. */
@@ -158,7 +164,7 @@ export class SessionStream implements StreamReader {
   }
 
   /** Gives it a number on a new connection, or a new one on the same. Returns the frame that brings it there. */
-  bind(number: number): ClientFrame {
+  bind(number: number, session: string | undefined): ClientFrame {
     this.number = number;
     this.#isAnswered = false;
     this.#isResumed = this.wasSent;
@@ -168,9 +174,14 @@ export class SessionStream implements StreamReader {
     this.#updateStall();
     const { headers, keyHeaders, windowBytes } = this.#options;
     const ids = { stream: number, reader: this.#token };
-    if (!this.wasSent) return { ...this.#opening, ...ids, windowBytes, headers };
+    if (!this.wasSent) {
+      const isRequest = this.#opening.type === 'request';
+      this.#sentOver = isRequest && session !== undefined ? { session, request: number } : undefined;
+      return { ...this.#opening, ...ids, windowBytes, headers };
+    }
     const acked = this.#ledger.ackedTo ?? 0;
-    return { type: 'resume', ...ids, headers: keyHeaders, offset: this.offset, acked };
+    const resume = { type: 'resume', ...ids, headers: keyHeaders, offset: this.offset, acked } as const;
+    return this.#hasHead ? resume : { ...resume, ...this.#sentOver };
   }
 
   /** The connection is lost. */
@@ -206,8 +217,10 @@ export class SessionStream implements StreamReader {
         this.#unlistenIfTaken();
         break;
       case 'error':
-        if (frame.code === 'unknown_reader' && this.#isResumed) this.#onUnknownReader();
-        else if (frame.code === 'not_found' && this.#isReread) this.#gone('The stream is not there any more');
+        if (this.#isResumed && ['not_arrived', 'unknown_reader'].includes(frame.code)) {
+          this.#onUnknownReader(frame.code === 'not_arrived');
+        } else if (frame.code === 'not_found' && this.#isReread)
+          this.#gone('The stream is not there any more');
         else this.fail(new ClientError(frame.code, frame.message, frame.offset));
         break;
     }
@@ -242,6 +255,8 @@ export class SessionStream implements StreamReader {
     if (this.#isReread) {
       this.#isReread = false;
       if (status !== 200) this.#gone(`The gateway answers with the status ${status}`);
+    } else if (status < 200 || status > 599) {
+      this.#refuse(`The status of the answer is ${status}.`);
     } else if (!this.#hasHead) {
       this.#hasHead = true;
       if (url !== '') this.#url = url;
@@ -277,15 +292,17 @@ export class SessionStream implements StreamReader {
     return false;
   }
 
-  /** Rule 5.9: it never arrived, or the connection came back too late. */
-  #onUnknownReader(): void {
+  /** Rule 5.9: its request never arrived; or nobody knows that; or the connection came back too late. */
+  #onUnknownReader(isMissing: boolean): void {
     this.#host.released(this);
     this.wasSent = false;
     this.number = 0;
     // The one before may still be known, to somebody else's key.
     this.#token = createReaderToken();
     if (!this.#hasHead) {
-      this.#host.resend(this);
+      // To read once more does nothing twice.
+      if (isMissing || this.#opening.type === 'read') this.#host.resend(this);
+      else this.fail(new ClientError('arrival_unknown', arrivalUnknownMessage));
       return;
     }
     if (this.#url === '') {
