@@ -60,6 +60,8 @@ export class SessionStream implements StreamReader {
   #isAnswered = false;
   #isResumed = false;
   #isReread = false;
+  /** What it was let go with and comes back from, until something of the stream comes. */
+  #stalled: ClientError | undefined;
   #isOver = false;
   #waiting: StreamLag = { items: 0, bytes: 0 };
 
@@ -212,16 +214,16 @@ export class SessionStream implements StreamReader {
         this.#host.consumed(this);
         break;
       case 'end':
+        if (this.#stalled !== undefined && frame.state !== 'completed') {
+          this.fail(this.#stalled);
+          break;
+        }
         this.#isOverAfter('detach', { type: 'end', state: frame.state });
         this.#inbox.finish();
         this.#unlistenIfTaken();
         break;
       case 'error':
-        if (this.#isResumed && ['not_arrived', 'unknown_reader'].includes(frame.code)) {
-          this.#onUnknownReader(frame.code === 'not_arrived');
-        } else if (frame.code === 'not_found' && this.#isReread)
-          this.#gone('The stream is not there any more');
-        else this.fail(new ClientError(frame.code, frame.message, frame.offset));
+        this.#onError(frame);
         break;
     }
   }
@@ -231,7 +233,8 @@ export class SessionStream implements StreamReader {
     if (!this.#hasHead) {
       this.#refuse('Data came before the head of the answer.');
     } else if (from === to) {
-      this.#onOwnWords(bytes);
+      if (this.#stalled === undefined) this.#onOwnWords(bytes);
+      else this.fail(this.#stalled);
     } else if (!this.#ledger.allows(bytes.length, connectionWindowBytes)) {
       this.#refuse(`${bytes.length} bytes are more than the windows allow.`);
     } else if (this.#advance(from, to)) {
@@ -254,7 +257,8 @@ export class SessionStream implements StreamReader {
     this.#isAnswered = true;
     if (this.#isReread) {
       this.#isReread = false;
-      if (status !== 200) this.#gone(`The gateway answers with the status ${status}`);
+      if (status !== 200 && this.#stalled !== undefined) this.fail(this.#stalled);
+      else if (status !== 200) this.#gone(`The gateway answers with the status ${status}`);
     } else if (status < 200 || status > 599) {
       this.#refuse(`The status of the answer is ${status}.`);
     } else if (!this.#hasHead) {
@@ -287,18 +291,35 @@ export class SessionStream implements StreamReader {
   }
 
   #advance(from: number, to: number): boolean {
-    if (this.#position.advance(from, to)) return true;
+    if (this.#position.advance(from, to)) {
+      this.#stalled = undefined;
+      return true;
+    }
     this.#refuse(`The stream goes on at ${this.offset}, and what came is from ${from} to ${to}.`);
     return false;
   }
 
+  #onError({ code, message, offset }: Extract<StreamFrame, { type: 'error' }>): void {
+    const error = new ClientError(code, message, offset);
+    if (this.#isResumed && (code === 'not_arrived' || code === 'unknown_reader')) {
+      this.#onUnknownReader(code === 'not_arrived');
+    } else if (this.#stalled !== undefined) {
+      this.fail(this.#stalled);
+    } else if (this.#isReread && code === 'not_found') {
+      this.#gone('The stream is not there any more');
+    } else if (code === 'reader_stalled' && this.#hasHead && this.#url !== '') {
+      // Its program held it up, and goes on where it was when it asks for more.
+      this.#stalled = error;
+      this.#release();
+      this.#readOn();
+    } else {
+      this.fail(error);
+    }
+  }
+
   /** Rule 5.9: its request never arrived; or nobody knows that; or the connection came back too late. */
   #onUnknownReader(isMissing: boolean): void {
-    this.#host.released(this);
-    this.wasSent = false;
-    this.number = 0;
-    // The one before may still be known, to somebody else's key.
-    this.#token = createReaderToken();
+    this.#release();
     if (!this.#hasHead) {
       // To read once more does nothing twice.
       if (isMissing || this.#opening.type === 'read') this.#host.resend(this);
@@ -309,12 +330,27 @@ export class SessionStream implements StreamReader {
       this.#gone('The answer cannot be read again');
       return;
     }
+    this.#readOn();
+  }
+
+  /** It is no reader of the gateway's any more. */
+  #release(): void {
+    this.#host.released(this);
+    this.wasSent = false;
+    this.number = 0;
+    // The one before may still be known, to somebody else's key.
+    this.#token = createReaderToken();
+  }
+
+  /** Reads the rest as another reader, by the stream's URL. */
+  #readOn(): void {
     const { opening } = this.#options;
     const asked =
       opening.type === 'read' ? opening : { type: 'read' as const, overflow: 'coalesce' as const };
     this.#opening = { ...asked, url: this.#url, from: this.#position.next ?? 'now' };
     this.#isReread = true;
-    if (this.#inbox.isEmpty) {
+    // Who was let go because it takes nothing is not there before it does.
+    if (this.#inbox.isEmpty && (this.#stalled === undefined || this.#inbox.isWaiting)) {
       this.#ledger.clear();
       this.#host.reopen(this);
     } else {

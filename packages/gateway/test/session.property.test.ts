@@ -216,6 +216,7 @@ test.each([
           began: nothing,
           readerEnded: nothing,
           delivered: nothing,
+          openPause: nothing,
           defect: nothing,
         };
         const asker = { address: '', agent: '', key: '' };

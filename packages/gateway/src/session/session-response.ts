@@ -7,7 +7,7 @@ import type { LargeRun } from '../large-run.ts';
 import { tokensOf } from '../meter.ts';
 import { RefusedError } from '../provider-error.ts';
 import { Pause } from '../sink/pause.ts';
-import type { ReaderResponse } from '../sink/reader-response.ts';
+import type { ReaderProgress, ReaderResponse } from '../sink/reader-response.ts';
 import { holdable } from '../run-memory.ts';
 import type { StreamState } from '../stream.ts';
 import { FrameCredit } from './frame-credit.ts';
@@ -321,8 +321,10 @@ export class SessionResponse implements ReaderResponse {
     this.#options.onClose();
   }
 
-  progress(): { readonly bytes: number; readonly isOwed: boolean } {
-    return { bytes: this.#ackedBytes, isOwed: this.#sent.length > 0 };
+  /** A session that does not answer pings is ended, and then there is no line. */
+  progress(): ReaderProgress {
+    const holdsCredit = this.#line !== undefined && !this.isBlocked;
+    return { bytes: this.#ackedBytes, isOwed: this.#sent.length > 0, holdsCredit };
   }
 
   /** The connection's credit as this stream may spend it. */
