@@ -886,8 +886,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 4: the client comes back where it acknowledged, and not where it received',
     file: `${client}/session-stream.ts`,
-    find: 'headers: keyHeaders, offset: this.offset, acked };',
-    replace: 'headers: keyHeaders, offset: acked, acked };',
+    find: 'headers: keyHeaders, offset: this.offset, acked } as const;',
+    replace: 'headers: keyHeaders, offset: acked, acked } as const;',
     test: `${clientTest}/resume.test.ts`,
   },
   {

@@ -48,7 +48,7 @@ describe('promise 11: a session that answers pings and holds its credit back', (
     const bodies = await Promise.all(
       models.map(async (model) => (await fetch(path, chatOf(model))).body?.getReader()),
     );
-    const firsts = await Promise.all(bodies.map((body) => body?.read()));
+    const firsts = await Promise.all(bodies.map(async (body) => await body?.read()));
     // A tool runs, somebody looks at a breakpoint, an approval is waited for.
     await waitFor(gateway, paused, 2);
     await sleep(2000);
@@ -97,9 +97,9 @@ describe('promise 11: a session that answers pings and holds its credit back', (
   });
 
   test('is let go after pauseMs, and its model stops when it does not come back', async () => {
-    const { gateway, simulator } = await startBoth([
-      ...['--stall-timeout-ms', '300', '--pause-ms', '900', '--detach-grace-ms', '300'],
-    ]);
+    const { gateway, simulator } = await startBoth(
+      '--stall-timeout-ms 300 --pause-ms 900 --detach-grace-ms 300'.split(' '),
+    );
     const body = (await openFetch({ url: gateway.url })(path, chatOf(endless))).body?.getReader();
     await body?.read();
     await waitFor(gateway, stalled, 1);
@@ -131,9 +131,9 @@ describe('promise 11: a session that answers pings and holds its credit back', (
   });
 
   test('is not paused any more without a sign of life', async () => {
-    const { gateway } = await startBoth([
-      ...['--stall-timeout-ms', '500', '--keep-alive-ms', '400', '--detach-grace-ms', '300'],
-    ]);
+    const { gateway } = await startBoth(
+      '--stall-timeout-ms 500 --keep-alive-ms 400 --detach-grace-ms 300'.split(' '),
+    );
     const session = await openSession(gateway.url);
     session.send(chatRequest(endless));
     await waitFor(gateway, paused, 1);

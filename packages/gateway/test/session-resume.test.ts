@@ -46,7 +46,7 @@ describe('5.8 a resume that cannot be served is the error of its stream, and of 
     // The reader is gone, and its stream can be read by its URL.
     second.send({ ...resume, stream: 3, offset: read });
     expect(await errorOf(second, 3)).toBe('unknown_reader');
-    const { url = '' } = first.of('response')[0] ?? {};
+    const url = first.of('response')[0]?.url ?? '';
     const again = { type: 'read', reader: newReader(), windowBytes: 65_536, url, headers: {}, from: 'start' };
     second.send({ ...again, stream: 4, overflow: 'coalesce' });
     await eventually(() => second.text(4) !== '' && second.text(4) === first.text(), 'the history');
@@ -71,7 +71,7 @@ describe('5.8 a resume that cannot be served is the error of its stream, and of 
     const owner = await openSession(gateway.url);
     owner.send(chatRequest('sim:tokens=60,tps=20,ttft=0'));
     await eventually(() => owner.offset() > 3, 'some chunks');
-    const { url = '' } = owner.of('response')[0] ?? {};
+    const url = owner.of('response')[0]?.url ?? '';
     const reader = newReader();
     const from = owner.offset();
     const read = { type: 'read', stream: 1, reader, windowBytes: 16_384, url, headers: {}, from };
@@ -132,7 +132,7 @@ test('5.1 a name that another reader has is the error of its stream, and of no o
   await eventually(() => session.of('end', 2).length === 1, 'an end');
   expect(session.of('response', 2)[0]).toMatchObject({ status: 400, url: '' });
   expect(JSON.parse(session.text(2))).toMatchObject({ error: { code: 'invalid_request' } });
-  const { url = '' } = session.of('response', 1)[0] ?? {};
+  const url = session.of('response', 1)[0]?.url ?? '';
   const { reader } = request;
   const read = { type: 'read', stream: 3, reader, windowBytes: 2048, url, headers: {}, from: 0 };
   session.send({ ...read, overflow: 'coalesce' });

@@ -164,9 +164,9 @@ describe('a session', () => {
   });
 
   test('5.12 a reader that acknowledges nothing is let go', async () => {
-    const { gateway, simulator } = await startBoth([
-      ...['--stall-timeout-ms', '1000', '--pause-ms', '1000', '--detach-grace-ms', '1000'],
-    ]);
+    const { gateway, simulator } = await startBoth(
+      '--stall-timeout-ms 1000 --pause-ms 1000 --detach-grace-ms 1000'.split(' '),
+    );
     const session = await openSession(gateway.url);
     session.send(chatRequest('sim:tokens=1000000,tps=0,ttft=0'));
     await eventually(() => session.of('error').length === 1, 'the reader to be let go');
