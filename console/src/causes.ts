@@ -1,4 +1,4 @@
-import type { StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
+import type { ReaderRow, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
 
 export type StallCause = NonNullable<StreamRow['stallCause']>;
 
@@ -29,6 +29,13 @@ export const causeHints: Readonly<Record<StallCause, string>> = {
   event_memory: 'its large event finds no room beside those of all streams (maxEventMemoryBytes)',
   burst: 'more came at once than its window holds',
 };
+
+/** What keeps a reader from getting more, for people; `undefined`: nothing. */
+export function whyOf({ isLost, isPaused, waitsFor }: ReaderRow): string | undefined {
+  if (isPaused) return 'paused by its program';
+  const cause = isLost ? 'connection_lost' : waitsFor;
+  return cause === null ? undefined : causeTexts[cause].one;
+}
 
 /** `slow links (2), no credit (1)`, the most frequent first. */
 export function countCauses(found: readonly (StallCause | null)[], otherText: string): string {

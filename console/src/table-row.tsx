@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import type { ReaderRow, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
-import { causeTexts } from './causes.ts';
+import { causeTexts, whyOf } from './causes.ts';
 import { modelName } from './model-name.ts';
 import { Meter } from './meter.tsx';
 import { streamHref } from './route.ts';
@@ -78,8 +78,7 @@ export function TableRow({
 
 /** The bar, the figures, and why. */
 function ReaderLag({ reader }: { readonly reader: ReaderRow }): JSX.Element {
-  const { isLost, lagBytes, lagMs, maxLagBytes, number } = reader;
-  const cause = isLost ? 'connection_lost' : reader.waitsFor;
+  const { lagBytes, lagMs, maxLagBytes, number } = reader;
   const text = `${bytesText(lagBytes)} of ${bytesText(maxLagBytes)}, ${durationText(lagMs)}`;
   return (
     <div class="reader-lag">
@@ -88,7 +87,7 @@ function ReaderLag({ reader }: { readonly reader: ReaderRow }): JSX.Element {
         {bytesText(lagBytes)}
       </span>
       <span class="ms">{durationText(lagMs)}</span>
-      <span class="why">{cause === null ? '' : causeTexts[cause].one}</span>
+      <span class="why">{whyOf(reader)}</span>
     </div>
   );
 }

@@ -1,7 +1,7 @@
 import type { JSX } from 'preact';
 import { useRef } from 'preact/hooks';
 import type { ReaderRow, StreamDetail, StreamEvent } from '../../packages/gateway/src/console/snapshot.ts';
-import { causeTexts } from './causes.ts';
+import { causeTexts, whyOf } from './causes.ts';
 import { useElementWidth } from './element-width.ts';
 import { Meter } from './meter.tsx';
 import { EventMark, eventTexts, Lane, type LagSample, type TimeSpan } from './reader-lane.tsx';
@@ -126,8 +126,8 @@ function ReaderRowView({
   readonly span: TimeSpan;
   readonly widthPx: number;
 }): JSX.Element {
-  const { acknowledgedTokens, creditBytes, gaps, isLost, lagBytes, lagMs, lostTokens, maxLagBytes } = reader;
-  const cause = isLost ? 'connection_lost' : reader.waitsFor;
+  const { acknowledgedTokens, creditBytes, gaps, lagBytes, lagMs, lostTokens, maxLagBytes } = reader;
+  const why = whyOf(reader);
   const text = `${bytesText(lagBytes)} of ${bytesText(maxLagBytes)}`;
   const facts = [
     `${countText(reader.tokens)} tokens`,
@@ -141,7 +141,7 @@ function ReaderRowView({
       <div class="lane-head">
         <div>
           <b>Reader {reader.number}</b> {reader.via}, {reader.policy}
-          {cause !== null && <span class="why"> {causeTexts[cause].one}</span>}
+          {why !== undefined && <span class="why"> {why}</span>}
         </div>
         <Meter label={`Lag of reader ${reader.number}`} value={lagBytes} max={maxLagBytes} text={text} />
         <div>

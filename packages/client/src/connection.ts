@@ -32,6 +32,8 @@ export type WebSocketConstructor = new (url: string, protocols: string[]) => Web
 export interface Limits {
   readonly maxStreams: number;
   readonly maxMessageBytes: number;
+  /** The session's name; older gateways have none. */
+  readonly session?: string | undefined;
 }
 
 /** A frame that belongs to one stream. */

@@ -6,7 +6,10 @@ import { SpillwayError } from '@spillway/core';
  * - `invalid_option`: an option is missing, of the wrong type or out of its range.
  * - `no_session`: the gateway cannot be reached by WebSocket, does not speak the protocol there, or had no room for the
  *   request there. Only below `fetch`, which goes by plain HTTP then.
- * - `connection_lost`: the connection was lost and did not come back within `giveUpAfterMs`.
+ * - `connection_lost`: the connection was lost and did not come back within `giveUpAfterMs`. A request without an answer may
+ *   have run.
+ * - `arrival_unknown`: the connection was lost before the answer, and the gateway does not know whether the request arrived (it was
+ *   started again, or the request has run and is over). It may have run, and is not sent again: that is for the caller to decide.
  * - `history_gone`: the connection came back too late, and what follows is not kept by the gateway any more.
  * - `protocol_error`: the gateway said something that breaks the protocol, such as a hole in the offsets or more
  *   than the window allows. Nothing of it was handed on.
@@ -21,6 +24,7 @@ import { SpillwayError } from '@spillway/core';
  * - any other: the gateway's own, as PROTOCOL.md lists them (`upstream_cut`, `shutting_down`, …).
  */
 export type ClientErrorCode =
+  | 'arrival_unknown'
   | 'bad_ack'
   | 'bad_frame'
   | 'closed'

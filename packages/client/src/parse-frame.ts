@@ -6,14 +6,13 @@ const maxFrameChars = 1_048_576;
 type Check = (value: unknown) => boolean;
 const text: Check = (value) => typeof value === 'string';
 const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
-const status: Check = (value) => count(value) && (value as number) >= 200 && (value as number) <= 599;
 const state: Check = (value) => value === 'completed' || value === 'failed' || value === 'cancelled';
 const headers: Check = (value) =>
   typeof value === 'object' && value !== null && Object.values(value).every((one) => text(one));
 
 const shapes: Readonly<Record<GatewayFrame['type'], Readonly<Record<string, Check>>>> = {
-  open: { maxStreams: count, maxMessageBytes: count },
-  response: { stream: count, url: text, status, headers },
+  open: { maxStreams: count, maxMessageBytes: count, session: (value) => value === undefined || text(value) },
+  response: { stream: count, url: text, status: count, headers },
   gap: { stream: count, from: count, to: count, bytes: count, reason: text },
   lag: { stream: count, items: count, bytes: count },
   end: { stream: count, state },

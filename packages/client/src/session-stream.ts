@@ -26,6 +26,10 @@ export interface StreamHost {
   left(stream: SessionStream): void;
 }
 
+const arrivalUnknownMessage =
+  'The connection was lost before the answer, and the gateway does not know whether the request arrived. ' +
+  'It may have run, and is not sent again.';
+
 // An error body or event. Nothing bounds it but this.
 const maxOwnBytes = 1_048_576;
 
@@ -48,12 +52,16 @@ export class SessionStream implements StreamReader {
   readonly #onAbort = (): void => this.#leave(this.#options.leave, this.#options.signal?.reason);
   #opening: Opening;
   #token = createReaderToken();
+  /** Over which session its request was sent, and under which number, as far as the gateway has names for them. */
+  #sentOver: { readonly session: string; readonly request: number } | undefined;
   #url: string;
   #hasHead = false;
   /** Whether the gateway has answered on the present connection: before that, there is nothing to acknowledge. */
   #isAnswered = false;
   #isResumed = false;
   #isReread = false;
+  /** What it was let go with and comes back from, until something of the stream comes. */
+  #stalled: ClientError | undefined;
   #isOver = false;
   #waiting: StreamLag = { items: 0, bytes: 0 };
 
@@ -158,7 +166,7 @@ export class SessionStream implements StreamReader {
   }
 
   /** Gives it a number on a new connection, or a new one on the same. Returns the frame that brings it there. */
-  bind(number: number): ClientFrame {
+  bind(number: number, session: string | undefined): ClientFrame {
     this.number = number;
     this.#isAnswered = false;
     this.#isResumed = this.wasSent;
@@ -168,9 +176,14 @@ export class SessionStream implements StreamReader {
     this.#updateStall();
     const { headers, keyHeaders, windowBytes } = this.#options;
     const ids = { stream: number, reader: this.#token };
-    if (!this.wasSent) return { ...this.#opening, ...ids, windowBytes, headers };
+    if (!this.wasSent) {
+      const isRequest = this.#opening.type === 'request';
+      this.#sentOver = isRequest && session !== undefined ? { session, request: number } : undefined;
+      return { ...this.#opening, ...ids, windowBytes, headers };
+    }
     const acked = this.#ledger.ackedTo ?? 0;
-    return { type: 'resume', ...ids, headers: keyHeaders, offset: this.offset, acked };
+    const resume = { type: 'resume', ...ids, headers: keyHeaders, offset: this.offset, acked } as const;
+    return this.#hasHead ? resume : { ...resume, ...this.#sentOver };
   }
 
   /** The connection is lost. */
@@ -201,14 +214,16 @@ export class SessionStream implements StreamReader {
         this.#host.consumed(this);
         break;
       case 'end':
+        if (this.#stalled !== undefined && frame.state !== 'completed') {
+          this.fail(this.#stalled);
+          break;
+        }
         this.#isOverAfter('detach', { type: 'end', state: frame.state });
         this.#inbox.finish();
         this.#unlistenIfTaken();
         break;
       case 'error':
-        if (frame.code === 'unknown_reader' && this.#isResumed) this.#onUnknownReader();
-        else if (frame.code === 'not_found' && this.#isReread) this.#gone('The stream is not there any more');
-        else this.fail(new ClientError(frame.code, frame.message, frame.offset));
+        this.#onError(frame);
         break;
     }
   }
@@ -218,7 +233,8 @@ export class SessionStream implements StreamReader {
     if (!this.#hasHead) {
       this.#refuse('Data came before the head of the answer.');
     } else if (from === to) {
-      this.#onOwnWords(bytes);
+      if (this.#stalled === undefined) this.#onOwnWords(bytes);
+      else this.fail(this.#stalled);
     } else if (!this.#ledger.allows(bytes.length, connectionWindowBytes)) {
       this.#refuse(`${bytes.length} bytes are more than the windows allow.`);
     } else if (this.#advance(from, to)) {
@@ -241,7 +257,10 @@ export class SessionStream implements StreamReader {
     this.#isAnswered = true;
     if (this.#isReread) {
       this.#isReread = false;
-      if (status !== 200) this.#gone(`The gateway answers with the status ${status}`);
+      if (status !== 200 && this.#stalled !== undefined) this.fail(this.#stalled);
+      else if (status !== 200) this.#gone(`The gateway answers with the status ${status}`);
+    } else if (status < 200 || status > 599) {
+      this.#refuse(`The status of the answer is ${status}.`);
     } else if (!this.#hasHead) {
       this.#hasHead = true;
       if (url !== '') this.#url = url;
@@ -272,32 +291,66 @@ export class SessionStream implements StreamReader {
   }
 
   #advance(from: number, to: number): boolean {
-    if (this.#position.advance(from, to)) return true;
+    if (this.#position.advance(from, to)) {
+      this.#stalled = undefined;
+      return true;
+    }
     this.#refuse(`The stream goes on at ${this.offset}, and what came is from ${from} to ${to}.`);
     return false;
   }
 
-  /** Rule 5.9: it never arrived, or the connection came back too late. */
-  #onUnknownReader(): void {
-    this.#host.released(this);
-    this.wasSent = false;
-    this.number = 0;
-    // The one before may still be known, to somebody else's key.
-    this.#token = createReaderToken();
+  #onError({ code, message, offset }: Extract<StreamFrame, { type: 'error' }>): void {
+    const error = new ClientError(code, message, offset);
+    if (this.#isResumed && (code === 'not_arrived' || code === 'unknown_reader')) {
+      this.#onUnknownReader(code === 'not_arrived');
+    } else if (this.#stalled !== undefined) {
+      this.fail(this.#stalled);
+    } else if (this.#isReread && code === 'not_found') {
+      this.#gone('The stream is not there any more');
+    } else if (code === 'reader_stalled' && this.#hasHead && this.#url !== '') {
+      // Its program held it up, and goes on where it was when it asks for more.
+      this.#stalled = error;
+      this.#release();
+      this.#readOn();
+    } else {
+      this.fail(error);
+    }
+  }
+
+  /** Rule 5.9: its request never arrived; or nobody knows that; or the connection came back too late. */
+  #onUnknownReader(isMissing: boolean): void {
+    this.#release();
     if (!this.#hasHead) {
-      this.#host.resend(this);
+      // To read once more does nothing twice.
+      if (isMissing || this.#opening.type === 'read') this.#host.resend(this);
+      else this.fail(new ClientError('arrival_unknown', arrivalUnknownMessage));
       return;
     }
     if (this.#url === '') {
       this.#gone('The answer cannot be read again');
       return;
     }
+    this.#readOn();
+  }
+
+  /** It is no reader of the gateway's any more. */
+  #release(): void {
+    this.#host.released(this);
+    this.wasSent = false;
+    this.number = 0;
+    // The one before may still be known, to somebody else's key.
+    this.#token = createReaderToken();
+  }
+
+  /** Reads the rest as another reader, by the stream's URL. */
+  #readOn(): void {
     const { opening } = this.#options;
     const asked =
       opening.type === 'read' ? opening : { type: 'read' as const, overflow: 'coalesce' as const };
     this.#opening = { ...asked, url: this.#url, from: this.#position.next ?? 'now' };
     this.#isReread = true;
-    if (this.#inbox.isEmpty) {
+    // Who was let go because it takes nothing is not there before it does.
+    if (this.#inbox.isEmpty && (this.#stalled === undefined || this.#inbox.isWaiting)) {
       this.#ledger.clear();
       this.#host.reopen(this);
     } else {

@@ -230,7 +230,7 @@ export class Session implements StreamHost, ConnectionListener {
       return;
     }
     const number = ++this.#lastNumber;
-    const text = JSON.stringify(stream.bind(number));
+    const text = JSON.stringify(stream.bind(number, limits.session));
     if (isLonger(text, limits.maxMessageBytes)) {
       // Nothing of it was sent, and nothing is to be said about it.
       stream.number = 0;

@@ -97,13 +97,17 @@ test('5.9: a request that never arrived is sent again, as another reader', async
   const request = await session.frame('request');
   session.cut();
   const next = await gateway.session();
-  expect(await next.frame('resume')).toMatchObject({
+  expect(await next.frame('resume')).toEqual({
+    type: 'resume',
     stream: 1,
     reader: request.reader,
+    headers: { authorization: 'Bearer key' },
     offset: 0,
     acked: 0,
+    session: 'session-1',
+    request: 1,
   });
-  next.fail(1, 'unknown_reader');
+  next.fail(1, 'not_arrived');
   const again = await next.frame('request');
   expect(again).toEqual({ ...request, stream: 2, reader: again.reader });
   expect(again.reader).not.toBe(request.reader);
@@ -111,6 +115,62 @@ test('5.9: a request that never arrived is sent again, as another reader', async
   next.data(2, 0, 1, 'all');
   next.end(2);
   expect(await (await promise).text()).toBe('all');
+});
+
+test('5.9: over which session it was sent is said until there is an answer, however often it is resumed', async () => {
+  const gateway = await startFakeGateway();
+  const promise = openFetch({ url: gateway.url })(gateway.url + path, init);
+  const session = await gateway.session();
+  await session.frame('request');
+  session.cut();
+  const second = await gateway.session();
+  await second.frame('resume');
+  second.cut();
+  const third = await gateway.session();
+  expect(await third.frame('resume')).toMatchObject({ session: 'session-1', request: 1 });
+  third.fail(1, 'not_arrived');
+  await third.frame('request');
+  third.cut();
+  const fourth = await gateway.session();
+  expect(await fourth.frame('resume')).toMatchObject({ session: 'session-3', request: 2 });
+  fourth.respond(1);
+  await promise;
+  fourth.cut();
+  expect(await (await gateway.session()).frame('resume')).not.toHaveProperty('session');
+});
+
+test('5.9: a request of which nobody knows whether it arrived is not sent again, and its caller is told', async () => {
+  const gateway = await startFakeGateway();
+  const client = open({ url: gateway.url });
+  const failed = rejection(client.fetch(path, init));
+  const reader = client.request(path, { body: init.body });
+  const session = await gateway.session();
+  await session.frame('request');
+  await session.frame('request');
+  session.cut();
+  const next = await gateway.session();
+  await next.frame('resume');
+  await next.frame('resume');
+  next.fail(1, 'unknown_reader');
+  next.fail(2, 'unknown_reader');
+  expect(await failed).toMatchObject({ code: 'arrival_unknown' });
+  expect(await rejection(reader.response)).toMatchObject({ code: 'arrival_unknown' });
+  await next.settle();
+  expect(next.framesOf('request')).toEqual([]);
+  expect(gateway.requests).toEqual([]);
+});
+
+test('5.9: a gateway that has no names for sessions is asked without', async () => {
+  const greeting = JSON.stringify({ type: 'open', maxStreams: 100, maxMessageBytes: 1_048_576 });
+  const gateway = await startFakeGateway({ greeting });
+  const failed = rejection(openFetch({ url: gateway.url })(gateway.url + path, init));
+  const session = await gateway.session();
+  await session.frame('request');
+  session.cut();
+  const next = await gateway.session();
+  expect(await next.frame('resume')).not.toHaveProperty('session');
+  next.fail(1, 'unknown_reader');
+  expect(await failed).toMatchObject({ code: 'arrival_unknown' });
 });
 
 test('5.9: a reader that is gone reads on by its URL', async () => {

@@ -181,7 +181,6 @@ test.each<[string, (session: FakeSession) => void]>([
   ['no frame', (session) => session.sendRaw('{"type":"toString"}')],
   ['a field is missing', (session) => session.sendRaw('{"type":"end","stream":1}')],
   ['a field is wrong', (session) => session.sendRaw('{"type":"lag","stream":1,"items":-1,"bytes":0}')],
-  ['no status', (session) => session.respond(1, { status: 99 })],
   ['too much of it', (session) => session.sendRaw(`{"type":"pong","a":"${'a'.repeat(1_048_576)}"}`)],
   ['a second open', (session) => session.send({ type: 'open', maxStreams: 1, maxMessageBytes: 1 })],
   ['no such stream', (session) => session.end(2)],
@@ -201,6 +200,8 @@ test.each<[string, (session: FakeSession) => void]>([
 
 test.each<[string, (session: FakeSession) => void]>([
   ['data before the answer', (session) => session.data(1, 0, 1, 'a')],
+  ['no status', (session) => session.respond(1, { status: 99 })],
+  ['a status that no answer in this language has', (session) => session.respond(1, { status: 600 })],
   ['headers that are none', (session) => session.respond(1, { headers: { 'a b': 'c' } })],
   [
     'a hole',

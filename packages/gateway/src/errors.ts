@@ -28,6 +28,7 @@ const statuses = {
   history_gone: 410,
   reader_disconnected: 410,
   unknown_reader: 410,
+  not_arrived: 410,
   client_left: 499,
   cancelled: 499,
   reader_stalled: 499,

@@ -3,7 +3,8 @@ import type { EventRun } from '@spillway/core/format/sse';
 import { asGatewayError, GatewayError } from './errors.ts';
 import { LargeRun } from './large-run.ts';
 import { type StallCause, tokensOf } from './meter.ts';
-import { Progress } from './sink/progress.ts';
+import type { BodyHold } from './request-memory.ts';
+import { defaultRateWindowMs, Progress } from './sink/progress.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
 import { writeEvents, type WriteListener } from './sink/write-events.ts';
@@ -52,6 +53,11 @@ export class StreamReader implements WriteListener {
   readonly #options: StreamReaderOptions;
   readonly #deadlines: StreamDeadlines;
   readonly #progress: Progress;
+  /** The same for one that holds back its credit: with more patience, and with an end. */
+  readonly #patience: Progress | undefined;
+  /** While it holds back its credit for longer than others may take. */
+  #pause: BodyHold | undefined;
+  #bytesAtPause = 0;
   #credit: readonly Credit[];
   #reader: Reader<EventRun | Gap> | undefined;
   #left: GatewayError | undefined;
@@ -75,6 +81,7 @@ export class StreamReader implements WriteListener {
     this.#options = options;
     this.#deadlines = deadlines;
     this.#progress = new Progress(deadlines);
+    if (options.credit !== undefined) this.#patience = patience(deadlines);
     this.#credit = options.credit ?? [];
     this.#lastSentMs = nowMs;
   }
@@ -82,6 +89,11 @@ export class StreamReader implements WriteListener {
   /** Whether its connection is gone, and it may come back. */
   get isLost(): boolean {
     return this.#lostMs !== undefined;
+  }
+
+  /** Its program holds back its credit, and takes nothing, for longer than `stallTimeoutMs`: it is not let go before `pauseMs`. */
+  get isPaused(): boolean {
+    return this.#pause !== undefined;
   }
 
   /** The bytes that wait for it in the channel. */
@@ -217,6 +229,7 @@ export class StreamReader implements WriteListener {
   /** Its connection is gone, and it may come back. */
   connectionLost(nowMs: number): void {
     this.#lostMs = nowMs;
+    this.endPause();
     this.#stream.journal.add('reader_lost', this.number);
   }
 
@@ -251,22 +264,47 @@ export class StreamReader implements WriteListener {
     this.#lastSentMs = nowMs;
   }
 
-  /** Lets the reader go if it makes no progress, or too little. */
+  /** Lets the reader go if it makes no progress, or too little. One that holds back its credit is paused before. */
   checkProgress(nowMs: number, queues: SendQueues | undefined): void {
     const { response } = this;
     if (response.isSettled || this.#lostMs !== undefined) return;
-    const { bytes, isOwed } = response.progress(queues);
-    const verdict = this.#progress.observe(nowMs, bytes, isOwed || this.waitingBytes > 0);
-    if (verdict === undefined) return;
-    const { minBytesPerSecond, stallTimeoutMs } = this.#deadlines;
-    const reason = new GatewayError(
-      'reader_stalled',
-      verdict === 'no_progress'
-        ? `The reader took nothing for ${stallTimeoutMs} ms (stallTimeoutMs).`
-        : `The reader took less than ${minBytesPerSecond} bytes a second (minBytesPerSecond).`,
-    );
-    this.leave(reason);
-    response.destroy(reason);
+    const { bytes, holdsCredit = false, isOwed } = response.progress(queues);
+    const isDue = isOwed || this.waitingBytes > 0;
+    const verdict = this.#progress.observe(nowMs, bytes, isDue);
+    const isOverdue = this.#patience?.observe(nowMs, bytes, isDue) !== undefined;
+    if (!isDue || bytes > this.#bytesAtPause) this.endPause();
+    if (isOverdue) {
+      const { pauseMs } = this.#deadlines;
+      const what = holdsCredit ? 'held back its credit' : 'took nothing, or too little';
+      // Whoever answers may come back when its program goes on.
+      this.#letGo(`The reader ${what} for ${pauseMs} ms (pauseMs).`, holdsCredit);
+    } else if (verdict !== undefined && !(holdsCredit && this.#takePause(bytes))) {
+      const { minBytesPerSecond, stallTimeoutMs } = this.#deadlines;
+      const why =
+        verdict === 'no_progress'
+          ? `The reader took nothing for ${stallTimeoutMs} ms (stallTimeoutMs)`
+          : `The reader took less than ${minBytesPerSecond} bytes a second (minBytesPerSecond)`;
+      const more = holdsCredit ? ', and its client has too many that are paused' : '';
+      this.#letGo(`${why}${more}.`, false);
+    }
+  }
+
+  /** It is not paused, or not any more. */
+  endPause(): void {
+    this.#pause?.release();
+    this.#pause = undefined;
+  }
+
+  #takePause(bytes: number): boolean {
+    this.#bytesAtPause = bytes;
+    this.#pause ??= this.#stream.openPause();
+    return this.isPaused;
+  }
+
+  #letGo(message: string, mayReturn: boolean): void {
+    const reason = new GatewayError('reader_stalled', message);
+    this.leave(reason, mayReturn && this.#options.returns === true);
+    this.response.destroy(reason);
   }
 
   #open(): Reader<EventRun | Gap> {
@@ -319,6 +357,14 @@ export class StreamReader implements WriteListener {
     if (body?.format === undefined || body.channel.end !== undefined) return 0;
     return this.response.delayMs();
   }
+}
+
+function patience({ minBytesPerSecond, pauseMs, stallTimeoutMs }: StreamDeadlines): Progress {
+  return new Progress({
+    minBytesPerSecond,
+    stallTimeoutMs: Math.max(pauseMs, stallTimeoutMs),
+    rateWindowMs: Math.max(pauseMs, defaultRateWindowMs),
+  });
 }
 
 export function clientLeft(how: string): GatewayError {

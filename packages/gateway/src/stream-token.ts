@@ -5,7 +5,7 @@ const tokenBytes = 24;
 const drawn = Buffer.allocUnsafeSlow(tokenBytes * 128);
 let used = drawn.length;
 
-/** 192 random bits that a URL can have: whoever knows them may read the stream. */
+/** 192 random bits that a URL can have: whoever knows them may read the stream, or speak of the session. */
 export function createStreamToken(): string {
   if (used === drawn.length) {
     randomFillSync(drawn);

@@ -10,6 +10,7 @@ import { Journal } from './journal.ts';
 import type { LargeRun } from './large-run.ts';
 import { LargeRuns } from './large-runs.ts';
 import type { Meter, StallCause } from './meter.ts';
+import type { BodyHold } from './request-memory.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
 import type { SendQueues } from './sink/send-queues.ts';
 import type { StreamClient } from './stream-client.ts';
@@ -44,6 +45,7 @@ export type StreamDeadlines = Pick<
   | 'keepAliveMs'
   | 'maxDurationMs'
   | 'minBytesPerSecond'
+  | 'pauseMs'
   | 'stallTimeoutMs'
   | 'waitTimeoutMs'
   | 'windowBytes'
@@ -80,6 +82,8 @@ export interface StreamHost {
   readonly meter: Meter;
   readonly began: (stream: GatewayStream, ttftMs: number) => void;
   readonly readerEnded: (reason: ReaderEndReason) => void;
+  /** Lets one of its readers hold back its credit, if its client has room for one more that does; see `pauseMs`. */
+  readonly openPause: (stream: GatewayStream) => BodyHold | undefined;
   /** It has ended, and no reader has to get any of it: all that its channel still has is history. May be called again. */
   readonly delivered: (stream: GatewayStream) => void;
   /** Something failed that nobody foresaw. */
@@ -285,7 +289,8 @@ export class GatewayStream implements StreamOwner {
     reader
       .serve()
       .then((reason) => this.#served(reader, reason))
-      .catch((error: unknown) => this.defect('end of a reader', error));
+      .catch((error: unknown) => this.defect('end of a reader', error))
+      .finally(() => reader.endPause());
     return reader;
   }
 
@@ -337,6 +342,11 @@ export class GatewayStream implements StreamOwner {
     return body.channel.reader(options);
   }
 
+  /** Room for a reader that holds back its credit; `undefined`: there is none. */
+  openPause(): BodyHold | undefined {
+    return this.#host.openPause(this);
+  }
+
   /** Something of it failed that nobody foresaw. Who calls this ends that part. */
   defect(where: string, error: unknown): void {
     this.#host.defect(where, error);
@@ -368,7 +378,7 @@ export class GatewayStream implements StreamOwner {
       return;
     }
     const isPolled = nowMs - this.#visitedMs < detachGraceMs;
-    if (this.detach === 'grace' && (isPolled || (mayReturn && reason.code !== 'reader_stalled'))) {
+    if (this.detach === 'grace' && (isPolled || mayReturn)) {
       this.#desert(nowMs);
     } else {
       this.stop(reason);

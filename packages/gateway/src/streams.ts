@@ -4,6 +4,7 @@ import type { Defects } from './defects.ts';
 import { asGatewayError, shuttingDown } from './errors.ts';
 import { RetainedStreams } from './memory/retained-streams.ts';
 import type { Meter } from './meter.ts';
+import { RequestMemory } from './request-memory.ts';
 import type { Links } from './sink/link.ts';
 import {
   GatewayStream,
@@ -15,7 +16,7 @@ import {
 import type { ReaderEndReason } from './stream-reader.ts';
 
 /** What streams need of the configuration. */
-export type StreamsConfig = Pick<Config, 'maxRetainedBytes' | 'retainMs'> & StreamDeadlines;
+export type StreamsConfig = Pick<Config, 'maxRetainedBytes' | 'maxStreams' | 'retainMs'> & StreamDeadlines;
 
 /** Who hears of what streams do. */
 export interface StreamsObserver {
@@ -53,8 +54,13 @@ export class Streams {
     this.#config = config;
     this.retained = new RetainedStreams(config.maxRetainedBytes, (stream) => this.#drop(stream));
     this.meter = meter;
+    const pauses = new RequestMemory(Math.max(2, Math.floor(config.maxStreams * pausedPart)));
     this.#host = {
       meter,
+      openPause: ({ holder }) => {
+        const pause = pauses.hold(holder);
+        return pause.grow(1) ? pause : undefined;
+      },
       defect: (where, error) => defects.caught(where, error),
       began: (stream, ttftMs) => observer.streamBegan(stream, ttftMs),
       readerEnded: (reason) => {
@@ -211,5 +217,7 @@ export class Streams {
 }
 
 const goodbyeMs = 500;
+/** Of so many places, readers that hold back their credit may keep what they have for `pauseMs`; a client for two thirds of these. */
+const pausedPart = 1 / 2;
 /** A stream takes 3 µs. */
 const streamsATurn = 256;

@@ -132,7 +132,9 @@ describe('a consumer', () => {
   });
 
   test('that never reads makes the model wait, and is let go', async () => {
-    const { gateway, simulator } = await startBoth(['--stall-timeout-ms', '2000']);
+    const { gateway, simulator } = await startBoth(
+      '--stall-timeout-ms 2000 --pause-ms 2000 --detach-grace-ms 1000'.split(' '),
+    );
     const fetch = fetchTo(gateway.url);
     const response = await fetch(`${gateway.url}/v1/chat/completions`, {
       method: 'POST',

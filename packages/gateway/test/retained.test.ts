@@ -108,7 +108,8 @@ describe('promise 1: what outlives its model', () => {
   test.each(
     ends.flatMap(([what, end]) => [1024, 65_536].map((windowBytes) => [what, windowBytes, end] as const)),
   )('gives its place back when its reader %s, with a window of %i bytes', async (_what, windowBytes, end) => {
-    const args = '--max-streams 1 --wait-timeout-ms 60000 --stall-timeout-ms 1000 --detach-grace-ms 500';
+    const args =
+      '--max-streams 1 --wait-timeout-ms 60000 --stall-timeout-ms 1000 --pause-ms 1000 --detach-grace-ms 500';
     const { gateway } = await startBoth([...args.split(' '), '--max-retained-bytes', '0']);
     const session = await openSession(gateway.url);
     askFor(session, [windowBytes]);

@@ -60,25 +60,36 @@ class Wire implements SessionLine {
 class Client {
   readonly response: SessionResponse;
   readonly reader: StreamReader;
+  readonly #from: number | 'now' | 'start';
   readonly #windowBytes: number;
   readonly #connectionWindowBytes: number;
   wire: Wire | undefined;
   text = '';
-  offset = 0;
+  /** Behind what it received: of a reader that begins at an offset, that one, also before its first chunk. */
+  offset: number;
   /** Where its first chunk was. */
   start: number | undefined;
   acked = 0;
   end: string | undefined;
+  error: string | undefined;
   /** What it has to acknowledge: ends of frames, and what they cost. */
   readonly unacked: { readonly to: number; readonly cost: number }[] = [];
 
-  constructor(stream: GatewayStream, windowBytes: number, connectionWindowBytes: number) {
+  constructor(
+    stream: GatewayStream,
+    windowBytes: number,
+    connectionWindowBytes: number,
+    from: number | 'now' | 'start' = 'start',
+  ) {
+    this.offset = typeof from === 'number' ? from : 0;
+    this.#from = from;
     this.#windowBytes = windowBytes;
     this.#connectionWindowBytes = connectionWindowBytes;
     this.response = new SessionResponse({
       format: openaiChat,
       answersErrors: true,
       windowBytes,
+      from: this.offset,
       url: () => stream.url,
       onAck: () => undefined,
       onClose: () => undefined,
@@ -86,16 +97,18 @@ class Client {
     this.wire = new Wire(connectionWindowBytes);
     this.response.bind(this.wire, 1, 0, 0);
     const credit = [this.response.credit, this.response.creditOf(this.wire)];
-    this.reader = stream.attach(this.response, { credit, returns: true });
+    this.reader = stream.attach(this.response, { credit, returns: true, from });
   }
 
   receive(count: number): void {
     for (const frame of this.wire?.onItsWay.splice(0, count) ?? []) {
       if ('type' in frame) {
         if (frame.type === 'end') this.end = frame.state;
+        if (frame.type === 'error') this.error = frame.code;
         continue;
       }
       // 5.7: no hole and nothing twice.
+      if (typeof this.#from === 'number' && frame.to > frame.from) expect(frame.from).toBe(this.offset);
       this.start ??= frame.from;
       expect(frame.from).toBe(this.offset === 0 ? this.start : this.offset);
       this.offset = frame.to;
@@ -144,7 +157,12 @@ class Client {
 
 type Step =
   | { readonly do: 'ack' | 'lose' | 'offer' | 'receive'; readonly who: number; readonly count: number }
-  | { readonly do: 'cut' | 'join' | 'resume' | 'turn'; readonly who: number };
+  | {
+      readonly do: 'cut' | 'join' | 'resume' | 'turn';
+      readonly who: number;
+      /** Where a reader that joins begins. */
+      readonly from?: number | 'now';
+    };
 
 const who = fc.nat(3);
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -165,15 +183,31 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('resume' as const), who }) },
 );
 
-test('5.8, promise 4: whatever is cut, merged, resumed and acknowledged, every byte comes once and in order', async () => {
+/** The same, with readers that begin at an offset, or wherever the stream is. */
+const anyStep: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 12, arbitrary: step },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('join' as const),
+      who,
+      from: fc.oneof(fc.nat(60), fc.constant('now' as const)),
+    }),
+  },
+);
+
+test.each([
+  ['whatever is cut, merged, resumed and acknowledged', step],
+  ['wherever a reader begins', anyStep],
+])('5.8, promise 4: %s, every byte comes once and in order', async (name, steps) => {
   await checkProperty(
-    'session: whatever is cut, merged, resumed and acknowledged',
+    `session: ${name}`,
     fc.asyncProperty(
       fc.integer({ min: 1, max: 3000 }),
       fc.integer({ min: 300, max: 3000 }),
       fc.integer({ min: 300, max: 3000 }),
-      fc.array(step, { minLength: 10, maxLength: 100 }),
-      async (channelBytes, windowBytes, connectionWindowBytes, steps) => {
+      fc.array(steps, { minLength: 10, maxLength: 100 }),
+      async (channelBytes, windowBytes, connectionWindowBytes, actions) => {
         const config = configSchema.parse({});
         const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
         const nothing = (): undefined => undefined;
@@ -182,6 +216,7 @@ test('5.8, promise 4: whatever is cut, merged, resumed and acknowledged, every b
           began: nothing,
           readerEnded: nothing,
           delivered: nothing,
+          openPause: nothing,
           defect: nothing,
         };
         const asker = { address: '', agent: '', key: '' };
@@ -213,7 +248,7 @@ test('5.8, promise 4: whatever is cut, merged, resumed and acknowledged, every b
           0,
         );
         await turn();
-        for (const action of steps) {
+        for (const action of actions) {
           const client = clients[action.who % clients.length];
           if (client === undefined) break;
           switch (action.do) {
@@ -237,7 +272,15 @@ test('5.8, promise 4: whatever is cut, merged, resumed and acknowledged, every b
               client.resume();
               break;
             case 'join':
-              clients.push(new Client(stream, windowBytes, connectionWindowBytes));
+              clients.push(
+                new Client(
+                  stream,
+                  windowBytes,
+                  connectionWindowBytes,
+                  // No offset is behind the end.
+                  typeof action.from === 'number' ? Math.min(action.from, channel.nextOffset) : action.from,
+                ),
+              );
               break;
             default:
               await turn();
@@ -246,10 +289,18 @@ test('5.8, promise 4: whatever is cut, merged, resumed and acknowledged, every b
         channel.complete();
         for (const client of clients) {
           client.resume();
-          for (let round = 0; client.end === undefined && round < 10_000; round += 1) {
+          const isOver = (): boolean => client.end !== undefined || client.error !== undefined;
+          for (let round = 0; !isOver() && round < 10_000; round += 1) {
             await turn();
             client.receive(100);
             client.ack(100);
+          }
+          if (client.error !== undefined) {
+            // What is not kept, or is inside a merged chunk.
+            expect(client.error).toBe('history_gone');
+            expect(client.start).toBeUndefined();
+            client.response.close();
+            continue;
           }
           expect(client.end).toBe('completed');
           const start = client.start ?? channel.nextOffset;

@@ -90,7 +90,7 @@ describe('a provider with TLS', () => {
     await withGateway({}, async (url) => {
       const response = await ask(url);
       expect(response.status).toBe(502);
-      expect(await response.json()).toMatchObject({ error: { code: 'upstream_cut' } });
+      expect(await response.json()).toMatchObject({ error: { code: 'upstream_unreachable' } });
     });
   });
 });

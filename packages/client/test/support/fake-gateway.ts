@@ -18,7 +18,7 @@ export interface PlainRequest {
 export interface FakeGatewayOptions {
   /** Default: the protocol's. `false`: none is accepted; `undefined`: the upgrade is refused. */
   readonly accepts?: 'nothing' | 'protocol' | 'session';
-  /** What it says as soon as a session is there. Default: its limits. */
+  /** What it says as soon as a session is there. Default: its limits, and `session-` with the number of the connection. */
   readonly greeting?: string;
   readonly limits?: { readonly maxStreams?: number; readonly maxMessageBytes?: number };
   /** The path below which it is, without a slash at its end. Default: none. */
@@ -35,7 +35,8 @@ export class FakeGateway {
   /** Upgrades that were asked for, refused ones included. */
   upgrades = 0;
   url = '';
-  readonly #greeting: string;
+  readonly #greeting: string | undefined;
+  readonly #limits: FakeGatewayOptions['limits'];
   readonly #prefix: string;
   readonly #newSessions = new Mailbox<FakeSession>();
   readonly #server = createServer((request, response) => void this.#onRequest(request, response));
@@ -48,9 +49,8 @@ export class FakeGateway {
     const { accepts = 'session', limits, prefix = '' } = options;
     this.accepts = accepts;
     this.#prefix = prefix;
-    this.#greeting =
-      options.greeting ??
-      JSON.stringify({ type: 'open', maxStreams: 100, maxMessageBytes: 1_048_576, ...limits });
+    this.#greeting = options.greeting;
+    this.#limits = limits;
     this.#server.on('upgrade', (request, socket, head) => {
       this.upgrades++;
       if (this.accepts === 'nothing' || request.url !== `${prefix}/streams`) {
@@ -59,8 +59,9 @@ export class FakeGateway {
       }
       this.#sockets.handleUpgrade(request, socket, head, (client) => {
         const session = new FakeSession(client);
-        if (this.#greeting !== '') client.send(this.#greeting);
         this.sessions.push(session);
+        const greeting = this.#greeting ?? this.#ownGreeting();
+        if (greeting !== '') client.send(greeting);
         this.#newSessions.put(session);
       });
     });
@@ -83,6 +84,11 @@ export class FakeGateway {
     const session = await this.#newSessions.take();
     await session.frame('open');
     return session;
+  }
+
+  #ownGreeting(): string {
+    const limits = { maxStreams: 100, maxMessageBytes: 1_048_576, ...this.#limits };
+    return JSON.stringify({ type: 'open', ...limits, session: `session-${this.sessions.length}` });
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {

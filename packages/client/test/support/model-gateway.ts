@@ -42,19 +42,25 @@ export class ModelGateway {
   readonly #script: ModelScript;
   readonly #readers = new Map<string, ModelReader>();
   #connections = 0;
+  /** By session, the greatest number of a request that arrived over it. */
+  readonly #arrived = new Map<string, number>();
+  /** Requests whose readers it has forgotten: of those, nobody knows any more whether they arrived. */
+  readonly forgotten: string[] = [];
   // A connection may be lost before it is open for the client: then it goes by plain HTTP.
   readonly #server = createServer((request, response) => {
-    const { chunks, own } = this.stream(request.url ?? '');
+    const { url: path = '' } = request;
+    this.#asked(path);
+    const { chunks, own } = this.stream(path);
     response.end(chunks.join('') + own);
   });
   readonly #sockets = new WebSocketServer({ server: this.#server, handleProtocols: () => subprotocol });
 
   constructor(script: ModelScript) {
     this.#script = script;
-    this.#sockets.on(
-      'connection',
-      (socket) => new ModelConnection(this, socket, script.cuts[this.#connections++]),
-    );
+    this.#sockets.on('connection', (socket) => {
+      const cut = script.cuts[this.#connections++];
+      new ModelConnection(this, socket, `session-${this.#connections}`, cut);
+    });
   }
 
   async listen(): Promise<void> {
@@ -69,13 +75,15 @@ export class ModelGateway {
   }
 
   forget(): void {
+    for (const { path } of this.#readers.values()) this.forgotten.push(path);
     this.#readers.clear();
   }
 
-  open(frame: Frame<'read' | 'request'>): ModelReader {
+  open(frame: Frame<'read' | 'request'>, session: string): ModelReader {
+    if (frame.type === 'request') this.#arrived.set(session, frame.stream);
     if (this.#readers.has(frame.reader)) this.violations.push(`The reader ${frame.reader} is there already.`);
     const path = frame.type === 'request' ? frame.path : frame.url.replace('/streams', '');
-    if (frame.type === 'request') this.requests.push(path);
+    if (frame.type === 'request') this.#asked(path);
     const from = frame.type === 'read' ? Number(frame.from) : 0;
     const { windowBytes } = frame;
     const reader = { path, windowBytes, unacked: [], sentTo: from, ackedTo: from, hasEnded: false };
@@ -96,11 +104,21 @@ export class ModelGateway {
     return reader;
   }
 
+  /** Whether the request of a reader that is not there surely did not arrive. */
+  isMissing({ request = 0, session = '' }: Frame<'resume'>): boolean {
+    return request > (this.#arrived.get(session) ?? 0);
+  }
+
   ack(reader: ModelReader, offset: number): void {
     const index = reader.unacked.findIndex(({ to }) => to === offset);
     if (index < 0) this.violations.push(`${offset} is the end of no frame that is not acknowledged.`);
     reader.unacked.splice(0, index + 1);
     reader.ackedTo = offset;
+  }
+
+  #asked(path: string): void {
+    if (this.requests.includes(path)) this.violations.push(`${path} was asked for twice.`);
+    this.requests.push(path);
   }
 
   stream(path: string): { readonly chunks: readonly string[]; readonly own: string } {
@@ -115,6 +133,7 @@ export class ModelGateway {
 class ModelConnection {
   readonly #gateway: ModelGateway;
   readonly #socket: WebSocket;
+  readonly #session: string;
   readonly #cut: ModelScript['cuts'][number] | undefined;
   readonly #bound = new Map<number, Bound>();
   #windowBytes = 0;
@@ -122,8 +141,14 @@ class ModelConnection {
   #received = 0;
   #isLost = false;
 
-  constructor(gateway: ModelGateway, socket: WebSocket, cut: ModelScript['cuts'][number] | undefined) {
+  constructor(
+    gateway: ModelGateway,
+    socket: WebSocket,
+    session: string,
+    cut: ModelScript['cuts'][number] | undefined,
+  ) {
     this.#gateway = gateway;
+    this.#session = session;
     this.#socket = socket;
     this.#cut = cut;
     socket.on('error', () => {});
@@ -131,7 +156,7 @@ class ModelConnection {
     socket.on('message', (message) =>
       this.#onFrame(JSON.parse((message as Buffer).toString()) as ClientFrame),
     );
-    this.#send({ type: 'open', maxStreams: 100, maxMessageBytes: 100_000 });
+    this.#send({ type: 'open', maxStreams: 100, maxMessageBytes: 100_000, session });
   }
 
   #onFrame(frame: ClientFrame): void {
@@ -142,7 +167,7 @@ class ModelConnection {
     }
     if (frame.type === 'open') this.#windowBytes = frame.windowBytes;
     else if (frame.type === 'request' || frame.type === 'read')
-      this.#bind(frame.stream, this.#gateway.open(frame));
+      this.#bind(frame.stream, this.#gateway.open(frame, this.#session));
     else if (frame.type === 'resume') this.#resume(frame);
     else if (frame.type === 'ack') this.#ack(frame);
     else if (frame.type === 'detach' || frame.type === 'cancel') this.#bound.delete(frame.stream);
@@ -152,7 +177,10 @@ class ModelConnection {
   #resume(frame: Frame<'resume'>): void {
     const reader = this.#gateway.resume(frame);
     if (reader !== undefined) this.#bind(frame.stream, reader);
-    else this.#send({ type: 'error', stream: frame.stream, code: 'unknown_reader', message: '', offset: 0 });
+    else {
+      const code = this.#gateway.isMissing(frame) ? 'not_arrived' : 'unknown_reader';
+      this.#send({ type: 'error', stream: frame.stream, code, message: '', offset: 0 });
+    }
   }
 
   #bind(stream: number, reader: ModelReader): void {

@@ -67,6 +67,9 @@ export type ClientFrame =
       readonly offset: number;
       /** Everything before it was consumed. */
       readonly acked: number;
+      /** For a request without an answer: over which session it was sent, in the gateway's word, and under which number there. */
+      readonly session?: string | undefined;
+      readonly request?: number | undefined;
     }
   | { readonly type: 'ack'; readonly stream: number; readonly offset: number }
   | { readonly type: 'cancel' | 'detach'; readonly stream: number }
@@ -74,7 +77,13 @@ export type ClientFrame =
 
 /** A frame from a gateway, except data. */
 export type GatewayFrame =
-  | { readonly type: 'open'; readonly maxStreams: number; readonly maxMessageBytes: number }
+  | {
+      readonly type: 'open';
+      readonly maxStreams: number;
+      readonly maxMessageBytes: number;
+      /** The name of this session, for a `resume` over another one. */
+      readonly session?: string | undefined;
+    }
   | {
       readonly type: 'response';
       readonly stream: number;

@@ -215,6 +215,11 @@ export const configSchema = z.strictObject({
     .min(0)
     .default(100)
     .describe('slowest reader that is kept, measured over 60 s; 0 keeps all that make any progress'),
+  pauseMs: durationMs
+    .default(600_000)
+    .describe(
+      'how long a session that answers pings may hold back the credit of a reader; a key, or without keys an address, may do so for a third of maxStreams, and beyond that for stallTimeoutMs',
+    ),
   detach: detach
     .default('grace')
     .describe(

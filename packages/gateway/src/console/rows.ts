@@ -45,6 +45,7 @@ function readerRow(reader: StreamReader): ReaderRow {
     address: reader.address,
     policy: reader.overflow,
     isLost: reader.isLost,
+    isPaused: reader.isPaused,
     waitsFor: reader.waitsFor ?? null,
     lagBytes: reader.waitingBytes,
     lagItems: reader.waitingItems,

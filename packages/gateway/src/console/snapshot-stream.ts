@@ -37,6 +37,7 @@ export class SnapshotStream {
       began: () => undefined,
       readerEnded: () => undefined,
       delivered: () => undefined,
+      openPause: () => undefined,
       defect: (where: string, error: unknown) => defects.caught(where, error),
     };
     this.stream = new GatewayStream(owner, config, host, performance.now());

@@ -101,6 +101,8 @@ export interface ReaderRow {
   readonly policy: Overflow;
   /** Its connection is lost, and it may come back. */
   readonly isLost: boolean;
+  /** Its program holds back its credit; it is let go only after `pauseMs`. */
+  readonly isPaused: boolean;
   /** What keeps it from getting more now; `null`: nothing. */
   readonly waitsFor: StallCause | null;
   readonly lagBytes: number;

@@ -15,6 +15,8 @@ export interface Survey {
   readonly readers: number;
   /** Readers for whom more than half of what may wait does. */
   readonly laggingReaders: number;
+  /** That hold back their credit for longer than `stallTimeoutMs`. */
+  readonly pausedReaders: number;
   /** Of the readers that are furthest behind; the last one as a part of its bound. */
   readonly maxLagBytes: number;
   readonly maxLagMs: number;
@@ -37,6 +39,7 @@ export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
   const stallMs = ofCauses();
   let readers = 0;
   let laggingReaders = 0;
+  let pausedReaders = 0;
   let maxLagBytes = 0;
   let maxLagMs = 0;
   let maxLagRatio = 0;
@@ -51,6 +54,7 @@ export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
     let slowestBytes = 0;
     for (const reader of stream.readers) {
       readers += 1;
+      if (reader.isPaused) pausedReaders += 1;
       const lagBytes = reader.waitingBytes;
       if (lagBytes === 0) continue;
       const ratio = lagBytes / reader.maxWaitingBytes;
@@ -66,6 +70,7 @@ export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
     streams,
     readers,
     laggingReaders,
+    pausedReaders,
     maxLagBytes,
     maxLagMs,
     maxLagRatio,

@@ -5,7 +5,7 @@ import { apis } from '../api.ts';
 import { asGatewayError, errorHeaders, GatewayError, overloaded, shuttingDown } from '../errors.ts';
 import { tooLarge } from '../http/receive-body.ts';
 import { readTarget, targetRefusal } from '../http/request-target.ts';
-import { ownerOf } from '../owner.ts';
+import { isOwner, ownerOf } from '../owner.ts';
 import { readRelayRequest } from '../relay-request.ts';
 import type { BodyHold } from '../request-memory.ts';
 import { findRoute, pathPrefixes } from '../route.ts';
@@ -51,6 +51,8 @@ export function openRequest(
       throw overloaded(`Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`);
     }
     request.body.release = hold.release;
+    // From here on the provider may be asked.
+    session.lastRequest = frame.stream;
     stream = relay.open(request, { headers, address, agent, owner });
   } catch (error) {
     hold?.release();
@@ -78,9 +80,10 @@ export function openRead(
     return;
   }
   const format = apis[stream.provider.api].errors;
-  const opened = openStream(session, frame, { format, answersErrors: false }, options);
   // Its start may be gone, which has to be said.
   const from = frame.from === 'start' ? 0 : frame.from;
+  const start = from === 'now' ? {} : { from };
+  const opened = openStream(session, frame, { format, answersErrors: false, ...start }, options);
   const losesNothing = overflow === 'coalesce' || overflow === 'block';
   const { address } = session;
   const openRoom: OpenRoom = () =>
@@ -90,6 +93,58 @@ export function openRead(
     );
   const bound = { maxBytes: Math.min(maxBytes ?? windowBytes, windowBytes) };
   opened.attach(stream, session, { from, overflow, merges, ...bound }, losesNothing ? openRoom : undefined);
+}
+
+/**
+ * Goes on with a reader of an earlier connection. One that is not there, or cannot go on where its client is, is that stream's
+ * error alone.
+ */
+export function resumeReader(
+  session: Session,
+  frame: Frame<'resume'>,
+  headers: IncomingHttpHeaders,
+  options: SessionsOptions,
+): void {
+  const { keys, meter, readers } = options;
+  if (!session.meet(headers, undefined)) return;
+  const known = readers.get(frame.reader);
+  const stream = known?.stream;
+  if (known === undefined || stream === undefined || !isOwner(keys, stream, headers)) {
+    meter.resumes.refused += 1;
+    refuse(session, frame, isMissing(session, frame, options) ? notArrived() : unknownReader());
+    return;
+  }
+  const before = known.session;
+  session.take(known, frame.stream);
+  if (before !== undefined && before !== session && before.isUnused) before.end('taken_over');
+  const isResumed = known.rebind(frame.offset, frame.acked);
+  meter.resumes[isResumed ? 'resumed' : 'refused'] += 1;
+  if (isResumed) return;
+  known.abandon();
+  refuse(session, frame, unknownReader());
+}
+
+/** Whether the reader's request surely did not arrive. */
+function isMissing(
+  session: Session,
+  { request, session: id }: Frame<'resume'>,
+  { arrivals }: SessionsOptions,
+): boolean {
+  if (id === undefined || request === undefined) return false;
+  return arrivals.isMissing(id, request, session, performance.now());
+}
+
+function unknownReader(): GatewayError {
+  return new GatewayError('unknown_reader', 'There is no such reader, or it cannot go on there.');
+}
+
+function notArrived(): GatewayError {
+  return new GatewayError('not_arrived', 'The request did not arrive: it may be sent again.');
+}
+
+/** Somebody has chosen that name already. */
+export function takenName(): GatewayError {
+  return new GatewayError('invalid_request', 'reader: expected a name that no other reader has.');
 }
 
 /** Says that nothing is opened. Nothing is kept of it: there is nothing to come back to. */
@@ -115,11 +170,11 @@ export function refuse(
 function openStream(
   session: Session,
   { reader, stream, windowBytes }: Frame<'read' | 'request'>,
-  errors: { readonly format: Format; readonly answersErrors: boolean },
+  response: { readonly format: Format; readonly answersErrors: boolean; readonly from?: number },
   { config, readers }: SessionsOptions,
 ): SessionStream {
   const window = { windowBytes: Math.min(windowBytes, config.windowBytes), askedWindowBytes: windowBytes };
-  const opened = new SessionStream({ ...errors, ...window }, () => readers.delete(reader));
+  const opened = new SessionStream({ ...response, ...window }, () => readers.delete(reader));
   readers.set(reader, opened);
   session.take(opened, stream);
   opened.response.bind(session, stream, 0, 0);

@@ -7,7 +7,7 @@ import { LargeRun } from '../large-run.ts';
 import { tokensOf } from '../meter.ts';
 import { RefusedError } from '../provider-error.ts';
 import { Pause } from '../sink/pause.ts';
-import type { ReaderResponse } from '../sink/reader-response.ts';
+import type { ReaderProgress, ReaderResponse } from '../sink/reader-response.ts';
 import { holdable } from '../run-memory.ts';
 import type { StreamState } from '../stream.ts';
 import { FrameCredit } from './frame-credit.ts';
@@ -35,6 +35,8 @@ export interface SessionResponseOptions {
   readonly windowBytes: number;
   /** What its client asked for, and counts with: that or more. Default: the window. */
   readonly askedWindowBytes?: number;
+  /** Where it begins; `now` is not known yet, and counts as 0. Default 0. */
+  readonly from?: number;
   /** Where the stream can be read again. */
   readonly url: () => string;
   /** Called with the tokens that the reader has consumed since it was called last. */
@@ -74,7 +76,10 @@ export class SessionResponse implements ReaderResponse {
   /** What the gateway said by itself, behind all chunks. */
   #word: Uint8Array | undefined;
   #last: LastFrame | undefined;
-  #offset = 0;
+  /** Behind what was sent, or where it begins. */
+  #offset: number;
+  /** Behind what was acknowledged and behind the last gap, which are not kept: nobody can go on in front of it. */
+  #goneTo = 0;
   #ackedBytes = 0;
   #ackedTokens = 0;
   #isSettled = false;
@@ -82,7 +87,8 @@ export class SessionResponse implements ReaderResponse {
 
   constructor(options: SessionResponseOptions) {
     this.#options = options;
-    const { windowBytes } = options;
+    const { from = 0, windowBytes } = options;
+    this.#offset = from;
     this.credit = openCredit({ maxBytes: windowBytes, initial: { bytes: windowBytes } });
     const settled = Promise.withResolvers<void>();
     this.settled = settled.promise;
@@ -139,9 +145,7 @@ export class SessionResponse implements ReaderResponse {
   bind(line: SessionLine, number: number, offset: number, acked: number): boolean {
     // The ack that said so may have been lost with the connection.
     if (this.#sent.some(({ to }) => to === acked)) this.ack(acked);
-    const isKnown =
-      offset <= (this.#sent[0]?.from ?? this.#offset) || this.#sent.some(({ to }) => to === offset);
-    if (!isKnown) return false;
+    if (!this.#canGoOnAt(offset)) return false;
     let spentBytes = 0;
     for (const { bytes } of this.#sent) {
       const cost = this.#lineCostOf(bytes, line);
@@ -181,6 +185,7 @@ export class SessionResponse implements ReaderResponse {
   ack(offset: number): boolean {
     const index = this.#sent.findIndex(({ to }) => to === offset);
     if (index === -1) return false;
+    this.#goneTo = Math.max(this.#goneTo, offset);
     const line = this.#line;
     let tokens = 0;
     let spentBytes = 0;
@@ -251,6 +256,7 @@ export class SessionResponse implements ReaderResponse {
 
   gap({ bytes, from, reason, to }: Gap): void {
     this.#offset = to;
+    this.#goneTo = to;
     this.#line?.send({ type: 'gap', stream: this.#number, from, to, bytes, reason });
   }
 
@@ -316,8 +322,10 @@ export class SessionResponse implements ReaderResponse {
     this.#options.onClose();
   }
 
-  progress(): { readonly bytes: number; readonly isOwed: boolean } {
-    return { bytes: this.#ackedBytes, isOwed: this.#sent.length > 0 };
+  /** A session that does not answer pings is ended, and then there is no line. */
+  progress(): ReaderProgress {
+    const holdsCredit = this.#line !== undefined && !this.isBlocked;
+    return { bytes: this.#ackedBytes, isOwed: this.#sent.length > 0, holdsCredit };
   }
 
   /** The connection's credit as this stream may spend it. */
@@ -327,6 +335,17 @@ export class SessionResponse implements ReaderResponse {
 
   get #askedWindowBytes(): number {
     return this.#options.askedWindowBytes ?? this.#options.windowBytes;
+  }
+
+  /** Whether everything behind the offset is kept: at the start, at an end or a start of what was sent, or behind all of it. */
+  #canGoOnAt(offset: number): boolean {
+    if (offset < this.#goneTo) return false;
+    const isStart = offset <= (this.#sent[0]?.from ?? this.#offset);
+    return (
+      isStart ||
+      offset === this.#offset ||
+      this.#sent.some(({ from, to }) => from === offset || to === offset)
+    );
   }
 
   #lineCostOf(bytes: Uint8Array, { windowBytes }: SessionLine): number {

@@ -90,6 +90,12 @@ export class SessionStream {
     return true;
   }
 
+  /** It cannot be resumed as its client wants it: the rest can be read by the stream's URL. */
+  abandon(): void {
+    this.#reader?.leave(clientLeft('could not be resumed'));
+    this.response.close();
+  }
+
   /** Tells what waits for it, while something does, and forgets what was not fetched after its end. */
   tick(nowMs: number, graceMs: number): void {
     const { response } = this;

@@ -14,12 +14,13 @@ import { GatewayError } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
 import type { LargeRun } from '../large-run.ts';
 import type { SessionEndReason } from '../meter.ts';
-import { isOwner } from '../owner.ts';
 import { clientLeft } from '../stream-reader.ts';
+import { createStreamToken } from '../stream-token.ts';
+import type { RequestCarrier } from './arrivals.ts';
 import { readClientFrame } from './client-frame.ts';
 import { fitHeaders, lowerCased, maxHeaders } from './frame-headers.ts';
 import { Intake } from './intake.ts';
-import { openRead, openRequest, refuse } from './open-stream.ts';
+import { openRead, openRequest, refuse, resumeReader, takenName } from './open-stream.ts';
 import { Outflow } from './outflow.ts';
 import type { SessionLine } from './session-response.ts';
 import type { SessionStream } from './session-stream.ts';
@@ -37,7 +38,9 @@ const closeTimeoutMs = 1000;
 const maxBytesBehindEnd = 4096;
 
 /** One WebSocket, and the streams that it carries at the moment. */
-export class Session implements SessionLine {
+export class Session implements RequestCarrier, SessionLine {
+  readonly id = createStreamToken();
+  lastRequest = 0;
   /** The client's User-Agent: a browser's pages cannot put it into a frame. */
   readonly agent: string | undefined;
   /** The client's IP address. */
@@ -117,7 +120,8 @@ export class Session implements SessionLine {
       tcp.read();
     });
     const { maxMessageBytes, maxSessionStreams } = options.config;
-    this.send({ type: 'open', maxStreams: maxSessionStreams, maxMessageBytes });
+    options.arrivals.opened(this);
+    this.send({ type: 'open', maxStreams: maxSessionStreams, maxMessageBytes, session: this.id });
   }
 
   get credit(): Credit {
@@ -184,6 +188,16 @@ export class Session implements SessionLine {
     if (this.#intake.moveTo(memory.hold(owner))) return true;
     this.#endOverloaded();
     return false;
+  }
+
+  /** No stream is carried at the moment. */
+  get isUnused(): boolean {
+    return this.#streams.size === 0;
+  }
+
+  /** Its client says that the connection is lost: nothing more is handled, and its readers may come back. */
+  abandon(): void {
+    this.end('taken_over', 'lost');
   }
 
   /** Cuts the connection. Its readers may come back over another one. */
@@ -343,34 +357,11 @@ export class Session implements SessionLine {
       refuse(this, frame, new GatewayError('headers_too_large', tooLarge(config.maxHeaderBytes)));
       return undefined;
     }
-    if (frame.type === 'resume') return this.#resume(frame, headers);
-    if (readers.has(frame.reader)) return 'bad_frame';
-    if (frame.type === 'request') openRequest(this, frame, headers, this.#options);
+    if (frame.type === 'resume') resumeReader(this, frame, headers, this.#options);
+    else if (readers.has(frame.reader)) refuse(this, frame, takenName());
+    else if (frame.type === 'request') openRequest(this, frame, headers, this.#options);
     else openRead(this, frame, headers, this.#options);
     return undefined;
-  }
-
-  #resume(
-    frame: Extract<ClientFrame, { readonly type: 'resume' }>,
-    headers: IncomingHttpHeaders,
-  ): CloseReason | undefined {
-    const { acked, offset, reader, stream: number } = frame;
-    const { keys, meter, readers } = this.#options;
-    if (!this.meet(headers, undefined)) return undefined;
-    const known = readers.get(reader);
-    const stream = known?.stream;
-    if (known === undefined || stream === undefined || !isOwner(keys, stream, headers)) {
-      const error = new GatewayError('unknown_reader', 'There is no such reader, or not any more.');
-      refuse(this, frame, error);
-      meter.resumes.refused += 1;
-      return undefined;
-    }
-    const before = known.session;
-    this.take(known, number);
-    if (before !== undefined && before !== this && before.#streams.size === 0) before.end('taken_over');
-    const isResumed = known.rebind(offset, acked);
-    meter.resumes[isResumed ? 'resumed' : 'refused'] += 1;
-    return isResumed ? undefined : 'bad_frame';
   }
 
   /** The connection is gone. Its readers may come back over another one. */

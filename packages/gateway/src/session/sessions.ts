@@ -19,6 +19,7 @@ import type { Relay } from '../relay.ts';
 import { RequestMemory } from '../request-memory.ts';
 import type { Paces } from '../sink/paces.ts';
 import type { GatewayStream } from '../stream.ts';
+import { Arrivals } from './arrivals.ts';
 import { Session } from './session.ts';
 import type { SessionStream } from './session-stream.ts';
 
@@ -40,6 +41,8 @@ export interface SessionsOptions {
   readonly find: (token: string, headers: IncomingHttpHeaders) => GatewayStream | undefined;
   /** Whether new streams are taken. */
   readonly isReady: () => boolean;
+  /** Which requests did not arrive. */
+  readonly arrivals: Arrivals;
   /** The readers that can be resumed, by the names that clients gave them. */
   readonly readers: Map<string, SessionStream>;
   readonly onClose: (session: Session) => void;
@@ -65,7 +68,7 @@ export class Sessions {
   constructor({
     connections,
     ...options
-  }: Omit<SessionsOptions, 'onClose' | 'onKnown' | 'readers' | 'strangers'> & {
+  }: Omit<SessionsOptions, 'arrivals' | 'onClose' | 'onKnown' | 'readers' | 'strangers'> & {
     readonly connections: Connections;
   }) {
     this.#connections = connections;
@@ -74,7 +77,11 @@ export class Sessions {
       ...options,
       strangers: new RequestMemory(Math.min(maxStrangerBytes, maxRequestMemoryBytes)),
       readers: new Map<string, SessionStream>(),
-      onClose: (session) => this.#sessions.delete(session),
+      arrivals: new Arrivals(),
+      onClose: (session) => {
+        this.#sessions.delete(session);
+        this.#options.arrivals.closed(session, performance.now());
+      },
       onKnown: (socket) => connections.known(socket),
     };
     // The types do not know `closeTimeout` yet.

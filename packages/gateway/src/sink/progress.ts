@@ -2,12 +2,13 @@
 export interface ProgressRules {
   /** Time without any progress, while something is there for it, after which it is let go. */
   readonly stallTimeoutMs: number;
-  /** Slowest average over {@link rateWindowMs} while something is always there; 0 checks nothing. */
+  /** Slowest average over `rateWindowMs` while something is always there; 0 checks nothing. */
   readonly minBytesPerSecond: number;
+  /** The time over which the slowest rate is measured. Default: a minute. */
+  readonly rateWindowMs?: number;
 }
 
-/** The time over which the slowest rate is measured. */
-const rateWindowMs = 60_000;
+export const defaultRateWindowMs = 60_000;
 
 /**
  * Watches whether a reader makes progress. It only ever counts time in which something was there for
@@ -45,7 +46,7 @@ export class Progress {
     }
     if (nowMs - this.#sinceMs >= this.#rules.stallTimeoutMs) return 'no_progress';
     const windowMs = nowMs - this.#windowStartMs;
-    if (windowMs < rateWindowMs) return undefined;
+    if (windowMs < (this.#rules.rateWindowMs ?? defaultRateWindowMs)) return undefined;
     const rate = ((bytes - this.#windowBytes) * 1000) / windowMs;
     this.#windowStartMs = nowMs;
     this.#windowBytes = bytes;

@@ -50,6 +50,17 @@ export interface ReaderResponse {
   fail(error: GatewayError): void;
   /** Ends at once, whatever still waits for the connection. The reason is told only where that needs no reading. */
   destroy(reason: GatewayError): void;
-  /** What is known of how much reached the reader, and whether some is still on its way to it. */
-  progress(queues: SendQueues | undefined): { readonly bytes: number; readonly isOwed: boolean };
+  /** What is known of how much reached the reader. */
+  progress(queues: SendQueues | undefined): ReaderProgress;
+}
+
+export interface ReaderProgress {
+  readonly bytes: number;
+  /** Some is still on its way to it. */
+  readonly isOwed: boolean;
+  /**
+   * Its connection answers and takes what is written: what it does not take, its program holds back. Only where credit says so.
+   * Default: false.
+   */
+  readonly holdsCredit?: boolean;
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, overloaded } from '../errors.ts';
 import { isOutOfDescriptors } from '../memory/descriptors.ts';
-import { ConnectTimeoutError, ResponseTimeoutError } from './provider-connection.ts';
+import { ConnectTimeoutError, ResponseTimeoutError, UnsentError } from './provider-connection.ts';
 import type { ProviderPool } from './provider-pools.ts';
 import { ResponseError } from './response-reader.ts';
 import { type ProviderRequest, type Reply, sendRequest } from './reply.ts';
@@ -19,8 +19,9 @@ const maxRetryAfterMs = 10_000;
 const baseDelayMs = 250;
 
 /**
- * Gets a provider's reply, trying again where the provider surely did no work: the connection was
- * not made, or it answered 429 or 503. Anything else could have been generated, and billed, already.
+ * Gets a provider's reply, trying again where the provider surely did no work: nothing of the request was handed
+ * to a connection, or it answered 429 or 503. Anything else could have been generated, and billed, already; no code of
+ * the system's says so, because the same ones come from connections that carry a request.
  * The waits double from 250 ms, with full jitter (Brooker, "Exponential Backoff And Jitter", AWS
  * Architecture Blog, 2015); a `Retry-After` up to 10 s is obeyed instead.
  *
@@ -48,12 +49,12 @@ export async function openReply(
       reason = `status ${reply.status}`;
     } catch (error) {
       signal.throwIfAborted();
-      const isShort = isOutOfDescriptors(error);
+      const isShort = isOutOfDescriptors(causeOf(error));
       if (isShort) pool.makeRoom();
-      if (isLast || !(isShort || isUnsent(error)))
+      if (isLast || !(error instanceof UnsentError))
         throw isShort ? outOfDescriptors(error) : asUnreachable(error);
       delayMs = backoffMs;
-      reason = codeOf(error) ?? 'connection failed';
+      reason = codeOf(causeOf(error)) ?? 'connection failed';
     }
     onRetry(reason, delayMs);
     try {
@@ -70,22 +71,6 @@ function retryAfter(reply: Reply): number | undefined {
   return value !== undefined && /^\d{1,6}$/.test(value) ? Number(value) * 1000 : undefined;
 }
 
-/** Errors of making a connection: nothing of the request left this machine. */
-const unsentCodes = new Set([
-  'ECONNREFUSED',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'ETIMEDOUT',
-  'CONNECT_TIMEOUT',
-]);
-
-function isUnsent(error: unknown): boolean {
-  const code = codeOf(error);
-  return code !== undefined && unsentCodes.has(code);
-}
-
 /** The system's code; of several tried addresses, the first one's. */
 function codeOf(error: unknown): string | undefined {
   if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0]);
@@ -97,7 +82,13 @@ function outOfDescriptors(cause: unknown): GatewayError {
   return overloaded(message, { cause });
 }
 
-function asUnreachable(error: unknown): GatewayError {
+/** What it failed with, whether or not it was sent. */
+function causeOf(error: unknown): unknown {
+  return error instanceof UnsentError ? error.cause : error;
+}
+
+function asUnreachable(failed: unknown): GatewayError {
+  const error = causeOf(failed);
   if (error instanceof GatewayError) return error;
   if (error instanceof ConnectTimeoutError) {
     return new GatewayError('upstream_timeout', 'The provider could not be connected to in time.', {
@@ -112,7 +103,7 @@ function asUnreachable(error: unknown): GatewayError {
       cause: error,
     });
   }
-  const isCut = !isUnsent(error);
+  const isCut = !(failed instanceof UnsentError);
   return new GatewayError(
     isCut ? 'upstream_cut' : 'upstream_unreachable',
     isCut

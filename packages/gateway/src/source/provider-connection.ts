@@ -27,7 +27,15 @@ export interface Request {
 export interface Exchange extends ResponseHandler {
   /** The request has left this process; not called if it never does. */
   onSent(): void;
+  /** An {@link UnsentError} if nothing of the request was handed to the connection. */
   onError(error: Error): void;
+}
+
+/** Why a request failed of which nothing was handed to a connection: surely no work was done for it. */
+export class UnsentError extends Error {
+  constructor(cause: Error) {
+    super('the request was not sent', { cause });
+  }
 }
 
 /** No connection was made in time. */
@@ -61,6 +69,8 @@ export class ProviderConnection implements ResponseHandler {
   #unsent: Request | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isOpen = false;
+  /** Something of the request was handed to the socket: whether it left, nobody can say any more. */
+  #isWritten = false;
   #isSent = false;
   #isAnswered = false;
   #isPaused = false;
@@ -114,6 +124,7 @@ export class ProviderConnection implements ResponseHandler {
   /** Sends a request; the connection must be new, or free. */
   send(request: Request, exchange: Exchange): void {
     this.#exchange = exchange;
+    this.#isWritten = false;
     this.#isSent = false;
     this.#isAnswered = false;
     this.#socket.setTimeout(0);
@@ -176,6 +187,7 @@ export class ProviderConnection implements ResponseHandler {
 
   #write({ body, head }: Request): void {
     const { responseTimeoutMs } = this.#limits;
+    this.#isWritten = true;
     this.#timer = setTimeout(() => {
       this.destroy(
         this.#isAnswered ? unread() : new ResponseTimeoutError(`no response within ${responseTimeoutMs} ms`),
@@ -257,7 +269,7 @@ export class ProviderConnection implements ResponseHandler {
     this.#exchange = undefined;
     // Called by listeners of the socket, where a throw would end the process.
     try {
-      exchange?.onError(error);
+      exchange?.onError(this.#isWritten ? error : new UnsentError(error));
     } catch (thrown) {
       this.#onDefect(thrown);
     }

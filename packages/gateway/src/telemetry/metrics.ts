@@ -281,6 +281,11 @@ export class Metrics implements StreamsObserver {
         'Readers for whom more than half of what may wait does',
         ({ laggingReaders }) => laggingReaders,
       ],
+      'spillway.readers.paused': [
+        '{reader}',
+        'Readers whose program holds back their credit for longer than stallTimeoutMs',
+        ({ pausedReaders }) => pausedReaders,
+      ],
       'spillway.reader.lag.bytes': [
         'By',
         'What waits for the reader that is furthest behind',
