@@ -292,7 +292,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 7: half an event counts at the end',
     file: `${core}/format/sse.ts`,
-    find: 'if (!isMarker || !isWholeMarker(this.#partial.subarray(0, this.#partialLength))) {',
+    find: 'if (!isLast || this.#dataLines !== 1 || !isWholePayload(this.#partial.subarray(0, this.#partialLength))) {',
     replace: 'if (false) {',
     test: `${gatewayTest}/endings.test.ts`,
     only: 'cut at every byte',
