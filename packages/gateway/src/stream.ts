@@ -56,6 +56,8 @@ export interface StreamBody {
   readonly format: Format | undefined;
   readonly isEvents: boolean;
   readonly status: number;
+  /** The provider's words behind the status. */
+  readonly reason: string;
   /** For readers. */
   readonly headers: Readonly<Record<string, string>>;
   /** The channel's bound on what waits for a reader. */
@@ -111,6 +113,8 @@ export class GatewayStream implements StreamOwner {
   /** Of those that take what is there for one answer, and may wait for it. */
   readonly visitors = new Set<Reader<EventRun>>();
   phase: StreamPhase = 'waiting';
+  /** The provider has answered, in whatever way. */
+  isAnswered = false;
   firstEventMs: number | undefined;
   events = 0;
   bytes = 0;
@@ -411,7 +415,8 @@ export class GatewayStream implements StreamOwner {
     this.#meter.received(events, byteLength);
     if (!isProgress) return;
     this.#lastEventMs = nowMs;
-    if (this.firstEventMs !== undefined) return;
+    // What a provider says instead of an answer is no first token.
+    if (this.firstEventMs !== undefined || (this.#body !== undefined && this.#body.status >= 400)) return;
     this.firstEventMs = nowMs;
     const ttftMs = nowMs - this.startedMs;
     this.#meter.began(ttftMs);

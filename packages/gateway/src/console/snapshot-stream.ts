@@ -46,6 +46,7 @@ export class SnapshotStream {
         format: undefined,
         isEvents: true,
         status: 200,
+        reason: '',
         headers: {},
         maxWaitingBytes: config.windowBytes,
       },

@@ -138,7 +138,12 @@ export class ModelLists {
   ): Promise<Buffer> {
     const headers = providerHeaders({ accept: 'application/json' }, credential);
     const request = { method: 'GET', path, headers, body: null } as const;
-    const reply = await openReply(pool, request, { retries: 0, signal, onRetry: () => undefined });
+    const reply = await openReply(pool, request, {
+      retries: 0,
+      connectRetries: 0,
+      signal,
+      onRetry: () => undefined,
+    });
     const { status } = reply;
     if (status !== 200) {
       reply.discard();
