@@ -207,6 +207,7 @@ test('5.8, promise 4: whatever is cut, merged, resumed and acknowledged, every b
             format: openaiChat,
             isEvents: true,
             status: 200,
+            reason: '',
             headers: {},
             maxWaitingBytes: channelBytes,
           },
