@@ -244,17 +244,23 @@ const ownHeaders = new Set([
 export function seen(error: unknown): Readonly<Record<string, unknown>> {
   if (!(error instanceof Error)) return { error };
   const { name, message, constructor } = error;
-  const all = error as unknown as Readonly<Record<string, unknown>>;
-  const headers = all['headers'] instanceof Headers ? all['headers'] : new Headers();
+  const fields = error as unknown as Readonly<Record<string, unknown>>;
+  const headers = fields['headers'] instanceof Headers ? fields['headers'] : new Headers();
   return {
     class: constructor.name,
     name,
     message,
-    status: all['status'],
-    body: all['error'],
-    code: all['code'],
-    type: all['type'],
-    requestID: all['requestID'],
+    status: fields['status'],
+    body: fields['error'],
+    code: fields['code'],
+    type: fields['type'],
+    requestID: fields['requestID'],
     headers: Object.fromEntries([...headers].filter(([header]) => !ownHeaders.has(header))),
   };
+}
+
+/** An event stream that is whole, as HTTP says it. */
+export function sendEvents(response: ServerResponse, body: string): void {
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  response.end(body);
 }
