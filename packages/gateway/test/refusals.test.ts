@@ -12,7 +12,9 @@ import {
   type Spelling,
   spellings,
 } from './support/refusals.ts';
+import { openRaw, requestText } from './support/raw-connection.ts';
 import { metric } from './support/requests.ts';
+import { eventually } from './support/spawn.ts';
 
 let provider: AnsweringProvider;
 let gateway: Gateway;
@@ -83,6 +85,28 @@ test.each([2048, 65_536])('a refusal of 3 MB passes a window of %i bytes', async
     const text = await provider.textOf(url, asking, (response) => refuse(response, spelling));
     expect(text === body.toString()).toBe(true);
   }
+});
+
+test('promise 1: a large refusal waits for a reader that does not read', async () => {
+  const { adminUrl, url } = await provider.openGateway();
+  const body = Buffer.alloc(64 * 2 ** 20, 'x');
+  let atProvider: ServerResponse | undefined;
+  const name = provider.answer((response) => {
+    atProvider = response;
+    refuse(response, { name: 'large', contentType: 'text/plain', body });
+  });
+  const [chat] = askings as [Asking];
+  const text = requestText(
+    chat.path,
+    [`x-case: ${name}`, 'content-type: application/json', `content-length: ${chat.body.length}`],
+    chat.body,
+  );
+  await openRaw(url, { reads: false, text });
+  const paused = 'spillway_streams{state="paused"}';
+  await eventually(async () => (await metric(adminUrl, paused)) === 1, 'the provider to wait');
+  // Long enough for all of it, if anybody took it.
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  expect(atProvider?.socket?.writableLength).toBeGreaterThan(16 * 2 ** 20);
 });
 
 test.each(askings)('an answer without events gets no comments, by $name', async (asking) => {

@@ -22,8 +22,8 @@ let retrying: Gateway;
 
 beforeAll(async () => {
   provider = await openAnsweringProvider();
-  gateway = await provider.openGateway();
-  retrying = await provider.openGateway(['--retries', '2']);
+  gateway = await provider.openGateway(['--max-event-bytes', '65536']);
+  retrying = await provider.openGateway(['--max-event-bytes', '65536', '--retries', '2']);
 });
 
 afterAll(() => provider.close());
@@ -123,7 +123,7 @@ const refusedHow: readonly {
   },
   {
     name: 'an event that is too large',
-    answer: (r) => sendEvents(r, `data: ${'x'.repeat(17 * 2 ** 20)}`),
+    answer: (r) => sendEvents(r, `data: ${'x'.repeat(100_000)}`),
     requests: [1, 1, 1],
     retrying: 1,
   },
