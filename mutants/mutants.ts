@@ -1138,14 +1138,6 @@ export const mutants: readonly Mutant[] = [
     only: 'told as an event',
   },
   {
-    name: 'refusals: one counts as a first token',
-    file: `${gateway}/stream.ts`,
-    find: 'if (this.firstEventMs !== undefined || (this.#body !== undefined && this.#body.status >= 400)) return;',
-    replace: 'if (this.firstEventMs !== undefined) return;',
-    test: `${gatewayTest}/refusals.test.ts`,
-    only: 'first token',
-  },
-  {
     name: 'refusals: an answer without events gets comments',
     file: `${gateway}/stream-reader.ts`,
     find: 'if (!wantsEvents || this.#stream.body?.isEvents === false) return;',

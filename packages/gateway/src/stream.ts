@@ -415,8 +415,7 @@ export class GatewayStream implements StreamOwner {
     this.#meter.received(events, byteLength);
     if (!isProgress) return;
     this.#lastEventMs = nowMs;
-    // What a provider says instead of an answer is no first token.
-    if (this.firstEventMs !== undefined || (this.#body !== undefined && this.#body.status >= 400)) return;
+    if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
     const ttftMs = nowMs - this.startedMs;
     this.#meter.began(ttftMs);

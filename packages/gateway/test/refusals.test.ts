@@ -119,21 +119,6 @@ test.each(askings)('an answer without events gets no comments, by $name', async 
   expect(text).toBe(body);
 });
 
-test('a refusal is no first token', async () => {
-  const { adminUrl, url } = await provider.openGateway();
-  const [chat] = askings as [Asking];
-  const some = spellings.filter(({ name }) => name === 'detail' || name === 'over 64 KiB');
-  for (const asking of [...askings, { ...chat, path: '/v1/embeddings' }]) {
-    for (const spelling of some) await provider.textOf(url, asking, (response) => refuse(response, spelling));
-  }
-  const count = 'spillway_streams_ended_total{state="failed"}';
-  expect(await metric(adminUrl, count)).toBe(12);
-  const tokens = 'gen_ai_server_time_to_first_token';
-  expect(await (await fetch(`${adminUrl}/metrics`)).text()).not.toContain(tokens);
-  await provider.textOf(url, chat, (response) => sendEvents(response, `${chat.firstEvent}\n\n`));
-  expect(await (await fetch(`${adminUrl}/metrics`)).text()).toContain(tokens);
-});
-
 /** What an SDK throws says its words somewhere, perhaps as JSON in JSON. */
 function wordsOf(error: unknown): string {
   return JSON.stringify(seen(error)).replaceAll(/\\+"/g, '"');
