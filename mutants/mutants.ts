@@ -1098,12 +1098,12 @@ export const mutants: readonly Mutant[] = [
     only: 'over 64 KiB',
   },
   {
-    name: 'promise 1: a large refusal does not wait for its reader',
+    name: 'refusals: whoever takes one cannot pause it at once',
     file: `${gateway}/source/reply.ts`,
     find: 'if (!this.#isPaused) this.connection?.resume();',
     replace: 'this.connection?.resume();',
-    test: `${gatewayTest}/refusals.test.ts`,
-    only: 'promise 1',
+    test: `${gatewayTest}/reply.test.ts`,
+    only: 'pause it at once',
   },
   {
     name: "refusals: the provider's words behind the status are not its own",

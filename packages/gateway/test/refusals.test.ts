@@ -2,16 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createFetch } from '../../client/src/index.ts';
 import { type AnsweringProvider, type Gateway, openAnsweringProvider } from './support/answering-provider.ts';
-import {
-  askings,
-  type Asking,
-  hints,
-  refuse,
-  seen,
-  sendEvents,
-  type Spelling,
-  spellings,
-} from './support/refusals.ts';
+import { askings, type Asking, hints, refuse, seen, type Spelling, spellings } from './support/refusals.ts';
 import { openRaw, requestText } from './support/raw-connection.ts';
 import { metric } from './support/requests.ts';
 import { eventually } from './support/spawn.ts';
