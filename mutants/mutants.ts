@@ -1202,6 +1202,14 @@ export const mutants: readonly Mutant[] = [
     only: 'no answer',
   },
   {
+    name: 'retries: a connection that was lost is one that was not made',
+    file: `${gateway}/source/open-reply.ts`,
+    find: "unsentCodes.has(code) && syscall !== 'read' && syscall !== 'write';",
+    replace: "unsentCodes.has(code) && syscall !== '';",
+    test: `${gatewayTest}/reply.test.ts`,
+    only: 'times out',
+  },
+  {
     name: 'retries: a list of models that is refused loses its hints',
     file: `${gateway}/models/model-lists.ts`,
     find: 'if (status < 400) throw refused;',

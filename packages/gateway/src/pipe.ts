@@ -53,9 +53,9 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     retries: config.retries,
     connectRetries: Math.max(connectRetries, config.retries),
     signal: stream.signal,
+    onAnswer: () => (stream.isAnswered = true),
     onRetry,
   });
-  stream.isAnswered = true;
   // A provider may answer before it has read what it is asked, and until then it is held.
   reply.whenSent(() => request.body?.letGo());
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';

@@ -13,6 +13,8 @@ export interface RetryOptions {
   /** Tries after the first where no connection was made. */
   readonly connectRetries: number;
   readonly signal: AbortSignal;
+  /** Called for each answer, also for one after which the provider is asked again. */
+  readonly onAnswer?: () => void;
   /** Called before each wait. */
   readonly onRetry: (reason: string, delayMs: number) => void;
 }
@@ -35,7 +37,7 @@ const baseDelayMs = 250;
 export async function openReply(
   pool: ProviderPool,
   request: ProviderRequest,
-  { connectRetries, retries, signal, onRetry }: RetryOptions,
+  { connectRetries, retries, signal, onAnswer, onRetry }: RetryOptions,
 ): Promise<Reply> {
   for (let attempt = 0; ; attempt += 1) {
     const backoffMs = Math.random() * baseDelayMs * 2 ** attempt;
@@ -43,6 +45,7 @@ export async function openReply(
     let reason: string;
     try {
       const reply = await sendRequest(pool, request, signal);
+      onAnswer?.();
       if (retries === 0 || reply.status < 400) return reply;
       const wantedMs = attempt < retries ? await retryDelayMs(reply, backoffMs) : undefined;
       signal.throwIfAborted();
@@ -87,14 +90,19 @@ const unsentCodes = new Set([
 ]);
 
 function isUnsent(error: unknown): boolean {
-  const code = codeOf(error);
-  return code !== undefined && unsentCodes.has(code);
+  const { code, syscall } = systemError(error);
+  // A connection that was made can be lost with some of the same codes.
+  return code !== undefined && unsentCodes.has(code) && syscall !== 'read' && syscall !== 'write';
 }
 
-/** The system's code; of several tried addresses, the first one's. */
 function codeOf(error: unknown): string | undefined {
-  if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0]);
-  return (error as NodeJS.ErrnoException | undefined)?.code;
+  return systemError(error).code;
+}
+
+/** What the system says of it; of several tried addresses, of the first. */
+function systemError(error: unknown): Pick<NodeJS.ErrnoException, 'code' | 'syscall'> {
+  if (error instanceof AggregateError && error.errors.length > 0) return systemError(error.errors[0]);
+  return (error as NodeJS.ErrnoException | undefined) ?? {};
 }
 
 function outOfDescriptors(cause: unknown): GatewayError {
