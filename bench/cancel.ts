@@ -22,7 +22,12 @@ const phases = [
     args: ['--max-streams', '1', '--max-waiting', '1000'],
     state: 'waiting',
   },
-  { phase: 'waiting to try again', model: 'status=503,retryAfter=10', args: [], state: 'opening' },
+  {
+    phase: 'waiting to try again',
+    model: 'status=503,retryAfter=10',
+    args: ['--retries', '2'],
+    state: 'opening',
+  },
 ] as const;
 
 /**

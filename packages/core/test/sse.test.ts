@@ -173,6 +173,31 @@ describe('EventScanner', () => {
     }
   });
 
+  test.each([
+    ['event: error\ndata: x\n\n', true],
+    ['event:error\ndata: x\n\n', true],
+    ['data: x\nevent: error\n\n', true],
+    ['event: error\n\ndata: x\n\n', false],
+    ['event: errors\ndata: x\n\n', false],
+    ['event:  error\ndata: x\n\n', false],
+    [': event: error\ndata: x\n\n', false],
+    ['data: {"detail":"m"}\n\n', true],
+    ['data: {"detail":"m"}\n\n: ping\n\n', true],
+    ['data: {"detail":"m"}\n\ndata: {"choices":[]}\n\n', false],
+    ['data: {"detail":"m"}\n\ndata: [DONE]\n\n', false],
+    ['data: {"detail":\ndata: "m"}\n\n', false],
+    ['data: {"error":{}}\n\ndata: {"choices":[]}\n\n', true],
+    ['data: {"error":{}}\n', true],
+    ['data: {"error":{}', false],
+    ['event: error\ndata: {"code":1}', true],
+    ['event: error\ndata: {"code":1', false],
+  ])('knows an error by its name and its words: %j', (text, hasFailed) => {
+    const whole = encoder.encode(text);
+    for (const pieces of [[whole], [...whole].map((byte) => Uint8Array.of(byte))]) {
+      expect(scan(pieces, { classify: openaiChat.classify }).scanner.hasFailed).toBe(hasFailed);
+    }
+  });
+
   test('refuses an event beyond the limit, in one piece or in many', () => {
     const event = encoder.encode(`data: ${'x'.repeat(100)}\n\n`);
     expect(scan([event], { maxEventBytes: event.length }).runs).toHaveLength(1);

@@ -2,8 +2,9 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { apis } from './api.ts';
-import { asGatewayError, errorHeaders, GatewayError } from './errors.ts';
+import { asGatewayError, GatewayError } from './errors.ts';
 import type { Connections } from './http/connections.ts';
+import { errorAnswer } from './provider-error.ts';
 import { findRoute, type Route } from './route.ts';
 
 /** What a request asks for. */
@@ -13,7 +14,8 @@ export function routeOf({ headers, method, url }: FastifyRequest): Route {
 
 /** Answers with an error, in the format of what was asked for. */
 export function answerError(request: FastifyRequest, reply: FastifyReply, error: GatewayError): void {
-  void reply.code(error.status).headers(errorHeaders(error)).send(routeOf(request).errors.errorBody(error));
+  const { body, headers } = errorAnswer(error, routeOf(request).errors);
+  void reply.code(error.status).headers(headers).send(body);
 }
 
 /** Fastify's own errors as the gateway's. */

@@ -44,6 +44,8 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
   readonly status: number;
   /** Seconds after which another try makes sense, for `Retry-After`. */
   readonly retryAfterS: number | undefined;
+  /** The provider was asked, and whoever asks again would ask it more often than without a gateway. */
+  isFinal = false;
 
   constructor(
     code: GatewayErrorCode,
@@ -66,6 +68,7 @@ export function errorHeaders(error: GatewayError): Record<string, string> {
   return {
     'content-type': 'application/json',
     ...(error.retryAfterS === undefined ? {} : { 'retry-after': String(error.retryAfterS) }),
+    ...(error.isFinal ? { 'x-should-retry': 'false' } : {}),
     ...(error.code === 'shutting_down' ? { connection: 'close' } : {}),
     ...(error.code === 'invalid_api_key' ? { 'www-authenticate': 'Bearer' } : {}),
   };

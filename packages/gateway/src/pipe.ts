@@ -8,12 +8,12 @@ import type { Config } from './config/schema.ts';
 import { GatewayError } from './errors.ts';
 import { clientHeaders } from './headers.ts';
 import type { EventMemory } from './memory/event-memory.ts';
-import { readErrorBody, RefusedError } from './provider-error.ts';
-import { collectReply } from './source/collect-reply.ts';
+import { RefusedError } from './provider-error.ts';
 import { maxReadBytes } from './source/connect.ts';
 import { openReply, type RetryOptions } from './source/open-reply.ts';
 import type { ProviderPool } from './source/provider-pools.ts';
 import type { ProviderRequest, Reply } from './source/reply.ts';
+import { maxRefusalBytes, maxRefusalMs } from './source/retry-hints.ts';
 import { ReplySource } from './source/reply-source.ts';
 import { RunMemory } from './run-memory.ts';
 import type { GatewayStream } from './stream.ts';
@@ -34,10 +34,8 @@ export interface PipeOptions {
   readonly onRetry: RetryOptions['onRetry'];
 }
 
-/** The longest body of an error that is read. */
-const maxErrorBytes = 65_536;
-/** How long the body of an error may take, if `responseTimeoutMs` is not shorter: then its status is told without it. */
-const maxErrorMs = 10_000;
+/** Tries after the first to connect to a provider, if `retries` are not more: nothing was sent, so nothing is sent twice. */
+const connectRetries = 2;
 
 /** How long a provider that said it is done may take to close, so that its connection can be used again. */
 const closeGraceMs = 1000;
@@ -53,7 +51,9 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
   stream.phase = 'opening';
   const reply = await openReply(pool, request, {
     retries: config.retries,
+    connectRetries: Math.max(connectRetries, config.retries),
     signal: stream.signal,
+    onAnswer: () => (stream.isAnswered = true),
     onRetry,
   });
   // A provider may answer before it has read what it is asked, and until then it is held.
@@ -63,7 +63,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     await pipeBody(stream, reply, undefined, options);
     if (reply.status >= 400) throw unexpectedReply(reply, contentType);
   } else if (reply.status >= 400) {
-    await refuse(stream, reply, Math.min(maxErrorMs, config.responseTimeoutMs));
+    await refuse(stream, reply, options);
   } else if (reply.status >= 300 || contentType.startsWith('text/html')) {
     reply.discard();
     throw unexpectedReply(reply, contentType);
@@ -141,6 +141,7 @@ async function pipeBody(
       format,
       isEvents: scanner !== undefined,
       status: reply.status,
+      reason: reply.reason,
       headers: scanner === undefined ? withLength(headers, reply) : headers,
       maxWaitingBytes: maxBytes,
     },
@@ -154,27 +155,28 @@ async function pipeBody(
   if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;
 }
 
-/** A provider's error: as it is, if an SDK would understand it. */
-async function refuse(stream: GatewayStream, reply: Reply, timeoutMs: number): Promise<never> {
+/** A provider's error: as it is. One that is too large to be held is handed on as it comes. */
+async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions): Promise<never> {
   const refused = unexpectedReply(reply, reply.header('content-type')?.toLowerCase() ?? '');
+  const { reason } = reply;
   const headers = clientHeaders(reply.headers);
-  delete headers['content-encoding'];
-  const body = await collectReply(reply, maxErrorBytes, timeoutMs).catch(() => undefined);
+  const body = await reply.peek(maxRefusalBytes, Math.min(maxRefusalMs, options.config.responseTimeoutMs));
   stream.signal.throwIfAborted();
-  const error = body && readErrorBody(body);
-  if (error === undefined) throw refused;
-  throw new RefusedError(refused, headers, error);
+  if (!reply.isWhole && body.length >= maxRefusalBytes && !stream.hasEventsBegun) {
+    await pipeBody(stream, reply, undefined, options);
+    throw refused;
+  }
+  reply.discard();
+  // Half of it says something only among events: by itself it would not be what it says that it is.
+  const isTold = reply.isWhole || stream.hasEventsBegun;
+  throw new RefusedError(refused, { reason, headers, body: isTold ? body : undefined });
 }
 
 function unexpectedReply(reply: Reply, contentType: string): GatewayError {
-  const seconds = Number(reply.header('retry-after'));
   return new GatewayError(
     'upstream_invalid',
     `The provider answered with status ${reply.status} and ${contentType === '' ? 'no content type' : contentType}.`,
-    {
-      status: reply.status >= 400 ? reply.status : 502,
-      retryAfterS: Number.isInteger(seconds) && seconds > 0 ? seconds : undefined,
-    },
+    { status: reply.status >= 400 ? reply.status : 502 },
   );
 }
 

@@ -1,48 +1,90 @@
 import type { Format } from '@spillway/core/format/format';
-import { GatewayError } from './errors.ts';
+import { errorHeaders, GatewayError } from './errors.ts';
+import { decompressed } from './source/decompressed.ts';
 
-/** The body of an error, as an object with its `error`. */
-export type ErrorBody = Readonly<Record<'error', unknown>>;
-
-/** An error that an SDK understands, in whatever format; `undefined` if the body is none. */
-export function readErrorBody(body: Buffer): ErrorBody | undefined {
-  try {
-    const value: unknown = JSON.parse(body.toString('utf8'));
-    // Gemini lists its errors where it would have listed the events.
-    const error: unknown = Array.isArray(value) ? value[0] : value;
-    return typeof error === 'object' && error !== null && 'error' in error ? error : undefined;
-  } catch {
-    return undefined;
-  }
+/** What a provider answered instead of a reply. */
+export interface Refusal {
+  /** The words behind the status. */
+  readonly reason: string;
+  /** Those that are for a client. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** As it came; `undefined` if it did not come whole. */
+  readonly body: Buffer | undefined;
 }
 
 /** A provider's own error, instead of a reply: clients get it as it is. */
 export class RefusedError extends GatewayError {
-  /** The provider's, for a client to whom nothing was sent yet. */
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-  readonly #error: ErrorBody;
+  readonly refusal: Refusal;
 
-  /** `refusal` says of it what is for logs. */
-  constructor(refusal: GatewayError, headers: Readonly<Record<string, string>>, error: ErrorBody) {
-    super(refusal.code, refusal.message, { status: refusal.status, retryAfterS: refusal.retryAfterS });
-    this.#error = error;
-    this.body = JSON.stringify(error);
-    this.headers = { ...headers, 'content-length': String(Buffer.byteLength(this.body)) };
+  /** `error` says of it what is for logs. */
+  constructor(error: GatewayError, refusal: Refusal) {
+    super(error.code, error.message, { status: error.status });
+    this.refusal = refusal;
   }
+}
 
-  /** The same as an event, for a client to whom the status was sent already. */
-  event({ name }: Format): string {
-    switch (name) {
-      case 'anthropic-messages':
-        return `event: error\ndata: ${this.body}\n\n`;
-      case 'openai-responses': {
-        // Only what has a type is an event here.
-        const event = { type: 'error', sequence_number: 0, ...this.#error };
-        return `event: error\ndata: ${JSON.stringify(event)}\n\n`;
-      }
-      default:
-        return `data: ${this.body}\n\n`;
-    }
+/** An error to whom nothing was sent yet. */
+export interface ErrorAnswer {
+  /** The words behind the status; empty: whatever is usual. */
+  readonly reason: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+}
+
+/** An error as an answer: a provider's own as it came, any other in a format. */
+export function errorAnswer(error: GatewayError, format: Format): ErrorAnswer {
+  const body = Buffer.from(format.errorBody(error));
+  if (!(error instanceof RefusedError)) return { reason: '', headers: errorHeaders(error), body };
+  const { refusal } = error;
+  if (refusal.body !== undefined) return { ...refusal, body: refusal.body };
+  // Its hints count all the same.
+  const { 'content-encoding': _, ...headers } = refusal.headers;
+  return { reason: refusal.reason, headers: { ...headers, 'content-type': 'application/json' }, body };
+}
+
+/** The same for a reader that is not HTTP's, and does not decompress. */
+export function plainErrorAnswer(error: GatewayError, format: Format): ErrorAnswer {
+  const answer = errorAnswer(error, format);
+  const { 'content-encoding': encoding, ...headers } = answer.headers;
+  const body = decompressed(answer.body, encoding);
+  return body === undefined ? answer : { ...answer, headers, body };
+}
+
+/** An error as an event, for a client to whom the status was sent already. */
+export function errorEvent(error: GatewayError, format: Format): Uint8Array {
+  if (!(error instanceof RefusedError)) return format.errorEvent(error);
+  const { body = Buffer.alloc(0), headers } = error.refusal;
+  const words = decompressed(body, headers['content-encoding'])?.toString('utf8').trim() ?? '';
+  const { code, message, status } = error;
+  const known = readErrorBody(words, format);
+  if (known === undefined) {
+    return format.errorEvent({ code, status, message: words === '' ? message : words });
+  }
+  switch (format.name) {
+    case 'anthropic-messages':
+      return Buffer.from(`event: error\ndata: ${JSON.stringify(known)}\n\n`);
+    case 'openai-responses':
+      // Only what has a type is an event here.
+      return Buffer.from(
+        `event: error\ndata: ${JSON.stringify({ type: 'error', sequence_number: 0, ...known })}\n\n`,
+      );
+    default:
+      return Buffer.from(`data: ${JSON.stringify(known)}\n\n`);
+  }
+}
+
+/** A body that is an error as the format's SDKs know one; `undefined` if it is another. */
+function readErrorBody(text: string, { name }: Format): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    // Gemini lists its errors where it would have listed the events.
+    const body: unknown = Array.isArray(value) ? value[0] : value;
+    if (typeof body !== 'object' || body === null || !('error' in body)) return undefined;
+    const { error } = body;
+    if (typeof error !== 'object' || error === null) return undefined;
+    // Gemini's SDK knows an error by the number of its code.
+    return name === 'gemini' && !('code' in error && typeof error.code === 'number') ? undefined : body;
+  } catch {
+    return undefined;
   }
 }

@@ -174,6 +174,7 @@ export class StreamReader implements WriteListener {
     } catch (thrown) {
       const error = asGatewayError(this.#left ?? thrown);
       // An error of the stream's is told where the stream ends.
+      if (this.#stream.isAnswered && !error.isCancel) error.isFinal = true;
       if (error.code === 'internal_error' && error !== thrown) this.#stream.defect('reader', thrown);
       try {
         response.fail(error);
@@ -258,7 +259,9 @@ export class StreamReader implements WriteListener {
       return;
     }
     const { wantsEvents = false } = this.#options;
-    if (!wantsEvents || response.isClosed || response.isBlocked || this.waitingBytes > 0) return;
+    // Comments have no place in an answer that is no events, although they were wanted.
+    if (!wantsEvents || this.#stream.body?.isEvents === false) return;
+    if (response.isClosed || response.isBlocked || this.waitingBytes > 0) return;
     if (nowMs - this.#lastSentMs < this.#deadlines.keepAliveMs) return;
     response.ping();
     this.#lastSentMs = nowMs;
@@ -334,7 +337,7 @@ export class StreamReader implements WriteListener {
     const { body } = this.#stream;
     if (body === undefined) return;
     if (body.isEvents) this.response.startEventStream(body.headers);
-    else if (!this.response.headersSent) this.response.start(body.status, body.headers);
+    else if (!this.response.headersSent) this.response.start(body.status, body.headers, body.reason);
   }
 
   written(run: EventRun): void {

@@ -58,6 +58,8 @@ export interface StreamBody {
   readonly format: Format | undefined;
   readonly isEvents: boolean;
   readonly status: number;
+  /** The provider's words behind the status. */
+  readonly reason: string;
   /** For readers. */
   readonly headers: Readonly<Record<string, string>>;
   /** The channel's bound on what waits for a reader. */
@@ -115,6 +117,8 @@ export class GatewayStream implements StreamOwner {
   /** Of those that take what is there for one answer, and may wait for it. */
   readonly visitors = new Set<Reader<EventRun>>();
   phase: StreamPhase = 'waiting';
+  /** The provider has answered, in whatever way. */
+  isAnswered = false;
   firstEventMs: number | undefined;
   events = 0;
   bytes = 0;

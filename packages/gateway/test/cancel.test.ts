@@ -54,7 +54,7 @@ describe('3.1 and 3.2, promise 6: the last reader gone closes the upstream', () 
   });
 
   test('waiting to try again', async () => {
-    const { gateway, simulator } = await startBoth();
+    const { gateway, simulator } = await startBoth(['--retries', '2']);
     const client = await rawChat(gateway.url, 'sim:status=503,retryAfter=9');
     await eventually(
       async () => (await metric(gateway.adminUrl, 'spillway_retries_total')) === 1,

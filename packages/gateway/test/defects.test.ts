@@ -163,6 +163,7 @@ describe('a defect that nobody can be told of', () => {
       isEvents: true,
       headers: {},
       status: 200,
+      reason: '',
       maxWaitingBytes: 1000,
     };
     stream.start(body, performance.now());

@@ -157,7 +157,7 @@ describe('a list of models', () => {
   });
 
   test('that fails is logged once, however often it is asked for', async () => {
-    const provider = await startProvider((response) => response.writeHead(500).end('no'));
+    const provider = await startProvider((response) => response.writeHead(500).end('{}'));
     const gateway = await startGateway(['--upstream', provider.url]);
     for (let turn = 0; turn < 20; turn += 1) expect((await list(gateway.url, String(turn))).status).toBe(500);
     gateway.process.kill('SIGTERM');

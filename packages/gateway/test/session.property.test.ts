@@ -242,6 +242,7 @@ test.each([
             format: openaiChat,
             isEvents: true,
             status: 200,
+            reason: '',
             headers: {},
             maxWaitingBytes: channelBytes,
           },

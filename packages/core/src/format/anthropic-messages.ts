@@ -10,7 +10,7 @@ const encoder = new TextEncoder();
  */
 export const anthropicMessages: Format = {
   name: 'anthropic-messages',
-  classify: classifyByType({ message_stop: 'end', error: 'error' }),
+  classify: classifyByType({ message_stop: 'end', error: 'error' }, ['content_block_', 'message_', 'ping']),
   delta: {
     fields: {
       type: { oneOf: ['content_block_delta'] },

@@ -1,4 +1,5 @@
 import { type DeltaRule, each } from './delta-rule.ts';
+import { classifyErrors } from './error-payload.ts';
 import type { Format, FormatError } from './format.ts';
 import { forEachKey, isText } from './json-keys.ts';
 import { listOf, numberOf, objectOf } from './json-object.ts';
@@ -70,18 +71,18 @@ export const gemini: Format = {
   errorEvent: (error) => encoder.encode(`data: ${errorBody(error)}\n\n`),
 };
 
-const ERROR = encoder.encode('error');
+const classifyError = classifyErrors('candidates');
 const FINISH_REASON = encoder.encode('finishReason');
 const BLOCK_REASON = encoder.encode('blockReason');
 const FIRST_OF_NULL = 0x6e;
 
 /** By the keys at the depths where Gemini has them: a tool may have arguments of the same names. */
 function classify(bytes: Uint8Array, start: number, end: number): PayloadKind {
-  let kind: PayloadKind = 'content';
+  let kind = classifyError(bytes, start, end);
+  if (kind !== 'content') return kind;
   forEachKey(bytes, start, end, (keyStart, keyEnd, depth, value) => {
     if (bytes[value] === FIRST_OF_NULL) return false;
-    if (depth === 1 && isText(bytes, keyStart, keyEnd, ERROR)) kind = 'error';
-    else if (depth === 2 && isText(bytes, keyStart, keyEnd, BLOCK_REASON)) kind = 'finish';
+    if (depth === 2 && isText(bytes, keyStart, keyEnd, BLOCK_REASON)) kind = 'finish';
     else if (depth === 3 && isText(bytes, keyStart, keyEnd, FINISH_REASON)) kind = 'finish';
     return kind !== 'content';
   });

@@ -1,4 +1,5 @@
 import { type DeltaRule, each } from './delta-rule.ts';
+import { classifyErrors } from './error-payload.ts';
 import type { Format } from './format.ts';
 import { listOf, numberOf, objectOf } from './json-object.ts';
 import { openaiErrorBody } from './openai-error.ts';
@@ -95,18 +96,13 @@ export const openaiChat: Format = {
 
 const encoder = new TextEncoder();
 const DONE = encoder.encode('[DONE]');
-const ERROR = encoder.encode('{"error":');
+const classifyError = classifyErrors('choices');
 const SPACE = 0x20;
-const FIRST_OF_NULL = 0x6e;
 
-/** Tells `[DONE]` and `{"error": …}` by their first bytes. */
+/** Tells `[DONE]` and errors. */
 export function classifyUnnamed(bytes: Uint8Array, start: number, end: number): PayloadKind {
-  const first = bytes[start];
-  if (first === DONE[0]) return equals(bytes, start, end, DONE) ? 'end' : 'content';
-  if (first === ERROR[0] && bytes[start + 2] === ERROR[2]) {
-    return isError(bytes, start, end) ? 'error' : 'content';
-  }
-  return 'content';
+  if (bytes[start] === DONE[0] && equals(bytes, start, end, DONE)) return 'end';
+  return classifyError(bytes, start, end);
 }
 
 /** `usage` as Chat Completions and legacy Completions report it. */
@@ -115,13 +111,6 @@ export function openaiUsage(payload: unknown): ReturnType<Format['usage']> {
   if (typeof usage !== 'object' || usage === null) return undefined;
   const { completion_tokens: output, prompt_tokens: input } = objectOf(usage);
   return { inputTokens: numberOf(input), outputTokens: numberOf(output) };
-}
-
-function isError(bytes: Uint8Array, start: number, end: number): boolean {
-  if (!startsWith(bytes, start, end, ERROR)) return false;
-  let value = start + ERROR.length;
-  while (bytes[value] === SPACE) value += 1;
-  return bytes[value] !== FIRST_OF_NULL;
 }
 
 function startsWith(bytes: Uint8Array, start: number, end: number, prefix: Uint8Array): boolean {

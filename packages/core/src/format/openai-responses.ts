@@ -12,12 +12,15 @@ const encoder = new TextEncoder();
  */
 export const openaiResponses: Format = {
   name: 'openai-responses',
-  classify: classifyByType({
-    'response.completed': 'end',
-    'response.incomplete': 'end',
-    'response.failed': 'error',
-    error: 'error',
-  }),
+  classify: classifyByType(
+    {
+      'response.completed': 'end',
+      'response.incomplete': 'end',
+      'response.failed': 'error',
+      error: 'error',
+    },
+    ['response.'],
+  ),
   delta: {
     fields: {
       type: {

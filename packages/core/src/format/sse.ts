@@ -10,10 +10,10 @@ import { SpillwayError } from '../errors.ts';
 
 /**
  * What the payload of one `data:` line says: `end` is the provider's own end marker, `error` its error
- * event, `finish` that the stream may end now although more may come (for a format without an end marker),
- * `content` anything else.
+ * event, `complaint` words that are an error if nothing of the answer follows, `finish` that the stream may end now although
+ * more may come (for a format without an end marker), `content` anything else.
  */
-export type PayloadKind = 'content' | 'end' | 'error' | 'finish';
+export type PayloadKind = 'complaint' | 'content' | 'end' | 'error' | 'finish';
 
 /** What a wire format says about the payload in `bytes[start, end)`. Called once a `data:` line. */
 export type ClassifyPayload = (bytes: Uint8Array, start: number, end: number) => PayloadKind;
@@ -74,6 +74,9 @@ export class EventScanner {
   #hasEnded = false;
   #hasFinished = false;
   #hasFailed = false;
+  #hasComplained = false;
+  /** The event that is open is named `error`: whatever its data is. */
+  #isNamedError = false;
 
   constructor(options: EventScannerOptions = {}) {
     const { maxEventBytes = 1_048_576, classify } = options;
@@ -105,9 +108,9 @@ export class EventScanner {
     return this.#hasFinished;
   }
 
-  /** Whether the provider sent an error event. */
+  /** Whether the provider sent an error event, or its last word was a complaint. */
   get hasFailed(): boolean {
-    return this.#hasFailed;
+    return this.#hasFailed || this.#hasComplained;
   }
 
   /**
@@ -135,20 +138,20 @@ export class EventScanner {
   }
 
   /**
-   * The bytes are over. An end marker that lacks only its blank line is accepted and completed; any
+   * The bytes are over. An end marker or an error that lacks only its blank line is accepted and completed; any
    * other incomplete event is dropped, as the standard says.
    */
   finish(emit: (run: EventRun) => void): void {
     if (this.#hasEnded || this.#partialLength === 0) return;
     if (this.#partialLine < this.#partialLength)
       this.#line(this.#partial, this.#partialLine, this.#partialLength);
-    const isMarker = this.#dataLines === 1 && this.#lastKind === 'end';
-    if (!isMarker || !isWholeMarker(this.#partial.subarray(0, this.#partialLength))) {
+    const isLast = this.#isNamedError || ['complaint', 'end', 'error'].includes(this.#lastKind);
+    if (!isLast || this.#dataLines !== 1 || !isWholePayload(this.#partial.subarray(0, this.#partialLength))) {
       // Where the stream may end behind its last word, what was cut is more of it. A comment is nothing.
       if (this.#eventHasField) this.#hasFinished = false;
       return;
     }
-    this.#hasEnded = true;
+    this.#endEvent();
     const bytes = new Uint8Array(this.#partialLength + 2).fill(LF);
     bytes.set(this.#partial.subarray(0, this.#partialLength));
     emit({ bytes, byteLength: bytes.length, events: 1 });
@@ -258,7 +261,10 @@ export class EventScanner {
   #line(bytes: Uint8Array, start: number, end: number): void {
     if (bytes[start] === COLON) return;
     this.#eventHasField = true;
-    if (!isDataField(bytes, start, end)) return;
+    if (!isDataField(bytes, start, end)) {
+      if (bytes[start] === ERROR_EVENT[0] && isErrorName(bytes, start, end)) this.#isNamedError = true;
+      return;
+    }
     this.#dataLines += 1;
     if (this.#classify === undefined) return;
     // "data: x", "data:x" and, with an empty payload, "data".
@@ -277,6 +283,11 @@ export class EventScanner {
       if (this.#lastKind === 'finish') this.#hasFinished = true;
       if (this.#lastKind === 'error') this.#hasFailed = true;
     }
+    if (hasData) {
+      this.#hasComplained = this.#dataLines === 1 && this.#lastKind === 'complaint';
+      if (this.#isNamedError) this.#hasFailed = true;
+    }
+    this.#isNamedError = false;
     this.#eventHasField = false;
     this.#dataLines = 0;
     this.#lastKind = 'content';
@@ -335,6 +346,7 @@ const SPACE = 0x20;
 const COLON = 0x3a;
 const BOM = [0xef, 0xbb, 0xbf] as const;
 const DATA = [0x64, 0x61, 0x74, 0x61] as const;
+const ERROR_EVENT = new TextEncoder().encode('event:error');
 const empty = new Uint8Array(0);
 
 /** What is smaller is cheaper to copy: moved, 300 streams that grow at once take 20 MB more. */
@@ -349,10 +361,10 @@ function resized(bytes: Uint8Array<ArrayBuffer>, length: number): Uint8Array<Arr
   return grown;
 }
 
-/** A marker that is JSON is told by its start: one that lacks its end was cut. */
-function isWholeMarker(event: Uint8Array): boolean {
+/** What is JSON is told by its start: a payload that lacks its end was cut. */
+function isWholePayload(event: Uint8Array): boolean {
   const [, payload = ''] = /(?:^|[\r\n])data: ?([^\r\n]*)/.exec(new TextDecoder().decode(event)) ?? [];
-  if (!payload.startsWith('{')) return true;
+  if (payload.startsWith('[DONE]')) return true;
   try {
     JSON.parse(payload);
     return true;
@@ -367,6 +379,13 @@ function findLineEnd(bytes: Uint8Array, from: number): number {
     if (byte === LF || byte === CR) return index;
   }
   return -1;
+}
+
+/** `event: error` or `event:error`. */
+function isErrorName(bytes: Uint8Array, start: number, end: number): boolean {
+  const spaces = bytes[start + 6] === SPACE ? 1 : 0;
+  if (end - start !== ERROR_EVENT.length + spaces) return false;
+  return ERROR_EVENT.every((byte, index) => bytes[start + index + (index < 6 ? 0 : spaces)] === byte);
 }
 
 function isDataField(bytes: Uint8Array, start: number, end: number): boolean {

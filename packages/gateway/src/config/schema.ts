@@ -194,8 +194,10 @@ export const configSchema = z.strictObject({
     .int()
     .min(0)
     .max(10)
-    .default(2)
-    .describe('tries after the first, only where the provider surely did no work'),
+    .default(0)
+    .describe(
+      'tries after the first where the provider answered 429 or 503; then clients are told not to try again themselves',
+    ),
   connectTimeoutMs: durationMs
     .default(10_000)
     .describe('time to connect to a provider; then the answer is 504'),

@@ -47,6 +47,7 @@ export class SnapshotStream {
         format: undefined,
         isEvents: true,
         status: 200,
+        reason: '',
         headers: {},
         maxWaitingBytes: config.windowBytes,
       },

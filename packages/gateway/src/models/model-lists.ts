@@ -3,11 +3,13 @@ import type { Logger } from 'pino';
 import { digest } from '../api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import { asGatewayError, GatewayError, overloaded } from '../errors.ts';
-import { providerHeaders } from '../headers.ts';
+import { clientHeaders, providerHeaders } from '../headers.ts';
+import { RefusedError } from '../provider-error.ts';
 import type { Relay, Target } from '../relay.ts';
 import { type BodyHold, RequestMemory } from '../request-memory.ts';
 import { collectReply } from '../source/collect-reply.ts';
 import { openReply } from '../source/open-reply.ts';
+import { maxRefusalBytes, maxRefusalMs } from '../source/retry-hints.ts';
 import { HeldModels } from './held-models.ts';
 import { readModels } from './read-models.ts';
 import { type Refresh, startRefresh, waitForEnough } from './refresh.ts';
@@ -138,18 +140,27 @@ export class ModelLists {
   ): Promise<Buffer> {
     const headers = providerHeaders({ accept: 'application/json' }, credential);
     const request = { method: 'GET', path, headers, body: null } as const;
-    const reply = await openReply(pool, request, { retries: 0, signal, onRetry: () => undefined });
-    const { status } = reply;
+    const reply = await openReply(pool, request, {
+      retries: 0,
+      connectRetries: 0,
+      signal,
+      onRetry: () => undefined,
+    });
+    const { reason, status } = reply;
     if (status !== 200) {
+      const refused = invalid(`The provider answered its model list with status ${status}.`, status);
+      const body = await reply.peek(maxRefusalBytes, maxRefusalMs);
+      signal.throwIfAborted();
       reply.discard();
-      const message = `The provider answered its model list with status ${status}.`;
-      throw new GatewayError('upstream_invalid', message, { status: status >= 400 ? status : 502 });
+      if (status < 400) throw refused;
+      const told = reply.isWhole ? body : undefined;
+      throw new RefusedError(refused, { reason, headers: clientHeaders(reply.headers), body: told });
     }
     const grow = (bytes: number): void => this.#grow(hold, bytes);
     const body = await collectReply(reply, maxListBytes, timeoutMs, grow).catch(asCut);
     const models = readModels(body, `${provider.name}/`);
     if (models !== undefined) return models;
-    throw new GatewayError('upstream_invalid', 'The provider answered its model list with something else.');
+    throw invalid('The provider answered its model list with something else.');
   }
 
   #keep(key: string, models: Buffer): void {
@@ -201,6 +212,13 @@ function asCut(error: unknown): never {
   throw new GatewayError('upstream_cut', 'The provider closed its model list before its end.', {
     cause: error,
   });
+}
+
+/** It has answered, so nobody shall ask it again because of this. */
+function invalid(message: string, status = 200): GatewayError {
+  const error = new GatewayError('upstream_invalid', message, { status: status >= 400 ? status : 502 });
+  error.isFinal = true;
+  return error;
 }
 
 function silent(): GatewayError {

@@ -2,10 +2,10 @@ import { type Credit, type Gap, openCredit } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes, type GatewayFrame } from '@spillway/core/session';
-import { errorHeaders, type GatewayError } from '../errors.ts';
+import type { GatewayError } from '../errors.ts';
 import { LargeRun } from '../large-run.ts';
 import { tokensOf } from '../meter.ts';
-import { RefusedError } from '../provider-error.ts';
+import { errorEvent, plainErrorAnswer } from '../provider-error.ts';
 import { Pause } from '../sink/pause.ts';
 import type { ReaderProgress, ReaderResponse } from '../sink/reader-response.ts';
 import { holdable } from '../run-memory.ts';
@@ -292,12 +292,11 @@ export class SessionResponse implements ReaderResponse {
       this.#finish(this.#errorFrame(error));
       return;
     } else if (this.#head === undefined) {
-      const isRefused = error instanceof RefusedError;
-      this.start(error.status, isRefused ? error.headers : errorHeaders(error));
-      this.#word = Buffer.from(isRefused ? error.body : format.errorBody(error));
+      const { body, headers } = plainErrorAnswer(error, format);
+      this.start(error.status, headers);
+      this.#word = body;
     } else if (this.#isEventStream) {
-      this.#word =
-        error instanceof RefusedError ? Buffer.from(error.event(format)) : format.errorEvent(error);
+      this.#word = errorEvent(error, format);
     } else {
       this.#finish(this.#errorFrame(error));
       return;

@@ -2,9 +2,9 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
-import { errorHeaders, type GatewayError } from '../errors.ts';
+import type { GatewayError } from '../errors.ts';
 import type { LargeRun } from '../large-run.ts';
-import { RefusedError } from '../provider-error.ts';
+import { errorAnswer, errorEvent } from '../provider-error.ts';
 import { ChunkedBody } from './chunked-body.ts';
 import type { Pieces } from './join-small.ts';
 import type { Pace } from './pace.ts';
@@ -156,10 +156,13 @@ export class ClientResponse implements ReaderResponse {
     this.#body = new ChunkedBody(socket);
   }
 
-  start(status: number, headers: Readonly<Record<string, string>>): void {
+  start(status: number, headers: Readonly<Record<string, string>>, reason: string): void {
     if (this.isClosed) return;
     const isEvents = headers['content-type']?.toLowerCase().startsWith('text/event-stream') === true;
-    this.#response.writeHead(status, isEvents ? { ...headers, ...unbuffered } : headers);
+    const sent = isEvents ? { ...headers, ...unbuffered } : headers;
+    // Without words, Node's own.
+    if (reason === '') this.#response.writeHead(status, sent);
+    else this.#response.writeHead(status, reason, sent);
   }
 
   get isHeldBack(): boolean {
@@ -281,20 +284,12 @@ export class ClientResponse implements ReaderResponse {
     if (error.code === 'upstream_reported') {
       // The provider's own error event was handed on.
       this.#response.end();
-    } else if (error instanceof RefusedError && this.#response.headersSent) {
-      this.#response.end(error.event(this.#format));
-    } else if (error instanceof RefusedError) {
-      this.start(error.status, error.headers);
-      this.#response.end(error.body);
     } else if (!this.#response.headersSent) {
-      const body = this.#format.errorBody(error);
-      this.#response.writeHead(error.status, {
-        ...errorHeaders(error),
-        'content-length': Buffer.byteLength(body),
-      });
+      const { body, headers, reason } = errorAnswer(error, this.#format);
+      this.start(error.status, { ...headers, 'content-length': String(body.length) }, reason);
       this.#response.end(body);
     } else if (this.#isEventStream) {
-      this.#response.end(this.#format.errorEvent(error));
+      this.#response.end(errorEvent(error, this.#format));
     } else {
       // Half a body was sent: only a cut tells that the rest is missing.
       this.#response.destroy();

@@ -23,7 +23,7 @@ export interface ReaderResponse {
   readonly isBlocked: boolean;
   startEventStream(headers: Readonly<Record<string, string>>): void;
   /** Starts a body of whatever kind, of which nothing is known but its headers. */
-  start(status: number, headers: Readonly<Record<string, string>>): void;
+  start(status: number, headers: Readonly<Record<string, string>>, reason: string): void;
   /** Nothing is written at the moment: its connection takes no more, or its link is left alone. */
   readonly isHeldBack: boolean;
   /** The tokens that it said it has consumed; `undefined`: it does not say. */

@@ -1,4 +1,5 @@
 import { GatewayError } from '../errors.ts';
+import { GrowingBytes } from './growing-bytes.ts';
 import type { Reply } from './reply.ts';
 
 /**
@@ -28,23 +29,12 @@ export async function collectReply(
 
 function collect(reply: Reply, maxBytes: number, onGrow: (bytes: number) => void): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    // One that doubles: a body in a million pieces would cost a hundred times its bytes.
-    let body = Buffer.alloc(0);
-    let length = 0;
+    const body = new GrowingBytes(maxBytes, onGrow);
     const add = (bytes: Buffer): void => {
-      const needed = length + bytes.length;
-      if (needed > maxBytes) {
+      if (body.length + bytes.length > maxBytes) {
         throw new GatewayError('upstream_invalid', `The provider's answer has more than ${maxBytes} bytes.`);
       }
-      if (needed > body.length) {
-        const size = Math.min(maxBytes, Math.max(needed, 2 * body.length));
-        onGrow(size - body.length);
-        const grown = Buffer.allocUnsafeSlow(size);
-        body.copy(grown, 0, 0, length);
-        body = grown;
-      }
-      body.set(bytes, length);
-      length = needed;
+      body.add(bytes);
     };
     reply.consume({
       data(bytes, start, end) {
@@ -55,7 +45,7 @@ function collect(reply: Reply, maxBytes: number, onGrow: (bytes: number) => void
           reply.abort(error as Error);
         }
       },
-      end: () => resolve(body.subarray(0, length)),
+      end: () => resolve(body.bytes),
       fail: reject,
     });
   });

@@ -5,25 +5,32 @@ import { ConnectTimeoutError, ResponseTimeoutError, UnsentError } from './provid
 import type { ProviderPool } from './provider-pools.ts';
 import { ResponseError } from './response-reader.ts';
 import { type ProviderRequest, type Reply, sendRequest } from './reply.ts';
+import { retryDelayMs } from './retry-hints.ts';
 
 export interface RetryOptions {
-  /** Tries after the first. */
+  /** Tries after the first where the provider answered that it is busy. */
   readonly retries: number;
+  /** Tries after the first where no connection was made. */
+  readonly connectRetries: number;
   readonly signal: AbortSignal;
+  /** Called for each answer, also for one after which the provider is asked again. */
+  readonly onAnswer?: () => void;
   /** Called before each wait. */
   readonly onRetry: (reason: string, delayMs: number) => void;
 }
 
-/** A provider that asks for a longer pause is not waited for: the client decides. */
-const maxRetryAfterMs = 10_000;
 const baseDelayMs = 250;
 
 /**
- * Gets a provider's reply, trying again where the provider surely did no work: nothing of the request was handed
- * to a connection, or it answered 429 or 503. Anything else could have been generated, and billed, already; no code of
- * the system's says so, because the same ones come from connections that carry a request.
+ * Gets a provider's reply, trying again where nothing of the request was handed to a connection, and, if `retries` are wanted,
+ * where the provider answered 429 or 503 and its hints allow it. Anything else could have been generated, and billed, already; no
+ * code of the system's says so, because the same ones come from connections that carry a request.
+ *
  * The waits double from 250 ms, with full jitter (Brooker, "Exponential Backoff And Jitter", AWS
- * Architecture Blog, 2015); a `Retry-After` up to 10 s is obeyed instead.
+ * Architecture Blog, 2015), unless the provider says another.
+ *
+ * With `retries` the last answer, if it is an error, says that nobody shall ask again: a client that does so, too, would
+ * multiply the tries.
  *
  * @throws the signal's reason at once when it is aborted, also during a wait.
  * @throws {GatewayError} `upstream_unreachable`, `upstream_timeout` or `upstream_invalid`; `overloaded` when this process has no
@@ -32,27 +39,35 @@ const baseDelayMs = 250;
 export async function openReply(
   pool: ProviderPool,
   request: ProviderRequest,
-  { retries, signal, onRetry }: RetryOptions,
+  { connectRetries, retries, signal, onAnswer, onRetry }: RetryOptions,
 ): Promise<Reply> {
   for (let attempt = 0; ; attempt += 1) {
     const backoffMs = Math.random() * baseDelayMs * 2 ** attempt;
-    const isLast = attempt >= retries;
     let delayMs: number;
     let reason: string;
     try {
       const reply = await sendRequest(pool, request, signal);
-      const retryAfterMs = retryAfter(reply);
-      const isBusy = reply.status === 429 || reply.status === 503;
-      if (!isBusy || isLast || (retryAfterMs ?? 0) > maxRetryAfterMs) return reply;
+      onAnswer?.();
+      if (retries === 0 || reply.status < 400) return reply;
+      const wantedMs = attempt < retries ? await retryDelayMs(reply, backoffMs) : undefined;
+      signal.throwIfAborted();
+      if (wantedMs === undefined) {
+        reply.forbidRetry();
+        return reply;
+      }
       reply.discard();
-      delayMs = retryAfterMs ?? backoffMs;
+      delayMs = wantedMs;
       reason = `status ${reply.status}`;
     } catch (error) {
       signal.throwIfAborted();
       const isShort = isOutOfDescriptors(causeOf(error));
       if (isShort) pool.makeRoom();
-      if (isLast || !(error instanceof UnsentError))
-        throw isShort ? outOfDescriptors(error) : asUnreachable(error);
+      const isTried = !isShort && !(error instanceof UnsentError);
+      if (isTried || attempt >= connectRetries) {
+        const told = isShort ? outOfDescriptors(error) : asUnreachable(error);
+        told.isFinal = isTried && retries > 0;
+        throw told;
+      }
       delayMs = backoffMs;
       reason = codeOf(causeOf(error)) ?? 'connection failed';
     }
@@ -63,12 +78,6 @@ export async function openReply(
       signal.throwIfAborted();
     }
   }
-}
-
-/** The seconds that a provider asks to wait, as milliseconds; a date is not understood on purpose. */
-function retryAfter(reply: Reply): number | undefined {
-  const value = reply.header('retry-after');
-  return value !== undefined && /^\d{1,6}$/.test(value) ? Number(value) * 1000 : undefined;
 }
 
 /** The system's code; of several tried addresses, the first one's. */

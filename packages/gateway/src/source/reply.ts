@@ -1,5 +1,7 @@
 import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { HeldBody } from '../held-body.ts';
+import { maxReadBytes } from './connect.ts';
+import { GrowingBytes } from './growing-bytes.ts';
 import type { Exchange, ProviderConnection } from './provider-connection.ts';
 import type { ProviderPool } from './provider-pools.ts';
 import type { ResponseHead } from './response-reader.ts';
@@ -33,11 +35,15 @@ export interface BodyHandler {
  */
 export class Reply {
   readonly status: number;
+  /** The words behind the status. */
+  readonly reason: string;
   #headers: IncomingHttpHeaders;
   readonly #exchange: ReplyExchange;
 
-  constructor({ headers, status }: ResponseHead, exchange: ReplyExchange) {
+  constructor({ headers, reason, status }: ResponseHead, exchange: ReplyExchange) {
     this.status = status;
+    // A piece of a string keeps all of it in memory, here the whole head for as long as a stream lives.
+    this.reason = Buffer.from(reason, 'latin1').toString('latin1');
     this.#headers = headers;
     this.#exchange = exchange;
   }
@@ -53,6 +59,24 @@ export class Reply {
     return Array.isArray(value) ? value[0] : value;
   }
 
+  /** Tells whoever asked not to ask again. */
+  forbidRetry(): void {
+    this.#headers['x-should-retry'] = 'false';
+  }
+
+  /**
+   * Reads the start of the body: all of it, or `maxBytes` and what came together with the last of them, or what comes within
+   * `timeoutMs`. Whoever consumes the body gets it all the same. May be called again, for the same.
+   */
+  peek(maxBytes: number, timeoutMs: number): Promise<Buffer> {
+    return this.#exchange.peek(maxBytes, timeoutMs);
+  }
+
+  /** Whether the body has come to its end, as HTTP says it. */
+  get isWhole(): boolean {
+    return this.#exchange.isWhole;
+  }
+
   /** Starts the body. */
   consume(body: BodyHandler): void {
     this.#headers = {};
@@ -65,11 +89,11 @@ export class Reply {
   }
 
   pause(): void {
-    this.#exchange.connection?.pause();
+    this.#exchange.pause();
   }
 
   resume(): void {
-    this.#exchange.connection?.resume();
+    this.#exchange.resume();
   }
 
   /** Closes the provider's connection, because nobody wants this reply or what is left of it. */
@@ -135,6 +159,10 @@ class ReplyExchange implements Exchange {
   #whenSent: (() => void) | undefined;
   /** How it ended, if that was before anybody consumed it. */
   #early: { readonly error: Error | undefined } | undefined;
+  /** What was read before anybody consumed it. */
+  #peeked: Buffer | undefined;
+  /** Whoever consumes it wants no more at the moment. */
+  #isPaused = false;
 
   constructor(resolve: (reply: Reply) => void, reject: (error: Error) => void, signal: AbortSignal) {
     this.#resolve = resolve;
@@ -148,9 +176,58 @@ class ReplyExchange implements Exchange {
 
   consume(handler: BodyHandler): void {
     this.#handler = handler;
-    if (this.#early === undefined) this.connection?.resume();
-    else if (this.#early.error === undefined) handler.end();
-    else handler.fail(this.#early.error);
+    this.#isPaused = false;
+    const peeked = this.#peeked;
+    this.#peeked = undefined;
+    if (peeked !== undefined && peeked.length > 0) handler.data(peeked, 0, peeked.length);
+    if (this.#early === undefined) {
+      if (!this.#isPaused) this.connection?.resume();
+    } else if (this.#early.error === undefined) {
+      handler.end();
+    } else {
+      handler.fail(this.#early.error);
+    }
+  }
+
+  peek(maxBytes: number, timeoutMs: number): Promise<Buffer> {
+    if (this.#peeked !== undefined) return Promise.resolve(this.#peeked);
+    return new Promise((resolve) => {
+      const start = new GrowingBytes(maxBytes + maxReadBytes);
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#handler = undefined;
+        this.connection?.pause();
+        this.#peeked = start.bytes;
+        resolve(start.bytes);
+      };
+      const timer = setTimeout(done, timeoutMs);
+      const ended = (error?: Error): void => {
+        this.#early = { error };
+        done();
+      };
+      this.consume({
+        data(bytes, from, to) {
+          start.add(bytes.subarray(from, to));
+          if (start.length >= maxBytes) done();
+        },
+        end: ended,
+        fail: ended,
+      });
+    });
+  }
+
+  get isWhole(): boolean {
+    return this.#early !== undefined && this.#early.error === undefined;
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.connection?.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.connection?.resume();
   }
 
   whenSent(callback: () => void): void {

@@ -13,6 +13,8 @@ export interface ResponseHandler {
 /** What stands before a response's body. */
 export interface ResponseHead {
   readonly status: number;
+  /** The words behind the status; may be empty. */
+  readonly reason: string;
   /** In lower case; what came more than once with commas between. */
   readonly headers: IncomingHttpHeaders;
   /** Whether another request may follow on the connection. */
@@ -229,12 +231,12 @@ function isControl(byte: number): boolean {
 /** More than any provider sends, and few enough to be read at once. */
 const maxFields = 1000;
 
-const statusLine = /^HTTP\/1\.(?<minor>[01]) (?<status>[1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
+const statusLine = /^HTTP\/1\.(?<minor>[01]) (?<status>[1-9]\d\d)(?: (?<reason>[\t\x20-\x7e\x80-\xff]*))?$/;
 const field = /^(?<name>[!#$%&'*+\-.^_`|~\dA-Za-z]+):[\t ]*(?<value>[\t\x20-\x7e\x80-\xff]*)$/;
 
 function parseHead(text: string): ResponseHead & { readonly length: number | 'chunked' } {
   const [first = '', ...lines] = text.split('\r\n');
-  const { minor, status: digits } = statusLine.exec(first)?.groups ?? {};
+  const { minor, reason = '', status: digits } = statusLine.exec(first)?.groups ?? {};
   if (digits === undefined) throw invalid('the status line');
   const status = Number(digits);
   // Nobody asked for another protocol.
@@ -244,7 +246,7 @@ function parseHead(text: string): ResponseHead & { readonly length: number | 'ch
   const length = bodyLength(status, minor === '1', headers);
   const isPersistent =
     length !== Infinity && !options.includes('close') && (minor === '1' || options.includes('keep-alive'));
-  return { status, headers, isPersistent, length };
+  return { status, reason, headers, isPersistent, length };
 }
 
 /** RFC 9112, 6.3. */

@@ -54,6 +54,7 @@ export async function startOwnStream(
     isEvents: true,
     headers: {},
     status: 200,
+    reason: '',
     maxWaitingBytes: 65_536,
   };
   stream.start(body, performance.now());

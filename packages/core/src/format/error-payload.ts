@@ -1,0 +1,77 @@
+import { createByteSearch } from './byte-search.ts';
+import { endOfString, forEachKey, isSpace, isText } from './json-keys.ts';
+import type { ClassifyPayload, PayloadKind } from './sse.ts';
+
+/**
+ * Whether a payload is an error, in whatever spelling: providers and what stands in front of them report one in each
+ * other's shapes. An `error` that is not empty, or `error` as the `type` or the `object`, is one, also in a list (which is
+ * Gemini's way). A `message`, a `detail` or `errors` is a complaint, unless `ownKey` is there, which each of the format's own
+ * events has.
+ */
+export function classifyErrors(ownKey?: string): ClassifyPayload {
+  const own = ownKey === undefined ? undefined : encoder.encode(ownKey);
+  const hasOwn = ownKey === undefined ? () => false : createByteSearch(`"${ownKey}"`);
+  return (bytes, start, end) => {
+    // Nearly every payload; what these search for cannot stand inside a string, where quotes are escaped.
+    if (hasOwn(bytes, start, end) && !hasError(bytes, start, end)) return 'content';
+    return errorKind(bytes, start, end, own);
+  };
+}
+
+function errorKind(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  ownKey: Uint8Array | undefined,
+): PayloadKind {
+  let isOwn = false;
+  let isComplaint = false;
+  let isError = false;
+  let first = start;
+  while (isSpace(bytes[first]) && first < end) first += 1;
+  const keyDepth = bytes[first] === OPEN_LIST ? 2 : 1;
+  forEachKey(bytes, first, end, (keyStart, keyEnd, depth, value) => {
+    if (depth !== keyDepth) return false;
+    const isKey = (name: Uint8Array): boolean => isText(bytes, keyStart, keyEnd, name);
+    if (ownKey !== undefined && isKey(ownKey)) {
+      isOwn = true;
+    } else if (isKey(ERROR)) {
+      isError = saysSomething(bytes, value);
+    } else if (isKey(OBJECT) || isKey(TYPE)) {
+      isError = bytes[value] === QUOTE && isText(bytes, value + 1, endOfString(bytes, value + 1, end), ERROR);
+    } else if (isKey(MESSAGE)) {
+      // Where it is an object, it is somebody's answer.
+      isComplaint ||= bytes[value] === QUOTE && saysSomething(bytes, value);
+    } else if (isKey(DETAIL) || isKey(ERRORS)) {
+      isComplaint ||= saysSomething(bytes, value);
+    }
+    return isError;
+  });
+  if (isError) return 'error';
+  return isComplaint && !isOwn ? 'complaint' : 'content';
+}
+
+/** Whether a value is a text, a list or an object, and no empty text or list. */
+function saysSomething(bytes: Uint8Array, value: number): boolean {
+  switch (bytes[value]) {
+    case QUOTE:
+      return bytes[value + 1] !== QUOTE;
+    case OPEN_LIST:
+      return bytes[value + 1] !== CLOSE_LIST;
+    default:
+      return bytes[value] === OPEN_OBJECT;
+  }
+}
+
+const encoder = new TextEncoder();
+const hasError = createByteSearch('"error"');
+const DETAIL = encoder.encode('detail');
+const ERROR = encoder.encode('error');
+const ERRORS = encoder.encode('errors');
+const MESSAGE = encoder.encode('message');
+const OBJECT = encoder.encode('object');
+const TYPE = encoder.encode('type');
+const QUOTE = 0x22;
+const OPEN_LIST = 0x5b;
+const CLOSE_LIST = 0x5d;
+const OPEN_OBJECT = 0x7b;

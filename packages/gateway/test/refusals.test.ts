@@ -1,0 +1,141 @@
+import type { ServerResponse } from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createFetch } from '../../client/src/index.ts';
+import { type AnsweringProvider, type Gateway, openAnsweringProvider } from './support/answering-provider.ts';
+import { askings, type Asking, hints, refuse, seen, type Spelling, spellings } from './support/refusals.ts';
+import { openRaw, requestText } from './support/raw-connection.ts';
+import { metric } from './support/requests.ts';
+import { eventually } from './support/spawn.ts';
+
+let provider: AnsweringProvider;
+let gateway: Gateway;
+/** With comments at once. */
+let pinging: Gateway;
+
+beforeAll(async () => {
+  provider = await openAnsweringProvider();
+  gateway = await provider.openGateway();
+  pinging = await provider.openGateway(['--keep-alive-ms', '20']);
+});
+
+afterAll(() => provider.close());
+
+describe.each(askings)('a refusal, by $name', (asking) => {
+  test.each(spellings)('in the spelling "$name" is the same as without a gateway', async (spelling) => {
+    for (const stream of [true, false]) {
+      for (const isChunked of [true, false]) {
+        const answer = (response: ServerResponse): void =>
+          refuse(response, spelling, { headers: hints, isChunked });
+        const direct = await provider.outcome(provider.url, asking, stream, answer, 1);
+        expect(direct.requests).toBe(asking.name === 'gemini' ? 1 : 2);
+        expect(await provider.outcome(gateway.url, asking, stream, answer, 1)).toEqual(direct);
+      }
+    }
+  });
+
+  test.each(spellings.filter(({ words }) => words !== undefined))(
+    'in the spelling "$name" is told as an event when the status is sent',
+    async (spelling) => {
+      const { error } = await askAfterComment(asking, spelling);
+      expect(error).toBeInstanceOf(Error);
+      expect(wordsOf(error)).toContain(spelling.words);
+    },
+  );
+});
+
+test.each(spellings)('a refusal over a session, in the spelling "$name", has no coding', async (spelling) => {
+  const through = createFetch({ url: gateway.url });
+  try {
+    for (const { body, path } of askings) {
+      const answers = [fetch, through].map(async (ask, index) => {
+        const name = provider.answer((response) => refuse(response, spelling, { headers: hints }));
+        const url = index === 0 ? provider.url : gateway.url;
+        const headers = { 'content-type': 'application/json', 'x-case': name };
+        const answer = await ask(url + path, { method: 'POST', headers, body });
+        const known = Object.keys(hints).map((hint) => answer.headers.get(hint));
+        return {
+          status: answer.status,
+          known,
+          text: await answer.text(),
+          requests: provider.requestsOf(name),
+        };
+      });
+      const [direct, told] = await Promise.all(answers);
+      expect(told).toEqual(direct);
+    }
+  } finally {
+    await through.close();
+  }
+});
+
+test.each([2048, 65_536])('a refusal of 3 MB passes a window of %i bytes', async (windowBytes) => {
+  const { url } = await provider.openGateway(['--window-bytes', String(windowBytes)]);
+  const body = Buffer.from(Array.from({ length: 3_000_000 }, (_, index) => 32 + (index % 95)));
+  const spelling: Spelling = { name: 'large', contentType: 'text/plain', body };
+  for (const asking of askings) {
+    const text = await provider.textOf(url, asking, (response) => refuse(response, spelling));
+    expect(text === body.toString()).toBe(true);
+  }
+});
+
+test('promise 1: a large refusal waits for a reader that does not read', async () => {
+  const { adminUrl, url } = await provider.openGateway();
+  const body = Buffer.alloc(64 * 2 ** 20, 'x');
+  let atProvider: ServerResponse | undefined;
+  const name = provider.answer((response) => {
+    atProvider = response;
+    refuse(response, { name: 'large', contentType: 'text/plain', body });
+  });
+  const [chat] = askings as [Asking];
+  const text = requestText(
+    chat.path,
+    [`x-case: ${name}`, 'content-type: application/json', `content-length: ${chat.body.length}`],
+    chat.body,
+  );
+  await openRaw(url, { reads: false, text });
+  const paused = 'spillway_streams{state="paused"}';
+  await eventually(async () => (await metric(adminUrl, paused)) === 1, 'the provider to wait');
+  // Long enough for all of it, if anybody took it.
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  expect(atProvider?.socket?.writableLength).toBeGreaterThan(16 * 2 ** 20);
+});
+
+test.each(askings)('an answer without events gets no comments, by $name', async (asking) => {
+  const body = '{"choices": [], "candidates": [] }';
+  const text = await provider.textOf(pinging.url, asking, (response) => {
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.write(body.slice(0, 10));
+    setTimeout(() => response.end(body.slice(10)), 300);
+  });
+  expect(text).toBe(body);
+});
+
+/** What an SDK throws says its words somewhere, perhaps as JSON in JSON. */
+function wordsOf(error: unknown): string {
+  return JSON.stringify(seen(error)).replaceAll(/\\+"/g, '"');
+}
+
+/** The provider refuses only when its client has got a comment, and so a status. */
+async function askAfterComment(asking: Asking, spelling: Spelling): Promise<{ error: unknown }> {
+  const commented = Promise.withResolvers<void>();
+  const name = provider.answer(async (response) => {
+    await commented.promise;
+    refuse(response, spelling, { headers: hints });
+  });
+  const { fetch } = globalThis;
+  // The SDKs do not show comments: their own fetch is looked at.
+  globalThis.fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    if (response.status === 200) commented.resolve();
+    return response;
+  };
+  try {
+    return {
+      error: await asking
+        .ask({ url: pinging.url, name, maxRetries: 0 }, true)
+        .catch((error: unknown) => error),
+    };
+  } finally {
+    globalThis.fetch = fetch;
+  }
+}

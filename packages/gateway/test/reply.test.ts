@@ -1,0 +1,113 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { configSchema } from '../src/config/schema.ts';
+import { openReply } from '../src/source/open-reply.ts';
+import type { Exchange } from '../src/source/provider-connection.ts';
+import { type ProviderPool, ProviderPools } from '../src/source/provider-pools.ts';
+import { type Reply, sendRequest } from '../src/source/reply.ts';
+import { eventually } from './support/spawn.ts';
+
+/** The reply of a provider that answers with these bytes, and then ends, closes too early or says nothing more. */
+async function replyOf(body: Buffer, end: 'cut' | 'silent' | 'whole' = 'whole'): Promise<Reply> {
+  const server = createServer((_, response) => {
+    response.write(body, () => {
+      if (end === 'whole') response.end();
+      if (end === 'cut') response.destroy();
+    });
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const pools = new ProviderPools(configSchema.parse({}), (error) => expect.unreachable(String(error)));
+  onTestFinished(() => {
+    pools.destroy();
+    server.closeAllConnections();
+    server.close();
+  });
+  const pool = pools.get(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, {});
+  const request = { method: 'GET', path: '/', headers: {}, body: null } as const;
+  return await sendRequest(pool, request, new AbortController().signal);
+}
+
+/** Everything that a reply still brings. */
+async function rest(reply: Reply): Promise<{ readonly bytes: Buffer; readonly isCut: boolean }> {
+  const pieces: Buffer[] = [];
+  return await new Promise((resolve) => {
+    reply.consume({
+      data: (bytes, start, end) => void pieces.push(Buffer.from(bytes.subarray(start, end))),
+      end: () => resolve({ bytes: Buffer.concat(pieces), isCut: false }),
+      fail: () => resolve({ bytes: Buffer.concat(pieces), isCut: true }),
+    });
+  });
+}
+
+test.each([
+  ['connect', 'upstream_unreachable', 3],
+  ['read', 'upstream_cut', 1],
+  ['write', 'upstream_cut', 1],
+])('1.5 a connection that times out in "%s" is %s, tried %i times', async (syscall, code, tries) => {
+  let tried = 0;
+  const pool = {
+    host: 'provider',
+    send: (_: unknown, exchange: Exchange) => {
+      tried += 1;
+      // A kernel gives up after minutes.
+      queueMicrotask(() => exchange.onError(Object.assign(new Error(), { code: 'ETIMEDOUT', syscall })));
+    },
+  };
+  const request = { method: 'GET', path: '/', headers: {}, body: null } as const;
+  const { signal } = new AbortController();
+  const options = { retries: 0, connectRetries: 2, signal, onRetry: () => undefined };
+  await expect(openReply(pool as unknown as ProviderPool, request, options)).rejects.toMatchObject({ code });
+  expect(tried).toBe(tries);
+});
+
+const small = Buffer.from('a few words');
+const large = Buffer.alloc(1_000_000, 'large ');
+
+test('what was looked at comes all the same, and once', async () => {
+  for (const body of [Buffer.alloc(0), small, large]) {
+    const reply = await replyOf(body);
+    for (const _ of [1, 2]) {
+      const start = await reply.peek(10_000, 10_000);
+      expect(start.length).toBeGreaterThanOrEqual(Math.min(body.length, 10_000));
+      expect(start.equals(body.subarray(0, start.length))).toBe(true);
+      expect(reply.isWhole).toBe(start.length === body.length);
+    }
+    const { bytes, isCut } = await rest(reply);
+    expect(bytes.equals(body)).toBe(true);
+    expect(isCut).toBe(false);
+  }
+});
+
+test('what is cut or takes too long is not whole', async () => {
+  for (const end of ['cut', 'silent'] as const) {
+    const reply = await replyOf(small, end);
+    expect(await reply.peek(10_000, end === 'cut' ? 60_000 : 200)).toEqual(small);
+    expect(reply.isWhole).toBe(false);
+    if (end === 'cut') expect(await rest(reply)).toEqual({ bytes: small, isCut: true });
+  }
+});
+
+test('whoever takes it can pause it at once', async () => {
+  const reply = await replyOf(large);
+  await reply.peek(10_000, 10_000);
+  let bytes = 0;
+  let pieces = 0;
+  let hasEnded = false;
+  reply.consume({
+    data(_, start, end) {
+      bytes += end - start;
+      pieces += 1;
+      if (pieces === 1) reply.pause();
+    },
+    end: () => (hasEnded = true),
+    fail: (error) => expect.unreachable(error.message),
+  });
+  // Long enough for all of it.
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(pieces).toBe(1);
+  reply.resume();
+  await eventually(() => hasEnded, 'the end');
+  expect(bytes).toBe(large.length);
+});
