@@ -244,7 +244,8 @@ export class StreamReader implements WriteListener {
       response.destroy(reason);
       return;
     }
-    const { wantsEvents = false } = this.#options;
+    // Who asked in a way that only the provider understands, got events.
+    const wantsEvents = this.#options.wantsEvents === true || this.#stream.body?.isEvents === true;
     if (!wantsEvents || response.isClosed || response.isBlocked || this.waitingBytes > 0) return;
     if (nowMs - this.#lastSentMs < this.#deadlines.keepAliveMs) return;
     response.ping();

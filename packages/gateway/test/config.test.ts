@@ -115,7 +115,7 @@ describe('a wrong configuration names the key, what was expected and what came',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,api=cohere' } },
-      'upstream.0.api (--upstream): Invalid option: expected one of "openai"|"anthropic"|"gemini", got "cohere"',
+      'upstream.0.api (--upstream): Invalid option: expected one of "openai"|"anthropic"|"gemini"|"azure"|"ollama", got "cohere"',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,apiKeyEnv=NOPE' } },
