@@ -24,7 +24,8 @@ export function openScanner({ api, format }: Route, contentType = ''): Scanner |
   if (api === 'gemini') return undefined;
   const boundary = boundaryOf(contentType);
   if (boundary !== undefined) return new FormScanner(boundary);
-  return format !== undefined || mayBeJson(contentType) ? new BodyScanner() : undefined;
+  const isKnown = format !== undefined || api === 'ollama';
+  return isKnown || mayBeJson(contentType) ? new BodyScanner() : undefined;
 }
 
 /** Whether a content type says that there is JSON. */
@@ -32,7 +33,7 @@ export function isJson(contentType = ''): boolean {
   return /^(?:application|text)\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(contentType);
 }
 
-/** Ollama and others take JSON whatever the type says: their users write `curl -d '{…}'`, which says that it is a form. */
+/** Some servers take JSON whatever the type says: their users write `curl -d '{…}'`, which says that it is a form. */
 function mayBeJson(contentType: string): boolean {
   return (
     isJson(contentType) || contentType === '' || /^application\/x-www-form-urlencoded\b/i.test(contentType)

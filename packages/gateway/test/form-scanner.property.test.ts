@@ -105,12 +105,10 @@ test('1.1 the model of a form is found wherever it stands, however the form is c
 });
 
 test('1.1 a form is cut at every byte, and a parser of somebody else reads the same', async () => {
+  const near = `\r\n--${boundary.slice(0, -1)}`;
   const parts = [
-    {
-      head: 'Content-Disposition: form-data; name="file"; filename="a"',
-      content: `\r\n--${boundary}z\r\n\r`,
-    },
-    { head: 'Content-Disposition: form-data; name="model"', content: `second/m\r\n--${boundary}` + '-' },
+    { head: 'Content-Disposition: form-data; name="file"; filename="a"', content: `${near}\r\n\r` },
+    { head: 'Content-Disposition: form-data; name="model"', content: `second/m${near}` },
     { head: 'Content-Disposition: form-data; name="language"', content: '' },
   ];
   const bytes = Buffer.from(textOf(parts, '', '', '\r\n'));

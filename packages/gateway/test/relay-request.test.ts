@@ -130,7 +130,10 @@ describe('a body that names the model', () => {
     expect(read('/v1/embeddings', 'model=second%2Fm', { contentType }).provider.name).toBe('first');
   });
 
-  test('is read whatever its type, where the format is known', () => {
+  test('is read whatever its type, where nothing else is sent', () => {
+    expect(read('/api/chat', '{"model": "second/m"}', { contentType: 'text/plain' }).provider.name).toBe(
+      'second',
+    );
     const request = read('/v1/responses', '{"model": "second/m"}', { contentType: 'text/plain' });
     expect([request.provider.name, textOf(request)]).toEqual(['second', '{"model": "m"}']);
     expect(read('/v1/responses', 'Hello', { contentType: 'text/plain' }).provider.name).toBe('first');
