@@ -59,7 +59,7 @@ describe('a body that comes slowly', () => {
     ['a byte now and then', 'x', 50],
     ['less than minBytesPerSecond', 'x'.repeat(4), 100],
   ])(
-    '%s is no progress: 408, in the format of its path, and all that was held is given back',
+    'promise 26: no progress is 408, in the format of its path, and gives back what was held: %s',
     async (_what, piece, everyMs) => {
       const gateway = await startGateway(['--request-timeout-ms', '1500']);
       const path = '/v1/messages';

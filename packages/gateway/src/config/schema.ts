@@ -202,7 +202,9 @@ export const configSchema = z.strictObject({
   maxHeaderBytes: z.int().min(1024).max(1_048_576).default(16_384).describe('request and response headers'),
   requestTimeoutMs: durationMs
     .default(60_000)
-    .describe('time to receive a whole request; then the answer is 408'),
+    .describe(
+      'time to receive the head of a request, and so much of its body as minBytesPerSecond asks for; then the answer is 408',
+    ),
 
   retries: z
     .int()
@@ -228,7 +230,9 @@ export const configSchema = z.strictObject({
     .int()
     .min(0)
     .default(100)
-    .describe('slowest reader that is kept, measured over 60 s; 0 keeps all that make any progress'),
+    .describe(
+      'slowest reader that is kept, measured over 60 s, and slowest upload; 0 keeps all that make any progress',
+    ),
   detach: detach
     .default('grace')
     .describe(
