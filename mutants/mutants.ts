@@ -1642,4 +1642,12 @@ export const mutants: readonly Mutant[] = [
     test: `${gatewayTest}/routing.test.ts`,
     only: 'events, and comments',
   },
+  {
+    name: 'promise 6: a client that left while its request was decoded is not noticed',
+    file: `${gateway}/receive-request.ts`,
+    find: 'if (response.destroyed) throw',
+    replace: "if (response.destroyed && method === 'HEAD') throw",
+    test: `${gatewayTest}/routing.test.ts`,
+    only: 'while its request is decoded',
+  },
 ];

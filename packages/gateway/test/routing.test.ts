@@ -2,6 +2,7 @@ import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompress
 import OpenAI, { toFile } from 'openai';
 import { describe, expect, test } from 'vitest';
 import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
+import { openRaw } from './support/raw-request.ts';
 import { metric } from './support/requests.ts';
 import { anthropicSdk, geminiSdk } from './support/sdks.ts';
 import { startModels, startStrictProvider, type StrictProvider } from './support/strict-provider.ts';
@@ -228,6 +229,28 @@ describe('1.1 the model of a body with a content coding', () => {
     expect(JSON.stringify(refused) + gateway.stderr()).not.toContain('secret prompt');
     expect([first.requests.length, second.requests.length]).toEqual([0, 0]);
     await nothingHeld(gateway);
+  });
+
+  test('promise 6: a client that leaves while its request is decoded is noticed: nobody is asked for it', async () => {
+    const stays = Promise.withResolvers<void>();
+    let isAsked = 0;
+    const provider = await startStrictProvider((_request, response) => {
+      isAsked += 1;
+      response.once('close', () => stays.resolve());
+    });
+    const gateway = await startGateway(['--upstream', `${provider.url}/v1`]);
+    const bytes = gzipSync(`{"x":"${'x'.repeat(20_000_000)}","model":"m"}`);
+    const headers = { 'content-encoding': 'gzip', 'content-length': String(bytes.length) };
+    for (let count = 0; count < 5; count += 1) {
+      const client = await openRaw(gateway.url, headers);
+      client.socket.end(bytes);
+      await client.closed;
+    }
+    await nothingHeld(gateway);
+    // Who was asked before it was known has to hear of it.
+    if (isAsked > 0) await stays.promise;
+    expect(await metric(gateway.adminUrl, 'spillway_streams{state="opening"}')).toBe(0);
+    expect(gateway.stderr()).not.toContain('"level":50');
   });
 
   test('one that the gateway does not know is the first provider’s to refuse', async () => {

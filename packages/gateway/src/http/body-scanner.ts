@@ -240,7 +240,7 @@ export class BodyScanner implements Scanner {
 }
 
 /** What kind of JSON value begins with this byte; `undefined`: none. */
-export function kindOfJson(byte: number | undefined): string | undefined {
+function kindOfJson(byte: number | undefined): string | undefined {
   switch (byte) {
     case OPEN_LIST:
       return 'an array';

@@ -96,6 +96,8 @@ function takePieces(
   const onError = (cause: Error): void => reject(clientLeft(cause));
   const onClose = (): void => reject(clientLeft(undefined));
   request.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
+  // Then nothing of that comes any more.
+  if (request.destroyed) onClose();
   return () => {
     clearImmediate(turn);
     request.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose);

@@ -32,7 +32,7 @@ export function leaveBodies(server: FastifyInstance): void {
 
 /** Throws a body away that comes while its request is answered, and the connection with it if that takes too long. */
 export function throwAway(request: IncomingMessage): void {
-  if (request.complete) return;
+  if (request.complete || !hasBody(request)) return;
   const timer = setTimeout(() => request.destroy(), maxUnwantedMs);
   const stop = (): void => clearTimeout(timer);
   request.once('end', stop).once('close', stop).resume();
