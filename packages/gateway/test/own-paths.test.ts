@@ -17,7 +17,7 @@ async function startAzure(deployments: readonly string[], key: string): Promise<
       const [, deployment = '', operation] = /^\/openai\/deployments\/([^/]+)\/(.+)$/.exec(path) ?? [];
       if (!deployments.includes(decodeURIComponent(deployment)))
         throw new Refusal(404, 'The API deployment for this resource does not exist.');
-      if (String(fields['model'] ?? '').includes('/')) throw new Refusal(400, 'unknown model');
+      if (JSON.stringify(fields['model'] ?? '').includes('/')) throw new Refusal(400, 'unknown model');
       if (operation === 'audio/transcriptions') {
         response
           .writeHead(200, { 'content-type': 'application/json' })

@@ -40,13 +40,12 @@ export async function startStrictProvider(
 ): Promise<StrictProvider> {
   const requests: ReadRequest[] = [];
   const server = createServer((incoming, response) => {
-    readRequest(incoming).then(
-      (request) => {
-        requests.push(request);
-        answer(request, response);
-      },
-      (error: unknown) => refuse(response, error),
-    );
+    const handle = async (): Promise<void> => {
+      const request = await readRequest(incoming);
+      requests.push(request);
+      answer(request, response);
+    };
+    handle().catch((error: unknown) => refuse(response, error));
   });
   onTestFinished(() => {
     server.close();
@@ -66,7 +65,8 @@ export async function startModels(name: string, models: readonly string[]): Prom
         throw new Refusal(404, `The model \`${JSON.stringify(model)}\` does not exist.`);
       }
       for (const file of [fields['file'], fields['image']]) {
-        if (file === undefined || Buffer.from(String(file), 'base64').toString('latin1').startsWith(name))
+        if (file === undefined) continue;
+        if (typeof file === 'string' && Buffer.from(file, 'base64').toString('latin1').startsWith(name))
           continue;
         throw new Refusal(400, `${name} got somebody else's file`);
       }
