@@ -1,6 +1,7 @@
 import type { Assault } from './assault.ts';
 import { adminFloods } from './attackers/admin-floods.ts';
 import { announcedBodies } from './attackers/announced-bodies.ts';
+import { compressedBodies } from './attackers/compressed-bodies.ts';
 import { descriptorFloods } from './attackers/descriptor-floods.ts';
 import { evilProviders } from './attackers/evil-providers.ts';
 import { halfMessages } from './attackers/half-messages.ts';
@@ -31,6 +32,7 @@ export const kinds: Readonly<Record<string, (assault: Assault) => void>> = {
   'heavy-frames': heavyFrames,
   'announced-bodies': announcedBodies,
   'large-bodies': largeBodies,
+  'compressed-bodies': compressedBodies,
   'model-lists': modelLists,
   'path-tricks': pathTricks,
   'evil-providers': evilProviders,

@@ -1,6 +1,6 @@
 import { type Assault, request } from '../assault.ts';
 
-/** Announces bodies of 32 MiB, or of a length that is not said, and sends nothing or next to nothing of them. */
+/** Announces bodies of 32 MiB, or of a length that is not said, and sends nothing or next to nothing of them, some a byte at a time. */
 export function announcedBodies(assault: Assault): void {
   const { host, target } = assault;
   const path = '/v1/chat/completions';
@@ -15,6 +15,14 @@ export function announcedBodies(assault: Assault): void {
   let count = 0;
   assault.keep(48, 24, () => {
     count += 1;
-    return assault.connect(requests[count % requests.length] ?? '');
+    const kind = count % requests.length;
+    const socket = assault.connect(requests[kind] ?? '');
+    if (count % 3 === 0) {
+      // Always something, and never enough of it.
+      const byte = kind === 0 || kind === 3 ? ' ' : '1\r\n \r\n';
+      const timer = setInterval(() => socket.writable && socket.write(byte), 500);
+      socket.once('close', () => clearInterval(timer));
+    }
+    return socket;
   });
 }

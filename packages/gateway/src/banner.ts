@@ -37,6 +37,8 @@ const baseUrls: Readonly<Record<Api, (url: string) => string>> = {
   openai: (url) => `openai              baseURL: '${url}/v1'`,
   anthropic: (url) => `@anthropic-ai/sdk   baseURL: '${url}'`,
   gemini: (url) => `@google/genai       httpOptions: { baseUrl: '${url}' }`,
+  azure: (url) => `AzureOpenAI         endpoint: '${url}'`,
+  ollama: (url) => `ollama              host: '${url}'`,
 };
 
 const requests: Readonly<Record<Api, (url: string, model: string) => string>> = {
@@ -49,4 +51,14 @@ const requests: Readonly<Record<Api, (url: string, model: string) => string>> = 
   gemini: (url, model) => `  curl -N '${url}/v1beta/models/${model}:streamGenerateContent?alt=sse' \\
     -H 'content-type: application/json' \\
     -d '{"contents": [{"parts": [{"text": "Hello"}]}]}'`,
+  // The deployment is in the path, with its provider's name in front of a slash that is encoded.
+  azure: (
+    url,
+    model,
+  ) => `  curl -N '${url}/openai/deployments/${model.replace('/', '%2F')}/chat/completions?api-version=2024-10-21' \\
+    -H 'content-type: application/json' \\
+    -d '{"stream": true, "messages": [{"role": "user", "content": "Hello"}]}'`,
+  ollama: (url, model) => `  curl -N ${url}/api/chat \\
+    -H 'content-type: application/json' \\
+    -d '{"model": "${model}", "messages": [{"role": "user", "content": "Hello"}]}'`,
 };

@@ -3,7 +3,7 @@ import { apis } from './api.ts';
 import type { Provider } from './config/load.ts';
 
 /** The headers in which clients bring keys. None of them is ever handed on by itself. */
-export const keyHeaders = ['authorization', 'x-api-key', 'x-goog-api-key'] as const;
+export const keyHeaders = ['authorization', 'x-api-key', 'x-goog-api-key', 'api-key'] as const;
 
 /** What proves to a provider who asks: headers that are sent with a request. */
 export type Credential = Readonly<Record<string, string>>;
@@ -17,13 +17,14 @@ export function keysOf(headers: IncomingHttpHeaders, queryKey: string | undefine
 
 /** The provider's configured key, in its API's header. Without one, what the client brought for this API. */
 export function credentialFor(
-  { api, apiKey }: Provider,
+  { api, apiKey, keyHeader }: Provider,
   headers: IncomingHttpHeaders,
   queryKey: string | undefined,
 ): Credential {
   const names = apis[api].keyHeaders;
   const [first] = names;
-  if (apiKey !== undefined) return { [first]: first === 'authorization' ? `Bearer ${apiKey}` : apiKey };
+  const own = keyHeader ?? first;
+  if (apiKey !== undefined) return { [own]: own === 'authorization' ? `Bearer ${apiKey}` : apiKey };
   // A key in a query would stand in the logs of everybody on the way.
   const credential: Record<string, string> = queryKey === undefined ? {} : { [first]: queryKey };
   for (const name of names) {

@@ -11,7 +11,6 @@ const statuses = {
   not_found: 404,
   request_timeout: 408,
   request_too_large: 413,
-  unsupported_media_type: 415,
   headers_too_large: 431,
   internal_error: 500,
   upstream_unreachable: 502,

@@ -271,9 +271,10 @@ function boundsFor(config: Config, isSimulated: boolean, log: Logger): Connectio
   return bounds;
 }
 
-/** One simulator has all the APIs. */
+/** One simulator has all the APIs that somebody has at a URL that all know. */
 function simulatedProviders({ url }: Simulator): Provider[] {
-  return apiNames.map((api) => ({
+  const simulated = apiNames.filter((api) => apis[api].byDefault !== undefined);
+  return simulated.map((api) => ({
     name: 'simulated',
     api,
     url: url + apis[api].pathInUrl,

@@ -42,7 +42,7 @@ export class Guard {
       return undefined;
     return new GatewayError(
       'invalid_api_key',
-      'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key" or "x-goog-api-key".',
+      'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key", "x-goog-api-key" or "api-key".',
     );
   }
 

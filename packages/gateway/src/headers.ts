@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { type Credential, keyHeaders } from './credential.ts';
 
 /** Headers that concern one connection (RFC 9110, 7.6.1), and those that the next hop sets itself. */
-const connectionHeaders = [
+const connectionHeaders: readonly string[] = [
   'connection',
   'content-length',
   'expect',
@@ -16,6 +16,11 @@ const connectionHeaders = [
   'transfer-encoding',
   'upgrade',
 ];
+
+/** Whether a header concerns one connection, and is the gateway's own on each. */
+export function isConnectionHeader(name: string): boolean {
+  return connectionHeaders.includes(name);
+}
 
 /** What of a client's request is no business of a provider's. */
 const notToProvider = new Set([

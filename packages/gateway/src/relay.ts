@@ -12,6 +12,7 @@ import { providerHeaders } from './headers.ts';
 import { readTarget } from './http/request-target.ts';
 import type { EventMemory } from './memory/event-memory.ts';
 import { pipe } from './pipe.ts';
+import { joinQueries } from './queries.ts';
 import type { RelayRequest } from './relay-request.ts';
 import type { Route } from './route.ts';
 import { ClientResponse } from './sink/client-response.ts';
@@ -149,13 +150,14 @@ export class Relay {
     const { body, method, provider, route } = request;
     const { config } = this.#settings;
     const { credential, path, pool } = this.target(provider, { ...route, path: request.path }, headers);
+    const sent = request.isDecoded ? { ...headers, 'content-encoding': undefined } : headers;
     return pipe(stream, {
       loop: this.#loop,
       eventMemory: this.#eventMemory,
       config,
       pool,
       format: route.format,
-      request: { method, path, headers: providerHeaders(headers, credential), body },
+      request: { method, path, headers: providerHeaders(sent, credential), body },
       onRetry: (reason, delayMs) => {
         this.#streams.meter.retries += 1;
         stream.journal.add('retried', null, reason);
@@ -191,7 +193,7 @@ export class Relay {
     return {
       credential,
       pool: this.pools.get(base.origin, credential),
-      path: `${base.pathname.replace(/\/$/, '')}${rest}${query === '' ? '' : `?${query}`}`,
+      path: `${base.pathname.replace(/\/$/, '')}${rest}${joinQueries(provider.query, query)}`,
     };
   }
 

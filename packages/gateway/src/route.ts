@@ -30,10 +30,18 @@ const endpoints: readonly { readonly path: RegExp; readonly api: Api; readonly f
   { path: /^\/v1\/completions$/, api: 'openai', format: openaiCompletions },
   { path: /^\/v1\/messages$/, api: 'anthropic', format: anthropicMessages },
   { path: /^\/v1(?:alpha|beta)?\/.+:(?:streamG|g)enerateContent$/, api: 'gemini', format: gemini },
+  { path: azurePath('chat/completions'), api: 'azure', format: openaiChat },
+  { path: azurePath('responses'), api: 'azure', format: openaiResponses },
+  { path: azurePath('completions'), api: 'azure', format: openaiCompletions },
 ];
 
+/** A path of Azure's: of a deployment, of none, or of the API that has OpenAI's own paths. */
+function azurePath(tail: string): RegExp {
+  return new RegExp(`^/openai/(?:deployments/[^/]+/|v1/)?${tail}$`);
+}
+
 /** Where paths of providers begin. */
-export const pathPrefixes = ['/v1/', '/v1alpha/', '/v1beta/'] as const;
+export const pathPrefixes = ['/v1/', '/v1alpha/', '/v1beta/', '/openai/', '/api/'] as const;
 
 /** A pair of a query whose name is `key`, for whoever decodes it. */
 const keyPair = /^(?:k|%6[bB])(?:e|%65)(?:y|%79)(?:=|$)/;
@@ -59,6 +67,8 @@ export function findRoute(method: string, url: string, headers: IncomingHttpHead
 
 /** Whose path it is, where the path alone does not say. */
 function apiOf(path: string, headers: IncomingHttpHeaders): Api {
+  if (path.startsWith('/openai/')) return 'azure';
+  if (path.startsWith('/api/')) return 'ollama';
   if (/^\/v1(?:alpha|beta)\//.test(path) || headers['x-goog-api-key'] !== undefined) return 'gemini';
   if (/^\/v1\/messages(?:\/|$)/.test(path) || headers['anthropic-version'] !== undefined) return 'anthropic';
   return 'openai';

@@ -15,21 +15,20 @@ import { GatewayError, shuttingDown } from './errors.ts';
 import { type Guard, putGuard } from './guard.ts';
 import { clientAddress } from './http/client-address.ts';
 import type { Connections } from './http/connections.ts';
-import { receiveBody } from './http/receive-body.ts';
 import { putTargets, rewriteTarget } from './http/request-target.ts';
 import { leaveBodies } from './http/unread-body.ts';
 import { hijack } from './hijack.ts';
 import { answerModels } from './models/answer-models.ts';
 import { ModelLists } from './models/model-lists.ts';
 import type { Relay } from './relay.ts';
-import { readRelayRequest } from './relay-request.ts';
 import { bodyOwner, ownerOf } from './owner.ts';
-import type { RequestMemory } from './request-memory.ts';
+import { receiveRequest } from './receive-request.ts';
+import type { BodyHold, RequestMemory } from './request-memory.ts';
 import { addStreamPaths } from './read/stream-paths.ts';
 import { pathPrefixes } from './route.ts';
 import { readMergeMs } from './sink/merge-ms.ts';
 import type { Paces } from './sink/paces.ts';
-import { type Method, methods } from './source/reply.ts';
+import { methods } from './source/reply.ts';
 import type { Streams } from './streams.ts';
 
 export interface ServerOptions {
@@ -58,14 +57,14 @@ export function createServer(options: ServerOptions): FastifyInstance {
     // One line a stream is written instead, when it ends.
     logController: new LogController({ disableRequestLogging: true }),
     rewriteUrl: rewriteTarget,
-    requestTimeout: config.requestTimeoutMs,
+    // Bodies have a deadline of their own, which goes on with them.
+    requestTimeout: 0,
     forceCloseConnections: true,
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
     // A stopping gateway has to be able to say that it is.
     return503OnClosing: false,
     http: {
       maxHeaderSize: config.maxHeaderBytes,
-      // Node swaps the two if this one is the longer.
       headersTimeout: Math.min(60_000, config.requestTimeoutMs),
       connectionsCheckingInterval: Math.min(30_000, config.requestTimeoutMs / 4),
       // Some clients ask for HTTP/2 by the way, and take an answer in HTTP/1.1. Node below 24.9 does not know this.
@@ -135,7 +134,11 @@ function addProviderPaths(
   server: FastifyInstance,
   { config, keys, memory, providers, relay, log, isReady }: ServerOptions,
 ): void {
-  const maxBytes = Math.min(config.maxRequestBytes, memory.maxOwnerBytes);
+  const limits = {
+    maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
+    timeoutMs: config.requestTimeoutMs,
+    minBytesPerSecond: config.minBytesPerSecond,
+  };
   const models = new ModelLists({ relay, log });
   server.addHook('onRequest', (request, reply, next) => {
     if (isReady()) next();
@@ -155,20 +158,15 @@ function addProviderPaths(
         }
         const { headers, raw } = request;
         const address = clientAddress(raw);
-        const hold = memory.hold(bodyOwner(keys, headers, route.queryKey, address));
-        const body = await receiveBody(raw, reply.raw, { hold, maxBytes });
+        const holder = bodyOwner(keys, headers, route.queryKey, address);
+        const openHold = (): BodyHold => memory.hold(holder);
+        const relayed = await receiveRequest(route, raw, reply.raw, { ...limits, openHold, providers });
         try {
-          const method = request.method as Method;
-          // A provider that expects no body of a GET would take it for the next request.
-          const sent = method === 'GET' ? null : body;
-          const relayed = readRelayRequest(route, method, headers['content-type'], sent, providers);
           const owner = ownerOf(keys, relayed.provider, headers, route.queryKey);
           const mergeMs = readMergeMs(headers);
-          // Held no longer than it may have to be sent, however long the answer takes.
-          relayed.body.release = hold.release;
           relay.answer(relayed, { headers, address, owner }, hijack(reply), mergeMs);
         } catch (error) {
-          hold.release();
+          relayed.body.letGo();
           throw error;
         }
         return undefined;

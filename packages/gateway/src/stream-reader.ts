@@ -258,10 +258,10 @@ export class StreamReader implements WriteListener {
       response.destroy(reason);
       return;
     }
-    const { wantsEvents = false } = this.#options;
-    // Comments have no place in an answer that is no events, although they were wanted.
-    if (!wantsEvents || this.#stream.body?.isEvents === false) return;
-    if (response.isClosed || response.isBlocked || this.waitingBytes > 0) return;
+    // Who asked in a way that only the provider understands, got events; comments have no place in an answer that is none, although
+    // they were wanted.
+    const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};
+    if (!isEvents || response.isClosed || response.isBlocked || this.waitingBytes > 0) return;
     if (nowMs - this.#lastSentMs < this.#deadlines.keepAliveMs) return;
     response.ping();
     this.#lastSentMs = nowMs;

@@ -76,9 +76,24 @@ describe('flags, environment and file', () => {
     ['anthropic', 'http://a/v1/', 'http://a'],
     ['gemini', 'http://a/', 'http://a'],
     ['gemini', 'http://a/v1beta', 'http://a'],
+    ['azure', 'http://a/openai/', 'http://a'],
+    ['azure', 'http://a', 'http://a'],
+    ['ollama', 'http://a/api', 'http://a'],
   ])('the base URL is as an SDK of %s wants it: %s', (api, url, expected) => {
     const { providers } = load({ flags: { upstream: `api=${api},url=${url}` } });
     expect(providers).toEqual([{ name: 'upstream', api, url: expected, apiKey: undefined }]);
+  });
+
+  test('a URL may have a query, and its key another header', () => {
+    const env = { AZURE_KEY: 'secret' };
+    const url = 'https://a.example/openai/deployments/d?api-version=1';
+    const provider = { api: 'openai', url: 'https://a.example/openai/deployments/d', query: 'api-version=1' };
+    const named = { name: 'gpt', apiKey: 'secret', keyHeader: 'api-key', ...provider };
+    const text = `name=gpt,url=${url},apiKeyEnv=AZURE_KEY,keyHeader=Api-Key`;
+    expect(load({ env, flags: { upstream: `${text} ${url}` } }).providers).toEqual([
+      named,
+      { name: 'upstream', apiKey: undefined, ...provider },
+    ]);
   });
 
   test('providers of different APIs may have one name', () => {
@@ -106,6 +121,18 @@ describe('a wrong configuration names the key, what was expected and what came',
       'upstream.0.uri: no such key (spillway.yaml)',
     ],
     [
+      { flags: { upstream: 'url=http://a/v1,keyHeader=api-key' } },
+      'upstream.0.keyHeader (--upstream): expected apiKeyEnv beside it, whose key it takes, got {',
+    ],
+    [
+      { flags: { upstream: 'url=http://a/v1,apiKeyEnv=K,keyHeader=a:b' } },
+      'upstream.0.keyHeader (--upstream): expected a header\'s name, got "a:b"',
+    ],
+    [
+      { flags: { upstream: 'url=http://a/v1,apiKeyEnv=K,keyHeader=Content-Length' } },
+      'upstream.0.keyHeader (--upstream): expected a header that is no part of the HTTP itself, got "content-length"',
+    ],
+    [
       { flags: { upstream: 'ftp://a' } },
       'upstream.0.url (--upstream): expected an http:// or https:// URL, got "ftp://a"',
     ],
@@ -115,7 +142,7 @@ describe('a wrong configuration names the key, what was expected and what came',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,api=cohere' } },
-      'upstream.0.api (--upstream): Invalid option: expected one of "openai"|"anthropic"|"gemini", got "cohere"',
+      'upstream.0.api (--upstream): Invalid option: expected one of "openai"|"anthropic"|"gemini"|"azure"|"ollama", got "cohere"',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,apiKeyEnv=NOPE' } },

@@ -127,7 +127,8 @@ describe('who neither reads nor closes keeps no file descriptor', () => {
       reader.socket.destroy();
       await descriptorsBackTo(pid, before);
     }
-    expect(await closed(gateway, 'never_closed')).toBeGreaterThanOrEqual(20);
+    // The heads; the rest of a body is thrown away for 2 s.
+    expect(await closed(gateway, 'never_closed')).toBeGreaterThanOrEqual(10);
   });
 
   test('CONNECT, and a request that asks to be closed', async () => {

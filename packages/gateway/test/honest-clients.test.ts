@@ -55,10 +55,11 @@ test('a request over a session is as large as one by HTTP may be, or smaller', a
 
 test('a body takes no more room than its length says', () => {
   let room = 0;
-  const body = new ReceivedBody((bytes) => {
+  const takeRoom = (bytes: number): boolean => {
     room += bytes;
     return true;
-  }, 660_000);
+  };
+  const body = new ReceivedBody({ takeRoom, scanner: undefined, expectedBytes: 660_000 });
   for (let at = 0; at < 660_000; at += 60_000) body.add(Buffer.alloc(60_000, ' '));
   expect(body.byteLength).toBe(660_000);
   expect(room).toBe(660_000);

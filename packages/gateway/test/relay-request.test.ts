@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { apiNames } from '../src/api.ts';
+import { ReceivedBody } from '../src/http/received-body.ts';
 import { readRelayRequest, type RelayRequest } from '../src/relay-request.ts';
+import { openScanner } from '../src/request-body.ts';
 import { findRoute, type Route } from '../src/route.ts';
 import type { Method } from '../src/source/reply.ts';
 
@@ -19,8 +21,9 @@ function read(
   text: string | null,
   { method = 'POST', contentType = 'application/json' }: { method?: Method; contentType?: string } = {},
 ): RelayRequest {
-  const body = text === null ? null : Buffer.from(text);
-  return readRelayRequest(findRoute(method, url, {}), method, contentType, body, providers);
+  const route = findRoute(method, url, {});
+  const body = text === null ? null : ReceivedBody.whole(Buffer.from(text), openScanner(route, contentType));
+  return readRelayRequest({ route, method, contentType, body }, providers);
 }
 
 function textOf({ body }: RelayRequest): string {
@@ -47,12 +50,9 @@ describe('a body that names the model', () => {
   );
 
   test.each([
-    ['', 'The body is not valid JSON.'],
     ['{"secret prompt', 'The body is not valid JSON.'],
+    ['{"model": "\\x"}', 'The body is not valid JSON.'],
     ['[]', 'The body: expected a JSON object, got an array.'],
-    ['{}', 'model: expected a string of 1 to 512 characters, got nothing.'],
-    ['{"model": 7}', 'model: expected a string of 1 to 512 characters, got a number.'],
-    ['{"model": "m", "stream": "yes"}', 'stream: expected a boolean, got a string of 3 characters.'],
   ])('is refused where the format is known: %j', (text, message) => {
     for (const path of ['/v1/chat/completions', '/v1/responses', '/v1/completions', '/v1/messages']) {
       expect(() => read(path, text)).toThrow(
@@ -62,13 +62,81 @@ describe('a body that names the model', () => {
     expect(textOf(read('/v1/other', text))).toBe(text);
   });
 
+  test.each([
+    ['{"model": "second/a", "model": "second/b"}', 'model: expected one, got several.'],
+    [`{"model": "second/${'x'.repeat(600)}"}`, 'model: expected at most 512 characters, got more.'],
+    [`{"model": "second/${'x'.repeat(60_000)}"}`, 'model: expected at most 512 characters, got more.'],
+  ])('1.2 is refused on every path where it cannot be known which it means: %.40s', (text, message) => {
+    for (const path of ['/v1/chat/completions', '/v1/embeddings', '/api/chat'])
+      expect(() => read(path, text)).toThrow(expect.objectContaining({ code: 'invalid_request', message }));
+  });
+
+  test.each([
+    '{}',
+    '',
+    '{"prompt":{"id":"p"},"stream":true}',
+    '{"models":["second/a","second/b"]}',
+    '{"model":["second/a"]}',
+    '{"model":{"second/a":1}}',
+    `{"model":["${'x'.repeat(9000)}"]}`,
+    '{"model":null}',
+    '{"model":""}',
+    '{"model":7}',
+    '{"model":"other/m"}',
+    '{"model":"m","stream":1}',
+  ])('1.1 that names no model of a provider goes to the first as it is: %.40s', (text) => {
+    for (const path of ['/v1/chat/completions', '/v1/responses', '/v1/messages', '/v1/other', '/api/chat']) {
+      const request = read(path, text);
+      expect([request.provider.name, textOf(request)], path).toEqual(['first', text]);
+    }
+  });
+
+  test('1.2 may begin with a byte order mark, which stays', () => {
+    const request = read('/v1/responses', '\ufeff{"model":"second/m"}');
+    expect([request.provider.name, textOf(request)]).toEqual(['second', '\ufeff{"model":"m"}']);
+  });
+
+  test.each([
+    ['true', true],
+    ['false', false],
+    ['null', false],
+    ['1', false],
+    ['"true"', false],
+    [`"${'x'.repeat(9000)}"`, false],
+  ])(
+    '2.6 asks for events by true alone, since it cannot be known who understands what else: %.20s',
+    (stream, wants) => {
+      const request = read('/v1/chat/completions', `{"stream":${stream},"model":"second/m"}`);
+      expect([request.provider.name, request.wantsEvents]).toEqual(['second', wants]);
+    },
+  );
+
   test('is not read where it is no JSON', () => {
     const text = '{"model": "second/m"}';
-    const request = read('/v1/files', text, { contentType: 'text/plain' });
-    expect([request.provider.name, textOf(request)]).toEqual(['first', text]);
-    expect(() => read('/v1/responses', text, { contentType: 'text/plain' })).toThrow(
-      expect.objectContaining({ code: 'unsupported_media_type', status: 415 }),
+    for (const contentType of ['text/plain', 'application/octet-stream', 'application/jsonl']) {
+      const request = read('/v1/files', text, { contentType });
+      expect([request.provider.name, textOf(request)]).toEqual(['first', text]);
+    }
+  });
+
+  test.each([
+    '',
+    'application/x-www-form-urlencoded',
+    'application/vnd.api+json',
+    'text/json; charset=utf-8',
+  ])('is read where a sloppy client may have sent JSON: %j', (contentType) => {
+    expect(textOf(read('/api/generate', '{"model": "second/m"}', { contentType }))).toBe('{"model": "m"}');
+    expect(read('/v1/embeddings', '{"model": "second/m"}', { contentType }).provider.name).toBe('second');
+    expect(read('/v1/embeddings', 'model=second%2Fm', { contentType }).provider.name).toBe('first');
+  });
+
+  test('is read whatever its type, where nothing else is sent', () => {
+    expect(read('/api/chat', '{"model": "second/m"}', { contentType: 'text/plain' }).provider.name).toBe(
+      'second',
     );
+    const request = read('/v1/responses', '{"model": "second/m"}', { contentType: 'text/plain' });
+    expect([request.provider.name, textOf(request)]).toEqual(['second', '{"model": "m"}']);
+    expect(read('/v1/responses', 'Hello', { contentType: 'text/plain' }).provider.name).toBe('first');
   });
 });
 
@@ -89,6 +157,13 @@ describe('1.1 a path that names the model', () => {
     ['/v1beta/models/second/m:a=b:generateContent', 'second', '/v1beta/models/m:a=b:generateContent'],
     ['/v1/models/second%2Forg%2Fmodel', 'second', '/v1/models/org%2Fmodel'],
     ['/v1/files/second/x', 'first', '/v1/files/second/x'],
+    [
+      '/openai/deployments/second%2Fgpt/chat/completions?api-version=1',
+      'second',
+      '/openai/deployments/gpt/chat/completions',
+    ],
+    // The second is a deployment here: its SDK encodes the slash of a name.
+    ['/openai/deployments/second/chat/completions', 'first', '/openai/deployments/second/chat/completions'],
   ])('%s goes to the %s provider', (url, name, path) => {
     const request = read(url, null, { method: url.includes(':') ? 'POST' : 'GET' });
     expect([request.provider.name, request.path]).toEqual([name, path]);
@@ -113,6 +188,14 @@ describe('a route', () => {
     ['GET', '/v1/messages-of-others', {}, 'openai', undefined],
     ['POST', '/v1/files', { 'x-goog-api-key': 'k' }, 'gemini', undefined],
     ['POST', '/v1/embeddings', {}, 'openai', undefined],
+    ['POST', '/openai/deployments/d/chat/completions?api-version=1', {}, 'azure', 'openai-chat'],
+    ['POST', '/openai/deployments/d/completions', {}, 'azure', 'openai-completions'],
+    ['POST', '/openai/responses?api-version=1', {}, 'azure', 'openai-responses'],
+    ['POST', '/openai/v1/chat/completions', {}, 'azure', 'openai-chat'],
+    ['POST', '/openai/deployments/d/audio/transcriptions', {}, 'azure', undefined],
+    ['GET', '/openai/deployments', { 'anthropic-version': '2023-06-01' }, 'azure', undefined],
+    ['POST', '/api/chat', { 'x-goog-api-key': 'k' }, 'ollama', undefined],
+    ['GET', '/api/tags', {}, 'ollama', undefined],
   ])('%s %s %j is %s, %s', (method, url, headers, api, format) => {
     const route = of(method, url, headers);
     expect([route.api, route.format?.name]).toEqual([api, format]);

@@ -115,7 +115,8 @@ function openAsker(
       pool,
       { method: 'POST', path: '/', headers, body },
       {
-        retries: 2,
+        retries: 0,
+        connectRetries: 2,
         signal,
         onRetry: () => {
           count += 1;

@@ -9,10 +9,14 @@ import { type Config, configOptions, configSchema, type DetachPolicy, type Upstr
 export interface Provider {
   readonly name: string;
   readonly api: Api;
-  /** Without a slash at the end, and without what the paths of its API have themselves. */
+  /** Without a slash at the end, without a query, and without what the paths of its API have themselves. */
   readonly url: string;
+  /** What every query of it begins with, without a question mark. Default: nothing. */
+  readonly query?: string | undefined;
   /** `undefined`: the client's own key for this API passes through. */
   readonly apiKey: string | undefined;
+  /** The header that takes the configured key. Default: the first of its API's. */
+  readonly keyHeader?: string | undefined;
   /** What happens when the last reader of one of its streams has detached; `undefined`: what the gateway says. */
   readonly detach: DetachPolicy | undefined;
 }
@@ -175,20 +179,23 @@ function providersOf(config: Config, env: ConfigSources['env']): Provider[] {
       name: upstream.name,
       api: upstream.api,
       url: baseUrl(upstream),
+      query: new URL(upstream.url).search.slice(1) || undefined,
+      keyHeader: upstream.keyHeader,
       detach: upstream.detach,
       apiKey: upstream.apiKeyEnv === undefined ? undefined : providerKey(upstream, upstream.apiKeyEnv, env),
     }));
   }
   return apiNames.flatMap((api) => {
-    const { keyVariable, url } = apis[api];
-    const apiKey = env[keyVariable];
-    return apiKey === undefined || apiKey === '' ? [] : [{ name: api, api, url, apiKey, detach: undefined }];
+    const { byDefault } = apis[api];
+    const apiKey = byDefault && env[byDefault.keyVariable];
+    if (byDefault === undefined || apiKey === undefined || apiKey === '') return [];
+    return [{ name: api, api, url: byDefault.url, apiKey, detach: undefined }];
   });
 }
 
 function baseUrl({ api, url }: Upstream): string {
   const { urlTail } = apis[api];
-  const bare = url.replace(/\/+$/, '');
+  const bare = url.replace(/\?.*$/, '').replace(/\/+$/, '');
   return urlTail !== '' && bare.endsWith(urlTail) ? bare.slice(0, -urlTail.length) : bare;
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { apiNames } from '../api.ts';
+import { isConnectionHeader } from '../headers.ts';
 import { isNetwork } from '../http/trusted-proxies.ts';
 
 /**
@@ -19,39 +20,52 @@ const list = z.union([
 const bytes = z.int().min(1).max(1_073_741_824);
 
 function isBareUrl(text: string): boolean {
-  const { username, password, search, hash } = new URL(text);
-  return username === '' && password === '' && search === '' && hash === '';
+  const { username, password, hash } = new URL(text);
+  return username === '' && password === '' && hash === '';
 }
 
 /** A provider: where it is, what it speaks and which environment variable holds its key. */
-const upstreamSchema = z.strictObject({
-  /**
-   * The prefix of its models, `name/model`: letters, digits, `-`, `_`, `.`. Default: `upstream`. Providers of
-   * different APIs may share one.
-   */
-  name: z
-    .string()
-    .regex(/^[\w.-]+$/, 'expected letters, digits, "-", "_" or "."')
-    .max(64)
-    .default('upstream'),
-  /** The API that it has. Default: `openai`, which is also for everybody who is compatible with that. */
-  api: z.enum(apiNames).default('openai'),
-  /**
-   * The base URL, as its SDK wants it: for `openai` with `/v1` at the end; for `anthropic` and `gemini` without
-   * a version, or with the one that the AI SDK wants (`/v1`, `/v1beta`).
-   */
-  url: z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' }).refine(isBareUrl, {
-    error: 'expected a URL without user, password, query and fragment (a key goes into apiKeyEnv)',
-  }),
-  /**
-   * The name of the environment variable that holds the provider's key. Without it, the client's own
-   * key passes through: `Authorization`, for `anthropic` also `x-api-key`, for `gemini` also `x-goog-api-key`
-   * and the query's `key`.
-   */
-  apiKeyEnv: z.string().min(1).optional(),
-  /** What happens when the last reader of one of its streams has detached. Default: the gateway's `detach`. */
-  detach: detach.optional(),
-});
+const upstreamSchema = z
+  .strictObject({
+    /**
+     * The prefix of its models, `name/model`: letters, digits, `-`, `_`, `.`. Default: `upstream`. Providers of
+     * different APIs may share one.
+     */
+    name: z
+      .string()
+      .regex(/^[\w.-]+$/, 'expected letters, digits, "-", "_" or "."')
+      .max(64)
+      .default('upstream'),
+    /** The API that it has. Default: `openai`, which is also for everybody who is compatible with that. */
+    api: z.enum(apiNames).default('openai'),
+    /**
+     * The base URL, as its SDK wants it: for `openai` with `/v1` at the end; for `anthropic` and `gemini` without
+     * a version, or with the one that the AI SDK wants (`/v1`, `/v1beta`); for `azure` and `ollama` the endpoint. A query goes
+     * with each request, as Azure's `?api-version=…`; a request cannot say the same otherwise.
+     */
+    url: z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' }).refine(isBareUrl, {
+      error: 'expected a URL without user, password and fragment (a key goes into apiKeyEnv)',
+    }),
+    /**
+     * The name of the environment variable that holds the provider's key. Without it, the client's own
+     * key passes through: `Authorization`, for `openai` and `azure` also `api-key`, for `anthropic` also `x-api-key`, for `gemini`
+     * also `x-goog-api-key` and the query's `key`.
+     */
+    apiKeyEnv: z.string().min(1).optional(),
+    /** The header that takes this key, where it is not the one of the API: `api-key`, for Azure as `openai`. */
+    keyHeader: z
+      .string()
+      .regex(/^[\w!#$%&'*+.^`|~-]+$/, "expected a header's name")
+      .toLowerCase()
+      .refine((name) => !isConnectionHeader(name), 'expected a header that is no part of the HTTP itself')
+      .optional(),
+    /** What happens when the last reader of one of its streams has detached. Default: the gateway's `detach`. */
+    detach: detach.optional(),
+  })
+  .refine(({ apiKeyEnv, keyHeader }) => keyHeader === undefined || apiKeyEnv !== undefined, {
+    path: ['keyHeader'],
+    error: 'expected apiKeyEnv beside it, whose key it takes',
+  });
 
 /** A provider that the gateway serves. */
 export type Upstream = z.infer<typeof upstreamSchema>;
@@ -101,7 +115,7 @@ export const configSchema = z.strictObject({
   upstream: upstreams
     .default([])
     .describe(
-      'providers: a URL, or name=…,api=openai|anthropic|gemini,url=https://…,apiKeyEnv=…,detach=…; the first of an API is its default',
+      'providers: a URL, or name=…,api=openai|anthropic|gemini|azure|ollama,url=https://…,apiKeyEnv=…,keyHeader=…,detach=…; the first of an API is its default',
     ),
   apiKeysEnv: z
     .string()
@@ -188,7 +202,9 @@ export const configSchema = z.strictObject({
   maxHeaderBytes: z.int().min(1024).max(1_048_576).default(16_384).describe('request and response headers'),
   requestTimeoutMs: durationMs
     .default(60_000)
-    .describe('time to receive a whole request; then the answer is 408'),
+    .describe(
+      'time to receive the head of a request, and so much of its body as minBytesPerSecond asks for; then the answer is 408',
+    ),
 
   retries: z
     .int()
@@ -216,7 +232,9 @@ export const configSchema = z.strictObject({
     .int()
     .min(0)
     .default(100)
-    .describe('slowest reader that is kept, measured over 60 s; 0 keeps all that make any progress'),
+    .describe(
+      'slowest reader that is kept, measured over 60 s, and slowest upload; 0 keeps all that make any progress',
+    ),
   pauseMs: durationMs
     .default(600_000)
     .describe(

@@ -6,10 +6,31 @@ export interface ByteRange {
   readonly end: number;
 }
 
-/** Where the values of a body's own `model` and `stream` stand, as JSON; `undefined`: it has none. */
+/** Where the values of a body's own `model` and `stream` stand; `undefined`: it has none. */
 export interface NamedValues {
+  /** Whether they are JSON, or bare text. */
+  readonly isJson: boolean;
   readonly model: ByteRange | undefined;
   readonly stream: ByteRange | undefined;
+}
+
+/** Finds them as a body's bytes come. */
+export interface Scanner {
+  /** Takes the next bytes. */
+  push(bytes: Buffer): void;
+  /**
+   * Called after the last bytes.
+   *
+   * @throws {GatewayError} `invalid_request` if it cannot be known which model is meant.
+   */
+  end(): NamedValues;
+}
+
+/** The body is something else than a JSON object. */
+export class NoJsonError extends GatewayError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('invalid_request', message, options);
+  }
 }
 
 /** How many objects and arrays may be inside of each other. Nobody nests a request so deeply; parsers give up there, too. */
@@ -18,7 +39,7 @@ export const maxBodyDepth = 1000;
 /** From here on a text is a long one. */
 const nearBytes = 64;
 
-type Name = keyof NamedValues;
+type Name = 'model' | 'stream';
 const names = ['model', 'stream'] as const satisfies readonly Name[];
 /** A key that is longer than this, all of it escaped, is no name. */
 const maxNameBytes = 6 * 'stream'.length;
@@ -28,10 +49,10 @@ const maxNameBytes = 6 * 'stream'.length;
  * byte once, in an own state, so that neither nesting nor cuts cost anything.
  *
  * Keys, colons, commas and brackets have to stand where JSON has them. What a number, a literal or an escape looks like
- * is left to the provider. A name that comes twice is refused: some parsers take the first, some the last, and the
+ * is left to the provider, and so is a byte order mark. A name that comes twice is refused: some parsers take the first, some the last, and the
  * provider has to read the model that the gateway has read.
  */
-export class BodyScanner {
+export class BodyScanner implements Scanner {
   #state = START;
   /** The bytes that were scanned before. */
   #offset = 0;
@@ -44,23 +65,21 @@ export class BodyScanner {
   #name: Name | undefined;
   #valueStart = 0;
   readonly #values: { [name in Name]?: ByteRange } = {};
-  #problem: string | undefined;
+  #problem: GatewayError | undefined;
 
-  /** Takes the next bytes. */
   push(bytes: Buffer): void {
     if (this.#problem === undefined) this.#scan(bytes);
     this.#offset += bytes.length;
   }
 
   /**
-   * Called after the last bytes.
-   *
-   * @throws {GatewayError} `invalid_request` if they were no JSON object, or one that is too deep or ambiguous.
+   * @throws {NoJsonError} if they were no JSON object.
+   * @throws {GatewayError} `invalid_request` if it is too deep or ambiguous.
    */
   end(): NamedValues {
-    const problem = this.#problem ?? (this.#state === DONE ? undefined : noJson);
-    if (problem !== undefined) throw new GatewayError('invalid_request', problem);
-    return { model: this.#values.model, stream: this.#values.stream };
+    if (this.#problem !== undefined) throw this.#problem;
+    if (this.#state !== DONE) throw new NoJsonError(noJson);
+    return { isJson: true, model: this.#values.model, stream: this.#values.stream };
   }
 
   #scan(bytes: Buffer): void {
@@ -72,7 +91,10 @@ export class BodyScanner {
     let nearEnd = nearBytes;
     let quoteAt = -1;
     let escapeAt = -1;
-    for (let at = 0; at < length; at += 1) {
+    let first = 0;
+    if (state === START)
+      while (first < length && bytes[first] === byteOrderMark[this.#offset + first]) first += 1;
+    for (let at = first; at < length; at += 1) {
       const byte = bytes[at] ?? 0;
       switch (state) {
         case KEY_TEXT:
@@ -142,8 +164,9 @@ export class BodyScanner {
           if (state !== VALUE && state !== ITEM && (state !== START || isList))
             return this.#fail(state, byte);
           if (this.#depth === maxBodyDepth) {
-            this.#problem = `The body: expected at most ${maxBodyDepth} objects and arrays inside of each other, got more.`;
-            return;
+            return this.#refuse(
+              `The body: expected at most ${maxBodyDepth} objects and arrays inside of each other, got more.`,
+            );
           }
           this.#valueStarts(at);
           this.#depth += 1;
@@ -175,7 +198,13 @@ export class BodyScanner {
 
   #fail(state: number, byte: number): void {
     const kind = state === START ? kindOfJson(byte) : undefined;
-    this.#problem = kind === undefined ? noJson : `The body: expected a JSON object, got ${kind}.`;
+    this.#problem = new NoJsonError(
+      kind === undefined ? noJson : `The body: expected a JSON object, got ${kind}.`,
+    );
+  }
+
+  #refuse(message: string): void {
+    this.#problem = new GatewayError('invalid_request', message);
   }
 
   #valueStarts(at: number): void {
@@ -200,7 +229,7 @@ export class BodyScanner {
     }
     this.#name = name;
     if (name === undefined || this.#values[name] === undefined) return;
-    this.#problem = `${name}: expected one, got several.`;
+    this.#refuse(`${name}: expected one, got several.`);
   }
 
   /** Of a long key only so much that it is known to be too long for a name. */
@@ -211,7 +240,7 @@ export class BodyScanner {
 }
 
 /** What kind of JSON value begins with this byte; `undefined`: none. */
-export function kindOfJson(byte: number | undefined): string | undefined {
+function kindOfJson(byte: number | undefined): string | undefined {
   switch (byte) {
     case OPEN_LIST:
       return 'an array';
@@ -266,6 +295,7 @@ function isHexDigit(byte: number | undefined, digit: number): boolean {
 }
 
 const noBytes = Buffer.alloc(0);
+const byteOrderMark = Buffer.from('\u{feff}');
 const noJson = 'The body is not valid JSON.';
 
 // What is expected, or what a byte is in.

@@ -1,7 +1,16 @@
-import { BodyScanner, type ByteRange, type NamedValues } from './body-scanner.ts';
+import type { ByteRange, NamedValues, Scanner } from './body-scanner.ts';
 
 /** The largest block, in bytes. */
 const maxBlockBytes = 65_536;
+
+export interface ReceivedBodyOptions {
+  /** Takes the room for a block; `false`: there is none. */
+  readonly takeRoom: (bytes: number) => boolean;
+  /** Looks at the bytes as they come; `undefined`: nobody does. */
+  readonly scanner: Scanner | undefined;
+  /** No block is made for more than this in all, as long as no more comes. Default: Infinity. */
+  readonly expectedBytes?: number;
+}
 
 /**
  * The bytes of a request's body, copied as they come into blocks of its own: what it costs is their size, however small
@@ -10,26 +19,25 @@ const maxBlockBytes = 65_536;
  */
 export class ReceivedBody {
   readonly #blocks: Buffer[] = [];
-  readonly #scanner = new BodyScanner();
-  /** Takes the room for a block; `false`: there is none. */
-  readonly #takeRoom: (bytes: number) => boolean;
+  readonly #scanner: Scanner | undefined;
+  readonly #takeRoom: ReceivedBodyOptions['takeRoom'];
   #byteLength = 0;
   /** What of the last block is free. */
   #freeBytes = 0;
   readonly #expectedBytes: number;
 
-  /** No block is made for more than `expectedBytes` in all, as long as no more comes. */
-  constructor(takeRoom: (bytes: number) => boolean, expectedBytes = Infinity) {
+  constructor({ expectedBytes = Infinity, scanner, takeRoom }: ReceivedBodyOptions) {
     this.#takeRoom = takeRoom;
+    this.#scanner = scanner;
     this.#expectedBytes = expectedBytes;
   }
 
   /** A body that came in one piece, which it keeps. */
-  static whole(bytes: Buffer): ReceivedBody {
-    const body = new ReceivedBody(() => true);
+  static whole(bytes: Buffer, scanner: Scanner | undefined): ReceivedBody {
+    const body = new ReceivedBody({ takeRoom: () => true, scanner });
     body.#blocks.push(bytes);
     body.#byteLength = bytes.length;
-    body.#scanner.push(bytes);
+    scanner?.push(bytes);
     return body;
   }
 
@@ -39,7 +47,7 @@ export class ReceivedBody {
 
   /** Adds what has come. `false`: there is no room for it, and the body is of no use any more. */
   add(bytes: Buffer): boolean {
-    this.#scanner.push(bytes);
+    this.#scanner?.push(bytes);
     for (let at = 0; at < bytes.length;) {
       if (this.#freeBytes === 0 && !this.#addBlock(bytes.length - at)) return false;
       const block = this.#blocks.at(-1);
@@ -53,12 +61,12 @@ export class ReceivedBody {
   }
 
   /**
-   * Where its model and its stream stand, once all has come.
+   * Where its model and its stream stand, once all has come; `undefined` if nobody has looked.
    *
-   * @throws {GatewayError} `invalid_request` if it is no JSON object.
+   * @throws {GatewayError} what its scanner throws.
    */
-  namedValues(): NamedValues {
-    return this.#scanner.end();
+  namedValues(): NamedValues | undefined {
+    return this.#scanner?.end();
   }
 
   /** `[start, end)` of it, without a copy. */

@@ -6,6 +6,8 @@ import { hasBody } from './receive-body.ts';
 
 /** How long a client may go on to send a body that nobody wants, after its answer. */
 const lingerMs = 2000;
+/** How long the body of a request may take that is answered with a stream and should have none. */
+const maxUnwantedMs = 60_000;
 
 /**
  * Leaves the bodies of requests to whoever wants them: a server reads none by itself. A request that is answered before
@@ -26,6 +28,14 @@ export function leaveBodies(server: FastifyInstance): void {
     void reply.header('content-length', Buffer.byteLength(payload));
     return Readable.from(lingering(payload, raw), { objectMode: false });
   });
+}
+
+/** Throws a body away that comes while its request is answered, and the connection with it if that takes too long. */
+export function throwAway(request: IncomingMessage): void {
+  if (request.complete || !hasBody(request)) return;
+  const timer = setTimeout(() => request.destroy(), maxUnwantedMs);
+  const stop = (): void => clearTimeout(timer);
+  request.once('end', stop).once('close', stop).resume();
 }
 
 /** An answer that ends when there is nothing more to throw away. */

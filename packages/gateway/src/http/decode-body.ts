@@ -1,0 +1,95 @@
+import { Readable, type Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import {
+  constants,
+  createBrotliDecompress,
+  createGunzip,
+  createInflate,
+  createInflateRaw,
+  createZstdDecompress,
+} from 'node:zlib';
+import { GatewayError, overloaded } from '../errors.ts';
+import type { BodyHold } from '../request-memory.ts';
+import type { Scanner } from './body-scanner.ts';
+import { tooLarge } from './receive-body.ts';
+import { ReceivedBody } from './received-body.ts';
+
+/** What comes out of a decoder at once. */
+const chunkSize = 65_536;
+/** The window of zstd as a content coding is 8 MiB at most (RFC 9659). */
+const maxZstdWindowLog = 23;
+
+const decoders: Readonly<Record<string, (firstByte: number) => Transform>> = {
+  gzip: () => createGunzip({ chunkSize }),
+  'x-gzip': () => createGunzip({ chunkSize }),
+  br: () => createBrotliDecompress({ chunkSize }),
+  zstd: () =>
+    createZstdDecompress({
+      chunkSize,
+      params: { [constants.ZSTD_d_windowLogMax]: maxZstdWindowLog },
+    }),
+  // Some leave out the two bytes that zlib has in front.
+  deflate: (firstByte) => ((firstByte & 0x0f) === 8 ? createInflate : createInflateRaw)({ chunkSize }),
+};
+
+export interface DecodeOptions {
+  /** The room that what comes out takes; given back when it is not whole. */
+  readonly hold: BodyHold;
+  /** More may not come out. */
+  readonly maxBytes: number;
+  readonly scanner: Scanner | undefined;
+}
+
+/** Whether a body has a content coding of which it can be freed. What has another one is the provider's to understand. */
+export function isDecodable(coding = ''): boolean {
+  return decoderOf(coding) !== undefined;
+}
+
+/** Whether a body has no content coding. */
+export function isPlain(coding = ''): boolean {
+  return /^\s*(?:identity\s*)?$/i.test(coding);
+}
+
+/**
+ * Frees a body of its content coding, to be read: a few bytes can be gigabytes, so what comes out is bounded as bodies are. In
+ * pieces, each in a turn of its own.
+ *
+ * @throws {GatewayError} `request_too_large`; `overloaded` when there is no room; `invalid_request` if it is not in that coding.
+ */
+export async function decodeBody(
+  body: ReceivedBody,
+  coding: string,
+  { hold, maxBytes, scanner }: DecodeOptions,
+): Promise<ReceivedBody> {
+  let roomBytes = 0;
+  const takeRoom = (bytes: number): boolean => {
+    roomBytes += bytes;
+    // The decoder's window is never larger than what has come out of it.
+    return hold.grow(2 * bytes);
+  };
+  const decoded = new ReceivedBody({ takeRoom, scanner });
+  const parts = body.parts();
+  const decoder = decoderOf(coding)?.(parts[0]?.[0] ?? 0);
+  if (decoder === undefined) throw new TypeError(`there is no decoder for ${coding}`);
+  try {
+    await pipeline(Readable.from(parts), decoder, async (pieces: AsyncIterable<Buffer>) => {
+      for await (const piece of pieces) {
+        if (decoded.byteLength + piece.length > maxBytes) throw tooLarge(maxBytes);
+        if (!decoded.add(piece)) throw overloaded('This client holds its share of maxRequestMemoryBytes.');
+      }
+    });
+  } catch (error) {
+    hold.release();
+    if (error instanceof GatewayError) throw error;
+    throw new GatewayError('invalid_request', `The body: expected it in ${coding}, got something else.`, {
+      cause: error,
+    });
+  }
+  hold.shrink(roomBytes);
+  return decoded;
+}
+
+function decoderOf(coding: string): ((firstByte: number) => Transform) | undefined {
+  const name = coding.trim().toLowerCase();
+  return Object.hasOwn(decoders, name) ? decoders[name] : undefined;
+}
