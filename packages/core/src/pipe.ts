@@ -162,7 +162,7 @@ class StoppableWait {
 }
 
 function isPromise<R>(value: Promise<R> | R): value is Promise<R> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+  return typeof value === 'object' && value !== null && 'then' in value;
 }
 
 async function abort(sink: ChunkSink<never> | undefined, error: Error): Promise<void> {

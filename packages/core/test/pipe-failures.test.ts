@@ -411,19 +411,3 @@ test('a gap that comes from the source is told like one of the pipe', async () =
   expect(told).toEqual([new Gap(0, 3, 0, 'drop-oldest')]);
   expect(items).toEqual([3, 4]);
 });
-
-test('what a sink returns is waited for only if it can be', async () => {
-  const taken: number[] = [];
-  async function* source(): AsyncGenerator<number> {
-    yield* [0, 1];
-  }
-  const write = (item: number): never => {
-    taken.push(item);
-    return { then: 5 } as never;
-  };
-  expect(await pipe(source(), { maxItems: 2 }, { write })).toMatchObject({
-    state: 'completed',
-    deliveredItems: 2,
-  });
-  expect(taken).toEqual([0, 1]);
-});
