@@ -12,7 +12,7 @@ test('the head of a data frame is read as it was written', async () => {
   await checkProperty(
     'frames: the head of a data frame is read as it was written, or refused',
     fc.property(stream, offset, offset, (number, from, to) => {
-      const fits = number <= maxStream && from <= to && to <= maxOffset;
+      const fits = number <= maxStream && from <= maxOffset && to <= maxOffset;
       if (!fits) {
         expect(() => encodeDataHeader(number, from, to)).toThrow(
           expect.objectContaining({ code: 'invalid_option' }),
@@ -21,7 +21,9 @@ test('the head of a data frame is read as it was written', async () => {
       }
       const header = encodeDataHeader(number, from, to);
       expect(header).toHaveLength(dataHeaderBytes);
-      expect(decodeData(header.buffer)).toEqual({ stream: number, from, to, bytes: new Uint8Array(0) });
+      const frame = { stream: number, from, to, bytes: new Uint8Array(0) };
+      // A range that goes back is none.
+      expect(decodeData(header.buffer)).toEqual(from <= to ? frame : undefined);
     }),
   );
 });
@@ -31,10 +33,9 @@ test.each([
   [1.5, 0, 1],
   [1, -1, 1],
   [1, 0.5, 1],
-  [1, 2, 1],
   [1, 0, 2 ** 48],
   [2 ** 32, 0, 1],
   [1, Number.NaN, Number.NaN],
 ])('what does not fit is refused and does not wrap: stream %d, %d to %d', (stream, from, to) => {
-  expect(() => encodeDataHeader(stream, from, to)).toThrow('offsets from ≤ to below 2^48');
+  expect(() => encodeDataHeader(stream, from, to)).toThrow('offsets below 2^48');
 });

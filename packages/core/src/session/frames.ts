@@ -134,14 +134,14 @@ export const dataHeaderBytes = 16;
 /**
  * Writes the head of a data frame; its chunk follows.
  *
- * @throws {SpillwayError} `invalid_option` for a stream from 2^32 on or an offset from 2^48 on, which have no room in it, and for
- *   what is no range of offsets. At a million chunks a second that is after nine years.
+ * @throws {SpillwayError} `invalid_option` for a stream from 2^32 on or an offset from 2^48 on, which have no room in it. At a
+ *   million chunks a second that is after nine years.
  */
 export function encodeDataHeader(stream: number, from: number, to: number): Uint8Array<ArrayBuffer> {
-  if (!(isUint(stream, 0x1_0000_0000) && isUint(from, maxOffset) && isUint(to, maxOffset) && from <= to)) {
+  if (!(isUint(stream, 0x1_0000_0000) && isUint(from, maxOffset) && isUint(to, maxOffset))) {
     throw new SpillwayError(
       'invalid_option',
-      `A data frame: expected a stream below 2^32 and offsets from ≤ to below 2^48, got stream ${stream}, from ${from} to ${to}.`,
+      `A data frame: expected a stream below 2^32 and offsets below 2^48, got stream ${stream}, from ${from} to ${to}.`,
     );
   }
   const header = new Uint8Array(dataHeaderBytes);
