@@ -1518,8 +1518,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'refusals: an answer without events gets comments',
     file: `${gateway}/stream-reader.ts`,
-    find: 'if (!wantsEvents || this.#stream.body?.isEvents === false) return;',
-    replace: 'if (!wantsEvents) return;',
+    find: 'const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};',
+    replace: 'const isEvents = this.#options.wantsEvents === true || this.#stream.body?.isEvents === true;',
     test: `${gatewayTest}/refusals.test.ts`,
     only: 'gets no comments',
   },
@@ -1582,8 +1582,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'retries: a connection that was lost is one that was not made',
     file: `${gateway}/source/open-reply.ts`,
-    find: "unsentCodes.has(code) && syscall !== 'read' && syscall !== 'write';",
-    replace: "unsentCodes.has(code) && syscall !== '';",
+    find: 'const isTried = !isShort && !(error instanceof UnsentError);',
+    replace: 'const isTried = !isShort && !(error instanceof UnsentError) && codeOf(error) === undefined;',
     test: `${gatewayTest}/reply.test.ts`,
     only: 'times out',
   },
@@ -2214,8 +2214,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: '2.6: who asked for events in a spelling of its own gets no comments',
     file: `${gateway}/stream-reader.ts`,
-    find: 'this.#options.wantsEvents === true || this.#stream.body?.isEvents === true',
-    replace: 'this.#options.wantsEvents === true',
+    find: 'const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};',
+    replace: 'const isEvents = this.#options.wantsEvents === true;',
     test: `${gatewayTest}/routing.test.ts`,
     only: 'events, and comments',
   },

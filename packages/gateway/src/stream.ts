@@ -277,15 +277,9 @@ export class GatewayStream implements StreamOwner {
 
   /** Adds a reader, and serves it. It is gone when its response has settled. */
   attach(response: ReaderResponse, options: StreamReaderOptions = {}): StreamReader {
+    const nowMs = performance.now();
     this.#readerCount += 1;
-    const reader = new StreamReader(
-      this,
-      this.#readerCount,
-      response,
-      options,
-      this.#deadlines,
-      performance.now(),
-    );
+    const reader = new StreamReader(this, this.#readerCount, response, options, this.#deadlines, nowMs);
     this.readers.add(reader);
     this.#boundRuns();
     this.#deserted = undefined;
