@@ -155,6 +155,8 @@ export class Relay {
       config,
       pool,
       format: route.format,
+      errors: route.errors,
+      wantsEvents: request.wantsEvents,
       request: { method, path, headers: providerHeaders(headers, credential), body },
       onRetry: (reason, delayMs) => {
         this.#streams.meter.retries += 1;

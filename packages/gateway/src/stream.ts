@@ -133,6 +133,7 @@ export class GatewayStream implements StreamOwner {
   /** Of several events, no more may come to the channel at once: the smallest bound of a reader. */
   maxRunBytes = Infinity;
   #lastEventMs: number;
+  #lastBytesMs = Number.NEGATIVE_INFINITY;
   /** With nobody left: when, and after how many events, the model is stopped. */
   #deserted: { readonly untilMs: number; readonly untilEvents: number; readonly why: string } | undefined;
   /** When somebody last looked in who is no reader: who polls comes back. */
@@ -383,10 +384,15 @@ export class GatewayStream implements StreamOwner {
     this.#letGoOfLarge();
   }
 
-  /** The provider's reply has come; from now on its silence counts. */
-  start(body: StreamBody, nowMs: number): void {
+  /** The provider has answered; from now on its silence counts. */
+  answered(nowMs: number): void {
     this.phase = 'streaming';
     this.#lastEventMs = nowMs;
+  }
+
+  /** What the provider's reply is, is known. */
+  start(body: StreamBody, nowMs: number): void {
+    this.answered(nowMs);
     this.#body = body;
     this.#boundRuns();
     // Before anything comes: what there is no cursor for may be let go.
@@ -406,6 +412,7 @@ export class GatewayStream implements StreamOwner {
   /** Bytes came from the provider. */
   received(run: EventRun, isProgress: boolean, nowMs: number): void {
     const { byteLength, events } = run;
+    this.#lastBytesMs = nowMs;
     this.bytes += byteLength;
     this.events += events;
     this.#meter.received(events, byteLength);
@@ -513,7 +520,7 @@ export class GatewayStream implements StreamOwner {
     this.#letGoOfLarge();
     if (this.end !== undefined || this.signal.aborted) return;
     this.#checkCause(nowMs);
-    const { idleTimeoutMs, maxDurationMs, waitTimeoutMs } = this.#deadlines;
+    const { maxDurationMs, waitTimeoutMs } = this.#deadlines;
     const deserted = this.#deserted;
     if (deserted !== undefined && (nowMs >= deserted.untilMs || this.events >= deserted.untilEvents)) {
       this.stop(new GatewayError('client_left', deserted.why));
@@ -526,14 +533,24 @@ export class GatewayStream implements StreamOwner {
           `The stream lasted longer than ${maxDurationMs} ms (maxDurationMs).`,
         ),
       );
-    } else if (this.phase === 'streaming' && !this.isPaused && nowMs - this.#lastEventMs >= idleTimeoutMs) {
-      this.stop(
-        new GatewayError(
-          'upstream_idle',
-          `The provider sent no event for ${idleTimeoutMs} ms (idleTimeoutMs).`,
-        ),
-      );
+    } else if (this.phase === 'streaming' && !this.isPaused) {
+      this.#checkSilence(nowMs);
     }
+  }
+
+  /** Comments alone are life only for as long as its provider may let requests wait in a queue. */
+  #checkSilence(nowMs: number): void {
+    const { idleTimeoutMs } = this.#deadlines;
+    const { queueTimeoutMs = idleTimeoutMs } = this.provider;
+    const silentMs = nowMs - this.#lastEventMs;
+    if (silentMs < idleTimeoutMs) return;
+    const isQueued = nowMs - this.#lastBytesMs < idleTimeoutMs;
+    if (isQueued && silentMs < queueTimeoutMs) return;
+    const bound =
+      isQueued && queueTimeoutMs > idleTimeoutMs
+        ? `${queueTimeoutMs} ms (queueTimeoutMs)`
+        : `${idleTimeoutMs} ms (idleTimeoutMs)`;
+    this.stop(new GatewayError('upstream_idle', `The provider sent no event for ${bound}.`));
   }
 
   /** Lets readers go that make no progress, or too little. */

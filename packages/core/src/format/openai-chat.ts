@@ -1,3 +1,4 @@
+import { type ChoiceKeys, findChoices, type Choices } from './choices.ts';
 import type { Format } from './format.ts';
 import { listOf, numberOf, objectOf } from './json-object.ts';
 import { openaiErrorBody } from './openai-error.ts';
@@ -6,7 +7,7 @@ import type { PayloadKind } from './sse.ts';
 /**
  * The wire format of OpenAI's Chat Completions and everybody who speaks it: Server-Sent Events without names,
  * each with one JSON object, `data: [DONE]` as the end marker, and errors as `{"error": {…}}`, in a body or
- * an event.
+ * an event. Some who speak it have no marker: their answer may end when each choice has its `finish_reason`.
  */
 export const openaiChat: Format = {
   name: 'openai-chat',
@@ -68,16 +69,24 @@ export const openaiChat: Format = {
 const encoder = new TextEncoder();
 const DONE = encoder.encode('[DONE]');
 const ERROR = encoder.encode('{"error":');
+const choiceKeys: ChoiceKeys = {
+  list: encoder.encode('choices'),
+  reason: encoder.encode('finish_reason'),
+};
 const SPACE = 0x20;
 const FIRST_OF_NULL = 0x6e;
 
-/** Tells `[DONE]` and `{"error": …}` by their first bytes. */
-export function classifyUnnamed(bytes: Uint8Array, start: number, end: number): PayloadKind {
+/** Tells `[DONE]` and `{"error": …}` by their first bytes, and looks for choices in everything else. */
+export function classifyUnnamed(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  choices: Choices,
+): PayloadKind {
   const first = bytes[start];
   if (first === DONE[0]) return equals(bytes, start, end, DONE) ? 'end' : 'content';
-  if (first === ERROR[0] && bytes[start + 2] === ERROR[2]) {
-    return isError(bytes, start, end) ? 'error' : 'content';
-  }
+  if (first === ERROR[0] && bytes[start + 2] === ERROR[2] && isError(bytes, start, end)) return 'error';
+  findChoices(bytes, start, end, choiceKeys, choices);
   return 'content';
 }
 

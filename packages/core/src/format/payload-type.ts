@@ -3,22 +3,29 @@ import type { ClassifyPayload, PayloadKind } from './sse.ts';
 
 /**
  * Tells payloads by the `type` of their JSON object, where a format names its events by it; what is not listed
- * is content. Nearly always it is the first key, and a few bytes tell.
+ * is content. Nearly always it is the first key, and a few bytes tell. Of some types more has to be looked at: by the
+ * function that stands for the kind.
  */
-export function classifyByType(kinds: Readonly<Record<string, PayloadKind>>): ClassifyPayload {
-  const types = Object.entries(kinds).map(([type, kind]) => ({ text: encoder.encode(type), kind }));
-  return (bytes, start, end) => {
-    let found: PayloadKind = 'content';
+export function classifyByType(
+  kinds: Readonly<Record<string, PayloadKind | ClassifyPayload>>,
+): ClassifyPayload {
+  const types = Object.entries(kinds).map(([type, kind]) => ({
+    text: encoder.encode(type),
+    classify: typeof kind === 'string' ? () => kind : kind,
+  }));
+  return (bytes, start, end, choices) => {
+    let found = isContent;
     forEachKey(bytes, start, end, (keyStart, keyEnd, depth, value) => {
       if (depth !== 1 || bytes[value] !== QUOTE || !isText(bytes, keyStart, keyEnd, TYPE)) return false;
       const last = endOfString(bytes, value + 1, end);
-      for (const { kind, text } of types) if (isText(bytes, value + 1, last, text)) found = kind;
+      for (const { classify, text } of types) if (isText(bytes, value + 1, last, text)) found = classify;
       return true;
     });
-    return found;
+    return found(bytes, start, end, choices);
   };
 }
 
+const isContent: ClassifyPayload = () => 'content';
 const encoder = new TextEncoder();
 const TYPE = encoder.encode('type');
 const QUOTE = 0x22;

@@ -15,6 +15,8 @@ export interface Provider {
   readonly apiKey: string | undefined;
   /** What happens when the last reader of one of its streams has detached; `undefined`: what the gateway says. */
   readonly detach: DetachPolicy | undefined;
+  /** How long comments alone count as life, if longer than `idleTimeoutMs`; `undefined`: they do not. */
+  readonly queueTimeoutMs?: number | undefined;
 }
 
 /** What the gateway runs with. */
@@ -176,6 +178,7 @@ function providersOf(config: Config, env: ConfigSources['env']): Provider[] {
       api: upstream.api,
       url: baseUrl(upstream),
       detach: upstream.detach,
+      queueTimeoutMs: upstream.queueTimeoutMs,
       apiKey: upstream.apiKeyEnv === undefined ? undefined : providerKey(upstream, upstream.apiKeyEnv, env),
     }));
   }

@@ -51,6 +51,20 @@ const upstreamSchema = z.strictObject({
   apiKeyEnv: z.string().min(1).optional(),
   /** What happens when the last reader of one of its streams has detached. Default: the gateway's `detach`. */
   detach: detach.optional(),
+  /**
+   * How long comments alone (`: processing`), with which it keeps requests in its queue alive, count as life, if longer than
+   * `idleTimeoutMs`. Default: they do not count.
+   */
+  queueTimeoutMs: z
+    .union([
+      z
+        .string()
+        .regex(/^\d{1,9}$/)
+        .transform(Number)
+        .pipe(durationMs),
+      durationMs,
+    ])
+    .optional(),
 });
 
 /** A provider that the gateway serves. */
@@ -101,7 +115,7 @@ export const configSchema = z.strictObject({
   upstream: upstreams
     .default([])
     .describe(
-      'providers: a URL, or name=…,api=openai|anthropic|gemini,url=https://…,apiKeyEnv=…,detach=…; the first of an API is its default',
+      'providers: a URL, or name=…,api=openai|anthropic|gemini,url=https://…,apiKeyEnv=…,detach=…,queueTimeoutMs=…; the first of an API is its default',
     ),
   apiKeysEnv: z
     .string()

@@ -239,7 +239,8 @@ export class ClientResponse implements ReaderResponse {
       this.#response.end(error.event(this.#format));
     } else if (error instanceof RefusedError) {
       this.start(error.status, error.headers);
-      this.#response.end(error.body);
+      // As bytes: Node writes a head that goes with text in the text's encoding.
+      this.#response.end(Buffer.from(error.body));
     } else if (!this.#response.headersSent) {
       const body = this.#format.errorBody(error);
       this.#response.writeHead(error.status, {

@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, overloaded } from '../errors.ts';
 import { isOutOfDescriptors } from '../memory/descriptors.ts';
-import { ConnectTimeoutError, ResponseTimeoutError } from './provider-connection.ts';
+import { CertificateError, ConnectTimeoutError, ResponseTimeoutError } from './provider-connection.ts';
 import type { ProviderPool } from './provider-pools.ts';
+import { sendAndFollow } from './redirect.ts';
+import type { ProviderRequest, Reply } from './reply.ts';
 import { ResponseError } from './response-reader.ts';
-import { type ProviderRequest, type Reply, sendRequest } from './reply.ts';
 
 export interface RetryOptions {
   /** Tries after the first. */
@@ -25,7 +26,7 @@ const baseDelayMs = 250;
  * Architecture Blog, 2015); a `Retry-After` up to 10 s is obeyed instead.
  *
  * @throws the signal's reason at once when it is aborted, also during a wait.
- * @throws {GatewayError} `upstream_unreachable`, `upstream_timeout` or `upstream_invalid`; `overloaded` when this process has no
+ * @throws {GatewayError} `upstream_unreachable`, `upstream_untrusted`, `upstream_cut`, `upstream_timeout` or `upstream_invalid`; `overloaded` when this process has no
  *   file descriptor for it.
  */
 export async function openReply(
@@ -39,7 +40,7 @@ export async function openReply(
     let delayMs: number;
     let reason: string;
     try {
-      const reply = await sendRequest(pool, request, signal);
+      const reply = await sendAndFollow(pool, request, signal);
       const retryAfterMs = retryAfter(reply);
       const isBusy = reply.status === 429 || reply.status === 503;
       if (!isBusy || isLast || (retryAfterMs ?? 0) > maxRetryAfterMs) return reply;
@@ -106,6 +107,13 @@ function asUnreachable(error: unknown): GatewayError {
   }
   if (error instanceof ResponseTimeoutError) {
     return new GatewayError('upstream_timeout', 'The provider did not answer in time.', { cause: error });
+  }
+  if (error instanceof CertificateError) {
+    return new GatewayError(
+      'upstream_untrusted',
+      `The provider's certificate is not trusted (${error.code}): expected one for its name, valid now, by an authority that Node knows or NODE_EXTRA_CA_CERTS names.`,
+      { cause: error },
+    );
   }
   if (error instanceof ResponseError) {
     return new GatewayError('upstream_invalid', 'The provider did not answer in valid HTTP.', {

@@ -1,7 +1,9 @@
 import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { HeldBody } from '../held-body.ts';
+import { PeekedBody } from './peeked-body.ts';
 import type { Exchange, ProviderConnection } from './provider-connection.ts';
 import type { ProviderPool } from './provider-pools.ts';
+import type { BodyHandler, ReplyBody } from './reply-body.ts';
 import type { ResponseHead } from './response-reader.ts';
 
 /** The methods that are handed on. */
@@ -16,30 +18,26 @@ export interface ProviderRequest {
   readonly body: HeldBody | null;
 }
 
-/** Who takes a reply's body. Of `end` and `fail` one is called, once, and nothing after it. */
-export interface BodyHandler {
-  /**
-   * The next bytes: `bytes[start, end)`, only until this returns, because the next read takes their place. After
-   * `pause` no more comes.
-   */
-  data(bytes: Buffer, start: number, end: number): void;
-  end(): void;
-  fail(error: Error): void;
-}
-
 /**
  * A provider's reply whose head has come. Its body waits in the provider's socket until somebody
  * consumes it.
  */
 export class Reply {
   readonly status: number;
+  /** Whether its body says where it ends: see {@link ResponseHead}. */
+  readonly isDelimited: boolean;
+  /** Whether its body is not what its head says of coding and length any more. */
+  isDecoded = false;
   #headers: IncomingHttpHeaders;
   readonly #exchange: ReplyExchange;
+  #body: ReplyBody;
 
-  constructor({ headers, status }: ResponseHead, exchange: ReplyExchange) {
+  constructor({ headers, isDelimited, status }: ResponseHead, exchange: ReplyExchange) {
     this.status = status;
+    this.isDelimited = isDelimited;
     this.#headers = headers;
     this.#exchange = exchange;
+    this.#body = exchange;
   }
 
   /** Until somebody consumes the body: a stream may live long. */
@@ -56,7 +54,19 @@ export class Reply {
   /** Starts the body. */
   consume(body: BodyHandler): void {
     this.#headers = {};
-    this.#exchange.consume(body);
+    this.#body.consume(body);
+  }
+
+  /** Looks at the first bytes of its body, before somebody consumes it: see {@link PeekedBody}. */
+  first<T>(tell: (bytes: Buffer) => T | undefined, otherwise: T): Promise<T> {
+    const peeked = new PeekedBody(this.#body);
+    this.#body = peeked;
+    return peeked.first(tell, otherwise);
+  }
+
+  /** Puts something between its body and whoever will consume it. */
+  wrap(around: (body: ReplyBody) => ReplyBody): void {
+    this.#body = around(this.#body);
   }
 
   /** Calls back when the request, whose reply has begun, has left this process. */
@@ -65,11 +75,11 @@ export class Reply {
   }
 
   pause(): void {
-    this.#exchange.connection?.pause();
+    this.#body.pause();
   }
 
   resume(): void {
-    this.#exchange.connection?.resume();
+    this.#body.resume();
   }
 
   /** Closes the provider's connection, because nobody wants this reply or what is left of it. */
@@ -79,7 +89,7 @@ export class Reply {
 
   /** Closes the provider's connection; the body handler hears `fail`, unless the body had ended. */
   abort(reason: Error): void {
-    this.#exchange.connection?.destroy(reason);
+    this.#body.abort(reason);
   }
 }
 
@@ -123,7 +133,7 @@ function requestHead({ body, headers, method, path }: ProviderRequest, host: str
   return `${head}\r\n`;
 }
 
-class ReplyExchange implements Exchange {
+class ReplyExchange implements Exchange, ReplyBody {
   /** While it is under way. */
   connection: ProviderConnection | undefined;
   readonly #resolve: (reply: Reply) => void;
@@ -151,6 +161,18 @@ class ReplyExchange implements Exchange {
     if (this.#early === undefined) this.connection?.resume();
     else if (this.#early.error === undefined) handler.end();
     else handler.fail(this.#early.error);
+  }
+
+  pause(): void {
+    this.connection?.pause();
+  }
+
+  resume(): void {
+    this.connection?.resume();
+  }
+
+  abort(reason: Error): void {
+    this.connection?.destroy(reason);
   }
 
   whenSent(callback: () => void): void {
