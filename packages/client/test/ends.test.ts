@@ -1,5 +1,4 @@
 import { connect } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ask, formatAnswers, type FormatAnswer, upstreamsAt } from '../../gateway/test/support/answers.ts';
 import { eventually, type RunningGateway, startGateway } from '../../gateway/test/support/processes.ts';
@@ -28,7 +27,7 @@ async function start(): Promise<{ gateway: RunningGateway; write: (bytes: string
   let next: string | Buffer = '';
   const provider = await startRawProvider((_asked, socket) => {
     // Time for whoever reads by the URL to come.
-    void sleep(50).then(() => socket.end(next));
+    setTimeout(() => socket.end(next), 50);
   });
   const gateway = await startGateway(['--upstream', upstreamsAt(provider.url)]);
   return { gateway, write: (bytes) => (next = bytes) };
@@ -140,7 +139,7 @@ test('a header that is no ASCII is the same by createFetch', async () => {
     socket.write(wholeAnswer('data: [DONE]\n\n', { 'content-type': 'text/event-stream', 'x-name': name }));
   });
   const gateway = await startGateway(['--upstream', upstreamsAt(provider.url)]);
-  const [chat] = formatAnswers as [FormatAnswer];
+  const [chat] = formatAnswers;
   for (const send of [fetch, openFetch({ url: gateway.url })]) {
     const { headers } = await ask(gateway.url, chat, {}, send);
     expect(Buffer.from(headers.get('x-name') ?? '', 'latin1').toString()).toBe('Zürich 東京');

@@ -11,6 +11,7 @@ import type { LargeRun } from './large-run.ts';
 import { LargeRuns } from './large-runs.ts';
 import type { Meter, StallCause } from './meter.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
+import { Silence } from './silence.ts';
 import type { SendQueues } from './sink/send-queues.ts';
 import type { StreamClient } from './stream-client.ts';
 import { createStreamToken } from './stream-token.ts';
@@ -132,8 +133,7 @@ export class GatewayStream implements StreamOwner {
   readonly #large = new LargeRuns();
   /** Of several events, no more may come to the channel at once: the smallest bound of a reader. */
   maxRunBytes = Infinity;
-  #lastEventMs: number;
-  #lastBytesMs = Number.NEGATIVE_INFINITY;
+  readonly #silence: Silence;
   /** With nobody left: when, and after how many events, the model is stopped. */
   #deserted: { readonly untilMs: number; readonly untilEvents: number; readonly why: string } | undefined;
   /** When somebody last looked in who is no reader: who polls comes back. */
@@ -155,7 +155,7 @@ export class GatewayStream implements StreamOwner {
     this.#meter = host.meter;
     this.#host = host;
     this.startedMs = nowMs;
-    this.#lastEventMs = nowMs;
+    this.#silence = new Silence(nowMs);
     // Whoever waits for it hears of it; without readers nobody does.
     this.#started.promise.catch(() => undefined);
     this.journal.add('opened');
@@ -173,7 +173,7 @@ export class GatewayStream implements StreamOwner {
 
   /** When the latest event came. */
   get lastEventMs(): number {
-    return this.#lastEventMs;
+    return this.#silence.lastEventMs;
   }
 
   get body(): StreamBody | undefined {
@@ -387,7 +387,7 @@ export class GatewayStream implements StreamOwner {
   /** The provider has answered; from now on its silence counts. */
   answered(nowMs: number): void {
     this.phase = 'streaming';
-    this.#lastEventMs = nowMs;
+    this.#silence.restart(nowMs);
   }
 
   /** What the provider's reply is, is known. */
@@ -412,12 +412,12 @@ export class GatewayStream implements StreamOwner {
   /** Bytes came from the provider. */
   received(run: EventRun, isProgress: boolean, nowMs: number): void {
     const { byteLength, events } = run;
-    this.#lastBytesMs = nowMs;
+    this.#silence.heard(nowMs);
     this.bytes += byteLength;
     this.events += events;
     this.#meter.received(events, byteLength);
     if (!isProgress) return;
-    this.#lastEventMs = nowMs;
+    this.#silence.restart(nowMs);
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
     const ttftMs = nowMs - this.startedMs;
@@ -464,7 +464,7 @@ export class GatewayStream implements StreamOwner {
 
   /** The provider is made to wait, or may go on. Its silence is then no fault of its own. */
   paused(isPaused: boolean, nowMs: number, cause?: StallCause): void {
-    this.#lastEventMs = nowMs;
+    this.#silence.restart(nowMs);
     if (isPaused) this.#stalled(nowMs, cause);
     else this.#resumed(nowMs);
   }
@@ -534,23 +534,10 @@ export class GatewayStream implements StreamOwner {
         ),
       );
     } else if (this.phase === 'streaming' && !this.isPaused) {
-      this.#checkSilence(nowMs);
+      const { idleTimeoutMs } = this.#deadlines;
+      const silent = this.#silence.error(nowMs, idleTimeoutMs, this.provider.queueTimeoutMs);
+      if (silent !== undefined) this.stop(silent);
     }
-  }
-
-  /** Comments alone are life only for as long as its provider may let requests wait in a queue. */
-  #checkSilence(nowMs: number): void {
-    const { idleTimeoutMs } = this.#deadlines;
-    const { queueTimeoutMs = idleTimeoutMs } = this.provider;
-    const silentMs = nowMs - this.#lastEventMs;
-    if (silentMs < idleTimeoutMs) return;
-    const isQueued = nowMs - this.#lastBytesMs < idleTimeoutMs;
-    if (isQueued && silentMs < queueTimeoutMs) return;
-    const bound =
-      isQueued && queueTimeoutMs > idleTimeoutMs
-        ? `${queueTimeoutMs} ms (queueTimeoutMs)`
-        : `${idleTimeoutMs} ms (idleTimeoutMs)`;
-    this.stop(new GatewayError('upstream_idle', `The provider sent no event for ${bound}.`));
   }
 
   /** Lets readers go that make no progress, or too little. */

@@ -15,7 +15,7 @@ import {
 } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { DecodedBody, heldDecoderBytes } from '../src/source/decoded-body.ts';
-import { ask, type FormatAnswer, formatAnswers, upstreamsAt } from './support/answers.ts';
+import { ask, formatAnswers, upstreamsAt } from './support/answers.ts';
 import {
   eventually,
   residentBytes,
@@ -26,7 +26,7 @@ import {
 import { chunk, lastChunk, type RawProvider, startRawProvider, wholeAnswer } from './support/raw-provider.ts';
 import { metric, payloads, postChat, rawChat } from './support/requests.ts';
 
-const [chat = formatAnswers[0] as FormatAnswer] = formatAnswers;
+const [chat] = formatAnswers;
 const wholeText = chat.events.text + chat.events.reason + chat.events.marker;
 
 function labels(coding: string): Record<string, string> {
@@ -109,9 +109,9 @@ const coders: readonly (readonly [string, readonly (() => Transform)[]])[] = [
 /** Writes pieces through coders, each whole on the wire before the next is asked for. */
 function coded(
   socket: Socket,
-  coders: readonly (() => Transform)[],
+  open: readonly (() => Transform)[],
 ): { write: (text: string) => void; end: () => void } {
-  const streams = coders.map((open) => open());
+  const streams = open.map((openOne) => openOne());
   const [first] = streams;
   const last = streams.reduce((from, to) => from.pipe(to));
   last.on('data', (bytes: Buffer) => socket.write(chunk(bytes)));

@@ -7,7 +7,7 @@ import { chunk, lastChunk, startRawProvider, wholeAnswer } from './support/raw-p
 import { metric, payloads, postChat } from './support/requests.ts';
 import { withoutIds } from './support/stream-url.ts';
 
-const [chat = formatAnswers[0] as FormatAnswer] = formatAnswers;
+const [chat] = formatAnswers;
 
 function textIn({ events }: FormatAnswer): string {
   return events.text + events.reason + events.marker;

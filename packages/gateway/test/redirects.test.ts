@@ -2,12 +2,12 @@ import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { ask, formatAnswers, type FormatAnswer, upstreamsAt } from './support/answers.ts';
+import { ask, formatAnswers, upstreamsAt } from './support/answers.ts';
 import { type RunningGateway, startGateway } from './support/processes.ts';
 import { type RawProvider, startRawProvider, wholeAnswer } from './support/raw-provider.ts';
 import { metric, payloads, postChat } from './support/requests.ts';
 
-const [chat = formatAnswers[0] as FormatAnswer] = formatAnswers;
+const [chat] = formatAnswers;
 
 /** A provider that redirects where `location` says, and answers at `/there`. */
 async function start(

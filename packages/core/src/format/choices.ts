@@ -1,4 +1,4 @@
-import { endOfString, forEachKey, isText } from './json-keys.ts';
+import { endOfString, isSpace, isText } from './json-keys.ts';
 
 /** What a format calls its list of choices, and the reason for which one ended. */
 export interface ChoiceKeys {
@@ -43,7 +43,7 @@ export class Choices {
 
 /**
  * Looks for the choices in a payload, without parsing what else is in it. A choice without an index has its place in the list
- * for one. With `visit`, which is called with all other keys (see {@link forEachKey}), everything is looked at; without, what
+ * for one. With `visit`, which is called with all other keys (as by `forEachKey`), everything is looked at; without, what
  * stands before the list is skipped where it is as long as it was before: inside of a text the list's name cannot stand so,
  * because its quotes would be escaped.
  */
@@ -63,35 +63,47 @@ export function findChoices(
     bytes[listAt + list.length + 2] === COLON &&
     listAt + list.length + 2 < end &&
     isText(bytes, listAt + 1, listAt + list.length + 1, list);
+  let depth = isKnown ? 1 : 0;
   let isInList = false;
   let place = 0;
-  let index: number | undefined;
+  let index = -1;
   let isOver = false;
-  forEachKey(
-    bytes,
-    isKnown ? listAt : start,
-    end,
-    (keyStart, keyEnd, depth, value) => {
+  // A loop of its own: this is done for every event, and calls for each key would be most of it.
+  for (let at = isKnown ? listAt : start; at < end; at += 1) {
+    const byte = bytes[at];
+    if (byte === QUOTE) {
+      const keyStart = at + 1;
+      at = endOfString(bytes, keyStart, end);
+      const keyEnd = at;
+      let value = at + 1;
+      while (isSpace(bytes[value])) value += 1;
+      // Only behind a key is there a colon.
+      if (bytes[value] !== COLON || value >= end) continue;
+      value += 1;
+      while (isSpace(bytes[value])) value += 1;
       if (depth === 1) {
-        if (isInList && visit === undefined) return true;
+        if (isInList && visit === undefined) return;
         isInList = isText(bytes, keyStart, keyEnd, list);
         if (isInList) choices.listAt = keyStart - 1 - start;
       }
       if (!isInList) visit?.(keyStart, keyEnd, depth, value);
-      else if (depth !== 3) return false;
-      else if (isText(bytes, keyStart, keyEnd, INDEX)) index = digitsAt(bytes, value);
-      else if (isText(bytes, keyStart, keyEnd, reason)) isOver = isReason(bytes, value, end);
-      return false;
-    },
-    (depth) => {
-      if (!isInList || depth !== 3) return;
-      choices.add(index ?? place, isOver);
-      place += 1;
-      index = undefined;
-      isOver = false;
-    },
-    isKnown ? 1 : 0,
-  );
+      else if (depth === 3 && isText(bytes, keyStart, keyEnd, INDEX)) index = digitsAt(bytes, value);
+      else if (depth === 3 && isText(bytes, keyStart, keyEnd, reason)) isOver = isReason(bytes, value, end);
+      at = value - 1;
+    } else if (byte === OPEN_OBJECT || byte === OPEN_LIST) {
+      depth += 1;
+    } else if (byte === CLOSE_LIST) {
+      depth -= 1;
+    } else if (byte === CLOSE_OBJECT) {
+      if (isInList && depth === 3) {
+        choices.add(index === -1 ? place : index, isOver);
+        place += 1;
+        index = -1;
+        isOver = false;
+      }
+      depth -= 1;
+    }
+  }
 }
 
 /**
@@ -106,12 +118,13 @@ export function isReason(bytes: Uint8Array, value: number, end: number): boolean
   return last > value + 1;
 }
 
-function digitsAt(bytes: Uint8Array, value: number): number | undefined {
-  let number: number | undefined;
+/** -1: there is no number. */
+function digitsAt(bytes: Uint8Array, value: number): number {
+  let number = -1;
   for (let at = value; ; at += 1) {
     const byte = bytes[at] ?? 0;
     if (byte < ZERO || byte > NINE) return number;
-    number = (number ?? 0) * 10 + byte - ZERO;
+    number = Math.max(0, number) * 10 + byte - ZERO;
   }
 }
 
@@ -122,5 +135,9 @@ const noReasons = ['null', 'error', 'FINISH_REASON_UNSPECIFIED', 'BLOCK_REASON_U
 );
 const QUOTE = 0x22;
 const COLON = 0x3a;
+const OPEN_LIST = 0x5b;
+const CLOSE_LIST = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
 const ZERO = 0x30;
 const NINE = 0x39;

@@ -1,25 +1,19 @@
 /**
  * Goes through the keys of a JSON text in `bytes[start, end)` without parsing what belongs to them. Calls
  * `visit` with each key, how deep it is (1: a key of the text itself) and where its value begins, until it
- * returns `true`, and `leave` where an object ends, with how deep its keys were. Text that is no JSON ends it. `from` is
- * how deep what stands at `start` is.
+ * returns `true`. Text that is no JSON ends it.
  */
 export function forEachKey(
   bytes: Uint8Array,
   start: number,
   end: number,
   visit: (keyStart: number, keyEnd: number, depth: number, value: number) => boolean,
-  leave?: (depth: number) => void,
-  from = 0,
 ): void {
-  let depth = from;
+  let depth = 0;
   for (let at = start; at < end; at += 1) {
     const byte = bytes[at];
     if (byte === OPEN_OBJECT || byte === OPEN_LIST) depth += 1;
-    else if (byte === CLOSE_OBJECT || byte === CLOSE_LIST) {
-      if (byte === CLOSE_OBJECT) leave?.(depth);
-      depth -= 1;
-    }
+    else if (byte === CLOSE_OBJECT || byte === CLOSE_LIST) depth -= 1;
     if (byte !== QUOTE) continue;
     const keyStart = at + 1;
     const keyEnd = endOfString(bytes, keyStart, end);

@@ -18,6 +18,11 @@ const list = z.union([
 ]);
 const bytes = z.int().min(1).max(1_073_741_824);
 
+/** A provider as text has texts for numbers. */
+function numberIn(value: unknown): unknown {
+  return typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value;
+}
+
 function isBareUrl(text: string): boolean {
   const { username, password, search, hash } = new URL(text);
   return username === '' && password === '' && search === '' && hash === '';
@@ -55,16 +60,7 @@ const upstreamSchema = z.strictObject({
    * How long comments alone (`: processing`), with which it keeps requests in its queue alive, count as life, if longer than
    * `idleTimeoutMs`. Default: they do not count.
    */
-  queueTimeoutMs: z
-    .union([
-      z
-        .string()
-        .regex(/^\d{1,9}$/)
-        .transform(Number)
-        .pipe(durationMs),
-      durationMs,
-    ])
-    .optional(),
+  queueTimeoutMs: z.preprocess(numberIn, durationMs).optional(),
 });
 
 /** A provider that the gateway serves. */

@@ -13,7 +13,7 @@ const named = (payload: { readonly type: string; readonly [key: string]: unknown
 const asksForEvents = '{"model":"m","stream":true,"messages":[],"input":"Hi","prompt":"Hi","max_tokens":9}';
 
 /** The same answer in every format: "one two". */
-export const formatAnswers: readonly FormatAnswer[] = [
+export const formatAnswers: readonly [FormatAnswer, ...FormatAnswer[]] = [
   {
     format: 'openai-chat',
     path: '/v1/chat/completions',

@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { onTestFinished } from 'vitest';
 
 /** What a provider is asked. */
-export interface Asked {
+interface Asked {
   readonly method: string;
   readonly path: string;
   /** Names in lower case. */
