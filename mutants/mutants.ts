@@ -1543,7 +1543,7 @@ export const mutants: readonly Mutant[] = [
     find: 'return scanner.hasEnded || (scanner.hasFinished && error === undefined && this.#reply.isDelimited);',
     replace: 'return scanner.hasEnded || (scanner.hasFinished && error === undefined);',
     test: `${clientTest}/ends.test.ts`,
-    only: 'read at once is an error when HTTP does not',
+    only: 'is an error when HTTP does not',
   },
   {
     name: 'promise 7: the reason of one choice is enough for all',

@@ -145,3 +145,16 @@ test('a header that is no ASCII is the same by createFetch', async () => {
     expect(Buffer.from(headers.get('x-name') ?? '', 'latin1').toString()).toBe('Zürich 東京');
   }
 });
+
+test('1.10 a redirect out of the provider’s origin is told by createFetch, too', async () => {
+  const provider = await startRawProvider((_asked, socket) => {
+    socket.write(wholeAnswer('', { location: 'https://elsewhere.example/v1' }, '307 Elsewhere'));
+  });
+  const gateway = await startGateway(['--upstream', upstreamsAt(provider.url)]);
+  for (const answer of formatAnswers) {
+    const response = await ask(gateway.url, answer, {}, openFetch({ url: gateway.url }));
+    expect(response.status).toBe(307);
+    expect(response.headers.get('location')).toBe(null);
+    expect(await response.text()).toContain('https://elsewhere.example/v1');
+  }
+});
