@@ -1,6 +1,7 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Choices } from '../src/format/choices.ts';
 import { createCoalesce } from '../src/format/coalesce.ts';
 import type { FormatName } from '../src/format/format.ts';
 import type { EventRun } from '../src/format/sse.ts';
@@ -73,15 +74,11 @@ describe('a payload', () => {
     ['anthropic-messages', '{"type":"ping"}', 'content'],
     ['anthropic-messages', '{"error":{"message":"m"}}', 'error'],
     ['anthropic-messages', '{"detail":"m"}', 'complaint'],
-    ['gemini', '{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason": "STOP"}]}', 'finish'],
-    ['gemini', '{"candidates":[{"finishReason":null}]}', 'content'],
-    ['gemini', '{"promptFeedback":{"blockReason":"SAFETY"}}', 'finish'],
-    ['gemini', '{"candidates":[{"content":{"parts":[{"text":"\\"finishReason\\": 1"}]}}]}', 'content'],
-    [
-      'gemini',
-      '{"candidates":[{"content":{"parts":[{"functionCall":{"args":{"finishReason":"x"}}}]}}]}',
-      'content',
-    ],
+    ['openai-responses', '{"type":"response.cancelled","response":{}}', 'end'],
+    ['openai-responses', '{"type":"response.done","response":{"status":"completed"}}', 'end'],
+    ['openai-responses', '{"type":"response.done","response":{"status":"failed"}}', 'error'],
+    ['openai-responses', '{"type":"response.done","a":{"status":"failed"}}', 'end'],
+    ['gemini', '{"candidates":[{"finishReason": "STOP"}]}', 'content'],
     ['gemini', '{"error":{"code":503}}', 'error'],
     ['gemini', '[{"error":{"code":503}}]', 'error'],
     ['gemini', '{"candidates":[],"error":{"code":503}}', 'error'],
@@ -89,7 +86,7 @@ describe('a payload', () => {
     ['gemini', '{"detail":"m"}', 'complaint'],
   ])('of %s: %s is %s', (format, payload, kind) => {
     const bytes = encoder.encode(`data: ${payload}\n`);
-    expect(formats[format].classify(bytes, 6, bytes.length - 1)).toBe(kind);
+    expect(formats[format].classify(bytes, 6, bytes.length - 1, new Choices())).toBe(kind);
   });
 
   test.each<[FormatName, unknown, boolean, { inputTokens?: number; outputTokens?: number } | undefined]>([
@@ -149,7 +146,7 @@ describe.each(Object.values(formats))('an error in $name', (format) => {
       const events = parse(format.errorEvent(error));
       expect(events).toHaveLength(1);
       const payload = encoder.encode(events[0]?.data);
-      expect(format.classify(payload, 0, payload.length)).toBe('error');
+      expect(format.classify(payload, 0, payload.length, new Choices())).toBe('error');
       expect(JSON.stringify(JSON.parse(format.errorBody(error)))).toContain(JSON.stringify(error.message));
     },
   );

@@ -14,6 +14,8 @@ const statuses = {
   headers_too_large: 431,
   internal_error: 500,
   upstream_unreachable: 502,
+  upstream_untrusted: 502,
+  upstream_redirect: 502,
   upstream_cut: 502,
   upstream_reported: 502,
   upstream_invalid: 502,

@@ -38,17 +38,16 @@ const notToProvider = new Set([
   'x-real-ip',
 ]);
 
-/** What of a provider's reply is no business of a client's. */
+/** What of a provider's reply is no business of a client's, beside what is about the sharing of origins: the gateway's own counts. */
 const notToClient = new Set([
   ...connectionHeaders,
-  'access-control-allow-origin',
-  'access-control-allow-credentials',
   'alt-svc',
   'cache-control',
   'date',
   'server',
   'set-cookie',
   'strict-transport-security',
+  'vary',
   'x-accel-buffering',
 ]);
 
@@ -61,8 +60,11 @@ export function providerHeaders(client: IncomingHttpHeaders, credential: Credent
 /** The headers for a client. */
 export function clientHeaders(provider: IncomingHttpHeaders): Record<string, string> {
   const headers = without(provider, notToClient);
-  // A piece of a string keeps all of it in memory, here the provider's whole head for as long as the stream lives.
-  for (const [name, value] of Object.entries(headers)) headers[name] = Buffer.from(value).toString();
+  for (const [name, value] of Object.entries(headers)) {
+    if (name.startsWith('access-control-')) delete headers[name];
+    // A piece of a string keeps all of it in memory, here the provider's whole head for as long as the stream lives.
+    else headers[name] = Buffer.from(value, 'latin1').toString('latin1');
+  }
   return headers;
 }
 

@@ -9,9 +9,12 @@ import { GatewayError } from './errors.ts';
 import { clientHeaders } from './headers.ts';
 import type { EventMemory } from './memory/event-memory.ts';
 import { RefusedError } from './provider-error.ts';
+import { undoCodings } from './source/codings.ts';
 import { maxReadBytes } from './source/connect.ts';
+import { beginsEvents } from './source/first-bytes.ts';
 import { openReply, type RetryOptions } from './source/open-reply.ts';
 import type { ProviderPool } from './source/provider-pools.ts';
+import { isRedirect, redirectError } from './source/redirect.ts';
 import type { ProviderRequest, Reply } from './source/reply.ts';
 import { maxRefusalBytes, maxRefusalMs } from './source/retry-hints.ts';
 import { ReplySource } from './source/reply-source.ts';
@@ -29,6 +32,10 @@ export interface PipeOptions {
   readonly request: ProviderRequest;
   /** What the events mean; without it whatever comes is handed on as bytes. */
   readonly format: Format | undefined;
+  /** The format of errors. */
+  readonly errors: Format;
+  /** Whether the client asked for events. */
+  readonly wantsEvents: boolean;
   readonly loop: BusyLoop;
   readonly eventMemory: EventMemory;
   readonly onRetry: RetryOptions['onRetry'];
@@ -59,30 +66,42 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
   // A provider may answer before it has read what it is asked, and until then it is held.
   reply.whenSent(() => request.body?.letGo());
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';
+  if (isRedirect(reply)) {
+    reply.discard();
+    throw redirectError(reply, options.errors);
+  }
   if (format === undefined) {
     await pipeBody(stream, reply, undefined, options);
     if (reply.status >= 400) throw unexpectedReply(reply, contentType);
   } else if (reply.status >= 400) {
     await refuse(stream, reply, options);
-  } else if (reply.status >= 300 || contentType.startsWith('text/html')) {
-    reply.discard();
-    throw unexpectedReply(reply, contentType);
-  } else if (!contentType.startsWith('text/event-stream')) {
-    // Returned, not awaited: one suspended function less for as long as a stream lives.
-    return pipeBody(stream, reply, undefined, options);
-  } else if ((reply.header('content-encoding') ?? 'identity') !== 'identity') {
-    reply.discard();
-    throw new GatewayError(
-      'upstream_invalid',
-      'The provider compressed its events, although it was asked not to.',
-    );
-  } else {
+  } else if (reply.status < 300 && (await isEventStream(stream, reply, contentType, options))) {
     const scanner = new EventScanner({
       maxEventBytes: config.maxEventBytes,
       classify: format.classify,
     });
+    // Returned, not awaited: one suspended function less for as long as a stream lives.
     return pipeBody(stream, reply, scanner, options);
+  } else if (reply.status >= 300 || contentType.startsWith('text/html')) {
+    reply.discard();
+    throw unexpectedReply(reply, contentType);
+  } else {
+    return pipeBody(stream, reply, undefined, options);
   }
+}
+
+/** Whether a reply is events: by its content type, or, where somebody asked for them, by its first bytes. Decodes them. */
+async function isEventStream(
+  stream: GatewayStream,
+  reply: Reply,
+  contentType: string,
+  { wantsEvents }: PipeOptions,
+): Promise<boolean> {
+  const isLabelled = contentType.startsWith('text/event-stream');
+  if (!isLabelled && !wantsEvents) return false;
+  stream.answered(performance.now());
+  await undoCodings(reply);
+  return isLabelled || (await reply.first(beginsEvents, false));
 }
 
 /** What one channel may hold: the window also holds what one read brought before the channel's refusal took effect. */
@@ -115,6 +134,8 @@ async function pipeBody(
   { config, eventMemory, format: known, loop }: PipeOptions,
 ): Promise<void> {
   const { signal } = stream;
+  // It may have ended while its first bytes were awaited.
+  signal.throwIfAborted();
   if (scanner === undefined && stream.hasEventsBegun) {
     reply.discard();
     throw new GatewayError('upstream_invalid', 'The provider answered a streaming request without a stream.');
@@ -135,6 +156,7 @@ async function pipeBody(
     onEnd: done.resolve,
   });
   const headers = clientHeaders(reply.headers);
+  if (scanner !== undefined || reply.isDecoded) delete headers['content-encoding'];
   stream.start(
     {
       channel,
@@ -142,7 +164,7 @@ async function pipeBody(
       isEvents: scanner !== undefined,
       status: reply.status,
       reason: reply.reason,
-      headers: scanner === undefined ? withLength(headers, reply) : headers,
+      headers: scanner === undefined && !reply.isDecoded ? withLength(headers, reply) : headers,
       maxWaitingBytes: maxBytes,
     },
     performance.now(),

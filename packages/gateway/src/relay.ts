@@ -157,6 +157,8 @@ export class Relay {
       config,
       pool,
       format: route.format,
+      errors: route.errors,
+      wantsEvents: request.wantsEvents,
       request: { method, path, headers: providerHeaders(sent, credential), body },
       onRetry: (reason, delayMs) => {
         this.#streams.meter.retries += 1;

@@ -12,6 +12,7 @@ import { LargeRuns } from './large-runs.ts';
 import type { Meter, StallCause } from './meter.ts';
 import type { BodyHold } from './request-memory.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
+import { Silence } from './silence.ts';
 import type { SendQueues } from './sink/send-queues.ts';
 import type { StreamClient } from './stream-client.ts';
 import { createStreamToken } from './stream-token.ts';
@@ -140,7 +141,7 @@ export class GatewayStream implements StreamOwner {
   readonly #large = new LargeRuns();
   /** Of several events, no more may come to the channel at once: the smallest bound of a reader. */
   maxRunBytes = Infinity;
-  #lastEventMs: number;
+  readonly #silence: Silence;
   /** With nobody left: when, and after how many events, the model is stopped. */
   #deserted: { readonly untilMs: number; readonly untilEvents: number; readonly why: string } | undefined;
   /** When somebody last looked in who is no reader: who polls comes back. */
@@ -162,7 +163,7 @@ export class GatewayStream implements StreamOwner {
     this.#meter = host.meter;
     this.#host = host;
     this.startedMs = nowMs;
-    this.#lastEventMs = nowMs;
+    this.#silence = new Silence(nowMs);
     // Whoever waits for it hears of it; without readers nobody does.
     this.#started.promise.catch(() => undefined);
     this.journal.add('opened');
@@ -180,7 +181,7 @@ export class GatewayStream implements StreamOwner {
 
   /** When the latest event came. */
   get lastEventMs(): number {
-    return this.#lastEventMs;
+    return this.#silence.lastEventMs;
   }
 
   get body(): StreamBody | undefined {
@@ -391,10 +392,15 @@ export class GatewayStream implements StreamOwner {
     this.#letGoOfLarge();
   }
 
-  /** The provider's reply has come; from now on its silence counts. */
-  start(body: StreamBody, nowMs: number): void {
+  /** The provider has answered; from now on its silence counts. */
+  answered(nowMs: number): void {
     this.phase = 'streaming';
-    this.#lastEventMs = nowMs;
+    this.#silence.restart(nowMs);
+  }
+
+  /** What the provider's reply is, is known. */
+  start(body: StreamBody, nowMs: number): void {
+    this.answered(nowMs);
     this.#body = body;
     this.#boundRuns();
     // Before anything comes: what there is no cursor for may be let go.
@@ -414,11 +420,12 @@ export class GatewayStream implements StreamOwner {
   /** Bytes came from the provider. */
   received(run: EventRun, isProgress: boolean, nowMs: number): void {
     const { byteLength, events } = run;
+    this.#silence.heard(nowMs);
     this.bytes += byteLength;
     this.events += events;
     this.#meter.received(events, byteLength);
     if (!isProgress) return;
-    this.#lastEventMs = nowMs;
+    this.#silence.restart(nowMs);
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
     const ttftMs = nowMs - this.startedMs;
@@ -465,7 +472,7 @@ export class GatewayStream implements StreamOwner {
 
   /** The provider is made to wait, or may go on. Its silence is then no fault of its own. */
   paused(isPaused: boolean, nowMs: number, cause?: StallCause): void {
-    this.#lastEventMs = nowMs;
+    this.#silence.restart(nowMs);
     if (isPaused) this.#stalled(nowMs, cause);
     else this.#resumed(nowMs);
   }
@@ -521,7 +528,7 @@ export class GatewayStream implements StreamOwner {
     this.#letGoOfLarge();
     if (this.end !== undefined || this.signal.aborted) return;
     this.#checkCause(nowMs);
-    const { idleTimeoutMs, maxDurationMs, waitTimeoutMs } = this.#deadlines;
+    const { maxDurationMs, waitTimeoutMs } = this.#deadlines;
     const deserted = this.#deserted;
     if (deserted !== undefined && (nowMs >= deserted.untilMs || this.events >= deserted.untilEvents)) {
       this.stop(new GatewayError('client_left', deserted.why));
@@ -534,13 +541,10 @@ export class GatewayStream implements StreamOwner {
           `The stream lasted longer than ${maxDurationMs} ms (maxDurationMs).`,
         ),
       );
-    } else if (this.phase === 'streaming' && !this.isPaused && nowMs - this.#lastEventMs >= idleTimeoutMs) {
-      this.stop(
-        new GatewayError(
-          'upstream_idle',
-          `The provider sent no event for ${idleTimeoutMs} ms (idleTimeoutMs).`,
-        ),
-      );
+    } else if (this.phase === 'streaming' && !this.isPaused) {
+      const { idleTimeoutMs } = this.#deadlines;
+      const silent = this.#silence.error(nowMs, idleTimeoutMs, this.provider.queueTimeoutMs);
+      if (silent !== undefined) this.stop(silent);
     }
   }
 

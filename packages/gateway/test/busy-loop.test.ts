@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { openChannel } from '@spillway/core';
-import { type EventRun, EventScanner } from '@spillway/core/format/sse';
+import { type ClassifyPayload, type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { expect, test } from 'vitest';
 import { BusyLoop } from '../src/busy-loop.ts';
 import { EventMemory } from '../src/memory/event-memory.ts';
@@ -52,6 +52,11 @@ test('those who are due at about the same time are called together, and none too
   for (const { afterMs, dueMs } of calls) expect(afterMs).toBeGreaterThanOrEqual(dueMs - 1);
 });
 
+const endsAnywhere: ClassifyPayload = (_bytes, _start, _end, choices) => {
+  choices.add(0, true);
+  return 'content';
+};
+
 test('while the loop is busy a provider is read less often, and everything comes in order', async () => {
   const count = 100;
   const server = createServer((_request, response) => {
@@ -93,7 +98,7 @@ test('while the loop is busy a provider is read less often, and everything comes
         },
         ...places,
         loop: { gapMs: 40, look: () => undefined },
-        scanner: new EventScanner({ classify: () => 'finish' }),
+        scanner: new EventScanner({ classify: endsAnywhere }),
         maxStreamBytes: 1_000_000,
         onEnd: ended.resolve,
       }),

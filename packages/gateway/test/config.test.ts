@@ -53,6 +53,14 @@ describe('flags, environment and file', () => {
     expect(load({ env, yaml }).providers).toEqual([groq, local]);
   });
 
+  test('a provider may have a queue', () => {
+    const sources = [
+      { flags: { upstream: 'url=http://a/v1,queueTimeoutMs=1800000' } },
+      { yaml: 'upstream: [{ url: http://a/v1, queueTimeoutMs: 1800000 }]' },
+    ];
+    for (const source of sources) expect(load(source).providers[0]?.queueTimeoutMs).toBe(1_800_000);
+  });
+
   test('a key alone puts its provider behind the gateway', () => {
     const env = { GEMINI_API_KEY: 'g', ANTHROPIC_API_KEY: 'a', OPENAI_API_KEY: 'o' };
     const openai = { name: 'openai', api: 'openai', url: 'https://api.openai.com/v1', apiKey: 'o' };
@@ -135,6 +143,14 @@ describe('a wrong configuration names the key, what was expected and what came',
     [
       { flags: { upstream: 'ftp://a' } },
       'upstream.0.url (--upstream): expected an http:// or https:// URL, got "ftp://a"',
+    ],
+    [
+      { flags: { upstream: 'url=http://a/v1,queueTimeoutMs=5m' } },
+      'upstream.0.queueTimeoutMs (--upstream): expected number, got "5m"',
+    ],
+    [
+      { yaml: 'upstream: [{ url: http://a/v1, queueTimeoutMs: 86400001 }]' },
+      'upstream.0.queueTimeoutMs (spillway.yaml): expected number to be <=86400000, got 86400001',
     ],
     [
       { flags: { upstream: 'http://a/v1 http://b/v1' } },

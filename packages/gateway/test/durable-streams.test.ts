@@ -124,7 +124,7 @@ describe('4.6 the end of a stream that has ended', () => {
 
   test('of one that failed says so', async () => {
     const gateway = await startGateway();
-    const { text, url } = await wholeStream(gateway.url, 'sim:tokens=5,tps=0,ttft=0,unmarked');
+    const { text, url } = await wholeStream(gateway.url, 'sim:tokens=5,tps=0,ttft=0,unfinished');
     // The gateway’s own error is no part of the stream.
     expect(text).toContain(await readAll(url, 'sse'));
     const sse = await (await fetch(`${url}?offset=now&live=sse`)).text();

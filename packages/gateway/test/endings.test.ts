@@ -65,9 +65,9 @@ describe('promise 7: a cut stream is never completed', () => {
     expect((JSON.parse(payloads(text).at(-1) ?? '') as ErrorBody).error.code).toBe('upstream_invalid');
   });
 
-  test('2.3 an orderly end without the marker is no end', async () => {
+  test('2.3 an orderly end without the marker and without a reason is no end', async () => {
     const gateway = await startGateway();
-    const text = await (await postChat(gateway.url, 'sim:tokens=2,tps=0,ttft=0,unmarked')).text();
+    const text = await (await postChat(gateway.url, 'sim:tokens=2,tps=0,ttft=0,unfinished')).text();
     expect(text).not.toContain('[DONE]');
     expect((JSON.parse(payloads(text).at(-1) ?? '') as ErrorBody).error.code).toBe('upstream_cut');
     expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="failed"}')).toBe(1);

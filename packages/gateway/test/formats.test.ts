@@ -75,7 +75,7 @@ describe.each(sdks)('$name', ({ name, api, format, generate, stream }) => {
     expect(await logOf(model)).toMatchObject({ state: 'failed', code: 'upstream_reported' });
   });
 
-  test.each(['cut=3000', 'unmarked'])('2.3 throws when the stream is cut: %s', async (fault) => {
+  test.each(['cut=3000', 'unfinished'])('2.3 throws when the stream is cut: %s', async (fault) => {
     const model = modelOf(fault);
     const { message } = await thrown(stream(at, model));
     expect(message).toContain('The provider closed the stream before its end');

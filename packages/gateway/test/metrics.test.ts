@@ -15,7 +15,7 @@ test('the set of series is fixed, whatever clients send', async () => {
   for (const path of ['/v1/chat/completions', '/v1/completions', '/v1/responses', '/v1/messages']) {
     for (const model of [
       'sim:tokens=2,ttft=0,tps=0',
-      'sim:unmarked,tokens=2,ttft=0,tps=0',
+      'sim:unfinished,tokens=2,ttft=0,tps=0',
       'sim:status=400',
     ]) {
       const body = chatBody(model);

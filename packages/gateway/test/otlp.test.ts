@@ -60,7 +60,7 @@ test('metrics and spans are pushed to whom OpenTelemetry’s variables name, and
   });
   const headers = { traceparent, authorization: 'Bearer client-key' };
   expect(await (await postChat(gateway.url, 'sim:tokens=5,ttft=0', { headers })).text()).toContain('[DONE]');
-  await (await postChat(gateway.url, 'sim:tokens=5,ttft=0,unmarked')).text();
+  await (await postChat(gateway.url, 'sim:tokens=5,ttft=0,unfinished')).text();
 
   const spans = await eventually(() => {
     const all = spansOf(collector.bodies('/v1/traces'));

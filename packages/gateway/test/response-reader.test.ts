@@ -84,10 +84,27 @@ describe('a response', () => {
     }
   });
 
-  test('without a length ends with its connection, which is not used again', () => {
-    const { body, ends, heads } = read(['HTTP/1.1 200 OK\r\n\r\nhel', 'lo'], 1024, true);
-    expect({ body, ends }).toEqual({ body: 'hello', ends: 1 });
-    expect(heads[0]?.isPersistent).toBe(false);
+  test.each(['', 'Transfer-Encoding: identity\r\n'])(
+    'without a length ends with its connection, which is not used again and tells no end: %j',
+    (header) => {
+      const { body, ends, heads } = read([`HTTP/1.1 200 OK\r\n${header}\r\nhel`, 'lo'], 1024, true);
+      expect({ body, ends }).toEqual({ body: 'hello', ends: 1 });
+      expect(heads[0]).toMatchObject({ isPersistent: false, isDelimited: false });
+    },
+  );
+
+  test.each([
+    'Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n',
+    'Transfer-Encoding: chunked, chunked\r\n',
+    'Transfer-Encoding: Chunked ,CHUNKED\r\n',
+    'Transfer-Encoding: identity, chunked\r\n',
+    'Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n',
+  ])('has chunks once, however often that is said: %j', (header) => {
+    for (const pieces of cuts(`HTTP/1.1 200 OK\r\n${header}\r\n5\r\nhello\r\n0\r\n\r\n`)) {
+      const { body, ends, heads, rest } = read(pieces);
+      expect({ body, ends, rest }).toEqual({ body: 'hello', ends: 1, rest: '' });
+      expect(heads[0]).toMatchObject({ isPersistent: true, isDelimited: true });
+    }
   });
 
   test('is cut when its connection closes before its end', () => {
@@ -127,7 +144,15 @@ describe('what two readers could understand in two ways is an error', () => {
     'HTTP/1.1 200 OK\r\nContent-Length: 0x1\r\n\r\na',
     'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
     'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip, chunked\r\n\r\n0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked,\r\n\r\n0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: , chunked\r\n\r\n0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 1\r\n\r\na',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n',
+    'HTTP/1.0 200 OK\r\nTransfer-Encoding: identity\r\n\r\na',
+    'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n',
     'HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n',
     'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
     `${chunked}\r\n`,

@@ -106,10 +106,10 @@ describe('4.7 a stream’s own events', () => {
 
   test('end with the error of a stream that failed, which is told once, too', async () => {
     const gateway = await startGateway();
-    const { url } = await wholeStream(gateway.url, 'sim:tokens=5,tps=0,ttft=0,unmarked');
+    const { url } = await wholeStream(gateway.url, 'sim:tokens=5,tps=0,ttft=0,unfinished');
     const { connections, datas } = await readAll(url);
     expect(connections).toBe(1);
-    expect(datas).toHaveLength(8);
+    expect(datas).toHaveLength(7);
     expect(datas.at(-1)).toContain('upstream_cut');
     expect((await fetch(url)).headers.get('stream-state')).toBe('failed');
     // Whoever was cut right before it gets it.

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -18,6 +18,9 @@ const connections: {
   readonly name: string | false | null;
   readonly alpn: unknown;
 }[] = [];
+/** The paths that it was asked for. */
+const asked: (string | undefined)[] = [];
+const trusted = { NODE_EXTRA_CA_CERTS: certFile };
 let provider: Server;
 let port: number;
 
@@ -30,6 +33,7 @@ beforeAll(async () => {
   provider = createServer(
     { key: readFileSync(keyFile), cert: readFileSync(certFile) },
     (request, response) => {
+      asked.push(request.url);
       request.resume().on('end', () => {
         response.writeHead(200, { 'content-type': 'text/event-stream' });
         for (let at = 0; at < text.length; at += 7001) response.write(text.slice(at, at + 7001));
@@ -54,8 +58,12 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-async function withGateway(env: Record<string, string>, use: (url: string) => Promise<void>): Promise<void> {
-  const upstream = ['--upstream', `https://localhost:${port}/v1`, '--retries', '0'];
+async function withGateway(
+  env: Record<string, string>,
+  use: (url: string) => Promise<void>,
+  host = 'localhost',
+): Promise<void> {
+  const upstream = ['--upstream', `https://${host}:${port}/v1`, '--retries', '0'];
   const gateway: Command = spawnSpillway(['serve', '--port', '0', '--admin-port', '0', ...upstream], { env });
   try {
     await use(await printed(gateway, /Spillway on (\S+)/));
@@ -77,7 +85,7 @@ async function ask(url: string, headers: Record<string, string> = {}): Promise<R
 
 describe('a provider with TLS', () => {
   test('streams, over a connection that is used again, and a session that is taken up', async () => {
-    await withGateway({ NODE_EXTRA_CA_CERTS: certFile }, async (url) => {
+    await withGateway(trusted, async (url) => {
       expect(await (await ask(url)).text()).toBe(text);
       expect(await (await ask(url, { 'x-close': '1' })).text()).toBe(text);
       expect(connections).toEqual([{ isReused: false, name: 'localhost', alpn: 'http/1.1' }]);
@@ -86,11 +94,41 @@ describe('a provider with TLS', () => {
     });
   });
 
-  test('whose certificate nobody vouches for is not asked', async () => {
-    await withGateway({}, async (url) => {
+  test.each([
+    ['whose certificate nobody vouches for', {}, false, 'DEPTH_ZERO_SELF_SIGNED_CERT'],
+    ['whose certificate is another’s', trusted, true, 'ERR_TLS_CERT_ALTNAME_INVALID'],
+  ])('%s is not asked', async (_what, env, isByAddress, reason) => {
+    const { address, family } = provider.address() as AddressInfo;
+    const host = isByAddress ? (family === 'IPv6' ? `[${address}]` : address) : 'localhost';
+    const before = asked.length;
+    await withGateway(
+      env,
+      async (url) => {
+        const response = await ask(url);
+        expect(response.status).toBe(502);
+        const { error } = (await response.json()) as { error: { code: string; message: string } };
+        expect(error.code).toBe('upstream_untrusted');
+        expect(error.message).toContain(`is not trusted (${reason})`);
+        expect(error.message).toContain('NODE_EXTRA_CA_CERTS');
+      },
+      host,
+    );
+    expect(asked.slice(before)).toEqual([]);
+  });
+
+  test('that speaks no TLS is no matter of trust', async () => {
+    const plain = createTcpServer(
+      (socket) => void socket.on('error', () => undefined).end('HTTP/1.1 200\r\n\r\n'),
+    );
+    await new Promise<void>((resolve) => plain.listen(0, 'localhost', resolve));
+    const before = port;
+    ({ port } = plain.address() as AddressInfo);
+    await withGateway(trusted, async (url) => {
       const response = await ask(url);
       expect(response.status).toBe(502);
       expect(await response.json()).toMatchObject({ error: { code: 'upstream_unreachable' } });
     });
+    port = before;
+    plain.close();
   });
 });

@@ -1,4 +1,6 @@
+import { isReason } from './choices.ts';
 import type { Format, FormatError } from './format.ts';
+import { forEachKey, isText } from './json-keys.ts';
 import { numberOf, objectOf } from './json-object.ts';
 import { classifyByType } from './payload-type.ts';
 
@@ -6,11 +8,22 @@ const encoder = new TextEncoder();
 
 /**
  * Anthropic's Messages: Server-Sent Events whose name is the payload's `type`. A reply ends with
- * `message_stop`; errors are events named `error`.
+ * `message_stop`; errors are events named `error`. Some who speak it leave `message_stop` out: their answer may end when a
+ * `message_delta` has said its `stop_reason`.
  */
 export const anthropicMessages: Format = {
   name: 'anthropic-messages',
-  classify: classifyByType({ message_stop: 'end', error: 'error' }, ['content_block_', 'message_', 'ping']),
+  classify: classifyByType(
+    {
+      message_stop: 'end',
+      error: 'error',
+      message_delta: (bytes, start, end, choices) => {
+        choices.add(0, hasStopReason(bytes, start, end));
+        return 'content';
+      },
+    },
+    ['content_block_', 'message_', 'ping'],
+  ),
   delta: {
     fields: {
       type: { oneOf: ['content_block_delta'] },
@@ -36,6 +49,21 @@ export const anthropicMessages: Format = {
   errorBody,
   errorEvent: (error) => encoder.encode(`event: error\ndata: ${errorBody(error)}\n\n`),
 };
+
+function hasStopReason(bytes: Uint8Array, start: number, end: number): boolean {
+  let isInDelta = false;
+  let isOver = false;
+  forEachKey(bytes, start, end, (keyStart, keyEnd, depth, value) => {
+    if (depth === 1) isInDelta = isText(bytes, keyStart, keyEnd, DELTA);
+    else if (depth === 2 && isInDelta && isText(bytes, keyStart, keyEnd, STOP_REASON))
+      isOver = isReason(bytes, value, end);
+    return isOver;
+  });
+  return isOver;
+}
+
+const DELTA = encoder.encode('delta');
+const STOP_REASON = encoder.encode('stop_reason');
 
 function errorBody(error: FormatError): string {
   const { code, message, status } = error;

@@ -28,7 +28,7 @@ export interface TokenUsage {
 /** What the bytes of a stream mean: pure functions about one wire format. */
 export interface Format {
   readonly name: FormatName;
-  /** Tells the end marker and an error event by their first bytes, without parsing JSON. */
+  /** Tells the end marker, an error event and which choices are over, without parsing JSON. */
   readonly classify: ClassifyPayload;
   /** What of two neighbouring events adds up, for `createCoalesce`. */
   readonly delta: DeltaRule;

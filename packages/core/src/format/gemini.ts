@@ -1,7 +1,8 @@
+import { type ChoiceKeys, findChoices, isReason, type Choices } from './choices.ts';
 import { type DeltaRule, each } from './delta-rule.ts';
 import { classifyErrors } from './error-payload.ts';
 import type { Format, FormatError } from './format.ts';
-import { forEachKey, isText } from './json-keys.ts';
+import { isText } from './json-keys.ts';
 import { listOf, numberOf, objectOf } from './json-object.ts';
 import type { PayloadKind } from './sse.ts';
 
@@ -21,7 +22,7 @@ const totals: DeltaRule = {
 
 /**
  * Gemini's `streamGenerateContent?alt=sse`: Server-Sent Events without names. There is no end marker: a reply
- * may end behind an event with a `finishReason` or a `blockReason`, and more may follow. Errors are
+ * may end when each candidate has its `finishReason`, or behind a `blockReason`, and more may follow. Errors are
  * `{"error": {…}}`, in a body or an event.
  */
 export const gemini: Format = {
@@ -72,19 +73,21 @@ export const gemini: Format = {
 };
 
 const classifyError = classifyErrors('candidates');
-const FINISH_REASON = encoder.encode('finishReason');
 const BLOCK_REASON = encoder.encode('blockReason');
-const FIRST_OF_NULL = 0x6e;
+const candidateKeys: ChoiceKeys = {
+  list: encoder.encode('candidates'),
+  reason: encoder.encode('finishReason'),
+};
+/** A prompt that is blocked has no candidates: it counts as one. */
+const promptIndex = -1;
 
 /** By the keys at the depths where Gemini has them: a tool may have arguments of the same names. */
-function classify(bytes: Uint8Array, start: number, end: number): PayloadKind {
-  let kind = classifyError(bytes, start, end);
+function classify(bytes: Uint8Array, start: number, end: number, choices: Choices): PayloadKind {
+  const kind = classifyError(bytes, start, end, choices);
   if (kind !== 'content') return kind;
-  forEachKey(bytes, start, end, (keyStart, keyEnd, depth, value) => {
-    if (bytes[value] === FIRST_OF_NULL) return false;
-    if (depth === 2 && isText(bytes, keyStart, keyEnd, BLOCK_REASON)) kind = 'finish';
-    else if (depth === 3 && isText(bytes, keyStart, keyEnd, FINISH_REASON)) kind = 'finish';
-    return kind !== 'content';
+  findChoices(bytes, start, end, candidateKeys, choices, (keyStart, keyEnd, depth, value) => {
+    if (depth === 2 && isText(bytes, keyStart, keyEnd, BLOCK_REASON) && isReason(bytes, value, end))
+      choices.add(promptIndex, true);
   });
   return kind;
 }

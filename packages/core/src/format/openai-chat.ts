@@ -1,3 +1,4 @@
+import { type ChoiceKeys, findChoices, type Choices } from './choices.ts';
 import { type DeltaRule, each } from './delta-rule.ts';
 import { classifyErrors } from './error-payload.ts';
 import type { Format } from './format.ts';
@@ -39,7 +40,7 @@ export const openaiTotals: DeltaRule = {
 /**
  * The wire format of OpenAI's Chat Completions and everybody who speaks it: Server-Sent Events without names,
  * each with one JSON object, `data: [DONE]` as the end marker, and errors as `{"error": {…}}`, in a body or
- * an event.
+ * an event. Some who speak it have no marker: their answer may end when each choice has its `finish_reason`.
  */
 export const openaiChat: Format = {
   name: 'openai-chat',
@@ -97,12 +98,23 @@ export const openaiChat: Format = {
 const encoder = new TextEncoder();
 const DONE = encoder.encode('[DONE]');
 const classifyError = classifyErrors('choices');
+const choiceKeys: ChoiceKeys = {
+  list: encoder.encode('choices'),
+  reason: encoder.encode('finish_reason'),
+};
 const SPACE = 0x20;
 
-/** Tells `[DONE]` and errors. */
-export function classifyUnnamed(bytes: Uint8Array, start: number, end: number): PayloadKind {
+/** Tells `[DONE]` and errors, and looks for choices in everything else. */
+export function classifyUnnamed(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  choices: Choices,
+): PayloadKind {
   if (bytes[start] === DONE[0] && equals(bytes, start, end, DONE)) return 'end';
-  return classifyError(bytes, start, end);
+  const kind = classifyError(bytes, start, end, choices);
+  if (kind === 'content') findChoices(bytes, start, end, choiceKeys, choices);
+  return kind;
 }
 
 /** `usage` as Chat Completions and legacy Completions report it. */

@@ -1,5 +1,6 @@
 import { each } from './delta-rule.ts';
 import type { Format } from './format.ts';
+import { endOfString, forEachKey, isText } from './json-keys.ts';
 import { numberOf, objectOf } from './json-object.ts';
 import { openaiError, openaiErrorBody } from './openai-error.ts';
 import { classifyByType } from './payload-type.ts';
@@ -8,7 +9,8 @@ const encoder = new TextEncoder();
 
 /**
  * OpenAI's Responses: Server-Sent Events whose name is the payload's `type`. A reply ends with one of
- * `response.completed`, `response.incomplete` and `response.failed`; errors are events named `error`.
+ * `response.completed`, `response.incomplete`, `response.cancelled`, `response.failed` and, in some dialects,
+ * `response.done`, whose `status` says which of these it is; errors are events named `error`.
  */
 export const openaiResponses: Format = {
   name: 'openai-responses',
@@ -16,6 +18,8 @@ export const openaiResponses: Format = {
     {
       'response.completed': 'end',
       'response.incomplete': 'end',
+      'response.cancelled': 'end',
+      'response.done': (bytes, start, end) => (hasFailed(bytes, start, end) ? 'error' : 'end'),
       'response.failed': 'error',
       error: 'error',
     },
@@ -63,3 +67,20 @@ export const openaiResponses: Format = {
     return encoder.encode(`event: error\ndata: ${JSON.stringify(payload)}\n\n`);
   },
 };
+
+/** Whether the `response` in a payload has the status `failed`. */
+function hasFailed(bytes: Uint8Array, start: number, end: number): boolean {
+  let isInResponse = false;
+  let isFailed = false;
+  forEachKey(bytes, start, end, (keyStart, keyEnd, depth, value) => {
+    if (depth === 1) isInResponse = isText(bytes, keyStart, keyEnd, RESPONSE);
+    else if (depth === 2 && isInResponse && isText(bytes, keyStart, keyEnd, STATUS))
+      isFailed = isText(bytes, value + 1, endOfString(bytes, value + 1, end), FAILED);
+    return isFailed;
+  });
+  return isFailed;
+}
+
+const RESPONSE = encoder.encode('response');
+const STATUS = encoder.encode('status');
+const FAILED = encoder.encode('failed');

@@ -5,29 +5,33 @@ import type { ClassifyPayload, PayloadKind } from './sse.ts';
 /**
  * Tells payloads by the `type` of their JSON object, where a format names its events by it; what is not listed and
  * begins with one of `ownTypes` is content, anything else may be an error. Nearly always it is the first key, and a few
- * bytes tell.
+ * bytes tell. Of some types more has to be looked at: by the function that stands for the kind.
  */
 export function classifyByType(
-  kinds: Readonly<Record<string, PayloadKind>>,
+  kinds: Readonly<Record<string, PayloadKind | ClassifyPayload>>,
   ownTypes: readonly string[],
 ): ClassifyPayload {
-  const types = Object.entries(kinds).map(([type, kind]) => ({ text: encoder.encode(type), kind }));
+  const types = Object.entries(kinds).map(([type, kind]) => ({
+    text: encoder.encode(type),
+    classify: typeof kind === 'string' ? () => kind : kind,
+  }));
   const own = ownTypes.map((type) => encoder.encode(type));
-  return (bytes, start, end) => {
-    let found: PayloadKind | undefined;
+  return (bytes, start, end, choices) => {
+    let found: ClassifyPayload | undefined;
     forEachKey(bytes, start, end, (keyStart, keyEnd, depth, value) => {
       if (depth !== 1 || bytes[value] !== QUOTE || !isText(bytes, keyStart, keyEnd, TYPE)) return false;
       const last = endOfString(bytes, value + 1, end);
-      for (const { kind, text } of types) if (isText(bytes, value + 1, last, text)) found = kind;
+      for (const { classify, text } of types) if (isText(bytes, value + 1, last, text)) found = classify;
       for (const text of own) {
-        if (isText(bytes, value + 1, Math.min(last, value + 1 + text.length), text)) found ??= 'content';
+        if (isText(bytes, value + 1, Math.min(last, value + 1 + text.length), text)) found ??= isContent;
       }
       return true;
     });
-    return found ?? classifyError(bytes, start, end);
+    return (found ?? classifyError)(bytes, start, end, choices);
   };
 }
 
+const isContent: ClassifyPayload = () => 'content';
 const encoder = new TextEncoder();
 const classifyError = classifyErrors();
 const TYPE = encoder.encode('type');

@@ -1,4 +1,5 @@
 import { SpillwayError } from '../errors.ts';
+import { Choices } from './choices.ts';
 
 /**
  * Server-Sent Events as bytes: where events end, and what a wire format needs to know of them. The
@@ -10,13 +11,20 @@ import { SpillwayError } from '../errors.ts';
 
 /**
  * What the payload of one `data:` line says: `end` is the provider's own end marker, `error` its error
- * event, `complaint` words that are an error if nothing of the answer follows, `finish` that the stream may end now although
- * more may come (for a format without an end marker), `content` anything else.
+ * event, `complaint` words that are an error if nothing of the answer follows, `content` anything else.
  */
-export type PayloadKind = 'complaint' | 'content' | 'end' | 'error' | 'finish';
+export type PayloadKind = 'complaint' | 'content' | 'end' | 'error';
 
-/** What a wire format says about the payload in `bytes[start, end)`. Called once a `data:` line. */
-export type ClassifyPayload = (bytes: Uint8Array, start: number, end: number) => PayloadKind;
+/**
+ * What a wire format says about the payload in `bytes[start, end)`. Called once a `data:` line. `choices` is
+ * told of those in it, and which of them are over.
+ */
+export type ClassifyPayload = (
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  choices: Choices,
+) => PayloadKind;
 
 /** Whole events that arrived together: the unit that travels through the gateway. */
 export interface EventRun {
@@ -72,7 +80,7 @@ export class EventScanner {
   #dataLines = 0;
   #lastKind: PayloadKind = 'content';
   #hasEnded = false;
-  #hasFinished = false;
+  readonly #choices = new Choices();
   #hasFailed = false;
   #hasComplained = false;
   /** The event that is open is named `error`: whatever its data is. */
@@ -101,11 +109,11 @@ export class EventScanner {
   }
 
   /**
-   * Whether the stream may end here: its last word was said, in a format without an end marker. After `finish`: and no event
-   * was cut behind it.
+   * Whether the stream may end here without a marker: each choice that came has said why it ended. After `finish`: and no
+   * event was cut behind it.
    */
   get hasFinished(): boolean {
-    return this.#hasFinished;
+    return this.#choices.areOver;
   }
 
   /** Whether the provider sent an error event, or its last word was a complaint. */
@@ -148,7 +156,7 @@ export class EventScanner {
     const isLast = this.#isNamedError || ['complaint', 'end', 'error'].includes(this.#lastKind);
     if (!isLast || this.#dataLines !== 1 || !isWholePayload(this.#partial.subarray(0, this.#partialLength))) {
       // Where the stream may end behind its last word, what was cut is more of it. A comment is nothing.
-      if (this.#eventHasField) this.#hasFinished = false;
+      if (this.#eventHasField) this.#choices.lose();
       return;
     }
     this.#endEvent();
@@ -270,7 +278,7 @@ export class EventScanner {
     // "data: x", "data:x" and, with an empty payload, "data".
     let value = Math.min(start + 5, end);
     if (bytes[value] === SPACE && value < end) value += 1;
-    this.#lastKind = this.#classify(bytes, value, end);
+    this.#lastKind = this.#classify(bytes, value, end, this.#choices);
   }
 
   /** An empty line. Returns 1 if it ended an event with data. */
@@ -280,8 +288,10 @@ export class EventScanner {
     // A marker that is only one of several data lines is no marker.
     if (this.#dataLines === 1) {
       if (this.#lastKind === 'end') this.#hasEnded = true;
-      if (this.#lastKind === 'finish') this.#hasFinished = true;
       if (this.#lastKind === 'error') this.#hasFailed = true;
+    } else if (hasData) {
+      // What its lines say together was not looked at.
+      this.#choices.lose();
     }
     if (hasData) {
       this.#hasComplained = this.#dataLines === 1 && this.#lastKind === 'complaint';

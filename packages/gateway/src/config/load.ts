@@ -19,6 +19,8 @@ export interface Provider {
   readonly keyHeader?: string | undefined;
   /** What happens when the last reader of one of its streams has detached; `undefined`: what the gateway says. */
   readonly detach: DetachPolicy | undefined;
+  /** How long comments alone count as life, if longer than `idleTimeoutMs`; `undefined`: they do not. */
+  readonly queueTimeoutMs?: number | undefined;
 }
 
 /** What the gateway runs with. */
@@ -182,6 +184,7 @@ function providersOf(config: Config, env: ConfigSources['env']): Provider[] {
       query: new URL(upstream.url).search.slice(1) || undefined,
       keyHeader: upstream.keyHeader,
       detach: upstream.detach,
+      queueTimeoutMs: upstream.queueTimeoutMs,
       apiKey: upstream.apiKeyEnv === undefined ? undefined : providerKey(upstream, upstream.apiKeyEnv, env),
     }));
   }

@@ -19,6 +19,11 @@ const list = z.union([
 ]);
 const bytes = z.int().min(1).max(1_073_741_824);
 
+/** A provider as text has texts for numbers. */
+function numberIn(value: unknown): unknown {
+  return typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value;
+}
+
 function isBareUrl(text: string): boolean {
   const { username, password, hash } = new URL(text);
   return username === '' && password === '' && hash === '';
@@ -61,6 +66,11 @@ const upstreamSchema = z
       .optional(),
     /** What happens when the last reader of one of its streams has detached. Default: the gateway's `detach`. */
     detach: detach.optional(),
+    /**
+     * How long comments alone (`: processing`), with which it keeps requests in its queue alive, count as life, if longer than
+     * `idleTimeoutMs`. Default: they do not count.
+     */
+    queueTimeoutMs: z.preprocess(numberIn, durationMs).optional(),
   })
   .refine(({ apiKeyEnv, keyHeader }) => keyHeader === undefined || apiKeyEnv !== undefined, {
     path: ['keyHeader'],
@@ -115,7 +125,7 @@ export const configSchema = z.strictObject({
   upstream: upstreams
     .default([])
     .describe(
-      'providers: a URL, or name=…,api=openai|anthropic|gemini|azure|ollama,url=https://…,apiKeyEnv=…,keyHeader=…,detach=…; the first of an API is its default',
+      'providers: a URL, or name=…,api=openai|anthropic|gemini|azure|ollama,url=https://…,apiKeyEnv=…,keyHeader=…,detach=…,queueTimeoutMs=…; the first of an API is its default',
     ),
   apiKeysEnv: z
     .string()

@@ -53,6 +53,8 @@ const behaviourSchema = z.strictObject({
   bom: flag,
   /** Fault: an orderly end, but without the end marker. */
   unmarked: flag,
+  /** Fault: an orderly end right behind the last token, without a marker and without a reason. */
+  unfinished: flag,
   /** Fault: no blank line behind the end marker. */
   unterminated: flag,
   /** Fault: so many bytes more behind the end marker. */

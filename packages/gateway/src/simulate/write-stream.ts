@@ -51,7 +51,8 @@ export async function writeStream(
   stats: RequestStats,
   response: ServerResponse,
 ): Promise<void> {
-  const { batch, comments, error, stall, tps, trailing, ttft, unmarked, unterminated } = behaviour;
+  const { batch, comments, error, stall, tps, trailing, ttft, unfinished, unmarked, unterminated } =
+    behaviour;
   const tokens = Math.min(events.tokens, comments ?? Infinity, error ?? Infinity, stall ?? Infinity);
   let pending = events.first();
   await pause(ttft, response);
@@ -74,7 +75,7 @@ export async function writeStream(
   }
   if (error === undefined) {
     const end = events.end();
-    pending += (unmarked ? end.slice(0, -1) : end).join('');
+    pending += (unfinished ? [] : unmarked ? end.slice(0, -1) : end).join('');
     if (unterminated) pending = pending.slice(0, -1);
   } else {
     pending += events.error();

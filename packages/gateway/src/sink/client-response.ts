@@ -151,7 +151,8 @@ export class ClientResponse implements ReaderResponse {
     // The head goes out together with what is written in the same turn.
     socket.cork();
     process.nextTick(uncork, socket);
-    response.flushHeaders();
+    // Not flushHeaders: Node would write what is no ASCII in UTF-8, and the provider's bytes are that already.
+    response.write('', 'latin1');
     this.#headBytes = socket.bytesWritten;
     this.#body = new ChunkedBody(socket);
   }

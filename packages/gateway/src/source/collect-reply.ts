@@ -1,9 +1,10 @@
 import { GatewayError } from '../errors.ts';
+import { undoCodings } from './codings.ts';
 import { GrowingBytes } from './growing-bytes.ts';
 import type { Reply } from './reply.ts';
 
 /**
- * Reads a whole body into memory. `onGrow` is told of memory before it is taken, in bytes; what it throws ends the reading.
+ * Reads a whole body into memory, decoded. `onGrow` is told of memory before it is taken, in bytes; what it throws ends the reading.
  *
  * @throws {GatewayError} `upstream_invalid` when it has more than `maxBytes`, `upstream_timeout` when it is not whole after
  *   `timeoutMs`; the rest is not read.
@@ -21,6 +22,7 @@ export async function collectReply(
     );
   }, timeoutMs);
   try {
+    await undoCodings(reply);
     return await collect(reply, maxBytes, onGrow);
   } finally {
     clearTimeout(timer);

@@ -1,10 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, overloaded } from '../errors.ts';
 import { isOutOfDescriptors } from '../memory/descriptors.ts';
-import { ConnectTimeoutError, ResponseTimeoutError, UnsentError } from './provider-connection.ts';
+import {
+  CertificateError,
+  ConnectTimeoutError,
+  ResponseTimeoutError,
+  UnsentError,
+} from './provider-connection.ts';
 import type { ProviderPool } from './provider-pools.ts';
+import { sendAndFollow } from './redirect.ts';
+import type { ProviderRequest, Reply } from './reply.ts';
 import { ResponseError } from './response-reader.ts';
-import { type ProviderRequest, type Reply, sendRequest } from './reply.ts';
 import { retryDelayMs } from './retry-hints.ts';
 
 export interface RetryOptions {
@@ -33,7 +39,7 @@ const baseDelayMs = 250;
  * multiply the tries.
  *
  * @throws the signal's reason at once when it is aborted, also during a wait.
- * @throws {GatewayError} `upstream_unreachable`, `upstream_timeout` or `upstream_invalid`; `overloaded` when this process has no
+ * @throws {GatewayError} `upstream_unreachable`, `upstream_untrusted`, `upstream_cut`, `upstream_timeout` or `upstream_invalid`; `overloaded` when this process has no
  *   file descriptor for it.
  */
 export async function openReply(
@@ -46,7 +52,7 @@ export async function openReply(
     let delayMs: number;
     let reason: string;
     try {
-      const reply = await sendRequest(pool, request, signal);
+      const reply = await sendAndFollow(pool, request, signal);
       onAnswer?.();
       if (retries === 0 || reply.status < 400) return reply;
       const wantedMs = attempt < retries ? await retryDelayMs(reply, backoffMs) : undefined;
@@ -63,7 +69,7 @@ export async function openReply(
       const isShort = isOutOfDescriptors(causeOf(error));
       if (isShort) pool.makeRoom();
       const isTried = !isShort && !(error instanceof UnsentError);
-      if (isTried || attempt >= connectRetries) {
+      if (isTried || attempt >= connectRetries || causeOf(error) instanceof CertificateError) {
         const told = isShort ? outOfDescriptors(error) : asUnreachable(error);
         told.isFinal = isTried && retries > 0;
         throw told;
@@ -106,6 +112,13 @@ function asUnreachable(failed: unknown): GatewayError {
   }
   if (error instanceof ResponseTimeoutError) {
     return new GatewayError('upstream_timeout', 'The provider did not answer in time.', { cause: error });
+  }
+  if (error instanceof CertificateError) {
+    return new GatewayError(
+      'upstream_untrusted',
+      `The provider's certificate is not trusted (${error.code}): expected one for its name, valid now, by an authority that Node knows or NODE_EXTRA_CA_CERTS names.`,
+      { cause: error },
+    );
   }
   if (error instanceof ResponseError) {
     return new GatewayError('upstream_invalid', 'The provider did not answer in valid HTTP.', {

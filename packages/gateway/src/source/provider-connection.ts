@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { connect, openEvent, type TlsMemory } from './connect.ts';
 import { asGatewayError, GatewayError } from '../errors.ts';
 import { ownCopy } from '../run-memory.ts';
@@ -46,6 +47,16 @@ export class ConnectTimeoutError extends Error {
 /** The response did not begin in time. */
 export class ResponseTimeoutError extends Error {
   readonly code = 'RESPONSE_TIMEOUT';
+}
+
+/** The provider showed a certificate that nobody vouches for, or another's. Nothing was sent to it. */
+export class CertificateError extends Error {
+  readonly code: string;
+
+  constructor(cause: NodeJS.ErrnoException) {
+    super(cause.message, { cause });
+    this.code = cause.code ?? 'no code';
+  }
 }
 
 /** A connection without use is closed after this time, unless its provider said another. */
@@ -107,7 +118,7 @@ export class ProviderConnection implements ResponseHandler {
       }
     });
     socket.on('timeout', () => socket.destroy());
-    socket.on('error', (error) => this.#failed(error));
+    socket.on('error', (error) => this.#failed(isUntrusted(socket) ? new CertificateError(error) : error));
     socket.on('end', () => this.#ended());
     socket.on('close', () => {
       this.#ended();
@@ -274,6 +285,11 @@ export class ProviderConnection implements ResponseHandler {
       this.#onDefect(thrown);
     }
   }
+}
+
+function isUntrusted(socket: Socket): boolean {
+  // Not null as soon as a certificate was looked at and found wanting.
+  return socket instanceof TLSSocket && Boolean(socket.authorizationError);
 }
 
 /** What its provider did wrong is told as it is; anything else that was thrown is a defect of ours. */

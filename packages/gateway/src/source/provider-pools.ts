@@ -104,6 +104,7 @@ class SharedConnections {
 export class ProviderPool {
   /** What the `Host` header says. */
   readonly host: string;
+  readonly origin: string;
   readonly #origin: URL;
   readonly #limits: ConnectionLimits;
   readonly #tls: TlsMemory = { session: undefined };
@@ -115,6 +116,7 @@ export class ProviderPool {
 
   constructor(origin: URL, limits: ConnectionLimits, shared: SharedConnections) {
     this.host = origin.host;
+    this.origin = origin.origin;
     this.#shared = shared;
     this.#origin = origin;
     this.#limits = limits;

@@ -7,7 +7,8 @@ import type { EventPlace } from '../memory/event-memory.ts';
 import type { StallCause } from '../meter.ts';
 import { soon } from '../soon.ts';
 import { maxReadBytes } from './connect.ts';
-import type { BodyHandler, Reply } from './reply.ts';
+import type { Reply } from './reply.ts';
+import type { BodyHandler } from './reply-body.ts';
 import { ResponseError } from './response-reader.ts';
 
 /** A read that brought so much is worth its costs, however busy the process is. */
@@ -51,9 +52,9 @@ export interface ReplySourceOptions {
  * event stream. When the channel is full the provider's socket is not read, so its kernel makes the
  * provider wait.
  *
- * An event stream is completed only by the provider's own end marker. One that ends without, in
- * whatever way, has failed. In a format without a marker the provider's last word has to have come and HTTP
- * has to say that the body is whole; for any other body HTTP's word is enough.
+ * An event stream is completed by the provider's own end marker, or by a reason to end for each of its choices together with
+ * a body that HTTP says is whole, by its length or its last chunk: a closed connection says nothing. One that ends without, in
+ * whatever way, has failed. For any other body HTTP's word is enough.
  */
 export class ReplySource implements BodyHandler {
   readonly #reply: Reply;
@@ -331,6 +332,6 @@ export class ReplySource implements BodyHandler {
   #isWhole(error: Error | undefined): boolean {
     const { scanner } = this.#options;
     if (scanner === undefined) return error === undefined;
-    return scanner.hasEnded || (scanner.hasFinished && error === undefined);
+    return scanner.hasEnded || (scanner.hasFinished && error === undefined && this.#reply.isDelimited);
   }
 }

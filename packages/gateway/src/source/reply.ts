@@ -1,9 +1,9 @@
 import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { HeldBody } from '../held-body.ts';
-import { maxReadBytes } from './connect.ts';
-import { GrowingBytes } from './growing-bytes.ts';
+import { PeekedBody } from './peeked-body.ts';
 import type { Exchange, ProviderConnection } from './provider-connection.ts';
 import type { ProviderPool } from './provider-pools.ts';
+import type { BodyHandler, ReplyBody } from './reply-body.ts';
 import type { ResponseHead } from './response-reader.ts';
 
 /** The methods that are handed on. */
@@ -18,17 +18,6 @@ export interface ProviderRequest {
   readonly body: HeldBody | null;
 }
 
-/** Who takes a reply's body. Of `end` and `fail` one is called, once, and nothing after it. */
-export interface BodyHandler {
-  /**
-   * The next bytes: `bytes[start, end)`, only until this returns, because the next read takes their place. After
-   * `pause` no more comes.
-   */
-  data(bytes: Buffer, start: number, end: number): void;
-  end(): void;
-  fail(error: Error): void;
-}
-
 /**
  * A provider's reply whose head has come. Its body waits in the provider's socket until somebody
  * consumes it.
@@ -37,15 +26,24 @@ export class Reply {
   readonly status: number;
   /** The words behind the status. */
   readonly reason: string;
+  /** Whether its body says where it ends: see {@link ResponseHead}. */
+  readonly isDelimited: boolean;
+  /** Whether its body is not what its head says of coding and length any more. */
+  isDecoded = false;
   #headers: IncomingHttpHeaders;
   readonly #exchange: ReplyExchange;
+  #body: ReplyBody;
+  /** Its start, once somebody has asked for it. */
+  #start: { readonly body: PeekedBody; readonly bytes: Promise<Buffer> } | undefined;
 
-  constructor({ headers, reason, status }: ResponseHead, exchange: ReplyExchange) {
+  constructor({ headers, isDelimited, reason, status }: ResponseHead, exchange: ReplyExchange) {
     this.status = status;
     // A piece of a string keeps all of it in memory, here the whole head for as long as a stream lives.
     this.reason = Buffer.from(reason, 'latin1').toString('latin1');
+    this.isDelimited = isDelimited;
     this.#headers = headers;
     this.#exchange = exchange;
+    this.#body = exchange;
   }
 
   /** Until somebody consumes the body: a stream may live long. */
@@ -64,23 +62,41 @@ export class Reply {
     this.#headers['x-should-retry'] = 'false';
   }
 
+  /** Starts the body. */
+  consume(body: BodyHandler): void {
+    this.#headers = {};
+    this.#body.consume(body);
+  }
+
+  /** Looks at the first bytes of its body, before somebody consumes it: see {@link PeekedBody}. */
+  first<T>(tell: (bytes: Buffer) => T | undefined, otherwise: T): Promise<T> {
+    const peeked = new PeekedBody(this.#body);
+    this.#body = peeked;
+    return peeked.first(tell, () => otherwise);
+  }
+
   /**
    * Reads the start of the body: all of it, or `maxBytes` and what came together with the last of them, or what comes within
    * `timeoutMs`. Whoever consumes the body gets it all the same. May be called again, for the same.
    */
   peek(maxBytes: number, timeoutMs: number): Promise<Buffer> {
-    return this.#exchange.peek(maxBytes, timeoutMs);
+    if (this.#start === undefined) {
+      const body = new PeekedBody(this.#body);
+      this.#body = body;
+      const tell = (start: Buffer): Buffer | undefined => (start.length >= maxBytes ? start : undefined);
+      this.#start = { body, bytes: body.first(tell, (start) => start, timeoutMs) };
+    }
+    return this.#start.bytes;
   }
 
-  /** Whether the body has come to its end, as HTTP says it. */
+  /** Whether the body, whose start was read, has come to its end, as HTTP says it. */
   get isWhole(): boolean {
-    return this.#exchange.isWhole;
+    return this.#start?.body.isWhole === true;
   }
 
-  /** Starts the body. */
-  consume(body: BodyHandler): void {
-    this.#headers = {};
-    this.#exchange.consume(body);
+  /** Puts something between its body and whoever will consume it. */
+  wrap(around: (body: ReplyBody) => ReplyBody): void {
+    this.#body = around(this.#body);
   }
 
   /** Calls back when the request, whose reply has begun, has left this process. */
@@ -89,11 +105,11 @@ export class Reply {
   }
 
   pause(): void {
-    this.#exchange.pause();
+    this.#body.pause();
   }
 
   resume(): void {
-    this.#exchange.resume();
+    this.#body.resume();
   }
 
   /** Closes the provider's connection, because nobody wants this reply or what is left of it. */
@@ -103,7 +119,7 @@ export class Reply {
 
   /** Closes the provider's connection; the body handler hears `fail`, unless the body had ended. */
   abort(reason: Error): void {
-    this.#exchange.connection?.destroy(reason);
+    this.#body.abort(reason);
   }
 }
 
@@ -147,7 +163,7 @@ function requestHead({ body, headers, method, path }: ProviderRequest, host: str
   return `${head}\r\n`;
 }
 
-class ReplyExchange implements Exchange {
+class ReplyExchange implements Exchange, ReplyBody {
   /** While it is under way. */
   connection: ProviderConnection | undefined;
   readonly #resolve: (reply: Reply) => void;
@@ -159,10 +175,6 @@ class ReplyExchange implements Exchange {
   #whenSent: (() => void) | undefined;
   /** How it ended, if that was before anybody consumed it. */
   #early: { readonly error: Error | undefined } | undefined;
-  /** What was read before anybody consumed it. */
-  #peeked: Buffer | undefined;
-  /** Whoever consumes it wants no more at the moment. */
-  #isPaused = false;
 
   constructor(resolve: (reply: Reply) => void, reject: (error: Error) => void, signal: AbortSignal) {
     this.#resolve = resolve;
@@ -176,58 +188,21 @@ class ReplyExchange implements Exchange {
 
   consume(handler: BodyHandler): void {
     this.#handler = handler;
-    this.#isPaused = false;
-    const peeked = this.#peeked;
-    this.#peeked = undefined;
-    if (peeked !== undefined && peeked.length > 0) handler.data(peeked, 0, peeked.length);
-    if (this.#early === undefined) {
-      if (!this.#isPaused) this.connection?.resume();
-    } else if (this.#early.error === undefined) {
-      handler.end();
-    } else {
-      handler.fail(this.#early.error);
-    }
-  }
-
-  peek(maxBytes: number, timeoutMs: number): Promise<Buffer> {
-    if (this.#peeked !== undefined) return Promise.resolve(this.#peeked);
-    return new Promise((resolve) => {
-      const start = new GrowingBytes(maxBytes + maxReadBytes);
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#handler = undefined;
-        this.connection?.pause();
-        this.#peeked = start.bytes;
-        resolve(start.bytes);
-      };
-      const timer = setTimeout(done, timeoutMs);
-      const ended = (error?: Error): void => {
-        this.#early = { error };
-        done();
-      };
-      this.consume({
-        data(bytes, from, to) {
-          start.add(bytes.subarray(from, to));
-          if (start.length >= maxBytes) done();
-        },
-        end: ended,
-        fail: ended,
-      });
-    });
-  }
-
-  get isWhole(): boolean {
-    return this.#early !== undefined && this.#early.error === undefined;
+    if (this.#early === undefined) this.connection?.resume();
+    else if (this.#early.error === undefined) handler.end();
+    else handler.fail(this.#early.error);
   }
 
   pause(): void {
-    this.#isPaused = true;
     this.connection?.pause();
   }
 
   resume(): void {
-    this.#isPaused = false;
     this.connection?.resume();
+  }
+
+  abort(reason: Error): void {
+    this.connection?.destroy(reason);
   }
 
   whenSent(callback: () => void): void {

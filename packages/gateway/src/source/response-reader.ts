@@ -19,6 +19,8 @@ export interface ResponseHead {
   readonly headers: IncomingHttpHeaders;
   /** Whether another request may follow on the connection. */
   readonly isPersistent: boolean;
+  /** Whether its body says where it ends, by its length or its last chunk: a closed connection says nothing. */
+  readonly isDelimited: boolean;
 }
 
 /** What came is not HTTP/1.1, or is ambiguous in it. */
@@ -246,7 +248,7 @@ function parseHead(text: string): ResponseHead & { readonly length: number | 'ch
   const length = bodyLength(status, minor === '1', headers);
   const isPersistent =
     length !== Infinity && !options.includes('close') && (minor === '1' || options.includes('keep-alive'));
-  return { status, reason, headers, isPersistent, length };
+  return { status, reason, headers, isPersistent, isDelimited: length !== Infinity, length };
 }
 
 /** RFC 9112, 6.3. */
@@ -259,16 +261,24 @@ function bodyLength(status: number, isVersion11: boolean, headers: IncomingHttpH
       throw invalid(`a body of status ${status}`);
     return 0;
   }
-  if (
-    encoding !== undefined &&
-    (!isVersion11 || length !== undefined || encoding.toLowerCase() !== 'chunked')
-  ) {
-    throw invalid('transfer-encoding');
-  }
+  const isChunked = encoding !== undefined && readTransferEncoding(encoding);
+  if (encoding !== undefined && (!isVersion11 || length !== undefined)) throw invalid('transfer-encoding');
   // It says what the body would be, and has none.
   if (status === 304) return 0;
-  if (encoding !== undefined) return 'chunked';
+  if (isChunked) return 'chunked';
   return length === undefined ? Infinity : Number(length);
+}
+
+/**
+ * Whether a body has chunks. `chunked` that is said twice is one framing: nobody sends chunks in chunks, which RFC 9112
+ * forbids (6.1). `identity` in front of it is nothing, and alone it says what no header at all would; behind it, some would
+ * read the chunks as the body.
+ */
+function readTransferEncoding(encoding: string): boolean {
+  if (!/^(?:identity(?: *, *|$))*(?:chunked(?: *, *|$))*$/i.test(encoding) || !/[a-z]$/i.test(encoding)) {
+    throw invalid('transfer-encoding');
+  }
+  return /chunked$/i.test(encoding);
 }
 
 function parseFields(lines: readonly string[]): IncomingHttpHeaders {

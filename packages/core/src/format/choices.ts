@@ -1,0 +1,143 @@
+import { endOfString, isSpace, isText } from './json-keys.ts';
+
+/** What a format calls its list of choices, and the reason for which one ended. */
+export interface ChoiceKeys {
+  readonly list: Uint8Array;
+  readonly reason: Uint8Array;
+}
+
+/** More than any provider has; what came of more is not remembered. */
+const maxChoices = 1024;
+
+/** Which choices of an answer have come, and which of them are over. A reason counts once it was said, whatever follows. */
+export class Choices {
+  /** Where in the last payload its list began: in the next one it is mostly there, too. */
+  listAt = 0;
+  readonly #isOver = new Map<number, boolean>();
+  #open = 0;
+  #isLost = false;
+
+  /** Whether some have come, and each of them said why it ended. */
+  get areOver(): boolean {
+    return this.#isOver.size > 0 && this.#open === 0 && !this.#isLost;
+  }
+
+  /** A choice has come, and perhaps why it ended. */
+  add(index: number, isOver: boolean): void {
+    const before = this.#isOver.get(index);
+    if (before === isOver || before === true) return;
+    if (before === undefined && this.#isOver.size === maxChoices) {
+      this.lose();
+      return;
+    }
+    if (!isOver) this.#open += 1;
+    else if (before === false) this.#open -= 1;
+    this.#isOver.set(index, isOver);
+  }
+
+  /** Something came that may have been about any choice: it is not known any more whether all are over. */
+  lose(): void {
+    this.#isLost = true;
+  }
+}
+
+/**
+ * Looks for the choices in a payload, without parsing what else is in it. A choice without an index has its place in the list
+ * for one. With `visit`, which is called with all other keys (as by `forEachKey`), everything is looked at; without, what
+ * stands before the list is skipped where it is as long as it was before: inside of a text the list's name cannot stand so,
+ * because its quotes would be escaped.
+ */
+export function findChoices(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  { list, reason }: ChoiceKeys,
+  choices: Choices,
+  visit?: (keyStart: number, keyEnd: number, depth: number, value: number) => void,
+): void {
+  const listAt = start + choices.listAt;
+  const isKnown =
+    visit === undefined &&
+    bytes[listAt] === QUOTE &&
+    bytes[listAt + list.length + 1] === QUOTE &&
+    bytes[listAt + list.length + 2] === COLON &&
+    listAt + list.length + 2 < end &&
+    isText(bytes, listAt + 1, listAt + list.length + 1, list);
+  let depth = isKnown ? 1 : 0;
+  let isInList = false;
+  let place = 0;
+  let index = -1;
+  let isOver = false;
+  // A loop of its own: this is done for every event, and calls for each key would be most of it.
+  for (let at = isKnown ? listAt : start; at < end; at += 1) {
+    const byte = bytes[at];
+    if (byte === QUOTE) {
+      const keyStart = at + 1;
+      at = endOfString(bytes, keyStart, end);
+      const keyEnd = at;
+      let value = at + 1;
+      while (isSpace(bytes[value])) value += 1;
+      // Only behind a key is there a colon.
+      if (bytes[value] !== COLON || value >= end) continue;
+      value += 1;
+      while (isSpace(bytes[value])) value += 1;
+      if (depth === 1) {
+        if (isInList && visit === undefined) return;
+        isInList = isText(bytes, keyStart, keyEnd, list);
+        if (isInList) choices.listAt = keyStart - 1 - start;
+      }
+      if (!isInList) visit?.(keyStart, keyEnd, depth, value);
+      else if (depth === 3 && isText(bytes, keyStart, keyEnd, INDEX)) index = digitsAt(bytes, value);
+      else if (depth === 3 && isText(bytes, keyStart, keyEnd, reason)) isOver = isReason(bytes, value, end);
+      at = value - 1;
+    } else if (byte === OPEN_OBJECT || byte === OPEN_LIST) {
+      depth += 1;
+    } else if (byte === CLOSE_LIST) {
+      depth -= 1;
+    } else if (byte === CLOSE_OBJECT) {
+      if (isInList && depth === 3) {
+        choices.add(index === -1 ? place : index, isOver);
+        place += 1;
+        index = -1;
+        isOver = false;
+      }
+      depth -= 1;
+    }
+  }
+}
+
+/**
+ * Whether the value there says why something ended: a text, or the number of one. What stands for "not yet" in some dialects
+ * does not, and "error" neither: what failed is not whole.
+ */
+export function isReason(bytes: Uint8Array, value: number, end: number): boolean {
+  const first = bytes[value] ?? 0;
+  if (first !== QUOTE) return first > ZERO && first <= NINE;
+  const last = endOfString(bytes, value + 1, end);
+  for (const text of noReasons) if (isText(bytes, value + 1, last, text)) return false;
+  return last > value + 1;
+}
+
+/** -1: there is no number. */
+function digitsAt(bytes: Uint8Array, value: number): number {
+  let number = -1;
+  for (let at = value; ; at += 1) {
+    const byte = bytes[at] ?? 0;
+    if (byte < ZERO || byte > NINE) return number;
+    number = Math.max(0, number) * 10 + byte - ZERO;
+  }
+}
+
+const encoder = new TextEncoder();
+const INDEX = encoder.encode('index');
+const noReasons = ['null', 'error', 'FINISH_REASON_UNSPECIFIED', 'BLOCK_REASON_UNSPECIFIED'].map((text) =>
+  encoder.encode(text),
+);
+const QUOTE = 0x22;
+const COLON = 0x3a;
+const OPEN_LIST = 0x5b;
+const CLOSE_LIST = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+const ZERO = 0x30;
+const NINE = 0x39;

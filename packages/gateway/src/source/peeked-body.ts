@@ -1,0 +1,103 @@
+import { GrowingBytes } from './growing-bytes.ts';
+import type { BodyHandler, ReplyBody } from './reply-body.ts';
+
+/** A body whose first bytes are looked at before somebody takes it, and then get to whoever does. */
+export class PeekedBody implements ReplyBody, BodyHandler {
+  readonly #body: ReplyBody;
+  #first: GrowingBytes | undefined = new GrowingBytes(Infinity);
+  /** Something came, or the end. */
+  #onFirst: (() => void) | undefined;
+  #handler: BodyHandler | undefined;
+  #isPaused = false;
+  /** How it ended, if that was before anybody took it. */
+  #early: { readonly error: Error | undefined } | undefined;
+
+  constructor(body: ReplyBody) {
+    this.#body = body;
+  }
+
+  /** Whether it came to its end, as HTTP says it, before anybody took it. */
+  get isWhole(): boolean {
+    return this.#early !== undefined && this.#early.error === undefined;
+  }
+
+  /**
+   * Reads until `tell` says something of what has come so far, and no further; what `otherwise` says, if the body ends before, or
+   * `timeoutMs` are over. To be called once, before `consume`. `tell` has to bound what is held.
+   */
+  first<T>(
+    tell: (bytes: Buffer) => T | undefined,
+    otherwise: (bytes: Buffer) => T,
+    timeoutMs?: number,
+  ): Promise<T> {
+    return new Promise((resolve) => {
+      let timer: NodeJS.Timeout | undefined;
+      const settle = (told: T): void => {
+        clearTimeout(timer);
+        this.#onFirst = undefined;
+        this.#body.pause();
+        resolve(told);
+      };
+      const held = (): Buffer => this.#first?.bytes ?? Buffer.alloc(0);
+      this.#onFirst = () => {
+        const told = tell(held());
+        if (told !== undefined) settle(told);
+        else if (this.#early !== undefined) settle(otherwise(held()));
+      };
+      if (timeoutMs !== undefined) timer = setTimeout(() => settle(otherwise(held())), timeoutMs);
+      this.#body.consume(this);
+    });
+  }
+
+  consume(handler: BodyHandler): void {
+    const first = this.#first?.bytes;
+    this.#first = undefined;
+    this.#handler = handler;
+    if (first !== undefined && first.length > 0) handler.data(first, 0, first.length);
+    if (this.#early === undefined) {
+      if (!this.#isPaused) this.#body.resume();
+    } else if (this.#early.error === undefined) {
+      handler.end();
+    } else {
+      handler.fail(this.#early.error);
+    }
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.#body.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#body.resume();
+  }
+
+  abort(reason: Error): void {
+    this.#body.abort(reason);
+  }
+
+  data(bytes: Buffer, start: number, end: number): void {
+    if (this.#handler !== undefined) {
+      this.#handler.data(bytes, start, end);
+      return;
+    }
+    this.#first?.add(bytes.subarray(start, end));
+    this.#onFirst?.();
+  }
+
+  end(): void {
+    if (this.#handler === undefined) this.#endEarly(undefined);
+    else this.#handler.end();
+  }
+
+  fail(error: Error): void {
+    if (this.#handler === undefined) this.#endEarly(error);
+    else this.#handler.fail(error);
+  }
+
+  #endEarly(error: Error | undefined): void {
+    this.#early = { error };
+    this.#onFirst?.();
+  }
+}
