@@ -1580,14 +1580,6 @@ export const mutants: readonly Mutant[] = [
     only: 'no answer',
   },
   {
-    name: 'retries: a connection that was lost is one that was not made',
-    file: `${gateway}/source/open-reply.ts`,
-    find: 'const isTried = !isShort && !(error instanceof UnsentError);',
-    replace: 'const isTried = !isShort && !(error instanceof UnsentError) && codeOf(error) === undefined;',
-    test: `${gatewayTest}/reply.test.ts`,
-    only: 'times out',
-  },
-  {
     name: 'retries: a list of models that is refused loses its hints',
     file: `${gateway}/models/model-lists.ts`,
     find: 'if (status < 400) throw refused;',

@@ -3,9 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
-import { openReply } from '../src/source/open-reply.ts';
-import type { Exchange } from '../src/source/provider-connection.ts';
-import { type ProviderPool, ProviderPools } from '../src/source/provider-pools.ts';
+import { ProviderPools } from '../src/source/provider-pools.ts';
 import { type Reply, sendRequest } from '../src/source/reply.ts';
 import { eventually } from './support/spawn.ts';
 
@@ -40,27 +38,6 @@ async function rest(reply: Reply): Promise<{ readonly bytes: Buffer; readonly is
     });
   });
 }
-
-test.each([
-  ['connect', 'upstream_unreachable', 3],
-  ['read', 'upstream_cut', 1],
-  ['write', 'upstream_cut', 1],
-])('1.5 a connection that times out in "%s" is %s, tried %i times', async (syscall, code, tries) => {
-  let tried = 0;
-  const pool = {
-    host: 'provider',
-    send: (_: unknown, exchange: Exchange) => {
-      tried += 1;
-      // A kernel gives up after minutes.
-      queueMicrotask(() => exchange.onError(Object.assign(new Error(), { code: 'ETIMEDOUT', syscall })));
-    },
-  };
-  const request = { method: 'GET', path: '/', headers: {}, body: null } as const;
-  const { signal } = new AbortController();
-  const options = { retries: 0, connectRetries: 2, signal, onRetry: () => undefined };
-  await expect(openReply(pool as unknown as ProviderPool, request, options)).rejects.toMatchObject({ code });
-  expect(tried).toBe(tries);
-});
 
 const small = Buffer.from('a few words');
 const large = Buffer.alloc(1_000_000, 'large ');
