@@ -28,12 +28,13 @@ const surroundings = `
   type EventRun = import('@spillway/core/format/sse').EventRun;
   interface Delta { readonly kind: string; readonly text: string }
   declare const channel: import('@spillway/core').Channel<any>;
-  declare const chunk: string;
+  declare const chunk: Uint8Array;
   declare const chunks: AsyncIterable<string>;
   declare const client: unknown;
   declare const connectionCredit: import('@spillway/core').Credit;
   declare const deltas: ReadableStream<string>;
   declare const file: WritableStream<Uint8Array>;
+  declare const inbox: import('@spillway/core').Reader<Uint8Array>;
   declare const gauge: { set(value: number): void };
   declare const merge: (first: string, second: string) => string | undefined;
   declare const model: AsyncIterable<string>;
@@ -43,11 +44,13 @@ const surroundings = `
   declare const process: import('node:process').Process;
   declare const randomUUID: () => string;
   declare const reader: import('@spillway/core').Reader<string>;
-  declare const render: (text: string) => Promise<void>;
+  declare const render: (chunk: Uint8Array | string) => Promise<void>;
+  declare const replenisher: import('@spillway/core').Replenisher;
   declare const response: Response & { readonly body: ReadableStream<Uint8Array<ArrayBuffer>> };
   declare const send: (message: object) => void;
   declare const sink: { write(text: string): Promise<void> };
   declare const socket: {
+    emit(event: 'grant', amount: import('@spillway/core').CreditAmount): void;
     on(event: 'grant', listener: (amount: import('@spillway/core').CreditAmount) => void): void;
   };
   declare const store: import('@spillway/core').Store<string>;
