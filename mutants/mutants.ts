@@ -1285,7 +1285,7 @@ export const mutants: readonly Mutant[] = [
     find: 'if (large === undefined) this.#socket.send(',
     replace: 'if (bytes.length > 0) this.#socket.send(',
     test: `${gatewayTest}/large-copies.test.ts`,
-    only: 'not copied for a reader of a session',
+    only: 'of which many have one stream',
   },
   {
     name: 'promise 1: a session that comes back copies a large event',

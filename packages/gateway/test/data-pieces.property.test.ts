@@ -15,6 +15,7 @@ const text = fc
         ':',
         'data: x',
         'data: é',
+        'data: x\n',
         'id',
         'x'.repeat(5000),
         `data: ${'y'.repeat(20_000)}`,
