@@ -782,6 +782,14 @@ export const mutants: readonly Mutant[] = [
     only: 'behind what was sent',
   },
   {
+    name: 'promise 4: who comes back first takes the credit of those that come behind',
+    file: `${gateway}/session/session.ts`,
+    find: "this.isResuming = frame.type === 'resume' && frame.more === true;",
+    replace: '',
+    test: `${clientTest}/nothing-twice.test.ts`,
+    only: 'come back together',
+  },
+  {
     name: '5.8: nobody looks at a gap that was lost with its connection',
     file: `${gateway}/session/session-response.ts`,
     find: '    this.#goneTo = to;\n',

@@ -120,7 +120,6 @@ export class SessionStream implements StreamReader {
     const result = this.#inbox.next();
     if (this.isHeld && this.#inbox.isEmpty) {
       this.isHeld = false;
-      this.#ledger.clear();
       this.#host.reopen(this);
     } else if (!this.#isOver) {
       this.#host.consumed(this);
@@ -183,7 +182,9 @@ export class SessionStream implements StreamReader {
     }
     const acked = this.#ledger.ackedTo ?? 0;
     const resume = { type: 'resume', ...ids, headers: keyHeaders, offset: this.offset, acked } as const;
-    return this.#hasHead ? resume : { ...resume, ...this.#sentOver };
+    // Older gateways have no name for a session, and know neither of these.
+    if (session === undefined) return resume;
+    return { ...resume, ...(!this.#hasHead && this.#sentOver), more: true };
   }
 
   /** The connection is lost. */
@@ -336,6 +337,8 @@ export class SessionStream implements StreamReader {
   /** It is no reader of the gateway's any more. */
   #release(): void {
     this.#host.released(this);
+    // What it has counts for nobody there any more.
+    this.#ledger.clear();
     this.wasSent = false;
     this.number = 0;
     // The one before may still be known, to somebody else's key.
@@ -351,7 +354,6 @@ export class SessionStream implements StreamReader {
     this.#isReread = true;
     // Who was let go because it takes nothing is not there before it does.
     if (this.#inbox.isEmpty && (this.#stalled === undefined || this.#inbox.isWaiting)) {
-      this.#ledger.clear();
       this.#host.reopen(this);
     } else {
       this.isHeld = true;
