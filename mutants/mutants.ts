@@ -1053,8 +1053,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a large event waits until its whole connection is free',
     file: `${gateway}/session/frame-credit.ts`,
-    find: 'return this.#credit.allows(items, Math.min(bytes, this.#windowBytes), ms);',
-    replace: 'return this.#credit.allows(items, bytes, ms);',
+    find: 'this.#credit.allows(items, Math.min(bytes, this.#windowBytes), ms);',
+    replace: 'this.#credit.allows(items, bytes, ms);',
     test: `${gatewayTest}/large-events.test.ts`,
     only: 'which nobody reads',
   },

@@ -1,6 +1,6 @@
 import { type ClientFrame, type DataFrame, frameOverheadBytes } from '@spillway/core/session';
 import type { StreamFrame } from './connection.ts';
-import { ClientError } from './errors.ts';
+import { arrivalUnknown, ClientError } from './errors.ts';
 import { Inbox } from './inbox.ts';
 import { Ledger, type Total } from './ledger.ts';
 import type { Opening, SessionStreamOptions } from './opening.ts';
@@ -25,10 +25,6 @@ export interface StreamHost {
   /** The stream needs the connection no more. */
   left(stream: SessionStream): void;
 }
-
-const arrivalUnknownMessage =
-  'The connection was lost before the answer, and the gateway does not know whether the request arrived. ' +
-  'It may have run, and is not sent again.';
 
 // An error body or event. Nothing bounds it but this.
 const maxOwnBytes = 1_048_576;
@@ -324,7 +320,7 @@ export class SessionStream implements StreamReader {
     if (!this.#hasHead) {
       // To read once more does nothing twice.
       if (isMissing || this.#opening.type === 'read') this.#host.resend(this);
-      else this.fail(new ClientError('arrival_unknown', arrivalUnknownMessage));
+      else this.fail(arrivalUnknown());
       return;
     }
     if (this.#url === '') {

@@ -172,9 +172,8 @@ test('5.9: a gateway that has no names for sessions is asked without', async () 
   await session.frame('request');
   session.cut();
   const next = await gateway.session();
-  expect(Object.keys(await next.frame('resume'))).toEqual([
-    ...['type', 'stream', 'reader', 'headers', 'offset', 'acked'],
-  ]);
+  const fields = Object.keys(await next.frame('resume'));
+  expect(fields.join(' ')).toBe('type stream reader headers offset acked');
   next.fail(1, 'unknown_reader');
   expect(await failed).toMatchObject({ code: 'arrival_unknown' });
 });

@@ -133,17 +133,18 @@ test('5.8 while more readers come back, nothing new is sent', async () => {
   await eventually(() => first.offset(1) > 0 && first.offset(2) > 0, 'chunks of both');
   first.socket.terminate();
   const second = await openSession(gateway.url);
-  const [one, other] = readers.map((reader, index) => ({
-    ...{ type: 'resume', stream: index + 1, reader, headers: {}, acked: 0, offset: first.offset(index + 1) },
-  }));
-  second.send({ ...one, more: true });
+  const resumes = readers.map((reader, index) => {
+    const stream = index + 1;
+    return { type: 'resume', stream, reader, headers: {}, acked: 0, offset: first.offset(stream) };
+  });
+  second.send({ ...resumes[0], more: true });
   await eventually(() => second.of('response', 1).length === 1, 'the first to be back');
   // Its model says something all the time.
   await eventually(() => (second.of('lag', 1).at(-1)?.items ?? 0) > 0, 'something to wait');
   const before = second.data.length;
   await eventually(() => second.of('lag', 1).length > 2, 'some time to pass');
   expect(second.data.length).toBe(before);
-  second.send({ ...other });
+  second.send({ ...resumes[1] });
   await eventually(
     () => second.offset(1) > first.offset(1) && second.offset(2) > first.offset(2),
     'both to go on',
