@@ -981,6 +981,14 @@ export const mutants: readonly Mutant[] = [
     only: 'behind what was sent',
   },
   {
+    name: 'promise 4: who comes back first takes the credit of those that come behind',
+    file: `${gateway}/session/session.ts`,
+    find: "this.isResuming = frame.type === 'resume' && frame.more === true;",
+    replace: '',
+    test: `${clientTest}/nothing-twice.test.ts`,
+    only: 'come back together',
+  },
+  {
     name: '5.8: nobody looks at a gap that was lost with its connection',
     file: `${gateway}/session/session-response.ts`,
     find: '    this.#goneTo = to;\n',
@@ -1244,8 +1252,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a large event waits until its whole connection is free',
     file: `${gateway}/session/frame-credit.ts`,
-    find: 'return this.#credit.allows(items, Math.min(bytes, this.#windowBytes), ms);',
-    replace: 'return this.#credit.allows(items, bytes, ms);',
+    find: 'this.#credit.allows(items, Math.min(bytes, this.#windowBytes), ms);',
+    replace: 'this.#credit.allows(items, bytes, ms);',
     test: `${gatewayTest}/large-events.test.ts`,
     only: 'which nobody reads',
   },

@@ -63,3 +63,11 @@ export class ClientError extends SpillwayError<ClientErrorCode> {
     this.offset = offset;
   }
 }
+
+/** A request was sent, and nobody can say whether it came to anybody. */
+export function arrivalUnknown(): ClientError {
+  return new ClientError(
+    'arrival_unknown',
+    'The connection was lost before the answer, and the gateway does not know whether the request arrived. It may have run, and is not sent again.',
+  );
+}

@@ -1,6 +1,6 @@
 import { type ClientFrame, type DataFrame, frameOverheadBytes } from '@spillway/core/session';
 import type { StreamFrame } from './connection.ts';
-import { ClientError } from './errors.ts';
+import { arrivalUnknown, ClientError } from './errors.ts';
 import { Inbox } from './inbox.ts';
 import { Ledger, type Total } from './ledger.ts';
 import type { Opening, SessionStreamOptions } from './opening.ts';
@@ -25,10 +25,6 @@ export interface StreamHost {
   /** The stream needs the connection no more. */
   left(stream: SessionStream): void;
 }
-
-const arrivalUnknownMessage =
-  'The connection was lost before the answer, and the gateway does not know whether the request arrived. ' +
-  'It may have run, and is not sent again.';
 
 // An error body or event. Nothing bounds it but this.
 const maxOwnBytes = 1_048_576;
@@ -120,7 +116,6 @@ export class SessionStream implements StreamReader {
     const result = this.#inbox.next();
     if (this.isHeld && this.#inbox.isEmpty) {
       this.isHeld = false;
-      this.#ledger.clear();
       this.#host.reopen(this);
     } else if (!this.#isOver) {
       this.#host.consumed(this);
@@ -183,7 +178,9 @@ export class SessionStream implements StreamReader {
     }
     const acked = this.#ledger.ackedTo ?? 0;
     const resume = { type: 'resume', ...ids, headers: keyHeaders, offset: this.offset, acked } as const;
-    return this.#hasHead ? resume : { ...resume, ...this.#sentOver };
+    // Older gateways have no name for a session, and know neither of these.
+    if (session === undefined) return resume;
+    return { ...resume, ...(!this.#hasHead && this.#sentOver), more: true };
   }
 
   /** The connection is lost. */
@@ -323,7 +320,7 @@ export class SessionStream implements StreamReader {
     if (!this.#hasHead) {
       // To read once more does nothing twice.
       if (isMissing || this.#opening.type === 'read') this.#host.resend(this);
-      else this.fail(new ClientError('arrival_unknown', arrivalUnknownMessage));
+      else this.fail(arrivalUnknown());
       return;
     }
     if (this.#url === '') {
@@ -336,6 +333,8 @@ export class SessionStream implements StreamReader {
   /** It is no reader of the gateway's any more. */
   #release(): void {
     this.#host.released(this);
+    // What it has counts for nobody there any more.
+    this.#ledger.clear();
     this.wasSent = false;
     this.number = 0;
     // The one before may still be known, to somebody else's key.
@@ -351,7 +350,6 @@ export class SessionStream implements StreamReader {
     this.#isReread = true;
     // Who was let go because it takes nothing is not there before it does.
     if (this.#inbox.isEmpty && (this.#stalled === undefined || this.#inbox.isWaiting)) {
-      this.#ledger.clear();
       this.#host.reopen(this);
     } else {
       this.isHeld = true;

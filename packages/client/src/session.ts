@@ -145,9 +145,12 @@ export class Session implements StreamHost, ConnectionListener {
     this.#opening?.resolve();
     this.#opening = undefined;
     notify(this.#options.onEvent, { type: 'connected' });
-    for (const stream of this.#streams) {
-      if (!stream.isHeld) this.#bind(stream, limits);
-    }
+    const streams = [...this.#streams].filter(({ isHeld }) => !isHeld);
+    const resumed = streams.filter(({ wasSent }) => wasSent);
+    for (const stream of resumed) this.#bind(stream, limits);
+    // Behind all that come back: what they have not acknowledged counts before anything new does (rule 5.8).
+    if (resumed.length > 0) this.#connection?.send({ type: 'ping' });
+    for (const stream of streams) if (!stream.wasSent) this.#bind(stream, limits);
     if (this.#streams.size === 0) this.#closeWhenIdle();
   }
 

@@ -18,6 +18,10 @@ function chatOf(model: string): { method: string; headers: Record<string, string
   return { method: 'POST', headers, body: JSON.stringify({ model, messages: [], stream: true }) };
 }
 
+function contentOf(events: string): string {
+  return [...events.matchAll(/"content":"((?:[^"\\]|\\.)*)"/g)].map(([, text]) => text).join('');
+}
+
 const path = '/v1/chat/completions';
 const quick = 'sim:tokens=5,tps=0,ttft=0';
 /** Says nothing for so long that a test is over before. */
@@ -139,4 +143,29 @@ test('promise 4: a reader that began at an offset and was cut before its first c
   expect(otherText).toContain('[DONE]');
   expect((await simulatorStats(simulator.url)).map(({ state }) => state)).toEqual(['finished', 'finished']);
   expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="completed"}')).toBe(2);
+});
+
+test('promise 4: many streams that fill the window of their connection come back together', async () => {
+  const { gateway } = await startBoth();
+  const network = await startLossyNetwork(gateway.url);
+  // More than are handled in one turn; each of them has room in its own window, and none in the connection's.
+  const fetch = openFetch({ url: network.url, connectionWindowBytes: 65_536 });
+  const models = Array.from({ length: 40 }, (_, index) => `tokens=200,ttft=0,size=${index + 10}`);
+  const responses = await Promise.all(models.map((model) => fetch(path, chatOf(`sim:tps=100,${model}`))));
+  await eventually(
+    async () => (await metric(gateway.adminUrl, 'spillway_waiting_bytes')) > 100_000,
+    'the window to be full',
+  );
+  network.cut();
+  await eventually(
+    async () => (await metric(gateway.adminUrl, 'spillway_resumes_total{result="resumed"}')) === 40,
+    'all to be back',
+  );
+  const texts = await Promise.all(responses.map((response) => response.text()));
+  for (const [index, model] of models.entries()) {
+    const plain = await (await globalThis.fetch(gateway.url + path, chatOf(`sim:tps=0,${model}`))).text();
+    expect(contentOf(texts[index] ?? ''), model).toBe(contentOf(plain));
+    expect(texts[index]).toContain('[DONE]');
+  }
+  expect(await metric(gateway.adminUrl, 'spillway_resumes_total{result="refused"}')).toBe(0);
 });

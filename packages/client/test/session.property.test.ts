@@ -19,7 +19,7 @@ const script: fc.Arbitrary<ModelScript> = fc.record({
       fc.record({ chunks: fc.array(chunk, { maxLength: 30 }), own: fc.constantFrom('', 'x', 'error!') }),
       {
         minLength: 1,
-        maxLength: 3,
+        maxLength: 4,
       },
     )
     .map((streams) => Object.fromEntries(streams.map((stream, index) => [`/v1/${index}`, stream]))),

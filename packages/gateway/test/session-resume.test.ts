@@ -102,6 +102,7 @@ describe('5.8 a resume that cannot be served is the error of its stream, and of 
       credit: openCredit({ maxBytes: 4096, initial: { bytes: 4096 } }),
       windowBytes: 4096,
       isBlocked: false,
+      isResuming: false,
       send: () => undefined,
       sendData: (_stream, from) => sent.push(from),
       delayMs: () => 0,
@@ -120,6 +121,34 @@ describe('5.8 a resume that cannot be served is the error of its stream, and of 
     expect(response.bind(line(), 1, 4, 0)).toBe(true);
     expect(sent).toEqual([4]);
   });
+});
+
+test('5.8 while more readers come back, nothing new is sent', async () => {
+  const { gateway } = await startBoth();
+  const first = await openSession(gateway.url);
+  const readers = [newReader(), newReader()];
+  for (const [index, reader] of readers.entries()) {
+    first.send(chatRequest(live, { reader, stream: index + 1, windowBytes: 65_536 }));
+  }
+  await eventually(() => first.offset(1) > 0 && first.offset(2) > 0, 'chunks of both');
+  first.socket.terminate();
+  const second = await openSession(gateway.url);
+  const resumes = readers.map((reader, index) => {
+    const stream = index + 1;
+    return { type: 'resume', stream, reader, headers: {}, acked: 0, offset: first.offset(stream) };
+  });
+  second.send({ ...resumes[0], more: true });
+  await eventually(() => second.of('response', 1).length === 1, 'the first to be back');
+  // Its model says something all the time.
+  await eventually(() => (second.of('lag', 1).at(-1)?.items ?? 0) > 0, 'something to wait');
+  const before = second.data.length;
+  await eventually(() => second.of('lag', 1).length > 2, 'some time to pass');
+  expect(second.data.length).toBe(before);
+  second.send({ ...resumes[1] });
+  await eventually(
+    () => second.offset(1) > first.offset(1) && second.offset(2) > first.offset(2),
+    'both to go on',
+  );
 });
 
 test('5.1 a name that another reader has is the error of its stream, and of no other', async () => {

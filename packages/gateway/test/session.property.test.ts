@@ -37,6 +37,7 @@ class Wire implements SessionLine {
   readonly windowBytes: number;
   readonly onItsWay: Frame[] = [];
   isBlocked = false;
+  isResuming = false;
 
   constructor(windowBytes: number) {
     this.windowBytes = windowBytes;

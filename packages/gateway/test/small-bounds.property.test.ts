@@ -109,6 +109,7 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
               credit: response.credit,
               windowBytes: Infinity,
               isBlocked: false,
+              isResuming: false,
               send: () => undefined,
               sendData: (_stream, from, to, bytes) => {
                 // The gateway's own words need no credit.

@@ -171,7 +171,8 @@ class ModelConnection {
     else if (frame.type === 'resume') this.#resume(frame);
     else if (frame.type === 'ack') this.#ack(frame);
     else if (frame.type === 'detach' || frame.type === 'cancel') this.#bound.delete(frame.stream);
-    this.#pump();
+    // What all that come back have not acknowledged counts first.
+    if (frame.type !== 'resume' || frame.more !== true) this.#pump();
   }
 
   #resume(frame: Frame<'resume'>): void {

@@ -70,6 +70,8 @@ export type ClientFrame =
       /** For a request without an answer: over which session it was sent, in the gateway's word, and under which number there. */
       readonly session?: string | undefined;
       readonly request?: number | undefined;
+      /** Another frame follows at once: before one comes without it, nothing new is sent over the session. */
+      readonly more?: true | undefined;
     }
   | { readonly type: 'ack'; readonly stream: number; readonly offset: number }
   | { readonly type: 'cancel' | 'detach'; readonly stream: number }

@@ -43,6 +43,7 @@ const schema = z.discriminatedUnion('type', [
     acked: offset,
     session: reader.optional(),
     request: stream.optional(),
+    more: z.literal(true).optional(),
   }),
   z.strictObject({ type: z.literal('ack'), stream, offset }),
   z.strictObject({ type: z.literal('cancel'), stream }),

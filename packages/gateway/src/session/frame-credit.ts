@@ -1,15 +1,19 @@
 import type { Credit, CreditAmount } from '@spillway/core';
+import type { SessionLine } from './session-response.ts';
 
 /**
  * A connection's credit as one of its streams sees it: a frame that is larger than the stream's window costs no more than
- * that window (rule 5.4). Otherwise it had to wait until the whole connection is free, which may never be.
+ * that window (rule 5.4). Otherwise it had to wait until the whole connection is free, which may never be. While readers come
+ * back over the connection, it allows nothing: what they have not acknowledged has to be counted first (rule 5.8).
  */
 export class FrameCredit implements Credit {
+  readonly #line: SessionLine;
   readonly #credit: Credit;
   readonly #windowBytes: number;
 
-  constructor(credit: Credit, windowBytes: number) {
-    this.#credit = credit;
+  constructor(line: SessionLine, windowBytes: number) {
+    this.#line = line;
+    this.#credit = line.credit;
     this.#windowBytes = windowBytes;
   }
 
@@ -26,11 +30,11 @@ export class FrameCredit implements Credit {
   }
 
   allows(items: number, bytes: number, ms?: number): boolean {
-    return this.#credit.allows(items, Math.min(bytes, this.#windowBytes), ms);
+    return !this.#line.isResuming && this.#credit.allows(items, Math.min(bytes, this.#windowBytes), ms);
   }
 
   spend(items: number, bytes: number, ms?: number): boolean {
-    return this.#credit.spend(items, Math.min(bytes, this.#windowBytes), ms);
+    return !this.#line.isResuming && this.#credit.spend(items, Math.min(bytes, this.#windowBytes), ms);
   }
 
   onGrant(listener: () => void): () => void {

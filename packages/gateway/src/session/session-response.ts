@@ -17,6 +17,8 @@ export interface SessionLine {
   /** What may be sent to all streams of the connection together. */
   readonly credit: Credit;
   readonly windowBytes: number;
+  /** Readers come back over it, and more of them will: nothing new is sent. */
+  readonly isResuming: boolean;
   /** Its socket takes no more at the moment. */
   readonly isBlocked: boolean;
   send(frame: GatewayFrame): void;
@@ -329,7 +331,7 @@ export class SessionResponse implements ReaderResponse {
 
   /** The connection's credit as this stream may spend it. */
   creditOf(line: SessionLine): Credit {
-    return new FrameCredit(line.credit, this.#askedWindowBytes);
+    return new FrameCredit(line, this.#askedWindowBytes);
   }
 
   get #askedWindowBytes(): number {

@@ -58,6 +58,7 @@ export class Session implements RequestCarrier, SessionLine {
   #isUnread = false;
   #credit: Credit | undefined;
   windowBytes = 0;
+  isResuming = false;
   #lastNumber = 0;
   #lastReceivedMs: number;
   #idleSinceMs: number;
@@ -311,6 +312,10 @@ export class Session implements RequestCarrier, SessionLine {
   /** Does what a frame says. Returns why the session has to end, if it has. */
   #onFrame(frame: ClientFrame): CloseReason | undefined {
     if ((frame.type === 'open') !== (this.#credit === undefined)) return 'bad_frame';
+    const wasResuming = this.isResuming;
+    this.isResuming = frame.type === 'resume' && frame.more === true;
+    // Wakes those that wait for credit.
+    if (wasResuming && !this.isResuming) this.#credit?.grant({ bytes: 0 });
     switch (frame.type) {
       case 'open': {
         const { maxSessionStreams, windowBytes } = this.#options.config;
