@@ -27,7 +27,7 @@ const floods: readonly (readonly [string, () => Buffer])[] = [
     'ping frames, of somebody with a key',
     () =>
       Buffer.concat([
-        textFrame({ ...chatRequest('sim', { headers: withKey }), body: '' }),
+        textFrame({ ...chatRequest('sim', { headers: withKey }), body: '{' }),
         repeat(400_000, () => textFrame({ type: 'ping' })),
       ]),
   ],
