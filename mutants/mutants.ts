@@ -2278,7 +2278,7 @@ export const mutants: readonly Mutant[] = [
     find: 'this.#decoder.pause();',
     replace: '',
     test: `${gatewayTest}/codings.test.ts`,
-    only: 'wait for a reader',
+    only: 'stops where it is told',
   },
   {
     name: 'promise 1: what decoders keep has no bound',

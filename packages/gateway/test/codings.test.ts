@@ -4,17 +4,20 @@ import {
   brotliCompressSync,
   constants,
   createBrotliCompress,
+  createBrotliDecompress,
   createDeflate,
   createDeflateRaw,
   createGunzip,
   createGzip,
   createZstdCompress,
+  createZstdDecompress,
   deflateSync,
   gzipSync,
   zstdCompressSync,
 } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { DecodedBody, heldDecoderBytes } from '../src/source/decoded-body.ts';
+import type { BodyHandler, ReplyBody } from '../src/source/reply-body.ts';
 import { ask, formatAnswers, upstreamsAt } from './support/answers.ts';
 import {
   eventually,
@@ -40,6 +43,10 @@ async function start(
   const provider = await startRawProvider((_asked, socket) => socket.write(next));
   const gateway = await startGateway(['--upstream', upstreamsAt(provider.url), ...args]);
   return { gateway, provider, answer: (bytes) => (next = Buffer.from(bytes)) };
+}
+
+function quickBrotli(bytes: Buffer): Buffer {
+  return brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 2 } });
 }
 
 function codeOf(text: string): string {
@@ -214,7 +221,7 @@ describe('events that are compressed although nobody asked', () => {
 
   test.each([
     ['gzip', gzipSync],
-    ['br', (bytes: Buffer) => brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 2 } })],
+    ['br', quickBrotli],
     ['zstd', zstdCompressSync],
   ] as const)('promise 1: that grow a thousandfold stay within the bounds: %s', async (coding, compress) => {
     const args = ['--max-stream-bytes', '40000000', '--max-event-bytes', '1000000', '--log-level', 'silent'];
@@ -230,7 +237,7 @@ describe('events that are compressed although nobody asked', () => {
 
   test.each([
     ['gzip', gzipSync],
-    ['br', (bytes: Buffer) => brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 2 } })],
+    ['br', quickBrotli],
     ['zstd', zstdCompressSync],
   ] as const)('promise 1: wait for a reader that does not read: %s', async (coding, compress) => {
     const { answer, gateway } = await start(['--log-level', 'silent']);
@@ -329,4 +336,81 @@ test('the memory of all decoders is bounded, and given back', () => {
   for (const { body } of bodies) body.abort(new Error('over'));
   expect(heldDecoderBytes()).toBe(0);
   for (const { ended } of bodies) expect(ended).toHaveLength(1);
+});
+
+/** A body that is read in pieces as long as nothing has paused it. */
+class PiecesBody implements ReplyBody {
+  readonly #bytes: Buffer;
+  #at = 0;
+  #isPaused = true;
+  #handler: BodyHandler | undefined;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  consume(handler: BodyHandler): void {
+    this.#handler = handler;
+    this.resume();
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    while (!this.#isPaused && this.#at < this.#bytes.length) {
+      const end = Math.min(this.#bytes.length, this.#at + 1000);
+      const start = this.#at;
+      this.#at = end;
+      this.#handler?.data(this.#bytes, start, end);
+    }
+    if (!this.#isPaused && this.#at === this.#bytes.length) {
+      this.#at += 1;
+      this.#handler?.end();
+    }
+  }
+
+  abort(): void {
+    this.#isPaused = true;
+  }
+}
+
+test.each([
+  ['gzip', gzipSync, createGunzip],
+  ['br', quickBrotli, createBrotliDecompress],
+  ['zstd', zstdCompressSync, createZstdDecompress],
+] as const)('what is decoded stops where it is told, and goes on: %s', async (_coding, compress, open) => {
+  const text = Buffer.alloc(30_000_000, 'data: x\n\n');
+  const coded = compress(text);
+  const read = (pausesAt: number): { body: DecodedBody; ended: Promise<void>; bytes: () => number } => {
+    const body = new DecodedBody(new PiecesBody(coded), open(), 0);
+    const ended = Promise.withResolvers<void>();
+    let bytes = 0;
+    body.consume({
+      data: (piece, start, end) => {
+        expect(piece.subarray(start, end).equals(text.subarray(bytes, bytes + end - start))).toBe(true);
+        bytes += end - start;
+        if (bytes >= pausesAt) body.pause();
+      },
+      end: ended.resolve,
+      fail: ended.reject,
+    });
+    return { body, ended: ended.promise, bytes: () => bytes };
+  };
+  const paused = read(1);
+  // When another has decoded all of it, this one would have, too.
+  const other = read(Infinity);
+  await other.ended;
+  expect(other.bytes()).toBe(text.length);
+  expect(paused.bytes()).toBeLessThan(100_000);
+  while (paused.bytes() < text.length) {
+    paused.body.resume();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  paused.body.resume();
+  await paused.ended;
+  expect(paused.bytes()).toBe(text.length);
+  expect(heldDecoderBytes()).toBe(0);
 });

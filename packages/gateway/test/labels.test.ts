@@ -83,9 +83,9 @@ describe('events under a wrong content type, or under none, are events', () => {
     const gateway = await start(() => [jsonHead, ...pieces.map(chunk), lastChunk], [], { pauseMs: 15 });
     for (const at of [1, 2, 3, 5, 8]) {
       pieces = cut(at);
-      expect(await (await postChat(gateway.url, 'm')).text()).toBe(
-        first.replace('\uFEFF', '') + textIn(chat),
-      );
+      const response = await postChat(gateway.url, 'm');
+      expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
+      expect(await response.text()).toBe(first.replace('\uFEFF', '') + textIn(chat));
     }
   });
 
