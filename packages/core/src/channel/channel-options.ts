@@ -17,7 +17,7 @@ export interface ChannelOptions<T> {
   readonly maxItems?: number;
   /**
    * The milliseconds that may wait for one reader, for chunks that take time to play. Minimum 1, default
-   * no bound.
+   * no bound. A longer chunk is taken when nothing else waits; what follows waits until it was taken.
    */
   readonly maxMs?: number;
   /**
