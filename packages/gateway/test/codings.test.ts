@@ -362,9 +362,9 @@ class PiecesBody implements ReplyBody {
     this.#isPaused = false;
     while (!this.#isPaused && this.#at < this.#bytes.length) {
       const end = Math.min(this.#bytes.length, this.#at + 1000);
-      const start = this.#at;
+      const from = this.#at;
       this.#at = end;
-      this.#handler?.data(this.#bytes, start, end);
+      this.#handler?.data(this.#bytes, from, end);
     }
     if (!this.#isPaused && this.#at === this.#bytes.length) {
       this.#at += 1;
@@ -383,15 +383,15 @@ test.each([
   ['zstd', zstdCompressSync, createZstdDecompress],
 ] as const)('what is decoded stops where it is told, and goes on: %s', async (_coding, compress, open) => {
   const text = Buffer.alloc(30_000_000, 'data: x\n\n');
-  const coded = compress(text);
+  const compressed = compress(text);
   const read = (pausesAt: number): { body: DecodedBody; ended: Promise<void>; bytes: () => number } => {
-    const body = new DecodedBody(new PiecesBody(coded), open(), 0);
+    const body = new DecodedBody(new PiecesBody(compressed), open(), 0);
     const ended = Promise.withResolvers<void>();
     let bytes = 0;
     body.consume({
-      data: (piece, start, end) => {
-        expect(piece.subarray(start, end).equals(text.subarray(bytes, bytes + end - start))).toBe(true);
-        bytes += end - start;
+      data: (piece, from, to) => {
+        expect(piece.subarray(from, to).equals(text.subarray(bytes, bytes + to - from))).toBe(true);
+        bytes += to - from;
         if (bytes >= pausesAt) body.pause();
       },
       end: ended.resolve,
