@@ -276,6 +276,58 @@ test('5.9: an answer without a URL cannot be read on', async () => {
   expect(await rejection(text)).toMatchObject({ code: 'history_gone', offset: 0 });
 });
 
+test('5.12: a reader that was let go because its program took nothing reads on when that asks for more', async () => {
+  const { reader, response, session } = await openBody();
+  const body = response.body?.getReader();
+  session.data(1, 0, 4, 'one ');
+  session.data(1, 4, 7, 'two ');
+  await body?.read();
+  session.fail(1, 'reader_stalled', 7);
+  await session.settle();
+  expect(session.framesOf('read')).toEqual([]);
+  await body?.read();
+  const rest = body?.read();
+  const read = await session.frame('read');
+  expect(read).toMatchObject({ stream: 2, url: '/streams/abc', from: 7, overflow: 'coalesce' });
+  expect(read.reader).not.toBe(reader);
+  session.respond(2);
+  session.data(2, 7, 8, 'three');
+  session.end(2);
+  expect(new TextDecoder().decode((await rest)?.value)).toBe('three');
+  expect((await body?.read())?.done).toBe(true);
+});
+
+test.each<[string, (session: FakeSession) => void]>([
+  ['the history', (session) => session.fail(2, 'history_gone', 7)],
+  ['the stream', (session) => session.fail(2, 'not_found', 0)],
+  ['the stream, by HTTP', (session) => session.respond(2, { status: 404, url: '' })],
+  [
+    'the model',
+    (session) => {
+      session.respond(2);
+      session.send({ type: 'end', stream: 2, state: 'cancelled' });
+    },
+  ],
+  [
+    'the model, in words',
+    (session) => {
+      session.respond(2);
+      session.data(2, 7, 7, 'data: {"error": {}}');
+    },
+  ],
+])('5.12: when %s is gone, its body fails with what it was let go for', async (_what, answer) => {
+  const { response, session } = await openBody();
+  const body = response.body?.getReader();
+  session.data(1, 0, 7, 'one');
+  await body?.read();
+  session.fail(1, 'reader_stalled', 7);
+  await session.settle();
+  const rest = rejection(body?.read() ?? Promise.resolve());
+  await session.frame('read');
+  answer(session);
+  expect(await rest).toMatchObject({ code: 'reader_stalled', offset: 7 });
+});
+
 test('5.6: what the gateway says by itself comes once, however often it is sent again', async () => {
   const { gateway, response, session } = await openBody();
   const text = response.text();

@@ -246,11 +246,11 @@ test('an error of the gateway fails the request, or the body behind what came', 
   expect(await failed).toMatchObject({ code: 'overloaded', message: 'It is overloaded.', offset: 0 });
   session.respond(2);
   session.data(2, 0, 4, 'some');
-  session.fail(2, 'reader_stalled', 4);
+  session.fail(2, 'reader_disconnected', 4);
   const body = (await promise).body?.getReader();
   expect(new TextDecoder().decode((await body?.read())?.value)).toBe('some');
   expect(await rejection(body?.read() ?? Promise.resolve())).toMatchObject({
-    code: 'reader_stalled',
+    code: 'reader_disconnected',
     offset: 4,
   });
   await session.frame('detach');
