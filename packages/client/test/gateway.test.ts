@@ -176,7 +176,8 @@ test('a reader that comes back too late reads on from the history', async () => 
   const network = await startNetwork(gateway.url);
   const openai = new OpenAI({ apiKey: 'key', fetch: openFetch({ url: network.url }), maxRetries: 0 });
   const second = open({ url: gateway.url, headers: { authorization: 'Bearer key' } });
-  const model = 'sim:tokens=200,tps=200,ttft=0';
+  // Of more, some would be merged while the first is away, and it could not come back in between.
+  const model = 'sim:tokens=60,tps=100,ttft=0';
   const { data, response } = await openai.chat.completions
     .create({ model, messages, stream: true })
     .withResponse();
