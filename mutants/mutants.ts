@@ -2236,6 +2236,22 @@ export const mutants: readonly Mutant[] = [
     only: 'is an error when HTTP does not',
   },
   {
+    name: 'promise 7: a payload with another reason is taken for the one before',
+    file: `${core}/format/choices.ts`,
+    find: 'if (!isOfReason) textAt = keyStart;',
+    replace: 'textAt = keyStart;',
+    test: `${coreTest}/format/ends.test.ts`,
+    only: 'by itself',
+  },
+  {
+    name: 'promise 7: an error behind a list that was seen before is overlooked',
+    file: `${core}/format/openai-chat.ts`,
+    find: '(end - listEnd === 1 || !hasError(bytes, listEnd, end))',
+    replace: 'end - listEnd > 0',
+    test: `${coreTest}/format/ends.test.ts`,
+    only: 'by itself',
+  },
+  {
     name: 'promise 7: the reason of one choice is enough for all',
     file: `${core}/format/choices.ts`,
     find: 'return this.#isOver.size > 0 && this.#open === 0 && !this.#isLost;',

@@ -13,6 +13,9 @@ const maxChoices = 1024;
 export class Choices {
   /** Where in the last payload its list began: in the next one it is mostly there, too. */
   listAt = 0;
+  /** Of the last payload that said nothing of an end: its list up to its last text, and from there to the end of the list. */
+  #head = none;
+  #tail = none;
   readonly #isOver = new Map<number, boolean>();
   #open = 0;
   #isLost = false;
@@ -33,6 +36,32 @@ export class Choices {
     if (!isOver) this.#open += 1;
     else if (before === false) this.#open -= 1;
     this.#isOver.set(index, isOver);
+  }
+
+  /**
+   * Where the list of a payload ends that is the list of the last one but for one text, and so says as little; -1: it is another.
+   * What stands before the list is not looked at, as long as the list is where it was.
+   */
+  endOfAlike(bytes: Uint8Array, start: number, end: number): number {
+    const head = this.#head;
+    const tail = this.#tail;
+    let at = start + this.listAt;
+    if (tail === none || at + head.length + tail.length >= end) return -1;
+    // From behind: there it says which choice it is.
+    for (let index = head.length - 1; index >= 0; index -= 1)
+      if (bytes[at + index] !== head[index]) return -1;
+    at += head.length;
+    while (at < end && bytes[at] !== QUOTE) at += bytes[at] === BACKSLASH ? 2 : 1;
+    if (at + tail.length >= end) return -1;
+    for (let index = tail.length - 1; index >= 0; index -= 1)
+      if (bytes[at + index] !== tail[index]) return -1;
+    return at + tail.length;
+  }
+
+  /** The list of a payload, with one choice and a text in it, said nothing of an end. */
+  noteAlike(bytes: Uint8Array, listAt: number, textAt: number, listEnd: number): void {
+    this.#head = bytes.slice(listAt, textAt);
+    this.#tail = bytes.slice(endOfString(bytes, textAt, listEnd), listEnd);
   }
 
   /** Something came that may have been about any choice: it is not known any more whether all are over. */
@@ -68,6 +97,10 @@ export function findChoices(
   let place = 0;
   let index = -1;
   let isOver = false;
+  let hasReason = false;
+  let isOfReason = false;
+  let textAt = -1;
+  let listEnd = -1;
   // A loop of its own: this is done for every event, and calls for each key would be most of it.
   for (let at = isKnown ? listAt : start; at < end; at += 1) {
     const byte = bytes[at];
@@ -78,32 +111,41 @@ export function findChoices(
       let value = at + 1;
       while (isSpace(bytes[value])) value += 1;
       // Only behind a key is there a colon.
-      if (bytes[value] !== COLON || value >= end) continue;
+      if (bytes[value] !== COLON || value >= end) {
+        if (!isOfReason) textAt = keyStart;
+        continue;
+      }
       value += 1;
       while (isSpace(bytes[value])) value += 1;
+      isOfReason = isText(bytes, keyStart, keyEnd, reason);
       if (depth === 1) {
-        if (isInList && visit === undefined) return;
+        if (isInList && visit === undefined) break;
         isInList = isText(bytes, keyStart, keyEnd, list);
         if (isInList) choices.listAt = keyStart - 1 - start;
+        textAt = -1;
       }
       if (!isInList) visit?.(keyStart, keyEnd, depth, value);
       else if (depth === 3 && isText(bytes, keyStart, keyEnd, INDEX)) index = digitsAt(bytes, value);
-      else if (depth === 3 && isText(bytes, keyStart, keyEnd, reason)) isOver = isReason(bytes, value, end);
+      else if (depth === 3 && isOfReason) isOver = isReason(bytes, value, end);
       at = value - 1;
     } else if (byte === OPEN_OBJECT || byte === OPEN_LIST) {
       depth += 1;
     } else if (byte === CLOSE_LIST) {
       depth -= 1;
+      if (depth === 1 && isInList) listEnd = at + 1;
     } else if (byte === CLOSE_OBJECT) {
       if (isInList && depth === 3) {
         choices.add(index === -1 ? place : index, isOver);
         place += 1;
+        hasReason ||= isOver;
         index = -1;
         isOver = false;
       }
       depth -= 1;
     }
   }
+  const isPlain = place === 1 && !hasReason && textAt !== -1 && listEnd > textAt;
+  if (isPlain) choices.noteAlike(bytes, start + choices.listAt, textAt, listEnd);
 }
 
 /**
@@ -128,6 +170,7 @@ function digitsAt(bytes: Uint8Array, value: number): number {
   }
 }
 
+const none = new Uint8Array(0);
 const encoder = new TextEncoder();
 const INDEX = encoder.encode('index');
 const noReasons = ['null', 'error', 'FINISH_REASON_UNSPECIFIED', 'BLOCK_REASON_UNSPECIFIED'].map((text) =>
@@ -135,6 +178,7 @@ const noReasons = ['null', 'error', 'FINISH_REASON_UNSPECIFIED', 'BLOCK_REASON_U
 );
 const QUOTE = 0x22;
 const COLON = 0x3a;
+const BACKSLASH = 0x5c;
 const OPEN_LIST = 0x5b;
 const CLOSE_LIST = 0x5d;
 const OPEN_OBJECT = 0x7b;

@@ -1,5 +1,6 @@
 import { type ChoiceKeys, findChoices, type Choices } from './choices.ts';
 import { type DeltaRule, each } from './delta-rule.ts';
+import { createByteSearch } from './byte-search.ts';
 import { classifyErrors } from './error-payload.ts';
 import type { Format } from './format.ts';
 import { listOf, numberOf, objectOf } from './json-object.ts';
@@ -98,6 +99,7 @@ export const openaiChat: Format = {
 const encoder = new TextEncoder();
 const DONE = encoder.encode('[DONE]');
 const classifyError = classifyErrors('choices');
+const hasError = createByteSearch('"error"');
 const choiceKeys: ChoiceKeys = {
   list: encoder.encode('choices'),
   reason: encoder.encode('finish_reason'),
@@ -112,6 +114,9 @@ export function classifyUnnamed(
   choices: Choices,
 ): PayloadKind {
   if (bytes[start] === DONE[0] && equals(bytes, start, end, DONE)) return 'end';
+  // Nearly every payload: only a text in it is another than before, and its list is looked at without what belongs to it.
+  const listEnd = choices.endOfAlike(bytes, start, end);
+  if (listEnd !== -1 && (end - listEnd === 1 || !hasError(bytes, listEnd, end))) return 'content';
   const kind = classifyError(bytes, start, end, choices);
   if (kind === 'content') findChoices(bytes, start, end, choiceKeys, choices);
   return kind;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Choices } from '../../src/format/choices.ts';
 import { EventScanner } from '../../src/format/sse.ts';
 import { formats } from '../support/formats.ts';
 import type { FormatName } from './fixtures.ts';
@@ -157,5 +158,38 @@ describe('promise 7: without a marker, an answer is whole when each choice said 
     expect(isWhole('openai-chat', choices(1024))).toBe(true);
     expect(isWhole('openai-chat', choices(1025))).toBe(false);
     expect(isWhole('openai-chat', [...choices(1025), '[DONE]'])).toBe(true);
+  });
+
+  test('whatever came before, a payload says what it says by itself', () => {
+    const text = fc.constantFrom('', 'a', 'some words', '"}],"error":{"message":"m"}', '\\', 'null', 'stop');
+    const reasonOf = fc.constantFrom(null, null, null, '', 'stop', 'null');
+    const choice = fc
+      .tuple(fc.nat(1), text, reasonOf, fc.boolean())
+      .map(([index, content, finish_reason, isFirst]) =>
+        isFirst
+          ? { finish_reason, index, delta: { content } }
+          : { index, delta: { content }, logprobs: null, finish_reason },
+      );
+    const behind = fc.constantFrom({}, {}, { usage: null }, { error: { message: 'm' } });
+    const payload = fc
+      .tuple(fc.array(choice, { minLength: 0, maxLength: 2 }), behind)
+      .map(([choices, rest]) => ({ id: 'a', choices, ...rest }));
+    fc.assert(
+      fc.property(fc.array(payload, { maxLength: 12 }), (payloads) => {
+        const choices = new Choices();
+        const over = new Map<number, boolean>();
+        for (const each of payloads) {
+          const bytes = new TextEncoder().encode(JSON.stringify(each));
+          const kind = formats['openai-chat'].classify(bytes, 0, bytes.length, choices);
+          expect(kind).toBe('error' in each ? 'error' : 'content');
+          if (kind === 'error') continue;
+          for (const { finish_reason, index } of each.choices) {
+            over.set(index, over.get(index) === true || finish_reason === 'stop');
+          }
+          expect(choices.areOver).toBe(over.size > 0 && [...over.values()].every(Boolean));
+        }
+      }),
+      { numRuns: 2000 },
+    );
   });
 });
