@@ -32,7 +32,8 @@ export const causeHints: Readonly<Record<StallCause, string>> = {
 
 /** What keeps a reader from getting more, for people; `undefined`: nothing. */
 export function whyOf({ isLost, isPaused, waitsFor }: ReaderRow): string | undefined {
-  if (isPaused) return 'paused by its program';
+  // Its program does something else, and its connection answers. A longer word does not fit beside its lag.
+  if (isPaused) return 'paused';
   const cause = isLost ? 'connection_lost' : waitsFor;
   return cause === null ? undefined : causeTexts[cause].one;
 }
