@@ -393,8 +393,7 @@ export const mutants: readonly Mutant[] = [
     file: `${core}/channel/retention.ts`,
     find: 'if (this.#slowest <= 0 || this.#readers.length === 0) this.trim();',
     replace: 'if (this.#readers.length === 0) this.trim();',
-    test: `${coreTest}/channel.property.test.ts`,
-    only: 'whatever is done',
+    test: `${coreTest}/held.property.test.ts`,
   },
   {
     name: 'who comes after a silence gets what is older than the replay window',
