@@ -146,7 +146,7 @@ test('a header that is no ASCII is the same by createFetch', async () => {
   }
 });
 
-test('1.10 a redirect out of the provider’s origin is told by createFetch, too', async () => {
+test('1.11 a redirect out of the provider’s origin is told by createFetch, too', async () => {
   const provider = await startRawProvider((_asked, socket) => {
     socket.write(wholeAnswer('', { location: 'https://elsewhere.example/v1' }, '307 Elsewhere'));
   });
