@@ -125,6 +125,7 @@ describe('any other is told, and nobody goes there', () => {
         expect(response.redirected).toBe(false);
         expect(response.status).toBe(status);
         expect(response.headers.get('location')).toBe(null);
+        expect(response.headers.get('x-should-retry')).toBe('false');
         const { error } = (await response.json()) as { error: { code: string; message: string } };
         expect(error.code).toBe('upstream_redirect');
         expect(error.message).toContain(redirect.location);
@@ -134,7 +135,10 @@ describe('any other is told, and nobody goes there', () => {
     const response = await fetch(`${gateway.url}/v1/files/1`);
     expect([response.redirected, response.status]).toEqual([false, 308]);
     expect(other.seen).toEqual([]);
-    expect(provider.asked).toHaveLength(11);
+    const list = await fetch(`${gateway.url}/v1/models`);
+    expect([list.redirected, list.status, list.headers.get('location')]).toEqual([false, 308, null]);
+    expect(await list.json()).toMatchObject({ error: { code: 'upstream_redirect' } });
+    expect(provider.asked).toHaveLength(12);
     // What stands behind a question mark is not for logs.
     expect(gateway.stderr()).toContain('upstream_redirect');
     expect(gateway.stderr()).not.toContain('hidden');

@@ -4,7 +4,7 @@ import type { ClassifyPayload, PayloadKind } from './sse.ts';
 
 /**
  * Whether a payload is an error, in whatever spelling: providers and what stands in front of them report one in each
- * other's shapes. An `error` that is not empty, or `error` as the `type` or the `object`, is one, also in a list (which is
+ * other's shapes. An `error` that is not `null`, `false`, 0 or an empty text, or `error` as the `type` or the `object`, is one, also in a list (which is
  * Gemini's way). A `message`, a `detail` or `errors` is a complaint, unless `ownKey` is there, which each of the format's own
  * events has.
  */
@@ -36,7 +36,7 @@ function errorKind(
     if (ownKey !== undefined && isKey(ownKey)) {
       isOwn = true;
     } else if (isKey(ERROR)) {
-      isError = saysSomething(bytes, value);
+      isError = !saysNothing(bytes, value);
     } else if (isKey(OBJECT) || isKey(TYPE)) {
       isError = bytes[value] === QUOTE && isText(bytes, value + 1, endOfString(bytes, value + 1, end), ERROR);
     } else if (isKey(MESSAGE)) {
@@ -49,6 +49,21 @@ function errorKind(
   });
   if (isError) return 'error';
   return isComplaint && !isOwn ? 'complaint' : 'content';
+}
+
+/** Whether a value is `null`, `false`, 0 or an empty text, which official SDKs take for no error. */
+function saysNothing(bytes: Uint8Array, value: number): boolean {
+  switch (bytes[value]) {
+    case QUOTE:
+      return bytes[value + 1] === QUOTE;
+    case FIRST_OF_FALSE:
+    case FIRST_OF_NULL:
+    case ZERO:
+    case undefined:
+      return true;
+    default:
+      return false;
+  }
 }
 
 /** Whether a value is a text, a list or an object, and no empty text or list. */
@@ -75,3 +90,6 @@ const QUOTE = 0x22;
 const OPEN_LIST = 0x5b;
 const CLOSE_LIST = 0x5d;
 const OPEN_OBJECT = 0x7b;
+const FIRST_OF_FALSE = 0x66;
+const FIRST_OF_NULL = 0x6e;
+const ZERO = 0x30;

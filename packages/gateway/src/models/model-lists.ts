@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Logger } from 'pino';
+import { apis } from '../api.ts';
 import { digest } from '../api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import { asGatewayError, GatewayError, overloaded } from '../errors.ts';
@@ -9,6 +10,7 @@ import type { Relay, Target } from '../relay.ts';
 import { type BodyHold, RequestMemory } from '../request-memory.ts';
 import { collectReply } from '../source/collect-reply.ts';
 import { openReply } from '../source/open-reply.ts';
+import { isRedirect, redirectError } from '../source/redirect.ts';
 import { maxRefusalBytes, maxRefusalMs } from '../source/retry-hints.ts';
 import { HeldModels } from './held-models.ts';
 import { readModels } from './read-models.ts';
@@ -147,6 +149,10 @@ export class ModelLists {
       onRetry: () => undefined,
     });
     const { reason, status } = reply;
+    if (isRedirect(reply)) {
+      reply.discard();
+      throw redirectError(reply, apis[provider.api].errors);
+    }
     if (status !== 200) {
       const refused = invalid(`The provider answered its model list with status ${status}.`, status);
       const body = await reply.peek(maxRefusalBytes, maxRefusalMs);

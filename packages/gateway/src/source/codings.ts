@@ -54,7 +54,15 @@ const codings: Readonly<Record<string, Coding>> = {
 };
 
 /** The codings that are registered and that nobody here can undo. Any other word is none. */
-const unknownCodings = new Set(['aes128gcm', 'compress', 'dcb', 'dcz', 'exi', 'pack200-gzip', 'x-compress']);
+export const unknownCodings: ReadonlySet<string> = new Set([
+  'aes128gcm',
+  'compress',
+  'dcb',
+  'dcz',
+  'exi',
+  'pack200-gzip',
+  'x-compress',
+]);
 
 /** Nobody codes more often than twice; each has its memory. */
 const maxCodings = 2;

@@ -71,7 +71,7 @@ export async function openReply(
       const isTried = !isShort && !(error instanceof UnsentError);
       if (isTried || attempt >= connectRetries || causeOf(error) instanceof CertificateError) {
         const told = isShort ? outOfDescriptors(error) : asUnreachable(error);
-        told.isFinal = isTried && retries > 0;
+        told.isFinal = !isShort && retries > 0;
         throw told;
       }
       delayMs = backoffMs;

@@ -52,7 +52,12 @@ export function redirectError(reply: Reply, format: Format): GatewayError {
   // What is behind a question mark may be a secret: it is the client's, and not for logs.
   const logged = url === undefined ? where.replace(/[?#].*$/, '') : url.origin + url.pathname;
   const refusal = new GatewayError(code, message(logged), { status });
-  return new RefusedError(refusal, { reason: '', headers: { 'content-type': 'application/json' }, body });
+  return new RefusedError(refusal, {
+    reason: '',
+    // Nobody shall ask again: it would be the same.
+    headers: { 'content-type': 'application/json', 'x-should-retry': 'false' },
+    body,
+  });
 }
 
 /** Where it says; what is no ASCII in a header is mostly UTF-8. */
