@@ -1581,7 +1581,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'retries: what fails without an answer is asked for by both',
     file: `${gateway}/source/open-reply.ts`,
-    find: 'told.isFinal = isTried && retries > 0;',
+    find: 'told.isFinal = !isShort && retries > 0;',
     replace: '',
     test: `${gatewayTest}/retry-hints.test.ts`,
     only: 'no answer',
