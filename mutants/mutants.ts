@@ -2240,7 +2240,7 @@ export const mutants: readonly Mutant[] = [
     find: 'if (!isOfReason) textAt = keyStart;',
     replace: 'textAt = keyStart;',
     test: `${coreTest}/format/ends.test.ts`,
-    only: 'by itself',
+    only: 'and then another',
   },
   {
     name: 'promise 7: an error behind a list that was seen before is overlooked',

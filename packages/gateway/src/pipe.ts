@@ -73,16 +73,16 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
   if (format === undefined) {
     await pipeBody(stream, reply, undefined, options);
     if (reply.status >= 400) throw unexpectedReply(reply, contentType);
-  } else if (reply.status >= 400) {
+  } else if (reply.status >= 300) {
     await refuse(stream, reply, options);
-  } else if (reply.status < 300 && (await isEventStream(stream, reply, contentType, options))) {
+  } else if (await isEventStream(stream, reply, contentType, options)) {
     const scanner = new EventScanner({
       maxEventBytes: config.maxEventBytes,
       classify: format.classify,
     });
     // Returned, not awaited: one suspended function less for as long as a stream lives.
     return pipeBody(stream, reply, scanner, options);
-  } else if (reply.status >= 300 || contentType.startsWith('text/html')) {
+  } else if (contentType.startsWith('text/html')) {
     reply.discard();
     throw unexpectedReply(reply, contentType);
   } else {
@@ -198,7 +198,7 @@ function unexpectedReply(reply: Reply, contentType: string): GatewayError {
   return new GatewayError(
     'upstream_invalid',
     `The provider answered with status ${reply.status} and ${contentType === '' ? 'no content type' : contentType}.`,
-    { status: reply.status >= 400 ? reply.status : 502 },
+    { status: reply.status >= 300 ? reply.status : 502 },
   );
 }
 

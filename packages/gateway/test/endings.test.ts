@@ -206,7 +206,7 @@ describe('an error before the first byte has its status and the provider’s sha
     ['sim:status=401', 401, 'simulated_401', null],
     ['sim:status=400', 400, 'simulated_400', null],
     ['sim:html,status=200', 502, 'upstream_invalid', null],
-    ['sim:status=302', 502, 'upstream_invalid', null],
+    ['sim:status=302', 302, 'simulated_302', null],
     ['sim:hangup', 502, 'upstream_cut', null],
     ['sim:no-such-behaviour', 400, 'invalid_behaviour', null],
   ])('%s', async (model, status, code, retryAfter) => {

@@ -34,6 +34,7 @@ describe('promise 7: without a marker, an answer is whole when each choice said 
     ],
     ['openai-chat', 'no reason', [chat(0, 'null'), usage], false],
     ['openai-chat', 'an empty reason', [chat(0, '""')], false],
+    ['openai-chat', 'an empty reason, and then another', [chat(0, '""'), chat(0, '"stop"')], true],
     ['openai-chat', 'null as a text', [chat(0, '"null"')], false],
     ['openai-chat', 'a failure for a reason', [chat(0, '"error"')], false],
     ['openai-chat', 'no choice at all', [usage], false],
