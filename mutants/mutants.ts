@@ -2306,7 +2306,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: '2.10: what is compressed is handed on as it is',
     file: `${gateway}/source/codings.ts`,
-    find: 'if (isIn) reply.wrap((body) => new DecodedBody(body, coding.open(first), coding.windowBytes));',
+    find: 'if (isIn) reply.wrap((body) => new DecodedBody(body, open(first[0] ?? 0, options), coding.windowBytes));',
     replace: '',
     test: `${gatewayTest}/codings.test.ts`,
     only: 'in every format',

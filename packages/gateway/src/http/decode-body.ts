@@ -1,37 +1,14 @@
-import { Readable, type Transform } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import {
-  constants,
-  createBrotliDecompress,
-  createGunzip,
-  createInflate,
-  createInflateRaw,
-  createZstdDecompress,
-} from 'node:zlib';
 import { GatewayError, overloaded } from '../errors.ts';
 import type { BodyHold } from '../request-memory.ts';
 import type { Scanner } from './body-scanner.ts';
+import { decoders, type OpenDecoder } from './decoders.ts';
 import { tooLarge } from './receive-body.ts';
 import { ReceivedBody } from './received-body.ts';
 
 /** What comes out of a decoder at once. */
 const chunkSize = 65_536;
-/** The window of zstd as a content coding is 8 MiB at most (RFC 9659). */
-const maxZstdWindowLog = 23;
-
-const decoders: Readonly<Record<string, (firstByte: number) => Transform>> = {
-  gzip: () => createGunzip({ chunkSize }),
-  'x-gzip': () => createGunzip({ chunkSize }),
-  br: () => createBrotliDecompress({ chunkSize }),
-  zstd: () =>
-    createZstdDecompress({
-      chunkSize,
-      params: { [constants.ZSTD_d_windowLogMax]: maxZstdWindowLog },
-    }),
-  // Some leave out the two bytes that zlib has in front.
-  deflate: (firstByte) => ((firstByte & 0x0f) === 8 ? createInflate : createInflateRaw)({ chunkSize }),
-};
-
 export interface DecodeOptions {
   /** The room that what comes out takes; given back when it is not whole. */
   readonly hold: BodyHold;
@@ -69,7 +46,7 @@ export async function decodeBody(
   };
   const decoded = new ReceivedBody({ takeRoom, scanner });
   const parts = body.parts();
-  const decoder = decoderOf(coding)?.(parts[0]?.[0] ?? 0);
+  const decoder = decoderOf(coding)?.(parts[0]?.[0] ?? 0, { chunkSize });
   if (decoder === undefined) throw new TypeError(`there is no decoder for ${coding}`);
   try {
     await pipeline(Readable.from(parts), decoder, async (pieces: AsyncIterable<Buffer>) => {
@@ -89,7 +66,7 @@ export async function decodeBody(
   return decoded;
 }
 
-function decoderOf(coding: string): ((firstByte: number) => Transform) | undefined {
+function decoderOf(coding: string): OpenDecoder | undefined {
   const name = coding.trim().toLowerCase();
   return Object.hasOwn(decoders, name) ? decoders[name] : undefined;
 }

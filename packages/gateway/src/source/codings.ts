@@ -1,37 +1,23 @@
-import type { Transform } from 'node:stream';
-import {
-  constants,
-  createBrotliDecompress,
-  createGunzip,
-  createInflate,
-  createInflateRaw,
-  createZstdDecompress,
-} from 'node:zlib';
 import { GatewayError } from '../errors.ts';
 import { listed } from '../headers.ts';
+import { decoders, zstdWindowLog } from '../http/decoders.ts';
 import { maxReadBytes } from './connect.ts';
 import { DecodedBody } from './decoded-body.ts';
 import { beginsEvents } from './first-bytes.ts';
 import type { Reply } from './reply.ts';
 
-/** How a coding is undone. */
+/** What is known of a coding that can be undone. */
 interface Coding {
   /** Whether a body that begins so has it; `undefined`: more of it has to come. */
   readonly isIn: (first: Buffer) => boolean | undefined;
-  readonly open: (first: Buffer) => Transform;
   /** What a decoder keeps of what it has decoded: of a stream that is shorter, no more than that. */
   readonly windowBytes: number;
 }
 
-/** Each write gives all that can be decoded of it: an event must not wait for the next one. */
-const zlib = { chunkSize: maxReadBytes, highWaterMark: maxReadBytes, flush: constants.Z_SYNC_FLUSH };
-const others = { chunkSize: maxReadBytes, highWaterMark: maxReadBytes };
-/** 8 MiB: what RFC 9659 allows a coding of HTTP. */
-const zstdWindowLog = 23;
+const options = { chunkSize: maxReadBytes, highWaterMark: maxReadBytes };
 
 const gzip: Coding = {
   isIn: (first) => startsWith(first, [0x1f, 0x8b]),
-  open: () => createGunzip(zlib),
   windowBytes: 0,
 };
 
@@ -40,15 +26,11 @@ const codings: Readonly<Record<string, Coding>> = {
   'x-gzip': gzip,
   deflate: {
     isIn: isNoText,
-    // Some leave the header out that belongs there; its lower half is then nearly always another.
-    open: ([byte = 0]) => ((byte & 0x0f) === 8 ? createInflate(zlib) : createInflateRaw(zlib)),
     windowBytes: 0,
   },
-  br: { isIn: isNoText, open: () => createBrotliDecompress(others), windowBytes: 16_777_216 },
+  br: { isIn: isNoText, windowBytes: 16_777_216 },
   zstd: {
     isIn: (first) => startsWith(first, [0x28, 0xb5, 0x2f, 0xfd]),
-    open: () =>
-      createZstdDecompress({ ...others, params: { [constants.ZSTD_d_windowLogMax]: zstdWindowLog } }),
     windowBytes: 2 ** zstdWindowLog,
   },
 };
@@ -89,13 +71,14 @@ export async function undoCodings(reply: Reply): Promise<void> {
   // The last of them was done last.
   for (const name of names.toReversed()) {
     const coding = codings[name];
-    if (coding === undefined) continue;
+    const open = decoders[name];
+    if (coding === undefined || open === undefined) continue;
     let first: Buffer = Buffer.alloc(0);
     const isIn = await reply.first((bytes) => {
       first = bytes;
       return coding.isIn(bytes);
     }, false);
-    if (isIn) reply.wrap((body) => new DecodedBody(body, coding.open(first), coding.windowBytes));
+    if (isIn) reply.wrap((body) => new DecodedBody(body, open(first[0] ?? 0, options), coding.windowBytes));
   }
   reply.isDecoded = true;
 }
