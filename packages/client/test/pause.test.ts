@@ -39,7 +39,7 @@ async function waitFor(gateway: RunningGateway, series: string, value: number): 
 }
 
 describe('promise 11: a session that answers pings and holds its credit back', () => {
-  const endless = 'sim:tokens=1000000,tps=0,ttft=0';
+  const endless = 'sim:tokens=1000000000,tps=0,ttft=0';
 
   test('is paused and not stalled, while its provider waits and when that is done', async () => {
     const { gateway } = await startBoth(['--stall-timeout-ms', '500', '--keep-alive-ms', '300']);

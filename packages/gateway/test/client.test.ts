@@ -139,7 +139,7 @@ describe('a consumer', () => {
     const response = await fetch(`${gateway.url}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: chatBody('sim:tokens=10000000,tps=0,ttft=0,size=50'),
+      body: chatBody('sim:tokens=1000000000,tps=0,ttft=0,size=50'),
     });
     await eventually(
       async () => (await metric(gateway.adminUrl, 'spillway_streams{state="paused"}')) === 1,

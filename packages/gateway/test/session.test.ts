@@ -168,7 +168,7 @@ describe('a session', () => {
       '--stall-timeout-ms 1000 --pause-ms 1000 --detach-grace-ms 1000'.split(' '),
     );
     const session = await openSession(gateway.url);
-    session.send(chatRequest('sim:tokens=1000000,tps=0,ttft=0'));
+    session.send(chatRequest('sim:stall=3000,tokens=3001,tps=0,ttft=0'));
     await eventually(() => session.of('error').length === 1, 'the reader to be let go');
     expect(session.of('error')[0]).toMatchObject({ code: 'reader_stalled', stream: 1 });
     await eventually(
