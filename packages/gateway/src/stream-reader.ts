@@ -1,4 +1,4 @@
-import type { Credit, Gap, Overflow, Reader } from '@spillway/core';
+import { type Credit, type Gap, openCredit, type Overflow, type Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { asGatewayError, GatewayError } from './errors.ts';
 import { LargeRun } from './large-run.ts';
@@ -280,7 +280,9 @@ export class StreamReader implements WriteListener {
       const { pauseMs } = this.#deadlines;
       const what = holdsCredit ? 'held back its credit' : 'took nothing, or too little';
       // Whoever answers may come back when its program goes on.
-      this.#letGo(`The reader ${what} for ${pauseMs} ms (pauseMs).`, holdsCredit);
+      const mayReturn = holdsCredit && this.#options.returns === true;
+      if (mayReturn && this.#takePause(bytes)) this.#leaveBookmark();
+      this.#letGo(`The reader ${what} for ${pauseMs} ms (pauseMs).`, mayReturn);
     } else if (verdict !== undefined && !(holdsCredit && this.#takePause(bytes))) {
       const { minBytesPerSecond, stallTimeoutMs } = this.#deadlines;
       const why =
@@ -304,9 +306,32 @@ export class StreamReader implements WriteListener {
     return this.isPaused;
   }
 
+  /** Its place is kept, if it must not lose anything: there it can go on. */
+  #leaveBookmark(): void {
+    const reader = this.#reader;
+    const place = this.#pause;
+    if (reader === undefined || place === undefined || reader.end !== undefined) return;
+    if (!['block', 'coalesce'].includes(this.overflow)) return;
+    const { maxCreditBytes, maxRunBytes, overflow } = this;
+    const stream = this.#stream;
+    // Nothing that waits becomes larger than what can be sent to it. Not its own credit: that would hold on to its connection.
+    const credit = maxCreditBytes === undefined ? [] : [openCredit({ maxBytes: maxCreditBytes })];
+    const options = { ...this.#options, credit };
+    const openAt = (from: number, how: Overflow): Reader<EventRun | Gap> =>
+      stream.openReader({ ...options, from, overflow: how });
+    const kept = openAt(reader.offset, overflow);
+    this.#pause = undefined;
+    stream.bookmark({
+      reader: kept,
+      maxRunBytes,
+      loosen: () => openAt(kept.offset, 'disconnect'),
+      place,
+    });
+  }
+
   #letGo(message: string, mayReturn: boolean): void {
     const reason = new GatewayError('reader_stalled', message);
-    this.leave(reason, mayReturn && this.#options.returns === true);
+    this.leave(reason, mayReturn);
     this.response.destroy(reason);
   }
 
@@ -317,11 +342,10 @@ export class StreamReader implements WriteListener {
   }
 
   #openReader(): Reader<EventRun | Gap> {
-    return this.#stream.openReader({
-      ...this.#options,
-      credit: this.#credit,
-      from: this.#options.from ?? 'start',
-    });
+    const { from = 'start' } = this.#options;
+    const reader = this.#stream.openReader({ ...this.#options, credit: this.#credit, from });
+    if (this.via === 'session' && typeof from === 'number') this.#stream.cameBack(from);
+    return reader;
   }
 
   /** It got what there was for it. */

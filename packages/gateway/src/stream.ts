@@ -3,6 +3,7 @@ import type { Channel, Gap, Overflow, Reader, ReaderOptions } from '@spillway/co
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
+import { type Bookmark, Bookmarks } from './bookmarks.ts';
 import type { Provider } from './config/load.ts';
 import type { Config, DetachPolicy } from './config/schema.ts';
 import { GatewayError, overloaded } from './errors.ts';
@@ -139,6 +140,9 @@ export class GatewayStream implements StreamOwner {
   /** For whoever waits until it is delivered. */
   #delivered: PromiseWithResolvers<void> | undefined;
   readonly #large = new LargeRuns();
+  readonly #bookmarks = new Bookmarks();
+  /** When a reader was last let go that may come back. */
+  #bookmarkedMs = Number.NEGATIVE_INFINITY;
   /** Of several events, no more may come to the channel at once: the smallest bound of a reader. */
   maxRunBytes = Infinity;
   readonly #silence: Silence;
@@ -244,8 +248,15 @@ export class GatewayStream implements StreamOwner {
     this.#host.delivered(this);
   }
 
+  /** Since when it is only kept for those who come back: its end, or later, when the last reader was let go that may; `undefined`: not yet. */
+  get retainedSinceMs(): number | undefined {
+    return this.end === undefined ? undefined : Math.max(this.end.atMs, this.#bookmarkedMs);
+  }
+
   /** Lets go of its history. Only when it is delivered. */
   forget(): void {
+    this.#bookmarks.clear();
+    this.#letGoOfLarge();
     this.#body = undefined;
   }
 
@@ -308,6 +319,7 @@ export class GatewayStream implements StreamOwner {
   #boundRuns(): void {
     let smallest = this.windowBytes;
     for (const { maxRunBytes } of this.readers) smallest = Math.min(smallest, maxRunBytes);
+    smallest = Math.min(smallest, this.#bookmarks.maxRunBytes);
     this.maxRunBytes = Math.max(1, smallest - frameOverheadBytes);
   }
 
@@ -339,6 +351,18 @@ export class GatewayStream implements StreamOwner {
       ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
     };
     return body.channel.reader(options);
+  }
+
+  /** Keeps the place of a reader that is let go. Before it leaves: what waits would be merged, or gone. */
+  bookmark(bookmark: Bookmark): void {
+    this.#bookmarkedMs = performance.now();
+    this.#bookmarks.add(bookmark, this.#bookmarkedMs + this.#deadlines.detachGraceMs);
+  }
+
+  /** Somebody reads on at that offset: perhaps one whose place was kept. */
+  cameBack(offset: number): void {
+    this.#bookmarks.cameBack(offset);
+    this.#boundRuns();
   }
 
   /** Room for a reader that holds back its credit; `undefined`: there is none. */
@@ -377,7 +401,7 @@ export class GatewayStream implements StreamOwner {
       return;
     }
     const isPolled = nowMs - this.#visitedMs < detachGraceMs;
-    if (this.detach === 'grace' && (isPolled || mayReturn)) {
+    if (this.detach === 'grace' && (isPolled || mayReturn || this.#bookmarks.areHeld)) {
       this.#desert(nowMs);
     } else {
       this.stop(reason);
@@ -388,7 +412,10 @@ export class GatewayStream implements StreamOwner {
   stop(reason: GatewayError): void {
     if (this.end !== undefined) return;
     this.#controller.abort(reason);
-    if (reason.isCancel) this.#body?.channel.cancel(reason);
+    if (reason.isCancel) {
+      this.#body?.channel.cancel(reason);
+      this.#bookmarks.clear();
+    }
     this.#letGoOfLarge();
   }
 
@@ -446,6 +473,7 @@ export class GatewayStream implements StreamOwner {
     const { oldestOffset = 0 } = this.#body?.channel ?? {};
     this.#large.letGo((offset) => {
       for (const reader of this.readers) if (reader.awaits(offset, oldestOffset)) return true;
+      if (this.#bookmarks.awaits(offset)) return true;
       for (const { end, offset: next } of this.visitors) if (end === undefined && offset >= next) return true;
       return false;
     });
@@ -525,6 +553,7 @@ export class GatewayStream implements StreamOwner {
   tick(nowMs: number): void {
     const { detachGraceMs } = this.#deadlines;
     for (const reader of this.readers) reader.tick(nowMs, detachGraceMs);
+    if (this.end === undefined) this.#bookmarks.tick(nowMs);
     this.#letGoOfLarge();
     if (this.end !== undefined || this.signal.aborted) return;
     this.#checkCause(nowMs);

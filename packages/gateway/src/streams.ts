@@ -211,8 +211,8 @@ export class Streams {
   }
 
   /** It ended so long ago that it has no URL any more: who reads it by then reads on, and nobody else begins. */
-  #isOver({ end }: GatewayStream, nowMs: number): boolean {
-    return end !== undefined && nowMs - end.atMs >= this.#config.retainMs;
+  #isOver({ retainedSinceMs }: GatewayStream, nowMs: number): boolean {
+    return retainedSinceMs !== undefined && nowMs - retainedSinceMs >= this.#config.retainMs;
   }
 }
 
