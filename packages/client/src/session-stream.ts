@@ -58,6 +58,8 @@ export class SessionStream implements StreamReader {
   #isReread = false;
   /** What it was let go with and comes back from, until something of the stream comes. */
   #stalled: ClientError | undefined;
+  /** What the gateway says by itself to one that comes back: an error of its stream's, or just that it came too late. */
+  #stalledWords: Uint8Array | undefined;
   #isOver = false;
   #waiting: StreamLag = { items: 0, bytes: 0 };
 
@@ -211,10 +213,11 @@ export class SessionStream implements StreamReader {
         this.#host.consumed(this);
         break;
       case 'end':
-        if (this.#stalled !== undefined && frame.state !== 'completed') {
-          this.fail(this.#stalled);
+        if (this.#stalled !== undefined && frame.state === 'cancelled') {
+          this.#cannotReadOn(this.#stalled, 'The stream was cancelled meanwhile, and what waited is gone.');
           break;
         }
+        if (this.#stalledWords !== undefined) this.#onOwnWords(this.#stalledWords);
         this.#isOverAfter('detach', { type: 'end', state: frame.state });
         this.#inbox.finish();
         this.#unlistenIfTaken();
@@ -231,7 +234,7 @@ export class SessionStream implements StreamReader {
       this.#refuse('Data came before the head of the answer.');
     } else if (from === to) {
       if (this.#stalled === undefined) this.#onOwnWords(bytes);
-      else this.fail(this.#stalled);
+      else this.#stalledWords = bytes;
     } else if (!this.#ledger.allows(bytes.length, connectionWindowBytes)) {
       this.#refuse(`${bytes.length} bytes are more than the windows allow.`);
     } else if (this.#advance(from, to)) {
@@ -254,8 +257,9 @@ export class SessionStream implements StreamReader {
     this.#isAnswered = true;
     if (this.#isReread) {
       this.#isReread = false;
-      if (status !== 200 && this.#stalled !== undefined) this.fail(this.#stalled);
-      else if (status !== 200) this.#gone(`The gateway answers with the status ${status}`);
+      const why = `The gateway answers with the status ${status}`;
+      if (status !== 200 && this.#stalled !== undefined) this.#cannotReadOn(this.#stalled, `${why}.`);
+      else if (status !== 200) this.#gone(why);
     } else if (status < 200 || status > 599) {
       this.#refuse(`The status of the answer is ${status}.`);
     } else if (!this.#hasHead) {
@@ -301,7 +305,7 @@ export class SessionStream implements StreamReader {
     if (this.#isResumed && (code === 'not_arrived' || code === 'unknown_reader')) {
       this.#onUnknownReader(code === 'not_arrived');
     } else if (this.#stalled !== undefined) {
-      this.fail(this.#stalled);
+      this.#cannotReadOn(this.#stalled, message, error);
     } else if (this.#isReread && code === 'not_found') {
       this.#gone('The stream is not there any more');
     } else if (code === 'reader_stalled' && this.#hasHead && this.#url !== '') {
@@ -354,6 +358,12 @@ export class SessionStream implements StreamReader {
     } else {
       this.isHeld = true;
     }
+  }
+
+  /** It was let go, and came back too late. */
+  #cannotReadOn({ message }: ClientError, why: string, cause?: ClientError): void {
+    const lost = `${message} It cannot go on at offset ${this.offset}: ${why}`;
+    this.fail(new ClientError('reader_stalled', lost, this.offset, { cause }));
   }
 
   #gone(why: string): void {

@@ -1,3 +1,4 @@
+import type { SpillwayFetch, StreamItem, StreamReader } from '@spillway/client';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { eventually, type RunningGateway, startBoth } from '../../gateway/test/support/processes.ts';
@@ -108,7 +109,12 @@ describe('promise 11: a session that answers pings and holds its credit back', (
       'the model to be stopped',
     );
     // What it had is there; what follows is gone, and that is said.
-    expect(await rejection(rest(body))).toMatchObject({ code: 'reader_stalled' });
+    const error = await rejection(rest(body));
+    expect(error).toMatchObject({ code: 'reader_stalled', offset: expect.any(Number) as number });
+    expect(String(error)).toMatch(/900 ms \(pauseMs\)\. Its place is kept for 300 ms \(detachGraceMs\)\./);
+    expect(String(error)).toMatch(
+      /cannot go on at offset \d+: The stream was cancelled.* Nobody came back within 300 ms/,
+    );
     expect(await metric(gateway.adminUrl, paused)).toBe(0);
   });
 
@@ -143,3 +149,151 @@ describe('promise 11: a session that answers pings and holds its credit back', (
     expect(await metric(gateway.adminUrl, paused)).toBe(0);
   });
 });
+
+describe('promise 11: a reader that is let go after pauseMs reads on where it was', () => {
+  const patient = ['--stall-timeout-ms', '300', '--pause-ms', '900'];
+
+  /** Reads so many pieces of an answer, and the rest when its reader was let go. Returns both together. */
+  async function readInTwo(
+    fetch: SpillwayFetch,
+    model: string,
+    pieces: number,
+    isLetGo: () => Promise<void>,
+  ): Promise<string> {
+    const body = (await fetch(path, chatOf(model))).body?.getReader();
+    const parts: Uint8Array[] = [];
+    while (parts.length < pieces) parts.push((await body?.read())?.value ?? new Uint8Array());
+    await isLetGo();
+    return Buffer.concat(parts).toString() + (await rest(body));
+  }
+
+  /** Resolves for each when so many were let go. */
+  function allLetGo(gateway: RunningGateway, count: number): () => Promise<void> {
+    let all: Promise<void> | undefined;
+    return () => (all ??= waitFor(gateway, stalled, count));
+  }
+
+  const long = 'sim:tokens=4000,size=300,tps=0,ttft=0';
+
+  test.each([1024, 4096, 16_384, 65_536, 262_144])('with windows of %i bytes', async (windowBytes) => {
+    const { gateway, simulator } = await startBoth(patient);
+    // Over a megabyte; as many events; and one that is still at work when its reader comes back.
+    const models = [long, 'sim:tokens=12000,tps=0,ttft=0', 'sim:tokens=1500,tps=300,ttft=0'];
+    const expected = await Promise.all(
+      models.map((model) => expectedText(gateway.url, model.replace(/tps=\d+/, 'tps=0'))),
+    );
+    const fetch = openFetch({ url: gateway.url, windowBytes });
+    const letGo = allLetGo(gateway, models.length);
+    const texts = await Promise.all(models.map((model) => readInTwo(fetch, model, 1, letGo)));
+    for (const [index, text] of texts.entries()) {
+      expect(textOf(text)).toBe(expected[index]);
+      expect(text).toContain('[DONE]');
+    }
+    expect(await simulatorStats(simulator.url)).toHaveLength(2 * models.length);
+    // What was kept for them is theirs no more.
+    await waitFor(gateway, paused, 0);
+  });
+
+  test('at whatever offset it was', async () => {
+    const { gateway } = await startBoth(patient);
+    const expected = await expectedText(gateway.url, long);
+    const pieces = [1, 2, 3, 5, 8, 13, 34, 89, 233];
+    const letGo = allLetGo(gateway, pieces.length);
+    const texts = await Promise.all(
+      pieces.map((count) =>
+        readInTwo(openFetch({ url: gateway.url, windowBytes: 4096 }), long, count, letGo),
+      ),
+    );
+    for (const text of texts) expect(textOf(text) === expected).toBe(true);
+  });
+
+  test('as often as it pauses', async () => {
+    const { gateway } = await startBoth(patient);
+    const body = (await openFetch({ url: gateway.url, windowBytes: 4096 })(path, chatOf(long))).body;
+    const reader = body?.getReader();
+    const parts: Uint8Array[] = [];
+    for (const times of [1, 2, 3]) {
+      for (let count = 0; count < 5; count += 1)
+        parts.push((await reader?.read())?.value ?? new Uint8Array());
+      await waitFor(gateway, stalled, times);
+    }
+    const text = Buffer.concat(parts).toString() + (await rest(reader));
+    expect(textOf(text) === (await expectedText(gateway.url, long))).toBe(true);
+  });
+
+  test('in a stream whose model was done for longer than retainMs', async () => {
+    const { gateway } = await startBoth([
+      '--stall-timeout-ms',
+      '300',
+      '--pause-ms',
+      '3500',
+      '--retain-ms',
+      '2500',
+    ]);
+    const model = 'sim:tokens=100,tps=0,ttft=0';
+    const fetch = openFetch({ url: gateway.url, windowBytes: 1024 });
+    const text = await readInTwo(fetch, model, 1, allLetGo(gateway, 1));
+    expect(textOf(text)).toBe(await expectedText(gateway.url, model));
+  });
+
+  test.each([
+    ['grace', 'another reader goes on'],
+    ['finish', 'the model goes on by itself'],
+  ])('after detachGraceMs, where the window holds what came meanwhile: %s', async (detach) => {
+    const { gateway } = await startBoth([...patient, '--detach-grace-ms', '300', '--detach', detach]);
+    // Unmerged it is more than the channel may hold.
+    const model = 'sim:tokens=400,tps=0,ttft=0';
+    const expected = await expectedText(gateway.url, model);
+    const client = open({ url: gateway.url, windowBytes: 1024 });
+    const reader = client.request(path, chatOf(model));
+    const { url } = await reader.response;
+    const first = await reader.next();
+    const other = detach === 'grace' ? client.read(url) : undefined;
+    const others = other === undefined ? undefined : chunksOf(other);
+    // It waits for nobody but the one that is let go.
+    await waitFor(gateway, 'spillway_streams_ended_total{state="completed"}', 2);
+    const text = bytesOf(first.value) + (await chunksOf(reader));
+    expect(textOf(text)).toBe(expected);
+    if (others !== undefined) expect(textOf(await others)).toBe(expected);
+  });
+
+  test('and keeps its share of the places until then', async () => {
+    const { gateway } = await startBoth('--stall-timeout-ms 500 --pause-ms 4000 --max-streams 8'.split(' '));
+    const client = open({ url: gateway.url, windowBytes: 1024 });
+    const request = (): StreamReader => client.request(path, chatOf('sim:tokens=1000000000,tps=0,ttft=0'));
+    const readers = [request(), request()];
+    await Promise.all(readers.map((reader) => reader.next()));
+    await waitFor(gateway, stalled, 2);
+    // Of the four places one client has two thirds.
+    const third = request();
+    await third.next();
+    await waitFor(gateway, stalled, 3);
+    expect(await rejection(chunksOf(third))).toMatchObject({
+      message: expect.stringContaining('too many that are paused') as string,
+    });
+    for (const reader of readers) for (let count = 0; count < 20; count += 1) await reader.next();
+    await waitFor(gateway, paused, 2);
+    readers.forEach((reader) => reader.cancel());
+  });
+
+  test('and is told what its model failed with meanwhile', async () => {
+    const { gateway } = await startBoth([...patient, '--idle-timeout-ms', '2500']);
+    const fetch = openFetch({ url: gateway.url });
+    const text = await readInTwo(fetch, 'sim:tokens=100,tps=0,ttft=0,stall=20', 1, () =>
+      waitFor(gateway, 'spillway_streams_ended_total{state="failed"}', 1),
+    );
+    expect(await metric(gateway.adminUrl, stalled)).toBe(1);
+    expect(textOf(text)).toBe(await expectedText(gateway.url, 'sim:tokens=20,tps=0,ttft=0'));
+    expect(text).toContain('upstream_idle');
+  });
+});
+
+function bytesOf(item: StreamItem | undefined): string {
+  return item?.type === 'chunk' ? Buffer.from(item.bytes).toString() : '';
+}
+
+async function chunksOf(reader: StreamReader): Promise<string> {
+  let text = '';
+  for await (const item of reader) text += bytesOf(item);
+  return text;
+}

@@ -16,8 +16,7 @@ export interface Bookmark {
 
 interface Kept {
   readonly bookmark: Bookmark;
-  /** So long the provider waits for it. */
-  readonly untilMs: number;
+  readonly sinceMs: number;
   loose: Reader<EventRun | Gap> | undefined;
 }
 
@@ -25,8 +24,13 @@ interface Kept {
 export class Bookmarks {
   readonly #kept = new Set<Kept>();
 
-  add(bookmark: Bookmark, untilMs: number): void {
-    this.#kept.add({ bookmark, untilMs, loose: undefined });
+  /** When the latest was added. */
+  lastAddedMs = Number.NEGATIVE_INFINITY;
+
+  /** Before its reader leaves: what waits for that one would be merged, or gone. */
+  add(bookmark: Bookmark, nowMs: number): void {
+    this.#kept.add({ bookmark, sinceMs: nowMs, loose: undefined });
+    this.lastAddedMs = nowMs;
   }
 
   /** Whether the provider waits for somebody who may come back. */
@@ -61,11 +65,11 @@ export class Bookmarks {
   }
 
   /** While the model is at work: it waits for nobody any longer than that. */
-  tick(nowMs: number): void {
+  tick(nowMs: number, graceMs: number): void {
     for (const kept of this.#kept) {
-      const { bookmark, loose, untilMs } = kept;
+      const { bookmark, loose, sinceMs } = kept;
       if (loose?.end !== undefined) this.#remove(kept);
-      if (loose !== undefined || nowMs < untilMs) continue;
+      if (loose !== undefined || nowMs - sinceMs < graceMs) continue;
       kept.loose = bookmark.loosen();
       bookmark.reader.detach();
     }

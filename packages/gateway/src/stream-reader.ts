@@ -281,8 +281,8 @@ export class StreamReader implements WriteListener {
       const what = holdsCredit ? 'held back its credit' : 'took nothing, or too little';
       // Whoever answers may come back when its program goes on.
       const mayReturn = holdsCredit && this.#options.returns === true;
-      if (mayReturn && this.#takePause(bytes)) this.#leaveBookmark();
-      this.#letGo(`The reader ${what} for ${pauseMs} ms (pauseMs).`, mayReturn);
+      const kept = mayReturn && this.#takePause(bytes) && this.#leaveBookmark(nowMs) ? this.#howLongKept : '';
+      this.#letGo(`The reader ${what} for ${pauseMs} ms (pauseMs).${kept}`, mayReturn);
     } else if (verdict !== undefined && !(holdsCredit && this.#takePause(bytes))) {
       const { minBytesPerSecond, stallTimeoutMs } = this.#deadlines;
       const why =
@@ -306,14 +306,21 @@ export class StreamReader implements WriteListener {
     return this.isPaused;
   }
 
-  /** Its place is kept, if it must not lose anything: there it can go on. */
-  #leaveBookmark(): void {
+  get #howLongKept(): string {
+    const { detachGraceMs } = this.#deadlines;
+    if (this.#stream.end !== undefined) return ' Its place is kept for as long as the stream (retainMs).';
+    return ` Its place is kept for ${detachGraceMs} ms (detachGraceMs).`;
+  }
+
+  /** Its place is kept, if it must not lose anything: there it can go on. Returns whether it is. */
+  #leaveBookmark(nowMs: number): boolean {
     const reader = this.#reader;
     const place = this.#pause;
-    if (reader === undefined || place === undefined || reader.end !== undefined) return;
-    if (!['block', 'coalesce'].includes(this.overflow)) return;
+    if (reader === undefined || place === undefined || reader.end !== undefined) return false;
     const { maxCreditBytes, maxRunBytes, overflow } = this;
     const stream = this.#stream;
+    const isStopped = stream.detach === 'cancel' && stream.end === undefined && stream.readers.size === 1;
+    if (!['block', 'coalesce'].includes(overflow) || isStopped) return false;
     // Nothing that waits becomes larger than what can be sent to it. Not its own credit: that would hold on to its connection.
     const credit = maxCreditBytes === undefined ? [] : [openCredit({ maxBytes: maxCreditBytes })];
     const options = { ...this.#options, credit };
@@ -321,12 +328,9 @@ export class StreamReader implements WriteListener {
       stream.openReader({ ...options, from, overflow: how });
     const kept = openAt(reader.offset, overflow);
     this.#pause = undefined;
-    stream.bookmark({
-      reader: kept,
-      maxRunBytes,
-      loosen: () => openAt(kept.offset, 'disconnect'),
-      place,
-    });
+    const loosen = (): Reader<EventRun | Gap> => openAt(kept.offset, 'disconnect');
+    stream.bookmarks.add({ reader: kept, maxRunBytes, loosen, place }, nowMs);
+    return true;
   }
 
   #letGo(message: string, mayReturn: boolean): void {
@@ -344,7 +348,7 @@ export class StreamReader implements WriteListener {
   #openReader(): Reader<EventRun | Gap> {
     const { from = 'start' } = this.#options;
     const reader = this.#stream.openReader({ ...this.#options, credit: this.#credit, from });
-    if (this.via === 'session' && typeof from === 'number') this.#stream.cameBack(from);
+    if (this.via === 'session' && typeof from === 'number') this.#stream.bookmarks.cameBack(from);
     return reader;
   }
 

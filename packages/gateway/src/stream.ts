@@ -3,7 +3,7 @@ import type { Channel, Gap, Overflow, Reader, ReaderOptions } from '@spillway/co
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
-import { type Bookmark, Bookmarks } from './bookmarks.ts';
+import { Bookmarks } from './bookmarks.ts';
 import type { Provider } from './config/load.ts';
 import type { Config, DetachPolicy } from './config/schema.ts';
 import { GatewayError, overloaded } from './errors.ts';
@@ -14,6 +14,7 @@ import type { Meter, StallCause } from './meter.ts';
 import type { BodyHold } from './request-memory.ts';
 import type { ReaderResponse } from './sink/reader-response.ts';
 import { Silence } from './silence.ts';
+import { Stalls } from './stalls.ts';
 import type { SendQueues } from './sink/send-queues.ts';
 import type { StreamClient } from './stream-client.ts';
 import { createStreamToken } from './stream-token.ts';
@@ -94,12 +95,6 @@ export interface StreamHost {
   readonly defect: (where: string, error: unknown) => void;
 }
 
-/** A moment in which a stream's provider waits for a reader. */
-interface Stall {
-  readonly cause: StallCause;
-  readonly sinceMs: number;
-}
-
 /**
  * One request's life: its clock, its readers, and the one signal that stops everything done for it. Time is
  * checked from outside, by `tick`: no stream has a timer of its own.
@@ -127,9 +122,8 @@ export class GatewayStream implements StreamOwner {
   /** How it ended, and when; `undefined` while the provider is at work or may be. */
   end: { readonly state: StreamState; readonly atMs: number; readonly code: string | undefined } | undefined;
   readonly journal = new Journal();
-  stalls = 0;
-  #stallMs = 0;
-  #stall: Stall | undefined;
+  readonly bookmarks = new Bookmarks();
+  readonly stalls: Stalls;
   #readerCount = 0;
   readonly #controller = new AbortController();
   readonly #started = Promise.withResolvers<void>();
@@ -140,9 +134,6 @@ export class GatewayStream implements StreamOwner {
   /** For whoever waits until it is delivered. */
   #delivered: PromiseWithResolvers<void> | undefined;
   readonly #large = new LargeRuns();
-  readonly #bookmarks = new Bookmarks();
-  /** When a reader was last let go that may come back. */
-  #bookmarkedMs = Number.NEGATIVE_INFINITY;
   /** Of several events, no more may come to the channel at once: the smallest bound of a reader. */
   maxRunBytes = Infinity;
   readonly #silence: Silence;
@@ -166,6 +157,7 @@ export class GatewayStream implements StreamOwner {
     this.#deadlines = deadlines;
     this.#meter = host.meter;
     this.#host = host;
+    this.stalls = new Stalls(host.meter, this.journal);
     this.startedMs = nowMs;
     this.#silence = new Silence(nowMs);
     // Whoever waits for it hears of it; without readers nobody does.
@@ -203,22 +195,7 @@ export class GatewayStream implements StreamOwner {
   }
 
   get isPaused(): boolean {
-    return this.#stall !== undefined;
-  }
-
-  /** Why its provider waits at the moment, if it does. */
-  get stallCause(): StallCause | undefined {
-    return this.#stall?.cause;
-  }
-
-  /** How long its provider has waited so far, in the stall that still lasts, too. */
-  stallMs(nowMs: number): number {
-    return this.#stallMs + this.lastingStallMs(nowMs);
-  }
-
-  /** How long the stall has lasted that still does; 0 without one. */
-  lastingStallMs(nowMs: number): number {
-    return this.#stall === undefined ? 0 : nowMs - this.#stall.sinceMs;
+    return this.stalls.cause !== undefined;
   }
 
   /** Something is still done for it. */
@@ -250,12 +227,12 @@ export class GatewayStream implements StreamOwner {
 
   /** Since when it is only kept for those who come back: its end, or later, when the last reader was let go that may; `undefined`: not yet. */
   get retainedSinceMs(): number | undefined {
-    return this.end === undefined ? undefined : Math.max(this.end.atMs, this.#bookmarkedMs);
+    return this.end === undefined ? undefined : Math.max(this.end.atMs, this.bookmarks.lastAddedMs);
   }
 
   /** Lets go of its history. Only when it is delivered. */
   forget(): void {
-    this.#bookmarks.clear();
+    this.bookmarks.clear();
     this.#letGoOfLarge();
     this.#body = undefined;
   }
@@ -319,7 +296,7 @@ export class GatewayStream implements StreamOwner {
   #boundRuns(): void {
     let smallest = this.windowBytes;
     for (const { maxRunBytes } of this.readers) smallest = Math.min(smallest, maxRunBytes);
-    smallest = Math.min(smallest, this.#bookmarks.maxRunBytes);
+    smallest = Math.min(smallest, this.bookmarks.maxRunBytes);
     this.maxRunBytes = Math.max(1, smallest - frameOverheadBytes);
   }
 
@@ -338,9 +315,15 @@ export class GatewayStream implements StreamOwner {
   }: StreamReaderOptions): Reader<EventRun | Gap> {
     const body = this.#body;
     if (body === undefined) throw new Error('a stream has no chunks before it has started');
-    if (typeof from === 'number' && from > body.channel.nextOffset) {
-      const { nextOffset } = body.channel;
+    const { end, nextOffset } = body.channel;
+    if (typeof from === 'number' && from > nextOffset) {
       throw new GatewayError('invalid_request', `The offset: expected at most ${nextOffset}, got ${from}.`);
+    }
+    if (end?.state === 'cancelled' && typeof from === 'number' && from < nextOffset) {
+      throw new GatewayError(
+        'history_gone',
+        `The stream was cancelled, what waited is gone. ${end.error.message}`,
+      );
     }
     const options: ReaderOptions<EventRun> = {
       overflow,
@@ -351,18 +334,6 @@ export class GatewayStream implements StreamOwner {
       ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
     };
     return body.channel.reader(options);
-  }
-
-  /** Keeps the place of a reader that is let go. Before it leaves: what waits would be merged, or gone. */
-  bookmark(bookmark: Bookmark): void {
-    this.#bookmarkedMs = performance.now();
-    this.#bookmarks.add(bookmark, this.#bookmarkedMs + this.#deadlines.detachGraceMs);
-  }
-
-  /** Somebody reads on at that offset: perhaps one whose place was kept. */
-  cameBack(offset: number): void {
-    this.#bookmarks.cameBack(offset);
-    this.#boundRuns();
   }
 
   /** Room for a reader that holds back its credit; `undefined`: there is none. */
@@ -401,7 +372,7 @@ export class GatewayStream implements StreamOwner {
       return;
     }
     const isPolled = nowMs - this.#visitedMs < detachGraceMs;
-    if (this.detach === 'grace' && (isPolled || mayReturn || this.#bookmarks.areHeld)) {
+    if (this.detach === 'grace' && (isPolled || mayReturn || this.bookmarks.areHeld)) {
       this.#desert(nowMs);
     } else {
       this.stop(reason);
@@ -414,7 +385,7 @@ export class GatewayStream implements StreamOwner {
     this.#controller.abort(reason);
     if (reason.isCancel) {
       this.#body?.channel.cancel(reason);
-      this.#bookmarks.clear();
+      this.bookmarks.clear();
     }
     this.#letGoOfLarge();
   }
@@ -473,7 +444,7 @@ export class GatewayStream implements StreamOwner {
     const { oldestOffset = 0 } = this.#body?.channel ?? {};
     this.#large.letGo((offset) => {
       for (const reader of this.readers) if (reader.awaits(offset, oldestOffset)) return true;
-      if (this.#bookmarks.awaits(offset)) return true;
+      if (this.bookmarks.awaits(offset)) return true;
       for (const { end, offset: next } of this.visitors) if (end === undefined && offset >= next) return true;
       return false;
     });
@@ -501,8 +472,11 @@ export class GatewayStream implements StreamOwner {
   /** The provider is made to wait, or may go on. Its silence is then no fault of its own. */
   paused(isPaused: boolean, nowMs: number, cause?: StallCause): void {
     this.#silence.restart(nowMs);
-    if (isPaused) this.#stalled(nowMs, cause);
-    else this.#resumed(nowMs);
+    const slowest = this.#slowest;
+    // Whoever was let go for its credit and may come back is waited for, too.
+    const other = this.bookmarks.areHeld ? 'credit' : 'burst';
+    if (isPaused) this.stalls.begin(nowMs, cause ?? slowest?.waitsFor ?? other, slowest?.number ?? null);
+    else this.stalls.end(nowMs);
   }
 
   get #slowest(): StreamReader | undefined {
@@ -513,50 +487,15 @@ export class GatewayStream implements StreamOwner {
     return slowest;
   }
 
-  /** What a stall began with may not be what it goes on for. */
-  #checkCause(nowMs: number): void {
-    const slowest = this.#slowest;
-    const cause = slowest?.waitsFor;
-    if (this.#stall === undefined || slowest === undefined || this.#stall.cause === 'event_memory') return;
-    if (cause === undefined || cause === this.#stall.cause) return;
-    this.#account(nowMs);
-    this.#stall = { cause, sinceMs: nowMs };
-    this.journal.paused(slowest.number, cause);
-  }
-
-  #stalled(nowMs: number, known?: StallCause): void {
-    const slowest = this.#slowest;
-    const cause = known ?? slowest?.waitsFor ?? 'burst';
-    this.#stall = { cause, sinceMs: nowMs };
-    this.stalls += 1;
-    this.#meter.stalls[cause] += 1;
-    this.journal.paused(slowest?.number ?? null, cause);
-  }
-
-  #resumed(nowMs: number): void {
-    const cause = this.#account(nowMs);
-    if (cause !== undefined) this.journal.add('resumed', null, cause);
-  }
-
-  /** Ends the stall that lasts, if one does. */
-  #account(nowMs: number): StallCause | undefined {
-    if (this.#stall === undefined) return undefined;
-    const { cause } = this.#stall;
-    const ms = this.lastingStallMs(nowMs);
-    this.#stall = undefined;
-    this.#stallMs += ms;
-    this.#meter.stallMs[cause] += ms;
-    return cause;
-  }
-
   /** Checks the deadlines of everything, and keeps silent connections alive. */
   tick(nowMs: number): void {
     const { detachGraceMs } = this.#deadlines;
     for (const reader of this.readers) reader.tick(nowMs, detachGraceMs);
-    if (this.end === undefined) this.#bookmarks.tick(nowMs);
+    if (this.end === undefined) this.bookmarks.tick(nowMs, detachGraceMs);
     this.#letGoOfLarge();
     if (this.end !== undefined || this.signal.aborted) return;
-    this.#checkCause(nowMs);
+    const slowest = this.#slowest;
+    if (slowest?.waitsFor !== undefined) this.stalls.goesOn(nowMs, slowest.waitsFor, slowest.number);
     const { maxDurationMs, waitTimeoutMs } = this.#deadlines;
     const deserted = this.#deserted;
     if (deserted !== undefined && (nowMs >= deserted.untilMs || this.events >= deserted.untilEvents)) {

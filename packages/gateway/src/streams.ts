@@ -177,6 +177,7 @@ export class Streams {
     if (stream.signal.aborted) {
       this.#known.delete(stream.token);
       this.retained.forget(stream);
+      stream.bookmarks.clear();
     }
     stream.stop(asGatewayError(undefined));
     for (const reader of stream.readers) reader.leave(asGatewayError(undefined), false);

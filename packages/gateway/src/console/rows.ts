@@ -26,9 +26,9 @@ export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
     bytes: stream.bytes,
     heldBytes: stream.heldBytes,
     windowBytes: stream.windowBytes,
-    stalls: stream.stalls,
-    stallMs: Math.round(stream.stallMs(nowMs)),
-    stallCause: stream.stallCause ?? null,
+    stalls: stream.stalls.count,
+    stallMs: Math.round(stream.stalls.totalMs(nowMs)),
+    stallCause: stream.stalls.cause ?? null,
     readers: [...stream.readers].map(readerRow),
   };
 }

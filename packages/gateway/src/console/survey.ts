@@ -49,8 +49,8 @@ export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
     heldBytes += stream.heldBytes;
     if (!stream.isLive) continue;
     if (!stream.isDelivered) streams[placeOf(stream)] += 1;
-    const { stallCause } = stream;
-    if (stallCause !== undefined) stallMs[stallCause] += stream.lastingStallMs(nowMs);
+    const { cause: stallCause } = stream.stalls;
+    if (stallCause !== undefined) stallMs[stallCause] += stream.stalls.lastingMs(nowMs);
     let slowestBytes = 0;
     for (const reader of stream.readers) {
       readers += 1;

@@ -95,8 +95,8 @@ function endSpan(
       'spillway.stream': stream.id,
       'spillway.state': state,
       'spillway.events': stream.events,
-      'spillway.stalls': stream.stalls,
-      'spillway.stall.seconds': stream.stallMs(performance.now()) / 1000,
+      'spillway.stalls': stream.stalls.count,
+      'spillway.stall.seconds': stream.stalls.totalMs(performance.now()) / 1000,
     });
     // The gateway's own words: never a body's.
     if (state === 'failed') span.setStatus({ code: SpanStatusCode.ERROR, message: error?.message ?? state });
