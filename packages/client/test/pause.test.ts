@@ -175,23 +175,26 @@ describe('promise 11: a reader that is let go after pauseMs reads on where it wa
 
   const long = 'sim:tokens=4000,size=300,tps=0,ttft=0';
 
-  test.each([1024, 4096, 16_384, 65_536, 262_144])('with windows of %i bytes', async (windowBytes) => {
+  test('with windows of any size', async () => {
     const { gateway, simulator } = await startBoth(patient);
     // Over a megabyte; as many events; and one that is still at work when its reader comes back.
     const models = [long, 'sim:tokens=12000,tps=0,ttft=0', 'sim:tokens=1500,tps=300,ttft=0'];
     const expected = await Promise.all(
       models.map((model) => expectedText(gateway.url, model.replace(/tps=\d+/, 'tps=0'))),
     );
-    const fetch = openFetch({ url: gateway.url, windowBytes });
-    const letGo = allLetGo(gateway, models.length);
-    const texts = await Promise.all(models.map((model) => readInTwo(fetch, model, 1, letGo)));
-    for (const [index, text] of texts.entries()) {
-      expect(textOf(text)).toBe(expected[index]);
-      expect(text).toContain('[DONE]');
-    }
-    expect(await simulatorStats(simulator.url)).toHaveLength(2 * models.length);
-    // What was kept for them is theirs no more.
-    await waitFor(gateway, paused, 0);
+    const windows = [1024, 4096, 16_384, 65_536, 262_144];
+    const letGo = allLetGo(gateway, models.length * windows.length);
+    const reads = windows.flatMap((windowBytes) => {
+      const fetch = openFetch({ url: gateway.url, windowBytes });
+      return models.map(async (model, index) => {
+        const text = await readInTwo(fetch, model, 1, letGo);
+        expect(textOf(text) === expected[index], `${model} with a window of ${windowBytes}`).toBe(true);
+        expect(text).toContain('[DONE]');
+      });
+    });
+    await Promise.all(reads);
+    // None was asked for again.
+    expect(await simulatorStats(simulator.url)).toHaveLength(models.length + reads.length);
   });
 
   test('at whatever offset it was', async () => {
@@ -255,6 +258,40 @@ describe('promise 11: a reader that is let go after pauseMs reads on where it wa
     const text = bytesOf(first.value) + (await chunksOf(reader));
     expect(textOf(text)).toBe(expected);
     if (others !== undefined) expect(textOf(await others)).toBe(expected);
+  });
+
+  test('unless others went on for longer than the window holds: then it is told', async () => {
+    const { gateway } = await startBoth([...patient, '--detach-grace-ms', '300']);
+    const client = open({ url: gateway.url, windowBytes: 1024 });
+    const reader = client.request(path, { ...chatOf(long), autoAck: true });
+    const { url } = await reader.response;
+    await reader.next();
+    // The model waits for both of them, and for the one that was let go no longer than for detachGraceMs.
+    const other = client.read(url, { autoAck: true, from: 'now', overflow: 'coalesce' });
+    expect(await chunksOf(other)).toContain('[DONE]');
+    expect(await metric(gateway.adminUrl, stalled)).toBe(1);
+    const error = await rejection(chunksOf(reader));
+    expect(error).toMatchObject({ code: 'reader_stalled', cause: { code: 'history_gone' } });
+    expect(String(error)).toMatch(/It cannot go on at offset \d+: Offset \d+ is gone/);
+  });
+
+  test('also when nobody else reads any more', async () => {
+    const { gateway } = await startBoth(patient);
+    const expected = await expectedText(gateway.url, 'sim:tokens=500,tps=0,ttft=0');
+    const asked = new AbortController();
+    const init = { ...chatOf('sim:tokens=500,tps=100,ttft=0'), signal: asked.signal };
+    const answer = await fetch(gateway.url + path, init);
+    const url = answer.headers.get('content-location') ?? '';
+    const client = open({ url: gateway.url, windowBytes: 1024 });
+    const reader = client.read(url, { autoAck: true, overflow: 'coalesce' });
+    const first = await reader.next();
+    const read = rejection(answer.text());
+    await waitFor(gateway, stalled, 1);
+    // Who asks by plain HTTP and leaves stops the model, but not another's.
+    asked.abort();
+    await read;
+    await waitFor(gateway, 'spillway_readers_ended_total{reason="left"}', 1);
+    expect(textOf(bytesOf(first.value) + (await chunksOf(reader)))).toBe(expected);
   });
 
   test('and keeps its share of the places until then', async () => {

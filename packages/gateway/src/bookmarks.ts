@@ -1,41 +1,46 @@
-import type { Gap, Reader } from '@spillway/core';
+import type { Gap, Overflow, Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { BodyHold } from './request-memory.ts';
 
-/** Where a reader stood that was let go and may come back. */
+/** How the place of a reader is kept that was let go and may come back. */
 export interface Bookmark {
-  /** Stands there in the channel: nothing is merged across it, and the provider waits for it as for a reader. */
-  readonly reader: Reader<EventRun | Gap>;
-  /** The most that may come at once, of several events, to the reader that it is kept for. */
+  /** Where it stood. */
+  readonly offset: number;
+  /** As the reader had it: `disconnect` never makes the provider wait. */
+  readonly overflow: Overflow;
+  /** Puts a cursor into the channel. Nothing is merged across it, and nothing behind it is let go of. */
+  readonly openAt: (offset: number, overflow: Overflow) => Reader<EventRun | Gap>;
+  /** The most that may come at once, of several events, to the reader. */
   readonly maxRunBytes: number;
-  /** The same place, for a provider that waits no longer: it is gone when more comes behind it than may wait for a reader. */
-  readonly loosen: () => Reader<EventRun | Gap>;
-  /** Its place among the readers that hold back their credit; so many can there be. */
+  /** Its place among the readers that hold back their credit: so many bookmarks can there be. */
   readonly place: BodyHold;
 }
 
 interface Kept {
   readonly bookmark: Bookmark;
   readonly sinceMs: number;
-  loose: Reader<EventRun | Gap> | undefined;
+  cursor: Reader<EventRun | Gap>;
+  /** Whether the provider waits for it. */
+  isHeld: boolean;
 }
 
 /** The places in one stream of readers that were let go and may come back. */
 export class Bookmarks {
   readonly #kept = new Set<Kept>();
-
   /** When the latest was added. */
   lastAddedMs = Number.NEGATIVE_INFINITY;
 
   /** Before its reader leaves: what waits for that one would be merged, or gone. */
   add(bookmark: Bookmark, nowMs: number): void {
-    this.#kept.add({ bookmark, sinceMs: nowMs, loose: undefined });
+    const { offset, openAt, overflow } = bookmark;
+    const isHeld = overflow !== 'disconnect';
+    this.#kept.add({ bookmark, sinceMs: nowMs, cursor: openAt(offset, overflow), isHeld });
     this.lastAddedMs = nowMs;
   }
 
   /** Whether the provider waits for somebody who may come back. */
   get areHeld(): boolean {
-    for (const { loose } of this.#kept) if (loose === undefined) return true;
+    for (const { isHeld } of this.#kept) if (isHeld) return true;
     return false;
   }
 
@@ -48,30 +53,32 @@ export class Bookmarks {
 
   /** Whether somebody who comes back has yet to take the chunk at that offset. */
   awaits(offset: number): boolean {
-    for (const kept of this.#kept) {
-      const { end, offset: next } = readerOf(kept);
-      if (end === undefined && offset >= next) return true;
-    }
+    for (const { cursor } of this.#kept) if (cursor.end === undefined && offset >= cursor.offset) return true;
     return false;
   }
 
   /** Somebody reads on at that offset, and has a cursor there. */
   cameBack(offset: number): void {
     for (const kept of this.#kept) {
-      if (readerOf(kept).offset !== offset) continue;
+      if (kept.cursor.offset !== offset) continue;
       this.#remove(kept);
       return;
     }
   }
 
-  /** While the model is at work: it waits for nobody any longer than that. */
+  /**
+   * While the model is at work: it waits for nobody any longer than that. The place stays, until more has come behind it than
+   * may wait for a reader.
+   */
   tick(nowMs: number, graceMs: number): void {
     for (const kept of this.#kept) {
-      const { bookmark, loose, sinceMs } = kept;
-      if (loose?.end !== undefined) this.#remove(kept);
-      if (loose !== undefined || nowMs - sinceMs < graceMs) continue;
-      kept.loose = bookmark.loosen();
-      bookmark.reader.detach();
+      const { bookmark, cursor, isHeld, sinceMs } = kept;
+      if (cursor.end !== undefined) this.#remove(kept);
+      else if (isHeld && nowMs - sinceMs >= graceMs) {
+        kept.cursor = bookmark.openAt(cursor.offset, 'disconnect');
+        kept.isHeld = false;
+        cursor.detach();
+      }
     }
   }
 
@@ -83,10 +90,6 @@ export class Bookmarks {
   #remove(kept: Kept): void {
     this.#kept.delete(kept);
     kept.bookmark.place.release();
-    readerOf(kept).detach();
+    kept.cursor.detach();
   }
-}
-
-function readerOf({ bookmark, loose }: Kept): Reader<EventRun | Gap> {
-  return loose ?? bookmark.reader;
 }

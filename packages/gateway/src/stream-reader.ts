@@ -1,5 +1,6 @@
 import { type Credit, type Gap, openCredit, type Overflow, type Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
+import type { Bookmark } from './bookmarks.ts';
 import { asGatewayError, GatewayError } from './errors.ts';
 import { LargeRun } from './large-run.ts';
 import { type StallCause, tokensOf } from './meter.ts';
@@ -309,10 +310,12 @@ export class StreamReader implements WriteListener {
   get #howLongKept(): string {
     const { detachGraceMs } = this.#deadlines;
     if (this.#stream.end !== undefined) return ' Its place is kept for as long as the stream (retainMs).';
+    if (this.overflow === 'disconnect')
+      return ' Its place is kept while its window holds what follows (windowBytes).';
     return ` Its place is kept for ${detachGraceMs} ms (detachGraceMs).`;
   }
 
-  /** Its place is kept, if it must not lose anything: there it can go on. Returns whether it is. */
+  /** Its place is kept, if it allows no loss: there it can go on. Returns whether it is. */
   #leaveBookmark(nowMs: number): boolean {
     const reader = this.#reader;
     const place = this.#pause;
@@ -320,16 +323,13 @@ export class StreamReader implements WriteListener {
     const { maxCreditBytes, maxRunBytes, overflow } = this;
     const stream = this.#stream;
     const isStopped = stream.detach === 'cancel' && stream.end === undefined && stream.readers.size === 1;
-    if (!['block', 'coalesce'].includes(overflow) || isStopped) return false;
+    if (!['block', 'coalesce', 'disconnect'].includes(overflow) || isStopped) return false;
     // Nothing that waits becomes larger than what can be sent to it. Not its own credit: that would hold on to its connection.
     const credit = maxCreditBytes === undefined ? [] : [openCredit({ maxBytes: maxCreditBytes })];
     const options = { ...this.#options, credit };
-    const openAt = (from: number, how: Overflow): Reader<EventRun | Gap> =>
-      stream.openReader({ ...options, from, overflow: how });
-    const kept = openAt(reader.offset, overflow);
+    const openAt: Bookmark['openAt'] = (from, how) => stream.openReader({ ...options, from, overflow: how });
+    stream.bookmarks.add({ offset: reader.offset, overflow, openAt, maxRunBytes, place }, nowMs);
     this.#pause = undefined;
-    const loosen = (): Reader<EventRun | Gap> => openAt(kept.offset, 'disconnect');
-    stream.bookmarks.add({ reader: kept, maxRunBytes, loosen, place }, nowMs);
     return true;
   }
 
