@@ -20,7 +20,9 @@ import { SpillwayError } from '@spillway/core';
  * - `bad_ack`: an offset was acknowledged that was not handed over yet.
  * - `bad_frame`: the gateway did not understand this client.
  * - `closed`: the client was closed.
- * - `reader_stalled`, `reader_disconnected`: the gateway let a reader go that was too slow.
+ * - `reader_stalled`: the gateway let a reader go that took nothing for too long, and it could not go on where it was; `offset` and the
+ *   message say where and why.
+ * - `reader_disconnected`: the gateway let a reader go that fell behind by more than its window.
  * - any other: the gateway's own, as PROTOCOL.md lists them (`upstream_cut`, `shutting_down`, …).
  */
 export type ClientErrorCode =

@@ -257,7 +257,9 @@ export const configSchema = z.strictObject({
     ),
   detachGraceMs: durationMs
     .default(30_000)
-    .describe('how long a reader whose connection was lost may take to come back'),
+    .describe(
+      'how long a reader whose connection was lost, or that was let go after pauseMs, may take to come back',
+    ),
   finishMs: durationMs
     .default(600_000)
     .describe('detach: finish: how long a model may go on without a reader'),
