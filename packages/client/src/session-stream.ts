@@ -214,7 +214,7 @@ export class SessionStream implements StreamReader {
         break;
       case 'end':
         if (this.#stalled !== undefined && frame.state === 'cancelled') {
-          this.#cannotReadOn(this.#stalled, 'The stream was cancelled meanwhile, and what waited is gone.');
+          this.#gone('The stream was cancelled.');
           break;
         }
         if (this.#stalledWords !== undefined) this.#onOwnWords(this.#stalledWords);
@@ -257,9 +257,7 @@ export class SessionStream implements StreamReader {
     this.#isAnswered = true;
     if (this.#isReread) {
       this.#isReread = false;
-      const why = `The gateway answers with the status ${status}`;
-      if (status !== 200 && this.#stalled !== undefined) this.#cannotReadOn(this.#stalled, `${why}.`);
-      else if (status !== 200) this.#gone(why);
+      if (status !== 200) this.#gone(`The gateway answers with the status ${status}.`);
     } else if (status < 200 || status > 599) {
       this.#refuse(`The status of the answer is ${status}.`);
     } else if (!this.#hasHead) {
@@ -305,9 +303,9 @@ export class SessionStream implements StreamReader {
     if (this.#isResumed && (code === 'not_arrived' || code === 'unknown_reader')) {
       this.#onUnknownReader(code === 'not_arrived');
     } else if (this.#stalled !== undefined) {
-      this.#cannotReadOn(this.#stalled, message, error);
+      this.#gone(message, error);
     } else if (this.#isReread && code === 'not_found') {
-      this.#gone('The stream is not there any more');
+      this.#gone('The stream is not there any more.');
     } else if (code === 'reader_stalled' && this.#hasHead && this.#url !== '') {
       // Its program held it up, and goes on where it was when it asks for more.
       this.#stalled = error;
@@ -328,7 +326,7 @@ export class SessionStream implements StreamReader {
       return;
     }
     if (this.#url === '') {
-      this.#gone('The answer cannot be read again');
+      this.#gone('The answer cannot be read again.');
       return;
     }
     this.#readOn();
@@ -360,15 +358,14 @@ export class SessionStream implements StreamReader {
     }
   }
 
-  /** It was let go, and came back too late. */
-  #cannotReadOn({ message }: ClientError, why: string, cause?: ClientError): void {
-    const lost = `${message} It cannot go on at offset ${this.offset}: ${why}`;
-    this.fail(new ClientError('reader_stalled', lost, this.offset, { cause }));
-  }
-
-  #gone(why: string): void {
-    const message = `The connection came back too late. ${why}, what follows is gone.`;
-    this.fail(new ClientError('history_gone', message, this.offset));
+  /** It came back too late. */
+  #gone(why: string, cause?: ClientError): void {
+    const { code, message } = this.#stalled ?? {
+      code: 'history_gone',
+      message: 'The connection came back too late.',
+    };
+    const lost = `${message} What follows offset ${this.offset} is gone: ${why}`;
+    this.fail(new ClientError(code, lost, this.offset, { cause }));
   }
 
   #refuse(message: string): void {

@@ -113,7 +113,7 @@ describe('promise 11: a session that answers pings and holds its credit back', (
     expect(error).toMatchObject({ code: 'reader_stalled', offset: expect.any(Number) as number });
     expect(String(error)).toMatch(/900 ms \(pauseMs\)\. Its place is kept for 300 ms \(detachGraceMs\)\./);
     expect(String(error)).toMatch(
-      /cannot go on at offset \d+: The stream was cancelled.* Nobody came back within 300 ms/,
+      /What follows offset \d+ is gone: The stream was cancelled.* Nobody came back within 300 ms/,
     );
     expect(await metric(gateway.adminUrl, paused)).toBe(0);
   });
@@ -272,7 +272,7 @@ describe('promise 11: a reader that is let go after pauseMs reads on where it wa
     expect(await metric(gateway.adminUrl, stalled)).toBe(1);
     const error = await rejection(chunksOf(reader));
     expect(error).toMatchObject({ code: 'reader_stalled', cause: { code: 'history_gone' } });
-    expect(String(error)).toMatch(/It cannot go on at offset \d+: Offset \d+ is gone/);
+    expect(String(error)).toMatch(/What follows offset \d+ is gone: Offset \d+ is gone/);
   });
 
   test('also when nobody else reads any more', async () => {

@@ -313,6 +313,7 @@ test.each<[string, (session: FakeSession) => void]>([
     (session) => {
       session.respond(2);
       session.data(2, 7, 7, 'data: {"error": {}}');
+      session.send({ type: 'end', stream: 2, state: 'cancelled' });
     },
   ],
 ])('5.12: when %s is gone, its body fails with what it was let go for', async (_what, answer) => {
