@@ -36,7 +36,8 @@ export function hasNoticed({ failures }: TestRun): boolean {
   return failures.some((failure) => failure !== '' && !/^Error: (?:Test|Hook) timed out in /.test(failure));
 }
 
-/** For people: what failed. */
+/** For people: what failed, without the ways to it. */
 export function describe({ failures, troubles }: TestRun): string {
-  return [...failures, ...troubles].filter((text) => text !== '').join('\n');
+  const texts = [...failures, ...troubles].map((text) => text.split(/\n {4}at /)[0] ?? '');
+  return texts.filter((text) => text !== '').join('\n');
 }
