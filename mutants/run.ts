@@ -120,6 +120,9 @@ function copyCheckout(folder: string): void {
     ['spillway', 'packages/gateway'],
     ['@spillway', undefined],
   ]);
+  // The console's page is built: git does not know it.
+  const page = 'packages/gateway/dist/page';
+  if (existsSync(join(root, page))) cpSync(join(root, page), join(folder, page), { recursive: true });
   mkdirSync(join(folder, 'node_modules/@spillway'), { recursive: true });
   for (const name of readdirSync(join(root, 'node_modules'))) {
     if (!own.has(name)) symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
