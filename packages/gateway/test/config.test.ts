@@ -5,7 +5,6 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { loadSettings, type Settings } from '../src/config/load.ts';
 import { configOptions } from '../src/config/schema.ts';
 import { run, startGateway } from './support/processes.ts';
-import { within } from '../../core/test/support/within.ts';
 
 function load(
   sources: { flags?: Record<string, unknown>; env?: Record<string, string>; yaml?: string } = {},
@@ -192,7 +191,7 @@ describe('the command', () => {
     const gateway = await startGateway();
     const { port } = new URL(gateway.url);
     const second = run(['serve', '--port', port, '--admin-port', '0']);
-    expect(await within(second.exited, 'it to exit')).toBe(1);
+    expect(await second.exited).toBe(1);
     expect(second.stderr()).toContain(`spillway: 127.0.0.1:${port} is in use`);
   });
 

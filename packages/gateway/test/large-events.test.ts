@@ -167,7 +167,7 @@ describe('promise 1: large events have one memory over all streams', () => {
     say('w'.repeat(5000));
     const streamUrl = gateway.url + (await behind.response).url;
     const read = async (at: string): Promise<{ events: number; next: string }> => {
-      const answer = await fetch(`${streamUrl}?live=long-poll&offset=${at}`);
+      const answer = await within(fetch(`${streamUrl}?live=long-poll&offset=${at}`), 'an answer');
       expect(answer.status).toBe(200);
       const next = answer.headers.get('stream-next-offset') ?? '';
       return { events: payloads(await answer.text()).length, next };
