@@ -812,7 +812,7 @@ export const mutants: readonly Mutant[] = [
     name: '3.13: a reader that left still listens for grants',
     file: `${core}/channel/reader-credit.ts`,
     find: 'for (const unlisten of this.#unlisten.splice(0)) unlisten();',
-    replace: '',
+    replace: 'void this.#unlisten;',
     test: `${coreTest}/credit.test.ts`,
     only: '3.13',
   },
