@@ -1068,6 +1068,14 @@ export const mutants: readonly Mutant[] = [
     only: 'at whatever offset',
   },
   {
+    name: 'promise 1: a large event has no place while its reader was let go and may come back',
+    file: `${gateway}/stream.ts`,
+    find: '      if (this.bookmarks.awaits(offset)) return true;\n',
+    replace: '',
+    test: `${clientTest}/pause.test.ts`,
+    only: 'a large event that waits',
+  },
+  {
     name: 'promise 11: a provider waits for ever for who was let go',
     file: `${gateway}/bookmarks.ts`,
     find: 'isHeld && nowMs - sinceMs >= graceMs',

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { eventually, type RunningGateway, startBoth } from '../../gateway/test/support/processes.ts';
 import { metric, simulatorStats } from '../../gateway/test/support/requests.ts';
 import { chatRequest, openSession } from '../../gateway/test/support/session.ts';
+import { within } from '../../core/test/support/within.ts';
 import { open, openFetch, rejection } from './support/clients.ts';
 
 // The real gateway, a simulated provider, and a program that does something else for a while.
@@ -268,7 +269,7 @@ describe('promise 11: a reader that is let go after pauseMs reads on where it wa
     await reader.next();
     // The model waits for both of them, and for the one that was let go no longer than for detachGraceMs.
     const other = client.read(url, { autoAck: true, from: 'now', overflow: 'coalesce' });
-    expect(await chunksOf(other)).toContain('[DONE]');
+    expect(await within(chunksOf(other), 'the other to get everything')).toContain('[DONE]');
     expect(await metric(gateway.adminUrl, stalled)).toBe(1);
     const error = await rejection(chunksOf(reader));
     expect(error).toMatchObject({ code: 'reader_stalled', cause: { code: 'history_gone' } });
@@ -292,6 +293,20 @@ describe('promise 11: a reader that is let go after pauseMs reads on where it wa
     await read;
     await waitFor(gateway, 'spillway_readers_ended_total{reason="left"}', 1);
     expect(textOf(bytesOf(first.value) + (await chunksOf(reader)))).toBe(expected);
+  });
+
+  test('and a large event that waits for it counts until then, as bytes of all streams', async () => {
+    const { gateway } = await startBoth(patient);
+    const model = 'sim:line=3000002,tokens=3,tps=0,ttft=0';
+    const held = (): Promise<number> => metric(gateway.adminUrl, 'spillway_events_large_held_bytes');
+    const client = open({ url: gateway.url, windowBytes: 1024 });
+    const reader = client.request(path, { ...chatOf(model), autoAck: true });
+    const first = await reader.next();
+    await waitFor(gateway, stalled, 1);
+    expect(await held()).toBeGreaterThan(3_000_000);
+    const text = bytesOf(first.value) + (await chunksOf(reader));
+    expect(textOf(text) === (await expectedText(gateway.url, model))).toBe(true);
+    await eventually(async () => (await held()) === 0, 'its place to be given back');
   });
 
   test('and keeps its share of the places until then', async () => {
