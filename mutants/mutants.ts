@@ -2227,6 +2227,22 @@ export const mutants: readonly Mutant[] = [
     only: 'while its request is decoded',
   },
   {
+    name: '2.6: a client that cannot read comments gets them',
+    file: `${gateway}/sink/client-response.ts`,
+    find: 'if (this.#answersOnly) return;',
+    replace: '',
+    test: `${gatewayTest}/answers-only.test.ts`,
+    only: 'gets none',
+  },
+  {
+    name: 'promise 7: a client that cannot read errors is told of a cut by one',
+    file: `${gateway}/sink/client-response.ts`,
+    find: 'this.#isEventStream && !this.#answersOnly',
+    replace: 'this.#isEventStream',
+    test: `${gatewayTest}/answers-only.test.ts`,
+    only: 'throws when the stream is cut',
+  },
+  {
     name: 'promise 7: a body that ends with its connection is whole',
     file: `${gateway}/source/reply-source.ts`,
     find: 'return scanner.hasEnded || (scanner.hasFinished && error === undefined && this.#reply.isDelimited);',
