@@ -152,11 +152,11 @@ function generativeAi(sse: SseBody, replay: Replay = replayInMemory): Promise<un
   };
   return settled(async () => {
     const { candidates = [], ...rest } = await (await model.generateContentStream('hi')).response;
-    const joined = candidates.map((candidate) => {
+    const whole = candidates.map((candidate) => {
       const { content } = candidate as { content?: Content };
       return { ...candidate, ...(content === undefined ? {} : { content: joinContents([content]) }) };
     });
-    return { ...rest, candidates: joined };
+    return { ...rest, candidates: whole };
   });
 }
 

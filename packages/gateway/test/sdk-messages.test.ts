@@ -1,0 +1,131 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createFetch, type SpillwayFetch } from '../../client/src/index.ts';
+import { type Accumulate, accumulators } from '../../core/test/format/accumulate.ts';
+import { fixtures, type FormatName, formatNames, toSse } from '../../core/test/format/fixtures.ts';
+import { readWire } from '../../core/test/format/joined-events.ts';
+import type { Replay } from '../../core/test/format/replay.ts';
+import { type AnsweringProvider, type Gateway, openAnsweringProvider } from './support/answering-provider.ts';
+
+/**
+ * What SDKs and frameworks (LangChain, the AI SDK) give their users, of every stream of the project: of the provider
+ * directly, and through the gateway, as it comes and merged.
+ */
+
+let provider: AnsweringProvider;
+let gateway: Gateway;
+let session: SpillwayFetch;
+
+beforeAll(async () => {
+  provider = await openAnsweringProvider();
+  gateway = await provider.openGateway();
+  session = createFetch({ url: gateway.url });
+});
+
+afterAll(async () => {
+  await session.close();
+  await provider.close();
+});
+
+type Fetch = typeof fetch;
+
+/** Sends what an SDK asks for to another address, and has it answered with a body. */
+function replayFrom(
+  base: () => string,
+  fetchBy: () => Fetch,
+  more: Readonly<Record<string, string>>,
+): Replay {
+  return (body) => {
+    const pieces = body instanceof Uint8Array ? [body] : body;
+    const name = provider.answer(async (response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      for (const piece of pieces) {
+        response.write(piece);
+        await nextTurn();
+      }
+      response.end();
+    });
+    return async (input, init) => {
+      const asked = new Request(input, init);
+      const { pathname, search } = new URL(asked.url);
+      const headers = new Headers(asked.headers);
+      for (const [key, value] of Object.entries({ ...more, 'x-case': name })) headers.set(key, value);
+      const text = await asked.text();
+      const { signal } = asked;
+      return await fetchBy()(base() + pathname + search, {
+        method: asked.method,
+        headers,
+        body: text,
+        signal,
+      });
+    };
+  };
+}
+
+const direct = replayFrom(
+  () => provider.url,
+  () => fetch,
+  {},
+);
+const ways = {
+  'as it comes': replayFrom(
+    () => gateway.url,
+    () => fetch,
+    {},
+  ),
+  merged: replayFrom(
+    () => gateway.url,
+    () => fetch,
+    { 'spillway-merge-ms': '30' },
+  ),
+  'with the client’s fetch': replayFrom(
+    () => gateway.url,
+    () => session,
+    {},
+  ),
+} as const;
+
+/** As a socket brings them. */
+function piecesOf(bytes: Uint8Array): Uint8Array[] {
+  return Array.from({ length: Math.ceil(bytes.length / 700) }, (_, at) =>
+    bytes.subarray(at * 700, (at + 1) * 700),
+  );
+}
+
+describe.each(formatNames)('promise 9: users of %s get the same message', (format) => {
+  // A stream that is cut is an error here, on purpose.
+  const whole = fixtures[format].filter(({ isCut }) => isCut !== true);
+  const sdks = Object.entries(accumulators[format]).filter(([name]) => name !== 'wire');
+
+  test.each(whole)('$name', async ({ events }) => {
+    const bytes = piecesOf(toSse(format, events));
+    for (const [name, accumulate] of sdks) {
+      const [expected, ...found] = await outcomes(accumulate, bytes);
+      for (const [at, way] of Object.keys(ways).entries())
+        expect(found[at], `${name}, ${way}`).toEqual(expected);
+    }
+  });
+
+  test('of fewer events', async () => {
+    const bytes = toSse(format, whole[0]?.events ?? []);
+    const asked = { method: 'POST', body: '{"model":"m","stream":true}' };
+    const response = await ways.merged(piecesOf(bytes))(`http://sdk${paths[format]}`, asked);
+    const merged = readWire(new Uint8Array(await response.arrayBuffer()));
+    expect(merged.length).toBeLessThan(readWire(bytes).length / 2);
+  });
+});
+
+const paths: Readonly<Record<FormatName, string>> = {
+  'openai-chat': '/v1/chat/completions',
+  'openai-responses': '/v1/responses',
+  'openai-completions': '/v1/completions',
+  'anthropic-messages': '/v1/messages',
+  gemini: '/v1beta/models/m:streamGenerateContent?alt=sse',
+};
+
+/** Directly, and in each of the ways. One behind the other: an SDK that takes no fetch has the global one replaced. */
+async function outcomes(accumulate: Accumulate, bytes: readonly Uint8Array[]): Promise<unknown[]> {
+  const found: unknown[] = [];
+  for (const replay of [direct, ...Object.values(ways)]) found.push(await accumulate(bytes, replay));
+  return found;
+}
