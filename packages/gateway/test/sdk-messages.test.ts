@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createFetch, type SpillwayFetch } from '../../client/src/index.ts';
 import { type Accumulate, accumulators } from '../../core/test/format/accumulate.ts';
@@ -29,20 +29,21 @@ afterAll(async () => {
 
 type Fetch = typeof fetch;
 
-/** Sends what an SDK asks for to another address, and has it answered with a body. */
+/** Sends what an SDK asks for to another address, and has it answered with a body: its first piece, a pause, and the rest. */
 function replayFrom(
   base: () => string,
   fetchBy: () => Fetch,
-  more: Readonly<Record<string, string>>,
+  more: Readonly<Record<string, string>> = {},
+  pauseMs = 10,
 ): Replay {
   return (body) => {
     const pieces = body instanceof Uint8Array ? [body] : body;
     const name = provider.answer(async (response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
-      for (const piece of pieces) {
-        response.write(piece);
-        await nextTurn();
-      }
+      const [first = '', ...rest] = pieces;
+      response.write(first);
+      await sleep(pauseMs);
+      for (const piece of rest) response.write(piece);
       response.end();
     });
     return async (input, init) => {
@@ -65,25 +66,13 @@ function replayFrom(
 const direct = replayFrom(
   () => provider.url,
   () => fetch,
-  {},
 );
-const ways = {
-  'as it comes': replayFrom(
-    () => gateway.url,
-    () => fetch,
-    {},
-  ),
-  merged: replayFrom(
-    () => gateway.url,
-    () => fetch,
-    { 'spillway-merge-ms': '30' },
-  ),
-  'with the client’s fetch': replayFrom(
-    () => gateway.url,
-    () => session,
-    {},
-  ),
-} as const;
+const gatewayUrl = (): string => gateway.url;
+const ways: Readonly<Record<string, Replay>> = {
+  'as it comes': replayFrom(gatewayUrl, () => fetch),
+  merged: replayFrom(gatewayUrl, () => fetch, { 'spillway-merge-ms': '30' }),
+  'with the client’s fetch': replayFrom(gatewayUrl, () => session),
+};
 
 /** As a socket brings them. */
 function piecesOf(bytes: Uint8Array): Uint8Array[] {
@@ -109,7 +98,9 @@ describe.each(formatNames)('promise 9: users of %s get the same message', (forma
   test('of fewer events', async () => {
     const bytes = toSse(format, whole[0]?.events ?? []);
     const asked = { method: 'POST', body: '{"model":"m","stream":true}' };
-    const response = await ways.merged(piecesOf(bytes))(`http://sdk${paths[format]}`, asked);
+    // The rest comes long before the second write.
+    const merging = replayFrom(gatewayUrl, () => fetch, { 'spillway-merge-ms': '1000' }, 100);
+    const response = await merging(piecesOf(bytes))(`http://sdk${paths[format]}`, asked);
     const merged = readWire(new Uint8Array(await response.arrayBuffer()));
     expect(merged.length).toBeLessThan(readWire(bytes).length / 2);
   });
