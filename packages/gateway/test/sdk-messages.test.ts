@@ -2,7 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createFetch, type SpillwayFetch } from '../../client/src/index.ts';
 import { type Accumulate, accumulators } from '../../core/test/format/accumulate.ts';
-import { fixtures, type FormatName, formatNames, toSse } from '../../core/test/format/fixtures.ts';
+import {
+  fixtures,
+  type FormatName,
+  formatNames,
+  toEvents,
+  type WireEvent,
+} from '../../core/test/format/fixtures.ts';
 import { readWire } from '../../core/test/format/joined-events.ts';
 import type { Replay } from '../../core/test/format/replay.ts';
 import { type AnsweringProvider, type Gateway, openAnsweringProvider } from './support/answering-provider.ts';
@@ -29,7 +35,7 @@ afterAll(async () => {
 
 type Fetch = typeof fetch;
 
-/** Sends what an SDK asks for to another address, and has it answered with a body: its first piece, a pause, and the rest. */
+/** Sends what an SDK asks for to another address, and has it answered with a body, with a pause behind its first piece and before its last. */
 function replayFrom(
   base: () => string,
   fetchBy: () => Fetch,
@@ -40,10 +46,11 @@ function replayFrom(
     const pieces = body instanceof Uint8Array ? [body] : body;
     const name = provider.answer(async (response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
-      const [first = '', ...rest] = pieces;
-      response.write(first);
-      await sleep(pauseMs);
-      for (const piece of rest) response.write(piece);
+      // What comes together with the end is not merged.
+      for (const [at, piece] of pieces.entries()) {
+        response.write(piece);
+        if (at === 0 || at === pieces.length - 2) await sleep(pauseMs);
+      }
       response.end();
     });
     return async (input, init) => {
@@ -74,11 +81,8 @@ const ways: Readonly<Record<string, Replay>> = {
   'with the client’s fetch': replayFrom(gatewayUrl, () => session),
 };
 
-/** As a socket brings them. */
-function piecesOf(bytes: Uint8Array): Uint8Array[] {
-  return Array.from({ length: Math.ceil(bytes.length / 700) }, (_, at) =>
-    bytes.subarray(at * 700, (at + 1) * 700),
-  );
+function piecesOf(format: FormatName, events: readonly WireEvent[]): Uint8Array[] {
+  return toEvents(format, events).map((text) => Buffer.from(text));
 }
 
 describe.each(formatNames)('promise 9: users of %s get the same message', (format) => {
@@ -87,7 +91,7 @@ describe.each(formatNames)('promise 9: users of %s get the same message', (forma
   const sdks = Object.entries(accumulators[format]).filter(([name]) => name !== 'wire');
 
   test.each(whole)('$name', async ({ events }) => {
-    const bytes = piecesOf(toSse(format, events));
+    const bytes = piecesOf(format, events);
     for (const [name, accumulate] of sdks) {
       const [expected, ...found] = await outcomes(accumulate, bytes);
       for (const [at, way] of Object.keys(ways).entries())
@@ -96,13 +100,13 @@ describe.each(formatNames)('promise 9: users of %s get the same message', (forma
   });
 
   test('of fewer events', async () => {
-    const bytes = toSse(format, whole[0]?.events ?? []);
+    const pieces = piecesOf(format, whole[0]?.events ?? []);
     const asked = { method: 'POST', body: '{"model":"m","stream":true}' };
     // The rest comes long before the second write.
     const merging = replayFrom(gatewayUrl, () => fetch, { 'spillway-merge-ms': '1000' }, 100);
-    const response = await merging(piecesOf(bytes))(`http://sdk${paths[format]}`, asked);
+    const response = await merging(pieces)(`http://sdk${paths[format]}`, asked);
     const merged = readWire(new Uint8Array(await response.arrayBuffer()));
-    expect(merged.length).toBeLessThan(readWire(bytes).length / 2);
+    expect(merged.length).toBeLessThan(pieces.length / 2);
   });
 });
 
