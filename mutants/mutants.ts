@@ -2240,7 +2240,15 @@ export const mutants: readonly Mutant[] = [
     find: 'this.#isEventStream && !this.#answersOnly',
     replace: 'this.#isEventStream',
     test: `${gatewayTest}/answers-only.test.ts`,
-    only: 'throws when the stream is cut',
+    only: 'has what came before',
+  },
+  {
+    name: 'promise 7: a client that cannot read errors is told of a cut by one, over a session',
+    file: `${gateway}/session/open-stream.ts`,
+    find: 'answersOnly: readsAnswersOnly(headers)',
+    replace: 'answersOnly: false',
+    test: `${gatewayTest}/answers-only.test.ts`,
+    only: 'by the client’s fetch',
   },
   {
     name: 'promise 7: a body that ends with its connection is whole',

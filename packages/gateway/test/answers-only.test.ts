@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GoogleGenerativeAI } from '@google/generative-ai';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { createFetch } from '../../client/src/index.ts';
 import { startGateway } from './support/processes.ts';
 
 /** `@google/generative-ai` takes everything in a stream for a piece of the answer. Direct, and through the gateway. */
@@ -87,6 +88,24 @@ describe('2.6 a client that takes comments for pieces of an answer', () => {
     });
     const seen = await read(through, () => cut());
     expect(seen).toEqual(await read(direct, () => cut()));
+    expect(seen).toEqual({ text: 'Hello', error: expect.stringContaining('Error reading from the stream') });
+  });
+
+  test('promise 7: throws when the stream is cut, by the client’s fetch', async () => {
+    let cut: () => void;
+    const { through } = await startWith((response) => {
+      begin(response);
+      cut = () => response.destroy();
+    });
+    const session = createFetch({ url: through });
+    const { fetch } = globalThis;
+    // The SDK takes none as an option.
+    globalThis.fetch = session;
+    onTestFinished(async () => {
+      globalThis.fetch = fetch;
+      await session.close();
+    });
+    const seen = await read(through, () => cut());
     expect(seen).toEqual({ text: 'Hello', error: expect.stringContaining('Error reading from the stream') });
   });
 
