@@ -53,10 +53,17 @@ test.each(spellings)('a refusal over a session, in the spelling "$name", has no 
         const headers = { 'content-type': 'application/json', 'x-case': name };
         const answer = await ask(url + path, { method: 'POST', headers, body });
         const known = Object.keys(hints).map((hint) => answer.headers.get(hint));
+        const text = await answer.text();
+        if (index === 1) {
+          // What nobody knows is handed on as it is, and says so.
+          expect(answer.headers.get('content-encoding')).toBe(spelling.encoding === 'x-own' ? 'x-own' : null);
+          const length = answer.headers.get('content-length') ?? String(Buffer.byteLength(text));
+          expect(length).toBe(String(Buffer.byteLength(text)));
+        }
         return {
           status: answer.status,
           known,
-          text: await answer.text(),
+          text,
           requests: provider.requestsOf(name),
         };
       });
