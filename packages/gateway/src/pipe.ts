@@ -158,8 +158,8 @@ export function endUnanswered(
     maxWaitingBytes: maxBytes,
   });
   if (error instanceof RefusedError) {
-    const bytes = refusalEvent(error, errors);
-    // It is the first: there is room.
+    // It is the first, and kept for who comes back.
+    const bytes = refusalEvent(error, errors, maxBytes - frameOverheadBytes);
     channel.offer({ bytes, byteLength: bytes.length, events: 1 });
     channel.fail(new GatewayError('upstream_reported', 'The provider reported an error in the stream.'));
   } else if (error.isCancel) {

@@ -50,9 +50,18 @@ export function errorAnswer(error: GatewayError, format: Format): ErrorAnswer {
   };
 }
 
-/** A provider's error as an event, where the status was sent already. */
-export function refusalEvent({ code, message, refusal, status }: RefusedError, format: Format): Uint8Array {
-  const words = refusal.words.trim();
+/** A provider's error as an event, where the status was sent already: with so many of its words as fit into `maxBytes`. */
+export function refusalEvent(error: RefusedError, format: Format, maxBytes: number): Uint8Array {
+  let words = error.refusal.words.trim();
+  let event = wordsEvent(error, words, format);
+  while (event.length > maxBytes && words !== '') {
+    words = words.slice(0, words.length / 2);
+    event = wordsEvent(error, words, format);
+  }
+  return event;
+}
+
+function wordsEvent({ code, message, status }: RefusedError, words: string, format: Format): Uint8Array {
   const told = { code, status, message: words === '' ? message : words };
   const known = readErrorBody(words, format);
   if (known === undefined) return format.errorEvent(told);

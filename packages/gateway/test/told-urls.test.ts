@@ -29,6 +29,11 @@ async function start(args: readonly string[] = []): Promise<{
   };
 }
 
+/** It got everything: the last chunk of its answer. */
+async function whole(client: RawClient): Promise<void> {
+  await eventually(() => client.received().endsWith('\r\n0\r\n\r\n'), 'the end of an answer');
+}
+
 const words = 'There is no such one, say we.';
 const refusal = JSON.stringify({ error: { message: words, type: 'x', param: null, code: 'x_code' } });
 const json = { 'content-type': 'application/json' };
@@ -81,7 +86,7 @@ describe('4.1 a URL that was told before the answer is there, however that ends'
     if (answer?.length === 0) provider?.destroy();
     else if (answer !== undefined) provider?.write(answer);
     if (args !== undefined && answer !== undefined) setTimeout(() => provider?.destroy(), 100);
-    await client.closed;
+    await whole(client);
     const error = payloads(client.received()).at(-1) ?? '';
     expect(error).toContain(told);
     for (const reads of [
@@ -118,7 +123,7 @@ describe('4.1 a URL that was told before the answer is there, however that ends'
     const { open } = await start(['--max-streams', '1', '--wait-timeout-ms', '1000']);
     await open();
     const { client, url } = await open();
-    await client.closed;
+    await whole(client);
     expect(payloads(client.received()).at(-1)).toContain('overloaded');
     expect(await (await readEvents(url)).text()).toContain('overloaded');
   });
@@ -128,7 +133,6 @@ describe('4.1 a URL that was told before the answer is there, however that ends'
     const { client, url } = await open();
     if (who === 'a DELETE') expect((await fetch(url, { method: 'DELETE' })).status).toBe(204);
     else client.socket.destroy();
-    await client.closed;
     const state = async (): Promise<string | null> =>
       (await fetch(url, { method: 'HEAD' })).headers.get('stream-state');
     await eventually(async () => (await state()) === 'cancelled', 'it to be cancelled');
@@ -141,7 +145,7 @@ describe('4.1 a URL that was told before the answer is there, however that ends'
     const { open } = await start(['--retain-ms', '1500']);
     const { client, provider, url } = await open();
     provider?.write(wholeAnswer(refusal, json, '422 No'));
-    await client.closed;
+    await whole(client);
     expect((await fetch(url)).status).toBe(200);
     await eventually(async () => (await fetch(url)).status === 404, 'it to be forgotten');
   });
@@ -152,7 +156,7 @@ describe('4.1 a URL that was told before the answer is there, however that ends'
     for (let count = 0; count < 8; count += 1) {
       const { client, provider, url } = await open();
       provider?.write(wholeAnswer(words.repeat(2000), json, '422 No'));
-      await client.closed;
+      await whole(client);
       urls.push(url);
     }
     const statuses = await Promise.all(urls.map(async (url) => (await fetch(url)).status));
