@@ -62,7 +62,12 @@ export function refusalEvent(error: RefusedError, format: Format, maxBytes: numb
 }
 
 function wordsEvent({ code, message, status }: RefusedError, words: string, format: Format): Uint8Array {
-  const told = { code, status, message: words === '' ? message : words };
+  // What is no status of an error, SDKs would overlook in an event.
+  const told = {
+    code,
+    status: isErrorStatus(status) ? status : 502,
+    message: words === '' ? message : words,
+  };
   const known = readErrorBody(words, format);
   if (known === undefined) return format.errorEvent(told);
   switch (format.name) {
@@ -81,6 +86,10 @@ function wordsEvent({ code, message, status }: RefusedError, words: string, form
     default:
       return Buffer.from(`data: ${JSON.stringify(known)}\n\n`);
   }
+}
+
+function isErrorStatus(code: unknown): boolean {
+  return typeof code === 'number' && code >= 400 && code < 600;
 }
 
 function namedError(payload: object): Uint8Array {
@@ -104,7 +113,7 @@ function readErrorBody(text: string, { name }: Format): ErrorBody | undefined {
     const error = body?.error;
     if (body === null || body === undefined || typeof error !== 'object' || error === null) return undefined;
     // Gemini's SDK knows an error by the number of its code.
-    return name === 'gemini' && typeof error['code'] !== 'number' ? undefined : { ...body, error };
+    return name === 'gemini' && !isErrorStatus(error['code']) ? undefined : { ...body, error };
   } catch {
     return undefined;
   }

@@ -73,17 +73,21 @@ export async function undoKnownCodings(reply: Reply): Promise<void> {
 }
 
 /** What a body that begins so begins with when its codings are undone: so many bytes, or as many as can be told. */
-export async function plainStart(bytes: Buffer, header: string | undefined, maxBytes: number): Promise<Buffer> {
+export async function plainStart(
+  bytes: Buffer,
+  header: string | undefined,
+  maxBytes: number,
+): Promise<Buffer> {
   const { names, refused } = readCodings(header);
   if (refused !== undefined) return Buffer.alloc(0);
-  if (names.length === 0) return bytes;
+  if (names.length === 0) return bytes.subarray(0, maxBytes);
   const body = await undo(new HeldBytes(bytes), names);
   const start = await new PeekedBody(body).first(
     (plain) => (plain.length >= maxBytes ? plain.subarray(0, maxBytes) : undefined),
     (plain) => plain,
   );
   body.abort(new Error('this is enough of it'));
-  return start.length === 0 && isUtf8(bytes) ? bytes : start;
+  return start.length === 0 && isUtf8(bytes) ? bytes.subarray(0, maxBytes) : start;
 }
 
 async function undo(coded: ReplyBody, names: readonly string[]): Promise<ReplyBody> {
@@ -101,9 +105,7 @@ async function undo(coded: ReplyBody, names: readonly string[]): Promise<ReplyBo
       },
       () => false,
     );
-    body = isIn
-      ? new DecodedBody(peeked, decoder.open(first[0] ?? 0, options), decoder.windowBytes)
-      : peeked;
+    body = isIn ? new DecodedBody(peeked, decoder.open(first[0] ?? 0, options), decoder.windowBytes) : peeked;
   }
   return body;
 }
