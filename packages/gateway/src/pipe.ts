@@ -92,9 +92,14 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
   }
 }
 
+/** Whether a reader takes bodies as they are, so that nobody would undo their codings. */
+function needsPlainBodies({ readers }: GatewayStream): boolean {
+  return [...readers].some(({ response }) => !response.undoesCodings);
+}
+
 /** Undoes the codings of a body that is handed on, where a reader would not undo them by itself. */
 async function undoForReaders(stream: GatewayStream, reply: Reply): Promise<void> {
-  if (!stream.needsPlainBodies) return;
+  if (!needsPlainBodies(stream)) return;
   stream.answered(performance.now());
   await undoKnownCodings(reply);
 }
@@ -228,7 +233,7 @@ async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions)
   const coding = reply.header('content-encoding');
   const start = await peek();
   let body = start;
-  if (stream.needsPlainBodies && (reply.isWhole || start.length >= maxRefusalBytes)) {
+  if (needsPlainBodies(stream) && (reply.isWhole || start.length >= maxRefusalBytes)) {
     await undoKnownCodings(reply);
     body = await peek();
   }

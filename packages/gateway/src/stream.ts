@@ -195,11 +195,6 @@ export class GatewayStream implements StreamOwner {
     return `/streams/${this.token}`;
   }
 
-  /** Whether a reader takes bodies as they are, so that nobody would undo their codings. */
-  get needsPlainBodies(): boolean {
-    return [...this.readers].some(({ response }) => !response.undoesCodings);
-  }
-
   get isPaused(): boolean {
     return this.#stall !== undefined;
   }
