@@ -37,7 +37,7 @@ function packed(name: string, pack: (bytes: Buffer) => Buffer, encoding = name):
 /** Text that hardly gets smaller: packed it is still larger than what is held of a refusal. */
 function noise(bytes: number): string {
   let seed = 1;
-  const next = (): number => (seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31);
+  const next = (): number => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0);
   return Buffer.from(Array.from({ length: bytes }, () => next() >> 16)).toString('base64');
 }
 
