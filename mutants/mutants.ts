@@ -1501,15 +1501,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'refusals: a session gets one in its coding',
     file: `${gateway}/pipe.ts`,
-    find: 'if (needsPlainBodies(stream) && (reply.isWhole || start.length >= maxRefusalBytes)) {',
-    replace: 'if (needsPlainBodies(stream) && start.length < 0) {',
+    find: 'if (isPlain && (reply.isWhole || start.length >= maxRefusalBytes)) {',
+    replace: 'if (isPlain && start.length < 0) {',
     test: `${gatewayTest}/refusals.test.ts`,
     only: 'over a session',
   },
   {
     name: 'refusals: an event has one in its coding',
     file: `${gateway}/pipe.ts`,
-    find: "const words = isAnswer ? '' : (await plainStart(start, coding, maxRefusalBytes)).toString();",
+    find: "const words = isAnswer ? '' : await wordsOf(told, start, coding);",
     replace: "const words = isAnswer || coding !== undefined ? '' : start.toString();",
     test: `${gatewayTest}/refusals.test.ts`,
     only: 'told as an event',

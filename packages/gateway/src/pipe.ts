@@ -229,11 +229,12 @@ async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions)
   const refused = unexpectedReply(reply, reply.header('content-type')?.toLowerCase() ?? '');
   const { reason } = reply;
   const untilMs = performance.now() + Math.min(maxRefusalMs, options.config.responseTimeoutMs);
-  const peek = (): Promise<Buffer> => reply.peek(maxRefusalBytes, untilMs - performance.now());
+  const peek = (): Promise<Buffer> => reply.peek(maxRefusalBytes, Math.max(0, untilMs - performance.now()));
   const coding = reply.header('content-encoding');
   const start = await peek();
   let body = start;
-  if (needsPlainBodies(stream) && (reply.isWhole || start.length >= maxRefusalBytes)) {
+  const isPlain = needsPlainBodies(stream) || stream.hasEventsBegun;
+  if (isPlain && (reply.isWhole || start.length >= maxRefusalBytes)) {
     await undoKnownCodings(reply);
     body = await peek();
   }
@@ -247,8 +248,19 @@ async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions)
   const whole = reply.isWhole ? body : undefined;
   reply.discard();
   const isAnswer = whole !== undefined && !stream.hasEventsBegun;
-  const words = isAnswer ? '' : (await plainStart(start, coding, maxRefusalBytes)).toString();
+  const told = reply.isDecoded ? body.subarray(0, maxRefusalBytes) : undefined;
+  const words = isAnswer ? '' : await wordsOf(told, start, coding);
   throw new RefusedError(refused, { reason, headers, body: whole, words });
+}
+
+/** What was decoded of a refusal says it, or, if that is nothing, as much as can be told of its start. */
+async function wordsOf(
+  decoded: Buffer | undefined,
+  start: Buffer,
+  coding: string | undefined,
+): Promise<string> {
+  const isTold = decoded !== undefined && decoded.length > 0;
+  return (isTold ? decoded : await plainStart(start, coding, maxRefusalBytes)).toString();
 }
 
 function unexpectedReply(reply: Reply, contentType: string): GatewayError {

