@@ -14,6 +14,7 @@ const node: TestProjectInlineConfiguration = {
       'examples/test/**/*.test.ts',
       'console/test/**/*.test.ts',
       'bench/test/*.test.ts',
+      'mutants/test/*.test.ts',
       'scripts/test/*.test.ts',
       'siege/test/*.test.ts',
     ],

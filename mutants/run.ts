@@ -1,6 +1,7 @@
 /**
  * Breaks the build on purpose, one way at a time, and checks that the test that has to notice does.
- * A test that cannot fail proves nothing.
+ * A test that cannot fail proves nothing, and neither does one that fails for another reason: what a mutant names has to be
+ * green on the unbroken build, and what fails on the broken one has to be a test's own expectation.
  *
  *     npm run mutants                 all of them
  *     npm run mutants -- 'promise 6'  those with this in their name
@@ -26,14 +27,16 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { mutants, type Mutant } from './mutants.ts';
 import { selectMutants } from './select.ts';
+import { describe, hasNoticed, isGreen, readTestRun, type TestRun } from './test-run.ts';
 
 const root = join(import.meta.dirname, '..');
 const filter = process.argv[2] ?? '';
-const queue =
-  filter === '--changed' ? selectMutants(root) : mutants.filter(({ name }) => name.includes(filter));
+/** `npm run check` has just seen all tests pass, so that they are not tried on the unbroken build once more. */
+const isChecked = filter === '--changed';
+const queue = isChecked ? selectMutants(root) : mutants.filter(({ name }) => name.includes(filter));
 const skipped = mutants.length - queue.length;
 if (skipped > 0) console.log(`mutants: ${queue.length} of ${mutants.length}, ${skipped} are left out`);
-const endMs = filter === '--changed' ? performance.now() + 240_000 : Infinity;
+const endMs = isChecked ? performance.now() + 240_000 : Infinity;
 let caught = 0;
 let survived = 0;
 
@@ -67,39 +70,41 @@ async function survives(mutant: Mutant): Promise<string | undefined> {
     if (source.split(mutant.find).length !== 2) {
       return `: expected to find its text once in ${mutant.file}: ${mutant.find}`;
     }
+    const unbroken = isChecked ? undefined : await runTests(folder, mutant);
+    if (unbroken !== undefined && !isGreen(unbroken)) {
+      return `: its tests are not green on the unbroken build:\n${describe(unbroken)}`;
+    }
     // A function, because "$" means something in a replacement text.
     writeFileSync(
       path,
       source.replace(mutant.find, () => mutant.replace),
     );
-    // A browser would start for each, and find nothing else.
-    const args = [
-      'run',
-      '--project',
-      'node',
-      mutant.test,
-      ...(mutant.only === undefined ? [] : ['-t', mutant.only]),
-    ];
-    const { failed, output } = await runTests(folder, args);
-    if (failed && /\b[1-9]\d* failed/.test(output)) return undefined;
-    return failed ? `: the tests did not run:\n${output}` : '';
+    const broken = await runTests(folder, mutant);
+    if (hasNoticed(broken)) return undefined;
+    return isGreen(broken) ? '' : `: no test of its own noticed, which is no catch:\n${describe(broken)}`;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-function runTests(folder: string, args: readonly string[]): Promise<{ failed: boolean; output: string }> {
+/** Runs the tests that have to notice a mutant, in a copy of the checkout. */
+async function runTests(folder: string, { test, only }: Mutant): Promise<TestRun> {
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
+  const resultFile = join(folder, 'test-results.json');
+  // Only in Node: a browser would start for each, and find nothing else.
+  const args = ['run', '--project', 'node', test, ...(only === undefined ? [] : ['-t', only])];
+  const report = ['--reporter=json', `--outputFile=${resultFile}`, '--testTimeout=25000'];
   // A shorter deadline than usual: most mutants are noticed by something that does not happen.
   const env = { ...process.env, TEST_DEADLINE_MS: '10000', NO_COLOR: '1' };
-  return new Promise((resolve) => {
+  const output = await new Promise<string>((resolve) => {
     execFile(
       process.execPath,
-      [vitest, ...args, '--testTimeout=25000'],
+      [vitest, ...args, ...report],
       { cwd: folder, env, maxBuffer: 64 * 1024 * 1024 },
-      (error, stdout, stderr) => resolve({ failed: error !== null, output: stdout + stderr }),
+      (_error, stdout, stderr) => resolve(stdout + stderr),
     );
   });
+  return readTestRun(existsSync(resultFile) ? readFileSync(resultFile, 'utf8') : undefined, output);
 }
 
 /** The checkout with its own copy of the workspace's packages and everybody else's linked. */
@@ -115,6 +120,9 @@ function copyCheckout(folder: string): void {
     ['spillway', 'packages/gateway'],
     ['@spillway', undefined],
   ]);
+  // The console's page is built: git does not know it.
+  const page = 'packages/gateway/dist/page';
+  if (existsSync(join(root, page))) cpSync(join(root, page), join(folder, page), { recursive: true });
   mkdirSync(join(folder, 'node_modules/@spillway'), { recursive: true });
   for (const name of readdirSync(join(root, 'node_modules'))) {
     if (!own.has(name)) symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));

@@ -26,6 +26,7 @@ interface WebSocketEventLike {
   readonly reason?: string;
 }
 
+/** A class of WebSockets: the platform's, or another one's with the same interface. */
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
 /** What the gateway said about itself. */

@@ -4,6 +4,7 @@ import { createPacedText, type PacedSnapshot, type PacedText } from './paced-tex
 export type { OpenSource, PacedSource, PacedState } from './paced-text.ts';
 export type { StreamLag } from './stream-reader.ts';
 
+/** What `useStream` has to know of the items of a source. */
 export interface UseStreamOptions<Item> {
   /** The text of an item of the source; empty if it has none. */
   readonly toText: (item: Item) => string;

@@ -2,18 +2,23 @@ import type { SessionStreamState } from '@spillway/core/session';
 
 /** Bytes of a stream. Offsets count the provider's chunks; what waited in the gateway was merged. */
 export interface StreamChunk {
+  /** Tells it from a gap. */
   readonly type: 'chunk';
   /** The offset of the first chunk that it stands for. */
   readonly from: number;
   /** The offset behind the last one; the same as `from` for what the gateway says by itself, such as an error. */
   readonly to: number;
+  /** The provider's own bytes, or what several chunks were merged to. */
   readonly bytes: Uint8Array;
 }
 
 /** Stands where chunks are missing. Only a reader with a lossy overflow policy gets one. */
 export interface StreamGap {
+  /** Tells it from a chunk. */
   readonly type: 'gap';
+  /** The offset of the first chunk that is missing. */
   readonly from: number;
+  /** The offset behind the last one. */
   readonly to: number;
   /** How many bytes are missing. */
   readonly bytes: number;
@@ -21,11 +26,14 @@ export interface StreamGap {
   readonly reason: string;
 }
 
+/** What a reader gives, in order. */
 export type StreamItem = StreamChunk | StreamGap;
 
 /** The head of an answer. */
 export interface StreamHead {
+  /** The HTTP status, the provider's or the gateway's. */
   readonly status: number;
+  /** The HTTP headers of the answer. */
   readonly headers: Headers;
   /** The stream's URL on the gateway, for more readers; empty if the answer cannot be read again. */
   readonly url: string;
@@ -35,6 +43,7 @@ export interface StreamHead {
 export interface StreamLag {
   /** Chunks, merged ones counted once. */
   readonly items: number;
+  /** The bytes of those chunks. */
   readonly bytes: number;
 }
 

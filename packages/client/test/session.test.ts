@@ -4,6 +4,7 @@ import { WebSocket } from 'ws';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { open, openFetch, rejection, streaming } from './support/clients.ts';
 import { type FakeGatewayOptions, type FakeSession, startFakeGateway } from './support/fake-gateway.ts';
+import { within } from '../../core/test/support/within.ts';
 
 const { init, path } = streaming;
 
@@ -227,7 +228,7 @@ test.each<[string, (session: FakeSession) => void]>([
   await session.frame('request');
   await session.frame('request');
   say(session);
-  expect(await failed).toMatchObject({ code: 'protocol_error' });
+  expect(await within(failed, 'the stream to fail')).toMatchObject({ code: 'protocol_error' });
   expect(await session.frame('detach')).toEqual({ type: 'detach', stream: 1 });
   session.respond(2);
   session.end(2);

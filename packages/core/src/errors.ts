@@ -47,6 +47,7 @@ export type ErrorCode =
  * ```
  */
 export class SpillwayError<Code extends string = ErrorCode> extends Error {
+  /** The same for every error of Spillway; it stands in front of the message in a trace. */
   override readonly name = 'SpillwayError';
   /** What went wrong, for programs. */
   readonly code: Code;

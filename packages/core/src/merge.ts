@@ -12,7 +12,9 @@ export interface Merge<T> {
 
 /** A chunk that stands for `count` neighbours; as it was, if that is 1. */
 export interface MergedChunk<T> {
+  /** What the chunks became. */
   readonly chunk: T;
+  /** How many chunks it stands for. */
   readonly count: number;
 }
 

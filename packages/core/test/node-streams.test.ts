@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { pipe, type PipeEnd, toNodeWritable } from '../src/index.ts';
+import { within } from './support/within.ts';
 
 test('pipe reads from and writes to Node streams', async () => {
   const writable = new PassThrough({ objectMode: true, highWaterMark: 1 });
@@ -40,7 +41,8 @@ describe('a Node stream that fails fails the pipe, and not the process', () => {
   };
   for (const [name, writable] of Object.entries(cases)) {
     test(name, async () => {
-      expect(await pipeTo(writable)).toMatchObject({ state: 'cancelled', error: broken });
+      const end = await within(pipeTo(writable), 'the end');
+      expect(end).toMatchObject({ state: 'cancelled', error: broken });
       await new Promise((resolve) => setTimeout(resolve));
       expect(writable.listenerCount('error')).toBe(0);
     });

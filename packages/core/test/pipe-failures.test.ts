@@ -14,6 +14,7 @@ import {
   toWritableStream,
 } from '../src/index.ts';
 import { stored } from './support/stored.ts';
+import { within } from './support/within.ts';
 
 const broken = new Error('broken');
 const fail = (): never => {
@@ -217,7 +218,7 @@ describe('a signal that comes late ends a pipe at once', () => {
     const ended = pipe(source, { ...options, signal: abort.signal }, sink);
     while (!until()) await later();
     abort.abort(new Error('enough'));
-    return ended;
+    return within(ended, 'the pipe to end');
   }
 
   async function* numbers(count: number, error?: Error): AsyncGenerator<number> {
@@ -308,7 +309,7 @@ describe('what fails on one side of a pair of streams fails the other', () => {
       // Longer than it takes until the channel is full.
       for (let turn = 0; turn < 5; turn += 1) await later();
       await expect(readAll(pair.readable)).rejects.toMatchObject({ code });
-      await written;
+      await within(written, 'the writer to fail');
     }
   });
 

@@ -7,6 +7,7 @@ import {
   toReadableStream,
   toWritableStream,
 } from '../src/index.ts';
+import { within } from './support/within.ts';
 
 async function* numbers(count: number, onReturn?: () => void): AsyncGenerator<number> {
   try {
@@ -384,7 +385,10 @@ describe('a signal ends a pipe at once, whoever hangs', () => {
       );
       await new Promise((resolve) => setTimeout(resolve, 5));
       abort.abort(new Error('enough'));
-      expect(await ended).toMatchObject({ state: 'cancelled', error: { message: 'enough' } });
+      expect(await within(ended, 'the end')).toMatchObject({
+        state: 'cancelled',
+        error: { message: 'enough' },
+      });
     }
     const abort = new AbortController();
     const stream = new WritableStream<number>({ write: never });

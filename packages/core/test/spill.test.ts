@@ -9,6 +9,7 @@ import {
 } from '../src/index.ts';
 import { SlowStore } from './support/slow-store.ts';
 import { stored } from './support/stored.ts';
+import { within } from './support/within.ts';
 
 const open = (): Channel<string> => openChannel<string>({ maxBytes: 1000, weigh: (text) => text.length });
 const line = (index: number): string => `${index}`.padEnd(100, '.');
@@ -41,7 +42,7 @@ test('a store is trimmed as its reader takes, so that it need not hold everythin
   const reader = channel.reader({ overflow: spillTo(createMemoryStore<string>({ maxBytes: 3000 })) });
   const items: string[] = [];
   for (let index = 0; index < 500; index += 1) {
-    await channel.write(line(index));
+    await within(channel.write(line(index)), 'room');
     // It stays twenty behind.
     if (index < 20 || !(await reader.ready())) continue;
     items.push(...reader.takeAll({ maxItems: 1 }));

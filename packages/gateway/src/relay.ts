@@ -2,6 +2,7 @@ import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import { Admission } from './admission.ts';
+import { readsAnswersOnly } from './answers-only.ts';
 import { apis } from './api.ts';
 import { BusyLoop } from './busy-loop.ts';
 import type { Provider, Settings } from './config/load.ts';
@@ -93,6 +94,7 @@ export class Relay {
       paces: this.#paces,
       streamUrl: stream.url,
       mergeMs,
+      answersOnly: readsAnswersOnly(asker.headers),
       onLeave: () => reader.leave(clientLeft('left')),
     });
     const reader: StreamReader = stream.attach(response, {

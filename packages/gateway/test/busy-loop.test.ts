@@ -12,6 +12,7 @@ import { ProviderPools } from '../src/source/provider-pools.ts';
 import { sendRequest } from '../src/source/reply.ts';
 import { ReplySource } from '../src/source/reply-source.ts';
 import { RunMemory } from '../src/run-memory.ts';
+import { within } from '../../core/test/support/within.ts';
 
 test('a loop that has too much to do is told by how it spends its time, and so is one that has not any more', async () => {
   const loop = new BusyLoop();
@@ -103,7 +104,7 @@ test('while the loop is busy a provider is read less often, and everything comes
         onEnd: ended.resolve,
       }),
     );
-    await ended.promise;
+    await within(ended.promise, 'all of it to be read');
     const runs = reader.takeAll();
     expect(channel.end).toEqual({ state: 'completed' });
     const text = Buffer.concat(runs.map(({ bytes }) => bytes)).toString();

@@ -352,7 +352,9 @@ describe('connections are bounded', () => {
     const silent = await openRaw(gateway.url);
     const slow = await openRaw(gateway.url, { text: 'GET /v1/mod' });
     const refused = await openRaw(gateway.url, { text: requestText('/v1/models') });
-    await eventually(() => [silent, slow, refused].every(({ isOver }) => isOver()), 'all to be closed');
+    // Strangers have 10 s.
+    const areOver = (): boolean => [silent, slow, refused].every(({ isOver }) => isOver());
+    await eventually(areOver, 'all to be closed', 20_000);
     expect(silent.received()).toBe('');
     expect(slow.received()).toMatch(/^HTTP\/1.1 408 /);
     expect(refused.received().split('HTTP/1.1 ')).toHaveLength(2);

@@ -13,6 +13,7 @@ import {
   watchMemory,
 } from './support/processes.ts';
 import { chatBody, metric, payloads, postChat, rawChat } from './support/requests.ts';
+import { within } from '../../core/test/support/within.ts';
 
 const MiB = 1024 * 1024;
 const windowBytes = 64 * 1024;
@@ -74,9 +75,12 @@ describe('an event that is larger than every window arrives', () => {
     const unread = ask('sim:tps=0,ttft=0,tokens=5000');
     await unread.response;
     await eventually(() => unread.credit < 1000, 'its window to be full');
-    let bytes = 0;
-    for await (const item of ask(picture)) if (item.type === 'chunk') bytes += item.bytes.length;
-    expect(bytes).toBeGreaterThan(3_000_000);
+    const bytesOf = async (reader: StreamReader): Promise<number> => {
+      let bytes = 0;
+      for await (const item of reader) if (item.type === 'chunk') bytes += item.bytes.length;
+      return bytes;
+    };
+    expect(await within(bytesOf(ask(picture)), 'the picture')).toBeGreaterThan(3_000_000);
     unread.cancel();
   });
 
@@ -163,7 +167,7 @@ describe('promise 1: large events have one memory over all streams', () => {
     say('w'.repeat(5000));
     const streamUrl = gateway.url + (await behind.response).url;
     const read = async (at: string): Promise<{ events: number; next: string }> => {
-      const answer = await fetch(`${streamUrl}?live=long-poll&offset=${at}`);
+      const answer = await within(fetch(`${streamUrl}?live=long-poll&offset=${at}`), 'an answer');
       expect(answer.status).toBe(200);
       const next = answer.headers.get('stream-next-offset') ?? '';
       return { events: payloads(await answer.text()).length, next };

@@ -2,6 +2,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, startBoth, startGateway } from './support/processes.ts';
 import { metric, payloads, postChat, rawChat, simulatorStats } from './support/requests.ts';
+import { within } from '../../core/test/support/within.ts';
 
 function codeOf(text: string): string {
   return (JSON.parse(payloads(text).at(-1) ?? text) as { error: { code: string } }).error.code;
@@ -156,7 +157,7 @@ describe('limits on how much is done at once', () => {
     const first = await ask();
     expect(first.status).toBe(200);
     expect((await ask()).status).toBe(503);
-    const text = await first.text();
+    const text = await within(first.text(), 'the deadline');
     expect(codeOf(text)).toBe('upstream_timeout');
     const again = await ask();
     expect(again.status).toBe(200);

@@ -252,7 +252,8 @@ describe('with the PROXY protocol', () => {
     const started = await openRaw(gateway.url, { localAddress: '127.0.0.2', text: 'PROXY TCP4 ' });
     const foreign = await openRaw(gateway.url, { text: Buffer.concat([header, Buffer.from(chatText())]) });
     const all = [without, silent, endless, started, foreign];
-    await eventually(() => all.every(({ isOver }) => isOver()), 'all to be closed');
+    // Strangers have 10 s.
+    await eventually(() => all.every(({ isOver }) => isOver()), 'all to be closed', 20_000);
     expect(all.slice(0, 4).map(({ received }) => received())).toEqual(['', '', '', '']);
     expect(foreign.received()).toContain('400 Bad Request');
     expect(addresses(gateway)).toEqual([]);

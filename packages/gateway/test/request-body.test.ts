@@ -4,6 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
 import { chunkOf, openRaw, type RawRequest } from './support/raw-request.ts';
 import { metric, postChat } from './support/requests.ts';
+import { within } from '../../core/test/support/within.ts';
 
 const megabyte = 1_048_576;
 const keys = { SPILLWAY_API_KEYS: 'greedy other' };
@@ -169,7 +170,7 @@ describe('a body that is not wanted', () => {
         const { answer, closed, socket } = await openRaw(url, { ...chunked, ...headers }, { method, path });
         const more = setInterval(() => socket.write(chunkOf(Buffer.alloc(16_384))), 5);
         onTestFinished(() => clearInterval(more));
-        await closed;
+        await within(closed, `the connection to be closed: ${path}`);
         clearInterval(more);
         expect(answer(), path).toMatch(/^HTTP\/1.1 (?:200|401|404) /);
         expect(answer(), path).toMatch(/\r\nconnection: close\r\n/i);

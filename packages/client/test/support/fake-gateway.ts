@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { type ClientFrame, encodeDataHeader, type GatewayFrame, subprotocol } from '@spillway/core/session';
 import { onTestFinished } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { within } from '../../../core/test/support/within.ts';
 
 type FrameOf<Type extends ClientFrame['type']> = Extract<ClientFrame, { readonly type: Type }>;
 
@@ -81,7 +82,7 @@ export class FakeGateway {
 
   /** The next session that comes, in order, with its `open` read. */
   async session(): Promise<FakeSession> {
-    const session = await this.#newSessions.take();
+    const session = await within(this.#newSessions.take(), 'a session');
     await session.frame('open');
     return session;
   }
@@ -124,7 +125,7 @@ export class FakeSession {
   /** The next frame of a type; those before it are passed over. */
   async frame<Type extends ClientFrame['type']>(type: Type): Promise<FrameOf<Type>> {
     for (;;) {
-      const frame = await this.#mail.take();
+      const frame = await within(this.#mail.take(), `a frame: ${type}`);
       if (frame.type === type) return frame as FrameOf<Type>;
     }
   }

@@ -59,6 +59,7 @@ export interface ReaderOptions<T> {
 
 /** Options for a reader that never loses a chunk, unless it is ended. */
 export interface LosslessReaderOptions<T> extends ReaderOptions<T> {
+  /** What happens when the reader falls behind: nothing is lost. Default: `block`. */
   readonly overflow?: LosslessOverflow | SpillPolicy<T>;
 }
 

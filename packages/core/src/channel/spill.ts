@@ -8,6 +8,7 @@ import type { Store } from './store.ts';
 
 /** The overflow policy `spill` with its store; made by {@link spillTo}. */
 export interface SpillPolicy<T> {
+  /** Where chunks go that do not fit into memory. */
   readonly store: Store<T>;
   /** Called by the channel, for one reader. */
   readonly open: (owner: SpillOwner, bounds: Bounds) => SpilledChunks<T>;

@@ -21,12 +21,15 @@ export interface FormatError {
 
 /** What a reply cost, as far as the provider has said. Running totals: the last one counts. */
 export interface TokenUsage {
+  /** Tokens of the prompt, as the provider counts them; `undefined`: it has not said. */
   readonly inputTokens: number | undefined;
+  /** Tokens of the answer, the same. */
   readonly outputTokens: number | undefined;
 }
 
 /** What the bytes of a stream mean: pure functions about one wire format. */
 export interface Format {
+  /** What configuration and metrics call it. */
   readonly name: FormatName;
   /** Tells the end marker, an error event and which choices are over, without parsing JSON. */
   readonly classify: ClassifyPayload;

@@ -1,6 +1,8 @@
 /** One event among bytes: `bytes[start, end)`, its blank line included. */
 export interface EventSpan {
+  /** Where its first byte is. */
   readonly start: number;
+  /** Behind its last byte, which is that of a blank line. */
   readonly end: number;
   /**
    * Where its data is, if it has one line of data and at most a name beside it. Everything else (comments,

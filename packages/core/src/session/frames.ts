@@ -22,6 +22,7 @@ export const closeCodes = {
   overloaded: 1013,
 } as const;
 
+/** Why the gateway ends a session; each has its close code. */
 export type CloseReason = keyof typeof closeCodes;
 
 /** What happens to one more reader of a stream when it falls behind by more than its window. */
@@ -116,11 +117,13 @@ export type GatewayFrame =
 
 /** A chunk of a stream, or with an empty range something that the gateway says by itself. */
 export interface DataFrame {
+  /** The number that the client gave to the stream. */
   readonly stream: number;
   /** The offset of the first chunk that it stands for. */
   readonly from: number;
   /** The offset behind the last one. */
   readonly to: number;
+  /** The chunk. */
   readonly bytes: Uint8Array;
 }
 

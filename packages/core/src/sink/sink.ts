@@ -3,6 +3,7 @@
  * one that throws cancels the source.
  */
 export interface ChunkSink<T> {
+  /** Takes a chunk. The next one comes when the promise has resolved. */
   write(chunk: T): Promise<void> | void;
   /** Everything was written. */
   close?(): Promise<void> | void;

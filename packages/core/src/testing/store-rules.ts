@@ -4,6 +4,7 @@ import type { Store, StoredChunk } from '../channel/store.ts';
 export interface StoreRule {
   /** As in the description of `Store`. */
   readonly number: number;
+  /** The rule in a few words, for a test's name. */
   readonly name: string;
   /** Rejects, with what was expected and what came, when the store breaks the rule. */
   readonly check: () => Promise<void>;

@@ -1,5 +1,6 @@
 import Anthropic from '@anthropic-ai/sdk';
 import { GoogleGenAI } from '@google/genai';
+import { GoogleGenerativeAI } from '@google/generative-ai';
 import OpenAI from 'openai';
 import {
   aiSdkAnthropic,
@@ -8,6 +9,7 @@ import {
   aiSdkOpenaiCompatible,
   aiSdkOpenaiResponses,
 } from './accumulate-ai-sdk.ts';
+import { langchainOpenaiChat, langchainOpenaiResponses } from './accumulate-langchain.ts';
 import { comparable, settled, thrown } from './comparable.ts';
 import type { FormatName } from './fixtures.ts';
 import {
@@ -34,12 +36,14 @@ export const accumulators: Record<FormatName, Record<string, Accumulate>> = {
     openaiChatChunks,
     aiSdkOpenaiChat,
     aiSdkOpenaiCompatible,
+    langchainOpenaiChat,
     wire: wire(openaiChatRules),
   },
   'openai-responses': {
     openaiResponses,
     openaiResponsesEvents,
     aiSdkOpenaiResponses,
+    langchainOpenaiResponses,
     wire: wire(openaiResponsesRules),
   },
   'openai-completions': { openaiCompletions, wire: wire(openaiCompletionsRules) },
@@ -50,7 +54,7 @@ export const accumulators: Record<FormatName, Record<string, Accumulate>> = {
     aiSdkAnthropic,
     wire: wire(anthropicRules),
   },
-  gemini: { geminiChunks, geminiChat, aiSdkGoogle, wire: wire(geminiRules, nameParts) },
+  gemini: { geminiChunks, geminiChat, aiSdkGoogle, generativeAi, wire: wire(geminiRules, nameParts) },
 };
 
 const user = { role: 'user', content: 'hi' } as const;
@@ -132,6 +136,28 @@ async function geminiChat(sse: SseBody, replay: Replay = replayInMemory): Promis
     for await (const chunk of await chat.sendMessageStream({ message: 'hi' })) void chunk;
   });
   return { end, history: joinContents(chat.getHistory()), curated: joinContents(chat.getHistory(true)) };
+}
+
+/**
+ * The response that `@google/generative-ai` puts together, the SDK before `@google/genai`. It has one part a chunk; neighbours are
+ * joined here, as above.
+ */
+function generativeAi(sse: SseBody, replay: Replay = replayInMemory): Promise<unknown> {
+  const model = new GoogleGenerativeAI('k').getGenerativeModel({ model: 'm' });
+  const { fetch } = globalThis;
+  // It takes none as an option.
+  globalThis.fetch = (input, init) => {
+    globalThis.fetch = fetch;
+    return replay(sse)(input, init);
+  };
+  return settled(async () => {
+    const { candidates = [], ...rest } = await (await model.generateContentStream('hi')).response;
+    const whole = candidates.map((candidate) => {
+      const { content } = candidate as { content?: Content };
+      return { ...candidate, ...(content === undefined ? {} : { content: joinContents([content]) }) };
+    });
+    return { ...rest, candidates: whole };
+  });
 }
 
 function openai(sse: SseBody, replay: Replay): OpenAI {

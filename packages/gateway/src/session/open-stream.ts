@@ -1,6 +1,6 @@
-import type { Format } from '@spillway/core/format/format';
 import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
+import { readsAnswersOnly } from '../answers-only.ts';
 import { apis } from '../api.ts';
 import { asGatewayError, errorHeaders, GatewayError, overloaded, shuttingDown } from '../errors.ts';
 import { tooLarge } from '../http/receive-body.ts';
@@ -15,6 +15,7 @@ import type { GatewayStream } from '../stream.ts';
 import { lowerCased } from './frame-headers.ts';
 import type { Session } from './session.ts';
 import type { SessionsOptions } from './sessions.ts';
+import type { SessionResponseOptions } from './session-response.ts';
 import { type OpenRoom, SessionStream } from './session-stream.ts';
 
 type Frame<Type extends ClientFrame['type']> = Extract<ClientFrame, { readonly type: Type }>;
@@ -62,7 +63,8 @@ export function openRequest(
     refuse(session, frame, asGatewayError(error));
     return;
   }
-  const opened = openStream(session, frame, { format: route.errors, answersErrors: true }, options);
+  const response = { format: route.errors, answersErrors: true, answersOnly: readsAnswersOnly(headers) };
+  const opened = openStream(session, frame, response, options);
   // Its stream has a place for it, or room when its model is done.
   opened.attach(stream, session, {}, () => ({ release: () => undefined }));
 }
@@ -173,7 +175,7 @@ export function refuse(
 function openStream(
   session: Session,
   { reader, stream, windowBytes }: Frame<'read' | 'request'>,
-  response: { readonly format: Format; readonly answersErrors: boolean; readonly from?: number },
+  response: Pick<SessionResponseOptions, 'answersErrors' | 'answersOnly' | 'format' | 'from'>,
   { config, readers }: SessionsOptions,
 ): SessionStream {
   const window = { windowBytes: Math.min(windowBytes, config.windowBytes), askedWindowBytes: windowBytes };

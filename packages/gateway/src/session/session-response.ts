@@ -33,6 +33,8 @@ export interface SessionResponseOptions {
   readonly format: Format;
   /** Whether an error before the first chunk is an answer as by HTTP: a status and a body. */
   readonly answersErrors: boolean;
+  /** The client takes an error event for a piece of the answer, so it gets none. Default: `false`. */
+  readonly answersOnly?: boolean;
   /** The stream's window: what may be sent and not acknowledged. */
   readonly windowBytes: number;
   /** What its client asked for, and counts with: that or more. Default: the window. */
@@ -302,7 +304,7 @@ export class SessionResponse implements ReaderResponse {
       const { body, headers } = errorAnswer(error, format);
       this.start(error.status, headers);
       this.#word = body;
-    } else if (this.#isEventStream) {
+    } else if (this.#isEventStream && this.#options.answersOnly !== true) {
       this.#word = format.errorEvent(error);
     } else {
       this.#finish(this.#errorFrame(error));

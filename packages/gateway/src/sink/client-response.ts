@@ -33,6 +33,8 @@ export interface ClientResponseOptions {
   readonly streamUrl: string | undefined;
   /** What the client wants to have between two writes, so that what comes meanwhile is merged. Default: 0, nothing. */
   readonly mergeMs?: number;
+  /** The client takes comments and error events for pieces of the answer: it gets none, and an error by a cut. Default: `false`. */
+  readonly answersOnly?: boolean;
   /** Called when the client leaves before it got everything. */
   readonly onLeave: () => void;
 }
@@ -60,14 +62,16 @@ export class ClientResponse implements ReaderResponse {
   #hasTurn = false;
   readonly #pause = new Pause();
   readonly #mergeMs: number;
+  readonly #answersOnly: boolean;
   #lastWriteMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     response: ServerResponse,
-    { format, mergeMs = 0, onLeave, paces, streamUrl }: ClientResponseOptions,
+    { answersOnly = false, format, mergeMs = 0, onLeave, paces, streamUrl }: ClientResponseOptions,
   ) {
     this.#response = response;
     this.#mergeMs = mergeMs;
+    this.#answersOnly = answersOnly;
     this.#format = format;
     this.#streamUrl = streamUrl;
     const { socket } = response;
@@ -272,6 +276,7 @@ export class ClientResponse implements ReaderResponse {
 
   /** A comment, which readers skip. Only between events, so only while nothing is being written. */
   ping(): void {
+    if (this.#answersOnly) return;
     this.startEventStream({});
     this.send(ping);
     this.flush();
@@ -293,10 +298,10 @@ export class ClientResponse implements ReaderResponse {
       const { body, headers, reason } = errorAnswer(error, this.#format);
       this.start(error.status, { ...headers, 'content-length': String(body.length) }, reason);
       this.#response.end(body);
-    } else if (this.#isEventStream) {
+    } else if (this.#isEventStream && !this.#answersOnly) {
       this.#response.end(this.#format.errorEvent(error));
     } else {
-      // Half a body was sent: only a cut tells that the rest is missing.
+      // Half an answer was sent: only a cut tells that the rest is missing.
       this.#response.destroy();
     }
   }

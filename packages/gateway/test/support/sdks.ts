@@ -4,6 +4,7 @@ import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import Anthropic from '@anthropic-ai/sdk';
 import { GoogleGenAI } from '@google/genai';
+import { ChatOpenAI } from '@langchain/openai';
 import { generateText, type LanguageModel, streamText } from 'ai';
 import OpenAI from 'openai';
 
@@ -146,6 +147,20 @@ function aiSdk(
   };
 }
 
+function langchain(name: string, format: string, useResponsesApi: boolean): Sdk {
+  const open = ({ apiKey, url }: Access, model: string): ChatOpenAI => {
+    const configuration = { baseURL: `${url}/v1`, logLevel: 'off' } as const;
+    return new ChatOpenAI({ model, apiKey, maxRetries: 0, useResponsesApi, configuration });
+  };
+  return {
+    name,
+    api: 'openai',
+    format,
+    stream: async (at, model) => join(await open(at, model).stream('Hello'), ({ text }) => text),
+    generate: async (at, model) => (await open(at, model).invoke('Hello')).text,
+  };
+}
+
 export const sdks: readonly Sdk[] = [
   openaiChat,
   openaiResponses,
@@ -167,4 +182,6 @@ export const sdks: readonly Sdk[] = [
   aiSdk('@ai-sdk/google', 'gemini', 'gemini', ({ url, apiKey }, model) =>
     createGoogle({ baseURL: `${url}/v1beta`, apiKey })(model),
   ),
+  langchain('@langchain/openai: chat', 'openai-chat', false),
+  langchain('@langchain/openai: responses', 'openai-responses', true),
 ];

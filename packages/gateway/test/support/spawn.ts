@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { within } from '../../../core/test/support/within.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 /** Hundreds of times the same program: compiled once, it is there in half the time. */
@@ -12,7 +13,7 @@ export interface Command {
   /** Everything that it printed so far. */
   readonly stdout: () => string;
   readonly stderr: () => string;
-  /** Resolves with the exit code. */
+  /** Resolves with the exit code; looked at when it has to end, for it rejects when that takes too long. */
   readonly exited: Promise<number | null>;
 }
 
@@ -39,8 +40,15 @@ export function spawnProgram(
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  const exited = once(child, 'exit').then(([code]) => code as number | null);
-  return { process: child, stdout: () => stdout, stderr: () => stderr, exited };
+  const exit = once(child, 'exit').then(([code]) => code as number | null);
+  return {
+    process: child,
+    stdout: () => stdout,
+    stderr: () => stderr,
+    get exited() {
+      return within(exit, 'the program to exit');
+    },
+  };
 }
 
 /** Starts a Node program from source. */
