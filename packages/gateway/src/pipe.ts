@@ -8,8 +8,8 @@ import type { Config } from './config/schema.ts';
 import { GatewayError } from './errors.ts';
 import { clientHeaders } from './headers.ts';
 import type { EventMemory } from './memory/event-memory.ts';
-import { RefusedError } from './provider-error.ts';
-import { undoCodings } from './source/codings.ts';
+import { refusalEvent, RefusedError } from './provider-error.ts';
+import { plainStart, undoCodings, undoKnownCodings } from './source/codings.ts';
 import { maxReadBytes } from './source/connect.ts';
 import { beginsEvents } from './source/first-bytes.ts';
 import { openReply, type RetryOptions } from './source/open-reply.ts';
@@ -71,6 +71,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     throw redirectError(reply, options.errors);
   }
   if (format === undefined) {
+    await undoForReaders(stream, reply);
     await pipeBody(stream, reply, undefined, options);
     if (reply.status >= 400) throw unexpectedReply(reply, contentType);
   } else if (reply.status >= 300) {
@@ -86,8 +87,21 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     reply.discard();
     throw unexpectedReply(reply, contentType);
   } else {
+    await undoForReaders(stream, reply);
     return pipeBody(stream, reply, undefined, options);
   }
+}
+
+/** Whether a reader takes bodies as they are, so that nobody would undo their codings. */
+function needsPlainBodies({ readers }: GatewayStream): boolean {
+  return [...readers].some(({ response }) => !response.undoesCodings);
+}
+
+/** Undoes the codings of a body that is handed on, where a reader would not undo them by itself. */
+async function undoForReaders(stream: GatewayStream, reply: Reply): Promise<void> {
+  if (!needsPlainBodies(stream)) return;
+  stream.answered(performance.now());
+  await undoKnownCodings(reply);
 }
 
 /** Whether a reply is events: by its content type, or, where somebody asked for them, by its first bytes. Decodes them. */
@@ -127,6 +141,39 @@ export function openRunChannel(
   });
 }
 
+/**
+ * Ends a stream that has no answer, for that reason. Where its URL was told already, it can be read there as a stream of events that
+ * ends so: with the provider's words, if it refused, as the one event, which counts for what is kept.
+ */
+export function endUnanswered(
+  stream: GatewayStream,
+  error: GatewayError,
+  { config, errors }: Pick<PipeOptions, 'config' | 'errors'>,
+): void {
+  if (stream.body !== undefined || !stream.hasEventsBegun) return;
+  const maxBytes = channelBytes(config);
+  const channel = openRunChannel(maxBytes, new RunMemory(), errors);
+  stream.open({
+    channel,
+    format: errors,
+    isEvents: true,
+    status: 200,
+    reason: '',
+    headers: {},
+    maxWaitingBytes: maxBytes,
+  });
+  if (error instanceof RefusedError) {
+    // It is the first, and kept for who comes back.
+    const bytes = refusalEvent(error, errors, maxBytes - frameOverheadBytes);
+    channel.offer({ bytes, byteLength: bytes.length, events: 1 });
+    channel.fail(new GatewayError('upstream_reported', 'The provider reported an error in the stream.'));
+  } else if (error.isCancel) {
+    channel.cancel(error);
+  } else {
+    channel.fail(error);
+  }
+}
+
 async function pipeBody(
   stream: GatewayStream,
   reply: Reply,
@@ -156,7 +203,7 @@ async function pipeBody(
     onEnd: done.resolve,
   });
   const headers = clientHeaders(reply.headers);
-  if (scanner !== undefined || reply.isDecoded) delete headers['content-encoding'];
+  if (scanner !== undefined) delete headers['content-encoding'];
   stream.start(
     {
       channel,
@@ -181,17 +228,39 @@ async function pipeBody(
 async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions): Promise<never> {
   const refused = unexpectedReply(reply, reply.header('content-type')?.toLowerCase() ?? '');
   const { reason } = reply;
-  const headers = clientHeaders(reply.headers);
-  const body = await reply.peek(maxRefusalBytes, Math.min(maxRefusalMs, options.config.responseTimeoutMs));
+  const untilMs = performance.now() + Math.min(maxRefusalMs, options.config.responseTimeoutMs);
+  const peek = (): Promise<Buffer> => reply.peek(maxRefusalBytes, Math.max(0, untilMs - performance.now()));
+  const coding = reply.header('content-encoding');
+  const start = await peek();
+  let body = start;
+  const isPlain = needsPlainBodies(stream) || stream.hasEventsBegun;
+  if (isPlain && (reply.isWhole || start.length >= maxRefusalBytes)) {
+    await undoKnownCodings(reply);
+    body = await peek();
+  }
   stream.signal.throwIfAborted();
   if (!reply.isWhole && body.length >= maxRefusalBytes && !stream.hasEventsBegun) {
     await pipeBody(stream, reply, undefined, options);
     throw refused;
   }
+  const headers = clientHeaders(reply.headers);
+  // Half of it by itself would not be what it says that it is.
+  const whole = reply.isWhole ? body : undefined;
   reply.discard();
-  // Half of it says something only among events: by itself it would not be what it says that it is.
-  const isTold = reply.isWhole || stream.hasEventsBegun;
-  throw new RefusedError(refused, { reason, headers, body: isTold ? body : undefined });
+  const isAnswer = whole !== undefined && !stream.hasEventsBegun;
+  const told = reply.isDecoded ? body.subarray(0, maxRefusalBytes) : undefined;
+  const words = isAnswer ? '' : await wordsOf(told, start, coding);
+  throw new RefusedError(refused, { reason, headers, body: whole, words });
+}
+
+/** What was decoded of a refusal says it, or, if that is nothing, as much as can be told of its start. */
+async function wordsOf(
+  decoded: Buffer | undefined,
+  start: Buffer,
+  coding: string | undefined,
+): Promise<string> {
+  const isTold = decoded !== undefined && decoded.length > 0;
+  return (isTold ? decoded : await plainStart(start, coding, maxRefusalBytes)).toString();
 }
 
 function unexpectedReply(reply: Reply, contentType: string): GatewayError {

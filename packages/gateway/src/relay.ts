@@ -12,7 +12,7 @@ import { asGatewayError, GatewayError } from './errors.ts';
 import { providerHeaders } from './headers.ts';
 import { readTarget } from './http/request-target.ts';
 import type { EventMemory } from './memory/event-memory.ts';
-import { pipe } from './pipe.ts';
+import { endUnanswered, pipe } from './pipe.ts';
 import { joinQueries } from './queries.ts';
 import type { RelayRequest } from './relay-request.ts';
 import type { Route } from './route.ts';
@@ -137,7 +137,11 @@ export class Relay {
       usage = lastUsage(stream);
       this.#metrics.streamEnded(stream, end, usage);
     });
-    this.#defects.contain('end of a stream', () => this.#streams.ended(stream, end));
+    this.#defects.contain('end of a stream', () => {
+      const { config } = this.#settings;
+      if (end.error !== undefined) endUnanswered(stream, end.error, { config, errors: request.route.errors });
+      this.#streams.ended(stream, end);
+    });
     this.#defects.contain('report of a stream', () => {
       span?.end(stream, end, usage);
       this.#logEnd(stream, request, end);

@@ -265,6 +265,7 @@ export class StreamReader implements WriteListener {
     if (!isEvents || response.isClosed || response.isBlocked || this.waitingBytes > 0) return;
     if (nowMs - this.#lastSentMs < this.#deadlines.keepAliveMs) return;
     response.ping();
+    this.#stream.hasEventsBegun ||= response.headersSent;
     this.#lastSentMs = nowMs;
   }
 

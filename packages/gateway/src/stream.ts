@@ -114,6 +114,8 @@ export class GatewayStream implements StreamOwner {
   /** Of those that take what is there for one answer, and may wait for it. */
   readonly visitors = new Set<Reader<EventRun>>();
   phase: StreamPhase = 'waiting';
+  /** A reader was told already, before the provider's answer, that events will come, and at which URL. */
+  hasEventsBegun = false;
   /** The provider has answered, in whatever way. */
   isAnswered = false;
   firstEventMs: number | undefined;
@@ -187,11 +189,6 @@ export class GatewayStream implements StreamOwner {
   /** Where it can be read. */
   get url(): string {
     return `/streams/${this.token}`;
-  }
-
-  /** Whether a reader was told already that events will come. */
-  get hasEventsBegun(): boolean {
-    return [...this.readers].some(({ response }) => response.headersSent);
   }
 
   get isPaused(): boolean {
@@ -399,11 +396,16 @@ export class GatewayStream implements StreamOwner {
   /** What the provider's reply is, is known. */
   start(body: StreamBody, nowMs: number): void {
     this.answered(nowMs);
+    this.open(body);
+    this.journal.add('responded', null, String(body.status));
+  }
+
+  /** There is something to read, for those who wait for it and those who come. */
+  open(body: StreamBody): void {
     this.#body = body;
     this.#boundRuns();
     // Before anything comes: what there is no cursor for may be let go.
     for (const reader of this.readers) reader.begin();
-    this.journal.add('responded', null, String(body.status));
     this.#started.resolve();
   }
 

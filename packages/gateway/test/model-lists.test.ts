@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { readModels } from '../src/models/read-models.ts';
@@ -230,6 +232,26 @@ test('other paths below /v1/models are streams as all others', async () => {
   for (const socket of sockets) socket.destroy();
   await eventually(() => provider.open() === 0, 'the provider to be left', 8000);
   expect(provider.requests).toHaveLength(3);
+});
+
+test.each(['identity', 'gzip'])('a refusal of more than 64 KiB in %s says its words', async (coding) => {
+  const text = `There is no list, say we. ${'x'.repeat(100_000)}${randomBytes(100_000).toString('hex')}`;
+  const provider = await startProvider((response) => {
+    response.writeHead(403, {
+      'content-type': 'text/plain',
+      'content-encoding': coding,
+      'x-request-id': 'r-1',
+    });
+    response.end(coding === 'gzip' ? gzipSync(text) : text);
+  });
+  const gateway = await startGateway(['--upstream', provider.url]);
+  const answer = await fetch(`${gateway.url}/v1/models`);
+  expect([answer.status, answer.headers.get('x-request-id')]).toEqual([403, 'r-1']);
+  expect(answer.headers.get('content-encoding')).toBeNull();
+  const { error } = (await answer.json()) as { error: { code: string; message: string } };
+  expect(error.code).toBe('upstream_invalid');
+  expect(error.message).toContain('There is no list, say we.');
+  expect(error.message.length).toBeLessThan(70_000);
 });
 
 describe('reading a list', () => {

@@ -2,9 +2,18 @@ import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createFetch } from '../../client/src/index.ts';
 import { type AnsweringProvider, type Gateway, openAnsweringProvider } from './support/answering-provider.ts';
-import { askings, type Asking, hints, refuse, seen, type Spelling, spellings } from './support/refusals.ts';
+import {
+  askings,
+  type Asking,
+  hints,
+  refuse,
+  seen,
+  sendEvents,
+  type Spelling,
+  spellings,
+} from './support/refusals.ts';
 import { openRaw, requestText } from './support/raw-connection.ts';
-import { metric } from './support/requests.ts';
+import { metric, payloads } from './support/requests.ts';
 import { eventually } from './support/spawn.ts';
 
 let provider: AnsweringProvider;
@@ -36,7 +45,9 @@ describe.each(askings)('a refusal, by $name', (asking) => {
   test.each(spellings.filter(({ words }) => words !== undefined))(
     'in the spelling "$name" is told as an event when the status is sent',
     async (spelling) => {
-      const { error } = await askAfterComment(asking, spelling);
+      const { error } = await askAfterComment(asking, (response) =>
+        refuse(response, spelling, { headers: hints }),
+      );
       expect(error).toBeInstanceOf(Error);
       expect(wordsOf(error)).toContain(spelling.words);
     },
@@ -53,10 +64,17 @@ test.each(spellings)('a refusal over a session, in the spelling "$name", has no 
         const headers = { 'content-type': 'application/json', 'x-case': name };
         const answer = await ask(url + path, { method: 'POST', headers, body });
         const known = Object.keys(hints).map((hint) => answer.headers.get(hint));
+        const text = await answer.text();
+        if (index === 1) {
+          // What nobody knows is handed on as it is, and says so.
+          expect(answer.headers.get('content-encoding')).toBe(spelling.encoding === 'x-own' ? 'x-own' : null);
+          const length = answer.headers.get('content-length') ?? String(Buffer.byteLength(text));
+          expect(length).toBe(String(Buffer.byteLength(text)));
+        }
         return {
           status: answer.status,
           known,
-          text: await answer.text(),
+          text,
           requests: provider.requestsOf(name),
         };
       });
@@ -100,6 +118,87 @@ test('promise 1: a large refusal waits for a reader that does not read', async (
   expect(atProvider?.socket?.writableLength).toBeGreaterThan(16 * 2 ** 20);
 });
 
+describe.each(askings)('an error as an event says what it is, by $name', (asking) => {
+  /** How an error of this format says what it is: by a code, a family or a status. */
+  const saysWhat = (code: string, type: string, status: number): object =>
+    ({ anthropic: { type }, gemini: { status } })[asking.name] ?? { code };
+
+  test('a refusal as its provider writes them', async () => {
+    const code = asking.name === 'gemini' ? 422 : 'x_code';
+    const body = JSON.stringify({ error: { message: 'No, we say.', type: 'x_error', param: 'p', code } });
+    const { error } = await askAfterComment(asking, (response) =>
+      refuse(response, { name: 'own', contentType: 'application/json', body }),
+    );
+    expect(error).toMatchObject(saysWhat('x_code', 'x_error', 422));
+    expect(wordsOf(error)).toContain('No, we say.');
+  });
+
+  test('a refusal whose status is none of an error', async () => {
+    for (const status of [300, 399, 600]) {
+      const body = JSON.stringify({ error: { message: 'No, we say.', code: status } });
+      const { error } = await askAfterComment(asking, (response) =>
+        refuse(response, { name: 'own', contentType: 'application/json', body }, { status }),
+      );
+      expect(error).toBeInstanceOf(Error);
+      expect(wordsOf(error)).toContain('No, we say.');
+    }
+  });
+
+  test('a redirect', async () => {
+    const { error } = await askAfterComment(asking, (response) =>
+      response.writeHead(307, { location: 'http://there.example/x' }).end(),
+    );
+    expect(error).toMatchObject(saysWhat('upstream_redirect', 'api_error', 502));
+    expect(wordsOf(error)).toContain('http://there.example/x');
+  });
+
+  test('one of the gateway, before an answer and behind events', async () => {
+    const before = await askAfterComment(asking, (response) => response.destroy());
+    const behind = await askAfterComment(asking, (response) =>
+      sendEvents(response, `${asking.firstEvent}\n\n`),
+    );
+    for (const { error } of [before, behind]) {
+      expect(error).toMatchObject(saysWhat('upstream_cut', 'api_error', 502));
+      expect(wordsOf(error)).toContain('The provider closed the');
+    }
+  });
+});
+
+test.each([
+  [
+    'a refusal',
+    '{"error":{"message":"No, we say.","type":"x","code":"x_code"},"type":"y"}',
+    'x_code',
+    'No, we say.',
+  ],
+  ['one with a number', '{"error":{"message":"No, we say.","code":42}}', '42', 'No, we say.'],
+  ['one without a code', '{"error":{"message":"No, we say."}}', 'upstream_invalid', 'No, we say.'],
+  ['one without a message', '{"error":{"why":"No."}}', 'upstream_invalid', '{"error":{"why":"No."}}'],
+  ['one of another shape', '{"detail":"No."}', 'upstream_invalid', '{"detail":"No."}'],
+])(
+  '%s is an error event of Responses with code and message at the top',
+  async (_what, body, code, message) => {
+    const commented = Promise.withResolvers<void>();
+    const responses = askings.find(({ name }) => name === 'responses') as Asking;
+    const name = provider.answer(async (response) => {
+      await commented.promise;
+      refuse(response, { name: 'any', contentType: 'application/json', body });
+    });
+    const headers = { 'content-type': 'application/json', 'x-case': name };
+    const answer = await fetch(pinging.url + responses.path, {
+      method: 'POST',
+      headers,
+      body: responses.body,
+    });
+    expect(answer.status).toBe(200);
+    commented.resolve();
+    const text = await answer.text();
+    expect(text).toContain('event: error\n');
+    const event: unknown = JSON.parse(payloads(text).at(-1) ?? '');
+    expect(event).toMatchObject({ type: 'error', code, message, param: null, sequence_number: 0 });
+  },
+);
+
 test.each(askings)('an answer without events gets no comments, by $name', async (asking) => {
   const body = '{"choices": [], "candidates": [] }';
   const text = await provider.textOf(pinging.url, asking, (response) => {
@@ -116,11 +215,14 @@ function wordsOf(error: unknown): string {
 }
 
 /** The provider refuses only when its client has got a comment, and so a status. */
-async function askAfterComment(asking: Asking, spelling: Spelling): Promise<{ error: unknown }> {
+async function askAfterComment(
+  asking: Asking,
+  answer: (response: ServerResponse) => void,
+): Promise<{ error: unknown }> {
   const commented = Promise.withResolvers<void>();
   const name = provider.answer(async (response) => {
     await commented.promise;
-    refuse(response, spelling, { headers: hints });
+    answer(response);
   });
   const { fetch } = globalThis;
   // The SDKs do not show comments: their own fetch is looked at.

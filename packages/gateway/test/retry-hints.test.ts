@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -32,10 +33,11 @@ const soon = { 'retry-after-ms': '1' } as const;
 const busy = { status: 429, headers: soon } as const;
 const [plain] = spellings as [Spelling];
 const [chat] = askings as [Asking];
+const quotaBody = '{"error":{"message":"quota","type":"insufficient_quota","code":"insufficient_quota"}}';
 const quota: Spelling = {
   name: 'quota',
   contentType: 'application/json',
-  body: '{"error":{"message":"quota","type":"insufficient_quota","code":"insufficient_quota"}}',
+  body: quotaBody,
 };
 
 /** What a provider says each time that it is asked, and how often it then is asked: alone, and through the gateway. */
@@ -185,9 +187,16 @@ describe('1.5 a provider that is busy is asked again as it says', () => {
     }
   });
 
-  test.each(['gzip', 'br'])('a quota that is spent is known in %s', async (encoding) => {
+  test.each([
+    ['gzip', quotaBody],
+    ['br', quotaBody],
+    // What it becomes is far more than what is looked at; it may not even be whole.
+    ['gzip', `${quotaBody}${' '.repeat(2_000_000)}`],
+    ['br', `${quotaBody}${' '.repeat(2_000_000)}`],
+    ['gzip', `${quotaBody}${randomBytes(200_000).toString('hex')}`],
+  ])('a quota that is spent is known in %s', async (encoding, text) => {
     const pack = encoding === 'gzip' ? gzipSync : brotliCompressSync;
-    const body = pack(Buffer.from(quota.body));
+    const body = pack(Buffer.from(text));
     const requests = await provider.outcome(retrying.url, chat, true, (response) =>
       refuse(response, { ...quota, body, encoding }, busy),
     );

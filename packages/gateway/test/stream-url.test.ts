@@ -168,16 +168,6 @@ describe('a second reader', () => {
     // The SDK sees no difference.
     expect(await openai(gateway.url).models.list()).toMatchObject({ object: 'list' });
   });
-
-  test('waits for a stream to start, and finds nothing if it fails before', async () => {
-    const gateway = await startGateway(['--keep-alive-ms', '25', '--retries', '0']);
-    const client = await rawChat(gateway.url, 'sim:headers=300,status=500');
-    await eventually(() => client.received().includes(': ping'), 'a comment');
-    const [, path] = /^content-location: (\S+)\r$/im.exec(client.received()) ?? [];
-    for (const method of ['GET', 'HEAD']) {
-      expect((await fetch(gateway.url + path, { method })).status).toBe(404);
-    }
-  });
 });
 
 test('pages of allowed origins can read a stream, in each way', async () => {

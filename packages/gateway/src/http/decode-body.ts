@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import { GatewayError, overloaded } from '../errors.ts';
 import type { BodyHold } from '../request-memory.ts';
 import type { Scanner } from './body-scanner.ts';
-import { decoders, type OpenDecoder } from './decoders.ts';
+import { type Decoder, decoders } from './decoders.ts';
 import { tooLarge } from './receive-body.ts';
 import { ReceivedBody } from './received-body.ts';
 
@@ -46,7 +46,7 @@ export async function decodeBody(
   };
   const decoded = new ReceivedBody({ takeRoom, scanner });
   const parts = body.parts();
-  const decoder = decoderOf(coding)?.(parts[0]?.[0] ?? 0, { chunkSize });
+  const decoder = decoderOf(coding)?.open(parts[0]?.[0] ?? 0, { chunkSize });
   if (decoder === undefined) throw new TypeError(`there is no decoder for ${coding}`);
   try {
     await pipeline(Readable.from(parts), decoder, async (pieces: AsyncIterable<Buffer>) => {
@@ -66,7 +66,7 @@ export async function decodeBody(
   return decoded;
 }
 
-function decoderOf(coding: string): OpenDecoder | undefined {
+function decoderOf(coding: string): Decoder | undefined {
   const name = coding.trim().toLowerCase();
   return Object.hasOwn(decoders, name) ? decoders[name] : undefined;
 }

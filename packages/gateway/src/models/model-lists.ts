@@ -8,6 +8,7 @@ import { clientHeaders, providerHeaders } from '../headers.ts';
 import { RefusedError } from '../provider-error.ts';
 import type { Relay, Target } from '../relay.ts';
 import { type BodyHold, RequestMemory } from '../request-memory.ts';
+import { plainStart } from '../source/codings.ts';
 import { collectReply } from '../source/collect-reply.ts';
 import { openReply } from '../source/open-reply.ts';
 import { isRedirect, redirectError } from '../source/redirect.ts';
@@ -155,12 +156,17 @@ export class ModelLists {
     }
     if (status !== 200) {
       const refused = invalid(`The provider answered its model list with status ${status}.`, status);
-      const body = await reply.peek(maxRefusalBytes, maxRefusalMs);
+      const start = await reply.peek(maxRefusalBytes, maxRefusalMs);
       signal.throwIfAborted();
+      const body = reply.isWhole ? start : undefined;
       reply.discard();
       if (status < 400) throw refused;
-      const told = reply.isWhole ? body : undefined;
-      throw new RefusedError(refused, { reason, headers: clientHeaders(reply.headers), body: told });
+      // What is larger cannot be handed on as it comes: many may wait for it.
+      const words =
+        body === undefined
+          ? (await plainStart(start, reply.header('content-encoding'), maxRefusalBytes)).toString()
+          : '';
+      throw new RefusedError(refused, { reason, headers: clientHeaders(reply.headers), body, words });
     }
     const grow = (bytes: number): void => this.#grow(hold, bytes);
     const body = await collectReply(reply, maxListBytes, timeoutMs, grow).catch(asCut);

@@ -5,7 +5,7 @@ import { frameOverheadBytes, type GatewayFrame } from '@spillway/core/session';
 import type { GatewayError } from '../errors.ts';
 import { LargeRun } from '../large-run.ts';
 import { tokensOf } from '../meter.ts';
-import { errorEvent, plainErrorAnswer } from '../provider-error.ts';
+import { errorAnswer } from '../provider-error.ts';
 import { Pause } from '../sink/pause.ts';
 import type { ReaderProgress, ReaderResponse } from '../sink/reader-response.ts';
 import { holdable } from '../run-memory.ts';
@@ -114,6 +114,11 @@ export class SessionResponse implements ReaderResponse {
 
   get isDelivered(): boolean {
     return this.#isSettled || (this.hasEnded && this.#sent.length === 0);
+  }
+
+  /** Data frames are bytes, whatever the headers say. */
+  get undoesCodings(): boolean {
+    return false;
   }
 
   get headersSent(): boolean {
@@ -296,11 +301,11 @@ export class SessionResponse implements ReaderResponse {
       this.#finish(this.#errorFrame(error));
       return;
     } else if (this.#head === undefined) {
-      const { body, headers } = plainErrorAnswer(error, format);
+      const { body, headers } = errorAnswer(error, format);
       this.start(error.status, headers);
       this.#word = body;
     } else if (this.#isEventStream && this.#options.answersOnly !== true) {
-      this.#word = errorEvent(error, format);
+      this.#word = format.errorEvent(error);
     } else {
       this.#finish(this.#errorFrame(error));
       return;

@@ -4,7 +4,7 @@ import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
 import type { LargeRun } from '../large-run.ts';
-import { errorAnswer, errorEvent } from '../provider-error.ts';
+import { errorAnswer } from '../provider-error.ts';
 import { ChunkedBody } from './chunked-body.ts';
 import type { Pieces } from './join-small.ts';
 import type { Pace } from './pace.ts';
@@ -114,6 +114,10 @@ export class ClientResponse implements ReaderResponse {
 
   get isDelivered(): boolean {
     return this.#isSettled;
+  }
+
+  get undoesCodings(): boolean {
+    return true;
   }
 
   get headersSent(): boolean {
@@ -295,7 +299,7 @@ export class ClientResponse implements ReaderResponse {
       this.start(error.status, { ...headers, 'content-length': String(body.length) }, reason);
       this.#response.end(body);
     } else if (this.#isEventStream && !this.#answersOnly) {
-      this.#response.end(errorEvent(error, this.#format));
+      this.#response.end(this.#format.errorEvent(error));
     } else {
       // Half an answer was sent: only a cut tells that the rest is missing.
       this.#response.destroy();

@@ -17,6 +17,8 @@ export interface ReaderResponse {
   /** Nothing is held for it any more that it has to get. It may still have to say that it has everything. */
   readonly isDelivered: boolean;
   readonly headersSent: boolean;
+  /** Whoever reads it undoes the coding of a body by itself, as clients of HTTP do. */
+  readonly undoesCodings: boolean;
   /** Nothing more can be written. */
   readonly isClosed: boolean;
   /** Bytes wait for the connection: it takes no more at the moment. */

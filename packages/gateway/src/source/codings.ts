@@ -1,42 +1,18 @@
+import { isUtf8 } from 'node:buffer';
 import { GatewayError } from '../errors.ts';
 import { listed } from '../headers.ts';
-import { decoders, zstdWindowLog } from '../http/decoders.ts';
+import { type Decoder, decoders } from '../http/decoders.ts';
 import { maxReadBytes } from './connect.ts';
 import { DecodedBody } from './decoded-body.ts';
 import { beginsEvents } from './first-bytes.ts';
+import { PeekedBody } from './peeked-body.ts';
 import type { Reply } from './reply.ts';
-
-/** What is known of a coding that can be undone. */
-interface Coding {
-  /** Whether a body that begins so has it; `undefined`: more of it has to come. */
-  readonly isIn: (first: Buffer) => boolean | undefined;
-  /** What a decoder keeps of what it has decoded: of a stream that is shorter, no more than that. */
-  readonly windowBytes: number;
-}
+import type { ReplyBody } from './reply-body.ts';
 
 const options = { chunkSize: maxReadBytes, highWaterMark: maxReadBytes };
 
-const gzip: Coding = {
-  isIn: (first) => startsWith(first, [0x1f, 0x8b]),
-  windowBytes: 0,
-};
-
-const codings: Readonly<Record<string, Coding>> = {
-  gzip,
-  'x-gzip': gzip,
-  deflate: {
-    isIn: isNoText,
-    windowBytes: 0,
-  },
-  br: { isIn: isNoText, windowBytes: 16_777_216 },
-  zstd: {
-    isIn: (first) => startsWith(first, [0x28, 0xb5, 0x2f, 0xfd]),
-    windowBytes: 2 ** zstdWindowLog,
-  },
-};
-
 /** The codings that are registered and that nobody here can undo. Any other word is none. */
-export const unknownCodings: ReadonlySet<string> = new Set([
+const unknownCodings: ReadonlySet<string> = new Set([
   'aes128gcm',
   'compress',
   'dcb',
@@ -49,6 +25,28 @@ export const unknownCodings: ReadonlySet<string> = new Set([
 /** Nobody codes more often than twice; each has its memory. */
 const maxCodings = 2;
 
+/** What a `Content-Encoding` says. */
+interface Codings {
+  /** In the order in which they were done. */
+  readonly names: readonly string[];
+  /** Words that are no coding. */
+  readonly words: readonly string[];
+  /** Why they cannot be undone. */
+  readonly refused: string | undefined;
+}
+
+function readCodings(header = ''): Codings {
+  const words = listed(header.toLowerCase());
+  const isCoding = (word: string): boolean => Object.hasOwn(decoders, word) || unknownCodings.has(word);
+  const names = words.filter(isCoding);
+  const unknown = names.find((name) => unknownCodings.has(name));
+  return {
+    names,
+    words: words.filter((word) => word !== '' && !isCoding(word)),
+    refused: names.length > maxCodings ? names.join(', ') : unknown,
+  };
+}
+
 /**
  * Undoes the codings of a reply's body, that nobody asked for. A word that is no coding (`none`, `identity`, a charset) is
  * none, and a body that is not coded as its head says is left as it is.
@@ -56,36 +54,87 @@ const maxCodings = 2;
  * @throws {GatewayError} `upstream_invalid` for a coding that cannot be undone.
  */
 export async function undoCodings(reply: Reply): Promise<void> {
-  const names = listed((reply.header('content-encoding') ?? '').toLowerCase()).filter(
-    (name) => Object.hasOwn(codings, name) || unknownCodings.has(name),
-  );
-  if (names.length === 0) return;
-  const unknown = names.find((name) => unknownCodings.has(name));
-  if (unknown !== undefined || names.length > maxCodings) {
+  const { refused } = readCodings(reply.header('content-encoding'));
+  if (refused !== undefined) {
     reply.discard();
     throw new GatewayError(
       'upstream_invalid',
-      `The provider coded its answer (${unknown ?? names.join(', ')}), although it was asked not to: expected gzip, deflate, br or zstd.`,
+      `The provider coded its answer (${refused}), although it was asked not to: expected gzip, deflate, br or zstd.`,
     );
   }
-  // The last of them was done last.
-  for (const name of names.toReversed()) {
-    const coding = codings[name];
-    const open = decoders[name];
-    if (coding === undefined || open === undefined) continue;
-    let first: Buffer = Buffer.alloc(0);
-    const isIn = await reply.first((bytes) => {
-      first = bytes;
-      return coding.isIn(bytes);
-    }, false);
-    if (isIn) reply.wrap((body) => new DecodedBody(body, open(first[0] ?? 0, options), coding.windowBytes));
-  }
-  reply.isDecoded = true;
+  await undoKnownCodings(reply);
 }
 
-function startsWith(bytes: Buffer, magic: readonly number[]): boolean | undefined {
-  if (magic.some((byte, at) => at < bytes.length && bytes[at] !== byte)) return false;
-  return bytes.length < magic.length ? undefined : true;
+/** The same for bytes that are handed on: what is in a coding that cannot be undone, or is a part of something coded, stays as it is. */
+export async function undoKnownCodings(reply: Reply): Promise<void> {
+  const { names, refused, words } = readCodings(reply.header('content-encoding'));
+  if (names.length === 0 || refused !== undefined || reply.status === 206) return;
+  await reply.decode((body) => undo(body, names), words.join(', '));
+}
+
+/** What a body that begins so begins with when its codings are undone: so many bytes, or as many as can be told. */
+export async function plainStart(
+  bytes: Buffer,
+  header: string | undefined,
+  maxBytes: number,
+): Promise<Buffer> {
+  const { names, refused } = readCodings(header);
+  if (refused !== undefined) return Buffer.alloc(0);
+  if (names.length === 0) return bytes.subarray(0, maxBytes);
+  const body = await undo(new HeldBytes(bytes), names);
+  const start = await new PeekedBody(body).first(
+    (plain) => (plain.length >= maxBytes ? plain.subarray(0, maxBytes) : undefined),
+    (plain) => plain,
+  );
+  body.abort(new Error('this is enough of it'));
+  return start.length === 0 && isUtf8(bytes) ? bytes.subarray(0, maxBytes) : start;
+}
+
+async function undo(coded: ReplyBody, names: readonly string[]): Promise<ReplyBody> {
+  let body = coded;
+  // The last of them was done last.
+  for (const name of names.toReversed()) {
+    const decoder = decoders[name];
+    if (decoder === undefined) continue;
+    let first: Buffer = Buffer.alloc(0);
+    const peeked = new PeekedBody(body);
+    const isIn = await peeked.first(
+      (bytes) => {
+        first = bytes;
+        return hasCoding(decoder, bytes);
+      },
+      () => false,
+    );
+    body = isIn ? new DecodedBody(peeked, decoder.open(first[0] ?? 0, options), decoder.windowBytes) : peeked;
+  }
+  return body;
+}
+
+/** A body of which no more comes than what is here. */
+class HeldBytes implements ReplyBody {
+  readonly #bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  consume(handler: Parameters<ReplyBody['consume']>[0]): void {
+    handler.data(this.#bytes, 0, this.#bytes.length);
+    handler.end();
+  }
+
+  pause(): void {}
+
+  resume(): void {}
+
+  abort(): void {}
+}
+
+/** Whether a body that begins so has that coding; `undefined`: more of it has to come. */
+function hasCoding({ magic }: Decoder, first: Buffer): boolean | undefined {
+  if (magic === undefined) return isNoText(first);
+  if (magic.some((byte, at) => at < first.length && first[at] !== byte)) return false;
+  return first.length < magic.length ? undefined : true;
 }
 
 /** Enough to tell text from bytes that look like it by chance. */

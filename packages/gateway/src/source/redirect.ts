@@ -48,7 +48,7 @@ export function redirectError(reply: Reply, format: Format): GatewayError {
   const message = (to: string): string =>
     `The provider redirects to ${to} (status ${status}): expected an answer, or at most ${maxRedirects} redirects inside its own origin.`;
   const code = 'upstream_redirect';
-  const body = Buffer.from(format.errorBody({ message: message(where), code, status }));
+  const words = message(where);
   // What is behind a question mark may be a secret: it is the client's, and not for logs.
   const logged = url === undefined ? where.replace(/[?#].*$/, '') : url.origin + url.pathname;
   const refusal = new GatewayError(code, message(logged), { status });
@@ -56,7 +56,8 @@ export function redirectError(reply: Reply, format: Format): GatewayError {
     reason: '',
     // Nobody shall ask again: it would be the same.
     headers: { 'content-type': 'application/json', 'x-should-retry': 'false' },
-    body,
+    body: Buffer.from(format.errorBody({ message: words, code, status })),
+    words,
   });
 }
 

@@ -28,8 +28,7 @@ export class Reply {
   readonly reason: string;
   /** Whether its body says where it ends: see {@link ResponseHead}. */
   readonly isDelimited: boolean;
-  /** Whether its body is not what its head says of coding and length any more. */
-  isDecoded = false;
+  #isDecoded = false;
   #headers: IncomingHttpHeaders;
   readonly #exchange: ReplyExchange;
   #body: ReplyBody;
@@ -57,6 +56,11 @@ export class Reply {
     return Array.isArray(value) ? value[0] : value;
   }
 
+  /** Whether its body has not the length that its head says any more. */
+  get isDecoded(): boolean {
+    return this.#isDecoded;
+  }
+
   /** Tells whoever asked not to ask again. */
   forbidRetry(): void {
     this.#headers['x-should-retry'] = 'false';
@@ -77,7 +81,7 @@ export class Reply {
 
   /**
    * Reads the start of the body: all of it, or `maxBytes` and what came together with the last of them, or what comes within
-   * `timeoutMs`. Whoever consumes the body gets it all the same. May be called again, for the same.
+   * `timeoutMs`. Whoever consumes the body gets it all the same. May be called again, for the same, until it is decoded.
    */
   peek(maxBytes: number, timeoutMs: number): Promise<Buffer> {
     if (this.#start === undefined) {
@@ -94,9 +98,13 @@ export class Reply {
     return this.#start?.body.isWhole === true;
   }
 
-  /** Puts something between its body and whoever will consume it. */
-  wrap(around: (body: ReplyBody) => ReplyBody): void {
-    this.#body = around(this.#body);
+  /** Puts what undoes codings between its body and whoever will consume it. `header` is what is then left of `Content-Encoding`. */
+  async decode(undo: (body: ReplyBody) => Promise<ReplyBody>, header: string): Promise<void> {
+    this.#body = await undo(this.#body);
+    this.#start = undefined;
+    this.#isDecoded = true;
+    if (header === '') delete this.#headers['content-encoding'];
+    else this.#headers['content-encoding'] = header;
   }
 
   /** Calls back when the request, whose reply has begun, has left this process. */

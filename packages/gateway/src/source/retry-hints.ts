@@ -1,4 +1,4 @@
-import { decompressed } from './decompressed.ts';
+import { plainStart } from './codings.ts';
 import type { Reply } from './reply.ts';
 
 /** So much of a refusal's body is held, to be told whole; what is larger is handed on as it comes. */
@@ -19,8 +19,9 @@ export async function retryDelayMs(reply: Reply, otherwiseMs: number): Promise<n
   if (!isBusy || reply.header('x-should-retry')?.toLowerCase() === 'false') return undefined;
   const delayMs = statedDelayMs(reply) ?? otherwiseMs;
   if (delayMs > maxDelayMs) return undefined;
-  const body = await reply.peek(maxRefusalBytes, maxRefusalMs);
-  return isQuotaSpent(decompressed(body, reply.header('content-encoding')) ?? body) ? undefined : delayMs;
+  const start = await reply.peek(maxRefusalBytes, maxRefusalMs);
+  const words = await plainStart(start, reply.header('content-encoding'), maxRefusalBytes);
+  return isQuotaSpent(words) ? undefined : delayMs;
 }
 
 /** In the order in which the official SDKs look; a date that has passed says nothing. */
@@ -34,6 +35,6 @@ function statedDelayMs(reply: Reply): number | undefined {
   return stated.find((ms) => ms >= 0);
 }
 
-function isQuotaSpent(body: Buffer): boolean {
-  return /"(?:code|type)"\s*:\s*"insufficient_quota"/.test(body.toString('latin1'));
+function isQuotaSpent(words: Buffer): boolean {
+  return /"(?:code|type)"\s*:\s*"insufficient_quota"/.test(words.toString('latin1'));
 }

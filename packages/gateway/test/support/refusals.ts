@@ -1,5 +1,12 @@
 import type { ServerResponse } from 'node:http';
-import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import {
+  brotliCompressSync,
+  constants,
+  deflateRawSync,
+  deflateSync,
+  gzipSync,
+  zstdCompressSync,
+} from 'node:zlib';
 import Anthropic from '@anthropic-ai/sdk';
 import { GoogleGenAI } from '@google/genai';
 import OpenAI from 'openai';
@@ -19,8 +26,28 @@ const json = 'application/json';
 const inError = JSON.stringify({ error: { message: words, type: 'x_error', code: 'x_code', param: null } });
 const detail = JSON.stringify({ detail: words });
 
+function quickBrotli(bytes: Buffer): Buffer {
+  return brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 2 } });
+}
+
 function packed(name: string, pack: (bytes: Buffer) => Buffer, encoding = name): Spelling {
   return { name, contentType: json, body: pack(Buffer.from(detail)), encoding, words };
+}
+
+/** Text that hardly gets smaller: packed it is still larger than what is held of a refusal. */
+function noise(bytes: number): string {
+  let seed = 1;
+  const next = (): number => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0);
+  return Buffer.from(Array.from({ length: bytes }, () => next() >> 16)).toString('base64');
+}
+
+function packedLarge(
+  name: string,
+  pack: (bytes: Buffer) => Buffer,
+  { detail: text, encoding = name }: { readonly detail: string; readonly encoding?: string },
+): Spelling {
+  const body = pack(Buffer.from(JSON.stringify({ detail: `${words} ${text}` })));
+  return { name: `over 64 KiB in ${name}`, contentType: json, body, encoding, words };
 }
 
 /** How providers, and what stands in front of them, spell a refusal. */
@@ -74,6 +101,12 @@ export const spellings: readonly Spelling[] = [
   packed('deflate without a head', deflateRawSync, 'deflate'),
   packed('zstd', zstdCompressSync),
   packed('gzip in br', (bytes) => brotliCompressSync(gzipSync(bytes)), 'gzip, br'),
+  packedLarge('gzip', gzipSync, { detail: noise(200_000) }),
+  packedLarge('br', quickBrotli, { detail: noise(200_000) }),
+  packedLarge('zstd', zstdCompressSync, { detail: noise(200_000) }),
+  packedLarge('deflate', deflateSync, { detail: noise(200_000) }),
+  packedLarge('gzip, br', (bytes) => quickBrotli(gzipSync(bytes)), { detail: noise(200_000) }),
+  packedLarge('gzip, of a few bytes', gzipSync, { detail: words.repeat(60_000), encoding: 'gzip' }),
   { name: 'an unknown coding', contentType: 'text/plain', body: words, encoding: 'x-own' },
 ];
 
