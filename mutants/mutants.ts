@@ -2272,11 +2272,25 @@ export const mutants: readonly Mutant[] = [
     test: `${coreTest}/format/ends.test.ts`,
   },
   {
-    name: 'promise 7: the reasons in an event of several lines count',
+    name: 'promise 7: what is in an event of several lines is not looked at',
     file: `${core}/format/sse.ts`,
-    find: '// What its lines say together was not looked at.\n      this.#choices.lose();',
+    find: 'return end - start <= maxJoinedBytes ? joinDataLines(bytes, start, end) : undefined;',
+    replace: 'return undefined;',
+    test: `${coreTest}/format/data-lines.test.ts`,
+  },
+  {
+    name: 'promise 7: of an event of several lines the last one counts',
+    file: `${core}/format/sse.ts`,
+    find: 'if (this.#dataLines === 1)\n      return this.#classify',
+    replace: 'if (this.#dataLines > 0)\n      return this.#classify',
+    test: `${coreTest}/format/data-lines.test.ts`,
+  },
+  {
+    name: 'promise 7: the reasons in an event of several lines that is too large to look at count',
+    file: `${core}/format/sse.ts`,
+    find: '// Anything may be in it.\n    this.#choices.lose();',
     replace: '',
-    test: `${coreTest}/format/ends.test.ts`,
+    test: `${coreTest}/format/data-lines.test.ts`,
   },
   {
     name: 'promise 7: a compressed body that is cut is whole',

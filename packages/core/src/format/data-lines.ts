@@ -16,7 +16,8 @@ export function joinDataLines(bytes: Uint8Array, start: number, end: number): Ui
     const lineEnd = found === -1 ? end : Math.min(found, end);
     if (isDataField(bytes, line, lineEnd)) {
       // A call for each line to copy it would cost more than its few bytes.
-      for (let at = valueStart(bytes, line, lineEnd); at < lineEnd; at += 1) joined[length++] = bytes[at] ?? 0;
+      for (let at = valueStart(bytes, line, lineEnd); at < lineEnd; at += 1)
+        joined[length++] = bytes[at] ?? 0;
       joined[length++] = LF;
     }
     // Behind the CR of a CRLF an empty line is found, which has no data.

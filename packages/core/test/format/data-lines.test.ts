@@ -9,7 +9,11 @@ import { type FormatName, fixtures, formatNames, toEvents } from './fixtures.ts'
 const encoder = new TextEncoder();
 
 /** What a scanner says of a stream after each of its events, and when its bytes are over. */
-function verdicts(format: FormatName, events: readonly string[], sizes: readonly number[] = [Infinity]): string[] {
+function verdicts(
+  format: FormatName,
+  events: readonly string[],
+  sizes: readonly number[] = [Infinity],
+): string[] {
   const scanner = new EventScanner({ classify: formats[format].classify });
   const said: string[] = [];
   const say = (): void => {
@@ -135,9 +139,7 @@ describe.each(formatNames)('promise 7: an event of several lines of %s', (format
         const parser = createParser({ onEvent: ({ data }) => read.push(data) });
         parser.feed(events.join(''));
         expect(read).toHaveLength(payloads.length);
-        expect(
-          verdicts(format, events, each.cuts),
-        ).toEqual(
+        expect(verdicts(format, events, each.cuts)).toEqual(
           verdicts(
             format,
             payloads.map((text) => `data: ${text}\n\n`),
@@ -162,7 +164,11 @@ describe.each(formatNames)('promise 7: an event of several lines of %s', (format
   });
 
   test('is an error also where its blank line is missing', () => {
-    const lines = JSON.stringify(JSON.parse(formats[format].errorBody({ message: 'm', code: 'c', status: 500 })), null, 2);
+    const lines = JSON.stringify(
+      JSON.parse(formats[format].errorBody({ message: 'm', code: 'c', status: 500 })),
+      null,
+      2,
+    );
     const event = lines.replace(/^/gm, 'data: ');
     expect(verdicts(format, [event]).at(-1)).toContain('"hasFailed":true');
     for (let cut = 0; cut < event.length; cut += 1) {
@@ -185,9 +191,17 @@ describe('promise 7: an event of several lines', () => {
   test.each<[string, readonly string[], string]>([
     ['the marker among other lines is none', ['data: 1\ndata: [DONE]\n\n'], nothing],
     ['the marker behind an empty line is none', ['data:\ndata: [DONE]\n\n'], nothing],
-    ['the marker before an empty line', ['data: [DONE]\ndata:\n\n'], '{"hasEnded":true,"hasFailed":false,"hasFinished":false}'],
+    [
+      'the marker before an empty line',
+      ['data: [DONE]\ndata:\n\n'],
+      '{"hasEnded":true,"hasFailed":false,"hasFinished":false}',
+    ],
     ['empty lines alone', ['data:\ndata\n\n'], nothing],
-    ['a text that goes over two lines is none', ['data: {"choices":[{"finish_reason":"st\ndata: op"\n\n'], nothing],
+    [
+      'a text that goes over two lines is none',
+      ['data: {"choices":[{"finish_reason":"st\ndata: op"\n\n'],
+      nothing,
+    ],
     ['of 64 KiB', [ofBytes(65_536)], finished],
     ['of more than 64 KiB', [ofBytes(65_537)], nothing],
     ['of more than 64 KiB: others do not help', [ofBytes(65_537), `data: {${reason}}\n\n`], nothing],
@@ -197,7 +211,11 @@ describe('promise 7: an event of several lines', () => {
       '{"hasEnded":true,"hasFailed":false,"hasFinished":false}',
     ],
     ['the marker behind it', [`data: {\ndata: ${reason}}\n\n`, 'data: [DONE]\n\n'], ended],
-    ['what is behind it does not become part of it', [`data: {${reason}\ndata: }\n\n`, 'data: {\ndata: }\n\n'], finished],
+    [
+      'what is behind it does not become part of it',
+      [`data: {${reason}\ndata: }\n\n`, 'data: {\ndata: }\n\n'],
+      finished,
+    ],
   ])('%s', (_what, events, expected) => {
     for (const sizes of [[Infinity], [1], [7, 4096]]) {
       expect(verdicts('openai-chat', events, sizes).at(-1)).toBe(expected);
