@@ -52,6 +52,8 @@ export interface ConnectionListener {
   opened(limits: Limits): void;
   frame(frame: StreamFrame): void;
   data(frame: DataFrame): void;
+  /** It has answered one more ping. */
+  ponged(): void;
   /** The connection is gone; nothing else is called after it. */
   closed(code: number, reason: string): void;
   /** The gateway does not keep to the protocol; nothing else is called after it. */
@@ -75,6 +77,8 @@ export class Connection {
   #isOver = false;
   #isWatched = false;
   #isPinged = false;
+  #pings = 0;
+  #pongs = 0;
   #heardAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -98,6 +102,17 @@ export class Connection {
 
   get isCongested(): boolean {
     return this.#socket.bufferedAmount > congestedBytes;
+  }
+
+  /** How many pings were answered: in the order in which they were sent, behind everything that was to be sent before. */
+  get pongs(): number {
+    return this.#pongs;
+  }
+
+  /** Asks for a pong. Returns how many there are with it. */
+  ping(): number {
+    this.send({ type: 'ping' });
+    return ++this.#pings;
   }
 
   send(frame: ClientFrame): void {
@@ -174,6 +189,12 @@ export class Connection {
     if (frame === undefined || (frame.type === 'open') === this.#isOpen) this.refuse();
     else if (frame.type === 'open') this.#opened(frame);
     else if (frame.type !== 'pong') this.#listener.frame(frame);
+    else this.#onPong();
+  }
+
+  #onPong(): void {
+    this.#pongs += 1;
+    this.#listener.ponged();
   }
 
   #onData(message: unknown): void {
@@ -201,7 +222,7 @@ export class Connection {
   #ping(): void {
     const pingedAt = performance.now();
     this.#isPinged = true;
-    this.send({ type: 'ping' });
+    this.ping();
     this.#timer = setTimeout(() => {
       this.#isPinged = false;
       if (this.#heardAt >= pingedAt) this.#listen(this.#options.pingAfterMs);
