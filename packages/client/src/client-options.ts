@@ -34,7 +34,10 @@ export interface ClientOptions {
    * 60 000. What a client requests or reads by itself has no other way, and always tries.
    */
   readonly fallbackMs?: number;
-  /** How long a lost connection is tried again before its streams fail. Minimum 0; default 60 000. */
+  /**
+   * How long a lost connection is tried again before its streams fail; and how long a stream to which nothing comes whole, because
+   * each connection is cut in the middle of it. Minimum 0; default 60 000.
+   */
   readonly giveUpAfterMs?: number;
   /** How long a connection stays without a stream. Minimum 0; default 30 000, in Node 1000: it keeps a process alive. */
   readonly idleTimeoutMs?: number;

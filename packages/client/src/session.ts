@@ -112,6 +112,7 @@ export class Session implements StreamHost, ConnectionListener {
   }
 
   released(stream: SessionStream): void {
+    this.#stranded.released(stream);
     this.#byNumber.delete(stream.number);
   }
 

@@ -35,6 +35,11 @@ export class Stranded {
     this.#lastResumed = Math.max(this.#lastResumed, stream.number);
   }
 
+  /** It is opened anew on this connection: the pong says nothing of what follows. */
+  released(stream: SessionStream): void {
+    this.#pongOf.delete(stream);
+  }
+
   /** The gateway has begun to answer a stream anew, and was asked for a pong then. */
   answered(stream: SessionStream, pong: number): void {
     this.#pongOf.set(stream, pong);
