@@ -44,7 +44,8 @@ export class Reconnection {
     if (wasGood && (hasBrought || wasSteady)) this.#attempt = 0;
     if (wasGood || this.#lostAt === undefined) this.#lostAt = now;
     const leftMs = this.#lostAt + this.#giveUpAfterMs - now;
-    const waitMs = backoffMs(this.#attempt++);
+    // Waits that have grown are not the time in which no connection came back.
+    const waitMs = Math.min(backoffMs(this.#attempt++), this.#giveUpAfterMs / 2);
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;

@@ -97,7 +97,7 @@ describe('with the real gateway, over a network that cuts each connection after 
 });
 
 describe('with a gateway of which every word is known', () => {
-  const giveUpAfterMs = 600;
+  const giveUpAfterMs = 1500;
 
   /** Plays each connection until something is settled. Returns how many there were, and the one that comes next. */
   async function play(
@@ -137,7 +137,7 @@ describe('with a gateway of which every word is known', () => {
   test('a stream whose model is quiet is never given up', async () => {
     const { gateway, reader } = await start('request');
     const next = reader.next();
-    const played = await play(gateway, later(giveUpAfterMs * 3), async (session) => {
+    const played = await play(gateway, later(giveUpAfterMs * 2), async (session) => {
       const { stream } = await session.frame('resume');
       await session.frame('ping');
       session.respond(stream);
@@ -158,7 +158,7 @@ describe('with a gateway of which every word is known', () => {
     const first = await gateway.session();
     await first.frame('request');
     first.cut();
-    const played = await play(gateway, later(giveUpAfterMs * 3), async (session) => {
+    const played = await play(gateway, later(giveUpAfterMs * 2), async (session) => {
       await session.frame('resume');
       await session.frame('ping');
       session.send({ type: 'pong' });
@@ -182,7 +182,7 @@ describe('with a gateway of which every word is known', () => {
       session.respond(read.stream);
       return read.stream;
     };
-    const played = await play(gateway, later(giveUpAfterMs * 3), async (session) => {
+    const played = await play(gateway, later(giveUpAfterMs * 2), async (session) => {
       await comeBack(session);
       await session.frame('ping');
       session.send({ type: 'pong' });
