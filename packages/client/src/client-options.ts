@@ -59,8 +59,17 @@ export function checkWindow(name: string, bytes: number): number {
 }
 
 /** @throws {ClientError} `invalid_option` */
-export function resolveSessionOptions(options: ClientOptions, sessionUrl: string): SessionOptions {
-  const timeout = (name: keyof ClientOptions & `${string}Ms`, least: number, standard: number): number =>
+export function checkOptions(options: Omit<ClientOptions, 'url'>): void {
+  checkWindow('windowBytes', options.windowBytes ?? minWindowBytes);
+  resolveSessionOptions(options, '');
+}
+
+/** @throws {ClientError} `invalid_option` */
+export function resolveSessionOptions(
+  options: Omit<ClientOptions, 'url'>,
+  sessionUrl: string,
+): SessionOptions {
+  const timeout = (name: keyof typeof options & `${string}Ms`, least: number, standard: number): number =>
     checkNumber(name, options[name] ?? standard, least, maxTimeoutMs);
   return {
     url: sessionUrl,

@@ -44,7 +44,7 @@ export class Reconnection {
     if (wasGood && (hasBrought || wasSteady)) this.#attempt = 0;
     if (wasGood || this.#lostAt === undefined) this.#lostAt = now;
     const leftMs = this.#lostAt + this.#giveUpAfterMs - now;
-    // Waits that have grown are not the time in which no connection came back.
+    // One long wait must not be all the time in which a connection has to come back.
     const waitMs = Math.min(backoffMs(this.#attempt++), this.#giveUpAfterMs / 2);
     this.#timer = setTimeout(
       () => {

@@ -99,12 +99,7 @@ export class EventScanner {
 
   constructor(options: EventScannerOptions = {}) {
     const { maxEventBytes = 1_048_576, classify } = options;
-    if (!(maxEventBytes >= 1)) {
-      throw new SpillwayError(
-        'invalid_option',
-        `maxEventBytes: expected 1 or more bytes, got ${maxEventBytes}.`,
-      );
-    }
+    if (!(maxEventBytes >= 1)) throw atLeastOne('maxEventBytes', maxEventBytes);
     this.#maxEventBytes = maxEventBytes;
     this.#classify = classify;
   }
@@ -135,12 +130,13 @@ export class EventScanner {
   /**
    * Takes the next bytes and hands on what is complete: one run, or two where an event that began in
    * an earlier chunk ends in this one; more where a run would have more than `maxRunBytes`, unless that is a single
-   * event. Default: no bound. The bytes must not be changed afterwards, but those of an event that two chunks share are
+   * event. Minimum 1; default: no bound. The bytes must not be changed afterwards, but those of an event that two chunks share are
    * nobody else's.
    *
-   * @throws {SpillwayError} `event_too_large`
+   * @throws {SpillwayError} `event_too_large`; `invalid_option`
    */
   push(chunk: Uint8Array, emit: (run: EventRun) => void, maxRunBytes = Infinity): void {
+    if (!(maxRunBytes >= 1)) throw atLeastOne('maxRunBytes', maxRunBytes);
     if (this.#hasEnded || chunk.length === 0) return;
     let rest = chunk;
     if (this.#atStart) {
@@ -379,6 +375,10 @@ const COLON = 0x3a;
 const BOM = [0xef, 0xbb, 0xbf] as const;
 const ERROR_EVENT = new TextEncoder().encode('event:error');
 const empty = new Uint8Array(0);
+
+function atLeastOne(name: string, value: number): SpillwayError {
+  return new SpillwayError('invalid_option', `${name}: expected 1 or more bytes, got ${value}.`);
+}
 
 /** What is smaller is cheaper to copy: moved, 300 streams that grow at once take 20 MB more. */
 const minMovedBytes = 16_384;
