@@ -34,7 +34,10 @@ export interface ClientOptions {
    * 60 000. What a client requests or reads by itself has no other way, and always tries.
    */
   readonly fallbackMs?: number;
-  /** How long a lost connection is tried again before its streams fail. Minimum 0; default 60 000. */
+  /**
+   * How long a lost connection is tried again before its streams fail; and how long a stream to which nothing comes whole, because
+   * each connection is cut in the middle of it. Minimum 0; default 60 000.
+   */
   readonly giveUpAfterMs?: number;
   /** How long a connection stays without a stream. Minimum 0; default 30 000, in Node 1000: it keeps a process alive. */
   readonly idleTimeoutMs?: number;
@@ -56,8 +59,17 @@ export function checkWindow(name: string, bytes: number): number {
 }
 
 /** @throws {ClientError} `invalid_option` */
-export function resolveSessionOptions(options: ClientOptions, sessionUrl: string): SessionOptions {
-  const timeout = (name: keyof ClientOptions & `${string}Ms`, least: number, standard: number): number =>
+export function checkOptions(options: Omit<ClientOptions, 'url'>): void {
+  checkWindow('windowBytes', options.windowBytes ?? minWindowBytes);
+  resolveSessionOptions(options, '');
+}
+
+/** @throws {ClientError} `invalid_option` */
+export function resolveSessionOptions(
+  options: Omit<ClientOptions, 'url'>,
+  sessionUrl: string,
+): SessionOptions {
+  const timeout = (name: keyof typeof options & `${string}Ms`, least: number, standard: number): number =>
     checkNumber(name, options[name] ?? standard, least, maxTimeoutMs);
   return {
     url: sessionUrl,

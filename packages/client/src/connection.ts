@@ -53,6 +53,8 @@ export interface ConnectionListener {
   opened(limits: Limits): void;
   frame(frame: StreamFrame): void;
   data(frame: DataFrame): void;
+  /** It has answered one more ping. */
+  ponged(): void;
   /** The connection is gone; nothing else is called after it. */
   closed(code: number, reason: string): void;
   /** The gateway does not keep to the protocol; nothing else is called after it. */
@@ -76,6 +78,8 @@ export class Connection {
   #isOver = false;
   #isWatched = false;
   #isPinged = false;
+  #pings = 0;
+  #pongs = 0;
   #heardAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -99,6 +103,17 @@ export class Connection {
 
   get isCongested(): boolean {
     return this.#socket.bufferedAmount > congestedBytes;
+  }
+
+  /** How many pings were answered: in the order in which they were sent, behind everything that was to be sent before. */
+  get pongs(): number {
+    return this.#pongs;
+  }
+
+  /** Asks for a pong. Returns how many there are with it. */
+  ping(): number {
+    this.send({ type: 'ping' });
+    return ++this.#pings;
   }
 
   send(frame: ClientFrame): void {
@@ -175,6 +190,12 @@ export class Connection {
     if (frame === undefined || (frame.type === 'open') === this.#isOpen) this.refuse();
     else if (frame.type === 'open') this.#opened(frame);
     else if (frame.type !== 'pong') this.#listener.frame(frame);
+    else this.#onPong();
+  }
+
+  #onPong(): void {
+    this.#pongs += 1;
+    this.#listener.ponged();
   }
 
   #onData(message: unknown): void {
@@ -202,7 +223,7 @@ export class Connection {
   #ping(): void {
     const pingedAt = performance.now();
     this.#isPinged = true;
-    this.send({ type: 'ping' });
+    this.ping();
     this.#timer = setTimeout(() => {
       this.#isPinged = false;
       if (this.#heardAt >= pingedAt) this.#listen(this.#options.pingAfterMs);

@@ -6,8 +6,8 @@ import { SpillwayError } from '@spillway/core';
  * - `invalid_option`: an option is missing, of the wrong type or out of its range.
  * - `no_session`: the gateway cannot be reached by WebSocket, does not speak the protocol there, or had no room for the
  *   request there. Only below `fetch`, which goes by plain HTTP then.
- * - `connection_lost`: the connection was lost and did not come back within `giveUpAfterMs`. A request without an answer may
- *   have run.
+ * - `connection_lost`: the connection was lost and did not come back within `giveUpAfterMs`, or came back and was lost each time
+ *   before anything of the stream had come. A request without an answer may have run.
  * - `arrival_unknown`: the connection was lost before the answer, and the gateway does not know whether the request arrived (it was
  *   started again, or the request has run and is over). It may have run, and is not sent again: that is for the caller to decide.
  * - `history_gone`: the connection came back too late, and what follows is not kept by the gateway any more.

@@ -1,5 +1,5 @@
 import { openClient } from './client.ts';
-import type { ClientOptions } from './client-options.ts';
+import { checkOptions, type ClientOptions } from './client-options.ts';
 import { type SpillwayFetch, withClose } from './session-fetch.ts';
 
 /** As for a client; without a `url` nothing goes through a gateway. */
@@ -29,6 +29,8 @@ export type FetchOptions = Omit<ClientOptions, 'url'> & { readonly url?: string 
 export function createFetch(options: FetchOptions = {}): SpillwayFetch {
   const { url } = options;
   if (url !== undefined) return openClient({ ...options, url }).fetch;
+  // What is wrong is told also where no gateway is meant yet.
+  checkOptions(options);
   const plain = options.fetch ?? globalThis.fetch;
   // A method of `window` must not be called on anything else.
   return withClose(

@@ -30,19 +30,22 @@ export class Reconnection {
     this.#hasHeard = false;
   }
 
-  /** Something came for a stream. */
+  /** The gateway said something. */
   heard(): void {
     this.#hasHeard = true;
   }
 
-  lost(wasOpen: boolean): void {
+  /** `hasBrought`: what the streams had to get came, or some of it; one that brings nothing each time must not come back at once. */
+  lost(wasOpen: boolean, hasBrought: boolean): void {
     const now = performance.now();
+    const wasSteady = now - this.#openedAt > steadyMs;
     // One that closes as soon as it is open is as good as none.
-    const wasGood = wasOpen && (this.#hasHeard || now - this.#openedAt > steadyMs);
-    if (wasGood) this.#attempt = 0;
+    const wasGood = wasOpen && (this.#hasHeard || wasSteady);
+    if (wasGood && (hasBrought || wasSteady)) this.#attempt = 0;
     if (wasGood || this.#lostAt === undefined) this.#lostAt = now;
     const leftMs = this.#lostAt + this.#giveUpAfterMs - now;
-    const waitMs = backoffMs(this.#attempt++);
+    // One long wait must not be all the time in which a connection has to come back.
+    const waitMs = Math.min(backoffMs(this.#attempt++), this.#giveUpAfterMs / 2);
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;

@@ -22,6 +22,10 @@ export interface StreamHost {
   resend(stream: SessionStream): void;
   /** The stream has to be opened anew on the connection that there is. */
   reopen(stream: SessionStream): void;
+  /** Something new of the stream came. */
+  arrived(stream: SessionStream): void;
+  /** The stream is read anew, and what there is of it follows. */
+  answered(stream: SessionStream): void;
   /** The stream needs the connection no more. */
   left(stream: SessionStream): void;
 }
@@ -258,10 +262,12 @@ export class SessionStream implements StreamReader {
     if (this.#isReread) {
       this.#isReread = false;
       if (status !== 200) this.#gone(`The gateway answers with the status ${status}.`);
+      else this.#host.answered(this);
     } else if (status < 200 || status > 599) {
       this.#refuse(`The status of the answer is ${status}.`);
     } else if (!this.#hasHead) {
       this.#hasHead = true;
+      this.#host.arrived(this);
       if (url !== '') this.#url = url;
       try {
         this.#head.resolve({ status, headers: new Headers(headers), url: this.#url });
@@ -275,6 +281,7 @@ export class SessionStream implements StreamReader {
   #onOwnWords(bytes: Uint8Array): void {
     const rest = this.#position.advanceOwn(bytes);
     if (rest.length === 0) return;
+    this.#host.arrived(this);
     if (this.#inbox.ownBytes + rest.length > maxOwnBytes) {
       this.#refuse(`More than ${maxOwnBytes} bytes came that nothing was granted for.`);
       return;
@@ -292,6 +299,7 @@ export class SessionStream implements StreamReader {
   #advance(from: number, to: number): boolean {
     if (this.#position.advance(from, to)) {
       this.#stalled = undefined;
+      this.#host.arrived(this);
       return true;
     }
     this.#refuse(`The stream goes on at ${this.offset}, and what came is from ${from} to ${to}.`);

@@ -6,6 +6,7 @@ import type { Total } from './ledger.ts';
 import { notify } from './notify.ts';
 import { Reconnection } from './reconnection.ts';
 import type { SessionStream, StreamHost } from './session-stream.ts';
+import { Stranded } from './stranded.ts';
 import { isHidden, onWake } from './wake.ts';
 
 export interface SessionOptions extends ConnectionOptions {
@@ -36,6 +37,7 @@ export class Session implements StreamHost, ConnectionListener {
   readonly total: Total = { unackedBytes: 0, consumedBytes: 0 };
   readonly #options: SessionOptions;
   readonly #reconnection: Reconnection;
+  readonly #stranded: Stranded;
   /** All that live. */
   readonly #streams = new Set<SessionStream>();
   /** Those that the present connection knows. */
@@ -54,6 +56,7 @@ export class Session implements StreamHost, ConnectionListener {
 
   constructor(options: SessionOptions) {
     this.#options = options;
+    this.#stranded = new Stranded(options.giveUpAfterMs);
     this.#reconnection = new Reconnection(
       options.giveUpAfterMs,
       () => this.#connect(),
@@ -109,6 +112,7 @@ export class Session implements StreamHost, ConnectionListener {
   }
 
   released(stream: SessionStream): void {
+    this.#stranded.released(stream);
     this.#byNumber.delete(stream.number);
   }
 
@@ -122,7 +126,16 @@ export class Session implements StreamHost, ConnectionListener {
     if (this.#limits !== undefined) this.#bind(stream, this.#limits);
   }
 
+  arrived(stream: SessionStream): void {
+    this.#stranded.arrived(stream);
+  }
+
+  answered(stream: SessionStream): void {
+    if (this.#connection !== undefined) this.#stranded.answered(stream, this.#connection.ping());
+  }
+
   left(stream: SessionStream): void {
+    this.#stranded.left(stream);
     this.#byNumber.delete(stream.number);
     if (!this.#streams.delete(stream) || this.#streams.size > 0) return;
     this.#stopWake?.();
@@ -142,6 +155,7 @@ export class Session implements StreamHost, ConnectionListener {
   opened(limits: Limits): void {
     this.#limits = limits;
     this.#reconnection.opened();
+    this.#stranded.opened();
     this.#opening?.resolve();
     this.#opening = undefined;
     notify(this.#options.onEvent, { type: 'connected' });
@@ -149,7 +163,10 @@ export class Session implements StreamHost, ConnectionListener {
     const resumed = streams.filter(({ wasSent }) => wasSent);
     for (const stream of resumed) this.#bind(stream, limits);
     // Behind all that come back: what they have not acknowledged counts before anything new does (rule 5.8).
-    if (resumed.length > 0) this.#connection?.send({ type: 'ping' });
+    if (resumed.length > 0 && this.#connection !== undefined) {
+      const pong = this.#connection.ping();
+      for (const stream of resumed) if (!stream.isOver) this.#stranded.resumed(stream, pong);
+    }
     for (const stream of streams) if (!stream.wasSent) this.#bind(stream, limits);
     if (this.#streams.size === 0) this.#closeWhenIdle();
   }
@@ -160,6 +177,10 @@ export class Session implements StreamHost, ConnectionListener {
 
   data(frame: Parameters<SessionStream['onData']>[0]): void {
     this.#find(frame.stream)?.onData(frame);
+  }
+
+  ponged(): void {
+    this.#reconnection.heard();
   }
 
   closed(code: number, reason: string): void {
@@ -176,11 +197,25 @@ export class Session implements StreamHost, ConnectionListener {
 
   #lost(code: number, reason: string, fatal: readonly [ClientErrorCode, string] | undefined): void {
     const wasOpen = this.#limits !== undefined;
+    const hasBrought = wasOpen && this.#onLoss();
     this.#disconnect();
     if (wasOpen) notify(this.#options.onEvent, { type: 'disconnected', code, reason });
     this.#refuseOpening('no_session', `The gateway takes no session: ${code} ${reason}`.trim());
     if (fatal !== undefined) this.#failAll(...fatal);
-    if (this.#streams.size > 0) this.#reconnection.lost(wasOpen);
+    if (this.#streams.size > 0) this.#reconnection.lost(wasOpen, hasBrought);
+  }
+
+  /** Gives up the streams that get nothing. Returns whether the connection was good for something. */
+  #onLoss(): boolean {
+    const { cut, expired, hasBrought } = this.#stranded.lost(
+      this.#byNumber.values(),
+      this.#connection?.pongs ?? 0,
+    );
+    // The others come first the next time.
+    if (cut !== undefined && this.#streams.delete(cut)) this.#streams.add(cut);
+    const message = `Nothing of the stream came for ${this.#options.giveUpAfterMs} ms: the connection came back, and was cut before an event was whole.`;
+    for (const stream of expired) stream.fail(new ClientError('connection_lost', message, stream.offset));
+    return hasBrought;
   }
 
   /** The first attempt came to nothing. */
@@ -224,7 +259,8 @@ export class Session implements StreamHost, ConnectionListener {
     this.#connection?.watch(true);
     if (this.#limits !== undefined) this.#bind(stream, this.#limits);
     // It was lost between the opening and now.
-    else if (this.#connection === undefined && !this.#reconnection.isWaiting) this.#reconnection.lost(true);
+    else if (this.#connection === undefined && !this.#reconnection.isWaiting)
+      this.#reconnection.lost(true, true);
   }
 
   #bind(stream: SessionStream, limits: Limits): void {
@@ -253,6 +289,7 @@ export class Session implements StreamHost, ConnectionListener {
   /** Frames for a stream that is over may still be on their way; those for one that never was are no frames. */
   #find(number: number): SessionStream | undefined {
     this.#reconnection.heard();
+    this.#stranded.heard(number);
     if (number === 0 || number > this.#lastNumber) this.#connection?.refuse();
     return this.#byNumber.get(number);
   }

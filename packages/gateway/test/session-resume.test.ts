@@ -151,6 +151,31 @@ test('5.8 while more readers come back, nothing new is sent', async () => {
   );
 });
 
+test('5.8 a pong stands behind all that was on its way', async () => {
+  const { gateway } = await startBoth();
+  const first = await openSession(gateway.url);
+  const readers = [newReader(), newReader()];
+  for (const [index, reader] of readers.entries()) {
+    first.send(chatRequest(live, { reader, stream: index + 1, windowBytes: 65_536 }));
+  }
+  await eventually(() => first.data.length > 20, 'chunks of both');
+  first.socket.terminate();
+  const second = await openSession(gateway.url);
+  const atPong = new Promise<readonly number[]>((resolve) => {
+    second.socket.on('message', (message: Buffer, isBinary: boolean) => {
+      if (!isBinary && message.toString() === '{"type":"pong"}')
+        resolve([second.offset(1), second.offset(2)]);
+    });
+  });
+  for (const [index, reader] of readers.entries()) {
+    second.send({ type: 'resume', stream: index + 1, reader, headers: {}, acked: 0, offset: 0, more: true });
+  }
+  second.send({ type: 'ping' });
+  const offsets = await atPong;
+  expect(offsets[0]).toBeGreaterThanOrEqual(first.offset(1));
+  expect(offsets[1]).toBeGreaterThanOrEqual(first.offset(2));
+});
+
 test('5.1 a name that another reader has is the error of its stream, and of no other', async () => {
   const { gateway, simulator } = await startBoth();
   const session = await openSession(gateway.url);

@@ -2,7 +2,7 @@ import { SpillwayError } from '../errors.ts';
 import type { Merge } from '../merge.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
 import { overflows } from './overflow.ts';
-import type { Bounds, ReaderOptions } from './reader.ts';
+import type { Bounds, ReaderOptions, TakeLimits } from './reader.ts';
 import type { ChannelReaderOptions } from './reader-host.ts';
 
 /** How a channel is bounded and how its chunks are measured. At least one bound has to be given. */
@@ -13,7 +13,7 @@ export interface ChannelOptions<T> {
    * nothing else waits, and then does not count: what follows has the bound for itself.
    */
   readonly maxBytes?: number;
-  /** The chunks that may wait for one reader. Minimum 1, default no bound. */
+  /** The chunks that may wait for one reader. A whole number, 1 or more; default no bound. */
   readonly maxItems?: number;
   /**
    * The milliseconds that may wait for one reader, for chunks that take time to play. Minimum 1, default
@@ -61,7 +61,7 @@ export interface ChannelOptions<T> {
 export interface ReplayWindow {
   /** Minimum 0, default no bound. */
   readonly maxBytes?: number;
-  /** In chunks; merged ones count as one. Minimum 0, default no bound. */
+  /** In chunks; merged ones count as one. A whole number, 0 or more; default no bound. */
   readonly maxItems?: number;
   /**
    * Milliseconds since a chunk was written. Minimum 0, default no bound. No reader gets an older one, but what grew old is only let
@@ -166,9 +166,22 @@ function needMeasures<T>(
   }
 }
 
+/** How much to take at once, complete. */
+export function checkedLimits({
+  maxBytes = Infinity,
+  maxItems = Infinity,
+}: TakeLimits): Required<TakeLimits> {
+  atLeast(0, { maxBytes });
+  atLeast(1, { maxItems });
+  return { maxBytes, maxItems };
+}
+
+/** Bytes and milliseconds may have fractions, as the functions that measure a chunk may; items are counted. */
 function atLeast(minimum: number, values: Readonly<Record<string, number>>): void {
   for (const [name, value] of Object.entries(values)) {
-    if (!(value >= minimum)) throw invalid(`${name}: expected ${minimum} or more, got ${value}.`);
+    const isCount = name === 'maxItems';
+    if (value >= minimum && (!isCount || value === Infinity || Number.isInteger(value))) continue;
+    throw invalid(`${name}: expected ${isCount ? 'a whole number, ' : ''}${minimum} or more, got ${value}.`);
   }
 }
 

@@ -1,6 +1,7 @@
 import { asError } from '../as-error.ts';
 import type { SpillwayError } from '../errors.ts';
 import { BeforeCursor } from './before-cursor.ts';
+import { checkedLimits } from './channel-options.ts';
 import type { ChunkLog, Entry } from './chunk-log.ts';
 import { firstWhere } from './first-where.ts';
 import { Gap } from './gap.ts';
@@ -133,16 +134,15 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
 
   takeAll(limits?: TakeLimits): (T | Gap)[] {
     if (limits === undefined && this.#isPlain) return this.#takeRest();
-    const { maxBytes = Infinity, maxItems = Infinity } = limits ?? {};
+    const { maxBytes, maxItems } = checkedLimits(limits ?? {});
     const items: (T | Gap)[] = [];
-    let leftBytes = maxBytes;
+    this.#mergeToBytes = maxBytes;
     while (items.length < maxItems) {
       this.#takenBytes = this.#nextBytes();
-      if (this.#takenBytes > leftBytes && items.length > 0) break;
-      this.#mergeToBytes = leftBytes;
+      if (this.#takenBytes > this.#mergeToBytes && items.length > 0) break;
       const item = this.take();
       if (item === undefined) break;
-      leftBytes -= this.#takenBytes;
+      this.#mergeToBytes -= this.#takenBytes;
       items.push(item);
     }
     this.#mergeToBytes = Infinity;

@@ -1,4 +1,5 @@
 import { SpillwayError } from '../errors.ts';
+import { checkedLimits } from './channel-options.ts';
 import type { TakeLimits } from './reader.ts';
 import type { Store, StoredChunk } from './store.ts';
 
@@ -60,7 +61,7 @@ class MemoryStore<T> implements Store<T> {
   }
 
   async read(from: number, limits: TakeLimits = {}): Promise<StoredChunk<T>[]> {
-    const { maxBytes = Infinity, maxItems = Infinity } = limits;
+    const { maxBytes, maxItems } = checkedLimits(limits);
     if (from < this.#trimmedTo) {
       throw new SpillwayError('history_gone', `Offset ${from} is gone: trimmed up to ${this.#trimmedTo}.`);
     }

@@ -22,7 +22,7 @@ export interface ReaderOptions<T> {
    * nothing else waits, or it could never pass, and then does not count: what follows has the bound for itself.
    */
   readonly maxBytes?: number;
-  /** The chunks that may wait for this reader. Minimum 1, default the channel's `maxItems`. */
+  /** The chunks that may wait for this reader. A whole number, 1 or more; default the channel's `maxItems`. */
   readonly maxItems?: number;
   /**
    * The milliseconds that may wait for this reader, as the channel's `durationMs` counts them. Minimum 1,
@@ -84,11 +84,11 @@ export type ReaderEnd =
 /** How much to take at once. */
 export interface TakeLimits {
   /**
-   * Stops before the item with which it would be more, and merges nothing beyond it; the first item is always taken. Default: no
-   * limit.
+   * Stops before the item with which it would be more, and merges nothing beyond it; the first item is always taken. Minimum 0.
+   * Default: no limit.
    */
   readonly maxBytes?: number;
-  /** Minimum 1. Default: no limit. */
+  /** A whole number, 1 or more. Default: no limit. */
   readonly maxItems?: number;
 }
 

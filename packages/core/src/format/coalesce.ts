@@ -1,3 +1,4 @@
+import { SpillwayError } from '../errors.ts';
 import { type Merge, type MergedChunk, mergePairs } from '../merge.ts';
 import { copyOf, type DeltaEvent, DeltaGrowth, mergeDeltas, openDelta, writeDelta } from './delta-event.ts';
 import { createDissect, type DeltaRule, type Dissect } from './delta-rule.ts';
@@ -32,6 +33,7 @@ type MergeTwo = (first: EventRun, second: EventRun) => CoalescedRun | undefined;
  * came; order never changes. An event is looked at once, however often its run is
  * merged, and bytes are put together when somebody asks for them.
  *
+ * @throws {SpillwayError} `invalid_option`
  * @example
  * ```ts
  * const channel = openChannel<EventRun>({
@@ -45,6 +47,12 @@ export function createCoalesce(
   rule: DeltaRule,
   { maxEventBytes = 16_384 }: CoalesceOptions = {},
 ): Merge<EventRun> {
+  if (!(maxEventBytes >= 1)) {
+    throw new SpillwayError(
+      'invalid_option',
+      `maxEventBytes: expected 1 or more bytes, got ${maxEventBytes}.`,
+    );
+  }
   let coalescer: Coalescer | undefined;
   // Most streams never have anything to merge.
   const made = (): Coalescer => (coalescer ??= new Coalescer(rule, maxEventBytes));

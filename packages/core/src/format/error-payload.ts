@@ -71,8 +71,11 @@ function saysSomething(bytes: Uint8Array, value: number): boolean {
   switch (bytes[value]) {
     case QUOTE:
       return bytes[value + 1] !== QUOTE;
-    case OPEN_LIST:
-      return bytes[value + 1] !== CLOSE_LIST;
+    case OPEN_LIST: {
+      let first = value + 1;
+      while (isSpace(bytes[first])) first += 1;
+      return bytes[first] !== CLOSE_LIST;
+    }
     default:
       return bytes[value] === OPEN_OBJECT;
   }

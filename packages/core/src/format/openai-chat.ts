@@ -3,6 +3,7 @@ import { type DeltaRule, each } from './delta-rule.ts';
 import { createByteSearch } from './byte-search.ts';
 import { classifyErrors } from './error-payload.ts';
 import type { Format } from './format.ts';
+import { isSpace } from './json-keys.ts';
 import { listOf, numberOf, objectOf } from './json-object.ts';
 import { openaiErrorBody } from './openai-error.ts';
 import type { PayloadKind } from './sse.ts';
@@ -104,7 +105,6 @@ const choiceKeys: ChoiceKeys = {
   list: encoder.encode('choices'),
   reason: encoder.encode('finish_reason'),
 };
-const SPACE = 0x20;
 
 /** Tells `[DONE]` and errors, and looks for choices in everything else. */
 export function classifyUnnamed(
@@ -139,8 +139,8 @@ function startsWith(bytes: Uint8Array, start: number, end: number, prefix: Uint8
 }
 
 function equals(bytes: Uint8Array, start: number, end: number, other: Uint8Array): boolean {
-  // Trailing space is seen in the wild.
+  // Trailing space is seen in the wild, and in several lines the last may be empty.
   let last = end;
-  while (last > start && bytes[last - 1] === SPACE) last -= 1;
+  while (last > start && isSpace(bytes[last - 1])) last -= 1;
   return last - start === other.length && startsWith(bytes, start, last, other);
 }

@@ -1,5 +1,13 @@
 import { SpillwayError } from '../errors.ts';
 import { Choices } from './choices.ts';
+import {
+  findLineEnd,
+  isDataField,
+  isWholePayload,
+  joinDataLines,
+  maxJoinedBytes,
+  valueStart,
+} from './data-lines.ts';
 
 /**
  * Server-Sent Events as bytes: where events end, and what a wire format needs to know of them. The
@@ -10,14 +18,15 @@ import { Choices } from './choices.ts';
  */
 
 /**
- * What the payload of one `data:` line says: `end` is the provider's own end marker, `error` its error
+ * What the payload of an event says: `end` is the provider's own end marker, `error` its error
  * event, `complaint` words that are an error if nothing of the answer follows, `content` anything else.
  */
 export type PayloadKind = 'complaint' | 'content' | 'end' | 'error';
 
 /**
- * What a wire format says about the payload in `bytes[start, end)`. Called once a `data:` line. `choices` is
- * told of those in it, and which of them are over.
+ * What a wire format says about the payload in `bytes[start, end)`. Called once an event with data; where it has several
+ * `data:` lines, with these joined by LF, in bytes that are others' afterwards. `choices` is told of those in it, and which of
+ * them are over.
  */
 export type ClassifyPayload = (
   bytes: Uint8Array,
@@ -78,7 +87,9 @@ export class EventScanner {
   #atStart = true;
   #eventHasField = false;
   #dataLines = 0;
-  #lastKind: PayloadKind = 'content';
+  /** Where the value of the last data line is, from the start of the event that is open. */
+  #valueStart = 0;
+  #valueEnd = 0;
   #hasEnded = false;
   readonly #choices = new Choices();
   #hasFailed = false;
@@ -88,12 +99,7 @@ export class EventScanner {
 
   constructor(options: EventScannerOptions = {}) {
     const { maxEventBytes = 1_048_576, classify } = options;
-    if (!(maxEventBytes >= 1)) {
-      throw new SpillwayError(
-        'invalid_option',
-        `maxEventBytes: expected 1 or more bytes, got ${maxEventBytes}.`,
-      );
-    }
+    if (!(maxEventBytes >= 1)) throw atLeastOne('maxEventBytes', maxEventBytes);
     this.#maxEventBytes = maxEventBytes;
     this.#classify = classify;
   }
@@ -124,12 +130,13 @@ export class EventScanner {
   /**
    * Takes the next bytes and hands on what is complete: one run, or two where an event that began in
    * an earlier chunk ends in this one; more where a run would have more than `maxRunBytes`, unless that is a single
-   * event. Default: no bound. The bytes must not be changed afterwards, but those of an event that two chunks share are
+   * event. Minimum 1; default: no bound. The bytes must not be changed afterwards, but those of an event that two chunks share are
    * nobody else's.
    *
-   * @throws {SpillwayError} `event_too_large`
+   * @throws {SpillwayError} `event_too_large`; `invalid_option`
    */
   push(chunk: Uint8Array, emit: (run: EventRun) => void, maxRunBytes = Infinity): void {
+    if (!(maxRunBytes >= 1)) throw atLeastOne('maxRunBytes', maxRunBytes);
     if (this.#hasEnded || chunk.length === 0) return;
     let rest = chunk;
     if (this.#atStart) {
@@ -152,14 +159,15 @@ export class EventScanner {
   finish(emit: (run: EventRun) => void): void {
     if (this.#hasEnded || this.#partialLength === 0) return;
     if (this.#partialLine < this.#partialLength)
-      this.#line(this.#partial, this.#partialLine, this.#partialLength);
-    const isLast = this.#isNamedError || ['complaint', 'end', 'error'].includes(this.#lastKind);
-    if (!isLast || this.#dataLines !== 1 || !isWholePayload(this.#partial.subarray(0, this.#partialLength))) {
+      this.#line(this.#partial, this.#partialLine, this.#partialLength, 0);
+    const kind = this.#kindOf(this.#partial, 0, this.#partialLength);
+    const isLast = this.#isNamedError || kind !== 'content';
+    if (!isLast || !isWholePayload(this.#payload(this.#partial, 0, this.#partialLength))) {
       // Where the stream may end behind its last word, what was cut is more of it. A comment is nothing.
       if (this.#eventHasField) this.#choices.lose();
       return;
     }
-    this.#endEvent();
+    this.#endEvent(kind);
     const bytes = new Uint8Array(this.#partialLength + 2).fill(LF);
     bytes.set(this.#partial.subarray(0, this.#partialLength));
     emit({ bytes, byteLength: bytes.length, events: 1 });
@@ -192,7 +200,7 @@ export class EventScanner {
         isAfterCr = false;
       }
       if (lineEnd > line) {
-        this.#line(chunk, line, lineEnd);
+        this.#line(chunk, line, lineEnd, eventStart);
       } else {
         const eventBytes = lineEnd - eventStart + (hasCr && chunk[lineEnd] === CR ? 2 : 1);
         const isTooLarge = eventBytes > this.#maxEventBytes;
@@ -202,7 +210,7 @@ export class EventScanner {
           events = 0;
         }
         if (isTooLarge) throw this.#tooLarge(eventBytes);
-        events += this.#endEvent();
+        events += this.#endEvent(this.#kindOf(chunk, eventStart, lineEnd));
         eventStart = next;
       }
       line = next;
@@ -250,23 +258,24 @@ export class EventScanner {
       this.#append(chunk.subarray(used, next), lineLength === 0 && isBareCr ? 1 : 0);
       used = next;
       if (lineLength === 0) {
+        const kind = this.#kindOf(this.#partial, 0, this.#partialLine);
         // What grew by doubling may be half empty, and a run may wait for long.
         const isTight = this.#partialLength === this.#partial.length;
         const bytes = isTight ? this.#partial : resized(this.#partial, this.#partialLength);
         this.#partial = empty;
         this.#partialLength = 0;
         this.#partialLine = 0;
-        emit({ bytes, byteLength: bytes.length, events: this.#endEvent() });
+        emit({ bytes, byteLength: bytes.length, events: this.#endEvent(kind) });
         return used;
       }
-      this.#line(this.#partial, this.#partialLine, this.#partialLine + lineLength);
+      this.#line(this.#partial, this.#partialLine, this.#partialLine + lineLength, 0);
       this.#partialLine = this.#partialLength;
     }
     return used;
   }
 
   /** A line that is not empty. */
-  #line(bytes: Uint8Array, start: number, end: number): void {
+  #line(bytes: Uint8Array, start: number, end: number, eventStart: number): void {
     if (bytes[start] === COLON) return;
     this.#eventHasField = true;
     if (!isDataField(bytes, start, end)) {
@@ -274,33 +283,42 @@ export class EventScanner {
       return;
     }
     this.#dataLines += 1;
-    if (this.#classify === undefined) return;
-    // "data: x", "data:x" and, with an empty payload, "data".
-    let value = Math.min(start + 5, end);
-    if (bytes[value] === SPACE && value < end) value += 1;
-    this.#lastKind = this.#classify(bytes, value, end, this.#choices);
+    this.#valueStart = valueStart(bytes, start, end) - eventStart;
+    this.#valueEnd = end - eventStart;
+  }
+
+  /** What the event is whose lines are `bytes[start, end)`. */
+  #kindOf(bytes: Uint8Array, start: number, end: number): PayloadKind {
+    if (this.#classify === undefined || this.#dataLines === 0) return 'content';
+    // Nearly all: that costs no object.
+    if (this.#dataLines === 1)
+      return this.#classify(bytes, start + this.#valueStart, start + this.#valueEnd, this.#choices);
+    const payload = this.#payload(bytes, start, end);
+    if (payload !== undefined) return this.#classify(payload, 0, payload.length, this.#choices);
+    // Anything may be in it.
+    this.#choices.lose();
+    return 'content';
+  }
+
+  /** What the event says; `undefined` if it has no data, or too many bytes in several lines to look at. */
+  #payload(bytes: Uint8Array, start: number, end: number): Uint8Array | undefined {
+    if (this.#dataLines === 0) return undefined;
+    if (this.#dataLines === 1) return bytes.subarray(start + this.#valueStart, start + this.#valueEnd);
+    return end - start <= maxJoinedBytes ? joinDataLines(bytes, start, end) : undefined;
   }
 
   /** An empty line. Returns 1 if it ended an event with data. */
-  #endEvent(): 0 | 1 {
+  #endEvent(kind: PayloadKind): 0 | 1 {
     if (!this.#eventHasField) return 0;
     const hasData = this.#dataLines > 0;
-    // A marker that is only one of several data lines is no marker.
-    if (this.#dataLines === 1) {
-      if (this.#lastKind === 'end') this.#hasEnded = true;
-      if (this.#lastKind === 'error') this.#hasFailed = true;
-    } else if (hasData) {
-      // What its lines say together was not looked at.
-      this.#choices.lose();
-    }
     if (hasData) {
-      this.#hasComplained = this.#dataLines === 1 && this.#lastKind === 'complaint';
-      if (this.#isNamedError) this.#hasFailed = true;
+      if (kind === 'end') this.#hasEnded = true;
+      if (kind === 'error' || this.#isNamedError) this.#hasFailed = true;
+      this.#hasComplained = kind === 'complaint';
     }
     this.#isNamedError = false;
     this.#eventHasField = false;
     this.#dataLines = 0;
-    this.#lastKind = 'content';
     return hasData ? 1 : 0;
   }
 
@@ -355,9 +373,12 @@ const CR = 0x0d;
 const SPACE = 0x20;
 const COLON = 0x3a;
 const BOM = [0xef, 0xbb, 0xbf] as const;
-const DATA = [0x64, 0x61, 0x74, 0x61] as const;
 const ERROR_EVENT = new TextEncoder().encode('event:error');
 const empty = new Uint8Array(0);
+
+function atLeastOne(name: string, value: number): SpillwayError {
+  return new SpillwayError('invalid_option', `${name}: expected 1 or more bytes, got ${value}.`);
+}
 
 /** What is smaller is cheaper to copy: moved, 300 streams that grow at once take 20 MB more. */
 const minMovedBytes = 16_384;
@@ -371,39 +392,9 @@ function resized(bytes: Uint8Array<ArrayBuffer>, length: number): Uint8Array<Arr
   return grown;
 }
 
-/** What is JSON is told by its start: a payload that lacks its end was cut. */
-function isWholePayload(event: Uint8Array): boolean {
-  const [, payload = ''] = /(?:^|[\r\n])data: ?([^\r\n]*)/.exec(new TextDecoder().decode(event)) ?? [];
-  if (payload.startsWith('[DONE]')) return true;
-  try {
-    JSON.parse(payload);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function findLineEnd(bytes: Uint8Array, from: number): number {
-  for (let index = from; index < bytes.length; index += 1) {
-    const byte = bytes[index];
-    if (byte === LF || byte === CR) return index;
-  }
-  return -1;
-}
-
 /** `event: error` or `event:error`. */
 function isErrorName(bytes: Uint8Array, start: number, end: number): boolean {
   const spaces = bytes[start + 6] === SPACE ? 1 : 0;
   if (end - start !== ERROR_EVENT.length + spaces) return false;
   return ERROR_EVENT.every((byte, index) => bytes[start + index + (index < 6 ? 0 : spaces)] === byte);
-}
-
-function isDataField(bytes: Uint8Array, start: number, end: number): boolean {
-  return (
-    bytes[start] === DATA[0] &&
-    bytes[start + 1] === DATA[1] &&
-    bytes[start + 2] === DATA[2] &&
-    bytes[start + 3] === DATA[3] &&
-    (bytes[start + 4] === COLON || end === start + 4)
-  );
 }

@@ -82,7 +82,7 @@ describe('promise 7: without a marker, an answer is whole when each choice said 
       ],
       false,
     ],
-    ['openai-chat', 'one event in two lines', [`${chat(0, '"stop"')}\ndata: ${chat(0, 'null')}`], false],
+    ['openai-chat', 'one event in two lines', [chat(0, '"stop"').replace(',"usage', '\ndata:,"usage')], true],
     ['openai-completions', 'a reason', [completion(0, 'null'), completion(0, '"length"'), usage], true],
     ['openai-completions', 'one of two choices', [completion(1, 'null'), completion(0, '"stop"')], false],
     ['openai-responses', 'no marker', ['{"type":"response.output_text.done","text":"x"}'], false],
