@@ -52,7 +52,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a stream has its place only while its model is at work',
-    file: `${gateway}/relay.ts`,
+    file: `${gateway}/relay/relay.ts`,
     find: 'if (!this.#streams.drain(stream)) await stream.delivered;',
     replace: 'this.#streams.drain(stream);',
     test: `${gatewayTest}/retained.test.ts`,
@@ -76,7 +76,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a stream whose reader left keeps its place for ever',
-    file: `${gateway}/stream.ts`,
+    file: `${gateway}/stream/stream.ts`,
     find: 'this.#letGoOfLarge();\n    this.checkDelivered();\n    this.journal',
     replace: 'this.#letGoOfLarge();\n    this.journal',
     test: `${gatewayTest}/retained.test.ts`,
@@ -84,7 +84,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a second reader may let more wait than the channel may hold',
-    file: `${gateway}/stream.ts`,
+    file: `${gateway}/stream/stream.ts`,
     find: '{ maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }',
     replace: '{ maxBytes }',
     test: `${gatewayTest}/retained.test.ts`,
@@ -106,7 +106,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'an answer that waits to be read keeps its place although there is room',
-    file: `${gateway}/streams.ts`,
+    file: `${gateway}/stream/streams.ts`,
     find: 'return stream.isDelivered || this.retained.drain(stream);',
     replace: 'return stream.isDelivered;',
     test: `${gatewayTest}/retained.test.ts`,
@@ -153,7 +153,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'history: a greedy client pushes out what others could come back to',
-    file: `${gateway}/relay.ts`,
+    file: `${gateway}/relay/relay.ts`,
     find: 'const holder = this.#settings.apiKeys.length === 0 ? client.address : owner;',
     replace: "const holder = '';",
     test: `${gatewayTest}/retained.test.ts`,
@@ -161,7 +161,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'history: a client that changes its key is another one',
-    file: `${gateway}/relay.ts`,
+    file: `${gateway}/relay/relay.ts`,
     find: 'const holder = this.#settings.apiKeys.length === 0 ? client.address : owner;',
     replace: 'const holder = owner;',
     test: `${gatewayTest}/retained.test.ts`,
@@ -169,7 +169,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a stream that is still read has its URL for ever',
-    file: `${gateway}/streams.ts`,
+    file: `${gateway}/stream/streams.ts`,
     find: 'stream?.hasUrl === true && !this.#isOver(stream, performance.now())',
     replace: 'stream?.hasUrl === true',
     test: `${gatewayTest}/retained.test.ts`,
@@ -177,7 +177,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a request is held for as long as its answer takes',
-    file: `${gateway}/pipe.ts`,
+    file: `${gateway}/relay/fill.ts`,
     find: 'reply.whenSent(() => request.body?.letGo());',
     replace: '',
     test: `${gatewayTest}/limits.test.ts`,
@@ -227,7 +227,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 6: nobody looks at the signal while it waits for a free place',
-    file: `${gateway}/admission.ts`,
+    file: `${gateway}/access/admission.ts`,
     find: "signal.addEventListener('abort', onAbort, { once: true });",
     replace: '',
     test: `${gatewayTest}/cancel.test.ts`,
@@ -235,7 +235,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 6: nobody looks at the signal while it waits to try again',
-    file: `${gateway}/source/open-reply.ts`,
+    file: `${gateway}/provider/open-reply.ts`,
     find: 'await sleep(delayMs, undefined, { signal });',
     replace: 'await sleep(delayMs);',
     test: `${gatewayTest}/cancel.test.ts`,
@@ -267,7 +267,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '1.3: a key of the gateway is passed on where the provider has none',
-    file: `${gateway}/relay.ts`,
+    file: `${gateway}/relay/relay.ts`,
     find: 'const isClientsOwn = this.#settings.apiKeys.length === 0;',
     replace: 'const isClientsOwn = this.#settings.apiKeys.length >= 0;',
     test: `${gatewayTest}/security.test.ts`,
@@ -275,7 +275,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '1.6: a key stays in the query',
-    file: `${gateway}/route.ts`,
+    file: `${gateway}/http/route.ts`,
     find: "const query = pairs.filter((pair) => !hasKey(pair)).join('&');",
     replace: "const query = pairs.join('&');",
     test: `${gatewayTest}/security.test.ts`,
@@ -336,7 +336,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a reader is not watched once the provider has finished',
-    file: `${gateway}/stream.ts`,
+    file: `${gateway}/stream/stream.ts`,
     find: 'for (const reader of this.readers) reader.checkProgress(nowMs, queues);',
     replace: 'if (this.#isPaused) for (const reader of this.readers) reader.checkProgress(nowMs, queues);',
     test: `${gatewayTest}/stalled.test.ts`,
@@ -493,7 +493,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the memory of a stream grows for ever',
-    file: `${gateway}/run-memory.ts`,
+    file: `${gateway}/memory/run-memory.ts`,
     find: 'const isEnough = usedBytes <= length * maxUsedPart && usedBytes + bytes <= length;',
     replace: 'const isEnough = false;',
     test: `${gatewayTest}/run-memory.test.ts`,
@@ -1037,7 +1037,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a reader is paused for ever',
-    file: `${gateway}/stream-reader.ts`,
+    file: `${gateway}/stream/stream-reader.ts`,
     find: 'if (options.credit !== undefined) this.#patience = patience(deadlines);',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1045,7 +1045,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: one client pauses in all places',
-    file: `${gateway}/streams.ts`,
+    file: `${gateway}/stream/streams.ts`,
     find: 'return pause.grow(1) ? pause : undefined;',
     replace: 'return pause;',
     test: `${clientTest}/pause.test.ts`,
@@ -1053,7 +1053,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: who was paused for too long has left for good',
-    file: `${gateway}/stream-reader.ts`,
+    file: `${gateway}/stream/stream-reader.ts`,
     find: 'const mayReturn = holdsCredit && this.#options.returns === true;',
     replace: 'const mayReturn = false;',
     test: `${clientTest}/pause.test.ts`,
@@ -1061,7 +1061,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: who is let go leaves no place behind',
-    file: `${gateway}/stream-reader.ts`,
+    file: `${gateway}/stream/stream-reader.ts`,
     find: 'if (reader === undefined || place === undefined || reader.end !== undefined) return false;',
     replace: 'return false;',
     test: `${clientTest}/pause.test.ts`,
@@ -1069,7 +1069,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a large event has no place while its reader was let go and may come back',
-    file: `${gateway}/stream.ts`,
+    file: `${gateway}/stream/stream.ts`,
     find: '      if (this.bookmarks.awaits(offset)) return true;\n',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1077,7 +1077,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a provider waits for ever for who was let go',
-    file: `${gateway}/bookmarks.ts`,
+    file: `${gateway}/stream/bookmarks.ts`,
     find: 'isHeld && nowMs - sinceMs >= graceMs',
     replace: 'false',
     test: `${clientTest}/pause.test.ts`,
@@ -1085,7 +1085,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a place that no provider waits for any longer is given up',
-    file: `${gateway}/bookmarks.ts`,
+    file: `${gateway}/stream/bookmarks.ts`,
     find: "kept.cursor = bookmark.openAt(cursor.offset, 'disconnect');",
     replace: 'this.#remove(kept);',
     test: `${clientTest}/pause.test.ts`,
@@ -1093,7 +1093,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a stream is kept from its end on, although a reader was let go later',
-    file: `${gateway}/stream.ts`,
+    file: `${gateway}/stream/stream.ts`,
     find: 'Math.max(this.end.atMs, this.bookmarks.lastAddedMs)',
     replace: 'this.end.atMs',
     test: `${clientTest}/pause.test.ts`,
@@ -1101,7 +1101,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a model is stopped although somebody may come back',
-    file: `${gateway}/stream.ts`,
+    file: `${gateway}/stream/stream.ts`,
     find: ' || this.bookmarks.areHeld)) {',
     replace: ')) {',
     test: `${clientTest}/pause.test.ts`,
@@ -1109,7 +1109,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: who was let go takes none of the places of those that pause',
-    file: `${gateway}/stream-reader.ts`,
+    file: `${gateway}/stream/stream-reader.ts`,
     find: 'maxRunBytes, place }, nowMs);\n    this.#pause = undefined;',
     replace: 'maxRunBytes, place }, nowMs);',
     test: `${clientTest}/pause.test.ts`,
@@ -1117,7 +1117,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: the place of who came back is never given back',
-    file: `${gateway}/bookmarks.ts`,
+    file: `${gateway}/stream/bookmarks.ts`,
     find: '    kept.bookmark.place.release();\n',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1133,7 +1133,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a pause that is over is never given back',
-    file: `${gateway}/stream-reader.ts`,
+    file: `${gateway}/stream/stream-reader.ts`,
     find: '    this.#pause?.release();\n',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1289,7 +1289,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a provider is not told of the span',
-    file: `${gateway}/relay.ts`,
+    file: `${gateway}/relay/relay.ts`,
     find: '{ ...headers, ...span.headers }',
     replace: 'headers',
     test: `${gatewayTest}/otlp.test.ts`,
@@ -1306,7 +1306,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a greedy owner of request bodies is not refused',
-    file: `${gateway}/request-memory.ts`,
+    file: `${gateway}/memory/request-memory.ts`,
     find: 'return (this.#byOwner.get(owner) ?? 0) - freedBytes + bytes <= shareOfFree * freeBytes;',
     replace: 'return freeBytes >= 0;',
     test: `${gatewayTest}/request-body.test.ts`,
@@ -1330,7 +1330,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: the place of a large event is never given back',
-    file: `${gateway}/large-run.ts`,
+    file: `${gateway}/memory/large-run.ts`,
     find: 'if (this.#holders === 0) this.#place.release();',
     replace: '',
     test: `${gatewayTest}/reply-source.test.ts`,
@@ -1384,7 +1384,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'what comes with the head of an answer is let go before its reader has a cursor',
-    file: `${gateway}/stream.ts`,
+    file: `${gateway}/stream/stream.ts`,
     find: 'for (const reader of this.readers) reader.begin();',
     replace: '',
     test: `${gatewayTest}/large-events.test.ts`,
@@ -1557,7 +1557,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a request target: the part behind the base need not be a path',
-    file: `${gateway}/relay.ts`,
+    file: `${gateway}/relay/relay.ts`,
     find: 'path.slice(pathInUrl.length);\n',
     replace: 'path.slice(pathInUrl.length + 1);\n',
     test: `${gatewayTest}/request-target.test.ts`,
@@ -1580,7 +1580,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: a large one is told without its words',
-    file: `${gateway}/pipe.ts`,
+    file: `${gateway}/relay/fill.ts`,
     find: 'if (!reply.isWhole && body.length >= maxRefusalBytes && !stream.hasEventsBegun) {',
     replace: 'if (stream.hasEventsBegun === undefined) {',
     test: `${gatewayTest}/refusals.test.ts`,
@@ -1612,7 +1612,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: a session gets one in its coding',
-    file: `${gateway}/pipe.ts`,
+    file: `${gateway}/relay/fill.ts`,
     find: 'if (isPlain && (reply.isWhole || start.length >= maxRefusalBytes)) {',
     replace: 'if (isPlain && start.length < 0) {',
     test: `${gatewayTest}/refusals.test.ts`,
@@ -1620,7 +1620,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: an event has one in its coding',
-    file: `${gateway}/pipe.ts`,
+    file: `${gateway}/relay/fill.ts`,
     find: "const words = isAnswer ? '' : await wordsOf(told, start, coding);",
     replace: "const words = isAnswer || coding !== undefined ? '' : start.toString();",
     test: `${gatewayTest}/refusals.test.ts`,
@@ -1628,7 +1628,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: Responses have no code at the top',
-    file: `${gateway}/provider-error.ts`,
+    file: `${gateway}/http/error-shapes.ts`,
     find: "        code: textOf(known.error['code']) ?? code,\n",
     replace: '',
     test: `${gatewayTest}/refusals.test.ts`,
@@ -1636,7 +1636,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: an event has a status that no SDK takes for an error',
-    file: `${gateway}/provider-error.ts`,
+    file: `${gateway}/http/error-shapes.ts`,
     find: "typeof code === 'number' && code >= 400 && code < 600",
     replace: "typeof code === 'number'",
     test: `${gatewayTest}/refusals.test.ts`,
@@ -1644,7 +1644,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: one as an event is larger than what is kept of a stream',
-    file: `${gateway}/provider-error.ts`,
+    file: `${gateway}/http/error-shapes.ts`,
     find: "while (event.length > maxBytes && words !== '') {",
     replace: "while (event.length > Infinity && words !== '') {",
     test: `${gatewayTest}/told-urls.test.ts`,
@@ -1652,7 +1652,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: a list of models that is refused at length has no words',
-    file: `${gateway}/provider-error.ts`,
+    file: `${gateway}/http/error-shapes.ts`,
     find: 'message : `${message} It begins: ${words}`',
     replace: 'message : message',
     test: `${gatewayTest}/model-lists.test.ts`,
@@ -1660,7 +1660,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '4.1: a URL that was told is gone when there is no answer',
-    file: `${gateway}/pipe.ts`,
+    file: `${gateway}/relay/fill.ts`,
     find: 'if (stream.body !== undefined || !stream.hasEventsBegun) return;',
     replace: 'if (maxRefusalBytes > 0) return;',
     test: `${gatewayTest}/told-urls.test.ts`,
@@ -1668,7 +1668,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.2: over a session an answer keeps its coding',
-    file: `${gateway}/pipe.ts`,
+    file: `${gateway}/relay/fill.ts`,
     find: 'if (!needsPlainBodies(stream)) return;',
     replace: 'if (maxRefusalBytes > 0) return;',
     test: `${gatewayTest}/session-codings.test.ts`,
@@ -1684,7 +1684,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: only what has an error is told as an event',
-    file: `${gateway}/provider-error.ts`,
+    file: `${gateway}/http/error-shapes.ts`,
     find: "message: words === '' ? message : words",
     replace: 'message',
     test: `${gatewayTest}/refusals.test.ts`,
@@ -1692,7 +1692,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: an answer without events gets comments',
-    file: `${gateway}/stream-reader.ts`,
+    file: `${gateway}/stream/stream-reader.ts`,
     find: 'const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};',
     replace: 'const isEvents = this.#options.wantsEvents === true || this.#stream.body?.isEvents === true;',
     test: `${gatewayTest}/refusals.test.ts`,
@@ -1708,7 +1708,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'retries: whoever asked asks again, too',
-    file: `${gateway}/source/open-reply.ts`,
+    file: `${gateway}/provider/open-reply.ts`,
     find: 'reply.forbidRetry();',
     replace: '',
     test: `${gatewayTest}/retry-hints.test.ts`,
@@ -1716,7 +1716,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'retries: x-should-retry is not read',
-    file: `${gateway}/source/retry-hints.ts`,
+    file: `${gateway}/provider/retry-hints.ts`,
     find: "if (!isBusy || reply.header('x-should-retry')?.toLowerCase() === 'false') return undefined;",
     replace: 'if (!isBusy) return undefined;',
     test: `${gatewayTest}/retry-hints.test.ts`,
@@ -1724,7 +1724,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'retries: a date is no hint',
-    file: `${gateway}/source/retry-hints.ts`,
+    file: `${gateway}/provider/retry-hints.ts`,
     find: 'Date.parse(seconds) - Date.now(),',
     replace: '',
     test: `${gatewayTest}/retry-hints.test.ts`,
@@ -1732,7 +1732,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'retries: a spent quota is asked for again',
-    file: `${gateway}/source/retry-hints.ts`,
+    file: `${gateway}/provider/retry-hints.ts`,
     find: 'return isQuotaSpent(words) ? undefined : delayMs;',
     replace: 'return words.length < 0 ? undefined : delayMs;',
     test: `${gatewayTest}/retry-hints.test.ts`,
@@ -1740,7 +1740,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'retries: what fails behind an answer is asked for again',
-    file: `${gateway}/stream-reader.ts`,
+    file: `${gateway}/stream/stream-reader.ts`,
     find: 'if (this.#stream.isAnswered && !error.isCancel) error.isFinal = true;',
     replace: '',
     test: `${gatewayTest}/retry-hints.test.ts`,
@@ -1748,7 +1748,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'retries: what fails without an answer is asked for by both',
-    file: `${gateway}/source/open-reply.ts`,
+    file: `${gateway}/provider/open-reply.ts`,
     find: 'told.isFinal = !isShort && retries > 0;',
     replace: '',
     test: `${gatewayTest}/retry-hints.test.ts`,
@@ -1756,7 +1756,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'retries: a list of models that is refused loses its hints',
-    file: `${gateway}/models/model-lists.ts`,
+    file: `${gateway}/provider/models/model-lists.ts`,
     find: 'if (status < 400) throw refused;',
     replace: 'if (status > 0) throw refused;',
     test: `${gatewayTest}/retry-hints.test.ts`,
@@ -1804,7 +1804,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a page of another site may ask without saying so',
-    file: `${gateway}/guard.ts`,
+    file: `${gateway}/access/guard.ts`,
     find: "site === undefined || site === 'same-origin' || site === 'none'",
     replace: 'true',
     test: `${gatewayTest}/security.test.ts`,
@@ -1924,7 +1924,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a defect: what throws in a timer stops what the timer does for others',
-    file: `${gateway}/defects.ts`,
+    file: `${gateway}/process/defects.ts`,
     find: 'this.caught(where, error);\n      if (end',
     replace: 'if (end === undefined || this.#count >= 0) throw error;\n      if (end',
     test: `${gatewayTest}/defects.test.ts`,
@@ -1932,7 +1932,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a defect: the clock of streams stands still after it',
-    file: `${gateway}/streams.ts`,
+    file: `${gateway}/stream/streams.ts`,
     find: '    } finally {\n      this.#isTicking = false;',
     replace: '      return;\n    }\n    {\n      this.#isTicking = false;',
     test: `${gatewayTest}/defects.test.ts`,
@@ -1948,7 +1948,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a defect: nothing catches it last, streams are cut',
-    file: `${gateway}/cli.ts`,
+    file: `${gateway}/cli/cli.ts`,
     find: "process.on('uncaughtException', handle);",
     replace: '',
     test: `${gatewayTest}/defects.test.ts`,
@@ -1980,7 +1980,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'descriptors: without one a provider is said to be unreachable',
-    file: `${gateway}/source/open-reply.ts`,
+    file: `${gateway}/provider/open-reply.ts`,
     find: 'const told = isShort ? outOfDescriptors(error) : asUnreachable(error);',
     replace: 'const told = asUnreachable(error);',
     test: `${gatewayTest}/out-of-descriptors.test.ts`,
@@ -1996,7 +1996,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'descriptors: a figure that cannot be read ends the process',
-    file: `${gateway}/runtime.ts`,
+    file: `${gateway}/time/loop-delay.ts`,
     find: '  try {\n    rssBytes = process.memoryUsage.rss();\n  } catch {\n    // What was known before.\n  }',
     replace: '  rssBytes = process.memoryUsage.rss();',
     test: `${gatewayTest}/out-of-descriptors.test.ts`,
@@ -2004,7 +2004,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a target is canonical at one address of several',
-    file: `${gateway}/server.ts`,
+    file: `${gateway}/server/server.ts`,
     find: 'rewriteUrl: rewriteTarget,',
     replace: '',
     test: `${gatewayTest}/request-target.test.ts`,
@@ -2020,7 +2020,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a list of models has no place',
-    file: `${gateway}/models/model-lists.ts`,
+    file: `${gateway}/provider/models/model-lists.ts`,
     find: 'await admission.enter(aborting.signal);',
     replace: '',
     test: `${gatewayTest}/model-lists.test.ts`,
@@ -2028,7 +2028,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a list of models is asked for by everybody',
-    file: `${gateway}/models/model-lists.ts`,
+    file: `${gateway}/provider/models/model-lists.ts`,
     find: 'if (running !== undefined) return { key, refresh: running };',
     replace: 'void running;',
     test: `${gatewayTest}/model-lists.test.ts`,
@@ -2036,7 +2036,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a list of models outlives those who asked for it',
-    file: `${gateway}/models/model-lists.ts`,
+    file: `${gateway}/provider/models/model-lists.ts`,
     find: 'if (signal.aborted && refresh.waiting === 0) refresh.abort(signal.reason as Error);',
     replace: '',
     test: `${gatewayTest}/model-lists.test.ts`,
@@ -2044,7 +2044,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a list of models is everybody’s',
-    file: `${gateway}/models/model-lists.ts`,
+    file: `${gateway}/provider/models/model-lists.ts`,
     find: 'digest(JSON.stringify(target.credential))',
     replace: "digest('')",
     test: `${gatewayTest}/model-lists.test.ts`,
@@ -2052,7 +2052,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a silent provider keeps the models of the others back',
-    file: `${gateway}/models/refresh.ts`,
+    file: `${gateway}/provider/models/refresh.ts`,
     find: 'if (!isOver) timer ??= setTimeout(resolve, patienceMs);',
     replace: 'void [isOver, resolve, timer];',
     test: `${gatewayTest}/model-lists.test.ts`,
@@ -2060,7 +2060,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'each client gets a copy of the models',
-    file: `${gateway}/models/answer-models.ts`,
+    file: `${gateway}/provider/models/answer-models.ts`,
     find: 'for (const part of parts) raw.write(part);',
     replace: 'raw.write(Buffer.concat(parts));',
     test: `${gatewayTest}/model-lists.test.ts`,
@@ -2076,7 +2076,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a request that its provider does not read is not counted',
-    file: `${gateway}/pipe.ts`,
+    file: `${gateway}/relay/fill.ts`,
     find: 'reply.whenSent(() => request.body?.letGo());',
     replace: 'request.body?.letGo();',
     test: `${gatewayTest}/limits.test.ts`,
@@ -2260,7 +2260,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '1.1: the model of a form is not read',
-    file: `${gateway}/request-body.ts`,
+    file: `${gateway}/http/request-body.ts`,
     find: 'if (boundary !== undefined) return new FormScanner(boundary);',
     replace: '',
     test: `${gatewayTest}/routing.test.ts`,
@@ -2300,7 +2300,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '1.1: a body with a content coding is not read',
-    file: `${gateway}/receive-request.ts`,
+    file: `${gateway}/relay/receive-request.ts`,
     find: 'isDecodable(coding)',
     replace: "isDecodable('')",
     test: `${gatewayTest}/routing.test.ts`,
@@ -2308,7 +2308,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '1.2: a body that lost its content coding says that it has it',
-    file: `${gateway}/relay-request.ts`,
+    file: `${gateway}/relay/relay-request.ts`,
     find: 'isDecoded: hasPrefix && decoded !== undefined,',
     replace: 'isDecoded: false,',
     test: `${gatewayTest}/routing.test.ts`,
@@ -2332,7 +2332,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: the room of a body that was only decoded to be read is not given back',
-    file: `${gateway}/receive-request.ts`,
+    file: `${gateway}/relay/receive-request.ts`,
     find: 'other.release();',
     replace: '',
     test: `${gatewayTest}/routing.test.ts`,
@@ -2364,7 +2364,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '1.6: a client says otherwise what the query of a provider says',
-    file: `${gateway}/queries.ts`,
+    file: `${gateway}/http/queries.ts`,
     find: ' && !namesIn(pair).some((name) => fixed.has(name))',
     replace: ' && fixed.size + namesIn(pair).length > 0',
     test: `${gatewayTest}/own-paths.test.ts`,
@@ -2372,7 +2372,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "1.3: a gateway's key in api-key is handed on",
-    file: `${gateway}/credential.ts`,
+    file: `${gateway}/access/credential.ts`,
     find: ", 'x-goog-api-key', 'api-key'] as const",
     replace: ", 'x-goog-api-key'] as const",
     test: `${gatewayTest}/own-paths.test.ts`,
@@ -2380,7 +2380,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.6: who asked for events in a spelling of its own gets no comments',
-    file: `${gateway}/stream-reader.ts`,
+    file: `${gateway}/stream/stream-reader.ts`,
     find: 'const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};',
     replace: 'const isEvents = this.#options.wantsEvents === true;',
     test: `${gatewayTest}/routing.test.ts`,
@@ -2388,7 +2388,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 6: a client that left while its request was decoded is not noticed',
-    file: `${gateway}/receive-request.ts`,
+    file: `${gateway}/relay/receive-request.ts`,
     find: 'if (response.destroyed) throw',
     replace: "if (response.destroyed && method === 'HEAD') throw",
     test: `${gatewayTest}/routing.test.ts`,
@@ -2527,7 +2527,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.11: events under another content type are bytes',
-    file: `${gateway}/pipe.ts`,
+    file: `${gateway}/relay/fill.ts`,
     find: 'return isLabelled || (await reply.first(beginsEvents, false));',
     replace: 'return isLabelled;',
     test: `${gatewayTest}/labels.test.ts`,
@@ -2535,7 +2535,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.7: comments of a queue are no life for anybody',
-    file: `${gateway}/silence.ts`,
+    file: `${gateway}/stream/silence.ts`,
     find: 'if (isQueued && silentMs < queueTimeoutMs) return undefined;',
     replace: '',
     test: `${gatewayTest}/labels.test.ts`,
@@ -2551,7 +2551,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.12: what a provider says about origins counts',
-    file: `${gateway}/headers.ts`,
+    file: `${gateway}/http/headers.ts`,
     find: "if (name.startsWith('access-control-')) delete headers[name];",
     replace: "if (name === '') delete headers[name];",
     test: `${gatewayTest}/labels.test.ts`,
@@ -2559,7 +2559,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '1.10: a redirect leads out of the provider’s origin',
-    file: `${gateway}/source/redirect.ts`,
+    file: `${gateway}/provider/redirect.ts`,
     find: 'return url.origin === origin && ',
     replace: 'return ',
     test: `${gatewayTest}/redirects.test.ts`,
@@ -2567,7 +2567,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '1.10: redirects are followed for ever',
-    file: `${gateway}/source/redirect.ts`,
+    file: `${gateway}/provider/redirect.ts`,
     find: 'const maxRedirects = 5;',
     replace: 'const maxRedirects = 50;',
     test: `${gatewayTest}/redirects.test.ts`,

@@ -7,19 +7,19 @@ import {
   resourceFromAttributes,
 } from '@opentelemetry/resources';
 import type { Logger } from 'pino';
-import { createAdminServer } from './admin.ts';
+import { createAdminServer } from './server/admin.ts';
 import { apiNames, apis } from './api.ts';
-import { ApiKeys } from './api-keys.ts';
+import { ApiKeys } from './access/api-keys.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { Console } from './console/console.ts';
-import { survey } from './console/survey.ts';
-import { Defects } from './defects.ts';
-import { Guard } from './guard.ts';
+import { survey } from './stream/survey.ts';
+import { Defects } from './process/defects.ts';
+import { Guard } from './access/guard.ts';
 import { Connections } from './http/connections.ts';
 import { listenAt } from './http/listen-at.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
-import { listeningUrl } from './listening-url.ts';
+import { listeningUrl } from './http/listening-url.ts';
 import {
   connectionBounds,
   type ConnectionBounds,
@@ -27,19 +27,19 @@ import {
   readDescriptors,
 } from './memory/descriptors.ts';
 import { EventMemory } from './memory/event-memory.ts';
-import { Meter } from './meter.ts';
-import { isOwner } from './owner.ts';
-import { ownVersion } from './own-version.ts';
-import { channelBytes } from './pipe.ts';
+import { Meter } from './stream/meter.ts';
+import { isOwner } from './access/owner.ts';
+import { ownVersion } from './process/own-version.ts';
+import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
-import { Relay } from './relay.ts';
-import { RequestMemory } from './request-memory.ts';
-import { createServer } from './server.ts';
+import { Relay } from './relay/relay.ts';
+import { RequestMemory } from './memory/request-memory.ts';
+import { createServer } from './server/server.ts';
 import { Sessions } from './session/sessions.ts';
 import { openSimulator, type Simulator } from './simulate/simulator.ts';
 import { openLinks } from './sink/open-links.ts';
 import { Paces } from './sink/paces.ts';
-import { Streams } from './streams.ts';
+import { Streams } from './stream/streams.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
 

@@ -1,7 +1,7 @@
-import { restartWithSmallNewSpace } from './new-space.ts';
+import { restartWithSmallNewSpace } from './memory/new-space.ts';
 
 // Whoever serves holds memory for hours; for any other command it would only be a slower start.
 if (process.argv[2] === 'serve') restartWithSmallNewSpace();
 
-const { program } = await import('./cli.ts');
+const { program } = await import('./cli/cli.ts');
 await program.parseAsync();

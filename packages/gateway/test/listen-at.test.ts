@@ -3,11 +3,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fastify } from 'fastify';
 import pino from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
-import { Defects } from '../src/defects.ts';
+import { Defects } from '../src/process/defects.ts';
 import { Connections } from '../src/http/connections.ts';
 import { listenAt } from '../src/http/listen-at.ts';
 import { TrustedProxies } from '../src/http/trusted-proxies.ts';
-import { listeningUrl } from '../src/listening-url.ts';
+import { listeningUrl } from '../src/http/listening-url.ts';
 
 /** Connects so often, while nothing else runs here, and leaves. */
 const crowd = `

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { readModels } from '../src/models/read-models.ts';
+import { readModels } from '../src/provider/models/read-models.ts';
 import { eventually, residentBytes, startGateway, watchMemory } from './support/processes.ts';
 import { postChat } from './support/requests.ts';
 

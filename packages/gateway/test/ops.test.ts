@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { configOptions } from '../src/config/schema.ts';
 import { errorCodes } from '../src/errors.ts';
-import { stallCauses } from '../src/meter.ts';
+import { stallCauses } from '../src/stream/meter.ts';
 import { eventually, type RunningGateway, startBoth } from './support/processes.ts';
 import { needsPrometheus, promtool, startPrometheus, temporaryFolder } from './support/prometheus.ts';
 import { metric, postChat, rawChat } from './support/requests.ts';

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { apiNames } from '../src/api.ts';
 import { ReceivedBody } from '../src/http/received-body.ts';
-import { readRelayRequest, type RelayRequest } from '../src/relay-request.ts';
-import { openScanner } from '../src/request-body.ts';
-import { findRoute, type Route } from '../src/route.ts';
+import { readRelayRequest, type RelayRequest } from '../src/relay/relay-request.ts';
+import { openScanner } from '../src/http/request-body.ts';
+import { findRoute, type Route } from '../src/http/route.ts';
 import type { Method } from '../src/source/reply.ts';
 
 const providers = apiNames.flatMap((api) =>

@@ -1,9 +1,9 @@
 import { type Channel, openChannel } from '@spillway/core';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { expect, test } from 'vitest';
-import { LargeRun } from '../src/large-run.ts';
+import { LargeRun } from '../src/memory/large-run.ts';
 import { EventMemory, type EventPlace } from '../src/memory/event-memory.ts';
-import { RunMemory } from '../src/run-memory.ts';
+import { RunMemory } from '../src/memory/run-memory.ts';
 import type { Reply } from '../src/source/reply.ts';
 import { ReplySource } from '../src/source/reply-source.ts';
 

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { BodyScanner, maxBodyDepth } from '../src/http/body-scanner.ts';
 import { ReceivedBody } from '../src/http/received-body.ts';
 import { GatewayError } from '../src/errors.ts';
-import { readRequestBody, type RequestBody } from '../src/request-body.ts';
+import { readRequestBody, type RequestBody } from '../src/http/request-body.ts';
 
 const space = fc.string({ unit: fc.constantFrom(' ', '\t', '\n', '\r'), maxLength: 3 });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type BodyHold, RequestMemory } from '../src/request-memory.ts';
+import { type BodyHold, RequestMemory } from '../src/memory/request-memory.ts';
 
 const maxBytes = 1000;
 

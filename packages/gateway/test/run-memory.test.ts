@@ -3,7 +3,7 @@ import type { EventRun } from '@spillway/core/format/sse';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { checkProperty } from '../../core/test/support/property.ts';
-import { RunMemory } from '../src/run-memory.ts';
+import { RunMemory } from '../src/memory/run-memory.ts';
 
 /** A run of that number, whose bytes say so; they are lent. */
 function lend(number: number, length: number): EventRun {

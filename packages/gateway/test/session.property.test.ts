@@ -7,10 +7,10 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { checkProperty } from '../../core/test/support/property.ts';
 import { configSchema } from '../src/config/schema.ts';
-import { Meter } from '../src/meter.ts';
+import { Meter } from '../src/stream/meter.ts';
 import { SessionResponse, type SessionLine } from '../src/session/session-response.ts';
-import { GatewayStream } from '../src/stream.ts';
-import type { StreamReader } from '../src/stream-reader.ts';
+import { GatewayStream } from '../src/stream/stream.ts';
+import type { StreamReader } from '../src/stream/stream-reader.ts';
 
 /** The model is the text that the provider sent: a letter a chunk, now and then one that cannot be merged. */
 function chunkOf(offset: number): EventRun {

@@ -6,15 +6,15 @@ import { frameOverheadBytes } from '@spillway/core/session';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
-import { Defects } from '../src/defects.ts';
+import { Defects } from '../src/process/defects.ts';
 import { EventMemory } from '../src/memory/event-memory.ts';
-import { Meter } from '../src/meter.ts';
-import { channelBytes, openRunChannel } from '../src/pipe.ts';
-import { RunMemory } from '../src/run-memory.ts';
+import { Meter } from '../src/stream/meter.ts';
+import { channelBytes, openRunChannel } from '../src/relay/fill.ts';
+import { RunMemory } from '../src/memory/run-memory.ts';
 import { SessionResponse } from '../src/session/session-response.ts';
 import type { Reply } from '../src/source/reply.ts';
 import { ReplySource } from '../src/source/reply-source.ts';
-import { Streams } from '../src/streams.ts';
+import { Streams } from '../src/stream/streams.ts';
 
 /** As much as one read brings. */
 const readBytes = 16_384;

@@ -1,9 +1,9 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
 import type { GatewayError } from '../src/errors.ts';
-import { Defects } from '../src/defects.ts';
-import { Meter } from '../src/meter.ts';
-import { Streams } from '../src/streams.ts';
+import { Defects } from '../src/process/defects.ts';
+import { Meter } from '../src/stream/meter.ts';
+import { Streams } from '../src/stream/streams.ts';
 import { eventually } from './support/spawn.ts';
 
 test('deadlines hold for all streams, however many there are', async () => {

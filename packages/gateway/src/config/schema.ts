@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { apiNames } from '../api.ts';
-import { isConnectionHeader } from '../headers.ts';
+import { isConnectionHeader } from '../http/headers.ts';
 import { isNetwork } from '../http/trusted-proxies.ts';
 
 /**

@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts';
-import type { Defects } from '../defects.ts';
+import type { Defects } from '../process/defects.ts';
 import { asGatewayError } from '../errors.ts';
-import type { GatewayStream } from '../stream.ts';
+import type { GatewayStream } from '../stream/stream.ts';
 import { History, type HistoryOptions } from './history.ts';
 import { streamDetail, streamRow } from './rows.ts';
 import type { Overview } from './snapshot.ts';

@@ -1,8 +1,8 @@
-import type { Meter, StallCause } from '../meter.ts';
-import { LoopDelay, type LoopDelayMs, physicalBytes } from '../runtime.ts';
-import type { GatewayStream } from '../stream.ts';
+import type { Meter, StallCause } from '../stream/meter.ts';
+import { LoopDelay, type LoopDelayMs, physicalBytes } from '../time/loop-delay.ts';
+import type { GatewayStream } from '../stream/stream.ts';
 import type { Totals } from './snapshot.ts';
-import { survey } from './survey.ts';
+import { survey } from '../stream/survey.ts';
 
 /** One sample a second for ten minutes. */
 const maxSamples = 600;

@@ -1,5 +1,5 @@
-import type { GatewayStream } from '../stream.ts';
-import type { StreamReader } from '../stream-reader.ts';
+import type { GatewayStream } from '../stream/stream.ts';
+import type { StreamReader } from '../stream/stream-reader.ts';
 import type { ReaderRow, StreamCondition, StreamDetail, StreamRow } from './snapshot.ts';
 
 /** The longest part of a model's name that is shown: clients choose it. */

@@ -2,10 +2,10 @@ import { openChannel } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
 import type { Config } from '../config/schema.ts';
-import type { Defects } from '../defects.ts';
+import type { Defects } from '../process/defects.ts';
 import type { GatewayError } from '../errors.ts';
-import { Meter } from '../meter.ts';
-import { GatewayStream } from '../stream.ts';
+import { Meter } from '../stream/meter.ts';
+import { GatewayStream } from '../stream/stream.ts';
 
 /** A snapshot more than the one that waits is never kept: whoever is late gets the latest. */
 const maxItems = 1;

@@ -1,9 +1,9 @@
 import type { Overflow } from '@spillway/core';
 import type { Api } from '../api.ts';
-import type { StallCause } from '../meter.ts';
-import type { OpenStreams } from './survey.ts';
-import type { StreamClient } from '../stream-client.ts';
-import type { ReaderVia } from '../stream-reader.ts';
+import type { StallCause } from '../stream/meter.ts';
+import type { OpenStreams } from '../stream/survey.ts';
+import type { StreamClient } from '../access/stream-client.ts';
+import type { ReaderVia } from '../stream/stream-reader.ts';
 
 /**
  * What the console shows, as it is on the wire: JSON, one object a chunk. Counters only grow, so that whoever missed

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, type ListenOptions, type Server as TcpServer, type Socket } from 'node:net';
-import { errorText } from '../answer-error.ts';
-import type { Defects } from '../defects.ts';
+import { errorText } from '../server/answer-error.ts';
+import type { Defects } from '../process/defects.ts';
 import { GatewayError } from '../errors.ts';
 import { networkOf, plainAddress } from './address.ts';
 import { setClientAddress } from './client-address.ts';

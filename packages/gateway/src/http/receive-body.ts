@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GatewayError, overloaded } from '../errors.ts';
-import type { BodyHold } from '../request-memory.ts';
+import type { BodyHold } from '../memory/request-memory.ts';
 import type { Scanner } from './body-scanner.ts';
 import { ReceivedBody } from './received-body.ts';
 

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
-import { keyHeaders } from '../credential.ts';
+import { keyHeaders } from '../access/credential.ts';
 import { GatewayError } from '../errors.ts';
-import { putRefusal } from '../guard.ts';
+import { putRefusal } from '../access/guard.ts';
 
 /** So often a percent-encoding is looked behind for another one; more of them on top of each other are refused. */
 const maxEncodings = 3;

@@ -1,4 +1,4 @@
-import { type BodyHold, RequestMemory } from '../request-memory.ts';
+import { type BodyHold, RequestMemory } from './request-memory.ts';
 
 /** What {@link RetainedStreams} needs of a stream. */
 export interface RetainedStream {

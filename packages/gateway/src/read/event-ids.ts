@@ -1,6 +1,6 @@
 import type { EventRun } from '@spillway/core/format/sse';
 import { eventAt, type EventSpan, eventsIn } from '@spillway/core/format/sse-events';
-import { LargeRun } from '../large-run.ts';
+import { LargeRun } from '../memory/large-run.ts';
 import { type Position, writeOffset, writePosition } from './position.ts';
 
 const LF = 0x0a;

@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http';
 import type { Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
-import { LargeRun } from '../large-run.ts';
+import { LargeRun } from '../memory/large-run.ts';
 import { withoutEvents } from './event-ids.ts';
 import { type Position, writeOffset, writePosition } from './position.ts';
-import type { GatewayStream, StreamBody } from '../stream.ts';
+import type { GatewayStream, StreamBody } from '../stream/stream.ts';
 
 /** The longest body of an answer that is not a live stream; the rest is another request's. */
 const maxPartBytes = 262_144;

@@ -1,4 +1,4 @@
-import type { BodyHold } from '../request-memory.ts';
+import type { BodyHold } from '../memory/request-memory.ts';
 import { FrameHeads } from './frame-heads.ts';
 
 /** What a read of a socket costs beside its bytes. */

@@ -3,13 +3,13 @@ import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes, type GatewayFrame } from '@spillway/core/session';
 import type { GatewayError } from '../errors.ts';
-import { LargeRun } from '../large-run.ts';
-import { tokensOf } from '../meter.ts';
-import { errorAnswer } from '../provider-error.ts';
+import { LargeRun } from '../memory/large-run.ts';
+import { tokensOf } from '../stream/meter.ts';
+import { errorAnswer } from '../http/error-shapes.ts';
 import { Pause } from '../sink/pause.ts';
 import type { ReaderProgress, ReaderResponse } from '../sink/reader-response.ts';
-import { holdable } from '../run-memory.ts';
-import type { StreamState } from '../stream.ts';
+import { holdable } from '../memory/run-memory.ts';
+import type { StreamState } from '../stream/stream.ts';
 import { FrameCredit } from './frame-credit.ts';
 
 /** The connection that a response has at the moment. */

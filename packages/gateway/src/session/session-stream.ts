@@ -1,6 +1,6 @@
 import { GatewayError } from '../errors.ts';
-import type { GatewayStream } from '../stream.ts';
-import { clientLeft, type StreamReader, type StreamReaderOptions } from '../stream-reader.ts';
+import type { GatewayStream } from '../stream/stream.ts';
+import { clientLeft, type StreamReader, type StreamReaderOptions } from '../stream/stream-reader.ts';
 import type { ReaderRoom } from '../memory/retained-streams.ts';
 import type { Session } from './session.ts';
 import { SessionResponse, type SessionResponseOptions } from './session-response.ts';

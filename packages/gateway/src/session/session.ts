@@ -9,13 +9,13 @@ import {
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
-import { keysOf } from '../credential.ts';
+import { keysOf } from '../access/credential.ts';
 import { GatewayError } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
-import type { LargeRun } from '../large-run.ts';
-import type { SessionEndReason } from '../meter.ts';
-import { clientLeft } from '../stream-reader.ts';
-import { createStreamToken } from '../stream-token.ts';
+import type { LargeRun } from '../memory/large-run.ts';
+import type { SessionEndReason } from '../stream/meter.ts';
+import { clientLeft } from '../stream/stream-reader.ts';
+import { createStreamToken } from '../stream/stream-token.ts';
 import type { RequestCarrier } from './arrivals.ts';
 import { readClientFrame } from './client-frame.ts';
 import { fitHeaders, lowerCased, maxHeaders } from './frame-headers.ts';

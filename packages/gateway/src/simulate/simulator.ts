@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { z } from 'zod';
-import { listeningUrl } from '../listening-url.ts';
+import { listeningUrl } from '../http/listening-url.ts';
 import { type Behaviour, BehaviourError, checked, readBehaviour } from './behaviour.ts';
 import { ByteWriter } from './byte-writer.ts';
 import { type Endpoint, endpointOf, errorFormat } from './endpoints.ts';

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { holdable } from '../run-memory.ts';
+import { holdable } from '../memory/run-memory.ts';
 
 /** The longest line before a chunk: four bytes in hexadecimal, and its end. */
 const maxSizeLineBytes = 10;

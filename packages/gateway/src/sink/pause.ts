@@ -1,4 +1,4 @@
-import { soon } from '../soon.ts';
+import { soon } from '../time/soon.ts';
 
 /** A wait between two writes: for a time, or until somebody ends it. One at a time. */
 export class Pause {

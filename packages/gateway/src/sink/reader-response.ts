@@ -1,7 +1,7 @@
 import type { Gap } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
-import type { LargeRun } from '../large-run.ts';
+import type { LargeRun } from '../memory/large-run.ts';
 import type { SendQueues } from './send-queues.ts';
 
 /**

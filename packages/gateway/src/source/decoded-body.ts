@@ -1,6 +1,6 @@
 import type { Transform } from 'node:stream';
 import { GatewayError, overloaded } from '../errors.ts';
-import { ownCopy } from '../run-memory.ts';
+import { ownCopy } from '../memory/run-memory.ts';
 import type { BodyHandler, ReplyBody } from './reply-body.ts';
 
 /** What a decoder has at first: its state, and a read on either side of it. */

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { connect, openEvent, type TlsMemory } from './connect.ts';
 import { asGatewayError, GatewayError } from '../errors.ts';
-import { ownCopy } from '../run-memory.ts';
+import { ownCopy } from '../memory/run-memory.ts';
 import {
   ResponseCutError,
   ResponseError,

@@ -1,11 +1,11 @@
 import type { Channel, ChunkMemory, OfferResult } from '@spillway/core';
 import type { EventRun, EventScanner } from '@spillway/core/format/sse';
-import type { BusyLoop } from '../busy-loop.ts';
+import type { BusyLoop } from '../time/busy-loop.ts';
 import { asGatewayError, GatewayError } from '../errors.ts';
-import { LargeRun } from '../large-run.ts';
+import { LargeRun } from '../memory/large-run.ts';
 import type { EventPlace } from '../memory/event-memory.ts';
-import type { StallCause } from '../meter.ts';
-import { soon } from '../soon.ts';
+import type { StallCause } from '../stream/meter.ts';
+import { soon } from '../time/soon.ts';
 import { maxReadBytes } from './connect.ts';
 import type { Reply } from './reply.ts';
 import type { BodyHandler } from './reply-body.ts';

@@ -1,5 +1,5 @@
 import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } from 'node:http';
-import type { HeldBody } from '../held-body.ts';
+import type { HeldBody } from '../memory/held-body.ts';
 import { PeekedBody } from './peeked-body.ts';
 import type { Exchange, ProviderConnection } from './provider-connection.ts';
 import type { ProviderPool } from './provider-pools.ts';

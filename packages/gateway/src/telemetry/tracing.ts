@@ -13,9 +13,9 @@ import type { Resource } from '@opentelemetry/resources';
 import { type Sampler, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders } from 'node:http';
-import type { RelayRequest } from '../relay-request.ts';
-import { maxJournalEntries } from '../journal.ts';
-import type { GatewayStream, StreamOutcome } from '../stream.ts';
+import type { RelayRequest } from '../relay/relay-request.ts';
+import { maxJournalEntries } from '../stream/journal.ts';
+import type { GatewayStream, StreamOutcome } from '../stream/stream.ts';
 import { operationOf } from './gen-ai.ts';
 
 /** The span of a stream, from its request to its one end. */

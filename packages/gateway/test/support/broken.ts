@@ -4,7 +4,7 @@
  */
 import { History } from '../../src/console/history.ts';
 import { Session } from '../../src/session/session.ts';
-import { GatewayStream } from '../../src/stream.ts';
+import { GatewayStream } from '../../src/stream/stream.ts';
 
 type Method = (...args: never[]) => unknown;
 

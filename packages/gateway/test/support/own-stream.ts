@@ -4,15 +4,15 @@ import { createCoalesce } from '@spillway/core/format/coalesce';
 import type { EventRun } from '@spillway/core/format/sse';
 import Fastify from 'fastify';
 import { onTestFinished } from 'vitest';
-import { ApiKeys } from '../../src/api-keys.ts';
+import { ApiKeys } from '../../src/access/api-keys.ts';
 import { configSchema, type DetachPolicy } from '../../src/config/schema.ts';
-import { Defects } from '../../src/defects.ts';
-import { Meter } from '../../src/meter.ts';
+import { Defects } from '../../src/process/defects.ts';
+import { Meter } from '../../src/stream/meter.ts';
 import { addStreamPaths } from '../../src/read/stream-paths.ts';
 import { openLinks } from '../../src/sink/open-links.ts';
 import { Paces } from '../../src/sink/paces.ts';
-import type { GatewayStream } from '../../src/stream.ts';
-import { Streams } from '../../src/streams.ts';
+import type { GatewayStream } from '../../src/stream/stream.ts';
+import { Streams } from '../../src/stream/streams.ts';
 
 /** A stream that the test itself writes. */
 export interface OwnStream {

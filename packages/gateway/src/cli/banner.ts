@@ -1,0 +1,64 @@
+import { type Api, apiNames } from '../api.ts';
+import type { Gateway } from '../gateway.ts';
+
+/** What a running gateway prints: what it serves, and how to reach it. */
+export function banner({ url, adminUrl, needsKey, providers }: Gateway): string {
+  const [first] = providers;
+  const isSimulated = first?.name === 'simulated';
+  const serves = isSimulated
+    ? ['  simulated/sim   simulated models of every API: no provider is configured']
+    : providers.map(({ name, api, url: providerUrl, apiKey }) => {
+        // A key of the gateway's own is nothing for a provider.
+        const ownKey = needsKey ? 'without a key' : "with the client's own key";
+        const key = apiKey === undefined ? ownKey : 'with its configured key';
+        return `  ${name}/…   ${api}   ${providerUrl} (${key})`;
+      });
+  const model = isSimulated ? 'simulated/sim' : `${first?.name ?? ''}/<model>`;
+  const known = apiNames.filter((name) => providers.some(({ api }) => api === name));
+  return `Spillway on ${url}
+
+Serves
+${serves.join('\n')}
+
+Try
+${requests[first?.api ?? 'openai'](url, model)}${needsKey ? keyHeader : ''}
+
+An official SDK needs only its base URL
+${known.map((api) => `  ${baseUrls[api](url)}`).join('\n')}
+
+Console ${adminUrl}/
+Health ${url}/health/ready, metrics ${adminUrl}/metrics
+`;
+}
+
+const keyHeader = " \\\n    -H 'authorization: Bearer <one of its API keys>'";
+
+const baseUrls: Readonly<Record<Api, (url: string) => string>> = {
+  openai: (url) => `openai              baseURL: '${url}/v1'`,
+  anthropic: (url) => `@anthropic-ai/sdk   baseURL: '${url}'`,
+  gemini: (url) => `@google/genai       httpOptions: { baseUrl: '${url}' }`,
+  azure: (url) => `AzureOpenAI         endpoint: '${url}'`,
+  ollama: (url) => `ollama              host: '${url}'`,
+};
+
+const requests: Readonly<Record<Api, (url: string, model: string) => string>> = {
+  openai: (url, model) => `  curl -N ${url}/v1/chat/completions \\
+    -H 'content-type: application/json' \\
+    -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'`,
+  anthropic: (url, model) => `  curl -N ${url}/v1/messages \\
+    -H 'content-type: application/json' -H 'anthropic-version: 2023-06-01' \\
+    -d '{"model": "${model}", "max_tokens": 100, "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'`,
+  gemini: (url, model) => `  curl -N '${url}/v1beta/models/${model}:streamGenerateContent?alt=sse' \\
+    -H 'content-type: application/json' \\
+    -d '{"contents": [{"parts": [{"text": "Hello"}]}]}'`,
+  // The deployment is in the path, with its provider's name in front of a slash that is encoded.
+  azure: (
+    url,
+    model,
+  ) => `  curl -N '${url}/openai/deployments/${model.replace('/', '%2F')}/chat/completions?api-version=2024-10-21' \\
+    -H 'content-type: application/json' \\
+    -d '{"stream": true, "messages": [{"role": "user", "content": "Hello"}]}'`,
+  ollama: (url, model) => `  curl -N ${url}/api/chat \\
+    -H 'content-type: application/json' \\
+    -d '{"model": "${model}", "messages": [{"role": "user", "content": "Hello"}]}'`,
+};

@@ -1,0 +1,82 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { anthropicMessages } from '@spillway/core/format/anthropic-messages';
+import type { Format } from '@spillway/core/format/format';
+import { gemini } from '@spillway/core/format/gemini';
+import { openaiChat } from '@spillway/core/format/openai-chat';
+import { openaiCompletions } from '@spillway/core/format/openai-completions';
+import { openaiResponses } from '@spillway/core/format/openai-responses';
+import { type Api, apis } from '../api.ts';
+
+/** What a request asks for, as far as its first line and its headers tell. */
+export interface Route {
+  readonly api: Api;
+  /** The format of the answer; `undefined` if it is not known: then bytes pass through. */
+  readonly format: Format | undefined;
+  /** The format of errors that the gateway answers by itself. */
+  readonly errors: Format;
+  readonly path: string;
+  /** Without a question mark and without a key; empty if there is none. */
+  readonly query: string;
+  /** The key in the query, where the API has it there. */
+  readonly queryKey: string | undefined;
+  /** Whether the answer is to be events; `undefined`: the body says it, by `stream`. */
+  readonly wantsEvents: boolean | undefined;
+}
+
+/** The paths whose answers have a format. All others below the prefixes pass through. */
+const endpoints: readonly { readonly path: RegExp; readonly api: Api; readonly format: Format }[] = [
+  { path: /^\/v1\/chat\/completions$/, api: 'openai', format: openaiChat },
+  { path: /^\/v1\/responses$/, api: 'openai', format: openaiResponses },
+  { path: /^\/v1\/completions$/, api: 'openai', format: openaiCompletions },
+  { path: /^\/v1\/messages$/, api: 'anthropic', format: anthropicMessages },
+  { path: /^\/v1(?:alpha|beta)?\/.+:(?:streamG|g)enerateContent$/, api: 'gemini', format: gemini },
+  { path: azurePath('chat/completions'), api: 'azure', format: openaiChat },
+  { path: azurePath('responses'), api: 'azure', format: openaiResponses },
+  { path: azurePath('completions'), api: 'azure', format: openaiCompletions },
+];
+
+/** A path of Azure's: of a deployment, of none, or of the API that has OpenAI's own paths. */
+function azurePath(tail: string): RegExp {
+  return new RegExp(`^/openai/(?:deployments/[^/]+/|v1/)?${tail}$`);
+}
+
+/** Where paths of providers begin. */
+export const pathPrefixes = ['/v1/', '/v1alpha/', '/v1beta/', '/openai/', '/api/'] as const;
+
+/** A pair of a query whose name is `key`, for whoever decodes it. */
+const keyPair = /^(?:k|%6[bB])(?:e|%65)(?:y|%79)(?:=|$)/;
+
+/** Finds out what a request asks for; of a path that nobody has, how errors are told. */
+export function findRoute(method: string, url: string, headers: IncomingHttpHeaders): Route {
+  const [path = '', ...rest] = url.split('?');
+  const endpoint = method === 'POST' ? endpoints.find((known) => known.path.test(path)) : undefined;
+  const api = endpoint?.api ?? apiOf(path, headers);
+  const pairs = rest.join('?').split('&');
+  const hasKey = (pair: string): boolean => api === 'gemini' && keyPair.test(pair);
+  const query = pairs.filter((pair) => !hasKey(pair)).join('&');
+  return {
+    api,
+    format: endpoint?.format,
+    errors: endpoint?.format ?? apis[api].errors,
+    path,
+    query,
+    queryKey: new URLSearchParams(pairs.find(hasKey)).get('key') ?? undefined,
+    wantsEvents: wantsEvents(endpoint?.format, path, query),
+  };
+}
+
+/** Whose path it is, where the path alone does not say. */
+function apiOf(path: string, headers: IncomingHttpHeaders): Api {
+  if (path.startsWith('/openai/')) return 'azure';
+  if (path.startsWith('/api/')) return 'ollama';
+  if (/^\/v1(?:alpha|beta)\//.test(path) || headers['x-goog-api-key'] !== undefined) return 'gemini';
+  if (/^\/v1\/messages(?:\/|$)/.test(path) || headers['anthropic-version'] !== undefined) return 'anthropic';
+  return 'openai';
+}
+
+function wantsEvents(format: Format | undefined, path: string, query: string): boolean | undefined {
+  if (format === undefined) return false;
+  if (format !== gemini) return undefined;
+  // Without alt=sse, Gemini streams one JSON array, in which no comment may stand.
+  return path.endsWith(':streamGenerateContent') && new URLSearchParams(query).get('alt') === 'sse';
+}

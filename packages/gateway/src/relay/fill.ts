@@ -1,0 +1,282 @@
+import { type Channel, openChannel } from '@spillway/core';
+import { createCoalesce } from '@spillway/core/format/coalesce';
+import type { Format } from '@spillway/core/format/format';
+import { type EventRun, EventScanner } from '@spillway/core/format/sse';
+import { frameOverheadBytes } from '@spillway/core/session';
+import type { BusyLoop } from '../time/busy-loop.ts';
+import type { Config } from '../config/schema.ts';
+import { GatewayError } from '../errors.ts';
+import { clientHeaders } from '../http/headers.ts';
+import type { EventMemory } from '../memory/event-memory.ts';
+import { refusalEvent, RefusedError } from '../http/error-shapes.ts';
+import { plainStart, undoCodings, undoKnownCodings } from '../source/codings.ts';
+import { maxReadBytes } from '../source/connect.ts';
+import { beginsEvents } from '../source/first-bytes.ts';
+import { openReply, type RetryOptions } from '../provider/open-reply.ts';
+import type { ProviderPool } from '../source/provider-pools.ts';
+import { isRedirect, redirectError } from '../provider/redirect.ts';
+import type { ProviderRequest, Reply } from '../source/reply.ts';
+import { maxRefusalBytes, maxRefusalMs } from '../provider/retry-hints.ts';
+import { ReplySource } from '../source/reply-source.ts';
+import { RunMemory } from '../memory/run-memory.ts';
+import type { GatewayStream } from '../stream/stream.ts';
+
+/** What joins a provider's request with a stream's readers. */
+export interface PipeOptions {
+  readonly config: Pick<
+    Config,
+    'maxEventBytes' | 'maxStreamBytes' | 'responseTimeoutMs' | 'retries' | 'windowBytes'
+  >;
+  /** Its connections are for this credential alone. */
+  readonly pool: ProviderPool;
+  readonly request: ProviderRequest;
+  /** What the events mean; without it whatever comes is handed on as bytes. */
+  readonly format: Format | undefined;
+  /** The format of errors. */
+  readonly errors: Format;
+  /** Whether the client asked for events. */
+  readonly wantsEvents: boolean;
+  readonly loop: BusyLoop;
+  readonly eventMemory: EventMemory;
+  readonly onRetry: RetryOptions['onRetry'];
+}
+
+/** Tries after the first to connect to a provider, if `retries` are not more: nothing was sent, so nothing is sent twice. */
+const connectRetries = 2;
+
+/** How long a provider that said it is done may take to close, so that its connection can be used again. */
+const closeGraceMs = 1000;
+
+/**
+ * Where the provider's reply (source) meets the channel, from which the stream's readers take. Returns when the
+ * reply was whole; readers may still have to take some of it.
+ *
+ * @throws {GatewayError} when it was not.
+ */
+export async function pipe(stream: GatewayStream, options: PipeOptions): Promise<void> {
+  const { config, format, pool, request, onRetry } = options;
+  stream.phase = 'opening';
+  const reply = await openReply(pool, request, {
+    retries: config.retries,
+    connectRetries: Math.max(connectRetries, config.retries),
+    signal: stream.signal,
+    onAnswer: () => (stream.isAnswered = true),
+    onRetry,
+  });
+  // A provider may answer before it has read what it is asked, and until then it is held.
+  reply.whenSent(() => request.body?.letGo());
+  const contentType = reply.header('content-type')?.toLowerCase() ?? '';
+  if (isRedirect(reply)) {
+    reply.discard();
+    throw redirectError(reply, options.errors);
+  }
+  if (format === undefined) {
+    await undoForReaders(stream, reply);
+    await pipeBody(stream, reply, undefined, options);
+    if (reply.status >= 400) throw unexpectedReply(reply, contentType);
+  } else if (reply.status >= 300) {
+    await refuse(stream, reply, options);
+  } else if (await isEventStream(stream, reply, contentType, options)) {
+    const scanner = new EventScanner({
+      maxEventBytes: config.maxEventBytes,
+      classify: format.classify,
+    });
+    // Returned, not awaited: one suspended function less for as long as a stream lives.
+    return pipeBody(stream, reply, scanner, options);
+  } else if (contentType.startsWith('text/html')) {
+    reply.discard();
+    throw unexpectedReply(reply, contentType);
+  } else {
+    await undoForReaders(stream, reply);
+    return pipeBody(stream, reply, undefined, options);
+  }
+}
+
+/** Whether a reader takes bodies as they are, so that nobody would undo their codings. */
+function needsPlainBodies({ readers }: GatewayStream): boolean {
+  return [...readers].some(({ response }) => !response.undoesCodings);
+}
+
+/** Undoes the codings of a body that is handed on, where a reader would not undo them by itself. */
+async function undoForReaders(stream: GatewayStream, reply: Reply): Promise<void> {
+  if (!needsPlainBodies(stream)) return;
+  stream.answered(performance.now());
+  await undoKnownCodings(reply);
+}
+
+/** Whether a reply is events: by its content type, or, where somebody asked for them, by its first bytes. Decodes them. */
+async function isEventStream(
+  stream: GatewayStream,
+  reply: Reply,
+  contentType: string,
+  { wantsEvents }: PipeOptions,
+): Promise<boolean> {
+  const isLabelled = contentType.startsWith('text/event-stream');
+  if (!isLabelled && !wantsEvents) return false;
+  stream.answered(performance.now());
+  await undoCodings(reply);
+  return isLabelled || (await reply.first(beginsEvents, false));
+}
+
+/** What one channel may hold: the window also holds what one read brought before the channel's refusal took effect. */
+export function channelBytes({ windowBytes }: Pick<Config, 'windowBytes'>): number {
+  return Math.max(windowBytes - maxReadBytes, windowBytes / 2);
+}
+
+/** The channel of a stream; without a format its chunks are bytes, which are not merged and not kept. */
+export function openRunChannel(
+  maxBytes: number,
+  memory: RunMemory,
+  format: Format | undefined,
+): Channel<EventRun> {
+  return openChannel<EventRun>({
+    maxBytes,
+    memory,
+    measureAge: true,
+    // What holds a run costs too: a provider that writes tiny events would fill several times the window.
+    weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
+    ...(format === undefined
+      ? {}
+      : { merge: createCoalesce(format.delta), replay: { maxHeldBytes: maxBytes, merges: true } }),
+  });
+}
+
+/**
+ * Ends a stream that has no answer, for that reason. Where its URL was told already, it can be read there as a stream of events that
+ * ends so: with the provider's words, if it refused, as the one event, which counts for what is kept.
+ */
+export function endUnanswered(
+  stream: GatewayStream,
+  error: GatewayError,
+  { config, errors }: Pick<PipeOptions, 'config' | 'errors'>,
+): void {
+  if (stream.body !== undefined || !stream.hasEventsBegun) return;
+  const maxBytes = channelBytes(config);
+  const channel = openRunChannel(maxBytes, new RunMemory(), errors);
+  stream.open({
+    channel,
+    format: errors,
+    isEvents: true,
+    status: 200,
+    reason: '',
+    headers: {},
+    maxWaitingBytes: maxBytes,
+  });
+  if (error instanceof RefusedError) {
+    // It is the first, and kept for who comes back.
+    const bytes = refusalEvent(error, errors, maxBytes - frameOverheadBytes);
+    channel.offer({ bytes, byteLength: bytes.length, events: 1 });
+    channel.fail(new GatewayError('upstream_reported', 'The provider reported an error in the stream.'));
+  } else if (error.isCancel) {
+    channel.cancel(error);
+  } else {
+    channel.fail(error);
+  }
+}
+
+async function pipeBody(
+  stream: GatewayStream,
+  reply: Reply,
+  scanner: EventScanner | undefined,
+  { config, eventMemory, format: known, loop }: PipeOptions,
+): Promise<void> {
+  const { signal } = stream;
+  // It may have ended while its first bytes were awaited.
+  signal.throwIfAborted();
+  if (scanner === undefined && stream.hasEventsBegun) {
+    reply.discard();
+    throw new GatewayError('upstream_invalid', 'The provider answered a streaming request without a stream.');
+  }
+  const format = scanner === undefined ? undefined : known;
+  const maxBytes = channelBytes(config);
+  const memory = new RunMemory();
+  const channel = openRunChannel(maxBytes, memory, format);
+  const done = Promise.withResolvers<void>();
+  const source = new ReplySource(reply, channel, memory, {
+    listener: stream,
+    loop,
+    scanner,
+    // Where everybody has the same key, an address stands for who it is.
+    openPlace: () => eventMemory.open(stream.owner === '' ? stream.client.address : stream.owner),
+    maxEventBytes: config.maxEventBytes,
+    maxStreamBytes: config.maxStreamBytes,
+    onEnd: done.resolve,
+  });
+  const headers = clientHeaders(reply.headers);
+  if (scanner !== undefined) delete headers['content-encoding'];
+  stream.start(
+    {
+      channel,
+      format,
+      isEvents: scanner !== undefined,
+      status: reply.status,
+      reason: reply.reason,
+      headers: scanner === undefined && !reply.isDecoded ? withLength(headers, reply) : headers,
+      maxWaitingBytes: maxBytes,
+    },
+    performance.now(),
+  );
+  // Its reader may have left while it was opened.
+  signal.throwIfAborted();
+  reply.consume(source);
+  await done.promise;
+  if (source.isReplyOpen) closeSoon(reply);
+  if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;
+}
+
+/** A provider's error: as it is. One that is too large to be held is handed on as it comes. */
+async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions): Promise<never> {
+  const refused = unexpectedReply(reply, reply.header('content-type')?.toLowerCase() ?? '');
+  const { reason } = reply;
+  const untilMs = performance.now() + Math.min(maxRefusalMs, options.config.responseTimeoutMs);
+  const peek = (): Promise<Buffer> => reply.peek(maxRefusalBytes, Math.max(0, untilMs - performance.now()));
+  const coding = reply.header('content-encoding');
+  const start = await peek();
+  let body = start;
+  const isPlain = needsPlainBodies(stream) || stream.hasEventsBegun;
+  if (isPlain && (reply.isWhole || start.length >= maxRefusalBytes)) {
+    await undoKnownCodings(reply);
+    body = await peek();
+  }
+  stream.signal.throwIfAborted();
+  if (!reply.isWhole && body.length >= maxRefusalBytes && !stream.hasEventsBegun) {
+    await pipeBody(stream, reply, undefined, options);
+    throw refused;
+  }
+  const headers = clientHeaders(reply.headers);
+  // Half of it by itself would not be what it says that it is.
+  const whole = reply.isWhole ? body : undefined;
+  reply.discard();
+  const isAnswer = whole !== undefined && !stream.hasEventsBegun;
+  const told = reply.isDecoded ? body.subarray(0, maxRefusalBytes) : undefined;
+  const words = isAnswer ? '' : await wordsOf(told, start, coding);
+  throw new RefusedError(refused, { reason, headers, body: whole, words });
+}
+
+/** What was decoded of a refusal says it, or, if that is nothing, as much as can be told of its start. */
+async function wordsOf(
+  decoded: Buffer | undefined,
+  start: Buffer,
+  coding: string | undefined,
+): Promise<string> {
+  const isTold = decoded !== undefined && decoded.length > 0;
+  return (isTold ? decoded : await plainStart(start, coding, maxRefusalBytes)).toString();
+}
+
+function unexpectedReply(reply: Reply, contentType: string): GatewayError {
+  return new GatewayError(
+    'upstream_invalid',
+    `The provider answered with status ${reply.status} and ${contentType === '' ? 'no content type' : contentType}.`,
+    { status: reply.status >= 300 ? reply.status : 502 },
+  );
+}
+
+function withLength(headers: Record<string, string>, reply: Reply): Record<string, string> {
+  const length = reply.header('content-length');
+  return length === undefined ? headers : { ...headers, 'content-length': length };
+}
+
+/** A provider that goes on after its end is cut off. */
+function closeSoon(reply: Reply): void {
+  setTimeout(() => reply.discard(), closeGraceMs).unref();
+}

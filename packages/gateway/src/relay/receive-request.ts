@@ -1,0 +1,60 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Provider } from '../config/load.ts';
+import { GatewayError } from '../errors.ts';
+import { decodeBody, isDecodable, isPlain } from '../http/decode-body.ts';
+import { receiveBody, type ReceiveOptions } from '../http/receive-body.ts';
+import { readRelayRequest, type RelayRequest } from './relay-request.ts';
+import { openScanner } from '../http/request-body.ts';
+import type { BodyHold } from '../memory/request-memory.ts';
+import type { Route } from '../http/route.ts';
+import type { Method } from '../source/reply.ts';
+
+export interface ReceiveRequestOptions extends Omit<ReceiveOptions, 'hold' | 'scanner'> {
+  readonly providers: readonly Provider[];
+  /** Opens the room of a body; what comes of the body has it until it is let go. */
+  readonly openHold: () => BodyHold;
+}
+
+/**
+ * Receives a request for a provider, and reads it as far as it is needed. A body with a content coding is sent on as it came; it is
+ * decoded to be read, and let go of in the form in which it is not sent.
+ *
+ * @throws {GatewayError} what `receiveBody`, `decodeBody` and `readRelayRequest` throw.
+ */
+export async function receiveRequest(
+  route: Route,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { openHold, providers, ...options }: ReceiveRequestOptions,
+): Promise<RelayRequest> {
+  const { 'content-encoding': coding, 'content-type': contentType } = request.headers;
+  const method = request.method as Method;
+  const scanner = openScanner(route, contentType);
+  const hold = openHold();
+  const decodedHold = openHold();
+  const isCoded = !isPlain(coding);
+  const received = await receiveBody(request, response, {
+    ...options,
+    hold,
+    scanner: isCoded ? undefined : scanner,
+  });
+  try {
+    // A provider that expects no body of a GET would take it for the next request.
+    const body = method === 'GET' ? null : received;
+    const decoded =
+      body !== null && scanner !== undefined && coding !== undefined && isDecodable(coding)
+        ? await decodeBody(body, coding, { hold: decodedHold, maxBytes: options.maxBytes, scanner })
+        : undefined;
+    // Its client may have left meanwhile, and then nobody would hear of it any more.
+    if (response.destroyed) throw new GatewayError('client_left', 'The client left before it was answered.');
+    const relayed = readRelayRequest({ route, method, contentType, body, decoded }, providers);
+    const [kept, other] = relayed.isDecoded ? [decodedHold, hold] : [hold, decodedHold];
+    other.release();
+    relayed.body.release = kept.release;
+    return relayed;
+  } catch (error) {
+    hold.release();
+    decodedHold.release();
+    throw error;
+  }
+}

@@ -1,0 +1,67 @@
+import Fastify, { type FastifyInstance } from 'fastify';
+import { addPage } from '../console/page.ts';
+import { addPlainPipe } from '../console/plain-pipe.ts';
+import type { Console } from '../console/console.ts';
+import type { About } from '../console/snapshot.ts';
+import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
+import { leaveBodies } from '../http/unread-body.ts';
+import { type Guard, putGuard, putRefusal } from '../access/guard.ts';
+import type { Connections } from '../http/connections.ts';
+import { putTargets, rewriteTarget } from '../http/request-target.ts';
+import type { Defects } from '../process/defects.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+
+export interface AdminOptions {
+  readonly guard: Guard;
+  readonly connections: Connections;
+  readonly console: Console;
+  readonly defects: Defects;
+  readonly metrics: Metrics;
+  readonly about: () => About;
+  /** Where the simulated models are, if they are what is served: then there is a playground. */
+  readonly simulatorUrl: string | undefined;
+}
+
+/** How long a whole request may take. */
+const requestTimeoutMs = 60_000;
+
+/** The listener for those who run the gateway: the console, and metrics. */
+export function createAdminServer(options: AdminOptions): FastifyInstance {
+  const { about, connections, guard, metrics, simulatorUrl } = options;
+  const admin = Fastify({
+    rewriteUrl: rewriteTarget,
+    forceCloseConnections: true,
+    requestTimeout: requestTimeoutMs,
+    clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
+  });
+  connections.own(admin.server);
+  admin.addHook('onSend', (request, reply, payload, next) => {
+    connections.answering(request.raw, reply.raw);
+    next(null, payload);
+  });
+  leaveBodies(admin);
+  admin.setErrorHandler((thrown, request, reply) => {
+    const error = fromFastify(thrown);
+    if (error.code === 'internal_error') options.defects.caught('request of the admin listener', thrown);
+    answerError(request, reply, error);
+  });
+  putTargets(admin);
+  admin.register((open, _options, done) => {
+    // The page itself needs no key, or nobody could be asked for one. There is nothing in it.
+    putRefusal(open, ({ headers }) => guard.pageRefusal(headers));
+    addPage(open);
+    open.get('/about', () => about());
+    done();
+  });
+
+  admin.register((guarded, _options, done) => {
+    putGuard(guarded, guard, connections);
+    guarded.get('/metrics', async (_request, reply) =>
+      reply.type(metrics.contentType).send(await metrics.text()),
+    );
+    guarded.get('/history', () => options.console.history.samples);
+    if (simulatorUrl !== undefined) addPlainPipe(guarded, simulatorUrl, connections);
+    done();
+  });
+  return admin;
+}

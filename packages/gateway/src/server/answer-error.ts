@@ -1,0 +1,64 @@
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { apis } from '../api.ts';
+import { asGatewayError, GatewayError } from '../errors.ts';
+import type { Connections } from '../http/connections.ts';
+import { errorAnswer } from '../http/error-shapes.ts';
+import { findRoute, type Route } from '../http/route.ts';
+
+/** What a request asks for. */
+export function routeOf({ headers, method, url }: FastifyRequest): Route {
+  return findRoute(method, url, headers);
+}
+
+/** Answers with an error, in the format of what was asked for. */
+export function answerError(request: FastifyRequest, reply: FastifyReply, error: GatewayError): void {
+  const { body, headers } = errorAnswer(error, routeOf(request).errors);
+  void reply.code(error.status).headers(headers).send(body);
+}
+
+/** Fastify's own errors as the gateway's. */
+export function fromFastify(error: unknown): GatewayError {
+  const status = (error as { readonly statusCode?: number }).statusCode;
+  switch (status) {
+    case 408:
+      return new GatewayError('request_timeout', 'The request did not arrive in time.', { cause: error });
+    default:
+      if (status !== undefined && status >= 400 && status < 500 && !(error instanceof GatewayError)) {
+        return new GatewayError('invalid_request', 'The request is malformed.', { cause: error, status });
+      }
+      return asGatewayError(error);
+  }
+}
+
+/** Answers a connection whose request could not be read at all, so that nobody knows its format. */
+export function refuseConnection(
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  connections: Pick<Connections, 'close'>,
+): void {
+  if (error.code === 'ECONNRESET') socket.destroy();
+  else connections.close(socket, errorText(unreadable(error.code)));
+}
+
+/** An error as a whole answer by HTTP, for a bare connection, in the format of whoever has none. */
+export function errorText(error: GatewayError): string {
+  const body = apis.openai.errors.errorBody(error);
+  const reason = STATUS_CODES[error.status] ?? '';
+  return (
+    `HTTP/1.1 ${error.status} ${reason}\r\ncontent-type: application/json\r\n` +
+    `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`
+  );
+}
+
+function unreadable(code: string | undefined): GatewayError {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new GatewayError('request_timeout', 'The request did not arrive in time (requestTimeoutMs).');
+    case 'HPE_HEADER_OVERFLOW':
+      return new GatewayError('headers_too_large', 'The headers are too large (maxHeaderBytes).');
+    default:
+      return new GatewayError('invalid_request', 'The request is not valid HTTP.');
+  }
+}

@@ -1,0 +1,182 @@
+import cors from '@fastify/cors';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
+import type { Logger } from 'pino';
+import { answerError, fromFastify, refuseConnection, routeOf } from './answer-error.ts';
+import type { ApiKeys } from '../access/api-keys.ts';
+import type { Provider } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import type { Defects } from '../process/defects.ts';
+import { GatewayError, shuttingDown } from '../errors.ts';
+import { type Guard, putGuard } from '../access/guard.ts';
+import { clientAddress } from '../http/client-address.ts';
+import type { Connections } from '../http/connections.ts';
+import { putTargets, rewriteTarget } from '../http/request-target.ts';
+import { leaveBodies } from '../http/unread-body.ts';
+import { hijack } from '../http/hijack.ts';
+import { answerModels } from '../provider/models/answer-models.ts';
+import { ModelLists } from '../provider/models/model-lists.ts';
+import type { Relay } from '../relay/relay.ts';
+import { bodyOwner, ownerOf } from '../access/owner.ts';
+import { receiveRequest } from '../relay/receive-request.ts';
+import type { BodyHold, RequestMemory } from '../memory/request-memory.ts';
+import { addStreamPaths } from '../read/stream-paths.ts';
+import { pathPrefixes } from '../http/route.ts';
+import { readMergeMs } from '../http/merge-ms.ts';
+import type { Paces } from '../sink/paces.ts';
+import { methods } from '../source/reply.ts';
+import type { Streams } from '../stream/streams.ts';
+
+export interface ServerOptions {
+  readonly config: Config;
+  readonly defects: Defects;
+  readonly keys: ApiKeys;
+  readonly guard: Guard;
+  readonly connections: Connections;
+  readonly memory: RequestMemory;
+  /** The providers that are served: those of the settings, or the simulated ones. */
+  readonly providers: readonly Provider[];
+  readonly relay: Relay;
+  readonly streams: Streams;
+  readonly paces: Paces;
+  readonly log: Logger;
+  /** Whether new streams are taken. */
+  readonly isReady: () => boolean;
+}
+
+/** The listener that clients talk to. */
+export function createServer(options: ServerOptions): FastifyInstance {
+  const { config, connections, defects, guard, log, isReady } = options;
+  const logger: FastifyBaseLogger = log;
+  const server: FastifyInstance = Fastify({
+    loggerInstance: logger,
+    // One line a stream is written instead, when it ends.
+    logController: new LogController({ disableRequestLogging: true }),
+    rewriteUrl: rewriteTarget,
+    // Bodies have a deadline of their own, which goes on with them.
+    requestTimeout: 0,
+    forceCloseConnections: true,
+    clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
+    // A stopping gateway has to be able to say that it is.
+    return503OnClosing: false,
+    http: {
+      maxHeaderSize: config.maxHeaderBytes,
+      headersTimeout: Math.min(60_000, config.requestTimeoutMs),
+      connectionsCheckingInterval: Math.min(30_000, config.requestTimeoutMs / 4),
+      // Some clients ask for HTTP/2 by the way, and take an answer in HTTP/1.1. Node below 24.9 does not know this.
+      shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
+      // What a reader does not take waits in the channel, not in its socket's buffer.
+      highWaterMark: 4096,
+    },
+  });
+
+  connections.own(server.server);
+  server.addHook('onSend', (request, reply, payload, next) => {
+    connections.answering(request.raw, reply.raw);
+    next(null, payload);
+  });
+
+  // Node would ask for every body, also for one that is refused by its headers.
+  server.server.on('checkContinue', (request, response) => server.server.emit('request', request, response));
+  leaveBodies(server);
+
+  server.setErrorHandler((thrown, request, reply) => {
+    const error = fromFastify(thrown);
+    if (error.code === 'internal_error') {
+      // With a stream's token, whoever reads the log could read the stream.
+      const path = routeOf(request).path.replace(/^\/streams\/.*/, '/streams/…');
+      log.error({ path }, 'a request failed');
+      defects.caught('request', thrown);
+    }
+    answerError(request, reply, error);
+  });
+  server.setNotFoundHandler((request, reply) => {
+    const { path } = routeOf(request);
+    answerError(request, reply, new GatewayError('not_found', `There is no ${request.method} ${path} here.`));
+  });
+
+  putTargets(server);
+
+  server.get('/health/live', () => ({ status: 'ok' }));
+  server.get('/health/ready', (_request, reply) => {
+    if (isReady()) return { status: 'ok' };
+    return reply.code(503).send({ status: 'shutting_down' });
+  });
+
+  server.register((api, _options, done) => {
+    // In front of the guard: a browser asks without a key whether it may ask with one.
+    api.register(cors, {
+      origin: (origin, answer) => answer(null, origin !== undefined && guard.allows(origin)),
+      methods: ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT'],
+      // Whoever may ask may know what came: request ids, limits, hints of when to try again.
+      exposedHeaders: '*',
+      maxAge: 600,
+    });
+    putGuard(api, guard, connections);
+    addStreamPaths(api, options);
+    // By itself: what stops new streams does not keep anybody from those that run.
+    api.register((provided, _none, added) => {
+      addProviderPaths(provided, options);
+      added();
+    });
+    done();
+  });
+  return server;
+}
+
+/** What pages of other origins may see of a response's headers. */
+/** Every path below the prefixes is a provider's. */
+function addProviderPaths(
+  server: FastifyInstance,
+  { config, keys, memory, providers, relay, log, isReady }: ServerOptions,
+): void {
+  const limits = {
+    maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
+    timeoutMs: config.requestTimeoutMs,
+    minBytesPerSecond: config.minBytesPerSecond,
+  };
+  const models = new ModelLists({ relay, log });
+  server.addHook('onRequest', (request, reply, next) => {
+    if (isReady()) next();
+    else answerError(request, reply, shuttingDown());
+  });
+
+  for (const prefix of pathPrefixes) {
+    server.route({
+      method: [...methods],
+      url: `${prefix}*`,
+      exposeHeadRoute: false,
+      handler: async (request, reply) => {
+        const route = routeOf(request);
+        const openai = providers.filter(({ api }) => api === 'openai');
+        if (isModelList(request) && openai.length > 0) {
+          return await answerModels(request, reply, openai, models, config.stallTimeoutMs);
+        }
+        const { headers, raw } = request;
+        const address = clientAddress(raw);
+        const holder = bodyOwner(keys, headers, route.queryKey, address);
+        const openHold = (): BodyHold => memory.hold(holder);
+        const relayed = await receiveRequest(route, raw, reply.raw, { ...limits, openHold, providers });
+        try {
+          const owner = ownerOf(keys, relayed.provider, headers, route.queryKey);
+          const mergeMs = readMergeMs(headers);
+          relay.answer(relayed, { headers, address, owner }, hijack(reply), mergeMs);
+        } catch (error) {
+          relayed.body.letGo();
+          throw error;
+        }
+        return undefined;
+      },
+    });
+  }
+}
+
+/** OpenAI's list is one of all its providers. */
+function isModelList(request: FastifyRequest): boolean {
+  const { api, path } = routeOf(request);
+  return request.method === 'GET' && api === 'openai' && path === '/v1/models';
+}

@@ -1,0 +1,81 @@
+import { ofCauses, type StallCause } from './meter.ts';
+import type { GatewayStream } from './stream.ts';
+
+/**
+ * Streams that are open, by where they are. `draining`: the provider is done, and a reader still has to get the rest, or reads
+ * it again.
+ */
+export type OpenStreams = Readonly<
+  Record<'draining' | 'opening' | 'paused' | 'streaming' | 'waiting', number>
+>;
+
+/** What is true of all streams together at one moment. */
+export interface Survey {
+  readonly streams: OpenStreams;
+  readonly readers: number;
+  /** Readers for whom more than half of what may wait does. */
+  readonly laggingReaders: number;
+  /** That hold back their credit for longer than `stallTimeoutMs`. */
+  readonly pausedReaders: number;
+  /** Of the readers that are furthest behind; the last one as a part of its bound. */
+  readonly maxLagBytes: number;
+  readonly maxLagMs: number;
+  readonly maxLagRatio: number;
+  /** What waits for the slowest reader of each stream. */
+  readonly waitingBytes: number;
+  readonly heldBytes: number;
+  /** Of the stalls that still last. */
+  readonly stallMs: Readonly<Record<StallCause, number>>;
+}
+
+function placeOf({ end, isPaused, phase }: GatewayStream): keyof OpenStreams {
+  if (end !== undefined) return 'draining';
+  return isPaused ? 'paused' : phase;
+}
+
+/** Looks at every stream and reader once: for whoever asks, never on the path of a chunk. */
+export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
+  const streams = { draining: 0, opening: 0, paused: 0, streaming: 0, waiting: 0 };
+  const stallMs = ofCauses();
+  let readers = 0;
+  let laggingReaders = 0;
+  let pausedReaders = 0;
+  let maxLagBytes = 0;
+  let maxLagMs = 0;
+  let maxLagRatio = 0;
+  let waitingBytes = 0;
+  let heldBytes = 0;
+  for (const stream of all) {
+    heldBytes += stream.heldBytes;
+    if (!stream.isLive) continue;
+    if (!stream.isDelivered) streams[placeOf(stream)] += 1;
+    const { cause: stallCause } = stream.stalls;
+    if (stallCause !== undefined) stallMs[stallCause] += stream.stalls.lastingMs(nowMs);
+    let slowestBytes = 0;
+    for (const reader of stream.readers) {
+      readers += 1;
+      if (reader.isPaused) pausedReaders += 1;
+      const lagBytes = reader.waitingBytes;
+      if (lagBytes === 0) continue;
+      const ratio = lagBytes / reader.maxWaitingBytes;
+      slowestBytes = Math.max(slowestBytes, lagBytes);
+      maxLagMs = Math.max(maxLagMs, reader.waitingMs);
+      maxLagRatio = Math.max(maxLagRatio, ratio);
+      if (ratio > 0.5) laggingReaders += 1;
+    }
+    waitingBytes += slowestBytes;
+    maxLagBytes = Math.max(maxLagBytes, slowestBytes);
+  }
+  return {
+    streams,
+    readers,
+    laggingReaders,
+    pausedReaders,
+    maxLagBytes,
+    maxLagMs,
+    maxLagRatio,
+    waitingBytes,
+    heldBytes,
+    stallMs,
+  };
+}
