@@ -267,9 +267,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '1.3: a key of the gateway is passed on where the provider has none',
-    file: `${gateway}/relay/relay.ts`,
-    find: 'const isClientsOwn = this.#settings.apiKeys.length === 0;',
-    replace: 'const isClientsOwn = this.#settings.apiKeys.length >= 0;',
+    file: `${gateway}/gateway.ts`,
+    find: 'areKeysOurs: settings.apiKeys.length > 0',
+    replace: 'areKeysOurs: settings.apiKeys.length < 0',
     test: `${gatewayTest}/security.test.ts`,
     only: 'never reach a provider',
   },
@@ -1557,7 +1557,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a request target: the part behind the base need not be a path',
-    file: `${gateway}/relay/relay.ts`,
+    file: `${gateway}/provider/targets.ts`,
     find: 'path.slice(pathInUrl.length);\n',
     replace: 'path.slice(pathInUrl.length + 1);\n',
     test: `${gatewayTest}/request-target.test.ts`,
@@ -2372,7 +2372,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "1.3: a gateway's key in api-key is handed on",
-    file: `${gateway}/access/credential.ts`,
+    file: `${gateway}/http/headers.ts`,
     find: ", 'x-goog-api-key', 'api-key'] as const",
     replace: ", 'x-goog-api-key'] as const",
     test: `${gatewayTest}/own-paths.test.ts`,

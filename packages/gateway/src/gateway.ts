@@ -32,7 +32,11 @@ import { isOwner } from './access/owner.ts';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
+import { Admission } from './access/admission.ts';
+import { ModelLists } from './provider/models/model-lists.ts';
+import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
+import { ProviderPools } from './source/provider-pools.ts';
 import { RequestMemory } from './memory/request-memory.ts';
 import { createServer } from './server/server.ts';
 import { Sessions } from './session/sessions.ts';
@@ -153,12 +157,19 @@ export async function openGateway(
       'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
     );
   }
-  const relay = new Relay({ settings, streams, metrics, paces, tracing, log, defects, eventMemory });
+  const pools = new ProviderPools(config, (error) => defects.caught('provider connection', error));
+  const provider = {
+    admission: new Admission(config),
+    targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
+  };
+  const observers = { streams, metrics, paces, tracing, log, defects, eventMemory };
+  const relay = new Relay({ settings, ...observers, ...provider });
   let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
   const isReady = (): boolean => !isStopping;
   const shared = { config, defects, memory, meter, paces, relay, isReady };
-  const server = createServer({ ...shared, connections, keys, guard, providers, streams, log });
+  const models = new ModelLists({ ...provider, log });
+  const server = createServer({ ...shared, connections, keys, guard, models, providers, streams, log });
   const sessions = new Sessions({
     ...shared,
     retained: streams.retained,
@@ -214,7 +225,7 @@ export async function openGateway(
     connections.stop();
     adminConnections.stop();
     await Promise.all([server.close(), admin.close()]);
-    relay.pools.destroy();
+    pools.destroy();
     await simulator?.close();
     const pushed = Promise.allSettled([metrics.close(), tracing?.close()]);
     const late = { status: 'rejected', reason: `It was not taken within ${maxPushMs} ms.` } as const;

@@ -8,7 +8,8 @@ import { expect, test } from 'vitest';
 import { checkProperty } from '../../core/test/support/property.ts';
 import { configSchema } from '../src/config/schema.ts';
 import { Meter } from '../src/stream/meter.ts';
-import { SessionResponse, type SessionLine } from '../src/session/session-response.ts';
+import type { SessionLine } from '../src/session/carrier.ts';
+import { SessionResponse } from '../src/session/session-response.ts';
 import { GatewayStream } from '../src/stream/stream.ts';
 import type { StreamReader } from '../src/stream/stream-reader.ts';
 

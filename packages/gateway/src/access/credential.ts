@@ -1,12 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { apis } from '../api.ts';
 import type { Provider } from '../config/load.ts';
-
-/** The headers in which clients bring keys. None of them is ever handed on by itself. */
-export const keyHeaders = ['authorization', 'x-api-key', 'x-goog-api-key', 'api-key'] as const;
-
-/** What proves to a provider who asks: headers that are sent with a request. */
-export type Credential = Readonly<Record<string, string>>;
+import { type Credential, keyHeaders } from '../http/headers.ts';
 
 /** The keys that came with a request, in whichever way the official SDKs send them. */
 export function keysOf(headers: IncomingHttpHeaders, queryKey: string | undefined): string[] {

@@ -1,11 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { answerError, routeOf } from '../server/answer-error.ts';
 import type { ApiKeys } from './api-keys.ts';
 import { isLoopback } from '../config/load.ts';
 import { keysOf } from './credential.ts';
 import { GatewayError } from '../errors.ts';
-import type { Connections } from '../http/connections.ts';
 
 /**
  * Lets only those in who may: with API keys, who has one; without, who is on this machine. A web page
@@ -68,31 +65,6 @@ export class Guard {
       'Without API keys, only requests to localhost, 127.0.0.1 or [::1] are answered, and only from pages there or of allowedOrigins.',
     );
   }
-}
-
-/** Puts the guard in front of everything that a server has. Whoever it lets in by a key is no stranger any more. */
-export function putGuard(
-  server: FastifyInstance,
-  guard: Guard,
-  connections: Pick<Connections, 'known'>,
-): void {
-  putRefusal(server, (request) => {
-    const refusal = guard.refusal(request.headers, routeOf(request).queryKey);
-    if (refusal === undefined && guard.needsKey) connections.known(request.raw.socket);
-    return refusal;
-  });
-}
-
-/** Answers requests with the error for which they are refused, before anybody else looks at them. */
-export function putRefusal(
-  server: FastifyInstance,
-  refusalOf: (request: FastifyRequest) => GatewayError | undefined,
-): void {
-  server.addHook('onRequest', (request, reply, next) => {
-    const refusal = refusalOf(request);
-    if (refusal === undefined) next();
-    else answerError(request, reply, refusal);
-  });
 }
 
 /** Whether a request without an origin is no other page's (Fetch Metadata); programs that are no browsers say nothing. */

@@ -2,7 +2,13 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { type ApiKeys, digest } from './api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import { credentialFor, keysOf } from './credential.ts';
-import type { StreamOwner } from '../stream/stream.ts';
+
+/** What says whose a stream is. */
+export interface Owned {
+  /** Who may read it; see `ownerOf`. */
+  readonly owner: string;
+  readonly provider: Provider;
+}
 
 /**
  * Whose a stream is that a request opens, as far as keys tell: of whoever has this gateway's key; without such
@@ -32,7 +38,7 @@ export function bodyOwner(
 /** Whether a stream is of whoever brings these keys. */
 export function isOwner(
   keys: ApiKeys,
-  { owner, provider }: Pick<StreamOwner, 'owner' | 'provider'>,
+  { owner, provider }: Owned,
   headers: IncomingHttpHeaders,
   queryKey?: string,
 ): boolean {

@@ -1,6 +1,6 @@
 import { digest } from './api-keys.ts';
 import { keysOf } from './credential.ts';
-import type { Asker } from '../relay/relay.ts';
+import type { Asker } from './asker.ts';
 
 /** Who opened a stream, as far as an operator may know: nothing that is secret. */
 export interface StreamClient {

@@ -3,7 +3,10 @@ import type { Api } from '../api.ts';
 import type { StallCause } from '../stream/meter.ts';
 import type { OpenStreams } from '../stream/survey.ts';
 import type { StreamClient } from '../access/stream-client.ts';
-import type { ReaderVia } from '../stream/stream-reader.ts';
+import type { ReaderVia } from '../stream/read-stream.ts';
+import type { StreamEvent } from '../stream/journal.ts';
+
+export type { StreamEvent };
 
 /**
  * What the console shows, as it is on the wire: JSON, one object a chunk. Counters only grow, so that whoever missed
@@ -120,29 +123,6 @@ export interface ReaderRow {
   readonly mergedEvents: number;
   readonly gaps: number;
   readonly lostTokens: number;
-}
-
-/** What happened to a stream. */
-export interface StreamEvent {
-  /** Milliseconds since 1970. */
-  readonly atMs: number;
-  readonly type:
-    | 'ended'
-    | 'first_token'
-    | 'gap'
-    | 'opened'
-    | 'paused'
-    | 'reader_joined'
-    | 'reader_left'
-    | 'reader_lost'
-    | 'reader_resumed'
-    | 'responded'
-    | 'resumed'
-    | 'retried';
-  /** The number of the reader that it is about; `null`: the stream. */
-  readonly reader: number | null;
-  /** For people: a stall's cause, a reader's policy or end, an error's code. */
-  readonly detail: string;
 }
 
 /** One stream's own page: four times a second, as long as somebody takes it. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, type ListenOptions, type Server as TcpServer, type Socket } from 'node:net';
-import { errorText } from '../server/answer-error.ts';
+import { errorText } from './error-text.ts';
 import type { Defects } from '../process/defects.ts';
 import { GatewayError } from '../errors.ts';
 import { networkOf, plainAddress } from './address.ts';

@@ -1,5 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { type Credential, keyHeaders } from '../access/credential.ts';
+
+/** The headers in which clients bring keys. None of them is ever handed on by itself. */
+export const keyHeaders = ['authorization', 'x-api-key', 'x-goog-api-key', 'api-key'] as const;
+
+/** What proves to a provider who asks: headers that are sent with a request. */
+export type Credential = Readonly<Record<string, string>>;
 
 /** Headers that concern one connection (RFC 9110, 7.6.1), and those that the next hop sets itself. */
 const connectionHeaders: readonly string[] = [

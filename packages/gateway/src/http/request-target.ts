@@ -1,8 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import type { FastifyInstance } from 'fastify';
-import { keyHeaders } from '../access/credential.ts';
 import { GatewayError } from '../errors.ts';
-import { putRefusal } from '../access/guard.ts';
+import { keyHeaders } from './headers.ts';
 
 /** So often a percent-encoding is looked behind for another one; more of them on top of each other are refused. */
 const maxEncodings = 3;
@@ -33,9 +31,9 @@ export function rewriteTarget(request: IncomingMessage): string {
   return (refusal === undefined ? readTarget(request.url ?? '') : undefined) ?? '/';
 }
 
-/** Refuses what `rewriteTarget` found to be none. Before everything else that a server has. */
-export function putTargets(server: FastifyInstance): void {
-  putRefusal(server, ({ raw }) => refusals.get(raw));
+/** What `rewriteTarget` found: why a request is refused. */
+export function rewriteRefusal(request: IncomingMessage): GatewayError | undefined {
+  return refusals.get(request);
 }
 
 /** A header that comes twice would say one thing to us and another to somebody else on the way. */

@@ -80,3 +80,16 @@ function wantsEvents(format: Format | undefined, path: string, query: string): b
   // Without alt=sse, Gemini streams one JSON array, in which no comment may stand.
   return path.endsWith(':streamGenerateContent') && new URLSearchParams(query).get('alt') === 'sse';
 }
+
+/** What a request asks for that a server has taken. */
+export function routeOf({
+  headers,
+  method,
+  url,
+}: {
+  readonly headers: IncomingHttpHeaders;
+  readonly method: string;
+  readonly url: string;
+}): Route {
+  return findRoute(method, url, headers);
+}

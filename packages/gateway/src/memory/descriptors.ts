@@ -1,5 +1,4 @@
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
-import type { Config } from '../config/schema.ts';
 
 /** Kept free for files, logs, name servers, who is pushed metrics to, and connections that are just being closed. */
 const reserve = 16;
@@ -31,7 +30,12 @@ export interface ConnectionBounds {
 }
 
 /** What the bounds are for. */
-export type Listening = Pick<Config, 'adminHost' | 'host' | 'maxStreams' | 'maxWaiting'>;
+export interface Listening {
+  readonly adminHost: string;
+  readonly host: string;
+  readonly maxStreams: number;
+  readonly maxWaiting: number;
+}
 
 /** What a process may open. */
 export interface Descriptors {

@@ -4,7 +4,8 @@ import type { EventRun } from '@spillway/core/format/sse';
 import { LargeRun } from '../memory/large-run.ts';
 import { withoutEvents } from './event-ids.ts';
 import { type Position, writeOffset, writePosition } from './position.ts';
-import type { GatewayStream, StreamBody } from '../stream/stream.ts';
+import type { GatewayStream } from '../stream/stream.ts';
+import type { StreamBody } from '../stream/stream-body.ts';
 
 /** The longest body of an answer that is not a live stream; the rest is another request's. */
 const maxPartBytes = 262_144;

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { routeOf } from '../server/answer-error.ts';
+import { routeOf } from '../http/route.ts';
 import type { ApiKeys } from '../access/api-keys.ts';
 import type { Config } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
@@ -8,7 +8,8 @@ import { hijack } from '../http/hijack.ts';
 import { isOwner } from '../access/owner.ts';
 import type { ClientResponse, ClientResponseOptions } from '../sink/client-response.ts';
 import type { Paces } from '../sink/paces.ts';
-import type { GatewayStream, StreamBody } from '../stream/stream.ts';
+import type { GatewayStream } from '../stream/stream.ts';
+import type { StreamBody } from '../stream/stream-body.ts';
 import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
 import type { Streams } from '../stream/streams.ts';
 import { nextCursor } from './cursor.ts';

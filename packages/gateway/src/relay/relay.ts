@@ -1,50 +1,28 @@
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
-import { Admission } from '../access/admission.ts';
+import type { Admission } from '../access/admission.ts';
+import type { Asker } from '../access/asker.ts';
 import { readsAnswersOnly } from '../http/answers-only.ts';
-import { apis } from '../api.ts';
 import { BusyLoop } from '../time/busy-loop.ts';
-import type { Provider, Settings } from '../config/load.ts';
-import { type Credential, credentialFor } from '../access/credential.ts';
+import type { Settings } from '../config/load.ts';
 import type { Defects } from '../process/defects.ts';
-import { asGatewayError, GatewayError } from '../errors.ts';
+import { asGatewayError } from '../errors.ts';
 import { providerHeaders } from '../http/headers.ts';
-import { readTarget } from '../http/request-target.ts';
 import type { EventMemory } from '../memory/event-memory.ts';
 import { endUnanswered, pipe } from './fill.ts';
-import { joinQueries } from '../http/queries.ts';
+import type { Targets } from '../provider/targets.ts';
 import type { RelayRequest } from './relay-request.ts';
-import type { Route } from '../http/route.ts';
 import { ClientResponse } from '../sink/client-response.ts';
 import type { Paces } from '../sink/paces.ts';
-import { type ProviderPool, ProviderPools } from '../source/provider-pools.ts';
-import type { GatewayStream, StreamOutcome } from '../stream/stream.ts';
+import type { GatewayStream } from '../stream/stream.ts';
+import type { StreamOutcome } from '../stream/stream-body.ts';
 import { streamClient } from '../access/stream-client.ts';
 import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
 import type { Streams } from '../stream/streams.ts';
 import { lastUsage } from '../telemetry/gen-ai.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { StreamSpan, Tracing } from '../telemetry/tracing.ts';
-
-/** Where a request to a provider goes. */
-export interface Target {
-  readonly credential: Credential;
-  /** Its connections are this credential's alone. */
-  readonly pool: ProviderPool;
-  readonly path: string;
-}
-
-/** Who sends a request. */
-export interface Asker {
-  readonly headers: IncomingHttpHeaders;
-  /** IP address. */
-  readonly address: string | undefined;
-  /** The User-Agent of its connection, where the request itself has none. */
-  readonly agent?: string | undefined;
-  /** Whose the stream will be; see `ownerOf`. */
-  readonly owner: string;
-}
 
 export interface RelayOptions {
   readonly settings: Settings;
@@ -55,6 +33,9 @@ export interface RelayOptions {
   readonly log: Logger;
   readonly defects: Defects;
   readonly eventMemory: EventMemory;
+  /** The places in which something may be asked of a provider. */
+  readonly admission: Admission;
+  readonly targets: Targets;
 }
 
 /** Relays requests to providers: one stream each, from its first byte to its one end. */
@@ -68,12 +49,22 @@ export class Relay {
   readonly #paces: Paces;
   readonly #eventMemory: EventMemory;
   readonly #tracing: Tracing | undefined;
-  readonly pools: ProviderPools;
-  /** The places in which something may be asked of a provider. */
-  readonly admission: Admission;
+  readonly #targets: Targets;
+  readonly #admission: Admission;
 
   /** Without `tracing`, no stream has a span, and a client's trace context goes on to the provider as it is. */
-  constructor({ defects, eventMemory, log, metrics, paces, settings, streams, tracing }: RelayOptions) {
+  constructor({
+    admission,
+    defects,
+    eventMemory,
+    log,
+    metrics,
+    paces,
+    settings,
+    streams,
+    targets,
+    tracing,
+  }: RelayOptions) {
     this.#eventMemory = eventMemory;
     this.#settings = settings;
     this.#streams = streams;
@@ -81,9 +72,9 @@ export class Relay {
     this.#paces = paces;
     this.#tracing = tracing;
     this.#log = log;
-    this.admission = new Admission(settings.config);
+    this.#admission = admission;
     this.#defects = defects;
-    this.pools = new ProviderPools(settings.config, (error) => defects.caught('provider connection', error));
+    this.#targets = targets;
   }
 
   /** Answers a request by HTTP with a provider's reply, with `mergeMs` between two writes, if that is not 0. */
@@ -123,7 +114,7 @@ export class Relay {
     try {
       span = this.#tracing?.start(request, headers);
       const carried = span === undefined ? headers : { ...headers, ...span.headers };
-      await this.admission.enter(stream.signal);
+      await this.#admission.enter(stream.signal);
       hasPlace = true;
       await this.#pipe(stream, request, carried);
     } catch (thrown) {
@@ -149,13 +140,17 @@ export class Relay {
     if (!hasPlace) return;
     // What its readers have not got yet is bounded by the places, where there is no other room for it.
     if (!this.#streams.drain(stream)) await stream.delivered;
-    this.admission.leave();
+    this.#admission.leave();
   }
 
   #pipe(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
     const { body, method, provider, route } = request;
     const { config } = this.#settings;
-    const { credential, path, pool } = this.target(provider, { ...route, path: request.path }, headers);
+    const { credential, path, pool } = this.#targets.find(
+      provider,
+      { ...route, path: request.path },
+      headers,
+    );
     const sent = request.isDecoded ? { ...headers, 'content-encoding': undefined } : headers;
     return pipe(stream, {
       loop: this.#loop,
@@ -172,37 +167,6 @@ export class Relay {
         this.#log.warn({ stream: stream.id, provider: provider.name, reason, delayMs }, 'trying again');
       },
     });
-  }
-
-  /**
-   * Where a client's request to a provider goes, and with which credential: the provider's own key; where
-   * none is configured, the client's. A key that is for this gateway is never passed on.
-   *
-   * @throws {GatewayError} `not_found` for a path that leads out of what the provider's URL is the base of.
-   */
-  target(
-    provider: Provider,
-    { path, query, queryKey }: Pick<Route, 'path' | 'query' | 'queryKey'>,
-    headers: IncomingHttpHeaders,
-  ): Target {
-    const { pathInUrl } = apis[provider.api];
-    const base = new URL(provider.url);
-    const rest = path.slice(pathInUrl.length);
-    // The origin is the provider's, whatever is asked: only the part behind the base's path is the client's.
-    if (readTarget(path) !== path || !path.startsWith(pathInUrl) || !rest.startsWith('/')) {
-      throw new GatewayError('not_found', `There is no ${path} here.`);
-    }
-    const isClientsOwn = this.#settings.apiKeys.length === 0;
-    const credential = credentialFor(
-      provider,
-      isClientsOwn ? headers : {},
-      isClientsOwn ? queryKey : undefined,
-    );
-    return {
-      credential,
-      pool: this.pools.get(base.origin, credential),
-      path: `${base.pathname.replace(/\/$/, '')}${rest}${joinQueries(provider.query, query)}`,
-    };
   }
 
   #logEnd(stream: GatewayStream, request: RelayRequest, { error, state }: StreamOutcome): void {

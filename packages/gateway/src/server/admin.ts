@@ -5,9 +5,10 @@ import type { Console } from '../console/console.ts';
 import type { About } from '../console/snapshot.ts';
 import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
 import { leaveBodies } from '../http/unread-body.ts';
-import { type Guard, putGuard, putRefusal } from '../access/guard.ts';
+import type { Guard } from '../access/guard.ts';
 import type { Connections } from '../http/connections.ts';
-import { putTargets, rewriteTarget } from '../http/request-target.ts';
+import { rewriteTarget } from '../http/request-target.ts';
+import { putGuard, putRefusal, putTargets } from './hooks.ts';
 import type { Defects } from '../process/defects.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 

@@ -1,16 +1,10 @@
-import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { apis } from '../api.ts';
 import { asGatewayError, GatewayError } from '../errors.ts';
 import type { Connections } from '../http/connections.ts';
 import { errorAnswer } from '../http/error-shapes.ts';
-import { findRoute, type Route } from '../http/route.ts';
-
-/** What a request asks for. */
-export function routeOf({ headers, method, url }: FastifyRequest): Route {
-  return findRoute(method, url, headers);
-}
+import { errorText } from '../http/error-text.ts';
+import { routeOf } from '../http/route.ts';
 
 /** Answers with an error, in the format of what was asked for. */
 export function answerError(request: FastifyRequest, reply: FastifyReply, error: GatewayError): void {
@@ -40,16 +34,6 @@ export function refuseConnection(
 ): void {
   if (error.code === 'ECONNRESET') socket.destroy();
   else connections.close(socket, errorText(unreadable(error.code)));
-}
-
-/** An error as a whole answer by HTTP, for a bare connection, in the format of whoever has none. */
-export function errorText(error: GatewayError): string {
-  const body = apis.openai.errors.errorBody(error);
-  const reason = STATUS_CODES[error.status] ?? '';
-  return (
-    `HTTP/1.1 ${error.status} ${reason}\r\ncontent-type: application/json\r\n` +
-    `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`
-  );
 }
 
 function unreadable(code: string | undefined): GatewayError {

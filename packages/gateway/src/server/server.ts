@@ -6,20 +6,22 @@ import Fastify, {
   LogController,
 } from 'fastify';
 import type { Logger } from 'pino';
-import { answerError, fromFastify, refuseConnection, routeOf } from './answer-error.ts';
+import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
 import type { ApiKeys } from '../access/api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import type { Defects } from '../process/defects.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
-import { type Guard, putGuard } from '../access/guard.ts';
+import type { Guard } from '../access/guard.ts';
 import { clientAddress } from '../http/client-address.ts';
 import type { Connections } from '../http/connections.ts';
-import { putTargets, rewriteTarget } from '../http/request-target.ts';
+import { rewriteTarget } from '../http/request-target.ts';
+import { routeOf } from '../http/route.ts';
+import { putGuard, putTargets } from './hooks.ts';
 import { leaveBodies } from '../http/unread-body.ts';
 import { hijack } from '../http/hijack.ts';
 import { answerModels } from '../provider/models/answer-models.ts';
-import { ModelLists } from '../provider/models/model-lists.ts';
+import type { ModelLists } from '../provider/models/model-lists.ts';
 import type { Relay } from '../relay/relay.ts';
 import { bodyOwner, ownerOf } from '../access/owner.ts';
 import { receiveRequest } from '../relay/receive-request.ts';
@@ -41,6 +43,7 @@ export interface ServerOptions {
   /** The providers that are served: those of the settings, or the simulated ones. */
   readonly providers: readonly Provider[];
   readonly relay: Relay;
+  readonly models: ModelLists;
   readonly streams: Streams;
   readonly paces: Paces;
   readonly log: Logger;
@@ -132,14 +135,13 @@ export function createServer(options: ServerOptions): FastifyInstance {
 /** Every path below the prefixes is a provider's. */
 function addProviderPaths(
   server: FastifyInstance,
-  { config, keys, memory, providers, relay, log, isReady }: ServerOptions,
+  { config, keys, memory, models, providers, relay, isReady }: ServerOptions,
 ): void {
   const limits = {
     maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
     timeoutMs: config.requestTimeoutMs,
     minBytesPerSecond: config.minBytesPerSecond,
   };
-  const models = new ModelLists({ relay, log });
   server.addHook('onRequest', (request, reply, next) => {
     if (isReady()) next();
     else answerError(request, reply, shuttingDown());

@@ -1,5 +1,5 @@
 import type { Credit, CreditAmount } from '@spillway/core';
-import type { SessionLine } from './session-response.ts';
+import type { SessionLine } from './carrier.ts';
 
 /**
  * A connection's credit as one of its streams sees it: a frame that is larger than the stream's window costs no more than

@@ -13,8 +13,8 @@ import type { BodyHold } from '../memory/request-memory.ts';
 import { findRoute, pathPrefixes } from '../http/route.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import { lowerCased } from './frame-headers.ts';
-import type { Session } from './session.ts';
-import type { SessionsOptions } from './sessions.ts';
+import type { Carrier } from './carrier.ts';
+import type { SessionContext } from './session-context.ts';
 import type { SessionResponseOptions } from './session-response.ts';
 import { type OpenRoom, SessionStream } from './session-stream.ts';
 
@@ -22,10 +22,10 @@ type Frame<Type extends ClientFrame['type']> = Extract<ClientFrame, { readonly t
 
 /** Sends a request to a provider as HTTP would, and reads the answer. Errors are the answer, too. */
 export function openRequest(
-  session: Session,
+  session: Carrier<SessionStream>,
   frame: Frame<'request'>,
   headers: IncomingHttpHeaders,
-  options: SessionsOptions,
+  options: SessionContext,
 ): void {
   const { config, guard, isReady, keys, memory, providers, relay } = options;
   const target = readTarget(frame.path);
@@ -71,10 +71,10 @@ export function openRequest(
 
 /** Reads a stream that somebody with the same key has opened. */
 export function openRead(
-  session: Session,
+  session: Carrier<SessionStream>,
   frame: Frame<'read'>,
   headers: IncomingHttpHeaders,
-  options: SessionsOptions,
+  options: SessionContext,
 ): void {
   const { maxBytes, merges, overflow, url } = frame;
   const { windowBytes } = options.config;
@@ -105,10 +105,10 @@ export function openRead(
  * error alone.
  */
 export function resumeReader(
-  session: Session,
+  session: Carrier<SessionStream>,
   frame: Frame<'resume'>,
   headers: IncomingHttpHeaders,
-  options: SessionsOptions,
+  options: SessionContext,
 ): void {
   const { keys, meter, readers } = options;
   if (!session.meet(headers, undefined)) return;
@@ -131,9 +131,9 @@ export function resumeReader(
 
 /** Whether the reader's request surely did not arrive. */
 function isMissing(
-  session: Session,
+  session: Carrier<SessionStream>,
   { request, session: id }: Frame<'resume'>,
-  { arrivals }: SessionsOptions,
+  { arrivals }: SessionContext,
 ): boolean {
   if (id === undefined || request === undefined) return false;
   return arrivals.isMissing(id, request, session, performance.now());
@@ -154,7 +154,7 @@ export function takenName(): GatewayError {
 
 /** Says that nothing is opened. Nothing is kept of it: there is nothing to come back to. */
 export function refuse(
-  session: Session,
+  session: Carrier<SessionStream>,
   frame: Frame<'read' | 'request' | 'resume'>,
   error: GatewayError,
 ): void {
@@ -173,10 +173,10 @@ export function refuse(
 
 /** A reader under the name and the number that the client gave it. */
 function openStream(
-  session: Session,
+  session: Carrier<SessionStream>,
   { reader, stream, windowBytes }: Frame<'read' | 'request'>,
   response: Pick<SessionResponseOptions, 'answersErrors' | 'answersOnly' | 'format' | 'from'>,
-  { config, readers }: SessionsOptions,
+  { config, readers }: SessionContext,
 ): SessionStream {
   const window = { windowBytes: Math.min(windowBytes, config.windowBytes), askedWindowBytes: windowBytes };
   const opened = new SessionStream({ ...response, ...window }, () => readers.delete(reader));

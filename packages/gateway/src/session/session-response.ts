@@ -1,7 +1,7 @@
 import { type Credit, type Gap, openCredit } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
-import { frameOverheadBytes, type GatewayFrame } from '@spillway/core/session';
+import { frameOverheadBytes } from '@spillway/core/session';
 import type { GatewayError } from '../errors.ts';
 import { LargeRun } from '../memory/large-run.ts';
 import { tokensOf } from '../stream/meter.ts';
@@ -9,24 +9,9 @@ import { errorAnswer } from '../http/error-shapes.ts';
 import { Pause } from '../sink/pause.ts';
 import type { ReaderProgress, ReaderResponse } from '../sink/reader-response.ts';
 import { holdable } from '../memory/run-memory.ts';
-import type { StreamState } from '../stream/stream.ts';
+import type { StreamState } from '../stream/stream-body.ts';
+import type { SessionLine } from './carrier.ts';
 import { FrameCredit } from './frame-credit.ts';
-
-/** The connection that a response has at the moment. */
-export interface SessionLine {
-  /** What may be sent to all streams of the connection together. */
-  readonly credit: Credit;
-  readonly windowBytes: number;
-  /** Readers come back over it, and more of them will: nothing new is sent. */
-  readonly isResuming: boolean;
-  /** Its socket takes no more at the moment. */
-  readonly isBlocked: boolean;
-  send(frame: GatewayFrame): void;
-  /** A large event has its place at least until the connection has taken it. */
-  sendData(stream: number, from: number, to: number, bytes: Uint8Array, large?: LargeRun): void;
-  /** How long its link should be left alone. */
-  delayMs(): number;
-}
 
 export interface SessionResponseOptions {
   /** In which errors are told. */

@@ -1,8 +1,9 @@
 import { GatewayError } from '../errors.ts';
 import type { GatewayStream } from '../stream/stream.ts';
-import { clientLeft, type StreamReader, type StreamReaderOptions } from '../stream/stream-reader.ts';
+import type { StreamReaderOptions } from '../stream/read-stream.ts';
+import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
 import type { ReaderRoom } from '../memory/retained-streams.ts';
-import type { Session } from './session.ts';
+import type { Carrier } from './carrier.ts';
 import { SessionResponse, type SessionResponseOptions } from './session-response.ts';
 
 /** Takes room for what is kept of a reader without a connection; `undefined`: there is none. */
@@ -12,7 +13,7 @@ export type OpenRoom = () => ReaderRoom | undefined;
 export class SessionStream {
   readonly response: SessionResponse;
   /** The connection that carries it, and under which number. */
-  session: Session | undefined;
+  session: Carrier<SessionStream> | undefined;
   number = 0;
   stream: GatewayStream | undefined;
   #reader: StreamReader | undefined;
@@ -37,7 +38,12 @@ export class SessionStream {
   }
 
   /** Reads a stream. Without `openRoom` it is not kept for a connection to come. */
-  attach(stream: GatewayStream, session: Session, options: StreamReaderOptions, openRoom?: OpenRoom): void {
+  attach(
+    stream: GatewayStream,
+    session: Carrier<SessionStream>,
+    options: StreamReaderOptions,
+    openRoom?: OpenRoom,
+  ): void {
     this.stream = stream;
     this.#openRoom = stream.detach === 'cancel' ? undefined : openRoom;
     const credit = [this.response.credit, this.response.creditOf(session)];

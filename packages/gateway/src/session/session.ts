@@ -16,15 +16,14 @@ import type { LargeRun } from '../memory/large-run.ts';
 import type { SessionEndReason } from '../stream/meter.ts';
 import { clientLeft } from '../stream/stream-reader.ts';
 import { createStreamToken } from '../stream/stream-token.ts';
-import type { RequestCarrier } from './arrivals.ts';
 import { readClientFrame } from './client-frame.ts';
 import { fitHeaders, lowerCased, maxHeaders } from './frame-headers.ts';
 import { Intake } from './intake.ts';
 import { openRead, openRequest, refuse, resumeReader, takenName } from './open-stream.ts';
 import { Outflow } from './outflow.ts';
-import type { SessionLine } from './session-response.ts';
+import type { Carrier } from './carrier.ts';
+import type { SessionContext } from './session-context.ts';
 import type { SessionStream } from './session-stream.ts';
-import type { SessionsOptions } from './sessions.ts';
 import type { Pace } from '../sink/pace.ts';
 
 /** How long the first frame may take. */
@@ -37,8 +36,13 @@ const closeTimeoutMs = 1000;
 /** What is read behind a session's end, until its client has answered the close. */
 const maxBytesBehindEnd = 4096;
 
+export interface SessionOptions extends SessionContext {
+  /** Called once, when it is over. */
+  readonly onClose: (session: Session) => void;
+}
+
 /** One WebSocket, and the streams that it carries at the moment. */
-export class Session implements RequestCarrier, SessionLine {
+export class Session implements Carrier<SessionStream> {
   readonly id = createStreamToken();
   lastRequest = 0;
   /** The client's User-Agent: a browser's pages cannot put it into a frame. */
@@ -47,7 +51,7 @@ export class Session implements RequestCarrier, SessionLine {
   readonly address: string;
   readonly #socket: WebSocket;
   readonly #tcp: Socket;
-  readonly #options: SessionsOptions;
+  readonly #options: SessionOptions;
   readonly #pace: Pace;
   readonly #streams = new Map<number, SessionStream>();
   readonly #intake: Intake;
@@ -64,7 +68,7 @@ export class Session implements RequestCarrier, SessionLine {
   #idleSinceMs: number;
   #hasPinged = false;
 
-  constructor(socket: WebSocket, request: IncomingMessage, options: SessionsOptions, nowMs: number) {
+  constructor(socket: WebSocket, request: IncomingMessage, options: SessionOptions, nowMs: number) {
     this.#socket = socket;
     const tcp = request.socket;
     this.agent = request.headers['user-agent'];

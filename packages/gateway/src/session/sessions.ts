@@ -1,54 +1,17 @@
 import { subprotocol } from '@spillway/core/session';
-import type { IncomingHttpHeaders, IncomingMessage, Server } from 'node:http';
-import type { Socket } from 'node:net';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
-import { errorText } from '../server/answer-error.ts';
-import type { ApiKeys } from '../access/api-keys.ts';
-import type { Provider } from '../config/load.ts';
-import type { Config } from '../config/schema.ts';
-import type { Defects } from '../process/defects.ts';
+import { errorText } from '../http/error-text.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
 import { listed } from '../http/headers.ts';
 import { requestRefusal } from '../http/request-target.ts';
-import type { Guard } from '../access/guard.ts';
 import type { Connections } from '../http/connections.ts';
-import type { RetainedStreams } from '../memory/retained-streams.ts';
-import type { Meter } from '../stream/meter.ts';
-import type { Relay } from '../relay/relay.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
-import type { Paces } from '../sink/paces.ts';
-import type { GatewayStream } from '../stream/stream.ts';
 import { Arrivals } from './arrivals.ts';
-import { Session } from './session.ts';
+import { Session, type SessionOptions } from './session.ts';
+import type { SessionContext } from './session-context.ts';
 import type { SessionStream } from './session-stream.ts';
-
-/** What sessions need of the gateway. */
-export interface SessionsOptions {
-  readonly config: Config;
-  readonly defects: Defects;
-  readonly guard: Guard;
-  readonly keys: ApiKeys;
-  readonly memory: RequestMemory;
-  /** The same for what clients send that have shown no accepted key yet, all of them together. */
-  readonly strangers: RequestMemory;
-  readonly paces: Paces;
-  readonly providers: readonly Provider[];
-  readonly relay: Relay;
-  readonly retained: Pick<RetainedStreams<GatewayStream>, 'keepReader'>;
-  readonly meter: Meter;
-  /** The stream of that token, if whoever sends these headers may read it. */
-  readonly find: (token: string, headers: IncomingHttpHeaders) => GatewayStream | undefined;
-  /** Whether new streams are taken. */
-  readonly isReady: () => boolean;
-  /** Which requests did not arrive. */
-  readonly arrivals: Arrivals;
-  /** The readers that can be resumed, by the names that clients gave them. */
-  readonly readers: Map<string, SessionStream>;
-  readonly onClose: (session: Session) => void;
-  /** Called once, when a session has shown an accepted key or needs none. */
-  readonly onKnown: (socket: Socket) => void;
-}
 
 /** What all strangers together may have sent that is not handled yet, if `maxRequestMemoryBytes` is not less. */
 const maxStrangerBytes = 16_777_216;
@@ -61,14 +24,14 @@ const closeTimeoutMs = 1000;
 export class Sessions {
   readonly #sessions = new Set<Session>();
   readonly #connections: Connections;
-  readonly #options: SessionsOptions;
+  readonly #options: SessionOptions;
   readonly #server: WebSocketServer;
   readonly #timer: NodeJS.Timeout;
 
   constructor({
     connections,
     ...options
-  }: Omit<SessionsOptions, 'arrivals' | 'onClose' | 'onKnown' | 'readers' | 'strangers'> & {
+  }: Omit<SessionContext, 'arrivals' | 'onKnown' | 'readers' | 'strangers'> & {
     readonly connections: Connections;
   }) {
     this.#connections = connections;

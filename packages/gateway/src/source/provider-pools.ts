@@ -1,6 +1,6 @@
 import { digest } from '../access/api-keys.ts';
 import type { Config } from '../config/schema.ts';
-import type { Credential } from '../access/credential.ts';
+import type { Credential } from '../http/headers.ts';
 import type { TlsMemory } from './connect.ts';
 import {
   type ConnectionLimits,

@@ -4,7 +4,6 @@ import type { BusyLoop } from '../time/busy-loop.ts';
 import { asGatewayError, GatewayError } from '../errors.ts';
 import { LargeRun } from '../memory/large-run.ts';
 import type { EventPlace } from '../memory/event-memory.ts';
-import type { StallCause } from '../stream/meter.ts';
 import { soon } from '../time/soon.ts';
 import { maxReadBytes } from './connect.ts';
 import type { Reply } from './reply.ts';
@@ -26,8 +25,8 @@ interface ReplyListener {
   readonly maxRunBytes: number;
   /** Something came. A comment (no events) is no progress; of a body that is no event stream, every byte is. */
   received(run: EventRun, isProgress: boolean, nowMs: number): void;
-  /** The channel makes the provider wait, or a cause that is given, or it may go on. */
-  paused(isPaused: boolean, nowMs: number, cause?: StallCause): void;
+  /** The channel makes the provider wait, or the memory of large events does, or it may go on. */
+  paused(isPaused: boolean, nowMs: number, cause?: 'event_memory'): void;
   /** A large event is in the channel: whoever listens lets go of it when every reader has passed it. */
   accepted(run: LargeRun): void;
 }
@@ -174,7 +173,7 @@ export class ReplySource implements BodyHandler {
     return place;
   }
 
-  #pause(cause?: StallCause): void {
+  #pause(cause?: 'event_memory'): void {
     this.#reply.pause();
     if (this.#isPaused) return;
     this.#isPaused = true;

@@ -1,5 +1,27 @@
-import type { StreamEvent } from '../console/snapshot.ts';
 import type { StallCause } from './meter.ts';
+
+/** What happened to a stream. */
+export interface StreamEvent {
+  /** Milliseconds since 1970. */
+  readonly atMs: number;
+  readonly type:
+    | 'ended'
+    | 'first_token'
+    | 'gap'
+    | 'opened'
+    | 'paused'
+    | 'reader_joined'
+    | 'reader_left'
+    | 'reader_lost'
+    | 'reader_resumed'
+    | 'responded'
+    | 'resumed'
+    | 'retried';
+  /** The number of the reader that it is about; `null`: the stream. */
+  readonly reader: number | null;
+  /** For people: a stall's cause, a reader's policy or end, an error's code. */
+  readonly detail: string;
+}
 
 /** What is kept: the latest of it. */
 export const maxJournalEntries = 200;

@@ -9,34 +9,11 @@ import { defaultRateWindowMs, Progress } from '../sink/progress.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
 import type { SendQueues } from '../sink/send-queues.ts';
 import { writeEvents, type WriteListener } from '../sink/write-events.ts';
-import type { GatewayStream, StreamDeadlines } from './stream.ts';
+import type { ReadStream, ReaderVia, StreamReaderOptions } from './read-stream.ts';
+import type { StreamDeadlines } from './stream-body.ts';
 
 /** What became of a reader: it got everything, it left, it was let go, or it was told of an error. */
 export type ReaderEndReason = 'delivered' | 'failed' | 'left' | 'stalled';
-
-/** How a reader reads: a plain response, a session, or a GET on the stream's URL in one of its two ways. */
-export type ReaderVia = 'durable-streams' | 'event-source' | 'http' | 'session';
-
-export interface StreamReaderOptions {
-  /** For the console. Default: `http`. */
-  readonly via?: ReaderVia;
-  /** For the console: IP address. Default: empty. */
-  readonly address?: string | undefined;
-  /** Default: `coalesce` where the format can, else `block`. */
-  readonly overflow?: Overflow;
-  /** Default: from the start. */
-  readonly from?: number | 'now' | 'start';
-  /** The bytes that may wait for it. Default: the channel's. */
-  readonly maxBytes?: number;
-  /** Whether what waits for it may be merged before its policy is carried out. Default: where the format can. */
-  readonly merges?: boolean | undefined;
-  /** What may be sent to it. Default: whatever its connection takes. */
-  readonly credit?: readonly Credit[];
-  /** Whether it asked for events, so that comments may be sent while it waits. */
-  readonly wantsEvents?: boolean;
-  /** Whether it may come back: when it is the last to leave, the model is not stopped at once. */
-  readonly returns?: boolean;
-}
 
 /** One reader of a stream: takes from its channel, and writes to a response, to the end of either. */
 export class StreamReader implements WriteListener {
@@ -50,7 +27,7 @@ export class StreamReader implements WriteListener {
   mergedEvents = 0;
   gaps = 0;
   lostTokens = 0;
-  readonly #stream: GatewayStream;
+  readonly #stream: ReadStream<StreamReader>;
   readonly #options: StreamReaderOptions;
   readonly #deadlines: StreamDeadlines;
   readonly #progress: Progress;
@@ -67,7 +44,7 @@ export class StreamReader implements WriteListener {
   #lostMs: number | undefined;
 
   constructor(
-    stream: GatewayStream,
+    stream: ReadStream<StreamReader>,
     number: number,
     response: ReaderResponse,
     options: StreamReaderOptions,

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import type { Channel, Gap, Overflow, Reader, ReaderOptions } from '@spillway/core';
-import type { Format } from '@spillway/core/format/format';
+import type { Gap, Overflow, Reader, ReaderOptions } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
 import { Bookmarks } from './bookmarks.ts';
 import type { Provider } from '../config/load.ts';
-import type { Config, DetachPolicy } from '../config/schema.ts';
+import type { DetachPolicy } from '../config/schema.ts';
 import { GatewayError, overloaded } from '../errors.ts';
 import { Journal } from './journal.ts';
 import type { LargeRun } from '../memory/large-run.ts';
@@ -17,8 +16,10 @@ import { Silence } from './silence.ts';
 import { Stalls } from './stalls.ts';
 import type { SendQueues } from '../sink/send-queues.ts';
 import type { StreamClient } from '../access/stream-client.ts';
+import type { StreamBody, StreamDeadlines, StreamOutcome, StreamState } from './stream-body.ts';
 import { createStreamToken } from './stream-token.ts';
-import { clientLeft, type ReaderEndReason, StreamReader, type StreamReaderOptions } from './stream-reader.ts';
+import type { StreamReaderOptions } from './read-stream.ts';
+import { clientLeft, type ReaderEndReason, StreamReader } from './stream-reader.ts';
 
 /** What a stream costs beside its chunks when it has ended: the objects that make it. Measured: 8 to 11 kB. */
 const overheadBytes = 12_288;
@@ -28,46 +29,6 @@ const overheadBytes = 12_288;
  * or handing on its body.
  */
 export type StreamPhase = 'opening' | 'streaming' | 'waiting';
-
-/** How a stream ended. */
-export type StreamState = 'cancelled' | 'completed' | 'failed';
-
-/** How a stream ended, and why, unless it is complete. */
-export interface StreamOutcome {
-  readonly state: StreamState;
-  readonly error: GatewayError | undefined;
-}
-
-/** What streams need of the configuration. */
-export type StreamDeadlines = Pick<
-  Config,
-  | 'detachGraceMs'
-  | 'finishEvents'
-  | 'finishMs'
-  | 'idleTimeoutMs'
-  | 'keepAliveMs'
-  | 'maxDurationMs'
-  | 'minBytesPerSecond'
-  | 'pauseMs'
-  | 'stallTimeoutMs'
-  | 'waitTimeoutMs'
-  | 'windowBytes'
->;
-
-/** What a provider answered, from when its headers have come. */
-export interface StreamBody {
-  readonly channel: Channel<EventRun>;
-  /** Of events; `undefined`: just bytes. */
-  readonly format: Format | undefined;
-  readonly isEvents: boolean;
-  readonly status: number;
-  /** The provider's words behind the status. */
-  readonly reason: string;
-  /** For readers. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** The channel's bound on what waits for a reader. */
-  readonly maxWaitingBytes: number;
-}
 
 /** Whose a stream is, and what becomes of it when nobody reads it. */
 export interface StreamOwner {

@@ -6,13 +6,8 @@ import { RetainedStreams } from '../memory/retained-streams.ts';
 import type { Meter } from './meter.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
 import type { Links } from '../sink/link.ts';
-import {
-  GatewayStream,
-  type StreamDeadlines,
-  type StreamHost,
-  type StreamOutcome,
-  type StreamOwner,
-} from './stream.ts';
+import { GatewayStream, type StreamHost, type StreamOwner } from './stream.ts';
+import type { StreamDeadlines, StreamOutcome } from './stream-body.ts';
 import type { ReaderEndReason } from './stream-reader.ts';
 
 /** What streams need of the configuration. */

@@ -13,9 +13,11 @@ import type { Resource } from '@opentelemetry/resources';
 import { type Sampler, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders } from 'node:http';
-import type { RelayRequest } from '../relay/relay-request.ts';
+import type { Provider } from '../config/load.ts';
+import type { Route } from '../http/route.ts';
 import { maxJournalEntries } from '../stream/journal.ts';
-import type { GatewayStream, StreamOutcome } from '../stream/stream.ts';
+import type { GatewayStream } from '../stream/stream.ts';
+import type { StreamOutcome } from '../stream/stream-body.ts';
 import { operationOf } from './gen-ai.ts';
 
 /** The span of a stream, from its request to its one end. */
@@ -23,6 +25,14 @@ export interface StreamSpan {
   /** What the provider's request has to carry so that its spans are below this one: W3C Trace Context. */
   readonly headers: Readonly<Record<string, string>>;
   end(stream: GatewayStream, outcome: StreamOutcome, usage: TokenUsage | undefined): void;
+}
+
+/** What a span says of a request. */
+export interface TracedRequest {
+  /** As the client named it. */
+  readonly model: string | undefined;
+  readonly provider: Provider;
+  readonly route: Route;
 }
 
 /** The longest part of a model's name that is kept: clients choose it. */
@@ -48,7 +58,7 @@ export class Tracing {
     this.#tracer = this.#provider.getTracer('spillway');
   }
 
-  start({ model = '', provider, route }: RelayRequest, headers: IncomingHttpHeaders): StreamSpan {
+  start({ model = '', provider, route }: TracedRequest, headers: IncomingHttpHeaders): StreamSpan {
     const parent = propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter);
     const operation = operationOf(route.format?.name) ?? 'request';
     const { hostname, port, protocol } = new URL(provider.url);

@@ -6,7 +6,8 @@ import type { Provider } from '../../config/load.ts';
 import { asGatewayError, GatewayError, overloaded } from '../../errors.ts';
 import { clientHeaders, providerHeaders } from '../../http/headers.ts';
 import { RefusedError } from '../../http/error-shapes.ts';
-import type { Relay, Target } from '../../relay/relay.ts';
+import type { Admission } from '../../access/admission.ts';
+import type { Target, Targets } from '../targets.ts';
 import { type BodyHold, RequestMemory } from '../../memory/request-memory.ts';
 import { plainStart } from '../../source/codings.ts';
 import { collectReply } from '../../source/collect-reply.ts';
@@ -33,7 +34,8 @@ const maxLists = 256;
 const logEveryMs = 60_000;
 
 export interface ModelListsOptions {
-  readonly relay: Pick<Relay, 'admission' | 'target'>;
+  readonly admission: Admission;
+  readonly targets: Targets;
   readonly log: Pick<Logger, 'warn'>;
 }
 
@@ -42,7 +44,8 @@ export interface ModelListsOptions {
  * share; it takes one of the places that streams take, and ends when nobody waits for it any more.
  */
 export class ModelLists {
-  readonly #relay: ModelListsOptions['relay'];
+  readonly #admission: Admission;
+  readonly #targets: Targets;
   readonly #log: ModelListsOptions['log'];
   readonly #memory = new RequestMemory(maxHeldBytes);
   /** By provider and credential, in the order in which they came. */
@@ -50,8 +53,9 @@ export class ModelLists {
   readonly #refreshes = new Map<string, Refresh>();
   readonly #loggedMs = new Map<Provider, number>();
 
-  constructor({ log, relay }: ModelListsOptions) {
-    this.#relay = relay;
+  constructor({ admission, log, targets }: ModelListsOptions) {
+    this.#admission = admission;
+    this.#targets = targets;
     this.#log = log;
   }
 
@@ -91,7 +95,7 @@ export class ModelLists {
 
   #ask(provider: Provider, headers: IncomingHttpHeaders): { key: string; refresh: Refresh | undefined } {
     const route = { path: '/v1/models', query: '', queryKey: undefined };
-    const target = this.#relay.target(provider, route, headers);
+    const target = this.#targets.find(provider, route, headers);
     const key = `${provider.name} ${digest(JSON.stringify(target.credential)).toString('base64')}`;
     if ((this.#known(key)?.ageMs ?? Infinity) < freshMs) return { key, refresh: undefined };
     const running = this.#refreshes.get(key);
@@ -111,7 +115,7 @@ export class ModelLists {
     const timer = setTimeout(() => {
       aborting.abort(hasPlace ? silent() : overloaded(`There was no free place within ${timeoutMs} ms.`));
     }, timeoutMs).unref();
-    const { admission } = this.#relay;
+    const admission = this.#admission;
     const hold = this.#memory.hold(key);
     try {
       await admission.enter(aborting.signal);
