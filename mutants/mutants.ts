@@ -533,8 +533,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'watermarks have no hysteresis',
-    file: `${core}/channel/channel-reader.ts`,
-    find: 'this.#isHigh ? lowWatermark : highWatermark',
+    file: `${core}/channel/pressure-marks.ts`,
+    find: 'this.isHigh ? lowWatermark : highWatermark',
     replace: 'highWatermark',
     test: `${coreTest}/channel.test.ts`,
     only: 'pressure',

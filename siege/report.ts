@@ -1,5 +1,5 @@
 import type { Spread } from './honest-streams.ts';
-import type { SiegeRecord } from './siege.ts';
+import type { SiegeRecord } from './siege-record.ts';
 import { judge } from './verdict.ts';
 
 /** Prints what was found in a siege, and the verdict. */

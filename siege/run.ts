@@ -12,7 +12,8 @@ import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { readChoice } from './choice.ts';
 import { printEach, printRecord } from './report.ts';
-import { besiege, type SiegeRecord } from './siege.ts';
+import { besiege } from './siege.ts';
+import type { SiegeRecord } from './siege-record.ts';
 import { startSmallGateway } from './small-gateway.ts';
 import { judge } from './verdict.ts';
 

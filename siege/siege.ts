@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Counts, Attackers } from './attackers-process.ts';
 import { type GatewayState, isOfConnections, readState } from './gateway-state.ts';
 import { type HonestReport, HonestStreams } from './honest-streams.ts';
-import { isAnswered, type Observed, Observation } from './observation.ts';
+import { isAnswered, Observation } from './observation.ts';
 import { keys, type SmallGateway } from './small-gateway.ts';
+import type { SiegeRecord } from './siege-record.ts';
 import { compare } from './verdict.ts';
 
 /** Longer than every grace of the small gateway, and than what a provider keeps an idle connection for. */
@@ -15,25 +16,6 @@ export interface SiegeOptions {
   readonly kinds: readonly string[];
   readonly calmMs: number;
   readonly attackMs: number;
-}
-
-/** Everything that was found in a siege. */
-export interface SiegeRecord {
-  readonly calm: HonestReport;
-  readonly calmly: Observed;
-  readonly before: GatewayState;
-  readonly honest: HonestReport;
-  readonly observed: Observed;
-  readonly attacked: Counts;
-  /** Why the attackers ended before they were told to; `undefined`: they did not. */
-  readonly assault: string | undefined;
-  /** From the end of the attack until a stranger's new connection was answered; infinite if none was for 30 s. */
-  readonly servedAgainMs: number;
-  /** `undefined` if the gateway did not say. */
-  readonly settled: GatewayState | undefined;
-  /** How long that took; the bound, if it never was as before. */
-  readonly settledMs: number;
-  readonly exit: string | undefined;
 }
 
 /** The same honest streams in a calm and under attack, and what the gateway holds before and after. */

@@ -1,5 +1,5 @@
 import { type GatewayState, isOfConnections } from './gateway-state.ts';
-import type { SiegeRecord } from './siege.ts';
+import type { SiegeRecord } from './siege-record.ts';
 
 /** How much longer than in the calm an honest reader may wait, for its first token or between two. */
 const maxAddedWaitMs = 1000;

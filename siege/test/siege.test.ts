@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { GatewayState } from '../gateway-state.ts';
 import { gaugesIn } from '../gateway-state.ts';
 import { kinds } from '../kinds.ts';
-import type { SiegeRecord } from '../siege.ts';
+import type { SiegeRecord } from '../siege-record.ts';
 import { slopeOf } from '../slope.ts';
 import { type Check, compare } from '../verdict.ts';
 import { Watch } from '../watch.ts';

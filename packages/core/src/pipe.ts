@@ -1,11 +1,12 @@
 import { asError } from './as-error.ts';
-import { type ChannelEnd, openChannel } from './channel/channel.ts';
+import type { ChannelEnd } from './channel/channel.ts';
+import { openChannel } from './channel/open-channel.ts';
 import type { ChannelOptions } from './channel/channel-options.ts';
 import { Gap } from './channel/gap.ts';
 import { errorOf } from './channel/iterate.ts';
 import type { Overflow } from './channel/overflow.ts';
 import type { LosslessReaderOptions, ReaderOptions } from './channel/reader.ts';
-import type { SpillPolicy } from './channel/spill.ts';
+import type { SpillPolicy } from './channel/spill-policy.ts';
 import { toReadableStream } from './sink/readable-stream.ts';
 import { type ChunkSink, openSink, type Sink } from './sink/sink.ts';
 import { readSource, type Source } from './source/source.ts';

@@ -1,16 +1,16 @@
+import type { Backlog } from './backlog.ts';
 import type { Entry } from './chunk-log.ts';
 import { Gap } from './gap.ts';
 import { KeptChunks, nothingKept } from './kept-chunks.ts';
 import type { LossyOverflow } from './overflow.ts';
-import type { SpilledChunks } from './spill.ts';
 
 /** What a reader takes before it comes to its cursor in the log: what it keeps elsewhere, and then what it lost right before the cursor. */
 export class BeforeCursor<T> {
-  readonly kept: KeptChunks<T> | SpilledChunks<T>;
+  readonly kept: Backlog<T>;
   #gap: Gap | undefined;
 
   /** @param kept default: nothing can be kept. */
-  constructor(kept: KeptChunks<T> | SpilledChunks<T> = nothingKept) {
+  constructor(kept: Backlog<T> = nothingKept) {
     this.kept = kept;
   }
 

@@ -10,7 +10,8 @@ import type { Gap } from './gap.ts';
 import { nothingKept } from './kept-chunks.ts';
 import type { Merge } from '../merge.ts';
 import { closedError, noChunk, type PendingWrite, stillWaits } from './pending-write.ts';
-import type { Bounds, LosslessReaderOptions, Reader, ReaderOptions } from './reader.ts';
+import type { Bounds } from './bounds.ts';
+import type { LosslessReaderOptions, Reader, ReaderOptions } from './reader.ts';
 import type { ReaderHost } from './reader-host.ts';
 import { ReaderRoom } from './reader-room.ts';
 import { Retention } from './retention.ts';
@@ -18,7 +19,7 @@ import { Retention } from './retention.ts';
 const clock = (): number => performance.now();
 
 /** The one implementation of a {@link Channel}. */
-export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHost<T> {
+export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHost<T, ChannelReader<T>> {
   readonly merge: Merge<T> | undefined;
   /** What the channel allows; less where it would not fit a reader. */
   maxMergedBytes: number;

@@ -2,7 +2,8 @@ import { SpillwayError } from '../errors.ts';
 import type { Merge } from '../merge.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
 import { overflows } from './overflow.ts';
-import type { Bounds, ReaderOptions, TakeLimits } from './reader.ts';
+import type { Bounds, TakeLimits } from './bounds.ts';
+import type { ReaderOptions } from './reader.ts';
 import type { ChannelReaderOptions } from './reader-host.ts';
 
 /** How a channel is bounded and how its chunks are measured. At least one bound has to be given. */

@@ -8,11 +8,13 @@ import { Gap } from './gap.ts';
 import { iterate } from './iterate.ts';
 import { KeptChunks } from './kept-chunks.ts';
 import { type LossyOverflow, type Overflow, overflowError } from './overflow.ts';
-import type { Bounds, Reader, ReaderEnd, TakeLimits } from './reader.ts';
+import type { Bounds, TakeLimits } from './bounds.ts';
+import type { Reader, ReaderEnd } from './reader.ts';
+import { PressureMarks } from './pressure-marks.ts';
 import { ReaderCredit } from './reader-credit.ts';
 import type { ChannelReaderOptions, ReaderHost } from './reader-host.ts';
 import { ReaderRoom } from './reader-room.ts';
-import type { SpilledChunks, SpillOwner } from './spill.ts';
+import type { Spill, SpillOwner } from './spill-policy.ts';
 import { spillMark } from './spill-mark.ts';
 import { Waiter } from './waiter.ts';
 
@@ -24,7 +26,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   readonly blocks: boolean;
   readonly bounds: Bounds;
   readonly #log: ChunkLog<T>;
-  readonly #host: ReaderHost<T>;
+  readonly #host: ReaderHost<T, ChannelReader<T>>;
   readonly #options: ChannelReaderOptions<T>;
   readonly #credit: ReaderCredit;
   readonly room: ReaderRoom<T>;
@@ -32,7 +34,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   #next: number;
   readonly #before: BeforeCursor<T>;
   /** What is kept there, if this reader spills. */
-  readonly #spilled: SpilledChunks<T> | undefined;
+  readonly #spilled: Spill<T> | undefined;
   /** Whether the next item is just the next entry: not over, nothing before, no merge, no credit, no mark. */
   #isPlain: boolean;
   /**
@@ -42,8 +44,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   #plainTo = 0;
   /** Whether this reader, below that position, is slower than all others: it alone lets go of entries. */
   #isAlone = false;
-  /** Whether `high` was the last that was said. */
-  #isHigh = false;
+  readonly #pressure: PressureMarks<T>;
   /** The most that merging on take may make of what is taken, and what was taken last. */
   #mergeToBytes = Infinity;
   #takenBytes = 0;
@@ -58,11 +59,17 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   deliveredItems = 0;
   droppedItems = 0;
 
-  constructor(log: ChunkLog<T>, host: ReaderHost<T>, options: ChannelReaderOptions<T>, position: number) {
+  constructor(
+    log: ChunkLog<T>,
+    host: ReaderHost<T, ChannelReader<T>>,
+    options: ChannelReaderOptions<T>,
+    position: number,
+  ) {
     const { bounds, credit, merges, overflow } = options;
     this.#log = log;
     this.#host = host;
     this.#options = options;
+    this.#pressure = new PressureMarks(options);
     this.merges = merges;
     this.bounds = bounds;
     this.#credit = new ReaderCredit(credit);
@@ -210,8 +217,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   /** The part of the bound at which something happens next. */
   get mark(): number {
     const full = this.#spilled?.isAppending === false ? spillMark : 1;
-    const { highWatermark, onPressure } = this.#options;
-    return onPressure === undefined || this.#isHigh ? full : Math.min(full, highWatermark);
+    return Math.min(full, this.#pressure.next);
   }
 
   /** Whether a chunk of that size fits now. */
@@ -227,18 +233,10 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   /** Something was written that may have been one too many for a mark. */
   checkMarks(): void {
     if (this.#spilled !== undefined && this.room.isBeyond(this.#next, spillMark)) this.spill();
-    const { highWatermark, lowWatermark, onPressure } = this.#options;
-    if (
-      onPressure === undefined ||
-      this.room.isBeyond(this.#next, this.#isHigh ? lowWatermark : highWatermark) === this.#isHigh
-    ) {
-      return;
-    }
-    this.#isHigh = !this.#isHigh;
+    if (!this.#pressure.pass(this.room, this.#next)) return;
     this.#refresh();
     this.#host.forgetRoom();
-    const pressure = this.#isHigh ? 'high' : 'low';
-    this.#call(() => onPressure(pressure));
+    this.#call(() => this.#pressure.tell());
   }
 
   /** Appends what waits in the log to the store, if this reader has one and it is free. */
@@ -371,7 +369,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
       return undefined;
     }
     const item = this.#before.isEmpty ? this.#takeMerged(this.#log.at(this.#next)) : this.#takeBefore();
-    if (this.#isHigh) this.checkMarks();
+    if (this.#pressure.isHigh) this.checkMarks();
     return item;
   }
 
@@ -495,7 +493,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.look();
     this.#isPlain =
       this.#before.isEmpty &&
-      !this.#isHigh &&
+      !this.#pressure.isHigh &&
       this.overflow !== 'coalesce' &&
       this.#credit.isUnlimited &&
       !this.#isOver();

@@ -1,5 +1,3 @@
-import { BoundedChannel } from './bounded-channel.ts';
-import { type ChannelOptions, checkedBounds, checkOptions, unbounded } from './channel-options.ts';
 import type { Gap } from './gap.ts';
 import type { LosslessReaderOptions, Reader, ReaderEnd, ReaderOptions } from './reader.ts';
 
@@ -68,26 +66,4 @@ export interface Channel<T> {
   reader(options?: LosslessReaderOptions<T>): Reader<T>;
   /** Adds a reader; with a policy that can lose chunks it also receives {@link Gap}s. */
   reader(options: ReaderOptions<T>): Reader<T | Gap>;
-}
-
-/**
- * Opens a channel.
- *
- * Chunks that no reader has taken wait in it, also before the first reader comes and, without a replay
- * window, after the last one has left; the bound then is the channel's own, and an offer beyond it is
- * `full`.
- *
- * @throws {SpillwayError} `invalid_option`
- * @example
- * ```ts
- * const channel = openChannel<string>({ maxItems: 100 });
- * const screen = channel.reader();
- * const meter = channel.reader({ overflow: 'drop-oldest', maxItems: 10 });
- * for (const word of words) await channel.write(word);
- * channel.complete();
- * ```
- */
-export function openChannel<T>(options: ChannelOptions<T>): Channel<T> {
-  checkOptions(options);
-  return new BoundedChannel(options, checkedBounds(options, unbounded));
 }

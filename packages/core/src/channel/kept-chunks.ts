@@ -1,3 +1,4 @@
+import type { Backlog } from './backlog.ts';
 import type { Entry } from './chunk-log.ts';
 import { Gap } from './gap.ts';
 
@@ -5,7 +6,7 @@ import { Gap } from './gap.ts';
  * What a reader takes before it comes to its cursor in the log: chunks that it keeps for itself, and the
  * gaps between them, in order. With it the reader no longer holds back the log. Bounded like the reader.
  */
-export class KeptChunks<T> {
+export class KeptChunks<T> implements Backlog<T> {
   readonly #queue: (Entry<T> | Gap | undefined)[] = [];
   /** Where the next item is in the queue. What lies before it was taken, and is let go of many at a time. */
   #next = 0;

@@ -1,6 +1,6 @@
 import { SpillwayError } from '../errors.ts';
 import { checkedLimits } from './channel-options.ts';
-import type { TakeLimits } from './reader.ts';
+import type { TakeLimits } from './bounds.ts';
 import type { Store, StoredChunk } from './store.ts';
 
 /** Bounds of a store in memory. */

@@ -1,5 +1,5 @@
 import { SpillwayError } from '../errors.ts';
-import type { Bounds } from './reader.ts';
+import type { Bounds } from './bounds.ts';
 
 /**
  * What happens to a reader that is full:

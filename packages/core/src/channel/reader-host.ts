@@ -1,14 +1,14 @@
 import type { Credit } from '../credit/credit.ts';
 import type { Merge } from '../merge.ts';
 import type { MergedEntry } from './chunk-log.ts';
-import type { ChannelReader } from './channel-reader.ts';
 import type { Gap } from './gap.ts';
 import type { Overflow } from './overflow.ts';
-import type { Bounds, Pressure, ReaderEnd } from './reader.ts';
-import type { SpillPolicy } from './spill.ts';
+import type { Bounds } from './bounds.ts';
+import type { Pressure, ReaderEnd } from './reader.ts';
+import type { SpillPolicy } from './spill-policy.ts';
 
 /** What a reader needs from its channel. */
-export interface ReaderHost<T> {
+export interface ReaderHost<T, Hosted> {
   readonly end: ReaderEnd | undefined;
   /** Of chunks, where neighbours can ever be merged. */
   readonly merge: Merge<T> | undefined;
@@ -26,7 +26,7 @@ export interface ReaderHost<T> {
   moved(from: number, to: number): void;
   /** The position up to which nobody else is as slow as the reader that stands there; 0 for no such reader. */
   aloneTo(position: number): number;
-  left(reader: ChannelReader<T>): void;
+  left(reader: Hosted): void;
   /** A mark has been passed: where the next one is, was noted otherwise. */
   forgetRoom(): void;
   /** The reader has other bounds than before, or more room. */

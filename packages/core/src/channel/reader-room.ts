@@ -1,5 +1,5 @@
 import type { ChunkLog } from './chunk-log.ts';
-import type { Bounds } from './reader.ts';
+import type { Bounds } from './bounds.ts';
 
 /** What a reader keeps outside of the log, as far as it counts against its bounds. */
 interface Kept {

@@ -1,7 +1,8 @@
 import type { Credit } from '../credit/credit.ts';
+import type { TakeLimits } from './bounds.ts';
 import type { Gap } from './gap.ts';
 import type { LosslessOverflow, Overflow } from './overflow.ts';
-import type { SpillPolicy } from './spill.ts';
+import type { SpillPolicy } from './spill-policy.ts';
 
 /** Whether much waits for a reader, or little again. */
 export type Pressure = 'high' | 'low';
@@ -63,13 +64,6 @@ export interface LosslessReaderOptions<T> extends ReaderOptions<T> {
   readonly overflow?: LosslessOverflow | SpillPolicy<T>;
 }
 
-/** A reader's bounds, complete. */
-export interface Bounds {
-  readonly maxBytes: number;
-  readonly maxItems: number;
-  readonly maxMs: number;
-}
-
 /**
  * How a reader's stream ended: with the channel (`completed`, `failed`, `cancelled`), by its own
  * overflow policy (`failed`, or `disconnected` with the offset from which it can come back), by a callback
@@ -80,17 +74,6 @@ export type ReaderEnd =
   | { readonly state: 'completed' }
   | { readonly state: 'detached' }
   | { readonly state: 'disconnected'; readonly offset: number };
-
-/** How much to take at once. */
-export interface TakeLimits {
-  /**
-   * Stops before the item with which it would be more, and merges nothing beyond it; the first item is always taken. Minimum 0.
-   * Default: no limit.
-   */
-  readonly maxBytes?: number;
-  /** A whole number, 1 or more. Default: no limit. */
-  readonly maxItems?: number;
-}
 
 /**
  * A cursor on a channel's chunks. It has its own bounds and its own overflow policy; the chunks are

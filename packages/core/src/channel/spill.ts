@@ -2,24 +2,10 @@ import { SpillwayError } from '../errors.ts';
 import type { Entry } from './chunk-log.ts';
 import type { Gap } from './gap.ts';
 import { KeptChunks } from './kept-chunks.ts';
-import type { Bounds, TakeLimits } from './reader.ts';
+import type { Bounds, TakeLimits } from './bounds.ts';
 import { spillMark } from './spill-mark.ts';
+import type { Spill, SpillOwner, SpillPolicy } from './spill-policy.ts';
 import type { Store } from './store.ts';
-
-/** The overflow policy `spill` with its store; made by {@link spillTo}. */
-export interface SpillPolicy<T> {
-  /** Where chunks go that do not fit into memory. */
-  readonly store: Store<T>;
-  /** Called by the channel, for one reader. */
-  readonly open: (owner: SpillOwner, bounds: Bounds) => SpilledChunks<T>;
-}
-
-/** Whom a spill tells, which is its reader. */
-export interface SpillOwner {
-  /** Something was stored or read back: there is room, or something to take. */
-  spillChanged(): void;
-  spillFailed(error: SpillwayError): void;
-}
 
 /**
  * The overflow policy `spill`: what the reader has not read goes to a store and comes back from there, in
@@ -54,7 +40,7 @@ export function spillTo<T>(store: Store<T>): SpillPolicy<T> {
  * Chunks under way are in memory until the store has them, and are taken from there if nothing older is
  * stored. Those read back stay in the store until all of them were taken.
  */
-export class SpilledChunks<T> {
+class SpilledChunks<T> implements Spill<T> {
   readonly #store: Store<T>;
   readonly #owner: SpillOwner;
   readonly #readLimits: TakeLimits;

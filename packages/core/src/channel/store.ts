@@ -1,5 +1,5 @@
 import type { Entry } from './chunk-log.ts';
-import type { TakeLimits } from './reader.ts';
+import type { TakeLimits } from './bounds.ts';
 
 /**
  * A chunk as a store keeps it. It stands for the chunks with the offsets in [from, to): more than one if

@@ -1,5 +1,5 @@
 import { SpillwayError } from '../errors.ts';
-import type { CreditAmount, CreditOptions } from './credit.ts';
+import type { CreditAmount, CreditOptions } from './credit-options.ts';
 import { checkAmount, units, windowOf } from './window.ts';
 
 /** A window and when it is filled up again. */

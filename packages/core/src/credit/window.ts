@@ -1,5 +1,5 @@
 import { type ErrorCode, SpillwayError } from '../errors.ts';
-import type { CreditAmount, CreditOptions } from './credit.ts';
+import type { CreditAmount, CreditOptions } from './credit-options.ts';
 
 export const units = ['items', 'bytes', 'ms'] as const;
 export type Unit = (typeof units)[number];

@@ -1,0 +1,25 @@
+import { BoundedChannel } from './bounded-channel.ts';
+import { type ChannelOptions, checkedBounds, checkOptions, unbounded } from './channel-options.ts';
+import type { Channel } from './channel.ts';
+
+/**
+ * Opens a channel.
+ *
+ * Chunks that no reader has taken wait in it, also before the first reader comes and, without a replay
+ * window, after the last one has left; the bound then is the channel's own, and an offer beyond it is
+ * `full`.
+ *
+ * @throws {SpillwayError} `invalid_option`
+ * @example
+ * ```ts
+ * const channel = openChannel<string>({ maxItems: 100 });
+ * const screen = channel.reader();
+ * const meter = channel.reader({ overflow: 'drop-oldest', maxItems: 10 });
+ * for (const word of words) await channel.write(word);
+ * channel.complete();
+ * ```
+ */
+export function openChannel<T>(options: ChannelOptions<T>): Channel<T> {
+  checkOptions(options);
+  return new BoundedChannel(options, checkedBounds(options, unbounded));
+}
