@@ -1,6 +1,7 @@
 import { openClient } from '../../client/src/index.ts';
 import { expect, onTestFinished, test } from 'vitest';
-import { eventually, startBoth } from './support/processes.ts';
+import { eventually, startBoth, startGateway } from './support/processes.ts';
+import { startRawProvider, wholeAnswer } from './support/raw-provider.ts';
 import { chatBody, metric, postChat, rawChat } from './support/requests.ts';
 
 /** The names and labels of all series, without their values. */
@@ -84,6 +85,21 @@ test('OpenTelemetry’s figures for generative AI come from what the provider sa
   // The provider's pace; a machine under load is slower than that, and never faster.
   expect(perTokenS).toBeGreaterThan(0.002);
   expect(await of('server_request_duration_seconds_sum')).toBeGreaterThan(39 * perTokenS);
+});
+
+test.each([
+  ['with an id', (usage: string) => `id: 7\ndata: ${usage}\n\n`],
+  ['of several lines', (usage: string) => `data: ${usage.replaceAll(',', ',\ndata: ')}\n\n`],
+])('and are read from an event %s', async (_how, eventOf) => {
+  const usage = JSON.stringify({ choices: [], usage: { prompt_tokens: 3, completion_tokens: 7 } });
+  const finish = `data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })}\n\n`;
+  const provider = await startRawProvider((_asked, socket) => {
+    socket.end(wholeAnswer(`${finish}${eventOf(usage)}data: [DONE]\n\n`));
+  });
+  const gateway = await startGateway(['--upstream', `${provider.url}/v1`]);
+  await (await postChat(gateway.url, 'any')).text();
+  const labels = 'gen_ai_operation_name="chat",gen_ai_provider_name="upstream",gen_ai_token_type="output"';
+  expect(await metric(gateway.adminUrl, `gen_ai_client_token_usage_sum{${labels}}`)).toBe(7);
 });
 
 test('a stall is seen while it lasts, with its cause', async () => {

@@ -5,8 +5,8 @@ export const maxJoinedBytes = 65_536;
 let joined: Uint8Array | undefined;
 
 /**
- * What an event of several `data:` lines says: their values, joined by LF. `bytes[start, end)` are its lines, `maxJoinedBytes` at
- * most. The next call overwrites it.
+ * What an event says: the values of its `data:` lines, joined by LF; empty without any. `bytes[start, end)` are its lines,
+ * `maxJoinedBytes` at most. The next call overwrites it.
  */
 export function joinDataLines(bytes: Uint8Array, start: number, end: number): Uint8Array {
   joined ??= new Uint8Array(maxJoinedBytes);
@@ -23,7 +23,7 @@ export function joinDataLines(bytes: Uint8Array, start: number, end: number): Ui
     // Behind the CR of a CRLF an empty line is found, which has no data.
     line = lineEnd + 1;
   }
-  return joined.subarray(0, length - 1);
+  return joined.subarray(0, Math.max(0, length - 1));
 }
 
 /** What is JSON is told by its start: a payload that lacks its end was cut. */

@@ -1,3 +1,5 @@
+import { joinDataLines, maxJoinedBytes } from './data-lines.ts';
+
 /** One event among bytes: `bytes[start, end)`, its blank line included. */
 export interface EventSpan {
   /** Where its first byte is. */
@@ -20,6 +22,15 @@ export function eventsIn(bytes: Uint8Array): EventSpan[] {
     at = span.end;
   }
   return spans;
+}
+
+/**
+ * What an event says, of one line of data or of several; empty without any, or if it has several lines and more than 64 KiB.
+ * The bytes may be overwritten by the next call.
+ */
+export function dataOf(bytes: Uint8Array, { data, end, start }: EventSpan): Uint8Array {
+  if (data !== undefined) return bytes.subarray(data.start, data.end);
+  return end - start > maxJoinedBytes ? bytes.subarray(0, 0) : joinDataLines(bytes, start, end);
 }
 
 /** The event that starts there; without a blank line, all that follows. */

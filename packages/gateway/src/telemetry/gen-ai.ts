@@ -1,5 +1,5 @@
 import type { FormatName, TokenUsage } from '@spillway/core/format/format';
-import { eventsIn } from '@spillway/core/format/sse-events';
+import { dataOf, eventsIn } from '@spillway/core/format/sse-events';
 import type { GatewayStream } from '../stream/stream.ts';
 
 /** What OpenTelemetry's conventions for generative AI call what was asked for. */
@@ -24,11 +24,8 @@ export function lastUsage({ body }: GatewayStream): TokenUsage | undefined {
   const { channel, format } = body;
   let usage: TokenUsage | undefined;
   for (const run of channel.newest(2)) {
-    const { buffer, byteLength, byteOffset } = run.bytes;
-    const bytes = Buffer.from(buffer, byteOffset, byteLength);
-    for (const { data } of eventsIn(bytes)) {
-      if (data === undefined) continue;
-      const text = bytes.toString('utf8', data.start, data.end);
+    for (const span of eventsIn(run.bytes)) {
+      const text = new TextDecoder().decode(dataOf(run.bytes, span));
       // Every format has it in the name of the field; most events are spared to be parsed.
       if (text.includes('usage')) usage = format.usage(parsed(text)) ?? usage;
     }
