@@ -1,5 +1,4 @@
 import { performance } from 'node:perf_hooks';
-import { getHeapStatistics } from 'node:v8';
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { Attributes, Histogram, Meter as Instruments, ObservableResult } from '@opentelemetry/api';
 import type { Resource } from '@opentelemetry/resources';
@@ -13,12 +12,13 @@ import { type Meter, stallCauses } from '../stream/meter.ts';
 import type { LogDestination } from '../process/log-destination.ts';
 import type { EventMemory } from '../memory/event-memory.ts';
 import type { RequestMemory } from '../memory/request-memory.ts';
-import { type LoopDelayMs, physicalBytes } from '../time/loop-delay.ts';
+import type { LoopDelayMs } from '../time/loop-delay.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamOutcome, StreamState } from '../stream/stream-body.ts';
 import type { ReaderEndReason } from '../stream/stream-reader.ts';
 import type { StreamsObserver } from '../stream/streams.ts';
 import { operationOf } from './gen-ai.ts';
+import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
 
 /** What OpenTelemetry advises for its `gen_ai` histograms. */
@@ -117,7 +117,7 @@ export class Metrics implements StreamsObserver {
     this.#defineCounters();
     this.#defineSurveyed();
     this.#defineGauges();
-    this.#defineProcess();
+    defineProcessFigures(this.#instruments, options.loopDelayMs);
   }
 
   readonly contentType = 'text/plain; version=0.0.4; charset=utf-8';
@@ -399,38 +399,6 @@ export class Metrics implements StreamsObserver {
       'WebSockets that are not read until what came is handled and its answers are taken',
       (result) => result.observe(meter.unreadSessions),
     );
-  }
-
-  /** As OpenTelemetry names them for processes and for Node. */
-  #defineProcess(): void {
-    const { loopDelayMs } = this.#options;
-    this.#gauge('process.memory.usage', 'By', 'Physical memory of the process', (result) =>
-      result.observe(physicalBytes()),
-    );
-    this.#gauge('v8js.memory.heap.used', 'By', 'JavaScript objects', (result) =>
-      result.observe(getHeapStatistics().used_heap_size),
-    );
-    this.#gauge('process.uptime', 's', 'Since the process started', (result) =>
-      result.observe(process.uptime()),
-    );
-    this.#counter('process.cpu.time', 's', 'CPU that the process used', (result) => {
-      const { system, user } = process.cpuUsage();
-      result.observe(user / 1e6, { 'cpu.mode': 'user' });
-      result.observe(system / 1e6, { 'cpu.mode': 'system' });
-    });
-    this.#counter('nodejs.eventloop.time', 's', 'What the event loop did with its time', (result) => {
-      const { active, idle } = performance.eventLoopUtilization();
-      result.observe(active / 1000, { 'nodejs.eventloop.state': 'active' });
-      result.observe(idle / 1000, { 'nodejs.eventloop.state': 'idle' });
-    });
-    for (const quantile of ['p50', 'p99', 'max'] as const) {
-      this.#gauge(
-        `nodejs.eventloop.delay.${quantile}`,
-        's',
-        'How much later than due the event loop got to its work, in the worst second of the last minute',
-        (result) => result.observe(loopDelayMs()[quantile] / 1000),
-      );
-    }
   }
 }
 
