@@ -77,8 +77,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a stream whose reader left keeps its place for ever',
     file: `${gateway}/stream/stream.ts`,
-    find: 'this.#letGoOfLarge();\n    this.checkDelivered();\n    this.journal',
-    replace: 'this.#letGoOfLarge();\n    this.journal',
+    find: 'this.audience.remove(reader);\n    this.checkDelivered();\n    this.journal',
+    replace: 'this.audience.remove(reader);\n    this.journal',
     test: `${gatewayTest}/retained.test.ts`,
     only: 'gives its place back',
   },
@@ -337,8 +337,9 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 11: a reader is not watched once the provider has finished',
     file: `${gateway}/stream/stream.ts`,
-    find: 'for (const reader of this.readers) reader.checkProgress(nowMs, queues);',
-    replace: 'if (this.#isPaused) for (const reader of this.readers) reader.checkProgress(nowMs, queues);',
+    find: 'for (const reader of this.audience.readers) reader.checkProgress(nowMs, queues);',
+    replace:
+      'if (this.end === undefined) for (const reader of this.audience.readers) reader.checkProgress(nowMs, queues);',
     test: `${gatewayTest}/stalled.test.ts`,
     only: 'also when the provider has already finished',
   },
@@ -1069,7 +1070,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a large event has no place while its reader was let go and may come back',
-    file: `${gateway}/stream/stream.ts`,
+    file: `${gateway}/stream/audience.ts`,
     find: '      if (this.bookmarks.awaits(offset)) return true;\n',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1094,7 +1095,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 11: a stream is kept from its end on, although a reader was let go later',
     file: `${gateway}/stream/stream.ts`,
-    find: 'Math.max(this.end.atMs, this.bookmarks.lastAddedMs)',
+    find: 'Math.max(this.end.atMs, this.audience.bookmarks.lastAddedMs)',
     replace: 'this.end.atMs',
     test: `${clientTest}/pause.test.ts`,
     only: 'done for longer than retainMs',
@@ -1102,8 +1103,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 11: a model is stopped although somebody may come back',
     file: `${gateway}/stream/stream.ts`,
-    find: ' || this.bookmarks.areHeld)) {',
-    replace: ')) {',
+    find: 'mayReturn || bookmarks.areHeld',
+    replace: 'mayReturn',
     test: `${clientTest}/pause.test.ts`,
     only: 'nobody else reads',
   },
@@ -1385,7 +1386,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'what comes with the head of an answer is let go before its reader has a cursor',
     file: `${gateway}/stream/stream.ts`,
-    find: 'for (const reader of this.readers) reader.begin();',
+    find: 'for (const reader of this.audience.readers) reader.begin();',
     replace: '',
     test: `${gatewayTest}/large-events.test.ts`,
     only: 'in one piece with the head',

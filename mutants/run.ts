@@ -11,7 +11,7 @@
  * The base is the commit in `MUTANTS_BASE`, or where this branch left `origin/HEAD`, or the last commit that is a day older
  * than this one. What is drawn is drawn by this commit's hash: the same commit draws the same.
  */
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -23,6 +23,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { mutants, type Mutant } from './mutants.ts';
@@ -79,12 +80,26 @@ async function survives(mutant: Mutant): Promise<string | undefined> {
       path,
       source.replace(mutant.find, () => mutant.replace),
     );
+    const defect = syntaxError(path);
+    if (defect !== undefined) return `: it is no program any more:\n${defect}`;
     const broken = await runTests(folder, mutant);
     if (hasNoticed(broken)) return undefined;
     return isGreen(broken) ? '' : `: no test of its own noticed, which is no catch:\n${describe(broken)}`;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Why a file cannot be loaded at all: every test would notice that, for nothing. */
+function syntaxError(path: string): string | undefined {
+  const plain = join(dirname(path), 'syntax-check.mjs');
+  try {
+    writeFileSync(plain, stripTypeScriptTypes(readFileSync(path, 'utf8')));
+  } catch (error) {
+    return String(error);
+  }
+  const { status, stderr } = spawnSync(process.execPath, ['--check', plain], { encoding: 'utf8' });
+  return status === 0 ? undefined : stderr;
 }
 
 /** Runs the tests that have to notice a mutant, in a copy of the checkout. */

@@ -178,7 +178,7 @@ describe('a defect that nobody can be told of', () => {
     stream.attach(response as unknown as ReaderResponse);
     const bytes = Buffer.from('data: 1\n\n');
     channel.offer({ bytes, byteLength: bytes.length, events: 1 });
-    await eventually(() => stream.readers.size === 0, 'the reader to be let go');
+    await eventually(() => stream.audience.readers.size === 0, 'the reader to be let go');
     expect(destroyed).toBe(1);
     expect(defects.count).toBe(2);
   });

@@ -181,7 +181,7 @@ describe('a live read without an end', () => {
     say('data: 2\n\n');
     expect(await (await poll).text()).toBe('data: 2\n\n');
     // It is none that keeps a model going.
-    expect(opened.readers.size).toBe(0);
+    expect(opened.audience.readers.size).toBe(0);
   });
 
   test('a long-poll holds nothing when its client has left', async () => {
@@ -201,7 +201,7 @@ describe('a live read without an end', () => {
     const { say, stream: opened, url } = await startOwnStream({ sseMs: 200 });
     say('data: 1\n\n');
     const live = await fetch(`${url}?offset=now&live=sse`);
-    expect(opened.readers.size).toBe(1);
+    expect(opened.audience.readers.size).toBe(1);
     say('data: \u2028 2\n\n');
     const text = await live.text();
     expect(eventsIn(text).map(({ event }) => event)).toEqual(['control', 'data', 'control']);
@@ -210,7 +210,7 @@ describe('a live read without an end', () => {
     expect(first).toMatchObject({ streamNextOffset: offset(1), upToDate: true });
     expect(last).toMatchObject({ streamNextOffset: offset(2), upToDate: true });
     expect(Number(last?.streamCursor)).toBeGreaterThan(Number(first?.streamCursor));
-    await eventually(() => opened.readers.size === 0, 'it to be gone');
+    await eventually(() => opened.audience.readers.size === 0, 'it to be gone');
     expect(opened.end).toBeUndefined();
     expect(opened.signal.aborted).toBe(false);
   });

@@ -202,8 +202,8 @@ describe('3.5 the last reader', () => {
   test('that fell behind has left, too', async () => {
     const { say, stream, url } = await startOwnStream({ detach: 'cancel' });
     const socket = await connectUnread(`${url}?offset=now`);
-    await eventually(() => stream.readers.size === 1, 'it to read');
-    const [reader] = stream.readers;
+    await eventually(() => stream.audience.readers.size === 1, 'it to read');
+    const [reader] = stream.audience.readers;
     let mostWaiting = 0;
     await eventually(() => {
       say(`data: ${'x'.repeat(400_000)}\n\n`);

@@ -104,7 +104,7 @@ export class Console {
     for (const stream of this.#streams()) {
       if (!stream.isLive) continue;
       let lagBytes = 0;
-      for (const reader of stream.readers) lagBytes = Math.max(lagBytes, reader.waitingBytes);
+      for (const reader of stream.audience.readers) lagBytes = Math.max(lagBytes, reader.waitingBytes);
       open.push({ stream, lagBytes });
     }
     open.sort((a, b) => b.lagBytes - a.lagBytes || b.stream.startedMs - a.stream.startedMs);

@@ -29,7 +29,7 @@ export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
     stalls: stream.stalls.count,
     stallMs: Math.round(stream.stalls.totalMs(nowMs)),
     stallCause: stream.stalls.cause ?? null,
-    readers: [...stream.readers].map(readerRow),
+    readers: [...stream.audience.readers].map(readerRow),
   };
 }
 

@@ -56,18 +56,19 @@ export class SnapshotStream {
   }
 
   get isWatched(): boolean {
-    return this.stream.readers.size > 0;
+    return this.stream.audience.readers.size > 0;
   }
 
   /** Lets go of watchers that do not come back. */
   tick(nowMs: number): void {
-    for (const reader of this.stream.readers) reader.tick(nowMs, this.#graceMs);
+    for (const reader of this.stream.audience.readers) reader.tick(nowMs, this.#graceMs);
   }
 
   /** Makes a snapshot, if somebody takes it. */
   refresh(): void {
     let isWanted = false;
-    for (const { isLost, waitingItems } of this.stream.readers) isWanted ||= !isLost && waitingItems === 0;
+    for (const { isLost, waitingItems } of this.stream.audience.readers)
+      isWanted ||= !isLost && waitingItems === 0;
     if (!isWanted) return;
     const bytes = Buffer.from(JSON.stringify(this.#make()));
     this.#channel.offer({ bytes, byteLength: bytes.length, events: 1 });

@@ -33,7 +33,7 @@ export async function readPart(
 ): Promise<Part> {
   const reader = channel.reader({ from: from.offset, overflow: 'disconnect' });
   stream.visited(performance.now());
-  stream.visitors.add(reader);
+  stream.audience.visitors.add(reader);
   try {
     if (wait !== undefined) await isReady(reader, wait.ms, wait.response);
     stream.visited(performance.now());
@@ -51,7 +51,7 @@ export async function readPart(
       },
     };
   } finally {
-    stream.visitors.delete(reader);
+    stream.audience.visitors.delete(reader);
     reader.detach();
   }
 }

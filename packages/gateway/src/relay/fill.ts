@@ -93,7 +93,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
 }
 
 /** Whether a reader takes bodies as they are, so that nobody would undo their codings. */
-function needsPlainBodies({ readers }: GatewayStream): boolean {
+function needsPlainBodies({ audience: { readers } }: GatewayStream): boolean {
   return [...readers].some(({ response }) => !response.undoesCodings);
 }
 

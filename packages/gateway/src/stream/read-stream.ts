@@ -45,8 +45,10 @@ export interface ReadStream<Reading> {
   readonly windowBytes: number;
   /** What happens to a reader that did not say what shall. */
   readonly overflow: Overflow;
-  readonly readers: { readonly size: number };
-  readonly bookmarks: Pick<Bookmarks, 'add' | 'cameBack'>;
+  readonly audience: {
+    readonly readers: { readonly size: number };
+    readonly bookmarks: Pick<Bookmarks, 'add' | 'cameBack'>;
+  };
   readonly journal: Pick<Journal, 'add'>;
   openReader(options: StreamReaderOptions): Reader<EventRun | Gap>;
   /** Room for a reader that holds back its credit; `undefined`: there is none. */

@@ -300,13 +300,14 @@ export class StreamReader implements WriteListener {
     if (reader === undefined || place === undefined || reader.end !== undefined) return false;
     const { maxCreditBytes, maxRunBytes, overflow } = this;
     const stream = this.#stream;
-    const isStopped = stream.detach === 'cancel' && stream.end === undefined && stream.readers.size === 1;
+    const isStopped =
+      stream.detach === 'cancel' && stream.end === undefined && stream.audience.readers.size === 1;
     if (!['block', 'coalesce', 'disconnect'].includes(overflow) || isStopped) return false;
     // Nothing that waits becomes larger than what can be sent to it. Not its own credit: that would hold on to its connection.
     const credit = maxCreditBytes === undefined ? [] : [openCredit({ maxBytes: maxCreditBytes })];
     const options = { ...this.#options, credit };
     const openAt: Bookmark['openAt'] = (from, how) => stream.openReader({ ...options, from, overflow: how });
-    stream.bookmarks.add({ offset: reader.offset, overflow, openAt, maxRunBytes, place }, nowMs);
+    stream.audience.bookmarks.add({ offset: reader.offset, overflow, openAt, maxRunBytes, place }, nowMs);
     this.#pause = undefined;
     return true;
   }
@@ -326,7 +327,7 @@ export class StreamReader implements WriteListener {
   #openReader(): Reader<EventRun | Gap> {
     const { from = 'start' } = this.#options;
     const reader = this.#stream.openReader({ ...this.#options, credit: this.#credit, from });
-    if (this.via === 'session' && typeof from === 'number') this.#stream.bookmarks.cameBack(from);
+    if (this.via === 'session' && typeof from === 'number') this.#stream.audience.bookmarks.cameBack(from);
     return reader;
   }
 

@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Gap, Overflow, Reader, ReaderOptions } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
-import { frameOverheadBytes } from '@spillway/core/session';
-import { Bookmarks } from './bookmarks.ts';
+import { Audience } from './audience.ts';
+import { Desertion } from './desertion.ts';
 import type { Provider } from '../config/load.ts';
 import type { DetachPolicy } from '../config/schema.ts';
 import { GatewayError, overloaded } from '../errors.ts';
 import { Journal } from './journal.ts';
 import type { LargeRun } from '../memory/large-run.ts';
-import { LargeRuns } from '../memory/large-runs.ts';
 import type { Meter, StallCause } from './meter.ts';
 import type { BodyHold } from '../memory/request-memory.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
@@ -71,9 +70,6 @@ export class GatewayStream implements StreamOwner {
   readonly model: string | undefined;
   readonly client: StreamClient;
   readonly startedMs: number;
-  readonly readers = new Set<StreamReader>();
-  /** Of those that take what is there for one answer, and may wait for it. */
-  readonly visitors = new Set<Reader<EventRun>>();
   phase: StreamPhase = 'waiting';
   /** A reader was told already, before the provider's answer, that events will come, and at which URL. */
   hasEventsBegun = false;
@@ -85,7 +81,7 @@ export class GatewayStream implements StreamOwner {
   /** How it ended, and when; `undefined` while the provider is at work or may be. */
   end: { readonly state: StreamState; readonly atMs: number; readonly code: string | undefined } | undefined;
   readonly journal = new Journal();
-  readonly bookmarks = new Bookmarks();
+  readonly audience = new Audience(this);
   readonly stalls: Stalls;
   #readerCount = 0;
   readonly #controller = new AbortController();
@@ -96,14 +92,8 @@ export class GatewayStream implements StreamOwner {
   #body: StreamBody | undefined;
   /** For whoever waits until it is delivered. */
   #delivered: PromiseWithResolvers<void> | undefined;
-  readonly #large = new LargeRuns();
-  /** Of several events, no more may come to the channel at once: the smallest bound of a reader. */
-  maxRunBytes = Infinity;
   readonly #silence: Silence;
-  /** With nobody left: when, and after how many events, the model is stopped. */
-  #deserted: { readonly untilMs: number; readonly untilEvents: number; readonly why: string } | undefined;
-  /** When somebody last looked in who is no reader: who polls comes back. */
-  #visitedMs = Number.NEGATIVE_INFINITY;
+  readonly #desertion: Desertion;
 
   constructor(
     { client, detach, holder, model, owner, provider }: StreamOwner,
@@ -121,6 +111,7 @@ export class GatewayStream implements StreamOwner {
     this.#meter = host.meter;
     this.#host = host;
     this.stalls = new Stalls(host.meter, this.journal);
+    this.#desertion = new Desertion(detach, deadlines);
     this.startedMs = nowMs;
     this.#silence = new Silence(nowMs);
     // Whoever waits for it hears of it; without readers nobody does.
@@ -158,14 +149,12 @@ export class GatewayStream implements StreamOwner {
 
   /** Something is still done for it. */
   get isLive(): boolean {
-    return this.end === undefined || this.readers.size > 0;
+    return this.end === undefined || this.audience.readers.size > 0;
   }
 
   /** It has ended, and no reader has to get any of it from its channel. */
   get isDelivered(): boolean {
-    if (this.end === undefined) return false;
-    for (const { response } of this.readers) if (!response.isDelivered) return false;
-    return true;
+    return this.end !== undefined && this.audience.hasGotAll;
   }
 
   /** Resolves when it is delivered for the first time. */
@@ -185,13 +174,12 @@ export class GatewayStream implements StreamOwner {
 
   /** Since when it is only kept for those who come back: its end, or later, when the last reader was let go that may; `undefined`: not yet. */
   get retainedSinceMs(): number | undefined {
-    return this.end === undefined ? undefined : Math.max(this.end.atMs, this.bookmarks.lastAddedMs);
+    return this.end === undefined ? undefined : Math.max(this.end.atMs, this.audience.bookmarks.lastAddedMs);
   }
 
   /** Lets go of its history. Only when it is delivered. */
   forget(): void {
-    this.bookmarks.clear();
-    this.#letGoOfLarge();
+    this.audience.forgetBookmarks();
     this.#body = undefined;
   }
 
@@ -210,6 +198,11 @@ export class GatewayStream implements StreamOwner {
     return this.#body?.maxWaitingBytes ?? this.#deadlines.windowBytes;
   }
 
+  /** Of several events, no more may come to the channel at once. */
+  get maxRunBytes(): number {
+    return this.audience.maxRunBytes;
+  }
+
   /** What it costs to keep it for those who come back. */
   get retainedBytes(): number {
     return overheadBytes + this.heldBytes;
@@ -218,7 +211,8 @@ export class GatewayStream implements StreamOwner {
   /** What it costs until its readers have it: what waits for one may be sent, and be kept in both places. */
   get undeliveredBytes(): number {
     let bytes = this.retainedBytes;
-    for (const { response, waitingBytes } of this.readers) bytes += waitingBytes + response.keptBytes;
+    for (const { response, waitingBytes } of this.audience.readers)
+      bytes += waitingBytes + response.keptBytes;
     return bytes;
   }
 
@@ -227,9 +221,8 @@ export class GatewayStream implements StreamOwner {
     const nowMs = performance.now();
     this.#readerCount += 1;
     const reader = new StreamReader(this, this.#readerCount, response, options, this.#deadlines, nowMs);
-    this.readers.add(reader);
-    this.#boundRuns();
-    this.#deserted = undefined;
+    this.audience.add(reader);
+    this.#desertion.end();
     this.journal.add('reader_joined', reader.number, `${reader.via}, ${reader.overflow}`);
     reader
       .serve()
@@ -242,20 +235,11 @@ export class GatewayStream implements StreamOwner {
   #served(reader: StreamReader, reason: ReaderEndReason): void {
     // Whoever fell behind has left, too, and may come back.
     const hasMore = this.#body !== undefined && this.#body.channel.end === undefined;
-    if (hasMore && this.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
-    this.readers.delete(reader);
-    this.#boundRuns();
-    this.#letGoOfLarge();
+    if (hasMore && this.audience.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
+    this.audience.remove(reader);
     this.checkDelivered();
     this.journal.add('reader_left', reader.number, reason);
     this.#host.readerEnded(reason);
-  }
-
-  #boundRuns(): void {
-    let smallest = this.windowBytes;
-    for (const { maxRunBytes } of this.readers) smallest = Math.min(smallest, maxRunBytes);
-    smallest = Math.min(smallest, this.bookmarks.maxRunBytes);
-    this.maxRunBytes = Math.max(1, smallest - frameOverheadBytes);
   }
 
   /** What happens to a reader that falls behind and did not say what shall: its chunks are merged if they can be. */
@@ -306,35 +290,16 @@ export class GatewayStream implements StreamOwner {
 
   /** Somebody takes what is there, and may come back for more. */
   visited(nowMs: number): void {
-    this.#visitedMs = nowMs;
-    if (this.#deserted !== undefined && this.detach === 'grace') this.#desert(nowMs);
-  }
-
-  #desert(nowMs: number): void {
-    const { detachGraceMs } = this.#deadlines;
-    const why = `Nobody came back within ${detachGraceMs} ms (detachGraceMs).`;
-    this.#deserted = { untilMs: nowMs + detachGraceMs, untilEvents: Infinity, why };
+    this.#desertion.visited(nowMs);
   }
 
   /** A reader has gone for good. The last one decides what becomes of the model. */
   left(reader: StreamReader, reason: GatewayError, mayReturn: boolean): void {
-    this.readers.delete(reader);
-    this.#boundRuns();
-    this.#letGoOfLarge();
-    if (this.readers.size > 0 || this.end !== undefined) return;
-    const { detachGraceMs, finishEvents, finishMs } = this.#deadlines;
-    const nowMs = performance.now();
-    if (this.detach === 'finish') {
-      const why = `Nobody read on for ${finishMs} ms (finishMs) or ${finishEvents} events (finishEvents).`;
-      this.#deserted = { untilMs: nowMs + finishMs, untilEvents: this.events + finishEvents, why };
-      return;
-    }
-    const isPolled = nowMs - this.#visitedMs < detachGraceMs;
-    if (this.detach === 'grace' && (isPolled || mayReturn || this.bookmarks.areHeld)) {
-      this.#desert(nowMs);
-    } else {
-      this.stop(reason);
-    }
+    const { bookmarks, readers } = this.audience;
+    this.audience.remove(reader);
+    if (readers.size > 0 || this.end !== undefined) return;
+    const goesOn = this.#desertion.begin(performance.now(), this.events, mayReturn || bookmarks.areHeld);
+    if (!goesOn) this.stop(reason);
   }
 
   /** Stops everything that is done for this stream. The first reason counts, but for what still waits. */
@@ -343,9 +308,9 @@ export class GatewayStream implements StreamOwner {
     this.#controller.abort(reason);
     if (reason.isCancel) {
       this.#body?.channel.cancel(reason);
-      this.bookmarks.clear();
+      this.audience.forgetBookmarks();
     }
-    this.#letGoOfLarge();
+    this.audience.letGoOfLarge();
   }
 
   /** The provider has answered; from now on its silence counts. */
@@ -364,9 +329,9 @@ export class GatewayStream implements StreamOwner {
   /** There is something to read, for those who wait for it and those who come. */
   open(body: StreamBody): void {
     this.#body = body;
-    this.#boundRuns();
+    this.audience.boundRuns();
     // Before anything comes: what there is no cursor for may be let go.
-    for (const reader of this.readers) reader.begin();
+    for (const reader of this.audience.readers) reader.begin();
     this.#started.resolve();
   }
 
@@ -397,26 +362,13 @@ export class GatewayStream implements StreamOwner {
 
   /** A large event is in the channel, and has its place until every reader has passed it. */
   accepted(run: LargeRun): void {
-    const { nextOffset = 0 } = this.#body?.channel ?? {};
-    this.#large.keep(run, nextOffset - 1);
-    this.#letGoOfLarge();
-  }
-
-  #letGoOfLarge(): void {
-    if (this.#large.isEmpty) return;
-    const { oldestOffset = 0 } = this.#body?.channel ?? {};
-    this.#large.letGo((offset) => {
-      for (const reader of this.readers) if (reader.awaits(offset, oldestOffset)) return true;
-      if (this.bookmarks.awaits(offset)) return true;
-      for (const { end, offset: next } of this.visitors) if (end === undefined && offset >= next) return true;
-      return false;
-    });
+    this.audience.keepLarge(run);
   }
 
   /** Something was written to a reader. */
   sent(run: EventRun): void {
     this.#meter.sent(run);
-    this.#letGoOfLarge();
+    this.audience.letGoOfLarge();
   }
 
   /** A reader says that it has consumed so much more. */
@@ -435,34 +387,26 @@ export class GatewayStream implements StreamOwner {
   /** The provider is made to wait, or may go on. Its silence is then no fault of its own. */
   paused(isPaused: boolean, nowMs: number, cause?: StallCause): void {
     this.#silence.restart(nowMs);
-    const slowest = this.#slowest;
+    const { bookmarks, slowest } = this.audience;
     // Whoever was let go for its credit and may come back is waited for, too.
-    const other = this.bookmarks.areHeld ? 'credit' : 'burst';
+    const other = bookmarks.areHeld ? 'credit' : 'burst';
     if (isPaused) this.stalls.begin(nowMs, cause ?? slowest?.waitsFor ?? other, slowest?.number ?? null);
     else this.stalls.end(nowMs);
-  }
-
-  get #slowest(): StreamReader | undefined {
-    let slowest: StreamReader | undefined;
-    for (const reader of this.readers) {
-      if (slowest === undefined || reader.waitingBytes > slowest.waitingBytes) slowest = reader;
-    }
-    return slowest;
   }
 
   /** Checks the deadlines of everything, and keeps silent connections alive. */
   tick(nowMs: number): void {
     const { detachGraceMs } = this.#deadlines;
-    for (const reader of this.readers) reader.tick(nowMs, detachGraceMs);
-    if (this.end === undefined) this.bookmarks.tick(nowMs, detachGraceMs);
-    this.#letGoOfLarge();
+    const { bookmarks, readers, slowest } = this.audience;
+    for (const reader of readers) reader.tick(nowMs, detachGraceMs);
+    if (this.end === undefined) bookmarks.tick(nowMs, detachGraceMs);
+    this.audience.letGoOfLarge();
     if (this.end !== undefined || this.signal.aborted) return;
-    const slowest = this.#slowest;
     if (slowest?.waitsFor !== undefined) this.stalls.goesOn(nowMs, slowest.waitsFor, slowest.number);
     const { maxDurationMs, waitTimeoutMs } = this.#deadlines;
-    const deserted = this.#deserted;
-    if (deserted !== undefined && (nowMs >= deserted.untilMs || this.events >= deserted.untilEvents)) {
-      this.stop(new GatewayError('client_left', deserted.why));
+    const deserted = this.#desertion.reason(nowMs, this.events);
+    if (deserted !== undefined) {
+      this.stop(new GatewayError('client_left', deserted));
     } else if (this.phase === 'waiting' && nowMs - this.startedMs >= waitTimeoutMs) {
       this.stop(overloaded(`No place became free within ${waitTimeoutMs} ms (waitTimeoutMs).`));
     } else if (nowMs - this.startedMs >= maxDurationMs) {
@@ -481,6 +425,6 @@ export class GatewayStream implements StreamOwner {
 
   /** Lets readers go that make no progress, or too little. */
   checkReaders(nowMs: number, queues: SendQueues | undefined): void {
-    for (const reader of this.readers) reader.checkProgress(nowMs, queues);
+    for (const reader of this.audience.readers) reader.checkProgress(nowMs, queues);
   }
 }

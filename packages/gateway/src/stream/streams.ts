@@ -136,7 +136,7 @@ export class Streams {
       this.#defects.contain('stop of a stream', () => {
         stream.stop(reason);
         // Nobody can come back to a process that is gone.
-        for (const reader of stream.readers) if (reader.isLost) reader.leave(reason);
+        for (const reader of stream.audience.readers) if (reader.isLost) reader.leave(reason);
       });
     }
   }
@@ -172,10 +172,10 @@ export class Streams {
     if (stream.signal.aborted) {
       this.#known.delete(stream.token);
       this.retained.forget(stream);
-      stream.bookmarks.clear();
+      stream.audience.forgetBookmarks();
     }
     stream.stop(asGatewayError(undefined));
-    for (const reader of stream.readers) reader.leave(asGatewayError(undefined), false);
+    for (const reader of stream.audience.readers) reader.leave(asGatewayError(undefined), false);
   }
 
   /** Looks at all streams, with turns for everybody else in between: 10,000 at once would take 30 ms. */

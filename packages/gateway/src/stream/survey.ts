@@ -52,7 +52,7 @@ export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
     const { cause: stallCause } = stream.stalls;
     if (stallCause !== undefined) stallMs[stallCause] += stream.stalls.lastingMs(nowMs);
     let slowestBytes = 0;
-    for (const reader of stream.readers) {
+    for (const reader of stream.audience.readers) {
       readers += 1;
       if (reader.isPaused) pausedReaders += 1;
       const lagBytes = reader.waitingBytes;
