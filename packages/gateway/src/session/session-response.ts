@@ -7,7 +7,7 @@ import { LargeRun } from '../memory/large-run.ts';
 import { tokensOf } from '../stream/meter.ts';
 import { errorAnswer } from '../http/error-shapes.ts';
 import { Pause } from '../sink/pause.ts';
-import type { ReaderProgress, ReaderResponse } from '../sink/reader-response.ts';
+import type { ReaderProgress, ReaderResponse, Waiting } from '../sink/reader-response.ts';
 import { holdable } from '../memory/run-memory.ts';
 import type { StreamState } from '../stream/stream-body.ts';
 import type { SessionLine } from './carrier.ts';
@@ -72,6 +72,10 @@ export class SessionResponse implements ReaderResponse {
   #ackedBytes = 0;
   #ackedTokens = 0;
   #isSettled = false;
+  /** The client was told of something that waits. */
+  #hasLag = false;
+  /** The client was told that credit is missing, and has not acknowledged anything since. */
+  #isLagTold = false;
   readonly #pause = new Pause();
 
   constructor(options: SessionResponseOptions) {
@@ -168,6 +172,7 @@ export class SessionResponse implements ReaderResponse {
     const line = this.#line;
     if (line === undefined) return;
     this.#line = undefined;
+    this.#isLagTold = false;
     if (!isTakenOver) {
       const spentBytes = this.#sent.reduce((sum, { bytes }) => sum + this.#lineCostOf(bytes, line), 0);
       line.credit.grant({ bytes: spentBytes });
@@ -180,6 +185,7 @@ export class SessionResponse implements ReaderResponse {
     const index = this.#sent.findIndex(({ to }) => to === offset);
     if (index === -1) return false;
     this.#goneTo = Math.max(this.#goneTo, offset);
+    this.#isLagTold = false;
     const line = this.#line;
     let tokens = 0;
     let spentBytes = 0;
@@ -205,9 +211,18 @@ export class SessionResponse implements ReaderResponse {
     if (last !== undefined) this.ack(last.to);
   }
 
-  /** Tells what waits in the gateway. */
-  sendLag(items: number, bytes: number): void {
-    this.#line?.send({ type: 'lag', stream: this.#number, items, bytes });
+  /** Tells what waits in the gateway, or that nothing does any more. */
+  tellLag({ waitingBytes, waitingItems }: Waiting): void {
+    if (this.isBlocked || (waitingItems === 0 && !this.#hasLag)) return;
+    this.#hasLag = waitingItems > 0;
+    this.#line?.send({ type: 'lag', stream: this.#number, items: waitingItems, bytes: waitingBytes });
+  }
+
+  /** What waits then waits for credit. A client that has consumed everything and knows of it need not wait to acknowledge. */
+  waits(reader: Waiting): void {
+    if (this.#isLagTold || reader.waitingItems === 0 || this.isClosed) return;
+    this.#isLagTold = true;
+    this.tellLag(reader);
   }
 
   /** The connection has taken what was written, or another one has come. */

@@ -21,7 +21,6 @@ export class SessionStream {
   /** While it has no connection. */
   #room: ReaderRoom | undefined;
   #endedMs: number | undefined;
-  #hasLag = false;
 
   /** `onClose` is called when nothing can be resumed any more. */
   constructor(options: Omit<SessionResponseOptions, 'onAck' | 'onClose' | 'url'>, onClose: () => void) {
@@ -109,9 +108,8 @@ export class SessionStream {
     if (response.hasEnded) {
       this.#endedMs ??= nowMs;
       if (nowMs - this.#endedMs >= graceMs) response.close();
-    } else if (reader !== undefined && !response.isBlocked && (reader.waitingItems > 0 || this.#hasLag)) {
-      this.#hasLag = reader.waitingItems > 0;
-      response.sendLag(reader.waitingItems, reader.waitingBytes);
+    } else if (reader !== undefined) {
+      response.tellLag(reader);
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { Gap } from '@spillway/core';
+import type { Gap, Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
 import type { LargeRun } from '../memory/large-run.ts';
@@ -38,6 +38,8 @@ export interface ReaderResponse {
   flush(): boolean;
   /** Tells of chunks that are missing. Only for readers whose policy can lose some. */
   gap?(gap: Gap): void;
+  /** Called when there is nothing to write at the moment: it has not come, or waits for credit. Only for readers that grant it. */
+  waits?(reader: Waiting): void;
   /** How long the connection's link should be left alone before the next write; 0: write now. */
   delayMs(): number;
   /** Resolves when the connection has taken what was written, or is gone. */
@@ -55,6 +57,9 @@ export interface ReaderResponse {
   /** What is known of how much reached the reader. */
   progress(queues: SendQueues | undefined): ReaderProgress;
 }
+
+/** What waits for a reader. */
+export type Waiting = Pick<Reader<unknown>, 'waitingBytes' | 'waitingItems'>;
 
 export interface ReaderProgress {
   readonly bytes: number;

@@ -56,6 +56,7 @@ class EventWriter {
   run(): void {
     try {
       while (this.#reader.whenReady(this.#onReady)) if (!this.#write()) return;
+      this.#response.waits?.(this.#reader);
     } catch (error) {
       this.#reject(error);
     }
