@@ -56,7 +56,7 @@ test('an overview says where chunks wait, for whom and why', async () => {
     client: {
       address: '127.0.0.1',
       agent: 'tester/1.2',
-      key: expect.stringMatching(/^[\da-f]{8}$/) as string,
+      caller: expect.stringMatching(/^[\da-f]{8}$/) as string,
     },
   });
   expect(JSON.stringify(streams)).not.toContain('secret');
