@@ -131,18 +131,18 @@ describe('a file of digests', () => {
     expect(endedStreams(gateway)[0]).toMatchObject({ caller: 'clinic/web', tenant: 'clinic' });
   });
 
-  test.each([
-    ['a key in it', () => keysFile('clinic/web sk-abc\n'), ', line 1: expected "NAME sha256:DIGEST"'],
-    ['none in it', () => keysFile('# nobody\n'), 'expected at least one line'],
-    [
-      'a key in place of its path',
-      () => 'sk-abc',
-      'apiKeysFile (--api-keys-file): expected a file that can be read, got ENOENT',
-    ],
-  ])('stops the start with %s, which is not printed', async (_what, makePath, message) => {
-    const wrong = run(['serve', '--port', '0', '--admin-port', '0', '--api-keys-file', makePath()]);
+  test('stops the start with a line that is none, and prints nothing of it', async () => {
+    const wrong = run([
+      'serve',
+      '--port',
+      '0',
+      '--admin-port',
+      '0',
+      '--api-keys-file',
+      keysFile('clinic/web sk-abc'),
+    ]);
     expect(await wrong.exited).toBe(1);
-    expect(wrong.stderr()).toContain(message);
+    expect(wrong.stderr()).toContain(', line 1: expected "NAME sha256:DIGEST"');
     expect(wrong.stderr()).not.toContain('sk-abc');
   });
 });

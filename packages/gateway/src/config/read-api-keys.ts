@@ -51,8 +51,9 @@ const nameWords =
   'of lower-case letters, digits, ".", "_" and "-" that begins with a letter or digit, 64 at most (or TENANT/NAME)';
 
 /**
- * Whatever is taken can be meant in one way only. "=" at the end is a key's own padding, where what stands in front is no
- * name; behind a name it may as well be a variable that is empty.
+ * What could be meant in two ways is refused, but for one: a key that is itself `name=rest` looks like a key with a name, and is read
+ * as one. "=" at the end is a key's padding where what stands in front is no name; behind a name, the key may be missing because
+ * the variable that should have it is empty, and whoever guesses the name would be let in.
  */
 function readWord(word: string): KeyOrProblem {
   const at = word.indexOf('=');
