@@ -28,7 +28,7 @@ export function matches(stream: StreamRow, words: readonly string[], state: Stat
   const { client, id, model, provider, readers } = stream;
   const policies = readers.map(({ policy, via }) => `${policy} ${via}`).join(' ');
   const text =
-    `${client.agent} ${client.address} ${client.key} ${provider} ${model} ${id} ${policies}`.toLowerCase();
+    `${client.agent} ${client.address} ${client.caller} ${provider} ${model} ${id} ${policies}`.toLowerCase();
   return words.every((word) => text.includes(word));
 }
 

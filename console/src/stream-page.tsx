@@ -105,7 +105,7 @@ function Facts({ stream }: { readonly stream: StreamRow }): JSX.Element {
         : `${stalls === 1 ? 'once' : `${countText(stalls)} times`}, ${durationText(stallMs)}`,
     ],
     ['Address', client.address],
-    ['Key', client.key === '' ? 'none' : client.key],
+    ['Caller', client.caller === '' ? 'without a key' : client.caller],
     ['Provider', `${provider} (${api})`],
     ['Stream', id],
   ];

@@ -92,7 +92,7 @@ export function StreamTable({ overview }: { readonly overview: Overview }): JSX.
         <input
           type="search"
           aria-label="Filter streams by text"
-          placeholder="Client, address, key, model, policy…"
+          placeholder="Client, address, caller, model, policy…"
           value={text}
           onInput={({ currentTarget }) => setText(currentTarget.value)}
         />

@@ -45,7 +45,7 @@ export function TableRow({
         <a href={streamHref(id)}>{client.agent || 'unnamed client'}</a>
         <div class="sub">
           {client.address}
-          {client.key !== '' && <span title="the key's digest"> · {client.key}</span>}
+          {client.caller !== '' && <span title="its key's name"> · {client.caller}</span>}
         </div>
       </td>
       <td class="model">

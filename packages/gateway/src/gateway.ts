@@ -169,17 +169,16 @@ export async function openGateway(
   const isReady = (): boolean => !isStopping;
   const shared = { config, defects, memory, meter, paces, relay, isReady };
   const models = new ModelLists({ ...provider, log });
-  const server = createServer({ ...shared, connections, keys, guard, models, providers, streams, log });
+  const server = createServer({ ...shared, connections, guard, models, providers, streams, log });
   const sessions = new Sessions({
     ...shared,
     retained: streams.retained,
     connections,
-    keys,
     guard,
     providers,
-    find: (token, headers) => {
+    find: (token, caller, headers) => {
       const stream = streams.find(token);
-      return stream !== undefined && isOwner(keys, stream, headers) ? stream : undefined;
+      return stream !== undefined && isOwner(caller, stream, headers) ? stream : undefined;
     },
   });
   sessions.listen(server.server);
@@ -207,13 +206,9 @@ export async function openGateway(
     ...shared,
     retained: streams.retained,
     connections: adminConnections,
-    keys: adminKeys,
     guard: adminGuard,
     providers: simulator === undefined ? [] : providers,
-    find: (token, headers) => {
-      if (adminGuard.keyRefusal(headers, undefined) !== undefined) return undefined;
-      return console.find(token) ?? (simulator === undefined ? undefined : streams.find(token));
-    },
+    find: (token) => console.find(token) ?? (simulator === undefined ? undefined : streams.find(token)),
   });
   adminSessions.listen(admin.server);
 

@@ -17,6 +17,14 @@ function load(
   });
 }
 
+function keysFile(text: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'keys');
+  writeFileSync(path, text);
+  return path;
+}
+
 describe('flags, environment and file', () => {
   test.each(configOptions.filter(({ defaultValue }) => typeof defaultValue === 'number'))(
     '$key is the same in all three',
@@ -176,6 +184,34 @@ describe('a wrong configuration names the key, what was expected and what came',
   test('and never prints the password of a URL', () => {
     expect(() => load({ flags: { upstream: 'http://user:hunter2@a/v1' } })).toThrow(
       expect.objectContaining({ message: expect.not.stringContaining('hunter2') }),
+    );
+  });
+});
+
+describe('a file of keys', () => {
+  test('opens the gateway beyond loopback', () => {
+    const path = keysFile(`a sha256:${'0'.repeat(64)}`);
+    for (const source of [{ flags: { apiKeysFile: path } }, { yaml: `apiKeysFile: ${path}` }]) {
+      expect(load({ ...source, env: { SPILLWAY_HOST: '0.0.0.0' } }).apiKeys).toHaveLength(1);
+    }
+  });
+
+  test.each([
+    ['without a key, because it would let everybody in', () => keysFile('# nobody'), 'got none'],
+    [
+      'that is a key, and no path',
+      () => 'sk-abc',
+      'apiKeysFile (--api-keys-file): expected a file that can be read, got ENOENT',
+    ],
+  ])('%s', (_what, makePath, message) => {
+    expect(() => load({ flags: { apiKeysFile: makePath() } })).toThrow(
+      expect.objectContaining({
+        code: 'config_invalid',
+        message: expect.stringContaining(message) as string,
+      }),
+    );
+    expect(() => load({ flags: { apiKeysFile: makePath() } })).toThrow(
+      expect.objectContaining({ message: expect.not.stringContaining('sk-abc') as string }),
     );
   });
 });

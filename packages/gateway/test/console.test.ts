@@ -56,7 +56,7 @@ test('an overview says where chunks wait, for whom and why', async () => {
     client: {
       address: '127.0.0.1',
       agent: 'tester/1.2',
-      key: expect.stringMatching(/^[\da-f]{8}$/) as string,
+      caller: expect.stringMatching(/^[\da-f]{8}$/) as string,
     },
   });
   expect(JSON.stringify(streams)).not.toContain('secret');
@@ -65,9 +65,11 @@ test('an overview says where chunks wait, for whom and why', async () => {
 });
 
 test('a stream’s own page tells its story, and ends with it', async () => {
-  const { gateway } = await startBoth(['--retain-ms', '1500']);
+  const env = { SPILLWAY_API_KEYS: 'clinic/web=secret-key' };
+  const { gateway } = await startBoth(['--retain-ms', '1500'], { env });
   const client = open(gateway.adminUrl);
-  const answered = postChat(gateway.url, 'sim:tps=100,ttft=0,tokens=50');
+  const headers = { authorization: 'Bearer secret-key' };
+  const answered = postChat(gateway.url, 'sim:tps=100,ttft=0,tokens=50', { headers });
   const { streams } = await first<Overview>(
     client,
     '/streams/overview',
@@ -78,6 +80,8 @@ test('a stream’s own page tells its story, and ends with it', async () => {
   for await (const detail of snapshots<StreamDetail>(client, `/streams/${streams[0]?.id}`))
     details.push(detail);
   await (await answered).text();
+  expect(details.at(-1)?.stream.client).toMatchObject({ caller: 'clinic/web', tenant: 'clinic' });
+  expect(JSON.stringify(details)).not.toContain('secret-key');
   const story = details.at(-1)?.events.map(({ detail, reader, type }) => `${type} ${reader ?? ''} ${detail}`);
   expect(story).toEqual([
     'opened  ',

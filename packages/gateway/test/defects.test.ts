@@ -106,7 +106,7 @@ describe('a defect ends the part that has it, and nothing else', () => {
     const streams = new Streams(config, new Meter(), links, observer, defects);
     onTestFinished(() => streams.stopWatching());
     const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
-    const client = { address: '', agent: '', key: '' };
+    const client = { address: '', agent: '', caller: '', tenant: '' };
     const open = () =>
       streams.open({ provider, owner: '', holder: '', detach: 'cancel', model: undefined, client });
     const bad = open();
@@ -147,7 +147,7 @@ describe('a defect that nobody can be told of', () => {
     const streams = new Streams(config, new Meter(), links, observer, defects);
     onTestFinished(() => streams.stopWatching());
     const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
-    const client = { address: '', agent: '', key: '' };
+    const client = { address: '', agent: '', caller: '', tenant: '' };
     const stream = streams.open({
       provider,
       owner: '',

@@ -56,11 +56,13 @@ test('metrics and spans are pushed to whom OpenTelemetry’s variables name, and
       OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20collector',
       OTEL_METRIC_EXPORT_INTERVAL: '200',
       OTEL_SERVICE_NAME: 'answers',
+      SPILLWAY_API_KEYS: 'clinic/web=client-key',
     },
   });
-  const headers = { traceparent, authorization: 'Bearer client-key' };
+  const key = { authorization: 'Bearer client-key' };
+  const headers = { traceparent, ...key };
   expect(await (await postChat(gateway.url, 'sim:tokens=5,ttft=0', { headers })).text()).toContain('[DONE]');
-  await (await postChat(gateway.url, 'sim:tokens=5,ttft=0,unfinished')).text();
+  await (await postChat(gateway.url, 'sim:tokens=5,ttft=0,unfinished', { headers: key })).text();
 
   const spans = await eventually(() => {
     const all = spansOf(collector.bodies('/v1/traces'));
@@ -77,6 +79,8 @@ test('metrics and spans are pushed to whom OpenTelemetry’s variables name, and
   const attributes = (span: Message): Map<string, Message | undefined> =>
     new Map(span.messages(9).map((pair) => [pair.text(1), pair.messages(2)[0]]));
   expect(attributes(whole).get('gen_ai.provider.name')?.text(1)).toBe('upstream');
+  expect(attributes(whole).get('spillway.caller')?.text(1)).toBe('clinic/web');
+  expect(attributes(whole).get('spillway.tenant')?.text(1)).toBe('clinic');
   expect(attributes(whole).get('spillway.state')?.text(1)).toBe('completed');
   expect(attributes(cut).get('error.type')?.text(1)).toBe('upstream_cut');
   // An error, by its status.

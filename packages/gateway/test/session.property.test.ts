@@ -221,7 +221,7 @@ test.each([
           openPause: nothing,
           defect: nothing,
         };
-        const asker = { address: '', agent: '', key: '' };
+        const asker = { address: '', agent: '', caller: '', tenant: '' };
         const owner = {
           provider,
           owner: '',

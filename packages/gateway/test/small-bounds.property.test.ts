@@ -62,7 +62,7 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
         new Defects({ error: () => undefined }),
       );
       const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
-      const client = { address: '', agent: '', key: '' };
+      const client = { address: '', agent: '', caller: '', tenant: '' };
       const stream = streams.open({
         provider,
         owner: '',

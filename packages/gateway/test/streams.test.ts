@@ -13,7 +13,7 @@ test('deadlines hold for all streams, however many there are', async () => {
   const streams = new Streams(config, new Meter(), links, observer, new Defects({ error: () => undefined }));
   onTestFinished(() => streams.stopWatching());
   const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
-  const client = { address: '', agent: '', key: '' };
+  const client = { address: '', agent: '', caller: '', tenant: '' };
   const opened = Array.from({ length: 3000 }, () =>
     streams.open({ provider, owner: '', holder: '', detach: 'cancel', model: undefined, client }),
   );

@@ -1,12 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Caller } from './caller.ts';
 
-/** Who sends a request. */
+/** Who sends a request, and from where. */
 export interface Asker {
   readonly headers: IncomingHttpHeaders;
+  readonly caller: Caller;
   /** IP address. */
   readonly address: string | undefined;
   /** The User-Agent of its connection, where the request itself has none. */
   readonly agent?: string | undefined;
-  /** Whose the stream will be; see `ownerOf`. */
-  readonly owner: string;
 }

@@ -1,5 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ApiKeys } from './api-keys.ts';
+import type { Caller } from './caller.ts';
+import { digest, digestName } from '../config/api-key.ts';
 import { isLoopback } from '../config/load.ts';
 import { keysOf } from './credential.ts';
 import { GatewayError } from '../errors.ts';
@@ -28,19 +30,21 @@ export class Guard {
     return this.#origins.has(origin) || (!this.#keys.areRequired && isThisMachine(hostnameOf(origin)));
   }
 
-  /** Why a request is refused; `undefined`: it is not. */
-  refusal(headers: IncomingHttpHeaders, queryKey: string | undefined): GatewayError | undefined {
-    return this.#keys.areRequired ? this.keyRefusal(headers, queryKey) : this.#hostRefusal(headers);
+  /** Who sends a request, or why it is refused. */
+  admit(headers: IncomingHttpHeaders, queryKey: string | undefined): Caller | GatewayError {
+    const refusal = this.#keys.areRequired ? undefined : this.#hostRefusal(headers);
+    return refusal ?? this.identify(headers, queryKey) ?? invalidApiKey();
   }
 
-  /** Why what is asked with these keys is refused. */
-  keyRefusal(headers: IncomingHttpHeaders, queryKey: string | undefined): GatewayError | undefined {
-    if (!this.#keys.areRequired || this.#keys.accept(keysOf(headers, queryKey)) !== undefined)
-      return undefined;
-    return new GatewayError(
-      'invalid_api_key',
-      'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key", "x-goog-api-key" or "api-key".',
-    );
+  /** Who brings these keys; `undefined`: a key is needed, and none of them is one. */
+  identify(headers: IncomingHttpHeaders, queryKey: string | undefined): Caller | undefined {
+    const given = keysOf(headers, queryKey);
+    if (!this.#keys.areRequired) {
+      const [first] = given;
+      return { name: first === undefined ? '' : digestName(digest(first)), tenant: '', owner: undefined };
+    }
+    const key = this.#keys.accept(given);
+    return key && { name: key.name, tenant: key.tenant, owner: key.name };
   }
 
   /** Why a WebSocket is refused. Browsers send no keys with it, so its frames bring them. */
@@ -65,6 +69,14 @@ export class Guard {
       'Without API keys, only requests to localhost, 127.0.0.1 or [::1] are answered, and only from pages there or of allowedOrigins.',
     );
   }
+}
+
+/** None of the keys that came is one of the gateway's. */
+export function invalidApiKey(): GatewayError {
+  return new GatewayError(
+    'invalid_api_key',
+    'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key", "x-goog-api-key" or "api-key".',
+  );
 }
 
 /** Whether a request without an origin is no other page's (Fetch Metadata); programs that are no browsers say nothing. */

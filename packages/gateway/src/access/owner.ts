@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { type ApiKeys, digest } from './api-keys.ts';
+import { digest } from '../config/api-key.ts';
 import type { Provider } from '../config/load.ts';
-import { credentialFor, keysOf } from './credential.ts';
+import type { Caller } from './caller.ts';
+import { credentialFor } from './credential.ts';
 
 /** What says whose a stream is. */
 export interface Owned {
@@ -11,36 +12,31 @@ export interface Owned {
 }
 
 /**
- * Whose a stream is that a request opens, as far as keys tell: of whoever has this gateway's key; without such
- * keys, of whoever has the same key for the provider; where the gateway itself has that, of everybody.
+ * Whose a stream is that a request opens: its caller's; where the gateway has no keys, of whoever has the same key for the
+ * provider; where the gateway itself has that, of everybody.
  */
 export function ownerOf(
-  keys: ApiKeys,
+  { owner }: Caller,
   provider: Provider,
   headers: IncomingHttpHeaders,
   queryKey: string | undefined,
 ): string {
-  if (keys.areRequired) return keys.accept(keysOf(headers, queryKey)) ?? '';
+  if (owner !== undefined) return owner;
   if (provider.apiKey !== undefined) return '';
   return digest(JSON.stringify(credentialFor(provider, headers, queryKey))).toString('hex');
 }
 
-/** Whose the room is that a request's body takes: of whoever has this gateway's key; without such keys, of an address. */
-export function bodyOwner(
-  keys: ApiKeys,
-  headers: IncomingHttpHeaders,
-  queryKey: string | undefined,
-  address: string,
-): string {
-  return keys.areRequired ? (keys.accept(keysOf(headers, queryKey)) ?? '') : address;
+/** Whose the room is that a request takes, its body or its history: its caller's; where the gateway has no keys, an address's. */
+export function holderOf({ owner }: Caller, address: string): string {
+  return owner ?? address;
 }
 
-/** Whether a stream is of whoever brings these keys. */
+/** Whether a caller who brings these keys may read a stream. */
 export function isOwner(
-  keys: ApiKeys,
+  caller: Caller,
   { owner, provider }: Owned,
   headers: IncomingHttpHeaders,
   queryKey?: string,
 ): boolean {
-  return ownerOf(keys, provider, headers, queryKey) === owner;
+  return ownerOf(caller, provider, headers, queryKey) === owner;
 }

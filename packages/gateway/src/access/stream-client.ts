@@ -1,5 +1,3 @@
-import { digest } from './api-keys.ts';
-import { keysOf } from './credential.ts';
 import type { Asker } from './asker.ts';
 
 /** Who opened a stream, as far as an operator may know: nothing that is secret. */
@@ -8,18 +6,17 @@ export interface StreamClient {
   readonly address: string;
   /** The first product of its User-Agent, as `openai-node/7.55.0`; at most 64 characters. */
   readonly agent: string;
-  /** The first 8 digits of its key's SHA-256; empty without a key. */
-  readonly key: string;
+  /** The name of its key; without names, the first 8 digits of the key's SHA-256; empty without a key. */
+  readonly caller: string;
+  /** Who the caller belongs to; empty where the gateway has no keys. */
+  readonly tenant: string;
 }
 
-export function streamClient(
-  { address = '', agent = '', headers }: Asker,
-  queryKey: string | undefined,
-): StreamClient {
-  const [key] = keysOf(headers, queryKey);
+export function streamClient({ address = '', agent = '', caller, headers }: Asker): StreamClient {
   return {
     address,
     agent: /^[^\s(]{1,64}/.exec(headers['user-agent'] ?? agent)?.[0] ?? '',
-    key: key === undefined ? '' : digest(key).toString('hex').slice(0, 8),
+    caller: caller.name,
+    tenant: caller.tenant,
   };
 }

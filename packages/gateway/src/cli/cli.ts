@@ -1,7 +1,8 @@
 import { Command, Option } from 'commander';
 import { type Logger, pino } from 'pino';
 import { banner } from './banner.ts';
-import { ConfigError, loadSettings, readConfigFile } from '../config/load.ts';
+import { ConfigError } from '../config/config-error.ts';
+import { loadSettings, readConfigFile } from '../config/load.ts';
 import { configOptions } from '../config/schema.ts';
 import { type Gateway, openGateway } from '../gateway.ts';
 import { ownVersion } from '../process/own-version.ts';
@@ -132,5 +133,5 @@ function fail(message: string): never {
 }
 
 function defaultText(value: unknown): string {
-  return Array.isArray(value) ? '' : `, default ${String(value)}`;
+  return Array.isArray(value ?? []) ? '' : `, default ${String(value)}`;
 }

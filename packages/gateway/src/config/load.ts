@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { SpillwayError } from '@spillway/core';
 import { parse, YAMLParseError } from 'yaml';
 import { type Api, apiNames, apis } from '../api.ts';
+import type { ApiKey } from './api-key.ts';
+import { ConfigError } from './config-error.ts';
+import { readApiKeys } from './read-api-keys.ts';
 import { type Config, configOptions, configSchema, type DetachPolicy, type Upstream } from './schema.ts';
 
 /** A provider whose key was read from the environment. */
@@ -29,9 +31,9 @@ export interface Settings {
   /** The first one of an API is the default for it. Empty: serve the simulated models. */
   readonly providers: readonly Provider[];
   /** The keys that clients must send; empty: none is needed. */
-  readonly apiKeys: readonly string[];
+  readonly apiKeys: readonly ApiKey[];
   /** The keys that the admin listener asks for beyond loopback. */
-  readonly adminKeys: readonly string[];
+  readonly adminKeys: readonly ApiKey[];
 }
 
 export interface ConfigSources {
@@ -40,13 +42,6 @@ export interface ConfigSources {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The text of the file, if there is one, and its path for messages. */
   readonly file: { readonly path: string; readonly text: string } | undefined;
-}
-
-/** A configuration with which the gateway must not start. */
-export class ConfigError extends SpillwayError<'config_invalid'> {
-  constructor(message: string, options?: ErrorOptions) {
-    super('config_invalid', message, options);
-  }
 }
 
 /**
@@ -83,10 +78,17 @@ export function loadSettings(sources: ConfigSources): Settings {
         `${config.maxEventBytes}), better four, got ${config.maxEventMemoryBytes}`,
     );
   }
-  const keysIn = (variable: string): string[] =>
-    (sources.env[variable] ?? '').split(/[\s,]+/).filter((key) => key !== '');
-  const apiKeys = keysIn(config.apiKeysEnv);
-  const adminKeys = keysIn(config.adminKeysEnv);
+  const textOf = (variable: string): { variable: string; text: string } => ({
+    variable,
+    text: sources.env[variable] ?? '',
+  });
+  const file = keysFile(config.apiKeysFile, origins);
+  const apiKeys = readApiKeys({ ...textOf(config.apiKeysEnv), file });
+  const adminKeys = readApiKeys(textOf(config.adminKeysEnv));
+  if (file !== undefined && apiKeys.length === 0) {
+    // Somebody wanted keys: without any, everybody on this machine would be let in.
+    throw new ConfigError(`${file.path}: expected at least one line "NAME sha256:DIGEST", got none`);
+  }
   const listeners = [
     { key: 'host', keys: apiKeys, whose: 'clients', variable: config.apiKeysEnv },
     { key: 'adminHost', keys: adminKeys, whose: 'operators', variable: config.adminKeysEnv },
@@ -109,6 +111,19 @@ export function readConfigFile(asked: string | undefined): ConfigSources['file']
   } catch (error) {
     if (asked === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new ConfigError(`${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Not named before it is read: somebody may have put a key where its path belongs. */
+function keysFile(path: string | undefined, origins: Origins): ConfigSources['file'] {
+  if (path === undefined) return undefined;
+  try {
+    return { path, text: readFileSync(path, 'utf8') };
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new ConfigError(
+      `apiKeysFile${from(origins, 'apiKeysFile')}: expected a file that can be read, got ${code}`,
+    );
   }
 }
 

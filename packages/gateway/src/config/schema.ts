@@ -131,7 +131,14 @@ export const configSchema = z.strictObject({
     .string()
     .min(1)
     .default('SPILLWAY_API_KEYS')
-    .describe('environment variable with the keys clients must send, separated by commas or spaces'),
+    .describe(
+      'environment variable with the keys clients must send, KEY, NAME=KEY or TENANT/NAME=KEY, separated by commas or spaces',
+    ),
+  apiKeysFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file with more of these keys, as digests: lines of NAME sha256:DIGEST'),
   adminKeysEnv: z
     .string()
     .min(1)

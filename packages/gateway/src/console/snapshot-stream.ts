@@ -27,7 +27,7 @@ export class SnapshotStream {
   readonly #graceMs: number;
 
   constructor(config: Config, make: () => object, defects: Pick<Defects, 'caught'>) {
-    const client = { address: '', agent: '', key: '' };
+    const client = { address: '', agent: '', caller: '', tenant: '' };
     const owner = { provider, owner: '', holder: '', detach: 'finish', model: undefined, client } as const;
     this.#make = make;
     this.#graceMs = config.detachGraceMs;

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { routeOf } from '../http/route.ts';
-import type { ApiKeys } from '../access/api-keys.ts';
+import { callerOf } from '../access/caller.ts';
 import type { Config } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
@@ -21,7 +21,6 @@ import { type ReadQuery, readReadQuery } from './read-query.ts';
 
 export interface StreamPathsOptions {
   readonly config: Pick<Config, 'stallTimeoutMs' | 'windowBytes'>;
-  readonly keys: ApiKeys;
   readonly streams: Streams;
   readonly paces: Paces;
   /** How long a long-poll waits. Default 25 s: below what proxies allow. */
@@ -36,7 +35,7 @@ export interface StreamPathsOptions {
  */
 const contentType = 'text/plain; charset=utf-8';
 
-/** The read side of streams: at their URLs, for whoever has the key that opened them. */
+/** The read side of streams: at their URLs, for the caller that opened them. */
 export function addStreamPaths(server: FastifyInstance, options: StreamPathsOptions): void {
   const url = '/streams/:token';
 
@@ -148,13 +147,14 @@ function endAfter(ms: number, reader: StreamReader, response: ClientResponse): v
 /**
  * The stream of a URL.
  *
- * @throws {GatewayError} `not_found`, also for whoever has another key: that there is such a stream is not said.
+ * @throws {GatewayError} `not_found`, also for another caller: that there is such a stream is not said.
  */
-function findStream(request: FastifyRequest, { keys, streams }: StreamPathsOptions): GatewayStream {
+function findStream(request: FastifyRequest, { streams }: StreamPathsOptions): GatewayStream {
   const { token } = request.params as { readonly token: string };
   const stream = streams.find(token);
   if (stream === undefined) throw notFound(request);
-  if (!isOwner(keys, stream, request.headers, routeOf(request).queryKey)) throw notFound(request);
+  const { headers, raw } = request;
+  if (!isOwner(callerOf(raw), stream, headers, routeOf(request).queryKey)) throw notFound(request);
   return stream;
 }
 

@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Admission } from '../access/admission.ts';
 import type { Asker } from '../access/asker.ts';
+import { holderOf, ownerOf } from '../access/owner.ts';
 import { readsAnswersOnly } from '../http/answers-only.ts';
 import { BusyLoop } from '../time/busy-loop.ts';
 import type { Settings } from '../config/load.ts';
@@ -98,9 +99,10 @@ export class Relay {
   open(request: RelayRequest, asker: Asker): GatewayStream {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
-    const { headers, owner } = asker;
-    const client = streamClient(asker, route.queryKey);
-    const holder = this.#settings.apiKeys.length === 0 ? client.address : owner;
+    const { caller, headers } = asker;
+    const owner = ownerOf(caller, provider, headers, route.queryKey);
+    const client = streamClient(asker);
+    const holder = holderOf(caller, client.address);
     const stream = this.#streams.open({ provider, detach, owner, holder, model, client });
     this.#run(stream, request, headers).catch((error: unknown) => this.#defects.caught('relay', error));
     return stream;
@@ -185,6 +187,8 @@ export class Relay {
         path: request.route.path,
         model: request.model,
         address: stream.client.address,
+        caller: stream.client.caller || undefined,
+        tenant: stream.client.tenant || undefined,
         state,
         code: error?.code,
         // Ours, or of the connection: never a body's.

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { setCaller } from '../access/caller.ts';
 import type { Guard } from '../access/guard.ts';
-import type { GatewayError } from '../errors.ts';
+import { GatewayError } from '../errors.ts';
 import type { Connections } from '../http/connections.ts';
 import { rewriteRefusal } from '../http/request-target.ts';
 import { routeOf } from '../http/route.ts';
@@ -11,16 +12,21 @@ export function putTargets(server: FastifyInstance): void {
   putRefusal(server, ({ raw }) => rewriteRefusal(raw));
 }
 
-/** Puts the guard in front of everything that a server has. Whoever it lets in by a key is no stranger any more. */
+/**
+ * Puts the guard in front of everything that a server has: behind it, each request has a caller. Whoever it lets in by a key is no
+ * stranger any more.
+ */
 export function putGuard(
   server: FastifyInstance,
   guard: Guard,
   connections: Pick<Connections, 'known'>,
 ): void {
   putRefusal(server, (request) => {
-    const refusal = guard.refusal(request.headers, routeOf(request).queryKey);
-    if (refusal === undefined && guard.needsKey) connections.known(request.raw.socket);
-    return refusal;
+    const caller = guard.admit(request.headers, routeOf(request).queryKey);
+    if (caller instanceof GatewayError) return caller;
+    if (guard.needsKey) connections.known(request.raw.socket);
+    setCaller(request.raw, caller);
+    return undefined;
   });
 }
 

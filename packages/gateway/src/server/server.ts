@@ -7,7 +7,6 @@ import Fastify, {
 } from 'fastify';
 import type { Logger } from 'pino';
 import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
-import type { ApiKeys } from '../access/api-keys.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import type { Defects } from '../process/defects.ts';
@@ -23,7 +22,8 @@ import { hijack } from '../http/hijack.ts';
 import { answerModels } from '../provider/models/answer-models.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 import type { Relay } from '../relay/relay.ts';
-import { bodyOwner, ownerOf } from '../access/owner.ts';
+import { callerOf } from '../access/caller.ts';
+import { holderOf } from '../access/owner.ts';
 import { receiveRequest } from '../relay/receive-request.ts';
 import type { BodyHold, RequestMemory } from '../memory/request-memory.ts';
 import { addStreamPaths } from '../read/stream-paths.ts';
@@ -36,7 +36,6 @@ import type { Streams } from '../stream/streams.ts';
 export interface ServerOptions {
   readonly config: Config;
   readonly defects: Defects;
-  readonly keys: ApiKeys;
   readonly guard: Guard;
   readonly connections: Connections;
   readonly memory: RequestMemory;
@@ -135,7 +134,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 /** Every path below the prefixes is a provider's. */
 function addProviderPaths(
   server: FastifyInstance,
-  { config, keys, memory, models, providers, relay, isReady }: ServerOptions,
+  { config, memory, models, providers, relay, isReady }: ServerOptions,
 ): void {
   const limits = {
     maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
@@ -160,13 +159,12 @@ function addProviderPaths(
         }
         const { headers, raw } = request;
         const address = clientAddress(raw);
-        const holder = bodyOwner(keys, headers, route.queryKey, address);
-        const openHold = (): BodyHold => memory.hold(holder);
+        const caller = callerOf(raw);
+        const openHold = (): BodyHold => memory.hold(holderOf(caller, address));
         const relayed = await receiveRequest(route, raw, reply.raw, { ...limits, openHold, providers });
         try {
-          const owner = ownerOf(keys, relayed.provider, headers, route.queryKey);
           const mergeMs = readMergeMs(headers);
-          relay.answer(relayed, { headers, address, owner }, hijack(reply), mergeMs);
+          relay.answer(relayed, { headers, address, caller }, hijack(reply), mergeMs);
         } catch (error) {
           relayed.body.letGo();
           throw error;

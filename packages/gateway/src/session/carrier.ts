@@ -1,6 +1,6 @@
 import type { Credit } from '@spillway/core';
 import type { CloseReason, GatewayFrame } from '@spillway/core/session';
-import type { IncomingHttpHeaders } from 'node:http';
+import type { Caller } from '../access/caller.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import type { RequestCarrier } from './arrivals.ts';
 
@@ -29,8 +29,8 @@ export interface Carrier<Stream> extends RequestCarrier, SessionLine {
   /** No stream is carried at the moment. */
   readonly isUnused: boolean;
   lastRequest: number;
-  /** Notes whose it is, from the first accepted key on. Returns `false` if the session ended over it. */
-  meet(headers: IncomingHttpHeaders, queryKey: string | undefined): boolean;
+  /** Notes whose it is, from the first caller on. Returns `false` if the session ended over it. */
+  meet(caller: Caller | undefined): boolean;
   /** Carries a stream from now on, under that number. */
   take(stream: Stream, number: number): void;
   /** Does not carry a stream any more. */

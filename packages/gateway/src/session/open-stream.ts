@@ -6,7 +6,8 @@ import { asGatewayError, errorHeaders, GatewayError, overloaded, shuttingDown } 
 import { tooLarge } from '../http/receive-body.ts';
 import { ReceivedBody } from '../http/received-body.ts';
 import { readTarget, targetRefusal } from '../http/request-target.ts';
-import { isOwner, ownerOf } from '../access/owner.ts';
+import { invalidApiKey } from '../access/guard.ts';
+import { holderOf, isOwner } from '../access/owner.ts';
 import { readRelayRequest } from '../relay/relay-request.ts';
 import { openScanner } from '../http/request-body.ts';
 import type { BodyHold } from '../memory/request-memory.ts';
@@ -27,18 +28,18 @@ export function openRequest(
   headers: IncomingHttpHeaders,
   options: SessionContext,
 ): void {
-  const { config, guard, isReady, keys, memory, providers, relay } = options;
+  const { config, guard, isReady, memory, providers, relay } = options;
   const target = readTarget(frame.path);
   const route = findRoute(frame.method, target ?? '/', headers);
+  const caller = guard.identify(headers, route.queryKey);
   // Without room for what it has sent so far, the session is over.
-  if (!session.meet(headers, route.queryKey)) return;
+  if (!session.meet(caller)) return;
   let stream: GatewayStream;
   let hold: BodyHold | undefined;
   try {
     if (!isReady()) throw shuttingDown();
     if (target === undefined) throw targetRefusal(frame.path);
-    const refusal = guard.keyRefusal(headers, route.queryKey);
-    if (refusal !== undefined) throw refusal;
+    if (caller === undefined) throw invalidApiKey();
     if (!pathPrefixes.some((prefix) => route.path.startsWith(prefix))) {
       throw new GatewayError('not_found', `There is no POST ${route.path} here.`);
     }
@@ -48,16 +49,15 @@ export function openRequest(
     const contentType = headers['content-type'];
     const received = ReceivedBody.whole(body, openScanner(route, contentType));
     const request = readRelayRequest({ route, method: frame.method, contentType, body: received }, providers);
-    const owner = ownerOf(keys, request.provider, headers, route.queryKey);
     const { address, agent } = session;
-    hold = memory.hold(keys.areRequired ? owner : address);
+    hold = memory.hold(holderOf(caller, address));
     if (!hold.grow(body.length)) {
       throw overloaded(`Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`);
     }
     request.body.release = hold.release;
     // From here on the provider may be asked.
     session.lastRequest = frame.stream;
-    stream = relay.open(request, { headers, address, agent, owner });
+    stream = relay.open(request, { headers, address, agent, caller });
   } catch (error) {
     hold?.release();
     refuse(session, frame, asGatewayError(error));
@@ -69,7 +69,7 @@ export function openRequest(
   opened.attach(stream, session, {}, () => ({ release: () => undefined }));
 }
 
-/** Reads a stream that somebody with the same key has opened. */
+/** Reads a stream that the same caller has opened. */
 export function openRead(
   session: Carrier<SessionStream>,
   frame: Frame<'read'>,
@@ -78,9 +78,11 @@ export function openRead(
 ): void {
   const { maxBytes, merges, overflow, url } = frame;
   const { windowBytes } = options.config;
-  if (!session.meet(headers, undefined)) return;
-  const stream = options.find(/^\/streams\/([\w-]+)$/.exec(url)?.[1] ?? '', headers);
-  if (stream === undefined) {
+  const caller = options.guard.identify(headers, undefined);
+  if (!session.meet(caller)) return;
+  const token = /^\/streams\/([\w-]+)$/.exec(url)?.[1] ?? '';
+  const stream = caller && options.find(token, caller, headers);
+  if (caller === undefined || stream === undefined) {
     refuse(session, frame, new GatewayError('not_found', 'There is no such stream.'));
     return;
   }
@@ -92,10 +94,7 @@ export function openRead(
   const losesNothing = overflow === 'coalesce' || overflow === 'block';
   const { address } = session;
   const openRoom: OpenRoom = () =>
-    options.retained.keepReader(
-      options.keys.areRequired ? stream.owner : address,
-      opened.response.windowBytes,
-    );
+    options.retained.keepReader(holderOf(caller, address), opened.response.windowBytes);
   const bound = { maxBytes: Math.min(maxBytes ?? windowBytes, windowBytes) };
   opened.attach(stream, session, { from, overflow, merges, ...bound }, losesNothing ? openRoom : undefined);
 }
@@ -110,11 +109,13 @@ export function resumeReader(
   headers: IncomingHttpHeaders,
   options: SessionContext,
 ): void {
-  const { keys, meter, readers } = options;
-  if (!session.meet(headers, undefined)) return;
+  const { guard, meter, readers } = options;
+  const caller = guard.identify(headers, undefined);
+  if (!session.meet(caller)) return;
   const known = readers.get(frame.reader);
   const stream = known?.stream;
-  if (known === undefined || stream === undefined || !isOwner(keys, stream, headers)) {
+  const isOurs = caller !== undefined && stream !== undefined && isOwner(caller, stream, headers);
+  if (known === undefined || !isOurs) {
     meter.resumes.refused += 1;
     refuse(session, frame, isMissing(session, frame, options) ? notArrived() : unknownReader());
     return;

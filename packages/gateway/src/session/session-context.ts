@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
-import type { ApiKeys } from '../access/api-keys.ts';
+import type { Caller } from '../access/caller.ts';
 import type { Guard } from '../access/guard.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
@@ -19,7 +19,6 @@ export interface SessionContext {
   readonly config: Config;
   readonly defects: Defects;
   readonly guard: Guard;
-  readonly keys: ApiKeys;
   readonly memory: RequestMemory;
   /** The same for what clients send that have shown no accepted key yet, all of them together. */
   readonly strangers: RequestMemory;
@@ -28,8 +27,8 @@ export interface SessionContext {
   readonly relay: Relay;
   readonly retained: Pick<RetainedStreams<GatewayStream>, 'keepReader'>;
   readonly meter: Meter;
-  /** The stream of that token, if whoever sends these headers may read it. */
-  readonly find: (token: string, headers: IncomingHttpHeaders) => GatewayStream | undefined;
+  /** The stream of that token, if a caller who sends these headers may read it. */
+  readonly find: (token: string, caller: Caller, headers: IncomingHttpHeaders) => GatewayStream | undefined;
   /** Whether new streams are taken. */
   readonly isReady: () => boolean;
   /** Which requests did not arrive. */

@@ -6,10 +6,11 @@ import {
   encodeDataHeader,
   type GatewayFrame,
 } from '@spillway/core/session';
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
-import { keysOf } from '../access/credential.ts';
+import type { Caller } from '../access/caller.ts';
+import { holderOf } from '../access/owner.ts';
 import { GatewayError } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
 import type { LargeRun } from '../memory/large-run.ts';
@@ -183,14 +184,12 @@ export class Session implements Carrier<SessionStream> {
    * Notes whose it is: from the first request with an accepted key on, it is no stranger's any more. Without keys of the
    * gateway's own nobody is a stranger who says so much as `open`. Returns `false` if the session ended over it.
    */
-  meet(headers: IncomingHttpHeaders, queryKey: string | undefined): boolean {
-    if (this.#intake.isKnown) return true;
-    const { keys, memory, onKnown } = this.#options;
-    const owner = keys.areRequired ? keys.accept(keysOf(headers, queryKey)) : this.address;
-    if (owner === undefined) return true;
+  meet(caller: Caller | undefined): boolean {
+    if (this.#intake.isKnown || caller === undefined) return true;
+    const { memory, onKnown } = this.#options;
     this.#intake.isKnown = true;
     onKnown(this.#tcp);
-    if (this.#intake.moveTo(memory.hold(owner))) return true;
+    if (this.#intake.moveTo(memory.hold(holderOf(caller, this.address)))) return true;
     this.#endOverloaded();
     return false;
   }
@@ -325,7 +324,8 @@ export class Session implements Carrier<SessionStream> {
         const { maxSessionStreams, windowBytes } = this.#options.config;
         this.windowBytes = Math.min(frame.windowBytes, maxSessionStreams * windowBytes);
         this.#credit = openCredit({ maxBytes: this.windowBytes, initial: { bytes: this.windowBytes } });
-        if (!this.#options.keys.areRequired) this.meet({}, undefined);
+        const { guard } = this.#options;
+        if (!guard.needsKey) this.meet(guard.identify({}, undefined));
         return undefined;
       }
       case 'ping':

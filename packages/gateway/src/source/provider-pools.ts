@@ -1,4 +1,4 @@
-import { digest } from '../access/api-keys.ts';
+import { digest } from '../config/api-key.ts';
 import type { Config } from '../config/schema.ts';
 import type { Credential } from '../http/headers.ts';
 import type { TlsMemory } from './connect.ts';

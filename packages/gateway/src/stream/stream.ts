@@ -34,7 +34,7 @@ export interface StreamOwner {
   readonly provider: Provider;
   /** Who may read it; see `ownerOf`. */
   readonly owner: string;
-  /** Whose room its history takes after its end; see `bodyOwner`. */
+  /** Whose room its history takes after its end; see `holderOf`. */
   readonly holder: string;
   readonly detach: DetachPolicy;
   /** For the console: as the client named it. */

@@ -95,7 +95,10 @@ function endSpan(
       const about = reader === null ? {} : { 'spillway.reader': reader };
       span.addEvent(`spillway.${type}`, { ...about, 'spillway.detail': detail }, new Date(atMs));
     }
+    const { caller, tenant } = stream.client;
     const seen = {
+      'spillway.caller': caller || undefined,
+      'spillway.tenant': tenant || undefined,
       'gen_ai.usage.input_tokens': usage?.inputTokens,
       'gen_ai.usage.output_tokens': usage?.outputTokens,
       'error.type': error?.code,

@@ -5,10 +5,12 @@ import type { EventRun } from '@spillway/core/format/sse';
 import Fastify from 'fastify';
 import { onTestFinished } from 'vitest';
 import { ApiKeys } from '../../src/access/api-keys.ts';
+import { Guard } from '../../src/access/guard.ts';
 import { configSchema, type DetachPolicy } from '../../src/config/schema.ts';
 import { Defects } from '../../src/process/defects.ts';
 import { Meter } from '../../src/stream/meter.ts';
 import { addStreamPaths } from '../../src/read/stream-paths.ts';
+import { putGuard } from '../../src/server/hooks.ts';
 import { openLinks } from '../../src/sink/open-links.ts';
 import { Paces } from '../../src/sink/paces.ts';
 import type { GatewayStream } from '../../src/stream/stream.ts';
@@ -38,7 +40,7 @@ export async function startOwnStream(
     },
     new Defects({ error: () => undefined }),
   );
-  const client = { address: '', agent: '', key: '' };
+  const client = { address: '', agent: '', caller: '', tenant: '' };
   const provider = { name: 'p', api: 'openai', url: '', apiKey: 'key', detach: undefined } as const;
   const stream = streams.open({ provider, owner: '', holder: '', detach, model: undefined, client });
   const channel = openChannel<EventRun>({
@@ -60,7 +62,8 @@ export async function startOwnStream(
   stream.start(body, performance.now());
   const server = Fastify();
   const paces = new Paces(openLinks());
-  addStreamPaths(server, { config, keys: new ApiKeys([]), streams, paces, ...times });
+  putGuard(server, new Guard(new ApiKeys([]), []), { known: () => undefined });
+  addStreamPaths(server, { config, streams, paces, ...times });
   const url = await server.listen({ port: 0, host: '127.0.0.1' });
   onTestFinished(async () => {
     streams.stopWatching();

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Logger } from 'pino';
 import { apis } from '../../api.ts';
-import { digest } from '../../access/api-keys.ts';
+import { digest } from '../../config/api-key.ts';
 import type { Provider } from '../../config/load.ts';
 import { asGatewayError, GatewayError, overloaded } from '../../errors.ts';
 import { clientHeaders, providerHeaders } from '../../http/headers.ts';

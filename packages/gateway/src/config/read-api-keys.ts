@@ -1,0 +1,113 @@
+import { type ApiKey, apiKey, digest, isKeyName } from './api-key.ts';
+import { ConfigError } from './config-error.ts';
+
+/** Where keys are configured. */
+export interface ApiKeySources {
+  /** The environment variable: its name, and its text. */
+  readonly variable: string;
+  readonly text: string;
+  /** The file of digests, if there is one, and its path for messages. */
+  readonly file?: { readonly path: string; readonly text: string } | undefined;
+}
+
+/** A key, and where it stands. */
+interface Found extends ApiKey {
+  readonly where: string;
+  readonly isNamed: boolean;
+}
+
+/**
+ * The keys of an environment variable, `KEY` or `NAME=KEY` separated by commas or spaces, and of a file with lines of
+ * `NAME sha256:DIGEST`. A key that is configured twice under the same name is returned once.
+ *
+ * @throws {ConfigError} one line a problem, with the number of the key or line. Nothing of what stands there is printed, names
+ *   neither: in a text that is no name, it could be a part of a key.
+ */
+export function readApiKeys({ file, text, variable }: ApiKeySources): ApiKey[] {
+  const found: Found[] = [];
+  const problems: string[] = [];
+  const add = (where: string, key: KeyOrProblem): void => {
+    if ('problem' in key) problems.push(`${where}: ${key.problem}`);
+    else found.push({ ...apiKey(key.digest, key.name), isNamed: key.name !== undefined, where });
+  };
+  const words = text.split(/[\s,]+/).filter((word) => word !== '');
+  for (const [index, word] of words.entries()) {
+    add(`${variable}, key ${index + 1} of ${words.length}`, readWord(word));
+  }
+  for (const [index, line] of (file?.text.split('\n') ?? []).entries()) {
+    if (/^\s*(?:#|$)/.test(line)) continue;
+    add(`${file?.path}, line ${index + 1}`, readLine(line.trim()));
+  }
+  const keys = distinct(found, problems);
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'));
+  return keys;
+}
+
+type KeyOrProblem =
+  | { readonly digest: Buffer; readonly name: string | undefined }
+  | { readonly problem: string };
+
+const nameWords =
+  'of lower-case letters, digits, ".", "_" and "-" that begins with a letter or digit, 64 at most (or TENANT/NAME)';
+
+/**
+ * What could be meant in two ways is refused, but for one: a key that is itself `name=rest` looks like a key with a name, and is read
+ * as one. "=" at the end is a key's padding where what stands in front is no name; behind a name, the key may be missing because
+ * the variable that should have it is empty, and whoever guesses the name would be let in.
+ */
+function readWord(word: string): KeyOrProblem {
+  const at = word.indexOf('=');
+  if (at === -1) return { digest: digest(word), name: undefined };
+  const [name, key] = [word.slice(0, at), word.slice(at + 1)];
+  if (isKeyName(name)) {
+    if (key !== '' && !key.startsWith('=')) return { digest: digest(key), name };
+    return {
+      problem: 'expected NAME=KEY, got a name and no key, or a key that ends with "=" and needs a name',
+    };
+  }
+  if (name !== '' && /^=*$/.test(key)) return { digest: digest(word), name: undefined };
+  return {
+    problem: `expected KEY or NAME=KEY with a name ${nameWords}, got "=" behind something else; a key with "=" inside needs a name`,
+  };
+}
+
+function readLine(line: string): KeyOrProblem {
+  const [name = '', hex, ...rest] = line.split(/\s+/);
+  const [, digits] = /^sha256:([\da-f]{64})$/i.exec(hex ?? '') ?? [];
+  if (isKeyName(name) && digits !== undefined && rest.length === 0) {
+    return { digest: Buffer.from(digits, 'hex'), name };
+  }
+  return {
+    problem: `expected "NAME sha256:DIGEST" with a name ${nameWords} and 64 hexadecimal digits, got something else`,
+  };
+}
+
+/** Each key once. Those that would make a caller another one are problems. */
+function distinct(found: readonly Found[], problems: string[]): ApiKey[] {
+  const byDigest = new Map<string, Found>();
+  const unnamed = new Map<string, Found>();
+  for (const key of found) {
+    const hex = key.digest.toString('hex');
+    const same = byDigest.get(hex);
+    if (same !== undefined) {
+      if (same.name !== key.name) {
+        problems.push(`${key.where}: expected another key, got that of ${same.where} under another name`);
+      }
+      continue;
+    }
+    byDigest.set(hex, key);
+    if (key.isNamed) continue;
+    const alike = unnamed.get(key.name);
+    if (alike === undefined) unnamed.set(key.name, key);
+    else {
+      problems.push(
+        `${key.where}: expected a name, because its digest begins as that of ${alike.where}, got none`,
+      );
+    }
+  }
+  return [...byDigest.values()].map(({ digest: keyDigest, name, tenant }) => ({
+    name,
+    tenant,
+    digest: keyDigest,
+  }));
+}
