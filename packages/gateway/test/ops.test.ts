@@ -4,7 +4,6 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { configOptions } from '../src/config/schema.ts';
-import { errorCodes } from '../src/errors.ts';
 import { stallCauses } from '../src/stream/meter.ts';
 import { eventually, type RunningGateway, startBoth } from './support/processes.ts';
 import { needsPrometheus, promtool, startPrometheus, temporaryFolder } from './support/prometheus.ts';
@@ -13,7 +12,7 @@ import { chatRequest, openSession } from './support/session.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const alertsFile = join(root, 'ops/alerts.yaml');
-const documents = ['docs/operating.md', 'docs/runbook.md'];
+const documents = ['docs/errors.md', 'docs/operating.md', 'docs/runbook.md'];
 
 interface Alert {
   readonly alert: string;
@@ -114,7 +113,7 @@ describe('what the alerts and the dashboard say of themselves', () => {
     expect(named.toSorted()).toEqual(alerts.map(({ alert }) => alert.toLowerCase()).toSorted());
   });
 
-  test('the runbook has a line for each cause of a stall, and knows no error that does not exist', () => {
+  test('the runbook has a line for each cause of a stall', () => {
     const cells = (name: string): string[] => {
       const section = read('docs/runbook.md')
         .split(/^## /m)
@@ -123,8 +122,6 @@ describe('what the alerts and the dashboard say of themselves', () => {
       return rows.flatMap(([, cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, word = '']) => word));
     };
     expect(cells('SpillwayStalling').toSorted()).toEqual([...stallCauses].toSorted());
-    expect(errorCodes).toEqual(expect.arrayContaining(cells('SpillwayStreamsFailing')));
-    expect(cells('SpillwayStreamsFailing').length).toBeGreaterThan(5);
   });
 
   test('each panel says what to do on it, and no two have the same title', () => {
