@@ -166,7 +166,7 @@ export interface Reader<Item> extends AsyncIterable<Item>, AsyncDisposable {
    * ```ts
    * speechDetector.onStart = () => {
    *   const unheard = speaker.skip('barge-in');
-   *   if (unheard !== undefined) model.truncate(unheard.from);
+   *   if (unheard !== undefined) voice.truncate(unheard.from);
    * };
    * ```
    */
