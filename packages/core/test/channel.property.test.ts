@@ -108,7 +108,7 @@ interface WatchedOptions {
   readonly skips?: 'itself' | 'others' | undefined;
 }
 
-const lossy: readonly Policy[] = ['drop-newest', 'drop-oldest', 'latest'];
+const losing: readonly Policy[] = ['drop-newest', 'drop-oldest', 'latest'];
 
 const impatient = new Error('told too often');
 
@@ -251,14 +251,14 @@ class Watched {
 
   /** Where no gap stands for what was skipped, the reader goes on behind it. */
   settle(): void {
-    if (lossy.includes(this.overflow)) return;
+    if (losing.includes(this.overflow)) return;
     for (const { from, to } of this.skipped) if (from === this.at) this.at = to;
   }
 
   got(item: string | Gap): void {
     this.settle();
     if (item instanceof Gap) {
-      expect(lossy).toContain(this.overflow);
+      expect(losing).toContain(this.overflow);
       const skipped = this.skipped.findLast(({ to }) => to > item.from && to <= item.to);
       expect(item.reason).toBe(skipped?.reason ?? this.overflow);
       expect(item.from).toBe(this.at);
