@@ -409,6 +409,14 @@ export const mutants: readonly Mutant[] = [
     only: 'whatever is done',
   },
   {
+    name: 'skip: spill: a write that waits for the store is not let go on',
+    file: `${core}/channel/spill.ts`,
+    find: 'const items = [...this.#readBack.discard(), ...this.#underWay.discard()];',
+    replace: 'const items = this.#readBack.discard();',
+    test: `${coreTest}/skip.test.ts`,
+    only: 'waits for its store',
+  },
+  {
     name: 'skip: whoever waits for what comes is not told of the gap',
     file: `${core}/channel/channel-reader.ts`,
     find: '    this.wake();\n    return gap;',

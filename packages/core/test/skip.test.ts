@@ -279,6 +279,20 @@ describe('skip of a reader that spills', () => {
     }
   });
 
+  test('a write that waits for its store goes on at once', async () => {
+    const store = new SlowStore<string>();
+    const channel = open(4);
+    const reader = channel.reader({ overflow: spillTo(store) });
+    const other = channel.reader({ maxItems: 9 });
+    offerAll(channel, 'abcd');
+    const written = channel.write('e');
+    expect([store.pendingAppends, reader.waitingItems]).toEqual([1, 4]);
+    reader.skip('barge-in');
+    await within(written, 'the write that waited');
+    expect([store.pendingAppends, reader.take()]).toEqual([1, 'e']);
+    expect(other.takeAll().join('')).toBe('abcde');
+  });
+
   test('a store that cannot trim fails it, behind the gap', async () => {
     const store = createMemoryStore<string>({ maxBytes: 1000 });
     const broken = { ...store, append: store.append.bind(store), read: store.read.bind(store) };
