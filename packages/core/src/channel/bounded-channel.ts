@@ -385,8 +385,11 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
       if (reader.merges) this.#compactor?.compactWaiting();
       if (!reader.hasRoom(bytes, ms) && reader.makeRoom(bytes, ms)) skippers.push(reader);
     }
-    // Whoever was told of a loss may have made room where there was none.
-    return skippers.filter((reader) => !reader.hasRoom(bytes, ms));
+    // Whoever was told of a loss may have made room where there was none. No new list: most often nobody was.
+    for (let index = skippers.length - 1; index >= 0; index -= 1) {
+      if (skippers[index]?.hasRoom(bytes, ms)) skippers.splice(index, 1);
+    }
+    return skippers;
   }
 
   /** Whether nobody who must not lose anything would have to. */
