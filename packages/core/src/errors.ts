@@ -14,6 +14,7 @@
  * - `reader_overflow`: a reader with the policy `error` fell behind by more than its bound.
  * - `store_failed`: the store of a reader that spills failed; the cause says how.
  * - `store_full`, `store_sealed`, `out_of_order`: a store does not take what was appended.
+ * - `merge_under_way`: `skip` was called by a channel's `merge`, or by `weigh` or `durationMs` for a merged chunk.
  * - `event_too_large`: one event of a stream is larger than the limit.
  */
 export type ErrorCode =
@@ -24,6 +25,7 @@ export type ErrorCode =
   | 'history_gone'
   | 'invalid_chunk'
   | 'invalid_option'
+  | 'merge_under_way'
   | 'out_of_order'
   | 'reader_disconnected'
   | 'reader_overflow'

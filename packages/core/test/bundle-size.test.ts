@@ -25,9 +25,9 @@ async function gzippedBytes(source: string): Promise<number> {
 // What a page downloads. The ceilings are a twentieth above what it took when they were set: room for mending,
 // not for another feature, which has to argue for its bytes.
 test.each([
-  ['a channel with its readers', '{ openChannel }', 9500],
-  ['channel, readers and credit', '{ openChannel, openCredit, createReplenisher }', 10_400],
-  ['everything', '*', 12_600],
+  ['a channel with its readers', '{ openChannel }', 10_100],
+  ['channel, readers and credit', '{ openChannel, openCredit, createReplenisher }', 11_000],
+  ['everything', '*', 13_300],
 ])('%s, minified and gzipped', async (_what, names, ceiling) => {
   const from = JSON.stringify(entry);
   const bytes = await gzippedBytes(names === '*' ? `export * from ${from}` : `export ${names} from ${from}`);

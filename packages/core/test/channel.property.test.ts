@@ -29,6 +29,10 @@ function letterOf(offset: number): string {
   return letters[offset % letters.length] ?? '';
 }
 
+function textOf(from: number, to: number): string {
+  return Array.from({ length: to - from }, (_, index) => letterOf(from + index)).join('');
+}
+
 /** Where streams begin: positions and offsets are numbers, of which bits can be shifted only below 2^31. */
 const firstOffsets = [0, 2 ** 31 - 40, 2 ** 32 - 40, Number.MAX_SAFE_INTEGER - 10_000];
 
@@ -98,7 +102,13 @@ interface WatchedOptions {
   readonly maxCredit?: number | undefined;
   /** How often it is told something before it throws. */
   readonly patience?: number | undefined;
+  /** Whether it is given what it loses. */
+  readonly hasOnDrop?: boolean;
+  /** Whom it makes skip whenever it is told something. */
+  readonly skips?: 'itself' | 'others' | undefined;
 }
+
+const losing: readonly Policy[] = ['drop-newest', 'drop-oldest', 'latest'];
 
 const impatient = new Error('told too often');
 
@@ -120,9 +130,23 @@ class Watched {
   readonly credit: Credit | undefined;
   /** Of everybody who waited for it. */
   readonly waits: Promise<boolean>[] = [];
+  /** Runs of the text that it got, and that it was given because they are lost. */
+  readonly pieces: { readonly from: number; readonly to: number }[] = [];
+  /** Those of which no gap has told yet. */
+  #untold: { readonly from: number; readonly to: number }[] = [];
+  /** What it skipped. */
+  readonly skipped: Gap[] = [];
+  readonly hasOnDrop: boolean;
+  readonly #channel: Channel<string>;
+  readonly #others: readonly Watched[];
+  readonly #skips: 'itself' | 'others' | undefined;
   #patience: number;
 
-  constructor(channel: Channel<string>, options: WatchedOptions) {
+  constructor(channel: Channel<string>, options: WatchedOptions, others: readonly Watched[] = []) {
+    this.#channel = channel;
+    this.#others = others;
+    this.#skips = options.skips;
+    this.hasOnDrop = options.hasOnDrop === true;
     const { from = 'start', isBare = false, maxCredit, maxItems, merges = false, overflow } = options;
     this.isBare = isBare;
     this.overflow = isBare && overflow === 'coalesce' ? 'block' : overflow;
@@ -134,8 +158,10 @@ class Watched {
       maxItems,
       from,
       ...(this.credit === undefined ? {} : { credit: [this.credit] }),
+      ...(this.hasOnDrop ? { onDrop: (text, start, end) => this.#lost(text, start, end) } : {}),
       onGap: (gap) => {
         this.announced.push(gap);
+        this.#wasToldOf(gap);
         this.#told();
       },
       onPressure: (pressure) => {
@@ -167,26 +193,89 @@ class Watched {
   #told(): void {
     this.#patience -= 1;
     if (this.#patience < 0) throw impatient;
+    if (this.#skips === 'itself') this.skip('told');
+    else if (this.#skips === 'others') for (const other of this.#others) other.skip('another was told');
+  }
+
+  #lost(text: string, from: number, to: number): void {
+    expect(text).toBe(textOf(from, to));
+    expect(from).toBeGreaterThanOrEqual(this.#untold.at(-1)?.to ?? this.startedAt);
+    this.pieces.push({ from, to });
+    this.#untold.push({ from, to });
+    this.#told();
+  }
+
+  /** Each chunk comes before the gap that tells of it; of what is in a store alone there is only the gap. */
+  #wasToldOf({ from, to }: Gap): void {
+    // What came and was dropped stands behind what is kept, which can be skipped later.
+    const before = this.overflow === 'drop-newest' ? undefined : this.announced.at(-2);
+    expect(from).toBeGreaterThanOrEqual(before?.to ?? this.startedAt);
+    expect(to).toBeGreaterThan(from);
+    const untold = this.#untold;
+    this.#untold = [];
+    if (!this.hasOnDrop) return;
+    if (this.overflow !== 'spill') expect(joined(untold)).toEqual([{ from, to }]);
+    for (const piece of untold) {
+      expect(piece.from).toBeGreaterThanOrEqual(from);
+      expect(piece.to).toBeLessThanOrEqual(to);
+    }
+  }
+
+  /** Skips at any moment: everything that waits, and only for this reader. */
+  skip(reason: string): void {
+    const { credit, reader } = this;
+    const { nextOffset } = this.#channel;
+    const { deliveredItems, droppedItems, end, mergedItems, offset, spilledItems, waitingItems } = reader;
+    const given = this.pieces.length;
+    const available = credit?.available;
+    const gap = reader.skip(reason);
+    if (end !== undefined || waitingItems + spilledItems === 0) {
+      expect(gap).toBeUndefined();
+      return;
+    }
+    expect(gap).toEqual(new Gap(offset, nextOffset, this.isBare ? 0 : nextOffset - offset, reason));
+    this.skipped.push(gap as Gap);
+    expect(reader.deliveredItems).toBe(deliveredItems);
+    expect(credit?.available).toEqual(available);
+    const lost = reader.droppedItems - droppedItems;
+    expect(lost).toBeGreaterThanOrEqual(waitingItems + spilledItems);
+    // What is written meanwhile may be lost, too, because whoever is told may skip.
+    if (this.#channel.nextOffset > nextOffset) return;
+    if (reader.end === undefined) expect(reader.waitingItems + reader.spilledItems).toBe(0);
+    expect(lost).toBe(waitingItems + spilledItems + mergedItems - reader.mergedItems);
+    // Inside of another callback it is told of what was lost before, too.
+    if (!this.hasOnDrop || this.isImpatient || this.#skips !== undefined) return;
+    expect(this.pieces.length - given).toBeGreaterThanOrEqual(waitingItems);
+    if (spilledItems === 0) expect(this.pieces.length - given).toBe(waitingItems);
+  }
+
+  /** Where no gap stands for what was skipped, the reader goes on behind it. */
+  settle(): void {
+    if (losing.includes(this.overflow)) return;
+    for (const { from, to } of this.skipped) if (from === this.at) this.at = to;
   }
 
   got(item: string | Gap): void {
+    this.settle();
     if (item instanceof Gap) {
-      expect(['drop-newest', 'drop-oldest', 'latest']).toContain(this.overflow);
-      expect(item.reason).toBe(this.overflow);
+      expect(losing).toContain(this.overflow);
+      const skipped = this.skipped.findLast(({ to }) => to > item.from && to <= item.to);
+      expect(item.reason).toBe(skipped?.reason ?? this.overflow);
       expect(item.from).toBe(this.at);
       expect(item.bytes).toBe(this.isBare ? 0 : item.to - item.from);
       this.at = item.to;
       return;
     }
-    for (const letter of item) {
-      expect(letter).toBe(letterOf(this.at));
-      this.at += 1;
-    }
+    expect(item).toBe(textOf(this.at, this.at + item.length));
+    this.pieces.push({ from: this.at, to: this.at + item.length });
+    this.at += item.length;
     if (item.length > 1) expect(item).toMatch(/^[a-z]{2,5}$/);
   }
 
   check(channel: Channel<string>): void {
     const { reader } = this;
+    this.settle();
+    this.#checkCallbacks();
     if (reader.end !== undefined) return;
     expect(reader.offset).toBe(this.at);
     expect(reader.waitingItems).toBeLessThanOrEqual(this.maxItems);
@@ -202,12 +291,41 @@ class Watched {
     if (waitingItems >= this.maxItems && !this.startedBehind) expect(this.pressures.at(-1)).toBe('high');
     const lost = this.announced.reduce((sum, { from, to }) => sum + to - from, 0);
     expect(lost).toBe(droppedItems);
+    expect(this.#untold).toEqual([]);
   }
+
+  /** What a callback throws ends the reader, also when it is an expectation. */
+  #checkCallbacks(): void {
+    const { end } = this.reader;
+    if (end !== undefined && 'error' in end && end.error.name === 'AssertionError') throw end.error;
+  }
+
+  /** What it got and what it was given is what was written: everything, once, and each of the two in order. */
+  checkWhole(channel: Channel<string>): void {
+    this.#checkCallbacks();
+    if (!this.hasOnDrop) return;
+    const pieces = joined(this.pieces.toSorted((a, b) => a.from - b.from));
+    if (this.overflow !== 'spill' && channel.nextOffset > this.startedAt) {
+      expect(pieces).toEqual([{ from: this.startedAt, to: channel.nextOffset }]);
+    }
+  }
+}
+
+/** Pieces that touch are one; overlapping is an error. */
+function joined(pieces: readonly { readonly from: number; readonly to: number }[]): object[] {
+  const all: { readonly from: number; to: number }[] = [];
+  for (const { from, to } of pieces) {
+    const last = all.at(-1);
+    if (last !== undefined) expect(from).toBeGreaterThanOrEqual(last.to);
+    if (last?.to === from) last.to = to;
+    else all.push({ from, to });
+  }
+  return all;
 }
 
 type Step =
   | { readonly do: 'cancel' | 'complete' | 'fail' }
-  | { readonly do: 'detach' | 'ready' | 'store' | 'take'; readonly who: number }
+  | { readonly do: 'detach' | 'ready' | 'skip' | 'store' | 'take'; readonly who: number }
   | { readonly do: 'grant'; readonly who: number; readonly items: number }
   | { readonly do: 'join'; readonly as: WatchedOptions }
   | { readonly do: 'offer' | 'write' }
@@ -244,6 +362,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         merges: fc.boolean(),
         maxCredit: fc.option(fc.integer({ min: 1, max: 5 }), { nil: undefined }),
         patience: fc.option(fc.nat(3), { nil: undefined, freq: 4 }),
+        hasOnDrop: fc.boolean(),
+        skips: fc.option(fc.constantFrom('itself' as const, 'others' as const), { nil: undefined, freq: 1 }),
       }),
     }),
   },
@@ -255,6 +375,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       offset: fc.nat(60),
     }),
   },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('skip' as const), who }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('detach' as const), who }) },
 );
 
@@ -383,7 +504,7 @@ describe('every reader gets the text, and what it does not get it is told', () =
         pick(action.who)?.grant(action.items);
         return;
       case 'join':
-        watched.push(new Watched(channel, { ...action.as, isBare }));
+        watched.push(new Watched(channel, { ...action.as, isBare }, watched));
         return;
       case 'resume': {
         const from = firstOffset + action.offset;
@@ -396,6 +517,9 @@ describe('every reader gets the text, and what it does not get it is told', () =
         }
         return;
       }
+      case 'skip':
+        pick(action.who)?.skip('asked');
+        return;
       case 'detach':
         pick(action.who)?.reader.detach();
         return;
@@ -412,6 +536,7 @@ describe('every reader gets the text, and what it does not get it is told', () =
       const item = one.reader.take();
       if (item !== undefined) one.got(item);
     }
+    one.settle();
     // Whoever waited has been told.
     await Promise.all(one.waits);
     while (one.store.pendingAppends > 0) await one.store.proceed();
@@ -428,7 +553,10 @@ describe('every reader gets the text, and what it does not get it is told', () =
       return;
     }
     if (ending === 'cancel') expect(end?.state).toBe('cancelled');
-    else expect(one.at).toBe(channel.nextOffset);
+    else {
+      expect(one.at).toBe(channel.nextOffset);
+      one.checkWhole(channel);
+    }
     if (one.overflow !== 'spill') return;
     // Nothing is left behind in the store.
     await one.store.proceed();
@@ -451,6 +579,8 @@ describe('writers and readers that run at the same time', () => {
             overflow: fc.constantFrom(...policies),
             maxItems: fc.integer({ min: 1, max: 4 }),
             maxCredit: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
+            hasOnDrop: fc.boolean(),
+            skipAfter: fc.array(fc.nat(6), { maxLength: 3 }),
           }),
           {
             minLength: 1,
@@ -484,12 +614,22 @@ describe('writers and readers that run at the same time', () => {
             // Without a reader the channel would wait for the next one.
             if (watched.every(({ reader }) => reader.end !== undefined)) channel.cancel();
           };
-          const all = Promise.all([write(), ...watched.map(read)]);
+          const skip = async (one: Watched, pauses: readonly number[]): Promise<void> => {
+            for (const pause of pauses) {
+              for (let tick = 0; tick < pause; tick += 1) await scheduler.schedule(Promise.resolve(), 'tick');
+              one.skip('asked');
+            }
+          };
+          const skips = watched.map((one, index) => skip(one, readers[index]?.skipAfter ?? []));
+          const all = Promise.all([write(), ...watched.map(read), ...skips]);
           await scheduler.waitFor(all);
           for (const one of watched) {
             const end = one.reader.end;
-            if (end?.state === 'completed') expect(one.at).toBe(chunks);
-            else expect(['disconnect', 'error']).toContain(one.overflow);
+            one.settle();
+            if (end?.state === 'completed') {
+              expect(one.at).toBe(chunks);
+              one.checkWhole(channel);
+            } else expect(['disconnect', 'error']).toContain(one.overflow);
           }
         },
       ),

@@ -10,7 +10,7 @@ const action = fc.record({
     { weight: 8, arbitrary: fc.constant('offer' as const) },
     { weight: 16, arbitrary: fc.constant('take' as const) },
     { weight: 2, arbitrary: fc.constant('takeAll' as const) },
-    { weight: 1, arbitrary: fc.constantFrom('detach' as const, 'join' as const) },
+    { weight: 1, arbitrary: fc.constantFrom('detach' as const, 'join' as const, 'skip' as const) },
   ),
   who: fc.nat(9),
 });
@@ -46,6 +46,7 @@ describe('promise 1: a channel holds what a reader has yet to take, and nothing 
             const reader = readers[who % readers.length];
             if (what === 'offer') channel.offer('x');
             else if (what === 'join') readers.push(channel.reader());
+            else if (what === 'skip') reader?.skip('asked');
             else reader?.[what]();
             const live = readers.filter(({ end }) => end === undefined);
             // What waits for the next reader is kept.

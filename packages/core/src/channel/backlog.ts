@@ -21,6 +21,10 @@ export interface Backlog<T> {
   /** Entries that are in a store alone. */
   readonly storedItems: number;
   readonly storedChunks: number;
+  readonly storedBytes: number;
   shift(): Entry<T> | Gap | undefined;
+  /** Lets go of all that is there; more may come. Returns what was in memory, in order. */
+  discard(): (Entry<T> | Gap)[];
+  /** Nothing is wanted any more. */
   clear(): void;
 }

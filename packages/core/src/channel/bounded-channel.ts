@@ -123,6 +123,10 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     return this.#madeCompactor?.isMerging === true;
   }
 
+  get isInMerge(): boolean {
+    return this.#madeCompactor?.isCalling === true;
+  }
+
   newest(items: number): T[] {
     if (items !== Infinity && !(Number.isInteger(items) && items >= 0)) {
       throw invalid(`newest: expected a whole number, 0 or more, got ${items}.`);
@@ -310,7 +314,8 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
       if (this.#end !== undefined) return 'closed';
       if (skippers.length === 0 && this.#mergeIntoNewest(chunk)) return 'accepted';
       this.#append(chunk, bytes, ms);
-      for (const reader of skippers) reader.skipped(log.nextOffset - 1, bytes);
+      const offset = log.nextOffset - 1;
+      for (const reader of skippers) reader.skipped(offset);
       // Backwards, because whoever is told of a mark may detach the reader.
       for (let index = this.#readers.length - 1; index >= 0; index -= 1) this.#readers[index]?.checkMarks();
       this.#measureRoom(0, 0);
@@ -379,6 +384,10 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
       if (reader === undefined || reader.hasRoom(bytes, ms)) continue;
       if (reader.merges) this.#compactor?.compactWaiting();
       if (!reader.hasRoom(bytes, ms) && reader.makeRoom(bytes, ms)) skippers.push(reader);
+    }
+    // Whoever was told of a loss may have made room where there was none. No new list: most often nobody was.
+    for (let index = skippers.length - 1; index >= 0; index -= 1) {
+      if (skippers[index]?.hasRoom(bytes, ms)) skippers.splice(index, 1);
     }
     return skippers;
   }

@@ -3,11 +3,10 @@ import type { SpillwayError } from '../errors.ts';
 import { BeforeCursor } from './before-cursor.ts';
 import { checkedLimits } from './channel-options.ts';
 import type { ChunkLog, Entry } from './chunk-log.ts';
-import { firstWhere } from './first-where.ts';
 import { Gap } from './gap.ts';
 import { iterate } from './iterate.ts';
 import { KeptChunks } from './kept-chunks.ts';
-import { type LossyOverflow, type Overflow, overflowError } from './overflow.ts';
+import { isLossy, type Overflow, overflowError } from './overflow.ts';
 import type { Bounds, TakeLimits } from './bounds.ts';
 import type { Reader, ReaderEnd } from './reader.ts';
 import { PressureMarks } from './pressure-marks.ts';
@@ -15,6 +14,7 @@ import { ReaderCredit } from './reader-credit.ts';
 import type { ChannelReaderOptions, ReaderHost } from './reader-host.ts';
 import { ReaderRoom } from './reader-room.ts';
 import type { Spill, SpillOwner } from './spill-policy.ts';
+import { checkSkip } from './skip.ts';
 import { spillMark } from './spill-mark.ts';
 import { Waiter } from './waiter.ts';
 
@@ -27,7 +27,6 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   readonly bounds: Bounds;
   readonly #log: ChunkLog<T>;
   readonly #host: ReaderHost<T, ChannelReader<T>>;
-  readonly #options: ChannelReaderOptions<T>;
   readonly #credit: ReaderCredit;
   readonly room: ReaderRoom<T>;
   /** The position of the next entry. */
@@ -68,7 +67,6 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     const { bounds, credit, merges, overflow } = options;
     this.#log = log;
     this.#host = host;
-    this.#options = options;
     this.#pressure = new PressureMarks(options);
     this.merges = merges;
     this.bounds = bounds;
@@ -78,7 +76,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.overflow = typeof overflow === 'string' ? overflow : 'spill';
     this.blocks = ['block', 'coalesce', 'spill'].includes(this.overflow);
     const kept = overflow === 'drop-newest' ? new KeptChunks<T>() : this.#spilled;
-    this.#before = new BeforeCursor(kept);
+    this.#before = new BeforeCursor(kept, options);
     this.room = new ReaderRoom(log, bounds, this.#before.kept);
     this.#isPlain = false;
     this.#refresh();
@@ -196,6 +194,19 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     });
   }
 
+  skip(reason: string): Gap | undefined {
+    checkSkip(reason, this.#host.isInMerge);
+    if (this.#isOver() || this.waitingItems + this.spilledItems === 0) return undefined;
+    const position = this.#next;
+    this.#next = this.#log.head;
+    const { chunks, gap } = this.#before.skip(this.#log, position, reason, isLossy(this.overflow));
+    this.droppedItems += chunks;
+    this.#lost(position);
+    if (this.#pressure.isHigh && !this.#isOver()) this.checkMarks();
+    this.wake();
+    return gap;
+  }
+
   detach(): void {
     this.#finish({ state: 'detached' });
   }
@@ -267,10 +278,10 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   makeRoom(bytes: number, ms: number): boolean {
     switch (this.overflow) {
       case 'drop-oldest':
-        this.#dropWhile(() => !this.hasRoom(bytes, ms), 'drop-oldest');
+        this.#dropWhile(() => !this.hasRoom(bytes, ms));
         return false;
       case 'latest':
-        this.#dropWhile(() => this.#next < this.#log.head, 'latest');
+        this.#dropWhile(() => this.#next < this.#log.head);
         return false;
       case 'drop-newest':
         this.#keepWaiting();
@@ -287,10 +298,11 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   }
 
   /** The chunk that was just written is not for this reader, which is at the head but for it. */
-  skipped(offset: number, bytes: number): void {
-    const position = this.#next;
+  skipped(offset: number): void {
+    // Whoever was told of another reader's loss may have ended this one, or moved it.
+    if (this.#isOver() || this.#log.offsetAt(this.#next) !== offset) return;
     this.#next += 1;
-    this.#lose(position, offset, bytes, 'drop-newest');
+    this.#lose(this.#next - 1);
   }
 
   /** Entries before or behind the cursor were merged: this is where the cursor is now. */
@@ -343,23 +355,8 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.#isAlone = aloneTo > 0;
     // With others at the tail, each of them has to tell when it leaves it: the last one frees what all have taken.
     if (!this.#isAlone && this.#next === log.tail) return chunk;
-    this.#plainTo = Math.min(this.#isAlone ? aloneTo : Infinity, this.#awaitedAt());
+    this.#plainTo = Math.min(this.#isAlone ? aloneTo : Infinity, this.room.awaitedAt(this.#next, this.#host));
     return chunk;
-  }
-
-  /** The position from which a step may let the waiting write go on; the head, if none waits for this reader. */
-  #awaitedAt(): number {
-    const { merge, pending } = this.#host;
-    const { head } = this.#log;
-    if (pending === undefined) return head;
-    // Any step may make room where entries can be merged.
-    if (merge !== undefined) return 0;
-    const low = Math.max(this.#next, head - Math.floor(this.bounds.maxItems / 2));
-    const lets = (at: number): boolean =>
-      !this.room.isBeyond(at, 0.5) && this.room.fits(at, pending.bytes, pending.ms);
-    // Most channels are bounded in items: then it is the first.
-    const at = lets(low) ? low : firstWhere(low + 1, head, lets);
-    return at === this.#next ? head : at - 1;
   }
 
   /** Takes with all that can be in the way. */
@@ -439,12 +436,11 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return entries;
   }
 
-  #dropWhile(hasToDrop: () => boolean, reason: LossyOverflow): void {
+  /** Loses by its policy what the condition says. */
+  #dropWhile(hasToDrop: () => boolean): void {
     const position = this.#next;
-    const from = this.#log.offsetAt(position);
     while (hasToDrop()) this.#next += 1;
-    const bytes = this.#log.bytesBefore(this.#next) - this.#log.bytesBefore(position);
-    this.#lose(position, from, bytes, reason);
+    this.#lose(position);
   }
 
   /** Calls back. A reader whose callback throws has failed; the channel and its other readers go on. */
@@ -456,15 +452,18 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     }
   }
 
-  /** Loses what is between its old cursor and the new one. Tells of it behind everything else: whoever is told may do anything. */
-  #lose(position: number, from: number, bytes: number, reason: LossyOverflow): void {
-    const to = this.#log.offsetAt(this.#next);
-    this.droppedItems += to - from;
-    this.#before.lost(from, to, bytes, reason);
+  /** Loses by its policy what is between its old cursor and the new one. */
+  #lose(position: number): void {
+    this.droppedItems += this.#before.lost(this.#log, position, this.#next, this.overflow);
+    this.#lost(position);
+  }
+
+  /** What was behind its old cursor is lost. Tells of it behind everything else: whoever is told may do anything. */
+  #lost(position: number): void {
     this.#refresh();
     this.#host.moved(position, this.#next);
-    const { onGap } = this.#options;
-    if (onGap !== undefined) this.#call(() => onGap(new Gap(from, to, bytes, reason)));
+    const { losses } = this.#before;
+    if (losses !== undefined) this.#call(() => losses.tell());
   }
 
   #nextBytes(): number {

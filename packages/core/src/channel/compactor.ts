@@ -23,6 +23,8 @@ export class Compactor<T> {
   readonly #readers: readonly ChannelReader<T>[];
   readonly #merge: Merge<T>;
   readonly #host: CompactorHost<T>;
+  /** Whether `merge` is being called, or what measures its result. */
+  isCalling = false;
   /** Pairs of waiting entries below this position were tried; the same of kept ones. */
   #waitingTo = 0;
   #keptTo = 0;
@@ -41,6 +43,7 @@ export class Compactor<T> {
 
   /** Two neighbours, if that can be. */
   merge(first: T, second: T): MergedEntry<T> | undefined {
+    this.isCalling = true;
     try {
       const chunk = this.#merge(first, second);
       const entry = chunk === undefined ? undefined : this.#host.entryOf(chunk);
@@ -48,6 +51,8 @@ export class Compactor<T> {
     } catch (reason) {
       this.#host.mergeFailed(reason);
       return undefined;
+    } finally {
+      this.isCalling = false;
     }
   }
 
@@ -130,6 +135,7 @@ export class Compactor<T> {
 
   #mergeAll(chunks: readonly T[]): ReturnType<MergeAllEntries<T>> {
     const fits = (merged: T): boolean => this.#host.entryOf(merged).bytes <= this.#host.maxMergedBytes;
+    this.isCalling = true;
     try {
       const merged = this.#merge.all?.(chunks, fits) ?? mergePairs(chunks, this.#merge, fits);
       return merged.map(({ chunk, count }) =>
@@ -138,6 +144,8 @@ export class Compactor<T> {
     } catch (reason) {
       this.#host.mergeFailed(reason);
       return chunks.map((chunk) => ({ chunk, count: 1, bytes: 0, ms: 0 }));
+    } finally {
+      this.isCalling = false;
     }
   }
 }

@@ -19,6 +19,7 @@ export class KeptChunks<T> implements Backlog<T> {
   /** Nothing of it is stored elsewhere. */
   readonly storedItems: number = 0;
   readonly storedChunks: number = 0;
+  readonly storedBytes: number = 0;
 
   /** What comes next, or `undefined` when nothing is kept. */
   get first(): Entry<T> | Gap | undefined {
@@ -63,6 +64,12 @@ export class KeptChunks<T> implements Backlog<T> {
     }
     this.#count(item, -1);
     return item;
+  }
+
+  discard(): (Entry<T> | Gap)[] {
+    const items = this.#queue.slice(this.#next) as (Entry<T> | Gap)[];
+    this.clear();
+    return items;
   }
 
   clear(): void {

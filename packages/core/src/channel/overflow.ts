@@ -22,6 +22,11 @@ export type LosslessOverflow = 'block' | 'coalesce' | 'disconnect' | 'error';
 /** Policies under which a reader can lose chunks. Each loss reaches it as a gap. */
 export type LossyOverflow = 'drop-newest' | 'drop-oldest' | 'latest';
 
+/** Whether a reader with that policy can lose chunks without ending. */
+export function isLossy(overflow: string): boolean {
+  return ['drop-newest', 'drop-oldest', 'latest'].includes(overflow);
+}
+
 export const overflows: readonly Overflow[] = [
   'block',
   'coalesce',

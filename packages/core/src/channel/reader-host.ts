@@ -14,6 +14,8 @@ export interface ReaderHost<T, Hosted> {
   readonly merge: Merge<T> | undefined;
   /** The write that waits for room. */
   readonly pending: { readonly bytes: number; readonly ms: number } | undefined;
+  /** Whether a merge is under way: entries are being moved, and cursors may not be. */
+  readonly isInMerge: boolean;
   /** Whether nothing is kept once every reader has passed it. */
   readonly keepsNothing: boolean;
   /** Merges two neighbours, or refuses with `undefined`. */
@@ -40,6 +42,7 @@ export interface ChannelReaderOptions<T> {
   readonly merges: boolean;
   readonly bounds: Bounds;
   readonly credit: readonly Credit[];
+  readonly onDrop: ((chunk: T, from: number, to: number) => void) | undefined;
   readonly onGap: ((gap: Gap) => void) | undefined;
   readonly onPressure: ((pressure: Pressure) => void) | undefined;
   readonly highWatermark: number;

@@ -1,5 +1,6 @@
 import type { ChunkLog } from './chunk-log.ts';
 import type { Bounds } from './bounds.ts';
+import { firstWhere } from './first-where.ts';
 
 /** What a reader keeps outside of the log, as far as it counts against its bounds. */
 interface Kept {
@@ -8,6 +9,13 @@ interface Kept {
   readonly items: number;
   readonly bytes: number;
   readonly ms: number;
+}
+
+/** Who may wait for a reader's room. */
+interface Awaited {
+  /** There is one where neighbours can ever be merged. */
+  readonly merge: unknown;
+  readonly pending: { readonly bytes: number; readonly ms: number } | undefined;
 }
 
 /** How much more may wait for a reader whose cursor is at a position. */
@@ -60,6 +68,19 @@ export class ReaderRoom<T> {
     }
     const isTooLarge = position < log.head && log.bytesAt(position) > maxBytes;
     return log.bytesFrom(isTooLarge ? position + 1 : position);
+  }
+
+  /** The position from which a step may let the waiting write go on; the head, if none waits for this reader. */
+  awaitedAt(position: number, { merge, pending }: Awaited): number {
+    const { head } = this.#log;
+    if (pending === undefined) return head;
+    // Any step may make room where entries can be merged.
+    if (merge !== undefined) return 0;
+    const low = Math.max(position, head - Math.floor(this.#bounds.maxItems / 2));
+    const lets = (at: number): boolean => !this.isBeyond(at, 0.5) && this.fits(at, pending.bytes, pending.ms);
+    // Most channels are bounded in items: then it is the first.
+    const at = lets(low) ? low : firstWhere(low + 1, head, lets);
+    return at === position ? head : at - 1;
   }
 
   /** Whether more than that part of the bound waits. */

@@ -42,8 +42,22 @@ export interface ReaderOptions<T> {
    */
   readonly credit?: readonly Credit[];
   /**
+   * Given each chunk that this reader loses, by its policy or by {@link Reader.skip}, in order, and behind them their gap to
+   * `onGap`: once, with its offsets in [from, to), which are several where chunks were merged. With `drop-newest` that is the
+   * chunk that came. Not what is in a store alone when it is skipped: its gap tells of that. What still waits when
+   * a reader ends, in whatever way, was not dropped. Costs nothing when it is left out. May do anything, and what it throws
+   * fails the reader, as with `onGap`.
+   *
+   * @example
+   * ```ts
+   * let unseenTokens = 0;
+   * channel.reader({ overflow: 'drop-oldest', onDrop: (event) => (unseenTokens += event.tokens) });
+   * ```
+   */
+  readonly onDrop?: (chunk: T, from: number, to: number) => void;
+  /**
    * Told of every loss when it happens; the reader itself hears of it in order. May do anything, also end the channel. What it
-   * throws fails the reader; the channel and other readers go on.
+   * throws fails the reader, which is then told nothing more; the channel and other readers go on.
    */
   readonly onGap?: (gap: Gap) => void;
   /**
@@ -109,7 +123,7 @@ export interface Reader<Item> extends AsyncIterable<Item>, AsyncDisposable {
   readonly spilledItems: number;
   /** The chunks that this reader took; merged ones count as one. */
   readonly deliveredItems: number;
-  /** The chunks that this reader lost; each one is in a {@link Gap}. */
+  /** The chunks that this reader lost, by its policy or by {@link skip}; each one is in a {@link Gap}. */
   readonly droppedItems: number;
   /**
    * The chunks that became part of another one. What was written since this reader started is always
@@ -135,6 +149,28 @@ export interface Reader<Item> extends AsyncIterable<Item>, AsyncDisposable {
    * A second call while one waits replaces its callback.
    */
   whenReady(callback: () => void): boolean;
+  /**
+   * Drops all that waits for this reader, at once and for it alone, because what was said before is not wanted any more. That
+   * frees its room, so a write that waited for it goes on, and spends no credit. Returns the gap: from this reader's
+   * `offset` to the channel's `nextOffset`, or `undefined` when no chunk waits. Of a stream that has ended, the end is next.
+   *
+   * With a policy that can lose chunks, that gap is its next item. Any other reader goes on behind it, because `Item` has no
+   * gaps: whoever skips has it, and so has `onGap`.
+   *
+   * May be called in every callback but `merge`.
+   *
+   * @param reason Why, for `Gap.reason`: a text that is not empty, best none that is the name of a policy.
+   * @throws {SpillwayError} `invalid_option` for a reason that is none; `merge_under_way` when it is called by `merge`, or by
+   *   `weigh` or `durationMs` for a merged chunk, which it then fails like any error there.
+   * @example
+   * ```ts
+   * speechDetector.onStart = () => {
+   *   const unheard = speaker.skip('barge-in');
+   *   if (unheard !== undefined) voice.truncate(unheard.from);
+   * };
+   * ```
+   */
+  skip(reason: string): Gap | undefined;
   /** Leaves. The stream lives on; a wait in `ready` resolves with `false`. Safe to call twice. */
   detach(): void;
 }

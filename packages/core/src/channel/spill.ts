@@ -49,6 +49,7 @@ class SpilledChunks<T> implements Spill<T> {
   /** What is in the store and was not taken. */
   storedItems = 0;
   storedChunks = 0;
+  storedBytes = 0;
   /** Chunks are appended now: no others can be. */
   isAppending = false;
   /** The offsets in the store that were not read back. */
@@ -57,6 +58,8 @@ class SpilledChunks<T> implements Spill<T> {
   /** When the oldest of these was written, or a little earlier. */
   #storedTime = 0;
   #isReading = false;
+  /** How often everything was let go of. */
+  #discards = 0;
   #shouldSeal = false;
   #isReleased = false;
 
@@ -112,6 +115,7 @@ class SpilledChunks<T> implements Spill<T> {
     if (!isStored || item === undefined) return item;
     this.storedItems -= 1;
     this.storedChunks -= item.to - item.from;
+    this.storedBytes -= item.bytes;
     if (this.#readBack.isEmpty) void this.#try(() => this.#store.trim(this.#storedFrom));
     return item;
   }
@@ -130,18 +134,33 @@ class SpilledChunks<T> implements Spill<T> {
   async fetch(): Promise<void> {
     if (this.#isReading || this.storedItems === 0 || !this.#readBack.isEmpty) return;
     this.#isReading = true;
+    const discards = this.#discards;
+    const isWanted = (): boolean => !this.#isReleased && this.#discards === discards;
     const isRead = await this.#try(async () => {
       const entries = await this.#store.read(this.#storedFrom, this.#readLimits);
-      if (!this.#isReleased) this.#keep(entries);
-    });
+      if (isWanted()) this.#keep(entries);
+    }, isWanted);
     this.#isReading = false;
-    if (isRead && !this.#isReleased) this.#owner.spillChanged();
+    // What is stored now may wait for what was read for nothing.
+    if (!this.#isReleased && (isRead || !isWanted())) this.#owner.spillChanged();
   }
 
   /** Nothing more will be appended than what is under way. */
   async seal(): Promise<void> {
     this.#shouldSeal = true;
     if (!this.isAppending) await this.#try(() => this.#store.seal());
+  }
+
+  discard(): (Entry<T> | Gap)[] {
+    const items = [...this.#readBack.discard(), ...this.#underWay.discard()];
+    this.#discards += 1;
+    this.storedItems = 0;
+    this.storedChunks = 0;
+    this.storedBytes = 0;
+    // A store may fail at once, and then ends the reader. What is under way is trimmed when it has arrived.
+    const to = this.#storedTo;
+    queueMicrotask(() => void this.#try(() => this.#store.trim(to)));
+    return items;
   }
 
   /** The reader wants nothing any more. */
@@ -151,6 +170,7 @@ class SpilledChunks<T> implements Spill<T> {
     this.#readBack.clear();
     this.storedItems = 0;
     this.storedChunks = 0;
+    this.storedBytes = 0;
     this.#underWay.clear();
     if (!this.isAppending) void this.#release();
   }
@@ -160,7 +180,7 @@ class SpilledChunks<T> implements Spill<T> {
   }
 
   async #appended(to: number): Promise<void> {
-    const { chunks, first, items, oldestTime } = this.#underWay;
+    const { bytes, chunks, first, items, oldestTime } = this.#underWay;
     // Those that were taken meanwhile are in the store for nothing.
     const takenTo = first?.from ?? to;
     const isFirst = this.storedItems === 0;
@@ -171,6 +191,7 @@ class SpilledChunks<T> implements Spill<T> {
     this.#storedTo = to;
     this.storedItems += items;
     this.storedChunks += chunks;
+    this.storedBytes += bytes;
     this.#underWay.clear();
     this.#owner.spillChanged();
     if (isFirst) await this.#try(() => this.#store.trim(takenTo));
@@ -198,13 +219,13 @@ class SpilledChunks<T> implements Spill<T> {
     await this.#try(() => this.#store.seal());
   }
 
-  /** Returns whether it worked. If not, the owner knows. */
-  async #try(operation: () => Promise<void>): Promise<boolean> {
+  /** Returns whether it worked. If not, the owner knows, unless nobody wants it any more. */
+  async #try(operation: () => Promise<void>, isWanted = () => !this.#isReleased): Promise<boolean> {
     try {
       await operation();
       return true;
     } catch (cause) {
-      if (!this.#isReleased) {
+      if (isWanted()) {
         const text = cause instanceof Error ? cause.message : String(cause);
         this.#owner.spillFailed(
           new SpillwayError('store_failed', `The store of a reader failed: ${text}`, { cause }),

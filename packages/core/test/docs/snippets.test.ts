@@ -53,9 +53,13 @@ const surroundings = `
     emit(event: 'grant', amount: import('@spillway/core').CreditAmount): void;
     on(event: 'grant', listener: (amount: import('@spillway/core').CreditAmount) => void): void;
   };
+  declare const speaker: import('@spillway/core').Reader<Uint8Array>;
+  declare const speechDetector: { onStart?: () => void };
   declare const store: import('@spillway/core').Store<string>;
   declare const test: (name: string, check: () => Promise<void>) => void;
   declare const weigh: (text: string) => number;
+  declare const unseen: Set<string>;
+  declare const voice: { truncate(offset: number): void };
   declare const words: Iterable<string>;
   declare const write: (record: string) => Promise<void>;
 `;

@@ -1,4 +1,3 @@
-import type { LossyOverflow } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { closeCodes, type CloseReason } from '@spillway/core/session';
 
@@ -39,7 +38,8 @@ export class Meter {
   tokensSaved = 0;
   readonly stalls: Record<StallCause, number> = ofCauses();
   readonly stallMs: Record<StallCause, number> = ofCauses();
-  readonly gaps: Record<LossyOverflow, number> = { 'drop-newest': 0, 'drop-oldest': 0, latest: 0 };
+  /** By their reason. */
+  readonly gaps: Record<string, number> = { 'drop-newest': 0, 'drop-oldest': 0, latest: 0 };
   retries = 0;
   /** Readers that came back over another connection, and that could not. */
   readonly resumes = { refused: 0, resumed: 0 };

@@ -379,7 +379,7 @@ export class GatewayStream implements StreamOwner {
 
   /** A reader's policy left something out for it. */
   lost(reader: StreamReader, { from, reason, to }: Gap): void {
-    this.#meter.gaps[reason] += 1;
+    this.#meter.gaps[reason] = (this.#meter.gaps[reason] ?? 0) + 1;
     this.#meter.tokensLost += to - from;
     this.journal.gap(reader.number, to - from, reason);
   }

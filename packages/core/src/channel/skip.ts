@@ -1,0 +1,15 @@
+import { SpillwayError } from '../errors.ts';
+import { invalid } from './channel-options.ts';
+
+/** Whether a reader may skip now, and for that reason. */
+export function checkSkip(reason: string, isInMerge: boolean): void {
+  if (typeof reason !== 'string' || reason === '') {
+    throw invalid(`skip: expected a reason, a text that is not empty, got ${JSON.stringify(reason)}.`);
+  }
+  if (isInMerge) {
+    throw new SpillwayError(
+      'merge_under_way',
+      'skip was called by merge, or by what measures a merged chunk, while entries move. Call it when the merge is over.',
+    );
+  }
+}
