@@ -9,6 +9,7 @@ import {
   type Reader,
 } from '../src/index.ts';
 import { checkProperty } from './support/property.ts';
+import { within } from './support/within.ts';
 
 function drain<T>(reader: Reader<T>): T[] {
   const items: T[] = [];
@@ -495,4 +496,54 @@ describe('a replenisher', () => {
       }),
     );
   });
+});
+
+test('3.13 a reader says once that something waits for its credit, also whose callback grants it', async () => {
+  const credit = openCredit({ maxBytes: 10, initial: { bytes: 4 } });
+  const channel = openChannel<string>({ maxBytes: 100, weigh: (text) => text.length });
+  let told = 0;
+  let grantsAtOnce = false;
+  const reader = channel.reader({
+    credit: [credit],
+    onCreditBlocked: () => {
+      told += 1;
+      if (grantsAtOnce) credit.grant({ bytes: 10 - credit.available.bytes });
+    },
+  });
+  let woken = 0;
+  const wait = (): boolean => reader.whenReady(() => (woken += 1));
+  expect(wait()).toBe(false);
+  expect(told).toBe(0);
+  channel.offer('1234567');
+  channel.offer('89');
+  expect([told, woken]).toEqual([1, 0]);
+  // Still too little.
+  credit.grant({ bytes: 1 });
+  expect([told, woken]).toEqual([2, 0]);
+  credit.grant({ bytes: 5 });
+  expect([told, woken]).toEqual([2, 1]);
+  expect(reader.takeAll()).toEqual(['1234567', '89']);
+  grantsAtOnce = true;
+  channel.offer('abcdef');
+  // It waits already when it is asked for.
+  const ready = reader.ready();
+  expect(told).toBe(3);
+  expect(await within(ready, 'what waited')).toBe(true);
+  expect(reader.take()).toBe('abcdef');
+});
+
+test('a callback for missing credit that throws fails its reader, and nobody else', () => {
+  const channel = openChannel<string>({ maxBytes: 100, weigh: (text) => text.length });
+  const broken = new Error('broken');
+  const reader = channel.reader({
+    credit: [openCredit({ maxBytes: 10 })],
+    onCreditBlocked: () => {
+      throw broken;
+    },
+  });
+  const other = channel.reader();
+  reader.whenReady(() => undefined);
+  expect(channel.offer('x')).toBe('accepted');
+  expect(reader.end).toEqual({ state: 'failed', error: broken });
+  expect(other.take()).toBe('x');
 });

@@ -1,7 +1,7 @@
 import { openChannel, openCredit } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { openaiChat } from '@spillway/core/format/openai-chat';
-import type { GatewayFrame } from '@spillway/core/session';
+import { frameOverheadBytes, type GatewayFrame } from '@spillway/core/session';
 import { expect, test } from 'vitest';
 import { SessionResponse } from '../src/session/session-response.ts';
 import { writeEvents } from '../src/sink/write-events.ts';
@@ -28,8 +28,14 @@ test('5.5 a client is told at once that something waits for its credit, and once
     delayMs: () => 0,
   };
   response.bind(line, 1, 0, 0);
-  const channel = openChannel<EventRun>({ maxBytes: 65_536, weigh: ({ byteLength }) => byteLength });
-  const reader = channel.reader({ credit: [response.credit] });
+  const channel = openChannel<EventRun>({
+    maxBytes: 65_536,
+    weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
+  });
+  const reader = channel.reader({
+    credit: [response.credit],
+    onCreditBlocked: () => response.creditBlocked(reader),
+  });
   const ended = writeEvents(reader, response, {
     start: () => undefined,
     written: () => undefined,

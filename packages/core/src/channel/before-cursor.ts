@@ -30,6 +30,17 @@ export class BeforeCursor<T> {
     return this.kept.isEmpty ? this.#gap : this.kept.first;
   }
 
+  /** Whether what comes next need not be fetched. */
+  get isHere(): boolean {
+    return this.isEmpty || this.first !== undefined;
+  }
+
+  /** The bytes of what comes next, of which a gap has none; `undefined`: nothing is here. */
+  get firstBytes(): number | undefined {
+    const { first } = this;
+    return first instanceof Gap ? 0 : first?.bytes;
+  }
+
   get offset(): number | undefined {
     return this.kept.offset ?? this.#gap?.from;
   }

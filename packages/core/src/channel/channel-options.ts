@@ -120,7 +120,7 @@ export function checkedReaderOptions<T>(
   channelBounds: Bounds,
   measures: Measures<T>,
 ): ChannelReaderOptions<T> {
-  const { credit = [], onDrop, onGap, onPressure, overflow = 'block' } = options;
+  const { credit = [], onCreditBlocked, onDrop, onGap, onPressure, overflow = 'block' } = options;
   const { highWatermark = 0.75, lowWatermark = 0.25 } = options;
   if (typeof overflow === 'string' && !overflows.includes(overflow)) {
     throw invalid(`overflow: expected one of ${overflows.join(', ')} or spillTo(store), got ${overflow}.`);
@@ -143,7 +143,18 @@ export function checkedReaderOptions<T>(
     { maxBytes, 'credit in bytes': counts('bytes') },
     { maxMs, 'credit in ms': counts('ms') },
   );
-  return { overflow, merges, bounds, credit, onDrop, onGap, onPressure, highWatermark, lowWatermark };
+  return {
+    overflow,
+    merges,
+    bounds,
+    credit,
+    onCreditBlocked,
+    onDrop,
+    onGap,
+    onPressure,
+    highWatermark,
+    lowWatermark,
+  };
 }
 
 /** How a channel's chunks are measured, and whether they can be merged. */

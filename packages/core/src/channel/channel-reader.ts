@@ -64,13 +64,13 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     options: ChannelReaderOptions<T>,
     position: number,
   ) {
-    const { bounds, credit, merges, overflow } = options;
+    const { bounds, credit, merges, onCreditBlocked, overflow } = options;
     this.#log = log;
     this.#host = host;
     this.#pressure = new PressureMarks(options);
     this.merges = merges;
     this.bounds = bounds;
-    this.#credit = new ReaderCredit(credit);
+    this.#credit = new ReaderCredit(credit, onCreditBlocked && (() => this.#call(onCreditBlocked)));
     this.#next = position;
     this.#spilled = typeof overflow === 'string' ? undefined : overflow.open(this, bounds);
     this.overflow = typeof overflow === 'string' ? overflow : 'spill';
@@ -158,13 +158,16 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     if (this.#hasNextNow()) return Promise.resolve(true);
     if (this.#isAtEnd()) return Promise.resolve(false);
     this.#wait();
-    return this.#waiter.promise();
+    const woken = this.#waiter.promise();
+    this.#tellBlocked();
+    return woken;
   }
 
   whenReady(callback: () => void): boolean {
     if (this.#hasNextNow() || this.#isAtEnd()) return true;
     this.#wait();
     this.#waiter.callBack(callback);
+    this.#tellBlocked();
     return false;
   }
 
@@ -186,7 +189,6 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     if (this.#waiter.isWaiting) return;
     void this.#spilled?.fetch();
     this.#host.waits();
-    if (this.#credit.isUnlimited) return;
     this.#credit.listen(() => {
       // What is there then waited, if only for credit.
       this.#waitedTo = this.#log.head;
@@ -319,6 +321,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     if (!hasNext && this.end === undefined) {
       // Credit may have come for what is in the store.
       void this.#spilled?.fetch();
+      this.#tellBlocked();
       return;
     }
     this.#host.wasWoken();
@@ -467,9 +470,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   }
 
   #nextBytes(): number {
-    const { first } = this.#before;
-    if (first !== undefined) return first instanceof Gap ? 0 : first.bytes;
-    return this.#next < this.#log.head ? this.#log.bytesAt(this.#next) : 0;
+    return this.#before.firstBytes ?? (this.#next < this.#log.head ? this.#log.bytesAt(this.#next) : 0);
   }
 
   #hasItems(): boolean {
@@ -479,13 +480,17 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   /** Whether something can be taken: it is here, and credit allows it. */
   #hasNext(): boolean {
     if (this.#isPlain) return this.#next !== this.#log.head;
-    if (!this.#hasItems()) return false;
+    if (!this.#hasItems() || !this.#before.isHere) return false;
     const { first } = this.#before;
-    if (first === undefined && !this.#before.isEmpty) return false;
     if (this.#credit.isUnlimited || first instanceof Gap) return true;
     const bytes = first?.bytes ?? this.#log.bytesAt(this.#next);
     const ms = first?.ms ?? this.#log.msAt(this.#next);
     return this.#credit.allows(bytes, ms);
+  }
+
+  /** Behind the start of a wait: whoever is told may grant at once. */
+  #tellBlocked(): void {
+    if (this.#hasItems() && this.#before.isHere) this.#credit.blocked();
   }
 
   #refresh(): void {

@@ -6,8 +6,20 @@ export class ReaderCredit {
   /** Stops listening for grants; there is something to stop only while somebody waits. */
   #unlisten: (() => void)[] = [];
 
-  constructor(windows: readonly Credit[]) {
+  readonly #onBlocked: (() => void) | undefined;
+  #isBlocked = false;
+
+  /** `onBlocked` is called by {@link blocked}, once until something is granted. */
+  constructor(windows: readonly Credit[], onBlocked: (() => void) | undefined) {
     this.#windows = windows;
+    this.#onBlocked = onBlocked;
+  }
+
+  /** Something waits that is not allowed. */
+  blocked(): void {
+    if (this.#isBlocked || this.isUnlimited) return;
+    this.#isBlocked = true;
+    this.#onBlocked?.();
   }
 
   /** Whether nothing limits the reader. */
@@ -35,10 +47,16 @@ export class ReaderCredit {
 
   /** Calls back after every grant, until {@link unlisten}. */
   listen(granted: () => void): void {
-    if (!this.isUnlimited) this.#unlisten = this.#windows.map((credit) => credit.onGrant(granted));
+    if (this.isUnlimited) return;
+    const listener = (): void => {
+      this.#isBlocked = false;
+      granted();
+    };
+    this.#unlisten = this.#windows.map((credit) => credit.onGrant(listener));
   }
 
   unlisten(): void {
+    this.#isBlocked = false;
     if (!this.isUnlimited) for (const unlisten of this.#unlisten.splice(0)) unlisten();
   }
 }

@@ -44,6 +44,7 @@ export interface ChannelReaderOptions<T> {
   readonly credit: readonly Credit[];
   readonly onDrop: ((chunk: T, from: number, to: number) => void) | undefined;
   readonly onGap: ((gap: Gap) => void) | undefined;
+  readonly onCreditBlocked: (() => void) | undefined;
   readonly onPressure: ((pressure: Pressure) => void) | undefined;
   readonly highWatermark: number;
   readonly lowWatermark: number;

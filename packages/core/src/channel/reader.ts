@@ -56,6 +56,12 @@ export interface ReaderOptions<T> {
    */
   readonly onDrop?: (chunk: T, from: number, to: number) => void;
   /**
+   * Called when a chunk waits that credit does not allow, once until something is granted: whoever grants may be waiting, too, and not
+   * know (QUIC's `STREAM_DATA_BLOCKED`, RFC 9000, 4.1). That is while somebody waits in `ready` or `whenReady`, also in the middle of a
+   * write, so it should do no more than pass it on. What it throws fails the reader, as with `onGap`.
+   */
+  readonly onCreditBlocked?: () => void;
+  /**
    * Told of every loss when it happens; the reader itself hears of it in order. May do anything, also end the channel. What it
    * throws fails the reader, which is then told nothing more; the channel and other readers go on.
    */

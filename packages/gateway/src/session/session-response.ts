@@ -218,9 +218,9 @@ export class SessionResponse implements ReaderResponse {
     this.#line?.send({ type: 'lag', stream: this.#number, items: waitingItems, bytes: waitingBytes });
   }
 
-  /** What waits then waits for credit. A client that has consumed everything and knows of it need not wait to acknowledge. */
-  waits(reader: Waiting): void {
-    if (this.#isLagTold || reader.waitingItems === 0 || this.isClosed) return;
+  /** A client that has consumed everything and knows of what waits need not wait to acknowledge. */
+  creditBlocked(reader: Waiting): void {
+    if (this.#isLagTold || this.isClosed) return;
     this.#isLagTold = true;
     this.tellLag(reader);
   }

@@ -38,8 +38,8 @@ export interface ReaderResponse {
   flush(): boolean;
   /** Tells of chunks that are missing. Only for readers whose policy can lose some. */
   gap?(gap: Gap): void;
-  /** Called when there is nothing to write at the moment: it has not come, or waits for credit. Only for readers that grant it. */
-  waits?(reader: Waiting): void;
+  /** Called when something waits that credit does not allow. Only for readers that grant some. */
+  creditBlocked?(reader: Waiting): void;
   /** How long the connection's link should be left alone before the next write; 0: write now. */
   delayMs(): number;
   /** Resolves when the connection has taken what was written, or is gone. */

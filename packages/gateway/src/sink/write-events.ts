@@ -56,7 +56,6 @@ class EventWriter {
   run(): void {
     try {
       while (this.#reader.whenReady(this.#onReady)) if (!this.#write()) return;
-      this.#response.waits?.(this.#reader);
     } catch (error) {
       this.#reject(error);
     }

@@ -25,6 +25,8 @@ export interface StreamReaderOptions {
   readonly merges?: boolean | undefined;
   /** What may be sent to it. Default: whatever its connection takes. */
   readonly credit?: readonly Credit[];
+  /** Called when something waits that credit does not allow. */
+  readonly onCreditBlocked?: () => void;
   /** Whether it asked for events, so that comments may be sent while it waits. */
   readonly wantsEvents?: boolean;
   /** Whether it may come back: when it is the last to leave, the model is not stopped at once. */

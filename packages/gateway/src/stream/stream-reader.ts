@@ -222,7 +222,7 @@ export class StreamReader implements WriteListener {
     this.#stream.journal.add('reader_resumed', this.number);
     const before = this.#reader;
     if (before === undefined || before.end !== undefined) return;
-    this.#reader = this.#stream.openReader({ ...this.#options, credit, from: before.offset });
+    this.#reader = this.#stream.openReader({ ...this.#whenBlocked, credit, from: before.offset });
     before.detach();
   }
 
@@ -324,9 +324,18 @@ export class StreamReader implements WriteListener {
     return this.#reader;
   }
 
+  /** Its options, with what tells its client that credit is missing. */
+  get #whenBlocked(): StreamReaderOptions {
+    if (this.response.creditBlocked === undefined) return this.#options;
+    const onCreditBlocked = (): void => {
+      if (this.#reader !== undefined) this.response.creditBlocked?.(this.#reader);
+    };
+    return { ...this.#options, onCreditBlocked };
+  }
+
   #openReader(): Reader<EventRun | Gap> {
     const { from = 'start' } = this.#options;
-    const reader = this.#stream.openReader({ ...this.#options, credit: this.#credit, from });
+    const reader = this.#stream.openReader({ ...this.#whenBlocked, credit: this.#credit, from });
     if (this.via === 'session' && typeof from === 'number') this.#stream.audience.bookmarks.cameBack(from);
     return reader;
   }

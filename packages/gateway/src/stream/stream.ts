@@ -253,6 +253,7 @@ export class GatewayStream implements StreamOwner {
     from = 'start',
     maxBytes,
     merges = true,
+    onCreditBlocked,
     overflow = this.overflow,
   }: StreamReaderOptions): Reader<EventRun | Gap> {
     const body = this.#body;
@@ -272,6 +273,7 @@ export class GatewayStream implements StreamOwner {
       merges: merges && body.format !== undefined,
       credit,
       from,
+      ...(onCreditBlocked === undefined ? {} : { onCreditBlocked }),
       // The window also holds what one read brings: so much less may wait, whatever was asked for.
       ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
     };
