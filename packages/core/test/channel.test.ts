@@ -737,14 +737,18 @@ describe('merges', () => {
 
   test('needs a merge, and no store', () => {
     const store = createMemoryStore<string>({ maxBytes: 100 });
-    const message = 'The policy coalesce, and merges, need';
-    expect(() => openChannel({ maxItems: 1 }).reader({ merges: true })).toThrow(message);
+    const bare = openChannel({ maxItems: 1 });
+    const needsMerge = 'needs a channel with merge, the function that joins two neighbours.';
+    expect(() => bare.reader({ merges: true })).toThrow(`The option merges ${needsMerge}`);
+    expect(() => bare.reader({ overflow: 'coalesce' })).toThrow(`The policy coalesce ${needsMerge}`);
     const channel = openChannel<string>({
       maxItems: 1,
       weigh: () => 1,
       merge: (first, second) => first + second,
     });
-    expect(() => channel.reader({ merges: true, overflow: spillTo(store) })).toThrow(message);
+    expect(() => channel.reader({ merges: true, overflow: spillTo(store) })).toThrow(
+      'The option merges cannot be together with spillTo: what is in a store is not merged.',
+    );
   });
 });
 

@@ -32,8 +32,8 @@ const surroundings = `
   declare const chunks: AsyncIterable<string>;
   declare const client: unknown;
   declare const connectionCredit: import('@spillway/core').Credit;
+  declare const createWriteStream: typeof import('node:fs').createWriteStream;
   declare const deltas: ReadableStream<string>;
-  declare const file: WritableStream<Uint8Array>;
   declare const inbox: import('@spillway/core').Reader<Uint8Array>;
   declare const gauge: { set(value: number): void };
   declare const merge: (first: string, second: string) => string | undefined;
@@ -46,7 +46,7 @@ const surroundings = `
   declare const reader: import('@spillway/core').Reader<string>;
   declare const render: (chunk: Uint8Array | string) => Promise<void>;
   declare const replenisher: import('@spillway/core').Replenisher;
-  declare const response: Response & { readonly body: ReadableStream<Uint8Array<ArrayBuffer>> };
+  declare const response: Response;
   declare const send: (message: object) => void;
   declare const sink: { write(text: string): Promise<void> };
   declare const socket: {
