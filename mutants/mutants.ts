@@ -1151,8 +1151,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: '4.2: a stream can be read with any key',
     file: `${gateway}/read/stream-paths.ts`,
-    find: 'if (!isOwner(keys, stream, request.headers, routeOf(request).queryKey)) throw notFound(request);',
-    replace: 'if (owner === undefined) throw notFound(request);',
+    find: 'if (!isOwner(keys, stream, request.headers, routeOf(request).queryKey)) throw noSuchStream();',
+    replace: 'if (owner === undefined) throw noSuchStream();',
     test: `${gatewayTest}/stream-url.test.ts`,
   },
   {

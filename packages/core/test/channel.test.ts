@@ -545,8 +545,13 @@ describe('a replay window', () => {
     }
     expect(channel.oldestOffset).toBe(2);
     expect(drain(channel.reader({ from: 3 }))).toEqual(['d', 'e']);
-    expect(() => channel.reader({ from: 1 })).toThrow(expect.objectContaining({ code: 'history_gone' }));
+    const gone = 'Offset 1 is gone, or part of a merged chunk; ';
+    const isGone = (kept: string): unknown =>
+      expect.objectContaining({ code: 'history_gone', message: gone + kept });
+    expect(() => channel.reader({ from: 1 })).toThrow(isGone('the oldest chunk that is kept is 2.'));
     expect(() => channel.reader({ from: 6 })).toThrow(expect.objectContaining({ code: 'invalid_option' }));
+    channel.cancel();
+    expect(() => channel.reader({ from: 1 })).toThrow(isGone('nothing before offset 5 is kept.'));
   });
 
   test('is bounded in bytes', () => {

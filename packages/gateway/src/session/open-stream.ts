@@ -2,7 +2,14 @@ import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { readsAnswersOnly } from '../http/answers-only.ts';
 import { apis } from '../api.ts';
-import { asGatewayError, errorHeaders, GatewayError, overloaded, shuttingDown } from '../errors.ts';
+import {
+  asGatewayError,
+  errorHeaders,
+  GatewayError,
+  noSuchStream,
+  overloaded,
+  shuttingDown,
+} from '../errors.ts';
 import { tooLarge } from '../http/receive-body.ts';
 import { ReceivedBody } from '../http/received-body.ts';
 import { readTarget, targetRefusal } from '../http/request-target.ts';
@@ -10,7 +17,7 @@ import { isOwner, ownerOf } from '../access/owner.ts';
 import { readRelayRequest } from '../relay/relay-request.ts';
 import { openScanner } from '../http/request-body.ts';
 import type { BodyHold } from '../memory/request-memory.ts';
-import { findRoute, pathPrefixes } from '../http/route.ts';
+import { findRoute, noSuchPath, pathPrefixes } from '../http/route.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import { lowerCased } from './frame-headers.ts';
 import type { Carrier } from './carrier.ts';
@@ -40,7 +47,7 @@ export function openRequest(
     const refusal = guard.keyRefusal(headers, route.queryKey);
     if (refusal !== undefined) throw refusal;
     if (!pathPrefixes.some((prefix) => route.path.startsWith(prefix))) {
-      throw new GatewayError('not_found', `There is no POST ${route.path} here.`);
+      throw noSuchPath(`POST ${route.path}`);
     }
     const body = Buffer.from(frame.body);
     const maxBytes = Math.min(config.maxRequestBytes, memory.maxOwnerBytes);
@@ -81,7 +88,7 @@ export function openRead(
   if (!session.meet(headers, undefined)) return;
   const stream = options.find(/^\/streams\/([\w-]+)$/.exec(url)?.[1] ?? '', headers);
   if (stream === undefined) {
-    refuse(session, frame, new GatewayError('not_found', 'There is no such stream.'));
+    refuse(session, frame, noSuchStream());
     return;
   }
   const format = apis[stream.provider.api].errors;
