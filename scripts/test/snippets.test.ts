@@ -28,7 +28,6 @@ const surroundings = `
   declare const model: string;
   declare const offerToRetry: (offset: number | undefined) => void;
   declare const play: (bytes: Uint8Array) => Promise<void>;
-  declare const process: import('node:process').Process;
   declare const reader: import('@spillway/client').StreamReader;
   declare const response: Response;
   declare const show: (chunk: unknown) => void;
@@ -60,7 +59,7 @@ test('every TypeScript snippet of the README, of the client’s and of its descr
   expect(await complaintsOf(modules, surroundings)).toEqual([]);
 }, 60_000);
 
-test('what does not compile is noticed: an item whose type nobody says, an address that may be null', async () => {
+test('what does not compile is noticed: types that nobody says, an address that may be null, an export that is none', async () => {
   const page = [
     '```tsx',
     "useStream({ toText: (event) => event.choices[0]?.delta.content ?? '' });",
@@ -71,7 +70,9 @@ test('what does not compile is noticed: an item whose type nobody says, an addre
     '',
   ].join('\n');
   const modules = new Map(modulesIn(page).map(({ code, kind }, index) => [`wrong-${index}.${kind}`, code]));
-  const found = (await complaintsOf(modules, surroundings)).join('\n');
+  const unknown = "declare const nothing: typeof import('ai').nothing;";
+  const found = (await complaintsOf(modules, surroundings + unknown)).join('\n');
   expect(found).toMatch(/^wrong-0\.tsx\(3,\d+\): error TS/m);
   expect(found).toMatch(/^wrong-1\.ts\(3,\d+\): error TS/m);
+  expect(found).toMatch(/^surroundings\.ts\(\d+,\d+\): error TS.*'nothing'/m);
 }, 60_000);

@@ -38,7 +38,6 @@ const surroundings = `
   declare const offset: number;
   declare const openMyStore: () => import('@spillway/core').Store<string>;
   declare const openRedisStore: (client: unknown, name: string) => import('@spillway/core').Store<string>;
-  declare const process: import('node:process').Process;
   declare const randomUUID: () => string;
   declare const reader: import('@spillway/core').Reader<string>;
   declare const render: (chunk: Uint8Array | string) => Promise<void>;

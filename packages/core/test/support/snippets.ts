@@ -52,7 +52,6 @@ const settings = {
     noUnusedLocals: false,
     // Whoever copies a snippet may write `process.env.NAME`.
     noPropertyAccessFromIndexSignature: false,
-    skipLibCheck: true,
     paths: {
       '@spillway/client': [sources('client/src/index.ts')],
       '@spillway/client/react': [sources('client/src/react.ts')],
@@ -73,7 +72,9 @@ export async function complaintsOf(
   const folder = await mkdtemp(join(tmpdir(), 'snippets-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
-  await writeFile(join(folder, 'surroundings.d.ts'), surroundings);
+  // Not a `.d.ts`, in which nothing would be checked: what a package does not export would be anything.
+  const globals = surroundings.replaceAll(/^ *declare /gm, '');
+  await writeFile(join(folder, 'surroundings.ts'), `export {};\ndeclare global {\n${globals}\n}\n`);
   await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(settings));
   for (const [name, module] of modules) await writeFile(join(folder, name), module);
