@@ -62,7 +62,11 @@ describe('promise 7: a cut stream is never completed', () => {
       garble();
     }
     expect(payloads(text)[0]).toContain('"x"');
-    expect((JSON.parse(payloads(text).at(-1) ?? '') as ErrorBody).error.code).toBe('upstream_invalid');
+    expect((JSON.parse(payloads(text).at(-1) ?? '') as ErrorBody).error).toMatchObject({
+      code: 'upstream_invalid',
+      message:
+        "The provider's answer stopped being valid HTTP/1.1 in its midst. The response is not valid HTTP/1.1: the size of a chunk.",
+    });
   });
 
   test('2.3 an orderly end without the marker and without a reason is no end', async () => {
