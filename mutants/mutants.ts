@@ -1282,7 +1282,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: '4.2: a stream can be read with any key',
     file: `${gateway}/read/stream-paths.ts`,
-    find: 'if (!isOwner(callerOf(raw), stream, headers, routeOf(request).queryKey)) throw notFound(request);',
+    find: 'if (!isOwner(callerOf(raw), stream, headers, routeOf(request).queryKey)) throw noSuchStream();',
     replace: '',
     test: `${gatewayTest}/stream-url.test.ts`,
   },

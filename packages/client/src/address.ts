@@ -14,7 +14,8 @@ export interface Address {
 export function parseAddress(url: string): Address {
   const base = URL.parse(url, typeof location === 'undefined' ? undefined : location.href);
   if (base === null || !/^https?:$/.test(base.protocol)) {
-    throw new ClientError('invalid_option', `url: expected the gateway's http or https address, got ${url}.`);
+    const message = `url: expected the gateway's http or https address, outside of a page with its host, got ${url}.`;
+    throw new ClientError('invalid_option', message);
   }
   // A gateway may be below a path of its host.
   const prefix = base.pathname.replace(/\/+$/, '');

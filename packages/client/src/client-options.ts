@@ -5,7 +5,10 @@ import type { SessionOptions } from './session.ts';
 
 /** What a client can be told. Everything has a default but `url`. */
 export interface ClientOptions {
-  /** The gateway's address, such as `https://gateway.example`, or in a page `/`. It may have a path, below which the gateway is. */
+  /**
+   * The gateway's address, such as `https://gateway.example`. It may have a path, below which the gateway is. In a page it may be
+   * relative, such as `/`; elsewhere (Node, rendering on a server) that is refused.
+   */
   readonly url: string;
   /** Sent with every request that does not have them itself, such as `authorization`. Default: none. */
   readonly headers?: HeadersInit;
@@ -35,7 +38,7 @@ export interface ClientOptions {
    */
   readonly fallbackMs?: number;
   /**
-   * How long a lost connection is tried again before its streams fail; and how long a stream to which nothing comes whole, because
+   * How long a connection that was open and is lost is tried again before its streams fail; the first one is not tried again; and how long a stream to which nothing comes whole, because
    * each connection is cut in the middle of it. Minimum 0; default 60 000.
    */
   readonly giveUpAfterMs?: number;

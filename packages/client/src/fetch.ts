@@ -23,7 +23,7 @@ export type FetchOptions = Omit<ClientOptions, 'url'> & { readonly url?: string 
  * @example
  * ```ts
  * const fetch = createFetch({ url: process.env.SPILLWAY_URL });
- * const openai = new OpenAI({ fetch });
+ * const openai = new OpenAI({ apiKey: 'none', fetch }); // or the gateway's key
  * ```
  */
 export function createFetch(options: FetchOptions = {}): SpillwayFetch {

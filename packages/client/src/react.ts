@@ -26,10 +26,15 @@ export interface UseStreamResult<Item> extends PacedSnapshot, Pick<PacedText<Ite
  *
  * @example
  * ```tsx
- * const openai = new OpenAI({ fetch: createFetch({ url: '/' }) });
+ * import OpenAI from 'openai';
  *
- * function Answer({ messages }) {
- *   const { text, state, start, stop } = useStream({ toText: (event) => event.choices[0]?.delta.content ?? '' });
+ * // In a page: elsewhere '/' is no address.
+ * const openai = new OpenAI({ apiKey: 'none', dangerouslyAllowBrowser: true, fetch: createFetch({ url: '/' }) });
+ *
+ * function Answer({ messages }: { messages: OpenAI.ChatCompletionMessageParam[] }) {
+ *   const { text, state, start, stop } = useStream({
+ *     toText: (event: OpenAI.ChatCompletionChunk) => event.choices[0]?.delta.content ?? '',
+ *   });
  *   const ask = () =>
  *     start((signal) => openai.chat.completions.create({ model: 'gpt-5', messages, stream: true }, { signal }));
  *   return <p>{text} {state === 'streaming' ? <button onClick={stop}>Stop</button> : <button onClick={ask}>Ask</button>}</p>;

@@ -313,7 +313,7 @@ export class SessionStream implements StreamReader {
     } else if (this.#stalled !== undefined) {
       this.#gone(message, error);
     } else if (this.#isReread && code === 'not_found') {
-      this.#gone('The stream is not there any more.');
+      this.#gone('The gateway does not have the stream any more, or was started again.');
     } else if (code === 'reader_stalled' && this.#hasHead && this.#url !== '') {
       // Its program held it up, and goes on where it was when it asks for more.
       this.#stalled = error;

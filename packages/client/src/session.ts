@@ -200,7 +200,9 @@ export class Session implements StreamHost, ConnectionListener {
     const hasBrought = wasOpen && this.#onLoss();
     this.#disconnect();
     if (wasOpen) notify(this.#options.onEvent, { type: 'disconnected', code, reason });
-    this.#refuseOpening('no_session', `The gateway takes no session: ${code} ${reason}`.trim());
+    const how = `${code} ${reason}`.trim();
+    const message = `No WebSocket to a gateway could be opened at ${this.#options.url} (${how}): is it there, and do proxies let WebSockets pass?`;
+    this.#refuseOpening('no_session', message);
     if (fatal !== undefined) this.#failAll(...fatal);
     if (this.#streams.size > 0) this.#reconnection.lost(wasOpen, hasBrought);
   }

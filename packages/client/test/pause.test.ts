@@ -114,7 +114,7 @@ describe('promise 11: a session that answers pings and holds its credit back', (
     expect(error).toMatchObject({ code: 'reader_stalled', offset: expect.any(Number) as number });
     expect(String(error)).toMatch(/900 ms \(pauseMs\)\. Its place is kept for 300 ms \(detachGraceMs\)\./);
     expect(String(error)).toMatch(
-      /What follows offset \d+ is gone: The stream was cancelled.* Nobody came back within 300 ms/,
+      /What follows offset \d+ is gone: Nobody came back within 300 ms \(detachGraceMs\)\. Of a stream that was stopped nothing is kept\.$/,
     );
     expect(await metric(gateway.adminUrl, paused)).toBe(0);
   });

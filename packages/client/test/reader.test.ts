@@ -135,7 +135,13 @@ test('below fetch there is no plain HTTP', async () => {
   const gateway = await startFakeGateway({ accepts: 'nothing' });
   const reader = open({ url: gateway.url }).request(path, { body });
   expect(await rejection(reader.response)).toMatchObject({ code: 'no_session' });
-  expect(await rejection(reader.next())).toMatchObject({ code: 'no_session' });
+  expect(await rejection(reader.next())).toMatchObject({
+    code: 'no_session',
+    // Where it was tried, and what it may be: the number alone says nothing to who reads it.
+    message: expect.stringMatching(
+      /^No WebSocket to a gateway could be opened at ws:\/\/127\.0\.0\.1:\d+\/streams \(\d{4}.*\): is it there, /,
+    ) as string,
+  });
   const small = await startFakeGateway({ limits: { maxMessageBytes: 100, maxStreams: 0 } });
   expect(await rejection(open({ url: small.url }).request(path, { body }).response)).toMatchObject({
     code: 'too_many_streams',

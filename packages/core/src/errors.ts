@@ -8,7 +8,7 @@
  *   `block` would be an unbounded queue in disguise.
  * - `bad_grant`: a grant of credit that is no amount, or more than the window's maximum.
  * - `channel_closed`: a write came after the channel had ended.
- * - `channel_cancelled`: the channel was cancelled; what waited was discarded.
+ * - `channel_cancelled`: the channel was cancelled without a reason (readers and writers get a reason itself); what waited was discarded.
  * - `history_gone`: a reader asked for an offset that the channel does not have any more.
  * - `reader_disconnected`: a reader with the policy `disconnect` fell behind by more than its bound.
  * - `reader_overflow`: a reader with the policy `error` fell behind by more than its bound.

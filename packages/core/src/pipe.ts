@@ -8,8 +8,8 @@ import type { Overflow } from './channel/overflow.ts';
 import type { LosslessReaderOptions, ReaderOptions } from './channel/reader.ts';
 import type { SpillPolicy } from './channel/spill-policy.ts';
 import { toReadableStream } from './sink/readable-stream.ts';
-import { type ChunkSink, openSink, type Sink } from './sink/sink.ts';
-import { readSource, type Source } from './source/source.ts';
+import { checkSink, type ChunkSink, openSink, type Sink } from './sink/sink.ts';
+import { checkSource, readSource, type Source } from './source/source.ts';
 import { toWritableStream } from './source/writable-stream.ts';
 
 /** A channel's options, and what happens when its one reader is full. */
@@ -38,16 +38,21 @@ export type PipeEnd = ChannelEnd & {
  * waited; so does a function of the options that fails (`weigh`, `durationMs`, `merge`), and it cancels the source. A sink that
  * fails, or the signal, cancels the source at once. With the signal it resolves at once, too, whatever source and sink still do.
  *
- * Rejects for its options alone: how it ended is what it resolves with, also for a source or a sink that cannot be opened.
+ * Rejects for its arguments alone: how it ended is what it resolves with, also for a source or a sink that cannot be opened.
  *
- * @throws {SpillwayError} `invalid_option`, before anything is read.
+ * @throws {SpillwayError} `invalid_option`, before anything is read: also for a function or a Node stream as the sink
+ *   ({@link toNodeWritable} makes a sink of that), and for a source that is none, such as the body of a response that has none.
  * @example
  * ```ts
- * const end = await pipe(response.body, { maxBytes: 65_536, weigh: (bytes) => bytes.byteLength }, file);
+ * if (response.body === null) throw new Error('The response has no body.');
+ * const options = { maxBytes: 65_536, weigh: (bytes: Uint8Array) => bytes.byteLength };
+ * const end = await pipe(response.body, options, toNodeWritable(createWriteStream('answer.txt')));
  * if (end.state !== 'completed') console.error(end.error);
  * ```
  */
 export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: Sink<T>): Promise<PipeEnd> {
+  checkSource(source);
+  checkSink(sink);
   const { onGap, overflow = 'block', signal } = options;
   const channel = openChannel<T>(options);
   const reader = channel.reader({ overflow });

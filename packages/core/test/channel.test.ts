@@ -545,8 +545,13 @@ describe('a replay window', () => {
     }
     expect(channel.oldestOffset).toBe(2);
     expect(drain(channel.reader({ from: 3 }))).toEqual(['d', 'e']);
-    expect(() => channel.reader({ from: 1 })).toThrow(expect.objectContaining({ code: 'history_gone' }));
+    const gone = 'Offset 1 is gone, or part of a merged chunk; ';
+    const isGone = (kept: string): unknown =>
+      expect.objectContaining({ code: 'history_gone', message: gone + kept });
+    expect(() => channel.reader({ from: 1 })).toThrow(isGone('the oldest chunk that is kept is 2.'));
     expect(() => channel.reader({ from: 6 })).toThrow(expect.objectContaining({ code: 'invalid_option' }));
+    channel.cancel();
+    expect(() => channel.reader({ from: 1 })).toThrow(isGone('nothing before offset 5 is kept.'));
   });
 
   test('is bounded in bytes', () => {
@@ -737,14 +742,18 @@ describe('merges', () => {
 
   test('needs a merge, and no store', () => {
     const store = createMemoryStore<string>({ maxBytes: 100 });
-    const message = 'The policy coalesce, and merges, need';
-    expect(() => openChannel({ maxItems: 1 }).reader({ merges: true })).toThrow(message);
+    const bare = openChannel({ maxItems: 1 });
+    const needsMerge = 'needs a channel with merge, the function that joins two neighbours.';
+    expect(() => bare.reader({ merges: true })).toThrow(`The option merges ${needsMerge}`);
+    expect(() => bare.reader({ overflow: 'coalesce' })).toThrow(`The policy coalesce ${needsMerge}`);
     const channel = openChannel<string>({
       maxItems: 1,
       weigh: () => 1,
       merge: (first, second) => first + second,
     });
-    expect(() => channel.reader({ merges: true, overflow: spillTo(store) })).toThrow(message);
+    expect(() => channel.reader({ merges: true, overflow: spillTo(store) })).toThrow(
+      'The option merges cannot be together with spillTo: what is in a store is not merged.',
+    );
   });
 });
 

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { createWriteStream, existsSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, IncomingMessage, ServerResponse } from 'node:http';
+import { type AddressInfo, Socket } from 'node:net';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { pipe, type PipeEnd, toNodeWritable } from '../src/index.ts';
+import { pipe, type PipeEnd, type Sink, type Source, toNodeWritable } from '../src/index.ts';
+import { openSink } from '../src/sink/sink.ts';
 import { within } from './support/within.ts';
 
 test('pipe reads from and writes to Node streams', async () => {
@@ -15,6 +16,49 @@ test('pipe reads from and writes to Node streams', async () => {
   expect(end.state).toBe('completed');
   expect(items).toEqual([1, 2, 3]);
   expect(writable.writableFinished).toBe(true);
+});
+
+describe('what is no sink is refused before anything is read, and the message says what is one', () => {
+  const nodeStream = 'got a Node stream: hand over toNodeWritable(stream).';
+  const cases: Readonly<Record<string, readonly [sink: unknown, message: string]>> = {
+    'a Node stream': [new Writable(), nodeStream],
+    'one that is read, too': [new PassThrough(), nodeStream],
+    'a socket': [new Socket(), nodeStream],
+    'the output of the process': [process.stdout, nodeStream],
+    'a function': [(): void => undefined, 'got a function: hand over { write }.'],
+    nothing: [undefined, 'got undefined.'],
+    null: [null, 'got null.'],
+    'a text': ['file.txt', 'got string.'],
+    'an object without write': [{ close: () => undefined }, 'got an object without.'],
+    'an object whose write is none': [{ write: true }, 'got an object without.'],
+  };
+  for (const [name, [sink, message]] of Object.entries(cases)) {
+    test(name, async () => {
+      const error = { code: 'invalid_option', message: expect.stringContaining(message) as string };
+      const source = Readable.from(['a']);
+      await expect(pipe(source, { maxItems: 2 }, sink as Sink<string>)).rejects.toMatchObject(error);
+      expect(source.readableFlowing).toBe(null);
+      expect(() => openSink(sink as Sink<string>)).toThrow(message);
+    });
+  }
+
+  test('a ServerResponse', async () => {
+    const response = new ServerResponse(new IncomingMessage(new Socket()));
+    const refused = pipe(Readable.from(['a']), { maxItems: 2 }, response as unknown as Sink<string>);
+    await expect(refused).rejects.toThrow(nodeStream);
+  });
+});
+
+test('what is no source is refused, such as the body of a response that has none', async () => {
+  for (const [source, came] of [
+    [new Response(null).body, 'null'],
+    [undefined, 'undefined'],
+    [['a'], 'an object that is neither'],
+  ] as const) {
+    const message = `source: expected an async iterable or a ReadableStream, got ${came}.`;
+    const refused = pipe(source as unknown as Source<string>, { maxItems: 2 }, { write: () => undefined });
+    await expect(refused).rejects.toMatchObject({ code: 'invalid_option', message });
+  }
 });
 
 describe('a Node stream that fails fails the pipe, and not the process', () => {

@@ -87,6 +87,18 @@ export function asGatewayError(error: unknown): GatewayError {
   return new GatewayError('internal_error', 'The gateway failed; its log says how.', { cause: error });
 }
 
+/** Nobody has that URL, or not with that key: which of the two is not said. */
+export function noSuchStream(): GatewayError {
+  const message =
+    'There is no stream at this URL for this key. It is kept for retainMs after its end, for a shorter time where newer ones need the room, and not when the gateway is started again.';
+  return new GatewayError('not_found', message);
+}
+
+/** The stream was stopped for that reason, and with it went what nobody had read. */
+export function historyGone(reason: Error): GatewayError {
+  return new GatewayError('history_gone', `${reason.message} Of a stream that was stopped nothing is kept.`);
+}
+
 /** The gateway stops; another one, or this one started again, may take it. */
 export function shuttingDown(): GatewayError {
   return new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { loadSettings, type Settings } from '../src/config/load.ts';
+import { loadSettings, type Settings, unreadVariables } from '../src/config/load.ts';
 import { configOptions } from '../src/config/schema.ts';
 import { run, startGateway } from './support/processes.ts';
 
@@ -127,14 +127,30 @@ describe('a wrong configuration names the key, what was expected and what came',
     [{ env: { SPILLWAY_PORT: '70000' } }, 'port (SPILLWAY_PORT): expected number to be <=65535, got 70000'],
     [{ yaml: 'windowBytes: 1.5' }, 'windowBytes (spillway.yaml): expected int, got 1.5'],
     [{ yaml: 'logLevel: loud' }, 'logLevel (spillway.yaml): Invalid option: expected one of'],
-    [{ yaml: 'windowByte: 5' }, 'windowByte: no such key (spillway.yaml)'],
+    [{ yaml: 'windowByte: 5' }, 'windowByte: unknown setting (spillway.yaml)'],
     [
       { yaml: 'upstream: [{ uri: http://a/v1 }]' },
       'upstream.0.url (spillway.yaml): expected an http:// or https:// URL, got nothing',
     ],
     [
       { yaml: 'upstream: [{ uri: http://a/v1, url: http://a/v1 }]' },
-      'upstream.0.uri: no such key (spillway.yaml)',
+      'upstream.0.uri: unknown setting (spillway.yaml)',
+    ],
+    [
+      { yaml: 'upstream: [{ url: http://a/v1, apiKey: secret }]' },
+      'upstream.0.apiKey: unknown setting (spillway.yaml); name an environment variable in apiKeyEnv',
+    ],
+    [
+      { flags: { upstream: 'url=http://a/v1,api_key=secret' } },
+      'upstream.0.api_key: unknown setting (--upstream); name an environment variable in apiKeyEnv',
+    ],
+    [
+      { yaml: 'apiKeys: [secret]' },
+      'apiKeys: unknown setting (spillway.yaml); name an environment variable in apiKeysEnv',
+    ],
+    [
+      { yaml: 'admin-keys: [secret]' },
+      'admin-keys: unknown setting (spillway.yaml); name an environment variable in adminKeysEnv',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,keyHeader=api-key' } },
@@ -181,6 +197,14 @@ describe('a wrong configuration names the key, what was expected and what came',
     );
   });
 
+  test('and never prints a key that stands there', () => {
+    for (const upstream of ['url=http://a/v1,apiKey=hunter2', 'url=http://a/v1,key=hunter2']) {
+      expect(() => load({ flags: { upstream } })).toThrow(
+        expect.objectContaining({ message: expect.not.stringContaining('hunter2') }),
+      );
+    }
+  });
+
   test('and never prints the password of a URL', () => {
     expect(() => load({ flags: { upstream: 'http://user:hunter2@a/v1' } })).toThrow(
       expect.objectContaining({ message: expect.not.stringContaining('hunter2') }),
@@ -216,6 +240,47 @@ describe('a file of keys', () => {
   });
 });
 
+describe('variables of the environment that nobody reads', () => {
+  test('are those that begin as the program’s own and are no settings', () => {
+    const env = {
+      SPILLWAY_WINDOW_BYTE: '5',
+      SPILLWAY_WINDOW_BYTES: '65536',
+      SPILLWAY_API_KEYS: 'a',
+      SPILLWAY_ADMIN_KEYS: 'b',
+      SPILLWAY_PROVIDER_KEY: 'c',
+      SPILLWAY_UPSTREAM: 'url=http://a/v1,apiKeyEnv=SPILLWAY_PROVIDER_KEY',
+      SPILLWAY_SERVICE_HOST: '10.0.0.1',
+      OPENAI_API_KEY: 'd',
+    };
+    expect(unreadVariables(load({ env }), env)).toEqual(['SPILLWAY_WINDOW_BYTE', 'SPILLWAY_SERVICE_HOST']);
+  });
+
+  test('are also the usual ones, where another is named for their keys', () => {
+    const env = { SPILLWAY_API_KEYS: 'a', SPILLWAY_KEYS: 'b', SPILLWAY_API_KEYS_ENV: 'SPILLWAY_KEYS' };
+    expect(unreadVariables(load({ env }), env)).toEqual(['SPILLWAY_API_KEYS']);
+  });
+
+  test('are told in one line of the log, by their names alone, and the gateway starts', async () => {
+    const env = { SPILLWAY_STALL_TIMOUT_MS: 'hunter2', SPILLWAY_STALL_TIMEOUT_MS: '20000' };
+    const gateway = await startGateway([], { env });
+    const told = gateway
+      .stderr()
+      .split('\n')
+      .filter((line) => line.includes('SPILLWAY_'));
+    expect(told).toHaveLength(1);
+    expect(JSON.parse(told[0] ?? '')).toMatchObject({
+      level: 40,
+      variables: ['SPILLWAY_STALL_TIMOUT_MS'],
+      msg: 'variables of the environment that are no settings',
+    });
+    expect(gateway.stderr()).not.toContain('hunter2');
+  });
+
+  test('and there is no such line without them', async () => {
+    expect((await startGateway([], { env: { SPILLWAY_API_KEYS: 'a' } })).stderr()).not.toContain('SPILLWAY_');
+  });
+});
+
 describe('the command', () => {
   test('stops with code 1 and the message', async () => {
     const wrong = run(['serve', '--window-bytes', 'many']);
@@ -228,7 +293,14 @@ describe('the command', () => {
     const { port } = new URL(gateway.url);
     const second = run(['serve', '--port', port, '--admin-port', '0']);
     expect(await second.exited).toBe(1);
-    expect(second.stderr()).toContain(`spillway: 127.0.0.1:${port} is in use`);
+    expect(second.stderr()).toBe(
+      `spillway: 127.0.0.1:${port} is in use: choose another with --port or --admin-port (0 takes a free one)\n`,
+    );
+    const simulator = run(['simulate', '--port', port]);
+    expect(await simulator.exited).toBe(1);
+    expect(simulator.stderr()).toBe(
+      `spillway: 127.0.0.1:${port} is in use: choose another with --port (0 takes a free one)\n`,
+    );
   });
 
   test('reads spillway.yaml where it stands', async () => {

@@ -162,6 +162,20 @@ test('the playground: readers with policies of their own, and a plain pipe besid
   }, 'the pipe to end');
 });
 
+test('what the admin listener does not have has a code, too', async () => {
+  const { adminUrl } = await startGateway();
+  const answer = await fetch(`${adminUrl}/metric`);
+  expect([answer.status, await answer.json()]).toMatchObject([
+    404,
+    {
+      error: {
+        code: 'not_found',
+        message: 'The admin listener has no GET /metric: the console is at /, the metrics are at /metrics.',
+      },
+    },
+  ]);
+});
+
 test('with providers of its own there is no playground', async () => {
   const { gateway } = await startBoth();
   expect((await fetch(`${gateway.adminUrl}/playground/pipe?model=sim`, { method: 'POST' })).status).toBe(404);

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import OpenAI from 'openai';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { eventually, startBoth, startGateway } from './support/processes.ts';
+import { eventually, startBoth, startGateway, startSimulator } from './support/processes.ts';
 import { metric, openai, payloads, postChat, simulatorStats } from './support/requests.ts';
 
 interface ErrorBody {
@@ -62,7 +62,11 @@ describe('promise 7: a cut stream is never completed', () => {
       garble();
     }
     expect(payloads(text)[0]).toContain('"x"');
-    expect((JSON.parse(payloads(text).at(-1) ?? '') as ErrorBody).error.code).toBe('upstream_invalid');
+    expect((JSON.parse(payloads(text).at(-1) ?? '') as ErrorBody).error).toMatchObject({
+      code: 'upstream_invalid',
+      message:
+        "The provider's answer stopped being valid HTTP/1.1 in its midst. The response is not valid HTTP/1.1: the size of a chunk.",
+    });
   });
 
   test('2.3 an orderly end without the marker and without a reason is no end', async () => {
@@ -200,6 +204,33 @@ describe('an error in the middle of a stream', () => {
   });
 });
 
+describe('the simulated provider says which field of a request it does not understand', () => {
+  test.each([
+    ['/v1/chat/completions', { model: 'sim', stream: 'yes' }, 'stream: expected boolean, got string.'],
+    [
+      '/v1/chat/completions',
+      { model: 'sim', stream: true, stream_options: { include_usage: 1 } },
+      'stream_options.include_usage: expected boolean, got number.',
+    ],
+    ['/v1/embeddings', { model: 'sim' }, 'input: expected string or array, got undefined.'],
+    ['/v1/messages/count_tokens', { model: 'sim' }, 'messages: expected array, got undefined.'],
+    ['/v1/chat/completions', [], 'The body: expected object, got array.'],
+    [
+      '/v1/chat/completions',
+      { model: 'sim:eol=lfcr' },
+      'eol: Invalid option: expected one of "lf"|"crlf"|"cr", got "lfcr".',
+    ],
+    ['/v1/chat/completions', { model: 'sim:tps=fast' }, 'tps: expected number, got "fast".'],
+  ])('%s %j', async (path, body, message) => {
+    const { url } = await startSimulator();
+    const answer = await fetch(url + path, { method: 'POST', body: JSON.stringify(body) });
+    expect([answer.status, ((await answer.json()) as ErrorBody).error]).toMatchObject([
+      400,
+      { code: 'invalid_behaviour', message },
+    ]);
+  });
+});
+
 describe('an error before the first byte has its status and the provider’s shape', () => {
   test.each([
     ['sim:status=429,retryAfter=60', 429, 'simulated_429', '60'],
@@ -235,7 +266,10 @@ describe('an error before the first byte has its status and the provider’s sha
     const gateway = await startGateway(['--response-timeout-ms', '300']);
     const response = await postChat(gateway.url, 'sim:headers=600000');
     expect(response.status).toBe(504);
-    expect(((await response.json()) as ErrorBody).error.code).toBe('upstream_timeout');
+    expect(((await response.json()) as ErrorBody).error).toMatchObject({
+      code: 'upstream_timeout',
+      message: 'The provider did not begin to answer in time (responseTimeoutMs).',
+    });
   });
 
   test('1.5 a request that may have been worked on is not sent again', async () => {

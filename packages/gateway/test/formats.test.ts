@@ -124,9 +124,30 @@ describe('beside streams', () => {
     });
     await expect(anthropicSdk(at).messages.batches.retrieve('b')).rejects.toMatchObject({
       status: 404,
-      error: { type: 'error', error: { message: 'There is nothing here.' } },
+      error: {
+        type: 'error',
+        error: {
+          message: expect.stringContaining(
+            'The simulated provider has no GET /v1/messages/batches/b. It answers POST to /v1/chat/completions,',
+          ) as string,
+        },
+      },
     });
     await expect(geminiSdk(at).files.get({ name: 'f' })).rejects.toMatchObject({ status: 404 });
+  });
+
+  test('a path that nobody has is refused by the gateway, with those that there are', async () => {
+    const answer = await fetch(`${at.url}/chat/completions`, { method: 'POST', body: '{}' });
+    expect([answer.status, await answer.json()]).toMatchObject([
+      404,
+      {
+        error: {
+          code: 'not_found',
+          message:
+            'Spillway has no POST /chat/completions: the paths of providers begin with /v1/, /v1alpha/, /v1beta/, /openai/, /api/; those of streams with /streams/.',
+        },
+      },
+    ]);
   });
 
   test('Gemini without alt=sse is no event stream', async () => {

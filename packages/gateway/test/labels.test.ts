@@ -144,7 +144,9 @@ describe('what does not begin as events is none', () => {
     const gateway = await start(() => [jsonHead, chunk('{}'), lastChunk], ['--keep-alive-ms', '50'], {
       pauseMs: 400,
     });
-    expect(codeOf(await (await postChat(gateway.url, 'm')).text())).toBe('upstream_invalid');
+    const text = await (await postChat(gateway.url, 'm')).text();
+    expect(codeOf(text)).toBe('upstream_invalid');
+    expect(text).toContain('expected events (text/event-stream), got application/json.');
   });
 
   test('nor is what never begins', async () => {

@@ -50,8 +50,8 @@ describe('a body that names the model', () => {
   );
 
   test.each([
-    ['{"secret prompt', 'The body is not valid JSON.'],
-    ['{"model": "\\x"}', 'The body is not valid JSON.'],
+    ['{"secret prompt', 'The body: expected a JSON object, got something that is no JSON.'],
+    ['{"model": "\\x"}', 'The body: expected a JSON object, got something that is no JSON.'],
     ['[]', 'The body: expected a JSON object, got an array.'],
   ])('is refused where the format is known: %j', (text, message) => {
     for (const path of ['/v1/chat/completions', '/v1/responses', '/v1/completions', '/v1/messages']) {

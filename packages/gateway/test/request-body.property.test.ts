@@ -191,7 +191,7 @@ test('bytes of any kind are read or refused, the same however they are cut, and 
       const read = outcome(received(bytes, cuts));
       expect(named(read)).toEqual(named(outcome(ReceivedBody.whole(bytes, new BodyScanner()))));
       expect(named(read)).toEqual(named(outcome(received(bytes, [1]))));
-      if (read === 'The body is not valid JSON.')
+      if (read === 'The body: expected a JSON object, got something that is no JSON.')
         expect(() => JSON.parse(bytes.toString()) as unknown).toThrow(SyntaxError);
     }),
     { numRuns: 5000 },

@@ -33,7 +33,7 @@ test('5.5 a client is told at once that something waits for its credit, and once
     weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
   });
   const reader = channel.reader({
-    credit: [response.credit],
+    credit: [response.credit, response.creditOf(line)],
     onCreditBlocked: () => response.creditBlocked(reader),
   });
   const ended = writeEvents(reader, response, {

@@ -79,6 +79,8 @@ describe('4.2 a stream’s URL works only with its key', () => {
           }),
         );
         expect(answers[0]).toEqual(answers[1]);
+        if (method === 'GET' && answers[0]?.status === 404)
+          expect(answers[0].body).toContain('It is kept for retainMs after its end');
         expect(answers[0]?.status).toBe(headers.authorization === 'Bearer beta' ? 404 : 401);
       }
     }
@@ -268,6 +270,13 @@ describe('4.8 DELETE', () => {
     expect([head.status, Object.fromEntries(head.headers)]).toMatchObject([200, closed]);
     const history = await fetch(url);
     expect([history.status, history.headers.get('stream-state')]).toEqual([410, 'cancelled']);
+    // One sentence why, and no offset that could be read.
+    expect(await history.json()).toMatchObject({
+      error: {
+        code: 'history_gone',
+        message: 'The stream was cancelled. Of a stream that was stopped nothing is kept.',
+      },
+    });
     expect(Object.fromEntries((await fetch(`${url}?offset=now`)).headers)).toMatchObject(closed);
     expect((await fetch(url, { method: 'DELETE' })).status).toBe(204);
   });

@@ -295,10 +295,12 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     }
     const position = log.positionOf(from);
     if (position === undefined) {
-      throw new SpillwayError(
-        'history_gone',
-        `Offset ${from} is gone, or part of a merged chunk; the oldest chunk that is kept is ${this.oldestOffset}.`,
-      );
+      const { oldestOffset } = this;
+      const kept =
+        oldestOffset === log.nextOffset
+          ? `nothing before offset ${oldestOffset} is kept.`
+          : `the oldest chunk that is kept is ${oldestOffset}.`;
+      throw new SpillwayError('history_gone', `Offset ${from} is gone, or part of a merged chunk; ${kept}`);
     }
     return position;
   }

@@ -126,8 +126,12 @@ export function checkedReaderOptions<T>(
     throw invalid(`overflow: expected one of ${overflows.join(', ')} or spillTo(store), got ${overflow}.`);
   }
   const { merges = overflow === 'coalesce' } = options;
-  if (merges && (measures.merge === undefined || typeof overflow !== 'string')) {
-    throw invalid('The policy coalesce, and merges, need a channel with merge, and no store.');
+  const asked = overflow === 'coalesce' ? 'The policy coalesce' : 'The option merges';
+  if (merges && measures.merge === undefined) {
+    throw invalid(`${asked} needs a channel with merge, the function that joins two neighbours.`);
+  }
+  if (merges && typeof overflow !== 'string') {
+    throw invalid(`${asked} cannot be together with spillTo: what is in a store is not merged.`);
   }
   if (!(lowWatermark >= 0 && lowWatermark <= highWatermark && highWatermark <= 1)) {
     throw invalid(

@@ -44,7 +44,7 @@ export interface Channel<T> {
    * the chunk needs), so that a full channel is filled in runs and not in single steps.
    *
    * @throws {SpillwayError} `write_pending` when an earlier write still waits; `channel_closed` when
-   *   the channel ended; `channel_cancelled` when it was cancelled; `invalid_chunk` and `invalid_option` as with `offer`.
+   *   the channel ended; when it was cancelled, the reason, or without one `channel_cancelled`; `invalid_chunk` and `invalid_option` as with `offer`.
    * @throws the signal's reason when it is aborted; the chunk was then not written.
    */
   write(chunk: T, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;
@@ -53,7 +53,8 @@ export interface Channel<T> {
   /** The source is done because of an error. Readers get what waits, then the error. */
   fail(error: Error): void;
   /**
-   * Nobody wants the rest: what waits is discarded and every reader ends at once. Does nothing when the channel has ended
+   * Nobody wants the rest: what waits is discarded and every reader ends at once, with the reason (without one, an error with the
+   * code `channel_cancelled`). Does nothing when the channel has ended
    * already, as every end: what waits then belongs to its readers, until they have taken it or are detached.
    */
   cancel(reason?: Error): void;

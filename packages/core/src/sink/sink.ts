@@ -1,3 +1,5 @@
+import { invalid } from '../channel/channel-options.ts';
+
 /**
  * Where chunks go. A `write` that returns a promise is waited for, which is what makes the source wait;
  * one that throws cancels the source.
@@ -11,7 +13,7 @@ export interface ChunkSink<T> {
   abort?(error: Error): Promise<void> | void;
 }
 
-/** A sink, or a WHATWG `WritableStream`. */
+/** A sink, or a WHATWG `WritableStream`. A Node stream is none: {@link toNodeWritable} makes one of it. */
 export type Sink<T> = ChunkSink<T> | WritableStream<T>;
 
 /** The part of a Node `Writable` that is needed: this package imports nothing of Node. */
@@ -76,8 +78,34 @@ export function toNodeWritable<T>(writable: NodeWritable<T>): ChunkSink<T> {
   };
 }
 
-/** Any sink as one that chunks can be written to. */
+/**
+ * A Node stream has a `write`, too, but it returns `false` where a sink returns a promise: nobody would wait for it, and nobody
+ * would end it.
+ */
+function isNodeStream(sink: object): boolean {
+  return ['write', 'end', 'on'].every(
+    (name) => typeof (sink as Record<string, unknown>)[name] === 'function',
+  );
+}
+
+/** @throws {SpillwayError} `invalid_option` for what is no sink. */
+export function checkSink(sink: unknown): void {
+  const expected = 'sink: expected an object with write or a WritableStream';
+  if (typeof sink === 'function') throw invalid(`${expected}, got a function: hand over { write }.`);
+  if (sink === null) throw invalid(`${expected}, got null.`);
+  if (typeof sink !== 'object') throw invalid(`${expected}, got ${typeof sink}.`);
+  if (isNodeStream(sink)) throw invalid(`${expected}, got a Node stream: hand over toNodeWritable(stream).`);
+  if ('getWriter' in sink || ('write' in sink && typeof sink.write === 'function')) return;
+  throw invalid(`${expected}, got an object without.`);
+}
+
+/**
+ * Any sink as one that chunks can be written to.
+ *
+ * @throws {SpillwayError} `invalid_option` for what is no sink.
+ */
 export function openSink<T>(sink: Sink<T>): ChunkSink<T> {
+  checkSink(sink);
   if (!('getWriter' in sink)) return sink;
   const writer = sink.getWriter();
   // Also reported by the write that fails; this one would otherwise be nobody's.

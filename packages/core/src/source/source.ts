@@ -1,3 +1,5 @@
+import { invalid } from '../channel/channel-options.ts';
+
 /**
  * Where chunks come from: anything that can be iterated asynchronously (a generator, a Node stream, an
  * SDK's stream) or a WHATWG `ReadableStream`. It is pulled one chunk at a time.
@@ -9,6 +11,15 @@ export interface SourceReader<T> {
   next(): Promise<{ readonly done?: false; readonly value: T } | { readonly done: true }>;
   /** Nobody wants the rest. Does not wait for a `next` that hangs. Also gives back what has failed. Not after the end. */
   cancel(reason: Error): void;
+}
+
+/** @throws {SpillwayError} `invalid_option` for what is no source, such as the body of a response that has none. */
+export function checkSource(source: unknown): void {
+  const expected = 'source: expected an async iterable or a ReadableStream';
+  if (source === null) throw invalid(`${expected}, got null.`);
+  if (typeof source !== 'object') throw invalid(`${expected}, got ${typeof source}.`);
+  if (!('getReader' in source || Symbol.asyncIterator in source))
+    throw invalid(`${expected}, got an object that is neither.`);
 }
 
 /** Opens the source when it is first read: one that is locked, or that cannot be opened, fails that read. */

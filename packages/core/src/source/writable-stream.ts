@@ -9,7 +9,7 @@ import type { Channel } from '../channel/channel.ts';
  *
  * @example
  * ```ts
- * await response.body.pipeTo(toWritableStream(channel));
+ * await response.body?.pipeTo(toWritableStream(channel));
  * ```
  */
 export function toWritableStream<T>(channel: Channel<T>): WritableStream<T> {

@@ -6,7 +6,9 @@ export function banner({ url, adminUrl, needsKey, providers }: Gateway): string 
   const [first] = providers;
   const isSimulated = first?.name === 'simulated';
   const serves = isSimulated
-    ? ['  simulated/sim   simulated models of every API: no provider is configured']
+    ? [
+        '  simulated/sim   simulated models with the APIs of OpenAI, Anthropic and Gemini: no provider is configured',
+      ]
     : providers.map(({ name, api, url: providerUrl, apiKey }) => {
         // A key of the gateway's own is nothing for a provider.
         const ownKey = needsKey ? 'without a key' : "with the client's own key";

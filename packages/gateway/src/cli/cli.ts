@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { type Logger, pino } from 'pino';
 import { banner } from './banner.ts';
 import { ConfigError } from '../config/config-error.ts';
-import { loadSettings, readConfigFile } from '../config/load.ts';
+import { loadSettings, readConfigFile, unreadVariables } from '../config/load.ts';
 import { configOptions } from '../config/schema.ts';
 import { type Gateway, openGateway } from '../gateway.ts';
 import { ownVersion } from '../process/own-version.ts';
@@ -48,7 +48,9 @@ program
     if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
       fail(`--port: expected a number from 0 to 65535, got ${JSON.stringify(port)}`);
     }
-    const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(failToListen);
+    const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(
+      failToListen('--port'),
+    );
     onSignal(
       () => simulator.close(),
       (code) => endProcess(code, []),
@@ -72,7 +74,10 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
     const file = readConfigFile(path as string | undefined);
     const settings = loadSettings({ flags: values, env: process.env, file });
     log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
-    gateway = await openGateway(settings, log, destination).catch(failToListen);
+    const unread = unreadVariables(settings, process.env);
+    if (unread.length > 0)
+      log.warn({ variables: unread }, 'variables of the environment that are no settings');
+    gateway = await openGateway(settings, log, destination).catch(failToListen('--port or --admin-port'));
   } catch (error) {
     if (error instanceof ConfigError) fail(error.message);
     throw error;
@@ -118,13 +123,16 @@ function onSignal(stop: () => Promise<void>, end: (code: number) => Promise<neve
   process.on('SIGINT', handle);
 }
 
-function failToListen(error: unknown): never {
-  const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
-  if (code === 'EADDRINUSE')
-    fail(`${address}:${port} is in use: choose another with --port or --admin-port (0 takes a free one)`);
-  if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-    fail(`cannot listen: ${(error as Error).message}`);
-  throw error;
+/** Says why it cannot be listened, and which flags choose another port. */
+function failToListen(flags: string): (error: unknown) => never {
+  return (error) => {
+    const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+    if (code === 'EADDRINUSE')
+      fail(`${address}:${port} is in use: choose another with ${flags} (0 takes a free one)`);
+    if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+      fail(`cannot listen: ${(error as Error).message}`);
+    throw error;
+  };
 }
 
 function fail(message: string): never {

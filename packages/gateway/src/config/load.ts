@@ -58,7 +58,8 @@ export function loadSettings(sources: ConfigSources): Settings {
       const key = issue.path.join('.');
       if (issue.code === 'unrecognized_keys') {
         const names = issue.keys.map((name) => (key === '' ? name : `${key}.${name}`));
-        return `${names.join(', ')}: no such key${from(origins, issue.path[0] ?? issue.keys[0])}`;
+        const where = from(origins, issue.path[0] ?? issue.keys[0]);
+        return `${names.join(', ')}: unknown setting${where}${issue.keys.map(envHint).join('')}`;
       }
       const came = issue.input === undefined ? 'nothing' : withoutCredentials(JSON.stringify(issue.input));
       const expected = issue.message.replace(/^Invalid input: /, '').replace(/^Too (?:big|small): /, '');
@@ -101,6 +102,29 @@ export function loadSettings(sources: ConfigSources): Settings {
     );
   }
   return { config, providers: providersOf(config, sources.env), apiKeys, adminKeys };
+}
+
+/** The settings that name the environment variable of a key: nobody writes a key itself into a configuration. */
+const keySettings = ['apiKeyEnv', 'apiKeysEnv', 'adminKeysEnv'];
+
+function envHint(name: string): string {
+  const plain = name.replaceAll(/[-_]/g, '').toLowerCase();
+  const setting = keySettings.find((known) => known.toLowerCase() === `${plain}env`);
+  return setting === undefined ? '' : `; name an environment variable in ${setting}`;
+}
+
+/**
+ * The variables that begin as this program's own and that nobody reads: most often one is misspelt. No error, because others may set
+ * such (Kubernetes does for a service of this name).
+ */
+export function unreadVariables({ config }: Settings, env: ConfigSources['env']): string[] {
+  const read = new Set([
+    ...configOptions.map(({ variable }) => variable),
+    config.apiKeysEnv,
+    config.adminKeysEnv,
+    ...config.upstream.map(({ apiKeyEnv }) => apiKeyEnv),
+  ]);
+  return Object.keys(env).filter((name) => name.startsWith('SPILLWAY_') && !read.has(name));
 }
 
 /** Reads the configuration file; a missing one is no error unless it was asked for. */

@@ -296,7 +296,7 @@ function isHexDigit(byte: number | undefined, digit: number): boolean {
 
 const noBytes = Buffer.alloc(0);
 const byteOrderMark = Buffer.from('\u{feff}');
-const noJson = 'The body is not valid JSON.';
+export const noJson = 'The body: expected a JSON object, got something that is no JSON.';
 
 // What is expected, or what a byte is in.
 const START = 0;

@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts';
-import { type ByteRange, BodyScanner, NoJsonError, type Scanner } from './body-scanner.ts';
+import { type ByteRange, BodyScanner, noJson, NoJsonError, type Scanner } from './body-scanner.ts';
 import { boundaryOf, FormScanner } from './form-scanner.ts';
 import type { ReceivedBody } from './received-body.ts';
 import type { Route } from './route.ts';
@@ -94,7 +94,7 @@ function stringAt(body: ReceivedBody, range: ByteRange | undefined): string | un
   } catch (error) {
     if (error instanceof GatewayError) throw error;
     // The parser's message would quote the prompt.
-    throw new NoJsonError('The body is not valid JSON.', { cause: error });
+    throw new NoJsonError(noJson, { cause: error });
   }
 }
 

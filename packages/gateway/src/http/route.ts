@@ -6,6 +6,7 @@ import { openaiChat } from '@spillway/core/format/openai-chat';
 import { openaiCompletions } from '@spillway/core/format/openai-completions';
 import { openaiResponses } from '@spillway/core/format/openai-responses';
 import { type Api, apis } from '../api.ts';
+import { GatewayError } from '../errors.ts';
 
 /** What a request asks for, as far as its first line and its headers tell. */
 export interface Route {
@@ -42,6 +43,15 @@ function azurePath(tail: string): RegExp {
 
 /** Where paths of providers begin. */
 export const pathPrefixes = ['/v1/', '/v1alpha/', '/v1beta/', '/openai/', '/api/'] as const;
+
+/** Nobody has that path. */
+export function noSuchPath(what: string): GatewayError {
+  const begins = pathPrefixes.join(', ');
+  return new GatewayError(
+    'not_found',
+    `Spillway has no ${what}: the paths of providers begin with ${begins}; those of streams with /streams/.`,
+  );
+}
 
 /** A pair of a query whose name is `key`, for whoever decodes it. */
 const keyPair = /^(?:k|%6[bB])(?:e|%65)(?:y|%79)(?:=|$)/;

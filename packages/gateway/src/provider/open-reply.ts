@@ -106,12 +106,20 @@ function asUnreachable(failed: unknown): GatewayError {
   const error = causeOf(failed);
   if (error instanceof GatewayError) return error;
   if (error instanceof ConnectTimeoutError) {
-    return new GatewayError('upstream_timeout', 'The provider could not be connected to in time.', {
-      cause: error,
-    });
+    return new GatewayError(
+      'upstream_timeout',
+      'The provider could not be connected to in time (connectTimeoutMs).',
+      {
+        cause: error,
+      },
+    );
   }
   if (error instanceof ResponseTimeoutError) {
-    return new GatewayError('upstream_timeout', 'The provider did not answer in time.', { cause: error });
+    return new GatewayError(
+      'upstream_timeout',
+      'The provider did not begin to answer in time (responseTimeoutMs).',
+      { cause: error },
+    );
   }
   if (error instanceof CertificateError) {
     return new GatewayError(
@@ -121,9 +129,8 @@ function asUnreachable(failed: unknown): GatewayError {
     );
   }
   if (error instanceof ResponseError) {
-    return new GatewayError('upstream_invalid', 'The provider did not answer in valid HTTP.', {
-      cause: error,
-    });
+    const message = `The provider's answer: expected valid HTTP/1.1, got something else. ${error.message}`;
+    return new GatewayError('upstream_invalid', message, { cause: error });
   }
   const isCut = !(failed instanceof UnsentError);
   return new GatewayError(

@@ -2,11 +2,10 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { credentialFor } from '../access/credential.ts';
 import { apis } from '../api.ts';
 import type { Provider } from '../config/load.ts';
-import { GatewayError } from '../errors.ts';
 import type { Credential } from '../http/headers.ts';
 import { joinQueries } from '../http/queries.ts';
 import { readTarget } from '../http/request-target.ts';
-import type { Route } from '../http/route.ts';
+import { noSuchPath, type Route } from '../http/route.ts';
 import type { ProviderPool, ProviderPools } from '../source/provider-pools.ts';
 
 /** Where a request to a provider goes. */
@@ -49,7 +48,7 @@ export class Targets {
     const rest = path.slice(pathInUrl.length);
     // The origin is the provider's, whatever is asked: only the part behind the base's path is the client's.
     if (readTarget(path) !== path || !path.startsWith(pathInUrl) || !rest.startsWith('/')) {
-      throw new GatewayError('not_found', `There is no ${path} here.`);
+      throw noSuchPath(path);
     }
     const credential = credentialFor(
       provider,

@@ -1,6 +1,6 @@
 import { type Channel, SpillwayError } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, historyGone } from '../errors.ts';
 
 /** A place in a stream. */
 export interface Position {
@@ -28,7 +28,7 @@ export function writePosition({ chunks, offset, skippedEvents }: Position): stri
  * Finds the place that a text names: `-1`, which is the start, `now`, or an offset.
  *
  * @throws {GatewayError} `invalid_request` for what is none, or is not there yet.
- * @throws {SpillwayError} `history_gone` for what is not there any more.
+ * @throws {GatewayError | SpillwayError} `history_gone` for what is not there any more.
  */
 export function findPosition(channel: Channel<EventRun>, name: string, text: string): Position {
   const { nextOffset } = channel;
@@ -54,6 +54,8 @@ export function findPosition(channel: Channel<EventRun>, name: string, text: str
       `${name}: expected at most ${writeOffset(nextOffset)}, where the stream is, got ${text}.`,
     );
   }
+  const { end } = channel;
+  if (end?.state === 'cancelled' && offset < nextOffset) throw historyGone(end.error);
   const reader = channel.reader({ from: offset, overflow: 'disconnect' });
   try {
     if (skippedEvents > 0 && offset < nextOffset) checkChunk(reader.take(), reader.offset, position);

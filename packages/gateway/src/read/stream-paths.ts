@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { routeOf } from '../http/route.ts';
 import { callerOf } from '../access/caller.ts';
 import type { Config } from '../config/schema.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, noSuchStream } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
 import { hijack } from '../http/hijack.ts';
 import { isOwner } from '../access/owner.ts';
@@ -42,11 +42,11 @@ export function addStreamPaths(server: FastifyInstance, options: StreamPathsOpti
   server.get(url, { exposeHeadRoute: false }, async (request, reply) => {
     const stream = findStream(request, options);
     const query = readReadQuery(request.query, request.headers);
-    const body = await startedBody(request, stream);
+    const body = await startedBody(stream);
     // Its client may have left meanwhile, and then it never closes again.
     if (reply.raw.destroyed) return reply.hijack();
     // The stream may be forgotten meanwhile, and then nobody would watch its readers.
-    if (findStream(request, options) !== stream) throw notFound(request);
+    if (findStream(request, options) !== stream) throw noSuchStream();
     void reply.headers(streamHeaders(body));
     const from = findPosition(body.channel, query.fromName, query.from);
     return query.mode === 'events' || query.mode === 'sse'
@@ -55,7 +55,7 @@ export function addStreamPaths(server: FastifyInstance, options: StreamPathsOpti
   });
 
   server.head(url, async (request, reply) => {
-    const body = await startedBody(request, findStream(request, options));
+    const body = await startedBody(findStream(request, options));
     const { nextOffset } = body.channel;
     return reply
       .headers({ ...streamHeaders(body), ...offsetHeaders(body, { to: nextOffset, isUpToDate: true }) })
@@ -152,20 +152,18 @@ function endAfter(ms: number, reader: StreamReader, response: ClientResponse): v
 function findStream(request: FastifyRequest, { streams }: StreamPathsOptions): GatewayStream {
   const { token } = request.params as { readonly token: string };
   const stream = streams.find(token);
-  if (stream === undefined) throw notFound(request);
+  if (stream === undefined) throw noSuchStream();
   const { headers, raw } = request;
-  if (!isOwner(callerOf(raw), stream, headers, routeOf(request).queryKey)) throw notFound(request);
+  if (!isOwner(callerOf(raw), stream, headers, routeOf(request).queryKey)) throw noSuchStream();
   return stream;
 }
 
 /** @throws {GatewayError} `not_found` if there are no events to be read. */
-async function startedBody(request: FastifyRequest, stream: GatewayStream): Promise<StreamBody> {
+async function startedBody(stream: GatewayStream): Promise<StreamBody> {
   await stream.started.catch(() => undefined);
   const { body } = stream;
-  if (body?.isEvents !== true) throw notFound(request);
+  if (body?.isEvents !== true) {
+    throw new GatewayError('not_found', 'The stream at this URL has no events that could be read.');
+  }
   return body;
-}
-
-function notFound(request: FastifyRequest): GatewayError {
-  return new GatewayError('not_found', `There is no ${request.method} ${routeOf(request).path} here.`);
 }

@@ -185,7 +185,9 @@ async function pipeBody(
   signal.throwIfAborted();
   if (scanner === undefined && stream.hasEventsBegun) {
     reply.discard();
-    throw new GatewayError('upstream_invalid', 'The provider answered a streaming request without a stream.');
+    const type = reply.header('content-type') ?? 'no content type';
+    const message = `The provider's answer to a request that streams: expected events (text/event-stream), got ${type}.`;
+    throw new GatewayError('upstream_invalid', message);
   }
   const format = scanner === undefined ? undefined : known;
   const maxBytes = channelBytes(config);
@@ -264,9 +266,10 @@ async function wordsOf(
 }
 
 function unexpectedReply(reply: Reply, contentType: string): GatewayError {
+  const expected = reply.status < 300 ? '; expected were events (text/event-stream) or JSON' : '';
   return new GatewayError(
     'upstream_invalid',
-    `The provider answered with status ${reply.status} and ${contentType === '' ? 'no content type' : contentType}.`,
+    `The provider answered with status ${reply.status} and ${contentType === '' ? 'no content type' : contentType}${expected}.`,
     { status: reply.status >= 300 ? reply.status : 502 },
   );
 }

@@ -4,6 +4,8 @@ import { addPlainPipe } from '../console/plain-pipe.ts';
 import type { Console } from '../console/console.ts';
 import type { About } from '../console/snapshot.ts';
 import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
+import { GatewayError } from '../errors.ts';
+import { routeOf } from '../http/route.ts';
 import { leaveBodies } from '../http/unread-body.ts';
 import type { Guard } from '../access/guard.ts';
 import type { Connections } from '../http/connections.ts';
@@ -45,6 +47,11 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
     const error = fromFastify(thrown);
     if (error.code === 'internal_error') options.defects.caught('request of the admin listener', thrown);
     answerError(request, reply, error);
+  });
+  admin.setNotFoundHandler((request, reply) => {
+    const what = `${request.method} ${routeOf(request).path}`;
+    const message = `The admin listener has no ${what}: the console is at /, the metrics are at /metrics.`;
+    answerError(request, reply, new GatewayError('not_found', message));
   });
   putTargets(admin);
   admin.register((open, _options, done) => {

@@ -10,12 +10,12 @@ import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import type { Defects } from '../process/defects.ts';
-import { GatewayError, shuttingDown } from '../errors.ts';
+import { shuttingDown } from '../errors.ts';
 import type { Guard } from '../access/guard.ts';
 import { clientAddress } from '../http/client-address.ts';
 import type { Connections } from '../http/connections.ts';
 import { rewriteTarget } from '../http/request-target.ts';
-import { routeOf } from '../http/route.ts';
+import { noSuchPath, routeOf } from '../http/route.ts';
 import { putGuard, putTargets } from './hooks.ts';
 import { leaveBodies } from '../http/unread-body.ts';
 import { hijack } from '../http/hijack.ts';
@@ -97,8 +97,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     answerError(request, reply, error);
   });
   server.setNotFoundHandler((request, reply) => {
-    const { path } = routeOf(request);
-    answerError(request, reply, new GatewayError('not_found', `There is no ${request.method} ${path} here.`));
+    answerError(request, reply, noSuchPath(`${request.method} ${routeOf(request).path}`));
   });
 
   putTargets(server);

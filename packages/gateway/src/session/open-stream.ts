@@ -2,7 +2,14 @@ import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { readsAnswersOnly } from '../http/answers-only.ts';
 import { apis } from '../api.ts';
-import { asGatewayError, errorHeaders, GatewayError, overloaded, shuttingDown } from '../errors.ts';
+import {
+  asGatewayError,
+  errorHeaders,
+  GatewayError,
+  noSuchStream,
+  overloaded,
+  shuttingDown,
+} from '../errors.ts';
 import { tooLarge } from '../http/receive-body.ts';
 import { ReceivedBody } from '../http/received-body.ts';
 import { readTarget, targetRefusal } from '../http/request-target.ts';
@@ -11,7 +18,7 @@ import { holderOf, isOwner } from '../access/owner.ts';
 import { readRelayRequest } from '../relay/relay-request.ts';
 import { openScanner } from '../http/request-body.ts';
 import type { BodyHold } from '../memory/request-memory.ts';
-import { findRoute, pathPrefixes } from '../http/route.ts';
+import { findRoute, noSuchPath, pathPrefixes } from '../http/route.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import { lowerCased } from './frame-headers.ts';
 import type { Carrier } from './carrier.ts';
@@ -41,7 +48,7 @@ export function openRequest(
     if (target === undefined) throw targetRefusal(frame.path);
     if (caller === undefined) throw invalidApiKey();
     if (!pathPrefixes.some((prefix) => route.path.startsWith(prefix))) {
-      throw new GatewayError('not_found', `There is no POST ${route.path} here.`);
+      throw noSuchPath(`POST ${route.path}`);
     }
     const body = Buffer.from(frame.body);
     const maxBytes = Math.min(config.maxRequestBytes, memory.maxOwnerBytes);
@@ -83,7 +90,7 @@ export function openRead(
   const token = /^\/streams\/([\w-]+)$/.exec(url)?.[1] ?? '';
   const stream = caller && options.find(token, caller, headers);
   if (caller === undefined || stream === undefined) {
-    refuse(session, frame, new GatewayError('not_found', 'There is no such stream.'));
+    refuse(session, frame, noSuchStream());
     return;
   }
   const format = apis[stream.provider.api].errors;

@@ -76,7 +76,9 @@ export class BehaviourError extends Error {
 export function checked<T>(schema: z.ZodType<T>, body: unknown): T {
   const result = schema.safeParse(body);
   if (result.success) return result.data;
-  throw new BehaviourError(`The body: ${result.error.issues[0]?.message}`);
+  const [issue] = result.error.issues;
+  const field = issue === undefined || issue.path.length === 0 ? 'The body' : issue.path.join('.');
+  throw new BehaviourError(`${field}: ${told(issue)}.`);
 }
 
 /**
@@ -95,9 +97,15 @@ export function readBehaviour(model: string, header: string | undefined): Behavi
   const result = behaviourSchema.safeParse(values);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
+  const name = String(issue?.path[0]);
   throw new BehaviourError(
     issue?.code === 'unrecognized_keys'
       ? `${issue.keys.join(', ')}: no such behaviour; expected ${Object.keys(behaviourSchema.shape).join(', ')}`
-      : `${issue?.path.join('.')}: ${issue?.message}`,
+      : `${name}: ${told(issue).replace(/, got .*$/, '')}, got ${JSON.stringify(values[name])}.`,
   );
+}
+
+/** What was expected and what came, in the words of the project's other messages. */
+function told(issue: { readonly message: string } | undefined): string {
+  return (issue?.message ?? '').replace(/^Invalid input: /, '').replace(', received ', ', got ');
 }

@@ -22,6 +22,9 @@ const formats = new Map<string, ReplyFormat>([
   ['/v1/messages', messages],
 ]);
 
+/** The paths that say it as they are, for whoever looks for one. */
+export const generatePaths = [...formats.keys()].join(', ');
+
 export function endpointOf(path: string): Endpoint | undefined {
   const format = formats.get(path);
   if (format !== undefined) return { format };

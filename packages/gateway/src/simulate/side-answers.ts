@@ -19,7 +19,9 @@ export function sideAnswer(method: string, path: string, headers: IncomingHttpHe
 
 const embeddingRequest = z.looseObject({
   model: z.string().default('sim'),
-  input: z.union([z.string(), z.array(z.unknown())]),
+  input: z.union([z.string(), z.array(z.unknown())], {
+    error: ({ input }) => `expected string or array, received ${typeof input}`,
+  }),
   encoding_format: z.enum(['base64', 'float']).default('float'),
 });
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { listeningUrl } from '../http/listening-url.ts';
 import { type Behaviour, BehaviourError, checked, readBehaviour } from './behaviour.ts';
 import { ByteWriter } from './byte-writer.ts';
-import { type Endpoint, endpointOf, errorFormat } from './endpoints.ts';
+import { type Endpoint, endpointOf, errorFormat, generatePaths } from './endpoints.ts';
 import { readRecording } from './recording.ts';
 import type { ReplyFormat, SimulatedReply } from './reply-format.ts';
 import { bodyAnswers, sideAnswer } from './side-answers.ts';
@@ -86,7 +86,8 @@ async function handle(request: IncomingMessage, response: ServerResponse, contex
     sendJson(response, 200, bodyAnswer(parseJson(await readBody(request))));
   } else if (endpoint === undefined) {
     const type = 'invalid_request_error';
-    const problem = { status: 404, message: 'There is nothing here.', type, code: 'not_found' };
+    const message = `The simulated provider has no ${method} ${path}. It answers POST to ${generatePaths}, and Gemini's generateContent.`;
+    const problem = { status: 404, message, type, code: 'not_found' };
     sendJson(response, 404, errorFormat(path, request.headers).error(problem));
   } else {
     await generate(endpoint, request, response, context);
@@ -187,7 +188,7 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new BehaviourError('The body: expected JSON');
+    throw new BehaviourError('The body: expected JSON, got something else.');
   }
 }
 

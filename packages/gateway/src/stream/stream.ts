@@ -5,7 +5,7 @@ import { Audience } from './audience.ts';
 import { Desertion } from './desertion.ts';
 import type { Provider } from '../config/load.ts';
 import type { DetachPolicy } from '../config/schema.ts';
-import { GatewayError, overloaded } from '../errors.ts';
+import { GatewayError, historyGone, overloaded } from '../errors.ts';
 import { Journal } from './journal.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import type { Meter, StallCause } from './meter.ts';
@@ -263,10 +263,7 @@ export class GatewayStream implements StreamOwner {
       throw new GatewayError('invalid_request', `The offset: expected at most ${nextOffset}, got ${from}.`);
     }
     if (end?.state === 'cancelled' && typeof from === 'number' && from < nextOffset) {
-      throw new GatewayError(
-        'history_gone',
-        `The stream was cancelled, what waited is gone. ${end.error.message}`,
-      );
+      throw historyGone(end.error);
     }
     const options: ReaderOptions<EventRun> = {
       overflow,
