@@ -69,7 +69,7 @@ export async function undoCodings(reply: Reply): Promise<void> {
 export async function undoKnownCodings(reply: Reply): Promise<void> {
   const { names, refused, words } = readCodings(reply.header('content-encoding'));
   if (names.length === 0 || refused !== undefined || reply.status === 206) return;
-  await reply.decode((body) => undo(body, names), words.join(', '));
+  await reply.decode((body) => undo(body, names, reply.signal), words.join(', '));
 }
 
 /** What a body that begins so begins with when its codings are undone: so many bytes, or as many as can be told. */
@@ -90,7 +90,7 @@ export async function plainStart(
   return start.length === 0 && isUtf8(bytes) ? bytes.subarray(0, maxBytes) : start;
 }
 
-async function undo(coded: ReplyBody, names: readonly string[]): Promise<ReplyBody> {
+async function undo(coded: ReplyBody, names: readonly string[], signal?: AbortSignal): Promise<ReplyBody> {
   let body = coded;
   // The last of them was done last.
   for (const name of names.toReversed()) {
@@ -105,7 +105,9 @@ async function undo(coded: ReplyBody, names: readonly string[]): Promise<ReplyBo
       },
       () => false,
     );
-    body = isIn ? new DecodedBody(peeked, decoder.open(first[0] ?? 0, options), decoder.windowBytes) : peeked;
+    body = isIn
+      ? new DecodedBody(peeked, decoder.open(first[0] ?? 0, options), decoder.windowBytes, signal)
+      : peeked;
   }
   return body;
 }
