@@ -2535,6 +2535,14 @@ export const mutants: readonly Mutant[] = [
     only: 'events, by HTTP',
   },
   {
+    name: 'promise 7: a body in another coding than it says is whole',
+    file: `${gateway}/source/codings.ts`,
+    find: 'first.length < textBytes ? undefined : !isText(first)',
+    replace: 'first.length < textBytes ? undefined : false',
+    test: `${gatewayTest}/session-codings.test.ts`,
+    only: 'one in another coding than it says',
+  },
+  {
     name: '2.10: what is compressed is handed on as it is',
     file: `${gateway}/source/codings.ts`,
     find: 'body = isIn\n',

@@ -57,6 +57,8 @@ describe('promise 1: what is still to be decoded of a whole body is not, and its
   test('when it was stopped before somebody takes it', async () => {
     const stopping = new AbortController();
     const reply = await replyOf(coded(letters, 'application/json'), stopping.signal);
+    await reply.peek(1_000_000, 10_000);
+    expect(reply.isWhole).toBe(true);
     await undoKnownCodings(reply);
     stopping.abort(stop);
     const ended = Promise.withResolvers<Error | undefined>();

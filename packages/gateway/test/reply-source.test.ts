@@ -1,4 +1,5 @@
 import { type Channel, openChannel } from '@spillway/core';
+import { openaiChat } from '@spillway/core/format/openai-chat';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { expect, test } from 'vitest';
 import { LargeRun } from '../src/memory/large-run.ts';
@@ -41,7 +42,7 @@ function open(
       accepted: (run) => told.accepted.push(run),
     },
     loop: { gapMs: 0, look: () => undefined },
-    scanner: new EventScanner({ maxEventBytes }),
+    scanner: new EventScanner({ maxEventBytes, classify: openaiChat.classify }),
     openPlace: () => memory.open(owner),
     maxEventBytes,
     maxStreamBytes: Infinity,
