@@ -1061,6 +1061,22 @@ export const mutants: readonly Mutant[] = [
     only: 'still runs',
   },
   {
+    name: 'promise 11: the place of who was let go is given to whoever reads there',
+    file: `${gateway}/stream/bookmarks.ts`,
+    find: 'if (kept.bookmark.name === name) this.#remove(kept);',
+    replace: 'this.#remove(kept);',
+    test: `${clientTest}/pause.test.ts`,
+    only: 'whatever another who reads at its offset does',
+  },
+  {
+    name: 'promise 11: who comes back is not known, and its place stays',
+    file: `${client}/session-stream.ts`,
+    find: 'if (this.#stalled === undefined) this.#token = createReaderToken();',
+    replace: 'this.#token = createReaderToken();',
+    test: `${clientTest}/pause.test.ts`,
+    only: 'keeps its share',
+  },
+  {
     name: 'promise 11: who is let go leaves no place behind',
     file: `${gateway}/stream/stream-reader.ts`,
     find: 'if (reader === undefined || place === undefined || reader.end !== undefined) return false;',

@@ -66,7 +66,7 @@ export function openRequest(
   const response = { format: route.errors, answersErrors: true, answersOnly: readsAnswersOnly(headers) };
   const opened = openStream(session, frame, response, options);
   // Its stream has a place for it, or room when its model is done.
-  opened.attach(stream, session, {}, () => ({ release: () => undefined }));
+  opened.attach(stream, session, { name: frame.reader }, () => ({ release: () => undefined }));
 }
 
 /** Reads a stream that somebody with the same key has opened. */
@@ -76,7 +76,7 @@ export function openRead(
   headers: IncomingHttpHeaders,
   options: SessionContext,
 ): void {
-  const { maxBytes, merges, overflow, url } = frame;
+  const { maxBytes, merges, overflow, reader: name, url } = frame;
   const { windowBytes } = options.config;
   if (!session.meet(headers, undefined)) return;
   const stream = options.find(/^\/streams\/([\w-]+)$/.exec(url)?.[1] ?? '', headers);
@@ -97,7 +97,12 @@ export function openRead(
       opened.response.windowBytes,
     );
   const bound = { maxBytes: Math.min(maxBytes ?? windowBytes, windowBytes) };
-  opened.attach(stream, session, { from, overflow, merges, ...bound }, losesNothing ? openRoom : undefined);
+  opened.attach(
+    stream,
+    session,
+    { name, from, overflow, merges, ...bound },
+    losesNothing ? openRoom : undefined,
+  );
 }
 
 /**
