@@ -23,7 +23,11 @@ test('docs/errors.md has each code once, with when, why and what to do', () => {
     ...gatewayCodes(),
     ...namesIn('packages/core/src/errors.ts', 'export type ErrorCode =', ';'),
     ...namesIn('packages/client/src/errors.ts', 'export type ClientErrorCode =', '//'),
-    ...namesIn('packages/gateway/src/config/config-error.ts', 'class ConfigError extends SpillwayError<', '>'),
+    ...namesIn(
+      'packages/gateway/src/config/config-error.ts',
+      'class ConfigError extends SpillwayError<',
+      '>',
+    ),
   ]);
   const sections = read('docs/errors.md').split(/^### /m).slice(1);
   const found = sections.map((section) => /^`([a-z_]+)`\n/.exec(section)?.[1] ?? section);

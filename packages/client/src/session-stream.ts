@@ -310,7 +310,7 @@ export class SessionStream implements StreamReader {
     const error = new ClientError(code, message, offset);
     if (this.#isResumed && (code === 'not_arrived' || code === 'unknown_reader')) {
       this.#onUnknownReader(code === 'not_arrived');
-    } else if (this.#stalled !== undefined) {
+    } else if (this.#stalled !== undefined && code !== 'reader_disconnected') {
       this.#gone(message, error);
     } else if (this.#isReread && code === 'not_found') {
       this.#gone('The gateway does not have the stream any more, or was started again.');
@@ -347,8 +347,8 @@ export class SessionStream implements StreamReader {
     this.#ledger.clear();
     this.wasSent = false;
     this.number = 0;
-    // The one before may still be known, to somebody else's key.
-    this.#token = createReaderToken();
+    // Who was let go is known by its name when it comes back. Otherwise the one before may still be known, to somebody else's key.
+    if (this.#stalled === undefined) this.#token = createReaderToken();
   }
 
   /** Reads the rest as another reader, by the stream's URL. */

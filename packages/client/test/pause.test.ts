@@ -176,6 +176,39 @@ describe('promise 11: a reader that is let go after pauseMs reads on where it wa
 
   const long = 'sim:tokens=4000,size=300,tps=0,ttft=0';
 
+  /** All that a reader still gets. */
+  async function restOf(reader: StreamReader): Promise<string> {
+    const parts: Uint8Array[] = [];
+    for await (const item of reader) {
+      if (item.type === 'chunk') parts.push(item.bytes);
+      reader.ack(item.to);
+    }
+    return Buffer.concat(parts).toString();
+  }
+
+  test('whatever another who reads at its offset does', async () => {
+    const { gateway } = await startBoth([...patient, '--detach-grace-ms', '20000']);
+    const { body, headers } = chatOf(long);
+    const mine = open({ url: gateway.url }).request(path, { headers, body });
+    await mine.response;
+    const first = await mine.next();
+    await waitFor(gateway, stalled, 1);
+    for (const overflow of ['coalesce', 'block', 'latest'] as const) {
+      const other = open({ url: gateway.url }).read(mine.url, { from: mine.offset, overflow });
+      // Far beyond what is kept as history.
+      for (let bytes = 0; bytes < 60_000;) {
+        const { value } = (await within(Promise.race([other.next(), sleep(1000)]), 'another')) ?? {};
+        if (value === undefined) break;
+        if (value.type === 'chunk') bytes += value.bytes.length;
+        other.ack(value.to);
+      }
+      other.detach();
+    }
+    const start = first.value?.type === 'chunk' ? Buffer.from(first.value.bytes).toString() : '';
+    mine.ack(mine.offset);
+    expect(textOf(start + (await restOf(mine)))).toBe(await expectedText(gateway.url, long));
+  });
+
   test('with windows of any size', async () => {
     const { gateway, simulator } = await startBoth(patient);
     // Over a megabyte; as many events; and one that is still at work when its reader comes back.

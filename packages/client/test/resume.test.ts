@@ -289,7 +289,8 @@ test('5.12: a reader that was let go because its program took nothing reads on w
   const rest = body?.read();
   const read = await session.frame('read');
   expect(read).toMatchObject({ stream: 2, url: '/streams/abc', from: 7, overflow: 'coalesce' });
-  expect(read.reader).not.toBe(reader);
+  // By its name the gateway knows who comes back.
+  expect(read.reader).toBe(reader);
   session.respond(2);
   session.data(2, 7, 8, 'three');
   session.end(2);
@@ -327,6 +328,42 @@ test.each<[string, (session: FakeSession) => void]>([
   await session.frame('read');
   answer(session);
   expect(await rest).toMatchObject({ code: 'reader_stalled', offset: 7 });
+});
+
+test('5.12: a reader that was let go keeps its name until it is back, whatever happens to its connection', async () => {
+  const { gateway, reader, response, session } = await openBody();
+  const body = response.body?.getReader();
+  session.data(1, 0, 7, 'one');
+  await body?.read();
+  session.fail(1, 'reader_stalled', 7);
+  await session.settle();
+  const rest = body?.read();
+  await session.frame('read');
+  session.cut();
+  const next = await gateway.session();
+  await next.frame('resume');
+  next.fail(1, 'unknown_reader');
+  const read = await next.frame('read');
+  expect(read).toMatchObject({ from: 7, reader });
+  next.respond(read.stream);
+  next.data(read.stream, 7, 8, 'two');
+  expect(new TextDecoder().decode((await rest)?.value)).toBe('two');
+});
+
+test('5.12: one that falls behind when it is back hears that, and not that what follows is gone', async () => {
+  const { response, session } = await openBody();
+  const body = response.body?.getReader();
+  session.data(1, 0, 7, 'one');
+  await body?.read();
+  session.fail(1, 'reader_stalled', 7);
+  await session.settle();
+  const rest = rejection(body?.read() ?? Promise.resolve());
+  await session.frame('read');
+  session.respond(2);
+  session.fail(2, 'reader_disconnected', 7);
+  const error = await rest;
+  expect(error).toMatchObject({ code: 'reader_disconnected', offset: 7 });
+  expect(String(error)).not.toContain('gone');
 });
 
 test('5.6: what the gateway says by itself comes once, however often it is sent again', async () => {

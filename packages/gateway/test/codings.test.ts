@@ -212,6 +212,29 @@ describe('events that are compressed although nobody asked', () => {
       expect(response.status, coding).toBe(502);
       expect(codeOf(await response.text()), coding).toBe('upstream_invalid');
     }
+    // Neither in the coding that it says, nor text.
+    for (const [name, compress] of Object.entries({
+      br: brotliCompressSync,
+      deflate: deflateSync,
+      gzip: gzipSync,
+      zstd: zstdCompressSync,
+    })) {
+      for (const coding of ['br', 'deflate', 'gzip', 'x-gzip', 'zstd', 'gzip, zstd', 'none, gzip']) {
+        // One that is in another of its own codings is cut, or what is left of it is no text.
+        if (coding.endsWith(name)) continue;
+        for (const type of ['text/event-stream', 'application/json']) {
+          // A few bytes may be in two codings by chance.
+          for (const body of ['{"object":"chat.completion","model":"größer"}', wholeText]) {
+            const head = { 'content-type': type, 'content-encoding': coding };
+            answer(wholeAnswer(compress(body), head));
+            const text = await (await ask(gateway.url, chat)).text();
+            expect(['upstream_cut', 'upstream_invalid'], `${name}, not ${coding}: ${body}`).toContain(
+              codeOf(text),
+            );
+          }
+        }
+      }
+    }
     const cut = gzipSync(chat.events.text + chat.events.reason, { level: 0 });
     cut.fill(0xff, cut.length - 8);
     answer(wholeAnswer(cut, labels('gzip')));
@@ -312,6 +335,16 @@ describe('what else is compressed although nobody asked', () => {
       expect(await response.json()).toEqual({ object: 'chat.completion' });
     }
   });
+});
+
+test.each(['gzip', 'zstd', 'gzip, zstd'])('text that is not compressed is handed on: %s', async (coding) => {
+  const { answer, gateway } = await start();
+  for (const text of ['{}', '{"object":"größer"}', ' [\n\t]\r\n', 'Zu viele Anfragen 太多', '"']) {
+    answer(wholeAnswer(text, { 'content-type': 'application/json', 'content-encoding': coding }));
+    const response = await postChat(gateway.url, 'm');
+    expect(response.headers.get('content-encoding')).toBe(null);
+    expect(await response.text()).toBe(text);
+  }
 });
 
 test('the memory of all decoders is bounded, and given back', () => {

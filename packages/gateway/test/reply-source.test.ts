@@ -1,4 +1,5 @@
 import { type Channel, openChannel } from '@spillway/core';
+import { openaiChat } from '@spillway/core/format/openai-chat';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { expect, test } from 'vitest';
 import { LargeRun } from '../src/memory/large-run.ts';
@@ -15,15 +16,21 @@ interface Told {
   resumes: number;
   readonly accepted: LargeRun[];
   ends: number;
+  discards: number;
 }
 
 function open(
   memory: EventMemory,
   owner = 'a',
 ): { source: ReplySource; channel: Channel<EventRun>; told: Told } {
-  const told: Told = { pauses: [], resumes: 0, accepted: [], ends: 0 };
+  const told: Told = { pauses: [], resumes: 0, accepted: [], ends: 0, discards: 0 };
   const channel = openChannel<EventRun>({ maxBytes: 1000, weigh: ({ byteLength }) => byteLength });
-  const reply = { pause: () => undefined, resume: () => undefined, abort: () => undefined };
+  const reply = {
+    pause: () => undefined,
+    resume: () => undefined,
+    abort: () => undefined,
+    discard: () => (told.discards += 1),
+  };
   const source = new ReplySource(reply as unknown as Reply, channel, new RunMemory(), {
     listener: {
       maxRunBytes: Infinity,
@@ -35,7 +42,7 @@ function open(
       accepted: (run) => told.accepted.push(run),
     },
     loop: { gapMs: 0, look: () => undefined },
-    scanner: new EventScanner({ maxEventBytes }),
+    scanner: new EventScanner({ maxEventBytes, classify: openaiChat.classify }),
     openPlace: () => memory.open(owner),
     maxEventBytes,
     maxStreamBytes: Infinity,
@@ -144,4 +151,15 @@ test('a place is given back when the last of its holders has let go', () => {
   expect(memory.heldBytes).toBeGreaterThan(0);
   run.letGo();
   expect(memory.heldBytes).toBe(0);
+});
+
+test('what comes behind the end of a stream is not read on, but for a few bytes', () => {
+  const { channel, source, told } = open(new EventMemory({ maxBytes: maxEventBytes, maxEventBytes }));
+  const marker = Buffer.from('data: [DONE]\n\n');
+  source.data(marker, 0, marker.length);
+  expect(channel.end).toMatchObject({ state: 'completed' });
+  source.data(event, 0, 10_000);
+  expect(told.discards).toBe(0);
+  source.data(event, 10_000, 20_000);
+  expect(told.discards).toBe(1);
 });

@@ -156,6 +156,27 @@ describe('5.2 over a session an answer has no coding', () => {
     }
   });
 
+  test.each(['200 OK', '422 No'])(
+    'one in another coding than it says, with status %s, is never whole',
+    async (status) => {
+      const { ask } = await start();
+      for (const [coding, other] of [
+        ['gzip', 'br'],
+        ['gzip', 'deflate'],
+        ['zstd', 'gzip'],
+      ] as const) {
+        for (const { bytes, path, type } of answers) {
+          const head = { 'content-type': type, 'content-encoding': coding };
+          const answer = wholeAnswer(codings[other]?.(bytes) ?? '', head, status);
+          const outcome = await ask(path, answer).catch((error: unknown) => error);
+          // Nothing was sent yet: the error is the answer.
+          if (outcome instanceof Error) expect(outcome).toMatchObject({ code: 'upstream_invalid' });
+          else expect((outcome as Told).bytes.toString()).toContain('"code":"upstream_invalid"');
+        }
+      }
+    },
+  );
+
   test('a refusal that is cut before it is told is told with its words', async () => {
     const { ask } = await start();
     const head = { 'content-type': 'text/plain', 'content-encoding': 'gzip' };

@@ -73,7 +73,7 @@ export function openRequest(
   const response = { format: route.errors, answersErrors: true, answersOnly: readsAnswersOnly(headers) };
   const opened = openStream(session, frame, response, options);
   // Its stream has a place for it, or room when its model is done.
-  opened.attach(stream, session, {}, () => ({ release: () => undefined }));
+  opened.attach(stream, session, { name: frame.reader }, () => ({ release: () => undefined }));
 }
 
 /** Reads a stream that the same caller has opened. */
@@ -83,7 +83,7 @@ export function openRead(
   headers: IncomingHttpHeaders,
   options: SessionContext,
 ): void {
-  const { maxBytes, merges, overflow, url } = frame;
+  const { maxBytes, merges, overflow, reader: name, url } = frame;
   const { windowBytes } = options.config;
   const caller = options.guard.identify(headers, undefined);
   if (!session.meet(caller)) return;
@@ -103,7 +103,12 @@ export function openRead(
   const openRoom: OpenRoom = () =>
     options.retained.keepReader(holderOf(caller, address), opened.response.windowBytes);
   const bound = { maxBytes: Math.min(maxBytes ?? windowBytes, windowBytes) };
-  opened.attach(stream, session, { from, overflow, merges, ...bound }, losesNothing ? openRoom : undefined);
+  opened.attach(
+    stream,
+    session,
+    { name, from, overflow, merges, ...bound },
+    losesNothing ? openRoom : undefined,
+  );
 }
 
 /**

@@ -49,7 +49,7 @@ function readCodings(header = ''): Codings {
 
 /**
  * Undoes the codings of a reply's body, that nobody asked for. A word that is no coding (`none`, `identity`, a charset) is
- * none, and a body that is not coded as its head says is left as it is.
+ * none, and text that is not coded as its head says is left as it is. What is neither fails.
  *
  * @throws {GatewayError} `upstream_invalid` for a coding that cannot be undone.
  */
@@ -69,7 +69,7 @@ export async function undoCodings(reply: Reply): Promise<void> {
 export async function undoKnownCodings(reply: Reply): Promise<void> {
   const { names, refused, words } = readCodings(reply.header('content-encoding'));
   if (names.length === 0 || refused !== undefined || reply.status === 206) return;
-  await reply.decode((body) => undo(body, names), words.join(', '));
+  await reply.decode((body) => undo(body, names, reply.signal), words.join(', '));
 }
 
 /** What a body that begins so begins with when its codings are undone: so many bytes, or as many as can be told. */
@@ -90,7 +90,7 @@ export async function plainStart(
   return start.length === 0 && isUtf8(bytes) ? bytes.subarray(0, maxBytes) : start;
 }
 
-async function undo(coded: ReplyBody, names: readonly string[]): Promise<ReplyBody> {
+async function undo(coded: ReplyBody, names: readonly string[], signal?: AbortSignal): Promise<ReplyBody> {
   let body = coded;
   // The last of them was done last.
   for (const name of names.toReversed()) {
@@ -101,11 +101,13 @@ async function undo(coded: ReplyBody, names: readonly string[]): Promise<ReplyBo
     const isIn = await peeked.first(
       (bytes) => {
         first = bytes;
-        return hasCoding(decoder, bytes);
+        return isCoded(decoder, bytes);
       },
-      () => false,
+      (bytes) => bytes.length > 0 && !isText(bytes),
     );
-    body = isIn ? new DecodedBody(peeked, decoder.open(first[0] ?? 0, options), decoder.windowBytes) : peeked;
+    body = isIn
+      ? new DecodedBody(peeked, decoder.open(first[0] ?? 0, options), decoder.windowBytes, signal)
+      : peeked;
   }
   return body;
 }
@@ -130,20 +132,34 @@ class HeldBytes implements ReplyBody {
   abort(): void {}
 }
 
-/** Whether a body that begins so has that coding; `undefined`: more of it has to come. */
-function hasCoding({ magic }: Decoder, first: Buffer): boolean | undefined {
-  if (magic === undefined) return isNoText(first);
-  if (magic.some((byte, at) => at < first.length && first[at] !== byte)) return false;
-  return first.length < magic.length ? undefined : true;
-}
-
 /** Enough to tell text from bytes that look like it by chance. */
 const textBytes = 8;
 
+/**
+ * Whether a body that begins so is to be decoded; `undefined`: more of it has to come. Only plain text is not. What is neither text nor
+ * in the coding fails in its decoder: it is in another coding, and nobody could read it.
+ */
+function isCoded({ magic }: Decoder, first: Buffer): boolean | undefined {
+  if (magic === undefined) return isNoEventText(first);
+  const hasBegun = magic.every((byte, at) => at >= first.length || first[at] === byte);
+  if (hasBegun) return first.length < magic.length ? undefined : true;
+  return first.length < textBytes ? undefined : !isText(first);
+}
+
 /** Without a magic number, only what is an event stream by its first bytes is not coded. */
-function isNoText(first: Buffer): boolean | undefined {
+function isNoEventText(first: Buffer): boolean | undefined {
   const isEvents = beginsEvents(first);
   if (isEvents === undefined || (isEvents && first.length < textBytes)) return undefined;
-  const isText = first.subarray(0, textBytes).every((byte) => byte >= 0x09 && byte !== 0x7f);
-  return !(isEvents && isText);
+  return !(isEvents && isText(first.subarray(0, textBytes)));
+}
+
+/** Whether bytes are the start of a text: UTF-8, of which a character may be cut, and no control characters but white space. */
+function isText(bytes: Buffer): boolean {
+  if (bytes.some((byte) => byte === 0x7f || (byte < 0x20 && (byte < 0x09 || byte > 0x0d)))) return false;
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: true });
+    return true;
+  } catch {
+    return false;
+  }
 }

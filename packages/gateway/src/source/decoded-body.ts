@@ -23,6 +23,8 @@ export class DecodedBody implements ReplyBody, BodyHandler {
   readonly #body: ReplyBody;
   readonly #decoder: Transform;
   readonly #windowBytes: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort = (): void => this.abort(this.#signal?.reason as Error);
   #handler: BodyHandler | undefined;
   #heldBytes = 0;
   #decodedBytes = 0;
@@ -32,11 +34,15 @@ export class DecodedBody implements ReplyBody, BodyHandler {
   #bodyEnd: { readonly error: Error | undefined } | undefined;
   #isOver = false;
 
-  /** `windowBytes`: what the decoder keeps of what it has decoded, at most. */
-  constructor(body: ReplyBody, decoder: Transform, windowBytes: number) {
+  /**
+   * `windowBytes`: what the decoder keeps of what it has decoded, at most. `signal` stops it: what is still to be decoded may all be
+   * here, and then no connection tells of a stop.
+   */
+  constructor(body: ReplyBody, decoder: Transform, windowBytes: number, signal?: AbortSignal) {
     this.#body = body;
     this.#decoder = decoder;
     this.#windowBytes = windowBytes;
+    this.#signal = signal;
   }
 
   consume(handler: BodyHandler): void {
@@ -49,7 +55,12 @@ export class DecodedBody implements ReplyBody, BodyHandler {
       if (this.#bodyEnd === undefined) this.#body.resume();
       else this.#finish(this.#bodyEnd.error);
     });
+    if (this.#signal?.aborted === true) {
+      this.#onAbort();
+      return;
+    }
     if (!this.#hold(baseBytes)) return;
+    this.#signal?.addEventListener('abort', this.#onAbort);
     decoder.on('data', (bytes: Buffer) => {
       if (this.#isOver || !this.#hold(this.#neededBytes(bytes.length))) return;
       handler.data(bytes, 0, bytes.length);
@@ -128,6 +139,7 @@ export class DecodedBody implements ReplyBody, BodyHandler {
   #finish(error: Error | undefined): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#signal?.removeEventListener('abort', this.#onAbort);
     decoderBytes -= this.#heldBytes;
     this.#heldBytes = 0;
     this.#decoder.destroy();

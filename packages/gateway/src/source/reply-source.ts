@@ -76,6 +76,7 @@ export class ReplySource implements BodyHandler {
   #isReplyOpen = true;
   #bodyEnd: { readonly error: Error | undefined } | undefined;
   #bytes = 0;
+  #bytesBehindEnd = 0;
 
   constructor(
     reply: Reply,
@@ -90,6 +91,12 @@ export class ReplySource implements BodyHandler {
   }
 
   data(read: Buffer, start: number, end: number): void {
+    if (this.#bodyEnd !== undefined) {
+      // A few bytes, and the connection can be used again. Many are nobody's, and a decoder would make them for as long as it is open.
+      this.#bytesBehindEnd += end - start;
+      if (this.#bytesBehindEnd > maxReadBytes) this.#reply.discard();
+      return;
+    }
     this.#bytes += end - start;
     if (this.#bytes > this.#options.maxStreamBytes) {
       this.#abort(

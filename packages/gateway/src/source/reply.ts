@@ -56,6 +56,11 @@ export class Reply {
     return Array.isArray(value) ? value[0] : value;
   }
 
+  /** Stops everything that is done for it, also when its body has come to its end. */
+  get signal(): AbortSignal {
+    return this.#exchange.signal;
+  }
+
   /** Whether its body has not the length that its head says any more. */
   get isDecoded(): boolean {
     return this.#isDecoded;
@@ -174,9 +179,9 @@ function requestHead({ body, headers, method, path }: ProviderRequest, host: str
 class ReplyExchange implements Exchange, ReplyBody {
   /** While it is under way. */
   connection: ProviderConnection | undefined;
+  readonly signal: AbortSignal;
   readonly #resolve: (reply: Reply) => void;
   readonly #reject: (error: Error) => void;
-  readonly #signal: AbortSignal;
   readonly #onAbort: () => void;
   #handler: BodyHandler | undefined;
   #isSent = false;
@@ -187,7 +192,7 @@ class ReplyExchange implements Exchange, ReplyBody {
   constructor(resolve: (reply: Reply) => void, reject: (error: Error) => void, signal: AbortSignal) {
     this.#resolve = resolve;
     this.#reject = reject;
-    this.#signal = signal;
+    this.signal = signal;
     this.#onAbort = () => {
       this.connection?.destroy(signal.reason as Error);
     };
@@ -247,6 +252,6 @@ class ReplyExchange implements Exchange, ReplyBody {
 
   #over(): void {
     this.connection = undefined;
-    this.#signal.removeEventListener('abort', this.#onAbort);
+    this.signal.removeEventListener('abort', this.#onAbort);
   }
 }

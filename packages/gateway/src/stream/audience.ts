@@ -19,7 +19,7 @@ export class Audience {
   readonly readers = new Set<StreamReader>();
   /** Of those that take what is there for one answer, and may wait for it. */
   readonly visitors = new Set<Reader<EventRun>>();
-  readonly bookmarks = new Bookmarks();
+  readonly bookmarks = new Bookmarks(() => this.boundRuns());
   /** Of several events, no more may come to the channel at once: the smallest bound of a reader. */
   maxRunBytes = Infinity;
   readonly #stream: ReadByMany;

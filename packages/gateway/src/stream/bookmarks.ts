@@ -4,6 +4,8 @@ import type { BodyHold } from '../memory/request-memory.ts';
 
 /** How the place of a reader is kept that was let go and may come back. */
 export interface Bookmark {
+  /** By which its client names it when it comes back. */
+  readonly name: string | undefined;
   /** Where it stood. */
   readonly offset: number;
   /** As the reader had it: `disconnect` never makes the provider wait. */
@@ -29,6 +31,12 @@ export class Bookmarks {
   readonly #kept = new Set<Kept>();
   /** When the latest was added. */
   lastAddedMs = Number.NEGATIVE_INFINITY;
+  readonly #onRemoved: () => void;
+
+  /** `onRemoved` is called when a bound may have gone with a place. */
+  constructor(onRemoved: () => void) {
+    this.#onRemoved = onRemoved;
+  }
 
   /** Before its reader leaves: what waits for that one would be merged, or gone. */
   add(bookmark: Bookmark, nowMs: number): void {
@@ -57,13 +65,9 @@ export class Bookmarks {
     return false;
   }
 
-  /** Somebody reads on at that offset, and has a cursor there. */
-  cameBack(offset: number): void {
-    for (const kept of this.#kept) {
-      if (kept.cursor.offset !== offset) continue;
-      this.#remove(kept);
-      return;
-    }
+  /** The reader of that name is there again, with a cursor of its own. Others who read there leave its place alone. */
+  cameBack(name: string): void {
+    for (const kept of this.#kept) if (kept.bookmark.name === name) this.#remove(kept);
   }
 
   /**
@@ -91,5 +95,6 @@ export class Bookmarks {
     this.#kept.delete(kept);
     kept.bookmark.place.release();
     kept.cursor.detach();
+    this.#onRemoved();
   }
 }

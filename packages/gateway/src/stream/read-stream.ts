@@ -29,6 +29,8 @@ export interface StreamReaderOptions {
   readonly onCreditBlocked?: () => void;
   /** Whether it asked for events, so that comments may be sent while it waits. */
   readonly wantsEvents?: boolean;
+  /** By which its client names it, also when it comes back after it was let go. */
+  readonly name?: string;
   /** Whether it may come back: when it is the last to leave, the model is not stopped at once. */
   readonly returns?: boolean;
 }

@@ -307,7 +307,9 @@ export class StreamReader implements WriteListener {
     const credit = maxCreditBytes === undefined ? [] : [openCredit({ maxBytes: maxCreditBytes })];
     const options = { ...this.#options, credit };
     const openAt: Bookmark['openAt'] = (from, how) => stream.openReader({ ...options, from, overflow: how });
-    stream.audience.bookmarks.add({ offset: reader.offset, overflow, openAt, maxRunBytes, place }, nowMs);
+    const { name } = this.#options;
+    const { offset } = reader;
+    stream.audience.bookmarks.add({ name, offset, overflow, openAt, maxRunBytes, place }, nowMs);
     this.#pause = undefined;
     return true;
   }
@@ -334,9 +336,9 @@ export class StreamReader implements WriteListener {
   }
 
   #openReader(): Reader<EventRun | Gap> {
-    const { from = 'start' } = this.#options;
+    const { from = 'start', name } = this.#options;
     const reader = this.#stream.openReader({ ...this.#whenBlocked, credit: this.#credit, from });
-    if (this.via === 'session' && typeof from === 'number') this.#stream.audience.bookmarks.cameBack(from);
+    if (name !== undefined) this.#stream.audience.bookmarks.cameBack(name);
     return reader;
   }
 
