@@ -224,6 +224,7 @@ test.each([
         const asker = { address: '', agent: '', key: '' };
         const owner = {
           provider,
+          errors: openaiChat,
           owner: '',
           holder: '',
           detach: 'grace',

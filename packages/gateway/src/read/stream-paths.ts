@@ -12,6 +12,7 @@ import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamBody } from '../stream/stream-body.ts';
 import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
 import type { Streams } from '../stream/streams.ts';
+import { readsAnswersOnly } from '../http/answers-only.ts';
 import { nextCursor } from './cursor.ts';
 import { DurableResponse } from './durable-response.ts';
 import { EventSourceResponse, hasSeenAll } from './event-source-response.ts';
@@ -121,6 +122,8 @@ function serve(
     format,
     paces,
     streamUrl: undefined,
+    // With `live=sse` it asks for the events of Durable Streams, and reads those.
+    answersOnly: mode === 'events' && readsAnswersOnly(request.headers),
     onLeave: () => reader.leave(clientLeft('left')),
   };
   const response =

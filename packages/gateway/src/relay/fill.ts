@@ -32,8 +32,6 @@ export interface PipeOptions {
   readonly request: ProviderRequest;
   /** What the events mean; without it whatever comes is handed on as bytes. */
   readonly format: Format | undefined;
-  /** The format of errors. */
-  readonly errors: Format;
   /** Whether the client asked for events. */
   readonly wantsEvents: boolean;
   readonly loop: BusyLoop;
@@ -68,7 +66,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';
   if (isRedirect(reply)) {
     reply.discard();
-    throw redirectError(reply, options.errors);
+    throw redirectError(reply, stream.errors);
   }
   if (format === undefined) {
     await undoForReaders(stream, reply);
@@ -148,9 +146,10 @@ export function openRunChannel(
 export function endUnanswered(
   stream: GatewayStream,
   error: GatewayError,
-  { config, errors }: Pick<PipeOptions, 'config' | 'errors'>,
+  config: PipeOptions['config'],
 ): void {
   if (stream.body !== undefined || !stream.hasEventsBegun) return;
+  const { errors } = stream;
   const maxBytes = channelBytes(config);
   const channel = openRunChannel(maxBytes, new RunMemory(), errors);
   stream.open({

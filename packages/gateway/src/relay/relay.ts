@@ -101,7 +101,15 @@ export class Relay {
     const { headers, owner } = asker;
     const client = streamClient(asker, route.queryKey);
     const holder = this.#settings.apiKeys.length === 0 ? client.address : owner;
-    const stream = this.#streams.open({ provider, detach, owner, holder, model, client });
+    const stream = this.#streams.open({
+      provider,
+      errors: route.errors,
+      detach,
+      owner,
+      holder,
+      model,
+      client,
+    });
     this.#run(stream, request, headers).catch((error: unknown) => this.#defects.caught('relay', error));
     return stream;
   }
@@ -130,7 +138,7 @@ export class Relay {
     });
     this.#defects.contain('end of a stream', () => {
       const { config } = this.#settings;
-      if (end.error !== undefined) endUnanswered(stream, end.error, { config, errors: request.route.errors });
+      if (end.error !== undefined) endUnanswered(stream, end.error, config);
       this.#streams.ended(stream, end);
     });
     this.#defects.contain('report of a stream', () => {
@@ -158,7 +166,6 @@ export class Relay {
       config,
       pool,
       format: route.format,
-      errors: route.errors,
       wantsEvents: request.wantsEvents,
       request: { method, path, headers: providerHeaders(sent, credential), body },
       onRetry: (reason, delayMs) => {
