@@ -2444,6 +2444,22 @@ export const mutants: readonly Mutant[] = [
     only: 'openai-responses',
   },
   {
+    name: 'promise 7: a cut throws away what was written before it',
+    file: `${gateway}/sink/client-response.ts`,
+    find: "if (this.#isDelimited) socket.destroySoon();\n    else socket.write('', () => this.destroy());",
+    replace: 'this.destroy();',
+    test: `${gatewayTest}/cuts.test.ts`,
+    only: 'a whole answer without a reason',
+  },
+  {
+    name: 'promise 7: in HTTP/1.0 a cut looks like an end',
+    file: `${gateway}/sink/client-response.ts`,
+    find: "return this.#response.req.httpVersion === '1.1';",
+    replace: "return this.#response.req.httpVersion !== '';",
+    test: `${gatewayTest}/cuts.test.ts`,
+    only: 'in HTTP/1.0',
+  },
+  {
     name: 'promise 7: a body that ends with its connection is whole',
     file: `${gateway}/source/reply-source.ts`,
     find: 'return scanner.hasEnded || (scanner.hasFinished && error === undefined && this.#reply.isDelimited);',
