@@ -1660,6 +1660,14 @@ export const mutants: readonly Mutant[] = [
     only: 'more than 64 KiB',
   },
   {
+    name: '4.4: what comes first is not what comes from now on',
+    file: `${gateway}/read/stream-paths.ts`,
+    find: 'query.from, nowOffset)',
+    replace: 'query.from, body.channel.nextOffset)',
+    test: `${gatewayTest}/told-urls.test.ts`,
+    only: 'before the answer, gets all of it',
+  },
+  {
     name: '4.1: a URL that was told is gone when there is no answer',
     file: `${gateway}/relay/fill.ts`,
     find: 'if (stream.body !== undefined || !stream.hasEventsBegun) return;',

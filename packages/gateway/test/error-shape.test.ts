@@ -14,7 +14,7 @@ const head = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-enc
 
 async function start(answer: (socket: Socket) => void): Promise<{ gateway: RunningGateway; client: Client }> {
   const { url } = await startRawProvider((_asked, socket) => answer(socket));
-  const gateway = await startGateway(['--upstream', upstreamsAt(url), '--keep-alive-ms', '25']);
+  const gateway = await startGateway(['--upstream', upstreamsAt(url), '--keep-alive-ms', '500']);
   const client = openClient({ url: gateway.url });
   onTestFinished(() => client.close());
   return { gateway, client };

@@ -44,13 +44,15 @@ export function addStreamPaths(server: FastifyInstance, options: StreamPathsOpti
   server.get(url, { exposeHeadRoute: false }, async (request, reply) => {
     const stream = findStream(request, options);
     const query = readReadQuery(request.query, request.headers);
+    // What comes while the answer is awaited comes after that.
+    const nowOffset = stream.body?.channel.nextOffset ?? 0;
     const body = await startedBody(request, stream);
     // Its client may have left meanwhile, and then it never closes again.
     if (reply.raw.destroyed) return reply.hijack();
     // The stream may be forgotten meanwhile, and then nobody would watch its readers.
     if (findStream(request, options) !== stream) throw notFound(request);
     void reply.headers(streamHeaders(body));
-    const from = findPosition(body.channel, query.fromName, query.from);
+    const from = findPosition(body.channel, query.fromName, query.from, nowOffset);
     return query.mode === 'events' || query.mode === 'sse'
       ? serve(request, reply, stream, body, { ...query, from }, options)
       : await answer(request, reply, stream, body, { ...query, from }, options);
