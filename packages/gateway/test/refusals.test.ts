@@ -199,6 +199,46 @@ test.each([
   },
 );
 
+describe('a refusal as an event of Messages, without a type,', () => {
+  const messages = askings.find(({ name }) => name === 'anthropic') as Asking;
+
+  test.each([
+    [400, 'invalid_request_error'],
+    [401, 'authentication_error'],
+    [403, 'permission_error'],
+    [404, 'not_found_error'],
+    [413, 'request_too_large'],
+    [422, 'invalid_request_error'],
+    [429, 'rate_limit_error'],
+    [500, 'api_error'],
+    [529, 'overloaded_error'],
+    [600, 'api_error'],
+  ])('has that of its status: %i', async (status, type) => {
+    for (const own of [{}, { type: null }, { type: '' }, { code: status }]) {
+      const body = JSON.stringify({ error: { message: 'No, we say.', ...own } });
+      const { error } = await askAfterComment(messages, (response) =>
+        refuse(response, { name: 'own', contentType: 'application/json', body }, { status }),
+      );
+      expect(error).toMatchObject({ type });
+      expect(wordsOf(error)).toContain('No, we say.');
+    }
+  });
+});
+
+test.each(['€', '😀', 'é'])('the words of a refusal are cut at a whole character: %s', async (character) => {
+  const chat = askings[0] as Asking;
+  // Wherever it is cut, one of these is cut in a character.
+  for (const before of ['', 'x', 'xx', 'xxx']) {
+    const { error } = await askAfterComment(chat, (response) =>
+      refuse(response, { name: 'long', contentType: 'text/plain', body: before + character.repeat(100_000) }),
+    );
+    const told = (error as Error).message;
+    expect(told.length).toBeGreaterThan(10_000);
+    expect(told.isWellFormed() && !told.includes('\ufffd')).toBe(true);
+    expect(told.slice(before.length).replaceAll(character, '')).toBe('');
+  }
+});
+
 test.each(askings)('an answer without events gets no comments, by $name', async (asking) => {
   const body = '{"choices": [], "candidates": [] }';
   const text = await provider.textOf(pinging.url, asking, (response) => {

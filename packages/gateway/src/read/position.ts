@@ -60,9 +60,11 @@ export function findPosition(
       `${name}: expected at most ${writeOffset(nextOffset)}, where the stream is, got ${text}.`,
     );
   }
+  // Behind everything, nothing can be gone.
+  if (offset === nextOffset) return position;
   const reader = channel.reader({ from: offset, overflow: 'disconnect' });
   try {
-    if (skippedEvents > 0 && offset < nextOffset) checkChunk(reader.take(), reader.offset, position);
+    if (skippedEvents > 0) checkChunk(reader.take(), reader.offset, position);
   } finally {
     reader.detach();
   }

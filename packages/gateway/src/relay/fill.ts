@@ -10,6 +10,7 @@ import { clientHeaders } from '../http/headers.ts';
 import type { EventMemory } from '../memory/event-memory.ts';
 import { refusalEvent, RefusedError } from '../http/error-shapes.ts';
 import { plainStart, undoCodings, undoKnownCodings } from '../source/codings.ts';
+import { wholeCharacters } from '../http/whole-characters.ts';
 import { maxReadBytes } from '../source/connect.ts';
 import { beginsEvents } from '../source/first-bytes.ts';
 import { openReply, type RetryOptions } from '../provider/open-reply.ts';
@@ -259,7 +260,7 @@ async function wordsOf(
   coding: string | undefined,
 ): Promise<string> {
   const isTold = decoded !== undefined && decoded.length > 0;
-  return (isTold ? decoded : await plainStart(start, coding, maxRefusalBytes)).toString();
+  return wholeCharacters(isTold ? decoded : await plainStart(start, coding, maxRefusalBytes));
 }
 
 function unexpectedReply(reply: Reply, contentType: string): GatewayError {
