@@ -227,10 +227,16 @@ describe('a refusal as an event of Messages, without a type,', () => {
 
 test.each(['€', '😀', 'é'])('the words of a refusal are cut at a whole character: %s', async (character) => {
   const chat = askings[0] as Asking;
+  // As bytes, of which 64 KiB are held; and as text, where less is kept of a stream.
+  const roomy = await provider.openGateway(['--keep-alive-ms', '20', '--window-bytes', '1048576']);
   // Wherever it is cut, one of these is cut in a character.
-  for (const before of ['', 'x', 'xx', 'xxx']) {
-    const { error } = await askAfterComment(chat, (response) =>
-      refuse(response, { name: 'long', contentType: 'text/plain', body: before + character.repeat(100_000) }),
+  const cases = [pinging, roomy].flatMap((at) => ['', 'x', 'xx', 'xxx'].map((before) => ({ at, before })));
+  for (const { at, before } of cases) {
+    const body = before + character.repeat(100_000);
+    const { error } = await askAfterComment(
+      chat,
+      (response) => refuse(response, { name: 'long', contentType: 'text/plain', body }),
+      at,
     );
     const told = (error as Error).message;
     expect(told.length).toBeGreaterThan(10_000);
@@ -258,6 +264,7 @@ function wordsOf(error: unknown): string {
 async function askAfterComment(
   asking: Asking,
   answer: (response: ServerResponse) => void,
+  { url }: Gateway = pinging,
 ): Promise<{ error: unknown }> {
   const commented = Promise.withResolvers<void>();
   const name = provider.answer(async (response) => {
@@ -273,9 +280,7 @@ async function askAfterComment(
   };
   try {
     return {
-      error: await asking
-        .ask({ url: pinging.url, name, maxRetries: 0 }, true)
-        .catch((error: unknown) => error),
+      error: await asking.ask({ url, name, maxRetries: 0 }, true).catch((error: unknown) => error),
     };
   } finally {
     globalThis.fetch = fetch;
