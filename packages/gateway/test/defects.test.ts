@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { openChannel } from '@spillway/core';
+import { openaiChat } from '@spillway/core/format/openai-chat';
 import type { EventRun } from '@spillway/core/format/sse';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
@@ -108,7 +109,15 @@ describe('a defect ends the part that has it, and nothing else', () => {
     const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
     const client = { address: '', agent: '', caller: '', tenant: '' };
     const open = () =>
-      streams.open({ provider, owner: '', holder: '', detach: 'cancel', model: undefined, client });
+      streams.open({
+        provider,
+        errors: openaiChat,
+        owner: '',
+        holder: '',
+        detach: 'cancel',
+        model: undefined,
+        client,
+      });
     const bad = open();
     bad.tick = () => {
       throw new Error('no tick');
@@ -150,6 +159,7 @@ describe('a defect that nobody can be told of', () => {
     const client = { address: '', agent: '', caller: '', tenant: '' };
     const stream = streams.open({
       provider,
+      errors: openaiChat,
       owner: '',
       holder: '',
       detach: 'finish',

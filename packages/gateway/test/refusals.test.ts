@@ -199,6 +199,52 @@ test.each([
   },
 );
 
+describe('a refusal as an event of Messages, without a type,', () => {
+  const messages = askings.find(({ name }) => name === 'anthropic') as Asking;
+
+  test.each([
+    [400, 'invalid_request_error'],
+    [401, 'authentication_error'],
+    [403, 'permission_error'],
+    [404, 'not_found_error'],
+    [413, 'request_too_large'],
+    [422, 'invalid_request_error'],
+    [429, 'rate_limit_error'],
+    [500, 'api_error'],
+    [529, 'overloaded_error'],
+    [600, 'api_error'],
+  ])('has that of its status: %i', async (status, type) => {
+    for (const own of [{}, { type: null }, { type: '' }, { code: status }]) {
+      const body = JSON.stringify({ error: { message: 'No, we say.', ...own } });
+      const { error } = await askAfterComment(messages, (response) =>
+        refuse(response, { name: 'own', contentType: 'application/json', body }, { status }),
+      );
+      expect(error).toMatchObject({ type });
+      expect(wordsOf(error)).toContain('No, we say.');
+    }
+  });
+});
+
+test.each(['€', '😀', 'é'])('the words of a refusal are cut at a whole character: %s', async (character) => {
+  const chat = askings[0];
+  // As bytes, of which 64 KiB are held; and as text, where less is kept of a stream.
+  const roomy = await provider.openGateway(['--keep-alive-ms', '20', '--window-bytes', '1048576']);
+  // Wherever it is cut, one of these is cut in a character.
+  const cases = [pinging, roomy].flatMap((at) => ['', 'x', 'xx', 'xxx'].map((before) => ({ at, before })));
+  for (const { at, before } of cases) {
+    const body = before + character.repeat(100_000);
+    const { error } = await askAfterComment(
+      chat,
+      (response) => refuse(response, { name: 'long', contentType: 'text/plain', body }),
+      at,
+    );
+    const told = (error as Error).message;
+    expect(told.length).toBeGreaterThan(10_000);
+    expect(told.isWellFormed() && !told.includes('\ufffd')).toBe(true);
+    expect(told.slice(before.length).replaceAll(character, '')).toBe('');
+  }
+});
+
 test.each(askings)('an answer without events gets no comments, by $name', async (asking) => {
   const body = '{"choices": [], "candidates": [] }';
   const text = await provider.textOf(pinging.url, asking, (response) => {
@@ -218,6 +264,7 @@ function wordsOf(error: unknown): string {
 async function askAfterComment(
   asking: Asking,
   answer: (response: ServerResponse) => void,
+  { url }: Gateway = pinging,
 ): Promise<{ error: unknown }> {
   const commented = Promise.withResolvers<void>();
   const name = provider.answer(async (response) => {
@@ -233,9 +280,7 @@ async function askAfterComment(
   };
   try {
     return {
-      error: await asking
-        .ask({ url: pinging.url, name, maxRetries: 0 }, true)
-        .catch((error: unknown) => error),
+      error: await asking.ask({ url, name, maxRetries: 0 }, true).catch((error: unknown) => error),
     };
   } finally {
     globalThis.fetch = fetch;

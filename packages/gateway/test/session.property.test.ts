@@ -224,6 +224,7 @@ test.each([
         const asker = { address: '', agent: '', caller: '', tenant: '' };
         const owner = {
           provider,
+          errors: openaiChat,
           owner: '',
           holder: '',
           detach: 'grace',

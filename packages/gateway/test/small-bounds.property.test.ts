@@ -65,6 +65,7 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
       const client = { address: '', agent: '', caller: '', tenant: '' };
       const stream = streams.open({
         provider,
+        errors: openaiChat,
         owner: '',
         holder: '',
         detach: 'grace',

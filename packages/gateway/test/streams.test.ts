@@ -1,3 +1,4 @@
+import { openaiChat } from '@spillway/core/format/openai-chat';
 import { expect, onTestFinished, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
 import type { GatewayError } from '../src/errors.ts';
@@ -15,7 +16,15 @@ test('deadlines hold for all streams, however many there are', async () => {
   const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
   const client = { address: '', agent: '', caller: '', tenant: '' };
   const opened = Array.from({ length: 3000 }, () =>
-    streams.open({ provider, owner: '', holder: '', detach: 'cancel', model: undefined, client }),
+    streams.open({
+      provider,
+      errors: openaiChat,
+      owner: '',
+      holder: '',
+      detach: 'cancel',
+      model: undefined,
+      client,
+    }),
   );
   await eventually(() => opened.every(({ signal }) => signal.aborted), 'all to be refused');
   const codes = new Set(opened.map(({ signal }) => (signal.reason as GatewayError).code));

@@ -5,7 +5,9 @@ import { openClient } from '../../client/src/index.ts';
 import { upstreamsAt } from './support/answers.ts';
 import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
 import { startRawProvider, wholeAnswer } from './support/raw-provider.ts';
+import { openRaw, type RawConnection, requestText } from './support/raw-connection.ts';
 import { payloads, type RawClient, rawChat } from './support/requests.ts';
+import { newReader, openSession } from './support/session.ts';
 import { idsOf, readEvents, withoutIds } from './support/stream-url.ts';
 
 /** A gateway that sends comments at once, and a provider that answers when it is told. */
@@ -163,3 +165,47 @@ describe('4.1 a URL that was told before the answer is there, however that ends'
     expect([statuses[0], statuses.at(-1)]).toEqual([404, 200]);
   });
 });
+
+/** Sends a GET that waits for an answer that has not come. Resolves when the gateway has it. */
+async function waitingGet(url: string, query: string, headers: readonly string[]): Promise<RawConnection> {
+  const { origin, pathname } = new URL(url);
+  const text = requestText(pathname + query, ['connection: close', ...headers]);
+  const client = await openRaw(url, { text });
+  // Each is a turn of the gateway: it takes the connection in one, and reads it in another.
+  for (let turn = 0; turn < 5; turn += 1) await (await fetch(`${origin}/none`)).text();
+  return client;
+}
+
+test.each([
+  ['an answer', wholeAnswer(`data: {"choices":[{"delta":{"content":"${words}"}}]}\n\ndata: [DONE]\n\n`)],
+  ['a refusal', wholeAnswer(refusal, json, '422 No')],
+])(
+  '4.4 who asks for what comes from now on, before the answer, gets all of it: %s',
+  async (_what, answer) => {
+    // A session answers pings within that.
+    const { gateway, open } = await start(['--keep-alive-ms', '1000']);
+    const { client, provider, url } = await open();
+    const session = await openSession(gateway.url);
+    const frame = { stream: 1, reader: newReader(), windowBytes: 65_536, url, headers: {} };
+    session.send({ type: 'read', ...frame, url: new URL(url).pathname, from: 'now', overflow: 'disconnect' });
+    session.send({ type: 'ping' });
+    await eventually(() => session.of('pong').length === 1, 'the session to be read');
+    const reads = [
+      await waitingGet(url, '?offset=now&live=sse', []),
+      await waitingGet(url, '?offset=now&live=long-poll', []),
+      await waitingGet(url, '?offset=now', []),
+      await waitingGet(url, '?offset=now', ['accept: text/event-stream']),
+    ];
+    provider?.write(answer);
+    await whole(client);
+    await eventually(() => reads.every((read) => read.isOver()), 'the answers');
+    for (const read of reads) {
+      expect(read.received()).toMatch(/^HTTP\/1\.1 200 /);
+      expect(read.received()).toContain(words);
+    }
+    await eventually(() => session.of('end').length === 1, 'the end over the session');
+    expect(session.text()).toContain(words);
+    // Now that is behind it.
+    expect(await (await fetch(`${url}?offset=now&live=sse`)).text()).not.toContain(words);
+  },
+);

@@ -1,4 +1,5 @@
 import { openChannel } from '@spillway/core';
+import { openaiChat } from '@spillway/core/format/openai-chat';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
 import type { Config } from '../config/schema.ts';
@@ -28,7 +29,15 @@ export class SnapshotStream {
 
   constructor(config: Config, make: () => object, defects: Pick<Defects, 'caught'>) {
     const client = { address: '', agent: '', caller: '', tenant: '' };
-    const owner = { provider, owner: '', holder: '', detach: 'finish', model: undefined, client } as const;
+    const owner = {
+      provider,
+      errors: openaiChat,
+      owner: '',
+      holder: '',
+      detach: 'finish',
+      model: undefined,
+      client,
+    } as const;
     this.#make = make;
     this.#graceMs = config.detachGraceMs;
     // What it costs is not counted: it is no model's.

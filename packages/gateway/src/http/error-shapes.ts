@@ -55,7 +55,7 @@ export function refusalEvent(error: RefusedError, format: Format, maxBytes: numb
   let words = error.refusal.words.trim();
   let event = wordsEvent(error, words, format);
   while (event.length > maxBytes && words !== '') {
-    words = words.slice(0, words.length / 2);
+    words = firstHalf(words);
     event = wordsEvent(error, words, format);
   }
   return event;
@@ -72,7 +72,15 @@ function wordsEvent({ code, message, status }: RefusedError, words: string, form
   if (known === undefined) return format.errorEvent(told);
   switch (format.name) {
     case 'anthropic-messages':
-      return namedError({ ...known, type: 'error', error: { type: 'api_error', ...known.error } });
+      return namedError({
+        ...known,
+        type: 'error',
+        // SDKs tell by the type what it is. Without one, the status says it.
+        error: {
+          ...known.error,
+          type: typeOf(known) ?? typeOf(JSON.parse(format.errorBody(told)) as ErrorBody),
+        },
+      });
     case 'openai-responses':
       return namedError({
         ...known,
@@ -86,6 +94,16 @@ function wordsEvent({ code, message, status }: RefusedError, words: string, form
     default:
       return Buffer.from(`data: ${JSON.stringify(known)}\n\n`);
   }
+}
+
+/** Of text, no character is cut in two. */
+function firstHalf(text: string): string {
+  return text.slice(0, text.length / 2).replace(/[\ud800-\udbff]$/, '');
+}
+
+function typeOf({ error }: ErrorBody): string | undefined {
+  const type = textOf(error['type']);
+  return type === '' ? undefined : type;
 }
 
 function isErrorStatus(code: unknown): boolean {

@@ -25,15 +25,21 @@ export function writePosition({ chunks, offset, skippedEvents }: Position): stri
 }
 
 /**
- * Finds the place that a text names: `-1`, which is the start, `now`, or an offset.
+ * Finds the place that a text names: `-1`, which is the start, `now`, which is where the stream was when that was asked for, or an
+ * offset.
  *
  * @throws {GatewayError} `invalid_request` for what is none, or is not there yet.
  * @throws {GatewayError | SpillwayError} `history_gone` for what is not there any more.
  */
-export function findPosition(channel: Channel<EventRun>, name: string, text: string): Position {
+export function findPosition(
+  channel: Channel<EventRun>,
+  name: string,
+  text: string,
+  nowOffset: number,
+): Position {
   const { nextOffset } = channel;
-  if (text === 'now') return { offset: nextOffset, skippedEvents: 0, chunks: 1 };
-  const groups = text === '-1' ? { offset: '0' } : pattern.exec(text)?.groups;
+  const written = text === 'now' ? writeOffset(nowOffset) : text === '-1' ? writeOffset(0) : text;
+  const groups = pattern.exec(written)?.groups;
   if (groups === undefined) {
     throw new GatewayError(
       'invalid_request',
@@ -54,11 +60,13 @@ export function findPosition(channel: Channel<EventRun>, name: string, text: str
       `${name}: expected at most ${writeOffset(nextOffset)}, where the stream is, got ${text}.`,
     );
   }
+  // Behind everything, nothing can be gone.
+  if (offset === nextOffset) return position;
   const { end } = channel;
-  if (end?.state === 'cancelled' && offset < nextOffset) throw historyGone(end.error);
+  if (end?.state === 'cancelled') throw historyGone(end.error);
   const reader = channel.reader({ from: offset, overflow: 'disconnect' });
   try {
-    if (skippedEvents > 0 && offset < nextOffset) checkChunk(reader.take(), reader.offset, position);
+    if (skippedEvents > 0) checkChunk(reader.take(), reader.offset, position);
   } finally {
     reader.detach();
   }

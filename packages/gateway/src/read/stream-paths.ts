@@ -12,6 +12,7 @@ import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamBody } from '../stream/stream-body.ts';
 import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
 import type { Streams } from '../stream/streams.ts';
+import { readsAnswersOnly } from '../http/answers-only.ts';
 import { nextCursor } from './cursor.ts';
 import { DurableResponse } from './durable-response.ts';
 import { EventSourceResponse, hasSeenAll } from './event-source-response.ts';
@@ -42,13 +43,15 @@ export function addStreamPaths(server: FastifyInstance, options: StreamPathsOpti
   server.get(url, { exposeHeadRoute: false }, async (request, reply) => {
     const stream = findStream(request, options);
     const query = readReadQuery(request.query, request.headers);
+    // What comes while the answer is awaited comes after that.
+    const nowOffset = stream.body?.channel.nextOffset ?? 0;
     const body = await startedBody(stream);
     // Its client may have left meanwhile, and then it never closes again.
     if (reply.raw.destroyed) return reply.hijack();
     // The stream may be forgotten meanwhile, and then nobody would watch its readers.
     if (findStream(request, options) !== stream) throw noSuchStream();
     void reply.headers(streamHeaders(body));
-    const from = findPosition(body.channel, query.fromName, query.from);
+    const from = findPosition(body.channel, query.fromName, query.from, nowOffset);
     return query.mode === 'events' || query.mode === 'sse'
       ? serve(request, reply, stream, body, { ...query, from }, options)
       : await answer(request, reply, stream, body, { ...query, from }, options);
@@ -120,6 +123,8 @@ function serve(
     format,
     paces,
     streamUrl: undefined,
+    // With `live=sse` it asks for the events of Durable Streams, and reads those.
+    answersOnly: mode === 'events' && readsAnswersOnly(request.headers),
     onLeave: () => reader.leave(clientLeft('left')),
   };
   const response =

@@ -10,6 +10,7 @@ import { clientHeaders } from '../http/headers.ts';
 import type { EventMemory } from '../memory/event-memory.ts';
 import { refusalEvent, RefusedError } from '../http/error-shapes.ts';
 import { plainStart, undoCodings, undoKnownCodings } from '../source/codings.ts';
+import { wholeCharacters } from '../http/whole-characters.ts';
 import { maxReadBytes } from '../source/connect.ts';
 import { beginsEvents } from '../source/first-bytes.ts';
 import { openReply, type RetryOptions } from '../provider/open-reply.ts';
@@ -32,8 +33,6 @@ export interface PipeOptions {
   readonly request: ProviderRequest;
   /** What the events mean; without it whatever comes is handed on as bytes. */
   readonly format: Format | undefined;
-  /** The format of errors. */
-  readonly errors: Format;
   /** Whether the client asked for events. */
   readonly wantsEvents: boolean;
   readonly loop: BusyLoop;
@@ -68,7 +67,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';
   if (isRedirect(reply)) {
     reply.discard();
-    throw redirectError(reply, options.errors);
+    throw redirectError(reply, stream.errors);
   }
   if (format === undefined) {
     await undoForReaders(stream, reply);
@@ -148,9 +147,10 @@ export function openRunChannel(
 export function endUnanswered(
   stream: GatewayStream,
   error: GatewayError,
-  { config, errors }: Pick<PipeOptions, 'config' | 'errors'>,
+  config: PipeOptions['config'],
 ): void {
   if (stream.body !== undefined || !stream.hasEventsBegun) return;
+  const { errors } = stream;
   const maxBytes = channelBytes(config);
   const channel = openRunChannel(maxBytes, new RunMemory(), errors);
   stream.open({
@@ -262,7 +262,7 @@ async function wordsOf(
   coding: string | undefined,
 ): Promise<string> {
   const isTold = decoded !== undefined && decoded.length > 0;
-  return (isTold ? decoded : await plainStart(start, coding, maxRefusalBytes)).toString();
+  return wholeCharacters(isTold ? decoded : await plainStart(start, coding, maxRefusalBytes));
 }
 
 function unexpectedReply(reply: Reply, contentType: string): GatewayError {

@@ -103,7 +103,15 @@ export class Relay {
     const owner = ownerOf(caller, provider, headers, route.queryKey);
     const client = streamClient(asker);
     const holder = holderOf(caller, client.address);
-    const stream = this.#streams.open({ provider, detach, owner, holder, model, client });
+    const stream = this.#streams.open({
+      provider,
+      errors: route.errors,
+      detach,
+      owner,
+      holder,
+      model,
+      client,
+    });
     this.#run(stream, request, headers).catch((error: unknown) => this.#defects.caught('relay', error));
     return stream;
   }
@@ -132,7 +140,7 @@ export class Relay {
     });
     this.#defects.contain('end of a stream', () => {
       const { config } = this.#settings;
-      if (end.error !== undefined) endUnanswered(stream, end.error, { config, errors: request.route.errors });
+      if (end.error !== undefined) endUnanswered(stream, end.error, config);
       this.#streams.ended(stream, end);
     });
     this.#defects.contain('report of a stream', () => {
@@ -160,7 +168,6 @@ export class Relay {
       config,
       pool,
       format: route.format,
-      errors: route.errors,
       wantsEvents: request.wantsEvents,
       request: { method, path, headers: providerHeaders(sent, credential), body },
       onRetry: (reason, delayMs) => {

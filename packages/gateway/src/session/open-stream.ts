@@ -1,7 +1,6 @@
 import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { readsAnswersOnly } from '../http/answers-only.ts';
-import { apis } from '../api.ts';
 import {
   asGatewayError,
   errorHeaders,
@@ -93,11 +92,15 @@ export function openRead(
     refuse(session, frame, noSuchStream());
     return;
   }
-  const format = apis[stream.provider.api].errors;
   // Its start may be gone, which has to be said.
   const from = frame.from === 'start' ? 0 : frame.from;
-  const start = from === 'now' ? {} : { from };
-  const opened = openStream(session, frame, { format, answersErrors: false, ...start }, options);
+  const response = {
+    format: stream.errors,
+    answersErrors: false,
+    answersOnly: readsAnswersOnly(headers),
+    ...(from === 'now' ? {} : { from }),
+  };
+  const opened = openStream(session, frame, response, options);
   const losesNothing = overflow === 'coalesce' || overflow === 'block';
   const { address } = session;
   const openRoom: OpenRoom = () =>

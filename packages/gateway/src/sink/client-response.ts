@@ -55,6 +55,8 @@ export class ClientResponse implements ReaderResponse {
   #headBytes = 0;
   #isEventStream = false;
   #isSettled = false;
+  /** Only what was written before still goes out. */
+  #isCut = false;
   /** What was written, and waits for the connection. */
   #large: LargeRun[] = noLarge;
   /** What has yet to be made of the latest run. It is made as the connection takes it: a reader has a piece of it, and no more. */
@@ -125,7 +127,7 @@ export class ClientResponse implements ReaderResponse {
   }
 
   get isClosed(): boolean {
-    return this.#response.destroyed || this.#response.writableEnded;
+    return this.#isCut || this.#response.destroyed || this.#response.writableEnded;
   }
 
   get isBlocked(): boolean {
@@ -302,12 +304,31 @@ export class ClientResponse implements ReaderResponse {
       this.#response.end(this.#format.errorEvent(error));
     } else {
       // Half an answer was sent: only a cut tells that the rest is missing.
-      this.#response.destroy();
+      this.#cut();
     }
   }
 
   destroy(): void {
-    this.#response.destroy();
+    const { socket } = this.#response;
+    if (socket === null || this.#isDelimited) this.#response.destroy();
+    else socket.resetAndDestroy();
+  }
+
+  /** Ends the connection in the middle of the body, behind what was written. A client that does not take that is let go. */
+  #cut(): void {
+    const { socket } = this.#response;
+    if (socket === null) {
+      this.#response.destroy();
+      return;
+    }
+    this.#isCut = true;
+    if (this.#isDelimited) socket.destroySoon();
+    else socket.write('', () => this.destroy());
+  }
+
+  /** Whether the body says by itself where it ends. In HTTP/1.0 the end of the connection is its end, and only a reset is none. */
+  get #isDelimited(): boolean {
+    return this.#response.req.httpVersion === '1.1';
   }
 
   progress(queues: SendQueues | undefined): { readonly bytes: number; readonly isOwed: boolean } {
@@ -316,7 +337,7 @@ export class ClientResponse implements ReaderResponse {
     const unacknowledgedBytes = queues?.bytesOf(socket) ?? 0;
     // What left this process, as far as it can tell, less what the kernel still has.
     const bytes = socket.bytesWritten - socket.writableLength - unacknowledgedBytes;
-    return { bytes, isOwed: this.isBlocked || unacknowledgedBytes > 0 };
+    return { bytes, isOwed: this.#isCut || this.isBlocked || unacknowledgedBytes > 0 };
   }
 
   /**

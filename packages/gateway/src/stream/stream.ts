@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Gap, Overflow, Reader, ReaderOptions } from '@spillway/core';
+import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { Audience } from './audience.ts';
 import { Desertion } from './desertion.ts';
@@ -32,6 +33,8 @@ export type StreamPhase = 'opening' | 'streaming' | 'waiting';
 /** Whose a stream is, and what becomes of it when nobody reads it. */
 export interface StreamOwner {
   readonly provider: Provider;
+  /** The format of its errors: that of the request, whoever reads it. */
+  readonly errors: Format;
   /** Who may read it; see `ownerOf`. */
   readonly owner: string;
   /** Whose room its history takes after its end; see `holderOf`. */
@@ -64,6 +67,7 @@ export class GatewayStream implements StreamOwner {
   /** What its URL has and nobody can guess. Never logged: the id is. */
   readonly token = createStreamToken();
   readonly provider: Provider;
+  readonly errors: Format;
   readonly owner: string;
   readonly holder: string;
   readonly detach: DetachPolicy;
@@ -96,12 +100,13 @@ export class GatewayStream implements StreamOwner {
   readonly #desertion: Desertion;
 
   constructor(
-    { client, detach, holder, model, owner, provider }: StreamOwner,
+    { client, detach, errors, holder, model, owner, provider }: StreamOwner,
     deadlines: StreamDeadlines,
     host: StreamHost,
     nowMs: number,
   ) {
     this.provider = provider;
+    this.errors = errors;
     this.owner = owner;
     this.holder = holder;
     this.detach = detach;

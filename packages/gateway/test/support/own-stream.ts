@@ -42,7 +42,15 @@ export async function startOwnStream(
   );
   const client = { address: '', agent: '', caller: '', tenant: '' };
   const provider = { name: 'p', api: 'openai', url: '', apiKey: 'key', detach: undefined } as const;
-  const stream = streams.open({ provider, owner: '', holder: '', detach, model: undefined, client });
+  const stream = streams.open({
+    provider,
+    errors: openaiChat,
+    owner: '',
+    holder: '',
+    detach,
+    model: undefined,
+    client,
+  });
   const channel = openChannel<EventRun>({
     maxItems: 20,
     // The bound is in chunks, however large they are.

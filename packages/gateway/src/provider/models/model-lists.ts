@@ -9,6 +9,7 @@ import { RefusedError } from '../../http/error-shapes.ts';
 import type { Admission } from '../../access/admission.ts';
 import type { Target, Targets } from '../targets.ts';
 import { type BodyHold, RequestMemory } from '../../memory/request-memory.ts';
+import { wholeCharacters } from '../../http/whole-characters.ts';
 import { plainStart } from '../../source/codings.ts';
 import { collectReply } from '../../source/collect-reply.ts';
 import { openReply } from '../open-reply.ts';
@@ -168,7 +169,7 @@ export class ModelLists {
       // What is larger cannot be handed on as it comes: many may wait for it.
       const words =
         body === undefined
-          ? (await plainStart(start, reply.header('content-encoding'), maxRefusalBytes)).toString()
+          ? wholeCharacters(await plainStart(start, reply.header('content-encoding'), maxRefusalBytes))
           : '';
       throw new RefusedError(refused, { reason, headers: clientHeaders(reply.headers), body, words });
     }
