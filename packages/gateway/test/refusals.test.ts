@@ -226,7 +226,7 @@ describe('a refusal as an event of Messages, without a type,', () => {
 });
 
 test.each(['€', '😀', 'é'])('the words of a refusal are cut at a whole character: %s', async (character) => {
-  const chat = askings[0];
+  const [chat] = askings as [Asking];
   // As bytes, of which 64 KiB are held; and as text, where less is kept of a stream.
   const roomy = await provider.openGateway(['--keep-alive-ms', '20', '--window-bytes', '1048576']);
   // Wherever it is cut, one of these is cut in a character.
