@@ -6,7 +6,7 @@
  *     npm run mutants                 all of them
  *     npm run mutants -- 'promise 6'  those with this in their name
  *     npm run mutants -- --changed    those whose file or test has changed since the base, and a tenth of the others; as many
- *                                     of them as can be begun within four minutes, in an order that is drawn
+ *                                     of them as can be begun within three minutes, in an order that is drawn
  *
  * The base is the commit in `MUTANTS_BASE`, or where this branch left `origin/HEAD`, or the last commit that is a day older
  * than this one. What is drawn is drawn by this commit's hash: the same commit draws the same.
@@ -37,7 +37,7 @@ const isChecked = filter === '--changed';
 const queue = isChecked ? selectMutants(root) : mutants.filter(({ name }) => name.includes(filter));
 const skipped = mutants.length - queue.length;
 if (skipped > 0) console.log(`mutants: ${queue.length} of ${mutants.length}, ${skipped} are left out`);
-const endMs = isChecked ? performance.now() + 240_000 : Infinity;
+const endMs = isChecked ? performance.now() + 180_000 : Infinity;
 let caught = 0;
 let survived = 0;
 

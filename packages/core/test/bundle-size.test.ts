@@ -27,7 +27,7 @@ async function gzippedBytes(source: string): Promise<number> {
 test.each([
   ['a channel with its readers', '{ openChannel }', 10_100],
   ['channel, readers and credit', '{ openChannel, openCredit, createReplenisher }', 11_000],
-  ['everything', '*', 13_300],
+  ['everything', '*', 13_500],
 ])('%s, minified and gzipped', async (_what, names, ceiling) => {
   const from = JSON.stringify(entry);
   const bytes = await gzippedBytes(names === '*' ? `export * from ${from}` : `export ${names} from ${from}`);
