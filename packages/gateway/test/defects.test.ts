@@ -1,6 +1,5 @@
 import { fileURLToPath } from 'node:url';
 import { openChannel } from '@spillway/core';
-import { openaiChat } from '@spillway/core/format/openai-chat';
 import type { EventRun } from '@spillway/core/format/sse';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
@@ -15,6 +14,7 @@ import { Streams } from '../src/stream/streams.ts';
 import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
 import { metric, payloads, postChat } from './support/requests.ts';
 import { chatRequest, openSession } from './support/session.ts';
+import { nobody } from './support/nobody.ts';
 
 const broken = fileURLToPath(new URL('support/broken.ts', import.meta.url));
 
@@ -106,18 +106,7 @@ describe('a defect ends the part that has it, and nothing else', () => {
     const defects = new Defects({ error: () => undefined });
     const streams = new Streams(config, new Meter(), links, observer, defects);
     onTestFinished(() => streams.stopWatching());
-    const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
-    const client = { address: '', agent: '', caller: '', tenant: '' };
-    const open = () =>
-      streams.open({
-        provider,
-        errors: openaiChat,
-        owner: '',
-        holder: '',
-        detach: 'cancel',
-        model: undefined,
-        client,
-      });
+    const open = () => streams.open(nobody);
     const bad = open();
     bad.tick = () => {
       throw new Error('no tick');
@@ -155,17 +144,7 @@ describe('a defect that nobody can be told of', () => {
     const defects = new Defects({ error: () => undefined });
     const streams = new Streams(config, new Meter(), links, observer, defects);
     onTestFinished(() => streams.stopWatching());
-    const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
-    const client = { address: '', agent: '', caller: '', tenant: '' };
-    const stream = streams.open({
-      provider,
-      errors: openaiChat,
-      owner: '',
-      holder: '',
-      detach: 'finish',
-      model: undefined,
-      client,
-    });
+    const stream = streams.open({ ...nobody, detach: 'finish' });
     const channel = openChannel<EventRun>({ maxItems: 10 });
     const body = {
       channel,

@@ -12,6 +12,7 @@ import type { SessionLine } from '../src/session/carrier.ts';
 import { SessionResponse } from '../src/session/session-response.ts';
 import { GatewayStream } from '../src/stream/stream.ts';
 import type { StreamReader } from '../src/stream/stream-reader.ts';
+import { nobody } from './support/nobody.ts';
 
 /** The model is the text that the provider sent: a letter a chunk, now and then one that cannot be merged. */
 function chunkOf(offset: number): EventRun {
@@ -211,7 +212,6 @@ test.each([
       fc.array(steps, { minLength: 10, maxLength: 100 }),
       async (channelBytes, windowBytes, connectionWindowBytes, actions) => {
         const config = configSchema.parse({});
-        const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
         const nothing = (): undefined => undefined;
         const host = {
           meter: new Meter(),
@@ -221,17 +221,7 @@ test.each([
           openPause: nothing,
           defect: nothing,
         };
-        const asker = { address: '', agent: '', caller: '', tenant: '' };
-        const owner = {
-          provider,
-          errors: openaiChat,
-          owner: '',
-          holder: '',
-          detach: 'grace',
-          model: undefined,
-          client: asker,
-        } as const;
-        const stream = new GatewayStream(owner, config, host, 0);
+        const stream = new GatewayStream({ ...nobody, detach: 'grace' }, config, host, 0);
         const channel = openChannel<EventRun>({
           maxBytes: channelBytes,
           weigh: ({ byteLength }) => byteLength + frameOverheadBytes,

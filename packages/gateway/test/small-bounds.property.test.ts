@@ -15,6 +15,7 @@ import { SessionResponse } from '../src/session/session-response.ts';
 import type { Reply } from '../src/source/reply.ts';
 import { ReplySource } from '../src/source/reply-source.ts';
 import { Streams } from '../src/stream/streams.ts';
+import { nobody } from './support/nobody.ts';
 
 /** As much as one read brings. */
 const readBytes = 16_384;
@@ -61,17 +62,7 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
         { streamBegan: () => undefined, readerEnded: () => undefined },
         new Defects({ error: () => undefined }),
       );
-      const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
-      const client = { address: '', agent: '', caller: '', tenant: '' };
-      const stream = streams.open({
-        provider,
-        errors: openaiChat,
-        owner: '',
-        holder: '',
-        detach: 'grace',
-        model: undefined,
-        client,
-      });
+      const stream = streams.open({ ...nobody, detach: 'grace' });
       const maxBytes = channelBytes(config);
       const memory = new RunMemory();
       const channel = openRunChannel(maxBytes, memory, openaiChat);

@@ -1,4 +1,3 @@
-import { openaiChat } from '@spillway/core/format/openai-chat';
 import { expect, onTestFinished, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
 import type { GatewayError } from '../src/errors.ts';
@@ -6,6 +5,7 @@ import { Defects } from '../src/process/defects.ts';
 import { Meter } from '../src/stream/meter.ts';
 import { Streams } from '../src/stream/streams.ts';
 import { eventually } from './support/spawn.ts';
+import { nobody } from './support/nobody.ts';
 
 test('deadlines hold for all streams, however many there are', async () => {
   const config = configSchema.parse({ waitTimeoutMs: 100, detachGraceMs: 200 });
@@ -13,19 +13,7 @@ test('deadlines hold for all streams, however many there are', async () => {
   const observer = { streamBegan: () => undefined, readerEnded: () => undefined };
   const streams = new Streams(config, new Meter(), links, observer, new Defects({ error: () => undefined }));
   onTestFinished(() => streams.stopWatching());
-  const provider = { name: 'p', api: 'openai', url: '', apiKey: '', detach: undefined } as const;
-  const client = { address: '', agent: '', caller: '', tenant: '' };
-  const opened = Array.from({ length: 3000 }, () =>
-    streams.open({
-      provider,
-      errors: openaiChat,
-      owner: '',
-      holder: '',
-      detach: 'cancel',
-      model: undefined,
-      client,
-    }),
-  );
+  const opened = Array.from({ length: 3000 }, () => streams.open(nobody));
   await eventually(() => opened.every(({ signal }) => signal.aborted), 'all to be refused');
   const codes = new Set(opened.map(({ signal }) => (signal.reason as GatewayError).code));
   expect([...codes]).toEqual(['overloaded']);

@@ -1,13 +1,16 @@
 import type { ChannelReaderOptions } from './reader-host.ts';
 import type { ReaderRoom } from './reader-room.ts';
 
+/** The options of a reader that say where its marks are, and who is told. */
+type Marks<T> = Pick<ChannelReaderOptions<T>, 'highWatermark' | 'lowWatermark' | 'onPressure'>;
+
 /** The parts of a reader's bound at which its `onPressure` is told: `high`, and then not again before `low`. */
 export class PressureMarks<T> {
-  readonly #options: Pick<ChannelReaderOptions<T>, 'highWatermark' | 'lowWatermark' | 'onPressure'>;
+  readonly #options: Marks<T>;
   /** Whether `high` was the last that was said. */
   isHigh = false;
 
-  constructor(options: Pick<ChannelReaderOptions<T>, 'highWatermark' | 'lowWatermark' | 'onPressure'>) {
+  constructor(options: Marks<T>) {
     this.#options = options;
   }
 

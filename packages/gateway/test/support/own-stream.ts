@@ -15,6 +15,7 @@ import { openLinks } from '../../src/sink/open-links.ts';
 import { Paces } from '../../src/sink/paces.ts';
 import type { GatewayStream } from '../../src/stream/stream.ts';
 import { Streams } from '../../src/stream/streams.ts';
+import { nobody } from './nobody.ts';
 
 /** A stream that the test itself writes. */
 export interface OwnStream {
@@ -40,17 +41,7 @@ export async function startOwnStream(
     },
     new Defects({ error: () => undefined }),
   );
-  const client = { address: '', agent: '', caller: '', tenant: '' };
-  const provider = { name: 'p', api: 'openai', url: '', apiKey: 'key', detach: undefined } as const;
-  const stream = streams.open({
-    provider,
-    errors: openaiChat,
-    owner: '',
-    holder: '',
-    detach,
-    model: undefined,
-    client,
-  });
+  const stream = streams.open({ ...nobody, detach });
   const channel = openChannel<EventRun>({
     maxItems: 20,
     // The bound is in chunks, however large they are.
