@@ -149,6 +149,21 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
         streams.stopWatching();
       }
     }),
-    { numRuns: 60 },
+    {
+      numRuns: 60,
+      // A reader with a smaller bound stands beside one with a larger one.
+      examples: [
+        [
+          {
+            windowBytes: 65_536,
+            readers: [
+              { maxBytes: 1024, sessionBytes: 1024, overflow: 'error' },
+              { maxBytes: 16_384, sessionBytes: 1024, overflow: 'block' },
+            ],
+            writes: [{ events: 74, textBytes: 100 }],
+          },
+        ],
+      ],
+    },
   );
 });
