@@ -4,7 +4,6 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
 import { chunkOf, openRaw, type RawRequest } from './support/raw-request.ts';
 import { metric, postChat } from './support/requests.ts';
-import { within } from '../../core/test/support/within.ts';
 
 const megabyte = 1_048_576;
 const keys = { SPILLWAY_API_KEYS: 'greedy other' };
