@@ -1290,16 +1290,16 @@ export const mutants: readonly Mutant[] = [
   {
     name: '5.9: a reader is resumed with any key',
     file: `${gateway}/session/open-stream.ts`,
-    find: ' && isOwner(caller, stream, headers)',
+    find: ' && stream?.mayRead({ caller, headers }) === true',
     replace: '',
     test: `${gatewayTest}/session.test.ts`,
     only: '5.9 is not known',
   },
   {
     name: '4.2: a stream can be read with any key',
-    file: `${gateway}/read/stream-paths.ts`,
-    find: 'if (!isOwner(callerOf(raw), stream, headers, routeOf(request).queryKey)) throw noSuchStream();',
-    replace: '',
+    file: `${gateway}/server/stream-paths.ts`,
+    find: 'return mayRead ? stream : undefined;',
+    replace: 'return mayRead || true ? stream : undefined;',
     test: `${gatewayTest}/stream-url.test.ts`,
   },
   {
@@ -1937,7 +1937,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '4.4: what comes first is not what comes from now on',
-    file: `${gateway}/read/stream-paths.ts`,
+    file: `${gateway}/read/read-answers.ts`,
     find: 'query.from, nowOffset)',
     replace: 'query.from, body.channel.nextOffset)',
     test: `${gatewayTest}/told-urls.test.ts`,
@@ -2728,7 +2728,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 7: a client that cannot read errors is told of a cut by one, by the stream’s URL',
-    file: `${gateway}/read/stream-paths.ts`,
+    file: `${gateway}/read/read-answers.ts`,
     find: "answersOnly: mode === 'events' && readsAnswersOnly(request.headers)",
     replace: 'answersOnly: false',
     test: `${gatewayTest}/answers-only.test.ts`,
@@ -2738,7 +2738,7 @@ export const mutants: readonly Mutant[] = [
     name: 'errors: who reads a stream by its URL gets another shape than who asked',
     file: `${gateway}/session/open-stream.ts`,
     find: 'format: stream.errors',
-    replace: "format: findRoute('GET', url, headers).errors",
+    replace: "format: readRequest({ method: 'POST', path: url }, headers, options).errors",
     test: `${gatewayTest}/error-shape.test.ts`,
     only: 'openai-responses',
   },

@@ -1,4 +1,5 @@
 import { SpillwayError } from '@spillway/core';
+import type { Format } from '@spillway/core/format/format';
 
 /**
  * What the gateway answers by itself, instead of or after a provider's own bytes. The code is stable;
@@ -39,6 +40,14 @@ export type GatewayErrorCode = keyof typeof statuses;
 
 export const errorCodes = Object.keys(statuses) as readonly GatewayErrorCode[];
 
+/** An error to whom nothing was sent yet. */
+export interface ErrorAnswer {
+  /** The words behind the status; empty: whatever is usual. */
+  readonly reason: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+}
+
 /** Ends a stream, or answers instead of one. */
 export class GatewayError extends SpillwayError<GatewayErrorCode> {
   /** The status if nothing was sent yet. */
@@ -56,6 +65,11 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
     super(code, message, options);
     this.status = options.status ?? statuses[code];
     this.retryAfterS = options.retryAfterS;
+  }
+
+  /** It as an answer, in a format. */
+  answer(format: Format): ErrorAnswer {
+    return { reason: '', headers: errorHeaders(this), body: Buffer.from(format.errorBody(this)) };
   }
 
   /** Whether the stream was stopped on purpose: its state is then `cancelled` and not `failed`. */
@@ -107,4 +121,12 @@ export function shuttingDown(): GatewayError {
 /** The gateway is at a bound of its own; another try a little later makes sense. */
 export function overloaded(message: string, options: ErrorOptions = {}): GatewayError {
   return new GatewayError('overloaded', message, { ...options, retryAfterS: 1 });
+}
+
+/** None of the keys that came is one of the gateway's. */
+export function invalidApiKey(): GatewayError {
+  return new GatewayError(
+    'invalid_api_key',
+    'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key", "x-goog-api-key" or "api-key".',
+  );
 }

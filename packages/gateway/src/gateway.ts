@@ -28,7 +28,6 @@ import {
 } from './memory/descriptors.ts';
 import { EventMemory } from './memory/event-memory.ts';
 import { Meter } from './stream/meter.ts';
-import { isOwner } from './access/owner.ts';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
@@ -36,6 +35,8 @@ import { Admission } from './access/admission.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
+import { relaySessionRequests } from './relay/relay-session-requests.ts';
+import { sessionDoor } from './server/session-door.ts';
 import { ProviderPools } from './source/provider-pools.ts';
 import { RequestMemory } from './memory/request-memory.ts';
 import { createServer } from './server/server.ts';
@@ -167,18 +168,19 @@ export async function openGateway(
   let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
   const isReady = (): boolean => !isStopping;
-  const shared = { config, defects, memory, meter, paces, relay, isReady };
+  const shared = { config, defects, memory, paces, isReady };
   const models = new ModelLists({ ...provider, log });
-  const server = createServer({ ...shared, connections, guard, models, providers, streams, log });
+  const server = createServer({ ...shared, relay, connections, guard, models, providers, streams, log });
   const sessions = new Sessions({
     ...shared,
+    meter,
     retained: streams.retained,
-    connections,
+    door: sessionDoor(connections, guard),
     guard,
-    providers,
+    requests: relaySessionRequests({ config, memory, providers, relay }),
     find: (token, caller, headers) => {
       const stream = streams.find(token);
-      return stream !== undefined && isOwner(caller, stream, headers) ? stream : undefined;
+      return stream?.mayRead({ caller, headers }) === true ? stream : undefined;
     },
   });
   sessions.listen(server.server);
@@ -204,10 +206,12 @@ export async function openGateway(
   // The console reads its streams as everybody does. What it may send to models, it sends to simulated ones.
   const adminSessions = new Sessions({
     ...shared,
+    meter,
     retained: streams.retained,
-    connections: adminConnections,
+    door: sessionDoor(adminConnections, adminGuard),
     guard: adminGuard,
-    providers: simulator === undefined ? [] : providers,
+    requests:
+      simulator === undefined ? undefined : relaySessionRequests({ config, memory, providers, relay }),
     find: (token) => console.find(token) ?? (simulator === undefined ? undefined : streams.find(token)),
   });
   adminSessions.listen(admin.server);

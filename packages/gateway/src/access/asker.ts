@@ -5,6 +5,8 @@ import type { Caller } from './caller.ts';
 export interface Asker {
   readonly headers: IncomingHttpHeaders;
   readonly caller: Caller;
+  /** The key in the query, where the API has it there. */
+  readonly queryKey?: string | undefined;
   /** IP address. */
   readonly address: string | undefined;
   /** The User-Agent of its connection, where the request itself has none. */

@@ -26,3 +26,8 @@ export function callerOf(request: IncomingMessage): Caller {
   if (caller === undefined) throw new Error('a request has a caller behind the guard');
   return caller;
 }
+
+/** Whose the room is that a request takes, its body or its history: its caller's; where there are no keys, an address's. */
+export function holderOf({ owner }: Caller, address: string): string {
+  return owner ?? address;
+}

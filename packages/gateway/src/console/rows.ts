@@ -10,7 +10,7 @@ export function streamDetail(stream: GatewayStream, nowMs: number): StreamDetail
 }
 
 export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
-  const { api, name } = stream.provider;
+  const { api, name } = stream.origin;
   const { end, firstEventMs, startedMs } = stream;
   return {
     id: stream.id,

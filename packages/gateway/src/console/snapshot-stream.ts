@@ -11,8 +11,6 @@ import { GatewayStream } from '../stream/stream.ts';
 /** A snapshot more than the one that waits is never kept: whoever is late gets the latest. */
 const maxItems = 1;
 
-const provider = { name: 'console', api: 'openai', url: '', apiKey: '', detach: 'finish' } as const;
-
 /**
  * A stream of snapshots for the console, read as any other: by sessions, with credit. Made only when somebody takes
  * them: a reader that still has one waiting, such as a tab that sleeps, gets no more.
@@ -30,7 +28,9 @@ export class SnapshotStream {
   constructor(config: Config, make: () => object, defects: Pick<Defects, 'caught'>) {
     const client = { address: '', agent: '', caller: '', tenant: '' };
     const owner = {
-      provider,
+      origin: { name: 'console', api: '' },
+      // Only the admin listener finds it.
+      mayRead: () => true,
       errors: openaiChat,
       owner: '',
       holder: '',

@@ -1,5 +1,4 @@
 import type { Overflow } from '@spillway/core';
-import type { Api } from '../api.ts';
 import type { StallCause } from '../stream/meter.ts';
 import type { OpenStreams } from '../stream/survey.ts';
 import type { StreamClient } from '../access/stream-client.ts';
@@ -73,7 +72,7 @@ export interface Overview {
 export interface StreamRow {
   readonly id: string;
   readonly provider: string;
-  readonly api: Api;
+  readonly api: string;
   /** As the client wrote it, at most 128 characters; empty if it named none. */
   readonly model: string;
   readonly client: StreamClient;

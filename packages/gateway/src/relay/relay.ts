@@ -3,7 +3,8 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Admission } from '../access/admission.ts';
 import type { Asker } from '../access/asker.ts';
-import { holderOf, ownerOf } from '../access/owner.ts';
+import { holderOf } from '../access/caller.ts';
+import { ownerOf } from '../access/owner.ts';
 import { readsAnswersOnly } from '../http/answers-only.ts';
 import { BusyLoop } from '../time/busy-loop.ts';
 import type { Settings } from '../config/load.ts';
@@ -104,7 +105,8 @@ export class Relay {
     const client = streamClient(asker);
     const holder = holderOf(caller, client.address);
     const stream = this.#streams.open({
-      provider,
+      origin: { name: provider.name, api: provider.api, queueTimeoutMs: provider.queueTimeoutMs },
+      mayRead: (asked) => ownerOf(asked.caller, provider, asked.headers, asked.queryKey) === owner,
       errors: route.errors,
       detach,
       owner,

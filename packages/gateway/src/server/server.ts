@@ -22,11 +22,10 @@ import { hijack } from '../http/hijack.ts';
 import { answerModels } from '../provider/models/answer-models.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 import type { Relay } from '../relay/relay.ts';
-import { callerOf } from '../access/caller.ts';
-import { holderOf } from '../access/owner.ts';
+import { callerOf, holderOf } from '../access/caller.ts';
 import { receiveRequest } from '../relay/receive-request.ts';
 import type { BodyHold, RequestMemory } from '../memory/request-memory.ts';
-import { addStreamPaths } from '../read/stream-paths.ts';
+import { addStreamPaths } from './stream-paths.ts';
 import { pathPrefixes } from '../http/route.ts';
 import { readMergeMs } from '../http/merge-ms.ts';
 import type { Paces } from '../sink/paces.ts';
@@ -52,7 +51,8 @@ export interface ServerOptions {
 
 /** The listener that clients talk to. */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { config, connections, defects, guard, log, isReady } = options;
+  const { config, connections, defects, guard, log, isReady, paces, streams } = options;
+  const { stallTimeoutMs, windowBytes } = config;
   const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
     loggerInstance: logger,
@@ -118,7 +118,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
       maxAge: 600,
     });
     putGuard(api, guard, connections);
-    addStreamPaths(api, options);
+    addStreamPaths(api, streams, { paces, stallTimeoutMs, windowBytes });
     // By itself: what stops new streams does not keep anybody from those that run.
     api.register((provided, _none, added) => {
       addProviderPaths(provided, options);

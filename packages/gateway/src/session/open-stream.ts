@@ -1,3 +1,4 @@
+import { openaiChat } from '@spillway/core/format/openai-chat';
 import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { readsAnswersOnly } from '../http/answers-only.ts';
@@ -5,75 +6,69 @@ import {
   asGatewayError,
   errorHeaders,
   GatewayError,
+  invalidApiKey,
   noSuchStream,
-  overloaded,
   shuttingDown,
 } from '../errors.ts';
-import { tooLarge } from '../http/receive-body.ts';
-import { ReceivedBody } from '../http/received-body.ts';
-import { readTarget, targetRefusal } from '../http/request-target.ts';
-import { invalidApiKey } from '../access/guard.ts';
-import { holderOf, isOwner } from '../access/owner.ts';
-import { readRelayRequest } from '../relay/relay-request.ts';
-import { openScanner } from '../http/request-body.ts';
-import type { BodyHold } from '../memory/request-memory.ts';
-import { findRoute, noSuchPath, pathPrefixes } from '../http/route.ts';
+import { holderOf } from '../access/caller.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import { lowerCased } from './frame-headers.ts';
 import type { Carrier } from './carrier.ts';
 import type { SessionContext } from './session-context.ts';
+import type { SessionRequest, SessionRequests } from './session-requests.ts';
 import type { SessionResponseOptions } from './session-response.ts';
 import { type OpenRoom, SessionStream } from './session-stream.ts';
 
 type Frame<Type extends ClientFrame['type']> = Extract<ClientFrame, { readonly type: Type }>;
 
-/** Sends a request to a provider as HTTP would, and reads the answer. Errors are the answer, too. */
+/** Opens a stream for a request as HTTP would, and reads the answer. Errors are the answer, too. */
 export function openRequest(
   session: Carrier<SessionStream>,
   frame: Frame<'request'>,
   headers: IncomingHttpHeaders,
   options: SessionContext,
 ): void {
-  const { config, guard, isReady, memory, providers, relay } = options;
-  const target = readTarget(frame.path);
-  const route = findRoute(frame.method, target ?? '/', headers);
-  const caller = guard.identify(headers, route.queryKey);
+  const { guard, isReady } = options;
+  const request = readRequest(frame, headers, options);
+  const caller = guard.identify(headers, request.queryKey);
   // Without room for what it has sent so far, the session is over.
   if (!session.meet(caller)) return;
   let stream: GatewayStream;
-  let hold: BodyHold | undefined;
   try {
     if (!isReady()) throw shuttingDown();
-    if (target === undefined) throw targetRefusal(frame.path);
     if (caller === undefined) throw invalidApiKey();
-    if (!pathPrefixes.some((prefix) => route.path.startsWith(prefix))) {
-      throw noSuchPath(`POST ${route.path}`);
-    }
-    const body = Buffer.from(frame.body);
-    const maxBytes = Math.min(config.maxRequestBytes, memory.maxOwnerBytes);
-    if (body.length > maxBytes) throw tooLarge(maxBytes);
-    const contentType = headers['content-type'];
-    const received = ReceivedBody.whole(body, openScanner(route, contentType));
-    const request = readRelayRequest({ route, method: frame.method, contentType, body: received }, providers);
     const { address, agent } = session;
-    hold = memory.hold(holderOf(caller, address));
-    if (!hold.grow(body.length)) {
-      throw overloaded(`Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`);
-    }
-    request.body.release = hold.release;
-    // From here on the provider may be asked.
+    stream = request.open(frame.body, { headers, address, agent, caller });
+    // What is asked for now has arrived.
     session.lastRequest = frame.stream;
-    stream = relay.open(request, { headers, address, agent, caller });
   } catch (error) {
-    hold?.release();
-    refuse(session, frame, asGatewayError(error));
+    refuse(session, frame, asGatewayError(error), options);
     return;
   }
-  const response = { format: route.errors, answersErrors: true, answersOnly: readsAnswersOnly(headers) };
+  const response = { format: request.errors, answersErrors: true, answersOnly: readsAnswersOnly(headers) };
   const opened = openStream(session, frame, response, options);
   // Its stream has a place for it, or room when its model is done.
   opened.attach(stream, session, { name: frame.reader }, () => ({ release: () => undefined }));
 }
+
+/** Where nobody answers requests, they are refused. */
+function readRequest(
+  { method, path }: Pick<Frame<'request'>, 'method' | 'path'>,
+  headers: IncomingHttpHeaders,
+  { requests = none }: SessionContext,
+): SessionRequest {
+  return requests.read({ method, path, headers });
+}
+
+const none: SessionRequests = {
+  read: () => ({
+    errors: openaiChat,
+    queryKey: undefined,
+    open() {
+      throw new GatewayError('not_found', 'Nobody answers requests here: only streams can be read.');
+    },
+  }),
+};
 
 /** Reads a stream that the same caller has opened. */
 export function openRead(
@@ -89,7 +84,7 @@ export function openRead(
   const token = /^\/streams\/([\w-]+)$/.exec(url)?.[1] ?? '';
   const stream = caller && options.find(token, caller, headers);
   if (caller === undefined || stream === undefined) {
-    refuse(session, frame, noSuchStream());
+    refuse(session, frame, noSuchStream(), options);
     return;
   }
   // Its start may be gone, which has to be said.
@@ -129,10 +124,10 @@ export function resumeReader(
   if (!session.meet(caller)) return;
   const known = readers.get(frame.reader);
   const stream = known?.stream;
-  const isOurs = caller !== undefined && stream !== undefined && isOwner(caller, stream, headers);
+  const isOurs = caller !== undefined && stream?.mayRead({ caller, headers }) === true;
   if (known === undefined || !isOurs) {
     meter.resumes.refused += 1;
-    refuse(session, frame, isMissing(session, frame, options) ? notArrived() : unknownReader());
+    refuse(session, frame, isMissing(session, frame, options) ? notArrived() : unknownReader(), options);
     return;
   }
   const before = known.session;
@@ -142,7 +137,7 @@ export function resumeReader(
   meter.resumes[isResumed ? 'resumed' : 'refused'] += 1;
   if (isResumed) return;
   known.abandon();
-  refuse(session, frame, unknownReader());
+  refuse(session, frame, unknownReader(), options);
 }
 
 /** Whether the reader's request surely did not arrive. */
@@ -173,6 +168,7 @@ export function refuse(
   session: Carrier<SessionStream>,
   frame: Frame<'read' | 'request' | 'resume'>,
   error: GatewayError,
+  options: SessionContext,
 ): void {
   const { stream } = frame;
   if (frame.type !== 'request') {
@@ -181,7 +177,7 @@ export function refuse(
     session.send({ type: 'error', stream, code, message, offset });
     return;
   }
-  const { errors } = findRoute(frame.method, frame.path, lowerCased(frame.headers));
+  const { errors } = readRequest(frame, lowerCased(frame.headers), options);
   session.send({ type: 'response', stream, url: '', status: error.status, headers: errorHeaders(error) });
   session.sendData(stream, 0, 0, Buffer.from(errors.errorBody(error)));
   session.send({ type: 'end', stream, state: error.isCancel ? 'cancelled' : 'failed' });

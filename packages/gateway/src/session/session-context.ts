@@ -1,34 +1,57 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Caller } from '../access/caller.ts';
-import type { Guard } from '../access/guard.ts';
-import type { Provider } from '../config/load.ts';
-import type { Config } from '../config/schema.ts';
 import type { RequestMemory } from '../memory/request-memory.ts';
 import type { RetainedStreams } from '../memory/retained-streams.ts';
 import type { Defects } from '../process/defects.ts';
-import type { Relay } from '../relay/relay.ts';
 import type { Paces } from '../sink/paces.ts';
 import type { Meter } from '../stream/meter.ts';
 import type { GatewayStream } from '../stream/stream.ts';
+import type { StreamDeadlines } from '../stream/stream-body.ts';
 import type { Arrivals } from './arrivals.ts';
+import type { SessionRequests } from './session-requests.ts';
 import type { SessionStream } from './session-stream.ts';
 
-/** What sessions need of the gateway. */
+/** The bounds of sessions. Times are in milliseconds. */
+export interface SessionsConfig extends Pick<
+  StreamDeadlines,
+  'detachGraceMs' | 'keepAliveMs' | 'minBytesPerSecond' | 'stallTimeoutMs' | 'windowBytes'
+> {
+  /** What a request's path and headers may take together. */
+  readonly maxHeaderBytes: number;
+  /** The largest message of a client. */
+  readonly maxMessageBytes: number;
+  /** What clients may have sent altogether that is not handled yet. */
+  readonly maxRequestMemoryBytes: number;
+  /** The streams that a session may carry at once. */
+  readonly maxSessionStreams: number;
+  /** How long a message may take to come whole. */
+  readonly requestTimeoutMs: number;
+}
+
+/** Who knows callers by their keys. */
+export interface SessionGuard {
+  /** Without keys, everybody who says so much as `open` is known. */
+  readonly needsKey: boolean;
+  /** Who brings these keys; `undefined`: a key is needed, and none of them is one. */
+  identify(headers: IncomingHttpHeaders, queryKey: string | undefined): Caller | undefined;
+}
+
+/** What sessions need of their server. */
 export interface SessionContext {
-  readonly config: Config;
+  readonly config: SessionsConfig;
   readonly defects: Defects;
-  readonly guard: Guard;
+  readonly guard: SessionGuard;
   readonly memory: RequestMemory;
   /** The same for what clients send that have shown no accepted key yet, all of them together. */
   readonly strangers: RequestMemory;
   readonly paces: Paces;
-  readonly providers: readonly Provider[];
-  readonly relay: Relay;
   readonly retained: Pick<RetainedStreams<GatewayStream>, 'keepReader'>;
   readonly meter: Meter;
   /** The stream of that token, if a caller who sends these headers may read it. */
   readonly find: (token: string, caller: Caller, headers: IncomingHttpHeaders) => GatewayStream | undefined;
+  /** Who answers requests. Default: nobody; streams can be read. */
+  readonly requests?: SessionRequests | undefined;
   /** Whether new streams are taken. */
   readonly isReady: () => boolean;
   /** Which requests did not arrive. */

@@ -5,7 +5,6 @@ import { frameOverheadBytes } from '@spillway/core/session';
 import type { GatewayError } from '../errors.ts';
 import { LargeRun } from '../memory/large-run.ts';
 import { tokensOf } from '../stream/meter.ts';
-import { errorAnswer } from '../http/error-shapes.ts';
 import { Pause } from '../sink/pause.ts';
 import type { ReaderProgress, ReaderResponse, Waiting } from '../sink/reader-response.ts';
 import { holdable } from '../memory/run-memory.ts';
@@ -301,7 +300,7 @@ export class SessionResponse implements ReaderResponse {
       this.#finish(this.#errorFrame(error));
       return;
     } else if (this.#head === undefined) {
-      const { body, headers } = errorAnswer(error, format);
+      const { body, headers } = error.answer(format);
       this.start(error.status, headers);
       this.#word = body;
     } else if (this.#isEventStream && this.#options.answersOnly !== true) {

@@ -9,8 +9,7 @@ import {
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
-import type { Caller } from '../access/caller.ts';
-import { holderOf } from '../access/owner.ts';
+import { type Caller, holderOf } from '../access/caller.ts';
 import { GatewayError } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
 import type { LargeRun } from '../memory/large-run.ts';
@@ -363,11 +362,11 @@ export class Session implements Carrier<SessionStream> {
     const headers = lowerCased(frame.headers);
     const path = frame.type === 'request' ? frame.path : frame.type === 'read' ? frame.url : '';
     if (!fitHeaders(path, frame.headers, config.maxHeaderBytes)) {
-      refuse(this, frame, new GatewayError('headers_too_large', tooLarge(config.maxHeaderBytes)));
+      refuse(this, frame, headersTooLarge(config.maxHeaderBytes), this.#options);
       return undefined;
     }
     if (frame.type === 'resume') resumeReader(this, frame, headers, this.#options);
-    else if (readers.has(frame.reader)) refuse(this, frame, takenName());
+    else if (readers.has(frame.reader)) refuse(this, frame, takenName(), this.#options);
     else if (frame.type === 'request') openRequest(this, frame, headers, this.#options);
     else openRead(this, frame, headers, this.#options);
     return undefined;
@@ -386,8 +385,11 @@ export class Session implements Carrier<SessionStream> {
   }
 }
 
-function tooLarge(maxHeaderBytes: number): string {
-  return `The path and the headers: expected ${maxHeaderBytes} bytes at most (maxHeaderBytes), and ${maxHeaders} headers.`;
+function headersTooLarge(maxHeaderBytes: number): GatewayError {
+  return new GatewayError(
+    'headers_too_large',
+    `The path and the headers: expected ${maxHeaderBytes} bytes at most (maxHeaderBytes), and ${maxHeaders} headers.`,
+  );
 }
 
 /**

@@ -1,12 +1,10 @@
 import { subprotocol } from '@spillway/core/session';
 import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
-import { errorText } from '../http/error-text.ts';
 import { GatewayError, shuttingDown } from '../errors.ts';
 import { listed } from '../http/headers.ts';
-import { requestRefusal } from '../http/request-target.ts';
-import type { Connections } from '../http/connections.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
 import { Arrivals } from './arrivals.ts';
 import { Session, type SessionOptions } from './session.ts';
@@ -20,21 +18,31 @@ const maxFragments = 1024;
 /** How long a client may take to answer a close. */
 const closeTimeoutMs = 1000;
 
-/** All sessions of a gateway, and the one clock that watches them. */
+/** Where WebSockets come in. */
+export interface SessionDoor {
+  /** Why a request for one is refused, for what it is addressed to or who sends it; `undefined`: it is not. */
+  refusal(request: IncomingMessage): GatewayError | undefined;
+  /** Answers a connection that is refused, and closes it. */
+  refuse(socket: Socket, error: GatewayError): void;
+  /** Its client has shown an accepted key, or needs none. */
+  known(socket: Socket): void;
+}
+
+/** All sessions of a server, and the one clock that watches them. */
 export class Sessions {
   readonly #sessions = new Set<Session>();
-  readonly #connections: Connections;
+  readonly #door: SessionDoor;
   readonly #options: SessionOptions;
   readonly #server: WebSocketServer;
   readonly #timer: NodeJS.Timeout;
 
   constructor({
-    connections,
+    door,
     ...options
   }: Omit<SessionContext, 'arrivals' | 'onKnown' | 'readers' | 'strangers'> & {
-    readonly connections: Connections;
+    readonly door: SessionDoor;
   }) {
-    this.#connections = connections;
+    this.#door = door;
     const { keepAliveMs, maxMessageBytes, maxRequestMemoryBytes } = options.config;
     this.#options = {
       ...options,
@@ -45,7 +53,7 @@ export class Sessions {
         this.#sessions.delete(session);
         this.#options.arrivals.closed(session, performance.now());
       },
-      onKnown: (socket) => connections.known(socket),
+      onKnown: (socket) => door.known(socket),
     };
     // The types do not know `closeTimeout` yet.
     const serverOptions: ServerOptions & { readonly closeTimeout: number } = {
@@ -62,7 +70,7 @@ export class Sessions {
     };
     this.#server = new WebSocketServer(serverOptions);
     this.#server.on('wsClientError', ({ message }: Error, _socket, { socket }: IncomingMessage) => {
-      connections.close(socket, errorText(new GatewayError('invalid_request', `${message}.`)));
+      door.refuse(socket, new GatewayError('invalid_request', `${message}.`));
     });
     this.#timer = setInterval(() => this.#tick(), Math.min(1000, Math.max(25, keepAliveMs / 8)));
     this.#timer.unref();
@@ -79,7 +87,7 @@ export class Sessions {
       const open = (): void => {
         const refusal = this.#refusal(request, socket);
         if (refusal !== undefined) {
-          this.#connections.close(request.socket, errorText(refusal));
+          this.#door.refuse(request.socket, refusal);
           return;
         }
         this.#server.handleUpgrade(request, socket, head, (webSocket) => {
@@ -102,7 +110,7 @@ export class Sessions {
     const { headers, socket, url = '' } = request;
     // Node gives something else than the connection for a request with a body.
     if (upgraded !== socket) return new GatewayError('invalid_request', 'An upgrade has no body.');
-    const refusal = requestRefusal(request) ?? this.#options.guard.upgradeRefusal(headers);
+    const refusal = this.#door.refusal(request);
     if (refusal !== undefined) return refusal;
     if (url.split('?')[0] !== '/streams') return new GatewayError('not_found', 'WebSockets are at /streams.');
     const protocols = headers['sec-websocket-protocol'] ?? '';

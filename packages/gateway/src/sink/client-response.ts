@@ -4,7 +4,6 @@ import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
 import type { LargeRun } from '../memory/large-run.ts';
-import { errorAnswer } from '../http/error-shapes.ts';
 import { ChunkedBody } from './chunked-body.ts';
 import type { Pieces } from './join-small.ts';
 import type { Pace } from './pace.ts';
@@ -297,7 +296,7 @@ export class ClientResponse implements ReaderResponse {
       // The provider's own error event was handed on.
       this.#response.end();
     } else if (!this.#response.headersSent) {
-      const { body, headers, reason } = errorAnswer(error, this.#format);
+      const { body, headers, reason } = error.answer(this.#format);
       this.start(error.status, { ...headers, 'content-length': String(body.length) }, reason);
       this.#response.end(body);
     } else if (this.#isEventStream && !this.#answersOnly) {

@@ -1,4 +1,4 @@
-import type { DetachPolicy } from '../config/schema.ts';
+import type { DetachPolicy } from './detach-policy.ts';
 import type { StreamDeadlines } from './stream-body.ts';
 
 type Deadlines = Pick<StreamDeadlines, 'detachGraceMs' | 'finishEvents' | 'finishMs'>;

@@ -1,6 +1,6 @@
 import type { Credit, Gap, Overflow, Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
-import type { DetachPolicy } from '../config/schema.ts';
+import type { DetachPolicy } from './detach-policy.ts';
 import type { GatewayError } from '../errors.ts';
 import type { BodyHold } from '../memory/request-memory.ts';
 import type { Bookmarks } from './bookmarks.ts';

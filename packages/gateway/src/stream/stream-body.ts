@@ -1,7 +1,6 @@
 import type { Channel } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
-import type { Config } from '../config/schema.ts';
 import type { GatewayError } from '../errors.ts';
 
 /** How a stream ended. */
@@ -13,21 +12,30 @@ export interface StreamOutcome {
   readonly error: GatewayError | undefined;
 }
 
-/** What streams need of the configuration. */
-export type StreamDeadlines = Pick<
-  Config,
-  | 'detachGraceMs'
-  | 'finishEvents'
-  | 'finishMs'
-  | 'idleTimeoutMs'
-  | 'keepAliveMs'
-  | 'maxDurationMs'
-  | 'minBytesPerSecond'
-  | 'pauseMs'
-  | 'stallTimeoutMs'
-  | 'waitTimeoutMs'
-  | 'windowBytes'
->;
+/** The bounds of each stream. Times are in milliseconds. */
+export interface StreamDeadlines {
+  /** How long a model goes on for a reader that may come back. */
+  readonly detachGraceMs: number;
+  /** How many events, and how long, a model may go on that nobody reads, with `finish`. */
+  readonly finishEvents: number;
+  readonly finishMs: number;
+  /** The longest silence of a model that has answered. */
+  readonly idleTimeoutMs: number;
+  /** After so much silence a reader gets a comment. */
+  readonly keepAliveMs: number;
+  /** The longest life of a stream. */
+  readonly maxDurationMs: number;
+  /** What a reader has to take, on the average of a minute; 0: anything. */
+  readonly minBytesPerSecond: number;
+  /** How long a reader may hold back its credit. */
+  readonly pauseMs: number;
+  /** How long a reader that something waits for may take nothing. */
+  readonly stallTimeoutMs: number;
+  /** How long a stream may wait for its place. */
+  readonly waitTimeoutMs: number;
+  /** What may wait for a reader that has no bound of its own. */
+  readonly windowBytes: number;
+}
 
 /** What a provider answered, from when its headers have come. */
 export interface StreamBody {

@@ -4,8 +4,6 @@ import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { Audience } from './audience.ts';
 import { Desertion } from './desertion.ts';
-import type { Provider } from '../config/load.ts';
-import type { DetachPolicy } from '../config/schema.ts';
 import { GatewayError, historyGone, overloaded } from '../errors.ts';
 import { Journal } from './journal.ts';
 import type { LargeRun } from '../memory/large-run.ts';
@@ -16,6 +14,8 @@ import { Silence } from './silence.ts';
 import { Stalls } from './stalls.ts';
 import type { SendQueues } from '../sink/send-queues.ts';
 import type { StreamClient } from '../access/stream-client.ts';
+import type { DetachPolicy } from './detach-policy.ts';
+import type { StreamOrigin, StreamOwner } from './stream-owner.ts';
 import type { StreamBody, StreamDeadlines, StreamOutcome, StreamState } from './stream-body.ts';
 import { createStreamToken } from './stream-token.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
@@ -29,21 +29,6 @@ const overheadBytes = 12_288;
  * or handing on its body.
  */
 export type StreamPhase = 'opening' | 'streaming' | 'waiting';
-
-/** Whose a stream is, and what becomes of it when nobody reads it. */
-export interface StreamOwner {
-  readonly provider: Provider;
-  /** The format of its errors: that of the request, whoever reads it. */
-  readonly errors: Format;
-  /** Who may read it; see `ownerOf`. */
-  readonly owner: string;
-  /** Whose room its history takes after its end; see `holderOf`. */
-  readonly holder: string;
-  readonly detach: DetachPolicy;
-  /** For the console: as the client named it. */
-  readonly model: string | undefined;
-  readonly client: StreamClient;
-}
 
 /** Who hears of what a stream does. */
 export interface StreamHost {
@@ -66,13 +51,14 @@ export class GatewayStream implements StreamOwner {
   readonly id = randomUUID();
   /** What its URL has and nobody can guess. Never logged: the id is. */
   readonly token = createStreamToken();
-  readonly provider: Provider;
+  readonly origin: StreamOrigin;
   readonly errors: Format;
   readonly owner: string;
   readonly holder: string;
   readonly detach: DetachPolicy;
   readonly model: string | undefined;
   readonly client: StreamClient;
+  readonly mayRead: StreamOwner['mayRead'];
   readonly startedMs: number;
   phase: StreamPhase = 'waiting';
   /** A reader was told already, before the provider's answer, that events will come, and at which URL. */
@@ -100,12 +86,13 @@ export class GatewayStream implements StreamOwner {
   readonly #desertion: Desertion;
 
   constructor(
-    { client, detach, errors, holder, model, owner, provider }: StreamOwner,
+    { client, detach, errors, holder, mayRead, model, origin, owner }: StreamOwner,
     deadlines: StreamDeadlines,
     host: StreamHost,
     nowMs: number,
   ) {
-    this.provider = provider;
+    this.origin = origin;
+    this.mayRead = mayRead;
     this.errors = errors;
     this.owner = owner;
     this.holder = holder;
@@ -422,7 +409,7 @@ export class GatewayStream implements StreamOwner {
       );
     } else if (this.phase === 'streaming' && !this.isPaused) {
       const { idleTimeoutMs } = this.#deadlines;
-      const silent = this.#silence.error(nowMs, idleTimeoutMs, this.provider.queueTimeoutMs);
+      const silent = this.#silence.error(nowMs, idleTimeoutMs, this.origin.queueTimeoutMs);
       if (silent !== undefined) this.stop(silent);
     }
   }

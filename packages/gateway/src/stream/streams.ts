@@ -1,17 +1,24 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Config } from '../config/schema.ts';
 import type { Defects } from '../process/defects.ts';
 import { asGatewayError, shuttingDown } from '../errors.ts';
 import { RetainedStreams } from '../memory/retained-streams.ts';
 import type { Meter } from './meter.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
 import type { Links } from '../sink/link.ts';
-import { GatewayStream, type StreamHost, type StreamOwner } from './stream.ts';
+import { GatewayStream, type StreamHost } from './stream.ts';
+import type { StreamOwner } from './stream-owner.ts';
 import type { StreamDeadlines, StreamOutcome } from './stream-body.ts';
 import type { ReaderEndReason } from './stream-reader.ts';
 
-/** What streams need of the configuration. */
-export type StreamsConfig = Pick<Config, 'maxRetainedBytes' | 'maxStreams' | 'retainMs'> & StreamDeadlines;
+/** The bounds of all streams together. */
+export interface StreamsConfig extends StreamDeadlines {
+  /** What all streams that have ended may hold for those who come back. */
+  readonly maxRetainedBytes: number;
+  /** The streams that may be open at once. */
+  readonly maxStreams: number;
+  /** How long a stream that has ended can be read at its URL. */
+  readonly retainMs: number;
+}
 
 /** Who hears of what streams do. */
 export interface StreamsObserver {

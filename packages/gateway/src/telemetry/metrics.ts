@@ -403,8 +403,8 @@ export class Metrics implements StreamsObserver {
 }
 
 /** `undefined`: it is not known what was asked for. */
-function attributesOf({ body, provider }: GatewayStream): Attributes | undefined {
+function attributesOf({ body, origin }: GatewayStream): Attributes | undefined {
   const operation = operationOf(body?.format?.name);
   if (operation === undefined) return undefined;
-  return { 'gen_ai.operation.name': operation, 'gen_ai.provider.name': provider.name };
+  return { 'gen_ai.operation.name': operation, 'gen_ai.provider.name': origin.name };
 }

@@ -9,7 +9,7 @@ import { Guard } from '../../src/access/guard.ts';
 import { configSchema, type DetachPolicy } from '../../src/config/schema.ts';
 import { Defects } from '../../src/process/defects.ts';
 import { Meter } from '../../src/stream/meter.ts';
-import { addStreamPaths } from '../../src/read/stream-paths.ts';
+import { addStreamPaths } from '../../src/server/stream-paths.ts';
 import { putGuard } from '../../src/server/hooks.ts';
 import { openLinks } from '../../src/sink/open-links.ts';
 import { Paces } from '../../src/sink/paces.ts';
@@ -62,7 +62,8 @@ export async function startOwnStream(
   const server = Fastify();
   const paces = new Paces(openLinks());
   putGuard(server, new Guard(new ApiKeys([]), []), { known: () => undefined });
-  addStreamPaths(server, { config, streams, paces, ...times });
+  const { stallTimeoutMs, windowBytes } = config;
+  addStreamPaths(server, streams, { paces, stallTimeoutMs, windowBytes, ...times });
   const url = await server.listen({ port: 0, host: '127.0.0.1' });
   onTestFinished(async () => {
     streams.stopWatching();
