@@ -1,7 +1,7 @@
-import type { Config } from '../config/schema.ts';
 import type { Defects } from '../process/defects.ts';
 import { asGatewayError } from '../errors.ts';
 import type { GatewayStream } from '../stream/stream.ts';
+import type { StreamDeadlines } from '../stream/stream-body.ts';
 import { History, type HistoryOptions } from './history.ts';
 import { streamDetail, streamRow } from './rows.ts';
 import type { Overview } from './snapshot.ts';
@@ -15,17 +15,17 @@ const detailEveryMs = 250;
 /** What the console shows: the history of the whole, and streams of snapshots for those who watch. */
 export class Console {
   readonly history: History;
-  readonly #config: Config;
+  readonly #deadlines: StreamDeadlines;
   readonly #streams: () => Iterable<GatewayStream>;
   readonly #defects: Defects;
   readonly #details = new Map<string, SnapshotStream>();
   readonly #timers: readonly NodeJS.Timeout[];
   #overview: SnapshotStream | undefined;
 
-  constructor(config: Config, options: HistoryOptions & { readonly defects: Defects }) {
+  constructor(deadlines: StreamDeadlines, options: HistoryOptions & { readonly defects: Defects }) {
     this.#defects = options.defects;
     this.history = new History(options);
-    this.#config = config;
+    this.#deadlines = deadlines;
     this.#streams = options.streams;
     this.#timers = [
       setInterval(() => this.#sample(), sampleEveryMs).unref(),
@@ -38,7 +38,7 @@ export class Console {
     if (name === 'overview') {
       // Whoever reads it may have cancelled it.
       if (this.#overview?.stream.signal.aborted !== false) {
-        this.#overview = new SnapshotStream(this.#config, () => this.#makeOverview(), this.#defects);
+        this.#overview = new SnapshotStream(this.#deadlines, () => this.#makeOverview(), this.#defects);
       }
       return this.#watched(this.#overview);
     }
@@ -47,7 +47,7 @@ export class Console {
       const stream = this.#known(name);
       if (stream === undefined) return undefined;
       const make = (): object => streamDetail(stream, performance.now());
-      detail = new SnapshotStream(this.#config, make, this.#defects);
+      detail = new SnapshotStream(this.#deadlines, make, this.#defects);
       this.#details.set(name, detail);
     }
     return this.#watched(detail);

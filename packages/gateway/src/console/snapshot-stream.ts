@@ -2,11 +2,11 @@ import { openChannel } from '@spillway/core';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
-import type { Config } from '../config/schema.ts';
 import type { Defects } from '../process/defects.ts';
 import type { GatewayError } from '../errors.ts';
 import { Meter } from '../stream/meter.ts';
 import { GatewayStream } from '../stream/stream.ts';
+import type { StreamDeadlines } from '../stream/stream-body.ts';
 
 /** A snapshot more than the one that waits is never kept: whoever is late gets the latest. */
 const maxItems = 1;
@@ -25,7 +25,7 @@ export class SnapshotStream {
   readonly #make: () => object;
   readonly #graceMs: number;
 
-  constructor(config: Config, make: () => object, defects: Pick<Defects, 'caught'>) {
+  constructor(deadlines: StreamDeadlines, make: () => object, defects: Pick<Defects, 'caught'>) {
     const client = { address: '', agent: '', caller: '', tenant: '' };
     const owner = {
       origin: { name: 'console', api: '' },
@@ -39,7 +39,7 @@ export class SnapshotStream {
       client,
     } as const;
     this.#make = make;
-    this.#graceMs = config.detachGraceMs;
+    this.#graceMs = deadlines.detachGraceMs;
     // What it costs is not counted: it is no model's.
     const host = {
       meter: new Meter(),
@@ -49,7 +49,7 @@ export class SnapshotStream {
       openPause: () => undefined,
       defect: (where: string, error: unknown) => defects.caught(where, error),
     };
-    this.stream = new GatewayStream(owner, config, host, performance.now());
+    this.stream = new GatewayStream(owner, deadlines, host, performance.now());
     this.stream.start(
       {
         channel: this.#channel,
@@ -58,7 +58,7 @@ export class SnapshotStream {
         status: 200,
         reason: '',
         headers: {},
-        maxWaitingBytes: config.windowBytes,
+        maxWaitingBytes: deadlines.windowBytes,
       },
       performance.now(),
     );

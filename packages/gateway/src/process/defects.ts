@@ -1,14 +1,17 @@
-import type { Logger } from 'pino';
+/** Where defects are logged: pino's way. */
+export interface DefectLog {
+  error(fields: Readonly<Record<string, unknown>>, message: string): void;
+}
 
 /**
  * What of ours failed in a way that nobody foresaw, in a timer, a callback or a listener: logged and counted, so that it
  * ends neither the process nor what else the same timer looks after.
  */
 export class Defects {
-  readonly #log: Pick<Logger, 'error'>;
+  readonly #log: DefectLog;
   #count = 0;
 
-  constructor(log: Pick<Logger, 'error'>) {
+  constructor(log: DefectLog) {
     this.#log = log;
   }
 

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
 import { GatewayError, shuttingDown } from '../errors.ts';
-import { listed } from '../http/headers.ts';
+import { listed } from '../http/listed.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
 import { Arrivals } from './arrivals.ts';
 import { Session, type SessionOptions } from './session.ts';
