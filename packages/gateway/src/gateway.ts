@@ -12,9 +12,9 @@ import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import type { Config } from './config/schema.ts';
-import { Console } from './console/console.ts';
-import { survey } from './stream/survey.ts';
-import { Defects } from './process/defects.ts';
+import { Console } from '@spillway/server/console/console';
+import { survey } from '@spillway/server/stream/survey';
+import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
 import { Connections } from './http/connections.ts';
 import { listenAt } from './http/listen-at.ts';
@@ -26,8 +26,8 @@ import {
   neededDescriptors,
   readDescriptors,
 } from './memory/descriptors.ts';
-import { EventMemory } from './memory/event-memory.ts';
-import { Meter } from './stream/meter.ts';
+import { EventMemory } from '@spillway/server/memory/event-memory';
+import { Meter } from '@spillway/server/stream/meter';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
@@ -38,13 +38,13 @@ import { Relay } from './relay/relay.ts';
 import { relaySessionRequests } from './relay/relay-session-requests.ts';
 import { sessionDoor } from './server/session-door.ts';
 import { ProviderPools } from './source/provider-pools.ts';
-import { RequestMemory } from './memory/request-memory.ts';
+import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
-import { Sessions } from './session/sessions.ts';
+import { Sessions } from '@spillway/server/session/sessions';
 import { openSimulator, type Simulator } from './simulate/simulator.ts';
-import { openLinks } from './sink/open-links.ts';
-import { Paces } from './sink/paces.ts';
-import { Streams } from './stream/streams.ts';
+import { openLinks } from '@spillway/server/sink/open-links';
+import { Paces } from '@spillway/server/sink/paces';
+import { Streams } from '@spillway/server/stream/streams';
 import { Metrics } from './telemetry/metrics.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Progress } from '../src/sink/progress.ts';
+import { Progress } from '@spillway/server/sink/progress';
 import { eventually, startBoth } from './support/processes.ts';
 import { metric, rawChat, simulatorStats } from './support/requests.ts';
 

@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ApiKeys } from './api-keys.ts';
-import type { Caller } from './caller.ts';
+import type { Caller } from '@spillway/server/access/caller';
 import { digest, digestName } from '../config/api-key.ts';
 import { isLoopback } from '../config/load.ts';
 import { keysOf } from './credential.ts';
-import { GatewayError, invalidApiKey } from '../errors.ts';
+import { GatewayError, invalidApiKey } from '@spillway/server/errors';
 
 /**
  * Lets only those in who may: with API keys, who has one; without, who is on this machine. A web page

@@ -1,5 +1,5 @@
 import type { Format } from '@spillway/core/format/format';
-import { type ErrorAnswer, GatewayError } from '../errors.ts';
+import { type ErrorAnswer, GatewayError } from '@spillway/server/errors';
 
 /** What a provider answered instead of a reply. */
 export interface Refusal {

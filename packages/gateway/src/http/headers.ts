@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { listed } from './listed.ts';
+import { listed } from '@spillway/server/http/listed';
 
 /** The headers in which clients bring keys. None of them is ever handed on by itself. */
 export const keyHeaders = ['authorization', 'x-api-key', 'x-goog-api-key', 'api-key'] as const;

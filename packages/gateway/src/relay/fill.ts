@@ -1,11 +1,11 @@
 import type { Format } from '@spillway/core/format/format';
 import { EventScanner } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
-import type { BusyLoop } from '../time/busy-loop.ts';
+import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Config } from '../config/schema.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { clientHeaders } from '../http/headers.ts';
-import type { EventMemory } from '../memory/event-memory.ts';
+import type { EventMemory } from '@spillway/server/memory/event-memory';
 import { refusalEvent, RefusedError } from '../http/error-shapes.ts';
 import { plainStart, undoCodings, undoKnownCodings } from '../source/codings.ts';
 import { wholeCharacters } from '../http/whole-characters.ts';
@@ -17,9 +17,9 @@ import { isRedirect, redirectError } from '../provider/redirect.ts';
 import type { ProviderRequest, Reply } from '../source/reply.ts';
 import { maxRefusalBytes, maxRefusalMs } from '../provider/retry-hints.ts';
 import { ReplySource } from '../source/reply-source.ts';
-import { RunMemory } from '../memory/run-memory.ts';
-import { openRunChannel } from '../stream/run-channel.ts';
-import type { GatewayStream } from '../stream/stream.ts';
+import { RunMemory } from '@spillway/server/memory/run-memory';
+import { openRunChannel } from '@spillway/server/stream/run-channel';
+import type { GatewayStream } from '@spillway/server/stream/stream';
 
 /** What joins a provider's request with a stream's readers. */
 export interface PipeOptions {

@@ -1,14 +1,14 @@
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { overloaded } from '../errors.ts';
-import { holderOf } from '../access/caller.ts';
+import { overloaded } from '@spillway/server/errors';
+import { holderOf } from '@spillway/server/access/caller';
 import { tooLarge } from '../http/receive-body.ts';
 import { ReceivedBody } from '../http/received-body.ts';
 import { openScanner } from '../http/request-body.ts';
 import { readTarget, targetRefusal } from '../http/request-target.ts';
 import { findRoute, noSuchPath, pathPrefixes } from '../http/route.ts';
-import type { RequestMemory } from '../memory/request-memory.ts';
-import type { SessionRequests } from '../session/session-requests.ts';
+import type { RequestMemory } from '@spillway/server/memory/request-memory';
+import type { SessionRequests } from '@spillway/server/session/session-requests';
 import { readRelayRequest } from './relay-request.ts';
 import type { Relay } from './relay.ts';
 

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { asGatewayError, GatewayError } from '../errors.ts';
+import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import type { Connections } from '../http/connections.ts';
 import { errorText } from '../http/error-text.ts';
 import { routeOf } from '../http/route.ts';

@@ -2,7 +2,7 @@ import type { Guard } from '../access/guard.ts';
 import type { Connections } from '../http/connections.ts';
 import { errorText } from '../http/error-text.ts';
 import { requestRefusal } from '../http/request-target.ts';
-import type { SessionDoor } from '../session/sessions.ts';
+import type { SessionDoor } from '@spillway/server/session/sessions';
 
 /** Where the WebSockets of a listener come in: through its connections and past its guard. */
 export function sessionDoor(connections: Pick<Connections, 'close' | 'known'>, guard: Guard): SessionDoor {

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { callerOf } from '../access/caller.ts';
+import { callerOf } from '@spillway/server/access/caller';
 import { hijack } from '../http/hijack.ts';
 import { routeOf } from '../http/route.ts';
 import {
@@ -8,8 +8,8 @@ import {
   answerHead,
   type ReadOptions,
   type ReadRequest,
-} from '../read/read-answers.ts';
-import type { Streams } from '../stream/streams.ts';
+} from '@spillway/server/read/read-answers';
+import type { Streams } from '@spillway/server/stream/streams';
 
 /** The read side of streams: at their URLs, for the caller that opened them. */
 export function addStreamPaths(server: FastifyInstance, streams: Streams, options: ReadOptions): void {

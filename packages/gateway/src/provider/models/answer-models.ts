@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Provider } from '../../config/load.ts';
 import { hijack } from '../../http/hijack.ts';
-import { clientLeft } from '../../stream/stream-reader.ts';
+import { clientLeft } from '@spillway/server/stream/stream-reader';
 import type { ModelLists } from './model-lists.ts';
 
 /**

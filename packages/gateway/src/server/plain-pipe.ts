@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { request } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { GatewayError, overloaded } from '../errors.ts';
+import { GatewayError, overloaded } from '@spillway/server/errors';
 import type { Connections } from '../http/connections.ts';
 import { hijack } from '../http/hijack.ts';
 

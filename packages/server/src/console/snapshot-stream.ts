@@ -2,7 +2,7 @@ import { openChannel } from '@spillway/core';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
-import type { Defects } from '../process/defects.ts';
+import type { Defects } from '../defects.ts';
 import type { GatewayError } from '../errors.ts';
 import { Meter } from '../stream/meter.ts';
 import { GatewayStream } from '../stream/stream.ts';

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Defects } from '../process/defects.ts';
+import type { Defects } from '../defects.ts';
 import { asGatewayError, shuttingDown } from '../errors.ts';
 import { RetainedStreams } from '../memory/retained-streams.ts';
 import type { Meter } from './meter.ts';

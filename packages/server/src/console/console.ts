@@ -1,4 +1,4 @@
-import type { Defects } from '../process/defects.ts';
+import type { Defects } from '../defects.ts';
 import { asGatewayError } from '../errors.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamDeadlines } from '../stream/stream-body.ts';

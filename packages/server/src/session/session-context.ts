@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Caller } from '../access/caller.ts';
 import type { RequestMemory } from '../memory/request-memory.ts';
 import type { RetainedStreams } from '../memory/retained-streams.ts';
-import type { Defects } from '../process/defects.ts';
+import type { Defects } from '../defects.ts';
 import type { Paces } from '../sink/paces.ts';
 import type { Meter } from '../stream/meter.ts';
 import type { GatewayStream } from '../stream/stream.ts';
