@@ -1077,9 +1077,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.3: the origin of an upgrade is not checked',
-    file: `${server}/session/sessions.ts`,
-    find: 'this.#options.guard.upgradeRefusal(headers);',
-    replace: 'this.#options.guard.upgradeRefusal({ host: headers.host });',
+    file: `${gateway}/server/session-door.ts`,
+    find: 'guard.upgradeRefusal(request.headers)',
+    replace: 'guard.upgradeRefusal({ host: request.headers.host })',
     test: `${gatewayTest}/session.test.ts`,
     only: '5.3 an upgrade',
   },
@@ -1496,8 +1496,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a client’s model is a label',
     file: `${gateway}/telemetry/metrics.ts`,
-    find: "'gen_ai.provider.name': provider.name };",
-    replace: "'gen_ai.provider.name': provider.name, 'gen_ai.request.model': arguments[0].model ?? '' };",
+    find: "'gen_ai.provider.name': origin.name };",
+    replace: "'gen_ai.provider.name': origin.name, 'gen_ai.request.model': arguments[0].model ?? '' };",
     test: `${gatewayTest}/metrics.test.ts`,
     only: 'set of series',
   },
@@ -1772,7 +1772,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a body that nobody wants is read for ever',
-    file: `${gateway}/http/unread-body.ts`,
+    file: `${gateway}/server/unread-body.ts`,
     find: 'setTimeout(() => request.destroy(), lingerMs)',
     replace: 'undefined',
     test: `${gatewayTest}/request-body.test.ts`,
@@ -2115,7 +2115,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 26: one connection is taken in a turn',
-    file: `${gateway}/http/listen-at.ts`,
+    file: `${gateway}/server/listen-at.ts`,
     find: 'await listen(first, listeners - 1);',
     replace: '',
     test: `${gatewayTest}/listen-at.test.ts`,
@@ -2123,7 +2123,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'connections: two gateways share a port by mistake',
-    file: `${gateway}/http/listen-at.ts`,
+    file: `${gateway}/server/listen-at.ts`,
     find: '  if (reusePort && port !== 0) await claim(first, port);\n',
     replace: '',
     test: `${gatewayTest}/config.test.ts`,
@@ -2347,7 +2347,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'each client gets a copy of the models',
-    file: `${gateway}/provider/models/answer-models.ts`,
+    file: `${gateway}/server/answer-models.ts`,
     find: 'for (const part of parts) raw.write(part);',
     replace: 'raw.write(Buffer.concat(parts));',
     test: `${gatewayTest}/model-lists.test.ts`,

@@ -17,7 +17,7 @@ import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
 import { Connections } from './http/connections.ts';
-import { listenAt } from './http/listen-at.ts';
+import { listenAt } from './server/listen-at.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
 import { listeningUrl } from './http/listening-url.ts';
 import {

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { throwAway } from '../src/http/unread-body.ts';
+import { throwAway } from '../src/server/unread-body.ts';
 import { eventually, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
 import { chunkOf, openRaw, type RawRequest } from './support/raw-request.ts';
 import { metric } from './support/requests.ts';

@@ -6,7 +6,7 @@ import type { About } from '@spillway/server/console/snapshot';
 import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { routeOf } from '../http/route.ts';
-import { leaveBodies } from '../http/unread-body.ts';
+import { leaveBodies } from './unread-body.ts';
 import type { Guard } from '../access/guard.ts';
 import type { Connections } from '../http/connections.ts';
 import { rewriteTarget } from '../http/request-target.ts';

@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { GatewayError, overloaded } from '@spillway/server/errors';
 import type { Connections } from '../http/connections.ts';
-import { hijack } from '../http/hijack.ts';
+import { hijack } from './hijack.ts';
 
 /** The pipes that may be open at once. One more is answered with 503. */
 const maxPipes = 8;

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { callerOf } from '@spillway/server/access/caller';
-import { hijack } from '../http/hijack.ts';
+import { hijack } from './hijack.ts';
 import { routeOf } from '../http/route.ts';
 import {
   answerDelete,

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
-import { hasBody } from './receive-body.ts';
+import { hasBody } from '../http/receive-body.ts';
 
 /** How long a client may go on to send a body that nobody wants, after its answer. */
 const lingerMs = 2000;

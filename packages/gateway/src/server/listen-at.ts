@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import type { Connections } from './connections.ts';
+import type { Connections } from '../http/connections.ts';
 
 /**
  * Listens at a host, with so many sockets at each of its addresses: `localhost` may have two on this machine, of which one

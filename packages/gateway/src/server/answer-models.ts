@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Provider } from '../../config/load.ts';
-import { hijack } from '../../http/hijack.ts';
+import type { Provider } from '../config/load.ts';
+import { hijack } from './hijack.ts';
 import { clientLeft } from '@spillway/server/stream/stream-reader';
-import type { ModelLists } from './model-lists.ts';
+import type { ModelLists } from '../provider/models/model-lists.ts';
 
 /**
  * Answers with the models of all these providers, in OpenAI's shape. A client that does not take the answer within
