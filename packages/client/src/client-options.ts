@@ -1,7 +1,8 @@
+import { type Clock, systemClock } from '@spillway/core/clock';
 import type { ClientEvent } from './client-event.ts';
 import type { WebSocketConstructor } from './connection.ts';
 import { ClientError } from './errors.ts';
-import type { SessionOptions } from './session.ts';
+import type { SessionOptions } from './session-options.ts';
 
 /** What a client can be told. Everything has a default but `url`. */
 export interface ClientOptions {
@@ -30,6 +31,8 @@ export interface ClientOptions {
   readonly fetch?: typeof globalThis.fetch;
   /** Default: the platform's. The one of `ws` fits too. */
   readonly WebSocket?: WebSocketConstructor;
+  /** Its time and randomness, for tests and simulations. Default: the platform's. */
+  readonly clock?: Clock;
   /** How long a WebSocket may take to open before it counts as failed. Minimum 1; default 3000. */
   readonly connectTimeoutMs?: number;
   /**
@@ -77,6 +80,7 @@ export function resolveSessionOptions(
   return {
     url: sessionUrl,
     WebSocket: options.WebSocket ?? globalThis.WebSocket,
+    clock: options.clock ?? systemClock,
     windowBytes: checkWindow('connectionWindowBytes', options.connectionWindowBytes ?? 1_048_576),
     connectTimeoutMs: timeout('connectTimeoutMs', 1, 3000),
     fallbackMs: timeout('fallbackMs', 0, 60_000),

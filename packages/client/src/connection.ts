@@ -1,3 +1,4 @@
+import type { Clock, Timer } from '@spillway/core/clock';
 import {
   type ClientFrame,
   closeCodes,
@@ -42,6 +43,7 @@ export type StreamFrame = Exclude<GatewayFrame, { readonly type: 'open' | 'pong'
 
 export interface ConnectionOptions {
   readonly WebSocket: WebSocketConstructor;
+  readonly clock: Clock;
   readonly url: string;
   readonly windowBytes: number;
   readonly connectTimeoutMs: number;
@@ -81,7 +83,7 @@ export class Connection {
   #pings = 0;
   #pongs = 0;
   #heardAt = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: Timer | undefined;
 
   constructor(options: ConnectionOptions, listener: ConnectionListener) {
     this.#options = options;
@@ -98,7 +100,7 @@ export class Connection {
       this.#stop();
       listener.closed(code, reason);
     });
-    this.#timer = setTimeout(() => this.drop('it did not open in time'), options.connectTimeoutMs);
+    this.#timer = options.clock.after(options.connectTimeoutMs, () => this.drop('it did not open in time'));
   }
 
   get isCongested(): boolean {
@@ -129,7 +131,7 @@ export class Connection {
     if (this.#isWatched === isWatched) return;
     this.#isWatched = isWatched;
     if (!this.#isOpen) return;
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
     this.#isPinged = false;
     if (isWatched) this.#listen(this.#options.pingAfterMs);
   }
@@ -137,7 +139,7 @@ export class Connection {
   /** Asks for a sign of life now. */
   probe(): void {
     if (!this.#isOpen || !this.#isWatched || this.#isPinged) return;
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
     this.#ping();
   }
 
@@ -160,9 +162,9 @@ export class Connection {
   close(): Promise<void> {
     this.#stop();
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, closeTimeoutMs);
+      const timer = this.#options.clock.after(closeTimeoutMs, resolve);
       this.#socket.addEventListener('close', () => {
-        clearTimeout(timer);
+        timer.stop();
         resolve();
       });
       this.#socket.close(1000);
@@ -180,7 +182,7 @@ export class Connection {
 
   #onMessage(message: unknown): void {
     if (this.#isOver) return;
-    this.#heardAt = performance.now();
+    this.#heardAt = this.#options.clock.nowMs();
     if (typeof message === 'string') this.#onText(message);
     else this.#onData(message);
   }
@@ -205,7 +207,7 @@ export class Connection {
   }
 
   #opened(limits: Limits): void {
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
     this.#isOpen = true;
     if (this.#isWatched) this.#listen(this.#options.pingAfterMs);
     this.#listener.opened(limits);
@@ -213,26 +215,26 @@ export class Connection {
 
   /** Reset by nothing: it looks at when something was heard, so that a message costs no timer. */
   #listen(ms: number): void {
-    this.#timer = setTimeout(() => {
-      const leftMs = this.#heardAt + this.#options.pingAfterMs - performance.now();
+    this.#timer = this.#options.clock.after(ms, () => {
+      const leftMs = this.#heardAt + this.#options.pingAfterMs - this.#options.clock.nowMs();
       if (leftMs > 1) this.#listen(leftMs);
       else this.#ping();
-    }, ms);
+    });
   }
 
   #ping(): void {
-    const pingedAt = performance.now();
+    const pingedAt = this.#options.clock.nowMs();
     this.#isPinged = true;
     this.ping();
-    this.#timer = setTimeout(() => {
+    this.#timer = this.#options.clock.after(this.#options.pongTimeoutMs, () => {
       this.#isPinged = false;
       if (this.#heardAt >= pingedAt) this.#listen(this.#options.pingAfterMs);
       else this.drop('no sign of life');
-    }, this.#options.pongTimeoutMs);
+    });
   }
 
   #stop(): void {
     this.#isOver = true;
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
   }
 }

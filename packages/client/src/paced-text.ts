@@ -170,7 +170,7 @@ class Run<Item> {
     this.#last = { item };
     if (this.#screen.isHidden) {
       // No timer: a hidden page has to wait a minute for one.
-      if (performance.now() - this.#shownAt >= hiddenFrameMs) this.#frame();
+      if (this.#screen.nowMs() - this.#shownAt >= hiddenFrameMs) this.#frame();
     } else {
       this.#cancelFrame ??= this.#screen.requestFrame(() => this.#frame());
     }
@@ -181,7 +181,7 @@ class Run<Item> {
     const chars = this.#text.length;
     const last = this.#last;
     const { lag } = this.#source ?? {};
-    this.#shownAt = performance.now();
+    this.#shownAt = this.#screen.nowMs();
     this.#show({ text: this.takeText(), state: 'streaming', error: undefined, lag });
     const painted = (): void => {
       this.#cancelFrame = undefined;

@@ -1,22 +1,28 @@
+import type { Timer } from '@spillway/core/clock';
 import { backoffMs } from './backoff.ts';
+import type { SessionOptions } from './session-options.ts';
 
 /** A connection that lasted so long was a good one: the next attempt is a first one again. */
 const steadyMs = 10_000;
 
 /** When a lost connection is tried again, and when no more. */
 export class Reconnection {
-  readonly #giveUpAfterMs: number;
+  readonly #options: Pick<SessionOptions, 'clock' | 'giveUpAfterMs'>;
   readonly #connect: () => void;
   readonly #giveUp: () => void;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: Timer | undefined;
   #attempt = 0;
   /** When the last good connection was lost; `undefined` while there is one. */
   #lostAt: number | undefined;
   #openedAt = 0;
   #hasHeard = false;
 
-  constructor(giveUpAfterMs: number, connect: () => void, giveUp: () => void) {
-    this.#giveUpAfterMs = giveUpAfterMs;
+  constructor(
+    options: Pick<SessionOptions, 'clock' | 'giveUpAfterMs'>,
+    connect: () => void,
+    giveUp: () => void,
+  ) {
+    this.#options = options;
     this.#connect = connect;
     this.#giveUp = giveUp;
   }
@@ -26,7 +32,7 @@ export class Reconnection {
   }
 
   opened(): void {
-    this.#openedAt = performance.now();
+    this.#openedAt = this.#options.clock.nowMs();
     this.#hasHeard = false;
   }
 
@@ -37,23 +43,21 @@ export class Reconnection {
 
   /** `hasBrought`: what the streams had to get came, or some of it; one that brings nothing each time must not come back at once. */
   lost(wasOpen: boolean, hasBrought: boolean): void {
-    const now = performance.now();
+    const { clock, giveUpAfterMs } = this.#options;
+    const now = clock.nowMs();
     const wasSteady = now - this.#openedAt > steadyMs;
     // One that closes as soon as it is open is as good as none.
     const wasGood = wasOpen && (this.#hasHeard || wasSteady);
     if (wasGood && (hasBrought || wasSteady)) this.#attempt = 0;
     if (wasGood || this.#lostAt === undefined) this.#lostAt = now;
-    const leftMs = this.#lostAt + this.#giveUpAfterMs - now;
+    const leftMs = this.#lostAt + giveUpAfterMs - now;
     // One long wait must not be all the time in which a connection has to come back.
-    const waitMs = Math.min(backoffMs(this.#attempt++), this.#giveUpAfterMs / 2);
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined;
-        if (waitMs < leftMs) this.#connect();
-        else this.#giveUp();
-      },
-      Math.max(0, Math.min(waitMs, leftMs)),
-    );
+    const waitMs = Math.min(backoffMs(this.#attempt++, clock.random()), giveUpAfterMs / 2);
+    this.#timer = clock.after(Math.max(0, Math.min(waitMs, leftMs)), () => {
+      this.#timer = undefined;
+      if (waitMs < leftMs) this.#connect();
+      else this.#giveUp();
+    });
   }
 
   /** The network or the page is back: nothing is to be waited for. */
@@ -66,7 +70,7 @@ export class Reconnection {
 
   /** There is nothing to come back for. */
   stop(): void {
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
     this.#timer = undefined;
     this.#attempt = 0;
     this.#lostAt = undefined;

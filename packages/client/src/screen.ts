@@ -1,9 +1,12 @@
+import { systemClock } from '@spillway/core/clock';
 import { isHidden } from './wake.ts';
 
 /** When something is drawn. There is one in `useStream`; tests bring their own. */
 export interface Screen {
   /** Whether nothing is drawn at all, because nobody sees the page. */
   readonly isHidden: boolean;
+  /** Milliseconds since some moment; never goes back. */
+  nowMs(): number;
   /**
    * Calls back once before the next frame is drawn, or when the page is hidden. Returns the function that calls it
    * off.
@@ -21,6 +24,7 @@ export const pageScreen: Screen = {
   get isHidden() {
     return isHidden();
   },
+  nowMs: () => systemClock.nowMs(),
   requestFrame(callback) {
     if (typeof requestAnimationFrame === 'undefined') return after(frameMs, callback);
     // A hidden page gets no frames: whoever waits for one would wait until somebody looks.
@@ -44,6 +48,6 @@ export const pageScreen: Screen = {
 };
 
 function after(ms: number, callback: () => void): () => void {
-  const timer = setTimeout(callback, ms);
-  return () => clearTimeout(timer);
+  const timer = systemClock.after(ms, callback);
+  return () => timer.stop();
 }

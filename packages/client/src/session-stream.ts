@@ -6,13 +6,14 @@ import { Ledger, type Total } from './ledger.ts';
 import type { Opening, SessionStreamOptions } from './opening.ts';
 import { Position } from './position.ts';
 import { ReaderEvents } from './reader-events.ts';
-import { createReaderToken } from './reader-token.ts';
 import type { StreamEvent, StreamHead, StreamItem, StreamLag, StreamReader } from './stream-reader.ts';
 
 /** What a stream needs of its session. */
 export interface StreamHost {
   readonly total: Total;
   readonly connectionWindowBytes: number;
+  /** A name for a reader that nobody can guess. */
+  createToken(): string;
   send(frame: ClientFrame): void;
   /** Something was consumed, or can be acknowledged now: time to look whether an ack is due. */
   consumed(stream: SessionStream): void;
@@ -51,7 +52,7 @@ export class SessionStream implements StreamReader {
   readonly #head = Promise.withResolvers<StreamHead>();
   readonly #onAbort = (): void => this.#leave(this.#options.leave, this.#options.signal?.reason);
   #opening: Opening;
-  #token = createReaderToken();
+  #token: string;
   /** Over which session its request was sent, and under which number, as far as the gateway has names for them. */
   #sentOver: { readonly session: string; readonly request: number } | undefined;
   #url: string;
@@ -70,6 +71,7 @@ export class SessionStream implements StreamReader {
   constructor(host: StreamHost, options: SessionStreamOptions) {
     this.#host = host;
     this.#options = options;
+    this.#token = host.createToken();
     this.#opening = options.opening;
     this.#ledger = new Ledger(host.total, options.windowBytes);
     this.response = this.#head.promise;
@@ -348,7 +350,7 @@ export class SessionStream implements StreamReader {
     this.wasSent = false;
     this.number = 0;
     // Who was let go is known by its name when it comes back. Otherwise the one before may still be known, to somebody else's key.
-    if (this.#stalled === undefined) this.#token = createReaderToken();
+    if (this.#stalled === undefined) this.#token = this.#host.createToken();
   }
 
   /** Reads the rest as another reader, by the stream's URL. */

@@ -1,20 +1,15 @@
+import type { Timer } from '@spillway/core/clock';
 import { type ClientFrame, type CloseReason, closeCodes } from '@spillway/core/session';
-import type { ClientEvent } from './client-event.ts';
-import { Connection, type ConnectionListener, type ConnectionOptions, type Limits } from './connection.ts';
+import { Connection, type ConnectionListener, type Limits } from './connection.ts';
 import { ClientError, type ClientErrorCode } from './errors.ts';
 import type { Total } from './ledger.ts';
 import { notify } from './notify.ts';
+import { createReaderToken } from './reader-token.ts';
 import { Reconnection } from './reconnection.ts';
+import type { SessionOptions } from './session-options.ts';
 import type { SessionStream, StreamHost } from './session-stream.ts';
 import { Stranded } from './stranded.ts';
 import { isHidden, onWake } from './wake.ts';
-
-export interface SessionOptions extends ConnectionOptions {
-  readonly giveUpAfterMs: number;
-  readonly idleTimeoutMs: number;
-  readonly fallbackMs: number;
-  readonly onEvent: ((event: ClientEvent) => void) | undefined;
-}
 
 // How long what was consumed may stay unacknowledged. Rule 5.5 has 250 ms, and timers are late.
 const ackDelayMs = 200;
@@ -29,8 +24,6 @@ const fatalCodes: ReadonlyMap<number, CloseReason | 'message_too_large'> = new M
   [closeCodes.too_many_streams, 'too_many_streams'],
   [1009, 'message_too_large'],
 ]);
-
-type Timer = ReturnType<typeof setTimeout> | undefined;
 
 /** Many streams over one connection at a time, and what brings them over the loss of one. */
 export class Session implements StreamHost, ConnectionListener {
@@ -49,16 +42,16 @@ export class Session implements StreamHost, ConnectionListener {
   #opening: PromiseWithResolvers<void> | undefined;
   /** Until then, no connection is tried again for new streams. */
   #refusedUntil = 0;
-  #ackTimer: Timer;
-  #idleTimer: Timer;
+  #ackTimer: Timer | undefined;
+  #idleTimer: Timer | undefined;
   #stopWake: (() => void) | undefined;
   #isClosed = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    this.#stranded = new Stranded(options.giveUpAfterMs);
+    this.#stranded = new Stranded(options);
     this.#reconnection = new Reconnection(
-      options.giveUpAfterMs,
+      options,
       () => this.#connect(),
       () => this.#giveUp(),
     );
@@ -66,6 +59,10 @@ export class Session implements StreamHost, ConnectionListener {
 
   get connectionWindowBytes(): number {
     return this.#options.windowBytes;
+  }
+
+  createToken(): string {
+    return createReaderToken(this.#options.clock);
   }
 
   /**
@@ -118,7 +115,7 @@ export class Session implements StreamHost, ConnectionListener {
 
   resend(stream: SessionStream): void {
     // There may be room for it by HTTP, where the key comes first.
-    if (performance.now() >= this.#refusedUntil) this.reopen(stream);
+    if (this.#options.clock.nowMs() >= this.#refusedUntil) this.reopen(stream);
     else stream.fail(new ClientError('no_session', noRoomMessage));
   }
 
@@ -184,7 +181,8 @@ export class Session implements StreamHost, ConnectionListener {
   }
 
   closed(code: number, reason: string): void {
-    if (code === closeCodes.overloaded) this.#refusedUntil = performance.now() + this.#options.fallbackMs;
+    if (code === closeCodes.overloaded)
+      this.#refusedUntil = this.#options.clock.nowMs() + this.#options.fallbackMs;
     const fatal = fatalCodes.get(code);
     const message = `The gateway ended the session: ${code} ${reason}`.trim();
     this.#lost(code, reason, fatal === undefined ? undefined : [fatal, message]);
@@ -223,7 +221,7 @@ export class Session implements StreamHost, ConnectionListener {
   /** The first attempt came to nothing. */
   #refuseOpening(code: ClientErrorCode, message: string): void {
     if (this.#opening === undefined) return;
-    this.#refusedUntil = performance.now() + this.#options.fallbackMs;
+    this.#refusedUntil = this.#options.clock.nowMs() + this.#options.fallbackMs;
     this.#opening.reject(new ClientError(code, message));
     this.#opening = undefined;
   }
@@ -233,7 +231,7 @@ export class Session implements StreamHost, ConnectionListener {
     if (this.#isClosed) throw new ClientError('closed', closedMessage);
     if (this.#limits !== undefined || this.#streams.size > 0) return;
     if (this.#opening === undefined) {
-      if (hasFallback && performance.now() < this.#refusedUntil) {
+      if (hasFallback && this.#options.clock.nowMs() < this.#refusedUntil) {
         throw new ClientError('no_session', 'The gateway took no session a moment ago.');
       }
       this.#opening = Promise.withResolvers();
@@ -256,7 +254,7 @@ export class Session implements StreamHost, ConnectionListener {
       return;
     }
     this.#streams.add(stream);
-    clearTimeout(this.#idleTimer);
+    this.#idleTimer?.stop();
     this.#stopWake ??= onWake(() => this.#wake());
     this.#connection?.watch(true);
     if (this.#limits !== undefined) this.#bind(stream, this.#limits);
@@ -325,27 +323,27 @@ export class Session implements StreamHost, ConnectionListener {
 
   #scheduleAcks(): void {
     if (this.#ackTimer !== undefined || this.total.consumedBytes === 0 || this.#limits === undefined) return;
-    this.#ackTimer = setTimeout(() => {
+    this.#ackTimer = this.#options.clock.after(ackDelayMs, () => {
       this.#ackTimer = undefined;
       const isCongested = this.#connection?.isCongested === true;
       if (!isCongested) this.#flushAcks();
       else this.#scheduleAcks();
-    }, ackDelayMs);
+    });
   }
 
   #closeWhenIdle(): void {
-    clearTimeout(this.#idleTimer);
-    this.#idleTimer = setTimeout(() => {
+    this.#idleTimer?.stop();
+    this.#idleTimer = this.#options.clock.after(this.#options.idleTimeoutMs, () => {
       const connection = this.#connection;
       this.#disconnect();
       void connection?.close();
-    }, this.#options.idleTimeoutMs);
+    });
   }
 
   /** Forgets the connection. */
   #disconnect(): void {
-    clearTimeout(this.#ackTimer);
-    clearTimeout(this.#idleTimer);
+    this.#ackTimer?.stop();
+    this.#idleTimer?.stop();
     this.#ackTimer = undefined;
     this.#connection = undefined;
     this.#limits = undefined;

@@ -1,3 +1,4 @@
+import type { SessionOptions } from './session-options.ts';
 import type { SessionStream } from './session-stream.ts';
 
 /**
@@ -6,7 +7,7 @@ import type { SessionStream } from './session-stream.ts';
  * gateway sends (rule 5.8): what was on its way to each stream again, stream by stream, and then the pong to the ping behind them.
  */
 export class Stranded {
-  readonly #giveUpAfterMs: number;
+  readonly #options: Pick<SessionOptions, 'clock' | 'giveUpAfterMs'>;
   /** When the connection was lost since which nothing has come. */
   #since = new Map<SessionStream, number>();
   /** The pong that comes behind everything that is there for a stream. */
@@ -17,8 +18,8 @@ export class Stranded {
   #heardTo = 0;
   #hasBrought = false;
 
-  constructor(giveUpAfterMs: number) {
-    this.#giveUpAfterMs = giveUpAfterMs;
+  constructor(options: Pick<SessionOptions, 'clock' | 'giveUpAfterMs'>) {
+    this.#options = options;
   }
 
   /** There is another connection. */
@@ -66,7 +67,8 @@ export class Stranded {
    * have waited behind it. `hasBrought`: it was good for something, or nobody waits for anything.
    */
   lost(carried: Iterable<SessionStream>, pongs: number): Loss {
-    const now = performance.now();
+    const { clock, giveUpAfterMs } = this.#options;
+    const now = clock.nowMs();
     const before = this.#since;
     this.#since = new Map();
     const expired: SessionStream[] = [];
@@ -78,7 +80,7 @@ export class Stranded {
       if (since === now) continue;
       isAnyStuck = true;
       if (stream.number === this.#heardTo) cut = stream;
-      if (now - since >= this.#giveUpAfterMs) expired.push(stream);
+      if (now - since >= giveUpAfterMs) expired.push(stream);
     }
     return { expired, cut, hasBrought: this.#hasBrought || !isAnyStuck };
   }

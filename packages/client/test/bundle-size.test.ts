@@ -25,7 +25,7 @@ async function gzippedBytes(source: string): Promise<number> {
 // What a page downloads. The ceilings are a tenth above what it took when they were set: room for mending,
 // not for another feature, which has to argue for its bytes.
 test.each([
-  ['fetch', 'index.ts', '{ createFetch }', 9000],
+  ['fetch', 'index.ts', '{ createFetch }', 9100],
   ['everything', 'index.ts', '*', 9100],
   ['the hook alone', 'react.ts', '*', 1400],
 ])('%s, minified and gzipped', async (_what, file, names, ceiling) => {

@@ -1,8 +1,9 @@
 import { encodeDataHeader } from '@spillway/core/session';
 import type { ClientEvent } from '@spillway/client';
 import { WebSocket } from 'ws';
-import { expect, onTestFinished, test, vi } from 'vitest';
-import { open, openFetch, rejection, streaming } from './support/clients.ts';
+import { VirtualClock } from '@spillway/core/testing/virtual-clock';
+import { expect, onTestFinished, test } from 'vitest';
+import { advanceUntil, countSockets, open, openFetch, rejection, streaming } from './support/clients.ts';
 import { type FakeGatewayOptions, type FakeSession, startFakeGateway } from './support/fake-gateway.ts';
 import { within } from '../../core/test/support/within.ts';
 
@@ -331,24 +332,19 @@ test.each(['online', 'visibilitychange'])('after %s nobody waits for a timer', a
   onTestFinished(() => {
     for (const name of [...names, 'document']) Reflect.deleteProperty(globalThis, name);
   });
-  // Some attempts in a row (no real number makes no wait), and then a wait that is longer than the client has patience.
-  const random = vi.spyOn(Math, 'random').mockReturnValue(-1);
-  onTestFinished(() => random.mockRestore());
+  const clock = new VirtualClock();
   const gateway = await startFakeGateway();
-  const promise = openFetch({ url: gateway.url, giveUpAfterMs: 5000 })(gateway.url + path, init);
+  const { counts, WebSocket: Counted } = countSockets();
+  const fetch = openFetch({ url: gateway.url, clock, WebSocket: Counted });
+  const promise = fetch(gateway.url + path, init);
   const session = await gateway.session();
   await session.frame('request');
   target.dispatchEvent(new Event(type));
   expect(await session.frame('ping')).toEqual({ type: 'ping' });
   gateway.accepts = 'nothing';
   session.cut();
-  while (gateway.upgrades < 8) await new Promise((resolve) => setTimeout(resolve, 1));
-  random.mockReturnValue(0.99);
-  // One more may be on its way. Then it is quiet.
-  for (let upgrades = 0; upgrades < gateway.upgrades;) {
-    ({ upgrades } = gateway);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  // Some attempts in a row, and then a wait that nobody ends: the clock stands still.
+  await advanceUntil(clock, () => counts.closed === 8);
   gateway.accepts = 'session';
   target.dispatchEvent(new Event(type));
   const next = await gateway.session();

@@ -5,6 +5,7 @@ import {
   openClient,
   type SpillwayFetch,
 } from '@spillway/client';
+import type { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { onTestFinished } from 'vitest';
 
 /** A `fetch` that the test closes. */
@@ -40,4 +41,26 @@ export async function rejection(promise: Promise<unknown>): Promise<unknown> {
     return error;
   }
   throw new Error('It should have rejected.');
+}
+
+/** A class of WebSockets that counts them: with a clock that stands still, a test has to know how far a client is. */
+export function countSockets(): {
+  readonly WebSocket: typeof globalThis.WebSocket;
+  readonly counts: { made: number; closed: number };
+} {
+  const counts = { made: 0, closed: 0 };
+  class CountedSocket extends globalThis.WebSocket {
+    constructor(url: string | URL, protocols?: string | string[]) {
+      super(url, protocols);
+      counts.made += 1;
+      // Behind the client's own listeners.
+      this.addEventListener('close', () => setImmediate(() => (counts.closed += 1)));
+    }
+  }
+  return { WebSocket: CountedSocket, counts };
+}
+
+/** Lets a clock go on, and the real sockets with it, until a condition holds. */
+export async function advanceUntil(clock: VirtualClock, condition: () => boolean, stepMs = 1): Promise<void> {
+  while (!condition()) await clock.advance(stepMs);
 }

@@ -1,4 +1,5 @@
 import { asError } from '../as-error.ts';
+import { type Clock, systemTime } from '../clock.ts';
 import { SpillwayError } from '../errors.ts';
 import { type ChannelOptions, checkedReaderOptions, invalid, measured } from './channel-options.ts';
 import type { Channel, ChannelEnd, OfferResult } from './channel.ts';
@@ -15,8 +16,6 @@ import type { LosslessReaderOptions, Reader, ReaderOptions } from './reader.ts';
 import type { ReaderHost } from './reader-host.ts';
 import { ReaderRoom } from './reader-room.ts';
 import { Retention } from './retention.ts';
-
-const clock = (): number => performance.now();
 
 /** The one implementation of a {@link Channel}. */
 export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHost<T, ChannelReader<T>> {
@@ -35,7 +34,8 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   readonly #retention: Retention<T>;
   /** What may wait while there is no reader. */
   readonly #ownRoom: ReaderRoom<T>;
-  readonly #measuresAge: boolean;
+  /** Without it, nobody asks how old a chunk is. */
+  readonly #clock: Pick<Clock, 'nowMs'> | undefined;
   readonly keepsNothing: boolean;
   /** How many readers wait in `ready`. */
   #waiting = 0;
@@ -54,24 +54,30 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   pending: PendingWrite<T> | undefined;
 
   constructor(options: ChannelOptions<T>, bounds: Bounds) {
-    const { durationMs, firstOffset = 0, maxMergedBytes = 16_384, measureAge = false } = options;
+    const {
+      clock = systemTime,
+      durationMs,
+      firstOffset = 0,
+      maxMergedBytes = 16_384,
+      measureAge = false,
+    } = options;
     const { memory, merge, replay, weigh } = options;
     this.#bounds = bounds;
     this.keepsNothing = replay === undefined;
     this.#weigh = weigh;
     this.#durationMs = durationMs;
     this.#memory = memory;
-    this.#measuresAge = measureAge || replay?.maxAgeMs !== undefined;
+    this.#clock = measureAge || replay?.maxAgeMs !== undefined ? clock : undefined;
     this.#log = new ChunkLog<T>({
       firstOffset,
       hasBytes: weigh !== undefined,
       hasMs: durationMs !== undefined,
       canMerge: merge !== undefined,
-      clock: this.#measuresAge ? clock : undefined,
+      clock: this.#clock,
       memory,
     });
     this.#ownRoom = new ReaderRoom(this.#log, bounds, nothingKept);
-    this.#retention = new Retention(this.#log, this.#readers, replay, () => this.#compactor);
+    this.#retention = new Retention(this.#log, this.#readers, replay, clock, () => this.#compactor);
     this.merge = merge;
     this.maxMergedBytes = maxMergedBytes;
     this.#maxMergedBytes = maxMergedBytes;
@@ -273,7 +279,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   now(): number {
-    return this.#measuresAge ? performance.now() : Number.NaN;
+    return this.#clock?.nowMs() ?? Number.NaN;
   }
 
   #weighed(chunk: T): number {

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts';
 import { SpillwayError } from '../errors.ts';
 import type { Merge } from '../merge.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
@@ -56,6 +57,8 @@ export interface ChannelOptions<T> {
   readonly firstOffset?: number;
   /** Measures how long chunks wait, for `ageMs`; one look at the clock a chunk. Default: false. */
   readonly measureAge?: boolean;
+  /** What tells how old chunks are. It never goes back. Default: the system's. */
+  readonly clock?: Pick<Clock, 'nowMs'>;
 }
 
 /** Bounds on what is kept for readers that come back; the first that is reached counts. */

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts';
 import type { ChunkAddresses, ChunkMemory } from './chunk-memory.ts';
 import { firstWhere } from './first-where.ts';
 
@@ -69,7 +70,7 @@ export class ChunkLog<T> implements ChunkAddresses {
   readonly #hasBytes: boolean;
   readonly #hasMs: boolean;
   readonly #canMerge: boolean;
-  readonly #clock: (() => number) | undefined;
+  readonly #clock: Pick<Clock, 'nowMs'> | undefined;
   readonly #memory: ChunkMemory<T> | undefined;
 
   constructor(columns: {
@@ -77,7 +78,7 @@ export class ChunkLog<T> implements ChunkAddresses {
     readonly hasBytes: boolean;
     readonly hasMs: boolean;
     readonly canMerge: boolean;
-    readonly clock: (() => number) | undefined;
+    readonly clock: Pick<Clock, 'nowMs'> | undefined;
     readonly memory: ChunkMemory<T> | undefined;
   }) {
     this.#head = columns.firstOffset;
@@ -158,7 +159,7 @@ export class ChunkLog<T> implements ChunkAddresses {
       this.#totalMs += ms;
     }
     if (this.#canMerge) this.#offsets[slot] = this.#nextOffset;
-    if (this.#clock !== undefined) this.#times[slot] = this.#clock();
+    if (this.#clock !== undefined) this.#times[slot] = this.#clock.nowMs();
     this.#nextOffset += 1;
   }
 

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts';
 import type { ReplayWindow } from './channel-options.ts';
 import type { ChannelReader } from './channel-reader.ts';
 import type { ChunkLog } from './chunk-log.ts';
@@ -8,6 +9,7 @@ export class Retention<T> {
   readonly #log: ChunkLog<T>;
   readonly #readers: readonly ChannelReader<T>[];
   readonly #replay: ReplayWindow | undefined;
+  readonly #clock: Pick<Clock, 'nowMs'>;
   readonly #compactor: () => Compactor<T> | undefined;
   /** How many readers are the slowest, or fewer; where these are with a replay window, and the position of the next one. */
   #slowest = 0;
@@ -18,11 +20,13 @@ export class Retention<T> {
     log: ChunkLog<T>,
     readers: readonly ChannelReader<T>[],
     replay: ReplayWindow | undefined,
+    clock: Pick<Clock, 'nowMs'>,
     compactor: () => Compactor<T> | undefined,
   ) {
     this.#log = log;
     this.#readers = readers;
     this.#replay = replay;
+    this.#clock = clock;
     this.#compactor = compactor;
   }
 
@@ -117,7 +121,7 @@ export class Retention<T> {
         this.#compactor()?.compactWaiting();
       }
     }
-    const oldestMs = maxAgeMs === Infinity ? -Infinity : performance.now() - maxAgeMs;
+    const oldestMs = maxAgeMs === Infinity ? -Infinity : this.#clock.nowMs() - maxAgeMs;
     const passedBytes = log.bytesBefore(slowest);
     while (
       log.tail < slowest &&
