@@ -64,7 +64,7 @@ export class Audience {
 
   /** A large event is the newest in the channel, and keeps its place until everybody has passed it. */
   keepLarge(run: LargeRun): void {
-    const { nextOffset = 0 } = this.#stream.body?.channel ?? {};
+    const { nextOffset = 0 } = this.#stream.body?.log ?? {};
     this.#large.keep(run, nextOffset - 1);
     this.letGoOfLarge();
   }
@@ -72,7 +72,7 @@ export class Audience {
   /** To be called when somebody may have passed a large event, or is gone. */
   letGoOfLarge(): void {
     if (this.#large.isEmpty) return;
-    const { oldestOffset = 0 } = this.#stream.body?.channel ?? {};
+    const { oldestOffset = 0 } = this.#stream.body?.log ?? {};
     this.#large.letGo((offset) => {
       for (const reader of this.readers) if (reader.awaits(offset, oldestOffset)) return true;
       if (this.bookmarks.awaits(offset)) return true;

@@ -182,7 +182,7 @@ export class GatewayStream implements StreamOwner {
 
   /** What its channel holds: what waits, and what is kept for readers to come. */
   get heldBytes(): number {
-    return this.#body?.channel.heldBytes ?? 0;
+    return this.#body?.log.heldBytes ?? 0;
   }
 
   /** What may wait for a reader that has no bound of its own. */
@@ -226,7 +226,7 @@ export class GatewayStream implements StreamOwner {
 
   #served(reader: StreamReader, reason: ReaderEndReason): void {
     // Whoever fell behind has left, too, and may come back.
-    const hasMore = this.#body !== undefined && this.#body.channel.end === undefined;
+    const hasMore = this.#body !== undefined && this.#body.log.end === undefined;
     if (hasMore && this.audience.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
     this.audience.remove(reader);
     this.checkDelivered();
@@ -250,7 +250,7 @@ export class GatewayStream implements StreamOwner {
   }: StreamReaderOptions): Reader<EventRun | Gap> {
     const body = this.#body;
     if (body === undefined) throw new Error('a stream has no chunks before it has started');
-    const { end, nextOffset } = body.channel;
+    const { end, nextOffset } = body.log;
     if (typeof from === 'number' && from > nextOffset) {
       throw new GatewayError('invalid_request', `The offset: expected at most ${nextOffset}, got ${from}.`);
     }
@@ -266,7 +266,7 @@ export class GatewayStream implements StreamOwner {
       // The window also holds what one read brings: so much less may wait, whatever was asked for.
       ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
     };
-    return body.channel.reader(options);
+    return body.log.reader(options);
   }
 
   /** Room for a reader that holds back its credit; `undefined`: there is none. */
@@ -298,7 +298,7 @@ export class GatewayStream implements StreamOwner {
     if (this.end !== undefined) return;
     this.#controller.abort(reason);
     if (reason.isCancel) {
-      this.#body?.channel.cancel(reason);
+      this.#body?.log.cancel(reason);
       this.audience.forgetBookmarks();
     }
     this.audience.letGoOfLarge();
