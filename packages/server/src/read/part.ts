@@ -36,6 +36,8 @@ export async function readPart(
   stream.audience.visitors.add(reader);
   try {
     if (wait !== undefined) await isReady(reader, wait.ms, wait.response);
+    // What is kept elsewhere comes late.
+    else if (from.offset < log.nextOffset) await reader.ready();
     stream.visited(performance.now());
     // Its body is a copy, for each reader. An event that is larger than a window comes alone, and is not copied.
     const runs = takeRuns(reader, Math.min(maxPartBytes, maxWaitingBytes));

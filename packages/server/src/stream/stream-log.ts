@@ -4,7 +4,8 @@ import type { EventRun } from '@spillway/core/format/sse';
 /**
  * What a stream has said, for whoever reads it: this process's channel, or a history that is kept elsewhere. It keeps what was
  * written; what waits for a reader is merged for that reader. oldestOffset ≤ nextOffset always, and neither goes back. A reader of
- * what is not there any more is refused with `history_gone`; where that is found out later, it fails with that.
+ * what is not there any more is refused with `history_gone`; where that is found out later, it fails with that. One that waits for what is
+ * there gets it, or fails: within a deadline of the log's own.
  */
 export interface StreamLog extends Pick<
   Channel<EventRun>,
