@@ -172,7 +172,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a stream that is still read has its URL for ever',
     file: `${server}/stream/streams.ts`,
-    find: 'stream?.hasUrl === true && !this.#isOver(stream, performance.now())',
+    find: 'stream?.hasUrl === true && !this.#isOver(stream, this.#clock.nowMs())',
     replace: 'stream?.hasUrl === true',
     test: `${gatewayTest}/retained.test.ts`,
     only: 'has its URL for retainMs',
@@ -238,8 +238,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 6: nobody looks at the signal while it waits to try again',
     file: `${gateway}/provider/open-reply.ts`,
-    find: 'await sleep(delayMs, undefined, { signal });',
-    replace: 'await sleep(delayMs);',
+    find: "signal.addEventListener('abort', end, { once: true });",
+    replace: '',
     test: `${gatewayTest}/cancel.test.ts`,
     only: 'waiting to try again',
   },
@@ -1070,8 +1070,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: '5.19: a client tries again and again where there is no room',
     file: `${client}/session.ts`,
-    find: 'if (performance.now() >= this.#refusedUntil) this.reopen(stream);',
-    replace: 'if (performance.now() >= this.#refusedUntil * 0) this.reopen(stream);',
+    find: 'if (this.#options.clock.nowMs() >= this.#refusedUntil) this.reopen(stream);',
+    replace: 'if (this.#options.clock.nowMs() >= this.#refusedUntil * 0) this.reopen(stream);',
     test: `${clientTest}/gateway.test.ts`,
     only: 'no room',
   },
@@ -1204,8 +1204,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 11: who comes back is not known, and its place stays',
     file: `${client}/session-stream.ts`,
-    find: 'if (this.#stalled === undefined) this.#token = createReaderToken();',
-    replace: 'this.#token = createReaderToken();',
+    find: 'if (this.#stalled === undefined) this.#token = this.#host.createToken();',
+    replace: 'this.#token = this.#host.createToken();',
     test: `${clientTest}/pause.test.ts`,
     only: 'keeps its share',
   },
@@ -1411,7 +1411,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'client: a stream that gets nothing is never given up',
     file: `${client}/stranded.ts`,
-    find: 'if (now - since >= this.#giveUpAfterMs) expired.push(stream);',
+    find: 'if (now - since >= giveUpAfterMs) expired.push(stream);',
     replace: '',
     test: `${clientTest}/stranded.test.ts`,
     only: 'how much waits',
@@ -2012,7 +2012,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'retries: a date is no hint',
     file: `${gateway}/provider/retry-hints.ts`,
-    find: 'Date.parse(seconds) - Date.now(),',
+    find: 'Date.parse(seconds) - dateMs,',
     replace: '',
     test: `${gatewayTest}/retry-hints.test.ts`,
     only: 'as it says',
@@ -2340,7 +2340,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a silent provider keeps the models of the others back',
     file: `${gateway}/provider/models/refresh.ts`,
-    find: 'if (!isOver) timer ??= setTimeout(resolve, patienceMs);',
+    find: 'if (!isOver) timer ??= clock.after(patienceMs, resolve);',
     replace: 'void [isOver, resolve, timer];',
     test: `${gatewayTest}/model-lists.test.ts`,
     only: 'does not wait for a silent provider',

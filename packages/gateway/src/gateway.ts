@@ -42,6 +42,7 @@ import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
 import { Sessions } from '@spillway/server/session/sessions';
 import { openSimulator, type Simulator } from './simulate/simulator.ts';
+import { nodeClock } from '@spillway/server/time/node-clock';
 import { openLinks } from '@spillway/server/sink/open-links';
 import { Paces } from '@spillway/server/sink/paces';
 import { Streams } from '@spillway/server/stream/streams';
@@ -79,6 +80,7 @@ export async function openGateway(
   const bounds = boundsFor(asked.config, simulator !== undefined, log);
   const config = { ...asked.config, maxStreams: bounds.maxStreams };
   const settings = { ...asked, config };
+  const clock = nodeClock;
   const defects = new Defects(log);
   const meter = new Meter();
   const links = openLinks();
@@ -91,6 +93,7 @@ export async function openGateway(
       readerEnded: (reason) => metrics.streams.readerEnded(reason),
     },
     defects,
+    clock,
   );
   const eventMemory = new EventMemory({
     maxBytes: config.maxEventMemoryBytes,
@@ -121,6 +124,7 @@ export async function openGateway(
     hasProxyHeaders: false,
   });
   const watched = {
+    clock,
     defects,
     meter,
     heldLimitBytes,
@@ -140,7 +144,7 @@ export async function openGateway(
     retained: streams.retained,
     eventMemory,
     log: logDestination,
-    survey: () => survey(streams.all(), performance.now()),
+    survey: () => survey(streams.all(), clock.nowMs()),
     loopDelayMs: () => console.history.loopDelayMs,
     resource,
     readers: await metricReaders(process.env),
@@ -163,13 +167,13 @@ export async function openGateway(
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
-  const observers = { streams, metrics, paces, tracing, log, defects, eventMemory };
+  const observers = { clock, streams, metrics, paces, tracing, log, defects, eventMemory };
   const relay = new Relay({ settings, ...observers, ...provider });
   let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
   const isReady = (): boolean => !isStopping;
-  const shared = { config, defects, memory, paces, isReady };
-  const models = new ModelLists({ ...provider, log });
+  const shared = { clock, config, defects, memory, paces, isReady };
+  const models = new ModelLists({ ...provider, clock, log });
   const server = createServer({ ...shared, relay, connections, guard, models, providers, streams, log });
   const sessions = new Sessions({
     ...shared,

@@ -1,3 +1,5 @@
+import { nodeClock } from '@spillway/server/time/node-clock';
+import { StreamTokens } from '@spillway/server/stream/stream-token';
 import { type Credit, openChannel, openCredit } from '@spillway/core';
 import { createCoalesce } from '@spillway/core/format/coalesce';
 import { openaiChat } from '@spillway/core/format/openai-chat';
@@ -89,6 +91,7 @@ class Client {
     this.#windowBytes = windowBytes;
     this.#connectionWindowBytes = connectionWindowBytes;
     this.response = new SessionResponse({
+      clock: nodeClock,
       format: openaiChat,
       answersErrors: true,
       windowBytes,
@@ -214,6 +217,8 @@ test.each([
         const config = configSchema.parse({});
         const nothing = (): undefined => undefined;
         const host = {
+          clock: nodeClock,
+          tokens: new StreamTokens(nodeClock),
           meter: new Meter(),
           began: nothing,
           readerEnded: nothing,
@@ -221,7 +226,7 @@ test.each([
           openPause: nothing,
           defect: nothing,
         };
-        const stream = new GatewayStream({ ...nobody, detach: 'grace' }, config, host, 0);
+        const stream = new GatewayStream({ ...nobody, detach: 'grace' }, config, host);
         const channel = openChannel<EventRun>({
           maxBytes: channelBytes,
           weigh: ({ byteLength }) => byteLength + frameOverheadBytes,

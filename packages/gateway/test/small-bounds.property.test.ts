@@ -1,3 +1,4 @@
+import { nodeClock } from '@spillway/server/time/node-clock';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Overflow } from '@spillway/core';
 import { openaiChat } from '@spillway/core/format/openai-chat';
@@ -62,11 +63,12 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
         { readQueues: () => Promise.resolve(undefined) },
         { streamBegan: () => undefined, readerEnded: () => undefined },
         new Defects({ error: () => undefined }),
+        nodeClock,
       );
       const stream = streams.open({ ...nobody, detach: 'grace' });
       const maxBytes = channelBytes(config);
       const memory = new RunMemory();
-      const channel = openRunChannel(maxBytes, memory, openaiChat);
+      const channel = openRunChannel(maxBytes, memory, openaiChat, nodeClock);
       const state = { isPaused: false };
       const reply = {
         pause: () => (state.isPaused = true),
@@ -97,6 +99,7 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
         const opened = readers.map((bounds) => {
           const sent = { bytes: 0, chunks: 0 };
           const response = new SessionResponse({
+            clock: nodeClock,
             format: openaiChat,
             answersErrors: true,
             windowBytes: Math.min(bounds.sessionBytes, windowBytes),

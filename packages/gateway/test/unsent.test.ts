@@ -1,3 +1,4 @@
+import { nodeClock } from '@spillway/server/time/node-clock';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -115,6 +116,7 @@ function openAsker(
       pool,
       { method: 'POST', path: '/', headers, body },
       {
+        clock: nodeClock,
         retries: 0,
         connectRetries: 2,
         signal,

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../clock.ts';
 export interface VirtualClockOptions {
   /** All its randomness follows from it: a whole number from 0 to 2^32 − 1. Default: 1. */
   readonly seed?: number;
-  /** What `dateMs` says at the beginning, in milliseconds since 1970. Default: the first moment of 2000. */
+  /** What `dateMs` says at the beginning, in milliseconds since 1970. Default: the first moment of 2026. */
   readonly startDateMs?: number;
 }
 
@@ -48,7 +48,7 @@ export class VirtualClock implements Clock {
   #random: number;
   #isAdvancing = false;
 
-  constructor({ seed = 1, startDateMs = Date.UTC(2000) }: VirtualClockOptions = {}) {
+  constructor({ seed = 1, startDateMs = Date.UTC(2026) }: VirtualClockOptions = {}) {
     this.#random = seed;
     this.#startDateMs = startDateMs;
   }

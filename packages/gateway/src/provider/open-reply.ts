@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, overloaded } from '@spillway/server/errors';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import { isOutOfDescriptors } from '../memory/descriptors.ts';
 import {
   CertificateError,
@@ -14,6 +14,7 @@ import { ResponseError } from '../source/response-reader.ts';
 import { retryDelayMs } from './retry-hints.ts';
 
 export interface RetryOptions {
+  readonly clock: ServerClock;
   /** Tries after the first where the provider answered that it is busy. */
   readonly retries: number;
   /** Tries after the first where no connection was made. */
@@ -45,17 +46,17 @@ const baseDelayMs = 250;
 export async function openReply(
   pool: ProviderPool,
   request: ProviderRequest,
-  { connectRetries, retries, signal, onAnswer, onRetry }: RetryOptions,
+  { clock, connectRetries, retries, signal, onAnswer, onRetry }: RetryOptions,
 ): Promise<Reply> {
   for (let attempt = 0; ; attempt += 1) {
-    const backoffMs = Math.random() * baseDelayMs * 2 ** attempt;
+    const backoffMs = clock.random() * baseDelayMs * 2 ** attempt;
     let delayMs: number;
     let reason: string;
     try {
       const reply = await sendAndFollow(pool, request, signal);
       onAnswer?.();
       if (retries === 0 || reply.status < 400) return reply;
-      const wantedMs = attempt < retries ? await retryDelayMs(reply, backoffMs) : undefined;
+      const wantedMs = attempt < retries ? await retryDelayMs(reply, backoffMs, clock.dateMs()) : undefined;
       signal.throwIfAborted();
       if (wantedMs === undefined) {
         reply.forbidRetry();
@@ -78,12 +79,23 @@ export async function openReply(
       reason = codeOf(causeOf(error)) ?? 'connection failed';
     }
     onRetry(reason, delayMs);
-    try {
-      await sleep(delayMs, undefined, { signal });
-    } catch {
-      signal.throwIfAborted();
-    }
+    await rest(clock, delayMs, signal);
+    signal.throwIfAborted();
   }
+}
+
+/** Resolves after that time, or as soon as the signal is aborted. */
+function rest(clock: ServerClock, ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      timer.stop();
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = clock.after(ms, end);
+    signal.addEventListener('abort', end, { once: true });
+    if (signal.aborted) end();
+  });
 }
 
 /** The system's code; of several tried addresses, the first one's. */

@@ -14,10 +14,14 @@ const maxDelayMs = 10_000;
  * shall not be asked again, because it is not just busy (429, 503), says so (`x-should-retry`), wants more than 10 s, or
  * has no quota left for whoever asks.
  */
-export async function retryDelayMs(reply: Reply, otherwiseMs: number): Promise<number | undefined> {
+export async function retryDelayMs(
+  reply: Reply,
+  otherwiseMs: number,
+  dateMs: number,
+): Promise<number | undefined> {
   const isBusy = reply.status === 429 || reply.status === 503;
   if (!isBusy || reply.header('x-should-retry')?.toLowerCase() === 'false') return undefined;
-  const delayMs = statedDelayMs(reply) ?? otherwiseMs;
+  const delayMs = statedDelayMs(reply, dateMs) ?? otherwiseMs;
   if (delayMs > maxDelayMs) return undefined;
   const start = await reply.peek(maxRefusalBytes, maxRefusalMs);
   const words = await plainStart(start, reply.header('content-encoding'), maxRefusalBytes);
@@ -25,12 +29,13 @@ export async function retryDelayMs(reply: Reply, otherwiseMs: number): Promise<n
 }
 
 /** In the order in which the official SDKs look; a date that has passed says nothing. */
-function statedDelayMs(reply: Reply): number | undefined {
+function statedDelayMs(reply: Reply, dateMs: number): number | undefined {
   const seconds = reply.header('retry-after') ?? '';
   const stated = [
     Number.parseFloat(reply.header('retry-after-ms') ?? ''),
     Number.parseFloat(seconds) * 1000,
-    Date.parse(seconds) - Date.now(),
+    // oxlint-disable-next-line no-restricted-globals -- It reads a date, and not the time.
+    Date.parse(seconds) - dateMs,
   ];
   return stated.find((ms) => ms >= 0);
 }

@@ -1,6 +1,7 @@
 import type { Format } from '@spillway/core/format/format';
 import { EventScanner } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Config } from '../config/schema.ts';
 import { GatewayError } from '@spillway/server/errors';
@@ -23,6 +24,7 @@ import type { GatewayStream } from '@spillway/server/stream/stream';
 
 /** What joins a provider's request with a stream's readers. */
 export interface PipeOptions {
+  readonly clock: ServerClock;
   readonly config: Pick<
     Config,
     'maxEventBytes' | 'maxStreamBytes' | 'responseTimeoutMs' | 'retries' | 'windowBytes'
@@ -55,6 +57,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
   const { config, format, pool, request, onRetry } = options;
   stream.phase = 'opening';
   const reply = await openReply(pool, request, {
+    clock: options.clock,
     retries: config.retries,
     connectRetries: Math.max(connectRetries, config.retries),
     signal: stream.signal,
@@ -69,7 +72,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     throw redirectError(reply, stream.errors);
   }
   if (format === undefined) {
-    await undoForReaders(stream, reply);
+    await undoForReaders(stream, reply, options.clock);
     await pipeBody(stream, reply, undefined, options);
     if (reply.status >= 400) throw unexpectedReply(reply, contentType);
   } else if (reply.status >= 300) {
@@ -85,7 +88,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     reply.discard();
     throw unexpectedReply(reply, contentType);
   } else {
-    await undoForReaders(stream, reply);
+    await undoForReaders(stream, reply, options.clock);
     return pipeBody(stream, reply, undefined, options);
   }
 }
@@ -96,9 +99,9 @@ function needsPlainBodies({ audience: { readers } }: GatewayStream): boolean {
 }
 
 /** Undoes the codings of a body that is handed on, where a reader would not undo them by itself. */
-async function undoForReaders(stream: GatewayStream, reply: Reply): Promise<void> {
+async function undoForReaders(stream: GatewayStream, reply: Reply, clock: ServerClock): Promise<void> {
   if (!needsPlainBodies(stream)) return;
-  stream.answered(performance.now());
+  stream.answered(clock.nowMs());
   await undoKnownCodings(reply);
 }
 
@@ -107,11 +110,11 @@ async function isEventStream(
   stream: GatewayStream,
   reply: Reply,
   contentType: string,
-  { wantsEvents }: PipeOptions,
+  { clock, wantsEvents }: PipeOptions,
 ): Promise<boolean> {
   const isLabelled = contentType.startsWith('text/event-stream');
   if (!isLabelled && !wantsEvents) return false;
-  stream.answered(performance.now());
+  stream.answered(clock.nowMs());
   await undoCodings(reply);
   return isLabelled || (await reply.first(beginsEvents, false));
 }
@@ -129,11 +132,12 @@ export function endUnanswered(
   stream: GatewayStream,
   error: GatewayError,
   config: PipeOptions['config'],
+  clock: ServerClock,
 ): void {
   if (stream.body !== undefined || !stream.hasEventsBegun) return;
   const { errors } = stream;
   const maxBytes = channelBytes(config);
-  const channel = openRunChannel(maxBytes, new RunMemory(), errors);
+  const channel = openRunChannel(maxBytes, new RunMemory(), errors, clock);
   stream.open({
     log: channel,
     format: errors,
@@ -159,7 +163,7 @@ async function pipeBody(
   stream: GatewayStream,
   reply: Reply,
   scanner: EventScanner | undefined,
-  { config, eventMemory, format: known, loop }: PipeOptions,
+  { clock, config, eventMemory, format: known, loop }: PipeOptions,
 ): Promise<void> {
   const { signal } = stream;
   // It may have ended while its first bytes were awaited.
@@ -173,7 +177,7 @@ async function pipeBody(
   const format = scanner === undefined ? undefined : known;
   const maxBytes = channelBytes(config);
   const memory = new RunMemory();
-  const channel = openRunChannel(maxBytes, memory, format);
+  const channel = openRunChannel(maxBytes, memory, format, clock);
   const done = Promise.withResolvers<void>();
   const source = new ReplySource(reply, channel, memory, {
     listener: stream,
@@ -197,13 +201,13 @@ async function pipeBody(
       headers: scanner === undefined && !reply.isDecoded ? withLength(headers, reply) : headers,
       maxWaitingBytes: maxBytes,
     },
-    performance.now(),
+    clock.nowMs(),
   );
   // Its reader may have left while it was opened.
   signal.throwIfAborted();
   reply.consume(source);
   await done.promise;
-  if (source.isReplyOpen) closeSoon(reply);
+  if (source.isReplyOpen) closeSoon(reply, clock);
   if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;
 }
 
@@ -211,8 +215,9 @@ async function pipeBody(
 async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions): Promise<never> {
   const refused = unexpectedReply(reply, reply.header('content-type')?.toLowerCase() ?? '');
   const { reason } = reply;
-  const untilMs = performance.now() + Math.min(maxRefusalMs, options.config.responseTimeoutMs);
-  const peek = (): Promise<Buffer> => reply.peek(maxRefusalBytes, Math.max(0, untilMs - performance.now()));
+  const { clock } = options;
+  const untilMs = clock.nowMs() + Math.min(maxRefusalMs, options.config.responseTimeoutMs);
+  const peek = (): Promise<Buffer> => reply.peek(maxRefusalBytes, Math.max(0, untilMs - clock.nowMs()));
   const coding = reply.header('content-encoding');
   const start = await peek();
   let body = start;
@@ -261,6 +266,6 @@ function withLength(headers: Record<string, string>, reply: Reply): Record<strin
 }
 
 /** A provider that goes on after its end is cut off. */
-function closeSoon(reply: Reply): void {
-  setTimeout(() => reply.discard(), closeGraceMs).unref();
+function closeSoon(reply: Reply, clock: ServerClock): void {
+  clock.after(closeGraceMs, () => reply.discard()).unref();
 }

@@ -24,9 +24,11 @@ import { clientLeft, type StreamReader } from '@spillway/server/stream/stream-re
 import type { Streams } from '@spillway/server/stream/streams';
 import { lastUsage } from '@spillway/server/telemetry/gen-ai';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { StreamSpan, Tracing } from '../telemetry/tracing.ts';
 
 export interface RelayOptions {
+  readonly clock: ServerClock;
   readonly settings: Settings;
   readonly streams: Streams;
   readonly metrics: Metrics;
@@ -42,6 +44,7 @@ export interface RelayOptions {
 
 /** Relays requests to providers: one stream each, from its first byte to its one end. */
 export class Relay {
+  readonly #clock: ServerClock;
   readonly #settings: Settings;
   readonly #streams: Streams;
   readonly #metrics: Metrics;
@@ -57,6 +60,7 @@ export class Relay {
   /** Without `tracing`, no stream has a span, and a client's trace context goes on to the provider as it is. */
   constructor({
     admission,
+    clock,
     defects,
     eventMemory,
     log,
@@ -67,6 +71,7 @@ export class Relay {
     targets,
     tracing,
   }: RelayOptions) {
+    this.#clock = clock;
     this.#eventMemory = eventMemory;
     this.#settings = settings;
     this.#streams = streams;
@@ -85,6 +90,7 @@ export class Relay {
     const response = new ClientResponse(raw, {
       format: request.route.errors,
       paces: this.#paces,
+      clock: this.#clock,
       streamUrl: stream.url,
       mergeMs,
       answersOnly: readsAnswersOnly(asker.headers),
@@ -142,7 +148,7 @@ export class Relay {
     });
     this.#defects.contain('end of a stream', () => {
       const { config } = this.#settings;
-      if (end.error !== undefined) endUnanswered(stream, end.error, config);
+      if (end.error !== undefined) endUnanswered(stream, end.error, config, this.#clock);
       this.#streams.ended(stream, end);
     });
     this.#defects.contain('report of a stream', () => {
@@ -165,6 +171,7 @@ export class Relay {
     );
     const sent = request.isDecoded ? { ...headers, 'content-encoding': undefined } : headers;
     return pipe(stream, {
+      clock: this.#clock,
       loop: this.#loop,
       eventMemory: this.#eventMemory,
       config,
@@ -206,7 +213,7 @@ export class Relay {
         events,
         bytes,
         ttftMs: ttftMs === undefined ? undefined : Math.round(ttftMs),
-        durationMs: Math.round(performance.now() - startedMs),
+        durationMs: Math.round(this.#clock.nowMs() - startedMs),
       },
       'stream ended',
     );

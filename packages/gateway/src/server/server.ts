@@ -28,6 +28,7 @@ import type { BodyHold, RequestMemory } from '@spillway/server/memory/request-me
 import { addStreamPaths } from './stream-paths.ts';
 import { pathPrefixes } from '../http/route.ts';
 import { readMergeMs } from '../http/merge-ms.ts';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Paces } from '@spillway/server/sink/paces';
 import { methods } from '../source/reply.ts';
 import type { Streams } from '@spillway/server/stream/streams';
@@ -44,6 +45,7 @@ export interface ServerOptions {
   readonly models: ModelLists;
   readonly streams: Streams;
   readonly paces: Paces;
+  readonly clock: ServerClock;
   readonly log: Logger;
   /** Whether new streams are taken. */
   readonly isReady: () => boolean;
@@ -51,7 +53,7 @@ export interface ServerOptions {
 
 /** The listener that clients talk to. */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { config, connections, defects, guard, log, isReady, paces, streams } = options;
+  const { clock, config, connections, defects, guard, log, isReady, paces, streams } = options;
   const { stallTimeoutMs, windowBytes } = config;
   const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
@@ -118,7 +120,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
       maxAge: 600,
     });
     putGuard(api, guard, connections);
-    addStreamPaths(api, streams, { paces, stallTimeoutMs, windowBytes });
+    addStreamPaths(api, streams, { clock, paces, stallTimeoutMs, windowBytes });
     // By itself: what stops new streams does not keep anybody from those that run.
     api.register((provided, _none, added) => {
       addProviderPaths(provided, options);

@@ -4,7 +4,7 @@ import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import { LargeRun } from '@spillway/server/memory/large-run';
 import type { EventPlace } from '@spillway/server/memory/event-memory';
-import { soon } from '@spillway/server/time/soon';
+import { nodeClock } from '@spillway/server/time/node-clock';
 import { maxReadBytes } from './connect.ts';
 import type { Reply } from './reply.ts';
 import type { BodyHandler } from './reply-body.ts';
@@ -202,7 +202,7 @@ export class ReplySource implements BodyHandler {
     this.#isResting = true;
     this.#reply.pause();
     // Spread, or those that were once late together would always be read together.
-    soon(this.#options.loop.gapMs * (0.75 + Math.random() / 2), this.#rested);
+    nodeClock.soon(this.#options.loop.gapMs * (0.75 + Math.random() / 2), this.#rested);
   }
 
   readonly #rested = (): void => {

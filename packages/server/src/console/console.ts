@@ -1,6 +1,9 @@
+import type { Timer } from '@spillway/core/clock';
 import type { Defects } from '../defects.ts';
 import { asGatewayError } from '../errors.ts';
 import type { GatewayStream } from '../stream/stream.ts';
+import { StreamTokens } from '../stream/stream-token.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { StreamDeadlines } from '../stream/stream-body.ts';
 import { History, type HistoryOptions } from './history.ts';
 import { streamDetail, streamRow } from './rows.ts';
@@ -19,17 +22,21 @@ export class Console {
   readonly #streams: () => Iterable<GatewayStream>;
   readonly #defects: Defects;
   readonly #details = new Map<string, SnapshotStream>();
-  readonly #timers: readonly NodeJS.Timeout[];
+  readonly #timers: readonly Timer[];
+  readonly #clock: ServerClock;
+  readonly #tokens: StreamTokens;
   #overview: SnapshotStream | undefined;
 
   constructor(deadlines: StreamDeadlines, options: HistoryOptions & { readonly defects: Defects }) {
     this.#defects = options.defects;
+    this.#clock = options.clock;
+    this.#tokens = new StreamTokens(options.clock);
     this.history = new History(options);
     this.#deadlines = deadlines;
     this.#streams = options.streams;
     this.#timers = [
-      setInterval(() => this.#sample(), sampleEveryMs).unref(),
-      setInterval(() => this.#refreshDetails(), detailEveryMs).unref(),
+      options.clock.every(sampleEveryMs, () => this.#sample()),
+      options.clock.every(detailEveryMs, () => this.#refreshDetails()),
     ];
   }
 
@@ -38,7 +45,7 @@ export class Console {
     if (name === 'overview') {
       // Whoever reads it may have cancelled it.
       if (this.#overview?.stream.signal.aborted !== false) {
-        this.#overview = new SnapshotStream(this.#deadlines, () => this.#makeOverview(), this.#defects);
+        this.#overview = this.#snapshots(() => this.#makeOverview());
       }
       return this.#watched(this.#overview);
     }
@@ -46,21 +53,25 @@ export class Console {
     if (detail === undefined) {
       const stream = this.#known(name);
       if (stream === undefined) return undefined;
-      const make = (): object => streamDetail(stream, performance.now());
-      detail = new SnapshotStream(this.#deadlines, make, this.#defects);
+      const make = (): object => streamDetail(stream, this.#clock);
+      detail = this.#snapshots(make);
       this.#details.set(name, detail);
     }
     return this.#watched(detail);
   }
 
+  #snapshots(make: () => object): SnapshotStream {
+    return new SnapshotStream(this.#deadlines, make, this.#defects, this.#clock, this.#tokens);
+  }
+
   stop(): void {
-    for (const timer of this.#timers) clearInterval(timer);
+    for (const timer of this.#timers) timer.stop();
     this.history.stop();
   }
 
   #sample(): void {
     this.#defects.contain('sample of the console', () => this.history.sample());
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     const overview = this.#overview;
     if (overview?.stream.signal.aborted === false) {
       this.#contain(overview, () => {
@@ -78,7 +89,7 @@ export class Console {
 
   /** Its stream. Whoever is about to read it gets the first snapshot at once. */
   #watched(snapshots: SnapshotStream): GatewayStream {
-    setImmediate(() => this.#contain(snapshots, () => snapshots.refresh()));
+    this.#clock.nextTurn(() => this.#contain(snapshots, () => snapshots.refresh()));
     return snapshots.stream;
   }
 
@@ -99,7 +110,7 @@ export class Console {
   }
 
   #makeOverview(): Overview {
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     const open: { readonly stream: GatewayStream; readonly lagBytes: number }[] = [];
     for (const stream of this.#streams()) {
       if (!stream.isLive) continue;

@@ -1,5 +1,6 @@
 import type { Meter, StallCause } from '../stream/meter.ts';
 import { LoopDelay, type LoopDelayMs, physicalBytes } from '../time/loop-delay.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { Totals } from './snapshot.ts';
 import { survey } from '../stream/survey.ts';
@@ -11,6 +12,7 @@ const maxDelays = 60;
 
 export interface HistoryOptions {
   readonly meter: Meter;
+  readonly clock: ServerClock;
   /** All that are known, also those that ended and can still be read. */
   readonly streams: () => Iterable<GatewayStream>;
   readonly ended: () => Totals['ended'];
@@ -47,14 +49,14 @@ export class History {
 
   /** To be called once a second. */
   sample(): Totals {
-    const { ended, heldLimitBytes, meter, sessions, streams } = this.#options;
-    const nowMs = performance.now();
+    const { clock, ended, heldLimitBytes, meter, sessions, streams } = this.#options;
+    const nowMs = clock.nowMs();
     const loopDelay = this.#loopDelay.take();
     this.#delays.push(loopDelay);
     if (this.#delays.length > maxDelays) this.#delays.shift();
     const { stallMs: lastingMs, maxLagRatio: _, ...surveyed } = survey(streams(), nowMs);
     const totals: Totals = {
-      atMs: Date.now(),
+      atMs: clock.dateMs(),
       ...surveyed,
       maxLagMs: Math.round(surveyed.maxLagMs),
       sessions: sessions(),

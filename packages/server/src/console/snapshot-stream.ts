@@ -6,6 +6,8 @@ import type { Defects } from '../defects.ts';
 import type { GatewayError } from '../errors.ts';
 import { Meter } from '../stream/meter.ts';
 import { GatewayStream } from '../stream/stream.ts';
+import type { StreamTokens } from '../stream/stream-token.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { StreamDeadlines } from '../stream/stream-body.ts';
 
 /** A snapshot more than the one that waits is never kept: whoever is late gets the latest. */
@@ -22,10 +24,18 @@ export class SnapshotStream {
     // What a session's credit is spent on.
     weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
   });
+  readonly #clock: ServerClock;
   readonly #make: () => object;
   readonly #graceMs: number;
 
-  constructor(deadlines: StreamDeadlines, make: () => object, defects: Pick<Defects, 'caught'>) {
+  constructor(
+    deadlines: StreamDeadlines,
+    make: () => object,
+    defects: Pick<Defects, 'caught'>,
+    clock: ServerClock,
+    tokens: StreamTokens,
+  ) {
+    this.#clock = clock;
     const client = { address: '', agent: '', caller: '', tenant: '' };
     const owner = {
       origin: { name: 'console', api: '' },
@@ -42,6 +52,8 @@ export class SnapshotStream {
     this.#graceMs = deadlines.detachGraceMs;
     // What it costs is not counted: it is no model's.
     const host = {
+      clock,
+      tokens,
       meter: new Meter(),
       began: () => undefined,
       readerEnded: () => undefined,
@@ -49,7 +61,7 @@ export class SnapshotStream {
       openPause: () => undefined,
       defect: (where: string, error: unknown) => defects.caught(where, error),
     };
-    this.stream = new GatewayStream(owner, deadlines, host, performance.now());
+    this.stream = new GatewayStream(owner, deadlines, host);
     this.stream.start(
       {
         log: this.#channel,
@@ -60,7 +72,7 @@ export class SnapshotStream {
         headers: {},
         maxWaitingBytes: deadlines.windowBytes,
       },
-      performance.now(),
+      clock.nowMs(),
     );
   }
 
@@ -87,12 +99,12 @@ export class SnapshotStream {
   fail(error: GatewayError): void {
     this.stream.stop(error);
     this.#channel.fail(error);
-    this.stream.finish({ state: 'failed', error }, performance.now());
+    this.stream.finish({ state: 'failed', error }, this.#clock.nowMs());
   }
 
   /** What it shows is over. */
   complete(): void {
     this.#channel.complete();
-    this.stream.finish({ state: 'completed', error: undefined }, performance.now());
+    this.stream.finish({ state: 'completed', error: undefined }, this.#clock.nowMs());
   }
 }

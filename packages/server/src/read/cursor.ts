@@ -1,4 +1,5 @@
-const epochMs = Date.UTC(2024, 9, 9);
+/** The 9th of October 2024. */
+const epochMs = 1_728_432_000_000;
 const intervalMs = 20_000;
 
 /**

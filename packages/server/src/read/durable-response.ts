@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
 import { ClientResponse, type ClientResponseOptions } from '../sink/client-response.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import { nextCursor } from './cursor.ts';
 import { withoutEvents } from './event-ids.ts';
 import { dataEvent } from './data-event.ts';
@@ -15,6 +16,7 @@ import type { StreamLog } from '../stream/stream-log.ts';
 export class DurableResponse extends ClientResponse {
   readonly #log: StreamLog;
   readonly #from: Position;
+  readonly #clock: ServerClock;
   #cursor: string | undefined;
   /** Up to here it was sent everything. */
   #offset: number;
@@ -30,6 +32,7 @@ export class DurableResponse extends ClientResponse {
     super(response, options);
     this.#log = log;
     this.#from = from;
+    this.#clock = options.clock;
     this.#offset = from.offset;
     this.#cursor = cursor;
   }
@@ -74,7 +77,7 @@ export class DurableResponse extends ClientResponse {
     const { end, nextOffset } = this.#log;
     const isUpToDate = this.#offset === nextOffset;
     this.#isEndTold = isUpToDate && end !== undefined;
-    if (!this.#isEndTold) this.#cursor = nextCursor(this.#cursor, Date.now());
+    if (!this.#isEndTold) this.#cursor = nextCursor(this.#cursor, this.#clock.dateMs());
     const control = {
       streamNextOffset: writeOffset(this.#offset),
       ...(this.#isEndTold ? {} : { streamCursor: this.#cursor }),

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { LargeRun } from '../memory/large-run.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import { withoutEvents } from './event-ids.ts';
 import { type Position, writeOffset, writePosition } from './position.ts';
 import type { GatewayStream } from '../stream/stream.ts';
@@ -29,16 +30,17 @@ export async function readPart(
   stream: GatewayStream,
   { log, maxWaitingBytes }: StreamBody,
   from: Position,
+  clock: ServerClock,
   wait?: { readonly ms: number; readonly response: ServerResponse },
 ): Promise<Part> {
   const reader = log.reader({ from: from.offset, overflow: 'disconnect' });
-  stream.visited(performance.now());
+  stream.visited(clock.nowMs());
   stream.audience.visitors.add(reader);
   try {
-    if (wait !== undefined) await isReady(reader, wait.ms, wait.response);
+    if (wait !== undefined) await isReady(reader, clock, wait.ms, wait.response);
     // What is kept elsewhere comes late.
     else if (from.offset < log.nextOffset) await reader.ready();
-    stream.visited(performance.now());
+    stream.visited(clock.nowMs());
     // Its body is a copy, for each reader. An event that is larger than a window comes alone, and is not copied.
     const runs = reader.takeAll({ maxBytes: Math.min(maxPartBytes, maxWaitingBytes) });
     const large = runs.filter((run) => run instanceof LargeRun);
@@ -96,11 +98,16 @@ export function hasEntityTag(ifNoneMatch: string | undefined, tag: string): bool
   return ifNoneMatch?.split(',').some((given) => ['*', tag].includes(given.trim())) === true;
 }
 
-async function isReady(reader: Reader<unknown>, waitMs: number, response: ServerResponse): Promise<void> {
+async function isReady(
+  reader: Reader<unknown>,
+  clock: ServerClock,
+  waitMs: number,
+  response: ServerResponse,
+): Promise<void> {
   const stop = (): void => reader.detach();
-  const timer = setTimeout(stop, waitMs);
+  const timer = clock.after(waitMs, stop);
   response.once('close', stop);
   await reader.ready();
-  clearTimeout(timer);
+  timer.stop();
   response.off('close', stop);
 }

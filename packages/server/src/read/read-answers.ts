@@ -7,6 +7,7 @@ import type { Paces } from '../sink/paces.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamBody } from '../stream/stream-body.ts';
 import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import { nextCursor } from './cursor.ts';
 import { DurableResponse } from './durable-response.ts';
 import { EventSourceResponse, hasSeenAll } from './event-source-response.ts';
@@ -15,6 +16,7 @@ import { findPosition, type Position } from './position.ts';
 import { type ReadQuery, readReadQuery } from './read-query.ts';
 
 export interface ReadOptions {
+  readonly clock: ServerClock;
   readonly paces: Paces;
   /** A client that takes nothing for so long is let go. */
   readonly stallTimeoutMs: number;
@@ -110,10 +112,10 @@ async function answerPart(
   stream: GatewayStream,
   body: StreamBody,
   { cursor, from, isNow, mode }: Read,
-  { longPollMs = 25_000, stallTimeoutMs }: ReadOptions,
+  { clock, longPollMs = 25_000, stallTimeoutMs }: ReadOptions,
 ): Promise<void> {
   const wait = mode === 'long-poll' ? { ms: longPollMs, response } : undefined;
-  const part: Part = await readPart(stream, body, from, wait);
+  const part: Part = await readPart(stream, body, from, clock, wait);
   take();
   if (response.destroyed) {
     part.letGo();
@@ -125,7 +127,7 @@ async function answerPart(
     ...streamHeaders(body),
     ...offsetHeaders(body, part),
     ...(isNow ? {} : { etag: tag }),
-    ...(wait === undefined ? {} : { 'stream-cursor': nextCursor(cursor, Date.now()) }),
+    ...(wait === undefined ? {} : { 'stream-cursor': nextCursor(cursor, clock.dateMs()) }),
     'content-type': contentType,
   };
   // A client that does not take it is let go.
@@ -142,7 +144,7 @@ function serve(
   stream: GatewayStream,
   body: StreamBody,
   { cursor, from, mode }: Read,
-  { paces, sseMs = 60_000, windowBytes }: ReadOptions,
+  { clock, paces, sseMs = 60_000, windowBytes }: ReadOptions,
 ): void {
   const { format, log } = body;
   if (format === undefined) throw new Error('a stream of events has a format');
@@ -155,6 +157,7 @@ function serve(
   const options: ClientResponseOptions = {
     format,
     paces,
+    clock,
     streamUrl: undefined,
     // With `live=sse` it asks for the events of Durable Streams, and reads those.
     answersOnly: mode === 'events' && readsAnswersOnly(request.headers),
@@ -173,12 +176,12 @@ function serve(
     via: mode === 'events' ? 'event-source' : 'durable-streams',
     address: clientAddress(request),
   });
-  if (mode === 'sse') endAfter(sseMs, reader, sink);
+  if (mode === 'sse') endAfter(clock, sseMs, reader, sink);
 }
 
-function endAfter(ms: number, reader: StreamReader, response: ClientResponse): void {
-  const timer = setTimeout(() => reader.finish(), ms);
-  void response.settled.then(() => clearTimeout(timer));
+function endAfter(clock: ServerClock, ms: number, reader: StreamReader, response: ClientResponse): void {
+  const timer = clock.after(ms, () => reader.finish());
+  void response.settled.then(() => timer.stop());
 }
 
 /** @throws {GatewayError} `not_found`, also for another caller: that there is such a stream is not said. */

@@ -1,4 +1,5 @@
 import type { BodyHold } from '../memory/request-memory.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import { FrameHeads } from './frame-heads.ts';
 
 /** What a read of a socket costs beside its bytes. */
@@ -10,6 +11,7 @@ const knownFramesPerTurn = 16;
 const strangerFramesPerTurn = 1;
 
 export interface IntakeOptions {
+  readonly clock: Pick<ServerClock, 'nextTurn' | 'nowMs'>;
   /** Whoever finds messages in bytes, and handles them at once. */
   readonly parse: (bytes: Buffer) => void;
   /** Whether the next frame may be handled; when that has changed, call `run`. */
@@ -39,7 +41,7 @@ export class Intake {
   #heldBytes = 0;
   #partSinceMs: number | undefined;
   #framesInTurn = 0;
-  #turn: NodeJS.Immediate | undefined;
+  #hasTurn = false;
   #isStopped = false;
 
   constructor(hold: BodyHold, options: IntakeOptions) {
@@ -74,7 +76,8 @@ export class Intake {
       const [chunk] = this.#waiting;
       if (chunk === undefined) return;
       this.#framesInTurn += 1;
-      this.#turn ??= setImmediate(() => this.#options.contain(() => this.#nextTurn()));
+      if (!this.#hasTurn) this.#options.clock.nextTurn(this.#onTurn);
+      this.#hasTurn = true;
       this.#handOver(chunk);
     }
   }
@@ -90,7 +93,6 @@ export class Intake {
   /** Nothing more is handed over. */
   stop(): void {
     this.#isStopped = true;
-    clearImmediate(this.#turn);
     this.#waiting.length = 0;
     this.#partSinceMs = undefined;
     this.#hold.release();
@@ -108,7 +110,7 @@ export class Intake {
       this.#waitingBytes -= costOf(chunk);
       if (heads.isInside) this.#partBytes += costOf(chunk);
     }
-    this.#partSinceMs = heads.isInside ? (this.#partSinceMs ?? performance.now()) : undefined;
+    this.#partSinceMs = heads.isInside ? (this.#partSinceMs ?? this.#options.clock.nowMs()) : undefined;
     // Whoever gets a whole message holds it by itself from here on.
     this.#resize();
     this.#options.parse(frame);
@@ -125,8 +127,11 @@ export class Intake {
     return true;
   }
 
+  readonly #onTurn = (): void => this.#options.contain(() => this.#nextTurn());
+
   #nextTurn(): void {
-    this.#turn = undefined;
+    if (this.#isStopped) return;
+    this.#hasTurn = false;
     this.#framesInTurn = 0;
     this.run();
     this.#options.onTurn();

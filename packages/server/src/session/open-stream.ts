@@ -144,10 +144,10 @@ export function resumeReader(
 function isMissing(
   session: Carrier<SessionStream>,
   { request, session: id }: Frame<'resume'>,
-  { arrivals }: SessionContext,
+  { arrivals, clock }: SessionContext,
 ): boolean {
   if (id === undefined || request === undefined) return false;
-  return arrivals.isMissing(id, request, session, performance.now());
+  return arrivals.isMissing(id, request, session, clock.nowMs());
 }
 
 function unknownReader(): GatewayError {
@@ -188,10 +188,10 @@ function openStream(
   session: Carrier<SessionStream>,
   { reader, stream, windowBytes }: Frame<'read' | 'request'>,
   response: Pick<SessionResponseOptions, 'answersErrors' | 'answersOnly' | 'format' | 'from'>,
-  { config, readers }: SessionContext,
+  { clock, config, readers }: SessionContext,
 ): SessionStream {
   const window = { windowBytes: Math.min(windowBytes, config.windowBytes), askedWindowBytes: windowBytes };
-  const opened = new SessionStream({ ...response, ...window }, () => readers.delete(reader));
+  const opened = new SessionStream({ ...response, ...window, clock }, () => readers.delete(reader));
   readers.set(reader, opened);
   session.take(opened, stream);
   opened.response.bind(session, stream, 0, 0);

@@ -8,6 +8,7 @@ import type { Paces } from '../sink/paces.ts';
 import type { Meter } from '../stream/meter.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamDeadlines } from '../stream/stream-body.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { SessionRequests } from './session-requests.ts';
 import type { SessionStream } from './session-stream.ts';
@@ -41,6 +42,7 @@ export interface SessionGuard {
 export interface SessionContext {
   readonly config: SessionsConfig;
   readonly defects: Defects;
+  readonly clock: ServerClock;
   readonly guard: SessionGuard;
   readonly memory: RequestMemory;
   /** The same for what clients send that have shown no accepted key yet, all of them together. */

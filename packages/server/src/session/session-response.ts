@@ -9,10 +9,12 @@ import { Pause } from '../sink/pause.ts';
 import type { ReaderProgress, ReaderResponse, Waiting } from '../sink/reader-response.ts';
 import { holdable } from '../memory/run-memory.ts';
 import type { StreamState } from '../stream/stream-body.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { SessionLine } from './carrier.ts';
 import { FrameCredit } from './frame-credit.ts';
 
 export interface SessionResponseOptions {
+  readonly clock: ServerClock;
   /** In which errors are told. */
   readonly format: Format;
   /** Whether an error before the first chunk is an answer as by HTTP: a status and a body. */
@@ -75,10 +77,11 @@ export class SessionResponse implements ReaderResponse {
   #hasLag = false;
   /** The client was told that credit is missing, and has not acknowledged anything since. */
   #isLagTold = false;
-  readonly #pause = new Pause();
+  readonly #pause: Pause;
 
   constructor(options: SessionResponseOptions) {
     this.#options = options;
+    this.#pause = new Pause(options.clock);
     const { from = 0, windowBytes } = options;
     this.#offset = from;
     this.credit = openCredit({ maxBytes: windowBytes, initial: { bytes: windowBytes } });

@@ -3,6 +3,7 @@ import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamReaderOptions } from '../stream/read-stream.ts';
 import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
 import type { ReaderRoom } from '../memory/retained-streams.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { Carrier } from './carrier.ts';
 import { SessionResponse, type SessionResponseOptions } from './session-response.ts';
 
@@ -12,6 +13,7 @@ export type OpenRoom = () => ReaderRoom | undefined;
 /** A reader of a session: what is left of it when its connection is lost, and what comes back. */
 export class SessionStream {
   readonly response: SessionResponse;
+  readonly #clock: ServerClock;
   /** The connection that carries it, and under which number. */
   session: Carrier<SessionStream> | undefined;
   number = 0;
@@ -24,6 +26,7 @@ export class SessionStream {
 
   /** `onClose` is called when nothing can be resumed any more. */
   constructor(options: Omit<SessionResponseOptions, 'onAck' | 'onClose' | 'url'>, onClose: () => void) {
+    this.#clock = options.clock;
     this.response = new SessionResponse({
       ...options,
       onAck: (tokens) => this.stream?.acknowledged(tokens),
@@ -77,7 +80,7 @@ export class SessionStream {
     this.response.unbind();
     this.#room ??= this.#openRoom?.();
     if (this.#reader !== undefined && this.#room !== undefined) {
-      this.#reader.connectionLost(performance.now());
+      this.#reader.connectionLost(this.#clock.nowMs());
     } else {
       const reason = clientLeft('lost its connection');
       this.#reader?.leave(reason);

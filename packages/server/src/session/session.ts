@@ -15,7 +15,8 @@ import { clientAddress } from '../http/client-address.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import type { SessionEndReason } from '../stream/meter.ts';
 import { clientLeft } from '../stream/stream-reader.ts';
-import { createStreamToken } from '../stream/stream-token.ts';
+import type { StreamTokens } from '../stream/stream-token.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import { readClientFrame } from './client-frame.ts';
 import { fitHeaders, lowerCased, maxHeaders } from './frame-headers.ts';
 import { Intake } from './intake.ts';
@@ -37,13 +38,14 @@ const closeTimeoutMs = 1000;
 const maxBytesBehindEnd = 4096;
 
 export interface SessionOptions extends SessionContext {
+  readonly tokens: StreamTokens;
   /** Called once, when it is over. */
   readonly onClose: (session: Session) => void;
 }
 
 /** One WebSocket, and the streams that it carries at the moment. */
 export class Session implements Carrier<SessionStream> {
-  readonly id = createStreamToken();
+  readonly id: string;
   lastRequest = 0;
   /** The client's User-Agent: a browser's pages cannot put it into a frame. */
   readonly agent: string | undefined;
@@ -52,6 +54,7 @@ export class Session implements Carrier<SessionStream> {
   readonly #socket: WebSocket;
   readonly #tcp: Socket;
   readonly #options: SessionOptions;
+  readonly #clock: ServerClock;
   readonly #pace: Pace;
   readonly #streams = new Map<number, SessionStream>();
   readonly #intake: Intake;
@@ -68,14 +71,17 @@ export class Session implements Carrier<SessionStream> {
   #idleSinceMs: number;
   #hasPinged = false;
 
-  constructor(socket: WebSocket, request: IncomingMessage, options: SessionOptions, nowMs: number) {
+  constructor(socket: WebSocket, request: IncomingMessage, options: SessionOptions) {
     this.#socket = socket;
     const tcp = request.socket;
     this.agent = request.headers['user-agent'];
     this.address = clientAddress(request);
     this.#tcp = tcp;
     this.#options = options;
+    this.#clock = options.clock;
+    this.id = options.tokens.token();
     this.#pace = options.paces.of(tcp);
+    const nowMs = options.clock.nowMs();
     this.#lastReceivedMs = nowMs;
     this.#idleSinceMs = nowMs;
     // A throw in a listener would end the process: this session is ended instead.
@@ -84,6 +90,7 @@ export class Session implements Carrier<SessionStream> {
     this.#outflow = new Outflow(tcp, this.#pace, options.config);
     const parse = takeParser(tcp);
     this.#intake = new Intake(options.strangers.hold(this.address), {
+      clock: options.clock,
       parse,
       // Behind its end, it only waits for the answer to its close.
       mayHandle: () => this.#endReason !== undefined || !this.#outflow.isFull,
@@ -152,7 +159,7 @@ export class Session implements Carrier<SessionStream> {
     const header = encodeDataHeader(stream, from, to);
     if (large === undefined) this.#socket.send(Buffer.concat([header, bytes]));
     else this.#sendLarge(header, large);
-    this.#pace.wrote(performance.now(), this.#tcp.bytesWritten);
+    this.#pace.wrote(this.#clock.nowMs(), this.#tcp.bytesWritten);
   }
 
   /**
@@ -169,7 +176,7 @@ export class Session implements Carrier<SessionStream> {
   }
 
   delayMs(): number {
-    return this.#pace.delayMs(performance.now());
+    return this.#pace.delayMs(this.#clock.nowMs());
   }
 
   /** Ends it for what the client did, or for a stop; its readers go with it. `lost`: they may come back. */
@@ -221,7 +228,7 @@ export class Session implements Carrier<SessionStream> {
   release(stream: SessionStream): void {
     this.#streams.delete(stream.number);
     stream.session = undefined;
-    if (this.#streams.size === 0) this.#idleSinceMs = performance.now();
+    if (this.#streams.size === 0) this.#idleSinceMs = this.#clock.nowMs();
   }
 
   /** Checks that the connection is used and alive, and tells readers what waits for them. */
@@ -259,7 +266,7 @@ export class Session implements Carrier<SessionStream> {
   }
 
   #received(chunk: Buffer): void {
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     this.#heard(nowMs);
     const isEnded = this.#endReason !== undefined;
     if (!this.#intake.take(chunk)) this.#endOverloaded();
@@ -289,7 +296,7 @@ export class Session implements Carrier<SessionStream> {
     if (isUnread) {
       this.#socket.pause();
     } else {
-      this.#heard(performance.now());
+      this.#heard(this.#clock.nowMs());
       this.#socket.resume();
     }
   }
@@ -298,7 +305,7 @@ export class Session implements Carrier<SessionStream> {
   #isOver(reason: SessionEndReason): void {
     if (this.#endReason === undefined && this.#socket.readyState !== this.#socket.CLOSED) {
       // A client that does not answer the close is not waited for.
-      setTimeout(() => this.#socket.terminate(), closeTimeoutMs).unref();
+      this.#clock.after(closeTimeoutMs, () => this.#socket.terminate()).unref();
     }
     this.#endReason ??= reason;
     this.#readOrNot();

@@ -6,6 +6,8 @@ import { type ServerOptions, WebSocketServer } from 'ws';
 import { GatewayError, shuttingDown } from '../errors.ts';
 import { listed } from '../http/listed.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
+import type { Timer } from '@spillway/core/clock';
+import { StreamTokens } from '../stream/stream-token.ts';
 import { Arrivals } from './arrivals.ts';
 import { Session, type SessionOptions } from './session.ts';
 import type { SessionContext } from './session-context.ts';
@@ -34,7 +36,7 @@ export class Sessions {
   readonly #door: SessionDoor;
   readonly #options: SessionOptions;
   readonly #server: WebSocketServer;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: Timer;
 
   constructor({
     door,
@@ -49,9 +51,10 @@ export class Sessions {
       strangers: new RequestMemory(Math.min(maxStrangerBytes, maxRequestMemoryBytes)),
       readers: new Map<string, SessionStream>(),
       arrivals: new Arrivals(),
+      tokens: new StreamTokens(options.clock),
       onClose: (session) => {
         this.#sessions.delete(session);
-        this.#options.arrivals.closed(session, performance.now());
+        this.#options.arrivals.closed(session, options.clock.nowMs());
       },
       onKnown: (socket) => door.known(socket),
     };
@@ -72,8 +75,8 @@ export class Sessions {
     this.#server.on('wsClientError', ({ message }: Error, _socket, { socket }: IncomingMessage) => {
       door.refuse(socket, new GatewayError('invalid_request', `${message}.`));
     });
-    this.#timer = setInterval(() => this.#tick(), Math.min(1000, Math.max(25, keepAliveMs / 8)));
-    this.#timer.unref();
+    const everyMs = Math.min(1000, Math.max(25, keepAliveMs / 8));
+    this.#timer = options.clock.every(everyMs, () => this.#tick());
   }
 
   /** How many are open. */
@@ -91,7 +94,7 @@ export class Sessions {
           return;
         }
         this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-          this.#sessions.add(new Session(webSocket, request, this.#options, performance.now()));
+          this.#sessions.add(new Session(webSocket, request, this.#options));
         });
       };
       this.#options.defects.contain('upgrade', open, () => socket.destroy());
@@ -100,7 +103,7 @@ export class Sessions {
 
   /** Ends all of them. */
   close(): void {
-    clearInterval(this.#timer);
+    this.#timer.stop();
     for (const session of this.#sessions) {
       this.#contain(session, () => session.end('shutting_down'));
     }
@@ -122,7 +125,7 @@ export class Sessions {
   }
 
   #tick(): void {
-    const nowMs = performance.now();
+    const nowMs = this.#options.clock.nowMs();
     for (const session of this.#sessions) this.#contain(session, () => session.tick(nowMs));
   }
 

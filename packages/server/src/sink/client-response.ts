@@ -11,6 +11,7 @@ import type { Paces } from './paces.ts';
 import { Pause } from './pause.ts';
 import type { ReaderResponse } from './reader-response.ts';
 import type { SendQueues } from './send-queues.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 
 /** Of a run that is made in pieces, so much is made in one turn: others have theirs meanwhile. */
 const maxTurnBytes = 32_768;
@@ -28,6 +29,7 @@ export interface ClientResponseOptions {
   /** In which errors are told. */
   readonly format: Format;
   readonly paces: Paces;
+  readonly clock: ServerClock;
   /** Where the stream can be read again, if it can. */
   readonly streamUrl: string | undefined;
   /** What the client wants to have between two writes, so that what comes meanwhile is merged. Default: 0, nothing. */
@@ -61,16 +63,19 @@ export class ClientResponse implements ReaderResponse {
   /** What has yet to be made of the latest run. It is made as the connection takes it: a reader has a piece of it, and no more. */
   #pieces: Pieces | undefined;
   #hasTurn = false;
-  readonly #pause = new Pause();
+  readonly #clock: ServerClock;
+  readonly #pause: Pause;
   readonly #mergeMs: number;
   readonly #answersOnly: boolean;
   #lastWriteMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     response: ServerResponse,
-    { answersOnly = false, format, mergeMs = 0, onLeave, paces, streamUrl }: ClientResponseOptions,
+    { answersOnly = false, clock, format, mergeMs = 0, onLeave, paces, streamUrl }: ClientResponseOptions,
   ) {
     this.#response = response;
+    this.#clock = clock;
+    this.#pause = new Pause(clock);
     this.#mergeMs = mergeMs;
     this.#answersOnly = answersOnly;
     this.#format = format;
@@ -159,7 +164,7 @@ export class ClientResponse implements ReaderResponse {
     response.writeHead(status, { ...headers, 'transfer-encoding': 'chunked' });
     // The head goes out together with what is written in the same turn.
     socket.cork();
-    process.nextTick(uncork, socket);
+    this.#clock.nextTick(uncork, socket);
     // Not flushHeaders: Node would write what is no ASCII in UTF-8, and the provider's bytes are that already.
     response.write('', 'latin1');
     this.#headBytes = socket.bytesWritten;
@@ -237,7 +242,7 @@ export class ClientResponse implements ReaderResponse {
   }
 
   #goOnSoon(): void {
-    if (!this.#hasTurn) setImmediate(() => this.#goOn());
+    if (!this.#hasTurn) this.#clock.nextTurn(() => this.#goOn());
     this.#hasTurn = true;
   }
 
@@ -253,7 +258,7 @@ export class ClientResponse implements ReaderResponse {
     if (this.isClosed) return true;
     this.#body?.flush();
     this.#letGoOfLarge();
-    this.#lastWriteMs = performance.now();
+    this.#lastWriteMs = this.#clock.nowMs();
     this.#pace?.wrote(this.#lastWriteMs, this.#writtenBytes);
     // Otherwise the connection says when.
     if (this.#pieces !== undefined && !this.#isConnectionBlocked) this.#goOnSoon();
@@ -262,7 +267,7 @@ export class ClientResponse implements ReaderResponse {
 
   delayMs(): number {
     if (this.isClosed) return 0;
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     const linkMs = this.#pace?.delayMs(nowMs) ?? 0;
     return this.#mergeMs === 0 ? linkMs : Math.max(linkMs, this.#lastWriteMs + this.#mergeMs - nowMs);
   }

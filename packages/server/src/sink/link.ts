@@ -3,7 +3,7 @@ import type { SendQueues } from './send-queues.ts';
 
 /** What is known of the bytes that were written to a connection. */
 export interface LinkState {
-  /** When this was so, on the clock of `performance.now()`. */
+  /** When this was so, on the clock of its server. */
   readonly atMs: number;
   /** How many bytes of the connection, since it was opened, have arrived. */
   readonly ackedBytes: number;

@@ -1,9 +1,14 @@
-import { soon } from '../time/soon.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 
 /** A wait between two writes: for a time, or until somebody ends it. One at a time. */
 export class Pause {
+  readonly #clock: Pick<ServerClock, 'soon'>;
   #ended: PromiseWithResolvers<void> | undefined;
   #isTimed = false;
+
+  constructor(clock: Pick<ServerClock, 'soon'>) {
+    this.#clock = clock;
+  }
 
   /** Whether a wait for a time lasts. */
   get isTimed(): boolean {
@@ -15,7 +20,7 @@ export class Pause {
     const ended = (this.#ended ??= Promise.withResolvers<void>());
     if (maxMs !== undefined) {
       this.#isTimed = true;
-      soon(maxMs, () => {
+      this.#clock.soon(maxMs, () => {
         if (this.#ended === ended) this.end();
       });
     }

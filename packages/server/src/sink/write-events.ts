@@ -1,6 +1,7 @@
 import { Gap, type Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { ReaderResponse } from './reader-response.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 
 /** At most this much is taken from the channel at once; the rest waits where it is bounded. */
 const maxTakeBytes = 32_768;
@@ -24,9 +25,10 @@ export function writeEvents(
   reader: Reader<EventRun | Gap>,
   response: ReaderResponse,
   listener: WriteListener,
+  clock: Pick<ServerClock, 'nextTick'>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    new EventWriter(reader, response, listener, resolve, reject).run();
+    new EventWriter(reader, response, listener, clock, resolve, reject).run();
   });
 }
 
@@ -35,6 +37,7 @@ class EventWriter {
   readonly #reader: Reader<EventRun | Gap>;
   readonly #response: ReaderResponse;
   readonly #listener: WriteListener;
+  readonly #clock: Pick<ServerClock, 'nextTick'>;
   readonly #resolve: () => void;
   readonly #reject: (error: unknown) => void;
 
@@ -42,12 +45,14 @@ class EventWriter {
     reader: Reader<EventRun | Gap>,
     response: ReaderResponse,
     listener: WriteListener,
+    clock: Pick<ServerClock, 'nextTick'>,
     resolve: () => void,
     reject: (error: unknown) => void,
   ) {
     this.#reader = reader;
     this.#response = response;
     this.#listener = listener;
+    this.#clock = clock;
     this.#resolve = resolve;
     this.#reject = reject;
   }
@@ -62,7 +67,7 @@ class EventWriter {
   }
 
   /** When the provider's read is dealt with, so that all that it brought is written at once. */
-  readonly #onReady = (): void => process.nextTick(go, this);
+  readonly #onReady = (): void => this.#clock.nextTick(go, this);
 
   go(): void {
     if (this.#write()) this.run();

@@ -1,3 +1,4 @@
+import type { ServerClock } from '../time/server-clock.ts';
 import type { StallCause } from './meter.ts';
 
 /** What happened to a stream. */
@@ -33,11 +34,16 @@ type Writable = { -readonly [Key in keyof StreamEvent]: StreamEvent[Key] };
 /** A stream's story, for people: on its page, and as the events of its span. */
 export class Journal {
   readonly entries: StreamEvent[] = [];
+  readonly #clock: Pick<ServerClock, 'dateMs'>;
   /** By reader: the entry of what it lost, as long as nothing else has happened to it. */
   #gaps: Map<number, { readonly entry: Writable; tokens: number }> | undefined;
 
+  constructor(clock: Pick<ServerClock, 'dateMs'>) {
+    this.#clock = clock;
+  }
+
   add(type: StreamEvent['type'], reader: number | null = null, detail = ''): Writable {
-    const entry = { atMs: Date.now(), type, reader, detail };
+    const entry = { atMs: this.#clock.dateMs(), type, reader, detail };
     this.entries.push(entry);
     if (this.entries.length > maxJournalEntries) this.entries.shift();
     if (reader !== null) this.#gaps?.delete(reader);
@@ -46,7 +52,8 @@ export class Journal {
 
   paused(reader: number | null, cause: StallCause): void {
     const last = this.entries.at(-1);
-    const isSame = last?.type === 'resumed' && last.detail === cause && Date.now() - last.atMs < stallGapMs;
+    const isSame =
+      last?.type === 'resumed' && last.detail === cause && this.#clock.dateMs() - last.atMs < stallGapMs;
     if (isSame) this.entries.pop();
     else this.add('paused', reader, cause);
   }

@@ -1,4 +1,5 @@
 import { type Channel, openChannel } from '@spillway/core';
+import type { Clock } from '@spillway/core/clock';
 import { createCoalesce } from '@spillway/core/format/coalesce';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
@@ -10,10 +11,12 @@ export function openRunChannel(
   maxBytes: number,
   memory: RunMemory,
   format: Format | undefined,
+  clock: Pick<Clock, 'nowMs'>,
 ): Channel<EventRun> {
   return openChannel<EventRun>({
     maxBytes,
     memory,
+    clock,
     measureAge: true,
     // What holds a run costs too: a provider that writes tiny events would fill several times the window.
     weigh: ({ byteLength }) => byteLength + frameOverheadBytes,

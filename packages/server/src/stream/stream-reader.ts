@@ -9,6 +9,7 @@ import { defaultRateWindowMs, Progress } from '../sink/progress.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
 import type { SendQueues } from '../sink/send-queues.ts';
 import { writeEvents, type WriteListener } from '../sink/write-events.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { ReadStream, ReaderVia, StreamReaderOptions } from './read-stream.ts';
 import type { StreamDeadlines } from './stream-body.ts';
 
@@ -30,6 +31,7 @@ export class StreamReader implements WriteListener {
   readonly #stream: ReadStream<StreamReader>;
   readonly #options: StreamReaderOptions;
   readonly #deadlines: StreamDeadlines;
+  readonly #clock: ServerClock;
   readonly #progress: Progress;
   /** The same for one that holds back its credit: with more patience, and with an end. */
   readonly #patience: Progress | undefined;
@@ -49,7 +51,7 @@ export class StreamReader implements WriteListener {
     response: ReaderResponse,
     options: StreamReaderOptions,
     deadlines: StreamDeadlines,
-    nowMs: number,
+    clock: ServerClock,
   ) {
     this.#stream = stream;
     this.number = number;
@@ -61,7 +63,8 @@ export class StreamReader implements WriteListener {
     this.#progress = new Progress(deadlines);
     if (options.credit !== undefined) this.#patience = patience(deadlines);
     this.#credit = options.credit ?? [];
-    this.#lastSentMs = nowMs;
+    this.#clock = clock;
+    this.#lastSentMs = clock.nowMs();
   }
 
   /** Whether its connection is gone, and it may come back. */
@@ -172,7 +175,7 @@ export class StreamReader implements WriteListener {
     let reader: Reader<EventRun | Gap>;
     do {
       reader = this.#open();
-      await writeEvents(reader, this.response, this);
+      await writeEvents(reader, this.response, this, this.#clock);
       // With another one, it came back over a new connection.
     } while (reader !== this.#reader);
     this.#end(reader);
@@ -359,7 +362,7 @@ export class StreamReader implements WriteListener {
   }
 
   written(run: EventRun): void {
-    this.#lastSentMs = performance.now();
+    this.#lastSentMs = this.#clock.nowMs();
     this.tokens += tokensOf(run);
     this.mergedEvents += run.mergedEvents ?? 0;
     if (run instanceof LargeRun) this.response.hold(run);

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { Gap, Overflow, Reader, ReaderOptions } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
@@ -17,7 +16,8 @@ import type { StreamClient } from '../access/stream-client.ts';
 import type { DetachPolicy } from './detach-policy.ts';
 import type { StreamOrigin, StreamOwner } from './stream-owner.ts';
 import type { StreamBody, StreamDeadlines, StreamOutcome, StreamState } from './stream-body.ts';
-import { createStreamToken } from './stream-token.ts';
+import type { StreamTokens } from './stream-token.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
 import type { Tap } from './tap.ts';
 import { TapReader } from './tap-reader.ts';
@@ -34,6 +34,8 @@ export type StreamPhase = 'opening' | 'streaming' | 'waiting';
 
 /** Who hears of what a stream does. */
 export interface StreamHost {
+  readonly clock: ServerClock;
+  readonly tokens: StreamTokens;
   readonly meter: Meter;
   readonly began: (stream: GatewayStream, ttftMs: number) => void;
   readonly readerEnded: (reason: ReaderEndReason) => void;
@@ -50,9 +52,9 @@ export interface StreamHost {
  * checked from outside, by `tick`: no stream has a timer of its own.
  */
 export class GatewayStream implements StreamOwner {
-  readonly id = randomUUID();
+  readonly id: string;
   /** What its URL has and nobody can guess. Never logged: the id is. */
-  readonly token = createStreamToken();
+  readonly token: string;
   readonly origin: StreamOrigin;
   readonly errors: Format;
   readonly owner: string;
@@ -72,7 +74,7 @@ export class GatewayStream implements StreamOwner {
   bytes = 0;
   /** How it ended, and when; `undefined` while the provider is at work or may be. */
   end: { readonly state: StreamState; readonly atMs: number; readonly code: string | undefined } | undefined;
-  readonly journal = new Journal();
+  readonly journal: Journal;
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
   #readerCount = 0;
@@ -91,8 +93,11 @@ export class GatewayStream implements StreamOwner {
     { client, detach, errors, holder, mayRead, model, origin, owner }: StreamOwner,
     deadlines: StreamDeadlines,
     host: StreamHost,
-    nowMs: number,
   ) {
+    const nowMs = host.clock.nowMs();
+    this.id = host.tokens.id();
+    this.token = host.tokens.token();
+    this.journal = new Journal(host.clock);
     this.origin = origin;
     this.mayRead = mayRead;
     this.errors = errors;
@@ -230,9 +235,9 @@ export class GatewayStream implements StreamOwner {
 
   /** Adds a reader, and serves it. It is gone when its response has settled. */
   attach(response: ReaderResponse, options: StreamReaderOptions = {}): StreamReader {
-    const nowMs = performance.now();
     this.#readerCount += 1;
-    const reader = new StreamReader(this, this.#readerCount, response, options, this.#deadlines, nowMs);
+    const { clock } = this.#host;
+    const reader = new StreamReader(this, this.#readerCount, response, options, this.#deadlines, clock);
     this.audience.add(reader);
     this.#desertion.end();
     this.journal.add('reader_joined', reader.number, `${reader.via}, ${reader.overflow}`);
@@ -316,7 +321,11 @@ export class GatewayStream implements StreamOwner {
   #checkDeserted(reason: GatewayError, mayReturn: boolean): void {
     const { bookmarks, isEmpty } = this.audience;
     if (!isEmpty || this.end !== undefined) return;
-    const goesOn = this.#desertion.begin(performance.now(), this.events, mayReturn || bookmarks.areHeld);
+    const goesOn = this.#desertion.begin(
+      this.#host.clock.nowMs(),
+      this.events,
+      mayReturn || bookmarks.areHeld,
+    );
     if (!goesOn) this.stop(reason);
   }
 

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Timer } from '@spillway/core/clock';
 import type { Defects } from '../defects.ts';
 import { asGatewayError, shuttingDown } from '../errors.ts';
 import { RetainedStreams } from '../memory/retained-streams.ts';
@@ -6,6 +6,8 @@ import type { Meter } from './meter.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
 import type { Links } from '../sink/link.ts';
 import { GatewayStream, type StreamHost } from './stream.ts';
+import { StreamTokens } from './stream-token.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { Tap } from './tap.ts';
 import type { StreamOwner } from './stream-owner.ts';
 import type { StreamDeadlines, StreamOutcome } from './stream-body.ts';
@@ -40,7 +42,8 @@ export class Streams {
   readonly #defects: Defects;
   readonly #links: Pick<Links, 'readQueues'>;
   readonly #host: StreamHost;
-  readonly #timer: NodeJS.Timeout;
+  readonly #clock: ServerClock;
+  readonly #timer: Timer;
   readonly #queuesEveryMs: number;
   #queuesReadMs = 0;
   #isTicking = false;
@@ -52,9 +55,11 @@ export class Streams {
     links: Pick<Links, 'readQueues'>,
     observer: StreamsObserver,
     defects: Defects,
+    clock: ServerClock,
     taps: readonly Tap[] = [],
   ) {
     this.#taps = taps;
+    this.#clock = clock;
     this.#defects = defects;
     this.#links = links;
     this.#config = config;
@@ -62,6 +67,8 @@ export class Streams {
     this.meter = meter;
     const pauses = new RequestMemory(Math.max(2, Math.floor(config.maxStreams * pausedPart)));
     this.#host = {
+      clock,
+      tokens: new StreamTokens(clock),
       meter,
       openPause: ({ holder }) => {
         const pause = pauses.hold(holder);
@@ -81,11 +88,8 @@ export class Streams {
     const { detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs } = config;
     // A deadline is met within an eighth of it, or a second.
     const deadlines = [detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs];
-    this.#timer = setInterval(
-      () => void this.#tick(),
-      Math.min(1000, Math.max(25, Math.min(...deadlines) / 8)),
-    );
-    this.#timer.unref();
+    const everyMs = Math.min(1000, Math.max(25, Math.min(...deadlines) / 8));
+    this.#timer = clock.every(everyMs, () => void this.#tick());
     // So a reader is let go between one and 7/6 of the timeout after its last progress.
     this.#queuesEveryMs = stallTimeoutMs / 6;
   }
@@ -101,7 +105,7 @@ export class Streams {
   }
 
   open(owner: StreamOwner): GatewayStream {
-    const stream = new GatewayStream(owner, this.#config, this.#host, performance.now());
+    const stream = new GatewayStream(owner, this.#config, this.#host);
     this.#known.set(stream.token, stream);
     for (const tap of this.#taps) stream.tap(tap);
     return stream;
@@ -110,12 +114,12 @@ export class Streams {
   /** The stream of a URL; `undefined` if there is none (any more). */
   find(token: string): GatewayStream | undefined {
     const stream = this.#known.get(token);
-    return stream?.hasUrl === true && !this.#isOver(stream, performance.now()) ? stream : undefined;
+    return stream?.hasUrl === true && !this.#isOver(stream, this.#clock.nowMs()) ? stream : undefined;
   }
 
   /** The provider's part is over. What it said can be read for a while. */
   ended(stream: GatewayStream, outcome: StreamOutcome): void {
-    stream.finish(outcome, performance.now());
+    stream.finish(outcome, this.#clock.nowMs());
     this.#onChange?.();
   }
 
@@ -131,14 +135,14 @@ export class Streams {
       this.#onChange = () => {
         if (!this.#hasLive) resolve();
       };
-      setTimeout(() => this.stopAll(), deadlineMs).unref();
+      this.#clock.after(deadlineMs, () => this.stopAll()).unref();
       // A client that does not even take the goodbye is not waited for.
-      setTimeout(resolve, deadlineMs + goodbyeMs).unref();
+      this.#clock.after(deadlineMs + goodbyeMs, resolve).unref();
     });
   }
 
   stopWatching(): void {
-    clearInterval(this.#timer);
+    this.#timer.stop();
   }
 
   /** Ends every stream that is left. */
@@ -162,13 +166,13 @@ export class Streams {
     if (this.#isTicking) return;
     this.#isTicking = true;
     try {
-      await this.#each((stream) => stream.tick(performance.now()));
-      this.#forget(performance.now());
-      if (performance.now() - this.#queuesReadMs >= this.#queuesEveryMs && this.#hasLive) {
-        this.#queuesReadMs = performance.now();
+      await this.#each((stream) => stream.tick(this.#clock.nowMs()));
+      this.#forget(this.#clock.nowMs());
+      if (this.#clock.nowMs() - this.#queuesReadMs >= this.#queuesEveryMs && this.#hasLive) {
+        this.#queuesReadMs = this.#clock.nowMs();
         const queues = await this.#links.readQueues();
         await this.#each((stream) => {
-          if (stream.isLive) stream.checkReaders(performance.now(), queues);
+          if (stream.isLive) stream.checkReaders(this.#clock.nowMs(), queues);
         });
       }
     } catch (error) {
@@ -200,8 +204,12 @@ export class Streams {
         () => this.#endDefective(stream),
       );
       looks += 1;
-      if (looks % streamsATurn === 0) await nextTurn();
+      if (looks % streamsATurn === 0) await this.#nextTurn();
     }
+  }
+
+  #nextTurn(): Promise<void> {
+    return new Promise((resolve) => this.#clock.nextTurn(resolve));
   }
 
   /** Lets go of streams that ended so long ago that nobody can come back. */

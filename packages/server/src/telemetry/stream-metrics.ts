@@ -1,4 +1,5 @@
 import type { Attributes, Histogram, Meter as Instruments } from '@opentelemetry/api';
+import type { Clock } from '@spillway/core/clock';
 import type { TokenUsage } from '@spillway/core/format/format';
 import { errorCodes, GatewayError } from '../errors.ts';
 import type { EventMemory } from '../memory/event-memory.ts';
@@ -22,6 +23,7 @@ const tokenCounts = [
 ];
 
 export interface StreamMetricsOptions {
+  readonly clock: Pick<Clock, 'nowMs'>;
   readonly meter: Meter;
   /** Looks at all streams; called once a scrape or push. */
   readonly survey: () => Survey;
@@ -111,7 +113,7 @@ export class StreamMetrics implements StreamsObserver {
     this.#estimateSavings(state, events);
     const attributes = attributesOf(stream);
     if (attributes === undefined) return;
-    this.#duration.record((performance.now() - startedMs) / 1000, {
+    this.#duration.record((this.#options.clock.nowMs() - startedMs) / 1000, {
       ...attributes,
       'error.type': error?.code ?? '',
     });

@@ -1,3 +1,4 @@
+import type { Clock } from '@spillway/core/clock';
 import type { BodyHold } from '@spillway/server/memory/request-memory';
 
 /** One provider's models as one credential sees them. Many answers share their bytes, which count until the last lets go. */
@@ -5,23 +6,26 @@ export class HeldModels {
   /** JSON objects with commas between them; empty if there is none. */
   readonly bytes: Buffer;
   readonly #hold: BodyHold;
-  #confirmedMs = performance.now();
+  readonly #clock: Pick<Clock, 'nowMs'>;
+  #confirmedMs: number;
   /** Whoever keeps it, and whoever sends it. */
   #users = 1;
 
-  constructor(bytes: Buffer, hold: BodyHold) {
+  constructor(bytes: Buffer, hold: BodyHold, clock: Pick<Clock, 'nowMs'>) {
+    this.#clock = clock;
+    this.#confirmedMs = clock.nowMs();
     this.bytes = bytes;
     this.#hold = hold;
   }
 
   /** The time since the provider said so, in milliseconds. */
   get ageMs(): number {
-    return performance.now() - this.#confirmedMs;
+    return this.#clock.nowMs() - this.#confirmedMs;
   }
 
   /** The provider said the same again. */
   confirm(): void {
-    this.#confirmedMs = performance.now();
+    this.#confirmedMs = this.#clock.nowMs();
   }
 
   /** Keeps the bytes until `letGo` is called once more. */

@@ -17,6 +17,7 @@ import { isRedirect, redirectError } from '../redirect.ts';
 import { maxRefusalBytes, maxRefusalMs } from '../retry-hints.ts';
 import { HeldModels } from './held-models.ts';
 import { readModels } from './read-models.ts';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import { type Refresh, startRefresh, waitForEnough } from './refresh.ts';
 
 /** A list that is not older is answered without asking its provider. */
@@ -35,6 +36,7 @@ const maxLists = 256;
 const logEveryMs = 60_000;
 
 export interface ModelListsOptions {
+  readonly clock: ServerClock;
   readonly admission: Admission;
   readonly targets: Targets;
   readonly log: Pick<Logger, 'warn'>;
@@ -45,6 +47,7 @@ export interface ModelListsOptions {
  * share; it takes one of the places that streams take, and ends when nobody waits for it any more.
  */
 export class ModelLists {
+  readonly #clock: ServerClock;
   readonly #admission: Admission;
   readonly #targets: Targets;
   readonly #log: ModelListsOptions['log'];
@@ -54,7 +57,8 @@ export class ModelLists {
   readonly #refreshes = new Map<string, Refresh>();
   readonly #loggedMs = new Map<Provider, number>();
 
-  constructor({ admission, log, targets }: ModelListsOptions) {
+  constructor({ admission, clock, log, targets }: ModelListsOptions) {
+    this.#clock = clock;
     this.#admission = admission;
     this.#targets = targets;
     this.#log = log;
@@ -78,6 +82,7 @@ export class ModelLists {
     for (const refresh of refreshes) refresh.waiting += 1;
     try {
       await waitForEnough(
+        this.#clock,
         refreshes,
         asked.some(({ key }) => this.#known(key) !== undefined),
         signal,
@@ -101,7 +106,7 @@ export class ModelLists {
     if ((this.#known(key)?.ageMs ?? Infinity) < freshMs) return { key, refresh: undefined };
     const running = this.#refreshes.get(key);
     if (running !== undefined) return { key, refresh: running };
-    const refresh = startRefresh((aborting) => this.#refresh(provider, key, target, aborting));
+    const refresh = startRefresh(this.#clock, (aborting) => this.#refresh(provider, key, target, aborting));
     this.#refreshes.set(key, refresh);
     return { key, refresh };
   }
@@ -113,9 +118,10 @@ export class ModelLists {
 
   async #refresh(provider: Provider, key: string, target: Target, aborting: AbortController): Promise<void> {
     let hasPlace = false;
-    const timer = setTimeout(() => {
+    const timer = this.#clock.after(timeoutMs, () => {
       aborting.abort(hasPlace ? silent() : overloaded(`There was no free place within ${timeoutMs} ms.`));
-    }, timeoutMs).unref();
+    });
+    timer.unref();
     const admission = this.#admission;
     const hold = this.#memory.hold(key);
     try {
@@ -134,7 +140,7 @@ export class ModelLists {
       this.#logFailure(provider, error);
       throw error;
     } finally {
-      clearTimeout(timer);
+      timer.stop();
       hold.release();
       this.#refreshes.delete(key);
     }
@@ -149,6 +155,7 @@ export class ModelLists {
     const headers = providerHeaders({ accept: 'application/json' }, credential);
     const request = { method: 'GET', path, headers, body: null } as const;
     const reply = await openReply(pool, request, {
+      clock: this.#clock,
       retries: 0,
       connectRetries: 0,
       signal,
@@ -189,7 +196,7 @@ export class ModelLists {
     const hold = this.#memory.hold(key);
     this.#grow(hold, models.length);
     this.#forget(key);
-    this.#lists.set(key, new HeldModels(models, hold));
+    this.#lists.set(key, new HeldModels(models, hold, this.#clock));
     if (this.#lists.size > maxLists) this.#forgetOldest();
   }
 
@@ -215,7 +222,7 @@ export class ModelLists {
 
   #logFailure(provider: Provider, error: GatewayError): void {
     if (error.isCancel) return;
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     if (nowMs - (this.#loggedMs.get(provider) ?? -Infinity) < logEveryMs) return;
     this.#loggedMs.set(provider, nowMs);
     const defect = error.code === 'internal_error' ? { err: error.cause } : {};

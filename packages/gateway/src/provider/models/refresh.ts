@@ -1,3 +1,4 @@
+import type { Clock, Timer } from '@spillway/core/clock';
 import { asGatewayError, type GatewayError } from '@spillway/server/errors';
 
 /** Once a list is there, others are waited for so long. */
@@ -15,10 +16,10 @@ export interface Refresh {
   waiting: number;
 }
 
-export function startRefresh(work: (aborting: AbortController) => Promise<void>): Refresh {
+export function startRefresh(clock: Clock, work: (aborting: AbortController) => Promise<void>): Refresh {
   const aborting = new AbortController();
   const refresh: Refresh = {
-    startedMs: performance.now(),
+    startedMs: clock.nowMs(),
     done: work(aborting).catch((error: unknown) => {
       refresh.error = asGatewayError(error);
     }),
@@ -36,19 +37,20 @@ export function startRefresh(work: (aborting: AbortController) => Promise<void>)
  * @throws the signal's reason as soon as it is aborted.
  */
 export async function waitForEnough(
+  clock: Clock,
   refreshes: readonly Refresh[],
   isListThere: boolean,
   signal: AbortSignal,
 ): Promise<void> {
   signal.throwIfAborted();
-  const lateMs = performance.now() - patienceMs;
+  const lateMs = clock.nowMs() - patienceMs;
   const awaited = isListThere ? refreshes.filter(({ startedMs }) => startedMs > lateMs) : refreshes;
   if (awaited.length === 0) return;
   const { promise, reject, resolve } = Promise.withResolvers<void>();
-  let timer: NodeJS.Timeout | undefined;
+  let timer: Timer | undefined;
   let isOver = false;
   const startPatience = (): void => {
-    if (!isOver) timer ??= setTimeout(resolve, patienceMs);
+    if (!isOver) timer ??= clock.after(patienceMs, resolve);
   };
   const onAbort = (): void => reject(signal.reason as Error);
   signal.addEventListener('abort', onAbort, { once: true });
@@ -63,7 +65,7 @@ export async function waitForEnough(
     await promise;
   } finally {
     isOver = true;
-    clearTimeout(timer);
+    timer?.stop();
     signal.removeEventListener('abort', onAbort);
   }
 }
