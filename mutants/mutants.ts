@@ -1526,6 +1526,27 @@ export const mutants: readonly Mutant[] = [
     only: 'takes nothing',
   },
   {
+    name: 'promise 25: names are drawn by the system',
+    file: `${server}/stream/stream-token.ts`,
+    find: 'this.#clock.randomBytes(drawnBytes)',
+    replace: 'crypto.getRandomValues(new Uint8Array(drawnBytes))',
+    test: `${serverTest}/same-seed.test.ts`,
+  },
+  {
+    name: 'promise 25: how old a chunk is, is told by the system’s clock',
+    file: `${core}/channel/bounded-channel.ts`,
+    find: '? clock : undefined',
+    replace: '? systemTime : undefined',
+    test: `${serverTest}/same-seed.test.ts`,
+  },
+  {
+    name: 'promise 25: a pause between two writes is of the system’s time',
+    file: `${server}/sink/pause.ts`,
+    find: 'this.#clock.soon(maxMs, ',
+    replace: '((ms: number, callback: () => void) => setTimeout(callback, ms))(maxMs, ',
+    test: `${serverTest}/same-seed.test.ts`,
+  },
+  {
     name: 'promise 26: a session that is gone still counts',
     file: `${server}/session/session.ts`,
     find: 'this.#options.onClose(this);',

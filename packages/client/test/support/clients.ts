@@ -7,6 +7,7 @@ import {
 } from '@spillway/client';
 import type { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { onTestFinished } from 'vitest';
+import { within } from '../../../core/test/support/within.ts';
 
 /** A `fetch` that the test closes. */
 export function openFetch(options: ClientOptions): SpillwayFetch {
@@ -60,7 +61,20 @@ export function countSockets(): {
   return { WebSocket: CountedSocket, counts };
 }
 
-/** Lets a clock go on, and the real sockets with it, until a condition holds. */
-export async function advanceUntil(clock: VirtualClock, condition: () => boolean, stepMs = 1): Promise<void> {
-  while (!condition()) await clock.advance(stepMs);
+/** Lets a clock go on, and the real sockets with it, until a condition holds. With a step of 0, it is waited for with the clock standing still. */
+export async function advanceUntil(
+  clock: VirtualClock,
+  condition: () => boolean,
+  what: string,
+  stepMs = 1,
+): Promise<void> {
+  let isLate = false;
+  const advance = async (): Promise<void> => {
+    while (!condition() && !isLate) await clock.advance(stepMs);
+  };
+  try {
+    await within(advance(), what);
+  } finally {
+    isLate = true;
+  }
 }

@@ -7,6 +7,7 @@ import * as openaiChat from '../../src/format/openai-chat.ts';
 import * as sse from '../../src/format/sse.ts';
 import * as core from '../../src/index.ts';
 import * as testing from '../../src/testing/store-rules.ts';
+import * as virtualClock from '../../src/testing/virtual-clock.ts';
 import { complaintsOf, modulesIn, modulesOf } from '../support/snippets.ts';
 
 const coreFolder = fileURLToPath(new URL('../..', import.meta.url));
@@ -18,6 +19,7 @@ const exported: Readonly<Record<string, object>> = {
   '@spillway/core/format/openai-chat': openaiChat,
   '@spillway/core/format/sse': sse,
   '@spillway/core/testing': testing,
+  '@spillway/core/testing/virtual-clock': virtualClock,
 };
 
 /** What snippets take from the program around them. */
