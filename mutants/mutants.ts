@@ -2236,15 +2236,15 @@ export const mutants: readonly Mutant[] = [
     find: 'this.caught(where, error);\n      if (end',
     replace: 'if (end === undefined || this.#count >= 0) throw error;\n      if (end',
     test: `${gatewayTest}/defects.test.ts`,
-    only: 'in the clock of all streams',
+    only: 'in the timer of all streams',
   },
   {
-    name: 'a defect: the clock of streams stands still after it',
+    name: 'a defect: the timer of streams stands still after it',
     file: `${server}/stream/streams.ts`,
     find: '    } finally {\n      this.#isTicking = false;',
     replace: '      return;\n    }\n    {\n      this.#isTicking = false;',
     test: `${gatewayTest}/defects.test.ts`,
-    only: 'in the clock of all streams',
+    only: 'in the timer of all streams',
   },
   {
     name: 'a defect: it is told as a cut of the provider',
@@ -2423,7 +2423,7 @@ export const mutants: readonly Mutant[] = [
     only: 'whose callback grants it',
   },
   {
-    name: '5.5: a client hears of what waits for its credit when the clock says so',
+    name: '5.5: a client hears of what waits for its credit when the timer says so',
     file: `${server}/session/session-response.ts`,
     find: '    this.#isLagTold = true;\n    this.tellLag(reader);',
     replace: '    this.#isLagTold = true;',

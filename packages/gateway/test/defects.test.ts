@@ -94,7 +94,7 @@ describe('a defect ends the part that has it, and nothing else', () => {
     expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
   });
 
-  test('in the clock of all streams: it goes on', async () => {
+  test('in the timer of all streams: it goes on', async () => {
     const config = configSchema.parse({ waitTimeoutMs: 30_000, stallTimeoutMs: 30_000 });
     const clock = new VirtualClock();
     let looks = 0;

@@ -62,7 +62,7 @@ test('5.5 a client is told at once that something waits for its credit, and once
   expect(frames).toEqual([1, 'lag 1', 2, 'lag 1']);
   response.ack(2);
   await turn();
-  // The clock of the session says that nothing waits any more.
+  // The timer of the session says that nothing waits any more.
   response.tellLag(reader);
   response.tellLag(reader);
   expect(frames).toEqual([1, 'lag 1', 2, 'lag 1', 3, 'lag 0']);

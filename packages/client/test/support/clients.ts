@@ -68,13 +68,13 @@ export async function advanceUntil(
   what: string,
   stepMs = 1,
 ): Promise<void> {
-  let isLate = false;
+  const late = new AbortController();
   const advance = async (): Promise<void> => {
-    while (!condition() && !isLate) await clock.advance(stepMs);
+    while (!condition() && !late.signal.aborted) await clock.advance(stepMs);
   };
   try {
     await within(advance(), what);
   } finally {
-    isLate = true;
+    late.abort();
   }
 }

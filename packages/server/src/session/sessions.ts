@@ -30,7 +30,7 @@ export interface SessionDoor {
   known(socket: Socket): void;
 }
 
-/** All sessions of a server, and the one clock that watches them. */
+/** All sessions of a server, and the one timer that watches them. */
 export class Sessions {
   readonly #sessions = new Set<Session>();
   readonly #door: SessionDoor;

@@ -48,7 +48,7 @@ export interface StreamHost {
 }
 
 /**
- * One request's life: its clock, its readers, and the one signal that stops everything done for it. Time is
+ * One request's life: its times, its readers, and the one signal that stops everything done for it. Time is
  * checked from outside, by `tick`: no stream has a timer of its own.
  */
 export class GatewayStream implements StreamOwner {

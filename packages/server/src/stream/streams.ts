@@ -30,7 +30,7 @@ export interface StreamsObserver {
   readerEnded(reason: ReaderEndReason): void;
 }
 
-/** All streams that live or can be read again, and the one clock that watches their deadlines. */
+/** All streams that live or can be read again, and the one timer that watches their deadlines. */
 export class Streams {
   /** By token. */
   readonly #known = new Map<string, GatewayStream>();
