@@ -129,6 +129,7 @@ describe('with a gateway of which every word is known', () => {
     if (typeof until !== 'number') until.then(over, over);
     const endMs = typeof until === 'number' ? clock.nowMs() + until : Infinity;
     for (let connections = 0; ; connections += 1) {
+      expect(connections, 'connections, and it is not over').toBeLessThan(100);
       const { made } = counts;
       await advanceUntil(clock, () => counts.closed === made, 'the connection to be lost', 0);
       const isMade = (): boolean => counts.made > made;
