@@ -2273,7 +2273,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'descriptors: kept connections to providers have no bound',
-    file: `${gateway}/source/provider-pools.ts`,
+    file: `${gateway}/source/shared-connections.ts`,
     find: 'if (this.#open > this.#maxOpen) this.closeIdle(1);',
     replace: '',
     test: `${gatewayTest}/out-of-descriptors.test.ts`,

@@ -4,10 +4,10 @@ import { isOutOfDescriptors } from '../memory/descriptors.ts';
 import {
   CertificateError,
   ConnectTimeoutError,
+  type ReplyPool,
   ResponseTimeoutError,
   UnsentError,
-} from '../source/provider-connection.ts';
-import type { ProviderPool } from '../source/provider-pools.ts';
+} from '../source/exchange.ts';
 import { sendAndFollow } from './redirect.ts';
 import type { ProviderRequest, Reply } from '../source/reply.ts';
 import { ResponseError } from '../source/response-reader.ts';
@@ -43,7 +43,7 @@ const baseDelayMs = 250;
  *   file descriptor for it.
  */
 export async function openReply(
-  pool: ProviderPool,
+  pool: ReplyPool,
   request: ProviderRequest,
   { connectRetries, retries, signal, onAnswer, onRetry }: RetryOptions,
 ): Promise<Reply> {
