@@ -141,11 +141,7 @@ export class Reply {
  * @throws the signal's reason as soon as it is aborted, and then the connection is closed, in every
  *   phase; the connection's error when there is no reply.
  */
-export function sendRequest(
-  pool: ReplyPool,
-  request: ProviderRequest,
-  signal: AbortSignal,
-): Promise<Reply> {
+export function sendRequest(pool: ReplyPool, request: ProviderRequest, signal: AbortSignal): Promise<Reply> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason as Error);
