@@ -58,7 +58,7 @@ export class Targets {
     );
     return {
       credential,
-      pool: this.#pools.get(base.origin, credential),
+      pool: this.#pools.get(base.origin, credential, provider.transport),
       path: `${base.pathname.replace(/\/$/, '')}${rest}${joinQueries(provider.query, query)}`,
     };
   }

@@ -1,5 +1,6 @@
 import { digest } from '../config/api-key.ts';
 import type { Config } from '../config/schema.ts';
+import type { Transport } from '../config/transport.ts';
 import type { Credential } from '../http/headers.ts';
 import type { TlsMemory } from './connect.ts';
 import type { ConnectionLimits, Exchange, ReplyPool, Request, Sending } from './exchange.ts';
@@ -18,19 +19,25 @@ export class ProviderPools {
   readonly #limits: PoolLimits;
   readonly #shared: SharedConnections;
   /** In the order of their last use. */
-  readonly #pools = new Map<string, ProviderPool>();
+  readonly #pools = new Map<string, ReplyPool>();
+  readonly #otherPool: OtherPool | undefined;
 
-  /** `onDefect` is called when something throws that nobody foresaw. */
-  constructor(limits: PoolLimits, onDefect: (error: unknown) => void) {
+  /**
+   * `onDefect` is called when something throws that nobody foresaw. `otherPool` is for providers with a transport of their own;
+   * without it there must be none.
+   */
+  constructor(limits: PoolLimits, onDefect: (error: unknown) => void, otherPool?: OtherPool) {
     this.#limits = limits;
+    this.#otherPool = otherPool;
     this.#shared = new SharedConnections(limits.maxStreams, onDefect);
   }
 
-  /** The pool for an origin and the credential that will be sent. */
-  get(origin: string, credential: Credential): ProviderPool {
+  /** The pool for an origin and the credential that will be sent. `transport`: not by the built-in reader. */
+  get(origin: string, credential: Credential, transport?: Transport): ReplyPool {
     // Hashed, so that no key stands in memory as a map's key for as long as a pool lives.
-    const key = `${origin} ${digest(JSON.stringify(credential)).toString('base64')}`;
-    const pool = this.#pools.get(key) ?? new ProviderPool(new URL(origin), this.#limits, this.#shared);
+    const secret = digest(JSON.stringify(credential)).toString('base64');
+    const key = `${origin} ${transport?.id ?? ''} ${secret}`;
+    const pool = this.#pools.get(key) ?? this.#open(new URL(origin), transport);
     this.#pools.delete(key);
     this.#pools.set(key, pool);
     if (this.#pools.size > maxPools) this.#closeOldest();
@@ -43,6 +50,12 @@ export class ProviderPools {
     this.#pools.clear();
   }
 
+  #open(origin: URL, transport: Transport | undefined): ReplyPool {
+    if (transport === undefined) return new ProviderPool(origin, this.#limits, this.#shared);
+    if (this.#otherPool === undefined) throw new Error('there is no other reader of replies');
+    return new this.#otherPool(origin, transport, this.#limits, this.#shared);
+  }
+
   #closeOldest(): void {
     for (const [key, pool] of this.#pools) {
       this.#pools.delete(key);
@@ -51,6 +64,14 @@ export class ProviderPools {
     }
   }
 }
+
+/** Another reader of replies than the built-in one. */
+type OtherPool = new (
+  origin: URL,
+  transport: Transport,
+  limits: ConnectionLimits,
+  shared: SharedConnections,
+) => ReplyPool;
 
 type PoolLimits = ConnectionLimits & Pick<Config, 'maxStreams'>;
 

@@ -320,7 +320,7 @@ export class ReplySource implements BodyHandler {
     } else if (error instanceof GatewayError) {
       this.#channel.fail(error);
     } else if (error instanceof ResponseError) {
-      const message = `The provider's answer stopped being valid HTTP/1.1 in its midst. ${error.message}`;
+      const message = `The provider's answer stopped being valid HTTP in its midst. ${error.message}`;
       this.#channel.fail(new GatewayError('upstream_invalid', message, { cause: error }));
     } else {
       this.#channel.fail(

@@ -23,7 +23,7 @@ export interface ResponseHead {
   readonly isDelimited: boolean;
 }
 
-/** What came is not HTTP/1.1, or is ambiguous in it. */
+/** What came is not HTTP, or is ambiguous in it. */
 export class ResponseError extends Error {
   readonly code = 'INVALID_RESPONSE';
 }
