@@ -15,10 +15,13 @@ export function asPlainFailure(error: Error, { hasHead, isLong, maxHeaderBytes }
   const { code, http2ErrorCode } = error as NodeJS.ErrnoException & { http2ErrorCode?: number };
   if (error instanceof errors.HeadersOverflowError) return largeHead(maxHeaderBytes, error);
   if (error instanceof errors.HTTPParserError) {
-    // Whoever closes in the middle of it has not sent anything else.
-    return code === 'HPE_INVALID_EOF_STATE' ? cut(error) : invalid(error);
+    // Whoever closes in the middle of it has not sent anything else. Its code is always `undefined`.
+    return error.message.includes('Invalid EOF state') ? cut(error) : invalid(error);
   }
-  if (error instanceof errors.ResponseContentLengthMismatchError) return isLong ? invalid(error) : cut(error);
+  // In a head it stands for whatever is wrong behind a length.
+  if (error instanceof errors.ResponseContentLengthMismatchError) {
+    return isLong || !hasHead ? invalid(error) : cut(error);
+  }
   if (error instanceof errors.SocketError && error.message.startsWith('bad ')) return invalid(error);
   if (code === 'ERR_HTTP2_ERROR') return invalid(error);
   // RFC 9113, 6.8 and 8.7: the provider did not look at it, so it may be sent again.

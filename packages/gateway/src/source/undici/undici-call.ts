@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import { type IncomingHttpHeaders, STATUS_CODES } from 'node:http';
 import type { ClientHttp2Stream } from 'node:http2';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
@@ -13,6 +13,7 @@ import {
   type Sending,
   UnsentError,
 } from '../exchange.ts';
+import { bodyLength, ResponseError } from '../response-reader.ts';
 import { expectStream, onEndOfStream } from './end-of-stream.ts';
 import { asPlainFailure, cut, largeHead } from './failures.ts';
 
@@ -48,7 +49,8 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
   /** How the response ended, if that was before all of it was taken. */
   #end: { readonly error: Error | undefined } | undefined;
   #bodyBytes = 0;
-  #lengthBytes: number | undefined;
+  /** What the head says of the body. */
+  #length: number | 'chunked' = Infinity;
   /** Whether the last byte of an HTTP/2 stream was told for what it is. */
   #hasStreamEnded = false;
 
@@ -127,28 +129,37 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     controller: Dispatcher.DispatchController,
     status: number,
     headers: IncomingHttpHeaders,
-    reason = '',
   ): void {
-    // Not the response yet: it follows.
-    if (this.isOver || status < 200) return;
+    if (this.isOver) return;
     const fields = readFields(controller.rawHeaders ?? headers);
     if (headBytes(fields) > this.#options.limits.maxHeaderBytes) {
       this.destroy(largeHead(this.#options.limits.maxHeaderBytes));
       return;
     }
+    let length: number | 'chunked';
+    try {
+      length = bodyLength(status, true, fields);
+      // Nobody asked for another protocol.
+      if (status === 101) throw new ResponseError('The response is not valid HTTP: status 101.');
+    } catch (error) {
+      this.destroy(error as ResponseError);
+      return;
+    }
+    // Not the response yet: it follows.
+    if (status < 200) return;
     this.#hasHead = true;
     // A provider that answers and does not read what it is asked has no longer for that.
     if (this.#isSent) this.#stopTimer();
-    const hasNoBody = status === 204 || status === 304;
-    const { 'content-length': length, 'transfer-encoding': encoding } = fields;
-    if (!hasNoBody && length !== undefined) this.#lengthBytes = Number(length);
+    this.#length = length;
     // What has no body has its end at once.
-    if (!hasNoBody && this.#lengthBytes !== 0) {
+    if (length !== 0) {
       this.#isPaused = true;
       controller.pause();
     }
     const isHttp2 = this.#connection?.isHttp2 === true;
-    const isDelimited = isHttp2 || hasNoBody || length !== undefined || encoding !== undefined;
+    const isDelimited = isHttp2 || length !== Infinity;
+    // HTTP/2 has no words behind the status, and undici keeps the end of those that come in pieces.
+    const reason = STATUS_CODES[status] ?? '';
     this.#tell((exchange) =>
       exchange.onHead({ status, reason, headers: fields, isPersistent: true, isDelimited }),
     );
@@ -167,7 +178,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     if (this.isOver) return;
-    const isLong = this.#lengthBytes === undefined || this.#bodyBytes >= this.#lengthBytes;
+    const isLong = typeof this.#length === 'number' && this.#bodyBytes >= this.#length;
     const { maxHeaderBytes } = this.#options.limits;
     this.#ended(asPlainFailure(error, { hasHead: this.#hasHead, isLong, maxHeaderBytes }));
   }
@@ -244,7 +255,8 @@ function readFields(raw: readonly (Buffer | string)[] | IncomingHttpHeaders): In
   const fields = Object.create(null) as Record<string, string>;
   const add = (name: string, value: string): void => {
     const before = fields[name];
-    fields[name] = before === undefined ? value : `${before}, ${value}`;
+    const trimmed = value.trimEnd();
+    fields[name] = before === undefined ? trimmed : `${before}, ${trimmed}`;
   };
   if (Array.isArray(raw)) {
     const texts = raw.map((part: Buffer | string) =>
