@@ -14,8 +14,9 @@ import {
   UnsentError,
 } from '../exchange.ts';
 import { bodyLength, ResponseError } from '../response-reader.ts';
-import { expectStream, onEndOfStream } from './end-of-stream.ts';
+
 import { asPlainFailure, cut, largeHead } from './failures.ts';
+import { expectStream, keepListening, onEndOfStream } from './http2-stream.ts';
 
 /** The connection that a request is sent over. */
 interface CallConnection {
@@ -114,6 +115,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     const connection = this.#connection;
     if (connection?.isHttp2 !== true) return;
     expectStream((stream) => {
+      keepListening(stream);
       onEndOfStream(stream, () => (this.#hasStreamEnded = true));
       connection.opened(stream);
     });

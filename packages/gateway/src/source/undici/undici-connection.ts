@@ -74,7 +74,9 @@ export class UndiciConnection {
       bodyTimeout: 0,
       maxHeaderSize: options.limits.maxHeaderBytes,
       allowH2: options.transport.http2,
-      h2Options: { maxConcurrentStreams: maxStreams, settings: { initialWindowSize: streamWindowBytes } },
+      // What `h2Options.settings` says of the window is not looked at.
+      initialWindowSize: streamWindowBytes,
+      h2Options: { maxConcurrentStreams: maxStreams },
     });
     this.#client.on('drain', () => {
       this.#isBusy = false;
