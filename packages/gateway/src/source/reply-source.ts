@@ -269,8 +269,10 @@ export class ReplySource implements BodyHandler {
       if (this.#channel.end === undefined) throw error;
     }
     this.#isDraining = false;
+    // Reading on may bring the end, and something that has to be held before it.
+    const end = this.#bodyEnd;
     this.#goOn();
-    if (this.#bodyEnd !== undefined) this.#settle(this.#bodyEnd.error);
+    if (end !== undefined) this.#settle(end.error);
   }
 
   /** The body may have ended meanwhile, and then only waits for what was held. */

@@ -45,6 +45,8 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
   #isSent = false;
   #hasHead = false;
   #isPaused = false;
+  /** Bytes are being handed on: a pause and what follows it are looked at behind them. */
+  #isGiving = false;
   /** What came of the body after the pause, and before undici knew of it. */
   readonly #rest: Buffer[] = [];
   /** How the response ended, if that was before all of it was taken. */
@@ -82,17 +84,27 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
   pause(): void {
     if (this.#isPaused) return;
     this.#isPaused = true;
-    this.#controller?.pause();
+    if (!this.#isGiving) this.#controller?.pause();
   }
 
   resume(): void {
     if (!this.#isPaused || this.isOver) return;
     this.#isPaused = false;
-    this.#deliver();
-    // Whoever took it may have paused again.
-    if (this.#isPaused) return;
-    if (this.#end === undefined) this.#controller?.resume();
+    // Whoever gives goes on, and looks then.
+    if (this.#isGiving) return;
+    for (let chunk = this.#rest.shift(); chunk !== undefined; chunk = this.#rest.shift()) {
+      this.#give(chunk);
+      if (this.#isPaused || this.isOver) return;
+    }
+    if (this.#end === undefined) this.#readOn();
     else this.#finish(this.#end.error);
+  }
+
+  /** Not in this turn, in which another connection may be read: undici's parsers share one memory. */
+  #readOn(): void {
+    queueMicrotask(() => {
+      if (!this.#isPaused) this.#controller?.resume();
+    });
   }
 
   destroy(error: Error = new Error('the connection was closed')): void {
@@ -100,6 +112,11 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     const controller = this.#controller;
     this.#finish(error);
     controller?.abort(error);
+  }
+
+  /** Its connection is closed. What came whole before that is still handed on. */
+  disconnected(): void {
+    if (this.#end === undefined) this.destroy();
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -167,10 +184,13 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     );
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.isOver) return;
     this.#bodyBytes += chunk.length;
-    this.#take(chunk);
+    // A pause may come too late for it.
+    if (this.#isPaused) this.#rest.push(ownCopy(chunk, 0, chunk.length));
+    else this.#give(chunk);
+    if (this.#isPaused) controller.pause();
   }
 
   onResponseEnd(): void {
@@ -185,21 +205,17 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     this.#ended(asPlainFailure(error, { hasHead: this.#hasHead, isLong, maxHeaderBytes }));
   }
 
-  /** Hands on what came, in pieces as the built-in reader reads them; what comes after a pause waits. */
-  #take(chunk: Buffer): void {
-    for (let at = 0; at < chunk.length; at += maxReadBytes) {
-      if (this.#isPaused) {
-        this.#rest.push(ownCopy(chunk, at, chunk.length));
-        return;
-      }
-      const end = Math.min(chunk.length, at + maxReadBytes);
-      this.#tell((exchange) => exchange.onBody(chunk, at, end));
-      if (this.isOver) return;
+  /** Hands on what came, in pieces as the built-in reader reads them, until whoever takes them pauses. */
+  #give(chunk: Buffer): void {
+    let at = 0;
+    this.#isGiving = true;
+    while (at < chunk.length && !this.#isPaused && !this.isOver) {
+      const [start, end] = [at, Math.min(chunk.length, at + maxReadBytes)];
+      at = end;
+      this.#tell((exchange) => exchange.onBody(chunk, start, end));
     }
-  }
-
-  #deliver(): void {
-    for (const chunk of this.#rest.splice(0)) this.#take(chunk);
+    this.#isGiving = false;
+    if (at < chunk.length && !this.isOver) this.#rest.unshift(ownCopy(chunk, at, chunk.length));
   }
 
   #ended(error: Error | undefined): void {

@@ -130,8 +130,14 @@ export class UndiciConnection {
   destroy(error?: Error): void {
     this.#closed(undefined);
     for (const call of this.#calls) call.destroy(error);
+    this.#end();
+  }
+
+  #end(): void {
+    this.#closed(undefined);
+    for (const call of this.#calls) call.disconnected();
     this.#dial?.destroy();
-    this.#client.destroy(error ?? null, () => undefined);
+    this.#client.destroy(null, () => undefined);
   }
 
   #connected(socket: Socket): void {
@@ -139,7 +145,7 @@ export class UndiciConnection {
     socket.once('close', () => {
       this.#isClosing = true;
       // undici hears of it, too, and tells those that run.
-      setImmediate(() => this.destroy());
+      setImmediate(() => this.#end());
     });
   }
 
