@@ -8,10 +8,15 @@ export interface FailedRequest {
   /** Whether the body has come as long as its head said, or longer. */
   readonly isLong: boolean;
   readonly maxHeaderBytes: number;
+  /** What its connection said first, if it said something. */
+  readonly socketError: Error | undefined;
 }
 
 /** What undici and Node's HTTP/2 say of a failure, as the built-in reader says it. */
-export function asPlainFailure(error: Error, { hasHead, isLong, maxHeaderBytes }: FailedRequest): Error {
+export function asPlainFailure(told: Error, request: FailedRequest): Error {
+  const { hasHead, isLong, maxHeaderBytes, socketError } = request;
+  // An alert of TLS comes before the end of the connection, of which undici tells.
+  const error = told instanceof errors.SocketError ? (socketError ?? told) : told;
   const { code, http2ErrorCode } = error as NodeJS.ErrnoException & { http2ErrorCode?: number };
   if (error instanceof errors.HeadersOverflowError) return largeHead(maxHeaderBytes, error);
   if (error instanceof errors.HTTPParserError) {

@@ -21,6 +21,7 @@ import { expectStream, keepListening, onEndOfStream } from './http2-stream.ts';
 /** The connection that a request is sent over. */
 interface CallConnection {
   readonly isHttp2: boolean;
+  readonly socketError: Error | undefined;
   /** The first stream that it opens tells what it takes. */
   opened(stream: ClientHttp2Stream): void;
 }
@@ -202,7 +203,8 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     if (this.isOver) return;
     const isLong = typeof this.#length === 'number' && this.#bodyBytes >= this.#length;
     const { maxHeaderBytes } = this.#options.limits;
-    this.#ended(asPlainFailure(error, { hasHead: this.#hasHead, isLong, maxHeaderBytes }));
+    const socketError = this.#connection?.socketError;
+    this.#ended(asPlainFailure(error, { hasHead: this.#hasHead, isLong, maxHeaderBytes, socketError }));
   }
 
   /** Hands on what came, in pieces as the built-in reader reads them, until whoever takes them pauses. */

@@ -36,6 +36,7 @@ export class UndiciConnection {
   readonly #calls = new Set<UndiciCall>();
   #dial: Dial | undefined;
   #socket: Socket | undefined;
+  #socketError: Error | undefined;
   /** What it takes is not known yet. */
   #isOpening = true;
   #isBusy = false;
@@ -94,6 +95,11 @@ export class UndiciConnection {
     return this.#socket instanceof TLSSocket && this.#socket.alpnProtocol === 'h2';
   }
 
+  /** What the system or TLS said first of its connection. */
+  get socketError(): Error | undefined {
+    return this.#socketError;
+  }
+
   /** Whether it is not known yet what it takes. */
   get isOpening(): boolean {
     return this.#isOpening;
@@ -142,6 +148,7 @@ export class UndiciConnection {
 
   #connected(socket: Socket): void {
     this.#socket = socket;
+    socket.once('error', (error) => (this.#socketError = error));
     socket.once('close', () => {
       this.#isClosing = true;
       // undici hears of it, too, and tells those that run.
