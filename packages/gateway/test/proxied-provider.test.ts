@@ -9,11 +9,12 @@ import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { within } from '../../core/test/support/within.ts';
 import { type Certificates, makeCertificates } from './support/certificates.ts';
 import { startConnectProxy } from './support/connect-proxy.ts';
 import { eventually, run, type RunningGateway, startGateway } from './support/processes.ts';
 import { openai, postChat } from './support/requests.ts';
-import { within } from '../../core/test/support/within.ts';
+import { printed, spawnProgram } from './support/spawn.ts';
 
 let certificates: Certificates;
 beforeAll(() => {
@@ -277,15 +278,19 @@ describe('certificates of a provider', () => {
   });
 
   test.each(['a stranger’s', 'none'])('who shows %s does not, and is told so', async (which) => {
-    const provider = await startProvider('mutual');
-    const { certFile, keyFile } = certificates.stranger;
-    const ca = `caFile=${certificates.authority.certFile}`;
-    const shown = which === 'none' ? '' : `,certFile=${certFile},keyFile=${keyFile}`;
-    const gateway = await start(`url=${provider.url},${ca}${shown}`, {}, ['--retries', '2']);
+    // Node's own server closes without a word where it does not know who vouches for a client.
+    const { authority, server, stranger } = certificates;
+    const own = ['-cert', server.certFile, '-key', server.keyFile, '-CAfile', authority.certFile];
+    const strict = ['-Verify', '1', '-verify_return_error', '-www'];
+    const provider = spawnProgram(['openssl', 's_server', '-accept', '127.0.0.1:0', ...own, ...strict]);
+    onTestFinished(() => void provider.process.kill('SIGKILL'));
+    const port = await printed(provider, /ACCEPT 127\.0\.0\.1:(\d+)/);
+    const shown = which === 'none' ? '' : `,certFile=${stranger.certFile},keyFile=${stranger.keyFile}`;
+    const url = `https://localhost:${port}/v1`;
+    const gateway = await start(`url=${url},caFile=${authority.certFile}${shown}`, {}, ['--retries', '2']);
     const seen = await refusal(gateway);
     expect(seen).toMatchObject({ status: 502, code: 'client_certificate_refused' });
     expect(seen.message).toMatch(/ERR_SSL_\w+ALERT_(?:UNKNOWN_CA|CERTIFICATE_REQUIRED)/);
-    expect(provider.asked).toEqual([]);
   });
 
   test.each(['https', 'http2'] as const)('nobody else vouches for it: %s', async (kind) => {
