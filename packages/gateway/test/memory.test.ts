@@ -10,6 +10,7 @@ import {
   startGateway,
   watchMemory,
 } from './support/processes.ts';
+import { readers as replyReaders } from './support/readers.ts';
 import { metric, postChat, rawChat, simulatorStats } from './support/requests.ts';
 import { within } from '../../core/test/support/within.ts';
 
@@ -25,9 +26,9 @@ function memoryOf(gateway: RunningGateway): Promise<number> {
 const endless = 'sim:tps=0,ttft=0,tokens=4000,size=4000';
 
 describe('promise 1: memory is what is configured', () => {
-  test('40 readers that never read, 16 MB each', async () => {
+  test.each(replyReaders)('40 readers that never read, 16 MB each, read by %s', async (reader) => {
     const readers = 40;
-    const { gateway, simulator } = await startBoth(['--log-level', 'silent']);
+    const { gateway, simulator } = await startBoth(['--log-level', 'silent'], {}, reader);
     // Warm: what the first streams compile and allocate is no stream's share.
     for (let count = 0; count < 10; count += 1) await (await postChat(gateway.url, endless)).text();
     const before = await memoryOf(gateway);

@@ -7,8 +7,9 @@ import { openReply } from '../src/provider/open-reply.ts';
 import type { Reply } from '../src/source/reply.ts';
 import { ResponseError } from '../src/source/response-reader.ts';
 import { startRawProvider } from './support/raw-provider.ts';
+import type { Reader } from './support/readers.ts';
 import { ambiguousResponses } from './support/responses.ts';
-import { openPool, type Reader } from './support/transports.ts';
+import { openPool } from './support/transports.ts';
 
 // Each reader is the other's oracle: what a server does comes out of both in the same way.
 

@@ -5,8 +5,9 @@ import { within } from '../../core/test/support/within.ts';
 import { HeldBody } from '../src/memory/held-body.ts';
 import { type Reply, sendRequest } from '../src/source/reply.ts';
 import { chunk, lastChunk, startRawProvider, wholeAnswer } from './support/raw-provider.ts';
+import { readers } from './support/readers.ts';
 import { eventually } from './support/spawn.ts';
-import { openPool, readers } from './support/transports.ts';
+import { openPool } from './support/transports.ts';
 
 const get = { method: 'GET', path: '/', headers: {}, body: null } as const;
 const chunked = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n';

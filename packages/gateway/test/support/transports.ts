@@ -3,10 +3,7 @@ import type { Transport } from '../../src/config/transport.ts';
 import type { ReplyPool } from '../../src/source/exchange.ts';
 import { ProviderPools } from '../../src/source/provider-pools.ts';
 import { UndiciPool } from '../../src/source/undici/undici-pool.ts';
-
-/** Who reads replies. */
-export type Reader = 'built-in' | 'undici';
-export const readers: readonly Reader[] = ['built-in', 'undici'];
+import type { Reader } from './readers.ts';
 
 /** Nothing but another reader. */
 export const plainTransport: Transport = {
@@ -45,14 +42,4 @@ export function openPool(
   );
   onTestFinished(() => pools.destroy());
   return pools.get(origin, {}, transport);
-}
-
-/** A provider as `--upstream` takes it, read by one or the other. */
-export function upstreamFor(reader: Reader, text: string): string {
-  if (reader === 'built-in') return text;
-  return text
-    .split(/\s+/)
-    .filter((part) => part !== '')
-    .map((part) => `${/^\w+=/.test(part) ? part : `url=${part}`},proxy=env`)
-    .join(' ');
 }
