@@ -8,6 +8,7 @@ import {
 import { createServer as createHttpsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { within } from '../../core/test/support/within.ts';
 import { type Certificates, makeCertificates } from './support/certificates.ts';
@@ -348,4 +349,20 @@ test.each([
   expect(gateway.stderr()).toMatch(words);
   expect(gateway.stderr()).not.toContain('s3cret');
   expect(gateway.stderr()).not.toContain('    at ');
+});
+
+test('undici is loaded only where a provider asks for it', async () => {
+  const loads = fileURLToPath(new URL('support/loads.ts', import.meta.url));
+  const { url } = await startProvider('http');
+  const env = { PROVIDER_KEY: 'secret' };
+  for (const [options, isLoaded] of [
+    ['', false],
+    [',http2=false', false],
+    [',proxy=env', true],
+  ] as const) {
+    const upstream = `url=${url},apiKeyEnv=PROVIDER_KEY${options}`;
+    const gateway = await startGateway(['--upstream', upstream], { env, nodeArgs: ['--import', loads] });
+    expect(await read(gateway)).toBe('one two three');
+    expect(gateway.stderr().includes('loads file:')).toBe(isLoaded);
+  }
 });

@@ -16,7 +16,7 @@ import {
 import { bodyLength, ResponseError } from '../response-reader.ts';
 
 import { asPlainFailure, cut, largeHead } from './failures.ts';
-import { expectStream, keepListening, onEndOfStream } from './http2-stream.ts';
+import { expectStream, watchBody } from './http2-stream.ts';
 
 /** The connection that a request is sent over. */
 interface CallConnection {
@@ -57,6 +57,8 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
   #length: number | 'chunked' = Infinity;
   /** Whether the last byte of an HTTP/2 stream was told for what it is. */
   #hasStreamEnded = false;
+  /** Of an HTTP/2 stream what came during a pause. */
+  #handOn: (() => void) | undefined;
 
   constructor(request: Request, exchange: Exchange, options: UndiciCallOptions) {
     const { body, headers, method, path } = request;
@@ -104,7 +106,9 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
   /** Not in this turn, in which another connection may be read: undici's parsers share one memory. */
   #readOn(): void {
     queueMicrotask(() => {
-      if (!this.#isPaused) this.#controller?.resume();
+      if (this.#isPaused) return;
+      this.#handOn?.();
+      this.#controller?.resume();
     });
   }
 
@@ -133,8 +137,10 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     const connection = this.#connection;
     if (connection?.isHttp2 !== true) return;
     expectStream((stream) => {
-      keepListening(stream);
-      onEndOfStream(stream, () => (this.#hasStreamEnded = true));
+      this.#handOn = watchBody(stream, {
+        isPaused: () => this.#isPaused,
+        onEnd: () => (this.#hasStreamEnded = true),
+      });
       connection.opened(stream);
     });
   }
@@ -235,6 +241,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     const isUnsent = this.#controller === undefined;
     // undici may keep its request, and with it this, a while longer.
     this.#controller = undefined;
+    this.#handOn = undefined;
     try {
       if (error === undefined) exchange.onEnd();
       else exchange.onError(isUnsent && !(error instanceof UnsentError) ? new UnsentError(error) : error);
