@@ -10,7 +10,7 @@ import { createSecureContext, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { within } from '../../core/test/support/within.ts';
 import type { Transport } from '../src/config/transport.ts';
-import { GatewayError } from '../src/errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { HeldBody } from '../src/memory/held-body.ts';
 import { openReply } from '../src/provider/open-reply.ts';
 import type { ReplyPool } from '../src/source/exchange.ts';

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { within } from '../../core/test/support/within.ts';
-import { GatewayError } from '../src/errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { openReply } from '../src/provider/open-reply.ts';
 import type { Reply } from '../src/source/reply.ts';
 import { ResponseError } from '../src/source/response-reader.ts';

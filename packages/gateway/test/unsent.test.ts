@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { GatewayError } from '../src/errors.ts';
+import type { GatewayError } from '@spillway/server/errors';
 import { HeldBody } from '../src/memory/held-body.ts';
 import { openReply } from '../src/provider/open-reply.ts';
 import type { Reply } from '../src/source/reply.ts';

@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { connect, openEvent, type TlsMemory } from './connect.ts';
-import { asGatewayError, GatewayError } from '../errors.ts';
 import {
   CertificateError,
   type ConnectionLimits,
@@ -11,7 +10,8 @@ import {
   type Sending,
   UnsentError,
 } from './exchange.ts';
-import { ownCopy } from '../memory/run-memory.ts';
+import { asGatewayError, GatewayError } from '@spillway/server/errors';
+import { ownCopy } from '@spillway/server/memory/run-memory';
 import {
   ResponseCutError,
   ResponseError,

@@ -2,7 +2,7 @@ import { request as httpRequest } from 'node:http';
 import { connect as connectTcp, isIP, type NetConnectOpts, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import type { Proxy, Transport } from '../../config/transport.ts';
-import { GatewayError } from '../../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { maxReadBytes, type TlsMemory } from '../connect.ts';
 import { CertificateError, type ConnectionLimits, ConnectTimeoutError } from '../exchange.ts';
 

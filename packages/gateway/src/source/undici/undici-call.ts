@@ -2,8 +2,8 @@ import { type IncomingHttpHeaders, STATUS_CODES } from 'node:http';
 import type { ClientHttp2Stream } from 'node:http2';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { asGatewayError, GatewayError } from '../../errors.ts';
-import { ownCopy } from '../../memory/run-memory.ts';
+import { asGatewayError, GatewayError } from '@spillway/server/errors';
+import { ownCopy } from '@spillway/server/memory/run-memory';
 import { maxReadBytes } from '../connect.ts';
 import {
   type ConnectionLimits,

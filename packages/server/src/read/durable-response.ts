@@ -1,0 +1,86 @@
+import type { ServerResponse } from 'node:http';
+import type { EventRun } from '@spillway/core/format/sse';
+import type { GatewayError } from '../errors.ts';
+import { ClientResponse, type ClientResponseOptions } from '../sink/client-response.ts';
+import { nextCursor } from './cursor.ts';
+import { withoutEvents } from './event-ids.ts';
+import { dataEvent } from './data-event.ts';
+import { type Position, writeOffset } from './position.ts';
+import type { StreamLog } from '../stream/stream-log.ts';
+
+/**
+ * The live reads of Durable Streams by server-sent events: each chunk is the text of a `data` event, and behind it
+ * a `control` event says where the reader is.
+ */
+export class DurableResponse extends ClientResponse {
+  readonly #log: StreamLog;
+  readonly #from: Position;
+  #cursor: string | undefined;
+  /** Up to here it was sent everything. */
+  #offset: number;
+  #isEndTold = false;
+
+  constructor(
+    response: ServerResponse,
+    options: ClientResponseOptions,
+    log: StreamLog,
+    from: Position,
+    cursor: string | undefined,
+  ) {
+    super(response, options);
+    this.#log = log;
+    this.#from = from;
+    this.#offset = from.offset;
+    this.#cursor = cursor;
+  }
+
+  /** The provider's own headers are of its events, not of these. */
+  override startEventStream(): void {
+    if (this.headersSent || this.isClosed) return;
+    super.startEventStream({});
+    const { end, nextOffset } = this.#log;
+    if (end === undefined && this.#offset === nextOffset) this.send(Buffer.from(this.#control()));
+  }
+
+  override write(run: EventRun, from: number, to: number): boolean {
+    const { chunks, offset, skippedEvents } = this.#from;
+    const isFirst = from === offset && skippedEvents > 0;
+    if (isFirst && to - from !== chunks) {
+      this.destroy();
+      return true;
+    }
+    this.#offset = to;
+    const bytes = isFirst ? withoutEvents(run, skippedEvents) : run.bytes;
+    return this.sendPieces(dataEvent(bytes, () => this.#control()));
+  }
+
+  override end(): void {
+    const { end, nextOffset } = this.#log;
+    const isAtEnd = end?.state === 'cancelled' || (end !== undefined && this.#offset === nextOffset);
+    if (isAtEnd && !this.#isEndTold) {
+      this.#offset = nextOffset;
+      this.send(Buffer.from(this.#control()));
+    }
+    super.end();
+  }
+
+  /** How the stream ended stands in its last event; whoever fell behind comes back where it is. */
+  override fail(error: GatewayError): void {
+    if (this.headersSent) this.end();
+    else super.fail(error);
+  }
+
+  #control(): string {
+    const { end, nextOffset } = this.#log;
+    const isUpToDate = this.#offset === nextOffset;
+    this.#isEndTold = isUpToDate && end !== undefined;
+    if (!this.#isEndTold) this.#cursor = nextCursor(this.#cursor, Date.now());
+    const control = {
+      streamNextOffset: writeOffset(this.#offset),
+      ...(this.#isEndTold ? {} : { streamCursor: this.#cursor }),
+      ...(isUpToDate ? { upToDate: true } : {}),
+      ...(this.#isEndTold ? { streamClosed: true, streamState: end?.state } : {}),
+    };
+    return `event: control\ndata: ${JSON.stringify(control)}\n\n`;
+  }
+}
