@@ -159,7 +159,7 @@ describe.each(readers)('read by %s', (reader) => {
         failed.resolve(new Error('gone'));
       }
     } else {
-      sending.catch(failed.resolve);
+      sending.catch((error: unknown) => failed.resolve(error as Error));
     }
     aborting.abort(new Error('gone'));
     expect((await within(failed.promise, 'the failure')).message).toBe('gone');

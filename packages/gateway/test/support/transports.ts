@@ -6,7 +6,7 @@ import { UndiciPool } from '../../src/source/undici/undici-pool.ts';
 import type { Reader } from './readers.ts';
 
 /** Nothing but another reader. */
-export const plainTransport: Transport = {
+const plainTransport: Transport = {
   id: 'test',
   http2: false,
   proxy: undefined,
