@@ -143,6 +143,14 @@ describe('both readers of replies', () => {
     },
   );
 
+  test('but undici refuses to be told to go on without having asked', async () => {
+    const text = 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+    for await (const deliver of deliveries(text)) {
+      expect(await ask('built-in', deliver)).toMatchObject({ body: 'ok', end: 'whole' });
+      expect((await ask('undici', deliver)).end).toBe('upstream_invalid');
+    }
+  });
+
   // It does not say so, and nobody else could know.
   test.each(ambiguousResponses.filter(isTaken))('but undici takes %j', async (text) => {
     for await (const deliver of deliveries(text)) {
