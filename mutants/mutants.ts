@@ -3054,8 +3054,8 @@ export const mutants: readonly Mutant[] = [
     file: `${gateway}/source/undici/http2-stream.ts`,
     find: 'if (chunk !== null && isPaused()) {',
     replace: 'if (chunk !== null && chunk.length > 1e9) {',
-    test: `${gatewayTest}/memory.test.ts`,
-    only: 'events of 300',
+    test: `${gatewayTest}/http2-provider.test.ts`,
+    only: 'a paused reply stops its peer',
   },
   {
     name: 'promise 1: undici: the window of HTTP/2 is its library’s',

@@ -219,7 +219,8 @@ describe.each(readers)('read by %s', (reader) => {
   });
 
   test('open connections stay within their bound', async () => {
-    const provider = await startRawProvider((_asked, socket) => void socket.write(wholeAnswer('ok')));
+    const kept = wholeAnswer('ok', { 'keep-alive': 'timeout=600' });
+    const provider = await startRawProvider((_asked, socket) => void socket.write(kept));
     let open = 0;
     provider.server.on('connection', (socket: Socket) => {
       open += 1;
