@@ -95,8 +95,6 @@ export class Dial {
 
   #await(socket: Socket | TLSSocket, event: 'connect' | 'secureConnect'): void {
     this.#socket = socket;
-    socket.setNoDelay(true);
-    socket.setKeepAlive(true);
     socket.once(event, () => this.#settle(null, socket));
     // Stays: of a socket that nobody wants any more, nobody else would listen.
     socket.on('error', (error: NodeJS.ErrnoException) => {
@@ -125,6 +123,8 @@ function socketOptions({ hostname, port, protocol }: URL): NetConnectOpts & { hi
     // A URL's IPv6 address stands in brackets.
     host: hostname.replace(/^\[(.*)\]$/, '$1'),
     port: Number(port === '' ? (protocol === 'https:' ? 443 : 80) : port),
+    noDelay: true,
+    keepAlive: true,
     highWaterMark: maxReadBytes,
   };
 }
