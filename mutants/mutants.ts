@@ -783,6 +783,23 @@ export const mutants: readonly Mutant[] = [
     only: 'half a character',
   },
   {
+    name: 'promise 9: a run that was encoded comes back as the bytes of its events alone',
+    file: `${core}/format/run-codec.ts`,
+    find: 'return new CoalescedRun(read, events, mergedEvents);',
+    replace:
+      'const { bytes: own } = new CoalescedRun(read, events, mergedEvents);\n  return { bytes: own, byteLength: own.length, events, mergedEvents };',
+    test: `${coreTest}/format/run-codec.test.ts`,
+    only: 'never had been',
+  },
+  {
+    name: 'promise 9: a run that was encoded and cut is taken for a whole one',
+    file: `${core}/format/run-codec.ts`,
+    find: 'if (length > left)',
+    replace: 'if (length < 0)',
+    test: `${coreTest}/format/run-codec.test.ts`,
+    only: 'cut anywhere',
+  },
+  {
     name: 'promise 9: an event that grew shares its text with another that grew out of the same one',
     file: `${core}/format/delta-event.ts`,
     find: 'if (store === undefined || store.used !== used || store.bytes.length < length) {',
@@ -2481,7 +2498,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: an event that could be merged, and was not, stays an object',
-    file: `${core}/format/coalesce.ts`,
+    file: `${core}/format/coalesced-run.ts`,
     find: 'parts.length > maxParts ? settled(parts) : parts',
     replace: 'parts.length > maxParts ? [...parts] : parts',
     test: `${gatewayTest}/memory.test.ts`,

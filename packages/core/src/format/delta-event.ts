@@ -256,18 +256,19 @@ export class DeltaGrowth {
   }
 
   /**
-   * The event that starts there, if it has the same shape as another one: what taking it apart finds, for a fraction of the
-   * time.
+   * The event that starts there, if it has the same shape as another one and less bytes than that: what taking it apart finds, for a
+   * fraction of the time.
    */
   static alike(
     shape: DeltaEvent,
     bytes: Uint8Array,
     start: number,
+    maxBytes: number,
   ): { readonly event: DeltaEvent; readonly end: number } | undefined {
     const growth = DeltaGrowth.open(shape, Infinity);
     if (growth === undefined) return undefined;
     const end = growth.#match(bytes, start);
-    if (end === -1) return undefined;
+    if (end === -1 || end - start >= maxBytes) return undefined;
     const found = growth.#nextHoles;
     const growing = growth.#growingOf(found);
     // Two texts that grow in turn: never merged.
@@ -359,7 +360,9 @@ export class DeltaGrowth {
       from = hole.end;
     }
     const length = shape.length - from;
-    return isSame(shape, from, bytes, at, length) ? at + length : -1;
+    if (!isSame(shape, from, bytes, at, length)) return -1;
+    // A CRLF that was cut ended the first one, and another one ends this: it would be left without its last byte.
+    return bytes[at + length] === LF && shape.at(-1) === CR ? -1 : at + length;
   }
 
   /** The hole with text in it; -1: none has; -2: two have. */
