@@ -8,6 +8,7 @@ import * as runCodec from '../../src/format/run-codec.ts';
 import * as sse from '../../src/format/sse.ts';
 import * as core from '../../src/index.ts';
 import * as testing from '../../src/testing/store-rules.ts';
+import * as websocket from '../../src/source/websocket.ts';
 import { complaintsOf, modulesIn, modulesOf } from '../support/snippets.ts';
 
 const coreFolder = fileURLToPath(new URL('../..', import.meta.url));
@@ -19,6 +20,7 @@ const exported: Readonly<Record<string, object>> = {
   '@spillway/core/format/openai-chat': openaiChat,
   '@spillway/core/format/run-codec': runCodec,
   '@spillway/core/format/sse': sse,
+  '@spillway/core/source/websocket': websocket,
   '@spillway/core/testing': testing,
 };
 
