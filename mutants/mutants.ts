@@ -13,6 +13,8 @@ export interface Mutant {
 
 const gateway = 'packages/gateway/src';
 const gatewayTest = 'packages/gateway/test';
+const server = 'packages/server/src';
+const serverTest = 'packages/server/test';
 const core = 'packages/core/src';
 const coreTest = 'packages/core/test';
 const client = 'packages/client/src';
@@ -21,7 +23,7 @@ const clientTest = 'packages/client/test';
 export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: nobody looks at what the connection and its link have taken',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: 'this.#pace?.wrote(this.#lastWriteMs, this.#writtenBytes);',
     replace: 'return true;',
     test: `${gatewayTest}/memory.test.ts`,
@@ -60,7 +62,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: what a session was sent and has not acknowledged outlives the place',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: '(this.hasEnded && this.#sent.length === 0)',
     replace: 'this.hasEnded',
     test: `${gatewayTest}/retained.test.ts`,
@@ -68,7 +70,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a reader that has everything and does not say goodbye keeps the place',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: '(this.hasEnded && this.#sent.length === 0)',
     replace: 'false',
     test: `${gatewayTest}/retained.test.ts`,
@@ -76,7 +78,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a stream whose reader left keeps its place for ever',
-    file: `${gateway}/stream/stream.ts`,
+    file: `${server}/stream/stream.ts`,
     find: 'this.audience.remove(reader);\n    this.checkDelivered();\n    this.journal',
     replace: 'this.audience.remove(reader);\n    this.journal',
     test: `${gatewayTest}/retained.test.ts`,
@@ -84,7 +86,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a second reader may let more wait than the channel may hold',
-    file: `${gateway}/stream/stream.ts`,
+    file: `${server}/stream/stream.ts`,
     find: '{ maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }',
     replace: '{ maxBytes }',
     test: `${gatewayTest}/retained.test.ts`,
@@ -92,21 +94,21 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: retained streams have no bound',
-    file: `${gateway}/memory/retained-streams.ts`,
+    file: `${server}/memory/retained-streams.ts`,
     find: 'if (!this.#history.hasRoom(holder, bytes, freedBytes)) {',
     replace: 'if (bytes < 0) {',
-    test: `${gatewayTest}/retained-streams.property.test.ts`,
+    test: `${serverTest}/retained-streams.property.test.ts`,
   },
   {
     name: 'promise 1: the room of an answer that was delivered is not given back',
-    file: `${gateway}/memory/retained-streams.ts`,
+    file: `${server}/memory/retained-streams.ts`,
     find: 'this.#undeliveredHolds.get(stream)?.release();',
     replace: '',
-    test: `${gatewayTest}/retained-streams.property.test.ts`,
+    test: `${serverTest}/retained-streams.property.test.ts`,
   },
   {
     name: 'an answer that waits to be read keeps its place although there is room',
-    file: `${gateway}/stream/streams.ts`,
+    file: `${server}/stream/streams.ts`,
     find: 'return stream.isDelivered || this.retained.drain(stream);',
     replace: 'return stream.isDelivered;',
     test: `${gatewayTest}/retained.test.ts`,
@@ -114,14 +116,14 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: the room of a retained stream that is forgotten is not given back',
-    file: `${gateway}/memory/retained-streams.ts`,
+    file: `${server}/memory/retained-streams.ts`,
     find: 'kept?.get(stream)?.hold.release();',
     replace: '',
-    test: `${gatewayTest}/retained-streams.property.test.ts`,
+    test: `${serverTest}/retained-streams.property.test.ts`,
   },
   {
     name: 'promise 1: second readers without a connection are kept without number',
-    file: `${gateway}/memory/retained-streams.ts`,
+    file: `${server}/memory/retained-streams.ts`,
     find: 'return hold.grow(readerBytes + windowBytes) ? hold : undefined;',
     replace: 'hold.grow(readerBytes + windowBytes);\n    return hold;',
     test: `${gatewayTest}/retained.test.ts`,
@@ -129,7 +131,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a reader that came back keeps the room that it had without a connection',
-    file: `${gateway}/session/session-stream.ts`,
+    file: `${server}/session/session-stream.ts`,
     find: 'this.#room?.release();\n    this.#room = undefined;',
     replace: '',
     test: `${gatewayTest}/retained.test.ts`,
@@ -137,7 +139,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a reader that did not come back keeps its room',
-    file: `${gateway}/session/session-stream.ts`,
+    file: `${server}/session/session-stream.ts`,
     find: 'this.#room?.release();\n        onClose();',
     replace: 'onClose();',
     test: `${gatewayTest}/retained.test.ts`,
@@ -145,7 +147,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'an ended stream is forgotten while somebody reads it again',
-    file: `${gateway}/memory/retained-streams.ts`,
+    file: `${server}/memory/retained-streams.ts`,
     find: '      if (!other.isDelivered) continue;\n',
     replace: '',
     test: `${gatewayTest}/retained.test.ts`,
@@ -169,7 +171,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a stream that is still read has its URL for ever',
-    file: `${gateway}/stream/streams.ts`,
+    file: `${server}/stream/streams.ts`,
     find: 'stream?.hasUrl === true && !this.#isOver(stream, performance.now())',
     replace: 'stream?.hasUrl === true',
     test: `${gatewayTest}/retained.test.ts`,
@@ -193,7 +195,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 3: whoever waits for a link makes everybody wait',
-    file: `${gateway}/sink/write-events.ts`,
+    file: `${server}/sink/write-events.ts`,
     find: 'const waitMs = this.#listener.delayMs();',
     replace:
       'const all = globalThis as { waitMs?: number };\n' +
@@ -203,7 +205,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 6: only drain ends a wait, a close hangs it',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: "response.on('close', settle);",
     replace: '',
     test: `${gatewayTest}/cancel.test.ts`,
@@ -211,7 +213,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 6: a half-closed client is not noticed',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: "socket?.on('end', onHalfClosed);",
     replace: '',
     test: `${gatewayTest}/pass-through.test.ts`,
@@ -344,7 +346,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a reader is not watched once the provider has finished',
-    file: `${gateway}/stream/stream.ts`,
+    file: `${server}/stream/stream.ts`,
     find: 'for (const reader of this.audience.readers) reader.checkProgress(nowMs, queues);',
     replace:
       'if (this.end === undefined) for (const reader of this.audience.readers) reader.checkProgress(nowMs, queues);',
@@ -353,7 +355,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: what reaches a slow reader does not count as progress',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: 'const bytes = socket.bytesWritten - socket.writableLength - unacknowledgedBytes;',
     replace: 'const bytes = 0;',
     test: `${gatewayTest}/stalled.test.ts`,
@@ -361,10 +363,10 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a link that is slower than the model is not noticed',
-    file: `${gateway}/sink/pace.ts`,
+    file: `${server}/sink/pace.ts`,
     find: 'if (!this.#hasQueue(nowMs, isSteady ? steadySlackMs : freshSlackMs)) return 0;',
     replace: 'if (nowMs > 0) return 0;',
-    test: `${gatewayTest}/pace.test.ts`,
+    test: `${serverTest}/pace.test.ts`,
   },
   {
     name: 'promise 5: a gap is not announced',
@@ -596,7 +598,7 @@ export const mutants: readonly Mutant[] = [
     file: `${core}/channel/chunk-log.ts`,
     find: 'else this.#makeObject(written & this.#mask, merged.chunk);',
     replace: '',
-    test: `${gatewayTest}/run-memory.test.ts`,
+    test: `${serverTest}/run-memory.test.ts`,
     only: 'stays unmerged',
   },
   {
@@ -620,7 +622,7 @@ export const mutants: readonly Mutant[] = [
     file: `${core}/channel/bounded-channel.ts`,
     find: "if (end.state !== 'cancelled') this.#memory?.shrink(this.#log, true);",
     replace: '',
-    test: `${gatewayTest}/run-memory.test.ts`,
+    test: `${serverTest}/run-memory.test.ts`,
     only: 'no room to grow',
   },
   {
@@ -628,15 +630,15 @@ export const mutants: readonly Mutant[] = [
     file: `${core}/channel/chunk-log.ts`,
     find: 'memory.own(chunk) : undefined',
     replace: 'chunk : undefined',
-    test: `${gatewayTest}/run-memory.test.ts`,
+    test: `${serverTest}/run-memory.test.ts`,
     only: 'what comes out',
   },
   {
     name: 'the memory of a stream grows for ever',
-    file: `${gateway}/memory/run-memory.ts`,
+    file: `${server}/memory/run-memory.ts`,
     find: 'const isEnough = usedBytes <= length * maxUsedPart && usedBytes + bytes <= length;',
     replace: 'const isEnough = false;',
-    test: `${gatewayTest}/run-memory.test.ts`,
+    test: `${serverTest}/run-memory.test.ts`,
     only: 'stays small',
   },
   {
@@ -649,7 +651,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 4: a reader whose credit goes with its connection is done',
-    file: `${gateway}/sink/write-events.ts`,
+    file: `${server}/sink/write-events.ts`,
     find: 'if (this.#reader.end === undefined) return true;',
     replace: '',
     test: `${gatewayTest}/session.property.test.ts`,
@@ -801,10 +803,10 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.1: what a socket has not taken is written over',
-    file: `${gateway}/sink/chunked-body.ts`,
+    file: `${server}/sink/chunked-body.ts`,
     find: 'if (!isKept && socket.writableLength > 0) gathered = Buffer.allocUnsafeSlow(gatheredBytes);',
     replace: '',
-    test: `${gatewayTest}/chunked-body.test.ts`,
+    test: `${serverTest}/chunked-body.test.ts`,
   },
   {
     name: 'promise 9: the last of a run of reasoning is merged too',
@@ -1007,28 +1009,28 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 4: a reader that comes back gets again what it has received',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: 'if (from >= offset) line.sendData(number, from, to, bytes, large);',
     replace: 'line.sendData(number, from, to, bytes);',
     test: `${gatewayTest}/session.property.test.ts`,
   },
   {
     name: 'promise 4: what is on its way is not kept for a reader that comes back',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: 'this.#sent.push({ from, to, bytes, tokens: tokensOf(run) });',
     replace: 'if (this.#line === undefined) this.#sent.push({ from, to, bytes, tokens: tokensOf(run) });',
     test: `${gatewayTest}/session.property.test.ts`,
   },
   {
     name: 'promise 4: an ack that was lost is forgotten',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: 'if (this.#sent.some(({ to }) => to === acked)) this.ack(acked);',
     replace: '',
     test: `${gatewayTest}/session.property.test.ts`,
   },
   {
     name: 'promise 10: an ack beyond what was sent is taken',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: 'if (index === -1) return false;',
     replace: 'if (index === -1) return true;',
     test: `${gatewayTest}/session.test.ts`,
@@ -1036,7 +1038,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.4: nobody looks at the window of the connection',
-    file: `${gateway}/session/session-stream.ts`,
+    file: `${server}/session/session-stream.ts`,
     find: 'const credit = [this.response.credit, this.response.creditOf(session)];',
     replace: 'const credit = [this.response.credit];',
     test: `${gatewayTest}/session.test.ts`,
@@ -1044,7 +1046,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '3.4: a cancel is no more than a detach',
-    file: `${gateway}/session/session-stream.ts`,
+    file: `${server}/session/session-stream.ts`,
     find: "if (how === 'cancel') this.stream?.stop(",
     replace: "if (how !== 'cancel' && how !== 'detach') this.stream?.stop(",
     test: `${gatewayTest}/session.test.ts`,
@@ -1052,7 +1054,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.16: frames are handled whether or not the answers to them are taken',
-    file: `${gateway}/session/outflow.ts`,
+    file: `${server}/session/outflow.ts`,
     find: 'return this.isBlocked && this.#ownBytes > maxOwnBytes;',
     replace: 'return maxOwnBytes < 0;',
     test: `${gatewayTest}/session-floods.test.ts`,
@@ -1060,7 +1062,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.16: a client that takes nothing is kept',
-    file: `${gateway}/session/session.ts`,
+    file: `${server}/session/session.ts`,
     find: 'this.#outflow.hasStalled(nowMs)',
     replace: 'this.#outflow.hasStalled(Number.NEGATIVE_INFINITY)',
     test: `${gatewayTest}/session-floods.test.ts`,
@@ -1068,7 +1070,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.17: all that one read brought is handled at once',
-    file: `${gateway}/session/intake.ts`,
+    file: `${server}/session/intake.ts`,
     find: 'this.#framesInTurn < maxFrames && ',
     replace: 'maxFrames > 0 && ',
     test: `${gatewayTest}/session-floods.test.ts`,
@@ -1076,7 +1078,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.18: a reader that is taken over gives its credit back',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: 'if (!isTakenOver) {',
     replace: "if (String(isTakenOver) !== '') {",
     test: `${gatewayTest}/session-floods.test.ts`,
@@ -1084,7 +1086,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.19: what the parser of a WebSocket keeps is not counted',
-    file: `${gateway}/session/intake.ts`,
+    file: `${server}/session/intake.ts`,
     find: 'if (heads.isInside) this.#partBytes += costOf(chunk);',
     replace: '',
     test: `${gatewayTest}/session-floods.test.ts`,
@@ -1092,7 +1094,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.19: what was handled stays counted',
-    file: `${gateway}/session/intake.ts`,
+    file: `${server}/session/intake.ts`,
     find: 'if (more < 0) this.#hold.shrink(-more);',
     replace: '',
     test: `${gatewayTest}/session-floods.test.ts`,
@@ -1100,7 +1102,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.13: a message may take for ever',
-    file: `${gateway}/session/session.ts`,
+    file: `${server}/session/session.ts`,
     find: '} else if (nowMs - partSinceMs >= requestTimeoutMs) {',
     replace: '} else if (nowMs - partSinceMs > Infinity * requestTimeoutMs) {',
     test: `${gatewayTest}/session-floods.test.ts`,
@@ -1108,7 +1110,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "5.15: nobody adds up a frame's headers",
-    file: `${gateway}/session/frame-headers.ts`,
+    file: `${server}/session/frame-headers.ts`,
     find: 'entries.length <= maxHeaders && bytes <= maxHeaderBytes',
     replace: 'entries.length <= maxHeaders && bytes >= maxHeaderBytes * 0',
     test: `${gatewayTest}/session-floods.test.ts`,
@@ -1116,7 +1118,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.13: a frame is parsed whatever is in it',
-    file: `${gateway}/session/client-frame.ts`,
+    file: `${server}/session/client-frame.ts`,
     find: 'if (!hasFewValues(message)) return undefined;',
     replace: 'void hasFewValues;',
     test: `${gatewayTest}/session-floods.test.ts`,
@@ -1132,9 +1134,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.3: the origin of an upgrade is not checked',
-    file: `${gateway}/session/sessions.ts`,
-    find: 'this.#options.guard.upgradeRefusal(headers);',
-    replace: 'this.#options.guard.upgradeRefusal({ host: headers.host });',
+    file: `${gateway}/server/session-door.ts`,
+    find: 'guard.upgradeRefusal(request.headers)',
+    replace: 'guard.upgradeRefusal({ host: request.headers.host })',
     test: `${gatewayTest}/session.test.ts`,
     only: '5.3 an upgrade',
   },
@@ -1155,14 +1157,14 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 4: a reader that begins at an offset is taken for one that begins at the start',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: 'this.#offset = from;',
     replace: 'this.#offset = from * 0;',
     test: `${gatewayTest}/session.property.test.ts`,
   },
   {
     name: 'promise 4: a resume that cannot be served ends its session',
-    file: `${gateway}/session/open-stream.ts`,
+    file: `${server}/session/open-stream.ts`,
     find: '  known.abandon();\n',
     replace: "  session.end('bad_frame');\n",
     test: `${gatewayTest}/session-resume.test.ts`,
@@ -1170,7 +1172,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 4: who comes back first takes the credit of those that come behind',
-    file: `${gateway}/session/session.ts`,
+    file: `${server}/session/session.ts`,
     find: "this.isResuming = frame.type === 'resume' && frame.more === true;",
     replace: '',
     test: `${clientTest}/nothing-twice.test.ts`,
@@ -1178,7 +1180,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.8: nobody looks at a gap that was lost with its connection',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: '    this.#goneTo = to;\n',
     replace: '',
     test: `${gatewayTest}/session-resume.test.ts`,
@@ -1186,7 +1188,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.9: who does not know a reader says that its request did not arrive',
-    file: `${gateway}/session/arrivals.ts`,
+    file: `${server}/session/arrivals.ts`,
     find: 'return known !== undefined && number > known.lastRequest;',
     replace: 'return known === undefined || number > known.lastRequest;',
     test: `${clientTest}/nothing-twice.test.ts`,
@@ -1194,7 +1196,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.9: a request that has run is taken for one that did not arrive',
-    file: `${gateway}/session/open-stream.ts`,
+    file: `${server}/session/open-stream.ts`,
     find: 'session.lastRequest = frame.stream;',
     replace: 'session.lastRequest = 0;',
     test: `${clientTest}/nothing-twice.test.ts`,
@@ -1202,7 +1204,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.9: a connection may bring a request that was sent over another one meanwhile',
-    file: `${gateway}/session/arrivals.ts`,
+    file: `${server}/session/arrivals.ts`,
     find: 'open?.abandon();',
     replace: '',
     test: `${clientTest}/nothing-twice.test.ts`,
@@ -1218,7 +1220,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: credit that is held back is no progress',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: 'const holdsCredit = this.#line !== undefined && !this.isBlocked;',
     replace: 'const holdsCredit = false;',
     test: `${clientTest}/pause.test.ts`,
@@ -1226,7 +1228,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a reader is paused for ever',
-    file: `${gateway}/stream/stream-reader.ts`,
+    file: `${server}/stream/stream-reader.ts`,
     find: 'if (options.credit !== undefined) this.#patience = patience(deadlines);',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1234,7 +1236,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: one client pauses in all places',
-    file: `${gateway}/stream/streams.ts`,
+    file: `${server}/stream/streams.ts`,
     find: 'return pause.grow(1) ? pause : undefined;',
     replace: 'return pause;',
     test: `${clientTest}/pause.test.ts`,
@@ -1242,7 +1244,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: who was paused for too long has left for good',
-    file: `${gateway}/stream/stream-reader.ts`,
+    file: `${server}/stream/stream-reader.ts`,
     find: 'const mayReturn = holdsCredit && this.#options.returns === true;',
     replace: 'const mayReturn = false;',
     test: `${clientTest}/pause.test.ts`,
@@ -1250,7 +1252,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: the place of who was let go is given to whoever reads there',
-    file: `${gateway}/stream/bookmarks.ts`,
+    file: `${server}/stream/bookmarks.ts`,
     find: 'if (kept.bookmark.name === name) this.#remove(kept);',
     replace: 'this.#remove(kept);',
     test: `${clientTest}/pause.test.ts`,
@@ -1266,7 +1268,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: who is let go leaves no place behind',
-    file: `${gateway}/stream/stream-reader.ts`,
+    file: `${server}/stream/stream-reader.ts`,
     find: 'if (reader === undefined || place === undefined || reader.end !== undefined) return false;',
     replace: 'return false;',
     test: `${clientTest}/pause.test.ts`,
@@ -1274,7 +1276,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a large event has no place while its reader was let go and may come back',
-    file: `${gateway}/stream/audience.ts`,
+    file: `${server}/stream/audience.ts`,
     find: '      if (this.bookmarks.awaits(offset)) return true;\n',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1282,7 +1284,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a provider waits for ever for who was let go',
-    file: `${gateway}/stream/bookmarks.ts`,
+    file: `${server}/stream/bookmarks.ts`,
     find: 'isHeld && nowMs - sinceMs >= graceMs',
     replace: 'false',
     test: `${clientTest}/pause.test.ts`,
@@ -1290,7 +1292,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a place that no provider waits for any longer is given up',
-    file: `${gateway}/stream/bookmarks.ts`,
+    file: `${server}/stream/bookmarks.ts`,
     find: "kept.cursor = bookmark.openAt(cursor.offset, 'disconnect');",
     replace: 'this.#remove(kept);',
     test: `${clientTest}/pause.test.ts`,
@@ -1298,7 +1300,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a stream is kept from its end on, although a reader was let go later',
-    file: `${gateway}/stream/stream.ts`,
+    file: `${server}/stream/stream.ts`,
     find: 'Math.max(this.end.atMs, this.audience.bookmarks.lastAddedMs)',
     replace: 'this.end.atMs',
     test: `${clientTest}/pause.test.ts`,
@@ -1306,7 +1308,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a model is stopped although somebody may come back',
-    file: `${gateway}/stream/stream.ts`,
+    file: `${server}/stream/stream.ts`,
     find: 'mayReturn || bookmarks.areHeld',
     replace: 'mayReturn',
     test: `${clientTest}/pause.test.ts`,
@@ -1314,7 +1316,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: who was let go takes none of the places of those that pause',
-    file: `${gateway}/stream/stream-reader.ts`,
+    file: `${server}/stream/stream-reader.ts`,
     find: 'maxRunBytes, place }, nowMs);\n    this.#pause = undefined;',
     replace: 'maxRunBytes, place }, nowMs);',
     test: `${clientTest}/pause.test.ts`,
@@ -1322,7 +1324,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: the place of who came back is never given back',
-    file: `${gateway}/stream/bookmarks.ts`,
+    file: `${server}/stream/bookmarks.ts`,
     find: '    kept.bookmark.place.release();\n',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1338,7 +1340,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a pause that is over is never given back',
-    file: `${gateway}/stream/stream-reader.ts`,
+    file: `${server}/stream/stream-reader.ts`,
     find: '    this.#pause?.release();\n',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1346,17 +1348,17 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.9: a reader is resumed with any key',
-    file: `${gateway}/session/open-stream.ts`,
-    find: ' && isOwner(caller, stream, headers)',
+    file: `${server}/session/open-stream.ts`,
+    find: ' && stream?.mayRead({ caller, headers }) === true',
     replace: '',
     test: `${gatewayTest}/session.test.ts`,
     only: '5.9 is not known',
   },
   {
     name: '4.2: a stream can be read with any key',
-    file: `${gateway}/read/stream-paths.ts`,
-    find: 'if (!isOwner(callerOf(raw), stream, headers, routeOf(request).queryKey)) throw noSuchStream();',
-    replace: '',
+    file: `${gateway}/server/stream-paths.ts`,
+    find: 'return mayRead ? stream : undefined;',
+    replace: 'return mayRead || true ? stream : undefined;',
     test: `${gatewayTest}/stream-url.test.ts`,
   },
   {
@@ -1551,8 +1553,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a client’s model is a label',
     file: `${gateway}/telemetry/metrics.ts`,
-    find: "'gen_ai.provider.name': provider.name };",
-    replace: "'gen_ai.provider.name': provider.name, 'gen_ai.request.model': arguments[0].model ?? '' };",
+    find: "'gen_ai.provider.name': origin.name };",
+    replace: "'gen_ai.provider.name': origin.name, 'gen_ai.request.model': arguments[0].model ?? '' };",
     test: `${gatewayTest}/metrics.test.ts`,
     only: 'set of series',
   },
@@ -1566,7 +1568,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'snapshots are made that nobody takes',
-    file: `${gateway}/console/snapshot-stream.ts`,
+    file: `${server}/console/snapshot-stream.ts`,
     find: 'if (!isWanted) return;',
     replace: '',
     test: `${gatewayTest}/console.test.ts`,
@@ -1582,7 +1584,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 26: a session that is gone still counts',
-    file: `${gateway}/session/session.ts`,
+    file: `${server}/session/session.ts`,
     find: 'this.#options.onClose(this);',
     replace: '',
     test: 'siege/test/siege.test.ts',
@@ -1590,7 +1592,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'whoever may use models may look at the streams of others',
-    file: `${gateway}/session/open-stream.ts`,
+    file: `${server}/session/open-stream.ts`,
     find: 'const caller = options.guard.identify(headers, undefined);',
     replace:
       "const caller = options.guard.identify(headers, undefined) ?? { name: '', tenant: '', owner: '' };",
@@ -1616,7 +1618,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a greedy owner of request bodies is not refused',
-    file: `${gateway}/memory/request-memory.ts`,
+    file: `${server}/memory/request-memory.ts`,
     find: 'return (this.#byOwner.get(owner) ?? 0) - freedBytes + bytes <= shareOfFree * freeBytes;',
     replace: 'return freeBytes >= 0;',
     test: `${gatewayTest}/request-body.test.ts`,
@@ -1640,7 +1642,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: the place of a large event is never given back',
-    file: `${gateway}/memory/large-run.ts`,
+    file: `${server}/memory/large-run.ts`,
     find: 'if (this.#holders === 0) this.#place.release();',
     replace: '',
     test: `${gatewayTest}/reply-source.test.ts`,
@@ -1648,18 +1650,18 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: growing places wait for each other',
-    file: `${gateway}/memory/event-memory.ts`,
+    file: `${server}/memory/event-memory.ts`,
     find: 'othersBytes > this.#maxBytes - this.#maxEventBytes',
     replace: 'othersBytes > this.#maxBytes',
-    test: `${gatewayTest}/event-memory.property.test.ts`,
+    test: `${serverTest}/event-memory.property.test.ts`,
     only: 'none waits for ever',
   },
   {
     name: 'promise 1: a greedy owner of large events is not held back',
-    file: `${gateway}/memory/event-memory.ts`,
+    file: `${server}/memory/event-memory.ts`,
     find: 'if (bytes + step <= (place.bytes === 0 ? freeBytes / 2 : freeBytes)) return undefined;',
     replace: 'if (freeBytes >= 0) return undefined;',
-    test: `${gatewayTest}/event-memory.property.test.ts`,
+    test: `${serverTest}/event-memory.property.test.ts`,
     only: 'whatever one owner does',
   },
   {
@@ -1672,7 +1674,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a large event waits until its whole connection is free',
-    file: `${gateway}/session/frame-credit.ts`,
+    file: `${server}/session/frame-credit.ts`,
     find: 'this.#credit.allows(items, Math.min(bytes, this.#windowBytes), ms);',
     replace: 'this.#credit.allows(items, bytes, ms);',
     test: `${gatewayTest}/large-events.test.ts`,
@@ -1694,7 +1696,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'what comes with the head of an answer is let go before its reader has a cursor',
-    file: `${gateway}/stream/stream.ts`,
+    file: `${server}/stream/stream.ts`,
     find: 'for (const reader of this.audience.readers) reader.begin();',
     replace: '',
     test: `${gatewayTest}/large-events.test.ts`,
@@ -1702,7 +1704,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: every reader of a URL has its own copy of a large event',
-    file: `${gateway}/sink/join-small.ts`,
+    file: `${server}/sink/join-small.ts`,
     find: 'const isLarge = piece.length > maxJoinedBytes;',
     replace: 'const isLarge = piece.length < 0;',
     test: `${gatewayTest}/large-events.test.ts`,
@@ -1710,7 +1712,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a session copies a large event for each connection',
-    file: `${gateway}/session/session.ts`,
+    file: `${server}/session/session.ts`,
     find: 'if (large === undefined) this.#socket.send(',
     replace: 'if (bytes.length > 0) this.#socket.send(',
     test: `${gatewayTest}/large-copies.test.ts`,
@@ -1718,7 +1720,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a session that comes back copies a large event',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: 'line.sendData(number, from, to, bytes, large);',
     replace: 'line.sendData(number, from, to, bytes);',
     test: `${gatewayTest}/large-copies.test.ts`,
@@ -1726,7 +1728,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a session gives the place of a large event back before its connection has it',
-    file: `${gateway}/session/session.ts`,
+    file: `${server}/session/session.ts`,
     find: '() => large.letGo());\n',
     replace: '() => undefined);\n    large.letGo();\n',
     test: `${gatewayTest}/large-copies.test.ts`,
@@ -1734,7 +1736,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: what waits for a connection that is gone keeps its place',
-    file: `${gateway}/session/session.ts`,
+    file: `${server}/session/session.ts`,
     find: '{ fin: true }, () => large.letGo()',
     replace: '{ fin: true }, (error) => error ?? large.letGo()',
     test: `${gatewayTest}/large-copies.test.ts`,
@@ -1742,7 +1744,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: what is made of a large event is made at once',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: 'this.#pieces !== undefined && takesMore && bytes < maxTurnBytes;',
     replace: 'this.#pieces !== undefined;',
     test: `${gatewayTest}/large-copies.test.ts`,
@@ -1750,7 +1752,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a large event has no place while more is to be made of it',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: '(this.isBlocked && !this.#isSettled)',
     replace: '(this.#isConnectionBlocked && !this.#isSettled)',
     test: `${gatewayTest}/large-copies.test.ts`,
@@ -1758,24 +1760,24 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: an event of data is made in one piece',
-    file: `${gateway}/read/data-event.ts`,
+    file: `${server}/read/data-event.ts`,
     find: 'const blockBytes = 4096;',
     replace: 'const blockBytes = Infinity;',
-    test: `${gatewayTest}/data-pieces.property.test.ts`,
+    test: `${serverTest}/data-pieces.property.test.ts`,
   },
   {
     name: 'a line end that two pieces share is two',
-    file: `${gateway}/read/data-event.ts`,
+    file: `${server}/read/data-event.ts`,
     find: 'bytes[next - 1] === CR && bytes[next] === LF ? next + 1 : next',
     replace: 'next',
-    test: `${gatewayTest}/data-pieces.property.test.ts`,
+    test: `${serverTest}/data-pieces.property.test.ts`,
   },
   {
     name: 'promise 1: a run with its ids is one piece',
-    file: `${gateway}/sink/join-small.ts`,
+    file: `${server}/sink/join-small.ts`,
     find: 'if (isLarge || smallBytes > maxJoinedBytes) {',
     replace: 'if (isLarge) {',
-    test: `${gatewayTest}/data-pieces.property.test.ts`,
+    test: `${serverTest}/data-pieces.property.test.ts`,
   },
   {
     name: 'a move inside of another makes a reader the only one that lets go',
@@ -1811,7 +1813,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the place of a large event is given back before its reader has it',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: 'if (this.#large.length === 0 || (this.isBlocked && !this.#isSettled)) return;',
     replace: '',
     test: `${gatewayTest}/large-events.test.ts`,
@@ -1827,7 +1829,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a body that nobody wants is read for ever',
-    file: `${gateway}/http/unread-body.ts`,
+    file: `${gateway}/server/unread-body.ts`,
     find: 'setTimeout(() => request.destroy(), lingerMs)',
     replace: 'undefined',
     test: `${gatewayTest}/request-body.test.ts`,
@@ -1914,7 +1916,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "refusals: the provider's words behind the status are not its own",
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: "if (reason === '') this.#response.writeHead(status, sent);",
     replace: 'if (reason !== undefined) this.#response.writeHead(status, sent);',
     test: `${gatewayTest}/refusals.test.ts`,
@@ -1994,7 +1996,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '4.4: what comes first is not what comes from now on',
-    file: `${gateway}/read/stream-paths.ts`,
+    file: `${server}/read/read-answers.ts`,
     find: 'query.from, nowOffset)',
     replace: 'query.from, body.channel.nextOffset)',
     test: `${gatewayTest}/told-urls.test.ts`,
@@ -2034,7 +2036,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: an answer without events gets comments',
-    file: `${gateway}/stream/stream-reader.ts`,
+    file: `${server}/stream/stream-reader.ts`,
     find: 'const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};',
     replace: 'const isEvents = this.#options.wantsEvents === true || this.#stream.body?.isEvents === true;',
     test: `${gatewayTest}/refusals.test.ts`,
@@ -2082,7 +2084,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'retries: what fails behind an answer is asked for again',
-    file: `${gateway}/stream/stream-reader.ts`,
+    file: `${server}/stream/stream-reader.ts`,
     find: 'if (this.#stream.isAnswered && !error.isCancel) error.isFinal = true;',
     replace: '',
     test: `${gatewayTest}/retry-hints.test.ts`,
@@ -2170,7 +2172,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 26: one connection is taken in a turn',
-    file: `${gateway}/http/listen-at.ts`,
+    file: `${gateway}/server/listen-at.ts`,
     find: 'await listen(first, listeners - 1);',
     replace: '',
     test: `${gatewayTest}/listen-at.test.ts`,
@@ -2178,7 +2180,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'connections: two gateways share a port by mistake',
-    file: `${gateway}/http/listen-at.ts`,
+    file: `${gateway}/server/listen-at.ts`,
     find: '  if (reusePort && port !== 0) await claim(first, port);\n',
     replace: '',
     test: `${gatewayTest}/config.test.ts`,
@@ -2266,7 +2268,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a defect: what throws in a timer stops what the timer does for others',
-    file: `${gateway}/process/defects.ts`,
+    file: `${server}/defects.ts`,
     find: 'this.caught(where, error);\n      if (end',
     replace: 'if (end === undefined || this.#count >= 0) throw error;\n      if (end',
     test: `${gatewayTest}/defects.test.ts`,
@@ -2274,7 +2276,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a defect: the clock of streams stands still after it',
-    file: `${gateway}/stream/streams.ts`,
+    file: `${server}/stream/streams.ts`,
     find: '    } finally {\n      this.#isTicking = false;',
     replace: '      return;\n    }\n    {\n      this.#isTicking = false;',
     test: `${gatewayTest}/defects.test.ts`,
@@ -2338,7 +2340,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'descriptors: a figure that cannot be read ends the process',
-    file: `${gateway}/time/loop-delay.ts`,
+    file: `${server}/time/loop-delay.ts`,
     find: '  try {\n    rssBytes = process.memoryUsage.rss();\n  } catch {\n    // What was known before.\n  }',
     replace: '  rssBytes = process.memoryUsage.rss();',
     test: `${gatewayTest}/out-of-descriptors.test.ts`,
@@ -2402,7 +2404,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'each client gets a copy of the models',
-    file: `${gateway}/provider/models/answer-models.ts`,
+    file: `${gateway}/server/answer-models.ts`,
     find: 'for (const part of parts) raw.write(part);',
     replace: 'raw.write(Buffer.concat(parts));',
     test: `${gatewayTest}/model-lists.test.ts`,
@@ -2458,10 +2460,10 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.5: a client hears of what waits for its credit when the clock says so',
-    file: `${gateway}/session/session-response.ts`,
+    file: `${server}/session/session-response.ts`,
     find: '    this.#isLagTold = true;\n    this.tellLag(reader);',
     replace: '    this.#isLagTold = true;',
-    test: `${gatewayTest}/session-lag.test.ts`,
+    test: `${serverTest}/session-lag.test.ts`,
   },
   {
     name: 'channel: credit does not bring what is in the store',
@@ -2553,7 +2555,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: an answer from a URL copies a large event together with others',
-    file: `${gateway}/read/part.ts`,
+    file: `${server}/read/part.ts`,
     find: 'Math.min(maxPartBytes, maxWaitingBytes)',
     replace: 'Math.max(maxPartBytes, maxWaitingBytes)',
     test: `${gatewayTest}/large-events.test.ts`,
@@ -2737,7 +2739,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.6: who asked for events in a spelling of its own gets no comments',
-    file: `${gateway}/stream/stream-reader.ts`,
+    file: `${server}/stream/stream-reader.ts`,
     find: 'const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};',
     replace: 'const isEvents = this.#options.wantsEvents === true;',
     test: `${gatewayTest}/routing.test.ts`,
@@ -2753,7 +2755,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.6: a client that cannot read comments gets them',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: 'if (this.#answersOnly) return;',
     replace: '',
     test: `${gatewayTest}/answers-only.test.ts`,
@@ -2761,7 +2763,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 7: a client that cannot read errors is told of a cut by one',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: 'this.#isEventStream && !this.#answersOnly',
     replace: 'this.#isEventStream',
     test: `${gatewayTest}/answers-only.test.ts`,
@@ -2769,7 +2771,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 7: a client that cannot read errors is told of a cut by one, over a session',
-    file: `${gateway}/session/open-stream.ts`,
+    file: `${server}/session/open-stream.ts`,
     find: 'answersErrors: true, answersOnly: readsAnswersOnly(headers)',
     replace: 'answersErrors: true',
     test: `${gatewayTest}/answers-only.test.ts`,
@@ -2777,7 +2779,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 7: a client that cannot read errors is told of a cut by one, when it reads on',
-    file: `${gateway}/session/open-stream.ts`,
+    file: `${server}/session/open-stream.ts`,
     find: 'answersErrors: false,\n    answersOnly: readsAnswersOnly(headers)',
     replace: 'answersErrors: false',
     test: `${gatewayTest}/answers-only.test.ts`,
@@ -2785,7 +2787,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 7: a client that cannot read errors is told of a cut by one, by the stream’s URL',
-    file: `${gateway}/read/stream-paths.ts`,
+    file: `${server}/read/read-answers.ts`,
     find: "answersOnly: mode === 'events' && readsAnswersOnly(request.headers)",
     replace: 'answersOnly: false',
     test: `${gatewayTest}/answers-only.test.ts`,
@@ -2793,15 +2795,15 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'errors: who reads a stream by its URL gets another shape than who asked',
-    file: `${gateway}/session/open-stream.ts`,
+    file: `${server}/session/open-stream.ts`,
     find: 'format: stream.errors',
-    replace: "format: findRoute('GET', url, headers).errors",
+    replace: "format: readRequest({ method: 'POST', path: url }, headers, options).errors",
     test: `${gatewayTest}/error-shape.test.ts`,
     only: 'openai-responses',
   },
   {
     name: 'promise 7: a cut throws away what was written before it',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: "if (this.#isDelimited) socket.destroySoon();\n    else socket.write('', () => this.destroy());",
     replace: 'this.destroy();',
     test: `${gatewayTest}/cuts.test.ts`,
@@ -2809,7 +2811,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 7: in HTTP/1.0 a cut looks like an end',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: "return this.#response.req.httpVersion === '1.1';",
     replace: "return this.#response.req.httpVersion !== '';",
     test: `${gatewayTest}/cuts.test.ts`,
@@ -2964,7 +2966,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.7: comments of a queue are no life for anybody',
-    file: `${gateway}/stream/silence.ts`,
+    file: `${server}/stream/silence.ts`,
     find: 'if (isQueued && silentMs < queueTimeoutMs) return undefined;',
     replace: '',
     test: `${gatewayTest}/labels.test.ts`,
@@ -2972,7 +2974,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.12: bytes of a header are encoded twice',
-    file: `${gateway}/sink/client-response.ts`,
+    file: `${server}/sink/client-response.ts`,
     find: "response.write('', 'latin1');",
     replace: 'response.flushHeaders();',
     test: `${gatewayTest}/labels.test.ts`,

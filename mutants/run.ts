@@ -144,5 +144,6 @@ function copyCheckout(folder: string): void {
   }
   symlinkSync(join(folder, 'packages/core'), join(folder, 'node_modules/@spillway/core'));
   symlinkSync(join(folder, 'packages/client'), join(folder, 'node_modules/@spillway/client'));
+  symlinkSync(join(folder, 'packages/server'), join(folder, 'node_modules/@spillway/server'));
   symlinkSync(join(folder, 'packages/gateway'), join(folder, 'node_modules/spillway'));
 }

@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import type { About } from '../../packages/gateway/src/console/snapshot.ts';
+import type { About } from '../../packages/server/src/console/snapshot.ts';
 import { type Feed, type Freshness, openFeed, readAbout, takesKey } from './feed.ts';
 import { KeyForm } from './key-form.tsx';
 import { Overview } from './overview.tsx';

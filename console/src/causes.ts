@@ -1,4 +1,4 @@
-import type { ReaderRow, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
+import type { ReaderRow, StreamRow } from '../../packages/server/src/console/snapshot.ts';
 
 export type StallCause = NonNullable<StreamRow['stallCause']>;
 

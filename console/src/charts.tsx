@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
-import type { Totals } from '../../packages/gateway/src/console/snapshot.ts';
+import type { Totals } from '../../packages/server/src/console/snapshot.ts';
 import { causes, causeTexts } from './causes.ts';
 import { Chart } from './chart.tsx';
 import { rates } from './history.ts';

@@ -1,5 +1,5 @@
 import { type Client, ClientError, openClient } from '@spillway/client';
-import type { About, Overview, StreamDetail, Totals } from '../../packages/gateway/src/console/snapshot.ts';
+import type { About, Overview, StreamDetail, Totals } from '../../packages/server/src/console/snapshot.ts';
 
 /** How fresh what is shown is; `idle`: nothing is followed. */
 export type Freshness = 'connecting' | 'idle' | 'live' | 'lost';

@@ -1,5 +1,5 @@
 import type { ComponentChildren, JSX } from 'preact';
-import type { Overview, ReaderRow, StreamRow, Totals } from '../../packages/gateway/src/console/snapshot.ts';
+import type { Overview, ReaderRow, StreamRow, Totals } from '../../packages/server/src/console/snapshot.ts';
 import { causeHints, causeTexts, countCauses } from './causes.ts';
 import { rate } from './history.ts';
 import { Meter } from './meter.tsx';

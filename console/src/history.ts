@@ -1,4 +1,4 @@
-import type { Totals } from '../../packages/gateway/src/console/snapshot.ts';
+import type { Totals } from '../../packages/server/src/console/snapshot.ts';
 
 /** As much as the gateway keeps. */
 const maxSamples = 600;

@@ -1,4 +1,4 @@
-import type { StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
+import type { StreamRow } from '../../packages/server/src/console/snapshot.ts';
 
 /** Without the provider in front, which stands beside it. */
 export function modelName({ model, provider }: StreamRow): string {

@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Overview as Snapshot, Totals } from '../../packages/gateway/src/console/snapshot.ts';
+import type { Overview as Snapshot, Totals } from '../../packages/server/src/console/snapshot.ts';
 import { Charts } from './charts.tsx';
 import type { Feed } from './feed.ts';
 import { Figures } from './figures.tsx';

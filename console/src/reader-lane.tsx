@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import type { StreamEvent } from '../../packages/gateway/src/console/snapshot.ts';
+import type { StreamEvent } from '../../packages/server/src/console/snapshot.ts';
 import { bytesText, clockText } from './units.ts';
 
 /** A stretch of time on the screen. */

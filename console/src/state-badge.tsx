@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import type { StreamCondition } from '../../packages/gateway/src/console/snapshot.ts';
+import type { StreamCondition } from '../../packages/server/src/console/snapshot.ts';
 
 const signs: Readonly<Record<StreamCondition, string>> = {
   waiting: '◌',

@@ -1,4 +1,4 @@
-import type { StreamDetail, StreamEvent } from '../../packages/gateway/src/console/snapshot.ts';
+import type { StreamDetail, StreamEvent } from '../../packages/server/src/console/snapshot.ts';
 import type { LagSample } from './reader-lane.tsx';
 
 /** Ten minutes at four a second. */

@@ -1,4 +1,4 @@
-import type { ReaderRow, StreamCondition, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
+import type { ReaderRow, StreamCondition, StreamRow } from '../../packages/server/src/console/snapshot.ts';
 import type { StreamRate } from './stream-rates.ts';
 
 export type SortKey = 'age' | 'client' | 'gaps' | 'in' | 'lag' | 'merged' | 'model' | 'out' | 'state';

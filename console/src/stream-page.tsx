@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import type { StreamDetail, StreamEvent, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
+import type { StreamDetail, StreamEvent, StreamRow } from '../../packages/server/src/console/snapshot.ts';
 import { causeHints, causeTexts } from './causes.ts';
 import type { Feed, FeedEnd } from './feed.ts';
 import { modelName } from './model-name.ts';

@@ -1,4 +1,4 @@
-import type { Overview, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
+import type { Overview, StreamRow } from '../../packages/server/src/console/snapshot.ts';
 
 /** Tokens a second of one stream: from its provider, and to all of its readers. */
 export interface StreamRate {

@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { useMemo, useRef, useState } from 'preact/hooks';
-import type { Overview, StreamCondition, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
+import type { Overview, StreamCondition, StreamRow } from '../../packages/server/src/console/snapshot.ts';
 import { narrowQuery, useMedia } from './media.ts';
 import {
   isLagging,

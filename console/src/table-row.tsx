@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import type { ReaderRow, StreamRow } from '../../packages/gateway/src/console/snapshot.ts';
+import type { ReaderRow, StreamRow } from '../../packages/server/src/console/snapshot.ts';
 import { causeTexts, whyOf } from './causes.ts';
 import { modelName } from './model-name.ts';
 import { Meter } from './meter.tsx';

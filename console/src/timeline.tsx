@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { useRef } from 'preact/hooks';
-import type { ReaderRow, StreamDetail, StreamEvent } from '../../packages/gateway/src/console/snapshot.ts';
+import type { ReaderRow, StreamDetail, StreamEvent } from '../../packages/server/src/console/snapshot.ts';
 import { causeTexts, whyOf } from './causes.ts';
 import { useElementWidth } from './element-width.ts';
 import { Meter } from './meter.tsx';

@@ -1,4 +1,4 @@
-import type { Overview, StreamRow, Totals } from '../../packages/gateway/src/console/snapshot.ts';
+import type { Overview, StreamRow, Totals } from '../../packages/server/src/console/snapshot.ts';
 import { countCauses, type StallCause } from './causes.ts';
 import { bytesText, durationText, plural } from './units.ts';
 

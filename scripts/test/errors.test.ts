@@ -14,7 +14,7 @@ function namesIn(path: string, from: string, to: string): string[] {
 
 /** Keys such as `upstream_cut: 502`. */
 function gatewayCodes(): string[] {
-  const [, rest = ''] = read('packages/gateway/src/errors.ts').split('const statuses = {');
+  const [, rest = ''] = read('packages/server/src/errors.ts').split('const statuses = {');
   return [...(rest.split('}')[0] ?? '').matchAll(/^ {2}([a-z_]+): \d/gm)].map(([, name = '']) => name);
 }
 

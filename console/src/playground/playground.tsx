@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { About } from '../../../packages/gateway/src/console/snapshot.ts';
+import type { About } from '../../../packages/server/src/console/snapshot.ts';
 import type { Feed } from '../feed.ts';
 import { bytesText, countText } from '../units.ts';
 import {

@@ -125,7 +125,7 @@ test('an abort while the connection is lost ends the stream, and nobody comes ba
   await session.frame('request');
   gateway.accepts = 'nothing';
   session.cut();
-  await session.closed;
+  await session.closed();
   abort.abort();
   expect(await rejection(promise)).toBe(abort.signal.reason);
 });
@@ -144,7 +144,7 @@ test('close fails what runs, and detaches it', async () => {
   expect(await failed).toMatchObject({ code: 'closed' });
   expect(await rejection(response.text())).toMatchObject({ code: 'closed' });
   expect(session.framesOf('detach')).toHaveLength(2);
-  expect(await session.closed).toMatchObject({ code: 1000 });
+  expect(await session.closed()).toMatchObject({ code: 1000 });
   expect(await rejection(fetch(gateway.url + path, init))).toMatchObject({ code: 'closed' });
 });
 

@@ -195,7 +195,7 @@ test.each<[string, (session: FakeSession) => void]>([
   await session.frame('request');
   say(session);
   expect(await failed).toMatchObject({ code: 'protocol_error' });
-  expect(await session.closed).toEqual({ code: 4400, reason: 'bad_frame' });
+  expect(await session.closed()).toEqual({ code: 4400, reason: 'bad_frame' });
   expect(gateway.upgrades).toBe(1);
 });
 
@@ -318,7 +318,7 @@ test('an idle connection is closed, and another one opened when it is needed', a
     session.respond(1);
     session.end(1);
     await promise;
-    expect(await session.closed).toMatchObject({ code: 1000 });
+    expect(await session.closed()).toMatchObject({ code: 1000 });
   }
   expect(events).toEqual(['connected', 'connected']);
 });

@@ -12,12 +12,12 @@ import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import type { Config } from './config/schema.ts';
-import { Console } from './console/console.ts';
-import { survey } from './stream/survey.ts';
-import { Defects } from './process/defects.ts';
+import { Console } from '@spillway/server/console/console';
+import { survey } from '@spillway/server/stream/survey';
+import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
 import { Connections } from './http/connections.ts';
-import { listenAt } from './http/listen-at.ts';
+import { listenAt } from './server/listen-at.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
 import { listeningUrl } from './http/listening-url.ts';
 import {
@@ -26,9 +26,8 @@ import {
   neededDescriptors,
   readDescriptors,
 } from './memory/descriptors.ts';
-import { EventMemory } from './memory/event-memory.ts';
-import { Meter } from './stream/meter.ts';
-import { isOwner } from './access/owner.ts';
+import { EventMemory } from '@spillway/server/memory/event-memory';
+import { Meter } from '@spillway/server/stream/meter';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
@@ -36,14 +35,16 @@ import { Admission } from './access/admission.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
+import { relaySessionRequests } from './relay/relay-session-requests.ts';
+import { sessionDoor } from './server/session-door.ts';
 import { ProviderPools } from './source/provider-pools.ts';
-import { RequestMemory } from './memory/request-memory.ts';
+import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
-import { Sessions } from './session/sessions.ts';
+import { Sessions } from '@spillway/server/session/sessions';
 import { openSimulator, type Simulator } from './simulate/simulator.ts';
-import { openLinks } from './sink/open-links.ts';
-import { Paces } from './sink/paces.ts';
-import { Streams } from './stream/streams.ts';
+import { openLinks } from '@spillway/server/sink/open-links';
+import { Paces } from '@spillway/server/sink/paces';
+import { Streams } from '@spillway/server/stream/streams';
 import { Metrics } from './telemetry/metrics.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
 
@@ -167,18 +168,19 @@ export async function openGateway(
   let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
   const isReady = (): boolean => !isStopping;
-  const shared = { config, defects, memory, meter, paces, relay, isReady };
+  const shared = { config, defects, memory, paces, isReady };
   const models = new ModelLists({ ...provider, log });
-  const server = createServer({ ...shared, connections, guard, models, providers, streams, log });
+  const server = createServer({ ...shared, relay, connections, guard, models, providers, streams, log });
   const sessions = new Sessions({
     ...shared,
+    meter,
     retained: streams.retained,
-    connections,
+    door: sessionDoor(connections, guard),
     guard,
-    providers,
+    requests: relaySessionRequests({ config, memory, providers, relay }),
     find: (token, caller, headers) => {
       const stream = streams.find(token);
-      return stream !== undefined && isOwner(caller, stream, headers) ? stream : undefined;
+      return stream?.mayRead({ caller, headers }) === true ? stream : undefined;
     },
   });
   sessions.listen(server.server);
@@ -204,10 +206,12 @@ export async function openGateway(
   // The console reads its streams as everybody does. What it may send to models, it sends to simulated ones.
   const adminSessions = new Sessions({
     ...shared,
+    meter,
     retained: streams.retained,
-    connections: adminConnections,
+    door: sessionDoor(adminConnections, adminGuard),
     guard: adminGuard,
-    providers: simulator === undefined ? [] : providers,
+    requests:
+      simulator === undefined ? undefined : relaySessionRequests({ config, memory, providers, relay }),
     find: (token) => console.find(token) ?? (simulator === undefined ? undefined : streams.find(token)),
   });
   adminSessions.listen(admin.server);

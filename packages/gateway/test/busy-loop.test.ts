@@ -5,13 +5,13 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { openChannel } from '@spillway/core';
 import { type ClassifyPayload, type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { expect, test } from 'vitest';
-import { BusyLoop } from '../src/time/busy-loop.ts';
-import { EventMemory } from '../src/memory/event-memory.ts';
-import { soon } from '../src/time/soon.ts';
+import { BusyLoop } from '@spillway/server/time/busy-loop';
+import { EventMemory } from '@spillway/server/memory/event-memory';
+import { soon } from '@spillway/server/time/soon';
 import { ProviderPools } from '../src/source/provider-pools.ts';
 import { sendRequest } from '../src/source/reply.ts';
 import { ReplySource } from '../src/source/reply-source.ts';
-import { RunMemory } from '../src/memory/run-memory.ts';
+import { RunMemory } from '@spillway/server/memory/run-memory';
 import { within } from '../../core/test/support/within.ts';
 
 test('a loop that has too much to do is told by how it spends its time, and so is one that has not any more', async () => {

@@ -1,7 +1,7 @@
 import { type Client, openClient, type StreamItem } from '../../client/src/index.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
-import type { Overview, StreamDetail, StreamRow, Totals } from '../src/console/snapshot.ts';
+import type { Overview, StreamDetail, StreamRow, Totals } from '@spillway/server/console/snapshot';
 import { eventually, startBoth, startGateway } from './support/processes.ts';
 import { chatBody, postChat, rawChat } from './support/requests.ts';
 

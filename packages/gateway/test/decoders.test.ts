@@ -3,7 +3,7 @@ import { zstdCompressSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { within } from '../../core/test/support/within.ts';
 import { configSchema } from '../src/config/schema.ts';
-import { GatewayError } from '../src/errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { undoKnownCodings } from '../src/source/codings.ts';
 import { collectReply } from '../src/source/collect-reply.ts';
 import { heldDecoderBytes } from '../src/source/decoded-body.ts';

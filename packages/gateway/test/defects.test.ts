@@ -3,18 +3,18 @@ import { openChannel } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
-import { Defects } from '../src/process/defects.ts';
-import { Meter } from '../src/stream/meter.ts';
+import { Defects } from '@spillway/server/defects';
+import { Meter } from '@spillway/server/stream/meter';
 import { reportError } from '../src/process/error-report.ts';
-import { soon } from '../src/time/soon.ts';
-import type { ReaderResponse } from '../src/sink/reader-response.ts';
+import { soon } from '@spillway/server/time/soon';
+import type { ReaderResponse } from '@spillway/server/sink/reader-response';
 import type { Reply } from '../src/source/reply.ts';
 import { ReplySource } from '../src/source/reply-source.ts';
-import { Streams } from '../src/stream/streams.ts';
+import { Streams } from '@spillway/server/stream/streams';
 import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
 import { metric, payloads, postChat } from './support/requests.ts';
 import { chatRequest, openSession } from './support/session.ts';
-import { nobody } from './support/nobody.ts';
+import { nobody } from '../../server/test/support/nobody.ts';
 
 const broken = fileURLToPath(new URL('support/broken.ts', import.meta.url));
 

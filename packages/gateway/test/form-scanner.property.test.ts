@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { GatewayError } from '../src/errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { boundaryOf, FormScanner } from '../src/http/form-scanner.ts';
 
 interface Part {

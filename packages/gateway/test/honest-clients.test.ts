@@ -1,7 +1,8 @@
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { listed, providerHeaders } from '../src/http/headers.ts';
+import { providerHeaders } from '../src/http/headers.ts';
+import { listed } from '@spillway/server/http/listed';
 import { ReceivedBody } from '../src/http/received-body.ts';
 import { readTarget } from '../src/http/request-target.ts';
 import { TrustedProxies } from '../src/http/trusted-proxies.ts';

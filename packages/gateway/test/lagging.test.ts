@@ -25,7 +25,7 @@ describe('promise 9: a reader that lags gets fewer, larger deltas and the same t
     socket.resume();
     await eventually(() => received().includes('[DONE]'), 'everything to arrive');
     socket.end();
-    await closed;
+    await closed();
     const body = Buffer.from(received(), 'latin1').toString('utf8');
     const events = payloads(body).slice(0, -1);
     const text = events.map((event) => contentOf(event)).join('');

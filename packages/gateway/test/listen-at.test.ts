@@ -3,9 +3,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fastify } from 'fastify';
 import pino from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
-import { Defects } from '../src/process/defects.ts';
+import { Defects } from '@spillway/server/defects';
 import { Connections } from '../src/http/connections.ts';
-import { listenAt } from '../src/http/listen-at.ts';
+import { listenAt } from '../src/server/listen-at.ts';
 import { TrustedProxies } from '../src/http/trusted-proxies.ts';
 import { listeningUrl } from '../src/http/listening-url.ts';
 

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { configOptions } from '../src/config/schema.ts';
-import { stallCauses } from '../src/stream/meter.ts';
+import { stallCauses } from '@spillway/server/stream/meter';
 import { eventually, type RunningGateway, startBoth } from './support/processes.ts';
 import { needsPrometheus, promtool, startPrometheus, temporaryFolder } from './support/prometheus.ts';
 import { metric, postChat, rawChat } from './support/requests.ts';

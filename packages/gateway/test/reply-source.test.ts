@@ -2,9 +2,9 @@ import { type Channel, openChannel } from '@spillway/core';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { expect, test } from 'vitest';
-import { LargeRun } from '../src/memory/large-run.ts';
-import { EventMemory, type EventPlace } from '../src/memory/event-memory.ts';
-import { RunMemory } from '../src/memory/run-memory.ts';
+import { LargeRun } from '@spillway/server/memory/large-run';
+import { EventMemory, type EventPlace } from '@spillway/server/memory/event-memory';
+import { RunMemory } from '@spillway/server/memory/run-memory';
 import type { Reply } from '../src/source/reply.ts';
 import { ReplySource } from '../src/source/reply-source.ts';
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { BodyScanner, maxBodyDepth } from '../src/http/body-scanner.ts';
 import { ReceivedBody } from '../src/http/received-body.ts';
-import { GatewayError } from '../src/errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { readRequestBody, type RequestBody } from '../src/http/request-body.ts';
 
 const space = fc.string({ unit: fc.constantFrom(' ', '\t', '\n', '\r'), maxLength: 3 });

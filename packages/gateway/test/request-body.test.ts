@@ -4,7 +4,6 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
 import { chunkOf, openRaw, type RawRequest } from './support/raw-request.ts';
 import { metric, postChat } from './support/requests.ts';
-import { within } from '../../core/test/support/within.ts';
 
 const megabyte = 1_048_576;
 const keys = { SPILLWAY_API_KEYS: 'greedy other' };
@@ -71,7 +70,7 @@ describe('promise 1: the memory of requests', () => {
         'it to be held or refused',
       );
     }
-    await refused()?.closed;
+    await refused()?.closed();
     expect(refused()?.answer()).toMatch(/^HTTP\/1.1 503 /);
     expect(refused()?.answer()).toMatch(/\r\nretry-after: 1\r\n/i);
     expect(refused()?.answer()).toMatch(/\r\nconnection: close\r\n/i);
@@ -123,7 +122,7 @@ describe('promise 1: the memory of requests', () => {
     expect(await heldBytes(gateway)).toBeLessThanOrEqual(100_000 + 65_536);
     expect(answer()).toBe('');
     for (let count = 0; count < 3; count += 1) socket.write(pieces);
-    await closed;
+    await closed();
     expect(answer()).toMatch(/^HTTP\/1.1 400 [^]*expected larger chunks/);
     expect(await heldBytes(gateway)).toBe(0);
   });
@@ -136,7 +135,7 @@ describe('a body that is not wanted', () => {
     const longer = await openRaw(gateway.url, chunked);
     longer.socket.write(chunkOf(Buffer.alloc(1001)));
     for (const { answer, closed } of [announced, longer]) {
-      await closed;
+      await closed();
       expect(answer()).toMatch(/^HTTP\/1.1 413 /);
       expect(answer()).toContain('"code":"request_too_large"');
     }
@@ -170,7 +169,7 @@ describe('a body that is not wanted', () => {
         const { answer, closed, socket } = await openRaw(url, { ...chunked, ...headers }, { method, path });
         const more = setInterval(() => socket.write(chunkOf(Buffer.alloc(16_384))), 5);
         onTestFinished(() => clearInterval(more));
-        await within(closed, `the connection to be closed: ${path}`);
+        await closed();
         clearInterval(more);
         expect(answer(), path).toMatch(/^HTTP\/1.1 (?:200|401|404) /);
         expect(answer(), path).toMatch(/\r\nconnection: close\r\n/i);
@@ -196,7 +195,7 @@ describe('a body that is not wanted', () => {
       socket.pause();
       await new Promise((resolve) => socket.write(body, resolve));
       socket.resume();
-      await closed;
+      await closed();
       expect(answer()).toMatch(new RegExp(`^HTTP/1.1 ${status} [^]*"code":`));
     }
   });
@@ -214,7 +213,7 @@ describe('a body that is not wanted', () => {
     const gateway = await startGateway([], { env: keys });
     const expectation = { 'content-length': '99', expect: '100-continue' };
     const refused = await openRaw(gateway.url, expectation);
-    await refused.closed;
+    await refused.closed();
     expect(refused.answer()).toMatch(/^HTTP\/1.1 401 /);
     const body = JSON.stringify({ model: 'sim:tokens=1,ttft=0,tps=0' }).padEnd(99);
     const wanted = await openRaw(gateway.url, { ...expectation, ...bearer('other') });

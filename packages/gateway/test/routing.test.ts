@@ -1,6 +1,7 @@
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import OpenAI, { toFile } from 'openai';
 import { describe, expect, test } from 'vitest';
+import { within } from '../../core/test/support/within.ts';
 import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
 import { openRaw } from './support/raw-request.ts';
 import { metric } from './support/requests.ts';
@@ -244,7 +245,7 @@ describe('1.1 the model of a body with a content coding', () => {
     for (let count = 0; count < 5; count += 1) {
       const client = await openRaw(gateway.url, headers);
       client.socket.end(bytes);
-      await client.closed;
+      await client.closed();
     }
     await nothingHeld(gateway);
     // Who was asked before it was known has to hear of it.
@@ -339,10 +340,13 @@ describe('a request for events in a spelling that only the provider knows', () =
         body: `{"model":"m","stream":${stream}}`,
       });
       let text = '';
-      for await (const bytes of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
-        text += bytes;
-        if (text.includes(': ping')) gone.resolve();
-      }
+      const reading = (async () => {
+        for await (const bytes of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+          text += bytes;
+          if (text.includes(': ping')) gone.resolve();
+        }
+      })();
+      await within(reading, 'a comment, and the end behind it');
       expect(text).toMatch(/"Hi"[^]*: ping\n\n[^]*data: \[DONE\]\n\n$/);
     },
   );

@@ -1,6 +1,6 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { procAddress, readSendQueues } from '../src/sink/send-queues.ts';
+import { procAddress, readSendQueues } from '@spillway/server/sink/send-queues';
 import { eventually } from './support/processes.ts';
 
 describe.skipIf(process.platform !== 'linux')('readSendQueues', () => {

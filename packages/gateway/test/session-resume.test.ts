@@ -1,9 +1,9 @@
 import { openCredit } from '@spillway/core';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import { describe, expect, test } from 'vitest';
-import { Arrivals, type RequestCarrier } from '../src/session/arrivals.ts';
-import type { SessionLine } from '../src/session/carrier.ts';
-import { SessionResponse } from '../src/session/session-response.ts';
+import { Arrivals, type RequestCarrier } from '@spillway/server/session/arrivals';
+import type { SessionLine } from '@spillway/server/session/carrier';
+import { SessionResponse } from '@spillway/server/session/session-response';
 import { eventually, startBoth } from './support/processes.ts';
 import { metric, simulatorStats } from './support/requests.ts';
 import { chatRequest, newReader, openSession, type RawSession } from './support/session.ts';

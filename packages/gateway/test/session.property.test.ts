@@ -7,12 +7,12 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { checkProperty } from '../../core/test/support/property.ts';
 import { configSchema } from '../src/config/schema.ts';
-import { Meter } from '../src/stream/meter.ts';
-import type { SessionLine } from '../src/session/carrier.ts';
-import { SessionResponse } from '../src/session/session-response.ts';
-import { GatewayStream } from '../src/stream/stream.ts';
-import type { StreamReader } from '../src/stream/stream-reader.ts';
-import { nobody } from './support/nobody.ts';
+import { Meter } from '@spillway/server/stream/meter';
+import type { SessionLine } from '@spillway/server/session/carrier';
+import { SessionResponse } from '@spillway/server/session/session-response';
+import { GatewayStream } from '@spillway/server/stream/stream';
+import type { StreamReader } from '@spillway/server/stream/stream-reader';
+import { nobody } from '../../server/test/support/nobody.ts';
 
 /** The model is the text that the provider sent: a letter a chunk, now and then one that cannot be merged. */
 function chunkOf(offset: number): EventRun {

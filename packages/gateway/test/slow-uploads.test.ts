@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { throwAway } from '../src/http/unread-body.ts';
+import { throwAway } from '../src/server/unread-body.ts';
 import { eventually, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
 import { chunkOf, openRaw, type RawRequest } from './support/raw-request.ts';
 import { metric } from './support/requests.ts';
@@ -14,10 +14,10 @@ function heldBytes({ adminUrl }: RunningGateway): Promise<number> {
 }
 
 /** Sends a piece again and again, until the test or the connection is over. */
-function drip({ closed, socket }: RawRequest, piece: Buffer, everyMs: number): () => void {
+function drip({ socket }: RawRequest, piece: Buffer, everyMs: number): () => void {
   const timer = setInterval(() => socket.write(piece), everyMs);
   const stop = (): void => clearInterval(timer);
-  void closed.then(stop);
+  socket.once('close', stop);
   onTestFinished(stop);
   return stop;
 }
@@ -76,10 +76,10 @@ describe('a body that comes slowly', () => {
         }),
       );
       await eventually(async () => (await heldBytes(gateway)) >= 10_000, 'both to be held');
-      for (const { answer, closed } of uploads) {
-        await closed;
-        expect(answer()).toMatch(/^HTTP\/1\.1 408 [^]*connection: close[^]*"type":"error"/i);
-        expect(answer()).toContain('expected 150 bytes more within 1500 ms');
+      for (const upload of uploads) {
+        await upload.closed();
+        expect(upload.answer()).toMatch(/^HTTP\/1\.1 408 [^]*connection: close[^]*"type":"error"/i);
+        expect(upload.answer()).toContain('expected 150 bytes more within 1500 ms');
       }
       expect(await heldBytes(gateway)).toBe(0);
       expect(gateway.stderr()).not.toContain('"level":50');
@@ -93,7 +93,7 @@ describe('a body that comes slowly', () => {
     await sleep(5000);
     expect(upload.answer()).toBe('');
     stop();
-    await upload.closed;
+    await upload.closed();
     expect(upload.answer()).toMatch(/^HTTP\/1\.1 408 [^]*expected 1 bytes more within 2000 ms/);
   });
 });
@@ -119,6 +119,6 @@ test('a body that nobody reads beside a stream is thrown away, and ends its conn
   await vi.advanceTimersByTimeAsync(59_000);
   expect(requests.map(({ destroyed, complete }) => destroyed && !complete)).toEqual([false, false]);
   await vi.advanceTimersByTimeAsync(2000);
-  await endless.closed;
+  await endless.closed();
   expect(whole.socket.destroyed).toBe(false);
 });

@@ -6,16 +6,17 @@ import { frameOverheadBytes } from '@spillway/core/session';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
-import { Defects } from '../src/process/defects.ts';
-import { EventMemory } from '../src/memory/event-memory.ts';
-import { Meter } from '../src/stream/meter.ts';
-import { channelBytes, openRunChannel } from '../src/relay/fill.ts';
-import { RunMemory } from '../src/memory/run-memory.ts';
-import { SessionResponse } from '../src/session/session-response.ts';
+import { Defects } from '@spillway/server/defects';
+import { EventMemory } from '@spillway/server/memory/event-memory';
+import { Meter } from '@spillway/server/stream/meter';
+import { channelBytes } from '../src/relay/fill.ts';
+import { openRunChannel } from '@spillway/server/stream/run-channel';
+import { RunMemory } from '@spillway/server/memory/run-memory';
+import { SessionResponse } from '@spillway/server/session/session-response';
 import type { Reply } from '../src/source/reply.ts';
 import { ReplySource } from '../src/source/reply-source.ts';
-import { Streams } from '../src/stream/streams.ts';
-import { nobody } from './support/nobody.ts';
+import { Streams } from '@spillway/server/stream/streams';
+import { nobody } from '../../server/test/support/nobody.ts';
 
 /** As much as one read brings. */
 const readBytes = 16_384;
@@ -149,6 +150,21 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
         streams.stopWatching();
       }
     }),
-    { numRuns: 60 },
+    {
+      numRuns: 60,
+      // A reader with a smaller bound stands beside one with a larger one.
+      examples: [
+        [
+          {
+            windowBytes: 65_536,
+            readers: [
+              { maxBytes: 1024, sessionBytes: 1024, overflow: 'error' },
+              { maxBytes: 16_384, sessionBytes: 1024, overflow: 'block' },
+            ],
+            writes: [{ events: 74, textBytes: 100 }],
+          },
+        ],
+      ],
+    },
   );
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Progress } from '../src/sink/progress.ts';
+import { Progress } from '@spillway/server/sink/progress';
 import { eventually, startBoth } from './support/processes.ts';
 import { metric, rawChat, simulatorStats } from './support/requests.ts';
 
@@ -39,7 +39,7 @@ describe('3.3, promise 11: a reader without progress is let go', () => {
     // The provider's marker was seen, so this is how the stream ended, whatever became of its reader.
     expect(await metric(gateway.adminUrl, 'spillway_streams_ended_total{state="completed"}')).toBe(1);
     client.socket.resume();
-    await client.closed;
+    await client.closed();
   });
 
   test('also after an error was written to it', async () => {
@@ -62,7 +62,7 @@ describe('3.3, promise 11: a reader without progress is let go', () => {
       'the stream to be gone',
     );
     client.socket.resume();
-    await client.closed;
+    await client.closed();
     expect(client.received()).not.toContain('stream_too_large');
   });
 

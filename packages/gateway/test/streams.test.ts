@@ -1,11 +1,11 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { configSchema } from '../src/config/schema.ts';
-import type { GatewayError } from '../src/errors.ts';
-import { Defects } from '../src/process/defects.ts';
-import { Meter } from '../src/stream/meter.ts';
-import { Streams } from '../src/stream/streams.ts';
+import type { GatewayError } from '@spillway/server/errors';
+import { Defects } from '@spillway/server/defects';
+import { Meter } from '@spillway/server/stream/meter';
+import { Streams } from '@spillway/server/stream/streams';
 import { eventually } from './support/spawn.ts';
-import { nobody } from './support/nobody.ts';
+import { nobody } from '../../server/test/support/nobody.ts';
 
 test('deadlines hold for all streams, however many there are', async () => {
   const config = configSchema.parse({ waitTimeoutMs: 100, detachGraceMs: 200 });

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { GatewayError } from '../src/errors.ts';
+import type { GatewayError } from '@spillway/server/errors';
 import { HeldBody } from '../src/memory/held-body.ts';
 import { openReply } from '../src/provider/open-reply.ts';
 import { ProviderPools } from '../src/source/provider-pools.ts';

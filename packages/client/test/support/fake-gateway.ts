@@ -105,7 +105,8 @@ export class FakeGateway {
 /** One WebSocket of a client. */
 export class FakeSession {
   readonly frames: ClientFrame[] = [];
-  readonly closed: Promise<{ code: number; reason: string }>;
+  /** Resolves when it is closed; rejects when that takes too long. */
+  readonly closed: () => Promise<{ code: number; reason: string }>;
   readonly #client: WebSocket;
   readonly #mail = new Mailbox<ClientFrame>();
 
@@ -117,9 +118,10 @@ export class FakeSession {
       this.#mail.put(frame);
     });
     client.on('error', () => {});
-    this.closed = new Promise((resolve) => {
+    const closed = new Promise<{ code: number; reason: string }>((resolve) => {
       client.on('close', (code, reason) => resolve({ code, reason: reason.toString() }));
     });
+    this.closed = () => within(closed, 'the session to close');
   }
 
   /** The next frame of a type; those before it are passed over. */

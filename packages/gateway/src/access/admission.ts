@@ -1,4 +1,4 @@
-import { overloaded } from '../errors.ts';
+import { overloaded } from '@spillway/server/errors';
 
 export interface AdmissionOptions {
   /** How many places there are. Minimum 1. */

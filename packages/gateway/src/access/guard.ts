@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ApiKeys } from './api-keys.ts';
-import type { Caller } from './caller.ts';
+import type { Caller } from '@spillway/server/access/caller';
 import { digest, digestName } from '../config/api-key.ts';
 import { isLoopback } from '../config/load.ts';
 import { keysOf } from './credential.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, invalidApiKey } from '@spillway/server/errors';
 
 /**
  * Lets only those in who may: with API keys, who has one; without, who is on this machine. A web page
@@ -69,14 +69,6 @@ export class Guard {
       'Without API keys, only requests to localhost, 127.0.0.1 or [::1] are answered, and only from pages there or of allowedOrigins.',
     );
   }
-}
-
-/** None of the keys that came is one of the gateway's. */
-export function invalidApiKey(): GatewayError {
-  return new GatewayError(
-    'invalid_api_key',
-    'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key", "x-goog-api-key" or "api-key".',
-  );
 }
 
 /** Whether a request without an origin is no other page's (Fetch Metadata); programs that are no browsers say nothing. */

@@ -1,4 +1,4 @@
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 
 /** A part of a body's bytes: `[start, end)`, counted from its first byte. */
 export interface ByteRange {

@@ -1,10 +1,10 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, type ListenOptions, type Server as TcpServer, type Socket } from 'node:net';
 import { errorText } from './error-text.ts';
-import type { Defects } from '../process/defects.ts';
-import { GatewayError } from '../errors.ts';
+import type { Defects } from '@spillway/server/defects';
+import { GatewayError } from '@spillway/server/errors';
 import { networkOf, plainAddress } from './address.ts';
-import { setClientAddress } from './client-address.ts';
+import { setClientAddress } from '@spillway/server/http/client-address';
 import { Connection, type ConnectionState } from './connection.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import { hasBody } from './receive-body.ts';

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { GatewayError, overloaded } from '../errors.ts';
-import type { BodyHold } from '../memory/request-memory.ts';
+import { GatewayError, overloaded } from '@spillway/server/errors';
+import type { BodyHold } from '@spillway/server/memory/request-memory';
 import type { Scanner } from './body-scanner.ts';
 import { type Decoder, decoders } from './decoders.ts';
 import { tooLarge } from './receive-body.ts';

@@ -1,5 +1,5 @@
 import type { Format } from '@spillway/core/format/format';
-import { errorHeaders, GatewayError } from '../errors.ts';
+import { type ErrorAnswer, GatewayError } from '@spillway/server/errors';
 
 /** What a provider answered instead of a reply. */
 export interface Refusal {
@@ -22,32 +22,21 @@ export class RefusedError extends GatewayError {
     super(error.code, error.message, { status: error.status });
     this.refusal = refusal;
   }
-}
 
-/** An error to whom nothing was sent yet. */
-export interface ErrorAnswer {
-  /** The words behind the status; empty: whatever is usual. */
-  readonly reason: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer;
-}
-
-/** An error as an answer: a provider's own as it came, any other in a format. */
-export function errorAnswer(error: GatewayError, format: Format): ErrorAnswer {
-  if (!(error instanceof RefusedError)) {
-    return { reason: '', headers: errorHeaders(error), body: Buffer.from(format.errorBody(error)) };
+  /** As it came; what did not come whole, in a format. */
+  override answer(format: Format): ErrorAnswer {
+    const { code, message, refusal, status } = this;
+    if (refusal.body !== undefined) return { ...refusal, body: refusal.body };
+    // Its hints count all the same, and so does what came of it.
+    const { 'content-encoding': _, ...headers } = refusal.headers;
+    const words = refusal.words.trim();
+    const told = words === '' ? message : `${message} It begins: ${words}`;
+    return {
+      reason: refusal.reason,
+      headers: { ...headers, 'content-type': 'application/json' },
+      body: Buffer.from(format.errorBody({ code, status, message: told })),
+    };
   }
-  const { code, message, refusal, status } = error;
-  if (refusal.body !== undefined) return { ...refusal, body: refusal.body };
-  // Its hints count all the same, and so does what came of it.
-  const { 'content-encoding': _, ...headers } = refusal.headers;
-  const words = refusal.words.trim();
-  const told = words === '' ? message : `${message} It begins: ${words}`;
-  return {
-    reason: refusal.reason,
-    headers: { ...headers, 'content-type': 'application/json' },
-    body: Buffer.from(format.errorBody({ code, status, message: told })),
-  };
 }
 
 /** A provider's error as an event, where the status was sent already: with so many of its words as fit into `maxBytes`. */

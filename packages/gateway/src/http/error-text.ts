@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import { apis } from '../api.ts';
-import type { GatewayError } from '../errors.ts';
+import type { GatewayError } from '@spillway/server/errors';
 
 /** An error as a whole answer by HTTP, for a bare connection, in the format of whoever has none. */
 export function errorText(error: GatewayError): string {

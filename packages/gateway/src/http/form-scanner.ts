@@ -1,4 +1,4 @@
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import type { ByteRange, NamedValues, Scanner } from './body-scanner.ts';
 
 /** The longest head of a part that is looked at. Clients write some 200 bytes. */

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { listed } from '@spillway/server/http/listed';
 
 /** The headers in which clients bring keys. None of them is ever handed on by itself. */
 export const keyHeaders = ['authorization', 'x-api-key', 'x-goog-api-key', 'api-key'] as const;
@@ -71,14 +72,6 @@ export function clientHeaders(provider: IncomingHttpHeaders): Record<string, str
     else headers[name] = Buffer.from(value, 'latin1').toString('latin1');
   }
   return headers;
-}
-
-/**
- * The parts of a header that is a list. A pattern for the spaces around commas would take the square of a run of spaces: a
- * tenth of a second for one header.
- */
-export function listed(header: string): string[] {
-  return header.split(',').map((part) => part.trim());
 }
 
 function without(headers: IncomingHttpHeaders, unwanted: ReadonlySet<string>): Record<string, string> {

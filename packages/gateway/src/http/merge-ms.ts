@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 
 const maxMergeMs = 1000;
 

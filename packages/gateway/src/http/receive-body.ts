@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { GatewayError, overloaded } from '../errors.ts';
-import type { BodyHold } from '../memory/request-memory.ts';
+import { GatewayError, overloaded } from '@spillway/server/errors';
+import type { BodyHold } from '@spillway/server/memory/request-memory';
 import type { Scanner } from './body-scanner.ts';
 import { ReceivedBody } from './received-body.ts';
 

@@ -1,4 +1,4 @@
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { type ByteRange, BodyScanner, noJson, NoJsonError, type Scanner } from './body-scanner.ts';
 import { boundaryOf, FormScanner } from './form-scanner.ts';
 import type { ReceivedBody } from './received-body.ts';

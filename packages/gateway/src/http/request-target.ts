@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { keyHeaders } from './headers.ts';
 
 /** So often a percent-encoding is looked behind for another one; more of them on top of each other are refused. */

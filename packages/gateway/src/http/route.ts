@@ -6,7 +6,7 @@ import { openaiChat } from '@spillway/core/format/openai-chat';
 import { openaiCompletions } from '@spillway/core/format/openai-completions';
 import { openaiResponses } from '@spillway/core/format/openai-responses';
 import { type Api, apis } from '../api.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 
 /** What a request asks for, as far as its first line and its headers tell. */
 export interface Route {

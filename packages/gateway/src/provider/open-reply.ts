@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { GatewayError, overloaded } from '../errors.ts';
+import { GatewayError, overloaded } from '@spillway/server/errors';
 import { isOutOfDescriptors } from '../memory/descriptors.ts';
 import {
   CertificateError,

@@ -1,5 +1,5 @@
 import type { Format } from '@spillway/core/format/format';
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { RefusedError } from '../http/error-shapes.ts';
 import type { ProviderPool } from '../source/provider-pools.ts';
 import { type ProviderRequest, type Reply, sendRequest } from '../source/reply.ts';

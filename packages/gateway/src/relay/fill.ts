@@ -1,13 +1,11 @@
-import { type Channel, openChannel } from '@spillway/core';
-import { createCoalesce } from '@spillway/core/format/coalesce';
 import type { Format } from '@spillway/core/format/format';
-import { type EventRun, EventScanner } from '@spillway/core/format/sse';
+import { EventScanner } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
-import type { BusyLoop } from '../time/busy-loop.ts';
+import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Config } from '../config/schema.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { clientHeaders } from '../http/headers.ts';
-import type { EventMemory } from '../memory/event-memory.ts';
+import type { EventMemory } from '@spillway/server/memory/event-memory';
 import { refusalEvent, RefusedError } from '../http/error-shapes.ts';
 import { plainStart, undoCodings, undoKnownCodings } from '../source/codings.ts';
 import { wholeCharacters } from '../http/whole-characters.ts';
@@ -19,8 +17,9 @@ import { isRedirect, redirectError } from '../provider/redirect.ts';
 import type { ProviderRequest, Reply } from '../source/reply.ts';
 import { maxRefusalBytes, maxRefusalMs } from '../provider/retry-hints.ts';
 import { ReplySource } from '../source/reply-source.ts';
-import { RunMemory } from '../memory/run-memory.ts';
-import type { GatewayStream } from '../stream/stream.ts';
+import { RunMemory } from '@spillway/server/memory/run-memory';
+import { openRunChannel } from '@spillway/server/stream/run-channel';
+import type { GatewayStream } from '@spillway/server/stream/stream';
 
 /** What joins a provider's request with a stream's readers. */
 export interface PipeOptions {
@@ -120,24 +119,6 @@ async function isEventStream(
 /** What one channel may hold: the window also holds what one read brought before the channel's refusal took effect. */
 export function channelBytes({ windowBytes }: Pick<Config, 'windowBytes'>): number {
   return Math.max(windowBytes - maxReadBytes, windowBytes / 2);
-}
-
-/** The channel of a stream; without a format its chunks are bytes, which are not merged and not kept. */
-export function openRunChannel(
-  maxBytes: number,
-  memory: RunMemory,
-  format: Format | undefined,
-): Channel<EventRun> {
-  return openChannel<EventRun>({
-    maxBytes,
-    memory,
-    measureAge: true,
-    // What holds a run costs too: a provider that writes tiny events would fill several times the window.
-    weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
-    ...(format === undefined
-      ? {}
-      : { merge: createCoalesce(format.delta), replay: { maxHeldBytes: maxBytes, merges: true } }),
-  });
 }
 
 /**

@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Provider } from '../config/load.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { decodeBody, isDecodable, isPlain } from '../http/decode-body.ts';
 import { receiveBody, type ReceiveOptions } from '../http/receive-body.ts';
 import { readRelayRequest, type RelayRequest } from './relay-request.ts';
 import { openScanner } from '../http/request-body.ts';
-import type { BodyHold } from '../memory/request-memory.ts';
+import type { BodyHold } from '@spillway/server/memory/request-memory';
 import type { Route } from '../http/route.ts';
 import type { Method } from '../source/reply.ts';
 

@@ -1,5 +1,5 @@
 import type { Provider } from '../config/load.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { HeldBody } from '../memory/held-body.ts';
 import type { ReceivedBody } from '../http/received-body.ts';
 import { isJson, readRequestBody, type RequestBody, tryRequestBody } from '../http/request-body.ts';

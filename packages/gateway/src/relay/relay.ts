@@ -2,25 +2,26 @@ import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { Admission } from '../access/admission.ts';
-import type { Asker } from '../access/asker.ts';
-import { holderOf, ownerOf } from '../access/owner.ts';
-import { readsAnswersOnly } from '../http/answers-only.ts';
-import { BusyLoop } from '../time/busy-loop.ts';
+import type { Asker } from '@spillway/server/access/asker';
+import { holderOf } from '@spillway/server/access/caller';
+import { ownerOf } from '../access/owner.ts';
+import { readsAnswersOnly } from '@spillway/server/http/answers-only';
+import { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Settings } from '../config/load.ts';
-import type { Defects } from '../process/defects.ts';
-import { asGatewayError } from '../errors.ts';
+import type { Defects } from '@spillway/server/defects';
+import { asGatewayError } from '@spillway/server/errors';
 import { providerHeaders } from '../http/headers.ts';
-import type { EventMemory } from '../memory/event-memory.ts';
+import type { EventMemory } from '@spillway/server/memory/event-memory';
 import { endUnanswered, pipe } from './fill.ts';
 import type { Targets } from '../provider/targets.ts';
 import type { RelayRequest } from './relay-request.ts';
-import { ClientResponse } from '../sink/client-response.ts';
-import type { Paces } from '../sink/paces.ts';
-import type { GatewayStream } from '../stream/stream.ts';
-import type { StreamOutcome } from '../stream/stream-body.ts';
-import { streamClient } from '../access/stream-client.ts';
-import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
-import type { Streams } from '../stream/streams.ts';
+import { ClientResponse } from '@spillway/server/sink/client-response';
+import type { Paces } from '@spillway/server/sink/paces';
+import type { GatewayStream } from '@spillway/server/stream/stream';
+import type { StreamOutcome } from '@spillway/server/stream/stream-body';
+import { streamClient } from '@spillway/server/access/stream-client';
+import { clientLeft, type StreamReader } from '@spillway/server/stream/stream-reader';
+import type { Streams } from '@spillway/server/stream/streams';
 import { lastUsage } from '../telemetry/gen-ai.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { StreamSpan, Tracing } from '../telemetry/tracing.ts';
@@ -104,7 +105,8 @@ export class Relay {
     const client = streamClient(asker);
     const holder = holderOf(caller, client.address);
     const stream = this.#streams.open({
-      provider,
+      origin: { name: provider.name, api: provider.api, queueTimeoutMs: provider.queueTimeoutMs },
+      mayRead: (asked) => ownerOf(asked.caller, provider, asked.headers, asked.queryKey) === owner,
       errors: route.errors,
       detach,
       owner,

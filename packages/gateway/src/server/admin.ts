@@ -1,17 +1,17 @@
 import Fastify, { type FastifyInstance } from 'fastify';
-import { addPage } from '../console/page.ts';
-import { addPlainPipe } from '../console/plain-pipe.ts';
-import type { Console } from '../console/console.ts';
-import type { About } from '../console/snapshot.ts';
+import { addPage } from './page.ts';
+import { addPlainPipe } from './plain-pipe.ts';
+import type { Console } from '@spillway/server/console/console';
+import type { About } from '@spillway/server/console/snapshot';
 import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { routeOf } from '../http/route.ts';
-import { leaveBodies } from '../http/unread-body.ts';
+import { leaveBodies } from './unread-body.ts';
 import type { Guard } from '../access/guard.ts';
 import type { Connections } from '../http/connections.ts';
 import { rewriteTarget } from '../http/request-target.ts';
 import { putGuard, putRefusal, putTargets } from './hooks.ts';
-import type { Defects } from '../process/defects.ts';
+import type { Defects } from '@spillway/server/defects';
 import type { Metrics } from '../telemetry/metrics.ts';
 
 export interface AdminOptions {

@@ -1,14 +1,13 @@
 import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { asGatewayError, GatewayError } from '../errors.ts';
+import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import type { Connections } from '../http/connections.ts';
-import { errorAnswer } from '../http/error-shapes.ts';
 import { errorText } from '../http/error-text.ts';
 import { routeOf } from '../http/route.ts';
 
 /** Answers with an error, in the format of what was asked for. */
 export function answerError(request: FastifyRequest, reply: FastifyReply, error: GatewayError): void {
-  const { body, headers } = errorAnswer(error, routeOf(request).errors);
+  const { body, headers } = error.answer(routeOf(request).errors);
   void reply.code(error.status).headers(headers).send(body);
 }
 

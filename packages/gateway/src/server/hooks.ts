@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { setCaller } from '../access/caller.ts';
+import { setCaller } from '@spillway/server/access/caller';
 import type { Guard } from '../access/guard.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import type { Connections } from '../http/connections.ts';
 import { rewriteRefusal } from '../http/request-target.ts';
 import { routeOf } from '../http/route.ts';

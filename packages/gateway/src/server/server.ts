@@ -9,29 +9,28 @@ import type { Logger } from 'pino';
 import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
 import type { Provider } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import type { Defects } from '../process/defects.ts';
-import { shuttingDown } from '../errors.ts';
+import type { Defects } from '@spillway/server/defects';
+import { shuttingDown } from '@spillway/server/errors';
 import type { Guard } from '../access/guard.ts';
-import { clientAddress } from '../http/client-address.ts';
+import { clientAddress } from '@spillway/server/http/client-address';
 import type { Connections } from '../http/connections.ts';
 import { rewriteTarget } from '../http/request-target.ts';
 import { noSuchPath, routeOf } from '../http/route.ts';
 import { putGuard, putTargets } from './hooks.ts';
-import { leaveBodies } from '../http/unread-body.ts';
-import { hijack } from '../http/hijack.ts';
-import { answerModels } from '../provider/models/answer-models.ts';
+import { leaveBodies } from './unread-body.ts';
+import { hijack } from './hijack.ts';
+import { answerModels } from './answer-models.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 import type { Relay } from '../relay/relay.ts';
-import { callerOf } from '../access/caller.ts';
-import { holderOf } from '../access/owner.ts';
+import { callerOf, holderOf } from '@spillway/server/access/caller';
 import { receiveRequest } from '../relay/receive-request.ts';
-import type { BodyHold, RequestMemory } from '../memory/request-memory.ts';
-import { addStreamPaths } from '../read/stream-paths.ts';
+import type { BodyHold, RequestMemory } from '@spillway/server/memory/request-memory';
+import { addStreamPaths } from './stream-paths.ts';
 import { pathPrefixes } from '../http/route.ts';
 import { readMergeMs } from '../http/merge-ms.ts';
-import type { Paces } from '../sink/paces.ts';
+import type { Paces } from '@spillway/server/sink/paces';
 import { methods } from '../source/reply.ts';
-import type { Streams } from '../stream/streams.ts';
+import type { Streams } from '@spillway/server/stream/streams';
 
 export interface ServerOptions {
   readonly config: Config;
@@ -52,7 +51,8 @@ export interface ServerOptions {
 
 /** The listener that clients talk to. */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { config, connections, defects, guard, log, isReady } = options;
+  const { config, connections, defects, guard, log, isReady, paces, streams } = options;
+  const { stallTimeoutMs, windowBytes } = config;
   const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
     loggerInstance: logger,
@@ -118,7 +118,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
       maxAge: 600,
     });
     putGuard(api, guard, connections);
-    addStreamPaths(api, options);
+    addStreamPaths(api, streams, { paces, stallTimeoutMs, windowBytes });
     // By itself: what stops new streams does not keep anybody from those that run.
     api.register((provided, _none, added) => {
       addProviderPaths(provided, options);

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
-import { GatewayError } from '../errors.ts';
-import { listed } from '../http/headers.ts';
+import { GatewayError } from '@spillway/server/errors';
+import { listed } from '@spillway/server/http/listed';
 import { type Decoder, decoders } from '../http/decoders.ts';
 import { maxReadBytes } from './connect.ts';
 import { DecodedBody } from './decoded-body.ts';

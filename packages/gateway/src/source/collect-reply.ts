@@ -1,4 +1,4 @@
-import { GatewayError } from '../errors.ts';
+import { GatewayError } from '@spillway/server/errors';
 import { undoCodings } from './codings.ts';
 import { GrowingBytes } from './growing-bytes.ts';
 import type { Reply } from './reply.ts';

@@ -1,6 +1,6 @@
 import type { Transform } from 'node:stream';
-import { GatewayError, overloaded } from '../errors.ts';
-import { ownCopy } from '../memory/run-memory.ts';
+import { GatewayError, overloaded } from '@spillway/server/errors';
+import { ownCopy } from '@spillway/server/memory/run-memory';
 import type { BodyHandler, ReplyBody } from './reply-body.ts';
 
 /** What a decoder has at first: its state, and a read on either side of it. */

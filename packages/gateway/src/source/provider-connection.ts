@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { connect, openEvent, type TlsMemory } from './connect.ts';
-import { asGatewayError, GatewayError } from '../errors.ts';
-import { ownCopy } from '../memory/run-memory.ts';
+import { asGatewayError, GatewayError } from '@spillway/server/errors';
+import { ownCopy } from '@spillway/server/memory/run-memory';
 import {
   ResponseCutError,
   ResponseError,

@@ -1,10 +1,10 @@
 import type { Channel, ChunkMemory, OfferResult } from '@spillway/core';
 import type { EventRun, EventScanner } from '@spillway/core/format/sse';
-import type { BusyLoop } from '../time/busy-loop.ts';
-import { asGatewayError, GatewayError } from '../errors.ts';
-import { LargeRun } from '../memory/large-run.ts';
-import type { EventPlace } from '../memory/event-memory.ts';
-import { soon } from '../time/soon.ts';
+import type { BusyLoop } from '@spillway/server/time/busy-loop';
+import { asGatewayError, GatewayError } from '@spillway/server/errors';
+import { LargeRun } from '@spillway/server/memory/large-run';
+import type { EventPlace } from '@spillway/server/memory/event-memory';
+import { soon } from '@spillway/server/time/soon';
 import { maxReadBytes } from './connect.ts';
 import type { Reply } from './reply.ts';
 import type { BodyHandler } from './reply-body.ts';

@@ -3,20 +3,20 @@ import type { TokenUsage } from '@spillway/core/format/format';
 import type { Attributes, Histogram, Meter as Instruments, ObservableResult } from '@opentelemetry/api';
 import type { Resource } from '@opentelemetry/resources';
 import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics';
-import type { Survey } from '../stream/survey.ts';
-import type { Defects } from '../process/defects.ts';
-import { errorCodes, GatewayError } from '../errors.ts';
+import type { Survey } from '@spillway/server/stream/survey';
+import type { Defects } from '@spillway/server/defects';
+import { errorCodes, GatewayError } from '@spillway/server/errors';
 import { connectionStates } from '../http/connection.ts';
 import type { Connections } from '../http/connections.ts';
-import { type Meter, stallCauses } from '../stream/meter.ts';
+import { type Meter, stallCauses } from '@spillway/server/stream/meter';
 import type { LogDestination } from '../process/log-destination.ts';
-import type { EventMemory } from '../memory/event-memory.ts';
-import type { RequestMemory } from '../memory/request-memory.ts';
-import type { LoopDelayMs } from '../time/loop-delay.ts';
-import type { GatewayStream } from '../stream/stream.ts';
-import type { StreamOutcome, StreamState } from '../stream/stream-body.ts';
-import type { ReaderEndReason } from '../stream/stream-reader.ts';
-import type { StreamsObserver } from '../stream/streams.ts';
+import type { EventMemory } from '@spillway/server/memory/event-memory';
+import type { RequestMemory } from '@spillway/server/memory/request-memory';
+import type { LoopDelayMs } from '@spillway/server/time/loop-delay';
+import type { GatewayStream } from '@spillway/server/stream/stream';
+import type { StreamOutcome, StreamState } from '@spillway/server/stream/stream-body';
+import type { ReaderEndReason } from '@spillway/server/stream/stream-reader';
+import type { StreamsObserver } from '@spillway/server/stream/streams';
 import { operationOf } from './gen-ai.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
@@ -403,8 +403,8 @@ export class Metrics implements StreamsObserver {
 }
 
 /** `undefined`: it is not known what was asked for. */
-function attributesOf({ body, provider }: GatewayStream): Attributes | undefined {
+function attributesOf({ body, origin }: GatewayStream): Attributes | undefined {
   const operation = operationOf(body?.format?.name);
   if (operation === undefined) return undefined;
-  return { 'gen_ai.operation.name': operation, 'gen_ai.provider.name': provider.name };
+  return { 'gen_ai.operation.name': operation, 'gen_ai.provider.name': origin.name };
 }

@@ -1,7 +1,7 @@
 import type { Meter as Instruments, ObservableResult } from '@opentelemetry/api';
 import { performance } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
-import { type LoopDelayMs, physicalBytes } from '../time/loop-delay.ts';
+import { type LoopDelayMs, physicalBytes } from '@spillway/server/time/loop-delay';
 
 /** The figures of the process, as OpenTelemetry names them for processes and for Node. */
 export function defineProcessFigures(instruments: Instruments, loopDelayMs: () => LoopDelayMs): void {

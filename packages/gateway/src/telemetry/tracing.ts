@@ -15,9 +15,9 @@ import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Provider } from '../config/load.ts';
 import type { Route } from '../http/route.ts';
-import { maxJournalEntries } from '../stream/journal.ts';
-import type { GatewayStream } from '../stream/stream.ts';
-import type { StreamOutcome } from '../stream/stream-body.ts';
+import { maxJournalEntries } from '@spillway/server/stream/journal';
+import type { GatewayStream } from '@spillway/server/stream/stream';
+import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import { operationOf } from './gen-ai.ts';
 
 /** The span of a stream, from its request to its one end. */

@@ -2,9 +2,9 @@
  * Loaded into a gateway's process with `--import`: a build with defects. A stream has one whose client calls itself after it, as
  * `broken-tick`; the console's samples have one, always; SIGUSR2 throws and SIGWINCH rejects where nothing contains it.
  */
-import { History } from '../../src/console/history.ts';
-import { Session } from '../../src/session/session.ts';
-import { GatewayStream } from '../../src/stream/stream.ts';
+import { History } from '@spillway/server/console/history';
+import { Session } from '@spillway/server/session/session';
+import { GatewayStream } from '@spillway/server/stream/stream';
 
 type Method = (...args: never[]) => unknown;
 

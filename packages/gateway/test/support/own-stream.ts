@@ -7,15 +7,15 @@ import { onTestFinished } from 'vitest';
 import { ApiKeys } from '../../src/access/api-keys.ts';
 import { Guard } from '../../src/access/guard.ts';
 import { configSchema, type DetachPolicy } from '../../src/config/schema.ts';
-import { Defects } from '../../src/process/defects.ts';
-import { Meter } from '../../src/stream/meter.ts';
-import { addStreamPaths } from '../../src/read/stream-paths.ts';
+import { Defects } from '@spillway/server/defects';
+import { Meter } from '@spillway/server/stream/meter';
+import { addStreamPaths } from '../../src/server/stream-paths.ts';
 import { putGuard } from '../../src/server/hooks.ts';
-import { openLinks } from '../../src/sink/open-links.ts';
-import { Paces } from '../../src/sink/paces.ts';
-import type { GatewayStream } from '../../src/stream/stream.ts';
-import { Streams } from '../../src/stream/streams.ts';
-import { nobody } from './nobody.ts';
+import { openLinks } from '@spillway/server/sink/open-links';
+import { Paces } from '@spillway/server/sink/paces';
+import type { GatewayStream } from '@spillway/server/stream/stream';
+import { Streams } from '@spillway/server/stream/streams';
+import { nobody } from '../../../server/test/support/nobody.ts';
 
 /** A stream that the test itself writes. */
 export interface OwnStream {
@@ -62,7 +62,8 @@ export async function startOwnStream(
   const server = Fastify();
   const paces = new Paces(openLinks());
   putGuard(server, new Guard(new ApiKeys([]), []), { known: () => undefined });
-  addStreamPaths(server, { config, streams, paces, ...times });
+  const { stallTimeoutMs, windowBytes } = config;
+  addStreamPaths(server, streams, { paces, stallTimeoutMs, windowBytes, ...times });
   const url = await server.listen({ port: 0, host: '127.0.0.1' });
   onTestFinished(async () => {
     streams.stopWatching();

@@ -1,13 +1,14 @@
 import { connect, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
+import { within } from '../../../core/test/support/within.ts';
 
 /** A request on a bare socket, of which the test itself sends what it likes. */
 export interface RawRequest {
   readonly socket: Socket;
   /** What was answered so far. */
   readonly answer: () => string;
-  /** Resolves when the connection is over, in whatever way. */
-  readonly closed: Promise<void>;
+  /** Resolves when the connection is over, in whatever way; rejects when that takes too long. */
+  readonly closed: () => Promise<void>;
 }
 
 /** Sends a request's head; the rest is up to the test. */
@@ -28,7 +29,11 @@ export async function openRaw(
   socket.write(
     `${method} ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`,
   );
-  return { socket, answer: () => answer, closed };
+  return {
+    socket,
+    answer: () => answer,
+    closed: () => within(closed, 'the connection to close'),
+  };
 }
 
 /** Bytes as one chunk of a chunked body. */

@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import OpenAI from 'openai';
 import { onTestFinished } from 'vitest';
+import { within } from '../../../core/test/support/within.ts';
 import type { RequestStats } from '../../src/simulate/stats.ts';
 
 /** What a chat completion request says, as JSON. */
@@ -36,8 +37,8 @@ export interface RawClient {
   readonly socket: Socket;
   /** What it read so far. */
   readonly received: () => string;
-  /** Resolves when the connection is over, in whatever way. */
-  readonly closed: Promise<void>;
+  /** Resolves when the connection is over, in whatever way; rejects when that takes too long. */
+  readonly closed: () => Promise<void>;
 }
 
 /** Sends a streaming request over a bare socket. A client with `reads: false` never reads a byte. */
@@ -60,7 +61,7 @@ export async function rawChat(
     `POST /v1/chat/completions HTTP/1.1\r\nhost: ${hostname}:${port}\r\ncontent-type: application/json\r\n` +
       `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
-  return { socket, received: () => received, closed };
+  return { socket, received: () => received, closed: () => within(closed, 'the connection to close') };
 }
 
 /** What the simulator says of its requests. */

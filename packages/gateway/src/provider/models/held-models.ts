@@ -1,4 +1,4 @@
-import type { BodyHold } from '../../memory/request-memory.ts';
+import type { BodyHold } from '@spillway/server/memory/request-memory';
 
 /** One provider's models as one credential sees them. Many answers share their bytes, which count until the last lets go. */
 export class HeldModels {

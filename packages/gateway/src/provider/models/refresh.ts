@@ -1,4 +1,4 @@
-import { asGatewayError, type GatewayError } from '../../errors.ts';
+import { asGatewayError, type GatewayError } from '@spillway/server/errors';
 
 /** Once a list is there, others are waited for so long. */
 const patienceMs = 1000;

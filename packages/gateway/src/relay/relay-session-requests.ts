@@ -1,0 +1,65 @@
+import type { Provider } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import { overloaded } from '@spillway/server/errors';
+import { holderOf } from '@spillway/server/access/caller';
+import { tooLarge } from '../http/receive-body.ts';
+import { ReceivedBody } from '../http/received-body.ts';
+import { openScanner } from '../http/request-body.ts';
+import { readTarget, targetRefusal } from '../http/request-target.ts';
+import { findRoute, noSuchPath, pathPrefixes } from '../http/route.ts';
+import type { RequestMemory } from '@spillway/server/memory/request-memory';
+import type { SessionRequests } from '@spillway/server/session/session-requests';
+import { readRelayRequest } from './relay-request.ts';
+import type { Relay } from './relay.ts';
+
+export interface RelaySessionRequestsOptions {
+  readonly config: Pick<Config, 'maxRequestBytes' | 'maxRequestMemoryBytes'>;
+  readonly memory: RequestMemory;
+  readonly providers: readonly Provider[];
+  readonly relay: Relay;
+}
+
+/** Sends what clients ask over sessions to providers, as by HTTP. */
+export function relaySessionRequests({
+  config,
+  memory,
+  providers,
+  relay,
+}: RelaySessionRequestsOptions): SessionRequests {
+  const maxBytes = Math.min(config.maxRequestBytes, memory.maxOwnerBytes);
+  return {
+    read({ headers, method, path }) {
+      const target = readTarget(path);
+      const route = findRoute(method, target ?? '/', headers);
+      return {
+        errors: route.errors,
+        queryKey: route.queryKey,
+        open(text, asker) {
+          if (target === undefined) throw targetRefusal(path);
+          if (!pathPrefixes.some((prefix) => route.path.startsWith(prefix))) {
+            throw noSuchPath(`POST ${route.path}`);
+          }
+          const body = Buffer.from(text);
+          if (body.length > maxBytes) throw tooLarge(maxBytes);
+          const contentType = headers['content-type'];
+          const received = ReceivedBody.whole(body, openScanner(route, contentType));
+          const request = readRelayRequest({ route, method, contentType, body: received }, providers);
+          const hold = memory.hold(holderOf(asker.caller, asker.address ?? ''));
+          if (!hold.grow(body.length)) {
+            hold.release();
+            throw overloaded(
+              `Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`,
+            );
+          }
+          request.body.release = hold.release;
+          try {
+            return relay.open(request, asker);
+          } catch (error) {
+            hold.release();
+            throw error;
+          }
+        },
+      };
+    },
+  };
+}

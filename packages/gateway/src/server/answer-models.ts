@@ -1,0 +1,79 @@
+import type { ServerResponse } from 'node:http';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Provider } from '../config/load.ts';
+import { hijack } from './hijack.ts';
+import { clientLeft } from '@spillway/server/stream/stream-reader';
+import type { ModelLists } from '../provider/models/model-lists.ts';
+
+/**
+ * Answers with the models of all these providers, in OpenAI's shape. A client that does not take the answer within
+ * `timeoutMs` is let go.
+ *
+ * @throws {GatewayError} where no provider lists any.
+ */
+export async function answerModels(
+  { headers }: FastifyRequest,
+  reply: FastifyReply,
+  providers: readonly Provider[],
+  lists: ModelLists,
+  timeoutMs: number,
+): Promise<FastifyReply> {
+  const leaving = new AbortController();
+  const stopWatching = watchLeaving(reply.raw, () => leaving.abort(clientLeft('left')));
+  try {
+    const found = await lists.ask(providers, headers, leaving.signal);
+    const raw = hijack(reply);
+    if (raw.destroyed) {
+      // It never closes again.
+      for (const list of found) list.letGo();
+      return reply;
+    }
+    const timer = setTimeout(() => raw.destroy(), timeoutMs);
+    raw.once('close', () => {
+      clearTimeout(timer);
+      for (const list of found) list.letGo();
+    });
+    send(
+      raw,
+      found.map(({ bytes }) => bytes),
+    );
+    return reply;
+  } catch (error) {
+    if (leaving.signal.aborted) return reply.hijack();
+    throw error;
+  } finally {
+    stopWatching();
+  }
+}
+
+/** The lists are written as they are: answers that wait for their clients hold no copies. */
+function send(raw: ServerResponse, lists: readonly Buffer[]): void {
+  const comma = Buffer.from(',');
+  const filled = lists.filter(({ length }) => length > 0);
+  const parts = [
+    Buffer.from('{"object":"list","data":['),
+    ...filled.flatMap((bytes, index) => (index === 0 ? [bytes] : [comma, bytes])),
+    Buffer.from(']}'),
+  ];
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  raw.writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'content-length': length });
+  for (const part of parts) raw.write(part);
+  raw.end();
+}
+
+/** Tells when a client closes its connection, or its half of it. Returns what ends the watch. */
+function watchLeaving(response: ServerResponse, onLeave: () => void): () => void {
+  const { socket } = response.req;
+  const onHalfClosed = (): void => {
+    onLeave();
+    response.destroy();
+  };
+  response.on('close', onLeave);
+  socket.on('end', onHalfClosed);
+  if (response.destroyed || socket.destroyed) onLeave();
+  else if (socket.readableEnded) onHalfClosed();
+  return () => {
+    response.off('close', onLeave);
+    socket.off('end', onHalfClosed);
+  };
+}

@@ -1,0 +1,62 @@
+import type { GatewayStream } from '../stream/stream.ts';
+import type { StreamReader } from '../stream/stream-reader.ts';
+import type { ReaderRow, StreamCondition, StreamDetail, StreamRow } from './snapshot.ts';
+
+/** The longest part of a model's name that is shown: clients choose it. */
+const maxModelChars = 128;
+
+export function streamDetail(stream: GatewayStream, nowMs: number): StreamDetail {
+  return { atMs: Date.now(), stream: streamRow(stream, nowMs), events: stream.journal.entries };
+}
+
+export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
+  const { api, name } = stream.origin;
+  const { end, firstEventMs, startedMs } = stream;
+  return {
+    id: stream.id,
+    provider: name,
+    api,
+    model: stream.model?.slice(0, maxModelChars) ?? '',
+    client: stream.client,
+    condition: conditionOf(stream),
+    code: end?.code ?? null,
+    ageMs: Math.round((end?.atMs ?? nowMs) - startedMs),
+    ttftMs: firstEventMs === undefined ? null : Math.round(firstEventMs - startedMs),
+    tokens: stream.events,
+    bytes: stream.bytes,
+    heldBytes: stream.heldBytes,
+    windowBytes: stream.windowBytes,
+    stalls: stream.stalls.count,
+    stallMs: Math.round(stream.stalls.totalMs(nowMs)),
+    stallCause: stream.stalls.cause ?? null,
+    readers: [...stream.audience.readers].map(readerRow),
+  };
+}
+
+function conditionOf({ end, isPaused, phase }: GatewayStream): StreamCondition {
+  return end?.state ?? (isPaused ? 'paused' : phase);
+}
+
+function readerRow(reader: StreamReader): ReaderRow {
+  const { response } = reader;
+  return {
+    number: reader.number,
+    via: reader.via,
+    address: reader.address,
+    policy: reader.overflow,
+    isLost: reader.isLost,
+    isPaused: reader.isPaused,
+    waitsFor: reader.waitsFor ?? null,
+    lagBytes: reader.waitingBytes,
+    lagItems: reader.waitingItems,
+    lagMs: Math.round(reader.waitingMs),
+    maxLagBytes: reader.maxWaitingBytes,
+    creditBytes: reader.creditBytes ?? null,
+    maxCreditBytes: reader.maxCreditBytes ?? null,
+    tokens: reader.tokens,
+    acknowledgedTokens: response.acknowledgedTokens ?? null,
+    mergedEvents: reader.mergedEvents,
+    gaps: reader.gaps,
+    lostTokens: reader.lostTokens,
+  };
+}

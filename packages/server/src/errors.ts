@@ -1,0 +1,132 @@
+import { SpillwayError } from '@spillway/core';
+import type { Format } from '@spillway/core/format/format';
+
+/**
+ * What the gateway answers by itself, instead of or after a provider's own bytes. The code is stable;
+ * with it goes the status, from which each format derives its family of errors.
+ */
+const statuses = {
+  invalid_request: 400,
+  invalid_api_key: 401,
+  host_not_allowed: 403,
+  not_found: 404,
+  request_timeout: 408,
+  request_too_large: 413,
+  headers_too_large: 431,
+  internal_error: 500,
+  upstream_unreachable: 502,
+  upstream_untrusted: 502,
+  upstream_redirect: 502,
+  upstream_cut: 502,
+  upstream_reported: 502,
+  upstream_invalid: 502,
+  event_too_large: 502,
+  stream_too_large: 502,
+  overloaded: 503,
+  shutting_down: 503,
+  upstream_timeout: 504,
+  upstream_idle: 504,
+  stream_timeout: 504,
+  history_gone: 410,
+  reader_disconnected: 410,
+  unknown_reader: 410,
+  not_arrived: 410,
+  client_left: 499,
+  cancelled: 499,
+  reader_stalled: 499,
+} as const;
+
+export type GatewayErrorCode = keyof typeof statuses;
+
+export const errorCodes = Object.keys(statuses) as readonly GatewayErrorCode[];
+
+/** An error to whom nothing was sent yet. */
+export interface ErrorAnswer {
+  /** The words behind the status; empty: whatever is usual. */
+  readonly reason: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+}
+
+/** Ends a stream, or answers instead of one. */
+export class GatewayError extends SpillwayError<GatewayErrorCode> {
+  /** The status if nothing was sent yet. */
+  readonly status: number;
+  /** Seconds after which another try makes sense, for `Retry-After`. */
+  readonly retryAfterS: number | undefined;
+  /** The provider was asked, and whoever asks again would ask it more often than without a gateway. */
+  isFinal = false;
+
+  constructor(
+    code: GatewayErrorCode,
+    message: string,
+    options: ErrorOptions & { readonly status?: number; readonly retryAfterS?: number | undefined } = {},
+  ) {
+    super(code, message, options);
+    this.status = options.status ?? statuses[code];
+    this.retryAfterS = options.retryAfterS;
+  }
+
+  /** It as an answer, in a format. */
+  answer(format: Format): ErrorAnswer {
+    return { reason: '', headers: errorHeaders(this), body: Buffer.from(format.errorBody(this)) };
+  }
+
+  /** Whether the stream was stopped on purpose: its state is then `cancelled` and not `failed`. */
+  get isCancel(): boolean {
+    return ['cancelled', 'client_left', 'reader_stalled', 'shutting_down'].includes(this.code);
+  }
+}
+
+/** The headers that an error response has beside its body's. */
+export function errorHeaders(error: GatewayError): Record<string, string> {
+  return {
+    'content-type': 'application/json',
+    ...(error.retryAfterS === undefined ? {} : { 'retry-after': String(error.retryAfterS) }),
+    ...(error.isFinal ? { 'x-should-retry': 'false' } : {}),
+    ...(error.code === 'shutting_down' ? { connection: 'close' } : {}),
+    ...(error.code === 'invalid_api_key' ? { 'www-authenticate': 'Bearer' } : {}),
+  };
+}
+
+/** Any error as one that can be answered; what nobody foresaw keeps its text to the logs. */
+export function asGatewayError(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error;
+  if (error instanceof SpillwayError && error.code === 'event_too_large') {
+    return new GatewayError('event_too_large', error.message, { cause: error });
+  }
+  if (error instanceof SpillwayError && error.code === 'history_gone') {
+    return new GatewayError('history_gone', error.message);
+  }
+  return new GatewayError('internal_error', 'The gateway failed; its log says how.', { cause: error });
+}
+
+/** Nobody has that URL, or not with that key: which of the two is not said. */
+export function noSuchStream(): GatewayError {
+  const message =
+    'There is no stream at this URL for this key. It is kept for retainMs after its end, for a shorter time where newer ones need the room, and not when the gateway is started again.';
+  return new GatewayError('not_found', message);
+}
+
+/** The stream was stopped for that reason, and with it went what nobody had read. */
+export function historyGone(reason: Error): GatewayError {
+  return new GatewayError('history_gone', `${reason.message} Of a stream that was stopped nothing is kept.`);
+}
+
+/** The gateway stops; another one, or this one started again, may take it. */
+export function shuttingDown(): GatewayError {
+  return new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
+}
+
+/** The gateway is at a bound of its own; another try a little later makes sense. */
+export function overloaded(message: string, options: ErrorOptions = {}): GatewayError {
+  return new GatewayError('overloaded', message, { ...options, retryAfterS: 1 });
+}
+
+/** None of the keys that came is one of the gateway's. */
+export function invalidApiKey(): GatewayError {
+  return new GatewayError(
+    'invalid_api_key',
+    'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key", "x-goog-api-key" or "api-key".',
+  );
+}

@@ -1,0 +1,63 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Caller } from '../access/caller.ts';
+import type { RequestMemory } from '../memory/request-memory.ts';
+import type { RetainedStreams } from '../memory/retained-streams.ts';
+import type { Defects } from '../defects.ts';
+import type { Paces } from '../sink/paces.ts';
+import type { Meter } from '../stream/meter.ts';
+import type { GatewayStream } from '../stream/stream.ts';
+import type { StreamDeadlines } from '../stream/stream-body.ts';
+import type { Arrivals } from './arrivals.ts';
+import type { SessionRequests } from './session-requests.ts';
+import type { SessionStream } from './session-stream.ts';
+
+/** The bounds of sessions. Times are in milliseconds. */
+export interface SessionsConfig extends Pick<
+  StreamDeadlines,
+  'detachGraceMs' | 'keepAliveMs' | 'minBytesPerSecond' | 'stallTimeoutMs' | 'windowBytes'
+> {
+  /** What a request's path and headers may take together. */
+  readonly maxHeaderBytes: number;
+  /** The largest message of a client. */
+  readonly maxMessageBytes: number;
+  /** What clients may have sent altogether that is not handled yet. */
+  readonly maxRequestMemoryBytes: number;
+  /** The streams that a session may carry at once. */
+  readonly maxSessionStreams: number;
+  /** How long a message may take to come whole. */
+  readonly requestTimeoutMs: number;
+}
+
+/** Who knows callers by their keys. */
+export interface SessionGuard {
+  /** Without keys, everybody who says so much as `open` is known. */
+  readonly needsKey: boolean;
+  /** Who brings these keys; `undefined`: a key is needed, and none of them is one. */
+  identify(headers: IncomingHttpHeaders, queryKey: string | undefined): Caller | undefined;
+}
+
+/** What sessions need of their server. */
+export interface SessionContext {
+  readonly config: SessionsConfig;
+  readonly defects: Defects;
+  readonly guard: SessionGuard;
+  readonly memory: RequestMemory;
+  /** The same for what clients send that have shown no accepted key yet, all of them together. */
+  readonly strangers: RequestMemory;
+  readonly paces: Paces;
+  readonly retained: Pick<RetainedStreams<GatewayStream>, 'keepReader'>;
+  readonly meter: Meter;
+  /** The stream of that token, if a caller who sends these headers may read it. */
+  readonly find: (token: string, caller: Caller, headers: IncomingHttpHeaders) => GatewayStream | undefined;
+  /** Who answers requests. Default: nobody; streams can be read. */
+  readonly requests?: SessionRequests | undefined;
+  /** Whether new streams are taken. */
+  readonly isReady: () => boolean;
+  /** Which requests did not arrive. */
+  readonly arrivals: Arrivals;
+  /** The readers that can be resumed, by the names that clients gave them. */
+  readonly readers: Map<string, SessionStream>;
+  /** Called once, when a session has shown an accepted key or needs none. */
+  readonly onKnown: (socket: Socket) => void;
+}

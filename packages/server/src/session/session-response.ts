@@ -1,0 +1,390 @@
+import { type Credit, type Gap, openCredit } from '@spillway/core';
+import type { Format } from '@spillway/core/format/format';
+import type { EventRun } from '@spillway/core/format/sse';
+import { frameOverheadBytes } from '@spillway/core/session';
+import type { GatewayError } from '../errors.ts';
+import { LargeRun } from '../memory/large-run.ts';
+import { tokensOf } from '../stream/meter.ts';
+import { Pause } from '../sink/pause.ts';
+import type { ReaderProgress, ReaderResponse, Waiting } from '../sink/reader-response.ts';
+import { holdable } from '../memory/run-memory.ts';
+import type { StreamState } from '../stream/stream-body.ts';
+import type { SessionLine } from './carrier.ts';
+import { FrameCredit } from './frame-credit.ts';
+
+export interface SessionResponseOptions {
+  /** In which errors are told. */
+  readonly format: Format;
+  /** Whether an error before the first chunk is an answer as by HTTP: a status and a body. */
+  readonly answersErrors: boolean;
+  /** The client takes an error event for a piece of the answer, so it gets none. Default: `false`. */
+  readonly answersOnly?: boolean;
+  /** The stream's window: what may be sent and not acknowledged. */
+  readonly windowBytes: number;
+  /** What its client asked for, and counts with: that or more. Default: the window. */
+  readonly askedWindowBytes?: number;
+  /** Where it begins; `now` is not known yet, and counts as 0. Default 0. */
+  readonly from?: number;
+  /** Where the stream can be read again. */
+  readonly url: () => string;
+  /** Called with the tokens that the reader has consumed since it was called last. */
+  readonly onAck: (tokens: number) => void;
+  /** Called when nothing can be resumed any more. */
+  readonly onClose: () => void;
+}
+
+/** A chunk that was sent and not acknowledged. */
+interface Sent {
+  readonly from: number;
+  readonly to: number;
+  readonly bytes: Uint8Array;
+  readonly tokens: number;
+  large?: LargeRun;
+}
+
+type LastFrame =
+  | { readonly type: 'end'; readonly state: StreamState }
+  | { readonly type: 'error'; readonly code: string; readonly message: string; readonly offset: number };
+
+/**
+ * The response to one reader over a session. It outlives its connection: what was sent and not acknowledged is
+ * kept, at most a window, and sent again to a reader that comes back without it.
+ */
+export class SessionResponse implements ReaderResponse {
+  /** What may be sent to this reader. */
+  readonly credit: Credit;
+  readonly settled: Promise<void>;
+  readonly #settle: () => void;
+  readonly #options: SessionResponseOptions;
+  readonly #sent: Sent[] = [];
+  #line: SessionLine | undefined;
+  #number = 0;
+  #head: { readonly status: number; readonly headers: Readonly<Record<string, string>> } | undefined;
+  #isEventStream = false;
+  /** What the gateway said by itself, behind all chunks. */
+  #word: Uint8Array | undefined;
+  #last: LastFrame | undefined;
+  /** Behind what was sent, or where it begins. */
+  #offset: number;
+  /** Behind what was acknowledged and behind the last gap, which are not kept: nobody can go on in front of it. */
+  #goneTo = 0;
+  #ackedBytes = 0;
+  #ackedTokens = 0;
+  #isSettled = false;
+  /** The client was told of something that waits. */
+  #hasLag = false;
+  /** The client was told that credit is missing, and has not acknowledged anything since. */
+  #isLagTold = false;
+  readonly #pause = new Pause();
+
+  constructor(options: SessionResponseOptions) {
+    this.#options = options;
+    const { from = 0, windowBytes } = options;
+    this.#offset = from;
+    this.credit = openCredit({ maxBytes: windowBytes, initial: { bytes: windowBytes } });
+    const settled = Promise.withResolvers<void>();
+    this.settled = settled.promise;
+    this.#settle = settled.resolve;
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  /** What may be sent and not acknowledged. */
+  get windowBytes(): number {
+    return this.#options.windowBytes;
+  }
+
+  get keptBytes(): number {
+    return this.#sent.reduce((sum, { bytes }) => sum + bytes.length + frameOverheadBytes, 0);
+  }
+
+  get isDelivered(): boolean {
+    return this.#isSettled || (this.hasEnded && this.#sent.length === 0);
+  }
+
+  /** Data frames are bytes, whatever the headers say. */
+  get undoesCodings(): boolean {
+    return false;
+  }
+
+  get headersSent(): boolean {
+    return this.#head !== undefined;
+  }
+
+  get isClosed(): boolean {
+    return this.#isSettled || this.#last !== undefined;
+  }
+
+  get isBlocked(): boolean {
+    return this.#line?.isBlocked ?? false;
+  }
+
+  get isHeldBack(): boolean {
+    return this.isBlocked || this.#pause.isTimed;
+  }
+
+  get acknowledgedTokens(): number {
+    return this.#ackedTokens;
+  }
+
+  /** Whether everything was said, and only has to be acknowledged. */
+  get hasEnded(): boolean {
+    return this.#last !== undefined;
+  }
+
+  /**
+   * Goes on over a connection, under that number, behind that offset; everything before `acked` was
+   * consumed. Returns `false`, and sends nothing, if it cannot: what follows the offset is not there, or costs
+   * more than the connection's window.
+   */
+  bind(line: SessionLine, number: number, offset: number, acked: number): boolean {
+    // The ack that said so may have been lost with the connection.
+    if (this.#sent.some(({ to }) => to === acked)) this.ack(acked);
+    if (!this.#canGoOnAt(offset)) return false;
+    let spentBytes = 0;
+    for (const { bytes } of this.#sent) {
+      const cost = this.#lineCostOf(bytes, line);
+      if (!line.credit.spend(0, cost)) {
+        line.credit.grant({ bytes: spentBytes });
+        return false;
+      }
+      spentBytes += cost;
+    }
+    this.#line = line;
+    this.#number = number;
+    if (this.#head !== undefined) this.#sendHead(this.#head);
+    for (const { bytes, from, large, to } of this.#sent) {
+      if (from >= offset) line.sendData(number, from, to, bytes, large);
+    }
+    this.#sendWord();
+    this.#sendLast();
+    return true;
+  }
+
+  /**
+   * Its connection is gone, or another one takes over. What was written to the one before may still wait there, so a client
+   * that goes to and fro between two gets no credit back for it: each of them is written one window at most.
+   */
+  unbind({ isTakenOver = false }: { readonly isTakenOver?: boolean } = {}): void {
+    const line = this.#line;
+    if (line === undefined) return;
+    this.#line = undefined;
+    this.#isLagTold = false;
+    if (!isTakenOver) {
+      const spentBytes = this.#sent.reduce((sum, { bytes }) => sum + this.#lineCostOf(bytes, line), 0);
+      line.credit.grant({ bytes: spentBytes });
+    }
+    this.resume();
+  }
+
+  /** Everything before the offset was consumed. Returns `false` if that cannot be. */
+  ack(offset: number): boolean {
+    const index = this.#sent.findIndex(({ to }) => to === offset);
+    if (index === -1) return false;
+    this.#goneTo = Math.max(this.#goneTo, offset);
+    this.#isLagTold = false;
+    const line = this.#line;
+    let tokens = 0;
+    let spentBytes = 0;
+    let spentOfLineBytes = 0;
+    for (const { bytes, large, tokens: sent } of this.#sent.splice(0, index + 1)) {
+      large?.letGo();
+      this.#ackedBytes += bytes.length + frameOverheadBytes;
+      tokens += sent;
+      spentBytes += costOf(bytes, this.#options.windowBytes);
+      if (line !== undefined) spentOfLineBytes += this.#lineCostOf(bytes, line);
+    }
+    // Once for all of them: every grant wakes those who wait for it, of a connection all its readers.
+    this.credit.grant({ bytes: spentBytes });
+    line?.credit.grant({ bytes: spentOfLineBytes });
+    this.#ackedTokens += tokens;
+    this.#options.onAck(tokens);
+    return true;
+  }
+
+  /** Everything that was sent was consumed. */
+  ackAll(): void {
+    const last = this.#sent.at(-1);
+    if (last !== undefined) this.ack(last.to);
+  }
+
+  /** Tells what waits in the gateway, or that nothing does any more. */
+  tellLag({ waitingBytes, waitingItems }: Waiting): void {
+    if (this.isBlocked || (waitingItems === 0 && !this.#hasLag)) return;
+    this.#hasLag = waitingItems > 0;
+    this.#line?.send({ type: 'lag', stream: this.#number, items: waitingItems, bytes: waitingBytes });
+  }
+
+  /** A client that has consumed everything and knows of what waits need not wait to acknowledge. */
+  creditBlocked(reader: Waiting): void {
+    if (this.#isLagTold || this.isClosed) return;
+    this.#isLagTold = true;
+    this.tellLag(reader);
+  }
+
+  /** The connection has taken what was written, or another one has come. */
+  resume(): void {
+    this.#pause.end();
+  }
+
+  startEventStream(headers: Readonly<Record<string, string>>): void {
+    if (this.#head !== undefined || this.isClosed) return;
+    this.#isEventStream = true;
+    this.start(200, { ...headers, 'content-type': 'text/event-stream; charset=utf-8' });
+  }
+
+  start(status: number, headers: Readonly<Record<string, string>>): void {
+    if (this.isClosed) return;
+    this.#head = { status, headers };
+    this.#sendHead(this.#head);
+  }
+
+  write(run: EventRun, from: number, to: number): boolean {
+    if (this.isClosed) return true;
+    // What is not acknowledged may stay for long.
+    const bytes = holdable(run.bytes);
+    this.#sent.push({ from, to, bytes, tokens: tokensOf(run) });
+    this.#offset = to;
+    this.#line?.sendData(this.#number, from, to, bytes, run instanceof LargeRun ? run : undefined);
+    return !this.isBlocked;
+  }
+
+  hold(run: LargeRun): void {
+    const sent = this.#sent.at(-1);
+    if (this.isClosed || sent?.bytes !== run.bytes) return;
+    run.hold();
+    sent.large = run;
+  }
+
+  flush(): boolean {
+    return !this.isBlocked;
+  }
+
+  gap({ bytes, from, reason, to }: Gap): void {
+    this.#offset = to;
+    this.#goneTo = to;
+    this.#line?.send({ type: 'gap', stream: this.#number, from, to, bytes, reason });
+  }
+
+  delayMs(): number {
+    return this.isClosed ? 0 : (this.#line?.delayMs() ?? 0);
+  }
+
+  drained(): Promise<void> {
+    return this.isClosed || !this.isBlocked ? Promise.resolve() : this.#pause.wait();
+  }
+
+  rest(delayMs: number): Promise<void> {
+    return this.isClosed ? Promise.resolve() : this.#pause.wait(delayMs);
+  }
+
+  /** The session keeps itself alive. */
+  ping(): void {}
+
+  end(): void {
+    this.#finish({ type: 'end', state: 'completed' });
+  }
+
+  fail(error: GatewayError): void {
+    if (this.isClosed) return;
+    const { format } = this.#options;
+    const state = error.isCancel ? 'cancelled' : 'failed';
+    if (error.code === 'upstream_reported') {
+      // The provider's own error event was handed on.
+    } else if (
+      (this.#head === undefined && !this.#options.answersErrors) ||
+      ['history_gone', 'reader_disconnected', 'reader_stalled'].includes(error.code)
+    ) {
+      this.#finish(this.#errorFrame(error));
+      return;
+    } else if (this.#head === undefined) {
+      const { body, headers } = error.answer(format);
+      this.start(error.status, headers);
+      this.#word = body;
+    } else if (this.#isEventStream && this.#options.answersOnly !== true) {
+      this.#word = format.errorEvent(error);
+    } else {
+      this.#finish(this.#errorFrame(error));
+      return;
+    }
+    this.#sendWord();
+    this.#finish({ type: 'end', state });
+  }
+
+  destroy(reason: GatewayError): void {
+    if (this.#last === undefined) this.#finish(this.#errorFrame(reason));
+    this.close();
+  }
+
+  /** Nobody will come back for the rest. */
+  close(): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    this.unbind();
+    for (const { large } of this.#sent.splice(0)) large?.letGo();
+    this.credit.close();
+    this.#settle();
+    this.#options.onClose();
+  }
+
+  /** A session that does not answer pings is ended, and then there is no line. */
+  progress(): ReaderProgress {
+    const holdsCredit = this.#line !== undefined && !this.isBlocked;
+    return { bytes: this.#ackedBytes, isOwed: this.#sent.length > 0, holdsCredit };
+  }
+
+  /** The connection's credit as this stream may spend it. */
+  creditOf(line: SessionLine): Credit {
+    return new FrameCredit(line, this.#askedWindowBytes);
+  }
+
+  get #askedWindowBytes(): number {
+    return this.#options.askedWindowBytes ?? this.#options.windowBytes;
+  }
+
+  /** Whether everything behind the offset is kept: at the start, at an end or a start of what was sent, or behind all of it. */
+  #canGoOnAt(offset: number): boolean {
+    if (offset < this.#goneTo) return false;
+    const isStart = offset <= (this.#sent[0]?.from ?? this.#offset);
+    return (
+      isStart ||
+      offset === this.#offset ||
+      this.#sent.some(({ from, to }) => from === offset || to === offset)
+    );
+  }
+
+  #lineCostOf(bytes: Uint8Array, { windowBytes }: SessionLine): number {
+    return costOf(bytes, Math.min(this.#askedWindowBytes, windowBytes));
+  }
+
+  #errorFrame({ code, message }: GatewayError): LastFrame {
+    return { type: 'error', code, message, offset: this.#offset };
+  }
+
+  #sendHead({ headers, status }: { status: number; headers: Readonly<Record<string, string>> }): void {
+    const url = this.#isEventStream ? this.#options.url() : '';
+    this.#line?.send({ type: 'response', stream: this.#number, url, status, headers });
+  }
+
+  #sendWord(): void {
+    if (this.#word !== undefined) this.#line?.sendData(this.#number, this.#offset, this.#offset, this.#word);
+  }
+
+  #sendLast(): void {
+    if (this.#last !== undefined) this.#line?.send({ ...this.#last, stream: this.#number });
+  }
+
+  #finish(last: LastFrame): void {
+    if (this.isClosed) return;
+    this.#last = last;
+    this.#sendLast();
+    this.resume();
+  }
+}
+
+/** What a frame costs of a window: one that is larger than all of it costs all of it. */
+function costOf(bytes: Uint8Array, windowBytes: number): number {
+  return Math.min(bytes.length + frameOverheadBytes, windowBytes);
+}

@@ -1,0 +1,355 @@
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Format } from '@spillway/core/format/format';
+import type { EventRun } from '@spillway/core/format/sse';
+import type { GatewayError } from '../errors.ts';
+import type { LargeRun } from '../memory/large-run.ts';
+import { ChunkedBody } from './chunked-body.ts';
+import type { Pieces } from './join-small.ts';
+import type { Pace } from './pace.ts';
+import type { Paces } from './paces.ts';
+import { Pause } from './pause.ts';
+import type { ReaderResponse } from './reader-response.ts';
+import type { SendQueues } from './send-queues.ts';
+
+/** Of a run that is made in pieces, so much is made in one turn: others have theirs meanwhile. */
+const maxTurnBytes = 32_768;
+
+const ping = Buffer.from(': ping\n\n');
+const noLarge: LargeRun[] = [];
+
+/** Headers that keep proxies from buffering, caching or compressing an event stream. */
+const unbuffered = {
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+} as const;
+
+export interface ClientResponseOptions {
+  /** In which errors are told. */
+  readonly format: Format;
+  readonly paces: Paces;
+  /** Where the stream can be read again, if it can. */
+  readonly streamUrl: string | undefined;
+  /** What the client wants to have between two writes, so that what comes meanwhile is merged. Default: 0, nothing. */
+  readonly mergeMs?: number;
+  /** The client takes comments and error events for pieces of the answer: it gets none, and an error by a cut. Default: `false`. */
+  readonly answersOnly?: boolean;
+  /** Called when the client leaves before it got everything. */
+  readonly onLeave: () => void;
+}
+
+/**
+ * The response to one client by HTTP. An error is told as a status with a body, as an event, or by cutting the
+ * connection.
+ */
+export class ClientResponse implements ReaderResponse {
+  readonly settled: Promise<void>;
+  readonly #response: ServerResponse;
+  readonly #format: Format;
+  readonly #pace: Pace | undefined;
+  readonly #streamUrl: string | undefined;
+  /** The body, where it can be written past Node's response. */
+  #body: ChunkedBody | undefined;
+  /** The connection's bytes before the body. */
+  #headBytes = 0;
+  #isEventStream = false;
+  #isSettled = false;
+  /** Only what was written before still goes out. */
+  #isCut = false;
+  /** What was written, and waits for the connection. */
+  #large: LargeRun[] = noLarge;
+  /** What has yet to be made of the latest run. It is made as the connection takes it: a reader has a piece of it, and no more. */
+  #pieces: Pieces | undefined;
+  #hasTurn = false;
+  readonly #pause = new Pause();
+  readonly #mergeMs: number;
+  readonly #answersOnly: boolean;
+  #lastWriteMs = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    response: ServerResponse,
+    { answersOnly = false, format, mergeMs = 0, onLeave, paces, streamUrl }: ClientResponseOptions,
+  ) {
+    this.#response = response;
+    this.#mergeMs = mergeMs;
+    this.#answersOnly = answersOnly;
+    this.#format = format;
+    this.#streamUrl = streamUrl;
+    const { socket } = response;
+    this.#pace = socket === null ? undefined : paces.of(socket);
+    // Listeners for the whole response, not for each wait; a close ends a wait as a drain does.
+    const onDrain = (): void => this.#drained();
+    // A client that closes its sending half has left: no HTTP client of a model half-closes.
+    const onHalfClosed = (): void => {
+      if (this.#isSettled) return;
+      onLeave();
+      response.destroy();
+    };
+    const settled = Promise.withResolvers<void>();
+    const settle = (): void => {
+      if (this.#isSettled) return;
+      this.#isSettled = true;
+      this.#pieces = undefined;
+      socket?.off('end', onHalfClosed);
+      socket?.off('drain', onDrain);
+      onDrain();
+      settled.resolve();
+      if (!response.writableFinished) onLeave();
+    };
+    this.settled = settled.promise;
+    response.on('drain', onDrain);
+    response.on('finish', settle);
+    response.on('close', settle);
+    socket?.on('end', onHalfClosed);
+    socket?.on('drain', onDrain);
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  get keptBytes(): number {
+    const { socket, writableLength } = this.#response;
+    return writableLength + (socket?.writableLength ?? 0);
+  }
+
+  get isDelivered(): boolean {
+    return this.#isSettled;
+  }
+
+  get undoesCodings(): boolean {
+    return true;
+  }
+
+  get headersSent(): boolean {
+    return this.#response.headersSent;
+  }
+
+  get isClosed(): boolean {
+    return this.#isCut || this.#response.destroyed || this.#response.writableEnded;
+  }
+
+  get isBlocked(): boolean {
+    return this.#pieces !== undefined || this.#isConnectionBlocked;
+  }
+
+  get #isConnectionBlocked(): boolean {
+    return this.#body?.isBlocked ?? this.#response.writableNeedDrain;
+  }
+
+  startEventStream(headers: Readonly<Record<string, string>>): void {
+    if (this.#response.headersSent || this.isClosed) return;
+    this.#isEventStream = true;
+    this.#startChunked(200, {
+      ...headers,
+      ...(this.#streamUrl === undefined ? {} : { 'content-location': this.#streamUrl }),
+      'content-type': 'text/event-stream; charset=utf-8',
+      ...unbuffered,
+    });
+  }
+
+  #startChunked(status: number, headers: Readonly<Record<string, string>>): void {
+    const response = this.#response;
+    const { req, socket } = response;
+    // Node gives a pipelined request's response its socket later; HTTP/1.0 has no chunks.
+    if (socket === null || req.httpVersion !== '1.1') {
+      response.writeHead(status, headers);
+      return;
+    }
+    response.writeHead(status, { ...headers, 'transfer-encoding': 'chunked' });
+    // The head goes out together with what is written in the same turn.
+    socket.cork();
+    process.nextTick(uncork, socket);
+    // Not flushHeaders: Node would write what is no ASCII in UTF-8, and the provider's bytes are that already.
+    response.write('', 'latin1');
+    this.#headBytes = socket.bytesWritten;
+    this.#body = new ChunkedBody(socket);
+  }
+
+  start(status: number, headers: Readonly<Record<string, string>>, reason: string): void {
+    if (this.isClosed) return;
+    const isEvents = headers['content-type']?.toLowerCase().startsWith('text/event-stream') === true;
+    const sent = isEvents ? { ...headers, ...unbuffered } : headers;
+    // Without words, Node's own.
+    if (reason === '') this.#response.writeHead(status, sent);
+    else this.#response.writeHead(status, reason, sent);
+  }
+
+  get isHeldBack(): boolean {
+    return this.isBlocked || this.#pause.isTimed;
+  }
+
+  /** HTTP has no word for it. */
+  get acknowledgedTokens(): undefined {
+    return undefined;
+  }
+
+  write({ bytes }: EventRun, _from: number, _to: number): boolean {
+    return this.send(bytes);
+  }
+
+  hold(run: LargeRun): void {
+    if (this.#isSettled) return;
+    run.hold();
+    this.#large = [...this.#large, run];
+  }
+
+  #letGoOfLarge(): void {
+    if (this.#large.length === 0 || (this.isBlocked && !this.#isSettled)) return;
+    for (const run of this.#large) run.letGo();
+    this.#large = noLarge;
+  }
+
+  /** Writes bytes as they are, with the next flush. */
+  protected send(bytes: Uint8Array): boolean {
+    if (this.isClosed) return true;
+    return this.#body?.add(bytes) ?? this.#response.write(bytes);
+  }
+
+  /** Writes pieces one behind the other, with the next flush and those after it. */
+  protected sendPieces(pieces: Pieces): boolean {
+    if (this.isClosed) return true;
+    this.#pieces = pieces;
+    return this.#addPieces();
+  }
+
+  /** Adds what one turn may. Returns whether that was all, and there may be more before the next flush. */
+  #addPieces(): boolean {
+    let takesMore = true;
+    for (let bytes = 0; this.#pieces !== undefined && takesMore && bytes < maxTurnBytes;) {
+      const { done, value } = this.#pieces.next();
+      if (done === true) this.#pieces = undefined;
+      bytes += value.length;
+      takesMore = this.send(value);
+    }
+    return takesMore && this.#pieces === undefined;
+  }
+
+  /** The connection has taken what was written. */
+  #drained(): void {
+    if (this.#pieces === undefined) {
+      this.#letGoOfLarge();
+      this.#pause.end();
+    } else {
+      // A connection that takes everything at once says so within the same turn.
+      this.#goOnSoon();
+    }
+  }
+
+  #goOnSoon(): void {
+    if (!this.#hasTurn) setImmediate(() => this.#goOn());
+    this.#hasTurn = true;
+  }
+
+  /** Makes and writes more pieces. Who waits for it goes on when all of them are written. */
+  #goOn(): void {
+    this.#hasTurn = false;
+    if (this.#pieces === undefined || this.#isConnectionBlocked) return;
+    this.#addPieces();
+    if (this.flush()) this.#pause.end();
+  }
+
+  flush(): boolean {
+    if (this.isClosed) return true;
+    this.#body?.flush();
+    this.#letGoOfLarge();
+    this.#lastWriteMs = performance.now();
+    this.#pace?.wrote(this.#lastWriteMs, this.#writtenBytes);
+    // Otherwise the connection says when.
+    if (this.#pieces !== undefined && !this.#isConnectionBlocked) this.#goOnSoon();
+    return !this.isBlocked;
+  }
+
+  delayMs(): number {
+    if (this.isClosed) return 0;
+    const nowMs = performance.now();
+    const linkMs = this.#pace?.delayMs(nowMs) ?? 0;
+    return this.#mergeMs === 0 ? linkMs : Math.max(linkMs, this.#lastWriteMs + this.#mergeMs - nowMs);
+  }
+
+  drained(): Promise<void> {
+    return this.isClosed || !this.isBlocked ? Promise.resolve() : this.#pause.wait();
+  }
+
+  rest(delayMs: number): Promise<void> {
+    return this.isClosed ? Promise.resolve() : this.#pause.wait(delayMs);
+  }
+
+  /** A comment, which readers skip. Only between events, so only while nothing is being written. */
+  ping(): void {
+    if (this.#answersOnly) return;
+    this.startEventStream({});
+    this.send(ping);
+    this.flush();
+  }
+
+  end(): void {
+    if (this.isClosed) return;
+    this.#body?.flush();
+    this.#response.end();
+  }
+
+  fail(error: GatewayError): void {
+    if (this.isClosed) return;
+    this.#body?.flush();
+    if (error.code === 'upstream_reported') {
+      // The provider's own error event was handed on.
+      this.#response.end();
+    } else if (!this.#response.headersSent) {
+      const { body, headers, reason } = error.answer(this.#format);
+      this.start(error.status, { ...headers, 'content-length': String(body.length) }, reason);
+      this.#response.end(body);
+    } else if (this.#isEventStream && !this.#answersOnly) {
+      this.#response.end(this.#format.errorEvent(error));
+    } else {
+      // Half an answer was sent: only a cut tells that the rest is missing.
+      this.#cut();
+    }
+  }
+
+  destroy(): void {
+    const { socket } = this.#response;
+    if (socket === null || this.#isDelimited) this.#response.destroy();
+    else socket.resetAndDestroy();
+  }
+
+  /** Ends the connection in the middle of the body, behind what was written. A client that does not take that is let go. */
+  #cut(): void {
+    const { socket } = this.#response;
+    if (socket === null) {
+      this.#response.destroy();
+      return;
+    }
+    this.#isCut = true;
+    if (this.#isDelimited) socket.destroySoon();
+    else socket.write('', () => this.destroy());
+  }
+
+  /** Whether the body says by itself where it ends. In HTTP/1.0 the end of the connection is its end, and only a reset is none. */
+  get #isDelimited(): boolean {
+    return this.#response.req.httpVersion === '1.1';
+  }
+
+  progress(queues: SendQueues | undefined): { readonly bytes: number; readonly isOwed: boolean } {
+    const { socket } = this.#response;
+    if (socket === null) return { bytes: 0, isOwed: false };
+    const unacknowledgedBytes = queues?.bytesOf(socket) ?? 0;
+    // What left this process, as far as it can tell, less what the kernel still has.
+    const bytes = socket.bytesWritten - socket.writableLength - unacknowledgedBytes;
+    return { bytes, isOwed: this.#isCut || this.isBlocked || unacknowledgedBytes > 0 };
+  }
+
+  /**
+   * The connection's bytes so far. Node keeps what is written until the end of the turn in the response, where
+   * the socket's own count does not see it.
+   */
+  get #writtenBytes(): number {
+    if (this.#body !== undefined) return this.#headBytes + this.#body.writtenBytes;
+    const { socket, writableLength } = this.#response;
+    return socket === null ? 0 : socket.bytesWritten + writableLength - socket.writableLength;
+  }
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork();
+}
