@@ -48,6 +48,8 @@ export interface StreamBody {
   readonly reason: string;
   /** For readers. */
   readonly headers: Readonly<Record<string, string>>;
+  /** How long a chunk takes to play, in milliseconds: what its channel has as `durationMs`. Default: chunks take no time. */
+  readonly durationMs?: (run: EventRun) => number;
   /** The channel's bound on what waits for a reader. */
   readonly maxWaitingBytes: number;
 }
