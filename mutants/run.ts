@@ -108,8 +108,8 @@ async function runTests(folder: string, { test, only }: Mutant): Promise<TestRun
   const resultFile = join(folder, 'test-results.json');
   // Only in Node: a browser would start for each, and find nothing else.
   const args = ['run', '--project', 'node', test, ...(only === undefined ? [] : ['-t', only])];
-  const report = ['--reporter=json', `--outputFile=${resultFile}`, '--testTimeout=25000'];
-  // A shorter deadline than usual: most mutants are noticed by something that does not happen.
+  const report = ['--reporter=json', `--outputFile=${resultFile}`, '--testTimeout=60000'];
+  // A shorter deadline than usual: most mutants are noticed by something that does not happen. A test may wait for several such.
   const env = { ...process.env, TEST_DEADLINE_MS: '10000', NO_COLOR: '1' };
   const output = await new Promise<string>((resolve) => {
     execFile(

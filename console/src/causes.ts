@@ -7,6 +7,7 @@ export const causes = [
   'credit',
   'connection_lost',
   'event_memory',
+  'tap',
   'burst',
 ] as const satisfies readonly StallCause[];
 
@@ -18,6 +19,7 @@ export const causeTexts: Readonly<
   credit: { short: 'credit', one: 'no credit', many: 'no credit' },
   connection_lost: { short: 'lost', one: 'connection lost', many: 'connections lost' },
   event_memory: { short: 'memory', one: 'no room for a large event', many: 'no room for large events' },
+  tap: { short: 'tap', one: 'a tap that lags', many: 'taps that lag' },
   burst: { short: 'burst', one: 'burst', many: 'bursts' },
 };
 
@@ -27,6 +29,7 @@ export const causeHints: Readonly<Record<StallCause, string>> = {
   credit: 'its program has not acknowledged what it has',
   connection_lost: 'its connection is gone, and it may come back',
   event_memory: 'its large event finds no room beside those of all streams (maxEventMemoryBytes)',
+  tap: 'a tap that may lose nothing has not taken it yet',
   burst: 'more came at once than its window holds',
 };
 

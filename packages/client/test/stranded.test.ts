@@ -3,6 +3,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { StreamReader } from '@spillway/client';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { within } from '../../core/test/support/within.ts';
 import { startCuttingProxy } from '../../gateway/test/support/cutting-proxy.ts';
 import { eventOf } from '../../gateway/test/support/own-provider.ts';
 import { startGateway } from '../../gateway/test/support/processes.ts';
@@ -109,12 +110,15 @@ describe('with a gateway of which every word is known', () => {
       () => undefined,
       () => undefined,
     );
-    for (let connections = 0; ; connections += 1) {
-      const next = gateway.session();
-      const session = await Promise.race([over, next]);
-      if (session === undefined) return { connections, next };
-      await each(session);
-    }
+    const playing = async (): Promise<{ connections: number; next: Promise<FakeSession> }> => {
+      for (let connections = 0; ; connections += 1) {
+        const next = gateway.session();
+        const session = await Promise.race([over, next]);
+        if (session === undefined) return { connections, next };
+        await each(session);
+      }
+    };
+    return within(playing(), 'what the test plays to be over');
   }
 
   const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -147,7 +147,7 @@ describe('a defect that nobody can be told of', () => {
     const stream = streams.open({ ...nobody, detach: 'finish' });
     const channel = openChannel<EventRun>({ maxItems: 10 });
     const body = {
-      channel,
+      log: channel,
       format: undefined,
       isEvents: true,
       headers: {},

@@ -231,7 +231,7 @@ test.each([
         const clients = [new Client(stream, windowBytes, connectionWindowBytes)];
         stream.start(
           {
-            channel,
+            log: channel,
             format: openaiChat,
             isEvents: true,
             status: 200,

@@ -84,7 +84,14 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
         onEnd: () => undefined,
       });
       try {
-        const body = { channel, format: openaiChat, isEvents: true, headers: {}, status: 200, reason: '' };
+        const body = {
+          log: channel,
+          format: openaiChat,
+          isEvents: true,
+          headers: {},
+          status: 200,
+          reason: '',
+        };
         stream.start({ ...body, maxWaitingBytes: maxBytes }, performance.now());
         // Nobody acknowledges anything.
         const opened = readers.map((bounds) => {

@@ -135,7 +135,7 @@ export function endUnanswered(
   const maxBytes = channelBytes(config);
   const channel = openRunChannel(maxBytes, new RunMemory(), errors);
   stream.open({
-    channel,
+    log: channel,
     format: errors,
     isEvents: true,
     status: 200,
@@ -189,7 +189,7 @@ async function pipeBody(
   if (scanner !== undefined) delete headers['content-encoding'];
   stream.start(
     {
-      channel,
+      log: channel,
       format,
       isEvents: scanner !== undefined,
       status: reply.status,

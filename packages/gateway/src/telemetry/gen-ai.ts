@@ -21,9 +21,9 @@ export function operationOf(format: FormatName | undefined): string | undefined 
  */
 export function lastUsage({ body }: GatewayStream): TokenUsage | undefined {
   if (body?.format === undefined) return undefined;
-  const { channel, format } = body;
+  const { format, log } = body;
   let usage: TokenUsage | undefined;
-  for (const run of channel.newest(2)) {
+  for (const run of log.newest(2)) {
     for (const span of eventsIn(run.bytes)) {
       const text = new TextDecoder().decode(dataOf(run.bytes, span));
       // Every format has it in the name of the field; most events are spared to be parsed.

@@ -50,7 +50,7 @@ export async function startOwnStream(
     replay: { maxItems: 20 },
   });
   const body = {
-    channel,
+    log: channel,
     format: openaiChat,
     isEvents: true,
     headers: {},

@@ -52,7 +52,7 @@ export class SnapshotStream {
     this.stream = new GatewayStream(owner, deadlines, host, performance.now());
     this.stream.start(
       {
-        channel: this.#channel,
+        log: this.#channel,
         format: undefined,
         isEvents: true,
         status: 200,

@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http';
-import type { Channel } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
 import { ClientResponse, type ClientResponseOptions } from '../sink/client-response.ts';
@@ -7,13 +6,14 @@ import { nextCursor } from './cursor.ts';
 import { withoutEvents } from './event-ids.ts';
 import { dataEvent } from './data-event.ts';
 import { type Position, writeOffset } from './position.ts';
+import type { StreamLog } from '../stream/stream-log.ts';
 
 /**
  * The live reads of Durable Streams by server-sent events: each chunk is the text of a `data` event, and behind it
  * a `control` event says where the reader is.
  */
 export class DurableResponse extends ClientResponse {
-  readonly #channel: Channel<EventRun>;
+  readonly #log: StreamLog;
   readonly #from: Position;
   #cursor: string | undefined;
   /** Up to here it was sent everything. */
@@ -23,12 +23,12 @@ export class DurableResponse extends ClientResponse {
   constructor(
     response: ServerResponse,
     options: ClientResponseOptions,
-    channel: Channel<EventRun>,
+    log: StreamLog,
     from: Position,
     cursor: string | undefined,
   ) {
     super(response, options);
-    this.#channel = channel;
+    this.#log = log;
     this.#from = from;
     this.#offset = from.offset;
     this.#cursor = cursor;
@@ -38,7 +38,7 @@ export class DurableResponse extends ClientResponse {
   override startEventStream(): void {
     if (this.headersSent || this.isClosed) return;
     super.startEventStream({});
-    const { end, nextOffset } = this.#channel;
+    const { end, nextOffset } = this.#log;
     if (end === undefined && this.#offset === nextOffset) this.send(Buffer.from(this.#control()));
   }
 
@@ -55,7 +55,7 @@ export class DurableResponse extends ClientResponse {
   }
 
   override end(): void {
-    const { end, nextOffset } = this.#channel;
+    const { end, nextOffset } = this.#log;
     const isAtEnd = end?.state === 'cancelled' || (end !== undefined && this.#offset === nextOffset);
     if (isAtEnd && !this.#isEndTold) {
       this.#offset = nextOffset;
@@ -71,7 +71,7 @@ export class DurableResponse extends ClientResponse {
   }
 
   #control(): string {
-    const { end, nextOffset } = this.#channel;
+    const { end, nextOffset } = this.#log;
     const isUpToDate = this.#offset === nextOffset;
     this.#isEndTold = isUpToDate && end !== undefined;
     if (!this.#isEndTold) this.#cursor = nextCursor(this.#cursor, Date.now());

@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http';
-import type { Channel } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { GatewayError } from '../errors.ts';
 import { ClientResponse, type ClientResponseOptions } from '../sink/client-response.ts';
 import { joinSmall } from '../sink/join-small.ts';
 import { withId, withIds } from './event-ids.ts';
 import { type Position, writePosition } from './position.ts';
+import type { StreamLog } from '../stream/stream-log.ts';
 
 /**
  * The provider's own events, each with an id by which an `EventSource` comes back: everything once, errors
@@ -14,15 +14,10 @@ import { type Position, writePosition } from './position.ts';
 export class EventSourceResponse extends ClientResponse {
   readonly #from: Position;
 
-  constructor(
-    response: ServerResponse,
-    options: ClientResponseOptions,
-    channel: Channel<EventRun>,
-    from: Position,
-  ) {
+  constructor(response: ServerResponse, options: ClientResponseOptions, log: StreamLog, from: Position) {
     const { format } = options;
     const errorEvent: typeof format.errorEvent = (error) => {
-      const behind = { offset: channel.nextOffset, skippedEvents: 1, chunks: 1 };
+      const behind = { offset: log.nextOffset, skippedEvents: 1, chunks: 1 };
       return withId(format.errorEvent(error), writePosition(behind));
     };
     super(response, { ...options, format: { ...format, errorEvent } });
@@ -48,7 +43,7 @@ export class EventSourceResponse extends ClientResponse {
 }
 
 /** Whether an `EventSource` that comes back at this position has seen everything, how the stream ended included. */
-export function hasSeenAll({ end, nextOffset }: Channel<EventRun>, position: Position): boolean {
+export function hasSeenAll({ end, nextOffset }: StreamLog, position: Position): boolean {
   if (end === undefined || position.offset < nextOffset) return false;
   if (end.state === 'completed' || position.skippedEvents > 0) return true;
   // Of this one the provider told itself.

@@ -3,7 +3,7 @@ import type { Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { LargeRun } from '../memory/large-run.ts';
 import { withoutEvents } from './event-ids.ts';
-import { type Position, writeOffset, writePosition } from './position.ts';
+import { isGone, type Position, writeOffset, writePosition } from './position.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamBody } from '../stream/stream-body.ts';
 
@@ -27,25 +27,27 @@ export interface Part {
  */
 export async function readPart(
   stream: GatewayStream,
-  { channel, maxWaitingBytes }: StreamBody,
+  { log, maxWaitingBytes }: StreamBody,
   from: Position,
   wait?: { readonly ms: number; readonly response: ServerResponse },
 ): Promise<Part> {
-  const reader = channel.reader({ from: from.offset, overflow: 'disconnect' });
+  const reader = log.reader({ from: from.offset, overflow: 'disconnect' });
   stream.visited(performance.now());
   stream.audience.visitors.add(reader);
   try {
     if (wait !== undefined) await isReady(reader, wait.ms, wait.response);
+    // What is kept elsewhere comes late.
+    else if (from.offset < log.nextOffset) await reader.ready();
     stream.visited(performance.now());
     // Its body is a copy, for each reader. An event that is larger than a window comes alone, and is not copied.
-    const runs = reader.takeAll({ maxBytes: Math.min(maxPartBytes, maxWaitingBytes) });
+    const runs = takeRuns(reader, Math.min(maxPartBytes, maxWaitingBytes));
     const large = runs.filter((run) => run instanceof LargeRun);
     for (const run of large) run.hold();
     for (const run of runs) stream.sent(run);
     return {
       body: bodyOf(runs, from.skippedEvents),
       to: reader.offset,
-      isUpToDate: reader.offset === channel.nextOffset,
+      isUpToDate: reader.offset === log.nextOffset,
       letGo: () => {
         for (const run of large) run.letGo();
       },
@@ -64,42 +66,44 @@ function bodyOf([first, ...rest]: readonly EventRun[], skippedEvents: number): B
 }
 
 /** What every answer says of the stream. */
-export function streamHeaders({ channel }: StreamBody): Record<string, string> {
+export function streamHeaders({ log }: StreamBody): Record<string, string> {
   return {
     'cache-control': 'private, no-store',
     'cross-origin-resource-policy': 'same-origin',
-    'stream-state': channel.end?.state ?? 'open',
+    'stream-state': log.end?.state ?? 'open',
     'x-content-type-options': 'nosniff',
   };
 }
 
 /** What an answer says of where its reader is now. */
 export function offsetHeaders(
-  { channel }: StreamBody,
+  { log }: StreamBody,
   { isUpToDate, to }: Pick<Part, 'isUpToDate' | 'to'>,
 ): Record<string, string> {
   return {
     'stream-next-offset': writeOffset(to),
     ...(isUpToDate ? { 'stream-up-to-date': 'true' } : {}),
-    ...(isUpToDate && channel.end !== undefined ? { 'stream-closed': 'true' } : {}),
+    ...(isUpToDate && log.end !== undefined ? { 'stream-closed': 'true' } : {}),
   };
 }
 
 /** Weak: what lies between two offsets stays the same, but may be merged later. */
-export function entityTag(
-  { id }: GatewayStream,
-  { channel }: StreamBody,
-  from: Position,
-  { to }: Part,
-): string {
-  return `W/"${id}:${writePosition(from)}:${writeOffset(to)}:${channel.end?.state ?? 'open'}"`;
+export function entityTag({ id }: GatewayStream, { log }: StreamBody, from: Position, { to }: Part): string {
+  return `W/"${id}:${writePosition(from)}:${writeOffset(to)}:${log.end?.state ?? 'open'}"`;
 }
 
 export function hasEntityTag(ifNoneMatch: string | undefined, tag: string): boolean {
   return ifNoneMatch?.split(',').some((given) => ['*', tag].includes(given.trim())) === true;
 }
 
-async function isReady(reader: Reader<EventRun>, waitMs: number, response: ServerResponse): Promise<void> {
+/** What waits. A reader fails whose log finds out late that it is gone. */
+function takeRuns(reader: Reader<EventRun>, maxBytes: number): EventRun[] {
+  const runs = reader.takeAll({ maxBytes });
+  if (runs.length === 0 && reader.end?.state === 'failed' && isGone(reader.end.error)) throw reader.end.error;
+  return runs;
+}
+
+async function isReady(reader: Reader<unknown>, waitMs: number, response: ServerResponse): Promise<void> {
   const stop = (): void => reader.detach();
   const timer = setTimeout(stop, waitMs);
   response.once('close', stop);

@@ -1,6 +1,7 @@
-import { type Channel, SpillwayError } from '@spillway/core';
+import { SpillwayError } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { GatewayError, historyGone } from '../errors.ts';
+import type { StreamLog } from '../stream/stream-log.ts';
 
 /** A place in a stream. */
 export interface Position {
@@ -31,13 +32,13 @@ export function writePosition({ chunks, offset, skippedEvents }: Position): stri
  * @throws {GatewayError} `invalid_request` for what is none, or is not there yet.
  * @throws {GatewayError | SpillwayError} `history_gone` for what is not there any more.
  */
-export function findPosition(
-  channel: Channel<EventRun>,
+export async function findPosition(
+  log: StreamLog,
   name: string,
   text: string,
   nowOffset: number,
-): Position {
-  const { nextOffset } = channel;
+): Promise<Position> {
+  const { nextOffset } = log;
   const written = text === 'now' ? writeOffset(nowOffset) : text === '-1' ? writeOffset(0) : text;
   const groups = pattern.exec(written)?.groups;
   if (groups === undefined) {
@@ -53,7 +54,8 @@ export function findPosition(
   };
   const { offset, skippedEvents } = position;
   // Behind the end, the one event is that of the error.
-  const isThere = offset < nextOffset || (offset === nextOffset && (skippedEvents === 0 || !isOpen(channel)));
+  const isThere =
+    offset < nextOffset || (offset === nextOffset && (skippedEvents === 0 || log.end !== undefined));
   if (!isThere) {
     throw new GatewayError(
       'invalid_request',
@@ -62,10 +64,12 @@ export function findPosition(
   }
   // Behind everything, nothing can be gone.
   if (offset === nextOffset) return position;
-  const { end } = channel;
+  const { end } = log;
   if (end?.state === 'cancelled') throw historyGone(end.error);
-  const reader = channel.reader({ from: offset, overflow: 'disconnect' });
+  const reader = log.reader({ from: offset, overflow: 'disconnect' });
   try {
+    await reader.ready();
+    if (reader.end?.state === 'failed' && isGone(reader.end.error)) throw reader.end.error;
     if (skippedEvents > 0) checkChunk(reader.take(), reader.offset, position);
   } finally {
     reader.detach();
@@ -73,8 +77,9 @@ export function findPosition(
   return position;
 }
 
-function isOpen({ end }: Channel<EventRun>): boolean {
-  return end === undefined;
+/** Whether a reader failed because its log does not have any more what it asked for. */
+export function isGone(error: Error): boolean {
+  return error instanceof SpillwayError && error.code === 'history_gone';
 }
 
 /** Events are counted in the chunk as it was then: one that was merged since has others. */

@@ -53,14 +53,15 @@ export async function answerGet(request: ReadRequest, options: ReadOptions): Pro
   const { headers } = request.raw;
   const stream = found(request);
   const query = readReadQuery(request.query, headers);
+  await stream.body?.log.refresh?.();
   // What comes while the answer is awaited comes after that.
-  const nowOffset = stream.body?.channel.nextOffset ?? 0;
+  const nowOffset = stream.body?.log.nextOffset ?? 0;
   const body = await startedBody(stream);
   // The stream may be forgotten meanwhile, and then nobody would watch its readers.
   if (found(request) !== stream) throw noSuchStream();
   // An error says it, too.
   for (const [name, value] of Object.entries(streamHeaders(body))) request.response.setHeader(name, value);
-  const from = findPosition(body.channel, query.fromName, query.from, nowOffset);
+  const from = await findPosition(body.log, query.fromName, query.from, nowOffset);
   const read = { ...query, from, isNow: query.from === 'now' };
   // Its client may have left meanwhile, and then it never closes again.
   if (request.response.destroyed) {
@@ -78,7 +79,8 @@ export async function answerGet(request: ReadRequest, options: ReadOptions): Pro
  */
 export async function answerHead(request: ReadRequest): Promise<void> {
   const body = await startedBody(found(request));
-  const { nextOffset } = body.channel;
+  await body.log.refresh?.();
+  const { nextOffset } = body.log;
   const headers = offsetHeaders(body, { to: nextOffset, isUpToDate: true });
   request.take();
   request.response.writeHead(200, { ...streamHeaders(body), ...headers, 'content-type': contentType }).end();
@@ -142,11 +144,11 @@ function serve(
   { cursor, from, mode }: Read,
   { paces, sseMs = 60_000, windowBytes }: ReadOptions,
 ): void {
-  const { channel, format } = body;
+  const { format, log } = body;
   if (format === undefined) throw new Error('a stream of events has a format');
   take();
   // The standard's word to an EventSource that it shall not come back.
-  if (mode === 'events' && hasSeenAll(channel, from)) {
+  if (mode === 'events' && hasSeenAll(log, from)) {
     response.writeHead(204).end();
     return;
   }
@@ -160,8 +162,8 @@ function serve(
   };
   const sink =
     mode === 'events'
-      ? new EventSourceResponse(response, options, channel, from)
-      : new DurableResponse(response, options, channel, from, cursor);
+      ? new EventSourceResponse(response, options, log, from)
+      : new DurableResponse(response, options, log, from, cursor);
   const reader: StreamReader = stream.attach(sink, {
     from: from.offset,
     maxBytes: windowBytes,

@@ -6,6 +6,7 @@ import { LargeRuns } from '../memory/large-runs.ts';
 import { Bookmarks } from './bookmarks.ts';
 import type { StreamBody } from './stream-body.ts';
 import type { StreamReader } from './stream-reader.ts';
+import type { TapReader } from './tap-reader.ts';
 
 /** What an audience needs of its stream. */
 interface ReadByMany {
@@ -19,6 +20,8 @@ export class Audience {
   readonly readers = new Set<StreamReader>();
   /** Of those that take what is there for one answer, and may wait for it. */
   readonly visitors = new Set<Reader<EventRun>>();
+  /** Of the operator's, beside the readers. */
+  readonly taps = new Set<TapReader>();
   readonly bookmarks = new Bookmarks(() => this.boundRuns());
   /** Of several events, no more may come to the channel at once: the smallest bound of a reader. */
   maxRunBytes = Infinity;
@@ -44,6 +47,7 @@ export class Audience {
   boundRuns(): void {
     let smallest = Math.min(this.#stream.windowBytes, this.bookmarks.maxRunBytes);
     for (const { maxRunBytes } of this.readers) smallest = Math.min(smallest, maxRunBytes);
+    for (const { maxRunBytes } of this.taps) smallest = Math.min(smallest, maxRunBytes);
     this.maxRunBytes = Math.max(1, smallest - frameOverheadBytes);
   }
 
@@ -56,15 +60,42 @@ export class Audience {
     return slowest;
   }
 
-  /** Whether no reader has to get anything more from the channel. */
+  /** The tap for which most waits. */
+  get slowestTap(): TapReader | undefined {
+    let slowest: TapReader | undefined;
+    for (const tap of this.taps) {
+      if (slowest === undefined || tap.waitingBytes > slowest.waitingBytes) slowest = tap;
+    }
+    return slowest;
+  }
+
+  /** Nobody reads for whom the model would go on. */
+  get isEmpty(): boolean {
+    for (const { isAudience } of this.taps) if (isAudience) return false;
+    return this.readers.size === 0;
+  }
+
+  addTap(tap: TapReader): void {
+    this.taps.add(tap);
+    this.boundRuns();
+  }
+
+  removeTap(tap: TapReader): void {
+    this.taps.delete(tap);
+    this.boundRuns();
+    this.letGoOfLarge();
+  }
+
+  /** Whether no reader and no tap has to get anything more from the channel. */
   get hasGotAll(): boolean {
+    if (this.taps.size > 0) return false;
     for (const { response } of this.readers) if (!response.isDelivered) return false;
     return true;
   }
 
   /** A large event is the newest in the channel, and keeps its place until everybody has passed it. */
   keepLarge(run: LargeRun): void {
-    const { nextOffset = 0 } = this.#stream.body?.channel ?? {};
+    const { nextOffset = 0 } = this.#stream.body?.log ?? {};
     this.#large.keep(run, nextOffset - 1);
     this.letGoOfLarge();
   }
@@ -72,9 +103,10 @@ export class Audience {
   /** To be called when somebody may have passed a large event, or is gone. */
   letGoOfLarge(): void {
     if (this.#large.isEmpty) return;
-    const { oldestOffset = 0 } = this.#stream.body?.channel ?? {};
+    const { oldestOffset = 0 } = this.#stream.body?.log ?? {};
     this.#large.letGo((offset) => {
       for (const reader of this.readers) if (reader.awaits(offset, oldestOffset)) return true;
+      for (const tap of this.taps) if (tap.awaits(offset, oldestOffset)) return true;
       if (this.bookmarks.awaits(offset)) return true;
       for (const { end, offset: next } of this.visitors) if (end === undefined && offset >= next) return true;
       return false;

@@ -4,10 +4,10 @@ import { closeCodes, type CloseReason } from '@spillway/core/session';
 /**
  * Why a provider is made to wait: what its slowest reader waits for. `credit`: its client has not acknowledged
  * enough; `link`: its connection takes no more, or is slow and left alone for a moment; `connection_lost`: it is not
- * there, and may come back; `burst`: nothing, more came at once than its window holds. `event_memory`: it waits for nobody of
+ * there, and may come back; `tap`: the operator's own reader has not taken it; `burst`: nothing, more came at once than its window holds. `event_memory`: it waits for nobody of
  * its own, but its large event finds no room beside those of all streams.
  */
-export const stallCauses = ['burst', 'connection_lost', 'credit', 'event_memory', 'link'] as const;
+export const stallCauses = ['burst', 'connection_lost', 'credit', 'event_memory', 'link', 'tap'] as const;
 export type StallCause = (typeof stallCauses)[number];
 
 /**
@@ -86,5 +86,5 @@ export function tokensOf({ events, mergedEvents = 0 }: EventRun): number {
 
 /** A number for every cause. */
 export function ofCauses(): Record<StallCause, number> {
-  return { burst: 0, connection_lost: 0, credit: 0, event_memory: 0, link: 0 };
+  return { burst: 0, connection_lost: 0, credit: 0, event_memory: 0, link: 0, tap: 0 };
 }

@@ -45,7 +45,7 @@ export class Stalls {
   }
 
   /** What a stall began with may not be what it goes on for. */
-  goesOn(nowMs: number, cause: StallCause, reader: number): void {
+  goesOn(nowMs: number, cause: StallCause, reader: number | null): void {
     const before = this.#lasting?.cause;
     if (before === undefined || before === 'event_memory' || before === cause) return;
     this.#account(nowMs);

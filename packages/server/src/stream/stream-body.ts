@@ -1,7 +1,7 @@
-import type { Channel } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
+import type { StreamLog } from './stream-log.ts';
 
 /** How a stream ended. */
 export type StreamState = 'cancelled' | 'completed' | 'failed';
@@ -39,7 +39,7 @@ export interface StreamDeadlines {
 
 /** What a provider answered, from when its headers have come. */
 export interface StreamBody {
-  readonly channel: Channel<EventRun>;
+  readonly log: StreamLog;
   /** Of events; `undefined`: just bytes. */
   readonly format: Format | undefined;
   readonly isEvents: boolean;
@@ -48,8 +48,8 @@ export interface StreamBody {
   readonly reason: string;
   /** For readers. */
   readonly headers: Readonly<Record<string, string>>;
-  /** How long a chunk takes to play, in milliseconds: what its channel has as `durationMs`. Default: chunks take no time. */
+  /** How long a chunk takes to play, in milliseconds: what its log has as `durationMs`. Default: chunks take no time. */
   readonly durationMs?: (run: EventRun) => number;
-  /** The channel's bound on what waits for a reader. */
+  /** The log's bound on what waits for a reader. */
   readonly maxWaitingBytes: number;
 }

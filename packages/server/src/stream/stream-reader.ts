@@ -375,7 +375,7 @@ export class StreamReader implements WriteListener {
   delayMs(): number {
     const { body } = this.#stream;
     // Behind the end nothing can be merged with what waits.
-    if (body?.format === undefined || body.channel.end !== undefined) return 0;
+    if (body?.format === undefined || body.log.end !== undefined) return 0;
     return this.response.delayMs();
   }
 }

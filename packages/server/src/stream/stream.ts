@@ -19,6 +19,8 @@ import type { StreamOrigin, StreamOwner } from './stream-owner.ts';
 import type { StreamBody, StreamDeadlines, StreamOutcome, StreamState } from './stream-body.ts';
 import { createStreamToken } from './stream-token.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
+import type { Tap } from './tap.ts';
+import { TapReader } from './tap-reader.ts';
 import { untimed } from './untimed-credit.ts';
 import { clientLeft, type ReaderEndReason, StreamReader } from './stream-reader.ts';
 
@@ -142,7 +144,7 @@ export class GatewayStream implements StreamOwner {
 
   /** Something is still done for it. */
   get isLive(): boolean {
-    return this.end === undefined || this.audience.readers.size > 0;
+    return this.end === undefined || this.audience.readers.size > 0 || this.audience.taps.size > 0;
   }
 
   /** It has ended, and no reader has to get any of it from its channel. */
@@ -183,7 +185,7 @@ export class GatewayStream implements StreamOwner {
 
   /** What its channel holds: what waits, and what is kept for readers to come. */
   get heldBytes(): number {
-    return this.#body?.channel.heldBytes ?? 0;
+    return this.#body?.log.heldBytes ?? 0;
   }
 
   /** What may wait for a reader that has no bound of its own. */
@@ -209,6 +211,24 @@ export class GatewayStream implements StreamOwner {
     return bytes;
   }
 
+  /** Lets a tap read it, if that wants to. Before there is a body. */
+  tap(tap: Tap): void {
+    try {
+      const opened = tap.open(this);
+      if (opened !== undefined) this.audience.addTap(new TapReader(this, tap.name, opened));
+    } catch (error) {
+      this.defect(`tap ${tap.name}`, error);
+    }
+  }
+
+  /** A tap is through with it. */
+  tapDone(tap: TapReader): void {
+    const { audience } = this;
+    audience.removeTap(tap);
+    if (tap.isAudience) this.#checkDeserted(clientLeft(`left: ${tap.name}`), false);
+    this.checkDelivered();
+  }
+
   /** Adds a reader, and serves it. It is gone when its response has settled. */
   attach(response: ReaderResponse, options: StreamReaderOptions = {}): StreamReader {
     const nowMs = performance.now();
@@ -227,7 +247,7 @@ export class GatewayStream implements StreamOwner {
 
   #served(reader: StreamReader, reason: ReaderEndReason): void {
     // Whoever fell behind has left, too, and may come back.
-    const hasMore = this.#body !== undefined && this.#body.channel.end === undefined;
+    const hasMore = this.#body !== undefined && this.#body.log.end === undefined;
     if (hasMore && this.audience.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
     this.audience.remove(reader);
     this.checkDelivered();
@@ -251,8 +271,10 @@ export class GatewayStream implements StreamOwner {
   }: StreamReaderOptions): Reader<EventRun | Gap> {
     const body = this.#body;
     if (body === undefined) throw new Error('a stream has no chunks before it has started');
-    const { end, nextOffset } = body.channel;
-    if (typeof from === 'number' && from > nextOffset) {
+    const { log } = body;
+    const { end, nextOffset } = log;
+    // Where it is may be known elsewhere alone.
+    if (log.refresh === undefined && typeof from === 'number' && from > nextOffset) {
       throw new GatewayError('invalid_request', `The offset: expected at most ${nextOffset}, got ${from}.`);
     }
     if (end?.state === 'cancelled' && typeof from === 'number' && from < nextOffset) {
@@ -269,7 +291,7 @@ export class GatewayStream implements StreamOwner {
       // The window also holds what one read brings: so much less may wait, whatever was asked for.
       ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
     };
-    return body.channel.reader(options);
+    return log.reader(options);
   }
 
   /** Room for a reader that holds back its credit; `undefined`: there is none. */
@@ -289,9 +311,14 @@ export class GatewayStream implements StreamOwner {
 
   /** A reader has gone for good. The last one decides what becomes of the model. */
   left(reader: StreamReader, reason: GatewayError, mayReturn: boolean): void {
-    const { bookmarks, readers } = this.audience;
     this.audience.remove(reader);
-    if (readers.size > 0 || this.end !== undefined) return;
+    this.#checkDeserted(reason, mayReturn);
+  }
+
+  /** Decides what becomes of the model if nobody reads it any more. */
+  #checkDeserted(reason: GatewayError, mayReturn: boolean): void {
+    const { bookmarks, isEmpty } = this.audience;
+    if (!isEmpty || this.end !== undefined) return;
     const goesOn = this.#desertion.begin(performance.now(), this.events, mayReturn || bookmarks.areHeld);
     if (!goesOn) this.stop(reason);
   }
@@ -301,7 +328,7 @@ export class GatewayStream implements StreamOwner {
     if (this.end !== undefined) return;
     this.#controller.abort(reason);
     if (reason.isCancel) {
-      this.#body?.channel.cancel(reason);
+      this.#body?.log.cancel(reason);
       this.audience.forgetBookmarks();
     }
     this.audience.letGoOfLarge();
@@ -325,6 +352,7 @@ export class GatewayStream implements StreamOwner {
     this.#body = body;
     this.audience.boundRuns();
     // Before anything comes: what there is no cursor for may be let go.
+    for (const tap of this.audience.taps) tap.begin(body);
     for (const reader of this.audience.readers) reader.begin();
     this.#started.resolve();
   }
@@ -334,6 +362,7 @@ export class GatewayStream implements StreamOwner {
     this.end = { state, atMs: nowMs, code: error?.code };
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     if (error !== undefined) this.#started.reject(error);
+    for (const tap of this.audience.taps) tap.ended({ state, error });
     this.checkDelivered();
   }
 
@@ -381,22 +410,33 @@ export class GatewayStream implements StreamOwner {
   /** The provider is made to wait, or may go on. Its silence is then no fault of its own. */
   paused(isPaused: boolean, nowMs: number, cause?: StallCause): void {
     this.#silence.restart(nowMs);
-    const { bookmarks, slowest } = this.audience;
+    const { bookmarks } = this.audience;
+    const waiting = this.#waitsFor();
     // Whoever was let go for its credit and may come back is waited for, too.
     const other = bookmarks.areHeld ? 'credit' : 'burst';
-    if (isPaused) this.stalls.begin(nowMs, cause ?? slowest?.waitsFor ?? other, slowest?.number ?? null);
+    if (isPaused) this.stalls.begin(nowMs, cause ?? waiting.cause ?? other, waiting.reader);
     else this.stalls.end(nowMs);
+  }
+
+  /** Whom the model would wait for, if it had to: the reader or the tap for which most waits. */
+  #waitsFor(): { readonly cause: StallCause | undefined; readonly reader: number | null } {
+    const { slowest, slowestTap } = this.audience;
+    const isTap = (slowestTap?.waitingBytes ?? 0) > (slowest?.waitingBytes ?? 0);
+    return isTap
+      ? { cause: 'tap', reader: null }
+      : { cause: slowest?.waitsFor, reader: slowest?.number ?? null };
   }
 
   /** Checks the deadlines of everything, and keeps silent connections alive. */
   tick(nowMs: number): void {
     const { detachGraceMs } = this.#deadlines;
-    const { bookmarks, readers, slowest } = this.audience;
+    const { bookmarks, readers } = this.audience;
     for (const reader of readers) reader.tick(nowMs, detachGraceMs);
     if (this.end === undefined) bookmarks.tick(nowMs, detachGraceMs);
     this.audience.letGoOfLarge();
     if (this.end !== undefined || this.signal.aborted) return;
-    if (slowest?.waitsFor !== undefined) this.stalls.goesOn(nowMs, slowest.waitsFor, slowest.number);
+    const { cause, reader: slowest } = this.#waitsFor();
+    if (cause !== undefined) this.stalls.goesOn(nowMs, cause, slowest);
     const { maxDurationMs, waitTimeoutMs } = this.#deadlines;
     const deserted = this.#desertion.reason(nowMs, this.events);
     if (deserted !== undefined) {

@@ -6,6 +6,7 @@ import type { Meter } from './meter.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
 import type { Links } from '../sink/link.ts';
 import { GatewayStream, type StreamHost } from './stream.ts';
+import type { Tap } from './tap.ts';
 import type { StreamOwner } from './stream-owner.ts';
 import type { StreamDeadlines, StreamOutcome } from './stream-body.ts';
 import type { ReaderEndReason } from './stream-reader.ts';
@@ -35,6 +36,7 @@ export class Streams {
   readonly retained: RetainedStreams<GatewayStream>;
   readonly #config: StreamsConfig;
   readonly meter: Meter;
+  readonly #taps: readonly Tap[];
   readonly #defects: Defects;
   readonly #links: Pick<Links, 'readQueues'>;
   readonly #host: StreamHost;
@@ -50,7 +52,9 @@ export class Streams {
     links: Pick<Links, 'readQueues'>,
     observer: StreamsObserver,
     defects: Defects,
+    taps: readonly Tap[] = [],
   ) {
+    this.#taps = taps;
     this.#defects = defects;
     this.#links = links;
     this.#config = config;
@@ -99,6 +103,7 @@ export class Streams {
   open(owner: StreamOwner): GatewayStream {
     const stream = new GatewayStream(owner, this.#config, this.#host, performance.now());
     this.#known.set(stream.token, stream);
+    for (const tap of this.#taps) stream.tap(tap);
     return stream;
   }
 

@@ -104,7 +104,7 @@ export async function startSessionServer(): Promise<SessionServer> {
       const { durationMs } = options;
       stream.start(
         {
-          channel,
+          log: channel,
           // They are no events of a format: nothing is merged.
           format: undefined,
           isEvents: true,
