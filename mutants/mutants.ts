@@ -1592,7 +1592,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a metric has another name than alerts and dashboard ask for',
-    file: `${gateway}/telemetry/metrics.ts`,
+    file: `${server}/telemetry/stream-metrics.ts`,
     find: "'spillway.held': [",
     replace: "'spillway.kept': [",
     test: `${gatewayTest}/ops.test.ts`,
@@ -1600,7 +1600,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a client’s model is a label',
-    file: `${gateway}/telemetry/metrics.ts`,
+    file: `${server}/telemetry/stream-metrics.ts`,
     find: "'gen_ai.provider.name': origin.name };",
     replace: "'gen_ai.provider.name': origin.name, 'gen_ai.request.model': arguments[0].model ?? '' };",
     test: `${gatewayTest}/metrics.test.ts`,
@@ -1608,7 +1608,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a stall is seen only when it is over',
-    file: `${gateway}/telemetry/metrics.ts`,
+    file: `${server}/telemetry/stream-metrics.ts`,
     find: '(meter.stallMs[cause] + now.stallMs[cause])',
     replace: 'meter.stallMs[cause]',
     test: `${gatewayTest}/metrics.test.ts`,

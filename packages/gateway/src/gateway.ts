@@ -87,8 +87,8 @@ export async function openGateway(
     meter,
     links,
     {
-      streamBegan: (stream, ttftMs) => metrics.streamBegan(stream, ttftMs),
-      readerEnded: (reason) => metrics.readerEnded(reason),
+      streamBegan: (stream, ttftMs) => metrics.streams.streamBegan(stream, ttftMs),
+      readerEnded: (reason) => metrics.streams.readerEnded(reason),
     },
     defects,
   );
@@ -126,7 +126,7 @@ export async function openGateway(
     heldLimitBytes,
     streams: () => streams.all(),
     sessions: (): number => sessions.size,
-    ended: () => ({ ...metrics.ended }),
+    ended: () => ({ ...metrics.streams.ended }),
   };
   const console = new Console(config, watched);
   const resource = defaultResource()

@@ -1,4 +1,4 @@
-import { openClient } from '@spillway/client';
+import { openClient } from '../../client/src/index.ts';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import { expect, onTestFinished, test } from 'vitest';
 import { within } from '../../core/test/support/within.ts';

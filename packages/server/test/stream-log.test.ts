@@ -1,4 +1,4 @@
-import { openClient } from '@spillway/client';
+import { openClient } from '../../client/src/index.ts';
 import { expect, onTestFinished, test } from 'vitest';
 import { within } from '../../core/test/support/within.ts';
 import { Database, FollowedLog } from './support/followed-log.ts';

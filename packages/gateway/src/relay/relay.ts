@@ -22,7 +22,7 @@ import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import { streamClient } from '@spillway/server/access/stream-client';
 import { clientLeft, type StreamReader } from '@spillway/server/stream/stream-reader';
 import type { Streams } from '@spillway/server/stream/streams';
-import { lastUsage } from '../telemetry/gen-ai.ts';
+import { lastUsage } from '@spillway/server/telemetry/gen-ai';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { StreamSpan, Tracing } from '../telemetry/tracing.ts';
 
@@ -138,7 +138,7 @@ export class Relay {
     let usage: TokenUsage | undefined;
     this.#defects.contain('account of a stream', () => {
       usage = lastUsage(stream);
-      this.#metrics.streamEnded(stream, end, usage);
+      this.#metrics.streams.streamEnded(stream, end, usage);
     });
     this.#defects.contain('end of a stream', () => {
       const { config } = this.#settings;

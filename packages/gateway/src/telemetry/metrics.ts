@@ -1,49 +1,22 @@
-import { performance } from 'node:perf_hooks';
-import type { TokenUsage } from '@spillway/core/format/format';
-import type { Attributes, Histogram, Meter as Instruments, ObservableResult } from '@opentelemetry/api';
+import type { Meter as Instruments, ObservableResult } from '@opentelemetry/api';
 import type { Resource } from '@opentelemetry/resources';
 import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics';
-import type { Survey } from '@spillway/server/stream/survey';
 import type { Defects } from '@spillway/server/defects';
-import { errorCodes, GatewayError } from '@spillway/server/errors';
+import type { RequestMemory } from '@spillway/server/memory/request-memory';
+import { StreamMetrics, type StreamMetricsOptions } from '@spillway/server/telemetry/stream-metrics';
+import type { LoopDelayMs } from '@spillway/server/time/loop-delay';
 import { connectionStates } from '../http/connection.ts';
 import type { Connections } from '../http/connections.ts';
-import { type Meter, stallCauses } from '@spillway/server/stream/meter';
 import type { LogDestination } from '../process/log-destination.ts';
-import type { EventMemory } from '@spillway/server/memory/event-memory';
-import type { RequestMemory } from '@spillway/server/memory/request-memory';
-import type { LoopDelayMs } from '@spillway/server/time/loop-delay';
-import type { GatewayStream } from '@spillway/server/stream/stream';
-import type { StreamOutcome, StreamState } from '@spillway/server/stream/stream-body';
-import type { ReaderEndReason } from '@spillway/server/stream/stream-reader';
-import type { StreamsObserver } from '@spillway/server/stream/streams';
-import { operationOf } from './gen-ai.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
 
-/** What OpenTelemetry advises for its `gen_ai` histograms. */
-const secondsToFirst = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
-const secondsPerToken = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5];
-const secondsOfRequest = [
-  0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
-];
-const tokenCounts = [
-  1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864,
-];
-
-export interface MetricsOptions {
-  readonly meter: Meter;
+export interface MetricsOptions extends StreamMetricsOptions {
   readonly defects: Pick<Defects, 'count' | 'caught'>;
   readonly log: Pick<LogDestination, 'droppedLines'> | undefined;
-  /** Looks at all streams; called once a scrape or push. */
-  readonly survey: () => Survey;
-  readonly heldLimitBytes: number;
-  readonly sessions: () => number;
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
-  readonly retained: { readonly heldBytes: number; readonly drops: number };
-  readonly eventMemory: Pick<EventMemory, 'heldBytes' | 'waitingPlaces' | 'waits'>;
   /** The event loop's delays of the last minute: of the worst second. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -51,25 +24,13 @@ export interface MetricsOptions {
   readonly readers: readonly IMetricReader[];
 }
 
-/**
- * The gateway's metrics, defined once for whoever scrapes and whoever is pushed to. The set of series is fixed: no
- * attribute's value comes from a client. Names are OpenTelemetry's where it has them.
- */
-export class Metrics implements StreamsObserver {
-  readonly ended: Record<StreamState, number> = { cancelled: 0, completed: 0, failed: 0 };
+/** The gateway's metrics, defined once for whoever scrapes and whoever is pushed to: those of streams, and its own. */
+export class Metrics {
+  readonly streams: StreamMetrics;
   readonly #options: MetricsOptions;
   readonly #provider: MeterProvider;
   readonly #scraped: PrometheusReader;
   readonly #instruments: Instruments;
-  /** By state and error code. */
-  readonly #endedBy = new Map<string, { readonly attributes: Attributes; count: number }>();
-  readonly #readersEnded: Record<ReaderEndReason, number> = { delivered: 0, failed: 0, left: 0, stalled: 0 };
-  readonly #firstToken: Histogram;
-  readonly #perToken: Histogram;
-  readonly #duration: Histogram;
-  readonly #usage: Histogram;
-  /** Of the streams that were completed: how long one is, for the estimate of what a cancel saves. */
-  #completedTokens = 0;
 
   constructor(options: MetricsOptions) {
     this.#options = options;
@@ -79,44 +40,9 @@ export class Metrics implements StreamsObserver {
       readers: [this.#scraped, ...options.readers],
     });
     this.#instruments = this.#provider.getMeter('spillway');
-    // All of them from the start: a rate does not see the first of a series that is born with it.
-    this.#endedSeries('completed', '');
-    for (const code of errorCodes) {
-      this.#endedSeries(new GatewayError(code, '').isCancel ? 'cancelled' : 'failed', code);
-    }
-    const histogram = (name: string, unit: string, description: string, buckets: number[]): Histogram =>
-      this.#instruments.createHistogram(name, {
-        unit,
-        description,
-        advice: { explicitBucketBoundaries: buckets },
-      });
-    this.#firstToken = histogram(
-      'gen_ai.server.time_to_first_token',
-      's',
-      "From the request's arrival to the provider's first event",
-      secondsToFirst,
-    );
-    this.#perToken = histogram(
-      'gen_ai.server.time_per_output_token',
-      's',
-      'From the first event to the last, by output token, of streams that were completed',
-      secondsPerToken,
-    );
-    this.#duration = histogram(
-      'gen_ai.server.request.duration',
-      's',
-      "From the request's arrival to the end of the stream",
-      secondsOfRequest,
-    );
-    this.#usage = histogram(
-      'gen_ai.client.token.usage',
-      '{token}',
-      'Tokens of a stream, as its provider reported them',
-      tokenCounts,
-    );
+    this.streams = new StreamMetrics(this.#instruments, options);
     this.#defineCounters();
-    this.#defineSurveyed();
-    this.#defineGauges();
+    this.#defineConnections();
     defineProcessFigures(this.#instruments, options.loopDelayMs);
   }
 
@@ -137,53 +63,6 @@ export class Metrics implements StreamsObserver {
     await this.#provider.shutdown();
   }
 
-  readerEnded(reason: ReaderEndReason): void {
-    this.#readersEnded[reason] += 1;
-  }
-
-  streamBegan(stream: GatewayStream, ttftMs: number): void {
-    const attributes = attributesOf(stream);
-    if (attributes !== undefined) this.#firstToken.record(ttftMs / 1000, attributes);
-  }
-
-  streamEnded(stream: GatewayStream, { error, state }: StreamOutcome, usage: TokenUsage | undefined): void {
-    this.ended[state] += 1;
-    this.#endedSeries(state, error?.code ?? '').count += 1;
-    const { events, firstEventMs, lastEventMs, startedMs } = stream;
-    this.#estimateSavings(state, events);
-    const attributes = attributesOf(stream);
-    if (attributes === undefined) return;
-    this.#duration.record((performance.now() - startedMs) / 1000, {
-      ...attributes,
-      'error.type': error?.code ?? '',
-    });
-    for (const [type, tokens] of Object.entries({ input: usage?.inputTokens, output: usage?.outputTokens })) {
-      if (tokens !== undefined) this.#usage.record(tokens, { ...attributes, 'gen_ai.token.type': type });
-    }
-    const outputTokens = usage?.outputTokens ?? events;
-    if (state !== 'completed' || firstEventMs === undefined || outputTokens < 2) return;
-    this.#perToken.record((lastEventMs - firstEventMs) / 1000 / (outputTokens - 1), attributes);
-  }
-
-  #endedSeries(state: StreamState, code: string): { count: number } {
-    const name = `${state} ${code}`;
-    const known = this.#endedBy.get(name);
-    if (known !== undefined) return known;
-    const series = { attributes: { state, 'error.type': code }, count: 0 };
-    this.#endedBy.set(name, series);
-    return series;
-  }
-
-  /** A stream that was cancelled is taken to have become as long as the mean of those that were completed. */
-  #estimateSavings(state: StreamState, tokens: number): void {
-    if (state === 'completed') {
-      this.#completedTokens += tokens;
-    } else if (state === 'cancelled' && this.ended.completed > 0) {
-      const meanTokens = this.#completedTokens / this.ended.completed;
-      this.#options.meter.tokensSaved += Math.max(0, Math.round(meanTokens - tokens));
-    }
-  }
-
   #counter(
     name: string,
     unit: string,
@@ -198,26 +77,12 @@ export class Metrics implements StreamsObserver {
   }
 
   #defineCounters(): void {
-    const { defects, log, meter, requestMemory, retained } = this.#options;
+    const { defects, log, meter, requestMemory } = this.#options;
     const plain = {
-      'spillway.bytes.in': ['By', 'Bytes from providers', () => meter.bytesIn],
-      'spillway.bytes.out': ['By', 'Bytes to readers', () => meter.bytesOut],
-      'spillway.events.in': ['{event}', 'Events from providers', () => meter.eventsIn],
-      'spillway.events.out': [
-        '{event}',
-        'Events to readers, merged ones counted once',
-        () => meter.eventsOut,
-      ],
-      'spillway.merged.events': ['{event}', 'Events that became part of another', () => meter.mergedEvents],
       'spillway.requests.refused': [
         '{request}',
         'Requests whose body had no room in maxRequestMemoryBytes',
         () => requestMemory.refusals,
-      ],
-      'spillway.retained.dropped': [
-        '{stream}',
-        'Streams that could not be read for retainMs after their end, for want of room in maxRetainedBytes',
-        () => retained.drops,
       ],
       'spillway.retries': ['{retry}', 'How often a provider was asked again', () => meter.retries],
       'spillway.defects': ['{defect}', 'Defects of the gateway that ended a part of it', () => defects.count],
@@ -226,117 +91,14 @@ export class Metrics implements StreamsObserver {
         'Log lines that could not be written in time',
         () => log?.droppedLines ?? 0,
       ],
-      'spillway.tokens.saved': [
-        '{token}',
-        'An estimate: what cancelled streams would still have generated, had they become as long as the mean completed one',
-        () => meter.tokensSaved,
-      ],
     } as const;
     for (const [name, [unit, description, read]] of Object.entries(plain)) {
       this.#counter(name, unit, description, (result) => result.observe(read()));
     }
-    this.#counter('spillway.tokens', '{token}', 'Tokens, one for each event with data', (result) => {
-      result.observe(meter.eventsIn, { stage: 'generated' });
-      result.observe(meter.tokensDelivered, { stage: 'delivered' });
-      result.observe(meter.tokensAcknowledged, { stage: 'acknowledged' });
-      result.observe(meter.tokensLost, { stage: 'lost' });
-    });
-    this.#counter(
-      'spillway.gaps',
-      '{gap}',
-      'Gaps in what readers got, by the policy that made them',
-      (result) => {
-        for (const [reason, count] of Object.entries(meter.gaps)) result.observe(count, { reason });
-      },
-    );
-    this.#counter(
-      'spillway.resumes',
-      '{resume}',
-      'Readers that came back over a new connection',
-      (result) => {
-        for (const [outcome, count] of Object.entries(meter.resumes))
-          result.observe(count, { result: outcome });
-      },
-    );
-    this.#counter('spillway.stalls', '{stall}', 'How often a provider was made to wait', (result) => {
-      for (const cause of stallCauses) result.observe(meter.stalls[cause], { cause });
-    });
-    this.#counter('spillway.sessions.ended', '{session}', 'WebSockets that ended, by why', (result) => {
-      for (const [reason, count] of Object.entries(meter.sessionsEnded)) result.observe(count, { reason });
-    });
-    this.#counter('spillway.streams.ended', '{stream}', 'Streams that ended', (result) => {
-      for (const { attributes, count } of this.#endedBy.values()) result.observe(count, attributes);
-    });
-    this.#counter('spillway.readers.ended', '{reader}', 'Readers that ended', (result) => {
-      for (const [reason, count] of Object.entries(this.#readersEnded)) result.observe(count, { reason });
-    });
   }
 
-  /** What has to be looked for at the streams, once a time for all of it. */
-  #defineSurveyed(): void {
-    const { meter, survey } = this.#options;
-    const figures = {
-      'spillway.readers': ['{reader}', 'Readers that are open', ({ readers }) => readers],
-      'spillway.readers.lagging': [
-        '{reader}',
-        'Readers for whom more than half of what may wait does',
-        ({ laggingReaders }) => laggingReaders,
-      ],
-      'spillway.readers.paused': [
-        '{reader}',
-        'Readers whose program holds back their credit for longer than stallTimeoutMs',
-        ({ pausedReaders }) => pausedReaders,
-      ],
-      'spillway.reader.lag.bytes': [
-        'By',
-        'What waits for the reader that is furthest behind',
-        ({ maxLagBytes }) => maxLagBytes,
-      ],
-      'spillway.reader.lag.seconds': [
-        's',
-        'Age of the oldest chunk that a reader has not got',
-        ({ maxLagMs }) => maxLagMs / 1000,
-      ],
-      'spillway.reader.lag.ratio': [
-        '1',
-        'What waits for a reader as a part of what may, the greatest',
-        ({ maxLagRatio }) => maxLagRatio,
-      ],
-      'spillway.waiting': [
-        'By',
-        'Bytes that wait in channels for a reader',
-        ({ waitingBytes }) => waitingBytes,
-      ],
-      'spillway.held': ['By', 'Bytes that channels hold, history included', ({ heldBytes }) => heldBytes],
-    } as const satisfies Record<string, readonly [string, string, (now: Survey) => number]>;
-    const gauges = Object.entries(figures).map(
-      ([name, [unit, description, read]]) =>
-        [this.#instruments.createObservableGauge(name, { unit, description }), read] as const,
-    );
-    const streams = this.#instruments.createObservableGauge('spillway.streams', {
-      unit: '{stream}',
-      description: 'Streams that are open, by where they are',
-    });
-    const stall = this.#instruments.createObservableCounter('spillway.stall', {
-      unit: 's',
-      description: 'How long providers were made to wait',
-    });
-    this.#instruments.addBatchObservableCallback(
-      (result) => {
-        const now = survey();
-        for (const [gauge, read] of gauges) result.observe(gauge, read(now));
-        for (const [state, count] of Object.entries(now.streams)) result.observe(streams, count, { state });
-        for (const cause of stallCauses) {
-          result.observe(stall, (meter.stallMs[cause] + now.stallMs[cause]) / 1000, { cause });
-        }
-      },
-      [...gauges.map(([gauge]) => gauge), streams, stall],
-    );
-  }
-
-  #defineGauges(): void {
-    const { connections, eventMemory, heldLimitBytes, meter, requestMemory, retained, sessions } =
-      this.#options;
+  #defineConnections(): void {
+    const { connections, requestMemory } = this.#options;
     this.#gauge(
       'spillway.connections',
       '{connection}',
@@ -363,48 +125,5 @@ export class Metrics implements StreamsObserver {
       'Request bodies that are held until their answer begins',
       (result) => result.observe(requestMemory.heldBytes),
     );
-    this.#gauge(
-      'spillway.retained',
-      'By',
-      'Streams whose model is done and that have no place, with all that they cost: not delivered yet, or history',
-      (result) => result.observe(retained.heldBytes),
-    );
-    this.#gauge(
-      'spillway.events.large.held',
-      'By',
-      'The places of large events: those that come, and those that are not with all readers',
-      (result) => result.observe(eventMemory.heldBytes),
-    );
-    this.#gauge(
-      'spillway.events.large.waiting',
-      '{event}',
-      'Large events that wait for a place, and whose providers are not read',
-      (result) => result.observe(eventMemory.waitingPlaces),
-    );
-    this.#counter(
-      'spillway.events.large.waits',
-      '{wait}',
-      'How often a large event found no place at once',
-      (result) => result.observe(eventMemory.waits),
-    );
-    this.#gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
-      result.observe(heldLimitBytes),
-    );
-    this.#gauge('spillway.sessions', '{session}', 'WebSockets that are open', (result) =>
-      result.observe(sessions()),
-    );
-    this.#gauge(
-      'spillway.sessions.unread',
-      '{session}',
-      'WebSockets that are not read until what came is handled and its answers are taken',
-      (result) => result.observe(meter.unreadSessions),
-    );
   }
-}
-
-/** `undefined`: it is not known what was asked for. */
-function attributesOf({ body, origin }: GatewayStream): Attributes | undefined {
-  const operation = operationOf(body?.format?.name);
-  if (operation === undefined) return undefined;
-  return { 'gen_ai.operation.name': operation, 'gen_ai.provider.name': origin.name };
 }

@@ -18,7 +18,7 @@ import type { Route } from '../http/route.ts';
 import { maxJournalEntries } from '@spillway/server/stream/journal';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';
-import { operationOf } from './gen-ai.ts';
+import { operationOf } from '@spillway/server/telemetry/gen-ai';
 
 /** The span of a stream, from its request to its one end. */
 export interface StreamSpan {

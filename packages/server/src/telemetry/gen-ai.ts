@@ -1,6 +1,6 @@
 import type { FormatName, TokenUsage } from '@spillway/core/format/format';
 import { dataOf, eventsIn } from '@spillway/core/format/sse-events';
-import type { GatewayStream } from '@spillway/server/stream/stream';
+import type { GatewayStream } from '../stream/stream.ts';
 
 /** What OpenTelemetry's conventions for generative AI call what was asked for. */
 const operations: Readonly<Record<FormatName, 'chat' | 'generate_content' | 'text_completion'>> = {

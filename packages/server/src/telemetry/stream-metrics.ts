@@ -1,0 +1,326 @@
+import type { Attributes, Histogram, Meter as Instruments, ObservableResult } from '@opentelemetry/api';
+import type { TokenUsage } from '@spillway/core/format/format';
+import { errorCodes, GatewayError } from '../errors.ts';
+import type { EventMemory } from '../memory/event-memory.ts';
+import { type Meter, stallCauses } from '../stream/meter.ts';
+import type { StreamOutcome, StreamState } from '../stream/stream-body.ts';
+import type { ReaderEndReason } from '../stream/stream-reader.ts';
+import type { GatewayStream } from '../stream/stream.ts';
+import type { StreamsObserver } from '../stream/streams.ts';
+import type { Survey } from '../stream/survey.ts';
+import { operationOf } from './gen-ai.ts';
+
+/** What OpenTelemetry advises for its `gen_ai` histograms. */
+const secondsToFirst = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
+const secondsPerToken = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5];
+const secondsOfRequest = [
+  0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+];
+const tokenCounts = [
+  1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864,
+];
+
+export interface StreamMetricsOptions {
+  readonly meter: Meter;
+  /** Looks at all streams; called once a scrape or push. */
+  readonly survey: () => Survey;
+  readonly heldLimitBytes: number;
+  /** How many are open. */
+  readonly sessions: () => number;
+  readonly retained: { readonly heldBytes: number; readonly drops: number };
+  readonly eventMemory: Pick<EventMemory, 'heldBytes' | 'waitingPlaces' | 'waits'>;
+}
+
+/**
+ * The metrics of streams, readers and sessions, for any program that has some. The set of series is fixed: no attribute's value
+ * comes from a client. Names are OpenTelemetry's where it has them.
+ */
+export class StreamMetrics implements StreamsObserver {
+  readonly ended: Record<StreamState, number> = { cancelled: 0, completed: 0, failed: 0 };
+  readonly #options: StreamMetricsOptions;
+  readonly #instruments: Instruments;
+  /** By state and error code. */
+  readonly #endedBy = new Map<string, { readonly attributes: Attributes; count: number }>();
+  readonly #readersEnded: Record<ReaderEndReason, number> = { delivered: 0, failed: 0, left: 0, stalled: 0 };
+  readonly #firstToken: Histogram;
+  readonly #perToken: Histogram;
+  readonly #duration: Histogram;
+  readonly #usage: Histogram;
+  /** Of the streams that were completed: how long one is, for the estimate of what a cancel saves. */
+  #completedTokens = 0;
+
+  constructor(instruments: Instruments, options: StreamMetricsOptions) {
+    this.#options = options;
+    this.#instruments = instruments;
+    // All of them from the start: a rate does not see the first of a series that is born with it.
+    this.#endedSeries('completed', '');
+    for (const code of errorCodes) {
+      this.#endedSeries(new GatewayError(code, '').isCancel ? 'cancelled' : 'failed', code);
+    }
+    const histogram = (name: string, unit: string, description: string, buckets: number[]): Histogram =>
+      this.#instruments.createHistogram(name, {
+        unit,
+        description,
+        advice: { explicitBucketBoundaries: buckets },
+      });
+    this.#firstToken = histogram(
+      'gen_ai.server.time_to_first_token',
+      's',
+      "From the request's arrival to the provider's first event",
+      secondsToFirst,
+    );
+    this.#perToken = histogram(
+      'gen_ai.server.time_per_output_token',
+      's',
+      'From the first event to the last, by output token, of streams that were completed',
+      secondsPerToken,
+    );
+    this.#duration = histogram(
+      'gen_ai.server.request.duration',
+      's',
+      "From the request's arrival to the end of the stream",
+      secondsOfRequest,
+    );
+    this.#usage = histogram(
+      'gen_ai.client.token.usage',
+      '{token}',
+      'Tokens of a stream, as its provider reported them',
+      tokenCounts,
+    );
+    this.#defineCounters();
+    this.#defineSurveyed();
+    this.#defineGauges();
+  }
+
+  readerEnded(reason: ReaderEndReason): void {
+    this.#readersEnded[reason] += 1;
+  }
+
+  streamBegan(stream: GatewayStream, ttftMs: number): void {
+    const attributes = attributesOf(stream);
+    if (attributes !== undefined) this.#firstToken.record(ttftMs / 1000, attributes);
+  }
+
+  streamEnded(stream: GatewayStream, { error, state }: StreamOutcome, usage: TokenUsage | undefined): void {
+    this.ended[state] += 1;
+    this.#endedSeries(state, error?.code ?? '').count += 1;
+    const { events, firstEventMs, lastEventMs, startedMs } = stream;
+    this.#estimateSavings(state, events);
+    const attributes = attributesOf(stream);
+    if (attributes === undefined) return;
+    this.#duration.record((performance.now() - startedMs) / 1000, {
+      ...attributes,
+      'error.type': error?.code ?? '',
+    });
+    for (const [type, tokens] of Object.entries({ input: usage?.inputTokens, output: usage?.outputTokens })) {
+      if (tokens !== undefined) this.#usage.record(tokens, { ...attributes, 'gen_ai.token.type': type });
+    }
+    const outputTokens = usage?.outputTokens ?? events;
+    if (state !== 'completed' || firstEventMs === undefined || outputTokens < 2) return;
+    this.#perToken.record((lastEventMs - firstEventMs) / 1000 / (outputTokens - 1), attributes);
+  }
+
+  #endedSeries(state: StreamState, code: string): { count: number } {
+    const name = `${state} ${code}`;
+    const known = this.#endedBy.get(name);
+    if (known !== undefined) return known;
+    const series = { attributes: { state, 'error.type': code }, count: 0 };
+    this.#endedBy.set(name, series);
+    return series;
+  }
+
+  /** A stream that was cancelled is taken to have become as long as the mean of those that were completed. */
+  #estimateSavings(state: StreamState, tokens: number): void {
+    if (state === 'completed') {
+      this.#completedTokens += tokens;
+    } else if (state === 'cancelled' && this.ended.completed > 0) {
+      const meanTokens = this.#completedTokens / this.ended.completed;
+      this.#options.meter.tokensSaved += Math.max(0, Math.round(meanTokens - tokens));
+    }
+  }
+
+  #counter(
+    name: string,
+    unit: string,
+    description: string,
+    observe: (result: ObservableResult) => void,
+  ): void {
+    this.#instruments.createObservableCounter(name, { unit, description }).addCallback(observe);
+  }
+
+  #gauge(name: string, unit: string, description: string, observe: (result: ObservableResult) => void): void {
+    this.#instruments.createObservableGauge(name, { unit, description }).addCallback(observe);
+  }
+
+  #defineCounters(): void {
+    const { meter, retained } = this.#options;
+    const plain = {
+      'spillway.bytes.in': ['By', 'Bytes from providers', () => meter.bytesIn],
+      'spillway.bytes.out': ['By', 'Bytes to readers', () => meter.bytesOut],
+      'spillway.events.in': ['{event}', 'Events from providers', () => meter.eventsIn],
+      'spillway.events.out': [
+        '{event}',
+        'Events to readers, merged ones counted once',
+        () => meter.eventsOut,
+      ],
+      'spillway.merged.events': ['{event}', 'Events that became part of another', () => meter.mergedEvents],
+      'spillway.retained.dropped': [
+        '{stream}',
+        'Streams that could not be read for retainMs after their end, for want of room in maxRetainedBytes',
+        () => retained.drops,
+      ],
+      'spillway.tokens.saved': [
+        '{token}',
+        'An estimate: what cancelled streams would still have generated, had they become as long as the mean completed one',
+        () => meter.tokensSaved,
+      ],
+    } as const;
+    for (const [name, [unit, description, read]] of Object.entries(plain)) {
+      this.#counter(name, unit, description, (result) => result.observe(read()));
+    }
+    this.#counter('spillway.tokens', '{token}', 'Tokens, one for each event with data', (result) => {
+      result.observe(meter.eventsIn, { stage: 'generated' });
+      result.observe(meter.tokensDelivered, { stage: 'delivered' });
+      result.observe(meter.tokensAcknowledged, { stage: 'acknowledged' });
+      result.observe(meter.tokensLost, { stage: 'lost' });
+    });
+    this.#counter(
+      'spillway.gaps',
+      '{gap}',
+      'Gaps in what readers got, by the policy that made them',
+      (result) => {
+        for (const [reason, count] of Object.entries(meter.gaps)) result.observe(count, { reason });
+      },
+    );
+    this.#counter(
+      'spillway.resumes',
+      '{resume}',
+      'Readers that came back over a new connection',
+      (result) => {
+        for (const [outcome, count] of Object.entries(meter.resumes))
+          result.observe(count, { result: outcome });
+      },
+    );
+    this.#counter('spillway.stalls', '{stall}', 'How often a provider was made to wait', (result) => {
+      for (const cause of stallCauses) result.observe(meter.stalls[cause], { cause });
+    });
+    this.#counter('spillway.sessions.ended', '{session}', 'WebSockets that ended, by why', (result) => {
+      for (const [reason, count] of Object.entries(meter.sessionsEnded)) result.observe(count, { reason });
+    });
+    this.#counter('spillway.streams.ended', '{stream}', 'Streams that ended', (result) => {
+      for (const { attributes, count } of this.#endedBy.values()) result.observe(count, attributes);
+    });
+    this.#counter('spillway.readers.ended', '{reader}', 'Readers that ended', (result) => {
+      for (const [reason, count] of Object.entries(this.#readersEnded)) result.observe(count, { reason });
+    });
+  }
+
+  /** What has to be looked for at the streams, once a time for all of it. */
+  #defineSurveyed(): void {
+    const { meter, survey } = this.#options;
+    const figures = {
+      'spillway.readers': ['{reader}', 'Readers that are open', ({ readers }) => readers],
+      'spillway.readers.lagging': [
+        '{reader}',
+        'Readers for whom more than half of what may wait does',
+        ({ laggingReaders }) => laggingReaders,
+      ],
+      'spillway.readers.paused': [
+        '{reader}',
+        'Readers whose program holds back their credit for longer than stallTimeoutMs',
+        ({ pausedReaders }) => pausedReaders,
+      ],
+      'spillway.reader.lag.bytes': [
+        'By',
+        'What waits for the reader that is furthest behind',
+        ({ maxLagBytes }) => maxLagBytes,
+      ],
+      'spillway.reader.lag.seconds': [
+        's',
+        'Age of the oldest chunk that a reader has not got',
+        ({ maxLagMs }) => maxLagMs / 1000,
+      ],
+      'spillway.reader.lag.ratio': [
+        '1',
+        'What waits for a reader as a part of what may, the greatest',
+        ({ maxLagRatio }) => maxLagRatio,
+      ],
+      'spillway.waiting': [
+        'By',
+        'Bytes that wait in channels for a reader',
+        ({ waitingBytes }) => waitingBytes,
+      ],
+      'spillway.held': ['By', 'Bytes that channels hold, history included', ({ heldBytes }) => heldBytes],
+    } as const satisfies Record<string, readonly [string, string, (now: Survey) => number]>;
+    const gauges = Object.entries(figures).map(
+      ([name, [unit, description, read]]) =>
+        [this.#instruments.createObservableGauge(name, { unit, description }), read] as const,
+    );
+    const streams = this.#instruments.createObservableGauge('spillway.streams', {
+      unit: '{stream}',
+      description: 'Streams that are open, by where they are',
+    });
+    const stall = this.#instruments.createObservableCounter('spillway.stall', {
+      unit: 's',
+      description: 'How long providers were made to wait',
+    });
+    this.#instruments.addBatchObservableCallback(
+      (result) => {
+        const now = survey();
+        for (const [gauge, read] of gauges) result.observe(gauge, read(now));
+        for (const [state, count] of Object.entries(now.streams)) result.observe(streams, count, { state });
+        for (const cause of stallCauses) {
+          result.observe(stall, (meter.stallMs[cause] + now.stallMs[cause]) / 1000, { cause });
+        }
+      },
+      [...gauges.map(([gauge]) => gauge), streams, stall],
+    );
+  }
+
+  #defineGauges(): void {
+    const { eventMemory, heldLimitBytes, meter, retained, sessions } = this.#options;
+    this.#gauge(
+      'spillway.retained',
+      'By',
+      'Streams whose model is done and that have no place, with all that they cost: not delivered yet, or history',
+      (result) => result.observe(retained.heldBytes),
+    );
+    this.#gauge(
+      'spillway.events.large.held',
+      'By',
+      'The places of large events: those that come, and those that are not with all readers',
+      (result) => result.observe(eventMemory.heldBytes),
+    );
+    this.#gauge(
+      'spillway.events.large.waiting',
+      '{event}',
+      'Large events that wait for a place, and whose providers are not read',
+      (result) => result.observe(eventMemory.waitingPlaces),
+    );
+    this.#counter(
+      'spillway.events.large.waits',
+      '{wait}',
+      'How often a large event found no place at once',
+      (result) => result.observe(eventMemory.waits),
+    );
+    this.#gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
+      result.observe(heldLimitBytes),
+    );
+    this.#gauge('spillway.sessions', '{session}', 'WebSockets that are open', (result) =>
+      result.observe(sessions()),
+    );
+    this.#gauge(
+      'spillway.sessions.unread',
+      '{session}',
+      'WebSockets that are not read until what came is handled and its answers are taken',
+      (result) => result.observe(meter.unreadSessions),
+    );
+  }
+}
+
+/** `undefined`: it is not known what was asked for. */
+function attributesOf({ body, origin }: GatewayStream): Attributes | undefined {
+  const operation = operationOf(body?.format?.name);
+  if (operation === undefined) return undefined;
+  return { 'gen_ai.operation.name': operation, 'gen_ai.provider.name': origin.name };
+}
