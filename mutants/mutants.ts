@@ -825,6 +825,14 @@ export const mutants: readonly Mutant[] = [
     only: 'half a character',
   },
   {
+    name: 'promise 9: half a character is merged with the other half, to which others were merged before',
+    file: `${core}/format/delta-event.ts`,
+    find: 'later === undefined ? second.bytes[next.start] : later.store.bytes[0]',
+    replace: 'second.bytes[next.start]',
+    test: `${coreTest}/format.test.ts`,
+    only: 'half a character',
+  },
+  {
     name: 'promise 9: a run that was encoded comes back as the bytes of its events alone',
     file: `${core}/format/run-codec.ts`,
     find: 'return new CoalescedRun(read, events, mergedEvents);',
