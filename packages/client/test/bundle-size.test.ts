@@ -1,26 +1,6 @@
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
-import { rolldown } from 'rolldown';
 import { expect, test } from 'vitest';
-
-async function gzippedBytes(source: string): Promise<number> {
-  const name = 'virtual-entry.ts';
-  const bundle = await rolldown({
-    input: name,
-    external: ['react'],
-    resolve: { conditionNames: ['spillway-source'] },
-    plugins: [
-      {
-        name: 'entry',
-        resolveId: (id) => (id === name ? id : undefined),
-        load: (id) => (id === name ? source : undefined),
-      },
-    ],
-  });
-  const { output } = await bundle.generate({ format: 'esm', minify: true });
-  await bundle.close();
-  return gzipSync(output[0].code, { level: 9 }).length;
-}
+import { gzippedBytes } from '../../core/test/support/bundle.ts';
 
 // What a page downloads. The ceilings are a tenth above what it took when they were set: room for mending,
 // not for another feature, which has to argue for its bytes.

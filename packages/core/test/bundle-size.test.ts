@@ -1,26 +1,8 @@
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
-import { rolldown } from 'rolldown';
 import { expect, test } from 'vitest';
+import { gzippedBytes } from './support/bundle.ts';
 
 const entry = fileURLToPath(new URL('../src/index.ts', import.meta.url));
-
-async function gzippedBytes(source: string): Promise<number> {
-  const name = 'virtual-entry.ts';
-  const bundle = await rolldown({
-    input: name,
-    plugins: [
-      {
-        name: 'entry',
-        resolveId: (id) => (id === name ? id : undefined),
-        load: (id) => (id === name ? source : undefined),
-      },
-    ],
-  });
-  const { output } = await bundle.generate({ format: 'esm', minify: true });
-  await bundle.close();
-  return gzipSync(output[0].code, { level: 9 }).length;
-}
 
 // What a page downloads. The ceilings are a twentieth above what it took when they were set: room for mending,
 // not for another feature, which has to argue for its bytes.

@@ -1,8 +1,8 @@
-import type { Meter as Instruments, ObservableResult } from '@opentelemetry/api';
 import type { Resource } from '@opentelemetry/resources';
 import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics';
 import type { Defects } from '@spillway/server/defects';
 import type { RequestMemory } from '@spillway/server/memory/request-memory';
+import { Figures } from '@spillway/server/telemetry/figures';
 import { StreamMetrics, type StreamMetricsOptions } from '@spillway/server/telemetry/stream-metrics';
 import type { LoopDelayMs } from '@spillway/server/time/loop-delay';
 import { connectionStates } from '../http/connection.ts';
@@ -30,7 +30,7 @@ export class Metrics {
   readonly #options: MetricsOptions;
   readonly #provider: MeterProvider;
   readonly #scraped: PrometheusReader;
-  readonly #instruments: Instruments;
+  readonly #figures: Figures;
 
   constructor(options: MetricsOptions) {
     this.#options = options;
@@ -39,11 +39,12 @@ export class Metrics {
       resource: options.resource,
       readers: [this.#scraped, ...options.readers],
     });
-    this.#instruments = this.#provider.getMeter('spillway');
-    this.streams = new StreamMetrics(this.#instruments, options);
+    const instruments = this.#provider.getMeter('spillway');
+    this.#figures = new Figures(instruments);
+    this.streams = new StreamMetrics(instruments, options);
     this.#defineCounters();
     this.#defineConnections();
-    defineProcessFigures(this.#instruments, options.loopDelayMs);
+    defineProcessFigures(instruments, options.loopDelayMs);
   }
 
   readonly contentType = 'text/plain; version=0.0.4; charset=utf-8';
@@ -63,22 +64,9 @@ export class Metrics {
     await this.#provider.shutdown();
   }
 
-  #counter(
-    name: string,
-    unit: string,
-    description: string,
-    observe: (result: ObservableResult) => void,
-  ): void {
-    this.#instruments.createObservableCounter(name, { unit, description }).addCallback(observe);
-  }
-
-  #gauge(name: string, unit: string, description: string, observe: (result: ObservableResult) => void): void {
-    this.#instruments.createObservableGauge(name, { unit, description }).addCallback(observe);
-  }
-
   #defineCounters(): void {
     const { defects, log, meter, requestMemory } = this.#options;
-    const plain = {
+    this.#figures.counters({
       'spillway.requests.refused': [
         '{request}',
         'Requests whose body had no room in maxRequestMemoryBytes',
@@ -91,15 +79,12 @@ export class Metrics {
         'Log lines that could not be written in time',
         () => log?.droppedLines ?? 0,
       ],
-    } as const;
-    for (const [name, [unit, description, read]] of Object.entries(plain)) {
-      this.#counter(name, unit, description, (result) => result.observe(read()));
-    }
+    });
   }
 
   #defineConnections(): void {
     const { connections, requestMemory } = this.#options;
-    this.#gauge(
+    this.#figures.gauge(
       'spillway.connections',
       '{connection}',
       'Connections that are open, by what they are',
@@ -109,7 +94,7 @@ export class Metrics {
         }
       },
     );
-    this.#counter(
+    this.#figures.counter(
       'spillway.connections.closed',
       '{connection}',
       'Connections that were refused or closed by force',
@@ -119,7 +104,7 @@ export class Metrics {
         }
       },
     );
-    this.#gauge(
+    this.#figures.gauge(
       'spillway.requests.held',
       'By',
       'Request bodies that are held until their answer begins',

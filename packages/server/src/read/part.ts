@@ -3,7 +3,7 @@ import type { Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { LargeRun } from '../memory/large-run.ts';
 import { withoutEvents } from './event-ids.ts';
-import { isGone, type Position, writeOffset, writePosition } from './position.ts';
+import { type Position, writeOffset, writePosition } from './position.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamBody } from '../stream/stream-body.ts';
 
@@ -40,7 +40,7 @@ export async function readPart(
     else if (from.offset < log.nextOffset) await reader.ready();
     stream.visited(performance.now());
     // Its body is a copy, for each reader. An event that is larger than a window comes alone, and is not copied.
-    const runs = takeRuns(reader, Math.min(maxPartBytes, maxWaitingBytes));
+    const runs = reader.takeAll({ maxBytes: Math.min(maxPartBytes, maxWaitingBytes) });
     const large = runs.filter((run) => run instanceof LargeRun);
     for (const run of large) run.hold();
     for (const run of runs) stream.sent(run);
@@ -94,13 +94,6 @@ export function entityTag({ id }: GatewayStream, { log }: StreamBody, from: Posi
 
 export function hasEntityTag(ifNoneMatch: string | undefined, tag: string): boolean {
   return ifNoneMatch?.split(',').some((given) => ['*', tag].includes(given.trim())) === true;
-}
-
-/** What waits. A reader fails whose log finds out late that it is gone. */
-function takeRuns(reader: Reader<EventRun>, maxBytes: number): EventRun[] {
-  const runs = reader.takeAll({ maxBytes });
-  if (runs.length === 0 && reader.end?.state === 'failed' && isGone(reader.end.error)) throw reader.end.error;
-  return runs;
 }
 
 async function isReady(reader: Reader<unknown>, waitMs: number, response: ServerResponse): Promise<void> {

@@ -78,7 +78,7 @@ export async function findPosition(
 }
 
 /** Whether a reader failed because its log does not have any more what it asked for. */
-export function isGone(error: Error): boolean {
+function isGone(error: Error): boolean {
   return error instanceof SpillwayError && error.code === 'history_gone';
 }
 

@@ -1,4 +1,4 @@
-import type { Attributes, Histogram, Meter as Instruments, ObservableResult } from '@opentelemetry/api';
+import type { Attributes, Histogram, Meter as Instruments } from '@opentelemetry/api';
 import type { TokenUsage } from '@spillway/core/format/format';
 import { errorCodes, GatewayError } from '../errors.ts';
 import type { EventMemory } from '../memory/event-memory.ts';
@@ -8,6 +8,7 @@ import type { ReaderEndReason } from '../stream/stream-reader.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamsObserver } from '../stream/streams.ts';
 import type { Survey } from '../stream/survey.ts';
+import { Figures } from './figures.ts';
 import { operationOf } from './gen-ai.ts';
 
 /** What OpenTelemetry advises for its `gen_ai` histograms. */
@@ -38,6 +39,7 @@ export interface StreamMetricsOptions {
 export class StreamMetrics implements StreamsObserver {
   readonly ended: Record<StreamState, number> = { cancelled: 0, completed: 0, failed: 0 };
   readonly #options: StreamMetricsOptions;
+  readonly #figures: Figures;
   readonly #instruments: Instruments;
   /** By state and error code. */
   readonly #endedBy = new Map<string, { readonly attributes: Attributes; count: number }>();
@@ -52,6 +54,7 @@ export class StreamMetrics implements StreamsObserver {
   constructor(instruments: Instruments, options: StreamMetricsOptions) {
     this.#options = options;
     this.#instruments = instruments;
+    this.#figures = new Figures(instruments);
     // All of them from the start: a rate does not see the first of a series that is born with it.
     this.#endedSeries('completed', '');
     for (const code of errorCodes) {
@@ -139,22 +142,9 @@ export class StreamMetrics implements StreamsObserver {
     }
   }
 
-  #counter(
-    name: string,
-    unit: string,
-    description: string,
-    observe: (result: ObservableResult) => void,
-  ): void {
-    this.#instruments.createObservableCounter(name, { unit, description }).addCallback(observe);
-  }
-
-  #gauge(name: string, unit: string, description: string, observe: (result: ObservableResult) => void): void {
-    this.#instruments.createObservableGauge(name, { unit, description }).addCallback(observe);
-  }
-
   #defineCounters(): void {
     const { meter, retained } = this.#options;
-    const plain = {
+    this.#figures.counters({
       'spillway.bytes.in': ['By', 'Bytes from providers', () => meter.bytesIn],
       'spillway.bytes.out': ['By', 'Bytes to readers', () => meter.bytesOut],
       'spillway.events.in': ['{event}', 'Events from providers', () => meter.eventsIn],
@@ -174,17 +164,14 @@ export class StreamMetrics implements StreamsObserver {
         'An estimate: what cancelled streams would still have generated, had they become as long as the mean completed one',
         () => meter.tokensSaved,
       ],
-    } as const;
-    for (const [name, [unit, description, read]] of Object.entries(plain)) {
-      this.#counter(name, unit, description, (result) => result.observe(read()));
-    }
-    this.#counter('spillway.tokens', '{token}', 'Tokens, one for each event with data', (result) => {
+    });
+    this.#figures.counter('spillway.tokens', '{token}', 'Tokens, one for each event with data', (result) => {
       result.observe(meter.eventsIn, { stage: 'generated' });
       result.observe(meter.tokensDelivered, { stage: 'delivered' });
       result.observe(meter.tokensAcknowledged, { stage: 'acknowledged' });
       result.observe(meter.tokensLost, { stage: 'lost' });
     });
-    this.#counter(
+    this.#figures.counter(
       'spillway.gaps',
       '{gap}',
       'Gaps in what readers got, by the policy that made them',
@@ -192,7 +179,7 @@ export class StreamMetrics implements StreamsObserver {
         for (const [reason, count] of Object.entries(meter.gaps)) result.observe(count, { reason });
       },
     );
-    this.#counter(
+    this.#figures.counter(
       'spillway.resumes',
       '{resume}',
       'Readers that came back over a new connection',
@@ -201,16 +188,21 @@ export class StreamMetrics implements StreamsObserver {
           result.observe(count, { result: outcome });
       },
     );
-    this.#counter('spillway.stalls', '{stall}', 'How often a provider was made to wait', (result) => {
+    this.#figures.counter('spillway.stalls', '{stall}', 'How often a provider was made to wait', (result) => {
       for (const cause of stallCauses) result.observe(meter.stalls[cause], { cause });
     });
-    this.#counter('spillway.sessions.ended', '{session}', 'WebSockets that ended, by why', (result) => {
-      for (const [reason, count] of Object.entries(meter.sessionsEnded)) result.observe(count, { reason });
-    });
-    this.#counter('spillway.streams.ended', '{stream}', 'Streams that ended', (result) => {
+    this.#figures.counter(
+      'spillway.sessions.ended',
+      '{session}',
+      'WebSockets that ended, by why',
+      (result) => {
+        for (const [reason, count] of Object.entries(meter.sessionsEnded)) result.observe(count, { reason });
+      },
+    );
+    this.#figures.counter('spillway.streams.ended', '{stream}', 'Streams that ended', (result) => {
       for (const { attributes, count } of this.#endedBy.values()) result.observe(count, attributes);
     });
-    this.#counter('spillway.readers.ended', '{reader}', 'Readers that ended', (result) => {
+    this.#figures.counter('spillway.readers.ended', '{reader}', 'Readers that ended', (result) => {
       for (const [reason, count] of Object.entries(this.#readersEnded)) result.observe(count, { reason });
     });
   }
@@ -279,37 +271,37 @@ export class StreamMetrics implements StreamsObserver {
 
   #defineGauges(): void {
     const { eventMemory, heldLimitBytes, meter, retained, sessions } = this.#options;
-    this.#gauge(
+    this.#figures.gauge(
       'spillway.retained',
       'By',
       'Streams whose model is done and that have no place, with all that they cost: not delivered yet, or history',
       (result) => result.observe(retained.heldBytes),
     );
-    this.#gauge(
+    this.#figures.gauge(
       'spillway.events.large.held',
       'By',
       'The places of large events: those that come, and those that are not with all readers',
       (result) => result.observe(eventMemory.heldBytes),
     );
-    this.#gauge(
+    this.#figures.gauge(
       'spillway.events.large.waiting',
       '{event}',
       'Large events that wait for a place, and whose providers are not read',
       (result) => result.observe(eventMemory.waitingPlaces),
     );
-    this.#counter(
+    this.#figures.counter(
       'spillway.events.large.waits',
       '{wait}',
       'How often a large event found no place at once',
       (result) => result.observe(eventMemory.waits),
     );
-    this.#gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
+    this.#figures.gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
       result.observe(heldLimitBytes),
     );
-    this.#gauge('spillway.sessions', '{session}', 'WebSockets that are open', (result) =>
+    this.#figures.gauge('spillway.sessions', '{session}', 'WebSockets that are open', (result) =>
       result.observe(sessions()),
     );
-    this.#gauge(
+    this.#figures.gauge(
       'spillway.sessions.unread',
       '{session}',
       'WebSockets that are not read until what came is handled and its answers are taken',

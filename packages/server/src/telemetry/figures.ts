@@ -1,0 +1,27 @@
+import type { Meter as Instruments, ObservableResult } from '@opentelemetry/api';
+
+type Observe = (result: ObservableResult) => void;
+
+/** Defines figures that are looked up when somebody asks for them. */
+export class Figures {
+  readonly #instruments: Instruments;
+
+  constructor(instruments: Instruments) {
+    this.#instruments = instruments;
+  }
+
+  counter(name: string, unit: string, description: string, observe: Observe): void {
+    this.#instruments.createObservableCounter(name, { unit, description }).addCallback(observe);
+  }
+
+  gauge(name: string, unit: string, description: string, observe: Observe): void {
+    this.#instruments.createObservableGauge(name, { unit, description }).addCallback(observe);
+  }
+
+  /** Each one number: its unit, what it is, and how it is read. */
+  counters(plain: Readonly<Record<string, readonly [string, string, () => number]>>): void {
+    for (const [name, [unit, description, read]] of Object.entries(plain)) {
+      this.counter(name, unit, description, (result) => result.observe(read()));
+    }
+  }
+}
