@@ -153,14 +153,12 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
   #isPaused = false;
   /** Behind what was received. */
   #end: { readonly error: Error | undefined } | undefined;
-  #isListening = true;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(socket: PausableWebSocket, options: Required<WebSocketSourceOptions<T>>) {
     this.#socket = socket;
     this.#options = options;
     if (socket.readyState === CLOSED) {
-      this.#isListening = false;
       this.#finish(cut('was closed already'));
       return;
     }
@@ -302,8 +300,6 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   #stopListening(): void {
-    if (!this.#isListening) return;
-    this.#isListening = false;
     this.#socket.off('message', this.#onMessage);
     this.#socket.off('open', this.#onOpen);
   }

@@ -25,7 +25,18 @@ const streams = [
     })),
   ),
   ...readRecordings().map(({ events, format, name }) => ({ format, name, bytes: toSse(format, events) })),
+  // Lists that add up, and some that are empty.
+  { format: 'openai-chat' as const, name: 'probabilities', bytes: probabilities() },
 ];
+
+function probabilities(): Uint8Array {
+  const events = Array.from({ length: 40 }, (_, at) => {
+    const items = Array.from({ length: at % 3 }, (_item, of) => `{"token":"t","logprob":-${at}.${of}}`);
+    const logprobs = `{"content":[${items.join(',')}],"refusal":null}`;
+    return `{"choices":[{"index":0,"delta":{"content":"w${at} "},"logprobs":${logprobs}}]}`;
+  });
+  return toSse('openai-chat', events);
+}
 
 /** The runs that these pieces of a stream make, over and over. */
 function runsOf(format: FormatName, bytes: Uint8Array, pieces: readonly number[]): EventRun[] {

@@ -363,18 +363,19 @@ describe('whoever wants no more closes it with 1001', () => {
   });
 });
 
-test('a peer that does not answer the close is cut off at the deadline', async () => {
-  // The handshake, and nothing more for ever.
+/** A socket whose peer says what it is given behind the handshake, and nothing more for ever. */
+async function silent(words: Uint8Array): Promise<WebSocket> {
   const peers: Socket[] = [];
   const server = createServer((peer) => {
     peers.push(peer);
+    peer.on('error', () => undefined);
     peer.once('data', (head: Buffer) => {
       const key = /sec-websocket-key: (\S+)/i.exec(head.toString())?.[1] ?? '';
       const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
       peer.write(
         `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
       );
-      peer.on('error', () => undefined);
+      peer.write(words);
     });
   });
   server.listen(0, '127.0.0.1');
@@ -385,12 +386,30 @@ test('a peer that does not answer the close is cut off at the deadline', async (
   });
   // Its own deadline is far beyond ours. Its types do not know that option yet.
   const options = { closeTimeout: 600_000 } as WebSocket.ClientOptions;
-  const socket = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`, options);
-  const source = fromWebSocket(socket, { closeTimeoutMs: 50 });
-  await once(socket, 'open');
-  await source.return?.();
-  await closed(socket);
-  expectNoListeners(socket);
+  return new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`, options);
+}
+
+describe('a peer that does not answer the close is cut off at the deadline', () => {
+  test('of one who wants no more, who does not wait for that', async () => {
+    const socket = await silent(new Uint8Array(0));
+    const source = fromWebSocket(socket, { closeTimeoutMs: 50 });
+    const waiting = source.next();
+    await once(socket, 'open');
+    await source.return?.();
+    expect(await within(waiting, 'the end')).toEqual({ done: true, value: undefined });
+    expect(socket.readyState).toBe(WebSocket.CLOSING);
+    await closed(socket);
+    expectNoListeners(socket);
+  });
+
+  test('of a socket that failed', async () => {
+    // A frame with an opcode that there is not.
+    const socket = await silent(Uint8Array.of(0x83, 0));
+    const { error } = await within(collect(fromWebSocket(socket, { closeTimeoutMs: 50 })), 'the end');
+    expect(error).toMatchObject({ code: 'source_failed', cause: { code: 'WS_ERR_INVALID_OPCODE' } });
+    await closed(socket);
+    expectNoListeners(socket);
+  });
 });
 
 describe('a socket that fails, fails the source', () => {
@@ -441,7 +460,7 @@ describe('bounds', () => {
       { perMessageDeflate: { threshold: 0 } },
       { perMessageDeflate: true },
     );
-    const source = fromWebSocket(socket, { maxBufferedBytes: 3_000_000, maxMessageBytes: 1_000_000 });
+    const source = fromWebSocket(socket, { maxBufferedBytes: 2_700_000, maxMessageBytes: 1_000_000 });
     const code = closed(peer);
     // A few kilobytes on the wire.
     for (let index = 0; index < 8; index += 1) peer.send(Buffer.alloc(900_000, 'x'));
