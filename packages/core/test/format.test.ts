@@ -239,15 +239,15 @@ describe('merging', () => {
   });
 
   test.each([
-    ['an escape', Buffer.from('\\ud83d'), Buffer.from('\\ude42')],
-    ['bytes', Buffer.from('🙂').subarray(0, 2), Buffer.from('🙂').subarray(2)],
+    ['an escape', encoder.encode('\\ud83d'), encoder.encode('\\ude42')],
+    ['bytes', encoder.encode('🙂').subarray(0, 2), encoder.encode('🙂').subarray(2)],
   ])('refuses half a character as %s, whatever was merged with either half', (_what, first, second) => {
-    const event = (text: Buffer): EventRun => {
+    const event = (text: Uint8Array): EventRun => {
       const [head = '', tail = ''] = delta('"content":"|"').split('|');
-      const bytes = Buffer.concat([Buffer.from(head), text, Buffer.from(tail)]);
+      const bytes = Uint8Array.from([...encoder.encode(head), ...text, ...encoder.encode(tail)]);
       return { bytes, byteLength: bytes.length, events: 1 };
     };
-    const [empty, letter] = [event(Buffer.alloc(0)), event(Buffer.from('a'))];
+    const [empty, letter] = [event(encoder.encode('')), event(encoder.encode('a'))];
     const merged = (one: EventRun, other: EventRun): EventRun => {
       const both = chat(one, other);
       if (both === undefined) throw new Error('These can be merged.');
