@@ -1872,8 +1872,7 @@ export const mutants: readonly Mutant[] = [
     file: `${server}/sink/client-response.ts`,
     find: 'if (this.#large.length === 0 || (this.isBlocked && !this.#isSettled)) return;',
     replace: '',
-    test: `${gatewayTest}/large-events.test.ts`,
-    only: 'its connection has not taken it',
+    test: `${serverTest}/large-places.test.ts`,
   },
   {
     name: 'promise 1: a body keeps the pieces in which it came',
