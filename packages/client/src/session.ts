@@ -16,9 +16,6 @@ export interface SessionOptions extends ConnectionOptions {
   readonly onEvent: ((event: ClientEvent) => void) | undefined;
 }
 
-// How long what was consumed may stay unacknowledged. Rule 5.5 has 250 ms, and timers are late.
-const ackDelayMs = 200;
-
 const closedMessage = 'The client was closed.';
 const noRoomMessage = 'The gateway had no room for the request over a session.';
 
@@ -50,6 +47,8 @@ export class Session implements StreamHost, ConnectionListener {
   /** Until then, no connection is tried again for new streams. */
   #refusedUntil = 0;
   #ackTimer: Timer;
+  /** For how long the timer was set. */
+  #ackDelayMs = 0;
   #idleTimer: Timer;
   #stopWake: (() => void) | undefined;
   #isClosed = false;
@@ -108,7 +107,7 @@ export class Session implements StreamHost, ConnectionListener {
       if (isAllDue) this.#flushAcks();
       else stream.flushAck();
     }
-    this.#scheduleAcks();
+    this.#scheduleAcks(stream.ackDelayMs);
   }
 
   released(stream: SessionStream): void {
@@ -271,7 +270,7 @@ export class Session implements StreamHost, ConnectionListener {
       return;
     }
     const number = ++this.#lastNumber;
-    const text = JSON.stringify(stream.bind(number, limits.session));
+    const text = JSON.stringify(stream.bind(number, limits));
     if (isLonger(text, limits.maxMessageBytes)) {
       // Nothing of it was sent, and nothing is to be said about it.
       stream.number = 0;
@@ -323,14 +322,17 @@ export class Session implements StreamHost, ConnectionListener {
     for (const stream of this.#streams) stream.flushAck();
   }
 
-  #scheduleAcks(): void {
-    if (this.#ackTimer !== undefined || this.total.consumedBytes === 0 || this.#limits === undefined) return;
+  #scheduleAcks(delayMs: number): void {
+    if (this.total.consumedBytes === 0 || this.#limits === undefined) return;
+    if (this.#ackTimer !== undefined && this.#ackDelayMs <= delayMs) return;
+    clearTimeout(this.#ackTimer);
+    this.#ackDelayMs = delayMs;
     this.#ackTimer = setTimeout(() => {
       this.#ackTimer = undefined;
       const isCongested = this.#connection?.isCongested === true;
       if (!isCongested) this.#flushAcks();
-      else this.#scheduleAcks();
-    }, ackDelayMs);
+      else this.#scheduleAcks(delayMs);
+    }, delayMs);
   }
 
   #closeWhenIdle(): void {

@@ -148,16 +148,24 @@ function areEqual(
 function isSplitCharacter(first: DeltaEvent, second: DeltaEvent): boolean {
   const hole = first.holes[first.growing];
   const next = second.holes[second.growing];
-  if (hole === undefined || next === undefined || next.end === next.start) return false;
-  return isContinuation(second.bytes, next.start) || endsInHalf(first.bytes, hole.start, hole.end);
+  if (hole === undefined || next === undefined) return false;
+  // What later events were merged into begins where the first of them did.
+  const later = second.grown[second.growing];
+  if (later === undefined && next.start === next.end) return false;
+  const begin = later === undefined ? second.bytes[next.start] : later.store.bytes[0];
+  const before = first.grown[first.growing];
+  return isContinuation(begin) || endsInHalf(first.bytes, hole.start, hole.end, before);
 }
 
-function isContinuation(bytes: Uint8Array, at: number): boolean {
-  return ((bytes[at] ?? 0) & 0xc0) === 0x80;
+function isContinuation(byte: number | undefined): boolean {
+  return ((byte ?? 0) & 0xc0) === 0x80;
 }
 
-/** Whether the text in `bytes[start, end)` ends in \uD8.. to \uDB.. */
-function endsInHalf(bytes: Uint8Array, start: number, end: number): boolean {
+/** Whether the text in `bytes[start, end)`, or if that is empty the one before it, ends in \uD8.. to \uDB.. */
+function endsInHalf(bytes: Uint8Array, start: number, end: number, before: Grown | undefined): boolean {
+  if (start === end && before !== undefined) {
+    return endsInHalf(before.store.bytes, 0, before.length, undefined);
+  }
   const escape = end - 6;
   return (
     escape >= start &&
@@ -256,18 +264,19 @@ export class DeltaGrowth {
   }
 
   /**
-   * The event that starts there, if it has the same shape as another one: what taking it apart finds, for a fraction of the
-   * time.
+   * The event that starts there, if it has the same shape as another one and less bytes than that: what taking it apart finds, for a
+   * fraction of the time.
    */
   static alike(
     shape: DeltaEvent,
     bytes: Uint8Array,
     start: number,
+    maxBytes: number,
   ): { readonly event: DeltaEvent; readonly end: number } | undefined {
     const growth = DeltaGrowth.open(shape, Infinity);
     if (growth === undefined) return undefined;
     const end = growth.#match(bytes, start);
-    if (end === -1) return undefined;
+    if (end === -1 || end - start >= maxBytes) return undefined;
     const found = growth.#nextHoles;
     const growing = growth.#growingOf(found);
     // Two texts that grow in turn: never merged.
@@ -302,8 +311,8 @@ export class DeltaGrowth {
       const from = this.#holes[2 * this.#growing] ?? 0;
       const to = this.#holes[2 * this.#growing + 1] ?? 0;
       if (growing !== -1) {
-        if (isContinuation(bytes, this.#nextHoles[2 * growing] ?? 0)) return -1;
-        if (endsInHalf(this.#bytes, from, to)) return -1;
+        if (isContinuation(bytes[this.#nextHoles[2 * growing] ?? 0])) return -1;
+        if (endsInHalf(this.#bytes, from, to, this.#grown)) return -1;
       }
       textBytes = to - from;
       if (end - start + this.#grownBytes + textBytes > this.#maxBytes) return -1;
@@ -359,7 +368,9 @@ export class DeltaGrowth {
       from = hole.end;
     }
     const length = shape.length - from;
-    return isSame(shape, from, bytes, at, length) ? at + length : -1;
+    if (!isSame(shape, from, bytes, at, length)) return -1;
+    // A CRLF that was cut ended the first one, and another one ends this: it would be left without its last byte.
+    return bytes[at + length] === LF && shape.at(-1) === CR ? -1 : at + length;
   }
 
   /** The hole with text in it; -1: none has; -2: two have. */
