@@ -643,7 +643,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a merged event keeps the memory of the read that it came with',
-    file: `${core}/format/delta-event.ts`,
+    file: `${core}/format/delta-growth.ts`,
     find: 'bytes: copyOf(this.#bytes, start, this.#end),',
     replace: 'bytes: this.#bytes.subarray(start, this.#end),',
     test: `${coreTest}/format/coalesce.test.ts`,
@@ -787,7 +787,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 9: an event of nearly the same shape is taken for one of the same',
-    file: `${core}/format/delta-event.ts`,
+    file: `${core}/format/delta-growth.ts`,
     find: 'if (first[a + index] !== second[b + index]) return false;',
     replace: '',
     test: `${coreTest}/format.test.ts`,

@@ -1,7 +1,8 @@
 import { SpillwayError } from '../errors.ts';
 import { type Merge, type MergedChunk, mergePairs } from '../merge.ts';
 import { CoalescedRun, type Part } from './coalesced-run.ts';
-import { copyOf, type DeltaEvent, DeltaGrowth, mergeDeltas, openDelta } from './delta-event.ts';
+import { copyOf, type DeltaEvent, mergeDeltas, openDelta } from './delta-event.ts';
+import { DeltaGrowth } from './delta-growth.ts';
 import { createDissect, type DeltaRule, type Dissect } from './delta-rule.ts';
 import { eventAt } from './sse-events.ts';
 import type { EventRun } from './sse.ts';
