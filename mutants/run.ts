@@ -11,21 +11,11 @@
  * The base is the commit in `MUTANTS_BASE`, or where this branch left `origin/HEAD`, or the last commit that is a day older
  * than this one. What is drawn is drawn by this commit's hash: the same commit draws the same.
  */
-import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { stripTypeScriptTypes } from 'node:module';
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
+import { copyCheckout, syntaxError } from './checkout.ts';
 import { mutants, type Mutant } from './mutants.ts';
 import { selectMutants } from './select.ts';
 import { describe, hasNoticed, isGreen, readTestRun, type TestRun } from './test-run.ts';
@@ -65,7 +55,7 @@ async function work(): Promise<void> {
 async function survives(mutant: Mutant): Promise<string | undefined> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-mutant-'));
   try {
-    copyCheckout(folder);
+    copyCheckout(root, folder);
     const path = join(folder, mutant.file);
     const source = readFileSync(path, 'utf8');
     if (source.split(mutant.find).length !== 2) {
@@ -90,18 +80,6 @@ async function survives(mutant: Mutant): Promise<string | undefined> {
   }
 }
 
-/** Why a file cannot be loaded at all: every test would notice that, for nothing. */
-function syntaxError(path: string): string | undefined {
-  const plain = join(dirname(path), 'syntax-check.mjs');
-  try {
-    writeFileSync(plain, stripTypeScriptTypes(readFileSync(path, 'utf8')));
-  } catch (error) {
-    return String(error);
-  }
-  const { status, stderr } = spawnSync(process.execPath, ['--check', plain], { encoding: 'utf8' });
-  return status === 0 ? undefined : stderr;
-}
-
 /** Runs the tests that have to notice a mutant, in a copy of the checkout. */
 async function runTests(folder: string, { test, only }: Mutant): Promise<TestRun> {
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
@@ -120,30 +98,4 @@ async function runTests(folder: string, { test, only }: Mutant): Promise<TestRun
     );
   });
   return readTestRun(existsSync(resultFile) ? readFileSync(resultFile, 'utf8') : undefined, output);
-}
-
-/** The checkout with its own copy of the workspace's packages and everybody else's linked. */
-function copyCheckout(folder: string): void {
-  const options = { cwd: root, encoding: 'utf8' } as const;
-  const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], options);
-  // A file that is deleted and not committed is still listed.
-  for (const file of files.split('\n').filter((name) => name !== '' && existsSync(join(root, name)))) {
-    mkdirSync(dirname(join(folder, file)), { recursive: true });
-    cpSync(join(root, file), join(folder, file), { recursive: true });
-  }
-  const own = new Map([
-    ['spillway', 'packages/gateway'],
-    ['@spillway', undefined],
-  ]);
-  // The console's page is built: git does not know it.
-  const page = 'packages/gateway/dist/page';
-  if (existsSync(join(root, page))) cpSync(join(root, page), join(folder, page), { recursive: true });
-  mkdirSync(join(folder, 'node_modules/@spillway'), { recursive: true });
-  for (const name of readdirSync(join(root, 'node_modules'))) {
-    if (!own.has(name)) symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
-  }
-  symlinkSync(join(folder, 'packages/core'), join(folder, 'node_modules/@spillway/core'));
-  symlinkSync(join(folder, 'packages/client'), join(folder, 'node_modules/@spillway/client'));
-  symlinkSync(join(folder, 'packages/server'), join(folder, 'node_modules/@spillway/server'));
-  symlinkSync(join(folder, 'packages/gateway'), join(folder, 'node_modules/spillway'));
 }

@@ -18,7 +18,8 @@ export function selectMutants(root: string): Mutant[] {
     .toSorted((one, other) => drawn(head, one.name) - drawn(head, other.name));
 }
 
-function baseOf(head: string, git: (...args: string[]) => string): string {
+/** Since when what has changed is new. */
+export function baseOf(head: string, git: (...args: string[]) => string): string {
   const given = process.env['MUTANTS_BASE'];
   if (given !== undefined && given !== '') return given;
   try {
@@ -36,6 +37,7 @@ function baseOf(head: string, git: (...args: string[]) => string): string {
 /** What git calls a tree without files. */
 const emptyTree = '4b825dc642cb6eb9a060e54bf8d69288fbee4904';
 
-function drawn(seed: string, name: string): number {
+/** A number that the seed and a name draw. */
+export function drawn(seed: string, name: string): number {
   return createHash('sha256').update(`${seed} ${name}`).digest().readUInt32BE(0);
 }

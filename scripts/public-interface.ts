@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** What is taken of the platform's own classes: their documentation says what the members are. */
-const platformShapes = new Set(['NodeWritable', 'WebSocketLike']);
+const platformShapes = new Set(['NodeWritable', 'PausableWebSocket', 'WebSocketLike']);
 
 /** A declaration that programs can import. */
 interface Declaration {

@@ -51,6 +51,7 @@ test('docs/errors.md names settings and options that are there', () => {
     'packages/gateway/src/config/schema.ts',
     'packages/client/src/client-options.ts',
     'packages/client/README.md',
+    'packages/core/interface.txt',
   ]
     .map(read)
     .join('\n');

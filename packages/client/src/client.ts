@@ -32,6 +32,7 @@ export interface Client extends AsyncDisposable {
 
 // What a frame has room for.
 const maxOffset = 2 ** 48 - 1;
+const maxWindowMs = 2 ** 32 - 1;
 
 /**
  * Opens a client, for those who want to say themselves when a chunk is consumed. To have official SDKs stream
@@ -72,6 +73,8 @@ export function openClient(options: ClientOptions): Client {
       headers,
       keyHeaders: keyHeadersOf(headers, path),
       windowBytes: checkWindow('windowBytes', init.windowBytes ?? windowBytes),
+      windowMs:
+        init.windowMs === undefined ? undefined : checkNumber('windowMs', init.windowMs, 1, maxWindowMs),
       autoAck: init.autoAck ?? false,
       leave,
       signal: init.signal,

@@ -36,6 +36,8 @@ export interface Limits {
   readonly maxMessageBytes: number;
   /** The session's name; older gateways have none. */
   readonly session?: string | undefined;
+  /** Whether it knows windows in milliseconds; older gateways do not. */
+  readonly ms?: boolean | undefined;
 }
 
 /** A frame that belongs to one stream. */

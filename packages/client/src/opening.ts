@@ -19,6 +19,7 @@ export interface SessionStreamOptions {
   /** Those of them that say who asks. */
   readonly keyHeaders: Readonly<Record<string, string>>;
   readonly windowBytes: number;
+  readonly windowMs: number | undefined;
   readonly autoAck: boolean;
   /** What it means when the consumer stops or aborts. */
   readonly leave: 'cancel' | 'detach';

@@ -6,6 +6,12 @@ export interface ReaderInit {
   readonly headers?: HeadersInit;
   /** The window of this stream, in bytes. Default: that of the client. */
   readonly windowBytes?: number;
+  /**
+   * The window of this stream in time: how many milliseconds of what the gateway sends may not be acknowledged, beside `windowBytes`. A
+   * longer chunk comes when all of the window is free. Only chunks that take time to play count, and only at a gateway that knows this;
+   * otherwise `windowBytes` alone holds. A whole number, 1 to 4 294 967 295; default: no window in time.
+   */
+  readonly windowMs?: number;
   /** To ask for the next chunk acknowledges the one before. Default: only `ack` does. */
   readonly autoAck?: boolean;
   /** An abort leaves as `leave` says, and the reader fails with the signal's reason. Default: none. */

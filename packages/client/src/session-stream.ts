@@ -1,5 +1,5 @@
 import { type ClientFrame, type DataFrame, frameOverheadBytes } from '@spillway/core/session';
-import type { StreamFrame } from './connection.ts';
+import type { Limits, StreamFrame } from './connection.ts';
 import { arrivalUnknown, ClientError } from './errors.ts';
 import { Inbox } from './inbox.ts';
 import { Ledger, type Total } from './ledger.ts';
@@ -30,6 +30,9 @@ export interface StreamHost {
   /** The stream needs the connection no more. */
   left(stream: SessionStream): void;
 }
+
+/** Rule 5.5 has 250 ms, and timers are late. */
+const maxAckDelayMs = 200;
 
 // An error body or event. Nothing bounds it but this.
 const maxOwnBytes = 1_048_576;
@@ -109,6 +112,11 @@ export class SessionStream implements StreamReader {
     };
   }
 
+  /** How long what was consumed may stay unacknowledged. How much of a window in time that is, only the gateway knows. */
+  get ackDelayMs(): number {
+    return Math.min(maxAckDelayMs, (this.#options.windowMs ?? Infinity) / 4);
+  }
+
   /** Whether so much is consumed that the gateway should know now, and not only after a while. */
   get isAckDue(): boolean {
     const { windowBytes } = this.#options;
@@ -169,7 +177,7 @@ export class SessionStream implements StreamReader {
   }
 
   /** Gives it a number on a new connection, or a new one on the same. Returns the frame that brings it there. */
-  bind(number: number, session: string | undefined): ClientFrame {
+  bind(number: number, { ms, session }: Pick<Limits, 'ms' | 'session'>): ClientFrame {
     this.number = number;
     this.#isAnswered = false;
     this.#isResumed = this.wasSent;
@@ -177,12 +185,13 @@ export class SessionStream implements StreamReader {
     // What was consumed needs no ack of its own: `acked` stands for it, and for acks that were lost on the way.
     this.#ledger.takeAck();
     this.#updateStall();
-    const { headers, keyHeaders, windowBytes } = this.#options;
+    const { headers, keyHeaders, windowBytes, windowMs } = this.#options;
     const ids = { stream: number, reader: this.#token };
     if (!this.wasSent) {
       const isRequest = this.#opening.type === 'request';
       this.#sentOver = isRequest && session !== undefined ? { session, request: number } : undefined;
-      return { ...this.#opening, ...ids, windowBytes, headers };
+      // Older gateways end a session with a field that they do not know.
+      return { ...this.#opening, ...ids, windowBytes, ...(ms === true && { windowMs }), headers };
     }
     const acked = this.#ledger.ackedTo ?? 0;
     const resume = { type: 'resume', ...ids, headers: keyHeaders, offset: this.offset, acked } as const;

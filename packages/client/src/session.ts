@@ -11,9 +11,6 @@ import type { SessionStream, StreamHost } from './session-stream.ts';
 import { Stranded } from './stranded.ts';
 import { isHidden, onWake } from './wake.ts';
 
-// How long what was consumed may stay unacknowledged. Rule 5.5 has 250 ms, and timers are late.
-const ackDelayMs = 200;
-
 const closedMessage = 'The client was closed.';
 const noRoomMessage = 'The gateway had no room for the request over a session.';
 
@@ -43,6 +40,8 @@ export class Session implements StreamHost, ConnectionListener {
   /** Until then, no connection is tried again for new streams. */
   #refusedUntil = 0;
   #ackTimer: Timer | undefined;
+  /** For how long the timer was set. */
+  #ackDelayMs = 0;
   #idleTimer: Timer | undefined;
   #stopWake: (() => void) | undefined;
   #isClosed = false;
@@ -105,7 +104,7 @@ export class Session implements StreamHost, ConnectionListener {
       if (isAllDue) this.#flushAcks();
       else stream.flushAck();
     }
-    this.#scheduleAcks();
+    this.#scheduleAcks(stream.ackDelayMs);
   }
 
   released(stream: SessionStream): void {
@@ -269,7 +268,7 @@ export class Session implements StreamHost, ConnectionListener {
       return;
     }
     const number = ++this.#lastNumber;
-    const text = JSON.stringify(stream.bind(number, limits.session));
+    const text = JSON.stringify(stream.bind(number, limits));
     if (isLonger(text, limits.maxMessageBytes)) {
       // Nothing of it was sent, and nothing is to be said about it.
       stream.number = 0;
@@ -321,13 +320,16 @@ export class Session implements StreamHost, ConnectionListener {
     for (const stream of this.#streams) stream.flushAck();
   }
 
-  #scheduleAcks(): void {
-    if (this.#ackTimer !== undefined || this.total.consumedBytes === 0 || this.#limits === undefined) return;
-    this.#ackTimer = this.#options.clock.after(ackDelayMs, () => {
+  #scheduleAcks(delayMs: number): void {
+    if (this.total.consumedBytes === 0 || this.#limits === undefined) return;
+    if (this.#ackTimer !== undefined && this.#ackDelayMs <= delayMs) return;
+    this.#ackTimer?.stop();
+    this.#ackDelayMs = delayMs;
+    this.#ackTimer = this.#options.clock.after(delayMs, () => {
       this.#ackTimer = undefined;
       const isCongested = this.#connection?.isCongested === true;
       if (!isCongested) this.#flushAcks();
-      else this.#scheduleAcks();
+      else this.#scheduleAcks(delayMs);
     });
   }
 

@@ -16,6 +16,11 @@
  * - `store_full`, `store_sealed`, `out_of_order`: a store does not take what was appended.
  * - `merge_under_way`: `skip` was called by a channel's `merge`, or by `weigh` or `durationMs` for a merged chunk.
  * - `event_too_large`: one event of a stream is larger than the limit.
+ * - `source_cut`: the WebSocket of a source was closed before the end of its messages.
+ * - `source_failed`: the WebSocket of a source failed; the cause says how.
+ * - `source_overflow`: a WebSocket that was paused gave more messages than may wait.
+ * - `invalid_run`: bytes that are no encoded run of events, such as some that were cut short.
+ * - `unsupported_run`: an encoded run of events is of another version or of another format than was expected.
  */
 export type ErrorCode =
   | 'bad_grant'
@@ -25,13 +30,18 @@ export type ErrorCode =
   | 'history_gone'
   | 'invalid_chunk'
   | 'invalid_option'
+  | 'invalid_run'
   | 'merge_under_way'
   | 'out_of_order'
   | 'reader_disconnected'
   | 'reader_overflow'
+  | 'source_cut'
+  | 'source_failed'
+  | 'source_overflow'
   | 'store_failed'
   | 'store_full'
   | 'store_sealed'
+  | 'unsupported_run'
   | 'write_pending';
 
 /**

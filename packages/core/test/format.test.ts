@@ -238,6 +238,31 @@ describe('merging', () => {
     expect(chat(run(delta(first)), run(delta(second)))).toBeUndefined();
   });
 
+  test.each([
+    ['an escape', encoder.encode('\\ud83d'), encoder.encode('\\ude42')],
+    ['bytes', encoder.encode('🙂').subarray(0, 2), encoder.encode('🙂').subarray(2)],
+  ])('refuses half a character as %s, whatever was merged with either half', (_what, first, second) => {
+    const event = (text: Uint8Array): EventRun => {
+      const [head = '', tail = ''] = delta('"content":"|"').split('|');
+      const bytes = Uint8Array.from([...encoder.encode(head), ...text, ...encoder.encode(tail)]);
+      return { bytes, byteLength: bytes.length, events: 1 };
+    };
+    const [empty, letter] = [event(encoder.encode('')), event(encoder.encode('a'))];
+    const merged = (one: EventRun, other: EventRun): EventRun => {
+      const both = chat(one, other);
+      if (both === undefined) throw new Error('These can be merged.');
+      return both;
+    };
+    const befores = [event(first), merged(letter, event(first)), merged(event(first), empty)];
+    const laters = [event(second), merged(event(second), letter), merged(empty, event(second))];
+    for (const before of befores) {
+      for (const later of laters) {
+        expect(chat(before, later)).toBeUndefined();
+        expect(chat.all?.([before, later], () => true)).toHaveLength(2);
+      }
+    }
+  });
+
   test('refuses events with more than a name and one line of data', () => {
     const plain = delta('"content":"a"');
     for (const extra of ['id: 1\n', ': x\n', 'retry: 1\n', 'data: x\n', 'event: x\n']) {

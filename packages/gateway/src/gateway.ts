@@ -162,7 +162,10 @@ export async function openGateway(
       'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
     );
   }
-  const pools = new ProviderPools(config, (error) => defects.caught('provider connection', error));
+  // Loaded only where it is used.
+  const isOther = providers.some(({ transport }) => transport !== undefined);
+  const otherPool = isOther ? (await import('./source/undici/undici-pool.ts')).UndiciPool : undefined;
+  const pools = new ProviderPools(config, (error) => defects.caught('provider connection', error), otherPool);
   const provider = {
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),

@@ -17,9 +17,11 @@ describe('3.1 and 3.2, promise 6: the last reader gone closes the upstream', () 
     ['streaming', 'sim:tps=200,tokens=10000000,ttft=0', true, 'streaming'],
     ['paused by backpressure', 'sim:tps=0,tokens=100000000,ttft=0,batch=100', false, 'paused'],
   ] as const;
-  for (const leave of leavings) {
-    test.each(phases)(`${leave}: %s`, async (_phase, model, reads, state) => {
-      const { gateway, simulator } = await startBoth();
+  const ways = [...leavings.map((leave) => [leave, 'built-in'] as const), ['destroy', 'undici'] as const];
+  for (const [leave, reader] of ways) {
+    const how = reader === 'built-in' ? leave : `${leave}, read by ${reader}`;
+    test.each(phases)(`${how}: %s`, async (_phase, model, reads, state) => {
+      const { gateway, simulator } = await startBoth([], {}, reader);
       const client = await rawChat(gateway.url, model, { reads });
       await eventually(
         async () => (await simulatorStats(simulator.url)).length === 1,

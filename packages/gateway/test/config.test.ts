@@ -2,7 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { loadSettings, type Settings, unreadVariables } from '../src/config/load.ts';
+import { ConfigError } from '../src/config/config-error.ts';
+import { loadSettings, type Settings, unreadVariables, unusedProxies } from '../src/config/load.ts';
+import { isExempt } from '../src/config/no-proxy.ts';
 import { configOptions } from '../src/config/schema.ts';
 import { run, startGateway } from './support/processes.ts';
 
@@ -315,5 +317,102 @@ describe('the command', () => {
     const missing = run(['serve', '--config', '/nonexistent.yaml']);
     expect(await missing.exited).toBe(1);
     expect(missing.stderr()).toContain('/nonexistent.yaml');
+  });
+});
+
+describe('a transport of a provider', () => {
+  const transportOf = (upstream: object, env: Record<string, string> = {}): unknown =>
+    load({ env, yaml: `upstream: [${JSON.stringify({ url: 'https://a.example/v1', ...upstream })}]` })
+      .providers[0]?.transport;
+
+  test('is there if anything asks for it, in a file and as text', () => {
+    expect(transportOf({})).toBeUndefined();
+    expect(transportOf({ http2: false })).toBeUndefined();
+    const http2 = { id: 'openai upstream', http2: true, proxy: undefined, secureContext: undefined };
+    expect(transportOf({ http2: true })).toEqual(http2);
+    const text = 'url=https://a.example/v1,http2=true';
+    expect(load({ env: { SPILLWAY_UPSTREAM: text } }).providers[0]?.transport).toEqual(http2);
+    expect(load({ flags: { upstream: text } }).providers[0]?.transport).toEqual(http2);
+    expect(transportOf({ proxy: 'http://proxy:3128', proxyAuthEnv: 'AUTH' }, { AUTH: 'a:b' })).toMatchObject({
+      http2: false,
+      proxy: {
+        url: new URL('http://proxy:3128'),
+        authorization: `Basic ${Buffer.from('a:b').toString('base64')}`,
+      },
+    });
+  });
+
+  test('obeys a proxy of the environment, which is said where it does not', () => {
+    const proxyOf = (env: Record<string, string>, url = 'https://a.example/v1'): unknown =>
+      (transportOf({ proxy: 'env', url }, env) as { proxy?: { url: URL; authorization?: string } }).proxy;
+    const url = new URL('http://p:1');
+    expect(proxyOf({})).toBeUndefined();
+    expect(proxyOf({ HTTP_PROXY: 'http://p:1' })).toBeUndefined();
+    expect(proxyOf({ HTTPS_PROXY: 'http://p:1' })).toEqual({ url, authorization: undefined });
+    expect(proxyOf({ HTTPS_PROXY: 'p:1' })).toMatchObject({ url });
+    expect(proxyOf({ HTTPS_PROXY: 'http://other:1', https_proxy: 'http://p:1' })).toMatchObject({ url });
+    expect(proxyOf({ HTTP_PROXY: 'http://p:1' }, 'http://a.example/v1')).toMatchObject({ url });
+    expect(proxyOf({ HTTPS_PROXY: 'http://a:b%40@p:1' })).toEqual({
+      url,
+      authorization: `Basic ${Buffer.from('a:b@').toString('base64')}`,
+    });
+    const env = { HTTPS_PROXY: 'http://a:s3cret@p:1', NO_PROXY: 'b.example' };
+    const upstream =
+      'name=a,url=https://a.example/v1 name=b,url=https://b.example/v1 name=c,url=https://c/v1,proxy=env';
+    expect(unusedProxies(load({ env, flags: { upstream } }), env)).toEqual([
+      { variable: 'HTTPS_PROXY', providers: ['a'] },
+    ]);
+  });
+
+  test.each([
+    ['https://a.example', 'a.example', true],
+    ['https://a.example', '.example', true],
+    ['https://a.example', 'example.', true],
+    ['https://a.example', '*.example', true],
+    ['https://example', '*.example', false],
+    ['https://example', '.example', true],
+    ['https://an.example', 'n.example', false],
+    ['https://a.example', 'b.example, A.EXAMPLE', true],
+    ['https://a.example', 'a.example:443', true],
+    ['https://a.example', 'a.example:80', false],
+    ['http://a.example:8080', 'a.example:8080', true],
+    ['https://a.example', 'none *', true],
+    ['https://a.example', '*:80', false],
+    ['https://a.example', '', false],
+    ['http://10.1.2.3', '10.0.0.0/8', true],
+    ['http://11.1.2.3', '10.0.0.0/8', false],
+    ['http://10.1.2.3', '10.1.2.3', true],
+    ['http://10.1.2.3:8000', '10.1.2.3:8000', true],
+    ['http://[::1]:8000', '::1', true],
+    ['http://[::1]:8000', '[::1]:8000', true],
+    ['http://[::1]:8000', '[::1]:8001', false],
+    ['http://[fd00::1]', 'fd00::/8', true],
+    ['http://a.example', '10.0.0.0/8, ::/0', false],
+  ])('%s is exempt by %j: %s', (url, noProxy, expected) => {
+    expect(isExempt(new URL(url), noProxy)).toBe(expected);
+  });
+
+  test('an error about it tells no password, whatever else is wrong', () => {
+    for (const proxy of [
+      'http://a:s3cret@p:1',
+      'http://a:s3/cret@p',
+      'socks5://a:s3cret@p',
+      'a:s3cret@p',
+      'http://p/s3cret',
+    ]) {
+      for (const more of [
+        {},
+        { http2: true, url: 'http://a/v1' },
+        { certFile: 'x' },
+        { keyHeader: 'x' },
+        { proxyAuthEnv: 'x' },
+        { more: 1 },
+      ]) {
+        const asking = (): unknown => transportOf({ proxy, ...more });
+        expect(asking).toThrow(ConfigError);
+        expect(asking).not.toThrow(/s3|cret@/);
+      }
+    }
+    expect(() => load({ flags: { upstream: 'x' } })).toThrow(ConfigError);
   });
 });

@@ -6,6 +6,7 @@ import { upstreamsAt } from './support/answers.ts';
 import { type RunningGateway, startGateway } from './support/processes.ts';
 import { openRaw, requestText } from './support/raw-connection.ts';
 import { chunk, lastChunk, startRawProvider, wholeAnswer } from './support/raw-provider.ts';
+import { type Reader, readers, upstreamFor } from './support/readers.ts';
 
 // Where only a cut tells that the rest is missing: what came before it is there, the head included, and the body is broken.
 
@@ -18,9 +19,12 @@ function eventOf(text: string): string {
   return `data: ${JSON.stringify({ candidates: [{ content: { parts: [{ text }] }, index: 0 }] })}\r\n\r\n`;
 }
 
-async function start(answer: (socket: Socket) => Promise<void> | void): Promise<RunningGateway> {
+async function start(
+  reader: Reader,
+  answer: (socket: Socket) => Promise<void> | void,
+): Promise<RunningGateway> {
   const { url } = await startRawProvider((_asked, socket) => void answer(socket));
-  return startGateway(['--upstream', upstreamsAt(url)]);
+  return startGateway(['--upstream', upstreamFor(reader, upstreamsAt(url))]);
 }
 
 /** A request of a client that takes everything in an event stream for a piece of the answer. */
@@ -76,73 +80,75 @@ function wordsOf(text: string): string {
 const three = [1, 2, 3].map((count) => eventOf(`<${count}>`)).join('');
 const large = Array.from({ length: 1000 }, (_, count) => eventOf(`<${count}>${'x'.repeat(1000)}`)).join('');
 
-describe('promise 7: a cut leaves what came before it', () => {
-  test.each<readonly [string, string, (socket: Socket) => Promise<void> | void]>([
-    [
-      'events and the cut at once',
-      three,
-      (socket) => void socket.end(Buffer.concat([Buffer.from(head('text/event-stream')), chunk(three)])),
-    ],
-    [
-      'a whole answer without a reason',
-      three,
-      (socket) => void socket.write(wholeAnswer(three, { ...events, 'x-request-id': 'r1' })),
-    ],
-    [
-      'an event, and later more and the end at once',
-      eventOf('<0>') + three,
-      async (socket) => {
-        socket.write(Buffer.concat([Buffer.from(head('text/event-stream')), chunk(eventOf('<0>'))]));
-        await sleep(100);
-        socket.write(Buffer.concat([chunk(three), Buffer.from(lastChunk)]));
-      },
-    ],
-    [
-      'a megabyte',
-      large,
-      (socket) => void socket.end(Buffer.concat([Buffer.from(head('text/event-stream')), chunk(large)])),
-    ],
-  ])('%s', async (_what, text, answer) => {
-    const { url } = await start(answer);
-    for (const pauseMs of [0, 300]) {
-      const { body, end, head: sent } = await readCut(url, requestOf(gemini), pauseMs);
-      expect(sent).toMatch(/^HTTP\/1\.1 200 OK\r\n(?:.*\r\n)*x-request-id: r1\r\n/);
-      const seen = dechunk(body);
-      // What waited may be merged.
-      const [got, expected] = [wordsOf(seen.text), wordsOf(text)];
-      expect(got === expected, `${got.length} characters of ${expected.length}`).toBe(true);
-      expect({ end, isWhole: seen.isWhole }).toEqual({ end: 'end', isWhole: false });
-    }
-  });
-
-  test.each([
-    ['with its length', 'content-length: 999'],
-    ['in chunks', 'transfer-encoding: chunked'],
-  ])('a body without events, %s', async (_how, framing) => {
-    const body = '{"data":[{"embedding":[0.1';
-    const piece = framing.includes('chunked') ? chunk(body) : body;
-    const { url } = await start((socket) => {
-      socket.end(
-        `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: r1\r\n${framing}\r\n\r\n${piece.toString()}`,
-      );
+describe.each(readers)('read by %s', (reader) => {
+  describe('promise 7: a cut leaves what came before it', () => {
+    test.each<readonly [string, string, (socket: Socket) => Promise<void> | void]>([
+      [
+        'events and the cut at once',
+        three,
+        (socket) => void socket.end(Buffer.concat([Buffer.from(head('text/event-stream')), chunk(three)])),
+      ],
+      [
+        'a whole answer without a reason',
+        three,
+        (socket) => void socket.write(wholeAnswer(three, { ...events, 'x-request-id': 'r1' })),
+      ],
+      [
+        'an event, and later more and the end at once',
+        eventOf('<0>') + three,
+        async (socket) => {
+          socket.write(Buffer.concat([Buffer.from(head('text/event-stream')), chunk(eventOf('<0>'))]));
+          await sleep(100);
+          socket.write(Buffer.concat([chunk(three), Buffer.from(lastChunk)]));
+        },
+      ],
+      [
+        'a megabyte',
+        large,
+        (socket) => void socket.end(Buffer.concat([Buffer.from(head('text/event-stream')), chunk(large)])),
+      ],
+    ])('%s', async (_what, text, answer) => {
+      const { url } = await start(reader, answer);
+      for (const pauseMs of [0, 300]) {
+        const { body, end, head: sent } = await readCut(url, requestOf(gemini), pauseMs);
+        expect(sent).toMatch(/^HTTP\/1\.1 200 OK\r\n(?:.*\r\n)*x-request-id: r1\r\n/);
+        const seen = dechunk(body);
+        // What waited may be merged.
+        const [got, expected] = [wordsOf(seen.text), wordsOf(text)];
+        expect(got === expected, `${got.length} characters of ${expected.length}`).toBe(true);
+        expect({ end, isWhole: seen.isWhole }).toEqual({ end: 'end', isWhole: false });
+      }
     });
-    const seen = await readCut(url, requestOf('/v1/embeddings'));
-    expect(seen.head).toMatch(/^HTTP\/1\.1 200 OK\r\n(?:.*\r\n)*x-request-id: r1\r\n/);
-    if (framing.includes('chunked')) expect(dechunk(seen.body)).toEqual({ text: body, isWhole: false });
-    else expect(seen.body).toBe(body);
-  });
-});
 
-test('promise 7: in HTTP/1.0, where the end of the connection is that of the body, a cut is a reset', async () => {
-  const gateway = await start(async (socket) => {
-    socket.write(Buffer.concat([Buffer.from(head('application/json')), chunk('{"data":[')]));
-    await sleep(200);
-    socket.destroy();
+    test.each([
+      ['with its length', 'content-length: 999'],
+      ['in chunks', 'transfer-encoding: chunked'],
+    ])('a body without events, %s', async (_how, framing) => {
+      const body = '{"data":[{"embedding":[0.1';
+      const piece = framing.includes('chunked') ? chunk(body) : body;
+      const { url } = await start(reader, (socket) => {
+        socket.end(
+          `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: r1\r\n${framing}\r\n\r\n${piece.toString()}`,
+        );
+      });
+      const seen = await readCut(url, requestOf('/v1/embeddings'));
+      expect(seen.head).toMatch(/^HTTP\/1\.1 200 OK\r\n(?:.*\r\n)*x-request-id: r1\r\n/);
+      if (framing.includes('chunked')) expect(dechunk(seen.body)).toEqual({ text: body, isWhole: false });
+      else expect(seen.body).toBe(body);
+    });
   });
-  const { body, end } = await readCut(
-    gateway.url,
-    requestOf('/v1/embeddings').replace('HTTP/1.1', 'HTTP/1.0'),
-  );
-  expect(body).toContain('{"data":[');
-  expect(end).toBe('ECONNRESET');
+
+  test('promise 7: in HTTP/1.0, where the end of the connection is that of the body, a cut is a reset', async () => {
+    const gateway = await start(reader, async (socket) => {
+      socket.write(Buffer.concat([Buffer.from(head('application/json')), chunk('{"data":[')]));
+      await sleep(200);
+      socket.destroy();
+    });
+    const { body, end } = await readCut(
+      gateway.url,
+      requestOf('/v1/embeddings').replace('HTTP/1.1', 'HTTP/1.0'),
+    );
+    expect(body).toContain('{"data":[');
+    expect(end).toBe('ECONNRESET');
+  });
 });

@@ -65,7 +65,7 @@ describe('promise 7: a cut stream is never completed', () => {
     expect((JSON.parse(payloads(text).at(-1) ?? '') as ErrorBody).error).toMatchObject({
       code: 'upstream_invalid',
       message:
-        "The provider's answer stopped being valid HTTP/1.1 in its midst. The response is not valid HTTP/1.1: the size of a chunk.",
+        "The provider's answer stopped being valid HTTP in its midst. The response is not valid HTTP/1.1: the size of a chunk.",
     });
   });
 

@@ -212,16 +212,6 @@ describe('promise 1: large events have one memory over all streams', () => {
     );
   });
 
-  test('and an event has its place while its connection has not taken it', async () => {
-    const { gateway } = await startBoth(['--log-level=silent']);
-    await rawChat(gateway.url, pictures, { reads: false });
-    // One is in the connection, one in the channel, and one behind it.
-    await eventually(async () => {
-      const bytes = await heldBytes(gateway);
-      return bytes > 3 * 900_000 && bytes < 4 * 900_000;
-    }, 'all of them to be counted');
-  });
-
   test('whose readers never read hold no more than that, and who waits goes on when they were let go', async () => {
     const readers = 60;
     // An idle time-out does not run while a provider is made to wait.

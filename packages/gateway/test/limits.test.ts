@@ -1,6 +1,7 @@
 import { type AddressInfo, createServer } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, startBoth, startGateway } from './support/processes.ts';
+import { readers, upstreamFor } from './support/readers.ts';
 import { metric, payloads, postChat, rawChat, simulatorStats } from './support/requests.ts';
 import { within } from '../../core/test/support/within.ts';
 
@@ -60,7 +61,7 @@ describe('limits on what a provider sends', () => {
     expect(text.length).toBeGreaterThan(1_000_000);
   });
 
-  test('endless response headers', async () => {
+  test.each(readers)('endless response headers, read by %s', async (reader) => {
     const server = createServer((socket) => {
       socket.on('error', () => undefined);
       socket.write('HTTP/1.1 200 OK\r\n');
@@ -70,13 +71,13 @@ describe('limits on what a provider sends', () => {
     onTestFinished(() => void server.close());
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
-    const gateway = await startGateway(['--upstream', `http://127.0.0.1:${port}/v1`]);
+    const gateway = await startGateway(['--upstream', upstreamFor(reader, `http://127.0.0.1:${port}/v1`)]);
     const response = await postChat(gateway.url, 'm');
     expect(response.status).toBe(502);
     expect(codeOf(await response.text())).toBe('upstream_invalid');
   });
 
-  test('something that is not HTTP', async () => {
+  test.each(readers)('something that is not HTTP, read by %s', async (reader) => {
     const server = createServer((socket) => {
       socket.on('error', () => undefined);
       socket.end('SSH-2.0-OpenSSH\r\n');
@@ -84,7 +85,7 @@ describe('limits on what a provider sends', () => {
     onTestFinished(() => void server.close());
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
-    const gateway = await startGateway(['--upstream', `http://127.0.0.1:${port}/v1`]);
+    const gateway = await startGateway(['--upstream', upstreamFor(reader, `http://127.0.0.1:${port}/v1`)]);
     expect((await postChat(gateway.url, 'm')).status).toBe(502);
   });
 });
@@ -126,43 +127,46 @@ describe('limits on how much is done at once', () => {
     for (const text of texts) expect(payloads(text).at(-1)).toBe('[DONE]');
   });
 
-  test('a request that its provider answers and does not read is held, and has a deadline', async () => {
-    const provider = createServer((socket) => {
-      socket.on('error', () => undefined);
-      socket.once('data', () => {
-        socket.pause();
-        socket.write('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {}\n\n');
+  test.each(readers)(
+    'a request that its provider answers and does not read is held, and has a deadline, read by %s',
+    async (reader) => {
+      const provider = createServer((socket) => {
+        socket.on('error', () => undefined);
+        socket.once('data', () => {
+          socket.pause();
+          socket.write('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {}\n\n');
+        });
       });
-    });
-    await new Promise<void>((resolve) => provider.listen(0, '127.0.0.1', resolve));
-    onTestFinished(() => void provider.close());
-    const url = `http://127.0.0.1:${(provider.address() as AddressInfo).port}/v1`;
-    const args = [
-      '--upstream',
-      url,
-      '--max-request-memory-bytes',
-      '50000000',
-      '--response-timeout-ms',
-      '4000',
-    ];
-    const gateway = await startGateway(args);
-    // More than the kernels between them take.
-    const body = JSON.stringify({ model: 'm', stream: true, x: ' '.repeat(30_000_000) });
-    const ask = (): Promise<Response> =>
-      fetch(`${gateway.url}/v1/chat/completions`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body,
-      });
-    const first = await ask();
-    expect(first.status).toBe(200);
-    expect((await ask()).status).toBe(503);
-    const text = await within(first.text(), 'the deadline');
-    expect(codeOf(text)).toBe('upstream_timeout');
-    const again = await ask();
-    expect(again.status).toBe(200);
-    await again.body?.cancel();
-  });
+      await new Promise<void>((resolve) => provider.listen(0, '127.0.0.1', resolve));
+      onTestFinished(() => void provider.close());
+      const url = `http://127.0.0.1:${(provider.address() as AddressInfo).port}/v1`;
+      const args = [
+        '--upstream',
+        upstreamFor(reader, url),
+        '--max-request-memory-bytes',
+        '50000000',
+        '--response-timeout-ms',
+        '4000',
+      ];
+      const gateway = await startGateway(args);
+      // More than the kernels between them take.
+      const body = JSON.stringify({ model: 'm', stream: true, x: ' '.repeat(30_000_000) });
+      const ask = (): Promise<Response> =>
+        fetch(`${gateway.url}/v1/chat/completions`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body,
+        });
+      const first = await ask();
+      expect(first.status).toBe(200);
+      expect((await ask()).status).toBe(503);
+      const text = await within(first.text(), 'the deadline');
+      expect(codeOf(text)).toBe('upstream_timeout');
+      const again = await ask();
+      expect(again.status).toBe(200);
+      await again.body?.cancel();
+    },
+  );
 
   test('request bodies together, as long as they may have to be sent again', async () => {
     const gateway = await startGateway(['--max-request-memory-bytes', '900']);

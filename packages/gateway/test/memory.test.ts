@@ -1,7 +1,9 @@
 import { createServer } from 'node:http';
+import { createSecureServer, type ServerHttp2Session } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { makeCertificates } from './support/certificates.ts';
 import {
   eventually,
   residentBytes,
@@ -10,6 +12,7 @@ import {
   startGateway,
   watchMemory,
 } from './support/processes.ts';
+import { readers as replyReaders } from './support/readers.ts';
 import { metric, postChat, rawChat, simulatorStats } from './support/requests.ts';
 import { within } from '../../core/test/support/within.ts';
 
@@ -25,9 +28,9 @@ function memoryOf(gateway: RunningGateway): Promise<number> {
 const endless = 'sim:tps=0,ttft=0,tokens=4000,size=4000';
 
 describe('promise 1: memory is what is configured', () => {
-  test('40 readers that never read, 16 MB each', async () => {
+  test.each(replyReaders)('40 readers that never read, 16 MB each, read by %s', async (reader) => {
     const readers = 40;
-    const { gateway, simulator } = await startBoth(['--log-level', 'silent']);
+    const { gateway, simulator } = await startBoth(['--log-level', 'silent'], {}, reader);
     // Warm: what the first streams compile and allocate is no stream's share.
     for (let count = 0; count < 10; count += 1) await (await postChat(gateway.url, endless)).text();
     const before = await memoryOf(gateway);
@@ -46,6 +49,45 @@ describe('promise 1: memory is what is configured', () => {
       expect(state).toBe('running');
       expect(bytes).toBeLessThan(16_000_000);
     }
+  });
+});
+
+describe('promise 1: memory is what is configured over HTTP/2, too', () => {
+  // Of small events each is a frame, and of a frame all that came with it may be kept.
+  test.each([4000, 300])('100 readers that never read, events of %i bytes', async (size) => {
+    const certificates = makeCertificates();
+    onTestFinished(() => certificates.remove());
+    const event = `data: {"choices":[{"index":0,"delta":{"content":"${'x'.repeat(size)}"}}]}\n\n`;
+    const sessions = new Set<ServerHttp2Session>();
+    const server = createSecureServer(certificates.server, (request, response) => {
+      request.resume();
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      const events = (function* () {
+        for (let bytes = 0; bytes < 16_000_000; bytes += event.length) yield event;
+      })();
+      Readable.from(events).pipe(response.stream);
+    });
+    server.on('session', (session) => sessions.add(session));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => {
+      for (const session of sessions) session.destroy();
+      server.close();
+    });
+    const url = `https://localhost:${(server.address() as AddressInfo).port}/v1`;
+    const upstream = `url=${url},http2=true,caFile=${certificates.authority.certFile}`;
+    const gateway = await startGateway(['--upstream', upstream, '--log-level', 'silent']);
+    for (let warm = 0; warm < 3; warm += 1) await (await postChat(gateway.url, 'm')).text();
+    const before = await memoryOf(gateway);
+    const count = 100;
+    await Promise.all(Array.from({ length: count }, () => rawChat(gateway.url, 'm', { reads: false })));
+    await eventually(
+      async () => (await metric(gateway.adminUrl, paused)) === count,
+      'all readers to be full',
+    );
+    const growth = (await memoryOf(gateway)) - before;
+    expect(growth).toBeLessThan(32 * MiB + count * (windowBytes + allowanceBytes));
+    // Many streams a connection: that it was HTTP/2.
+    expect(sessions.size).toBeLessThanOrEqual(4);
   });
 });
 

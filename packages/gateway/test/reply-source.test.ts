@@ -22,12 +22,13 @@ interface Told {
 function open(
   memory: EventMemory,
   owner = 'a',
+  onResume: () => void = () => undefined,
 ): { source: ReplySource; channel: Channel<EventRun>; told: Told } {
   const told: Told = { pauses: [], resumes: 0, accepted: [], ends: 0, discards: 0 };
   const channel = openChannel<EventRun>({ maxBytes: 1000, weigh: ({ byteLength }) => byteLength });
   const reply = {
     pause: () => undefined,
-    resume: () => undefined,
+    resume: onResume,
     abort: () => undefined,
     discard: () => (told.discards += 1),
   };
@@ -162,4 +163,25 @@ test('what comes behind the end of a stream is not read on, but for a few bytes'
   expect(told.discards).toBe(0);
   source.data(event, 10_000, 20_000);
   expect(told.discards).toBe(1);
+});
+
+test('promise 4: what comes as soon as it is read on, with the end, is whole', async () => {
+  const memory = new EventMemory({ maxBytes: 4 * maxEventBytes, maxEventBytes });
+  const small = (text: string): Buffer => Buffer.from(`data: {"a":"${text.repeat(800)}"}\n\n`);
+  const left = [small('c'), Buffer.concat([small('d'), Buffer.from('data: [DONE]\n\n')])];
+  const { channel, source, told } = open(memory, 'a', () => {
+    for (const bytes of left.splice(0)) source.data(bytes, 0, bytes.length);
+  });
+  const reader = channel.reader();
+  for (const bytes of [small('a'), small('b')]) source.data(bytes, 0, bytes.length);
+  let text = '';
+  for await (const { bytes } of reader) text += Buffer.from(bytes).toString();
+  expect(['a', 'b', 'c', 'd'].filter((letter) => text.includes(letter.repeat(800)))).toEqual([
+    'a',
+    'b',
+    'c',
+    'd',
+  ]);
+  expect(text).toContain('[DONE]');
+  expect(told.ends).toBe(1);
 });

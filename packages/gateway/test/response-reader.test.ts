@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type ResponseHead, ResponseReader } from '../src/source/response-reader.ts';
+import { ambiguousResponses } from './support/responses.ts';
 
 interface Outcome {
   heads: ResponseHead[];
@@ -125,60 +126,7 @@ describe('a response', () => {
 });
 
 describe('what two readers could understand in two ways is an error', () => {
-  test.each([
-    'HTTP/1.1 200 OK\nContent-Length: 0\n\n\r\n\r\n',
-    'HTTP/2 200 OK\r\n\r\n',
-    'HTTP/1.1 20 OK\r\n\r\n',
-    'HTTP/1.1  200 OK\r\n\r\n',
-    'HTTP/1.1 101 Switching Protocols\r\n\r\n',
-    '\r\nHTTP/1.1 200 OK\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\n Content-Length: 0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nA: b\rC: d\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nA: b\0c\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nA\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\na',
-    'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na',
-    'HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\na',
-    'HTTP/1.1 200 OK\r\nContent-Length: 0x1\r\n\r\na',
-    'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip, chunked\r\n\r\n0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked,\r\n\r\n0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: , chunked\r\n\r\n0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n\r\n0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 1\r\n\r\na',
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n',
-    'HTTP/1.0 200 OK\r\nTransfer-Encoding: identity\r\n\r\na',
-    'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n',
-    'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
-    `${chunked}\r\n`,
-    `${chunked}g\r\n`,
-    `${chunked}-1\r\n`,
-    `${chunked}0x1\r\na\r\n`,
-    `${chunked} 1\r\na\r\n`,
-    `${chunked}1\na\r\n`,
-    `${chunked}1\r\nab\r\n`,
-    `${chunked}1\r\na\n0\r\n\r\n`,
-    `${chunked}1;a\nb\r\na\r\n`,
-    `${chunked}1z\r\na\r\n`,
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n',
-    'HTTP/1.1 200 OK\r\nContent-Length:\t0\r\n\r\n',
-    'HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n',
-    'HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: gzip\r\n\r\n',
-    `${chunked}1 \r\na\r\n`,
-    `${chunked}1\t\r\na\r\n`,
-    `${chunked}1 ;a\r\na\r\n`,
-    `${chunked}1 a=b\r\na\r\n`,
-    'HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\nabc',
-    'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
-    'HTTP/1.1 103 Early Hints\r\nContent-Length: 3\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
-    `${chunked}00000000000001\r\na\r\n`,
-    `${chunked}0\r\nA b\r\n\r\n`,
-  ])('%j', (text) => {
+  test.each(ambiguousResponses)('%j', (text) => {
     for (const pieces of [[text], text.split('')]) expect(() => read(pieces)).toThrow(/not valid HTTP\/1.1/);
   });
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Command, printed, spawnSpillway } from './support/spawn.ts';
+import { type Reader, readers, upstreamFor } from './support/readers.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'spillway-tls-'));
 const keyFile = join(folder, 'key.pem');
@@ -59,11 +60,13 @@ afterAll(() => {
 });
 
 async function withGateway(
+  reader: Reader,
   env: Record<string, string>,
   use: (url: string) => Promise<void>,
   host = 'localhost',
 ): Promise<void> {
-  const upstream = ['--upstream', `https://${host}:${port}/v1`, '--retries', '0'];
+  const url = upstreamFor(reader, `https://${host}:${port}/v1`);
+  const upstream = ['--upstream', url, '--retries', '0'];
   const gateway: Command = spawnSpillway(['serve', '--port', '0', '--admin-port', '0', ...upstream], { env });
   try {
     await use(await printed(gateway, /Spillway on (\S+)/));
@@ -83,9 +86,10 @@ async function ask(url: string, headers: Record<string, string> = {}): Promise<R
   });
 }
 
-describe('a provider with TLS', () => {
+describe.each(readers)('a provider with TLS, read by %s', (reader) => {
   test('streams, over a connection that is used again, and a session that is taken up', async () => {
-    await withGateway(trusted, async (url) => {
+    connections.length = 0;
+    await withGateway(reader, trusted, async (url) => {
       expect(await (await ask(url)).text()).toBe(text);
       expect(await (await ask(url, { 'x-close': '1' })).text()).toBe(text);
       expect(connections).toEqual([{ isReused: false, name: 'localhost', alpn: 'http/1.1' }]);
@@ -102,6 +106,7 @@ describe('a provider with TLS', () => {
     const host = isByAddress ? (family === 'IPv6' ? `[${address}]` : address) : 'localhost';
     const before = asked.length;
     await withGateway(
+      reader,
       env,
       async (url) => {
         const response = await ask(url);
@@ -123,7 +128,7 @@ describe('a provider with TLS', () => {
     await new Promise<void>((resolve) => plain.listen(0, 'localhost', resolve));
     const before = port;
     ({ port } = plain.address() as AddressInfo);
-    await withGateway(trusted, async (url) => {
+    await withGateway(reader, trusted, async (url) => {
       const response = await ask(url);
       expect(response.status).toBe(502);
       expect(await response.json()).toMatchObject({ error: { code: 'upstream_unreachable' } });

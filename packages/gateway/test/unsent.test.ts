@@ -1,30 +1,26 @@
 import { nodeClock } from '@spillway/server/time/node-clock';
+import { subscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { GatewayError } from '@spillway/server/errors';
 import { HeldBody } from '../src/memory/held-body.ts';
 import { openReply } from '../src/provider/open-reply.ts';
-import { ProviderPools } from '../src/source/provider-pools.ts';
 import type { Reply } from '../src/source/reply.ts';
+import { type Reader, readers } from './support/readers.ts';
 import { eventually } from './support/spawn.ts';
+import { openPool } from './support/transports.ts';
 
 /** The sockets of connections to providers, as they are opened: real ones, on which a test puts the system's errors. */
 const opened: Socket[] = [];
 const servers: Server[] = [];
 let onOpened: (socket: Socket) => void = () => undefined;
 
-vi.mock(import('../src/source/connect.ts'), async (original) => {
-  const module = await original();
-  return {
-    ...module,
-    connect: (...args) => {
-      const socket = module.connect(...args);
-      opened.push(socket);
-      onOpened(socket);
-      return socket;
-    },
-  };
+subscribe('net.client.socket', (message) => {
+  const { socket } = message as { readonly socket: Socket };
+  opened.push(socket);
+  onOpened(socket);
 });
 
 // Waits that are neither long nor too short for a provider to come up in.
@@ -88,25 +84,16 @@ function ok(socket: Socket): void {
 
 /** Asks a provider with two tries more; says how often it was tried again. */
 function openAsker(
+  reader: Reader,
   port: number,
   scheme = 'http',
   onRetry: () => void = () => undefined,
 ): { ask: () => Promise<Reply>; retries: () => number } {
-  const limits = {
-    maxStreams: 10,
-    connectTimeoutMs: 300,
-    responseTimeoutMs: 60_000,
-    maxHeaderBytes: 16_384,
-  };
-  const pools = new ProviderPools(limits, (error) => {
-    throw error;
-  });
   onTestFinished(() => {
-    pools.destroy();
     opened.length = 0;
     onOpened = () => undefined;
   });
-  const pool = pools.get(`${scheme}://127.0.0.1:${port}`, {});
+  const pool = openPool(`${scheme}://127.0.0.1:${port}`, reader, { connectTimeoutMs: 300 });
   let count = 0;
   const { signal } = new AbortController();
   const ask = (): Promise<Reply> => {
@@ -141,109 +128,115 @@ async function readWhole(reply: Reply): Promise<void> {
   await new Promise<void>((resolve, reject) =>
     reply.consume({ data: () => undefined, end: resolve, fail: reject }),
   );
+  // undici takes a connection back in the turn that follows.
+  await nextTurn();
+  await nextTurn();
 }
 
-describe('1.5 a request of which something was handed to a connection is never sent again', () => {
-  test.each(codes)('%s, when the provider has it', async (code) => {
-    const provider = await startProvider(() => opened.at(-1)?.destroy(failure(code)));
-    const { ask, retries } = openAsker(provider.port);
-    expect(await refusalOf(ask())).toBe('upstream_cut');
-    expect(retries()).toBe(0);
-    expect(provider.requests).toBe(1);
-  });
+describe.each(readers)('read by %s', (reader) => {
+  describe('1.5 a request of which something was handed to a connection is never sent again', () => {
+    test.each(codes)('%s, when the provider has it', async (code) => {
+      const provider = await startProvider(() => opened.at(-1)?.destroy(failure(code)));
+      const { ask, retries } = openAsker(reader, provider.port);
+      expect(await refusalOf(ask())).toBe('upstream_cut');
+      expect(retries()).toBe(0);
+      expect(provider.requests).toBe(1);
+    });
 
-  test('reset by the provider, when it has it', async () => {
-    const provider = await startProvider((socket) => socket.resetAndDestroy());
-    const { ask, retries } = openAsker(provider.port);
-    expect(await refusalOf(ask())).toBe('upstream_cut');
-    expect(retries()).toBe(0);
-    expect(provider.requests).toBe(1);
-  });
+    test('reset by the provider, when it has it', async () => {
+      const provider = await startProvider((socket) => socket.resetAndDestroy());
+      const { ask, retries } = openAsker(reader, provider.port);
+      expect(await refusalOf(ask())).toBe('upstream_cut');
+      expect(retries()).toBe(0);
+      expect(provider.requests).toBe(1);
+    });
 
-  test.each(['resetAndDestroy', 'end'] as const)(
-    'a kept connection that closes before a byte of an answer: %s',
-    async (how) => {
+    test.each(['resetAndDestroy', 'end'] as const)(
+      'a kept connection that closes before a byte of an answer: %s',
+      async (how) => {
+        const provider = await startProvider((socket, request) => {
+          if (request === 1) ok(socket);
+          else socket[how]();
+        });
+        const { ask, retries } = openAsker(reader, provider.port);
+        await readWhole(await ask());
+        expect(await refusalOf(ask())).toBe('upstream_cut');
+        expect(retries()).toBe(0);
+        expect(provider).toMatchObject({ connections: 1, requests: 2 });
+      },
+    );
+
+    test.each(codes)('%s on a kept connection, when the provider has it', async (code) => {
       const provider = await startProvider((socket, request) => {
         if (request === 1) ok(socket);
-        else socket[how]();
+        else opened.at(-1)?.destroy(failure(code));
       });
-      const { ask, retries } = openAsker(provider.port);
+      const { ask, retries } = openAsker(reader, provider.port);
       await readWhole(await ask());
       expect(await refusalOf(ask())).toBe('upstream_cut');
       expect(retries()).toBe(0);
       expect(provider).toMatchObject({ connections: 1, requests: 2 });
-    },
-  );
-
-  test.each(codes)('%s on a kept connection, when the provider has it', async (code) => {
-    const provider = await startProvider((socket, request) => {
-      if (request === 1) ok(socket);
-      else opened.at(-1)?.destroy(failure(code));
     });
-    const { ask, retries } = openAsker(provider.port);
-    await readWhole(await ask());
-    expect(await refusalOf(ask())).toBe('upstream_cut');
-    expect(retries()).toBe(0);
-    expect(provider).toMatchObject({ connections: 1, requests: 2 });
-  });
-});
-
-describe('1.5 a request of which nothing was handed to a connection is sent again, and comes once', () => {
-  test.each(codes)('%s, before there is a connection', async (code) => {
-    const provider = await startProvider(ok);
-    onOpened = (socket) => {
-      if (opened.length < 3) socket.destroy(failure(code));
-    };
-    const { ask, retries } = openAsker(provider.port);
-    expect(await refusalOf(ask())).toBe('status 200');
-    expect(retries()).toBe(2);
-    expect(provider.requests).toBe(1);
   });
 
-  test('refused, until the provider is there', async () => {
-    const { port } = await startProvider(ok);
-    const closing = servers.at(-1);
-    closing?.close();
-    await eventually(() => closing?.listening === false, 'the provider to be gone');
-    const { ask, retries } = openAsker(
-      port,
-      'http',
-      () => void (starting ??= startProvider(ok, undefined, port)),
-    );
-    let starting: Promise<Provider> | undefined;
-    expect(await refusalOf(ask())).toBe('status 200');
-    expect(retries()).toBeGreaterThan(0);
-    expect((await starting)?.requests).toBe(1);
-  });
-
-  test('a kept connection that has closed meanwhile', async () => {
-    const provider = await startProvider((socket) => {
-      ok(socket);
-      setImmediate(() => socket.end());
+  describe('1.5 a request of which nothing was handed to a connection is sent again, and comes once', () => {
+    test.each(codes)('%s, before there is a connection', async (code) => {
+      const provider = await startProvider(ok);
+      onOpened = (socket) => {
+        if (opened.length < 3) socket.destroy(failure(code));
+      };
+      const { ask, retries } = openAsker(reader, provider.port);
+      expect(await refusalOf(ask())).toBe('status 200');
+      expect(retries()).toBe(2);
+      expect(provider.requests).toBe(1);
     });
-    const { ask, retries } = openAsker(provider.port);
-    await readWhole(await ask());
-    await eventually(() => opened[0]?.destroyed, 'the connection to be closed');
-    await readWhole(await ask());
-    expect(retries()).toBe(0);
-    expect(provider).toMatchObject({ connections: 2, requests: 2 });
-  });
 
-  test('TLS: reset during the handshake', async () => {
-    const provider = await startProvider(ok, (socket) => {
-      socket.once('data', () => socket.resetAndDestroy());
+    test('refused, until the provider is there', async () => {
+      const { port } = await startProvider(ok);
+      const closing = servers.at(-1);
+      closing?.close();
+      await eventually(() => closing?.listening === false, 'the provider to be gone');
+      const { ask, retries } = openAsker(
+        reader,
+        port,
+        'http',
+        () => void (starting ??= startProvider(ok, undefined, port)),
+      );
+      let starting: Promise<Provider> | undefined;
+      expect(await refusalOf(ask())).toBe('status 200');
+      expect(retries()).toBeGreaterThan(0);
+      expect((await starting)?.requests).toBe(1);
     });
-    const { ask, retries } = openAsker(provider.port, 'https');
-    expect(await refusalOf(ask())).toBe('upstream_unreachable');
-    expect(retries()).toBe(2);
-    expect(provider).toMatchObject({ connections: 3, requests: 0 });
-  });
 
-  test('TLS: a handshake that is not answered in time', async () => {
-    const provider = await startProvider(ok);
-    const { ask, retries } = openAsker(provider.port, 'https');
-    expect(await refusalOf(ask())).toBe('upstream_timeout');
-    expect(retries()).toBe(2);
-    expect(provider).toMatchObject({ connections: 3, requests: 0 });
+    test('a kept connection that has closed meanwhile', async () => {
+      const provider = await startProvider((socket) => {
+        ok(socket);
+        setImmediate(() => socket.end());
+      });
+      const { ask, retries } = openAsker(reader, provider.port);
+      await readWhole(await ask());
+      await eventually(() => opened[0]?.destroyed, 'the connection to be closed');
+      await readWhole(await ask());
+      expect(retries()).toBe(0);
+      expect(provider).toMatchObject({ connections: 2, requests: 2 });
+    });
+
+    test('TLS: reset during the handshake', async () => {
+      const provider = await startProvider(ok, (socket) => {
+        socket.once('data', () => socket.resetAndDestroy());
+      });
+      const { ask, retries } = openAsker(reader, provider.port, 'https');
+      expect(await refusalOf(ask())).toBe('upstream_unreachable');
+      expect(retries()).toBe(2);
+      expect(provider).toMatchObject({ connections: 3, requests: 0 });
+    });
+
+    test('TLS: a handshake that is not answered in time', async () => {
+      const provider = await startProvider(ok);
+      const { ask, retries } = openAsker(reader, provider.port, 'https');
+      expect(await refusalOf(ask())).toBe('upstream_timeout');
+      expect(retries()).toBe(2);
+      expect(provider).toMatchObject({ connections: 3, requests: 0 });
+    });
   });
 });

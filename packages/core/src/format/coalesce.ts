@@ -1,6 +1,8 @@
 import { SpillwayError } from '../errors.ts';
 import { type Merge, type MergedChunk, mergePairs } from '../merge.ts';
-import { copyOf, type DeltaEvent, DeltaGrowth, mergeDeltas, openDelta, writeDelta } from './delta-event.ts';
+import { CoalescedRun, type Part } from './coalesced-run.ts';
+import { copyOf, type DeltaEvent, mergeDeltas, openDelta } from './delta-event.ts';
+import { DeltaGrowth } from './delta-growth.ts';
 import { createDissect, type DeltaRule, type Dissect } from './delta-rule.ts';
 import { eventAt } from './sse-events.ts';
 import type { EventRun } from './sse.ts';
@@ -13,14 +15,6 @@ export interface CoalesceOptions {
    */
   readonly maxEventBytes?: number;
 }
-
-/** An event that may be merged, or the bytes of some that may not. */
-type Part = DeltaEvent | Uint8Array;
-
-/** So many parts at either end of a run may be merged with what comes: the last one, if it is held back, by way of the one before. */
-const openParts = 2;
-/** With more parts, those in the middle become bytes: a run costs what its bytes cost, and not what its events would. */
-const maxParts = 8;
 
 type MergeTwo = (first: EventRun, second: EventRun) => CoalescedRun | undefined;
 
@@ -186,7 +180,7 @@ class Anatomist {
     bytes: Uint8Array,
     start: number,
   ): { readonly delta: DeltaEvent | undefined; readonly end: number } {
-    const alike = this.#shape && DeltaGrowth.alike(this.#shape, bytes, start);
+    const alike = this.#shape && DeltaGrowth.alike(this.#shape, bytes, start, this.#maxEventBytes);
     if (alike !== undefined) return { delta: alike.event, end: alike.end };
     const { data, end } = eventAt(bytes, start);
     // It is as large as one may be: a picture is not looked at.
@@ -269,50 +263,6 @@ function areHeldBack(last: Part | undefined, next: Part | undefined, maxBytes: n
     return false;
   }
   return last.keepsLast && next.keepsLast && mergeDeltas(last, next, maxBytes) !== undefined;
-}
-
-class CoalescedRun implements EventRun {
-  readonly parts: readonly Part[];
-  readonly events: number;
-  readonly mergedEvents: number;
-  readonly byteLength: number;
-  #bytes: Uint8Array | undefined;
-
-  constructor(parts: readonly Part[], events: number, mergedEvents: number) {
-    this.parts = parts.length > maxParts ? settled(parts) : parts;
-    this.events = events;
-    this.mergedEvents = mergedEvents;
-    this.byteLength = lengthOf(parts);
-  }
-
-  get bytes(): Uint8Array {
-    this.#bytes ??= bytesOf(this.parts);
-    return this.#bytes;
-  }
-}
-
-/** The parts with those in the middle as bytes. */
-function settled(parts: readonly Part[]): Part[] {
-  const middle = bytesOf(parts.slice(openParts, -openParts));
-  return [...parts.slice(0, openParts), middle, ...parts.slice(-openParts)];
-}
-
-function lengthOf(parts: readonly Part[]): number {
-  return parts.reduce((sum, part) => sum + part.byteLength, 0);
-}
-
-function bytesOf(parts: readonly Part[]): Uint8Array {
-  const bytes = new Uint8Array(lengthOf(parts));
-  let at = 0;
-  for (const part of parts) {
-    if (part instanceof Uint8Array) {
-      bytes.set(part, at);
-      at += part.length;
-    } else {
-      at = writeDelta(part, bytes, at);
-    }
-  }
-  return bytes;
 }
 
 /** Adds a part behind others, or merges it with the last of them. */

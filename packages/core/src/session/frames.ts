@@ -39,6 +39,8 @@ export type ClientFrame =
       readonly stream: number;
       readonly reader: string;
       readonly windowBytes: number;
+      /** Only for a gateway whose `open` says `ms`: how much may be sent that has not been acknowledged, in time. */
+      readonly windowMs?: number | undefined;
       readonly method: 'POST';
       /** With its query. */
       readonly path: string;
@@ -50,6 +52,8 @@ export type ClientFrame =
       readonly stream: number;
       readonly reader: string;
       readonly windowBytes: number;
+      /** The same as for a request. */
+      readonly windowMs?: number | undefined;
       readonly url: string;
       readonly headers: Readonly<Record<string, string>>;
       readonly from: number | 'now' | 'start';
@@ -86,6 +90,8 @@ export type GatewayFrame =
       readonly maxMessageBytes: number;
       /** The name of this session, for a `resume` over another one. */
       readonly session?: string | undefined;
+      /** Whether it knows `windowMs`. Older gateways do not, and end a session that has one. */
+      readonly ms?: boolean | undefined;
     }
   | {
       readonly type: 'response';

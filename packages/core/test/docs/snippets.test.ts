@@ -4,10 +4,12 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import * as coalesce from '../../src/format/coalesce.ts';
 import * as openaiChat from '../../src/format/openai-chat.ts';
+import * as runCodec from '../../src/format/run-codec.ts';
 import * as sse from '../../src/format/sse.ts';
 import * as core from '../../src/index.ts';
 import * as testing from '../../src/testing/store-rules.ts';
 import * as virtualClock from '../../src/testing/virtual-clock.ts';
+import * as websocket from '../../src/source/websocket.ts';
 import { complaintsOf, modulesIn, modulesOf } from '../support/snippets.ts';
 
 const coreFolder = fileURLToPath(new URL('../..', import.meta.url));
@@ -17,7 +19,9 @@ const exported: Readonly<Record<string, object>> = {
   '@spillway/core': core,
   '@spillway/core/format/coalesce': coalesce,
   '@spillway/core/format/openai-chat': openaiChat,
+  '@spillway/core/format/run-codec': runCodec,
   '@spillway/core/format/sse': sse,
+  '@spillway/core/source/websocket': websocket,
   '@spillway/core/testing': testing,
   '@spillway/core/testing/virtual-clock': virtualClock,
 };
@@ -35,17 +39,20 @@ const surroundings = `
   declare const deltas: ReadableStream<string>;
   declare const inbox: import('@spillway/core').Reader<Uint8Array>;
   declare const gauge: { set(value: number): void };
+  declare const log: { append(record: Uint8Array): Promise<void> };
   declare const merge: (first: string, second: string) => string | undefined;
   declare const model: AsyncIterable<string>;
   declare const offset: number;
   declare const openMyStore: () => import('@spillway/core').Store<string>;
   declare const openRedisStore: (client: unknown, name: string) => import('@spillway/core').Store<string>;
   declare const randomUUID: () => string;
+  declare const records: AsyncIterable<Uint8Array>;
   declare const reader: import('@spillway/core').Reader<string>;
   declare const render: (chunk: Uint8Array | string) => Promise<void>;
   declare const replenisher: import('@spillway/core').Replenisher;
   declare const response: Response;
   declare const send: (message: object) => void;
+  declare const run: EventRun;
   declare const sink: { write(text: string): Promise<void> };
   declare const socket: {
     emit(event: 'grant', amount: import('@spillway/core').CreditAmount): void;

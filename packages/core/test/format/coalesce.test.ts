@@ -125,3 +125,29 @@ test('many neighbours in one pass become what they become two by two', async () 
     200,
   );
 });
+
+describe('what was merged before changes nothing of what is merged next', () => {
+  const run = (text: string, lineEnd: string, last = lineEnd): EventRun => {
+    const event = `data: {"choices":[{"index":0,"delta":{"content":"${text}"}}]}${lineEnd}${last}`;
+    const bytes = new TextEncoder().encode(event);
+    return { bytes, byteLength: bytes.length, events: 1 };
+  };
+  const textOf = (merged: EventRun | undefined): string | undefined =>
+    merged && Buffer.from(merged.bytes).toString();
+
+  test('an event whose last line end was cut', () => {
+    const merge = createCoalesce(formats['openai-chat'].delta);
+    merge(run('a', '\r\n', '\r'), run('b', '\r\n', '\r'));
+    expect(textOf(merge(run('c', '\r\n'), run('d', '\r\n')))).toBe(textOf(run('cd', '\r\n')));
+  });
+
+  test('an event that is as large as one may be', () => {
+    const large = run('x'.repeat(60), '\n');
+    const options = { maxEventBytes: large.byteLength };
+    const merge = createCoalesce(formats['openai-chat'].delta, options);
+    merge(run('a', '\n'), run('b', '\n'));
+    expect(textOf(merge(large, run('', '\n')))).toBe(
+      textOf(createCoalesce(formats['openai-chat'].delta, options)(large, run('', '\n'))),
+    );
+  });
+});

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { type Logger, pino } from 'pino';
 import { banner } from './banner.ts';
 import { ConfigError } from '../config/config-error.ts';
-import { loadSettings, readConfigFile, unreadVariables } from '../config/load.ts';
+import { loadSettings, readConfigFile, unreadVariables, unusedProxies } from '../config/load.ts';
 import { configOptions } from '../config/schema.ts';
 import { type Gateway, openGateway } from '../gateway.ts';
 import { ownVersion } from '../process/own-version.ts';
@@ -77,6 +77,8 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
     const unread = unreadVariables(settings, process.env);
     if (unread.length > 0)
       log.warn({ variables: unread }, 'variables of the environment that are no settings');
+    for (const unused of unusedProxies(settings, process.env))
+      log.warn(unused, 'a proxy of the environment is not used: providers need proxy: env for it');
     gateway = await openGateway(settings, log, destination).catch(failToListen('--port or --admin-port'));
   } catch (error) {
     if (error instanceof ConfigError) fail(error.message);

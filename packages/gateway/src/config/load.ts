@@ -6,6 +6,7 @@ import type { ApiKey } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
 import { readApiKeys } from './read-api-keys.ts';
 import { type Config, configOptions, configSchema, type DetachPolicy, type Upstream } from './schema.ts';
+import { proxyInEnvironment, readTransport, type Transport } from './transport.ts';
 
 /** A provider whose key was read from the environment. */
 export interface Provider {
@@ -23,6 +24,8 @@ export interface Provider {
   readonly detach: DetachPolicy | undefined;
   /** How long comments alone count as life, if longer than `idleTimeoutMs`; `undefined`: they do not. */
   readonly queueTimeoutMs?: number | undefined;
+  /** How it is connected to, where not by the built-in reader. */
+  readonly transport?: Transport | undefined;
 }
 
 /** What the gateway runs with. */
@@ -61,7 +64,7 @@ export function loadSettings(sources: ConfigSources): Settings {
         const where = from(origins, issue.path[0] ?? issue.keys[0]);
         return `${names.join(', ')}: unknown setting${where}${issue.keys.map(envHint).join('')}`;
       }
-      const came = issue.input === undefined ? 'nothing' : withoutCredentials(JSON.stringify(issue.input));
+      const came = issue.input === undefined ? 'nothing' : shown(issue.path.at(-1), issue.input);
       const expected = issue.message.replace(/^Invalid input: /, '').replace(/^Too (?:big|small): /, '');
       return `${key}${from(origins, issue.path[0])}: ${expected.replace(/, received .*$/, '')}, got ${came}`;
     });
@@ -122,9 +125,25 @@ export function unreadVariables({ config }: Settings, env: ConfigSources['env'])
     ...configOptions.map(({ variable }) => variable),
     config.apiKeysEnv,
     config.adminKeysEnv,
-    ...config.upstream.map(({ apiKeyEnv }) => apiKeyEnv),
+    ...config.upstream.flatMap(({ apiKeyEnv, proxyAuthEnv }) => [apiKeyEnv, proxyAuthEnv]),
   ]);
   return Object.keys(env).filter((name) => name.startsWith('SPILLWAY_') && !read.has(name));
+}
+
+/** A proxy that the environment has for providers that do not obey it. */
+export interface UnusedProxy {
+  readonly variable: string;
+  readonly providers: readonly string[];
+}
+
+/** Whoever sets such a variable expects that it is obeyed. */
+export function unusedProxies({ providers }: Settings, env: ConfigSources['env']): UnusedProxy[] {
+  const found = new Map<string, string[]>();
+  for (const { name, transport, url } of providers) {
+    const proxy = transport === undefined ? proxyInEnvironment(new URL(url), env) : undefined;
+    if (proxy !== undefined) found.set(proxy.variable, [...(found.get(proxy.variable) ?? []), name]);
+  }
+  return [...found].map(([variable, names]) => ({ variable, providers: names }));
 }
 
 /** Reads the configuration file; a missing one is no error unless it was asked for. */
@@ -204,6 +223,12 @@ function readText(text: string, defaultValue: unknown): unknown {
   return text;
 }
 
+/** What came for a setting. A proxy's URL is what somebody writes a password into, whatever else is wrong with it. */
+function shown(setting: PropertyKey | undefined, value: unknown): string {
+  if (setting === 'proxy') return 'something else';
+  return withoutCredentials(JSON.stringify(value, (key, part: unknown) => (key === 'proxy' ? '***' : part)));
+}
+
 /** Hides the user and password of a URL. */
 function withoutCredentials(text: string): string {
   return text.replaceAll(/\/\/[^/@\s"]*@/g, '//***@');
@@ -224,6 +249,7 @@ function providersOf(config: Config, env: ConfigSources['env']): Provider[] {
       keyHeader: upstream.keyHeader,
       detach: upstream.detach,
       queueTimeoutMs: upstream.queueTimeoutMs,
+      transport: readTransport(upstream, env),
       apiKey: upstream.apiKeyEnv === undefined ? undefined : providerKey(upstream, upstream.apiKeyEnv, env),
     }));
   }

@@ -24,9 +24,22 @@ function numberIn(value: unknown): unknown {
   return typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value;
 }
 
+/** A provider as text has texts for booleans. */
+function booleanIn(value: unknown): unknown {
+  return value === 'true' || (value === 'false' ? false : value);
+}
+
 function isBareUrl(text: string): boolean {
+  // What is none was told already.
+  if (!URL.canParse(text)) return true;
   const { username, password, hash } = new URL(text);
   return username === '' && password === '' && hash === '';
+}
+
+function isProxy(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { pathname, protocol, search } = new URL(text);
+  return /^https?:$/.test(protocol) && isBareUrl(text) && pathname === '/' && search === '';
 }
 
 /** A provider: where it is, what it speaks and which environment variable holds its key. */
@@ -71,6 +84,44 @@ const upstreamSchema = z
      * `idleTimeoutMs`. Default: they do not count.
      */
     queueTimeoutMs: z.preprocess(numberIn, durationMs).optional(),
+    /**
+     * Offers HTTP/2 (over TLS). With this or any of the options below the provider is connected to by undici, and not by the
+     * built-in reader. Default: HTTP/1.1 alone.
+     */
+    http2: z.preprocess(booleanIn, z.boolean()).optional(),
+    /**
+     * The proxy that is asked for a tunnel: `env` obeys `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Default: none, and these
+     * variables are not looked at.
+     */
+    proxy: z
+      .string()
+      .refine((text) => text === 'env' || isProxy(text), {
+        error:
+          'expected "env" or the http:// or https:// URL of a proxy, without path, user and password (they go into proxyAuthEnv)',
+      })
+      .optional(),
+    /** The name of the environment variable that holds `USER:PASSWORD` for that proxy. */
+    proxyAuthEnv: z.string().min(1).optional(),
+    /** A file with the authorities that vouch for the provider, in PEM; nobody else does then. Default: those that Node knows. */
+    caFile: z.string().min(1).optional(),
+    /** Files with the certificate, and those above it, that the provider is shown, and its key, in PEM. */
+    certFile: z.string().min(1).optional(),
+    keyFile: z.string().min(1).optional(),
+  })
+  .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
+    path: ['certFile'],
+    error: 'expected certFile and keyFile together',
+  })
+  .refine(
+    ({ proxy, proxyAuthEnv }) => proxyAuthEnv === undefined || (proxy !== undefined && proxy !== 'env'),
+    {
+      path: ['proxyAuthEnv'],
+      error: 'expected the URL of a proxy beside it (with proxy: env, they are in HTTPS_PROXY)',
+    },
+  )
+  .refine(({ caFile, certFile, http2, url }) => url.startsWith('https:') || !(http2 || caFile || certFile), {
+    path: ['url'],
+    error: 'expected an https:// URL for http2, caFile and certFile',
   })
   .refine(({ apiKeyEnv, keyHeader }) => keyHeader === undefined || apiKeyEnv !== undefined, {
     path: ['keyHeader'],
@@ -125,7 +176,7 @@ export const configSchema = z.strictObject({
   upstream: upstreams
     .default([])
     .describe(
-      'providers: a URL, or name=…,api=openai|anthropic|gemini|azure|ollama,url=https://…,apiKeyEnv=…,keyHeader=…,detach=…,queueTimeoutMs=…; the first of an API is its default',
+      'providers: a URL, or name=…,api=openai|anthropic|gemini|azure|ollama,url=https://…,apiKeyEnv=…,keyHeader=…,detach=…,queueTimeoutMs=…,http2=true,proxy=env|http://…,proxyAuthEnv=…,caFile=…,certFile=…,keyFile=…; the first of an API is its default',
     ),
   apiKeysEnv: z
     .string()

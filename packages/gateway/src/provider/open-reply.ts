@@ -4,10 +4,10 @@ import { isOutOfDescriptors } from '../memory/descriptors.ts';
 import {
   CertificateError,
   ConnectTimeoutError,
+  type ReplyPool,
   ResponseTimeoutError,
   UnsentError,
-} from '../source/provider-connection.ts';
-import type { ProviderPool } from '../source/provider-pools.ts';
+} from '../source/exchange.ts';
 import { sendAndFollow } from './redirect.ts';
 import type { ProviderRequest, Reply } from '../source/reply.ts';
 import { ResponseError } from '../source/response-reader.ts';
@@ -40,11 +40,11 @@ const baseDelayMs = 250;
  * multiply the tries.
  *
  * @throws the signal's reason at once when it is aborted, also during a wait.
- * @throws {GatewayError} `upstream_unreachable`, `upstream_untrusted`, `upstream_cut`, `upstream_timeout` or `upstream_invalid`; `overloaded` when this process has no
- *   file descriptor for it.
+ * @throws {GatewayError} `upstream_unreachable`, `upstream_untrusted`, `client_certificate_refused`, `proxy_unreachable`, `proxy_refused`, `upstream_cut`,
+ *   `upstream_timeout` or `upstream_invalid`; `overloaded` when this process has no file descriptor for it.
  */
 export async function openReply(
-  pool: ProviderPool,
+  pool: ReplyPool,
   request: ProviderRequest,
   { clock, connectRetries, retries, signal, onAnswer, onRetry }: RetryOptions,
 ): Promise<Reply> {
@@ -70,7 +70,7 @@ export async function openReply(
       const isShort = isOutOfDescriptors(causeOf(error));
       if (isShort) pool.makeRoom();
       const isTried = !isShort && !(error instanceof UnsentError);
-      if (isTried || attempt >= connectRetries || causeOf(error) instanceof CertificateError) {
+      if (isTried || attempt >= connectRetries || isFinal(causeOf(error))) {
         const told = isShort ? outOfDescriptors(error) : asUnreachable(error);
         told.isFinal = !isShort && retries > 0;
         throw told;
@@ -96,6 +96,19 @@ function rest(clock: ServerClock, ms: number, signal: AbortSignal): Promise<void
     signal.addEventListener('abort', end, { once: true });
     if (signal.aborted) end();
   });
+}
+
+/** Another try would be answered in the same way, and a password that is wrong again and again may lock somebody out. */
+function isFinal(error: unknown): boolean {
+  const isRefused = error instanceof GatewayError && error.code === 'proxy_refused';
+  return isRefused || error instanceof CertificateError || isCertificateRefusal(error);
+}
+
+/** TLS says so by an alert of its other side, in its version 1.3 after the handshake. */
+function isCertificateRefusal(error: unknown): boolean {
+  return /^ERR_SSL_\w*ALERT_(?:BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED)$/.test(
+    codeOf(error) ?? '',
+  );
 }
 
 /** The system's code; of several tried addresses, the first one's. */
@@ -140,8 +153,15 @@ function asUnreachable(failed: unknown): GatewayError {
       { cause: error },
     );
   }
+  if (isCertificateRefusal(error)) {
+    return new GatewayError(
+      'client_certificate_refused',
+      `The provider refuses the gateway's certificate (${codeOf(error)}): expected one that it trusts, valid now (certFile, keyFile).`,
+      { cause: error },
+    );
+  }
   if (error instanceof ResponseError) {
-    const message = `The provider's answer: expected valid HTTP/1.1, got something else. ${error.message}`;
+    const message = `The provider's answer: expected valid HTTP, got something else. ${error.message}`;
     return new GatewayError('upstream_invalid', message, { cause: error });
   }
   const isCut = !(failed instanceof UnsentError);

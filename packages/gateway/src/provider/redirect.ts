@@ -1,7 +1,7 @@
 import type { Format } from '@spillway/core/format/format';
 import { GatewayError } from '@spillway/server/errors';
 import { RefusedError } from '../http/error-shapes.ts';
-import type { ProviderPool } from '../source/provider-pools.ts';
+import type { ReplyPool } from '../source/exchange.ts';
 import { type ProviderRequest, type Reply, sendRequest } from '../source/reply.ts';
 
 /** Of one request. Nobody who means it well has more than two: another host's name, and a slash at the end. */
@@ -18,7 +18,7 @@ const bodyHeaders = new Set(['content-encoding', 'content-language', 'content-lo
  * @throws what {@link sendRequest} throws.
  */
 export async function sendAndFollow(
-  pool: ProviderPool,
+  pool: ReplyPool,
   request: ProviderRequest,
   signal: AbortSignal,
 ): Promise<Reply> {

@@ -6,13 +6,14 @@ import type { Credential } from '../http/headers.ts';
 import { joinQueries } from '../http/queries.ts';
 import { readTarget } from '../http/request-target.ts';
 import { noSuchPath, type Route } from '../http/route.ts';
-import type { ProviderPool, ProviderPools } from '../source/provider-pools.ts';
+import type { ReplyPool } from '../source/exchange.ts';
+import type { ProviderPools } from '../source/provider-pools.ts';
 
 /** Where a request to a provider goes. */
 export interface Target {
   readonly credential: Credential;
   /** Its connections are this credential's alone. */
-  readonly pool: ProviderPool;
+  readonly pool: ReplyPool;
   readonly path: string;
 }
 
@@ -57,7 +58,7 @@ export class Targets {
     );
     return {
       credential,
-      pool: this.#pools.get(base.origin, credential),
+      pool: this.#pools.get(base.origin, credential, provider.transport),
       path: `${base.pathname.replace(/\/$/, '')}${rest}${joinQueries(provider.query, query)}`,
     };
   }

@@ -13,7 +13,7 @@ import { wholeCharacters } from '../http/whole-characters.ts';
 import { maxReadBytes } from '../source/connect.ts';
 import { beginsEvents } from '../source/first-bytes.ts';
 import { openReply, type RetryOptions } from '../provider/open-reply.ts';
-import type { ProviderPool } from '../source/provider-pools.ts';
+import type { ReplyPool } from '../source/exchange.ts';
 import { isRedirect, redirectError } from '../provider/redirect.ts';
 import type { ProviderRequest, Reply } from '../source/reply.ts';
 import { maxRefusalBytes, maxRefusalMs } from '../provider/retry-hints.ts';
@@ -30,7 +30,7 @@ export interface PipeOptions {
     'maxEventBytes' | 'maxStreamBytes' | 'responseTimeoutMs' | 'retries' | 'windowBytes'
   >;
   /** Its connections are for this credential alone. */
-  readonly pool: ProviderPool;
+  readonly pool: ReplyPool;
   readonly request: ProviderRequest;
   /** What the events mean; without it whatever comes is handed on as bytes. */
   readonly format: Format | undefined;

@@ -1,6 +1,15 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { connect, openEvent, type TlsMemory } from './connect.ts';
+import {
+  CertificateError,
+  type ConnectionLimits,
+  ConnectTimeoutError,
+  type Exchange,
+  ResponseTimeoutError,
+  type Sending,
+  UnsentError,
+} from './exchange.ts';
 import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import { ownCopy } from '@spillway/server/memory/run-memory';
 import {
@@ -11,52 +20,10 @@ import {
   ResponseReader,
 } from './response-reader.ts';
 
-/** How long a connection may be made, and a response be awaited. */
-export interface ConnectionLimits {
-  readonly connectTimeoutMs: number;
-  readonly responseTimeoutMs: number;
-  readonly maxHeaderBytes: number;
-}
-
-/** One request, complete: the request line with the headers, and the body's parts, one behind the other. */
-export interface Request {
+/** One request in HTTP/1.1: the request line with the headers, and the body's parts, one behind the other. */
+interface SentRequest {
   readonly head: string;
   readonly body: readonly Buffer[];
-}
-
-/** Who hears of a request's response. Of `onEnd` and `onError` one is called, once and last. */
-export interface Exchange extends ResponseHandler {
-  /** The request has left this process; not called if it never does. */
-  onSent(): void;
-  /** An {@link UnsentError} if nothing of the request was handed to the connection. */
-  onError(error: Error): void;
-}
-
-/** Why a request failed of which nothing was handed to a connection: surely no work was done for it. */
-export class UnsentError extends Error {
-  constructor(cause: Error) {
-    super('the request was not sent', { cause });
-  }
-}
-
-/** No connection was made in time. */
-export class ConnectTimeoutError extends Error {
-  readonly code = 'CONNECT_TIMEOUT';
-}
-
-/** The response did not begin in time. */
-export class ResponseTimeoutError extends Error {
-  readonly code = 'RESPONSE_TIMEOUT';
-}
-
-/** The provider showed a certificate that nobody vouches for, or another's. Nothing was sent to it. */
-export class CertificateError extends Error {
-  readonly code: string;
-
-  constructor(cause: NodeJS.ErrnoException) {
-    super(cause.message, { cause });
-    this.code = cause.code ?? 'no code';
-  }
 }
 
 /** A connection without use is closed after this time, unless its provider said another. */
@@ -69,7 +36,7 @@ const maxIdleMs = 600_000;
  * One connection to a provider, with one request at a time. It is read only while somebody takes what comes: a
  * response waits behind its head until it is resumed.
  */
-export class ProviderConnection implements ResponseHandler {
+export class ProviderConnection implements ResponseHandler, Sending {
   readonly #socket: Socket;
   readonly #reader: ResponseReader;
   readonly #limits: ConnectionLimits;
@@ -77,7 +44,7 @@ export class ProviderConnection implements ResponseHandler {
   readonly #onDefect: (error: unknown) => void;
   #exchange: Exchange | undefined;
   /** Until the connection is made: afterwards nobody needs it, and a stream may live long. */
-  #unsent: Request | undefined;
+  #unsent: SentRequest | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isOpen = false;
   /** Something of the request was handed to the socket: whether it left, nobody can say any more. */
@@ -133,7 +100,7 @@ export class ProviderConnection implements ResponseHandler {
   }
 
   /** Sends a request; the connection must be new, or free. */
-  send(request: Request, exchange: Exchange): void {
+  send(request: SentRequest, exchange: Exchange): void {
     this.#exchange = exchange;
     this.#isWritten = false;
     this.#isSent = false;
@@ -196,7 +163,7 @@ export class ProviderConnection implements ResponseHandler {
     this.#unsent = undefined;
   }
 
-  #write({ body, head }: Request): void {
+  #write({ body, head }: SentRequest): void {
     const { responseTimeoutMs } = this.#limits;
     this.#isWritten = true;
     this.#timer = setTimeout(() => {

@@ -1,13 +1,12 @@
 import { digest } from '../config/api-key.ts';
 import type { Config } from '../config/schema.ts';
+import type { Transport } from '../config/transport.ts';
 import type { Credential } from '../http/headers.ts';
 import type { TlsMemory } from './connect.ts';
-import {
-  type ConnectionLimits,
-  type Exchange,
-  ProviderConnection,
-  type Request,
-} from './provider-connection.ts';
+import type { ConnectionLimits, Exchange, ReplyPool, Request, Sending } from './exchange.ts';
+import { ProviderConnection } from './provider-connection.ts';
+import { requestHead } from './request-head.ts';
+import { SharedConnections } from './shared-connections.ts';
 
 /** More pools than this are not kept: the one that was not used for longest is closed. */
 const maxPools = 256;
@@ -20,19 +19,25 @@ export class ProviderPools {
   readonly #limits: PoolLimits;
   readonly #shared: SharedConnections;
   /** In the order of their last use. */
-  readonly #pools = new Map<string, ProviderPool>();
+  readonly #pools = new Map<string, ReplyPool>();
+  readonly #otherPool: OtherPool | undefined;
 
-  /** `onDefect` is called when something throws that nobody foresaw. */
-  constructor(limits: PoolLimits, onDefect: (error: unknown) => void) {
+  /**
+   * `onDefect` is called when something throws that nobody foresaw. `otherPool` is for providers with a transport of their own;
+   * without it there must be none.
+   */
+  constructor(limits: PoolLimits, onDefect: (error: unknown) => void, otherPool?: OtherPool) {
     this.#limits = limits;
+    this.#otherPool = otherPool;
     this.#shared = new SharedConnections(limits.maxStreams, onDefect);
   }
 
-  /** The pool for an origin and the credential that will be sent. */
-  get(origin: string, credential: Credential): ProviderPool {
+  /** The pool for an origin and the credential that will be sent. `transport`: not by the built-in reader. */
+  get(origin: string, credential: Credential, transport?: Transport): ReplyPool {
     // Hashed, so that no key stands in memory as a map's key for as long as a pool lives.
-    const key = `${origin} ${digest(JSON.stringify(credential)).toString('base64')}`;
-    const pool = this.#pools.get(key) ?? new ProviderPool(new URL(origin), this.#limits, this.#shared);
+    const secret = digest(JSON.stringify(credential)).toString('base64');
+    const key = `${origin} ${transport?.id ?? ''} ${secret}`;
+    const pool = this.#pools.get(key) ?? this.#open(new URL(origin), transport);
     this.#pools.delete(key);
     this.#pools.set(key, pool);
     if (this.#pools.size > maxPools) this.#closeOldest();
@@ -45,6 +50,12 @@ export class ProviderPools {
     this.#pools.clear();
   }
 
+  #open(origin: URL, transport: Transport | undefined): ReplyPool {
+    if (transport === undefined) return new ProviderPool(origin, this.#limits, this.#shared);
+    if (this.#otherPool === undefined) throw new Error('there is no other reader of replies');
+    return new this.#otherPool(origin, transport, this.#limits, this.#shared);
+  }
+
   #closeOldest(): void {
     for (const [key, pool] of this.#pools) {
       this.#pools.delete(key);
@@ -54,55 +65,18 @@ export class ProviderPools {
   }
 }
 
+/** Another reader of replies than the built-in one. */
+type OtherPool = new (
+  origin: URL,
+  transport: Transport,
+  limits: ConnectionLimits,
+  shared: SharedConnections,
+) => ReplyPool;
+
 type PoolLimits = ConnectionLimits & Pick<Config, 'maxStreams'>;
 
-/** What all pools have together: open connections ≤ `maxStreams` and those with a request, always. */
-class SharedConnections {
-  readonly #maxOpen: number;
-  readonly onDefect: (error: unknown) => void;
-  /** Those without a request, the one that was used last at the end. */
-  readonly #idle = new Set<ProviderConnection>();
-  #open = 0;
-
-  constructor(maxOpen: number, onDefect: (error: unknown) => void) {
-    this.#maxOpen = maxOpen;
-    this.onDefect = onDefect;
-  }
-
-  /** One more is about to be opened: of those without a request, the one that is so for longest makes room for it. */
-  opening(): void {
-    this.#open += 1;
-    if (this.#open > this.#maxOpen) this.closeIdle(1);
-  }
-
-  closed(connection: ProviderConnection): void {
-    this.#open -= 1;
-    this.#idle.delete(connection);
-  }
-
-  idle(connection: ProviderConnection): void {
-    this.#idle.add(connection);
-  }
-
-  busy(connection: ProviderConnection): void {
-    this.#idle.delete(connection);
-  }
-
-  /** Closes so many of those without a request. */
-  closeIdle(count: number): void {
-    let left = count;
-    for (const connection of this.#idle) {
-      if (left === 0) return;
-      left -= 1;
-      this.#idle.delete(connection);
-      connection.destroy();
-    }
-  }
-}
-
-/** The connections to one origin, with as many requests at once as are wanted. */
-export class ProviderPool {
-  /** What the `Host` header says. */
+/** The connections to one origin that are read by ourselves, in HTTP/1.1. */
+class ProviderPool implements ReplyPool {
   readonly host: string;
   readonly origin: string;
   readonly #origin: URL;
@@ -123,24 +97,21 @@ export class ProviderPool {
   }
 
   /** Sends a request over a connection that is its own until the response was whole. */
-  send(request: Request, exchange: Exchange): ProviderConnection {
+  send(request: Request, exchange: Exchange): Sending {
     const connection = this.#takeFree() ?? this.#open();
-    connection.send(request, exchange);
+    connection.send({ head: requestHead(request, this.host), body: request.body }, exchange);
     return connection;
   }
 
-  /** No descriptor is free: what is kept for requests to come is closed, of all pools. */
   makeRoom(): void {
     this.#shared.closeIdle(Infinity);
   }
 
-  /** Takes no connection back; requests that run finish first. */
   close(): void {
     this.#isClosed = true;
     for (const connection of this.#free.splice(0)) connection.destroy();
   }
 
-  /** Ends every connection at once. */
   destroy(): void {
     this.close();
     for (const connection of this.#connections) connection.destroy(new Error('the gateway stops'));

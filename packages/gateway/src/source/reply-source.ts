@@ -269,8 +269,10 @@ export class ReplySource implements BodyHandler {
       if (this.#channel.end === undefined) throw error;
     }
     this.#isDraining = false;
+    // Reading on may bring the end, and something that has to be held before it.
+    const end = this.#bodyEnd;
     this.#goOn();
-    if (this.#bodyEnd !== undefined) this.#settle(this.#bodyEnd.error);
+    if (end !== undefined) this.#settle(end.error);
   }
 
   /** The body may have ended meanwhile, and then only waits for what was held. */
@@ -320,7 +322,7 @@ export class ReplySource implements BodyHandler {
     } else if (error instanceof GatewayError) {
       this.#channel.fail(error);
     } else if (error instanceof ResponseError) {
-      const message = `The provider's answer stopped being valid HTTP/1.1 in its midst. ${error.message}`;
+      const message = `The provider's answer stopped being valid HTTP in its midst. ${error.message}`;
       this.#channel.fail(new GatewayError('upstream_invalid', message, { cause: error }));
     } else {
       this.#channel.fail(

@@ -1,8 +1,7 @@
 import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { HeldBody } from '../memory/held-body.ts';
+import type { Exchange, ReplyPool, Request, Sending } from './exchange.ts';
 import { PeekedBody } from './peeked-body.ts';
-import type { Exchange, ProviderConnection } from './provider-connection.ts';
-import type { ProviderPool } from './provider-pools.ts';
 import type { BodyHandler, ReplyBody } from './reply-body.ts';
 import type { ResponseHead } from './response-reader.ts';
 
@@ -142,43 +141,41 @@ export class Reply {
  * @throws the signal's reason as soon as it is aborted, and then the connection is closed, in every
  *   phase; the connection's error when there is no reply.
  */
-export function sendRequest(
-  pool: ProviderPool,
-  request: ProviderRequest,
-  signal: AbortSignal,
-): Promise<Reply> {
+export function sendRequest(pool: ReplyPool, request: ProviderRequest, signal: AbortSignal): Promise<Reply> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason as Error);
       return;
     }
-    const head = requestHead(request, pool.host);
+    const sent = checked(request);
     const exchange = new ReplyExchange(resolve, reject, signal);
-    exchange.connection = pool.send({ head, body: request.body?.parts ?? [] }, exchange);
+    exchange.sending = pool.send(sent, exchange);
   });
 }
 
-/** A request line and headers, and nothing that could be two of them. */
-function requestHead({ body, headers, method, path }: ProviderRequest, host: string): string {
+/** Nothing in it could be two requests, or another's. */
+function checked({ body, headers, method, path }: ProviderRequest): Request {
   // With two slashes, or without any, some would read a host in it.
   if (!/^\/(?!\/)[\x21-\x7e]*$/.test(path))
     throw new Error('a path is none, or has a character that no URL has');
-  let head = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\n`;
   for (const [name, value] of Object.entries(headers)) {
     validateHeaderName(name);
     validateHeaderValue(name, value);
-    head += `${name}: ${value}\r\n`;
   }
-  const length = body?.parts.reduce((sum, part) => sum + part.length, 0) ?? 0;
-  if (length > 0 || method === 'PATCH' || method === 'POST' || method === 'PUT') {
-    head += `content-length: ${length}\r\n`;
-  }
-  return `${head}\r\n`;
+  const parts = body?.parts ?? [];
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const hasLength = length > 0 || method === 'PATCH' || method === 'POST' || method === 'PUT';
+  return {
+    method,
+    path,
+    headers: hasLength ? { ...headers, 'content-length': String(length) } : headers,
+    body: parts,
+  };
 }
 
 class ReplyExchange implements Exchange, ReplyBody {
   /** While it is under way. */
-  connection: ProviderConnection | undefined;
+  sending: Sending | undefined;
   readonly signal: AbortSignal;
   readonly #resolve: (reply: Reply) => void;
   readonly #reject: (error: Error) => void;
@@ -194,28 +191,28 @@ class ReplyExchange implements Exchange, ReplyBody {
     this.#reject = reject;
     this.signal = signal;
     this.#onAbort = () => {
-      this.connection?.destroy(signal.reason as Error);
+      this.sending?.destroy(signal.reason as Error);
     };
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
   consume(handler: BodyHandler): void {
     this.#handler = handler;
-    if (this.#early === undefined) this.connection?.resume();
+    if (this.#early === undefined) this.sending?.resume();
     else if (this.#early.error === undefined) handler.end();
     else handler.fail(this.#early.error);
   }
 
   pause(): void {
-    this.connection?.pause();
+    this.sending?.pause();
   }
 
   resume(): void {
-    this.connection?.resume();
+    this.sending?.resume();
   }
 
   abort(reason: Error): void {
-    this.connection?.destroy(reason);
+    this.sending?.destroy(reason);
   }
 
   whenSent(callback: () => void): void {
@@ -251,7 +248,7 @@ class ReplyExchange implements Exchange, ReplyBody {
   }
 
   #over(): void {
-    this.connection = undefined;
+    this.sending = undefined;
     this.signal.removeEventListener('abort', this.#onAbort);
   }
 }

@@ -23,7 +23,7 @@ export interface ResponseHead {
   readonly isDelimited: boolean;
 }
 
-/** What came is not HTTP/1.1, or is ambiguous in it. */
+/** What came is not HTTP, or is ambiguous in it. */
 export class ResponseError extends Error {
   readonly code = 'INVALID_RESPONSE';
 }
@@ -251,8 +251,16 @@ function parseHead(text: string): ResponseHead & { readonly length: number | 'ch
   return { status, reason, headers, isPersistent, isDelimited: length !== Infinity, length };
 }
 
-/** RFC 9112, 6.3. */
-function bodyLength(status: number, isVersion11: boolean, headers: IncomingHttpHeaders): number | 'chunked' {
+/**
+ * What a head says of its body: its length in bytes, chunks, or `Infinity`: until the connection closes. RFC 9112, 6.3.
+ *
+ * @throws {ResponseError} where two readers could understand it in two ways.
+ */
+export function bodyLength(
+  status: number,
+  isVersion11: boolean,
+  headers: IncomingHttpHeaders,
+): number | 'chunked' {
   const { 'content-length': length, 'transfer-encoding': encoding } = headers;
   if (length !== undefined && !/^\d{1,15}$/.test(length)) throw invalid('content-length');
   // These have no body, and must not say that they have one: whoever does not know that would wait for it. RFC 9110, 8.6.

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
+import { type Reader, upstreamFor } from './readers.ts';
 import { type Command, printed, type SpawnOptions, spawnSpillway } from './spawn.ts';
 
 export { eventually } from './spawn.ts';
@@ -37,15 +38,16 @@ export async function startGateway(
   return { ...command, url, adminUrl: await printed(command, /metrics (\S+)\/metrics/) };
 }
 
-/** A simulator and a gateway in front of it, with all its APIs. */
+/** A simulator and a gateway in front of it, with all its APIs, whose replies one or the other reads. */
 export async function startBoth(
   args: readonly string[] = [],
   options?: SpawnOptions,
+  reader: Reader = 'built-in',
 ): Promise<{ gateway: RunningGateway; simulator: Running }> {
   const simulator = await startSimulator();
   const { url } = simulator;
   const upstreams = `${url}/v1 api=anthropic,url=${url} api=gemini,url=${url}`;
-  const gateway = await startGateway(['--upstream', upstreams, ...args], options);
+  const gateway = await startGateway(['--upstream', upstreamFor(reader, upstreams), ...args], options);
   return { gateway, simulator };
 }
 

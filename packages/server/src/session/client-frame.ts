@@ -5,6 +5,7 @@ import { areHeaders, maxHeaders } from './frame-headers.ts';
 const stream = z.int().min(1).max(0xffff_ffff);
 const offset = z.int().min(0).max(0xffff_ffff_ffff);
 const windowBytes = z.int().min(1024).max(0xffff_ffff);
+const windowMs = z.int().min(1).max(0xffff_ffff).optional();
 const reader = z.string().regex(/^[\w-]{22,64}$/);
 const text = z.string().max(8192);
 const headers = z.custom<Readonly<Record<string, string>>>(areHeaders);
@@ -17,6 +18,7 @@ const schema = z.discriminatedUnion('type', [
     stream,
     reader,
     windowBytes,
+    windowMs,
     method: z.literal('POST'),
     path: text,
     headers,
@@ -27,6 +29,7 @@ const schema = z.discriminatedUnion('type', [
     stream,
     reader,
     windowBytes,
+    windowMs,
     url: text,
     headers,
     from: z.union([offset, z.enum(['now', 'start'])]),

@@ -186,11 +186,15 @@ export function refuse(
 /** A reader under the name and the number that the client gave it. */
 function openStream(
   session: Carrier<SessionStream>,
-  { reader, stream, windowBytes }: Frame<'read' | 'request'>,
+  { reader, stream, windowBytes, windowMs }: Frame<'read' | 'request'>,
   response: Pick<SessionResponseOptions, 'answersErrors' | 'answersOnly' | 'format' | 'from'>,
   { clock, config, readers }: SessionContext,
 ): SessionStream {
-  const window = { windowBytes: Math.min(windowBytes, config.windowBytes), askedWindowBytes: windowBytes };
+  const window = {
+    windowBytes: Math.min(windowBytes, config.windowBytes),
+    askedWindowBytes: windowBytes,
+    windowMs,
+  };
   const opened = new SessionStream({ ...response, ...window, clock }, () => readers.delete(reader));
   readers.set(reader, opened);
   session.take(opened, stream);

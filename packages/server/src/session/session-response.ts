@@ -25,6 +25,10 @@ export interface SessionResponseOptions {
   readonly windowBytes: number;
   /** What its client asked for, and counts with: that or more. Default: the window. */
   readonly askedWindowBytes?: number;
+  /** What may be sent and not acknowledged, in time. Default: chunks are counted in bytes alone. */
+  readonly windowMs?: number | undefined;
+  /** How long a chunk takes to play. Default: no time. */
+  readonly durationMs?: (run: EventRun) => number;
   /** Where it begins; `now` is not known yet, and counts as 0. Default 0. */
   readonly from?: number;
   /** Where the stream can be read again. */
@@ -40,6 +44,8 @@ interface Sent {
   readonly from: number;
   readonly to: number;
   readonly bytes: Uint8Array;
+  /** Of the stream's window. */
+  readonly ms: number;
   readonly tokens: number;
   large?: LargeRun;
 }
@@ -82,9 +88,13 @@ export class SessionResponse implements ReaderResponse {
   constructor(options: SessionResponseOptions) {
     this.#options = options;
     this.#pause = new Pause(options.clock);
-    const { from = 0, windowBytes } = options;
+    const { from = 0, windowBytes, windowMs } = options;
     this.#offset = from;
-    this.credit = openCredit({ maxBytes: windowBytes, initial: { bytes: windowBytes } });
+    this.credit = openCredit(
+      windowMs === undefined
+        ? { maxBytes: windowBytes, initial: { bytes: windowBytes } }
+        : { maxBytes: windowBytes, maxMs: windowMs, initial: { bytes: windowBytes, ms: windowMs } },
+    );
     const settled = Promise.withResolvers<void>();
     this.settled = settled.promise;
     this.#settle = settled.resolve;
@@ -191,16 +201,18 @@ export class SessionResponse implements ReaderResponse {
     const line = this.#line;
     let tokens = 0;
     let spentBytes = 0;
+    let spentMs = 0;
     let spentOfLineBytes = 0;
-    for (const { bytes, large, tokens: sent } of this.#sent.splice(0, index + 1)) {
+    for (const { bytes, large, ms, tokens: sent } of this.#sent.splice(0, index + 1)) {
       large?.letGo();
       this.#ackedBytes += bytes.length + frameOverheadBytes;
       tokens += sent;
       spentBytes += costOf(bytes, this.#options.windowBytes);
+      spentMs += ms;
       if (line !== undefined) spentOfLineBytes += this.#lineCostOf(bytes, line);
     }
     // Once for all of them: every grant wakes those who wait for it, of a connection all its readers.
-    this.credit.grant({ bytes: spentBytes });
+    this.credit.grant({ bytes: spentBytes, ms: spentMs });
     line?.credit.grant({ bytes: spentOfLineBytes });
     this.#ackedTokens += tokens;
     this.#options.onAck(tokens);
@@ -248,7 +260,7 @@ export class SessionResponse implements ReaderResponse {
     if (this.isClosed) return true;
     // What is not acknowledged may stay for long.
     const bytes = holdable(run.bytes);
-    this.#sent.push({ from, to, bytes, tokens: tokensOf(run) });
+    this.#sent.push({ from, to, bytes, ms: this.#msOf(run), tokens: tokensOf(run) });
     this.#offset = to;
     this.#line?.sendData(this.#number, from, to, bytes, run instanceof LargeRun ? run : undefined);
     return !this.isBlocked;
@@ -356,6 +368,12 @@ export class SessionResponse implements ReaderResponse {
       offset === this.#offset ||
       this.#sent.some(({ from, to }) => from === offset || to === offset)
     );
+  }
+
+  /** What a chunk costs of the window in time; without one, nothing. One that is longer than all of it costs all of it. */
+  #msOf(run: EventRun): number {
+    const { durationMs, windowMs } = this.#options;
+    return windowMs === undefined || durationMs === undefined ? 0 : Math.min(durationMs(run), windowMs);
   }
 
   #lineCostOf(bytes: Uint8Array, { windowBytes }: SessionLine): number {

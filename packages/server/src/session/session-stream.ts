@@ -25,10 +25,14 @@ export class SessionStream {
   #endedMs: number | undefined;
 
   /** `onClose` is called when nothing can be resumed any more. */
-  constructor(options: Omit<SessionResponseOptions, 'onAck' | 'onClose' | 'url'>, onClose: () => void) {
+  constructor(
+    options: Omit<SessionResponseOptions, 'durationMs' | 'onAck' | 'onClose' | 'url'>,
+    onClose: () => void,
+  ) {
     this.#clock = options.clock;
     this.response = new SessionResponse({
       ...options,
+      durationMs: (run) => this.stream?.body?.durationMs?.(run) ?? 0,
       onAck: (tokens) => this.stream?.acknowledged(tokens),
       url: () => this.stream?.url ?? '',
       onClose: () => {

@@ -133,7 +133,7 @@ export class Session implements Carrier<SessionStream> {
     });
     const { maxMessageBytes, maxSessionStreams } = options.config;
     options.arrivals.opened(this);
-    this.send({ type: 'open', maxStreams: maxSessionStreams, maxMessageBytes, session: this.id });
+    this.send({ type: 'open', maxStreams: maxSessionStreams, maxMessageBytes, session: this.id, ms: true });
   }
 
   get credit(): Credit {

@@ -1,4 +1,5 @@
 import type { Format } from '@spillway/core/format/format';
+import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
 import type { StreamLog } from './stream-log.ts';
 
@@ -47,6 +48,8 @@ export interface StreamBody {
   readonly reason: string;
   /** For readers. */
   readonly headers: Readonly<Record<string, string>>;
+  /** How long a chunk takes to play, in milliseconds: what its log has as `durationMs`. Default: chunks take no time. */
+  readonly durationMs?: (run: EventRun) => number;
   /** The log's bound on what waits for a reader. */
   readonly maxWaitingBytes: number;
 }

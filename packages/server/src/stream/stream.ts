@@ -21,6 +21,7 @@ import type { ServerClock } from '../time/server-clock.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
 import type { Tap } from './tap.ts';
 import { TapReader } from './tap-reader.ts';
+import { untimed } from './untimed-credit.ts';
 import { clientLeft, type ReaderEndReason, StreamReader } from './stream-reader.ts';
 
 /** What a stream costs beside its chunks when it has ended: the objects that make it. Measured: 8 to 11 kB. */
@@ -284,10 +285,12 @@ export class GatewayStream implements StreamOwner {
     if (end?.state === 'cancelled' && typeof from === 'number' && from < nextOffset) {
       throw historyGone(end.error);
     }
+    const canMerge = body.format !== undefined;
     const options: ReaderOptions<EventRun> = {
-      overflow,
-      merges: merges && body.format !== undefined,
-      credit,
+      // Where nothing can be merged, no room can be made in that way.
+      overflow: overflow === 'coalesce' && !canMerge ? 'block' : overflow,
+      merges: merges && canMerge,
+      credit: body.durationMs === undefined ? credit.map(untimed) : credit,
       from,
       ...(onCreditBlocked === undefined ? {} : { onCreditBlocked }),
       // The window also holds what one read brings: so much less may wait, whatever was asked for.

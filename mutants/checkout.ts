@@ -1,0 +1,50 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
+import { dirname, join } from 'node:path';
+
+/** The checkout with its own copy of the workspace's packages and everybody else's linked. */
+export function copyCheckout(root: string, folder: string): void {
+  const options = { cwd: root, encoding: 'utf8' } as const;
+  const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], options);
+  // A file that is deleted and not committed is still listed.
+  for (const file of files.split('\n').filter((name) => name !== '' && existsSync(join(root, name)))) {
+    mkdirSync(dirname(join(folder, file)), { recursive: true });
+    cpSync(join(root, file), join(folder, file), { recursive: true });
+  }
+  const own = new Map([
+    ['spillway', 'packages/gateway'],
+    ['@spillway', undefined],
+  ]);
+  // The console's page is built: git does not know it.
+  const page = 'packages/gateway/dist/page';
+  if (existsSync(join(root, page))) cpSync(join(root, page), join(folder, page), { recursive: true });
+  mkdirSync(join(folder, 'node_modules/@spillway'), { recursive: true });
+  for (const name of readdirSync(join(root, 'node_modules'))) {
+    if (!own.has(name)) symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+  }
+  symlinkSync(join(folder, 'packages/core'), join(folder, 'node_modules/@spillway/core'));
+  symlinkSync(join(folder, 'packages/client'), join(folder, 'node_modules/@spillway/client'));
+  symlinkSync(join(folder, 'packages/server'), join(folder, 'node_modules/@spillway/server'));
+  symlinkSync(join(folder, 'packages/gateway'), join(folder, 'node_modules/spillway'));
+}
+
+/** Why a file cannot be loaded at all: every test would notice that, for nothing. */
+export function syntaxError(path: string): string | undefined {
+  const plain = join(dirname(path), 'syntax-check.mjs');
+  try {
+    writeFileSync(plain, stripTypeScriptTypes(readFileSync(path, 'utf8')));
+  } catch (error) {
+    return String(error);
+  }
+  const { status, stderr } = spawnSync(process.execPath, ['--check', plain], { encoding: 'utf8' });
+  return status === 0 ? undefined : stderr;
+}

@@ -1,0 +1,155 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import { ConfigError } from './config-error.ts';
+import { isExempt } from './no-proxy.ts';
+import type { Upstream } from './schema.ts';
+
+/** How a provider is connected to that needs more than the built-in reader of replies has. */
+export interface Transport {
+  /** Whose connections these are: no other provider's requests go over them. */
+  readonly id: string;
+  /** Whether HTTP/2 is offered; which of the two is spoken, the provider says. */
+  readonly http2: boolean;
+  readonly proxy: Proxy | undefined;
+  /** Who vouches for the provider, and what proves who we are; `undefined`: as Node has it. */
+  readonly secureContext: SecureContext | undefined;
+}
+
+/** A proxy that is asked for a tunnel. */
+export interface Proxy {
+  /** Without user and password. */
+  readonly url: URL;
+  /** What its `Proxy-Authorization` says: a secret. */
+  readonly authorization: string | undefined;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * What an upstream says of its transport; `undefined`: nothing, it is read by the built-in reader.
+ *
+ * @throws {ConfigError} for files that cannot be read or do not fit, and for proxies that are none. No password is printed.
+ */
+export function readTransport(upstream: Upstream, env: Environment): Transport | undefined {
+  const { api, caFile, certFile, http2, keyFile, name, proxy, url } = upstream;
+  const chosen = [http2, proxy, caFile, certFile, keyFile];
+  if (chosen.every((option) => option === undefined || option === false)) return undefined;
+  return {
+    id: `${api} ${name}`,
+    http2: http2 === true,
+    proxy: proxy === 'env' ? proxyOf(name, new URL(url), env) : configuredProxy(upstream, env),
+    secureContext: secureContext(upstream),
+  };
+}
+
+/** A proxy of the environment for a URL, with the variable that has it. */
+interface EnvironmentProxy {
+  readonly variable: string;
+  readonly text: string;
+}
+
+/** As curl does it: by the URL's scheme, the variable in lower case first, and not for what `NO_PROXY` names. */
+export function proxyInEnvironment(url: URL, env: Environment): EnvironmentProxy | undefined {
+  const variable = `${url.protocol.slice(0, -1)}_proxy`;
+  const [found] = [variable, variable.toUpperCase()].flatMap((each) => {
+    const text = env[each];
+    return text === undefined || text === '' ? [] : [{ variable: each, text }];
+  });
+  const noProxy = env['no_proxy'] ?? env['NO_PROXY'] ?? '';
+  return isExempt(url, noProxy) ? undefined : found;
+}
+
+function proxyOf(name: string, url: URL, env: Environment): Proxy | undefined {
+  const found = proxyInEnvironment(url, env);
+  if (found === undefined) return undefined;
+  const text = found.text.includes('://') ? found.text : `http://${found.text}`;
+  const isUrl = URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+  // Not printed: it may have a password.
+  if (!isUrl)
+    throw new ConfigError(
+      `upstream ${name}: expected the http:// or https:// URL of a proxy in ${found.variable} (proxy: env), got something else`,
+    );
+  const proxy = new URL(text);
+  const user = decoded(proxy.username);
+  const password = decoded(proxy.password);
+  return { url: bare(proxy), authorization: user === '' ? undefined : basic(`${user}:${password}`) };
+}
+
+function configuredProxy({ name, proxy, proxyAuthEnv }: Upstream, env: Environment): Proxy | undefined {
+  if (proxy === undefined) return undefined;
+  const auth = proxyAuthEnv === undefined ? undefined : env[proxyAuthEnv];
+  if (proxyAuthEnv !== undefined && !auth?.includes(':')) {
+    throw new ConfigError(
+      `upstream ${name}: expected USER:PASSWORD in the environment variable ${proxyAuthEnv} (proxyAuthEnv), got ${auth ? 'something else' : 'nothing'}`,
+    );
+  }
+  return { url: bare(new URL(proxy)), authorization: auth === undefined ? undefined : basic(auth) };
+}
+
+function bare(url: URL): URL {
+  return new URL(`${url.protocol}//${url.host}`);
+}
+
+function basic(credentials: string): string {
+  return `Basic ${Buffer.from(credentials).toString('base64')}`;
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // A percent sign that stands for itself.
+    return text;
+  }
+}
+
+/** Read once: a renewed certificate needs a new start. */
+function secureContext(upstream: Upstream): SecureContext | undefined {
+  const { caFile, certFile, keyFile, name } = upstream;
+  if (caFile === undefined && certFile === undefined) return undefined;
+  const ca = certificates(upstream, 'caFile');
+  const cert = certificates(upstream, 'certFile');
+  const key = keyFile === undefined ? undefined : read(upstream, 'keyFile');
+  try {
+    return createSecureContext({
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const expected =
+      'a private key in PEM, without a passphrase, that belongs to the certificate in certFile';
+    throw new ConfigError(`upstream ${name}: keyFile: expected ${expected}, got ${code ?? message}`);
+  }
+}
+
+/** Node would take a file without a certificate for none, and then trust nobody. */
+function certificates(upstream: Upstream, setting: 'caFile' | 'certFile'): string | undefined {
+  if (upstream[setting] === undefined) return undefined;
+  const text = read(upstream, setting);
+  const found = text.match(/-----BEGIN [^-]*CERTIFICATE-----[^-]*-----END [^-]*CERTIFICATE-----/g) ?? [];
+  try {
+    for (const each of found) new X509Certificate(each);
+    if (found.length > 0) return text;
+  } catch {
+    // Told below.
+  }
+  throw new ConfigError(
+    `upstream ${upstream.name}: ${setting}: expected certificates in PEM, got something else`,
+  );
+}
+
+function read(upstream: Upstream, setting: 'caFile' | 'certFile' | 'keyFile'): string {
+  const path = upstream[setting] ?? '';
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Somebody may have put a key where its path belongs.
+    const named = /\n|-----/.test(path) ? '' : ` at ${path}`;
+    throw new ConfigError(
+      `upstream ${upstream.name}: ${setting}: expected a file that can be read${named}, got ${code}`,
+    );
+  }
+}
