@@ -86,7 +86,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a second reader may let more wait than the channel may hold',
-    file: `${server}/stream/stream.ts`,
+    file: `${server}/stream/open-cursor.ts`,
     find: '{ maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }',
     replace: '{ maxBytes }',
     test: `${gatewayTest}/retained.test.ts`,
@@ -131,7 +131,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a reader that came back keeps the room that it had without a connection',
-    file: `${server}/session/session-stream.ts`,
+    file: `${server}/session/session-reader.ts`,
     find: 'this.#room?.release();\n    this.#room = undefined;',
     replace: '',
     test: `${gatewayTest}/retained.test.ts`,
@@ -139,7 +139,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a reader that did not come back keeps its room',
-    file: `${server}/session/session-stream.ts`,
+    file: `${server}/session/session-reader.ts`,
     find: 'this.#room?.release();\n        onClose();',
     replace: 'onClose();',
     test: `${gatewayTest}/retained.test.ts`,
@@ -1046,7 +1046,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 10: a window in milliseconds lets pass whatever the bytes allow',
-    file: `${server}/session/session-stream.ts`,
+    file: `${server}/session/session-reader.ts`,
     find: 'this.stream?.body?.durationMs?.(run) ?? 0,',
     replace: 'this.stream?.body?.durationMs?.(run) ?? 0,\n      windowMs: undefined,',
     test: `${serverTest}/session-ms.test.ts`,
@@ -1062,7 +1062,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.20: a stream whose chunks take no time cannot be read with a window in milliseconds',
-    file: `${server}/stream/stream.ts`,
+    file: `${server}/stream/open-cursor.ts`,
     find: 'body.durationMs === undefined ? credit.map(untimed) : credit',
     replace: 'credit.length === 0 ? credit.map(untimed) : credit',
     test: `${clientTest}/window-ms.test.ts`,
@@ -1094,7 +1094,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.4: nobody looks at the window of the connection',
-    file: `${server}/session/session-stream.ts`,
+    file: `${server}/session/session-reader.ts`,
     find: 'const credit = [this.response.credit, this.response.creditOf(session)];',
     replace: 'const credit = [this.response.credit];',
     test: `${gatewayTest}/session.test.ts`,
@@ -1102,7 +1102,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '3.4: a cancel is no more than a detach',
-    file: `${server}/session/session-stream.ts`,
+    file: `${server}/session/session-reader.ts`,
     find: "if (how === 'cancel') this.stream?.stop(",
     replace: "if (how !== 'cancel' && how !== 'detach') this.stream?.stop(",
     test: `${gatewayTest}/session.test.ts`,
@@ -1284,7 +1284,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a reader is paused for ever',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'if (options.credit !== undefined) this.#patience = patience(deadlines);',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1300,7 +1300,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: who was paused for too long has left for good',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'const mayReturn = holdsCredit && this.#options.returns === true;',
     replace: 'const mayReturn = false;',
     test: `${clientTest}/pause.test.ts`,
@@ -1324,7 +1324,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: who is let go leaves no place behind',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'if (reader === undefined || place === undefined || reader.end !== undefined) return false;',
     replace: 'return false;',
     test: `${clientTest}/pause.test.ts`,
@@ -1372,7 +1372,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: who was let go takes none of the places of those that pause',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'maxRunBytes, place }, nowMs);\n    this.#pause = undefined;',
     replace: 'maxRunBytes, place }, nowMs);',
     test: `${clientTest}/pause.test.ts`,
@@ -1396,7 +1396,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a pause that is over is never given back',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: '    this.#pause?.release();\n',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1563,7 +1563,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 4: the client hands on what follows a hole',
-    file: `${client}/position.ts`,
+    file: `${client}/continuation.ts`,
     find: '(this.next !== undefined && from !== this.next)',
     replace: '(this.next !== undefined && from < this.next)',
     test: `${clientTest}/session.test.ts`,
@@ -2112,7 +2112,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: an answer without events gets comments',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};',
     replace: 'const isEvents = this.#options.wantsEvents === true || this.#stream.body?.isEvents === true;',
     test: `${gatewayTest}/refusals.test.ts`,
@@ -2160,7 +2160,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'retries: what fails behind an answer is asked for again',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'if (this.#stream.isAnswered && !error.isCancel) error.isFinal = true;',
     replace: '',
     test: `${gatewayTest}/retry-hints.test.ts`,
@@ -2815,7 +2815,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.6: who asked for events in a spelling of its own gets no comments',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};',
     replace: 'const isEvents = this.#options.wantsEvents === true;',
     test: `${gatewayTest}/routing.test.ts`,

@@ -4,12 +4,12 @@ import { arrivalUnknown, ClientError } from './errors.ts';
 import { Inbox } from './inbox.ts';
 import { Ledger, type Total } from './ledger.ts';
 import type { Opening, SessionStreamOptions } from './opening.ts';
-import { Position } from './position.ts';
+import { Continuation } from './continuation.ts';
 import { ReaderEvents } from './reader-events.ts';
 import type { StreamEvent, StreamHead, StreamItem, StreamLag, StreamReader } from './stream-reader.ts';
 
 /** What a stream needs of its session. */
-export interface StreamHost {
+export interface SessionHost {
   readonly total: Total;
   readonly connectionWindowBytes: number;
   /** A name for a reader that nobody can guess. */
@@ -46,12 +46,12 @@ export class SessionStream implements StreamReader {
   wasSent = false;
   /** Waits to be opened anew until the consumer has taken what is there: or each time it would hold a window more. */
   isHeld = false;
-  readonly #host: StreamHost;
+  readonly #host: SessionHost;
   readonly #options: SessionStreamOptions;
   readonly #inbox = new Inbox();
   readonly #ledger: Ledger;
   readonly #events = new ReaderEvents();
-  readonly #position: Position;
+  readonly #continuation: Continuation;
   readonly #head = Promise.withResolvers<StreamHead>();
   readonly #onAbort = (): void => this.#leave(this.#options.leave, this.#options.signal?.reason);
   #opening: Opening;
@@ -71,7 +71,7 @@ export class SessionStream implements StreamReader {
   #isOver = false;
   #waiting: StreamLag = { items: 0, bytes: 0 };
 
-  constructor(host: StreamHost, options: SessionStreamOptions) {
+  constructor(host: SessionHost, options: SessionStreamOptions) {
     this.#host = host;
     this.#options = options;
     this.#token = host.createToken();
@@ -82,7 +82,7 @@ export class SessionStream implements StreamReader {
     this.response.catch(() => {});
     const { opening } = options;
     this.#url = opening.type === 'read' ? opening.url : '';
-    this.#position = new Position(opening.type === 'read' ? opening.from : 0);
+    this.#continuation = new Continuation(opening.type === 'read' ? opening.from : 0);
     this.#inbox.takenTo = this.offset;
     options.signal?.addEventListener('abort', this.#onAbort);
     if (options.signal?.aborted === true) this.#onAbort();
@@ -97,7 +97,7 @@ export class SessionStream implements StreamReader {
   }
 
   get offset(): number {
-    return this.#position.next ?? 0;
+    return this.#continuation.next ?? 0;
   }
 
   get credit(): number {
@@ -181,7 +181,7 @@ export class SessionStream implements StreamReader {
     this.number = number;
     this.#isAnswered = false;
     this.#isResumed = this.wasSent;
-    this.#position.resume();
+    this.#continuation.resume();
     // What was consumed needs no ack of its own: `acked` stands for it, and for acks that were lost on the way.
     this.#ledger.takeAck();
     this.#updateStall();
@@ -290,7 +290,7 @@ export class SessionStream implements StreamReader {
   }
 
   #onOwnWords(bytes: Uint8Array): void {
-    const rest = this.#position.advanceOwn(bytes);
+    const rest = this.#continuation.advanceOwn(bytes);
     if (rest.length === 0) return;
     this.#host.arrived(this);
     if (this.#inbox.ownBytes + rest.length > maxOwnBytes) {
@@ -308,7 +308,7 @@ export class SessionStream implements StreamReader {
   }
 
   #advance(from: number, to: number): boolean {
-    if (this.#position.advance(from, to)) {
+    if (this.#continuation.advance(from, to)) {
       this.#stalled = undefined;
       this.#host.arrived(this);
       return true;
@@ -367,7 +367,7 @@ export class SessionStream implements StreamReader {
     const { opening } = this.#options;
     const asked =
       opening.type === 'read' ? opening : { type: 'read' as const, overflow: 'coalesce' as const };
-    this.#opening = { ...asked, url: this.#url, from: this.#position.next ?? 'now' };
+    this.#opening = { ...asked, url: this.#url, from: this.#continuation.next ?? 'now' };
     this.#isReread = true;
     // Who was let go because it takes nothing is not there before it does.
     if (this.#inbox.isEmpty && (this.#stalled === undefined || this.#inbox.isWaiting)) {

@@ -7,7 +7,7 @@ import { notify } from './notify.ts';
 import { createReaderToken } from './reader-token.ts';
 import { Reconnection } from './reconnection.ts';
 import type { SessionOptions } from './session-options.ts';
-import type { SessionStream, StreamHost } from './session-stream.ts';
+import type { SessionStream, SessionHost } from './session-stream.ts';
 import { Stranded } from './stranded.ts';
 import { isHidden, onWake } from './wake.ts';
 
@@ -23,7 +23,7 @@ const fatalCodes: ReadonlyMap<number, CloseReason | 'message_too_large'> = new M
 ]);
 
 /** Many streams over one connection at a time, and what brings them over the loss of one. */
-export class Session implements StreamHost, ConnectionListener {
+export class Session implements SessionHost, ConnectionListener {
   readonly total: Total = { unackedBytes: 0, consumedBytes: 0 };
   readonly #options: SessionOptions;
   readonly #reconnection: Reconnection;

@@ -49,7 +49,7 @@ describe('a defect ends the part that has it, and nothing else', () => {
     },
   );
 
-  test.each(['finish', 'left'])(
+  test.each(['finish', 'detached'])(
     'in the %s of one stream, which its client no longer sees',
     async (method) => {
       const gateway = await startBroken();

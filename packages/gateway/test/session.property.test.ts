@@ -13,7 +13,7 @@ import { Meter } from '@spillway/server/stream/meter';
 import type { SessionLine } from '@spillway/server/session/carrier';
 import { SessionResponse } from '@spillway/server/session/session-response';
 import { GatewayStream } from '@spillway/server/stream/stream';
-import type { StreamReader } from '@spillway/server/stream/stream-reader';
+import type { ServedReader } from '@spillway/server/stream/served-reader';
 import { nobody } from '../../server/test/support/nobody.ts';
 
 /** The model is the text that the provider sent: a letter a chunk, now and then one that cannot be merged. */
@@ -64,7 +64,7 @@ class Wire implements SessionLine {
 /** A client with one reader, and what it knows. */
 class Client {
   readonly response: SessionResponse;
-  readonly reader: StreamReader;
+  readonly reader: ServedReader;
   readonly #from: number | 'now' | 'start';
   readonly #windowBytes: number;
   readonly #connectionWindowBytes: number;

@@ -133,3 +133,16 @@ export function invalidApiKey(): GatewayError {
     'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key", "x-goog-api-key" or "api-key".',
   );
 }
+
+/** A client went, in one way or another. */
+export function clientLeft(how: string): GatewayError {
+  return new GatewayError('client_left', `The client ${how}.`);
+}
+
+/** More waited for a reader than its window holds. */
+export function fellBehind(offset: number): GatewayError {
+  return new GatewayError(
+    'reader_disconnected',
+    `The reader fell behind by more than its window (windowBytes). It can come back at offset ${offset}.`,
+  );
+}

@@ -1,3 +1,4 @@
+import { clientLeft } from '../src/errors.ts';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -10,7 +11,7 @@ import { ClientResponse } from '../src/sink/client-response.ts';
 import { nodeClock } from '../src/time/node-clock.ts';
 import { openLinks } from '../src/sink/open-links.ts';
 import { Paces } from '../src/sink/paces.ts';
-import { clientLeft, type StreamReader } from '../src/stream/stream-reader.ts';
+import type { ServedReader } from '../src/stream/served-reader.ts';
 import { openStreams, runOf, startStream } from './support/own-streams.ts';
 
 const MiB = 1_048_576;
@@ -25,9 +26,9 @@ test('promise 1: a large event has its place until its connection has taken it, 
       format: openaiChat,
       paces,
       streamUrl: undefined,
-      onLeave: () => reader.leave(clientLeft('left')),
+      onLeave: () => reader.detach(clientLeft('left')),
     });
-    const reader: StreamReader = stream.attach(response, { wantsEvents: true });
+    const reader: ServedReader = stream.attach(response, { wantsEvents: true });
     server.emit('attached');
   });
   server.listen(0, '127.0.0.1');

@@ -23,7 +23,7 @@ import { openRunChannel } from '@spillway/server/stream/run-channel';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 
 /** What joins a provider's request with a stream's readers. */
-export interface PipeOptions {
+export interface FillOptions {
   readonly clock: ServerClock;
   readonly config: Pick<
     Config,
@@ -53,7 +53,7 @@ const closeGraceMs = 1000;
  *
  * @throws {GatewayError} when it was not.
  */
-export async function pipe(stream: GatewayStream, options: PipeOptions): Promise<void> {
+export async function fill(stream: GatewayStream, options: FillOptions): Promise<void> {
   const { config, format, pool, request, onRetry } = options;
   stream.phase = 'opening';
   const reply = await openReply(pool, request, {
@@ -73,7 +73,7 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
   }
   if (format === undefined) {
     await undoForReaders(stream, reply, options.clock);
-    await pipeBody(stream, reply, undefined, options);
+    await fillChannel(stream, reply, undefined, options);
     if (reply.status >= 400) throw unexpectedReply(reply, contentType);
   } else if (reply.status >= 300) {
     await refuse(stream, reply, options);
@@ -83,13 +83,13 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
       classify: format.classify,
     });
     // Returned, not awaited: one suspended function less for as long as a stream lives.
-    return pipeBody(stream, reply, scanner, options);
+    return fillChannel(stream, reply, scanner, options);
   } else if (contentType.startsWith('text/html')) {
     reply.discard();
     throw unexpectedReply(reply, contentType);
   } else {
     await undoForReaders(stream, reply, options.clock);
-    return pipeBody(stream, reply, undefined, options);
+    return fillChannel(stream, reply, undefined, options);
   }
 }
 
@@ -110,7 +110,7 @@ async function isEventStream(
   stream: GatewayStream,
   reply: Reply,
   contentType: string,
-  { clock, wantsEvents }: PipeOptions,
+  { clock, wantsEvents }: FillOptions,
 ): Promise<boolean> {
   const isLabelled = contentType.startsWith('text/event-stream');
   if (!isLabelled && !wantsEvents) return false;
@@ -131,7 +131,7 @@ export function channelBytes({ windowBytes }: Pick<Config, 'windowBytes'>): numb
 export function endUnanswered(
   stream: GatewayStream,
   error: GatewayError,
-  config: PipeOptions['config'],
+  config: FillOptions['config'],
   clock: ServerClock,
 ): void {
   if (stream.body !== undefined || !stream.hasEventsBegun) return;
@@ -159,11 +159,11 @@ export function endUnanswered(
   }
 }
 
-async function pipeBody(
+async function fillChannel(
   stream: GatewayStream,
   reply: Reply,
   scanner: EventScanner | undefined,
-  { clock, config, eventMemory, format: known, loop }: PipeOptions,
+  { clock, config, eventMemory, format: known, loop }: FillOptions,
 ): Promise<void> {
   const { signal } = stream;
   // It may have ended while its first bytes were awaited.
@@ -212,7 +212,7 @@ async function pipeBody(
 }
 
 /** A provider's error: as it is. One that is too large to be held is handed on as it comes. */
-async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions): Promise<never> {
+async function refuse(stream: GatewayStream, reply: Reply, options: FillOptions): Promise<never> {
   const refused = unexpectedReply(reply, reply.header('content-type')?.toLowerCase() ?? '');
   const { reason } = reply;
   const { clock } = options;
@@ -228,7 +228,7 @@ async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions)
   }
   stream.signal.throwIfAborted();
   if (!reply.isWhole && body.length >= maxRefusalBytes && !stream.hasEventsBegun) {
-    await pipeBody(stream, reply, undefined, options);
+    await fillChannel(stream, reply, undefined, options);
     throw refused;
   }
   const headers = clientHeaders(reply.headers);

@@ -9,10 +9,10 @@ import { readsAnswersOnly } from '@spillway/server/http/answers-only';
 import { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Settings } from '../config/load.ts';
 import type { Defects } from '@spillway/server/defects';
-import { asGatewayError } from '@spillway/server/errors';
+import { asGatewayError, clientLeft } from '@spillway/server/errors';
 import { providerHeaders } from '../http/headers.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
-import { endUnanswered, pipe } from './fill.ts';
+import { endUnanswered, fill } from './fill.ts';
 import type { Targets } from '../provider/targets.ts';
 import type { RelayRequest } from './relay-request.ts';
 import { ClientResponse } from '@spillway/server/sink/client-response';
@@ -20,7 +20,7 @@ import type { Paces } from '@spillway/server/sink/paces';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import { streamClient } from '@spillway/server/access/stream-client';
-import { clientLeft, type StreamReader } from '@spillway/server/stream/stream-reader';
+import type { ServedReader } from '@spillway/server/stream/served-reader';
 import type { Streams } from '@spillway/server/stream/streams';
 import { lastUsage } from '@spillway/server/telemetry/gen-ai';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -94,9 +94,9 @@ export class Relay {
       streamUrl: stream.url,
       mergeMs,
       answersOnly: readsAnswersOnly(asker.headers),
-      onLeave: () => reader.leave(clientLeft('left')),
+      onLeave: () => reader.detach(clientLeft('left')),
     });
-    const reader: StreamReader = stream.attach(response, {
+    const reader: ServedReader = stream.attach(response, {
       wantsEvents: request.wantsEvents,
       address: asker.address,
     });
@@ -134,7 +134,7 @@ export class Relay {
       const carried = span === undefined ? headers : { ...headers, ...span.headers };
       await this.#admission.enter(stream.signal);
       hasPlace = true;
-      await this.#pipe(stream, request, carried);
+      await this.#fill(stream, request, carried);
     } catch (thrown) {
       const { signal } = stream;
       const error = asGatewayError(signal.aborted ? signal.reason : thrown);
@@ -161,7 +161,7 @@ export class Relay {
     this.#admission.leave();
   }
 
-  #pipe(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
+  #fill(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
     const { body, method, provider, route } = request;
     const { config } = this.#settings;
     const { credential, path, pool } = this.#targets.find(
@@ -170,7 +170,7 @@ export class Relay {
       headers,
     );
     const sent = request.isDecoded ? { ...headers, 'content-encoding': undefined } : headers;
-    return pipe(stream, {
+    return fill(stream, {
       clock: this.#clock,
       loop: this.#loop,
       eventMemory: this.#eventMemory,

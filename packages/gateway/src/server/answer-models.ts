@@ -1,8 +1,8 @@
+import { clientLeft } from '@spillway/server/errors';
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Provider } from '../config/load.ts';
 import { hijack } from './hijack.ts';
-import { clientLeft } from '@spillway/server/stream/stream-reader';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 
 /**

@@ -1,5 +1,5 @@
 import type { GatewayStream } from '../stream/stream.ts';
-import type { StreamReader } from '../stream/stream-reader.ts';
+import type { ServedReader } from '../stream/served-reader.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { ReaderRow, StreamCondition, StreamDetail, StreamRow } from './snapshot.ts';
 
@@ -38,7 +38,7 @@ function conditionOf({ end, isPaused, phase }: GatewayStream): StreamCondition {
   return end?.state ?? (isPaused ? 'paused' : phase);
 }
 
-function readerRow(reader: StreamReader): ReaderRow {
+function readerRow(reader: ServedReader): ReaderRow {
   const { response } = reader;
   return {
     number: reader.number,

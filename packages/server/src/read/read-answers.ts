@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { GatewayError, noSuchStream } from '../errors.ts';
+import { GatewayError, noSuchStream, clientLeft } from '../errors.ts';
 import { readsAnswersOnly } from '../http/answers-only.ts';
 import { clientAddress } from '../http/client-address.ts';
 import type { ClientResponse, ClientResponseOptions } from '../sink/client-response.ts';
 import type { Paces } from '../sink/paces.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamBody } from '../stream/stream-body.ts';
-import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
+import type { ServedReader } from '../stream/served-reader.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import { nextCursor } from './cursor.ts';
 import { DurableResponse } from './durable-response.ts';
@@ -161,13 +161,13 @@ function serve(
     streamUrl: undefined,
     // With `live=sse` it asks for the events of Durable Streams, and reads those.
     answersOnly: mode === 'events' && readsAnswersOnly(request.headers),
-    onLeave: () => reader.leave(clientLeft('left')),
+    onLeave: () => reader.detach(clientLeft('left')),
   };
   const sink =
     mode === 'events'
       ? new EventSourceResponse(response, options, log, from)
       : new DurableResponse(response, options, log, from, cursor);
-  const reader: StreamReader = stream.attach(sink, {
+  const reader: ServedReader = stream.attach(sink, {
     from: from.offset,
     maxBytes: windowBytes,
     overflow: 'disconnect',
@@ -179,7 +179,7 @@ function serve(
   if (mode === 'sse') endAfter(clock, sseMs, reader, sink);
 }
 
-function endAfter(clock: ServerClock, ms: number, reader: StreamReader, response: ClientResponse): void {
+function endAfter(clock: ServerClock, ms: number, reader: ServedReader, response: ClientResponse): void {
   const timer = clock.after(ms, () => reader.finish());
   void response.settled.then(() => timer.stop());
 }

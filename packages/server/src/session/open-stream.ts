@@ -16,14 +16,14 @@ import { lowerCased } from './frame-headers.ts';
 import type { Carrier } from './carrier.ts';
 import type { SessionContext } from './session-context.ts';
 import type { SessionRequest, SessionRequests } from './session-requests.ts';
-import type { SessionResponseOptions } from './session-response.ts';
-import { type OpenRoom, SessionStream } from './session-stream.ts';
+import type { SessionResponseOptions } from './session-response-options.ts';
+import { type OpenRoom, SessionReader } from './session-reader.ts';
 
 type Frame<Type extends ClientFrame['type']> = Extract<ClientFrame, { readonly type: Type }>;
 
 /** Opens a stream for a request as HTTP would, and reads the answer. Errors are the answer, too. */
 export function openRequest(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   frame: Frame<'request'>,
   headers: IncomingHttpHeaders,
   options: SessionContext,
@@ -72,7 +72,7 @@ const none: SessionRequests = {
 
 /** Reads a stream that the same caller has opened. */
 export function openRead(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   frame: Frame<'read'>,
   headers: IncomingHttpHeaders,
   options: SessionContext,
@@ -114,7 +114,7 @@ export function openRead(
  * error alone.
  */
 export function resumeReader(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   frame: Frame<'resume'>,
   headers: IncomingHttpHeaders,
   options: SessionContext,
@@ -142,7 +142,7 @@ export function resumeReader(
 
 /** Whether the reader's request surely did not arrive. */
 function isMissing(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   { request, session: id }: Frame<'resume'>,
   { arrivals, clock }: SessionContext,
 ): boolean {
@@ -165,7 +165,7 @@ export function takenName(): GatewayError {
 
 /** Says that nothing is opened. Nothing is kept of it: there is nothing to come back to. */
 export function refuse(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   frame: Frame<'read' | 'request' | 'resume'>,
   error: GatewayError,
   options: SessionContext,
@@ -185,17 +185,17 @@ export function refuse(
 
 /** A reader under the name and the number that the client gave it. */
 function openStream(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   { reader, stream, windowBytes, windowMs }: Frame<'read' | 'request'>,
   response: Pick<SessionResponseOptions, 'answersErrors' | 'answersOnly' | 'format' | 'from'>,
   { clock, config, readers }: SessionContext,
-): SessionStream {
+): SessionReader {
   const window = {
     windowBytes: Math.min(windowBytes, config.windowBytes),
     askedWindowBytes: windowBytes,
     windowMs,
   };
-  const opened = new SessionStream({ ...response, ...window, clock }, () => readers.delete(reader));
+  const opened = new SessionReader({ ...response, ...window, clock }, () => readers.delete(reader));
   readers.set(reader, opened);
   session.take(opened, stream);
   opened.response.bind(session, stream, 0, 0);

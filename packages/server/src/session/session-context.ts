@@ -11,7 +11,7 @@ import type { StreamDeadlines } from '../stream/stream-body.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { SessionRequests } from './session-requests.ts';
-import type { SessionStream } from './session-stream.ts';
+import type { SessionReader } from './session-reader.ts';
 
 /** The bounds of sessions. Times are in milliseconds. */
 export interface SessionsConfig extends Pick<
@@ -59,7 +59,7 @@ export interface SessionContext {
   /** Which requests did not arrive. */
   readonly arrivals: Arrivals;
   /** The readers that can be resumed, by the names that clients gave them. */
-  readonly readers: Map<string, SessionStream>;
+  readonly readers: Map<string, SessionReader>;
   /** Called once, when a session has shown an accepted key or needs none. */
   readonly onKnown: (socket: Socket) => void;
 }

@@ -10,11 +10,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import { type Caller, holderOf } from '../access/caller.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, clientLeft } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import type { SessionEndReason } from '../stream/meter.ts';
-import { clientLeft } from '../stream/stream-reader.ts';
 import type { StreamTokens } from '../stream/stream-token.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import { readClientFrame } from './client-frame.ts';
@@ -22,9 +21,10 @@ import { fitHeaders, lowerCased, maxHeaders } from './frame-headers.ts';
 import { Intake } from './intake.ts';
 import { openRead, openRequest, refuse, resumeReader, takenName } from './open-stream.ts';
 import { Outflow } from './outflow.ts';
+import { takeParser } from './parser.ts';
 import type { Carrier } from './carrier.ts';
 import type { SessionContext } from './session-context.ts';
-import type { SessionStream } from './session-stream.ts';
+import type { SessionReader } from './session-reader.ts';
 import type { Pace } from '../sink/pace.ts';
 
 /** How long the first frame may take. */
@@ -44,7 +44,7 @@ export interface SessionOptions extends SessionContext {
 }
 
 /** One WebSocket, and the streams that it carries at the moment. */
-export class Session implements Carrier<SessionStream> {
+export class Session implements Carrier<SessionReader> {
   readonly id: string;
   lastRequest = 0;
   /** The client's User-Agent: a browser's pages cannot put it into a frame. */
@@ -56,7 +56,7 @@ export class Session implements Carrier<SessionStream> {
   readonly #options: SessionOptions;
   readonly #clock: ServerClock;
   readonly #pace: Pace;
-  readonly #streams = new Map<number, SessionStream>();
+  readonly #streams = new Map<number, SessionReader>();
   readonly #intake: Intake;
   readonly #outflow: Outflow;
   /** Why it ended, as far as it was not the client who ended it. */
@@ -216,7 +216,7 @@ export class Session implements Carrier<SessionStream> {
   }
 
   /** Carries a stream from now on, which another session may have carried before. */
-  take(stream: SessionStream, number: number): void {
+  take(stream: SessionReader, number: number): void {
     stream.response.unbind({ isTakenOver: true });
     stream.session?.release(stream);
     stream.session = this;
@@ -225,7 +225,7 @@ export class Session implements Carrier<SessionStream> {
   }
 
   /** Does not carry a stream any more. */
-  release(stream: SessionStream): void {
+  release(stream: SessionReader): void {
     this.#streams.delete(stream.number);
     stream.session = undefined;
     if (this.#streams.size === 0) this.#idleSinceMs = this.#clock.nowMs();
@@ -397,15 +397,4 @@ function headersTooLarge(maxHeaderBytes: number): GatewayError {
     'headers_too_large',
     `The path and the headers: expected ${maxHeaderBytes} bytes at most (maxHeaderBytes), and ${maxHeaders} headers.`,
   );
-}
-
-/**
- * Takes the place of a WebSocket's parser as the one who listens to the socket: the parser handles all that it is given at
- * once, with no way to stop it.
- */
-function takeParser(tcp: Socket): (bytes: Buffer) => void {
-  const listener = tcp.listeners('data').at(-1) as ((bytes: Buffer) => void) | undefined;
-  if (listener === undefined) throw new Error('expected a listener: the parser of ws');
-  tcp.off('data', listener);
-  return (bytes) => listener.call(tcp, bytes);
 }

@@ -11,7 +11,7 @@ import { StreamTokens } from '../stream/stream-token.ts';
 import { Arrivals } from './arrivals.ts';
 import { Session, type SessionOptions } from './session.ts';
 import type { SessionContext } from './session-context.ts';
-import type { SessionStream } from './session-stream.ts';
+import type { SessionReader } from './session-reader.ts';
 
 /** What all strangers together may have sent that is not handled yet, if `maxRequestMemoryBytes` is not less. */
 const maxStrangerBytes = 16_777_216;
@@ -49,7 +49,7 @@ export class Sessions {
     this.#options = {
       ...options,
       strangers: new RequestMemory(Math.min(maxStrangerBytes, maxRequestMemoryBytes)),
-      readers: new Map<string, SessionStream>(),
+      readers: new Map<string, SessionReader>(),
       arrivals: new Arrivals(),
       tokens: new StreamTokens(options.clock),
       onClose: (session) => {

@@ -5,7 +5,7 @@ import type { LargeRun } from '../memory/large-run.ts';
 import { LargeRuns } from '../memory/large-runs.ts';
 import { Bookmarks } from './bookmarks.ts';
 import type { StreamBody } from './stream-body.ts';
-import type { StreamReader } from './stream-reader.ts';
+import type { ServedReader } from './served-reader.ts';
 import type { TapReader } from './tap-reader.ts';
 
 /** What an audience needs of its stream. */
@@ -17,7 +17,7 @@ interface ReadByMany {
 
 /** All who read one stream or may come back to it, and what they have in common: the smallest bound, and large events. */
 export class Audience {
-  readonly readers = new Set<StreamReader>();
+  readonly readers = new Set<ServedReader>();
   /** Of those that take what is there for one answer, and may wait for it. */
   readonly visitors = new Set<Reader<EventRun>>();
   /** Of the operator's, beside the readers. */
@@ -32,12 +32,12 @@ export class Audience {
     this.#stream = stream;
   }
 
-  add(reader: StreamReader): void {
+  add(reader: ServedReader): void {
     this.readers.add(reader);
     this.boundRuns();
   }
 
-  remove(reader: StreamReader): void {
+  remove(reader: ServedReader): void {
     this.readers.delete(reader);
     this.boundRuns();
     this.letGoOfLarge();
@@ -52,8 +52,8 @@ export class Audience {
   }
 
   /** The reader for whom most waits. */
-  get slowest(): StreamReader | undefined {
-    let slowest: StreamReader | undefined;
+  get slowest(): ServedReader | undefined {
+    let slowest: ServedReader | undefined;
     for (const reader of this.readers) {
       if (slowest === undefined || reader.waitingBytes > slowest.waitingBytes) slowest = reader;
     }

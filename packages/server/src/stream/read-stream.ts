@@ -59,7 +59,7 @@ export interface ReadStream<Reading> {
   openPause(): BodyHold | undefined;
   sent(run: EventRun): void;
   lost(reader: Reading, gap: Gap): void;
-  left(reader: Reading, reason: GatewayError, mayReturn: boolean): void;
+  detached(reader: Reading, reason: GatewayError, mayReturn: boolean): void;
   /** To be called when the reader may have got everything. */
   checkDelivered(): void;
   defect(where: string, error: unknown): void;

@@ -1,9 +1,11 @@
-import type { Gap, Overflow, Reader, ReaderOptions } from '@spillway/core';
+import type { Gap, Overflow, Reader } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { Audience } from './audience.ts';
 import { Desertion } from './desertion.ts';
-import { GatewayError, historyGone, overloaded } from '../errors.ts';
+import { openCursor } from './open-cursor.ts';
+import type { StreamHost } from './stream-host.ts';
+import { clientLeft, GatewayError, overloaded } from '../errors.ts';
 import { Journal } from './journal.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import type { Meter, StallCause } from './meter.ts';
@@ -16,13 +18,10 @@ import type { StreamClient } from '../access/stream-client.ts';
 import type { DetachPolicy } from './detach-policy.ts';
 import type { StreamOrigin, StreamOwner } from './stream-owner.ts';
 import type { StreamBody, StreamDeadlines, StreamOutcome, StreamState } from './stream-body.ts';
-import type { StreamTokens } from './stream-token.ts';
-import type { ServerClock } from '../time/server-clock.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
 import type { Tap } from './tap.ts';
 import { TapReader } from './tap-reader.ts';
-import { untimed } from './untimed-credit.ts';
-import { clientLeft, type ReaderEndReason, StreamReader } from './stream-reader.ts';
+import { type ReaderEndReason, ServedReader } from './served-reader.ts';
 
 /** What a stream costs beside its chunks when it has ended: the objects that make it. Measured: 8 to 11 kB. */
 const overheadBytes = 12_288;
@@ -32,21 +31,6 @@ const overheadBytes = 12_288;
  * or handing on its body.
  */
 export type StreamPhase = 'opening' | 'streaming' | 'waiting';
-
-/** Who hears of what a stream does. */
-export interface StreamHost {
-  readonly clock: ServerClock;
-  readonly tokens: StreamTokens;
-  readonly meter: Meter;
-  readonly began: (stream: GatewayStream, ttftMs: number) => void;
-  readonly readerEnded: (reason: ReaderEndReason) => void;
-  /** Lets one of its readers hold back its credit, if its client has room for one more that does; see `pauseMs`. */
-  readonly openPause: (stream: GatewayStream) => BodyHold | undefined;
-  /** It has ended, and no reader has to get any of it: all that its channel still has is history. May be called again. */
-  readonly delivered: (stream: GatewayStream) => void;
-  /** Something failed that nobody foresaw. */
-  readonly defect: (where: string, error: unknown) => void;
-}
 
 /**
  * One request's life: its times, its readers, and the one signal that stops everything done for it. Time is
@@ -83,7 +67,7 @@ export class GatewayStream implements StreamOwner {
   readonly #started = Promise.withResolvers<void>();
   readonly #deadlines: StreamDeadlines;
   readonly #meter: Meter;
-  readonly #host: StreamHost;
+  readonly #host: StreamHost<GatewayStream>;
   #body: StreamBody | undefined;
   /** For whoever waits until it is delivered. */
   #delivered: PromiseWithResolvers<void> | undefined;
@@ -93,7 +77,7 @@ export class GatewayStream implements StreamOwner {
   constructor(
     { client, detach, errors, holder, mayRead, model, origin, owner }: StreamOwner,
     deadlines: StreamDeadlines,
-    host: StreamHost,
+    host: StreamHost<GatewayStream>,
   ) {
     const nowMs = host.clock.nowMs();
     this.id = host.tokens.id();
@@ -235,10 +219,10 @@ export class GatewayStream implements StreamOwner {
   }
 
   /** Adds a reader, and serves it. It is gone when its response has settled. */
-  attach(response: ReaderResponse, options: StreamReaderOptions = {}): StreamReader {
+  attach(response: ReaderResponse, options: StreamReaderOptions = {}): ServedReader {
     this.#readerCount += 1;
     const { clock } = this.#host;
-    const reader = new StreamReader(this, this.#readerCount, response, options, this.#deadlines, clock);
+    const reader = new ServedReader(this, this.#readerCount, response, options, this.#deadlines, clock);
     this.audience.add(reader);
     this.#desertion.end();
     this.journal.add('reader_joined', reader.number, `${reader.via}, ${reader.overflow}`);
@@ -250,10 +234,10 @@ export class GatewayStream implements StreamOwner {
     return reader;
   }
 
-  #served(reader: StreamReader, reason: ReaderEndReason): void {
+  #served(reader: ServedReader, reason: ReaderEndReason): void {
     // Whoever fell behind has left, too, and may come back.
     const hasMore = this.#body !== undefined && this.#body.log.end === undefined;
-    if (hasMore && this.audience.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
+    if (hasMore && this.audience.readers.has(reader)) this.detached(reader, clientLeft('fell behind'), true);
     this.audience.remove(reader);
     this.checkDelivered();
     this.journal.add('reader_left', reader.number, reason);
@@ -266,37 +250,9 @@ export class GatewayStream implements StreamOwner {
   }
 
   /** Opens a cursor on what the provider sends. The stream has to have started. */
-  openReader({
-    credit = [],
-    from = 'start',
-    maxBytes,
-    merges = true,
-    onCreditBlocked,
-    overflow = this.overflow,
-  }: StreamReaderOptions): Reader<EventRun | Gap> {
-    const body = this.#body;
-    if (body === undefined) throw new Error('a stream has no chunks before it has started');
-    const { log } = body;
-    const { end, nextOffset } = log;
-    // Where it is may be known elsewhere alone.
-    if (log.refresh === undefined && typeof from === 'number' && from > nextOffset) {
-      throw new GatewayError('invalid_request', `The offset: expected at most ${nextOffset}, got ${from}.`);
-    }
-    if (end?.state === 'cancelled' && typeof from === 'number' && from < nextOffset) {
-      throw historyGone(end.error);
-    }
-    const canMerge = body.format !== undefined;
-    const options: ReaderOptions<EventRun> = {
-      // Where nothing can be merged, no room can be made in that way.
-      overflow: overflow === 'coalesce' && !canMerge ? 'block' : overflow,
-      merges: merges && canMerge,
-      credit: body.durationMs === undefined ? credit.map(untimed) : credit,
-      from,
-      ...(onCreditBlocked === undefined ? {} : { onCreditBlocked }),
-      // The window also holds what one read brings: so much less may wait, whatever was asked for.
-      ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
-    };
-    return log.reader(options);
+  openReader(options: StreamReaderOptions): Reader<EventRun | Gap> {
+    if (this.#body === undefined) throw new Error('a stream has no chunks before it has started');
+    return openCursor(this.#body, { overflow: this.overflow, ...options });
   }
 
   /** Room for a reader that holds back its credit; `undefined`: there is none. */
@@ -315,7 +271,7 @@ export class GatewayStream implements StreamOwner {
   }
 
   /** A reader has gone for good. The last one decides what becomes of the model. */
-  left(reader: StreamReader, reason: GatewayError, mayReturn: boolean): void {
+  detached(reader: ServedReader, reason: GatewayError, mayReturn: boolean): void {
     this.audience.remove(reader);
     this.#checkDeserted(reason, mayReturn);
   }
@@ -410,7 +366,7 @@ export class GatewayStream implements StreamOwner {
   }
 
   /** A reader's policy left something out for it. */
-  lost(reader: StreamReader, { from, reason, to }: Gap): void {
+  lost(reader: ServedReader, { from, reason, to }: Gap): void {
     this.#meter.gaps[reason] = (this.#meter.gaps[reason] ?? 0) + 1;
     this.#meter.tokensLost += to - from;
     this.journal.gap(reader.number, to - from, reason);

@@ -5,13 +5,14 @@ import { RetainedStreams } from '../memory/retained-streams.ts';
 import type { Meter } from './meter.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
 import type { Links } from '../sink/link.ts';
-import { GatewayStream, type StreamHost } from './stream.ts';
+import { GatewayStream } from './stream.ts';
+import type { StreamHost } from './stream-host.ts';
 import { StreamTokens } from './stream-token.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { Tap } from './tap.ts';
 import type { StreamOwner } from './stream-owner.ts';
 import type { StreamDeadlines, StreamOutcome } from './stream-body.ts';
-import type { ReaderEndReason } from './stream-reader.ts';
+import type { ReaderEndReason } from './served-reader.ts';
 
 /** The bounds of all streams together. */
 export interface StreamsConfig extends StreamDeadlines {
@@ -41,7 +42,7 @@ export class Streams {
   readonly #taps: readonly Tap[];
   readonly #defects: Defects;
   readonly #links: Pick<Links, 'readQueues'>;
-  readonly #host: StreamHost;
+  readonly #host: StreamHost<GatewayStream>;
   readonly #clock: ServerClock;
   readonly #timer: Timer;
   readonly #queuesEveryMs: number;
@@ -152,7 +153,7 @@ export class Streams {
       this.#defects.contain('stop of a stream', () => {
         stream.stop(reason);
         // Nobody can come back to a process that is gone.
-        for (const reader of stream.audience.readers) if (reader.isLost) reader.leave(reason);
+        for (const reader of stream.audience.readers) if (reader.isLost) reader.detach(reason);
       });
     }
   }
@@ -191,7 +192,7 @@ export class Streams {
       stream.audience.forgetBookmarks();
     }
     stream.stop(asGatewayError(undefined));
-    for (const reader of stream.audience.readers) reader.leave(asGatewayError(undefined), false);
+    for (const reader of stream.audience.readers) reader.detach(asGatewayError(undefined), false);
   }
 
   /** Looks at all streams, with turns for everybody else in between: 10,000 at once would take 30 ms. */

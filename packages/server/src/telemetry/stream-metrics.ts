@@ -5,7 +5,7 @@ import { errorCodes, GatewayError } from '../errors.ts';
 import type { EventMemory } from '../memory/event-memory.ts';
 import { type Meter, stallCauses } from '../stream/meter.ts';
 import type { StreamOutcome, StreamState } from '../stream/stream-body.ts';
-import type { ReaderEndReason } from '../stream/stream-reader.ts';
+import type { ReaderEndReason } from '../stream/served-reader.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamsObserver } from '../stream/streams.ts';
 import type { Survey } from '../stream/survey.ts';

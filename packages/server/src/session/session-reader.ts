@@ -1,24 +1,25 @@
-import { GatewayError } from '../errors.ts';
+import { GatewayError, clientLeft } from '../errors.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamReaderOptions } from '../stream/read-stream.ts';
-import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
+import type { ServedReader } from '../stream/served-reader.ts';
 import type { ReaderRoom } from '../memory/retained-streams.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { Carrier } from './carrier.ts';
-import { SessionResponse, type SessionResponseOptions } from './session-response.ts';
+import { SessionResponse } from './session-response.ts';
+import type { SessionResponseOptions } from './session-response-options.ts';
 
 /** Takes room for what is kept of a reader without a connection; `undefined`: there is none. */
 export type OpenRoom = () => ReaderRoom | undefined;
 
 /** A reader of a session: what is left of it when its connection is lost, and what comes back. */
-export class SessionStream {
+export class SessionReader {
   readonly response: SessionResponse;
   readonly #clock: ServerClock;
   /** The connection that carries it, and under which number. */
-  session: Carrier<SessionStream> | undefined;
+  session: Carrier<SessionReader> | undefined;
   number = 0;
   stream: GatewayStream | undefined;
-  #reader: StreamReader | undefined;
+  #reader: ServedReader | undefined;
   #openRoom: OpenRoom | undefined;
   /** While it has no connection. */
   #room: ReaderRoom | undefined;
@@ -46,7 +47,7 @@ export class SessionStream {
   /** Reads a stream. Without `openRoom` it is not kept for a connection to come. */
   attach(
     stream: GatewayStream,
-    session: Carrier<SessionStream>,
+    session: Carrier<SessionReader>,
     options: StreamReaderOptions,
     openRoom?: OpenRoom,
   ): void {
@@ -68,13 +69,13 @@ export class SessionStream {
     if (how === 'cancel') this.stream?.stop(new GatewayError('cancelled', 'The stream was cancelled.'));
     // Behind the end, it says with it that it has everything.
     else if (this.response.hasEnded) this.response.ackAll();
-    this.#reader?.leave(clientLeft(how === 'cancel' ? 'cancelled' : 'detached'));
+    this.#reader?.detach(clientLeft(how === 'cancel' ? 'cancelled' : 'detached'));
     this.response.close();
   }
 
   /** It is ended for what its client did: it does not come back, and the model is not kept for it. */
   end(reason: GatewayError): void {
-    this.#reader?.leave(reason, false);
+    this.#reader?.detach(reason, false);
     this.response.destroy(reason);
   }
 
@@ -87,7 +88,7 @@ export class SessionStream {
       this.#reader.connectionLost(this.#clock.nowMs());
     } else {
       const reason = clientLeft('lost its connection');
-      this.#reader?.leave(reason);
+      this.#reader?.detach(reason);
       this.response.destroy(reason);
     }
   }
@@ -104,7 +105,7 @@ export class SessionStream {
 
   /** It cannot be resumed as its client wants it: the rest can be read by the stream's URL. */
   abandon(): void {
-    this.#reader?.leave(clientLeft('could not be resumed'));
+    this.#reader?.detach(clientLeft('could not be resumed'));
     this.response.close();
   }
 

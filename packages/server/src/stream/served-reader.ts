@@ -1,7 +1,7 @@
 import { type Credit, type Gap, openCredit, type Overflow, type Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { Bookmark } from './bookmarks.ts';
-import { asGatewayError, GatewayError } from '../errors.ts';
+import { asGatewayError, clientLeft, fellBehind, GatewayError } from '../errors.ts';
 import { LargeRun } from '../memory/large-run.ts';
 import { type StallCause, tokensOf } from './meter.ts';
 import type { BodyHold } from '../memory/request-memory.ts';
@@ -17,7 +17,7 @@ import type { StreamDeadlines } from './stream-body.ts';
 export type ReaderEndReason = 'delivered' | 'failed' | 'left' | 'stalled';
 
 /** One reader of a stream: takes from its channel, and writes to a response, to the end of either. */
-export class StreamReader implements WriteListener {
+export class ServedReader implements WriteListener {
   /** 1 for the first of its stream. */
   readonly number: number;
   readonly via: ReaderVia;
@@ -28,7 +28,7 @@ export class StreamReader implements WriteListener {
   mergedEvents = 0;
   gaps = 0;
   lostTokens = 0;
-  readonly #stream: ReadStream<StreamReader>;
+  readonly #stream: ReadStream<ServedReader>;
   readonly #options: StreamReaderOptions;
   readonly #deadlines: StreamDeadlines;
   readonly #clock: ServerClock;
@@ -46,7 +46,7 @@ export class StreamReader implements WriteListener {
   #lostMs: number | undefined;
 
   constructor(
-    stream: ReadStream<StreamReader>,
+    stream: ReadStream<ServedReader>,
     number: number,
     response: ReaderResponse,
     options: StreamReaderOptions,
@@ -190,13 +190,13 @@ export class StreamReader implements WriteListener {
   }
 
   /** It goes, and what waits for it does not matter any more. `mayReturn`: it may come back as another reader. */
-  leave(reason: GatewayError, mayReturn = this.#options.returns === true): void {
+  detach(reason: GatewayError, mayReturn = this.#options.returns === true): void {
     if (this.#left !== undefined) return;
     this.#left = reason;
     // Called by listeners, where a throw would end the process.
     try {
       this.#reader?.detach();
-      this.#stream.left(this, reason, mayReturn);
+      this.#stream.detached(this, reason, mayReturn);
     } catch (error) {
       this.#stream.defect('leave of a reader', error);
       this.response.destroy(asGatewayError(error));
@@ -235,7 +235,7 @@ export class StreamReader implements WriteListener {
     if (this.#lostMs !== undefined) {
       if (nowMs - this.#lostMs < graceMs) return;
       const reason = clientLeft(`did not come back within ${graceMs} ms (detachGraceMs)`);
-      this.leave(reason, false);
+      this.detach(reason, false);
       response.destroy(reason);
       return;
     }
@@ -319,7 +319,7 @@ export class StreamReader implements WriteListener {
 
   #letGo(message: string, mayReturn: boolean): void {
     const reason = new GatewayError('reader_stalled', message);
-    this.leave(reason, mayReturn);
+    this.detach(reason, mayReturn);
     this.response.destroy(reason);
   }
 
@@ -389,17 +389,6 @@ function patience({ minBytesPerSecond, pauseMs, stallTimeoutMs }: StreamDeadline
     stallTimeoutMs: Math.max(pauseMs, stallTimeoutMs),
     rateWindowMs: Math.max(pauseMs, defaultRateWindowMs),
   });
-}
-
-export function clientLeft(how: string): GatewayError {
-  return new GatewayError('client_left', `The client ${how}.`);
-}
-
-function fellBehind(offset: number): GatewayError {
-  return new GatewayError(
-    'reader_disconnected',
-    `The reader fell behind by more than its window (windowBytes). It can come back at offset ${offset}.`,
-  );
 }
 
 function reasonOf(error: GatewayError | undefined): ReaderEndReason | undefined {

@@ -1,5 +1,5 @@
 /** How far a stream was received: what the next frame has to continue (rule 5.7). */
-export class Position {
+export class Continuation {
   /** Where the next data has to start; `undefined` for a reader that starts at a `now` that it does not know. */
   next: number | undefined;
   /** Bytes of the gateway's own words since the last chunk, which have no offsets of their own. */

@@ -1,0 +1,45 @@
+import type { Gap, Overflow, Reader, ReaderOptions } from '@spillway/core';
+import type { EventRun } from '@spillway/core/format/sse';
+import { GatewayError, historyGone } from '../errors.ts';
+import type { StreamReaderOptions } from './read-stream.ts';
+import type { StreamBody } from './stream-body.ts';
+import { untimed } from './untimed-credit.ts';
+
+/**
+ * Opens a cursor on a stream's log, with what its reader asked for as far as the stream has it.
+ *
+ * @throws {GatewayError | SpillwayError} `invalid_request` for an offset that is not there yet, `history_gone`.
+ */
+export function openCursor(
+  body: StreamBody,
+  {
+    credit = [],
+    from = 'start',
+    maxBytes,
+    merges = true,
+    onCreditBlocked,
+    overflow,
+  }: StreamReaderOptions & { readonly overflow: Overflow },
+): Reader<EventRun | Gap> {
+  const { log } = body;
+  const { end, nextOffset } = log;
+  // Where it is may be known elsewhere alone.
+  if (log.refresh === undefined && typeof from === 'number' && from > nextOffset) {
+    throw new GatewayError('invalid_request', `The offset: expected at most ${nextOffset}, got ${from}.`);
+  }
+  if (end?.state === 'cancelled' && typeof from === 'number' && from < nextOffset) {
+    throw historyGone(end.error);
+  }
+  const canMerge = body.format !== undefined;
+  const options: ReaderOptions<EventRun> = {
+    // Where nothing can be merged, no room can be made in that way.
+    overflow: overflow === 'coalesce' && !canMerge ? 'block' : overflow,
+    merges: merges && canMerge,
+    credit: body.durationMs === undefined ? credit.map(untimed) : credit,
+    from,
+    ...(onCreditBlocked === undefined ? {} : { onCreditBlocked }),
+    // The window also holds what one read brings: so much less may wait, whatever was asked for.
+    ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
+  };
+  return log.reader(options);
+}
