@@ -15,6 +15,11 @@ import { entityTag, hasEntityTag, offsetHeaders, type Part, readPart, streamHead
 import { findPosition, type Position } from './position.ts';
 import { type ReadQuery, readReadQuery } from './read-query.ts';
 
+/** How long a long-poll waits: below what proxies allow. */
+const longPollMs = 25_000;
+/** After this time `live=sse` ends, and its reader comes back, as Durable Streams has it. */
+const sseMs = 60_000;
+
 export interface ReadOptions {
   readonly clock: ServerClock;
   readonly paces: Paces;
@@ -22,10 +27,6 @@ export interface ReadOptions {
   readonly stallTimeoutMs: number;
   /** What may wait for a reader. */
   readonly windowBytes: number;
-  /** How long a long-poll waits. Default 25 s: below what proxies allow. */
-  readonly longPollMs?: number;
-  /** After this time `live=sse` ends, and its reader comes back. Default 60 s, as Durable Streams has it. */
-  readonly sseMs?: number;
 }
 
 /** A request to read a stream. */
@@ -112,7 +113,7 @@ async function answerPart(
   stream: GatewayStream,
   body: StreamBody,
   { cursor, from, isNow, mode }: Read,
-  { clock, longPollMs = 25_000, stallTimeoutMs }: ReadOptions,
+  { clock, stallTimeoutMs }: ReadOptions,
 ): Promise<void> {
   const wait = mode === 'long-poll' ? { ms: longPollMs, response } : undefined;
   const part: Part = await readPart(stream, body, from, clock, wait);
@@ -144,7 +145,7 @@ function serve(
   stream: GatewayStream,
   body: StreamBody,
   { cursor, from, mode }: Read,
-  { clock, paces, sseMs = 60_000, windowBytes }: ReadOptions,
+  { clock, paces, windowBytes }: ReadOptions,
 ): void {
   const { format, log } = body;
   if (format === undefined) throw new Error('a stream of events has a format');
