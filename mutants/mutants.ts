@@ -1285,7 +1285,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 11: a reader is paused for ever',
     file: `${server}/stream/served-reader.ts`,
-    find: 'if (options.credit !== undefined) this.#patience = patience(deadlines);',
+    find: 'if (options.credit !== undefined) this.#patience = patientProgress(deadlines);',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
     only: 'model stops',

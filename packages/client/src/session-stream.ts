@@ -37,7 +37,10 @@ const maxAckDelayMs = 200;
 // An error body or event. Nothing bounds it but this.
 const maxOwnBytes = 1_048_576;
 
-/** One stream from its request to its end, over as many connections as that takes. */
+/**
+ * One stream from its request to its end, over as many connections as that takes. One file, because each frame means something else
+ * in each state of the stream: what is read of it once, is read here.
+ */
 export class SessionStream implements StreamReader {
   readonly response: Promise<StreamHead>;
   /** On the present connection; 0 without one. */

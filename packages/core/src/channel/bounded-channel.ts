@@ -17,7 +17,10 @@ import type { ReaderHost } from './reader-host.ts';
 import { ReaderRoom } from './reader-room.ts';
 import { Retention } from './retention.ts';
 
-/** The one implementation of a {@link Channel}. */
+/**
+ * The one implementation of a {@link Channel}. This file is longer than others because an offer, on the path of every token, depends on
+ * how far the head may go before any reader has to be looked at, and everything that a reader does changes that.
+ */
 export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHost<T, ChannelReader<T>> {
   readonly merge: Merge<T> | undefined;
   /** What the channel allows; less where it would not fit a reader. */

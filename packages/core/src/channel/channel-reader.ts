@@ -18,6 +18,11 @@ import { checkSkip } from './skip.ts';
 import { spillMark } from './spill-mark.ts';
 import { Waiter } from './waiter.ts';
 
+/**
+ * One cursor on a channel's chunks. This file is longer than others because taking a chunk is the path of every token: what comes
+ * before the cursor, credit, a merge and the end each decide what is taken next. What can be read alone stands alone
+ * ({@link BeforeCursor}, {@link ReaderCredit}, {@link PressureMarks}).
+ */
 export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   readonly overflow: Overflow | 'spill';
   /** Whether what waits for it may be merged to make room. */

@@ -44,7 +44,7 @@ const isObject = -1;
  *
  * Everything in [tail, head) is kept. Below the tail the slots are empty, so that a chunk can be
  * collected as soon as nobody needs it. Offsets never repeat; positions move back when entries at the
- * head are merged.
+ * head are merged. The columns of one ring move together, so they stay in one file.
  */
 export class ChunkLog<T> implements ChunkAddresses {
   /** Empty where a chunk is in the channel's memory. */

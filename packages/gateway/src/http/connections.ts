@@ -61,7 +61,8 @@ export interface ConnectionsOptions {
 
 /**
  * Owns every socket that a listener accepts, from there until it is closed: whose it is, what it is doing, and when it has to
- * go. The number of connections ≤ `maxConnections` always, and strangers never keep out who has a key.
+ * go. The number of connections ≤ `maxConnections` always, and strangers never keep out who has a key. One file, because each of
+ * its rules (which connection goes for another one) reads what the others count.
  */
 export class Connections {
   readonly #options: ConnectionsOptions;

@@ -8,7 +8,7 @@ export interface ProgressRules {
   readonly rateWindowMs?: number;
 }
 
-export const defaultRateWindowMs = 60_000;
+const defaultRateWindowMs = 60_000;
 
 /**
  * Watches whether a reader makes progress. It only ever counts time in which something was there for
@@ -52,4 +52,17 @@ export class Progress {
     this.#windowBytes = bytes;
     return rate < this.#rules.minBytesPerSecond ? 'too_slow' : undefined;
   }
+}
+
+/** Looks at one that holds back its credit: for `pauseMs`, if that is more. */
+export function patientProgress({
+  minBytesPerSecond,
+  pauseMs,
+  stallTimeoutMs,
+}: Pick<ProgressRules, 'minBytesPerSecond' | 'stallTimeoutMs'> & { readonly pauseMs: number }): Progress {
+  return new Progress({
+    minBytesPerSecond,
+    stallTimeoutMs: Math.max(pauseMs, stallTimeoutMs),
+    rateWindowMs: Math.max(pauseMs, defaultRateWindowMs),
+  });
 }

@@ -5,7 +5,7 @@ import { asGatewayError, clientLeft, fellBehind, GatewayError } from '../errors.
 import { LargeRun } from '../memory/large-run.ts';
 import { type StallCause, tokensOf } from './meter.ts';
 import type { BodyHold } from '../memory/request-memory.ts';
-import { defaultRateWindowMs, Progress } from '../sink/progress.ts';
+import { patientProgress, Progress } from '../sink/progress.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
 import type { SendQueues } from '../sink/send-queues.ts';
 import { writeEvents, type WriteListener } from '../sink/write-events.ts';
@@ -61,7 +61,7 @@ export class ServedReader implements WriteListener {
     this.#options = options;
     this.#deadlines = deadlines;
     this.#progress = new Progress(deadlines);
-    if (options.credit !== undefined) this.#patience = patience(deadlines);
+    if (options.credit !== undefined) this.#patience = patientProgress(deadlines);
     this.#credit = options.credit ?? [];
     this.#clock = clock;
     this.#lastSentMs = clock.nowMs();
@@ -381,14 +381,6 @@ export class ServedReader implements WriteListener {
     if (body?.format === undefined || body.log.end !== undefined) return 0;
     return this.response.delayMs();
   }
-}
-
-function patience({ minBytesPerSecond, pauseMs, stallTimeoutMs }: StreamDeadlines): Progress {
-  return new Progress({
-    minBytesPerSecond,
-    stallTimeoutMs: Math.max(pauseMs, stallTimeoutMs),
-    rateWindowMs: Math.max(pauseMs, defaultRateWindowMs),
-  });
 }
 
 function reasonOf(error: GatewayError | undefined): ReaderEndReason | undefined {

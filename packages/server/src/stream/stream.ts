@@ -34,7 +34,8 @@ export type StreamPhase = 'opening' | 'streaming' | 'waiting';
 
 /**
  * One request's life: its times, its readers, and the one signal that stops everything done for it. Time is
- * checked from outside, by `tick`: no stream has a timer of its own.
+ * checked from outside, by `tick`: no stream has a timer of its own. One file, because each thing that happens to a stream may be its end,
+ * and the end is the same for all; who reads it, why it stalls and who has left are in files of their own.
  */
 export class GatewayStream implements StreamOwner {
   readonly id: string;
