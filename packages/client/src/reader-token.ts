@@ -1,6 +1,6 @@
 import type { Clock } from '@spillway/core/clock';
 
-/** A name for a reader that nobody can guess: 144 random bits as base64url. */
+/** Returns a reader token that nobody can guess: 144 random bits as base64url. */
 export function createReaderToken(clock: Pick<Clock, 'randomBytes'>): string {
   return btoa(String.fromCharCode(...clock.randomBytes(18)))
     .replaceAll('+', '-')
