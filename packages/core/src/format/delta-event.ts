@@ -2,26 +2,26 @@ import type { Hole } from './delta-rule.ts';
 
 /** An event that can be merged with its neighbours. */
 export interface DeltaEvent {
-  /** The whole event as it came, or the last of those that it stands for. */
+  /** The bytes of the event as it came, or of the last event that it stands for. */
   readonly bytes: Uint8Array;
   readonly holes: readonly Hole[];
-  /** For each hole, what earlier events had in it. */
+  /** For each hole, the bytes that earlier events had in it. */
   readonly grown: readonly (Grown | undefined)[];
-  /** The hole with text in it, which is what grows; -1 if there is none, then any can follow. */
+  /** The index of the one hole with text in it; -1 if no hole has text, so that any hole may grow. */
   readonly growing: number;
-  /** Whether the last of a run of such events has to stay an event of its own. */
+  /** Whether the last event of a run has to stay an event of its own. */
   readonly keepsLast: boolean;
-  /** The bytes of the event as it will be written. */
+  /** The number of bytes of the event when it is written. */
   readonly byteLength: number;
 }
 
-/** `store.bytes[0, length)`: what came later into the same store belongs to later events. */
+/** The bytes `store.bytes[0, length)`. Bytes after `length` belong to later events. */
 export interface Grown {
   readonly store: Store;
   readonly length: number;
 }
 
-/** Bytes that are only ever added to, so that events that grew out of each other share them. */
+/** Append-only bytes. Events that grew from one another share them. used ≤ bytes.length always. */
 interface Store {
   bytes: Uint8Array;
   used: number;
@@ -30,14 +30,14 @@ interface Store {
 const COMMA = 0x2c;
 const BACKSLASH = 0x5c;
 
-/** A copy with memory of its own: what `slice` makes of a Node Buffer is none. */
+/** Copies bytes into memory of their own. `slice` would not do: for a Node Buffer it returns a view. */
 export function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
   const copy = new Uint8Array(end - start);
   copy.set(bytes.subarray(start, end));
   return copy;
 }
 
-/** An event that nothing was merged into; `undefined` if nothing can be. */
+/** An event that nothing was merged into yet; `undefined` if nothing can be. */
 export function openDelta(bytes: Uint8Array, holes: readonly Hole[]): DeltaEvent | undefined {
   let growing = -1;
   let hasText = false;
@@ -45,7 +45,7 @@ export function openDelta(bytes: Uint8Array, holes: readonly Hole[]): DeltaEvent
     if (kind !== 'text') continue;
     hasText = true;
     if (start === end) continue;
-    // Two texts that grow in turn would come out one behind the other.
+    // Two texts in one event would lose their order when both grow.
     if (growing !== -1) return undefined;
     growing = index;
   }
@@ -55,14 +55,14 @@ export function openDelta(bytes: Uint8Array, holes: readonly Hole[]): DeltaEvent
 }
 
 /**
- * Two neighbours as one event, which says what both said; `undefined` if they differ in more than what may
- * grow or be replaced, or if the event would have more bytes than that.
+ * Merges two neighbours into one event that says what both said. `undefined` if they differ outside their holes, or if
+ * the result would have more than `maxBytes`.
  */
 export function mergeDeltas(first: DeltaEvent, second: DeltaEvent, maxBytes: number): DeltaEvent | undefined {
   if (first.growing !== -1 && second.growing !== -1 && first.growing !== second.growing) return undefined;
   if (!haveSameShape(first, second) || isSplitCharacter(first, second)) return undefined;
   const byteLength = mergedLength(first, second);
-  // Looked at before anything is copied: what is too large is often asked about.
+  // Checked before anything is copied, because this is a frequent refusal.
   if (byteLength > maxBytes) return undefined;
   const grown = first.holes.map((hole, index) => {
     if (hole.kind === 'last') return undefined;
@@ -103,7 +103,7 @@ export function writeDelta({ bytes, grown, holes }: DeltaEvent, target: Uint8Arr
   return at;
 }
 
-/** Whether the events are equal but for their holes. */
+/** Whether two events are equal outside their holes. */
 function haveSameShape(first: DeltaEvent, second: DeltaEvent): boolean {
   if (first.holes.length !== second.holes.length) return false;
   let a = 0;
@@ -134,15 +134,15 @@ function areEqual(
 }
 
 /**
- * Whether a character begins in one text and ends in the other: half of a surrogate pair, written as an
- * escape, or some bytes of a UTF-8 sequence. Apart these are two wrong characters, together they would be a
- * right one.
+ * Whether a character begins in the first text and ends in the second: half of a surrogate pair, written as an escape,
+ * or some bytes of a UTF-8 sequence. A client shows two wrong characters for the separate events, but one right
+ * character for a merged one.
  */
 function isSplitCharacter(first: DeltaEvent, second: DeltaEvent): boolean {
   const hole = first.holes[first.growing];
   const next = second.holes[second.growing];
   if (hole === undefined || next === undefined) return false;
-  // What later events were merged into begins where the first of them did.
+  // If the second event is a merged one, its text begins with its grown part.
   const later = second.grown[second.growing];
   if (later === undefined && next.start === next.end) return false;
   const begin = later === undefined ? second.bytes[next.start] : later.store.bytes[0];
@@ -154,7 +154,10 @@ export function isContinuation(byte: number | undefined): boolean {
   return ((byte ?? 0) & 0xc0) === 0x80;
 }
 
-/** Whether the text in `bytes[start, end)`, or if that is empty the one before it, ends in \uD8.. to \uDB.. */
+/**
+ * Whether the text in `bytes[start, end)` ends in an escape from \uD8.. to \uDB.., the first half of a pair. If that
+ * text is empty, the text before it counts.
+ */
 export function endsInHalf(
   bytes: Uint8Array,
   start: number,
@@ -174,7 +177,7 @@ export function endsInHalf(
   );
 }
 
-/** The bytes of the event that two would become. */
+/** The number of bytes that the merged event would have. */
 function mergedLength(first: DeltaEvent, second: DeltaEvent): number {
   let length = second.bytes.length;
   for (const [index, { end, kind, start }] of first.holes.entries()) {
@@ -191,8 +194,9 @@ function mergedLength(first: DeltaEvent, second: DeltaEvent): number {
 }
 
 /**
- * Adds `bytes[start, end)`, in place if nobody else did meanwhile. Doubles, so that growing costs linear time, but takes no room beyond
- * `maxBytes`: what is as large as that does not grow any more.
+ * Adds `bytes[start, end)` to a hole's text: in place, unless another event has added to the same store since. The
+ * store doubles, so that growing costs linear time, but only up to `maxBytes`, because a larger event does not grow any
+ * more.
  */
 export function append(
   before: Grown | undefined,
@@ -213,7 +217,7 @@ export function append(
     store = { bytes: room, used };
   }
   if (joint === 1) store.bytes[used] = COMMA;
-  // Most texts are a token: calling for a copy of a view takes longer than copying.
+  // Most texts are a token: for so few bytes a loop is faster than a view and a call.
   if (end - start > 64) store.bytes.set(bytes.subarray(start, end), used + joint);
   else
     for (let from = start, to = used + joint; from < end; from += 1, to += 1)

@@ -11,25 +11,25 @@ const BACKSLASH = 0x5c;
 const LETTER_E = 0x65;
 
 /**
- * Grows an event by events of the same shape that follow it, byte for byte but for the holes: what
- * {@link mergeDeltas} does with events that were taken apart, without taking them apart. What differs in any other
- * way is left to that.
+ * Merges an event with later events that have the same bytes outside the holes. The result is that of {@link
+ * mergeDeltas}, without taking the later events apart. An event that differs in any other way is refused, and has to be
+ * taken apart.
  */
 export class DeltaGrowth {
   readonly #event: DeltaEvent;
   readonly #maxBytes: number;
-  /** Of the newest event: its bytes, where it lies in them, and its holes one after the other. */
+  /** The newest event: the array that it lies in, its range there, and the ranges of its holes. */
   #bytes: Uint8Array;
   #start = 0;
   #end: number;
   #holes: number[] = [];
-  /** The same of the one that is looked at. */
+  /** The ranges of the holes of the event that is being compared. */
   #nextHoles: number[] = [];
   #growing: number;
-  /** The text of those before the newest one. */
+  /** The text of the events before the newest one. */
   #grown: Grown | undefined;
   #grownBytes: number;
-  /** How many events were added. */
+  /** The number of events that were added. */
   added = 0;
 
   private constructor(event: DeltaEvent, maxBytes: number) {
@@ -43,15 +43,15 @@ export class DeltaGrowth {
     for (const { end, start } of event.holes) this.#holes.push(start, end);
   }
 
-  /** `undefined` for an event whose followers have to be taken apart. */
+  /** Opens an event for growth; `undefined` if later events have to be taken apart to be merged. */
   static open(event: DeltaEvent, maxBytes: number): DeltaGrowth | undefined {
     const isPlain = event.holes.every(({ keepsLast, kind }) => kind !== 'items' && !keepsLast);
     return isPlain ? new DeltaGrowth(event, maxBytes) : undefined;
   }
 
   /**
-   * The event that starts there, if it has the same shape as another one and less bytes than that: what taking it apart finds, for a
-   * fraction of the time.
+   * Returns the event that starts at `start`, if it has the same shape as `shape` and fewer than `maxBytes` bytes. The
+   * result is the same as from taking the event apart, in a fraction of the time.
    */
   static alike(
     shape: DeltaEvent,
@@ -65,7 +65,7 @@ export class DeltaGrowth {
     if (end === -1 || end - start >= maxBytes) return undefined;
     const found = growth.#nextHoles;
     const growing = growth.#growingOf(found);
-    // Two texts that grow in turn: never merged.
+    // An event with two texts that grow is never merged.
     if (growing === -2) return undefined;
     const event: DeltaEvent = {
       bytes: copyOf(bytes, start, end),
@@ -78,14 +78,14 @@ export class DeltaGrowth {
     return { event, end };
   }
 
-  /** The bytes of the event as it would be written. */
+  /** The number of bytes of the event when it is written. */
   get byteLength(): number {
     return this.#end - this.#start + this.#grownBytes;
   }
 
   /**
-   * Adds the event that starts there, and ends at `wantedEnd` if that is given. Returns where it ends; -1: it cannot be added, and
-   * nothing has changed.
+   * Adds the event that starts at `start`, and that has to end at `wantedEnd` if that is given. Returns where the event
+   * ends. -1: the event cannot be added, and nothing has changed.
    */
   add(bytes: Uint8Array, start: number, wantedEnd?: number): number {
     const end = this.#match(bytes, start);
@@ -117,14 +117,14 @@ export class DeltaGrowth {
     return end;
   }
 
-  /** All of them as one event. */
+  /** Returns all added events as one event. */
   event(): DeltaEvent {
     if (this.added === 0) return this.#event;
     const start = this.#start;
     const grown = new Array<Grown | undefined>(this.#event.holes.length).fill(undefined);
     if (this.#growing !== -1) grown[this.#growing] = this.#grown;
     return {
-      // A copy of its own, because an event may stand for many and should not keep alive what came with it.
+      // A copy, because a merged event may live long, and should not keep alive the whole chunk that it came in.
       bytes: copyOf(this.#bytes, start, this.#end),
       holes: holesAt(this.#event.holes, this.#holes, start),
       grown,
@@ -134,7 +134,10 @@ export class DeltaGrowth {
     };
   }
 
-  /** Compares the event that starts there with the first one, and notes its holes. Returns where it ends, or -1. */
+  /**
+   * Compares the event that starts at `start` with the first one, and notes the ranges of its holes. Returns where the
+   * event ends, or -1.
+   */
   #match(bytes: Uint8Array, start: number): number {
     const { bytes: shape, holes } = this.#event;
     const found = this.#nextHoles;
@@ -155,11 +158,11 @@ export class DeltaGrowth {
     }
     const length = shape.length - from;
     if (!isSame(shape, from, bytes, at, length)) return -1;
-    // A CRLF that was cut ended the first one, and another one ends this: it would be left without its last byte.
+    // The first event was cut within its CRLF, and this one is not: it would lose its last byte.
     return bytes[at + length] === LF && shape.at(-1) === CR ? -1 : at + length;
   }
 
-  /** The hole with text in it; -1: none has; -2: two have. */
+  /** The index of the hole with text in it; -1: no hole has text; -2: two have. */
   #growingOf(found: readonly number[]): number {
     let growing = -1;
     for (let index = 0; index < this.#event.holes.length; index += 1) {
@@ -171,7 +174,7 @@ export class DeltaGrowth {
   }
 }
 
-/** Holes of the same kinds at other places, which are counted from `start`. */
+/** Copies holes to other ranges. `places` are ranges in an array, and the event begins at `start`. */
 function holesAt(holes: readonly Hole[], places: readonly number[], start: number): Hole[] {
   return holes.map(({ isNull, keepsLast, kind }, index) => ({
     kind,
@@ -190,7 +193,7 @@ function isSame(first: Uint8Array, a: number, second: Uint8Array, b: number, len
   return true;
 }
 
-/** Where the string ends that goes on there: at its quote; -1 if it does not end in its line. */
+/** Where the string that goes on at `start` ends: at its quote; -1 if it does not end in its line. */
 function endOfText(bytes: Uint8Array, start: number): number {
   for (let at = start; at < bytes.length; at += 1) {
     const byte = bytes[at];
@@ -203,7 +206,9 @@ function endOfText(bytes: Uint8Array, start: number): number {
   return -1;
 }
 
-/** Where the value ends that begins there, if that is a number or a string, or the same as in the shape; else -1. */
+/**
+ * Where the value that begins at `start` ends, if it is a number, a string or equal to the shape's value; otherwise -1.
+ */
 function endOfValue(bytes: Uint8Array, start: number, shape: Uint8Array, hole: Hole): number {
   const length = hole.end - hole.start;
   const first = bytes[start];
