@@ -1,23 +1,23 @@
 import type { Clock, Timer } from '../clock.ts';
 
-/** How a {@link VirtualClock} begins. */
+/** The start values of a {@link VirtualClock}. */
 export interface VirtualClockOptions {
-  /** All its randomness follows from it: a whole number from 0 to 2^32 − 1. Default: 1. */
+  /** The seed of all its randomness: a whole number from 0 to 2^32 − 1. Default: 1. */
   readonly seed?: number;
-  /** What `dateMs` says at the beginning, in milliseconds since 1970. Default: the first moment of 2026. */
+  /** The value of `dateMs` at the beginning, in milliseconds since 1970. Default: the first moment of 2026. */
   readonly startDateMs?: number;
 }
 
-/** What was asked for, and not called yet. */
+/** A callback that was not called yet. */
 interface Due {
   readonly atMs: number;
-  /** Of those of the same moment, the smaller one is first. */
+  /** The order of callbacks of the same moment: the smaller number is first. */
   readonly order: number;
-  /** `undefined`: it was stopped. */
+  /** `undefined`: the callback was stopped. */
   callback: (() => void) | undefined;
 }
 
-/** What Node has and browsers have not. */
+/** Node's functions that browsers do not have. */
 interface Host {
   readonly setImmediate?: (callback: () => void) => void;
   readonly process?: { readonly nextTick?: (callback: (argument: never) => void, argument: unknown) => void };
@@ -26,9 +26,10 @@ interface Host {
 const host = globalThis as Host;
 
 /**
- * A clock for tests: its time passes only while `advance` runs, as fast as the machine can, and the same seed makes the same
- * run. What is called for one moment is done with, promises included, before the next one comes. It knows nothing of
- * sockets, files and threads: what waits for those takes real time, in which this clock stands still.
+ * A clock for tests: its time passes only while `advance` runs, as fast as the machine can, and the same seed makes the
+ * same run. All callbacks of one moment, and the promises that follow from them, are done before the next moment comes.
+ * The clock knows nothing of sockets, files and threads: waiting for those takes real time, in which this clock stands
+ * still.
  *
  * @example
  * ```ts
@@ -41,7 +42,7 @@ const host = globalThis as Host;
  */
 export class VirtualClock implements Clock {
   readonly #startDateMs: number;
-  /** A heap: each is due before those at twice its index and one or two more. */
+  /** A heap: the callback at index i is due before those at 2i + 1 and 2i + 2. */
   readonly #due: Due[] = [];
   #order = 0;
   #nowMs = 0;
@@ -53,7 +54,7 @@ export class VirtualClock implements Clock {
     this.#startDateMs = startDateMs;
   }
 
-  /** Milliseconds since it was made, as far as it was advanced. */
+  /** Milliseconds since the clock was made, as far as it was advanced. */
   nowMs(): number {
     return this.#nowMs;
   }
@@ -63,7 +64,7 @@ export class VirtualClock implements Clock {
     return this.#startDateMs + this.#nowMs;
   }
 
-  /** Calls back once, exactly when so many milliseconds have passed. */
+  /** Calls back once, exactly when `ms` milliseconds have passed. */
   after(ms: number, callback: () => void): Timer & { unref(): Timer } {
     const due: Due = { atMs: this.#nowMs + Math.max(0, ms), order: (this.#order += 1), callback };
     this.#add(due);
@@ -71,13 +72,13 @@ export class VirtualClock implements Clock {
       stop: () => {
         due.callback = undefined;
       },
-      // It never keeps a process alive.
+      // This clock never keeps a process alive.
       unref: () => timer,
     };
     return timer;
   }
 
-  /** Calls back each time when so many milliseconds have passed. At least 1. */
+  /** Calls back repeatedly, every `ms` milliseconds. At least 1. */
   every(ms: number, callback: () => void): Timer {
     let timer: Timer;
     const again = (): void => {
@@ -88,23 +89,23 @@ export class VirtualClock implements Clock {
     return { stop: () => timer.stop() };
   }
 
-  /** The same as `after`: nothing is called together with others. */
+  /** The same as `after`, because this clock never joins several callbacks. */
   soon(ms: number, callback: () => void): void {
     this.after(ms, callback);
   }
 
-  /** Calls back at this moment, behind all that is due at it. */
+  /** Calls back at the present moment, after all callbacks that are due. */
   nextTurn(callback: () => void): void {
     this.after(0, callback);
   }
 
-  /** Calls back behind what runs now, as `process.nextTick` does. */
+  /** Calls back after the code that runs now, as `process.nextTick` does. */
   nextTick<T>(callback: (argument: T) => void, argument: T): void {
     if (host.process?.nextTick !== undefined) host.process.nextTick(callback, argument);
     else queueMicrotask(() => callback(argument));
   }
 
-  /** A number from 0 to less than 1, of the seed. */
+  /** Returns a number from 0 to less than 1, from the seed. */
   random(): number {
     // Mulberry32 (Ettinger, 2017).
     this.#random = (this.#random + 0x6d_2b_79_f5) | 0;
@@ -113,14 +114,15 @@ export class VirtualClock implements Clock {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** So many bytes of the seed: whoever knows it can guess them. */
+  /** Returns bytes from the seed. A program that knows the seed can guess them. */
   randomBytes(count: number): Uint8Array<ArrayBuffer> {
     return new Uint8Array(count).map(() => this.random() * 256);
   }
 
   /**
-   * Lets so many milliseconds pass: calls back all who are due by then, in their order, and waits after each until nothing is left to
-   * do at its moment. Rejects with what a callback throws; the time then stands at that moment.
+   * Advances the time by `ms` milliseconds. Calls all callbacks that are due by then, in order, and waits after each
+   * until nothing is left to do at its moment. Rejects with the error of a callback that throws; the time then stands
+   * at that moment.
    */
   async advance(ms: number): Promise<void> {
     if (this.#isAdvancing) throw new Error('advance: one at a time, and not by a callback of its own');
@@ -152,7 +154,7 @@ export class VirtualClock implements Clock {
     heap[at] = due;
   }
 
-  /** Takes the first one that was not stopped; `undefined`: none is due by then. */
+  /** Takes the first callback that was not stopped; `undefined` if none is due by then. */
   #take(untilMs: number): Due | undefined {
     for (;;) {
       const [first] = this.#due;
@@ -184,7 +186,7 @@ function isBefore(a: Due, b: Due): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
-/** Until all promises and ticks that follow from what is done are done, too. */
+/** Resolves when all promises and ticks that follow from finished work are done. */
 function settled(): Promise<void> {
   return new Promise((resolve) => {
     if (host.setImmediate !== undefined) host.setImmediate(resolve);
