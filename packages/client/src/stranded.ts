@@ -42,7 +42,7 @@ export class Stranded {
     this.#pongOf.delete(stream);
   }
 
-  /** Called when the gateway has begun to answer a stream that is read anew. A ping was sent then. */
+  /** The gateway has begun to answer a stream that is read anew, and a ping was sent then. */
   answered(stream: SessionStream, pong: number): void {
     this.#pongOf.set(stream, pong);
   }
