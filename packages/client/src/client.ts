@@ -20,8 +20,8 @@ export interface Client extends AsyncDisposable {
   request(input: string | URL, init?: StreamRequestInit): StreamReader;
   /**
    * Reads a stream by its URL: a reader's `url`, or the `Content-Location` of a response. The reader fails with
-   * `not_found` if there is no such stream for this key, and with `history_gone` if the gateway does not keep the chunk
-   * at `from` any more.
+   * `not_found` if there is no such stream for this key. If the gateway does not keep the chunk at `from` any more, the
+   * reader fails with `history_gone`.
    */
   read(url: string | URL, init?: StreamReadInit): StreamReader;
   /**

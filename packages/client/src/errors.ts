@@ -9,8 +9,8 @@ import { SpillwayError } from '@spillway/core';
  * - `connection_lost`: the connection was lost and did not come back within `giveUpAfterMs`, or came back and was lost
  *   each time before anything new of the stream came. A request without an answer may have run.
  * - `arrival_unknown`: the connection was lost before the answer, and the gateway does not know whether the request
- *   arrived (the gateway was started again, or the request has run and is over). The request may have run, and is not
- *   sent again: the caller has to decide.
+ *   arrived. (The gateway was started again, or the request has run and is over.) The request may have run, so it is
+ *   not sent again: the caller has to decide.
  * - `history_gone`: the connection came back too late, and the gateway does not keep the rest any more.
  * - `protocol_error`: the gateway broke the protocol, such as with a hole in the offsets or with more than the window
  *   allows. The consumer got nothing of it.

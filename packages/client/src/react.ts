@@ -9,8 +9,8 @@ export interface UseStreamOptions<Item> {
   /** Returns the text of an item; empty if the item has none. */
   readonly toText: (item: Item) => string;
   /**
-   * Called for the last item of each frame when all items up to it are on the screen: the place to acknowledge a
-   * reader.
+   * Called for the last item of each frame when all items up to it are on the screen: here a reader can be
+   * acknowledged.
    */
   readonly onPainted?: (item: Item) => void;
 }

@@ -2,7 +2,7 @@ import type { SessionOverflow } from '@spillway/core/session';
 
 /** Options that all readers have. */
 export interface ReaderInit {
-  /** Headers in addition to those of the client, and in their place. The key is among them. Default: none. */
+  /** Headers that are added to those of the client, or replace them. The key is among them. Default: none. */
   readonly headers?: HeadersInit;
   /** The window of this stream, in bytes. Default: that of the client. */
   readonly windowBytes?: number;

@@ -136,7 +136,7 @@ export class SessionStream implements StreamReader {
     const { windowBytes } = this.#options;
     const bytes = this.#ledger.consumedBytes;
     if (bytes * 2 >= windowBytes) return true;
-    // A consumer that waits while the gateway has something must not wait for an ack.
+    // A consumer that waits while chunks wait in the gateway must not wait for an ack.
     const isDry = this.#inbox.isWaiting && this.#inbox.isEmpty;
     return isDry && bytes > 0 && (bytes * 4 >= windowBytes || this.#waiting.items > 0);
   }

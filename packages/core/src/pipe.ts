@@ -44,9 +44,9 @@ export type PipeEnd = ChannelEnd & {
  *
  * Rejects only for wrong arguments. Every other end is the result, also for a source or a sink that cannot be opened.
  *
- * @throws {SpillwayError} `invalid_option`, before anything is read: also for a function or a Node stream as the sink
- *   ({@link toNodeWritable} makes a sink of that), and for a source that is none, such as the body of a response that
- *   has none.
+ * @throws {SpillwayError} `invalid_option`, before anything is read. Also for a function or a Node stream as the sink
+ *   ({@link toNodeWritable} makes a sink from a Node stream). Also for a value that is no source, such as the body of a
+ *   response that has none.
  * @example
  * ```ts
  * if (response.body === null) throw new Error('The response has no body.');

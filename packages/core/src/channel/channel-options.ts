@@ -10,16 +10,17 @@ import type { ChannelReaderOptions } from './reader-host.ts';
 /** A channel's bounds, and the functions that measure and merge its chunks. At least one bound has to be given. */
 export interface ChannelOptions<T> {
   /**
-   * The bytes that may wait for one reader. Minimum 1, default no bound. When it is reached, the
-   * reader's overflow policy decides. A chunk that is larger than the bound is still taken when
-   * nothing else waits, and then does not count: what follows has the bound for itself.
+   * The bytes that may wait for one reader. Minimum 1, default no bound. When the bound is reached, the reader's
+   * overflow policy decides. A chunk that is larger than the bound is still taken when nothing else waits. Such a chunk
+   * does not count: the chunks after it have the whole bound.
    */
   readonly maxBytes?: number;
   /** The chunks that may wait for one reader. A whole number, 1 or more; default no bound. */
   readonly maxItems?: number;
   /**
-   * The milliseconds that may wait for one reader, for chunks that take time to play. Minimum 1, default
-   * no bound. A longer chunk is taken when nothing else waits; what follows waits until it was taken.
+   * The milliseconds that may wait for one reader, for chunks that take time to play. Minimum 1, default no bound. A
+   * longer chunk is accepted when nothing else waits. The next chunk then has no room until readers have taken the
+   * longer one.
    */
   readonly maxMs?: number;
   /**
@@ -172,7 +173,7 @@ type Measures<T> = {
   readonly [name in 'durationMs' | 'merge' | 'weigh']?: ChannelOptions<T>[name] | undefined;
 };
 
-/** A bound needs its measure. Without one, every chunk is 0 bytes and 0 ms, and the bound never holds. */
+/** A bound needs its measure. Without one, every chunk is 0 bytes and 0 ms, so the bound would have no effect. */
 function needMeasures<T>(
   { durationMs, weigh }: Measures<T>,
   needBytes: Readonly<Record<string, unknown>>,

@@ -337,7 +337,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.#call(() => this.#waiter.end(hasNext));
   }
 
-  /** The channel has ended. */
+  /** Called when the channel has ended. */
   ended(): void {
     if (this.#isOver()) this.#before.clear();
     else void this.#spilled?.seal();

@@ -2,9 +2,9 @@ import type { Gap } from './gap.ts';
 import type { LosslessReaderOptions, Reader, ReaderEnd, ReaderOptions } from './reader.ts';
 
 /**
- * The answer to an offer. `accepted`: every reader will get the chunk, or was told that it will not.
- * `full`: a reader that must not lose it has no room; the chunk was not taken. `closed`: the channel has
- * ended; the chunk was not taken and none will be.
+ * The answer to an offer. `accepted`: every reader gets the chunk, or a gap or an end instead. `full`: a reader that
+ * must not lose it has no room; the chunk was not taken. `closed`: the channel has ended; the chunk was not taken and
+ * none will be.
  */
 export type OfferResult = 'accepted' | 'closed' | 'full';
 
@@ -40,11 +40,12 @@ export interface Channel<T> {
    */
   offer(chunk: T): OfferResult;
   /**
-   * Writes a chunk, waiting for room. A wait ends when half of the bound is free again (or as much as
-   * the chunk needs), so that a full channel is filled in runs and not in single steps.
+   * Writes a chunk, waiting for room. A wait ends when half of the bound is free again (or as much as the chunk needs).
+   * So a full channel is filled in runs, not in single steps.
    *
-   * @throws {SpillwayError} `write_pending` when an earlier write still waits; `channel_closed` when
-   *   the channel ended; when it was cancelled, the reason, or without one `channel_cancelled`; `invalid_chunk` and `invalid_option` as with `offer`.
+   * @throws {SpillwayError} `write_pending` when an earlier write still waits; `channel_closed` when the channel ended;
+   *   when it was cancelled, the reason, or without one `channel_cancelled`; `invalid_chunk` and `invalid_option` as
+   *   with `offer`.
    * @throws the signal's reason when it is aborted; the chunk was then not written.
    */
   write(chunk: T, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;

@@ -145,9 +145,9 @@ export interface Reader<Item> extends AsyncIterable<Item>, AsyncDisposable {
   /** All items that wait, or as many as the limits allow; empty when nothing waits. */
   takeAll(limits?: TakeLimits): Item[];
   /**
-   * Waits until something can be taken. Resolves with `true` when it can, with `false` when nothing
-   * will come any more: `end` then says why. It never rejects. One wait at a time: a second call
-   * while one waits returns the same promise.
+   * Waits until something can be taken. Resolves with `true` when it can, with `false` when nothing will come any more:
+   * `end` then says why. The promise never rejects. One wait at a time: a second call while one waits returns the same
+   * promise.
    */
   ready(): Promise<boolean>;
   /**

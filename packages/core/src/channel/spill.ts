@@ -11,10 +11,10 @@ import type { Store } from './store.ts';
  * The overflow policy `spill`: unread chunks go to a store and come back from there, in order. A reader that lags loses
  * nothing and does not slow the source or other readers.
  *
- * When more than half of the reader's bound waits, all of it is appended to the store in one step, while the other half
- * fills up: memory stays within the bound. The source waits only for a store that takes longer to append than the
- * source to fill the other half. Chunks read back take up to a quarter of the bound in addition. A store that rejects
- * fails this reader, with `store_failed`.
+ * When more than half of the reader's bound waits, all waiting chunks are appended to the store in one step. The other
+ * half fills up meanwhile, so memory stays within the bound. The source waits only for a store that takes longer to
+ * append than the source to fill the other half. Chunks read back take up to a quarter of the bound in addition. A
+ * store that rejects fails this reader, with `store_failed`.
  *
  * One store serves one reader. The store is trimmed as the reader takes, sealed when the channel ends, and emptied when
  * the reader has ended.

@@ -30,7 +30,7 @@ export const anthropicMessages: Format = {
       index: 'same',
       delta: {
         fields: {
-          // Signatures, citations and compactions do not add up: each stays as it is.
+          // Deltas of signatures, citations and compactions are no text that adds up: each stays as it is.
           type: { oneOf: ['text_delta', 'thinking_delta', 'input_json_delta'] },
           text: 'text',
           thinking: 'text',

@@ -14,7 +14,7 @@ const maxChoices = 1024;
  * follows.
  */
 export class Choices {
-  /** The place of the list in the last payload. The next payload mostly has its list there, too. */
+  /** The index of the list in the last payload. In the next payload the list is mostly at the same index. */
   listAt = 0;
   /**
    * From the last payload that said nothing of an end: its list up to its last text, and the list from that text's end.
@@ -44,8 +44,9 @@ export class Choices {
   }
 
   /**
-   * Returns the end of a payload's list, if the list differs from the last one only in one text, and so says nothing of
-   * an end; -1 otherwise. Bytes before the list are not compared: the list has to be at the same place.
+   * Compares a payload's list with the last one. Returns where the list ends if the two differ only in one text, so
+   * that this list, too, says nothing of an end; otherwise -1. Bytes before the list are not compared: the list has to
+   * be at the same index as before.
    */
   endOfAlike(bytes: Uint8Array, start: number, end: number): number {
     const head = this.#head;
@@ -76,9 +77,9 @@ export class Choices {
 }
 
 /**
- * Looks for the choices in a payload without parsing the rest. A choice without an index gets its place in the list.
+ * Looks for the choices in a payload without parsing the rest. A choice without an index gets its position in the list.
  * With `visit`, which is called with all other keys (as by `forEachKey`), all bytes are looked at. Without `visit`, the
- * search starts at the list if that is at the same place as before. The list's name there cannot be part of a text,
+ * search starts at the list if that is at the same index as before. The list's name there cannot be part of a text,
  * because quotes in a text are escaped.
  */
 export function findChoices(
@@ -166,7 +167,7 @@ export function isReason(bytes: Uint8Array, value: number, end: number): boolean
   return last > value + 1;
 }
 
-/** The number at a place; -1 if there is none. */
+/** The number that starts at `value`; -1 if there is none. */
 function digitsAt(bytes: Uint8Array, value: number): number {
   let number = -1;
   for (let at = value; ; at += 1) {

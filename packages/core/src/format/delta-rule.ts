@@ -179,7 +179,7 @@ class Dissector {
     }
   }
 
-  /** Adds a hole between the first and the last byte of the value that ends at the present place. */
+  /** Adds a hole between the first and the last byte of the value that ends at `#at`. */
   #hole(kind: 'items' | 'text', start: number, keepsLast: boolean): void {
     const isString = kind === 'text';
     if (this.#bytes[start] !== (isString ? QUOTE : OPEN_LIST)) this.#fails = true;
@@ -309,7 +309,7 @@ class Dissector {
     return hasEscape;
   }
 
-  /** Whether the value from `start` to the present place has nothing that could add up. */
+  /** Whether the value from `start` to `#at` has nothing that could add up. */
   #isPlain(start: number): boolean {
     const first = this.#bytes[start];
     if (this.#at - start === 2) return first === QUOTE || first === OPEN_LIST || first === OPEN_OBJECT;
@@ -317,7 +317,7 @@ class Dissector {
     return false;
   }
 
-  /** Whether the value from `start` to the present place is this string, written without escapes. */
+  /** Whether the value from `start` to `#at` is this string, written without escapes. */
   #isString(start: number, text: Uint8Array): boolean {
     return this.#bytes[start] === QUOTE && isText(this.#bytes, start + 1, this.#at - 1, text);
   }
@@ -330,7 +330,7 @@ function ruleOf({ places }: CompiledFields, bytes: Uint8Array, start: number, en
   return unknown;
 }
 
-/** The place of a field, from the first byte and the length of its key. Hardly any two fields share one. */
+/** The index of a field in `places`, from the first byte and the length of its key. Hardly any two fields share one. */
 function placeOf(first: number | undefined, length: number): number {
   return ((first ?? 0) * 5 + length) & 63;
 }

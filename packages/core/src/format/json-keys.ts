@@ -29,7 +29,7 @@ export function forEachKey(
   }
 }
 
-/** Where a string ends: at its closing quote, or at `end`. `from` is the place of its first character. */
+/** Where a string ends: at its closing quote, or at `end`. `from` is the index of its first character. */
 export function endOfString(bytes: Uint8Array, from: number, end: number): number {
   let at = from;
   while (at < end && bytes[at] !== QUOTE) at += bytes[at] === BACKSLASH ? 2 : 1;

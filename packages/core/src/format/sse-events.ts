@@ -2,12 +2,12 @@ import { joinDataLines, maxJoinedBytes } from './data-lines.ts';
 
 /** One event in an array of bytes: `bytes[start, end)`, its blank line included. */
 export interface EventSpan {
-  /** The place of the event's first byte. */
+  /** The index of the event's first byte. */
   readonly start: number;
-  /** The place after the event's last byte, which belongs to the blank line. */
+  /** The index after the event's last byte, which belongs to the blank line. */
   readonly end: number;
   /**
-   * The place of the event's data, if the event has one data line and at most a name beside it. Undefined for all other
+   * The range of the event's data, if the event has one data line and at most a name beside it. Undefined for all other
    * events (with comments, ids or several data lines).
    */
   readonly data: { readonly start: number; readonly end: number } | undefined;

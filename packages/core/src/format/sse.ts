@@ -13,8 +13,8 @@ import {
  * Server-Sent Events as bytes: finds where events end, and shows their data to a wire format. The rules are those of
  * the WHATWG HTML standard, "Parsing an event stream"
  * (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream): a line ends with CR, LF or
- * CRLF, an empty line ends an event, a line that starts with a colon is a comment, one BOM at the start is skipped, and
- * an event that the end of the stream cuts is not dispatched.
+ * CRLF; an empty line ends an event; a line that starts with a colon is a comment. One BOM at the start is skipped. An
+ * event that is cut by the end of the stream is not dispatched.
  */
 
 /**

@@ -77,9 +77,10 @@ export interface WebSocketSourceOptions<T = WebSocketMessage> {
  * A paused socket does not answer pings, and does not notice that its peer is gone.
  *
  * @throws {SpillwayError} `invalid_option`. The source fails with `source_cut` when the socket was closed before the
- *   end, with `source_failed` when the socket failed, with `event_too_large` for a message beyond `maxMessageBytes`,
- *   and with `source_overflow` for more than `maxBufferedBytes`; in the last two cases the socket is closed with 1009
- *   and 1008, with 1011 where a function of the options throws.
+ *   end, and with `source_failed` when the socket failed. A message beyond `maxMessageBytes` fails the source with
+ *   `event_too_large`, and closes the socket with 1009. More than `maxBufferedBytes` fail the source with
+ *   `source_overflow`, and close the socket with 1008. A function of the options that throws closes the socket with
+ *   1011.
  * @example
  * ```ts
  * import { WebSocket } from 'ws';
