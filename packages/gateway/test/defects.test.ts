@@ -106,7 +106,7 @@ describe('a defect ends the part that has it, and nothing else', () => {
     };
     const observer = { streamBegan: () => undefined, readerEnded: () => undefined };
     const defects = new Defects({ error: () => undefined });
-    const streams = new Streams(config, new Meter(), links, observer, defects, clock);
+    const streams = new Streams({ config, meter: new Meter(), links, observer, defects, clock });
     onTestFinished(() => streams.stopWatching());
     const open = () => streams.open(nobody);
     const bad = open();
@@ -146,7 +146,7 @@ describe('a defect that nobody can be told of', () => {
     const observer = { streamBegan: () => undefined, readerEnded: () => undefined };
     const links = { readQueues: () => Promise.resolve(undefined) };
     const defects = new Defects({ error: () => undefined });
-    const streams = new Streams(config, new Meter(), links, observer, defects, nodeClock);
+    const streams = new Streams({ config, meter: new Meter(), links, observer, defects, clock: nodeClock });
     onTestFinished(() => streams.stopWatching());
     const stream = streams.open({ ...nobody, detach: 'finish' });
     const channel = openChannel<EventRun>({ maxItems: 10 });

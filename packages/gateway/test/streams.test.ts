@@ -13,7 +13,7 @@ test('deadlines hold for all streams, however many there are', async () => {
   const observer = { streamBegan: () => undefined, readerEnded: () => undefined };
   const clock = new VirtualClock();
   const defects = new Defects({ error: () => undefined });
-  const streams = new Streams(config, new Meter(), links, observer, defects, clock);
+  const streams = new Streams({ config, meter: new Meter(), links, observer, defects, clock });
   onTestFinished(() => streams.stopWatching());
   const opened = Array.from({ length: 3000 }, () => streams.open(nobody));
   await clock.advance(config.waitTimeoutMs - 1000);
