@@ -87,17 +87,17 @@ export async function openGateway(
   const defects = new Defects(log);
   const meter = new Meter();
   const links = openLinks();
-  const streams = new Streams(
+  const streams = new Streams({
     config,
     meter,
     links,
-    {
+    observer: {
       streamBegan: (stream, ttftMs) => metrics.streams.streamBegan(stream, ttftMs),
       readerEnded: (reason) => metrics.streams.readerEnded(reason),
     },
     defects,
     clock,
-  );
+  });
   const eventMemory = new EventMemory({
     maxBytes: config.maxEventMemoryBytes,
     maxEventBytes: config.maxEventBytes,

@@ -1,5 +1,5 @@
 import { SpillwayError } from '../errors.ts';
-import { invalid } from './channel-options.ts';
+import { invalid } from '../invalid.ts';
 
 /** Whether a reader may skip now, and for that reason. */
 export function checkSkip(reason: string, isInMerge: boolean): void {

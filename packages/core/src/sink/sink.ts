@@ -1,4 +1,4 @@
-import { invalid } from '../channel/channel-options.ts';
+import { invalid } from '../invalid.ts';
 
 /**
  * Where chunks go. A `write` that returns a promise is waited for, which is what makes the source wait;

@@ -1,4 +1,4 @@
-import { invalid } from '../channel/channel-options.ts';
+import { invalid } from '../invalid.ts';
 
 /**
  * Where chunks come from: anything that can be iterated asynchronously (a generator, a Node stream, an

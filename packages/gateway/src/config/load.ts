@@ -153,7 +153,7 @@ export interface UnusedProxy {
 export function unusedProxies({ providers }: Settings, env: ConfigSources['env']): UnusedProxy[] {
   const found = new Map<string, string[]>();
   for (const { name, transport, url } of providers) {
-    const proxy = transport === undefined ? proxyInEnvironment(new URL(url), env) : undefined;
+    const proxy = transport?.proxy === undefined ? proxyInEnvironment(new URL(url), env) : undefined;
     if (proxy !== undefined) found.set(proxy.variable, [...(found.get(proxy.variable) ?? []), name]);
   }
   return [...found].map(([variable, names]) => ({ variable, providers: names }));

@@ -157,7 +157,7 @@ function asUnreachable(failed: unknown): GatewayError {
   if (error instanceof CertificateError) {
     return new GatewayError(
       'upstream_untrusted',
-      `The provider's certificate is not trusted (${error.code}): expected one for its name, valid now, by an authority that Node knows or NODE_EXTRA_CA_CERTS names.`,
+      `The provider's certificate is not trusted (${error.code}): expected one for its name, valid now, by an authority of its caFile; without a caFile, by one that Node knows or NODE_EXTRA_CA_CERTS names.`,
       { cause: error },
     );
   }

@@ -31,6 +31,19 @@ export interface StreamsObserver {
   readerEnded(reason: ReaderEndReason): void;
 }
 
+export interface StreamsOptions {
+  readonly config: StreamsConfig;
+  readonly clock: ServerClock;
+  readonly meter: Meter;
+  readonly defects: Defects;
+  /** What readers' connections have not taken yet, as the kernel knows it. */
+  readonly links: Pick<Links, 'readQueues'>;
+  /** Default: nobody. */
+  readonly observer?: StreamsObserver;
+  /** What reads every stream beside its readers. Default: nothing. */
+  readonly taps?: readonly Tap[];
+}
+
 /** All streams that live or can be read again, and the one timer that watches their deadlines. */
 export class Streams {
   /** By token. */
@@ -50,15 +63,7 @@ export class Streams {
   #isTicking = false;
   #onChange: (() => void) | undefined;
 
-  constructor(
-    config: StreamsConfig,
-    meter: Meter,
-    links: Pick<Links, 'readQueues'>,
-    observer: StreamsObserver,
-    defects: Defects,
-    clock: ServerClock,
-    taps: readonly Tap[] = [],
-  ) {
+  constructor({ clock, config, defects, links, meter, observer, taps = [] }: StreamsOptions) {
     this.#taps = taps;
     this.#clock = clock;
     this.#defects = defects;
@@ -76,9 +81,9 @@ export class Streams {
         return pause.grow(1) ? pause : undefined;
       },
       defect: (where, error) => defects.caught(where, error),
-      began: (stream, ttftMs) => observer.streamBegan(stream, ttftMs),
+      began: (stream, ttftMs) => observer?.streamBegan(stream, ttftMs),
       readerEnded: (reason) => {
-        observer.readerEnded(reason);
+        observer?.readerEnded(reason);
         this.#onChange?.();
       },
       delivered: (stream) => {
