@@ -29,8 +29,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /**
  * Reads the transport of an upstream; `undefined`: it has no such options, and the built-in reader is used.
  *
- * @throws {ConfigError} for files that cannot be read or do not fit, and for values that are no proxy. No
- *   password is printed.
+ * @throws {ConfigError} for files that cannot be read or do not fit, and for proxies that are none. No password is printed.
  */
 export function readTransport(upstream: Upstream, env: Environment): Transport | undefined {
   const { api, caFile, certFile, http2, keyFile, name, proxy, url } = upstream;

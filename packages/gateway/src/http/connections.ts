@@ -71,7 +71,7 @@ export interface ConnectionsOptions {
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #bySocket = new Map<Socket, Connection>();
-  /** The connections in each state. The one that is in it for longest comes first. */
+  /** The connections in each state, in the order in which `#place` put them there, the oldest first. */
   readonly #inState: Readonly<Record<ConnectionState, Set<Connection>>> = {
     closing: new Set(),
     idle: new Set(),

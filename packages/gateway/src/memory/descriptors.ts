@@ -52,8 +52,9 @@ export interface Descriptors {
 }
 
 /**
- * Reads the limit, which Node has raised from the soft to the hard one; `undefined` if it is not known (on
- * other systems than Linux) or there is none.
+ * Reads how many descriptors this process may open, and how many are open. Node has raised the soft limit to
+ * the hard one at its start. `undefined` if the limit is not known (on other systems than Linux) or there is
+ * none.
  */
 export function readDescriptors(): Descriptors | undefined {
   try {
