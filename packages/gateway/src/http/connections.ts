@@ -173,8 +173,8 @@ export class Connections {
 
   /**
    * Closes a connection that the HTTP server handed over or cannot continue, after sending `word`. Bytes that
-   * still come are dropped. `word` is not sent when the connection is closing already, when a response has
-   * begun, or when the last request was answered before it had come whole.
+   * still come are dropped. `word` is not sent when the connection is closing already, or when a response has
+   * begun. It is not sent either when the last request was answered before it had come whole.
    */
   close(socket: Socket, word = ''): void {
     const connection = this.#bySocket.get(socket);

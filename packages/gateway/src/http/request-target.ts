@@ -11,9 +11,11 @@ const maxEncodings = 3;
 /**
  * Reads a request target (RFC 9112, 3.2.1: a path, and perhaps a query) into the one form that the gateway
  * uses. Encoded characters that need no encoding are decoded (RFC 3986, 6.2.2.2). Everything else stays byte
- * for byte. `undefined` for a target that two programs could read in two ways: without a path, with empty or
- * dot segments in any spelling, with backslashes in the path (browsers leave those in a query as they are),
- * or with characters that no URL has.
+ * for byte.
+ *
+ * `undefined` for a target that two programs could read in two ways: one without a path, with empty or dot
+ * segments in any spelling, or with characters that no URL has. A backslash in the path counts as such. One
+ * in the query does not: browsers leave it as it is.
  */
 export function readTarget(raw: string): string | undefined {
   const at = raw.indexOf('?');

@@ -8,7 +8,7 @@ import { openaiResponses } from '@spillway/core/format/openai-responses';
 import { type Api, apis } from '../api.ts';
 import { GatewayError } from '@spillway/server/errors';
 
-/** What a request asks for, as far as its request line and headers tell. */
+/** The route of a request, as far as its request line and headers tell. */
 export interface Route {
   readonly api: Api;
   /** The format of the answer; `undefined`: unknown, and the bytes pass through. */

@@ -10,8 +10,8 @@ const flag = '--max-semi-space-size=8';
 const allocator = { MALLOC_MMAP_THRESHOLD_: '1048576' };
 
 /**
- * Restarts this process with bounds on V8's space for new objects and on the memory that the allocator keeps,
- * which can be set only at the start. The process id and the standard streams stay the same, and it takes a
+ * Restarts this process with bounds on V8's space for new objects and on the memory that the allocator keeps.
+ * Both can be set only at the start. The process id and the standard streams stay the same, and it takes a
  * tenth of a second. Does nothing if a size is set already, in Node's arguments or in `NODE_OPTIONS`; if the
  * system cannot do it (Windows); or if the parent uses Node's own channel, which would be lost.
  */

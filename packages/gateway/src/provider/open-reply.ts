@@ -29,8 +29,8 @@ export interface RetryOptions {
 const baseDelayMs = 250;
 
 /**
- * Gets a provider's reply. Tries again when no byte of the request was handed to a connection, and, with
- * `retries`, when the provider answered 429 or 503 and its hints allow it. After any other failure, an answer
+ * Gets a provider's reply. Tries again when no byte of the request was handed to a connection. With `retries`
+ * it also tries again after 429 or 503, if the provider's hints allow it. After any other failure, an answer
  * could have been generated and billed already. No error code of the system rules that out: the same codes
  * come from connections that carry a request.
  *

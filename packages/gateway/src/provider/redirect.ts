@@ -15,7 +15,7 @@ const bodyHeaders = new Set(['content-encoding', 'content-language', 'content-lo
 
 /**
  * Sends a request, and follows redirects inside the provider's own origin. A provider that redirects has done
- * no work. Redirects mean the same as to direct clients (WHATWG Fetch, "HTTP-redirect fetch"): 307 and 308
+ * no work. Redirects mean the same as to direct clients (WHATWG Fetch, "HTTP-redirect fetch"). 307 and 308
  * keep the method and the body, and so do 301 and 302 unless the method is POST. In all other cases the next
  * request is a GET.
  *

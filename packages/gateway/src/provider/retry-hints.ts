@@ -17,8 +17,8 @@ const maxDelayMs = 10_000;
 
 /**
  * How long to wait before the next try, in milliseconds: the provider's own delay, else `otherwiseMs`.
- * `undefined`: no other try. That is so if the status is not 429 or 503, if `x-should-retry` forbids it, if
- * the delay is more than 10 s, or if the quota of the key is used up.
+ * `undefined`: no other try. The status is then not 429 or 503, `x-should-retry` forbids it, the delay is
+ * more than 10 s, or the key's quota is used up.
  */
 export async function retryDelayMs(
   reply: Reply,

@@ -57,9 +57,9 @@ export interface ReplySourceOptions {
  * stream. When the channel is full the provider's socket is not read, so its kernel makes the provider wait.
  *
  * An event stream is complete with the provider's own end marker. A finish reason for each of its choices is
- * enough, too, if HTTP says that the body is whole (by its length or its last chunk). A closed connection
- * proves nothing. An event stream that ends in any other way has failed. Any other body is complete when HTTP
- * says so.
+ * enough, too, if HTTP says that the body is whole. HTTP says so by a length or a last chunk; a closed
+ * connection proves nothing. An event stream that ends in any other way has failed. Any other body is
+ * complete when HTTP says so.
  */
 export class ReplySource implements BodyHandler {
   readonly #reply: Reply;

@@ -40,7 +40,7 @@ export class UndiciConnection {
   #dial: Dial | undefined;
   #socket: Socket | undefined;
   #socketError: Error | undefined;
-  /** It is not known yet whether the connection takes many requests. */
+  /** The connection is not open yet, or it is not known yet whether it takes many requests. */
   #isOpening = true;
   #isBusy = false;
   /** The deadline for the provider's settings, which say how many streams it takes. */
