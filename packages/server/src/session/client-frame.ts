@@ -55,8 +55,8 @@ const schema = z.discriminatedUnion('type', [
 ]) satisfies z.ZodType<ClientFrame>;
 
 /**
- * The most of these characters that a frame has outside its headers, generously. Each value outside of texts follows
- * one of them.
+ * The most marks (brackets, braces, commas) that a frame has outside its texts, generously. Each value follows a
+ * mark.
  */
 const maxMarks = 2 * maxHeaders;
 const bracket = 0x5b;

@@ -45,7 +45,7 @@ export interface SessionContext {
   readonly clock: ServerClock;
   readonly guard: SessionGuard;
   readonly memory: RequestMemory;
-  /** The same for strangers: clients that have shown no accepted key yet, all of them together. */
+  /** Room for bytes of strangers: clients that have shown no accepted key yet, all of them together. */
   readonly strangers: RequestMemory;
   readonly paces: Paces;
   readonly retained: Pick<RetainedStreams<GatewayStream>, 'keepReader'>;

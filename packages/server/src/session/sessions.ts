@@ -117,7 +117,7 @@ export class Sessions {
 
   #refusal(request: IncomingMessage, upgraded: Duplex): GatewayError | undefined {
     const { headers, socket, url = '' } = request;
-    // For an upgrade request with a body, Node gives a stream that is not the connection.
+    // An upgrade request with a body gets a stream from Node that is not the connection.
     if (upgraded !== socket) return new GatewayError('invalid_request', 'An upgrade has no body.');
     const refusal = this.#door.refusal(request);
     if (refusal !== undefined) return refusal;

@@ -22,14 +22,15 @@ interface ReadByMany {
 export class Audience {
   readonly readers = new Set<ServedReader>();
   /**
-   * Cursors of long-poll requests: each takes the chunks that are there for one answer, and may wait for them.
+   * Cursors of requests that take the chunks of one answer (catch-up and long-poll), and may wait for them.
    */
   readonly visitors = new Set<Reader<EventRun>>();
   /** The operator's taps, beside the readers. */
   readonly taps = new Set<TapReader>();
   readonly bookmarks = new Bookmarks(() => this.boundRuns());
   /**
-   * The bytes that one run of several events may have in the channel: the smallest bound of a reader or tap.
+   * The bytes that one run of several events may have in the channel: the smallest bound of a reader, tap or
+   * bookmark.
    */
   maxRunBytes = Infinity;
   readonly #stream: ReadByMany;
@@ -50,7 +51,7 @@ export class Audience {
     this.letGoOfLarge();
   }
 
-  /** To be called when a bound may have changed. */
+  /** Call this when a bound may have changed. */
   boundRuns(): void {
     let smallest = Math.min(this.#stream.windowBytes, this.bookmarks.maxRunBytes);
     for (const { maxRunBytes } of this.readers) smallest = Math.min(smallest, maxRunBytes);

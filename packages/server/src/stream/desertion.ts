@@ -11,7 +11,7 @@ export class Desertion {
   readonly #detach: DetachPolicy;
   readonly #deadlines: Deadlines;
   #until: { readonly ms: number; readonly events: number; readonly why: string } | undefined;
-  /** When a long-poll request last looked in: a client that polls comes back. */
+  /** When a request for one answer (catch-up or long-poll) last came: a client that polls comes back. */
   #visitedMs = Number.NEGATIVE_INFINITY;
 
   constructor(detach: DetachPolicy, deadlines: Deadlines) {
@@ -41,7 +41,7 @@ export class Desertion {
     this.#until = undefined;
   }
 
-  /** A long-poll request takes what is there, and may come back for more. */
+  /** A request takes the chunks that are there. Its client may come back for more. */
   visited(nowMs: number): void {
     this.#visitedMs = nowMs;
     if (this.#until !== undefined && this.#detach === 'grace') this.#wait(nowMs);

@@ -26,7 +26,7 @@ export interface StreamEvent {
 
 /** A journal keeps this many entries, the latest. */
 export const maxJournalEntries = 200;
-/** A stall that follows the last one within this time counts as the same stall. */
+/** A stall that follows one of the same cause within this time counts as the same stall. */
 const stallGapMs = 1000;
 
 type Writable = { -readonly [Key in keyof StreamEvent]: StreamEvent[Key] };

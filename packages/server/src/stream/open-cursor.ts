@@ -38,7 +38,8 @@ export function openCursor(
     credit: body.durationMs === undefined ? credit.map(untimed) : credit,
     from,
     ...(onCreditBlocked === undefined ? {} : { onCreditBlocked }),
-    // The window also holds what one read brings. So the reader's bound is at most maxWaitingBytes, not the window.
+    // The window also holds what one read brings, so the reader's bound ≤ `maxWaitingBytes` always, whatever was
+    // asked for.
     ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
   };
   return log.reader(options);

@@ -62,7 +62,7 @@ export interface ReadStream<Reading> {
   sent(run: EventRun): void;
   lost(reader: Reading, gap: Gap): void;
   detached(reader: Reading, reason: GatewayError, mayReturn: boolean): void;
-  /** To be called when the reader may have got everything. */
+  /** Call this when the reader may have got everything. */
   checkDelivered(): void;
   defect(where: string, error: unknown): void;
 }

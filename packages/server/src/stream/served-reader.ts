@@ -113,7 +113,7 @@ export class ServedReader implements WriteListener {
   }
 
   /**
-   * The bytes that one run of several events may have for this reader: the smaller of its window and its credit
+   * The bytes that one run of several events may have for this reader: the smaller of its own bound and its credit
    * window.
    */
   get maxRunBytes(): number {
@@ -179,8 +179,9 @@ export class ServedReader implements WriteListener {
       if (this.#left === undefined) await this.#write();
     } catch (thrown) {
       const error = asGatewayError(this.#left ?? thrown);
-      // An error after the provider's answer comes in the stream's last place.
+      // The provider was asked already, and a retry by the client would ask it again.
       if (this.#stream.isAnswered && !error.isCancel) error.isFinal = true;
+      // The stream's own internal error is a GatewayError already (error === thrown), and is logged where the stream ends.
       if (error.code === 'internal_error' && error !== thrown) this.#stream.defect('reader', thrown);
       try {
         response.fail(error);

@@ -156,7 +156,7 @@ export class GatewayStream implements StreamOwner {
     return this.#delivered.promise;
   }
 
-  /** To be called when a reader may have got everything. */
+  /** Call this when a reader may have got everything. */
   checkDelivered(): void {
     if (!this.isDelivered) return;
     // First resolve, so that a throw below cannot lose it. Waiting code runs after this turn, when the history is
@@ -280,7 +280,7 @@ export class GatewayStream implements StreamOwner {
     this.#host.defect(where, error);
   }
 
-  /** A client has polled for what is there. A client that polls may come back. */
+  /** A request takes the chunks that are there. Its client may come back for more. */
   visited(nowMs: number): void {
     this.#desertion.visited(nowMs);
   }

@@ -33,7 +33,7 @@ export interface StreamsObserver {
 
 /** All streams that live or can be read again, and the one timer that watches their deadlines. */
 export class Streams {
-  /** By token. */
+  /** Live and retained streams, by token. */
   readonly #known = new Map<string, GatewayStream>();
   /** The streams of `known` that have ended and have no place of maxStreams. */
   readonly retained: RetainedStreams<GatewayStream>;
@@ -236,7 +236,9 @@ export class Streams {
     if (!stream.isLive) this.#known.delete(stream.token);
   }
 
-  /** Whether the stream's URL is over. A reader that is there by then reads on, and no other can begin. */
+  /**
+   * Whether the time of the stream's URL is over. A reader that is there by then reads on, and no other can begin.
+   */
   #isOver({ retainedSinceMs }: GatewayStream, nowMs: number): boolean {
     return retainedSinceMs !== undefined && nowMs - retainedSinceMs >= this.#config.retainMs;
   }
