@@ -119,9 +119,7 @@ export function historyGone(reason: Error): GatewayError {
   return new GatewayError('history_gone', `${reason.message} Of a stream that was stopped nothing is kept.`);
 }
 
-/**
- * The error of a request while the gateway stops. Another gateway, or this one after a restart, may accept it.
- */
+/** The error of a request while the gateway stops. Another gateway, or this one after a restart, may accept it. */
 export function shuttingDown(): GatewayError {
   return new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
 }

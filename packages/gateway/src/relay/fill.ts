@@ -47,9 +47,7 @@ export interface FillOptions {
  */
 const connectRetries = 2;
 
-/**
- * How long a provider may take to end its reply after its end marker. Its connection can then be used again.
- */
+/** How long a provider may take to end its reply after its end marker. Its connection can then be used again. */
 const closeGraceMs = 1000;
 
 /**

@@ -16,9 +16,7 @@ export interface RelayRequest {
   readonly wantsEvents: boolean;
   /** The client's path, without a provider's name in it. */
   readonly path: string;
-  /**
-   * Whether `body` was decoded: a provider's name was cut out of the model, so that the content coding is gone.
-   */
+  /** Whether `body` was decoded: a provider's name was cut out of the model, so that the content coding is gone. */
   readonly isDecoded: boolean;
   /** The client's own bytes, without a provider's name before the model. */
   readonly body: HeldBody;
@@ -31,9 +29,7 @@ export interface IncomingRequest {
   readonly contentType: string | undefined;
   /** The body as it came, which is sent on if nothing has to change; `null`: there is none. */
   readonly body: ReceivedBody | null;
-  /**
-   * The body without its content coding, to be read; `undefined`: it has no coding, or one that cannot be decoded.
-   */
+  /** The body without its content coding, to be read; `undefined`: it has no coding, or one that cannot be decoded. */
   readonly decoded?: ReceivedBody | undefined;
 }
 

@@ -57,9 +57,7 @@ export class Relay {
   readonly #targets: Targets;
   readonly #admission: Admission;
 
-  /**
-   * Without `tracing`, streams have no spans. A client's trace context then goes to the provider unchanged.
-   */
+  /** Without `tracing`, streams have no spans. A client's trace context then goes to the provider unchanged. */
   constructor({
     admission,
     clock,

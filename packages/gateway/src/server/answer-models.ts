@@ -61,9 +61,7 @@ function send(raw: ServerResponse, lists: readonly Buffer[]): void {
   raw.end();
 }
 
-/**
- * Calls `onLeave` when the client closes its connection, or its sending half. Returns a function that ends the watch.
- */
+/** Calls `onLeave` when the client closes its connection, or its sending half. Returns a function that ends the watch. */
 function watchLeaving(response: ServerResponse, onLeave: () => void): () => void {
   const { socket } = response.req;
   const onHalfClosed = (): void => {

@@ -8,9 +8,7 @@ import { hijack } from './hijack.ts';
 
 /** The most pipes that may be open at once. One more is answered with 503. */
 const maxPipes = 8;
-/**
- * The most bytes that may wait in one pipe. At that size the pipe is cut, so that the demonstration does no harm.
- */
+/** The most bytes that may wait in one pipe. At that size the pipe is cut, so that the demonstration does no harm. */
 const maxBufferedBytes = 67_108_864;
 /** The most ended pipes whose figures can still be read. */
 const maxEnded = 16;

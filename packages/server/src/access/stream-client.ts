@@ -6,9 +6,7 @@ export interface StreamClient {
   readonly address: string;
   /** The first product of the User-Agent header, such as `openai-node/7.55.0`; at most 64 characters. */
   readonly agent: string;
-  /**
-   * The caller's name: the key's name; without names, the first 8 digits of the key's SHA-256; empty without a key.
-   */
+  /** The caller's name: the key's name; without names, the first 8 digits of the key's SHA-256; empty without a key. */
   readonly caller: string;
   /** The tenant that the caller belongs to; empty if the gateway has no keys. */
   readonly tenant: string;

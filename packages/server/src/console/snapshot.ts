@@ -64,9 +64,7 @@ export interface Totals {
 /** The overview: sent once a second, while a reader can take it. */
 export interface Overview {
   readonly totals: Totals;
-  /**
-   * The streams with the greatest lag first, then the newest. At most 1000; `openStreams` is the number of all.
-   */
+  /** The streams with the greatest lag first, then the newest. At most 1000; `openStreams` is the number of all. */
   readonly streams: readonly StreamRow[];
   readonly openStreams: number;
 }

@@ -26,9 +26,7 @@ export interface ReaderRoom {
   readonly release: () => void;
 }
 
-/**
- * The part of the bound for undelivered streams and lost readers. Neither they nor history can push out the other.
- */
+/** The part of the bound for undelivered streams and lost readers. Neither they nor history can push out the other. */
 const undeliveredPart = 1 / 4;
 
 /**

@@ -20,9 +20,7 @@ export function ownCopy(bytes: Uint8Array, start = 0, end = bytes.length): Buffe
   return own;
 }
 
-/**
- * A channel's bytes, made safe to keep for long: small ones are copied, because they are from Node's pool.
- */
+/** A channel's bytes, made safe to keep for long: small ones are copied, because they are from Node's pool. */
 export function holdable(bytes: Uint8Array): Uint8Array {
   return bytes.length > maxRunBytes ? bytes : ownCopy(bytes);
 }

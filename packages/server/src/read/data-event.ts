@@ -31,9 +31,7 @@ export function* dataEvent(bytes: Uint8Array, behind: () => string): Pieces {
   return lines(before, bytes.subarray(at), Buffer.from(`\n\n${behind()}`));
 }
 
-/**
- * A part of the event's lines, between two texts. A block that needs no change is returned itself, without a copy.
- */
+/** A part of the event's lines, between two texts. A block that needs no change is returned itself, without a copy. */
 function lines(before: Uint8Array, block: Uint8Array, after: Uint8Array): Uint8Array {
   let size = before.length + block.length + after.length;
   for (let at = 0; at < block.length; at += 1) {

@@ -67,9 +67,7 @@ export class DurableResponse extends ClientResponse {
     super.end();
   }
 
-  /**
-   * The last `control` event says how the stream ended. A reader that fell behind comes back at its offset.
-   */
+  /** The last `control` event says how the stream ended. A reader that fell behind comes back at its offset. */
   override fail(error: GatewayError): void {
     if (this.headersSent) this.end();
     else super.fail(error);

@@ -42,9 +42,7 @@ export class EventSourceResponse extends ClientResponse {
   }
 }
 
-/**
- * Whether an `EventSource` that comes back at this position has seen everything, the stream's error included.
- */
+/** Whether an `EventSource` that comes back at this position has seen everything, the stream's error included. */
 export function hasSeenAll({ end, nextOffset }: StreamLog, position: Position): boolean {
   if (end === undefined || position.offset < nextOffset) return false;
   if (end.state === 'completed' || position.skippedEvents > 0) return true;

@@ -1,9 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { GatewayError } from '../errors.ts';
 
-/**
- * How to read a stream: the chunks that are there, more when they come (in two ways), or its events as they come.
- */
+/** How to read a stream: the chunks that are there, more when they come (in two ways), or its events as they come. */
 type ReadMode = 'catch-up' | 'events' | 'long-poll' | 'sse';
 
 /** The parsed options of a request to read a stream. */

@@ -1,6 +1,4 @@
-/**
- * At most so many closed sessions are remembered, and for at most so long. A client gives up earlier than that.
- */
+/** At most so many closed sessions are remembered, and for at most so long. A client gives up earlier than that. */
 const maxGone = 10_000;
 const maxGoneMs = 600_000;
 

@@ -14,9 +14,7 @@ export interface SessionLine {
   /** Whether the socket takes no more at the moment. */
   readonly isBlocked: boolean;
   send(frame: GatewayFrame): void;
-  /**
-   * Sends a chunk. A large event keeps its place in EventMemory at least until the connection has taken it.
-   */
+  /** Sends a chunk. A large event keeps its place in EventMemory at least until the connection has taken it. */
   sendData(stream: number, from: number, to: number, bytes: Uint8Array, large?: LargeRun): void;
   /** How long, in milliseconds, to wait before the next write to this link. */
   delayMs(): number;

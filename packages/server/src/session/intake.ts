@@ -4,9 +4,7 @@ import { FrameHeads } from './frame-heads.ts';
 
 /** The memory that a read of a socket costs beside its bytes. */
 const readOverheadBytes = 256;
-/**
- * Bytes that a session may always hold. With these, a session without further room still understands an ack.
- */
+/** Bytes that a session may always hold. With these, a session without further room still understands an ack. */
 const freeBytes = 4096;
 /**
  * The frames handled in one turn, so that other work has its turn: for a client with an accepted key, and for a

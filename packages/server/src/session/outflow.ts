@@ -4,9 +4,7 @@ import { takenBytes } from '../sink/link.ts';
 import type { Pace } from '../sink/pace.ts';
 import { Progress, type ProgressRules } from '../sink/progress.ts';
 
-/**
- * The bytes that may wait in a session's socket without credit. Above that, no more frames of the client are handled.
- */
+/** The bytes that may wait in a session's socket without credit. Above that, no more frames of the client are handled. */
 const maxOwnBytes = 16_384;
 
 /**

@@ -73,9 +73,7 @@ export class SessionReader {
     this.response.close();
   }
 
-  /**
-   * Ends the reader for what its client did. The client does not come back to it, so the model does not go on for it.
-   */
+  /** Ends the reader for what its client did. The client does not come back to it, so the model does not go on for it. */
   end(reason: GatewayError): void {
     this.#reader?.detach(reason, false);
     this.response.destroy(reason);
@@ -98,9 +96,7 @@ export class SessionReader {
     }
   }
 
-  /**
-   * Goes on over the session that carries the reader now. Returns `false` if the reader cannot go on at `offset`.
-   */
+  /** Goes on over the session that carries the reader now. Returns `false` if the reader cannot go on at `offset`. */
   rebind(offset: number, acked: number): boolean {
     const { session } = this;
     if (session === undefined || !this.response.bind(session, this.number, offset, acked)) return false;
@@ -110,17 +106,13 @@ export class SessionReader {
     return true;
   }
 
-  /**
-   * Closes the reader: it cannot be resumed where its client wants. The client can read the rest by the stream's URL.
-   */
+  /** Closes the reader: it cannot be resumed where its client wants. The client can read the rest by the stream's URL. */
   abandon(): void {
     this.#reader?.detach(clientLeft('could not be resumed'));
     this.response.close();
   }
 
-  /**
-   * Tells the client its lag. After the end, closes a reader whose client has not fetched the rest in time.
-   */
+  /** Tells the client its lag. After the end, closes a reader whose client has not fetched the rest in time. */
   tick(nowMs: number, graceMs: number): void {
     const { response } = this;
     const reader = this.#reader;

@@ -9,17 +9,13 @@ export interface SessionResponseOptions {
   readonly format: Format;
   /** Whether an error before the first chunk is an answer as by HTTP: a status and a body. */
   readonly answersErrors: boolean;
-  /**
-   * Whether to send no error event, because the client would take it for a piece of the answer. Default: `false`.
-   */
+  /** Whether to send no error event, because the client would take it for a piece of the answer. Default: `false`. */
   readonly answersOnly?: boolean;
   /** The stream's window: the bytes that may be sent and not acknowledged. */
   readonly windowBytes: number;
   /** The window that the client asked for and counts with, at least `windowBytes`. Default: `windowBytes`. */
   readonly askedWindowBytes?: number;
-  /**
-   * The playing time, in milliseconds, that may be sent and not acknowledged. Default: only bytes are counted.
-   */
+  /** The playing time, in milliseconds, that may be sent and not acknowledged. Default: only bytes are counted. */
   readonly windowMs?: number | undefined;
   /** The playing time of a chunk, in milliseconds. Default: chunks take no time. */
   readonly durationMs?: (run: EventRun) => number;

@@ -203,9 +203,7 @@ export class SessionResponse implements ReaderResponse {
     if (last !== undefined) this.ack(last.to);
   }
 
-  /**
-   * Sends the client its lag: the chunks that wait in the gateway. The last such frame says that none wait.
-   */
+  /** Sends the client its lag: the chunks that wait in the gateway. The last such frame says that none wait. */
   tellLag({ waitingBytes, waitingItems }: Waiting): void {
     if (this.isBlocked || (waitingItems === 0 && !this.#hasLag)) return;
     this.#hasLag = waitingItems > 0;

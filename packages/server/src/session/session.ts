@@ -208,9 +208,7 @@ export class Session implements Carrier<SessionReader> {
     return this.#streams.size === 0;
   }
 
-  /**
-   * The client says that this connection is lost. No more frames are handled, and its readers may come back.
-   */
+  /** The client says that this connection is lost. No more frames are handled, and its readers may come back. */
   abandon(): void {
     this.end('taken_over', 'lost');
   }
@@ -359,9 +357,7 @@ export class Session implements Carrier<SessionReader> {
     }
   }
 
-  /**
-   * A frame may name a stream that has just ended: the two crossed. Only a number that was never used is an error.
-   */
+  /** A frame may name a stream that has just ended: the two crossed. Only a number that was never used is an error. */
   #ignored(stream: number): CloseReason | undefined {
     return stream > this.#lastNumber ? 'bad_frame' : undefined;
   }

@@ -18,9 +18,7 @@ import type { SessionReader } from './session-reader.ts';
  * less.
  */
 const maxStrangerBytes = 16_777_216;
-/**
- * The most fragments of a message: each costs more memory than its bytes. Browsers make fragments of 64 KiB.
- */
+/** The most fragments of a message: each costs more memory than its bytes. Browsers make fragments of 64 KiB. */
 const maxFragments = 1024;
 /** How long a client may take to answer a close frame. */
 const closeTimeoutMs = 1000;

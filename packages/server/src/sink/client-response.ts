@@ -224,9 +224,7 @@ export class ClientResponse implements ReaderResponse {
     return this.#addPieces();
   }
 
-  /**
-   * Adds the pieces of one turn. Returns whether these were the last, and more may be added before the next flush.
-   */
+  /** Adds the pieces of one turn. Returns whether these were the last, and more may be added before the next flush. */
   #addPieces(): boolean {
     let takesMore = true;
     for (let bytes = 0; this.#pieces !== undefined && takesMore && bytes < maxTurnBytes;) {
@@ -289,9 +287,7 @@ export class ClientResponse implements ReaderResponse {
     return this.isClosed ? Promise.resolve() : this.#pause.wait(delayMs);
   }
 
-  /**
-   * Sends a comment, which clients skip. Call it only between events, so only while nothing is being written.
-   */
+  /** Sends a comment, which clients skip. Call it only between events, so only while nothing is being written. */
   ping(): void {
     if (this.#answersOnly) return;
     this.startEventStream({});

@@ -54,9 +54,7 @@ export class Pace {
   readonly #readLink: ReadLink;
   /** Writes that may not have arrived, oldest first: the time, and the connection's bytes after the write. */
   readonly #marks: { readonly atMs: number; bytes: number }[] = [];
-  /**
-   * The looks in a row which found that everything had arrived. `#restUntilMs`: when writes get marks again.
-   */
+  /** The looks in a row which found that everything had arrived. `#restUntilMs`: when writes get marks again. */
   #cleanLooks = 0;
   #restUntilMs = 0;
   #minRttMs: number | undefined;
@@ -138,9 +136,7 @@ export class Pace {
     this.#restUntilMs = nowMs + (isSteady ? steadyRestMs : freshRestMs);
   }
 
-  /**
-   * Whether the link has a queue. Asks the kernel only if the marks do not exclude one: a few times a second at most.
-   */
+  /** Whether the link has a queue. Asks the kernel only if the marks do not exclude one: a few times a second at most. */
   #hasQueue(nowMs: number, slackMs: number): boolean {
     if (this.#oldestAgeMs(nowMs) <= (this.#minRttMs ?? 0) + slackMs) return false;
     const link = this.#readLink();

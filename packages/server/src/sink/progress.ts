@@ -10,9 +10,7 @@ export interface ProgressRules {
 
 const defaultRateWindowMs = 60_000;
 
-/**
- * Watches whether a reader makes progress. Only time with waiting bytes counts: a silent model makes no reader stall.
- */
+/** Watches whether a reader makes progress. Only time with waiting bytes counts: a silent model makes no reader stall. */
 export class Progress {
   readonly #rules: ProgressRules;
   #bytes = 0;

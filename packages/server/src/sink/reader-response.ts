@@ -14,9 +14,7 @@ export interface ReaderResponse {
   readonly isSettled: boolean;
   /** The bytes that were written and are still kept for the reader. */
   readonly keptBytes: number;
-  /**
-   * Whether the reader needs nothing more that is kept here. Its last acknowledgement may still be missing.
-   */
+  /** Whether the reader needs nothing more that is kept here. Its last acknowledgement may still be missing. */
   readonly isDelivered: boolean;
   readonly headersSent: boolean;
   /** Whether the client undoes the coding of a body by itself, as HTTP clients do. */
@@ -39,9 +37,7 @@ export interface ReaderResponse {
   write(run: EventRun, from: number, to: number): boolean;
   /** Keeps a large event until the reader has it, or is gone. Call it right after the event's `write`. */
   hold(run: LargeRun): void;
-  /**
-   * Gives the writes to the connection. Returns whether the connection takes more; if not, wait for `drained`.
-   */
+  /** Gives the writes to the connection. Returns whether the connection takes more; if not, wait for `drained`. */
   flush(): boolean;
   /** Sends a gap. Only for readers whose policy can lose chunks. */
   gap?(gap: Gap): void;
@@ -51,9 +47,7 @@ export interface ReaderResponse {
   delayMs(): number;
   /** Resolves when the connection has taken what was written, or is gone. */
   drained(): Promise<void>;
-  /**
-   * Resolves after that time, or when the connection is gone. Call it only while the connection is not blocked.
-   */
+  /** Resolves after that time, or when the connection is gone. Call it only while the connection is not blocked. */
   rest(delayMs: number): Promise<void>;
   /** Keeps a silent connection alive. Call it only between events. */
   ping(): void;

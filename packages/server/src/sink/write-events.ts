@@ -32,9 +32,7 @@ export function writeEvents(
   });
 }
 
-/**
- * Callbacks instead of an async function: on the path of every token, a callback costs a fraction of three promises.
- */
+/** Callbacks instead of an async function: on the path of every token, a callback costs a fraction of three promises. */
 class EventWriter {
   readonly #reader: Reader<EventRun | Gap>;
   readonly #response: ReaderResponse;

@@ -21,9 +21,7 @@ interface ReadByMany {
  */
 export class Audience {
   readonly readers = new Set<ServedReader>();
-  /**
-   * Cursors of requests that take the chunks of one answer (catch-up and long-poll), and may wait for them.
-   */
+  /** Cursors of requests that take the chunks of one answer (catch-up and long-poll), and may wait for them. */
   readonly visitors = new Set<Reader<EventRun>>();
   /** The operator's taps, beside the readers. */
   readonly taps = new Set<TapReader>();
@@ -101,9 +99,7 @@ export class Audience {
     return true;
   }
 
-  /**
-   * The channel's newest chunk is a large event. It keeps its place in EventMemory until every cursor has passed it.
-   */
+  /** The channel's newest chunk is a large event. It keeps its place in EventMemory until every cursor has passed it. */
   keepLarge(run: LargeRun): void {
     const { nextOffset = 0 } = this.#stream.body?.log ?? {};
     this.#large.keep(run, nextOffset - 1);

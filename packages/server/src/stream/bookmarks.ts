@@ -10,15 +10,11 @@ export interface Bookmark {
   readonly offset: number;
   /** The reader's own policy: with `disconnect` the provider never waits for the bookmark. */
   readonly overflow: Overflow;
-  /**
-   * Opens a cursor in the channel at the bookmark. The cursor keeps chunks after it, and nothing is merged across it.
-   */
+  /** Opens a cursor in the channel at the bookmark. The cursor keeps chunks after it, and nothing is merged across it. */
   readonly openAt: (offset: number, overflow: Overflow) => Reader<EventRun | Gap>;
   /** The bytes that one run of several events may have for the reader. */
   readonly maxRunBytes: number;
-  /**
-   * The reader's place among those that hold back their credit. These places bound the number of bookmarks.
-   */
+  /** The reader's place among those that hold back their credit. These places bound the number of bookmarks. */
   readonly place: BodyHold;
 }
 
@@ -69,9 +65,7 @@ export class Bookmarks {
     return false;
   }
 
-  /**
-   * The reader of that name is back, with a cursor of its own. Readers of other names leave the bookmark alone.
-   */
+  /** The reader of that name is back, with a cursor of its own. Readers of other names leave the bookmark alone. */
   cameBack(name: string): void {
     for (const kept of this.#kept) if (kept.bookmark.name === name) this.#remove(kept);
   }

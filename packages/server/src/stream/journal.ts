@@ -58,9 +58,7 @@ export class Journal {
     else this.add('paused', reader, cause);
   }
 
-  /**
-   * Adds to the reader's `gap` entry. A reader may drop a chunk with every new one, so these share one entry.
-   */
+  /** Adds to the reader's `gap` entry. A reader may drop a chunk with every new one, so these share one entry. */
   gap(reader: number, tokens: number, reason: string): void {
     const gaps = (this.#gaps ??= new Map());
     const known = gaps.get(reader);

@@ -21,9 +21,7 @@ export interface StreamReaderOptions {
   readonly from?: number | 'now' | 'start';
   /** The bytes that may wait for the reader. Default: the channel's bound. */
   readonly maxBytes?: number;
-  /**
-   * Whether chunks that wait may be merged before the overflow policy is applied. Default: where the format can.
-   */
+  /** Whether chunks that wait may be merged before the overflow policy is applied. Default: where the format can. */
   readonly merges?: boolean | undefined;
   /** The credit windows of the reader. Default: whatever its connection takes. */
   readonly credit?: readonly Credit[];

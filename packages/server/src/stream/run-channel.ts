@@ -6,9 +6,7 @@ import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
 import type { RunMemory } from '../memory/run-memory.ts';
 
-/**
- * Opens the channel of a stream. Without a format its chunks are bytes, which are neither merged nor kept.
- */
+/** Opens the channel of a stream. Without a format its chunks are bytes, which are neither merged nor kept. */
 export function openRunChannel(
   maxBytes: number,
   memory: RunMemory,

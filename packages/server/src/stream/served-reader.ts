@@ -26,9 +26,7 @@ export class ServedReader implements WriteListener {
   readonly via: ReaderVia;
   readonly address: string;
   readonly response: ReaderResponse;
-  /**
-   * The tokens that were written to this reader. `mergedEvents`: the events of these that were merged into others.
-   */
+  /** The tokens that were written to this reader. `mergedEvents`: the events of these that were merged into others. */
   tokens = 0;
   mergedEvents = 0;
   gaps = 0;
@@ -40,9 +38,7 @@ export class ServedReader implements WriteListener {
   readonly #progress: Progress;
   /** Progress of a reader with credit, measured against `pauseMs` instead of `stallTimeoutMs`. */
   readonly #patience: Progress | undefined;
-  /**
-   * A place among the paused readers. Held while this reader holds back its credit for longer than `stallTimeoutMs`.
-   */
+  /** A place among the paused readers. Held while this reader holds back its credit for longer than `stallTimeoutMs`. */
   #pause: BodyHold | undefined;
   #bytesAtPause = 0;
   #credit: readonly Credit[];
@@ -121,9 +117,7 @@ export class ServedReader implements WriteListener {
     return Math.min(maxBytes, this.maxCreditBytes ?? Infinity);
   }
 
-  /**
-   * Whether this reader has yet to take the chunk at `offset`. `oldestOffset`: the channel's oldest chunk.
-   */
+  /** Whether this reader has yet to take the chunk at `offset`. `oldestOffset`: the channel's oldest chunk. */
   awaits(offset: number, oldestOffset: number): boolean {
     const reader = this.#reader;
     if (reader === undefined || reader.end !== undefined) return false;
@@ -148,9 +142,7 @@ export class ServedReader implements WriteListener {
     return Math.min(...this.#credit.map(({ max }) => max.bytes));
   }
 
-  /**
-   * Why the waiting chunks are not written; `undefined`: no chunk waits, or the next write is about to happen.
-   */
+  /** Why the waiting chunks are not written; `undefined`: no chunk waits, or the next write is about to happen. */
   get waitsFor(): StallCause | undefined {
     if (this.isLost) return 'connection_lost';
     if (this.waitingItems === 0) return undefined;
@@ -169,9 +161,7 @@ export class ServedReader implements WriteListener {
     } catch {}
   }
 
-  /**
-   * Writes the stream until the stream or the reader ends. Errors go to the reader. Rejects only if that fails, too.
-   */
+  /** Writes the stream until the stream or the reader ends. Errors go to the reader. Rejects only if that fails, too. */
   async serve(): Promise<ReaderEndReason> {
     const { response } = this;
     try {
@@ -281,9 +271,7 @@ export class ServedReader implements WriteListener {
     this.#lastSentMs = nowMs;
   }
 
-  /**
-   * Ends the reader if it makes no progress, or too little. A reader that holds back its credit is paused first.
-   */
+  /** Ends the reader if it makes no progress, or too little. A reader that holds back its credit is paused first. */
   checkProgress(nowMs: number, queues: SendQueues | undefined): void {
     const { response } = this;
     if (response.isSettled || this.#lostMs !== undefined) return;

@@ -8,9 +8,7 @@ export interface StreamOrigin {
   readonly name: string;
   /** The API of the provider, such as `openai`. */
   readonly api: string;
-  /**
-   * How long comments alone keep the stream alive, if longer than `idleTimeoutMs`; `undefined`: they do not.
-   */
+  /** How long comments alone keep the stream alive, if longer than `idleTimeoutMs`; `undefined`: they do not. */
   readonly queueTimeoutMs?: number | undefined;
 }
 

@@ -2,9 +2,7 @@ import type { Clock } from '@spillway/core/clock';
 
 const tokenBytes = 24;
 const idBytes = 16;
-/**
- * Random bytes for 128 tokens are drawn at once: one draw costs 40 µs between other work, whatever its size.
- */
+/** Random bytes for 128 tokens are drawn at once: one draw costs 40 µs between other work, whatever its size. */
 const drawnBytes = (tokenBytes + idBytes) * 128;
 
 /** Draws tokens and ids of streams and sessions, which nobody can guess or repeat. */

@@ -23,9 +23,7 @@ import type { Tap } from './tap.ts';
 import { TapReader } from './tap-reader.ts';
 import { type ReaderEndReason, ServedReader } from './served-reader.ts';
 
-/**
- * The memory that an ended stream costs beside its chunks: the objects that make it. Measured: 8 to 11 kB.
- */
+/** The memory that an ended stream costs beside its chunks: the objects that make it. Measured: 8 to 11 kB. */
 const overheadBytes = 12_288;
 
 /**
@@ -114,9 +112,7 @@ export class GatewayStream implements StreamOwner {
     return this.#controller.signal;
   }
 
-  /**
-   * Resolves when the provider has answered and there is a body. Rejects with the reason why there will be no body.
-   */
+  /** Resolves when the provider has answered and there is a body. Rejects with the reason why there will be no body. */
   get started(): Promise<void> {
     return this.#started.promise;
   }
@@ -366,9 +362,7 @@ export class GatewayStream implements StreamOwner {
     this.journal.add('first_token');
   }
 
-  /**
-   * A large event is in the channel. The event keeps its place in EventMemory until every reader has passed it.
-   */
+  /** A large event is in the channel. The event keeps its place in EventMemory until every reader has passed it. */
   accepted(run: LargeRun): void {
     this.audience.keepLarge(run);
   }
@@ -392,9 +386,7 @@ export class GatewayStream implements StreamOwner {
     this.journal.gap(reader.number, to - from, reason);
   }
 
-  /**
-   * The provider is made to wait, or may go on. Silence while it waits is not its fault, so the silence restarts.
-   */
+  /** The provider is made to wait, or may go on. Silence while it waits is not its fault, so the silence restarts. */
   paused(isPaused: boolean, nowMs: number, cause?: StallCause): void {
     this.#silence.restart(nowMs);
     const { bookmarks } = this.audience;
@@ -405,9 +397,7 @@ export class GatewayStream implements StreamOwner {
     else this.stalls.end(nowMs);
   }
 
-  /**
-   * The reader or tap for which most bytes wait, and the cause. The model waits for this one, if it has to wait.
-   */
+  /** The reader or tap for which most bytes wait, and the cause. The model waits for this one, if it has to wait. */
   #waitsFor(): { readonly cause: StallCause | undefined; readonly reader: number | null } {
     const { slowest, slowestTap } = this.audience;
     const isTap = (slowestTap?.waitingBytes ?? 0) > (slowest?.waitingBytes ?? 0);

@@ -199,9 +199,7 @@ export class Streams {
     for (const reader of stream.audience.readers) reader.detach(asGatewayError(undefined), false);
   }
 
-  /**
-   * Looks at all streams, and gives other work a turn after each 256. 10,000 streams in one turn would take 30 ms.
-   */
+  /** Looks at all streams, and gives other work a turn after each 256. 10,000 streams in one turn would take 30 ms. */
   async #each(look: (stream: GatewayStream) => void): Promise<void> {
     let looks = 0;
     for (const stream of this.#known.values()) {
@@ -236,9 +234,7 @@ export class Streams {
     if (!stream.isLive) this.#known.delete(stream.token);
   }
 
-  /**
-   * Whether the time of the stream's URL is over. A reader that is there by then reads on, and no other can begin.
-   */
+  /** Whether the time of the stream's URL is over. A reader that is there by then reads on, and no other can begin. */
   #isOver({ retainedSinceMs }: GatewayStream, nowMs: number): boolean {
     return retainedSinceMs !== undefined && nowMs - retainedSinceMs >= this.#config.retainMs;
   }

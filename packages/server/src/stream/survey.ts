@@ -17,9 +17,7 @@ export interface Survey {
   readonly laggingReaders: number;
   /** Readers that hold back their credit for longer than `stallTimeoutMs`. */
   readonly pausedReaders: number;
-  /**
-   * The largest lags of any reader, in bytes and in milliseconds. `maxLagRatio`: in parts of that reader's bound.
-   */
+  /** The largest lags of any reader, in bytes and in milliseconds. `maxLagRatio`: in parts of that reader's bound. */
   readonly maxLagBytes: number;
   readonly maxLagMs: number;
   readonly maxLagRatio: number;

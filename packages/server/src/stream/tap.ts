@@ -17,9 +17,7 @@ export interface TappedStream {
 export interface Tap {
   /** The tap's name in logs and on the console. */
   readonly name: string;
-  /**
-   * Called when a stream is opened, before the provider is asked. `undefined`: the tap does not read this stream.
-   */
+  /** Called when a stream is opened, before the provider is asked. `undefined`: the tap does not read this stream. */
   open(stream: TappedStream): StreamTap | undefined;
 }
 
@@ -43,8 +41,6 @@ export interface StreamTap {
    * tap for this stream and nothing else. After a cancel, chunks that still wait are not read.
    */
   read(reader: Reader<EventRun | Gap>, body: StreamBody): Promise<void>;
-  /**
-   * The stream has ended. Called once, perhaps before `read` has finished, and also for a stream without an answer.
-   */
+  /** The stream has ended. Called once, perhaps before `read` has finished, and also for a stream without an answer. */
   ended?(outcome: StreamOutcome): void;
 }

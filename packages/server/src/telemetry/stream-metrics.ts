@@ -134,9 +134,7 @@ export class StreamMetrics implements StreamsObserver {
     return series;
   }
 
-  /**
-   * Estimates the tokens that a cancelled stream would still have had: the mean of completed streams, less its own.
-   */
+  /** Estimates the tokens that a cancelled stream would still have had: the mean of completed streams, less its own. */
   #estimateSavings(state: StreamState, tokens: number): void {
     if (state === 'completed') {
       this.#completedTokens += tokens;

@@ -5,9 +5,7 @@ import type { Clock, Timer } from '@spillway/core/clock';
  * Clock} is.
  */
 export interface ServerClock extends Clock {
-  /**
-   * Milliseconds since 1970. People set this time, and it may go back: use it for output, never for a deadline.
-   */
+  /** Milliseconds since 1970. People set this time, and it may go back: use it for output, never for a deadline. */
   dateMs(): number;
   after(ms: number, callback: () => void): ServerTimer;
   /** Calls back every `ms` milliseconds; 1 to 2^31 − 1. The timer never keeps the process alive. */
