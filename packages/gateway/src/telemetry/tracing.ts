@@ -109,7 +109,7 @@ function endSpan(
       'spillway.state': state,
       'spillway.events': stream.events,
       'spillway.stalls': stream.stalls.count,
-      'spillway.stall.seconds': stream.stalls.totalMs(performance.now()) / 1000,
+      'spillway.stall.seconds': stream.stalls.totalMs(stream.end?.atMs ?? stream.startedMs) / 1000,
     });
     // The gateway's own message: never text of a body.
     if (state === 'failed') span.setStatus({ code: SpanStatusCode.ERROR, message: error?.message ?? state });
