@@ -28,7 +28,7 @@ const surroundings = `
   declare const model: string;
   declare const offerToRetry: (offset: number | undefined) => void;
   declare const play: (bytes: Uint8Array) => Promise<void>;
-  declare const reader: import('@spillway/client').ServedReader;
+  declare const reader: import('@spillway/client').StreamReader;
   declare const response: Response;
   declare const show: (chunk: unknown) => void;
   declare const showFailure: (status: number, state: string | undefined) => void;

@@ -104,9 +104,8 @@ describe('a defect ends the part that has it, and nothing else', () => {
         return Promise.reject(new Error('no queues'));
       },
     };
-    const observer = { streamBegan: () => undefined, readerEnded: () => undefined };
     const defects = new Defects({ error: () => undefined });
-    const streams = new Streams(config, new Meter(), links, observer, defects, clock);
+    const streams = new Streams({ config, meter: new Meter(), links, defects, clock });
     onTestFinished(() => streams.stopWatching());
     const open = () => streams.open(nobody);
     const bad = open();
@@ -143,10 +142,9 @@ describe('a defect that nobody can be told of', () => {
 
   test('a reader whose response fails at every word is let go, and its connection is closed', async () => {
     const config = configSchema.parse({});
-    const observer = { streamBegan: () => undefined, readerEnded: () => undefined };
     const links = { readQueues: () => Promise.resolve(undefined) };
     const defects = new Defects({ error: () => undefined });
-    const streams = new Streams(config, new Meter(), links, observer, defects, nodeClock);
+    const streams = new Streams({ config, meter: new Meter(), links, defects, clock: nodeClock });
     onTestFinished(() => streams.stopWatching());
     const stream = streams.open({ ...nobody, detach: 'finish' });
     const channel = openChannel<EventRun>({ maxItems: 10 });

@@ -57,14 +57,13 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
   await fc.assert(
     fc.asyncProperty(caseOf, async ({ readers, windowBytes, writes }) => {
       const config = configSchema.parse({ windowBytes });
-      const streams = new Streams(
+      const streams = new Streams({
         config,
-        new Meter(),
-        { readQueues: () => Promise.resolve(undefined) },
-        { streamBegan: () => undefined, readerEnded: () => undefined },
-        new Defects({ error: () => undefined }),
-        nodeClock,
-      );
+        meter: new Meter(),
+        links: { readQueues: () => Promise.resolve(undefined) },
+        defects: new Defects({ error: () => undefined }),
+        clock: nodeClock,
+      });
       const stream = streams.open({ ...nobody, detach: 'grace' });
       const maxBytes = channelBytes(config);
       const memory = new RunMemory();

@@ -10,10 +10,9 @@ import { nobody } from '../../server/test/support/nobody.ts';
 test('deadlines hold for all streams, however many there are', async () => {
   const config = configSchema.parse({});
   const links = { readQueues: () => Promise.resolve(undefined) };
-  const observer = { streamBegan: () => undefined, readerEnded: () => undefined };
   const clock = new VirtualClock();
   const defects = new Defects({ error: () => undefined });
-  const streams = new Streams(config, new Meter(), links, observer, defects, clock);
+  const streams = new Streams({ config, meter: new Meter(), links, defects, clock });
   onTestFinished(() => streams.stopWatching());
   const opened = Array.from({ length: 3000 }, () => streams.open(nobody));
   await clock.advance(config.waitTimeoutMs - 1000);

@@ -1,13 +1,14 @@
 import { asError } from '../as-error.ts';
 import { type Clock, systemTime } from '../clock.ts';
 import { SpillwayError } from '../errors.ts';
-import { type ChannelOptions, checkedReaderOptions, invalid, measured } from './channel-options.ts';
+import { type ChannelOptions, checkedReaderOptions, measured } from './channel-options.ts';
 import type { Channel, ChannelEnd, OfferResult } from './channel.ts';
 import { ChannelReader } from './channel-reader.ts';
 import { ChunkLog, type MergedEntry } from './chunk-log.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
 import { Compactor, type CompactorHost } from './compactor.ts';
 import type { Gap } from './gap.ts';
+import { invalid } from '../invalid.ts';
 import { nothingKept } from './kept-chunks.ts';
 import type { Merge } from '../merge.ts';
 import { closedError, noChunk, type PendingWrite, stillWaits } from './pending-write.ts';

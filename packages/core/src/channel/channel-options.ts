@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import { SpillwayError } from '../errors.ts';
+import { invalid } from '../invalid.ts';
 import type { Merge } from '../merge.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
 import { overflows } from './overflow.ts';
@@ -206,10 +206,6 @@ function atLeast(minimum: number, values: Readonly<Record<string, number>>): voi
     if (value >= minimum && (!isCount || value === Infinity || Number.isInteger(value))) continue;
     throw invalid(`${name}: expected ${isCount ? 'a whole number, ' : ''}${minimum} or more, got ${value}.`);
   }
-}
-
-export function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { SpillwayError } from '../errors.ts';
-import { invalid } from './channel-options.ts';
+import { invalid } from '../invalid.ts';
 
 /** Throws if a reader may not skip now, or not for that reason. */
 export function checkSkip(reason: string, isInMerge: boolean): void {

@@ -15,7 +15,7 @@ import type { EventRun } from './sse.ts';
  * @throws {SpillwayError} `invalid_option` for a format that does not exist.
  * @example
  * ```ts
- * for await (const run of channel.reader()) await log.append(encodeRun(run, 'openai-chat'));
+ * for await (const run of channel.reader()) await file.append(encodeRun(run, 'openai-chat'));
  * ```
  */
 export function encodeRun(run: EventRun, format: FormatName | undefined): Uint8Array<ArrayBuffer> {

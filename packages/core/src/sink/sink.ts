@@ -1,4 +1,4 @@
-import { invalid } from '../channel/channel-options.ts';
+import { invalid } from '../invalid.ts';
 
 /**
  * Takes chunks. The next chunk comes when the promise of a `write` has resolved, which makes the source wait. A `write`

@@ -1,4 +1,4 @@
-import { invalid } from '../channel/channel-options.ts';
+import { invalid } from '../invalid.ts';
 
 /**
  * The source of chunks: anything that can be iterated asynchronously (a generator, a Node stream, an SDK's stream) or a

@@ -1,5 +1,5 @@
 import { asError } from '../as-error.ts';
-import { invalid } from '../channel/channel-options.ts';
+import { invalid } from '../invalid.ts';
 import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { SpillwayError } from '../errors.ts';
 

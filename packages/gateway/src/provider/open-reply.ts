@@ -15,12 +15,12 @@ import { retryDelayMs } from './retry-hints.ts';
 
 export interface RetryOptions {
   readonly clock: ServerClock;
-  /** Tries after the first where the provider answered that it is busy. */
+  /** The most tries after the first when the provider answers that it is busy. */
   readonly retries: number;
-  /** Tries after the first where no connection was made. */
+  /** The most tries after the first when no connection was made. */
   readonly connectRetries: number;
   readonly signal: AbortSignal;
-  /** Called for each answer, also for one after which the provider is asked again. */
+  /** Called for each answer, also for one that is followed by another try. */
   readonly onAnswer?: () => void;
   /** Called before each wait. */
   readonly onRetry: (reason: string, delayMs: number) => void;
@@ -29,19 +29,21 @@ export interface RetryOptions {
 const baseDelayMs = 250;
 
 /**
- * Gets a provider's reply, trying again where nothing of the request was handed to a connection, and, if `retries` are wanted,
- * where the provider answered 429 or 503 and its hints allow it. Anything else could have been generated, and billed, already; no
- * code of the system's says so, because the same ones come from connections that carry a request.
+ * Gets a provider's reply. Tries again when no byte of the request was handed to a connection. With `retries`
+ * it also tries again after 429 or 503, if the provider's hints allow it. After any other failure, an answer
+ * could have been generated and billed already. No error code of the system rules that out: the same codes
+ * come from connections that carry a request.
  *
- * The waits double from 250 ms, with full jitter (Brooker, "Exponential Backoff And Jitter", AWS
- * Architecture Blog, 2015), unless the provider says another.
+ * The waits double from 250 ms, with full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture
+ * Blog, 2015), unless the provider states a delay.
  *
- * With `retries` the last answer, if it is an error, says that nobody shall ask again: a client that does so, too, would
- * multiply the tries.
+ * With `retries`, a last answer that is an error tells the client not to try again: its own tries would
+ * multiply those of the gateway.
  *
  * @throws the signal's reason at once when it is aborted, also during a wait.
- * @throws {GatewayError} `upstream_unreachable`, `upstream_untrusted`, `client_certificate_refused`, `proxy_unreachable`, `proxy_refused`, `upstream_cut`,
- *   `upstream_timeout` or `upstream_invalid`; `overloaded` when this process has no file descriptor for it.
+ * @throws {GatewayError} `upstream_unreachable`, `upstream_untrusted`, `client_certificate_refused`,
+ *   `proxy_unreachable`, `proxy_refused`, `upstream_cut`, `upstream_timeout` or `upstream_invalid`;
+ *   `overloaded` when this process has no file descriptor for a connection.
  */
 export async function openReply(
   pool: ReplyPool,
@@ -84,7 +86,7 @@ export async function openReply(
   }
 }
 
-/** Resolves after that time, or as soon as the signal is aborted. */
+/** Resolves after `ms`, or as soon as the signal is aborted. */
 function rest(clock: ServerClock, ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = (): void => {
@@ -98,20 +100,26 @@ function rest(clock: ServerClock, ms: number, signal: AbortSignal): Promise<void
   });
 }
 
-/** Another try would be answered in the same way, and a password that is wrong again and again may lock somebody out. */
+/**
+ * Whether another try would fail in the same way. A wrong password that is sent again and again may also lock
+ * an account.
+ */
 function isFinal(error: unknown): boolean {
   const isRefused = error instanceof GatewayError && error.code === 'proxy_refused';
   return isRefused || error instanceof CertificateError || isCertificateRefusal(error);
 }
 
-/** TLS says so by an alert of its other side, in its version 1.3 after the handshake. */
+/**
+ * Whether the provider refused the gateway's certificate. Its TLS sends an alert; in version 1.3 that comes
+ * after the handshake.
+ */
 function isCertificateRefusal(error: unknown): boolean {
   return /^ERR_SSL_\w*ALERT_(?:BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED)$/.test(
     codeOf(error) ?? '',
   );
 }
 
-/** The system's code; of several tried addresses, the first one's. */
+/** The system's error code. If several addresses were tried, the first one's. */
 function codeOf(error: unknown): string | undefined {
   if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0]);
   return (error as NodeJS.ErrnoException | undefined)?.code;
@@ -122,7 +130,7 @@ function outOfDescriptors(cause: unknown): GatewayError {
   return overloaded(message, { cause });
 }
 
-/** What it failed with, whether or not it was sent. */
+/** The failure itself, also when it is the cause of an {@link UnsentError}. */
 function causeOf(error: unknown): unknown {
   return error instanceof UnsentError ? error.cause : error;
 }
@@ -149,7 +157,7 @@ function asUnreachable(failed: unknown): GatewayError {
   if (error instanceof CertificateError) {
     return new GatewayError(
       'upstream_untrusted',
-      `The provider's certificate is not trusted (${error.code}): expected one for its name, valid now, by an authority that Node knows or NODE_EXTRA_CA_CERTS names.`,
+      `The provider's certificate is not trusted (${error.code}): expected one for its name, valid now, by an authority of its caFile; without a caFile, by one that Node knows or NODE_EXTRA_CA_CERTS names.`,
       { cause: error },
     );
   }

@@ -37,12 +37,12 @@ export interface RelayOptions {
   readonly log: Logger;
   readonly defects: Defects;
   readonly eventMemory: EventMemory;
-  /** The places in which something may be asked of a provider. */
+  /** The places of maxStreams, one for each request at a provider. */
   readonly admission: Admission;
   readonly targets: Targets;
 }
 
-/** Relays requests to providers: one stream each, from its first byte to its one end. */
+/** Relays requests to providers: each gets one stream, with exactly one end. */
 export class Relay {
   readonly #clock: ServerClock;
   readonly #settings: Settings;
@@ -57,7 +57,7 @@ export class Relay {
   readonly #targets: Targets;
   readonly #admission: Admission;
 
-  /** Without `tracing`, no stream has a span, and a client's trace context goes on to the provider as it is. */
+  /** Without `tracing`, streams have no spans. A client's trace context then goes to the provider unchanged. */
   constructor({
     admission,
     clock,
@@ -84,7 +84,7 @@ export class Relay {
     this.#targets = targets;
   }
 
-  /** Answers a request by HTTP with a provider's reply, with `mergeMs` between two writes, if that is not 0. */
+  /** Answers a request by HTTP with a provider's reply. `mergeMs`: the time between two writes; 0: none. */
   answer(request: RelayRequest, asker: Asker, raw: ServerResponse, mergeMs: number): void {
     const stream = this.open(request, asker);
     const response = new ClientResponse(raw, {
@@ -102,7 +102,7 @@ export class Relay {
     });
   }
 
-  /** Asks a provider. Readers have to be attached in the same turn. */
+  /** Opens a stream, and asks its provider. Attach readers in the same turn. */
   open(request: RelayRequest, asker: Asker): GatewayStream {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
@@ -124,7 +124,7 @@ export class Relay {
     return stream;
   }
 
-  /** Every error is told to the readers; it rejects only if that fails. */
+  /** Runs a stream to its end. Readers get every error; rejects only if that fails. */
   async #run(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     let span: StreamSpan | undefined;
@@ -156,7 +156,8 @@ export class Relay {
       this.#logEnd(stream, request, end);
     });
     if (!hasPlace) return;
-    // What its readers have not got yet is bounded by the places, where there is no other room for it.
+    // Without other room for the unread rest, the stream keeps its place until its readers have it. So places bound
+    // what is unread.
     if (!this.#streams.drain(stream)) await stream.delivered;
     this.#admission.leave();
   }
@@ -207,7 +208,7 @@ export class Relay {
         tenant: stream.client.tenant || undefined,
         state,
         code: error?.code,
-        // Ours, or of the connection: never a body's.
+        // A message of the gateway or of the connection: never text of a body.
         reason: error?.message,
         cause: cause === undefined ? undefined : ((cause as NodeJS.ErrnoException).code ?? cause.name),
         events,

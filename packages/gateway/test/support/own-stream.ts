@@ -33,17 +33,13 @@ export async function startOwnStream(
 ): Promise<OwnStream> {
   const { clock = nodeClock, detach = 'grace' } = options;
   const config = configSchema.parse({});
-  const streams = new Streams(
+  const streams = new Streams({
     config,
-    new Meter(),
-    { readQueues: () => Promise.resolve(undefined) },
-    {
-      streamBegan: () => undefined,
-      readerEnded: () => undefined,
-    },
-    new Defects({ error: () => undefined }),
+    meter: new Meter(),
+    links: { readQueues: () => Promise.resolve(undefined) },
+    defects: new Defects({ error: () => undefined }),
     clock,
-  );
+  });
   const stream = streams.open({ ...nobody, detach });
   const channel = openChannel<EventRun>({
     maxItems: 20,

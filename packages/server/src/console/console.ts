@@ -10,12 +10,12 @@ import { streamDetail, streamRow } from './rows.ts';
 import type { Overview } from './snapshot.ts';
 import { SnapshotStream } from './snapshot-stream.ts';
 
-/** The most streams that an overview shows: those with the greatest lag. */
+/** The most streams in an overview: those with the greatest lag. */
 const maxRows = 1000;
 const sampleEveryMs = 1000;
 const detailEveryMs = 250;
 
-/** What the console shows: the history of the whole, and streams of snapshots for those who watch. */
+/** The data of the console: the gateway's history, and streams of snapshots for the pages that watch. */
 export class Console {
   readonly history: History;
   readonly #deadlines: StreamDeadlines;
@@ -40,10 +40,10 @@ export class Console {
     ];
   }
 
-  /** The stream of snapshots with that name: `overview`, or the id of a stream that is known. */
+  /** The stream of snapshots with that name: `overview`, or the id of a known stream. */
   find(name: string): GatewayStream | undefined {
     if (name === 'overview') {
-      // Whoever reads it may have cancelled it.
+      // A reader of the snapshots may have cancelled their stream.
       if (this.#overview?.stream.signal.aborted !== false) {
         this.#overview = this.#snapshots(() => this.#makeOverview());
       }
@@ -82,12 +82,12 @@ export class Console {
     for (const detail of this.#details.values()) this.#contain(detail, () => detail.tick(nowMs));
   }
 
-  /** Snapshots that cannot be made end; whoever asks for them again gets new ones. */
+  /** Ends a stream of snapshots whose snapshot cannot be made. The next request opens a new stream. */
   #contain(snapshots: SnapshotStream, work: () => void): void {
     this.#defects.contain('snapshot of the console', work, () => snapshots.fail(asGatewayError(undefined)));
   }
 
-  /** Its stream. Whoever is about to read it gets the first snapshot at once. */
+  /** The stream of these snapshots. A reader that attaches now gets the first snapshot in the next turn. */
   #watched(snapshots: SnapshotStream): GatewayStream {
     this.#clock.nextTurn(() => this.#contain(snapshots, () => snapshots.refresh()));
     return snapshots.stream;

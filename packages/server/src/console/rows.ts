@@ -3,7 +3,7 @@ import type { ServedReader } from '../stream/served-reader.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { ReaderRow, StreamCondition, StreamDetail, StreamRow } from './snapshot.ts';
 
-/** The longest part of a model's name that is shown: clients choose it. */
+/** The longest part of a model's name that is shown, because clients choose the name. */
 const maxModelChars = 128;
 
 export function streamDetail(stream: GatewayStream, clock: ServerClock): StreamDetail {

@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 
 /**
- * Takes the place of a WebSocket's parser as the one who listens to the socket: the parser handles all that it is given at
- * once, with no way to stop it.
+ * Stops a WebSocket's parser from listening to its socket, and returns the parser as a function. The parser handles
+ * all that it is given at once, and cannot be stopped.
  */
 export function takeParser(tcp: Socket): (bytes: Buffer) => void {
   const listener = tcp.listeners('data').at(-1) as ((bytes: Buffer) => void) | undefined;

@@ -8,24 +8,24 @@ import type { Carrier } from './carrier.ts';
 import { SessionResponse } from './session-response.ts';
 import type { SessionResponseOptions } from './session-response-options.ts';
 
-/** Takes room for what is kept of a reader without a connection; `undefined`: there is none. */
+/** Takes room for a reader that has lost its connection; `undefined`: there is no room. */
 export type OpenRoom = () => ReaderRoom | undefined;
 
-/** A reader of a session: what is left of it when its connection is lost, and what comes back. */
+/** A reader of a session. It outlives its connection: a client can resume it over another one. */
 export class SessionReader {
   readonly response: SessionResponse;
   readonly #clock: ServerClock;
-  /** The connection that carries it, and under which number. */
+  /** The connection that carries this reader. `number`: the reader's number there. */
   session: Carrier<SessionReader> | undefined;
   number = 0;
   stream: GatewayStream | undefined;
   #reader: ServedReader | undefined;
   #openRoom: OpenRoom | undefined;
-  /** While it has no connection. */
+  /** Room for this reader while it has no connection. */
   #room: ReaderRoom | undefined;
   #endedMs: number | undefined;
 
-  /** `onClose` is called when nothing can be resumed any more. */
+  /** `onClose` is called when this reader can no longer be resumed. */
   constructor(
     options: Omit<SessionResponseOptions, 'durationMs' | 'onAck' | 'onClose' | 'url'>,
     onClose: () => void,
@@ -44,7 +44,7 @@ export class SessionReader {
     });
   }
 
-  /** Reads a stream. Without `openRoom` it is not kept for a connection to come. */
+  /** Reads a stream. Without `openRoom` the reader ends when its connection is lost. */
   attach(
     stream: GatewayStream,
     session: Carrier<SessionReader>,
@@ -64,22 +64,25 @@ export class SessionReader {
     });
   }
 
-  /** The client says that it goes. */
+  /** The client cancels the stream, or detaches from it. */
   leave(how: 'cancel' | 'detach'): void {
     if (how === 'cancel') this.stream?.stop(new GatewayError('cancelled', 'The stream was cancelled.'));
-    // Behind the end, it says with it that it has everything.
+    // A client that detaches after the end says with it that it has everything.
     else if (this.response.hasEnded) this.response.ackAll();
     this.#reader?.detach(clientLeft(how === 'cancel' ? 'cancelled' : 'detached'));
     this.response.close();
   }
 
-  /** It is ended for what its client did: it does not come back, and the model is not kept for it. */
+  /** Ends the reader for what its client did. The client does not come back to it, so the model does not go on for it. */
   end(reason: GatewayError): void {
     this.#reader?.detach(reason, false);
     this.response.destroy(reason);
   }
 
-  /** Its connection is gone. It is kept if there is room for it; otherwise its client can read on by the stream's URL. */
+  /**
+   * The connection is gone. The reader is kept if there is room for it. Otherwise the client can read on by the
+   * stream's URL.
+   */
   lost(): void {
     this.session?.release(this);
     this.response.unbind();
@@ -93,7 +96,7 @@ export class SessionReader {
     }
   }
 
-  /** It is carried by another connection. Returns `false` if it cannot go on from there. */
+  /** Goes on over the session that carries the reader now. Returns `false` if the reader cannot go on at `offset`. */
   rebind(offset: number, acked: number): boolean {
     const { session } = this;
     if (session === undefined || !this.response.bind(session, this.number, offset, acked)) return false;
@@ -103,13 +106,13 @@ export class SessionReader {
     return true;
   }
 
-  /** It cannot be resumed as its client wants it: the rest can be read by the stream's URL. */
+  /** Closes the reader: it cannot be resumed where its client wants. The client can read the rest by the stream's URL. */
   abandon(): void {
     this.#reader?.detach(clientLeft('could not be resumed'));
     this.response.close();
   }
 
-  /** Tells what waits for it, while something does, and forgets what was not fetched after its end. */
+  /** Tells the client its lag. After the end, closes a reader whose client has not fetched the rest in time. */
   tick(nowMs: number, graceMs: number): void {
     const { response } = this;
     const reader = this.#reader;

@@ -27,19 +27,19 @@ import type { SessionContext } from './session-context.ts';
 import type { SessionReader } from './session-reader.ts';
 import type { Pace } from '../sink/pace.ts';
 
-/** How long the first frame may take. */
+/** How long a client may take to send its first frame. */
 const openTimeoutMs = 10_000;
-/** How long a connection may have no stream. */
+/** How long a connection may carry no stream. */
 const idleTimeoutMs = 60_000;
 
-/** How long a client may take to answer a close. */
+/** How long a client may take to answer a close frame. */
 const closeTimeoutMs = 1000;
-/** What is read behind a session's end, until its client has answered the close. */
+/** The bytes that are read after a session's end, until its client has answered the close frame. */
 const maxBytesBehindEnd = 4096;
 
 export interface SessionOptions extends SessionContext {
   readonly tokens: StreamTokens;
-  /** Called once, when it is over. */
+  /** Called once, when the session is over. */
   readonly onClose: (session: Session) => void;
 }
 
@@ -47,7 +47,7 @@ export interface SessionOptions extends SessionContext {
 export class Session implements Carrier<SessionReader> {
   readonly id: string;
   lastRequest = 0;
-  /** The client's User-Agent: a browser's pages cannot put it into a frame. */
+  /** The client's User-Agent header: a page in a browser cannot put it into a frame. */
   readonly agent: string | undefined;
   /** The client's IP address. */
   readonly address: string;
@@ -59,7 +59,7 @@ export class Session implements Carrier<SessionReader> {
   readonly #streams = new Map<number, SessionReader>();
   readonly #intake: Intake;
   readonly #outflow: Outflow;
-  /** Why it ended, as far as it was not the client who ended it. */
+  /** Why the session ended, unless the client ended it. */
   #endReason: SessionEndReason | undefined;
   #bytesBehindEnd = 0;
   #isUnread = false;
@@ -84,7 +84,7 @@ export class Session implements Carrier<SessionReader> {
     const nowMs = options.clock.nowMs();
     this.#lastReceivedMs = nowMs;
     this.#idleSinceMs = nowMs;
-    // A throw in a listener would end the process: this session is ended instead.
+    // A throw in a listener would end the process, so the session is ended instead.
     const contain = (work: () => void): void =>
       options.defects.contain('session', work, () => this.terminate());
     this.#outflow = new Outflow(tcp, this.#pace, options.config);
@@ -92,7 +92,7 @@ export class Session implements Carrier<SessionReader> {
     this.#intake = new Intake(options.strangers.hold(this.address), {
       clock: options.clock,
       parse,
-      // Behind its end, it only waits for the answer to its close.
+      // After the session's end, only the answer to the close frame is waited for.
       mayHandle: () => this.#endReason !== undefined || !this.#outflow.isFull,
       onTurn: () => this.#readOrNot(),
       contain,
@@ -113,7 +113,7 @@ export class Session implements Carrier<SessionReader> {
         if (this.#socket.readyState === this.#socket.OPEN) this.#socket.pong(data);
       });
     });
-    // No valid WebSocket, or a message that is too large: it is closed with a code of its own.
+    // The bytes are no valid WebSocket, or a message is too large. `ws` closes the connection with a code of its own.
     socket.on('error', () => {
       contain(() => {
         this.#intake.stop();
@@ -128,7 +128,7 @@ export class Session implements Carrier<SessionReader> {
     });
     tcp.prependOnceListener('close', () => {
       this.#intake.stop();
-      // The parser would take what is left for what comes next.
+      // Takes the bytes that are left. Otherwise the parser would get them.
       tcp.read();
     });
     const { maxMessageBytes, maxSessionStreams } = options.config;
@@ -154,7 +154,7 @@ export class Session implements Carrier<SessionReader> {
 
   sendData(stream: number, from: number, to: number, bytes: Uint8Array, large?: LargeRun): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
-    // The gateway's own words need no credit.
+    // Frames of the gateway itself need no credit.
     if (from === to) this.#outflow.add(bytes.length);
     const header = encodeDataHeader(stream, from, to);
     if (large === undefined) this.#socket.send(Buffer.concat([header, bytes]));
@@ -163,14 +163,14 @@ export class Session implements Carrier<SessionReader> {
   }
 
   /**
-   * One message in two fragments, because a message in one would be a copy for each connection. The event has its place until
-   * this connection has taken it, whatever becomes of its reader meanwhile.
+   * Sends one message in two fragments: a message in one would be copied for each connection. The event keeps its
+   * place in EventMemory until this connection has taken it, even if its reader leaves.
    */
   #sendLarge(header: Uint8Array, large: LargeRun): void {
     large.hold();
     this.#tcp.cork();
     this.#socket.send(header, { fin: false });
-    // Called also when the connection is gone.
+    // The callback is called also when the connection is gone.
     this.#socket.send(large.bytes, { fin: true }, () => large.letGo());
     this.#tcp.uncork();
   }
@@ -179,7 +179,10 @@ export class Session implements Carrier<SessionReader> {
     return this.#pace.delayMs(this.#clock.nowMs());
   }
 
-  /** Ends it for what the client did, or for a stop; its readers go with it. `lost`: they may come back. */
+  /**
+   * Ends the session for what the client did, or because the server stops. The session's readers end with it. With
+   * `lost`, they may come back.
+   */
   end(reason: CloseReason, how: 'leave' | 'lost' = 'leave'): void {
     this.#isOver(reason);
     if (how === 'leave') this.#endStreams(reason);
@@ -187,8 +190,8 @@ export class Session implements Carrier<SessionReader> {
   }
 
   /**
-   * Notes whose it is: from the first request with an accepted key on, it is no stranger's any more. Without keys of the
-   * gateway's own nobody is a stranger who says so much as `open`. Returns `false` if the session ended over it.
+   * Notes the session's first known caller, who from then on is no stranger. If the gateway needs no keys, `open`
+   * makes the caller known. Returns `false` if the session ended because the caller has no room left.
    */
   meet(caller: Caller | undefined): boolean {
     if (this.#intake.isKnown || caller === undefined) return true;
@@ -200,12 +203,12 @@ export class Session implements Carrier<SessionReader> {
     return false;
   }
 
-  /** No stream is carried at the moment. */
+  /** Whether the session carries no stream at the moment. */
   get isUnused(): boolean {
     return this.#streams.size === 0;
   }
 
-  /** Its client says that the connection is lost: nothing more is handled, and its readers may come back. */
+  /** The client says that this connection is lost. No more frames are handled, and its readers may come back. */
   abandon(): void {
     this.end('taken_over', 'lost');
   }
@@ -215,7 +218,7 @@ export class Session implements Carrier<SessionReader> {
     this.#socket.terminate();
   }
 
-  /** Carries a stream from now on, which another session may have carried before. */
+  /** Carries a stream from now on. Another session may have carried it before. */
   take(stream: SessionReader, number: number): void {
     stream.response.unbind({ isTakenOver: true });
     stream.session?.release(stream);
@@ -224,14 +227,14 @@ export class Session implements Carrier<SessionReader> {
     this.#streams.set(number, stream);
   }
 
-  /** Does not carry a stream any more. */
+  /** Carries a stream no longer. */
   release(stream: SessionReader): void {
     this.#streams.delete(stream.number);
     stream.session = undefined;
     if (this.#streams.size === 0) this.#idleSinceMs = this.#clock.nowMs();
   }
 
-  /** Checks that the connection is used and alive, and tells readers what waits for them. */
+  /** Checks that the connection is used and alive, and tells readers their lag. */
   tick(nowMs: number): void {
     if (this.#socket.readyState !== this.#socket.OPEN) {
       this.#isOver('left');
@@ -247,7 +250,7 @@ export class Session implements Carrier<SessionReader> {
       this.#isOver('stalled');
       this.#socket.terminate();
     } else if (this.#isUnread) {
-      // Nothing can be heard from it.
+      // The session is not read at the moment, so its silence means nothing.
     } else if (nowMs - partSinceMs >= requestTimeoutMs) {
       this.end('timeout', 'lost');
     } else if (silentMs >= 2 * keepAliveMs) {
@@ -272,7 +275,7 @@ export class Session implements Carrier<SessionReader> {
     if (!this.#intake.take(chunk)) this.#endOverloaded();
     this.#readOrNot();
     if (!isEnded) return;
-    // The parser would keep what comes. Its client's answer to the close is short.
+    // The parser would keep these bytes. A client's answer to the close frame is short.
     this.#bytesBehindEnd += chunk.length;
     if (this.#bytesBehindEnd > maxBytesBehindEnd) this.#socket.pause();
   }
@@ -287,7 +290,7 @@ export class Session implements Carrier<SessionReader> {
     this.#hasPinged = false;
   }
 
-  /** Reads on when all that was read is handled, and its client has taken what that made. */
+  /** Reads on when all reads are handled, and the client has taken the answers. Otherwise stops reading. */
   #readOrNot(): void {
     const isUnread = this.#endReason === undefined && (!this.#intake.isEmpty || this.#outflow.isFull);
     if (isUnread === this.#isUnread) return;
@@ -301,10 +304,10 @@ export class Session implements Carrier<SessionReader> {
     }
   }
 
-  /** Nothing that it sends is handled any more. */
+  /** Ends the handling of the client's messages. */
   #isOver(reason: SessionEndReason): void {
     if (this.#endReason === undefined && this.#socket.readyState !== this.#socket.CLOSED) {
-      // A client that does not answer the close is not waited for.
+      // A client that does not answer the close frame is not waited for.
       this.#clock.after(closeTimeoutMs, () => this.#socket.terminate()).unref();
     }
     this.#endReason ??= reason;
@@ -318,12 +321,12 @@ export class Session implements Carrier<SessionReader> {
     if (refusal !== undefined) this.end(refusal);
   }
 
-  /** Does what a frame says. Returns why the session has to end, if it has. */
+  /** Carries out a frame. Returns why the session has to end; `undefined`: it goes on. */
   #onFrame(frame: ClientFrame): CloseReason | undefined {
     if ((frame.type === 'open') !== (this.#credit === undefined)) return 'bad_frame';
     const wasResuming = this.isResuming;
     this.isResuming = frame.type === 'resume' && frame.more === true;
-    // Wakes those that wait for credit.
+    // A grant of 0 bytes wakes the readers that wait for credit.
     if (wasResuming && !this.isResuming) this.#credit?.grant({ bytes: 0 });
     switch (frame.type) {
       case 'open': {
@@ -354,7 +357,7 @@ export class Session implements Carrier<SessionReader> {
     }
   }
 
-  /** What is said of a stream that is over crosses with its end. */
+  /** A frame may name a stream that has just ended: the two crossed. Only a number that was never used is an error. */
   #ignored(stream: number): CloseReason | undefined {
     return stream > this.#lastNumber ? 'bad_frame' : undefined;
   }

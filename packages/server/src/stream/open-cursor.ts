@@ -6,9 +6,9 @@ import type { StreamBody } from './stream-body.ts';
 import { untimed } from './untimed-credit.ts';
 
 /**
- * Opens a cursor on a stream's log, with what its reader asked for as far as the stream has it.
+ * Opens a cursor on a stream's log, with the reader's options as far as the stream supports them.
  *
- * @throws {GatewayError | SpillwayError} `invalid_request` for an offset that is not there yet, `history_gone`.
+ * @throws {GatewayError | SpillwayError} `invalid_request` for an offset after the log's end, `history_gone`.
  */
 export function openCursor(
   body: StreamBody,
@@ -23,7 +23,7 @@ export function openCursor(
 ): Reader<EventRun | Gap> {
   const { log } = body;
   const { end, nextOffset } = log;
-  // Where it is may be known elsewhere alone.
+  // A log with `refresh` may not know its newest offset here, so only others are checked.
   if (log.refresh === undefined && typeof from === 'number' && from > nextOffset) {
     throw new GatewayError('invalid_request', `The offset: expected at most ${nextOffset}, got ${from}.`);
   }
@@ -32,13 +32,14 @@ export function openCursor(
   }
   const canMerge = body.format !== undefined;
   const options: ReaderOptions<EventRun> = {
-    // Where nothing can be merged, no room can be made in that way.
+    // Without merging, `coalesce` can make no room: it is the same as `block`.
     overflow: overflow === 'coalesce' && !canMerge ? 'block' : overflow,
     merges: merges && canMerge,
     credit: body.durationMs === undefined ? credit.map(untimed) : credit,
     from,
     ...(onCreditBlocked === undefined ? {} : { onCreditBlocked }),
-    // The window also holds what one read brings: so much less may wait, whatever was asked for.
+    // The window also holds what one read brings, so the reader's bound ≤ `maxWaitingBytes` always, whatever was
+    // asked for.
     ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
   };
   return log.reader(options);

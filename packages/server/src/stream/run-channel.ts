@@ -6,7 +6,7 @@ import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
 import type { RunMemory } from '../memory/run-memory.ts';
 
-/** The channel of a stream; without a format its chunks are bytes, which are not merged and not kept. */
+/** Opens the channel of a stream. Without a format its chunks are bytes, which are neither merged nor kept. */
 export function openRunChannel(
   maxBytes: number,
   memory: RunMemory,
@@ -18,7 +18,7 @@ export function openRunChannel(
     memory,
     clock,
     measureAge: true,
-    // What holds a run costs too: a provider that writes tiny events would fill several times the window.
+    // The object of a run costs memory, too. Without the overhead, tiny events would fill several times the window.
     weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
     ...(format === undefined
       ? {}

@@ -4,17 +4,23 @@ import type { Meter } from './meter.ts';
 import type { ReaderEndReason } from './served-reader.ts';
 import type { StreamTokens } from './stream-token.ts';
 
-/** Who hears of what a stream does. */
+/** A stream's host: gets the stream's events, and lends it shared things. */
 export interface StreamHost<Stream> {
   readonly clock: ServerClock;
   readonly tokens: StreamTokens;
   readonly meter: Meter;
   readonly began: (stream: Stream, ttftMs: number) => void;
   readonly readerEnded: (reason: ReaderEndReason) => void;
-  /** Lets one of its readers hold back its credit, if its client has room for one more that does; see `pauseMs`. */
+  /**
+   * Takes a place for a reader of the stream that holds back its credit; see `pauseMs`. `undefined`: the client has
+   * too many.
+   */
   readonly openPause: (stream: Stream) => BodyHold | undefined;
-  /** It has ended, and no reader has to get any of it: all that its channel still has is history. May be called again. */
+  /**
+   * The stream has ended, and no reader needs more of it: the channel now holds only history. May be called more than
+   * once.
+   */
   readonly delivered: (stream: Stream) => void;
-  /** Something failed that nobody foresaw. */
+  /** Reports an error that nobody foresaw. */
   readonly defect: (where: string, error: unknown) => void;
 }

@@ -2,10 +2,10 @@ import type { Clock } from '@spillway/core/clock';
 
 const tokenBytes = 24;
 const idBytes = 16;
-/** Drawn for so many at once: between other work, one draw costs 40 µs, whatever its size. */
+/** Random bytes for 128 tokens are drawn at once: one draw costs 40 µs between other work, whatever its size. */
 const drawnBytes = (tokenBytes + idBytes) * 128;
 
-/** Names of streams and sessions that nobody else has. */
+/** Draws tokens and ids of streams and sessions, which nobody can guess or repeat. */
 export class StreamTokens {
   readonly #clock: Pick<Clock, 'randomBytes'>;
   #drawn = Buffer.alloc(0);
@@ -15,7 +15,10 @@ export class StreamTokens {
     this.#clock = clock;
   }
 
-  /** 192 random bits that a URL can have: whoever knows them may read the stream, or speak of the session. */
+  /**
+   * 192 random bits, written so that a URL can have them. With the token one can read the stream, or act for the
+   * session.
+   */
   token(): string {
     return this.#take(tokenBytes, 'base64url');
   }
@@ -35,7 +38,7 @@ export class StreamTokens {
     const from = this.#used;
     this.#used += bytes;
     const name = this.#drawn.toString(encoding, from, this.#used);
-    // Nobody needs them any more, and they are a secret.
+    // The bytes are a secret, and are not needed any more.
     this.#drawn.fill(0, from, this.#used);
     return name;
   }

@@ -1,9 +1,9 @@
 import type { ServerClock } from './server-clock.ts';
 
-/** Those who are due within the same time are called together. */
+/** Calls that are due within this time share a timer. */
 const slotMs = 5;
 
-/** Calls back many with few timers: what `soon` of a clock is made of. */
+/** Makes many calls with few timers. A clock's `soon` is built on it. */
 export class Soon {
   readonly #clock: Pick<ServerClock, 'after' | 'nextTurn' | 'nowMs'>;
   readonly #slots = new Map<number, (() => void)[]>();

@@ -47,15 +47,14 @@ export function openStreams(
   clock: ServerClock = nodeClock,
 ): OwnStreams {
   const defects: string[] = [];
-  const streams = new Streams(
-    { ...config, ...options },
-    new Meter(),
-    { readQueues: () => Promise.resolve(undefined) },
-    { streamBegan: () => undefined, readerEnded: () => undefined },
-    new Defects({ error: ({ where }) => void defects.push(String(where)) }),
+  const streams = new Streams({
+    config: { ...config, ...options },
+    meter: new Meter(),
+    links: { readQueues: () => Promise.resolve(undefined) },
+    defects: new Defects({ error: ({ where }) => void defects.push(String(where)) }),
     clock,
     taps,
-  );
+  });
   onTestFinished(() => streams.stopWatching());
   return { streams, defects };
 }

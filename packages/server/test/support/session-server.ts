@@ -56,14 +56,13 @@ export async function startSessionServer(): Promise<SessionServer> {
   // Tests look at their number.
   const defects = new Defects({ error: () => undefined });
   const meter = new Meter();
-  const streams = new Streams(
+  const streams = new Streams({
     config,
     meter,
-    { readQueues: () => Promise.resolve(undefined) },
-    { streamBegan: () => undefined, readerEnded: () => undefined },
+    links: { readQueues: () => Promise.resolve(undefined) },
     defects,
-    nodeClock,
-  );
+    clock: nodeClock,
+  });
   const server = createServer();
   const sessions = new Sessions({
     clock: nodeClock,

@@ -1,18 +1,18 @@
 import type { Clock, Timer } from '@spillway/core/clock';
 import { asGatewayError, type GatewayError } from '@spillway/server/errors';
 
-/** Once a list is there, others are waited for so long. */
+/** How long to wait for other lists once there is a first one. */
 const patienceMs = 1000;
 
-/** A request for a provider's list, shared by all who wait for it. */
+/** A request for a provider's list. All callers that want this list share it. */
 export interface Refresh {
   readonly startedMs: number;
-  /** Resolves when it is over, in whatever way. */
+  /** Resolves when the request has ended, also when it failed. */
   readonly done: Promise<void>;
   readonly abort: (reason: Error) => void;
-  /** Why there is no list, once it is over. */
+  /** Why the request brought no list, once it has ended. */
   error: GatewayError | undefined;
-  /** How many wait for it. */
+  /** The number of callers that wait for it. */
   waiting: number;
 }
 
@@ -31,8 +31,8 @@ export function startRefresh(clock: Clock, work: (aborting: AbortController) => 
 }
 
 /**
- * Waits until all are over, or for `patienceMs` after there is a list. Where there is one at once, those that are silent for
- * so long already are not waited for.
+ * Waits until all requests have ended, or for `patienceMs` after the first list. With `isListThere` there is
+ * one at once: then requests that run for `patienceMs` already are not waited for.
  *
  * @throws the signal's reason as soon as it is aborted.
  */
