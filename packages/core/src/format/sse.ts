@@ -65,6 +65,8 @@ export interface EventScannerOptions {
  *
  * After the provider's end marker every further byte is ignored.
  *
+ * One file, because its state between two reads is one: where in an event, in a line and in a line end a read has ended.
+ *
  * @example
  * ```ts
  * const scanner = new EventScanner({ classify: openaiChat.classify });

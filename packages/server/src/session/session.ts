@@ -43,7 +43,9 @@ export interface SessionOptions extends SessionContext {
   readonly onClose: (session: Session) => void;
 }
 
-/** One WebSocket, and the streams that it carries at the moment. */
+/**
+ * One WebSocket, and the streams that it carries at the moment. One file, because each frame and each deadline may end the session.
+ */
 export class Session implements Carrier<SessionReader> {
   readonly id: string;
   lastRequest = 0;

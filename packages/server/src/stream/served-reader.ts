@@ -18,7 +18,7 @@ export type ReaderEndReason = 'delivered' | 'failed' | 'left' | 'stalled';
 
 /**
  * One reader of a stream. Takes chunks from the channel and writes them to a response, until the stream or the reader
- * ends.
+ * ends. One file, because each of the reader's ends (left, stalled, lost, done) has to undo what the others began.
  */
 export class ServedReader implements WriteListener {
   /** The first reader of a stream is 1. */
