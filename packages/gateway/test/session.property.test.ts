@@ -223,6 +223,7 @@ test.each([
           began: nothing,
           readerEnded: nothing,
           delivered: nothing,
+          tapEnded: nothing,
           openPause: nothing,
           defect: nothing,
         };

@@ -86,3 +86,56 @@ test('who deletes it, cancels it there', async () => {
   expect((await fetch(url, { method: 'DELETE' })).status).toBe(204);
   expect(log.isCancelled).toBe(true);
 });
+
+test.each([
+  ['what is there', {}, '?offset=-1'],
+  ['a long-poll', {}, '?offset=-1&live=long-poll'],
+  ['live events', {}, '?offset=-1&live=sse'],
+  ['an EventSource', { accept: 'text/event-stream' }, ''],
+])(
+  'who leaves while a history has nothing to say ends the reading of it: %s',
+  async (_what, headers, query) => {
+    const { database, url } = await startFollowed();
+    for (const word of words) database.append(runOf(word));
+    database.isSilent = true;
+    const leaving = new AbortController();
+    const asked = fetch(url + query, { headers, signal: leaving.signal }).catch(() => undefined);
+    await until(() => database.reads > 5, 'the history to be read');
+    leaving.abort();
+    await asked;
+    await until(() => {
+      const before = database.reads;
+      return new Promise((resolve) => setTimeout(() => resolve(database.reads === before), 30));
+    }, 'nobody to read it any more');
+  },
+);
+
+test('a history that cannot be read is an error, and no empty answer', async () => {
+  const { database, url } = await startFollowed();
+  for (const word of words) database.append(runOf(word));
+  database.fault = new Error('no database');
+  for (const query of ['?offset=-1', '?offset=-1&live=long-poll', '?offset=-1&live=sse', ''])
+    expect((await fetch(url + query)).status, query).toBe(500);
+});
+
+test('where a history is, is known to a session that reads from now on, or from behind it', async () => {
+  const { database, url } = await startFollowed();
+  for (const word of words.slice(0, 5)) database.append(runOf(word));
+  const client = openClient({ url: new URL(url).origin });
+  onTestFinished(() => client.close());
+  const late = client.read(url, { from: 99 });
+  await expect(within(late.next(), 'the refusal')).rejects.toMatchObject({ code: 'invalid_request' });
+  const now = client.read(url, { from: 'now' });
+  const first = now.next();
+  await until(() => database.reads > 3, 'the history to be read');
+  database.append(runOf('more'));
+  const { value } = await within(first, 'what comes');
+  expect(value?.type === 'chunk' && textIn(Buffer.from(value.bytes).toString())).toBe('more');
+});
+
+async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const looking = async (): Promise<void> => {
+    while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 2));
+  };
+  await within(looking(), what);
+}

@@ -1,7 +1,10 @@
-import { createMemoryStore, Gap, type Reader, spillTo, type Store } from '@spillway/core';
+import { createMemoryStore, Gap, openChannel, type Reader, spillTo, type Store } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { describe, expect, test } from 'vitest';
 import { within } from '../../core/test/support/within.ts';
+import { GatewayError } from '../src/errors.ts';
+import { EventMemory } from '../src/memory/event-memory.ts';
+import { LargeRun } from '../src/memory/large-run.ts';
 import type { StreamTap, Tap, TappedStream } from '../src/stream/tap.ts';
 import { openStreams, runOf, startStream, textIn, windowBytes } from './support/own-streams.ts';
 import { nobody } from './support/nobody.ts';
@@ -233,6 +236,94 @@ describe('a tap', () => {
     await within(stream.delivered, 'the stream to be delivered');
     expect(notes.text()).toBe('Hello');
     expect(defects).toEqual(['tap broken']);
+  });
+
+  test('a stop waits for a tap, and no longer', async () => {
+    const notes = notingTap();
+    const { streams } = openStreams([notes.tap]);
+    const { end, say, stream } = startStream(streams, { detach: 'finish' });
+    say('Hello');
+    end();
+    const drained = streams.drainAll(3_600_000);
+    notes.go();
+    await within(drained, 'the streams to be drained');
+    expect(stream.isLive).toBe(false);
+  });
+
+  test('a stop that waits no more ends the taps that read on', async () => {
+    const notes = notingTap();
+    const { defects, streams } = openStreams([notes.tap]);
+    const { end, say } = startStream(streams, { detach: 'finish' });
+    say('Hello');
+    end();
+    notes.go();
+    const drained = streams.drainAll(3_600_000);
+    streams.stopAll();
+    await within(drained, 'the streams to be drained');
+    expect(defects).toEqual([]);
+  });
+
+  test('hears how its stream ended, also when it was through before', async () => {
+    const ended: string[] = [];
+    const { streams } = openStreams([
+      {
+        name: 'brief',
+        open: () => ({
+          read: () => Promise.resolve(),
+          ended: ({ state }) => ended.push(state),
+        }),
+      },
+    ]);
+    const { end, say, stream } = startStream(streams, { detach: 'finish' });
+    say('Hello');
+    await within(
+      until(() => stream.audience.taps.size === 0),
+      'the tap to be through',
+    );
+    end();
+    expect(ended).toEqual(['completed']);
+  });
+
+  test('of a stream that is cancelled has no defect', async () => {
+    const notes = notingTap();
+    const { defects, streams } = openStreams([notes.tap]);
+    const { say, stream } = startStream(streams);
+    notes.go();
+    say('Hello');
+    stream.stop(new GatewayError('cancelled', 'The stream was cancelled.'));
+    streams.ended(stream, { state: 'cancelled', error: undefined });
+    await within(
+      until(() => stream.audience.taps.size === 0),
+      'the tap to be through',
+    );
+    expect(notes.ended).toEqual(['cancelled']);
+    expect(defects).toEqual([]);
+  });
+
+  test('promise 1: a large event has its place until a tap that drops what is new has taken it', async () => {
+    const notes = notingTap({ overflow: 'drop-newest' });
+    const { streams } = openStreams([notes.tap]);
+    // Nothing is kept in it but for its readers.
+    const channel = openChannel<EventRun>({ maxBytes: windowBytes, weigh: ({ byteLength }) => byteLength });
+    const { stream } = startStream(streams, { detach: 'finish' }, { log: channel });
+    const places = new EventMemory({ maxBytes: 16 * 1_048_576, maxEventBytes: 4 * 1_048_576 });
+    const run = runOf('x'.repeat(2_000_000));
+    const place = places.open('');
+    while (place.bytes < run.byteLength) expect(place.grow(() => undefined)).toBe(true);
+    const largeRun = new LargeRun(run, place);
+    expect(channel.offer(largeRun)).toBe('accepted');
+    stream.accepted(largeRun);
+    for (let count = 0; count < 3000; count += 1) channel.offer(runOf(`${count}`));
+    stream.tick(performance.now());
+    expect(places.heldBytes).toBeGreaterThanOrEqual(run.byteLength);
+    notes.go();
+    await within(
+      until(() => {
+        stream.tick(performance.now());
+        return places.heldBytes === 0;
+      }),
+      'the place to be given back',
+    );
   });
 
   test('promise 1: what comes at once is bounded by what may wait for it', () => {

@@ -236,8 +236,9 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
       const isLast = isEnd(message);
       const chunk = decode(message);
       if (isLast) {
-        // Messages after the last one are dropped.
+        // Messages after the last one are dropped. Their faults, and a close that came already, change nothing.
         this.#drop();
+        this.#end = undefined;
         this.#finish(undefined, 1000);
       }
       return chunk;

@@ -558,3 +558,25 @@ test('promise 4: however a reader lags, it gets every message once and in order'
 function numberOf(message: string): number {
   return Number(message.slice(0, message.indexOf(':')));
 }
+
+test.each([
+  ['a close', (peer: WebSocket) => peer.close(1000)],
+  ['its connection gone', (peer: WebSocket) => void setTimeout(() => peer.terminate(), 20)],
+  ['a message that is too large', (peer: WebSocket) => peer.send('x'.repeat(20_000))],
+])('what comes right behind the end changes nothing: %s', async (_what, follow) => {
+  const { peer, socket } = await connected();
+  const source = fromWebSocket(socket, { isEnd, maxMessageBytes: 10_000 });
+  const texts = collect(
+    (async function* slowly() {
+      for await (const message of source) {
+        yield message;
+        await new Promise((resolve) => setTimeout(resolve, 30));
+      }
+    })(),
+  );
+  for (const text of ['a', 'b', 'end']) peer.send(text);
+  follow(peer);
+  const { chunks, error } = await within(texts, 'the end');
+  expect(chunks.slice(0, 2)).toEqual(['a', 'b']);
+  expect(error).toBeUndefined();
+});

@@ -6,6 +6,7 @@ import {
   answerDelete,
   answerGet,
   answerHead,
+  type ReadAnswer,
   type ReadOptions,
   type ReadRequest,
 } from '@spillway/server/read/read-answers';
@@ -29,13 +30,16 @@ export function addStreamPaths(server: FastifyInstance, streams: Streams, option
     take: () => hijack(reply),
   });
   server.get(url, { exposeHeadRoute: false }, async (request, reply) => {
-    await answerGet(readRequest(request, reply), options);
+    const answer = await answerGet(readRequest(request, reply), options);
+    return answer === undefined ? reply : send(reply, answer);
   });
-  server.head(url, async (request, reply) => {
-    await answerHead(readRequest(request, reply));
-  });
-  server.delete(url, async (request, reply) => {
-    answerDelete(readRequest(request, reply));
-    return reply;
-  });
+  server.head(url, async (request, reply) =>
+    send(reply, await answerHead(readRequest(request, reply), options)),
+  );
+  server.delete(url, (request, reply) => send(reply, answerDelete(readRequest(request, reply))));
+}
+
+function send(reply: FastifyReply, { body, headers, status }: ReadAnswer): FastifyReply {
+  void reply.code(status).headers(headers);
+  return body.length === 0 ? reply.send() : reply.send(body);
 }

@@ -58,6 +58,7 @@ export class SnapshotStream {
       began: () => undefined,
       readerEnded: () => undefined,
       delivered: () => undefined,
+      tapEnded: () => undefined,
       openPause: () => undefined,
       defect: (where: string, error: unknown) => defects.caught(where, error),
     };

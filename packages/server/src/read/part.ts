@@ -31,18 +31,20 @@ export async function readPart(
   { log, maxWaitingBytes }: StreamBody,
   from: Position,
   clock: ServerClock,
-  wait?: { readonly ms: number; readonly response: ServerResponse },
+  wait: AbortSignal | { readonly ms: number; readonly response: ServerResponse },
 ): Promise<Part> {
   const reader = log.reader({ from: from.offset, overflow: 'disconnect' });
   stream.visited(clock.nowMs());
   stream.audience.visitors.add(reader);
   try {
-    if (wait !== undefined) await isReady(reader, clock, wait.ms, wait.response);
+    if (!(wait instanceof AbortSignal)) await isReady(reader, clock, wait.ms, wait.response);
     // A log that is kept elsewhere needs time to read its chunks.
-    else if (from.offset < log.nextOffset) await reader.ready();
+    else if (from.offset < log.nextOffset) await isThere(reader, wait);
     stream.visited(clock.nowMs());
     // The body is a copy for each reader. A large event comes alone, and is not copied.
     const runs = reader.takeAll({ maxBytes: Math.min(maxPartBytes, maxWaitingBytes) });
+    // The log cannot be read. A stream that has failed is no such case.
+    if (runs.length === 0 && reader.end?.state === 'failed' && log.end === undefined) throw reader.end.error;
     const large = runs.filter((run) => run instanceof LargeRun);
     for (const run of large) run.hold();
     for (const run of runs) stream.sent(run);
@@ -96,6 +98,13 @@ export function entityTag({ id }: GatewayStream, { log }: StreamBody, from: Posi
 
 export function hasEntityTag(ifNoneMatch: string | undefined, tag: string): boolean {
   return ifNoneMatch?.split(',').some((given) => ['*', tag].includes(given.trim())) === true;
+}
+
+async function isThere(reader: Reader<unknown>, signal: AbortSignal): Promise<void> {
+  const stop = (): void => reader.detach();
+  signal.addEventListener('abort', stop);
+  await reader.ready();
+  signal.removeEventListener('abort', stop);
 }
 
 async function isReady(

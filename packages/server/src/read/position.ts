@@ -36,6 +36,7 @@ export async function findPosition(
   name: string,
   text: string,
   nowOffset: number,
+  signal: AbortSignal,
 ): Promise<Position> {
   const { nextOffset } = log;
   const written = text === 'now' ? writeOffset(nowOffset) : text === '-1' ? writeOffset(0) : text;
@@ -66,19 +67,18 @@ export async function findPosition(
   const { end } = log;
   if (end?.state === 'cancelled') throw historyGone(end.error);
   const reader = log.reader({ from: offset, overflow: 'disconnect' });
+  const leave = (): void => reader.detach();
+  signal.addEventListener('abort', leave);
   try {
     await reader.ready();
-    if (reader.end?.state === 'failed' && isGone(reader.end.error)) throw reader.end.error;
+    // Chunks are there, so a reader that has failed before it took one cannot read its log.
+    if (reader.end?.state === 'failed') throw reader.end.error;
     if (skippedEvents > 0) checkChunk(reader.take(), reader.offset, position);
   } finally {
+    signal.removeEventListener('abort', leave);
     reader.detach();
   }
   return position;
-}
-
-/** Whether a reader failed because its log has dropped the chunk that it asked for. */
-function isGone(error: Error): boolean {
-  return error instanceof SpillwayError && error.code === 'history_gone';
 }
 
 /** Throws if the chunk was merged after the position was written: its events are then counted differently. */

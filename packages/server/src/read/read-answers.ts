@@ -12,6 +12,7 @@ import { nextCursor } from './cursor.ts';
 import { DurableResponse } from './durable-response.ts';
 import { EventSourceResponse, hasSeenAll } from './event-source-response.ts';
 import { entityTag, hasEntityTag, offsetHeaders, type Part, readPart, streamHeaders } from './part.ts';
+import { Patience } from './patience.ts';
 import { findPosition, type Position } from './position.ts';
 import { type ReadQuery, readReadQuery } from './read-query.ts';
 
@@ -19,6 +20,15 @@ import { type ReadQuery, readReadQuery } from './read-query.ts';
 const longPollMs = 25_000;
 /** How long `live=sse` lasts. Its client then comes back, as Durable Streams prescribes. */
 const sseMs = 60_000;
+/** The body of an answer without one. */
+const none = Buffer.alloc(0);
+
+/** An answer that is no live stream, for the server to send in its own way. */
+export interface ReadAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+}
 
 export interface ReadOptions {
   readonly clock: ServerClock;
@@ -38,8 +48,8 @@ export interface ReadRequest {
   readonly find: () => GatewayStream | undefined;
   readonly response: ServerResponse;
   /**
-   * Takes the response from its server, together with the headers that are set. Called once, after the last error
-   * that could be thrown.
+   * Takes the response from its server, together with the headers that are set, for a live stream or because its client
+   * has left. Called at most once, after the last error that could be thrown.
    */
   readonly take: () => void;
 }
@@ -51,57 +61,86 @@ export interface ReadRequest {
 const contentType = 'text/plain; charset=utf-8';
 
 /**
- * Answers a GET on a stream's URL: with the chunks that are there, with those that come, or with both.
+ * Answers a GET on a stream's URL: with the chunks that are there, with those that come, or with both. Resolves with an
+ * answer that the server sends, or with `undefined` when the response was taken.
  *
- * @throws {GatewayError | SpillwayError} `not_found`, `invalid_request`, `history_gone`, before the response is
- * taken.
+ * @throws {GatewayError | SpillwayError} `not_found`, `invalid_request`, `history_gone`, or `overloaded` for a log that
+ * does not answer, before the response is taken.
  */
-export async function answerGet(request: ReadRequest, options: ReadOptions): Promise<void> {
-  const { headers } = request.raw;
+export async function answerGet(request: ReadRequest, options: ReadOptions): Promise<ReadAnswer | undefined> {
+  const patience = new Patience(request.response, options.clock);
+  try {
+    return await get(request, options, patience);
+  } catch (error) {
+    if (!request.response.destroyed) throw error;
+    // The client has left, and its response does not emit `close` again.
+    request.take();
+    return undefined;
+  } finally {
+    patience.end();
+  }
+}
+
+async function get(
+  request: ReadRequest,
+  options: ReadOptions,
+  patience: Patience,
+): Promise<ReadAnswer | undefined> {
   const stream = found(request);
-  const query = readReadQuery(request.query, headers);
-  await stream.body?.log.refresh?.();
+  const query = readReadQuery(request.query, request.raw.headers);
+  const bodyBefore = stream.body;
+  await patience.wait(bodyBefore?.log.refresh?.());
   // Read before the wait below, so that chunks that come meanwhile count as after `now`.
   const nowOffset = stream.body?.log.nextOffset ?? 0;
   const body = await startedBody(stream);
-  // The stream may be forgotten during the wait, and a forgotten stream's readers are not watched.
-  if (found(request) !== stream) throw noSuchStream();
+  if (bodyBefore === undefined) await patience.wait(body.log.refresh?.());
   // Set now, so that an error's answer has these headers, too.
   for (const [name, value] of Object.entries(streamHeaders(body))) request.response.setHeader(name, value);
-  const from = await findPosition(body.log, query.fromName, query.from, nowOffset);
+  const { fromName } = query;
+  const from = await findPosition(body.log, fromName, query.from, nowOffset, patience.signal);
+  patience.signal.throwIfAborted();
+  // The stream may be forgotten during the waits, and a forgotten stream's readers are not watched.
+  if (found(request) !== stream) throw noSuchStream();
+  if (request.response.destroyed) throw clientLeft('left');
   const read = { ...query, from, isNow: query.from === 'now' };
-  // The client may have left during the waits. Its response does not emit `close` again.
-  if (request.response.destroyed) {
-    request.take();
-    return;
-  }
-  if (query.mode === 'events' || query.mode === 'sse') serve(request, stream, body, read, options);
-  else await answerPart(request, stream, body, read, options);
+  return query.mode === 'events' || query.mode === 'sse'
+    ? serve(request, stream, body, read, options)
+    : await answerPart(request, stream, body, read, options, patience);
 }
 
 /**
  * Answers a HEAD on a stream's URL: with the stream's present end.
  *
- * @throws {GatewayError} `not_found`, before the response is taken.
+ * @throws {GatewayError} `not_found`, or `overloaded` for a log that does not answer.
  */
-export async function answerHead(request: ReadRequest): Promise<void> {
-  const body = await startedBody(found(request));
-  await body.log.refresh?.();
-  const { nextOffset } = body.log;
-  const headers = offsetHeaders(body, { to: nextOffset, isUpToDate: true });
-  request.take();
-  request.response.writeHead(200, { ...streamHeaders(body), ...headers, 'content-type': contentType }).end();
+export async function answerHead(
+  request: ReadRequest,
+  { clock }: Pick<ReadOptions, 'clock'>,
+): Promise<ReadAnswer> {
+  const patience = new Patience(request.response, clock);
+  try {
+    const body = await startedBody(found(request));
+    await patience.wait(body.log.refresh?.());
+    const { nextOffset } = body.log;
+    const headers = offsetHeaders(body, { to: nextOffset, isUpToDate: true });
+    return {
+      status: 200,
+      headers: { ...streamHeaders(body), ...headers, 'content-type': contentType },
+      body: none,
+    };
+  } finally {
+    patience.end();
+  }
 }
 
 /**
  * Answers a DELETE on a stream's URL: stops the model, and drops the chunks that no reader has read.
  *
- * @throws {GatewayError} `not_found`, before the response is taken.
+ * @throws {GatewayError} `not_found`
  */
-export function answerDelete(request: ReadRequest): void {
+export function answerDelete(request: ReadRequest): ReadAnswer {
   found(request).stop(new GatewayError('cancelled', 'The stream was cancelled.'));
-  request.take();
-  request.response.writeHead(204).end();
+  return { status: 204, headers: {}, body: none };
 }
 
 /** How a stream is read, and from where. */
@@ -113,18 +152,18 @@ interface Read extends Pick<ReadQuery, 'cursor' | 'mode'> {
 
 /** Answers with the chunks that are there, at once or as soon as there are some. */
 async function answerPart(
-  { raw: { headers }, response, take }: ReadRequest,
+  { raw: { headers }, response }: ReadRequest,
   stream: GatewayStream,
   body: StreamBody,
   { cursor, from, isNow, mode }: Read,
   { clock, stallTimeoutMs }: ReadOptions,
-): Promise<void> {
+  { signal }: Patience,
+): Promise<ReadAnswer> {
   const wait = mode === 'long-poll' ? { ms: longPollMs, response } : undefined;
-  const part: Part = await readPart(stream, body, from, clock, wait);
-  take();
+  const part: Part = await readPart(stream, body, from, clock, wait ?? signal);
   if (response.destroyed) {
     part.letGo();
-    return;
+    throw clientLeft('left');
   }
   response.once('close', part.letGo);
   const tag = entityTag(stream, body, from, part);
@@ -137,10 +176,11 @@ async function answerPart(
   };
   // A client that does not take the answer is disconnected.
   response.setTimeout(stallTimeoutMs, () => response.destroy());
-  if (wait !== undefined && part.body.length === 0) response.writeHead(204, told).end();
-  else if (wait === undefined && hasEntityTag(headers['if-none-match'], tag))
-    response.writeHead(304, told).end();
-  else response.writeHead(200, { ...told, 'content-length': part.body.length }).end(part.body);
+  if (wait !== undefined && part.body.length === 0) return { status: 204, headers: told, body: none };
+  const isKnown = wait === undefined && hasEntityTag(headers['if-none-match'], tag);
+  return isKnown
+    ? { status: 304, headers: told, body: none }
+    : { status: 200, headers: told, body: part.body };
 }
 
 /** Answers with chunks as events: those that are there and those that come. */
@@ -150,15 +190,12 @@ function serve(
   body: StreamBody,
   { cursor, from, mode }: Read,
   { clock, paces, windowBytes }: ReadOptions,
-): void {
+): ReadAnswer | undefined {
   const { format, log } = body;
   if (format === undefined) throw new Error('a stream of events has a format');
-  take();
   // 204 is the standard's answer to an EventSource that must not come back.
-  if (mode === 'events' && hasSeenAll(log, from)) {
-    response.writeHead(204).end();
-    return;
-  }
+  if (mode === 'events' && hasSeenAll(log, from)) return { status: 204, headers: {}, body: none };
+  take();
   const options: ClientResponseOptions = {
     format,
     paces,
@@ -182,6 +219,7 @@ function serve(
     address: clientAddress(request),
   });
   if (mode === 'sse') endAfter(clock, sseMs, reader, sink);
+  return undefined;
 }
 
 function endAfter(clock: ServerClock, ms: number, reader: ServedReader, response: ClientResponse): void {

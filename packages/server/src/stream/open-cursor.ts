@@ -23,8 +23,7 @@ export function openCursor(
 ): Reader<EventRun | Gap> {
   const { log } = body;
   const { end, nextOffset } = log;
-  // A log with `refresh` may not know its newest offset here, so only others are checked.
-  if (log.refresh === undefined && typeof from === 'number' && from > nextOffset) {
+  if (typeof from === 'number' && from > nextOffset) {
     throw new GatewayError('invalid_request', `The offset: expected at most ${nextOffset}, got ${from}.`);
   }
   if (end?.state === 'cancelled' && typeof from === 'number' && from < nextOffset) {

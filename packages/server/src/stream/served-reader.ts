@@ -1,5 +1,6 @@
 import { type Credit, type Gap, openCredit, type Overflow, type Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
+import { awaitsChunk } from './awaits-chunk.ts';
 import type { Bookmark } from './bookmarks.ts';
 import { asGatewayError, clientLeft, fellBehind, GatewayError } from '../errors.ts';
 import { LargeRun } from '../memory/large-run.ts';
@@ -119,12 +120,7 @@ export class ServedReader implements WriteListener {
 
   /** Whether this reader has yet to take the chunk at `offset`. `oldestOffset`: the channel's oldest chunk. */
   awaits(offset: number, oldestOffset: number): boolean {
-    const reader = this.#reader;
-    if (reader === undefined || reader.end !== undefined) return false;
-    if (offset >= Math.max(reader.offset, oldestOffset)) return true;
-    // With `drop-newest` the reader keeps chunks that the channel has dropped.
-    const isKept = this.overflow === 'drop-newest' && offset >= reader.offset;
-    return isKept && offset < reader.offset + reader.waitingItems;
+    return awaitsChunk(this.#reader, this.overflow, offset, oldestOffset);
   }
 
   /**
@@ -156,6 +152,8 @@ export class ServedReader implements WriteListener {
    */
   begin(): void {
     if (this.#left !== undefined || this.#reader !== undefined) return;
+    // A log that is kept elsewhere has to find out first where it is.
+    if (this.#stream.body?.log.refresh !== undefined) return;
     try {
       this.#reader = this.#openReader();
     } catch {}
@@ -166,6 +164,8 @@ export class ServedReader implements WriteListener {
     const { response } = this;
     try {
       await this.#stream.started;
+      const { log } = this.#stream.body ?? {};
+      if (log?.refresh !== undefined) await log.refresh();
       if (this.#left === undefined) await this.#write();
     } catch (thrown) {
       const error = asGatewayError(this.#left ?? thrown);

@@ -21,6 +21,8 @@ export interface StreamHost<Stream> {
    * once.
    */
   readonly delivered: (stream: Stream) => void;
+  /** A tap has finished with one of the streams. */
+  readonly tapEnded: () => void;
   /** Reports an error that nobody foresaw. */
   readonly defect: (where: string, error: unknown) => void;
 }

@@ -67,6 +67,8 @@ export class GatewayStream implements StreamOwner {
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
   #readerCount = 0;
+  /** Every tap that wanted this stream, also those that have finished. */
+  #taps: TapReader[] | undefined;
   readonly #controller = new AbortController();
   readonly #started = Promise.withResolvers<void>();
   readonly #deadlines: StreamDeadlines;
@@ -215,7 +217,10 @@ export class GatewayStream implements StreamOwner {
   tap(tap: Tap): void {
     try {
       const opened = tap.open(this);
-      if (opened !== undefined) this.audience.addTap(new TapReader(this, tap.name, opened));
+      if (opened === undefined) return;
+      const reader = new TapReader(this, tap.name, opened);
+      this.audience.addTap(reader);
+      (this.#taps ??= []).push(reader);
     } catch (error) {
       this.defect(`tap ${tap.name}`, error);
     }
@@ -227,6 +232,7 @@ export class GatewayStream implements StreamOwner {
     audience.removeTap(tap);
     if (tap.isAudience) this.#checkDeserted(clientLeft(`left: ${tap.name}`), false);
     this.checkDelivered();
+    this.#host.tapEnded();
   }
 
   /** Adds a reader, and serves it. The reader is removed when its response has settled. */
@@ -341,7 +347,7 @@ export class GatewayStream implements StreamOwner {
     this.end = { state, atMs: nowMs, code: error?.code };
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     if (error !== undefined) this.#started.reject(error);
-    for (const tap of this.audience.taps) tap.ended({ state, error });
+    for (const tap of this.#taps ?? []) tap.ended({ state, error });
     this.checkDelivered();
   }
 

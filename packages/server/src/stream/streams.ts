@@ -86,6 +86,7 @@ export class Streams {
         observer?.readerEnded(reason);
         this.#onChange?.();
       },
+      tapEnded: () => this.#onChange?.(),
       delivered: (stream) => {
         const canReturn = this.find(stream.token) !== undefined;
         if (!canReturn || !this.retained.keep(stream)) this.#drop(stream);
@@ -163,6 +164,7 @@ export class Streams {
         stream.stop(reason);
         // The process ends, so a lost reader cannot come back to it.
         for (const reader of stream.audience.readers) if (reader.isLost) reader.detach(reason);
+        for (const tap of stream.audience.taps) tap.detach();
       });
     }
   }

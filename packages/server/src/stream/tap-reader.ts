@@ -1,5 +1,6 @@
 import type { Gap, Reader, ReaderOptions } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
+import { awaitsChunk } from './awaits-chunk.ts';
 import type { StreamBody, StreamOutcome } from './stream-body.ts';
 import type { StreamTap } from './tap.ts';
 
@@ -16,6 +17,7 @@ export class TapReader {
   readonly #tap: StreamTap;
   readonly #stream: ReadByTap;
   #reader: Reader<EventRun | Gap> | undefined;
+  #hasBegun = false;
 
   constructor(stream: ReadByTap, name: string, tap: StreamTap) {
     this.#stream = stream;
@@ -40,14 +42,12 @@ export class TapReader {
 
   /** Whether this tap has yet to take the chunk at `offset`. `oldestOffset`: the channel's oldest chunk. */
   awaits(offset: number, oldestOffset: number): boolean {
-    const reader = this.#reader;
-    return (
-      reader !== undefined && reader.end === undefined && offset >= Math.max(reader.offset, oldestOffset)
-    );
+    return awaitsChunk(this.#reader, this.#tap.overflow, offset, oldestOffset);
   }
 
   /** The stream has a body, and no chunk has come yet. */
   begin(body: StreamBody): void {
+    this.#hasBegun = true;
     void this.#read(body);
   }
 
@@ -58,15 +58,25 @@ export class TapReader {
     } catch (error) {
       this.#stream.defect(`tap ${this.name}`, error);
     }
-    if (this.#reader === undefined) this.#stream.tapDone(this);
+    // The stream had no body.
+    if (!this.#hasBegun) this.#stream.tapDone(this);
+  }
+
+  /** The process ends: the tap gets no more chunks. */
+  detach(): void {
+    this.#reader?.detach();
   }
 
   async #read(body: StreamBody): Promise<void> {
+    const { log } = body;
     try {
-      this.#reader = body.log.reader(this.#options(body));
+      if (log.refresh !== undefined) await log.refresh();
+      this.#reader = log.reader(this.#options(body));
       await this.#tap.read(this.#reader, body);
     } catch (error) {
-      this.#stream.defect(`tap ${this.name}`, error);
+      // A tap that hands on the stream's own error has no defect.
+      const isOfStream = log.end !== undefined && 'error' in log.end && log.end.error === error;
+      if (!isOfStream) this.#stream.defect(`tap ${this.name}`, error);
     }
     this.#reader?.detach();
     this.#stream.tapDone(this);

@@ -41,8 +41,18 @@ export class Database {
     return { oldest: (oldest ?? 1) - 1, next: next ?? 0 };
   }
 
+  /** How often it was asked. */
+  reads = 0;
+  /** It has nothing to say at the moment. */
+  isSilent = false;
+  /** Why nothing can be read of it. */
+  fault: Error | undefined;
+
   async read(from: number): Promise<EventRun[]> {
+    this.reads += 1;
     await sleep(2);
+    if (this.fault !== undefined) throw this.fault;
+    if (this.isSilent) return [];
     const rows = this.#database
       .prepare('SELECT at, bytes FROM runs WHERE at > ? ORDER BY at LIMIT 10')
       .all(from);

@@ -42,9 +42,14 @@ export async function serveStreams(
       take: () => undefined,
     };
     try {
-      if (raw.method === 'HEAD') await answerHead(request);
-      else if (raw.method === 'DELETE') answerDelete(request);
-      else await answerGet(request, { clock, paces, stallTimeoutMs, windowBytes });
+      const options = { clock: nodeClock, paces, stallTimeoutMs, windowBytes };
+      const said =
+        raw.method === 'HEAD'
+          ? await answerHead(request, options)
+          : raw.method === 'DELETE'
+            ? answerDelete(request)
+            : await answerGet(request, options);
+      if (said !== undefined) response.writeHead(said.status, said.headers).end(said.body);
     } catch (thrown) {
       const error = asGatewayError(thrown);
       const { body, headers } = error.answer(openaiChat);
