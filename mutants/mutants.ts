@@ -3188,8 +3188,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 4: undici: a body is read on inside of another one’s parser',
     file: `${gateway}/source/undici/undici-call.ts`,
-    find: '    queueMicrotask(() => {\n      if (this.#isPaused) return;\n      this.#handOn?.();\n      this.#controller?.resume();\n    });',
-    replace: '    this.#handOn?.();\n    this.#controller?.resume();',
+    find: '    queueMicrotask(() => {\n      if (this.#isPaused) return;\n      this.#streamBody?.handOn();\n      this.#controller?.resume();\n    });',
+    replace: '    this.#streamBody?.handOn();\n    this.#controller?.resume();',
     test: `${gatewayTest}/transport.test.ts`,
     only: 'another one go on',
   },
@@ -3224,6 +3224,14 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     test: `${gatewayTest}/transport.test.ts`,
     only: 'an abort closes its connection',
+  },
+  {
+    name: 'promise 6: undici: whoever leaves a stream of HTTP/2 says that nothing is wrong',
+    file: `${gateway}/source/undici/undici-call.ts`,
+    find: '    streamBody?.cancel();',
+    replace: '',
+    test: `${gatewayTest}/http2-provider.test.ts`,
+    only: 'promise 6',
   },
   {
     name: 'promise 6: undici: a connection for nobody is made',
@@ -3280,6 +3288,22 @@ export const mutants: readonly Mutant[] = [
     replace: 'const isUnsent = true;',
     test: `${gatewayTest}/unsent.test.ts`,
     only: 'read by undici',
+  },
+  {
+    name: 'undici: a connection of HTTP/2 is not asked for a sign of life',
+    file: `${gateway}/source/undici/undici-connection.ts`,
+    find: 'pingInterval: pingMs',
+    replace: 'pingInterval: 0',
+    test: `${gatewayTest}/http2-provider.test.ts`,
+    only: 'no longer answers',
+  },
+  {
+    name: 'undici: HTTP/2 is spoken where Node does not tell of its streams',
+    file: `${gateway}/config/transport.ts`,
+    find: 'if (http2 === true && !tellsOfStreams()) {',
+    replace: 'if (http2 === true && name === undefined) {',
+    test: `${gatewayTest}/proxied-provider.test.ts`,
+    only: 'does not tell of its streams',
   },
   {
     name: 'undici: it is loaded although nobody asks for it',

@@ -351,6 +351,18 @@ test.each([
   expect(gateway.stderr()).not.toContain('    at ');
 });
 
+test('the gateway does not start with HTTP/2 where Node does not tell of its streams', async () => {
+  const untold = fileURLToPath(new URL('support/untold-streams.ts', import.meta.url));
+  const gateway = run(
+    ['serve', '--port', '0', '--admin-port', '0', '--upstream', 'name=far,url=https://a/v1,http2=true'],
+    { nodeArgs: ['--import', untold] },
+  );
+  expect(await gateway.exited).toBe(1);
+  expect(gateway.stderr()).toContain(
+    `upstream far: http2: expected Node 22.19 or a later 22, 24.1 or later, got ${process.versions.node}`,
+  );
+});
+
 test('undici is loaded only where a provider asks for it', async () => {
   const loads = fileURLToPath(new URL('support/loads.ts', import.meta.url));
   const { url } = await startProvider('http');

@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { ConfigError } from './config-error.ts';
+import { tellsOfStreams } from './http2-streams.ts';
 import { isExempt } from './no-proxy.ts';
 import type { Upstream } from './schema.ts';
 
@@ -29,12 +30,18 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /**
  * What an upstream says of its transport; `undefined`: nothing, it is read by the built-in reader.
  *
- * @throws {ConfigError} for files that cannot be read or do not fit, and for proxies that are none. No password is printed.
+ * @throws {ConfigError} for files that cannot be read or do not fit, for proxies that are none, and for HTTP/2 where Node lacks what it
+ *   needs. No password is printed.
  */
 export function readTransport(upstream: Upstream, env: Environment): Transport | undefined {
   const { api, caFile, certFile, http2, keyFile, name, proxy, url } = upstream;
   const chosen = [http2, proxy, caFile, certFile, keyFile];
   if (chosen.every((option) => option === undefined || option === false)) return undefined;
+  if (http2 === true && !tellsOfStreams()) {
+    throw new ConfigError(
+      `upstream ${name}: http2: expected Node 22.19 or a later 22, 24.1 or later, got ${process.versions.node}, which does not tell when an answer over HTTP/2 is whole`,
+    );
+  }
   return {
     id: `${api} ${name}`,
     http2: http2 === true,

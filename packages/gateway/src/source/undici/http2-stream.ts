@@ -1,11 +1,12 @@
 import { subscribe } from 'node:diagnostics_channel';
-import type { ClientHttp2Stream } from 'node:http2';
+import { type ClientHttp2Stream, constants } from 'node:http2';
+import { openedStreams } from '../../config/http2-streams.ts';
 import { GrowingBytes } from '../growing-bytes.ts';
 
 /** Who is told of the stream that is opened in this turn. */
 let onOpened: ((stream: ClientHttp2Stream) => void) | undefined;
 
-subscribe('http2.client.stream.created', (message) => {
+subscribe(openedStreams, (message) => {
   const { stream } = message as { readonly stream: ClientHttp2Stream };
   onOpened?.(stream);
   onOpened = undefined;
@@ -19,6 +20,14 @@ export function expectStream(callback: (stream: ClientHttp2Stream) => void): voi
   });
 }
 
+/** The body of a stream. */
+export interface StreamBody {
+  /** Hands on what came during a pause that is over. */
+  handOn(): void;
+  /** Tells the provider that nobody wants it any more. undici would tell it that nothing is wrong (`NO_ERROR`). */
+  cancel(): void;
+}
+
 export interface WatchOptions {
   /** Whether nobody takes what comes. */
   readonly isPaused: () => boolean;
@@ -27,8 +36,7 @@ export interface WatchOptions {
 }
 
 /**
- * What undici and Node get wrong of a stream's body. Returns what hands on the bytes that came during a pause, to be called when it
- * is over.
+ * What undici and Node get wrong of a stream's body.
  *
  * - Node ends the body of a stream that its provider has reset with `NO_ERROR` or `CANCEL` as if it were whole, and undici
  *   hands that on. The difference is when: at `END_STREAM` the stream is still open, by a reset it is closed.
@@ -36,7 +44,7 @@ export interface WatchOptions {
  *   with all that was read together with it. Here the provider stops at its window, and what waits is one piece.
  * - undici stops to listen when trailers come. Of a stream that is paused, the body is still to come then.
  */
-export function watchBody(stream: ClientHttp2Stream, { isPaused, onEnd }: WatchOptions): () => void {
+export function watchBody(stream: ClientHttp2Stream, { isPaused, onEnd }: WatchOptions): StreamBody {
   const push = stream.push.bind(stream);
   const off = stream.off.bind(stream);
   let waiting: GrowingBytes | undefined;
@@ -57,5 +65,5 @@ export function watchBody(stream: ClientHttp2Stream, { isPaused, onEnd }: WatchO
   };
   stream.off = (event: string | symbol, listener: (...args: unknown[]) => void) =>
     event === 'data' ? stream : off(event, listener);
-  return handOn;
+  return { handOn, cancel: () => stream.close(constants.NGHTTP2_CANCEL) };
 }

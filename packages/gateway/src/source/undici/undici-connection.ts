@@ -28,6 +28,12 @@ export interface UndiciConnectionOptions extends DialOptions {
 const streamWindowBytes = 65_535;
 /** A provider with HTTP/2 may say less. */
 const maxStreams = 100;
+/**
+ * How often a connection of HTTP/2 is asked for a sign of life. With no answer until the next time it is over, with all that runs on
+ * it. Nobody else would say so: Node 22 does not tell that it has given up a connection whose bytes are no HTTP/2, and reads nothing
+ * of it any more, its end included. A peer whose machine has vanished says nothing either.
+ */
+const pingMs = 30_000;
 
 /** One connection to a provider, in which undici reads and writes: with one request at a time, or in HTTP/2 with many. */
 export class UndiciConnection {
@@ -77,7 +83,7 @@ export class UndiciConnection {
       allowH2: options.transport.http2,
       // What `h2Options.settings` says of the window is not looked at.
       initialWindowSize: streamWindowBytes,
-      h2Options: { maxConcurrentStreams: maxStreams },
+      h2Options: { maxConcurrentStreams: maxStreams, pingInterval: pingMs },
     });
     this.#client.on('drain', () => {
       this.#isBusy = false;
