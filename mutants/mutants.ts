@@ -3298,12 +3298,12 @@ export const mutants: readonly Mutant[] = [
     only: 'no longer answers',
   },
   {
-    name: 'undici: HTTP/2 is spoken where Node does not tell of its streams',
+    name: 'undici: HTTP/2 is spoken where a provider could end the process',
     file: `${gateway}/config/transport.ts`,
-    find: 'if (http2 === true && !tellsOfStreams()) {',
+    find: 'if (http2 === true && !hasHttp2) {',
     replace: 'if (http2 === true && name === undefined) {',
     test: `${gatewayTest}/proxied-provider.test.ts`,
-    only: 'does not tell of its streams',
+    only: 'where a provider could end it',
   },
   {
     name: 'undici: it is loaded although nobody asks for it',

@@ -2,7 +2,6 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { ConfigError } from './config-error.ts';
-import { tellsOfStreams } from './http2-streams.ts';
 import { isExempt } from './no-proxy.ts';
 import type { Upstream } from './schema.ts';
 
@@ -25,21 +24,29 @@ export interface Proxy {
   readonly authorization: string | undefined;
 }
 
+/** Before it, what follows a frame that is wrong can be an assertion that fails in Node: CVE-2026-27135. */
+const leastNghttp2 = '1.68.1';
+
+/** Whether this Node speaks HTTP/2 in a way that no peer can end its process with. */
+export const hasHttp2 =
+  (process.versions['nghttp2'] ?? '0').localeCompare(leastNghttp2, 'en', { numeric: true }) >= 0;
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * What an upstream says of its transport; `undefined`: nothing, it is read by the built-in reader.
  *
- * @throws {ConfigError} for files that cannot be read or do not fit, for proxies that are none, and for HTTP/2 where Node lacks what it
- *   needs. No password is printed.
+ * @throws {ConfigError} for files that cannot be read or do not fit, for proxies that are none, and for HTTP/2 where it is not safe. No
+ *   password is printed.
  */
 export function readTransport(upstream: Upstream, env: Environment): Transport | undefined {
   const { api, caFile, certFile, http2, keyFile, name, proxy, url } = upstream;
   const chosen = [http2, proxy, caFile, certFile, keyFile];
   if (chosen.every((option) => option === undefined || option === false)) return undefined;
-  if (http2 === true && !tellsOfStreams()) {
+  if (http2 === true && !hasHttp2) {
+    const { nghttp2 = 'none', node } = process.versions;
     throw new ConfigError(
-      `upstream ${name}: http2: expected Node 22.19 or a later 22, 24.1 or later, got ${process.versions.node}, which does not tell when an answer over HTTP/2 is whole`,
+      `upstream ${name}: http2: expected a Node with nghttp2 ${leastNghttp2} or later (22.23 and 24.17 have it), got nghttp2 ${nghttp2} (Node ${node}), which a provider's bytes can end together with the whole gateway`,
     );
   }
   return {

@@ -1,12 +1,11 @@
 import { subscribe } from 'node:diagnostics_channel';
 import { type ClientHttp2Stream, constants } from 'node:http2';
-import { openedStreams } from '../../config/http2-streams.ts';
 import { GrowingBytes } from '../growing-bytes.ts';
 
 /** Who is told of the stream that is opened in this turn. */
 let onOpened: ((stream: ClientHttp2Stream) => void) | undefined;
 
-subscribe(openedStreams, (message) => {
+subscribe('http2.client.stream.created', (message) => {
   const { stream } = message as { readonly stream: ClientHttp2Stream };
   onOpened?.(stream);
   onOpened = undefined;

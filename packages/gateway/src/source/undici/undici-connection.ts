@@ -30,8 +30,7 @@ const streamWindowBytes = 65_535;
 const maxStreams = 100;
 /**
  * How often a connection of HTTP/2 is asked for a sign of life. With no answer until the next time it is over, with all that runs on
- * it. Nobody else would say so: Node 22 does not tell that it has given up a connection whose bytes are no HTTP/2, and reads nothing
- * of it any more, its end included. A peer whose machine has vanished says nothing either.
+ * it: a peer whose machine has vanished says nothing, and Node has given up connections before without a word to anybody.
  */
 const pingMs = 30_000;
 
