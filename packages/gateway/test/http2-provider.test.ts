@@ -473,12 +473,9 @@ describe('every answer over HTTP/2 has an end', () => {
 
   /** What becomes of it while minutes go by, for the clock of pings alone. */
   async function asTimeGoesOn<T>(promise: Promise<T>): Promise<T> {
-    let isOver = false;
-    const over = within(promise, 'the end').finally(() => (isOver = true));
-    while (!isOver) {
-      await Promise.race([over, sleep(50)]);
-      vi.advanceTimersByTime(pingMs);
-    }
+    const over = within(promise, 'the end');
+    const isOver = over.then(() => true);
+    while (!(await Promise.race([isOver, sleep(50, false)]))) vi.advanceTimersByTime(pingMs);
     return await over;
   }
 
