@@ -3194,6 +3194,14 @@ export const mutants: readonly Mutant[] = [
     only: 'another one go on',
   },
   {
+    name: 'promise 4: undici: what came during a pause waits for what comes next',
+    file: `${gateway}/source/undici/undici-call.ts`,
+    find: '      this.#streamBody?.handOn();\n      this.#controller?.resume();',
+    replace: '      this.#controller?.resume();',
+    test: `${gatewayTest}/http2-provider.test.ts`,
+    only: 'what came during a pause',
+  },
+  {
     name: 'promise 4: undici: what is whole goes with its connection',
     file: `${gateway}/source/undici/undici-call.ts`,
     find: 'if (this.#end === undefined) this.destroy();',

@@ -404,6 +404,34 @@ describe('what a provider does in frames', () => {
     await eventually(() => provider.open.size === 1, 'the connection that it left to be closed');
   });
 
+  test('what came during a pause is there when it is over, though nothing else comes', async () => {
+    let send: ((bytes: Buffer) => void) | undefined;
+    const provider = await startRawHttp2(certificates.server, (stream, socket) => {
+      socket.write(Buffer.concat([head(stream), data(stream, 'hello')]));
+      // What is answered, all before it was read.
+      send = (bytes) => socket.write(Buffer.concat([bytes, frame(frameTypes.ping, 0, 0, Buffer.alloc(8))]));
+    });
+    const reply = await ask(open(provider.origin));
+    let body = '';
+    reply.consume({
+      data: (bytes, start, end) => {
+        body += bytes.toString('latin1', start, end);
+        reply.pause();
+      },
+      end: () => expect.unreachable(),
+      fail: () => undefined,
+    });
+    await eventually(() => body === 'hello', 'the first piece');
+    send?.(data(1, ' again'));
+    await eventually(
+      () => provider.frames.some(({ type }) => type === frameTypes.ping),
+      'the second to come',
+    );
+    expect(body).toBe('hello');
+    reply.resume();
+    await eventually(() => body === 'hello again', 'the second piece');
+  });
+
   test('an endless head', async () => {
     const provider = await startRawHttp2(certificates.server, (stream, socket) => {
       const large = Array.from({ length: 20 }, (_, count) => header(`x-${count}`, 'y'.repeat(100)));
