@@ -64,8 +64,8 @@ export default defineConfig({
     projects: hasChromium() ? [node, chromium] : [node],
     // Tests run real processes and sockets: a deadline is there to end a hang, not to time anything.
     testTimeout: 60_000,
-    // They mostly wait for processes of their own, so two at once fit on two cores.
-    maxWorkers: 2,
+    // Tests mostly wait, for processes of their own and for times that these have: three at once fit on two cores.
+    maxWorkers: 3,
     hookTimeout: 60_000,
     env: { NO_COLOR: '1' },
     provide: { propertyRuns: propertyRuns === undefined ? undefined : Number(propertyRuns) },

@@ -86,7 +86,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a second reader may let more wait than the channel may hold',
-    file: `${server}/stream/stream.ts`,
+    file: `${server}/stream/open-cursor.ts`,
     find: '{ maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }',
     replace: '{ maxBytes }',
     test: `${gatewayTest}/retained.test.ts`,
@@ -131,7 +131,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a reader that came back keeps the room that it had without a connection',
-    file: `${server}/session/session-stream.ts`,
+    file: `${server}/session/session-reader.ts`,
     find: 'this.#room?.release();\n    this.#room = undefined;',
     replace: '',
     test: `${gatewayTest}/retained.test.ts`,
@@ -139,7 +139,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 1: a reader that did not come back keeps its room',
-    file: `${server}/session/session-stream.ts`,
+    file: `${server}/session/session-reader.ts`,
     find: 'this.#room?.release();\n        onClose();',
     replace: 'onClose();',
     test: `${gatewayTest}/retained.test.ts`,
@@ -172,7 +172,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a stream that is still read has its URL for ever',
     file: `${server}/stream/streams.ts`,
-    find: 'stream?.hasUrl === true && !this.#isOver(stream, performance.now())',
+    find: 'stream?.hasUrl === true && !this.#isOver(stream, this.#clock.nowMs())',
     replace: 'stream?.hasUrl === true',
     test: `${gatewayTest}/retained.test.ts`,
     only: 'has its URL for retainMs',
@@ -238,8 +238,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 6: nobody looks at the signal while it waits to try again',
     file: `${gateway}/provider/open-reply.ts`,
-    find: 'await sleep(delayMs, undefined, { signal });',
-    replace: 'await sleep(delayMs);',
+    find: "signal.addEventListener('abort', end, { once: true });",
+    replace: '',
     test: `${gatewayTest}/cancel.test.ts`,
     only: 'waiting to try again',
   },
@@ -643,7 +643,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a merged event keeps the memory of the read that it came with',
-    file: `${core}/format/delta-event.ts`,
+    file: `${core}/format/delta-growth.ts`,
     find: 'bytes: copyOf(this.#bytes, start, this.#end),',
     replace: 'bytes: this.#bytes.subarray(start, this.#end),',
     test: `${coreTest}/format/coalesce.test.ts`,
@@ -787,7 +787,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 9: an event of nearly the same shape is taken for one of the same',
-    file: `${core}/format/delta-event.ts`,
+    file: `${core}/format/delta-growth.ts`,
     find: 'if (first[a + index] !== second[b + index]) return false;',
     replace: '',
     test: `${coreTest}/format.test.ts`,
@@ -1046,7 +1046,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 10: a window in milliseconds lets pass whatever the bytes allow',
-    file: `${server}/session/session-stream.ts`,
+    file: `${server}/session/session-reader.ts`,
     find: 'this.stream?.body?.durationMs?.(run) ?? 0,',
     replace: 'this.stream?.body?.durationMs?.(run) ?? 0,\n      windowMs: undefined,',
     test: `${serverTest}/session-ms.test.ts`,
@@ -1062,7 +1062,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.20: a stream whose chunks take no time cannot be read with a window in milliseconds',
-    file: `${server}/stream/stream.ts`,
+    file: `${server}/stream/open-cursor.ts`,
     find: 'body.durationMs === undefined ? credit.map(untimed) : credit',
     replace: 'credit.length === 0 ? credit.map(untimed) : credit',
     test: `${clientTest}/window-ms.test.ts`,
@@ -1094,7 +1094,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '5.4: nobody looks at the window of the connection',
-    file: `${server}/session/session-stream.ts`,
+    file: `${server}/session/session-reader.ts`,
     find: 'const credit = [this.response.credit, this.response.creditOf(session)];',
     replace: 'const credit = [this.response.credit];',
     test: `${gatewayTest}/session.test.ts`,
@@ -1102,7 +1102,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '3.4: a cancel is no more than a detach',
-    file: `${server}/session/session-stream.ts`,
+    file: `${server}/session/session-reader.ts`,
     find: "if (how === 'cancel') this.stream?.stop(",
     replace: "if (how !== 'cancel' && how !== 'detach') this.stream?.stop(",
     test: `${gatewayTest}/session.test.ts`,
@@ -1183,8 +1183,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: '5.19: a client tries again and again where there is no room',
     file: `${client}/session.ts`,
-    find: 'if (performance.now() >= this.#refusedUntil) this.reopen(stream);',
-    replace: 'if (performance.now() >= this.#refusedUntil * 0) this.reopen(stream);',
+    find: 'if (this.#options.clock.nowMs() >= this.#refusedUntil) this.reopen(stream);',
+    replace: 'if (this.#options.clock.nowMs() >= this.#refusedUntil * 0) this.reopen(stream);',
     test: `${clientTest}/gateway.test.ts`,
     only: 'no room',
   },
@@ -1284,8 +1284,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: a reader is paused for ever',
-    file: `${server}/stream/stream-reader.ts`,
-    find: 'if (options.credit !== undefined) this.#patience = patience(deadlines);',
+    file: `${server}/stream/served-reader.ts`,
+    find: 'if (options.credit !== undefined) this.#patience = patientProgress(deadlines);',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
     only: 'model stops',
@@ -1300,7 +1300,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: who was paused for too long has left for good',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'const mayReturn = holdsCredit && this.#options.returns === true;',
     replace: 'const mayReturn = false;',
     test: `${clientTest}/pause.test.ts`,
@@ -1317,14 +1317,14 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 11: who comes back is not known, and its place stays',
     file: `${client}/session-stream.ts`,
-    find: 'if (this.#stalled === undefined) this.#token = createReaderToken();',
-    replace: 'this.#token = createReaderToken();',
+    find: 'if (this.#stalled === undefined) this.#token = this.#host.createToken();',
+    replace: 'this.#token = this.#host.createToken();',
     test: `${clientTest}/pause.test.ts`,
     only: 'keeps its share',
   },
   {
     name: 'promise 11: who is let go leaves no place behind',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'if (reader === undefined || place === undefined || reader.end !== undefined) return false;',
     replace: 'return false;',
     test: `${clientTest}/pause.test.ts`,
@@ -1372,7 +1372,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 11: who was let go takes none of the places of those that pause',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'maxRunBytes, place }, nowMs);\n    this.#pause = undefined;',
     replace: 'maxRunBytes, place }, nowMs);',
     test: `${clientTest}/pause.test.ts`,
@@ -1396,7 +1396,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a pause that is over is never given back',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: '    this.#pause?.release();\n',
     replace: '',
     test: `${clientTest}/pause.test.ts`,
@@ -1524,7 +1524,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'client: a stream that gets nothing is never given up',
     file: `${client}/stranded.ts`,
-    find: 'if (now - since >= this.#giveUpAfterMs) expired.push(stream);',
+    find: 'if (now - since >= giveUpAfterMs) expired.push(stream);',
     replace: '',
     test: `${clientTest}/stranded.test.ts`,
     only: 'how much waits',
@@ -1563,7 +1563,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 4: the client hands on what follows a hole',
-    file: `${client}/position.ts`,
+    file: `${client}/continuation.ts`,
     find: '(this.next !== undefined && from !== this.next)',
     replace: '(this.next !== undefined && from < this.next)',
     test: `${clientTest}/session.test.ts`,
@@ -1637,6 +1637,27 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     test: 'console/test/console.test.ts',
     only: 'takes nothing',
+  },
+  {
+    name: 'promise 25: names are drawn by the system',
+    file: `${server}/stream/stream-token.ts`,
+    find: 'this.#clock.randomBytes(drawnBytes)',
+    replace: 'crypto.getRandomValues(new Uint8Array(drawnBytes))',
+    test: `${serverTest}/same-seed.test.ts`,
+  },
+  {
+    name: 'promise 25: how old a chunk is, is told by the system’s clock',
+    file: `${core}/channel/bounded-channel.ts`,
+    find: '? clock : undefined',
+    replace: '? systemTime : undefined',
+    test: `${serverTest}/same-seed.test.ts`,
+  },
+  {
+    name: 'promise 25: a pause between two writes is of the system’s time',
+    file: `${server}/sink/pause.ts`,
+    find: 'this.#clock.soon(maxMs, ',
+    replace: '((ms: number, callback: () => void) => setTimeout(callback, ms))(maxMs, ',
+    test: `${serverTest}/same-seed.test.ts`,
   },
   {
     name: 'promise 26: a session that is gone still counts',
@@ -2091,7 +2112,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'refusals: an answer without events gets comments',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};',
     replace: 'const isEvents = this.#options.wantsEvents === true || this.#stream.body?.isEvents === true;',
     test: `${gatewayTest}/refusals.test.ts`,
@@ -2124,7 +2145,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'retries: a date is no hint',
     file: `${gateway}/provider/retry-hints.ts`,
-    find: 'Date.parse(seconds) - Date.now(),',
+    find: 'Date.parse(seconds) - dateMs,',
     replace: '',
     test: `${gatewayTest}/retry-hints.test.ts`,
     only: 'as it says',
@@ -2139,7 +2160,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'retries: what fails behind an answer is asked for again',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'if (this.#stream.isAnswered && !error.isCancel) error.isFinal = true;',
     replace: '',
     test: `${gatewayTest}/retry-hints.test.ts`,
@@ -2327,15 +2348,15 @@ export const mutants: readonly Mutant[] = [
     find: 'this.caught(where, error);\n      if (end',
     replace: 'if (end === undefined || this.#count >= 0) throw error;\n      if (end',
     test: `${gatewayTest}/defects.test.ts`,
-    only: 'in the clock of all streams',
+    only: 'in the timer of all streams',
   },
   {
-    name: 'a defect: the clock of streams stands still after it',
+    name: 'a defect: the timer of streams stands still after it',
     file: `${server}/stream/streams.ts`,
     find: '    } finally {\n      this.#isTicking = false;',
     replace: '      return;\n    }\n    {\n      this.#isTicking = false;',
     test: `${gatewayTest}/defects.test.ts`,
-    only: 'in the clock of all streams',
+    only: 'in the timer of all streams',
   },
   {
     name: 'a defect: it is told as a cut of the provider',
@@ -2452,7 +2473,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a silent provider keeps the models of the others back',
     file: `${gateway}/provider/models/refresh.ts`,
-    find: 'if (!isOver) timer ??= setTimeout(resolve, patienceMs);',
+    find: 'if (!isOver) timer ??= clock.after(patienceMs, resolve);',
     replace: 'void [isOver, resolve, timer];',
     test: `${gatewayTest}/model-lists.test.ts`,
     only: 'does not wait for a silent provider',
@@ -2514,7 +2535,7 @@ export const mutants: readonly Mutant[] = [
     only: 'whose callback grants it',
   },
   {
-    name: '5.5: a client hears of what waits for its credit when the clock says so',
+    name: '5.5: a client hears of what waits for its credit when the timer says so',
     file: `${server}/session/session-response.ts`,
     find: '    this.#isLagTold = true;\n    this.tellLag(reader);',
     replace: '    this.#isLagTold = true;',
@@ -2794,7 +2815,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: '2.6: who asked for events in a spelling of its own gets no comments',
-    file: `${server}/stream/stream-reader.ts`,
+    file: `${server}/stream/served-reader.ts`,
     find: 'const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};',
     replace: 'const isEvents = this.#options.wantsEvents === true;',
     test: `${gatewayTest}/routing.test.ts`,

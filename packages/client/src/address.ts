@@ -1,12 +1,12 @@
 import { ClientError } from './errors.ts';
 
-/** Where the gateway is, and what its addresses look like. */
+/** The gateway's address, and the addresses below it. */
 export interface Address {
-  /** Of the WebSocket. */
+  /** The URL of the WebSocket. */
   readonly sessionUrl: string;
-  /** The path and query on the gateway of what an application calls by a URL, whosever origin it has. */
+  /** The path and query on the gateway for a URL that an application calls, whatever the origin of that URL. */
   pathOf(url: string): string;
-  /** The URL of a path. */
+  /** The gateway's URL of a path. */
   urlOf(path: string): string;
 }
 
@@ -17,7 +17,7 @@ export function parseAddress(url: string): Address {
     const message = `url: expected the gateway's http or https address, outside of a page with its host, got ${url}.`;
     throw new ClientError('invalid_option', message);
   }
-  // A gateway may be below a path of its host.
+  // The gateway may be below a path of its host.
   const prefix = base.pathname.replace(/\/+$/, '');
   const root = base.origin + prefix;
   return {

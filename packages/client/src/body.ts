@@ -2,8 +2,8 @@ import { ClientError } from './errors.ts';
 import type { SessionStream } from './session-stream.ts';
 
 /**
- * A stream as the body of a `Response`. Nothing is read ahead: only what the consumer asks for leaves the stream, and
- * only that is acknowledged.
+ * Turns a stream into the body of a `Response`. Nothing is read ahead: the body takes and acknowledges only the chunks
+ * that its consumer asks for.
  */
 export function toBody(stream: SessionStream): ReadableStream<Uint8Array<ArrayBuffer>> {
   return new ReadableStream(
@@ -16,7 +16,7 @@ export function toBody(stream: SessionStream): ReadableStream<Uint8Array<ArrayBu
           controller.enqueue(value.bytes as Uint8Array<ArrayBuffer>);
         } else {
           stream.leave();
-          // A body cannot say that something is missing.
+          // A body cannot say that chunks are missing.
           throw new ClientError(
             'protocol_error',
             `The chunks ${value.from} to ${value.to} are missing.`,

@@ -11,32 +11,33 @@ import type { StreamReader } from './stream-reader.ts';
 
 /** A connection to a gateway, opened when it is needed, for any number of streams. */
 export interface Client extends AsyncDisposable {
-  /** The same as `createFetch` returns. */
+  /** The same function as `createFetch` returns. */
   readonly fetch: SpillwayFetch;
   /**
-   * Sends a `POST` over the session, whether its answer streams or not, and reads the answer. There is no plain HTTP to
-   * fall back to: the reader fails with `no_session`, `message_too_large` or `too_many_streams`.
+   * Sends a `POST` over the session, whether its answer streams or not, and reads the answer. The request cannot go by
+   * plain HTTP: the reader fails with `no_session`, `message_too_large` or `too_many_streams`.
    */
   request(input: string | URL, init?: StreamRequestInit): StreamReader;
   /**
-   * Reads a stream by its URL: a reader's `url`, or the `Content-Location` of a response. It fails with `not_found`
-   * if there is no such stream for this key, and with `history_gone` if it is not kept from there on.
+   * Reads a stream by its URL: a reader's `url`, or the `Content-Location` of a response. The reader fails with
+   * `not_found` if there is no such stream for this key. If the gateway does not keep the chunk at `from` any more, the
+   * reader fails with `history_gone`.
    */
   read(url: string | URL, init?: StreamReadInit): StreamReader;
   /**
-   * Lets all readers go, which fail with `closed`, and closes the connection. Models are not stopped by it, but the
-   * gateway stops those that nobody comes back for.
+   * Detaches all readers, which fail with `closed`, and closes the connection. No model is stopped at once, but the
+   * gateway stops a model whose readers do not come back.
    */
   close(): Promise<void>;
 }
 
-// What a frame has room for.
+// The largest offset that a frame can carry.
 const maxOffset = 2 ** 48 - 1;
 const maxWindowMs = 2 ** 32 - 1;
 
 /**
- * Opens a client, for those who want to say themselves when a chunk is consumed. To have official SDKs stream
- * through a gateway, `createFetch` is enough.
+ * Opens a client, for programs that acknowledge chunks themselves. To have official SDKs stream through a gateway,
+ * `createFetch` is enough.
  *
  * @throws {ClientError} `invalid_option`
  * @example

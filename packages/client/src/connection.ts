@@ -1,3 +1,4 @@
+import type { Clock, Timer } from '@spillway/core/clock';
 import {
   type ClientFrame,
   closeCodes,
@@ -8,7 +9,7 @@ import {
 } from '@spillway/core/session';
 import { parseFrame } from './parse-frame.ts';
 
-/** What is used of a WebSocket: the browser's, Node's, or one with the same face, such as that of `ws`. */
+/** The part of a WebSocket that the client uses. The WebSockets of browsers, Node and `ws` all have it. */
 export interface WebSocketLike {
   binaryType: string;
   readonly protocol: string;
@@ -18,7 +19,7 @@ export interface WebSocketLike {
   addEventListener(type: string, listener: (event: WebSocketEventLike) => void): void;
 }
 
-/** What is used of its events. */
+/** The part of a WebSocket's events that the client uses. */
 interface WebSocketEventLike {
   readonly type: string;
   readonly data?: unknown;
@@ -29,13 +30,13 @@ interface WebSocketEventLike {
 /** A class of WebSockets: the platform's, or another one's with the same interface. */
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
 
-/** What the gateway said about itself. */
+/** The contents of the gateway's `open` frame. */
 export interface Limits {
   readonly maxStreams: number;
   readonly maxMessageBytes: number;
   /** The session's name; older gateways have none. */
   readonly session?: string | undefined;
-  /** Whether it knows windows in milliseconds; older gateways do not. */
+  /** Whether the gateway knows windows in milliseconds; older gateways do not. */
   readonly ms?: boolean | undefined;
 }
 
@@ -44,6 +45,7 @@ export type StreamFrame = Exclude<GatewayFrame, { readonly type: 'open' | 'pong'
 
 export interface ConnectionOptions {
   readonly WebSocket: WebSocketConstructor;
+  readonly clock: Clock;
   readonly url: string;
   readonly windowBytes: number;
   readonly connectTimeoutMs: number;
@@ -55,23 +57,23 @@ export interface ConnectionListener {
   opened(limits: Limits): void;
   frame(frame: StreamFrame): void;
   data(frame: DataFrame): void;
-  /** It has answered one more ping. */
+  /** Called when one more ping was answered. */
   ponged(): void;
-  /** The connection is gone; nothing else is called after it. */
+  /** Called when the connection is gone; nothing else is called afterwards. */
   closed(code: number, reason: string): void;
-  /** The gateway does not keep to the protocol; nothing else is called after it. */
+  /** Called when the gateway breaks the protocol; nothing else is called afterwards. */
   garbled(): void;
 }
 
-// Acks wait when so much waits in the socket already: they would only make the queue longer.
+// Acks wait while more bytes than this wait in the socket: an ack would only make the queue longer.
 const congestedBytes = 65_536;
 
 const closeTimeoutMs = 1000;
 
-/** No code of a close frame: the connection was lost, or given up from this side. */
+/** Not a code of a close frame: the connection was lost, or dropped by this client. */
 const lostCode = 1006;
 
-/** One WebSocket, from its opening to its loss. It never comes back: the session opens another one. */
+/** One WebSocket, from its opening to its loss. A lost connection never comes back: the session opens another one. */
 export class Connection {
   readonly #socket: WebSocketLike;
   readonly #options: ConnectionOptions;
@@ -83,7 +85,7 @@ export class Connection {
   #pings = 0;
   #pongs = 0;
   #heardAt = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: Timer | undefined;
 
   constructor(options: ConnectionOptions, listener: ConnectionListener) {
     this.#options = options;
@@ -93,26 +95,28 @@ export class Connection {
     socket.binaryType = 'arraybuffer';
     socket.addEventListener('open', () => this.#onOpen());
     socket.addEventListener('message', ({ data }) => this.#onMessage(data));
-    // The close event that follows says everything; without a listener, `ws` would throw.
+    // The close event that follows has the reason. Without a listener, `ws` would throw.
     socket.addEventListener('error', () => {});
     socket.addEventListener('close', ({ code = lostCode, reason = '' }) => {
       if (this.#isOver) return;
       this.#stop();
       listener.closed(code, reason);
     });
-    this.#timer = setTimeout(() => this.drop('it did not open in time'), options.connectTimeoutMs);
+    this.#timer = options.clock.after(options.connectTimeoutMs, () => this.drop('it did not open in time'));
   }
 
   get isCongested(): boolean {
     return this.#socket.bufferedAmount > congestedBytes;
   }
 
-  /** How many pings were answered: in the order in which they were sent, behind everything that was to be sent before. */
+  /**
+   * The number of answered pings. Pings are answered in order, after everything that the gateway had to send before.
+   */
   get pongs(): number {
     return this.#pongs;
   }
 
-  /** Asks for a pong. Returns how many there are with it. */
+  /** Sends a ping. Returns the number of `pongs` once this ping is answered. */
   ping(): number {
     this.send({ type: 'ping' });
     return ++this.#pings;
@@ -126,24 +130,24 @@ export class Connection {
     if (!this.#isOver) this.#socket.send(text);
   }
 
-  /** Asks for a sign of life when there was none for a while: only while somebody waits for something. */
+  /** Sets whether silence is answered with a ping: only while a stream waits for something. */
   watch(isWatched: boolean): void {
     if (this.#isWatched === isWatched) return;
     this.#isWatched = isWatched;
     if (!this.#isOpen) return;
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
     this.#isPinged = false;
     if (isWatched) this.#listen(this.#options.pingAfterMs);
   }
 
-  /** Asks for a sign of life now. */
+  /** Sends a ping now, unless one is unanswered. */
   probe(): void {
     if (!this.#isOpen || !this.#isWatched || this.#isPinged) return;
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
     this.#ping();
   }
 
-  /** Lets it go as if it had been lost: a peer that has vanished would not answer a close frame. */
+  /** Drops the connection as if it had been lost: a peer that has vanished would not answer a close frame. */
   drop(reason: string): void {
     if (this.#isOver) return;
     this.#stop();
@@ -151,20 +155,23 @@ export class Connection {
     this.#listener.closed(lostCode, reason);
   }
 
-  /** The gateway does not keep to the protocol. */
+  /** Ends the connection because the gateway breaks the protocol. */
   refuse(): void {
     this.#stop();
     this.#socket.close(closeCodes.bad_frame, 'bad_frame');
     this.#listener.garbled();
   }
 
-  /** Ends it in order, and does not wait long for the other side. The listener is not called any more. */
+  /**
+   * Closes the connection in order, and waits at most 1 s for the gateway's answer. The listener is not called any
+   * more.
+   */
   close(): Promise<void> {
     this.#stop();
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, closeTimeoutMs);
+      const timer = this.#options.clock.after(closeTimeoutMs, resolve);
       this.#socket.addEventListener('close', () => {
-        clearTimeout(timer);
+        timer.stop();
         resolve();
       });
       this.#socket.close(1000);
@@ -182,7 +189,7 @@ export class Connection {
 
   #onMessage(message: unknown): void {
     if (this.#isOver) return;
-    this.#heardAt = performance.now();
+    this.#heardAt = this.#options.clock.nowMs();
     if (typeof message === 'string') this.#onText(message);
     else this.#onData(message);
   }
@@ -207,34 +214,37 @@ export class Connection {
   }
 
   #opened(limits: Limits): void {
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
     this.#isOpen = true;
     if (this.#isWatched) this.#listen(this.#options.pingAfterMs);
     this.#listener.opened(limits);
   }
 
-  /** Reset by nothing: it looks at when something was heard, so that a message costs no timer. */
+  /**
+   * Starts the timer for the next ping. A message does not reset the timer: when the timer fires, it looks at when the
+   * last message came.
+   */
   #listen(ms: number): void {
-    this.#timer = setTimeout(() => {
-      const leftMs = this.#heardAt + this.#options.pingAfterMs - performance.now();
+    this.#timer = this.#options.clock.after(ms, () => {
+      const leftMs = this.#heardAt + this.#options.pingAfterMs - this.#options.clock.nowMs();
       if (leftMs > 1) this.#listen(leftMs);
       else this.#ping();
-    }, ms);
+    });
   }
 
   #ping(): void {
-    const pingedAt = performance.now();
+    const pingedAt = this.#options.clock.nowMs();
     this.#isPinged = true;
     this.ping();
-    this.#timer = setTimeout(() => {
+    this.#timer = this.#options.clock.after(this.#options.pongTimeoutMs, () => {
       this.#isPinged = false;
       if (this.#heardAt >= pingedAt) this.#listen(this.#options.pingAfterMs);
       else this.drop('no sign of life');
-    }, this.#options.pongTimeoutMs);
+    });
   }
 
   #stop(): void {
     this.#isOver = true;
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
   }
 }

@@ -5,24 +5,26 @@ import { SpillwayError } from '@spillway/core';
  *
  * - `invalid_option`: an option is missing, of the wrong type or out of its range.
  * - `no_session`: the gateway cannot be reached by WebSocket, does not speak the protocol there, or had no room for the
- *   request there. Only below `fetch`, which goes by plain HTTP then.
- * - `connection_lost`: the connection was lost and did not come back within `giveUpAfterMs`, or came back and was lost each time
- *   before anything of the stream had come. A request without an answer may have run.
- * - `arrival_unknown`: the connection was lost before the answer, and the gateway does not know whether the request arrived (it was
- *   started again, or the request has run and is over). It may have run, and is not sent again: that is for the caller to decide.
- * - `history_gone`: the connection came back too late, and what follows is not kept by the gateway any more.
- * - `protocol_error`: the gateway said something that breaks the protocol, such as a hole in the offsets or more
- *   than the window allows. Nothing of it was handed on.
- * - `message_too_large`: the request is larger than the gateway takes over a WebSocket. Only below `fetch`.
- * - `too_many_streams`: the gateway takes no more streams on one connection. Only below `fetch`, or when a
- *   connection comes back to a gateway that takes fewer.
+ *   request there. A client's `request` and `read` fail with it; `fetch` goes by plain HTTP then.
+ * - `connection_lost`: the connection was lost and did not come back within `giveUpAfterMs`, or came back and was lost
+ *   each time before anything new of the stream came. A request without an answer may have run.
+ * - `arrival_unknown`: the connection was lost before the answer, and the gateway does not know whether the request
+ *   arrived. (The gateway was started again, or the request has run and is over.) The request may have run, so it is
+ *   not sent again: the caller has to decide.
+ * - `history_gone`: the connection came back too late, and the gateway does not keep the rest any more.
+ * - `protocol_error`: the gateway broke the protocol, such as with a hole in the offsets or with more than the window
+ *   allows. The consumer got nothing of it.
+ * - `message_too_large`: the request is larger than the gateway takes over a WebSocket. `fetch` sends such a request by
+ *   plain HTTP.
+ * - `too_many_streams`: the gateway takes no more streams on one connection. `fetch` goes by plain HTTP then, except
+ *   when a connection comes back to a gateway that takes fewer streams.
  * - `read_pending`: the next chunk was asked for while an earlier call still waits.
- * - `bad_ack`: an offset was acknowledged that was not handed over yet.
+ * - `bad_ack`: an offset was acknowledged that the consumer has not received yet.
  * - `bad_frame`: the gateway did not understand this client.
  * - `closed`: the client was closed.
- * - `reader_stalled`: the gateway let a reader go that took nothing for too long, and it could not go on where it was; `offset` and the
- *   message say where and why.
- * - `reader_disconnected`: the gateway let a reader go that fell behind by more than its window.
+ * - `reader_stalled`: the gateway detached a reader that took nothing for too long, and the reader could not go on at
+ *   its offset; `offset` and the message say where and why.
+ * - `reader_disconnected`: the gateway detached a reader that fell behind by more than its window.
  * - any other: the gateway's own, as PROTOCOL.md lists them (`upstream_cut`, `shutting_down`, …).
  */
 export type ClientErrorCode =
@@ -40,11 +42,11 @@ export type ClientErrorCode =
   | 'reader_disconnected'
   | 'reader_stalled'
   | 'too_many_streams'
-  // Whatever a gateway says, without losing the names above in an editor.
+  // Any other code, without losing the names above in an editor.
   | (string & Record<never, never>);
 
 /**
- * What a stream over a session fails with. Decide by `code`; the message is for people.
+ * The error of a stream over a session. Decide by `code`; the message is for people.
  *
  * @example
  * ```ts
@@ -57,7 +59,9 @@ export type ClientErrorCode =
  * ```
  */
 export class ClientError extends SpillwayError<ClientErrorCode> {
-  /** Where a reader of the stream's URL would go on, in chunks; `undefined` if nothing of it came. */
+  /**
+   * The offset where a reader of the stream's URL would go on, in chunks; `undefined` if nothing of the stream came.
+   */
   readonly offset: number | undefined;
 
   constructor(code: ClientErrorCode, message: string, offset?: number, options?: ErrorOptions) {
@@ -66,7 +70,7 @@ export class ClientError extends SpillwayError<ClientErrorCode> {
   }
 }
 
-/** A request was sent, and nobody can say whether it came to anybody. */
+/** The error for a request that was sent and may or may not have arrived. */
 export function arrivalUnknown(): ClientError {
   return new ClientError(
     'arrival_unknown',

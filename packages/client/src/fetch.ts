@@ -2,22 +2,23 @@ import { openClient } from './client.ts';
 import { checkOptions, type ClientOptions } from './client-options.ts';
 import { type SpillwayFetch, withClose } from './session-fetch.ts';
 
-/** As for a client; without a `url` nothing goes through a gateway. */
+/** The options of a client; without a `url` nothing goes through a gateway. */
 export type FetchOptions = Omit<ClientOptions, 'url'> & { readonly url?: string | undefined };
 
 /**
- * Makes a `fetch` whose streams survive a lost connection, and whose consumer is waited for. Hand it to an official
- * SDK.
+ * Makes a `fetch` whose streams survive a lost connection, and whose streams wait for a slow consumer. Hand it to an
+ * official SDK.
  *
  * Requests that stream (`"stream": true`, or Gemini's `:streamGenerateContent?alt=sse`) share one WebSocket to the
- * gateway. Everything else goes to the gateway by plain HTTP, and so do those when there can be no WebSocket. Only
- * the path and query of a request count: its origin is the gateway's, whatever the SDK was told.
+ * gateway. All other requests go to the gateway by plain HTTP, and so do streaming requests when no WebSocket can be
+ * opened. Only the path and query of a request count: the origin is the gateway's, whatever the SDK was configured
+ * with.
  *
- * A chunk of a response counts as consumed when its body is asked for the next one, so a body that nobody reads
- * takes no more than `windowBytes`. To abort, or to cancel the body, stops the model. Without a `url`, it is the
+ * A chunk of a response counts as consumed when its body is asked for the next one, so a body that nobody reads takes
+ * no more than `windowBytes`. To abort, or to cancel the body, stops the model. Without a `url`, the result is the
  * plain `fetch`.
  *
- * Beside what `fetch` rejects with, the promise rejects and the body fails with a {@link ClientError}.
+ * The promise rejects and the body fails with a {@link ClientError}, or with an error of the plain `fetch`.
  *
  * @throws {ClientError} `invalid_option`
  * @example
@@ -29,7 +30,7 @@ export type FetchOptions = Omit<ClientOptions, 'url'> & { readonly url?: string 
 export function createFetch(options: FetchOptions = {}): SpillwayFetch {
   const { url } = options;
   if (url !== undefined) return openClient({ ...options, url }).fetch;
-  // What is wrong is told also where no gateway is meant yet.
+  // Wrong options throw even without a `url`.
   checkOptions(options);
   const plain = options.fetch ?? globalThis.fetch;
   // A method of `window` must not be called on anything else.

@@ -1,4 +1,4 @@
-// What only a transport may say; a browser's `fetch` leaves them out as well.
+// Headers that only a transport may set; a browser's `fetch` leaves them out as well.
 const transportHeaders = new Set([
   'connection',
   'content-length',
@@ -9,19 +9,19 @@ const transportHeaders = new Set([
 ]);
 const keyNames = new Set(['authorization', 'x-api-key', 'x-goog-api-key']);
 
-/** The headers of a request: the client's own, and those that the request brings in their place. */
+/** Merges the client's own headers with a request's, which replace the client's of the same name. */
 export function mergeHeaders(own: HeadersInit | undefined, request: HeadersInit | undefined): Headers {
   const merged = new Headers(own);
   for (const [name, value] of new Headers(request)) merged.set(name, value);
   return merged;
 }
 
-/** As a frame carries them. */
+/** The headers as a frame carries them. */
 export function toRecord(headers: Headers): Record<string, string> {
   return Object.fromEntries([...headers].filter(([name]) => !transportHeaders.has(name)));
 }
 
-/** Those that say who asks: a reader comes back with the same key. Gemini takes it in the query too. */
+/** The headers that carry the key: a reader comes back with the same key. Gemini allows the key in the query too. */
 export function keyHeadersOf(
   headers: Readonly<Record<string, string>>,
   path: string,
@@ -32,12 +32,13 @@ export function keyHeadersOf(
   return keys;
 }
 
-// One that is larger would end the whole session; over HTTP it is answered.
+// Limits of the gateway: a longer path or header in a frame would end the whole session, while HTTP answers with an
+// error.
 const maxChars = 8192;
 const valueOfFrame = /^[\t\x20-\x7e\x80-\xff]{0,8192}$/;
 const maxNameChars = 256;
 
-/** Whether a gateway takes them in a frame. */
+/** Whether a frame can carry the path and the headers. */
 export function fitsFrame(path: string, headers: Readonly<Record<string, string>>): boolean {
   return (
     path.length <= maxChars &&

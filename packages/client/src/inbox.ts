@@ -9,15 +9,15 @@ interface Waiter {
 
 type Result = IteratorResult<StreamItem, undefined>;
 
-/** What was received and not taken yet, and the one consumer that takes it. */
+/** Holds the received items until the one consumer takes them. */
 export class Inbox {
-  /** The offset behind what was taken. */
+  /** The offset after the last item taken. */
   takenTo = 0;
-  /** What waits without credit: the gateway's own words, which no window bounds. */
+  /** The bytes of waiting items that need no credit: the gateway's own bytes, which no window bounds. */
   ownBytes = 0;
   readonly #items: StreamItem[] = [];
   #waiter: Waiter | undefined;
-  /** How it ends when everything was taken. */
+  /** How the stream ends when everything was taken. */
   #end: 'failed' | 'whole' | undefined;
   #error: unknown;
 
@@ -36,7 +36,7 @@ export class Inbox {
       this.takenTo = item.to;
       this.#release()?.resolve({ done: false, value: item });
     } else if (item.type === 'gap' && last?.type === 'gap') {
-      // However often chunks are left out, it takes no more memory.
+      // Neighbouring gaps become one, so any number of gaps takes the memory of one.
       this.#items[this.#items.length - 1] = { ...item, from: last.from, bytes: last.bytes + item.bytes };
     } else {
       this.#items.push(item);
@@ -44,13 +44,13 @@ export class Inbox {
     }
   }
 
-  /** No more comes. */
+  /** Ends the stream as whole: no more items come. */
   finish(): void {
     this.#end ??= 'whole';
     this.#release()?.resolve({ done: true, value: undefined });
   }
 
-  /** No more comes, and it is not whole. */
+  /** Fails the stream after the waiting items: no more items come. */
   fail(error: unknown): void {
     if (this.#end === undefined) {
       this.#end = 'failed';
@@ -59,7 +59,7 @@ export class Inbox {
     this.#release()?.reject(error);
   }
 
-  /** The consumer left: what waits is nobody's, and it ends now, whatever it ended with before. */
+  /** Drops the waiting items and any earlier end, because the consumer has left. */
   discard(): void {
     this.#items.length = 0;
     this.ownBytes = 0;

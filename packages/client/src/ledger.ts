@@ -1,10 +1,10 @@
 import { frameOverheadBytes } from '@spillway/core/session';
 
-/** What all streams of a connection have received and not acknowledged. */
+/** The unacknowledged bytes of all streams of a connection. */
 export interface Total {
-  /** As the windows count: each frame's chunk and its overhead. */
+  /** Bytes as the windows count them: each frame's chunk and its overhead. */
   unackedBytes: number;
-  /** Of these, what is consumed: the next acks will grant it. */
+  /** The consumed part of `unackedBytes`, which the next acks grant again. consumedBytes ≤ unackedBytes always. */
   consumedBytes: number;
 }
 
@@ -16,7 +16,7 @@ export class Ledger {
   ackedTo: number | undefined;
   readonly #total: Total;
   readonly #windowBytes: number;
-  /** In the order of their offsets; those that are consumed come first. */
+  /** The frames in the order of their offsets; consumed frames come first. */
   #frames: { readonly to: number; readonly bytes: number }[] = [];
   #consumedFrames = 0;
 
@@ -25,12 +25,12 @@ export class Ledger {
     this.#windowBytes = windowBytes;
   }
 
-  /** How many are not consumed. */
+  /** The number of frames that are not consumed. */
   get items(): number {
     return this.#frames.length - this.#consumedFrames;
   }
 
-  /** Whether a frame may come now: one that is larger than a whole window may, when all of it is free. */
+  /** Whether a frame may come now. A frame larger than a whole window may come when all of the window is free. */
   allows(chunkBytes: number, connectionWindowBytes: number): boolean {
     const bytes = this.#costOf(chunkBytes);
     const { unackedBytes } = this.#total;
@@ -47,7 +47,7 @@ export class Ledger {
     this.#total.unackedBytes += bytes;
   }
 
-  /** Everything that ends at the offset or before it is consumed. */
+  /** Marks the frames that end at or before an offset as consumed. */
   consume(offset: number): void {
     for (let frame; (frame = this.#frames[this.#consumedFrames]) && frame.to <= offset;) {
       this.#consumedFrames++;
@@ -56,7 +56,7 @@ export class Ledger {
     }
   }
 
-  /** Takes out what is consumed. Returns the offset to acknowledge, if there is something. */
+  /** Removes the consumed frames. Returns the offset to acknowledge, or `undefined` if no frame was consumed. */
   takeAck(): number | undefined {
     const last = this.#frames[this.#consumedFrames - 1];
     if (last === undefined) return undefined;
@@ -67,7 +67,7 @@ export class Ledger {
     return last.to;
   }
 
-  /** Forgets everything: the stream is over, or goes on as another reader, who owes nothing. */
+  /** Forgets all frames: the stream is over, or goes on as a new reader that has nothing to acknowledge. */
   clear(): void {
     this.#frames = [];
     this.#consumedFrames = 0;
@@ -75,7 +75,10 @@ export class Ledger {
     this.ackedTo = undefined;
   }
 
-  /** One that is larger than the stream's window costs all of it, and no more of the connection's. */
+  /**
+   * The window that a chunk takes. A chunk larger than the stream's window takes all of that window, and no more of the
+   * connection's.
+   */
   #costOf(chunkBytes: number): number {
     return Math.min(chunkBytes + frameOverheadBytes, this.#windowBytes);
   }

@@ -1,4 +1,4 @@
-/** Calls a listener of the application. What it throws is its own affair: it is reported, and nothing else stops. */
+/** Calls a listener of the application. A throw of the listener is reported and stops nothing else. */
 export function notify<Event>(listener: ((event: Event) => void) | undefined, event: Event): void {
   try {
     listener?.(event);

@@ -12,16 +12,16 @@ export type Opening =
       readonly merges?: boolean | undefined;
     };
 
-/** What a stream is told when it is opened. */
+/** The options of a stream, complete. */
 export interface SessionStreamOptions {
   readonly opening: Opening;
   readonly headers: Readonly<Record<string, string>>;
-  /** Those of them that say who asks. */
+  /** The headers that carry the key. */
   readonly keyHeaders: Readonly<Record<string, string>>;
   readonly windowBytes: number;
   readonly windowMs: number | undefined;
   readonly autoAck: boolean;
-  /** What it means when the consumer stops or aborts. */
+  /** The meaning of a stop or an abort by the consumer. */
   readonly leave: 'cancel' | 'detach';
   readonly signal: AbortSignal | undefined;
 }

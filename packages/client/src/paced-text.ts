@@ -3,60 +3,60 @@ import { pageScreen, type Screen } from './screen.ts';
 import type { StreamLag } from './stream-reader.ts';
 
 /**
- * How far a text is: `idle` before the first `start`; `waiting` until something comes; `streaming`; then `done`,
+ * The state of a text: `idle` before the first `start`; `waiting` until the first item comes; `streaming`; then `done`,
  * `failed`, or `stopped` by `stop`.
  */
 export type PacedState = 'done' | 'failed' | 'idle' | 'stopped' | 'streaming' | 'waiting';
 
-/** What is to be shown. It is another object when something of it has changed. */
+/** A text and its state, to be shown. Every change makes a new object. */
 export interface PacedSnapshot {
   readonly text: string;
   readonly state: PacedState;
-  /** Why it `failed`; `undefined` in any other state. */
+  /** The error of the state `failed`; `undefined` in any other state. */
   readonly error: unknown;
-  /** What a {@link StreamReader} has not shown yet; `undefined` for other sources. */
+  /** The lag of a {@link StreamReader}: its chunks that are not shown yet. `undefined` for other sources. */
   readonly lag: StreamLag | undefined;
 }
 
-/** Where a text comes from: a reader, or the stream of an SDK. */
+/** The source of a text: a reader, or the stream of an SDK. */
 export type PacedSource<Item> = AsyncIterable<Item> & { readonly lag?: StreamLag };
 
-/** Opens what is to be shown. The signal is aborted when nobody wants it any more. */
+/** Opens the source of a text. The signal is aborted when the text is not wanted any more. */
 export type OpenSource<Item> = (signal: AbortSignal) => PacedSource<Item> | Promise<PacedSource<Item>>;
 
 export interface PacedTextOptions<Item> {
-  /** The text of an item; empty if it has none. */
+  /** Returns the text of an item; empty if the item has none. */
   readonly toText: (item: Item) => string;
   /**
-   * Called for the last item of each frame, when it and all before it are on the screen; in a page that nobody sees,
-   * when they are rendered.
+   * Called for the last item of each frame, when that item and all before it are on the screen. In a hidden page: when
+   * they are rendered.
    */
   readonly onPainted?: ((item: Item) => void) | undefined;
-  /** Default: the page's. */
+  /** The screen whose frames set the pace. Default: the page's. */
   readonly screen?: Screen;
 }
 
 /** A text that grows, at the pace of the screen. */
 export interface PacedText<Item> {
-  /** Shows another source instead of the one before, from an empty text. */
+  /** Shows another source instead of the present one, beginning with an empty text. */
   readonly start: (open: OpenSource<Item>) => void;
-  /** Ends it; what has come stays. */
+  /** Ends the source; its text stays. */
   readonly stop: () => void;
-  /** Ends it, and tells nobody. */
+  /** Ends the source without a call to the listeners. */
   readonly dispose: () => void;
   readonly getSnapshot: () => PacedSnapshot;
   readonly subscribe: (listener: () => void) => () => void;
 }
 
-// More than this is not taken before it is on the screen: a few lines, of which nobody reads more in a frame.
+// No more text than this is taken before it is on the screen: a few lines, more than anybody reads in a frame.
 const maxUnpaintedChars = 4096;
 
-// How often a page is rendered that nobody sees.
+// How often a hidden page is rendered.
 const hiddenFrameMs = 250;
 
 /**
- * Collects what comes and shows it once a frame. It takes no more when a frame is late, so that a slow page is
- * waited for: by the reader, by the gateway, and at last by the model.
+ * Collects the text of a source and shows it once a frame. While a frame is late, no more items are taken. So the
+ * reader, the gateway and at last the model wait for a slow page.
  */
 export function createPacedText<Item>(options: PacedTextOptions<Item>): PacedText<Item> {
   const { screen = pageScreen } = options;
@@ -110,9 +110,9 @@ class Run<Item> {
   readonly #abort = new AbortController();
   #source: PacedSource<Item> | undefined;
   #iterator: AsyncIterator<Item> | undefined;
-  /** Taken and not shown. */
+  /** The text that was taken and is not shown. */
   #text = '';
-  /** Taken, and not on the screen as far as is known. */
+  /** The length of the text that was taken and is not known to be on the screen. */
   #unpaintedChars = 0;
   #last: { readonly item: Item } | undefined;
   #shownAt = 0;
@@ -129,7 +129,7 @@ class Run<Item> {
     try {
       this.#source = await open(this.#abort.signal);
       this.#iterator = this.#source[Symbol.asyncIterator]();
-      // Nobody waits for a source that does not listen to its signal: whatever it says later is nobody's.
+      // A source may ignore its signal. A source that opens after an abort is left at once.
       if (this.#abort.signal.aborted) this.#leave();
       while (!this.#abort.signal.aborted) {
         const { done, value } = await this.#iterator.next();
@@ -169,8 +169,8 @@ class Run<Item> {
     this.#unpaintedChars += text.length;
     this.#last = { item };
     if (this.#screen.isHidden) {
-      // No timer: a hidden page has to wait a minute for one.
-      if (performance.now() - this.#shownAt >= hiddenFrameMs) this.#frame();
+      // No timer, because a timer may take a minute in a hidden page.
+      if (this.#screen.nowMs() - this.#shownAt >= hiddenFrameMs) this.#frame();
     } else {
       this.#cancelFrame ??= this.#screen.requestFrame(() => this.#frame());
     }
@@ -181,7 +181,7 @@ class Run<Item> {
     const chars = this.#text.length;
     const last = this.#last;
     const { lag } = this.#source ?? {};
-    this.#shownAt = performance.now();
+    this.#shownAt = this.#screen.nowMs();
     this.#show({ text: this.takeText(), state: 'streaming', error: undefined, lag });
     const painted = (): void => {
       this.#cancelFrame = undefined;
@@ -193,7 +193,7 @@ class Run<Item> {
 
   #painted(chars: number, last: { readonly item: Item } | undefined): void {
     this.#unpaintedChars -= chars;
-    // What came between the frame and its paint is shown in the next one.
+    // Text that came between the frame and its paint is shown in the next frame.
     if (this.#text !== '' && !this.#screen.isHidden) {
       this.#cancelFrame = this.#screen.requestFrame(() => this.#frame());
     }
@@ -208,7 +208,7 @@ class Run<Item> {
 
   #leave(): void {
     const left = this.#iterator?.return?.();
-    // It was asked to end, and how it does is of no interest.
+    // The source was asked to end, so its error does not matter.
     left?.catch(() => {});
   }
 }

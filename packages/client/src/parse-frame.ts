@@ -1,6 +1,6 @@
 import type { GatewayFrame } from '@spillway/core/session';
 
-// More than any frame of control takes: beyond it, somebody wants to fill memory.
+// More characters than any control frame needs. A longer frame may be meant to fill the memory.
 const maxFrameChars = 1_048_576;
 
 type Check = (value: unknown) => boolean;
@@ -20,7 +20,7 @@ const shapes: Readonly<Record<GatewayFrame['type'], Readonly<Record<string, Chec
   pong: {},
 };
 
-/** Reads a frame of control; `undefined` if it is none. Fields that nobody asked for are left alone. */
+/** Parses a control frame; `undefined` if the message is none. Unknown fields are ignored. */
 export function parseFrame(message: string): GatewayFrame | undefined {
   if (message.length > maxFrameChars) return undefined;
   let frame: unknown;

@@ -4,25 +4,27 @@ import { createPacedText, type PacedSnapshot, type PacedText } from './paced-tex
 export type { OpenSource, PacedSource, PacedState } from './paced-text.ts';
 export type { StreamLag } from './stream-reader.ts';
 
-/** What `useStream` has to know of the items of a source. */
+/** How `useStream` shows the items of a source. */
 export interface UseStreamOptions<Item> {
-  /** The text of an item of the source; empty if it has none. */
+  /** Returns the text of an item; empty if the item has none. */
   readonly toText: (item: Item) => string;
-  /** Called for the last item of each frame when all up to it is on the screen: where a reader is to be acknowledged. */
+  /**
+   * Called for the last item of each frame when all items up to it are on the screen: here a reader can be
+   * acknowledged.
+   */
   readonly onPainted?: (item: Item) => void;
 }
 
-/** The text so far, how far it is, and what changes that. `start` and `stop` stay the same. */
+/** The text so far, its state, and the functions that start and stop it. `start` and `stop` stay the same functions. */
 export interface UseStreamResult<Item> extends PacedSnapshot, Pick<PacedText<Item>, 'start' | 'stop'> {}
 
 /**
- * Shows the text of a stream as it comes, rendering once a frame however many tokens there are. A page that is slow
- * takes less, and what waits for it waits in the gateway, merged. So the page is never behind by more than a frame.
+ * Shows the text of a stream as it comes, rendering once a frame however many tokens there are. A slow page takes fewer
+ * chunks; the other chunks wait in the gateway, merged. So the page is never behind by more than a frame.
  *
  * A source is anything that can be iterated: the stream of an SDK whose `fetch` is Spillway's, or a reader. `start`
- * takes the function that opens it, and that function a signal to hand on: it is aborted by `stop`, by the next
- * `start` and when the component goes. Whether an abort stops the model is said where the stream is opened
- * (`leave`).
+ * takes the function that opens the source. That function gets a signal to pass on, which is aborted by `stop`, by the
+ * next `start` and when the component unmounts. The `leave` option of the stream says whether an abort stops the model.
  *
  * @example
  * ```tsx
@@ -50,7 +52,7 @@ export interface UseStreamResult<Item> extends PacedSnapshot, Pick<PacedText<Ite
 export function useStream(options?: Partial<UseStreamOptions<string>>): UseStreamResult<string>;
 export function useStream<Item>(options: UseStreamOptions<Item>): UseStreamResult<Item>;
 export function useStream<Item>(options: Partial<UseStreamOptions<Item>> = {}): UseStreamResult<Item> {
-  // The functions of the last render, without starting anew for each.
+  // The functions of the last render, so that new functions do not start the source anew.
   const latest = useRef(options);
   useEffect(() => {
     latest.current = options;
@@ -61,7 +63,7 @@ export function useStream<Item>(options: Partial<UseStreamOptions<Item>> = {}): 
       onPainted: (item) => latest.current.onPainted?.(item),
     }),
   );
-  // In StrictMode this runs once too early, when nothing was started yet: it can be started again.
+  // StrictMode runs this cleanup once too early, when nothing was started yet. `start` still works afterwards.
   useEffect(() => paced.dispose, [paced]);
   const snapshot = useSyncExternalStore(paced.subscribe, paced.getSnapshot, paced.getSnapshot);
   return { ...snapshot, start: paced.start, stop: paced.stop };

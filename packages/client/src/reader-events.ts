@@ -3,7 +3,7 @@ import type { StreamEvent } from './stream-reader.ts';
 
 type Stall = Extract<StreamEvent, { type: 'stalled' }>['reason'] | undefined;
 
-/** Who listens to a reader, and what they know. */
+/** The listeners of a reader, and the stall that they were told of last. */
 export class ReaderEvents {
   readonly #listeners = new Set<(event: StreamEvent) => void>();
   #stall: Stall;
@@ -18,7 +18,7 @@ export class ReaderEvents {
     if (event.type === 'end') this.#listeners.clear();
   }
 
-  /** Says so when it has changed. */
+  /** Emits an event if the stall has changed. */
   stalled(stall: Stall): void {
     if (stall === this.#stall) return;
     this.#stall = stall;

@@ -1,22 +1,28 @@
+import type { Timer } from '@spillway/core/clock';
 import { backoffMs } from './backoff.ts';
+import type { SessionOptions } from './session-options.ts';
 
-/** A connection that lasted so long was a good one: the next attempt is a first one again. */
+/** A connection that lasted longer than this was a good one: the waits begin with a short one again. */
 const steadyMs = 10_000;
 
-/** When a lost connection is tried again, and when no more. */
+/** Decides when to try a lost connection again, and when to give up. */
 export class Reconnection {
-  readonly #giveUpAfterMs: number;
+  readonly #options: Pick<SessionOptions, 'clock' | 'giveUpAfterMs'>;
   readonly #connect: () => void;
   readonly #giveUp: () => void;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: Timer | undefined;
   #attempt = 0;
-  /** When the last good connection was lost; `undefined` while there is one. */
+  /** When the last good connection was lost. `undefined` before the first loss and after `stop`. */
   #lostAt: number | undefined;
   #openedAt = 0;
   #hasHeard = false;
 
-  constructor(giveUpAfterMs: number, connect: () => void, giveUp: () => void) {
-    this.#giveUpAfterMs = giveUpAfterMs;
+  constructor(
+    options: Pick<SessionOptions, 'clock' | 'giveUpAfterMs'>,
+    connect: () => void,
+    giveUp: () => void,
+  ) {
+    this.#options = options;
     this.#connect = connect;
     this.#giveUp = giveUp;
   }
@@ -26,47 +32,48 @@ export class Reconnection {
   }
 
   opened(): void {
-    this.#openedAt = performance.now();
+    this.#openedAt = this.#options.clock.nowMs();
     this.#hasHeard = false;
   }
 
-  /** The gateway said something. */
+  /** Called when the gateway sent something. */
   heard(): void {
     this.#hasHeard = true;
   }
 
-  /** `hasBrought`: what the streams had to get came, or some of it; one that brings nothing each time must not come back at once. */
+  /**
+   * Plans the next attempt. `hasBrought`: the connection brought its streams something, or no stream is stranded. The
+   * waits grow while connections bring nothing.
+   */
   lost(wasOpen: boolean, hasBrought: boolean): void {
-    const now = performance.now();
+    const { clock, giveUpAfterMs } = this.#options;
+    const now = clock.nowMs();
     const wasSteady = now - this.#openedAt > steadyMs;
-    // One that closes as soon as it is open is as good as none.
+    // A connection that closes as soon as it is open counts as a failed attempt.
     const wasGood = wasOpen && (this.#hasHeard || wasSteady);
     if (wasGood && (hasBrought || wasSteady)) this.#attempt = 0;
     if (wasGood || this.#lostAt === undefined) this.#lostAt = now;
-    const leftMs = this.#lostAt + this.#giveUpAfterMs - now;
-    // One long wait must not be all the time in which a connection has to come back.
-    const waitMs = Math.min(backoffMs(this.#attempt++), this.#giveUpAfterMs / 2);
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined;
-        if (waitMs < leftMs) this.#connect();
-        else this.#giveUp();
-      },
-      Math.max(0, Math.min(waitMs, leftMs)),
-    );
+    const leftMs = this.#lostAt + giveUpAfterMs - now;
+    // One long wait must not use up all of `giveUpAfterMs`.
+    const waitMs = Math.min(backoffMs(this.#attempt++, clock.random()), giveUpAfterMs / 2);
+    this.#timer = clock.after(Math.max(0, Math.min(waitMs, leftMs)), () => {
+      this.#timer = undefined;
+      if (waitMs < leftMs) this.#connect();
+      else this.#giveUp();
+    });
   }
 
-  /** The network or the page is back: nothing is to be waited for. */
+  /** Ends the wait, because the network or the page is back. */
   hurry(): void {
     const { isWaiting } = this;
     this.stop();
-    // One that is being tried may have been too early: the next wait is a short one.
+    // Without a wait an attempt is under way, perhaps too early. Then the next wait is a short one.
     if (isWaiting) this.#connect();
   }
 
-  /** There is nothing to come back for. */
+  /** Ends the attempts: no stream needs a connection. */
   stop(): void {
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
     this.#timer = undefined;
     this.#attempt = 0;
     this.#lostAt = undefined;

@@ -8,10 +8,13 @@ import type { StreamRequestInit } from './reader-init.ts';
 import type { SessionStream } from './session-stream.ts';
 import { isStreamRequest, textOf } from './stream-request.ts';
 
-/** Has the type of `fetch`, and a connection behind it. */
+/** A function with the type of `fetch`, and with a connection that can be closed. */
 export type SpillwayFetch = typeof globalThis.fetch &
   AsyncDisposable & {
-    /** Ends the streams that still run, with the code `closed`, and the connection. It closes by itself when idle. */
+    /**
+     * Closes the connection, and ends the streams that still run, with the code `closed`. An idle connection closes by
+     * itself.
+     */
     close(): Promise<void>;
   };
 
@@ -22,7 +25,7 @@ export interface SessionFetchOptions {
   readonly close: () => Promise<void>;
 }
 
-/** A `fetch` that streams over a session. */
+/** Makes a `fetch` that streams over a session. */
 export function createSessionFetch({
   address,
   close,
@@ -45,7 +48,7 @@ export function createSessionFetch({
     const body = textOf(ownBody);
     if (body === undefined || !isStreamRequest({ method, path, body })) return plain();
     signal?.throwIfAborted();
-    // As `fetch` does it for text.
+    // `fetch` sets this header for text, too.
     if (typeof ownBody === 'string' && !headers.has('content-type')) {
       headers.set('content-type', 'text/plain;charset=UTF-8');
     }
@@ -62,7 +65,7 @@ export function createSessionFetch({
   return withClose(spillwayFetch, close);
 }
 
-/** Also one of another realm or of a polyfill. */
+/** Whether the input is a `Request`, also one of another realm or of a polyfill. */
 function isRequest(input: RequestInfo | URL): input is Request {
   return typeof input === 'object' && 'url' in input;
 }
@@ -72,13 +75,13 @@ function urlOf(input: RequestInfo | URL): string {
   return isRequest(input) ? input.url : input.href;
 }
 
-/** JSON is what may stream: it has to be looked at. Anything else goes on as it comes. */
+/** The body of a request. A JSON body may ask for a stream, so it has to be read. Any other body goes on unread. */
 function bodyOf(request: Request): ArrayBuffer | Promise<ArrayBuffer> | ReadableStream | null {
   const isJson = request.headers.get('content-type')?.includes('json') === true;
   return isJson && request.body !== null ? request.arrayBuffer() : request.body;
 }
 
-/** For the same request to another address. Its body may be used up already. */
+/** The options for the same request to another address. The request's own body may be used up already. */
 function optionsOf(request: Request, body: BodyInit | null | undefined): RequestInit {
   const { cache, credentials, integrity, keepalive, method, redirect, signal } = request;
   const isStream = body instanceof ReadableStream;
@@ -91,7 +94,7 @@ function optionsOf(request: Request, body: BodyInit | null | undefined): Request
     redirect,
     signal,
     body: body ?? null,
-    // A browser sends a body that is a stream only to whom it is told so.
+    // A browser sends a stream as a body only with this option.
     ...(isStream && { duplex: 'half' }),
   };
 }
@@ -106,7 +109,7 @@ async function toResponse(stream: SessionStream, url: string): Promise<Response>
   const head = await stream.response;
   const { headers, status } = head;
   if (head.url !== '' && !headers.has('content-location')) headers.set('content-location', head.url);
-  // A `Response` with one of these cannot have a body, not even an empty one.
+  // A `Response` with one of these statuses cannot have a body, not even an empty one.
   const isBodyless = status === 204 || status === 205 || status === 304;
   if (isBodyless) stream.detach();
   const response = new Response(isBodyless ? null : toBody(stream), { status, headers });
@@ -114,7 +117,7 @@ async function toResponse(stream: SessionStream, url: string): Promise<Response>
   return response;
 }
 
-/** A `fetch` that can be closed. */
+/** Adds `close` to a `fetch`. */
 export function withClose(
   fetch: (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>,
   close: () => Promise<void>,

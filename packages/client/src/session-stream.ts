@@ -4,83 +4,97 @@ import { arrivalUnknown, ClientError } from './errors.ts';
 import { Inbox } from './inbox.ts';
 import { Ledger, type Total } from './ledger.ts';
 import type { Opening, SessionStreamOptions } from './opening.ts';
-import { Position } from './position.ts';
+import { Continuation } from './continuation.ts';
 import { ReaderEvents } from './reader-events.ts';
-import { createReaderToken } from './reader-token.ts';
 import type { StreamEvent, StreamHead, StreamItem, StreamLag, StreamReader } from './stream-reader.ts';
 
-/** What a stream needs of its session. */
-export interface StreamHost {
+/** The parts of a session that its streams need. */
+export interface SessionHost {
   readonly total: Total;
   readonly connectionWindowBytes: number;
+  /** Returns a random reader token that nobody can guess. */
+  createToken(): string;
   send(frame: ClientFrame): void;
-  /** Something was consumed, or can be acknowledged now: time to look whether an ack is due. */
+  /** Called when chunks were consumed or can be acknowledged now: checks whether an ack is due. */
   consumed(stream: SessionStream): void;
-  /** The stream's number is no more; the stream lives. */
+  /** Called when a stream has lost its number and lives on. */
   released(stream: SessionStream): void;
-  /** The stream's request never arrived, and has to be sent again. */
+  /** Sends the stream's request again: the first one never arrived. */
   resend(stream: SessionStream): void;
-  /** The stream has to be opened anew on the connection that there is. */
+  /** Opens the stream anew on the present connection. */
   reopen(stream: SessionStream): void;
-  /** Something new of the stream came. */
+  /** Called when something new of the stream came. */
   arrived(stream: SessionStream): void;
-  /** The stream is read anew, and what there is of it follows. */
+  /** Called when the gateway answers a stream that is read anew: the chunks that the gateway has follow. */
   answered(stream: SessionStream): void;
-  /** The stream needs the connection no more. */
+  /** Called when the stream does not need the connection any more. */
   left(stream: SessionStream): void;
 }
 
-/** Rule 5.5 has 250 ms, and timers are late. */
+/** Rule 5.5 allows 250 ms, and timers fire late. */
 const maxAckDelayMs = 200;
 
-// An error body or event. Nothing bounds it but this.
+// The bound on error bodies and error events, which no window bounds.
 const maxOwnBytes = 1_048_576;
 
-/** One stream from its request to its end, over as many connections as that takes. */
+/**
+ * One stream from its request to its end, over any number of connections. One file, because the meaning of each frame
+ * depends on the state of the stream.
+ */
 export class SessionStream implements StreamReader {
   readonly response: Promise<StreamHead>;
-  /** On the present connection; 0 without one. */
+  /** The stream's number on the present connection; 0 without one. */
   number = 0;
-  /** Whether the frame that opens it was sent, on any connection. */
+  /** Whether the frame that opens the stream was sent, on any connection. */
   wasSent = false;
-  /** Waits to be opened anew until the consumer has taken what is there: or each time it would hold a window more. */
+  /**
+   * Whether reopening waits until the consumer has taken the received items. Otherwise each reopening could add a
+   * window of items.
+   */
   isHeld = false;
-  readonly #host: StreamHost;
+  readonly #host: SessionHost;
   readonly #options: SessionStreamOptions;
   readonly #inbox = new Inbox();
   readonly #ledger: Ledger;
   readonly #events = new ReaderEvents();
-  readonly #position: Position;
+  readonly #continuation: Continuation;
   readonly #head = Promise.withResolvers<StreamHead>();
   readonly #onAbort = (): void => this.#leave(this.#options.leave, this.#options.signal?.reason);
   #opening: Opening;
-  #token = createReaderToken();
-  /** Over which session its request was sent, and under which number, as far as the gateway has names for them. */
+  #token: string;
+  /**
+   * The session that carried the request, and the request's number there. `undefined` where the gateway has no names
+   * for sessions.
+   */
   #sentOver: { readonly session: string; readonly request: number } | undefined;
   #url: string;
   #hasHead = false;
-  /** Whether the gateway has answered on the present connection: before that, there is nothing to acknowledge. */
+  /** Whether the gateway has answered on the present connection. There is nothing to acknowledge before its answer. */
   #isAnswered = false;
   #isResumed = false;
   #isReread = false;
-  /** What it was let go with and comes back from, until something of the stream comes. */
+  /** The `reader_stalled` error of a stream that is read anew, until something of the stream comes. */
   #stalled: ClientError | undefined;
-  /** What the gateway says by itself to one that comes back: an error of its stream's, or just that it came too late. */
+  /**
+   * The gateway's own bytes while a stalled stream is read anew: an error of the stream, or that the client came too
+   * late.
+   */
   #stalledWords: Uint8Array | undefined;
   #isOver = false;
   #waiting: StreamLag = { items: 0, bytes: 0 };
 
-  constructor(host: StreamHost, options: SessionStreamOptions) {
+  constructor(host: SessionHost, options: SessionStreamOptions) {
     this.#host = host;
     this.#options = options;
+    this.#token = host.createToken();
     this.#opening = options.opening;
     this.#ledger = new Ledger(host.total, options.windowBytes);
     this.response = this.#head.promise;
-    // Whoever looks at the chunks only gets the error there.
+    // A consumer that only reads chunks gets the error there. Here the rejection would be unhandled.
     this.response.catch(() => {});
     const { opening } = options;
     this.#url = opening.type === 'read' ? opening.url : '';
-    this.#position = new Position(opening.type === 'read' ? opening.from : 0);
+    this.#continuation = new Continuation(opening.type === 'read' ? opening.from : 0);
     this.#inbox.takenTo = this.offset;
     options.signal?.addEventListener('abort', this.#onAbort);
     if (options.signal?.aborted === true) this.#onAbort();
@@ -95,7 +109,7 @@ export class SessionStream implements StreamReader {
   }
 
   get offset(): number {
-    return this.#position.next ?? 0;
+    return this.#continuation.next ?? 0;
   }
 
   get credit(): number {
@@ -110,17 +124,19 @@ export class SessionStream implements StreamReader {
     };
   }
 
-  /** How long what was consumed may stay unacknowledged. How much of a window in time that is, only the gateway knows. */
+  /**
+   * How long consumed chunks may stay unacknowledged. Only the gateway knows how much of a window in time they fill.
+   */
   get ackDelayMs(): number {
     return Math.min(maxAckDelayMs, (this.#options.windowMs ?? Infinity) / 4);
   }
 
-  /** Whether so much is consumed that the gateway should know now, and not only after a while. */
+  /** Whether so much is consumed that an ack should be sent now, without a delay. */
   get isAckDue(): boolean {
     const { windowBytes } = this.#options;
     const bytes = this.#ledger.consumedBytes;
     if (bytes * 2 >= windowBytes) return true;
-    // A consumer that waits while the gateway has something must not wait for an ack.
+    // A consumer that waits while chunks wait in the gateway must not wait for an ack.
     const isDry = this.#inbox.isWaiting && this.#inbox.isEmpty;
     return isDry && bytes > 0 && (bytes * 4 >= windowBytes || this.#waiting.items > 0);
   }
@@ -165,7 +181,7 @@ export class SessionStream implements StreamReader {
     this.#leave('detach');
   }
 
-  /** The consumer stops; what that means was said when the stream was opened. */
+  /** Stops the stream as its `leave` option says. */
   leave(): void {
     this.#leave(this.#options.leave);
   }
@@ -174,13 +190,13 @@ export class SessionStream implements StreamReader {
     return this.#events.add(listener);
   }
 
-  /** Gives it a number on a new connection, or a new one on the same. Returns the frame that brings it there. */
+  /** Gives the stream a number on the present connection. Returns the frame that opens or resumes the stream there. */
   bind(number: number, { ms, session }: Pick<Limits, 'ms' | 'session'>): ClientFrame {
     this.number = number;
     this.#isAnswered = false;
     this.#isResumed = this.wasSent;
-    this.#position.resume();
-    // What was consumed needs no ack of its own: `acked` stands for it, and for acks that were lost on the way.
+    this.#continuation.resume();
+    // Consumed chunks need no ack of their own: `acked` stands for them, and for acks that were lost on the way.
     this.#ledger.takeAck();
     this.#updateStall();
     const { headers, keyHeaders, windowBytes, windowMs } = this.#options;
@@ -188,17 +204,17 @@ export class SessionStream implements StreamReader {
     if (!this.wasSent) {
       const isRequest = this.#opening.type === 'request';
       this.#sentOver = isRequest && session !== undefined ? { session, request: number } : undefined;
-      // Older gateways end a session with a field that they do not know.
+      // Only sent if the gateway knows the field: older gateways end a session for an unknown field.
       return { ...this.#opening, ...ids, windowBytes, ...(ms === true && { windowMs }), headers };
     }
     const acked = this.#ledger.ackedTo ?? 0;
     const resume = { type: 'resume', ...ids, headers: keyHeaders, offset: this.offset, acked } as const;
-    // Older gateways have no name for a session, and know neither of these.
+    // Older gateways have no name for a session, and know none of these fields.
     if (session === undefined) return resume;
     return { ...resume, ...(!this.#hasHead && this.#sentOver), more: true };
   }
 
-  /** The connection is lost. */
+  /** Called when the connection is lost. */
   unbind(): void {
     this.number = 0;
     this.#updateStall();
@@ -257,7 +273,7 @@ export class SessionStream implements StreamReader {
     }
   }
 
-  /** It fails, now or when everything before was taken. */
+  /** Fails the stream. The consumer gets the error after the items that were received before. */
   fail(error: unknown): void {
     if (this.#isOver) return;
     this.#isOverAfter('detach', { type: 'end', error });
@@ -288,7 +304,7 @@ export class SessionStream implements StreamReader {
   }
 
   #onOwnWords(bytes: Uint8Array): void {
-    const rest = this.#position.advanceOwn(bytes);
+    const rest = this.#continuation.advanceOwn(bytes);
     if (rest.length === 0) return;
     this.#host.arrived(this);
     if (this.#inbox.ownBytes + rest.length > maxOwnBytes) {
@@ -306,7 +322,7 @@ export class SessionStream implements StreamReader {
   }
 
   #advance(from: number, to: number): boolean {
-    if (this.#position.advance(from, to)) {
+    if (this.#continuation.advance(from, to)) {
       this.#stalled = undefined;
       this.#host.arrived(this);
       return true;
@@ -324,7 +340,7 @@ export class SessionStream implements StreamReader {
     } else if (this.#isReread && code === 'not_found') {
       this.#gone('The gateway does not have the stream any more, or was started again.');
     } else if (code === 'reader_stalled' && this.#hasHead && this.#url !== '') {
-      // Its program held it up, and goes on where it was when it asks for more.
+      // The consumer took nothing for too long. The stream goes on at its offset when the consumer asks for more.
       this.#stalled = error;
       this.#release();
       this.#readOn();
@@ -333,11 +349,13 @@ export class SessionStream implements StreamReader {
     }
   }
 
-  /** Rule 5.9: its request never arrived; or nobody knows that; or the connection came back too late. */
+  /**
+   * Rule 5.9: the request never arrived (`isMissing`), or its arrival is unknown, or the connection came back too late.
+   */
   #onUnknownReader(isMissing: boolean): void {
     this.#release();
     if (!this.#hasHead) {
-      // To read once more does nothing twice.
+      // A read may be repeated, because it changes nothing.
       if (isMissing || this.#opening.type === 'read') this.#host.resend(this);
       else this.fail(arrivalUnknown());
       return;
@@ -349,25 +367,26 @@ export class SessionStream implements StreamReader {
     this.#readOn();
   }
 
-  /** It is no reader of the gateway's any more. */
+  /** Forgets the gateway's reader, which does not exist any more. */
   #release(): void {
     this.#host.released(this);
-    // What it has counts for nobody there any more.
+    // The gateway does not count the frames of that reader any more.
     this.#ledger.clear();
     this.wasSent = false;
     this.number = 0;
-    // Who was let go is known by its name when it comes back. Otherwise the one before may still be known, to somebody else's key.
-    if (this.#stalled === undefined) this.#token = createReaderToken();
+    // After a stall the gateway knows the reader by its token. In other cases the old token may still be in use, with
+    // another key.
+    if (this.#stalled === undefined) this.#token = this.#host.createToken();
   }
 
-  /** Reads the rest as another reader, by the stream's URL. */
+  /** Reads the rest as a new reader, by the stream's URL. */
   #readOn(): void {
     const { opening } = this.#options;
     const asked =
       opening.type === 'read' ? opening : { type: 'read' as const, overflow: 'coalesce' as const };
-    this.#opening = { ...asked, url: this.#url, from: this.#position.next ?? 'now' };
+    this.#opening = { ...asked, url: this.#url, from: this.#continuation.next ?? 'now' };
     this.#isReread = true;
-    // Who was let go because it takes nothing is not there before it does.
+    // After a stall, the stream is opened anew only when the consumer waits: otherwise it would stall again.
     if (this.#inbox.isEmpty && (this.#stalled === undefined || this.#inbox.isWaiting)) {
       this.#host.reopen(this);
     } else {
@@ -375,7 +394,7 @@ export class SessionStream implements StreamReader {
     }
   }
 
-  /** It came back too late. */
+  /** Fails the stream: the rest is not kept by the gateway any more. */
   #gone(why: string, cause?: ClientError): void {
     const { code, message } = this.#stalled ?? {
       code: 'history_gone',
@@ -389,7 +408,7 @@ export class SessionStream implements StreamReader {
     this.fail(new ClientError('protocol_error', message, this.offset));
   }
 
-  /** When it is over and everything was taken, there is nothing to abort. */
+  /** A stream that is over and whose items were all taken cannot be aborted, so its listener is removed. */
   #unlistenIfTaken(): void {
     if (this.#isOver && this.#inbox.isEmpty)
       this.#options.signal?.removeEventListener('abort', this.#onAbort);

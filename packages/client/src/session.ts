@@ -1,25 +1,20 @@
+import type { Timer } from '@spillway/core/clock';
 import { type ClientFrame, type CloseReason, closeCodes } from '@spillway/core/session';
-import type { ClientEvent } from './client-event.ts';
-import { Connection, type ConnectionListener, type ConnectionOptions, type Limits } from './connection.ts';
+import { Connection, type ConnectionListener, type Limits } from './connection.ts';
 import { ClientError, type ClientErrorCode } from './errors.ts';
 import type { Total } from './ledger.ts';
 import { notify } from './notify.ts';
+import { createReaderToken } from './reader-token.ts';
 import { Reconnection } from './reconnection.ts';
-import type { SessionStream, StreamHost } from './session-stream.ts';
+import type { SessionOptions } from './session-options.ts';
+import type { SessionStream, SessionHost } from './session-stream.ts';
 import { Stranded } from './stranded.ts';
 import { isHidden, onWake } from './wake.ts';
-
-export interface SessionOptions extends ConnectionOptions {
-  readonly giveUpAfterMs: number;
-  readonly idleTimeoutMs: number;
-  readonly fallbackMs: number;
-  readonly onEvent: ((event: ClientEvent) => void) | undefined;
-}
 
 const closedMessage = 'The client was closed.';
 const noRoomMessage = 'The gateway had no room for the request over a session.';
 
-/** Where it makes no sense to come back: this client does something that the gateway does not take. */
+/** Close codes after which the client does not reconnect: the gateway refuses something that this client does. */
 const fatalCodes: ReadonlyMap<number, CloseReason | 'message_too_large'> = new Map([
   [closeCodes.bad_frame, 'bad_frame'],
   [closeCodes.bad_ack, 'bad_ack'],
@@ -27,37 +22,38 @@ const fatalCodes: ReadonlyMap<number, CloseReason | 'message_too_large'> = new M
   [1009, 'message_too_large'],
 ]);
 
-type Timer = ReturnType<typeof setTimeout> | undefined;
-
-/** Many streams over one connection at a time, and what brings them over the loss of one. */
-export class Session implements StreamHost, ConnectionListener {
+/** Carries many streams over one connection at a time, and resumes the streams when the connection is lost. */
+export class Session implements SessionHost, ConnectionListener {
   readonly total: Total = { unackedBytes: 0, consumedBytes: 0 };
   readonly #options: SessionOptions;
   readonly #reconnection: Reconnection;
   readonly #stranded: Stranded;
-  /** All that live. */
+  /** All streams that are not over. */
   readonly #streams = new Set<SessionStream>();
-  /** Those that the present connection knows. */
+  /** The streams that the present connection knows, by number. */
   readonly #byNumber = new Map<number, SessionStream>();
   #connection: Connection | undefined;
   #limits: Limits | undefined;
   #lastNumber = 0;
-  /** The first attempt, on which nothing depends yet: if it fails, there is plain HTTP. */
+  /**
+   * The first attempt to connect, before any stream depends on the connection. If the attempt fails, `fetch` uses plain
+   * HTTP.
+   */
   #opening: PromiseWithResolvers<void> | undefined;
-  /** Until then, no connection is tried again for new streams. */
+  /** Until this time, streams that can go by HTTP do not try a connection. */
   #refusedUntil = 0;
-  #ackTimer: Timer;
-  /** For how long the timer was set. */
+  #ackTimer: Timer | undefined;
+  /** The delay that the ack timer was set to. */
   #ackDelayMs = 0;
-  #idleTimer: Timer;
+  #idleTimer: Timer | undefined;
   #stopWake: (() => void) | undefined;
   #isClosed = false;
 
   constructor(options: SessionOptions) {
     this.#options = options;
-    this.#stranded = new Stranded(options.giveUpAfterMs);
+    this.#stranded = new Stranded(options);
     this.#reconnection = new Reconnection(
-      options.giveUpAfterMs,
+      options,
       () => this.#connect(),
       () => this.#giveUp(),
     );
@@ -67,9 +63,13 @@ export class Session implements StreamHost, ConnectionListener {
     return this.#options.windowBytes;
   }
 
+  createToken(): string {
+    return createReaderToken(this.#options.clock);
+  }
+
   /**
-   * Brings a stream to the gateway. It fails with `no_session` if there is no way: where there is another one for it,
-   * at once while `fallbackMs` have not passed since the last failure.
+   * Opens a stream at the gateway. Fails the stream with `no_session` if no connection can be opened. A stream that can
+   * go by HTTP fails at once within `fallbackMs` of the last failure.
    */
   async open(stream: SessionStream, hasFallback: boolean): Promise<void> {
     if (stream.isOver) return;
@@ -83,7 +83,7 @@ export class Session implements StreamHost, ConnectionListener {
     if (!stream.isOver) this.#add(stream);
   }
 
-  /** Lets all streams go, with the connection. */
+  /** Fails all streams, and closes the connection. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -99,7 +99,7 @@ export class Session implements StreamHost, ConnectionListener {
   }
 
   consumed(stream: SessionStream): void {
-    // In a page that nobody sees, a timer may take a minute.
+    // In a hidden page all acks are due at once, because a timer may take a minute there.
     const { consumedBytes } = this.total;
     if (consumedBytes === 0) return;
     const isAllDue = consumedBytes * 2 >= this.#options.windowBytes || isHidden();
@@ -116,8 +116,9 @@ export class Session implements StreamHost, ConnectionListener {
   }
 
   resend(stream: SessionStream): void {
-    // There may be room for it by HTTP, where the key comes first.
-    if (performance.now() >= this.#refusedUntil) this.reopen(stream);
+    // While the gateway refuses sessions, `fetch` can send the request by HTTP: there the key is checked first, and
+    // there may be room.
+    if (this.#options.clock.nowMs() >= this.#refusedUntil) this.reopen(stream);
     else stream.fail(new ClientError('no_session', noRoomMessage));
   }
 
@@ -145,7 +146,7 @@ export class Session implements StreamHost, ConnectionListener {
     if (this.#limits !== undefined) {
       this.#closeWhenIdle();
     } else {
-      // Nothing is left to come back for.
+      // No stream is left that needs a connection.
       this.#disconnect();
       void connection?.close();
     }
@@ -161,7 +162,8 @@ export class Session implements StreamHost, ConnectionListener {
     const streams = [...this.#streams].filter(({ isHeld }) => !isHeld);
     const resumed = streams.filter(({ wasSent }) => wasSent);
     for (const stream of resumed) this.#bind(stream, limits);
-    // Behind all that come back: what they have not acknowledged counts before anything new does (rule 5.8).
+    // The ping follows all resumed streams, and new streams follow the ping. Unacknowledged bytes of resumed streams
+    // count against the window first (rule 5.8).
     if (resumed.length > 0 && this.#connection !== undefined) {
       const pong = this.#connection.ping();
       for (const stream of resumed) if (!stream.isOver) this.#stranded.resumed(stream, pong);
@@ -183,7 +185,8 @@ export class Session implements StreamHost, ConnectionListener {
   }
 
   closed(code: number, reason: string): void {
-    if (code === closeCodes.overloaded) this.#refusedUntil = performance.now() + this.#options.fallbackMs;
+    if (code === closeCodes.overloaded)
+      this.#refusedUntil = this.#options.clock.nowMs() + this.#options.fallbackMs;
     const fatal = fatalCodes.get(code);
     const message = `The gateway ended the session: ${code} ${reason}`.trim();
     this.#lost(code, reason, fatal === undefined ? undefined : [fatal, message]);
@@ -206,38 +209,43 @@ export class Session implements StreamHost, ConnectionListener {
     if (this.#streams.size > 0) this.#reconnection.lost(wasOpen, hasBrought);
   }
 
-  /** Gives up the streams that get nothing. Returns whether the connection was good for something. */
+  /**
+   * Fails the streams to which nothing came for too long. Returns whether the connection brought its streams something.
+   */
   #onLoss(): boolean {
     const { cut, expired, hasBrought } = this.#stranded.lost(
       this.#byNumber.values(),
       this.#connection?.pongs ?? 0,
     );
-    // The others come first the next time.
+    // The other streams are resumed first the next time.
     if (cut !== undefined && this.#streams.delete(cut)) this.#streams.add(cut);
     const message = `Nothing of the stream came for ${this.#options.giveUpAfterMs} ms: the connection came back, and was cut before an event was whole.`;
     for (const stream of expired) stream.fail(new ClientError('connection_lost', message, stream.offset));
     return hasBrought;
   }
 
-  /** The first attempt came to nothing. */
+  /** Fails the first attempt to connect. */
   #refuseOpening(code: ClientErrorCode, message: string): void {
     if (this.#opening === undefined) return;
-    this.#refusedUntil = performance.now() + this.#options.fallbackMs;
+    this.#refusedUntil = this.#options.clock.nowMs() + this.#options.fallbackMs;
     this.#opening.reject(new ClientError(code, message));
     this.#opening = undefined;
   }
 
-  /** Until streams can be added: at once when there is a connection, or one is tried for other streams anyway. */
+  /**
+   * Resolves when the session can take a stream: at once if it is connected, or is reconnecting for other streams
+   * already.
+   */
   async #ready(hasFallback: boolean): Promise<void> {
     if (this.#isClosed) throw new ClientError('closed', closedMessage);
     if (this.#limits !== undefined || this.#streams.size > 0) return;
     if (this.#opening === undefined) {
-      if (hasFallback && performance.now() < this.#refusedUntil) {
+      if (hasFallback && this.#options.clock.nowMs() < this.#refusedUntil) {
         throw new ClientError('no_session', 'The gateway took no session a moment ago.');
       }
       this.#opening = Promise.withResolvers();
       const { promise } = this.#opening;
-      // There may be no WebSocket, or none to this address from this page.
+      // A page may have no `WebSocket`, or none that may open this address.
       try {
         this.#connect();
       } catch (error) {
@@ -255,11 +263,11 @@ export class Session implements StreamHost, ConnectionListener {
       return;
     }
     this.#streams.add(stream);
-    clearTimeout(this.#idleTimer);
+    this.#idleTimer?.stop();
     this.#stopWake ??= onWake(() => this.#wake());
     this.#connection?.watch(true);
     if (this.#limits !== undefined) this.#bind(stream, this.#limits);
-    // It was lost between the opening and now.
+    // The connection was lost between its opening and this call.
     else if (this.#connection === undefined && !this.#reconnection.isWaiting)
       this.#reconnection.lost(true, true);
   }
@@ -272,7 +280,7 @@ export class Session implements StreamHost, ConnectionListener {
     const number = ++this.#lastNumber;
     const text = JSON.stringify(stream.bind(number, limits));
     if (isLonger(text, limits.maxMessageBytes)) {
-      // Nothing of it was sent, and nothing is to be said about it.
+      // The stream has no number, because nothing of its request was sent. Its end then sends no frame.
       stream.number = 0;
       stream.fail(
         new ClientError(
@@ -287,7 +295,10 @@ export class Session implements StreamHost, ConnectionListener {
     stream.wasSent = true;
   }
 
-  /** Frames for a stream that is over may still be on their way; those for one that never was are no frames. */
+  /**
+   * Returns the stream with a number, or `undefined` if it is over: its frames may still be on their way. A number that
+   * was never given out breaks the protocol.
+   */
   #find(number: number): SessionStream | undefined {
     this.#reconnection.heard();
     this.#stranded.heard(number);
@@ -325,29 +336,29 @@ export class Session implements StreamHost, ConnectionListener {
   #scheduleAcks(delayMs: number): void {
     if (this.total.consumedBytes === 0 || this.#limits === undefined) return;
     if (this.#ackTimer !== undefined && this.#ackDelayMs <= delayMs) return;
-    clearTimeout(this.#ackTimer);
+    this.#ackTimer?.stop();
     this.#ackDelayMs = delayMs;
-    this.#ackTimer = setTimeout(() => {
+    this.#ackTimer = this.#options.clock.after(delayMs, () => {
       this.#ackTimer = undefined;
       const isCongested = this.#connection?.isCongested === true;
       if (!isCongested) this.#flushAcks();
       else this.#scheduleAcks(delayMs);
-    }, delayMs);
+    });
   }
 
   #closeWhenIdle(): void {
-    clearTimeout(this.#idleTimer);
-    this.#idleTimer = setTimeout(() => {
+    this.#idleTimer?.stop();
+    this.#idleTimer = this.#options.clock.after(this.#options.idleTimeoutMs, () => {
       const connection = this.#connection;
       this.#disconnect();
       void connection?.close();
-    }, this.#options.idleTimeoutMs);
+    });
   }
 
-  /** Forgets the connection. */
+  /** Forgets the connection, and the numbers of the streams on it. */
   #disconnect(): void {
-    clearTimeout(this.#ackTimer);
-    clearTimeout(this.#idleTimer);
+    this.#ackTimer?.stop();
+    this.#idleTimer?.stop();
     this.#ackTimer = undefined;
     this.#connection = undefined;
     this.#limits = undefined;
@@ -361,6 +372,6 @@ function tooManyStreams({ maxStreams }: Limits): ClientError {
 }
 
 function isLonger(text: string, maxBytes: number): boolean {
-  // A character takes three bytes at most: only a text near the limit has to be counted.
+  // A UTF-16 unit takes three bytes at most, so only a text near the limit has to be counted.
   return text.length * 3 > maxBytes && new TextEncoder().encode(text).length > maxBytes;
 }

@@ -1,27 +1,29 @@
+import type { SessionOptions } from './session-options.ts';
 import type { SessionStream } from './session-stream.ts';
 
 /**
- * Which streams get nothing, although their connection comes back: each time it is cut in the middle of an event, which never
- * comes whole. A stream that gets nothing because its model is quiet is none of these. What tells them apart is the order of what a
- * gateway sends (rule 5.8): what was on its way to each stream again, stream by stream, and then the pong to the ping behind them.
+ * Finds streams that get nothing although their connection comes back: every connection is cut in the middle of an
+ * event, which never comes whole. A stream whose model is quiet is not among them. The order of the gateway's frames
+ * tells the two apart (rule 5.8): first the frames under way to each resumed stream, stream by stream, then the pong to
+ * the ping sent after the streams.
  */
 export class Stranded {
-  readonly #giveUpAfterMs: number;
-  /** When the connection was lost since which nothing has come. */
+  readonly #options: Pick<SessionOptions, 'clock' | 'giveUpAfterMs'>;
+  /** For each stream, when the first connection was lost after which nothing of the stream came. */
   #since = new Map<SessionStream, number>();
-  /** The pong that comes behind everything that is there for a stream. */
+  /** For each stream, the number of the pong that comes after all its frames under way. */
   readonly #pongOf = new Map<SessionStream, number>();
   /** The number of the last stream that was resumed on this connection. */
   #lastResumed = 0;
-  /** The greatest number of a stream of which something came over this connection. */
+  /** The highest number of a stream for which a frame came over this connection. */
   #heardTo = 0;
   #hasBrought = false;
 
-  constructor(giveUpAfterMs: number) {
-    this.#giveUpAfterMs = giveUpAfterMs;
+  constructor(options: Pick<SessionOptions, 'clock' | 'giveUpAfterMs'>) {
+    this.#options = options;
   }
 
-  /** There is another connection. */
+  /** Called when there is a new connection. */
   opened(): void {
     this.#pongOf.clear();
     this.#lastResumed = 0;
@@ -29,28 +31,28 @@ export class Stranded {
     this.#hasBrought = false;
   }
 
-  /** The gateway was asked for what is on its way to a stream, and then for a pong. */
+  /** Called when the gateway was asked for a stream's frames under way, and then for a pong. */
   resumed(stream: SessionStream, pong: number): void {
     this.#pongOf.set(stream, pong);
     this.#lastResumed = Math.max(this.#lastResumed, stream.number);
   }
 
-  /** It is opened anew on this connection: the pong says nothing of what follows. */
+  /** Called when a stream is opened anew on this connection: the pong says nothing of its later frames. */
   released(stream: SessionStream): void {
     this.#pongOf.delete(stream);
   }
 
-  /** The gateway has begun to answer a stream anew, and was asked for a pong then. */
+  /** The gateway has begun to answer a stream that is read anew, and a ping was sent then. */
   answered(stream: SessionStream, pong: number): void {
     this.#pongOf.set(stream, pong);
   }
 
-  /** A frame came for the stream with that number. */
+  /** Called when a frame came for the stream with that number. */
   heard(number: number): void {
     if (number > this.#heardTo) this.#heardTo = number;
   }
 
-  /** Something new of a stream came. */
+  /** Called when something new of a stream came. */
   arrived(stream: SessionStream): void {
     this.#hasBrought = true;
     if (this.#since.size > 0) this.#since.delete(stream);
@@ -62,11 +64,13 @@ export class Stranded {
   }
 
   /**
-   * The connection is lost. Of the streams that it carried, returns those to give up, and the one that was cut while others may
-   * have waited behind it. `hasBrought`: it was good for something, or nobody waits for anything.
+   * Called when the connection is lost. Returns the streams to give up (`expired`), and the stream that was cut while
+   * frames of others may have waited after its own (`cut`). `hasBrought`: the connection brought something, or no
+   * stream is stranded.
    */
   lost(carried: Iterable<SessionStream>, pongs: number): Loss {
-    const now = performance.now();
+    const { clock, giveUpAfterMs } = this.#options;
+    const now = clock.nowMs();
     const before = this.#since;
     this.#since = new Map();
     const expired: SessionStream[] = [];
@@ -78,12 +82,12 @@ export class Stranded {
       if (since === now) continue;
       isAnyStuck = true;
       if (stream.number === this.#heardTo) cut = stream;
-      if (now - since >= this.#giveUpAfterMs) expired.push(stream);
+      if (now - since >= giveUpAfterMs) expired.push(stream);
     }
     return { expired, cut, hasBrought: this.#hasBrought || !isAnyStuck };
   }
 
-  /** Whether everything came that was there for a stream when this connection took it over. */
+  /** Whether all frames arrived that were under way to a stream when this connection took it over. */
   #hasAll(stream: SessionStream, pongs: number): boolean {
     const pong = this.#pongOf.get(stream);
     if (pong === undefined) return false;

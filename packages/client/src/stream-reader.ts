@@ -1,32 +1,32 @@
 import type { SessionStreamState } from '@spillway/core/session';
 
-/** Bytes of a stream. Offsets count the provider's chunks; what waited in the gateway was merged. */
+/** Bytes of a stream. Offsets count the provider's chunks. Chunks that waited in the gateway may be merged. */
 export interface StreamChunk {
-  /** Tells it from a gap. */
+  /** Tells a chunk from a gap. */
   readonly type: 'chunk';
-  /** The offset of the first chunk that it stands for. */
+  /** The offset of the first of the provider's chunks in this one. */
   readonly from: number;
-  /** The offset behind the last one; the same as `from` for what the gateway says by itself, such as an error. */
+  /** The offset after the last one; the same as `from` for the gateway's own bytes, such as an error. */
   readonly to: number;
-  /** The provider's own bytes, or what several chunks were merged to. */
+  /** The provider's own bytes, or the result of a merge of several chunks. */
   readonly bytes: Uint8Array;
 }
 
-/** Stands where chunks are missing. Only a reader with a lossy overflow policy gets one. */
+/** Stands in the stream where chunks are missing. Only a reader with a lossy overflow policy gets gaps. */
 export interface StreamGap {
-  /** Tells it from a chunk. */
+  /** Tells a gap from a chunk. */
   readonly type: 'gap';
   /** The offset of the first chunk that is missing. */
   readonly from: number;
-  /** The offset behind the last one. */
+  /** The offset after the last missing chunk. */
   readonly to: number;
-  /** How many bytes are missing. */
+  /** The number of missing bytes. */
   readonly bytes: number;
-  /** Why, in the gateway's words. */
+  /** Why the chunks are missing, in the gateway's words. */
   readonly reason: string;
 }
 
-/** What a reader gives, in order. */
+/** The items of a reader, in order. */
 export type StreamItem = StreamChunk | StreamGap;
 
 /** The head of an answer. */
@@ -39,22 +39,22 @@ export interface StreamHead {
   readonly url: string;
 }
 
-/** What a reader has not consumed yet. */
+/** The chunks that a reader has not consumed yet. */
 export interface StreamLag {
-  /** Chunks, merged ones counted once. */
+  /** The number of chunks; merged ones count as one. */
   readonly items: number;
   /** The bytes of those chunks. */
   readonly bytes: number;
 }
 
 /**
- * What happens to a reader beside its chunks.
+ * Events of a reader beside its chunks.
  *
- * - `gap`: chunks are missing; the same comes between the chunks.
- * - `stalled`: nothing comes, because the connection is lost, or because what was not acknowledged fills the window.
- * - `resumed`: that is over.
- * - `lag`: how much waits, here and in the gateway, has changed.
- * - `end`: the stream is whole (`state`), or it failed (`error`). What was received can still be read.
+ * - `gap`: chunks are missing; the same gap also comes between the chunks.
+ * - `stalled`: nothing comes, because the connection is lost, or because unacknowledged chunks fill the window.
+ * - `resumed`: the stall is over.
+ * - `lag`: the number of chunks that wait, here and in the gateway, has changed.
+ * - `end`: the stream is whole (`state`), or it failed (`error`). Received chunks can still be read.
  */
 export type StreamEvent =
   | { readonly type: 'gap'; readonly gap: StreamGap }
@@ -65,7 +65,7 @@ export type StreamEvent =
   | { readonly type: 'end'; readonly state?: undefined; readonly error: unknown };
 
 /**
- * One reader of one stream over a session. It survives the loss of its connection: every byte comes once and in
+ * One reader of one stream over a session. The reader survives the loss of its connection: every byte comes once and in
  * order, or the reader fails.
  *
  * To stop reading with `break`, with `return` or by the `signal` of its options does what `leave` says.
@@ -82,36 +82,36 @@ export type StreamEvent =
  */
 export interface StreamReader extends AsyncIterable<StreamItem, undefined> {
   /**
-   * The head of the answer. Rejects with what the reader fails with if that is before the answer, and with an
-   * `AbortError` if the reader left before it.
+   * The head of the answer. If the reader fails before the answer, this promise rejects with the reader's error. If the
+   * reader leaves before it, with an `AbortError`.
    */
   readonly response: Promise<StreamHead>;
   /** The stream's URL on the gateway; empty before the answer, and if the answer cannot be read again. */
   readonly url: string;
-  /** The offset behind the last chunk that was received, with the same `url` where another reader would go on. */
+  /** The offset after the last chunk that was received. Another reader of the same `url` would go on there. */
   readonly offset: number;
-  /** What waits for it in the gateway, and what it received and has not acknowledged. */
+  /** The chunks that wait for this reader in the gateway, and those received and not consumed. */
   readonly lag: StreamLag;
-  /** How much more the gateway may send before the next ack, in bytes: each chunk counts 256 bytes more. */
+  /** How many more bytes the gateway may send before the next ack; each chunk counts 256 bytes more. */
   readonly credit: number;
   /**
-   * The next chunk or gap. With `autoAck`, to ask for it acknowledges the one before.
+   * The next chunk or gap. With `autoAck`, a call acknowledges the chunk before.
    *
-   * @throws {ClientError} what the reader fails with, when everything before it was taken; `read_pending` when an
+   * @throws {ClientError} the error of a failed reader, after all earlier items were taken; `read_pending` when an
    *   earlier call still waits.
    */
   next(): Promise<IteratorResult<StreamItem, undefined>>;
   /**
-   * Acknowledges everything before an offset: it was shown, played or written, and the gateway may send as much
-   * again. It is not sent for each call. An offset inside a chunk counts from the next chunk's start.
+   * Acknowledges all chunks before an offset: they were shown, played or written, and the gateway may send as much
+   * again. Not every call sends a frame. An offset inside a chunk does not acknowledge that chunk.
    *
-   * @throws {ClientError} `bad_ack` when the offset is beyond what was handed over.
+   * @throws {ClientError} `bad_ack` when the offset is beyond the chunks that the consumer has taken.
    */
   ack(offset: number): void;
-  /** Stops the model at once, for all readers. What waits is discarded. */
+  /** Stops the model at once, for all readers. Waiting chunks are discarded. */
   cancel(): void;
-  /** Leaves; the stream lives, at least for a while. What waits is discarded. */
+  /** Detaches the reader; the stream lives, at least for a while. Waiting chunks are discarded. */
   detach(): void;
-  /** Calls back until the function that it returns is called. */
+  /** Adds a listener. Returns a function that removes the listener. */
   onEvent(listener: (event: StreamEvent) => void): () => void;
 }

@@ -1,14 +1,14 @@
-/** A request as a session sends it: everything is text. */
+/** A request as a session sends it: all its parts are text. */
 export interface TextRequest {
   readonly method: string;
-  /** With its query. */
+  /** The path with its query. */
   readonly path: string;
   readonly body: string;
 }
 
 /**
- * Whether the answer to a request is a stream of events: OpenAI and Anthropic say so in the body, Gemini in the
- * address, where another `alt` than `sse` means one JSON array.
+ * Whether the answer to a request is a stream of events. OpenAI and Anthropic requests say so in the body. Gemini
+ * requests say so in the address, where another `alt` than `sse` means one JSON array.
  */
 export function isStreamRequest({ body, method, path }: TextRequest): boolean {
   if (method !== 'POST') return false;
@@ -24,7 +24,7 @@ export function isStreamRequest({ body, method, path }: TextRequest): boolean {
   }
 }
 
-/** The text of a body that is one; `undefined` for any other, and for none. */
+/** The text of a body that is text; `undefined` for any other body, and for none. */
 export function textOf(body: unknown): string | undefined {
   if (typeof body === 'string') return body;
   if (!(body instanceof ArrayBuffer) && !(body instanceof Uint8Array)) return undefined;

@@ -1,6 +1,6 @@
 /**
- * Calls back when the network or the page comes back: a phone that was in a pocket should not wait for a timer.
- * Returns the function that stops it. Where there are no such events, as in Node, it does nothing.
+ * Calls back when the network or the page comes back: a phone that was in a pocket should not wait for a timer. Returns
+ * the function that removes the listeners. Where there are no such events, as in Node, nothing is called.
  */
 export function onWake(listener: () => void): () => void {
   const onVisible = (): void => {
@@ -16,7 +16,7 @@ export function onWake(listener: () => void): () => void {
   };
 }
 
-/** Whether this is a page that nobody sees. Its timers may run once a minute only. */
+/** Whether the page is hidden. The timers of a hidden page may run only once a minute. */
 export function isHidden(): boolean {
   return typeof document !== 'undefined' && document.visibilityState === 'hidden';
 }

@@ -1,3 +1,4 @@
+import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { expect, onTestFinished, test } from 'vitest';
 import { openFetch, rejection, streaming } from './support/clients.ts';
 import { type FakeSession, startFakeGateway } from './support/fake-gateway.ts';
@@ -7,17 +8,24 @@ const { init, path } = streaming;
 /** With its overhead, a frame of this costs 1000 bytes of a window. */
 const chunk = 'x'.repeat(744);
 
-async function openBody(
-  options: Partial<ClientOptions> = {},
-): Promise<{ session: FakeSession; body: ReadableStreamDefaultReader<Uint8Array> }> {
+async function openBody(options: Partial<ClientOptions> = {}): Promise<{
+  session: FakeSession;
+  body: ReadableStreamDefaultReader<Uint8Array>;
+  clock: VirtualClock;
+}> {
+  // It stands still: what comes without it is not due to a timer.
+  const clock = new VirtualClock();
   const gateway = await startFakeGateway();
-  const promise = openFetch({ url: gateway.url, windowBytes: 10_000, ...options })(gateway.url + path, init);
+  const promise = openFetch({ url: gateway.url, windowBytes: 10_000, clock, ...options })(
+    gateway.url + path,
+    init,
+  );
   const session = await gateway.session();
   await session.frame('request');
   session.respond(1);
   const response = await promise;
   if (response.body === null) throw new Error('It should have a body.');
-  return { session, body: response.body.getReader() };
+  return { session, body: response.body.getReader(), clock };
 }
 
 function fill(session: FakeSession, from: number, to: number): void {
@@ -25,12 +33,13 @@ function fill(session: FakeSession, from: number, to: number): void {
 }
 
 test('5.4, 5.5: a consumer that does not read acknowledges nothing', async () => {
-  const { body, session } = await openBody();
+  const { body, clock, session } = await openBody();
   fill(session, 0, 10);
   await session.settle();
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await clock.advance(10_000);
   // One was handed over, and nobody says that it is consumed.
   await body.read();
+  await clock.advance(10_000);
   await session.settle();
   expect(session.framesOf('ack')).toEqual([]);
 });
@@ -48,10 +57,14 @@ test('5.5: an ack comes when half of the window is consumed, and stands for all 
 });
 
 test('5.5: what is consumed is acknowledged after a while, however little it is', async () => {
-  const { body, session } = await openBody();
+  const { body, clock, session } = await openBody();
   fill(session, 0, 3);
   await body.read();
   await body.read();
+  await clock.advance(199);
+  await session.settle();
+  expect(session.framesOf('ack')).toEqual([]);
+  await clock.advance(1);
   expect(await session.frame('ack')).toEqual({ type: 'ack', stream: 1, offset: 1 });
 });
 
@@ -102,14 +115,16 @@ test('an ack waits while much else waits in the socket, and then stands for all'
       return waitingBytes;
     }
   }
-  const { body, session } = await openBody({ WebSocket: SlowWebSocket });
+  const { body, clock, session } = await openBody({ WebSocket: SlowWebSocket });
   waitingBytes = 65_537;
   fill(session, 0, 10);
   for (let count = 0; count < 7; count++) await body.read();
+  await clock.advance(10_000);
   await session.settle();
   expect(session.framesOf('ack')).toEqual([]);
   await body.read();
   waitingBytes = 0;
+  await clock.advance(200);
   expect((await session.frame('ack')).offset).toBe(7);
   expect(session.framesOf('ack')).toHaveLength(1);
 });

@@ -1,3 +1,4 @@
+import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { createElement } from 'react';
 import { renderToString } from 'react-dom/server';
 import { expect, test } from 'vitest';
@@ -8,8 +9,13 @@ import type { Screen } from '../src/screen.ts';
 /** A screen that draws when the test says so. */
 class FakeScreen implements Screen {
   isHidden = false;
+  readonly clock = new VirtualClock();
   readonly frames = new Set<() => void>();
   readonly paints = new Set<() => void>();
+
+  nowMs(): number {
+    return this.clock.nowMs();
+  }
 
   requestFrame(callback: () => void): () => void {
     this.frames.add(callback);

@@ -1,5 +1,6 @@
+import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { expect, test } from 'vitest';
-import { open, openFetch, rejection, streaming } from './support/clients.ts';
+import { advanceUntil, countSockets, open, openFetch, rejection, streaming } from './support/clients.ts';
 import { type FakeGateway, type FakeSession, startFakeGateway } from './support/fake-gateway.ts';
 
 const { init, path } = streaming;
@@ -411,7 +412,9 @@ test.each([
 
 test('a client gives up after a while', async () => {
   const gateway = await startFakeGateway();
-  const client = open({ url: gateway.url, giveUpAfterMs: 300 });
+  const clock = new VirtualClock();
+  const { counts, WebSocket: Counted } = countSockets();
+  const client = open({ url: gateway.url, clock, WebSocket: Counted });
   const promise = client.fetch(gateway.url + path, init);
   const session = await gateway.session();
   await session.frame('request');
@@ -421,11 +424,17 @@ test('a client gives up after a while', async () => {
   await body?.read();
   gateway.accepts = 'nothing';
   session.cut();
-  expect(await rejection(body?.read() ?? Promise.resolve())).toMatchObject({
-    code: 'connection_lost',
-    offset: 3,
-  });
-  expect(gateway.upgrades).toBeGreaterThan(1);
+  await advanceUntil(clock, () => counts.closed === 1, 'the connection to be lost', 0);
+  const errors: unknown[] = [];
+  void rejection(body?.read() ?? Promise.resolve()).then((reason) => errors.push(reason));
+  while (errors.length === 0 && clock.nowMs() < 70_000) {
+    await clock.advance(100);
+    await advanceUntil(clock, () => counts.closed === counts.made, 'each attempt to be refused', 0);
+  }
+  expect(clock.nowMs()).toBeGreaterThanOrEqual(60_000);
+  expect(clock.nowMs()).toBeLessThan(61_000);
+  expect(errors[0]).toMatchObject({ code: 'connection_lost', offset: 3 });
+  expect(counts.made).toBeGreaterThan(2);
 });
 
 test('a gateway that closes as soon as it is asked does not count as back', async () => {

@@ -1,8 +1,9 @@
 import { encodeDataHeader } from '@spillway/core/session';
 import type { ClientEvent } from '@spillway/client';
 import { WebSocket } from 'ws';
-import { expect, onTestFinished, test, vi } from 'vitest';
-import { open, openFetch, rejection, streaming } from './support/clients.ts';
+import { VirtualClock } from '@spillway/core/testing/virtual-clock';
+import { expect, onTestFinished, test } from 'vitest';
+import { advanceUntil, countSockets, open, openFetch, rejection, streaming } from './support/clients.ts';
 import { type FakeGatewayOptions, type FakeSession, startFakeGateway } from './support/fake-gateway.ts';
 import { within } from '../../core/test/support/within.ts';
 
@@ -16,14 +17,17 @@ test.each<[string, FakeGatewayOptions]>([
   ['it says no JSON', { greeting: 'hello' }],
 ])('without a session a request goes by plain HTTP, for a while: %s', async (_why, options) => {
   const gateway = await startFakeGateway(options);
+  const clock = new VirtualClock();
   const events: ClientEvent[] = [];
-  const fetch = openFetch({
-    url: gateway.url,
-    connectTimeoutMs: options.greeting === '' ? 200 : 3000,
-    onEvent: (event) => events.push(event),
-  });
-  const responses = await Promise.all([fetch(gateway.url + path, init), fetch(gateway.url + path, init)]);
-  for (const response of responses) expect(await response.text()).toBe(`plain POST ${path}`);
+  const fetch = openFetch({ url: gateway.url, clock, onEvent: (event) => events.push(event) });
+  const responses = Promise.all([fetch(gateway.url + path, init), fetch(gateway.url + path, init)]);
+  await advanceUntil(clock, () => gateway.upgrades === 1, 'an upgrade', 0);
+  if (options.greeting === '') {
+    await clock.advance(2999);
+    expect(events).toEqual([]);
+    await clock.advance(1);
+  }
+  for (const response of await responses) expect(await response.text()).toBe(`plain POST ${path}`);
   expect(gateway.requests[0]).toMatchObject({ body: init.body, headers: init.headers });
   await fetch(gateway.url + path, init);
   expect(gateway.upgrades).toBe(1);
@@ -271,19 +275,28 @@ test('a fetch cannot say that chunks are missing, so it fails', async () => {
 
 test('a connection without a sign of life is given up, and the streams come back on another', async () => {
   const gateway = await startFakeGateway();
-  const fetch = openFetch({ url: gateway.url, pingAfterMs: 50, pongTimeoutMs: 200 });
+  const clock = new VirtualClock();
+  const fetch = openFetch({ url: gateway.url, clock });
   const promise = fetch(gateway.url + path, init);
   const session = await gateway.session();
   await session.frame('request');
   session.respond(1);
-  // Whoever answers is left alone.
-  await session.frame('ping');
-  session.send({ type: 'pong' });
-  await session.frame('ping');
-  session.send({ type: 'pong' });
+  await session.settle();
+  await clock.advance(15_000);
+  // Whoever answers is left alone, and asked again after the time for an answer and that of a silence.
+  for (let count = 0; count < 2; count += 1) {
+    await session.frame('ping');
+    session.send({ type: 'pong' });
+    await session.settle();
+    await clock.advance(10_000 + 15_000);
+  }
   expect(gateway.upgrades).toBe(1);
   await session.frame('ping');
   session.freeze();
+  await clock.advance(9999);
+  expect(gateway.upgrades).toBe(1);
+  // And the wait before the first attempt.
+  await clock.advance(1 + 100);
   const next = await gateway.session();
   await next.frame('resume');
   next.respond(1);
@@ -293,7 +306,8 @@ test('a connection without a sign of life is given up, and the streams come back
 
 test('nobody asks for a sign of life when no stream is live', async () => {
   const gateway = await startFakeGateway();
-  const fetch = openFetch({ url: gateway.url, pingAfterMs: 20, pongTimeoutMs: 20, idleTimeoutMs: 10_000 });
+  const clock = new VirtualClock();
+  const fetch = openFetch({ url: gateway.url, clock, idleTimeoutMs: 100_000 });
   const promise = fetch(gateway.url + path, init);
   const session = await gateway.session();
   await session.frame('request');
@@ -302,7 +316,8 @@ test('nobody asks for a sign of life when no stream is live', async () => {
   await promise;
   await session.frame('detach');
   const { length } = session.framesOf('ping');
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await clock.advance(99_000);
+  await session.settle();
   expect(session.framesOf('ping')).toHaveLength(length);
   expect(gateway.upgrades).toBe(1);
 });
@@ -310,14 +325,16 @@ test('nobody asks for a sign of life when no stream is live', async () => {
 test('an idle connection is closed, and another one opened when it is needed', async () => {
   const gateway = await startFakeGateway();
   const events: string[] = [];
-  const fetch = openFetch({ url: gateway.url, idleTimeoutMs: 50, onEvent: ({ type }) => events.push(type) });
+  const clock = new VirtualClock();
+  const fetch = openFetch({ url: gateway.url, clock, onEvent: ({ type }) => events.push(type) });
   for (let count = 0; count < 2; count++) {
     const promise = fetch(gateway.url + path, init);
     const session = await gateway.session();
     await session.frame('request');
     session.respond(1);
     session.end(1);
-    await promise;
+    await (await promise).text();
+    await clock.advance(1000);
     expect(await session.closed()).toMatchObject({ code: 1000 });
   }
   expect(events).toEqual(['connected', 'connected']);
@@ -331,24 +348,19 @@ test.each(['online', 'visibilitychange'])('after %s nobody waits for a timer', a
   onTestFinished(() => {
     for (const name of [...names, 'document']) Reflect.deleteProperty(globalThis, name);
   });
-  // Some attempts in a row (no real number makes no wait), and then a wait that is longer than the client has patience.
-  const random = vi.spyOn(Math, 'random').mockReturnValue(-1);
-  onTestFinished(() => random.mockRestore());
+  const clock = new VirtualClock();
   const gateway = await startFakeGateway();
-  const promise = openFetch({ url: gateway.url, giveUpAfterMs: 5000 })(gateway.url + path, init);
+  const { counts, WebSocket: Counted } = countSockets();
+  const fetch = openFetch({ url: gateway.url, clock, WebSocket: Counted });
+  const promise = fetch(gateway.url + path, init);
   const session = await gateway.session();
   await session.frame('request');
   target.dispatchEvent(new Event(type));
   expect(await session.frame('ping')).toEqual({ type: 'ping' });
   gateway.accepts = 'nothing';
   session.cut();
-  while (gateway.upgrades < 8) await new Promise((resolve) => setTimeout(resolve, 1));
-  random.mockReturnValue(0.99);
-  // One more may be on its way. Then it is quiet.
-  for (let upgrades = 0; upgrades < gateway.upgrades;) {
-    ({ upgrades } = gateway);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  // Some attempts in a row, and then a wait that nobody ends: the clock stands still.
+  await advanceUntil(clock, () => counts.closed === 8, 'some attempts');
   gateway.accepts = 'session';
   target.dispatchEvent(new Event(type));
   const next = await gateway.session();

@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { StreamReader } from '@spillway/client';
+import type { Client, StreamReader } from '@spillway/client';
+import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { within } from '../../core/test/support/within.ts';
 import { startCuttingProxy } from '../../gateway/test/support/cutting-proxy.ts';
 import { eventOf } from '../../gateway/test/support/own-provider.ts';
 import { startGateway } from '../../gateway/test/support/processes.ts';
-import { open, rejection, streaming } from './support/clients.ts';
+import { advanceUntil, countSockets, open, rejection, streaming } from './support/clients.ts';
 import { type FakeGateway, type FakeSession, startFakeGateway } from './support/fake-gateway.ts';
 
 // Connections that come back, and are cut again before a stream has got anything.
@@ -100,33 +100,53 @@ describe('with the real gateway, over a network that cuts each connection after 
 describe('with a gateway of which every word is known', () => {
   const giveUpAfterMs = 1500;
 
-  /** Plays each connection until something is settled. Returns how many there were, and the one that comes next. */
-  async function play(
-    gateway: FakeGateway,
-    end: Promise<unknown>,
-    each: (session: FakeSession) => Promise<void>,
-  ): Promise<{ connections: number; next: Promise<FakeSession> }> {
-    const over = end.then(
-      () => undefined,
-      () => undefined,
-    );
-    const playing = async (): Promise<{ connections: number; next: Promise<FakeSession> }> => {
-      for (let connections = 0; ; connections += 1) {
-        const next = gateway.session();
-        const session = await Promise.race([over, next]);
-        if (session === undefined) return { connections, next };
-        await each(session);
-      }
-    };
-    return within(playing(), 'what the test plays to be over');
+  /** A gateway, and a client whose time passes only while it waits for its next attempt. */
+  interface Setup {
+    readonly gateway: FakeGateway;
+    readonly client: Client;
+    readonly clock: VirtualClock;
+    readonly counts: { readonly made: number; readonly closed: number };
   }
 
-  const later = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+  async function setUp(): Promise<Setup> {
+    const gateway = await startFakeGateway();
+    const clock = new VirtualClock();
+    const { counts, WebSocket } = countSockets();
+    return { gateway, client: open({ url: gateway.url, giveUpAfterMs, clock, WebSocket }), clock, counts };
+  }
+
+  /**
+   * Plays each connection after the first, which was cut, until something is settled or so much time has passed. Returns how many there
+   * were, and what waits for the one that comes then.
+   */
+  async function play(
+    { clock, counts, gateway }: Setup,
+    until: Promise<unknown> | number,
+    each: (session: FakeSession) => Promise<void>,
+  ): Promise<{ connections: number; next: () => Promise<FakeSession> }> {
+    let isOver = false;
+    const over = (): boolean => (isOver = true);
+    if (typeof until !== 'number') until.then(over, over);
+    const endMs = typeof until === 'number' ? clock.nowMs() + until : Infinity;
+    for (let connections = 0; ; connections += 1) {
+      expect(connections, 'connections, and it is not over').toBeLessThan(100);
+      const { made } = counts;
+      await advanceUntil(clock, () => counts.closed === made, 'the connection to be lost', 0);
+      const isMade = (): boolean => counts.made > made;
+      await advanceUntil(clock, () => isOver || isMade(), 'another connection, or none any more');
+      const next = async (): Promise<FakeSession> => {
+        await advanceUntil(clock, isMade, 'another connection');
+        return gateway.session();
+      };
+      if (isOver || clock.nowMs() >= endMs) return { connections, next };
+      await each(await next());
+    }
+  }
 
   /** A stream that has got its head and a word, and lost its connection. */
-  async function start(type: 'read' | 'request'): Promise<{ gateway: FakeGateway; reader: StreamReader }> {
-    const gateway = await startFakeGateway();
-    const client = open({ url: gateway.url, giveUpAfterMs });
+  async function start(type: 'read' | 'request'): Promise<{ setup: Setup; reader: StreamReader }> {
+    const setup = await setUp();
+    const { client, gateway } = setup;
     const reader =
       type === 'read' ? client.read('/streams/token-1') : client.request(path, { body: streaming.body });
     const session = await gateway.session();
@@ -135,13 +155,13 @@ describe('with a gateway of which every word is known', () => {
     session.data(1, 0, 1, word);
     await reader.next();
     session.cut();
-    return { gateway, reader };
+    return { setup, reader };
   }
 
   test('a stream whose model is quiet is never given up', async () => {
-    const { gateway, reader } = await start('request');
+    const { setup, reader } = await start('request');
     const next = reader.next();
-    const played = await play(gateway, later(giveUpAfterMs * 2), async (session) => {
+    const played = await play(setup, giveUpAfterMs * 2, async (session) => {
       const { stream } = await session.frame('resume');
       await session.frame('ping');
       session.respond(stream);
@@ -149,7 +169,7 @@ describe('with a gateway of which every word is known', () => {
       await session.settle();
       session.cut();
     });
-    const session = await played.next;
+    const session = await played.next();
     const { stream } = await session.frame('resume');
     session.respond(stream);
     session.data(stream, 1, 2, word);
@@ -157,25 +177,26 @@ describe('with a gateway of which every word is known', () => {
   });
 
   test('nor is one whose model has not answered yet', async () => {
-    const gateway = await startFakeGateway();
-    const reader = open({ url: gateway.url, giveUpAfterMs }).request(path, { body: streaming.body });
+    const setup = await setUp();
+    const { client, gateway } = setup;
+    const reader = client.request(path, { body: streaming.body });
     const first = await gateway.session();
     await first.frame('request');
     first.cut();
-    const played = await play(gateway, later(giveUpAfterMs * 2), async (session) => {
+    const played = await play(setup, giveUpAfterMs * 2, async (session) => {
       await session.frame('resume');
       await session.frame('ping');
       session.send({ type: 'pong' });
       await session.settle();
       session.cut();
     });
-    const session = await played.next;
+    const session = await played.next();
     session.respond((await session.frame('resume')).stream);
     expect((await reader.response).status).toBe(200);
   });
 
   test('nor one that has to be read anew each time, as long as nothing is there for it', async () => {
-    const { gateway, reader } = await start('read');
+    const { setup, reader } = await start('read');
     const next = reader.next();
     const comeBack = async (session: FakeSession): Promise<number> => {
       const { stream } = await session.frame('resume');
@@ -186,14 +207,14 @@ describe('with a gateway of which every word is known', () => {
       session.respond(read.stream);
       return read.stream;
     };
-    const played = await play(gateway, later(giveUpAfterMs * 2), async (session) => {
+    const played = await play(setup, giveUpAfterMs * 2, async (session) => {
       await comeBack(session);
       await session.frame('ping');
       session.send({ type: 'pong' });
       await session.settle();
       session.cut();
     });
-    const session = await played.next;
+    const session = await played.next();
     session.data(await comeBack(session), 1, 2, word);
     expect(await next).toMatchObject({ value: { from: 1, to: 2 } });
   });
@@ -222,9 +243,9 @@ describe('with a gateway of which every word is known', () => {
       },
     ],
   ])('a stream that %s is given up', async (_what, answer) => {
-    const { gateway, reader } = await start('read');
+    const { setup, reader } = await start('read');
     const failed = failureOf(reader);
-    const { connections } = await play(gateway, failed, async (session) => {
+    const { connections } = await play(setup, failed, async (session) => {
       await answer(session);
       await session.settle();
       session.cut();
@@ -235,14 +256,13 @@ describe('with a gateway of which every word is known', () => {
   });
 
   test('a request that never arrives is given up', async () => {
-    const gateway = await startFakeGateway();
-    const failed = failureOf(
-      open({ url: gateway.url, giveUpAfterMs }).request(path, { body: streaming.body }),
-    );
+    const setup = await setUp();
+    const { client, gateway } = setup;
+    const failed = failureOf(client.request(path, { body: streaming.body }));
     const first = await gateway.session();
     await first.frame('request');
     first.cut();
-    const { connections } = await play(gateway, failed, async (session) => {
+    const { connections } = await play(setup, failed, async (session) => {
       session.fail((await session.frame('resume')).stream, 'not_arrived');
       session.send({ type: 'pong' });
       await session.frame('request');
@@ -253,8 +273,8 @@ describe('with a gateway of which every word is known', () => {
   });
 
   test('of several, the one in whose middle the connection is cut comes last, and alone is given up', async () => {
-    const gateway = await startFakeGateway();
-    const client = open({ url: gateway.url, giveUpAfterMs });
+    const setup = await setUp();
+    const { client, gateway } = setup;
     const large = failureOf(client.request(path, { body: 'large' }));
     const quiet = client.request(path, { body: 'quiet' });
     const first = await gateway.session();
@@ -268,7 +288,7 @@ describe('with a gateway of which every word is known', () => {
     first.cut();
     const orders: string[] = [];
     // Each connection takes the head of the large one, and no more.
-    const played = await play(gateway, large, async (session) => {
+    const played = await play(setup, large, async (session) => {
       const resumed = [await session.frame('resume'), await session.frame('resume')];
       orders.push(resumed.map(({ reader }) => readers.get(reader)).join());
       for (const { reader, stream } of resumed) {
@@ -281,7 +301,7 @@ describe('with a gateway of which every word is known', () => {
     expect(orders.slice(0, 2)).toEqual(['large,quiet', 'quiet,large']);
     expect(orders.slice(2).every((order) => order === 'quiet,large')).toBe(true);
     expect(await large).toMatchObject({ code: 'connection_lost' });
-    const session = await played.next;
+    const session = await played.next();
     const { stream } = await session.frame('resume');
     session.respond(stream, { url: '' });
     session.data(stream, 0, 1, word);

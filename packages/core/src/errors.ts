@@ -1,25 +1,26 @@
 /**
- * The stable codes of every error that Spillway raises. A code never changes its meaning; the
- * message may.
+ * The stable codes of every error that Spillway raises. A code never changes its meaning; the message may.
  *
  * - `invalid_option`: an option is missing, of the wrong type or out of its range.
- * - `invalid_chunk`: a chunk is `undefined`, with which a reader says that nothing waits.
- * - `write_pending`: `write` was called while an earlier `write` still waits. Await each write, or
- *   `block` would be an unbounded queue in disguise.
+ * - `invalid_chunk`: a chunk is `undefined`, the value with which a reader says that nothing waits.
+ * - `write_pending`: `write` was called while an earlier `write` still waits. Await each write, or `block` would be an
+ *   unbounded queue in disguise.
  * - `bad_grant`: a grant of credit that is no amount, or more than the window's maximum.
  * - `channel_closed`: a write came after the channel had ended.
- * - `channel_cancelled`: the channel was cancelled without a reason (readers and writers get a reason itself); what waited was discarded.
+ * - `channel_cancelled`: the channel was cancelled without a reason (a reason is thrown as it is); the waiting chunks
+ *   were discarded.
  * - `history_gone`: a reader asked for an offset that the channel does not have any more.
  * - `reader_disconnected`: a reader with the policy `disconnect` fell behind by more than its bound.
  * - `reader_overflow`: a reader with the policy `error` fell behind by more than its bound.
  * - `store_failed`: the store of a reader that spills failed; the cause says how.
- * - `store_full`, `store_sealed`, `out_of_order`: a store does not take what was appended.
+ * - `store_full`, `store_sealed`, `out_of_order`: a store refuses an append, because it is full, sealed, or the offsets
+ *   do not ascend.
  * - `merge_under_way`: `skip` was called by a channel's `merge`, or by `weigh` or `durationMs` for a merged chunk.
  * - `event_too_large`: one event of a stream is larger than the limit.
  * - `source_cut`: the WebSocket of a source was closed before the end of its messages.
  * - `source_failed`: the WebSocket of a source failed; the cause says how.
- * - `source_overflow`: a WebSocket that was paused gave more messages than may wait.
- * - `invalid_run`: bytes that are no encoded run of events, such as some that were cut short.
+ * - `source_overflow`: a WebSocket delivered more messages than may wait, although it was paused.
+ * - `invalid_run`: bytes are no encoded run of events, such as bytes that were cut short.
  * - `unsupported_run`: an encoded run of events is of another version or of another format than was expected.
  */
 export type ErrorCode =
@@ -45,8 +46,8 @@ export type ErrorCode =
   | 'write_pending';
 
 /**
- * The one error class. Decide by `code`; the message is for people: what happened, the limit, what
- * came, and what to do.
+ * The error class of Spillway. Decide by `code`; the message is for people: what happened, the limit, what came, and
+ * what to do.
  *
  * @example
  * ```ts
@@ -59,9 +60,9 @@ export type ErrorCode =
  * ```
  */
 export class SpillwayError<Code extends string = ErrorCode> extends Error {
-  /** The same for every error of Spillway; it stands in front of the message in a trace. */
+  /** The same name for every error of Spillway. A trace shows it before the message. */
   override readonly name = 'SpillwayError';
-  /** What went wrong, for programs. */
+  /** The kind of the error, for programs. */
   readonly code: Code;
 
   constructor(code: Code, message: string, options?: ErrorOptions) {

@@ -1,20 +1,23 @@
-/** Joins two neighbours into one without loss, or refuses with `undefined`. Must not change them. */
+/** Joins two neighbours into one without loss, or refuses with `undefined`. Must not change the two chunks. */
 export interface Merge<T> {
   (first: T, second: T): T | undefined;
   /**
-   * The same for many neighbours, if that can be done for less than two by two: what became of them, in order. `fits` says
-   * whether a merged chunk may be as large as that. Default: two by two.
+   * Merges many neighbours, if that costs less than two by two. Returns the chunks that result, in order. `fits` says
+   * whether a merged chunk is within the bound. Default: neighbours are merged two by two.
    */
   readonly all?: (chunks: readonly T[], fits: (merged: T) => boolean) => readonly MergedChunk<T>[];
-  /** The channel has ended and has no readers: what is remembered of its chunks is hardly needed any more. Default: nothing is. */
+  /**
+   * Called when the channel has ended and has no readers: anything remembered of its chunks may be dropped. Default:
+   * nothing is called.
+   */
   readonly forget?: () => void;
 }
 
-/** A chunk that stands for `count` neighbours; as it was, if that is 1. */
+/** A chunk that stands for `count` neighbours. With a `count` of 1 it is the chunk as it was. */
 export interface MergedChunk<T> {
-  /** What the chunks became. */
+  /** The merged chunk. */
   readonly chunk: T;
-  /** How many chunks it stands for. */
+  /** The number of chunks that it stands for. */
   readonly count: number;
 }
 

@@ -12,36 +12,41 @@ import { checkSink, type ChunkSink, openSink, type Sink } from './sink/sink.ts';
 import { checkSource, readSource, type Source } from './source/source.ts';
 import { toWritableStream } from './source/writable-stream.ts';
 
-/** A channel's options, and what happens when its one reader is full. */
+/** A channel's options, and the overflow policy and callbacks of its one reader. */
 export interface PipeOptions<T> extends ChannelOptions<T> {
-  /** Default: `block`. */
+  /** The overflow policy of the reader. Default: `block`. */
   readonly overflow?: Overflow | SpillPolicy<T>;
-  /** Told of every loss, in order between the chunks, and of every gap that comes from the source; the sink gets only chunks. */
+  /**
+   * Called for every gap, in order between the chunks: for losses in the channel, and for gaps that come from the
+   * source. The sink gets only chunks.
+   */
   readonly onGap?: (gap: Gap) => void;
-  /** Cancels both sides. */
+  /** An abort cancels the source and the sink. */
   readonly signal?: AbortSignal;
 }
 
-/** How a pipe ended, and what passed through it. */
+/** How a pipe ended, and how many chunks passed through it. */
 export type PipeEnd = ChannelEnd & {
-  /** Chunks that came from the source. */
+  /** The chunks that came from the source. */
   readonly writtenItems: number;
-  /** Chunks that the sink took; merged ones count as one. */
+  /** The chunks that the sink took; merged ones count as one. */
   readonly deliveredItems: number;
-  /** Chunks that were dropped. */
+  /** The chunks that were dropped. */
   readonly droppedItems: number;
 };
 
 /**
- * Carries a source through a bounded channel to a sink. The source is read ahead of the sink by no more
- * than the channel's bound and the one chunk that waits for room in it. A source that fails aborts the sink, behind what
- * waited; so does a function of the options that fails (`weigh`, `durationMs`, `merge`), and it cancels the source. A sink that
- * fails, or the signal, cancels the source at once. With the signal it resolves at once, too, whatever source and sink still do.
+ * Carries a source through a bounded channel to a sink. The source is read ahead of the sink by no more than the
+ * channel's bound and the one chunk that waits for room in it. A source that fails aborts the sink, after the chunks
+ * that waited. A function of the options that fails (`weigh`, `durationMs`, `merge`) does the same, and cancels the
+ * source. A sink that fails, or the signal, cancels the source at once. After the signal the pipe resolves at once,
+ * too, whatever source and sink still do.
  *
- * Rejects for its arguments alone: how it ended is what it resolves with, also for a source or a sink that cannot be opened.
+ * Rejects only for wrong arguments. Every other end is the result, also for a source or a sink that cannot be opened.
  *
- * @throws {SpillwayError} `invalid_option`, before anything is read: also for a function or a Node stream as the sink
- *   ({@link toNodeWritable} makes a sink of that), and for a source that is none, such as the body of a response that has none.
+ * @throws {SpillwayError} `invalid_option`, before anything is read. Also for a function or a Node stream as the sink
+ *   ({@link toNodeWritable} makes a sink from a Node stream). Also for a value that is no source, such as the body of a
+ *   response that has none.
  * @example
  * ```ts
  * if (response.body === null) throw new Error('The response has no body.');
@@ -63,14 +68,14 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
   const writing = new StoppableWait();
   const { promise: aborted, resolve: noteAbort } = Promise.withResolvers<void>();
 
-  /** A channel that has failed, or was cancelled, takes nothing more from its source. */
+  /** Cancels the source of a channel that has failed or was cancelled: such a channel takes no more chunks. */
   const stopSource = (): void => {
     const { end } = channel;
     if (end === undefined || !('error' in end) || reading.isStopped) return;
     from.cancel(end.error);
     reading.stop(end.error);
   };
-  /** Nobody wants the rest, nor what waits. */
+  /** Cancels the channel, the source and the waits: nobody wants the rest, nor the waiting chunks. */
   const stop = (error: Error): void => {
     channel.cancel(error);
     stopSource();
@@ -90,7 +95,7 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
       }
       channel.complete();
     } catch (error) {
-      // After an end this changes nothing: a channel ends once.
+      // Does nothing if the channel has ended already.
       channel.fail(asError(error));
       stopSource();
     }
@@ -111,7 +116,7 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
       const { end } = reader;
       const error = errorOf(end);
       if (error === undefined) {
-        // Throws if the signal has come meanwhile.
+        // Throws if the signal was aborted meanwhile.
         await writing.wait(() => opened.close?.());
         return { state: 'completed' };
       }
@@ -127,7 +132,7 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
   if (signal?.aborted === true) onAbort();
   signal?.addEventListener('abort', onAbort, { once: true });
   const [, end] = await Promise.all([read(), write()]);
-  // Whoever gives the signal does not want to wait for a sink that hangs.
+  // After the signal, the pipe does not wait for a sink that hangs.
   if ('error' in end) await Promise.race([abort(to, end.error), aborted]);
   signal?.removeEventListener('abort', onAbort);
   const { droppedItems } = reader;
@@ -140,8 +145,8 @@ export async function pipe<T>(source: Source<T>, options: PipeOptions<T>, sink: 
 }
 
 /**
- * Waits for one thing at a time, until it is stopped: a source or a sink that hangs does not keep a pipe that was cancelled.
- * Not `Promise.race`, which would keep a part of each wait for as long as the pipe runs.
+ * Waits for one promise at a time, until it is stopped. So a source or a sink that hangs does not hold up a cancelled
+ * pipe. Not `Promise.race`, which would keep memory for each wait as long as the pipe runs.
  */
 class StoppableWait {
   #stopped: Error | undefined;
@@ -175,15 +180,15 @@ async function abort(sink: ChunkSink<never> | undefined, error: Error): Promise<
   try {
     await sink?.abort?.(error);
   } catch {
-    // It is aborted because of an error, and that one is reported.
+    // The error that the sink is aborted with is reported; this one is not.
   }
 }
 
 /**
- * A channel with one reader as a pair of streams, for `pipeThrough`: what a WHATWG `TransformStream` is, with
- * a bound and an overflow policy instead of two buffers. With a policy that can lose chunks, gaps come out
- * among them. An abort comes out as an error behind what waited; cancelling what comes out cancels the
- * channel, which fails the next write.
+ * A channel with one reader as a pair of streams, for `pipeThrough`. The pair is used like a WHATWG `TransformStream`,
+ * but has a bound and an overflow policy instead of two buffers. With a policy that can lose chunks, the readable side
+ * also gives gaps. An abort of the writable side fails the readable side, after the waiting chunks. Cancelling the
+ * readable side cancels the channel, which fails the next write.
  *
  * @throws {SpillwayError} `invalid_option`
  * @example
@@ -207,9 +212,9 @@ export function createTransformStream<T>(
   const reader = channel.reader(readerOptions);
   return {
     readable: toReadableStream(reader, (reason) => {
-      // It is the only reader: without it nobody wants the rest.
+      // The stream is the only reader, so nobody wants the rest.
       channel.cancel(asError(reason));
-      // Nor what waits in a channel that had ended before.
+      // In a channel that had ended before, chunks may still wait: they are dropped, too.
       reader.detach();
     }),
     writable: toWritableStream(channel),

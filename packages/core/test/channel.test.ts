@@ -9,6 +9,7 @@ import {
   SpillwayError,
   spillTo,
 } from '../src/index.ts';
+import { VirtualClock } from '../src/testing/virtual-clock.ts';
 import { StrictMemory } from './support/strict-memory.ts';
 
 function drain<T>(reader: Reader<T>): T[] {
@@ -566,21 +567,31 @@ describe('a replay window', () => {
   });
 
   test('is bounded in time', async () => {
-    const channel = openChannel<string>({ maxItems: 9, replay: { maxAgeMs: 20 } });
+    const clock = new VirtualClock();
+    const channel = openChannel<string>({ maxItems: 9, replay: { maxAgeMs: 60_000 }, clock });
     channel.offer('old');
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    await clock.advance(60_000);
     channel.offer('new');
+    expect(channel.oldestOffset).toBe(0);
+    await clock.advance(1);
+    channel.offer('newer');
     expect(channel.oldestOffset).toBe(1);
   });
 
   test('is bounded in time also after a silence: who comes then gets nothing older', async () => {
-    const open = async (): Promise<Channel<string>> => {
-      const silent = openChannel<string>({ maxItems: 9, weigh: () => 1, replay: { maxAgeMs: 20 } });
+    const clock = new VirtualClock();
+    const open = (): Channel<string> => {
+      const silent = openChannel<string>({
+        maxItems: 9,
+        weigh: () => 1,
+        replay: { maxAgeMs: 60_000 },
+        clock,
+      });
       for (const chunk of ['a', 'b']) silent.offer(chunk);
-      await new Promise((resolve) => setTimeout(resolve, 40));
       return silent;
     };
-    const [first, second, third, ...others] = await Promise.all(Array.from({ length: 5 }, open));
+    const [first, second, third, ...others] = Array.from({ length: 5 }, open);
+    await clock.advance(60_001);
     expect(first?.reader().takeAll()).toEqual([]);
     expect(() => second?.reader({ from: 0 })).toThrow(expect.objectContaining({ code: 'history_gone' }));
     expect(third?.newest(9)).toEqual([]);
@@ -589,12 +600,13 @@ describe('a replay window', () => {
   });
 
   test('what waits is no history, however old it is', async () => {
-    const channel = openChannel<string>({ maxItems: 9, replay: { maxAgeMs: 20 } });
+    const clock = new VirtualClock();
+    const channel = openChannel<string>({ maxItems: 9, replay: { maxAgeMs: 60_000 }, clock });
     const reader = channel.reader();
     const fast = channel.reader();
     for (const chunk of ['a', 'b']) channel.offer(chunk);
     expect(drain(fast)).toEqual(['a', 'b']);
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    await clock.advance(60_001);
     expect(channel.oldestOffset).toBe(0);
     expect(reader.take()).toBe('a');
     expect(channel.oldestOffset).toBe(1);
@@ -689,27 +701,39 @@ describe('a replay window', () => {
 });
 
 describe('what can be seen', () => {
-  test('the age of what waits', async () => {
+  test('without another clock, the age of what waits is that of the system’s', async () => {
     const channel = openChannel<number>({ maxItems: 2, measureAge: true });
+    const reader = channel.reader();
+    channel.offer(1);
+    const startMs = performance.now();
+    while (performance.now() - startMs < 2) await new Promise((resolve) => setTimeout(resolve, 2));
+    expect(reader.ageMs).toBeGreaterThanOrEqual(2);
+    expect(reader.ageMs).toBeLessThan(60_000);
+  });
+
+  test('the age of what waits', async () => {
+    const clock = new VirtualClock();
+    const channel = openChannel<number>({ maxItems: 2, measureAge: true, clock });
     const reader = channel.reader();
     expect(reader.ageMs).toBe(0);
     channel.offer(1);
-    await new Promise((resolve) => setTimeout(resolve, 15));
-    expect(reader.ageMs).toBeGreaterThanOrEqual(10);
+    await clock.advance(15);
+    expect(reader.ageMs).toBe(15);
     expect(openChannel({ maxItems: 1 }).reader().ageMs).toBe(0);
   });
 
   test('a gap has no age, and does not hide that of what comes behind it', async () => {
-    const channel = openChannel<number>({ maxItems: 2, measureAge: true });
+    const clock = new VirtualClock();
+    const channel = openChannel<number>({ maxItems: 2, measureAge: true, clock });
     const reader = channel.reader({ overflow: 'drop-newest' });
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await clock.advance(20);
     for (const chunk of [1, 2, 3]) channel.offer(chunk);
     expect(reader.takeAll({ maxItems: 2 })).toEqual([1, 2]);
     expect(reader.waitingItems).toBe(0);
     expect(reader.ageMs).toBe(0);
     channel.offer(4);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(reader.ageMs).toBeGreaterThan(0);
+    await clock.advance(5);
+    expect(reader.ageMs).toBe(5);
     expect(reader.takeAll()).toEqual([new Gap(2, 3, 0, 'drop-newest'), 4]);
     expect(reader.ageMs).toBe(0);
   });

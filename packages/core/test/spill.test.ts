@@ -7,6 +7,7 @@ import {
   spillTo,
   type Store,
 } from '../src/index.ts';
+import { VirtualClock } from '../src/testing/virtual-clock.ts';
 import { SlowStore } from './support/slow-store.ts';
 import { stored } from './support/stored.ts';
 import { within } from './support/within.ts';
@@ -105,13 +106,14 @@ test('the source waits for a store that is slower than it, and an abandoned stor
 });
 
 test('credit is spent on what comes back, and age is that of the oldest', async () => {
-  const channel = openChannel<string>({ maxItems: 4, measureAge: true });
+  const clock = new VirtualClock();
+  const channel = openChannel<string>({ maxItems: 4, measureAge: true, clock });
   const credit = openCredit({ maxItems: 3, initial: { items: 2 } });
   const store = createMemoryStore<string>({ maxBytes: 1000 });
   const reader = channel.reader({ overflow: spillTo(store), credit: [credit] });
   for (const letter of 'abcdefgh') await channel.write(letter);
-  await new Promise((resolve) => setTimeout(resolve, 12));
-  expect(reader.ageMs).toBeGreaterThanOrEqual(10);
+  await clock.advance(12);
+  expect(reader.ageMs).toBe(12);
   const taken: string[] = [];
   while (taken.length < 2 && (await reader.ready())) taken.push(...reader.takeAll());
   expect(taken).toEqual(['a', 'b']);

@@ -4,31 +4,34 @@ import { gemini } from '@spillway/core/format/gemini';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 
 /**
- * The APIs that providers have: where their paths begin, and how they know who asks. `azure` and `ollama` are the paths that only
- * these two have, `/openai/…` and `/api/…`; below `/v1/` they are as OpenAI.
+ * The APIs of providers. Each has its own paths and its own way to authenticate. `azure` and `ollama` are for
+ * the paths that only they have, `/openai/…` and `/api/…`. Their paths below `/v1/` count as `openai`.
  */
 export const apiNames = ['openai', 'anthropic', 'gemini', 'azure', 'ollama'] as const;
 export type Api = (typeof apiNames)[number];
 
-/** Ollama's own paths stream lines of JSON, of which nothing is read: only errors are told in a way of their own. */
+/**
+ * Ollama's own paths stream lines of JSON, which pass through unread. Only its errors have a format of their
+ * own.
+ */
 const ollama: Format = { ...openaiChat, errorBody: ({ message }) => JSON.stringify({ error: message }) };
 
 interface ApiRules {
-  /** The format of errors on paths that have no format of their own. */
+  /** The format of errors on paths without a known format. */
   readonly errors: Format;
   /**
-   * The headers in which a client may bring a key of its own for the provider. A configured key goes into the
-   * first.
+   * The headers in which a client may send its own key for the provider. The first one carries a configured
+   * key.
    */
   readonly keyHeaders: readonly [string, ...string[]];
   /**
-   * With nothing else configured, this environment variable puts the provider at this URL behind the gateway; `undefined`:
-   * everybody has one at a URL of their own.
+   * If no provider is configured, the provider at this URL is used when this environment variable holds its
+   * key; `undefined`: there is no common URL.
    */
   readonly byDefault: { readonly keyVariable: string; readonly url: string } | undefined;
-  /** What of a request's path the base URL has already, as this API's SDKs want it. */
+  /** The start of a request's path that the base URL contains already, as this API's SDKs expect it. */
   readonly pathInUrl: string;
-  /** What some SDKs want at the end of the base URL although the requests' paths have it: taken off. */
+  /** The end of a base URL that some SDKs expect although requests' paths contain it: it is cut off. */
   readonly urlTail: string;
 }
 

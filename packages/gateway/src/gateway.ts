@@ -42,32 +42,36 @@ import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
 import { Sessions } from '@spillway/server/session/sessions';
 import { openSimulator, type Simulator } from './simulate/simulator.ts';
+import { nodeClock } from '@spillway/server/time/node-clock';
 import { openLinks } from '@spillway/server/sink/open-links';
 import { Paces } from '@spillway/server/sink/paces';
 import { Streams } from '@spillway/server/stream/streams';
 import { Metrics } from './telemetry/metrics.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
 
-/** How long the last metrics and spans may take. The exporters' own deadlines are longer than the grace of who stops processes. */
+/**
+ * How long the last push of metrics and spans may take. The exporters' own deadlines are longer than
+ * supervisors wait before they kill a process.
+ */
 const maxPushMs = 3000;
 
 /** A running gateway. */
 export interface Gateway {
-  /** Where clients reach it, without a slash at the end. */
+  /** The URL for clients, without a slash at the end. */
   readonly url: string;
   readonly adminUrl: string;
   readonly providers: readonly Provider[];
-  /** Whether clients need one of its API keys. */
+  /** Whether clients need one of the gateway's API keys. */
   readonly needsKey: boolean;
   readonly shutdownMs: number;
   /**
-   * Stops: not ready at once, no new streams, those that run may finish until `shutdownMs` has passed,
-   * then they are ended. A second call ends them now.
+   * Stops the gateway. It is not ready from now on and takes no new streams. Running streams may finish
+   * within `shutdownMs`; then they are ended. A second call ends them now.
    */
   stop(): Promise<void>;
 }
 
-/** Starts a gateway; it listens when the promise resolves. */
+/** Starts a gateway. It listens when the promise resolves. */
 export async function openGateway(
   asked: Settings,
   log: Logger,
@@ -79,19 +83,21 @@ export async function openGateway(
   const bounds = boundsFor(asked.config, simulator !== undefined, log);
   const config = { ...asked.config, maxStreams: bounds.maxStreams };
   const settings = { ...asked, config };
+  const clock = nodeClock;
   const defects = new Defects(log);
   const meter = new Meter();
   const links = openLinks();
-  const streams = new Streams(
+  const streams = new Streams({
     config,
     meter,
     links,
-    {
+    observer: {
       streamBegan: (stream, ttftMs) => metrics.streams.streamBegan(stream, ttftMs),
       readerEnded: (reason) => metrics.streams.readerEnded(reason),
     },
     defects,
-  );
+    clock,
+  });
   const eventMemory = new EventMemory({
     maxBytes: config.maxEventMemoryBytes,
     maxEventBytes: config.maxEventBytes,
@@ -117,10 +123,11 @@ export async function openGateway(
     ...ofListeners,
     maxConnections: bounds.maxAdminConnections,
     areKeysRequired: adminKeys.areRequired,
-    // Whoever scrapes may be on the proxy's machine, and speaks HTTP alone.
+    // A scraper of metrics may run on the proxy's machine, and sends no PROXY header.
     hasProxyHeaders: false,
   });
   const watched = {
+    clock,
     defects,
     meter,
     heldLimitBytes,
@@ -140,13 +147,13 @@ export async function openGateway(
     retained: streams.retained,
     eventMemory,
     log: logDestination,
-    survey: () => survey(streams.all(), performance.now()),
+    survey: () => survey(streams.all(), clock.nowMs()),
     loopDelayMs: () => console.history.loopDelayMs,
     resource,
     readers: await metricReaders(process.env),
   });
   const tracing = await openTracing(process.env, resource);
-  // Such as a collector that is not there.
+  // OpenTelemetry's own problems, such as an unreachable collector.
   const warn = (message: string): void => log.warn({ reason: message }, 'telemetry');
   const silent = (): void => undefined;
   const logger = { error: warn, warn, info: silent, debug: silent, verbose: silent };
@@ -158,7 +165,7 @@ export async function openGateway(
       'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
     );
   }
-  // Loaded only where it is used.
+  // undici is loaded only if a provider needs it.
   const isOther = providers.some(({ transport }) => transport !== undefined);
   const otherPool = isOther ? (await import('./source/undici/undici-pool.ts')).UndiciPool : undefined;
   const pools = new ProviderPools(config, (error) => defects.caught('provider connection', error), otherPool);
@@ -166,13 +173,13 @@ export async function openGateway(
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
-  const observers = { streams, metrics, paces, tracing, log, defects, eventMemory };
+  const observers = { clock, streams, metrics, paces, tracing, log, defects, eventMemory };
   const relay = new Relay({ settings, ...observers, ...provider });
   let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
   const isReady = (): boolean => !isStopping;
-  const shared = { config, defects, memory, paces, isReady };
-  const models = new ModelLists({ ...provider, log });
+  const shared = { clock, config, defects, memory, paces, isReady };
+  const models = new ModelLists({ ...provider, clock, log });
   const server = createServer({ ...shared, relay, connections, guard, models, providers, streams, log });
   const sessions = new Sessions({
     ...shared,
@@ -188,7 +195,7 @@ export async function openGateway(
   });
   sessions.listen(server.server);
 
-  // Read once: later there may be no descriptor for it.
+  // The version is read once: later there may be no file descriptor to read it.
   const version = ownVersion();
   const adminGuard = new Guard(adminKeys, []);
   const admin = createAdminServer({
@@ -206,7 +213,7 @@ export async function openGateway(
     }),
     simulatorUrl: simulator?.url,
   });
-  // The console reads its streams as everybody does. What it may send to models, it sends to simulated ones.
+  // The console reads streams by a session, as clients do. It may send requests only to simulated models.
   const adminSessions = new Sessions({
     ...shared,
     meter,
@@ -265,10 +272,13 @@ export async function openGateway(
   };
 }
 
-/** What the file descriptors of this process allow of what was configured, with a warning where that is less. */
+/**
+ * The bounds that the file descriptors of this process allow, with a warning if they are less than
+ * configured.
+ */
 function boundsFor(config: Config, isSimulated: boolean, log: Logger): ConnectionBounds {
   const descriptors = readDescriptors();
-  // What is simulated has its end of the connection here, too.
+  // A simulated provider has its end of each connection in this process, too.
   const costOfStream = isSimulated ? 2 : 1;
   const bounds = connectionBounds(config, descriptors, costOfStream);
   if (descriptors === undefined) return bounds;
@@ -284,14 +294,14 @@ function boundsFor(config: Config, isSimulated: boolean, log: Logger): Connectio
   return bounds;
 }
 
-/** One simulator has all the APIs that somebody has at a URL that all know. */
+/** The simulator as a provider of each API that has a default provider. */
 function simulatedProviders({ url }: Simulator): Provider[] {
   const simulated = apiNames.filter((api) => apis[api].byDefault !== undefined);
   return simulated.map((api) => ({
     name: 'simulated',
     api,
     url: url + apis[api].pathInUrl,
-    // It asks for none; what clients bring is no matter, so all are the same to it.
+    // The simulator needs no key. With a configured one, clients' own keys make no difference.
     apiKey: 'simulated',
     detach: undefined,
   }));

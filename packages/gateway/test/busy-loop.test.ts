@@ -7,7 +7,7 @@ import { type ClassifyPayload, type EventRun, EventScanner } from '@spillway/cor
 import { expect, test } from 'vitest';
 import { BusyLoop } from '@spillway/server/time/busy-loop';
 import { EventMemory } from '@spillway/server/memory/event-memory';
-import { soon } from '@spillway/server/time/soon';
+import { nodeClock } from '@spillway/server/time/node-clock';
 import { ProviderPools } from '../src/source/provider-pools.ts';
 import { sendRequest } from '../src/source/reply.ts';
 import { ReplySource } from '../src/source/reply-source.ts';
@@ -40,7 +40,7 @@ test('those who are due at about the same time are called together, and none too
     [0, 1, 7, 12, 12, 13, 40].map(
       (dueMs) =>
         new Promise<void>((resolve) => {
-          soon(dueMs, () => {
+          nodeClock.soon(dueMs, () => {
             calls.push({ dueMs, afterMs: performance.now() - startMs });
             resolve();
           });

@@ -358,9 +358,9 @@ describe('a transport of a provider', () => {
     });
     const env = { HTTPS_PROXY: 'http://a:s3cret@p:1', NO_PROXY: 'b.example' };
     const upstream =
-      'name=a,url=https://a.example/v1 name=b,url=https://b.example/v1 name=c,url=https://c/v1,proxy=env';
+      'name=a,url=https://a.example/v1 name=b,url=https://b.example/v1 name=c,url=https://c/v1,proxy=env name=d,url=https://d.example/v1,http2=true';
     expect(unusedProxies(load({ env, flags: { upstream } }), env)).toEqual([
-      { variable: 'HTTPS_PROXY', providers: ['a'] },
+      { variable: 'HTTPS_PROXY', providers: ['a', 'd'] },
     ]);
   });
 

@@ -1,3 +1,4 @@
+import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { stream } from '@durable-streams/client';
 import type { Reader } from '@spillway/core';
 import { type EventSourceMessage, createParser } from 'eventsource-parser';
@@ -157,17 +158,27 @@ test('an entity tag saves what the client has, until there is more or an end', a
 
 describe('a live read without an end', () => {
   test('a long-poll is answered without data after its time', async () => {
-    const { say, url } = await startOwnStream({ longPollMs: 100 });
-    const first = await fetch(`${url}?offset=-1&live=long-poll`);
+    const clock = new VirtualClock();
+    const { say, stream: opened, url } = await startOwnStream({ clock });
+    const poll = async (query: string): Promise<Response> => {
+      const answer = fetch(`${url}?${query}&live=long-poll`);
+      await eventually(() => opened.audience.visitors.size === 1, 'it to wait');
+      await clock.advance(24_999);
+      expect(opened.audience.visitors.size).toBe(1);
+      await clock.advance(1);
+      return answer;
+    };
+    const first = await poll('offset=-1');
     expect([first.status, Object.fromEntries(first.headers)]).toMatchObject([
       204,
       { 'stream-next-offset': offset(0), 'stream-up-to-date': 'true', 'stream-state': 'open' },
     ]);
     expect(first.headers.get('stream-closed')).toBeNull();
     const cursor = Number(first.headers.get('stream-cursor'));
-    const again = await fetch(`${url}?offset=-1&live=long-poll&cursor=${cursor}`);
+    const again = await poll(`offset=-1&cursor=${cursor}`);
     expect(Number(again.headers.get('stream-cursor'))).toBeGreaterThan(cursor);
     const waiting = fetch(`${url}?offset=now&live=long-poll`);
+    await eventually(() => opened.audience.visitors.size === 1, 'it to wait');
     say('data: 1\n\n');
     expect(await (await fetch(`${url}?offset=-1&live=long-poll`)).text()).toBe('data: 1\n\n');
     await waiting;
@@ -198,11 +209,15 @@ describe('a live read without an end', () => {
   });
 
   test('live=sse says first where it is, ends after its time, and is no reader any more', async () => {
-    const { say, stream: opened, url } = await startOwnStream({ sseMs: 200 });
+    const clock = new VirtualClock();
+    const { say, stream: opened, url } = await startOwnStream({ clock });
     say('data: 1\n\n');
     const live = await fetch(`${url}?offset=now&live=sse`);
     expect(opened.audience.readers.size).toBe(1);
     say('data: \u2028 2\n\n');
+    await clock.advance(59_999);
+    expect(opened.audience.readers.size).toBe(1);
+    await clock.advance(1);
     const text = await live.text();
     expect(eventsIn(text).map(({ event }) => event)).toEqual(['control', 'data', 'control']);
     expect(eventsIn(text)[1]?.data).toBe('data: \u2028 2\n\n');

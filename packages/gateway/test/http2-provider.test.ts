@@ -1,3 +1,4 @@
+import { nodeClock } from '@spillway/server/time/node-clock';
 import {
   constants,
   createSecureServer,
@@ -68,7 +69,13 @@ async function ask(
   signal: AbortSignal = new AbortController().signal,
   connectRetries = 0,
 ): Promise<Reply> {
-  return await openReply(pool, post(), { retries: 0, connectRetries, signal, onRetry: () => undefined });
+  return await openReply(pool, post(), {
+    clock: nodeClock,
+    retries: 0,
+    connectRetries,
+    signal,
+    onRetry: () => undefined,
+  });
 }
 
 /** How a reply ends, with what came before. */

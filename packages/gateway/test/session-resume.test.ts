@@ -1,3 +1,4 @@
+import { nodeClock } from '@spillway/server/time/node-clock';
 import { openCredit } from '@spillway/core';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import { describe, expect, test } from 'vitest';
@@ -91,6 +92,7 @@ describe('5.8 a resume that cannot be served is the error of its stream, and of 
 
   test('of a reader that allows loss, in front of a gap that its connection took along', () => {
     const response = new SessionResponse({
+      clock: nodeClock,
       format: openaiChat,
       answersErrors: false,
       windowBytes: 4096,

@@ -1,3 +1,5 @@
+import { nodeClock } from '@spillway/server/time/node-clock';
+import { StreamTokens } from '@spillway/server/stream/stream-token';
 import { type Credit, openChannel, openCredit } from '@spillway/core';
 import { createCoalesce } from '@spillway/core/format/coalesce';
 import { openaiChat } from '@spillway/core/format/openai-chat';
@@ -11,7 +13,7 @@ import { Meter } from '@spillway/server/stream/meter';
 import type { SessionLine } from '@spillway/server/session/carrier';
 import { SessionResponse } from '@spillway/server/session/session-response';
 import { GatewayStream } from '@spillway/server/stream/stream';
-import type { StreamReader } from '@spillway/server/stream/stream-reader';
+import type { ServedReader } from '@spillway/server/stream/served-reader';
 import { nobody } from '../../server/test/support/nobody.ts';
 
 /** The model is the text that the provider sent: a letter a chunk, now and then one that cannot be merged. */
@@ -62,7 +64,7 @@ class Wire implements SessionLine {
 /** A client with one reader, and what it knows. */
 class Client {
   readonly response: SessionResponse;
-  readonly reader: StreamReader;
+  readonly reader: ServedReader;
   readonly #from: number | 'now' | 'start';
   readonly #windowBytes: number;
   readonly #connectionWindowBytes: number;
@@ -89,6 +91,7 @@ class Client {
     this.#windowBytes = windowBytes;
     this.#connectionWindowBytes = connectionWindowBytes;
     this.response = new SessionResponse({
+      clock: nodeClock,
       format: openaiChat,
       answersErrors: true,
       windowBytes,
@@ -214,6 +217,8 @@ test.each([
         const config = configSchema.parse({});
         const nothing = (): undefined => undefined;
         const host = {
+          clock: nodeClock,
+          tokens: new StreamTokens(nodeClock),
           meter: new Meter(),
           began: nothing,
           readerEnded: nothing,
@@ -221,7 +226,7 @@ test.each([
           openPause: nothing,
           defect: nothing,
         };
-        const stream = new GatewayStream({ ...nobody, detach: 'grace' }, config, host, 0);
+        const stream = new GatewayStream({ ...nobody, detach: 'grace' }, config, host);
         const channel = openChannel<EventRun>({
           maxBytes: channelBytes,
           weigh: ({ byteLength }) => byteLength + frameOverheadBytes,

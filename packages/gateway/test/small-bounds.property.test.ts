@@ -1,3 +1,4 @@
+import { nodeClock } from '@spillway/server/time/node-clock';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Overflow } from '@spillway/core';
 import { openaiChat } from '@spillway/core/format/openai-chat';
@@ -56,17 +57,17 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
   await fc.assert(
     fc.asyncProperty(caseOf, async ({ readers, windowBytes, writes }) => {
       const config = configSchema.parse({ windowBytes });
-      const streams = new Streams(
+      const streams = new Streams({
         config,
-        new Meter(),
-        { readQueues: () => Promise.resolve(undefined) },
-        { streamBegan: () => undefined, readerEnded: () => undefined },
-        new Defects({ error: () => undefined }),
-      );
+        meter: new Meter(),
+        links: { readQueues: () => Promise.resolve(undefined) },
+        defects: new Defects({ error: () => undefined }),
+        clock: nodeClock,
+      });
       const stream = streams.open({ ...nobody, detach: 'grace' });
       const maxBytes = channelBytes(config);
       const memory = new RunMemory();
-      const channel = openRunChannel(maxBytes, memory, openaiChat);
+      const channel = openRunChannel(maxBytes, memory, openaiChat, nodeClock);
       const state = { isPaused: false };
       const reply = {
         pause: () => (state.isPaused = true),
@@ -97,6 +98,7 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
         const opened = readers.map((bounds) => {
           const sent = { bytes: 0, chunks: 0 };
           const response = new SessionResponse({
+            clock: nodeClock,
             format: openaiChat,
             answersErrors: true,
             windowBytes: Math.min(bounds.sessionBytes, windowBytes),

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { nodeClock } from '@spillway/server/time/node-clock';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { within } from '../../core/test/support/within.ts';
@@ -24,7 +25,7 @@ async function ask(reader: Reader, act: (socket: Socket) => Promise<void> | void
   const provider = await startRawProvider((_asked, socket) => void act(socket));
   const pool = openPool(provider.url, reader, { maxHeaderBytes: 1024 });
   const { signal } = new AbortController();
-  const options = { retries: 0, connectRetries: 0, signal, onRetry: () => undefined };
+  const options = { clock: nodeClock, retries: 0, connectRetries: 0, signal, onRetry: () => undefined };
   const asking = openReply(pool, { method: 'GET', path: '/', headers: {}, body: null }, options);
   let reply: Reply;
   try {

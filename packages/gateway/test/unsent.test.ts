@@ -1,3 +1,4 @@
+import { nodeClock } from '@spillway/server/time/node-clock';
 import { subscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
@@ -102,6 +103,7 @@ function openAsker(
       pool,
       { method: 'POST', path: '/', headers, body },
       {
+        clock: nodeClock,
         retries: 0,
         connectRetries: 2,
         signal,

@@ -1,11 +1,11 @@
-/** Where defects are logged: pino's way. */
+/** The program's log for defects, in pino's form. */
 export interface DefectLog {
   error(fields: Readonly<Record<string, unknown>>, message: string): void;
 }
 
 /**
- * What of ours failed in a way that nobody foresaw, in a timer, a callback or a listener: logged and counted, so that it
- * ends neither the process nor what else the same timer looks after.
+ * Logs and counts defects: errors that nobody foresaw, in a timer, a callback or a listener. A contained defect ends
+ * neither the process nor other work of the same timer.
  */
 export class Defects {
   readonly #log: DefectLog;
@@ -15,18 +15,18 @@ export class Defects {
     this.#log = log;
   }
 
-  /** How many there were since the process started. */
+  /** The number of defects since the process started. */
   get count(): number {
     return this.#count;
   }
 
-  /** Notes one. `where` names the part of the gateway, never anything that a client wrote. */
+  /** Logs and counts a defect. `where` names the part of the gateway, never text from a client. */
   caught(where: string, error: unknown): void {
     this.#count += 1;
     this.#log.error({ err: error, where }, 'a defect of the gateway');
   }
 
-  /** Calls `work`. What it throws is noted, and then `end` is called, which ends what has the defect. */
+  /** Calls `work`. If that throws, logs the error and calls `end`, which has to end the defective part. */
   contain(where: string, work: () => void, end?: () => void): void {
     try {
       work();

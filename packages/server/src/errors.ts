@@ -2,8 +2,8 @@ import { SpillwayError } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
 
 /**
- * What the gateway answers by itself, instead of or after a provider's own bytes. The code is stable;
- * with it goes the status, from which each format derives its family of errors.
+ * The codes of the gateway's own errors, each with its status. The codes are stable. From the status each format
+ * derives its kind of error.
  */
 const statuses = {
   invalid_request: 400,
@@ -43,21 +43,24 @@ export type GatewayErrorCode = keyof typeof statuses;
 
 export const errorCodes = Object.keys(statuses) as readonly GatewayErrorCode[];
 
-/** An error to whom nothing was sent yet. */
+/** An error as a whole response, for a client that was sent nothing yet. */
 export interface ErrorAnswer {
-  /** The words behind the status; empty: whatever is usual. */
+  /** The reason phrase after the status; empty: the usual one. */
   readonly reason: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
 }
 
-/** Ends a stream, or answers instead of one. */
+/** An error that ends a stream, or that is answered instead of one. */
 export class GatewayError extends SpillwayError<GatewayErrorCode> {
-  /** The status if nothing was sent yet. */
+  /** The status, if the client was sent nothing yet. */
   readonly status: number;
-  /** Seconds after which another try makes sense, for `Retry-After`. */
+  /** The seconds after which another try makes sense, for `Retry-After`. */
   readonly retryAfterS: number | undefined;
-  /** The provider was asked, and whoever asks again would ask it more often than without a gateway. */
+  /**
+   * Whether the client should not try again. The provider was asked already, so retries would ask it more often than
+   * without a gateway.
+   */
   isFinal = false;
 
   constructor(
@@ -70,7 +73,7 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
     this.retryAfterS = options.retryAfterS;
   }
 
-  /** It as an answer, in a format. */
+  /** The error as a response in a format. */
   answer(format: Format): ErrorAnswer {
     return { reason: '', headers: errorHeaders(this), body: Buffer.from(format.errorBody(this)) };
   }
@@ -81,7 +84,7 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
   }
 }
 
-/** The headers that an error response has beside its body's. */
+/** The headers of an error response, beside those of its body. */
 export function errorHeaders(error: GatewayError): Record<string, string> {
   return {
     'content-type': 'application/json',
@@ -92,7 +95,7 @@ export function errorHeaders(error: GatewayError): Record<string, string> {
   };
 }
 
-/** Any error as one that can be answered; what nobody foresaw keeps its text to the logs. */
+/** Any error as a GatewayError. The text of an error that nobody foresaw stays in the program's log. */
 export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error;
   if (error instanceof SpillwayError && error.code === 'event_too_large') {
@@ -104,32 +107,45 @@ export function asGatewayError(error: unknown): GatewayError {
   return new GatewayError('internal_error', 'The gateway failed; its log says how.', { cause: error });
 }
 
-/** Nobody has that URL, or not with that key: which of the two is not said. */
+/** The error of a stream URL that is unknown, or not for this key. It does not say which of the two. */
 export function noSuchStream(): GatewayError {
   const message =
     'There is no stream at this URL for this key. It is kept for retainMs after its end, for a shorter time where newer ones need the room, and not when the gateway is started again.';
   return new GatewayError('not_found', message);
 }
 
-/** The stream was stopped for that reason, and with it went what nobody had read. */
+/** The error of a read of a stream that was stopped: `reason` is why. Its unread chunks are gone. */
 export function historyGone(reason: Error): GatewayError {
   return new GatewayError('history_gone', `${reason.message} Of a stream that was stopped nothing is kept.`);
 }
 
-/** The gateway stops; another one, or this one started again, may take it. */
+/** The error of a request while the gateway stops. Another gateway, or this one after a restart, may accept it. */
 export function shuttingDown(): GatewayError {
   return new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
 }
 
-/** The gateway is at a bound of its own; another try a little later makes sense. */
+/** The error of a request at a bound of the gateway's own. Another try a little later makes sense. */
 export function overloaded(message: string, options: ErrorOptions = {}): GatewayError {
   return new GatewayError('overloaded', message, { ...options, retryAfterS: 1 });
 }
 
-/** None of the keys that came is one of the gateway's. */
+/** The error of a request without one of the gateway's keys. */
 export function invalidApiKey(): GatewayError {
   return new GatewayError(
     'invalid_api_key',
     'Expected one of this gateway\'s API keys as "Authorization: Bearer …", "x-api-key", "x-goog-api-key" or "api-key".',
+  );
+}
+
+/** The error of a client that left; `how` completes the sentence. */
+export function clientLeft(how: string): GatewayError {
+  return new GatewayError('client_left', `The client ${how}.`);
+}
+
+/** The error of a reader for which more waited than its window holds. */
+export function fellBehind(offset: number): GatewayError {
+  return new GatewayError(
+    'reader_disconnected',
+    `The reader fell behind by more than its window (windowBytes). It can come back at offset ${offset}.`,
   );
 }

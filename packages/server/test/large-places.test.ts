@@ -1,3 +1,4 @@
+import { clientLeft } from '../src/errors.ts';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -7,9 +8,10 @@ import { within } from '../../core/test/support/within.ts';
 import { EventMemory } from '../src/memory/event-memory.ts';
 import { LargeRun } from '../src/memory/large-run.ts';
 import { ClientResponse } from '../src/sink/client-response.ts';
+import { nodeClock } from '../src/time/node-clock.ts';
 import { openLinks } from '../src/sink/open-links.ts';
 import { Paces } from '../src/sink/paces.ts';
-import { clientLeft, type StreamReader } from '../src/stream/stream-reader.ts';
+import type { ServedReader } from '../src/stream/served-reader.ts';
 import { openStreams, runOf, startStream } from './support/own-streams.ts';
 
 const MiB = 1_048_576;
@@ -20,12 +22,13 @@ test('promise 1: a large event has its place until its connection has taken it, 
   const paces = new Paces(openLinks());
   const server = createServer((_request, raw) => {
     const response = new ClientResponse(raw, {
+      clock: nodeClock,
       format: openaiChat,
       paces,
       streamUrl: undefined,
-      onLeave: () => reader.leave(clientLeft('left')),
+      onLeave: () => reader.detach(clientLeft('left')),
     });
-    const reader: StreamReader = stream.attach(response, { wantsEvents: true });
+    const reader: ServedReader = stream.attach(response, { wantsEvents: true });
     server.emit('attached');
   });
   server.listen(0, '127.0.0.1');

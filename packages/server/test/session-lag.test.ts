@@ -4,11 +4,13 @@ import { openaiChat } from '@spillway/core/format/openai-chat';
 import { frameOverheadBytes, type GatewayFrame } from '@spillway/core/session';
 import { expect, test } from 'vitest';
 import { SessionResponse } from '../src/session/session-response.ts';
+import { nodeClock } from '../src/time/node-clock.ts';
 import { writeEvents } from '../src/sink/write-events.ts';
 
 test('5.5 a client is told at once that something waits for its credit, and once for each ack', async () => {
   const windowBytes = 1024;
   const response = new SessionResponse({
+    clock: nodeClock,
     format: openaiChat,
     answersErrors: true,
     url: () => '',
@@ -36,12 +38,13 @@ test('5.5 a client is told at once that something waits for its credit, and once
     credit: [response.credit, response.creditOf(line)],
     onCreditBlocked: () => response.creditBlocked(reader),
   });
-  const ended = writeEvents(reader, response, {
+  const listener = {
     start: () => undefined,
     written: () => undefined,
     lost: () => undefined,
     delayMs: () => 0,
-  });
+  };
+  const ended = writeEvents(reader, response, listener, nodeClock);
   const offer = (length: number): string =>
     channel.offer({ bytes: Buffer.alloc(length), byteLength: length, events: 1 });
   const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -59,7 +62,7 @@ test('5.5 a client is told at once that something waits for its credit, and once
   expect(frames).toEqual([1, 'lag 1', 2, 'lag 1']);
   response.ack(2);
   await turn();
-  // The clock of the session says that nothing waits any more.
+  // The timer of the session says that nothing waits any more.
   response.tellLag(reader);
   response.tellLag(reader);
   expect(frames).toEqual([1, 'lag 1', 2, 'lag 1', 3, 'lag 0']);

@@ -1,30 +1,33 @@
 import type { Entry } from './chunk-log.ts';
 import type { Gap } from './gap.ts';
 
-/** What a reader takes before it comes to its cursor in the log: what it keeps for itself, or has spilled. */
+/**
+ * The items that a reader takes before the entry at its cursor: chunks that the reader keeps for itself, or has
+ * spilled.
+ */
 export interface Backlog<T> {
-  /** What comes next; `undefined` when there is nothing, or when it has to be fetched. */
+  /** The next item; `undefined` when there is none, or when it has to be fetched. */
   readonly first: Entry<T> | Gap | undefined;
-  /** The next chunk, behind the gaps that come before it. */
+  /** The next chunk, after any gaps before it. */
   readonly firstEntry: Entry<T> | undefined;
   readonly isEmpty: boolean;
-  /** The offset of what comes next. */
+  /** The offset of the next item. */
   readonly offset: number | undefined;
   /** When the oldest chunk was written. */
   readonly oldestTime: number | undefined;
-  /** Entries in memory that are no gaps. */
+  /** The number of entries in memory, without gaps. */
   readonly items: number;
-  /** The chunks that these stand for. */
+  /** The number of chunks in those entries. */
   readonly chunks: number;
   readonly bytes: number;
   readonly ms: number;
-  /** Entries that are in a store alone. */
+  /** The number of entries that are only in a store. */
   readonly storedItems: number;
   readonly storedChunks: number;
   readonly storedBytes: number;
   shift(): Entry<T> | Gap | undefined;
-  /** Lets go of all that is there; more may come. Returns what was in memory, in order. */
+  /** Discards all items; more may be added. Returns the items that were in memory, in order. */
   discard(): (Entry<T> | Gap)[];
-  /** Nothing is wanted any more. */
+  /** Discards all items for good: the reader has ended. */
   clear(): void;
 }

@@ -5,14 +5,19 @@ import { KeptChunks, nothingKept } from './kept-chunks.ts';
 import { Losses } from './losses.ts';
 import type { ChannelReaderOptions } from './reader-host.ts';
 
-/** What a reader takes before it comes to its cursor in the log: what it keeps elsewhere, and then what it lost right before the cursor. */
+/**
+ * The items that a reader takes before the entry at its cursor: first the chunks kept outside the chunk log, then the
+ * gap right before the cursor.
+ */
 export class BeforeCursor<T> {
   readonly kept: Backlog<T>;
-  /** There is none where nobody listens. */
+  /** Undefined when the reader has neither `onDrop` nor `onGap`. */
   readonly losses: Losses<T> | undefined;
   #gap: Gap | undefined;
 
-  /** @param kept default: nothing can be kept. */
+  /**
+   * @param kept default: the reader keeps no chunks.
+   */
   constructor(
     kept: Backlog<T> = nothingKept,
     { onDrop, onGap }: Pick<ChannelReaderOptions<T>, 'onDrop' | 'onGap'>,
@@ -25,17 +30,17 @@ export class BeforeCursor<T> {
     return this.#gap === undefined && this.kept.isEmpty;
   }
 
-  /** What comes next; `undefined` also while it has to be fetched. */
+  /** The next item; `undefined` also while it has to be fetched. */
   get first(): Entry<T> | Gap | undefined {
     return this.kept.isEmpty ? this.#gap : this.kept.first;
   }
 
-  /** Whether what comes next need not be fetched. */
+  /** Whether the next item is in memory. */
   get isHere(): boolean {
     return this.isEmpty || this.first !== undefined;
   }
 
-  /** The bytes of what comes next, of which a gap has none; `undefined`: nothing is here. */
+  /** The bytes of the next item, 0 for a gap; `undefined` when no item is in memory. */
   get firstBytes(): number | undefined {
     const { first } = this;
     return first instanceof Gap ? 0 : first?.bytes;
@@ -53,7 +58,7 @@ export class BeforeCursor<T> {
     return gap;
   }
 
-  /** Keeps what waited in the log, behind the gap that was before it. Not of a reader that spills. */
+  /** Keeps entries that waited in the chunk log, after the gap before them. Not for a reader that spills. */
   keep(entries: readonly Entry<T>[]): void {
     if (!(this.kept instanceof KeptChunks)) return;
     if (this.#gap !== undefined) this.kept.push(this.#gap);
@@ -62,8 +67,8 @@ export class BeforeCursor<T> {
   }
 
   /**
-   * The reader's policy lost the entries at [position, end), right behind what was lost before. Returns how many chunks
-   * these are.
+   * Records entries at [position, end) as lost by the reader's policy, right after any earlier loss. Returns the number
+   * of lost chunks.
    */
   lost(log: ChunkLog<T>, position: number, end: number, policy: string): number {
     const from = log.offsetAt(position);
@@ -77,10 +82,11 @@ export class BeforeCursor<T> {
   }
 
   /**
-   * Loses all that waits: what is kept, and the log from a position on. Returns how many chunks these are, and one gap: from
-   * the first of them, or from what was lost before it, to the head.
+   * Drops everything that waits: the kept chunks, and the chunk log from a position on. Returns the number of dropped
+   * chunks, and one gap that reaches to the head. The gap begins at the first dropped chunk, or at an earlier gap right
+   * before it.
    *
-   * @param isGapTaken whether the reader takes gaps.
+   * @param isGapTaken whether the reader's items include gaps.
    */
   skip(
     log: ChunkLog<T>,
@@ -92,7 +98,7 @@ export class BeforeCursor<T> {
     const to = log.nextOffset;
     let bytes = this.kept.bytes + this.kept.storedBytes + log.bytesFrom(position);
     let chunks = to - from;
-    // What was lost earlier was told then. So what is lost now is told as the runs between.
+    // Earlier losses were reported when they happened. So each run between them gets a gap of its own for `onGap`.
     let runFrom = from;
     let runBytes = 0;
     let untoldBytes = bytes;

@@ -1,12 +1,14 @@
 import { asError } from '../as-error.ts';
+import { type Clock, systemTime } from '../clock.ts';
 import { SpillwayError } from '../errors.ts';
-import { type ChannelOptions, checkedReaderOptions, invalid, measured } from './channel-options.ts';
+import { type ChannelOptions, checkedReaderOptions, measured } from './channel-options.ts';
 import type { Channel, ChannelEnd, OfferResult } from './channel.ts';
 import { ChannelReader } from './channel-reader.ts';
 import { ChunkLog, type MergedEntry } from './chunk-log.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
 import { Compactor, type CompactorHost } from './compactor.ts';
 import type { Gap } from './gap.ts';
+import { invalid } from '../invalid.ts';
 import { nothingKept } from './kept-chunks.ts';
 import type { Merge } from '../merge.ts';
 import { closedError, noChunk, type PendingWrite, stillWaits } from './pending-write.ts';
@@ -16,15 +18,16 @@ import type { ReaderHost } from './reader-host.ts';
 import { ReaderRoom } from './reader-room.ts';
 import { Retention } from './retention.ts';
 
-const clock = (): number => performance.now();
-
-/** The one implementation of a {@link Channel}. */
+/**
+ * The one implementation of a {@link Channel}. The file is long because `offer` is on the path of every token. How far
+ * an offer may go without checks depends on every reader, and everything that a reader does changes that.
+ */
 export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHost<T, ChannelReader<T>> {
   readonly merge: Merge<T> | undefined;
-  /** What the channel allows; less where it would not fit a reader. */
+  /** The channel's own `maxMergedBytes`, or less where such a chunk would not fit a reader. */
   maxMergedBytes: number;
   readonly #maxMergedBytes: number;
-  /** Made when there is something to merge: most channels never have that. */
+  /** Created when there is something to merge, because most channels never merge. */
   #madeCompactor: Compactor<T> | undefined;
   readonly #bounds: Bounds;
   readonly #weigh: ((chunk: T) => number) | undefined;
@@ -33,20 +36,21 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   readonly #log: ChunkLog<T>;
   readonly #readers: ChannelReader<T>[] = [];
   readonly #retention: Retention<T>;
-  /** What may wait while there is no reader. */
+  /** The room for chunks while the channel has no reader. */
   readonly #ownRoom: ReaderRoom<T>;
-  readonly #measuresAge: boolean;
+  /** Without a clock the age of chunks is not measured. */
+  readonly #clock: Pick<Clock, 'nowMs'> | undefined;
   readonly keepsNothing: boolean;
-  /** How many readers wait in `ready`. */
+  /** The number of readers that wait in `ready` or `whenReady`. */
   #waiting = 0;
   /**
-   * Below this position an offer has nothing to look at but bytes and duration: every reader has room for one
-   * more, the channel is open. It is only ever too low, and noted anew when it is reached.
+   * Fast path: while head < openTo, only bytes and duration need checking. Every reader has room for one more chunk,
+   * and the channel is open. A lower bound, recomputed when reached.
    */
   #openTo = 0;
   #bareTo = 0;
-  // Up to here every reader has room, as it was when last looked at. Readers only move on, so it can only
-  // be more; what makes it less forgets it.
+  // Up to these bounds every reader had room when last checked. Readers only move forward, so the real room is never
+  // less. Every change that takes room away calls `forgetRoom`.
   #roomToPosition = 0;
   #roomToBytes = 0;
   #roomToMs = 0;
@@ -54,24 +58,30 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   pending: PendingWrite<T> | undefined;
 
   constructor(options: ChannelOptions<T>, bounds: Bounds) {
-    const { durationMs, firstOffset = 0, maxMergedBytes = 16_384, measureAge = false } = options;
+    const {
+      clock = systemTime,
+      durationMs,
+      firstOffset = 0,
+      maxMergedBytes = 16_384,
+      measureAge = false,
+    } = options;
     const { memory, merge, replay, weigh } = options;
     this.#bounds = bounds;
     this.keepsNothing = replay === undefined;
     this.#weigh = weigh;
     this.#durationMs = durationMs;
     this.#memory = memory;
-    this.#measuresAge = measureAge || replay?.maxAgeMs !== undefined;
+    this.#clock = measureAge || replay?.maxAgeMs !== undefined ? clock : undefined;
     this.#log = new ChunkLog<T>({
       firstOffset,
       hasBytes: weigh !== undefined,
       hasMs: durationMs !== undefined,
       canMerge: merge !== undefined,
-      clock: this.#measuresAge ? clock : undefined,
+      clock: this.#clock,
       memory,
     });
     this.#ownRoom = new ReaderRoom(this.#log, bounds, nothingKept);
-    this.#retention = new Retention(this.#log, this.#readers, replay, () => this.#compactor);
+    this.#retention = new Retention(this.#log, this.#readers, replay, clock, () => this.#compactor);
     this.merge = merge;
     this.maxMergedBytes = maxMergedBytes;
     this.#maxMergedBytes = maxMergedBytes;
@@ -92,7 +102,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     this.forgetRoom();
   }
 
-  /** Behind what is under way, because an end calls readers back. */
+  /** In a microtask, after the merge under way: failing the channel calls readers' callbacks. */
   mergeFailed(reason: unknown): void {
     queueMicrotask(() => this.fail(asError(reason)));
   }
@@ -135,7 +145,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     return this.#log.rest(Math.max(this.#log.tail, this.#log.head - items));
   }
 
-  /** Short, so that it can be inlined. */
+  /** Short, so that the engine can inline it. */
   offer(chunk: T): OfferResult {
     const log = this.#log;
     if (log.head >= this.#bareTo || chunk === undefined) return this.#offerSlowly(chunk);
@@ -158,7 +168,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     return this.#offerMeasured(chunk, this.#weighed(chunk), this.#timed(chunk));
   }
 
-  /** Whether so much fits, as far as was noted. */
+  /** Whether the chunk fits within the room that was noted. */
   #hasRoomFor(bytes: number, ms: number): boolean {
     const { head, isBare, totalBytes, totalMs } = this.#log;
     return (
@@ -184,7 +194,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     const ms = this.#timed(chunk);
     const result = this.#offerMeasured(chunk, bytes, ms);
     if (result === 'accepted') return Promise.resolve();
-    // Whoever was told of a loss may have ended the channel.
+    // A callback that was told of a loss may have ended the channel.
     if (this.#end !== undefined) return Promise.reject(closedError(this.#end));
     this.#openTo = 0;
     this.#bareTo = 0;
@@ -273,7 +283,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   now(): number {
-    return this.#measuresAge ? performance.now() : Number.NaN;
+    return this.#clock?.nowMs() ?? Number.NaN;
   }
 
   #weighed(chunk: T): number {
@@ -318,7 +328,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
       this.#append(chunk, bytes, ms);
       const offset = log.nextOffset - 1;
       for (const reader of skippers) reader.skipped(offset);
-      // Backwards, because whoever is told of a mark may detach the reader.
+      // Backwards, because an `onPressure` callback may detach its reader.
       for (let index = this.#readers.length - 1; index >= 0; index -= 1) this.#readers[index]?.checkMarks();
       this.#measureRoom(0, 0);
     }
@@ -336,7 +346,7 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     if (wasTried) this.#compactor?.wasTried();
   }
 
-  /** Returns whether that could be done. */
+  /** Returns whether the chunk was merged. */
   #mergeIntoNewest(chunk: T): boolean {
     if (!this.isMerging || this.#compactor?.mergeIntoNewest(chunk) !== true) return false;
     if (!this.keepsNothing) this.#retention.trim();
@@ -344,10 +354,10 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     return true;
   }
 
-  /** Notes how far the head may go before anybody has to be looked at again. */
+  /** Notes how far the head may go before readers have to be checked again. Returns whether the given chunk fits. */
   #measureRoom(forBytes: number, forMs: number): boolean {
     this.forgetRoom();
-    // Without readers there is no bound to note: every offer has to be looked at.
+    // Without readers there is no bound to note: every offer has to be checked.
     if (this.#readers.length === 0) return false;
     let position = Infinity;
     let bytes = Infinity;
@@ -373,28 +383,28 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
   }
 
   #wake(): void {
-    // Backwards, because whoever is called back may detach readers.
+    // Backwards, because a reader's callback may detach readers.
     for (let index = this.#readers.length - 1; index >= 0; index -= 1) this.#readers[index]?.wake();
   }
 
-  /** Carries out the policies of all readers that are full. Returns those that skip the chunk. */
+  /** Carries out the policies of all full readers. Returns the readers that skip the chunk. */
   #makeRoom(bytes: number, ms: number): ChannelReader<T>[] {
     const skippers: ChannelReader<T>[] = [];
-    // Backwards, because a reader that is ended for want of room leaves the list.
+    // Backwards, because a reader that is ended for lack of room leaves the list.
     for (let index = this.#readers.length - 1; index >= 0; index -= 1) {
       const reader = this.#readers[index];
       if (reader === undefined || reader.hasRoom(bytes, ms)) continue;
       if (reader.merges) this.#compactor?.compactWaiting();
       if (!reader.hasRoom(bytes, ms) && reader.makeRoom(bytes, ms)) skippers.push(reader);
     }
-    // Whoever was told of a loss may have made room where there was none. No new list: most often nobody was.
+    // A callback that was told of a loss may have made room for a reader. No new list, because this is rare.
     for (let index = skippers.length - 1; index >= 0; index -= 1) {
       if (skippers[index]?.hasRoom(bytes, ms)) skippers.splice(index, 1);
     }
     return skippers;
   }
 
-  /** Whether nobody who must not lose anything would have to. */
+  /** Whether the chunk may be written: every reader that blocks has room, if need be after a merge or a spill. */
   #admits(bytes: number, ms: number): boolean {
     if (this.#readers.length === 0)
       return !this.keepsNothing || this.#ownRoom.fits(this.#log.tail, bytes, ms);
@@ -412,17 +422,17 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     if (pending === undefined || !this.#isHalfFree()) return;
     const fits = this.#measureRoom(pending.bytes, pending.ms);
     if (!fits && !this.#admits(pending.bytes, pending.ms)) return;
-    // A spill moves cursors, which comes back here: then it is written already.
+    // A spill moves cursors, which calls this method again. The pending write may be done by then.
     if (this.pending !== pending) return;
-    // Nothing waits any more before it is written: making room for it moves cursors, too.
+    // Settled before the chunk is written: making room moves cursors, which calls this method again.
     this.#settle();
-    // The writer goes on before the readers that its chunk wakes: they find more than one.
+    // The write resolves before its chunk wakes readers, so that they find more than one chunk.
     if (fits) pending.resolve();
     if (this.#offerMeasured(pending.chunk, pending.bytes, pending.ms) === 'accepted') pending.resolve();
     else if (this.#end !== undefined) pending.reject(closedError(this.#end));
   }
 
-  /** Ends the wait of a write, whichever way whoever calls says. */
+  /** Ends the wait of the pending write and returns the write. The caller resolves or rejects it. */
   #settle(): PendingWrite<T> | undefined {
     const { pending } = this;
     this.pending = undefined;

@@ -5,11 +5,11 @@ export interface Bounds {
   readonly maxMs: number;
 }
 
-/** How much to take at once. */
+/** Limits on how much to take at once. */
 export interface TakeLimits {
   /**
-   * Stops before the item with which it would be more, and merges nothing beyond it; the first item is always taken. Minimum 0.
-   * Default: no limit.
+   * Stops before an item that would exceed the limit, and merges nothing beyond the limit. The first item is always
+   * taken. Minimum 0. Default: no limit.
    */
   readonly maxBytes?: number;
   /** A whole number, 1 or more. Default: no limit. */

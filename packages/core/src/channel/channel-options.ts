@@ -1,4 +1,5 @@
-import { SpillwayError } from '../errors.ts';
+import type { Clock } from '../clock.ts';
+import { invalid } from '../invalid.ts';
 import type { Merge } from '../merge.ts';
 import type { ChunkMemory } from './chunk-memory.ts';
 import { overflows } from './overflow.ts';
@@ -6,19 +7,20 @@ import type { Bounds, TakeLimits } from './bounds.ts';
 import type { ReaderOptions } from './reader.ts';
 import type { ChannelReaderOptions } from './reader-host.ts';
 
-/** How a channel is bounded and how its chunks are measured. At least one bound has to be given. */
+/** A channel's bounds, and the functions that measure and merge its chunks. At least one bound has to be given. */
 export interface ChannelOptions<T> {
   /**
-   * The bytes that may wait for one reader. Minimum 1, default no bound. When it is reached, the
-   * reader's overflow policy decides. A chunk that is larger than the bound is still taken when
-   * nothing else waits, and then does not count: what follows has the bound for itself.
+   * The bytes that may wait for one reader. Minimum 1, default no bound. When the bound is reached, the reader's
+   * overflow policy decides. A chunk that is larger than the bound is still taken when nothing else waits. Such a chunk
+   * does not count: the chunks after it have the whole bound.
    */
   readonly maxBytes?: number;
   /** The chunks that may wait for one reader. A whole number, 1 or more; default no bound. */
   readonly maxItems?: number;
   /**
-   * The milliseconds that may wait for one reader, for chunks that take time to play. Minimum 1, default
-   * no bound. A longer chunk is taken when nothing else waits; what follows waits until it was taken.
+   * The milliseconds that may wait for one reader, for chunks that take time to play. Minimum 1, default no bound. A
+   * longer chunk is accepted when nothing else waits. The next chunk then has no room until readers have taken the
+   * longer one.
    */
   readonly maxMs?: number;
   /**
@@ -32,53 +34,58 @@ export interface ChannelOptions<T> {
    */
   readonly durationMs?: (chunk: T) => number;
   /**
-   * Joins two neighbours into one without loss, or refuses with `undefined`. Must not change them: other
-   * readers may have them. Needed for the policy `coalesce`, and called only for chunks that wait for a
-   * reader with that policy. What it throws fails the channel, behind what waits. Default: nothing is merged.
+   * Joins two neighbours into one without loss, or refuses with `undefined`. Must not change them: other readers may
+   * have them. Needed for the policy `coalesce`, and called only for chunks that wait for a reader with that policy. A
+   * throw fails the channel; readers still get the chunks that wait. Default: nothing is merged.
    */
   readonly merge?: Merge<T>;
   /**
-   * Where chunks are kept that wait, or that are kept for readers that come back; for this channel alone. With it, chunks
-   * are only lent until `offer` or `write` returns; `merge` must not keep what is lent, either. Default: chunks are kept as they are.
+   * Memory for the chunks that the channel keeps; for this channel alone. With it, chunks are only lent until `offer`
+   * or `write` returns, and `merge` must not keep lent chunks either. Default: chunks are kept as they are.
    */
   readonly memory?: ChunkMemory<T>;
-  /** What weighs more when it is merged stays two. Minimum 1, default 16 KiB (16,384). */
+  /**
+   * The largest weight of a merged chunk: two neighbours that would weigh more together are not merged. Minimum 1,
+   * default 16 KiB (16,384).
+   */
   readonly maxMergedBytes?: number;
   /**
-   * What is kept although every reader has passed it, for a reader that comes back. With it, the channel
-   * does not wait for a reader when it has none. Default: nothing is kept.
+   * The chunks that are kept although every reader has passed them, for a reader that comes back. With it, a channel
+   * without readers accepts every chunk. Default: no chunks are kept.
    */
   readonly replay?: ReplayWindow;
   /**
-   * The offset of the first chunk, for a stream that began elsewhere: an integer from 0 to 2^53 − 1, which all offsets have to
-   * stay below. Default: 0.
+   * The offset of the first chunk, for a stream that began elsewhere. An integer from 0 to 2^53 − 1; all offsets have
+   * to stay below that. Default: 0.
    */
   readonly firstOffset?: number;
-  /** Measures how long chunks wait, for `ageMs`; one look at the clock a chunk. Default: false. */
+  /** Measures how long chunks wait, for `ageMs`. Costs one reading of the clock for each chunk. Default: false. */
   readonly measureAge?: boolean;
+  /** The clock that measures the age of chunks. It must never go back. Default: the system's. */
+  readonly clock?: Pick<Clock, 'nowMs'>;
 }
 
-/** Bounds on what is kept for readers that come back; the first that is reached counts. */
+/** Bounds on the chunks that are kept for readers that come back. The first bound that is reached counts. */
 export interface ReplayWindow {
-  /** Minimum 0, default no bound. */
+  /** The bytes of the chunks kept. Minimum 0, default no bound. */
   readonly maxBytes?: number;
-  /** In chunks; merged ones count as one. A whole number, 0 or more; default no bound. */
+  /** The number of chunks kept; merged ones count as one. A whole number, 0 or more; default no bound. */
   readonly maxItems?: number;
   /**
-   * Milliseconds since a chunk was written. Minimum 0, default no bound. No reader gets an older one, but what grew old is only let
-   * go of when something is written, taken or asked of the channel: it has no timer.
+   * Milliseconds since a chunk was written. Minimum 0, default no bound. No reader gets an older chunk. Old chunks are
+   * only removed when something is written, taken or asked of the channel: the channel has no timer.
    */
   readonly maxAgeMs?: number;
   /**
-   * Of everything that the channel holds, what waits included: the more waits, the less is kept. Minimum 0,
+   * Bytes of everything that the channel holds, waiting chunks included: the more waits, the less is kept. Minimum 0,
    * default no bound.
    */
   readonly maxHeldBytes?: number;
   /**
-   * Merges what is kept, and then what waits for readers that allow it, before anything is let go. Not merged is
-   * the newest quarter of `maxHeldBytes` that is kept: there a reader
-   * can come back to every offset, before it only to where a merged chunk starts. Needs the channel's `merge`
-   * and `maxHeldBytes`. Default: false.
+   * Merges kept chunks, and then chunks that wait for readers that allow it, before any chunk is removed. The newest
+   * quarter of `maxHeldBytes` stays unmerged: a reader can come back to every offset in it. Before that quarter, a
+   * reader can come back only to the start of a merged chunk. Needs the channel's `merge` and `maxHeldBytes`. Default:
+   * false.
    */
   readonly merges?: boolean;
 }
@@ -92,7 +99,7 @@ export function checkedBounds(given: Partial<Bounds>, inherited: Bounds): Bounds
   return bounds;
 }
 
-/** What has to be given together, and with what. Bounds are checked where they are completed. */
+/** Checks options that depend on each other. Bounds are checked in `checkedBounds`. */
 export function checkOptions<T>(options: ChannelOptions<T>): void {
   const { firstOffset = 0, maxBytes, maxItems, maxMergedBytes = 1, maxMs } = options;
   const { merge, replay } = options;
@@ -114,7 +121,7 @@ export function checkOptions<T>(options: ChannelOptions<T>): void {
   }
 }
 
-/** A reader's options, complete, of a channel with those bounds. */
+/** Checks and completes a reader's options; its bounds default to the channel's. */
 export function checkedReaderOptions<T>(
   options: ReaderOptions<T>,
   channelBounds: Bounds,
@@ -161,12 +168,12 @@ export function checkedReaderOptions<T>(
   };
 }
 
-/** How a channel's chunks are measured, and whether they can be merged. */
+/** The channel's functions that measure and merge chunks. */
 type Measures<T> = {
   readonly [name in 'durationMs' | 'merge' | 'weigh']?: ChannelOptions<T>[name] | undefined;
 };
 
-/** What is bounded has to be measured: unmeasured, every chunk is 0 bytes and 0 ms, and the bound is none. */
+/** A bound needs its measure. Without one, every chunk is 0 bytes and 0 ms, so the bound would have no effect. */
 function needMeasures<T>(
   { durationMs, weigh }: Measures<T>,
   needBytes: Readonly<Record<string, unknown>>,
@@ -182,7 +189,7 @@ function needMeasures<T>(
   }
 }
 
-/** How much to take at once, complete. */
+/** Checks and completes limits for one `takeAll` or `read`. */
 export function checkedLimits({
   maxBytes = Infinity,
   maxItems = Infinity,
@@ -201,13 +208,9 @@ function atLeast(minimum: number, values: Readonly<Record<string, number>>): voi
   }
 }
 
-export function invalid(message: string): SpillwayError {
-  return new SpillwayError('invalid_option', message);
-}
-
 /**
- * 2^40: a TiB, or 35 years. The sum of all that a channel ever took has to stay exact: a larger chunk would make those
- * behind it weigh nothing.
+ * 2^40: a TiB, or 35 years. The sum over all chunks has to stay an exact number: after a larger chunk, the weight of
+ * later ones would be lost.
  */
 const maxMeasure = 1_099_511_627_776;
 

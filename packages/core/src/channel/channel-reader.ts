@@ -18,42 +18,50 @@ import { checkSkip } from './skip.ts';
 import { spillMark } from './spill-mark.ts';
 import { Waiter } from './waiter.ts';
 
+/**
+ * One cursor on a channel's chunks. The file is long because `take` is on the path of every token: items before the
+ * cursor, credit, merging and the end all decide what is taken next. Parts that can be read alone have their own files
+ * ({@link BeforeCursor}, {@link ReaderCredit}, {@link PressureMarks}).
+ */
 export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   readonly overflow: Overflow | 'spill';
-  /** Whether what waits for it may be merged to make room. */
+  /** Whether chunks that wait for this reader may be merged to make room. */
   readonly merges: boolean;
-  /** Whether it can make the source wait. */
+  /** Whether this reader can make the source wait. */
   readonly blocks: boolean;
   readonly bounds: Bounds;
   readonly #log: ChunkLog<T>;
   readonly #host: ReaderHost<T, ChannelReader<T>>;
   readonly #credit: ReaderCredit;
   readonly room: ReaderRoom<T>;
-  /** The position of the next entry. */
+  /** The position of the next entry in the chunk log. */
   #next: number;
   readonly #before: BeforeCursor<T>;
-  /** What is kept there, if this reader spills. */
+  /** The chunks of this reader in a store, if its policy is `spill`. */
   readonly #spilled: Spill<T> | undefined;
-  /** Whether the next item is just the next entry: not over, nothing before, no merge, no credit, no mark. */
+  /**
+   * Whether `take` returns the next entry of the chunk log as it is: the reader has not ended, nothing comes before its
+   * cursor, and merging, credit and marks play no part.
+   */
   #isPlain: boolean;
   /**
-   * Below this position taking is nothing but taking: the reader is plain, entries are there, and no writer
-   * waits for it to come so far. It is only ever too low, and noted anew when it is reached.
+   * Fast path: while next < plainTo, `take` needs no checks. The reader is plain, entries are there, and no write waits
+   * for this cursor. A lower bound, recomputed when reached.
    */
   #plainTo = 0;
-  /** Whether this reader, below that position, is slower than all others: it alone lets go of entries. */
+  /** Whether this reader is the only slowest one below `plainTo`. Then this reader trims the chunk log itself. */
   #isAlone = false;
   readonly #pressure: PressureMarks<T>;
-  /** The most that merging on take may make of what is taken, and what was taken last. */
+  /** The most bytes that a merge during `takeAll` may make, and the bytes of the item taken last. */
   #mergeToBytes = Infinity;
   #takenBytes = 0;
-  /** Entries below this position were there before the reader asked, so they may be merged. */
+  /** Entries below this position were written before the reader asked, so they may be merged. */
   #waitedTo = 0;
   #ownEnd: ReaderEnd | undefined;
-  /** Where it stood when it left the channel, which then does not know it any more. */
+  /** The reader's offset when it left the channel. The channel does not know the reader afterwards. */
   #leftAt: number | undefined;
   readonly #waiter = new Waiter();
-  /** The chunks that were part of what was delivered, less one for each delivery. */
+  /** The chunks in all delivered items, less one for each item. */
   #deliveredMerged = 0;
   deliveredItems = 0;
   droppedItems = 0;
@@ -82,7 +90,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.#refresh();
   }
 
-  /** The position of the next entry in the log. */
+  /** The position of the next entry in the chunk log. */
   get position(): number {
     return this.#next;
   }
@@ -123,12 +131,12 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   get end(): ReaderEnd | undefined {
     if (this.#ownEnd !== undefined) return this.#ownEnd;
     const end = this.#host.end;
-    // What was written before an end or a failure is still delivered; a cancel discards it.
+    // Chunks written before a completion or a failure are still delivered; a cancel discards them.
     if (end === undefined || end.state === 'cancelled') return end;
     return this.#hasItems() ? undefined : end;
   }
 
-  /** Short, so that it can be inlined. */
+  /** Short, so that the engine can inline it. */
   take(): T | Gap | undefined {
     const position = this.#next;
     if (position >= this.#plainTo) return this.#takeSlowly();
@@ -171,14 +179,14 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return false;
   }
 
-  /** Whether something can be taken. What is there then was there before it was asked for. */
+  /** Whether something can be taken now. If so, all entries up to the head count as waiting, and may be merged. */
   #hasNextNow(): boolean {
     const hasNext = this.#hasNext();
     if (hasNext) this.#waitedTo = this.#log.head;
     return hasNext;
   }
 
-  /** Whether nothing will come any more. Then the channel need not look after this reader any longer. */
+  /** Whether nothing will come any more. If so, the reader leaves the channel. */
   #isAtEnd(): boolean {
     if (this.end === undefined) return false;
     this.#leave();
@@ -190,7 +198,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     void this.#spilled?.fetch();
     this.#host.waits();
     this.#credit.listen(() => {
-      // What is there then waited, if only for credit.
+      // Entries that are there now have waited, if only for credit.
       this.#waitedTo = this.#log.head;
       this.wake();
     });
@@ -222,12 +230,12 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return Promise.resolve();
   }
 
-  /** The largest chunk that is within all of its bounds. */
+  /** The size of the largest chunk that fits the reader's bound and its credit windows. */
   get maxChunkBytes(): number {
     return Math.min(this.bounds.maxBytes, this.#credit.maxBytes);
   }
 
-  /** The part of the bound at which something happens next. */
+  /** The part of the bound beyond which this reader spills, passes a mark or is full. */
   get mark(): number {
     const full = this.#spilled?.isAppending === false ? spillMark : 1;
     return Math.min(full, this.#pressure.next);
@@ -238,12 +246,12 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return this.room.fits(this.#next, bytes, ms);
   }
 
-  /** What it noted may not be so any more. */
+  /** Ends the fast path of `take`, because its conditions may have changed. */
   look(): void {
     this.#plainTo = 0;
   }
 
-  /** Something was written that may have been one too many for a mark. */
+  /** Spills or reports pressure, if the last written chunk passed a mark. */
   checkMarks(): void {
     if (this.#spilled !== undefined && this.room.isBeyond(this.#next, spillMark)) this.spill();
     if (!this.#pressure.pass(this.room, this.#next)) return;
@@ -252,7 +260,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.#call(() => this.#pressure.tell());
   }
 
-  /** Appends what waits in the log to the store, if this reader has one and it is free. */
+  /** Appends the waiting entries of the chunk log to the store, if this reader has one and no append is under way. */
   spill(): void {
     if (this.#spilled === undefined || this.#spilled.isAppending || this.#host.end !== undefined) return;
     const position = this.#next;
@@ -299,27 +307,27 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     }
   }
 
-  /** The chunk that was just written is not for this reader, which is at the head but for it. */
+  /** The chunk just written is not for this reader, whose cursor stands right before that chunk. */
   skipped(offset: number): void {
-    // Whoever was told of another reader's loss may have ended this one, or moved it.
+    // A callback of another reader may have ended or moved this one.
     if (this.#isOver() || this.#log.offsetAt(this.#next) !== offset) return;
     this.#next += 1;
     this.#lose(this.#next - 1);
   }
 
-  /** Entries before or behind the cursor were merged: this is where the cursor is now. */
+  /** Sets the cursor to its new position after entries of the chunk log were merged. */
   compacted(position: number): void {
     this.look();
     this.#next = position;
     this.#waitedTo = Math.min(this.#waitedTo, this.#log.head);
   }
 
-  /** Something was written, or the channel ended. */
+  /** Wakes the waiting code, if something can be taken or the reader has ended. */
   wake(): void {
     if (!this.#waiter.isWaiting) return;
     const hasNext = this.#hasNext();
     if (!hasNext && this.end === undefined) {
-      // Credit may have come for what is in the store.
+      // Credit may have been granted for a chunk in the store.
       void this.#spilled?.fetch();
       this.#tellBlocked();
       return;
@@ -329,7 +337,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.#call(() => this.#waiter.end(hasNext));
   }
 
-  /** The channel has ended. */
+  /** Called when the channel has ended. */
   ended(): void {
     if (this.#isOver()) this.#before.clear();
     else void this.#spilled?.seal();
@@ -337,7 +345,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.wake();
   }
 
-  /** Takes the next entry, and notes how far the next ones can be taken without looking. */
+  /** Takes the next item, and computes how far the fast path may go. */
   #takeSlowly(): T | Gap | undefined {
     if (!this.#isPlain) return this.#takeOtherwise();
     const log = this.#log;
@@ -351,18 +359,18 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.deliveredItems += 1;
     if (log.hasMerged) this.#deliveredMerged += log.offsetAt(position + 1) - log.offsetAt(position) - 1;
     this.#host.moved(position, this.#next);
-    // Whoever was told of what that made room for may have ended this reader.
+    // A write that went on in the freed room may have ended this reader.
     if (!this.#isPlain) return chunk;
     if (this.#next === log.head || log.hasMerged || !this.#host.keepsNothing) return chunk;
     const aloneTo = this.#host.aloneTo(this.#next);
     this.#isAlone = aloneTo > 0;
-    // With others at the tail, each of them has to tell when it leaves it: the last one frees what all have taken.
+    // With several readers at the tail, each must report its step: the last one's step trims the chunk log.
     if (!this.#isAlone && this.#next === log.tail) return chunk;
     this.#plainTo = Math.min(this.#isAlone ? aloneTo : Infinity, this.room.awaitedAt(this.#next, this.#host));
     return chunk;
   }
 
-  /** Takes with all that can be in the way. */
+  /** Takes the next item where merging, credit, marks or items before the cursor play a part. */
   #takeOtherwise(): T | Gap | undefined {
     if (!this.#hasNext()) {
       if (!this.#isAtEnd()) void this.#spilled?.fetch();
@@ -373,7 +381,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return item;
   }
 
-  /** Everything that waits, in one step. */
+  /** Takes all waiting entries in one step. */
   #takeRest(): T[] {
     const log = this.#log;
     const position = this.#next;
@@ -389,7 +397,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return items;
   }
 
-  /** Takes the next chunk with what waited behind it, as far as that can be merged, and spends credit. */
+  /** Takes the next chunk, merged with chunks that waited after it, and spends credit. */
   #takeMerged(first: T): T {
     const position = this.#next;
     const offset = this.#log.offsetAt(position);
@@ -412,7 +420,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return chunk;
   }
 
-  /** What comes before the cursor: what was kept, then the gap. */
+  /** Takes an item from before the cursor: first the kept chunks, then the gap. */
   #takeBefore(): T | Gap | undefined {
     const item = this.#before.shift();
     this.#refresh();
@@ -423,7 +431,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return item.chunk;
   }
 
-  /** Keeps what waits outside of the log, so that the cursor can stand at its head. */
+  /** Moves the waiting entries out of the chunk log, so that the cursor can stand at the head. */
   #keepWaiting(): void {
     const position = this.#next;
     if (position === this.#log.head) return;
@@ -432,21 +440,21 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     this.#host.moved(position, this.#next);
   }
 
-  /** Takes what waits out of the log, to be kept elsewhere. Whoever calls tells the host. */
+  /** Takes the waiting entries out of the chunk log. The caller reports the move to the host. */
   #takeEntries(): Entry<T>[] {
     const entries: Entry<T>[] = [];
     for (; this.#next < this.#log.head; this.#next += 1) entries.push(this.#log.entryAt(this.#next));
     return entries;
   }
 
-  /** Loses by its policy what the condition says. */
+  /** Drops entries while the condition holds. */
   #dropWhile(hasToDrop: () => boolean): void {
     const position = this.#next;
     while (hasToDrop()) this.#next += 1;
     this.#lose(position);
   }
 
-  /** Calls back. A reader whose callback throws has failed; the channel and its other readers go on. */
+  /** Runs a callback. A throw fails this reader; the channel and its other readers go on. */
   #call(callback: () => void): void {
     try {
       callback();
@@ -455,13 +463,13 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     }
   }
 
-  /** Loses by its policy what is between its old cursor and the new one. */
+  /** Records as lost the entries between the old cursor and the new one. */
   #lose(position: number): void {
     this.droppedItems += this.#before.lost(this.#log, position, this.#next, this.overflow);
     this.#lost(position);
   }
 
-  /** What was behind its old cursor is lost. Tells of it behind everything else: whoever is told may do anything. */
+  /** Reports a loss of the entries after the old cursor. The callbacks come last, because they may do anything. */
   #lost(position: number): void {
     this.#refresh();
     this.#host.moved(position, this.#next);
@@ -477,7 +485,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return !this.#isOver() && (this.#next !== this.#log.head || !this.#before.isEmpty);
   }
 
-  /** Whether something can be taken: it is here, and credit allows it. */
+  /** Whether an item can be taken: it is in memory, and credit allows it. */
   #hasNext(): boolean {
     if (this.#isPlain) return this.#next !== this.#log.head;
     if (!this.#hasItems() || !this.#before.isHere) return false;
@@ -488,7 +496,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return this.#credit.allows(bytes, ms);
   }
 
-  /** Behind the start of a wait: whoever is told may grant at once. */
+  /** Called after the wait has begun, because `onCreditBlocked` may grant credit at once. */
   #tellBlocked(): void {
     if (this.#hasItems() && this.#before.isHere) this.#credit.blocked();
   }
@@ -514,7 +522,10 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     }
   }
 
-  /** Ends the reader, by itself or with the channel. The channel lets go of the reader, and of what waited for it alone. */
+  /**
+   * Leaves the channel, with an end of its own or with the channel's. The channel then drops the reader, and the chunks
+   * that waited for this reader alone.
+   */
   #leave(ownEnd?: ReaderEnd): void {
     if (this.#leftAt !== undefined) return;
     this.#leftAt = this.offset;

@@ -1,19 +1,23 @@
+import type { Clock } from '../clock.ts';
 import type { ChunkAddresses, ChunkMemory } from './chunk-memory.ts';
 import { firstWhere } from './first-where.ts';
 
-/** Neighbours that became one. */
+/** Two or more neighbours, merged into one. */
 export interface MergedEntry<T> {
   readonly chunk: T;
   readonly bytes: number;
   readonly ms: number;
 }
 
-/** Merges what it can of a list of neighbours; what stands for one of them is as it was. */
+/** Merges neighbours in a list where possible. A chunk with `count` 1 was not merged and is returned as it is. */
 export type MergeAllEntries<T> = (
   chunks: readonly T[],
 ) => readonly (MergedEntry<T> & { readonly count: number })[];
 
-/** One entry, taken out of the log by a reader that keeps it for itself. It stands for [from, to). */
+/**
+ * One entry, taken out of the chunk log by a reader that keeps the entry for itself. It stands for the chunks in [from,
+ * to).
+ */
 export interface Entry<T> {
   readonly from: number;
   readonly to: number;
@@ -23,16 +27,18 @@ export interface Entry<T> {
   readonly time: number;
 }
 
-/** Of so few numbers a typed array takes three times the memory. Shared by all logs that do not need a column. */
+/**
+ * A column that is not needed, shared by all chunk logs. For so few numbers a typed array takes three times the memory.
+ */
 const none: number[] = [];
 
-/** The address of a chunk that is an object. */
+/** The address that marks a chunk kept as an object, outside the channel's memory. */
 const isObject = -1;
 
 /**
- * The one copy of a channel's chunks: a ring that grows, addressed by position. Every entry knows the
- * offset of its first chunk (without merges an entry is one chunk) and what was written before it, so
- * that what lies between two cursors is one subtraction.
+ * The one copy of a channel's chunks: a ring that grows, addressed by position. Every entry has the offset of its first
+ * chunk (without merges an entry is one chunk), and the total bytes and duration written before it. So the size of all
+ * entries between two cursors is one subtraction.
  *
  *     position      tail                      head
  *                    ▼                         ▼
@@ -41,15 +47,15 @@ const isObject = -1;
  *                         ▲                ▲
  *                      reader A         reader B         60 − 25 bytes wait for A, 60 − 55 for B
  *
- * Everything in [tail, head) is kept. Below the tail the slots are empty, so that a chunk can be
- * collected as soon as nobody needs it. Offsets never repeat; positions move back when entries at the
- * head are merged.
+ * Every entry in [tail, head) is kept, and tail ≤ head always. Slots below the tail are empty, so that the garbage
+ * collector can free their chunks at once. Offsets never repeat; positions move back when entries are merged. The
+ * columns of one ring move together, so they stay in one file.
  */
 export class ChunkLog<T> implements ChunkAddresses {
-  /** Empty where a chunk is in the channel's memory. */
+  /** A slot is empty where its chunk is in the channel's memory. */
   #chunks: (T | undefined)[] = [];
-  // Columns that nobody needs are empty: what is not measured is 0, without merges an entry's offset is its
-  // position.
+  // Columns that are not needed are empty. A measure that is missing counts as 0. Without merges an entry's offset is
+  // its position.
   #bytes = none;
   #ms = none;
   #offsets = none;
@@ -58,18 +64,18 @@ export class ChunkLog<T> implements ChunkAddresses {
   #mask = -1;
   #head = 0;
   #tail = 0;
-  // What the columns would say at the head.
+  // The values that the columns would have at the head.
   #totalBytes = 0;
   #totalMs = 0;
   #nextOffset = 0;
-  /** Whether an entry ever stood for more than one chunk. */
+  /** Whether any entry ever stood for more than one chunk. */
   hasMerged = false;
-  /** Whether nothing is noted about a chunk. */
+  /** Whether the chunk log keeps nothing but chunks: no measures, offsets, times or addresses. */
   readonly isBare: boolean;
   readonly #hasBytes: boolean;
   readonly #hasMs: boolean;
   readonly #canMerge: boolean;
-  readonly #clock: (() => number) | undefined;
+  readonly #clock: Pick<Clock, 'nowMs'> | undefined;
   readonly #memory: ChunkMemory<T> | undefined;
 
   constructor(columns: {
@@ -77,7 +83,7 @@ export class ChunkLog<T> implements ChunkAddresses {
     readonly hasBytes: boolean;
     readonly hasMs: boolean;
     readonly canMerge: boolean;
-    readonly clock: (() => number) | undefined;
+    readonly clock: Pick<Clock, 'nowMs'> | undefined;
     readonly memory: ChunkMemory<T> | undefined;
   }) {
     this.#head = columns.firstOffset;
@@ -96,12 +102,12 @@ export class ChunkLog<T> implements ChunkAddresses {
       columns.memory === undefined;
   }
 
-  /** The position behind the newest entry. */
+  /** The position after the newest entry. */
   get head(): number {
     return this.#head;
   }
 
-  /** The position of the oldest entry that is kept; equals `head` when none is. */
+  /** The position of the oldest kept entry; equals `head` when none is kept. */
   get tail(): number {
     return this.#tail;
   }
@@ -111,22 +117,22 @@ export class ChunkLog<T> implements ChunkAddresses {
     return this.#canMerge ? this.#nextOffset : this.#head;
   }
 
-  /** The bytes of all that was written, less what merging saved. */
+  /** The bytes of all chunks ever written, less the bytes that merging saved. */
   get totalBytes(): number {
     return this.#totalBytes;
   }
 
-  /** The same in milliseconds of duration. */
+  /** The duration in milliseconds of all chunks ever written, less the duration that merging saved. */
   get totalMs(): number {
     return this.#totalMs;
   }
 
-  /** The bytes of all that is kept. */
+  /** The bytes of all kept entries. */
   get heldBytes(): number {
     return this.bytesFrom(this.#tail);
   }
 
-  /** The position up to which the ring need not grow. */
+  /** The position up to which the ring has slots, so that it need not grow. */
   get slotsTo(): number {
     return this.#tail + this.#mask + 1;
   }
@@ -137,13 +143,13 @@ export class ChunkLog<T> implements ChunkAddresses {
     else this.appendInPlace(chunk, bytes, ms);
   }
 
-  /** Appends below {@link slotsTo} to a log that {@link isBare}. */
+  /** Appends to a chunk log that {@link isBare}. Requires head < {@link slotsTo}. */
   appendBare(chunk: T): void {
     this.#chunks[this.#head & this.#mask] = chunk;
     this.#head += 1;
   }
 
-  /** Appends below {@link slotsTo}. */
+  /** Appends with measures. Requires head < {@link slotsTo}. */
   appendInPlace(chunk: T, bytes: number, ms: number): void {
     const slot = this.#head & this.#mask;
     if (this.#memory === undefined) this.#chunks[slot] = chunk;
@@ -158,11 +164,11 @@ export class ChunkLog<T> implements ChunkAddresses {
       this.#totalMs += ms;
     }
     if (this.#canMerge) this.#offsets[slot] = this.#nextOffset;
-    if (this.#clock !== undefined) this.#times[slot] = this.#clock();
+    if (this.#clock !== undefined) this.#times[slot] = this.#clock.nowMs();
     this.#nextOffset += 1;
   }
 
-  /** The newest entry stands for one chunk more. */
+  /** Replaces the newest entry's chunk by one that stands for one chunk more. */
   growNewest({ bytes, chunk, ms }: MergedEntry<T>): void {
     const newest = this.#head - 1;
     this.#totalBytes += bytes - this.bytesAt(newest);
@@ -172,7 +178,7 @@ export class ChunkLog<T> implements ChunkAddresses {
     this.hasMerged = true;
   }
 
-  /** Takes the oldest entry's chunk out. */
+  /** Removes the oldest entry and returns its chunk. */
   shift(): T {
     const chunk = this.at(this.#tail);
     this.#chunks[this.#tail & this.#mask] = undefined;
@@ -186,19 +192,22 @@ export class ChunkLog<T> implements ChunkAddresses {
     return this.#memory === undefined ? (this.#chunks[slot] as T) : this.#get(this.#memory, slot);
   }
 
-  /** The offset of the first chunk at a position in [tail, head]. */
+  /** The offset of the first chunk of the entry at a position in [tail, head]. */
   offsetAt(position: number): number {
     if (!this.#canMerge) return position;
     return position === this.#head ? this.#nextOffset : (this.#offsets[position & this.#mask] ?? 0);
   }
 
-  /** The bytes of all that was written before a position in [tail, head], less what merging saved. */
+  /** The bytes of all chunks written before a position in [tail, head], less the bytes that merging saved. */
   bytesBefore(position: number): number {
     if (!this.#hasBytes) return 0;
     return position === this.#head ? this.#totalBytes : (this.#bytes[position & this.#mask] ?? 0);
   }
 
-  /** The same in milliseconds of duration. */
+  /**
+   * The duration in milliseconds of all chunks written before a position in [tail, head], less the duration that
+   * merging saved.
+   */
   msBefore(position: number): number {
     if (!this.#hasMs) return 0;
     return position === this.#head ? this.#totalMs : (this.#ms[position & this.#mask] ?? 0);
@@ -209,7 +218,7 @@ export class ChunkLog<T> implements ChunkAddresses {
     return this.#totalBytes - this.bytesBefore(position);
   }
 
-  /** The same in milliseconds of duration. */
+  /** The duration in milliseconds of the entries from a position in [tail, head] to the head. */
   msFrom(position: number): number {
     return this.#totalMs - this.msBefore(position);
   }
@@ -219,7 +228,7 @@ export class ChunkLog<T> implements ChunkAddresses {
     return this.bytesBefore(position + 1) - this.bytesBefore(position);
   }
 
-  /** Its duration in milliseconds. */
+  /** The duration in milliseconds of the entry at a position in [tail, head). */
   msAt(position: number): number {
     return this.msBefore(position + 1) - this.msBefore(position);
   }
@@ -229,7 +238,9 @@ export class ChunkLog<T> implements ChunkAddresses {
     return this.#times[position & this.#mask] ?? 0;
   }
 
-  /** Addresses ascend with positions, but merged entries have none. */
+  /**
+   * The lowest address in use. Addresses ascend with positions; entries that are objects have none and are passed over.
+   */
   get oldestAddress(): number {
     for (let position = this.#tail; position < this.#head; position += 1) {
       const address = this.#addressAt(position & this.#mask);
@@ -249,16 +260,16 @@ export class ChunkLog<T> implements ChunkAddresses {
     };
   }
 
-  /** The position whose entry starts at that offset; `undefined` if none in [tail, head] does. */
+  /** The position of the entry that starts at an offset; `undefined` if no entry in [tail, head] does. */
   positionOf(offset: number): number | undefined {
     const low = firstWhere(this.#tail, this.#head, (position) => this.offsetAt(position) >= offset);
     return this.offsetAt(low) === offset ? low : undefined;
   }
 
   /**
-   * Merges neighbours in [start, end) where that can be done, and moves what follows up. Never across a
-   * border, which is where a cursor stands: its reader has the entry before already. The borders ascend;
-   * returns where each of them is now.
+   * Merges neighbours in [start, end) where possible, and moves the later entries down. Never merges across a border. A
+   * border is the position of a cursor, whose reader has taken the entry before it. The borders must ascend. Returns
+   * the new position of each border.
    */
   compact(start: number, end: number, mergeAll: MergeAllEntries<T>, borders: readonly number[]): number[] {
     const moved = borders.filter((border) => border < start);
@@ -286,7 +297,10 @@ export class ChunkLog<T> implements ChunkAddresses {
     return moved;
   }
 
-  /** Moves [start, head) so many positions down; so much less is before them. */
+  /**
+   * Moves the entries in [start, head) down by `shift` positions, and subtracts `bytes` and `ms` from the totals before
+   * them.
+   */
   #moveUp(start: number, shift: number, bytes: number, ms: number): void {
     for (let position = start; position < this.#head; position += 1) {
       this.#move(
@@ -304,7 +318,7 @@ export class ChunkLog<T> implements ChunkAddresses {
     this.#memory?.shrink(this);
   }
 
-  /** Moves an entry down, with what is before it there. */
+  /** Moves an entry to a lower position, and sets the totals before it. */
   #move(from: number, to: number, bytes: number, ms: number): void {
     const slot = to & this.#mask;
     this.#offsets[slot] = this.offsetAt(from);
@@ -326,20 +340,23 @@ export class ChunkLog<T> implements ChunkAddresses {
     this.#chunks[slot] = address === isObject ? memory.own(chunk) : undefined;
   }
 
-  /** Puts in what nobody lent. */
+  /** Puts in a chunk that is an object and not lent. */
   #putObject(slot: number, chunk: T): void {
     this.#chunks[slot] = chunk;
     if (this.#memory !== undefined) this.#addresses[slot] = isObject;
   }
 
-  /** Takes a chunk out of the memory that stays where others behind it go: it alone would hold on to their room. */
+  /**
+   * Copies a chunk out of the memory while its neighbours are merged. Left there, it alone would keep its neighbours'
+   * memory in use.
+   */
   #makeObject(slot: number, chunk: T): void {
     const memory = this.#memory;
     if (memory === undefined || this.#addressAt(slot) === isObject) return;
     this.#putObject(slot, memory.own(chunk));
   }
 
-  /** Only with memory. */
+  /** Requires that the channel has memory. */
   #addressAt(slot: number): number {
     return this.#addresses[slot] as number;
   }
@@ -361,7 +378,7 @@ export class ChunkLog<T> implements ChunkAddresses {
       : [...first, ...(this.#chunks.slice(0, length - first.length) as T[])];
   }
 
-  /** Lets go of everything below a position. */
+  /** Removes all entries below a position. */
   trim(position: number): void {
     if (position <= this.#tail) return;
     if (position === this.#tail + 1) this.#chunks[this.#tail & this.#mask] = undefined;
@@ -385,7 +402,7 @@ export class ChunkLog<T> implements ChunkAddresses {
     }
     const grown = (column: number[], isUsed: boolean): number[] => {
       if (!isUsed) return none;
-      // A fraction, so that it is an array of doubles from the start.
+      // A fraction, so that the engine makes an array of doubles from the start.
       const slots = new Array<number>(capacity).fill(0.5);
       for (let position = this.#tail; position < this.#head; position += 1) {
         slots[position & mask] = column[position & this.#mask] ?? 0;

@@ -3,29 +3,29 @@ import type { ChunkLog, MergeAllEntries, MergedEntry } from './chunk-log.ts';
 import { firstWhere } from './first-where.ts';
 import { type Merge, mergePairs } from '../merge.ts';
 
-/** What merging needs of a channel. */
+/** The parts of a channel that merging needs. */
 export interface CompactorHost<T> {
   readonly maxMergedBytes: number;
-  /** A merged chunk, measured. */
+  /** A merged chunk with its weight and duration. */
   entryOf(merged: T): MergedEntry<T>;
-  /** Cursors stand elsewhere, and there is more room. */
+  /** Called when cursors have new positions and there is more room. */
   compacted(): void;
-  /** `merge` or `weigh` threw: what was to be merged stays as it is. */
+  /** Called when `merge` or `weigh` threw. The entries to merge stay as they are. */
   mergeFailed(reason: unknown): void;
 }
 
-/** The part of what may be held from which on it is worth the while to merge what was not yet. */
+/** Merging starts when unmerged chunks fill at least 3/8 of the bound. */
 export const worthMerging = 3 / 8;
 
-/** Merges what waits in a channel, and what is kept for readers to come. Nothing is tried twice. */
+/** Merges chunks that wait in a channel, and chunks kept for later readers. No pair is tried twice. */
 export class Compactor<T> {
   readonly #log: ChunkLog<T>;
   readonly #readers: readonly ChannelReader<T>[];
   readonly #merge: Merge<T>;
   readonly #host: CompactorHost<T>;
-  /** Whether `merge` is being called, or what measures its result. */
+  /** Whether `merge` is being called, or a function that measures its result. */
   isCalling = false;
-  /** Pairs of waiting entries below this position were tried; the same of kept ones. */
+  /** Pairs of waiting entries below `waitingTo` were tried, and pairs of kept entries below `keptTo`. */
   #waitingTo = 0;
   #keptTo = 0;
 
@@ -41,7 +41,7 @@ export class Compactor<T> {
     this.#host = host;
   }
 
-  /** Two neighbours, if that can be. */
+  /** Merges two neighbours. Returns `undefined` if they cannot be merged. */
   merge(first: T, second: T): MergedEntry<T> | undefined {
     this.isCalling = true;
     try {
@@ -56,7 +56,7 @@ export class Compactor<T> {
     }
   }
 
-  /** Whether all that waits was merged, and every reader has some of it to come. */
+  /** Whether all waiting entries were tried, every reader allows merging, and every reader has entries to take. */
   get isMerging(): boolean {
     const { head, tail } = this.#log;
     if (this.#waitingTo !== head || head === tail || this.#readers.length === 0) return false;
@@ -64,7 +64,7 @@ export class Compactor<T> {
     return true;
   }
 
-  /** Merges a chunk with the newest entry, where {@link isMerging}. Returns whether that could be done. */
+  /** Merges a chunk into the newest entry, where {@link isMerging}. Returns whether that was possible. */
   mergeIntoNewest(chunk: T): boolean {
     const log = this.#log;
     const newest = log.head - 1;
@@ -78,12 +78,14 @@ export class Compactor<T> {
     return true;
   }
 
-  /** Everything that waits now was tried. */
+  /** Marks all waiting entries as tried. */
   wasTried(): void {
     this.#waitingTo = this.#log.head;
   }
 
-  /** Merges what waits for nobody but readers that allow it: a channel that stays full costs one attempt a chunk. */
+  /**
+   * Merges entries that wait only for readers that allow merging. A channel that stays full costs one attempt a chunk.
+   */
   compactWaiting(): void {
     const { head } = this.#log;
     let slowest = head;
@@ -95,13 +97,14 @@ export class Compactor<T> {
     const start = Math.max(slowest, Math.min(this.#waitingTo, head) - 1);
     if (start >= end - 1) return;
     this.#mergeBetween(start, end);
-    // What lies behind a reader that does not merge is tried when that reader has passed it.
+    // Entries after the cursor of a reader that does not merge are tried when that reader has passed them.
     this.#waitingTo = end - (head - this.#log.head);
   }
 
   /**
-   * Whether more than the newest quarter before a position was not merged, by so much that it is worth the while: many at
-   * once, and what has lived only for a moment costs the least to let go of.
+   * Whether unmerged entries before a position fill at least 3/8 of the bound. The newest quarter stays unmerged, so at
+   * least 1/8 can be merged. Merging many entries at once is cheaper, and short-lived chunks are the cheapest to
+   * collect.
    */
   hasFresh(to: number, maxHeldBytes: number): boolean {
     const log = this.#log;
@@ -109,7 +112,10 @@ export class Compactor<T> {
     return freshBytes >= maxHeldBytes * worthMerging;
   }
 
-  /** Merges what every reader has passed, except for the newest part. Returns by how much the rest moved up. */
+  /**
+   * Merges entries that every reader has passed, except for the newest quarter of the bound. Returns how far later
+   * entries moved.
+   */
   compactKept(slowest: number, maxHeldBytes: number): number {
     if (!this.hasFresh(slowest, maxHeldBytes)) return 0;
     const log = this.#log;

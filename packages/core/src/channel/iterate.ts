@@ -2,10 +2,10 @@ import { SpillwayError } from '../errors.ts';
 import type { Reader, ReaderEnd } from './reader.ts';
 
 /**
- * A reader as an iterator: ends with it, throws its error, and detaches it when the loop is left. Not a
- * generator: what is there costs one promise, where a generator takes three.
+ * A reader as an iterator. The iterator ends with the reader, throws the reader's error, and detaches the reader when
+ * the loop is left. Not a generator: a waiting item costs one promise, where a generator takes three.
  *
- * @param asked told at every call: what came since the last one waited.
+ * @param asked called with every `next`: entries written before it count as waiting.
  */
 export function iterate<Item>(
   reader: Reader<Item>,
@@ -37,7 +37,7 @@ export function iterate<Item>(
   };
 }
 
-/** What whoever waits for a reader's chunks is told, if it did not end well. */
+/** The error for code that reads, if the reader did not end well. */
 export function errorOf(end: ReaderEnd | undefined): Error | undefined {
   if (end?.state === 'disconnected') {
     return new SpillwayError(

@@ -3,30 +3,30 @@ import type { Entry } from './chunk-log.ts';
 import { Gap } from './gap.ts';
 
 /**
- * What a reader takes before it comes to its cursor in the log: chunks that it keeps for itself, and the
- * gaps between them, in order. With it the reader no longer holds back the log. Bounded like the reader.
+ * The items that a reader takes before the entry at its cursor: chunks that the reader keeps for itself, and the gaps
+ * between them, in order. Kept chunks do not hold back the chunk log. Their bounds are the reader's.
  */
 export class KeptChunks<T> implements Backlog<T> {
   readonly #queue: (Entry<T> | Gap | undefined)[] = [];
-  /** Where the next item is in the queue. What lies before it was taken, and is let go of many at a time. */
+  /** The index of the next item in the queue. Items before it were taken, and are removed many at a time. */
   #next = 0;
-  /** Entries that are no gaps. */
+  /** The number of queued entries, without gaps. */
   items = 0;
-  /** The chunks that these stand for. */
+  /** The number of chunks in those entries: more than `items` where chunks were merged. */
   chunks = 0;
   bytes = 0;
   ms = 0;
-  /** Nothing of it is stored elsewhere. */
+  /** No kept chunk is stored elsewhere. */
   readonly storedItems: number = 0;
   readonly storedChunks: number = 0;
   readonly storedBytes: number = 0;
 
-  /** What comes next, or `undefined` when nothing is kept. */
+  /** The next item, or `undefined` when nothing is kept. */
   get first(): Entry<T> | Gap | undefined {
     return this.#queue[this.#next];
   }
 
-  /** The next chunk, behind the gaps that come before it. */
+  /** The next chunk, after any gaps before it. */
   get firstEntry(): Entry<T> | undefined {
     let index = this.#next;
     while (this.#queue[index] instanceof Gap) index += 1;
@@ -37,7 +37,7 @@ export class KeptChunks<T> implements Backlog<T> {
     return this.#next === this.#queue.length;
   }
 
-  /** The offset of what comes next. */
+  /** The offset of the next item. */
   get offset(): number | undefined {
     return this.first?.from;
   }
@@ -57,7 +57,7 @@ export class KeptChunks<T> implements Backlog<T> {
     if (item === undefined) return undefined;
     this.#queue[this.#next] = undefined;
     this.#next += 1;
-    // Taking the oldest out of an array moves all others.
+    // In batches, because removing the first item of an array moves all others.
     if (this.#next * 2 > this.#queue.length) {
       this.#queue.splice(0, this.#next);
       this.#next = 0;
@@ -90,5 +90,5 @@ export class KeptChunks<T> implements Backlog<T> {
   }
 }
 
-/** Shared by all who never keep anything. */
+/** Shared by all readers that never keep anything. */
 export const nothingKept = new KeptChunks<never>();

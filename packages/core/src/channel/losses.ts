@@ -4,8 +4,8 @@ import { KeptChunks } from './kept-chunks.ts';
 import type { ChannelReaderOptions } from './reader-host.ts';
 
 /**
- * What a reader has lost and its callbacks have not been told of yet. A callback may make its reader lose more: that
- * stands behind what was lost before, so it is told behind it.
+ * The losses of a reader that its callbacks were not told of yet. A callback may make its reader lose more. Those
+ * chunks are newer, so they are reported after the earlier losses.
  */
 export class Losses<T> {
   readonly #onDrop: ChannelReaderOptions<T>['onDrop'];
@@ -21,13 +21,13 @@ export class Losses<T> {
     if (item instanceof Gap || this.#onDrop !== undefined) this.#untold.push(item);
   }
 
-  /** Adds the entries at [position, end), while the log still has them. */
+  /** Adds the entries at [position, end), while they are in the chunk log. */
   addFrom(log: ChunkLog<T>, position: number, end: number): void {
     if (this.#onDrop === undefined) return;
     for (let at = position; at < end; at += 1) this.#untold.push(log.entryAt(at));
   }
 
-  /** Whoever is told may come back here, and then hears of the rest first. What a callback throws is the last that is told. */
+  /** Calls the callbacks. A callback may call `tell` again, which then reports the rest. A throw ends the reports. */
   tell(): void {
     try {
       for (let item = this.#untold.shift(); item !== undefined; item = this.#untold.shift()) {

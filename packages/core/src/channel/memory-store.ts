@@ -6,18 +6,13 @@ import type { Store, StoredChunk } from './store.ts';
 /** Bounds of a store in memory. */
 export interface MemoryStoreOptions {
   /**
-   * The bytes it keeps, as the channel's `weigh` counts them: without `weigh` it has no bound. Minimum 1. An append with which
-   * it would be more rejects with `store_full`.
+   * The bytes that the store keeps, as the channel's `weigh` counts them. Without `weigh` the store has no bound.
+   * Minimum 1. An append that would exceed the bound rejects with `store_full`.
    */
   readonly maxBytes: number;
 }
 
-/**
- * A store in this process: for tests, and where a reader may lag further than its window but the memory
- * is there.
- *
- * @throws {SpillwayError} `invalid_option`
- */
+/** A store in this process's memory: for tests, and for readers that may lag further than their window. */
 export function createMemoryStore<T>({ maxBytes }: MemoryStoreOptions): Store<T> {
   if (!(maxBytes >= 1)) {
     throw new SpillwayError('invalid_option', `maxBytes: expected 1 or more, got ${maxBytes}.`);
@@ -54,7 +49,7 @@ class MemoryStore<T> implements Store<T> {
         `The store holds ${this.#bytes} bytes and ${bytes - this.#bytes} came, its bound is ${this.#maxBytes}.`,
       );
     }
-    // One by one: a call takes only so many arguments.
+    // One by one, because a call takes only a limited number of arguments.
     for (const chunk of chunks) this.#chunks.push(chunk);
     this.#end = end;
     this.#bytes = bytes;

@@ -5,8 +5,8 @@ import type { Channel } from './channel.ts';
 /**
  * Opens a channel.
  *
- * Chunks that no reader has taken wait in it, also before the first reader comes and, without a replay
- * window, after the last one has left; the bound then is the channel's own, and an offer beyond it is
+ * Chunks that no reader has taken wait in the channel, also before the first reader comes. Without a replay window,
+ * they also wait after the last reader has left. The channel's own bound then applies, and an offer beyond it is
  * `full`.
  *
  * @throws {SpillwayError} `invalid_option`

@@ -4,22 +4,23 @@ import type { Bounds } from './bounds.ts';
 /**
  * What happens to a reader that is full:
  *
- * - `block`: the source waits. Nothing is lost, everybody upstream is slowed.
- * - `coalesce`: neighbours that wait for it are merged, without loss; if that frees no room, as `block`.
- * - `drop-oldest`: what waits longest is dropped, and the reader receives a gap.
- * - `drop-newest`: what comes is dropped, and the reader receives a gap.
- * - `latest`: all that waits is dropped; only the newest remains.
- * - `disconnect`: the reader is ended, with the offset from which it can come back.
+ * - `block`: the source waits. Nothing is lost; the source, and with it all readers, are slowed.
+ * - `coalesce`: neighbours that wait for the reader are merged, without loss; if that frees no room, as `block`.
+ * - `drop-oldest`: the chunks that wait longest are dropped, and the reader receives a gap.
+ * - `drop-newest`: the chunks that come are dropped, and the reader receives a gap.
+ * - `latest`: all waiting chunks are dropped; only the newest remains.
+ * - `disconnect`: the reader is ended, with the offset from which a new reader can go on.
  * - `error`: the reader fails with `reader_overflow`.
  *
- * Nobody but the reader itself notices the last five. One more has a parameter and is made by `spillTo`.
+ * The last five affect no other reader and do not slow the source. One more policy, `spill`, has a parameter and is
+ * made by `spillTo`.
  */
 export type Overflow = LosslessOverflow | LossyOverflow;
 
-/** Policies under which a reader gets every chunk, or an end that says that it did not. */
+/** Policies under which a reader gets every chunk, or an end that says that some are missing. */
 export type LosslessOverflow = 'block' | 'coalesce' | 'disconnect' | 'error';
 
-/** Policies under which a reader can lose chunks. Each loss reaches it as a gap. */
+/** Policies under which a reader can lose chunks. The reader receives each loss as a gap. */
 export type LossyOverflow = 'drop-newest' | 'drop-oldest' | 'latest';
 
 /** Whether a reader with that policy can lose chunks without ending. */
@@ -37,7 +38,7 @@ export const overflows: readonly Overflow[] = [
   'latest',
 ];
 
-/** Why a reader with the policy `error` fails, for a chunk of that size. */
+/** The error of a reader with the policy `error`, for a chunk of the given size. */
 export function overflowError(
   reader: {
     readonly bounds: Bounds;

@@ -8,21 +8,21 @@ export interface PendingWrite<T> {
   readonly ms: number;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
-  /** Stops listening to the signal. */
+  /** Removes the listener from the write's signal. */
   readonly unlisten: (() => void) | undefined;
 }
 
-/** Why `undefined` is not written: taking it could not be told from taking nothing. */
+/** The error for writing `undefined`, with which `take` says that nothing waits. */
 export function noChunk(): SpillwayError {
   return new SpillwayError('invalid_chunk', 'Expected a chunk, got undefined.');
 }
 
-/** Why a second write does not wait, too. */
+/** The error for a second write while one waits. */
 export function stillWaits(): SpillwayError {
   return new SpillwayError('write_pending', 'An earlier write still waits for room: await it first.');
 }
 
-/** Why nothing can be written to a channel that ended like this. */
+/** The error for a write to a channel that has ended. */
 export function closedError(end: ReaderEnd): Error {
   if (end.state === 'cancelled') return end.error;
   const reason = 'error' in end ? { cause: end.error } : {};

@@ -1,9 +1,9 @@
 import type { Credit } from '../credit/credit.ts';
 
-/** All windows of a reader as one: each has to allow a chunk, and each is spent. */
+/** All credit windows of a reader as one: every window has to allow a chunk, and the chunk spends from each. */
 export class ReaderCredit {
   readonly #windows: readonly Credit[];
-  /** Stops listening for grants; there is something to stop only while somebody waits. */
+  /** Functions that remove the grant listeners. Empty unless the reader waits. */
   #unlisten: (() => void)[] = [];
 
   readonly #onBlocked: (() => void) | undefined;
@@ -15,14 +15,14 @@ export class ReaderCredit {
     this.#onBlocked = onBlocked;
   }
 
-  /** Something waits that is not allowed. */
+  /** Called when a chunk waits that credit does not allow. */
   blocked(): void {
     if (this.#isBlocked || this.isUnlimited) return;
     this.#isBlocked = true;
     this.#onBlocked?.();
   }
 
-  /** Whether nothing limits the reader. */
+  /** Whether the reader has no credit windows. */
   get isUnlimited(): boolean {
     return this.#windows.length === 0;
   }
@@ -36,7 +36,10 @@ export class ReaderCredit {
     return this.#windows.every((credit) => credit.allows(1, bytes, ms));
   }
 
-  /** Whether a chunk that could be smaller is covered: no exception for one beyond the whole window. */
+  /**
+   * Whether credit covers a chunk that a merge would make. Unlike `allows`, without an exception for a chunk larger
+   * than the whole window.
+   */
   covers(bytes: number, ms: number): boolean {
     return this.#windows.every(({ available }) => bytes <= available.bytes && ms <= available.ms);
   }
@@ -45,7 +48,7 @@ export class ReaderCredit {
     for (const credit of this.#windows) credit.spend(1, bytes, ms);
   }
 
-  /** Calls back after every grant, until {@link unlisten}. */
+  /** Calls `granted` after every grant, until {@link unlisten}. */
   listen(granted: () => void): void {
     if (this.isUnlimited) return;
     const listener = (): void => {

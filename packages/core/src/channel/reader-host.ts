@@ -7,31 +7,31 @@ import type { Bounds } from './bounds.ts';
 import type { Pressure, ReaderEnd } from './reader.ts';
 import type { SpillPolicy } from './spill-policy.ts';
 
-/** What a reader needs from its channel. */
+/** The parts of a channel that its readers need. */
 export interface ReaderHost<T, Hosted> {
   readonly end: ReaderEnd | undefined;
-  /** Of chunks, where neighbours can ever be merged. */
+  /** The channel's `merge`, if it has one. */
   readonly merge: Merge<T> | undefined;
   /** The write that waits for room. */
   readonly pending: { readonly bytes: number; readonly ms: number } | undefined;
-  /** Whether a merge is under way: entries are being moved, and cursors may not be. */
+  /** Whether a merge is under way. Entries are then being moved, so cursors must not be. */
   readonly isInMerge: boolean;
-  /** Whether nothing is kept once every reader has passed it. */
+  /** Whether entries are trimmed as soon as every reader has passed them. */
   readonly keepsNothing: boolean;
   /** Merges two neighbours, or refuses with `undefined`. */
   mergeEntries(first: T, second: T): MergedEntry<T> | undefined;
-  /** A reader waits for a chunk. */
+  /** Called when a reader begins to wait for a chunk. */
   waits(): void;
-  /** It does not any more. */
+  /** Called when a reader's wait is over. */
   wasWoken(): void;
-  /** The reader's cursor moved: chunks may be let go, a writer may go on. */
+  /** Called when a reader's cursor moved: entries may be trimmed, and a pending write may go on. */
   moved(from: number, to: number): void;
-  /** The position up to which nobody else is as slow as the reader that stands there; 0 for no such reader. */
+  /** The position up to which the reader at `position` stays the only slowest one; 0 if it is not. */
   aloneTo(position: number): number;
   left(reader: Hosted): void;
-  /** A mark has been passed: where the next one is, was noted otherwise. */
+  /** Called when a reader has passed a mark: the noted room ends at that mark. */
   forgetRoom(): void;
-  /** The reader has other bounds than before, or more room. */
+  /** Called when a reader's bounds or its room changed. */
   changed(): void;
   now(): number;
 }

@@ -2,23 +2,23 @@ import type { ChunkLog } from './chunk-log.ts';
 import type { Bounds } from './bounds.ts';
 import { firstWhere } from './first-where.ts';
 
-/** What a reader keeps outside of the log, as far as it counts against its bounds. */
+/** The chunks that a reader keeps outside the chunk log and that count against its bounds. */
 interface Kept {
-  /** The oldest chunk of it. */
+  /** The oldest of these chunks. */
   readonly firstEntry: { readonly bytes: number } | undefined;
   readonly items: number;
   readonly bytes: number;
   readonly ms: number;
 }
 
-/** Who may wait for a reader's room. */
+/** The parts of the channel that say whether a write waits for room. */
 interface Awaited {
-  /** There is one where neighbours can ever be merged. */
+  /** Defined where neighbours can be merged. */
   readonly merge: unknown;
   readonly pending: { readonly bytes: number; readonly ms: number } | undefined;
 }
 
-/** How much more may wait for a reader whose cursor is at a position. */
+/** Computes how much more may wait for a reader whose cursor is at a position. */
 export class ReaderRoom<T> {
   readonly #log: ChunkLog<T>;
   readonly #bounds: Bounds;
@@ -30,17 +30,17 @@ export class ReaderRoom<T> {
     this.#kept = kept;
   }
 
-  /** How far the head may go before that part of the bound waits. */
+  /** The position that the head may reach before more than `part` of `maxItems` waits. */
   toPosition(position: number, part: number): number {
     return position - this.#kept.items + Math.floor(this.#bounds.maxItems * part);
   }
 
-  /** The same for the bytes that were written. */
+  /** The `totalBytes` that the chunk log may reach before more than `part` of `maxBytes` waits. */
   toBytes(position: number, part: number): number {
     return this.#log.bytesBefore(position) - this.#kept.bytes + this.#bounds.maxBytes * part;
   }
 
-  /** The same for their duration. */
+  /** The `totalMs` that the chunk log may reach before more than `part` of `maxMs` waits. */
   toMs(position: number, part: number): number {
     return this.#log.msBefore(position) - this.#kept.ms + this.#bounds.maxMs * part;
   }
@@ -57,7 +57,7 @@ export class ReaderRoom<T> {
     );
   }
 
-  /** What waits, but for a chunk that is larger than the whole bound: that does not count while it is the next. */
+  /** The bytes that wait. A next chunk that is larger than the whole bound does not count. */
   #bytesFrom(position: number): number {
     const log = this.#log;
     const { bytes, firstEntry, items } = this.#kept;
@@ -70,20 +70,23 @@ export class ReaderRoom<T> {
     return log.bytesFrom(isTooLarge ? position + 1 : position);
   }
 
-  /** The position from which a step may let the waiting write go on; the head, if none waits for this reader. */
+  /**
+   * The position from which one step of the reader may let the pending write go on. The head, if no write waits for
+   * this reader.
+   */
   awaitedAt(position: number, { merge, pending }: Awaited): number {
     const { head } = this.#log;
     if (pending === undefined) return head;
-    // Any step may make room where entries can be merged.
+    // Where entries can be merged, any step may make room.
     if (merge !== undefined) return 0;
     const low = Math.max(position, head - Math.floor(this.#bounds.maxItems / 2));
     const lets = (at: number): boolean => !this.isBeyond(at, 0.5) && this.fits(at, pending.bytes, pending.ms);
-    // Most channels are bounded in items: then it is the first.
+    // Most channels are bounded in items alone: then `low` is the answer.
     const at = lets(low) ? low : firstWhere(low + 1, head, lets);
     return at === position ? head : at - 1;
   }
 
-  /** Whether more than that part of the bound waits. */
+  /** Whether more than `part` of a bound waits. */
   isBeyond(position: number, part: number): boolean {
     const { maxBytes, maxItems, maxMs } = this.#bounds;
     if (this.#log.head - position + this.#kept.items > maxItems * part) return true;

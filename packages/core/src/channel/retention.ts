@@ -1,15 +1,20 @@
+import type { Clock } from '../clock.ts';
 import type { ReplayWindow } from './channel-options.ts';
 import type { ChannelReader } from './channel-reader.ts';
 import type { ChunkLog } from './chunk-log.ts';
 import { type Compactor, worthMerging } from './compactor.ts';
 
-/** Lets go of what every reader has passed, less the replay window. */
+/** Trims the entries that every reader has passed, except for the replay window. */
 export class Retention<T> {
   readonly #log: ChunkLog<T>;
   readonly #readers: readonly ChannelReader<T>[];
   readonly #replay: ReplayWindow | undefined;
+  readonly #clock: Pick<Clock, 'nowMs'>;
   readonly #compactor: () => Compactor<T> | undefined;
-  /** How many readers are the slowest, or fewer; where these are with a replay window, and the position of the next one. */
+  /**
+   * `slowest`: at most the number of readers at the slowest position. `slowestAt`: that position, with a replay window.
+   * `nextSlowest`: the position of the next slowest reader.
+   */
   #slowest = 0;
   #slowestAt = 0;
   #nextSlowest = 0;
@@ -18,16 +23,18 @@ export class Retention<T> {
     log: ChunkLog<T>,
     readers: readonly ChannelReader<T>[],
     replay: ReplayWindow | undefined,
+    clock: Pick<Clock, 'nowMs'>,
     compactor: () => Compactor<T> | undefined,
   ) {
     this.#log = log;
     this.#readers = readers;
     this.#replay = replay;
+    this.#clock = clock;
     this.#compactor = compactor;
   }
 
   moved(from: number, to: number): void {
-    // Only the last of the slowest readers frees anything.
+    // Only the last reader that leaves the slowest position lets entries be trimmed.
     if (from === this.#slowestPosition) {
       this.#slowest -= 1;
       this.#nextSlowest = Math.min(this.#nextSlowest, to);
@@ -36,17 +43,17 @@ export class Retention<T> {
     else if (this.#slowest <= 0) this.trim();
   }
 
-  /** The position up to which nobody else is as slow as the reader that stands there; 0 for no such reader. */
+  /** The position up to which the reader at `position` stays the only slowest one; 0 if it is not. */
   aloneTo(position: number): number {
     if (this.#readers.length === 1) return Infinity;
     return this.#slowest === 1 && position === this.#slowestPosition ? this.#nextSlowest : 0;
   }
 
   joined(): void {
-    // Nobody is alone any more, and where the slowest are is counted anew.
+    // No reader is alone at the slowest position any more. The slowest readers are counted again.
     for (const reader of this.#readers) reader.look();
     this.#slowest = 0;
-    // What no reader will take can go.
+    // Entries before the first reader's cursor can be trimmed.
     if (this.#readers.length === 1) this.trim();
   }
 
@@ -55,12 +62,12 @@ export class Retention<T> {
     if (this.#slowest <= 0 || this.#readers.length === 0) this.trim();
   }
 
-  /** Cursors stand elsewhere. */
+  /** Cursors have new positions, so the slowest readers have to be counted again. */
   compacted(): void {
     this.#slowest = 0;
   }
 
-  /** Lets go of what is too old now: time passes also while nothing moves. */
+  /** Trims entries that are too old by now: time passes also while no cursor moves. */
   trimOld(): void {
     if (this.#replay?.maxAgeMs !== undefined) this.trim();
   }
@@ -68,7 +75,7 @@ export class Retention<T> {
   trim(): void {
     const log = this.#log;
     const replay = this.#replay;
-    // Without readers and without a window, what waits is kept for the next reader.
+    // Without readers and without a replay window, waiting chunks are kept for the next reader.
     if (this.#readers.length === 0 && replay === undefined) return;
     if (this.#isWithinReplay()) return;
     let slowest = log.head;
@@ -89,12 +96,15 @@ export class Retention<T> {
     else this.#trimTo(slowest, replay);
   }
 
-  /** Without a replay window, where the tail is: a reader that is alone moves it and does not tell. */
+  /**
+   * The position of the slowest readers. Without a replay window this is the tail: a reader that is alone moves the
+   * tail and does not report it.
+   */
   get #slowestPosition(): number {
     return this.#replay === undefined ? this.#log.tail : this.#slowestAt;
   }
 
-  /** Whether nothing has to be let go, wherever readers are. */
+  /** Whether the replay window is not exceeded, wherever the cursors are. */
   #isWithinReplay(): boolean {
     const replay = this.#replay;
     if (replay === undefined || replay.maxAgeMs !== undefined) return false;
@@ -105,19 +115,19 @@ export class Retention<T> {
     return this.#compactor()?.hasFresh(log.head, maxHeldBytes) !== true;
   }
 
-  /** Lets go of what the window does not keep of what lies before the slowest reader. */
+  /** Trims entries before the slowest reader that are beyond the replay window. */
   #trimTo(passed: number, replay: ReplayWindow): void {
     const log = this.#log;
     const { maxAgeMs = Infinity, maxBytes = Infinity, maxHeldBytes = Infinity, maxItems = Infinity } = replay;
     let slowest = passed;
     if (replay.merges === true) {
       slowest -= this.#compactor()?.compactKept(slowest, maxHeldBytes) ?? 0;
-      // What waits may take so much of it only because it is not merged yet.
+      // Waiting entries may be that large only because they are not merged yet.
       if (log.heldBytes > maxHeldBytes && log.bytesFrom(slowest) > maxHeldBytes / 2) {
         this.#compactor()?.compactWaiting();
       }
     }
-    const oldestMs = maxAgeMs === Infinity ? -Infinity : performance.now() - maxAgeMs;
+    const oldestMs = maxAgeMs === Infinity ? -Infinity : this.#clock.nowMs() - maxAgeMs;
     const passedBytes = log.bytesBefore(slowest);
     while (
       log.tail < slowest &&

@@ -1,7 +1,7 @@
 import { SpillwayError } from '../errors.ts';
-import { invalid } from './channel-options.ts';
+import { invalid } from '../invalid.ts';
 
-/** Whether a reader may skip now, and for that reason. */
+/** Throws if a reader may not skip now, or not for that reason. */
 export function checkSkip(reason: string, isInMerge: boolean): void {
   if (typeof reason !== 'string' || reason === '') {
     throw invalid(`skip: expected a reason, a text that is not empty, got ${JSON.stringify(reason)}.`);

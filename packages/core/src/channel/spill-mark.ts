@@ -1,5 +1,5 @@
 /**
- * A reader that spills appends what waits when it is more than this part of its bound, so that the rest can
- * fill up meanwhile. Apart from what spills, which not everybody loads.
+ * A reader that spills appends its waiting chunks when they fill more than this part of its bound. The rest of the
+ * bound can fill up meanwhile. In a file of its own, because not every program loads `spill.ts`.
  */
 export const spillMark = 0.5;

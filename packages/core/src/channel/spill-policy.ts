@@ -6,27 +6,27 @@ import type { Store } from './store.ts';
 
 /** The overflow policy `spill` with its store; made by {@link spillTo}. */
 export interface SpillPolicy<T> {
-  /** Where chunks go that do not fit into memory. */
+  /** Keeps the chunks that do not fit into memory. */
   readonly store: Store<T>;
-  /** Called by the channel, for one reader. */
+  /** Called by the channel, once for each reader. */
   readonly open: (owner: SpillOwner, bounds: Bounds) => Spill<T>;
 }
 
-/** Whom a spill tells, which is its reader. */
+/** The reader of a {@link Spill}, as its spill sees it. */
 export interface SpillOwner {
-  /** Something was stored or read back: there is room, or something to take. */
+  /** Called when chunks were stored or read back: there is room, or something to take. */
   spillChanged(): void;
   spillFailed(error: SpillwayError): void;
 }
 
-/** What a reader that spills has in its store and on the way there and back. */
+/** The chunks of a reader that spills: in its store, being appended, and read back. */
 export interface Spill<T> extends Backlog<T> {
-  /** Chunks are appended now: no others can be. */
+  /** Whether an append is under way. Only one may be. */
   readonly isAppending: boolean;
-  /** Stores chunks behind what is there. Resolves also when the store fails: the owner is told. */
+  /** Appends entries to the store. Resolves also when the store fails, which the owner is told. */
   append(entries: readonly Entry<T>[]): Promise<void>;
-  /** Reads back what comes next. */
+  /** Reads the next chunks back from the store. */
   fetch(): Promise<void>;
-  /** Nothing more will be appended. */
+  /** Seals the store: nothing more will be appended. */
   seal(): Promise<void>;
 }

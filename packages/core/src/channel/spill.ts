@@ -8,18 +8,18 @@ import type { Spill, SpillOwner, SpillPolicy } from './spill-policy.ts';
 import type { Store } from './store.ts';
 
 /**
- * The overflow policy `spill`: what the reader has not read goes to a store and comes back from there, in
- * order and without loss, so that a reader that lags neither loses anything nor slows anybody.
+ * The overflow policy `spill`: unread chunks go to a store and come back from there, in order. A reader that lags loses
+ * nothing and does not slow the source or other readers.
  *
- * When more than half of the reader's bound waits, all of it is appended to the store in one step, while
- * the other half fills up: memory stays within the bound. The source waits only for a store that takes
- * longer to append than the source to fill the other half. What is read back is a quarter of the bound
- * at most, and comes on top. A store that rejects fails this reader, with `store_failed`.
+ * When more than half of the reader's bound waits, all waiting chunks are appended to the store in one step. The other
+ * half fills up meanwhile, so memory stays within the bound. The source waits only for a store that takes longer to
+ * append than the source to fill the other half. Chunks read back take up to a quarter of the bound in addition. A
+ * store that rejects fails this reader, with `store_failed`.
  *
- * One store serves one reader. It is trimmed as the reader takes, sealed when the channel ends, and
- * trimmed to nothing when the reader has ended.
+ * One store serves one reader. The store is trimmed as the reader takes, sealed when the channel ends, and emptied when
+ * the reader has ended.
  *
- * A function and no name like the others, so that whoever does not spill does not load what spills.
+ * A function, not a name like the other policies: programs that do not spill then do not load this file.
  *
  * @example
  * ```ts
@@ -32,13 +32,13 @@ export function spillTo<T>(store: Store<T>): SpillPolicy<T> {
 }
 
 /**
- * What a reader that spills takes before it comes to its cursor in the log:
+ * The items that a reader that spills takes before the entry at its cursor in the chunk log:
  *
  *     oldest                                            newest
  *     read back   ◀──   in the store   ◀──   under way   ◀──   log
  *
- * Chunks under way are in memory until the store has them, and are taken from there if nothing older is
- * stored. Those read back stay in the store until all of them were taken.
+ * Chunks under way stay in memory until the store has them. They are taken from memory if nothing older is stored.
+ * Chunks read back stay in the store until all of them were taken.
  */
 class SpilledChunks<T> implements Spill<T> {
   readonly #store: Store<T>;
@@ -46,19 +46,19 @@ class SpilledChunks<T> implements Spill<T> {
   readonly #readLimits: TakeLimits;
   readonly #readBack = new KeptChunks<T>();
   readonly #underWay = new KeptChunks<T>();
-  /** What is in the store and was not taken. */
+  /** The entries in the store that were not taken. */
   storedItems = 0;
   storedChunks = 0;
   storedBytes = 0;
-  /** Chunks are appended now: no others can be. */
+  /** Whether an append is under way. Only one may be. */
   isAppending = false;
-  /** The offsets in the store that were not read back. */
+  /** [storedFrom, storedTo): the offsets in the store that were not read back. */
   #storedFrom = 0;
   #storedTo = 0;
-  /** When the oldest of these was written, or a little earlier. */
+  /** When the oldest chunk in [storedFrom, storedTo) was written, or a little earlier. */
   #storedTime = 0;
   #isReading = false;
-  /** How often everything was let go of. */
+  /** The number of calls of `discard`. A read that began before the last one is not wanted any more. */
   #discards = 0;
   #shouldSeal = false;
   #isReleased = false;
@@ -70,7 +70,7 @@ class SpilledChunks<T> implements Spill<T> {
     this.#readLimits = { maxBytes: maxBytes * part, maxItems: Math.max(1, Math.floor(maxItems * part)) };
   }
 
-  /** What comes next, or `undefined` when it has to be fetched first. */
+  /** The next item, or `undefined` when it has to be fetched first. */
   get first(): Entry<T> | Gap | undefined {
     return this.#next.first;
   }
@@ -79,7 +79,7 @@ class SpilledChunks<T> implements Spill<T> {
     return this.storedItems === 0 && this.#underWay.isEmpty;
   }
 
-  /** The offset of what comes next. */
+  /** The offset of the next item. */
   get offset(): number | undefined {
     return this.#next.offset ?? (this.storedItems === 0 ? undefined : this.#storedFrom);
   }
@@ -88,7 +88,7 @@ class SpilledChunks<T> implements Spill<T> {
     return this.#next.oldestTime ?? (this.storedItems === 0 ? undefined : this.#storedTime);
   }
 
-  /** The next chunk of what is under way, which counts against the reader's bound. */
+  /** The next chunk under way. Chunks under way count against the reader's bound. */
   get firstEntry(): Entry<T> | undefined {
     return this.#underWay.firstEntry;
   }
@@ -120,7 +120,7 @@ class SpilledChunks<T> implements Spill<T> {
     return item;
   }
 
-  /** Appends to the store. Not while it appends. */
+  /** Appends entries to the store. Must not be called while an append is under way. */
   async append(entries: readonly Entry<T>[]): Promise<void> {
     for (const entry of entries) this.#underWay.push(entry);
     this.isAppending = true;
@@ -130,7 +130,7 @@ class SpilledChunks<T> implements Spill<T> {
     else if (isKept) await this.#appended(entries.at(-1)?.to ?? 0);
   }
 
-  /** Reads back, if that is what the next chunk waits for. */
+  /** Reads chunks back, if the next chunk is in the store only. */
   async fetch(): Promise<void> {
     if (this.#isReading || this.storedItems === 0 || !this.#readBack.isEmpty) return;
     this.#isReading = true;
@@ -141,11 +141,11 @@ class SpilledChunks<T> implements Spill<T> {
       if (isWanted()) this.#keep(entries);
     }, isWanted);
     this.#isReading = false;
-    // What is stored now may wait for what was read for nothing.
+    // After a discard this read brought nothing. Chunks stored since then may need the next read.
     if (!this.#isReleased && (isRead || !isWanted())) this.#owner.spillChanged();
   }
 
-  /** Nothing more will be appended than what is under way. */
+  /** Seals the store, after the append that is under way. */
   async seal(): Promise<void> {
     this.#shouldSeal = true;
     if (!this.isAppending) await this.#try(() => this.#store.seal());
@@ -157,13 +157,14 @@ class SpilledChunks<T> implements Spill<T> {
     this.storedItems = 0;
     this.storedChunks = 0;
     this.storedBytes = 0;
-    // A store may fail at once, and then ends the reader. What is under way is trimmed when it has arrived.
+    // In a microtask, because a store may fail at once, and that ends the reader. Chunks under way are trimmed when
+    // their append has ended.
     const to = this.#storedTo;
     queueMicrotask(() => void this.#try(() => this.#store.trim(to)));
     return items;
   }
 
-  /** The reader wants nothing any more. */
+  /** Discards everything: the reader has ended. */
   clear(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
@@ -181,7 +182,7 @@ class SpilledChunks<T> implements Spill<T> {
 
   async #appended(to: number): Promise<void> {
     const { bytes, chunks, first, items, oldestTime } = this.#underWay;
-    // Those that were taken meanwhile are in the store for nothing.
+    // Chunks taken from memory during the append need not be read back, and are trimmed.
     const takenTo = first?.from ?? to;
     const isFirst = this.storedItems === 0;
     if (isFirst) {
@@ -200,7 +201,7 @@ class SpilledChunks<T> implements Spill<T> {
 
   #keep(entries: readonly Entry<T>[]): void {
     for (const entry of entries) {
-      // A store may already show what is under way.
+      // A store may already return chunks whose append is under way.
       if (this.#storedFrom === this.#storedTo) break;
       if (entry.from !== this.#storedFrom) {
         throw new Error(`Expected the chunk at offset ${this.#storedFrom}, got the one at ${entry.from}.`);
@@ -213,13 +214,13 @@ class SpilledChunks<T> implements Spill<T> {
       throw new Error(`Expected the chunk at offset ${this.#storedFrom}, got none.`);
   }
 
-  /** Leaves nothing in the store. Nobody is there any more whom a failure would interest. */
+  /** Empties and seals the store. A failure is not reported, because the reader is gone. */
   async #release(): Promise<void> {
     await this.#try(() => this.#store.trim(Number.MAX_SAFE_INTEGER));
     await this.#try(() => this.#store.seal());
   }
 
-  /** Returns whether it worked. If not, the owner knows, unless nobody wants it any more. */
+  /** Returns whether the operation worked. The owner is told of a failure while `isWanted` holds. */
   async #try(operation: () => Promise<void>, isWanted = () => !this.#isReleased): Promise<boolean> {
     try {
       await operation();

@@ -1,4 +1,4 @@
-/** Who waits for a reader's next item: whoever asked to be called back, and who has a promise. */
+/** The code that waits for a reader's next item: a callback, a promise, or both. */
 export class Waiter {
   #callback: (() => void) | undefined;
   #resolve: ((hasNext: boolean) => void) | undefined;
@@ -8,14 +8,14 @@ export class Waiter {
     return this.#callback !== undefined || this.#promise !== undefined;
   }
 
-  /** One promise for all who ask while one waits. */
+  /** Returns one promise to all callers of one wait. */
   promise(): Promise<boolean> {
-    // Not Promise.withResolvers, which takes three times as long.
+    // Not `Promise.withResolvers`, because that takes three times as long.
     this.#promise ??= new Promise((resolve) => (this.#resolve = resolve));
     return this.#promise;
   }
 
-  /** The later callback counts. */
+  /** Sets the callback. A later callback replaces an earlier one. */
   callBack(callback: () => void): void {
     this.#callback = callback;
   }

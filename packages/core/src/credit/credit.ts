@@ -3,39 +3,43 @@ import type { CreditAmount, CreditOptions } from './credit-options.ts';
 import { checkAmount, type Unit, units, windowOf } from './window.ts';
 
 /**
- * How much may be sent to somebody: what they granted less what was sent. It is never below 0 and never
- * above its maximum.
+ * The credit that a receiver granted, less the amount that was sent. 0 ≤ available ≤ max always.
  *
- * The rules are those of Reactive Streams (https://github.com/reactive-streams/reactive-streams-jvm) as
- * far as they make sense here; the tests carry their numbers. Unlike there, a chunk that is larger than
- * the whole window may be sent when the window is full, or it could never be sent.
+ * The rules are those of Reactive Streams (https://github.com/reactive-streams/reactive-streams-jvm), as far as they
+ * apply; the tests carry their numbers. Unlike there, a chunk that is larger than the whole window may be sent when all
+ * of the window is available, or it could never be sent.
  *
- * Sums of fractions are rounded, and not in the same way on both sides. So what differs from the maximum by a millionth
- * of it at most, and by half a unit at most, is the maximum. Whole numbers are exact.
+ * Sums of fractions are rounded, and not in the same way on both sides. So credit within a millionth of the maximum,
+ * and within half a unit, counts as the maximum. Whole numbers are exact.
  */
 export interface Credit {
-  /** What is left; `Infinity` for a unit that does not count. */
+  /** The credit left; `Infinity` for a unit that does not count. */
   readonly available: Required<CreditAmount>;
-  /** The most that may be left; `Infinity` for a unit that does not count. */
+  /** The most credit that there may be; `Infinity` for a unit that does not count. */
   readonly max: Required<CreditAmount>;
   /**
-   * Adds to what may be sent. After `close` it does nothing.
+   * Adds credit. Does nothing after `close`.
    *
-   * @throws {SpillwayError} `bad_grant` when an amount is negative, fractional (items), not a finite number, for a
-   *   unit that does not count, or more than the maximum leaves room for; nothing is added then.
+   * @throws {SpillwayError} `bad_grant` when an amount is negative, fractional (items), not a finite number, for a unit
+   *   that does not count, or would exceed the maximum; then nothing is added.
    */
   grant(amount: CreditAmount): void;
   /**
-   * Whether so much may be sent now.
+   * Whether the amount may be sent now.
    *
    * @throws {SpillwayError} `invalid_option` when an amount is negative, fractional (items) or not a finite number.
    */
   allows(items: number, bytes: number, ms?: number): boolean;
-  /** Takes what is sent. Returns whether it might be; if not, nothing was taken. Throws what `allows` throws. */
+  /**
+   * Spends credit for an amount that is sent. Returns whether the credit allowed it; if not, nothing was spent. Throws
+   * the same errors as `allows`.
+   */
   spend(items: number, bytes: number, ms?: number): boolean;
-  /** Calls back after every grant. Returns the function that stops it. */
+  /** Calls back after every grant. Returns a function that removes the listener. */
   onGrant(listener: () => void): () => void;
-  /** Makes it void, as a lost connection does: nothing is left, grants do nothing, listeners are let go. */
+  /**
+   * Ends the credit, as when a connection is lost: no credit is left, grants do nothing, and the listeners are removed.
+   */
   close(): void;
 }
 
@@ -111,7 +115,7 @@ class CreditWindow implements Credit {
     return amount <= available || available >= max - roundingOf(max);
   }
 
-  /** All is checked before anything is added. */
+  /** Checks all units before anything is added. */
   #add(amount: CreditAmount, code: ErrorCode): void {
     for (const unit of units) this.#check(unit, amount[unit] ?? 0, code);
     for (const unit of units) {
@@ -135,7 +139,7 @@ class CreditWindow implements Credit {
   }
 }
 
-/** By how much two sums of the same fractions may differ. */
+/** The largest difference between two sums of the same fractions. */
 function roundingOf(max: number): number {
   return Math.min(0.5, max * 1e-6);
 }

@@ -2,31 +2,31 @@ import { SpillwayError } from '../errors.ts';
 import type { CreditAmount, CreditOptions } from './credit-options.ts';
 import { checkAmount, units, windowOf } from './window.ts';
 
-/** A window and when it is filled up again. */
+/** The window, and the point at which it is granted anew. */
 export interface ReplenisherOptions extends Omit<CreditOptions, 'initial'> {
-  /** The part of the window that has to be used before it is granted anew. Above 0, up to 1; default 0.75. */
+  /** The part of the window that has to be used before a grant. Above 0, up to 1; default 0.75. */
   readonly threshold?: number;
 }
 
-/** Decides, for the side that receives, when to grant and how much. */
+/** Decides for the receiving side when to grant credit, and how much. */
 export interface Replenisher {
   /**
-   * Notes what was rendered, played or written: one whole chunk, or several. Returns the grant to send now, which is everything that
-   * was used since the last one, or `undefined` while too little of the window is used.
+   * Notes an amount that was rendered, played or written: one whole chunk, or several. Returns the grant to send now:
+   * everything that was used since the last grant. Returns `undefined` while too little of the window is used.
    *
-   * Of a window in bytes or milliseconds, something is kept back only while more waits to be used. Otherwise the sender might
-   * wait with a chunk that is larger than what it has left, and this side for that chunk.
+   * For a window in bytes or milliseconds, a grant is held back only while more chunks wait to be used. Otherwise the
+   * sender might wait for credit with a chunk larger than its rest, while this side waits for that chunk.
    *
-   * @param options `moreWaits`: more of this stream was received, and is used next. Default: false.
+   * @param options `moreWaits`: more chunks of this stream were received, and are used next. Default: false.
    * @throws {SpillwayError} `invalid_option` when an amount is negative, fractional (items) or not a finite number.
    */
   used(amount: CreditAmount, options?: { readonly moreWaits?: boolean }): CreditAmount | undefined;
 }
 
 /**
- * Grants in few large steps instead of one a chunk, and early enough that the sender does not run dry: whatever the sizes
- * of its chunks, the sender does not wait while everything that it sent was used. It begins with a full window, and a
- * chunk is one item.
+ * Grants in few large steps instead of one for each chunk, and early enough that the sender does not run out of credit.
+ * Once all sent chunks were used, the sender never waits, whatever the sizes of its chunks. The sender begins with a
+ * full window, and a chunk is one item.
  *
  * @throws {SpillwayError} `invalid_option`
  * @example
@@ -47,7 +47,8 @@ export function createReplenisher(options: ReplenisherOptions): Replenisher {
     throw new SpillwayError('invalid_option', `threshold: expected above 0 and up to 1, got ${threshold}.`);
   }
   const counted = units.filter((unit) => max[unit] !== Infinity);
-  // With the threshold, an item is left: all that the next chunk takes. What it takes of the others is not known.
+  // Below the threshold an item is always left, which the next chunk needs. How many bytes or milliseconds that chunk
+  // needs is not known.
   const mayStarve = counted.some((unit) => unit !== 'items');
   const ungranted = { items: 0, bytes: 0, ms: 0 };
   return {
@@ -59,7 +60,7 @@ export function createReplenisher(options: ReplenisherOptions): Replenisher {
       if (!isDue && !isRest) return undefined;
       const grant: { -readonly [unit in keyof CreditAmount]: number } = {};
       for (const unit of counted) {
-        // Never more than the window: a chunk that was larger than all of it used only what there was.
+        // At most the window, because a chunk larger than the window spent no more than that.
         grant[unit] = Math.min(ungranted[unit], max[unit]);
         ungranted[unit] = 0;
       }

@@ -4,7 +4,7 @@ import type { CreditAmount, CreditOptions } from './credit-options.ts';
 export const units = ['items', 'bytes', 'ms'] as const;
 export type Unit = (typeof units)[number];
 
-/** The maximum of each unit, checked; `Infinity` for one that does not count. */
+/** Checks and returns the maximum of each unit; `Infinity` for a unit that does not count. */
 export function windowOf(options: CreditOptions): Required<CreditAmount> {
   const { maxBytes: bytes = Infinity, maxItems: items = Infinity, maxMs: ms = Infinity } = options;
   const max = { items, bytes, ms };
@@ -25,7 +25,7 @@ export function windowOf(options: CreditOptions): Required<CreditAmount> {
   return max;
 }
 
-/** Throws if that is no amount. */
+/** Throws if a number is not a valid amount. */
 export function checkAmount(unit: Unit, amount: number, code: ErrorCode): void {
   if (amount >= 0 && amount < Infinity && (unit !== 'items' || Number.isInteger(amount))) return;
   throw new SpillwayError(

@@ -7,8 +7,8 @@ import { classifyByType } from './payload-type.ts';
 const encoder = new TextEncoder();
 
 /**
- * Anthropic's Messages: Server-Sent Events whose name is the payload's `type`. A reply ends with
- * `message_stop`; errors are events named `error`. Some who speak it leave `message_stop` out: their answer may end when a
+ * Anthropic's Messages: Server-Sent Events whose name is the payload's `type`. A reply ends with `message_stop`; errors
+ * are events named `error`. Some other providers of this format leave `message_stop` out. Their reply may end when a
  * `message_delta` has said its `stop_reason`.
  */
 export const anthropicMessages: Format = {
@@ -30,7 +30,7 @@ export const anthropicMessages: Format = {
       index: 'same',
       delta: {
         fields: {
-          // Signatures, citations and compactions replace or are listed: each stays as it is.
+          // Deltas of signatures, citations and compactions are no text that adds up: each stays as it is.
           type: { oneOf: ['text_delta', 'thinking_delta', 'input_json_delta'] },
           text: 'text',
           thinking: 'text',
@@ -78,7 +78,7 @@ function errorBody(error: FormatError): string {
   });
 }
 
-/** As https://docs.anthropic.com/en/api/errors lists them. */
+/** The families of errors, from https://docs.anthropic.com/en/api/errors. */
 const families = new Map([
   [401, 'authentication_error'],
   [403, 'permission_error'],

@@ -1,14 +1,14 @@
 /**
- * Whether a text is in `bytes[start, end)`. Looks at one byte of seven for a text of seven (Horspool, "Practical fast searching
- * in strings", 1980).
+ * Whether a text is in `bytes[start, end)`. The search is Horspool's ("Practical fast searching in strings", 1980): for
+ * a text of seven bytes, it looks at about one byte of seven.
  */
 export type ByteSearch = (bytes: Uint8Array, start: number, end: number) => boolean;
 
-/** Searches for a text of ASCII, of 1 to 255 characters. */
+/** Creates a search for a text of 1 to 255 ASCII characters. */
 export function createByteSearch(text: string): ByteSearch {
   const wanted = new TextEncoder().encode(text);
   const last = wanted.length - 1;
-  /** How far to go on from a byte under the last character. */
+  /** For each byte under the text's last character: how far to move on. */
   const steps = new Uint8Array(256).fill(wanted.length);
   for (let index = 0; index < last; index += 1) steps[wanted[index] ?? 0] = last - index;
   return (bytes, start, end) => {

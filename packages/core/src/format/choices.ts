@@ -1,31 +1,36 @@
 import { endOfString, isSpace, isText } from './json-keys.ts';
 
-/** What a format calls its list of choices, and the reason for which one ended. */
+/** A format's key for its list of choices, and the key for the reason why a choice ended. */
 export interface ChoiceKeys {
   readonly list: Uint8Array;
   readonly reason: Uint8Array;
 }
 
-/** More than any provider has; what came of more is not remembered. */
+/** More than any provider has. Choices beyond this number are not tracked, and `areOver` stays false. */
 const maxChoices = 1024;
 
-/** Which choices of an answer have come, and which of them are over. A reason counts once it was said, whatever follows. */
+/**
+ * Tracks which choices of a reply have come, and which of them are over. A choice that is over stays over, whatever
+ * follows.
+ */
 export class Choices {
-  /** Where in the last payload its list began: in the next one it is mostly there, too. */
+  /** The index of the list in the last payload. In the next payload the list is mostly at the same index. */
   listAt = 0;
-  /** Of the last payload that said nothing of an end: its list up to its last text, and from there to the end of the list. */
+  /**
+   * From the last payload that said nothing of an end: its list up to its last text, and the list from that text's end.
+   */
   #head = none;
   #tail = none;
   readonly #isOver = new Map<number, boolean>();
   #open = 0;
   #isLost = false;
 
-  /** Whether some have come, and each of them said why it ended. */
+  /** Whether choices have come, and each of them has said why it ended. */
   get areOver(): boolean {
     return this.#isOver.size > 0 && this.#open === 0 && !this.#isLost;
   }
 
-  /** A choice has come, and perhaps why it ended. */
+  /** Notes that a choice has come, and whether it is over. */
   add(index: number, isOver: boolean): void {
     const before = this.#isOver.get(index);
     if (before === isOver || before === true) return;
@@ -39,15 +44,16 @@ export class Choices {
   }
 
   /**
-   * Where the list of a payload ends that is the list of the last one but for one text, and so says as little; -1: it is another.
-   * What stands before the list is not looked at, as long as the list is where it was.
+   * Compares a payload's list with the last one. Returns where the list ends if the two differ only in one text, so
+   * that this list, too, says nothing of an end; otherwise -1. Bytes before the list are not compared: the list has to
+   * be at the same index as before.
    */
   endOfAlike(bytes: Uint8Array, start: number, end: number): number {
     const head = this.#head;
     const tail = this.#tail;
     let at = start + this.listAt;
     if (tail === none || at + head.length + tail.length >= end) return -1;
-    // From behind: there it says which choice it is.
+    // Backwards, because the end of the head says which choice it is.
     for (let index = head.length - 1; index >= 0; index -= 1)
       if (bytes[at + index] !== head[index]) return -1;
     at += head.length;
@@ -58,23 +64,23 @@ export class Choices {
     return at + tail.length;
   }
 
-  /** The list of a payload, with one choice and a text in it, said nothing of an end. */
+  /** Notes the list of a payload that has one choice with a text, and says nothing of an end. */
   noteAlike(bytes: Uint8Array, listAt: number, textAt: number, listEnd: number): void {
     this.#head = bytes.slice(listAt, textAt);
     this.#tail = bytes.slice(endOfString(bytes, textAt, listEnd), listEnd);
   }
 
-  /** Something came that may have been about any choice: it is not known any more whether all are over. */
+  /** Notes an event that may have been about any choice. After that `areOver` stays false. */
   lose(): void {
     this.#isLost = true;
   }
 }
 
 /**
- * Looks for the choices in a payload, without parsing what else is in it. A choice without an index has its place in the list
- * for one. With `visit`, which is called with all other keys (as by `forEachKey`), everything is looked at; without, what
- * stands before the list is skipped where it is as long as it was before: inside of a text the list's name cannot stand so,
- * because its quotes would be escaped.
+ * Looks for the choices in a payload without parsing the rest. A choice without an index gets its position in the list.
+ * With `visit`, which is called with all other keys (as by `forEachKey`), all bytes are looked at. Without `visit`, the
+ * search starts at the list if that is at the same index as before. The list's name there cannot be part of a text,
+ * because quotes in a text are escaped.
  */
 export function findChoices(
   bytes: Uint8Array,
@@ -101,7 +107,8 @@ export function findChoices(
   let isOfReason = false;
   let textAt = -1;
   let listEnd = -1;
-  // A loop of its own: this is done for every event, and calls for each key would be most of it.
+  // A loop of its own instead of `forEachKey`: this runs for every event, and a call for each key would be most of the
+  // cost.
   for (let at = isKnown ? listAt : start; at < end; at += 1) {
     const byte = bytes[at];
     if (byte === QUOTE) {
@@ -110,7 +117,7 @@ export function findChoices(
       const keyEnd = at;
       let value = at + 1;
       while (isSpace(bytes[value])) value += 1;
-      // Only behind a key is there a colon.
+      // Only a key is followed by a colon.
       if (bytes[value] !== COLON || value >= end) {
         if (!isOfReason) textAt = keyStart;
         continue;
@@ -149,8 +156,8 @@ export function findChoices(
 }
 
 /**
- * Whether the value there says why something ended: a text, or the number of one. What stands for "not yet" in some dialects
- * does not, and "error" neither: what failed is not whole.
+ * Whether a value says why a choice ended: a text, or the number of a reason. The values that mean "not yet" in some
+ * dialects do not count. Neither does "error", because a failed choice is not whole.
  */
 export function isReason(bytes: Uint8Array, value: number, end: number): boolean {
   const first = bytes[value] ?? 0;
@@ -160,7 +167,7 @@ export function isReason(bytes: Uint8Array, value: number, end: number): boolean
   return last > value + 1;
 }
 
-/** -1: there is no number. */
+/** The number that starts at `value`; -1 if there is none. */
 function digitsAt(bytes: Uint8Array, value: number): number {
   let number = -1;
   for (let at = value; ; at += 1) {

@@ -1,16 +1,17 @@
 import { SpillwayError } from '../errors.ts';
 import { type Merge, type MergedChunk, mergePairs } from '../merge.ts';
 import { CoalescedRun, type Part } from './coalesced-run.ts';
-import { copyOf, type DeltaEvent, DeltaGrowth, mergeDeltas, openDelta } from './delta-event.ts';
+import { copyOf, type DeltaEvent, mergeDeltas, openDelta } from './delta-event.ts';
+import { DeltaGrowth } from './delta-growth.ts';
 import { createDissect, type DeltaRule, type Dissect } from './delta-rule.ts';
 import { eventAt } from './sse-events.ts';
 import type { EventRun } from './sse.ts';
 
-/** How far merging may go. */
+/** The bound on merging. */
 export interface CoalesceOptions {
   /**
-   * The largest event that is made out of several, in bytes. Minimum 1, default 16 KiB (16,384). What would be
-   * larger becomes the next event.
+   * The largest event that merging makes, in bytes. Minimum 1, default 16 KiB (16,384). Text that would make an event
+   * larger starts the next event.
    */
   readonly maxEventBytes?: number;
 }
@@ -18,13 +19,12 @@ export interface CoalesceOptions {
 type MergeTwo = (first: EventRun, second: EventRun) => CoalescedRun | undefined;
 
 /**
- * Merges the events of Server-Sent Events streams as a format's rule says, without loss: a channel's `merge`
- * for runs of events.
+ * Merges the events of Server-Sent Events streams as a format's rule says, without loss: a channel's `merge` for runs
+ * of events.
  *
- * Text that adds up is joined inside the provider's own bytes: nothing is written anew, so that numbers
- * and escapes stay as they were. An event with a value that no rule knows, and that may add up, stays as it
- * came; order never changes. An event is looked at once, however often its run is
- * merged, and bytes are put together when somebody asks for them.
+ * Text that adds up is joined inside the provider's own bytes. No JSON is written anew, so numbers and escapes stay as
+ * they were. An event with a value that no rule knows, and that may add up, stays as it came; order never changes. An
+ * event is looked at once, however often its run is merged. Bytes are only put together when `bytes` is read.
  *
  * @throws {SpillwayError} `invalid_option`
  * @example
@@ -47,7 +47,7 @@ export function createCoalesce(
     );
   }
   let coalescer: Coalescer | undefined;
-  // Most streams never have anything to merge.
+  // Created on first use, because most streams never merge.
   const made = (): Coalescer => (coalescer ??= new Coalescer(rule, maxEventBytes));
   const mergeTwo: Merge<EventRun> = (first, second) => made().mergeTwo(first, second);
   return Object.assign(mergeTwo, {
@@ -56,7 +56,7 @@ export function createCoalesce(
   });
 }
 
-/** What one stream's events are merged with. */
+/** Merges the events of one stream. */
 class Coalescer {
   readonly #anatomist: Anatomist;
   readonly #maxEventBytes: number;
@@ -96,7 +96,7 @@ class Coalescer {
         continue;
       }
       const pairs = mergePairs(runs.slice(end - count, end), mergeTwo, fits);
-      // The last of them may grow by what follows.
+      // The last of the pairs may still grow with the runs after it.
       if (pairs.length > 1) at -= pairs.pop()?.count ?? 0;
       for (const pair of pairs) all.push(pair);
     }
@@ -113,14 +113,14 @@ class Coalescer {
   }
 }
 
-/** A run that others are merged into one after the other, without an object for each that is in between. */
+/** A run that others are merged into one after the other, without an object for each step. */
 class GrowingRun {
   readonly #mergeTwo: MergeTwo;
   readonly #maxEventBytes: number;
-  /** As it came, as long as nothing was added. */
+  /** The first run as it came, until another was added. */
   #first: EventRun | undefined;
   #run: CoalescedRun;
-  /** The last event of the run, with all that was added since. */
+  /** The last event of the run, with all text added since. */
   #growth: DeltaGrowth | undefined;
 
   constructor(first: EventRun, run: CoalescedRun, mergeTwo: MergeTwo, maxEventBytes: number) {
@@ -131,9 +131,9 @@ class GrowingRun {
     this.#growth = growthOf(run, maxEventBytes);
   }
 
-  /** Returns whether that was possible. */
+  /** Merges a run into this one. Returns whether that was possible. */
   add(next: EventRun): boolean {
-    // What is larger is not wanted as one, whatever could still be added.
+    // A run larger than `maxEventBytes` is not merged further.
     if (this.#run.byteLength > this.#maxEventBytes) return false;
     if (next.events === 1 && !(next instanceof CoalescedRun)) {
       const { bytes } = next;
@@ -150,20 +150,20 @@ class GrowingRun {
     return true;
   }
 
-  /** All of it. */
+  /** Returns the run with everything that was added. */
   run(): CoalescedRun {
     if (this.#growth === undefined || this.#growth.added === 0) return this.#run;
     return grownRun(this.#run, this.#growth, this.#run.events);
   }
 }
 
-/** `undefined` if its last event cannot just grow. */
+/** Opens the last event of a run for growth; `undefined` if that event has to be taken apart first. */
 function growthOf({ parts }: CoalescedRun, maxEventBytes: number): DeltaGrowth | undefined {
   const last = parts.at(-1);
   return last === undefined || last instanceof Uint8Array ? undefined : DeltaGrowth.open(last, maxEventBytes);
 }
 
-/** Takes events apart, and remembers the shape of the latest one: most events of a stream have one of few. */
+/** Takes events apart, and remembers the shape of the latest one: most events of a stream have one of a few shapes. */
 class Anatomist {
   readonly #dissect: Dissect;
   readonly #maxEventBytes: number;
@@ -174,7 +174,7 @@ class Anatomist {
     this.#maxEventBytes = maxEventBytes;
   }
 
-  /** The event that starts there; without a delta, it cannot be merged. */
+  /** Takes apart the event that starts at `start`. Without a `delta`, the event cannot be merged. */
   eventAt(
     bytes: Uint8Array,
     start: number,
@@ -182,17 +182,20 @@ class Anatomist {
     const alike = this.#shape && DeltaGrowth.alike(this.#shape, bytes, start, this.#maxEventBytes);
     if (alike !== undefined) return { delta: alike.event, end: alike.end };
     const { data, end } = eventAt(bytes, start);
-    // It is as large as one may be: a picture is not looked at.
+    // An event this large cannot grow, so it is not taken apart: a picture, for example.
     if (end - start >= this.#maxEventBytes) return { delta: undefined, end };
     const holes = data && this.#dissect(bytes.subarray(start, end), data.start - start, data.end - start);
-    // A copy of its own, because an event may stand for many and should not keep alive what came with it.
+    // A copy, because a merged event may live long, and should not keep alive the whole chunk that it came in.
     const delta = holes && openDelta(copyOf(bytes, start, end), holes);
     if (delta !== undefined) this.#shape = delta;
     return { delta, end };
   }
 }
 
-/** Takes the events of a run apart; of neighbours with the same shape only the first, and none that cannot be merged. */
+/**
+ * Takes the events of a run apart. Of neighbours with the same shape only the first one is taken apart. Events that
+ * cannot be merged stay bytes.
+ */
 function openRun({ bytes, events }: EventRun, anatomist: Anatomist, maxEventBytes: number): CoalescedRun {
   const parts: Part[] = [];
   let added = 0;
@@ -210,25 +213,25 @@ function openRun({ bytes, events }: EventRun, anatomist: Anatomist, maxEventByte
     added += growth?.added ?? 0;
     parts.push(growth?.event() ?? delta);
   }
-  // Without a part that may stand for others, it lives no longer than its run does.
+  // A run without mergeable parts keeps its own bytes: no part of it outlives the run.
   if (rest < bytes.length) parts.push(rest === 0 ? bytes : copyOf(bytes, rest, bytes.length));
   return joinRuns([], parts, events - added, added, maxEventBytes);
 }
 
-/** Merges a run into another one's last event, if all of it has the same shape. */
+/** Merges a run into another one's last event, if all of its events have that event's shape. */
 function grow(run: CoalescedRun, second: EventRun, maxEventBytes: number): CoalescedRun | undefined {
   const growth = second.events === 0 ? undefined : growthOf(run, maxEventBytes);
   if (growth === undefined || growAlong(growth, second.bytes, 0) < second.bytes.length) return undefined;
   return grownRun(run, growth, run.events + second.events - growth.added);
 }
 
-/** A run with what its last event has grown to. */
+/** A run whose last event is replaced by the grown one. */
 function grownRun({ mergedEvents, parts }: CoalescedRun, growth: DeltaGrowth, events: number): CoalescedRun {
   const grown = growth.event();
   return new CoalescedRun([...parts.slice(0, -1), grown], events, mergedEvents + growth.added);
 }
 
-/** Puts two runs' parts behind each other, and merges where they meet. */
+/** Joins the parts of two runs, and merges the parts where the runs meet. */
 function joinRuns(
   before: readonly Part[],
   added: readonly Part[],
@@ -242,7 +245,7 @@ function joinRuns(
   return new CoalescedRun(parts, events - joined, mergedEvents + joined);
 }
 
-/** Adds events as long as that works. Returns where the next one starts. */
+/** Adds events as long as they fit the shape. Returns where the next event starts. */
 function growAlong(growth: DeltaGrowth, bytes: Uint8Array, start: number): number {
   let at = start;
   while (at < bytes.length) {
@@ -254,8 +257,8 @@ function growAlong(growth: DeltaGrowth, bytes: Uint8Array, start: number): numbe
 }
 
 /**
- * Whether two parts belong together although they stay two: the last of a run is held back, and is merged
- * when another one follows.
+ * Whether two parts belong together although they stay two. The last part of a run is held back, and is merged when
+ * another part follows.
  */
 function areHeldBack(last: Part | undefined, next: Part | undefined, maxBytes: number): boolean {
   if (last === undefined || next === undefined || last instanceof Uint8Array || next instanceof Uint8Array) {
@@ -264,7 +267,7 @@ function areHeldBack(last: Part | undefined, next: Part | undefined, maxBytes: n
   return last.keepsLast && next.keepsLast && mergeDeltas(last, next, maxBytes) !== undefined;
 }
 
-/** Adds a part behind others, or merges it with the last of them. */
+/** Adds a part, or merges it into the last one. */
 function addPart(parts: Part[], part: Part, maxBytes: number): void {
   const last = parts.at(-1);
   if (part instanceof Uint8Array || last === undefined || last instanceof Uint8Array) {
@@ -272,7 +275,7 @@ function addPart(parts: Part[], part: Part, maxBytes: number): void {
     return;
   }
   if (part.keepsLast) {
-    // The one before is not the last of its run any more.
+    // The last part so far is not the last of its run any more, so it can be merged into the part before it.
     const beforeLast = parts.at(-2);
     if (last.keepsLast && beforeLast !== undefined && !(beforeLast instanceof Uint8Array)) {
       const merged = mergeDeltas(beforeLast, last, maxBytes);

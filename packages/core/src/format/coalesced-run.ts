@@ -1,15 +1,21 @@
 import { type DeltaEvent, writeDelta } from './delta-event.ts';
 import type { EventRun } from './sse.ts';
 
-/** An event that may be merged, or the bytes of some that may not. */
+/** An event that may be merged, or the bytes of events that may not. */
 export type Part = DeltaEvent | Uint8Array;
 
-/** So many parts at either end of a run may be merged with what comes: the last one, if it is held back, by way of the one before. */
+/**
+ * The number of parts at either end of a run that later merges may still change. The last part may be held back, so the
+ * one before it counts, too.
+ */
 const openParts = 2;
-/** With more parts, those in the middle become bytes: a run costs what its bytes cost, and not what its events would. */
+/**
+ * With more parts than this, the parts in the middle become bytes. So a run costs about as much as its bytes, not as
+ * its events.
+ */
 export const maxParts = 8;
 
-/** A run that others may be merged with: its events as they are known, and their bytes when somebody asks for them. */
+/** A run that others may be merged with. Its events are kept as parts, and become bytes when `bytes` is read. */
 export class CoalescedRun implements EventRun {
   readonly parts: readonly Part[];
   readonly events: number;
@@ -30,7 +36,7 @@ export class CoalescedRun implements EventRun {
   }
 }
 
-/** The parts with those in the middle as bytes. */
+/** Joins the parts in the middle to bytes. */
 function settled(parts: readonly Part[]): Part[] {
   const middle = bytesOf(parts.slice(openParts, -openParts));
   return [...parts.slice(0, openParts), middle, ...parts.slice(-openParts)];

@@ -1,12 +1,12 @@
-/** An event of several `data:` lines that is larger, in bytes with its line ends, is not looked at. */
+/** An event with several `data:` lines is not looked at if it has more bytes than this, line ends included. */
 export const maxJoinedBytes = 65_536;
 
-/** All such events are joined here, one at a time. */
+/** One buffer for all joined events, because only one is looked at at a time. */
 let joined: Uint8Array | undefined;
 
 /**
- * What an event says: the values of its `data:` lines, joined by LF; empty without any. `bytes[start, end)` are its lines,
- * `maxJoinedBytes` at most. The next call overwrites it.
+ * The data of an event: the values of its `data:` lines, joined by LF; empty without such lines. The event's lines are
+ * `bytes[start, end)`, `maxJoinedBytes` at most. The next call overwrites the result.
  */
 export function joinDataLines(bytes: Uint8Array, start: number, end: number): Uint8Array {
   joined ??= new Uint8Array(maxJoinedBytes);
@@ -15,18 +15,18 @@ export function joinDataLines(bytes: Uint8Array, start: number, end: number): Ui
     const found = findLineEnd(bytes, line);
     const lineEnd = found === -1 ? end : Math.min(found, end);
     if (isDataField(bytes, line, lineEnd)) {
-      // A call for each line to copy it would cost more than its few bytes.
+      // A loop, because a call to copy a few bytes would cost more.
       for (let at = valueStart(bytes, line, lineEnd); at < lineEnd; at += 1)
         joined[length++] = bytes[at] ?? 0;
       joined[length++] = LF;
     }
-    // Behind the CR of a CRLF an empty line is found, which has no data.
+    // After the CR of a CRLF an empty line is found, which has no data.
     line = lineEnd + 1;
   }
   return joined.subarray(0, Math.max(0, length - 1));
 }
 
-/** What is JSON is told by its start: a payload that lacks its end was cut. */
+/** Whether a payload has its end. A payload that starts as JSON but does not end as JSON was cut. */
 export function isWholePayload(payload: Uint8Array | undefined): boolean {
   const text = new TextDecoder().decode(payload);
   if (text.startsWith('[DONE]')) return true;
@@ -38,7 +38,7 @@ export function isWholePayload(payload: Uint8Array | undefined): boolean {
   }
 }
 
-/** Where the line ends: at its CR or LF. -1: its end has not come. */
+/** Where a line ends: at its CR or LF; -1 if its end has not come. */
 export function findLineEnd(bytes: Uint8Array, from: number): number {
   for (let index = from; index < bytes.length; index += 1) {
     const byte = bytes[index];
@@ -57,7 +57,7 @@ export function isDataField(bytes: Uint8Array, start: number, end: number): bool
   );
 }
 
-/** Where the value of a `data:` line starts: "data: x", "data:x" and, with an empty value, "data". */
+/** Where the value of a `data:` line starts. The line may be "data: x", "data:x" or, with an empty value, "data". */
 export function valueStart(bytes: Uint8Array, start: number, end: number): number {
   const value = Math.min(start + DATA.length + 1, end);
   return bytes[value] === SPACE && value < end ? value + 1 : value;

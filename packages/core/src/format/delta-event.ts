@@ -2,49 +2,42 @@ import type { Hole } from './delta-rule.ts';
 
 /** An event that can be merged with its neighbours. */
 export interface DeltaEvent {
-  /** The whole event as it came, or the last of those that it stands for. */
+  /** The bytes of the event as it came, or of the last event that it stands for. */
   readonly bytes: Uint8Array;
   readonly holes: readonly Hole[];
-  /** For each hole, what earlier events had in it. */
+  /** For each hole, the bytes that earlier events had in it. */
   readonly grown: readonly (Grown | undefined)[];
-  /** The hole with text in it, which is what grows; -1 if there is none, then any can follow. */
+  /** The index of the one hole with text in it; -1 if no hole has text, so that any hole may grow. */
   readonly growing: number;
-  /** Whether the last of a run of such events has to stay an event of its own. */
+  /** Whether the last event of a run has to stay an event of its own. */
   readonly keepsLast: boolean;
-  /** The bytes of the event as it will be written. */
+  /** The number of bytes of the event when it is written. */
   readonly byteLength: number;
 }
 
-/** `store.bytes[0, length)`: what came later into the same store belongs to later events. */
-interface Grown {
+/** The bytes `store.bytes[0, length)`. Bytes after `length` belong to later events. */
+export interface Grown {
   readonly store: Store;
   readonly length: number;
 }
 
-/** Bytes that are only ever added to, so that events that grew out of each other share them. */
+/** Append-only bytes. Events that grew from one another share them. used ≤ bytes.length always. */
 interface Store {
   bytes: Uint8Array;
   used: number;
 }
 
-const LF = 0x0a;
-const CR = 0x0d;
-const QUOTE = 0x22;
-const PLUS = 0x2b;
 const COMMA = 0x2c;
-const MINUS = 0x2d;
-const DOT = 0x2e;
 const BACKSLASH = 0x5c;
-const LETTER_E = 0x65;
 
-/** A copy with memory of its own: what `slice` makes of a Node Buffer is none. */
+/** Copies bytes into memory of their own. `slice` would not do: for a Node Buffer it returns a view. */
 export function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
   const copy = new Uint8Array(end - start);
   copy.set(bytes.subarray(start, end));
   return copy;
 }
 
-/** An event that nothing was merged into; `undefined` if nothing can be. */
+/** An event that nothing was merged into yet; `undefined` if nothing can be. */
 export function openDelta(bytes: Uint8Array, holes: readonly Hole[]): DeltaEvent | undefined {
   let growing = -1;
   let hasText = false;
@@ -52,7 +45,7 @@ export function openDelta(bytes: Uint8Array, holes: readonly Hole[]): DeltaEvent
     if (kind !== 'text') continue;
     hasText = true;
     if (start === end) continue;
-    // Two texts that grow in turn would come out one behind the other.
+    // Two texts in one event would lose their order when both grow.
     if (growing !== -1) return undefined;
     growing = index;
   }
@@ -62,14 +55,14 @@ export function openDelta(bytes: Uint8Array, holes: readonly Hole[]): DeltaEvent
 }
 
 /**
- * Two neighbours as one event, which says what both said; `undefined` if they differ in more than what may
- * grow or be replaced, or if the event would have more bytes than that.
+ * Merges two neighbours into one event that says what both said. `undefined` if they differ outside their holes, or if
+ * the result would have more than `maxBytes`.
  */
 export function mergeDeltas(first: DeltaEvent, second: DeltaEvent, maxBytes: number): DeltaEvent | undefined {
   if (first.growing !== -1 && second.growing !== -1 && first.growing !== second.growing) return undefined;
   if (!haveSameShape(first, second) || isSplitCharacter(first, second)) return undefined;
   const byteLength = mergedLength(first, second);
-  // Looked at before anything is copied: what is too large is often asked about.
+  // Checked before anything is copied, because this is a frequent refusal.
   if (byteLength > maxBytes) return undefined;
   const grown = first.holes.map((hole, index) => {
     if (hole.kind === 'last') return undefined;
@@ -110,7 +103,7 @@ export function writeDelta({ bytes, grown, holes }: DeltaEvent, target: Uint8Arr
   return at;
 }
 
-/** Whether the events are equal but for their holes. */
+/** Whether two events are equal outside their holes. */
 function haveSameShape(first: DeltaEvent, second: DeltaEvent): boolean {
   if (first.holes.length !== second.holes.length) return false;
   let a = 0;
@@ -141,15 +134,15 @@ function areEqual(
 }
 
 /**
- * Whether a character begins in one text and ends in the other: half of a surrogate pair, written as an
- * escape, or some bytes of a UTF-8 sequence. Apart these are two wrong characters, together they would be a
- * right one.
+ * Whether a character begins in the first text and ends in the second: half of a surrogate pair, written as an escape,
+ * or some bytes of a UTF-8 sequence. A client shows two wrong characters for the separate events, but one right
+ * character for a merged one.
  */
 function isSplitCharacter(first: DeltaEvent, second: DeltaEvent): boolean {
   const hole = first.holes[first.growing];
   const next = second.holes[second.growing];
   if (hole === undefined || next === undefined) return false;
-  // What later events were merged into begins where the first of them did.
+  // If the second event is a merged one, its text begins with its grown part.
   const later = second.grown[second.growing];
   if (later === undefined && next.start === next.end) return false;
   const begin = later === undefined ? second.bytes[next.start] : later.store.bytes[0];
@@ -157,12 +150,20 @@ function isSplitCharacter(first: DeltaEvent, second: DeltaEvent): boolean {
   return isContinuation(begin) || endsInHalf(first.bytes, hole.start, hole.end, before);
 }
 
-function isContinuation(byte: number | undefined): boolean {
+export function isContinuation(byte: number | undefined): boolean {
   return ((byte ?? 0) & 0xc0) === 0x80;
 }
 
-/** Whether the text in `bytes[start, end)`, or if that is empty the one before it, ends in \uD8.. to \uDB.. */
-function endsInHalf(bytes: Uint8Array, start: number, end: number, before: Grown | undefined): boolean {
+/**
+ * Whether the text in `bytes[start, end)` ends in an escape from \uD8.. to \uDB.., the first half of a pair. If that
+ * text is empty, the text before it counts.
+ */
+export function endsInHalf(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  before: Grown | undefined,
+): boolean {
   if (start === end && before !== undefined) {
     return endsInHalf(before.store.bytes, 0, before.length, undefined);
   }
@@ -176,7 +177,7 @@ function endsInHalf(bytes: Uint8Array, start: number, end: number, before: Grown
   );
 }
 
-/** The bytes of the event that two would become. */
+/** The number of bytes that the merged event would have. */
 function mergedLength(first: DeltaEvent, second: DeltaEvent): number {
   let length = second.bytes.length;
   for (const [index, { end, kind, start }] of first.holes.entries()) {
@@ -193,10 +194,11 @@ function mergedLength(first: DeltaEvent, second: DeltaEvent): number {
 }
 
 /**
- * Adds `bytes[start, end)`, in place if nobody else did meanwhile. Doubles, so that growing costs linear time, but takes no room beyond
- * `maxBytes`: what is as large as that does not grow any more.
+ * Adds `bytes[start, end)` to a hole's text: in place, unless another event has added to the same store since. The
+ * store doubles, so that growing costs linear time, but only up to `maxBytes`, because a larger event does not grow any
+ * more.
  */
-function append(
+export function append(
   before: Grown | undefined,
   kind: Hole['kind'],
   bytes: Uint8Array,
@@ -215,226 +217,11 @@ function append(
     store = { bytes: room, used };
   }
   if (joint === 1) store.bytes[used] = COMMA;
-  // Most texts are a token: calling for a copy of a view takes longer than copying.
+  // Most texts are a token: for so few bytes a loop is faster than a view and a call.
   if (end - start > 64) store.bytes.set(bytes.subarray(start, end), used + joint);
   else
     for (let from = start, to = used + joint; from < end; from += 1, to += 1)
       store.bytes[to] = bytes[from] ?? 0;
   store.used = length;
   return { store, length };
-}
-
-/**
- * Grows an event by events of the same shape that follow it, byte for byte but for the holes: what
- * {@link mergeDeltas} does with events that were taken apart, without taking them apart. What differs in any other
- * way is left to that.
- */
-export class DeltaGrowth {
-  readonly #event: DeltaEvent;
-  readonly #maxBytes: number;
-  /** Of the newest event: its bytes, where it lies in them, and its holes one after the other. */
-  #bytes: Uint8Array;
-  #start = 0;
-  #end: number;
-  #holes: number[] = [];
-  /** The same of the one that is looked at. */
-  #nextHoles: number[] = [];
-  #growing: number;
-  /** The text of those before the newest one. */
-  #grown: Grown | undefined;
-  #grownBytes: number;
-  /** How many events were added. */
-  added = 0;
-
-  private constructor(event: DeltaEvent, maxBytes: number) {
-    this.#event = event;
-    this.#maxBytes = maxBytes;
-    this.#bytes = event.bytes;
-    this.#end = event.bytes.length;
-    this.#growing = event.growing;
-    this.#grown = event.grown[event.growing];
-    this.#grownBytes = this.#grown?.length ?? 0;
-    for (const { end, start } of event.holes) this.#holes.push(start, end);
-  }
-
-  /** `undefined` for an event whose followers have to be taken apart. */
-  static open(event: DeltaEvent, maxBytes: number): DeltaGrowth | undefined {
-    const isPlain = event.holes.every(({ keepsLast, kind }) => kind !== 'items' && !keepsLast);
-    return isPlain ? new DeltaGrowth(event, maxBytes) : undefined;
-  }
-
-  /**
-   * The event that starts there, if it has the same shape as another one and less bytes than that: what taking it apart finds, for a
-   * fraction of the time.
-   */
-  static alike(
-    shape: DeltaEvent,
-    bytes: Uint8Array,
-    start: number,
-    maxBytes: number,
-  ): { readonly event: DeltaEvent; readonly end: number } | undefined {
-    const growth = DeltaGrowth.open(shape, Infinity);
-    if (growth === undefined) return undefined;
-    const end = growth.#match(bytes, start);
-    if (end === -1 || end - start >= maxBytes) return undefined;
-    const found = growth.#nextHoles;
-    const growing = growth.#growingOf(found);
-    // Two texts that grow in turn: never merged.
-    if (growing === -2) return undefined;
-    const event: DeltaEvent = {
-      bytes: copyOf(bytes, start, end),
-      holes: holesAt(shape.holes, found, start),
-      grown: [],
-      growing,
-      keepsLast: false,
-      byteLength: end - start,
-    };
-    return { event, end };
-  }
-
-  /** The bytes of the event as it would be written. */
-  get byteLength(): number {
-    return this.#end - this.#start + this.#grownBytes;
-  }
-
-  /**
-   * Adds the event that starts there, and ends at `wantedEnd` if that is given. Returns where it ends; -1: it cannot be added, and
-   * nothing has changed.
-   */
-  add(bytes: Uint8Array, start: number, wantedEnd?: number): number {
-    const end = this.#match(bytes, start);
-    if (end === -1 || (wantedEnd !== undefined && end !== wantedEnd)) return -1;
-    const growing = this.#growingOf(this.#nextHoles);
-    if (growing === -2 || (growing !== -1 && this.#growing !== -1 && growing !== this.#growing)) return -1;
-    let textBytes = 0;
-    if (this.#growing !== -1) {
-      const from = this.#holes[2 * this.#growing] ?? 0;
-      const to = this.#holes[2 * this.#growing + 1] ?? 0;
-      if (growing !== -1) {
-        if (isContinuation(bytes[this.#nextHoles[2 * growing] ?? 0])) return -1;
-        if (endsInHalf(this.#bytes, from, to, this.#grown)) return -1;
-      }
-      textBytes = to - from;
-      if (end - start + this.#grownBytes + textBytes > this.#maxBytes) return -1;
-      this.#grown = append(this.#grown, 'text', this.#bytes, from, to, this.#maxBytes);
-    }
-    if (end - start > this.#maxBytes) return -1;
-    this.#grownBytes += textBytes;
-    if (growing !== -1) this.#growing = growing;
-    this.#bytes = bytes;
-    this.#start = start;
-    this.#end = end;
-    const holes = this.#holes;
-    this.#holes = this.#nextHoles;
-    this.#nextHoles = holes;
-    this.added += 1;
-    return end;
-  }
-
-  /** All of them as one event. */
-  event(): DeltaEvent {
-    if (this.added === 0) return this.#event;
-    const start = this.#start;
-    const grown = new Array<Grown | undefined>(this.#event.holes.length).fill(undefined);
-    if (this.#growing !== -1) grown[this.#growing] = this.#grown;
-    return {
-      // A copy of its own, because an event may stand for many and should not keep alive what came with it.
-      bytes: copyOf(this.#bytes, start, this.#end),
-      holes: holesAt(this.#event.holes, this.#holes, start),
-      grown,
-      growing: this.#growing,
-      keepsLast: false,
-      byteLength: this.#end - start + this.#grownBytes,
-    };
-  }
-
-  /** Compares the event that starts there with the first one, and notes its holes. Returns where it ends, or -1. */
-  #match(bytes: Uint8Array, start: number): number {
-    const { bytes: shape, holes } = this.#event;
-    const found = this.#nextHoles;
-    let from = 0;
-    let at = start;
-    for (let index = 0; index < holes.length; index += 1) {
-      const hole = holes[index];
-      if (hole === undefined) return -1;
-      const length = hole.start - from;
-      if (!isSame(shape, from, bytes, at, length)) return -1;
-      at += length;
-      const holeEnd = hole.kind === 'text' ? endOfText(bytes, at) : endOfValue(bytes, at, shape, hole);
-      if (holeEnd === -1) return -1;
-      found[2 * index] = at;
-      found[2 * index + 1] = holeEnd;
-      at = holeEnd;
-      from = hole.end;
-    }
-    const length = shape.length - from;
-    if (!isSame(shape, from, bytes, at, length)) return -1;
-    // A CRLF that was cut ended the first one, and another one ends this: it would be left without its last byte.
-    return bytes[at + length] === LF && shape.at(-1) === CR ? -1 : at + length;
-  }
-
-  /** The hole with text in it; -1: none has; -2: two have. */
-  #growingOf(found: readonly number[]): number {
-    let growing = -1;
-    for (let index = 0; index < this.#event.holes.length; index += 1) {
-      if (this.#event.holes[index]?.kind !== 'text' || found[2 * index] === found[2 * index + 1]) continue;
-      if (growing !== -1) return -2;
-      growing = index;
-    }
-    return growing;
-  }
-}
-
-/** Holes of the same kinds at other places, which are counted from `start`. */
-function holesAt(holes: readonly Hole[], places: readonly number[], start: number): Hole[] {
-  return holes.map(({ isNull, keepsLast, kind }, index) => ({
-    kind,
-    start: (places[2 * index] ?? 0) - start,
-    end: (places[2 * index + 1] ?? 0) - start,
-    keepsLast,
-    isNull,
-  }));
-}
-
-function isSame(first: Uint8Array, a: number, second: Uint8Array, b: number, length: number): boolean {
-  if (b + length > second.length) return false;
-  for (let index = 0; index < length; index += 1) {
-    if (first[a + index] !== second[b + index]) return false;
-  }
-  return true;
-}
-
-/** Where the string ends that goes on there: at its quote; -1 if it does not end in its line. */
-function endOfText(bytes: Uint8Array, start: number): number {
-  for (let at = start; at < bytes.length; at += 1) {
-    const byte = bytes[at];
-    if (byte === QUOTE) return at;
-    if (byte === LF || byte === CR) return -1;
-    if (byte !== BACKSLASH) continue;
-    at += 1;
-    if (bytes[at] === LF || bytes[at] === CR) return -1;
-  }
-  return -1;
-}
-
-/** Where the value ends that begins there, if that is a number or a string, or the same as in the shape; else -1. */
-function endOfValue(bytes: Uint8Array, start: number, shape: Uint8Array, hole: Hole): number {
-  const length = hole.end - hole.start;
-  const first = bytes[start];
-  if (!hole.isNull && first === QUOTE) {
-    const end = endOfText(bytes, start + 1);
-    return end === -1 ? -1 : end + 1;
-  }
-  if (hole.isNull || !isOfNumber(first)) {
-    return isSame(shape, hole.start, bytes, start, length) ? start + length : -1;
-  }
-  let at = start;
-  while (isOfNumber(bytes[at])) at += 1;
-  return at;
-}
-
-function isOfNumber(byte: number | undefined): boolean {
-  if (byte === undefined) return false;
-  if (byte >= 0x30 && byte <= 0x39) return true;
-  return byte === MINUS || byte === PLUS || byte === DOT || (byte | 0x20) === LETTER_E;
 }

@@ -1,20 +1,22 @@
 import { isSpace, isText } from './json-keys.ts';
 
 /**
- * What may happen to the parts of a JSON value when two neighbours of a stream become one: a tree of rules
- * with the shape of the value. What no rule names may add up, in a way that nobody here knows: it has to be
- * null, `true`, `false`, `""`, `[]` or `{}`, and the same in both, or absent; otherwise the value is never merged.
+ * The rules for the parts of a JSON value when two neighbours of a stream become one: a tree with the shape of the
+ * value. A part that no rule names may add up in an unknown way. Such a part has to be null, `true`, `false`, `""`,
+ * `[]` or `{}`, and the same in both, or absent; otherwise the value is never merged.
  *
- * - `same`: what a stream repeats, and what is kept once: it has to be the same in both, byte for byte.
+ * - `same`: a value that every event repeats, and that is kept once. The value has to be the same in both, byte for
+ *   byte.
  * - `text`: a string that adds up (or null in both).
- * - `textButLast`: the same, but the last of a run stays an event of its own: somebody only looks at that one.
+ * - `textButLast`: as `text`, but the last event of a run stays an event of its own, because some SDKs only read that
+ *   one.
  * - `items`: an array whose items add up (or null in both).
- * - `last`: the later one replaces the earlier one; both are null or neither is.
- * - `pins`: as `same`, and where it is not null `last` means `same`.
- * - `oneOf`: a string, one of these; otherwise, and where it is absent, the value is never merged.
+ * - `last`: the later value replaces the earlier one; both are null or neither is.
+ * - `pins`: as `same`, and where the value is not null, `last` means `same`.
+ * - `oneOf`: one of the listed strings; otherwise, and where the string is absent, the value is never merged.
  * - `fields`: an object, or null in both.
  * - `list`: an array, with a rule for each of its items, or null in both.
- * - `only`: the same, of exactly one item; otherwise the value is never merged.
+ * - `only`: as `list`, with exactly one item; otherwise the value is never merged.
  */
 export type DeltaRule =
   | 'items'
@@ -28,7 +30,7 @@ export type DeltaRule =
   | { readonly oneOf: readonly string[] }
   | { readonly only: DeltaRule };
 
-/** The same rule for each of these names. */
+/** Gives each of the names the same rule. */
 export function each<Rule extends DeltaRule>(
   rule: Rule,
   ...names: readonly string[]
@@ -38,11 +40,11 @@ export function each<Rule extends DeltaRule>(
 
 /** A part of a value's bytes that may differ from its neighbour's: `bytes[start, end)`. */
 export interface Hole {
-  /** `text` without its quotes, `items` without their brackets, `last` as it is. */
+  /** `text`: the string without its quotes. `items`: the list without its brackets. `last`: the whole value. */
   readonly kind: 'items' | 'last' | 'text';
   readonly start: number;
   readonly end: number;
-  /** Whether the last of a run has to stay an event of its own. */
+  /** Whether the last event of a run has to stay an event of its own. */
   readonly keepsLast: boolean;
   /** Whether the value is null. */
   readonly isNull: boolean;
@@ -56,7 +58,7 @@ type Compiled =
 
 interface CompiledFields {
   readonly kind: 'fields';
-  /** By `placeOf` their keys. */
+  /** The fields by the `placeOf` of their keys. */
   readonly places: readonly (readonly Field[] | undefined)[];
   readonly isTyped: boolean;
 }
@@ -69,14 +71,14 @@ interface Field {
 /** Finds the holes of a JSON text in `bytes[start, end)`; `undefined` when it is never merged. */
 export type Dissect = (bytes: Uint8Array, start: number, end: number) => Hole[] | undefined;
 
-/** Prepares a rule. What it returns looks at every byte once, and allocates little but the holes. */
+/** Compiles a rule. The returned function looks at every byte once, and allocates little but the holes. */
 export function createDissect(rule: DeltaRule): Dissect {
   const compiled = typeof rule === 'string' ? compile(rule) : (prepared.get(rule) ?? compile(rule));
   if (typeof rule !== 'string') prepared.set(rule, compiled);
   return (bytes, start, end) => new Dissector(bytes, start, end).run(compiled);
 }
 
-/** A rule is prepared once, however many streams are read by it. */
+/** Compiled rules. Each rule is compiled once, however many streams use it. */
 const prepared = new WeakMap<object, Compiled>();
 
 const encoder = new TextEncoder();
@@ -115,7 +117,9 @@ const FIRST_OF_NULL = 0x6e;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 
-/** Goes through one JSON text. Wherever it is not what JSON or the rule says, `#fails` is set and it ends. */
+/**
+ * Walks through one JSON text. Where the text is not valid JSON or breaks the rule, `#fails` is set and the walk ends.
+ */
 class Dissector {
   readonly #bytes: Uint8Array;
   readonly #end: number;
@@ -141,7 +145,7 @@ class Dissector {
   #value(rule: Compiled): void {
     const start = this.#at;
     const isNull = this.#bytes[start] === FIRST_OF_NULL;
-    // Rules nest only as deep as they are written; what they do not name is skipped without recursion.
+    // Rules nest only as deep as they are written. Values without a rule are skipped without recursion.
     if (!isNull && rule.kind === 'fields') return this.#object(rule);
     if (!isNull && (rule.kind === 'list' || rule.kind === 'only')) {
       if (this.#list(rule.item) !== 1 && rule.kind === 'only') this.#fails = true;
@@ -175,7 +179,7 @@ class Dissector {
     }
   }
 
-  /** What is between the first and the last byte of the value that ends here. */
+  /** Adds a hole between the first and the last byte of the value that ends at `#at`. */
   #hole(kind: 'items' | 'text', start: number, keepsLast: boolean): void {
     const isString = kind === 'text';
     if (this.#bytes[start] !== (isString ? QUOTE : OPEN_LIST)) this.#fails = true;
@@ -196,7 +200,7 @@ class Dissector {
     do {
       this.#skipSpace();
       const key = this.#at + 1;
-      // A key with an escape could be any other key.
+      // A key with an escape could be any key.
       if (this.#skipString() || this.#fails) return this.#fail();
       const rule = ruleOf(fields, this.#bytes, key, this.#at - 1);
       if (rule.kind === 'oneOf') hasType = true;
@@ -209,7 +213,7 @@ class Dissector {
     if (!hasType || !this.#take(CLOSE_OBJECT)) this.#fail();
   }
 
-  /** Returns how many items it has. */
+  /** Walks through a list. Returns the number of its items. */
   #list(item: Compiled): number {
     let count = 0;
     if (!this.#take(OPEN_LIST)) this.#fails = true;
@@ -239,7 +243,7 @@ class Dissector {
     while (this.#at < this.#end && isSpace(this.#bytes[this.#at])) this.#at += 1;
   }
 
-  /** Skips any value without recursion: brackets are counted, and what they hold is compared as bytes. */
+  /** Skips any value without recursion, by counting brackets. Bytes outside the holes are compared later. */
   #skipValue(): void {
     const bytes = this.#bytes;
     const end = this.#end;
@@ -283,7 +287,7 @@ class Dissector {
     this.#at = at;
   }
 
-  /** Returns whether there is an escape in it. */
+  /** Skips a string. Returns whether there is an escape in it. */
   #skipString(): boolean {
     const bytes = this.#bytes;
     const end = this.#end;
@@ -305,7 +309,7 @@ class Dissector {
     return hasEscape;
   }
 
-  /** Whether the value from `start` to here has nothing that could add up. */
+  /** Whether the value from `start` to `#at` has nothing that could add up. */
   #isPlain(start: number): boolean {
     const first = this.#bytes[start];
     if (this.#at - start === 2) return first === QUOTE || first === OPEN_LIST || first === OPEN_OBJECT;
@@ -313,7 +317,7 @@ class Dissector {
     return false;
   }
 
-  /** Whether the value from `start` to here is this string, written without escapes. */
+  /** Whether the value from `start` to `#at` is this string, written without escapes. */
   #isString(start: number, text: Uint8Array): boolean {
     return this.#bytes[start] === QUOTE && isText(this.#bytes, start + 1, this.#at - 1, text);
   }
@@ -326,7 +330,7 @@ function ruleOf({ places }: CompiledFields, bytes: Uint8Array, start: number, en
   return unknown;
 }
 
-/** Where a field stands by the first byte and the length of its key: hardly any two at the same. */
+/** The index of a field in `places`, from the first byte and the length of its key. Hardly any two fields share one. */
 function placeOf(first: number | undefined, length: number): number {
   return ((first ?? 0) * 5 + length) & 63;
 }

@@ -3,16 +3,16 @@ import { endOfString, forEachKey, isSpace, isText } from './json-keys.ts';
 import type { ClassifyPayload, PayloadKind } from './sse.ts';
 
 /**
- * Whether a payload is an error, in whatever spelling: providers and what stands in front of them report one in each
- * other's shapes. An `error` that is not `null`, `false`, 0 or an empty text, or `error` as the `type` or the `object`, is one, also in a list (which is
- * Gemini's way). A `message`, a `detail` or `errors` is a complaint, unless `ownKey` is there, which each of the format's own
- * events has.
+ * Returns a function that finds errors in payloads, in any format's shape: a provider or a proxy before it may report
+ * errors in another provider's shape. An `error` that is not `null`, `false`, 0 or an empty text is an error. So is
+ * `error` as the `type` or the `object`, also in a list (Gemini's way). A `message`, a `detail` or `errors` is a
+ * complaint, unless the payload has `ownKey`, which all of the format's own events have.
  */
 export function classifyErrors(ownKey?: string): ClassifyPayload {
   const own = ownKey === undefined ? undefined : encoder.encode(ownKey);
   const hasOwn = ownKey === undefined ? () => false : createByteSearch(`"${ownKey}"`);
   return (bytes, start, end) => {
-    // Nearly every payload; what these search for cannot stand inside a string, where quotes are escaped.
+    // Nearly every payload ends here. The searched keys cannot stand inside a string, where quotes are escaped.
     if (hasOwn(bytes, start, end) && !hasError(bytes, start, end)) return 'content';
     return errorKind(bytes, start, end, own);
   };
@@ -40,7 +40,7 @@ function errorKind(
     } else if (isKey(OBJECT) || isKey(TYPE)) {
       isError = bytes[value] === QUOTE && isText(bytes, value + 1, endOfString(bytes, value + 1, end), ERROR);
     } else if (isKey(MESSAGE)) {
-      // Where it is an object, it is somebody's answer.
+      // A `message` that is an object is part of a reply.
       isComplaint ||= bytes[value] === QUOTE && saysSomething(bytes, value);
     } else if (isKey(DETAIL) || isKey(ERRORS)) {
       isComplaint ||= saysSomething(bytes, value);

@@ -1,7 +1,7 @@
 import type { DeltaRule } from './delta-rule.ts';
 import type { ClassifyPayload } from './sse.ts';
 
-/** The wire formats that are known, by the names that metrics and logs give them. */
+/** The names of the known wire formats, as metrics and logs write them. */
 export type FormatName =
   | 'anthropic-messages'
   | 'gemini'
@@ -9,38 +9,44 @@ export type FormatName =
   | 'openai-completions'
   | 'openai-responses';
 
-/** An error to be told in a format. */
+/** An error to be written in a format. */
 export interface FormatError {
-  /** For people: what happened, the limit, what came, what to do. */
+  /** The message for people: what happened, the limit, what came, what to do. */
   readonly message: string;
-  /** For programs: stable. */
+  /** The code for programs, which never changes its meaning. */
   readonly code: string;
-  /** The HTTP status that it has, or would have had: formats derive their families of errors from it. */
+  /**
+   * The HTTP status of the error, or the one it would have had. Formats derive their families of errors from the
+   * status.
+   */
   readonly status: number;
 }
 
-/** What a reply cost, as far as the provider has said. Running totals: the last one counts. */
+/**
+ * The tokens of a reply, as far as the provider has reported them. The numbers are running totals: the last report
+ * counts.
+ */
 export interface TokenUsage {
-  /** Tokens of the prompt, as the provider counts them; `undefined`: it has not said. */
+  /** Tokens of the prompt, as the provider counts them; `undefined`: not reported. */
   readonly inputTokens: number | undefined;
-  /** Tokens of the answer, the same. */
+  /** Tokens of the reply, as the provider counts them; `undefined`: not reported. */
   readonly outputTokens: number | undefined;
 }
 
-/** What the bytes of a stream mean: pure functions about one wire format. */
+/** Everything that Spillway knows of one wire format, as pure functions. */
 export interface Format {
-  /** What configuration and metrics call it. */
+  /** The format's name in configuration and metrics. */
   readonly name: FormatName;
-  /** Tells the end marker, an error event and which choices are over, without parsing JSON. */
+  /** Finds the end marker, error events and choices that are over, without parsing JSON. */
   readonly classify: ClassifyPayload;
-  /** What of two neighbouring events adds up, for `createCoalesce`. */
+  /** The rule for merging two neighbouring events, for `createCoalesce`. */
   readonly delta: DeltaRule;
-  /** Whether the payload of an event, parsed, carries something of the answer. */
+  /** Whether the parsed payload of an event carries a part of the reply. */
   readonly hasContent: (payload: unknown) => boolean;
-  /** The usage that the payload of an event, parsed, reports. */
+  /** The usage that the parsed payload of an event reports. */
   readonly usage: (payload: unknown) => TokenUsage | undefined;
-  /** The body of an error response. */
+  /** Writes the body of an error response. */
   readonly errorBody: (error: FormatError) => string;
-  /** An event that reports an error in the middle of a stream; the official SDKs throw it. */
+  /** Writes an event for an error in the middle of a stream. The official SDKs throw such an error. */
   readonly errorEvent: (error: FormatError) => Uint8Array;
 }

@@ -10,7 +10,7 @@ const encoder = new TextEncoder();
 
 const byModality: DeltaRule = { list: { fields: { modality: 'same', tokenCount: 'last' } } };
 
-/** `usageMetadata`: running totals, in every chunk. */
+/** `usageMetadata`: running totals, in every event. */
 const totals: DeltaRule = {
   fields: {
     ...each('last', 'promptTokenCount', 'candidatesTokenCount', 'totalTokenCount', 'thoughtsTokenCount'),
@@ -21,9 +21,9 @@ const totals: DeltaRule = {
 };
 
 /**
- * Gemini's `streamGenerateContent?alt=sse`: Server-Sent Events without names. There is no end marker: a reply
- * may end when each candidate has its `finishReason`, or behind a `blockReason`, and more may follow. Errors are
- * `{"error": {…}}`, in a body or an event.
+ * Gemini's `streamGenerateContent?alt=sse`: Server-Sent Events without names. There is no end marker: a reply may end
+ * when each candidate has its `finishReason`, or after a `blockReason`, and more may follow. Errors are `{"error":
+ * {…}}`, in a body or an event.
  */
 export const gemini: Format = {
   name: 'gemini',
@@ -41,7 +41,7 @@ export const gemini: Format = {
                 parts: { only: { fields: { text: 'text', thought: 'same' } } },
               },
             },
-            // Two verdicts that are the same are one on both texts.
+            // Two equal verdicts become one verdict on both texts.
             safetyRatings: 'same',
           },
         },
@@ -78,10 +78,10 @@ const candidateKeys: ChoiceKeys = {
   list: encoder.encode('candidates'),
   reason: encoder.encode('finishReason'),
 };
-/** A prompt that is blocked has no candidates: it counts as one. */
+/** The index for a blocked prompt, which has no candidates and counts as one choice. */
 const promptIndex = -1;
 
-/** By the keys at the depths where Gemini has them: a tool may have arguments of the same names. */
+/** Keys only count at the depths where Gemini has them, because arguments of a tool may have the same names. */
 function classify(bytes: Uint8Array, start: number, end: number, choices: Choices): PayloadKind {
   const kind = classifyError(bytes, start, end, choices);
   if (kind !== 'content') return kind;
@@ -102,7 +102,7 @@ function errorBody({ message, status }: FormatError): string {
   });
 }
 
-/** As https://cloud.google.com/apis/design/errors maps them. */
+/** The statuses of errors, from https://cloud.google.com/apis/design/errors. */
 const statuses = new Map([
   [401, 'UNAUTHENTICATED'],
   [403, 'PERMISSION_DENIED'],

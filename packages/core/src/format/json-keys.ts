@@ -1,7 +1,7 @@
 /**
- * Goes through the keys of a JSON text in `bytes[start, end)` without parsing what belongs to them. Calls
- * `visit` with each key, how deep it is (1: a key of the text itself) and where its value begins, until it
- * returns `true`. Text that is no JSON ends it.
+ * Visits the keys of a JSON text in `bytes[start, end)` without parsing the values. Calls `visit` with each key, its
+ * depth (1: a key of the text itself) and where its value begins, until `visit` returns `true`. Stops at text that is
+ * no JSON.
  */
 export function forEachKey(
   bytes: Uint8Array,
@@ -20,7 +20,7 @@ export function forEachKey(
     at = keyEnd;
     let value = at + 1;
     while (isSpace(bytes[value])) value += 1;
-    // Only behind a key is there a colon.
+    // Only a key is followed by a colon.
     if (bytes[value] !== COLON || value >= end) continue;
     value += 1;
     while (isSpace(bytes[value])) value += 1;
@@ -29,21 +29,21 @@ export function forEachKey(
   }
 }
 
-/** Where the string ends whose first character is at `from`: at its closing quote, or at `end`. */
+/** Where a string ends: at its closing quote, or at `end`. `from` is the index of its first character. */
 export function endOfString(bytes: Uint8Array, from: number, end: number): number {
   let at = from;
   while (at < end && bytes[at] !== QUOTE) at += bytes[at] === BACKSLASH ? 2 : 1;
   return Math.min(at, end);
 }
 
-/** Whether `bytes[start, end)` are this text. */
+/** Whether `bytes[start, end)` equals a text. */
 export function isText(bytes: Uint8Array, start: number, end: number, text: Uint8Array): boolean {
   if (end - start !== text.length) return false;
   for (let index = 0; index < text.length; index += 1) if (bytes[start + index] !== text[index]) return false;
   return true;
 }
 
-/** Whether a byte is JSON's white space. */
+/** Whether a byte is white space in JSON. */
 export function isSpace(byte: number | undefined): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }

@@ -8,17 +8,17 @@ import { listOf, numberOf, objectOf } from './json-object.ts';
 import { openaiErrorBody } from './openai-error.ts';
 import type { PayloadKind } from './sse.ts';
 
-/** What each event of Chat Completions and legacy Completions has beside the answer. */
+/** The fields that each event of Chat Completions and legacy Completions has beside the reply. */
 export const openaiConstants: Readonly<Record<string, DeltaRule>> = {
   ...each('same', 'id', 'object'),
-  // Some SDKs show the first, which comes with the role, and some the last.
+  // Some SDKs show the first value, which comes with the role, and some the last.
   created: 'last',
   ...each('same', 'model', 'service_tier', 'system_fingerprint', 'provider'),
-  // Random characters that hide how long a token was; nobody reads them.
+  // Random characters that hide the length of a token. No client reads them.
   obfuscation: 'last',
 };
 
-/** `usage`, where every chunk has it: running totals, of OpenAI and of those who have more. */
+/** The rule for `usage`, where every event has it: running totals, of OpenAI and of providers that report more. */
 export const openaiTotals: DeltaRule = {
   fields: {
     ...each('last', 'prompt_tokens', 'completion_tokens', 'total_tokens'),
@@ -40,9 +40,9 @@ export const openaiTotals: DeltaRule = {
 };
 
 /**
- * The wire format of OpenAI's Chat Completions and everybody who speaks it: Server-Sent Events without names,
- * each with one JSON object, `data: [DONE]` as the end marker, and errors as `{"error": {…}}`, in a body or
- * an event. Some who speak it have no marker: their answer may end when each choice has its `finish_reason`.
+ * The wire format of OpenAI's Chat Completions and of all providers that use it: Server-Sent Events without names, each
+ * with one JSON object, `data: [DONE]` as the end marker, and errors as `{"error": {…}}`, in a body or an event. Some
+ * providers send no marker. Their reply may end when each choice has its `finish_reason`.
  */
 export const openaiChat: Format = {
   name: 'openai-chat',
@@ -60,10 +60,10 @@ export const openaiChat: Format = {
                 index: 'same',
                 content: 'text',
                 refusal: 'text',
-                // The official SDK keeps only the last of these two, as of any field that it does not know.
+                // For these two fields, as for any unknown one, the official SDK keeps only the last value.
                 reasoning_content: 'textButLast',
                 reasoning: 'textButLast',
-                // A call that begins has a name, and is never merged.
+                // An event that begins a call has a name, and is never merged.
                 function_call: { fields: { arguments: 'text' } },
                 tool_calls: {
                   only: {
@@ -74,12 +74,12 @@ export const openaiChat: Format = {
                     },
                   },
                 },
-                // Its data is never merged: Base64 does not add up unless it is padded by chance.
+                // Audio data is never merged: Base64 does not add up, unless it is padded by chance.
                 audio: { fields: { transcript: 'text' } },
               },
             },
             logprobs: { fields: { content: 'items', refusal: 'items' } },
-            // Two verdicts that are the same are one on both texts.
+            // Two equal verdicts become one verdict on both texts.
             content_filter_results: 'same',
           },
         },
@@ -106,7 +106,7 @@ const choiceKeys: ChoiceKeys = {
   reason: encoder.encode('finish_reason'),
 };
 
-/** Tells `[DONE]` and errors, and looks for choices in everything else. */
+/** Recognises `[DONE]` and errors, and looks for choices in all other payloads. */
 export function classifyUnnamed(
   bytes: Uint8Array,
   start: number,
@@ -114,7 +114,8 @@ export function classifyUnnamed(
   choices: Choices,
 ): PayloadKind {
   if (bytes[start] === DONE[0] && equals(bytes, start, end, DONE)) return 'end';
-  // Nearly every payload: only a text in it is another than before, and its list is looked at without what belongs to it.
+  // Nearly every payload ends here: its list differs from the last one only in a text, and the parts of the list are
+  // not looked at.
   const listEnd = choices.endOfAlike(bytes, start, end);
   if (listEnd !== -1 && (end - listEnd === 1 || !hasError(bytes, listEnd, end))) return 'content';
   const kind = classifyError(bytes, start, end, choices);
@@ -122,7 +123,7 @@ export function classifyUnnamed(
   return kind;
 }
 
-/** `usage` as Chat Completions and legacy Completions report it. */
+/** Returns `usage` as Chat Completions and legacy Completions report it. */
 export function openaiUsage(payload: unknown): ReturnType<Format['usage']> {
   const usage = objectOf(payload)['usage'];
   if (typeof usage !== 'object' || usage === null) return undefined;
@@ -139,7 +140,7 @@ function startsWith(bytes: Uint8Array, start: number, end: number, prefix: Uint8
 }
 
 function equals(bytes: Uint8Array, start: number, end: number, other: Uint8Array): boolean {
-  // Trailing space is seen in the wild, and in several lines the last may be empty.
+  // Some providers send trailing space. In an event with several data lines, the last line may be empty.
   let last = end;
   while (last > start && isSpace(bytes[last - 1])) last -= 1;
   return last - start === other.length && startsWith(bytes, start, last, other);

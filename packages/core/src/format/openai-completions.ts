@@ -3,7 +3,7 @@ import { listOf, objectOf } from './json-object.ts';
 import { classifyUnnamed, openaiChat, openaiConstants, openaiTotals, openaiUsage } from './openai-chat.ts';
 import { openaiErrorBody } from './openai-error.ts';
 
-/** OpenAI's legacy Completions: framed as Chat Completions, with `choices[].text`. */
+/** OpenAI's legacy Completions: events as in Chat Completions, with `choices[].text`. */
 export const openaiCompletions: Format = {
   name: 'openai-completions',
   classify: classifyUnnamed,

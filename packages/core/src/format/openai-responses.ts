@@ -42,9 +42,9 @@ export const openaiResponses: Format = {
         ],
       },
       ...each('same', 'item_id', 'output_index', 'content_index', 'summary_index', 'command_index'),
-      // Log probabilities are not merged: the official SDK takes those of an event all or not at all.
+      // Log probabilities are not merged: the official SDK takes all log probabilities of an event or none.
       delta: 'text',
-      // The last: whoever resumes behind it must not get again what is in this event.
+      // The last number: a client that resumes after it must not get this event's text again.
       sequence_number: 'last',
       obfuscation: 'last',
     },
@@ -62,7 +62,7 @@ export const openaiResponses: Format = {
   errorBody: openaiErrorBody,
   errorEvent: (error) => {
     const { code, message, param } = openaiError(error);
-    // Flat as OpenAI documents it, and as an object as others read it.
+    // Written twice: flat as OpenAI documents errors, and as an object, which other clients read.
     const payload = { type: 'error', code, message, param, sequence_number: 0, error: openaiError(error) };
     return encoder.encode(`event: error\ndata: ${JSON.stringify(payload)}\n\n`);
   },

@@ -3,9 +3,10 @@ import { endOfString, forEachKey, isText } from './json-keys.ts';
 import type { ClassifyPayload, PayloadKind } from './sse.ts';
 
 /**
- * Tells payloads by the `type` of their JSON object, where a format names its events by it; what is not listed and
- * begins with one of `ownTypes` is content, anything else may be an error. Nearly always it is the first key, and a few
- * bytes tell. Of some types more has to be looked at: by the function that stands for the kind.
+ * Returns a function that classifies payloads by the `type` of their JSON object, for formats that name their events by
+ * it. A type that is not listed but begins with one of `ownTypes` is content. Any other payload may be an error. `type`
+ * is nearly always the first key, so a few bytes are enough. For a kind that is a function, that function classifies
+ * the payload.
  */
 export function classifyByType(
   kinds: Readonly<Record<string, PayloadKind | ClassifyPayload>>,

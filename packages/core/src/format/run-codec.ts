@@ -6,15 +6,16 @@ import type { FormatName } from './format.ts';
 import type { EventRun } from './sse.ts';
 
 /**
- * A run of events as bytes, to be kept outside of the process: by a store, in a file, in a log. Merged runs are kept with what
- * merging knows of them, so that {@link decodeRun} gives back a run that is merged further as this one would be. JSON is
- * not looked at. A run as it came takes 6 to 8 bytes more than its events, a merged event 3 to 5 more for each of its values that may differ.
+ * Encodes a run of events as bytes, to be kept outside of the process: by a store, in a file, in a log. The bytes of a
+ * merged run include what merging knows of it. So {@link decodeRun} returns a run that can be merged further as this
+ * one can. JSON is not looked at. A run as it came takes 6 to 8 bytes more than its events. A merged event takes 3 to 5
+ * bytes more for each of its values that may differ.
  *
- * @param format whose events these are; `undefined` where nobody knows.
- * @throws {SpillwayError} `invalid_option` for a format that there is not.
+ * @param format the format of the events; `undefined` if it is not known.
+ * @throws {SpillwayError} `invalid_option` for a format that does not exist.
  * @example
  * ```ts
- * for await (const run of channel.reader()) await log.append(encodeRun(run, 'openai-chat'));
+ * for await (const run of channel.reader()) await file.append(encodeRun(run, 'openai-chat'));
  * ```
  */
 export function encodeRun(run: EventRun, format: FormatName | undefined): Uint8Array<ArrayBuffer> {
@@ -23,7 +24,7 @@ export function encodeRun(run: EventRun, format: FormatName | undefined): Uint8A
     throw new SpillwayError('invalid_option', `format: expected one of ${knownFormats}, got ${format}.`);
   const writer = new RunWriter(version, code);
   const parts = run instanceof CoalescedRun ? run.parts : undefined;
-  // 0 says that it came so.
+  // 0 means that the run was not merged.
   writer.number(parts === undefined ? 0 : parts.length + 1);
   writer.number(run.events);
   writer.number(run.mergedEvents ?? 0);
@@ -33,12 +34,12 @@ export function encodeRun(run: EventRun, format: FormatName | undefined): Uint8A
 }
 
 /**
- * The run that {@link encodeRun} made these bytes of: the same on the wire, with the same counts, and merged as the first one would be.
- * Its events are views on the bytes, which must not be changed afterwards.
+ * Decodes the bytes of {@link encodeRun}. The run has the same bytes on the wire and the same counts, and can be merged
+ * as the encoded one. Its events are views on the bytes, which must not be changed afterwards.
  *
- * @param format the one that it was encoded with.
- * @throws {SpillwayError} `unsupported_run` when it was written by another version, or is of another format; `invalid_run` when the
- *   bytes are not what `encodeRun` writes, such as some that were cut short.
+ * @param format the format that the run was encoded with.
+ * @throws {SpillwayError} `unsupported_run` when the run was encoded by another version, or is of another format;
+ *   `invalid_run` when the bytes are no encoded run, such as bytes that were cut short.
  * @example
  * ```ts
  * for await (const record of records) await channel.write(decodeRun(record, 'openai-chat'));
@@ -72,9 +73,9 @@ export function decodeRun(bytes: Uint8Array, format: FormatName | undefined): Ev
 }
 
 const version = 1;
-/** The version and the format. */
+/** The number of bytes for the version and the format. */
 const headBytes = 2;
-/** A place in this list is written down: it only ever grows at its end. */
+/** The index in this list is written to the bytes, so new formats are only added at the end. */
 const formats: readonly (FormatName | undefined)[] = [
   undefined,
   'anthropic-messages',
@@ -84,7 +85,7 @@ const formats: readonly (FormatName | undefined)[] = [
   'openai-responses',
 ];
 const knownFormats = formats.filter((name) => name !== undefined).join(', ');
-/** The same for a hole's kind, which has two bits. */
+/** The index in this list is written, too, in two bits. */
 const kinds: readonly Hole['kind'][] = ['text', 'items', 'last'];
 const kindBits = 3;
 const keepsLastBit = 4;
@@ -97,7 +98,8 @@ const hasGrownBit = 16;
  *   of an event:        growing + 1
  *   of each hole:       flags   from the hole before   length   [length of what earlier events had in it]
  * ```
- * What the lengths are of stands behind the heads of all parts, in the same order; in each event what earlier ones had comes last.
+ * The bytes that the lengths count come after the heads of all parts, in the same order. In each event, the bytes that
+ * earlier events had come last.
  */
 function writePart(writer: RunWriter, part: Part): void {
   if (part instanceof Uint8Array) {
@@ -131,13 +133,13 @@ function writeBytes(writer: RunWriter, bytes: Uint8Array): void {
   writer.piece(bytes);
 }
 
-/** A part without its bytes. */
+/** A part before its bytes were read. */
 interface PartPlan {
   readonly length: number;
   readonly growing: number;
-  /** None: its events are never merged. */
+  /** Empty: the part's events are never merged. */
   readonly holes: readonly Hole[];
-  /** For each hole, how much earlier events had in it. */
+  /** For each hole, the number of bytes that earlier events had in it. */
   readonly grown: readonly number[];
 }
 
@@ -177,18 +179,20 @@ function readPart(reader: RunReader, { grown: lengths, growing, holes, length }:
   const grown: DeltaEvent['grown'][number][] = [];
   for (const [index, { end, kind, start }] of holes.entries()) {
     const before = lengths[index] ?? 0;
-    // Its room is full: what follows takes room of its own.
+    // The store is full, so text added later goes into a store of its own.
     grown.push(
       before === 0 ? undefined : { store: { bytes: reader.piece(before), used: before }, length: before },
     );
     byteLength += before;
-    // A comma between items.
+    // A comma goes between the items of two events.
     if (before > 0 && kind === 'items' && end > start) byteLength += 1;
   }
   return { bytes, holes, grown, growing, keepsLast: holes.some(({ keepsLast }) => keepsLast), byteLength };
 }
 
-/** Numbers first, then the pieces that they are about: all is put together once. */
+/**
+ * Collects numbers, and the pieces of bytes that they describe. The numbers come first. All is joined once, at the end.
+ */
 class RunWriter {
   readonly #head: number[];
   readonly #pieces: Uint8Array[] = [];
@@ -198,7 +202,7 @@ class RunWriter {
     this.#head = head;
   }
 
-  /** Seven bits a byte, the lowest first; the eighth says that more follows. */
+  /** Writes a number with seven bits a byte, the lowest first. The eighth bit says that more bytes follow. */
   number(value: number): void {
     let rest = value;
     for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) this.#head.push((rest % 0x80) + 0x80);
@@ -242,13 +246,13 @@ class RunReader {
       if (value > Number.MAX_SAFE_INTEGER)
         throw invalidRun(`expected a number below 2^53 before byte ${this.#at}`);
       if (byte < 0x80) return value;
-      // Zeros that follow each other for ever.
+      // Without this check, a number could go on with zeros without end.
       if (factor > Number.MAX_SAFE_INTEGER)
         throw invalidRun(`expected a number below 2^53 before byte ${this.#at}`);
     }
   }
 
-  /** A view. */
+  /** Reads bytes, as a view. */
   piece(length: number): Uint8Array {
     const left = this.#bytes.length - this.#at;
     if (length > left)

@@ -1,19 +1,19 @@
 import { joinDataLines, maxJoinedBytes } from './data-lines.ts';
 
-/** One event among bytes: `bytes[start, end)`, its blank line included. */
+/** One event in an array of bytes: `bytes[start, end)`, its blank line included. */
 export interface EventSpan {
-  /** Where its first byte is. */
+  /** The index of the event's first byte. */
   readonly start: number;
-  /** Behind its last byte, which is that of a blank line. */
+  /** The index after the event's last byte, which belongs to the blank line. */
   readonly end: number;
   /**
-   * Where its data is, if it has one line of data and at most a name beside it. Everything else (comments,
-   * ids, several lines of data) leaves it out.
+   * The range of the event's data, if the event has one data line and at most a name beside it. Undefined for all other
+   * events (with comments, ids or several data lines).
    */
   readonly data: { readonly start: number; readonly end: number } | undefined;
 }
 
-/** The events of bytes that are whole events, in order and without a byte left over. */
+/** The events of an array of whole events, in order and without a byte left over. */
 export function eventsIn(bytes: Uint8Array): EventSpan[] {
   const spans: EventSpan[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -25,15 +25,15 @@ export function eventsIn(bytes: Uint8Array): EventSpan[] {
 }
 
 /**
- * What an event says, of one line of data or of several; empty without any, or if it has several lines and more than 64 KiB.
- * The bytes may be overwritten by the next call.
+ * The data of an event, of one data line or several. Empty without data, or with several lines and more than 64 KiB.
+ * The next call may overwrite the bytes.
  */
 export function dataOf(bytes: Uint8Array, { data, end, start }: EventSpan): Uint8Array {
   if (data !== undefined) return bytes.subarray(data.start, data.end);
   return end - start > maxJoinedBytes ? bytes.subarray(0, 0) : joinDataLines(bytes, start, end);
 }
 
-/** The event that starts there; without a blank line, all that follows. */
+/** The event that starts at `start`. Without a blank line, the event reaches to the end of the bytes. */
 export function eventAt(bytes: Uint8Array, start: number): EventSpan {
   let data: { start: number; end: number } | undefined;
   let isPlain = true;

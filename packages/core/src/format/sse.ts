@@ -10,23 +10,23 @@ import {
 } from './data-lines.ts';
 
 /**
- * Server-Sent Events as bytes: where events end, and what a wire format needs to know of them. The
- * rules are those of the WHATWG HTML standard, "Parsing an event stream"
- * (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream): a line
- * ends with CR, LF or CRLF, an empty line ends an event, a line that starts with a colon is a comment,
- * one BOM at the start is skipped, and an event that the end of the stream cuts is not dispatched.
+ * Server-Sent Events as bytes: finds where events end, and shows their data to a wire format. The rules are those of
+ * the WHATWG HTML standard, "Parsing an event stream"
+ * (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream): a line ends with CR, LF or
+ * CRLF; an empty line ends an event; a line that starts with a colon is a comment. One BOM at the start is skipped. An
+ * event that is cut by the end of the stream is not dispatched.
  */
 
 /**
- * What the payload of an event says: `end` is the provider's own end marker, `error` its error
- * event, `complaint` words that are an error if nothing of the answer follows, `content` anything else.
+ * The meaning of an event's payload. `end`: the provider's own end marker. `error`: an error event. `complaint`: words
+ * that are an error if no part of the reply follows. `content`: anything else.
  */
 export type PayloadKind = 'complaint' | 'content' | 'end' | 'error';
 
 /**
- * What a wire format says about the payload in `bytes[start, end)`. Called once an event with data; where it has several
- * `data:` lines, with these joined by LF, in bytes that are others' afterwards. `choices` is told of those in it, and which of
- * them are over.
+ * Classifies the payload in `bytes[start, end)`. Called once for each event with data. The lines of an event with
+ * several `data:` lines are joined by LF, in bytes that are overwritten afterwards. The function adds the payload's
+ * choices to `choices`, with those that are over.
  */
 export type ClassifyPayload = (
   bytes: Uint8Array,
@@ -37,34 +37,35 @@ export type ClassifyPayload = (
 
 /** Whole events that arrived together: the unit that travels through the gateway. */
 export interface EventRun {
-  /** The provider's own bytes, from the start of an event to the end of one. Not a copy. */
+  /** The provider's own bytes, from the start of one event to the end of another or the same. Not a copy. */
   readonly bytes: Uint8Array;
-  /** How many bytes that are, without having to make them. */
+  /** The number of bytes in `bytes`, without having to join them. */
   readonly byteLength: number;
-  /** How many events with data are in it; 0 for comments alone. */
+  /** The number of events with data; 0 for comments alone. */
   readonly events: number;
-  /** How many events became part of these when they were merged. Default: 0. */
+  /** The number of events that were merged into others. Default: 0. */
   readonly mergedEvents?: number;
 }
 
-/** How an {@link EventScanner} is bounded, and whom it asks. */
+/** The bound of an {@link EventScanner}, and its function for payloads. */
 export interface EventScannerOptions {
   /**
    * The largest event, in bytes, with its line ends. A CR at its end counts as the CRLF that it may become. Minimum 1,
-   * default 1 MiB (1,048,576). A larger one makes `push` throw `event_too_large`, when what is complete before it was
-   * handed on. At most this much is held while an event is incomplete.
+   * default 1 MiB (1,048,576). For a larger event `push` throws `event_too_large`, after the complete events before it
+   * were handed on. At most this many bytes are held while an event is incomplete.
    */
   readonly maxEventBytes?: number;
-  /** Tells a payload's kind. Default: everything is content. */
+  /** Tells the kind of a payload. Default: every payload is content. */
   readonly classify?: ClassifyPayload | undefined;
 }
 
 /**
- * Finds whole events in bytes, however these were cut: also inside a UTF-8 sequence, between CR and
- * LF, or inside a BOM. What is complete is handed on at once and without a copy; only an event that
- * two chunks share is put together.
+ * Finds whole events in bytes, wherever the chunks were cut: also inside a UTF-8 sequence, between CR and LF, or inside
+ * a BOM. Complete events are handed on at once and without a copy. Only an event that two chunks share is copied.
  *
  * After the provider's end marker every further byte is ignored.
+ *
+ * One file, because its state between two reads is one: where in an event, in a line and in a line end a read has ended.
  *
  * @example
  * ```ts
@@ -77,24 +78,24 @@ export interface EventScannerOptions {
 export class EventScanner {
   readonly #maxEventBytes: number;
   readonly #classify: ClassifyPayload | undefined;
-  /** The start of an event whose end has not come: `#partial[0, #partialLength)`. */
+  /** The bytes of the incomplete event: `#partial[0, #partialLength)`. */
   #partial: Uint8Array<ArrayBuffer> = empty;
   #partialLength = 0;
-  /** Where in `#partial` the line that has not ended begins. */
+  /** Where the incomplete line begins in `#partial`. */
   #partialLine = 0;
-  /** The last byte was a CR that ended a line: an LF right behind it belongs to it. */
+  /** Whether the last byte was a CR that ended a line. An LF right after it belongs to the same line end. */
   #afterCr = false;
   #atStart = true;
   #eventHasField = false;
   #dataLines = 0;
-  /** Where the value of the last data line is, from the start of the event that is open. */
+  /** The range of the last data value, counted from the start of the present event. */
   #valueStart = 0;
   #valueEnd = 0;
   #hasEnded = false;
   readonly #choices = new Choices();
   #hasFailed = false;
   #hasComplained = false;
-  /** The event that is open is named `error`: whatever its data is. */
+  /** Whether the present event is named `error`. Its data then does not matter. */
   #isNamedError = false;
 
   constructor(options: EventScannerOptions = {}) {
@@ -104,7 +105,7 @@ export class EventScanner {
     this.#classify = classify;
   }
 
-  /** The bytes of the event whose end has not come: what is held of it. */
+  /** The number of bytes held of the incomplete event. */
   get partialBytes(): number {
     return this.#partialLength;
   }
@@ -115,23 +116,23 @@ export class EventScanner {
   }
 
   /**
-   * Whether the stream may end here without a marker: each choice that came has said why it ended. After `finish`: and no
-   * event was cut behind it.
+   * Whether the stream may end here without a marker: each choice that came has said why it ended. After `finish`,
+   * also: no event was cut after that.
    */
   get hasFinished(): boolean {
     return this.#choices.areOver;
   }
 
-  /** Whether the provider sent an error event, or its last word was a complaint. */
+  /** Whether the provider sent an error event, or its last event was a complaint. */
   get hasFailed(): boolean {
     return this.#hasFailed || this.#hasComplained;
   }
 
   /**
-   * Takes the next bytes and hands on what is complete: one run, or two where an event that began in
-   * an earlier chunk ends in this one; more where a run would have more than `maxRunBytes`, unless that is a single
-   * event. Minimum 1; default: no bound. The bytes must not be changed afterwards, but those of an event that two chunks share are
-   * nobody else's.
+   * Takes the next bytes and hands on the complete events as runs: one run, or two where an event that began in an
+   * earlier chunk ends in this one. More runs come where one would have more than `maxRunBytes` (minimum 1, default no
+   * bound); a single event may be larger. The bytes must not be changed afterwards. An event that two chunks share is a
+   * copy, which belongs to the caller alone.
    *
    * @throws {SpillwayError} `event_too_large`; `invalid_option`
    */
@@ -153,8 +154,8 @@ export class EventScanner {
   }
 
   /**
-   * The bytes are over. An end marker or an error that lacks only its blank line is accepted and completed; any
-   * other incomplete event is dropped, as the standard says.
+   * Ends the bytes. An end marker or an error that lacks only its blank line is completed and handed on. Any other
+   * incomplete event is dropped, as the standard says.
    */
   finish(emit: (run: EventRun) => void): void {
     if (this.#hasEnded || this.#partialLength === 0) return;
@@ -163,7 +164,8 @@ export class EventScanner {
     const kind = this.#kindOf(this.#partial, 0, this.#partialLength);
     const isLast = this.#isNamedError || kind !== 'content';
     if (!isLast || !isWholePayload(this.#payload(this.#partial, 0, this.#partialLength))) {
-      // Where the stream may end behind its last word, what was cut is more of it. A comment is nothing.
+      // A cut event shows that more was to come, even where the stream could have ended before it. A cut comment does
+      // not.
       if (this.#eventHasField) this.#choices.lose();
       return;
     }
@@ -173,7 +175,7 @@ export class EventScanner {
     emit({ bytes, byteLength: bytes.length, events: 1 });
   }
 
-  /** Scans a chunk at whose start no event is open, and keeps what it leaves open. */
+  /** Scans a chunk that starts with a new event. Keeps the bytes of an incomplete last event. */
   #scan(chunk: Uint8Array, emit: (run: EventRun) => void, maxRunBytes: number): void {
     let line = 0;
     let eventStart = 0;
@@ -181,7 +183,7 @@ export class EventScanner {
     let isAfterCr = this.#afterCr;
     this.#afterCr = false;
     if (isAfterCr && chunk[0] === LF) {
-      // The other half of a line end; whoever does not know CR alone waits for it to see the event.
+      // The second half of a CRLF. A client that does not know a CR alone shows the event only after this byte.
       emit({ bytes: chunk.subarray(0, 1), byteLength: 1, events: 0 });
       line = 1;
       eventStart = 1;
@@ -189,7 +191,7 @@ export class EventScanner {
     let runStart = eventStart;
     const hasCr = chunk.includes(CR);
     while (!this.#hasEnded) {
-      // Most lines are one line of data and the empty one behind it: that one is seen without a search.
+      // Most events are a data line and an empty line. The empty line is found without a search.
       const isEmpty = chunk[line] === LF;
       const lineEnd = isEmpty ? line : hasCr ? findLineEnd(chunk, line) : chunk.indexOf(LF, line);
       if (lineEnd === -1) break;
@@ -228,10 +230,7 @@ export class EventScanner {
     }
   }
 
-  /**
-   * Completes the event that an earlier chunk began, line by line. Returns how many bytes of the
-   * chunk it took.
-   */
+  /** Completes the event that an earlier chunk began, line by line. Returns the number of bytes used from the chunk. */
   #completePartial(chunk: Uint8Array, emit: (run: EventRun) => void): number {
     let used = 0;
     if (this.#afterCr) {
@@ -259,7 +258,7 @@ export class EventScanner {
       used = next;
       if (lineLength === 0) {
         const kind = this.#kindOf(this.#partial, 0, this.#partialLine);
-        // What grew by doubling may be half empty, and a run may wait for long.
+        // An array that grew by doubling may be half empty, and a run may wait for long.
         const isTight = this.#partialLength === this.#partial.length;
         const bytes = isTight ? this.#partial : resized(this.#partial, this.#partialLength);
         this.#partial = empty;
@@ -274,7 +273,7 @@ export class EventScanner {
     return used;
   }
 
-  /** A line that is not empty. */
+  /** Notes a line that is not empty. */
   #line(bytes: Uint8Array, start: number, end: number, eventStart: number): void {
     if (bytes[start] === COLON) return;
     this.#eventHasField = true;
@@ -287,10 +286,10 @@ export class EventScanner {
     this.#valueEnd = end - eventStart;
   }
 
-  /** What the event is whose lines are `bytes[start, end)`. */
+  /** The kind of the event whose lines are `bytes[start, end)`. */
   #kindOf(bytes: Uint8Array, start: number, end: number): PayloadKind {
     if (this.#classify === undefined || this.#dataLines === 0) return 'content';
-    // Nearly all: that costs no object.
+    // Nearly every event has one data line: this path allocates no object.
     if (this.#dataLines === 1)
       return this.#classify(bytes, start + this.#valueStart, start + this.#valueEnd, this.#choices);
     const payload = this.#payload(bytes, start, end);
@@ -300,14 +299,14 @@ export class EventScanner {
     return 'content';
   }
 
-  /** What the event says; `undefined` if it has no data, or too many bytes in several lines to look at. */
+  /** The data of the event; `undefined` if it has none, or too many bytes in several lines. */
   #payload(bytes: Uint8Array, start: number, end: number): Uint8Array | undefined {
     if (this.#dataLines === 0) return undefined;
     if (this.#dataLines === 1) return bytes.subarray(start + this.#valueStart, start + this.#valueEnd);
     return end - start <= maxJoinedBytes ? joinDataLines(bytes, start, end) : undefined;
   }
 
-  /** An empty line. Returns 1 if it ended an event with data. */
+  /** Ends the present event at an empty line. Returns 1 if the event had data, otherwise 0. */
   #endEvent(kind: PayloadKind): 0 | 1 {
     if (!this.#eventHasField) return 0;
     const hasData = this.#dataLines > 0;
@@ -323,9 +322,9 @@ export class EventScanner {
   }
 
   /**
-   * Doubles what it allocates, so that an event in many small chunks costs linear time.
+   * Adds bytes to the incomplete event. The array doubles, so that an event in many small chunks costs linear time.
    *
-   * @param more how many bytes more count.
+   * @param more bytes that count against the bound and are not added.
    */
   #append(bytes: Uint8Array, more = 0): void {
     const length = this.#partialLength + bytes.length;
@@ -339,8 +338,8 @@ export class EventScanner {
   }
 
   /**
-   * A BOM is skipped and not handed on: with anything sent before it (a keep-alive comment), it would
-   * become part of the first field's name. Returns `undefined` while it cannot be told yet.
+   * Skips a BOM at the start of the stream. After a keep-alive comment of the gateway, a BOM would become part of the
+   * first field's name. Returns `undefined` while the bytes may still become a BOM.
    */
   #skipBom(chunk: Uint8Array): Uint8Array | undefined {
     let bytes = chunk;
@@ -352,7 +351,7 @@ export class EventScanner {
     }
     const looksLikeBom = BOM.every((byte, index) => index >= bytes.length || bytes[index] === byte);
     if (looksLikeBom && bytes.length < BOM.length) {
-      // No part of an event yet.
+      // These bytes are no part of an event yet, so they do not count against the bound.
       this.#append(bytes, -bytes.length);
       return undefined;
     }
@@ -380,10 +379,16 @@ function atLeastOne(name: string, value: number): SpillwayError {
   return new SpillwayError('invalid_option', `${name}: expected 1 or more bytes, got ${value}.`);
 }
 
-/** What is smaller is cheaper to copy: moved, 300 streams that grow at once take 20 MB more. */
+/**
+ * Smaller arrays are copied, because that costs less. If they were moved, 300 streams that grow at once would take 20
+ * MB more.
+ */
 const minMovedBytes = 16_384;
 
-/** The bytes in memory of another size. What many had is free at once, and not when somebody collects it. */
+/**
+ * Returns the bytes in an array of another size. A large array is moved: its old memory is free at once, without the
+ * garbage collector.
+ */
 function resized(bytes: Uint8Array<ArrayBuffer>, length: number): Uint8Array<ArrayBuffer> {
   if (length >= minMovedBytes) return new Uint8Array(bytes.buffer.transfer(length));
   if (length < bytes.length) return bytes.slice(0, length);
@@ -392,7 +397,7 @@ function resized(bytes: Uint8Array<ArrayBuffer>, length: number): Uint8Array<Arr
   return grown;
 }
 
-/** `event: error` or `event:error`. */
+/** Whether a line is `event: error` or `event:error`. */
 function isErrorName(bytes: Uint8Array, start: number, end: number): boolean {
   const spaces = bytes[start + 6] === SPACE ? 1 : 0;
   if (end - start !== ERROR_EVENT.length + spaces) return false;

@@ -1,17 +1,17 @@
 /**
- * The frames of a session: what client and gateway say to each other over one WebSocket. PROTOCOL.md has the
- * rules; this file has the shapes, and how data is written.
+ * The frames of a session, which client and gateway exchange over one WebSocket. PROTOCOL.md has the rules; this file
+ * has the shapes, and the encoding of data frames.
  */
 
 import { SpillwayError } from '../errors.ts';
 
-/** The WebSocket subprotocol. A change that old clients or gateways do not understand takes a new name. */
+/** The WebSocket subprotocol. A change that old clients or gateways do not understand needs a new name. */
 export const subprotocol = 'spillway.v1';
 
-/** What a data frame costs of a window beside its chunk, in bytes: what it costs to hold it. */
+/** The bytes of a window that a data frame takes beside its chunk, because a held frame takes memory. */
 export const frameOverheadBytes = 256;
 
-/** Why a gateway ends a session. A code never changes its meaning. */
+/** The close codes with which a gateway ends a session. A code never changes its meaning. */
 export const closeCodes = {
   bad_frame: 4400,
   bad_ack: 4401,
@@ -25,7 +25,7 @@ export const closeCodes = {
 /** Why the gateway ends a session; each has its close code. */
 export type CloseReason = keyof typeof closeCodes;
 
-/** What happens to one more reader of a stream when it falls behind by more than its window. */
+/** The overflow policy of one more reader of a stream. */
 export type SessionOverflow = 'block' | 'coalesce' | 'disconnect' | 'drop-newest' | 'drop-oldest' | 'latest';
 
 /** How a stream ended. */
@@ -39,10 +39,13 @@ export type ClientFrame =
       readonly stream: number;
       readonly reader: string;
       readonly windowBytes: number;
-      /** Only for a gateway whose `open` says `ms`: how much may be sent that has not been acknowledged, in time. */
+      /**
+       * The window in time: the milliseconds that may be sent before they are acknowledged. Only for a gateway whose
+       * `open` says `ms`.
+       */
       readonly windowMs?: number | undefined;
       readonly method: 'POST';
-      /** With its query. */
+      /** The path with its query. */
       readonly path: string;
       readonly headers: Readonly<Record<string, string>>;
       readonly body: string;
@@ -52,15 +55,15 @@ export type ClientFrame =
       readonly stream: number;
       readonly reader: string;
       readonly windowBytes: number;
-      /** The same as for a request. */
+      /** The window in time, as for a request. */
       readonly windowMs?: number | undefined;
       readonly url: string;
       readonly headers: Readonly<Record<string, string>>;
       readonly from: number | 'now' | 'start';
       readonly overflow: SessionOverflow;
-      /** What may wait for it in the gateway. Default: as much as the gateway allows. */
+      /** The bytes that may wait for this reader in the gateway. Default: as many as the gateway allows. */
       readonly maxBytes?: number | undefined;
-      /** Whether what waits for it may be merged before its policy is carried out. Default: true. */
+      /** Whether chunks that wait for this reader may be merged before its policy is carried out. Default: true. */
       readonly merges?: boolean | undefined;
     }
   | {
@@ -68,14 +71,20 @@ export type ClientFrame =
       readonly stream: number;
       readonly reader: string;
       readonly headers: Readonly<Record<string, string>>;
-      /** Behind the last chunk that was received. */
+      /** The offset after the last chunk that was received. */
       readonly offset: number;
-      /** Everything before it was consumed. */
+      /** The offset before which every chunk was consumed. */
       readonly acked: number;
-      /** For a request without an answer: over which session it was sent, in the gateway's word, and under which number there. */
+      /**
+       * For a request without an answer: the gateway's name of the session that carried the request, and the request's
+       * number there.
+       */
       readonly session?: string | undefined;
       readonly request?: number | undefined;
-      /** Another frame follows at once: before one comes without it, nothing new is sent over the session. */
+      /**
+       * Whether another frame follows at once. The gateway sends nothing new over the session until a frame comes
+       * without this field.
+       */
       readonly more?: true | undefined;
     }
   | { readonly type: 'ack'; readonly stream: number; readonly offset: number }
@@ -88,15 +97,15 @@ export type GatewayFrame =
       readonly type: 'open';
       readonly maxStreams: number;
       readonly maxMessageBytes: number;
-      /** The name of this session, for a `resume` over another one. */
+      /** The name of this session, for a `resume` over a later one. */
       readonly session?: string | undefined;
-      /** Whether it knows `windowMs`. Older gateways do not, and end a session that has one. */
+      /** Whether the gateway knows `windowMs`. Older gateways do not, and end a session for that field. */
       readonly ms?: boolean | undefined;
     }
   | {
       readonly type: 'response';
       readonly stream: number;
-      /** Of the stream; empty if the answer is none that can be read again. */
+      /** The stream's URL; empty if the answer cannot be read again. */
       readonly url: string;
       readonly status: number;
       readonly headers: Readonly<Record<string, string>>;
@@ -116,20 +125,20 @@ export type GatewayFrame =
       readonly stream: number;
       readonly code: string;
       readonly message: string;
-      /** Where the reader would come back. */
+      /** The offset where the reader would go on. */
       readonly offset: number;
     }
   | { readonly type: 'pong' };
 
-/** A chunk of a stream, or with an empty range something that the gateway says by itself. */
+/** A chunk of a stream, or with an empty range the gateway's own bytes, such as an error. */
 export interface DataFrame {
   /** The number that the client gave to the stream. */
   readonly stream: number;
-  /** The offset of the first chunk that it stands for. */
+  /** The offset of the first chunk in the frame. */
   readonly from: number;
-  /** The offset behind the last one. */
+  /** The offset after the last chunk in the frame. */
   readonly to: number;
-  /** The chunk. */
+  /** The bytes of the chunk. */
   readonly bytes: Uint8Array;
 }
 
@@ -138,15 +147,15 @@ export interface DataFrame {
  *  0        4              10             16
  *  | stream |     from     |      to      | chunk …
  * ```
- * All unsigned and big-endian.
+ * All numbers are unsigned and big-endian.
  */
 export const dataHeaderBytes = 16;
 
 /**
- * Writes the head of a data frame; its chunk follows.
+ * Encodes the head of a data frame; the chunk follows.
  *
- * @throws {SpillwayError} `invalid_option` for a stream from 2^32 on or an offset from 2^48 on, which have no room in it. At a
- *   million chunks a second that is after nine years.
+ * @throws {SpillwayError} `invalid_option` for a stream from 2^32 on or an offset from 2^48 on, which do not fit. A
+ *   stream of a million chunks a second gets there after nine years.
  */
 export function encodeDataHeader(stream: number, from: number, to: number): Uint8Array<ArrayBuffer> {
   if (!(isUint(stream, 0x1_0000_0000) && isUint(from, maxOffset) && isUint(to, maxOffset))) {
@@ -163,7 +172,7 @@ export function encodeDataHeader(stream: number, from: number, to: number): Uint
   return header;
 }
 
-/** Reads a data frame; `undefined` if it is none. The chunk is a view on the message. */
+/** Decodes a data frame; `undefined` if the message is none. The chunk is a view on the message. */
 export function decodeData(message: ArrayBuffer): DataFrame | undefined {
   if (message.byteLength < dataHeaderBytes) return undefined;
   const view = new DataView(message);

@@ -1,11 +1,11 @@
 import type { Reader } from '../channel/reader.ts';
 
 /**
- * A reader as a WHATWG `ReadableStream`. It is driven by `pull` and buffers nothing: what nobody asks
- * for waits in the channel, where it is bounded. An end with an error is the stream's error.
+ * A reader as a WHATWG `ReadableStream`. The stream buffers nothing: a chunk is taken when `pull` asks for it, and the
+ * others wait in the channel, which is bounded. An end with an error fails the stream.
  *
- * @param cancel what is done when nobody gets the rest, because the stream was cancelled or its reader failed. Default: it
- *   detaches the reader.
+ * @param cancel called when nobody gets the rest, because the stream was cancelled or its reader failed. Default: the
+ *   reader is detached.
  * @example
  * ```ts
  * return new Response(toReadableStream(channel.reader()));

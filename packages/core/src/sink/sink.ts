@@ -1,22 +1,22 @@
-import { invalid } from '../channel/channel-options.ts';
+import { invalid } from '../invalid.ts';
 
 /**
- * Where chunks go. A `write` that returns a promise is waited for, which is what makes the source wait;
- * one that throws cancels the source.
+ * Takes chunks. The next chunk comes when the promise of a `write` has resolved, which makes the source wait. A `write`
+ * that throws cancels the source.
  */
 export interface ChunkSink<T> {
-  /** Takes a chunk. The next one comes when the promise has resolved. */
+  /** Takes a chunk. The next chunk comes when the promise has resolved. */
   write(chunk: T): Promise<void> | void;
-  /** Everything was written. */
+  /** Called after the last chunk, when the stream has completed. */
   close?(): Promise<void> | void;
-  /** The stream ended otherwise. */
+  /** Called when the stream has failed or was cancelled. */
   abort?(error: Error): Promise<void> | void;
 }
 
-/** A sink, or a WHATWG `WritableStream`. A Node stream is none: {@link toNodeWritable} makes one of it. */
+/** A sink, or a WHATWG `WritableStream`. A Node stream is no sink: {@link toNodeWritable} makes one from it. */
 export type Sink<T> = ChunkSink<T> | WritableStream<T>;
 
-/** The part of a Node `Writable` that is needed: this package imports nothing of Node. */
+/** The part of a Node `Writable` that is used: this package imports nothing of Node. */
 export interface NodeWritable<T> {
   write(chunk: T, callback: (error?: Error | null) => void): boolean;
   end(callback: (error?: Error | null) => void): unknown;
@@ -28,8 +28,9 @@ export interface NodeWritable<T> {
 }
 
 /**
- * A sink that writes to a Node stream and waits until it has taken each chunk, and at the end until all is flushed. A stream
- * that fails, or is closed by somebody else, fails the write that waits for it, or else the next one, and the end if none comes.
+ * A sink that writes to a Node stream. Each write waits until the stream has taken the chunk, and the end waits until
+ * all is flushed. A stream that fails, or is closed elsewhere, fails the write that waits. If none waits, the stream
+ * fails the next write, or the end.
  *
  * @example
  * ```ts
@@ -39,7 +40,7 @@ export interface NodeWritable<T> {
 export function toNodeWritable<T>(writable: NodeWritable<T>): ChunkSink<T> {
   let broken: Error | undefined;
   let fail: ((error: Error) => void) | undefined;
-  // Also of a stream whose error was told to a callback: without a listener it would end the process.
+  // Also for an error that a callback got already: without a listener the error event would end the process.
   const onError = (error?: Error): void => {
     broken ??= error ?? new Error('The stream was closed before its end.');
     fail?.(broken);
@@ -54,7 +55,10 @@ export function toNodeWritable<T>(writable: NodeWritable<T>): ChunkSink<T> {
   };
   writable.on('error', onError);
   writable.on('close', onClose);
-  /** Not every stream calls back when it is destroyed, and hardly one that was destroyed before. */
+  /**
+   * Settles also if the stream closes or fails. Not every stream calls back when it is destroyed, and hardly any that
+   * was destroyed before.
+   */
   const settled = async (start: (callback: (error?: Error | null) => void) => void): Promise<void> => {
     if (writable.destroyed === true)
       broken ??= writable.errored ?? new Error('The stream was closed already.');
@@ -79,8 +83,8 @@ export function toNodeWritable<T>(writable: NodeWritable<T>): ChunkSink<T> {
 }
 
 /**
- * A Node stream has a `write`, too, but it returns `false` where a sink returns a promise: nobody would wait for it, and nobody
- * would end it.
+ * A Node stream has a `write`, too. But that returns `false` where a sink returns a promise, so a pipe would neither
+ * wait for the stream nor end it.
  */
 function isNodeStream(sink: object): boolean {
   return ['write', 'end', 'on'].every(
@@ -88,7 +92,9 @@ function isNodeStream(sink: object): boolean {
   );
 }
 
-/** @throws {SpillwayError} `invalid_option` for what is no sink. */
+/**
+ * @throws {SpillwayError} `invalid_option` for a value that is no sink.
+ */
 export function checkSink(sink: unknown): void {
   const expected = 'sink: expected an object with write or a WritableStream';
   if (typeof sink === 'function') throw invalid(`${expected}, got a function: hand over { write }.`);
@@ -100,15 +106,15 @@ export function checkSink(sink: unknown): void {
 }
 
 /**
- * Any sink as one that chunks can be written to.
+ * Opens any sink, so that chunks can be written to it.
  *
- * @throws {SpillwayError} `invalid_option` for what is no sink.
+ * @throws {SpillwayError} `invalid_option` for a value that is no sink.
  */
 export function openSink<T>(sink: Sink<T>): ChunkSink<T> {
   checkSink(sink);
   if (!('getWriter' in sink)) return sink;
   const writer = sink.getWriter();
-  // Also reported by the write that fails; this one would otherwise be nobody's.
+  // The write that fails reports the same error; here the rejection would be unhandled.
   writer.closed.catch(() => undefined);
   return {
     write: async (chunk) => {

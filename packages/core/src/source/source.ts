@@ -1,19 +1,24 @@
-import { invalid } from '../channel/channel-options.ts';
+import { invalid } from '../invalid.ts';
 
 /**
- * Where chunks come from: anything that can be iterated asynchronously (a generator, a Node stream, an
- * SDK's stream) or a WHATWG `ReadableStream`. It is pulled one chunk at a time.
+ * The source of chunks: anything that can be iterated asynchronously (a generator, a Node stream, an SDK's stream) or a
+ * WHATWG `ReadableStream`. Chunks are pulled from it one at a time.
  */
 export type Source<T> = AsyncIterable<T> | ReadableStream<T>;
 
 /** A source that is being read. */
 export interface SourceReader<T> {
   next(): Promise<{ readonly done?: false; readonly value: T } | { readonly done: true }>;
-  /** Nobody wants the rest. Does not wait for a `next` that hangs. Also gives back what has failed. Not after the end. */
+  /**
+   * Cancels the rest. Does not wait for a `next` that hangs. Also cleans up after a failed `next`. Not called after the
+   * end.
+   */
   cancel(reason: Error): void;
 }
 
-/** @throws {SpillwayError} `invalid_option` for what is no source, such as the body of a response that has none. */
+/**
+ * @throws {SpillwayError} `invalid_option` for a value that is no source, such as the body of a response that has none.
+ */
 export function checkSource(source: unknown): void {
   const expected = 'source: expected an async iterable or a ReadableStream';
   if (source === null) throw invalid(`${expected}, got null.`);
@@ -22,9 +27,9 @@ export function checkSource(source: unknown): void {
     throw invalid(`${expected}, got an object that is neither.`);
 }
 
-/** Opens the source when it is first read: one that is locked, or that cannot be opened, fails that read. */
+/** Opens the source when it is first read. If the source is locked or cannot be opened, that read fails. */
 export function readSource<T>(source: Source<T>): SourceReader<T> {
-  // Not every browser can iterate over a stream, and iterating would not pass on the reason.
+  // Not every browser can iterate over a stream. Leaving a loop would also not pass on the reason.
   if ('getReader' in source) {
     let reader: ReadableStreamDefaultReader<T> | undefined;
     return {
@@ -54,16 +59,19 @@ export function readSource<T>(source: Source<T>): SourceReader<T> {
         throw error;
       }
     },
-    // As in a loop: one that has failed is not told to stop.
+    // As in a `for await` loop, a source that has failed is not stopped.
     cancel: () => {
       if (!hasFailed) void stop(source, iterator);
     },
   };
 }
 
-/** A Node stream. Its iterator stops it only behind a `next` that may hang, and does not if nothing was read. */
+/**
+ * The part of a Node stream that ends it. Its iterator would stop the stream only after a `next` that may hang, and not
+ * at all if nothing was read.
+ */
 interface Destroyable {
-  /** Without an error: nobody may listen for one. */
+  /** Destroys the stream without an error, because nobody may listen for one. */
   destroy(): unknown;
 }
 
@@ -71,7 +79,7 @@ function isDestroyable(source: object): source is Destroyable {
   return 'destroy' in source && typeof source.destroy === 'function';
 }
 
-/** Tells whoever iterates to stop. What somebody wrote may throw here, or give no promise. */
+/** Stops an iterator. A program's own iterator may throw here, or return no promise. */
 async function stop(source: AsyncIterable<unknown>, begun?: AsyncIterator<unknown>): Promise<void> {
   try {
     if (isDestroyable(source)) source.destroy();
@@ -81,5 +89,5 @@ async function stop(source: AsyncIterable<unknown>, begun?: AsyncIterator<unknow
   }
 }
 
-/** What a source says after it was cancelled interests nobody. */
+/** Ignores an error of a source that was cancelled. */
 function ignore(_error: unknown): void {}

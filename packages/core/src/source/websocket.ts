@@ -1,8 +1,9 @@
 import { asError } from '../as-error.ts';
-import { invalid } from '../channel/channel-options.ts';
+import { invalid } from '../invalid.ts';
+import { type Clock, systemClock, type Timer } from '../clock.ts';
 import { SpillwayError } from '../errors.ts';
 
-/** The part of a socket of the package `ws` that is needed: this package imports nothing. */
+/** The part of a socket of the package `ws` that is used: this package imports nothing. */
 export interface PausableWebSocket {
   readonly readyState: number;
   readonly binaryType: string;
@@ -20,57 +21,66 @@ export interface PausableWebSocket {
   off(event: 'open', listener: () => void): unknown;
 }
 
-/** A message: its bytes, or its text if the peer sent it as text. */
+/** A message: its bytes, or its text if the peer sent text. */
 export type WebSocketMessage = Uint8Array | string;
 
-/** What the messages of a socket mean, and how much of them may be in memory. */
+/** Options for reading the messages of a socket, and bounds on their memory. */
 export interface WebSocketSourceOptions<T = WebSocketMessage> {
   /**
-   * Makes a chunk of a message; `undefined`: the message is none, and is left out. What it throws fails the source. Default: a
-   * message is a chunk as it is.
+   * Makes a chunk from a message. With `undefined` the message is skipped. A throw fails the source. Default: the
+   * message itself is the chunk.
    */
   readonly decode?: (message: WebSocketMessage) => T | undefined;
   /**
-   * Whether a message is the last one: the source is completed behind it, and the socket closed with 1000. Default: none is, and any
-   * close fails the source.
+   * Whether a message is the last one. The source completes after that message, and the socket is closed with 1000.
+   * Default: no message is the last one, and any close fails the source.
    */
   readonly isEnd?: (message: WebSocketMessage) => boolean;
   /**
-   * Close codes with which the peer says that all was sent, where it has no message for that; 1005 is a close without a code.
-   * Default: none. A connection that was just lost has no code (1006), and never completes a source.
+   * Close codes by which the peer says that all was sent, for protocols without a last message; 1005 is a close without
+   * a code. Default: none. A lost connection has no code (1006), and never completes a source.
    */
   readonly completeCodes?: readonly number[];
   /**
-   * The largest message, in bytes. Minimum 1, default 1 MiB (1,048,576). A larger one fails the source, behind what came before it. It
-   * has been received by then: give the socket the same bound (`maxPayload`), and it is not.
+   * The largest message, in bytes. Minimum 1, default 1 MiB (1,048,576). A larger message fails the source, after the
+   * messages before it. By then the socket has received all of the message. To prevent that, give the socket the same
+   * bound (`maxPayload`).
    */
   readonly maxMessageBytes?: number;
   /**
-   * The most bytes of messages that may come from a socket while it is paused. Minimum 1, default 4 MiB (4,194,304). It is what
-   * the socket had read already, which without compression is one read (64 KiB) and one message. More fails the source.
+   * The most bytes of messages that may come from a socket while it is paused. Minimum 1, default 4 MiB (4,194,304). A
+   * paused socket still delivers the bytes that it had read already: without compression one read (64 KiB) and one
+   * message. More bytes fail the source.
    */
   readonly maxBufferedBytes?: number;
-  /** How long the peer may take to answer when the socket is closed; after that it is cut off. Minimum 1, default 5 s (5000). */
+  /**
+   * How long the peer may take to answer a close, in milliseconds; then the connection is cut. Minimum 1, default 5 s
+   * (5000).
+   */
   readonly closeTimeoutMs?: number;
+  /** The clock for `closeTimeoutMs`. Default: the system's. */
+  readonly clock?: Pick<Clock, 'after'>;
 }
 
 /**
- * The messages of a WebSocket as a source. While nobody asks for the next one the socket is paused, and TCP makes the peer
- * wait: what waits, waits in the channel, and beyond its bound at the peer.
+ * The messages of a WebSocket as a source. The socket is paused while no `next` waits, and TCP then makes the peer
+ * wait. So messages wait in the channel, and beyond its bound at the peer.
  *
- * It completes only behind a message that is the end (`isEnd`) or with a close code that says so (`completeCodes`). Any other close
- * fails it, also a clean one: only the program knows whether all has come. What came before the end is handed on first.
- * When nobody wants the rest (the loop is left, the pipe is cancelled), the socket is closed with 1001.
+ * The source completes only after a last message (`isEnd`) or with one of the `completeCodes`. Any other close fails
+ * the source, also a clean one: only the program knows whether all has come. Earlier messages are handed on first. When
+ * the rest is not wanted (the loop is left, the pipe is cancelled), the socket is closed with 1001.
  *
- * For sockets of the package `ws`, of a client or of a server, in the turn in which they are made or accepted: what came before is
- * not seen. The socket of a browser, which Node has, too, cannot be paused, and is refused: without an end it would fill
- * the memory.
+ * For sockets of the package `ws`, of a client or of a server. Call this in the turn in which the socket is made or
+ * accepted, because earlier messages are not seen. The platform's `WebSocket`, of browsers and Node, is refused: it
+ * cannot be paused, so it could fill the memory.
  *
- * A socket that is paused does not answer pings, and does not notice that its peer is gone.
+ * A paused socket does not answer pings, and does not notice that its peer is gone.
  *
- * @throws {SpillwayError} `invalid_option`. The source fails with `source_cut` when the socket was closed before the end, with
- *   `source_failed` when the socket failed, with `event_too_large` for a message beyond `maxMessageBytes`, and with `source_overflow` for
- *   more than `maxBufferedBytes`; in the last two cases the socket is closed with 1009 and 1008, with 1011 where a function of the options throws.
+ * @throws {SpillwayError} `invalid_option`. The source fails with `source_cut` when the socket was closed before the
+ *   end, and with `source_failed` when the socket failed. A message beyond `maxMessageBytes` fails the source with
+ *   `event_too_large`, and closes the socket with 1009. More than `maxBufferedBytes` fail the source with
+ *   `source_overflow`, and close the socket with 1008. A function of the options that throws closes the socket with
+ *   1011.
  * @example
  * ```ts
  * import { WebSocket } from 'ws';
@@ -104,6 +114,7 @@ export function fromWebSocket<T>(
     maxBufferedBytes = 4_194_304,
     maxMessageBytes = 1_048_576,
     closeTimeoutMs = 5000,
+    clock = systemClock,
   } = options;
   for (const [name, value] of Object.entries({ maxBufferedBytes, maxMessageBytes, closeTimeoutMs })) {
     if (!(value >= 1)) throw invalid(`${name}: expected 1 or more, got ${value}.`);
@@ -119,6 +130,7 @@ export function fromWebSocket<T>(
     maxBufferedBytes,
     maxMessageBytes,
     closeTimeoutMs,
+    clock,
   });
 }
 
@@ -137,23 +149,23 @@ interface Received {
 
 /**
  * ```text
- * socket ──▶ received, while nobody waits ──▶ who waits     a message is in one of them
+ * socket ──▶ received, while no next waits ──▶ a waiting next     a message is in one of them
  *   ▲                   │
- *   └──── paused as long as something is here
+ *   └──── paused while a message is here
  * ```
  */
 class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
   readonly #socket: PausableWebSocket;
   readonly #options: Required<WebSocketSourceOptions<T>>;
   #received: Received[] = [];
-  /** Where in `#received` the next one is. */
+  /** The index of the next message in `#received`. */
   #next = 0;
   #receivedBytes = 0;
   #waiting: Waiting<T>[] = [];
   #isPaused = false;
-  /** Behind what was received. */
+  /** The end, which comes after the received messages. */
   #end: { readonly error: Error | undefined } | undefined;
-  #closeTimer: ReturnType<typeof setTimeout> | undefined;
+  #closeTimer: Timer | undefined;
 
   constructor(socket: PausableWebSocket, options: Required<WebSocketSourceOptions<T>>) {
     this.#socket = socket;
@@ -188,7 +200,7 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
     return this;
   }
 
-  /** Gives to those who wait what there is for them. */
+  /** Gives the received messages to the waiting calls of `next`, and then the end. */
   #serve(): void {
     while (this.#waiting.length > 0) {
       const message = this.#received[this.#next];
@@ -206,7 +218,7 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
       return;
     }
     const { error } = this.#end;
-    // An error is told once.
+    // The error rejects one `next` only.
     this.#end = { error: undefined };
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -216,7 +228,7 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
     }
   }
 
-  /** The chunk that a message is; `undefined` if it is none. */
+  /** Decodes a message; `undefined` if it is skipped. */
   #read({ bytes, isBinary }: Received): T | undefined {
     const { decode, isEnd } = this.#options;
     try {
@@ -224,7 +236,7 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
       const isLast = isEnd(message);
       const chunk = decode(message);
       if (isLast) {
-        // What the peer said behind its end counts for nothing.
+        // Messages after the last one are dropped.
         this.#drop();
         this.#finish(undefined, 1000);
       }
@@ -265,7 +277,7 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
   };
 
   readonly #onError = (cause: Error): void => {
-    // Behind the end it interests nobody, but without a listener it would end the process.
+    // An error after the end changes nothing. Without a listener it would end the process.
     this.#finish(new SpillwayError('source_failed', `The WebSocket failed: ${cause.message}`, { cause }));
     this.#awaitClose();
     this.#serve();
@@ -273,7 +285,7 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
 
   readonly #onClose = (code: number, reason: Uint8Array): void => {
     this.#stopListening();
-    clearTimeout(this.#closeTimer);
+    this.#closeTimer?.stop();
     this.#socket.off('close', this.#onClose);
     this.#socket.off('error', this.#onError);
     const isComplete = this.#options.completeCodes.includes(code);
@@ -283,7 +295,10 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
     this.#serve();
   };
 
-  /** Nothing more is taken. With a code, the socket is closed with it. The first end counts. */
+  /**
+   * Ends the source; the first end counts. No more messages are taken. With a code, the socket is closed with that
+   * code.
+   */
   #finish(error: Error | undefined, closeCode?: number): void {
     this.#end ??= { error };
     this.#stopListening();
@@ -294,8 +309,9 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
   }
 
   #awaitClose(): void {
-    this.#closeTimer ??= setTimeout(() => this.#socket.terminate(), this.#options.closeTimeoutMs);
-    // The peer's answer is behind all that it has sent.
+    const { clock, closeTimeoutMs } = this.#options;
+    this.#closeTimer ??= clock.after(closeTimeoutMs, () => this.#socket.terminate());
+    // The peer's close frame comes after all its messages, so they have to be read.
     this.#resume();
   }
 
@@ -317,11 +333,11 @@ class SocketMessages<T> implements AsyncIterableIterator<T, undefined> {
   }
 }
 
-/** In the place of a message that was taken, so that it can be collected. */
+/** Replaces a message that was taken, so that the message can be collected. */
 const gone: Received = { bytes: new Uint8Array(0), isBinary: true };
 const textDecoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/** As it came: in one piece, or in those in which it was sent. */
+/** The bytes of a message that came in one piece or in several. */
 function bytesOf(data: unknown): Uint8Array {
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
   if (data instanceof Uint8Array) return data;
@@ -335,7 +351,10 @@ function bytesOf(data: unknown): Uint8Array {
   return bytes;
 }
 
-/** A message is a part of what was read at once. As a chunk that waits for long, it would keep alive all of that. */
+/**
+ * Copies a message that is a small part of a larger buffer. A chunk may wait for long, and would keep all of the buffer
+ * alive.
+ */
 function owned(bytes: Uint8Array): Uint8Array {
   return bytes.buffer.byteLength > 2 * bytes.length ? new Uint8Array(bytes) : bytes;
 }

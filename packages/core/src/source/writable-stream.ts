@@ -2,10 +2,10 @@ import { asError } from '../as-error.ts';
 import type { Channel } from '../channel/channel.ts';
 
 /**
- * A channel as a WHATWG `WritableStream`, for what pipes into one. Each write waits for room in the channel,
- * and nothing waits in the stream but the chunk that is being written. Closing it completes the channel,
- * aborting it fails the channel; a channel that was cancelled fails the next write. A chunk that cannot be written
- * (`weigh` fails for it, say) fails both: a stream that has failed is never closed.
+ * A channel as a WHATWG `WritableStream`, for sources that pipe into one. Each write waits for room in the channel.
+ * Only the chunk that is being written waits in the stream. Closing the stream completes the channel, aborting the
+ * stream fails the channel; a channel that was cancelled fails the next write. A chunk that cannot be written (because
+ * `weigh` throws, say) fails both.
  *
  * @example
  * ```ts
@@ -18,7 +18,7 @@ export function toWritableStream<T>(channel: Channel<T>): WritableStream<T> {
       try {
         await channel.write(chunk, { signal });
       } catch (error) {
-        // The stream does not tell of a write that failed: nobody else would end the channel.
+        // The channel has to end here: after a failed write the stream never calls `close` or `abort`.
         channel.fail(asError(error));
         throw error;
       }

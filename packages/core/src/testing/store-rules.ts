@@ -1,17 +1,17 @@
 import type { Store, StoredChunk } from '../channel/store.ts';
 
-/** One rule of {@link Store}, with what proves it for a store. */
+/** One rule of {@link Store}, and a check that a store keeps it. */
 export interface StoreRule {
-  /** As in the description of `Store`. */
+  /** The rule's number in the description of `Store`. */
   readonly number: number;
   /** The rule in a few words, for a test's name. */
   readonly name: string;
-  /** Rejects, with what was expected and what came, when the store breaks the rule. */
+  /** Rejects when the store breaks the rule, with the expected and the actual result. */
   readonly check: () => Promise<void>;
 }
 
 /**
- * The rules that every store has to keep, each as something to run in a test of its own.
+ * The rules that every store has to keep. Run each rule's check in a test of its own.
  *
  * @param openStore opens an empty store that holds at least 1 MB; called once for each rule.
  * @example

@@ -8,6 +8,7 @@ import * as runCodec from '../../src/format/run-codec.ts';
 import * as sse from '../../src/format/sse.ts';
 import * as core from '../../src/index.ts';
 import * as testing from '../../src/testing/store-rules.ts';
+import * as virtualClock from '../../src/testing/virtual-clock.ts';
 import * as websocket from '../../src/source/websocket.ts';
 import { complaintsOf, modulesIn, modulesOf } from '../support/snippets.ts';
 
@@ -22,6 +23,7 @@ const exported: Readonly<Record<string, object>> = {
   '@spillway/core/format/sse': sse,
   '@spillway/core/source/websocket': websocket,
   '@spillway/core/testing': testing,
+  '@spillway/core/testing/virtual-clock': virtualClock,
 };
 
 /** What snippets take from the program around them. */
@@ -37,7 +39,7 @@ const surroundings = `
   declare const deltas: ReadableStream<string>;
   declare const inbox: import('@spillway/core').Reader<Uint8Array>;
   declare const gauge: { set(value: number): void };
-  declare const log: { append(record: Uint8Array): Promise<void> };
+  declare const file: { append(record: Uint8Array): Promise<void> };
   declare const merge: (first: string, second: string) => string | undefined;
   declare const model: AsyncIterable<string>;
   declare const offset: number;

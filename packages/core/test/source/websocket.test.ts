@@ -1,3 +1,4 @@
+import { VirtualClock } from '../../src/testing/virtual-clock.ts';
 import { fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -392,12 +393,15 @@ async function silent(words: Uint8Array): Promise<WebSocket> {
 describe('a peer that does not answer the close is cut off at the deadline', () => {
   test('of one who wants no more, who does not wait for that', async () => {
     const socket = await silent(new Uint8Array(0));
-    const source = fromWebSocket(socket, { closeTimeoutMs: 50 });
+    const clock = new VirtualClock();
+    const source = fromWebSocket(socket, { clock });
     const waiting = source.next();
     await once(socket, 'open');
     await source.return?.();
     expect(await within(waiting, 'the end')).toEqual({ done: true, value: undefined });
+    await clock.advance(4999);
     expect(socket.readyState).toBe(WebSocket.CLOSING);
+    await clock.advance(1);
     await closed(socket);
     expectNoListeners(socket);
   });
@@ -405,8 +409,10 @@ describe('a peer that does not answer the close is cut off at the deadline', () 
   test('of a socket that failed', async () => {
     // A frame with an opcode that there is not.
     const socket = await silent(Uint8Array.of(0x83, 0));
-    const { error } = await within(collect(fromWebSocket(socket, { closeTimeoutMs: 50 })), 'the end');
+    const clock = new VirtualClock();
+    const { error } = await within(collect(fromWebSocket(socket, { clock })), 'the end');
     expect(error).toMatchObject({ code: 'source_failed', cause: { code: 'WS_ERR_INVALID_OPCODE' } });
+    await clock.advance(5000);
     await closed(socket);
     expectNoListeners(socket);
   });

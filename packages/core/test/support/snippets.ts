@@ -58,6 +58,7 @@ const settings = {
       '@spillway/core': [sources('core/src/index.ts')],
       '@spillway/core/session': [sources('core/src/session/frames.ts')],
       '@spillway/core/testing': [sources('core/src/testing/store-rules.ts')],
+      '@spillway/core/testing/virtual-clock': [sources('core/src/testing/virtual-clock.ts')],
       '@spillway/core/*': [sources('core/src/*.ts')],
     },
   },

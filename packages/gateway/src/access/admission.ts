@@ -1,17 +1,17 @@
 import { overloaded } from '@spillway/server/errors';
 
 export interface AdmissionOptions {
-  /** How many places there are. Minimum 1. */
+  /** The number of places. Minimum 1. */
   readonly maxStreams: number;
-  /** How many may wait beside them. Minimum 0; one more is refused. */
+  /** The requests that may wait for a place. Minimum 0; one more is refused. */
   readonly maxWaiting: number;
 }
 
-/** Gives out so many places, first come first served; a bounded number waits for one. */
+/** Gives out `maxStreams` places, first come first served. A bounded number of requests waits for one. */
 export class Admission {
   readonly #options: AdmissionOptions;
   #taken = 0;
-  /** In the order in which they came. */
+  /** The waiting requests, the oldest first. */
   readonly #waiting = new Set<() => void>();
 
   constructor(options: AdmissionOptions) {
@@ -19,10 +19,10 @@ export class Admission {
   }
 
   /**
-   * Waits for a place, which is the caller's until {@link leave}.
+   * Waits for a place. The caller has the place until it calls {@link leave}.
    *
-   * @throws {GatewayError} `overloaded` at once when too many wait already.
-   * @throws the signal's reason as soon as it is aborted; there is no place then.
+   * @throws {GatewayError} `overloaded` at once if too many requests wait already.
+   * @throws the signal's reason as soon as it is aborted; the caller then has no place.
    */
   async enter(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
@@ -49,7 +49,7 @@ export class Admission {
     });
   }
 
-  /** Gives a place back, or to whoever has waited for longest. */
+  /** Gives a place to the request that has waited longest; without one, the place is free. */
   leave(): void {
     for (const take of this.#waiting) {
       this.#waiting.delete(take);

@@ -9,12 +9,15 @@ export class ApiKeys {
     this.#keys = keys;
   }
 
-  /** Whether clients need a key at all. */
+  /** Whether clients need a key. */
   get areRequired(): boolean {
     return this.#keys.length > 0;
   }
 
-  /** The key, of those that came, that may be used; in a time that does not depend on which is nearly right. */
+  /**
+   * An accepted key among `keys`, the last if there are several; `undefined`: there is none. The time taken does not
+   * depend on which key is nearly right.
+   */
   accept(keys: readonly string[]): ApiKey | undefined {
     let accepted: ApiKey | undefined;
     for (const given of keys.map(digest)) {

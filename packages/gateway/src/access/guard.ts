@@ -7,9 +7,10 @@ import { keysOf } from './credential.ts';
 import { GatewayError, invalidApiKey } from '@spillway/server/errors';
 
 /**
- * Lets only those in who may: with API keys, who has one; without, who is on this machine. A web page
- * could reach a loopback address under a name of its own (DNS rebinding), send it a form or show it as an image, so the name, the
- * page's origin and, where the browser does not tell that, whether it is another page's at all (Fetch Metadata) are checked too.
+ * Lets in only permitted requests. With API keys, those are requests with a key; without, requests from this machine.
+ * A web page could reach a loopback address by a name of its own (DNS rebinding), send it a form, or load it as an
+ * image. So the host name and the page's origin are checked, too. If the browser gives no origin, Fetch Metadata
+ * shows whether another page sent the request.
  */
 export class Guard {
   readonly #keys: ApiKeys;
@@ -20,23 +21,23 @@ export class Guard {
     this.#origins = new Set(allowedOrigins);
   }
 
-  /** Whether there are keys that clients need. */
+  /** Whether clients need a key. */
   get needsKey(): boolean {
     return this.#keys.areRequired;
   }
 
-  /** Whether a page of that origin may read what this gateway answers. */
+  /** Whether a page of that origin may read the gateway's answers. */
   allows(origin: string): boolean {
     return this.#origins.has(origin) || (!this.#keys.areRequired && isThisMachine(hostnameOf(origin)));
   }
 
-  /** Who sends a request, or why it is refused. */
+  /** The caller of a request, or the error with which the request is refused. */
   admit(headers: IncomingHttpHeaders, queryKey: string | undefined): Caller | GatewayError {
     const refusal = this.#keys.areRequired ? undefined : this.#hostRefusal(headers);
     return refusal ?? this.identify(headers, queryKey) ?? invalidApiKey();
   }
 
-  /** Who brings these keys; `undefined`: a key is needed, and none of them is one. */
+  /** The caller with these keys; `undefined`: a key is needed, and none of these is accepted. */
   identify(headers: IncomingHttpHeaders, queryKey: string | undefined): Caller | undefined {
     const given = keysOf(headers, queryKey);
     if (!this.#keys.areRequired) {
@@ -47,7 +48,10 @@ export class Guard {
     return key && { name: key.name, tenant: key.tenant, owner: key.name };
   }
 
-  /** Why a WebSocket is refused. Browsers send no keys with it, so its frames bring them. */
+  /**
+   * Why a WebSocket is refused; `undefined`: it is accepted. Browsers send no keys with the upgrade, so the frames
+   * bring them.
+   */
   upgradeRefusal(headers: IncomingHttpHeaders): GatewayError | undefined {
     if (!this.#keys.areRequired) return this.#hostRefusal(headers);
     const { host, origin } = headers;
@@ -55,7 +59,10 @@ export class Guard {
     return isOwn || this.allows(origin) ? undefined : notAllowed('Its origin is none of allowedOrigins.');
   }
 
-  /** Why a page is refused that costs nothing and says nothing: a link to it may stand anywhere. */
+  /**
+   * Why a page without data is refused; `undefined`: it is served. A link on any other page may lead to it, so Fetch
+   * Metadata is not checked.
+   */
   pageRefusal({ host, origin }: IncomingHttpHeaders): GatewayError | undefined {
     return this.#keys.areRequired ? undefined : this.#hostRefusal({ host, origin });
   }
@@ -71,7 +78,10 @@ export class Guard {
   }
 }
 
-/** Whether a request without an origin is no other page's (Fetch Metadata); programs that are no browsers say nothing. */
+/**
+ * Whether a request without an origin comes from no other page (Fetch Metadata). Programs that are no browsers send
+ * no such header.
+ */
 function isNoOtherPage({ 'sec-fetch-site': site }: IncomingHttpHeaders): boolean {
   return site === undefined || site === 'same-origin' || site === 'none';
 }

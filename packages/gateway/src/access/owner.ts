@@ -5,8 +5,8 @@ import type { Caller } from '@spillway/server/access/caller';
 import { credentialFor } from './credential.ts';
 
 /**
- * Whose a stream is that a request opens: its caller's; where the gateway has no keys, of whoever has the same key for the
- * provider; where the gateway itself has that, of everybody.
+ * The owner of the stream that a request opens: its caller. If the gateway has no keys, all requests with the same
+ * key for the provider are one owner. If the gateway itself has that key, all requests are one owner.
  */
 export function ownerOf(
   { owner }: Caller,

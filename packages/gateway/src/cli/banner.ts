@@ -1,7 +1,7 @@
 import { type Api, apiNames } from '../api.ts';
 import type { Gateway } from '../gateway.ts';
 
-/** What a running gateway prints: what it serves, and how to reach it. */
+/** The text that a gateway prints when it runs: its providers and its URLs. */
 export function banner({ url, adminUrl, needsKey, providers }: Gateway): string {
   const [first] = providers;
   const isSimulated = first?.name === 'simulated';
@@ -10,7 +10,7 @@ export function banner({ url, adminUrl, needsKey, providers }: Gateway): string 
         '  simulated/sim   simulated models with the APIs of OpenAI, Anthropic and Gemini: no provider is configured',
       ]
     : providers.map(({ name, api, url: providerUrl, apiKey }) => {
-        // A key of the gateway's own is nothing for a provider.
+        // Clients' keys for the gateway are not forwarded to providers.
         const ownKey = needsKey ? 'without a key' : "with the client's own key";
         const key = apiKey === undefined ? ownKey : 'with its configured key';
         return `  ${name}/…   ${api}   ${providerUrl} (${key})`;
@@ -53,7 +53,7 @@ const requests: Readonly<Record<Api, (url: string, model: string) => string>> = 
   gemini: (url, model) => `  curl -N '${url}/v1beta/models/${model}:streamGenerateContent?alt=sse' \\
     -H 'content-type: application/json' \\
     -d '{"contents": [{"parts": [{"text": "Hello"}]}]}'`,
-  // The deployment is in the path, with its provider's name in front of a slash that is encoded.
+  // The deployment is part of the path, so the slash after its provider's name is encoded.
   azure: (
     url,
     model,

@@ -28,7 +28,7 @@ const serve = program
 for (const { key, flag, variable, description, defaultValue } of configOptions) {
   const about = `${description} (${variable}${defaultText(defaultValue)})`;
   const option = new Option(`${flag} ${typeof defaultValue === 'boolean' ? '[value]' : '<value>'}`, about);
-  // Given several times, providers add up.
+  // Several `--upstream` flags add up.
   if (key === 'upstream')
     option.argParser((value: string, before?: string) =>
       before === undefined ? value : `${before} ${value}`,
@@ -84,7 +84,7 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
     if (error instanceof ConfigError) fail(error.message);
     throw error;
   }
-  // By itself Node writes them to stderr, and waits for whoever reads it.
+  // Node's own listener writes warnings to stderr, and blocks until they are read.
   process.removeAllListeners('warning');
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
   onCrash(gateway, log, end);
@@ -92,12 +92,13 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   stdout.write(banner(gateway));
 }
 
-/** How much longer than `shutdownMs` a process with a defect may take to end. */
+/** How much longer than `shutdownMs` a process may take to end after a defect. */
 const crashGraceMs = 2000;
 
 /**
- * The last handler: for what was thrown where nobody contains it. What the process holds may be wrong from then on, so it takes
- * nothing new, lets streams finish as SIGTERM does, and exits with 1. A second defect meanwhile ends it at once.
+ * The last handler, for errors that nothing else caught. The state of the process may be wrong from then on.
+ * So it accepts no new streams, lets running ones finish as SIGTERM does, and exits with 1. A second such
+ * error ends it at once.
  */
 function onCrash(gateway: Gateway, log: Logger, end: (code: number) => Promise<never>): void {
   let isCrashing = false;
@@ -113,7 +114,7 @@ function onCrash(gateway: Gateway, log: Logger, end: (code: number) => Promise<n
   process.on('unhandledRejection', handle);
 }
 
-/** Ends the process when it is asked to; a second signal makes it hurry. */
+/** Stops and ends the process on SIGTERM and SIGINT. A second signal ends its streams at once. */
 function onSignal(stop: () => Promise<void>, end: (code: number) => Promise<never>): void {
   const handle = (): void => {
     void stop().then(
@@ -125,7 +126,7 @@ function onSignal(stop: () => Promise<void>, end: (code: number) => Promise<neve
   process.on('SIGINT', handle);
 }
 
-/** Says why it cannot be listened, and which flags choose another port. */
+/** Ends the process with the reason why it cannot listen, and the flags that choose another port. */
 function failToListen(flags: string): (error: unknown) => never {
   return (error) => {
     const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };

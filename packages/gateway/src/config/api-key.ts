@@ -1,10 +1,10 @@
 import { hash } from 'node:crypto';
 
-/** A key that opens one of the gateway's listeners. The key itself is not kept, its digest is. */
+/** A key that opens one of the gateway's listeners. Only its digest is kept. */
 export interface ApiKey {
-  /** What logs, traces and the console call whoever brings the key. Keys of one name are one caller's. */
+  /** The caller's name in logs, traces and the console. Keys with the same name belong to one caller. */
   readonly name: string;
-  /** Who the caller belongs to: the part of the name in front of its slash; without one, the whole name. */
+  /** The tenant of the caller: the part of the name before its slash; without a slash, the whole name. */
   readonly tenant: string;
   readonly digest: Buffer;
 }
@@ -17,13 +17,17 @@ export function isKeyName(text: string): boolean {
   return namePattern.test(text);
 }
 
-/** @param name `undefined`: the key has none, and gets one from its digest. */
+/**
+ * Makes a key of a digest.
+ *
+ * @param name the key's name; by default one from its digest.
+ */
 export function apiKey(keyDigest: Buffer, name: string = digestName(keyDigest)): ApiKey {
   const [tenant = name] = name.split('/');
   return { name, tenant, digest: keyDigest };
 }
 
-/** What a key without a name is called: the first 8 digits of its SHA-256. */
+/** The name of a key that was configured without one: the first 8 digits of its SHA-256. */
 export function digestName(keyDigest: Buffer): string {
   return keyDigest.toString('hex', 0, 4);
 }

@@ -1,6 +1,6 @@
 import { SpillwayError } from '@spillway/core';
 
-/** A configuration with which the gateway must not start. */
+/** The configuration is invalid, and the gateway must not start with it. */
 export class ConfigError extends SpillwayError<'config_invalid'> {
   constructor(message: string, options?: ErrorOptions) {
     super('config_invalid', message, options);

@@ -8,50 +8,58 @@ import { readApiKeys } from './read-api-keys.ts';
 import { type Config, configOptions, configSchema, type DetachPolicy, type Upstream } from './schema.ts';
 import { proxyInEnvironment, readTransport, type Transport } from './transport.ts';
 
-/** A provider whose key was read from the environment. */
+/** A configured provider, with its key from the environment. */
 export interface Provider {
   readonly name: string;
   readonly api: Api;
-  /** Without a slash at the end, without a query, and without what the paths of its API have themselves. */
+  /**
+   * The base URL without a slash at the end, without a query, and without the part that its API's paths
+   * contain.
+   */
   readonly url: string;
-  /** What every query of it begins with, without a question mark. Default: nothing. */
+  /** The start of every query to the provider, without a question mark. Default: nothing. */
   readonly query?: string | undefined;
   /** `undefined`: the client's own key for this API passes through. */
   readonly apiKey: string | undefined;
-  /** The header that takes the configured key. Default: the first of its API's. */
+  /** The header that carries the configured key. Default: the first of `keyHeaders` of its API. */
   readonly keyHeader?: string | undefined;
-  /** What happens when the last reader of one of its streams has detached; `undefined`: what the gateway says. */
+  /**
+   * What happens when the last reader of one of its streams has detached; `undefined`: the gateway's `detach`
+   * applies.
+   */
   readonly detach: DetachPolicy | undefined;
-  /** How long comments alone count as life, if longer than `idleTimeoutMs`; `undefined`: they do not. */
+  /**
+   * How long comments alone keep a stream alive, if longer than `idleTimeoutMs`; `undefined`: they do not.
+   */
   readonly queueTimeoutMs?: number | undefined;
-  /** How it is connected to, where not by the built-in reader. */
+  /** How to connect to the provider; `undefined`: by the built-in reader of replies. */
   readonly transport?: Transport | undefined;
 }
 
-/** What the gateway runs with. */
+/** The settings that the gateway runs with. */
 export interface Settings {
   readonly config: Config;
-  /** The first one of an API is the default for it. Empty: serve the simulated models. */
+  /** The providers. The first one of each API is its default. Empty: the gateway serves simulated models. */
   readonly providers: readonly Provider[];
-  /** The keys that clients must send; empty: none is needed. */
+  /** The keys of clients; empty: clients need none. */
   readonly apiKeys: readonly ApiKey[];
-  /** The keys that the admin listener asks for beyond loopback. */
+  /** The keys of the admin listener, needed if it listens beyond loopback. */
   readonly adminKeys: readonly ApiKey[];
 }
 
 export interface ConfigSources {
-  /** From the command line: values by key, already named in camel case. */
+  /** The values of the command line by their keys in camel case. */
   readonly flags: Readonly<Record<string, unknown>>;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** The text of the file, if there is one, and its path for messages. */
+  /** The text of the configuration file, if there is one, and its path for messages. */
   readonly file: { readonly path: string; readonly text: string } | undefined;
 }
 
 /**
- * Joins the file, the environment and the flags (the later wins) and checks the whole.
+ * Joins the file, the environment and the flags (a later one wins), and checks the result.
  *
- * @throws {ConfigError} one line a problem, each with the key, where it was set, what was expected
- *   and what came. The value of a key that could be a secret is never printed.
+ * @throws {ConfigError} one line a problem, each with the key, where it was set, what was expected and what
+ *   came. A value that could be a secret is never printed.
  */
 export function loadSettings(sources: ConfigSources): Settings {
   const { values, origins } = joined(sources);
@@ -90,7 +98,7 @@ export function loadSettings(sources: ConfigSources): Settings {
   const apiKeys = readApiKeys({ ...textOf(config.apiKeysEnv), file });
   const adminKeys = readApiKeys(textOf(config.adminKeysEnv));
   if (file !== undefined && apiKeys.length === 0) {
-    // Somebody wanted keys: without any, everybody on this machine would be let in.
+    // A file of keys means that keys are wanted: without any, every user of this machine would have access.
     throw new ConfigError(`${file.path}: expected at least one line "NAME sha256:DIGEST", got none`);
   }
   const listeners = [
@@ -107,7 +115,9 @@ export function loadSettings(sources: ConfigSources): Settings {
   return { config, providers: providersOf(config, sources.env), apiKeys, adminKeys };
 }
 
-/** The settings that name the environment variable of a key: nobody writes a key itself into a configuration. */
+/**
+ * The settings that name the environment variable of a key. The key itself never stands in a configuration.
+ */
 const keySettings = ['apiKeyEnv', 'apiKeysEnv', 'adminKeysEnv'];
 
 function envHint(name: string): string {
@@ -117,8 +127,8 @@ function envHint(name: string): string {
 }
 
 /**
- * The variables that begin as this program's own and that nobody reads: most often one is misspelt. No error, because others may set
- * such (Kubernetes does for a service of this name).
+ * The variables that begin with `SPILLWAY_` and that nothing reads: most are misspelt. They are no error,
+ * because other programs may set such variables (Kubernetes does for a service of this name).
  */
 export function unreadVariables({ config }: Settings, env: ConfigSources['env']): string[] {
   const read = new Set([
@@ -130,23 +140,26 @@ export function unreadVariables({ config }: Settings, env: ConfigSources['env'])
   return Object.keys(env).filter((name) => name.startsWith('SPILLWAY_') && !read.has(name));
 }
 
-/** A proxy that the environment has for providers that do not obey it. */
+/** A proxy of the environment, and the providers that would match it but do not use it. */
 export interface UnusedProxy {
   readonly variable: string;
   readonly providers: readonly string[];
 }
 
-/** Whoever sets such a variable expects that it is obeyed. */
+/**
+ * The proxies of the environment that providers do not use. An operator who sets such a variable expects that
+ * they do.
+ */
 export function unusedProxies({ providers }: Settings, env: ConfigSources['env']): UnusedProxy[] {
   const found = new Map<string, string[]>();
   for (const { name, transport, url } of providers) {
-    const proxy = transport === undefined ? proxyInEnvironment(new URL(url), env) : undefined;
+    const proxy = transport?.proxy === undefined ? proxyInEnvironment(new URL(url), env) : undefined;
     if (proxy !== undefined) found.set(proxy.variable, [...(found.get(proxy.variable) ?? []), name]);
   }
   return [...found].map(([variable, names]) => ({ variable, providers: names }));
 }
 
-/** Reads the configuration file; a missing one is no error unless it was asked for. */
+/** Reads the configuration file. If no path was given, the file may be missing. */
 export function readConfigFile(asked: string | undefined): ConfigSources['file'] {
   const path = asked ?? 'spillway.yaml';
   try {
@@ -157,7 +170,7 @@ export function readConfigFile(asked: string | undefined): ConfigSources['file']
   }
 }
 
-/** Not named before it is read: somebody may have put a key where its path belongs. */
+/** Reads the file of keys. Errors do not contain its path: a key may have been set as the path by mistake. */
 function keysFile(path: string | undefined, origins: Origins): ConfigSources['file'] {
   if (path === undefined) return undefined;
   try {
@@ -216,14 +229,17 @@ function fileValues(file: ConfigSources['file']): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-/** A number or a boolean where there should be one and the text is one; otherwise the text, which the schema then refuses by name. */
+/**
+ * Reads a text as a number or a boolean if the setting is one and the text fits. Otherwise returns the text,
+ * and the schema's error names it.
+ */
 function readText(text: string, defaultValue: unknown): unknown {
   if (typeof defaultValue === 'number') return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
   if (typeof defaultValue === 'boolean') return text === 'true' || (text === 'false' ? false : text);
   return text;
 }
 
-/** What came for a setting. A proxy's URL is what somebody writes a password into, whatever else is wrong with it. */
+/** A setting's value as errors show it. A proxy's URL is never shown: users write passwords into it. */
 function shown(setting: PropertyKey | undefined, value: unknown): string {
   if (setting === 'proxy') return 'something else';
   return withoutCredentials(JSON.stringify(value, (key, part: unknown) => (key === 'proxy' ? '***' : part)));

@@ -2,8 +2,9 @@ import { BlockList, isIP } from 'node:net';
 import { isNetwork } from '../http/trusted-proxies.ts';
 
 /**
- * Whether a list as `NO_PROXY` has it names where a URL leads: names, which are their sub-domains too, with a dot in front or
- * not; `*.name`, which is its sub-domains alone; addresses and networks, as `10.0.0.0/8`; each with a port or not; or `*`.
+ * Whether a list in the syntax of `NO_PROXY` contains the host of a URL. Its entries are names, which include
+ * their sub-domains, with or without a dot before; `*.name`, for sub-domains alone; addresses and networks,
+ * as `10.0.0.0/8`; each with or without a port; or `*`.
  */
 export function isExempt({ hostname, port, protocol }: URL, noProxy: string): boolean {
   const host = bareHost(hostname);
@@ -19,7 +20,10 @@ export function isExempt({ hostname, port, protocol }: URL, noProxy: string): bo
   });
 }
 
-/** As names are compared: without the brackets of an IPv6 address and the dot at the end. */
+/**
+ * A host as it is compared: in lower case, without the brackets of an IPv6 address and without a dot at the
+ * end.
+ */
 function bareHost(hostname: string): string {
   return hostname
     .toLowerCase()
@@ -27,7 +31,7 @@ function bareHost(hostname: string): string {
     .replace(/\.$/, '');
 }
 
-/** An address is a network, too. */
+/** Whether a host is in a network, or equals a single address. */
 function isInNetwork(host: string, network: string): boolean {
   const version = isIP(host);
   const [base = '', bits = version === 4 ? '32' : '128'] = network.split('/');

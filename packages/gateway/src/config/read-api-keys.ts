@@ -1,27 +1,27 @@
 import { type ApiKey, apiKey, digest, isKeyName } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
 
-/** Where keys are configured. */
+/** The sources of API keys. */
 export interface ApiKeySources {
-  /** The environment variable: its name, and its text. */
+  /** The name of the environment variable; `text` is its value. */
   readonly variable: string;
   readonly text: string;
-  /** The file of digests, if there is one, and its path for messages. */
+  /** The text of the file of digests, if there is one, and its path for messages. */
   readonly file?: { readonly path: string; readonly text: string } | undefined;
 }
 
-/** A key, and where it stands. */
+/** A key, and its place in the configuration for messages. */
 interface Found extends ApiKey {
   readonly where: string;
   readonly isNamed: boolean;
 }
 
 /**
- * The keys of an environment variable, `KEY` or `NAME=KEY` separated by commas or spaces, and of a file with lines of
- * `NAME sha256:DIGEST`. A key that is configured twice under the same name is returned once.
+ * Reads the keys of an environment variable, `KEY` or `NAME=KEY` separated by commas or spaces, and of a file
+ * with lines of `NAME sha256:DIGEST`. A key that is configured twice under the same name is returned once.
  *
- * @throws {ConfigError} one line a problem, with the number of the key or line. Nothing of what stands there is printed, names
- *   neither: in a text that is no name, it could be a part of a key.
+ * @throws {ConfigError} one line a problem, with the number of the key or line. No text of the configuration
+ *   is printed, not even a name: it could be a part of a key.
  */
 export function readApiKeys({ file, text, variable }: ApiKeySources): ApiKey[] {
   const found: Found[] = [];
@@ -51,9 +51,10 @@ const nameWords =
   'of lower-case letters, digits, ".", "_" and "-" that begins with a letter or digit, 64 at most (or TENANT/NAME)';
 
 /**
- * What could be meant in two ways is refused, but for one: a key that is itself `name=rest` looks like a key with a name, and is read
- * as one. "=" at the end is a key's padding where what stands in front is no name; behind a name, the key may be missing because
- * the variable that should have it is empty, and whoever guesses the name would be let in.
+ * Reads one word of the environment variable. Ambiguous words are refused, with one exception: `NAME=KEY` is
+ * a key with a name, although a key could look like that itself. After a text that is no name, "=" at the end
+ * is a key's padding. After a name it is refused: the variable that should hold the key may be empty, and
+ * then the name alone would open the gateway.
  */
 function readWord(word: string): KeyOrProblem {
   const at = word.indexOf('=');
@@ -82,7 +83,10 @@ function readLine(line: string): KeyOrProblem {
   };
 }
 
-/** Each key once. Those that would make a caller another one are problems. */
+/**
+ * Returns each key once. A key under two names is a problem, and so are two keys without a name whose digests
+ * begin alike: each caller needs one name of its own.
+ */
 function distinct(found: readonly Found[], problems: string[]): ApiKey[] {
   const byDigest = new Map<string, Found>();
   const unnamed = new Map<string, Found>();

@@ -4,33 +4,33 @@ import { isConnectionHeader } from '../http/headers.ts';
 import { isNetwork } from '../http/trusted-proxies.ts';
 
 /**
- * Everything that can be configured, in one place. Each key has three spellings that mean the same:
- * `windowBytes` in `spillway.yaml`, `SPILLWAY_WINDOW_BYTES` in the environment, `--window-bytes` on the
- * command line. The later in this list wins.
+ * All settings, in one place. Each has three spellings that mean the same: `windowBytes` in `spillway.yaml`,
+ * `SPILLWAY_WINDOW_BYTES` in the environment, `--window-bytes` on the command line. The later in this list
+ * wins.
  */
 
 const port = z.int().min(0).max(65_535);
 const durationMs = z.int().min(1).max(86_400_000);
 const detach = z.enum(['cancel', 'grace', 'finish']);
-/** Texts, also in one that separates them by commas or spaces. */
+/** A list of texts, or one text with commas or spaces between them. */
 const list = z.union([
   z.string().transform((text) => text.split(/[\s,]+/).filter((part) => part !== '')),
   z.array(z.string()),
 ]);
 const bytes = z.int().min(1).max(1_073_741_824);
 
-/** A provider as text has texts for numbers. */
+/** Reads a number of a provider that was written as text. */
 function numberIn(value: unknown): unknown {
   return typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value;
 }
 
-/** A provider as text has texts for booleans. */
+/** Reads a boolean of a provider that was written as text. */
 function booleanIn(value: unknown): unknown {
   return value === 'true' || (value === 'false' ? false : value);
 }
 
 function isBareUrl(text: string): boolean {
-  // What is none was told already.
+  // A text that is no URL was refused already, by another check.
   if (!URL.canParse(text)) return true;
   const { username, password, hash } = new URL(text);
   return username === '' && password === '' && hash === '';
@@ -42,56 +42,59 @@ function isProxy(text: string): boolean {
   return /^https?:$/.test(protocol) && isBareUrl(text) && pathname === '/' && search === '';
 }
 
-/** A provider: where it is, what it speaks and which environment variable holds its key. */
+/** A provider: its URL, its API, and the environment variable that holds its key. */
 const upstreamSchema = z
   .strictObject({
     /**
-     * The prefix of its models, `name/model`: letters, digits, `-`, `_`, `.`. Default: `upstream`. Providers of
-     * different APIs may share one.
+     * The prefix of the provider's models, `name/model`: letters, digits, `-`, `_`, `.`. Default: `upstream`.
+     * Providers of different APIs may have the same name.
      */
     name: z
       .string()
       .regex(/^[\w.-]+$/, 'expected letters, digits, "-", "_" or "."')
       .max(64)
       .default('upstream'),
-    /** The API that it has. Default: `openai`, which is also for everybody who is compatible with that. */
+    /** The provider's API. Default: `openai`, also for every compatible provider. */
     api: z.enum(apiNames).default('openai'),
     /**
-     * The base URL, as its SDK wants it: for `openai` with `/v1` at the end; for `anthropic` and `gemini` without
-     * a version, or with the one that the AI SDK wants (`/v1`, `/v1beta`); for `azure` and `ollama` the endpoint. A query goes
-     * with each request, as Azure's `?api-version=…`; a request cannot say the same otherwise.
+     * The base URL, as its SDK expects it. For `openai`: with `/v1` at the end. For `anthropic` and `gemini`:
+     * without a version, or with the one that the AI SDK expects (`/v1`, `/v1beta`). For `azure` and
+     * `ollama`: the endpoint. A query is sent with each request, such as Azure's `?api-version=…`. A client
+     * cannot override its parameters.
      */
     url: z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' }).refine(isBareUrl, {
       error: 'expected a URL without user, password and fragment (a key goes into apiKeyEnv)',
     }),
     /**
-     * The name of the environment variable that holds the provider's key. Without it, the client's own
-     * key passes through: `Authorization`, for `openai` and `azure` also `api-key`, for `anthropic` also `x-api-key`, for `gemini`
-     * also `x-goog-api-key` and the query's `key`.
+     * The name of the environment variable that holds the provider's key. Without it, the client's own key is
+     * forwarded: `Authorization`, for `openai` and `azure` also `api-key`, for `anthropic` also `x-api-key`,
+     * for `gemini` also `x-goog-api-key` and `key` in the query.
      */
     apiKeyEnv: z.string().min(1).optional(),
-    /** The header that takes this key, where it is not the one of the API: `api-key`, for Azure as `openai`. */
+    /** The header that carries this key, if not the API's own: `api-key`, for Azure with the API `openai`. */
     keyHeader: z
       .string()
       .regex(/^[\w!#$%&'*+.^`|~-]+$/, "expected a header's name")
       .toLowerCase()
       .refine((name) => !isConnectionHeader(name), 'expected a header that is no part of the HTTP itself')
       .optional(),
-    /** What happens when the last reader of one of its streams has detached. Default: the gateway's `detach`. */
+    /**
+     * What happens when the last reader of one of its streams has detached. Default: the gateway's `detach`.
+     */
     detach: detach.optional(),
     /**
-     * How long comments alone (`: processing`), with which it keeps requests in its queue alive, count as life, if longer than
-     * `idleTimeoutMs`. Default: they do not count.
+     * How long comments alone (`: processing`) keep a stream alive, if longer than `idleTimeoutMs`. Some
+     * providers send them while a request waits in their queue. Default: comments do not count.
      */
     queueTimeoutMs: z.preprocess(numberIn, durationMs).optional(),
     /**
-     * Offers HTTP/2 (over TLS). With this or any of the options below the provider is connected to by undici, and not by the
+     * Offers HTTP/2 (over TLS). With this or any option below, undici connects to the provider instead of the
      * built-in reader. Default: HTTP/1.1 alone.
      */
     http2: z.preprocess(booleanIn, z.boolean()).optional(),
     /**
-     * The proxy that is asked for a tunnel: `env` obeys `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Default: none, and these
-     * variables are not looked at.
+     * The proxy that opens a tunnel to the provider. `env` obeys `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+     * Default: none, and these variables are ignored.
      */
     proxy: z
       .string()
@@ -100,11 +103,14 @@ const upstreamSchema = z
           'expected "env" or the http:// or https:// URL of a proxy, without path, user and password (they go into proxyAuthEnv)',
       })
       .optional(),
-    /** The name of the environment variable that holds `USER:PASSWORD` for that proxy. */
+    /** The name of the environment variable that holds `USER:PASSWORD` for the proxy. */
     proxyAuthEnv: z.string().min(1).optional(),
-    /** A file with the authorities that vouch for the provider, in PEM; nobody else does then. Default: those that Node knows. */
+    /**
+     * A file with the certificate authorities to trust for the provider, in PEM. No others are trusted then.
+     * Default: those of Node.
+     */
     caFile: z.string().min(1).optional(),
-    /** Files with the certificate, and those above it, that the provider is shown, and its key, in PEM. */
+    /** Files with the gateway's certificate (and its intermediate ones) and its private key, in PEM. */
     certFile: z.string().min(1).optional(),
     keyFile: z.string().min(1).optional(),
   })
@@ -132,8 +138,8 @@ const upstreamSchema = z
 export type Upstream = z.infer<typeof upstreamSchema>;
 
 /**
- * A provider as text: a URL, or `name=groq,url=https://…,apiKeyEnv=GROQ_API_KEY`. Several are
- * separated by spaces.
+ * A provider as text: a URL, or `name=groq,url=https://…,apiKeyEnv=GROQ_API_KEY`. Spaces separate several
+ * providers.
  */
 const upstreamText = z.string().transform((text) =>
   text
@@ -355,7 +361,7 @@ export type DetachPolicy = Config['detach'];
 
 type ConfigKey = keyof Config;
 
-/** What one key is called on the command line and in the environment, and how its value is read. */
+/** A setting's names on the command line and in the environment, and its default. */
 export interface ConfigOption {
   readonly key: ConfigKey;
   readonly flag: string;

@@ -5,22 +5,22 @@ import { ConfigError } from './config-error.ts';
 import { isExempt } from './no-proxy.ts';
 import type { Upstream } from './schema.ts';
 
-/** How a provider is connected to that needs more than the built-in reader of replies has. */
+/** How to connect to a provider that needs more than the built-in reader of replies has. */
 export interface Transport {
-  /** Whose connections these are: no other provider's requests go over them. */
+  /** Names the provider: its connections carry no other provider's requests. */
   readonly id: string;
-  /** Whether HTTP/2 is offered; which of the two is spoken, the provider says. */
+  /** Whether HTTP/2 is offered beside HTTP/1.1. The provider chooses one. */
   readonly http2: boolean;
   readonly proxy: Proxy | undefined;
-  /** Who vouches for the provider, and what proves who we are; `undefined`: as Node has it. */
+  /** The trusted authorities, and the gateway's own certificate; `undefined`: Node's defaults. */
   readonly secureContext: SecureContext | undefined;
 }
 
-/** A proxy that is asked for a tunnel. */
+/** A proxy that opens a tunnel to the provider. */
 export interface Proxy {
-  /** Without user and password. */
+  /** The URL without user and password. */
   readonly url: URL;
-  /** What its `Proxy-Authorization` says: a secret. */
+  /** The value of `Proxy-Authorization`: a secret. */
   readonly authorization: string | undefined;
 }
 
@@ -34,7 +34,7 @@ export const hasHttp2 =
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * What an upstream says of its transport; `undefined`: nothing, it is read by the built-in reader.
+ * Reads the transport of an upstream; `undefined`: it has no such options, and the built-in reader is used.
  *
  * @throws {ConfigError} for files that cannot be read or do not fit, for proxies that are none, and for HTTP/2 where it is not safe. No
  *   password is printed.
@@ -57,13 +57,16 @@ export function readTransport(upstream: Upstream, env: Environment): Transport |
   };
 }
 
-/** A proxy of the environment for a URL, with the variable that has it. */
+/** A proxy from the environment, and the variable that holds it. */
 interface EnvironmentProxy {
   readonly variable: string;
   readonly text: string;
 }
 
-/** As curl does it: by the URL's scheme, the variable in lower case first, and not for what `NO_PROXY` names. */
+/**
+ * The proxy for a URL, chosen as curl does: by the URL's scheme, the variable in lower case first, and none
+ * for a host in `NO_PROXY`.
+ */
 export function proxyInEnvironment(url: URL, env: Environment): EnvironmentProxy | undefined {
   const variable = `${url.protocol.slice(0, -1)}_proxy`;
   const [found] = [variable, variable.toUpperCase()].flatMap((each) => {
@@ -79,7 +82,7 @@ function proxyOf(name: string, url: URL, env: Environment): Proxy | undefined {
   if (found === undefined) return undefined;
   const text = found.text.includes('://') ? found.text : `http://${found.text}`;
   const isUrl = URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
-  // Not printed: it may have a password.
+  // The value is not printed: it may contain a password.
   if (!isUrl)
     throw new ConfigError(
       `upstream ${name}: expected the http:// or https:// URL of a proxy in ${found.variable} (proxy: env), got something else`,
@@ -113,12 +116,12 @@ function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    // A percent sign that stands for itself.
+    // The text has a percent sign that begins no encoding: it stands for itself.
     return text;
   }
 }
 
-/** Read once: a renewed certificate needs a new start. */
+/** The files are read once: a renewed certificate needs a restart. */
 function secureContext(upstream: Upstream): SecureContext | undefined {
   const { caFile, certFile, keyFile, name } = upstream;
   if (caFile === undefined && certFile === undefined) return undefined;
@@ -138,7 +141,7 @@ function secureContext(upstream: Upstream): SecureContext | undefined {
   }
 }
 
-/** Node would take a file without a certificate for none, and then trust nobody. */
+/** Reads the certificates of a file. Node would accept a file without any, and then trust no provider. */
 function certificates(upstream: Upstream, setting: 'caFile' | 'certFile'): string | undefined {
   if (upstream[setting] === undefined) return undefined;
   const text = read(upstream, setting);
@@ -147,7 +150,7 @@ function certificates(upstream: Upstream, setting: 'caFile' | 'certFile'): strin
     for (const each of found) new X509Certificate(each);
     if (found.length > 0) return text;
   } catch {
-    // Told below.
+    // The error is thrown below.
   }
   throw new ConfigError(
     `upstream ${upstream.name}: ${setting}: expected certificates in PEM, got something else`,
@@ -160,7 +163,7 @@ function read(upstream: Upstream, setting: 'caFile' | 'certFile' | 'keyFile'): s
     return readFileSync(path, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // Somebody may have put a key where its path belongs.
+    // The path is not printed if it looks like a key that was set by mistake.
     const named = /\n|-----/.test(path) ? '' : ` at ${path}`;
     throw new ConfigError(
       `upstream ${upstream.name}: ${setting}: expected a file that can be read${named}, got ${code}`,

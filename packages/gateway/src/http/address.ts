@@ -1,11 +1,11 @@
 import { isIP, SocketAddress } from 'node:net';
 
-/** The longest text of an address that is looked at: an IPv6 address with an IPv4 address at its end. */
+/** The longest text of an address: an IPv6 address with an IPv4 address at its end. */
 const maxLength = 45;
 
 /**
- * An IP address in its one spelling: an IPv4 address that is mapped into IPv6 as IPv4, all other IPv6 in lower case and
- * shortened. `undefined`: the text is no address.
+ * An IP address in its canonical spelling. An IPv4 address that is mapped into IPv6 becomes plain IPv4. Any
+ * other IPv6 address is in lower case and shortened. `undefined`: the text is no address.
  */
 export function plainAddress(text: string): string | undefined {
   const version = text.length > maxLength || text.includes('%') ? 0 : isIP(text);
@@ -15,14 +15,14 @@ export function plainAddress(text: string): string | undefined {
 }
 
 /**
- * What counts as one address where addresses are bounded. Whoever has one IPv6 address has all of its /64, so that is the
- * first half of it. Takes what {@link plainAddress} gave.
+ * The network that counts as one client where addresses are bounded. A client with one IPv6 address usually
+ * has all of its /64, so the network is the first half of it. Takes a result of {@link plainAddress}.
  */
 export function networkOf(address: string): string {
   if (!address.includes(':')) return address;
   const [head = [], tail] = address.split('::').map((half) => (half === '' ? [] : half.split(':')));
   if (tail === undefined) return head.slice(0, 4).join(':');
-  // "::" stands for the zeros that are missing of eight groups; an IPv4 address at the end is two of them.
+  // "::" stands for the missing zeros of eight groups. An IPv4 address at the end is two groups.
   const given = head.length + tail.length + (tail.at(-1)?.includes('.') === true ? 1 : 0);
   const zeros = Array.from({ length: 8 - given }, () => '0');
   return [...head, ...zeros, ...tail].slice(0, 4).join(':');

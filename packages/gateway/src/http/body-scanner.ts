@@ -1,67 +1,73 @@
 import { GatewayError } from '@spillway/server/errors';
 
-/** A part of a body's bytes: `[start, end)`, counted from its first byte. */
+/** A part of a body: the bytes `[start, end)`, counted from the body's first byte. */
 export interface ByteRange {
   readonly start: number;
   readonly end: number;
 }
 
-/** Where the values of a body's own `model` and `stream` stand; `undefined`: it has none. */
+/** Where the values of `model` and `stream` of a body's top level stand; `undefined`: not there. */
 export interface NamedValues {
-  /** Whether they are JSON, or bare text. */
+  /** Whether the values are JSON. If not, they are bare text. */
   readonly isJson: boolean;
   readonly model: ByteRange | undefined;
   readonly stream: ByteRange | undefined;
 }
 
-/** Finds them as a body's bytes come. */
+/** Finds the values of `model` and `stream` as a body's bytes come. */
 export interface Scanner {
   /** Takes the next bytes. */
   push(bytes: Buffer): void;
   /**
-   * Called after the last bytes.
+   * To be called after the last bytes.
    *
-   * @throws {GatewayError} `invalid_request` if it cannot be known which model is meant.
+   * @throws {GatewayError} `invalid_request` if it is ambiguous which model is meant.
    */
   end(): NamedValues;
 }
 
-/** The body is something else than a JSON object. */
+/** The body is not a JSON object. */
 export class NoJsonError extends GatewayError {
   constructor(message: string, options?: ErrorOptions) {
     super('invalid_request', message, options);
   }
 }
 
-/** How many objects and arrays may be inside of each other. Nobody nests a request so deeply; parsers give up there, too. */
+/**
+ * The most objects and arrays inside of each other. No request nests so deeply, and many parsers stop there,
+ * too.
+ */
 export const maxBodyDepth = 1000;
 
-/** From here on a text is a long one. */
+/** After so many bytes a JSON string is searched by native code. */
 const nearBytes = 64;
 
 type Name = 'model' | 'stream';
 const names = ['model', 'stream'] as const satisfies readonly Name[];
-/** A key that is longer than this, all of it escaped, is no name. */
+/** The longest spelling of a name, with every character escaped. A longer key is none of them. */
 const maxNameBytes = 6 * 'stream'.length;
 
 /**
- * Finds the values of `model` and `stream` in a JSON object as its bytes come, and builds nothing of it. Looks at each
- * byte once, in an own state, so that neither nesting nor cuts cost anything.
+ * Finds the values of `model` and `stream` in a JSON object as its bytes come, without building values. A
+ * state machine looks at each byte once, so neither nesting nor cuts cost anything.
  *
- * Keys, colons, commas and brackets have to stand where JSON has them. What a number, a literal or an escape looks like
- * is left to the provider, and so is a byte order mark. A name that comes twice is refused: some parsers take the first, some the last, and the
- * provider has to read the model that the gateway has read.
+ * Keys, colons, commas and brackets have to stand where JSON has them. How numbers, literals and escapes look
+ * is left to the provider, and a byte order mark is allowed. A name that comes twice is refused: some parsers
+ * take the first value and some the last, and the provider must read the same model as the gateway.
  */
 export class BodyScanner implements Scanner {
   #state = START;
-  /** The bytes that were scanned before. */
+  /** The number of bytes that were scanned before. */
   #offset = 0;
   #depth = 0;
-  /** By depth: whether it is an array. */
+  /** 1 at the depths where the open value is an array. */
   readonly #isList = new Uint8Array(maxBodyDepth + 1);
-  /** The start of a key of the object itself that goes on in the next bytes, as far as it can be a name. */
+  /**
+   * The start of a key of the top level that goes on in the next bytes. No longer than needed to tell whether
+   * it is a name.
+   */
   #keyHead: Buffer = noBytes;
-  /** The name whose value comes or has begun. */
+  /** The name whose value is expected or has begun. */
   #name: Name | undefined;
   #valueStart = 0;
   readonly #values: { [name in Name]?: ByteRange } = {};
@@ -73,8 +79,8 @@ export class BodyScanner implements Scanner {
   }
 
   /**
-   * @throws {NoJsonError} if they were no JSON object.
-   * @throws {GatewayError} `invalid_request` if it is too deep or ambiguous.
+   * @throws {NoJsonError} if the body was no JSON object.
+   * @throws {GatewayError} `invalid_request` if it is nested too deeply or ambiguous.
    */
   end(): NamedValues {
     if (this.#problem !== undefined) throw this.#problem;
@@ -85,9 +91,10 @@ export class BodyScanner implements Scanner {
   #scan(bytes: Buffer): void {
     const { length } = bytes;
     let state = this.#state;
-    // Of a key of the object itself.
+    // The start of the current key of the top level.
     let keyStart = 0;
-    // Of the text that goes on: how far it is looked at byte by byte, and where its end and its next escape may be.
+    // For the current JSON string: up to where it is scanned byte by byte, and where its next quote and
+    // backslash are.
     let nearEnd = nearBytes;
     let quoteAt = -1;
     let escapeAt = -1;
@@ -111,7 +118,8 @@ export class BodyScanner implements Scanner {
               state = COLON;
             }
           } else if (at >= nearEnd) {
-            // Native code is faster in a long text, and slower in a short one. Each byte is looked at once for each of the two.
+            // Native search is faster in a long string, and slower in a short one. Each byte is searched at
+            // most once for a quote and once for a backslash.
             if (quoteAt < at) quoteAt = indexOrEnd(bytes, QUOTE, at);
             if (escapeAt < at) escapeAt = indexOrEnd(bytes, BACKSLASH, at);
             at = Math.min(quoteAt, escapeAt) - 1;
@@ -217,7 +225,7 @@ export class BodyScanner implements Scanner {
     this.#name = undefined;
   }
 
-  /** A key of the object itself: `bytes[start, end)`, behind what came of it before. */
+  /** A key of the top level has ended: `#keyHead` and then `bytes[start, end)`. */
   #keyEnds(bytes: Buffer, start: number, end: number): void {
     let name: Name | undefined;
     if (this.#keyHead.length === 0) {
@@ -232,14 +240,14 @@ export class BodyScanner implements Scanner {
     this.#refuse(`${name}: expected one, got several.`);
   }
 
-  /** Of a long key only so much that it is known to be too long for a name. */
+  /** Keeps the start of a key. One byte more than the longest name is enough to know that it is none. */
   #keepKey(bytes: Buffer): void {
     const room = maxNameBytes + 1 - this.#keyHead.length;
     this.#keyHead = Buffer.concat([this.#keyHead, bytes.subarray(0, room)]);
   }
 }
 
-/** What kind of JSON value begins with this byte; `undefined`: none. */
+/** The kind of JSON value that begins with this byte; `undefined`: none. */
 function kindOfJson(byte: number | undefined): string | undefined {
   switch (byte) {
     case OPEN_LIST:
@@ -263,7 +271,7 @@ function indexOrEnd(bytes: Buffer, byte: number, from: number): number {
   return index === -1 ? bytes.length : index;
 }
 
-/** The name that the key `bytes[start, end)` is, for whoever reads its escapes. */
+/** The name that the key `bytes[start, end)` spells, with escapes read; `undefined`: none. */
 function nameAt(bytes: Buffer, start: number, end: number): Name | undefined {
   return names.find((name) => isName(bytes, start, end, name));
 }
@@ -283,14 +291,14 @@ function isName(bytes: Buffer, start: number, end: number, name: Name): boolean 
   return at === end;
 }
 
-/** Whether there is `u006d`, or what it is for another letter. */
+/** Whether the bytes are the escape of `letter` after its backslash, such as `u006d` for m. */
 function isEscape(bytes: Buffer, start: number, letter: number): boolean {
   if (bytes[start] !== 0x75 || bytes[start + 1] !== 0x30 || bytes[start + 2] !== 0x30) return false;
   return bytes[start + 3] === 0x30 + (letter >> 4) && isHexDigit(bytes[start + 4], letter & 15);
 }
 
 function isHexDigit(byte: number | undefined, digit: number): boolean {
-  // The same letter, large or small.
+  // Hexadecimal letters may be in upper or lower case.
   return byte !== undefined && (digit < 10 ? byte === 0x30 + digit : (byte | 0x20) === 0x57 + digit);
 }
 
@@ -298,13 +306,13 @@ const noBytes = Buffer.alloc(0);
 const byteOrderMark = Buffer.from('\u{feff}');
 export const noJson = 'The body: expected a JSON object, got something that is no JSON.';
 
-// What is expected, or what a byte is in.
+// The states: what is expected next, or what the current byte is in.
 const START = 0;
 const FIRST_KEY = 1;
 const KEY = 2;
 const COLON = 3;
 const VALUE = 4;
-/** A value, or the end of an array that is empty. */
+/** A value, or the end of an empty array. */
 const ITEM = 5;
 const AFTER_VALUE = 6;
 const DONE = 7;
@@ -312,10 +320,10 @@ const DONE = 7;
 const PLAIN = 8;
 const TEXT = 9;
 const KEY_TEXT = 10;
-/** Added to a text's state: the byte behind a backslash. */
+/** Added to a string's state for the byte after a backslash. */
 const ESCAPED = 2;
 
-// What a byte is outside of texts: its own value where it has a part of its own.
+// The kinds of bytes outside of strings. A byte with a meaning of its own is its own kind.
 const SPACE = 1;
 const PLAIN_BYTE = 2;
 const QUOTE = 0x22;

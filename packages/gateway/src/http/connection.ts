@@ -2,38 +2,45 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 /**
- * What a connection is at the moment. `stranger`: it has shown no key yet; where none is needed, it has sent no whole
- * request. Of those who are no strangers: `in_flight` is one that is being answered, or has a WebSocket; `transferring`
- * one whose request has not come whole, or whose answer, which is no stream, has not been taken; `idle` one over which nothing is asked.
- * `closing`: it has been told to go.
+ * The states of a connection. `stranger`: it has shown no key yet or, where no key is needed, has sent no
+ * whole request. The other states are of connections that are no strangers. `in_flight`: a request is being
+ * answered, or the connection has a WebSocket. `transferring`: a request has not come whole, or the client
+ * has not taken an answer that is no stream. `idle`: no request is under way. `closing`: the gateway closes
+ * it.
  */
 export const connectionStates = ['closing', 'idle', 'in_flight', 'stranger', 'transferring'] as const;
 export type ConnectionState = (typeof connectionStates)[number];
 
-/** One connection that a client has to a listener. */
+/** One connection of a client. */
 export class Connection {
   readonly socket: Socket;
-  /** What is counted as one address; `undefined`: a trusted proxy's, which has many clients. */
+  /**
+   * The network that counts as one client (`networkOf`); `undefined`: a trusted proxy's connection, which has
+   * many clients.
+   */
   network: string | undefined;
   address: string;
-  /** When it was accepted, or its last request was over. */
+  /** When the connection was accepted, or its last request ended. */
   idleSinceMs: number;
-  /** What is being answered, first the one that is written. */
+  /** The responses under way. The first is the one being written. */
   readonly responses: ServerResponse[] = [];
-  /** How many requests have not come whole, and how many answers that are no streams have not been taken. */
+  /**
+   * The number of requests that have not come whole, and of answers that are no streams and have not been
+   * taken.
+   */
   transfers = 0;
   state: ConnectionState = 'stranger';
   isKnown = false;
   isClosing = false;
-  /** It is among those that were closed by force, and is counted once. */
+  /** The connection is counted among those closed by force: each counts once. */
   isCounted = false;
   isWebSocket = false;
   /** The header of the PROXY protocol has not come yet. */
   awaitsHeader = false;
   hasAsked = false;
-  /** The last request was answered before all of it had come. */
+  /** The last request was answered before it had come whole. */
   owesBody = false;
-  /** Destroys it, once it has to close. */
+  /** The timer that destroys the connection if it does not close in time. */
   deadline: NodeJS.Timeout | undefined;
 
   constructor(socket: Socket, address: string, nowMs: number) {

@@ -11,18 +11,22 @@ import { hasBody } from './receive-body.ts';
 import { StrangersByNetwork } from './strangers.ts';
 import type { TrustedProxies } from './trusted-proxies.ts';
 
-/** How long a connection that was told to go may take to do so. */
+/** How long a closing connection may take to close. */
 const closeTimeoutMs = 1000;
-/** How many requests of one connection may be answered or wait for it. Hardly a client sends a second one before its answer. */
+/**
+ * The most requests of one connection that are answered or wait for their turn. Few clients send a second one
+ * before the first answer.
+ */
 const maxPipelined = 128;
-/** How long a stranger may ask nothing, or need for the head of its request. */
+/** How long a stranger may stay without a request, or take to send the head of one. */
 const strangerTimeoutMs = 10_000;
 
 /**
- * Why a connection was closed by force. `refused`: there was no room. `stranger_displaced`, `idle_displaced`,
- * `transfer_displaced`: to make room for another. `address_bound`: its address had too many strangers. `stranger_idle`: it asked nothing in time. `answer_unread`:
- * it did not take its answer. `pipelined`: it asked for too much before it was answered. `never_closed`: it was told to go. `proxy_header`: it did not begin with the header of the
- * PROXY protocol.
+ * Why a connection was closed by force. `refused`: there was no room for it. `stranger_displaced`,
+ * `idle_displaced`, `transfer_displaced`: it made room for another one. `address_bound`: its address had too
+ * many strangers. `stranger_idle`: it sent no request in time. `answer_unread`: its client did not take an
+ * answer in time. `pipelined`: it had too many requests at once. `never_closed`: it did not close in time.
+ * `proxy_header`: it did not begin with the header of the PROXY protocol.
  */
 const closeCauses = [
   'address_bound',
@@ -40,33 +44,34 @@ export type CloseCause = (typeof closeCauses)[number];
 
 export interface ConnectionsOptions {
   /**
-   * The most connections at once. For one more, a stranger, one that is idle or one that has not sent its request is closed; if
-   * there is none, it is refused.
+   * The most connections at once. For one more, a stranger, an idle connection or one that is `transferring`
+   * is closed. If there is none, the new one is refused.
    */
   readonly maxConnections: number;
   /**
-   * The most strangers of one address, for longer than a burst of 1 s, and never more than half of all. Of more than that
-   * the oldest are closed.
+   * The most strangers of one address, for longer than a burst of 1 s; never more than half of
+   * `maxConnections`. Beyond that the oldest are closed.
    */
   readonly maxConnectionsPerAddress: number;
-  /** Whether clients need a key. If not, who has sent a whole request is no stranger. */
+  /** Whether clients need a key. If not, a connection that has sent a whole request is no stranger. */
   readonly areKeysRequired: boolean;
   readonly proxies: TrustedProxies;
   readonly defects: Defects;
   /** Whether connections of trusted proxies begin with the header of the PROXY protocol. */
   readonly hasProxyHeaders: boolean;
-  /** How long a client may take for an answer that is no stream. */
+  /** How long a client may take to read an answer that is no stream. */
   readonly answerTimeoutMs: number;
 }
 
 /**
- * Owns every socket that a listener accepts, from there until it is closed: whose it is, what it is doing, and when it has to
- * go. The number of connections ≤ `maxConnections` always, and strangers never keep out who has a key.
+ * Owns every socket that a listener accepts until it is closed: its client, its state, and its deadline. The
+ * number of connections ≤ `maxConnections` always, and strangers never keep out a client with a key. One
+ * file, because the rule that chooses which connection is closed reads what all other rules count.
  */
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #bySocket = new Map<Socket, Connection>();
-  /** Each in the order in which they came to be so, the oldest first. */
+  /** The connections in each state, in the order in which `#place` put them there, the oldest first. */
   readonly #inState: Readonly<Record<ConnectionState, Set<Connection>>> = {
     closing: new Set(),
     idle: new Set(),
@@ -75,7 +80,7 @@ export class Connections {
     transferring: new Set(),
   };
   readonly #strangers: StrangersByNetwork;
-  /** The answers that are on their way, and until when they have to be taken. */
+  /** The answers that clients are reading, and when they must have been read. */
   readonly #answers = new Map<
     ServerResponse,
     { readonly connection: Connection; readonly untilMs: number }
@@ -84,7 +89,7 @@ export class Connections {
   readonly #listeners: TcpServer[] = [];
   #serve: (socket: Socket) => void = (socket) => void socket.destroy();
 
-  /** How many were closed by force, by the cause. */
+  /** The number of connections closed by force, by cause. */
   readonly closed: Record<CloseCause, number> = {
     address_bound: 0,
     answer_unread: 0,
@@ -108,19 +113,19 @@ export class Connections {
     this.#timer.unref();
   }
 
-  /** How many are open. */
+  /** The number of open connections. */
   get size(): number {
     return this.#bySocket.size;
   }
 
-  /** How many are in that state. */
+  /** The number of connections in that state. */
   count(state: ConnectionState): number {
     return this.#inState[state].size;
   }
 
-  /** Takes over whatever the server accepts. Before anybody else listens to its requests. */
+  /** Takes over the server's connections. To be called before other listeners for its requests are added. */
   own(server: Server): void {
-    // Node's own listener, which reads requests, comes behind this one.
+    // Node's own listener reads requests. It is called only after the checks here.
     const serve = server.listeners('connection') as ((socket: Socket) => void)[];
     server.removeAllListeners('connection');
     this.#serve = (socket) => {
@@ -146,7 +151,7 @@ export class Connections {
     });
   }
 
-  /** One more socket listens for the same server. */
+  /** Opens one more listening socket for the same server. */
   async listen(options: ListenOptions): Promise<void> {
     const listener = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: 4096 }, (socket) =>
       this.#accept(socket),
@@ -158,7 +163,7 @@ export class Connections {
     });
   }
 
-  /** It has shown that it may use the gateway, and is no stranger any more. */
+  /** The connection has shown that it may use the gateway: it is no stranger any more. */
   known(socket: Socket): void {
     const connection = this.#bySocket.get(socket);
     if (connection === undefined || connection.isKnown) return;
@@ -167,8 +172,9 @@ export class Connections {
   }
 
   /**
-   * Ends a connection that was taken from the HTTP server, or that it cannot go on with, with a last word. Whatever still
-   * comes is thrown away. A second word is never said, and none inside of an answer or behind one.
+   * Closes a connection that the HTTP server handed over or cannot continue, after sending `word`. Bytes that
+   * still come are dropped. `word` is not sent when the connection is closing already, or when a response has
+   * begun. It is not sent either when the last request was answered before it had come whole.
    */
   close(socket: Socket, word = ''): void {
     const connection = this.#bySocket.get(socket);
@@ -184,7 +190,7 @@ export class Connections {
     connection.isClosing = true;
     this.#place(connection);
     this.#arm(connection);
-    // With bytes that nobody read, the kernel would reset the connection, and the word would be lost.
+    // Unread bytes would make the kernel reset the connection, and the word would be lost.
     socket.removeAllListeners('data');
     socket.on('data', () => undefined);
     socket.resume();
@@ -192,7 +198,7 @@ export class Connections {
     else socket.end(word);
   }
 
-  /** An answer that is no stream has been made, and has to be taken in time. */
+  /** An answer that is no stream was written: from now on its client has to read it in time. */
   answering({ socket }: IncomingMessage, response: ServerResponse): void {
     const connection = this.#bySocket.get(socket);
     if (connection === undefined || response.destroyed) return;
@@ -206,20 +212,20 @@ export class Connections {
     });
   }
 
-  /** Takes no more, and closes those who have nothing to wait for. */
+  /** Stops listening, and closes the connections that wait for no answer. */
   stop(): void {
     clearInterval(this.#timer);
     for (const listener of this.#listeners) listener.close();
     for (const state of ['closing', 'idle', 'stranger'] as const) {
-      // A session has been told why, and has a deadline.
+      // A session was closed with a reason already, and has a deadline.
       for (const { isWebSocket, socket } of this.#inState[state]) if (!isWebSocket) socket.destroy();
     }
   }
 
   #accept(socket: Socket): void {
-    // What is wrong with it is in the close that follows.
+    // A close follows every error, and is handled there.
     socket.on('error', () => undefined);
-    // Of a link-local address, Node tells the interface behind a percent sign.
+    // Node appends the interface to a link-local address, after a percent sign.
     const [remote = ''] = (socket.remoteAddress ?? '').split('%');
     const address = plainAddress(remote);
     if (address === undefined) {
@@ -236,13 +242,13 @@ export class Connections {
     }
     this.#bySocket.set(socket, connection);
     socket.once('close', () => this.#forget(connection));
-    // Its client sends nothing more, so it does not wait for much either.
+    // The client has ended its side: it sends no more requests, so the connection gets a deadline.
     socket.once('end', () => this.#arm(connection));
     if (hasHeader) this.#readHeader(connection);
     else this.#begin(connection);
   }
 
-  /** Whose it is, is known: from here on it is the HTTP server's. */
+  /** Hands a connection to the HTTP server, now that its client's address is known. */
   #begin(connection: Connection): void {
     setClientAddress(connection.socket, connection.address);
     if (!this.#options.proxies.trusts(connection.address)) connection.network = networkOf(connection.address);
@@ -277,11 +283,14 @@ export class Connections {
     });
   }
 
-  /** Makes room for one more, at the cost of whoever has the least to lose. Returns whether there is room. */
+  /**
+   * Makes room for one more connection by closing the one that has the least to lose. Returns whether there
+   * is room.
+   */
   #makeRoom(): boolean {
     if (this.#bySocket.size < this.#options.maxConnections) return true;
     const { closing, idle, stranger, transferring } = this.#inState;
-    // A few strangers may stay: of those who come now, none has been read yet.
+    // A few strangers may stay: connections that came just now could not send a request yet.
     const haveStrangersToGo = stranger.size > this.#options.maxConnections / 8;
     const [of, cause] =
       closing.size > 0
@@ -296,10 +305,10 @@ export class Connections {
     return oldest !== undefined;
   }
 
-  /** Returns whether the request is to be answered. */
+  /** Notes a request on its connection. Returns whether the request is to be answered. */
   #asked(request: IncomingMessage, response: ServerResponse): boolean {
     const connection = this.#bySocket.get(request.socket);
-    // One read may bring a thousand more behind the one for which the connection was closed.
+    // One read may bring a thousand requests after the one for which the connection was closed.
     if (connection === undefined) return false;
     if (connection.responses.length >= maxPipelined) {
       this.#destroy(connection, 'pipelined');
@@ -334,13 +343,13 @@ export class Connections {
     return true;
   }
 
-  /** Finds out for whom a trusted proxy sends a request. */
+  /** Finds the client for which a trusted proxy sends a request. */
   #vouch({ address }: Connection, request: IncomingMessage): void {
     const client = this.#options.proxies.clientOf(address, request.headers);
     if (client !== address) setClientAddress(request, client);
   }
 
-  /** Puts it behind all others that are in the same state. */
+  /** Puts a connection into the set of its current state, after all others. */
   #place(connection: Connection): void {
     if (!this.#bySocket.has(connection.socket)) return;
     this.#take(connection);
@@ -362,7 +371,7 @@ export class Connections {
     this.#take(connection);
   }
 
-  /** From now on it has a deadline, whatever it does. */
+  /** Gives a connection a deadline, unless it has one. */
   #arm(connection: Connection): void {
     connection.deadline ??= setTimeout(() => this.#destroy(connection, 'never_closed'), closeTimeoutMs);
     connection.deadline.unref();
@@ -370,7 +379,7 @@ export class Connections {
 
   #destroy(connection: Connection, cause: CloseCause): void {
     this.#count(connection, cause);
-    // At once, and not when it is closed: its room is given to another one.
+    // The connection is forgotten now, and not only when it has closed: its room is for another one.
     this.#forget(connection);
     connection.socket.destroy();
   }
@@ -390,11 +399,11 @@ export class Connections {
       if (nowMs < untilMs) break;
       this.#answers.delete(response);
       if (connection.responses[0] !== response) {
-        // Nobody can take it before the answer that is written, which may be a long stream.
+        // The answer before it on the connection has to be read first, and may be a long stream.
         this.#answers.set(response, { connection, untilMs: nowMs + this.#options.answerTimeoutMs });
         continue;
       }
-      // One that asked for several is closed once.
+      // A connection with several late answers is closed once.
       if (this.#bySocket.has(connection.socket)) this.#destroy(connection, 'answer_unread');
     }
   }

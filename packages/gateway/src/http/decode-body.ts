@@ -7,17 +7,19 @@ import { type Decoder, decoders } from './decoders.ts';
 import { tooLarge } from './receive-body.ts';
 import { ReceivedBody } from './received-body.ts';
 
-/** What comes out of a decoder at once. */
+/** The most decoded bytes of one step. */
 const chunkSize = 65_536;
 export interface DecodeOptions {
-  /** The room that what comes out takes; given back when it is not whole. */
+  /** The memory for the decoded body; released if decoding fails. */
   readonly hold: BodyHold;
-  /** More may not come out. */
+  /** The most decoded bytes. */
   readonly maxBytes: number;
   readonly scanner: Scanner | undefined;
 }
 
-/** Whether a body has a content coding of which it can be freed. What has another one is the provider's to understand. */
+/**
+ * Whether there is a decoder for a body's content coding. A body in another coding is left to the provider.
+ */
 export function isDecodable(coding = ''): boolean {
   return decoderOf(coding) !== undefined;
 }
@@ -28,10 +30,11 @@ export function isPlain(coding = ''): boolean {
 }
 
 /**
- * Frees a body of its content coding, to be read: a few bytes can be gigabytes, so what comes out is bounded as bodies are. In
- * pieces, each in a turn of its own.
+ * Decodes a body, so that the gateway can read it. A few bytes can become gigabytes, so the decoded bytes are
+ * bounded as bodies are. Each piece is decoded in its own turn of the event loop.
  *
- * @throws {GatewayError} `request_too_large`; `overloaded` when there is no room; `invalid_request` if it is not in that coding.
+ * @throws {GatewayError} `request_too_large`; `overloaded` when there is no room; `invalid_request` if the
+ *   body is not in that coding.
  */
 export async function decodeBody(
   body: ReceivedBody,
@@ -41,7 +44,7 @@ export async function decodeBody(
   let roomBytes = 0;
   const takeRoom = (bytes: number): boolean => {
     roomBytes += bytes;
-    // The decoder's window is never larger than what has come out of it.
+    // Twice the bytes: the decoder's window ≤ the decoded bytes always.
     return hold.grow(2 * bytes);
   };
   const decoded = new ReceivedBody({ takeRoom, scanner });

@@ -8,26 +8,26 @@ import {
   createZstdDecompress,
 } from 'node:zlib';
 
-/** What a decoder of zstd may keep: 8 MiB, which RFC 9659 allows a coding of HTTP. */
+/** The largest window of a zstd decoder: 8 MiB, the maximum of RFC 9659 for HTTP. */
 const zstdWindowLog = 23;
 
 interface DecoderOptions {
-  /** What comes out at once, in bytes. */
+  /** The most decoded bytes of one step. */
   readonly chunkSize: number;
   readonly highWaterMark?: number;
 }
 
-/** How a content coding is undone. */
+/** A content coding, as it is decoded. */
 export interface Decoder {
-  /** Opens one for a body that begins with that byte. */
+  /** Opens a decoder for a body that begins with that byte. */
   readonly open: (firstByte: number, options: DecoderOptions) => Transform;
-  /** What every body in it begins with, if there is such a thing. */
+  /** The bytes that every body in this coding begins with, if there are any. */
   readonly magic?: readonly number[];
-  /** What it keeps of what it has decoded: of a body that is shorter, no more than that. */
+  /** The most decoded bytes that the decoder keeps, its window. It keeps no more than it has decoded. */
   readonly windowBytes: number;
 }
 
-/** Each write gives all that can be decoded of it, as the other codings do by themselves. */
+/** Every write gives all bytes that can be decoded from it. The other decoders do that by default. */
 const flush = constants.Z_SYNC_FLUSH;
 
 const gzip: Decoder = {
@@ -36,7 +36,7 @@ const gzip: Decoder = {
   windowBytes: 0,
 };
 
-/** How content codings are undone, by name: those of requests and of answers. */
+/** The decoders by the name of their coding, for requests and for answers. */
 export const decoders: Readonly<Record<string, Decoder>> = {
   gzip,
   'x-gzip': gzip,
@@ -48,7 +48,7 @@ export const decoders: Readonly<Record<string, Decoder>> = {
     windowBytes: 2 ** zstdWindowLog,
   },
   deflate: {
-    // Some leave the header out that belongs there; its lower half is then nearly always another.
+    // Some senders leave out the zlib header. The lower half of the first byte is then nearly always not 8.
     open: (firstByte, options) =>
       ((firstByte & 0x0f) === 8 ? createInflate : createInflateRaw)({ ...options, flush }),
     windowBytes: 0,

@@ -1,33 +1,36 @@
 import type { Format } from '@spillway/core/format/format';
 import { type ErrorAnswer, GatewayError } from '@spillway/server/errors';
 
-/** What a provider answered instead of a reply. */
+/** A provider's answer with an error status. */
 export interface Refusal {
-  /** The words behind the status. */
+  /** The reason phrase of the status line. */
   readonly reason: string;
-  /** Those that are for a client. */
+  /** The headers that a client gets. */
   readonly headers: Readonly<Record<string, string>>;
-  /** As it came; `undefined` if it did not come whole. */
+  /** The body as the provider sent it; `undefined` if it did not come whole. */
   readonly body: Buffer | undefined;
-  /** Of the body, without its coding, what can be told otherwise: its start. Empty if it will be told as it is. */
+  /**
+   * The start of the decoded body, for an error that the gateway writes itself. Empty if the client gets
+   * `body`.
+   */
   readonly words: string;
 }
 
-/** A provider's own error, instead of a reply: clients get it as it is. */
+/** A provider's own error. The client gets it as the provider sent it. */
 export class RefusedError extends GatewayError {
   readonly refusal: Refusal;
 
-  /** `error` says of it what is for logs. */
+  /** `error` has the code, status and message of it for the program's log. */
   constructor(error: GatewayError, refusal: Refusal) {
     super(error.code, error.message, { status: error.status });
     this.refusal = refusal;
   }
 
-  /** As it came; what did not come whole, in a format. */
+  /** The answer as the provider sent it; if its body did not come whole, an error in the client's format. */
   override answer(format: Format): ErrorAnswer {
     const { code, message, refusal, status } = this;
     if (refusal.body !== undefined) return { ...refusal, body: refusal.body };
-    // Its hints count all the same, and so does what came of it.
+    // The provider's headers (such as `Retry-After`) are kept, and so is the start of its body.
     const { 'content-encoding': _, ...headers } = refusal.headers;
     const words = refusal.words.trim();
     const told = words === '' ? message : `${message} It begins: ${words}`;
@@ -39,7 +42,10 @@ export class RefusedError extends GatewayError {
   }
 }
 
-/** A provider's error as an event, where the status was sent already: with so many of its words as fit into `maxBytes`. */
+/**
+ * A provider's error as an event, for a response whose status was sent already. Its words are cut until the
+ * event has at most `maxBytes`.
+ */
 export function refusalEvent(error: RefusedError, format: Format, maxBytes: number): Uint8Array {
   let words = error.refusal.words.trim();
   let event = wordsEvent(error, words, format);
@@ -51,7 +57,7 @@ export function refusalEvent(error: RefusedError, format: Format, maxBytes: numb
 }
 
 function wordsEvent({ code, message, status }: RefusedError, words: string, format: Format): Uint8Array {
-  // What is no status of an error, SDKs would overlook in an event.
+  // SDKs would overlook an error event with a status that is no error's.
   const told = {
     code,
     status: isErrorStatus(status) ? status : 502,
@@ -64,7 +70,7 @@ function wordsEvent({ code, message, status }: RefusedError, words: string, form
       return namedError({
         ...known,
         type: 'error',
-        // SDKs tell by the type what it is. Without one, the status says it.
+        // SDKs choose the class of an error by its type. Without a type, the status gives one.
         error: {
           ...known.error,
           type: typeOf(known) ?? typeOf(JSON.parse(format.errorBody(told)) as ErrorBody),
@@ -73,7 +79,7 @@ function wordsEvent({ code, message, status }: RefusedError, words: string, form
     case 'openai-responses':
       return namedError({
         ...known,
-        // Flat as OpenAI documents it; an `error` beside that is read by others.
+        // The fields are flat, as OpenAI documents them. Other readers take them from `error`.
         type: 'error',
         code: textOf(known.error['code']) ?? code,
         message: textOf(known.error['message']) ?? words,
@@ -85,7 +91,7 @@ function wordsEvent({ code, message, status }: RefusedError, words: string, form
   }
 }
 
-/** Of text, no character is cut in two. */
+/** The first half of a text, without a surrogate that the cut left alone. */
 function firstHalf(text: string): string {
   return text.slice(0, text.length / 2).replace(/[\ud800-\udbff]$/, '');
 }
@@ -111,15 +117,15 @@ interface ErrorBody {
   readonly error: Readonly<Record<string, unknown>>;
 }
 
-/** A body that is an error as the format's SDKs know one; `undefined` if it is another. */
+/** Reads an error body that the format's SDKs understand; `undefined` for any other. */
 function readErrorBody(text: string, { name }: Format): ErrorBody | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    // Gemini lists its errors where it would have listed the events.
+    // Gemini puts an error into an array if the reply would have been an array of events.
     const body = (Array.isArray(value) ? value[0] : value) as Partial<ErrorBody> | null | undefined;
     const error = body?.error;
     if (body === null || body === undefined || typeof error !== 'object' || error === null) return undefined;
-    // Gemini's SDK knows an error by the number of its code.
+    // Gemini's SDK recognises an error by its numeric code.
     return name === 'gemini' && !isErrorStatus(error['code']) ? undefined : { ...body, error };
   } catch {
     return undefined;

@@ -2,7 +2,10 @@ import { STATUS_CODES } from 'node:http';
 import { apis } from '../api.ts';
 import type { GatewayError } from '@spillway/server/errors';
 
-/** An error as a whole answer by HTTP, for a bare connection, in the format of whoever has none. */
+/**
+ * An error as a whole HTTP response, for a connection without a request. It is in OpenAI's format, as no API
+ * is known.
+ */
 export function errorText(error: GatewayError): string {
   const body = apis.openai.errors.errorBody(error);
   const reason = STATUS_CODES[error.status] ?? '';

@@ -1,22 +1,26 @@
 import { GatewayError } from '@spillway/server/errors';
 import type { ByteRange, NamedValues, Scanner } from './body-scanner.ts';
 
-/** The longest head of a part that is looked at. Clients write some 200 bytes. */
+/** The longest head of a part, in bytes. Clients write some 200. */
 const maxHeadBytes = 8192;
-/** The longest line with a delimiter, behind the delimiter: it may be padded with spaces. */
+/** The most bytes after a delimiter in its line: it may be padded with spaces. */
 const maxPaddingBytes = 64;
 
 /**
- * Finds the part named `model` in multipart/form-data (RFC 7578) as its bytes come. Looks for delimiters and reads the heads of
- * parts; what is in the other parts is never looked at, and what may still become a delimiter or a head is all that it
- * keeps. Line ends may be bare, and the last delimiter may be missing: some parsers take that, too.
+ * Finds the part named `model` in multipart/form-data (RFC 7578) as the body's bytes come. It looks for
+ * delimiters and reads the heads of parts. The content of the other parts is not read. Only bytes that may
+ * still become a delimiter or a head are kept. Line ends may be bare, and the last delimiter may be missing,
+ * as some parsers accept that.
  */
 export class FormScanner implements Scanner {
-  /** With the end of the line in front, which is no part of the content (RFC 2046, 5.1.1). */
+  /** The delimiter, with the line end before it, which is no part of the content (RFC 2046, 5.1.1). */
   readonly #delimiter: Buffer;
-  /** What is not decided yet. A line's end is put in front of the body, as its first delimiter has none. */
+  /**
+   * The bytes that are not decided yet. The body's first delimiter has no line end before it, so one is put
+   * there.
+   */
   #rest: Buffer = Buffer.from('\n');
-  /** Where that begins in the body. */
+  /** The offset of `#rest` in the body. */
   #offset = -1;
   #state: 'content' | 'done' | 'head' = 'content';
   #modelStart: number | undefined;
@@ -32,7 +36,7 @@ export class FormScanner implements Scanner {
     this.#rest = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes]);
     let isDecided = true;
     while (isDecided) isDecided = this.#takeStep();
-    // Whoever called may use the bytes again.
+    // A copy: the caller may use `bytes` again.
     this.#rest = Buffer.from(this.#isDone ? '' : this.#rest);
   }
 
@@ -46,16 +50,16 @@ export class FormScanner implements Scanner {
     return this.#state === 'done';
   }
 
-  /** Returns whether there may be another step. */
+  /** Takes one step. Returns whether another step may be possible. */
   #takeStep(): boolean {
     if (this.#isDone) return false;
     return this.#state === 'head' ? this.#readHead() : this.#skipContent();
   }
 
-  /** Returns whether all of it was there. */
+  /** Reads the head of a part. Returns false if more bytes are needed. */
   #readHead(): boolean {
     const text = this.#rest.toString('latin1', 0, maxHeadBytes);
-    // The blank line may be the first.
+    // A part without headers begins with the blank line.
     const blank = /(?:^|\n)\r?\n/.exec(text);
     if (blank === null) {
       if (this.#rest.length < maxHeadBytes) return false;
@@ -69,7 +73,10 @@ export class FormScanner implements Scanner {
     return true;
   }
 
-  /** Returns whether a delimiter was found, and what is behind it is there. */
+  /**
+   * Skips content up to the next delimiter. Returns false if more bytes are needed to find it or to read its
+   * line.
+   */
   #skipContent(): boolean {
     const rest = this.#rest;
     for (let at = rest.indexOf(this.#delimiter); at !== -1; at = rest.indexOf(this.#delimiter, at + 1)) {
@@ -82,7 +89,7 @@ export class FormScanner implements Scanner {
         this.#state = isEnd ? 'done' : 'head';
         return true;
       }
-      // It may go on as either.
+      // More bytes may make this the last delimiter or a line.
       if (line.length < maxPaddingBytes && /^(?:-|[ \t]*\r?)$/.test(line)) {
         this.#drop(Math.max(0, at - 1));
         return false;
@@ -110,20 +117,22 @@ export class FormScanner implements Scanner {
   }
 }
 
-/** The boundary of a form, of which a content type tells; `undefined`: it is no form. */
+/** The boundary of a form, read from its content type; `undefined`: the body is no form. */
 export function boundaryOf(contentType: string): string | undefined {
   if (!/^multipart\/form-data\s*;/i.test(contentType)) return undefined;
   return parameter(contentType, 'boundary');
 }
 
-/** The name of a part that has this head. A long line may go on in the next, which begins with a space. */
+/**
+ * The name of the part with this head. A folded header goes on in the next line, which begins with a space.
+ */
 function nameIn(head: string): string | undefined {
   const lines = head.replaceAll(/\r?\n[ \t]+/g, ' ').split(/\r?\n/);
   const line = lines.find((text) => /^content-disposition\s*:/i.test(text));
   return line && parameter(line, 'name');
 }
 
-/** A parameter of a header (RFC 9110, 5.6.6), without its quotes. */
+/** The value of a header's parameter (RFC 9110, 5.6.6), without its quotes. */
 function parameter(header: string, name: string): string | undefined {
   for (const [, key, quoted, bare] of header.matchAll(parameters)) {
     if (key?.toLowerCase() === name) return quoted?.replaceAll(/\\(.)/g, '$1') ?? bare;

@@ -1,13 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { listed } from '@spillway/server/http/listed';
 
-/** The headers in which clients bring keys. None of them is ever handed on by itself. */
+/** The headers in which clients send keys. None is forwarded as it is. */
 export const keyHeaders = ['authorization', 'x-api-key', 'x-goog-api-key', 'api-key'] as const;
 
-/** What proves to a provider who asks: headers that are sent with a request. */
+/** The headers that authenticate a request to a provider. */
 export type Credential = Readonly<Record<string, string>>;
 
-/** Headers that concern one connection (RFC 9110, 7.6.1), and those that the next hop sets itself. */
+/** Headers that concern one connection (RFC 9110, 7.6.1), and headers that the next hop sets itself. */
 const connectionHeaders: readonly string[] = [
   'connection',
   'content-length',
@@ -23,12 +23,12 @@ const connectionHeaders: readonly string[] = [
   'upgrade',
 ];
 
-/** Whether a header concerns one connection, and is the gateway's own on each. */
+/** Whether a header concerns one connection: the gateway sets its own on each. */
 export function isConnectionHeader(name: string): boolean {
   return connectionHeaders.includes(name);
 }
 
-/** What of a client's request is no business of a provider's. */
+/** The headers of a client's request that a provider does not get. */
 const notToProvider = new Set([
   ...connectionHeaders,
   ...keyHeaders,
@@ -44,7 +44,10 @@ const notToProvider = new Set([
   'x-real-ip',
 ]);
 
-/** What of a provider's reply is no business of a client's, beside what is about the sharing of origins: the gateway's own counts. */
+/**
+ * The headers of a provider's reply that a client does not get. CORS headers are left out, too: the gateway
+ * sends its own.
+ */
 const notToClient = new Set([
   ...connectionHeaders,
   'alt-svc',
@@ -57,18 +60,19 @@ const notToClient = new Set([
   'x-accel-buffering',
 ]);
 
-/** The headers for a provider: the client's, less what is not for it, with the right credential. */
+/** The headers for a provider: the client's without `notToProvider`, and the credential. */
 export function providerHeaders(client: IncomingHttpHeaders, credential: Credential): Record<string, string> {
-  // Bytes have to arrive as the provider wrote them: events are found in them.
+  // The reply must come without compression: events are found in its bytes.
   return { ...without(client, notToProvider), 'accept-encoding': 'identity', ...credential };
 }
 
-/** The headers for a client. */
+/** The headers for a client: the provider's without `notToClient`. */
 export function clientHeaders(provider: IncomingHttpHeaders): Record<string, string> {
   const headers = without(provider, notToClient);
   for (const [name, value] of Object.entries(headers)) {
     if (name.startsWith('access-control-')) delete headers[name];
-    // A piece of a string keeps all of it in memory, here the provider's whole head for as long as the stream lives.
+    // A slice of a string keeps the whole string in memory: here the provider's whole head, for as long as
+    // the stream lives.
     else headers[name] = Buffer.from(value, 'latin1').toString('latin1');
   }
   return headers;

@@ -1,6 +1,6 @@
 import type { AddressInfo, Server } from 'node:net';
 
-/** The URL of a server that listens, without a slash at the end. */
+/** The URL of a listening server, without a slash at the end. */
 export function listeningUrl(server: Server): string {
   const { address, family, port } = server.address() as AddressInfo;
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;

@@ -4,7 +4,8 @@ import { GatewayError } from '@spillway/server/errors';
 const maxMergeMs = 1000;
 
 /**
- * The time between two writes that a client asks for, so that what comes meanwhile is merged; 0: it does not ask.
+ * The time between two writes that a client asks for, so that chunks that come meanwhile are merged; 0: the
+ * client does not ask.
  *
  * @throws {GatewayError} `invalid_request`
  */

@@ -2,30 +2,38 @@ import { SocketAddress } from 'node:net';
 import { plainAddress } from './address.ts';
 
 /**
- * The PROXY protocol: what a load balancer writes in front of a connection's own bytes, in version 1 as a line of text, in
- * version 2 in binary (HAProxy's "proxy-protocol.txt").
+ * The PROXY protocol: a load balancer writes a header before a connection's own bytes. Version 1 is a line of
+ * text, version 2 is binary (HAProxy's "proxy-protocol.txt").
  */
 
 const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 const fixedBytes = 16;
 const maxLineBytes = 107;
-/** The longest header that is taken: what a load balancer adds of its own in version 2 may be a certificate. */
+/**
+ * The longest header allowed, in bytes. A load balancer's own additions in version 2 may contain a
+ * certificate.
+ */
 const maxHeaderBytes = 4096;
 
 export interface ProxyHeader {
   readonly byteLength: number;
-  /** Whose connection it is; `undefined`: the proxy's own, such as a health check. */
+  /**
+   * The client's address; `undefined`: the connection is the proxy's own, such as a health check, or has no
+   * IP address.
+   */
   readonly address: string | undefined;
 }
 
-/** Reads the header at the start of a connection. `incomplete`: more bytes have to come, at most 4096 in all. */
+/**
+ * Reads the header at the start of a connection. `incomplete`: more bytes are needed, at most 4096 in all.
+ */
 export function readProxyHeader(bytes: Buffer): ProxyHeader | 'incomplete' | 'invalid' {
   if (startsAs(bytes, signature)) return readBinary(bytes);
   if (startsAs(bytes, Buffer.from('PROXY '))) return readLine(bytes);
   return 'invalid';
 }
 
-/** Whether the bytes begin with that, as far as they have come. */
+/** Whether `bytes` begins with `start`, as far as the bytes have come. */
 function startsAs(bytes: Buffer, start: Buffer): boolean {
   const length = Math.min(bytes.length, start.length);
   return bytes.subarray(0, length).equals(start.subarray(0, length));
@@ -49,7 +57,10 @@ function readLine(bytes: Buffer): ProxyHeader | 'incomplete' | 'invalid' {
   return isValid && address !== undefined ? { byteLength, address } : 'invalid';
 }
 
-/** The families of addresses that HTTP comes from, over TCP: their code, and the bytes of all that is said of them. */
+/**
+ * The address families for TCP by their code: IPv4 and IPv6. `sizeBytes` is the length of the addresses and
+ * ports.
+ */
 const families = { 0x11: { sizeBytes: 12 }, 0x21: { sizeBytes: 36 } } as const;
 
 function readBinary(bytes: Buffer): ProxyHeader | 'incomplete' | 'invalid' {
@@ -60,7 +71,7 @@ function readBinary(bytes: Buffer): ProxyHeader | 'incomplete' | 'invalid' {
   const isLocal = command === 0x20;
   if ((!isLocal && command !== 0x21) || byteLength > maxHeaderBytes) return 'invalid';
   if (bytes.length < byteLength) return 'incomplete';
-  // Of another family, such as a Unix socket, there is no address that anybody could count by.
+  // Another family, such as a Unix socket, has no address to count connections by.
   if (isLocal || (family !== 0x11 && family !== 0x21)) return { byteLength, address: undefined };
   if (byteLength - fixedBytes < families[family].sizeBytes) return 'invalid';
   return { byteLength, address: family === 0x11 ? ipv4(bytes) : ipv6(bytes) };

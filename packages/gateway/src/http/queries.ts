@@ -1,4 +1,7 @@
-/** The query of a request to a provider: what the provider's URL says, and of the client's what that leaves open. */
+/**
+ * The query of a request to a provider: the query of the provider's configured URL, and the client's pairs
+ * whose names are not in it.
+ */
 export function joinQueries(configured: string | undefined, asked: string): string {
   if (configured === undefined) return asked === '' ? '' : `?${asked}`;
   const fixed = new URLSearchParams(configured);
@@ -8,7 +11,7 @@ export function joinQueries(configured: string | undefined, asked: string): stri
   return `?${[configured, ...rest].join('&')}`;
 }
 
-/** As whoever decodes it reads it. */
+/** The name in a pair of a query, decoded. */
 function namesIn(pair: string): string[] {
   return [...new URLSearchParams(pair).keys()];
 }

@@ -4,34 +4,43 @@ import type { BodyHold } from '@spillway/server/memory/request-memory';
 import type { Scanner } from './body-scanner.ts';
 import { ReceivedBody } from './received-body.ts';
 
-/** What may stand around the chunks of a body, beside a quarter of its own bytes: some 200,000 chunks, however small. */
+/**
+ * The most framing bytes around the chunks of a body, in addition to a quarter of the body's bytes. Enough
+ * for some 200,000 chunks of any size.
+ */
 const maxFramingBytes = 1_048_576;
 
 export interface ReceiveOptions {
-  /** The room that it takes; given back when it does not come whole. */
+  /** The memory for the body; released if it does not come whole. */
   readonly hold: BodyHold;
-  /** One that is larger is refused: at once when its length says so, else when more has come. */
+  /**
+   * The largest body. A larger one is refused: at once if its length says so, else when more bytes have come.
+   */
   readonly maxBytes: number;
-  /** Finds out what it asks for, as it comes; `undefined`: nobody does. */
+  /** Scans the body as it comes; `undefined`: no scan. */
   readonly scanner: Scanner | undefined;
-  /** In each such time so much of it has to come that it is not slower than `minBytesPerSecond`; 0: anything at all. */
+  /**
+   * In each `timeoutMs`, at least `minBytesPerSecond` × `timeoutMs` / 1000 bytes have to come; if that is 0,
+   * at least one byte.
+   */
   readonly timeoutMs: number;
   readonly minBytesPerSecond: number;
 }
 
-/** Whether a request says that it has a body. */
+/** Whether a request announces a body. */
 export function hasBody({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 /**
- * Reads the body of a request; `null`: it has none. What is announced costs nothing, what has come is held. One read of
- * the socket a turn of the event loop, so that a body that comes fast does not keep others waiting. A chunk costs Node
- * more than a hundred of its bytes, so what is next to nothing but the frames of chunks is refused. It may take as long as it likes,
- * as long as it goes on: a recording over a slow link takes minutes.
+ * Reads the body of a request; `null`: it has none. Memory is reserved for bytes that have come, not for an
+ * announced length. Each turn of the event loop reads one piece, so that a fast body does not delay other
+ * requests. A chunk costs Node more than a hundred bytes, so a body that is mostly the framing of chunks is
+ * refused. A body may take any time while it keeps its minimum rate: a recording over a slow link takes
+ * minutes.
  *
- * @throws {GatewayError} `request_too_large`; `overloaded` when there is no room for what came; `invalid_request`;
- *   `request_timeout`; `client_left`.
+ * @throws {GatewayError} `request_too_large`; `overloaded` when there is no room for the bytes that came;
+ *   `invalid_request`; `request_timeout`; `client_left`.
  */
 export async function receiveBody(
   request: IncomingMessage,
@@ -74,7 +83,10 @@ export async function receiveBody(
   return body.byteLength === 0 ? null : body;
 }
 
-/** Hands over what comes of a request, a piece a turn. Returns what stops it; the request itself is still to be answered. */
+/**
+ * Hands the bytes of a request to `take`, one piece a turn of the event loop. Returns a function that stops
+ * this and leaves the request open, so that it can be answered.
+ */
 function takePieces(
   request: IncomingMessage,
   take: (bytes: Buffer) => void,
@@ -96,7 +108,7 @@ function takePieces(
   const onError = (cause: Error): void => reject(clientLeft(cause));
   const onClose = (): void => reject(clientLeft(undefined));
   request.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
-  // Then nothing of that comes any more.
+  // A destroyed request emits none of these events any more.
   if (request.destroyed) onClose();
   return () => {
     clearImmediate(turn);
@@ -105,7 +117,7 @@ function takePieces(
   };
 }
 
-/** The answer to a body with more bytes than that. */
+/** The error for a body with more than `maxBytes`. */
 export function tooLarge(maxBytes: number): GatewayError {
   return new GatewayError(
     'request_too_large',

@@ -4,25 +4,28 @@ import type { ByteRange, NamedValues, Scanner } from './body-scanner.ts';
 const maxBlockBytes = 65_536;
 
 export interface ReceivedBodyOptions {
-  /** Takes the room for a block; `false`: there is none. */
+  /** Reserves memory for a block; `false`: there is none. */
   readonly takeRoom: (bytes: number) => boolean;
-  /** Looks at the bytes as they come; `undefined`: nobody does. */
+  /** Scans the bytes as they come; `undefined`: no scan. */
   readonly scanner: Scanner | undefined;
-  /** No block is made for more than this in all, as long as no more comes. Default: Infinity. */
+  /**
+   * The body's announced length. Blocks together are not larger, unless more bytes come. Default: Infinity.
+   */
   readonly expectedBytes?: number;
 }
 
 /**
- * The bytes of a request's body, copied as they come into blocks of its own: what it costs is their size, however small
- * the pieces were in which it came. A block is as large as all before it, or as the piece for which it is made, and
- * blocks are at most twice the bytes that came, while those are less than 64 KiB; later at most 64 KiB more.
+ * The bytes of a request's body, copied into blocks as they come. The memory is the size of the blocks,
+ * however small the pieces were. A block is as large as all blocks before it together, or as the piece that
+ * needs it, and at most 64 KiB. So all blocks ≤ 2 × the bytes that came while those are < 64 KiB, and later ≤
+ * the bytes + 64 KiB.
  */
 export class ReceivedBody {
   readonly #blocks: Buffer[] = [];
   readonly #scanner: Scanner | undefined;
   readonly #takeRoom: ReceivedBodyOptions['takeRoom'];
   #byteLength = 0;
-  /** What of the last block is free. */
+  /** The free bytes of the last block. */
   #freeBytes = 0;
   readonly #expectedBytes: number;
 
@@ -32,7 +35,7 @@ export class ReceivedBody {
     this.#expectedBytes = expectedBytes;
   }
 
-  /** A body that came in one piece, which it keeps. */
+  /** A body that came in one piece. The piece is kept, not copied. */
   static whole(bytes: Buffer, scanner: Scanner | undefined): ReceivedBody {
     const body = new ReceivedBody({ takeRoom: () => true, scanner });
     body.#blocks.push(bytes);
@@ -45,7 +48,9 @@ export class ReceivedBody {
     return this.#byteLength;
   }
 
-  /** Adds what has come. `false`: there is no room for it, and the body is of no use any more. */
+  /**
+   * Adds bytes that have come. `false`: there is no room for them, and the body must not be used any more.
+   */
   add(bytes: Buffer): boolean {
     this.#scanner?.push(bytes);
     for (let at = 0; at < bytes.length;) {
@@ -61,15 +66,15 @@ export class ReceivedBody {
   }
 
   /**
-   * Where its model and its stream stand, once all has come; `undefined` if nobody has looked.
+   * Where the values of `model` and `stream` stand, once the body is whole; `undefined` without a scanner.
    *
-   * @throws {GatewayError} what its scanner throws.
+   * @throws {GatewayError} the errors of its scanner.
    */
   namedValues(): NamedValues | undefined {
     return this.#scanner?.end();
   }
 
-  /** `[start, end)` of it, without a copy. */
+  /** The bytes `[start, end)` of the body in pieces, without a copy. */
   parts({ start, end }: ByteRange = { start: 0, end: this.#byteLength }): Buffer[] {
     const parts: Buffer[] = [];
     let blockStart = 0;
@@ -85,7 +90,7 @@ export class ReceivedBody {
     const leftBytes = Math.max(bytes, this.#expectedBytes - this.#byteLength);
     const size = Math.min(maxBlockBytes, leftBytes, Math.max(bytes, this.#byteLength));
     if (!this.#takeRoom(size)) return false;
-    // Of its own: a piece of Node's pool would keep all of that.
+    // A slice of Node's pool would keep the whole pool in memory.
     this.#blocks.push(Buffer.allocUnsafeSlow(size));
     this.#freeBytes = size;
     return true;

@@ -6,20 +6,23 @@ import type { Route } from './route.ts';
 
 /** The longest name of a model, in characters. */
 const maxModelLength = 512;
-/** As JSON, all of it escaped. What is longer is not looked at. */
+/** The longest model as a JSON string, with every character escaped. A longer value is not read. */
 const maxValueBytes = 6 * maxModelLength + 2;
 
-/** A body, as far as the gateway reads it; the rest is the provider's business. */
+/** A body, as far as the gateway reads it. The rest is left to the provider. */
 export interface RequestBody {
-  /** `undefined`: it names none that is a text. */
+  /** The model's name; `undefined`: the body has none that is a string. */
   readonly model: string | undefined;
-  /** Whether it asks for events. */
+  /** Whether the body asks for an event stream. */
   readonly stream: boolean;
-  /** The same body without the first characters of its model, and every other byte as it was. */
+  /** The same body without the first `length` characters of its model. Every other byte stays as it was. */
   withoutPrefix(length: number): Buffer[];
 }
 
-/** Finds the model of a request's body; `undefined` where no body names one, as with Gemini, whose paths do. */
+/**
+ * Opens a scanner for the model of a request's body; `undefined` where no body names one. Gemini's paths name
+ * it.
+ */
 export function openScanner({ api, format }: Route, contentType = ''): Scanner | undefined {
   if (api === 'gemini') return undefined;
   const boundary = boundaryOf(contentType);
@@ -28,12 +31,15 @@ export function openScanner({ api, format }: Route, contentType = ''): Scanner |
   return isKnown || mayBeJson(contentType) ? new BodyScanner() : undefined;
 }
 
-/** Whether a content type says that there is JSON. */
+/** Whether a content type is JSON. */
 export function isJson(contentType = ''): boolean {
   return /^(?:application|text)\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(contentType);
 }
 
-/** Some servers take JSON whatever the type says: their users write `curl -d '{…}'`, which says that it is a form. */
+/**
+ * Whether a body may be JSON. Some servers accept JSON with any type: their users write `curl -d '{…}'`,
+ * which says that the body is a form.
+ */
 function mayBeJson(contentType: string): boolean {
   return (
     isJson(contentType) || contentType === '' || /^application\/x-www-form-urlencoded\b/i.test(contentType)
@@ -43,8 +49,9 @@ function mayBeJson(contentType: string): boolean {
 /**
  * Reads the model of a body.
  *
- * @throws {NoJsonError} if it should be a JSON object and is not.
- * @throws {GatewayError} `invalid_request` if it is a form or an object, and it cannot be known which model it names.
+ * @throws {NoJsonError} if the body should be a JSON object and is not.
+ * @throws {GatewayError} `invalid_request` if the body is a form or an object, and it is ambiguous which
+ *   model it names.
  */
 export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
   const named = body.namedValues();
@@ -54,7 +61,7 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
   if (model !== undefined && model.length > maxModelLength) throw modelTooLong();
   return {
     model,
-    // Other spellings of it are the provider's to understand: its answer tells.
+    // Other spellings of `true` are left to the provider: its answer shows whether it streams.
     stream: stream !== undefined && Buffer.concat(body.parts(stream)).equals(literalTrue),
     withoutPrefix: (length) => {
       const { start, end } = named.model ?? { start: 0, end: 0 };
@@ -65,7 +72,7 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
   };
 }
 
-/** The same where the body may be anything: `undefined` if it is no JSON object. */
+/** {@link readRequestBody} for a body that may be anything: `undefined` if it is no JSON object. */
 export function tryRequestBody(body: ReceivedBody): RequestBody | undefined {
   try {
     return readRequestBody(body);
@@ -79,21 +86,25 @@ function partsFrom(body: ReceivedBody, start: number): Buffer[] {
   return body.parts({ start, end: body.byteLength });
 }
 
-/** The text that stands there, if it is not far too long to be a name. */
+/**
+ * The text in a range of the body.
+ *
+ * @throws {GatewayError} `invalid_request` if it is too long for a model's name.
+ */
 function textAt(body: ReceivedBody, range: ByteRange | undefined): string | undefined {
   if (range === undefined) return undefined;
   if (range.end - range.start > maxValueBytes) throw modelTooLong();
   return Buffer.concat(body.parts(range)).toString('utf8');
 }
 
-/** The string that stands there as JSON; `undefined`: some other value. */
+/** The JSON string in a range of the body; `undefined`: another kind of value. */
 function stringAt(body: ReceivedBody, range: ByteRange | undefined): string | undefined {
   if (range === undefined || body.parts(range)[0]?.[0] !== QUOTE) return undefined;
   try {
     return JSON.parse(textAt(body, range) ?? '') as string;
   } catch (error) {
     if (error instanceof GatewayError) throw error;
-    // The parser's message would quote the prompt.
+    // The parser's own message would quote the prompt.
     throw new NoJsonError(noJson, { cause: error });
   }
 }

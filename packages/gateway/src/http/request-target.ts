@@ -2,14 +2,20 @@ import type { IncomingMessage } from 'node:http';
 import { GatewayError } from '@spillway/server/errors';
 import { keyHeaders } from './headers.ts';
 
-/** So often a percent-encoding is looked behind for another one; more of them on top of each other are refused. */
+/**
+ * The most percent-encodings on top of each other that are decoded to check a path. A path with more is
+ * refused.
+ */
 const maxEncodings = 3;
 
 /**
- * A request target (RFC 9112, 3.2.1: a path, and perhaps a query) in the one form that everything here reads: encodings of
- * characters that need none are decoded (RFC 3986, 6.2.2.2), everything else stays byte for byte. `undefined` for a
- * target that two programs could read in two ways: one that is no path, with empty or dot segments in whatever spelling,
- * with backslashes in the path (browsers leave those of a query as they are), or with characters that no URL has.
+ * Reads a request target (RFC 9112, 3.2.1: a path, and perhaps a query) into the one form that the gateway
+ * uses. Encoded characters that need no encoding are decoded (RFC 3986, 6.2.2.2). Everything else stays byte
+ * for byte.
+ *
+ * `undefined` for a target that two programs could read in two ways: one without a path, with empty or dot
+ * segments in any spelling, or with characters that no URL has. A backslash in the path counts as such. One
+ * in the query does not: browsers leave it as it is.
  */
 export function readTarget(raw: string): string | undefined {
   const at = raw.indexOf('?');
@@ -22,8 +28,9 @@ export function readTarget(raw: string): string | undefined {
 const refusals = new WeakMap<IncomingMessage, GatewayError>();
 
 /**
- * Fastify's `rewriteUrl`: gives a request its canonical target before it is routed, and '/' if it is refused. Fastify asks it
- * at each address that it listens on; a listener on its server would hear of the first alone.
+ * Fastify's `rewriteUrl`: gives a request its canonical target before it is routed, and '/' if it is refused.
+ * Fastify calls it on every address that it listens on. A listener on Fastify's server would see the requests
+ * of the first address only.
  */
 export function rewriteTarget(request: IncomingMessage): string {
   const refusal = requestRefusal(request);
@@ -31,15 +38,18 @@ export function rewriteTarget(request: IncomingMessage): string {
   return (refusal === undefined ? readTarget(request.url ?? '') : undefined) ?? '/';
 }
 
-/** What `rewriteTarget` found: why a request is refused. */
+/** Why `rewriteTarget` refused a request; `undefined`: it did not. */
 export function rewriteRefusal(request: IncomingMessage): GatewayError | undefined {
   return refusals.get(request);
 }
 
-/** A header that comes twice would say one thing to us and another to somebody else on the way. */
+/**
+ * Headers that may come only once: of two values, the gateway might read one and a server on the way the
+ * other.
+ */
 const singleHeaders = new Set<string>(['host', 'origin', ...keyHeaders]);
 
-/** Why a request is refused for what it is addressed to, or for whom; `undefined`: it is not. */
+/** Why a request is refused because of its target or of one of `singleHeaders`; `undefined`: it is not. */
 export function requestRefusal({ headers, rawHeaders, url = '' }: IncomingMessage): GatewayError | undefined {
   if (readTarget(url) === undefined) return targetRefusal(url);
   const seen = new Set<string>();
@@ -58,7 +68,10 @@ export function requestRefusal({ headers, rawHeaders, url = '' }: IncomingMessag
   );
 }
 
-/** Why a target without a canonical form is refused: what is a path leads nowhere here, anything else is no request for us. */
+/**
+ * The error for a target without a canonical form: `not_found` if it begins as a path, else
+ * `invalid_request`.
+ */
 export function targetRefusal(raw: string): GatewayError {
   return new GatewayError(
     /^\/(?!\/)/.test(raw) ? 'not_found' : 'invalid_request',
@@ -66,13 +79,13 @@ export function targetRefusal(raw: string): GatewayError {
   );
 }
 
-/** Whether a path leads elsewhere, or means something else, for whoever decodes it once or several times. */
+/** Whether a path means something else to a server that decodes it, once or several times. */
 function isAmbiguous(path: string): boolean {
-  // Encodings of a dot or a slash that are too long for UTF-8, and still read by some.
+  // Overlong encodings of a dot or a slash are invalid UTF-8, and some servers still decode them.
   if (/%c[01]/i.test(path)) return true;
   let text = path;
   for (let round = 0; round <= maxEncodings; round += 1) {
-    // What follows a semicolon is no part of a segment for some servers, nor is a space at its end.
+    // Some servers cut a segment at a semicolon, and some drop spaces at its end.
     if (/\\|\/\/|\p{Cc}|(?:^|\/)\.{1,2} *(?:[/;]|$)/u.test(text)) return true;
     const decoded = text.replaceAll(/%([0-7][\da-f])/gi, (_, digits: string) => characterOf(digits));
     if (decoded === text) return false;

@@ -8,23 +8,25 @@ import { openaiResponses } from '@spillway/core/format/openai-responses';
 import { type Api, apis } from '../api.ts';
 import { GatewayError } from '@spillway/server/errors';
 
-/** What a request asks for, as far as its first line and its headers tell. */
+/** The route of a request, as far as its request line and headers tell. */
 export interface Route {
   readonly api: Api;
-  /** The format of the answer; `undefined` if it is not known: then bytes pass through. */
+  /** The format of the answer; `undefined`: unknown, and the bytes pass through. */
   readonly format: Format | undefined;
-  /** The format of errors that the gateway answers by itself. */
+  /** The format of the gateway's own errors. */
   readonly errors: Format;
   readonly path: string;
-  /** Without a question mark and without a key; empty if there is none. */
+  /** The query without its question mark and without a key; empty if there is none. */
   readonly query: string;
-  /** The key in the query, where the API has it there. */
+  /** The client's key in the query, for an API that allows it there. */
   readonly queryKey: string | undefined;
-  /** Whether the answer is to be events; `undefined`: the body says it, by `stream`. */
+  /** Whether the client asks for an event stream; `undefined`: `stream` in the body decides. */
   readonly wantsEvents: boolean | undefined;
 }
 
-/** The paths whose answers have a format. All others below the prefixes pass through. */
+/**
+ * The paths whose answers have a known format. All other paths with a prefix of `pathPrefixes` pass through.
+ */
 const endpoints: readonly { readonly path: RegExp; readonly api: Api; readonly format: Format }[] = [
   { path: /^\/v1\/chat\/completions$/, api: 'openai', format: openaiChat },
   { path: /^\/v1\/responses$/, api: 'openai', format: openaiResponses },
@@ -36,15 +38,15 @@ const endpoints: readonly { readonly path: RegExp; readonly api: Api; readonly f
   { path: azurePath('completions'), api: 'azure', format: openaiCompletions },
 ];
 
-/** A path of Azure's: of a deployment, of none, or of the API that has OpenAI's own paths. */
+/** A path of Azure: of a deployment, without one, or of Azure's API with OpenAI's own paths. */
 function azurePath(tail: string): RegExp {
   return new RegExp(`^/openai/(?:deployments/[^/]+/|v1/)?${tail}$`);
 }
 
-/** Where paths of providers begin. */
+/** The prefixes of providers' paths. */
 export const pathPrefixes = ['/v1/', '/v1alpha/', '/v1beta/', '/openai/', '/api/'] as const;
 
-/** Nobody has that path. */
+/** The error for a path that the gateway does not have. */
 export function noSuchPath(what: string): GatewayError {
   const begins = pathPrefixes.join(', ');
   return new GatewayError(
@@ -53,10 +55,13 @@ export function noSuchPath(what: string): GatewayError {
   );
 }
 
-/** A pair of a query whose name is `key`, for whoever decodes it. */
+/** Matches a pair of a query whose name is `key`, also percent-encoded. */
 const keyPair = /^(?:k|%6[bB])(?:e|%65)(?:y|%79)(?:=|$)/;
 
-/** Finds out what a request asks for; of a path that nobody has, how errors are told. */
+/**
+ * Finds out what a request asks for. A path that the gateway does not have gets a route, too, for the format
+ * of its error.
+ */
 export function findRoute(method: string, url: string, headers: IncomingHttpHeaders): Route {
   const [path = '', ...rest] = url.split('?');
   const endpoint = method === 'POST' ? endpoints.find((known) => known.path.test(path)) : undefined;
@@ -75,7 +80,7 @@ export function findRoute(method: string, url: string, headers: IncomingHttpHead
   };
 }
 
-/** Whose path it is, where the path alone does not say. */
+/** The API of a path that is no known endpoint. */
 function apiOf(path: string, headers: IncomingHttpHeaders): Api {
   if (path.startsWith('/openai/')) return 'azure';
   if (path.startsWith('/api/')) return 'ollama';
@@ -87,11 +92,11 @@ function apiOf(path: string, headers: IncomingHttpHeaders): Api {
 function wantsEvents(format: Format | undefined, path: string, query: string): boolean | undefined {
   if (format === undefined) return false;
   if (format !== gemini) return undefined;
-  // Without alt=sse, Gemini streams one JSON array, in which no comment may stand.
+  // Without alt=sse, Gemini streams one JSON array, which cannot contain comments.
   return path.endsWith(':streamGenerateContent') && new URLSearchParams(query).get('alt') === 'sse';
 }
 
-/** What a request asks for that a server has taken. */
+/** {@link findRoute} for a request of an HTTP server. */
 export function routeOf({
   headers,
   method,

@@ -1,6 +1,6 @@
 import { StringDecoder } from 'node:string_decoder';
 
-/** Bytes of text, which may have been cut anywhere: a character that is not whole at the end is left out. */
+/** Decodes UTF-8 that may have been cut anywhere. An incomplete character at the end is left out. */
 export function wholeCharacters(bytes: Buffer): string {
   return new StringDecoder('utf8').write(bytes);
 }

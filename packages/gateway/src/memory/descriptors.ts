@@ -1,35 +1,41 @@
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 
-/** Kept free for files, logs, name servers, who is pushed metrics to, and connections that are just being closed. */
+/**
+ * Descriptors kept free for files, logs, name servers, the receiver of pushed metrics, and connections that
+ * are just being closed.
+ */
 const reserve = 16;
-/** Of those who run the gateway: pages of the console, and what reads metrics. */
+/** Connections of the admin listener: pages of the console, and readers of metrics. */
 const minAdminConnections = 8;
 const maxAdminConnections = 256;
 /**
- * Sockets that listen at one address of clients, where the system can share a port among them. Of each, Node takes one
- * connection in a turn of its loop: with a single one, a flood fills the queue whenever turns are long, and the kernel drops
- * whoever comes then, for seconds. They are a quarter of all connections at most: in one turn nobody is displaced who came
- * in it.
+ * The most sockets that listen at one address for clients, where the system can share a port among them. Node
+ * accepts one connection of each in a turn of its loop. With a single socket, a flood fills its queue
+ * whenever turns are long, and the kernel drops new connections for seconds. At one address they are at most
+ * an eighth of all connections: so no connection is displaced in the turn in which it came.
  */
 const maxListeners = process.platform === 'linux' ? 32 : 1;
-/** A look-up of a name opens a file and a socket, and so many may run. */
+/**
+ * The descriptors that must be free for a look-up of a name: each opens a file and a socket, and several may
+ * run.
+ */
 const lookupDescriptors = 4;
 
 /** How many connections a process may have at once. */
 export interface ConnectionBounds {
-  /** Of clients; one more is closed. */
+  /** The most connections of clients. One more displaces another or is refused. */
   readonly maxConnections: number;
-  /** Of the admin listener. */
+  /** The most connections of the admin listener. */
   readonly maxAdminConnections: number;
-  /** With a provider, each a request: the effective `maxStreams`. */
+  /** The most requests with a provider at once, each with a connection: the effective `maxStreams`. */
   readonly maxStreams: number;
-  /** Sockets that listen at each address for clients. */
+  /** The sockets that listen at each address for clients. */
   readonly listeners: number;
-  /** The same for those who run the gateway. */
+  /** The sockets that listen at each address of the admin listener. */
   readonly adminListeners: number;
 }
 
-/** What the bounds are for. */
+/** The settings that the bounds depend on. */
 export interface Listening {
   readonly adminHost: string;
   readonly host: string;
@@ -37,17 +43,18 @@ export interface Listening {
   readonly maxWaiting: number;
 }
 
-/** What a process may open. */
+/** The file descriptors of this process. */
 export interface Descriptors {
-  /** The soft limit. */
+  /** The soft limit on open descriptors. */
   readonly limit: number;
-  /** Those that are open before the first connection. */
+  /** The descriptors that are open before the first connection. */
   readonly used: number;
 }
 
 /**
- * What the system allows, after Node has raised the soft limit to the hard one; `undefined` where that is not known (other systems
- * than Linux) or there is no limit.
+ * Reads how many descriptors this process may open, and how many are open. Node has raised the soft limit to
+ * the hard one at its start. `undefined` if the limit is not known (on other systems than Linux) or there is
+ * none.
  */
 export function readDescriptors(): Descriptors | undefined {
   try {
@@ -61,8 +68,9 @@ export function readDescriptors(): Descriptors | undefined {
 }
 
 /**
- * How many connections fit. Where the configured ones do not, there are two of clients for each with a provider, and at least one
- * stream and two clients. `costOfStream` is what a connection to a provider costs: 2 where the provider is in this process.
+ * How many connections fit into the limit. If the configured ones do not, each stream gets two connections of
+ * clients, with at least one stream and two clients. `costOfStream` is the number of descriptors of a
+ * connection to a provider: 2 if the provider runs in this process.
  */
 export function connectionBounds(
   config: Listening,
@@ -70,7 +78,7 @@ export function connectionBounds(
   costOfStream = 1,
 ): ConnectionBounds {
   const { maxStreams, maxWaiting } = config;
-  // Idle connections are bounded too.
+  // Twice, for idle connections: they are bounded, too.
   const maxConnections = 2 * (maxStreams + maxWaiting);
   const { limit, used } = descriptors ?? { limit: Infinity, used: 0 };
   const fixed = {
@@ -88,7 +96,7 @@ export function connectionBounds(
   };
 }
 
-/** What the configuration needs of the limit. */
+/** The descriptors that the configuration needs. */
 export function neededDescriptors(config: Listening, descriptors: Descriptors, costOfStream = 1): number {
   const { maxStreams, maxWaiting } = config;
   const bounds = connectionBounds(config, descriptors, costOfStream);
@@ -97,7 +105,7 @@ export function neededDescriptors(config: Listening, descriptors: Descriptors, c
   );
 }
 
-/** Descriptors that are for no client. */
+/** The descriptors that are not for clients and providers. */
 function reserveOf(
   { adminHost, host }: Listening,
   fixed: Pick<ConnectionBounds, 'adminListeners' | 'listeners' | 'maxAdminConnections'>,
@@ -106,7 +114,7 @@ function reserveOf(
   return reserve + listeners + fixed.maxAdminConnections;
 }
 
-/** `localhost` may be an address of either version. */
+/** The number of addresses that a host listens at: `localhost` may be IPv4 and IPv6. */
 function addressesOf(host: string): number {
   return host === 'localhost' ? 2 : 1;
 }
@@ -115,12 +123,12 @@ function between(least: number, value: number, most: number): number {
   return Math.max(least, Math.min(most, Math.floor(value)));
 }
 
-/** Codes of errors that say that the process, or the machine, is out of descriptors or of memory for sockets. */
+/** Error codes for a lack of descriptors, or of memory for sockets, in the process or the machine. */
 const shortCodes = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
-/** Codes with which a name's look-up fails, also when it gets no descriptor. */
+/** Error codes of a failed look-up of a name. A lack of descriptors causes them, too. */
 const lookupCodes = new Set(['EAI_AGAIN', 'EAI_FAIL', 'EAI_MEMORY', 'EAI_SYSTEM', 'ENOTFOUND']);
 
-/** Whether a connection failed because this process is out of descriptors, and not because of its other side. */
+/** Whether a connection failed because no file descriptor was free, and not because of the other side. */
 export function isOutOfDescriptors(error: unknown): boolean {
   if (error instanceof AggregateError && error.errors.some(isOutOfDescriptors)) return true;
   const { code, syscall } = error as NodeJS.ErrnoException;

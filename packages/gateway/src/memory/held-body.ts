@@ -1,23 +1,23 @@
 /**
- * A request's body, held until its provider has begun to answer: then it is never sent again, and a long prompt should
- * not be kept for as long as the answer takes.
+ * A request's body, held until its provider has begun to answer. After that it is never sent again, and a
+ * long prompt must not stay in memory for as long as the answer takes.
  */
 export class HeldBody {
   #parts: readonly Buffer[];
-  /** Gives back the room that it takes; called once. */
+  /** Releases the memory that the body counts with; called once. */
   release: (() => void) | undefined;
 
-  /** Without parts: a request that has no body. */
+  /** Without parts, the request has no body. */
   constructor(parts: readonly Buffer[]) {
     this.#parts = parts;
   }
 
-  /** One behind the other; none: there is no body (any more). */
+  /** The parts in order; empty if there is no body, or after `letGo`. */
   get parts(): readonly Buffer[] {
     return this.#parts;
   }
 
-  /** Nobody will need it again. */
+  /** Drops the body: it is not needed again. */
   letGo(): void {
     this.#parts = [];
     this.release?.();

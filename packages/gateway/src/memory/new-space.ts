@@ -1,19 +1,19 @@
 /**
- * V8 doubles its space for new objects under load, up to 64 MB, and keeps it: with 500 stalled readers that is 120 KiB for
- * each of them. A fourth of it costs no CPU that could be measured (docs/performance.md).
+ * V8 doubles its space for new objects under load, up to 64 MB, and keeps it: with 500 stalled readers, 120
+ * KiB for each. A fourth of that costs no measurable CPU (docs/performance.md).
  */
 const flag = '--max-semi-space-size=8';
 /**
- * Blocks of 1 MiB and more, which large events and bodies are, go back to the system when they are freed. By itself glibc keeps more and
- * more of them, up to 32 MiB each, once one was freed.
+ * Blocks of 1 MiB and more (large events and bodies) go back to the system when they are freed. By default
+ * glibc raises this threshold whenever a larger block is freed, up to 32 MiB, and keeps the blocks below it.
  */
 const allocator = { MALLOC_MMAP_THRESHOLD_: '1048576' };
 
 /**
- * Begins this process again with a bound on V8's space for new objects and one on what the allocator keeps, which can be set only
- * before they start: the same process id and standard streams, a tenth of a second later. Does nothing where somebody has chosen a size,
- * in Node's arguments or in `NODE_OPTIONS`; where the system cannot (Windows); and where the parent talks to us through
- * Node's own channel, which would be lost.
+ * Restarts this process with bounds on V8's space for new objects and on the memory that the allocator keeps.
+ * Both can be set only at the start. The process id and the standard streams stay the same, and it takes a
+ * tenth of a second. Does nothing if a size is set already, in Node's arguments or in `NODE_OPTIONS`; if the
+ * system cannot do it (Windows); or if the parent uses Node's own channel, which would be lost.
  */
 export function restartWithSmallNewSpace(): void {
   const { argv, channel, env, execArgv, execPath, platform } = process;

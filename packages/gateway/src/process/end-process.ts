@@ -1,19 +1,20 @@
 import type { LogDestination } from './log-destination.ts';
 
-/** How long the exit waits for those who read what was printed. */
+/** How long the exit waits for printed bytes to be written. */
 const maxFlushMs = 200;
 
 /**
- * Ends the process with that code, when what was printed is written, or after 200 ms: nobody who reads it can stop the exit.
- * Node's own exit waits for the threads of its pool, and one of them may be in a write to a disk that hangs, or ask a name
- * server that does not answer. Then the process becomes one that only exits, which ends them.
+ * Ends the process with that code when everything printed is written, or after 200 ms: a slow reader of the
+ * output cannot stop the exit. Node's own exit waits for the threads of its pool. One of them may be writing
+ * to a disk that hangs, or asking a name server that does not answer. So the process is replaced by one that
+ * only exits, which ends these threads.
  */
 export async function endProcess(code: number, printed: readonly LogDestination[]): Promise<never> {
   await Promise.all(printed.map((destination) => destination.flushed(maxFlushMs)));
   return endNow(code);
 }
 
-/** The same without a look at what was printed. */
+/** Ends the process at once, without waiting for printed bytes. */
 export function endNow(code: number): never {
   const isPoolBusy = process
     .getActiveResourcesInfo()

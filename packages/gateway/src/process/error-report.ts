@@ -1,22 +1,26 @@
 import { SpillwayError } from '@spillway/core';
 
-/** The longest message that is logged, in characters, and how many causes of causes. */
+/**
+ * The longest message in the program's log, in characters; `maxCauses` bounds how many causes of causes it
+ * has.
+ */
 const maxMessageChars = 500;
 const maxCauses = 3;
 
-/** What a log says of an error. */
+/** An error, as the program's log shows it. */
 export interface ErrorReport {
   readonly type: string;
   readonly code: string | undefined;
   readonly message: string | undefined;
-  /** Where it was thrown: places in code alone. */
+  /** The lines of the stack with places in code, without the message. */
   readonly stack: string | undefined;
   readonly cause: ErrorReport | undefined;
 }
 
 /**
- * An error for the log, without what a client or a provider wrote: of its own properties only the code, and of messages that are not the
- * gateway's own, no quotations. JSON's parser and Node's checks of arguments quote what they were given, which may be a prompt or a key.
+ * An error for the program's log, without text of clients or providers. Of its properties only the code is
+ * kept, and quotations are removed from messages that are not the gateway's own. JSON's parser and Node's
+ * checks of arguments quote their input, which may be a prompt or a key.
  */
 export function reportError(error: unknown, maxDepth = maxCauses): ErrorReport {
   if (!(error instanceof Error)) {
@@ -35,7 +39,7 @@ export function reportError(error: unknown, maxDepth = maxCauses): ErrorReport {
 function messageOf(error: Error, message: string): string {
   if (error instanceof SpillwayError) return message;
   if (error instanceof SyntaxError) return 'something could not be parsed';
-  // A short word in quotes is a property's name.
+  // A short word in quotes is the name of a property, and is kept.
   return message.replaceAll(/(["'`]).*\1/gs, (quoted) => (/^.\w{1,24}.$/.test(quoted) ? quoted : '"…"'));
 }
 

@@ -1,26 +1,26 @@
 import type { Output } from './output.ts';
 
-/** What may wait to be written. A line more is dropped. */
+/** The most bytes that wait to be written. A further line is dropped. */
 const maxWaitingBytes = 1_048_576;
-/** What is written at once. */
+/** A write takes lines until it has at least so many characters. */
 const maxWriteBytes = 65_536;
-/** When a terminal that took nothing is tried again. */
+/** The wait before the next write to a terminal that took nothing. */
 const retryMs = 20;
 
 /**
- * Where log lines go. Nothing waits for them: at most 1 MiB waits to be written, with one write under way, and what does not fit, or
- * cannot be written (a full disk, a reader that is gone), is dropped and counted. The next write that gets through begins with a
- * line that says how many were.
+ * The output of the program's log. The gateway never waits for it: at most 1 MiB waits to be written, and one
+ * write is under way. Lines that do not fit or cannot be written (a full disk, a closed pipe) are dropped and
+ * counted. The next write that succeeds begins with a line that tells how many were dropped.
  */
 export class LogDestination {
   readonly #output: Output;
   #lines: string[] = [];
   #waitingBytes = 0;
   #isWriting = false;
-  /** A write ended within a line. */
+  /** The last write ended within a line. */
   #isTorn = false;
   #droppedLines = 0;
-  /** Those of which no line has told yet. */
+  /** The dropped lines that no written line has reported yet. */
   #untoldLines = 0;
   #onIdle: (() => void) | undefined;
 
@@ -28,17 +28,17 @@ export class LogDestination {
     this.#output = output;
   }
 
-  /** How many lines were dropped since the process started. */
+  /** The number of lines dropped since the process started. */
   get droppedLines(): number {
     return this.#droppedLines;
   }
 
-  /** What waits, the write that is under way included. */
+  /** The bytes that wait to be written, including those of the write under way. */
   get waitingBytes(): number {
     return this.#waitingBytes;
   }
 
-  /** Takes a line, with its end. */
+  /** Takes a line, which has to contain its line end. */
   write(line: string): void {
     const bytes = Buffer.byteLength(line);
     if (this.#waitingBytes + bytes > maxWaitingBytes) {
@@ -49,11 +49,11 @@ export class LogDestination {
     this.#waitingBytes += bytes;
     if (this.#isWriting) return;
     this.#isWriting = true;
-    // The lines of one turn are one write.
+    // The lines of one turn of the event loop share one write.
     setImmediate(() => this.#writeNext());
   }
 
-  /** Resolves when everything is written or dropped, or after that time. */
+  /** Resolves when all lines are written or dropped, or after `maxMs`. */
   flushed(maxMs: number): Promise<void> {
     if (!this.#isWriting) return Promise.resolve();
     return new Promise((resolve) => {
@@ -87,7 +87,7 @@ export class LogDestination {
     });
   }
 
-  /** The lines that are written next; at least one, if there is one. */
+  /** Takes the lines of the next write; at least one, if any waits. */
   #take(): string[] {
     let count = 0;
     for (let bytes = 0; count < this.#lines.length && bytes < maxWriteBytes; count += 1) {
@@ -109,7 +109,7 @@ export class LogDestination {
 
 const lineEnd = 0x0a;
 
-/** As pino writes its lines. */
+/** A line in pino's format. */
 function droppedLine(lines: number): string {
   const line = {
     level: 40,

@@ -1,8 +1,8 @@
 import { constants, fstatSync, openSync, write } from 'node:fs';
 
 /**
- * Writes bytes without waiting for whoever reads them. `done` is called once, later, with how many were written, and with the
- * error that stopped the rest; never when a reader takes nothing.
+ * Writes bytes without waiting for their reader. `done` is called once, later, with the number of bytes
+ * written and the error that stopped the rest. It is never called if the reader takes nothing.
  */
 export type Output = (
   bytes: Buffer,
@@ -10,14 +10,15 @@ export type Output = (
 ) => void;
 
 /**
- * Opens standard output (1) or standard error (2), whatever it is. A pipe or a socket is written to without blocking, and a
- * terminal that is stopped, too. A file is written to by a thread of Node's pool, where a disk that hangs stops only that thread.
+ * Opens standard output (1) or standard error (2), of any kind. Writes to a pipe, a socket or a stopped
+ * terminal do not block. Writes to a file run in a thread of Node's pool: a disk that hangs stops only that
+ * thread.
  */
 export function openOutput(fd: 1 | 2): Output {
   const kind = fstatSync(fd);
   if (kind.isFIFO() || kind.isSocket()) {
     const stream = fd === 1 ? process.stdout : process.stderr;
-    // A reader that is gone is told to `done`.
+    // `done` gets the error of a closed pipe.
     stream.on('error', () => undefined);
     return (bytes, done) => void stream.write(bytes, (error) => done(error, error ? 0 : bytes.length));
   }
@@ -25,7 +26,10 @@ export function openOutput(fd: 1 | 2): Output {
   return (bytes, done) => write(target, bytes, 0, bytes.length, null, done);
 }
 
-/** A descriptor of the same device whose writes do not block. Where the system has none, the device's own. */
+/**
+ * Opens a second descriptor of the same device, whose writes do not block. Returns `fd` itself where the
+ * system has none.
+ */
 function withoutBlocking(fd: number): number {
   if (process.platform !== 'linux') return fd;
   try {

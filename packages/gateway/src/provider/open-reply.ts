@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, overloaded } from '@spillway/server/errors';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import { isOutOfDescriptors } from '../memory/descriptors.ts';
 import {
   CertificateError,
@@ -14,12 +14,13 @@ import { ResponseError } from '../source/response-reader.ts';
 import { retryDelayMs } from './retry-hints.ts';
 
 export interface RetryOptions {
-  /** Tries after the first where the provider answered that it is busy. */
+  readonly clock: ServerClock;
+  /** The most tries after the first when the provider answers that it is busy. */
   readonly retries: number;
-  /** Tries after the first where no connection was made. */
+  /** The most tries after the first when no connection was made. */
   readonly connectRetries: number;
   readonly signal: AbortSignal;
-  /** Called for each answer, also for one after which the provider is asked again. */
+  /** Called for each answer, also for one that is followed by another try. */
   readonly onAnswer?: () => void;
   /** Called before each wait. */
   readonly onRetry: (reason: string, delayMs: number) => void;
@@ -28,34 +29,36 @@ export interface RetryOptions {
 const baseDelayMs = 250;
 
 /**
- * Gets a provider's reply, trying again where nothing of the request was handed to a connection, and, if `retries` are wanted,
- * where the provider answered 429 or 503 and its hints allow it. Anything else could have been generated, and billed, already; no
- * code of the system's says so, because the same ones come from connections that carry a request.
+ * Gets a provider's reply. Tries again when no byte of the request was handed to a connection. With `retries`
+ * it also tries again after 429 or 503, if the provider's hints allow it. After any other failure, an answer
+ * could have been generated and billed already. No error code of the system rules that out: the same codes
+ * come from connections that carry a request.
  *
- * The waits double from 250 ms, with full jitter (Brooker, "Exponential Backoff And Jitter", AWS
- * Architecture Blog, 2015), unless the provider says another.
+ * The waits double from 250 ms, with full jitter (Brooker, "Exponential Backoff And Jitter", AWS Architecture
+ * Blog, 2015), unless the provider states a delay.
  *
- * With `retries` the last answer, if it is an error, says that nobody shall ask again: a client that does so, too, would
- * multiply the tries.
+ * With `retries`, a last answer that is an error tells the client not to try again: its own tries would
+ * multiply those of the gateway.
  *
  * @throws the signal's reason at once when it is aborted, also during a wait.
- * @throws {GatewayError} `upstream_unreachable`, `upstream_untrusted`, `client_certificate_refused`, `proxy_unreachable`, `proxy_refused`, `upstream_cut`,
- *   `upstream_timeout` or `upstream_invalid`; `overloaded` when this process has no file descriptor for it.
+ * @throws {GatewayError} `upstream_unreachable`, `upstream_untrusted`, `client_certificate_refused`,
+ *   `proxy_unreachable`, `proxy_refused`, `upstream_cut`, `upstream_timeout` or `upstream_invalid`;
+ *   `overloaded` when this process has no file descriptor for a connection.
  */
 export async function openReply(
   pool: ReplyPool,
   request: ProviderRequest,
-  { connectRetries, retries, signal, onAnswer, onRetry }: RetryOptions,
+  { clock, connectRetries, retries, signal, onAnswer, onRetry }: RetryOptions,
 ): Promise<Reply> {
   for (let attempt = 0; ; attempt += 1) {
-    const backoffMs = Math.random() * baseDelayMs * 2 ** attempt;
+    const backoffMs = clock.random() * baseDelayMs * 2 ** attempt;
     let delayMs: number;
     let reason: string;
     try {
       const reply = await sendAndFollow(pool, request, signal);
       onAnswer?.();
       if (retries === 0 || reply.status < 400) return reply;
-      const wantedMs = attempt < retries ? await retryDelayMs(reply, backoffMs) : undefined;
+      const wantedMs = attempt < retries ? await retryDelayMs(reply, backoffMs, clock.dateMs()) : undefined;
       signal.throwIfAborted();
       if (wantedMs === undefined) {
         reply.forbidRetry();
@@ -78,28 +81,45 @@ export async function openReply(
       reason = codeOf(causeOf(error)) ?? 'connection failed';
     }
     onRetry(reason, delayMs);
-    try {
-      await sleep(delayMs, undefined, { signal });
-    } catch {
-      signal.throwIfAborted();
-    }
+    await rest(clock, delayMs, signal);
+    signal.throwIfAborted();
   }
 }
 
-/** Another try would be answered in the same way, and a password that is wrong again and again may lock somebody out. */
+/** Resolves after `ms`, or as soon as the signal is aborted. */
+function rest(clock: ServerClock, ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      timer.stop();
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = clock.after(ms, end);
+    signal.addEventListener('abort', end, { once: true });
+    if (signal.aborted) end();
+  });
+}
+
+/**
+ * Whether another try would fail in the same way. A wrong password that is sent again and again may also lock
+ * an account.
+ */
 function isFinal(error: unknown): boolean {
   const isRefused = error instanceof GatewayError && error.code === 'proxy_refused';
   return isRefused || error instanceof CertificateError || isCertificateRefusal(error);
 }
 
-/** TLS says so by an alert of its other side, in its version 1.3 after the handshake. */
+/**
+ * Whether the provider refused the gateway's certificate. Its TLS sends an alert; in version 1.3 that comes
+ * after the handshake.
+ */
 function isCertificateRefusal(error: unknown): boolean {
   return /^ERR_SSL_\w*ALERT_(?:BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_\w+|UNKNOWN_CA|ACCESS_DENIED)$/.test(
     codeOf(error) ?? '',
   );
 }
 
-/** The system's code; of several tried addresses, the first one's. */
+/** The system's error code. If several addresses were tried, the first one's. */
 function codeOf(error: unknown): string | undefined {
   if (error instanceof AggregateError && error.errors.length > 0) return codeOf(error.errors[0]);
   return (error as NodeJS.ErrnoException | undefined)?.code;
@@ -110,7 +130,7 @@ function outOfDescriptors(cause: unknown): GatewayError {
   return overloaded(message, { cause });
 }
 
-/** What it failed with, whether or not it was sent. */
+/** The failure itself, also when it is the cause of an {@link UnsentError}. */
 function causeOf(error: unknown): unknown {
   return error instanceof UnsentError ? error.cause : error;
 }
@@ -137,7 +157,7 @@ function asUnreachable(failed: unknown): GatewayError {
   if (error instanceof CertificateError) {
     return new GatewayError(
       'upstream_untrusted',
-      `The provider's certificate is not trusted (${error.code}): expected one for its name, valid now, by an authority that Node knows or NODE_EXTRA_CA_CERTS names.`,
+      `The provider's certificate is not trusted (${error.code}): expected one for its name, valid now, by an authority of its caFile; without a caFile, by one that Node knows or NODE_EXTRA_CA_CERTS names.`,
       { cause: error },
     );
   }

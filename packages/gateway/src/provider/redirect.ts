@@ -4,18 +4,22 @@ import { RefusedError } from '../http/error-shapes.ts';
 import type { ReplyPool } from '../source/exchange.ts';
 import { type ProviderRequest, type Reply, sendRequest } from '../source/reply.ts';
 
-/** Of one request. Nobody who means it well has more than two: another host's name, and a slash at the end. */
+/**
+ * The most redirects of one request. A sound provider needs two at most: to another host's name, and to a
+ * path with a slash at the end.
+ */
 const maxRedirects = 5;
 const redirects = new Set([301, 302, 303, 307, 308]);
-/** What is about a body goes with it. */
+/** Headers that describe a body. They are dropped together with it. */
 const bodyHeaders = new Set(['content-encoding', 'content-language', 'content-location', 'content-type']);
 
 /**
- * Sends a request, and again where the provider says that it should go, as long as that is its own origin. A provider that
- * redirects has done no work. What it means is what direct clients make of it (WHATWG Fetch, "HTTP-redirect fetch"):
- * 307 and 308 keep the method and the body, and so do 301 and 302 for all but POST; otherwise it is a GET.
+ * Sends a request, and follows redirects inside the provider's own origin. A provider that redirects has done
+ * no work. Redirects mean the same as to direct clients (WHATWG Fetch, "HTTP-redirect fetch"). 307 and 308
+ * keep the method and the body, and so do 301 and 302 unless the method is POST. In all other cases the next
+ * request is a GET.
  *
- * @throws what {@link sendRequest} throws.
+ * @throws the errors of {@link sendRequest}.
  */
 export async function sendAndFollow(
   pool: ReplyPool,
@@ -32,14 +36,15 @@ export async function sendAndFollow(
   }
 }
 
-/** Whether a reply says that what was asked for is somewhere else. */
+/** Whether a reply is a redirect with a `Location`. */
 export function isRedirect(reply: Reply): boolean {
   return redirects.has(reply.status) && reply.header('location') !== undefined;
 }
 
 /**
- * A redirect that was not followed, as an error: with its status, and its `Location` in the message alone. With the header,
- * clients would go there by themselves, with the headers in which they bring their keys.
+ * The error for a redirect that was not followed. It has the redirect's status, and its `Location` only in
+ * the message. A `Location` header would make clients follow it by themselves, with the headers that carry
+ * their keys.
  */
 export function redirectError(reply: Reply, format: Format): GatewayError {
   const { status } = reply;
@@ -49,19 +54,19 @@ export function redirectError(reply: Reply, format: Format): GatewayError {
     `The provider redirects to ${to} (status ${status}): expected an answer, or at most ${maxRedirects} redirects inside its own origin.`;
   const code = 'upstream_redirect';
   const words = message(where);
-  // What is behind a question mark may be a secret: it is the client's, and not for logs.
+  // The query may be a secret: the client gets it, the program's log does not.
   const logged = url === undefined ? where.replace(/[?#].*$/, '') : url.origin + url.pathname;
   const refusal = new GatewayError(code, message(logged), { status });
   return new RefusedError(refusal, {
     reason: '',
-    // Nobody shall ask again: it would be the same.
+    // Another try would be redirected in the same way.
     headers: { 'content-type': 'application/json', 'x-should-retry': 'false' },
     body: Buffer.from(format.errorBody({ message: words, code, status })),
     words,
   });
 }
 
-/** Where it says; what is no ASCII in a header is mostly UTF-8. */
+/** The `Location` of a reply. Bytes beyond ASCII in a header are mostly UTF-8. */
 function locationOf(reply: Reply): string {
   return Buffer.from(reply.header('location') ?? '', 'latin1').toString('utf8');
 }
@@ -69,7 +74,7 @@ function locationOf(reply: Reply): string {
 function pathInOrigin(reply: Reply, origin: string, from: string): string | undefined {
   if (!isRedirect(reply)) return undefined;
   const location = locationOf(reply);
-  // A space is in no URL: that is two of them, or none.
+  // No URL contains a space: with one, `Location` is two URLs or none.
   if (/\s/.test(location) || !URL.canParse(location, origin + from)) return undefined;
   const url = new URL(location, origin + from);
   const path = url.pathname + url.search;

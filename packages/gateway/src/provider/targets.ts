@@ -9,21 +9,21 @@ import { noSuchPath, type Route } from '../http/route.ts';
 import type { ReplyPool } from '../source/exchange.ts';
 import type { ProviderPools } from '../source/provider-pools.ts';
 
-/** Where a request to a provider goes. */
+/** The pool, path and credential of a request to a provider. */
 export interface Target {
   readonly credential: Credential;
-  /** Its connections are this credential's alone. */
+  /** The pool of this origin and credential: no other credential uses its connections. */
   readonly pool: ReplyPool;
   readonly path: string;
 }
 
 export interface TargetsOptions {
   readonly pools: Pick<ProviderPools, 'get'>;
-  /** Whether clients' keys are for this gateway: then none is passed on. */
+  /** Whether clients' keys are for this gateway: then none is forwarded. */
   readonly areKeysOurs: boolean;
 }
 
-/** Says where requests go. */
+/** Finds the target of each request. */
 export class Targets {
   readonly #pools: TargetsOptions['pools'];
   readonly #areKeysOurs: boolean;
@@ -34,10 +34,10 @@ export class Targets {
   }
 
   /**
-   * Where a client's request to a provider goes, and with which credential: the provider's own key; where
-   * none is configured, the client's. A key that is for this gateway is never passed on.
+   * The target of a client's request. Its credential is the provider's configured key; without one, the
+   * client's own key. A key that is for this gateway is never forwarded.
    *
-   * @throws {GatewayError} `not_found` for a path that leads out of what the provider's URL is the base of.
+   * @throws {GatewayError} `not_found` for a path outside of the provider's base URL.
    */
   find(
     provider: Provider,
@@ -47,7 +47,7 @@ export class Targets {
     const { pathInUrl } = apis[provider.api];
     const base = new URL(provider.url);
     const rest = path.slice(pathInUrl.length);
-    // The origin is the provider's, whatever is asked: only the part behind the base's path is the client's.
+    // The client chooses only the part after the base URL's path, never the origin.
     if (readTarget(path) !== path || !path.startsWith(pathInUrl) || !rest.startsWith('/')) {
       throw noSuchPath(path);
     }

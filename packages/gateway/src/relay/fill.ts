@@ -1,6 +1,7 @@
 import type { Format } from '@spillway/core/format/format';
 import { EventScanner } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Config } from '../config/schema.ts';
 import { GatewayError } from '@spillway/server/errors';
@@ -21,16 +22,17 @@ import { RunMemory } from '@spillway/server/memory/run-memory';
 import { openRunChannel } from '@spillway/server/stream/run-channel';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 
-/** What joins a provider's request with a stream's readers. */
-export interface PipeOptions {
+/** The options that join a provider's request with a stream's readers. */
+export interface FillOptions {
+  readonly clock: ServerClock;
   readonly config: Pick<
     Config,
     'maxEventBytes' | 'maxStreamBytes' | 'responseTimeoutMs' | 'retries' | 'windowBytes'
   >;
-  /** Its connections are for this credential alone. */
+  /** The connections to the provider. They are for this credential alone. */
   readonly pool: ReplyPool;
   readonly request: ProviderRequest;
-  /** What the events mean; without it whatever comes is handed on as bytes. */
+  /** The format of the events; `undefined`: the reply is handed on as bytes. */
   readonly format: Format | undefined;
   /** Whether the client asked for events. */
   readonly wantsEvents: boolean;
@@ -39,29 +41,33 @@ export interface PipeOptions {
   readonly onRetry: RetryOptions['onRetry'];
 }
 
-/** Tries after the first to connect to a provider, if `retries` are not more: nothing was sent, so nothing is sent twice. */
+/**
+ * Tries after the first to connect to a provider; `retries`, if that is more. Without a connection nothing was sent,
+ * so nothing is sent twice.
+ */
 const connectRetries = 2;
 
-/** How long a provider that said it is done may take to close, so that its connection can be used again. */
+/** How long a provider may take to end its reply after its end marker. Its connection can then be used again. */
 const closeGraceMs = 1000;
 
 /**
- * Where the provider's reply (source) meets the channel, from which the stream's readers take. Returns when the
- * reply was whole; readers may still have to take some of it.
+ * Writes the provider's reply into the stream's channel, from which readers take. Returns when the reply was whole;
+ * readers may still have chunks to take.
  *
- * @throws {GatewayError} when it was not.
+ * @throws {GatewayError} if the reply was not whole.
  */
-export async function pipe(stream: GatewayStream, options: PipeOptions): Promise<void> {
+export async function fill(stream: GatewayStream, options: FillOptions): Promise<void> {
   const { config, format, pool, request, onRetry } = options;
   stream.phase = 'opening';
   const reply = await openReply(pool, request, {
+    clock: options.clock,
     retries: config.retries,
     connectRetries: Math.max(connectRetries, config.retries),
     signal: stream.signal,
     onAnswer: () => (stream.isAnswered = true),
     onRetry,
   });
-  // A provider may answer before it has read what it is asked, and until then it is held.
+  // A provider may answer before it has read the whole request, so the body is held until it is sent.
   reply.whenSent(() => request.body?.letGo());
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';
   if (isRedirect(reply)) {
@@ -69,8 +75,8 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
     throw redirectError(reply, stream.errors);
   }
   if (format === undefined) {
-    await undoForReaders(stream, reply);
-    await pipeBody(stream, reply, undefined, options);
+    await undoForReaders(stream, reply, options.clock);
+    await fillChannel(stream, reply, undefined, options);
     if (reply.status >= 400) throw unexpectedReply(reply, contentType);
   } else if (reply.status >= 300) {
     await refuse(stream, reply, options);
@@ -79,61 +85,68 @@ export async function pipe(stream: GatewayStream, options: PipeOptions): Promise
       maxEventBytes: config.maxEventBytes,
       classify: format.classify,
     });
-    // Returned, not awaited: one suspended function less for as long as a stream lives.
-    return pipeBody(stream, reply, scanner, options);
+    // Returned, not awaited: a stream then has one suspended function less for its whole life.
+    return fillChannel(stream, reply, scanner, options);
   } else if (contentType.startsWith('text/html')) {
     reply.discard();
     throw unexpectedReply(reply, contentType);
   } else {
-    await undoForReaders(stream, reply);
-    return pipeBody(stream, reply, undefined, options);
+    await undoForReaders(stream, reply, options.clock);
+    return fillChannel(stream, reply, undefined, options);
   }
 }
 
-/** Whether a reader takes bodies as they are, so that nobody would undo their codings. */
+/** Whether a reader takes bodies as they are: its client would not undo their codings. */
 function needsPlainBodies({ audience: { readers } }: GatewayStream): boolean {
   return [...readers].some(({ response }) => !response.undoesCodings);
 }
 
-/** Undoes the codings of a body that is handed on, where a reader would not undo them by itself. */
-async function undoForReaders(stream: GatewayStream, reply: Reply): Promise<void> {
+/** Undoes the codings of a body that is handed on, if a reader's client would not. */
+async function undoForReaders(stream: GatewayStream, reply: Reply, clock: ServerClock): Promise<void> {
   if (!needsPlainBodies(stream)) return;
-  stream.answered(performance.now());
+  stream.answered(clock.nowMs());
   await undoKnownCodings(reply);
 }
 
-/** Whether a reply is events: by its content type, or, where somebody asked for them, by its first bytes. Decodes them. */
+/**
+ * Whether a reply is an event stream: by its content type, or by its first bytes if the client asked for events.
+ * Undoes the reply's codings.
+ */
 async function isEventStream(
   stream: GatewayStream,
   reply: Reply,
   contentType: string,
-  { wantsEvents }: PipeOptions,
+  { clock, wantsEvents }: FillOptions,
 ): Promise<boolean> {
   const isLabelled = contentType.startsWith('text/event-stream');
   if (!isLabelled && !wantsEvents) return false;
-  stream.answered(performance.now());
+  stream.answered(clock.nowMs());
   await undoCodings(reply);
   return isLabelled || (await reply.first(beginsEvents, false));
 }
 
-/** What one channel may hold: the window also holds what one read brought before the channel's refusal took effect. */
+/**
+ * The bytes that one channel may hold. The rest of the window is for a read that came before the channel's refusal
+ * took effect.
+ */
 export function channelBytes({ windowBytes }: Pick<Config, 'windowBytes'>): number {
   return Math.max(windowBytes - maxReadBytes, windowBytes / 2);
 }
 
 /**
- * Ends a stream that has no answer, for that reason. Where its URL was told already, it can be read there as a stream of events that
- * ends so: with the provider's words, if it refused, as the one event, which counts for what is kept.
+ * Ends a stream without an answer. If the client knows the stream's URL already, the stream becomes an event stream
+ * that ends with the error. A provider's refusal is then its one event, and counts for the stream's memory.
  */
 export function endUnanswered(
   stream: GatewayStream,
   error: GatewayError,
-  config: PipeOptions['config'],
+  config: FillOptions['config'],
+  clock: ServerClock,
 ): void {
   if (stream.body !== undefined || !stream.hasEventsBegun) return;
   const { errors } = stream;
   const maxBytes = channelBytes(config);
-  const channel = openRunChannel(maxBytes, new RunMemory(), errors);
+  const channel = openRunChannel(maxBytes, new RunMemory(), errors, clock);
   stream.open({
     log: channel,
     format: errors,
@@ -144,7 +157,7 @@ export function endUnanswered(
     maxWaitingBytes: maxBytes,
   });
   if (error instanceof RefusedError) {
-    // It is the first, and kept for who comes back.
+    // The event is the stream's first chunk. It is kept for readers that come back.
     const bytes = refusalEvent(error, errors, maxBytes - frameOverheadBytes);
     channel.offer({ bytes, byteLength: bytes.length, events: 1 });
     channel.fail(new GatewayError('upstream_reported', 'The provider reported an error in the stream.'));
@@ -155,14 +168,14 @@ export function endUnanswered(
   }
 }
 
-async function pipeBody(
+async function fillChannel(
   stream: GatewayStream,
   reply: Reply,
   scanner: EventScanner | undefined,
-  { config, eventMemory, format: known, loop }: PipeOptions,
+  { clock, config, eventMemory, format: known, loop }: FillOptions,
 ): Promise<void> {
   const { signal } = stream;
-  // It may have ended while its first bytes were awaited.
+  // The stream may have ended while its first bytes were awaited.
   signal.throwIfAborted();
   if (scanner === undefined && stream.hasEventsBegun) {
     reply.discard();
@@ -173,13 +186,13 @@ async function pipeBody(
   const format = scanner === undefined ? undefined : known;
   const maxBytes = channelBytes(config);
   const memory = new RunMemory();
-  const channel = openRunChannel(maxBytes, memory, format);
+  const channel = openRunChannel(maxBytes, memory, format, clock);
   const done = Promise.withResolvers<void>();
   const source = new ReplySource(reply, channel, memory, {
     listener: stream,
     loop,
     scanner,
-    // Where everybody has the same key, an address stands for who it is.
+    // With one key for all clients, the owner is empty, and the client's address is used.
     openPlace: () => eventMemory.open(stream.owner === '' ? stream.client.address : stream.owner),
     maxEventBytes: config.maxEventBytes,
     maxStreamBytes: config.maxStreamBytes,
@@ -197,22 +210,23 @@ async function pipeBody(
       headers: scanner === undefined && !reply.isDecoded ? withLength(headers, reply) : headers,
       maxWaitingBytes: maxBytes,
     },
-    performance.now(),
+    clock.nowMs(),
   );
-  // Its reader may have left while it was opened.
+  // The last reader may have left while the body was opened.
   signal.throwIfAborted();
   reply.consume(source);
   await done.promise;
-  if (source.isReplyOpen) closeSoon(reply);
+  if (source.isReplyOpen) closeSoon(reply, clock);
   if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;
 }
 
-/** A provider's error: as it is. One that is too large to be held is handed on as it comes. */
-async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions): Promise<never> {
+/** Answers with a provider's error as it is. An error that is too large to hold is handed on as it comes. */
+async function refuse(stream: GatewayStream, reply: Reply, options: FillOptions): Promise<never> {
   const refused = unexpectedReply(reply, reply.header('content-type')?.toLowerCase() ?? '');
   const { reason } = reply;
-  const untilMs = performance.now() + Math.min(maxRefusalMs, options.config.responseTimeoutMs);
-  const peek = (): Promise<Buffer> => reply.peek(maxRefusalBytes, Math.max(0, untilMs - performance.now()));
+  const { clock } = options;
+  const untilMs = clock.nowMs() + Math.min(maxRefusalMs, options.config.responseTimeoutMs);
+  const peek = (): Promise<Buffer> => reply.peek(maxRefusalBytes, Math.max(0, untilMs - clock.nowMs()));
   const coding = reply.header('content-encoding');
   const start = await peek();
   let body = start;
@@ -223,11 +237,11 @@ async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions)
   }
   stream.signal.throwIfAborted();
   if (!reply.isWhole && body.length >= maxRefusalBytes && !stream.hasEventsBegun) {
-    await pipeBody(stream, reply, undefined, options);
+    await fillChannel(stream, reply, undefined, options);
     throw refused;
   }
   const headers = clientHeaders(reply.headers);
-  // Half of it by itself would not be what it says that it is.
+  // A part of a body would not match its headers, so only a whole body is sent.
   const whole = reply.isWhole ? body : undefined;
   reply.discard();
   const isAnswer = whole !== undefined && !stream.hasEventsBegun;
@@ -236,7 +250,7 @@ async function refuse(stream: GatewayStream, reply: Reply, options: PipeOptions)
   throw new RefusedError(refused, { reason, headers, body: whole, words });
 }
 
-/** What was decoded of a refusal says it, or, if that is nothing, as much as can be told of its start. */
+/** The text of a refusal: the decoded body, or if that is empty, what can be decoded of its start. */
 async function wordsOf(
   decoded: Buffer | undefined,
   start: Buffer,
@@ -260,7 +274,7 @@ function withLength(headers: Record<string, string>, reply: Reply): Record<strin
   return length === undefined ? headers : { ...headers, 'content-length': length };
 }
 
-/** A provider that goes on after its end is cut off. */
-function closeSoon(reply: Reply): void {
-  setTimeout(() => reply.discard(), closeGraceMs).unref();
+/** Cuts off a provider that goes on after its end marker. */
+function closeSoon(reply: Reply, clock: ServerClock): void {
+  clock.after(closeGraceMs, () => reply.discard()).unref();
 }

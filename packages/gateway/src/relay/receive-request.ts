@@ -11,15 +11,15 @@ import type { Method } from '../source/reply.ts';
 
 export interface ReceiveRequestOptions extends Omit<ReceiveOptions, 'hold' | 'scanner'> {
   readonly providers: readonly Provider[];
-  /** Opens the room of a body; what comes of the body has it until it is let go. */
+  /** Takes the room of a body. The body holds the room until it is released. */
   readonly openHold: () => BodyHold;
 }
 
 /**
- * Receives a request for a provider, and reads it as far as it is needed. A body with a content coding is sent on as it came; it is
- * decoded to be read, and let go of in the form in which it is not sent.
+ * Receives a request for a provider, and reads it as far as needed. A body with a content coding is sent on as it
+ * came. It is decoded only to be read. Of the two forms, the one that is not sent is released.
  *
- * @throws {GatewayError} what `receiveBody`, `decodeBody` and `readRelayRequest` throw.
+ * @throws {GatewayError} the errors of `receiveBody`, `decodeBody` and `readRelayRequest`.
  */
 export async function receiveRequest(
   route: Route,
@@ -39,13 +39,13 @@ export async function receiveRequest(
     scanner: isCoded ? undefined : scanner,
   });
   try {
-    // A provider that expects no body of a GET would take it for the next request.
+    // A provider that expects no body after a GET would take the body for the next request.
     const body = method === 'GET' ? null : received;
     const decoded =
       body !== null && scanner !== undefined && coding !== undefined && isDecodable(coding)
         ? await decodeBody(body, coding, { hold: decodedHold, maxBytes: options.maxBytes, scanner })
         : undefined;
-    // Its client may have left meanwhile, and then nobody would hear of it any more.
+    // The client may have left during the wait, and its response emits no further `close`.
     if (response.destroyed) throw new GatewayError('client_left', 'The client left before it was answered.');
     const relayed = readRelayRequest({ route, method, contentType, body, decoded }, providers);
     const [kept, other] = relayed.isDecoded ? [decodedHold, hold] : [hold, decodedHold];

@@ -6,48 +6,52 @@ import { isJson, readRequestBody, type RequestBody, tryRequestBody } from '../ht
 import type { Route } from '../http/route.ts';
 import type { Method } from '../source/reply.ts';
 
-/** A request as it goes to a provider. */
+/** A request as the provider gets it. */
 export interface RelayRequest {
   readonly route: Route;
   readonly method: Method;
   readonly provider: Provider;
-  /** The model as the client named it, for logs. */
+  /** The model as the client named it, for the program's log. */
   readonly model: string | undefined;
   readonly wantsEvents: boolean;
-  /** The client's path, unless a model's prefix had to go. */
+  /** The client's path, without a provider's name in it. */
   readonly path: string;
-  /** Whether what is sent is free of the content coding in which it came, because a model's prefix had to go. */
+  /** Whether `body` was decoded: a provider's name was cut out of the model, so that the content coding is gone. */
   readonly isDecoded: boolean;
-  /** The client's own bytes, less a model's prefix that had to go. */
+  /** The client's own bytes, without a provider's name before the model. */
   readonly body: HeldBody;
 }
 
-/** A request as it came. */
+/** A request as the client sent it. */
 export interface IncomingRequest {
   readonly route: Route;
   readonly method: Method;
   readonly contentType: string | undefined;
-  /** As it came, and as it is sent on if nothing has to change; `null`: none. */
+  /** The body as it came, which is sent on if nothing has to change; `null`: there is none. */
   readonly body: ReceivedBody | null;
-  /** The same without its content coding, to be read; `undefined`: it has none that can be read. */
+  /** The body without its content coding, to be read; `undefined`: it has no coding, or one that cannot be decoded. */
   readonly decoded?: ReceivedBody | undefined;
 }
 
 /**
- * A model in a path: `models/provider/model`, with the slash percent-encoded or not. The AI SDK leaves
- * `models/` out for names with a slash: those are told by the action behind them.
+ * A model in a path: `models/provider/model`, with the slash percent-encoded or not. The AI SDK omits `models/` for
+ * names with a slash. Such a path is recognised by the action at its end.
  */
 const modelPath =
   /^(?<version>\/v1\w*)\/(?:models(?:\/|%2F)(?<name>[\w.-]+)|(?<bareName>[\w.-]+)(?=.*:\w+$))(?:\/|%2F)(?<rest>.+)$/i;
 
-/** A deployment in a path, with its provider's name in front: its SDK encodes the slash, and a bare one would begin the operation. */
+/**
+ * A deployment in a path, with the provider's name before it. The SDK encodes the slash; an unencoded slash would
+ * begin the operation.
+ */
 const deploymentPath = /^(?<start>\/openai\/deployments\/)(?<name>[\w.-]+)%2F(?<rest>.+)$/i;
 
 /**
- * Reads a request as far as it is needed: which provider, and whether events are wanted. What names no model is for the
- * first provider, which says what is wrong with it, if anything is.
+ * Reads a request as far as needed: which provider it is for, and whether events are wanted. A request without a
+ * model goes to the first provider, which answers with its own error if it needs one.
  *
- * @throws {GatewayError} `not_found`; `invalid_request` if it cannot be known which model is meant, or if it should be JSON and is not.
+ * @throws {GatewayError} `not_found`; `invalid_request` if the model is ambiguous, or if a body that should be JSON
+ * is not.
  */
 export function readRelayRequest(request: IncomingRequest, providers: readonly Provider[]): RelayRequest {
   const { body, decoded, method, route } = request;
@@ -80,7 +84,10 @@ export function readRelayRequest(request: IncomingRequest, providers: readonly P
   };
 }
 
-/** What the body says. On a path with a format, JSON has to be JSON: a provider that reads more than that could read another model. */
+/**
+ * Reads the body. On a path with a format, a JSON body has to be valid. A more lenient provider could otherwise read
+ * another model in it.
+ */
 function readBody({ body, contentType, decoded, route }: IncomingRequest): RequestBody | undefined {
   const readable = decoded ?? body;
   if (readable === null || readable.byteLength === 0) return undefined;
@@ -88,7 +95,7 @@ function readBody({ body, contentType, decoded, route }: IncomingRequest): Reque
   return isStrict ? readRequestBody(readable) : tryRequestBody(readable);
 }
 
-/** The provider that a path names, and the path without its name. */
+/** The provider that a path names, and the path without the provider's name. */
 function readPath(
   path: string,
   candidates: readonly Provider[],
@@ -101,12 +108,12 @@ function readPath(
   const { version = '', name, bareName, rest = '' } = modelPath.exec(path)?.groups ?? {};
   const provider = candidates.find((candidate) => candidate.name === (name ?? bareName));
   if (provider === undefined) return undefined;
-  // Gemini's names may bring a folder of their own, as tunedModels/….
+  // Gemini's names may begin with a folder of their own, such as tunedModels/….
   const folder = provider.api === 'gemini' && /^\w+\//.test(rest) ? '' : 'models/';
   return { provider, path: `${version}/${folder}${rest}` };
 }
 
-/** The model in a path, for logs. */
+/** The model in a path, for the program's log. */
 function modelIn({ path }: Route): string | undefined {
   return (
     /^\/v1\w*\/(?:models\/)?(.+):\w+$/.exec(path) ?? /^\/openai\/deployments\/([^/]+)\//.exec(path)

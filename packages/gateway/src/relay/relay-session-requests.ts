@@ -19,7 +19,7 @@ export interface RelaySessionRequestsOptions {
   readonly relay: Relay;
 }
 
-/** Sends what clients ask over sessions to providers, as by HTTP. */
+/** Sends the requests of sessions to providers, as those by HTTP. */
 export function relaySessionRequests({
   config,
   memory,

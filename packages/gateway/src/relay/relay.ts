@@ -9,10 +9,10 @@ import { readsAnswersOnly } from '@spillway/server/http/answers-only';
 import { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Settings } from '../config/load.ts';
 import type { Defects } from '@spillway/server/defects';
-import { asGatewayError } from '@spillway/server/errors';
+import { asGatewayError, clientLeft } from '@spillway/server/errors';
 import { providerHeaders } from '../http/headers.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
-import { endUnanswered, pipe } from './fill.ts';
+import { endUnanswered, fill } from './fill.ts';
 import type { Targets } from '../provider/targets.ts';
 import type { RelayRequest } from './relay-request.ts';
 import { ClientResponse } from '@spillway/server/sink/client-response';
@@ -20,13 +20,15 @@ import type { Paces } from '@spillway/server/sink/paces';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import { streamClient } from '@spillway/server/access/stream-client';
-import { clientLeft, type StreamReader } from '@spillway/server/stream/stream-reader';
+import type { ServedReader } from '@spillway/server/stream/served-reader';
 import type { Streams } from '@spillway/server/stream/streams';
 import { lastUsage } from '@spillway/server/telemetry/gen-ai';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { StreamSpan, Tracing } from '../telemetry/tracing.ts';
 
 export interface RelayOptions {
+  readonly clock: ServerClock;
   readonly settings: Settings;
   readonly streams: Streams;
   readonly metrics: Metrics;
@@ -35,13 +37,14 @@ export interface RelayOptions {
   readonly log: Logger;
   readonly defects: Defects;
   readonly eventMemory: EventMemory;
-  /** The places in which something may be asked of a provider. */
+  /** The places of maxStreams, one for each request at a provider. */
   readonly admission: Admission;
   readonly targets: Targets;
 }
 
-/** Relays requests to providers: one stream each, from its first byte to its one end. */
+/** Relays requests to providers: each gets one stream, with exactly one end. */
 export class Relay {
+  readonly #clock: ServerClock;
   readonly #settings: Settings;
   readonly #streams: Streams;
   readonly #metrics: Metrics;
@@ -54,9 +57,10 @@ export class Relay {
   readonly #targets: Targets;
   readonly #admission: Admission;
 
-  /** Without `tracing`, no stream has a span, and a client's trace context goes on to the provider as it is. */
+  /** Without `tracing`, streams have no spans. A client's trace context then goes to the provider unchanged. */
   constructor({
     admission,
+    clock,
     defects,
     eventMemory,
     log,
@@ -67,6 +71,7 @@ export class Relay {
     targets,
     tracing,
   }: RelayOptions) {
+    this.#clock = clock;
     this.#eventMemory = eventMemory;
     this.#settings = settings;
     this.#streams = streams;
@@ -79,24 +84,25 @@ export class Relay {
     this.#targets = targets;
   }
 
-  /** Answers a request by HTTP with a provider's reply, with `mergeMs` between two writes, if that is not 0. */
+  /** Answers a request by HTTP with a provider's reply. `mergeMs`: the time between two writes; 0: none. */
   answer(request: RelayRequest, asker: Asker, raw: ServerResponse, mergeMs: number): void {
     const stream = this.open(request, asker);
     const response = new ClientResponse(raw, {
       format: request.route.errors,
       paces: this.#paces,
+      clock: this.#clock,
       streamUrl: stream.url,
       mergeMs,
       answersOnly: readsAnswersOnly(asker.headers),
-      onLeave: () => reader.leave(clientLeft('left')),
+      onLeave: () => reader.detach(clientLeft('left')),
     });
-    const reader: StreamReader = stream.attach(response, {
+    const reader: ServedReader = stream.attach(response, {
       wantsEvents: request.wantsEvents,
       address: asker.address,
     });
   }
 
-  /** Asks a provider. Readers have to be attached in the same turn. */
+  /** Opens a stream, and asks its provider. Attach readers in the same turn. */
   open(request: RelayRequest, asker: Asker): GatewayStream {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
@@ -118,7 +124,7 @@ export class Relay {
     return stream;
   }
 
-  /** Every error is told to the readers; it rejects only if that fails. */
+  /** Runs a stream to its end. Readers get every error; rejects only if that fails. */
   async #run(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     let span: StreamSpan | undefined;
@@ -128,7 +134,7 @@ export class Relay {
       const carried = span === undefined ? headers : { ...headers, ...span.headers };
       await this.#admission.enter(stream.signal);
       hasPlace = true;
-      await this.#pipe(stream, request, carried);
+      await this.#fill(stream, request, carried);
     } catch (thrown) {
       const { signal } = stream;
       const error = asGatewayError(signal.aborted ? signal.reason : thrown);
@@ -142,7 +148,7 @@ export class Relay {
     });
     this.#defects.contain('end of a stream', () => {
       const { config } = this.#settings;
-      if (end.error !== undefined) endUnanswered(stream, end.error, config);
+      if (end.error !== undefined) endUnanswered(stream, end.error, config, this.#clock);
       this.#streams.ended(stream, end);
     });
     this.#defects.contain('report of a stream', () => {
@@ -150,12 +156,13 @@ export class Relay {
       this.#logEnd(stream, request, end);
     });
     if (!hasPlace) return;
-    // What its readers have not got yet is bounded by the places, where there is no other room for it.
+    // Without other room for the unread rest, the stream keeps its place until its readers have it. So places bound
+    // what is unread.
     if (!this.#streams.drain(stream)) await stream.delivered;
     this.#admission.leave();
   }
 
-  #pipe(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
+  #fill(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
     const { body, method, provider, route } = request;
     const { config } = this.#settings;
     const { credential, path, pool } = this.#targets.find(
@@ -164,7 +171,8 @@ export class Relay {
       headers,
     );
     const sent = request.isDecoded ? { ...headers, 'content-encoding': undefined } : headers;
-    return pipe(stream, {
+    return fill(stream, {
+      clock: this.#clock,
       loop: this.#loop,
       eventMemory: this.#eventMemory,
       config,
@@ -200,13 +208,13 @@ export class Relay {
         tenant: stream.client.tenant || undefined,
         state,
         code: error?.code,
-        // Ours, or of the connection: never a body's.
+        // A message of the gateway or of the connection: never text of a body.
         reason: error?.message,
         cause: cause === undefined ? undefined : ((cause as NodeJS.ErrnoException).code ?? cause.name),
         events,
         bytes,
         ttftMs: ttftMs === undefined ? undefined : Math.round(ttftMs),
-        durationMs: Math.round(performance.now() - startedMs),
+        durationMs: Math.round(this.#clock.nowMs() - startedMs),
       },
       'stream ended',
     );

@@ -21,14 +21,14 @@ export interface AdminOptions {
   readonly defects: Defects;
   readonly metrics: Metrics;
   readonly about: () => About;
-  /** Where the simulated models are, if they are what is served: then there is a playground. */
+  /** The URL of the simulated models, if these are served; there is a playground only then. */
   readonly simulatorUrl: string | undefined;
 }
 
-/** How long a whole request may take. */
+/** How long a whole request may take to arrive. */
 const requestTimeoutMs = 60_000;
 
-/** The listener for those who run the gateway: the console, and metrics. */
+/** The listener for the operators of the gateway: the console and the metrics. */
 export function createAdminServer(options: AdminOptions): FastifyInstance {
   const { about, connections, guard, metrics, simulatorUrl } = options;
   const admin = Fastify({
@@ -55,7 +55,7 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
   });
   putTargets(admin);
   admin.register((open, _options, done) => {
-    // The page itself needs no key, or nobody could be asked for one. There is nothing in it.
+    // The page itself needs no key, because it asks for the key. It contains no data.
     putRefusal(open, ({ headers }) => guard.pageRefusal(headers));
     addPage(open);
     open.get('/about', () => about());

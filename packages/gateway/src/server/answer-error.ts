@@ -5,13 +5,13 @@ import type { Connections } from '../http/connections.ts';
 import { errorText } from '../http/error-text.ts';
 import { routeOf } from '../http/route.ts';
 
-/** Answers with an error, in the format of what was asked for. */
+/** Answers with an error, in the format of the request. */
 export function answerError(request: FastifyRequest, reply: FastifyReply, error: GatewayError): void {
   const { body, headers } = error.answer(routeOf(request).errors);
   void reply.code(error.status).headers(headers).send(body);
 }
 
-/** Fastify's own errors as the gateway's. */
+/** Turns Fastify's own errors into the gateway's. */
 export function fromFastify(error: unknown): GatewayError {
   const status = (error as { readonly statusCode?: number }).statusCode;
   switch (status) {
@@ -25,7 +25,7 @@ export function fromFastify(error: unknown): GatewayError {
   }
 }
 
-/** Answers a connection whose request could not be read at all, so that nobody knows its format. */
+/** Answers a connection whose request could not be parsed. The request's format is therefore unknown. */
 export function refuseConnection(
   error: NodeJS.ErrnoException,
   socket: Socket,

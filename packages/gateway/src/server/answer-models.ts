@@ -1,15 +1,15 @@
+import { clientLeft } from '@spillway/server/errors';
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Provider } from '../config/load.ts';
 import { hijack } from './hijack.ts';
-import { clientLeft } from '@spillway/server/stream/stream-reader';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 
 /**
  * Answers with the models of all these providers, in OpenAI's shape. A client that does not take the answer within
- * `timeoutMs` is let go.
+ * `timeoutMs` is disconnected.
  *
- * @throws {GatewayError} where no provider lists any.
+ * @throws {GatewayError} if no provider lists any.
  */
 export async function answerModels(
   { headers }: FastifyRequest,
@@ -24,7 +24,7 @@ export async function answerModels(
     const found = await lists.ask(providers, headers, leaving.signal);
     const raw = hijack(reply);
     if (raw.destroyed) {
-      // It never closes again.
+      // The response is closed already and does not emit `close` again.
       for (const list of found) list.letGo();
       return reply;
     }
@@ -46,7 +46,7 @@ export async function answerModels(
   }
 }
 
-/** The lists are written as they are: answers that wait for their clients hold no copies. */
+/** Writes the lists without a copy, so that answers that wait for their clients hold none. */
 function send(raw: ServerResponse, lists: readonly Buffer[]): void {
   const comma = Buffer.from(',');
   const filled = lists.filter(({ length }) => length > 0);
@@ -61,7 +61,7 @@ function send(raw: ServerResponse, lists: readonly Buffer[]): void {
   raw.end();
 }
 
-/** Tells when a client closes its connection, or its half of it. Returns what ends the watch. */
+/** Calls `onLeave` when the client closes its connection, or its sending half. Returns a function that ends the watch. */
 function watchLeaving(response: ServerResponse, onLeave: () => void): () => void {
   const { socket } = response.req;
   const onHalfClosed = (): void => {

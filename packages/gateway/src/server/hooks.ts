@@ -7,14 +7,14 @@ import { rewriteRefusal } from '../http/request-target.ts';
 import { routeOf } from '../http/route.ts';
 import { answerError } from './answer-error.ts';
 
-/** Refuses what has no canonical target. Before everything else that a server has. */
+/** Refuses requests without a canonical target. Call it before all else that the server gets. */
 export function putTargets(server: FastifyInstance): void {
   putRefusal(server, ({ raw }) => rewriteRefusal(raw));
 }
 
 /**
- * Puts the guard in front of everything that a server has: behind it, each request has a caller. Whoever it lets in by a key is no
- * stranger any more.
+ * Puts the guard in front of the server's routes: after it, each request has a caller. A client with an accepted key
+ * is no stranger any more.
  */
 export function putGuard(
   server: FastifyInstance,
@@ -30,7 +30,7 @@ export function putGuard(
   });
 }
 
-/** Answers requests with the error for which they are refused, before anybody else looks at them. */
+/** Answers requests that `refusalOf` refuses with its error, before any other hook or route. */
 export function putRefusal(
   server: FastifyInstance,
   refusalOf: (request: FastifyRequest) => GatewayError | undefined,

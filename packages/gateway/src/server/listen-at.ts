@@ -5,10 +5,11 @@ import type { FastifyInstance } from 'fastify';
 import type { Connections } from '../http/connections.ts';
 
 /**
- * Listens at a host, with so many sockets at each of its addresses: `localhost` may have two on this machine, of which one
- * may be missing. Fastify by itself makes a server for each that nobody has a hand on.
+ * Listens at a host, with `listeners` sockets at each of its addresses. `localhost` may have two addresses, of which
+ * one may be missing on this machine. Fastify by itself would make servers for the other addresses that this code
+ * could not reach.
  *
- * @throws if another process listens there, or if it may not.
+ * @throws if another process listens there, or if listening is not permitted.
  */
 export async function listenAt(
   server: FastifyInstance,
@@ -34,12 +35,15 @@ export async function listenAt(
       if (reusePort) await claim(other, taken);
       await listen(other, listeners);
     } catch {
-      // That address is missing on this machine, or somebody else has the port there: the first one is enough.
+      // The address is missing on this machine, or another process has the port there. The first address is enough.
     }
   }
 }
 
-/** A port that is shared could be shared with a second gateway by mistake: whoever does not share it finds out. */
+/**
+ * Throws if another process has the port. With a shared port a second gateway could join by mistake, so this first
+ * listens without sharing.
+ */
 async function claim(host: string, port: number): Promise<void> {
   const probe = createServer();
   probe.listen({ host, port });

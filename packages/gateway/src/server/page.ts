@@ -3,7 +3,7 @@ import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { FastifyInstance } from 'fastify';
 
-/** The console as it was built: from the sources and from `dist`, this is the same place. */
+/** The folder of the built console. The path is the same from the sources and from `dist`. */
 const folder = fileURLToPath(new URL('../../dist/page/', import.meta.url));
 
 const types: Readonly<Record<string, string>> = {
@@ -14,7 +14,7 @@ const types: Readonly<Record<string, string>> = {
 };
 
 const headers = {
-  // Nothing but what is served here, and nobody may frame it.
+  // The page may load only what this server serves, and no other page may frame it.
   'content-security-policy':
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -22,7 +22,7 @@ const headers = {
   'x-content-type-options': 'nosniff',
 };
 
-/** Serves the console's few files from memory: no path of a request ever gets to the file system. */
+/** Serves the console's few files from memory: no request's path ever reaches the file system. */
 export function addPage(server: FastifyInstance): void {
   if (!existsSync(folder)) {
     server.get('/', (_request, reply) => reply.code(404).send('The console is not built: npm run build'));
@@ -32,7 +32,7 @@ export function addPage(server: FastifyInstance): void {
     const type = types[extname(file)];
     if (type === undefined) continue;
     const body = readFileSync(join(folder, file));
-    // Names of assets have a hash in them.
+    // The names of assets contain a hash, so these files never change.
     const caching = file.startsWith('assets') ? 'public, max-age=31536000, immutable' : 'no-cache';
     server.get(file === 'index.html' ? '/' : `/${file.replaceAll('\\', '/')}`, (_request, reply) =>
       reply

@@ -6,11 +6,11 @@ import { GatewayError, overloaded } from '@spillway/server/errors';
 import type { Connections } from '../http/connections.ts';
 import { hijack } from './hijack.ts';
 
-/** The pipes that may be open at once. One more is answered with 503. */
+/** The most pipes that may be open at once. One more is answered with 503. */
 const maxPipes = 8;
-/** What may pile up in all of one pipe. Then it is cut: it is there to show, not to do harm. */
+/** The most bytes that may wait in one pipe. At that size the pipe is cut, so that the demonstration does no harm. */
 const maxBufferedBytes = 67_108_864;
-/** The pipes that ended whose figures can still be asked for. */
+/** The most ended pipes whose figures can still be read. */
 const maxEnded = 16;
 
 interface Pipe {
@@ -22,8 +22,8 @@ interface Pipe {
 const query = z.object({ model: z.string().max(1024) });
 
 /**
- * What Spillway is compared with in the playground: a proxy as people write it, which takes whatever a model sends
- * and writes it on, however fast its reader is.
+ * Adds the proxy that the playground compares with Spillway. It is written the usual way: it takes all that a model
+ * sends and writes it on, however fast its reader is.
  */
 export function addPlainPipe(
   server: FastifyInstance,
@@ -32,7 +32,7 @@ export function addPlainPipe(
 ): void {
   const pipes = new Map<string, Pipe>();
 
-  // A POST: a page of another origin cannot send one without saying so.
+  // A POST, because a browser names the origin of another page's POST.
   server.post('/playground/pipe', (incoming, reply) => {
     const { data } = query.safeParse(incoming.query);
     if (data === undefined) throw new GatewayError('invalid_request', 'model: expected a name, got none.');

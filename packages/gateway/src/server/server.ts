@@ -28,6 +28,7 @@ import type { BodyHold, RequestMemory } from '@spillway/server/memory/request-me
 import { addStreamPaths } from './stream-paths.ts';
 import { pathPrefixes } from '../http/route.ts';
 import { readMergeMs } from '../http/merge-ms.ts';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Paces } from '@spillway/server/sink/paces';
 import { methods } from '../source/reply.ts';
 import type { Streams } from '@spillway/server/stream/streams';
@@ -38,40 +39,42 @@ export interface ServerOptions {
   readonly guard: Guard;
   readonly connections: Connections;
   readonly memory: RequestMemory;
-  /** The providers that are served: those of the settings, or the simulated ones. */
+  /** The providers that are served: the configured ones, or the simulated ones. */
   readonly providers: readonly Provider[];
   readonly relay: Relay;
   readonly models: ModelLists;
   readonly streams: Streams;
   readonly paces: Paces;
+  readonly clock: ServerClock;
   readonly log: Logger;
-  /** Whether new streams are taken. */
+  /** Whether new streams are accepted. */
   readonly isReady: () => boolean;
 }
 
-/** The listener that clients talk to. */
+/** The listener for clients. */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { config, connections, defects, guard, log, isReady, paces, streams } = options;
+  const { clock, config, connections, defects, guard, log, isReady, paces, streams } = options;
   const { stallTimeoutMs, windowBytes } = config;
   const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
     loggerInstance: logger,
-    // One line a stream is written instead, when it ends.
+    // Instead, one line is logged for each stream when it ends.
     logController: new LogController({ disableRequestLogging: true }),
     rewriteUrl: rewriteTarget,
-    // Bodies have a deadline of their own, which goes on with them.
+    // Bodies have a deadline of their own, which is extended while they arrive.
     requestTimeout: 0,
     forceCloseConnections: true,
     clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
-    // A stopping gateway has to be able to say that it is.
+    // A stopping gateway answers requests with an error of its own.
     return503OnClosing: false,
     http: {
       maxHeaderSize: config.maxHeaderBytes,
       headersTimeout: Math.min(60_000, config.requestTimeoutMs),
       connectionsCheckingInterval: Math.min(30_000, config.requestTimeoutMs / 4),
-      // Some clients ask for HTTP/2 by the way, and take an answer in HTTP/1.1. Node below 24.9 does not know this.
+      // Some clients offer an upgrade to HTTP/2 and accept an answer in HTTP/1.1. Node below 24.9 does not know this
+      // option.
       shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
-      // What a reader does not take waits in the channel, not in its socket's buffer.
+      // Chunks that a reader does not take should wait in the channel, not in its socket's buffer.
       highWaterMark: 4096,
     },
   });
@@ -82,14 +85,14 @@ export function createServer(options: ServerOptions): FastifyInstance {
     next(null, payload);
   });
 
-  // Node would ask for every body, also for one that is refused by its headers.
+  // By itself Node would ask the client for every body, even if the headers lead to a refusal.
   server.server.on('checkContinue', (request, response) => server.server.emit('request', request, response));
   leaveBodies(server);
 
   server.setErrorHandler((thrown, request, reply) => {
     const error = fromFastify(thrown);
     if (error.code === 'internal_error') {
-      // With a stream's token, whoever reads the log could read the stream.
+      // A stream's token in the program's log would let the log's readers read the stream.
       const path = routeOf(request).path.replace(/^\/streams\/.*/, '/streams/…');
       log.error({ path }, 'a request failed');
       defects.caught('request', thrown);
@@ -109,17 +112,17 @@ export function createServer(options: ServerOptions): FastifyInstance {
   });
 
   server.register((api, _options, done) => {
-    // In front of the guard: a browser asks without a key whether it may ask with one.
+    // CORS comes before the guard: a browser's preflight request has no key.
     api.register(cors, {
       origin: (origin, answer) => answer(null, origin !== undefined && guard.allows(origin)),
       methods: ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT'],
-      // Whoever may ask may know what came: request ids, limits, hints of when to try again.
+      // A page that may ask may read all headers of the answer: request ids, limits, `Retry-After`.
       exposedHeaders: '*',
       maxAge: 600,
     });
     putGuard(api, guard, connections);
-    addStreamPaths(api, streams, { paces, stallTimeoutMs, windowBytes });
-    // By itself: what stops new streams does not keep anybody from those that run.
+    addStreamPaths(api, streams, { clock, paces, stallTimeoutMs, windowBytes });
+    // A scope of its own: its refusal of new streams does not apply to reads of running ones.
     api.register((provided, _none, added) => {
       addProviderPaths(provided, options);
       added();
@@ -129,8 +132,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   return server;
 }
 
-/** What pages of other origins may see of a response's headers. */
-/** Every path below the prefixes is a provider's. */
+/** Adds the providers' paths: every path below the prefixes belongs to a provider. */
 function addProviderPaths(
   server: FastifyInstance,
   { config, memory, models, providers, relay, isReady }: ServerOptions,
@@ -174,7 +176,7 @@ function addProviderPaths(
   }
 }
 
-/** OpenAI's list is one of all its providers. */
+/** Whether a request asks for OpenAI's list of models, which combines all its providers. */
 function isModelList(request: FastifyRequest): boolean {
   const { api, path } = routeOf(request);
   return request.method === 'GET' && api === 'openai' && path === '/v1/models';

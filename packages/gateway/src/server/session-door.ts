@@ -4,7 +4,7 @@ import { errorText } from '../http/error-text.ts';
 import { requestRefusal } from '../http/request-target.ts';
 import type { SessionDoor } from '@spillway/server/session/sessions';
 
-/** Where the WebSockets of a listener come in: through its connections and past its guard. */
+/** Decides about a listener's WebSockets: its guard refuses some, and its connections close those. */
 export function sessionDoor(connections: Pick<Connections, 'close' | 'known'>, guard: Guard): SessionDoor {
   return {
     refusal: (request) => requestRefusal(request) ?? guard.upgradeRefusal(request.headers),

@@ -11,7 +11,7 @@ import {
 } from '@spillway/server/read/read-answers';
 import type { Streams } from '@spillway/server/stream/streams';
 
-/** The read side of streams: at their URLs, for the caller that opened them. */
+/** Adds the paths at which streams are read, by the caller that opened them. */
 export function addStreamPaths(server: FastifyInstance, streams: Streams, options: ReadOptions): void {
   const url = '/streams/:token';
   const readRequest = (request: FastifyRequest, reply: FastifyReply): ReadRequest => ({

@@ -11,7 +11,7 @@ import type { ReplyBody } from './reply-body.ts';
 
 const options = { chunkSize: maxReadBytes, highWaterMark: maxReadBytes };
 
-/** The codings that are registered and that nobody here can undo. Any other word is none. */
+/** Registered content codings without a decoder here. Any other unknown word counts as no coding. */
 const unknownCodings: ReadonlySet<string> = new Set([
   'aes128gcm',
   'compress',
@@ -22,16 +22,16 @@ const unknownCodings: ReadonlySet<string> = new Set([
   'x-compress',
 ]);
 
-/** Nobody codes more often than twice; each has its memory. */
+/** The most codings of one body: no server applies more than two, and each costs a decoder's memory. */
 const maxCodings = 2;
 
-/** What a `Content-Encoding` says. */
+/** The words of a `Content-Encoding` header. */
 interface Codings {
-  /** In the order in which they were done. */
+  /** The names of codings, in the order in which the provider applied them. */
   readonly names: readonly string[];
-  /** Words that are no coding. */
+  /** The words that name no coding. */
   readonly words: readonly string[];
-  /** Why they cannot be undone. */
+  /** The codings that cannot be undone; `undefined`: all can. */
   readonly refused: string | undefined;
 }
 
@@ -48,8 +48,9 @@ function readCodings(header = ''): Codings {
 }
 
 /**
- * Undoes the codings of a reply's body, that nobody asked for. A word that is no coding (`none`, `identity`, a charset) is
- * none, and text that is not coded as its head says is left as it is. What is neither fails.
+ * Decodes a reply's body, for providers that compress although the request asked for `identity`. A word that
+ * names no coding (`none`, `identity`, a charset) is ignored. Text that is not coded, although its head says
+ * so, stays as it is. A body that is neither text nor in its coding fails.
  *
  * @throws {GatewayError} `upstream_invalid` for a coding that cannot be undone.
  */
@@ -65,14 +66,17 @@ export async function undoCodings(reply: Reply): Promise<void> {
   await undoKnownCodings(reply);
 }
 
-/** The same for bytes that are handed on: what is in a coding that cannot be undone, or is a part of something coded, stays as it is. */
+/**
+ * As {@link undoCodings}, for bytes that are handed on: a body stays as it is if its coding cannot be undone,
+ * or if it is a part of something coded (status 206).
+ */
 export async function undoKnownCodings(reply: Reply): Promise<void> {
   const { names, refused, words } = readCodings(reply.header('content-encoding'));
   if (names.length === 0 || refused !== undefined || reply.status === 206) return;
   await reply.decode((body) => undo(body, names, reply.signal), words.join(', '));
 }
 
-/** What a body that begins so begins with when its codings are undone: so many bytes, or as many as can be told. */
+/** The first bytes of a decoded body, at most `maxBytes`, as far as the coded `bytes` tell them. */
 export async function plainStart(
   bytes: Buffer,
   header: string | undefined,
@@ -92,7 +96,7 @@ export async function plainStart(
 
 async function undo(coded: ReplyBody, names: readonly string[], signal?: AbortSignal): Promise<ReplyBody> {
   let body = coded;
-  // The last of them was done last.
+  // The coding that was applied last is undone first.
   for (const name of names.toReversed()) {
     const decoder = decoders[name];
     if (decoder === undefined) continue;
@@ -112,7 +116,7 @@ async function undo(coded: ReplyBody, names: readonly string[], signal?: AbortSi
   return body;
 }
 
-/** A body of which no more comes than what is here. */
+/** A body whose bytes are all here already. */
 class HeldBytes implements ReplyBody {
   readonly #bytes: Buffer;
 
@@ -132,12 +136,13 @@ class HeldBytes implements ReplyBody {
   abort(): void {}
 }
 
-/** Enough to tell text from bytes that look like it by chance. */
+/** Bytes needed to tell text from coded bytes that look like text by chance. */
 const textBytes = 8;
 
 /**
- * Whether a body that begins so is to be decoded; `undefined`: more of it has to come. Only plain text is not. What is neither text nor
- * in the coding fails in its decoder: it is in another coding, and nobody could read it.
+ * Whether a body with these first bytes has to be decoded; `undefined`: too few bytes to tell. Only plain
+ * text is not decoded. Bytes that are neither text nor in this coding fail in the decoder: they are in
+ * another coding, which no reader could read.
  */
 function isCoded({ magic }: Decoder, first: Buffer): boolean | undefined {
   if (magic === undefined) return isNoEventText(first);
@@ -146,14 +151,17 @@ function isCoded({ magic }: Decoder, first: Buffer): boolean | undefined {
   return first.length < textBytes ? undefined : !isText(first);
 }
 
-/** Without a magic number, only what is an event stream by its first bytes is not coded. */
+/** In a coding without a magic number, only a body that begins as an event stream counts as not coded. */
 function isNoEventText(first: Buffer): boolean | undefined {
   const isEvents = beginsEvents(first);
   if (isEvents === undefined || (isEvents && first.length < textBytes)) return undefined;
   return !(isEvents && isText(first.subarray(0, textBytes)));
 }
 
-/** Whether bytes are the start of a text: UTF-8, of which a character may be cut, and no control characters but white space. */
+/**
+ * Whether bytes are the start of a text: UTF-8, perhaps with a cut character at the end, without control
+ * characters other than white space.
+ */
 function isText(bytes: Buffer): boolean {
   if (bytes.some((byte) => byte === 0x7f || (byte < 0x20 && (byte < 0x09 || byte > 0x0d)))) return false;
   try {

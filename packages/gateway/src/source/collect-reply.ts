@@ -4,10 +4,11 @@ import { GrowingBytes } from './growing-bytes.ts';
 import type { Reply } from './reply.ts';
 
 /**
- * Reads a whole body into memory, decoded. `onGrow` is told of memory before it is taken, in bytes; what it throws ends the reading.
+ * Reads a whole body into memory, decoded. `onGrow` is called with a number of bytes before they are
+ * allocated. If it throws, reading stops.
  *
- * @throws {GatewayError} `upstream_invalid` when it has more than `maxBytes`, `upstream_timeout` when it is not whole after
- *   `timeoutMs`; the rest is not read.
+ * @throws {GatewayError} `upstream_invalid` when the body has more than `maxBytes`, `upstream_timeout` when
+ *   it is not whole after `timeoutMs`. The rest is then not read.
  * @throws the provider's error when the body is cut.
  */
 export async function collectReply(

@@ -2,16 +2,21 @@ import { connect as connectTcp, isIP, type NetConnectOpts, type OnReadOpts, type
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 
 /**
- * The most that one read takes from a provider's connection. Node by itself takes up to 64 KiB and
- * keeps all of it in memory for as long as one event of it waits: five times the window, measured with
- * 1,000 stalled readers.
+ * The most bytes of one read from a provider's connection. Node's default is up to 64 KiB, and a read stays
+ * in memory as long as one of its events waits: five times the window, measured with 1,000 stalled readers.
  */
 export const maxReadBytes = 16_384;
 
-/** Every connection reads into this; whoever needs what came copies it before the next read. */
+/**
+ * All connections read into this one buffer. Bytes that are needed longer have to be copied before the next
+ * read.
+ */
 const readBuffer = Buffer.allocUnsafeSlow(maxReadBytes);
 
-/** Told of each read: `bytes[0, length)`, only until it returns. `false` stops reading until `resume`. */
+/**
+ * Called with each read: `bytes[0, length)`, valid only until this returns. `false` stops reading until the
+ * socket's `resume`.
+ */
 export type OnRead = (bytes: Buffer, length: number) => boolean;
 
 /** The session of an earlier TLS connection to the same origin, which spares the next one a round trip. */
@@ -20,8 +25,8 @@ export interface TlsMemory {
 }
 
 /**
- * Opens a connection to a provider that speaks HTTP/1.1. It is open on `connect` or, with TLS, `secureConnect`; see
- * {@link openEvent}.
+ * Opens a connection to a provider that speaks HTTP/1.1. The socket emits {@link openEvent} when it can be
+ * written to.
  */
 export function connect({ hostname, port, protocol }: URL, memory: TlsMemory, onRead: OnRead): Socket {
   // A URL's IPv6 address stands in brackets.
@@ -51,7 +56,7 @@ export function connect({ hostname, port, protocol }: URL, memory: TlsMemory, on
   return socket;
 }
 
-/** When a connection to that URL can be written to. */
+/** The event of a socket to this URL that says that it can be written to. */
 export function openEvent({ protocol }: URL): 'connect' | 'secureConnect' {
   return protocol === 'https:' ? 'secureConnect' : 'connect';
 }

@@ -3,21 +3,21 @@ import { GatewayError, overloaded } from '@spillway/server/errors';
 import { ownCopy } from '@spillway/server/memory/run-memory';
 import type { BodyHandler, ReplyBody } from './reply-body.ts';
 
-/** What a decoder has at first: its state, and a read on either side of it. */
+/** The memory of a decoder at first: its state, and one read on either side. */
 const baseBytes = 65_536;
-/** All decoders of the process: 2,000 of those that keep little. */
+/** The bound for all decoders of the process: enough for 2,000 with small windows. */
 const maxDecoderBytes = 134_217_728;
 let decoderBytes = 0;
 
-/** What all decoders have now. */
+/** The memory that all decoders count with now, in bytes. */
 export function heldDecoderBytes(): number {
   return decoderBytes;
 }
 
 /**
- * A body that is decoded as it comes. One read is decoded at a time, and the next is not read before everything of it was
- * taken: however much a few bytes become, no more of it is here than one read on either side. What the decoder keeps of what it
- * has decoded counts, with that of all others: Σ ≤ `maxDecoderBytes` always.
+ * A body that is decoded as it comes. Each read is decoded and handed on completely before the next one. So
+ * however far a few bytes expand, at most one read waits on either side of the decoder. The decoder's window
+ * counts, too: Σ over all decoders ≤ `maxDecoderBytes` always.
  */
 export class DecodedBody implements ReplyBody, BodyHandler {
   readonly #body: ReplyBody;
@@ -28,15 +28,15 @@ export class DecodedBody implements ReplyBody, BodyHandler {
   #handler: BodyHandler | undefined;
   #heldBytes = 0;
   #decodedBytes = 0;
-  /** The decoder has decoded all there is for it. */
+  /** The decoder has reached the end of the coded data. */
   #isDecoded = false;
-  /** How the coded body ended; what it has decoded comes before. */
+  /** How the coded body ended. The handler hears of it after the last decoded bytes. */
   #bodyEnd: { readonly error: Error | undefined } | undefined;
   #isOver = false;
 
   /**
-   * `windowBytes`: what the decoder keeps of what it has decoded, at most. `signal` stops it: what is still to be decoded may all be
-   * here, and then no connection tells of a stop.
+   * `windowBytes`: the largest window of decoded bytes that the decoder keeps. `signal` stops the decoding:
+   * all coded bytes may be here already, and then no closed connection would stop it.
    */
   constructor(body: ReplyBody, decoder: Transform, windowBytes: number, signal?: AbortSignal) {
     this.#body = body;
@@ -51,7 +51,7 @@ export class DecodedBody implements ReplyBody, BodyHandler {
     decoder.on('error', (error: NodeJS.ErrnoException) => this.#failed(error));
     decoder.on('end', () => {
       this.#isDecoded = true;
-      // Behind it there may be bytes that belong to nothing.
+      // After the coded data there may be bytes that belong to nothing. They are read and dropped.
       if (this.#bodyEnd === undefined) this.#body.resume();
       else this.#finish(this.#bodyEnd.error);
     });
@@ -94,7 +94,7 @@ export class DecodedBody implements ReplyBody, BodyHandler {
   }
 
   fail(error: Error): void {
-    // Nobody waits for what was decoded before the gateway itself ended it.
+    // The gateway itself ended the body: its last decoded bytes are not needed.
     if (error instanceof GatewayError) this.#finish(error);
     else this.#endBody(error);
   }
@@ -106,7 +106,7 @@ export class DecodedBody implements ReplyBody, BodyHandler {
     else this.#decoder.end();
   }
 
-  /** The decoder has doubled what it keeps, if it had to. */
+  /** The memory that the decoder needs now. Its window doubles as decoded bytes come. */
   #neededBytes(moreBytes: number): number {
     this.#decodedBytes += moreBytes;
     const windowBytes = Math.min(this.#windowBytes, 2 ** Math.ceil(Math.log2(this.#decodedBytes)));

@@ -1,71 +1,79 @@
 import type { ResponseHandler } from './response-reader.ts';
 
-/** How long a connection may be made, and a response be awaited. */
+/** The bounds of a connection: for connecting, for waiting for a response, and for the size of its head. */
 export interface ConnectionLimits {
   readonly connectTimeoutMs: number;
   readonly responseTimeoutMs: number;
   readonly maxHeaderBytes: number;
 }
 
-/** One request, complete and checked: nothing in it could be two requests. */
+/** A request, complete and checked: no part of it can be read as a second request. */
 export interface Request {
   readonly method: string;
   readonly path: string;
-  /** With `content-length`, if it has a body or could have one; without what is about the connection. */
+  /**
+   * The headers, with `content-length` if the method allows a body, and without the headers of one
+   * connection.
+   */
   readonly headers: Readonly<Record<string, string>>;
-  /** The body's parts, one behind the other. */
+  /** The parts of the body, in order. */
   readonly body: readonly Buffer[];
 }
 
-/** Who hears of a request's response. Of `onEnd` and `onError` one is called, once and last. */
+/** Receives the response to a request. Either `onEnd` or `onError` is called, once and last. */
 export interface Exchange extends ResponseHandler {
-  /** The request has left this process; not called if it never does. */
+  /** The whole request has left this process; not called if it never does. */
   onSent(): void;
-  /** An {@link UnsentError} if nothing of the request was handed to the connection, or its provider says that it did not look at it. */
+  /**
+   * The request failed. An {@link UnsentError} if no byte of it was handed to the connection, or if the
+   * provider says that it did not process it.
+   */
   onError(error: Error): void;
 }
 
-/** A request that is under way. Its response waits behind its head until it is resumed. */
+/** A request that is under way. After the head of its response, nothing is read until `resume`. */
 export interface Sending {
-  /** Reads no more of the response: nothing of it is told until `resume`. */
+  /** Stops reading the response: the exchange hears no more of it until `resume`. */
   pause(): void;
   resume(): void;
-  /** Stops it at once: it fails with the error. */
+  /** Stops the request at once. Its exchange fails with the error. */
   destroy(error?: Error): void;
 }
 
-/** The connections to one origin, with as many requests at once as are wanted. */
+/** The connections to one origin. Any number of requests may run at once. */
 export interface ReplyPool {
-  /** What the `Host` header says. */
+  /** The value of the `Host` header. */
   readonly host: string;
   readonly origin: string;
   send(request: Request, exchange: Exchange): Sending;
-  /** No descriptor is free: what is kept for requests to come is closed, of all pools. */
+  /** Closes the idle connections of all pools, because no file descriptor is free. */
   makeRoom(): void;
-  /** Takes no connection back; requests that run finish first. */
+  /** Closes idle connections now, and the others when their requests have ended. */
   close(): void;
-  /** Ends every connection at once. */
+  /** Closes every connection at once. */
   destroy(): void;
 }
 
-/** Why a request failed of which nothing was handed to a connection: surely no work was done for it. */
+/**
+ * A request failed before any byte of it was handed to a connection: the provider surely did no work for it.
+ */
 export class UnsentError extends Error {
   constructor(cause: Error) {
     super('the request was not sent', { cause });
   }
 }
 
-/** No connection was made in time. */
+/** No connection was made within `connectTimeoutMs`. */
 export class ConnectTimeoutError extends Error {
   readonly code = 'CONNECT_TIMEOUT';
 }
 
-/** The response did not begin in time. */
+/** The response did not begin within `responseTimeoutMs`. */
 export class ResponseTimeoutError extends Error {
   readonly code = 'RESPONSE_TIMEOUT';
 }
 
-/** The provider showed a certificate that nobody vouches for, or another's. Nothing was sent to it. */
+/** The provider's certificate is not trusted, or is for another host. No request was sent. */
 export class CertificateError extends Error {
   readonly code: string;
 

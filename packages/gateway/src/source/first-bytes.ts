@@ -1,12 +1,18 @@
-/** What a line of an event stream begins with; a comment has no name. */
+/** The names that begin a line of an event stream. A comment has the empty name. */
 const fields = ['data', 'event', 'id', 'retry', ''].map((name) => Buffer.from(`${name}:`));
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
 const LF = 0x0a;
 const CR = 0x0d;
-/** Of empty lines in front. Whoever sends more of them keeps a body alive that is no stream. */
+/**
+ * The most line ends before the first field. A provider that sends more only keeps a connection alive: its
+ * body is no event stream.
+ */
 const maxLineEnds = 4;
 
-/** Whether a body that begins so is an event stream; `undefined`: more of it has to come. No JSON and no HTML begins so. */
+/**
+ * Whether a body with these first bytes is an event stream; `undefined`: too few bytes to tell. No JSON and
+ * no HTML begins like an event stream.
+ */
 export function beginsEvents(bytes: Buffer): boolean | undefined {
   let at = bytes.subarray(0, BOM.length).equals(BOM) ? BOM.length : 0;
   const textAt = at;

@@ -1,11 +1,14 @@
-/** Bytes that are put together as they come, in one memory that doubles: a body in a million pieces would cost a hundred times its bytes. */
+/**
+ * Collects bytes in one buffer that doubles. A list of a million small pieces would cost a hundred times
+ * their bytes.
+ */
 export class GrowingBytes {
   readonly #maxBytes: number;
   readonly #onGrow: (bytes: number) => void;
   #memory = Buffer.alloc(0);
   #length = 0;
 
-  /** `onGrow` is told of memory before it is taken, in bytes; it may throw. */
+  /** `onGrow` is called with a number of bytes before they are allocated; it may throw. */
   constructor(maxBytes: number, onGrow: (bytes: number) => void = () => undefined) {
     this.#maxBytes = maxBytes;
     this.#onGrow = onGrow;
@@ -15,12 +18,12 @@ export class GrowingBytes {
     return this.#length;
   }
 
-  /** What came so far; only until more is added. */
+  /** The bytes so far; valid only until `add` is called. */
   get bytes(): Buffer {
     return this.#memory.subarray(0, this.#length);
   }
 
-  /** Adds a copy. Together they must not be more than `maxBytes`. */
+  /** Adds a copy of `bytes`. `length` + the bytes added must be ≤ `maxBytes`. */
   add(bytes: Uint8Array): void {
     const needed = this.#length + bytes.length;
     if (needed > this.#memory.length) {

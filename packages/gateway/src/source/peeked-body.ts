@@ -1,29 +1,30 @@
 import { GrowingBytes } from './growing-bytes.ts';
 import type { BodyHandler, ReplyBody } from './reply-body.ts';
 
-/** A body whose first bytes are looked at before somebody takes it, and then get to whoever does. */
+/** A body whose first bytes can be read before `consume`. `consume` hands on those bytes first. */
 export class PeekedBody implements ReplyBody, BodyHandler {
   readonly #body: ReplyBody;
   #first: GrowingBytes | undefined = new GrowingBytes(Infinity);
-  /** Something came, or the end. */
+  /** Called when bytes came or the body ended. */
   #onFirst: (() => void) | undefined;
   #handler: BodyHandler | undefined;
   #isPaused = false;
-  /** How it ended, if that was before anybody took it. */
+  /** How the body ended, if it ended before `consume`. */
   #early: { readonly error: Error | undefined } | undefined;
 
   constructor(body: ReplyBody) {
     this.#body = body;
   }
 
-  /** Whether it came to its end, as HTTP says it, before anybody took it. */
+  /** Whether the body ended before `consume`, whole as HTTP defines it. */
   get isWhole(): boolean {
     return this.#early !== undefined && this.#early.error === undefined;
   }
 
   /**
-   * Reads until `tell` says something of what has come so far, and no further; what `otherwise` says, if the body ends before, or
-   * `timeoutMs` are over. To be called once, before `consume`. `tell` has to bound what is held.
+   * Reads until `tell` answers something for the bytes so far, and no further. Answers `otherwise` if the
+   * body ends first, or after `timeoutMs`. To be called once, before `consume`. `tell` bounds the memory: all
+   * bytes are kept until it answers.
    */
   first<T>(
     tell: (bytes: Buffer) => T | undefined,

@@ -20,21 +20,24 @@ import {
   ResponseReader,
 } from './response-reader.ts';
 
-/** One request in HTTP/1.1: the request line with the headers, and the body's parts, one behind the other. */
+/** A request in HTTP/1.1: its request line with its headers, and the parts of its body in order. */
 interface SentRequest {
   readonly head: string;
   readonly body: readonly Buffer[];
 }
 
-/** A connection without use is closed after this time, unless its provider said another. */
+/** An idle connection is closed after this time, unless its provider's `Keep-Alive` header says another. */
 const idleMs = 4000;
-/** Closed so much before its provider would: a request that crosses its close is lost. */
+/**
+ * Idle connections are closed this long before the provider would: a request that crosses the provider's
+ * close is lost.
+ */
 const idleSlackMs = 2000;
 const maxIdleMs = 600_000;
 
 /**
- * One connection to a provider, with one request at a time. It is read only while somebody takes what comes: a
- * response waits behind its head until it is resumed.
+ * One connection to a provider, with one request at a time. After the head of a response, its socket is not
+ * read until `resume`.
  */
 export class ProviderConnection implements ResponseHandler, Sending {
   readonly #socket: Socket;
@@ -43,22 +46,28 @@ export class ProviderConnection implements ResponseHandler, Sending {
   readonly #onFree: (connection: ProviderConnection) => void;
   readonly #onDefect: (error: unknown) => void;
   #exchange: Exchange | undefined;
-  /** Until the connection is made: afterwards nobody needs it, and a stream may live long. */
+  /**
+   * The first request, until the connection is open. Dropped then: a stream may live long, and its request
+   * takes memory.
+   */
   #unsent: SentRequest | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isOpen = false;
-  /** Something of the request was handed to the socket: whether it left, nobody can say any more. */
+  /** Part of the request was handed to the socket: whether the provider got any of it cannot be known. */
   #isWritten = false;
   #isSent = false;
   #isAnswered = false;
   #isPaused = false;
   #isPersistent = false;
-  /** What one read brought behind a head that nobody took yet. */
+  /** Bytes after a head that came in the same read. They wait here until `resume`. */
   #rest: Buffer | undefined;
   #idleMs = idleMs;
   #freeUntilMs = 0;
 
-  /** `onFree` is called when it can take a request again, `onClose` when it never will, `onDefect` when an exchange throws. */
+  /**
+   * `onFree` is called when the connection can take a request again, `onClose` when it has closed, `onDefect`
+   * when an exchange throws.
+   */
   constructor(
     origin: URL,
     tls: TlsMemory,
@@ -94,12 +103,15 @@ export class ProviderConnection implements ResponseHandler, Sending {
     });
   }
 
-  /** Whether it can still take a request: its provider is about to close one that was free for long. */
+  /**
+   * Whether an idle connection can still take a request: the provider is about to close one that was idle for
+   * long.
+   */
   get isUsable(): boolean {
     return !this.#socket.destroyed && performance.now() < this.#freeUntilMs;
   }
 
-  /** Sends a request; the connection must be new, or free. */
+  /** Sends a request; the connection must be new or idle. */
   send(request: SentRequest, exchange: Exchange): void {
     this.#exchange = exchange;
     this.#isWritten = false;
@@ -110,7 +122,7 @@ export class ProviderConnection implements ResponseHandler, Sending {
     else this.#unsent = request;
   }
 
-  /** Reads no more of the response, but for what is read already. */
+  /** Stops reading from the socket. Bytes that were read already may still be handed on. */
   pause(): void {
     if (this.#isPaused) return;
     this.#isPaused = true;
@@ -123,11 +135,11 @@ export class ProviderConnection implements ResponseHandler, Sending {
     const rest = this.#rest;
     this.#rest = undefined;
     if (rest !== undefined) this.#take(rest, 0, rest.length);
-    // Whoever took it may have paused again.
+    // `#take` may have led to another `pause`.
     if (!this.#isPaused && !this.#socket.destroyed) this.#socket.resume();
   }
 
-  /** Closes it at once. A request that runs on it fails with the error. */
+  /** Closes the connection at once. Its request fails with the error. */
   destroy(error?: Error): void {
     if (error !== undefined) this.#failed(error);
     this.#socket.destroy();
@@ -135,7 +147,8 @@ export class ProviderConnection implements ResponseHandler, Sending {
 
   onHead(head: ResponseHead): void {
     this.#isAnswered = true;
-    // A provider that answers and does not read what it is asked has no longer for that.
+    // The timer goes on until the whole request is sent: a provider that answers without reading it has no
+    // longer than others.
     if (this.#isSent) this.#stopTimer();
     this.#isPersistent = head.isPersistent;
     const seconds = /\btimeout=(\d{1,6})\b/.exec(head.headers['keep-alive']?.toString() ?? '')?.[1];
@@ -151,7 +164,8 @@ export class ProviderConnection implements ResponseHandler, Sending {
   onEnd(): void {
     const exchange = this.#exchange;
     this.#exchange = undefined;
-    // A response that came before its request was sent leaves the rest of the request in the way.
+    // A response that came before its whole request was sent: the rest of the request is still queued in the
+    // socket.
     if (this.#socket.writableLength > 0) this.#isPersistent = false;
     exchange?.onEnd();
   }
@@ -192,7 +206,7 @@ export class ProviderConnection implements ResponseHandler, Sending {
     exchange.onSent();
   }
 
-  /** Returns whether to read on. */
+  /** Returns whether to go on reading. */
   #read(bytes: Buffer, length: number): boolean {
     this.#take(bytes, 0, length);
     return !this.#isPaused;
@@ -200,7 +214,7 @@ export class ProviderConnection implements ResponseHandler, Sending {
 
   #take(bytes: Buffer, start: number, end: number): void {
     if (this.#reader.isIdle) {
-      // Nobody asked for anything.
+      // No request is under way: these bytes belong to no response.
       this.#socket.destroy();
       return;
     }
@@ -213,7 +227,7 @@ export class ProviderConnection implements ResponseHandler, Sending {
     }
   }
 
-  /** The response was whole. */
+  /** Called when a response was whole: keeps the connection for the next request, or closes it. */
   #free(isAtEnd: boolean): void {
     this.#isPaused = false;
     if (!this.#isPersistent || !isAtEnd || this.#idleMs <= 0) {
@@ -226,7 +240,7 @@ export class ProviderConnection implements ResponseHandler, Sending {
     this.#onFree(this);
   }
 
-  /** Its provider has closed it. */
+  /** The provider has closed the connection. */
   #ended(): void {
     try {
       this.#reader.close(this);
@@ -245,7 +259,7 @@ export class ProviderConnection implements ResponseHandler, Sending {
     this.#stopTimer();
     const exchange = this.#exchange;
     this.#exchange = undefined;
-    // Called by listeners of the socket, where a throw would end the process.
+    // Called from listeners of the socket, where a throw would end the process.
     try {
       exchange?.onError(this.#isWritten ? error : new UnsentError(error));
     } catch (thrown) {
@@ -255,11 +269,11 @@ export class ProviderConnection implements ResponseHandler, Sending {
 }
 
 function isUntrusted(socket: Socket): boolean {
-  // Not null as soon as a certificate was looked at and found wanting.
+  // `authorizationError` is set when the provider's certificate was checked and refused.
   return socket instanceof TLSSocket && Boolean(socket.authorizationError);
 }
 
-/** What its provider did wrong is told as it is; anything else that was thrown is a defect of ours. */
+/** An error of the provider is kept as it is. Anything else that was thrown is a defect of the gateway. */
 function asConnectionError(error: unknown): Error {
   const isProviders = error instanceof ResponseError || error instanceof ResponseCutError;
   return isProviders ? error : asGatewayError(error);

@@ -8,7 +8,7 @@ import { ProviderConnection } from './provider-connection.ts';
 import { requestHead } from './request-head.ts';
 import { SharedConnections } from './shared-connections.ts';
 
-/** More pools than this are not kept: the one that was not used for longest is closed. */
+/** The most pools. Beyond it the pool that was not used for longest is closed. */
 const maxPools = 256;
 
 /**
@@ -18,13 +18,13 @@ const maxPools = 256;
 export class ProviderPools {
   readonly #limits: PoolLimits;
   readonly #shared: SharedConnections;
-  /** In the order of their last use. */
+  /** The pools by origin, transport and credential, the last used one at the end. */
   readonly #pools = new Map<string, ReplyPool>();
   readonly #otherPool: OtherPool | undefined;
 
   /**
-   * `onDefect` is called when something throws that nobody foresaw. `otherPool` is for providers with a transport of their own;
-   * without it there must be none.
+   * `onDefect` is called with an unexpected error. `otherPool` opens pools for providers with a `Transport`;
+   * without it, `get` must not be called with one.
    */
   constructor(limits: PoolLimits, onDefect: (error: unknown) => void, otherPool?: OtherPool) {
     this.#limits = limits;
@@ -32,9 +32,12 @@ export class ProviderPools {
     this.#shared = new SharedConnections(limits.maxStreams, onDefect);
   }
 
-  /** The pool for an origin and the credential that will be sent. `transport`: not by the built-in reader. */
+  /**
+   * The pool for an origin and the credential that its requests carry. A provider with a `transport` gets a
+   * pool of `otherPool`.
+   */
   get(origin: string, credential: Credential, transport?: Transport): ReplyPool {
-    // Hashed, so that no key stands in memory as a map's key for as long as a pool lives.
+    // The credential is hashed: no secret is kept in memory as a map's key for as long as its pool lives.
     const secret = digest(JSON.stringify(credential)).toString('base64');
     const key = `${origin} ${transport?.id ?? ''} ${secret}`;
     const pool = this.#pools.get(key) ?? this.#open(new URL(origin), transport);
@@ -44,7 +47,7 @@ export class ProviderPools {
     return pool;
   }
 
-  /** Ends every connection at once. */
+  /** Closes every connection at once. */
   destroy(): void {
     for (const pool of this.#pools.values()) pool.destroy();
     this.#pools.clear();
@@ -65,7 +68,7 @@ export class ProviderPools {
   }
 }
 
-/** Another reader of replies than the built-in one. */
+/** A pool that reads replies by other means than {@link ProviderConnection}. */
 type OtherPool = new (
   origin: URL,
   transport: Transport,
@@ -75,7 +78,7 @@ type OtherPool = new (
 
 type PoolLimits = ConnectionLimits & Pick<Config, 'maxStreams'>;
 
-/** The connections to one origin that are read by ourselves, in HTTP/1.1. */
+/** The connections to one origin that the gateway reads itself, in HTTP/1.1. */
 class ProviderPool implements ReplyPool {
   readonly host: string;
   readonly origin: string;
@@ -83,7 +86,7 @@ class ProviderPool implements ReplyPool {
   readonly #limits: ConnectionLimits;
   readonly #tls: TlsMemory = { session: undefined };
   readonly #connections = new Set<ProviderConnection>();
-  /** Those without a request; the last one used comes first, so that the others can close. */
+  /** The idle connections. The last used one is taken first, so that the others can close. */
   readonly #free: ProviderConnection[] = [];
   readonly #shared: SharedConnections;
   #isClosed = false;
@@ -96,7 +99,9 @@ class ProviderPool implements ReplyPool {
     this.#limits = limits;
   }
 
-  /** Sends a request over a connection that is its own until the response was whole. */
+  /**
+   * Sends a request over an idle or a new connection. No other request uses it until the response is whole.
+   */
   send(request: Request, exchange: Exchange): Sending {
     const connection = this.#takeFree() ?? this.#open();
     connection.send({ head: requestHead(request, this.host), body: request.body }, exchange);

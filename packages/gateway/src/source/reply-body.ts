@@ -1,20 +1,20 @@
-/** Who takes a reply's body. Of `end` and `fail` one is called, once, and nothing after it. */
+/** Receives a reply's body. Either `end` or `fail` is called, once, and nothing after it. */
 export interface BodyHandler {
   /**
-   * The next bytes: `bytes[start, end)`, only until this returns, because the next read takes their place. After
-   * `pause` no more comes.
+   * The next bytes: `bytes[start, end)`, valid only until this returns: the next read overwrites them. After
+   * `pause`, `data` is not called until `resume`.
    */
   data(bytes: Buffer, start: number, end: number): void;
   end(): void;
   fail(error: Error): void;
 }
 
-/** What a reply's body comes out of. */
+/** The body of a reply, as its handler controls it. */
 export interface ReplyBody {
-  /** Starts it. */
+  /** Starts reading the body into `handler`. */
   consume(handler: BodyHandler): void;
   pause(): void;
   resume(): void;
-  /** Closes the provider's connection; the handler hears `fail`, unless the body had ended. */
+  /** Closes the provider's connection. The handler's `fail` is called, unless the body had ended. */
   abort(reason: Error): void;
 }

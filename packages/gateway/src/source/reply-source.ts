@@ -4,74 +4,80 @@ import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import { LargeRun } from '@spillway/server/memory/large-run';
 import type { EventPlace } from '@spillway/server/memory/event-memory';
-import { soon } from '@spillway/server/time/soon';
+import { nodeClock } from '@spillway/server/time/node-clock';
 import { maxReadBytes } from './connect.ts';
 import type { Reply } from './reply.ts';
 import type { BodyHandler } from './reply-body.ts';
 import { ResponseError } from './response-reader.ts';
 
-/** A read that brought so much is worth its costs, however busy the process is. */
+/** A read of so many bytes is worth its cost even when the process is busy: no rest follows it. */
 const worthAReadBytes = 2048;
 
 /**
- * When so much of an event has come, and not its end, it takes a place in the memory of large events before more of it is
- * read. What one read more may bring is part of every stream's 128 KiB.
+ * An unfinished event with more bytes than this takes a place in the EventMemory before the next read. The
+ * bytes of one more read are part of the 128 KiB of every stream.
  */
 const smallEventBytes = 16_384;
 
-/** Who hears of what comes. */
+/** Learns what a ReplySource has read. */
 interface ReplyListener {
-  /** Of several events, no more may be handed to the channel at once: the smallest bound of a reader. */
+  /**
+   * The largest run of several events that is offered to the channel, in bytes: the smallest bound of a
+   * reader.
+   */
   readonly maxRunBytes: number;
-  /** Something came. A comment (no events) is no progress; of a body that is no event stream, every byte is. */
+  /** Bytes came. A comment (no events) is no progress. In a body that is no event stream, every byte is. */
   received(run: EventRun, isProgress: boolean, nowMs: number): void;
-  /** The channel makes the provider wait, or the memory of large events does, or it may go on. */
+  /**
+   * The provider has to wait (`isPaused`), or is read again. It waits because the channel is full, or the
+   * EventMemory is (`cause`).
+   */
   paused(isPaused: boolean, nowMs: number, cause?: 'event_memory'): void;
-  /** A large event is in the channel: whoever listens lets go of it when every reader has passed it. */
+  /** A large event is in the channel. The listener releases it when every reader has passed it. */
   accepted(run: LargeRun): void;
 }
 
 export interface ReplySourceOptions {
   readonly listener: ReplyListener;
-  /** Says how long to wait between two small reads. */
+  /** Tells how long to wait between two small reads. */
   readonly loop: Pick<BusyLoop, 'gapMs' | 'look'>;
-  /** Finds the events of an event stream; without it the body is handed on as it comes. */
+  /** Finds the events of an event stream. Without it the body is handed on as it comes. */
   readonly scanner: EventScanner | undefined;
-  /** A place for a large event. */
+  /** Opens a place for a large event. */
   readonly openPlace: () => EventPlace;
   readonly maxEventBytes: number;
-  /** The bytes of the whole stream; beyond them it fails with `stream_too_large`. */
+  /** The most bytes of the whole stream. A longer one fails with `stream_too_large`. */
   readonly maxStreamBytes: number;
-  /** Told when the channel has ended. */
+  /** Called when the channel has ended. */
   readonly onEnd: () => void;
 }
 
 /**
- * Reads a provider's reply into a channel: the provider's own bytes, in whole events where it is an
- * event stream. When the channel is full the provider's socket is not read, so its kernel makes the
- * provider wait.
+ * Reads a provider's reply into a channel: the provider's own bytes, in whole events if it is an event
+ * stream. When the channel is full the provider's socket is not read, so its kernel makes the provider wait.
  *
- * An event stream is completed by the provider's own end marker, or by a reason to end for each of its choices together with
- * a body that HTTP says is whole, by its length or its last chunk: a closed connection says nothing. One that ends without, in
- * whatever way, has failed. For any other body HTTP's word is enough.
+ * An event stream is complete with the provider's own end marker. A finish reason for each of its choices is
+ * enough, too, if HTTP says that the body is whole. HTTP says so by a length or a last chunk; a closed
+ * connection proves nothing. An event stream that ends in any other way has failed. Any other body is
+ * complete when HTTP says so.
  */
 export class ReplySource implements BodyHandler {
   readonly #reply: Reply;
   readonly #channel: Channel<EventRun>;
   readonly #options: ReplySourceOptions;
   readonly #memory: Pick<ChunkMemory<EventRun>, 'own'>;
-  /** Runs that the channel had no room for: what the socket had read before the pause took effect. */
+  /** Runs that the channel had no room for. They were read before the pause took effect. */
   readonly #held: EventRun[] = [];
   #isDraining = false;
-  /** The place of the event whose end has not come, once it is large. */
+  /** The place of the unfinished event, once it is large. */
   #place: EventPlace | undefined;
-  /** Of an event whose end has not come, so much may be here; with more, its place grows before anything is read. */
+  /** The bytes that an unfinished event may have. With more, its place must grow before the next read. */
   #roomBytes = smallEventBytes;
-  /** Nothing is read until the place can grow. */
+  /** Reading has stopped until the place can grow. */
   #isShort = false;
-  /** The listener was told that the provider waits. */
+  /** The listener knows that the provider waits. */
   #isPaused = false;
-  /** Nothing is read for a moment, because the process is busy. */
+  /** Reading has stopped for a moment, because the process is busy. */
   #isResting = false;
   #isReplyOpen = true;
   #bodyEnd: { readonly error: Error | undefined } | undefined;
@@ -92,7 +98,8 @@ export class ReplySource implements BodyHandler {
 
   data(read: Buffer, start: number, end: number): void {
     if (this.#bodyEnd !== undefined) {
-      // A few bytes, and the connection can be used again. Many are nobody's, and a decoder would make them for as long as it is open.
+      // Few bytes after the end are dropped, so that the connection can be used again. Many belong to
+      // nothing, and a decoder could make more of them for as long as the connection is open.
       this.#bytesBehindEnd += end - start;
       if (this.#bytesBehindEnd > maxReadBytes) this.#reply.discard();
       return;
@@ -108,7 +115,7 @@ export class ReplySource implements BodyHandler {
       return;
     }
     const { scanner } = this.#options;
-    // Lent: the channel copies what it keeps.
+    // The channel copies the bytes that it keeps: the buffer is used again for the next read.
     const bytes = read.subarray(start, end);
     const { maxRunBytes } = this.#options.listener;
     if (scanner === undefined) {
@@ -122,14 +129,15 @@ export class ReplySource implements BodyHandler {
       this.#abort(asGatewayError(error));
       return;
     }
-    // The marker ends the stream, whatever the provider's connection does: no reader waits for more.
+    // The end marker ends the stream even if the provider keeps the connection open: no reader waits for
+    // that.
     if (scanner.hasEnded) this.#finish(undefined);
     else if (this.#options.loop.gapMs > 0 && end - start < worthAReadBytes) this.#rest();
-    // What waited for room may have been whole with this read.
+    // This read may have completed the event that waited for room.
     else if (this.#isPaused) this.#goOn();
   }
 
-  /** Bytes have no borders: they are cut where it fits. */
+  /** Bytes without events can be cut anywhere: every part has at most `maxBytes`. */
   #emitBytes(bytes: Uint8Array, maxBytes: number): void {
     for (let start = 0; start < bytes.length; start += maxBytes) {
       const part = bytes.length <= maxBytes ? bytes : bytes.subarray(start, start + maxBytes);
@@ -137,7 +145,7 @@ export class ReplySource implements BodyHandler {
     }
   }
 
-  /** Takes room for the event that comes, and waits where there is none. */
+  /** Grows the place of the unfinished event, and pauses reading if there is no room. */
   #growPlace(scanner: EventScanner): void {
     const { openPlace } = this.#options;
     if (this.#isShort || this.#bodyEnd !== undefined) return;
@@ -152,13 +160,13 @@ export class ReplySource implements BodyHandler {
     }
   }
 
-  /** What one read may bring has to fit, too, unless the place can hold every event. */
+  /** Keeps room for one more read, unless the place already holds the largest event allowed. */
   #noteRoom(): void {
     const { bytes = 0 } = this.#place ?? {};
     this.#roomBytes = bytes < this.#options.maxEventBytes ? bytes - maxReadBytes : Infinity;
   }
 
-  /** Called by whoever gave room back, who must not fail for this stream. */
+  /** Called when another stream gave room back. A failure of this stream must not reach that one. */
   readonly #onRoom = (): void => {
     try {
       const { scanner } = this.#options;
@@ -171,7 +179,7 @@ export class ReplySource implements BodyHandler {
     }
   };
 
-  /** Its place goes with the event; what comes behind it begins without one. */
+  /** Takes the place away with its event. The next event begins without one. */
   #takePlace(): EventPlace | undefined {
     const place = this.#place;
     this.#place = undefined;
@@ -187,7 +195,7 @@ export class ReplySource implements BodyHandler {
     this.#options.listener.paused(true, performance.now(), cause);
   }
 
-  /** The provider is read on, unless something else is in the way. */
+  /** Reads on, unless the channel, the EventMemory or a busy process is in the way. */
   #goOn(): void {
     if (this.#isDraining || this.#isShort) return;
     if (this.#isPaused) {
@@ -201,8 +209,9 @@ export class ReplySource implements BodyHandler {
     if (this.#isResting || this.#isDraining || this.#isShort) return;
     this.#isResting = true;
     this.#reply.pause();
-    // Spread, or those that were once late together would always be read together.
-    soon(this.#options.loop.gapMs * (0.75 + Math.random() / 2), this.#rested);
+    // The wait has a random part. Without it, connections that once waited together would always wake
+    // together.
+    nodeClock.soon(this.#options.loop.gapMs * (0.75 + Math.random() / 2), this.#rested);
   }
 
   readonly #rested = (): void => {
@@ -230,7 +239,7 @@ export class ReplySource implements BodyHandler {
     const nowMs = performance.now();
     loop.look(nowMs);
     listener.received(run, run.events > 0 || scanner === undefined, nowMs);
-    // The event that several reads share comes first.
+    // The first run has the unfinished event, so the place belongs to that run.
     const place = this.#place === undefined ? undefined : this.#takePlace();
     if (place !== undefined) this.#offerLarge(new LargeRun(run, place));
     else if (this.#held.length > 0 || this.#channel.offer(run) === 'full') this.#hold(run);
@@ -265,17 +274,18 @@ export class ReplySource implements BodyHandler {
       }
     } catch (error) {
       for (const run of this.#held.splice(0)) if (run instanceof LargeRun) run.letGo();
-      // Otherwise it has ended, and nobody wants the rest. A stream that lacks a run must not end as if it were whole.
+      // If the channel has ended, the rest is not needed. Otherwise a run is missing, and the stream must not
+      // end as if it were whole.
       if (this.#channel.end === undefined) throw error;
     }
     this.#isDraining = false;
-    // Reading on may bring the end, and something that has to be held before it.
+    // Read `#bodyEnd` first: `#goOn` may bring the end of the body, with a run to hold before it.
     const end = this.#bodyEnd;
     this.#goOn();
     if (end !== undefined) this.#settle(end.error);
   }
 
-  /** The body may have ended meanwhile, and then only waits for what was held. */
+  /** The body may have ended already. Then only the channel is still to be ended. */
   #drainFailed(error: GatewayError): void {
     this.#isDraining = false;
     if (this.#bodyEnd === undefined) this.#abort(error);
@@ -294,7 +304,7 @@ export class ReplySource implements BodyHandler {
       if (error instanceof GatewayError && error.isCancel) this.#channel.cancel(error);
       this.#options.scanner?.finish(this.#emit);
     } catch (thrown) {
-      // Nobody else would end the stream.
+      // An error here must end the stream: nothing else would.
       end = asGatewayError(thrown);
     }
     this.#bodyEnd = { error: end };

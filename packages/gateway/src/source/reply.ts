@@ -5,7 +5,7 @@ import { PeekedBody } from './peeked-body.ts';
 import type { BodyHandler, ReplyBody } from './reply-body.ts';
 import type { ResponseHead } from './response-reader.ts';
 
-/** The methods that are handed on. */
+/** The HTTP methods that the gateway forwards to a provider. */
 export const methods = ['DELETE', 'GET', 'PATCH', 'POST', 'PUT'] as const;
 export type Method = (typeof methods)[number];
 
@@ -18,25 +18,25 @@ export interface ProviderRequest {
 }
 
 /**
- * A provider's reply whose head has come. Its body waits in the provider's socket until somebody
- * consumes it.
+ * A provider's reply whose head has come. The body waits in the provider's socket until `consume` is called.
  */
 export class Reply {
   readonly status: number;
-  /** The words behind the status. */
+  /** The reason phrase of the status line. */
   readonly reason: string;
-  /** Whether its body says where it ends: see {@link ResponseHead}. */
+  /** Whether the body says where it ends: see {@link ResponseHead}. */
   readonly isDelimited: boolean;
   #isDecoded = false;
   #headers: IncomingHttpHeaders;
   readonly #exchange: ReplyExchange;
   #body: ReplyBody;
-  /** Its start, once somebody has asked for it. */
+  /** The start of the body, once `peek` was called. */
   #start: { readonly body: PeekedBody; readonly bytes: Promise<Buffer> } | undefined;
 
   constructor({ headers, isDelimited, reason, status }: ResponseHead, exchange: ReplyExchange) {
     this.status = status;
-    // A piece of a string keeps all of it in memory, here the whole head for as long as a stream lives.
+    // A slice of a string keeps the whole string in memory: here the whole head, for as long as the stream
+    // lives.
     this.reason = Buffer.from(reason, 'latin1').toString('latin1');
     this.isDelimited = isDelimited;
     this.#headers = headers;
@@ -44,39 +44,39 @@ export class Reply {
     this.#body = exchange;
   }
 
-  /** Until somebody consumes the body: a stream may live long. */
+  /** The headers, empty once `consume` was called: a stream may live long, and its headers take memory. */
   get headers(): IncomingHttpHeaders {
     return this.#headers;
   }
 
-  /** A header's value; where it came twice, the first. */
+  /** A header's value; the first one if the header came several times. */
   header(name: string): string | undefined {
     const value = this.headers[name];
     return Array.isArray(value) ? value[0] : value;
   }
 
-  /** Stops everything that is done for it, also when its body has come to its end. */
+  /** Aborting this signal stops all work for this reply, also after the body has ended. */
   get signal(): AbortSignal {
     return this.#exchange.signal;
   }
 
-  /** Whether its body has not the length that its head says any more. */
+  /** Whether the body was decoded: its length is then no longer the one in the head. */
   get isDecoded(): boolean {
     return this.#isDecoded;
   }
 
-  /** Tells whoever asked not to ask again. */
+  /** Tells the client's SDK, by a header, not to send the request again. */
   forbidRetry(): void {
     this.#headers['x-should-retry'] = 'false';
   }
 
-  /** Starts the body. */
+  /** Starts reading the body into `body`. */
   consume(body: BodyHandler): void {
     this.#headers = {};
     this.#body.consume(body);
   }
 
-  /** Looks at the first bytes of its body, before somebody consumes it: see {@link PeekedBody}. */
+  /** Calls `tell` with the first bytes of the body, before `consume`: see {@link PeekedBody}. */
   first<T>(tell: (bytes: Buffer) => T | undefined, otherwise: T): Promise<T> {
     const peeked = new PeekedBody(this.#body);
     this.#body = peeked;
@@ -84,8 +84,9 @@ export class Reply {
   }
 
   /**
-   * Reads the start of the body: all of it, or `maxBytes` and what came together with the last of them, or what comes within
-   * `timeoutMs`. Whoever consumes the body gets it all the same. May be called again, for the same, until it is decoded.
+   * Reads the start of the body: until it has `maxBytes` (the last read may bring more), until the body ends,
+   * or until `timeoutMs` have passed. `consume` still hands on these bytes. May be called again until
+   * `decode` is called; later calls get the bytes of the first.
    */
   peek(maxBytes: number, timeoutMs: number): Promise<Buffer> {
     if (this.#start === undefined) {
@@ -97,12 +98,15 @@ export class Reply {
     return this.#start.bytes;
   }
 
-  /** Whether the body, whose start was read, has come to its end, as HTTP says it. */
+  /** Whether the body ended, whole as HTTP defines it, while `peek` read its start. */
   get isWhole(): boolean {
     return this.#start?.body.isWhole === true;
   }
 
-  /** Puts what undoes codings between its body and whoever will consume it. `header` is what is then left of `Content-Encoding`. */
+  /**
+   * Replaces the body by the one that `undo` makes of it, decoded. `header` is the new `Content-Encoding`;
+   * empty removes it.
+   */
   async decode(undo: (body: ReplyBody) => Promise<ReplyBody>, header: string): Promise<void> {
     this.#body = await undo(this.#body);
     this.#start = undefined;
@@ -111,7 +115,7 @@ export class Reply {
     else this.#headers['content-encoding'] = header;
   }
 
-  /** Calls back when the request, whose reply has begun, has left this process. */
+  /** Calls back when the whole request has left this process: its reply may begin earlier. */
   whenSent(callback: () => void): void {
     this.#exchange.whenSent(callback);
   }
@@ -124,12 +128,12 @@ export class Reply {
     this.#body.resume();
   }
 
-  /** Closes the provider's connection, because nobody wants this reply or what is left of it. */
+  /** Closes the provider's connection: the reply, or the rest of it, is not needed. */
   discard(): void {
     this.abort(new Error('the reply is not wanted'));
   }
 
-  /** Closes the provider's connection; the body handler hears `fail`, unless the body had ended. */
+  /** Closes the provider's connection. The body handler's `fail` is called, unless the body had ended. */
   abort(reason: Error): void {
     this.#body.abort(reason);
   }
@@ -138,8 +142,8 @@ export class Reply {
 /**
  * Sends a request and waits for the head of the reply.
  *
- * @throws the signal's reason as soon as it is aborted, and then the connection is closed, in every
- *   phase; the connection's error when there is no reply.
+ * @throws the signal's reason as soon as the signal is aborted; the connection is then closed, in every
+ *   phase. The connection's error when there is no reply.
  */
 export function sendRequest(pool: ReplyPool, request: ProviderRequest, signal: AbortSignal): Promise<Reply> {
   return new Promise((resolve, reject) => {
@@ -153,9 +157,9 @@ export function sendRequest(pool: ReplyPool, request: ProviderRequest, signal: A
   });
 }
 
-/** Nothing in it could be two requests, or another's. */
+/** Checks a request, so that no part of it can be read as a second request or as one for another host. */
 function checked({ body, headers, method, path }: ProviderRequest): Request {
-  // With two slashes, or without any, some would read a host in it.
+  // Some servers read a host in a path that begins with two slashes or with none.
   if (!/^\/(?!\/)[\x21-\x7e]*$/.test(path))
     throw new Error('a path is none, or has a character that no URL has');
   for (const [name, value] of Object.entries(headers)) {
@@ -174,7 +178,7 @@ function checked({ body, headers, method, path }: ProviderRequest): Request {
 }
 
 class ReplyExchange implements Exchange, ReplyBody {
-  /** While it is under way. */
+  /** The request's connection or stream; `undefined` once the exchange has ended. */
   sending: Sending | undefined;
   readonly signal: AbortSignal;
   readonly #resolve: (reply: Reply) => void;
@@ -183,7 +187,7 @@ class ReplyExchange implements Exchange, ReplyBody {
   #handler: BodyHandler | undefined;
   #isSent = false;
   #whenSent: (() => void) | undefined;
-  /** How it ended, if that was before anybody consumed it. */
+  /** How the body ended, if it ended before `consume`. */
   #early: { readonly error: Error | undefined } | undefined;
 
   constructor(resolve: (reply: Reply) => void, reject: (error: Error) => void, signal: AbortSignal) {

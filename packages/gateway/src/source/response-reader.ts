@@ -1,82 +1,88 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** Who is told what a {@link ResponseReader} finds. */
+/** Receives the response that a {@link ResponseReader} reads. */
 export interface ResponseHandler {
-  /** The head of the one final response; nothing of its body was looked at yet. */
+  /** The head of the final response. `onBody` has not been called yet. */
   onHead(head: ResponseHead): void;
-  /** Bytes of the body: `bytes[start, end)`, only until this returns. */
+  /** Bytes of the body: `bytes[start, end)`, valid only until this returns. */
   onBody(bytes: Buffer, start: number, end: number): void;
   /** The response was whole. */
   onEnd(): void;
 }
 
-/** What stands before a response's body. */
+/** The head of a response: its status line and headers. */
 export interface ResponseHead {
   readonly status: number;
-  /** The words behind the status; may be empty. */
+  /** The reason phrase of the status line; may be empty. */
   readonly reason: string;
-  /** In lower case; what came more than once with commas between. */
+  /**
+   * The headers by their names in lower case. The values of a header that came several times are joined by
+   * commas.
+   */
   readonly headers: IncomingHttpHeaders;
-  /** Whether another request may follow on the connection. */
+  /** Whether the connection can take another request afterwards. */
   readonly isPersistent: boolean;
-  /** Whether its body says where it ends, by its length or its last chunk: a closed connection says nothing. */
+  /**
+   * Whether the body says where it ends, by its length or its last chunk. If not, it ends with the
+   * connection, and a cut cannot be noticed.
+   */
   readonly isDelimited: boolean;
 }
 
-/** What came is not HTTP, or is ambiguous in it. */
+/** The response is not valid HTTP, or two readers could understand it in two ways. */
 export class ResponseError extends Error {
   readonly code = 'INVALID_RESPONSE';
 }
 
-/** The connection was closed in the middle of a response, or before it. */
+/** The connection was closed before the response was whole. */
 export class ResponseCutError extends Error {
   readonly code = 'CONNECTION_CLOSED';
 }
 
 /**
- * The bytes of responses in HTTP/1.1 (RFC 9112), one after the other on a connection. Of a body it looks at
- * nothing but the lines around chunks, and moves what is between them together, in the buffer that it was
- * read into: one read is one piece of body, however many chunks it has.
+ * Reads responses in HTTP/1.1 (RFC 9112), one after the other on a connection. In a body with chunks only the
+ * lines around the chunks are parsed. The chunks of one read are moved together in its buffer: one read gives
+ * at most one `onBody`, however many chunks it has.
  *
- * Strict: whatever another reader of the same bytes could understand in another way is an error.
+ * Strict: bytes that another reader could understand in another way are an error.
  */
 export class ResponseReader {
   readonly #maxHeaderBytes: number;
   #state: 'body' | 'chunk' | 'chunk end' | 'head' | 'idle' | 'size' | 'trailers' | 'until close' = 'idle';
-  /** What came of a head, or of the trailers. */
+  /** The bytes so far of a head or of trailers. */
   #head = '';
-  /** The bytes of the body, or of its chunk, that are still to come. */
+  /** The bytes still to come of the body, or of the current chunk. */
   #left = 0;
   #sizeDigits = 0;
-  /** The bytes of a size line behind its size. */
+  /** The bytes after the size in the line before a chunk. */
   #extensionBytes = 0;
   #isAfterCr = false;
 
-  /** `maxHeaderBytes` bounds a head, the trailers and what follows a chunk's size, each. */
+  /** `maxHeaderBytes` bounds a head, the trailers, and the extensions after a chunk's size, each. */
   constructor(maxHeaderBytes: number) {
     this.#maxHeaderBytes = maxHeaderBytes;
   }
 
-  /** Whether no response is awaited: whatever comes now belongs to none. */
+  /** Whether no response is expected: bytes that come now belong to none. */
   get isIdle(): boolean {
     return this.#state === 'idle';
   }
 
-  /** A request was sent, and its response is awaited. */
+  /** To be called when a request is sent: the next bytes are its response. */
   expect(): void {
     this.#state = 'head';
   }
 
   /**
-   * Reads `bytes[start, end)`, and changes them. Returns where it stopped: behind a head, whose body somebody has to
-   * ask for; behind a response, where nothing should be; or at the end.
+   * Reads `bytes[start, end)`, and changes them in place. Returns the offset where it stopped: after a head
+   * (the body has to be read by another call), after a whole response, or at `end`.
    *
    * @throws {ResponseError}
    */
   read(bytes: Buffer, start: number, end: number, handler: ResponseHandler): number {
     if (this.#state === 'head') return this.#readHead(bytes, start, end, handler);
     let at = start;
-    // What was found of the body stands together in bytes[bodyStart, bodyEnd).
+    // The bytes of the body are moved together into bytes[bodyStart, bodyEnd).
     let bodyStart = start;
     let bodyEnd = start;
     while (at < end && this.#state !== 'idle') {
@@ -112,9 +118,9 @@ export class ResponseReader {
   }
 
   /**
-   * The connection was closed.
+   * To be called when the connection was closed.
    *
-   * @throws {ResponseCutError} when something was still to come.
+   * @throws {ResponseCutError} when a response was not whole.
    */
   close(handler: ResponseHandler): void {
     if (this.#state === 'until close') {
@@ -136,7 +142,7 @@ export class ResponseReader {
     const { length, ...head } = parseHead(this.#head.slice(0, headEnd));
     const at = start + headEnd + 4 - before;
     this.#head = '';
-    // Not the response yet: it follows.
+    // A status below 200 is interim: the final response follows.
     if (head.status < 200) return at < end ? this.#readHead(bytes, at, end, handler) : end;
     if (length === 'chunked') {
       this.#startSize();
@@ -158,7 +164,7 @@ export class ResponseReader {
     this.#isAfterCr = false;
   }
 
-  /** The line before a chunk: its size, and extensions that nobody needs. */
+  /** Reads the line before a chunk: its size, and extensions, which are ignored. */
   #readSize(bytes: Buffer, start: number, end: number): number {
     for (let at = start; at < end; at += 1) {
       const byte = bytes[at] ?? 0;
@@ -186,7 +192,7 @@ export class ResponseReader {
     return end;
   }
 
-  /** What follows the last chunk, which nobody needs, to its empty line. */
+  /** Reads the trailers after the last chunk up to their empty line, and drops them. */
   #readTrailers(bytes: Buffer, start: number, end: number): number {
     const before = this.#head.length;
     this.#head += bytes.toString('latin1', start, Math.min(end, start + this.#maxHeaderBytes + 1 - before));
@@ -202,7 +208,8 @@ export class ResponseReader {
         .split('\r\n')
         .slice(isEmpty ? 1 : 0),
     );
-    // What says where a body ends, behind its end: somebody in between may have read another one. RFC 9110, 6.5.1.
+    // A trailer that says where the body ends is refused: a server in between may have found another end. RFC
+    // 9110, 6.5.1.
     for (const name of ['content-length', 'transfer-encoding']) {
       if (trailers[name] !== undefined) throw invalid(`${name} in the trailers`);
     }
@@ -216,10 +223,10 @@ const LF = 0x0a;
 const CR = 0x0d;
 const TAB = 0x09;
 const SEMICOLON = 0x3b;
-/** 4 PiB: below where numbers are not exact any more. */
+/** The most hexadecimal digits of a chunk's size: 4 PiB, below the largest exact number. */
 const maxSizeDigits = 13;
 
-/** Its value; -1: it is none. */
+/** The value of a hexadecimal digit; -1 if the byte is none. */
 function hexDigit(byte: number): number {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
   const lower = byte | 0x20;
@@ -230,7 +237,7 @@ function isControl(byte: number): boolean {
   return (byte < 0x20 && byte !== TAB) || byte === 0x7f;
 }
 
-/** More than any provider sends, and few enough to be read at once. */
+/** The most headers of a response: more than any provider sends, and few enough to parse at once. */
 const maxFields = 1000;
 
 const statusLine = /^HTTP\/1\.(?<minor>[01]) (?<status>[1-9]\d\d)(?: (?<reason>[\t\x20-\x7e\x80-\xff]*))?$/;
@@ -241,7 +248,7 @@ function parseHead(text: string): ResponseHead & { readonly length: number | 'ch
   const { minor, reason = '', status: digits } = statusLine.exec(first)?.groups ?? {};
   if (digits === undefined) throw invalid('the status line');
   const status = Number(digits);
-  // Nobody asked for another protocol.
+  // Status 101 answers only a request to change the protocol, which was not sent.
   if (status === 101) throw invalid('status 101');
   const headers = parseFields(lines);
   const options = (headers.connection ?? '').toLowerCase().split(/[\t ,]+/);
@@ -252,9 +259,10 @@ function parseHead(text: string): ResponseHead & { readonly length: number | 'ch
 }
 
 /**
- * What a head says of its body: its length in bytes, chunks, or `Infinity`: until the connection closes. RFC 9112, 6.3.
+ * The length of a response's body in bytes; 'chunked'; or `Infinity`, if it ends when the connection closes.
+ * RFC 9112, 6.3.
  *
- * @throws {ResponseError} where two readers could understand it in two ways.
+ * @throws {ResponseError} where two readers could understand the head in two ways.
  */
 export function bodyLength(
   status: number,
@@ -263,7 +271,8 @@ export function bodyLength(
 ): number | 'chunked' {
   const { 'content-length': length, 'transfer-encoding': encoding } = headers;
   if (length !== undefined && !/^\d{1,15}$/.test(length)) throw invalid('content-length');
-  // These have no body, and must not say that they have one: whoever does not know that would wait for it. RFC 9110, 8.6.
+  // Responses with these statuses have no body, and must not announce one: a reader that does not know the
+  // rule would wait for it. RFC 9110, 8.6.
   if (status < 200 || status === 204) {
     if (encoding !== undefined || (length !== undefined && Number(length) > 0))
       throw invalid(`a body of status ${status}`);
@@ -271,16 +280,16 @@ export function bodyLength(
   }
   const isChunked = encoding !== undefined && readTransferEncoding(encoding);
   if (encoding !== undefined && (!isVersion11 || length !== undefined)) throw invalid('transfer-encoding');
-  // It says what the body would be, and has none.
+  // A 304 has no body: its headers describe the body that a 200 would have.
   if (status === 304) return 0;
   if (isChunked) return 'chunked';
   return length === undefined ? Infinity : Number(length);
 }
 
 /**
- * Whether a body has chunks. `chunked` that is said twice is one framing: nobody sends chunks in chunks, which RFC 9112
- * forbids (6.1). `identity` in front of it is nothing, and alone it says what no header at all would; behind it, some would
- * read the chunks as the body.
+ * Whether a body has chunks. A repeated `chunked` counts as one: chunks inside of chunks are forbidden (RFC
+ * 9112, 6.1), and no server sends them. `identity` before it, or alone, means nothing. After it, `identity`
+ * is refused: some readers would take the chunks for the body.
  */
 function readTransferEncoding(encoding: string): boolean {
   if (!/^(?:identity(?: *, *|$))*(?:chunked(?: *, *|$))*$/i.test(encoding) || !/[a-z]$/i.test(encoding)) {
@@ -296,7 +305,7 @@ function parseFields(lines: readonly string[]): IncomingHttpHeaders {
     const { name, value } = field.exec(line)?.groups ?? {};
     if (name === undefined || value === undefined) throw invalid('a header');
     const key = name.toLowerCase();
-    // Some take a tab around it for a part of it.
+    // Some readers take a tab around the value for a part of it.
     if ((key === 'transfer-encoding' || key === 'content-length') && line.includes('\t')) throw invalid(key);
     const before = headers[key];
     const trimmed = withoutEnd(value);
@@ -305,7 +314,10 @@ function parseFields(lines: readonly string[]): IncomingHttpHeaders {
   return headers;
 }
 
-/** Without the spaces and tabs at its end. A pattern would take the square of a run of spaces anywhere in it. */
+/**
+ * Cuts the spaces and tabs at the end. A regular expression would take quadratic time for a long run of
+ * spaces inside of the value.
+ */
 function withoutEnd(value: string): string {
   let end = value.length;
   while (value[end - 1] === ' ' || value[end - 1] === '\t') end -= 1;

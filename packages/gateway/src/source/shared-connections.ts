@@ -3,11 +3,14 @@ interface Closable {
   destroy(): void;
 }
 
-/** What all pools have together: open connections ≤ `maxStreams` and those with a request, always. */
+/**
+ * The connections of all pools together. Opening one beyond `maxStreams` closes an idle one. So open
+ * connections ≤ max(`maxStreams`, the most requests that ever ran at once).
+ */
 export class SharedConnections {
   readonly #maxOpen: number;
   readonly onDefect: (error: unknown) => void;
-  /** Those without a request, the one that was used last at the end. */
+  /** The connections without a request, the last used one at the end. */
   readonly #idle = new Set<Closable>();
   #open = 0;
 
@@ -16,7 +19,9 @@ export class SharedConnections {
     this.onDefect = onDefect;
   }
 
-  /** One more is about to be opened: of those without a request, the one that is so for longest makes room for it. */
+  /**
+   * Called before a connection is opened. At the bound, the connection that is idle for longest is closed.
+   */
   opening(): void {
     this.#open += 1;
     if (this.#open > this.#maxOpen) this.closeIdle(1);
@@ -35,7 +40,7 @@ export class SharedConnections {
     this.#idle.delete(connection);
   }
 
-  /** Closes so many of those without a request. */
+  /** Closes up to `count` idle connections. */
   closeIdle(count: number): void {
     let left = count;
     for (const connection of this.#idle) {

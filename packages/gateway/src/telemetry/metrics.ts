@@ -17,14 +17,14 @@ export interface MetricsOptions extends StreamMetricsOptions {
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
-  /** The event loop's delays of the last minute: of the worst second. */
+  /** The event loop's delays in the worst second of the last minute. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
-  /** Whoever pushes them somewhere, beside the one that is scraped. */
+  /** Readers that push the metrics, beside the one that is scraped. */
   readonly readers: readonly IMetricReader[];
 }
 
-/** The gateway's metrics, defined once for whoever scrapes and whoever is pushed to: those of streams, and its own. */
+/** The gateway's metrics: those of streams, and its own. Defined once, for scraping and for pushing. */
 export class Metrics {
   readonly streams: StreamMetrics;
   readonly #options: MetricsOptions;
@@ -49,17 +49,17 @@ export class Metrics {
 
   readonly contentType = 'text/plain; version=0.0.4; charset=utf-8';
 
-  /** Makes them ready to be asked for. Never rejects: who asks for them tries again, and hears of what fails. */
+  /** Loads the exporter in advance. Never rejects: `text` tries again, and reports a failure. */
   async prepare(): Promise<void> {
     await loadExporter().catch(() => undefined);
   }
 
-  /** In Prometheus' text format. */
+  /** The metrics in Prometheus' text format. */
   text(): Promise<string> {
     return this.#scraped.text();
   }
 
-  /** Pushes what is left to push. */
+  /** Pushes the last metrics. */
   async close(): Promise<void> {
     await this.#provider.shutdown();
   }

@@ -8,7 +8,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const defaultMetricIntervalMs = 60_000;
 const maxExportMs = 30_000;
 
-/** Who pushes metrics, if OpenTelemetry's variables name somebody to push them to. */
+/** The readers that push metrics: one if OpenTelemetry's variables name an endpoint, else none. */
 export async function metricReaders(env: Environment): Promise<readonly IMetricReader[]> {
   if (!isAsked(env, 'METRICS')) return [];
   const { OTLPMetricExporter } = await import('@opentelemetry/exporter-metrics-otlp-proto');
@@ -25,8 +25,8 @@ export async function metricReaders(env: Environment): Promise<readonly IMetricR
 }
 
 /**
- * Spans for whoever OpenTelemetry's variables name, `undefined` if nobody: then streams have none. At most 2048 wait
- * to be pushed; more are dropped.
+ * Opens tracing if OpenTelemetry's variables name an endpoint; `undefined`: they do not, and streams have no spans.
+ * At most 2048 spans wait to be pushed; more are dropped.
  */
 export async function openTracing(env: Environment, resource: Resource): Promise<Tracing | undefined> {
   if (!isAsked(env, 'TRACES')) return undefined;
@@ -37,7 +37,10 @@ export async function openTracing(env: Environment, resource: Resource): Promise
   return new Tracing(resource, [processor], await samplerOf(env));
 }
 
-/** The exporters read the other variables (headers, timeouts, compression, certificates) themselves. */
+/**
+ * Whether the variables ask for this signal. The exporters read the other variables (headers, timeouts, compression,
+ * certificates) themselves.
+ */
 function isAsked(env: Environment, signal: 'METRICS' | 'TRACES'): boolean {
   if (env['OTEL_SDK_DISABLED']?.toLowerCase() === 'true') return false;
   if (env[`OTEL_${signal}_EXPORTER`] === 'none') return false;
@@ -45,7 +48,10 @@ function isAsked(env: Environment, signal: 'METRICS' | 'TRACES'): boolean {
   return endpoint !== undefined && endpoint !== '';
 }
 
-/** `OTEL_TRACES_SAMPLER`, with the default that it has: whoever sampled the request decides, else all are taken. */
+/**
+ * The sampler of `OTEL_TRACES_SAMPLER`. Default: as the request's own trace context decides; without one, every span
+ * is taken.
+ */
 async function samplerOf(env: Environment): Promise<Sampler> {
   const { AlwaysOffSampler, AlwaysOnSampler, ParentBasedSampler, TraceIdRatioBasedSampler } =
     await import('@opentelemetry/sdk-trace');

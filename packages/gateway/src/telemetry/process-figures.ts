@@ -4,7 +4,7 @@ import { getHeapStatistics } from 'node:v8';
 import { Figures } from '@spillway/server/telemetry/figures';
 import { type LoopDelayMs, physicalBytes } from '@spillway/server/time/loop-delay';
 
-/** The figures of the process, as OpenTelemetry names them for processes and for Node. */
+/** Defines the figures of the process, with OpenTelemetry's names for processes and for Node. */
 export function defineProcessFigures(instruments: Instruments, loopDelayMs: () => LoopDelayMs): void {
   const figures = new Figures(instruments);
   figures.gauge('process.memory.usage', 'By', 'Physical memory of the process', (result) =>

@@ -1,14 +1,14 @@
 import type { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import { DataPointType, type MetricData, MetricReader } from '@opentelemetry/sdk-metrics';
 
-/** How units are spelled in names: OpenTelemetry's "Prometheus and OpenMetrics Compatibility". */
+/** The words for units in metric names: OpenTelemetry's "Prometheus and OpenMetrics Compatibility". */
 const unitWords: Readonly<Record<string, string>> = { By: 'bytes', s: 'seconds' };
 
-/** Prometheus' way to metrics: they are read when it asks. */
+/** The reader for Prometheus: metrics are collected when Prometheus asks. */
 export class PrometheusReader extends MetricReader {
   readonly #onError: (error: unknown) => void;
 
-  /** `onError` is told of a metric that could not be read, and is left out. */
+  /** `onError` gets the error of each metric that could not be read. That metric is left out. */
   constructor(onError: (error: unknown) => void) {
     super();
     this.#onError = onError;
@@ -16,7 +16,7 @@ export class PrometheusReader extends MetricReader {
 
   async text(): Promise<string> {
     const exporter = await loadExporter();
-    // Neither labels for the scope nor a series of its own for the resource: there is one of each.
+    // No labels for the scope and no series for the resource: there is only one of each.
     const serializer = new exporter.PrometheusSerializer(undefined, false, undefined, true, true);
     const { errors, resourceMetrics } = await this.collect();
     for (const error of errors) this.#onError(error);
@@ -33,14 +33,14 @@ export class PrometheusReader extends MetricReader {
 }
 
 /**
- * The exporter's code. Loading it is a tenth of the time to start, so it is loaded behind the start, and not when somebody asks:
- * there may be no descriptor then.
+ * Loads the exporter. That takes a tenth of the start's time, so it happens after the start. The first scrape would
+ * be too late: no descriptor may be free then.
  */
 export function loadExporter(): Promise<{ readonly PrometheusSerializer: typeof PrometheusSerializer }> {
   return import('@opentelemetry/exporter-prometheus');
 }
 
-/** Puts the unit into the name, unless it is there already. */
+/** Adds the unit to the metric's name, unless the name has it already. */
 function named(metric: MetricData): MetricData {
   const { name, unit } = metric.descriptor;
   const isGauge = metric.dataPointType === DataPointType.GAUGE;

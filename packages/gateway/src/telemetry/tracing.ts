@@ -20,29 +20,29 @@ import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import { operationOf } from '@spillway/server/telemetry/gen-ai';
 
-/** The span of a stream, from its request to its one end. */
+/** The span of a stream, from its request to its end. */
 export interface StreamSpan {
-  /** What the provider's request has to carry so that its spans are below this one: W3C Trace Context. */
+  /** The headers that make the provider's spans children of this one: W3C Trace Context. */
   readonly headers: Readonly<Record<string, string>>;
   end(stream: GatewayStream, outcome: StreamOutcome, usage: TokenUsage | undefined): void;
 }
 
-/** What a span says of a request. */
+/** A request, as far as its span describes it. */
 export interface TracedRequest {
-  /** As the client named it. */
+  /** The model as the client named it. */
   readonly model: string | undefined;
   readonly provider: Provider;
   readonly route: Route;
 }
 
-/** The longest part of a model's name that is kept: clients choose it. */
+/** The longest attribute value. Clients choose the model's name, which can be long. */
 const maxAttributeChars = 256;
 
 const propagator = new W3CTraceContextPropagator();
 
 /**
- * One span a stream, with what happened to it as events: stalls, readers that came, went and came back, gaps, the
- * end. No prompt, no completion and no key is in it.
+ * Makes one span for each stream. The stream's journal becomes the span's events: stalls, readers that came, left and
+ * came back, gaps, the end. A span contains no prompt, no completion and no key.
  */
 export class Tracing {
   readonly #provider: TracerProvider;
@@ -76,7 +76,7 @@ export class Tracing {
     return { headers: carried, end: (stream, outcome, usage) => endSpan(span, stream, outcome, usage) };
   }
 
-  /** Pushes what is left to push. */
+  /** Pushes the last spans. */
   async close(): Promise<void> {
     await this.#provider.shutdown();
   }
@@ -109,9 +109,9 @@ function endSpan(
       'spillway.state': state,
       'spillway.events': stream.events,
       'spillway.stalls': stream.stalls.count,
-      'spillway.stall.seconds': stream.stalls.totalMs(performance.now()) / 1000,
+      'spillway.stall.seconds': stream.stalls.totalMs(stream.end?.atMs ?? stream.startedMs) / 1000,
     });
-    // The gateway's own words: never a body's.
+    // The gateway's own message: never text of a body.
     if (state === 'failed') span.setStatus({ code: SpanStatusCode.ERROR, message: error?.message ?? state });
   }
   span.end();

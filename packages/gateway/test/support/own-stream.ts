@@ -11,6 +11,8 @@ import { Defects } from '@spillway/server/defects';
 import { Meter } from '@spillway/server/stream/meter';
 import { addStreamPaths } from '../../src/server/stream-paths.ts';
 import { putGuard } from '../../src/server/hooks.ts';
+import { nodeClock } from '@spillway/server/time/node-clock';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import { openLinks } from '@spillway/server/sink/open-links';
 import { Paces } from '@spillway/server/sink/paces';
 import type { GatewayStream } from '@spillway/server/stream/stream';
@@ -25,22 +27,19 @@ export interface OwnStream {
   readonly say: (text: string) => void;
 }
 
-/** Serves a stream of this process, so that the times of its readers can be other ones. */
+/** Serves a stream of this process, so that a test can let its time pass. */
 export async function startOwnStream(
-  options: { readonly longPollMs?: number; readonly sseMs?: number; readonly detach?: DetachPolicy } = {},
+  options: { readonly detach?: DetachPolicy; readonly clock?: ServerClock } = {},
 ): Promise<OwnStream> {
-  const { detach = 'grace', ...times } = options;
+  const { clock = nodeClock, detach = 'grace' } = options;
   const config = configSchema.parse({});
-  const streams = new Streams(
+  const streams = new Streams({
     config,
-    new Meter(),
-    { readQueues: () => Promise.resolve(undefined) },
-    {
-      streamBegan: () => undefined,
-      readerEnded: () => undefined,
-    },
-    new Defects({ error: () => undefined }),
-  );
+    meter: new Meter(),
+    links: { readQueues: () => Promise.resolve(undefined) },
+    defects: new Defects({ error: () => undefined }),
+    clock,
+  });
   const stream = streams.open({ ...nobody, detach });
   const channel = openChannel<EventRun>({
     maxItems: 20,
@@ -58,12 +57,12 @@ export async function startOwnStream(
     reason: '',
     maxWaitingBytes: 65_536,
   };
-  stream.start(body, performance.now());
+  stream.start(body, clock.nowMs());
   const server = Fastify();
   const paces = new Paces(openLinks());
   putGuard(server, new Guard(new ApiKeys([]), []), { known: () => undefined });
   const { stallTimeoutMs, windowBytes } = config;
-  addStreamPaths(server, streams, { paces, stallTimeoutMs, windowBytes, ...times });
+  addStreamPaths(server, streams, { clock, paces, stallTimeoutMs, windowBytes });
   const url = await server.listen({ port: 0, host: '127.0.0.1' });
   onTestFinished(async () => {
     streams.stopWatching();

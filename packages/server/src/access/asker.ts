@@ -1,14 +1,14 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Caller } from './caller.ts';
 
-/** Who sends a request, and from where. */
+/** The sender of a request, and where the request comes from. */
 export interface Asker {
   readonly headers: IncomingHttpHeaders;
   readonly caller: Caller;
-  /** The key in the query, where the API has it there. */
+  /** The key in the query, for an API that has it there. */
   readonly queryKey?: string | undefined;
   /** IP address. */
   readonly address: string | undefined;
-  /** The User-Agent of its connection, where the request itself has none. */
+  /** The connection's User-Agent header, for a request that has none. */
   readonly agent?: string | undefined;
 }

@@ -1,14 +1,14 @@
 import type { Asker } from './asker.ts';
 
-/** Who opened a stream, as far as an operator may know: nothing that is secret. */
+/** The client that opened a stream, as an operator may see it. Nothing in it is secret. */
 export interface StreamClient {
   /** IP address. */
   readonly address: string;
-  /** The first product of its User-Agent, as `openai-node/7.55.0`; at most 64 characters. */
+  /** The first product of the User-Agent header, such as `openai-node/7.55.0`; at most 64 characters. */
   readonly agent: string;
-  /** The name of its key; without names, the first 8 digits of the key's SHA-256; empty without a key. */
+  /** The caller's name: the key's name; without names, the first 8 digits of the key's SHA-256; empty without a key. */
   readonly caller: string;
-  /** Who the caller belongs to; empty where the gateway has no keys. */
+  /** The tenant that the caller belongs to; empty if the gateway has no keys. */
   readonly tenant: string;
 }
 

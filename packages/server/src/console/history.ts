@@ -1,24 +1,26 @@
 import type { Meter, StallCause } from '../stream/meter.ts';
 import { LoopDelay, type LoopDelayMs, physicalBytes } from '../time/loop-delay.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { Totals } from './snapshot.ts';
 import { survey } from '../stream/survey.ts';
 
-/** One sample a second for ten minutes. */
+/** Ten minutes of samples, one a second. */
 const maxSamples = 600;
-/** Those of the last minute. */
+/** One minute of delays, one a second. */
 const maxDelays = 60;
 
 export interface HistoryOptions {
   readonly meter: Meter;
-  /** All that are known, also those that ended and can still be read. */
+  readonly clock: ServerClock;
+  /** All known streams, also ended ones that can still be read. */
   readonly streams: () => Iterable<GatewayStream>;
   readonly ended: () => Totals['ended'];
   readonly sessions: () => number;
   readonly heldLimitBytes: number;
 }
 
-/** How the gateway was: the last ten minutes, at most 600 samples of about half a kilobyte. */
+/** The gateway's last ten minutes: at most 600 samples of about half a kilobyte. */
 export class History {
   readonly #options: HistoryOptions;
   readonly #loopDelay = new LoopDelay();
@@ -29,12 +31,12 @@ export class History {
     this.#options = options;
   }
 
-  /** Oldest first. */
+  /** The samples, oldest first. */
   get samples(): readonly Totals[] {
     return this.#samples;
   }
 
-  /** The event loop's delays of the last minute: of the worst second. */
+  /** The event loop's delays in the worst second of the last minute. */
   get loopDelayMs(): LoopDelayMs {
     const worst = { p50: 0, p99: 0, max: 0 };
     for (const { max, p50, p99 } of this.#delays) {
@@ -45,16 +47,16 @@ export class History {
     return worst;
   }
 
-  /** To be called once a second. */
+  /** Takes a sample. Call it once a second. */
   sample(): Totals {
-    const { ended, heldLimitBytes, meter, sessions, streams } = this.#options;
-    const nowMs = performance.now();
+    const { clock, ended, heldLimitBytes, meter, sessions, streams } = this.#options;
+    const nowMs = clock.nowMs();
     const loopDelay = this.#loopDelay.take();
     this.#delays.push(loopDelay);
     if (this.#delays.length > maxDelays) this.#delays.shift();
     const { stallMs: lastingMs, maxLagRatio: _, ...surveyed } = survey(streams(), nowMs);
     const totals: Totals = {
-      atMs: Date.now(),
+      atMs: clock.dateMs(),
       ...surveyed,
       maxLagMs: Math.round(surveyed.maxLagMs),
       sessions: sessions(),
@@ -100,7 +102,7 @@ function sum(numbers: Readonly<Record<string, number>>): number {
   return Object.values(numbers).reduce((total, value) => total + value, 0);
 }
 
-/** Stalls that are over and those that last, so that a long one is seen before its end. */
+/** Adds the present stalls to the ended ones, so that a long stall is seen before its end. */
 function added(
   over: Readonly<Record<StallCause, number>>,
   lasting: Readonly<Record<StallCause, number>>,

@@ -1,12 +1,13 @@
 import type { GatewayStream } from '../stream/stream.ts';
-import type { StreamReader } from '../stream/stream-reader.ts';
+import type { ServedReader } from '../stream/served-reader.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { ReaderRow, StreamCondition, StreamDetail, StreamRow } from './snapshot.ts';
 
-/** The longest part of a model's name that is shown: clients choose it. */
+/** The longest part of a model's name that is shown, because clients choose the name. */
 const maxModelChars = 128;
 
-export function streamDetail(stream: GatewayStream, nowMs: number): StreamDetail {
-  return { atMs: Date.now(), stream: streamRow(stream, nowMs), events: stream.journal.entries };
+export function streamDetail(stream: GatewayStream, clock: ServerClock): StreamDetail {
+  return { atMs: clock.dateMs(), stream: streamRow(stream, clock.nowMs()), events: stream.journal.entries };
 }
 
 export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
@@ -37,7 +38,7 @@ function conditionOf({ end, isPaused, phase }: GatewayStream): StreamCondition {
   return end?.state ?? (isPaused ? 'paused' : phase);
 }
 
-function readerRow(reader: StreamReader): ReaderRow {
+function readerRow(reader: ServedReader): ReaderRow {
   const { response } = reader;
   return {
     number: reader.number,

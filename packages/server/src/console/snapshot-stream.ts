@@ -6,30 +6,40 @@ import type { Defects } from '../defects.ts';
 import type { GatewayError } from '../errors.ts';
 import { Meter } from '../stream/meter.ts';
 import { GatewayStream } from '../stream/stream.ts';
+import type { StreamTokens } from '../stream/stream-token.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { StreamDeadlines } from '../stream/stream-body.ts';
 
-/** A snapshot more than the one that waits is never kept: whoever is late gets the latest. */
+/** Only one snapshot waits at a time: a late reader gets the latest. */
 const maxItems = 1;
 
 /**
- * A stream of snapshots for the console, read as any other: by sessions, with credit. Made only when somebody takes
- * them: a reader that still has one waiting, such as a tab that sleeps, gets no more.
+ * A stream of snapshots for the console, read like any other stream: over sessions, with credit. A snapshot is made
+ * only when a reader can take it. A reader with a waiting snapshot, such as a sleeping tab, gets no more.
  */
 export class SnapshotStream {
   readonly stream: GatewayStream;
   readonly #channel = openChannel<EventRun>({
     maxItems,
-    // What a session's credit is spent on.
+    // The size that a session's credit is spent on.
     weigh: ({ byteLength }) => byteLength + frameOverheadBytes,
   });
+  readonly #clock: ServerClock;
   readonly #make: () => object;
   readonly #graceMs: number;
 
-  constructor(deadlines: StreamDeadlines, make: () => object, defects: Pick<Defects, 'caught'>) {
+  constructor(
+    deadlines: StreamDeadlines,
+    make: () => object,
+    defects: Pick<Defects, 'caught'>,
+    clock: ServerClock,
+    tokens: StreamTokens,
+  ) {
+    this.#clock = clock;
     const client = { address: '', agent: '', caller: '', tenant: '' };
     const owner = {
       origin: { name: 'console', api: '' },
-      // Only the admin listener finds it.
+      // Only the admin listener finds this stream.
       mayRead: () => true,
       errors: openaiChat,
       owner: '',
@@ -40,8 +50,10 @@ export class SnapshotStream {
     } as const;
     this.#make = make;
     this.#graceMs = deadlines.detachGraceMs;
-    // What it costs is not counted: it is no model's.
+    // The counts of this stream are not kept, because no model made it.
     const host = {
+      clock,
+      tokens,
       meter: new Meter(),
       began: () => undefined,
       readerEnded: () => undefined,
@@ -49,7 +61,7 @@ export class SnapshotStream {
       openPause: () => undefined,
       defect: (where: string, error: unknown) => defects.caught(where, error),
     };
-    this.stream = new GatewayStream(owner, deadlines, host, performance.now());
+    this.stream = new GatewayStream(owner, deadlines, host);
     this.stream.start(
       {
         log: this.#channel,
@@ -60,7 +72,7 @@ export class SnapshotStream {
         headers: {},
         maxWaitingBytes: deadlines.windowBytes,
       },
-      performance.now(),
+      clock.nowMs(),
     );
   }
 
@@ -68,12 +80,12 @@ export class SnapshotStream {
     return this.stream.audience.readers.size > 0;
   }
 
-  /** Lets go of watchers that do not come back. */
+  /** Ends readers that do not come back. */
   tick(nowMs: number): void {
     for (const reader of this.stream.audience.readers) reader.tick(nowMs, this.#graceMs);
   }
 
-  /** Makes a snapshot, if somebody takes it. */
+  /** Makes a snapshot, if a reader can take it. */
   refresh(): void {
     let isWanted = false;
     for (const { isLost, waitingItems } of this.stream.audience.readers)
@@ -83,16 +95,16 @@ export class SnapshotStream {
     this.#channel.offer({ bytes, byteLength: bytes.length, events: 1 });
   }
 
-  /** It cannot be made. */
+  /** Ends the stream because a snapshot cannot be made. */
   fail(error: GatewayError): void {
     this.stream.stop(error);
     this.#channel.fail(error);
-    this.stream.finish({ state: 'failed', error }, performance.now());
+    this.stream.finish({ state: 'failed', error }, this.#clock.nowMs());
   }
 
-  /** What it shows is over. */
+  /** Ends the stream because the stream that it shows is over. */
   complete(): void {
     this.#channel.complete();
-    this.stream.finish({ state: 'completed', error: undefined }, performance.now());
+    this.stream.finish({ state: 'completed', error: undefined }, this.#clock.nowMs());
   }
 }

@@ -8,11 +8,11 @@ import type { StreamEvent } from '../stream/journal.ts';
 export type { StreamEvent };
 
 /**
- * What the console shows, as it is on the wire: JSON, one object a chunk. Counters only grow, so that whoever missed
- * some snapshots, because its tab slept, still has right rates.
+ * The data that the console gets: JSON, one object in each chunk. Counters only grow. So rates stay right for a page
+ * that missed snapshots because its tab slept.
  */
 
-/** How a stream is, or ended. */
+/** The condition of a stream, or its end. */
 export type StreamCondition =
   | 'cancelled'
   | 'completed'
@@ -22,28 +22,28 @@ export type StreamCondition =
   | 'streaming'
   | 'waiting';
 
-/** The gateway as a whole, at one moment. Its history has one a second. */
+/** The whole gateway at one moment. The history has one of these for each second. */
 export interface Totals {
   /** Milliseconds since 1970. */
   readonly atMs: number;
   readonly streams: OpenStreams;
   readonly readers: number;
-  /** Readers for whom more than half of what may wait does. */
+  /** Readers for which more than half of their bound waits. */
   readonly laggingReaders: number;
-  /** Of the readers that are furthest behind. */
+  /** The largest lags of any reader, in bytes and in milliseconds. */
   readonly maxLagBytes: number;
   readonly maxLagMs: number;
   /** Open WebSockets. */
   readonly sessions: number;
-  /** What waits for readers, and what channels hold altogether, history included. */
+  /** The bytes that wait for readers. `heldBytes`: all bytes in channels, with history. */
   readonly waitingBytes: number;
   readonly heldBytes: number;
-  /** What channels may hold altogether. */
+  /** The bytes that all channels together may hold. */
   readonly heldLimitBytes: number;
   readonly rssBytes: number;
-  /** Of the last second. */
+  /** The event loop's delays in the last second. */
   readonly loopDelayMs: { readonly p50: number; readonly p99: number };
-  /** Time to first token of the streams that began since the sample before; `null`: there was none. */
+  /** The times to a first token of streams that began since the last sample; `null`: there were none. */
   readonly ttftMs: { readonly p50: number; readonly p99: number } | null;
 
   /* Counters, since the gateway started. */
@@ -61,10 +61,10 @@ export interface Totals {
   readonly ended: Readonly<Record<'cancelled' | 'completed' | 'failed', number>>;
 }
 
-/** The overview: once a second, as long as somebody takes it. */
+/** The overview: sent once a second, while a reader can take it. */
 export interface Overview {
   readonly totals: Totals;
-  /** Those with the greatest lag first, then the newest; at most 1000, `openStreams` says how many there are. */
+  /** The streams with the greatest lag first, then the newest. At most 1000; `openStreams` is the number of all. */
   readonly streams: readonly StreamRow[];
   readonly openStreams: number;
 }
@@ -73,73 +73,76 @@ export interface StreamRow {
   readonly id: string;
   readonly provider: string;
   readonly api: string;
-  /** As the client wrote it, at most 128 characters; empty if it named none. */
+  /** The model as the client wrote it, at most 128 characters; empty without one. */
   readonly model: string;
   readonly client: StreamClient;
   readonly condition: StreamCondition;
-  /** The gateway's code of what ended it; `null`: nothing did, or it was whole. */
+  /** The code of the error that ended the stream; `null`: the stream is open, or completed. */
   readonly code: string | null;
-  /** From the request to now, or to the end. */
+  /** The time from the request to now, or to the stream's end. */
   readonly ageMs: number;
   /** `null` before the first token. */
   readonly ttftMs: number | null;
   readonly tokens: number;
   readonly bytes: number;
-  /** What its channel holds, history included, and may hold. */
+  /** The bytes in the stream's channel, with history. `windowBytes`: the bound for a reader. */
   readonly heldBytes: number;
   readonly windowBytes: number;
   readonly stalls: number;
   readonly stallMs: number;
-  /** Why its provider waits now; `null`: it does not. */
+  /** Why the provider waits now; `null`: it does not wait. */
   readonly stallCause: StallCause | null;
   readonly readers: readonly ReaderRow[];
 }
 
 export interface ReaderRow {
-  /** 1 for the one that opened the stream. */
+  /** The reader that opened the stream has the number 1. */
   readonly number: number;
   readonly via: ReaderVia;
   readonly address: string;
   readonly policy: Overflow;
-  /** Its connection is lost, and it may come back. */
+  /** Whether the connection is lost, and the reader may come back. */
   readonly isLost: boolean;
-  /** Its program holds back its credit; it is let go only after `pauseMs`. */
+  /**
+   * Whether the client holds back its credit for longer than `stallTimeoutMs`. The reader is ended only after
+   * `pauseMs`.
+   */
   readonly isPaused: boolean;
-  /** What keeps it from getting more now; `null`: nothing. */
+  /** Why the reader's waiting chunks are not written now; `null`: nothing holds them up. */
   readonly waitsFor: StallCause | null;
   readonly lagBytes: number;
   readonly lagItems: number;
-  /** The age of the oldest chunk that it has not got. */
+  /** The age of the oldest chunk that waits for the reader. */
   readonly lagMs: number;
   /** The bound on `lagBytes`. */
   readonly maxLagBytes: number;
-  /** What may be sent to it now, in bytes; `null`: whatever its connection takes. */
+  /** The bytes that may be sent to the reader now; `null`: whatever its connection takes. */
   readonly creditBytes: number | null;
   readonly maxCreditBytes: number | null;
   readonly tokens: number;
-  /** `null`: it does not acknowledge. */
+  /** The tokens that the reader has acknowledged; `null`: it cannot acknowledge. */
   readonly acknowledgedTokens: number | null;
   readonly mergedEvents: number;
   readonly gaps: number;
   readonly lostTokens: number;
 }
 
-/** One stream's own page: four times a second, as long as somebody takes it. */
+/** One stream's own page: sent four times a second, while a reader can take it. */
 export interface StreamDetail {
   readonly atMs: number;
   readonly stream: StreamRow;
-  /** The latest 200, oldest first. */
+  /** The latest 200 events, oldest first. */
   readonly events: readonly StreamEvent[];
 }
 
-/** What a page is told when it starts: `GET /about`. */
+/** The facts that a page asks for when it starts: `GET /about`. */
 export interface About {
   readonly version: string;
   readonly startedAtMs: number;
-  /** Without a trailing slash. */
+  /** The gateway's URL, without a trailing slash. */
   readonly gatewayUrl: string;
-  /** Only with simulated models there is a playground. */
+  /** Whether the models are simulated. Only then there is a playground. */
   readonly isSimulated: boolean;
-  /** Whether it has to send one of the gateway's keys. */
+  /** Whether the page has to send one of the gateway's keys. */
   readonly needsKey: boolean;
 }

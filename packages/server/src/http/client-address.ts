@@ -4,14 +4,17 @@ import type { Socket } from 'node:net';
 const addresses = new WeakMap<IncomingMessage | Socket, string>();
 
 /**
- * Says once whose a connection is, or a request that a trusted proxy sends for somebody. Only for the owner of the
- * connections, who knows whose word counts.
+ * Notes the client's address of a connection, or of a request that a trusted proxy forwards. Call it once, and only
+ * from the owner of the connections, which knows the trusted proxies.
  */
 export function setClientAddress(of: IncomingMessage | Socket, address: string): void {
   addresses.set(of, address);
 }
 
-/** The IP address of the client that sent a request, as the trusted proxies tell it; empty if its connection is not known. */
+/**
+ * The IP address of the client that sent a request, as the trusted proxies give it. Empty if the connection is not
+ * known.
+ */
 export function clientAddress(request: IncomingMessage): string {
   return addresses.get(request) ?? addresses.get(request.socket) ?? '';
 }

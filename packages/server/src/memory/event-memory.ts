@@ -1,12 +1,12 @@
-/** What a large event has at first is so large a part of the memory; it doubles as the event grows. */
+/** The part of the memory that a large event gets first. The event's place doubles as the event grows. */
 const firstPart = 1 / 64;
 
-/** The room of one event: while it comes, and then until everybody who reads it has it. */
+/** The memory of one large event: while the event comes, and then until all its readers have it. */
 export class EventPlace {
   readonly owner: string;
-  /** What it has. */
+  /** The bytes that the place has. */
   bytes = 0;
-  /** Whom to call when there is room to grow; `undefined`: it does not wait. */
+  /** Called when the place has grown; `undefined`: the place does not wait. */
   onRoom: (() => void) | undefined;
   readonly #memory: EventMemory;
 
@@ -16,48 +16,50 @@ export class EventPlace {
   }
 
   /**
-   * Doubles what it has. Returns `true` when that was done at once; otherwise calls back when it is done, once, unless the
-   * place is released before. One call at a time.
+   * Doubles the place. Returns `true` if that was possible at once. Otherwise `onRoom` is called once when it is
+   * done, unless the place is released before. One call at a time.
    */
   grow(onRoom: () => void): boolean {
     return this.#memory.grow(this, onRoom);
   }
 
-  /** Its event is whole, and has so many bytes. */
+  /** The event is whole: the place keeps only that many bytes. */
   settle(bytes: number): void {
     this.#memory.settle(this, bytes);
   }
 
-  /** Gives all of it back, and waits no more. A second call does nothing. */
+  /** Gives all bytes back, and stops a wait. A second call does nothing. */
   release(): void {
     this.#memory.settle(this, 0);
   }
 }
 
-/** What one owner has. */
+/** The places of one owner together. */
 interface Owned {
   bytes: number;
   completePlaces: number;
 }
 
-/** Why a place cannot grow now. */
+/** Why a place cannot grow now. `room`: rule 1 or 2 of {@link EventMemory}; `share`: rule 3. */
 type Refusal = 'room' | 'share';
 
 /**
- * The memory of all large events of all streams: the sum of all places ≤ `maxBytes` always. How large an event is, is not
- * known before its end, so its place grows, and who finds no room waits. Three rules say who may grow:
+ * The memory of all large events of all streams: the sum of all places ≤ `maxBytes` always. An event's size is not known
+ * before its end. So its place grows, and a place that finds no room waits. Three rules say which place may grow:
  *
- * 1. What is asked for is free.
- * 2. Of the places that grow, all but the largest leave room for a whole event. So nobody waits for ever: the largest can
- *    always be completed when complete events have left, which they do in time, because their readers take them or are
- *    let go. (The banker's algorithm: Dijkstra, "Een algorithme ter voorkoming van de dodelijke omarming", 1965.)
- * 3. An owner (see `ownerOf`) takes no more than what then stays free, and for a new place half of that, so that those that
- *    grow find room to do it. Excepted is its largest growing place: as far as a whole event stays free, and without a
- *    limit while the owner has no complete ones, or all of its places could wait for each other. So where `maxBytes` is
- *    four events or more, one owner always leaves room for a whole event of another.
+ * 1. The bytes that it asks for are free.
+ * 2. All growing places but the largest together leave room for a whole event. So no place waits for ever: the largest
+ *    can always be completed when complete events have left. Those do leave in time, because their readers take them or
+ *    are ended. (The banker's algorithm: Dijkstra, "Een algorithme ter voorkoming van de dodelijke omarming",
+ *    1965.)
+ * 3. An owner (see `ownerOf`) holds at most as much as then stays free; with a new place, at most half of that. So
+ *    growing places find room. The owner's largest growing place is excepted, while a whole event's room remains beside
+ *    the owner's bytes. While the owner has no complete events, this exception has no limit: otherwise all its places
+ *    could wait for each other. So where `maxBytes` is four events or more, one owner always leaves room for a whole
+ *    event of another.
  *
- * Places that have something come before new ones, which would only be more to wait for. New ones come in the order in
- * which they asked; whoever waits for its own share holds up nobody else's.
+ * Places with bytes come before new ones, which would only be more to wait for. New places come in the order in which
+ * they asked. A place that waits for its owner's share does not hold up other owners' places.
  */
 export class EventMemory {
   readonly #maxBytes: number;
@@ -76,7 +78,7 @@ export class EventMemory {
     this.#maxEventBytes = maxEventBytes;
   }
 
-  /** What all places have: at most `maxBytes`. */
+  /** The bytes of all places: at most `maxBytes`. */
   get heldBytes(): number {
     return this.#bytes;
   }
@@ -86,7 +88,7 @@ export class EventMemory {
     return this.#waiting.size;
   }
 
-  /** A place that has nothing yet. */
+  /** Opens a place without bytes. */
   open(owner: string): EventPlace {
     return new EventPlace(this, owner);
   }
@@ -114,15 +116,21 @@ export class EventMemory {
     this.#serve();
   }
 
-  /** Gives to all that wait and may grow. Returns whether `asking` was among them, which then is not called back. */
+  /**
+   * Lets every waiting place grow that may. Returns whether `asking` was one of these; its `onRoom` is then not
+   * called.
+   */
   #serve(asking?: EventPlace): boolean {
     if (this.#waiting.size === 0) return false;
     const called: (() => void)[] = [];
-    /** Owners of whom no more new places get anything, and whether nobody's do: they would take what others wait for. */
+    /**
+     * Owners whose share is used: their new places get nothing. With `isShort` no new place does, because a growing
+     * one waits.
+     */
     const full = new Set<string>();
     let isShort = false;
     const largest = this.#largest();
-    // The sort is stable: those that have as much stay in the order in which they asked.
+    // The sort is stable: places of the same size stay in the order in which they asked.
     for (const place of [...this.#waiting].toSorted((a, b) => b.bytes - a.bytes)) {
       const isNew = place.bytes === 0;
       if (isNew && (isShort || full.has(place.owner))) continue;
@@ -143,7 +151,7 @@ export class EventMemory {
     return isGiven;
   }
 
-  /** How much a place asks for: it doubles. */
+  /** The bytes that a place asks for. */
   #step({ bytes }: EventPlace): number {
     const next = bytes === 0 ? Math.ceil(this.#maxBytes * firstPart) : 2 * bytes;
     return Math.min(next, this.#maxEventBytes) - bytes;
@@ -193,7 +201,10 @@ export class EventMemory {
   }
 }
 
-/** Of the places that grow: the bytes of the largest, and the largest one of each owner. Of equals it is the oldest. */
+/**
+ * The bytes of the largest growing place, and the largest growing place of each owner. The older of two equal ones
+ * counts.
+ */
 interface Largest {
   bytes: number;
   readonly of: Map<string, EventPlace>;

@@ -1,7 +1,7 @@
 import type { EventRun } from '@spillway/core/format/sse';
 import type { EventPlace } from './event-memory.ts';
 
-/** An event that has a place in the memory of large events, for as long as anybody holds it. */
+/** A run of one large event. It has a place in EventMemory until its last holder releases it. */
 export class LargeRun implements EventRun {
   readonly bytes: Uint8Array;
   readonly byteLength: number;
@@ -9,7 +9,7 @@ export class LargeRun implements EventRun {
   readonly #place: EventPlace;
   #holders = 1;
 
-  /** Whoever makes it is its first holder. The run must not be lent. */
+  /** The code that makes the run is its first holder. The run's bytes must not be lent. */
   constructor({ byteLength, bytes, events }: EventRun, place: EventPlace) {
     this.bytes = bytes;
     this.byteLength = byteLength;
@@ -18,7 +18,7 @@ export class LargeRun implements EventRun {
     place.settle(byteLength);
   }
 
-  /** One more holds it, and has to let go of it once. */
+  /** Adds a holder, which has to call `letGo` once. */
   hold(): void {
     this.#holders += 1;
   }

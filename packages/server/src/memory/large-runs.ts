@@ -1,6 +1,6 @@
 import type { LargeRun } from './large-run.ts';
 
-/** The large events that are in one stream's channel for readers who have not passed them. */
+/** The large events in one stream's channel that a reader has yet to pass. */
 export class LargeRuns {
   #kept: { readonly run: LargeRun; readonly offset: number }[] = [];
 
@@ -8,12 +8,12 @@ export class LargeRuns {
     return this.#kept.length === 0;
   }
 
-  /** Takes over what holds the run from whoever put it into the channel, at that offset. */
+  /** Takes over the first hold of the run, which is in the channel at that offset. */
   keep(run: LargeRun, offset: number): void {
     this.#kept.push({ run, offset });
   }
 
-  /** Lets go of those that nobody wants any more. */
+  /** Releases the runs that are no longer wanted. */
   letGo(isWanted: (offset: number) => boolean): void {
     const kept = this.#kept;
     this.#kept = kept.filter(({ offset }) => isWanted(offset));

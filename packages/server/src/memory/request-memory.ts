@@ -1,27 +1,30 @@
-/** How much of what is free one owner may hold: with 2, one alone gets two thirds, two get two fifths each. */
+/**
+ * An owner may hold this many times what is free. With 2, a single owner gets two thirds; two owners get two fifths
+ * each.
+ */
 const shareOfFree = 2;
 
 /** The room that one body takes. */
 export interface BodyHold {
   /**
-   * Takes room for bytes that have come. Returns `false`, and takes nothing, when the owner would then hold more than
+   * Takes room for bytes that have come. Returns `false`, and takes nothing, if the owner would then hold more than
    * its share.
    */
   readonly grow: (bytes: number) => boolean;
-  /** Gives a part of it back. */
+  /** Gives a part of the room back. */
   readonly shrink: (bytes: number) => void;
-  /** Gives all of it back. A second call does nothing. */
+  /** Gives all the room back. A second call does nothing. */
   readonly release: () => void;
 }
 
 /**
- * Counts the request bodies that are held, as their bytes come, so that all together stay within a bound, and so that
- * no owner (a key, or a client's address) keeps the others out: an owner takes room only while it holds at most twice
- * what stays free. So with n owners at least `maxBytes` / (2n + 1) are free always (Choudhury and Hahne, "Dynamic Queue
- * Length Thresholds for Shared-Memory Packet Switches", 1998).
+ * Counts the bytes of request bodies as they come, and keeps their sum within a bound. No owner (a key, or a client's
+ * address) keeps the others out: an owner takes room only while it holds at most twice what stays free. So with n
+ * owners at least `maxBytes` / (2n + 1) are free always (Choudhury and Hahne, "Dynamic Queue Length Thresholds for
+ * Shared-Memory Packet Switches", 1998).
  */
 export class RequestMemory {
-  /** The most that one owner can ever hold, and so the largest body: two thirds of the bound. */
+  /** The most bytes that one owner, and so one body, can ever hold: two thirds of the bound. */
   readonly maxOwnerBytes: number;
   readonly #maxBytes: number;
   #bytes = 0;
@@ -33,17 +36,17 @@ export class RequestMemory {
     this.maxOwnerBytes = Math.floor((maxBytes * shareOfFree) / (shareOfFree + 1));
   }
 
-  /** What all bodies hold. */
+  /** The bytes of all bodies together. */
   get heldBytes(): number {
     return this.#bytes;
   }
 
-  /** How often there was no room. */
+  /** How often a body found no room. */
   get refusals(): number {
     return this.#refusals;
   }
 
-  /** Opens the hold of a body of which nothing has come yet. */
+  /** Opens the hold of a body that has no bytes yet. */
   hold(owner: string): BodyHold {
     let held = 0;
     return {
@@ -67,7 +70,7 @@ export class RequestMemory {
     };
   }
 
-  /** Whether an owner could take so much more, if it first gave so much back. */
+  /** Whether an owner could take `bytes`, if it first gave `freedBytes` back. */
   hasRoom(owner: string, bytes: number, freedBytes = 0): boolean {
     const freeBytes = this.#maxBytes - this.#bytes + freedBytes - bytes;
     return (this.#byOwner.get(owner) ?? 0) - freedBytes + bytes <= shareOfFree * freeBytes;

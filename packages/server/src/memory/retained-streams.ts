@@ -1,18 +1,18 @@
 import { type BodyHold, RequestMemory } from './request-memory.ts';
 
-/** What {@link RetainedStreams} needs of a stream. */
+/** A stream, as far as {@link RetainedStreams} needs it. */
 export interface RetainedStream {
-  /** Whose room it takes. */
+  /** The holder whose room the stream takes. */
   readonly holder: string;
-  /** What it costs to keep its history; never more than when it was kept first. */
+  /** The cost of the stream's history. It never grows after the history was first kept. */
   readonly retainedBytes: number;
-  /** What it costs until its readers have it; never more than when its model was done. */
+  /** The cost of the stream until its readers have it. It never grows after the model has finished. */
   readonly undeliveredBytes: number;
-  /** Whether nobody reads it. While somebody does again, it stays. */
+  /** Whether no reader reads the stream. While one reads it again, its history is not dropped. */
   readonly isDelivered: boolean;
 }
 
-/** What a reader costs beside what was sent to it: the objects that make it. Measured: 12 to 13 kB. */
+/** The memory of a reader beside the chunks sent to it: the objects that make it. Measured: 12 to 13 kB. */
 const readerBytes = 13_312;
 
 interface Retained {
@@ -20,30 +20,31 @@ interface Retained {
   readonly hold: BodyHold;
 }
 
-/** What is kept of a reader without its connection. */
+/** The room of a reader that has lost its connection. */
 export interface ReaderRoom {
   /** Gives the room back. A second call does nothing. */
   readonly release: () => void;
 }
 
-/** So much of the bound is for streams that are not delivered yet and for lost readers: neither they nor history push out the other. */
+/** The part of the bound for undelivered streams and lost readers. Neither they nor history can push out the other. */
 const undeliveredPart = 1 / 4;
 
 /**
- * Streams that outlive their model without a place: those that readers still have to get, and those that are kept for who comes
- * back. Both within one bound, of which a holder has room only while it would have at most twice what is free (as
- * {@link RequestMemory}), so that none takes another's. For a holder's new history that holder's oldest is let go of.
+ * Ended streams without a place of maxStreams: those that readers still have to get, and those kept for readers that
+ * come back. Both stay within one bound. A holder takes room only while it would hold at most twice what is free, as
+ * in {@link RequestMemory}, so that it cannot take another's. When a holder's new history needs room, its oldest is
+ * dropped.
  */
 export class RetainedStreams<Stream extends RetainedStream> {
   readonly #undelivered: RequestMemory;
   readonly #undeliveredHolds = new Map<Stream, BodyHold>();
   readonly #history: RequestMemory;
   readonly #onDrop: (stream: Stream) => void;
-  /** History by holder; what was kept first is in front. */
+  /** History by holder, the oldest first. */
   readonly #byHolder = new Map<string, Map<Stream, Retained>>();
   #drops = 0;
 
-  /** `onDrop` hears of history that is let go of for want of room. */
+  /** `onDrop` is called for history that is dropped for want of room. */
   constructor(maxBytes: number, onDrop: (stream: Stream) => void) {
     const undeliveredBytes = Math.floor(maxBytes * undeliveredPart);
     this.#undelivered = new RequestMemory(undeliveredBytes);
@@ -51,17 +52,17 @@ export class RetainedStreams<Stream extends RetainedStream> {
     this.#onDrop = onDrop;
   }
 
-  /** What all of them cost; never more than the bound. */
+  /** The cost of all of them: never more than the bound. */
   get heldBytes(): number {
     return this.#undelivered.heldBytes + this.#history.heldBytes;
   }
 
-  /** How much history was not kept for as long as it should have been, for want of room; in streams. */
+  /** The number of streams whose history was dropped early, or not kept, for want of room. */
   get drops(): number {
     return this.#drops;
   }
 
-  /** Takes a stream whose model is done and whose readers are not. Returns `false` if there is no room for it. */
+  /** Takes an ended stream that readers still have to get. Returns `false` if there is no room for it. */
   drain(stream: Stream): boolean {
     const hold = this.#undelivered.hold(stream.holder);
     const hasRoom = hold.grow(stream.undeliveredBytes);
@@ -70,15 +71,18 @@ export class RetainedStreams<Stream extends RetainedStream> {
   }
 
   /**
-   * Takes room for a reader that has lost its connection and is not the one its stream has a place for: so much may be sent to it
-   * and not be acknowledged. Returns `undefined` if there is none.
+   * Takes room for a lost reader without a place: the reader may be sent `windowBytes` that it has not acknowledged.
+   * Returns `undefined` if there is no room.
    */
   keepReader(holder: string, windowBytes: number): ReaderRoom | undefined {
     const hold = this.#undelivered.hold(holder);
     return hold.grow(readerBytes + windowBytes) ? hold : undefined;
   }
 
-  /** Keeps a stream that is delivered. Returns `false` if there is no room for it, and then lets go of no other. */
+  /**
+   * Keeps the history of a delivered stream. Returns `false` if there is no room for it; no other history is then
+   * dropped.
+   */
   keep(stream: Stream): boolean {
     this.#drained(stream);
     const { holder, retainedBytes: bytes } = stream;
@@ -107,7 +111,7 @@ export class RetainedStreams<Stream extends RetainedStream> {
     return true;
   }
 
-  /** Gives the room of a stream back, if it has some. */
+  /** Gives the stream's room back, if it has some. */
   forget(stream: Stream): void {
     this.#drained(stream);
     const kept = this.#byHolder.get(stream.holder);

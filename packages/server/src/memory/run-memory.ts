@@ -2,30 +2,30 @@ import type { ChunkAddresses, ChunkMemory } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { LargeRun } from './large-run.ts';
 
-/** Before a run: its bytes and its events, four bytes each. */
+/** The bytes before a run: its number of bytes and its number of events, four bytes each. */
 const headerBytes = 8;
-/** What a stream has from its first event on. */
+/** The buffer size of a stream with its first event. */
 const minBytes = 1024;
-/** It doubles up to here, and grows by so much beyond. */
+/** The buffer doubles up to this size, and then grows by this size. */
 const stepBytes = 8192;
-/** More than this of it in use, and moving the rest to the front would gain too little. */
+/** With a larger part in use, a move of the runs to the front would gain too little. */
 const maxUsedPart = 3 / 4;
-/** What is larger is an object with memory of its own. */
+/** A larger run is an object with memory of its own. */
 const maxRunBytes = 2048;
 
-/** A copy with memory of its own: of Node's pool, a small piece that lives for long would keep 64 KiB. */
+/** A copy with memory of its own. A small piece of Node's pool would keep 64 KiB alive. */
 export function ownCopy(bytes: Uint8Array, start = 0, end = bytes.length): Buffer {
   const own = Buffer.allocUnsafeSlow(end - start);
   own.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end));
   return own;
 }
 
-/** Bytes that a channel gave, to be held for long: small ones are of Node's pool. */
+/** A channel's bytes, made safe to keep for long: small ones are copied, because they are from Node's pool. */
 export function holdable(bytes: Uint8Array): Uint8Array {
   return bytes.length > maxRunBytes ? bytes : ownCopy(bytes);
 }
 
-/** A run that nobody lent. */
+/** A run with a copy of its bytes. */
 class OwnRun implements EventRun {
   readonly bytes: Uint8Array;
   readonly byteLength: number;
@@ -41,8 +41,9 @@ class OwnRun implements EventRun {
 const empty = Buffer.alloc(0);
 
 /**
- * One stream's runs, one behind the other in one buffer. What is let go of in front is used again when there is no room behind: the
- * rest moves to the front, if that is at most three quarters of the buffer, or to a larger one.
+ * One stream's runs, one after another in one buffer. When there is no room at the end, the runs that are left move to
+ * the front. If they fill more than three quarters of the buffer, or the new run still does not fit, they move to a
+ * larger one.
  *
  *     base        oldest                     end       base + buffer.length
  *      ▼            ▼                         ▼                 ▼
@@ -50,12 +51,12 @@ const empty = Buffer.alloc(0);
  */
 export class RunMemory implements ChunkMemory<EventRun> {
   #buffer = empty;
-  /** The address at which the buffer begins. */
+  /** The address of the buffer's first byte. */
   #base = 0;
-  /** How much of the buffer is used. */
+  /** The number of bytes of the buffer that are used. */
   #end = 0;
 
-  /** What it takes of the process's memory. */
+  /** The memory that the buffer takes of the process. */
   get allocatedBytes(): number {
     return this.#buffer.length;
   }
@@ -84,7 +85,7 @@ export class RunMemory implements ChunkMemory<EventRun> {
   }
 
   own(run: EventRun): EventRun {
-    // What was merged is nobody else's, either.
+    // The bytes of a merged run belong to that run alone, too.
     const isOwn = run instanceof OwnRun || run instanceof LargeRun || run.mergedEvents !== undefined;
     return isOwn ? run : new OwnRun(run);
   }
@@ -106,7 +107,7 @@ export class RunMemory implements ChunkMemory<EventRun> {
     return Math.max(0, this.#base + this.#end - oldestAddress);
   }
 
-  /** Moves what is used to the front of a buffer of that size. */
+  /** Moves the used bytes to the front of a buffer of `length` bytes. */
   #move(oldestAddress: number, length: number): void {
     const usedBytes = this.#usedFrom(oldestAddress);
     const buffer = this.#buffer;
@@ -118,7 +119,7 @@ export class RunMemory implements ChunkMemory<EventRun> {
   }
 }
 
-/** The size of a buffer that was of one size and shall hold so much. */
+/** The buffer size for `bytes`, at least `from`. */
 function sizeFor(bytes: number, from = 0): number {
   if (bytes === 0) return 0;
   let length = Math.max(from, minBytes);

@@ -1,9 +1,10 @@
-const epochMs = Date.UTC(2024, 9, 9);
+/** 9 October 2024, the epoch of the protocol's cursors. */
+const epochMs = 1_728_432_000_000;
 const intervalMs = 20_000;
 
 /**
- * Durable Streams' cursor: it makes two polls of the same offset different URLs to caches on the way. It grows with
- * the time, and is always beyond the one that the client sent.
+ * Durable Streams' cursor. It gives two polls of the same offset different URLs, so that caches on the way tell them
+ * apart. The cursor grows with time, and is always greater than the one that the client sent.
  */
 export function nextCursor(sent: string | undefined, nowMs: number): string {
   const interval = Math.floor((nowMs - epochMs) / intervalMs);

@@ -1,8 +1,8 @@
 import type { Pieces } from '../sink/join-small.ts';
 
-/** So much of a text is made into a piece at once. With nothing but line ends, it is seven times as much. */
+/** The bytes of text that one piece is made of. A piece of nothing but line ends is seven times as large. */
 const blockBytes = 4096;
-/** What is smaller may be of Node's pool: it is written in the same turn. */
+/** Pieces up to this size may come from Node's pool: they are written in the same turn. */
 const maxPooledBytes = 2048;
 
 const LF = 0x0a;
@@ -13,15 +13,16 @@ const firstLine = Buffer.from('event: data\ndata: ');
 const nextLine = Buffer.from('\ndata: ');
 
 /**
- * The bytes as one `data` event, and what is to be said behind it. Whoever reads it joins the lines with LF, whatever ended them: a CR
- * cannot be in an event's data. It is made as it is asked for, because of short lines it is many times as large, for each reader.
+ * Makes one `data` event of the bytes, followed by the text of `behind`. Readers join the lines with LF, whatever
+ * ended them: an event's data cannot contain CR. Pieces are made on request, because short lines make the event many
+ * times as large, for each reader.
  */
 export function* dataEvent(bytes: Uint8Array, behind: () => string): Pieces {
   let before = firstLine;
   let at = BOM.every((byte, index) => bytes[index] === byte) ? BOM.length : 0;
   while (bytes.length - at > blockBytes) {
     const next = at + blockBytes;
-    // A line end is not cut.
+    // A CRLF is not cut in two.
     const end = bytes[next - 1] === CR && bytes[next] === LF ? next + 1 : next;
     yield lines(before, bytes.subarray(at, end), none);
     before = none;
@@ -30,7 +31,7 @@ export function* dataEvent(bytes: Uint8Array, behind: () => string): Pieces {
   return lines(before, bytes.subarray(at), Buffer.from(`\n\n${behind()}`));
 }
 
-/** A part of the event's lines, between two texts. Where nothing has to be changed, it is the block itself and no copy. */
+/** A part of the event's lines, between two texts. A block that needs no change is returned itself, without a copy. */
 function lines(before: Uint8Array, block: Uint8Array, after: Uint8Array): Uint8Array {
   let size = before.length + block.length + after.length;
   for (let at = 0; at < block.length; at += 1) {

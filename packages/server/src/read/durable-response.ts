@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
 import { ClientResponse, type ClientResponseOptions } from '../sink/client-response.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import { nextCursor } from './cursor.ts';
 import { withoutEvents } from './event-ids.ts';
 import { dataEvent } from './data-event.ts';
@@ -9,14 +10,15 @@ import { type Position, writeOffset } from './position.ts';
 import type { StreamLog } from '../stream/stream-log.ts';
 
 /**
- * The live reads of Durable Streams by server-sent events: each chunk is the text of a `data` event, and behind it
- * a `control` event says where the reader is.
+ * A live read of Durable Streams by server-sent events. Each chunk is the text of a `data` event. A `control` event
+ * after it gives the reader's offset.
  */
 export class DurableResponse extends ClientResponse {
   readonly #log: StreamLog;
   readonly #from: Position;
+  readonly #clock: ServerClock;
   #cursor: string | undefined;
-  /** Up to here it was sent everything. */
+  /** The offset after the last sent chunk; before the first, where the reader began. */
   #offset: number;
   #isEndTold = false;
 
@@ -30,11 +32,12 @@ export class DurableResponse extends ClientResponse {
     super(response, options);
     this.#log = log;
     this.#from = from;
+    this.#clock = options.clock;
     this.#offset = from.offset;
     this.#cursor = cursor;
   }
 
-  /** The provider's own headers are of its events, not of these. */
+  /** The provider's own headers describe its events and not these, so they are left out. */
   override startEventStream(): void {
     if (this.headersSent || this.isClosed) return;
     super.startEventStream({});
@@ -64,7 +67,7 @@ export class DurableResponse extends ClientResponse {
     super.end();
   }
 
-  /** How the stream ended stands in its last event; whoever fell behind comes back where it is. */
+  /** The last `control` event says how the stream ended. A reader that fell behind comes back at its offset. */
   override fail(error: GatewayError): void {
     if (this.headersSent) this.end();
     else super.fail(error);
@@ -74,7 +77,7 @@ export class DurableResponse extends ClientResponse {
     const { end, nextOffset } = this.#log;
     const isUpToDate = this.#offset === nextOffset;
     this.#isEndTold = isUpToDate && end !== undefined;
-    if (!this.#isEndTold) this.#cursor = nextCursor(this.#cursor, Date.now());
+    if (!this.#isEndTold) this.#cursor = nextCursor(this.#cursor, this.#clock.dateMs());
     const control = {
       streamNextOffset: writeOffset(this.#offset),
       ...(this.#isEndTold ? {} : { streamCursor: this.#cursor }),

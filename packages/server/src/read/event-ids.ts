@@ -6,11 +6,11 @@ import { type Position, writeOffset, writePosition } from './position.ts';
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** A run's bytes less its first events. */
+/** The bytes of a run after its first `count` events. */
 export function withoutEvents(run: EventRun, count: number): Uint8Array {
   const { bytes } = run;
   if (count === 0) return bytes;
-  // It is one event, and would take long to look through.
+  // A large run is one event, and a search in it would take long.
   if (run instanceof LargeRun) return bytes.subarray(bytes.length);
   let at = 0;
   for (let index = 0; index < count && at < bytes.length; index += 1) at = eventAt(bytes, at).end;
@@ -18,8 +18,8 @@ export function withoutEvents(run: EventRun, count: number): Uint8Array {
 }
 
 /**
- * Gives each event of a run, less the first ones, the id of the position behind it. Makes pieces, of which each is a part of the run or
- * small, as they are asked for: with its ids, a run of tiny events is many times as large.
+ * Gives each event of a run, after the first `skippedEvents`, the id of the position after the event. The pieces are
+ * parts of the run, or small. They are made on request: ids make a run of tiny events many times as large.
  */
 export function* withIds(
   run: EventRun,
@@ -30,7 +30,7 @@ export function* withIds(
   const { bytes } = run;
   const last = writeOffset(to);
   if (run instanceof LargeRun) {
-    // It is one event, and would take long to look through.
+    // A large run is one event, and a search in it would take long.
     if (skippedEvents === 0) yield* eventWithId(bytes, { start: 0, end: bytes.length }, last);
     return;
   }
@@ -40,7 +40,7 @@ export function* withIds(
     const { end } = eventAt(bytes, start);
     const behind: Position = { offset: from, skippedEvents: index + 1, chunks: to - from };
     if (index < skippedEvents) {
-      // The client has it.
+      // The client has this event already.
     } else if (isBlank(bytes, start, end)) {
       yield bytes.subarray(start, end);
     } else {
@@ -51,7 +51,10 @@ export function* withIds(
   if (lastStart === -1) yield Buffer.from(`id: ${last}\n\n`);
 }
 
-/** Where the last event begins; -1: there is none. Blank lines alone are no event: half of a line end, or one too many. */
+/**
+ * Where the last event begins; -1: there is no event. Blank lines alone are no event, but half of a line end, or an
+ * extra one.
+ */
 function startOfLast(bytes: Uint8Array): number {
   let last = -1;
   for (let start = 0; start < bytes.length;) {
@@ -67,7 +70,7 @@ export function withId(bytes: Uint8Array, id: string): Uint8Array {
   return Buffer.concat(eventsIn(bytes).flatMap((span) => eventWithId(bytes, span, id)));
 }
 
-/** The id is a line in front of the blank one, with the line end of the line before. */
+/** Puts the id in a line of its own before the blank line, with the same line end as the line before. */
 function eventWithId(
   bytes: Uint8Array,
   { end, start }: Pick<EventSpan, 'end' | 'start'>,
@@ -82,7 +85,7 @@ function isBlank(bytes: Uint8Array, start: number, end: number): boolean {
   return end - start === lineEndBefore(bytes, end);
 }
 
-/** The length of the line end in front of an index. */
+/** The length of the line end that ends at an index. */
 function lineEndBefore(bytes: Uint8Array, index: number): number {
   return bytes[index - 1] === LF && bytes[index - 2] === CR ? 2 : 1;
 }

@@ -8,8 +8,8 @@ import { type Position, writePosition } from './position.ts';
 import type { StreamLog } from '../stream/stream-log.ts';
 
 /**
- * The provider's own events, each with an id by which an `EventSource` comes back: everything once, errors
- * included.
+ * The provider's own events, each with an id. An `EventSource` comes back with the id, and gets everything once,
+ * errors included.
  */
 export class EventSourceResponse extends ClientResponse {
   readonly #from: Position;
@@ -28,7 +28,7 @@ export class EventSourceResponse extends ClientResponse {
     const { chunks, offset, skippedEvents } = this.#from;
     const isFirst = from === offset && skippedEvents > 0;
     if (isFirst && to - from !== chunks) {
-      // It was merged since it was looked at: when the client comes back, it is told so.
+      // The chunk was merged after its position was checked. When the client comes back, it gets `history_gone`.
       this.destroy();
       return true;
     }
@@ -36,16 +36,16 @@ export class EventSourceResponse extends ClientResponse {
   }
 
   override fail(error: GatewayError): void {
-    // Who fell behind comes back by itself.
+    // A reader that fell behind comes back by itself.
     if (error.code === 'reader_disconnected' && this.headersSent) this.end();
     else super.fail(error);
   }
 }
 
-/** Whether an `EventSource` that comes back at this position has seen everything, how the stream ended included. */
+/** Whether an `EventSource` that comes back at this position has seen everything, the stream's error included. */
 export function hasSeenAll({ end, nextOffset }: StreamLog, position: Position): boolean {
   if (end === undefined || position.offset < nextOffset) return false;
   if (end.state === 'completed' || position.skippedEvents > 0) return true;
-  // Of this one the provider told itself.
+  // The provider's own error event was one of the stream's chunks.
   return 'error' in end && end.error instanceof GatewayError && end.error.code === 'upstream_reported';
 }

@@ -2,44 +2,46 @@ import type { ServerResponse } from 'node:http';
 import type { Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { LargeRun } from '../memory/large-run.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import { withoutEvents } from './event-ids.ts';
 import { type Position, writeOffset, writePosition } from './position.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamBody } from '../stream/stream-body.ts';
 
-/** The longest body of an answer that is not a live stream; the rest is another request's. */
+/** The longest body of an answer that is not live. Another request gets the rest. */
 const maxPartBytes = 262_144;
 
-/** What is there of a stream from a position on. */
+/** The chunks of a stream that are there from a position on. */
 export interface Part {
   readonly body: Buffer;
-  /** The offset behind it. */
+  /** The offset of the first chunk after `body`. */
   readonly to: number;
-  /** Whether that is all that there is at the moment. */
+  /** Whether `body` reaches the stream's present end. */
   readonly isUpToDate: boolean;
-  /** To be called when the client has the body, or has left: until then its large events have their places. */
+  /** Releases the body's large events. Call it when the client has the body, or has left. */
   readonly letGo: () => void;
 }
 
 /**
- * Takes what is there. With nothing there, waits so long for more, for the end, or for the client to leave. Such a
- * reader stops no model by leaving; the model goes on for `detachGraceMs` after it.
+ * Takes the chunks that are there. With `wait` and no chunk there, waits for one, for the stream's end, or for the
+ * client to leave. Such a client does not stop the model when it leaves: the model goes on for `detachGraceMs`.
  */
 export async function readPart(
   stream: GatewayStream,
   { log, maxWaitingBytes }: StreamBody,
   from: Position,
+  clock: ServerClock,
   wait?: { readonly ms: number; readonly response: ServerResponse },
 ): Promise<Part> {
   const reader = log.reader({ from: from.offset, overflow: 'disconnect' });
-  stream.visited(performance.now());
+  stream.visited(clock.nowMs());
   stream.audience.visitors.add(reader);
   try {
-    if (wait !== undefined) await isReady(reader, wait.ms, wait.response);
-    // What is kept elsewhere comes late.
+    if (wait !== undefined) await isReady(reader, clock, wait.ms, wait.response);
+    // A log that is kept elsewhere needs time to read its chunks.
     else if (from.offset < log.nextOffset) await reader.ready();
-    stream.visited(performance.now());
-    // Its body is a copy, for each reader. An event that is larger than a window comes alone, and is not copied.
+    stream.visited(clock.nowMs());
+    // The body is a copy for each reader. A large event comes alone, and is not copied.
     const runs = reader.takeAll({ maxBytes: Math.min(maxPartBytes, maxWaitingBytes) });
     const large = runs.filter((run) => run instanceof LargeRun);
     for (const run of large) run.hold();
@@ -65,7 +67,7 @@ function bodyOf([first, ...rest]: readonly EventRun[], skippedEvents: number): B
   return Buffer.concat([bytes, ...rest.map((run) => run.bytes)]);
 }
 
-/** What every answer says of the stream. */
+/** The headers about the stream that every answer has. */
 export function streamHeaders({ log }: StreamBody): Record<string, string> {
   return {
     'cache-control': 'private, no-store',
@@ -75,7 +77,7 @@ export function streamHeaders({ log }: StreamBody): Record<string, string> {
   };
 }
 
-/** What an answer says of where its reader is now. */
+/** The headers about the reader's new offset. */
 export function offsetHeaders(
   { log }: StreamBody,
   { isUpToDate, to }: Pick<Part, 'isUpToDate' | 'to'>,
@@ -87,7 +89,7 @@ export function offsetHeaders(
   };
 }
 
-/** Weak: what lies between two offsets stays the same, but may be merged later. */
+/** A weak tag: the content between two offsets stays the same, but may be merged later. */
 export function entityTag({ id }: GatewayStream, { log }: StreamBody, from: Position, { to }: Part): string {
   return `W/"${id}:${writePosition(from)}:${writeOffset(to)}:${log.end?.state ?? 'open'}"`;
 }
@@ -96,11 +98,16 @@ export function hasEntityTag(ifNoneMatch: string | undefined, tag: string): bool
   return ifNoneMatch?.split(',').some((given) => ['*', tag].includes(given.trim())) === true;
 }
 
-async function isReady(reader: Reader<unknown>, waitMs: number, response: ServerResponse): Promise<void> {
+async function isReady(
+  reader: Reader<unknown>,
+  clock: ServerClock,
+  waitMs: number,
+  response: ServerResponse,
+): Promise<void> {
   const stop = (): void => reader.detach();
-  const timer = setTimeout(stop, waitMs);
+  const timer = clock.after(waitMs, stop);
   response.once('close', stop);
   await reader.ready();
-  clearTimeout(timer);
+  timer.stop();
   response.off('close', stop);
 }

@@ -5,17 +5,17 @@ import type { StreamLog } from '../stream/stream-log.ts';
 
 /** A place in a stream. */
 export interface Position {
-  /** The number of chunks before it. */
+  /** The number of chunks before the place. */
   readonly offset: number;
-  /** How many events of the chunk that starts there come before it. */
+  /** The number of events before the place, in the chunk that starts at `offset`. */
   readonly skippedEvents: number;
-  /** How many chunks that chunk stands for; more than one if it was merged. */
+  /** The number of chunks that this chunk stands for: more than 1 if it was merged. */
   readonly chunks: number;
 }
 
 const pattern = /^(?<offset>\d{16})(?:\.(?<skippedEvents>[1-9]\d{0,8})(?:\.(?<chunks>[1-9]\d{0,8}))?)?$/;
 
-/** As it is on URLs: an offset in 16 digits, which sort as text. */
+/** An offset as URLs have it: 16 digits, which sort as text. */
 export function writeOffset(offset: number): string {
   return String(offset).padStart(16, '0');
 }
@@ -26,11 +26,10 @@ export function writePosition({ chunks, offset, skippedEvents }: Position): stri
 }
 
 /**
- * Finds the place that a text names: `-1`, which is the start, `now`, which is where the stream was when that was asked for, or an
- * offset.
+ * Finds the place that a text names: `-1` is the start, `now` is `nowOffset`, and else the text is a position.
  *
- * @throws {GatewayError} `invalid_request` for what is none, or is not there yet.
- * @throws {GatewayError | SpillwayError} `history_gone` for what is not there any more.
+ * @throws {GatewayError} `invalid_request` for a text that is no position, or one after the stream's end.
+ * @throws {GatewayError | SpillwayError} `history_gone` for a position whose chunks are gone.
  */
 export async function findPosition(
   log: StreamLog,
@@ -53,7 +52,7 @@ export async function findPosition(
     chunks: Number(groups['chunks'] ?? 1),
   };
   const { offset, skippedEvents } = position;
-  // Behind the end, the one event is that of the error.
+  // After the stream's end, the one event that can be skipped is the error event.
   const isThere =
     offset < nextOffset || (offset === nextOffset && (skippedEvents === 0 || log.end !== undefined));
   if (!isThere) {
@@ -62,7 +61,7 @@ export async function findPosition(
       `${name}: expected at most ${writeOffset(nextOffset)}, where the stream is, got ${text}.`,
     );
   }
-  // Behind everything, nothing can be gone.
+  // No chunks follow the end, so none can be gone.
   if (offset === nextOffset) return position;
   const { end } = log;
   if (end?.state === 'cancelled') throw historyGone(end.error);
@@ -77,12 +76,12 @@ export async function findPosition(
   return position;
 }
 
-/** Whether a reader failed because its log does not have any more what it asked for. */
+/** Whether a reader failed because its log has dropped the chunk that it asked for. */
 function isGone(error: Error): boolean {
   return error instanceof SpillwayError && error.code === 'history_gone';
 }
 
-/** Events are counted in the chunk as it was then: one that was merged since has others. */
+/** Throws if the chunk was merged after the position was written: its events are then counted differently. */
 function checkChunk(run: EventRun | undefined, nextOffset: number, { chunks, offset }: Position): void {
   if (run !== undefined && nextOffset - offset === chunks) return;
   throw new SpillwayError('history_gone', `The chunk at offset ${offset} was merged with what follows it.`);

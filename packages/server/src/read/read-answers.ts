@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { GatewayError, noSuchStream } from '../errors.ts';
+import { GatewayError, noSuchStream, clientLeft } from '../errors.ts';
 import { readsAnswersOnly } from '../http/answers-only.ts';
 import { clientAddress } from '../http/client-address.ts';
 import type { ClientResponse, ClientResponseOptions } from '../sink/client-response.ts';
 import type { Paces } from '../sink/paces.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamBody } from '../stream/stream-body.ts';
-import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
+import type { ServedReader } from '../stream/served-reader.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import { nextCursor } from './cursor.ts';
 import { DurableResponse } from './durable-response.ts';
 import { EventSourceResponse, hasSeenAll } from './event-source-response.ts';
@@ -14,56 +15,62 @@ import { entityTag, hasEntityTag, offsetHeaders, type Part, readPart, streamHead
 import { findPosition, type Position } from './position.ts';
 import { type ReadQuery, readReadQuery } from './read-query.ts';
 
+/** How long a long-poll waits: less than proxies allow. */
+const longPollMs = 25_000;
+/** How long `live=sse` lasts. Its client then comes back, as Durable Streams prescribes. */
+const sseMs = 60_000;
+
 export interface ReadOptions {
+  readonly clock: ServerClock;
   readonly paces: Paces;
-  /** A client that takes nothing for so long is let go. */
+  /** A client that takes nothing for so long is disconnected. */
   readonly stallTimeoutMs: number;
-  /** What may wait for a reader. */
+  /** The bytes that may wait for a reader. */
   readonly windowBytes: number;
-  /** How long a long-poll waits. Default 25 s: below what proxies allow. */
-  readonly longPollMs?: number;
-  /** After this time `live=sse` ends, and its reader comes back. Default 60 s, as Durable Streams has it. */
-  readonly sseMs?: number;
 }
 
 /** A request to read a stream. */
 export interface ReadRequest {
   readonly raw: IncomingMessage;
-  /** The values of its query, by name. */
+  /** The values of the query, by name. */
   readonly query: unknown;
-  /** The stream of its URL; `undefined`: there is none that its caller may read (any more). */
+  /** The stream of the request's URL; `undefined`: there is none that the caller may read. */
   readonly find: () => GatewayStream | undefined;
   readonly response: ServerResponse;
-  /** Takes the response from its server, with the headers that are on it; called once, when nothing is thrown any more. */
+  /**
+   * Takes the response from its server, together with the headers that are set. Called once, after the last error
+   * that could be thrown.
+   */
   readonly take: () => void;
 }
 
 /**
- * What is in the streams. To the published client of Durable Streams, `text/event-stream` would be the protocol's
- * own events and not their content.
+ * The content type of what streams contain. For the published client of Durable Streams, `text/event-stream` would
+ * mean the protocol's own events.
  */
 const contentType = 'text/plain; charset=utf-8';
 
 /**
- * Answers a GET on a stream's URL: with what is there, with what comes, or with both.
+ * Answers a GET on a stream's URL: with the chunks that are there, with those that come, or with both.
  *
- * @throws {GatewayError | SpillwayError} `not_found`, `invalid_request`, `history_gone`, before the response is taken.
+ * @throws {GatewayError | SpillwayError} `not_found`, `invalid_request`, `history_gone`, before the response is
+ * taken.
  */
 export async function answerGet(request: ReadRequest, options: ReadOptions): Promise<void> {
   const { headers } = request.raw;
   const stream = found(request);
   const query = readReadQuery(request.query, headers);
   await stream.body?.log.refresh?.();
-  // What comes while the answer is awaited comes after that.
+  // Read before the wait below, so that chunks that come meanwhile count as after `now`.
   const nowOffset = stream.body?.log.nextOffset ?? 0;
   const body = await startedBody(stream);
-  // The stream may be forgotten meanwhile, and then nobody would watch its readers.
+  // The stream may be forgotten during the wait, and a forgotten stream's readers are not watched.
   if (found(request) !== stream) throw noSuchStream();
-  // An error says it, too.
+  // Set now, so that an error's answer has these headers, too.
   for (const [name, value] of Object.entries(streamHeaders(body))) request.response.setHeader(name, value);
   const from = await findPosition(body.log, query.fromName, query.from, nowOffset);
   const read = { ...query, from, isNow: query.from === 'now' };
-  // Its client may have left meanwhile, and then it never closes again.
+  // The client may have left during the waits. Its response does not emit `close` again.
   if (request.response.destroyed) {
     request.take();
     return;
@@ -73,7 +80,7 @@ export async function answerGet(request: ReadRequest, options: ReadOptions): Pro
 }
 
 /**
- * Answers a HEAD on a stream's URL: where it ends at the moment.
+ * Answers a HEAD on a stream's URL: with the stream's present end.
  *
  * @throws {GatewayError} `not_found`, before the response is taken.
  */
@@ -87,7 +94,7 @@ export async function answerHead(request: ReadRequest): Promise<void> {
 }
 
 /**
- * Answers a DELETE on a stream's URL: the model is stopped, and what nobody has read is gone.
+ * Answers a DELETE on a stream's URL: stops the model, and drops the chunks that no reader has read.
  *
  * @throws {GatewayError} `not_found`, before the response is taken.
  */
@@ -97,23 +104,23 @@ export function answerDelete(request: ReadRequest): void {
   request.response.writeHead(204).end();
 }
 
-/** A stream that is read, and from where. */
+/** How a stream is read, and from where. */
 interface Read extends Pick<ReadQuery, 'cursor' | 'mode'> {
   readonly from: Position;
-  /** It asked for where the stream is now, which is another place each time. */
+  /** Whether the request asked for `now`, which is another place each time. */
   readonly isNow: boolean;
 }
 
-/** Answers with what is there, at once or as soon as there is something. */
+/** Answers with the chunks that are there, at once or as soon as there are some. */
 async function answerPart(
   { raw: { headers }, response, take }: ReadRequest,
   stream: GatewayStream,
   body: StreamBody,
   { cursor, from, isNow, mode }: Read,
-  { longPollMs = 25_000, stallTimeoutMs }: ReadOptions,
+  { clock, stallTimeoutMs }: ReadOptions,
 ): Promise<void> {
   const wait = mode === 'long-poll' ? { ms: longPollMs, response } : undefined;
-  const part: Part = await readPart(stream, body, from, wait);
+  const part: Part = await readPart(stream, body, from, clock, wait);
   take();
   if (response.destroyed) {
     part.letGo();
@@ -125,10 +132,10 @@ async function answerPart(
     ...streamHeaders(body),
     ...offsetHeaders(body, part),
     ...(isNow ? {} : { etag: tag }),
-    ...(wait === undefined ? {} : { 'stream-cursor': nextCursor(cursor, Date.now()) }),
+    ...(wait === undefined ? {} : { 'stream-cursor': nextCursor(cursor, clock.dateMs()) }),
     'content-type': contentType,
   };
-  // A client that does not take it is let go.
+  // A client that does not take the answer is disconnected.
   response.setTimeout(stallTimeoutMs, () => response.destroy());
   if (wait !== undefined && part.body.length === 0) response.writeHead(204, told).end();
   else if (wait === undefined && hasEntityTag(headers['if-none-match'], tag))
@@ -136,18 +143,18 @@ async function answerPart(
   else response.writeHead(200, { ...told, 'content-length': part.body.length }).end(part.body);
 }
 
-/** Answers with what is there and what comes, as events. */
+/** Answers with chunks as events: those that are there and those that come. */
 function serve(
   { raw: request, response, take }: ReadRequest,
   stream: GatewayStream,
   body: StreamBody,
   { cursor, from, mode }: Read,
-  { paces, sseMs = 60_000, windowBytes }: ReadOptions,
+  { clock, paces, windowBytes }: ReadOptions,
 ): void {
   const { format, log } = body;
   if (format === undefined) throw new Error('a stream of events has a format');
   take();
-  // The standard's word to an EventSource that it shall not come back.
+  // 204 is the standard's answer to an EventSource that must not come back.
   if (mode === 'events' && hasSeenAll(log, from)) {
     response.writeHead(204).end();
     return;
@@ -155,16 +162,17 @@ function serve(
   const options: ClientResponseOptions = {
     format,
     paces,
+    clock,
     streamUrl: undefined,
-    // With `live=sse` it asks for the events of Durable Streams, and reads those.
+    // A client with `live=sse` asks for the events of Durable Streams, and understands those.
     answersOnly: mode === 'events' && readsAnswersOnly(request.headers),
-    onLeave: () => reader.leave(clientLeft('left')),
+    onLeave: () => reader.detach(clientLeft('left')),
   };
   const sink =
     mode === 'events'
       ? new EventSourceResponse(response, options, log, from)
       : new DurableResponse(response, options, log, from, cursor);
-  const reader: StreamReader = stream.attach(sink, {
+  const reader: ServedReader = stream.attach(sink, {
     from: from.offset,
     maxBytes: windowBytes,
     overflow: 'disconnect',
@@ -173,22 +181,22 @@ function serve(
     via: mode === 'events' ? 'event-source' : 'durable-streams',
     address: clientAddress(request),
   });
-  if (mode === 'sse') endAfter(sseMs, reader, sink);
+  if (mode === 'sse') endAfter(clock, sseMs, reader, sink);
 }
 
-function endAfter(ms: number, reader: StreamReader, response: ClientResponse): void {
-  const timer = setTimeout(() => reader.finish(), ms);
-  void response.settled.then(() => clearTimeout(timer));
+function endAfter(clock: ServerClock, ms: number, reader: ServedReader, response: ClientResponse): void {
+  const timer = clock.after(ms, () => reader.finish());
+  void response.settled.then(() => timer.stop());
 }
 
-/** @throws {GatewayError} `not_found`, also for another caller: that there is such a stream is not said. */
+/** @throws {GatewayError} `not_found`, also for another caller, who must not learn that the stream exists. */
 function found({ find }: ReadRequest): GatewayStream {
   const stream = find();
   if (stream === undefined) throw noSuchStream();
   return stream;
 }
 
-/** @throws {GatewayError} `not_found` if there are no events to be read. */
+/** @throws {GatewayError} `not_found` if the stream has no events. */
 async function startedBody(stream: GatewayStream): Promise<StreamBody> {
   await stream.started.catch(() => undefined);
   const { body } = stream;

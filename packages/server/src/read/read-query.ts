@@ -1,15 +1,15 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { GatewayError } from '../errors.ts';
 
-/** How a stream is to be read: what is there, more when it comes (two ways), or its events as they come. */
+/** How to read a stream: the chunks that are there, more when they come (in two ways), or its events as they come. */
 type ReadMode = 'catch-up' | 'events' | 'long-poll' | 'sse';
 
-/** What a request to read a stream asks for. */
+/** The parsed options of a request to read a stream. */
 export interface ReadQuery {
   readonly mode: ReadMode;
-  /** Where to start, as the client says it. */
+  /** Where to start, as the client wrote it. */
   readonly from: string;
-  /** Where it says that. */
+  /** The header or query value in which the client wrote it. */
   readonly fromName: 'Last-Event-ID' | 'offset';
   readonly cursor: string | undefined;
 }

@@ -1,14 +1,14 @@
-/** How many sessions that are gone are remembered, at most, and for how long: a client gives up before. */
+/** At most so many closed sessions are remembered, and for at most so long. A client gives up earlier than that. */
 const maxGone = 10_000;
 const maxGoneMs = 600_000;
 
-/** A session as what carries requests. */
+/** A session, as far as it carries requests. */
 export interface RequestCarrier {
-  /** Nobody can guess it: with it, a client says over which session it sent a request. */
+  /** A secret id. With it, a client says over which session it sent a request. */
   readonly id: string;
-  /** The greatest number of a request that was handed to a provider's relay; 0: none was. */
+  /** The greatest number of a request that was handed to a provider's relay; 0: none so far. */
   readonly lastRequest: number;
-  /** Handles nothing more of what comes over it: its client says that it is lost. */
+  /** Handles no more frames of the session: the client says that its connection is lost. */
   abandon(): void;
 }
 
@@ -18,13 +18,13 @@ interface Gone {
 }
 
 /**
- * Knows which requests did not arrive and never will. Numbers on a session only grow and its frames are handled in their
- * order, so one number for each session says it of all its requests, exactly. Of sessions that are forgotten, or were another
- * process's, nothing is known.
+ * Knows which requests did not arrive and never will. Numbers in a session only grow, and frames are handled in
+ * order. So one number for each session answers this for all its requests, exactly. Nothing is known of sessions that
+ * are forgotten, or that were another process's.
  */
 export class Arrivals {
   readonly #open = new Map<string, RequestCarrier>();
-  /** The one that is gone for longest is in front. */
+  /** In the order of their closing, the oldest first. */
   readonly #gone = new Map<string, Gone>();
 
   opened(session: RequestCarrier): void {
@@ -38,8 +38,8 @@ export class Arrivals {
   }
 
   /**
-   * Whether the request with that number was not handled, and never will be: what it may have been lost on is abandoned, or
-   * it could still come. `asking` is the session that wants to know.
+   * Whether the request of session `id` with that number was not handled, and never will be. Abandons that session if
+   * it is still open: otherwise the request could still come. `asking`: the session that wants to know.
    */
   isMissing(id: string, number: number, asking: RequestCarrier, nowMs: number): boolean {
     if (id === asking.id) return false;

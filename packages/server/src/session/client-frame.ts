@@ -10,7 +10,7 @@ const reader = z.string().regex(/^[\w-]{22,64}$/);
 const text = z.string().max(8192);
 const headers = z.custom<Readonly<Record<string, string>>>(areHeaders);
 
-/** What a frame has to look like; see PROTOCOL.md, 5. */
+/** The shape of each frame; see PROTOCOL.md, 5. */
 const schema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('open'), windowBytes }),
   z.strictObject({
@@ -54,7 +54,10 @@ const schema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('ping') }),
 ]) satisfies z.ZodType<ClientFrame>;
 
-/** What a frame has beside headers, generously: each value outside of texts begins behind one of these characters. */
+/**
+ * The most marks (brackets, braces, commas) that a frame has outside its texts, generously. Each value follows a
+ * mark.
+ */
 const maxMarks = 2 * maxHeaders;
 const bracket = 0x5b;
 const brace = 0x7b;
@@ -62,7 +65,7 @@ const comma = 0x2c;
 const quote = 0x22;
 const backslash = 0x5c;
 
-/** Reads a frame of control; `undefined` if it breaks the rules. */
+/** Reads a control frame; `undefined`: the frame breaks the rules. */
 export function readClientFrame(message: Buffer): ClientFrame | undefined {
   if (!hasFewValues(message)) return undefined;
   let value: unknown;
@@ -74,7 +77,10 @@ export function readClientFrame(message: Buffer): ClientFrame | undefined {
   return schema.safeParse(value).data;
 }
 
-/** Whether it has no more values than a frame can have: a parser takes a hundred times as long for them as for text. */
+/**
+ * Whether the message has no more values than a frame can have. A parser takes a hundred times as long for values as
+ * for text.
+ */
 function hasFewValues(message: Buffer): boolean {
   if (message.length <= maxMarks) return true;
   let marks = 0;

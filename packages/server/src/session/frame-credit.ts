@@ -2,9 +2,9 @@ import type { Credit, CreditAmount } from '@spillway/core';
 import type { SessionLine } from './carrier.ts';
 
 /**
- * A connection's credit as one of its streams sees it: a frame that is larger than the stream's window costs no more than
- * that window (rule 5.4). Otherwise it had to wait until the whole connection is free, which may never be. While readers come
- * back over the connection, it allows nothing: what they have not acknowledged has to be counted first (rule 5.8).
+ * A connection's credit, as one stream spends it. A frame larger than the stream's window costs only that window
+ * (rule 5.4). Otherwise it would wait until the whole connection is free, which may never be. While readers come back
+ * over the connection, no spending is allowed: their unacknowledged chunks are counted first (rule 5.8).
  */
 export class FrameCredit implements Credit {
   readonly #line: SessionLine;

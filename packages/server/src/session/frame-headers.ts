@@ -1,15 +1,15 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** As many as Node takes by HTTP. */
+/** The number of headers that Node takes by HTTP. */
 export const maxHeaders = 2000;
 
 const name = /^[\w!#$%&'*+.^`|~-]{1,256}$/;
 const value = /^[\t\x20-\x7e\x80-\xff]{0,8192}$/;
 
-/** What a header takes by HTTP beside its name and its value: a colon, a space, and the end of the line. */
+/** The bytes of a header by HTTP beside its name and value: a colon, a space, and the end of the line. */
 const overheadBytes = 4;
 
-/** Whether these are the headers of a request, each once, however its name is written. */
+/** Whether these are headers of a request, each name once in any case. */
 export function areHeaders(headers: unknown): headers is Readonly<Record<string, string>> {
   if (typeof headers !== 'object' || headers === null || Array.isArray(headers)) return false;
   const entries = Object.entries(headers);
@@ -19,7 +19,7 @@ export function areHeaders(headers: unknown): headers is Readonly<Record<string,
   );
 }
 
-/** Whether a request with this path and these headers is as large as one by HTTP may be, or smaller. */
+/** Whether a request with this path and these headers is at most as large as one by HTTP may be. */
 export function fitHeaders(
   path: string,
   headers: Readonly<Record<string, string>>,
@@ -33,7 +33,7 @@ export function fitHeaders(
   return entries.length <= maxHeaders && bytes <= maxHeaderBytes;
 }
 
-/** As Node gives those of a request by HTTP. */
+/** The headers as Node gives those of a request by HTTP. */
 export function lowerCased(headers: Readonly<Record<string, string>>): IncomingHttpHeaders {
   return Object.fromEntries(Object.entries(headers).map(([key, text]) => [key.toLowerCase(), text]));
 }

@@ -1,11 +1,11 @@
-/** A head is 2 bytes, at most 8 more of a length, and 4 of a mask. */
+/** The most bytes of a frame's head: 2, then up to 8 of a length, and 4 of a mask. */
 const maxHeadBytes = 14;
 const closeOpcode = 0x08;
 
 /**
- * Follows the heads of the frames that a WebSocket's client sends (RFC 6455, 5.2): the parser behind it keeps a part of a
- * message as long as its rest does not come, and handles all that it is given at once, and tells nobody. What breaks the
- * rules is the parser's to find.
+ * Follows the heads of the frames that a WebSocket's client sends (RFC 6455, 5.2). The parser after it keeps parts of
+ * messages, handles all that it is given at once, and reports neither. This class finds where frames end; the parser
+ * finds broken rules.
  */
 export class FrameHeads {
   readonly #head = new Uint8Array(maxHeadBytes);
@@ -14,15 +14,18 @@ export class FrameHeads {
   #isInPayload = false;
   #payloadLeft = 0;
   #isFragmented = false;
-  /** A close has come: nothing behind it counts. */
+  /** Whether a close frame has come: bytes after it do not count. */
   isConcluded = false;
 
-  /** Whether a part of a message or of a frame has come. */
+  /** Whether a part of a message or of a frame has come, and its rest has not. */
   get isInside(): boolean {
     return this.#isFragmented || this.#headBytes > 0;
   }
 
-  /** Takes bytes up to the end of the first frame that ends in them, or all of them. Returns how many. */
+  /**
+   * Takes bytes up to the end of the first frame that ends in them, or all of them. Returns the number of bytes
+   * taken.
+   */
   takeFrame(bytes: Uint8Array): number {
     let at = 0;
     while (at < bytes.length && !this.#isHeadWhole) this.#head[this.#headBytes++] = bytes[at++] ?? 0;

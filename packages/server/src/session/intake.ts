@@ -1,45 +1,50 @@
 import type { BodyHold } from '../memory/request-memory.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import { FrameHeads } from './frame-heads.ts';
 
-/** What a read of a socket costs beside its bytes. */
+/** The memory that a read of a socket costs beside its bytes. */
 const readOverheadBytes = 256;
-/** Bytes that a session may hold in any case, so that one that has no room for more still understands an ack. */
+/** Bytes that a session may always hold. With these, a session without further room still understands an ack. */
 const freeBytes = 4096;
-/** How many frames are handled before everybody else has their turn: of a client whose key is known, and of a stranger. */
+/**
+ * The frames handled in one turn, so that other work has its turn: for a client with an accepted key, and for a
+ * stranger.
+ */
 const knownFramesPerTurn = 16;
 const strangerFramesPerTurn = 1;
 
 export interface IntakeOptions {
-  /** Whoever finds messages in bytes, and handles them at once. */
+  readonly clock: Pick<ServerClock, 'nextTurn' | 'nowMs'>;
+  /** The parser: finds messages in bytes, and handles them at once. */
   readonly parse: (bytes: Buffer) => void;
-  /** Whether the next frame may be handled; when that has changed, call `run`. */
+  /** Whether the next frame may be handled. When the answer changes, call `run`. */
   readonly mayHandle: () => boolean;
-  /** Calls what is done in a turn of its own, and ends the session if that throws. */
+  /** Runs the work of a later turn, and ends the session if that throws. */
   readonly contain: (work: () => void) => void;
-  /** Called behind each turn in which something was handled. */
+  /** Called after each turn in which a frame was handled. */
   readonly onTurn: () => void;
 }
 
 /**
- * What a session has received, on its way to the parser: so many frames a turn, because one read may bring ten thousand, and
- * none while its client does not take the answers. All that is held, in the parser too, is counted as it comes, in whole
- * reads: a message keeps all of the memory that its first byte came in. More than 4 KiB need the room of a hold.
+ * A session's received bytes, on their way to the parser. One read may bring ten thousand frames, so only a few are
+ * handled in a turn; none while the client does not take the answers. All held bytes count, in the parser too, by
+ * whole reads: a message keeps the memory of the whole read that it began in. Above 4 KiB they need room in a hold.
  */
 export class Intake {
   isKnown = false;
   readonly #options: IntakeOptions;
   readonly #heads = new FrameHeads();
-  /** Reads that are not handed over, and how much of the first one is. */
+  /** Reads that the parser has not got. `#at`: how much of the first read it has got. */
   readonly #waiting: Buffer[] = [];
   #at = 0;
   #hold: BodyHold;
   #waitingBytes = 0;
-  /** The reads in which a part of a message came that the parser keeps. */
+  /** The size of the reads that hold a part of a message in the parser. */
   #partBytes = 0;
   #heldBytes = 0;
   #partSinceMs: number | undefined;
   #framesInTurn = 0;
-  #turn: NodeJS.Immediate | undefined;
+  #hasTurn = false;
   #isStopped = false;
 
   constructor(hold: BodyHold, options: IntakeOptions) {
@@ -47,17 +52,17 @@ export class Intake {
     this.#options = options;
   }
 
-  /** Nothing waits for the parser. */
+  /** Whether no read waits for the parser. */
   get isEmpty(): boolean {
     return this.#waiting.length === 0;
   }
 
-  /** When the message began of which a part has come; `undefined`: there is none. */
+  /** When the message began that has come only in part; `undefined`: there is none. */
   get partSinceMs(): number | undefined {
     return this.#partSinceMs;
   }
 
-  /** Takes what came. Returns `false` when there is no room for it; then call `stop`. */
+  /** Takes a read. Returns `false` when there is no room for it; then call `stop`. */
   take(chunk: Buffer): boolean {
     if (this.#isStopped) return true;
     this.#waiting.push(chunk);
@@ -67,19 +72,20 @@ export class Intake {
     return true;
   }
 
-  /** Hands over what may be handled in this turn. */
+  /** Gives the parser the frames that may be handled in this turn. */
   run(): void {
     const maxFrames = this.isKnown ? knownFramesPerTurn : strangerFramesPerTurn;
     while (this.#framesInTurn < maxFrames && this.#options.mayHandle()) {
       const [chunk] = this.#waiting;
       if (chunk === undefined) return;
       this.#framesInTurn += 1;
-      this.#turn ??= setImmediate(() => this.#options.contain(() => this.#nextTurn()));
+      if (!this.#hasTurn) this.#options.clock.nextTurn(this.#onTurn);
+      this.#hasTurn = true;
       this.#handOver(chunk);
     }
   }
 
-  /** Takes its room from another hold from now on. Returns `false` when there is none. */
+  /** Moves the held bytes to another hold. Returns `false` when that has no room for them. */
   moveTo(hold: BodyHold): boolean {
     this.#hold.release();
     this.#hold = hold;
@@ -87,10 +93,9 @@ export class Intake {
     return this.#resize();
   }
 
-  /** Nothing more is handed over. */
+  /** Gives the parser nothing more, and releases the held bytes. */
   stop(): void {
     this.#isStopped = true;
-    clearImmediate(this.#turn);
     this.#waiting.length = 0;
     this.#partSinceMs = undefined;
     this.#hold.release();
@@ -108,14 +113,14 @@ export class Intake {
       this.#waitingBytes -= costOf(chunk);
       if (heads.isInside) this.#partBytes += costOf(chunk);
     }
-    this.#partSinceMs = heads.isInside ? (this.#partSinceMs ?? performance.now()) : undefined;
-    // Whoever gets a whole message holds it by itself from here on.
+    this.#partSinceMs = heads.isInside ? (this.#partSinceMs ?? this.#options.clock.nowMs()) : undefined;
+    // A whole message is held by its handler from here on.
     this.#resize();
     this.#options.parse(frame);
     if (heads.isConcluded) this.stop();
   }
 
-  /** Holds as much as there is. */
+  /** Makes the hold as large as the waiting reads. Returns `false` when there is no room. */
   #resize(): boolean {
     const bytes = Math.max(0, this.#waitingBytes + this.#partBytes - freeBytes);
     const more = bytes - this.#heldBytes;
@@ -125,8 +130,11 @@ export class Intake {
     return true;
   }
 
+  readonly #onTurn = (): void => this.#options.contain(() => this.#nextTurn());
+
   #nextTurn(): void {
-    this.#turn = undefined;
+    if (this.#isStopped) return;
+    this.#hasTurn = false;
     this.#framesInTurn = 0;
     this.run();
     this.#options.onTurn();

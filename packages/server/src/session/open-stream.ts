@@ -16,14 +16,14 @@ import { lowerCased } from './frame-headers.ts';
 import type { Carrier } from './carrier.ts';
 import type { SessionContext } from './session-context.ts';
 import type { SessionRequest, SessionRequests } from './session-requests.ts';
-import type { SessionResponseOptions } from './session-response.ts';
-import { type OpenRoom, SessionStream } from './session-stream.ts';
+import type { SessionResponseOptions } from './session-response-options.ts';
+import { type OpenRoom, SessionReader } from './session-reader.ts';
 
 type Frame<Type extends ClientFrame['type']> = Extract<ClientFrame, { readonly type: Type }>;
 
-/** Opens a stream for a request as HTTP would, and reads the answer. Errors are the answer, too. */
+/** Opens a stream for a request as HTTP would, and reads the answer. An error becomes the answer, too. */
 export function openRequest(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   frame: Frame<'request'>,
   headers: IncomingHttpHeaders,
   options: SessionContext,
@@ -31,7 +31,7 @@ export function openRequest(
   const { guard, isReady } = options;
   const request = readRequest(frame, headers, options);
   const caller = guard.identify(headers, request.queryKey);
-  // Without room for what it has sent so far, the session is over.
+  // `meet` has ended the session: there is no room for the bytes that it has sent so far.
   if (!session.meet(caller)) return;
   let stream: GatewayStream;
   try {
@@ -39,7 +39,7 @@ export function openRequest(
     if (caller === undefined) throw invalidApiKey();
     const { address, agent } = session;
     stream = request.open(frame.body, { headers, address, agent, caller });
-    // What is asked for now has arrived.
+    // Requests of this session up to this number count as arrived.
     session.lastRequest = frame.stream;
   } catch (error) {
     refuse(session, frame, asGatewayError(error), options);
@@ -47,11 +47,12 @@ export function openRequest(
   }
   const response = { format: request.errors, answersErrors: true, answersOnly: readsAnswersOnly(headers) };
   const opened = openStream(session, frame, response, options);
-  // Its stream has a place for it, or room when its model is done.
+  // A lost reader of a request needs no extra room: its stream has a place of maxStreams, or room of its own after
+  // its end.
   opened.attach(stream, session, { name: frame.reader }, () => ({ release: () => undefined }));
 }
 
-/** Where nobody answers requests, they are refused. */
+/** Reads a request. Without `requests` in the options, every request is refused. */
 function readRequest(
   { method, path }: Pick<Frame<'request'>, 'method' | 'path'>,
   headers: IncomingHttpHeaders,
@@ -72,7 +73,7 @@ const none: SessionRequests = {
 
 /** Reads a stream that the same caller has opened. */
 export function openRead(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   frame: Frame<'read'>,
   headers: IncomingHttpHeaders,
   options: SessionContext,
@@ -87,7 +88,7 @@ export function openRead(
     refuse(session, frame, noSuchStream(), options);
     return;
   }
-  // Its start may be gone, which has to be said.
+  // An offset of 0 instead of `start`: if the start is gone, the client gets an error.
   const from = frame.from === 'start' ? 0 : frame.from;
   const response = {
     format: stream.errors,
@@ -110,11 +111,11 @@ export function openRead(
 }
 
 /**
- * Goes on with a reader of an earlier connection. One that is not there, or cannot go on where its client is, is that stream's
- * error alone.
+ * Resumes a reader of an earlier connection. If there is none, or it cannot go on at the client's offset, only that
+ * stream gets an error.
  */
 export function resumeReader(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   frame: Frame<'resume'>,
   headers: IncomingHttpHeaders,
   options: SessionContext,
@@ -140,14 +141,14 @@ export function resumeReader(
   refuse(session, frame, unknownReader(), options);
 }
 
-/** Whether the reader's request surely did not arrive. */
+/** Whether the reader's request certainly did not arrive. */
 function isMissing(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   { request, session: id }: Frame<'resume'>,
-  { arrivals }: SessionContext,
+  { arrivals, clock }: SessionContext,
 ): boolean {
   if (id === undefined || request === undefined) return false;
-  return arrivals.isMissing(id, request, session, performance.now());
+  return arrivals.isMissing(id, request, session, clock.nowMs());
 }
 
 function unknownReader(): GatewayError {
@@ -158,14 +159,14 @@ function notArrived(): GatewayError {
   return new GatewayError('not_arrived', 'The request did not arrive: it may be sent again.');
 }
 
-/** Somebody has chosen that name already. */
+/** The error of a reader name that is in use. */
 export function takenName(): GatewayError {
   return new GatewayError('invalid_request', 'reader: expected a name that no other reader has.');
 }
 
-/** Says that nothing is opened. Nothing is kept of it: there is nothing to come back to. */
+/** Answers a frame with an error. No stream is opened, so a client cannot come back to it. */
 export function refuse(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   frame: Frame<'read' | 'request' | 'resume'>,
   error: GatewayError,
   options: SessionContext,
@@ -183,19 +184,19 @@ export function refuse(
   session.send({ type: 'end', stream, state: error.isCancel ? 'cancelled' : 'failed' });
 }
 
-/** A reader under the name and the number that the client gave it. */
+/** Opens a reader under the name and the number that the client chose. */
 function openStream(
-  session: Carrier<SessionStream>,
+  session: Carrier<SessionReader>,
   { reader, stream, windowBytes, windowMs }: Frame<'read' | 'request'>,
   response: Pick<SessionResponseOptions, 'answersErrors' | 'answersOnly' | 'format' | 'from'>,
-  { config, readers }: SessionContext,
-): SessionStream {
+  { clock, config, readers }: SessionContext,
+): SessionReader {
   const window = {
     windowBytes: Math.min(windowBytes, config.windowBytes),
     askedWindowBytes: windowBytes,
     windowMs,
   };
-  const opened = new SessionStream({ ...response, ...window }, () => readers.delete(reader));
+  const opened = new SessionReader({ ...response, ...window, clock }, () => readers.delete(reader));
   readers.set(reader, opened);
   session.take(opened, stream);
   opened.response.bind(session, stream, 0, 0);

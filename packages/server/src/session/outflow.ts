@@ -4,12 +4,12 @@ import { takenBytes } from '../sink/link.ts';
 import type { Pace } from '../sink/pace.ts';
 import { Progress, type ProgressRules } from '../sink/progress.ts';
 
-/** What may wait in a session's socket without its client's credit; then no more of its frames are handled. */
+/** The bytes that may wait in a session's socket without credit. Above that, no more frames of the client are handled. */
 const maxOwnBytes = 16_384;
 
 /**
- * What a session writes that needs no credit: answers, errors, ends, pongs. As long as its client does not take them, they
- * wait in the socket, and no frame may be handled that could add to them.
+ * The frames of a session that need no credit: answers, errors, ends, pongs. While the client does not take them,
+ * they wait in the socket. Then no frame is handled that could add to them.
  */
 export class Outflow {
   readonly #tcp: Socket;
@@ -23,26 +23,26 @@ export class Outflow {
     this.#progress = new Progress(rules);
   }
 
-  /** The socket takes no more at the moment. */
+  /** Whether the socket takes no more at the moment. */
   get isBlocked(): boolean {
     return this.#tcp.writableNeedDrain;
   }
 
-  /** So much waits that was written without credit, that nothing may be added. */
+  /** Whether so many bytes wait without credit that no more may be added. */
   get isFull(): boolean {
     return this.isBlocked && this.#ownBytes > maxOwnBytes;
   }
 
-  /** To be called before something is written without credit, with its size. */
+  /** Call this before each write without credit, with its size. */
   add(bytes: number): void {
     if (!this.isBlocked) this.#ownBytes = 0;
     this.#ownBytes += bytes + frameOverheadBytes;
   }
 
-  /** Looks whether a client for whom something waits takes any of it. */
+  /** Whether the client has taken nothing, or too little, of the bytes that wait for it. */
   hasStalled(nowMs: number): boolean {
     const { isBlocked } = this;
-    // What the kernel takes is not taken by the client, and comes in large steps.
+    // Bytes that the kernel takes are not yet taken by the client, and they go in large steps.
     const bytes = isBlocked ? (this.#pace.ackedBytes ?? takenBytes(this.#tcp)) : 0;
     return this.#progress.observe(nowMs, bytes, isBlocked) !== undefined;
   }

@@ -8,56 +8,58 @@ import type { Paces } from '../sink/paces.ts';
 import type { Meter } from '../stream/meter.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamDeadlines } from '../stream/stream-body.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { SessionRequests } from './session-requests.ts';
-import type { SessionStream } from './session-stream.ts';
+import type { SessionReader } from './session-reader.ts';
 
 /** The bounds of sessions. Times are in milliseconds. */
 export interface SessionsConfig extends Pick<
   StreamDeadlines,
   'detachGraceMs' | 'keepAliveMs' | 'minBytesPerSecond' | 'stallTimeoutMs' | 'windowBytes'
 > {
-  /** What a request's path and headers may take together. */
+  /** The most bytes of a request's path and headers together. */
   readonly maxHeaderBytes: number;
   /** The largest message of a client. */
   readonly maxMessageBytes: number;
-  /** What clients may have sent altogether that is not handled yet. */
+  /** The bytes from all clients together that may be held before they are handled. */
   readonly maxRequestMemoryBytes: number;
   /** The streams that a session may carry at once. */
   readonly maxSessionStreams: number;
-  /** How long a message may take to come whole. */
+  /** How long a message may take to arrive whole. */
   readonly requestTimeoutMs: number;
 }
 
-/** Who knows callers by their keys. */
+/** Knows callers by their keys. */
 export interface SessionGuard {
-  /** Without keys, everybody who says so much as `open` is known. */
+  /** Whether requests need a key. Without keys, every client that sends `open` is known. */
   readonly needsKey: boolean;
-  /** Who brings these keys; `undefined`: a key is needed, and none of them is one. */
+  /** The caller of these keys; `undefined`: a key is needed, and none of these is accepted. */
   identify(headers: IncomingHttpHeaders, queryKey: string | undefined): Caller | undefined;
 }
 
-/** What sessions need of their server. */
+/** A server, as far as its sessions need it. */
 export interface SessionContext {
   readonly config: SessionsConfig;
   readonly defects: Defects;
+  readonly clock: ServerClock;
   readonly guard: SessionGuard;
   readonly memory: RequestMemory;
-  /** The same for what clients send that have shown no accepted key yet, all of them together. */
+  /** Room for bytes of strangers: clients that have shown no accepted key yet, all of them together. */
   readonly strangers: RequestMemory;
   readonly paces: Paces;
   readonly retained: Pick<RetainedStreams<GatewayStream>, 'keepReader'>;
   readonly meter: Meter;
-  /** The stream of that token, if a caller who sends these headers may read it. */
+  /** The stream of that token, if a caller with these headers may read it. */
   readonly find: (token: string, caller: Caller, headers: IncomingHttpHeaders) => GatewayStream | undefined;
-  /** Who answers requests. Default: nobody; streams can be read. */
+  /** Answers requests. Default: requests are refused, and streams can be read. */
   readonly requests?: SessionRequests | undefined;
-  /** Whether new streams are taken. */
+  /** Whether new streams are accepted. */
   readonly isReady: () => boolean;
-  /** Which requests did not arrive. */
+  /** Knows which requests did not arrive. */
   readonly arrivals: Arrivals;
   /** The readers that can be resumed, by the names that clients gave them. */
-  readonly readers: Map<string, SessionStream>;
+  readonly readers: Map<string, SessionReader>;
   /** Called once, when a session has shown an accepted key or needs none. */
   readonly onKnown: (socket: Socket) => void;
 }

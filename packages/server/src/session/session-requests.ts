@@ -3,30 +3,30 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Asker } from '../access/asker.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 
-/** What a request's first line and its headers say. */
+/** The first line and the headers of a request. */
 export interface SessionRequestHead {
   readonly method: 'POST';
-  /** With its query. */
+  /** The path with its query. */
   readonly path: string;
-  /** Their names are in lower case. */
+  /** Header names are in lower case. */
   readonly headers: IncomingHttpHeaders;
 }
 
 /** A request that a client sends over a session. */
 export interface SessionRequest {
-  /** The format of its errors. */
+  /** The format in which the client gets errors. */
   readonly errors: Format;
-  /** The key in its query. */
+  /** The key in the path's query. */
   readonly queryKey: string | undefined;
   /**
-   * Opens its stream. A reader has to be attached in the same turn.
+   * Opens the request's stream. Attach a reader to the stream in the same turn.
    *
-   * @throws {GatewayError} if nothing was asked for, and nothing will be.
+   * @throws {GatewayError} if the provider was not asked, and will not be.
    */
   open(body: string, asker: Asker): GatewayStream;
 }
 
-/** Whoever has streams for requests: for a gateway, its providers. */
+/** Opens streams for requests. In a gateway: its providers. */
 export interface SessionRequests {
   read(head: SessionRequestHead): SessionRequest;
 }

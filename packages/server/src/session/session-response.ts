@@ -1,5 +1,4 @@
 import { type Credit, type Gap, openCredit } from '@spillway/core';
-import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
 import type { GatewayError } from '../errors.ts';
@@ -11,38 +10,14 @@ import { holdable } from '../memory/run-memory.ts';
 import type { StreamState } from '../stream/stream-body.ts';
 import type { SessionLine } from './carrier.ts';
 import { FrameCredit } from './frame-credit.ts';
-
-export interface SessionResponseOptions {
-  /** In which errors are told. */
-  readonly format: Format;
-  /** Whether an error before the first chunk is an answer as by HTTP: a status and a body. */
-  readonly answersErrors: boolean;
-  /** The client takes an error event for a piece of the answer, so it gets none. Default: `false`. */
-  readonly answersOnly?: boolean;
-  /** The stream's window: what may be sent and not acknowledged. */
-  readonly windowBytes: number;
-  /** What its client asked for, and counts with: that or more. Default: the window. */
-  readonly askedWindowBytes?: number;
-  /** What may be sent and not acknowledged, in time. Default: chunks are counted in bytes alone. */
-  readonly windowMs?: number | undefined;
-  /** How long a chunk takes to play. Default: no time. */
-  readonly durationMs?: (run: EventRun) => number;
-  /** Where it begins; `now` is not known yet, and counts as 0. Default 0. */
-  readonly from?: number;
-  /** Where the stream can be read again. */
-  readonly url: () => string;
-  /** Called with the tokens that the reader has consumed since it was called last. */
-  readonly onAck: (tokens: number) => void;
-  /** Called when nothing can be resumed any more. */
-  readonly onClose: () => void;
-}
+import type { SessionResponseOptions } from './session-response-options.ts';
 
 /** A chunk that was sent and not acknowledged. */
 interface Sent {
   readonly from: number;
   readonly to: number;
   readonly bytes: Uint8Array;
-  /** Of the stream's window. */
+  /** The playing time that the chunk takes of the stream's window. */
   readonly ms: number;
   readonly tokens: number;
   large?: LargeRun;
@@ -53,11 +28,11 @@ type LastFrame =
   | { readonly type: 'error'; readonly code: string; readonly message: string; readonly offset: number };
 
 /**
- * The response to one reader over a session. It outlives its connection: what was sent and not acknowledged is
- * kept, at most a window, and sent again to a reader that comes back without it.
+ * The response to one reader over a session. It outlives its connection. Chunks that were sent and not acknowledged
+ * are kept, at most a window. They are sent again to a client that comes back without them.
  */
 export class SessionResponse implements ReaderResponse {
-  /** What may be sent to this reader. */
+  /** The reader's own credit. */
   readonly credit: Credit;
   readonly settled: Promise<void>;
   readonly #settle: () => void;
@@ -67,24 +42,28 @@ export class SessionResponse implements ReaderResponse {
   #number = 0;
   #head: { readonly status: number; readonly headers: Readonly<Record<string, string>> } | undefined;
   #isEventStream = false;
-  /** What the gateway said by itself, behind all chunks. */
+  /** An error that the gateway itself puts into the answer, after all chunks. */
   #word: Uint8Array | undefined;
   #last: LastFrame | undefined;
-  /** Behind what was sent, or where it begins. */
+  /** The offset after the last sent chunk or gap; before the first, the reader's start. */
   #offset: number;
-  /** Behind what was acknowledged and behind the last gap, which are not kept: nobody can go on in front of it. */
+  /**
+   * The offset after the last acknowledged chunk or gap. Chunks before it are not kept, so no reader can go on before
+   * it.
+   */
   #goneTo = 0;
   #ackedBytes = 0;
   #ackedTokens = 0;
   #isSettled = false;
-  /** The client was told of something that waits. */
+  /** Whether the client was told of waiting chunks, and not yet that none wait. */
   #hasLag = false;
-  /** The client was told that credit is missing, and has not acknowledged anything since. */
+  /** Whether the client was told that credit is missing, and has acknowledged nothing since. */
   #isLagTold = false;
-  readonly #pause = new Pause();
+  readonly #pause: Pause;
 
   constructor(options: SessionResponseOptions) {
     this.#options = options;
+    this.#pause = new Pause(options.clock);
     const { from = 0, windowBytes, windowMs } = options;
     this.#offset = from;
     this.credit = openCredit(
@@ -101,7 +80,7 @@ export class SessionResponse implements ReaderResponse {
     return this.#isSettled;
   }
 
-  /** What may be sent and not acknowledged. */
+  /** The bytes that may be sent and not acknowledged. */
   get windowBytes(): number {
     return this.#options.windowBytes;
   }
@@ -114,7 +93,7 @@ export class SessionResponse implements ReaderResponse {
     return this.#isSettled || (this.hasEnded && this.#sent.length === 0);
   }
 
-  /** Data frames are bytes, whatever the headers say. */
+  /** Data frames are plain bytes, whatever the headers say. */
   get undoesCodings(): boolean {
     return false;
   }
@@ -139,18 +118,18 @@ export class SessionResponse implements ReaderResponse {
     return this.#ackedTokens;
   }
 
-  /** Whether everything was said, and only has to be acknowledged. */
+  /** Whether the last frame was sent, so that only acknowledgements are missing. */
   get hasEnded(): boolean {
     return this.#last !== undefined;
   }
 
   /**
-   * Goes on over a connection, under that number, behind that offset; everything before `acked` was
-   * consumed. Returns `false`, and sends nothing, if it cannot: what follows the offset is not there, or costs
-   * more than the connection's window.
+   * Goes on over a connection, under that number, from `offset`. The client has consumed everything before `acked`.
+   * Returns `false`, and sends nothing, if that is impossible: chunks from the offset on are gone, or cost more than
+   * the connection's window.
    */
   bind(line: SessionLine, number: number, offset: number, acked: number): boolean {
-    // The ack that said so may have been lost with the connection.
+    // The acknowledgement itself may have been lost with the old connection.
     if (this.#sent.some(({ to }) => to === acked)) this.ack(acked);
     if (!this.#canGoOnAt(offset)) return false;
     let spentBytes = 0;
@@ -174,8 +153,9 @@ export class SessionResponse implements ReaderResponse {
   }
 
   /**
-   * Its connection is gone, or another one takes over. What was written to the one before may still wait there, so a client
-   * that goes to and fro between two gets no credit back for it: each of them is written one window at most.
+   * The connection is gone, or another one takes over. After a takeover the old connection gets no credit back,
+   * because sent chunks may still wait in it. So each connection is sent at most one window, even if a client goes to
+   * and fro between two.
    */
   unbind({ isTakenOver = false }: { readonly isTakenOver?: boolean } = {}): void {
     const line = this.#line;
@@ -189,7 +169,7 @@ export class SessionResponse implements ReaderResponse {
     this.resume();
   }
 
-  /** Everything before the offset was consumed. Returns `false` if that cannot be. */
+  /** The client has consumed everything before the offset. Returns `false` if no sent chunk ends there. */
   ack(offset: number): boolean {
     const index = this.#sent.findIndex(({ to }) => to === offset);
     if (index === -1) return false;
@@ -208,7 +188,8 @@ export class SessionResponse implements ReaderResponse {
       spentMs += ms;
       if (line !== undefined) spentOfLineBytes += this.#lineCostOf(bytes, line);
     }
-    // Once for all of them: every grant wakes those who wait for it, of a connection all its readers.
+    // One grant for all chunks: each grant wakes the readers that wait for it, and a connection's grant wakes all its
+    // readers.
     this.credit.grant({ bytes: spentBytes, ms: spentMs });
     line?.credit.grant({ bytes: spentOfLineBytes });
     this.#ackedTokens += tokens;
@@ -216,27 +197,27 @@ export class SessionResponse implements ReaderResponse {
     return true;
   }
 
-  /** Everything that was sent was consumed. */
+  /** The client has consumed every sent chunk. */
   ackAll(): void {
     const last = this.#sent.at(-1);
     if (last !== undefined) this.ack(last.to);
   }
 
-  /** Tells what waits in the gateway, or that nothing does any more. */
+  /** Sends the client its lag: the chunks that wait in the gateway. The last such frame says that none wait. */
   tellLag({ waitingBytes, waitingItems }: Waiting): void {
     if (this.isBlocked || (waitingItems === 0 && !this.#hasLag)) return;
     this.#hasLag = waitingItems > 0;
     this.#line?.send({ type: 'lag', stream: this.#number, items: waitingItems, bytes: waitingBytes });
   }
 
-  /** A client that has consumed everything and knows of what waits need not wait to acknowledge. */
+  /** Sends the lag at once. A client that has consumed everything then acknowledges without delay. */
   creditBlocked(reader: Waiting): void {
     if (this.#isLagTold || this.isClosed) return;
     this.#isLagTold = true;
     this.tellLag(reader);
   }
 
-  /** The connection has taken what was written, or another one has come. */
+  /** The connection has taken what was written, or another connection has come. */
   resume(): void {
     this.#pause.end();
   }
@@ -255,7 +236,7 @@ export class SessionResponse implements ReaderResponse {
 
   write(run: EventRun, from: number, to: number): boolean {
     if (this.isClosed) return true;
-    // What is not acknowledged may stay for long.
+    // A chunk that is not acknowledged may be kept for long.
     const bytes = holdable(run.bytes);
     this.#sent.push({ from, to, bytes, ms: this.#msOf(run), tokens: tokensOf(run) });
     this.#offset = to;
@@ -292,7 +273,7 @@ export class SessionResponse implements ReaderResponse {
     return this.isClosed ? Promise.resolve() : this.#pause.wait(delayMs);
   }
 
-  /** The session keeps itself alive. */
+  /** Sends nothing: the session keeps its connection alive. */
   ping(): void {}
 
   end(): void {
@@ -304,7 +285,7 @@ export class SessionResponse implements ReaderResponse {
     const { format } = this.#options;
     const state = error.isCancel ? 'cancelled' : 'failed';
     if (error.code === 'upstream_reported') {
-      // The provider's own error event was handed on.
+      // The client has got the provider's own error event as a chunk.
     } else if (
       (this.#head === undefined && !this.#options.answersErrors) ||
       ['history_gone', 'reader_disconnected', 'reader_stalled'].includes(error.code)
@@ -330,7 +311,7 @@ export class SessionResponse implements ReaderResponse {
     this.close();
   }
 
-  /** Nobody will come back for the rest. */
+  /** Closes the response: no client will come back for the rest. */
   close(): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
@@ -341,13 +322,16 @@ export class SessionResponse implements ReaderResponse {
     this.#options.onClose();
   }
 
-  /** A session that does not answer pings is ended, and then there is no line. */
+  /**
+   * The progress of acknowledgements. A session that answers no pings is ended, so a line here means a client that
+   * answers.
+   */
   progress(): ReaderProgress {
     const holdsCredit = this.#line !== undefined && !this.isBlocked;
     return { bytes: this.#ackedBytes, isOwed: this.#sent.length > 0, holdsCredit };
   }
 
-  /** The connection's credit as this stream may spend it. */
+  /** The connection's credit, as this stream may spend it. */
   creditOf(line: SessionLine): Credit {
     return new FrameCredit(line, this.#askedWindowBytes);
   }
@@ -356,7 +340,10 @@ export class SessionResponse implements ReaderResponse {
     return this.#options.askedWindowBytes ?? this.#options.windowBytes;
   }
 
-  /** Whether everything behind the offset is kept: at the start, at an end or a start of what was sent, or behind all of it. */
+  /**
+   * Whether every chunk from the offset on is kept: at the start, at either end of a sent chunk, or after all of
+   * them.
+   */
   #canGoOnAt(offset: number): boolean {
     if (offset < this.#goneTo) return false;
     const isStart = offset <= (this.#sent[0]?.from ?? this.#offset);
@@ -367,7 +354,10 @@ export class SessionResponse implements ReaderResponse {
     );
   }
 
-  /** What a chunk costs of the window in time; without one, nothing. One that is longer than all of it costs all of it. */
+  /**
+   * The part of the time window that a chunk costs; 0 without a time window. Cost ≤ windowMs always, so that a longer
+   * chunk can be sent.
+   */
   #msOf(run: EventRun): number {
     const { durationMs, windowMs } = this.#options;
     return windowMs === undefined || durationMs === undefined ? 0 : Math.min(durationMs(run), windowMs);
@@ -402,7 +392,7 @@ export class SessionResponse implements ReaderResponse {
   }
 }
 
-/** What a frame costs of a window: one that is larger than all of it costs all of it. */
+/** The part of a window that a frame costs. Cost ≤ windowBytes always, so that a larger frame can be sent. */
 function costOf(bytes: Uint8Array, windowBytes: number): number {
   return Math.min(bytes.length + frameOverheadBytes, windowBytes);
 }

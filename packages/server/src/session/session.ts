@@ -10,53 +10,58 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import { type Caller, holderOf } from '../access/caller.ts';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, clientLeft } from '../errors.ts';
 import { clientAddress } from '../http/client-address.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import type { SessionEndReason } from '../stream/meter.ts';
-import { clientLeft } from '../stream/stream-reader.ts';
-import { createStreamToken } from '../stream/stream-token.ts';
+import type { StreamTokens } from '../stream/stream-token.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import { readClientFrame } from './client-frame.ts';
 import { fitHeaders, lowerCased, maxHeaders } from './frame-headers.ts';
 import { Intake } from './intake.ts';
 import { openRead, openRequest, refuse, resumeReader, takenName } from './open-stream.ts';
 import { Outflow } from './outflow.ts';
+import { takeParser } from './parser.ts';
 import type { Carrier } from './carrier.ts';
 import type { SessionContext } from './session-context.ts';
-import type { SessionStream } from './session-stream.ts';
+import type { SessionReader } from './session-reader.ts';
 import type { Pace } from '../sink/pace.ts';
 
-/** How long the first frame may take. */
+/** How long a client may take to send its first frame. */
 const openTimeoutMs = 10_000;
-/** How long a connection may have no stream. */
+/** How long a connection may carry no stream. */
 const idleTimeoutMs = 60_000;
 
-/** How long a client may take to answer a close. */
+/** How long a client may take to answer a close frame. */
 const closeTimeoutMs = 1000;
-/** What is read behind a session's end, until its client has answered the close. */
+/** The bytes that are read after a session's end, until its client has answered the close frame. */
 const maxBytesBehindEnd = 4096;
 
 export interface SessionOptions extends SessionContext {
-  /** Called once, when it is over. */
+  readonly tokens: StreamTokens;
+  /** Called once, when the session is over. */
   readonly onClose: (session: Session) => void;
 }
 
-/** One WebSocket, and the streams that it carries at the moment. */
-export class Session implements Carrier<SessionStream> {
-  readonly id = createStreamToken();
+/**
+ * One WebSocket, and the streams that it carries at the moment. One file, because each frame and each deadline may end the session.
+ */
+export class Session implements Carrier<SessionReader> {
+  readonly id: string;
   lastRequest = 0;
-  /** The client's User-Agent: a browser's pages cannot put it into a frame. */
+  /** The client's User-Agent header: a page in a browser cannot put it into a frame. */
   readonly agent: string | undefined;
   /** The client's IP address. */
   readonly address: string;
   readonly #socket: WebSocket;
   readonly #tcp: Socket;
   readonly #options: SessionOptions;
+  readonly #clock: ServerClock;
   readonly #pace: Pace;
-  readonly #streams = new Map<number, SessionStream>();
+  readonly #streams = new Map<number, SessionReader>();
   readonly #intake: Intake;
   readonly #outflow: Outflow;
-  /** Why it ended, as far as it was not the client who ended it. */
+  /** Why the session ended, unless the client ended it. */
   #endReason: SessionEndReason | undefined;
   #bytesBehindEnd = 0;
   #isUnread = false;
@@ -68,24 +73,28 @@ export class Session implements Carrier<SessionStream> {
   #idleSinceMs: number;
   #hasPinged = false;
 
-  constructor(socket: WebSocket, request: IncomingMessage, options: SessionOptions, nowMs: number) {
+  constructor(socket: WebSocket, request: IncomingMessage, options: SessionOptions) {
     this.#socket = socket;
     const tcp = request.socket;
     this.agent = request.headers['user-agent'];
     this.address = clientAddress(request);
     this.#tcp = tcp;
     this.#options = options;
+    this.#clock = options.clock;
+    this.id = options.tokens.token();
     this.#pace = options.paces.of(tcp);
+    const nowMs = options.clock.nowMs();
     this.#lastReceivedMs = nowMs;
     this.#idleSinceMs = nowMs;
-    // A throw in a listener would end the process: this session is ended instead.
+    // A throw in a listener would end the process, so the session is ended instead.
     const contain = (work: () => void): void =>
       options.defects.contain('session', work, () => this.terminate());
     this.#outflow = new Outflow(tcp, this.#pace, options.config);
     const parse = takeParser(tcp);
     this.#intake = new Intake(options.strangers.hold(this.address), {
+      clock: options.clock,
       parse,
-      // Behind its end, it only waits for the answer to its close.
+      // After the session's end, only the answer to the close frame is waited for.
       mayHandle: () => this.#endReason !== undefined || !this.#outflow.isFull,
       onTurn: () => this.#readOrNot(),
       contain,
@@ -106,7 +115,7 @@ export class Session implements Carrier<SessionStream> {
         if (this.#socket.readyState === this.#socket.OPEN) this.#socket.pong(data);
       });
     });
-    // No valid WebSocket, or a message that is too large: it is closed with a code of its own.
+    // The bytes are no valid WebSocket, or a message is too large. `ws` closes the connection with a code of its own.
     socket.on('error', () => {
       contain(() => {
         this.#intake.stop();
@@ -121,7 +130,7 @@ export class Session implements Carrier<SessionStream> {
     });
     tcp.prependOnceListener('close', () => {
       this.#intake.stop();
-      // The parser would take what is left for what comes next.
+      // Takes the bytes that are left. Otherwise the parser would get them.
       tcp.read();
     });
     const { maxMessageBytes, maxSessionStreams } = options.config;
@@ -147,32 +156,35 @@ export class Session implements Carrier<SessionStream> {
 
   sendData(stream: number, from: number, to: number, bytes: Uint8Array, large?: LargeRun): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
-    // The gateway's own words need no credit.
+    // Frames of the gateway itself need no credit.
     if (from === to) this.#outflow.add(bytes.length);
     const header = encodeDataHeader(stream, from, to);
     if (large === undefined) this.#socket.send(Buffer.concat([header, bytes]));
     else this.#sendLarge(header, large);
-    this.#pace.wrote(performance.now(), this.#tcp.bytesWritten);
+    this.#pace.wrote(this.#clock.nowMs(), this.#tcp.bytesWritten);
   }
 
   /**
-   * One message in two fragments, because a message in one would be a copy for each connection. The event has its place until
-   * this connection has taken it, whatever becomes of its reader meanwhile.
+   * Sends one message in two fragments: a message in one would be copied for each connection. The event keeps its
+   * place in EventMemory until this connection has taken it, even if its reader leaves.
    */
   #sendLarge(header: Uint8Array, large: LargeRun): void {
     large.hold();
     this.#tcp.cork();
     this.#socket.send(header, { fin: false });
-    // Called also when the connection is gone.
+    // The callback is called also when the connection is gone.
     this.#socket.send(large.bytes, { fin: true }, () => large.letGo());
     this.#tcp.uncork();
   }
 
   delayMs(): number {
-    return this.#pace.delayMs(performance.now());
+    return this.#pace.delayMs(this.#clock.nowMs());
   }
 
-  /** Ends it for what the client did, or for a stop; its readers go with it. `lost`: they may come back. */
+  /**
+   * Ends the session for what the client did, or because the server stops. The session's readers end with it. With
+   * `lost`, they may come back.
+   */
   end(reason: CloseReason, how: 'leave' | 'lost' = 'leave'): void {
     this.#isOver(reason);
     if (how === 'leave') this.#endStreams(reason);
@@ -180,8 +192,8 @@ export class Session implements Carrier<SessionStream> {
   }
 
   /**
-   * Notes whose it is: from the first request with an accepted key on, it is no stranger's any more. Without keys of the
-   * gateway's own nobody is a stranger who says so much as `open`. Returns `false` if the session ended over it.
+   * Notes the session's first known caller, who from then on is no stranger. If the gateway needs no keys, `open`
+   * makes the caller known. Returns `false` if the session ended because the caller has no room left.
    */
   meet(caller: Caller | undefined): boolean {
     if (this.#intake.isKnown || caller === undefined) return true;
@@ -193,12 +205,12 @@ export class Session implements Carrier<SessionStream> {
     return false;
   }
 
-  /** No stream is carried at the moment. */
+  /** Whether the session carries no stream at the moment. */
   get isUnused(): boolean {
     return this.#streams.size === 0;
   }
 
-  /** Its client says that the connection is lost: nothing more is handled, and its readers may come back. */
+  /** The client says that this connection is lost. No more frames are handled, and its readers may come back. */
   abandon(): void {
     this.end('taken_over', 'lost');
   }
@@ -208,8 +220,8 @@ export class Session implements Carrier<SessionStream> {
     this.#socket.terminate();
   }
 
-  /** Carries a stream from now on, which another session may have carried before. */
-  take(stream: SessionStream, number: number): void {
+  /** Carries a stream from now on. Another session may have carried it before. */
+  take(stream: SessionReader, number: number): void {
     stream.response.unbind({ isTakenOver: true });
     stream.session?.release(stream);
     stream.session = this;
@@ -217,14 +229,14 @@ export class Session implements Carrier<SessionStream> {
     this.#streams.set(number, stream);
   }
 
-  /** Does not carry a stream any more. */
-  release(stream: SessionStream): void {
+  /** Carries a stream no longer. */
+  release(stream: SessionReader): void {
     this.#streams.delete(stream.number);
     stream.session = undefined;
-    if (this.#streams.size === 0) this.#idleSinceMs = performance.now();
+    if (this.#streams.size === 0) this.#idleSinceMs = this.#clock.nowMs();
   }
 
-  /** Checks that the connection is used and alive, and tells readers what waits for them. */
+  /** Checks that the connection is used and alive, and tells readers their lag. */
   tick(nowMs: number): void {
     if (this.#socket.readyState !== this.#socket.OPEN) {
       this.#isOver('left');
@@ -240,7 +252,7 @@ export class Session implements Carrier<SessionStream> {
       this.#isOver('stalled');
       this.#socket.terminate();
     } else if (this.#isUnread) {
-      // Nothing can be heard from it.
+      // The session is not read at the moment, so its silence means nothing.
     } else if (nowMs - partSinceMs >= requestTimeoutMs) {
       this.end('timeout', 'lost');
     } else if (silentMs >= 2 * keepAliveMs) {
@@ -259,13 +271,13 @@ export class Session implements Carrier<SessionStream> {
   }
 
   #received(chunk: Buffer): void {
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     this.#heard(nowMs);
     const isEnded = this.#endReason !== undefined;
     if (!this.#intake.take(chunk)) this.#endOverloaded();
     this.#readOrNot();
     if (!isEnded) return;
-    // The parser would keep what comes. Its client's answer to the close is short.
+    // The parser would keep these bytes. A client's answer to the close frame is short.
     this.#bytesBehindEnd += chunk.length;
     if (this.#bytesBehindEnd > maxBytesBehindEnd) this.#socket.pause();
   }
@@ -280,7 +292,7 @@ export class Session implements Carrier<SessionStream> {
     this.#hasPinged = false;
   }
 
-  /** Reads on when all that was read is handled, and its client has taken what that made. */
+  /** Reads on when all reads are handled, and the client has taken the answers. Otherwise stops reading. */
   #readOrNot(): void {
     const isUnread = this.#endReason === undefined && (!this.#intake.isEmpty || this.#outflow.isFull);
     if (isUnread === this.#isUnread) return;
@@ -289,16 +301,16 @@ export class Session implements Carrier<SessionStream> {
     if (isUnread) {
       this.#socket.pause();
     } else {
-      this.#heard(performance.now());
+      this.#heard(this.#clock.nowMs());
       this.#socket.resume();
     }
   }
 
-  /** Nothing that it sends is handled any more. */
+  /** Ends the handling of the client's messages. */
   #isOver(reason: SessionEndReason): void {
     if (this.#endReason === undefined && this.#socket.readyState !== this.#socket.CLOSED) {
-      // A client that does not answer the close is not waited for.
-      setTimeout(() => this.#socket.terminate(), closeTimeoutMs).unref();
+      // A client that does not answer the close frame is not waited for.
+      this.#clock.after(closeTimeoutMs, () => this.#socket.terminate()).unref();
     }
     this.#endReason ??= reason;
     this.#readOrNot();
@@ -311,12 +323,12 @@ export class Session implements Carrier<SessionStream> {
     if (refusal !== undefined) this.end(refusal);
   }
 
-  /** Does what a frame says. Returns why the session has to end, if it has. */
+  /** Carries out a frame. Returns why the session has to end; `undefined`: it goes on. */
   #onFrame(frame: ClientFrame): CloseReason | undefined {
     if ((frame.type === 'open') !== (this.#credit === undefined)) return 'bad_frame';
     const wasResuming = this.isResuming;
     this.isResuming = frame.type === 'resume' && frame.more === true;
-    // Wakes those that wait for credit.
+    // A grant of 0 bytes wakes the readers that wait for credit.
     if (wasResuming && !this.isResuming) this.#credit?.grant({ bytes: 0 });
     switch (frame.type) {
       case 'open': {
@@ -347,7 +359,7 @@ export class Session implements Carrier<SessionStream> {
     }
   }
 
-  /** What is said of a stream that is over crosses with its end. */
+  /** A frame may name a stream that has just ended: the two crossed. Only a number that was never used is an error. */
   #ignored(stream: number): CloseReason | undefined {
     return stream > this.#lastNumber ? 'bad_frame' : undefined;
   }
@@ -390,15 +402,4 @@ function headersTooLarge(maxHeaderBytes: number): GatewayError {
     'headers_too_large',
     `The path and the headers: expected ${maxHeaderBytes} bytes at most (maxHeaderBytes), and ${maxHeaders} headers.`,
   );
-}
-
-/**
- * Takes the place of a WebSocket's parser as the one who listens to the socket: the parser handles all that it is given at
- * once, with no way to stop it.
- */
-function takeParser(tcp: Socket): (bytes: Buffer) => void {
-  const listener = tcp.listeners('data').at(-1) as ((bytes: Buffer) => void) | undefined;
-  if (listener === undefined) throw new Error('expected a listener: the parser of ws');
-  tcp.off('data', listener);
-  return (bytes) => listener.call(tcp, bytes);
 }

@@ -6,35 +6,40 @@ import { type ServerOptions, WebSocketServer } from 'ws';
 import { GatewayError, shuttingDown } from '../errors.ts';
 import { listed } from '../http/listed.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
+import type { Timer } from '@spillway/core/clock';
+import { StreamTokens } from '../stream/stream-token.ts';
 import { Arrivals } from './arrivals.ts';
 import { Session, type SessionOptions } from './session.ts';
 import type { SessionContext } from './session-context.ts';
-import type { SessionStream } from './session-stream.ts';
+import type { SessionReader } from './session-reader.ts';
 
-/** What all strangers together may have sent that is not handled yet, if `maxRequestMemoryBytes` is not less. */
+/**
+ * The bytes that all strangers together may have sent and that are not handled yet, if `maxRequestMemoryBytes` is not
+ * less.
+ */
 const maxStrangerBytes = 16_777_216;
-/** A message in more pieces than that is refused: each costs more than its bytes. Browsers make some of 64 KiB. */
+/** The most fragments of a message: each costs more memory than its bytes. Browsers make fragments of 64 KiB. */
 const maxFragments = 1024;
-/** How long a client may take to answer a close. */
+/** How long a client may take to answer a close frame. */
 const closeTimeoutMs = 1000;
 
-/** Where WebSockets come in. */
+/** Where WebSockets enter a server. */
 export interface SessionDoor {
-  /** Why a request for one is refused, for what it is addressed to or who sends it; `undefined`: it is not. */
+  /** Why an upgrade request is refused, by its address or its sender; `undefined`: it is accepted. */
   refusal(request: IncomingMessage): GatewayError | undefined;
-  /** Answers a connection that is refused, and closes it. */
+  /** Answers a refused connection with the error, and closes it. */
   refuse(socket: Socket, error: GatewayError): void;
-  /** Its client has shown an accepted key, or needs none. */
+  /** The client on that socket has shown an accepted key, or needs none. */
   known(socket: Socket): void;
 }
 
-/** All sessions of a server, and the one clock that watches them. */
+/** All sessions of a server, and the one timer that watches them. */
 export class Sessions {
   readonly #sessions = new Set<Session>();
   readonly #door: SessionDoor;
   readonly #options: SessionOptions;
   readonly #server: WebSocketServer;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: Timer;
 
   constructor({
     door,
@@ -47,11 +52,12 @@ export class Sessions {
     this.#options = {
       ...options,
       strangers: new RequestMemory(Math.min(maxStrangerBytes, maxRequestMemoryBytes)),
-      readers: new Map<string, SessionStream>(),
+      readers: new Map<string, SessionReader>(),
       arrivals: new Arrivals(),
+      tokens: new StreamTokens(options.clock),
       onClose: (session) => {
         this.#sessions.delete(session);
-        this.#options.arrivals.closed(session, performance.now());
+        this.#options.arrivals.closed(session, options.clock.nowMs());
       },
       onKnown: (socket) => door.known(socket),
     };
@@ -59,11 +65,12 @@ export class Sessions {
     const serverOptions: ServerOptions & { readonly closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
-      // Deltas are small, and what is merged is small anyway: a compressor a connection would cost more memory than all.
+      // Deltas are small, and merged ones too. A compressor for each connection would cost more memory than all of
+      // them.
       perMessageDeflate: false,
       maxPayload: maxMessageBytes,
       maxFragments,
-      // A session answers pings itself, when its client has taken the answers before.
+      // A session answers pings itself, once its client has taken the earlier answers.
       autoPong: false,
       handleProtocols: () => subprotocol,
       closeTimeout: closeTimeoutMs,
@@ -72,16 +79,16 @@ export class Sessions {
     this.#server.on('wsClientError', ({ message }: Error, _socket, { socket }: IncomingMessage) => {
       door.refuse(socket, new GatewayError('invalid_request', `${message}.`));
     });
-    this.#timer = setInterval(() => this.#tick(), Math.min(1000, Math.max(25, keepAliveMs / 8)));
-    this.#timer.unref();
+    const everyMs = Math.min(1000, Math.max(25, keepAliveMs / 8));
+    this.#timer = options.clock.every(everyMs, () => this.#tick());
   }
 
-  /** How many are open. */
+  /** The number of open sessions. */
   get size(): number {
     return this.#sessions.size;
   }
 
-  /** Takes the WebSockets that clients of a server ask for. */
+  /** Accepts the WebSockets that clients of a server ask for. */
   listen(server: Server): void {
     server.on('upgrade', (request, socket: Duplex, head) => {
       const open = (): void => {
@@ -91,16 +98,16 @@ export class Sessions {
           return;
         }
         this.#server.handleUpgrade(request, socket, head, (webSocket) => {
-          this.#sessions.add(new Session(webSocket, request, this.#options, performance.now()));
+          this.#sessions.add(new Session(webSocket, request, this.#options));
         });
       };
       this.#options.defects.contain('upgrade', open, () => socket.destroy());
     });
   }
 
-  /** Ends all of them. */
+  /** Ends all sessions. */
   close(): void {
-    clearInterval(this.#timer);
+    this.#timer.stop();
     for (const session of this.#sessions) {
       this.#contain(session, () => session.end('shutting_down'));
     }
@@ -108,7 +115,7 @@ export class Sessions {
 
   #refusal(request: IncomingMessage, upgraded: Duplex): GatewayError | undefined {
     const { headers, socket, url = '' } = request;
-    // Node gives something else than the connection for a request with a body.
+    // An upgrade request with a body gets a stream from Node that is not the connection.
     if (upgraded !== socket) return new GatewayError('invalid_request', 'An upgrade has no body.');
     const refusal = this.#door.refusal(request);
     if (refusal !== undefined) return refusal;
@@ -122,7 +129,7 @@ export class Sessions {
   }
 
   #tick(): void {
-    const nowMs = performance.now();
+    const nowMs = this.#options.clock.nowMs();
     for (const session of this.#sessions) this.#contain(session, () => session.tick(nowMs));
   }
 

@@ -1,11 +1,11 @@
 import type { Socket } from 'node:net';
 import { holdable } from '../memory/run-memory.ts';
 
-/** The longest line before a chunk: four bytes in hexadecimal, and its end. */
+/** The most bytes of a chunk's size line: its hexadecimal size, and CRLF. */
 const maxSizeLineBytes = 10;
 /**
- * What is written at once is put together in one buffer, if it is not longer. A socket that does not take it keeps all of
- * that buffer.
+ * Writes up to this size are gathered in one buffer. A socket that does not take such a write at once keeps the whole
+ * buffer.
  */
 const maxGatheredBytes = 8192;
 
@@ -16,39 +16,42 @@ const lineEnd = Buffer.from('\r\n');
 const gatheredBytes = maxSizeLineBytes + maxGatheredBytes + lineEnd.length;
 
 /**
- * Everybody's: the kernel takes a copy at once. If it did not take everything, the socket keeps this one
- * until it has, and the next write gets another.
+ * One buffer for all sockets: the kernel copies a write at once. If a socket keeps bytes of this buffer, the next
+ * write gets a new one.
  */
 let gathered = Buffer.allocUnsafeSlow(gatheredBytes);
 
 /**
- * The body of a response in HTTP/1.1's chunks, written straight to its socket. Node's own response makes four
- * buffers and a vectored write of each piece; this makes one write of everything that came in one turn.
+ * The body of a response in HTTP/1.1's chunks, written straight to its socket. Node's own response makes four buffers
+ * and a vectored write of each piece. This class makes one write of everything that came in one turn.
  */
 export class ChunkedBody {
   readonly #socket: Socket;
   readonly #highWaterMark: number;
-  /** What was added, up to the count. An array that is emptied lets go of its memory, and would take new for every token. */
+  /**
+   * The added parts: the first `#count` items. A single slot is reused, because an emptied array would allocate anew
+   * for every token.
+   */
   #parts: (Uint8Array | undefined)[] = [undefined];
   #count = 0;
   #partsBytes = 0;
-  /** With the lines around chunks. */
+  /** The bytes written so far, with the lines around chunks. */
   writtenBytes = 0;
 
-  /** The response's head must have been written to the socket, and nobody else may write. */
+  /** The response's head must be written already, and no other code may write to the socket. */
   constructor(socket: Socket) {
     this.#socket = socket;
     this.#highWaterMark = socket.writableHighWaterMark;
   }
 
-  /** Whether more waits in this process than is good: what waits should wait in the channel. */
+  /** Whether so many bytes wait in the socket that further chunks should wait in the channel. */
   get isBlocked(): boolean {
     return this.#socket.writableLength >= this.#highWaterMark;
   }
 
   /**
-   * Adds to what is written with the next {@link flush}. Returns whether there should be more before that: what a
-   * reader that has stalled does not take is kept here, and should not be much.
+   * Adds bytes to the next {@link flush}. Returns whether to add more before it: a reader that has stalled takes
+   * nothing, so little should be kept here.
    */
   add(bytes: Uint8Array): boolean {
     this.#parts[this.#count] = bytes;
@@ -57,10 +60,10 @@ export class ChunkedBody {
     return this.#partsBytes < this.#highWaterMark;
   }
 
-  /** Writes what was added, as one chunk. */
+  /** Writes the added bytes as one chunk. */
   flush(): void {
     const length = this.#partsBytes;
-    // A chunk without bytes would be the end.
+    // A chunk without bytes would end the body.
     if (length === 0) return;
     const sizeLine = length.toString(16);
     this.writtenBytes += sizeLine.length + length + 2 * lineEnd.length;
@@ -74,7 +77,7 @@ export class ChunkedBody {
 
   #writeGathered(sizeLine: string): void {
     const socket = this.#socket;
-    // Of a socket that has not taken what came before, it is known already that it will keep this.
+    // A socket with waiting bytes will keep this write, too, so it gets a buffer of the right size.
     const isKept = socket.writableLength > 0;
     const target = isKept ? Buffer.allocUnsafeSlow(sizeLine.length + this.#partsBytes + 4) : gathered;
     let at = 0;
@@ -93,7 +96,7 @@ export class ChunkedBody {
     if (!isKept && socket.writableLength > 0) gathered = Buffer.allocUnsafeSlow(gatheredBytes);
   }
 
-  /** A large part that waits in the socket is the one that the channel's history has. */
+  /** Writes the parts one by one. A large part that waits in the socket shares the channel's memory. */
   #writeParts(sizeLine: string): void {
     const socket = this.#socket;
     socket.cork();

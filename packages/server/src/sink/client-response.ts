@@ -11,8 +11,9 @@ import type { Paces } from './paces.ts';
 import { Pause } from './pause.ts';
 import type { ReaderResponse } from './reader-response.ts';
 import type { SendQueues } from './send-queues.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 
-/** Of a run that is made in pieces, so much is made in one turn: others have theirs meanwhile. */
+/** The bytes of a run in pieces that are made in one turn, so that other work has its turn. */
 const maxTurnBytes = 32_768;
 
 const ping = Buffer.from(': ping\n\n');
@@ -25,22 +26,26 @@ const unbuffered = {
 } as const;
 
 export interface ClientResponseOptions {
-  /** In which errors are told. */
+  /** The format in which the client gets errors. */
   readonly format: Format;
   readonly paces: Paces;
-  /** Where the stream can be read again, if it can. */
+  readonly clock: ServerClock;
+  /** The path at which the stream can be read again; `undefined`: it cannot. */
   readonly streamUrl: string | undefined;
-  /** What the client wants to have between two writes, so that what comes meanwhile is merged. Default: 0, nothing. */
+  /** The time that the client wants between two writes, so that chunks are merged meanwhile. Default: 0. */
   readonly mergeMs?: number;
-  /** The client takes comments and error events for pieces of the answer: it gets none, and an error by a cut. Default: `false`. */
+  /**
+   * Whether the client takes comments and error events for pieces of the answer. It then gets none, and an error cuts
+   * the connection. Default: `false`.
+   */
   readonly answersOnly?: boolean;
-  /** Called when the client leaves before it got everything. */
+  /** Called when the client leaves before it has got everything. */
   readonly onLeave: () => void;
 }
 
 /**
- * The response to one client by HTTP. An error is told as a status with a body, as an event, or by cutting the
- * connection.
+ * The response to one client by HTTP. The client gets an error as a status with a body, as an event, or by a cut of
+ * the connection.
  */
 export class ClientResponse implements ReaderResponse {
   readonly settled: Promise<void>;
@@ -48,38 +53,44 @@ export class ClientResponse implements ReaderResponse {
   readonly #format: Format;
   readonly #pace: Pace | undefined;
   readonly #streamUrl: string | undefined;
-  /** The body, where it can be written past Node's response. */
+  /** The body, where it can be written without Node's response. */
   #body: ChunkedBody | undefined;
-  /** The connection's bytes before the body. */
+  /** The bytes of the connection before the body. */
   #headBytes = 0;
   #isEventStream = false;
   #isSettled = false;
-  /** Only what was written before still goes out. */
+  /** Whether the connection is cut: only bytes written before still go out. */
   #isCut = false;
-  /** What was written, and waits for the connection. */
+  /** Large events that were written and that the connection has not taken. */
   #large: LargeRun[] = noLarge;
-  /** What has yet to be made of the latest run. It is made as the connection takes it: a reader has a piece of it, and no more. */
+  /**
+   * The rest of the latest run, not made yet. Pieces are made as the connection takes them, so that only one waits
+   * for a reader.
+   */
   #pieces: Pieces | undefined;
   #hasTurn = false;
-  readonly #pause = new Pause();
+  readonly #clock: ServerClock;
+  readonly #pause: Pause;
   readonly #mergeMs: number;
   readonly #answersOnly: boolean;
   #lastWriteMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     response: ServerResponse,
-    { answersOnly = false, format, mergeMs = 0, onLeave, paces, streamUrl }: ClientResponseOptions,
+    { answersOnly = false, clock, format, mergeMs = 0, onLeave, paces, streamUrl }: ClientResponseOptions,
   ) {
     this.#response = response;
+    this.#clock = clock;
+    this.#pause = new Pause(clock);
     this.#mergeMs = mergeMs;
     this.#answersOnly = answersOnly;
     this.#format = format;
     this.#streamUrl = streamUrl;
     const { socket } = response;
     this.#pace = socket === null ? undefined : paces.of(socket);
-    // Listeners for the whole response, not for each wait; a close ends a wait as a drain does.
+    // One listener for the whole response, not one for each wait. A close ends a wait as a drain does.
     const onDrain = (): void => this.#drained();
-    // A client that closes its sending half has left: no HTTP client of a model half-closes.
+    // A client that closes its sending half has left: HTTP clients of a model do not half-close.
     const onHalfClosed = (): void => {
       if (this.#isSettled) return;
       onLeave();
@@ -151,16 +162,16 @@ export class ClientResponse implements ReaderResponse {
   #startChunked(status: number, headers: Readonly<Record<string, string>>): void {
     const response = this.#response;
     const { req, socket } = response;
-    // Node gives a pipelined request's response its socket later; HTTP/1.0 has no chunks.
+    // Node gives the response of a pipelined request its socket later. HTTP/1.0 has no chunks.
     if (socket === null || req.httpVersion !== '1.1') {
       response.writeHead(status, headers);
       return;
     }
     response.writeHead(status, { ...headers, 'transfer-encoding': 'chunked' });
-    // The head goes out together with what is written in the same turn.
+    // The head goes out together with the writes of the same turn.
     socket.cork();
-    process.nextTick(uncork, socket);
-    // Not flushHeaders: Node would write what is no ASCII in UTF-8, and the provider's bytes are that already.
+    this.#clock.nextTick(uncork, socket);
+    // Not flushHeaders: it would write non-ASCII characters in UTF-8, and the provider's bytes are in UTF-8 already.
     response.write('', 'latin1');
     this.#headBytes = socket.bytesWritten;
     this.#body = new ChunkedBody(socket);
@@ -170,7 +181,7 @@ export class ClientResponse implements ReaderResponse {
     if (this.isClosed) return;
     const isEvents = headers['content-type']?.toLowerCase().startsWith('text/event-stream') === true;
     const sent = isEvents ? { ...headers, ...unbuffered } : headers;
-    // Without words, Node's own.
+    // Without a reason phrase, Node's own is sent.
     if (reason === '') this.#response.writeHead(status, sent);
     else this.#response.writeHead(status, reason, sent);
   }
@@ -179,7 +190,7 @@ export class ClientResponse implements ReaderResponse {
     return this.isBlocked || this.#pause.isTimed;
   }
 
-  /** HTTP has no word for it. */
+  /** HTTP has no acknowledgements of tokens. */
   get acknowledgedTokens(): undefined {
     return undefined;
   }
@@ -200,20 +211,20 @@ export class ClientResponse implements ReaderResponse {
     this.#large = noLarge;
   }
 
-  /** Writes bytes as they are, with the next flush. */
+  /** Adds bytes to the next flush, unchanged. */
   protected send(bytes: Uint8Array): boolean {
     if (this.isClosed) return true;
     return this.#body?.add(bytes) ?? this.#response.write(bytes);
   }
 
-  /** Writes pieces one behind the other, with the next flush and those after it. */
+  /** Adds pieces in their order to the next flush and those after it. */
   protected sendPieces(pieces: Pieces): boolean {
     if (this.isClosed) return true;
     this.#pieces = pieces;
     return this.#addPieces();
   }
 
-  /** Adds what one turn may. Returns whether that was all, and there may be more before the next flush. */
+  /** Adds the pieces of one turn. Returns whether these were the last, and more may be added before the next flush. */
   #addPieces(): boolean {
     let takesMore = true;
     for (let bytes = 0; this.#pieces !== undefined && takesMore && bytes < maxTurnBytes;) {
@@ -231,17 +242,18 @@ export class ClientResponse implements ReaderResponse {
       this.#letGoOfLarge();
       this.#pause.end();
     } else {
-      // A connection that takes everything at once says so within the same turn.
+      // A connection that takes everything at once drains within the same turn. The next pieces wait for a later
+      // turn.
       this.#goOnSoon();
     }
   }
 
   #goOnSoon(): void {
-    if (!this.#hasTurn) setImmediate(() => this.#goOn());
+    if (!this.#hasTurn) this.#clock.nextTurn(() => this.#goOn());
     this.#hasTurn = true;
   }
 
-  /** Makes and writes more pieces. Who waits for it goes on when all of them are written. */
+  /** Makes and writes more pieces. A wait for the connection ends when all pieces are written. */
   #goOn(): void {
     this.#hasTurn = false;
     if (this.#pieces === undefined || this.#isConnectionBlocked) return;
@@ -253,16 +265,16 @@ export class ClientResponse implements ReaderResponse {
     if (this.isClosed) return true;
     this.#body?.flush();
     this.#letGoOfLarge();
-    this.#lastWriteMs = performance.now();
+    this.#lastWriteMs = this.#clock.nowMs();
     this.#pace?.wrote(this.#lastWriteMs, this.#writtenBytes);
-    // Otherwise the connection says when.
+    // If the connection is blocked, its drain continues this.
     if (this.#pieces !== undefined && !this.#isConnectionBlocked) this.#goOnSoon();
     return !this.isBlocked;
   }
 
   delayMs(): number {
     if (this.isClosed) return 0;
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     const linkMs = this.#pace?.delayMs(nowMs) ?? 0;
     return this.#mergeMs === 0 ? linkMs : Math.max(linkMs, this.#lastWriteMs + this.#mergeMs - nowMs);
   }
@@ -275,7 +287,7 @@ export class ClientResponse implements ReaderResponse {
     return this.isClosed ? Promise.resolve() : this.#pause.wait(delayMs);
   }
 
-  /** A comment, which readers skip. Only between events, so only while nothing is being written. */
+  /** Sends a comment, which clients skip. Call it only between events, so only while nothing is being written. */
   ping(): void {
     if (this.#answersOnly) return;
     this.startEventStream({});
@@ -293,7 +305,7 @@ export class ClientResponse implements ReaderResponse {
     if (this.isClosed) return;
     this.#body?.flush();
     if (error.code === 'upstream_reported') {
-      // The provider's own error event was handed on.
+      // The client has got the provider's own error event.
       this.#response.end();
     } else if (!this.#response.headersSent) {
       const { body, headers, reason } = error.answer(this.#format);
@@ -302,7 +314,7 @@ export class ClientResponse implements ReaderResponse {
     } else if (this.#isEventStream && !this.#answersOnly) {
       this.#response.end(this.#format.errorEvent(error));
     } else {
-      // Half an answer was sent: only a cut tells that the rest is missing.
+      // Half an answer was sent: only a cut shows that the rest is missing.
       this.#cut();
     }
   }
@@ -313,7 +325,10 @@ export class ClientResponse implements ReaderResponse {
     else socket.resetAndDestroy();
   }
 
-  /** Ends the connection in the middle of the body, behind what was written. A client that does not take that is let go. */
+  /**
+   * Cuts the connection in the middle of the body, after the bytes that were written. If the client does not take
+   * those, its progress check ends the connection.
+   */
   #cut(): void {
     const { socket } = this.#response;
     if (socket === null) {
@@ -325,7 +340,10 @@ export class ClientResponse implements ReaderResponse {
     else socket.write('', () => this.destroy());
   }
 
-  /** Whether the body says by itself where it ends. In HTTP/1.0 the end of the connection is its end, and only a reset is none. */
+  /**
+   * Whether the body itself shows its end. In HTTP/1.0 the connection's end is the body's end, so only a reset shows
+   * a cut.
+   */
   get #isDelimited(): boolean {
     return this.#response.req.httpVersion === '1.1';
   }
@@ -334,14 +352,15 @@ export class ClientResponse implements ReaderResponse {
     const { socket } = this.#response;
     if (socket === null) return { bytes: 0, isOwed: false };
     const unacknowledgedBytes = queues?.bytesOf(socket) ?? 0;
-    // What left this process, as far as it can tell, less what the kernel still has.
+    // The bytes that the client has acknowledged: those that left this process, less those that the kernel still
+    // holds.
     const bytes = socket.bytesWritten - socket.writableLength - unacknowledgedBytes;
     return { bytes, isOwed: this.#isCut || this.isBlocked || unacknowledgedBytes > 0 };
   }
 
   /**
-   * The connection's bytes so far. Node keeps what is written until the end of the turn in the response, where
-   * the socket's own count does not see it.
+   * The connection's bytes so far. Until the end of the turn Node keeps writes in the response, which the socket's
+   * own count leaves out.
    */
   get #writtenBytes(): number {
     if (this.#body !== undefined) return this.#headBytes + this.#body.writtenBytes;

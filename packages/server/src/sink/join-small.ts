@@ -1,12 +1,12 @@
-/** What is larger is not copied. */
+/** Pieces larger than this are not copied. */
 const maxJoinedBytes = 8192;
 
-/** Bytes that are made one piece after another, as somebody takes them. The last piece is what it returns. */
+/** Bytes in pieces that are made one by one, on request. The last piece is the generator's return value. */
 export type Pieces = Generator<Uint8Array, Uint8Array, undefined>;
 
 /**
- * The same bytes in fewer pieces: small ones are put together, and large ones stay views of what all readers of a stream share. A copy
- * for each reader of a large event would be in no bound.
+ * The same bytes in fewer pieces. Small pieces are joined; large ones stay views of memory that all readers share. A
+ * copy of a large event for each reader would be in no bound.
  */
 export function* joinSmall(pieces: Iterable<Uint8Array>): Pieces {
   let small: Uint8Array[] = [];

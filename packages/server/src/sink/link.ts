@@ -1,24 +1,24 @@
 import type { Socket } from 'node:net';
 import type { SendQueues } from './send-queues.ts';
 
-/** What is known of the bytes that were written to a connection. */
+/** The known state of the bytes that were written to a connection. */
 export interface LinkState {
-  /** When this was so, on the clock of `performance.now()`. */
+  /** The time of this state, on the server's clock. */
   readonly atMs: number;
-  /** How many bytes of the connection, since it was opened, have arrived. */
+  /** The bytes of the connection that have arrived since it was opened. */
   readonly ackedBytes: number;
-  /** The shortest round trip of the last minutes, so that of the empty link; `undefined` if not known. */
+  /** The shortest round trip of the last minutes, which is that of the empty link; `undefined`: unknown. */
   readonly minRttMs: number | undefined;
 }
 
-/** Asks for the state of one connection; `undefined` if nothing is known of it (any more). */
+/** Reads the state of one connection; `undefined`: unknown, or the connection is gone. */
 export type ReadLink = () => LinkState | undefined;
 
-/** Where the state of connections comes from. */
+/** The source of the states of connections. */
 export interface Links {
-  /** For the log at start. */
+  /** The name in the program's log at start. */
   readonly name: 'proc' | 'tcp-info' | 'writes';
-  /** What the kernel holds of all connections now; `undefined` if nothing is known. */
+  /** The bytes that the kernel holds for all connections; `undefined`: unknown. */
   readQueues(): Promise<SendQueues | undefined>;
   /** Watches one connection until it closes. */
   watch(socket: Socket): ReadLink;

@@ -3,15 +3,15 @@ import { openProcLinks } from './proc-links.ts';
 import { openTcpInfoLinks } from './tcp-info-links.ts';
 
 /**
- * The best source that this machine has: what TCP says of a connection (Linux with the optional dependency
- * koffi), a list of all connections (Linux), or only what the kernel took, which is megabytes before a slow
- * link is noticed.
+ * Opens the best source that this machine has. First choice: what TCP says of one connection (Linux with the optional
+ * dependency koffi). Second: a list of all connections (Linux). Last: the bytes that the kernel took, which shows a
+ * slow link only after megabytes.
  */
 export function openLinks(): Links {
   return openTcpInfoLinks() ?? openProcLinks() ?? writesOnly;
 }
 
-/** What the kernel took counts as arrived. */
+/** Counts all bytes that the kernel took as arrived. */
 const writesOnly: Links = {
   name: 'writes',
   readQueues: () => Promise.resolve(undefined),

@@ -1,62 +1,65 @@
 import type { ReadLink } from './link.ts';
 
 /**
- * How much longer than the empty link's round trip the oldest write may be on its way before the link counts
- * as slow. Above any usual delay of an acknowledgement (40 ms on Linux and Windows), below what a reader
+ * A link counts as slow when its oldest write is on its way for this much longer than the empty link's round trip.
+ * The value is above the usual delay of an acknowledgement (40 ms on Linux and Windows), and below what a reader
  * notices.
  */
 const freshSlackMs = 80;
-/** The same for a link that has kept up for {@link steadyAfterMs}: radio links have such moments. */
+/** The slack of a link that has kept up for {@link steadyAfterMs}: radio links have such short delays. */
 const steadySlackMs = 250;
-/** A link that kept up for so long has shown that it does. */
+/** A link that has kept up for so long counts as steady. */
 const steadyAfterMs = 5000;
-/** How much later than a round trip an acknowledgement may come without saying anything: it may be delayed. */
+/**
+ * An acknowledgement may be later than a round trip by this, because the other side may delay it. A slow link's queue
+ * starts above that.
+ */
 const ackSlackMs = 60;
-/** How long a slow link is written to at the longest gap before a shorter one is tried; doubles with each failure. */
+/** How long a slow link keeps the longest gap before a shorter gap is tried. Doubles with each failure. */
 const minDwellMs = 2000;
 const maxDwellMs = 30_000;
-/** How long each shorter gap has to work before the next. */
+/** How long each shorter gap has to work before the next shorter one. */
 const stepMs = 1000;
-/** A gap shorter than this is none. */
+/** A gap shorter than this becomes 0. */
 const minGapMs = 20;
-/** Writes within this time share a mark, so that a link of any speed costs little memory. */
+/** Writes within this time share a mark, so that marks of a fast link cost little memory. */
 const markMs = 10;
 /**
- * How long no write is marked after it was seen that everything has arrived, so that a link that keeps up is looked
- * at a few times a second at most: longer for one that has shown it. The first looks follow each other at once.
+ * How long writes get no mark after a look found that everything has arrived. A link that keeps up is then looked at
+ * a few times a second at most. A steady link has the longer rest. The first looks have no rest between them.
  */
 const freshRestMs = 100;
 const steadyRestMs = 400;
 const eagerLooks = 3;
-/** Of a link whose round trip is not known yet. */
+/** The round trip that is assumed while a link's own is unknown. */
 const assumedRttMs = 100;
-/** The time between two writes to a link that is slow; shorter while it is found out whether it still is. */
+/** The longest gap between two writes to a slow link. Shorter gaps test whether the link is still slow. */
 const maxGapMs = 120;
-/** How often a queue that has to empty is looked at. */
+/** The least time between two looks at a queue that has to empty. */
 const minPollMs = 10;
 const maxPollMs = 250;
 
 /**
- * Says when a reader may be written to next, so that what waits, waits in the channel, where it can be
- * merged, and not in a kernel or a modem, where it cannot.
+ * Decides when a reader may be written to next. Chunks should wait in the channel, where they can be merged, and not
+ * in a kernel or a modem, where they cannot.
  *
- * A link that keeps up is never made to wait. One whose oldest write is on its way for much longer than a
- * round trip of the empty link has a queue: from then on, a write follows when the one before has arrived,
- * and not sooner than the gap. When that goes well for a while the gap is halved, down to none; the first
- * sign of a queue takes the longest gap again, for twice as long as before.
+ * A link that keeps up never waits. A link whose oldest write is on its way for much longer than the empty link's
+ * round trip has a queue. From then on, a write follows when the one before has arrived, and not sooner than the gap.
+ * When that works for a while, the gap is halved, down to 0. The first sign of a queue brings back the longest gap,
+ * for twice as long as before.
  */
 export class Pace {
-  /** How often the link was found to be slow. */
+  /** How often the link was found slow. */
   slowdowns = 0;
   readonly #readLink: ReadLink;
-  /** Writes that are not known to have arrived, oldest first: when, and the connection's bytes after it. */
+  /** Writes that may not have arrived, oldest first: the time, and the connection's bytes after the write. */
   readonly #marks: { readonly atMs: number; bytes: number }[] = [];
-  /** Looks in a row that found that everything had arrived, and when the next write is marked again. */
+  /** The looks in a row which found that everything had arrived. `#restUntilMs`: when writes get marks again. */
   #cleanLooks = 0;
   #restUntilMs = 0;
   #minRttMs: number | undefined;
   #lastWriteMs = Number.NEGATIVE_INFINITY;
-  /** 0: the link keeps up. */
+  /** The present gap between writes; 0: the link keeps up. */
   #gapMs = 0;
   /** When the gap last changed, or a queue was last seen. */
   #sinceMs: number | undefined;
@@ -66,21 +69,21 @@ export class Pace {
     this.#readLink = readLink;
   }
 
-  /** The bytes of the connection that have arrived; `undefined` if nothing is known of it. */
+  /** The bytes of the connection that have arrived; `undefined`: unknown. */
   get ackedBytes(): number | undefined {
     return this.#readLink()?.ackedBytes;
   }
 
   /**
-   * How long to wait before the next write; 0: write now. Ask again after that time. Do not ask when the
-   * stream has ended: waiting gains nothing then.
+   * How long to wait before the next write; 0: write now. Ask again after that time. Do not ask when the stream has
+   * ended: a wait gains nothing then.
    */
   delayMs(nowMs: number): number {
     this.#sinceMs ??= nowMs;
     if (this.#gapMs === 0) {
       const isSteady = nowMs - this.#sinceMs >= steadyAfterMs;
       if (!this.#hasQueue(nowMs, isSteady ? steadySlackMs : freshSlackMs)) return 0;
-      // Slow again soon after the shortest gap worked: the link has not changed.
+      // A link that is slow again soon after the gap reached 0 has not changed.
       this.#dwellMs = isSteady || this.slowdowns === 0 ? minDwellMs : this.#longerDwellMs();
       this.slowdowns += 1;
       this.#setGap(nowMs, maxGapMs);
@@ -98,7 +101,7 @@ export class Pace {
     return 0;
   }
 
-  /** To be called after each write, with the bytes of the whole connection so far. */
+  /** Call this after each write, with the bytes of the whole connection so far. */
   wrote(nowMs: number, bytes: number): void {
     this.#lastWriteMs = nowMs;
     if (nowMs < this.#restUntilMs) return;
@@ -121,7 +124,10 @@ export class Pace {
     return oldest === undefined ? 0 : nowMs - oldest.atMs;
   }
 
-  /** The link has no queue. What is still on its way is seen by the next mark, too: marks count all bytes. */
+  /**
+   * Notes that the link has no queue, and may skip marks for a while. Later marks count all bytes, so none are
+   * missed.
+   */
   #rest(nowMs: number): void {
     this.#cleanLooks += 1;
     if (this.#cleanLooks <= eagerLooks) return;
@@ -130,7 +136,7 @@ export class Pace {
     this.#restUntilMs = nowMs + (isSteady ? steadyRestMs : freshRestMs);
   }
 
-  /** Looks at the link only if what was known before does not rule a queue out: a few times a second at most. */
+  /** Whether the link has a queue. Asks the kernel only if the marks do not exclude one: a few times a second at most. */
   #hasQueue(nowMs: number, slackMs: number): boolean {
     if (this.#oldestAgeMs(nowMs) <= (this.#minRttMs ?? 0) + slackMs) return false;
     const link = this.#readLink();

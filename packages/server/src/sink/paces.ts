@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { Links } from './link.ts';
 import { Pace } from './pace.ts';
 
-/** The pace of every connection, also from one response to the next. */
+/** The paces of all connections. A connection keeps its pace from one response to the next. */
 export class Paces {
   readonly #links: Links;
   readonly #paces = new WeakMap<Socket, Pace>();
@@ -11,7 +11,7 @@ export class Paces {
     this.#links = links;
   }
 
-  /** Where the state of connections comes from. */
+  /** The source of the states of connections. */
   get links(): Links['name'] {
     return this.#links.name;
   }

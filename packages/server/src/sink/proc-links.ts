@@ -3,13 +3,13 @@ import type { Socket } from 'node:net';
 import { type Links, type LinkState, takenBytes } from './link.ts';
 import { readSendQueues } from './send-queues.ts';
 
-/** At most one pass over all connections in this time, and for at most this share of a processor. */
+/** At most one pass over all connections in this time, and for at most this part of a processor's time. */
 const minPassMs = 40;
 const maxPassShare = 0.05;
 
 /**
- * `/proc/net/tcp`: one pass tells of all connections, so it is shared, and what it costs is bounded. The
- * state of a connection is that of the last pass. `undefined` if there is no such file.
+ * Reads `/proc/net/tcp`. One pass gives the state of all connections, so they share it, and its cost is bounded. A
+ * connection has the state of the last pass. `undefined`: there is no such file.
  */
 export function openProcLinks(): Links | undefined {
   if (!existsSync('/proc/net/tcp')) return undefined;
@@ -24,7 +24,7 @@ export function openProcLinks(): Links | undefined {
     for (const [socket, bytes] of taken) {
       const queued = queues?.bytesOf(socket);
       if (queued === undefined || !states.has(socket)) continue;
-      // What was written since can only make this look older than it is.
+      // Bytes written since `taken` was read may be in `queued`. So ackedBytes is at most what has arrived.
       states.set(socket, { atMs: startMs, ackedBytes: bytes - queued, minRttMs: undefined });
     }
     const endMs = performance.now();

@@ -1,23 +1,20 @@
-/** What is expected of a reader. */
+/** The least progress that a reader has to make. */
 export interface ProgressRules {
-  /** Time without any progress, while something is there for it, after which it is let go. */
+  /** A reader that makes no progress for this long, while chunks wait for it, has to go. */
   readonly stallTimeoutMs: number;
-  /** Slowest average over `rateWindowMs` while something is always there; 0 checks nothing. */
+  /** The slowest average over `rateWindowMs`, while chunks always wait; 0: no minimum. */
   readonly minBytesPerSecond: number;
-  /** The time over which the slowest rate is measured. Default: a minute. */
+  /** The time over which the average is measured. Default: a minute. */
   readonly rateWindowMs?: number;
 }
 
-export const defaultRateWindowMs = 60_000;
+const defaultRateWindowMs = 60_000;
 
-/**
- * Watches whether a reader makes progress. It only ever counts time in which something was there for
- * the reader to take: a model that is silent makes nobody stall.
- */
+/** Watches whether a reader makes progress. Only time with waiting bytes counts: a silent model makes no reader stall. */
 export class Progress {
   readonly #rules: ProgressRules;
   #bytes = 0;
-  /** When the reader last made progress or had nothing to take; 0: it has nothing now. */
+  /** When the reader last made progress or had nothing to take; 0: nothing waits for it now. */
   #sinceMs = 0;
   #windowStartMs = 0;
   #windowBytes = 0;
@@ -27,8 +24,8 @@ export class Progress {
   }
 
   /**
-   * Takes what is known now: the bytes that reached the reader so far, and whether more is there for
-   * it. Returns why the reader has to go, or `undefined`.
+   * Takes the bytes that reached the reader so far, and whether more wait for it. Returns why the reader has to go;
+   * `undefined`: it need not.
    */
   observe(nowMs: number, bytes: number, isOwed: boolean): 'no_progress' | 'too_slow' | undefined {
     if (!isOwed) {
@@ -52,4 +49,20 @@ export class Progress {
     this.#windowBytes = bytes;
     return rate < this.#rules.minBytesPerSecond ? 'too_slow' : undefined;
   }
+}
+
+/**
+ * Progress of a reader that holds back its credit: `pauseMs` replaces the timeout and the rate window, if it is
+ * longer.
+ */
+export function patientProgress({
+  minBytesPerSecond,
+  pauseMs,
+  stallTimeoutMs,
+}: Pick<ProgressRules, 'minBytesPerSecond' | 'stallTimeoutMs'> & { readonly pauseMs: number }): Progress {
+  return new Progress({
+    minBytesPerSecond,
+    stallTimeoutMs: Math.max(pauseMs, stallTimeoutMs),
+    rateWindowMs: Math.max(pauseMs, defaultRateWindowMs),
+  });
 }

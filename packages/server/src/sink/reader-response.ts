@@ -5,69 +5,75 @@ import type { LargeRun } from '../memory/large-run.ts';
 import type { SendQueues } from './send-queues.ts';
 
 /**
- * What one reader's chunks are written to. It knows what was sent already, and so in which way an error can
- * still be told.
+ * The response to one reader: its chunks are written here. The response knows what was sent already, and so how an
+ * error can still be sent.
  */
 export interface ReaderResponse {
   /** Resolves when the reader has got everything, or is gone. */
   readonly settled: Promise<void>;
   readonly isSettled: boolean;
-  /** What was written to it and is still held for it. */
+  /** The bytes that were written and are still kept for the reader. */
   readonly keptBytes: number;
-  /** Nothing is held for it any more that it has to get. It may still have to say that it has everything. */
+  /** Whether the reader needs nothing more that is kept here. Its last acknowledgement may still be missing. */
   readonly isDelivered: boolean;
   readonly headersSent: boolean;
-  /** Whoever reads it undoes the coding of a body by itself, as clients of HTTP do. */
+  /** Whether the client undoes the coding of a body by itself, as HTTP clients do. */
   readonly undoesCodings: boolean;
-  /** Nothing more can be written. */
+  /** Whether nothing more can be written. */
   readonly isClosed: boolean;
-  /** Bytes wait for the connection: it takes no more at the moment. */
+  /** Whether bytes wait because the connection takes no more at the moment. */
   readonly isBlocked: boolean;
   startEventStream(headers: Readonly<Record<string, string>>): void;
-  /** Starts a body of whatever kind, of which nothing is known but its headers. */
+  /** Starts a body of which only the headers are known. */
   start(status: number, headers: Readonly<Record<string, string>>, reason: string): void;
-  /** Nothing is written at the moment: its connection takes no more, or its link is left alone. */
+  /** Whether writes wait: the connection takes no more, or its link is left alone for a moment. */
   readonly isHeldBack: boolean;
-  /** The tokens that it said it has consumed; `undefined`: it does not say. */
+  /** The tokens that the client has acknowledged; `undefined`: it cannot acknowledge. */
   readonly acknowledgedTokens: number | undefined;
-  /** Writes the chunks with the offsets [from, to), at the latest with the next flush. Returns whether it takes more at once. */
+  /**
+   * Writes the chunks with the offsets [from, to), at the latest with the next flush. Returns whether to write more
+   * at once.
+   */
   write(run: EventRun, from: number, to: number): boolean;
-  /** Right behind the `write` of a large event: holds it until the reader has it, or is gone. */
+  /** Keeps a large event until the reader has it, or is gone. Call it right after the event's `write`. */
   hold(run: LargeRun): void;
-  /** Hands over what was written. Returns whether the connection wants more; if not, wait for `drained`. */
+  /** Gives the writes to the connection. Returns whether the connection takes more; if not, wait for `drained`. */
   flush(): boolean;
-  /** Tells of chunks that are missing. Only for readers whose policy can lose some. */
+  /** Sends a gap. Only for readers whose policy can lose chunks. */
   gap?(gap: Gap): void;
-  /** Called when something waits that credit does not allow. Only for readers that grant some. */
+  /** Called when a chunk waits that credit does not allow. Only for readers that grant credit. */
   creditBlocked?(reader: Waiting): void;
-  /** How long the connection's link should be left alone before the next write; 0: write now. */
+  /** How long, in milliseconds, to wait before the next write to this link; 0: write now. */
   delayMs(): number;
   /** Resolves when the connection has taken what was written, or is gone. */
   drained(): Promise<void>;
-  /** Resolves after that time, or when the connection is gone. Not while it is blocked. */
+  /** Resolves after that time, or when the connection is gone. Call it only while the connection is not blocked. */
   rest(delayMs: number): Promise<void>;
-  /** Keeps a silent connection alive. Only between events. */
+  /** Keeps a silent connection alive. Call it only between events. */
   ping(): void;
-  /** Everything was written. */
+  /** Ends the response: everything was written. */
   end(): void;
-  /** Tells of an error in the way that is still open. */
+  /** Sends an error in the way that is still possible. */
   fail(error: GatewayError): void;
-  /** Ends at once, whatever still waits for the connection. The reason is told only where that needs no reading. */
+  /**
+   * Ends the response at once, even if bytes wait for the connection. The reason is sent only where the client need
+   * not read for it.
+   */
   destroy(reason: GatewayError): void;
-  /** What is known of how much reached the reader. */
+  /** How much has reached the reader, as far as is known. */
   progress(queues: SendQueues | undefined): ReaderProgress;
 }
 
-/** What waits for a reader. */
+/** The number and bytes of the chunks that wait for a reader. */
 export type Waiting = Pick<Reader<unknown>, 'waitingBytes' | 'waitingItems'>;
 
 export interface ReaderProgress {
   readonly bytes: number;
-  /** Some is still on its way to it. */
+  /** Whether bytes are still on their way to the reader. */
   readonly isOwed: boolean;
   /**
-   * Its connection answers and takes what is written: what it does not take, its program holds back. Only where credit says so.
-   * Default: false.
+   * Whether the client's program holds back what it has not taken: its connection answers, and takes all writes. Only
+   * for readers with credit. Default: false.
    */
   readonly holdsCredit?: boolean;
 }

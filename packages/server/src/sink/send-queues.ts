@@ -2,19 +2,18 @@ import { readFile } from 'node:fs/promises';
 import { isIPv6, type Socket } from 'node:net';
 
 /**
- * What the kernel holds for each TCP connection that the other side has not acknowledged.
+ * The bytes that the kernel holds for each TCP connection, because the peer has not acknowledged them.
  *
- * Without it a process only sees how much the kernel took: megabytes for a reader that never reads,
- * and everything for one whose machine has vanished. Linux tells the truth in `/proc/net/tcp`; where
- * that does not exist, nothing is known, and a vanished reader is noticed only when the kernel's
- * buffer is full.
+ * Without these a process sees only the bytes that the kernel took. That is megabytes for a reader that never reads,
+ * and everything for a machine that has vanished. Linux has the true figures in `/proc/net/tcp`. Elsewhere they are
+ * unknown, and a vanished reader is noticed only when the kernel's buffer is full.
  */
 export interface SendQueues {
-  /** The bytes that the peer has not acknowledged; `undefined` if nothing is known of this socket. */
+  /** The bytes that the peer has not acknowledged; `undefined`: unknown. */
   bytesOf(socket: Socket): number | undefined;
 }
 
-/** Reads the state of all connections of this network namespace: one pass, whatever their number. */
+/** Reads the state of all connections of this network namespace in one pass. */
 export async function readSendQueues(): Promise<SendQueues | undefined> {
   const texts = await Promise.all(
     ['/proc/net/tcp', '/proc/net/tcp6'].map((path) => readFile(path, 'latin1').catch(() => '')),
@@ -54,7 +53,7 @@ function hex(value: number, digits: number): string {
   return value.toString(16).toUpperCase().padStart(digits, '0');
 }
 
-/** The 16 bytes of an IPv6 address; URL writes every form in the shortest one, without dots. */
+/** The 16 bytes of an IPv6 address. URL writes each form as the shortest one, without dots. */
 function ipv6Bytes(address: string): number[] {
   const [withoutZone = ''] = address.split('%');
   const [head = '', tail] = new URL(`http://[${withoutZone}]`).hostname.slice(1, -1).split('::');

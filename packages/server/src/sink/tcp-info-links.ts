@@ -3,22 +3,22 @@ import type { Socket } from 'node:net';
 import { type Links, type LinkState, takenBytes } from './link.ts';
 import type { SendQueues } from './send-queues.ts';
 
-/** The part of koffi that is used. */
+/** The part of koffi that is used here. */
 interface Koffi {
   load(path: string | null): { func(definition: string): (...args: readonly unknown[]) => unknown };
 }
 
 const ipprotoTcp = 6;
 const tcpInfo = 11;
-// Where fields of `struct tcp_info` (linux/tcp.h) begin; it only ever grows at its end.
+// The offsets of fields in `struct tcp_info` (linux/tcp.h), which grows only at its end.
 const bytesAckedOffset = 120;
 const minRttOffset = 148;
-/** Linux 4.6 and later tell `tcpi_min_rtt`. */
+/** The size of the struct on Linux 4.6 and later, which have `tcpi_min_rtt`. */
 const minInfoBytes = minRttOffset + 4;
 
 /**
- * `TCP_INFO`: one system call of about 1 µs for one connection, exact at any time. `undefined` if this is
- * not Linux or koffi is not there.
+ * Reads `TCP_INFO`: one system call of about 1 µs for one connection, exact at any time. `undefined`: this is not
+ * Linux, or koffi is not installed.
  */
 export function openTcpInfoLinks(): Links | undefined {
   if (process.platform !== 'linux') return undefined;
@@ -44,7 +44,8 @@ export function openTcpInfoLinks(): Links | undefined {
       minRttMs: view.getUint32(minRttOffset, isLittleEndian) / 1000,
     };
   };
-  // One by one, as they are asked for: a list of all connections of the machine takes 0.2 s to read when there are thousands.
+  // Reads one connection at a time, on request. A list of all connections of the machine takes 0.2 s when there are
+  // thousands.
   const queues: SendQueues = {
     bytesOf: (socket) => {
       const state = read(socket);
@@ -58,7 +59,7 @@ export function openTcpInfoLinks(): Links | undefined {
   };
 }
 
-/** The descriptor of an open socket. Node has no public way to it; its handle has had `fd` for ten years. */
+/** The descriptor of an open socket. Node has no public way to it; the handle has had `fd` for ten years. */
 function descriptorOf(socket: Socket): number | undefined {
   const { _handle: handle } = socket as { readonly _handle?: { readonly fd?: number } | null };
   return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;

@@ -1,40 +1,43 @@
 import { Gap, type Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { ReaderResponse } from './reader-response.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 
-/** At most this much is taken from the channel at once; the rest waits where it is bounded. */
+/** The most bytes that are taken from the channel at once. The rest waits there, where it is bounded. */
 const maxTakeBytes = 32_768;
 
-/** Who hears of what is written to a reader. */
+/** Gets an event for each write to a reader. */
 export interface WriteListener {
-  /** Called before every write; the headers go out with the first one. */
+  /** Called before every write. The headers go out with the first one. */
   start(): void;
   written(run: EventRun): void;
   lost(gap: Gap): void;
-  /** How long to wait before the next write, so that what waits can be merged; 0: not at all. */
+  /** How long to wait before the next write, so that chunks can be merged; 0: write now. */
   delayMs(): number;
 }
 
 /**
- * Writes what a reader gets, until its end: everything that is there at once, and then nothing until the connection has taken it and its link is due
- * again. A reader that keeps up gets each run as it came; one that falls behind gets larger writes by
- * itself, merged as far as its channel can.
+ * Writes a reader's chunks until its cursor ends. Writes all that is there at once, then waits until the connection
+ * has taken it and the link's pace allows more. A reader that keeps up gets each run as it came. A reader that falls
+ * behind gets larger writes, merged as far as its channel can.
  */
 export function writeEvents(
   reader: Reader<EventRun | Gap>,
   response: ReaderResponse,
   listener: WriteListener,
+  clock: Pick<ServerClock, 'nextTick'>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    new EventWriter(reader, response, listener, resolve, reject).run();
+    new EventWriter(reader, response, listener, clock, resolve, reject).run();
   });
 }
 
-/** Not an async function: on the path of every token, a callback costs a fraction of three promises. */
+/** Callbacks instead of an async function: on the path of every token, a callback costs a fraction of three promises. */
 class EventWriter {
   readonly #reader: Reader<EventRun | Gap>;
   readonly #response: ReaderResponse;
   readonly #listener: WriteListener;
+  readonly #clock: Pick<ServerClock, 'nextTick'>;
   readonly #resolve: () => void;
   readonly #reject: (error: unknown) => void;
 
@@ -42,17 +45,19 @@ class EventWriter {
     reader: Reader<EventRun | Gap>,
     response: ReaderResponse,
     listener: WriteListener,
+    clock: Pick<ServerClock, 'nextTick'>,
     resolve: () => void,
     reject: (error: unknown) => void,
   ) {
     this.#reader = reader;
     this.#response = response;
     this.#listener = listener;
+    this.#clock = clock;
     this.#resolve = resolve;
     this.#reject = reject;
   }
 
-  /** Waits for something to write, and writes what is there already. */
+  /** Writes the chunks that are there, or waits for some. */
   run(): void {
     try {
       while (this.#reader.whenReady(this.#onReady)) if (!this.#write()) return;
@@ -61,20 +66,20 @@ class EventWriter {
     }
   }
 
-  /** When the provider's read is dealt with, so that all that it brought is written at once. */
-  readonly #onReady = (): void => process.nextTick(go, this);
+  /** Writes after the provider's read is handled, so that all its chunks go out in one write. */
+  readonly #onReady = (): void => this.#clock.nextTick(go, this);
 
   go(): void {
     if (this.#write()) this.run();
   }
 
-  /** Writes what is there. Returns whether to go on at once. */
+  /** Writes the chunks that are there. Returns whether to go on at once. */
   #write(): boolean {
     try {
       const waitMs = this.#listener.delayMs();
       if (waitMs > 0 && this.#reader.end === undefined) return this.#runAfter(this.#response.rest(waitMs));
       if (!this.#writeWhatIsThere()) {
-        // What was there may be held back again: credit that was there for it is gone with its connection.
+        // The chunk may wait for credit again: its credit was lost with the connection.
         if (this.#reader.end === undefined) return true;
         this.#resolve();
         return false;
@@ -91,7 +96,7 @@ class EventWriter {
     return false;
   }
 
-  /** Returns whether there was something. */
+  /** Returns whether there was a chunk or gap to write. */
   #writeWhatIsThere(): boolean {
     const listener = this.#listener;
     const reader = this.#reader;

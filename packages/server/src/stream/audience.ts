@@ -5,25 +5,31 @@ import type { LargeRun } from '../memory/large-run.ts';
 import { LargeRuns } from '../memory/large-runs.ts';
 import { Bookmarks } from './bookmarks.ts';
 import type { StreamBody } from './stream-body.ts';
-import type { StreamReader } from './stream-reader.ts';
+import type { ServedReader } from './served-reader.ts';
 import type { TapReader } from './tap-reader.ts';
 
-/** What an audience needs of its stream. */
+/** A stream, as far as its audience needs it. */
 interface ReadByMany {
   readonly body: StreamBody | undefined;
-  /** What may wait for a reader that has no bound of its own. */
+  /** The bytes that may wait for a reader that has no bound of its own. */
   readonly windowBytes: number;
 }
 
-/** All who read one stream or may come back to it, and what they have in common: the smallest bound, and large events. */
+/**
+ * All readers, visitors, taps and bookmarks of one stream. Keeps what they share: the smallest bound, and large
+ * events.
+ */
 export class Audience {
-  readonly readers = new Set<StreamReader>();
-  /** Of those that take what is there for one answer, and may wait for it. */
+  readonly readers = new Set<ServedReader>();
+  /** Cursors of requests that take the chunks of one answer (catch-up and long-poll), and may wait for them. */
   readonly visitors = new Set<Reader<EventRun>>();
-  /** Of the operator's, beside the readers. */
+  /** The operator's taps, beside the readers. */
   readonly taps = new Set<TapReader>();
   readonly bookmarks = new Bookmarks(() => this.boundRuns());
-  /** Of several events, no more may come to the channel at once: the smallest bound of a reader. */
+  /**
+   * The bytes that one run of several events may have in the channel: the smallest bound of a reader, tap or
+   * bookmark.
+   */
   maxRunBytes = Infinity;
   readonly #stream: ReadByMany;
   readonly #large = new LargeRuns();
@@ -32,18 +38,18 @@ export class Audience {
     this.#stream = stream;
   }
 
-  add(reader: StreamReader): void {
+  add(reader: ServedReader): void {
     this.readers.add(reader);
     this.boundRuns();
   }
 
-  remove(reader: StreamReader): void {
+  remove(reader: ServedReader): void {
     this.readers.delete(reader);
     this.boundRuns();
     this.letGoOfLarge();
   }
 
-  /** To be called when a bound may have changed. */
+  /** Call this when a bound may have changed. */
   boundRuns(): void {
     let smallest = Math.min(this.#stream.windowBytes, this.bookmarks.maxRunBytes);
     for (const { maxRunBytes } of this.readers) smallest = Math.min(smallest, maxRunBytes);
@@ -51,16 +57,16 @@ export class Audience {
     this.maxRunBytes = Math.max(1, smallest - frameOverheadBytes);
   }
 
-  /** The reader for whom most waits. */
-  get slowest(): StreamReader | undefined {
-    let slowest: StreamReader | undefined;
+  /** The reader for which most bytes wait. */
+  get slowest(): ServedReader | undefined {
+    let slowest: ServedReader | undefined;
     for (const reader of this.readers) {
       if (slowest === undefined || reader.waitingBytes > slowest.waitingBytes) slowest = reader;
     }
     return slowest;
   }
 
-  /** The tap for which most waits. */
+  /** The tap for which most bytes wait. */
   get slowestTap(): TapReader | undefined {
     let slowest: TapReader | undefined;
     for (const tap of this.taps) {
@@ -69,7 +75,7 @@ export class Audience {
     return slowest;
   }
 
-  /** Nobody reads for whom the model would go on. */
+  /** Whether no reader is left, and no tap for which alone the model would go on. */
   get isEmpty(): boolean {
     for (const { isAudience } of this.taps) if (isAudience) return false;
     return this.readers.size === 0;
@@ -86,21 +92,21 @@ export class Audience {
     this.letGoOfLarge();
   }
 
-  /** Whether no reader and no tap has to get anything more from the channel. */
+  /** Whether no reader and no tap needs anything more from the channel. */
   get hasGotAll(): boolean {
     if (this.taps.size > 0) return false;
     for (const { response } of this.readers) if (!response.isDelivered) return false;
     return true;
   }
 
-  /** A large event is the newest in the channel, and keeps its place until everybody has passed it. */
+  /** The channel's newest chunk is a large event. It keeps its place in EventMemory until every cursor has passed it. */
   keepLarge(run: LargeRun): void {
     const { nextOffset = 0 } = this.#stream.body?.log ?? {};
     this.#large.keep(run, nextOffset - 1);
     this.letGoOfLarge();
   }
 
-  /** To be called when somebody may have passed a large event, or is gone. */
+  /** Releases the large events that every cursor has passed. Call this when a cursor has moved or is gone. */
   letGoOfLarge(): void {
     if (this.#large.isEmpty) return;
     const { oldestOffset = 0 } = this.#stream.body?.log ?? {};
@@ -113,7 +119,7 @@ export class Audience {
     });
   }
 
-  /** Nobody can come back any more. */
+  /** Ends all bookmarks: no reader can come back to them any more. */
   forgetBookmarks(): void {
     this.bookmarks.clear();
     this.letGoOfLarge();

@@ -2,19 +2,19 @@ import type { Gap, Overflow, Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { BodyHold } from '../memory/request-memory.ts';
 
-/** How the place of a reader is kept that was let go and may come back. */
+/** Where a reader stood that was ended for holding back its credit, and may come back. */
 export interface Bookmark {
-  /** By which its client names it when it comes back. */
+  /** The client's name for the reader. The client gives it again when it comes back. */
   readonly name: string | undefined;
-  /** Where it stood. */
+  /** The offset where the reader stood. */
   readonly offset: number;
-  /** As the reader had it: `disconnect` never makes the provider wait. */
+  /** The reader's own policy: with `disconnect` the provider never waits for the bookmark. */
   readonly overflow: Overflow;
-  /** Puts a cursor into the channel. Nothing is merged across it, and nothing behind it is let go of. */
+  /** Opens a cursor in the channel at the bookmark. The cursor keeps chunks after it, and nothing is merged across it. */
   readonly openAt: (offset: number, overflow: Overflow) => Reader<EventRun | Gap>;
-  /** The most that may come at once, of several events, to the reader. */
+  /** The bytes that one run of several events may have for the reader. */
   readonly maxRunBytes: number;
-  /** Its place among the readers that hold back their credit: so many bookmarks can there be. */
+  /** The reader's place among those that hold back their credit. These places bound the number of bookmarks. */
   readonly place: BodyHold;
 }
 
@@ -22,23 +22,23 @@ interface Kept {
   readonly bookmark: Bookmark;
   readonly sinceMs: number;
   cursor: Reader<EventRun | Gap>;
-  /** Whether the provider waits for it. */
+  /** Whether the provider waits for this bookmark. */
   isHeld: boolean;
 }
 
-/** The places in one stream of readers that were let go and may come back. */
+/** The bookmarks of one stream. */
 export class Bookmarks {
   readonly #kept = new Set<Kept>();
-  /** When the latest was added. */
+  /** When the latest bookmark was added. */
   lastAddedMs = Number.NEGATIVE_INFINITY;
   readonly #onRemoved: () => void;
 
-  /** `onRemoved` is called when a bound may have gone with a place. */
+  /** `onRemoved` is called for each removed bookmark: `maxRunBytes` may have changed. */
   constructor(onRemoved: () => void) {
     this.#onRemoved = onRemoved;
   }
 
-  /** Before its reader leaves: what waits for that one would be merged, or gone. */
+  /** Call this before the reader detaches: afterwards its waiting chunks may be merged or dropped. */
   add(bookmark: Bookmark, nowMs: number): void {
     const { offset, openAt, overflow } = bookmark;
     const isHeld = overflow !== 'disconnect';
@@ -46,33 +46,33 @@ export class Bookmarks {
     this.lastAddedMs = nowMs;
   }
 
-  /** Whether the provider waits for somebody who may come back. */
+  /** Whether the provider waits for a bookmark. */
   get areHeld(): boolean {
     for (const { isHeld } of this.#kept) if (isHeld) return true;
     return false;
   }
 
-  /** The most that may come at once, of several events. */
+  /** The smallest `maxRunBytes` of all bookmarks. */
   get maxRunBytes(): number {
     let smallest = Infinity;
     for (const { bookmark } of this.#kept) smallest = Math.min(smallest, bookmark.maxRunBytes);
     return smallest;
   }
 
-  /** Whether somebody who comes back has yet to take the chunk at that offset. */
+  /** Whether a bookmark's reader would still take the chunk at that offset. */
   awaits(offset: number): boolean {
     for (const { cursor } of this.#kept) if (cursor.end === undefined && offset >= cursor.offset) return true;
     return false;
   }
 
-  /** The reader of that name is there again, with a cursor of its own. Others who read there leave its place alone. */
+  /** The reader of that name is back, with a cursor of its own. Readers of other names leave the bookmark alone. */
   cameBack(name: string): void {
     for (const kept of this.#kept) if (kept.bookmark.name === name) this.#remove(kept);
   }
 
   /**
-   * While the model is at work: it waits for nobody any longer than that. The place stays, until more has come behind it than
-   * may wait for a reader.
+   * Call this while the model is at work. After `graceMs` the provider no longer waits for a bookmark. The bookmark
+   * stays until the chunks after it exceed the window.
    */
   tick(nowMs: number, graceMs: number): void {
     for (const kept of this.#kept) {
@@ -86,7 +86,7 @@ export class Bookmarks {
     }
   }
 
-  /** Nobody can come back. */
+  /** Removes all bookmarks. */
   clear(): void {
     for (const kept of this.#kept) this.#remove(kept);
   }

@@ -3,12 +3,15 @@ import type { StreamDeadlines } from './stream-body.ts';
 
 type Deadlines = Pick<StreamDeadlines, 'detachGraceMs' | 'finishEvents' | 'finishMs'>;
 
-/** What becomes of a model that nobody reads: it is stopped at once, or when nobody has come back in time. */
+/**
+ * Decides what becomes of a model that nobody reads. The model is stopped at once, or when no reader came back in
+ * time.
+ */
 export class Desertion {
   readonly #detach: DetachPolicy;
   readonly #deadlines: Deadlines;
   #until: { readonly ms: number; readonly events: number; readonly why: string } | undefined;
-  /** When somebody last looked in who is no reader: who polls comes back. */
+  /** When a request for one answer (catch-up or long-poll) last came: a client that polls comes back. */
   #visitedMs = Number.NEGATIVE_INFINITY;
 
   constructor(detach: DetachPolicy, deadlines: Deadlines) {
@@ -17,8 +20,8 @@ export class Desertion {
   }
 
   /**
-   * The last reader has left, when the model has sent so many events. Returns whether the model goes on for a while.
-   * `mayReturn`: somebody has said that he may come back.
+   * The last reader has left; the model has sent `events` so far. Returns whether the model goes on for a while.
+   * `mayReturn`: a reader has said that it may come back.
    */
   begin(nowMs: number, events: number, mayReturn: boolean): boolean {
     const { detachGraceMs, finishEvents, finishMs } = this.#deadlines;
@@ -33,18 +36,18 @@ export class Desertion {
     return true;
   }
 
-  /** Somebody reads. */
+  /** A reader has come, so the model goes on. */
   end(): void {
     this.#until = undefined;
   }
 
-  /** Somebody takes what is there, and may come back for more. */
+  /** A request takes the chunks that are there. Its client may come back for more. */
   visited(nowMs: number): void {
     this.#visitedMs = nowMs;
     if (this.#until !== undefined && this.#detach === 'grace') this.#wait(nowMs);
   }
 
-  /** Why the model is stopped now; `undefined`: it is not. */
+  /** Why the model has to stop now; `undefined`: it goes on. */
   reason(nowMs: number, events: number): string | undefined {
     const until = this.#until;
     return until !== undefined && (nowMs >= until.ms || events >= until.events) ? until.why : undefined;

@@ -2,52 +2,58 @@ import type { EventRun } from '@spillway/core/format/sse';
 import { closeCodes, type CloseReason } from '@spillway/core/session';
 
 /**
- * Why a provider is made to wait: what its slowest reader waits for. `credit`: its client has not acknowledged
- * enough; `link`: its connection takes no more, or is slow and left alone for a moment; `connection_lost`: it is not
- * there, and may come back; `tap`: the operator's own reader has not taken it; `burst`: nothing, more came at once than its window holds. `event_memory`: it waits for nobody of
- * its own, but its large event finds no room beside those of all streams.
+ * Why a provider is made to wait: what its slowest reader waits for.
+ * `credit`: the client has not acknowledged enough.
+ * `link`: the connection takes no more, or is slow and left alone for a moment.
+ * `connection_lost`: the reader is not connected, and may come back.
+ * `tap`: the operator's tap has not taken it.
+ * `burst`: no reader; more came at once than the window holds.
+ * `event_memory`: no reader; a large event finds no room beside those of all streams.
  */
 export const stallCauses = ['burst', 'connection_lost', 'credit', 'event_memory', 'link', 'tap'] as const;
 export type StallCause = (typeof stallCauses)[number];
 
 /**
- * Why a session ended: its client left or was lost; it took nothing of what was written to it (`stalled`); or a reason that
- * it was told.
+ * Why a session ended. `left`: the client left or was lost. `stalled`: the client took nothing of what was written.
+ * The others are reasons that the client was sent.
  */
 const sessionEndReasons = [...(Object.keys(closeCodes) as CloseReason[]), 'left', 'stalled'] as const;
 export type SessionEndReason = (typeof sessionEndReasons)[number];
 
-/** The latest times to a first token that are kept for whoever asks next. */
+/** The times to a first token that are kept until metrics ask: the latest. */
 const maxTtfts = 1000;
 
 /**
- * What is counted on the path of a chunk: plain numbers, which metrics and console read when somebody asks. A token
- * is an event with data: formats send one a token, but for those that send several at once.
+ * Counts made on the path of a chunk. They are plain numbers, which metrics and console read when asked. A token is
+ * an event with data. Most formats send one token an event; a few send several.
  */
 export class Meter {
   bytesIn = 0;
-  /** Events from providers, which is tokens generated. */
+  /** Events from providers: the tokens generated. */
   eventsIn = 0;
   bytesOut = 0;
   eventsOut = 0;
-  /** The events that became part of others. With `eventsOut`, the tokens delivered. */
+  /** The events that were merged into others. eventsOut + mergedEvents = the tokens delivered. */
   mergedEvents = 0;
   tokensAcknowledged = 0;
   tokensLost = 0;
-  /** An estimate: what streams that were cancelled would still have generated. */
+  /** An estimate: the tokens that cancelled streams would still have generated. */
   tokensSaved = 0;
   readonly stalls: Record<StallCause, number> = ofCauses();
   readonly stallMs: Record<StallCause, number> = ofCauses();
-  /** By their reason. */
+  /** The number of gaps, by reason. */
   readonly gaps: Record<string, number> = { 'drop-newest': 0, 'drop-oldest': 0, latest: 0 };
   retries = 0;
-  /** Readers that came back over another connection, and that could not. */
+  /** Readers that came back over another connection: `resumed` could go on, `refused` could not. */
   readonly resumes = { refused: 0, resumed: 0 };
   readonly sessionsEnded = Object.fromEntries(sessionEndReasons.map((reason) => [reason, 0])) as Record<
     SessionEndReason,
     number
   >;
-  /** Sessions that are not read at the moment: their clients send faster than it can be handled, or do not take the answers. */
+  /**
+   * Sessions that are not read at the moment. The client sends faster than the server can handle, or does not take
+   * the answers.
+   */
   unreadSessions = 0;
   #ttftsMs: number[] = [];
 
@@ -66,7 +72,7 @@ export class Meter {
     this.bytesOut += byteLength;
   }
 
-  /** A stream's first token has come. */
+  /** A stream's first token has come, after `ttftMs`. */
   began(ttftMs: number): void {
     if (this.#ttftsMs.length < maxTtfts) this.#ttftsMs.push(ttftMs);
   }
@@ -79,7 +85,7 @@ export class Meter {
   }
 }
 
-/** The tokens that a run stands for, as the meter counts them. */
+/** The tokens that a run stands for: its own events and those merged into them. */
 export function tokensOf({ events, mergedEvents = 0 }: EventRun): number {
   return events + mergedEvents;
 }

@@ -7,7 +7,7 @@ import type { Bookmarks } from './bookmarks.ts';
 import type { Journal } from './journal.ts';
 import type { StreamBody } from './stream-body.ts';
 
-/** How a reader reads: a plain response, a session, or a GET on the stream's URL in one of its two ways. */
+/** How a reader reads: by a plain response, a session, or a GET on the stream's URL in one of two ways. */
 export type ReaderVia = 'durable-streams' | 'event-source' | 'http' | 'session';
 
 export interface StreamReaderOptions {
@@ -19,35 +19,35 @@ export interface StreamReaderOptions {
   readonly overflow?: Overflow;
   /** Default: from the start. */
   readonly from?: number | 'now' | 'start';
-  /** The bytes that may wait for it. Default: the channel's. */
+  /** The bytes that may wait for the reader. Default: the channel's bound. */
   readonly maxBytes?: number;
-  /** Whether what waits for it may be merged before its policy is carried out. Default: where the format can. */
+  /** Whether chunks that wait may be merged before the overflow policy is applied. Default: where the format can. */
   readonly merges?: boolean | undefined;
-  /** What may be sent to it. Default: whatever its connection takes. */
+  /** The credit windows of the reader. Default: whatever its connection takes. */
   readonly credit?: readonly Credit[];
-  /** Called when something waits that credit does not allow. */
+  /** Called when a chunk waits that credit does not allow. */
   readonly onCreditBlocked?: () => void;
-  /** Whether it asked for events, so that comments may be sent while it waits. */
+  /** Whether the client asked for events, so that comments may be sent while it waits. */
   readonly wantsEvents?: boolean;
-  /** By which its client names it, also when it comes back after it was let go. */
+  /** The client's name for the reader. A client that comes back gives the same name. */
   readonly name?: string;
-  /** Whether it may come back: when it is the last to leave, the model is not stopped at once. */
+  /** Whether the client may come back: when the last such reader leaves, the model is not stopped at once. */
   readonly returns?: boolean;
 }
 
-/** A reader's stream, as far as the reader needs it. */
+/** A stream, as far as its reader needs it. */
 export interface ReadStream<Reading> {
-  /** Resolves when there is a body; rejects with the reason why there will be none. */
+  /** Resolves when there is a body. Rejects with the reason why there will be no body. */
   readonly started: Promise<void>;
   readonly isAnswered: boolean;
-  /** A reader was told already that events will come. */
+  /** Whether a reader got response headers before the provider answered, which said that events will come. */
   hasEventsBegun: boolean;
   readonly body: StreamBody | undefined;
-  /** How it ended; `undefined`: not yet. */
+  /** How the stream ended; `undefined`: not yet. */
   readonly end: unknown;
   readonly detach: DetachPolicy;
   readonly windowBytes: number;
-  /** What happens to a reader that did not say what shall. */
+  /** The overflow policy of a reader that named none. */
   readonly overflow: Overflow;
   readonly audience: {
     readonly readers: { readonly size: number };
@@ -55,12 +55,12 @@ export interface ReadStream<Reading> {
   };
   readonly journal: Pick<Journal, 'add'>;
   openReader(options: StreamReaderOptions): Reader<EventRun | Gap>;
-  /** Room for a reader that holds back its credit; `undefined`: there is none. */
+  /** Takes a place for a reader that holds back its credit; `undefined`: no place is free. */
   openPause(): BodyHold | undefined;
   sent(run: EventRun): void;
   lost(reader: Reading, gap: Gap): void;
-  left(reader: Reading, reason: GatewayError, mayReturn: boolean): void;
-  /** To be called when the reader may have got everything. */
+  detached(reader: Reading, reason: GatewayError, mayReturn: boolean): void;
+  /** Call this when the reader may have got everything. */
   checkDelivered(): void;
   defect(where: string, error: unknown): void;
 }

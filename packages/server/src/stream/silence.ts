@@ -1,6 +1,6 @@
 import { GatewayError } from '../errors.ts';
 
-/** How long a provider that has answered has said nothing. */
+/** How long a provider that has answered has been silent. */
 export class Silence {
   #lastEventMs: number;
   #lastBytesMs: number;
@@ -15,19 +15,19 @@ export class Silence {
     return this.#lastEventMs;
   }
 
-  /** It begins again: an event came, or something that is no fault of the provider's is over. */
+  /** The silence begins again: an event came, or a wait ended that was not the provider's fault. */
   restart(nowMs: number): void {
     this.#lastEventMs = nowMs;
   }
 
-  /** Something came, be it a comment. */
+  /** Bytes came, perhaps only a comment. */
   heard(nowMs: number): void {
     this.#lastBytesMs = nowMs;
   }
 
   /**
-   * Why it has lasted too long; `undefined`: it has not. Comments alone are life only for as long as the provider may let
-   * requests wait in a queue.
+   * The error of a silence that is too long; `undefined`: it is not. Comments alone prolong it up to
+   * `queueTimeoutMs`, the time that the provider may queue requests.
    */
   error(nowMs: number, idleTimeoutMs: number, queueTimeoutMs = idleTimeoutMs): GatewayError | undefined {
     const silentMs = nowMs - this.#lastEventMs;

@@ -1,17 +1,17 @@
 import type { Journal } from './journal.ts';
 import type { Meter, StallCause } from './meter.ts';
 
-/** A moment in which a stream's provider waits for a reader. */
+/** A time in which a stream's provider waits for a reader. */
 interface Stall {
   readonly cause: StallCause;
   readonly sinceMs: number;
 }
 
-/** When one stream's provider is made to wait, and why. */
+/** The stalls of one stream: when its provider had to wait, and why. */
 export class Stalls {
   readonly #meter: Meter;
   readonly #journal: Journal;
-  /** How many there were. */
+  /** The number of stalls so far. */
   count = 0;
   #endedMs = 0;
   #lasting: Stall | undefined;
@@ -21,22 +21,22 @@ export class Stalls {
     this.#journal = journal;
   }
 
-  /** Why the provider waits at the moment; `undefined`: it does not. */
+  /** Why the provider waits at the moment; `undefined`: it does not wait. */
   get cause(): StallCause | undefined {
     return this.#lasting?.cause;
   }
 
-  /** How long the stall has lasted that still does; 0 without one. */
+  /** How long the present stall has lasted; 0 without one. */
   lastingMs(nowMs: number): number {
     return this.#lasting === undefined ? 0 : nowMs - this.#lasting.sinceMs;
   }
 
-  /** How long all of them lasted so far. */
+  /** How long all stalls together have lasted so far. */
   totalMs(nowMs: number): number {
     return this.#endedMs + this.lastingMs(nowMs);
   }
 
-  /** `reader`: the number of the one that is waited for. */
+  /** `reader`: the number of the reader that the provider waits for. */
   begin(nowMs: number, cause: StallCause, reader: number | null): void {
     this.#lasting = { cause, sinceMs: nowMs };
     this.count += 1;
@@ -44,7 +44,7 @@ export class Stalls {
     this.#journal.paused(reader, cause);
   }
 
-  /** What a stall began with may not be what it goes on for. */
+  /** A stall's cause may change while it lasts. Each cause is counted for its own time. */
   goesOn(nowMs: number, cause: StallCause, reader: number | null): void {
     const before = this.#lasting?.cause;
     if (before === undefined || before === 'event_memory' || before === cause) return;
@@ -53,7 +53,7 @@ export class Stalls {
     this.#journal.paused(reader, cause);
   }
 
-  /** Ends the stall that lasts, if one does. */
+  /** Ends the present stall, if there is one. */
   end(nowMs: number): void {
     const cause = this.#account(nowMs);
     if (cause !== undefined) this.#journal.add('resumed', null, cause);

@@ -6,7 +6,7 @@ import type { StreamLog } from './stream-log.ts';
 /** How a stream ended. */
 export type StreamState = 'cancelled' | 'completed' | 'failed';
 
-/** How a stream ended, and why, unless it is complete. */
+/** How a stream ended, and the error, unless it completed. */
 export interface StreamOutcome {
   readonly state: StreamState;
   readonly error: GatewayError | undefined;
@@ -16,40 +16,40 @@ export interface StreamOutcome {
 export interface StreamDeadlines {
   /** How long a model goes on for a reader that may come back. */
   readonly detachGraceMs: number;
-  /** How many events, and how long, a model may go on that nobody reads, with `finish`. */
+  /** With `finish`: how many events a model may send, and how long it may go on, when nobody reads it. */
   readonly finishEvents: number;
   readonly finishMs: number;
   /** The longest silence of a model that has answered. */
   readonly idleTimeoutMs: number;
-  /** After so much silence a reader gets a comment. */
+  /** The silence after which a reader gets a comment. */
   readonly keepAliveMs: number;
   /** The longest life of a stream. */
   readonly maxDurationMs: number;
-  /** What a reader has to take, on the average of a minute; 0: anything. */
+  /** The bytes per second that a reader must take, on the average of a minute; 0: no minimum. */
   readonly minBytesPerSecond: number;
   /** How long a reader may hold back its credit. */
   readonly pauseMs: number;
-  /** How long a reader that something waits for may take nothing. */
+  /** How long a reader with waiting chunks may take nothing. */
   readonly stallTimeoutMs: number;
-  /** How long a stream may wait for its place. */
+  /** How long a stream may wait for its place of maxStreams. */
   readonly waitTimeoutMs: number;
-  /** What may wait for a reader that has no bound of its own. */
+  /** The bytes that may wait for a reader that has no bound of its own. */
   readonly windowBytes: number;
 }
 
-/** What a provider answered, from when its headers have come. */
+/** A provider's answer, known when its headers have come. */
 export interface StreamBody {
   readonly log: StreamLog;
-  /** Of events; `undefined`: just bytes. */
+  /** The format of its events; `undefined`: the body is plain bytes. */
   readonly format: Format | undefined;
   readonly isEvents: boolean;
   readonly status: number;
-  /** The provider's words behind the status. */
+  /** The provider's reason phrase, after the status. */
   readonly reason: string;
-  /** For readers. */
+  /** The headers for readers. */
   readonly headers: Readonly<Record<string, string>>;
-  /** How long a chunk takes to play, in milliseconds: what its log has as `durationMs`. Default: chunks take no time. */
+  /** The playing time of a chunk, in milliseconds; the log's `durationMs`. Default: chunks take no time. */
   readonly durationMs?: (run: EventRun) => number;
-  /** The log's bound on what waits for a reader. */
+  /** The log's bound on the bytes that wait for a reader. */
   readonly maxWaitingBytes: number;
 }

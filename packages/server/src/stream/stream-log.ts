@@ -2,21 +2,23 @@ import type { Channel } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 
 /**
- * What a stream has said, for whoever reads it: this process's channel, or a history that is kept elsewhere. It keeps what was
- * written; what waits for a reader is merged for that reader. oldestOffset ≤ nextOffset always, and neither goes back. A reader of
- * what is not there any more is refused with `history_gone`; where that is found out later, it fails with that. One that waits for what is
- * there gets it, or fails: within a deadline of the log's own.
+ * The chunks of a stream, for its readers: this process's channel, or a history that is kept elsewhere. The log keeps
+ * chunks as they were written; a reader's waiting chunks are merged for that reader alone. oldestOffset ≤ nextOffset
+ * always, and neither goes back. A reader at an offset that is gone is refused with `history_gone`. If that is found
+ * out later, the reader fails with that code. A reader that waits for a chunk that is there gets it, or fails within
+ * a deadline of the log's own.
  */
 export interface StreamLog extends Pick<
   Channel<EventRun>,
   'end' | 'heldBytes' | 'newest' | 'nextOffset' | 'oldestOffset' | 'reader'
 > {
   /**
-   * Finds out where it is now, if that is known elsewhere. Called before somebody's first look. Absent: it always knows.
+   * Asks for the log's present end, if that is known elsewhere. Called before a reader's first look. Absent: the log
+   * always knows its end.
    *
-   * @throws {GatewayError} if that cannot be found out.
+   * @throws {GatewayError} if the end cannot be found out.
    */
   refresh?(): Promise<void>;
-  /** Nobody wants the rest: its source stops, and its readers end with the reason. */
+  /** Cancels the log: its source stops, and its readers end with the reason. */
   cancel(reason: Error): void;
 }

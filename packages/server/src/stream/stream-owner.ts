@@ -6,25 +6,25 @@ import type { DetachPolicy } from './detach-policy.ts';
 /** Where a stream comes from, as metrics, logs and the console name it. */
 export interface StreamOrigin {
   readonly name: string;
-  /** What it speaks. */
+  /** The API of the provider, such as `openai`. */
   readonly api: string;
-  /** How long comments alone count as life, if longer than `idleTimeoutMs`; `undefined`: they do not. */
+  /** How long comments alone keep the stream alive, if longer than `idleTimeoutMs`; `undefined`: they do not. */
   readonly queueTimeoutMs?: number | undefined;
 }
 
-/** Whose a stream is, where it comes from, and what becomes of it when nobody reads it. */
+/** Who owns a stream, where the stream comes from, and what becomes of it when nobody reads it. */
 export interface StreamOwner {
   readonly origin: StreamOrigin;
-  /** The format of its errors: that of the request, whoever reads it. */
+  /** The format in which all readers get errors: the request's. */
   readonly errors: Format;
-  /** Whose large events are bounded together; empty: its client's address stands for it. */
+  /** The owner whose large events share one bound. Empty: the client's address is used. */
   readonly owner: string;
-  /** Whether somebody may read it, by what their request brings. */
+  /** Whether a request may read the stream, judged by its caller, headers and query key. */
   readonly mayRead: (asker: Pick<Asker, 'caller' | 'headers' | 'queryKey'>) => boolean;
-  /** Whose room its history takes after its end; see `holderOf`. */
+  /** The holder whose memory the stream's history takes after its end; see `holderOf`. */
   readonly holder: string;
   readonly detach: DetachPolicy;
-  /** For the console: as the client named it. */
+  /** The model as the client named it, for the console. */
   readonly model: string | undefined;
   readonly client: StreamClient;
 }

@@ -1,10 +1,11 @@
-import { randomUUID } from 'node:crypto';
-import type { Gap, Overflow, Reader, ReaderOptions } from '@spillway/core';
+import type { Gap, Overflow, Reader } from '@spillway/core';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { Audience } from './audience.ts';
 import { Desertion } from './desertion.ts';
-import { GatewayError, historyGone, overloaded } from '../errors.ts';
+import { openCursor } from './open-cursor.ts';
+import type { StreamHost } from './stream-host.ts';
+import { clientLeft, GatewayError, overloaded } from '../errors.ts';
 import { Journal } from './journal.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import type { Meter, StallCause } from './meter.ts';
@@ -17,14 +18,12 @@ import type { StreamClient } from '../access/stream-client.ts';
 import type { DetachPolicy } from './detach-policy.ts';
 import type { StreamOrigin, StreamOwner } from './stream-owner.ts';
 import type { StreamBody, StreamDeadlines, StreamOutcome, StreamState } from './stream-body.ts';
-import { createStreamToken } from './stream-token.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
 import type { Tap } from './tap.ts';
 import { TapReader } from './tap-reader.ts';
-import { untimed } from './untimed-credit.ts';
-import { clientLeft, type ReaderEndReason, StreamReader } from './stream-reader.ts';
+import { type ReaderEndReason, ServedReader } from './served-reader.ts';
 
-/** What a stream costs beside its chunks when it has ended: the objects that make it. Measured: 8 to 11 kB. */
+/** The memory that an ended stream costs beside its chunks: the objects that make it. Measured: 8 to 11 kB. */
 const overheadBytes = 12_288;
 
 /**
@@ -33,27 +32,15 @@ const overheadBytes = 12_288;
  */
 export type StreamPhase = 'opening' | 'streaming' | 'waiting';
 
-/** Who hears of what a stream does. */
-export interface StreamHost {
-  readonly meter: Meter;
-  readonly began: (stream: GatewayStream, ttftMs: number) => void;
-  readonly readerEnded: (reason: ReaderEndReason) => void;
-  /** Lets one of its readers hold back its credit, if its client has room for one more that does; see `pauseMs`. */
-  readonly openPause: (stream: GatewayStream) => BodyHold | undefined;
-  /** It has ended, and no reader has to get any of it: all that its channel still has is history. May be called again. */
-  readonly delivered: (stream: GatewayStream) => void;
-  /** Something failed that nobody foresaw. */
-  readonly defect: (where: string, error: unknown) => void;
-}
-
 /**
- * One request's life: its clock, its readers, and the one signal that stops everything done for it. Time is
- * checked from outside, by `tick`: no stream has a timer of its own.
+ * One request's life: its times, its readers, and the one signal that stops all work for it. The caller checks the
+ * deadlines with `tick`: no stream has a timer of its own. This is one file because most events of a stream may end
+ * it, and the end is the same for all. Readers, stalls and desertion have files of their own.
  */
 export class GatewayStream implements StreamOwner {
-  readonly id = randomUUID();
-  /** What its URL has and nobody can guess. Never logged: the id is. */
-  readonly token = createStreamToken();
+  readonly id: string;
+  /** The secret part of the stream's URL. Never logged: logs name `id`. */
+  readonly token: string;
   readonly origin: StreamOrigin;
   readonly errors: Format;
   readonly owner: string;
@@ -64,16 +51,19 @@ export class GatewayStream implements StreamOwner {
   readonly mayRead: StreamOwner['mayRead'];
   readonly startedMs: number;
   phase: StreamPhase = 'waiting';
-  /** A reader was told already, before the provider's answer, that events will come, and at which URL. */
+  /**
+   * Whether a reader got response headers before the provider answered. They said that events will come, and at which
+   * URL.
+   */
   hasEventsBegun = false;
-  /** The provider has answered, in whatever way. */
+  /** Whether the provider has answered, with a success or an error. */
   isAnswered = false;
   firstEventMs: number | undefined;
   events = 0;
   bytes = 0;
-  /** How it ended, and when; `undefined` while the provider is at work or may be. */
+  /** How the stream ended, and when; `undefined` while the provider is at work or may be. */
   end: { readonly state: StreamState; readonly atMs: number; readonly code: string | undefined } | undefined;
-  readonly journal = new Journal();
+  readonly journal: Journal;
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
   #readerCount = 0;
@@ -81,9 +71,9 @@ export class GatewayStream implements StreamOwner {
   readonly #started = Promise.withResolvers<void>();
   readonly #deadlines: StreamDeadlines;
   readonly #meter: Meter;
-  readonly #host: StreamHost;
+  readonly #host: StreamHost<GatewayStream>;
   #body: StreamBody | undefined;
-  /** For whoever waits until it is delivered. */
+  /** Settled when the stream is delivered. Made only if `delivered` is asked for. */
   #delivered: PromiseWithResolvers<void> | undefined;
   readonly #silence: Silence;
   readonly #desertion: Desertion;
@@ -91,9 +81,12 @@ export class GatewayStream implements StreamOwner {
   constructor(
     { client, detach, errors, holder, mayRead, model, origin, owner }: StreamOwner,
     deadlines: StreamDeadlines,
-    host: StreamHost,
-    nowMs: number,
+    host: StreamHost<GatewayStream>,
   ) {
+    const nowMs = host.clock.nowMs();
+    this.id = host.tokens.id();
+    this.token = host.tokens.token();
+    this.journal = new Journal(host.clock);
     this.origin = origin;
     this.mayRead = mayRead;
     this.errors = errors;
@@ -109,17 +102,17 @@ export class GatewayStream implements StreamOwner {
     this.#desertion = new Desertion(detach, deadlines);
     this.startedMs = nowMs;
     this.#silence = new Silence(nowMs);
-    // Whoever waits for it hears of it; without readers nobody does.
+    // Readers await `started` and get its error. Without readers the rejection would count as unhandled.
     this.#started.promise.catch(() => undefined);
     this.journal.add('opened');
   }
 
-  /** Aborted as soon as the stream has to stop; the reason is a {@link GatewayError}. */
+  /** Aborted as soon as the stream has to stop. The reason is a {@link GatewayError}. */
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
 
-  /** Resolves when the provider has answered, and there is a body; rejects with the reason why there will be no answer. */
+  /** Resolves when the provider has answered and there is a body. Rejects with the reason why there will be no body. */
   get started(): Promise<void> {
     return this.#started.promise;
   }
@@ -133,7 +126,7 @@ export class GatewayStream implements StreamOwner {
     return this.#body;
   }
 
-  /** Where it can be read. */
+  /** The path at which the stream can be read. */
   get url(): string {
     return `/streams/${this.token}`;
   }
@@ -142,68 +135,75 @@ export class GatewayStream implements StreamOwner {
     return this.stalls.cause !== undefined;
   }
 
-  /** Something is still done for it. */
+  /** Whether the provider, a reader or a tap is still at work on the stream. */
   get isLive(): boolean {
     return this.end === undefined || this.audience.readers.size > 0 || this.audience.taps.size > 0;
   }
 
-  /** It has ended, and no reader has to get any of it from its channel. */
+  /** Whether the stream has ended and no reader or tap needs more from its channel. */
   get isDelivered(): boolean {
     return this.end !== undefined && this.audience.hasGotAll;
   }
 
-  /** Resolves when it is delivered for the first time. */
+  /** Resolves when the stream is delivered for the first time. */
   get delivered(): Promise<void> {
     if (this.isDelivered) return Promise.resolve();
     this.#delivered ??= Promise.withResolvers();
     return this.#delivered.promise;
   }
 
-  /** To be called when a reader may have got everything. */
+  /** Call this when a reader may have got everything. */
   checkDelivered(): void {
     if (!this.isDelivered) return;
-    // Whoever waits goes on behind this turn, when its history has room or is gone; and also if that fails.
+    // First resolve, so that a throw below cannot lose it. Waiting code runs after this turn, when the history is
+    // kept or dropped.
     this.#delivered?.resolve();
     this.#host.delivered(this);
   }
 
-  /** Since when it is only kept for those who come back: its end, or later, when the last reader was let go that may; `undefined`: not yet. */
+  /**
+   * Since when the stream is kept only for readers that come back: its end, or the latest bookmark if that is later.
+   * `undefined`: not yet.
+   */
   get retainedSinceMs(): number | undefined {
     return this.end === undefined ? undefined : Math.max(this.end.atMs, this.audience.bookmarks.lastAddedMs);
   }
 
-  /** Lets go of its history. Only when it is delivered. */
+  /** Drops the stream's history and bookmarks. Call it only when the stream is delivered. */
   forget(): void {
     this.audience.forgetBookmarks();
     this.#body = undefined;
   }
 
-  /** Whether it can be read from its URL. */
+  /** Whether the stream can be read from its URL. */
   get hasUrl(): boolean {
     return this.#body === undefined ? this.end === undefined : this.#body.isEvents;
   }
 
-  /** What its channel holds: what waits, and what is kept for readers to come. */
+  /** The bytes in the stream's channel: chunks that wait, and chunks kept for later readers. */
   get heldBytes(): number {
     return this.#body?.log.heldBytes ?? 0;
   }
 
-  /** What may wait for a reader that has no bound of its own. */
+  /** The bytes that may wait for a reader that has no bound of its own. */
   get windowBytes(): number {
     return this.#body?.maxWaitingBytes ?? this.#deadlines.windowBytes;
   }
 
-  /** Of several events, no more may come to the channel at once. */
+  /** The bytes that one run of several events may have in the channel. */
   get maxRunBytes(): number {
     return this.audience.maxRunBytes;
   }
 
-  /** What it costs to keep it for those who come back. */
+  /** The memory that the stream costs while it is kept for readers that come back. */
   get retainedBytes(): number {
     return overheadBytes + this.heldBytes;
   }
 
-  /** What it costs until its readers have it: what waits for one may be sent, and be kept in both places. */
+  /**
+   * The memory that the stream costs until its readers have it. A chunk may wait in the channel and be kept in a
+   * response too, so both count.
+   */
   get undeliveredBytes(): number {
     let bytes = this.retainedBytes;
     for (const { response, waitingBytes } of this.audience.readers)
@@ -211,7 +211,7 @@ export class GatewayStream implements StreamOwner {
     return bytes;
   }
 
-  /** Lets a tap read it, if that wants to. Before there is a body. */
+  /** Lets a tap read the stream, if the tap wants to. Call it before there is a body. */
   tap(tap: Tap): void {
     try {
       const opened = tap.open(this);
@@ -221,7 +221,7 @@ export class GatewayStream implements StreamOwner {
     }
   }
 
-  /** A tap is through with it. */
+  /** The tap has finished with the stream. */
   tapDone(tap: TapReader): void {
     const { audience } = this;
     audience.removeTap(tap);
@@ -229,11 +229,11 @@ export class GatewayStream implements StreamOwner {
     this.checkDelivered();
   }
 
-  /** Adds a reader, and serves it. It is gone when its response has settled. */
-  attach(response: ReaderResponse, options: StreamReaderOptions = {}): StreamReader {
-    const nowMs = performance.now();
+  /** Adds a reader, and serves it. The reader is removed when its response has settled. */
+  attach(response: ReaderResponse, options: StreamReaderOptions = {}): ServedReader {
     this.#readerCount += 1;
-    const reader = new StreamReader(this, this.#readerCount, response, options, this.#deadlines, nowMs);
+    const { clock } = this.#host;
+    const reader = new ServedReader(this, this.#readerCount, response, options, this.#deadlines, clock);
     this.audience.add(reader);
     this.#desertion.end();
     this.journal.add('reader_joined', reader.number, `${reader.via}, ${reader.overflow}`);
@@ -245,85 +245,64 @@ export class GatewayStream implements StreamOwner {
     return reader;
   }
 
-  #served(reader: StreamReader, reason: ReaderEndReason): void {
-    // Whoever fell behind has left, too, and may come back.
+  #served(reader: ServedReader, reason: ReaderEndReason): void {
+    // A reader that fell behind has left, too. It may come back.
     const hasMore = this.#body !== undefined && this.#body.log.end === undefined;
-    if (hasMore && this.audience.readers.has(reader)) this.left(reader, clientLeft('fell behind'), true);
+    if (hasMore && this.audience.readers.has(reader)) this.detached(reader, clientLeft('fell behind'), true);
     this.audience.remove(reader);
     this.checkDelivered();
     this.journal.add('reader_left', reader.number, reason);
     this.#host.readerEnded(reason);
   }
 
-  /** What happens to a reader that falls behind and did not say what shall: its chunks are merged if they can be. */
+  /** The policy of a reader that named none: `coalesce`, or `block` where chunks cannot be merged. */
   get overflow(): Overflow {
     return this.#body !== undefined && this.#body.format === undefined ? 'block' : 'coalesce';
   }
 
-  /** Opens a cursor on what the provider sends. The stream has to have started. */
-  openReader({
-    credit = [],
-    from = 'start',
-    maxBytes,
-    merges = true,
-    onCreditBlocked,
-    overflow = this.overflow,
-  }: StreamReaderOptions): Reader<EventRun | Gap> {
-    const body = this.#body;
-    if (body === undefined) throw new Error('a stream has no chunks before it has started');
-    const { log } = body;
-    const { end, nextOffset } = log;
-    // Where it is may be known elsewhere alone.
-    if (log.refresh === undefined && typeof from === 'number' && from > nextOffset) {
-      throw new GatewayError('invalid_request', `The offset: expected at most ${nextOffset}, got ${from}.`);
-    }
-    if (end?.state === 'cancelled' && typeof from === 'number' && from < nextOffset) {
-      throw historyGone(end.error);
-    }
-    const canMerge = body.format !== undefined;
-    const options: ReaderOptions<EventRun> = {
-      // Where nothing can be merged, no room can be made in that way.
-      overflow: overflow === 'coalesce' && !canMerge ? 'block' : overflow,
-      merges: merges && canMerge,
-      credit: body.durationMs === undefined ? credit.map(untimed) : credit,
-      from,
-      ...(onCreditBlocked === undefined ? {} : { onCreditBlocked }),
-      // The window also holds what one read brings: so much less may wait, whatever was asked for.
-      ...(maxBytes === undefined ? {} : { maxBytes: Math.min(maxBytes, body.maxWaitingBytes) }),
-    };
-    return log.reader(options);
+  /** Opens a cursor on the stream's chunks. Throws if the stream has not started. */
+  openReader(options: StreamReaderOptions): Reader<EventRun | Gap> {
+    if (this.#body === undefined) throw new Error('a stream has no chunks before it has started');
+    return openCursor(this.#body, { overflow: this.overflow, ...options });
   }
 
-  /** Room for a reader that holds back its credit; `undefined`: there is none. */
+  /** Takes a place for a reader that holds back its credit; `undefined`: no place is free. */
   openPause(): BodyHold | undefined {
     return this.#host.openPause(this);
   }
 
-  /** Something of it failed that nobody foresaw. Who calls this ends that part. */
+  /** Reports an error that nobody foresaw in a part of the stream. The caller ends that part. */
   defect(where: string, error: unknown): void {
     this.#host.defect(where, error);
   }
 
-  /** Somebody takes what is there, and may come back for more. */
+  /** A request takes the chunks that are there. Its client may come back for more. */
   visited(nowMs: number): void {
     this.#desertion.visited(nowMs);
   }
 
-  /** A reader has gone for good. The last one decides what becomes of the model. */
-  left(reader: StreamReader, reason: GatewayError, mayReturn: boolean): void {
+  /** A reader has detached. When the last reader has, the detach policy decides about the model. */
+  detached(reader: ServedReader, reason: GatewayError, mayReturn: boolean): void {
     this.audience.remove(reader);
     this.#checkDeserted(reason, mayReturn);
   }
 
-  /** Decides what becomes of the model if nobody reads it any more. */
+  /** Stops the model, now or later, if nobody reads the stream any more. */
   #checkDeserted(reason: GatewayError, mayReturn: boolean): void {
     const { bookmarks, isEmpty } = this.audience;
     if (!isEmpty || this.end !== undefined) return;
-    const goesOn = this.#desertion.begin(performance.now(), this.events, mayReturn || bookmarks.areHeld);
+    const goesOn = this.#desertion.begin(
+      this.#host.clock.nowMs(),
+      this.events,
+      mayReturn || bookmarks.areHeld,
+    );
     if (!goesOn) this.stop(reason);
   }
 
-  /** Stops everything that is done for this stream. The first reason counts, but for what still waits. */
+  /**
+   * Stops all work for the stream. The signal keeps its first reason; a later cancel still drops the chunks that
+   * wait.
+   */
   stop(reason: GatewayError): void {
     if (this.end !== undefined) return;
     this.#controller.abort(reason);
@@ -334,30 +313,30 @@ export class GatewayStream implements StreamOwner {
     this.audience.letGoOfLarge();
   }
 
-  /** The provider has answered; from now on its silence counts. */
+  /** The provider has answered. From now on its silence is measured. */
   answered(nowMs: number): void {
     this.phase = 'streaming';
     this.#silence.restart(nowMs);
   }
 
-  /** What the provider's reply is, is known. */
+  /** The status and headers of the provider's reply are known. */
   start(body: StreamBody, nowMs: number): void {
     this.answered(nowMs);
     this.open(body);
     this.journal.add('responded', null, String(body.status));
   }
 
-  /** There is something to read, for those who wait for it and those who come. */
+  /** The stream has a body: its readers and taps begin to read. */
   open(body: StreamBody): void {
     this.#body = body;
     this.audience.boundRuns();
-    // Before anything comes: what there is no cursor for may be let go.
+    // Taps and readers need cursors before the first chunk: a chunk with no cursor before it may be dropped.
     for (const tap of this.audience.taps) tap.begin(body);
     for (const reader of this.audience.readers) reader.begin();
     this.#started.resolve();
   }
 
-  /** The provider is done, or nobody waits for it any more. */
+  /** The provider has completed, failed or been cancelled. */
   finish({ error, state }: StreamOutcome, nowMs: number): void {
     this.end = { state, atMs: nowMs, code: error?.code };
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
@@ -366,7 +345,7 @@ export class GatewayStream implements StreamOwner {
     this.checkDelivered();
   }
 
-  /** Bytes came from the provider. */
+  /** A run came from the provider. */
   received(run: EventRun, isProgress: boolean, nowMs: number): void {
     const { byteLength, events } = run;
     this.#silence.heard(nowMs);
@@ -383,42 +362,42 @@ export class GatewayStream implements StreamOwner {
     this.journal.add('first_token');
   }
 
-  /** A large event is in the channel, and has its place until every reader has passed it. */
+  /** A large event is in the channel. The event keeps its place in EventMemory until every reader has passed it. */
   accepted(run: LargeRun): void {
     this.audience.keepLarge(run);
   }
 
-  /** Something was written to a reader. */
+  /** A run was written to a reader. */
   sent(run: EventRun): void {
     this.#meter.sent(run);
     this.audience.letGoOfLarge();
   }
 
-  /** A reader says that it has consumed so much more. */
+  /** A reader has acknowledged so many more tokens. */
   acknowledged(tokens: number): void {
     this.#meter.tokensAcknowledged += tokens;
     this.checkDelivered();
   }
 
-  /** A reader's policy left something out for it. */
-  lost(reader: StreamReader, { from, reason, to }: Gap): void {
+  /** A reader's policy dropped chunks for that reader. */
+  lost(reader: ServedReader, { from, reason, to }: Gap): void {
     this.#meter.gaps[reason] = (this.#meter.gaps[reason] ?? 0) + 1;
     this.#meter.tokensLost += to - from;
     this.journal.gap(reader.number, to - from, reason);
   }
 
-  /** The provider is made to wait, or may go on. Its silence is then no fault of its own. */
+  /** The provider is made to wait, or may go on. Silence while it waits is not its fault, so the silence restarts. */
   paused(isPaused: boolean, nowMs: number, cause?: StallCause): void {
     this.#silence.restart(nowMs);
     const { bookmarks } = this.audience;
     const waiting = this.#waitsFor();
-    // Whoever was let go for its credit and may come back is waited for, too.
+    // A bookmark of a reader that held back its credit can be what the provider waits for.
     const other = bookmarks.areHeld ? 'credit' : 'burst';
     if (isPaused) this.stalls.begin(nowMs, cause ?? waiting.cause ?? other, waiting.reader);
     else this.stalls.end(nowMs);
   }
 
-  /** Whom the model would wait for, if it had to: the reader or the tap for which most waits. */
+  /** The reader or tap for which most bytes wait, and the cause. The model waits for this one, if it has to wait. */
   #waitsFor(): { readonly cause: StallCause | undefined; readonly reader: number | null } {
     const { slowest, slowestTap } = this.audience;
     const isTap = (slowestTap?.waitingBytes ?? 0) > (slowest?.waitingBytes ?? 0);
@@ -427,7 +406,7 @@ export class GatewayStream implements StreamOwner {
       : { cause: slowest?.waitsFor, reader: slowest?.number ?? null };
   }
 
-  /** Checks the deadlines of everything, and keeps silent connections alive. */
+  /** Checks all deadlines of the stream, and keeps silent connections alive. */
   tick(nowMs: number): void {
     const { detachGraceMs } = this.#deadlines;
     const { bookmarks, readers } = this.audience;
@@ -457,7 +436,7 @@ export class GatewayStream implements StreamOwner {
     }
   }
 
-  /** Lets readers go that make no progress, or too little. */
+  /** Ends readers that make no progress, or too little. */
   checkReaders(nowMs: number, queues: SendQueues | undefined): void {
     for (const reader of this.audience.readers) reader.checkProgress(nowMs, queues);
   }

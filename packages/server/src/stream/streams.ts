@@ -1,19 +1,22 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Timer } from '@spillway/core/clock';
 import type { Defects } from '../defects.ts';
 import { asGatewayError, shuttingDown } from '../errors.ts';
 import { RetainedStreams } from '../memory/retained-streams.ts';
 import type { Meter } from './meter.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
 import type { Links } from '../sink/link.ts';
-import { GatewayStream, type StreamHost } from './stream.ts';
+import { GatewayStream } from './stream.ts';
+import type { StreamHost } from './stream-host.ts';
+import { StreamTokens } from './stream-token.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { Tap } from './tap.ts';
 import type { StreamOwner } from './stream-owner.ts';
 import type { StreamDeadlines, StreamOutcome } from './stream-body.ts';
-import type { ReaderEndReason } from './stream-reader.ts';
+import type { ReaderEndReason } from './served-reader.ts';
 
 /** The bounds of all streams together. */
 export interface StreamsConfig extends StreamDeadlines {
-  /** What all streams that have ended may hold for those who come back. */
+  /** The bytes that all ended streams together may hold for readers that come back. */
   readonly maxRetainedBytes: number;
   /** The streams that may be open at once. */
   readonly maxStreams: number;
@@ -21,40 +24,48 @@ export interface StreamsConfig extends StreamDeadlines {
   readonly retainMs: number;
 }
 
-/** Who hears of what streams do. */
+/** Gets events of all streams. */
 export interface StreamsObserver {
-  /** The first event has come. */
+  /** The stream's first event has come. */
   streamBegan(stream: GatewayStream, ttftMs: number): void;
   readerEnded(reason: ReaderEndReason): void;
 }
 
-/** All streams that live or can be read again, and the one clock that watches their deadlines. */
+export interface StreamsOptions {
+  readonly config: StreamsConfig;
+  readonly clock: ServerClock;
+  readonly meter: Meter;
+  readonly defects: Defects;
+  /** What readers' connections have not taken yet, as the kernel knows it. */
+  readonly links: Pick<Links, 'readQueues'>;
+  /** Default: nobody. */
+  readonly observer?: StreamsObserver;
+  /** What reads every stream beside its readers. Default: nothing. */
+  readonly taps?: readonly Tap[];
+}
+
+/** All streams that live or can be read again, and the one timer that watches their deadlines. */
 export class Streams {
-  /** By token. */
+  /** Live and retained streams, by token. */
   readonly #known = new Map<string, GatewayStream>();
-  /** Of those, the ones that ended and have no place. */
+  /** The streams of `known` that have ended and have no place of maxStreams. */
   readonly retained: RetainedStreams<GatewayStream>;
   readonly #config: StreamsConfig;
   readonly meter: Meter;
   readonly #taps: readonly Tap[];
   readonly #defects: Defects;
   readonly #links: Pick<Links, 'readQueues'>;
-  readonly #host: StreamHost;
-  readonly #timer: NodeJS.Timeout;
+  readonly #host: StreamHost<GatewayStream>;
+  readonly #clock: ServerClock;
+  readonly #timer: Timer;
   readonly #queuesEveryMs: number;
   #queuesReadMs = 0;
   #isTicking = false;
   #onChange: (() => void) | undefined;
 
-  constructor(
-    config: StreamsConfig,
-    meter: Meter,
-    links: Pick<Links, 'readQueues'>,
-    observer: StreamsObserver,
-    defects: Defects,
-    taps: readonly Tap[] = [],
-  ) {
+  constructor({ clock, config, defects, links, meter, observer, taps = [] }: StreamsOptions) {
     this.#taps = taps;
+    this.#clock = clock;
     this.#defects = defects;
     this.#links = links;
     this.#config = config;
@@ -62,15 +73,17 @@ export class Streams {
     this.meter = meter;
     const pauses = new RequestMemory(Math.max(2, Math.floor(config.maxStreams * pausedPart)));
     this.#host = {
+      clock,
+      tokens: new StreamTokens(clock),
       meter,
       openPause: ({ holder }) => {
         const pause = pauses.hold(holder);
         return pause.grow(1) ? pause : undefined;
       },
       defect: (where, error) => defects.caught(where, error),
-      began: (stream, ttftMs) => observer.streamBegan(stream, ttftMs),
+      began: (stream, ttftMs) => observer?.streamBegan(stream, ttftMs),
       readerEnded: (reason) => {
-        observer.readerEnded(reason);
+        observer?.readerEnded(reason);
         this.#onChange?.();
       },
       delivered: (stream) => {
@@ -79,76 +92,77 @@ export class Streams {
       },
     };
     const { detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs } = config;
-    // A deadline is met within an eighth of it, or a second.
+    // A deadline is checked at least 8 times in its length, and at least once a second.
     const deadlines = [detachGraceMs, idleTimeoutMs, keepAliveMs, maxDurationMs, retainMs, stallTimeoutMs];
-    this.#timer = setInterval(
-      () => void this.#tick(),
-      Math.min(1000, Math.max(25, Math.min(...deadlines) / 8)),
-    );
-    this.#timer.unref();
-    // So a reader is let go between one and 7/6 of the timeout after its last progress.
+    const everyMs = Math.min(1000, Math.max(25, Math.min(...deadlines) / 8));
+    this.#timer = clock.every(everyMs, () => void this.#tick());
+    // A reader is checked six times in the timeout. So it is ended between 1 and 7/6 of the timeout after its last
+    // progress.
     this.#queuesEveryMs = stallTimeoutMs / 6;
   }
 
-  /** Those for which something is still done. */
+  /** The live streams. */
   *[Symbol.iterator](): IterableIterator<GatewayStream> {
     for (const stream of this.#known.values()) if (stream.isLive) yield stream;
   }
 
-  /** Those, and those that ended and can be read again. */
+  /** The live streams, and ended ones that can still be read. */
   all(): IterableIterator<GatewayStream> {
     return this.#known.values();
   }
 
   open(owner: StreamOwner): GatewayStream {
-    const stream = new GatewayStream(owner, this.#config, this.#host, performance.now());
+    const stream = new GatewayStream(owner, this.#config, this.#host);
     this.#known.set(stream.token, stream);
     for (const tap of this.#taps) stream.tap(tap);
     return stream;
   }
 
-  /** The stream of a URL; `undefined` if there is none (any more). */
+  /** The stream of a URL; `undefined`: there is none, or it is over. */
   find(token: string): GatewayStream | undefined {
     const stream = this.#known.get(token);
-    return stream?.hasUrl === true && !this.#isOver(stream, performance.now()) ? stream : undefined;
+    return stream?.hasUrl === true && !this.#isOver(stream, this.#clock.nowMs()) ? stream : undefined;
   }
 
-  /** The provider's part is over. What it said can be read for a while. */
+  /** The provider has finished. The stream can be read for `retainMs` more. */
   ended(stream: GatewayStream, outcome: StreamOutcome): void {
-    stream.finish(outcome, performance.now());
+    stream.finish(outcome, this.#clock.nowMs());
     this.#onChange?.();
   }
 
-  /** Whether a stream that has ended needs its place no more: its readers have it, or there is other room for it until then. */
+  /**
+   * Whether an ended stream needs its place of maxStreams no more: its readers have everything, or other room holds
+   * the rest.
+   */
   drain(stream: GatewayStream): boolean {
     return stream.isDelivered || this.retained.drain(stream);
   }
 
-  /** Waits until nothing is done any more; after the deadline what is left is stopped. */
+  /** Waits until no stream is live. After the deadline the remaining streams are stopped. */
   async drainAll(deadlineMs: number): Promise<void> {
     if (!this.#hasLive) return;
     await new Promise<void>((resolve) => {
       this.#onChange = () => {
         if (!this.#hasLive) resolve();
       };
-      setTimeout(() => this.stopAll(), deadlineMs).unref();
-      // A client that does not even take the goodbye is not waited for.
-      setTimeout(resolve, deadlineMs + goodbyeMs).unref();
+      this.#clock.after(deadlineMs, () => this.stopAll()).unref();
+      // A client that does not take even the last bytes is not waited for.
+      this.#clock.after(deadlineMs + goodbyeMs, resolve).unref();
     });
   }
 
   stopWatching(): void {
-    clearInterval(this.#timer);
+    this.#timer.stop();
   }
 
-  /** Ends every stream that is left. */
+  /** Stops every live stream. */
   stopAll(): void {
     const reason = shuttingDown();
     for (const stream of this) {
       this.#defects.contain('stop of a stream', () => {
         stream.stop(reason);
-        // Nobody can come back to a process that is gone.
-        for (const reader of stream.audience.readers) if (reader.isLost) reader.leave(reason);
+        // The process ends, so a lost reader cannot come back to it.
+        for (const reader of stream.audience.readers) if (reader.isLost) reader.detach(reason);
       });
     }
   }
@@ -162,13 +176,13 @@ export class Streams {
     if (this.#isTicking) return;
     this.#isTicking = true;
     try {
-      await this.#each((stream) => stream.tick(performance.now()));
-      this.#forget(performance.now());
-      if (performance.now() - this.#queuesReadMs >= this.#queuesEveryMs && this.#hasLive) {
-        this.#queuesReadMs = performance.now();
+      await this.#each((stream) => stream.tick(this.#clock.nowMs()));
+      this.#forget(this.#clock.nowMs());
+      if (this.#clock.nowMs() - this.#queuesReadMs >= this.#queuesEveryMs && this.#hasLive) {
+        this.#queuesReadMs = this.#clock.nowMs();
         const queues = await this.#links.readQueues();
         await this.#each((stream) => {
-          if (stream.isLive) stream.checkReaders(performance.now(), queues);
+          if (stream.isLive) stream.checkReaders(this.#clock.nowMs(), queues);
         });
       }
     } catch (error) {
@@ -178,19 +192,19 @@ export class Streams {
     }
   }
 
-  /** What is left of a stream that has a defect, which was told. */
+  /** Ends a stream after a defect, which has been reported. */
   #endDefective(stream: GatewayStream): void {
-    // Looked at again, it would fail again.
+    // The stream was stopped before and failed again, so it is no longer looked at.
     if (stream.signal.aborted) {
       this.#known.delete(stream.token);
       this.retained.forget(stream);
       stream.audience.forgetBookmarks();
     }
     stream.stop(asGatewayError(undefined));
-    for (const reader of stream.audience.readers) reader.leave(asGatewayError(undefined), false);
+    for (const reader of stream.audience.readers) reader.detach(asGatewayError(undefined), false);
   }
 
-  /** Looks at all streams, with turns for everybody else in between: 10,000 at once would take 30 ms. */
+  /** Looks at all streams, and gives other work a turn after each 256. 10,000 streams in one turn would take 30 ms. */
   async #each(look: (stream: GatewayStream) => void): Promise<void> {
     let looks = 0;
     for (const stream of this.#known.values()) {
@@ -200,32 +214,42 @@ export class Streams {
         () => this.#endDefective(stream),
       );
       looks += 1;
-      if (looks % streamsATurn === 0) await nextTurn();
+      if (looks % streamsATurn === 0) await this.#nextTurn();
     }
   }
 
-  /** Lets go of streams that ended so long ago that nobody can come back. */
+  #nextTurn(): Promise<void> {
+    return new Promise((resolve) => this.#clock.nextTurn(resolve));
+  }
+
+  /** Drops the streams that ended more than `retainMs` ago. */
   #forget(nowMs: number): void {
     for (const stream of this.#known.values()) {
       if (stream.isDelivered && this.#isOver(stream, nowMs)) this.#drop(stream);
     }
   }
 
-  /** Nobody can come back to it. Readers that have to say that they have everything are still watched. */
+  /**
+   * Drops a stream's history: no reader can come back to it. The stream stays known while a reader has not
+   * acknowledged everything.
+   */
   #drop(stream: GatewayStream): void {
     this.retained.forget(stream);
     stream.forget();
     if (!stream.isLive) this.#known.delete(stream.token);
   }
 
-  /** It ended so long ago that it has no URL any more: who reads it by then reads on, and nobody else begins. */
+  /** Whether the time of the stream's URL is over. A reader that is there by then reads on, and no other can begin. */
   #isOver({ retainedSinceMs }: GatewayStream, nowMs: number): boolean {
     return retainedSinceMs !== undefined && nowMs - retainedSinceMs >= this.#config.retainMs;
   }
 }
 
 const goodbyeMs = 500;
-/** Of so many places, readers that hold back their credit may keep what they have for `pauseMs`; a client for two thirds of these. */
+/**
+ * The part of maxStreams that may be readers which hold back their credit for up to `pauseMs`. One client gets at
+ * most two thirds of these.
+ */
 const pausedPart = 1 / 2;
-/** A stream takes 3 µs. */
+/** A look at one stream takes 3 µs. */
 const streamsATurn = 256;

@@ -2,29 +2,29 @@ import { ofCauses, type StallCause } from './meter.ts';
 import type { GatewayStream } from './stream.ts';
 
 /**
- * Streams that are open, by where they are. `draining`: the provider is done, and a reader still has to get the rest, or reads
- * it again.
+ * Open streams, by phase. `draining`: the provider has finished, and a reader still has to get the rest, or reads it
+ * again.
  */
 export type OpenStreams = Readonly<
   Record<'draining' | 'opening' | 'paused' | 'streaming' | 'waiting', number>
 >;
 
-/** What is true of all streams together at one moment. */
+/** The state of all streams together at one moment. */
 export interface Survey {
   readonly streams: OpenStreams;
   readonly readers: number;
-  /** Readers for whom more than half of what may wait does. */
+  /** Readers for which more than half of their bound waits. */
   readonly laggingReaders: number;
-  /** That hold back their credit for longer than `stallTimeoutMs`. */
+  /** Readers that hold back their credit for longer than `stallTimeoutMs`. */
   readonly pausedReaders: number;
-  /** Of the readers that are furthest behind; the last one as a part of its bound. */
+  /** The largest lags of any reader, in bytes and in milliseconds. `maxLagRatio`: in parts of that reader's bound. */
   readonly maxLagBytes: number;
   readonly maxLagMs: number;
   readonly maxLagRatio: number;
-  /** What waits for the slowest reader of each stream. */
+  /** The bytes that wait for the slowest reader of each stream, added up. */
   readonly waitingBytes: number;
   readonly heldBytes: number;
-  /** Of the stalls that still last. */
+  /** How long the present stalls have lasted so far, by cause. */
   readonly stallMs: Readonly<Record<StallCause, number>>;
 }
 
@@ -33,7 +33,7 @@ function placeOf({ end, isPaused, phase }: GatewayStream): keyof OpenStreams {
   return isPaused ? 'paused' : phase;
 }
 
-/** Looks at every stream and reader once: for whoever asks, never on the path of a chunk. */
+/** Looks at every stream and reader once. Done only when asked, never on the path of a chunk. */
 export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
   const streams = { draining: 0, opening: 0, paused: 0, streaming: 0, waiting: 0 };
   const stallMs = ofCauses();

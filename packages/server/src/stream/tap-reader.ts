@@ -3,9 +3,9 @@ import type { EventRun } from '@spillway/core/format/sse';
 import type { StreamBody, StreamOutcome } from './stream-body.ts';
 import type { StreamTap } from './tap.ts';
 
-/** A tap's stream, as far as the tap's reader needs it. */
+/** A stream, as far as the tap's reader needs it. */
 interface ReadByTap {
-  /** The tap is through with it. */
+  /** The tap has finished with the stream. */
   tapDone(tap: TapReader): void;
   defect(where: string, error: unknown): void;
 }
@@ -23,22 +23,22 @@ export class TapReader {
     this.#tap = tap;
   }
 
-  /** Whether the model goes on for it alone. */
+  /** Whether the model goes on for this tap alone. */
   get isAudience(): boolean {
     return this.#tap.isAudience === true;
   }
 
-  /** The bytes that wait for it in the channel. */
+  /** The bytes that wait for this tap in the channel. */
   get waitingBytes(): number {
     return this.#reader?.waitingBytes ?? 0;
   }
 
-  /** The most that may come to it at once, of several events. */
+  /** The bytes that one run of several events may have for this tap. */
   get maxRunBytes(): number {
     return this.#tap.maxBytes ?? Infinity;
   }
 
-  /** Whether it has yet to take the chunk at that offset, of a channel whose oldest chunk has the other one. */
+  /** Whether this tap has yet to take the chunk at `offset`. `oldestOffset`: the channel's oldest chunk. */
   awaits(offset: number, oldestOffset: number): boolean {
     const reader = this.#reader;
     return (
@@ -46,12 +46,12 @@ export class TapReader {
     );
   }
 
-  /** Its stream has a body, and nothing has come yet. */
+  /** The stream has a body, and no chunk has come yet. */
   begin(body: StreamBody): void {
     void this.#read(body);
   }
 
-  /** Its stream has ended, in whatever way. */
+  /** The stream has ended, in one of its states. */
   ended(outcome: StreamOutcome): void {
     try {
       this.#tap.ended?.(outcome);

@@ -4,43 +4,43 @@ import type { StreamClient } from '../access/stream-client.ts';
 import type { StreamBody, StreamOutcome } from './stream-body.ts';
 import type { StreamOrigin } from './stream-owner.ts';
 
-/** A stream as a tap knows it before anything of it has come. */
+/** A stream as a tap knows it, before any of its chunks have come. */
 export interface TappedStream {
   readonly id: string;
   readonly origin: StreamOrigin;
-  /** As the client named it. */
+  /** The model as the client named it. */
   readonly model: string | undefined;
   readonly client: StreamClient;
 }
 
-/** Something of the operator's that reads streams beside their readers: an audit log, analytics, a queue. */
+/** The operator's own reader of streams, beside the clients: an audit log, analytics, a queue. */
 export interface Tap {
-  /** For logs and the console. */
+  /** The tap's name in logs and on the console. */
   readonly name: string;
-  /** Called when a stream is opened, before it asks anybody for anything. `undefined`: not this stream. */
+  /** Called when a stream is opened, before the provider is asked. `undefined`: the tap does not read this stream. */
   open(stream: TappedStream): StreamTap | undefined;
 }
 
 /** What a tap does with one stream. */
 export interface StreamTap {
   /**
-   * What happens when it falls behind, also `spillTo(store)`. Default: `coalesce`, or `block` for bytes that nobody can merge: nothing
-   * is lost, and the model waits.
+   * What happens when the tap falls behind; also `spillTo(store)`. Default: `coalesce`, or `block` for bytes, which
+   * cannot be merged. With both nothing is lost, and the model waits.
    */
   readonly overflow?: Overflow | SpillPolicy<EventRun>;
-  /** The bytes that may wait for it, at most the stream's window. Default: the window. */
+  /** The bytes that may wait for the tap, at most the stream's window. Default: the window. */
   readonly maxBytes?: number;
   /**
-   * Whether the model goes on for it alone, as for a reader. Default: false. Either way, the stream keeps its place until the tap has
-   * read to the end.
+   * Whether the model goes on for this tap alone, as for a reader. Default: false. In both cases the stream keeps its
+   * place of maxStreams until the tap has read to the end.
    */
   readonly isAudience?: boolean;
   /**
-   * Reads the stream, with a cursor that stands in front of its first event. Called once there is something to read; not at all for a stream
-   * without an answer. The tap is through when the promise settles; one that rejects is a defect, which ends the tap for this stream and
-   * nothing else. Of a stream that is cancelled, what still waits is not read any more.
+   * Reads the stream, with a cursor before its first event. Called once, when there is a body; not called for a
+   * stream without an answer. The tap has finished when the promise settles. A rejection is a defect, which ends the
+   * tap for this stream and nothing else. After a cancel, chunks that still wait are not read.
    */
   read(reader: Reader<EventRun | Gap>, body: StreamBody): Promise<void>;
-  /** How the stream ended. Called once, perhaps before `read` is through, and also for a stream without an answer. */
+  /** The stream has ended. Called once, perhaps before `read` has finished, and also for a stream without an answer. */
   ended?(outcome: StreamOutcome): void;
 }

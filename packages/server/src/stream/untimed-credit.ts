@@ -1,6 +1,6 @@
 import type { Credit, CreditAmount } from '@spillway/core';
 
-/** Credit for chunks that take no time to play: they are not bound by its milliseconds. */
+/** Credit for chunks that take no time to play: its milliseconds do not bound them. */
 export function untimed(credit: Credit): Credit {
   if (credit.max.ms === Infinity) return credit;
   const withoutMs = (amount: Required<CreditAmount>): Required<CreditAmount> => ({ ...amount, ms: Infinity });

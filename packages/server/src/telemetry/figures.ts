@@ -2,7 +2,7 @@ import type { Meter as Instruments, ObservableResult } from '@opentelemetry/api'
 
 type Observe = (result: ObservableResult) => void;
 
-/** Defines figures that are looked up when somebody asks for them. */
+/** Defines figures that are read when metrics are asked for. */
 export class Figures {
   readonly #instruments: Instruments;
 
@@ -18,7 +18,7 @@ export class Figures {
     this.#instruments.createObservableGauge(name, { unit, description }).addCallback(observe);
   }
 
-  /** Each one number: its unit, what it is, and how it is read. */
+  /** Defines counters of one number each: name, unit, description, and how to read the number. */
   counters(plain: Readonly<Record<string, readonly [string, string, () => number]>>): void {
     for (const [name, [unit, description, read]] of Object.entries(plain)) {
       this.counter(name, unit, description, (result) => result.observe(read()));

@@ -2,7 +2,7 @@ import type { FormatName, TokenUsage } from '@spillway/core/format/format';
 import { dataOf, eventsIn } from '@spillway/core/format/sse-events';
 import type { GatewayStream } from '../stream/stream.ts';
 
-/** What OpenTelemetry's conventions for generative AI call what was asked for. */
+/** The operation of each format, in OpenTelemetry's conventions for generative AI. */
 const operations: Readonly<Record<FormatName, 'chat' | 'generate_content' | 'text_completion'>> = {
   'anthropic-messages': 'chat',
   gemini: 'generate_content',
@@ -16,8 +16,8 @@ export function operationOf(format: FormatName | undefined): string | undefined 
 }
 
 /**
- * What the provider said of the tokens that it used: in the last events of a stream, in every format. Those few are
- * the only ones that are ever parsed.
+ * The tokens that the provider says it used. In every format this is in a stream's last events, so only those are
+ * parsed.
  */
 export function lastUsage({ body }: GatewayStream): TokenUsage | undefined {
   if (body?.format === undefined) return undefined;
@@ -26,7 +26,7 @@ export function lastUsage({ body }: GatewayStream): TokenUsage | undefined {
   for (const run of log.newest(2)) {
     for (const span of eventsIn(run.bytes)) {
       const text = new TextDecoder().decode(dataOf(run.bytes, span));
-      // Every format has it in the name of the field; most events are spared to be parsed.
+      // In every format the field's name contains this word. The check saves most events a parse.
       if (text.includes('usage')) usage = format.usage(parsed(text)) ?? usage;
     }
   }

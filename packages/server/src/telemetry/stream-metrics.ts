@@ -1,17 +1,18 @@
 import type { Attributes, Histogram, Meter as Instruments } from '@opentelemetry/api';
+import type { Clock } from '@spillway/core/clock';
 import type { TokenUsage } from '@spillway/core/format/format';
 import { errorCodes, GatewayError } from '../errors.ts';
 import type { EventMemory } from '../memory/event-memory.ts';
 import { type Meter, stallCauses } from '../stream/meter.ts';
 import type { StreamOutcome, StreamState } from '../stream/stream-body.ts';
-import type { ReaderEndReason } from '../stream/stream-reader.ts';
+import type { ReaderEndReason } from '../stream/served-reader.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamsObserver } from '../stream/streams.ts';
 import type { Survey } from '../stream/survey.ts';
 import { Figures } from './figures.ts';
 import { operationOf } from './gen-ai.ts';
 
-/** What OpenTelemetry advises for its `gen_ai` histograms. */
+/** The bucket bounds that OpenTelemetry advises for its `gen_ai` histograms. */
 const secondsToFirst = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 const secondsPerToken = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5];
 const secondsOfRequest = [
@@ -22,40 +23,41 @@ const tokenCounts = [
 ];
 
 export interface StreamMetricsOptions {
+  readonly clock: Pick<Clock, 'nowMs'>;
   readonly meter: Meter;
-  /** Looks at all streams; called once a scrape or push. */
+  /** Looks at all streams. Called once for each scrape or push. */
   readonly survey: () => Survey;
   readonly heldLimitBytes: number;
-  /** How many are open. */
+  /** The number of open sessions. */
   readonly sessions: () => number;
   readonly retained: { readonly heldBytes: number; readonly drops: number };
   readonly eventMemory: Pick<EventMemory, 'heldBytes' | 'waitingPlaces' | 'waits'>;
 }
 
 /**
- * The metrics of streams, readers and sessions, for any program that has some. The set of series is fixed: no attribute's value
- * comes from a client. Names are OpenTelemetry's where it has them.
+ * The metrics of streams, readers and sessions, for any program that has some. The set of series is fixed: no
+ * attribute's value comes from a client. Names are OpenTelemetry's where it has some.
  */
 export class StreamMetrics implements StreamsObserver {
   readonly ended: Record<StreamState, number> = { cancelled: 0, completed: 0, failed: 0 };
   readonly #options: StreamMetricsOptions;
   readonly #figures: Figures;
   readonly #instruments: Instruments;
-  /** By state and error code. */
+  /** The number of ended streams, by state and error code. */
   readonly #endedBy = new Map<string, { readonly attributes: Attributes; count: number }>();
   readonly #readersEnded: Record<ReaderEndReason, number> = { delivered: 0, failed: 0, left: 0, stalled: 0 };
   readonly #firstToken: Histogram;
   readonly #perToken: Histogram;
   readonly #duration: Histogram;
   readonly #usage: Histogram;
-  /** Of the streams that were completed: how long one is, for the estimate of what a cancel saves. */
+  /** The tokens of all completed streams together. Their mean is used to estimate what a cancel saves. */
   #completedTokens = 0;
 
   constructor(instruments: Instruments, options: StreamMetricsOptions) {
     this.#options = options;
     this.#instruments = instruments;
     this.#figures = new Figures(instruments);
-    // All of them from the start: a rate does not see the first of a series that is born with it.
+    // All series exist from the start. A rate would miss the first count of a series that begins with it.
     this.#endedSeries('completed', '');
     for (const code of errorCodes) {
       this.#endedSeries(new GatewayError(code, '').isCancel ? 'cancelled' : 'failed', code);
@@ -111,7 +113,7 @@ export class StreamMetrics implements StreamsObserver {
     this.#estimateSavings(state, events);
     const attributes = attributesOf(stream);
     if (attributes === undefined) return;
-    this.#duration.record((performance.now() - startedMs) / 1000, {
+    this.#duration.record((this.#options.clock.nowMs() - startedMs) / 1000, {
       ...attributes,
       'error.type': error?.code ?? '',
     });
@@ -132,7 +134,7 @@ export class StreamMetrics implements StreamsObserver {
     return series;
   }
 
-  /** A stream that was cancelled is taken to have become as long as the mean of those that were completed. */
+  /** Estimates the tokens that a cancelled stream would still have had: the mean of completed streams, less its own. */
   #estimateSavings(state: StreamState, tokens: number): void {
     if (state === 'completed') {
       this.#completedTokens += tokens;
@@ -207,7 +209,7 @@ export class StreamMetrics implements StreamsObserver {
     });
   }
 
-  /** What has to be looked for at the streams, once a time for all of it. */
+  /** Figures from a survey of all streams. One survey serves all of them. */
   #defineSurveyed(): void {
     const { meter, survey } = this.#options;
     const figures = {
@@ -310,7 +312,7 @@ export class StreamMetrics implements StreamsObserver {
   }
 }
 
-/** `undefined`: it is not known what was asked for. */
+/** The attributes of a stream's figures; `undefined`: the operation is not known. */
 function attributesOf({ body, origin }: GatewayStream): Attributes | undefined {
   const operation = operationOf(body?.format?.name);
   if (operation === undefined) return undefined;

@@ -1,31 +1,37 @@
 import { performance } from 'node:perf_hooks';
 
-/** How often it is looked at how busy the loop is. */
+/** How often the loop's load is looked at. */
 const lookMs = 100;
-/** The part of the time for which the loop should work at most. */
+/** The part of its time that the event loop should work at most. */
 const target = 0.9;
-/** By how much longer the gap gets at a look at which the loop never rested; shorter by as much as it rested more than that. */
+/**
+ * How much longer the gap gets at a look after which the loop has never rested. A loop that works less than `target`
+ * makes the gap shorter, in proportion.
+ */
 const stepMs = 4;
-/** Below this a gap brings nothing, as tokens of a model are 10 ms apart and more; and a moment of work is no load. */
+/**
+ * A shorter gap gains nothing, because a model's tokens are at least 10 ms apart. A short burst of work is no load,
+ * either.
+ */
 const minGapMs = 10;
 const maxGapMs = 50;
 
 /**
- * How long a provider is not read after a read, so that the next one brings more: not at all, unless the event loop has too much to
- * do. Then every token waits for its turn anyway, and a read and a write cost the same for one token as for ten: with
- * fewer of them there is time again.
+ * How long a provider is not read after a read, so that the next read brings more. The gap is 0 unless the event loop
+ * has too much to do. Then every token waits for its turn anyway. A read and a write cost the same for one token as
+ * for ten, so that fewer of them leave time again.
  */
 export class BusyLoop {
   #before = performance.eventLoopUtilization();
   #lookedMs = performance.now();
   #wantedMs = 0;
 
-  /** 0: there is time for a read and a write a token. */
+  /** The present gap; 0: there is time for one read and one write for each token. */
   get gapMs(): number {
     return this.#wantedMs < minGapMs ? 0 : this.#wantedMs;
   }
 
-  /** To be called often; looks now and then. */
+  /** Call this often: it looks at the load every 100 ms at most. */
   look(nowMs: number): void {
     if (nowMs - this.#lookedMs < lookMs) return;
     this.#lookedMs = nowMs;

@@ -2,7 +2,10 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 let rssBytes = process.memoryUsage.rss();
 
-/** The process's physical memory. Node opens a file to read it: where no descriptor is free, it is what it was before. */
+/**
+ * The physical memory of the process. Node opens a file to read it. When no descriptor is free, the last known value
+ * is returned.
+ */
 export function physicalBytes(): number {
   try {
     rssBytes = process.memoryUsage.rss();
@@ -15,7 +18,7 @@ export function physicalBytes(): number {
 /** How finely the event loop's delay is measured. */
 const resolutionMs = 20;
 
-/** The delays of the event loop since they were last taken. */
+/** The delays of the event loop since the last `take`. */
 export interface LoopDelayMs {
   readonly p50: number;
   readonly p99: number;
@@ -23,8 +26,8 @@ export interface LoopDelayMs {
 }
 
 /**
- * Measures how much later than due the event loop gets to its work. A timer of its own, 50 times a second; each of
- * those who take the figures needs one of these, because taking them starts anew.
+ * Measures how late the event loop gets to its work, with a timer of its own, 50 times a second. Each user needs its
+ * own instance, because `take` starts the figures anew.
  */
 export class LoopDelay {
   readonly #histogram = monitorEventLoopDelay({ resolution: resolutionMs });

@@ -9,6 +9,8 @@ import { Sessions } from '../../src/session/sessions.ts';
 import type { SessionRequests } from '../../src/session/session-requests.ts';
 import { openLinks } from '../../src/sink/open-links.ts';
 import { Paces } from '../../src/sink/paces.ts';
+import { nodeClock } from '../../src/time/node-clock.ts';
+import type { ServerClock } from '../../src/time/server-clock.ts';
 import { Meter } from '../../src/stream/meter.ts';
 import { Defects } from '../../src/defects.ts';
 import { openaiChat } from '@spillway/core/format/openai-chat';
@@ -18,7 +20,11 @@ import type { Streams } from '../../src/stream/streams.ts';
 const anybody: Caller = { name: '', tenant: '', owner: undefined };
 
 /** Serves streams with Node's own server: reading by URL, and sessions. Resolves with its URL. */
-export async function serveStreams(streams: Streams, requests?: SessionRequests): Promise<string> {
+export async function serveStreams(
+  streams: Streams,
+  requests?: SessionRequests,
+  clock: ServerClock = nodeClock,
+): Promise<string> {
   const paces = new Paces(openLinks());
   const { stallTimeoutMs, windowBytes } = config;
   const find = (token: string, { headers }: Pick<IncomingMessage, 'headers'>) => {
@@ -38,7 +44,7 @@ export async function serveStreams(streams: Streams, requests?: SessionRequests)
     try {
       if (raw.method === 'HEAD') await answerHead(request);
       else if (raw.method === 'DELETE') answerDelete(request);
-      else await answerGet(request, { paces, stallTimeoutMs, windowBytes });
+      else await answerGet(request, { clock, paces, stallTimeoutMs, windowBytes });
     } catch (thrown) {
       const error = asGatewayError(thrown);
       const { body, headers } = error.answer(openaiChat);
@@ -47,6 +53,7 @@ export async function serveStreams(streams: Streams, requests?: SessionRequests)
   };
   const server = createServer((raw, response) => void answer(raw, response));
   const sessions = new Sessions({
+    clock,
     config: {
       ...config,
       maxHeaderBytes: 16_384,

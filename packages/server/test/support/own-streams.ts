@@ -5,6 +5,8 @@ import type { EventRun } from '@spillway/core/format/sse';
 import { onTestFinished } from 'vitest';
 import { Defects } from '../../src/defects.ts';
 import { RunMemory } from '../../src/memory/run-memory.ts';
+import { nodeClock } from '../../src/time/node-clock.ts';
+import type { ServerClock } from '../../src/time/server-clock.ts';
 import { Meter } from '../../src/stream/meter.ts';
 import { openRunChannel } from '../../src/stream/run-channel.ts';
 import type { StreamLog } from '../../src/stream/stream-log.ts';
@@ -39,16 +41,20 @@ export interface OwnStreams {
   readonly defects: string[];
 }
 
-export function openStreams(taps: readonly Tap[] = [], options: Partial<StreamsConfig> = {}): OwnStreams {
+export function openStreams(
+  taps: readonly Tap[] = [],
+  options: Partial<StreamsConfig> = {},
+  clock: ServerClock = nodeClock,
+): OwnStreams {
   const defects: string[] = [];
-  const streams = new Streams(
-    { ...config, ...options },
-    new Meter(),
-    { readQueues: () => Promise.resolve(undefined) },
-    { streamBegan: () => undefined, readerEnded: () => undefined },
-    new Defects({ error: ({ where }) => void defects.push(String(where)) }),
+  const streams = new Streams({
+    config: { ...config, ...options },
+    meter: new Meter(),
+    links: { readQueues: () => Promise.resolve(undefined) },
+    defects: new Defects({ error: ({ where }) => void defects.push(String(where)) }),
+    clock,
     taps,
-  );
+  });
   onTestFinished(() => streams.stopWatching());
   return { streams, defects };
 }
@@ -74,19 +80,23 @@ export function runOf(text: string): EventRun {
 export function startStream(
   streams: Streams,
   owner: Partial<StreamOwner> = {},
-  { log, format = openaiChat }: { readonly log?: StreamLog; readonly format?: Format } = {},
+  {
+    clock = nodeClock,
+    format = openaiChat,
+    log,
+  }: { readonly log?: StreamLog; readonly format?: Format; readonly clock?: ServerClock } = {},
 ): WrittenStream {
   const stream = streams.open({ ...nobody, ...owner });
-  const channel = openRunChannel(windowBytes, new RunMemory(), format);
+  const channel = openRunChannel(windowBytes, new RunMemory(), format, clock);
   const body = { format, isEvents: true, status: 200, reason: '', headers: {}, maxWaitingBytes: windowBytes };
-  stream.start({ ...body, log: log ?? channel }, performance.now());
+  stream.start({ ...body, log: log ?? channel }, clock.nowMs());
   return {
     stream,
     channel,
     say(text) {
       const run = runOf(text);
       if (channel.offer(run) !== 'accepted') return false;
-      stream.received(run, true, performance.now());
+      stream.received(run, true, clock.nowMs());
       return true;
     },
     end() {

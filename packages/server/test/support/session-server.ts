@@ -7,6 +7,7 @@ import { onTestFinished } from 'vitest';
 import { Defects } from '../../src/defects.ts';
 import { RequestMemory } from '../../src/memory/request-memory.ts';
 import { Sessions } from '../../src/session/sessions.ts';
+import { nodeClock } from '../../src/time/node-clock.ts';
 import { openLinks } from '../../src/sink/open-links.ts';
 import { Paces } from '../../src/sink/paces.ts';
 import { Meter } from '../../src/stream/meter.ts';
@@ -55,15 +56,16 @@ export async function startSessionServer(): Promise<SessionServer> {
   // Tests look at their number.
   const defects = new Defects({ error: () => undefined });
   const meter = new Meter();
-  const streams = new Streams(
+  const streams = new Streams({
     config,
     meter,
-    { readQueues: () => Promise.resolve(undefined) },
-    { streamBegan: () => undefined, readerEnded: () => undefined },
+    links: { readQueues: () => Promise.resolve(undefined) },
     defects,
-  );
+    clock: nodeClock,
+  });
   const server = createServer();
   const sessions = new Sessions({
+    clock: nodeClock,
     config,
     defects,
     meter,

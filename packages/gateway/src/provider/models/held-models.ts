@@ -1,30 +1,37 @@
+import type { Clock } from '@spillway/core/clock';
 import type { BodyHold } from '@spillway/server/memory/request-memory';
 
-/** One provider's models as one credential sees them. Many answers share their bytes, which count until the last lets go. */
+/**
+ * One provider's models, as one credential sees them. Many answers share the bytes. They count as held until
+ * every user has called `letGo`.
+ */
 export class HeldModels {
-  /** JSON objects with commas between them; empty if there is none. */
+  /** The models as JSON objects with commas between them; empty if there are none. */
   readonly bytes: Buffer;
   readonly #hold: BodyHold;
-  #confirmedMs = performance.now();
-  /** Whoever keeps it, and whoever sends it. */
+  readonly #clock: Pick<Clock, 'nowMs'>;
+  #confirmedMs: number;
+  /** The number of users: ModelLists, and each answer that sends the bytes. */
   #users = 1;
 
-  constructor(bytes: Buffer, hold: BodyHold) {
+  constructor(bytes: Buffer, hold: BodyHold, clock: Pick<Clock, 'nowMs'>) {
+    this.#clock = clock;
+    this.#confirmedMs = clock.nowMs();
     this.bytes = bytes;
     this.#hold = hold;
   }
 
-  /** The time since the provider said so, in milliseconds. */
+  /** The time since the provider last sent this list, in milliseconds. */
   get ageMs(): number {
-    return performance.now() - this.#confirmedMs;
+    return this.#clock.nowMs() - this.#confirmedMs;
   }
 
-  /** The provider said the same again. */
+  /** To be called when the provider sent the same list again. */
   confirm(): void {
-    this.#confirmedMs = performance.now();
+    this.#confirmedMs = this.#clock.nowMs();
   }
 
-  /** Keeps the bytes until `letGo` is called once more. */
+  /** Adds a user, who has to call `letGo` once. */
   use(): this {
     this.#users += 1;
     return this;

@@ -17,55 +17,63 @@ import { isRedirect, redirectError } from '../redirect.ts';
 import { maxRefusalBytes, maxRefusalMs } from '../retry-hints.ts';
 import { HeldModels } from './held-models.ts';
 import { readModels } from './read-models.ts';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import { type Refresh, startRefresh, waitForEnough } from './refresh.ts';
 
-/** A list that is not older is answered without asking its provider. */
+/** A list up to this age is used without asking its provider. */
 const freshMs = 2000;
-/** A provider that is silent is answered for with its last list, if that is not older. */
+/** While a provider is silent, its last list is used up to this age. */
 const recentMs = 300_000;
-/** How long a provider may take, the wait for a place included. */
+/** How long a provider's list may take, the wait for a place included. */
 const timeoutMs = 10_000;
-/** The longest list of one provider. */
+/** The longest list of one provider, in bytes. */
 const maxListBytes = 4_194_304;
-/** What all lists together may hold: those that come, those that are kept and those that are sent. */
+/** The bound of the bytes of all lists together: those being read, kept and sent. */
 const maxHeldBytes = 33_554_432;
-/** The lists that are kept, one for each provider and credential. */
+/** The most lists that are kept. There is one for each provider and credential. */
 const maxLists = 256;
-/** A provider whose models cannot be listed is logged so often, whoever asks how often. */
+/**
+ * The least time between two warnings about the same provider in the program's log, however often its list
+ * fails.
+ */
 const logEveryMs = 60_000;
 
 export interface ModelListsOptions {
+  readonly clock: ServerClock;
   readonly admission: Admission;
   readonly targets: Targets;
   readonly log: Pick<Logger, 'warn'>;
 }
 
 /**
- * The models of providers. Of each provider and credential there is one request under way at a time, which all who wait
- * share; it takes one of the places that streams take, and ends when nobody waits for it any more.
+ * The models of providers. For each provider and credential at most one request runs at a time, and all
+ * callers share it. The request takes one of the places of `maxStreams`, and is aborted when its last caller
+ * has left.
  */
 export class ModelLists {
+  readonly #clock: ServerClock;
   readonly #admission: Admission;
   readonly #targets: Targets;
   readonly #log: ModelListsOptions['log'];
   readonly #memory = new RequestMemory(maxHeldBytes);
-  /** By provider and credential, in the order in which they came. */
+  /** The lists by provider and credential, in the order in which they came. */
   readonly #lists = new Map<string, HeldModels>();
   readonly #refreshes = new Map<string, Refresh>();
   readonly #loggedMs = new Map<Provider, number>();
 
-  constructor({ admission, log, targets }: ModelListsOptions) {
+  constructor({ admission, clock, log, targets }: ModelListsOptions) {
+    this.#clock = clock;
     this.#admission = admission;
     this.#targets = targets;
     this.#log = log;
   }
 
   /**
-   * The lists of all these providers, each to be let go by the caller. As soon as there is one, a provider that stays silent
-   * is waited for a second longer; then its last list counts, if it is recent. One that fails is left out. `signal` says that
-   * the caller has left.
+   * The lists of all these providers. The caller has to call `letGo` on each. Once there is one list, a
+   * silent provider is waited for 1 s longer. After that its last list is used, if it is recent. A provider
+   * that fails is left out. `signal` is aborted when the caller has left.
    *
-   * @throws {GatewayError} when there is no list: the first provider's error.
+   * @throws {GatewayError} the first provider's error, when there is no list at all.
    * @throws the signal's reason as soon as it is aborted.
    */
   async ask(
@@ -78,6 +86,7 @@ export class ModelLists {
     for (const refresh of refreshes) refresh.waiting += 1;
     try {
       await waitForEnough(
+        this.#clock,
         refreshes,
         asked.some(({ key }) => this.#known(key) !== undefined),
         signal,
@@ -85,7 +94,7 @@ export class ModelLists {
     } finally {
       for (const refresh of refreshes) {
         refresh.waiting -= 1;
-        // Otherwise it goes on: who asks next gets what it brings.
+        // If the caller stays or others wait, the request goes on: its list is for the next caller, too.
         if (signal.aborted && refresh.waiting === 0) refresh.abort(signal.reason as Error);
       }
     }
@@ -101,7 +110,7 @@ export class ModelLists {
     if ((this.#known(key)?.ageMs ?? Infinity) < freshMs) return { key, refresh: undefined };
     const running = this.#refreshes.get(key);
     if (running !== undefined) return { key, refresh: running };
-    const refresh = startRefresh((aborting) => this.#refresh(provider, key, target, aborting));
+    const refresh = startRefresh(this.#clock, (aborting) => this.#refresh(provider, key, target, aborting));
     this.#refreshes.set(key, refresh);
     return { key, refresh };
   }
@@ -113,9 +122,10 @@ export class ModelLists {
 
   async #refresh(provider: Provider, key: string, target: Target, aborting: AbortController): Promise<void> {
     let hasPlace = false;
-    const timer = setTimeout(() => {
+    const timer = this.#clock.after(timeoutMs, () => {
       aborting.abort(hasPlace ? silent() : overloaded(`There was no free place within ${timeoutMs} ms.`));
-    }, timeoutMs).unref();
+    });
+    timer.unref();
     const admission = this.#admission;
     const hold = this.#memory.hold(key);
     try {
@@ -128,13 +138,14 @@ export class ModelLists {
       }
     } catch (thrown) {
       const error = asGatewayError(thrown);
-      // Whoever answers something else may have good reasons, such as a key that was taken back.
+      // A provider that answers something else may mean it, such as when a key was revoked: its old list is
+      // not used any more.
       if (!error.isCancel && error.code !== 'upstream_timeout' && error.code !== 'overloaded')
         this.#forget(key);
       this.#logFailure(provider, error);
       throw error;
     } finally {
-      clearTimeout(timer);
+      timer.stop();
       hold.release();
       this.#refreshes.delete(key);
     }
@@ -149,6 +160,7 @@ export class ModelLists {
     const headers = providerHeaders({ accept: 'application/json' }, credential);
     const request = { method: 'GET', path, headers, body: null } as const;
     const reply = await openReply(pool, request, {
+      clock: this.#clock,
       retries: 0,
       connectRetries: 0,
       signal,
@@ -166,7 +178,7 @@ export class ModelLists {
       const body = reply.isWhole ? start : undefined;
       reply.discard();
       if (status < 400) throw refused;
-      // What is larger cannot be handed on as it comes: many may wait for it.
+      // A larger error body cannot be handed on as it comes: several callers may share this request.
       const words =
         body === undefined
           ? wholeCharacters(await plainStart(start, reply.header('content-encoding'), maxRefusalBytes))
@@ -189,11 +201,11 @@ export class ModelLists {
     const hold = this.#memory.hold(key);
     this.#grow(hold, models.length);
     this.#forget(key);
-    this.#lists.set(key, new HeldModels(models, hold));
+    this.#lists.set(key, new HeldModels(models, hold, this.#clock));
     if (this.#lists.size > maxLists) this.#forgetOldest();
   }
 
-  /** @throws {GatewayError} `overloaded` where not even letting all lists go makes room. */
+  /** @throws {GatewayError} `overloaded` if forgetting all lists does not make enough room. */
   #grow(hold: BodyHold, bytes: number): void {
     while (!hold.grow(bytes)) {
       if (!this.#forgetOldest()) throw overloaded(`Model lists hold ${maxHeldBytes} bytes.`);
@@ -215,7 +227,7 @@ export class ModelLists {
 
   #logFailure(provider: Provider, error: GatewayError): void {
     if (error.isCancel) return;
-    const nowMs = performance.now();
+    const nowMs = this.#clock.nowMs();
     if (nowMs - (this.#loggedMs.get(provider) ?? -Infinity) < logEveryMs) return;
     this.#loggedMs.set(provider, nowMs);
     const defect = error.code === 'internal_error' ? { err: error.cause } : {};
@@ -231,7 +243,7 @@ function asCut(error: unknown): never {
   });
 }
 
-/** It has answered, so nobody shall ask it again because of this. */
+/** An error after the provider has answered: a client must not try again because of it. */
 function invalid(message: string, status = 200): GatewayError {
   const error = new GatewayError('upstream_invalid', message, { status: status >= 400 ? status : 502 });
   error.isFinal = true;

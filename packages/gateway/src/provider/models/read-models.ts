@@ -4,10 +4,12 @@ const maxModelBytes = 65_536;
 const maxModels = 10_000;
 
 /**
- * The models in the body of a provider's list (`{"data": [{"id": …}, …]}`) with a prefix in front of their ids: JSON objects
- * with commas between them. They are parsed one at a time, because a list of megabytes can be millions of values.
+ * Reads the models in the body of a provider's list (`{"data": [{"id": …}, …]}`), and puts a prefix before
+ * their ids. The result is JSON objects with commas between them. They are parsed one at a time, because a
+ * list of megabytes can be millions of values.
  *
- * `undefined` for anything else, and for a list with more than 10,000 models or a model with more than 64 KiB.
+ * `undefined` for anything else, and for a list with more than 10,000 models or a model with more than 64
+ * KiB.
  */
 export function readModels(body: Buffer, prefix: string): Buffer | undefined {
   const listStart = startOfData(body);
@@ -31,12 +33,12 @@ function withPrefix(text: string, prefix: string): string | undefined {
     const model = JSON.parse(text) as { readonly id?: unknown };
     return typeof model.id === 'string' ? JSON.stringify({ ...model, id: prefix + model.id }) : undefined;
   } catch {
-    // It is no JSON.
+    // The text is no JSON.
     return undefined;
   }
 }
 
-/** Where the first value begins in the list of the object's own key `data`. */
+/** The offset of the first value in the list `data` of the top level; `undefined`: there is no such list. */
 function startOfData(body: Buffer): number | undefined {
   let depth = 0;
   for (let at = 0; at < body.length; at += 1) {
@@ -54,7 +56,10 @@ function startOfData(body: Buffer): number | undefined {
   return undefined;
 }
 
-/** Behind the object that begins at `start`; `undefined` if none does, or if it is too long. */
+/**
+ * The offset after the object that begins at `start`; `undefined` if no object begins there, or if it is too
+ * long.
+ */
 function endOfObject(body: Buffer, start: number): number | undefined {
   if (body[start] !== OPEN_OBJECT) return undefined;
   const limit = Math.min(body.length, start + maxModelBytes);
@@ -69,7 +74,7 @@ function endOfObject(body: Buffer, start: number): number | undefined {
   return undefined;
 }
 
-/** Behind the string whose opening quote is at `start`. */
+/** The offset after the string whose opening quote is at `start`. */
 function endOfString(body: Buffer, start: number): number {
   let at = start + 1;
   while (at < body.length && body[at] !== QUOTE) at += body[at] === BACKSLASH ? 2 : 1;

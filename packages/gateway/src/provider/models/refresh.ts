@@ -1,24 +1,25 @@
+import type { Clock, Timer } from '@spillway/core/clock';
 import { asGatewayError, type GatewayError } from '@spillway/server/errors';
 
-/** Once a list is there, others are waited for so long. */
+/** How long to wait for other lists once there is a first one. */
 const patienceMs = 1000;
 
-/** A request for a provider's list, shared by all who wait for it. */
+/** A request for a provider's list. All callers that want this list share it. */
 export interface Refresh {
   readonly startedMs: number;
-  /** Resolves when it is over, in whatever way. */
+  /** Resolves when the request has ended, also when it failed. */
   readonly done: Promise<void>;
   readonly abort: (reason: Error) => void;
-  /** Why there is no list, once it is over. */
+  /** Why the request brought no list, once it has ended. */
   error: GatewayError | undefined;
-  /** How many wait for it. */
+  /** The number of callers that wait for it. */
   waiting: number;
 }
 
-export function startRefresh(work: (aborting: AbortController) => Promise<void>): Refresh {
+export function startRefresh(clock: Clock, work: (aborting: AbortController) => Promise<void>): Refresh {
   const aborting = new AbortController();
   const refresh: Refresh = {
-    startedMs: performance.now(),
+    startedMs: clock.nowMs(),
     done: work(aborting).catch((error: unknown) => {
       refresh.error = asGatewayError(error);
     }),
@@ -30,25 +31,26 @@ export function startRefresh(work: (aborting: AbortController) => Promise<void>)
 }
 
 /**
- * Waits until all are over, or for `patienceMs` after there is a list. Where there is one at once, those that are silent for
- * so long already are not waited for.
+ * Waits until all requests have ended, or for `patienceMs` after the first list. With `isListThere` there is
+ * one at once: then requests that run for `patienceMs` already are not waited for.
  *
  * @throws the signal's reason as soon as it is aborted.
  */
 export async function waitForEnough(
+  clock: Clock,
   refreshes: readonly Refresh[],
   isListThere: boolean,
   signal: AbortSignal,
 ): Promise<void> {
   signal.throwIfAborted();
-  const lateMs = performance.now() - patienceMs;
+  const lateMs = clock.nowMs() - patienceMs;
   const awaited = isListThere ? refreshes.filter(({ startedMs }) => startedMs > lateMs) : refreshes;
   if (awaited.length === 0) return;
   const { promise, reject, resolve } = Promise.withResolvers<void>();
-  let timer: NodeJS.Timeout | undefined;
+  let timer: Timer | undefined;
   let isOver = false;
   const startPatience = (): void => {
-    if (!isOver) timer ??= setTimeout(resolve, patienceMs);
+    if (!isOver) timer ??= clock.after(patienceMs, resolve);
   };
   const onAbort = (): void => reject(signal.reason as Error);
   signal.addEventListener('abort', onAbort, { once: true });
@@ -63,7 +65,7 @@ export async function waitForEnough(
     await promise;
   } finally {
     isOver = true;
-    clearTimeout(timer);
+    timer?.stop();
     signal.removeEventListener('abort', onAbort);
   }
 }

@@ -8,21 +8,21 @@ import { CertificateError, type ConnectionLimits, ConnectTimeoutError } from '..
 
 export interface DialOptions {
   readonly transport: Transport;
-  /** The session of an earlier connection, and where this one's goes. */
+  /** Holds the TLS session of an earlier connection, and then this one's. */
   readonly tls: TlsMemory;
   readonly limits: Pick<ConnectionLimits, 'connectTimeoutMs' | 'maxHeaderBytes'>;
 }
 
-/** Exactly one of the two, once, unless it was destroyed before. */
+/** Called once, with either an error or a socket; not called after `destroy`. */
 type OnDialled = (error: Error | null, socket: Socket | null) => void;
 
-/** A connection to a provider that is being made: through a proxy, if there is one, and with TLS, if its URL says so. */
+/** Connects to a provider: through a proxy, if there is one, and with TLS, if the URL's scheme is https. */
 export class Dial {
   readonly #origin: URL;
   readonly #options: DialOptions;
   readonly #timer: NodeJS.Timeout;
   #onDialled: OnDialled | undefined;
-  /** The one that leads out of this process. */
+  /** The socket to the provider or to the proxy. */
   #socket: Socket | undefined;
 
   constructor(origin: URL, options: DialOptions, onDialled: OnDialled) {
@@ -39,7 +39,7 @@ export class Dial {
     else this.#await(connectTcp(socketOptions(origin)), 'connect');
   }
 
-  /** Nobody waits for it any more. */
+  /** Stops connecting, without calling back. */
   destroy(): void {
     this.#onDialled = undefined;
     clearTimeout(this.#timer);
@@ -76,7 +76,7 @@ export class Dial {
     request.end();
   }
 
-  /** `tunnel`: what TLS goes through, if not a connection of its own. */
+  /** Starts TLS, in `tunnel` or over a new connection. */
   #secure(tunnel: Socket | undefined): void {
     const { tls, transport } = this.#options;
     const options: ConnectionOptions = {
@@ -96,7 +96,8 @@ export class Dial {
   #await(socket: Socket | TLSSocket, event: 'connect' | 'secureConnect'): void {
     this.#socket = socket;
     socket.once(event, () => this.#settle(null, socket));
-    // Stays: of a socket that nobody wants any more, nobody else would listen.
+    // This listener stays: a socket may still emit `error` after the end of the dial, and without a listener
+    // that would end the process.
     socket.on('error', (error: NodeJS.ErrnoException) => {
       const isUntrusted = 'authorizationError' in socket && Boolean(socket.authorizationError);
       this.#settle(isUntrusted ? new CertificateError(error) : error, null);
@@ -117,7 +118,9 @@ export class Dial {
   }
 }
 
-/** One read takes as much as the built-in reader's, where Node can be told so. */
+/**
+ * The options of a socket. Its reads are as large as the built-in reader's, where Node has such an option.
+ */
 function socketOptions({ hostname, port, protocol }: URL): NetConnectOpts & { highWaterMark: number } {
   return {
     // A URL's IPv6 address stands in brackets.
@@ -134,7 +137,7 @@ function serverName({ hostname }: URL): { servername?: string; host: string } {
   return isIP(host) === 0 ? { servername: host, host } : { host };
 }
 
-/** Nothing of it has the proxy's address: clients are told it, too. */
+/** The message does not contain the proxy's address: clients see this error, too. */
 function unreachableProxy(error: NodeJS.ErrnoException): GatewayError {
   return new GatewayError(
     'proxy_unreachable',
@@ -144,7 +147,7 @@ function unreachableProxy(error: NodeJS.ErrnoException): GatewayError {
 }
 
 function refusedTunnel(status: number): Error {
-  // It says so of the provider, and not of whoever asks.
+  // A proxy's status from 500 on is about the provider, not about the gateway's request.
   if (status >= 500)
     return Object.assign(new Error('the proxy has no tunnel'), { code: `PROXY_STATUS_${status}` });
   const expected =

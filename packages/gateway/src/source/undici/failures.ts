@@ -2,40 +2,41 @@ import { errors } from 'undici';
 import { UnsentError } from '../exchange.ts';
 import { ResponseCutError, ResponseError } from '../response-reader.ts';
 
-/** What is known of a request that failed. */
+/** The state of a request when it failed. */
 export interface FailedRequest {
   readonly hasHead: boolean;
-  /** Whether the body has come as long as its head said, or longer. */
+  /** Whether the body was at least as long as its head announced. */
   readonly isLong: boolean;
   readonly maxHeaderBytes: number;
-  /** What its connection said first, if it said something. */
+  /** The first error of its socket, if there was one. */
   readonly socketError: Error | undefined;
 }
 
-/** What undici and Node's HTTP/2 say of a failure, as the built-in reader says it. */
+/** Turns an error of undici or of Node's HTTP/2 into the one that the built-in reader would give. */
 export function asPlainFailure(told: Error, request: FailedRequest): Error {
   const { hasHead, isLong, maxHeaderBytes, socketError } = request;
-  // An alert of TLS comes before the end of the connection, of which undici tells.
+  // A TLS alert comes before the connection's end, and undici reports only the end.
   const error = told instanceof errors.SocketError ? (socketError ?? told) : told;
   const { code, http2ErrorCode } = error as NodeJS.ErrnoException & { http2ErrorCode?: number };
   if (error instanceof errors.HeadersOverflowError) return largeHead(maxHeaderBytes, error);
   if (error instanceof errors.HTTPParserError) {
-    // Whoever closes in the middle of it has not sent anything else. Its code is always `undefined`.
+    // "Invalid EOF state": the provider closed the connection in the middle of a response that was valid so
+    // far. The error's code is always `undefined`.
     return error.message.includes('Invalid EOF state') ? cut(error) : invalid(error);
   }
-  // In a head it stands for whatever is wrong behind a length.
+  // Before a head is complete, this error can mean any fault after a `Content-Length`.
   if (error instanceof errors.ResponseContentLengthMismatchError) {
     return isLong || !hasHead ? invalid(error) : cut(error);
   }
   if (error instanceof errors.SocketError && error.message.startsWith('bad ')) return invalid(error);
   if (code === 'ERR_HTTP2_ERROR') return invalid(error);
-  // RFC 9113, 6.8 and 8.7: the provider did not look at it, so it may be sent again.
+  // RFC 9113, 6.8 and 8.7: the provider did not process the request, so it may be sent again.
   const isGoAway = error.message.startsWith('HTTP/2: "GOAWAY"');
   if (!hasHead && (http2ErrorCode === refusedStream || isGoAway)) return new UnsentError(error);
   return error;
 }
 
-/** A head that is too large, told as the built-in reader tells it. */
+/** The built-in reader's error for a head that is too large. */
 export function largeHead(maxHeaderBytes: number, cause?: Error): ResponseError {
   return new ResponseError(`The head has more than ${maxHeaderBytes} bytes (maxHeaderBytes).`, { cause });
 }

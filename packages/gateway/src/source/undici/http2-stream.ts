@@ -2,7 +2,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import { type ClientHttp2Stream, constants } from 'node:http2';
 import { GrowingBytes } from '../growing-bytes.ts';
 
-/** Who is told of the stream that is opened in this turn. */
+/** Called with the stream that undici opens in this turn of the event loop. */
 let onOpened: ((stream: ClientHttp2Stream) => void) | undefined;
 
 subscribe('http2.client.stream.created', (message) => {
@@ -11,7 +11,10 @@ subscribe('http2.client.stream.created', (message) => {
   onOpened = undefined;
 });
 
-/** undici opens a stream for a request right after it has told that it starts, and tells nobody which. */
+/**
+ * Calls back with the stream of a request. undici opens it right after `onRequestStart`, and does not say
+ * which stream it is.
+ */
 export function expectStream(callback: (stream: ClientHttp2Stream) => void): void {
   onOpened = callback;
   queueMicrotask(() => {
@@ -28,20 +31,21 @@ export interface StreamBody {
 }
 
 export interface WatchOptions {
-  /** Whether nobody takes what comes. */
+  /** Whether the reading of the body is paused. */
   readonly isPaused: () => boolean;
-  /** The provider has said that this was all. */
+  /** Called when the provider has marked the end of the body. */
   readonly onEnd: () => void;
 }
 
 /**
  * What undici and Node get wrong of a stream's body.
  *
- * - Node ends the body of a stream that its provider has reset with `NO_ERROR` or `CANCEL` as if it were whole, and undici
- *   hands that on. The difference is when: at `END_STREAM` the stream is still open, by a reset it is closed.
- * - Node lets a paused stream fill 64 KiB before its provider has to stop, and keeps each frame, however small, as an object
- *   with all that was read together with it. Here the provider stops at its window, and what waits is one piece.
- * - undici stops to listen when trailers come. Of a stream that is paused, the body is still to come then.
+ * - A provider may reset a stream with `NO_ERROR` or `CANCEL`. Node then ends the body as if it were whole, and
+ *   undici hands that on. At `END_STREAM` the stream is still open, after a reset it is closed.
+ * - Node buffers 64 KiB of a paused stream before its provider has to stop. It keeps each frame, however small, as an
+ *   object with everything that was read together with it. Here the provider stops at its window, and the waiting
+ *   bytes are one piece.
+ * - undici stops listening when trailers come. If the stream is paused, the rest of the body is still to come then.
  */
 export function watchBody(stream: ClientHttp2Stream, { isPaused, onEnd }: WatchOptions): StreamBody {
   const push = stream.push.bind(stream);

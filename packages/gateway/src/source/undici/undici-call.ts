@@ -22,7 +22,9 @@ import { expectStream, type StreamBody, watchBody } from './http2-stream.ts';
 interface CallConnection {
   readonly isHttp2: boolean;
   readonly socketError: Error | undefined;
-  /** The first stream that it opens tells what it takes. */
+  /**
+   * To be called with each stream that is opened. The first one tells how many requests the connection takes.
+   */
   opened(stream: ClientHttp2Stream): void;
 }
 
@@ -31,29 +33,29 @@ export interface UndiciCallOptions {
   readonly onDefect: (error: unknown) => void;
 }
 
-/** One request, from its wait for a connection to the end of its response, as undici tells of it. */
+/** One request from its wait for a connection to the end of its response, as undici's dispatch handler. */
 export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
-  /** As undici wants it. */
+  /** The request in undici's form. */
   readonly request: Dispatcher.DispatchOptions;
   readonly #options: UndiciCallOptions;
-  /** Until it is over. */
+  /** The exchange; `undefined` once the request has ended. */
   #exchange: Exchange | undefined;
   #connection: CallConnection | undefined;
   #onOver: (() => void) | undefined;
-  /** Since it was handed to its connection. */
+  /** undici's controller, from the moment the request is handed to its connection. */
   #controller: Dispatcher.DispatchController | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isSent = false;
   #hasHead = false;
   #isPaused = false;
-  /** Bytes are being handed on: a pause and what follows it are looked at behind them. */
+  /** Bytes are being handed on. A pause or resume during that takes effect afterwards. */
   #isGiving = false;
-  /** What came of the body after the pause, and before undici knew of it. */
+  /** Bytes of the body that came after the pause, before undici stopped reading. */
   readonly #rest: Buffer[] = [];
-  /** How the response ended, if that was before all of it was taken. */
+  /** How the response ended, if it ended before all of `#rest` was handed on. */
   #end: { readonly error: Error | undefined } | undefined;
   #bodyBytes = 0;
-  /** What the head says of the body. */
+  /** The length of the body by its head. */
   #length: number | 'chunked' = Infinity;
   /** Whether the last byte of an HTTP/2 stream was told for what it is. */
   #hasStreamEnded = false;
@@ -66,8 +68,8 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
       method,
       path,
       headers,
-      // An iterable, because it lets go of what it has given: undici holds its request for as long as the answer takes. It is
-      // also never sent a second time by undici itself, of which nobody would know.
+      // An iterable drops the parts that it has yielded, while undici keeps its request for as long as the
+      // answer takes. undici also never sends an iterable a second time, which the gateway would not notice.
       body: body.length === 0 ? null : (pieces(body) as unknown as Readable),
     };
     this.#exchange = exchange;
@@ -78,7 +80,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     return this.#exchange === undefined;
   }
 
-  /** It is about to be handed to undici, for this connection. */
+  /** To be called before the request is handed to undici for this connection. */
   assign(connection: CallConnection, onOver: () => void): void {
     this.#connection = connection;
     this.#onOver = onOver;
@@ -93,7 +95,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
   resume(): void {
     if (!this.#isPaused || this.isOver) return;
     this.#isPaused = false;
-    // Whoever gives goes on, and looks then.
+    // `#give` is running, and goes on by itself.
     if (this.#isGiving) return;
     for (let chunk = this.#rest.shift(); chunk !== undefined; chunk = this.#rest.shift()) {
       this.#give(chunk);
@@ -103,7 +105,10 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     else this.#finish(this.#end.error);
   }
 
-  /** Not in this turn, in which another connection may be read: undici's parsers share one memory. */
+  /**
+   * Resumes reading in a microtask. In this turn another connection may be in undici's parser, and all its
+   * parsers share one memory.
+   */
   #readOn(): void {
     queueMicrotask(() => {
       if (this.#isPaused) return;
@@ -120,13 +125,16 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     controller?.abort(error);
   }
 
-  /** Its connection is closed. What came whole before that is still handed on. */
+  /**
+   * To be called when the connection has closed. A response that came whole before that is still handed on.
+   */
   disconnected(): void {
     if (this.#end === undefined) this.destroy();
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    // Not aborted, because that would end the connection, too, which others may wait for.
+    // The request ended while it waited. Aborting it would end the connection, too, which other requests may
+    // wait for.
     if (this.isOver) throw new Error('nobody wants this request any more');
     this.#controller = controller;
     const { responseTimeoutMs } = this.#options.limits;
@@ -166,26 +174,27 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     let length: number | 'chunked';
     try {
       length = bodyLength(status, true, fields);
-      // Nobody asked for another protocol.
+      // Status 101 answers only a request to change the protocol, which was not sent.
       if (status === 101) throw new ResponseError('The response is not valid HTTP: status 101.');
     } catch (error) {
       this.destroy(error as ResponseError);
       return;
     }
-    // Not the response yet: it follows.
+    // A status below 200 is interim: the final response follows.
     if (status < 200) return;
     this.#hasHead = true;
-    // A provider that answers and does not read what it is asked has no longer for that.
+    // The timer goes on until the whole request is sent: a provider that answers without reading it has no
+    // longer than others.
     if (this.#isSent) this.#stopTimer();
     this.#length = length;
-    // What has no body has its end at once.
+    // A response without a body ends at once, so it is not paused.
     if (length !== 0) {
       this.#isPaused = true;
       controller.pause();
     }
     const isHttp2 = this.#connection?.isHttp2 === true;
     const isDelimited = isHttp2 || length !== Infinity;
-    // HTTP/2 has no words behind the status, and undici keeps the end of those that come in pieces.
+    // HTTP/2 has no reason phrase, and undici keeps only the end of one that comes in pieces.
     const reason = STATUS_CODES[status] ?? '';
     this.#tell((exchange) =>
       exchange.onHead({ status, reason, headers: fields, isPersistent: true, isDelimited }),
@@ -195,7 +204,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.isOver) return;
     this.#bodyBytes += chunk.length;
-    // A pause may come too late for it.
+    // A chunk may come after the pause.
     if (this.#isPaused) this.#rest.push(ownCopy(chunk, 0, chunk.length));
     else this.#give(chunk);
     if (this.#isPaused) controller.pause();
@@ -214,7 +223,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     this.#ended(asPlainFailure(error, { hasHead: this.#hasHead, isLong, maxHeaderBytes, socketError }));
   }
 
-  /** Hands on what came, in pieces as the built-in reader reads them, until whoever takes them pauses. */
+  /** Hands on a chunk in pieces as large as the built-in reader's reads, until a pause. */
   #give(chunk: Buffer): void {
     let at = 0;
     this.#isGiving = true;
@@ -228,7 +237,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
   }
 
   #ended(error: Error | undefined): void {
-    // What came before it comes first.
+    // The bytes that came before the end are handed on first.
     if (this.#rest.length > 0) this.#end = { error };
     else this.#finish(error);
   }
@@ -240,7 +249,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     this.#stopTimer();
     this.#rest.length = 0;
     const isUnsent = this.#controller === undefined;
-    // undici may keep its request, and with it this, a while longer.
+    // undici may keep this handler for longer, so its references are dropped.
     this.#controller = undefined;
     this.#streamBody = undefined;
     try {
@@ -252,7 +261,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     this.#onOver?.();
   }
 
-  /** What the exchange throws is a defect of ours, which ends this request alone. */
+  /** Calls the exchange. An error that it throws is a defect of the gateway, and ends only this request. */
   #tell(tell: (exchange: Exchange) => void): void {
     if (this.#exchange === undefined) return;
     try {
@@ -268,7 +277,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
   }
 }
 
-/** Written one after the other, as the connection takes them: what is small waits nowhere twice. */
+/** The largest piece of a request's body that undici gets at once, so that little of it is buffered twice. */
 const maxPieceBytes = 65_536;
 
 function* pieces(body: readonly Buffer[]): Generator<Buffer> {
@@ -278,7 +287,10 @@ function* pieces(body: readonly Buffer[]): Generator<Buffer> {
   }
 }
 
-/** As the built-in reader has them: in lower case, as they came in bytes, and what came more than once with commas between. */
+/**
+ * The headers in the form of the built-in reader: names in lower case, values byte for byte, and the values
+ * of a repeated header joined by commas.
+ */
 function readFields(raw: readonly (Buffer | string)[] | IncomingHttpHeaders): IncomingHttpHeaders {
   const fields = Object.create(null) as Record<string, string>;
   const add = (name: string, value: string): void => {

@@ -6,13 +6,13 @@ import { Client } from 'undici';
 import { Dial, type DialOptions } from './dial.ts';
 import type { UndiciCall } from './undici-call.ts';
 
-/** What a pool hears of its connection. */
+/** The events of a connection for its pool. */
 export interface UndiciConnectionEvents {
-  /** What it takes is known: one request at a time, or many. */
+  /** The connection is open, and it is known whether it takes one request at a time or many. */
   onOpen(connection: UndiciConnection): void;
-  /** It can take a request, or has none any more. */
+  /** The connection can take a request, or its last one has ended. */
   onFree(connection: UndiciConnection): void;
-  /** It is over; `error`: it never was one. */
+  /** The connection has closed. `error`: why it could not be opened. */
   onClose(connection: UndiciConnection, error: Error | undefined): void;
   onDefect(error: unknown): void;
 }
@@ -22,8 +22,8 @@ export interface UndiciConnectionOptions extends DialOptions {
 }
 
 /**
- * What one stream of HTTP/2 may send before it is read: what a paused reply has here at most. HTTP's own least; a wide
- * window is for files.
+ * The window of one HTTP/2 stream: the most unread bytes of a paused reply. It is the initial window of
+ * HTTP/2; a larger one serves downloads of files.
  */
 const streamWindowBytes = 65_535;
 /** A provider with HTTP/2 may say less. */
@@ -34,7 +34,10 @@ const maxStreams = 100;
  */
 const pingMs = 30_000;
 
-/** One connection to a provider, in which undici reads and writes: with one request at a time, or in HTTP/2 with many. */
+/**
+ * One connection to a provider that undici reads and writes: with one request at a time or, in HTTP/2, with
+ * many.
+ */
 export class UndiciConnection {
   readonly #client: Client;
   readonly #events: UndiciConnectionEvents;
@@ -42,12 +45,12 @@ export class UndiciConnection {
   #dial: Dial | undefined;
   #socket: Socket | undefined;
   #socketError: Error | undefined;
-  /** What it takes is not known yet. */
+  /** The connection is not open yet, or it is not known yet whether it takes many requests. */
   #isOpening = true;
   #isBusy = false;
-  /** Until then the provider has to say how many streams it takes. */
+  /** The deadline for the provider's settings, which say how many streams it takes. */
   #timer: NodeJS.Timeout | undefined;
-  /** Takes nothing new. */
+  /** The connection takes no new requests. */
   #isClosing = false;
   #isClosed = false;
 
@@ -55,7 +58,7 @@ export class UndiciConnection {
     this.#events = events;
     this.#client = new Client(origin.origin, {
       connect: (_, callback) => {
-        // undici would make another one, of which nobody knew.
+        // undici would open a second connection, of which the pool would not know.
         if (this.#dial !== undefined) {
           callback(new Error('the connection was closed'), null);
           return;
@@ -68,19 +71,21 @@ export class UndiciConnection {
             else this.#timer = setTimeout(() => this.#opened(), options.limits.connectTimeoutMs);
           } else {
             const failure = error ?? new Error('no connection');
-            // Told before undici tells those that wait for it: then nothing else is sent over it.
+            // The pool hears of the failure before undici fails the requests: so no other request is sent
+            // over this connection.
             this.#closed(failure);
             callback(failure, null);
             this.destroy(failure);
           }
         });
       },
-      // Of who awaits an answer, and of who reads, others look at the clock.
+      // undici's timeouts are off: UndiciCall bounds the wait for the head, and the stream bounds silence in
+      // the body.
       headersTimeout: 0,
       bodyTimeout: 0,
       maxHeaderSize: options.limits.maxHeaderBytes,
       allowH2: options.transport.http2,
-      // What `h2Options.settings` says of the window is not looked at.
+      // undici ignores a window in `h2Options.settings`.
       initialWindowSize: streamWindowBytes,
       h2Options: { maxConcurrentStreams: maxStreams, pingInterval: pingMs },
     });
@@ -88,7 +93,7 @@ export class UndiciConnection {
       this.#isBusy = false;
       if (!this.#isClosing) events.onFree(this);
     });
-    // In HTTP/2 what runs may still be answered.
+    // Requests that run over HTTP/2 may still be answered.
     this.#client.on('disconnect', () => {
       this.#isClosing = true;
       if (this.isIdle) this.destroy();
@@ -100,22 +105,22 @@ export class UndiciConnection {
     return this.#socket instanceof TLSSocket && this.#socket.alpnProtocol === 'h2';
   }
 
-  /** What the system or TLS said first of its connection. */
+  /** The first error of the socket, from the system or from TLS. */
   get socketError(): Error | undefined {
     return this.#socketError;
   }
 
-  /** Whether it is not known yet what it takes. */
+  /** Whether it is still unknown how many requests the connection takes. */
   get isOpening(): boolean {
     return this.#isOpening;
   }
 
-  /** Whether it can take a request. */
+  /** Whether the connection can take a request. */
   get isUsable(): boolean {
     return !this.#isBusy && !this.#isClosing && this.#socket?.destroyed !== true;
   }
 
-  /** Whether nobody waits for anything of it. */
+  /** Whether the connection has no requests. */
   get isIdle(): boolean {
     return this.#calls.size === 0;
   }
@@ -131,13 +136,16 @@ export class UndiciConnection {
     if (!this.#client.dispatch(call.request, call)) this.#isBusy = true;
   }
 
-  /** The provider says how many streams it takes, in HTTP/2 a moment after the first was opened. */
+  /**
+   * To be called with an opened stream. In HTTP/2 the provider's settings come a moment after the first
+   * stream was opened.
+   */
   opened({ session }: ClientHttp2Stream): void {
     if (!this.#isOpening || session === undefined) return;
     session.once('remoteSettings', () => this.#opened());
   }
 
-  /** Closes it at once. Requests that run on it fail with the error. */
+  /** Closes the connection at once. Its requests fail with the error. */
   destroy(error?: Error): void {
     this.#closed(undefined);
     for (const call of this.#calls) call.destroy(error);
@@ -156,7 +164,7 @@ export class UndiciConnection {
     socket.once('error', (error) => (this.#socketError = error));
     socket.once('close', () => {
       this.#isClosing = true;
-      // undici hears of it, too, and tells those that run.
+      // undici hears of the close, too, and fails the running requests first.
       setImmediate(() => this.#end());
     });
   }

@@ -5,7 +5,10 @@ import type { Transport } from '../../config/transport.ts';
 import { UndiciCall } from './undici-call.ts';
 import { UndiciConnection, type UndiciConnectionEvents } from './undici-connection.ts';
 
-/** The connections to one origin that undici reads: with HTTP/2, through a proxy, or with certificates of their own. */
+/**
+ * The connections to one origin that undici reads: with HTTP/2, through a proxy, or with the gateway's own
+ * certificates or authorities.
+ */
 export class UndiciPool implements ReplyPool {
   readonly host: string;
   readonly origin: string;
@@ -15,11 +18,13 @@ export class UndiciPool implements ReplyPool {
   readonly #shared: SharedConnections;
   readonly #tls: TlsMemory = { session: undefined };
   readonly #connections = new Set<UndiciConnection>();
-  /** Those that can take a request; the last one used comes first, so that the others can close. */
+  /**
+   * The connections that can take a request. The last used one is taken first, so that the others can close.
+   */
   readonly #free: UndiciConnection[] = [];
-  /** Requests that wait to see whether the connection that is being made takes many. */
+  /** Requests that wait for the connection being opened: with HTTP/2 it can take them all. */
   readonly #waiting: UndiciCall[] = [];
-  /** Whether the last connection took many; at first that is not known. */
+  /** Whether the last opened connection uses HTTP/2; `undefined`: not known yet. */
   #isHttp2: boolean | undefined;
   #isClosed = false;
 
@@ -58,7 +63,7 @@ export class UndiciPool implements ReplyPool {
 
   #place(call: UndiciCall): void {
     const free = this.#takeFree();
-    // With HTTP/2 many connections at once would be made for what one takes.
+    // One connection of HTTP/2 takes many requests. Without waiting, each of these would open its own.
     if (free === undefined && this.#isHttp2 !== false && this.#isOpening()) this.#waiting.push(call);
     else this.#give(free ?? this.#open(), call);
   }
@@ -108,7 +113,7 @@ export class UndiciPool implements ReplyPool {
 
   #freed(connection: UndiciConnection): void {
     if (connection.isOpening && connection.isIdle) {
-      // Whoever it was made for has left.
+      // The request that this connection was opened for has ended: the next waiting one gets it.
       const next = this.#waiting.find(({ isOver }) => !isOver);
       if (next === undefined) {
         connection.destroy();
@@ -133,7 +138,7 @@ export class UndiciPool implements ReplyPool {
     const index = this.#free.indexOf(connection);
     if (index !== -1) this.#free.splice(index, 1);
     if (error === undefined) this.#placeWaiting();
-    // They waited for this very one.
+    // The connection could not be opened: the requests that waited for it fail.
     else for (const call of this.#waiting.splice(0)) call.destroy(error);
   }
 }

@@ -1,32 +1,36 @@
-import { GatewayError } from '../errors.ts';
+import { GatewayError, clientLeft } from '../errors.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamReaderOptions } from '../stream/read-stream.ts';
-import { clientLeft, type StreamReader } from '../stream/stream-reader.ts';
+import type { ServedReader } from '../stream/served-reader.ts';
 import type { ReaderRoom } from '../memory/retained-streams.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { Carrier } from './carrier.ts';
-import { SessionResponse, type SessionResponseOptions } from './session-response.ts';
+import { SessionResponse } from './session-response.ts';
+import type { SessionResponseOptions } from './session-response-options.ts';
 
-/** Takes room for what is kept of a reader without a connection; `undefined`: there is none. */
+/** Takes room for a reader that has lost its connection; `undefined`: there is no room. */
 export type OpenRoom = () => ReaderRoom | undefined;
 
-/** A reader of a session: what is left of it when its connection is lost, and what comes back. */
-export class SessionStream {
+/** A reader of a session. It outlives its connection: a client can resume it over another one. */
+export class SessionReader {
   readonly response: SessionResponse;
-  /** The connection that carries it, and under which number. */
-  session: Carrier<SessionStream> | undefined;
+  readonly #clock: ServerClock;
+  /** The connection that carries this reader. `number`: the reader's number there. */
+  session: Carrier<SessionReader> | undefined;
   number = 0;
   stream: GatewayStream | undefined;
-  #reader: StreamReader | undefined;
+  #reader: ServedReader | undefined;
   #openRoom: OpenRoom | undefined;
-  /** While it has no connection. */
+  /** Room for this reader while it has no connection. */
   #room: ReaderRoom | undefined;
   #endedMs: number | undefined;
 
-  /** `onClose` is called when nothing can be resumed any more. */
+  /** `onClose` is called when this reader can no longer be resumed. */
   constructor(
     options: Omit<SessionResponseOptions, 'durationMs' | 'onAck' | 'onClose' | 'url'>,
     onClose: () => void,
   ) {
+    this.#clock = options.clock;
     this.response = new SessionResponse({
       ...options,
       durationMs: (run) => this.stream?.body?.durationMs?.(run) ?? 0,
@@ -40,10 +44,10 @@ export class SessionStream {
     });
   }
 
-  /** Reads a stream. Without `openRoom` it is not kept for a connection to come. */
+  /** Reads a stream. Without `openRoom` the reader ends when its connection is lost. */
   attach(
     stream: GatewayStream,
-    session: Carrier<SessionStream>,
+    session: Carrier<SessionReader>,
     options: StreamReaderOptions,
     openRoom?: OpenRoom,
   ): void {
@@ -60,36 +64,39 @@ export class SessionStream {
     });
   }
 
-  /** The client says that it goes. */
+  /** The client cancels the stream, or detaches from it. */
   leave(how: 'cancel' | 'detach'): void {
     if (how === 'cancel') this.stream?.stop(new GatewayError('cancelled', 'The stream was cancelled.'));
-    // Behind the end, it says with it that it has everything.
+    // A client that detaches after the end says with it that it has everything.
     else if (this.response.hasEnded) this.response.ackAll();
-    this.#reader?.leave(clientLeft(how === 'cancel' ? 'cancelled' : 'detached'));
+    this.#reader?.detach(clientLeft(how === 'cancel' ? 'cancelled' : 'detached'));
     this.response.close();
   }
 
-  /** It is ended for what its client did: it does not come back, and the model is not kept for it. */
+  /** Ends the reader for what its client did. The client does not come back to it, so the model does not go on for it. */
   end(reason: GatewayError): void {
-    this.#reader?.leave(reason, false);
+    this.#reader?.detach(reason, false);
     this.response.destroy(reason);
   }
 
-  /** Its connection is gone. It is kept if there is room for it; otherwise its client can read on by the stream's URL. */
+  /**
+   * The connection is gone. The reader is kept if there is room for it. Otherwise the client can read on by the
+   * stream's URL.
+   */
   lost(): void {
     this.session?.release(this);
     this.response.unbind();
     this.#room ??= this.#openRoom?.();
     if (this.#reader !== undefined && this.#room !== undefined) {
-      this.#reader.connectionLost(performance.now());
+      this.#reader.connectionLost(this.#clock.nowMs());
     } else {
       const reason = clientLeft('lost its connection');
-      this.#reader?.leave(reason);
+      this.#reader?.detach(reason);
       this.response.destroy(reason);
     }
   }
 
-  /** It is carried by another connection. Returns `false` if it cannot go on from there. */
+  /** Goes on over the session that carries the reader now. Returns `false` if the reader cannot go on at `offset`. */
   rebind(offset: number, acked: number): boolean {
     const { session } = this;
     if (session === undefined || !this.response.bind(session, this.number, offset, acked)) return false;
@@ -99,13 +106,13 @@ export class SessionStream {
     return true;
   }
 
-  /** It cannot be resumed as its client wants it: the rest can be read by the stream's URL. */
+  /** Closes the reader: it cannot be resumed where its client wants. The client can read the rest by the stream's URL. */
   abandon(): void {
-    this.#reader?.leave(clientLeft('could not be resumed'));
+    this.#reader?.detach(clientLeft('could not be resumed'));
     this.response.close();
   }
 
-  /** Tells what waits for it, while something does, and forgets what was not fetched after its end. */
+  /** Tells the client its lag. After the end, closes a reader whose client has not fetched the rest in time. */
   tick(nowMs: number, graceMs: number): void {
     const { response } = this;
     const reader = this.#reader;

@@ -1,55 +1,60 @@
 import { type Credit, type Gap, openCredit, type Overflow, type Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { Bookmark } from './bookmarks.ts';
-import { asGatewayError, GatewayError } from '../errors.ts';
+import { asGatewayError, clientLeft, fellBehind, GatewayError } from '../errors.ts';
 import { LargeRun } from '../memory/large-run.ts';
 import { type StallCause, tokensOf } from './meter.ts';
 import type { BodyHold } from '../memory/request-memory.ts';
-import { defaultRateWindowMs, Progress } from '../sink/progress.ts';
+import { patientProgress, Progress } from '../sink/progress.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
 import type { SendQueues } from '../sink/send-queues.ts';
 import { writeEvents, type WriteListener } from '../sink/write-events.ts';
+import type { ServerClock } from '../time/server-clock.ts';
 import type { ReadStream, ReaderVia, StreamReaderOptions } from './read-stream.ts';
 import type { StreamDeadlines } from './stream-body.ts';
 
-/** What became of a reader: it got everything, it left, it was let go, or it was told of an error. */
+/** What became of a reader: it got everything, it left, it was ended for a stall, or it got an error. */
 export type ReaderEndReason = 'delivered' | 'failed' | 'left' | 'stalled';
 
-/** One reader of a stream: takes from its channel, and writes to a response, to the end of either. */
-export class StreamReader implements WriteListener {
-  /** 1 for the first of its stream. */
+/**
+ * One reader of a stream. Takes chunks from the channel and writes them to a response, until the stream or the reader
+ * ends. One file, because each of the reader's ends (left, stalled, lost, done) has to undo what the others began.
+ */
+export class ServedReader implements WriteListener {
+  /** The first reader of a stream is 1. */
   readonly number: number;
   readonly via: ReaderVia;
   readonly address: string;
   readonly response: ReaderResponse;
-  /** What was written to it, in tokens, and how many of their events became part of others. */
+  /** The tokens that were written to this reader. `mergedEvents`: the events of these that were merged into others. */
   tokens = 0;
   mergedEvents = 0;
   gaps = 0;
   lostTokens = 0;
-  readonly #stream: ReadStream<StreamReader>;
+  readonly #stream: ReadStream<ServedReader>;
   readonly #options: StreamReaderOptions;
   readonly #deadlines: StreamDeadlines;
+  readonly #clock: ServerClock;
   readonly #progress: Progress;
-  /** The same for one that holds back its credit: with more patience, and with an end. */
+  /** Progress of a reader with credit, measured against `pauseMs` instead of `stallTimeoutMs`. */
   readonly #patience: Progress | undefined;
-  /** While it holds back its credit for longer than others may take. */
+  /** A place among the paused readers. Held while this reader holds back its credit for longer than `stallTimeoutMs`. */
   #pause: BodyHold | undefined;
   #bytesAtPause = 0;
   #credit: readonly Credit[];
   #reader: Reader<EventRun | Gap> | undefined;
   #left: GatewayError | undefined;
   #lastSentMs: number;
-  /** When its connection was lost; `undefined`: it has one. */
+  /** When the connection was lost; `undefined`: the reader is connected. */
   #lostMs: number | undefined;
 
   constructor(
-    stream: ReadStream<StreamReader>,
+    stream: ReadStream<ServedReader>,
     number: number,
     response: ReaderResponse,
     options: StreamReaderOptions,
     deadlines: StreamDeadlines,
-    nowMs: number,
+    clock: ServerClock,
   ) {
     this.#stream = stream;
     this.number = number;
@@ -59,75 +64,85 @@ export class StreamReader implements WriteListener {
     this.#options = options;
     this.#deadlines = deadlines;
     this.#progress = new Progress(deadlines);
-    if (options.credit !== undefined) this.#patience = patience(deadlines);
+    if (options.credit !== undefined) this.#patience = patientProgress(deadlines);
     this.#credit = options.credit ?? [];
-    this.#lastSentMs = nowMs;
+    this.#clock = clock;
+    this.#lastSentMs = clock.nowMs();
   }
 
-  /** Whether its connection is gone, and it may come back. */
+  /** Whether the connection is gone, and the reader may come back. */
   get isLost(): boolean {
     return this.#lostMs !== undefined;
   }
 
-  /** Its program holds back its credit, and takes nothing, for longer than `stallTimeoutMs`: it is not let go before `pauseMs`. */
+  /**
+   * Whether the client holds back credit, and takes nothing, for longer than `stallTimeoutMs`. A paused reader is
+   * kept for `pauseMs`.
+   */
   get isPaused(): boolean {
     return this.#pause !== undefined;
   }
 
-  /** The bytes that wait for it in the channel. */
+  /** The bytes that wait for this reader in the channel. */
   get waitingBytes(): number {
     return this.#reader?.waitingBytes ?? 0;
   }
 
-  /** The chunks that wait for it in the channel. */
+  /** The chunks that wait for this reader in the channel. */
   get waitingItems(): number {
     return this.#reader?.waitingItems ?? 0;
   }
 
-  /** The age of the oldest chunk that it has not got. */
+  /** The age of the oldest chunk that waits for this reader. */
   get waitingMs(): number {
     return this.#reader?.ageMs ?? 0;
   }
 
-  /** What happens when it falls behind. */
+  /** What happens when this reader falls behind. */
   get overflow(): Overflow {
     return this.#options.overflow ?? this.#stream.overflow;
   }
 
-  /** The bytes that may wait for it. */
+  /** The bytes that may wait for this reader. */
   get maxWaitingBytes(): number {
     return Math.min(this.#options.maxBytes ?? Infinity, this.#stream.windowBytes);
   }
 
-  /** The most that may come to it at once, of several events: the smallest of its bounds. */
+  /**
+   * The bytes that one run of several events may have for this reader: the smaller of its own bound and its credit
+   * window.
+   */
   get maxRunBytes(): number {
     const { maxBytes = Infinity } = this.#options;
     return Math.min(maxBytes, this.maxCreditBytes ?? Infinity);
   }
 
-  /** Whether it has yet to take the chunk at that offset, of a channel whose oldest chunk has the other one. */
+  /** Whether this reader has yet to take the chunk at `offset`. `oldestOffset`: the channel's oldest chunk. */
   awaits(offset: number, oldestOffset: number): boolean {
     const reader = this.#reader;
     if (reader === undefined || reader.end !== undefined) return false;
     if (offset >= Math.max(reader.offset, oldestOffset)) return true;
-    // It keeps what waits for itself, and the channel does not.
+    // With `drop-newest` the reader keeps chunks that the channel has dropped.
     const isKept = this.overflow === 'drop-newest' && offset >= reader.offset;
     return isKept && offset < reader.offset + reader.waitingItems;
   }
 
-  /** What may be sent to it now: of all its windows, the smallest; `undefined`: it has none. */
+  /**
+   * The bytes that may be sent now: the smallest of all credit windows; `undefined`: the reader has no credit
+   * windows.
+   */
   get creditBytes(): number | undefined {
     if (this.#credit.length === 0) return undefined;
     return Math.min(...this.#credit.map(({ available }) => available.bytes));
   }
 
-  /** The most that may be sent to it without its grant. */
+  /** The bytes of the smallest full credit window: no more is ever sent at once. */
   get maxCreditBytes(): number | undefined {
     if (this.#credit.length === 0) return undefined;
     return Math.min(...this.#credit.map(({ max }) => max.bytes));
   }
 
-  /** What keeps from it what waits for it; `undefined`: nothing waits, or it is just about to be written. */
+  /** Why the waiting chunks are not written; `undefined`: no chunk waits, or the next write is about to happen. */
   get waitsFor(): StallCause | undefined {
     if (this.isLost) return 'connection_lost';
     if (this.waitingItems === 0) return undefined;
@@ -135,7 +150,10 @@ export class StreamReader implements WriteListener {
     return this.#credit.length > 0 ? 'credit' : undefined;
   }
 
-  /** Its stream has a body. A reader for which it cannot be opened is told when it is written. */
+  /**
+   * The stream has a body, so the cursor can be opened. An error here is ignored: `serve` meets it again and reports
+   * it.
+   */
   begin(): void {
     if (this.#left !== undefined || this.#reader !== undefined) return;
     try {
@@ -143,7 +161,7 @@ export class StreamReader implements WriteListener {
     } catch {}
   }
 
-  /** Writes the stream, to its end or the reader's. Every error is told to the reader; it rejects only if that fails. */
+  /** Writes the stream until the stream or the reader ends. Errors go to the reader. Rejects only if that fails, too. */
   async serve(): Promise<ReaderEndReason> {
     const { response } = this;
     try {
@@ -151,13 +169,14 @@ export class StreamReader implements WriteListener {
       if (this.#left === undefined) await this.#write();
     } catch (thrown) {
       const error = asGatewayError(this.#left ?? thrown);
-      // An error of the stream's is told where the stream ends.
+      // The provider was asked already, and a retry by the client would ask it again.
       if (this.#stream.isAnswered && !error.isCancel) error.isFinal = true;
+      // The stream's own internal error is a GatewayError already (error === thrown), and is logged where the stream ends.
       if (error.code === 'internal_error' && error !== thrown) this.#stream.defect('reader', thrown);
       try {
         response.fail(error);
       } catch (failed) {
-        // A connection that cannot even be told of it would stay open.
+        // A connection that did not get the error would stay open.
         this.#stream.defect('reader', failed);
         response.destroy(error);
       }
@@ -172,13 +191,16 @@ export class StreamReader implements WriteListener {
     let reader: Reader<EventRun | Gap>;
     do {
       reader = this.#open();
-      await writeEvents(reader, this.response, this);
-      // With another one, it came back over a new connection.
+      await writeEvents(reader, this.response, this, this.#clock);
+      // Another cursor means that the reader came back over a new connection.
     } while (reader !== this.#reader);
     this.#end(reader);
   }
 
-  /** It needs the stream no more. What was handed over may still have to reach a slow client, whose progress is watched on. */
+  /**
+   * The reader needs the channel no more. A slow client may still have bytes to receive, so its progress is watched
+   * until the response settles.
+   */
   #handedOver(): Promise<void> {
     this.#reader?.detach();
     this.#reader = undefined;
@@ -186,26 +208,29 @@ export class StreamReader implements WriteListener {
     return this.response.settled;
   }
 
-  /** It goes, and what waits for it does not matter any more. `mayReturn`: it may come back as another reader. */
-  leave(reason: GatewayError, mayReturn = this.#options.returns === true): void {
+  /**
+   * Detaches the reader. Chunks that wait for it are not sent. `mayReturn`: the client may come back as another
+   * reader.
+   */
+  detach(reason: GatewayError, mayReturn = this.#options.returns === true): void {
     if (this.#left !== undefined) return;
     this.#left = reason;
-    // Called by listeners, where a throw would end the process.
+    // Listeners call this: a throw would end the process.
     try {
       this.#reader?.detach();
-      this.#stream.left(this, reason, mayReturn);
+      this.#stream.detached(this, reason, mayReturn);
     } catch (error) {
       this.#stream.defect('leave of a reader', error);
       this.response.destroy(asGatewayError(error));
     }
   }
 
-  /** It gets no more than it has got; it may come back. */
+  /** Ends the reader after what it has got. The client may come back. */
   finish(): void {
     this.#reader?.detach();
   }
 
-  /** Its connection is gone, and it may come back. */
+  /** The connection is gone, and the client may come back. */
   connectionLost(nowMs: number): void {
     this.#lostMs = nowMs;
     this.endPause();
@@ -213,8 +238,8 @@ export class StreamReader implements WriteListener {
   }
 
   /**
-   * It is there again, with credit of its new connection. What the old one granted is void, so it takes up
-   * the stream with a cursor of its own at the same place.
+   * The client is back over a new connection, with new credit. The old connection's credit is void. So the reader
+   * gets a new cursor at the same offset.
    */
   resumed(credit: readonly Credit[]): void {
     this.#lostMs = undefined;
@@ -226,18 +251,18 @@ export class StreamReader implements WriteListener {
     before.detach();
   }
 
-  /** Keeps a silent connection alive, and lets go of a reader that does not come back. */
+  /** Keeps a silent connection alive, and ends a reader that does not come back. */
   tick(nowMs: number, graceMs: number): void {
     const { response } = this;
     if (this.#lostMs !== undefined) {
       if (nowMs - this.#lostMs < graceMs) return;
       const reason = clientLeft(`did not come back within ${graceMs} ms (detachGraceMs)`);
-      this.leave(reason, false);
+      this.detach(reason, false);
       response.destroy(reason);
       return;
     }
-    // Who asked in a way that only the provider understands, got events; comments have no place in an answer that is none, although
-    // they were wanted.
+    // Comments may stand only in an event stream. The body says whether the answer is one. Before there is a body,
+    // the request says it.
     const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};
     if (!isEvents || response.isClosed || response.isBlocked || this.waitingBytes > 0) return;
     if (nowMs - this.#lastSentMs < this.#deadlines.keepAliveMs) return;
@@ -246,7 +271,7 @@ export class StreamReader implements WriteListener {
     this.#lastSentMs = nowMs;
   }
 
-  /** Lets the reader go if it makes no progress, or too little. One that holds back its credit is paused before. */
+  /** Ends the reader if it makes no progress, or too little. A reader that holds back its credit is paused first. */
   checkProgress(nowMs: number, queues: SendQueues | undefined): void {
     const { response } = this;
     if (response.isSettled || this.#lostMs !== undefined) return;
@@ -258,7 +283,7 @@ export class StreamReader implements WriteListener {
     if (isOverdue) {
       const { pauseMs } = this.#deadlines;
       const what = holdsCredit ? 'held back its credit' : 'took nothing, or too little';
-      // Whoever answers may come back when its program goes on.
+      // A client that answers may come back when its program goes on.
       const mayReturn = holdsCredit && this.#options.returns === true;
       const kept = mayReturn && this.#takePause(bytes) && this.#leaveBookmark(nowMs) ? this.#howLongKept : '';
       this.#letGo(`The reader ${what} for ${pauseMs} ms (pauseMs).${kept}`, mayReturn);
@@ -273,7 +298,7 @@ export class StreamReader implements WriteListener {
     }
   }
 
-  /** It is not paused, or not any more. */
+  /** The reader is not paused, or no longer. */
   endPause(): void {
     this.#pause?.release();
     this.#pause = undefined;
@@ -293,7 +318,10 @@ export class StreamReader implements WriteListener {
     return ` Its place is kept for ${detachGraceMs} ms (detachGraceMs).`;
   }
 
-  /** Its place is kept, if it allows no loss: there it can go on. Returns whether it is. */
+  /**
+   * Leaves a bookmark where the reader stands, if its policy allows no loss: it can read on from there. Returns
+   * whether it did.
+   */
   #leaveBookmark(nowMs: number): boolean {
     const reader = this.#reader;
     const place = this.#pause;
@@ -303,7 +331,8 @@ export class StreamReader implements WriteListener {
     const isStopped =
       stream.detach === 'cancel' && stream.end === undefined && stream.audience.readers.size === 1;
     if (!['block', 'coalesce', 'disconnect'].includes(overflow) || isStopped) return false;
-    // Nothing that waits becomes larger than what can be sent to it. Not its own credit: that would hold on to its connection.
+    // Waiting chunks must not become larger than what can be sent. A new credit, because the reader's own would keep
+    // its connection alive.
     const credit = maxCreditBytes === undefined ? [] : [openCredit({ maxBytes: maxCreditBytes })];
     const options = { ...this.#options, credit };
     const openAt: Bookmark['openAt'] = (from, how) => stream.openReader({ ...options, from, overflow: how });
@@ -316,7 +345,7 @@ export class StreamReader implements WriteListener {
 
   #letGo(message: string, mayReturn: boolean): void {
     const reason = new GatewayError('reader_stalled', message);
-    this.leave(reason, mayReturn);
+    this.detach(reason, mayReturn);
     this.response.destroy(reason);
   }
 
@@ -326,7 +355,7 @@ export class StreamReader implements WriteListener {
     return this.#reader;
   }
 
-  /** Its options, with what tells its client that credit is missing. */
+  /** The reader's options, with a listener that tells the client when credit is missing. */
   get #whenBlocked(): StreamReaderOptions {
     if (this.response.creditBlocked === undefined) return this.#options;
     const onCreditBlocked = (): void => {
@@ -342,7 +371,7 @@ export class StreamReader implements WriteListener {
     return reader;
   }
 
-  /** It got what there was for it. */
+  /** The cursor has ended: ends the response, or throws why. */
   #end({ end }: Reader<EventRun | Gap>): void {
     if (end?.state === 'detached' && this.#left !== undefined) throw this.#left;
     if (end?.state === 'disconnected') throw fellBehind(end.offset);
@@ -359,7 +388,7 @@ export class StreamReader implements WriteListener {
   }
 
   written(run: EventRun): void {
-    this.#lastSentMs = performance.now();
+    this.#lastSentMs = this.#clock.nowMs();
     this.tokens += tokensOf(run);
     this.mergedEvents += run.mergedEvents ?? 0;
     if (run instanceof LargeRun) this.response.hold(run);
@@ -374,29 +403,10 @@ export class StreamReader implements WriteListener {
 
   delayMs(): number {
     const { body } = this.#stream;
-    // Behind the end nothing can be merged with what waits.
+    // After the stream's end no more chunks come to merge with, so a delay gains nothing.
     if (body?.format === undefined || body.log.end !== undefined) return 0;
     return this.response.delayMs();
   }
-}
-
-function patience({ minBytesPerSecond, pauseMs, stallTimeoutMs }: StreamDeadlines): Progress {
-  return new Progress({
-    minBytesPerSecond,
-    stallTimeoutMs: Math.max(pauseMs, stallTimeoutMs),
-    rateWindowMs: Math.max(pauseMs, defaultRateWindowMs),
-  });
-}
-
-export function clientLeft(how: string): GatewayError {
-  return new GatewayError('client_left', `The client ${how}.`);
-}
-
-function fellBehind(offset: number): GatewayError {
-  return new GatewayError(
-    'reader_disconnected',
-    `The reader fell behind by more than its window (windowBytes). It can come back at offset ${offset}.`,
-  );
 }
 
 function reasonOf(error: GatewayError | undefined): ReaderEndReason | undefined {

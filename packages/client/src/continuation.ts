@@ -1,17 +1,19 @@
-/** How far a stream was received: what the next frame has to continue (rule 5.7). */
-export class Position {
-  /** Where the next data has to start; `undefined` for a reader that starts at a `now` that it does not know. */
+/** How far a stream was received. The next frame has to continue there (rule 5.7). */
+export class Continuation {
+  /**
+   * The offset where the next data has to start; `undefined` for a reader that starts at `now`, before its first frame.
+   */
   next: number | undefined;
-  /** Bytes of the gateway's own words since the last chunk, which have no offsets of their own. */
+  /** The number of the gateway's own bytes since the last chunk. These bytes have no offsets of their own. */
   #ownBytes = 0;
-  /** How many of them come again. */
+  /** The number of those bytes that the gateway still repeats. */
   #skipBytes = 0;
 
   constructor(from: number | 'now' | 'start') {
     if (from !== 'now') this.next = from === 'start' ? 0 : from;
   }
 
-  /** Goes on behind a frame. Returns whether that frame continues what was there. */
+  /** Moves on to the end of a frame. Returns whether the frame continues the stream. */
   advance(from: number, to: number): boolean {
     if (to <= from || (this.next !== undefined && from !== this.next)) return false;
     this.next = to;
@@ -20,7 +22,7 @@ export class Position {
     return true;
   }
 
-  /** Goes on with what the gateway says by itself. Returns what of it is new. */
+  /** Counts the gateway's own bytes. Returns the bytes that are not a repetition. */
   advanceOwn(bytes: Uint8Array): Uint8Array {
     const skipped = Math.min(this.#skipBytes, bytes.length);
     this.#skipBytes -= skipped;
@@ -29,7 +31,7 @@ export class Position {
     return rest;
   }
 
-  /** Another connection goes on from here, where the gateway repeats what it said by itself. */
+  /** Called on a new connection, where the gateway repeats its own bytes since the last chunk. */
   resume(): void {
     this.#skipBytes = this.#ownBytes;
   }
