@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
+  globSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -30,6 +31,10 @@ export function copyCheckout(root: string, folder: string): void {
   mkdirSync(join(folder, 'node_modules/@spillway'), { recursive: true });
   for (const name of readdirSync(join(root, 'node_modules'))) {
     if (!own.has(name)) symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+  }
+  // A package has its own version of what another one has, too.
+  for (const installed of globSync('{packages/*,console}/node_modules', { cwd: root })) {
+    symlinkSync(join(root, installed), join(folder, installed));
   }
   symlinkSync(join(folder, 'packages/core'), join(folder, 'node_modules/@spillway/core'));
   symlinkSync(join(folder, 'packages/client'), join(folder, 'node_modules/@spillway/client'));

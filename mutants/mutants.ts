@@ -3201,10 +3201,18 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 4: undici: a body is read on inside of another one’s parser',
     file: `${gateway}/source/undici/undici-call.ts`,
-    find: '    queueMicrotask(() => {\n      if (this.#isPaused) return;\n      this.#handOn?.();\n      this.#controller?.resume();\n    });',
-    replace: '    this.#handOn?.();\n    this.#controller?.resume();',
+    find: '    queueMicrotask(() => {\n      if (this.#isPaused) return;\n      this.#streamBody?.handOn();\n      this.#controller?.resume();\n    });',
+    replace: '    this.#streamBody?.handOn();\n    this.#controller?.resume();',
     test: `${gatewayTest}/transport.test.ts`,
     only: 'another one go on',
+  },
+  {
+    name: 'promise 4: undici: what came during a pause waits for what comes next',
+    file: `${gateway}/source/undici/undici-call.ts`,
+    find: '      this.#streamBody?.handOn();\n      this.#controller?.resume();',
+    replace: '      this.#controller?.resume();',
+    test: `${gatewayTest}/http2-provider.test.ts`,
+    only: 'what came during a pause',
   },
   {
     name: 'promise 4: undici: what is whole goes with its connection',
@@ -3237,6 +3245,14 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     test: `${gatewayTest}/transport.test.ts`,
     only: 'an abort closes its connection',
+  },
+  {
+    name: 'promise 6: undici: whoever leaves a stream of HTTP/2 says that nothing is wrong',
+    file: `${gateway}/source/undici/undici-call.ts`,
+    find: '    streamBody?.cancel();',
+    replace: '',
+    test: `${gatewayTest}/http2-provider.test.ts`,
+    only: 'promise 6',
   },
   {
     name: 'promise 6: undici: a connection for nobody is made',
@@ -3293,6 +3309,22 @@ export const mutants: readonly Mutant[] = [
     replace: 'const isUnsent = true;',
     test: `${gatewayTest}/unsent.test.ts`,
     only: 'read by undici',
+  },
+  {
+    name: 'undici: a connection of HTTP/2 is not asked for a sign of life',
+    file: `${gateway}/source/undici/undici-connection.ts`,
+    find: 'pingInterval: pingMs',
+    replace: 'pingInterval: 0',
+    test: `${gatewayTest}/http2-provider.test.ts`,
+    only: 'no longer answers',
+  },
+  {
+    name: 'undici: HTTP/2 is spoken where a provider could end the process',
+    file: `${gateway}/config/transport.ts`,
+    find: 'if (http2 === true && !hasHttp2) {',
+    replace: 'if (http2 === true && name === undefined) {',
+    test: `${gatewayTest}/proxied-provider.test.ts`,
+    only: 'where a provider could end it',
   },
   {
     name: 'undici: it is loaded although nobody asks for it',

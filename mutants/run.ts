@@ -8,7 +8,7 @@
  *     npm run mutants -- --changed    those whose file or test has changed since the base, and a tenth of the others; as many
  *                                     of them as can be begun within three minutes, in an order that is drawn
  *
- * The base is the commit in `MUTANTS_BASE`, or where this branch left `origin/HEAD`, or the last commit that is a day older
+ * The base is where this branch left the commit in `MUTANTS_BASE`, or `origin/HEAD`, or the last commit that is a day older
  * than this one. What is drawn is drawn by this commit's hash: the same commit draws the same.
  */
 import { execFile } from 'node:child_process';

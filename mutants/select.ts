@@ -21,7 +21,8 @@ export function selectMutants(root: string): Mutant[] {
 /** Since when what has changed is new. */
 export function baseOf(head: string, git: (...args: string[]) => string): string {
   const given = process.env['MUTANTS_BASE'];
-  if (given !== undefined && given !== '') return given;
+  // Not what has changed there since.
+  if (given !== undefined && given !== '') return git('merge-base', 'HEAD', given);
   try {
     const base = git('merge-base', 'HEAD', 'origin/HEAD');
     if (base !== head) return base;

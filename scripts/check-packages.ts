@@ -1,12 +1,13 @@
 /**
  * Packs every package as it would be published and checks it: entry points that resolve (publint),
- * types that every module resolution finds (attw), and a command that runs from the packed files on the
- * oldest Node that is supported.
+ * types that every module resolution finds (attw), and a gateway that runs from the packed files on the
+ * oldest Node that is supported: see {@link checkPackedStreams}.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { checkPackedStreams } from './packed-streams.ts';
 
 const root = join(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'spillway-pack-'));
@@ -30,6 +31,15 @@ try {
   // The first in the path for what npx starts: the Node that was just installed.
   run('npx', ['node', '--version'], folder);
   run('npx', ['spillway', '--version'], folder);
+  const newer = join(folder, 'newer');
+  mkdirSync(newer);
+  run('npm', ['init', '--yes', '--silent'], newer);
+  run('npm', ['install', '--silent', '--prefer-offline', 'node@22.23.0'], newer);
+  await checkPackedStreams({
+    folder,
+    oldestNode: join(folder, 'node_modules/.bin/node'),
+    oldestHttp2Node: join(newer, 'node_modules/.bin/node'),
+  });
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -11,6 +11,7 @@ import type { TLSSocket } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { within } from '../../core/test/support/within.ts';
+import { hasHttp2 } from '../src/config/transport.ts';
 import { type Certificates, makeCertificates } from './support/certificates.ts';
 import { startConnectProxy } from './support/connect-proxy.ts';
 import { eventually, run, type RunningGateway, startGateway } from './support/processes.ts';
@@ -124,9 +125,13 @@ describe('a provider behind a proxy', () => {
   test.each([
     ['http', 'http', '1.1'],
     ['https', 'http', '1.1'],
-    ['http2', 'http', '2.0'],
     ['https', 'https', '1.1'],
-    ['http2', 'https', '2.0'],
+    ...(hasHttp2
+      ? ([
+          ['http2', 'http', '2.0'],
+          ['http2', 'https', '2.0'],
+        ] as const)
+      : []),
   ] as const)('%s, behind one that is spoken to with %s', async (kind, to, version) => {
     const provider = await startProvider(kind);
     const certificate = to === 'https' ? certificates.server : undefined;
@@ -294,7 +299,7 @@ describe('certificates of a provider', () => {
     expect(seen.message).toMatch(/ERR_SSL_\w+ALERT_(?:UNKNOWN_CA|CERTIFICATE_REQUIRED)/);
   });
 
-  test.each(['https', 'http2'] as const)('nobody else vouches for it: %s', async (kind) => {
+  test.skipIf(!hasHttp2).each(['https', 'http2'] as const)('nobody else vouches for it: %s', async (kind) => {
     const provider = await startProvider(kind);
     const { certFile } = certificates.client;
     // Node itself would trust it: the file says who counts.
@@ -349,6 +354,18 @@ test.each([
   expect(gateway.stderr()).toMatch(words);
   expect(gateway.stderr()).not.toContain('s3cret');
   expect(gateway.stderr()).not.toContain('    at ');
+});
+
+test('the gateway does not start with HTTP/2 where a provider could end it', async () => {
+  const old = fileURLToPath(new URL('support/old-http2.ts', import.meta.url));
+  const gateway = run(
+    ['serve', '--port', '0', '--admin-port', '0', '--upstream', 'name=far,url=https://a/v1,http2=true'],
+    { nodeArgs: ['--import', old] },
+  );
+  expect(await gateway.exited).toBe(1);
+  expect(gateway.stderr()).toMatch(
+    /upstream far: http2: expected a Node with nghttp2 1\.68\.1 or later .*, got nghttp2 1\.68\.0 \(Node \d/,
+  );
 });
 
 test('undici is loaded only where a provider asks for it', async () => {

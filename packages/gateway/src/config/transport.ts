@@ -24,17 +24,31 @@ export interface Proxy {
   readonly authorization: string | undefined;
 }
 
+/** Before it, what follows a frame that is wrong can be an assertion that fails in Node: CVE-2026-27135. */
+const leastNghttp2 = '1.68.1';
+
+/** Whether this Node speaks HTTP/2 in a way that no peer can end its process with. */
+export const hasHttp2 =
+  (process.versions['nghttp2'] ?? '0').localeCompare(leastNghttp2, 'en', { numeric: true }) >= 0;
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Reads the transport of an upstream; `undefined`: it has no such options, and the built-in reader is used.
  *
- * @throws {ConfigError} for files that cannot be read or do not fit, and for proxies that are none. No password is printed.
+ * @throws {ConfigError} for files that cannot be read or do not fit, for proxies that are none, and for HTTP/2 where it is not safe. No
+ *   password is printed.
  */
 export function readTransport(upstream: Upstream, env: Environment): Transport | undefined {
   const { api, caFile, certFile, http2, keyFile, name, proxy, url } = upstream;
   const chosen = [http2, proxy, caFile, certFile, keyFile];
   if (chosen.every((option) => option === undefined || option === false)) return undefined;
+  if (http2 === true && !hasHttp2) {
+    const { nghttp2 = 'none', node } = process.versions;
+    throw new ConfigError(
+      `upstream ${name}: http2: expected a Node with nghttp2 ${leastNghttp2} or later (22.23 and 24.17 have it), got nghttp2 ${nghttp2} (Node ${node}), which a provider's bytes can end together with the whole gateway`,
+    );
+  }
   return {
     id: `${api} ${name}`,
     http2: http2 === true,

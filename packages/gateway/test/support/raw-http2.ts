@@ -5,7 +5,7 @@ import { onTestFinished } from 'vitest';
 import type { Certificate } from './certificates.ts';
 
 /** What came in a frame (RFC 9113, 4.1). */
-interface Frame {
+export interface Frame {
   readonly type: number;
   readonly flags: number;
   readonly stream: number;
@@ -69,8 +69,8 @@ export interface RawHttp2Provider {
 const prefaceLength = 24;
 
 /**
- * A provider that speaks HTTP/2 in frames which a test writes itself. It says what it takes at once, and hands every request's
- * headers to `answer`.
+ * A provider that speaks HTTP/2 in frames which a test writes itself. It says what it takes at once, answers pings, and hands
+ * every request's headers to `answer`. Without `settings` it says nothing by itself.
  */
 export async function startRawHttp2(
   { cert, key }: Certificate,
@@ -105,6 +105,8 @@ export async function startRawHttp2(
         frames.push(came);
         if (came.type === frameTypes.settings && (came.flags & 1) === 0 && settings !== null)
           socket.write(frame(frameTypes.settings, 1, 0));
+        if (came.type === frameTypes.ping && (came.flags & 1) === 0 && settings !== null)
+          socket.write(frame(frameTypes.ping, 1, 0, came.payload));
         if (came.type === frameTypes.headers) answer(came.stream, socket, (count += 1));
       }
     });

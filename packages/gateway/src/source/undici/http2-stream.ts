@@ -1,5 +1,5 @@
 import { subscribe } from 'node:diagnostics_channel';
-import type { ClientHttp2Stream } from 'node:http2';
+import { type ClientHttp2Stream, constants } from 'node:http2';
 import { GrowingBytes } from '../growing-bytes.ts';
 
 /** Called with the stream that undici opens in this turn of the event loop. */
@@ -22,6 +22,14 @@ export function expectStream(callback: (stream: ClientHttp2Stream) => void): voi
   });
 }
 
+/** The body of a stream. */
+export interface StreamBody {
+  /** Hands on what came during a pause that is over. */
+  handOn(): void;
+  /** Tells the provider that nobody wants it any more. undici would tell it that nothing is wrong (`NO_ERROR`). */
+  cancel(): void;
+}
+
 export interface WatchOptions {
   /** Whether the reading of the body is paused. */
   readonly isPaused: () => boolean;
@@ -30,8 +38,7 @@ export interface WatchOptions {
 }
 
 /**
- * What undici and Node get wrong of a stream's body. Returns what hands on the bytes that came during a pause, to be called when it
- * is over.
+ * What undici and Node get wrong of a stream's body.
  *
  * - A provider may reset a stream with `NO_ERROR` or `CANCEL`. Node then ends the body as if it were whole, and
  *   undici hands that on. At `END_STREAM` the stream is still open, after a reset it is closed.
@@ -40,7 +47,7 @@ export interface WatchOptions {
  *   bytes are one piece.
  * - undici stops listening when trailers come. If the stream is paused, the rest of the body is still to come then.
  */
-export function watchBody(stream: ClientHttp2Stream, { isPaused, onEnd }: WatchOptions): () => void {
+export function watchBody(stream: ClientHttp2Stream, { isPaused, onEnd }: WatchOptions): StreamBody {
   const push = stream.push.bind(stream);
   const off = stream.off.bind(stream);
   let waiting: GrowingBytes | undefined;
@@ -61,5 +68,5 @@ export function watchBody(stream: ClientHttp2Stream, { isPaused, onEnd }: WatchO
   };
   stream.off = (event: string | symbol, listener: (...args: unknown[]) => void) =>
     event === 'data' ? stream : off(event, listener);
-  return handOn;
+  return { handOn, cancel: () => stream.close(constants.NGHTTP2_CANCEL) };
 }

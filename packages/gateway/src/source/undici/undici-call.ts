@@ -16,7 +16,7 @@ import {
 import { bodyLength, ResponseError } from '../response-reader.ts';
 
 import { asPlainFailure, cut, largeHead } from './failures.ts';
-import { expectStream, watchBody } from './http2-stream.ts';
+import { expectStream, type StreamBody, watchBody } from './http2-stream.ts';
 
 /** The connection that a request is sent over. */
 interface CallConnection {
@@ -59,8 +59,8 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
   #length: number | 'chunked' = Infinity;
   /** Whether the last byte of an HTTP/2 stream was told for what it is. */
   #hasStreamEnded = false;
-  /** Of an HTTP/2 stream what came during a pause. */
-  #handOn: (() => void) | undefined;
+  /** Of HTTP/2. */
+  #streamBody: StreamBody | undefined;
 
   constructor(request: Request, exchange: Exchange, options: UndiciCallOptions) {
     const { body, headers, method, path } = request;
@@ -112,15 +112,16 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
   #readOn(): void {
     queueMicrotask(() => {
       if (this.#isPaused) return;
-      this.#handOn?.();
+      this.#streamBody?.handOn();
       this.#controller?.resume();
     });
   }
 
   destroy(error: Error = new Error('the connection was closed')): void {
     if (this.isOver) return;
-    const controller = this.#controller;
+    const [controller, streamBody] = [this.#controller, this.#streamBody];
     this.#finish(error);
+    streamBody?.cancel();
     controller?.abort(error);
   }
 
@@ -145,7 +146,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     const connection = this.#connection;
     if (connection?.isHttp2 !== true) return;
     expectStream((stream) => {
-      this.#handOn = watchBody(stream, {
+      this.#streamBody = watchBody(stream, {
         isPaused: () => this.#isPaused,
         onEnd: () => (this.#hasStreamEnded = true),
       });
@@ -250,7 +251,7 @@ export class UndiciCall implements Dispatcher.DispatchHandler, Sending {
     const isUnsent = this.#controller === undefined;
     // undici may keep this handler for longer, so its references are dropped.
     this.#controller = undefined;
-    this.#handOn = undefined;
+    this.#streamBody = undefined;
     try {
       if (error === undefined) exchange.onEnd();
       else exchange.onError(isUnsent && !(error instanceof UnsentError) ? new UnsentError(error) : error);

@@ -28,6 +28,11 @@ export interface UndiciConnectionOptions extends DialOptions {
 const streamWindowBytes = 65_535;
 /** A provider with HTTP/2 may say less. */
 const maxStreams = 100;
+/**
+ * How often a connection of HTTP/2 is asked for a sign of life. With no answer until the next time it is over, with all that runs on
+ * it: a peer whose machine has vanished says nothing, and Node has given up connections before without a word to anybody.
+ */
+const pingMs = 30_000;
 
 /**
  * One connection to a provider that undici reads and writes: with one request at a time or, in HTTP/2, with
@@ -82,7 +87,7 @@ export class UndiciConnection {
       allowH2: options.transport.http2,
       // undici ignores a window in `h2Options.settings`.
       initialWindowSize: streamWindowBytes,
-      h2Options: { maxConcurrentStreams: maxStreams },
+      h2Options: { maxConcurrentStreams: maxStreams, pingInterval: pingMs },
     });
     this.#client.on('drain', () => {
       this.#isBusy = false;
