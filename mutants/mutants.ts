@@ -2073,8 +2073,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: '4.4: what comes first is not what comes from now on',
     file: `${server}/read/read-answers.ts`,
-    find: 'query.from, nowOffset, patience.signal)',
-    replace: 'query.from, body.log.nextOffset, patience.signal)',
+    find: 'query.from, nowOffset, patience)',
+    replace: 'query.from, body.log.nextOffset, patience)',
     test: `${gatewayTest}/told-urls.test.ts`,
     only: 'before the answer, gets all of it',
   },
@@ -3145,7 +3145,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'log: what is kept elsewhere has to be there at once',
     file: `${server}/read/part.ts`,
-    find: 'else if (from.offset < log.nextOffset) await isThere(reader, wait);',
+    find: 'else if (from.offset < log.nextOffset) await wait.ready(reader);',
     replace: '',
     test: `${serverTest}/stream-log.test.ts`,
     only: 'from an offset, and what comes',
@@ -3416,9 +3416,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'log: who leaves does not end the search of a position',
-    file: `${server}/read/position.ts`,
-    find: "signal.addEventListener('abort', leave);",
-    replace: '',
+    file: `${server}/read/patience.ts`,
+    find: 'const onAbort = (): void => reader.detach();',
+    replace: 'const onAbort = (): void => undefined;',
     test: `${serverTest}/stream-log.test.ts`,
     only: 'who leaves while',
   },

@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { keysFile } from './support/keys-file.ts';
 import { eventually, run, type RunningGateway, startGateway } from './support/processes.ts';
 import { chatRequest, newReader, openSession } from './support/session.ts';
 import { postChat } from './support/requests.ts';
@@ -25,14 +23,6 @@ function endedStreams(gateway: RunningGateway): { caller?: string; tenant?: stri
   return lines
     .filter((line) => line.includes('"stream ended"'))
     .map((line) => JSON.parse(line) as { caller?: string });
-}
-
-function keysFile(text: string): string {
-  const folder = mkdtempSync(join(tmpdir(), 'spillway-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  const path = join(folder, 'keys');
-  writeFileSync(path, text);
-  return path;
 }
 
 describe('4.2 a stream is its caller’s', () => {

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { keysFile } from './support/keys-file.ts';
 import { ConfigError } from '../src/config/config-error.ts';
 import { loadSettings, type Settings, unreadVariables, unusedProxies } from '../src/config/load.ts';
 import { isExempt } from '../src/config/no-proxy.ts';
@@ -17,14 +18,6 @@ function load(
     env,
     file: yaml === undefined ? undefined : { path: 'spillway.yaml', text: yaml },
   });
-}
-
-function keysFile(text: string): string {
-  const folder = mkdtempSync(join(tmpdir(), 'spillway-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  const path = join(folder, 'keys');
-  writeFileSync(path, text);
-  return path;
 }
 
 describe('flags, environment and file', () => {

@@ -4,6 +4,7 @@ import type { EventRun } from '@spillway/core/format/sse';
 import { LargeRun } from '../memory/large-run.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import { withoutEvents } from './event-ids.ts';
+import type { Patience } from './patience.ts';
 import { type Position, writeOffset, writePosition } from './position.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamBody } from '../stream/stream-body.ts';
@@ -31,15 +32,15 @@ export async function readPart(
   { log, maxWaitingBytes }: StreamBody,
   from: Position,
   clock: ServerClock,
-  wait: AbortSignal | { readonly ms: number; readonly response: ServerResponse },
+  wait: Pick<Patience, 'ready'> | { readonly ms: number; readonly response: ServerResponse },
 ): Promise<Part> {
   const reader = log.reader({ from: from.offset, overflow: 'disconnect' });
   stream.visited(clock.nowMs());
   stream.audience.visitors.add(reader);
   try {
-    if (!(wait instanceof AbortSignal)) await isReady(reader, clock, wait.ms, wait.response);
+    if ('ms' in wait) await isReady(reader, clock, wait.ms, wait.response);
     // A log that is kept elsewhere needs time to read its chunks.
-    else if (from.offset < log.nextOffset) await isThere(reader, wait);
+    else if (from.offset < log.nextOffset) await wait.ready(reader);
     stream.visited(clock.nowMs());
     // The body is a copy for each reader. A large event comes alone, and is not copied.
     const runs = reader.takeAll({ maxBytes: Math.min(maxPartBytes, maxWaitingBytes) });
@@ -98,13 +99,6 @@ export function entityTag({ id }: GatewayStream, { log }: StreamBody, from: Posi
 
 export function hasEntityTag(ifNoneMatch: string | undefined, tag: string): boolean {
   return ifNoneMatch?.split(',').some((given) => ['*', tag].includes(given.trim())) === true;
-}
-
-async function isThere(reader: Reader<unknown>, signal: AbortSignal): Promise<void> {
-  const stop = (): void => reader.detach();
-  signal.addEventListener('abort', stop);
-  await reader.ready();
-  signal.removeEventListener('abort', stop);
 }
 
 async function isReady(

@@ -1,3 +1,4 @@
+import type { Reader } from '@spillway/core';
 import type { ServerResponse } from 'node:http';
 import { clientLeft, overloaded } from '../errors.ts';
 import type { ServerClock } from '../time/server-clock.ts';
@@ -20,20 +21,32 @@ export class Patience {
     );
   }
 
-  /** Aborted when the patience has ended; the reason is a {@link GatewayError}. */
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
   /** Waits for what a log promises, if it does. @throws {GatewayError} `client_left`, `overloaded` */
   async wait(promise: Promise<void> | undefined): Promise<void> {
     if (promise === undefined) return;
-    const { signal } = this;
+    const { signal } = this.#controller;
     const ended = Promise.withResolvers<never>();
     const onAbort = (): void => ended.reject(signal.reason as Error);
     signal.addEventListener('abort', onAbort);
     try {
       await Promise.race([promise, ended.promise]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /**
+   * Waits for chunks that a reader's log has. At the end of the patience the reader is detached.
+   *
+   * @throws {GatewayError} `client_left`, `overloaded`
+   */
+  async ready(reader: Reader<unknown>): Promise<void> {
+    const { signal } = this.#controller;
+    const onAbort = (): void => reader.detach();
+    signal.addEventListener('abort', onAbort);
+    try {
+      await reader.ready();
+      signal.throwIfAborted();
     } finally {
       signal.removeEventListener('abort', onAbort);
     }

@@ -2,6 +2,7 @@ import { SpillwayError } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { GatewayError, historyGone } from '../errors.ts';
 import type { StreamLog } from '../stream/stream-log.ts';
+import type { Patience } from './patience.ts';
 
 /** A place in a stream. */
 export interface Position {
@@ -36,7 +37,7 @@ export async function findPosition(
   name: string,
   text: string,
   nowOffset: number,
-  signal: AbortSignal,
+  patience: Pick<Patience, 'ready'>,
 ): Promise<Position> {
   const { nextOffset } = log;
   const written = text === 'now' ? writeOffset(nowOffset) : text === '-1' ? writeOffset(0) : text;
@@ -67,15 +68,12 @@ export async function findPosition(
   const { end } = log;
   if (end?.state === 'cancelled') throw historyGone(end.error);
   const reader = log.reader({ from: offset, overflow: 'disconnect' });
-  const leave = (): void => reader.detach();
-  signal.addEventListener('abort', leave);
   try {
-    await reader.ready();
+    await patience.ready(reader);
     // Chunks are there, so a reader that has failed before it took one cannot read its log.
     if (reader.end?.state === 'failed') throw reader.end.error;
     if (skippedEvents > 0) checkChunk(reader.take(), reader.offset, position);
   } finally {
-    signal.removeEventListener('abort', leave);
     reader.detach();
   }
   return position;

@@ -97,8 +97,7 @@ async function get(
   // Set now, so that an error's answer has these headers, too.
   for (const [name, value] of Object.entries(streamHeaders(body))) request.response.setHeader(name, value);
   const { fromName } = query;
-  const from = await findPosition(body.log, fromName, query.from, nowOffset, patience.signal);
-  patience.signal.throwIfAborted();
+  const from = await findPosition(body.log, fromName, query.from, nowOffset, patience);
   // The stream may be forgotten during the waits, and a forgotten stream's readers are not watched.
   if (found(request) !== stream) throw noSuchStream();
   if (request.response.destroyed) throw clientLeft('left');
@@ -157,10 +156,10 @@ async function answerPart(
   body: StreamBody,
   { cursor, from, isNow, mode }: Read,
   { clock, stallTimeoutMs }: ReadOptions,
-  { signal }: Patience,
+  patience: Patience,
 ): Promise<ReadAnswer> {
   const wait = mode === 'long-poll' ? { ms: longPollMs, response } : undefined;
-  const part: Part = await readPart(stream, body, from, clock, wait ?? signal);
+  const part: Part = await readPart(stream, body, from, clock, wait ?? patience);
   if (response.destroyed) {
     part.letGo();
     throw clientLeft('left');
