@@ -178,7 +178,7 @@ describe('a defect that nobody can be told of', () => {
     const channel = openChannel<EventRun>({ maxItems: 1 });
     const reader = channel.reader();
     const ended = Promise.withResolvers<void>();
-    const reply = { pause: () => undefined, resume: () => undefined, abort: () => undefined };
+    const reply = { pause: () => undefined, resume: () => undefined, cancel: () => undefined };
     const options = {
       listener: {
         received: () => undefined,

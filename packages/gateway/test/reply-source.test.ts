@@ -29,7 +29,7 @@ function open(
   const reply = {
     pause: () => undefined,
     resume: onResume,
-    abort: () => undefined,
+    cancel: () => undefined,
     discard: () => (told.discards += 1),
   };
   const source = new ReplySource(reply as unknown as Reply, channel, new RunMemory(), {
