@@ -13,6 +13,7 @@ import { ApiKeys } from './access/api-keys.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { Console } from '@spillway/server/console/console';
+import type { Totals } from '@spillway/server/console/snapshot';
 import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
@@ -32,6 +33,7 @@ import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
 import { Admission } from './access/admission.ts';
+import { Intake } from './access/intake.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
@@ -94,6 +96,7 @@ export async function openGateway(
     observer: {
       streamBegan: (stream, ttftMs) => metrics.streams.streamBegan(stream, ttftMs),
       readerEnded: (reason) => metrics.streams.readerEnded(reason),
+      streamDropped: (stream) => console.dropped(stream),
     },
     defects,
     clock,
@@ -126,6 +129,7 @@ export async function openGateway(
     // A scraper of metrics may run on the proxy's machine, and sends no PROXY header.
     hasProxyHeaders: false,
   });
+  const intake = new Intake();
   const watched = {
     clock,
     defects,
@@ -134,6 +138,8 @@ export async function openGateway(
     streams: () => streams.all(),
     sessions: (): number => sessions.size,
     ended: () => ({ ...metrics.streams.ended }),
+    refused: () => refusedBy(connections, memory),
+    intakeClosedAtMs: () => intake.closedAtMs,
   };
   const console = new Console(config, watched);
   const resource = defaultResource()
@@ -177,8 +183,8 @@ export async function openGateway(
   const relay = new Relay({ settings, ...observers, ...provider });
   let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
-  const isReady = (): boolean => !isStopping;
-  const shared = { clock, config, defects, memory, paces, isReady };
+  const isReady = (): boolean => !isStopping && intake.isOpen;
+  const shared = { clock, config, defects, memory, paces, isReady, isStopping: () => isStopping };
   const models = new ModelLists({ ...provider, clock, log });
   const server = createServer({ ...shared, relay, connections, guard, models, providers, streams, log });
   const sessions = new Sessions({
@@ -212,6 +218,9 @@ export async function openGateway(
       needsKey: adminKeys.areRequired,
     }),
     simulatorUrl: simulator?.url,
+    intake,
+    clock,
+    log,
   });
   // The console reads streams by a session, as clients do. It may send requests only to simulated models.
   const adminSessions = new Sessions({
@@ -292,6 +301,15 @@ function boundsFor(config: Config, isSimulated: boolean, log: Logger): Connectio
       'once. Raise the limit (ulimit -Hn, LimitNOFILE, --ulimit nofile), or lower maxStreams',
   );
   return bounds;
+}
+
+/** What clients were refused. Idle connections of known clients that make room are none of them. */
+function refusedBy(
+  { closed }: Pick<Connections, 'closed'>,
+  { refusals }: Pick<RequestMemory, 'refusals'>,
+): Totals['refused'] {
+  const { address_bound, refused, stranger_displaced, transfer_displaced } = closed;
+  return { address_bound, refused, request_memory: refusals, stranger_displaced, transfer_displaced };
 }
 
 /** The simulator as a provider of each API that has a default provider. */

@@ -1,14 +1,17 @@
 import type { Timer } from '@spillway/core/clock';
 import type { Defects } from '../defects.ts';
-import { asGatewayError } from '../errors.ts';
+import { asGatewayError, GatewayError } from '../errors.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import { StreamTokens } from '../stream/stream-token.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { StreamDeadlines } from '../stream/stream-body.ts';
 import { History, type HistoryOptions } from './history.ts';
 import { streamDetail, streamRow } from './rows.ts';
-import type { Overview } from './snapshot.ts';
+import { EndedStreams } from './ended-streams.ts';
+import type { EndedPage, Overview, StreamDetail } from './snapshot.ts';
 import { SnapshotStream } from './snapshot-stream.ts';
+import { placeOf } from '../stream/survey.ts';
+import type { EndedQuery } from './ended-streams.ts';
 
 /** The most streams in an overview: those with the greatest lag. */
 const maxRows = 1000;
@@ -25,6 +28,7 @@ export class Console {
   readonly #timers: readonly Timer[];
   readonly #clock: ServerClock;
   readonly #tokens: StreamTokens;
+  readonly #ended: EndedStreams;
   #overview: SnapshotStream | undefined;
 
   constructor(deadlines: StreamDeadlines, options: HistoryOptions & { readonly defects: Defects }) {
@@ -34,6 +38,7 @@ export class Console {
     this.history = new History(options);
     this.#deadlines = deadlines;
     this.#streams = options.streams;
+    this.#ended = new EndedStreams(options.clock);
     this.#timers = [
       options.clock.every(sampleEveryMs, () => this.#sample()),
       options.clock.every(detailEveryMs, () => this.#refreshDetails()),
@@ -58,6 +63,39 @@ export class Console {
       this.#details.set(name, detail);
     }
     return this.#watched(detail);
+  }
+
+  /** The stream is not known from now on: what it was is kept for people. */
+  dropped(stream: GatewayStream): void {
+    this.#ended.add(stream);
+  }
+
+  /** Cancels a stream for an operator. Returns whether there was one whose provider was at work. */
+  cancelStream(id: string): boolean {
+    const stream = this.#known(id);
+    if (stream === undefined || stream.end !== undefined) return false;
+    stream.cancel(new GatewayError('cancelled', 'An operator of the gateway cancelled the stream.'));
+    return true;
+  }
+
+  /** Detaches a reader for an operator: its stream goes on for the others. Returns whether there was one. */
+  detachReader(id: string, number: number): boolean {
+    for (const reader of this.#known(id)?.audience.readers ?? []) {
+      if (reader.number !== number) continue;
+      reader.close(new GatewayError('cancelled', 'An operator of the gateway detached this reader.'));
+      return true;
+    }
+    return false;
+  }
+
+  /** Streams that have ended: those that can still be read, and the latest of the others. */
+  endedStreams(query: EndedQuery): EndedPage {
+    return this.#ended.list(query, this.#streams());
+  }
+
+  /** The story of one stream that has ended. */
+  endedStream(id: string): StreamDetail | undefined {
+    return this.#ended.find(id, this.#streams());
   }
 
   #snapshots(make: () => object): SnapshotStream {
@@ -112,15 +150,18 @@ export class Console {
   #makeOverview(): Overview {
     const nowMs = this.#clock.nowMs();
     const open: { readonly stream: GatewayStream; readonly lagBytes: number }[] = [];
+    // Counted here and not taken from the latest sample, so that the counts are those of the rows.
+    const counts = { draining: 0, opening: 0, paused: 0, streaming: 0, waiting: 0 };
     for (const stream of this.#streams()) {
-      if (!stream.isLive) continue;
+      if (!stream.isOpen) continue;
+      counts[placeOf(stream)] += 1;
       let lagBytes = 0;
       for (const reader of stream.audience.readers) lagBytes = Math.max(lagBytes, reader.waitingBytes);
       open.push({ stream, lagBytes });
     }
     open.sort((a, b) => b.lagBytes - a.lagBytes || b.stream.startedMs - a.stream.startedMs);
     return {
-      totals: this.history.samples.at(-1) ?? this.history.sample(),
+      totals: { ...(this.history.samples.at(-1) ?? this.history.sample()), streams: counts },
       streams: open.slice(0, maxRows).map(({ stream }) => streamRow(stream, nowMs)),
       openStreams: open.length,
     };

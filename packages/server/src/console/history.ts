@@ -17,6 +17,8 @@ export interface HistoryOptions {
   readonly streams: () => Iterable<GatewayStream>;
   readonly ended: () => Totals['ended'];
   readonly sessions: () => number;
+  readonly refused: () => Totals['refused'];
+  readonly intakeClosedAtMs: () => number | null;
   readonly heldLimitBytes: number;
 }
 
@@ -49,7 +51,8 @@ export class History {
 
   /** Takes a sample. Call it once a second. */
   sample(): Totals {
-    const { clock, ended, heldLimitBytes, meter, sessions, streams } = this.#options;
+    const { clock, ended, heldLimitBytes, intakeClosedAtMs, meter, refused, sessions, streams } =
+      this.#options;
     const nowMs = clock.nowMs();
     const loopDelay = this.#loopDelay.take();
     this.#delays.push(loopDelay);
@@ -60,6 +63,7 @@ export class History {
       ...surveyed,
       maxLagMs: Math.round(surveyed.maxLagMs),
       sessions: sessions(),
+      intakeClosedAtMs: intakeClosedAtMs(),
       heldLimitBytes,
       rssBytes: physicalBytes(),
       loopDelayMs: rounded(loopDelay),
@@ -76,6 +80,7 @@ export class History {
       stallMs: added(meter.stallMs, lastingMs),
       retries: meter.retries,
       ended: ended(),
+      refused: refused(),
     };
     this.#samples.push(totals);
     if (this.#samples.length > maxSamples) this.#samples.shift();
