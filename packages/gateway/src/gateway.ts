@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { diag, DiagLogLevel } from '@opentelemetry/api';
 import {
@@ -11,6 +12,7 @@ import { createAdminServer } from './server/admin.ts';
 import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
+import { effectiveConfig } from './config/effective.ts';
 import type { Config } from './config/schema.ts';
 import { Console } from '@spillway/server/console/console';
 import type { Totals } from '@spillway/server/console/snapshot';
@@ -218,6 +220,13 @@ export async function openGateway(
       needsKey: adminKeys.areRequired,
     }),
     simulatorUrl: simulator?.url,
+    facts: () => ({
+      host: hostname(),
+      pid: process.pid,
+      node: process.version,
+      platform: `${process.platform} ${process.arch}`,
+      settings: effectiveConfig(config),
+    }),
     intake,
     clock,
     log,

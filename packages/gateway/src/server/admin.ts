@@ -1,6 +1,6 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import { addPage } from './page.ts';
-import { addActions, addEndedPaths, type OperatorOptions } from './operator-paths.ts';
+import { addActions, addLookups, type OperatorOptions } from './operator-paths.ts';
 import { addPlainPipe } from './plain-pipe.ts';
 import type { Console } from '@spillway/server/console/console';
 import type { About } from '@spillway/server/console/snapshot';
@@ -67,7 +67,7 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
       reply.type(metrics.contentType).send(await metrics.text()),
     );
     guarded.get('/history', () => options.console.history.samples);
-    addEndedPaths(guarded, options);
+    addLookups(guarded, options);
     guarded.register((acting, _none, added) => {
       addActions(acting, options);
       added();

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { callerOf } from '@spillway/server/access/caller';
 import type { Console } from '@spillway/server/console/console';
 import { maxPageStreams } from '@spillway/server/console/ended-streams';
+import type { GatewayFacts } from '@spillway/server/console/snapshot';
 import { GatewayError } from '@spillway/server/errors';
 import { clientAddress } from '@spillway/server/http/client-address';
 import type { ServerClock } from '@spillway/server/time/server-clock';
@@ -15,6 +16,7 @@ export interface OperatorOptions {
   readonly clock: Pick<ServerClock, 'dateMs'>;
   readonly console: Pick<Console, 'cancelStream' | 'detachReader' | 'endedStream' | 'endedStreams'>;
   readonly guard: Guard;
+  readonly facts: () => GatewayFacts;
   readonly intake: Intake;
   readonly log: Logger;
 }
@@ -31,7 +33,11 @@ const endedQuery = z.object({
 });
 
 /** Adds what an operator may look up. */
-export function addEndedPaths(server: FastifyInstance, { console }: Pick<OperatorOptions, 'console'>): void {
+export function addLookups(
+  server: FastifyInstance,
+  { console, facts }: Pick<OperatorOptions, 'console' | 'facts'>,
+): void {
+  server.get('/gateway', () => facts());
   server.get('/ended', ({ query }) => {
     const { data, error } = endedQuery.safeParse(query);
     if (data !== undefined) return console.endedStreams(data);

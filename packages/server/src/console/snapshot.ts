@@ -178,3 +178,23 @@ export interface About {
   /** Whether the page has to send one of the gateway's keys. */
   readonly needsKey: boolean;
 }
+
+/** One setting that the gateway runs with. */
+export interface Setting {
+  readonly key: string;
+  /** As text, with secrets masked. */
+  readonly value: string;
+  /** Where it was set; `default`: nowhere. */
+  readonly from: string;
+  readonly description: string;
+}
+
+/** What only operators may know of the gateway and its process: `GET /gateway`. */
+export interface GatewayFacts {
+  readonly host: string;
+  readonly pid: number;
+  /** The version of Node. */
+  readonly node: string;
+  readonly platform: string;
+  readonly settings: readonly Setting[];
+}
