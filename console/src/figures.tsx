@@ -62,14 +62,17 @@ export function Figures({
           )
         }
       >
-        {worst !== undefined && (
-          <Meter
-            label="Lag of the reader furthest behind, of its bound"
-            value={worst.reader.lagBytes}
-            max={worst.reader.maxLagBytes}
-            text={`${bytesText(worst.reader.lagBytes)} of ${bytesText(worst.reader.maxLagBytes)}`}
-          />
-        )}
+        {/* Empty when nobody is behind: what comes and goes would move the rest. */}
+        <Meter
+          label="Lag of the reader furthest behind, of its bound"
+          value={worst?.reader.lagBytes ?? 0}
+          max={worst?.reader.maxLagBytes ?? 0}
+          text={
+            worst === undefined
+              ? 'nobody is behind'
+              : `${bytesText(worst.reader.lagBytes)} of ${bytesText(worst.reader.maxLagBytes)}`
+          }
+        />
       </Figure>
       <Figure
         label="Models made to wait"

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { expect, onTestFinished, test } from 'vitest';
 import type { EndedPage, Overview, StreamDetail } from '@spillway/server/console/snapshot';
 import { within } from '../../core/test/support/within.ts';
+import { startNetwork } from '../../client/test/support/network.ts';
 import { openClient } from '../../client/src/index.ts';
 import { eventually, type RunningGateway, startBoth, startGateway } from './support/processes.ts';
 import { chatBody, postChat } from './support/requests.ts';
@@ -272,4 +273,56 @@ test('the counts of an overview are those of its rows, whatever state streams ar
   expect([sum, seen.openStreams]).toEqual([6, 6]);
   // What a reader still needs is open, and not in the list of what has ended.
   expect(await read<EndedPage>(gateway, '/ended')).toMatchObject({ found: 0 });
+});
+
+test.each([
+  ['with an admin key', '0.0.0.0', { SPILLWAY_ADMIN_KEYS: 'anna=operator-key-of-the-test' }],
+  ['without keys', '127.0.0.1', {}],
+] as const)('snapshots go on after their connection was cut: %s', async (_how, adminHost, env) => {
+  const gateway = await startGateway(['--admin-host', adminHost], { env });
+  const network = await startNetwork(gateway.adminUrl.replace('0.0.0.0', '127.0.0.1'));
+  const lost: string[] = [];
+  const client = openClient({
+    url: network.url,
+    headers: { authorization: 'Bearer operator-key-of-the-test' },
+    onEvent: ({ type }) => lost.push(type),
+  });
+  onTestFinished(() => client.close());
+  const reader = client.read('/streams/overview', { from: 'now', overflow: 'latest', autoAck: true });
+  const next = async (): Promise<number> => {
+    for (;;) {
+      const { done, value } = await within(reader.next(), 'a snapshot');
+      if (done === true) throw new Error('the snapshots ended');
+      if (value.type === 'chunk' && value.bytes.length > 0) {
+        return (JSON.parse(new TextDecoder().decode(value.bytes)) as Overview).totals.atMs;
+      }
+    }
+  };
+  for (let cut = 0; cut < 3; cut += 1) {
+    const before = await next();
+    network.cut();
+    // The same reader, newer snapshots.
+    await eventually(async () => (await next()) > before, 'a newer snapshot');
+  }
+  expect(lost).toContain('disconnected');
+});
+
+test('so do those of a stream', async () => {
+  const gateway = await startGateway();
+  const leave = new AbortController();
+  onTestFinished(() => leave.abort());
+  await postChat(gateway.url, endless, { signal: leave.signal });
+  const id = (await overview(gateway)).streams[0]?.id;
+  const network = await startNetwork(gateway.adminUrl);
+  const client = openClient({ url: network.url });
+  onTestFinished(() => client.close());
+  const reader = client.read(`/streams/${id}`, { from: 'now', overflow: 'latest', autoAck: true });
+  const tokens = async (): Promise<number> => {
+    const { value } = await within(reader.next(), 'a snapshot');
+    if (value?.type !== 'chunk' || value.bytes.length === 0) return 0;
+    return (JSON.parse(new TextDecoder().decode(value.bytes)) as StreamDetail).stream.tokens;
+  };
+  const before = await tokens();
+  network.cut();
+  await eventually(async () => (await tokens()) > before, 'a newer snapshot');
 });

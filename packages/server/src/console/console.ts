@@ -17,6 +17,8 @@ import type { EndedQuery } from './ended-streams.ts';
 const maxRows = 1000;
 const sampleEveryMs = 1000;
 const detailEveryMs = 250;
+/** The most streams of details; beyond it those that nobody watches are not kept for watchers that come back. */
+const maxDetails = 64;
 
 /** The data of the console: the gateway's history, and streams of snapshots for the pages that watch. */
 export class Console {
@@ -45,8 +47,15 @@ export class Console {
     ];
   }
 
-  /** The stream of snapshots with that name: `overview`, or the id of a known stream. */
+  /**
+   * The stream of snapshots with that name: `overview`, or the id of a known stream. Or with that token, for a watcher
+   * that comes back after its connection was lost.
+   */
   find(name: string): GatewayStream | undefined {
+    for (const snapshots of [this.#overview, ...this.#details.values()]) {
+      if (snapshots?.stream.token === name && !snapshots.stream.signal.aborted)
+        return this.#watched(snapshots);
+    }
     if (name === 'overview') {
       // A reader of the snapshots may have cancelled their stream.
       if (this.#overview?.stream.signal.aborted !== false) {
@@ -135,7 +144,8 @@ export class Console {
     for (const [id, detail] of this.#details) {
       this.#contain(detail, () => {
         const isOver = this.#known(id) === undefined || detail.stream.signal.aborted;
-        if (isOver || !detail.isWatched) this.#details.delete(id);
+        const isLeft = detail.unwatchedMs > this.#deadlines.detachGraceMs || this.#details.size > maxDetails;
+        if (isOver || (!detail.isWatched && isLeft)) this.#details.delete(id);
         detail.refresh();
         if (isOver) detail.complete();
       });
