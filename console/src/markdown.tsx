@@ -1,5 +1,6 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { type DocName, docHref, docNames } from './route.ts';
+import { slugOf } from './slug.ts';
 
 /**
  * The part of Markdown that the gateway's own documents use: headings, paragraphs, lists, tables, code, and in lines
@@ -136,13 +137,4 @@ function linkTo(target: string, words: ComponentChildren, doc: DocName, key: num
       {words}
     </a>
   );
-}
-
-/** A heading's name in links, as GitHub makes it. */
-export function slugOf(title: string): string {
-  return title
-    .toLowerCase()
-    .replace(/[^\p{L}\p{N}\s_-]/gu, '')
-    .trim()
-    .replaceAll(/\s/g, '-');
 }

