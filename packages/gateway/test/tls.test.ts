@@ -101,7 +101,7 @@ describe('the listener for clients, with a certificate', () => {
   test('a cut is a reset, and never looks like an end, in HTTP/1.0 too', async () => {
     const { url } = await startRawProvider((_asked, socket) => {
       socket.write(
-        `HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n${chunk('half')}`,
+        `HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ntransfer-encoding: chunked\r\n\r\n${chunk('half').toString('latin1')}`,
       );
       setTimeout(() => socket.destroy(), 50);
     });
