@@ -3489,7 +3489,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 12: whoever reads by URL is not held back by the gate',
     file: `${server}/stream/gated-log.ts`,
-    find: 'this.#log.reader({ ...options, gates: this.#gates })',
+    find: 'this.#log.reader({ ...options, gates: this.#gates.chunks })',
     replace: 'this.#log.reader(options)',
     test: `${serverTest}/tap-gate.test.ts`,
     only: 'readers get the head',

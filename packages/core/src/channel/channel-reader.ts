@@ -43,7 +43,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
    * Whether `take` returns the next entry of the chunk log as it is: the reader has not ended, nothing comes before its
    * cursor, and merging, credit, gates and marks play no part.
    */
-  #isPlain: boolean;
+  #isPlain = false;
   /**
    * Fast path: while next < plainTo, `take` needs no checks. The reader is plain, entries are there, and no write waits
    * for this cursor. A lower bound, recomputed when reached.
@@ -86,7 +86,6 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     const kept = overflow === 'drop-newest' ? new KeptChunks<T>() : this.#spilled;
     this.#before = new BeforeCursor(kept, options);
     this.room = new ReaderRoom(log, bounds, this.#before.kept);
-    this.#isPlain = false;
     this.#refresh();
   }
 
@@ -499,8 +498,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   /** Called after the wait has begun, because `onCreditBlocked` may grant credit at once. */
   #tellBlocked(): void {
     if (!this.#hasItems() || !this.#before.isHere) return;
-    const { first } = this.#before;
-    this.#limits.blocked(first?.to ?? this.#log.offsetAt(this.#next + 1));
+    this.#limits.blocked(this.#before.first?.to ?? this.#log.offsetAt(this.#next + 1));
   }
 
   #refresh(): void {

@@ -1,6 +1,7 @@
-import type { Gap, Gate, LosslessReaderOptions, Reader, ReaderOptions } from '@spillway/core';
+import type { Gap, LosslessReaderOptions, Reader, ReaderOptions } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { StreamLog } from './stream-log.ts';
+import type { TapGates } from './tap-gates.ts';
 
 /**
  * A stream's log as its readers see it: up to the gates. Taps read the log itself. So nobody who reads a stream, in
@@ -8,10 +9,10 @@ import type { StreamLog } from './stream-log.ts';
  */
 export class GatedLog implements StreamLog {
   readonly #log: StreamLog;
-  readonly #gates: readonly Gate[];
+  readonly #gates: TapGates;
   readonly refresh?: () => Promise<void>;
 
-  constructor(log: StreamLog, gates: readonly Gate[]) {
+  constructor(log: StreamLog, gates: TapGates) {
     this.#log = log;
     this.#gates = gates;
     if (log.refresh !== undefined) this.refresh = () => log.refresh?.() ?? Promise.resolve();
@@ -40,13 +41,14 @@ export class GatedLog implements StreamLog {
   }
 
   get #openTo(): number {
-    return Math.min(...this.#gates.map(({ openTo }) => openTo));
+    return Math.min(...this.#gates.chunks.map(({ openTo }) => openTo));
   }
 
   reader(options?: LosslessReaderOptions<EventRun>): Reader<EventRun>;
   reader(options: ReaderOptions<EventRun>): Reader<EventRun | Gap>;
   reader(options: ReaderOptions<EventRun> = {}): Reader<EventRun | Gap> {
-    return this.#log.reader({ ...options, gates: this.#gates });
+    if (this.#gates.failure !== undefined) throw this.#gates.failure;
+    return this.#log.reader({ ...options, gates: this.#gates.chunks });
   }
 
   cancel(reason: Error): void {

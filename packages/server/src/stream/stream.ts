@@ -284,7 +284,6 @@ export class GatewayStream implements StreamOwner {
   /** Opens a cursor on the stream's chunks. Throws if the stream has not started. */
   openReader(options: StreamReaderOptions): Reader<EventRun | Gap> {
     if (this.#body === undefined) throw new Error('a stream has no chunks before it has started');
-    if (this.#gates.failure !== undefined) throw this.#gates.failure;
     return openCursor(this.#body, { overflow: this.overflow, ...options });
   }
 
@@ -351,7 +350,7 @@ export class GatewayStream implements StreamOwner {
   /** The stream has a body: its readers and taps begin to read. */
   open(body: StreamBody): void {
     this.#log = body.log;
-    this.#body = this.#gates.areNone ? body : { ...body, log: new GatedLog(body.log, this.#gates.chunks) };
+    this.#body = this.#gates.areNone ? body : { ...body, log: new GatedLog(body.log, this.#gates) };
     this.audience.boundRuns();
     // Taps and readers need cursors before the first chunk: a chunk with no cursor before it may be dropped.
     for (const tap of this.audience.taps) tap.begin(body);
