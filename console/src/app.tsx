@@ -110,6 +110,8 @@ function View({
       return <DocsPage doc={route.doc} section={route.section} />;
     case 'stream':
       return <StreamPage key={route.id} id={route.id} feed={feed} />;
+    default:
+      return route satisfies never;
   }
 }
 

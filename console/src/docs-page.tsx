@@ -20,14 +20,12 @@ export function DocsPage({ doc, section }: { readonly doc: DocName; readonly sec
   const [text, setText] = useState<{ readonly doc: DocName; readonly text: string }>();
   useEffect(() => {
     let isOver = false;
-    texts[doc]().then(
-      (module) => {
-        if (!isOver) setText({ doc, text: module.default });
-      },
-      () => {
-        if (!isOver) setText({ doc, text: '# It could not be loaded\n\nThe gateway does not answer.' });
-      },
-    );
+    const load = async (): Promise<void> => {
+      const loaded = await texts[doc]().catch(() => undefined);
+      const shown = loaded?.default ?? '# It could not be loaded\n\nThe gateway does not answer.';
+      if (!isOver) setText({ doc, text: shown });
+    };
+    void load();
     return () => {
       isOver = true;
     };

@@ -30,7 +30,7 @@ function render(lines: readonly string[], key: number, doc: DocName): JSX.Elemen
   const heading = /^(#{1,6}) (.*)$/.exec(first);
   if (heading !== null) {
     const [, marks = '', title = ''] = heading;
-    const Level = (marks.length === 1 ? 'h1' : marks.length === 2 ? 'h2' : 'h3') as 'h1' | 'h2' | 'h3';
+    const Level = marks.length === 1 ? 'h1' : marks.length === 2 ? 'h2' : 'h3';
     return (
       <Level key={key} id={`doc-${slugOf(title)}`}>
         {inline(title, doc)}
@@ -131,7 +131,7 @@ function linkTo(target: string, words: ComponentChildren, doc: DocName, key: num
       </a>
     );
   }
-  if (!/^https:\/\//.test(target)) return words;
+  if (!target.startsWith('https://')) return words;
   return (
     <a key={key} href={target} rel="noopener noreferrer" target="_blank">
       {words}

@@ -8,10 +8,10 @@ import { slugOf } from '../src/slug.ts';
 const repository = join(import.meta.dirname, '../..');
 const read = (path: string): string => readFileSync(join(repository, path), 'utf8');
 
-const sections = new Map(
+const sections = new Map<string, ReadonlySet<string>>(
   docNames.map((doc) => {
     const titles = [...read(`docs/${doc}.md`).matchAll(/^#{1,6} (.*)$/gm)].map(([, title = '']) => title);
-    return [doc as string, new Set(titles.map(slugOf))];
+    return [doc, new Set(titles.map(slugOf))] as const;
   }),
 );
 

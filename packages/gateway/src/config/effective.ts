@@ -22,8 +22,10 @@ function shown(key: keyof Config, config: Config): string {
       return config.upstream.length === 0
         ? 'none: simulated models'
         : config.upstream.map(shownUpstream).join('\n');
+    case 'adminTlsKeyFile':
     case 'apiKeysFile':
-      return config.apiKeysFile === undefined ? '' : masked;
+    case 'tlsKeyFile':
+      return config[key] === undefined ? '' : masked;
     case 'adminKeysEnv':
     case 'apiKeysEnv':
       return variable(config[key]);
