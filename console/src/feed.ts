@@ -5,7 +5,7 @@ import type { About, Overview, StreamDetail, Totals } from '../../packages/serve
 export type Freshness = 'connecting' | 'idle' | 'live' | 'lost';
 
 /** Why a feed ended. */
-export type FeedEnd = 'not_found' | 'over';
+type FeedEnd = 'not_found' | 'over';
 
 /** Everything that the page gets from the gateway. */
 export interface Feed {

@@ -11,7 +11,7 @@ import { docHref, endedHref } from './route.ts';
 import { bytesText, durationText, plural } from './units.ts';
 
 /** One thing that is wrong, and where to look or what to do about it. */
-export interface Trouble {
+interface Trouble {
   readonly level: 'bad' | 'warn';
   readonly text: string;
   readonly links: readonly { readonly href: string; readonly text: string }[];
