@@ -29,7 +29,7 @@ export interface Verdict {
 const maxLoopDelayMs = 100;
 // One slow second is no trouble: in the last ten, so many.
 const loopOverSamples = 10;
-const leastLateSamples = 3;
+const leastLateSamples = 5;
 const maxHeldRatio = 0.8;
 /** Memory that is full sooner is worth a word. */
 const soonMs = 600_000;

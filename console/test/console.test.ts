@@ -310,6 +310,14 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await page.locator('.pointed').first().waitFor();
   });
 
+  test('says what a moment was to a finger, too', async () => {
+    await openChat('sim:tps=20,tokens=100000,ttft=0');
+    const page = await openConsole('', { hasTouch: true });
+    const plot = await page.locator('.chart .plot').first().boundingBox();
+    await page.touchscreen.tap((plot?.x ?? 0) + (plot?.width ?? 0) * 0.6, (plot?.y ?? 0) + 40);
+    await shows(page, '.chart-title', /at \d\d:\d\d:\d\d/);
+  });
+
   test('says of simulated models that they are', async () => {
     const page = await openConsole('#/gateway');
     await shows(page, '.banner', 'Simulated models: every answer is made up');

@@ -1,4 +1,5 @@
-import type { ComponentChildren, JSX } from 'preact';
+import type { ComponentChildren, JSX, TargetedPointerEvent } from 'preact';
+import { useState } from 'preact/hooks';
 import { Meter } from '../meter.tsx';
 import { bytesText, countText, durationText } from '../units.ts';
 import type { ModelTrace } from './model-trace.ts';
@@ -222,6 +223,7 @@ function Memory({
   readonly boundBytes: number;
   readonly isPipe?: boolean;
 }): JSX.Element {
+  const [pointed, setPointed] = useState<number>();
   const most = Math.max(boundBytes, isPipe ? (run?.pipe.peakBytes ?? 0) : 0);
   const samples = Math.max(
     50,
@@ -230,6 +232,10 @@ function Memory({
   );
   const yOf = (bytes: number): number => Math.round((1 - bytes / most) * 880) / 10 + 4;
   const points = waited.map((bytes, at) => `${Math.round((at / (samples - 1)) * 1000) / 10} ${yOf(bytes)}`);
+  // Of the width, so that it stays right while the picture grows.
+  const point = ({ currentTarget, offsetX }: TargetedPointerEvent<SVGSVGElement>): void =>
+    setPointed(offsetX / currentTarget.clientWidth);
+  const pointedBytes = pointed === undefined ? undefined : waited[Math.round(pointed * (samples - 1))];
   return (
     <div class="memory">
       <svg
@@ -237,13 +243,20 @@ function Memory({
         preserveAspectRatio="none"
         role="img"
         aria-label={`What waited for ${name} over time`}
+        onPointerMove={point}
+        onPointerDown={point}
+        onPointerLeave={() => setPointed(undefined)}
       >
         {points.length > 1 && (
           <path d={`M0 92L${points.join('L')}L${((waited.length - 1) / (samples - 1)) * 100} 92Z`} />
         )}
         <line class="bound" x1="0" x2="100" y1={yOf(boundBytes)} y2={yOf(boundBytes)} />
       </svg>
-      {isPipe ? 'Piles up over time; the line is the bound above' : 'Waits over time, and its bound'}
+      {pointedBytes !== undefined
+        ? `${bytesText(pointedBytes)} ${isPipe ? 'had piled up' : 'waited'} there`
+        : isPipe
+          ? 'Piles up over time; the line is the bound above'
+          : 'Waits over time, and its bound'}
     </div>
   );
 }

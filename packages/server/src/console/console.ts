@@ -10,7 +10,6 @@ import { streamDetail, streamRow } from './rows.ts';
 import { EndedStreams } from './ended-streams.ts';
 import type { EndedPage, Overview, StreamDetail } from './snapshot.ts';
 import { SnapshotStream } from './snapshot-stream.ts';
-import { placeOf } from '../stream/survey.ts';
 import type { EndedQuery } from './ended-streams.ts';
 
 /** The most streams in an overview: those with the greatest lag. */
@@ -32,6 +31,8 @@ export class Console {
   readonly #tokens: StreamTokens;
   readonly #ended: EndedStreams;
   #overview: SnapshotStream | undefined;
+  /** Whether the latest sample is of this turn. */
+  #isSampled = false;
 
   constructor(deadlines: StreamDeadlines, options: HistoryOptions & { readonly defects: Defects }) {
     this.#defects = options.defects;
@@ -121,10 +122,12 @@ export class Console {
     const nowMs = this.#clock.nowMs();
     const overview = this.#overview;
     if (overview?.stream.signal.aborted === false) {
+      this.#isSampled = true;
       this.#contain(overview, () => {
         overview.refresh();
         overview.tick(nowMs);
       });
+      this.#isSampled = false;
     }
     for (const detail of this.#details.values()) this.#contain(detail, () => detail.tick(nowMs));
   }
@@ -160,18 +163,16 @@ export class Console {
   #makeOverview(): Overview {
     const nowMs = this.#clock.nowMs();
     const open: { readonly stream: GatewayStream; readonly lagBytes: number }[] = [];
-    // Counted here and not taken from the latest sample, so that the counts are those of the rows.
-    const counts = { draining: 0, opening: 0, paused: 0, streaming: 0, waiting: 0 };
     for (const stream of this.#streams()) {
       if (!stream.isOpen) continue;
-      counts[placeOf(stream)] += 1;
       let lagBytes = 0;
       for (const reader of stream.audience.readers) lagBytes = Math.max(lagBytes, reader.waitingBytes);
       open.push({ stream, lagBytes });
     }
     open.sort((a, b) => b.lagBytes - a.lagBytes || b.stream.startedMs - a.stream.startedMs);
     return {
-      totals: { ...(this.history.samples.at(-1) ?? this.history.sample()), streams: counts },
+      // A sample of another turn has other counts than the rows.
+      totals: (this.#isSampled ? this.history.samples.at(-1) : undefined) ?? this.history.now(),
       streams: open.slice(0, maxRows).map(({ stream }) => streamRow(stream, nowMs)),
       openStreams: open.length,
     };

@@ -3,7 +3,7 @@ import { LoopDelay, type LoopDelayMs, physicalBytes } from '../time/loop-delay.t
 import type { ServerClock } from '../time/server-clock.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { Totals } from './snapshot.ts';
-import { survey } from '../stream/survey.ts';
+import { type Survey, survey } from '../stream/survey.ts';
 
 /** Ten minutes of samples, one a second. */
 const maxSamples = 600;
@@ -57,11 +57,10 @@ export class History {
     const loopDelay = this.#loopDelay.take();
     this.#delays.push(loopDelay);
     if (this.#delays.length > maxDelays) this.#delays.shift();
-    const { stallMs: lastingMs, maxLagRatio: _, ...surveyed } = survey(streams(), nowMs);
+    const { stallMs: lastingMs, ...surveyed } = look(streams(), nowMs);
     const totals: Totals = {
       atMs: clock.dateMs(),
       ...surveyed,
-      maxLagMs: Math.round(surveyed.maxLagMs),
       sessions: sessions(),
       intakeClosedAtMs: intakeClosedAtMs(),
       heldLimitBytes,
@@ -87,9 +86,22 @@ export class History {
     return totals;
   }
 
+  /** The latest sample, with the state of the streams as it is now. */
+  now(): Totals {
+    const latest = this.#samples.at(-1) ?? this.sample();
+    const { clock, streams } = this.#options;
+    const { stallMs: _, ...surveyed } = look(streams(), clock.nowMs());
+    return { ...latest, ...surveyed };
+  }
+
   stop(): void {
     this.#loopDelay.stop();
   }
+}
+
+function look(streams: Iterable<GatewayStream>, nowMs: number): Omit<Survey, 'maxLagRatio'> {
+  const { maxLagRatio: _, ...surveyed } = survey(streams, nowMs);
+  return { ...surveyed, maxLagMs: Math.round(surveyed.maxLagMs) };
 }
 
 function quantiles(values: number[]): Totals['ttftMs'] {

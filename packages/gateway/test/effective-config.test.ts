@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest';
+import { effectiveConfig } from '../src/config/effective.ts';
+import { loadSettings } from '../src/config/load.ts';
+import { configOptions } from '../src/config/schema.ts';
+
+test('each setting is shown once, with where it comes from', () => {
+  const { config } = loadSettings({ flags: { windowBytes: '32768' }, env: {}, file: undefined });
+  const shown = effectiveConfig(config);
+  expect(shown.map(({ key }) => key)).toEqual(configOptions.map(({ key }) => key));
+  expect(shown.find(({ key }) => key === 'windowBytes')).toMatchObject({ value: '32768', from: 'set' });
+  expect(shown.find(({ key }) => key === 'retainMs')).toMatchObject({ value: '60000', from: 'default' });
+  expect(shown.find(({ key }) => key === 'upstream')?.value).toBe('none: simulated models');
+});
+
+test('no secret is shown, also one in the wrong place', () => {
+  const secret = 'sk-0123456789abcdef';
+  const file = `
+upstream:
+  - name: azure
+    api: openai
+    url: https://models.example/v1?api-key=${secret}
+    apiKeyEnv: PROVIDER_KEY
+apiKeysEnv: ${secret}
+adminKeysEnv: ${secret}
+`;
+  const { config } = loadSettings({
+    flags: {},
+    env: { PROVIDER_KEY: secret },
+    file: { path: 'spillway.yaml', text: file },
+  });
+  const text = JSON.stringify(effectiveConfig(config));
+  expect(text).not.toContain(secret);
+  expect(text).toContain('azure (openai) https://models.example/v1?••••, key in PROVIDER_KEY');
+});
