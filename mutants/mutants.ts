@@ -79,8 +79,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a stream whose reader left keeps its place for ever',
     file: `${server}/stream/stream.ts`,
-    find: 'this.audience.remove(reader);\n    this.checkDelivered();\n    this.journal',
-    replace: 'this.audience.remove(reader);\n    this.journal',
+    find: 'this.audience.remove(reader);\n    this.checkDelivered();\n    this.#host',
+    replace: 'this.audience.remove(reader);\n    this.#host',
     test: `${gatewayTest}/retained.test.ts`,
     only: 'gives its place back',
   },
@@ -1641,8 +1641,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a page of another origin acts for an operator',
     file: `${gateway}/access/guard.ts`,
-    find: 'const isOwn = origin === undefined || (URL.canParse(origin) && new URL(origin).host === host);\n    if (isOwn && (site',
-    replace: 'const isOwn = origin === undefined || host !== undefined;\n    if (isOwn && (site',
+    find: 'const isOwn = origin === undefined || (URL.canParse(origin) && new URL(origin).host === host);\n    if (isOwn && isNoOtherPage',
+    replace: 'const isOwn = origin === undefined || host !== undefined;\n    if (isOwn && isNoOtherPage',
     test: `${gatewayTest}/operator.test.ts`,
     only: 'own page',
   },
@@ -2081,8 +2081,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'refusals: an event has one in its coding',
     file: `${gateway}/relay/fill.ts`,
-    find: "const words = isAnswer ? '' : await wordsOf(told, start, coding);",
-    replace: "const words = isAnswer || coding !== undefined ? '' : start.toString();",
+    find: 'const words = await wordsOf(told, start, coding);',
+    replace: "const words = coding !== undefined ? '' : start.toString();",
     test: `${gatewayTest}/refusals.test.ts`,
     only: 'told as an event',
   },

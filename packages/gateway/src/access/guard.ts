@@ -73,7 +73,7 @@ export class Guard {
    * to; nor can it hide its origin.
    */
   actionRefusal(headers: IncomingHttpHeaders): GatewayError | undefined {
-    const { host, origin, 'content-type': type = '', 'sec-fetch-site': site } = headers;
+    const { host, origin, 'content-type': type = '' } = headers;
     if (type.split(';')[0]?.trim().toLowerCase() !== 'application/json') {
       return new GatewayError(
         'invalid_request',
@@ -81,7 +81,7 @@ export class Guard {
       );
     }
     const isOwn = origin === undefined || (URL.canParse(origin) && new URL(origin).host === host);
-    if (isOwn && (site === undefined || site === 'same-origin' || site === 'none')) return undefined;
+    if (isOwn && isNoOtherPage(headers)) return undefined;
     return notAllowed('Only the console of this gateway may do that, and no page of another origin.');
   }
 
