@@ -232,7 +232,7 @@ export async function openGateway(
       pid: process.pid,
       node: process.version,
       platform: `${process.platform} ${process.arch}`,
-      settings: effectiveConfig(config),
+      settings: effectiveConfig(settings),
     }),
     intake,
     clock,

@@ -4,8 +4,8 @@ import { loadSettings } from '../src/config/load.ts';
 import { configOptions } from '../src/config/schema.ts';
 
 test('each setting is shown once, with where it comes from', () => {
-  const { config } = loadSettings({ flags: { windowBytes: '32768' }, env: {}, file: undefined });
-  const shown = effectiveConfig(config);
+  const settings = loadSettings({ flags: { windowBytes: '32768' }, env: {}, file: undefined });
+  const shown = effectiveConfig(settings);
   expect(shown.map(({ key }) => key)).toEqual(configOptions.map(({ key }) => key));
   expect(shown.find(({ key }) => key === 'windowBytes')).toMatchObject({ value: '32768', from: 'set' });
   expect(shown.find(({ key }) => key === 'retainMs')).toMatchObject({ value: '60000', from: 'default' });
@@ -23,12 +23,20 @@ upstream:
 apiKeysEnv: ${secret}
 adminKeysEnv: ${secret}
 `;
-  const { config } = loadSettings({
+  const settings = loadSettings({
     flags: {},
     env: { PROVIDER_KEY: secret },
     file: { path: 'spillway.yaml', text: file },
   });
-  const text = JSON.stringify(effectiveConfig(config));
+  const text = JSON.stringify(effectiveConfig(settings));
   expect(text).not.toContain(secret);
   expect(text).toContain('azure (openai) https://models.example/v1?••••, key in PROVIDER_KEY');
+});
+
+test('providers that are there by a key in the environment are shown, and not called simulated', () => {
+  const env = { OPENAI_API_KEY: 'sk-0123456789abcdef' };
+  const shown = effectiveConfig(loadSettings({ flags: {}, env, file: undefined }));
+  const upstream = shown.find(({ key }) => key === 'upstream')?.value;
+  expect(upstream).toContain('openai (openai) https://api.openai.com');
+  expect(upstream).not.toContain('sk-');
 });

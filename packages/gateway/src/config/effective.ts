@@ -1,4 +1,5 @@
 import type { Setting } from '@spillway/server/console/snapshot';
+import type { Settings } from './load.ts';
 import { type Config, configOptions, type Upstream } from './schema.ts';
 
 /** Stands for what could be a secret. */
@@ -8,20 +9,30 @@ const masked = '••••';
  * The settings that the gateway runs with, for people. A key stands in none of them; what may be one that was put into
  * the wrong setting is masked, too.
  */
-export function effectiveConfig(config: Config): readonly Setting[] {
+export function effectiveConfig({
+  config,
+  providers,
+}: Pick<Settings, 'config' | 'providers'>): readonly Setting[] {
   return configOptions.map(({ defaultValue, description, key }) => {
     const value = config[key];
     const isDefault = JSON.stringify(value) === JSON.stringify(defaultValue);
-    return { key, value: shown(key, config), from: isDefault ? 'default' : 'set', description };
+    const text = key === 'upstream' && isDefault ? shownDefaults(providers) : shown(key, config);
+    return { key, value: text, from: isDefault ? 'default' : 'set', description };
   });
+}
+
+/** Without `upstream` there are the providers for which the environment has a key. */
+function shownDefaults(providers: Settings['providers']): string {
+  if (providers.length === 0) return 'none: simulated models';
+  return providers
+    .map(({ api, name, url }) => `${name} (${api}) ${url}, by a key in the environment`)
+    .join('\n');
 }
 
 function shown(key: keyof Config, config: Config): string {
   switch (key) {
     case 'upstream':
-      return config.upstream.length === 0
-        ? 'none: simulated models'
-        : config.upstream.map(shownUpstream).join('\n');
+      return config.upstream.map(shownUpstream).join('\n');
     case 'adminTlsKeyFile':
     case 'apiKeysFile':
     case 'tlsKeyFile':
