@@ -54,6 +54,8 @@ const markPx = 10;
 /** From one mark to the next, and from an edge. */
 const placePx = 12;
 const edgePx = 6;
+/** As wide as the words for what the page did not see. */
+const unseenPx = 150;
 const marksPx = 16;
 const graphPx = 48;
 
@@ -114,7 +116,7 @@ export function Lane({
           height={hasGraph ? graphPx : heightPx}
         />
       ))}
-      {hasGraph && firstX > 60 && (
+      {hasGraph && firstX > unseenPx && (
         <g class="unseen">
           <rect y={marksPx} width={firstX} height={graphPx} />
           <text x="8" y={marksPx + graphPx - 8}>

@@ -248,12 +248,17 @@ function StateFilters({
     <div class="chips" role="group" aria-label="Filter streams by state">
       {filters.map((filter) => (
         <button key={filter} type="button" aria-pressed={state === filter} onClick={() => onState(filter)}>
-          {filter === 'all' || filter === 'lagging' ? filter : conditionTexts[filter].label}{' '}
-          <small>{countText(counts.get(filter) ?? 0)}</small>
+          {filterText(filter)} <small>{countText(counts.get(filter) ?? 0)}</small>
         </button>
       ))}
     </div>
   );
+}
+
+function filterText(filter: StateFilter): string {
+  if (filter === 'all') return filter;
+  // The verdict counts readers, and these are streams.
+  return filter === 'lagging' ? 'with lagging readers' : conditionTexts[filter].label;
 }
 
 function countStates(streams: readonly StreamRow[]): ReadonlyMap<StreamCondition | StateFilter, number> {
