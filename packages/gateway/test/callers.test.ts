@@ -131,7 +131,7 @@ describe('a file of digests', () => {
       '--api-keys-file',
       keysFile('clinic/web sk-abc'),
     ]);
-    expect(await wrong.exited).toBe(1);
+    expect(await wrong.exited).toBe(78);
     expect(wrong.stderr()).toContain(', line 1: expected "NAME sha256:DIGEST"');
     expect(wrong.stderr()).not.toContain('sk-abc');
   });
@@ -141,7 +141,7 @@ test('a name whose key is missing, such as of an empty variable, stops the start
   const wrong = run(['serve', '--port', '0', '--admin-port', '0'], {
     env: { SPILLWAY_API_KEYS: 'clinic-web=' },
   });
-  expect(await wrong.exited).toBe(1);
+  expect(await wrong.exited).toBe(78);
   expect(wrong.stderr()).toContain('SPILLWAY_API_KEYS, key 1 of 1: expected NAME=KEY');
   expect(wrong.stderr()).not.toContain('clinic-web');
 });

@@ -279,7 +279,7 @@ describe('variables of the environment that nobody reads', () => {
 describe('the command', () => {
   test('stops with code 1 and the message', async () => {
     const wrong = run(['serve', '--window-bytes', 'many']);
-    expect(await wrong.exited).toBe(1);
+    expect(await wrong.exited).toBe(78);
     expect(wrong.stderr()).toBe('spillway: windowBytes (--window-bytes): expected number, got "many"\n');
   });
 
@@ -287,12 +287,12 @@ describe('the command', () => {
     const gateway = await startGateway();
     const { port } = new URL(gateway.url);
     const second = run(['serve', '--port', port, '--admin-port', '0']);
-    expect(await second.exited).toBe(1);
+    expect(await second.exited).toBe(75);
     expect(second.stderr()).toBe(
       `spillway: 127.0.0.1:${port} is in use: choose another with --port or --admin-port (0 takes a free one)\n`,
     );
     const simulator = run(['simulate', '--port', port]);
-    expect(await simulator.exited).toBe(1);
+    expect(await simulator.exited).toBe(75);
     expect(simulator.stderr()).toBe(
       `spillway: 127.0.0.1:${port} is in use: choose another with --port (0 takes a free one)\n`,
     );
@@ -308,7 +308,7 @@ describe('the command', () => {
 
   test('a file that was asked for has to exist', async () => {
     const missing = run(['serve', '--config', '/nonexistent.yaml']);
-    expect(await missing.exited).toBe(1);
+    expect(await missing.exited).toBe(78);
     expect(missing.stderr()).toContain('/nonexistent.yaml');
   });
 });

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { type Logger, pino } from 'pino';
 import { banner } from './banner.ts';
+import { type ExitCode, exitCodes } from './exit-codes.ts';
 import { ConfigError } from '../config/config-error.ts';
 import { loadSettings, readConfigFile, unreadVariables, unusedProxies } from '../config/load.ts';
 import { configOptions } from '../config/schema.ts';
@@ -15,7 +16,9 @@ import { openSimulator } from '../simulate/simulator.ts';
 /** The command line: `spillway serve` and `spillway simulate`. */
 export const program = new Command('spillway')
   .description('Flow control for AI streams: stands between a model and everyone who reads its stream.')
-  .version(ownVersion());
+  .version(ownVersion())
+  // The commands below inherit it. Commander's own code for its errors is 1.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? exitCodes.done : exitCodes.usage));
 
 const serve = program
   .command('serve')
@@ -46,7 +49,7 @@ program
   .option('--recordings <folder>', 'folder with recorded streams (.jsonl) that requests may replay')
   .action(async ({ host, port, recordings }: { host: string; port: string; recordings?: string }) => {
     if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
-      fail(`--port: expected a number from 0 to 65535, got ${JSON.stringify(port)}`);
+      fail(exitCodes.usage, `--port: expected a number from 0 to 65535, got ${JSON.stringify(port)}`);
     }
     const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(
       failToListen('--port'),
@@ -81,7 +84,7 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
       log.warn(unused, 'a proxy of the environment is not used: providers need proxy: env for it');
     gateway = await openGateway(settings, log, destination).catch(failToListen('--port or --admin-port'));
   } catch (error) {
-    if (error instanceof ConfigError) fail(error.message);
+    if (error instanceof ConfigError) fail(exitCodes.config, error.message);
     throw error;
   }
   // Node's own listener writes warnings to stderr, and blocks until they are read.
@@ -130,17 +133,19 @@ function onSignal(stop: () => Promise<void>, end: (code: number) => Promise<neve
 function failToListen(flags: string): (error: unknown) => never {
   return (error) => {
     const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
-    if (code === 'EADDRINUSE')
-      fail(`${address}:${port} is in use: choose another with ${flags} (0 takes a free one)`);
+    if (code === 'EADDRINUSE') {
+      const where = `${address}:${port} is in use`;
+      fail(exitCodes.portInUse, `${where}: choose another with ${flags} (0 takes a free one)`);
+    }
     if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-      fail(`cannot listen: ${(error as Error).message}`);
+      fail(exitCodes.config, `cannot listen: ${(error as Error).message}`);
     throw error;
   };
 }
 
-function fail(message: string): never {
+function fail(code: ExitCode, message: string): never {
   process.stderr.write(`spillway: ${message.replaceAll('\n', '\nspillway: ')}\n`);
-  process.exit(1);
+  process.exit(code);
 }
 
 function defaultText(value: unknown): string {
