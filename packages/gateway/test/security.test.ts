@@ -114,7 +114,7 @@ describe('API keys of the gateway', () => {
     const refused = run(['serve', '--host', '0.0.0.0', '--port', '0', '--admin-port', '0']);
     expect(await refused.exited).toBe(78);
     expect(refused.stderr()).toContain('SPILLWAY_API_KEYS');
-    await startGateway(['--host', '0.0.0.0'], { env: { SPILLWAY_API_KEYS: 'alpha' } });
+    await startGateway(['--host', '0.0.0.0', '--simulated'], { env: { SPILLWAY_API_KEYS: 'alpha' } });
   });
 
   test('of its own are needed for the admin listener once it is beyond loopback', async () => {

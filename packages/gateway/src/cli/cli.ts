@@ -1,10 +1,10 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { type Logger, pino } from 'pino';
 import { banner } from './banner.ts';
 import { type ExitCode, exitCodes } from './exit-codes.ts';
+import { settingsFrom, addSettings } from './settings.ts';
 import { ConfigError } from '../config/config-error.ts';
-import { loadSettings, readConfigFile, unreadVariables, unusedProxies } from '../config/load.ts';
-import { configOptions } from '../config/schema.ts';
+import type { Advice } from '../config/advice.ts';
 import { type Gateway, openGateway } from '../gateway.ts';
 import { ownVersion } from '../process/own-version.ts';
 import { endNow, endProcess } from '../process/end-process.ts';
@@ -20,24 +20,11 @@ export const program = new Command('spillway')
   // The commands below inherit it. Commander's own code for its errors is 1.
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? exitCodes.done : exitCodes.usage));
 
-const serve = program
-  .command('serve')
-  .description('Run the gateway. Without a provider it serves simulated models.')
-  .option('--config <path>', 'configuration file (default: spillway.yaml, if it exists)')
+addSettings(program.command('serve'))
+  .description('Run the gateway. Without a provider it serves simulated models, on loopback.')
   .action(async (flags: Record<string, unknown>) => {
     await runGateway(flags);
   });
-
-for (const { key, flag, variable, description, defaultValue } of configOptions) {
-  const about = `${description} (${variable}${defaultText(defaultValue)})`;
-  const option = new Option(`${flag} ${typeof defaultValue === 'boolean' ? '[value]' : '<value>'}`, about);
-  // Several `--upstream` flags add up.
-  if (key === 'upstream')
-    option.argParser((value: string, before?: string) =>
-      before === undefined ? value : `${before} ${value}`,
-    );
-  serve.addOption(option);
-}
 
 program
   .command('simulate')
@@ -71,17 +58,14 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   const stdout = new LogDestination(openOutput(1));
   const end = (code: number): Promise<never> => endProcess(code, [destination, stdout]);
   let gateway: Gateway;
+  let advice: readonly Advice[];
   let log: Logger;
   try {
-    const { config: path, ...values } = flags;
-    const file = readConfigFile(path as string | undefined);
-    const settings = loadSettings({ flags: values, env: process.env, file });
+    const loaded = settingsFrom(flags);
+    const { settings } = loaded;
+    ({ advice } = loaded);
     log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
-    const unread = unreadVariables(settings, process.env);
-    if (unread.length > 0)
-      log.warn({ variables: unread }, 'variables of the environment that are no settings');
-    for (const unused of unusedProxies(settings, process.env))
-      log.warn(unused, 'a proxy of the environment is not used: providers need proxy: env for it');
+    for (const { message, ...about } of advice) log.warn(about, message);
     gateway = await openGateway(settings, log, destination).catch(failToListen('--port or --admin-port'));
   } catch (error) {
     if (error instanceof ConfigError) fail(exitCodes.config, error.message);
@@ -92,7 +76,7 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
   onCrash(gateway, log, end);
   onSignal(() => gateway.stop(), end);
-  stdout.write(banner(gateway));
+  stdout.write(banner(gateway, advice));
 }
 
 /** How much longer than `shutdownMs` a process may take to end after a defect. */
@@ -129,16 +113,22 @@ function onSignal(stop: () => Promise<void>, end: (code: number) => Promise<neve
   process.on('SIGINT', handle);
 }
 
+interface ListenError extends NodeJS.ErrnoException {
+  readonly address?: string;
+  readonly port?: number;
+}
+
 /** Ends the process with the reason why it cannot listen, and the flags that choose another port. */
 function failToListen(flags: string): (error: unknown) => never {
   return (error) => {
-    const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+    const { address, code, message, port, syscall } = error as ListenError;
     if (code === 'EADDRINUSE') {
       const where = `${address}:${port} is in use`;
       fail(exitCodes.portInUse, `${where}: choose another with ${flags} (0 takes a free one)`);
     }
-    if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-      fail(exitCodes.config, `cannot listen: ${(error as Error).message}`);
+    // Of an address that is none, that belongs to another machine, or that needs more rights.
+    if (syscall === 'listen' || syscall === 'getaddrinfo' || code === 'ERR_INVALID_ARG_VALUE')
+      fail(exitCodes.config, `cannot listen: ${message}`);
     throw error;
   };
 }
@@ -146,8 +136,4 @@ function failToListen(flags: string): (error: unknown) => never {
 function fail(code: ExitCode, message: string): never {
   process.stderr.write(`spillway: ${message.replaceAll('\n', '\nspillway: ')}\n`);
   process.exit(code);
-}
-
-function defaultText(value: unknown): string {
-  return Array.isArray(value ?? []) ? '' : `, default ${String(value)}`;
 }
