@@ -229,11 +229,11 @@ export async function openGateway(
 
   const close = async (): Promise<void> => {
     streams.stopWatching();
-    console.stop();
+    console.close();
     sessions.close();
     adminSessions.close();
-    connections.stop();
-    adminConnections.stop();
+    connections.closeAll();
+    adminConnections.closeAll();
     await Promise.all([server.close(), admin.close()]);
     pools.destroy();
     await simulator?.close();
@@ -263,7 +263,7 @@ export async function openGateway(
     shutdownMs: config.shutdownMs,
     stop() {
       if (stopped !== undefined) {
-        streams.stopAll();
+        streams.cancelAll();
         return stopped;
       }
       isStopping = true;

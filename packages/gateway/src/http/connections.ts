@@ -213,7 +213,7 @@ export class Connections {
   }
 
   /** Stops listening, and closes the connections that wait for no answer. */
-  stop(): void {
+  closeAll(): void {
     clearInterval(this.#timer);
     for (const listener of this.#listeners) listener.close();
     for (const state of ['closing', 'idle', 'stranger'] as const) {

@@ -178,7 +178,7 @@ export class ServedReader implements WriteListener {
       } catch (failed) {
         // A connection that did not get the error would stay open.
         this.#stream.defect('reader', failed);
-        response.destroy(error);
+        response.close(error);
       }
       await this.#handedOver();
       return reasonOf(this.#left) ?? reasonOf(error) ?? 'failed';
@@ -221,12 +221,12 @@ export class ServedReader implements WriteListener {
       this.#stream.detached(this, reason, mayReturn);
     } catch (error) {
       this.#stream.defect('leave of a reader', error);
-      this.response.destroy(asGatewayError(error));
+      this.response.close(asGatewayError(error));
     }
   }
 
   /** Ends the reader after what it has got. The client may come back. */
-  finish(): void {
+  complete(): void {
     this.#reader?.detach();
   }
 
@@ -258,7 +258,7 @@ export class ServedReader implements WriteListener {
       if (nowMs - this.#lostMs < graceMs) return;
       const reason = clientLeft(`did not come back within ${graceMs} ms (detachGraceMs)`);
       this.detach(reason, false);
-      response.destroy(reason);
+      response.close(reason);
       return;
     }
     // Comments may stand only in an event stream. The body says whether the answer is one. Before there is a body,
@@ -286,7 +286,7 @@ export class ServedReader implements WriteListener {
       // A client that answers may come back when its program goes on.
       const mayReturn = holdsCredit && this.#options.returns === true;
       const kept = mayReturn && this.#takePause(bytes) && this.#leaveBookmark(nowMs) ? this.#howLongKept : '';
-      this.#letGo(`The reader ${what} for ${pauseMs} ms (pauseMs).${kept}`, mayReturn);
+      this.#detachStalled(`The reader ${what} for ${pauseMs} ms (pauseMs).${kept}`, mayReturn);
     } else if (verdict !== undefined && !(holdsCredit && this.#takePause(bytes))) {
       const { minBytesPerSecond, stallTimeoutMs } = this.#deadlines;
       const why =
@@ -294,7 +294,7 @@ export class ServedReader implements WriteListener {
           ? `The reader took nothing for ${stallTimeoutMs} ms (stallTimeoutMs)`
           : `The reader took less than ${minBytesPerSecond} bytes a second (minBytesPerSecond)`;
       const more = holdsCredit ? ', and its client has too many that are paused' : '';
-      this.#letGo(`${why}${more}.`, false);
+      this.#detachStalled(`${why}${more}.`, false);
     }
   }
 
@@ -312,10 +312,10 @@ export class ServedReader implements WriteListener {
 
   get #howLongKept(): string {
     const { detachGraceMs } = this.#deadlines;
-    if (this.#stream.end !== undefined) return ' Its place is kept for as long as the stream (retainMs).';
+    if (this.#stream.end !== undefined) return ' Its position is kept for as long as the stream (retainMs).';
     if (this.overflow === 'disconnect')
-      return ' Its place is kept while its window holds what follows (windowBytes).';
-    return ` Its place is kept for ${detachGraceMs} ms (detachGraceMs).`;
+      return ' Its position is kept while its window holds what follows (windowBytes).';
+    return ` Its position is kept for ${detachGraceMs} ms (detachGraceMs).`;
   }
 
   /**
@@ -343,10 +343,10 @@ export class ServedReader implements WriteListener {
     return true;
   }
 
-  #letGo(message: string, mayReturn: boolean): void {
+  #detachStalled(message: string, mayReturn: boolean): void {
     const reason = new GatewayError('reader_stalled', message);
     this.detach(reason, mayReturn);
-    this.response.destroy(reason);
+    this.response.close(reason);
   }
 
   #open(): Reader<EventRun | Gap> {
@@ -377,7 +377,7 @@ export class ServedReader implements WriteListener {
     if (end?.state === 'disconnected') throw fellBehind(end.offset);
     if (end !== undefined && 'error' in end) throw end.error;
     this.start();
-    this.response.end();
+    this.response.complete();
   }
 
   start(): void {

@@ -302,21 +302,21 @@ export class GatewayStream implements StreamOwner {
       this.events,
       mayReturn || bookmarks.areHeld,
     );
-    if (!goesOn) this.stop(reason);
+    if (!goesOn) this.cancel(reason);
   }
 
   /**
    * Stops all work for the stream. The signal keeps its first reason; a later cancel still drops the chunks that
    * wait.
    */
-  stop(reason: GatewayError): void {
+  cancel(reason: GatewayError): void {
     if (this.end !== undefined) return;
     this.#controller.abort(reason);
     if (reason.isCancel) {
       this.#body?.log.cancel(reason);
       this.audience.forgetBookmarks();
     }
-    this.audience.letGoOfLarge();
+    this.audience.releaseLarge();
   }
 
   /** The provider has answered. From now on its silence is measured. */
@@ -343,7 +343,7 @@ export class GatewayStream implements StreamOwner {
   }
 
   /** The provider has completed, failed or been cancelled. */
-  finish({ error, state }: StreamOutcome, nowMs: number): void {
+  ended({ error, state }: StreamOutcome, nowMs: number): void {
     this.end = { state, atMs: nowMs, code: error?.code };
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     if (error !== undefined) this.#started.reject(error);
@@ -376,7 +376,7 @@ export class GatewayStream implements StreamOwner {
   /** A run was written to a reader. */
   sent(run: EventRun): void {
     this.#meter.sent(run);
-    this.audience.letGoOfLarge();
+    this.audience.releaseLarge();
   }
 
   /** A reader has acknowledged so many more tokens. */
@@ -418,18 +418,18 @@ export class GatewayStream implements StreamOwner {
     const { bookmarks, readers } = this.audience;
     for (const reader of readers) reader.tick(nowMs, detachGraceMs);
     if (this.end === undefined) bookmarks.tick(nowMs, detachGraceMs);
-    this.audience.letGoOfLarge();
+    this.audience.releaseLarge();
     if (this.end !== undefined || this.signal.aborted) return;
     const { cause, reader: slowest } = this.#waitsFor();
     if (cause !== undefined) this.stalls.goesOn(nowMs, cause, slowest);
     const { maxDurationMs, waitTimeoutMs } = this.#deadlines;
     const deserted = this.#desertion.reason(nowMs, this.events);
     if (deserted !== undefined) {
-      this.stop(new GatewayError('client_left', deserted));
+      this.cancel(new GatewayError('client_left', deserted));
     } else if (this.phase === 'waiting' && nowMs - this.startedMs >= waitTimeoutMs) {
-      this.stop(overloaded(`No place became free within ${waitTimeoutMs} ms (waitTimeoutMs).`));
+      this.cancel(overloaded(`No place became free within ${waitTimeoutMs} ms (waitTimeoutMs).`));
     } else if (nowMs - this.startedMs >= maxDurationMs) {
-      this.stop(
+      this.cancel(
         new GatewayError(
           'stream_timeout',
           `The stream lasted longer than ${maxDurationMs} ms (maxDurationMs).`,
@@ -438,7 +438,7 @@ export class GatewayStream implements StreamOwner {
     } else if (this.phase === 'streaming' && !this.isPaused) {
       const { idleTimeoutMs } = this.#deadlines;
       const silent = this.#silence.error(nowMs, idleTimeoutMs, this.origin.queueTimeoutMs);
-      if (silent !== undefined) this.stop(silent);
+      if (silent !== undefined) this.cancel(silent);
     }
   }
 

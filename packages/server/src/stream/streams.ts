@@ -127,7 +127,7 @@ export class Streams {
 
   /** The provider has finished. The stream can be read for `retainMs` more. */
   ended(stream: GatewayStream, outcome: StreamOutcome): void {
-    stream.finish(outcome, this.#clock.nowMs());
+    stream.ended(outcome, this.#clock.nowMs());
     this.#onChange?.();
   }
 
@@ -146,7 +146,7 @@ export class Streams {
       this.#onChange = () => {
         if (!this.#hasLive) resolve();
       };
-      this.#clock.after(deadlineMs, () => this.stopAll()).unref();
+      this.#clock.after(deadlineMs, () => this.cancelAll()).unref();
       // A client that does not take even the last bytes is not waited for.
       this.#clock.after(deadlineMs + goodbyeMs, resolve).unref();
     });
@@ -157,11 +157,11 @@ export class Streams {
   }
 
   /** Stops every live stream. */
-  stopAll(): void {
+  cancelAll(): void {
     const reason = shuttingDown();
     for (const stream of this) {
       this.#defects.contain('stop of a stream', () => {
-        stream.stop(reason);
+        stream.cancel(reason);
         // The process ends, so a lost reader cannot come back to it.
         for (const reader of stream.audience.readers) if (reader.isLost) reader.detach(reason);
         for (const tap of stream.audience.taps) tap.detach();
@@ -202,7 +202,7 @@ export class Streams {
       this.retained.forget(stream);
       stream.audience.forgetBookmarks();
     }
-    stream.stop(asGatewayError(undefined));
+    stream.cancel(asGatewayError(undefined));
     for (const reader of stream.audience.readers) reader.detach(asGatewayError(undefined), false);
   }
 
