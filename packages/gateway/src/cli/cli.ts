@@ -2,9 +2,11 @@ import { Command } from 'commander';
 import { type Logger, pino } from 'pino';
 import { banner } from './banner.ts';
 import { type ExitCode, exitCodes } from './exit-codes.ts';
-import { settingsFrom, addSettings } from './settings.ts';
+import { check } from './check/check.ts';
+import { findingsAsJson, findingsAsText } from './check/finding.ts';
+import { addSettings, settingsFrom } from './settings.ts';
+import { configAsJson, configAsYaml } from './show-config.ts';
 import { ConfigError } from '../config/config-error.ts';
-import type { Advice } from '../config/advice.ts';
 import { type Gateway, openGateway } from '../gateway.ts';
 import { ownVersion } from '../process/own-version.ts';
 import { endNow, endProcess } from '../process/end-process.ts';
@@ -13,7 +15,7 @@ import { LogDestination } from '../process/log-destination.ts';
 import { openOutput } from '../process/output.ts';
 import { openSimulator } from '../simulate/simulator.ts';
 
-/** The command line: `spillway serve` and `spillway simulate`. */
+/** The command line: `spillway serve` and what helps to run it. */
 export const program = new Command('spillway')
   .description('Flow control for AI streams: stands between a model and everyone who reads its stream.')
   .version(ownVersion())
@@ -24,6 +26,44 @@ addSettings(program.command('serve'))
   .description('Run the gateway. Without a provider it serves simulated models, on loopback.')
   .action(async (flags: Record<string, unknown>) => {
     await runGateway(flags);
+  });
+
+addSettings(program.command('config'))
+  .description('Print the settings that are in force, and where each was set, as a configuration file.')
+  .option('--json', 'print JSON, with numbers in bytes and milliseconds')
+  .action((flags: Record<string, unknown>) => {
+    const { advice, settings } = settingsOrFail(flags);
+    const text =
+      flags['json'] === true
+        ? `${JSON.stringify(configAsJson(settings, advice, process.env), undefined, 2)}\n`
+        : configAsYaml(settings, advice, process.env);
+    process.stdout.write(text);
+  });
+
+addSettings(program.command('check'))
+  .description(
+    'Check the settings and what they need: providers and their keys, free ports, limits of the system. Exits with 1 if something fails.',
+  )
+  .option('--json', 'print JSON')
+  .action(async (flags: Record<string, unknown>) => {
+    const asText = flags['json'] === true ? findingsAsJson : findingsAsText;
+    const { advice, settings } = settingsOrFail(flags, (message) => {
+      const problems = message.split('\n');
+      process.stdout.write(
+        asText(problems.map((problem) => ({ check: 'configuration', status: 'fail', message: problem }))),
+      );
+    });
+    const findings = await check(settings, advice);
+    process.stdout.write(asText(findings));
+    process.exitCode = findings.some(({ status }) => status === 'fail') ? exitCodes.failed : exitCodes.done;
+  });
+
+program
+  .command('version')
+  .description('Print the versions of Spillway and of Node.')
+  .action(() => {
+    const { arch, platform, versions } = process;
+    process.stdout.write(`spillway ${ownVersion()}\nnode ${versions.node} (${platform}-${arch})\n`);
   });
 
 program
@@ -53,24 +93,29 @@ program
     );
   });
 
+/** Reads the settings, or ends the process with what is wrong. */
+function settingsOrFail(
+  flags: Readonly<Record<string, unknown>>,
+  tell?: (message: string) => void,
+): ReturnType<typeof settingsFrom> {
+  try {
+    return settingsFrom(flags);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    if (tell === undefined) fail(exitCodes.config, error.message);
+    tell(error.message);
+    return process.exit(exitCodes.config);
+  }
+}
+
 async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<void> {
   const destination = new LogDestination(openOutput(2));
   const stdout = new LogDestination(openOutput(1));
   const end = (code: number): Promise<never> => endProcess(code, [destination, stdout]);
-  let gateway: Gateway;
-  let advice: readonly Advice[];
-  let log: Logger;
-  try {
-    const loaded = settingsFrom(flags);
-    const { settings } = loaded;
-    ({ advice } = loaded);
-    log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
-    for (const { message, ...about } of advice) log.warn(about, message);
-    gateway = await openGateway(settings, log, destination).catch(failToListen('--port or --admin-port'));
-  } catch (error) {
-    if (error instanceof ConfigError) fail(exitCodes.config, error.message);
-    throw error;
-  }
+  const { advice, settings } = settingsOrFail(flags);
+  const log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
+  for (const { message, ...about } of advice) log.warn(about, message);
+  const gateway = await openGateway(settings, log, destination).catch(failToListen('--port or --admin-port'));
   // Node's own listener writes warnings to stderr, and blocks until they are read.
   process.removeAllListeners('warning');
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
