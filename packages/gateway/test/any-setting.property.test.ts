@@ -25,6 +25,7 @@ const text = fc.oneof(
     '5m',
     '1e309',
     '__proto__',
+    'constructor',
     '127.0.0.1:11434/v1',
     'localhost:11434',
     'http:',
@@ -119,13 +120,20 @@ describe('whatever a setting is set to, it is taken or refused with a reason', (
       `? [a, b]\n: c`,
       `port: !!binary aGVsbG8=`,
       `port: 2001-12-14`,
-      `__proto__: 1`,
       `port: 1\nport: 2`,
       `a: 1\n---\nb: 2`,
       `<<: {port: 1}`,
       `port: !foo 1`,
     ];
     for (const content of bombs) load({ file: fileWith(content) });
+  });
+
+  test('with names that every object has', () => {
+    for (const name of ['__proto__', 'constructor', 'toString']) {
+      expect(load({ flags: { apiKeysEnv: name } })).toBe(true);
+      expect(load({ flags: { upstream: `url=http://a/v1,apiKeyEnv=${name}` } })).toBe(false);
+      expect(load({ file: fileWith(`${name}: {port: 1}`) })).toBe(false);
+    }
   });
 
   test('with any value in the variables of keys', () => {

@@ -208,3 +208,21 @@ describe('keys of clients and operators', () => {
     expect([await statusWith('omega'), await statusWith('alpha')]).toEqual([200, 401]);
   });
 });
+
+test('a secret that was set as the name of its variable is not printed', () => {
+  for (const secret of ['sk-hunter2', 'gsk_hunter2', 'hunter2', 'a hunter2']) {
+    for (const upstream of [{ apiKeyEnv: secret }, { proxy: 'http://p:1', proxyAuthEnv: secret }]) {
+      expect(messageOf(() => load(upstream))).not.toContain('hunter2');
+    }
+    if (/^\w+$/.test(secret)) continue;
+    for (const setting of ['apiKeysEnv', 'adminKeysEnv']) {
+      const loading = (): unknown => loadSettings({ flags: { [setting]: secret }, env: {}, file: undefined });
+      expect(messageOf(loading)).toMatch(
+        /: expected the name of an environment variable, got something else$/,
+      );
+    }
+  }
+  expect(messageOf(() => load({ apiKeyEnv: 'MY_KEY' }))).toContain(
+    'in the environment variable MY_KEY (apiKeyEnv)',
+  );
+});

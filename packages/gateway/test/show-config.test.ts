@@ -5,7 +5,9 @@ import { configAsJson, configAsYaml } from '../src/cli/show-config.ts';
 import { adviceFor } from '../src/config/advice.ts';
 import { loadSettings, type Settings } from '../src/config/load.ts';
 import { configOptions } from '../src/config/schema.ts';
+import { fileURLToPath } from 'node:url';
 import { run } from './support/processes.ts';
+import { spawnProgram } from './support/spawn.ts';
 
 const value = fc.oneof(
   fc.integer({ min: 0, max: 2_000_000 }).map(String),
@@ -141,5 +143,13 @@ describe('the command', () => {
     const command = run(['version']);
     expect(await command.exited).toBe(0);
     expect(command.stdout()).toMatch(/^spillway \d+\.\d+\.\d+\nnode \d+\.\d+\.\d+ \(\w+-\w+\)\n$/);
+  });
+
+  test('does not mind a reader that has enough', async () => {
+    const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+    const node = `"${process.execPath}" --conditions=spillway-source "${main}"`;
+    const command = spawnProgram(['sh', '-c', `(${node} config; echo "code $?" >&2) | true`]);
+    expect(await command.exited).toBe(0);
+    expect(command.stderr()).toBe('code 0\n');
   });
 });

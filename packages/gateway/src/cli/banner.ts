@@ -12,9 +12,7 @@ export function banner({ url, adminUrl, needsKey, providers }: Gateway, advice: 
   const [first] = providers;
   const isSimulated = first?.name === 'simulated';
   const serves = isSimulated
-    ? [
-        '  simulated/sim   simulated models with the APIs of OpenAI, Anthropic and Gemini: no provider is configured',
-      ]
+    ? ['  simulated/sim   simulated models with the APIs of OpenAI, Anthropic and Gemini']
     : providers.map(({ name, api, url: providerUrl, apiKey }) => {
         // Clients' keys for the gateway are not forwarded to providers.
         const ownKey = needsKey ? 'without a key' : "with the client's own key";

@@ -37,7 +37,7 @@ addSettings(program.command('config'))
       flags['json'] === true
         ? `${JSON.stringify(configAsJson(settings, advice, process.env), undefined, 2)}\n`
         : configAsYaml(settings, advice, process.env);
-    process.stdout.write(text);
+    print(text);
   });
 
 addSettings(program.command('check'))
@@ -49,12 +49,12 @@ addSettings(program.command('check'))
     const asText = flags['json'] === true ? findingsAsJson : findingsAsText;
     const { advice, settings } = settingsOrFail(flags, (message) => {
       const problems = message.split('\n');
-      process.stdout.write(
+      print(
         asText(problems.map((problem) => ({ check: 'configuration', status: 'fail', message: problem }))),
       );
     });
     const findings = await check(settings, advice);
-    process.stdout.write(asText(findings));
+    print(asText(findings));
     process.exitCode = findings.some(({ status }) => status === 'fail') ? exitCodes.failed : exitCodes.done;
   });
 
@@ -63,7 +63,7 @@ program
   .description('Print the versions of Spillway and of Node.')
   .action(() => {
     const { arch, platform, versions } = process;
-    process.stdout.write(`spillway ${ownVersion()}\nnode ${versions.node} (${platform}-${arch})\n`);
+    print(`spillway ${ownVersion()}\nnode ${versions.node} (${platform}-${arch})\n`);
   });
 
 program
@@ -85,7 +85,7 @@ program
       () => simulator.close(),
       (code) => endProcess(code, []),
     );
-    process.stdout.write(
+    print(
       `Simulated provider on ${simulator.url}/v1\n\n  curl -N ${simulator.url}/v1/chat/completions \\\n` +
         `    -H 'content-type: application/json' \\\n` +
         `    -d '{"model": "sim:tps=20,tokens=50", "stream": true, "messages": []}'\n\n` +
@@ -176,6 +176,12 @@ function failToListen(flags: string): (error: unknown) => never {
       fail(exitCodes.config, `cannot listen: ${message}`);
     throw error;
   };
+}
+
+/** Prints the result of a command. Whoever reads it may have enough of it: `spillway config | head -3`. */
+function print(text: string): void {
+  process.stdout.once('error', () => undefined);
+  process.stdout.write(text);
 }
 
 function fail(code: ExitCode, message: string): never {

@@ -31,15 +31,17 @@ export interface Settings {
  *   came. A value that could be a secret is never printed.
  */
 export function loadSettings(sources: ConfigSources): Settings {
-  const { values, origins } = joinSources(sources);
+  // A setting may name any variable: `constructor` is none, although all objects have it.
+  const env = Object.assign(Object.create(null), sources.env) as ConfigSources['env'];
+  const { values, origins } = joinSources({ ...sources, env });
   const result = configSchema.safeParse(values, { reportInput: true });
   if (!result.success) {
     throw new ConfigError(result.error.issues.flatMap((issue) => problemsOf(issue, origins)).join('\n'));
   }
   const config = result.data;
   checkTogether(config, origins);
-  const apiKeys = keysOf(config, 'apiKeysEnv', 'apiKeysFile', sources.env, origins);
-  const adminKeys = keysOf(config, 'adminKeysEnv', 'adminKeysFile', sources.env, origins);
+  const apiKeys = keysOf(config, 'apiKeysEnv', 'apiKeysFile', env, origins);
+  const adminKeys = keysOf(config, 'adminKeysEnv', 'adminKeysFile', env, origins);
   const listeners = [
     { key: 'host', keys: apiKeys, whose: 'clients', variable: config.apiKeysEnv },
     { key: 'adminHost', keys: adminKeys, whose: 'operators', variable: config.adminKeysEnv },
@@ -51,7 +53,7 @@ export function loadSettings(sources: ConfigSources): Settings {
         `${whose} in the environment variable ${variable}, got ${JSON.stringify(config[key])} and no keys`,
     );
   }
-  const providers = providersOf(config, sources.env);
+  const providers = providersOf(config, env);
   if (providers.length === 0 && !config.simulated && !isLoopback(config.host)) {
     throw new ConfigError(
       `host${from(origins, 'host')}: expected a provider (upstream, or a variable such as OPENAI_API_KEY) or ` +

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { isNetwork } from '../http/trusted-proxies.ts';
 import type { Range } from './units.ts';
 import { detachPolicy, upstreams } from './upstream.ts';
-import { count, duration, flag, list, size, text, unbounded } from './values.ts';
+import { count, duration, flag, list, size, text, unbounded, variableName } from './values.ts';
 
 /**
  * All settings, in one place. Each has three spellings that mean the same: `windowBytes` in `spillway.yaml`,
@@ -28,7 +28,7 @@ export const configSchema = z.strictObject({
   simulated: flag
     .default(false)
     .describe('serve simulated models instead of providers; without it they are served only on loopback'),
-  apiKeysEnv: text
+  apiKeysEnv: variableName
     .default('SPILLWAY_API_KEYS')
     .describe(
       "environment variable with the clients' keys: KEY, NAME=KEY or TENANT/NAME=KEY, separated by commas or spaces",
@@ -38,7 +38,7 @@ export const configSchema = z.strictObject({
     .describe(
       "file with more of the clients' keys, one a line: KEY, NAME=KEY, TENANT/NAME=KEY or NAME sha256:DIGEST",
     ),
-  adminKeysEnv: text
+  adminKeysEnv: variableName
     .default('SPILLWAY_ADMIN_KEYS')
     .describe('environment variable with the keys of the admin listener, as apiKeysEnv'),
   adminKeysFile: text.optional().describe('file with more of the keys of the admin listener, as apiKeysFile'),

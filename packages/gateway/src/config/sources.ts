@@ -22,7 +22,8 @@ export function joinSources({ env, file, flags }: ConfigSources): {
   values: Record<string, unknown>;
   origins: Origins;
 } {
-  const values: Record<string, unknown> = {};
+  // The file may have any key: without a prototype `__proto__` is one as others are, and unknown.
+  const values = Object.create(null) as Record<string, unknown>;
   const origins = new Map<string, string>();
   for (const [key, value] of Object.entries(fileValues(file))) {
     values[key] = value;

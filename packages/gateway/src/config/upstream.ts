@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { apiNames } from '../api.ts';
 import { isConnectionHeader } from '../http/headers.ts';
-import { duration, flag, text } from './values.ts';
+import { duration, flag, text, variableName } from './values.ts';
 
 export const detachPolicy = z.enum(['cancel', 'grace', 'finish']);
 
@@ -44,7 +44,7 @@ const upstreamSchema = z
       .describe(
         "the base URL, as the API's official SDK expects it: for openai with /v1 at the end, for the others without a version; a query is sent with each request, and no client can override it",
       ),
-    apiKeyEnv: text
+    apiKeyEnv: variableName
       .optional()
       .describe(
         "the environment variable with its key; without a key, the client's own is forwarded, unless the gateway has keys itself",
@@ -74,7 +74,9 @@ const upstreamSchema = z
       .describe(
         'the http:// or https:// URL of the proxy that tunnels to it, or env to obey HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which are ignored otherwise',
       ),
-    proxyAuthEnv: text.optional().describe('the environment variable with USER:PASSWORD for the proxy'),
+    proxyAuthEnv: variableName
+      .optional()
+      .describe('the environment variable with USER:PASSWORD for the proxy'),
     proxyAuthFile: text.optional().describe('the file with USER:PASSWORD, instead of proxyAuthEnv'),
     caFile: text
       .optional()

@@ -44,6 +44,11 @@ export const unbounded = Number.MAX_SAFE_INTEGER;
 /** A text that is not empty. */
 export const text = z.string('expected a text').min(1, 'expected a text that is not empty');
 
+/** The name of an environment variable. What came instead is not printed: it may be the secret itself. */
+export const variableName = z
+  .string('expected a text')
+  .regex(/^[A-Za-z_]\w*$/, 'expected the name of an environment variable, got something else');
+
 /** A boolean, also as text. */
 export const flag = z.preprocess(
   (value) => (value === 'true' ? true : value === 'false' ? false : value),
