@@ -194,7 +194,7 @@ describe('a provider behind a proxy', () => {
     await eventually(() => lines().length === 1, 'the line');
     expect(JSON.parse(lines()[0] ?? '')).toMatchObject({
       level: 40,
-      variable: 'HTTP_PROXY',
+      variables: ['HTTP_PROXY'],
       providers: ['upstream'],
     });
     expect(gateway.stderr()).not.toContain('s3cret');

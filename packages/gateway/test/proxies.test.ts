@@ -279,7 +279,7 @@ describe('with the PROXY protocol', () => {
   });
 
   test.each([
-    ['yes', 'expected boolean, got "yes"'],
+    ['yes', 'expected true or false, got "yes"'],
     ['true', 'expected trustedProxies whose connections begin so, got none'],
     ['false', ''],
   ])('is on or off: %s', (text, message) => {
