@@ -10,6 +10,7 @@ import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
 import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
+import { ConfigError } from './config/config-error.ts';
 import { isLoopback, type Settings } from './config/load.ts';
 import type { Provider } from './config/provider.ts';
 import type { Config } from './config/schema.ts';
@@ -17,6 +18,7 @@ import { Console } from '@spillway/server/console/console';
 import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
+import { Certificate } from './http/certificate.ts';
 import { Connections } from './http/connections.ts';
 import { listenAt } from './server/listen-at.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
@@ -108,6 +110,8 @@ export async function openGateway(
   const keys = new ApiKeys(settings.apiKeys);
   const isAdminLocal = isLoopback(config.adminHost);
   const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
+  const certificate = openCertificate('tls', config, log, defects);
+  const adminCertificate = openCertificate('adminTls', config, log, defects);
   const ofListeners = {
     maxConnectionsPerAddress: config.maxConnectionsPerAddress,
     defects,
@@ -119,6 +123,7 @@ export async function openGateway(
     maxConnections: bounds.maxConnections,
     areKeysRequired: keys.areRequired,
     hasProxyHeaders: config.proxyProtocol,
+    secureContext: certificate && (() => certificate.context),
   });
   const adminConnections = new Connections({
     ...ofListeners,
@@ -126,6 +131,7 @@ export async function openGateway(
     areKeysRequired: adminKeys.areRequired,
     // A scraper of metrics may run on the proxy's machine, and sends no PROXY header.
     hasProxyHeaders: false,
+    secureContext: adminCertificate && (() => adminCertificate.context),
   });
   const watched = {
     clock,
@@ -144,6 +150,7 @@ export async function openGateway(
   const metrics: Metrics = new Metrics({
     ...watched,
     connections: { client: connections, admin: adminConnections },
+    certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     retained: streams.retained,
     eventMemory,
@@ -208,7 +215,7 @@ export async function openGateway(
     about: () => ({
       version,
       startedAtMs: Math.round(performance.timeOrigin),
-      gatewayUrl: listeningUrl(server.server),
+      gatewayUrl: listeningUrl(server.server, certificate && 'https'),
       isSimulated: simulator !== undefined,
       needsKey: adminKeys.areRequired,
     }),
@@ -234,6 +241,8 @@ export async function openGateway(
     adminSessions.close();
     connections.closeAll();
     adminConnections.closeAll();
+    certificate?.close();
+    adminCertificate?.close();
     await Promise.all([server.close(), admin.close()]);
     pools.destroy();
     await simulator?.close();
@@ -256,8 +265,8 @@ export async function openGateway(
   void metrics.prepare();
   let stopped: Promise<void> | undefined;
   return {
-    url: listeningUrl(server.server),
-    adminUrl: listeningUrl(admin.server),
+    url: listeningUrl(server.server, certificate && 'https'),
+    adminUrl: listeningUrl(admin.server, adminCertificate && 'https'),
     providers,
     needsKey: asked.apiKeys.length > 0,
     shutdownMs: config.shutdownMs,
@@ -288,6 +297,39 @@ function boundsFor(config: Config, isSimulated: boolean, log: Logger): Connectio
   const { message, needed } = shortage;
   log.warn({ limit: descriptors.limit, needed, ...bounds }, message);
   return bounds;
+}
+
+/** The certificate of a listener; `undefined`: it has none, and speaks plain HTTP. */
+function openCertificate(
+  of: 'adminTls' | 'tls',
+  config: Config,
+  log: Logger,
+  defects: Defects,
+): Certificate | undefined {
+  const [certFile, keyFile] = [config[`${of}CertFile`], config[`${of}KeyFile`]];
+  if (certFile === undefined || keyFile === undefined) return undefined;
+  const files = { certFile, keyFile };
+  const listener = {
+    replaced: (validUntilMs: number) =>
+      log.info(
+        { certFile, validUntil: new Date(validUntilMs).toISOString() },
+        'new connections have another certificate',
+      ),
+    failed: (reason: string) =>
+      log.error(
+        { certFile, reason },
+        'a certificate has changed and cannot be used: the one from before stays',
+      ),
+  };
+  try {
+    return new Certificate(files, listener, defects);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new ConfigError(
+      `${of}CertFile, ${of}KeyFile: expected a certificate and its key in PEM, got ${code ?? message}`,
+      { cause: error },
+    );
+  }
 }
 
 /** The simulator as a provider of each API that has a default provider. */

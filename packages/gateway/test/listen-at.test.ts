@@ -28,6 +28,7 @@ async function turnsFor(count: number, listeners: number): Promise<number> {
     defects: new Defects(pino({ level: 'silent' })),
     hasProxyHeaders: false,
     answerTimeoutMs: 1000,
+    secureContext: undefined,
   });
   const server = fastify({ logger: false });
   let taken = 0;

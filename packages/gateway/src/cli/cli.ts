@@ -79,7 +79,7 @@ program
       fail(exitCodes.usage, `--port: expected a number from 0 to 65535, got ${JSON.stringify(port)}`);
     }
     const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(
-      failToListen('--port'),
+      failToStart('--port'),
     );
     onSignal(
       () => simulator.close(),
@@ -115,7 +115,7 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   const { advice, settings } = settingsOrFail(flags);
   const log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
   for (const { message, ...about } of advice) log.warn(about, message);
-  const gateway = await openGateway(settings, log, destination).catch(failToListen('--port or --admin-port'));
+  const gateway = await openGateway(settings, log, destination).catch(failToStart('--port or --admin-port'));
   // Node's own listener writes warnings to stderr, and blocks until they are read.
   process.removeAllListeners('warning');
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
@@ -163,9 +163,10 @@ interface ListenError extends NodeJS.ErrnoException {
   readonly port?: number;
 }
 
-/** Ends the process with the reason why it cannot listen, and the flags that choose another port. */
-function failToListen(flags: string): (error: unknown) => never {
+/** Ends the process with the reason why it cannot start, and the flags that choose another port. */
+function failToStart(flags: string): (error: unknown) => never {
   return (error) => {
+    if (error instanceof ConfigError) fail(exitCodes.config, error.message);
     const { address, code, message, port, syscall } = error as ListenError;
     if (code === 'EADDRINUSE') {
       const where = `${address}:${port} is in use`;

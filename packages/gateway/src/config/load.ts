@@ -64,12 +64,24 @@ export function loadSettings(sources: ConfigSources): Settings {
   return { config, providers, apiKeys, adminKeys, origins };
 }
 
+/** Settings that need one another. */
+const tlsFiles = [
+  ['tlsCertFile', 'tlsKeyFile'],
+  ['tlsKeyFile', 'tlsCertFile'],
+  ['adminTlsCertFile', 'adminTlsKeyFile'],
+  ['adminTlsKeyFile', 'adminTlsCertFile'],
+] as const;
+
 /** @throws {ConfigError} for settings that do not fit together. */
 function checkTogether(config: Config, origins: Origins): void {
   if (config.proxyProtocol && config.trustedProxies.length === 0) {
     throw new ConfigError(
       `proxyProtocol${from(origins, 'proxyProtocol')}: expected trustedProxies whose connections begin so, got none`,
     );
+  }
+  for (const [key, other] of tlsFiles) {
+    if (config[key] === undefined || config[other] !== undefined) continue;
+    throw new ConfigError(`${other}: expected a file beside ${key}${from(origins, key)}, got nothing`);
   }
   if (config.maxEventMemoryBytes < config.maxEventBytes) {
     const [event, memory] = [config.maxEventBytes, config.maxEventMemoryBytes].map((bytes) =>

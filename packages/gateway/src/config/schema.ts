@@ -51,6 +51,18 @@ export const configSchema = z.strictObject({
   proxyProtocol: flag
     .default(false)
     .describe('whether each connection of trustedProxies must begin with a header of the PROXY protocol'),
+  tlsCertFile: text
+    .optional()
+    .describe(
+      'file with the certificate of the listener for clients, and its intermediate ones, in PEM; with it, clients must use https; needs tlsKeyFile',
+    ),
+  tlsKeyFile: text.optional().describe('file with the private key of tlsCertFile, in PEM'),
+  adminTlsCertFile: text
+    .optional()
+    .describe(
+      'file with the certificate of the admin listener, as tlsCertFile; with it, operators must use https',
+    ),
+  adminTlsKeyFile: text.optional().describe('file with the private key of adminTlsCertFile, in PEM'),
   maxConnectionsPerAddress: count(1, 1_000_000)
     .default(512)
     .describe(
