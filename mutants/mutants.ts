@@ -1618,6 +1618,14 @@ export const mutants: readonly Mutant[] = [
     only: 'behind a proxy',
   },
   {
+    name: 'node: one that is a little too old is not refused',
+    file: 'packages/gateway/bin/spillway.js',
+    find: '(found[0] === needed[0] && found[1] < needed[1])',
+    replace: 'false',
+    test: `${gatewayTest}/command.test.ts`,
+    only: 'a Node that is too old',
+  },
+  {
     name: 'client: a stream that gets nothing is never given up',
     file: `${client}/stranded.ts`,
     find: 'if (now - since >= giveUpAfterMs) expired.push(stream);',

@@ -5,8 +5,10 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { checkCertificates } from '../src/cli/check/certificates.ts';
 import type { Finding } from '../src/cli/check/finding.ts';
 import { checkBacklog } from '../src/cli/check/system.ts';
+import { loadSettings } from '../src/config/load.ts';
 import { type Certificates, makeCertificates } from './support/certificates.ts';
 import { startConnectProxy } from './support/connect-proxy.ts';
 import { run, startGateway } from './support/processes.ts';
@@ -220,6 +222,32 @@ describe('the system', () => {
         message: expect.stringContaining('EADDRNOTAVAIL'),
       }),
     );
+  });
+
+  test('has certificates that end soon, have ended, or have another key', async () => {
+    const { server, stranger } = certificates;
+    const args = ['--upstream', `${(await startStatus(200)).url}/v1`, '--tls-cert-file', server.certFile];
+    const found = async (keyFile: string): Promise<unknown> =>
+      (await check([...args, '--tls-key-file', keyFile])).findings.filter(
+        ({ check: name }) => name === 'certificate',
+      );
+    expect(await found(server.keyFile)).toMatchObject([
+      { status: 'warn', message: 'It ends in 1 days: renew it.' },
+    ]);
+    expect(await found(stranger.keyFile)).toMatchObject([
+      {
+        status: 'fail',
+        message: expect.stringContaining('expected a certificate and its private key') as string,
+      },
+    ]);
+    expect(await found('/nonexistent')).toMatchObject([
+      { status: 'fail', message: expect.stringContaining('got ENOENT') as string },
+    ]);
+    const flags = { adminTlsCertFile: server.certFile, adminTlsKeyFile: server.keyFile };
+    const settings = loadSettings({ flags, env: {}, file: undefined });
+    const statusIn = (days: number): unknown =>
+      checkCertificates(settings, Date.now() + days * 86_400_000)[0]?.status;
+    expect([statusIn(-30), statusIn(0), statusIn(3)]).toEqual(['ok', 'warn', 'fail']);
   });
 
   test.skipIf(process.platform !== 'linux')('lets few files be open', async () => {

@@ -1,5 +1,6 @@
 import type { Advice } from '../../config/advice.ts';
 import type { Settings } from '../../config/load.ts';
+import { checkCertificates } from './certificates.ts';
 import type { Finding } from './finding.ts';
 import { checkProviders } from './providers.ts';
 import { checkBacklog, checkDescriptors, checkPorts } from './system.ts';
@@ -18,6 +19,7 @@ export async function check(settings: Settings, advice: readonly Advice[]): Prom
     checkKeys(settings),
     ...providers,
     ...ports,
+    ...checkCertificates(settings),
     checkDescriptors(settings),
     ...(backlog === undefined ? [] : [backlog]),
   ];
