@@ -1596,8 +1596,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'config: it prints the secret in the query of a URL',
     file: `${gateway}/cli/show-config.ts`,
-    find: "typeof url === 'string' ? {",
-    replace: "typeof url === 'number' ? {",
+    find: 'secretParameter.test(name) ? ',
+    replace: 'secretParameter.test(mark) ? ',
     test: `${gatewayTest}/show-config.test.ts`,
     only: 'have no secret',
   },

@@ -222,6 +222,8 @@ test('a secret that was set as the name of its variable is not printed', () => {
       );
     }
   }
+  const beyond = { host: '0.0.0.0', apiKeysEnv: 'gsk_hunter2' };
+  expect(messageOf(() => loadSettings({ flags: beyond, env: {}, file: undefined }))).not.toContain('hunter2');
   expect(messageOf(() => load({ apiKeyEnv: 'MY_KEY' }))).toContain(
     'in the environment variable MY_KEY (apiKeyEnv)',
   );

@@ -31,7 +31,9 @@ const value = fc.oneof(
     'url=https://a.example/v1,proxy=http://p:1',
   ),
 );
-const flags = fc.dictionary(fc.constantFrom(...configOptions.map(({ key }) => key)), value, { maxKeys: 8 });
+const someFlags = fc.dictionary(fc.constantFrom(...configOptions.map(({ key }) => key)), value, {
+  maxKeys: 8,
+});
 const env = { KEY: 'hunter2', SPILLWAY_API_KEYS: 'clinic/web=hunter2,hunter3', ANTHROPIC_API_KEY: 'hunter4' };
 
 function tryToLoad(values: Record<string, unknown>): Settings | undefined {
@@ -46,9 +48,11 @@ describe('the settings in force', () => {
   test('are a configuration file that means the same again', () => {
     let shown = 0;
     fc.assert(
-      fc.property(flags, (values) => {
+      fc.property(someFlags, (values) => {
         const settings = tryToLoad(values);
         fc.pre(settings !== undefined);
+        // A name that is not in capitals may be a secret, and is not shown.
+        fc.pre(!/[a-z]/.test(settings.config.apiKeysEnv + settings.config.adminKeysEnv));
         shown += 1;
         const text = configAsYaml(settings, adviceFor(settings, env, []), env);
         const again = loadSettings({ flags: {}, env, file: { path: 'a', text } });
@@ -93,6 +97,15 @@ describe('the settings in force', () => {
       expect(shown).toContain('?key=***&api-version=1&access_token=***');
       expect(shown).toContain('key in KEY');
       expect(shown).toContain('clinic/web');
+    }
+  });
+
+  test('have no secret that was set as the name of its variable', () => {
+    const flags = { apiKeysEnv: 'gsk_hunter2', adminKeysEnv: 'hunter2' };
+    const settings = loadSettings({ flags, env: {}, file: undefined });
+    expect(configAsYaml(settings, [], {})).toContain('apiKeysEnv: "***" # --api-keys-env');
+    for (const shown of [configAsYaml(settings, [], {}), JSON.stringify(configAsJson(settings, [], {}))]) {
+      expect(shown).not.toContain('hunter');
     }
   });
 

@@ -4,8 +4,9 @@ import type { Advice } from '../config/advice.ts';
 import type { ApiKey } from '../config/api-key.ts';
 import type { Settings } from '../config/load.ts';
 import { fileVariable } from '../config/provider.ts';
-import { configOptions } from '../config/schema.ts';
+import { type Config, configOptions } from '../config/schema.ts';
 import { writeQuantity, writeValue } from '../config/units.ts';
+import { shownVariable } from '../config/values.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -14,7 +15,7 @@ export function configAsJson(settings: Settings, advice: readonly Advice[], env:
   const { adminKeys, apiKeys, config, origins } = settings;
   const values = configOptions.map(({ key }) => [
     key,
-    { value: withoutSecrets(config[key]) ?? null, from: origins.get(key) ?? 'default' },
+    { value: shownValue(config, key) ?? null, from: origins.get(key) ?? 'default' },
   ]);
   return {
     settings: Object.fromEntries(values) as object,
@@ -32,7 +33,7 @@ export function configAsJson(settings: Settings, advice: readonly Advice[], env:
 export function configAsYaml(settings: Settings, advice: readonly Advice[], env: Environment): string {
   const { adminKeys, apiKeys, config, origins } = settings;
   const lines = configOptions.flatMap(({ key, range }) => {
-    const value = config[key];
+    const value = shownValue(config, key);
     if (value === undefined) return [`# ${key}: (not set)`];
     const written = Array.isArray(value) ? asWritten(value) : writeValue(value, range);
     // A number without a unit behind it stays one in YAML, and so does a boolean: `port: 8080`.
@@ -100,7 +101,7 @@ function yamlOptions(value: unknown): ToStringOptions {
 /** A list with its durations as users write them. */
 function asWritten(list: readonly unknown[]): unknown {
   return JSON.parse(
-    JSON.stringify(withoutSecrets(list), (key, value: unknown) =>
+    JSON.stringify(list, (key, value: unknown) =>
       key.endsWith('Ms') && typeof value === 'number' ? writeQuantity(value, 'ms') : value,
     ),
   );
@@ -108,13 +109,12 @@ function asWritten(list: readonly unknown[]): unknown {
 
 const secretParameter = /key|token|secret|sig|password|auth|code/i;
 
-/** Providers' URLs may have a query, and a query may have a secret. Other settings have none. */
-function withoutSecrets(value: unknown): unknown {
-  if (!Array.isArray(value)) return value;
-  return (value as unknown[]).map((entry) => {
-    const { url } = Object(entry) as { url?: unknown };
-    return typeof url === 'string' ? { ...Object(entry), url: maskedUrl(url) } : entry;
-  });
+/** A setting's value without what is a secret, or may be one that was put into the wrong setting. */
+function shownValue(config: Config, key: keyof Config): unknown {
+  if (key === 'apiKeysEnv' || key === 'adminKeysEnv') return shownVariable(config[key]);
+  if (key !== 'upstream') return config[key];
+  // A query may have a secret. The variables of providers' keys are set, so that their names are names.
+  return config.upstream.map((upstream) => ({ ...upstream, url: maskedUrl(upstream.url) }));
 }
 
 function maskedUrl(text: string): string {

@@ -9,6 +9,7 @@ import { readSettingFile } from './setting-file.ts';
 import { type ConfigSources, joinSources, type Origins } from './sources.ts';
 import { writeQuantity } from './units.ts';
 import { upstreamOptions } from './upstream.ts';
+import { shownVariable } from './values.ts';
 
 /** The settings that the gateway runs with. */
 export interface Settings {
@@ -50,7 +51,7 @@ export function loadSettings(sources: ConfigSources): Settings {
     if (keys.length > 0 || isLoopback(config[key])) continue;
     throw new ConfigError(
       `${key}${from(origins, key)}: expected a loopback address (127.0.0.1, ::1, localhost) or keys for ` +
-        `${whose} in the environment variable ${variable}, got ${JSON.stringify(config[key])} and no keys`,
+        `${whose} in the environment variable ${shownVariable(variable)}, got ${JSON.stringify(config[key])} and no keys`,
     );
   }
   const providers = providersOf(config, env);

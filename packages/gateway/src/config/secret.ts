@@ -1,5 +1,6 @@
 import { ConfigError } from './config-error.ts';
 import { readSettingFile } from './setting-file.ts';
+import { shownVariable } from './values.ts';
 
 /** Where a secret is. */
 export interface SecretSource {
@@ -32,7 +33,7 @@ export function readSecret(
   if (variable === undefined && path === undefined) return undefined;
   const where =
     path === undefined
-      ? `the environment variable ${shownVariable(variable)} (${variableSetting})`
+      ? `the environment variable ${shownVariable(variable ?? '')} (${variableSetting})`
       : `the file of ${fileSetting}`;
   const what = kind === 'key' ? 'the key' : 'USER:PASSWORD';
   const text = path === undefined ? env[variable ?? ''] : readSettingFile(`${owner}: ${fileSetting}`, path);
@@ -46,9 +47,4 @@ export function readSecret(
     throw new ConfigError(`${owner}: expected ${what} in ${where}, got something else`);
   }
   return secret;
-}
-
-/** The name of a variable as messages show it. A name that is not in capitals may be the secret itself. */
-function shownVariable(name = ''): string {
-  return /^[A-Z0-9_]*$/.test(name) ? name : '(its name is not shown: it may be a secret)';
 }

@@ -49,6 +49,11 @@ export const variableName = z
   .string('expected a text')
   .regex(/^[A-Za-z_]\w*$/, 'expected the name of an environment variable, got something else');
 
+/** The name of a variable as it is shown. A name that is not in capitals may be the secret itself. */
+export function shownVariable(name: string): string {
+  return /^[A-Z0-9_]*$/.test(name) ? name : '***';
+}
+
 /** A boolean, also as text. */
 export const flag = z.preprocess(
   (value) => (value === 'true' ? true : value === 'false' ? false : value),
