@@ -3471,12 +3471,12 @@ export const mutants: readonly Mutant[] = [
     only: 'unless it names',
   },
   {
-    name: 'proxy: a password is printed with the rest of a provider',
+    name: 'settings: a secret is printed with the rest of a provider',
     file: `${gateway}/config/load.ts`,
-    find: "(key === 'proxy' ? '***' : part)",
-    replace: 'part',
+    find: "if (typeof value === 'object' && value !== null) return 'keys with values';",
+    replace: '',
     test: `${gatewayTest}/config.test.ts`,
-    only: 'no password',
+    only: 'never prints a key that stands there',
   },
   {
     name: 'certificates: others are trusted beside the file’s',

@@ -97,12 +97,16 @@ describe('the exit code says', () => {
   test.each([
     ['a value', ['--window-bytes', 'many']],
     ['a file that is missing', ['--config', '/nonexistent.yaml']],
+    ['a provider without a scheme', ['--upstream', '127.0.0.1:11434/v1']],
+    ['a provider that is a word', ['--upstream', 'foo']],
+    ['a key that is no variable', ['--upstream', 'url=http://127.0.0.1:9/v1,apiKeyEnv=constructor']],
     // An address of TEST-NET-1 (RFC 5737) belongs to no machine.
     ['an address of another machine', ['--host', '192.0.2.1', '--port', '0']],
   ])('that the configuration is wrong: %s', async (_what, args) => {
     const command = run(['serve', ...args], { env: { SPILLWAY_API_KEYS: 'a', OPENAI_API_KEY: 'b' } });
     expect(await command.exited).toBe(exitCodes.config);
     expect(command.stderr()).toMatch(/^spillway: /);
+    expect(command.stderr()).not.toContain('    at ');
   });
 
   test('that a signal ended it in order', async () => {

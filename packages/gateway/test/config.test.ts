@@ -207,6 +207,19 @@ describe('a wrong configuration names the key, what was expected and what came',
     }
   });
 
+  test('and never prints a key that stands there with the rest of a provider', () => {
+    const provider = '{ url: http://a/v1, apiKey: hunter2, proxy: "http://a:hunter2@p" }';
+    for (const yaml of [
+      `upstream: ${provider}`,
+      `upstream: [[${provider}]]`,
+      `host: ${provider}`,
+      `port: [${provider}]`,
+    ]) {
+      expect(() => load({ yaml }), yaml).toThrow(ConfigError);
+      expect(() => load({ yaml }), yaml).not.toThrow(/hunter2/);
+    }
+  });
+
   test('and never prints the password of a URL', () => {
     expect(() => load({ flags: { upstream: 'http://user:hunter2@a/v1' } })).toThrow(
       expect.objectContaining({ message: expect.not.stringContaining('hunter2') }),

@@ -149,17 +149,16 @@ export function isLoopback(host: string): boolean {
 /** The longest value in a message, in characters. */
 const maxShownChars = 200;
 
-/** A setting's value as errors show it. A proxy's URL is never shown: users write passwords into it. */
+/**
+ * A setting's value as errors show it. What has parts is not shown, because one of them may be a secret, and
+ * neither is a proxy's URL: users write passwords into it.
+ */
 function shown(setting: PropertyKey | undefined, value: unknown): string {
   if (value === undefined) return 'nothing';
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object' && value !== null) return 'keys with values';
   if (setting === 'proxy') return 'something else';
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(value, (key, part: unknown) => (key === 'proxy' ? '***' : part));
-  } catch {
-    // YAML has values that contain themselves, and JSON has not.
-  }
-  text = withoutCredentials(text ?? 'something else');
+  const text = withoutCredentials(JSON.stringify(value));
   return text.length > maxShownChars ? `${text.slice(0, maxShownChars)}…` : text;
 }
 
