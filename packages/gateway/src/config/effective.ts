@@ -13,7 +13,7 @@ export function effectiveSettings(settings: Settings, env: Environment): readonl
   const { config, origins } = settings;
   return configOptions.map(({ description, key, range }) => {
     const value = key === 'upstream' ? providersText(settings, env) : shownValue(config, key);
-    const text = Array.isArray(value) ? value.join(', ') : String(writeValue(value ?? '', range));
+    const text = Array.isArray(value) ? value.join(', ') : writeValue(value ?? '', range);
     return { key, value: text, from: origins.get(key) ?? 'default', description };
   });
 }
