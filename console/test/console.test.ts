@@ -382,9 +382,12 @@ interface LayoutShift extends PerformanceEntry {
 function isStale(): boolean {
   if (!existsSync(built)) return true;
   const builtMs = statSync(built).mtimeMs;
-  const sources = globSync('{console,packages/core,packages/client}/{src/**/*,*.{html,ts,json}}', {
-    cwd: repository,
-  });
+  const sources = globSync(
+    ['{console,packages/core,packages/client}/{src/**/*,*.{html,ts,json}}', 'docs/*.md'],
+    {
+      cwd: repository,
+    },
+  );
   return sources.some((source) => statSync(join(repository, source)).mtimeMs > builtMs);
 }
 

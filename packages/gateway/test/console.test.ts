@@ -63,8 +63,10 @@ test('an overview says where chunks wait, for whom and why', async () => {
     },
   });
   expect(JSON.stringify(streams)).not.toContain('secret');
-  const history = (await (await fetch(`${gateway.adminUrl}/history`)).json()) as Totals[];
-  expect(history.at(-1)?.waitingBytes).toBeGreaterThan(10_000);
+  await eventually(async () => {
+    const history = (await (await fetch(`${gateway.adminUrl}/history`)).json()) as Totals[];
+    return (history.at(-1)?.waitingBytes ?? 0) > 10_000;
+  }, 'the next sample');
 });
 
 test('a stream’s own page tells its story, and ends with it', async () => {

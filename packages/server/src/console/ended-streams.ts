@@ -1,6 +1,6 @@
 import type { GatewayStream } from '../stream/stream.ts';
 import type { ServerClock } from '../time/server-clock.ts';
-import { streamDetail, streamRow } from './rows.ts';
+import { shownModel, streamDetail, streamRow } from './rows.ts';
 import type { EndedFacet, EndedPage, StreamDetail, StreamRow } from './snapshot.ts';
 
 /** The most streams that are remembered after they were dropped, and the most bytes of these. */
@@ -62,25 +62,27 @@ export class EndedStreams {
       provider: new Map<string, number>(),
       state: new Map<string, number>(),
     };
-    const found: StreamRow[] = [];
-    for (const row of this.#rows(known)) {
-      const values = facetsOf(row);
+    const found: Candidate[] = [];
+    for (const candidate of this.#candidates(known)) {
+      const { values } = candidate;
       const others = endedFacets.filter((facet) => (query[facet] ?? values[facet]) !== values[facet]);
       const [other] = others;
       if (other === undefined) {
-        found.push(row);
+        found.push(candidate);
         for (const facet of endedFacets) count(counts[facet], values[facet]);
       } else if (others.length === 1) {
         // Without the filter that keeps it out, it would be found.
         count(counts[other], values[other]);
       }
     }
-    found.sort((a, b) => (placeIn(a) < placeIn(b) ? 1 : -1));
+    found.sort(newestFirst);
     const { before } = query;
-    const older = before === undefined ? found : found.filter((row) => placeIn(row) < before);
-    const streams = older.slice(0, query.limit);
-    const last = streams.at(-1);
-    const next = last !== undefined && older.length > streams.length ? placeIn(last) : null;
+    const from = before === undefined ? 0 : firstAfter(found, before);
+    const shown = found.slice(from, from + query.limit);
+    const last = shown.at(-1);
+    const next = last !== undefined && found.length > from + shown.length ? placeOf(last) : null;
+    // Rows are made of what is shown, and not of all that is known.
+    const streams = shown.map(({ row }) => row());
     const { code, key, model, provider, state } = counts;
     return {
       streams,
@@ -101,17 +103,63 @@ export class EndedStreams {
     return this.#dropped.get(id)?.detail;
   }
 
-  *#rows(known: Iterable<GatewayStream>): Generator<StreamRow> {
+  *#candidates(known: Iterable<GatewayStream>): Generator<Candidate> {
     const nowMs = this.#clock.nowMs();
     for (const stream of known) {
-      if (stream.end !== undefined && !stream.isOpen) yield streamRow(stream, nowMs);
+      const { client, end, id, model, origin } = stream;
+      if (end === undefined || stream.isOpen) continue;
+      yield {
+        id,
+        endedAtMs: end.dateMs,
+        values: {
+          code: end.code ?? '',
+          key: client.caller,
+          model: shownModel(model),
+          provider: origin.name,
+          state: end.state,
+        },
+        row: () => streamRow(stream, nowMs),
+      };
     }
-    for (const { detail } of this.#dropped.values()) yield detail.stream;
+    for (const { detail } of this.#dropped.values()) {
+      const { client, code, condition, endedAtMs, id, model, provider } = detail.stream;
+      yield {
+        id,
+        endedAtMs: endedAtMs ?? 0,
+        values: { code: code ?? '', key: client.caller, model, provider, state: condition },
+        row: () => detail.stream,
+      };
+    }
   }
 }
 
-function facetsOf({ client, code, condition, model, provider }: StreamRow): Record<EndedFacet, string> {
-  return { code: code ?? '', key: client.caller, model, provider, state: condition };
+/** A stream that may be in the list. */
+interface Candidate {
+  readonly id: string;
+  readonly endedAtMs: number;
+  readonly values: Readonly<Record<EndedFacet, string>>;
+  readonly row: () => StreamRow;
+}
+
+function newestFirst(a: Candidate, b: Candidate): number {
+  return b.endedAtMs - a.endedAtMs || (a.id < b.id ? 1 : -1);
+}
+
+/** Where a candidate stands, as `newestFirst` orders them: for a client to hand back. */
+function placeOf({ endedAtMs, id }: Pick<Candidate, 'endedAtMs' | 'id'>): string {
+  return `${endedAtMs}-${id}`;
+}
+
+/** The index of the first candidate behind a place, also if what stood there is gone; the end for what is no place. */
+function firstAfter(sorted: readonly Candidate[], place: string): number {
+  const [, atMs = '', id = ''] = /^(\d{1,15})-(.*)$/.exec(place) ?? [];
+  if (atMs === '') return sorted.length;
+  const endedAtMs = Number(atMs);
+  const index = sorted.findIndex(
+    (candidate) =>
+      candidate.endedAtMs < endedAtMs || (candidate.endedAtMs === endedAtMs && candidate.id < id),
+  );
+  return index < 0 ? sorted.length : index;
 }
 
 function count(values: Map<string, number>, value: string): void {
@@ -119,12 +167,10 @@ function count(values: Map<string, number>, value: string): void {
   if (seen > 0 || values.size < maxValues) values.set(value, seen + 1);
 }
 
-/** Orders rows by the time of their end, as text of one length. */
-function placeIn({ endedAtMs, id }: StreamRow): string {
-  return `${String(endedAtMs ?? 0).padStart(15, '0')}-${id}`;
-}
-
-/** A story takes less memory than that: 3.7 kB were measured of a usual one, 32 kB of the longest. Its strings are bounded: names by their own bounds, messages by the gateway's. */
+/**
+ * A story takes less memory than that: 3.7 kB were measured of a usual one, 32 kB of the longest. Its strings are
+ * bounded: names by their own bounds, messages by the gateway's.
+ */
 function costOf({ endedReaders, events, refusal, stream }: StreamDetail): number {
   const texts = stream.model.length + (stream.reason?.length ?? 0) + (refusal?.message.length ?? 0);
   return 2600 + 2 * texts + 150 * events.length + 400 * (endedReaders.length + stream.readers.length);

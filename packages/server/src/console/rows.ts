@@ -17,6 +17,11 @@ export function streamDetail(stream: GatewayStream, clock: ServerClock): StreamD
   };
 }
 
+/** A model's name as it is shown; empty: the request named none. */
+export function shownModel(model: string | undefined): string {
+  return model?.slice(0, maxModelChars) ?? '';
+}
+
 export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
   const { api, name } = stream.origin;
   const { end, firstEventMs, startedMs } = stream;
@@ -24,7 +29,7 @@ export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
     id: stream.id,
     provider: name,
     api,
-    model: stream.model?.slice(0, maxModelChars) ?? '',
+    model: shownModel(stream.model),
     client: stream.client,
     condition: conditionOf(stream),
     endedAtMs: end?.dateMs ?? null,
