@@ -28,6 +28,7 @@ import {
 } from './memory/descriptors.ts';
 import { EventMemory } from '@spillway/server/memory/event-memory';
 import { Meter } from '@spillway/server/stream/meter';
+import { Drain } from './process/drain.ts';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
@@ -66,9 +67,10 @@ export interface Gateway {
   readonly shutdownMs: number;
   /**
    * Stops the gateway. It is not ready from now on and takes no new streams. Running streams may finish
-   * within `shutdownMs`; then they are ended. A second call ends them now.
+   * within `shutdownMs`; then they are ended. A second call ends them now. `say` gets a sentence for each step,
+   * beside the lines of the log.
    */
-  stop(): Promise<void>;
+  stop(say?: (sentence: string) => void): Promise<void>;
 }
 
 /** Starts a gateway. It listens when the promise resolves. */
@@ -97,6 +99,17 @@ export async function openGateway(
     },
     defects,
     clock,
+  });
+  let say: (sentence: string) => void = () => undefined;
+  const drain = new Drain({
+    streams,
+    clock,
+    shutdownMs: config.shutdownMs,
+    close: () => close(),
+    tell: ({ figures, message, text }) => {
+      log.info(figures, message);
+      say(text);
+    },
   });
   const eventMemory = new EventMemory({
     maxBytes: config.maxEventMemoryBytes,
@@ -134,6 +147,7 @@ export async function openGateway(
     streams: () => streams.all(),
     sessions: (): number => sessions.size,
     ended: () => ({ ...metrics.streams.ended }),
+    draining: () => drain.dates ?? null,
   };
   const console = new Console(config, watched);
   const resource = defaultResource()
@@ -175,9 +189,8 @@ export async function openGateway(
   };
   const observers = { clock, streams, metrics, paces, tracing, log, defects, eventMemory };
   const relay = new Relay({ settings, ...observers, ...provider });
-  let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
-  const isReady = (): boolean => !isStopping;
+  const isReady = (): boolean => drain.dates === undefined;
   const shared = { clock, config, defects, memory, paces, isReady };
   const models = new ModelLists({ ...provider, clock, log });
   const server = createServer({ ...shared, relay, connections, guard, models, providers, streams, log });
@@ -253,21 +266,15 @@ export async function openGateway(
   }
 
   void metrics.prepare();
-  let stopped: Promise<void> | undefined;
   return {
     url: listeningUrl(server.server),
     adminUrl: listeningUrl(admin.server),
     providers,
     needsKey: asked.apiKeys.length > 0,
     shutdownMs: config.shutdownMs,
-    stop() {
-      if (stopped !== undefined) {
-        streams.stopAll();
-        return stopped;
-      }
-      isStopping = true;
-      stopped = streams.drainAll(config.shutdownMs).then(close);
-      return stopped;
+    stop(tell = say) {
+      say = tell;
+      return drain.stop();
     },
   };
 }

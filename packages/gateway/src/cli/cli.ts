@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { type Logger, pino } from 'pino';
 import { banner } from './banner.ts';
+import { onSignals } from './signals.ts';
 import { ConfigError } from '../config/config-error.ts';
 import { loadSettings, readConfigFile, unreadVariables, unusedProxies } from '../config/load.ts';
 import { configOptions } from '../config/schema.ts';
@@ -51,10 +52,7 @@ program
     const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(
       failToListen('--port'),
     );
-    onSignal(
-      () => simulator.close(),
-      (code) => endProcess(code, []),
-    );
+    onSignals({ stop: () => simulator.close(), end: (code) => endProcess(code, []) });
     process.stdout.write(
       `Simulated provider on ${simulator.url}/v1\n\n  curl -N ${simulator.url}/v1/chat/completions \\\n` +
         `    -H 'content-type: application/json' \\\n` +
@@ -88,7 +86,8 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   process.removeAllListeners('warning');
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
   onCrash(gateway, log, end);
-  onSignal(() => gateway.stop(), end);
+  const say = (sentence: string): void => stdout.write(`${sentence}\n`);
+  onSignals({ stop: () => gateway.stop(say), end });
   stdout.write(banner(gateway));
 }
 
@@ -112,18 +111,6 @@ function onCrash(gateway: Gateway, log: Logger, end: (code: number) => Promise<n
   };
   process.on('uncaughtException', handle);
   process.on('unhandledRejection', handle);
-}
-
-/** Stops and ends the process on SIGTERM and SIGINT. A second signal ends its streams at once. */
-function onSignal(stop: () => Promise<void>, end: (code: number) => Promise<never>): void {
-  const handle = (): void => {
-    void stop().then(
-      () => end(0),
-      () => end(1),
-    );
-  };
-  process.on('SIGTERM', handle);
-  process.on('SIGINT', handle);
 }
 
 /** Ends the process with the reason why it cannot listen, and the flags that choose another port. */
