@@ -11,6 +11,7 @@ import { createAdminServer } from './server/admin.ts';
 import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
+import { Reload } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
 import { Console } from '@spillway/server/console/console';
 import { survey } from '@spillway/server/stream/survey';
@@ -38,7 +39,7 @@ import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
 import { relaySessionRequests } from './relay/relay-session-requests.ts';
 import { sessionDoor } from './server/session-door.ts';
-import { ProviderPools } from './source/provider-pools.ts';
+import { type OtherPool, ProviderPools } from './source/provider-pools.ts';
 import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
 import { Sessions } from '@spillway/server/session/sessions';
@@ -66,6 +67,11 @@ export interface Gateway {
   readonly needsKey: boolean;
   readonly shutdownMs: number;
   /**
+   * Loads the configuration again, and puts keys, providers and the log's level in force. Running streams go on.
+   * If `load` throws, everything stays as it is. Never rejects: the log and the metrics say how it went.
+   */
+  reload(load: () => Settings): Promise<void>;
+  /**
    * Stops the gateway. It is not ready from now on and takes no new streams. Running streams may finish
    * within `shutdownMs`; then they are ended. A second call ends them now. `say` gets a sentence for each step,
    * beside the lines of the log.
@@ -81,7 +87,7 @@ export async function openGateway(
 ): Promise<Gateway> {
   const simulator =
     asked.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
-  const providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
+  let providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
   const bounds = boundsFor(asked.config, simulator !== undefined, log);
   const config = { ...asked.config, maxStreams: bounds.maxStreams };
   const settings = { ...asked, config };
@@ -118,6 +124,19 @@ export async function openGateway(
   const heldLimitBytes =
     config.maxStreams * channelBytes(config) + config.maxRetainedBytes + config.maxEventMemoryBytes;
   const keys = new ApiKeys(settings.apiKeys);
+  const reload = new Reload({
+    settings: asked,
+    log,
+    dateMs: () => clock.dateMs(),
+    apply: async (next) => {
+      const otherPool = await otherPoolFor(next.providers);
+      // From here to the end nothing waits: no request meets the half of a configuration.
+      keys.replace(next.apiKeys);
+      adminKeys.replace(isAdminLocal ? [] : next.adminKeys);
+      if (simulator === undefined) providers = next.providers;
+      pools.renew(otherPool);
+    },
+  });
   const isAdminLocal = isLoopback(config.adminHost);
   const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
   const ofListeners = {
@@ -157,6 +176,7 @@ export async function openGateway(
   const metrics: Metrics = new Metrics({
     ...watched,
     connections: { client: connections, admin: adminConnections },
+    reload,
     requestMemory: memory,
     retained: streams.retained,
     eventMemory,
@@ -179,10 +199,8 @@ export async function openGateway(
       'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
     );
   }
-  // undici is loaded only if a provider needs it.
-  const isOther = providers.some(({ transport }) => transport !== undefined);
-  const otherPool = isOther ? (await import('./source/undici/undici-pool.ts')).UndiciPool : undefined;
-  const pools = new ProviderPools(config, (error) => defects.caught('provider connection', error), otherPool);
+  const onDefect = (error: unknown): void => defects.caught('provider connection', error);
+  const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
   const provider = {
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
@@ -193,14 +211,24 @@ export async function openGateway(
   const isReady = (): boolean => drain.dates === undefined;
   const shared = { clock, config, defects, memory, paces, isReady };
   const models = new ModelLists({ ...provider, clock, log });
-  const server = createServer({ ...shared, relay, connections, guard, models, providers, streams, log });
+  const server = createServer({
+    ...shared,
+    relay,
+    connections,
+    guard,
+    models,
+    providers: () => providers,
+    streams,
+    log,
+  });
+  const requests = relaySessionRequests({ config, memory, providers: () => providers, relay });
   const sessions = new Sessions({
     ...shared,
     meter,
     retained: streams.retained,
     door: sessionDoor(connections, guard),
     guard,
-    requests: relaySessionRequests({ config, memory, providers, relay }),
+    requests,
     find: (token, caller, headers) => {
       const stream = streams.find(token);
       return stream?.mayRead({ caller, headers }) === true ? stream : undefined;
@@ -233,8 +261,7 @@ export async function openGateway(
     retained: streams.retained,
     door: sessionDoor(adminConnections, adminGuard),
     guard: adminGuard,
-    requests:
-      simulator === undefined ? undefined : relaySessionRequests({ config, memory, providers, relay }),
+    requests: simulator === undefined ? undefined : requests,
     find: (token) => console.find(token) ?? (simulator === undefined ? undefined : streams.find(token)),
   });
   adminSessions.listen(admin.server);
@@ -272,6 +299,7 @@ export async function openGateway(
     providers,
     needsKey: asked.apiKeys.length > 0,
     shutdownMs: config.shutdownMs,
+    reload: (load) => reload.run(load),
     stop(tell = say) {
       say = tell;
       return drain.stop();
@@ -299,6 +327,12 @@ function boundsFor(config: Config, isSimulated: boolean, log: Logger): Connectio
       'once. Raise the limit (ulimit -Hn, LimitNOFILE, --ulimit nofile), or lower maxStreams',
   );
   return bounds;
+}
+
+/** The pools of providers that the built-in reader does not reach. undici is loaded only if there are some. */
+async function otherPoolFor(providers: readonly Provider[]): Promise<OtherPool | undefined> {
+  if (providers.every(({ transport }) => transport === undefined)) return undefined;
+  return (await import('./source/undici/undici-pool.ts')).UndiciPool;
 }
 
 /** The simulator as a provider of each API that has a default provider. */

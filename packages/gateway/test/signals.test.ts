@@ -104,6 +104,7 @@ describe('signals that end nothing', () => {
     const response = await postChat(gateway.url, slow);
     for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGPIPE'] as const) gateway.process.kill(signal);
     expect(payloads(await response.text()).at(-1)).toBe('[DONE]');
+    expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
     gateway.process.kill('SIGTERM');
     expect(await gateway.exited).toBe(0);
     expect(gateway.stderr()).not.toMatch(/debugger/i);

@@ -3,7 +3,13 @@ import { type Logger, pino } from 'pino';
 import { banner } from './banner.ts';
 import { onSignals } from './signals.ts';
 import { ConfigError } from '../config/config-error.ts';
-import { loadSettings, readConfigFile, unreadVariables, unusedProxies } from '../config/load.ts';
+import {
+  loadSettings,
+  readConfigFile,
+  type Settings,
+  unreadVariables,
+  unusedProxies,
+} from '../config/load.ts';
 import { configOptions } from '../config/schema.ts';
 import { type Gateway, openGateway } from '../gateway.ts';
 import { ownVersion } from '../process/own-version.ts';
@@ -65,12 +71,11 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   const destination = new LogDestination(openOutput(2));
   const stdout = new LogDestination(openOutput(1));
   const end = (code: number): Promise<never> => endProcess(code, [destination, stdout]);
+  const load = settingsLoader(flags);
   let gateway: Gateway;
   let log: Logger;
   try {
-    const { config: path, ...values } = flags;
-    const file = readConfigFile(path as string | undefined);
-    const settings = loadSettings({ flags: values, env: process.env, file });
+    const settings = load();
     log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
     const unread = unreadVariables(settings, process.env);
     if (unread.length > 0)
@@ -87,8 +92,21 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
   onCrash(gateway, log, end);
   const say = (sentence: string): void => stdout.write(`${sentence}\n`);
-  onSignals({ stop: () => gateway.stop(say), end });
+  onSignals({ stop: () => gateway.stop(say), reload: () => void gateway.reload(load), end });
   stdout.write(banner(gateway));
+}
+
+/** Loads the settings anew with each call: of the flags and the environment, which stay, and of the files. */
+function settingsLoader({ config: path, ...flags }: Readonly<Record<string, unknown>>): () => Settings {
+  let known: string | undefined;
+  return () => {
+    const file = readConfigFile(path as string | undefined);
+    // Without its file a gateway would have none of its providers: somebody is just writing it, or moved it.
+    if (known !== undefined && file === undefined)
+      throw new ConfigError(`${known}: expected the file, got none`);
+    known = file?.path;
+    return loadSettings({ flags, env: process.env, file });
+  };
 }
 
 /** How much longer than `shutdownMs` a process may take to end after a defect. */
