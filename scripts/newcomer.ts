@@ -21,6 +21,7 @@ const { dependencies } = JSON.parse(readFileSync(join(repository, 'package.json'
 const npmOf = (node: string): string => (Number(node.split('.')[0]) <= 22 ? 'npm@10' : 'npm@11');
 const home = '/home/newcomer';
 
+const commands = readmeCommands();
 const missing = missingHere();
 if (missing === undefined) {
   const asked = process.argv.slice(2);
@@ -65,10 +66,10 @@ function goThrough(folder: string, root: string, node: string): void {
   run('chown', ['-R', '1000:1000', join(root, home)]);
 
   const startedMs = performance.now();
-  inside(root, install(), ['--mount', '--pid'], networkHere(root));
+  inside(root, commands.install, ['--mount', '--pid'], networkHere(root));
   const installedMs = performance.now();
   // In a network of its own its ports are free, whatever this machine does.
-  const said = inside(root, answer(), ['--mount', '--pid', '--net'], {});
+  const said = inside(root, answer(commands), ['--mount', '--pid', '--net'], {});
   const changed = run('git', [
     '-c',
     'safe.directory=*',
@@ -100,8 +101,14 @@ function putNode(modules: string, root: string): void {
     symlinkSync(`../lib/node_modules/npm/bin/${name}-cli.js`, join(bin, name));
 }
 
+interface Commands {
+  readonly install: string;
+  readonly start: string;
+  readonly request: string;
+}
+
 /** The README's commands. */
-function commands(): { readonly install: string; readonly start: string; readonly request: string } {
+function readmeCommands(): Commands {
   const [, install, start] = /^## Start\n\n```sh\n(npm install) && (npm start)\n```$/m.exec(readme) ?? [];
   const [, request] = /^```sh\n(curl -N http:\/\/127\.0\.0\.1:8080\/[^`]*)```$/m.exec(readme) ?? [];
   if (install === undefined || start === undefined || request === undefined) {
@@ -112,12 +119,8 @@ function commands(): { readonly install: string; readonly start: string; readonl
   return { install, start, request };
 }
 
-function install(): string {
-  return commands().install;
-}
-
-function answer(): string {
-  const { request, start } = commands();
+/** A script that starts it, asks it, stops it, and looks whether it is gone. */
+function answer({ request, start }: Commands): string {
   return `
     began=$(date +%s%3N)
     ${start} &
