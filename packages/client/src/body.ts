@@ -15,7 +15,7 @@ export function toBody(stream: SessionStream): ReadableStream<Uint8Array<ArrayBu
         } else if (value.type === 'chunk') {
           controller.enqueue(value.bytes as Uint8Array<ArrayBuffer>);
         } else {
-          stream.leave();
+          stream.endAsAsked();
           // A body cannot say that chunks are missing.
           throw new ClientError(
             'protocol_error',
@@ -24,7 +24,7 @@ export function toBody(stream: SessionStream): ReadableStream<Uint8Array<ArrayBu
           );
         }
       },
-      cancel: () => stream.leave(),
+      cancel: () => stream.endAsAsked(),
     },
     { highWaterMark: 0 },
   );

@@ -102,7 +102,9 @@ export class Connection {
       this.#stop();
       listener.closed(code, reason);
     });
-    this.#timer = options.clock.after(options.connectTimeoutMs, () => this.drop('it did not open in time'));
+    this.#timer = options.clock.after(options.connectTimeoutMs, () =>
+      this.closeAsLost('it did not open in time'),
+    );
   }
 
   get isCongested(): boolean {
@@ -148,7 +150,7 @@ export class Connection {
   }
 
   /** Drops the connection as if it had been lost: a peer that has vanished would not answer a close frame. */
-  drop(reason: string): void {
+  closeAsLost(reason: string): void {
     if (this.#isOver) return;
     this.#stop();
     this.#socket.close();
@@ -156,7 +158,7 @@ export class Connection {
   }
 
   /** Ends the connection because the gateway breaks the protocol. */
-  refuse(): void {
+  closeAsInvalid(): void {
     this.#stop();
     this.#socket.close(closeCodes.bad_frame, 'bad_frame');
     this.#listener.garbled();
@@ -181,7 +183,7 @@ export class Connection {
   #onOpen(): void {
     if (this.#isOver) return;
     if (this.#socket.protocol !== subprotocol) {
-      this.drop(`it does not speak ${subprotocol}`);
+      this.closeAsLost(`it does not speak ${subprotocol}`);
       return;
     }
     this.send({ type: 'open', windowBytes: this.#options.windowBytes });
@@ -196,7 +198,7 @@ export class Connection {
 
   #onText(message: string): void {
     const frame = parseFrame(message);
-    if (frame === undefined || (frame.type === 'open') === this.#isOpen) this.refuse();
+    if (frame === undefined || (frame.type === 'open') === this.#isOpen) this.closeAsInvalid();
     else if (frame.type === 'open') this.#opened(frame);
     else if (frame.type !== 'pong') this.#listener.frame(frame);
     else this.#onPong();
@@ -209,7 +211,7 @@ export class Connection {
 
   #onData(message: unknown): void {
     const frame = message instanceof ArrayBuffer ? decodeData(message) : undefined;
-    if (frame === undefined || !this.#isOpen) this.refuse();
+    if (frame === undefined || !this.#isOpen) this.closeAsInvalid();
     else this.#listener.data(frame);
   }
 
@@ -239,7 +241,7 @@ export class Connection {
     this.#timer = this.#options.clock.after(this.#options.pongTimeoutMs, () => {
       this.#isPinged = false;
       if (this.#heardAt >= pingedAt) this.#listen(this.#options.pingAfterMs);
-      else this.drop('no sign of life');
+      else this.closeAsLost('no sign of life');
     });
   }
 

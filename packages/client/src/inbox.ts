@@ -45,7 +45,7 @@ export class Inbox {
   }
 
   /** Ends the stream as whole: no more items come. */
-  finish(): void {
+  complete(): void {
     this.#end ??= 'whole';
     this.#release()?.resolve({ done: true, value: undefined });
   }

@@ -158,7 +158,7 @@ export class SessionStream implements StreamReader {
     return {
       next: () => this.next(),
       return: () => {
-        this.leave();
+        this.endAsAsked();
         return Promise.resolve({ done: true, value: undefined });
       },
     };
@@ -182,7 +182,7 @@ export class SessionStream implements StreamReader {
   }
 
   /** Stops the stream as its `leave` option says. */
-  leave(): void {
+  endAsAsked(): void {
     this.#leave(this.#options.leave);
   }
 
@@ -248,7 +248,7 @@ export class SessionStream implements StreamReader {
         }
         if (this.#stalledWords !== undefined) this.#onOwnWords(this.#stalledWords);
         this.#isOverAfter('detach', { type: 'end', state: frame.state });
-        this.#inbox.finish();
+        this.#inbox.complete();
         this.#unlistenIfTaken();
         break;
       case 'error':
@@ -419,7 +419,7 @@ export class SessionStream implements StreamReader {
     if (!this.#isOver) this.#isOverAfter(how, { type: 'end', error: reason });
     this.#head.reject(reason);
     this.#inbox.discard();
-    if (error === undefined) this.#inbox.finish();
+    if (error === undefined) this.#inbox.complete();
     else this.#inbox.fail(error);
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
   }

@@ -302,7 +302,7 @@ export class Session implements SessionHost, ConnectionListener {
   #find(number: number): SessionStream | undefined {
     this.#reconnection.heard();
     this.#stranded.heard(number);
-    if (number === 0 || number > this.#lastNumber) this.#connection?.refuse();
+    if (number === 0 || number > this.#lastNumber) this.#connection?.closeAsInvalid();
     return this.#byNumber.get(number);
   }
 

@@ -112,7 +112,7 @@ describe('promise 11: a session that answers pings and holds its credit back', (
     // What it had is there; what follows is gone, and that is said.
     const error = await rejection(rest(body));
     expect(error).toMatchObject({ code: 'reader_stalled', offset: expect.any(Number) as number });
-    expect(String(error)).toMatch(/900 ms \(pauseMs\)\. Its place is kept for 300 ms \(detachGraceMs\)\./);
+    expect(String(error)).toMatch(/900 ms \(pauseMs\)\. Its position is kept for 300 ms \(detachGraceMs\)\./);
     expect(String(error)).toMatch(
       /What follows offset \d+ is gone: Nobody came back within 300 ms \(detachGraceMs\)\. Of a stream that was stopped nothing is kept\.$/,
     );

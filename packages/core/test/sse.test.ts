@@ -17,7 +17,7 @@ function scan(
   const runs: EventRun[] = [];
   const keep = (run: EventRun): void => void runs.push(run);
   for (const piece of pieces) scanner.push(piece, keep);
-  scanner.finish(keep);
+  scanner.end(keep);
   return { runs, scanner };
 }
 

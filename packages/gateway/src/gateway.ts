@@ -10,6 +10,7 @@ import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
 import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
+import { ConfigError } from './config/config-error.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import { Reload } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
@@ -17,6 +18,7 @@ import { Console } from '@spillway/server/console/console';
 import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
+import { Certificate } from './http/certificate.ts';
 import { Connections } from './http/connections.ts';
 import { listenAt } from './server/listen-at.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
@@ -139,6 +141,8 @@ export async function openGateway(
   });
   const isAdminLocal = isLoopback(config.adminHost);
   const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
+  const certificate = openCertificate('tls', config, log, defects);
+  const adminCertificate = openCertificate('adminTls', config, log, defects);
   const ofListeners = {
     maxConnectionsPerAddress: config.maxConnectionsPerAddress,
     defects,
@@ -150,6 +154,7 @@ export async function openGateway(
     maxConnections: bounds.maxConnections,
     areKeysRequired: keys.areRequired,
     hasProxyHeaders: config.proxyProtocol,
+    secureContext: certificate && (() => certificate.context),
   });
   const adminConnections = new Connections({
     ...ofListeners,
@@ -157,6 +162,7 @@ export async function openGateway(
     areKeysRequired: adminKeys.areRequired,
     // A scraper of metrics may run on the proxy's machine, and sends no PROXY header.
     hasProxyHeaders: false,
+    secureContext: adminCertificate && (() => adminCertificate.context),
   });
   const watched = {
     clock,
@@ -177,6 +183,7 @@ export async function openGateway(
     ...watched,
     connections: { client: connections, admin: adminConnections },
     reload,
+    certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     retained: streams.retained,
     eventMemory,
@@ -248,7 +255,7 @@ export async function openGateway(
     about: () => ({
       version,
       startedAtMs: Math.round(performance.timeOrigin),
-      gatewayUrl: listeningUrl(server.server),
+      gatewayUrl: listeningUrl(server.server, certificate && 'https'),
       isSimulated: simulator !== undefined,
       needsKey: adminKeys.areRequired,
     }),
@@ -268,11 +275,13 @@ export async function openGateway(
 
   const close = async (): Promise<void> => {
     streams.stopWatching();
-    console.stop();
+    console.close();
     sessions.close();
     adminSessions.close();
-    connections.stop();
-    adminConnections.stop();
+    connections.closeAll();
+    adminConnections.closeAll();
+    certificate?.close();
+    adminCertificate?.close();
     await Promise.all([server.close(), admin.close()]);
     pools.destroy();
     await simulator?.close();
@@ -294,8 +303,8 @@ export async function openGateway(
 
   void metrics.prepare();
   return {
-    url: listeningUrl(server.server),
-    adminUrl: listeningUrl(admin.server),
+    url: listeningUrl(server.server, certificate && 'https'),
+    adminUrl: listeningUrl(admin.server, adminCertificate && 'https'),
     providers,
     needsKey: asked.apiKeys.length > 0,
     shutdownMs: config.shutdownMs,
@@ -333,6 +342,39 @@ function boundsFor(config: Config, isSimulated: boolean, log: Logger): Connectio
 async function otherPoolFor(providers: readonly Provider[]): Promise<OtherPool | undefined> {
   if (providers.every(({ transport }) => transport === undefined)) return undefined;
   return (await import('./source/undici/undici-pool.ts')).UndiciPool;
+}
+
+/** The certificate of a listener; `undefined`: it has none, and speaks plain HTTP. */
+function openCertificate(
+  of: 'adminTls' | 'tls',
+  config: Config,
+  log: Logger,
+  defects: Defects,
+): Certificate | undefined {
+  const [certFile, keyFile] = [config[`${of}CertFile`], config[`${of}KeyFile`]];
+  if (certFile === undefined || keyFile === undefined) return undefined;
+  const files = { certFile, keyFile };
+  const listener = {
+    replaced: (validUntilMs: number) =>
+      log.info(
+        { certFile, validUntil: new Date(validUntilMs).toISOString() },
+        'new connections have another certificate',
+      ),
+    failed: (reason: string) =>
+      log.error(
+        { certFile, reason },
+        'a certificate has changed and cannot be used: the one from before stays',
+      ),
+  };
+  try {
+    return new Certificate(files, listener, defects);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new ConfigError(
+      `${of}CertFile, ${of}KeyFile: expected a certificate and its key in PEM, got ${code ?? message}`,
+      { cause: error },
+    );
+  }
 }
 
 /** The simulator as a provider of each API that has a default provider. */

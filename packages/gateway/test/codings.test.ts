@@ -351,13 +351,13 @@ test('the memory of all decoders is bounded, and given back', () => {
   const bodies = Array.from({ length: 2500 }, () => {
     const ended: (Error | undefined)[] = [];
     const body = new DecodedBody(
-      { consume: () => undefined, pause: () => undefined, resume: () => undefined, abort: () => undefined },
+      { consume: () => undefined, pause: () => undefined, resume: () => undefined, cancel: () => undefined },
       createGunzip(),
       0,
     );
     body.consume({
       data: () => undefined,
-      end: () => ended.push(undefined),
+      complete: () => ended.push(undefined),
       fail: (error) => ended.push(error),
     });
     return { body, ended };
@@ -366,7 +366,7 @@ test('the memory of all decoders is bounded, and given back', () => {
   expect(bodies.filter(({ ended }) => ended.length > 0)).toHaveLength(2500 - 2048);
   expect(bodies.at(-1)?.ended[0]).toMatchObject({ code: 'overloaded' });
   expect(heldDecoderBytes()).toBe(128 * 1024 * 1024);
-  for (const { body } of bodies) body.abort(new Error('over'));
+  for (const { body } of bodies) body.cancel(new Error('over'));
   expect(heldDecoderBytes()).toBe(0);
   for (const { ended } of bodies) expect(ended).toHaveLength(1);
 });
@@ -401,11 +401,11 @@ class PiecesBody implements ReplyBody {
     }
     if (!this.#isPaused && this.#at === this.#bytes.length) {
       this.#at += 1;
-      this.#handler?.end();
+      this.#handler?.complete();
     }
   }
 
-  abort(): void {
+  cancel(): void {
     this.#isPaused = true;
   }
 }
@@ -427,7 +427,7 @@ test.each([
         bytes += to - from;
         if (bytes >= pausesAt) body.pause();
       },
-      end: ended.resolve,
+      complete: ended.resolve,
       fail: ended.reject,
     });
     return { body, ended: ended.promise, bytes: () => bytes };

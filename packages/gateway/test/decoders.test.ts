@@ -51,7 +51,11 @@ describe('promise 1: what is still to be decoded of a whole body is not, and its
     await undoKnownCodings(reply);
     const begun = Promise.withResolvers<void>();
     const ended = Promise.withResolvers<Error | undefined>();
-    reply.consume({ data: () => begun.resolve(), end: () => ended.resolve(undefined), fail: ended.resolve });
+    reply.consume({
+      data: () => begun.resolve(),
+      complete: () => ended.resolve(undefined),
+      fail: ended.resolve,
+    });
     await begun.promise;
     expect(heldDecoderBytes()).toBeGreaterThan(0);
     stopping.abort(stop);
@@ -67,7 +71,7 @@ describe('promise 1: what is still to be decoded of a whole body is not, and its
     await undoKnownCodings(reply);
     stopping.abort(stop);
     const ended = Promise.withResolvers<Error | undefined>();
-    reply.consume({ data: () => {}, end: () => ended.resolve(undefined), fail: ended.resolve });
+    reply.consume({ data: () => {}, complete: () => ended.resolve(undefined), fail: ended.resolve });
     expect(heldDecoderBytes()).toBe(0);
     expect(await within(ended.promise, 'the end of the body')).toBe(stop);
   });

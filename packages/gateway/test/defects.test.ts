@@ -49,7 +49,7 @@ describe('a defect ends the part that has it, and nothing else', () => {
     },
   );
 
-  test.each(['finish', 'detached'])(
+  test.each(['ended', 'detached'])(
     'in the %s of one stream, which its client no longer sees',
     async (method) => {
       const gateway = await startBroken();
@@ -158,19 +158,19 @@ describe('a defect that nobody can be told of', () => {
       maxWaitingBytes: 1000,
     };
     stream.start(body, performance.now());
-    let destroyed = 0;
+    let closed = 0;
     const response = {
       isClosed: false,
       settled: Promise.resolve(),
       startEventStream: fail,
       fail,
-      destroy: () => (destroyed += 1),
+      close: () => (closed += 1),
     };
     stream.attach(response as unknown as ReaderResponse);
     const bytes = Buffer.from('data: 1\n\n');
     channel.offer({ bytes, byteLength: bytes.length, events: 1 });
     await eventually(() => stream.audience.readers.size === 0, 'the reader to be let go');
-    expect(destroyed).toBe(1);
+    expect(closed).toBe(1);
     expect(defects.count).toBe(2);
   });
 
@@ -178,7 +178,7 @@ describe('a defect that nobody can be told of', () => {
     const channel = openChannel<EventRun>({ maxItems: 1 });
     const reader = channel.reader();
     const ended = Promise.withResolvers<void>();
-    const reply = { pause: () => undefined, resume: () => undefined, abort: () => undefined };
+    const reply = { pause: () => undefined, resume: () => undefined, cancel: () => undefined };
     const options = {
       listener: {
         received: () => undefined,
@@ -199,7 +199,7 @@ describe('a defect that nobody can be told of', () => {
     const source = new ReplySource(reply as unknown as Reply, channel, { own: (run) => run }, options);
     source.data(Buffer.from('one'), 0, 3);
     source.data(Buffer.from('two'), 0, 3);
-    source.end();
+    source.complete();
     await ended.promise;
     expect(reader.takeAll()).toHaveLength(1);
     expect(channel.end).toMatchObject({ state: 'failed', error: { code: 'internal_error' } });

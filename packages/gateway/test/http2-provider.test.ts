@@ -84,7 +84,7 @@ async function rest(reply: Reply): Promise<{ readonly body: string; readonly end
   const { promise, resolve } = Promise.withResolvers<string>();
   reply.consume({
     data: (bytes, start, end) => (body += bytes.toString('latin1', start, end)),
-    end: () => resolve('whole'),
+    complete: () => resolve('whole'),
     fail: (error) => resolve(error instanceof ResponseError ? 'upstream_invalid' : 'upstream_cut'),
   });
   return { end: await within(promise, 'the end'), body };
@@ -238,7 +238,7 @@ describe('a provider with HTTP/2', () => {
           bytes += end - start;
           reply.pause();
         },
-        end: () => expect.unreachable(),
+        complete: () => expect.unreachable(),
         fail: () => undefined,
       });
     }
@@ -278,7 +278,7 @@ describe('promise 6: whoever leaves an HTTP/2 stream stops it, and no other', ()
         data: () => {
           if (phase === 'paused') reply.pause();
         },
-        end: () => expect.unreachable(),
+        complete: () => expect.unreachable(),
         fail: () => undefined,
       });
       await sleep(50);
@@ -425,7 +425,7 @@ describe('what a provider does in frames', () => {
         body += bytes.toString('latin1', start, end);
         reply.pause();
       },
-      end: () => expect.unreachable(),
+      complete: () => expect.unreachable(),
       fail: () => undefined,
     });
     await eventually(() => body === 'hello', 'the first piece');
@@ -582,7 +582,7 @@ describe('every answer over HTTP/2 has an end', () => {
     const ended = Promise.withResolvers<string>();
     reply.consume({
       data: () => came.resolve(),
-      end: () => ended.resolve('whole'),
+      complete: () => ended.resolve('whole'),
       fail: (error) => ended.resolve(error.message),
     });
     await within(came.promise, 'the body');
@@ -601,7 +601,7 @@ describe('every answer over HTTP/2 has an end', () => {
     const ended = Promise.withResolvers<string>();
     reply.consume({
       data: (bytes, start, end) => (body += bytes.toString('latin1', start, end)),
-      end: () => ended.resolve('whole'),
+      complete: () => ended.resolve('whole'),
       fail: (error) => ended.resolve(error.message),
     });
     const pings = (): number => provider.frames.filter(({ type }) => type === frameTypes.ping).length;

@@ -28,6 +28,7 @@ async function turnsFor(count: number, listeners: number): Promise<number> {
     defects: new Defects(pino({ level: 'silent' })),
     hasProxyHeaders: false,
     answerTimeoutMs: 1000,
+    secureContext: undefined,
   });
   const server = fastify({ logger: false });
   let taken = 0;
@@ -35,7 +36,7 @@ async function turnsFor(count: number, listeners: number): Promise<number> {
   connections.own(server.server);
   await listenAt(server, connections, '127.0.0.1', 0, listeners);
   onTestFinished(async () => {
-    connections.stop();
+    connections.closeAll();
     await server.close();
   });
   const { port } = new URL(listeningUrl(server.server));

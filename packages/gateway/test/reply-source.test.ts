@@ -29,7 +29,7 @@ function open(
   const reply = {
     pause: () => undefined,
     resume: onResume,
-    abort: () => undefined,
+    cancel: () => undefined,
     discard: () => (told.discards += 1),
   };
   const source = new ReplySource(reply as unknown as Reply, channel, new RunMemory(), {
@@ -86,7 +86,7 @@ test('promise 1: a large event that finds no room is not read on, and is whole w
   expect(told.accepted).toHaveLength(1);
   expect(memory.heldBytes).toBe(event.length);
   expect(Buffer.from((reader.take() as EventRun).bytes).equals(event)).toBe(true);
-  for (const run of told.accepted) run.letGo();
+  for (const run of told.accepted) run.release();
   expect(memory.heldBytes).toBe(0);
 });
 
@@ -119,7 +119,7 @@ test('what is whole and finds no reader before its channel ends gives its place 
   channel.cancel();
   await Promise.resolve();
   await Promise.resolve();
-  for (const run of told.accepted) run.letGo();
+  for (const run of told.accepted) run.release();
   expect(memory.heldBytes).toBe(0);
 });
 
@@ -136,7 +136,7 @@ test.each(['offer', 'write'] as const)(
     read(source, told, 0);
     await new Promise((resolve) => setImmediate(resolve));
     expect(told.ends).toBe(1);
-    for (const run of told.accepted) run.letGo();
+    for (const run of told.accepted) run.release();
     expect(memory.heldBytes).toBe(0);
   },
 );
@@ -148,9 +148,9 @@ test('a place is given back when the last of its holders has let go', () => {
   const run = new LargeRun({ bytes: event, byteLength: event.length, events: 1 }, place);
   expect(memory.heldBytes).toBeLessThanOrEqual(event.length);
   run.hold();
-  run.letGo();
+  run.release();
   expect(memory.heldBytes).toBeGreaterThan(0);
-  run.letGo();
+  run.release();
   expect(memory.heldBytes).toBe(0);
 });
 

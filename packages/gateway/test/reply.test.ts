@@ -35,7 +35,7 @@ async function rest(reply: Reply): Promise<{ readonly bytes: Buffer; readonly is
   return await new Promise((resolve) => {
     reply.consume({
       data: (bytes, start, end) => void pieces.push(Buffer.from(bytes.subarray(start, end))),
-      end: () => resolve({ bytes: Buffer.concat(pieces), isCut: false }),
+      complete: () => resolve({ bytes: Buffer.concat(pieces), isCut: false }),
       fail: () => resolve({ bytes: Buffer.concat(pieces), isCut: true }),
     });
   });
@@ -81,7 +81,7 @@ describe.each(readers)('read by %s', (reader) => {
         pieces += 1;
         if (pieces === 1) reply.pause();
       },
-      end: () => (hasEnded = true),
+      complete: () => (hasEnded = true),
       fail: (error) => expect.unreachable(error.message),
     });
     // Long enough for all of it.

@@ -265,7 +265,7 @@ describe('arrivals', () => {
     id,
     lastRequest,
     isAbandoned: false,
-    abandon() {
+    closeAsLost() {
       this.isAbandoned = true;
     },
   });

@@ -72,7 +72,7 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
       const reply = {
         pause: () => (state.isPaused = true),
         resume: () => (state.isPaused = false),
-        abort: () => undefined,
+        cancel: () => undefined,
       };
       const places = new EventMemory({ maxBytes: 67_108_864, maxEventBytes: 16_777_216 });
       const source = new ReplySource(reply as unknown as Reply, channel, memory, {

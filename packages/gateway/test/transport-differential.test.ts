@@ -40,7 +40,7 @@ async function ask(reader: Reader, act: (socket: Socket) => Promise<void> | void
   const { promise, resolve } = Promise.withResolvers<string>();
   reply.consume({
     data: (bytes, start, end) => (body += bytes.toString('latin1', start, end)),
-    end: () => resolve('whole'),
+    complete: () => resolve('whole'),
     fail: (error) => resolve(error instanceof ResponseError ? 'upstream_invalid' : 'upstream_cut'),
   });
   return { head, end: await within(promise, 'the end'), body };

@@ -33,7 +33,7 @@ async function takeSlowly(reply: Reply, resume: (go: () => void, piece: number) 
         reply.resume();
       }, pieces.length);
     },
-    end: () => resolve(Buffer.concat(pieces)),
+    complete: () => resolve(Buffer.concat(pieces)),
     fail: reject,
   });
   return await within(promise, 'the body');
@@ -110,7 +110,7 @@ describe.each(readers)('read by %s', (reader) => {
         taken += end - start;
         reply.pause();
       },
-      end: () => expect.unreachable(),
+      complete: () => expect.unreachable(),
       fail: () => undefined,
     });
     // What kernels take, and then nothing for a while.
@@ -152,7 +152,7 @@ describe.each(readers)('read by %s', (reader) => {
           data: () => {
             if (phase === 'paused') reply.pause();
           },
-          end: () => expect.unreachable(),
+          complete: () => expect.unreachable(),
           fail: failed.resolve,
         });
       } else {

@@ -126,7 +126,7 @@ async function refusalOf(promise: Promise<Reply>): Promise<string> {
 
 async function readWhole(reply: Reply): Promise<void> {
   await new Promise<void>((resolve, reject) =>
-    reply.consume({ data: () => undefined, end: resolve, fail: reject }),
+    reply.consume({ data: () => undefined, complete: resolve, fail: reject }),
   );
   // undici takes a connection back in the turn that follows.
   await nextTurn();

@@ -269,7 +269,7 @@ test('promise 10, 5.20: whatever is sent and acknowledged, no more than the wind
         }
         client.socket.close();
         await within(client.closed, 'the close');
-        stream.stop(new GatewayError('cancelled', 'The stream was cancelled.'));
+        stream.cancel(new GatewayError('cancelled', 'The stream was cancelled.'));
         // Nothing of its readers is left but what may come back.
         if (badAck !== undefined && acked < durations.length) {
           await new Promise(setImmediate);

@@ -258,7 +258,7 @@ describe('a tap', () => {
     end();
     notes.go();
     const drained = streams.drainAll(3_600_000);
-    streams.stopAll();
+    streams.cancelAll();
     await within(drained, 'the streams to be drained');
     expect(stream.isLive).toBe(false);
     expect(defects).toEqual([]);
@@ -291,7 +291,7 @@ describe('a tap', () => {
     const { say, stream } = startStream(streams);
     notes.go();
     say('Hello');
-    stream.stop(new GatewayError('cancelled', 'The stream was cancelled.'));
+    stream.cancel(new GatewayError('cancelled', 'The stream was cancelled.'));
     streams.ended(stream, { state: 'cancelled', error: undefined });
     await within(
       until(() => stream.audience.taps.size === 0),

@@ -116,7 +116,7 @@ export class EventScanner {
   }
 
   /**
-   * Whether the stream may end here without a marker: each choice that came has said why it ended. After `finish`,
+   * Whether the stream may end here without a marker: each choice that came has said why it ended. After `end`,
    * also: no event was cut after that.
    */
   get hasFinished(): boolean {
@@ -157,7 +157,7 @@ export class EventScanner {
    * Ends the bytes. An end marker or an error that lacks only its blank line is completed and handed on. Any other
    * incomplete event is dropped, as the standard says.
    */
-  finish(emit: (run: EventRun) => void): void {
+  end(emit: (run: EventRun) => void): void {
     if (this.#hasEnded || this.#partialLength === 0) return;
     if (this.#partialLine < this.#partialLength)
       this.#line(this.#partial, this.#partialLine, this.#partialLength, 0);

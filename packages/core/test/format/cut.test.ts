@@ -7,7 +7,7 @@ import { type FormatName, fixtures, formatNames, toSse } from './fixtures.ts';
 function isWhole(format: FormatName, bytes: Uint8Array): boolean {
   const scanner = new EventScanner({ classify: formats[format].classify });
   scanner.push(bytes, () => {});
-  scanner.finish(() => {});
+  scanner.end(() => {});
   return scanner.hasEnded || scanner.hasFinished;
 }
 

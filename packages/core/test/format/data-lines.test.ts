@@ -30,7 +30,7 @@ function verdicts(
     }
     say();
   }
-  scanner.finish(() => {});
+  scanner.end(() => {});
   say();
   return said;
 }

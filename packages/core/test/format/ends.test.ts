@@ -10,7 +10,7 @@ function isWhole(format: FormatName, payloads: readonly string[], size = Infinit
   const scanner = new EventScanner({ classify: formats[format].classify });
   const bytes = new TextEncoder().encode(payloads.map((payload) => `data: ${payload}\n\n`).join(''));
   for (let at = 0; at < bytes.length; at += size) scanner.push(bytes.subarray(at, at + size), () => {});
-  scanner.finish(() => {});
+  scanner.end(() => {});
   return scanner.hasEnded || scanner.hasFinished;
 }
 

@@ -49,7 +49,7 @@ export function send(format: FormatName, bytes: Uint8Array, lag: Lag): Uint8Arra
     at += size;
     for (let count = lag.takes[turn % lag.takes.length] ?? 0; count > 0 && take(); count -= 1);
   }
-  scanner.finish(offer);
+  scanner.end(offer);
   while (take());
   return Buffer.concat(sent);
 }

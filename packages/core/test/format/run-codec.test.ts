@@ -47,7 +47,7 @@ function runsOf(format: FormatName, bytes: Uint8Array, pieces: readonly number[]
     scanner.push(bytes.slice(at, at + size), (run) => runs.push(run));
     at += size;
   }
-  scanner.finish((run) => runs.push(run));
+  scanner.end((run) => runs.push(run));
   return runs;
 }
 

@@ -19,7 +19,7 @@ export class Admission {
   }
 
   /**
-   * Waits for a place. The caller has the place until it calls {@link leave}.
+   * Waits for a place. The caller has the place until it calls {@link release}.
    *
    * @throws {GatewayError} `overloaded` at once if too many requests wait already.
    * @throws the signal's reason as soon as it is aborted; the caller then has no place.
@@ -50,7 +50,7 @@ export class Admission {
   }
 
   /** Gives a place to the request that has waited longest; without one, the place is free. */
-  leave(): void {
+  release(): void {
     for (const take of this.#waiting) {
       this.#waiting.delete(take);
       take();

@@ -1,10 +1,12 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, type ListenOptions, type Server as TcpServer, type Socket } from 'node:net';
+import { type SecureContext, TLSSocket } from 'node:tls';
 import { errorText } from './error-text.ts';
 import type { Defects } from '@spillway/server/defects';
 import { GatewayError } from '@spillway/server/errors';
 import { networkOf, plainAddress } from './address.ts';
 import { setClientAddress } from '@spillway/server/http/client-address';
+import { setTcp } from '@spillway/server/sink/tcp-of';
 import { Connection, type ConnectionState } from './connection.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import { hasBody } from './receive-body.ts';
@@ -26,7 +28,7 @@ const strangerTimeoutMs = 10_000;
  * `idle_displaced`, `transfer_displaced`: it made room for another one. `address_bound`: its address had too
  * many strangers. `stranger_idle`: it sent no request in time. `answer_unread`: its client did not take an
  * answer in time. `pipelined`: it had too many requests at once. `never_closed`: it did not close in time.
- * `proxy_header`: it did not begin with the header of the PROXY protocol.
+ * `proxy_header`: it did not begin with the header of the PROXY protocol. `tls_handshake`: TLS could not begin on it.
  */
 const closeCauses = [
   'address_bound',
@@ -38,6 +40,7 @@ const closeCauses = [
   'refused',
   'stranger_displaced',
   'stranger_idle',
+  'tls_handshake',
   'transfer_displaced',
 ] as const;
 export type CloseCause = (typeof closeCauses)[number];
@@ -61,6 +64,8 @@ export interface ConnectionsOptions {
   readonly hasProxyHeaders: boolean;
   /** How long a client may take to read an answer that is no stream. */
   readonly answerTimeoutMs: number;
+  /** The certificate for new connections, which have to begin with TLS; `undefined`: the listener has none. */
+  readonly secureContext: (() => SecureContext) | undefined;
 }
 
 /**
@@ -100,6 +105,7 @@ export class Connections {
     refused: 0,
     stranger_displaced: 0,
     stranger_idle: 0,
+    tls_handshake: 0,
     transfer_displaced: 0,
   };
 
@@ -213,7 +219,7 @@ export class Connections {
   }
 
   /** Stops listening, and closes the connections that wait for no answer. */
-  stop(): void {
+  closeAll(): void {
     clearInterval(this.#timer);
     for (const listener of this.#listeners) listener.close();
     for (const state of ['closing', 'idle', 'stranger'] as const) {
@@ -240,20 +246,42 @@ export class Connections {
       socket.destroy();
       return;
     }
-    this.#bySocket.set(socket, connection);
-    socket.once('close', () => this.#forget(connection));
-    // The client has ended its side: it sends no more requests, so the connection gets a deadline.
-    socket.once('end', () => this.#arm(connection));
+    this.#watch(connection);
     if (hasHeader) this.#readHeader(connection);
     else this.#begin(connection);
   }
 
+  #watch(connection: Connection): void {
+    const { socket } = connection;
+    this.#bySocket.set(socket, connection);
+    socket.once('close', () => this.#forget(connection));
+    // The client has ended its side: it sends no more requests, so the connection gets a deadline.
+    socket.once('end', () => this.#arm(connection));
+  }
+
   /** Hands a connection to the HTTP server, now that its client's address is known. */
   #begin(connection: Connection): void {
+    if (this.#options.secureContext !== undefined) this.#encrypt(connection, this.#options.secureContext());
     setClientAddress(connection.socket, connection.address);
     if (!this.#options.proxies.trusts(connection.address)) connection.network = networkOf(connection.address);
     this.#place(connection);
     this.#serve(connection.socket);
+  }
+
+  /** From now on the connection's bytes are encrypted. A handshake has the deadline of a stranger without a request. */
+  #encrypt(connection: Connection, secureContext: SecureContext): void {
+    const tcp = connection.socket;
+    const secure = new TLSSocket(tcp, { isServer: true, secureContext, ALPNProtocols: ['http/1.1'] });
+    setTcp(secure, tcp);
+    this.#bySocket.delete(tcp);
+    connection.socket = secure;
+    this.#watch(connection);
+    let hasBegun = false;
+    secure.once('secure', () => (hasBegun = true));
+    // A close follows every error, and is handled there.
+    secure.on('error', () => {
+      if (!hasBegun) this.#count(connection, 'tls_handshake');
+    });
   }
 
   #readHeader(connection: Connection): void {
@@ -275,7 +303,8 @@ export class Connections {
       connection.idleSinceMs = performance.now();
       if (received.length > header.byteLength) socket.unshift(received.subarray(header.byteLength));
       this.#begin(connection);
-      socket.resume();
+      // TLS reads past the TCP socket, which would throw away what it reads itself.
+      if (connection.socket === socket) socket.resume();
     };
     socket.on('data', onData);
     socket.once('end', () => {

@@ -5,22 +5,22 @@
 export class HeldBody {
   #parts: readonly Buffer[];
   /** Releases the memory that the body counts with; called once. */
-  release: (() => void) | undefined;
+  onRelease: (() => void) | undefined;
 
   /** Without parts, the request has no body. */
   constructor(parts: readonly Buffer[]) {
     this.#parts = parts;
   }
 
-  /** The parts in order; empty if there is no body, or after `letGo`. */
+  /** The parts in order; empty if there is no body, or after `release`. */
   get parts(): readonly Buffer[] {
     return this.#parts;
   }
 
   /** Drops the body: it is not needed again. */
-  letGo(): void {
+  release(): void {
     this.#parts = [];
-    this.release?.();
-    this.release = undefined;
+    this.onRelease?.();
+    this.onRelease = undefined;
   }
 }

@@ -4,7 +4,7 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 interface DrainedStreams {
   readonly liveCount: number;
   drainAll(deadlineMs: number, onDeadline: () => void): Promise<void>;
-  stopAll(): void;
+  cancelAll(): void;
 }
 
 /** A step of a stop: for the log its stable message and figures, for people a sentence. */
@@ -113,7 +113,7 @@ export class Drain {
       figures: { streams: this.#cut, cause },
       text: `Stopping now: ${counted(this.#cut)} ended by ${cause}.`,
     });
-    streams.stopAll();
+    streams.cancelAll();
   }
 }
 

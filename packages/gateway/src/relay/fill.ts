@@ -68,7 +68,7 @@ export async function fill(stream: GatewayStream, options: FillOptions): Promise
     onRetry,
   });
   // A provider may answer before it has read the whole request, so the body is held until it is sent.
-  reply.whenSent(() => request.body?.letGo());
+  reply.whenSent(() => request.body?.release());
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';
   if (isRedirect(reply)) {
     reply.discard();

@@ -51,7 +51,7 @@ export async function receiveRequest(
     const relayed = readRelayRequest({ route, method, contentType, body, decoded }, providers());
     const [kept, other] = relayed.isDecoded ? [decodedHold, hold] : [hold, decodedHold];
     other.release();
-    relayed.body.release = kept.release;
+    relayed.body.onRelease = kept.release;
     return relayed;
   } catch (error) {
     hold.release();

@@ -52,7 +52,7 @@ export function relaySessionRequests({
               `Request bodies hold ${config.maxRequestMemoryBytes} bytes (maxRequestMemoryBytes).`,
             );
           }
-          request.body.release = hold.release;
+          request.body.onRelease = hold.release;
           try {
             return relay.open(request, asker);
           } catch (error) {

@@ -140,7 +140,7 @@ export class Relay {
       const error = asGatewayError(signal.aborted ? signal.reason : thrown);
       end = { state: error.isCancel ? 'cancelled' : 'failed', error };
     }
-    request.body.letGo();
+    request.body.release();
     let usage: TokenUsage | undefined;
     this.#defects.contain('account of a stream', () => {
       usage = lastUsage(stream);
@@ -159,7 +159,7 @@ export class Relay {
     // Without other room for the unread rest, the stream keeps its place until its readers have it. So places bound
     // what is unread.
     if (!this.#streams.drain(stream)) await stream.delivered;
-    this.#admission.leave();
+    this.#admission.release();
   }
 
   #fill(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {

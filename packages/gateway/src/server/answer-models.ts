@@ -25,13 +25,13 @@ export async function answerModels(
     const raw = hijack(reply);
     if (raw.destroyed) {
       // The response is closed already and does not emit `close` again.
-      for (const list of found) list.letGo();
+      for (const list of found) list.release();
       return reply;
     }
     const timer = setTimeout(() => raw.destroy(), timeoutMs);
     raw.once('close', () => {
       clearTimeout(timer);
-      for (const list of found) list.letGo();
+      for (const list of found) list.release();
     });
     send(
       raw,

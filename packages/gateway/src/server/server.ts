@@ -167,7 +167,7 @@ function addProviderPaths(
           const mergeMs = readMergeMs(headers);
           relay.answer(relayed, { headers, address, caller }, hijack(reply), mergeMs);
         } catch (error) {
-          relayed.body.letGo();
+          relayed.body.release();
           throw error;
         }
         return undefined;

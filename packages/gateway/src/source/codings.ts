@@ -90,7 +90,7 @@ export async function plainStart(
     (plain) => (plain.length >= maxBytes ? plain.subarray(0, maxBytes) : undefined),
     (plain) => plain,
   );
-  body.abort(new Error('this is enough of it'));
+  body.cancel(new Error('this is enough of it'));
   return start.length === 0 && isUtf8(bytes) ? bytes.subarray(0, maxBytes) : start;
 }
 
@@ -126,14 +126,14 @@ class HeldBytes implements ReplyBody {
 
   consume(handler: Parameters<ReplyBody['consume']>[0]): void {
     handler.data(this.#bytes, 0, this.#bytes.length);
-    handler.end();
+    handler.complete();
   }
 
   pause(): void {}
 
   resume(): void {}
 
-  abort(): void {}
+  cancel(): void {}
 }
 
 /** Bytes needed to tell text from coded bytes that look like text by chance. */

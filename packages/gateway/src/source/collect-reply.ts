@@ -48,7 +48,7 @@ function collect(reply: Reply, maxBytes: number, onGrow: (bytes: number) => void
           reply.abort(error as Error);
         }
       },
-      end: () => resolve(body.bytes),
+      complete: () => resolve(body.bytes),
       fail: reject,
     });
   });

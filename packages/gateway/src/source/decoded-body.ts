@@ -24,7 +24,7 @@ export class DecodedBody implements ReplyBody, BodyHandler {
   readonly #decoder: Transform;
   readonly #windowBytes: number;
   readonly #signal: AbortSignal | undefined;
-  readonly #onAbort = (): void => this.abort(this.#signal?.reason as Error);
+  readonly #onAbort = (): void => this.cancel(this.#signal?.reason as Error);
   #handler: BodyHandler | undefined;
   #heldBytes = 0;
   #decodedBytes = 0;
@@ -76,9 +76,9 @@ export class DecodedBody implements ReplyBody, BodyHandler {
     if (!this.#isOver) this.#decoder.resume();
   }
 
-  abort(reason: Error): void {
+  cancel(reason: Error): void {
     this.#finish(reason);
-    this.#body.abort(reason);
+    this.#body.cancel(reason);
   }
 
   data(bytes: Buffer, start: number, end: number): void {
@@ -89,7 +89,7 @@ export class DecodedBody implements ReplyBody, BodyHandler {
     });
   }
 
-  end(): void {
+  complete(): void {
     this.#endBody(undefined);
   }
 
@@ -117,7 +117,7 @@ export class DecodedBody implements ReplyBody, BodyHandler {
     const more = bytes - this.#heldBytes;
     if (more <= 0) return true;
     if (decoderBytes + more > maxDecoderBytes) {
-      this.abort(overloaded('There is no memory left to decode what providers compress.'));
+      this.cancel(overloaded('There is no memory left to decode what providers compress.'));
       return false;
     }
     this.#heldBytes += more;
@@ -133,7 +133,7 @@ export class DecodedBody implements ReplyBody, BodyHandler {
       : new GatewayError('upstream_invalid', "The provider's compressed answer cannot be decoded.", {
           cause: error,
         });
-    this.abort(failure);
+    this.cancel(failure);
   }
 
   #finish(error: Error | undefined): void {
@@ -143,7 +143,7 @@ export class DecodedBody implements ReplyBody, BodyHandler {
     decoderBytes -= this.#heldBytes;
     this.#heldBytes = 0;
     this.#decoder.destroy();
-    if (error === undefined) this.#handler?.end();
+    if (error === undefined) this.#handler?.complete();
     else this.#handler?.fail(error);
   }
 }

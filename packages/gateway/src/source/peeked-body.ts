@@ -58,7 +58,7 @@ export class PeekedBody implements ReplyBody, BodyHandler {
     if (this.#early === undefined) {
       if (!this.#isPaused) this.#body.resume();
     } else if (this.#early.error === undefined) {
-      handler.end();
+      handler.complete();
     } else {
       handler.fail(this.#early.error);
     }
@@ -74,8 +74,8 @@ export class PeekedBody implements ReplyBody, BodyHandler {
     this.#body.resume();
   }
 
-  abort(reason: Error): void {
-    this.#body.abort(reason);
+  cancel(reason: Error): void {
+    this.#body.cancel(reason);
   }
 
   data(bytes: Buffer, start: number, end: number): void {
@@ -87,9 +87,9 @@ export class PeekedBody implements ReplyBody, BodyHandler {
     this.#onFirst?.();
   }
 
-  end(): void {
+  complete(): void {
     if (this.#handler === undefined) this.#endEarly(undefined);
-    else this.#handler.end();
+    else this.#handler.complete();
   }
 
   fail(error: Error): void {

@@ -1,11 +1,11 @@
-/** Receives a reply's body. Either `end` or `fail` is called, once, and nothing after it. */
+/** Receives a reply's body. Either `complete` or `fail` is called, once, and nothing after it. */
 export interface BodyHandler {
   /**
    * The next bytes: `bytes[start, end)`, valid only until this returns: the next read overwrites them. After
    * `pause`, `data` is not called until `resume`.
    */
   data(bytes: Buffer, start: number, end: number): void;
-  end(): void;
+  complete(): void;
   fail(error: Error): void;
 }
 
@@ -16,5 +16,5 @@ export interface ReplyBody {
   pause(): void;
   resume(): void;
   /** Closes the provider's connection. The handler's `fail` is called, unless the body had ended. */
-  abort(reason: Error): void;
+  cancel(reason: Error): void;
 }

@@ -224,7 +224,7 @@ export class ReplySource implements BodyHandler {
     return this.#isReplyOpen;
   }
 
-  end(): void {
+  complete(): void {
     this.#isReplyOpen = false;
     this.#finish(undefined);
   }
@@ -250,7 +250,7 @@ export class ReplySource implements BodyHandler {
     try {
       result = this.#held.length > 0 ? 'full' : this.#channel.offer(run);
     } finally {
-      if (result === 'closed') run.letGo();
+      if (result === 'closed') run.release();
     }
     if (result === 'accepted') this.#options.listener.accepted(run);
     else if (result === 'full') this.#hold(run);
@@ -273,7 +273,7 @@ export class ReplySource implements BodyHandler {
         if (run instanceof LargeRun) this.#options.listener.accepted(run);
       }
     } catch (error) {
-      for (const run of this.#held.splice(0)) if (run instanceof LargeRun) run.letGo();
+      for (const run of this.#held.splice(0)) if (run instanceof LargeRun) run.release();
       // If the channel has ended, the rest is not needed. Otherwise a run is missing, and the stream must not
       // end as if it were whole.
       if (this.#channel.end === undefined) throw error;
@@ -302,7 +302,7 @@ export class ReplySource implements BodyHandler {
     let end = error;
     try {
       if (error instanceof GatewayError && error.isCancel) this.#channel.cancel(error);
-      this.#options.scanner?.finish(this.#emit);
+      this.#options.scanner?.end(this.#emit);
     } catch (thrown) {
       // An error here must end the stream: nothing else would.
       end = asGatewayError(thrown);

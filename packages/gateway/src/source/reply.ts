@@ -135,7 +135,7 @@ export class Reply {
 
   /** Closes the provider's connection. The body handler's `fail` is called, unless the body had ended. */
   abort(reason: Error): void {
-    this.#body.abort(reason);
+    this.#body.cancel(reason);
   }
 }
 
@@ -203,7 +203,7 @@ class ReplyExchange implements Exchange, ReplyBody {
   consume(handler: BodyHandler): void {
     this.#handler = handler;
     if (this.#early === undefined) this.sending?.resume();
-    else if (this.#early.error === undefined) handler.end();
+    else if (this.#early.error === undefined) handler.complete();
     else handler.fail(this.#early.error);
   }
 
@@ -215,7 +215,7 @@ class ReplyExchange implements Exchange, ReplyBody {
     this.sending?.resume();
   }
 
-  abort(reason: Error): void {
+  cancel(reason: Error): void {
     this.sending?.destroy(reason);
   }
 
@@ -241,7 +241,7 @@ class ReplyExchange implements Exchange, ReplyBody {
   onEnd(): void {
     this.#over();
     if (this.#handler === undefined) this.#early = { error: undefined };
-    else this.#handler.end();
+    else this.#handler.complete();
   }
 
   onError(error: Error): void {

@@ -17,6 +17,8 @@ export interface MetricsOptions extends StreamMetricsOptions {
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   readonly reload: { readonly isSuccessful: boolean; readonly loadedMs: number };
+  /** The certificate of each listener that has one. */
+  readonly certificates: Readonly<Record<'admin' | 'client', { readonly validUntilMs: number } | undefined>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
   /** The event loop's delays in the worst second of the last minute. */
   readonly loopDelayMs: () => LoopDelayMs;
@@ -109,6 +111,16 @@ export class Metrics {
       (result) => {
         for (const [listener, open] of Object.entries(connections)) {
           for (const state of connectionStates) result.observe(open.count(state), { listener, state });
+        }
+      },
+    );
+    this.#figures.gauge(
+      'spillway.certificate.expiry',
+      's',
+      'When the certificate of a listener ends, in seconds since 1970',
+      (result) => {
+        for (const [listener, certificate] of Object.entries(this.#options.certificates)) {
+          if (certificate !== undefined) result.observe(certificate.validUntilMs / 1000, { listener });
         }
       },
     );

@@ -20,7 +20,7 @@ function breakMethod<Host extends object>(
   } as Host[keyof Host];
 }
 
-for (const name of ['tick', 'checkReaders', 'received', 'sent', 'start', 'finish', 'detached'] as const) {
+for (const name of ['tick', 'checkReaders', 'received', 'sent', 'start', 'ended', 'detached'] as const) {
   breakMethod(GatewayStream.prototype, name, ({ client }) => client.agent === `broken-${name}`);
 }
 breakMethod(Session.prototype, 'tick', ({ agent }) => agent === 'broken-tick');

@@ -64,7 +64,7 @@ export class Console {
     return new SnapshotStream(this.#deadlines, make, this.#defects, this.#clock, this.#tokens);
   }
 
-  stop(): void {
+  close(): void {
     for (const timer of this.#timers) timer.stop();
     this.history.stop();
   }

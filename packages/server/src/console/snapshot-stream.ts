@@ -98,14 +98,14 @@ export class SnapshotStream {
 
   /** Ends the stream because a snapshot cannot be made. */
   fail(error: GatewayError): void {
-    this.stream.stop(error);
+    this.stream.cancel(error);
     this.#channel.fail(error);
-    this.stream.finish({ state: 'failed', error }, this.#clock.nowMs());
+    this.stream.ended({ state: 'failed', error }, this.#clock.nowMs());
   }
 
   /** Ends the stream because the stream that it shows is over. */
   complete(): void {
     this.#channel.complete();
-    this.stream.finish({ state: 'completed', error: undefined }, this.#clock.nowMs());
+    this.stream.ended({ state: 'completed', error: undefined }, this.#clock.nowMs());
   }
 }

@@ -18,12 +18,12 @@ export class LargeRun implements EventRun {
     place.settle(byteLength);
   }
 
-  /** Adds a holder, which has to call `letGo` once. */
+  /** Adds a holder, which has to call `release` once. */
   hold(): void {
     this.#holders += 1;
   }
 
-  letGo(): void {
+  release(): void {
     this.#holders -= 1;
     if (this.#holders === 0) this.#place.release();
   }

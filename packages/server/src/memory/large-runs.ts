@@ -14,9 +14,9 @@ export class LargeRuns {
   }
 
   /** Releases the runs that are no longer wanted. */
-  letGo(isWanted: (offset: number) => boolean): void {
+  releaseUnless(isWanted: (offset: number) => boolean): void {
     const kept = this.#kept;
     this.#kept = kept.filter(({ offset }) => isWanted(offset));
-    for (const each of kept) if (!this.#kept.includes(each)) each.run.letGo();
+    for (const each of kept) if (!this.#kept.includes(each)) each.run.release();
   }
 }

@@ -49,7 +49,7 @@ export class DurableResponse extends ClientResponse {
     const { chunks, offset, skippedEvents } = this.#from;
     const isFirst = from === offset && skippedEvents > 0;
     if (isFirst && to - from !== chunks) {
-      this.destroy();
+      this.close();
       return true;
     }
     this.#offset = to;
@@ -57,19 +57,19 @@ export class DurableResponse extends ClientResponse {
     return this.sendPieces(dataEvent(bytes, () => this.#control()));
   }
 
-  override end(): void {
+  override complete(): void {
     const { end, nextOffset } = this.#log;
     const isAtEnd = end?.state === 'cancelled' || (end !== undefined && this.#offset === nextOffset);
     if (isAtEnd && !this.#isEndTold) {
       this.#offset = nextOffset;
       this.send(Buffer.from(this.#control()));
     }
-    super.end();
+    super.complete();
   }
 
   /** The last `control` event says how the stream ended. A reader that fell behind comes back at its offset. */
   override fail(error: GatewayError): void {
-    if (this.headersSent) this.end();
+    if (this.headersSent) this.complete();
     else super.fail(error);
   }
 

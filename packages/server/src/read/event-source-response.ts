@@ -29,7 +29,7 @@ export class EventSourceResponse extends ClientResponse {
     const isFirst = from === offset && skippedEvents > 0;
     if (isFirst && to - from !== chunks) {
       // The chunk was merged after its position was checked. When the client comes back, it gets `history_gone`.
-      this.destroy();
+      this.close();
       return true;
     }
     return this.sendPieces(joinSmall(withIds(run, from, to, isFirst ? skippedEvents : 0)));
@@ -37,7 +37,7 @@ export class EventSourceResponse extends ClientResponse {
 
   override fail(error: GatewayError): void {
     // A reader that fell behind comes back by itself.
-    if (error.code === 'reader_disconnected' && this.headersSent) this.end();
+    if (error.code === 'reader_disconnected' && this.headersSent) this.complete();
     else super.fail(error);
   }
 }

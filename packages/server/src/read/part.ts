@@ -20,7 +20,7 @@ export interface Part {
   /** Whether `body` reaches the stream's present end. */
   readonly isUpToDate: boolean;
   /** Releases the body's large events. Call it when the client has the body, or has left. */
-  readonly letGo: () => void;
+  readonly release: () => void;
 }
 
 /**
@@ -53,8 +53,8 @@ export async function readPart(
       body: bodyOf(runs, from.skippedEvents),
       to: reader.offset,
       isUpToDate: reader.offset === log.nextOffset,
-      letGo: () => {
-        for (const run of large) run.letGo();
+      release: () => {
+        for (const run of large) run.release();
       },
     };
   } finally {

@@ -138,7 +138,7 @@ export async function answerHead(
  * @throws {GatewayError} `not_found`
  */
 export function answerDelete(request: ReadRequest): ReadAnswer {
-  found(request).stop(new GatewayError('cancelled', 'The stream was cancelled.'));
+  found(request).cancel(new GatewayError('cancelled', 'The stream was cancelled.'));
   return { status: 204, headers: {}, body: none };
 }
 
@@ -161,10 +161,10 @@ async function answerPart(
   const wait = mode === 'long-poll' ? { ms: longPollMs, response } : undefined;
   const part: Part = await readPart(stream, body, from, clock, wait ?? patience);
   if (response.destroyed) {
-    part.letGo();
+    part.release();
     throw clientLeft('left');
   }
-  response.once('close', part.letGo);
+  response.once('close', part.release);
   const tag = entityTag(stream, body, from, part);
   const told = {
     ...streamHeaders(body),
@@ -222,7 +222,7 @@ function serve(
 }
 
 function endAfter(clock: ServerClock, ms: number, reader: ServedReader, response: ClientResponse): void {
-  const timer = clock.after(ms, () => reader.finish());
+  const timer = clock.after(ms, () => reader.complete());
   void response.settled.then(() => timer.stop());
 }
 

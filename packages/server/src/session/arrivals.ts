@@ -9,7 +9,7 @@ export interface RequestCarrier {
   /** The greatest number of a request that was handed to a provider's relay; 0: none so far. */
   readonly lastRequest: number;
   /** Handles no more frames of the session: the client says that its connection is lost. */
-  abandon(): void;
+  closeAsLost(): void;
 }
 
 interface Gone {
@@ -45,7 +45,7 @@ export class Arrivals {
     if (id === asking.id) return false;
     this.#forget(nowMs);
     const open = this.#open.get(id);
-    open?.abandon();
+    open?.closeAsLost();
     const known = open ?? this.#gone.get(id);
     return known !== undefined && number > known.lastRequest;
   }

@@ -36,5 +36,5 @@ export interface Carrier<Stream> extends RequestCarrier, SessionLine {
   /** Carries a stream no longer. */
   release(stream: Stream): void;
   /** Closes the connection. */
-  end(reason: CloseReason, how?: 'leave' | 'lost'): void;
+  close(reason: CloseReason, how?: 'leave' | 'lost'): void;
 }

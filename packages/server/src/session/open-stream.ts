@@ -133,11 +133,11 @@ export function resumeReader(
   }
   const before = known.session;
   session.take(known, frame.stream);
-  if (before !== undefined && before !== session && before.isUnused) before.end('taken_over');
+  if (before !== undefined && before !== session && before.isUnused) before.close('taken_over');
   const isResumed = known.rebind(frame.offset, frame.acked);
   meter.resumes[isResumed ? 'resumed' : 'refused'] += 1;
   if (isResumed) return;
-  known.abandon();
+  known.closeUnresumed();
   refuse(session, frame, unknownReader(), options);
 }
 

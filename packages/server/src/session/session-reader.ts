@@ -65,8 +65,8 @@ export class SessionReader {
   }
 
   /** The client cancels the stream, or detaches from it. */
-  leave(how: 'cancel' | 'detach'): void {
-    if (how === 'cancel') this.stream?.stop(new GatewayError('cancelled', 'The stream was cancelled.'));
+  left(how: 'cancel' | 'detach'): void {
+    if (how === 'cancel') this.stream?.cancel(new GatewayError('cancelled', 'The stream was cancelled.'));
     // A client that detaches after the end says with it that it has everything.
     else if (this.response.hasEnded) this.response.ackAll();
     this.#reader?.detach(clientLeft(how === 'cancel' ? 'cancelled' : 'detached'));
@@ -74,9 +74,9 @@ export class SessionReader {
   }
 
   /** Ends the reader for what its client did. The client does not come back to it, so the model does not go on for it. */
-  end(reason: GatewayError): void {
+  close(reason: GatewayError): void {
     this.#reader?.detach(reason, false);
-    this.response.destroy(reason);
+    this.response.close(reason);
   }
 
   /**
@@ -92,7 +92,7 @@ export class SessionReader {
     } else {
       const reason = clientLeft('lost its connection');
       this.#reader?.detach(reason);
-      this.response.destroy(reason);
+      this.response.close(reason);
     }
   }
 
@@ -107,7 +107,7 @@ export class SessionReader {
   }
 
   /** Closes the reader: it cannot be resumed where its client wants. The client can read the rest by the stream's URL. */
-  abandon(): void {
+  closeUnresumed(): void {
     this.#reader?.detach(clientLeft('could not be resumed'));
     this.response.close();
   }

@@ -181,7 +181,7 @@ export class SessionResponse implements ReaderResponse {
     let spentMs = 0;
     let spentOfLineBytes = 0;
     for (const { bytes, large, ms, tokens: sent } of this.#sent.splice(0, index + 1)) {
-      large?.letGo();
+      large?.release();
       this.#ackedBytes += bytes.length + frameOverheadBytes;
       tokens += sent;
       spentBytes += costOf(bytes, this.#options.windowBytes);
@@ -276,7 +276,7 @@ export class SessionResponse implements ReaderResponse {
   /** Sends nothing: the session keeps its connection alive. */
   ping(): void {}
 
-  end(): void {
+  complete(): void {
     this.#finish({ type: 'end', state: 'completed' });
   }
 
@@ -306,17 +306,13 @@ export class SessionResponse implements ReaderResponse {
     this.#finish({ type: 'end', state });
   }
 
-  destroy(reason: GatewayError): void {
-    if (this.#last === undefined) this.#finish(this.#errorFrame(reason));
-    this.close();
-  }
-
-  /** Closes the response: no client will come back for the rest. */
-  close(): void {
+  /** Closes the response: no client will come back for the rest. With a reason, the client is told it. */
+  close(reason?: GatewayError): void {
+    if (reason !== undefined && this.#last === undefined) this.#finish(this.#errorFrame(reason));
     if (this.#isSettled) return;
     this.#isSettled = true;
     this.unbind();
-    for (const { large } of this.#sent.splice(0)) large?.letGo();
+    for (const { large } of this.#sent.splice(0)) large?.release();
     this.credit.close();
     this.#settle();
     this.#options.onClose();

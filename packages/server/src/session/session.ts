@@ -88,7 +88,7 @@ export class Session implements Carrier<SessionReader> {
     this.#idleSinceMs = nowMs;
     // A throw in a listener would end the process, so the session is ended instead.
     const contain = (work: () => void): void =>
-      options.defects.contain('session', work, () => this.terminate());
+      options.defects.contain('session', work, () => this.destroy());
     this.#outflow = new Outflow(tcp, this.#pace, options.config);
     const parse = takeParser(tcp);
     this.#intake = new Intake(options.strangers.hold(this.address), {
@@ -173,7 +173,7 @@ export class Session implements Carrier<SessionReader> {
     this.#tcp.cork();
     this.#socket.send(header, { fin: false });
     // The callback is called also when the connection is gone.
-    this.#socket.send(large.bytes, { fin: true }, () => large.letGo());
+    this.#socket.send(large.bytes, { fin: true }, () => large.release());
     this.#tcp.uncork();
   }
 
@@ -185,7 +185,7 @@ export class Session implements Carrier<SessionReader> {
    * Ends the session for what the client did, or because the server stops. The session's readers end with it. With
    * `lost`, they may come back.
    */
-  end(reason: CloseReason, how: 'leave' | 'lost' = 'leave'): void {
+  close(reason: CloseReason, how: 'leave' | 'lost' = 'leave'): void {
     this.#isOver(reason);
     if (how === 'leave') this.#endStreams(reason);
     this.#socket.close(closeCodes[reason], reason);
@@ -211,12 +211,12 @@ export class Session implements Carrier<SessionReader> {
   }
 
   /** The client says that this connection is lost. No more frames are handled, and its readers may come back. */
-  abandon(): void {
-    this.end('taken_over', 'lost');
+  closeAsLost(): void {
+    this.close('taken_over', 'lost');
   }
 
   /** Cuts the connection. Its readers may come back over another one. */
-  terminate(): void {
+  destroy(): void {
     this.#socket.terminate();
   }
 
@@ -247,16 +247,16 @@ export class Session implements Carrier<SessionReader> {
     const isIdle = this.#streams.size === 0 && nowMs - this.#idleSinceMs >= idleTimeoutMs;
     const { partSinceMs = nowMs } = this.#intake;
     if (isIdle || (this.#credit === undefined && nowMs - this.#idleSinceMs >= openTimeoutMs)) {
-      this.end('timeout');
+      this.close('timeout');
     } else if (this.#outflow.hasStalled(nowMs)) {
       this.#isOver('stalled');
       this.#socket.terminate();
     } else if (this.#isUnread) {
       // The session is not read at the moment, so its silence means nothing.
     } else if (nowMs - partSinceMs >= requestTimeoutMs) {
-      this.end('timeout', 'lost');
+      this.close('timeout', 'lost');
     } else if (silentMs >= 2 * keepAliveMs) {
-      this.end('timeout', 'lost');
+      this.close('timeout', 'lost');
       this.#socket.terminate();
     } else if (silentMs >= keepAliveMs && !this.#hasPinged && !this.isBlocked) {
       this.#hasPinged = true;
@@ -267,7 +267,7 @@ export class Session implements Carrier<SessionReader> {
   }
 
   #endStreams(reason: CloseReason): void {
-    for (const stream of this.#streams.values()) stream.end(clientLeft(`was ended (${reason})`));
+    for (const stream of this.#streams.values()) stream.close(clientLeft(`was ended (${reason})`));
   }
 
   #received(chunk: Buffer): void {
@@ -284,7 +284,7 @@ export class Session implements Carrier<SessionReader> {
 
   #endOverloaded(): void {
     this.#intake.stop();
-    this.end('overloaded', 'lost');
+    this.close('overloaded', 'lost');
   }
 
   #heard(nowMs: number): void {
@@ -320,7 +320,7 @@ export class Session implements Carrier<SessionReader> {
     if (this.#endReason !== undefined) return;
     const frame = isBinary ? undefined : readClientFrame(data as Buffer);
     const refusal = frame === undefined ? 'bad_frame' : this.#onFrame(frame);
-    if (refusal !== undefined) this.end(refusal);
+    if (refusal !== undefined) this.close(refusal);
   }
 
   /** Carries out a frame. Returns why the session has to end; `undefined`: it goes on. */
@@ -351,7 +351,7 @@ export class Session implements Carrier<SessionReader> {
       case 'detach': {
         const stream = this.#streams.get(frame.stream);
         if (stream === undefined) return this.#ignored(frame.stream);
-        stream.leave(frame.type);
+        stream.left(frame.type);
         return undefined;
       }
       default:

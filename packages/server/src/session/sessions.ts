@@ -109,7 +109,7 @@ export class Sessions {
   close(): void {
     this.#timer.stop();
     for (const session of this.#sessions) {
-      this.#contain(session, () => session.end('shutting_down'));
+      this.#contain(session, () => session.close('shutting_down'));
     }
   }
 
@@ -134,6 +134,6 @@ export class Sessions {
   }
 
   #contain(session: Session, work: () => void): void {
-    this.#options.defects.contain('session', work, () => session.terminate());
+    this.#options.defects.contain('session', work, () => session.destroy());
   }
 }

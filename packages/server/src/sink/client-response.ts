@@ -11,6 +11,7 @@ import type { Paces } from './paces.ts';
 import { Pause } from './pause.ts';
 import type { ReaderResponse } from './reader-response.ts';
 import type { SendQueues } from './send-queues.ts';
+import { tcpOf } from './tcp-of.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 
 /** The bytes of a run in pieces that are made in one turn, so that other work has its turn. */
@@ -205,9 +206,9 @@ export class ClientResponse implements ReaderResponse {
     this.#large = [...this.#large, run];
   }
 
-  #letGoOfLarge(): void {
+  #releaseLarge(): void {
     if (this.#large.length === 0 || (this.isBlocked && !this.#isSettled)) return;
-    for (const run of this.#large) run.letGo();
+    for (const run of this.#large) run.release();
     this.#large = noLarge;
   }
 
@@ -239,7 +240,7 @@ export class ClientResponse implements ReaderResponse {
   /** The connection has taken what was written. */
   #drained(): void {
     if (this.#pieces === undefined) {
-      this.#letGoOfLarge();
+      this.#releaseLarge();
       this.#pause.end();
     } else {
       // A connection that takes everything at once drains within the same turn. The next pieces wait for a later
@@ -264,7 +265,7 @@ export class ClientResponse implements ReaderResponse {
   flush(): boolean {
     if (this.isClosed) return true;
     this.#body?.flush();
-    this.#letGoOfLarge();
+    this.#releaseLarge();
     this.#lastWriteMs = this.#clock.nowMs();
     this.#pace?.wrote(this.#lastWriteMs, this.#writtenBytes);
     // If the connection is blocked, its drain continues this.
@@ -295,7 +296,7 @@ export class ClientResponse implements ReaderResponse {
     this.flush();
   }
 
-  end(): void {
+  complete(): void {
     if (this.isClosed) return;
     this.#body?.flush();
     this.#response.end();
@@ -319,10 +320,10 @@ export class ClientResponse implements ReaderResponse {
     }
   }
 
-  destroy(): void {
+  close(): void {
     const { socket } = this.#response;
     if (socket === null || this.#isDelimited) this.#response.destroy();
-    else socket.resetAndDestroy();
+    else tcpOf(socket).resetAndDestroy();
   }
 
   /**
@@ -337,7 +338,7 @@ export class ClientResponse implements ReaderResponse {
     }
     this.#isCut = true;
     if (this.#isDelimited) socket.destroySoon();
-    else socket.write('', () => this.destroy());
+    else socket.write('', () => this.close());
   }
 
   /**

@@ -52,14 +52,14 @@ export interface ReaderResponse {
   /** Keeps a silent connection alive. Call it only between events. */
   ping(): void;
   /** Ends the response: everything was written. */
-  end(): void;
+  complete(): void;
   /** Sends an error in the way that is still possible. */
   fail(error: GatewayError): void;
   /**
    * Ends the response at once, even if bytes wait for the connection. The reason is sent only where the client need
    * not read for it.
    */
-  destroy(reason: GatewayError): void;
+  close(reason: GatewayError): void;
   /** How much has reached the reader, as far as is known. */
   progress(queues: SendQueues | undefined): ReaderProgress;
 }

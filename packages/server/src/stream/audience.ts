@@ -4,13 +4,13 @@ import { frameOverheadBytes } from '@spillway/core/session';
 import type { LargeRun } from '../memory/large-run.ts';
 import { LargeRuns } from '../memory/large-runs.ts';
 import { Bookmarks } from './bookmarks.ts';
-import type { StreamBody } from './stream-body.ts';
+import type { StreamLog } from './stream-log.ts';
 import type { ServedReader } from './served-reader.ts';
 import type { TapReader } from './tap-reader.ts';
 
 /** A stream, as far as its audience needs it. */
 interface ReadByMany {
-  readonly body: StreamBody | undefined;
+  readonly log: StreamLog | undefined;
   /** The bytes that may wait for a reader that has no bound of its own. */
   readonly windowBytes: number;
 }
@@ -46,7 +46,7 @@ export class Audience {
   remove(reader: ServedReader): void {
     this.readers.delete(reader);
     this.boundRuns();
-    this.letGoOfLarge();
+    this.releaseLarge();
   }
 
   /** Call this when a bound may have changed. */
@@ -89,7 +89,7 @@ export class Audience {
   removeTap(tap: TapReader): void {
     this.taps.delete(tap);
     this.boundRuns();
-    this.letGoOfLarge();
+    this.releaseLarge();
   }
 
   /** Whether no reader and no tap needs anything more from the channel. */
@@ -101,16 +101,16 @@ export class Audience {
 
   /** The channel's newest chunk is a large event. It keeps its place in EventMemory until every cursor has passed it. */
   keepLarge(run: LargeRun): void {
-    const { nextOffset = 0 } = this.#stream.body?.log ?? {};
+    const { nextOffset = 0 } = this.#stream.log ?? {};
     this.#large.keep(run, nextOffset - 1);
-    this.letGoOfLarge();
+    this.releaseLarge();
   }
 
   /** Releases the large events that every cursor has passed. Call this when a cursor has moved or is gone. */
-  letGoOfLarge(): void {
+  releaseLarge(): void {
     if (this.#large.isEmpty) return;
-    const { oldestOffset = 0 } = this.#stream.body?.log ?? {};
-    this.#large.letGo((offset) => {
+    const { oldestOffset = 0 } = this.#stream.log ?? {};
+    this.#large.releaseUnless((offset) => {
       for (const reader of this.readers) if (reader.awaits(offset, oldestOffset)) return true;
       for (const tap of this.taps) if (tap.awaits(offset, oldestOffset)) return true;
       if (this.bookmarks.awaits(offset)) return true;
@@ -122,6 +122,6 @@ export class Audience {
   /** Ends all bookmarks: no reader can come back to them any more. */
   forgetBookmarks(): void {
     this.bookmarks.clear();
-    this.letGoOfLarge();
+    this.releaseLarge();
   }
 }

@@ -94,6 +94,11 @@ export class ServedReader implements WriteListener {
     return this.#reader?.waitingItems ?? 0;
   }
 
+  /** Whether a chunk waits for this reader that no tap holds back. */
+  get #hasDue(): boolean {
+    return this.waitingBytes > 0 && !this.#stream.isGated(this.#reader?.offset ?? 0);
+  }
+
   /** The age of the oldest chunk that waits for this reader. */
   get waitingMs(): number {
     return this.#reader?.ageMs ?? 0;
@@ -142,6 +147,7 @@ export class ServedReader implements WriteListener {
   get waitsFor(): StallCause | undefined {
     if (this.isLost) return 'connection_lost';
     if (this.waitingItems === 0) return undefined;
+    if (!this.#hasDue) return 'tap';
     if (this.response.isHeldBack) return 'link';
     return this.#credit.length > 0 ? 'credit' : undefined;
   }
@@ -178,7 +184,7 @@ export class ServedReader implements WriteListener {
       } catch (failed) {
         // A connection that did not get the error would stay open.
         this.#stream.defect('reader', failed);
-        response.destroy(error);
+        response.close(error);
       }
       await this.#handedOver();
       return reasonOf(this.#left) ?? reasonOf(error) ?? 'failed';
@@ -221,12 +227,12 @@ export class ServedReader implements WriteListener {
       this.#stream.detached(this, reason, mayReturn);
     } catch (error) {
       this.#stream.defect('leave of a reader', error);
-      this.response.destroy(asGatewayError(error));
+      this.response.close(asGatewayError(error));
     }
   }
 
   /** Ends the reader after what it has got. The client may come back. */
-  finish(): void {
+  complete(): void {
     this.#reader?.detach();
   }
 
@@ -258,13 +264,13 @@ export class ServedReader implements WriteListener {
       if (nowMs - this.#lostMs < graceMs) return;
       const reason = clientLeft(`did not come back within ${graceMs} ms (detachGraceMs)`);
       this.detach(reason, false);
-      response.destroy(reason);
+      response.close(reason);
       return;
     }
     // Comments may stand only in an event stream. The body says whether the answer is one. Before there is a body,
     // the request says it.
     const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};
-    if (!isEvents || response.isClosed || response.isBlocked || this.waitingBytes > 0) return;
+    if (!isEvents || response.isClosed || response.isBlocked || this.#hasDue) return;
     if (nowMs - this.#lastSentMs < this.#deadlines.keepAliveMs) return;
     response.ping();
     this.#stream.hasEventsBegun ||= response.headersSent;
@@ -276,7 +282,7 @@ export class ServedReader implements WriteListener {
     const { response } = this;
     if (response.isSettled || this.#lostMs !== undefined) return;
     const { bytes, holdsCredit = false, isOwed } = response.progress(queues);
-    const isDue = isOwed || this.waitingBytes > 0;
+    const isDue = isOwed || this.#hasDue;
     const verdict = this.#progress.observe(nowMs, bytes, isDue);
     const isOverdue = this.#patience?.observe(nowMs, bytes, isDue) !== undefined;
     if (!isDue || bytes > this.#bytesAtPause) this.endPause();
@@ -286,7 +292,7 @@ export class ServedReader implements WriteListener {
       // A client that answers may come back when its program goes on.
       const mayReturn = holdsCredit && this.#options.returns === true;
       const kept = mayReturn && this.#takePause(bytes) && this.#leaveBookmark(nowMs) ? this.#howLongKept : '';
-      this.#letGo(`The reader ${what} for ${pauseMs} ms (pauseMs).${kept}`, mayReturn);
+      this.#detachStalled(`The reader ${what} for ${pauseMs} ms (pauseMs).${kept}`, mayReturn);
     } else if (verdict !== undefined && !(holdsCredit && this.#takePause(bytes))) {
       const { minBytesPerSecond, stallTimeoutMs } = this.#deadlines;
       const why =
@@ -294,7 +300,7 @@ export class ServedReader implements WriteListener {
           ? `The reader took nothing for ${stallTimeoutMs} ms (stallTimeoutMs)`
           : `The reader took less than ${minBytesPerSecond} bytes a second (minBytesPerSecond)`;
       const more = holdsCredit ? ', and its client has too many that are paused' : '';
-      this.#letGo(`${why}${more}.`, false);
+      this.#detachStalled(`${why}${more}.`, false);
     }
   }
 
@@ -312,10 +318,10 @@ export class ServedReader implements WriteListener {
 
   get #howLongKept(): string {
     const { detachGraceMs } = this.#deadlines;
-    if (this.#stream.end !== undefined) return ' Its place is kept for as long as the stream (retainMs).';
+    if (this.#stream.end !== undefined) return ' Its position is kept for as long as the stream (retainMs).';
     if (this.overflow === 'disconnect')
-      return ' Its place is kept while its window holds what follows (windowBytes).';
-    return ` Its place is kept for ${detachGraceMs} ms (detachGraceMs).`;
+      return ' Its position is kept while its window holds what follows (windowBytes).';
+    return ` Its position is kept for ${detachGraceMs} ms (detachGraceMs).`;
   }
 
   /**
@@ -343,10 +349,10 @@ export class ServedReader implements WriteListener {
     return true;
   }
 
-  #letGo(message: string, mayReturn: boolean): void {
+  #detachStalled(message: string, mayReturn: boolean): void {
     const reason = new GatewayError('reader_stalled', message);
     this.detach(reason, mayReturn);
-    this.response.destroy(reason);
+    this.response.close(reason);
   }
 
   #open(): Reader<EventRun | Gap> {
@@ -377,7 +383,7 @@ export class ServedReader implements WriteListener {
     if (end?.state === 'disconnected') throw fellBehind(end.offset);
     if (end !== undefined && 'error' in end) throw end.error;
     this.start();
-    this.response.end();
+    this.response.complete();
   }
 
   start(): void {

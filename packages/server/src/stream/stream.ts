@@ -5,7 +5,8 @@ import { Audience } from './audience.ts';
 import { Desertion } from './desertion.ts';
 import { openCursor } from './open-cursor.ts';
 import type { StreamHost } from './stream-host.ts';
-import { clientLeft, GatewayError, overloaded } from '../errors.ts';
+import { asGatewayError, clientLeft, GatewayError, overloaded } from '../errors.ts';
+import { GatedLog } from './gated-log.ts';
 import { Journal } from './journal.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import type { Meter, StallCause } from './meter.ts';
@@ -19,7 +20,9 @@ import type { DetachPolicy } from './detach-policy.ts';
 import type { StreamOrigin, StreamOwner } from './stream-owner.ts';
 import type { StreamBody, StreamDeadlines, StreamOutcome, StreamState } from './stream-body.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
+import type { StreamLog } from './stream-log.ts';
 import type { Tap } from './tap.ts';
+import { TapGates, tapUnavailable } from './tap-gates.ts';
 import { TapReader } from './tap-reader.ts';
 import { type ReaderEndReason, ServedReader } from './served-reader.ts';
 
@@ -69,12 +72,15 @@ export class GatewayStream implements StreamOwner {
   #readerCount = 0;
   /** Every tap that wanted this stream, also those that have finished. */
   #taps: TapReader[] | undefined;
+  readonly #gates = new TapGates();
   readonly #controller = new AbortController();
   readonly #started = Promise.withResolvers<void>();
   readonly #deadlines: StreamDeadlines;
   readonly #meter: Meter;
   readonly #host: StreamHost<GatewayStream>;
+  /** The answer as readers see it: behind the gates, if there are any. */
   #body: StreamBody | undefined;
+  #log: StreamLog | undefined;
   /** Settled when the stream is delivered. Made only if `delivered` is asked for. */
   #delivered: PromiseWithResolvers<void> | undefined;
   readonly #silence: Silence;
@@ -122,6 +128,11 @@ export class GatewayStream implements StreamOwner {
   /** When the latest event came. */
   get lastEventMs(): number {
     return this.#silence.lastEventMs;
+  }
+
+  /** The chunks as they come, whatever taps hold back. */
+  get log(): StreamLog | undefined {
+    return this.#log;
   }
 
   get body(): StreamBody | undefined {
@@ -174,6 +185,7 @@ export class GatewayStream implements StreamOwner {
   /** Drops the stream's history and bookmarks. Call it only when the stream is delivered. */
   forget(): void {
     this.audience.forgetBookmarks();
+    this.#log = undefined;
     this.#body = undefined;
   }
 
@@ -220,6 +232,7 @@ export class GatewayStream implements StreamOwner {
       if (opened === undefined) return;
       const reader = new TapReader(this, tap.name, opened);
       this.audience.addTap(reader);
+      if (opened.gate !== undefined) this.#gates.add(opened.gate);
       (this.#taps ??= []).push(reader);
     } catch (error) {
       this.defect(`tap ${tap.name}`, error);
@@ -230,6 +243,8 @@ export class GatewayStream implements StreamOwner {
   tapDone(tap: TapReader): void {
     const { audience } = this;
     audience.removeTap(tap);
+    if (tap.gate !== undefined && this.#body !== undefined && tap.gate.chunks.openTo < Infinity)
+      this.#gateFailed(tapUnavailable(tap.name));
     if (tap.isAudience) this.#checkDeserted(clientLeft(`left: ${tap.name}`), false);
     this.checkDelivered();
     this.#host.tapEnded();
@@ -302,21 +317,21 @@ export class GatewayStream implements StreamOwner {
       this.events,
       mayReturn || bookmarks.areHeld,
     );
-    if (!goesOn) this.stop(reason);
+    if (!goesOn) this.cancel(reason);
   }
 
   /**
    * Stops all work for the stream. The signal keeps its first reason; a later cancel still drops the chunks that
    * wait.
    */
-  stop(reason: GatewayError): void {
+  cancel(reason: GatewayError): void {
     if (this.end !== undefined) return;
     this.#controller.abort(reason);
     if (reason.isCancel) {
       this.#body?.log.cancel(reason);
       this.audience.forgetBookmarks();
     }
-    this.audience.letGoOfLarge();
+    this.audience.releaseLarge();
   }
 
   /** The provider has answered. From now on its silence is measured. */
@@ -334,16 +349,35 @@ export class GatewayStream implements StreamOwner {
 
   /** The stream has a body: its readers and taps begin to read. */
   open(body: StreamBody): void {
-    this.#body = body;
+    this.#log = body.log;
+    this.#body = this.#gates.areNone ? body : { ...body, log: new GatedLog(body.log, this.#gates) };
     this.audience.boundRuns();
     // Taps and readers need cursors before the first chunk: a chunk with no cursor before it may be dropped.
     for (const tap of this.audience.taps) tap.begin(body);
     for (const reader of this.audience.readers) reader.begin();
-    this.#started.resolve();
+    if (this.#gates.areNone) this.#started.resolve();
+    else {
+      const failed = (error: unknown): void => this.#gateFailed(asGatewayError(error));
+      this.#gates.head().then(() => this.#started.resolve(), failed);
+    }
+  }
+
+  /** Whether a tap holds back the chunk at that offset. */
+  isGated(offset: number): boolean {
+    return this.#gates.holdBack(offset);
+  }
+
+  /** A tap cannot keep what readers would get: they end, and the model is stopped. */
+  #gateFailed(reason: GatewayError): void {
+    this.#gates.failure ??= reason;
+    this.#started.reject(reason);
+    for (const reader of this.audience.readers) reader.detach(reason, false);
+    for (const visitor of this.audience.visitors) visitor.detach();
+    this.cancel(reason);
   }
 
   /** The provider has completed, failed or been cancelled. */
-  finish({ error, state }: StreamOutcome, nowMs: number): void {
+  ended({ error, state }: StreamOutcome, nowMs: number): void {
     this.end = { state, atMs: nowMs, code: error?.code };
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     if (error !== undefined) this.#started.reject(error);
@@ -376,7 +410,7 @@ export class GatewayStream implements StreamOwner {
   /** A run was written to a reader. */
   sent(run: EventRun): void {
     this.#meter.sent(run);
-    this.audience.letGoOfLarge();
+    this.audience.releaseLarge();
   }
 
   /** A reader has acknowledged so many more tokens. */
@@ -418,18 +452,18 @@ export class GatewayStream implements StreamOwner {
     const { bookmarks, readers } = this.audience;
     for (const reader of readers) reader.tick(nowMs, detachGraceMs);
     if (this.end === undefined) bookmarks.tick(nowMs, detachGraceMs);
-    this.audience.letGoOfLarge();
+    this.audience.releaseLarge();
     if (this.end !== undefined || this.signal.aborted) return;
     const { cause, reader: slowest } = this.#waitsFor();
     if (cause !== undefined) this.stalls.goesOn(nowMs, cause, slowest);
     const { maxDurationMs, waitTimeoutMs } = this.#deadlines;
     const deserted = this.#desertion.reason(nowMs, this.events);
     if (deserted !== undefined) {
-      this.stop(new GatewayError('client_left', deserted));
+      this.cancel(new GatewayError('client_left', deserted));
     } else if (this.phase === 'waiting' && nowMs - this.startedMs >= waitTimeoutMs) {
-      this.stop(overloaded(`No place became free within ${waitTimeoutMs} ms (waitTimeoutMs).`));
+      this.cancel(overloaded(`No place became free within ${waitTimeoutMs} ms (waitTimeoutMs).`));
     } else if (nowMs - this.startedMs >= maxDurationMs) {
-      this.stop(
+      this.cancel(
         new GatewayError(
           'stream_timeout',
           `The stream lasted longer than ${maxDurationMs} ms (maxDurationMs).`,
@@ -438,7 +472,7 @@ export class GatewayStream implements StreamOwner {
     } else if (this.phase === 'streaming' && !this.isPaused) {
       const { idleTimeoutMs } = this.#deadlines;
       const silent = this.#silence.error(nowMs, idleTimeoutMs, this.origin.queueTimeoutMs);
-      if (silent !== undefined) this.stop(silent);
+      if (silent !== undefined) this.cancel(silent);
     }
   }
 

@@ -129,7 +129,7 @@ export class Streams {
 
   /** The provider has finished. The stream can be read for `retainMs` more. */
   ended(stream: GatewayStream, outcome: StreamOutcome): void {
-    stream.finish(outcome, this.#clock.nowMs());
+    stream.ended(outcome, this.#clock.nowMs());
     this.#onChange?.();
   }
 
@@ -152,7 +152,7 @@ export class Streams {
    * Waits until no stream is live. After the deadline `onDeadline` is called, which by default stops the remaining
    * streams.
    */
-  async drainAll(deadlineMs: number, onDeadline = (): void => this.stopAll()): Promise<void> {
+  async drainAll(deadlineMs: number, onDeadline = (): void => this.cancelAll()): Promise<void> {
     if (!this.#hasLive) return;
     await new Promise<void>((resolve) => {
       this.#onDrained = resolve;
@@ -168,11 +168,11 @@ export class Streams {
   }
 
   /** Stops every live stream. */
-  stopAll(): void {
+  cancelAll(): void {
     const reason = shuttingDown();
     for (const stream of this) {
       this.#defects.contain('stop of a stream', () => {
-        stream.stop(reason);
+        stream.cancel(reason);
         // The process ends, so a lost reader cannot come back to it.
         for (const reader of stream.audience.readers) if (reader.isLost) reader.detach(reason);
         for (const tap of stream.audience.taps) tap.detach();
@@ -215,7 +215,7 @@ export class Streams {
       this.retained.forget(stream);
       stream.audience.forgetBookmarks();
     }
-    stream.stop(asGatewayError(undefined));
+    stream.cancel(asGatewayError(undefined));
     for (const reader of stream.audience.readers) reader.detach(asGatewayError(undefined), false);
   }
 

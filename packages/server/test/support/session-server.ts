@@ -85,7 +85,7 @@ export async function startSessionServer(): Promise<SessionServer> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => {
-    streams.stopAll();
+    streams.cancelAll();
     streams.stopWatching();
     sessions.close();
     server.close();

@@ -3,7 +3,7 @@ import type { BodyHold } from '@spillway/server/memory/request-memory';
 
 /**
  * One provider's models, as one credential sees them. Many answers share the bytes. They count as held until
- * every user has called `letGo`.
+ * every user has called `release`.
  */
 export class HeldModels {
   /** The models as JSON objects with commas between them; empty if there are none. */
@@ -31,13 +31,13 @@ export class HeldModels {
     this.#confirmedMs = this.#clock.nowMs();
   }
 
-  /** Adds a user, who has to call `letGo` once. */
+  /** Adds a user, who has to call `release` once. */
   use(): this {
     this.#users += 1;
     return this;
   }
 
-  letGo(): void {
+  release(): void {
     this.#users -= 1;
     if (this.#users === 0) this.#hold.release();
   }

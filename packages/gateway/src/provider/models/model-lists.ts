@@ -69,7 +69,7 @@ export class ModelLists {
   }
 
   /**
-   * The lists of all these providers. The caller has to call `letGo` on each. Once there is one list, a
+   * The lists of all these providers. The caller has to call `release` on each. Once there is one list, a
    * silent provider is waited for 1 s longer. After that its last list is used, if it is recent. A provider
    * that fails is left out. `signal` is aborted when the caller has left.
    *
@@ -134,7 +134,7 @@ export class ModelLists {
       try {
         this.#keep(key, await this.#fetch(provider, target, aborting.signal, hold));
       } finally {
-        admission.leave();
+        admission.release();
       }
     } catch (thrown) {
       const error = asGatewayError(thrown);
@@ -221,7 +221,7 @@ export class ModelLists {
   }
 
   #forget(key: string): void {
-    this.#lists.get(key)?.letGo();
+    this.#lists.get(key)?.release();
     this.#lists.delete(key);
   }
 
