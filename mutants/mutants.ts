@@ -2375,12 +2375,12 @@ export const mutants: readonly Mutant[] = [
     only: 'SIGUSR2',
   },
   {
-    name: 'a stop: what npm passes on is a second signal',
+    name: 'a stop: what a terminal and npm send at once are two requests',
     file: `${gateway}/cli/signals.ts`,
     find: 'if (askedMs !== undefined && nowMs - askedMs < sameRequestMs) return;',
     replace: '',
     test: `${gatewayTest}/signals.test.ts`,
-    only: 'npm start: Ctrl-C',
+    only: 'two signals at once',
   },
   {
     name: 'a stop: nobody looks whether npx is gone',

@@ -79,6 +79,17 @@ describe('who is started by npm', () => {
   });
 });
 
+test('two signals at once are one request to stop', async () => {
+  const gateway = await startGateway();
+  const response = await postChat(gateway.url, slow);
+  // Two of the same could become one on their way.
+  gateway.process.kill('SIGINT');
+  gateway.process.kill('SIGTERM');
+  expect(payloads(await response.text()).at(-1)).toBe('[DONE]');
+  expect(await gateway.exited).toBe(0);
+  expect(gateway.stdout()).not.toContain('Stopping now');
+});
+
 describe('the first process of a container', () => {
   test('drains when it is told to stop', async (context) => {
     const prefix = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child'];
