@@ -112,10 +112,11 @@ describe('what is left', () => {
     expect(failed(undefined)).toHaveLength(4);
   });
 
-  test('is every gauge of the gateway, but for its bounds', () => {
+  test('is every gauge of the gateway, but for its bounds and its configuration', () => {
     const metrics =
       '# TYPE spillway_streams gauge\nspillway_streams{state="open"} 3\n# TYPE spillway_held_limit_bytes gauge\n' +
       'spillway_held_limit_bytes 7\n# TYPE spillway_retries_total counter\nspillway_retries_total 1\n' +
+      '# TYPE spillway_config_last_reload_successful gauge\nspillway_config_last_reload_successful 1\n' +
       '# TYPE process_uptime_seconds gauge\nprocess_uptime_seconds 5\n';
     expect(gaugesIn(metrics)).toEqual({ 'spillway_streams{state="open"}': 3 });
   });
