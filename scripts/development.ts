@@ -1,7 +1,7 @@
 /**
  * Installs what developing needs beside what running needs, if it is not there: `.npmrc` leaves it out, so that
- * `npm install && npm start` brings a gateway and nothing else. Runs before the scripts of
- * `package.json` that the README names, and before `npm run check`.
+ * `npm install && npm start` brings a gateway and nothing else. Runs before `npm test` and
+ * other scripts of `package.json` that need it.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
