@@ -191,7 +191,7 @@ describe('SIGHUP', () => {
   test.each([
     ['a file that is no YAML', 'windowBytes: [', /spillway\.yaml/],
     ['a setting that does not exist', 'nothing: 1\n', /nothing: unknown setting/],
-    ['a provider without its key', 'upstream: { url: "http://127.0.0.1:9/v1", apiKeyEnv: NONE }\n', /NONE/],
+    ['a provider without its key', 'upstream: [{ url: "http://127.0.0.1:9/v1", apiKeyEnv: NONE }]\n', /NONE/],
     ['a file of keys that is not there', 'apiKeysFile: /nowhere/keys\n', /apiKeysFile/],
   ])('%s is said, and changes nothing', async (_what, text, reason) => {
     const provider = await startProvider('one');
