@@ -8,7 +8,7 @@ import { countCauses, refusalTexts, type StallCause, stallsHref } from './causes
 import { fullInMs } from './forecast.ts';
 import { lastMinute } from './history.ts';
 import { docHref, endedHref } from './route.ts';
-import { bytesText, durationText, plural } from './units.ts';
+import { bytesText, clockText, durationText, plural } from './units.ts';
 
 /** One thing that is wrong, and where to look or what to do about it. */
 interface Trouble {
@@ -60,7 +60,11 @@ export function stalledStreams(streams: readonly StreamRow[]): readonly StreamRo
   return streams.filter(({ stallCause }) => stallCause !== null);
 }
 
-function drained({ intakeClosedAtMs }: Totals): readonly Trouble[] {
+function drained({ draining, intakeClosedAtMs }: Totals): readonly Trouble[] {
+  if (draining !== null) {
+    const text = `the gateway is stopping: streams that run have until ${clockText(draining.deadlineMs)}`;
+    return [{ level: 'warn', text, links: [] }];
+  }
   if (intakeClosedAtMs === null) return [];
   const links = [{ href: '#/gateway', text: 'take new streams again' }];
   return [{ level: 'warn', text: 'the gateway is drained and takes no new streams', links }];

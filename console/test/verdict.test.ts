@@ -13,6 +13,7 @@ const calm: Totals = {
   maxLagBytes: 0,
   maxLagMs: 0,
   sessions: 0,
+  draining: null,
   intakeClosedAtMs: null,
   waitingBytes: 0,
   heldBytes: 0,

@@ -15,6 +15,7 @@ import { ConfigError } from './config/config-error.ts';
 import { effectiveSettings } from './config/effective.ts';
 import { isLoopback, type Settings } from './config/load.ts';
 import type { Provider } from './config/provider.ts';
+import { Reload } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
 import { Console } from '@spillway/server/console/console';
 import type { Totals } from '@spillway/server/console/snapshot';
@@ -34,6 +35,7 @@ import {
 } from './memory/descriptors.ts';
 import { EventMemory } from '@spillway/server/memory/event-memory';
 import { Meter } from '@spillway/server/stream/meter';
+import { Drain } from './process/drain.ts';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
@@ -44,7 +46,7 @@ import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
 import { relaySessionRequests } from './relay/relay-session-requests.ts';
 import { sessionDoor } from './server/session-door.ts';
-import { ProviderPools } from './source/provider-pools.ts';
+import { type OtherPool, ProviderPools } from './source/provider-pools.ts';
 import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
 import { Sessions } from '@spillway/server/session/sessions';
@@ -72,10 +74,16 @@ export interface Gateway {
   readonly needsKey: boolean;
   readonly shutdownMs: number;
   /**
-   * Stops the gateway. It is not ready from now on and takes no new streams. Running streams may finish
-   * within `shutdownMs`; then they are ended. A second call ends them now.
+   * Loads the configuration again, and puts keys, providers and the log's level in force. Running streams go on.
+   * If `load` throws, everything stays as it is. Never rejects: the log and the metrics say how it went.
    */
-  stop(): Promise<void>;
+  reload(load: () => Settings): Promise<void>;
+  /**
+   * Stops the gateway. It is not ready from now on and takes no new streams. Running streams may finish
+   * within `shutdownMs`; then they are ended. A second call ends them now. `say` gets a sentence for each step,
+   * beside the lines of the log.
+   */
+  stop(say?: (sentence: string) => void): Promise<void>;
 }
 
 /** Starts a gateway. It listens when the promise resolves. */
@@ -86,7 +94,7 @@ export async function openGateway(
 ): Promise<Gateway> {
   const simulator =
     asked.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
-  const providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
+  let providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
   const bounds = boundsFor(asked.config, simulator !== undefined, log);
   const config = { ...asked.config, maxStreams: bounds.maxStreams };
   const settings = { ...asked, config };
@@ -106,6 +114,17 @@ export async function openGateway(
     defects,
     clock,
   });
+  let say: (sentence: string) => void = () => undefined;
+  const drain = new Drain({
+    streams,
+    clock,
+    shutdownMs: config.shutdownMs,
+    close: () => close(),
+    tell: ({ figures, message, text }) => {
+      log.info(figures, message);
+      say(text);
+    },
+  });
   const eventMemory = new EventMemory({
     maxBytes: config.maxEventMemoryBytes,
     maxEventBytes: config.maxEventBytes,
@@ -113,6 +132,19 @@ export async function openGateway(
   const heldLimitBytes =
     config.maxStreams * channelBytes(config) + config.maxRetainedBytes + config.maxEventMemoryBytes;
   const keys = new ApiKeys(settings.apiKeys);
+  const reload = new Reload({
+    settings: asked,
+    log,
+    dateMs: () => clock.dateMs(),
+    apply: async (next) => {
+      const otherPool = await otherPoolFor(next.providers);
+      // From here to the end nothing waits: no request meets the half of a configuration.
+      keys.replace(next.apiKeys);
+      adminKeys.replace(isAdminLocal ? [] : next.adminKeys);
+      if (simulator === undefined) providers = next.providers;
+      pools.renew(otherPool);
+    },
+  });
   const isAdminLocal = isLoopback(config.adminHost);
   const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
   const certificate = openCertificate('tls', config, log, defects);
@@ -149,6 +181,7 @@ export async function openGateway(
     ended: () => ({ ...metrics.streams.ended }),
     refused: () => refusedBy(connections, memory),
     intakeClosedAtMs: () => intake.closedAtMs,
+    draining: () => drain.dates ?? null,
   };
   const console = new Console(config, watched);
   const resource = defaultResource()
@@ -158,6 +191,7 @@ export async function openGateway(
   const metrics: Metrics = new Metrics({
     ...watched,
     connections: { client: connections, admin: adminConnections },
+    reload,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     retained: streams.retained,
@@ -181,29 +215,37 @@ export async function openGateway(
       'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
     );
   }
-  // undici is loaded only if a provider needs it.
-  const isOther = providers.some(({ transport }) => transport !== undefined);
-  const otherPool = isOther ? (await import('./source/undici/undici-pool.ts')).UndiciPool : undefined;
-  const pools = new ProviderPools(config, (error) => defects.caught('provider connection', error), otherPool);
+  const onDefect = (error: unknown): void => defects.caught('provider connection', error);
+  const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
   const provider = {
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
   const observers = { clock, streams, metrics, paces, tracing, log, defects, eventMemory };
   const relay = new Relay({ settings, ...observers, ...provider });
-  let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
-  const isReady = (): boolean => !isStopping && intake.isOpen;
-  const shared = { clock, config, defects, memory, paces, isReady, isStopping: () => isStopping };
+  const isStopping = (): boolean => drain.dates !== undefined;
+  const isReady = (): boolean => !isStopping() && intake.isOpen;
+  const shared = { clock, config, defects, memory, paces, isReady, isStopping };
   const models = new ModelLists({ ...provider, clock, log });
-  const server = createServer({ ...shared, relay, connections, guard, models, providers, streams, log });
+  const server = createServer({
+    ...shared,
+    relay,
+    connections,
+    guard,
+    models,
+    providers: () => providers,
+    streams,
+    log,
+  });
+  const requests = relaySessionRequests({ config, memory, providers: () => providers, relay });
   const sessions = new Sessions({
     ...shared,
     meter,
     retained: streams.retained,
     door: sessionDoor(connections, guard),
     guard,
-    requests: relaySessionRequests({ config, memory, providers, relay }),
+    requests,
     find: (token, caller, headers) => {
       const stream = streams.find(token);
       return stream?.mayRead({ caller, headers }) === true ? stream : undefined;
@@ -233,7 +275,11 @@ export async function openGateway(
       pid: process.pid,
       node: process.version,
       platform: `${process.platform} ${process.arch}`,
-      settings: effectiveSettings(settings, process.env),
+      // Those that were loaded last, with what the descriptors of this process left of maxStreams.
+      settings: effectiveSettings(
+        { ...reload.settings, config: { ...reload.settings.config, maxStreams: bounds.maxStreams } },
+        process.env,
+      ),
     }),
     intake,
     clock,
@@ -246,8 +292,7 @@ export async function openGateway(
     retained: streams.retained,
     door: sessionDoor(adminConnections, adminGuard),
     guard: adminGuard,
-    requests:
-      simulator === undefined ? undefined : relaySessionRequests({ config, memory, providers, relay }),
+    requests: simulator === undefined ? undefined : requests,
     find: (token) => console.find(token) ?? (simulator === undefined ? undefined : streams.find(token)),
   });
   adminSessions.listen(admin.server);
@@ -281,21 +326,16 @@ export async function openGateway(
   }
 
   void metrics.prepare();
-  let stopped: Promise<void> | undefined;
   return {
     url: listeningUrl(server.server, certificate && 'https'),
     adminUrl: listeningUrl(admin.server, adminCertificate && 'https'),
     providers,
     needsKey: asked.apiKeys.length > 0,
     shutdownMs: config.shutdownMs,
-    stop() {
-      if (stopped !== undefined) {
-        streams.cancelAll();
-        return stopped;
-      }
-      isStopping = true;
-      stopped = streams.drainAll(config.shutdownMs).then(close);
-      return stopped;
+    reload: (load) => reload.run(load),
+    stop(tell = say) {
+      say = tell;
+      return drain.stop();
     },
   };
 }
@@ -324,6 +364,12 @@ function refusedBy(
 ): Totals['refused'] {
   const { address_bound, refused, stranger_displaced, transfer_displaced } = closed;
   return { address_bound, refused, request_memory: refusals, stranger_displaced, transfer_displaced };
+}
+
+/** The pools of providers that the built-in reader does not reach. undici is loaded only if there are some. */
+async function otherPoolFor(providers: readonly Provider[]): Promise<OtherPool | undefined> {
+  if (providers.every(({ transport }) => transport === undefined)) return undefined;
+  return (await import('./source/undici/undici-pool.ts')).UndiciPool;
 }
 
 /** The certificate of a listener; `undefined`: it has none, and speaks plain HTTP. */

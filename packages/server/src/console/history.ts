@@ -20,6 +20,8 @@ export interface HistoryOptions {
   readonly refused: () => Totals['refused'];
   readonly intakeClosedAtMs: () => number | null;
   readonly heldLimitBytes: number;
+  /** The stop that is under way. Default: none. */
+  readonly draining?: () => Totals['draining'];
 }
 
 /** The gateway's last ten minutes: at most 600 samples of about half a kilobyte. */
@@ -51,7 +53,7 @@ export class History {
 
   /** Takes a sample. Call it once a second. */
   sample(): Totals {
-    const { clock, ended, heldLimitBytes, intakeClosedAtMs, meter, refused, sessions, streams } =
+    const { clock, draining, ended, heldLimitBytes, intakeClosedAtMs, meter, refused, sessions, streams } =
       this.#options;
     const nowMs = clock.nowMs();
     const loopDelay = this.#loopDelay.take();
@@ -63,6 +65,7 @@ export class History {
       ...surveyed,
       sessions: sessions(),
       intakeClosedAtMs: intakeClosedAtMs(),
+      draining: draining?.() ?? null,
       heldLimitBytes,
       rssBytes: physicalBytes(),
       loopDelayMs: rounded(loopDelay),

@@ -33,6 +33,8 @@ export interface Totals {
   readonly sessions: number;
   /** When an operator began to drain the gateway, in milliseconds since 1970; `null`: it takes new streams. */
   readonly intakeClosedAtMs: number | null;
+  /** The stop that is under way, with its start and deadline in milliseconds since 1970; `null`: there is none. */
+  readonly draining: { readonly sinceMs: number; readonly deadlineMs: number } | null;
   /** The bytes that wait for readers. `heldBytes`: all bytes in channels, with history. */
   readonly waitingBytes: number;
   readonly heldBytes: number;
