@@ -2599,6 +2599,14 @@ export const mutants: readonly Mutant[] = [
     only: 'other keys of clients',
   },
   {
+    name: 'reload: the keys of operators stay as they are',
+    file: `${gateway}/gateway.ts`,
+    find: 'adminKeys.replace(isAdminLocal ? [] : next.adminKeys);',
+    replace: '',
+    test: `${gatewayTest}/reload.test.ts`,
+    only: 'other keys of operators',
+  },
+  {
     name: 'reload: connections to providers that are gone stay',
     file: `${gateway}/source/provider-pools.ts`,
     find: 'for (const pool of this.#pools.values()) pool.close();',

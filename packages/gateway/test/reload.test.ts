@@ -129,6 +129,18 @@ describe('SIGHUP', () => {
     expect((await fetch(new URL(path, gateway.url), { headers: bearer('sk-old') })).status).toBe(401);
   });
 
+  test('puts other keys of operators in force', async () => {
+    const keysPath = join(temporaryFolder(), 'keys');
+    writeFileSync(keysPath, line('old', 'sk-old'));
+    const gateway = await startReloadable({ adminHost: '0.0.0.0', adminKeysFile: keysPath });
+    const status = async (key: string): Promise<number> =>
+      (await fetch(`${gateway.adminUrl}/history`, { headers: bearer(key) })).status;
+    expect([await status('sk-old'), await status('sk-new')]).toEqual([200, 401]);
+    writeFileSync(keysPath, line('new', 'sk-new'));
+    expect(await gateway.reload()).toMatchObject({ changed: ['adminKeys'] });
+    expect([await status('sk-old'), await status('sk-new')]).toEqual([401, 200]);
+  });
+
   test('puts other providers in force; connections to the old ones close when their requests are done', async () => {
     const [one, two] = await Promise.all(['one', 'two'].map(startProvider));
     if (one === undefined || two === undefined) throw new Error('there are two');

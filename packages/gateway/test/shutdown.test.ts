@@ -40,7 +40,7 @@ describe('SIGTERM', () => {
       async () => (await fetch(`${gateway.url}/health/ready`)).status === 503,
       'it to be not ready',
     );
-    // Signals within half a second are one: npm and its terminal both send them.
+    // Signals within a second are one: npm and its terminal both send them.
     const again = setInterval(() => gateway.process.kill('SIGTERM'), 50);
     onTestFinished(() => clearInterval(again));
     expect(await response.text()).toContain('shutting_down');

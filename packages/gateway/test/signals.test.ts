@@ -202,7 +202,7 @@ describe('a stop says what it does', () => {
       async () => (await metric(gateway.adminUrl, 'spillway_streams{state="draining"}')) === 1,
       'the model to be done',
     );
-    // Signals within half a second are one.
+    // Signals within a second are one.
     const again = setInterval(() => gateway.process.kill('SIGTERM'), 50);
     onTestFinished(() => clearInterval(again));
     expect(await gateway.exited).toBe(0);

@@ -13,7 +13,7 @@ interface SignalActions {
  * Requests to stop within this time are one: a terminal's Ctrl-C reaches this process and npm, which passes it on,
  * and so does a supervisor that signals the whole group.
  */
-const sameRequestMs = 500;
+const sameRequestMs = 1000;
 /** How often it is noticed that npx is gone. */
 const parentMs = 250;
 
