@@ -13,6 +13,7 @@ import { ApiKeys } from './access/api-keys.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { Console } from '@spillway/server/console/console';
+import type { Refusal } from '@spillway/server/access/refusal';
 import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
@@ -47,6 +48,8 @@ import { openLinks } from '@spillway/server/sink/open-links';
 import { Paces } from '@spillway/server/sink/paces';
 import { Streams } from '@spillway/server/stream/streams';
 import { Metrics } from './telemetry/metrics.ts';
+import { Refusals } from './telemetry/refusals.ts';
+import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
 
 /**
@@ -86,6 +89,7 @@ export async function openGateway(
   const clock = nodeClock;
   const defects = new Defects(log);
   const meter = new Meter();
+  const lines = new StreamLines(log, clock);
   const links = openLinks();
   const streams = new Streams({
     config,
@@ -93,7 +97,10 @@ export async function openGateway(
     links,
     observer: {
       streamBegan: (stream, ttftMs) => metrics.streams.streamBegan(stream, ttftMs),
-      readerEnded: (reason) => metrics.streams.readerEnded(reason),
+      readerEnded: (reason, reader, stream) => {
+        metrics.streams.readerEnded(reason);
+        lines.readerEnded(stream, reader, reason);
+      },
     },
     defects,
     clock,
@@ -104,6 +111,9 @@ export async function openGateway(
   });
   const heldLimitBytes =
     config.maxStreams * channelBytes(config) + config.maxRetainedBytes + config.maxEventMemoryBytes;
+  const refusals = new Refusals(log, clock);
+  const onRefused = (refusal: Refusal): void => refusals.refused('client', refusal);
+  const onAdminRefused = (refusal: Refusal): void => refusals.refused('admin', refusal);
   const keys = new ApiKeys(settings.apiKeys);
   const isAdminLocal = isLoopback(config.adminHost);
   const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
@@ -118,6 +128,7 @@ export async function openGateway(
     maxConnections: bounds.maxConnections,
     areKeysRequired: keys.areRequired,
     hasProxyHeaders: config.proxyProtocol,
+    onRefused,
   });
   const adminConnections = new Connections({
     ...ofListeners,
@@ -125,6 +136,7 @@ export async function openGateway(
     areKeysRequired: adminKeys.areRequired,
     // A scraper of metrics may run on the proxy's machine, and sends no PROXY header.
     hasProxyHeaders: false,
+    onRefused: onAdminRefused,
   });
   const watched = {
     clock,
@@ -144,6 +156,7 @@ export async function openGateway(
     ...watched,
     connections: { client: connections, admin: adminConnections },
     requestMemory: memory,
+    refusals,
     retained: streams.retained,
     eventMemory,
     log: logDestination,
@@ -173,19 +186,21 @@ export async function openGateway(
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
-  const observers = { clock, streams, metrics, paces, tracing, log, defects, eventMemory };
+  const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const relay = new Relay({ settings, ...observers, ...provider });
   let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
   const isReady = (): boolean => !isStopping;
   const shared = { clock, config, defects, memory, paces, isReady };
   const models = new ModelLists({ ...provider, clock, log });
-  const server = createServer({ ...shared, relay, connections, guard, models, providers, streams, log });
+  const served = { relay, connections, guard, models, providers, streams, log, onRefused };
+  const server = createServer({ ...shared, ...served });
   const sessions = new Sessions({
     ...shared,
     meter,
     retained: streams.retained,
-    door: sessionDoor(connections, guard),
+    door: sessionDoor(connections, guard, onRefused),
+    onRefused,
     guard,
     requests: relaySessionRequests({ config, memory, providers, relay }),
     find: (token, caller, headers) => {
@@ -204,6 +219,7 @@ export async function openGateway(
     console,
     defects,
     metrics,
+    onRefused: onAdminRefused,
     about: () => ({
       version,
       startedAtMs: Math.round(performance.timeOrigin),
@@ -218,7 +234,8 @@ export async function openGateway(
     ...shared,
     meter,
     retained: streams.retained,
-    door: sessionDoor(adminConnections, adminGuard),
+    door: sessionDoor(adminConnections, adminGuard, onAdminRefused),
+    onRefused: onAdminRefused,
     guard: adminGuard,
     requests:
       simulator === undefined ? undefined : relaySessionRequests({ config, memory, providers, relay }),
@@ -235,6 +252,8 @@ export async function openGateway(
     adminConnections.closeAll();
     await Promise.all([server.close(), admin.close()]);
     pools.destroy();
+    refusals.close();
+    lines.close();
     await simulator?.close();
     const pushed = Promise.allSettled([metrics.close(), tracing?.close()]);
     const late = { status: 'rejected', reason: `It was not taken within ${maxPushMs} ms.` } as const;

@@ -8,6 +8,7 @@ import type { LoopDelayMs } from '@spillway/server/time/loop-delay';
 import { connectionStates } from '../http/connection.ts';
 import type { Connections } from '../http/connections.ts';
 import type { LogDestination } from '../process/log-destination.ts';
+import type { Refusals } from './refusals.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
 
@@ -17,6 +18,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
+  readonly refusals: Pick<Refusals, 'counts'>;
   /** The event loop's delays in the worst second of the last minute. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -83,7 +85,17 @@ export class Metrics {
   }
 
   #defineConnections(): void {
-    const { connections, requestMemory } = this.#options;
+    const { connections, refusals, requestMemory } = this.#options;
+    this.#figures.counter(
+      'spillway.refusals',
+      '{request}',
+      'Requests that were answered with an error of the gateway instead of a stream, by its code',
+      (result) => {
+        for (const [listener, counts] of Object.entries(refusals.counts)) {
+          for (const [code, count] of Object.entries(counts)) result.observe(count, { listener, code });
+        }
+      },
+    );
     this.#figures.gauge(
       'spillway.connections',
       '{connection}',

@@ -71,6 +71,10 @@ export interface Overview {
 
 export interface StreamRow {
   readonly id: string;
+  /** The id of the request that opened the stream, as its client got it; `null`: it has none. */
+  readonly requestId: string | null;
+  /** The provider's own id of the request; `null`: the provider has not said one. */
+  readonly upstreamRequestId: string | null;
   readonly provider: string;
   readonly api: string;
   /** The model as the client wrote it, at most 128 characters; empty without one. */

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
 import { GatewayError, shuttingDown } from '../errors.ts';
 import { listed } from '../http/listed.ts';
+import { requestIdHeader, requestIdOf } from '../http/request-id.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
 import type { Timer } from '@spillway/core/clock';
 import { StreamTokens } from '../stream/stream-token.ts';
@@ -27,8 +28,8 @@ const closeTimeoutMs = 1000;
 export interface SessionDoor {
   /** Why an upgrade request is refused, by its address or its sender; `undefined`: it is accepted. */
   refusal(request: IncomingMessage): GatewayError | undefined;
-  /** Answers a refused connection with the error, and closes it. */
-  refuse(socket: Socket, error: GatewayError): void;
+  /** Answers a refused upgrade request with the error, and closes its connection. */
+  refuse(request: IncomingMessage, error: GatewayError): void;
   /** The client on that socket has shown an accepted key, or needs none. */
   known(socket: Socket): void;
 }
@@ -76,8 +77,12 @@ export class Sessions {
       closeTimeout: closeTimeoutMs,
     };
     this.#server = new WebSocketServer(serverOptions);
-    this.#server.on('wsClientError', ({ message }: Error, _socket, { socket }: IncomingMessage) => {
-      door.refuse(socket, new GatewayError('invalid_request', `${message}.`));
+    this.#server.on('wsClientError', ({ message }: Error, _socket, request: IncomingMessage) => {
+      door.refuse(request, new GatewayError('invalid_request', `${message}.`));
+    });
+    this.#server.on('headers', (headers, request) => {
+      const id = requestIdOf(request);
+      if (id !== undefined) headers.push(`${requestIdHeader}: ${id}`);
     });
     const everyMs = Math.min(1000, Math.max(25, keepAliveMs / 8));
     this.#timer = options.clock.every(everyMs, () => this.#tick());
@@ -94,7 +99,7 @@ export class Sessions {
       const open = (): void => {
         const refusal = this.#refusal(request, socket);
         if (refusal !== undefined) {
-          this.#door.refuse(request.socket, refusal);
+          this.#door.refuse(request, refusal);
           return;
         }
         this.#server.handleUpgrade(request, socket, head, (webSocket) => {
