@@ -3430,4 +3430,28 @@ export const mutants: readonly Mutant[] = [
     test: `${serverTest}/stream-log.test.ts`,
     only: 'cannot be read',
   },
+  {
+    name: 'promise 11: under TLS the bytes of the kernel count as those of the stream',
+    file: `${server}/sink/tcp-info-links.ts`,
+    find: 'tcp === socket ? acked() : takenBytes(socket) - queuedBytes(tcp, acked())',
+    replace: 'acked()',
+    test: `${gatewayTest}/tls.test.ts`,
+    only: 'of an encrypted connection',
+  },
+  {
+    name: 'a certificate that was renewed is not used',
+    file: `${gateway}/http/certificate.ts`,
+    find: '      this.#context = createSecureContext({ cert, key });\n      this.#validUntilMs',
+    replace: '      createSecureContext({ cert, key });\n      this.#validUntilMs',
+    test: `${gatewayTest}/tls.test.ts`,
+    only: 'a renewed certificate',
+  },
+  {
+    name: 'behind a PROXY header TLS loses its first bytes',
+    file: `${gateway}/http/connections.ts`,
+    find: 'if (connection.socket === socket) socket.resume();',
+    replace: 'socket.resume();',
+    test: `${gatewayTest}/tls.test.ts`,
+    only: 'writes PROXY headers',
+  },
 ];

@@ -10,6 +10,7 @@ import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
 import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
+import { ConfigError } from './config/config-error.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { Console } from '@spillway/server/console/console';
@@ -17,6 +18,7 @@ import type { Refusal } from '@spillway/server/access/refusal';
 import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
+import { Certificate } from './http/certificate.ts';
 import { Connections } from './http/connections.ts';
 import { listenAt } from './server/listen-at.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
@@ -117,6 +119,8 @@ export async function openGateway(
   const keys = new ApiKeys(settings.apiKeys);
   const isAdminLocal = isLoopback(config.adminHost);
   const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
+  const certificate = openCertificate('tls', config, log, defects);
+  const adminCertificate = openCertificate('adminTls', config, log, defects);
   const ofListeners = {
     maxConnectionsPerAddress: config.maxConnectionsPerAddress,
     defects,
@@ -129,6 +133,7 @@ export async function openGateway(
     areKeysRequired: keys.areRequired,
     hasProxyHeaders: config.proxyProtocol,
     onRefused,
+    secureContext: certificate && (() => certificate.context),
   });
   const adminConnections = new Connections({
     ...ofListeners,
@@ -137,6 +142,7 @@ export async function openGateway(
     // A scraper of metrics may run on the proxy's machine, and sends no PROXY header.
     hasProxyHeaders: false,
     onRefused: onAdminRefused,
+    secureContext: adminCertificate && (() => adminCertificate.context),
   });
   const watched = {
     clock,
@@ -155,6 +161,7 @@ export async function openGateway(
   const metrics: Metrics = new Metrics({
     ...watched,
     connections: { client: connections, admin: adminConnections },
+    certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     refusals,
     retained: streams.retained,
@@ -223,7 +230,7 @@ export async function openGateway(
     about: () => ({
       version,
       startedAtMs: Math.round(performance.timeOrigin),
-      gatewayUrl: listeningUrl(server.server),
+      gatewayUrl: listeningUrl(server.server, certificate && 'https'),
       isSimulated: simulator !== undefined,
       needsKey: adminKeys.areRequired,
     }),
@@ -250,6 +257,8 @@ export async function openGateway(
     adminSessions.close();
     connections.closeAll();
     adminConnections.closeAll();
+    certificate?.close();
+    adminCertificate?.close();
     await Promise.all([server.close(), admin.close()]);
     pools.destroy();
     refusals.close();
@@ -274,8 +283,8 @@ export async function openGateway(
   void metrics.prepare();
   let stopped: Promise<void> | undefined;
   return {
-    url: listeningUrl(server.server),
-    adminUrl: listeningUrl(admin.server),
+    url: listeningUrl(server.server, certificate && 'https'),
+    adminUrl: listeningUrl(admin.server, adminCertificate && 'https'),
     providers,
     needsKey: asked.apiKeys.length > 0,
     shutdownMs: config.shutdownMs,
@@ -311,6 +320,39 @@ function boundsFor(config: Config, isSimulated: boolean, log: Logger): Connectio
       'once. Raise the limit (ulimit -Hn, LimitNOFILE, --ulimit nofile), or lower maxStreams',
   );
   return bounds;
+}
+
+/** The certificate of a listener; `undefined`: it has none, and speaks plain HTTP. */
+function openCertificate(
+  of: 'adminTls' | 'tls',
+  config: Config,
+  log: Logger,
+  defects: Defects,
+): Certificate | undefined {
+  const [certFile, keyFile] = [config[`${of}CertFile`], config[`${of}KeyFile`]];
+  if (certFile === undefined || keyFile === undefined) return undefined;
+  const files = { certFile, keyFile };
+  const listener = {
+    replaced: (validUntilMs: number) =>
+      log.info(
+        { certFile, validUntil: new Date(validUntilMs).toISOString() },
+        'new connections have another certificate',
+      ),
+    failed: (reason: string) =>
+      log.error(
+        { certFile, reason },
+        'a certificate has changed and cannot be used: the one from before stays',
+      ),
+  };
+  try {
+    return new Certificate(files, listener, defects);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new ConfigError(
+      `${of}CertFile, ${of}KeyFile: expected a certificate and its key in PEM, got ${code ?? message}`,
+      { cause: error },
+    );
+  }
 }
 
 /** The simulator as a provider of each API that has a default provider. */

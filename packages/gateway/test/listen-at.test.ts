@@ -29,6 +29,7 @@ async function turnsFor(count: number, listeners: number): Promise<number> {
     hasProxyHeaders: false,
     onRefused: () => undefined,
     answerTimeoutMs: 1000,
+    secureContext: undefined,
   });
   const server = fastify({ logger: false });
   let taken = 0;

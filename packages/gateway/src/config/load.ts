@@ -84,6 +84,10 @@ export function loadSettings(sources: ConfigSources): Settings {
       `proxyProtocol${from(origins, 'proxyProtocol')}: expected trustedProxies whose connections begin so, got none`,
     );
   }
+  for (const [key, other] of tlsFiles) {
+    if (config[key] === undefined || config[other] !== undefined) continue;
+    throw new ConfigError(`${other}: expected a file beside ${key}${from(origins, key)}, got nothing`);
+  }
   if (config.maxEventMemoryBytes < config.maxEventBytes) {
     throw new ConfigError(
       `maxEventMemoryBytes${from(origins, 'maxEventMemoryBytes')}: expected at least one event (maxEventBytes, ` +
@@ -119,6 +123,14 @@ export function loadSettings(sources: ConfigSources): Settings {
  * The settings that name the environment variable of a key. The key itself never stands in a configuration.
  */
 const keySettings = ['apiKeyEnv', 'apiKeysEnv', 'adminKeysEnv'];
+
+/** Settings that need one another. */
+const tlsFiles = [
+  ['tlsCertFile', 'tlsKeyFile'],
+  ['tlsKeyFile', 'tlsCertFile'],
+  ['adminTlsCertFile', 'adminTlsKeyFile'],
+  ['adminTlsKeyFile', 'adminTlsCertFile'],
+] as const;
 
 function envHint(name: string): string {
   const plain = name.replaceAll(/[-_]/g, '').toLowerCase();

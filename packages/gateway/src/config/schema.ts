@@ -211,6 +211,20 @@ export const configSchema = z.strictObject({
     .boolean()
     .default(false)
     .describe('connections of trustedProxies begin with the header of the PROXY protocol, and must'),
+  tlsCertFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'file with the certificate of the listener for clients and its intermediate ones, PEM; with it, clients must use https',
+    ),
+  tlsKeyFile: z.string().min(1).optional().describe('file with the key of tlsCertFile, PEM'),
+  adminTlsCertFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('file with the certificate of the admin listener, PEM; with it, operators must use https'),
+  adminTlsKeyFile: z.string().min(1).optional().describe('file with the key of adminTlsCertFile, PEM'),
   maxConnectionsPerAddress: z
     .int()
     .min(1)

@@ -13,7 +13,8 @@ export type ConnectionState = (typeof connectionStates)[number];
 
 /** One connection of a client. */
 export class Connection {
-  readonly socket: Socket;
+  /** What the HTTP server reads and writes: the TCP connection, or the TLS connection on it. */
+  socket: Socket;
   /**
    * The network that counts as one client (`networkOf`); `undefined`: a trusted proxy's connection, which has
    * many clients.

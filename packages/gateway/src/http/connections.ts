@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, type ListenOptions, type Server as TcpServer, type Socket } from 'node:net';
+import { type SecureContext, TLSSocket } from 'node:tls';
 import { errorText } from './error-text.ts';
 import type { Refusal } from '@spillway/server/access/refusal';
 import type { Defects } from '@spillway/server/defects';
 import { GatewayError } from '@spillway/server/errors';
 import { networkOf, plainAddress } from './address.ts';
 import { clientAddress, setClientAddress } from '@spillway/server/http/client-address';
+import { setTcp } from '@spillway/server/sink/tcp-of';
 import { Connection, type ConnectionState } from './connection.ts';
 import { readProxyHeader } from './proxy-header.ts';
 import { hasBody } from './receive-body.ts';
@@ -28,7 +30,7 @@ const strangerTimeoutMs = 10_000;
  * `idle_displaced`, `transfer_displaced`: it made room for another one. `address_bound`: its address had too
  * many strangers. `stranger_idle`: it sent no request in time. `answer_unread`: its client did not take an
  * answer in time. `pipelined`: it had too many requests at once. `never_closed`: it did not close in time.
- * `proxy_header`: it did not begin with the header of the PROXY protocol.
+ * `proxy_header`: it did not begin with the header of the PROXY protocol. `tls_handshake`: TLS could not begin on it.
  */
 const closeCauses = [
   'address_bound',
@@ -40,6 +42,7 @@ const closeCauses = [
   'refused',
   'stranger_displaced',
   'stranger_idle',
+  'tls_handshake',
   'transfer_displaced',
 ] as const;
 export type CloseCause = (typeof closeCauses)[number];
@@ -65,6 +68,8 @@ export interface ConnectionsOptions {
   readonly answerTimeoutMs: number;
   /** Called for each connection that gets an error before a request of it could be read, or that gets no answer. */
   readonly onRefused: (refusal: Refusal) => void;
+  /** The certificate for new connections, which have to begin with TLS; `undefined`: the listener has none. */
+  readonly secureContext: (() => SecureContext) | undefined;
 }
 
 /**
@@ -104,6 +109,7 @@ export class Connections {
     refused: 0,
     stranger_displaced: 0,
     stranger_idle: 0,
+    tls_handshake: 0,
     transfer_displaced: 0,
   };
 
@@ -257,20 +263,42 @@ export class Connections {
       socket.destroy();
       return;
     }
-    this.#bySocket.set(socket, connection);
-    socket.once('close', () => this.#forget(connection));
-    // The client has ended its side: it sends no more requests, so the connection gets a deadline.
-    socket.once('end', () => this.#arm(connection));
+    this.#watch(connection);
     if (hasHeader) this.#readHeader(connection);
     else this.#begin(connection);
   }
 
+  #watch(connection: Connection): void {
+    const { socket } = connection;
+    this.#bySocket.set(socket, connection);
+    socket.once('close', () => this.#forget(connection));
+    // The client has ended its side: it sends no more requests, so the connection gets a deadline.
+    socket.once('end', () => this.#arm(connection));
+  }
+
   /** Hands a connection to the HTTP server, now that its client's address is known. */
   #begin(connection: Connection): void {
+    if (this.#options.secureContext !== undefined) this.#encrypt(connection, this.#options.secureContext());
     setClientAddress(connection.socket, connection.address);
     if (!this.#options.proxies.trusts(connection.address)) connection.network = networkOf(connection.address);
     this.#place(connection);
     this.#serve(connection.socket);
+  }
+
+  /** From now on the connection's bytes are encrypted. A handshake has the deadline of a stranger without a request. */
+  #encrypt(connection: Connection, secureContext: SecureContext): void {
+    const tcp = connection.socket;
+    const secure = new TLSSocket(tcp, { isServer: true, secureContext, ALPNProtocols: ['http/1.1'] });
+    setTcp(secure, tcp);
+    this.#bySocket.delete(tcp);
+    connection.socket = secure;
+    this.#watch(connection);
+    let hasBegun = false;
+    secure.once('secure', () => (hasBegun = true));
+    // A close follows every error, and is handled there.
+    secure.on('error', () => {
+      if (!hasBegun) this.#count(connection, 'tls_handshake');
+    });
   }
 
   #readHeader(connection: Connection): void {
@@ -292,7 +320,8 @@ export class Connections {
       connection.idleSinceMs = performance.now();
       if (received.length > header.byteLength) socket.unshift(received.subarray(header.byteLength));
       this.#begin(connection);
-      socket.resume();
+      // TLS reads past the TCP socket, which would throw away what it reads itself.
+      if (connection.socket === socket) socket.resume();
     };
     socket.on('data', onData);
     socket.once('end', () => {

@@ -17,6 +17,8 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly log: Pick<LogDestination, 'droppedLines'> | undefined;
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
+  /** The certificate of each listener that has one. */
+  readonly certificates: Readonly<Record<'admin' | 'client', { readonly validUntilMs: number } | undefined>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
   readonly refusals: Pick<Refusals, 'counts'>;
   /** The event loop's delays in the worst second of the last minute. */
@@ -103,6 +105,16 @@ export class Metrics {
       (result) => {
         for (const [listener, open] of Object.entries(connections)) {
           for (const state of connectionStates) result.observe(open.count(state), { listener, state });
+        }
+      },
+    );
+    this.#figures.gauge(
+      'spillway.certificate.expiry',
+      's',
+      'When the certificate of a listener ends, in seconds since 1970',
+      (result) => {
+        for (const [listener, certificate] of Object.entries(this.#options.certificates)) {
+          if (certificate !== undefined) result.observe(certificate.validUntilMs / 1000, { listener });
         }
       },
     );

@@ -15,6 +15,11 @@ export function run(args: readonly string[], options?: SpawnOptions): Command {
   return command;
 }
 
+/** A command with its URLs. A copy of `exited` would begin to wait for the exit now. */
+function withUrls<Urls extends object>(command: Command, urls: Urls): Command & Urls {
+  return Object.defineProperties(urls, Object.getOwnPropertyDescriptors(command)) as Command & Urls;
+}
+
 /** A running gateway or simulator. */
 export interface Running extends Command {
   readonly url: string;
@@ -26,7 +31,7 @@ export interface RunningGateway extends Running {
 
 export async function startSimulator(args: readonly string[] = []): Promise<Running> {
   const command = run(['simulate', '--port', '0', ...args]);
-  return { ...command, url: await printed(command, /Simulated provider on (\S+)\/v1/) };
+  return withUrls(command, { url: await printed(command, /Simulated provider on (\S+)\/v1/) });
 }
 
 export async function startGateway(
@@ -35,7 +40,7 @@ export async function startGateway(
 ): Promise<RunningGateway> {
   const command = run(['serve', '--port', '0', '--admin-port', '0', ...args], options);
   const url = await printed(command, /Spillway on (\S+)/);
-  return { ...command, url, adminUrl: await printed(command, /metrics (\S+)\/metrics/) };
+  return withUrls(command, { url, adminUrl: await printed(command, /metrics (\S+)\/metrics/) });
 }
 
 /** A simulator and a gateway in front of it, with all its APIs, whose replies one or the other reads. */

@@ -11,6 +11,7 @@ import type { Paces } from './paces.ts';
 import { Pause } from './pause.ts';
 import type { ReaderResponse } from './reader-response.ts';
 import type { SendQueues } from './send-queues.ts';
+import { tcpOf } from './tcp-of.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 
 /** The bytes of a run in pieces that are made in one turn, so that other work has its turn. */
@@ -335,7 +336,7 @@ export class ClientResponse implements ReaderResponse {
   close(): void {
     const { socket } = this.#response;
     if (socket === null || this.#isDelimited) this.#response.destroy();
-    else socket.resetAndDestroy();
+    else tcpOf(socket).resetAndDestroy();
   }
 
   /**

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import { type Links, type LinkState, takenBytes } from './link.ts';
 import type { SendQueues } from './send-queues.ts';
+import { tcpOf } from './tcp-of.ts';
 
 /** The part of koffi that is used here. */
 interface Koffi {
@@ -33,14 +34,20 @@ export function openTcpInfoLinks(): Links | undefined {
   const view = new DataView(info.buffer);
   const length = new Uint32Array(1);
   const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
-  const read = (socket: Socket): LinkState | undefined => {
-    const fd = descriptorOf(socket);
-    if (fd === undefined) return undefined;
+  const ask = (tcp: Socket): boolean => {
+    const { fd = -1 } = handleOf(tcp);
+    if (fd < 0) return false;
     length[0] = info.byteLength;
-    if (getsockopt(fd, ipprotoTcp, tcpInfo, info, length) !== 0 || length[0] < minInfoBytes) return undefined;
+    return getsockopt(fd, ipprotoTcp, tcpInfo, info, length) === 0 && length[0] >= minInfoBytes;
+  };
+  const acked = (): number => Number(view.getBigUint64(bytesAckedOffset, isLittleEndian));
+  const read = (socket: Socket): LinkState | undefined => {
+    const tcp = tcpOf(socket);
+    if (!ask(tcp)) return undefined;
     return {
       atMs: performance.now(),
-      ackedBytes: Number(view.getBigUint64(bytesAckedOffset, isLittleEndian)),
+      // Under TLS the kernel counts encrypted bytes. Those that it still holds stand for as many of the stream's own.
+      ackedBytes: tcp === socket ? acked() : takenBytes(socket) - queuedBytes(tcp, acked()),
       minRttMs: view.getUint32(minRttOffset, isLittleEndian) / 1000,
     };
   };
@@ -48,8 +55,8 @@ export function openTcpInfoLinks(): Links | undefined {
   // thousands.
   const queues: SendQueues = {
     bytesOf: (socket) => {
-      const state = read(socket);
-      return state && Math.max(0, takenBytes(socket) - state.ackedBytes);
+      const tcp = tcpOf(socket);
+      return ask(tcp) ? queuedBytes(tcp, acked()) : undefined;
     },
   };
   return {
@@ -59,8 +66,14 @@ export function openTcpInfoLinks(): Links | undefined {
   };
 }
 
-/** The descriptor of an open socket. Node has no public way to it; the handle has had `fd` for ten years. */
-function descriptorOf(socket: Socket): number | undefined {
+/** The bytes that the kernel holds for a TCP connection. TLS writes past the socket, to its handle, which queues too. */
+function queuedBytes(tcp: Socket, ackedBytes: number): number {
+  const { writeQueueSize = 0 } = tcp.writableLength === 0 ? handleOf(tcp) : {};
+  return Math.max(0, takenBytes(tcp) - writeQueueSize - ackedBytes);
+}
+
+/** The handle of an open socket. Node has no public way to it; the handle has had these fields for ten years. */
+function handleOf(socket: Socket): { readonly fd?: number; readonly writeQueueSize?: number } {
   const { _handle: handle } = socket as { readonly _handle?: { readonly fd?: number } | null };
-  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
+  return handle ?? {};
 }
