@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { diag, DiagLogLevel } from '@opentelemetry/api';
 import {
@@ -10,6 +11,7 @@ import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
 import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
+import { apiKey, digest } from './config/api-key.ts';
 import { ConfigError } from './config/config-error.ts';
 import { isLoopback, type Provider, type Settings } from './config/load.ts';
 import type { Config } from './config/schema.ts';
@@ -49,6 +51,7 @@ import { nodeClock } from '@spillway/server/time/node-clock';
 import { openLinks } from '@spillway/server/sink/open-links';
 import { Paces } from '@spillway/server/sink/paces';
 import { Streams } from '@spillway/server/stream/streams';
+import { Canary, canaryName } from './telemetry/canary.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
@@ -116,9 +119,11 @@ export async function openGateway(
   const refusals = new Refusals(log, clock);
   const onRefused = (refusal: Refusal): void => refusals.refused('client', refusal);
   const onAdminRefused = (refusal: Refusal): void => refusals.refused('admin', refusal);
-  const keys = new ApiKeys(settings.apiKeys);
+  const canary = config.canaryMs > 0 ? await openCanaryProvider() : undefined;
+  const canaryKeys = canary === undefined ? [] : [apiKey(digest(canary.key), canaryName)];
+  const keys = new ApiKeys(settings.apiKeys.length > 0 ? [...settings.apiKeys, ...canaryKeys] : []);
   const isAdminLocal = isLoopback(config.adminHost);
-  const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
+  const adminKeys = new ApiKeys(settings.adminKeys);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
   const ofListeners = {
@@ -151,6 +156,7 @@ export async function openGateway(
     heldLimitBytes,
     streams: () => streams.all(),
     sessions: (): number => sessions.size,
+    untaken: () => sessions.untaken(),
     ended: () => ({ ...metrics.streams.ended }),
   };
   const console = new Console(config, watched);
@@ -164,6 +170,7 @@ export async function openGateway(
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     refusals,
+    canary: () => singing,
     retained: streams.retained,
     eventMemory,
     log: logDestination,
@@ -200,7 +207,20 @@ export async function openGateway(
   const isReady = (): boolean => !isStopping;
   const shared = { clock, config, defects, memory, paces, isReady };
   const models = new ModelLists({ ...provider, clock, log });
-  const served = { relay, connections, guard, models, providers, streams, log, onRefused };
+  const consoleUrl = (): string | undefined =>
+    isAdminLocal ? listeningUrl(admin.server, adminCertificate && 'https') : undefined;
+  const served = {
+    relay,
+    connections,
+    guard,
+    models,
+    providers,
+    streams,
+    log,
+    onRefused,
+    consoleUrl,
+    canary,
+  };
   const server = createServer({ ...shared, ...served });
   const sessions = new Sessions({
     ...shared,
@@ -233,6 +253,7 @@ export async function openGateway(
       gatewayUrl: listeningUrl(server.server, certificate && 'https'),
       isSimulated: simulator !== undefined,
       needsKey: adminKeys.areRequired,
+      keyVariable: config.adminKeysEnv,
     }),
     simulatorUrl: simulator?.url,
   });
@@ -250,7 +271,9 @@ export async function openGateway(
   });
   adminSessions.listen(admin.server);
 
+  let singing: Canary | undefined;
   const close = async (): Promise<void> => {
+    singing?.close();
     streams.stopWatching();
     console.close();
     sessions.close();
@@ -264,6 +287,7 @@ export async function openGateway(
     refusals.close();
     lines.close();
     await simulator?.close();
+    await canary?.close();
     const pushed = Promise.allSettled([metrics.close(), tracing?.close()]);
     const late = { status: 'rejected', reason: `It was not taken within ${maxPushMs} ms.` } as const;
     for (const closed of await Promise.race([pushed, sleep(maxPushMs, [late], { ref: false })])) {
@@ -281,6 +305,16 @@ export async function openGateway(
   }
 
   void metrics.prepare();
+  if (canary !== undefined) {
+    singing = new Canary({
+      everyMs: config.canaryMs,
+      url: listeningUrl(server.server, certificate && 'https'),
+      key: canary.key,
+      hasProxyHeader: config.proxyProtocol && ofListeners.proxies.trusts('127.0.0.1'),
+      clock,
+      log,
+    });
+  }
   let stopped: Promise<void> | undefined;
   return {
     url: listeningUrl(server.server, certificate && 'https'),
@@ -294,6 +328,7 @@ export async function openGateway(
         return stopped;
       }
       isStopping = true;
+      singing?.close();
       stopped = streams.drainAll(config.shutdownMs).then(close);
       return stopped;
     },
@@ -353,6 +388,17 @@ function openCertificate(
       { cause: error },
     );
   }
+}
+
+/** A simulator for the canary alone, the provider that it is, and the key by which its requests are known. */
+async function openCanaryProvider(): Promise<{
+  key: string;
+  provider: Provider;
+  close: () => Promise<void>;
+}> {
+  const { close, url } = await openSimulator({ host: '127.0.0.1', port: 0 });
+  const provider = { name: canaryName, api: 'openai', url: `${url}/v1`, apiKey: 'simulated' } as const;
+  return { key: randomBytes(24).toString('base64url'), provider: { ...provider, detach: 'cancel' }, close };
 }
 
 /** The simulator as a provider of each API that has a default provider. */

@@ -7,6 +7,7 @@ import type { Format, FormatError } from '@spillway/core/format/format';
  */
 const statuses = {
   invalid_request: 400,
+  untrusted_proxy: 400,
   invalid_api_key: 401,
   host_not_allowed: 403,
   not_found: 404,

@@ -364,6 +364,14 @@ export const configSchema = z.strictObject({
     .min(1024)
     .default(1_048_576)
     .describe('largest message on a WebSocket; a larger one ends it'),
+  canaryMs: z
+    .int()
+    .min(0)
+    .max(60_000)
+    .default(0)
+    .describe(
+      'time between two small streams that the gateway asks itself for, to see that it still serves; simulated, no provider is asked; 0: none',
+    ),
   shutdownMs: durationMs.default(30_000).describe('time that running streams have to finish after SIGTERM'),
 });
 

@@ -5,6 +5,7 @@ import type { Refusal } from '@spillway/server/access/refusal';
 import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import { clientAddress } from '@spillway/server/http/client-address';
 import { requestIdOf } from '@spillway/server/http/request-id';
+import { beginsProxyHeader } from '../http/proxy-header.ts';
 import { rewriteRefusal } from '../http/request-target.ts';
 import { routeOf } from '../http/route.ts';
 
@@ -61,18 +62,21 @@ function fromFastify(error: unknown): GatewayError {
 export type RefuseSocket = (socket: Socket, error: GatewayError, headers?: HeaderList) => void;
 type HeaderList = readonly (readonly [string, string])[];
 
+/** An error of Node's HTTP parser, with the bytes in which it is. */
+type UnreadableError = NodeJS.ErrnoException & { readonly rawPacket?: unknown };
+
 /**
  * Answers a connection whose request could not be parsed. The request's format is therefore unknown. `headersFor` gives
  * the answer's headers for a page of an origin.
  */
 export function refuseConnection(
-  error: NodeJS.ErrnoException & { readonly rawPacket?: unknown },
+  error: UnreadableError,
   socket: Socket,
   refuse: RefuseSocket,
   headersFor: (origin: string | undefined) => HeaderList = () => [],
 ): void {
   if (error.code === 'ECONNRESET') socket.destroy();
-  else refuse(socket, unreadable(error.code), headersFor(originIn(error.rawPacket)));
+  else refuse(socket, unreadable(error), headersFor(originIn(error.rawPacket)));
 }
 
 /** The origin in the bytes of a request that could not be parsed, as far as its last read has it. */
@@ -81,7 +85,13 @@ function originIn(bytes: unknown): string | undefined {
   return /\r\norigin: *([\x21-\x7e]{1,256})\r\n/i.exec(text)?.[1];
 }
 
-function unreadable(code: string | undefined): GatewayError {
+function unreadable({ code, rawPacket }: UnreadableError): GatewayError {
+  if (Buffer.isBuffer(rawPacket) && beginsProxyHeader(rawPacket)) {
+    return new GatewayError(
+      'untrusted_proxy',
+      'The connection begins with a header of the PROXY protocol: expected proxyProtocol, and its address among trustedProxies.',
+    );
+  }
   switch (code) {
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return new GatewayError('request_timeout', 'The request did not arrive in time (requestTimeoutMs).');

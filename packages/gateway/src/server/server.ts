@@ -18,6 +18,7 @@ import type { Connections } from '../http/connections.ts';
 import { rewriteTarget } from '../http/request-target.ts';
 import { noSuchPath, routeOf } from '../http/route.ts';
 import { putGuard, putTargets } from './hooks.ts';
+import { addRoot } from './root.ts';
 import { corsHeaders, putCors, putRequestIds } from './request-head.ts';
 import { leaveBodies } from './unread-body.ts';
 import { hijack } from './hijack.ts';
@@ -49,6 +50,10 @@ export interface ServerOptions {
   readonly paces: Paces;
   readonly clock: ServerClock;
   readonly log: Logger;
+  /** The provider of the gateway's own canary, and the key that only its requests have. */
+  readonly canary: { readonly key: string; readonly provider: Provider } | undefined;
+  /** The URL of the console, for those on this machine; `undefined`: it is somewhere else. */
+  readonly consoleUrl: () => string | undefined;
   /** Called for each request that gets an error instead of a stream. */
   readonly onRefused: (refusal: Refusal) => void;
   /** Whether new streams are accepted. */
@@ -102,6 +107,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   });
   putTargets(server);
 
+  addRoot(server, options.consoleUrl);
   server.get('/health/live', () => ({ status: 'ok' }));
   server.get('/health/ready', (_request, reply) => {
     if (isReady()) return { status: 'ok' };
@@ -124,7 +130,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 /** Adds the providers' paths: every path below the prefixes belongs to a provider. */
 function addProviderPaths(
   server: FastifyInstance,
-  { config, memory, models, providers, relay, isReady }: ServerOptions,
+  { canary, config, memory, models, providers, relay, isReady }: ServerOptions,
 ): void {
   const limits = {
     maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
@@ -150,7 +156,12 @@ function addProviderPaths(
         const address = clientAddress(raw);
         const caller = callerOf(raw);
         const openHold = (): BodyHold => memory.hold(holderOf(caller, address));
-        const relayed = await receiveRequest(route, raw, reply.raw, { ...limits, openHold, providers });
+        const isCanary = canary !== undefined && headers.authorization === `Bearer ${canary.key}`;
+        const relayed = await receiveRequest(route, raw, reply.raw, {
+          ...limits,
+          openHold,
+          providers: isCanary ? [canary.provider] : providers,
+        });
         try {
           const mergeMs = readMergeMs(headers);
           const asker = { headers, address, caller, requestId: requestIdOf(raw) };

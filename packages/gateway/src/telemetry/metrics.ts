@@ -9,6 +9,7 @@ import { connectionStates } from '../http/connection.ts';
 import type { Connections } from '../http/connections.ts';
 import type { LogDestination } from '../process/log-destination.ts';
 import type { Refusals } from './refusals.ts';
+import type { Canary } from './canary.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
 
@@ -21,6 +22,8 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly certificates: Readonly<Record<'admin' | 'client', { readonly validUntilMs: number } | undefined>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
   readonly refusals: Pick<Refusals, 'counts'>;
+  /** The canary, once it sings; `undefined`: there is none. */
+  readonly canary: () => Pick<Canary, 'firstTokenMs' | 'lastOkAtMs' | 'runs'> | undefined;
   /** The event loop's delays in the worst second of the last minute. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -48,6 +51,7 @@ export class Metrics {
     this.streams = new StreamMetrics(instruments, options);
     this.#defineCounters();
     this.#defineConnections();
+    this.#defineCanary();
     defineProcessFigures(instruments, options.loopDelayMs);
   }
 
@@ -83,6 +87,34 @@ export class Metrics {
         'Log lines that could not be written in time',
         () => log?.droppedLines ?? 0,
       ],
+    });
+  }
+
+  /** Figures of the canary. There are none without one. */
+  #defineCanary(): void {
+    const { canary } = this.#options;
+    this.#figures.gauge(
+      'spillway.canary.last_success.timestamp',
+      's',
+      "When the canary's stream was last as it should be, or the canary began; seconds since 1970",
+      (result) => {
+        const singing = canary();
+        if (singing !== undefined) result.observe(singing.lastOkAtMs / 1000);
+      },
+    );
+    this.#figures.gauge(
+      'spillway.canary.time_to_first_token',
+      's',
+      "How long the first token took in the canary's latest stream that went well",
+      (result) => {
+        const { firstTokenMs } = canary() ?? {};
+        if (firstTokenMs !== undefined) result.observe(firstTokenMs / 1000);
+      },
+    );
+    this.#figures.counter('spillway.canary.runs', '{stream}', "The canary's streams", (result) => {
+      for (const [outcome, count] of Object.entries(canary()?.runs ?? {})) {
+        result.observe(count, { result: outcome });
+      }
     });
   }
 

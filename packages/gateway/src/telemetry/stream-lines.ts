@@ -7,6 +7,8 @@ import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Route } from '../http/route.ts';
 import { clientRequestId } from '../http/request-ids.ts';
+import type { GatewayError } from '@spillway/server/errors';
+import { canaryName } from './canary.ts';
 import { LineBudget } from './line-budget.ts';
 import { traceIdOf } from './trace-context.ts';
 
@@ -75,7 +77,7 @@ export class StreamLines {
     const { bytes, events, firstEventMs, startedMs } = stream;
     const nowMs = this.#clock.nowMs();
     const cause = error?.cause instanceof Error ? error.cause : undefined;
-    this.#log[error?.code === 'internal_error' ? 'error' : 'info'](
+    this.#log[levelOf(stream, error)](
       {
         request: requestId,
         clientRequest: clientRequestId(end.headers),
@@ -116,4 +118,10 @@ export class StreamLines {
   close(): void {
     this.#budget.close();
   }
+}
+
+function levelOf({ origin }: GatewayStream, error: GatewayError | undefined): 'debug' | 'error' | 'info' {
+  if (error?.code === 'internal_error') return 'error';
+  // A canary that sings is worth no line.
+  return origin.name === canaryName && error === undefined ? 'debug' : 'info';
 }

@@ -147,6 +147,8 @@ export interface About {
   readonly gatewayUrl: string;
   /** Whether the models are simulated. Only then there is a playground. */
   readonly isSimulated: boolean;
-  /** Whether the page has to send one of the gateway's keys. */
+  /** Whether the page has to send one of the admin keys. */
   readonly needsKey: boolean;
+  /** The environment variable that has the admin keys: what a person who is asked for one has to look for. */
+  readonly keyVariable: string;
 }

@@ -147,6 +147,11 @@ export class Session implements Carrier<SessionReader> {
     return this.#outflow.isBlocked;
   }
 
+  /** The bytes that were written and that the connection has not taken. */
+  get untakenBytes(): number {
+    return this.#tcp.writableLength;
+  }
+
   send(frame: GatewayFrame): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     const text = JSON.stringify(frame);

@@ -24,6 +24,18 @@ const maxFragments = 1024;
 /** How long a client may take to answer a close frame. */
 const closeTimeoutMs = 1000;
 
+/** A session with more untaken bytes than this counts as one that does not keep up: a reader's window is less. */
+const largeBytes = 262_144;
+
+/** The bytes that were written to sessions and that their connections have not taken. */
+export interface UntakenBytes {
+  /** Of the session that has most. */
+  readonly maxBytes: number;
+  readonly totalBytes: number;
+  /** The sessions with more than 256 KiB. */
+  readonly largeSessions: number;
+}
+
 /** Where WebSockets enter a server. */
 export interface SessionDoor {
   /** Why an upgrade request is refused, by its address or its sender; `undefined`: it is accepted. */
@@ -91,6 +103,19 @@ export class Sessions {
   /** The number of open sessions. */
   get size(): number {
     return this.#sessions.size;
+  }
+
+  /** What the connections have not taken of what was written to them. Looks at every session: only for who asks. */
+  untaken(): UntakenBytes {
+    let maxBytes = 0;
+    let totalBytes = 0;
+    let largeSessions = 0;
+    for (const { untakenBytes } of this.#sessions) {
+      maxBytes = Math.max(maxBytes, untakenBytes);
+      totalBytes += untakenBytes;
+      if (untakenBytes > largeBytes) largeSessions += 1;
+    }
+    return { maxBytes, totalBytes, largeSessions };
   }
 
   /** Accepts the WebSockets that clients of a server ask for. */

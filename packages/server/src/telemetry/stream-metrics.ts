@@ -1,4 +1,4 @@
-import type { Attributes, Histogram, Meter as Instruments } from '@opentelemetry/api';
+import type { Attributes, Histogram, Meter as Instruments, ObservableGauge } from '@opentelemetry/api';
 import type { Clock } from '@spillway/core/clock';
 import type { TokenUsage } from '@spillway/core/format/format';
 import { errorCodes, GatewayError } from '../errors.ts';
@@ -30,6 +30,12 @@ export interface StreamMetricsOptions {
   readonly heldLimitBytes: number;
   /** The number of open sessions. */
   readonly sessions: () => number;
+  /** What sessions have not taken. Called once for each scrape or push, and looks at all of them. */
+  readonly untaken: () => {
+    readonly maxBytes: number;
+    readonly totalBytes: number;
+    readonly largeSessions: number;
+  };
   readonly retained: { readonly heldBytes: number; readonly drops: number };
   readonly eventMemory: Pick<EventMemory, 'heldBytes' | 'waitingPlaces' | 'waits'>;
 }
@@ -95,6 +101,7 @@ export class StreamMetrics implements StreamsObserver {
     this.#defineCounters();
     this.#defineSurveyed();
     this.#defineGauges();
+    this.#defineUntaken();
   }
 
   readerEnded(reason: ReaderEndReason): void {
@@ -268,6 +275,32 @@ export class StreamMetrics implements StreamsObserver {
         }
       },
       [...gauges.map(([gauge]) => gauge), streams, stall],
+    );
+  }
+
+  /** One look at all sessions serves all three. */
+  #defineUntaken(): void {
+    const gauge = (name: string, unit: string, description: string): ObservableGauge =>
+      this.#instruments.createObservableGauge(name, { unit, description });
+    const most = gauge(
+      'spillway.session.untaken',
+      'By',
+      'Bytes that were written to a WebSocket and that its connection has not taken, the most of any',
+    );
+    const total = gauge('spillway.sessions.untaken', 'By', 'The same of all WebSockets together');
+    const large = gauge(
+      'spillway.sessions.slow',
+      '{session}',
+      'WebSockets whose connection has not taken more than 256 KiB',
+    );
+    this.#instruments.addBatchObservableCallback(
+      (result) => {
+        const { largeSessions, maxBytes, totalBytes } = this.#options.untaken();
+        result.observe(most, maxBytes);
+        result.observe(total, totalBytes);
+        result.observe(large, largeSessions);
+      },
+      [most, total, large],
     );
   }
 
