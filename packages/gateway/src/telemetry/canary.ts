@@ -84,6 +84,8 @@ export class Canary {
       'content-type': 'application/json',
       authorization: `Bearer ${key}`,
       host: 'localhost',
+      // A new connection each time, as a new client has it.
+      connection: 'close',
       'user-agent': canaryName,
       // Not sampled: spans of the canary would only say that it runs.
       traceparent: `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-00`,
@@ -113,7 +115,6 @@ export class Canary {
       method: 'POST',
       headers,
       signal,
-      agent: false,
       // The connection leads to this process, whose certificate is made out to other names.
       ...(isSecure ? { rejectUnauthorized: false } : {}),
       ...(this.#options.hasProxyHeader ? { createConnection: () => connectAsProxy(url, isSecure) } : {}),
