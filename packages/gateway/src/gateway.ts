@@ -287,7 +287,7 @@ export async function openGateway(
     refusals.close();
     lines.close();
     await simulator?.close();
-    await canary?.close();
+    await canary?.simulator.close();
     const pushed = Promise.allSettled([metrics.close(), tracing?.close()]);
     const late = { status: 'rejected', reason: `It was not taken within ${maxPushMs} ms.` } as const;
     for (const closed of await Promise.race([pushed, sleep(maxPushMs, [late], { ref: false })])) {
@@ -391,14 +391,16 @@ function openCertificate(
 }
 
 /** A simulator for the canary alone, the provider that it is, and the key by which its requests are known. */
-async function openCanaryProvider(): Promise<{
-  key: string;
-  provider: Provider;
-  close: () => Promise<void>;
-}> {
-  const { close, url } = await openSimulator({ host: '127.0.0.1', port: 0 });
-  const provider = { name: canaryName, api: 'openai', url: `${url}/v1`, apiKey: 'simulated' } as const;
-  return { key: randomBytes(24).toString('base64url'), provider: { ...provider, detach: 'cancel' }, close };
+async function openCanaryProvider(): Promise<{ key: string; provider: Provider; simulator: Simulator }> {
+  const simulator = await openSimulator({ host: '127.0.0.1', port: 0 });
+  const provider: Provider = {
+    name: canaryName,
+    api: 'openai',
+    url: simulator.url + apis.openai.pathInUrl,
+    apiKey: 'simulated',
+    detach: 'cancel',
+  };
+  return { key: randomBytes(24).toString('base64url'), provider, simulator };
 }
 
 /** The simulator as a provider of each API that has a default provider. */

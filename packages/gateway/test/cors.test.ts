@@ -11,6 +11,12 @@ import { eventually } from './support/spawn.ts';
 import { openStream } from './support/stream-url.ts';
 
 const executablePath = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
+interface Asked {
+  readonly method?: 'HEAD' | 'POST';
+  readonly headers?: Record<string, string>;
+  readonly body?: string;
+}
+
 const origin = 'https://app.example';
 const key = { authorization: 'Bearer right-key' };
 const env = { SPILLWAY_API_KEYS: 'right-key' };
@@ -22,7 +28,7 @@ test('1.13 a page of an allowed origin may read every answer, errors of any kind
   const { url: stream } = await openStream(url, 'sim:tokens=5,tps=0,ttft=0', { headers: key });
   const post = { method: 'POST', headers: { ...key, 'content-type': 'application/json' } } as const;
   const chat = `${url}/v1/chat/completions`;
-  const asked: readonly (readonly [string, Parameters<typeof request>[1], number])[] = [
+  const asked: readonly (readonly [string, Asked, number])[] = [
     [`${url}/health/live`, {}, 200],
     [`${url}/v1/models`, { headers: key }, 200],
     [chat, { ...post, body: chatBody('sim:tokens=1,tps=0,ttft=0') }, 200],
@@ -39,7 +45,7 @@ test('1.13 a page of an allowed origin may read every answer, errors of any kind
   ];
   for (const [what, options, status] of asked) {
     const ask = async (from: string): Promise<unknown> => {
-      const answer = await request(what, { ...options, headers: { ...options?.headers, origin: from } });
+      const answer = await request(what, { ...options, headers: { ...options.headers, origin: from } });
       await answer.body.dump();
       expect([answer.statusCode, answer.headers['vary']], what).toEqual([status, 'Origin']);
       return answer.headers['access-control-allow-origin'];

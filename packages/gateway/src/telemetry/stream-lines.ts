@@ -99,7 +99,7 @@ export class StreamLines {
         // A message of the gateway or of the connection: never text of a body.
         reason: error?.message,
         cause: cause === undefined ? undefined : ((cause as NodeJS.ErrnoException).code ?? cause.name),
-        retries: end.retries || undefined,
+        retried: end.retries || undefined,
         events,
         bytes,
         inputTokens: usage?.inputTokens,
