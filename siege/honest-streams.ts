@@ -8,8 +8,12 @@ import { Watch, WrongTextError } from './watch.ts';
 /** So many streams at all times. */
 const streams = 20;
 const tokensPerSecond = 20;
-/** From one second to fifteen. */
+/**
+ * From one second to fifteen. A stream with a second reader lasts five at least: that reader may be refused for a while,
+ * and a stream is kept for a second after its end.
+ */
 const [leastTokens, mostTokens] = [20, 300];
+const leastTokensOfTwo = 100;
 const retryMs = 100;
 /** After so long without a first token, nobody waits any more. */
 const giveUpMs = 10_000;
@@ -82,7 +86,8 @@ export class HonestStreams {
 
   async #read(kind: ReaderKind, key: string): Promise<void> {
     this.#opened += 1;
-    const tokens = leastTokens + ((this.#opened * 137) % (mostTokens - leastTokens));
+    const least = kind === 'url' ? leastTokensOfTwo : leastTokens;
+    const tokens = least + ((this.#opened * 137) % (mostTokens - least));
     const model = `sim:tps=${tokensPerSecond},ttft=0,tokens=${tokens}`;
     const watches: Watch[] = [];
     const insist = async (read: (watch: Watch) => Promise<void>): Promise<void> => {

@@ -4,6 +4,7 @@ export type { TakeLimits } from './channel/bounds.ts';
 export type { ChannelOptions, ReplayWindow } from './channel/channel-options.ts';
 export type { ChunkAddresses, ChunkMemory } from './channel/chunk-memory.ts';
 export { Gap } from './channel/gap.ts';
+export { createGate, type Gate } from './channel/gate.ts';
 export { createMemoryStore, type MemoryStoreOptions } from './channel/memory-store.ts';
 export type { Merge, MergedChunk } from './merge.ts';
 export type { LosslessOverflow, LossyOverflow, Overflow } from './channel/overflow.ts';

@@ -2,8 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   type Channel,
+  createGate,
   type Credit,
   Gap,
+  type Gate,
   openChannel,
   openCredit,
   type Overflow,
@@ -100,6 +102,8 @@ interface WatchedOptions {
   readonly merges?: boolean;
   /** The most credit that it gives; it begins with none. */
   readonly maxCredit?: number | undefined;
+  /** Whether it takes only what a gate has been opened to. */
+  readonly isGated?: boolean;
   /** How often it is told something before it throws. */
   readonly patience?: number | undefined;
   /** Whether it is given what it loses. */
@@ -128,6 +132,7 @@ class Watched {
 
   readonly isBare: boolean;
   readonly credit: Credit | undefined;
+  readonly gate: Gate | undefined;
   /** Of everybody who waited for it. */
   readonly waits: Promise<boolean>[] = [];
   /** Runs of the text that it got, and that it was given because they are lost. */
@@ -151,6 +156,7 @@ class Watched {
     this.isBare = isBare;
     this.overflow = isBare && overflow === 'coalesce' ? 'block' : overflow;
     this.credit = maxCredit === undefined ? undefined : openCredit({ maxItems: maxCredit });
+    this.gate = options.isGated === true ? createGate() : undefined;
     this.#patience = options.patience ?? Infinity;
     this.reader = channel.reader({
       overflow: this.overflow === 'spill' ? spillTo(this.store) : this.overflow,
@@ -158,6 +164,7 @@ class Watched {
       maxItems,
       from,
       ...(this.credit === undefined ? {} : { credit: [this.credit] }),
+      ...(this.gate === undefined ? {} : { gates: [this.gate] }),
       ...(this.hasOnDrop ? { onDrop: (text, start, end) => this.#lost(text, start, end) } : {}),
       onGap: (gap) => {
         this.announced.push(gap);
@@ -269,6 +276,7 @@ class Watched {
     expect(item).toBe(textOf(this.at, this.at + item.length));
     this.pieces.push({ from: this.at, to: this.at + item.length });
     this.at += item.length;
+    if (this.gate !== undefined) expect(this.gate.openTo).toBeGreaterThanOrEqual(this.at);
     if (item.length > 1) expect(item).toMatch(/^[a-z]{2,5}$/);
   }
 
@@ -326,7 +334,7 @@ function joined(pieces: readonly { readonly from: number; readonly to: number }[
 type Step =
   | { readonly do: 'cancel' | 'complete' | 'fail' }
   | { readonly do: 'detach' | 'ready' | 'skip' | 'store' | 'take'; readonly who: number }
-  | { readonly do: 'grant'; readonly who: number; readonly items: number }
+  | { readonly do: 'grant' | 'open'; readonly who: number; readonly items: number }
   | { readonly do: 'join'; readonly as: WatchedOptions }
   | { readonly do: 'offer' | 'write' }
   | { readonly do: 'resume'; readonly overflow: Policy; readonly offset: number }
@@ -349,7 +357,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 4,
-    arbitrary: fc.record({ do: fc.constant('grant' as const), who, items: fc.integer({ min: 1, max: 4 }) }),
+    arbitrary: fc.record({
+      do: fc.constantFrom('grant' as const, 'open' as const),
+      who,
+      items: fc.integer({ min: 1, max: 4 }),
+    }),
   },
   {
     weight: 2,
@@ -361,6 +373,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         from: fc.constantFrom('now' as const, 'start' as const),
         merges: fc.boolean(),
         maxCredit: fc.option(fc.integer({ min: 1, max: 5 }), { nil: undefined }),
+        isGated: fc.boolean(),
         patience: fc.option(fc.nat(3), { nil: undefined, freq: 4 }),
         hasOnDrop: fc.boolean(),
         skips: fc.option(fc.constantFrom('itself' as const, 'others' as const), { nil: undefined, freq: 1 }),
@@ -503,6 +516,11 @@ describe('every reader gets the text, and what it does not get it is told', () =
       case 'grant':
         pick(action.who)?.grant(action.items);
         return;
+      case 'open': {
+        const one = pick(action.who);
+        one?.gate?.open(one.reader.offset + action.items);
+        return;
+      }
       case 'join':
         watched.push(new Watched(channel, { ...action.as, isBare }, watched));
         return;
@@ -529,6 +547,8 @@ describe('every reader gets the text, and what it does not get it is told', () =
 
   async function finish(one: Watched, channel: Channel<string>, ending: string): Promise<void> {
     const before = one.reader.end;
+    if (one.gate !== undefined && ending !== 'cancel') expect(before?.state).not.toBe('completed');
+    one.gate?.open(Infinity);
     one.store.isSlow = false;
     // An append and a read, at most, wait for it.
     for (let time = 0; time < 2; time += 1) await one.store.proceed();
@@ -579,6 +599,7 @@ describe('writers and readers that run at the same time', () => {
             overflow: fc.constantFrom(...policies),
             maxItems: fc.integer({ min: 1, max: 4 }),
             maxCredit: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
+            isGated: fc.boolean(),
             hasOnDrop: fc.boolean(),
             skipAfter: fc.array(fc.nat(6), { maxLength: 3 }),
           }),
@@ -620,8 +641,19 @@ describe('writers and readers that run at the same time', () => {
               one.skip('asked');
             }
           };
+          // Reads everything first, and opens the gates of the others.
+          const auditor = channel.reader();
+          const audit = async (): Promise<void> => {
+            while (await auditor.ready()) {
+              auditor.takeAll({ maxItems: 2 });
+              const { offset } = auditor;
+              await scheduler.schedule(Promise.resolve(), 'audit');
+              for (const { gate } of watched) gate?.open(offset);
+            }
+            for (const { gate } of watched) gate?.open(Infinity);
+          };
           const skips = watched.map((one, index) => skip(one, readers[index]?.skipAfter ?? []));
-          const all = Promise.all([write(), ...watched.map(read), ...skips]);
+          const all = Promise.all([write(), audit(), ...watched.map(read), ...skips]);
           await scheduler.waitFor(all);
           for (const one of watched) {
             const end = one.reader.end;

@@ -3,9 +3,9 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { lineWith, linesOf } from './support/log-lines.ts';
 import { startGateway } from './support/processes.ts';
 import { metric, payloads, postChat } from './support/requests.ts';
-import { RawSession } from './support/session.ts';
+import { startRawProvider } from './support/raw-provider.ts';
+import { chatRequest, RawSession } from './support/session.ts';
 import { eventually } from './support/spawn.ts';
-import { chatBody } from './support/requests.ts';
 
 describe('the address of the listener', () => {
   test('says what this is, and where the console is if that is on this machine', async () => {
@@ -66,26 +66,24 @@ test.each([
 );
 
 test('what a WebSocket’s connection has not taken is a figure', async () => {
-  const gateway = await startGateway(['--window-bytes', '4000000']);
+  const provider = await startRawProvider((_asked, socket) => {
+    socket.write('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n');
+    // One event that is larger than both kernels' buffers together. The stream does not end.
+    socket.write(`data: {"choices":[{"index":0,"delta":{"content":"${'x'.repeat(30_000_000)}"}}]}\n\n`);
+  });
+  const gateway = await startGateway([
+    '--max-event-bytes=33554432',
+    '--max-event-memory-bytes=134217728',
+    '--upstream',
+    `${provider.url}/v1`,
+  ]);
   const session = new RawSession(gateway.url);
   await eventually(() => session.of('open').length === 1, 'the session to open');
   const untaken = (name: string): Promise<number> => metric(gateway.adminUrl, `spillway_${name}`);
   expect(await untaken('session_untaken_bytes')).toBe(0);
   session.socket.pause();
-  session.send({ type: 'open', windowBytes: 400_000_000 });
-  for (let stream = 1; stream <= 8; stream += 1) {
-    session.send({
-      type: 'request',
-      stream,
-      reader: `${stream}`.repeat(22),
-      method: 'POST',
-      path: '/v1/chat/completions',
-      headers: { 'content-type': 'application/json' },
-      windowBytes: 4_000_000,
-      body: chatBody('sim:tokens=20,size=1000000,tps=0,ttft=0'),
-    });
-  }
-  // The kernels' buffers take some megabytes first. Of what is larger than a window, a whole event is written at once.
+  session.send({ type: 'open', windowBytes: 1_000_000 });
+  session.send(chatRequest('m'));
   await eventually(async () => (await untaken('sessions_slow')) === 1, 'the session to be slow');
   const most = await untaken('session_untaken_bytes');
   expect(most).toBeGreaterThan(262_144);

@@ -28,6 +28,7 @@ const statuses = {
   stream_too_large: 502,
   overloaded: 503,
   shutting_down: 503,
+  tap_unavailable: 503,
   upstream_timeout: 504,
   upstream_idle: 504,
   stream_timeout: 504,

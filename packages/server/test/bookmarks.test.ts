@@ -9,7 +9,7 @@ test.each<[string, (audience: Audience) => void]>([
   ['nobody can come back', (audience) => audience.forgetBookmarks()],
 ])('a small bound on what comes at once goes with a place: %s', (_when, happens) => {
   const channel = openChannel<EventRun>({ maxBytes: 65_536, weigh: ({ byteLength }) => byteLength });
-  const audience = new Audience({ body: undefined, windowBytes: 65_536 });
+  const audience = new Audience({ log: undefined, windowBytes: 65_536 });
   let places = 1;
   const place = { bytes: 0, grow: () => true, shrink: () => undefined, release: () => void (places -= 1) };
   const openAt = () => channel.reader({ from: 'start' });

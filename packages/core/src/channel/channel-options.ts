@@ -127,7 +127,7 @@ export function checkedReaderOptions<T>(
   channelBounds: Bounds,
   measures: Measures<T>,
 ): ChannelReaderOptions<T> {
-  const { credit = [], onCreditBlocked, onDrop, onGap, onPressure, overflow = 'block' } = options;
+  const { credit = [], gates = [], onCreditBlocked, onDrop, onGap, onPressure, overflow = 'block' } = options;
   const { highWatermark = 0.75, lowWatermark = 0.25 } = options;
   if (typeof overflow === 'string' && !overflows.includes(overflow)) {
     throw invalid(`overflow: expected one of ${overflows.join(', ')} or spillTo(store), got ${overflow}.`);
@@ -159,6 +159,7 @@ export function checkedReaderOptions<T>(
     merges,
     bounds,
     credit,
+    gates,
     onCreditBlocked,
     onDrop,
     onGap,

@@ -10,8 +10,8 @@ import { isLossy, type Overflow, overflowError } from './overflow.ts';
 import type { Bounds, TakeLimits } from './bounds.ts';
 import type { Reader, ReaderEnd } from './reader.ts';
 import { PressureMarks } from './pressure-marks.ts';
-import { ReaderCredit } from './reader-credit.ts';
 import type { ChannelReaderOptions, ReaderHost } from './reader-host.ts';
+import { ReaderLimits } from './reader-limits.ts';
 import { ReaderRoom } from './reader-room.ts';
 import type { Spill, SpillOwner } from './spill-policy.ts';
 import { checkSkip } from './skip.ts';
@@ -20,8 +20,8 @@ import { Waiter } from './waiter.ts';
 
 /**
  * One cursor on a channel's chunks. The file is long because `take` is on the path of every token: items before the
- * cursor, credit, merging and the end all decide what is taken next. Parts that can be read alone have their own files
- * ({@link BeforeCursor}, {@link ReaderCredit}, {@link PressureMarks}).
+ * cursor, credit, gates, merging and the end all decide what is taken next. Parts that can be read alone have their own files
+ * ({@link BeforeCursor}, {@link ReaderLimits}, {@link PressureMarks}).
  */
 export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   readonly overflow: Overflow | 'spill';
@@ -32,7 +32,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   readonly bounds: Bounds;
   readonly #log: ChunkLog<T>;
   readonly #host: ReaderHost<T, ChannelReader<T>>;
-  readonly #credit: ReaderCredit;
+  readonly #limits: ReaderLimits;
   readonly room: ReaderRoom<T>;
   /** The position of the next entry in the chunk log. */
   #next: number;
@@ -41,9 +41,9 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
   readonly #spilled: Spill<T> | undefined;
   /**
    * Whether `take` returns the next entry of the chunk log as it is: the reader has not ended, nothing comes before its
-   * cursor, and merging, credit and marks play no part.
+   * cursor, and merging, credit, gates and marks play no part.
    */
-  #isPlain: boolean;
+  #isPlain = false;
   /**
    * Fast path: while next < plainTo, `take` needs no checks. The reader is plain, entries are there, and no write waits
    * for this cursor. A lower bound, recomputed when reached.
@@ -72,13 +72,13 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     options: ChannelReaderOptions<T>,
     position: number,
   ) {
-    const { bounds, credit, merges, onCreditBlocked, overflow } = options;
+    const { bounds, credit, gates, merges, onCreditBlocked, overflow } = options;
     this.#log = log;
     this.#host = host;
     this.#pressure = new PressureMarks(options);
     this.merges = merges;
     this.bounds = bounds;
-    this.#credit = new ReaderCredit(credit, onCreditBlocked && (() => this.#call(onCreditBlocked)));
+    this.#limits = new ReaderLimits(credit, gates, onCreditBlocked && (() => this.#call(onCreditBlocked)));
     this.#next = position;
     this.#spilled = typeof overflow === 'string' ? undefined : overflow.open(this, bounds);
     this.overflow = typeof overflow === 'string' ? overflow : 'spill';
@@ -86,7 +86,6 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     const kept = overflow === 'drop-newest' ? new KeptChunks<T>() : this.#spilled;
     this.#before = new BeforeCursor(kept, options);
     this.room = new ReaderRoom(log, bounds, this.#before.kept);
-    this.#isPlain = false;
     this.#refresh();
   }
 
@@ -133,7 +132,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     const end = this.#host.end;
     // Chunks written before a completion or a failure are still delivered; a cancel discards them.
     if (end === undefined || end.state === 'cancelled') return end;
-    return this.#hasItems() ? undefined : end;
+    return this.#hasItems() || !this.#limits.allowEnd ? undefined : end;
   }
 
   /** Short, so that the engine can inline it. */
@@ -197,8 +196,8 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     if (this.#waiter.isWaiting) return;
     void this.#spilled?.fetch();
     this.#host.waits();
-    this.#credit.listen(() => {
-      // Entries that are there now have waited, if only for credit.
+    this.#limits.listen(() => {
+      // Entries that are there now have waited, if only for credit or a gate.
       this.#waitedTo = this.#log.head;
       this.wake();
     });
@@ -232,7 +231,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
 
   /** The size of the largest chunk that fits the reader's bound and its credit windows. */
   get maxChunkBytes(): number {
-    return Math.min(this.bounds.maxBytes, this.#credit.maxBytes);
+    return Math.min(this.bounds.maxBytes, this.#limits.maxBytes);
   }
 
   /** The part of the bound beyond which this reader spills, passes a mark or is full. */
@@ -333,7 +332,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
       return;
     }
     this.#host.wasWoken();
-    this.#credit.unlisten();
+    this.#limits.unlisten();
     this.#call(() => this.#waiter.end(hasNext));
   }
 
@@ -370,7 +369,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return chunk;
   }
 
-  /** Takes the next item where merging, credit, marks or items before the cursor play a part. */
+  /** Takes the next item where merging, credit, gates, marks or items before the cursor play a part. */
   #takeOtherwise(): T | Gap | undefined {
     if (!this.#hasNext()) {
       if (!this.#isAtEnd()) void this.#spilled?.fetch();
@@ -408,12 +407,12 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     while (this.overflow === 'coalesce' && this.#next < this.#waitedTo) {
       const merged = this.#host.mergeEntries(chunk, this.#log.at(this.#next));
       if (merged === undefined || merged.bytes > this.#mergeToBytes) break;
-      if (!this.#credit.covers(merged.bytes, merged.ms)) break;
+      if (!this.#limits.cover(merged.bytes, merged.ms, this.#log.offsetAt(this.#next + 1))) break;
       this.#next += 1;
       ({ bytes, chunk, ms } = merged);
     }
     this.#takenBytes = bytes;
-    this.#credit.spend(bytes, ms);
+    this.#limits.spend(bytes, ms);
     this.deliveredItems += 1;
     this.#deliveredMerged += this.#log.offsetAt(this.#next) - offset - 1;
     this.#host.moved(position, this.#next);
@@ -425,7 +424,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     const item = this.#before.shift();
     this.#refresh();
     if (item === undefined || item instanceof Gap) return item;
-    this.#credit.spend(item.bytes, item.ms);
+    this.#limits.spend(item.bytes, item.ms);
     this.deliveredItems += 1;
     this.#deliveredMerged += item.to - item.from - 1;
     return item.chunk;
@@ -485,20 +484,21 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
     return !this.#isOver() && (this.#next !== this.#log.head || !this.#before.isEmpty);
   }
 
-  /** Whether an item can be taken: it is in memory, and credit allows it. */
+  /** Whether an item can be taken: it is in memory, and credit and gates allow it. */
   #hasNext(): boolean {
     if (this.#isPlain) return this.#next !== this.#log.head;
     if (!this.#hasItems() || !this.#before.isHere) return false;
     const { first } = this.#before;
-    if (this.#credit.isUnlimited || first instanceof Gap) return true;
+    if (this.#limits.areNone || first instanceof Gap) return true;
     const bytes = first?.bytes ?? this.#log.bytesAt(this.#next);
     const ms = first?.ms ?? this.#log.msAt(this.#next);
-    return this.#credit.allows(bytes, ms);
+    return this.#limits.allow(bytes, ms, first?.to ?? this.#log.offsetAt(this.#next + 1));
   }
 
   /** Called after the wait has begun, because `onCreditBlocked` may grant credit at once. */
   #tellBlocked(): void {
-    if (this.#hasItems() && this.#before.isHere) this.#credit.blocked();
+    if (!this.#hasItems() || !this.#before.isHere) return;
+    this.#limits.blocked(this.#before.first?.to ?? this.#log.offsetAt(this.#next + 1));
   }
 
   #refresh(): void {
@@ -507,7 +507,7 @@ export class ChannelReader<T> implements Reader<T | Gap>, SpillOwner {
       this.#before.isEmpty &&
       !this.#pressure.isHigh &&
       this.overflow !== 'coalesce' &&
-      this.#credit.isUnlimited &&
+      this.#limits.areNone &&
       !this.#isOver();
   }
 

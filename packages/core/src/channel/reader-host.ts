@@ -2,6 +2,7 @@ import type { Credit } from '../credit/credit.ts';
 import type { Merge } from '../merge.ts';
 import type { MergedEntry } from './chunk-log.ts';
 import type { Gap } from './gap.ts';
+import type { Gate } from './gate.ts';
 import type { Overflow } from './overflow.ts';
 import type { Bounds } from './bounds.ts';
 import type { Pressure, ReaderEnd } from './reader.ts';
@@ -42,6 +43,7 @@ export interface ChannelReaderOptions<T> {
   readonly merges: boolean;
   readonly bounds: Bounds;
   readonly credit: readonly Credit[];
+  readonly gates: readonly Gate[];
   readonly onDrop: ((chunk: T, from: number, to: number) => void) | undefined;
   readonly onGap: ((gap: Gap) => void) | undefined;
   readonly onCreditBlocked: (() => void) | undefined;

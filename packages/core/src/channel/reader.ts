@@ -1,6 +1,7 @@
 import type { Credit } from '../credit/credit.ts';
 import type { TakeLimits } from './bounds.ts';
 import type { Gap } from './gap.ts';
+import type { Gate } from './gate.ts';
 import type { LosslessOverflow, Overflow } from './overflow.ts';
 import type { SpillPolicy } from './spill-policy.ts';
 
@@ -41,6 +42,11 @@ export interface ReaderOptions<T> {
    * and errors need no credit. Default: no limit.
    */
   readonly credit?: readonly Credit[];
+  /**
+   * The gates of this reader. Every gate has to be open beyond a chunk before the reader takes that chunk, and open to
+   * `Infinity` before the reader sees the end; a cancel is seen at once. Gaps need no gate. Default: none.
+   */
+  readonly gates?: readonly Gate[];
   /**
    * Called once with each chunk that this reader loses, by its policy or by {@link Reader.skip}, in order. `onGap` is
    * called after these chunks. The chunk's offsets are [from, to), several where chunks were merged. With `drop-newest`

@@ -4,13 +4,13 @@ import { frameOverheadBytes } from '@spillway/core/session';
 import type { LargeRun } from '../memory/large-run.ts';
 import { LargeRuns } from '../memory/large-runs.ts';
 import { Bookmarks } from './bookmarks.ts';
-import type { StreamBody } from './stream-body.ts';
+import type { StreamLog } from './stream-log.ts';
 import type { ServedReader } from './served-reader.ts';
 import type { TapReader } from './tap-reader.ts';
 
 /** A stream, as far as its audience needs it. */
 interface ReadByMany {
-  readonly body: StreamBody | undefined;
+  readonly log: StreamLog | undefined;
   /** The bytes that may wait for a reader that has no bound of its own. */
   readonly windowBytes: number;
 }
@@ -101,7 +101,7 @@ export class Audience {
 
   /** The channel's newest chunk is a large event. It keeps its place in EventMemory until every cursor has passed it. */
   keepLarge(run: LargeRun): void {
-    const { nextOffset = 0 } = this.#stream.body?.log ?? {};
+    const { nextOffset = 0 } = this.#stream.log ?? {};
     this.#large.keep(run, nextOffset - 1);
     this.releaseLarge();
   }
@@ -109,7 +109,7 @@ export class Audience {
   /** Releases the large events that every cursor has passed. Call this when a cursor has moved or is gone. */
   releaseLarge(): void {
     if (this.#large.isEmpty) return;
-    const { oldestOffset = 0 } = this.#stream.body?.log ?? {};
+    const { oldestOffset = 0 } = this.#stream.log ?? {};
     this.#large.releaseUnless((offset) => {
       for (const reader of this.readers) if (reader.awaits(offset, oldestOffset)) return true;
       for (const tap of this.taps) if (tap.awaits(offset, oldestOffset)) return true;

@@ -97,6 +97,11 @@ export class ServedReader implements WriteListener {
     return this.#reader?.waitingItems ?? 0;
   }
 
+  /** Whether a chunk waits for this reader that no tap holds back. */
+  get #hasDue(): boolean {
+    return this.waitingBytes > 0 && !this.#stream.isGated(this.#reader?.offset ?? 0);
+  }
+
   /** The age of the oldest chunk that waits for this reader. */
   get waitingMs(): number {
     return this.#reader?.ageMs ?? 0;
@@ -145,6 +150,7 @@ export class ServedReader implements WriteListener {
   get waitsFor(): StallCause | undefined {
     if (this.isLost) return 'connection_lost';
     if (this.waitingItems === 0) return undefined;
+    if (!this.#hasDue) return 'tap';
     if (this.response.isHeldBack) return 'link';
     return this.#credit.length > 0 ? 'credit' : undefined;
   }
@@ -267,7 +273,7 @@ export class ServedReader implements WriteListener {
     // Comments may stand only in an event stream. The body says whether the answer is one. Before there is a body,
     // the request says it.
     const { isEvents = this.#options.wantsEvents === true } = this.#stream.body ?? {};
-    if (!isEvents || response.isClosed || response.isBlocked || this.waitingBytes > 0) return;
+    if (!isEvents || response.isClosed || response.isBlocked || this.#hasDue) return;
     if (nowMs - this.#lastSentMs < this.#deadlines.keepAliveMs) return;
     response.ping();
     this.#stream.hasEventsBegun ||= response.headersSent;
@@ -279,7 +285,7 @@ export class ServedReader implements WriteListener {
     const { response } = this;
     if (response.isSettled || this.#lostMs !== undefined) return;
     const { bytes, holdsCredit = false, isOwed } = response.progress(queues);
-    const isDue = isOwed || this.waitingBytes > 0;
+    const isDue = isOwed || this.#hasDue;
     const verdict = this.#progress.observe(nowMs, bytes, isDue);
     const isOverdue = this.#patience?.observe(nowMs, bytes, isDue) !== undefined;
     if (!isDue || bytes > this.#bytesAtPause) this.endPause();

@@ -5,7 +5,8 @@ import { Audience } from './audience.ts';
 import { Desertion } from './desertion.ts';
 import { openCursor } from './open-cursor.ts';
 import type { StreamHost } from './stream-host.ts';
-import { clientLeft, GatewayError, overloaded } from '../errors.ts';
+import { asGatewayError, clientLeft, GatewayError, overloaded } from '../errors.ts';
+import { GatedLog } from './gated-log.ts';
 import { Journal } from './journal.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import type { Meter, StallCause } from './meter.ts';
@@ -19,7 +20,9 @@ import type { DetachPolicy } from './detach-policy.ts';
 import type { StreamOrigin, StreamOwner } from './stream-owner.ts';
 import type { StreamBody, StreamDeadlines, StreamOutcome, StreamState } from './stream-body.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
+import type { StreamLog } from './stream-log.ts';
 import type { Tap } from './tap.ts';
+import { TapGates, tapUnavailable } from './tap-gates.ts';
 import { TapReader } from './tap-reader.ts';
 import { type ReaderEndReason, ServedReader } from './served-reader.ts';
 
@@ -72,12 +75,15 @@ export class GatewayStream implements StreamOwner {
   #readerCount = 0;
   /** Every tap that wanted this stream, also those that have finished. */
   #taps: TapReader[] | undefined;
+  readonly #gates = new TapGates();
   readonly #controller = new AbortController();
   readonly #started = Promise.withResolvers<void>();
   readonly #deadlines: StreamDeadlines;
   readonly #meter: Meter;
   readonly #host: StreamHost<GatewayStream>;
+  /** The answer as readers see it: behind the gates, if there are any. */
   #body: StreamBody | undefined;
+  #log: StreamLog | undefined;
   /** Settled when the stream is delivered. Made only if `delivered` is asked for. */
   #delivered: PromiseWithResolvers<void> | undefined;
   readonly #silence: Silence;
@@ -126,6 +132,11 @@ export class GatewayStream implements StreamOwner {
   /** When the latest event came. */
   get lastEventMs(): number {
     return this.#silence.lastEventMs;
+  }
+
+  /** The chunks as they come, whatever taps hold back. */
+  get log(): StreamLog | undefined {
+    return this.#log;
   }
 
   get body(): StreamBody | undefined {
@@ -183,6 +194,7 @@ export class GatewayStream implements StreamOwner {
   /** Drops the stream's history and bookmarks. Call it only when the stream is delivered. */
   forget(): void {
     this.audience.forgetBookmarks();
+    this.#log = undefined;
     this.#body = undefined;
   }
 
@@ -229,6 +241,7 @@ export class GatewayStream implements StreamOwner {
       if (opened === undefined) return;
       const reader = new TapReader(this, tap.name, opened);
       this.audience.addTap(reader);
+      if (opened.gate !== undefined) this.#gates.add(opened.gate);
       (this.#taps ??= []).push(reader);
     } catch (error) {
       this.defect(`tap ${tap.name}`, error);
@@ -239,6 +252,8 @@ export class GatewayStream implements StreamOwner {
   tapDone(tap: TapReader): void {
     const { audience } = this;
     audience.removeTap(tap);
+    if (tap.gate !== undefined && this.#body !== undefined && tap.gate.chunks.openTo < Infinity)
+      this.#gateFailed(tapUnavailable(tap.name));
     if (tap.isAudience) this.#checkDeserted(clientLeft(`left: ${tap.name}`), false);
     this.checkDelivered();
     this.#host.tapEnded();
@@ -343,12 +358,31 @@ export class GatewayStream implements StreamOwner {
 
   /** The stream has a body: its readers and taps begin to read. */
   open(body: StreamBody): void {
-    this.#body = body;
+    this.#log = body.log;
+    this.#body = this.#gates.areNone ? body : { ...body, log: new GatedLog(body.log, this.#gates) };
     this.audience.boundRuns();
     // Taps and readers need cursors before the first chunk: a chunk with no cursor before it may be dropped.
     for (const tap of this.audience.taps) tap.begin(body);
     for (const reader of this.audience.readers) reader.begin();
-    this.#started.resolve();
+    if (this.#gates.areNone) this.#started.resolve();
+    else {
+      const failed = (error: unknown): void => this.#gateFailed(asGatewayError(error));
+      this.#gates.head().then(() => this.#started.resolve(), failed);
+    }
+  }
+
+  /** Whether a tap holds back the chunk at that offset. */
+  isGated(offset: number): boolean {
+    return this.#gates.holdBack(offset);
+  }
+
+  /** A tap cannot keep what readers would get: they end, and the model is stopped. */
+  #gateFailed(reason: GatewayError): void {
+    this.#gates.failure ??= reason;
+    this.#started.reject(reason);
+    for (const reader of this.audience.readers) reader.detach(reason, false);
+    for (const visitor of this.audience.visitors) visitor.detach();
+    this.cancel(reason);
   }
 
   /** The provider has completed, failed or been cancelled. */

@@ -2,7 +2,7 @@ import type { Gap, Reader, ReaderOptions } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { awaitsChunk } from './awaits-chunk.ts';
 import type { StreamBody, StreamOutcome } from './stream-body.ts';
-import type { StreamTap } from './tap.ts';
+import type { StreamTap, TapGate } from './tap.ts';
 
 /** A stream, as far as the tap's reader needs it. */
 interface ReadByTap {
@@ -28,6 +28,11 @@ export class TapReader {
   /** Whether the model goes on for this tap alone. */
   get isAudience(): boolean {
     return this.#tap.isAudience === true;
+  }
+
+  /** How the tap holds back the stream's readers; `undefined`: it does not. */
+  get gate(): TapGate | undefined {
+    return this.#tap.gate;
   }
 
   /** The bytes that wait for this tap in the channel. */

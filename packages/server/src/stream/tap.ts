@@ -1,4 +1,4 @@
-import type { Gap, Overflow, Reader, SpillPolicy } from '@spillway/core';
+import type { Gap, Gate, Overflow, Reader, SpillPolicy } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { StreamClient } from '../access/stream-client.ts';
 import type { StreamBody, StreamOutcome } from './stream-body.ts';
@@ -21,6 +21,20 @@ export interface Tap {
   open(stream: TappedStream): StreamTap | undefined;
 }
 
+/** How a tap holds back the readers of a stream, until it has kept what they would get. */
+export interface TapGate {
+  /**
+   * Resolves when readers may get the provider's status and headers. A rejection ends the stream for its readers, with
+   * that error.
+   */
+  readonly head: Promise<void>;
+  /**
+   * Readers get the chunks that lie below this gate, and the end when all is open. Comments that keep a connection
+   * alive, and errors of the gateway's own, need no gate.
+   */
+  readonly chunks: Gate;
+}
+
 /** What a tap does with one stream. */
 export interface StreamTap {
   /**
@@ -35,6 +49,12 @@ export interface StreamTap {
    * place of maxStreams until the tap has read to the end.
    */
   readonly isAudience?: boolean;
+  /**
+   * Holds back the readers. If the tap has finished with the stream and `chunks` is not open to all, the readers end
+   * with `tap_unavailable`, and the model is stopped: nobody gets what the tap does not have. Default: the tap holds
+   * nobody back.
+   */
+  readonly gate?: TapGate;
   /**
    * Reads the stream, with a cursor before its first event. Called once, when there is a body; not called for a
    * stream without an answer. The tap has finished when the promise settles. A rejection is a defect, which ends the
