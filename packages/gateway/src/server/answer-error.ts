@@ -23,7 +23,9 @@ export function putErrors(server: FastifyInstance, { notFound, onDefect, onRefus
     const { headers, raw } = request;
     const { errors, path } = routeOf(request);
     const requestId = requestIdOf(raw);
-    onRefused({
+    // Who leaves while it uploads is not refused.
+    const report = error.code === 'client_left' ? undefined : onRefused;
+    report?.({
       requestId,
       address: clientAddress(raw),
       caller: knownCaller(raw),
