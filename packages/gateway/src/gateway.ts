@@ -12,8 +12,10 @@ import { createAdminServer } from './server/admin.ts';
 import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { apiKey, digest } from './config/api-key.ts';
+import { shownVariable } from './config/values.ts';
 import { ConfigError } from './config/config-error.ts';
-import { isLoopback, type Provider, type Settings } from './config/load.ts';
+import { isLoopback, type Settings } from './config/load.ts';
+import type { Provider } from './config/provider.ts';
 import type { Config } from './config/schema.ts';
 import { Console } from '@spillway/server/console/console';
 import type { Refusal } from '@spillway/server/access/refusal';
@@ -28,7 +30,7 @@ import { listeningUrl } from './http/listening-url.ts';
 import {
   connectionBounds,
   type ConnectionBounds,
-  neededDescriptors,
+  descriptorShortage,
   readDescriptors,
 } from './memory/descriptors.ts';
 import { EventMemory } from '@spillway/server/memory/event-memory';
@@ -253,7 +255,7 @@ export async function openGateway(
       gatewayUrl: listeningUrl(server.server, certificate && 'https'),
       isSimulated: simulator !== undefined,
       needsKey: adminKeys.areRequired,
-      keyVariable: config.adminKeysEnv,
+      keyVariable: shownVariable(config.adminKeysEnv),
     }),
     simulatorUrl: simulator?.url,
   });
@@ -345,15 +347,10 @@ function boundsFor(config: Config, isSimulated: boolean, log: Logger): Connectio
   const costOfStream = isSimulated ? 2 : 1;
   const bounds = connectionBounds(config, descriptors, costOfStream);
   if (descriptors === undefined) return bounds;
-  const { limit } = descriptors;
-  const needed = neededDescriptors(config, descriptors, costOfStream);
-  if (limit >= needed) return bounds;
-  log.warn(
-    { limit, needed, ...bounds },
-    `maxStreams (${config.maxStreams}) and maxWaiting (${config.maxWaiting}) need ${needed} file descriptors, and the ` +
-      `limit is ${limit}: at most ${bounds.maxStreams} streams and ${bounds.maxConnections} connections of clients at ` +
-      'once. Raise the limit (ulimit -Hn, LimitNOFILE, --ulimit nofile), or lower maxStreams',
-  );
+  const shortage = descriptorShortage(config, descriptors, costOfStream);
+  if (shortage === undefined) return bounds;
+  const { message, needed } = shortage;
+  log.warn({ limit: descriptors.limit, needed, ...bounds }, message);
   return bounds;
 }
 

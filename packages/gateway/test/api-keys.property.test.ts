@@ -9,7 +9,7 @@ const plainly = (keys: readonly ApiKey[]): object[] =>
   keys.map(({ digest, name, tenant }) => ({ name, tenant, digest: digest.toString('hex') }));
 const inVariable = (text: string): ApiKey[] => readApiKeys({ variable: 'KEYS', text });
 const inFile = (text: string): ApiKey[] =>
-  readApiKeys({ variable: 'KEYS', text: '', file: { path: 'keys.txt', text } });
+  readApiKeys({ variable: 'KEYS', text: '', file: { name: 'keys.txt', text } });
 
 const part = fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,20}$/);
 const name = fc.oneof(
@@ -138,7 +138,7 @@ describe('keys in an environment variable', () => {
   });
 });
 
-describe('a file of digests', () => {
+describe('a file of keys', () => {
   test('has a name and a digest a line, comments, and line ends of either kind', () => {
     const digest = sha256('sk-abc');
     const lines = [
@@ -165,6 +165,25 @@ describe('a file of digests', () => {
     );
   });
 
+  test('a line of the variable’s form is read as the variable is', () => {
+    fc.assert(
+      fc.property(
+        fc.array(word, { minLength: 1, maxLength: 4 }).map((words) => words.join(',')),
+        (line) => {
+          fc.pre(!/sha256:|^#/i.test(line));
+          const read = (keys: () => ApiKey[]): unknown => {
+            try {
+              return plainly(keys());
+            } catch (error) {
+              return (error as Error).message.replaceAll(/^.*?: /gm, '').replace(/got that of .*? under/, '');
+            }
+          };
+          expect(read(() => inFile(line))).toEqual(read(() => inVariable(line)));
+        },
+      ),
+    );
+  });
+
   test('an error says the line, and nothing of it', () => {
     const good = `a sha256:${sha256('one')}`;
     for (const line of [
@@ -172,7 +191,9 @@ describe('a file of digests', () => {
       `§key§ sha256:${sha256('x')}`,
       `a sha256:§key§`,
       `${good} §key§`,
-      '§key§',
+      `sha256:${sha256('§key§')}`,
+      `a=sha256:§key§`,
+      'a,§key§ §key§',
     ]) {
       let message = '';
       try {
@@ -180,13 +201,13 @@ describe('a file of digests', () => {
       } catch (error) {
         ({ message } = error as Error);
       }
-      expect(message, line).toMatch(/^keys\.txt, line 3: expected "NAME sha256:DIGEST"/);
+      expect(message, line).toMatch(/^keys\.txt, line 3: expected KEY, NAME=KEY or "NAME sha256:DIGEST"/);
       expect(message).not.toContain('§');
     }
   });
 
   test('and a variable are one set of keys', () => {
-    const file = { path: 'keys.txt', text: `b sha256:${sha256('one')}` };
+    const file = { name: 'keys.txt', text: `b sha256:${sha256('one')}` };
     expect(() => readApiKeys({ variable: 'KEYS', text: 'a=one', file })).toThrow(
       'keys.txt, line 1: expected another key, got that of KEYS, key 1 of 1 under another name',
     );

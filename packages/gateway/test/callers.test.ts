@@ -101,10 +101,10 @@ test('without keys of the gateway, a caller is told apart by the key for its pro
   expect(endedStreams(gateway)[1]).not.toHaveProperty('caller');
 });
 
-describe('a file of digests', () => {
+describe('a file of keys', () => {
   test('lets in whoever has the key of one', async () => {
     const path = keysFile(`# clinic\nclinic/web sha256:${sha256('sk-abc==')}\n`);
-    const gateway = await startGateway(['--host', '0.0.0.0', '--api-keys-file', path], {
+    const gateway = await startGateway(['--host', '0.0.0.0', '--simulated', '--api-keys-file', path], {
       env: { SPILLWAY_API_KEYS: 'sk-plain' },
     });
     const url = gateway.url.replace('0.0.0.0', '127.0.0.1');
@@ -131,8 +131,8 @@ describe('a file of digests', () => {
       '--api-keys-file',
       keysFile('clinic/web sk-abc'),
     ]);
-    expect(await wrong.exited).toBe(1);
-    expect(wrong.stderr()).toContain(', line 1: expected "NAME sha256:DIGEST"');
+    expect(await wrong.exited).toBe(78);
+    expect(wrong.stderr()).toContain(', line 1: expected KEY, NAME=KEY or "NAME sha256:DIGEST"');
     expect(wrong.stderr()).not.toContain('sk-abc');
   });
 });
@@ -141,7 +141,22 @@ test('a name whose key is missing, such as of an empty variable, stops the start
   const wrong = run(['serve', '--port', '0', '--admin-port', '0'], {
     env: { SPILLWAY_API_KEYS: 'clinic-web=' },
   });
-  expect(await wrong.exited).toBe(1);
+  expect(await wrong.exited).toBe(78);
   expect(wrong.stderr()).toContain('SPILLWAY_API_KEYS, key 1 of 1: expected NAME=KEY');
   expect(wrong.stderr()).not.toContain('clinic-web');
+});
+
+test('of several keys in a request the first decides, and Authorization is the first', async () => {
+  const gateway = await startGateway([], { env });
+  const callerOf = async (headers: Record<string, string>): Promise<string | undefined> => {
+    const before = endedStreams(gateway).length;
+    await (await postChat(gateway.url, short, { headers })).text();
+    await eventually(() => endedStreams(gateway).length > before, 'the stream in the log');
+    return endedStreams(gateway).at(-1)?.caller;
+  };
+  expect(await callerOf({ ...bearer('sk-old'), 'x-api-key': 'sk-batch' })).toBe('clinic/web');
+  expect(await callerOf({ ...bearer('sk-batch'), 'x-api-key': 'sk-old' })).toBe('clinic/batch');
+  expect(await callerOf({ 'x-api-key': 'sk-batch', 'api-key': 'sk-old' })).toBe('clinic/batch');
+  // One that is for somebody else does not count.
+  expect(await callerOf({ ...bearer('another'), 'api-key': 'sk-old' })).toBe('clinic/web');
 });

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { keysFile } from './support/keys-file.ts';
 import { ConfigError } from '../src/config/config-error.ts';
-import { loadSettings, type Settings, unreadVariables, unusedProxies } from '../src/config/load.ts';
+import { adviceFor } from '../src/config/advice.ts';
+import { loadSettings, type Settings } from '../src/config/load.ts';
 import { isExempt } from '../src/config/no-proxy.ts';
 import { configOptions } from '../src/config/schema.ts';
 import { run, startGateway } from './support/processes.ts';
@@ -24,7 +25,7 @@ describe('flags, environment and file', () => {
   test.each(configOptions.filter(({ defaultValue }) => typeof defaultValue === 'number'))(
     '$key is the same in all three',
     ({ key, variable, defaultValue }) => {
-      const value = (defaultValue as number) + 1;
+      const value = (defaultValue as number) + 2;
       expect(load({ flags: { [key]: String(value) } }).config[key]).toBe(value);
       expect(load({ env: { [variable]: String(value) } }).config[key]).toBe(value);
       expect(load({ yaml: `${key}: ${value}` }).config[key]).toBe(value);
@@ -118,11 +119,17 @@ describe('flags, environment and file', () => {
 
 describe('a wrong configuration names the key, what was expected and what came', () => {
   test.each([
-    [{ flags: { port: 'abc' } }, 'port (--port): expected number, got "abc"'],
-    [{ env: { SPILLWAY_PORT: '70000' } }, 'port (SPILLWAY_PORT): expected number to be <=65535, got 70000'],
-    [{ yaml: 'windowBytes: 1.5' }, 'windowBytes (spillway.yaml): expected int, got 1.5'],
-    [{ yaml: 'logLevel: loud' }, 'logLevel (spillway.yaml): Invalid option: expected one of'],
-    [{ yaml: 'windowByte: 5' }, 'windowByte: unknown setting (spillway.yaml)'],
+    [{ flags: { port: 'abc' } }, 'port (--port): expected a whole number from 0 to 65535, got "abc"'],
+    [
+      { env: { SPILLWAY_PORT: '70000' } },
+      'port (SPILLWAY_PORT): expected a whole number from 0 to 65535, got "70000"',
+    ],
+    [
+      { yaml: 'windowBytes: 1.5' },
+      'windowBytes (spillway.yaml): expected a size from 1KiB to 1GiB (65536, 64k, 64KiB or 16MiB), got 1.5',
+    ],
+    [{ yaml: 'logLevel: loud' }, 'logLevel (spillway.yaml): expected one of'],
+    [{ yaml: 'windowByte: 5' }, 'windowByte: unknown setting (spillway.yaml); did you mean windowBytes?'],
     [
       { yaml: 'upstream: [{ uri: http://a/v1 }]' },
       'upstream.0.url (spillway.yaml): expected an http:// or https:// URL, got nothing',
@@ -133,23 +140,23 @@ describe('a wrong configuration names the key, what was expected and what came',
     ],
     [
       { yaml: 'upstream: [{ url: http://a/v1, apiKey: secret }]' },
-      'upstream.0.apiKey: unknown setting (spillway.yaml); name an environment variable in apiKeyEnv',
+      'upstream.0.apiKey: unknown setting (spillway.yaml); name an environment variable in apiKeyEnv or a file in apiKeyFile',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,api_key=secret' } },
-      'upstream.0.api_key: unknown setting (--upstream); name an environment variable in apiKeyEnv',
+      'upstream.0.api_key: unknown setting (--upstream); name an environment variable in apiKeyEnv or a file in apiKeyFile',
     ],
     [
       { yaml: 'apiKeys: [secret]' },
-      'apiKeys: unknown setting (spillway.yaml); name an environment variable in apiKeysEnv',
+      'apiKeys: unknown setting (spillway.yaml); name an environment variable in apiKeysEnv or a file in apiKeysFile',
     ],
     [
       { yaml: 'admin-keys: [secret]' },
-      'admin-keys: unknown setting (spillway.yaml); name an environment variable in adminKeysEnv',
+      'admin-keys: unknown setting (spillway.yaml); name an environment variable in adminKeysEnv or a file in adminKeysFile',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,keyHeader=api-key' } },
-      'upstream.0.keyHeader (--upstream): expected apiKeyEnv beside it, whose key it takes, got {',
+      'upstream.0.keyHeader (--upstream): expected apiKeyEnv or apiKeyFile beside it, whose key it carries, got none',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,apiKeyEnv=K,keyHeader=a:b' } },
@@ -164,28 +171,28 @@ describe('a wrong configuration names the key, what was expected and what came',
       'upstream.0.url (--upstream): expected an http:// or https:// URL, got "ftp://a"',
     ],
     [
-      { flags: { upstream: 'url=http://a/v1,queueTimeoutMs=5m' } },
-      'upstream.0.queueTimeoutMs (--upstream): expected number, got "5m"',
+      { flags: { upstream: 'url=http://a/v1,queueTimeoutMs=5d' } },
+      'upstream.0.queueTimeoutMs (--upstream): expected a duration from 1ms to 24h (250ms, 30s, 5m, 1h or a number of milliseconds), got "5d"',
     ],
     [
       { yaml: 'upstream: [{ url: http://a/v1, queueTimeoutMs: 86400001 }]' },
-      'upstream.0.queueTimeoutMs (spillway.yaml): expected number to be <=86400000, got 86400001',
+      'upstream.0.queueTimeoutMs (spillway.yaml): expected a duration from 1ms to 24h (250ms, 30s, 5m, 1h or a number of milliseconds), got 86400001',
     ],
     [
       { flags: { upstream: 'http://a/v1 http://b/v1' } },
-      'upstream (--upstream): expected a different name for each',
+      'upstream (--upstream): expected a different name for each of the same api, got one twice',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,api=cohere' } },
-      'upstream.0.api (--upstream): Invalid option: expected one of "openai"|"anthropic"|"gemini"|"azure"|"ollama", got "cohere"',
+      'upstream.0.api (--upstream): expected one of "openai"|"anthropic"|"gemini"|"azure"|"ollama", got "cohere"',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,apiKeyEnv=NOPE' } },
       'upstream upstream: expected the key in the environment variable NOPE (apiKeyEnv), got nothing',
     ],
     [{ yaml: 'host: 0.0.0.0' }, 'host (spillway.yaml): expected a loopback address'],
-    [{ yaml: '- 1' }, 'spillway.yaml: expected keys and values, got [1]'],
-    [{ yaml: 'a: [' }, 'spillway.yaml: '],
+    [{ yaml: '- 1' }, 'spillway.yaml: expected settings as key: value, got something else'],
+    [{ yaml: 'a: [' }, 'spillway.yaml: expected YAML. '],
   ])('%j', (sources, message) => {
     expect(() => load(sources)).toThrow(
       expect.objectContaining({ code: 'config_invalid', message: expect.stringContaining(message) }),
@@ -200,6 +207,19 @@ describe('a wrong configuration names the key, what was expected and what came',
     }
   });
 
+  test('and never prints a key that stands there with the rest of a provider', () => {
+    const provider = '{ url: http://a/v1, apiKey: hunter2, proxy: "http://a:hunter2@p" }';
+    for (const yaml of [
+      `upstream: ${provider}`,
+      `upstream: [[${provider}]]`,
+      `host: ${provider}`,
+      `port: [${provider}]`,
+    ]) {
+      expect(() => load({ yaml }), yaml).toThrow(ConfigError);
+      expect(() => load({ yaml }), yaml).not.toThrow(/hunter2/);
+    }
+  });
+
   test('and never prints the password of a URL', () => {
     expect(() => load({ flags: { upstream: 'http://user:hunter2@a/v1' } })).toThrow(
       expect.objectContaining({ message: expect.not.stringContaining('hunter2') }),
@@ -211,7 +231,9 @@ describe('a file of keys', () => {
   test('opens the gateway beyond loopback', () => {
     const path = keysFile(`a sha256:${'0'.repeat(64)}`);
     for (const source of [{ flags: { apiKeysFile: path } }, { yaml: `apiKeysFile: ${path}` }]) {
-      expect(load({ ...source, env: { SPILLWAY_HOST: '0.0.0.0' } }).apiKeys).toHaveLength(1);
+      expect(
+        load({ ...source, env: { SPILLWAY_HOST: '0.0.0.0', OPENAI_API_KEY: 'a' } }).apiKeys,
+      ).toHaveLength(1);
     }
   });
 
@@ -235,64 +257,25 @@ describe('a file of keys', () => {
   });
 });
 
-describe('variables of the environment that nobody reads', () => {
-  test('are those that begin as the program’s own and are no settings', () => {
-    const env = {
-      SPILLWAY_WINDOW_BYTE: '5',
-      SPILLWAY_WINDOW_BYTES: '65536',
-      SPILLWAY_API_KEYS: 'a',
-      SPILLWAY_ADMIN_KEYS: 'b',
-      SPILLWAY_PROVIDER_KEY: 'c',
-      SPILLWAY_UPSTREAM: 'url=http://a/v1,apiKeyEnv=SPILLWAY_PROVIDER_KEY',
-      SPILLWAY_SERVICE_HOST: '10.0.0.1',
-      OPENAI_API_KEY: 'd',
-    };
-    expect(unreadVariables(load({ env }), env)).toEqual(['SPILLWAY_WINDOW_BYTE', 'SPILLWAY_SERVICE_HOST']);
-  });
-
-  test('are also the usual ones, where another is named for their keys', () => {
-    const env = { SPILLWAY_API_KEYS: 'a', SPILLWAY_KEYS: 'b', SPILLWAY_API_KEYS_ENV: 'SPILLWAY_KEYS' };
-    expect(unreadVariables(load({ env }), env)).toEqual(['SPILLWAY_API_KEYS']);
-  });
-
-  test('are told in one line of the log, by their names alone, and the gateway starts', async () => {
-    const env = { SPILLWAY_STALL_TIMOUT_MS: 'hunter2', SPILLWAY_STALL_TIMEOUT_MS: '20000' };
-    const gateway = await startGateway([], { env });
-    const told = gateway
-      .stderr()
-      .split('\n')
-      .filter((line) => line.includes('SPILLWAY_'));
-    expect(told).toHaveLength(1);
-    expect(JSON.parse(told[0] ?? '')).toMatchObject({
-      level: 40,
-      variables: ['SPILLWAY_STALL_TIMOUT_MS'],
-      msg: 'variables of the environment that are no settings',
-    });
-    expect(gateway.stderr()).not.toContain('hunter2');
-  });
-
-  test('and there is no such line without them', async () => {
-    expect((await startGateway([], { env: { SPILLWAY_API_KEYS: 'a' } })).stderr()).not.toContain('SPILLWAY_');
-  });
-});
-
 describe('the command', () => {
-  test('stops with code 1 and the message', async () => {
+  test('stops with the message', async () => {
     const wrong = run(['serve', '--window-bytes', 'many']);
-    expect(await wrong.exited).toBe(1);
-    expect(wrong.stderr()).toBe('spillway: windowBytes (--window-bytes): expected number, got "many"\n');
+    expect(await wrong.exited).toBe(78);
+    expect(wrong.stderr()).toBe(
+      'spillway: windowBytes (--window-bytes): expected a size from 1KiB to 1GiB (65536, 64k, 64KiB or 16MiB), got "many"\n',
+    );
   });
 
   test('says who has the port', async () => {
     const gateway = await startGateway();
     const { port } = new URL(gateway.url);
     const second = run(['serve', '--port', port, '--admin-port', '0']);
-    expect(await second.exited).toBe(1);
+    expect(await second.exited).toBe(75);
     expect(second.stderr()).toBe(
       `spillway: 127.0.0.1:${port} is in use: choose another with --port or --admin-port (0 takes a free one)\n`,
     );
     const simulator = run(['simulate', '--port', port]);
-    expect(await simulator.exited).toBe(1);
+    expect(await simulator.exited).toBe(75);
     expect(simulator.stderr()).toBe(
       `spillway: 127.0.0.1:${port} is in use: choose another with --port (0 takes a free one)\n`,
     );
@@ -308,7 +291,7 @@ describe('the command', () => {
 
   test('a file that was asked for has to exist', async () => {
     const missing = run(['serve', '--config', '/nonexistent.yaml']);
-    expect(await missing.exited).toBe(1);
+    expect(await missing.exited).toBe(78);
     expect(missing.stderr()).toContain('/nonexistent.yaml');
   });
 });
@@ -352,8 +335,8 @@ describe('a transport of a provider', () => {
     const env = { HTTPS_PROXY: 'http://a:s3cret@p:1', NO_PROXY: 'b.example' };
     const upstream =
       'name=a,url=https://a.example/v1 name=b,url=https://b.example/v1 name=c,url=https://c/v1,proxy=env name=d,url=https://d.example/v1,http2=true';
-    expect(unusedProxies(load({ env, flags: { upstream } }), env)).toEqual([
-      { variable: 'HTTPS_PROXY', providers: ['a', 'd'] },
+    expect(adviceFor(load({ env, flags: { upstream } }), env, [])).toMatchObject([
+      { code: 'proxy_unused', variables: ['HTTPS_PROXY'], providers: ['a', 'd'] },
     ]);
   });
 

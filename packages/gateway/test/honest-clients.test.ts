@@ -33,7 +33,9 @@ test('an answer that waits behind a stream does not end it', async () => {
 });
 
 test.skipIf(linkLocal() === undefined)('a client may have a link-local address', async () => {
-  const gateway = await startGateway(['--host', '::'], { env: { SPILLWAY_API_KEYS: 'alpha' } });
+  const gateway = await startGateway(['--host', '::', '--simulated'], {
+    env: { SPILLWAY_API_KEYS: 'alpha' },
+  });
   const { port } = new URL(gateway.url);
   const socket = connect({ host: linkLocal() ?? '', port: Number(port) });
   let received = '';

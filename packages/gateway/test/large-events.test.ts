@@ -273,7 +273,7 @@ describe('promise 1: large events have one memory over all streams', () => {
 
 test('a memory that has no room for one event is refused, with what would be enough', async () => {
   const gateway = run(['serve', '--max-event-bytes=1000000', '--max-event-memory-bytes=999999']);
-  expect(await gateway.exited).toBe(1);
+  expect(await gateway.exited).toBe(78);
   expect(gateway.stderr()).toContain(
     'maxEventMemoryBytes (--max-event-memory-bytes): expected at least one event (maxEventBytes, 1000000)',
   );

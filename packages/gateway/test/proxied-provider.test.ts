@@ -194,7 +194,7 @@ describe('a provider behind a proxy', () => {
     await eventually(() => lines().length === 1, 'the line');
     expect(JSON.parse(lines()[0] ?? '')).toMatchObject({
       level: 40,
-      variable: 'HTTP_PROXY',
+      variables: ['HTTP_PROXY'],
       providers: ['upstream'],
     });
     expect(gateway.stderr()).not.toContain('s3cret');
@@ -355,7 +355,7 @@ test.each([
     ['serve', '--port', '0', '--admin-port', '0', '--upstream', `url=https://a/v1,${text}`],
     { env },
   );
-  expect(await gateway.exited).toBe(1);
+  expect(await gateway.exited).toBe(78);
   expect(gateway.stderr()).toMatch(words);
   expect(gateway.stderr()).not.toContain('s3cret');
   expect(gateway.stderr()).not.toContain('    at ');
@@ -367,7 +367,7 @@ test('the gateway does not start with HTTP/2 where a provider could end it', asy
     ['serve', '--port', '0', '--admin-port', '0', '--upstream', 'name=far,url=https://a/v1,http2=true'],
     { nodeArgs: ['--import', old] },
   );
-  expect(await gateway.exited).toBe(1);
+  expect(await gateway.exited).toBe(78);
   expect(gateway.stderr()).toMatch(
     /upstream far: http2: expected a Node with nghttp2 1\.68\.1 or later .*, got nghttp2 1\.68\.0 \(Node \d/,
   );

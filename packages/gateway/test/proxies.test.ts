@@ -279,7 +279,7 @@ describe('with the PROXY protocol', () => {
   });
 
   test.each([
-    ['yes', 'expected boolean, got "yes"'],
+    ['yes', 'expected true or false, got "yes"'],
     ['true', 'expected trustedProxies whose connections begin so, got none'],
     ['false', ''],
   ])('is on or off: %s', (text, message) => {
@@ -291,7 +291,7 @@ describe('with the PROXY protocol', () => {
 
   test('needs proxies to trust', async () => {
     const refused = run(['serve', '--port', '0', '--admin-port', '0', '--proxy-protocol']);
-    expect(await refused.exited).toBe(1);
+    expect(await refused.exited).toBe(78);
     expect(refused.stderr()).toContain('proxyProtocol (--proxy-protocol): expected trustedProxies');
   });
 });
@@ -300,7 +300,7 @@ test.each(['10.0.0.0/33', '10.0.0', 'proxy.example', '::/129', '10.0.0.0/8/8', '
   '%s is nobody to trust',
   async (text) => {
     const refused = run(['serve', '--port', '0', '--admin-port', '0', '--trusted-proxies', text]);
-    expect(await refused.exited).toBe(1);
+    expect(await refused.exited).toBe(78);
     expect(refused.stderr()).toContain('expected addresses and networks');
   },
 );

@@ -112,14 +112,14 @@ describe('API keys of the gateway', () => {
 
   test('are needed to listen beyond loopback', async () => {
     const refused = run(['serve', '--host', '0.0.0.0', '--port', '0', '--admin-port', '0']);
-    expect(await refused.exited).toBe(1);
+    expect(await refused.exited).toBe(78);
     expect(refused.stderr()).toContain('SPILLWAY_API_KEYS');
-    await startGateway(['--host', '0.0.0.0'], { env: { SPILLWAY_API_KEYS: 'alpha' } });
+    await startGateway(['--host', '0.0.0.0', '--simulated'], { env: { SPILLWAY_API_KEYS: 'alpha' } });
   });
 
   test('of its own are needed for the admin listener once it is beyond loopback', async () => {
     const refused = run(['serve', '--port', '0', '--admin-port', '0', '--admin-host', '0.0.0.0']);
-    expect(await refused.exited).toBe(1);
+    expect(await refused.exited).toBe(78);
     expect(refused.stderr()).toContain('adminHost (--admin-host): expected a loopback address');
     const env = { SPILLWAY_API_KEYS: 'alpha', SPILLWAY_ADMIN_KEYS: 'omega' };
     const open = await startGateway(['--admin-host', '0.0.0.0'], { env });

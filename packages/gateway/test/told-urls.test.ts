@@ -14,7 +14,12 @@ import { idsOf, readEvents, withoutIds } from './support/stream-url.ts';
 async function start(args: readonly string[] = []): Promise<{
   gateway: RunningGateway;
   /** Asks, and waits until the stream's URL was told: before the provider has answered. */
-  open: () => Promise<{ client: RawClient; url: string; provider: Socket | undefined }>;
+  open: () => Promise<{
+    client: RawClient;
+    url: string;
+    /** Waits for the request at the provider: on a busy machine the URL may be told before. */
+    asked: () => Promise<Socket>;
+  }>;
 }> {
   const asking: Socket[] = [];
   const { url } = await startRawProvider((_asked, socket) => void asking.push(socket));
@@ -26,7 +31,8 @@ async function start(args: readonly string[] = []): Promise<{
       const client = await rawChat(gateway.url, 'm');
       await eventually(() => client.received().includes(': ping'), 'a comment');
       const [, path] = /^content-location: (\S+)\r$/im.exec(client.received()) ?? [];
-      return { client, url: gateway.url + path, provider: asking.shift() };
+      const asked = (): Promise<Socket> => eventually(() => asking.shift(), 'the request at the provider');
+      return { client, url: gateway.url + path, asked };
     },
   };
 }
@@ -82,12 +88,13 @@ const endings: readonly {
 describe('4.1 a URL that was told before the answer is there, however that ends', () => {
   test.each(endings)('by $name', async ({ answer, args, told }) => {
     const { gateway, open } = await start(args);
-    const { client, provider, url } = await open();
+    const { asked, client, url } = await open();
+    const provider = await asked();
     // Somebody reads it already, in each way.
     const waiting = [fetch(url), readEvents(url), fetch(`${url}?offset=-1&live=sse`)] as const;
-    if (answer?.length === 0) provider?.destroy();
-    else if (answer !== undefined) provider?.write(answer);
-    if (args !== undefined && answer !== undefined) setTimeout(() => provider?.destroy(), 100);
+    if (answer?.length === 0) provider.destroy();
+    else if (answer !== undefined) provider.write(answer);
+    if (args !== undefined && answer !== undefined) setTimeout(() => provider.destroy(), 100);
     await whole(client);
     const error = payloads(client.received()).at(-1) ?? '';
     expect(error).toContain(told);
@@ -145,8 +152,9 @@ describe('4.1 a URL that was told before the answer is there, however that ends'
 
   test('and gone after retainMs', async () => {
     const { open } = await start(['--retain-ms', '1500']);
-    const { client, provider, url } = await open();
-    provider?.write(wholeAnswer(refusal, json, '422 No'));
+    const { asked, client, url } = await open();
+    const provider = await asked();
+    provider.write(wholeAnswer(refusal, json, '422 No'));
     await whole(client);
     expect((await fetch(url)).status).toBe(200);
     await eventually(async () => (await fetch(url)).status === 404, 'it to be forgotten');
@@ -156,8 +164,9 @@ describe('4.1 a URL that was told before the answer is there, however that ends'
     const { open } = await start(['--max-retained-bytes', '400000', '--window-bytes', '262144']);
     const urls: string[] = [];
     for (let count = 0; count < 8; count += 1) {
-      const { client, provider, url } = await open();
-      provider?.write(wholeAnswer(words.repeat(2000), json, '422 No'));
+      const { asked, client, url } = await open();
+      const provider = await asked();
+      provider.write(wholeAnswer(words.repeat(2000), json, '422 No'));
       await whole(client);
       urls.push(url);
     }
@@ -184,7 +193,8 @@ test.each([
   async (_what, answer) => {
     // A session answers pings within that.
     const { gateway, open } = await start(['--keep-alive-ms', '1000']);
-    const { client, provider, url } = await open();
+    const { asked, client, url } = await open();
+    const provider = await asked();
     const session = await openSession(gateway.url);
     const frame = { stream: 1, reader: newReader(), windowBytes: 65_536, url, headers: {} };
     session.send({ type: 'read', ...frame, url: new URL(url).pathname, from: 'now', overflow: 'disconnect' });
@@ -196,7 +206,7 @@ test.each([
       await waitingGet(url, '?offset=now', []),
       await waitingGet(url, '?offset=now', ['accept: text/event-stream']),
     ];
-    provider?.write(answer);
+    provider.write(answer);
     await whole(client);
     await eventually(() => reads.every((read) => read.isOver()), 'the answers');
     for (const read of reads) {

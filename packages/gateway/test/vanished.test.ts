@@ -36,7 +36,7 @@ test('promise 11: a client whose machine has vanished is let go, although its mo
     return;
   }
   const gateway = await startGateway(
-    ['--host', host.gatewayAddress, '--stall-timeout-ms', '2000', '--keep-alive-ms', '250'],
+    ['--host', host.gatewayAddress, '--simulated', '--stall-timeout-ms', '2000', '--keep-alive-ms', '250'],
     { env: { SPILLWAY_API_KEYS: 'key' } },
   );
   const program = `

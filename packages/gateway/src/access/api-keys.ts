@@ -15,13 +15,14 @@ export class ApiKeys {
   }
 
   /**
-   * An accepted key among `keys`, the last if there are several; `undefined`: there is none. The time taken does not
+   * The first of `keys` that is accepted; `undefined`: there is none. So the caller depends on the order of the keys in the
+   * request alone, in which `Authorization` is first, and not on what a proxy adds behind it. The time taken does not
    * depend on which key is nearly right.
    */
   accept(keys: readonly string[]): ApiKey | undefined {
     let accepted: ApiKey | undefined;
     for (const given of keys.map(digest)) {
-      for (const known of this.#keys) if (timingSafeEqual(known.digest, given)) accepted = known;
+      for (const known of this.#keys) if (timingSafeEqual(known.digest, given)) accepted ??= known;
     }
     return accepted;
   }

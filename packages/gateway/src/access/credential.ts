@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { apis } from '../api.ts';
-import type { Provider } from '../config/load.ts';
+import type { Provider } from '../config/provider.ts';
 import { type Credential, keyHeaders } from '../http/headers.ts';
 
 /** The keys in a request, wherever the official SDKs put them. */

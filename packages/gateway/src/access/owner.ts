@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { digest } from '../config/api-key.ts';
-import type { Provider } from '../config/load.ts';
+import type { Provider } from '../config/provider.ts';
 import type { Caller } from '@spillway/server/access/caller';
 import { credentialFor } from './credential.ts';
 

@@ -1,14 +1,18 @@
 import { type Api, apiNames } from '../api.ts';
+import type { Advice } from '../config/advice.ts';
 import type { Gateway } from '../gateway.ts';
 
-/** The text that a gateway prints when it runs: its providers and its URLs. */
-export function banner({ url, adminUrl, needsKey, providers }: Gateway): string {
+/**
+ * The text that a gateway prints when it runs: its providers and its URLs, and what the operator may not have
+ * meant. The log has that, too, but as JSON.
+ */
+export function banner({ url, adminUrl, needsKey, providers }: Gateway, advice: readonly Advice[]): string {
+  // The list of what is served says it already.
+  const notes = advice.filter(({ code }) => code !== 'simulated_models').map(({ message }) => `  ${message}`);
   const [first] = providers;
   const isSimulated = first?.name === 'simulated';
   const serves = isSimulated
-    ? [
-        '  simulated/sim   simulated models with the APIs of OpenAI, Anthropic and Gemini: no provider is configured',
-      ]
+    ? ['  simulated/sim   simulated models with the APIs of OpenAI, Anthropic and Gemini']
     : providers.map(({ name, api, url: providerUrl, apiKey }) => {
         // Clients' keys for the gateway are not forwarded to providers.
         const ownKey = needsKey ? 'without a key' : "with the client's own key";
@@ -30,7 +34,7 @@ ${known.map((api) => `  ${baseUrls[api](url)}`).join('\n')}
 
 Console ${adminUrl}/
 Health ${url}/health/ready, metrics ${adminUrl}/metrics
-`;
+${notes.length === 0 ? '' : `\nNote\n${notes.join('\n')}\n`}`;
 }
 
 const keyHeader = " \\\n    -H 'authorization: Bearer <one of its API keys>'";

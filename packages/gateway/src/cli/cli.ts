@@ -1,9 +1,12 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { type Logger, pino } from 'pino';
 import { banner } from './banner.ts';
+import { type ExitCode, exitCodes } from './exit-codes.ts';
+import { check } from './check/check.ts';
+import { findingsAsJson, findingsAsText } from './check/finding.ts';
+import { addSettings, settingsFrom } from './settings.ts';
+import { configAsJson, configAsYaml } from './show-config.ts';
 import { ConfigError } from '../config/config-error.ts';
-import { loadSettings, readConfigFile, unreadVariables, unusedProxies } from '../config/load.ts';
-import { configOptions } from '../config/schema.ts';
 import { type Gateway, openGateway } from '../gateway.ts';
 import { ownVersion } from '../process/own-version.ts';
 import { endNow, endProcess } from '../process/end-process.ts';
@@ -12,29 +15,56 @@ import { LogDestination } from '../process/log-destination.ts';
 import { openOutput } from '../process/output.ts';
 import { openSimulator } from '../simulate/simulator.ts';
 
-/** The command line: `spillway serve` and `spillway simulate`. */
+/** The command line: `spillway serve` and what helps to run it. */
 export const program = new Command('spillway')
   .description('Flow control for AI streams: stands between a model and everyone who reads its stream.')
-  .version(ownVersion());
+  .version(ownVersion())
+  // The commands below inherit it. Commander's own code for its errors is 1.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? exitCodes.done : exitCodes.usage));
 
-const serve = program
-  .command('serve')
-  .description('Run the gateway. Without a provider it serves simulated models.')
-  .option('--config <path>', 'configuration file (default: spillway.yaml, if it exists)')
+addSettings(program.command('serve'))
+  .description('Run the gateway. Without a provider it serves simulated models, on loopback.')
   .action(async (flags: Record<string, unknown>) => {
     await runGateway(flags);
   });
 
-for (const { key, flag, variable, description, defaultValue } of configOptions) {
-  const about = `${description} (${variable}${defaultText(defaultValue)})`;
-  const option = new Option(`${flag} ${typeof defaultValue === 'boolean' ? '[value]' : '<value>'}`, about);
-  // Several `--upstream` flags add up.
-  if (key === 'upstream')
-    option.argParser((value: string, before?: string) =>
-      before === undefined ? value : `${before} ${value}`,
-    );
-  serve.addOption(option);
-}
+addSettings(program.command('config'))
+  .description('Print the settings that are in force, and where each was set, as a configuration file.')
+  .option('--json', 'print JSON, with numbers in bytes and milliseconds')
+  .action((flags: Record<string, unknown>) => {
+    const { advice, settings } = settingsOrFail(flags);
+    const text =
+      flags['json'] === true
+        ? `${JSON.stringify(configAsJson(settings, advice, process.env), undefined, 2)}\n`
+        : configAsYaml(settings, advice, process.env);
+    print(text);
+  });
+
+addSettings(program.command('check'))
+  .description(
+    'Check the settings and what they need: providers and their keys, free ports, limits of the system. Exits with 1 if something fails.',
+  )
+  .option('--json', 'print JSON')
+  .action(async (flags: Record<string, unknown>) => {
+    const asText = flags['json'] === true ? findingsAsJson : findingsAsText;
+    const { advice, settings } = settingsOrFail(flags, (message) => {
+      const problems = message.split('\n');
+      print(
+        asText(problems.map((problem) => ({ check: 'configuration', status: 'fail', message: problem }))),
+      );
+    });
+    const findings = await check(settings, advice);
+    print(asText(findings));
+    process.exitCode = findings.some(({ status }) => status === 'fail') ? exitCodes.failed : exitCodes.done;
+  });
+
+program
+  .command('version')
+  .description('Print the versions of Spillway and of Node.')
+  .action(() => {
+    const { arch, platform, versions } = process;
+    print(`spillway ${ownVersion()}\nnode ${versions.node} (${platform}-${arch})\n`);
+  });
 
 program
   .command('simulate')
@@ -46,16 +76,16 @@ program
   .option('--recordings <folder>', 'folder with recorded streams (.jsonl) that requests may replay')
   .action(async ({ host, port, recordings }: { host: string; port: string; recordings?: string }) => {
     if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
-      fail(`--port: expected a number from 0 to 65535, got ${JSON.stringify(port)}`);
+      fail(exitCodes.usage, `--port: expected a number from 0 to 65535, got ${JSON.stringify(port)}`);
     }
     const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(
-      failToListen('--port'),
+      failToStart('--port'),
     );
     onSignal(
       () => simulator.close(),
       (code) => endProcess(code, []),
     );
-    process.stdout.write(
+    print(
       `Simulated provider on ${simulator.url}/v1\n\n  curl -N ${simulator.url}/v1/chat/completions \\\n` +
         `    -H 'content-type: application/json' \\\n` +
         `    -d '{"model": "sim:tps=20,tokens=50", "stream": true, "messages": []}'\n\n` +
@@ -63,33 +93,35 @@ program
     );
   });
 
+/** Reads the settings, or ends the process with what is wrong. */
+function settingsOrFail(
+  flags: Readonly<Record<string, unknown>>,
+  tell?: (message: string) => void,
+): ReturnType<typeof settingsFrom> {
+  try {
+    return settingsFrom(flags);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    if (tell === undefined) fail(exitCodes.config, error.message);
+    tell(error.message);
+    return process.exit(exitCodes.config);
+  }
+}
+
 async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<void> {
   const destination = new LogDestination(openOutput(2));
   const stdout = new LogDestination(openOutput(1));
   const end = (code: number): Promise<never> => endProcess(code, [destination, stdout]);
-  let gateway: Gateway;
-  let log: Logger;
-  try {
-    const { config: path, ...values } = flags;
-    const file = readConfigFile(path as string | undefined);
-    const settings = loadSettings({ flags: values, env: process.env, file });
-    log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
-    const unread = unreadVariables(settings, process.env);
-    if (unread.length > 0)
-      log.warn({ variables: unread }, 'variables of the environment that are no settings');
-    for (const unused of unusedProxies(settings, process.env))
-      log.warn(unused, 'a proxy of the environment is not used: providers need proxy: env for it');
-    gateway = await openGateway(settings, log, destination).catch(failToListen('--port or --admin-port'));
-  } catch (error) {
-    if (error instanceof ConfigError) fail(error.message);
-    throw error;
-  }
+  const { advice, settings } = settingsOrFail(flags);
+  const log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
+  for (const { message, ...about } of advice) log.warn(about, message);
+  const gateway = await openGateway(settings, log, destination).catch(failToStart('--port or --admin-port'));
   // Node's own listener writes warnings to stderr, and blocks until they are read.
   process.removeAllListeners('warning');
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
   onCrash(gateway, log, end);
   onSignal(() => gateway.stop(), end);
-  stdout.write(banner(gateway));
+  stdout.write(banner(gateway, advice));
 }
 
 /** How much longer than `shutdownMs` a process may take to end after a defect. */
@@ -126,23 +158,34 @@ function onSignal(stop: () => Promise<void>, end: (code: number) => Promise<neve
   process.on('SIGINT', handle);
 }
 
-/** Ends the process with the reason why it cannot listen, and the flags that choose another port. */
-function failToListen(flags: string): (error: unknown) => never {
+interface ListenError extends NodeJS.ErrnoException {
+  readonly address?: string;
+  readonly port?: number;
+}
+
+/** Ends the process with the reason why it cannot start, and the flags that choose another port. */
+function failToStart(flags: string): (error: unknown) => never {
   return (error) => {
-    const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
-    if (code === 'EADDRINUSE')
-      fail(`${address}:${port} is in use: choose another with ${flags} (0 takes a free one)`);
-    if (code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-      fail(`cannot listen: ${(error as Error).message}`);
+    if (error instanceof ConfigError) fail(exitCodes.config, error.message);
+    const { address, code, message, port, syscall } = error as ListenError;
+    if (code === 'EADDRINUSE') {
+      const where = `${address}:${port} is in use`;
+      fail(exitCodes.portInUse, `${where}: choose another with ${flags} (0 takes a free one)`);
+    }
+    // Of an address that is none, that belongs to another machine, or that needs more rights.
+    if (syscall === 'listen' || syscall === 'getaddrinfo' || code === 'ERR_INVALID_ARG_VALUE')
+      fail(exitCodes.config, `cannot listen: ${message}`);
     throw error;
   };
 }
 
-function fail(message: string): never {
-  process.stderr.write(`spillway: ${message.replaceAll('\n', '\nspillway: ')}\n`);
-  process.exit(1);
+/** Prints the result of a command. Whoever reads it may have enough of it: `spillway config | head -3`. */
+function print(text: string): void {
+  process.stdout.once('error', () => undefined);
+  process.stdout.write(text);
 }
 
-function defaultText(value: unknown): string {
-  return Array.isArray(value ?? []) ? '' : `, default ${String(value)}`;
+function fail(code: ExitCode, message: string): never {
+  process.stderr.write(`spillway: ${message.replaceAll('\n', '\nspillway: ')}\n`);
+  process.exit(code);
 }

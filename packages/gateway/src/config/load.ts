@@ -1,40 +1,15 @@
-import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { parse, YAMLParseError } from 'yaml';
-import { type Api, apiNames, apis } from '../api.ts';
 import type { ApiKey } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
+import { nearest } from './nearest.ts';
+import { type Provider, providersOf } from './provider.ts';
 import { readApiKeys } from './read-api-keys.ts';
-import { type Config, configOptions, configSchema, type DetachPolicy, type Upstream } from './schema.ts';
-import { proxyInEnvironment, readTransport, type Transport } from './transport.ts';
-
-/** A configured provider, with its key from the environment. */
-export interface Provider {
-  readonly name: string;
-  readonly api: Api;
-  /**
-   * The base URL without a slash at the end, without a query, and without the part that its API's paths
-   * contain.
-   */
-  readonly url: string;
-  /** The start of every query to the provider, without a question mark. Default: nothing. */
-  readonly query?: string | undefined;
-  /** `undefined`: the client's own key for this API passes through. */
-  readonly apiKey: string | undefined;
-  /** The header that carries the configured key. Default: the first of `keyHeaders` of its API. */
-  readonly keyHeader?: string | undefined;
-  /**
-   * What happens when the last reader of one of its streams has detached; `undefined`: the gateway's `detach`
-   * applies.
-   */
-  readonly detach: DetachPolicy | undefined;
-  /**
-   * How long comments alone keep a stream alive, if longer than `idleTimeoutMs`; `undefined`: they do not.
-   */
-  readonly queueTimeoutMs?: number | undefined;
-  /** How to connect to the provider; `undefined`: by the built-in reader of replies. */
-  readonly transport?: Transport | undefined;
-}
+import { type Config, configOptions, configSchema } from './schema.ts';
+import { readSettingFile } from './setting-file.ts';
+import { type ConfigSources, joinSources, type Origins } from './sources.ts';
+import { writeQuantity } from './units.ts';
+import { upstreamOptions } from './upstream.ts';
+import { shownVariable } from './values.ts';
 
 /** The settings that the gateway runs with. */
 export interface Settings {
@@ -45,40 +20,61 @@ export interface Settings {
   readonly apiKeys: readonly ApiKey[];
   /** The keys of the admin listener, needed if it listens beyond loopback. */
   readonly adminKeys: readonly ApiKey[];
-}
-
-export interface ConfigSources {
-  /** The values of the command line by their keys in camel case. */
-  readonly flags: Readonly<Record<string, unknown>>;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** The text of the configuration file, if there is one, and its path for messages. */
-  readonly file: { readonly path: string; readonly text: string } | undefined;
+  /** Where each setting was set that has not its default. */
+  readonly origins: Origins;
 }
 
 /**
- * Joins the file, the environment and the flags (a later one wins), and checks the result.
+ * Joins the file, the environment and the flags (a later one wins), reads the files that they name, and checks
+ * the result. It depends on nothing else, and may be called again.
  *
  * @throws {ConfigError} one line a problem, each with the key, where it was set, what was expected and what
  *   came. A value that could be a secret is never printed.
  */
 export function loadSettings(sources: ConfigSources): Settings {
-  const { values, origins } = joined(sources);
+  // A setting may name any variable: `constructor` is none, although all objects have it.
+  const env = Object.assign(Object.create(null), sources.env) as ConfigSources['env'];
+  const { values, origins } = joinSources({ ...sources, env });
   const result = configSchema.safeParse(values, { reportInput: true });
   if (!result.success) {
-    const lines = result.error.issues.map((issue) => {
-      const key = issue.path.join('.');
-      if (issue.code === 'unrecognized_keys') {
-        const names = issue.keys.map((name) => (key === '' ? name : `${key}.${name}`));
-        const where = from(origins, issue.path[0] ?? issue.keys[0]);
-        return `${names.join(', ')}: unknown setting${where}${issue.keys.map(envHint).join('')}`;
-      }
-      const came = issue.input === undefined ? 'nothing' : shown(issue.path.at(-1), issue.input);
-      const expected = issue.message.replace(/^Invalid input: /, '').replace(/^Too (?:big|small): /, '');
-      return `${key}${from(origins, issue.path[0])}: ${expected.replace(/, received .*$/, '')}, got ${came}`;
-    });
-    throw new ConfigError(lines.join('\n'));
+    throw new ConfigError(result.error.issues.flatMap((issue) => problemsOf(issue, origins)).join('\n'));
   }
   const config = result.data;
+  checkTogether(config, origins);
+  const apiKeys = keysOf(config, 'apiKeysEnv', 'apiKeysFile', env, origins);
+  const adminKeys = keysOf(config, 'adminKeysEnv', 'adminKeysFile', env, origins);
+  const listeners = [
+    { key: 'host', keys: apiKeys, whose: 'clients', variable: config.apiKeysEnv },
+    { key: 'adminHost', keys: adminKeys, whose: 'operators', variable: config.adminKeysEnv },
+  ] as const;
+  for (const { key, keys, variable, whose } of listeners) {
+    if (keys.length > 0 || isLoopback(config[key])) continue;
+    throw new ConfigError(
+      `${key}${from(origins, key)}: expected a loopback address (127.0.0.1, ::1, localhost) or keys for ` +
+        `${whose} in the environment variable ${shownVariable(variable)}, got ${JSON.stringify(config[key])} and no keys`,
+    );
+  }
+  const providers = providersOf(config, env);
+  if (providers.length === 0 && !config.simulated && !isLoopback(config.host)) {
+    throw new ConfigError(
+      `host${from(origins, 'host')}: expected a provider (upstream, or a variable such as OPENAI_API_KEY) or ` +
+        `simulated: true, got ${JSON.stringify(config.host)} and no provider; simulated models are served beyond ` +
+        'loopback only where they are asked for',
+    );
+  }
+  return { config, providers, apiKeys, adminKeys, origins };
+}
+
+/** Settings that need one another. */
+const tlsFiles = [
+  ['tlsCertFile', 'tlsKeyFile'],
+  ['tlsKeyFile', 'tlsCertFile'],
+  ['adminTlsCertFile', 'adminTlsKeyFile'],
+  ['adminTlsKeyFile', 'adminTlsCertFile'],
+] as const;
+
+/** @throws {ConfigError} for settings that do not fit together. */
+function checkTogether(config: Config, origins: Origins): void {
   if (config.proxyProtocol && config.trustedProxies.length === 0) {
     throw new ConfigError(
       `proxyProtocol${from(origins, 'proxyProtocol')}: expected trustedProxies whose connections begin so, got none`,
@@ -89,110 +85,60 @@ export function loadSettings(sources: ConfigSources): Settings {
     throw new ConfigError(`${other}: expected a file beside ${key}${from(origins, key)}, got nothing`);
   }
   if (config.maxEventMemoryBytes < config.maxEventBytes) {
+    const [event, memory] = [config.maxEventBytes, config.maxEventMemoryBytes].map((bytes) =>
+      writeQuantity(bytes, 'bytes'),
+    );
     throw new ConfigError(
       `maxEventMemoryBytes${from(origins, 'maxEventMemoryBytes')}: expected at least one event (maxEventBytes, ` +
-        `${config.maxEventBytes}), better four, got ${config.maxEventMemoryBytes}`,
+        `${event}), better four, got ${memory}`,
     );
   }
-  const textOf = (variable: string): { variable: string; text: string } => ({
-    variable,
-    text: sources.env[variable] ?? '',
-  });
-  const file = keysFile(config.apiKeysFile, origins);
-  const apiKeys = readApiKeys({ ...textOf(config.apiKeysEnv), file });
-  const adminKeys = readApiKeys(textOf(config.adminKeysEnv));
-  if (file !== undefined && apiKeys.length === 0) {
+  if (config.port !== 0 && config.port === config.adminPort && config.host === config.adminHost) {
+    throw new ConfigError(
+      `adminPort${from(origins, 'adminPort')}: expected another port than port${from(origins, 'port')}, got ${config.port} for both`,
+    );
+  }
+  if (config.simulated && config.upstream.length > 0) {
+    throw new ConfigError(
+      `simulated${from(origins, 'simulated')}: expected no upstream${from(origins, 'upstream')} beside it, got ${config.upstream.length}`,
+    );
+  }
+}
+
+/** The keys of a variable and of a file, which add up: a key can be replaced by one in the other place. */
+function keysOf(
+  config: Config,
+  variableSetting: 'adminKeysEnv' | 'apiKeysEnv',
+  fileSetting: 'adminKeysFile' | 'apiKeysFile',
+  env: ConfigSources['env'],
+  origins: Origins,
+): ApiKey[] {
+  const variable = config[variableSetting];
+  const path = config[fileSetting];
+  const setting = `${fileSetting}${from(origins, fileSetting)}`;
+  const file = path === undefined ? undefined : { name: setting, text: readSettingFile(setting, path) };
+  if (file !== undefined && readApiKeys({ variable, text: '', file }).length === 0) {
     // A file of keys means that keys are wanted: without any, every user of this machine would have access.
-    throw new ConfigError(`${file.path}: expected at least one line "NAME sha256:DIGEST", got none`);
+    throw new ConfigError(`${setting}: expected a file with at least one key, got none`);
   }
-  const listeners = [
-    { key: 'host', keys: apiKeys, whose: 'clients', variable: config.apiKeysEnv },
-    { key: 'adminHost', keys: adminKeys, whose: 'operators', variable: config.adminKeysEnv },
-  ] as const;
-  for (const { key, keys, variable, whose } of listeners) {
-    if (keys.length > 0 || isLoopback(config[key])) continue;
-    throw new ConfigError(
-      `${key}${from(origins, key)}: expected a loopback address (127.0.0.1, ::1, localhost) or keys for ` +
-        `${whose} in the environment variable ${variable}, got ${JSON.stringify(config[key])} and no keys`,
-    );
+  return readApiKeys({ variable, text: env[variable] ?? '', file });
+}
+
+type Issue = NonNullable<ReturnType<typeof configSchema.safeParse>['error']>['issues'][number];
+
+/** What is wrong with a setting, one line a problem. */
+function problemsOf(issue: Issue, origins: Origins): string[] {
+  const key = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((name) => {
+      const where = from(origins, issue.path[0] ?? name);
+      return `${key === '' ? name : `${key}.${name}`}: unknown setting${where}${hintFor(name, issue.path)}`;
+    });
   }
-  return { config, providers: providersOf(config, sources.env), apiKeys, adminKeys };
-}
-
-/**
- * The settings that name the environment variable of a key. The key itself never stands in a configuration.
- */
-const keySettings = ['apiKeyEnv', 'apiKeysEnv', 'adminKeysEnv'];
-
-/** Settings that need one another. */
-const tlsFiles = [
-  ['tlsCertFile', 'tlsKeyFile'],
-  ['tlsKeyFile', 'tlsCertFile'],
-  ['adminTlsCertFile', 'adminTlsKeyFile'],
-  ['adminTlsKeyFile', 'adminTlsCertFile'],
-] as const;
-
-function envHint(name: string): string {
-  const plain = name.replaceAll(/[-_]/g, '').toLowerCase();
-  const setting = keySettings.find((known) => known.toLowerCase() === `${plain}env`);
-  return setting === undefined ? '' : `; name an environment variable in ${setting}`;
-}
-
-/**
- * The variables that begin with `SPILLWAY_` and that nothing reads: most are misspelt. They are no error,
- * because other programs may set such variables (Kubernetes does for a service of this name).
- */
-export function unreadVariables({ config }: Settings, env: ConfigSources['env']): string[] {
-  const read = new Set([
-    ...configOptions.map(({ variable }) => variable),
-    config.apiKeysEnv,
-    config.adminKeysEnv,
-    ...config.upstream.flatMap(({ apiKeyEnv, proxyAuthEnv }) => [apiKeyEnv, proxyAuthEnv]),
-  ]);
-  return Object.keys(env).filter((name) => name.startsWith('SPILLWAY_') && !read.has(name));
-}
-
-/** A proxy of the environment, and the providers that would match it but do not use it. */
-export interface UnusedProxy {
-  readonly variable: string;
-  readonly providers: readonly string[];
-}
-
-/**
- * The proxies of the environment that providers do not use. An operator who sets such a variable expects that
- * they do.
- */
-export function unusedProxies({ providers }: Settings, env: ConfigSources['env']): UnusedProxy[] {
-  const found = new Map<string, string[]>();
-  for (const { name, transport, url } of providers) {
-    const proxy = transport?.proxy === undefined ? proxyInEnvironment(new URL(url), env) : undefined;
-    if (proxy !== undefined) found.set(proxy.variable, [...(found.get(proxy.variable) ?? []), name]);
-  }
-  return [...found].map(([variable, names]) => ({ variable, providers: names }));
-}
-
-/** Reads the configuration file. If no path was given, the file may be missing. */
-export function readConfigFile(asked: string | undefined): ConfigSources['file'] {
-  const path = asked ?? 'spillway.yaml';
-  try {
-    return { path, text: readFileSync(path, 'utf8') };
-  } catch (error) {
-    if (asked === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new ConfigError(`${path}: ${(error as Error).message}`, { cause: error });
-  }
-}
-
-/** Reads the file of keys. Errors do not contain its path: a key may have been set as the path by mistake. */
-function keysFile(path: string | undefined, origins: Origins): ConfigSources['file'] {
-  if (path === undefined) return undefined;
-  try {
-    return { path, text: readFileSync(path, 'utf8') };
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new ConfigError(
-      `apiKeysFile${from(origins, 'apiKeysFile')}: expected a file that can be read, got ${code}`,
-    );
-  }
+  const expected = issue.message.replace(/^(?:Invalid input|Invalid option|Too (?:big|small)): /, '');
+  // Some checks say themselves what came, because it is not the value of this key.
+  const came = expected.includes(', got ') ? '' : `, got ${shown(issue.path.at(-1), issue.input)}`;
+  return [`${key}${from(origins, issue.path[0])}: ${expected.replace(/, received .*$/, '')}${came}`];
 }
 
 /** Whether only this machine can reach the address. */
@@ -200,61 +146,20 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
-type Origins = ReadonlyMap<string, string>;
-
-function joined({ flags, env, file }: ConfigSources): { values: Record<string, unknown>; origins: Origins } {
-  const values: Record<string, unknown> = {};
-  const origins = new Map<string, string>();
-  for (const [key, value] of Object.entries(fileValues(file))) {
-    values[key] = value;
-    origins.set(key, file?.path ?? '');
-  }
-  for (const { key, variable, defaultValue } of configOptions) {
-    const text = env[variable];
-    if (text === undefined || text === '') continue;
-    values[key] = readText(text, defaultValue);
-    origins.set(key, variable);
-  }
-  for (const { key, flag, defaultValue } of configOptions) {
-    const value = flags[key];
-    if (value === undefined) continue;
-    values[key] = typeof value === 'string' ? readText(value, defaultValue) : value;
-    origins.set(key, flag);
-  }
-  return { values, origins };
-}
-
-function fileValues(file: ConfigSources['file']): Record<string, unknown> {
-  if (file === undefined) return {};
-  let value: unknown;
-  try {
-    value = parse(file.text);
-  } catch (error) {
-    if (error instanceof YAMLParseError)
-      throw new ConfigError(`${file.path}: ${error.message}`, { cause: error });
-    throw error;
-  }
-  if (value === null) return {};
-  if (typeof value !== 'object' || Array.isArray(value)) {
-    throw new ConfigError(`${file.path}: expected keys and values, got ${JSON.stringify(value)}`);
-  }
-  return value as Record<string, unknown>;
-}
+/** The longest value in a message, in characters. */
+const maxShownChars = 200;
 
 /**
- * Reads a text as a number or a boolean if the setting is one and the text fits. Otherwise returns the text,
- * and the schema's error names it.
+ * A setting's value as errors show it. What has parts is not shown, because one of them may be a secret, and
+ * neither is a proxy's URL: users write passwords into it.
  */
-function readText(text: string, defaultValue: unknown): unknown {
-  if (typeof defaultValue === 'number') return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text;
-  if (typeof defaultValue === 'boolean') return text === 'true' || (text === 'false' ? false : text);
-  return text;
-}
-
-/** A setting's value as errors show it. A proxy's URL is never shown: users write passwords into it. */
 function shown(setting: PropertyKey | undefined, value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object' && value !== null) return 'keys with values';
   if (setting === 'proxy') return 'something else';
-  return withoutCredentials(JSON.stringify(value, (key, part: unknown) => (key === 'proxy' ? '***' : part)));
+  const text = withoutCredentials(JSON.stringify(value));
+  return text.length > maxShownChars ? `${text.slice(0, maxShownChars)}…` : text;
 }
 
 /** Hides the user and password of a URL. */
@@ -267,40 +172,20 @@ function from(origins: Origins, key: PropertyKey | undefined): string {
   return origin === undefined ? '' : ` (${origin})`;
 }
 
-function providersOf(config: Config, env: ConfigSources['env']): Provider[] {
-  if (config.upstream.length > 0) {
-    return config.upstream.map((upstream) => ({
-      name: upstream.name,
-      api: upstream.api,
-      url: baseUrl(upstream),
-      query: new URL(upstream.url).search.slice(1) || undefined,
-      keyHeader: upstream.keyHeader,
-      detach: upstream.detach,
-      queueTimeoutMs: upstream.queueTimeoutMs,
-      transport: readTransport(upstream, env),
-      apiKey: upstream.apiKeyEnv === undefined ? undefined : providerKey(upstream, upstream.apiKeyEnv, env),
-    }));
-  }
-  return apiNames.flatMap((api) => {
-    const { byDefault } = apis[api];
-    const apiKey = byDefault && env[byDefault.keyVariable];
-    if (byDefault === undefined || apiKey === undefined || apiKey === '') return [];
-    return [{ name: api, api, url: byDefault.url, apiKey, detach: undefined }];
-  });
-}
+/** The settings that name the environment variable of a secret. No secret stands in a configuration itself. */
+const secretSettings = ['apiKeyEnv', 'apiKeysEnv', 'adminKeysEnv', 'proxyAuthEnv'];
 
-function baseUrl({ api, url }: Upstream): string {
-  const { urlTail } = apis[api];
-  const bare = url.replace(/\?.*$/, '').replace(/\/+$/, '');
-  return urlTail !== '' && bare.endsWith(urlTail) ? bare.slice(0, -urlTail.length) : bare;
-}
-
-function providerKey({ name }: Upstream, variable: string, env: ConfigSources['env']): string {
-  const key = env[variable];
-  if (key === undefined || key === '') {
-    throw new ConfigError(
-      `upstream ${name}: expected the key in the environment variable ${variable} (apiKeyEnv), got nothing`,
-    );
+/** What may be meant by the name of an unknown setting. */
+function hintFor(name: string, path: readonly PropertyKey[]): string {
+  const plain = name.replaceAll(/[-_]/g, '').toLowerCase();
+  const secret = secretSettings.find((known) => known.toLowerCase() === `${plain}env`);
+  if (secret !== undefined) {
+    return `; name an environment variable in ${secret} or a file in ${secret.replace(/Env$/, 'File')}`;
   }
-  return key;
+  const known = path.length === 0 ? configOptions : upstreamOptions;
+  const near = nearest(
+    name,
+    known.map(({ key }) => key),
+  );
+  return near === undefined ? '' : `; did you mean ${near}?`;
 }

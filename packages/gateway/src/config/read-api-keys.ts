@@ -6,8 +6,8 @@ export interface ApiKeySources {
   /** The name of the environment variable; `text` is its value. */
   readonly variable: string;
   readonly text: string;
-  /** The text of the file of digests, if there is one, and its path for messages. */
-  readonly file?: { readonly path: string; readonly text: string } | undefined;
+  /** The text of the file of keys, if there is one, and the name of its setting for messages. */
+  readonly file?: { readonly name: string; readonly text: string } | undefined;
 }
 
 /** A key, and its place in the configuration for messages. */
@@ -18,7 +18,8 @@ interface Found extends ApiKey {
 
 /**
  * Reads the keys of an environment variable, `KEY` or `NAME=KEY` separated by commas or spaces, and of a file
- * with lines of `NAME sha256:DIGEST`. A key that is configured twice under the same name is returned once.
+ * with lines of the same or of `NAME sha256:DIGEST`. A key that is configured twice under the same name is
+ * returned once.
  *
  * @throws {ConfigError} one line a problem, with the number of the key or line. No text of the configuration
  *   is printed, not even a name: it could be a part of a key.
@@ -36,7 +37,7 @@ export function readApiKeys({ file, text, variable }: ApiKeySources): ApiKey[] {
   }
   for (const [index, line] of (file?.text.split('\n') ?? []).entries()) {
     if (/^\s*(?:#|$)/.test(line)) continue;
-    add(`${file?.path}, line ${index + 1}`, readLine(line.trim()));
+    for (const key of readLine(line.trim())) add(`${file?.name}, line ${index + 1}`, key);
   }
   const keys = distinct(found, problems);
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
@@ -72,15 +73,28 @@ function readWord(word: string): KeyOrProblem {
   };
 }
 
-function readLine(line: string): KeyOrProblem {
+/**
+ * Reads one line of the file: `NAME sha256:DIGEST`, or keys as in the variable with commas between them. A
+ * space separates only a name from its digest. Otherwise a digest that is misspelt would be a key, and the
+ * name before it another one, which anybody can guess.
+ */
+function readLine(line: string): KeyOrProblem[] {
   const [name = '', hex, ...rest] = line.split(/\s+/);
+  if (hex === undefined && !/sha256:/i.test(name)) {
+    return name
+      .split(',')
+      .filter((word) => word !== '')
+      .map(readWord);
+  }
   const [, digits] = /^sha256:([\da-f]{64})$/i.exec(hex ?? '') ?? [];
   if (isKeyName(name) && digits !== undefined && rest.length === 0) {
-    return { digest: Buffer.from(digits, 'hex'), name };
+    return [{ digest: Buffer.from(digits, 'hex'), name }];
   }
-  return {
-    problem: `expected "NAME sha256:DIGEST" with a name ${nameWords} and 64 hexadecimal digits, got something else`,
-  };
+  return [
+    {
+      problem: `expected KEY, NAME=KEY or "NAME sha256:DIGEST" with a name ${nameWords} and 64 hexadecimal digits, got something else`,
+    },
+  ];
 }
 
 /**

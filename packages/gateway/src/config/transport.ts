@@ -1,9 +1,10 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { ConfigError } from './config-error.ts';
 import { isExempt } from './no-proxy.ts';
-import type { Upstream } from './schema.ts';
+import { readSecret } from './secret.ts';
+import { readTextFile } from './setting-file.ts';
+import type { Upstream } from './upstream.ts';
 
 /** How to connect to a provider that needs more than the built-in reader of replies has. */
 export interface Transport {
@@ -93,14 +94,22 @@ function proxyOf(name: string, url: URL, env: Environment): Proxy | undefined {
   return { url: bare(proxy), authorization: user === '' ? undefined : basic(`${user}:${password}`) };
 }
 
-function configuredProxy({ name, proxy, proxyAuthEnv }: Upstream, env: Environment): Proxy | undefined {
+function configuredProxy(
+  { name, proxy, proxyAuthEnv, proxyAuthFile }: Upstream,
+  env: Environment,
+): Proxy | undefined {
   if (proxy === undefined) return undefined;
-  const auth = proxyAuthEnv === undefined ? undefined : env[proxyAuthEnv];
-  if (proxyAuthEnv !== undefined && !auth?.includes(':')) {
-    throw new ConfigError(
-      `upstream ${name}: expected USER:PASSWORD in the environment variable ${proxyAuthEnv} (proxyAuthEnv), got ${auth ? 'something else' : 'nothing'}`,
-    );
-  }
+  const auth = readSecret(
+    {
+      owner: `upstream ${name}`,
+      kind: 'password',
+      variable: proxyAuthEnv,
+      variableSetting: 'proxyAuthEnv',
+      path: proxyAuthFile,
+      fileSetting: 'proxyAuthFile',
+    },
+    env,
+  );
   return { url: bare(new URL(proxy)), authorization: auth === undefined ? undefined : basic(auth) };
 }
 
@@ -160,7 +169,7 @@ function certificates(upstream: Upstream, setting: 'caFile' | 'certFile'): strin
 function read(upstream: Upstream, setting: 'caFile' | 'certFile' | 'keyFile'): string {
   const path = upstream[setting] ?? '';
   try {
-    return readFileSync(path, 'utf8');
+    return readTextFile(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     // The path is not printed if it looks like a key that was set by mistake.

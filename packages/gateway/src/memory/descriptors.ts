@@ -105,6 +105,30 @@ export function neededDescriptors(config: Listening, descriptors: Descriptors, c
   );
 }
 
+/** What a process does that may open fewer descriptors than its configuration needs. */
+export interface DescriptorShortage {
+  readonly needed: number;
+  /** What is possible, and what to do. */
+  readonly message: string;
+}
+
+/** Whether the limit on descriptors is too low; `undefined`: it is enough. */
+export function descriptorShortage(
+  config: Listening,
+  descriptors: Descriptors,
+  costOfStream = 1,
+): DescriptorShortage | undefined {
+  const { limit } = descriptors;
+  const needed = neededDescriptors(config, descriptors, costOfStream);
+  if (limit >= needed) return undefined;
+  const bounds = connectionBounds(config, descriptors, costOfStream);
+  const message =
+    `maxStreams (${config.maxStreams}) and maxWaiting (${config.maxWaiting}) need ${needed} file descriptors, and the ` +
+    `limit is ${limit}: at most ${bounds.maxStreams} streams and ${bounds.maxConnections} connections of clients at ` +
+    'once. Raise the limit (ulimit -Hn, LimitNOFILE, --ulimit nofile), or lower maxStreams';
+  return { needed, message };
+}
+
 /** The descriptors that are not for clients and providers. */
 function reserveOf(
   { adminHost, host }: Listening,

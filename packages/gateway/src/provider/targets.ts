@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { credentialFor } from '../access/credential.ts';
 import { apis } from '../api.ts';
-import type { Provider } from '../config/load.ts';
+import type { Provider } from '../config/provider.ts';
 import type { Credential } from '../http/headers.ts';
 import { joinQueries } from '../http/queries.ts';
 import { readTarget } from '../http/request-target.ts';

@@ -1,4 +1,4 @@
-import type { Provider } from '../config/load.ts';
+import type { Provider } from '../config/provider.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { HeldBody } from '../memory/held-body.ts';
 import type { ReceivedBody } from '../http/received-body.ts';

@@ -1,4 +1,4 @@
-import type { Provider } from '../config/load.ts';
+import type { Provider } from '../config/provider.ts';
 import type { Config } from '../config/schema.ts';
 import { overloaded } from '@spillway/server/errors';
 import { holderOf } from '@spillway/server/access/caller';

@@ -1,7 +1,7 @@
 import { clientLeft } from '@spillway/server/errors';
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Provider } from '../config/load.ts';
+import type { Provider } from '../config/provider.ts';
 import { hijack } from './hijack.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 

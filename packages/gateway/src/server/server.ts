@@ -7,7 +7,7 @@ import Fastify, {
 import type { Logger } from 'pino';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { putErrors, refuseConnection } from './answer-error.ts';
-import type { Provider } from '../config/load.ts';
+import type { Provider } from '../config/provider.ts';
 import type { Config } from '../config/schema.ts';
 import type { Defects } from '@spillway/server/defects';
 import { shuttingDown } from '@spillway/server/errors';

@@ -26,6 +26,9 @@ export interface Simulator {
   close(): Promise<void>;
 }
 
+/** Says in each answer that no model made it. A gateway passes it on. */
+const simulatedHeader = 'x-spillway-simulated';
+
 const maxBodyBytes = 64 * 1024 * 1024;
 const generateRequest = z.looseObject({
   model: z.string().default('sim'),
@@ -41,6 +44,7 @@ export async function openSimulator({ host, port, recordings }: SimulatorOptions
   const stats = new Stats();
   const failures = new Map<string, number>();
   const server = createServer((request, response) => {
+    response.setHeader(simulatedHeader, 'true');
     handle(request, response, { stats, failures, recordings }).catch((error: unknown) => {
       if (error instanceof BehaviourError && !response.headersSent) {
         const { message } = error;

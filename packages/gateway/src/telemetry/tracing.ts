@@ -10,7 +10,7 @@ import type { Resource } from '@opentelemetry/resources';
 import { type Sampler, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Provider } from '../config/load.ts';
+import type { Provider } from '../config/provider.ts';
 import type { Route } from '../http/route.ts';
 import { maxJournalEntries } from '@spillway/server/stream/journal';
 import type { GatewayStream } from '@spillway/server/stream/stream';

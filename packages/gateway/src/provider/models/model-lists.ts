@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Logger } from 'pino';
 import { apis } from '../../api.ts';
 import { digest } from '../../config/api-key.ts';
-import type { Provider } from '../../config/load.ts';
+import type { Provider } from '../../config/provider.ts';
 import { asGatewayError, GatewayError, overloaded } from '@spillway/server/errors';
 import { clientHeaders, providerHeaders } from '../../http/headers.ts';
 import { RefusedError } from '../../http/error-shapes.ts';

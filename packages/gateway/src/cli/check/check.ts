@@ -1,0 +1,32 @@
+import type { Advice } from '../../config/advice.ts';
+import type { Settings } from '../../config/load.ts';
+import { checkCertificates } from './certificates.ts';
+import type { Finding } from './finding.ts';
+import { checkProviders } from './providers.ts';
+import { checkBacklog, checkDescriptors, checkPorts } from './system.ts';
+
+/** Tries everything that valid settings need from outside. */
+export async function check(settings: Settings, advice: readonly Advice[]): Promise<Finding[]> {
+  const [providers, ports] = await Promise.all([checkProviders(settings), checkPorts(settings)]);
+  const backlog = checkBacklog();
+  return [
+    { check: 'configuration', status: 'ok', message: 'It is valid.' },
+    ...advice.map(({ code, message }): Finding => ({
+      check: 'configuration',
+      status: 'warn',
+      message: `${message} (${code})`,
+    })),
+    checkKeys(settings),
+    ...providers,
+    ...ports,
+    ...checkCertificates(settings),
+    checkDescriptors(settings),
+    ...(backlog === undefined ? [] : [backlog]),
+  ];
+}
+
+/** The keys were read with the settings: here they are only counted. */
+function checkKeys({ adminKeys, apiKeys }: Settings): Finding {
+  const message = `${apiKeys.length} of clients, ${adminKeys.length} of the admin listener.`;
+  return { check: 'keys', status: 'ok', message };
+}

@@ -1,0 +1,20 @@
+/**
+ * The exit codes of the command, after BSD's `sysexits.h` where that has one. docs/operating.md lists them. A
+ * code that is given once keeps its meaning: units and scripts compare it.
+ */
+export const exitCodes = {
+  /** Everything was done, or a signal ended the command in order. */
+  done: 0,
+  /** A defect ended the gateway, or `check` found something that fails. */
+  failed: 1,
+  /** The command line has an unknown command, option or argument. */
+  usage: 2,
+  /** Node is too old. `bin/spillway.js` has this number itself, because it must load nothing. */
+  unavailable: 69,
+  /** Another process has the port: the same start may succeed later (EX_TEMPFAIL). */
+  portInUse: 75,
+  /** The configuration is invalid: the same start never succeeds (EX_CONFIG). */
+  config: 78,
+} as const;
+
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];

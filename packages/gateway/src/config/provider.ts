@@ -1,0 +1,105 @@
+import { type Api, apiNames, apis } from '../api.ts';
+import { ConfigError } from './config-error.ts';
+import type { Config } from './schema.ts';
+import { readSecret } from './secret.ts';
+import { readTransport, type Transport } from './transport.ts';
+import type { DetachPolicy, Upstream } from './upstream.ts';
+
+/** A configured provider, with its key. */
+export interface Provider {
+  readonly name: string;
+  readonly api: Api;
+  /**
+   * The base URL without a slash at the end, without a query, and without the part that its API's paths
+   * contain.
+   */
+  readonly url: string;
+  /** The start of every query to the provider, without a question mark. Default: nothing. */
+  readonly query?: string | undefined;
+  /** `undefined`: the client's own key for this API passes through. */
+  readonly apiKey: string | undefined;
+  /** The header that carries the configured key. Default: the first of `keyHeaders` of its API. */
+  readonly keyHeader?: string | undefined;
+  /**
+   * What happens when the last reader of one of its streams has detached; `undefined`: the gateway's `detach`
+   * applies.
+   */
+  readonly detach: DetachPolicy | undefined;
+  /**
+   * How long comments alone keep a stream alive, if longer than `idleTimeoutMs`; `undefined`: they do not.
+   */
+  readonly queueTimeoutMs?: number | undefined;
+  /** How to connect to the provider; `undefined`: by the built-in reader of replies. */
+  readonly transport?: Transport | undefined;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The configured providers. Without any, the default ones whose keys the environment has, as `OPENAI_API_KEY`
+ * or, for a file with the key, `OPENAI_API_KEY_FILE`. None with `simulated`.
+ */
+export function providersOf({ simulated, upstream: upstreams }: Config, env: Environment): Provider[] {
+  if (simulated) return [];
+  if (upstreams.length > 0) {
+    return upstreams.map((upstream) => ({
+      name: upstream.name,
+      api: upstream.api,
+      url: baseUrl(upstream),
+      query: new URL(upstream.url).search.slice(1) || undefined,
+      keyHeader: upstream.keyHeader,
+      detach: upstream.detach,
+      queueTimeoutMs: upstream.queueTimeoutMs,
+      transport: readTransport(upstream, env),
+      apiKey: readSecret(
+        {
+          owner: `upstream ${upstream.name}`,
+          kind: 'key',
+          variable: upstream.apiKeyEnv,
+          variableSetting: 'apiKeyEnv',
+          path: upstream.apiKeyFile,
+          fileSetting: 'apiKeyFile',
+        },
+        env,
+      ),
+    }));
+  }
+  return apiNames.flatMap((api) => {
+    const { byDefault } = apis[api];
+    if (byDefault === undefined) return [];
+    const { keyVariable, url } = byDefault;
+    const apiKey = defaultKey(keyVariable, env);
+    return apiKey === undefined ? [] : [{ name: api, api, url, apiKey, detach: undefined }];
+  });
+}
+
+/** The variable with the path of a file that holds what `variable` would. Docker's images use this name. */
+export function fileVariable(variable: string): string {
+  return `${variable}_FILE`;
+}
+
+function defaultKey(variable: string, env: Environment): string | undefined {
+  const key = env[variable] || undefined;
+  const path = env[fileVariable(variable)] || undefined;
+  if (key !== undefined && path !== undefined) {
+    throw new ConfigError(`${variable}: expected it or ${fileVariable(variable)}, got both`);
+  }
+  return readSecret(
+    {
+      owner: variable,
+      kind: 'key',
+      variable: key && variable,
+      variableSetting: 'a default provider',
+      path,
+      fileSetting: fileVariable(variable),
+    },
+    env,
+  );
+}
+
+function baseUrl({ api, url }: Upstream): string {
+  const { urlTail } = apis[api];
+  const { origin, pathname } = new URL(url);
+  const bare = `${origin}${pathname}`.replace(/\/+$/, '');
+  return urlTail !== '' && bare.endsWith(urlTail) ? bare.slice(0, -urlTail.length) : bare;
+}

@@ -1,0 +1,161 @@
+import { z } from 'zod';
+import { apiNames } from '../api.ts';
+import { isConnectionHeader } from '../http/headers.ts';
+import { duration, flag, text, variableName } from './values.ts';
+
+export const detachPolicy = z.enum(['cancel', 'grace', 'finish']);
+
+/** What happens when the last reader of a stream has detached. */
+export type DetachPolicy = z.infer<typeof detachPolicy>;
+
+function isBareUrl(value: string): boolean {
+  // A text that is no URL was refused already, by another check.
+  if (!URL.canParse(value)) return true;
+  const { username, password, hash } = new URL(value);
+  return username === '' && password === '' && hash === '';
+}
+
+function isProxy(value: string): boolean {
+  if (!URL.canParse(value)) return false;
+  const { pathname, protocol, search } = new URL(value);
+  return /^https?:$/.test(protocol) && isBareUrl(value) && pathname === '/' && search === '';
+}
+
+/** A provider: its URL, its API, and the environment variable or the file that holds its key. */
+const upstreamSchema = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(/^[\w.-]+$/, 'expected letters, digits, "-", "_" or "."')
+      .max(64, 'expected at most 64 characters')
+      .default('upstream')
+      .describe(
+        'the prefix of its models, name/model: letters, digits, "-", "_", "."; providers of different APIs may have the same name',
+      ),
+    api: z
+      .enum(apiNames)
+      .default('openai')
+      .describe('the API that it has; openai for every compatible provider'),
+    url: z
+      .url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' })
+      .refine(isBareUrl, {
+        error: 'expected a URL without user, password and fragment (a key goes into apiKeyEnv or apiKeyFile)',
+      })
+      .describe(
+        "the base URL, as the API's official SDK expects it: for openai with /v1 at the end, for the others without a version; a query is sent with each request, and no client can override it",
+      ),
+    apiKeyEnv: variableName
+      .optional()
+      .describe(
+        "the environment variable with its key; without a key, the client's own is forwarded, unless the gateway has keys itself",
+      ),
+    apiKeyFile: text.optional().describe('the file with its key, instead of apiKeyEnv'),
+    keyHeader: z
+      .string()
+      .regex(/^[\w!#$%&'*+.^`|~-]+$/, "expected a header's name")
+      .toLowerCase()
+      .refine((name) => !isConnectionHeader(name), 'expected a header that is no part of the HTTP itself')
+      .optional()
+      .describe("the header that carries this key, if it is not the API's own"),
+    detach: detachPolicy.optional().describe("this provider's own detach, instead of the gateway's"),
+    queueTimeoutMs: duration()
+      .optional()
+      .describe(
+        'how long comments alone (": processing") keep a stream alive, if that is longer than idleTimeoutMs; for providers that send comments while a request waits in their queue',
+      ),
+    http2: flag.optional().describe('true offers HTTP/2, over TLS'),
+    proxy: z
+      .string()
+      .refine((value) => value === 'env' || isProxy(value), {
+        error:
+          'expected "env" or the http:// or https:// URL of a proxy, without path, user and password (they go into proxyAuthEnv or proxyAuthFile)',
+      })
+      .optional()
+      .describe(
+        'the http:// or https:// URL of the proxy that tunnels to it, or env to obey HTTPS_PROXY, HTTP_PROXY and NO_PROXY, which are ignored otherwise',
+      ),
+    proxyAuthEnv: variableName
+      .optional()
+      .describe('the environment variable with USER:PASSWORD for the proxy'),
+    proxyAuthFile: text.optional().describe('the file with USER:PASSWORD, instead of proxyAuthEnv'),
+    caFile: text
+      .optional()
+      .describe("the file with the certificate authorities to trust for it, in PEM, instead of Node's"),
+    certFile: text
+      .optional()
+      .describe("the file with the gateway's certificate for it, in PEM; needs keyFile"),
+    keyFile: text.optional().describe('the file with the private key of certFile, in PEM'),
+  })
+  .refine(({ apiKeyEnv, apiKeyFile }) => apiKeyEnv === undefined || apiKeyFile === undefined, {
+    path: ['apiKeyFile'],
+    error: 'expected apiKeyEnv or apiKeyFile, got both',
+  })
+  .refine(({ proxyAuthEnv, proxyAuthFile }) => proxyAuthEnv === undefined || proxyAuthFile === undefined, {
+    path: ['proxyAuthFile'],
+    error: 'expected proxyAuthEnv or proxyAuthFile, got both',
+  })
+  .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
+    path: ['certFile'],
+    error: 'expected certFile and keyFile together, got one of them',
+  })
+  .refine(
+    ({ proxy, proxyAuthEnv, proxyAuthFile }) =>
+      (proxyAuthEnv ?? proxyAuthFile) === undefined || (proxy !== undefined && proxy !== 'env'),
+    {
+      path: ['proxyAuthEnv'],
+      error: 'expected the URL of a proxy beside it (with proxy: env, they are in HTTPS_PROXY), got none',
+    },
+  )
+  .refine(({ caFile, certFile, http2, url }) => url.startsWith('https:') || !(http2 || caFile || certFile), {
+    path: ['url'],
+    error: 'expected an https:// URL for http2, caFile and certFile, got http://',
+  })
+  .refine(
+    ({ apiKeyEnv, apiKeyFile, keyHeader }) =>
+      keyHeader === undefined || (apiKeyEnv ?? apiKeyFile) !== undefined,
+    {
+      path: ['keyHeader'],
+      error: 'expected apiKeyEnv or apiKeyFile beside it, whose key it carries, got none',
+    },
+  );
+
+/** A provider that the gateway serves. */
+export type Upstream = z.infer<typeof upstreamSchema>;
+
+/** The keys of a provider, with their descriptions. */
+export const upstreamOptions = Object.entries(upstreamSchema.shape).map(([key, field]) => ({
+  key,
+  description: field.description ?? '',
+}));
+
+/**
+ * A provider as text: a URL, or `name=groq,url=https://…,apiKeyEnv=GROQ_API_KEY`. Spaces separate several
+ * providers.
+ */
+function readUpstreams(value: string): unknown[] {
+  return value
+    .split(/\s+/)
+    .filter((part) => part !== '')
+    .map((part) => {
+      if (!/^\w+=/.test(part)) return { url: part };
+      return Object.fromEntries(
+        part.split(',').map((pair) => {
+          const at = pair.indexOf('=');
+          return at === -1 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
+        }),
+      ) as unknown;
+    });
+}
+
+/** Providers as text, or a list of them as texts or objects. */
+export const upstreams = z
+  .union([z.string(), z.array(z.unknown())], {
+    error: 'expected a URL, name=…,url=…, or a list of providers',
+  })
+  .transform((value) =>
+    [value].flat().flatMap((entry) => (typeof entry === 'string' ? readUpstreams(entry) : [entry])),
+  )
+  .pipe(z.array(upstreamSchema))
+  .refine((value) => new Set(value.map(({ api, name }) => `${api} ${name}`)).size === value.length, {
+    error: 'expected a different name for each of the same api, got one twice',
+  });

@@ -1,0 +1,34 @@
+import { configOptions } from '../packages/gateway/src/config/schema.ts';
+import { describeRange, writeValue } from '../packages/gateway/src/config/units.ts';
+import { upstreamOptions } from '../packages/gateway/src/config/upstream.ts';
+
+/** A page, with the tables between its markers (`<!-- settings -->`, `<!-- /settings -->`) made anew. */
+export function settingTables(page: string): string {
+  return within(within(page, 'settings', settings()), 'providers', providers());
+}
+
+function within(page: string, name: string, table: readonly string[]): string {
+  const [before, rest] = page.split(`<!-- ${name} -->\n`);
+  const [, after] = rest?.split(`<!-- /${name} -->\n`) ?? [];
+  if (before === undefined || after === undefined) throw new Error(`the page has no place for ${name}`);
+  return `${before}<!-- ${name} -->\n${table.join('\n')}\n<!-- /${name} -->\n${after}`;
+}
+
+function settings(): string[] {
+  const rows = configOptions.map(({ defaultValue, description, key, range }) => {
+    const text = writeValue(defaultValue, range);
+    const takes = range === undefined ? '' : describeRange(range);
+    return `| \`${key}\` | ${text} | ${takes} | ${cell(description)} |`;
+  });
+  return ['| setting | default | takes | |', '|---|---|---|---|', ...rows];
+}
+
+function providers(): string[] {
+  const rows = upstreamOptions.map(({ description, key }) => `| \`${key}\` | ${cell(description)} |`);
+  return ['| key | |', '|---|---|', ...rows];
+}
+
+/** A description in a cell of Markdown. */
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|').replaceAll('<', '\\<').replaceAll('*', '\\*');
+}

@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { configOptions, configSchema } from '../../packages/gateway/src/config/schema.ts';
+import { upstreamOptions } from '../../packages/gateway/src/config/upstream.ts';
+import { settingTables } from '../setting-tables.ts';
+
+const page = readFileSync(join(import.meta.dirname, '../../docs/configuration.md'), 'utf8');
+
+test('docs/configuration.md has the settings of the gateway, with their defaults and ranges (npm run settings writes them)', () => {
+  expect(settingTables(page)).toBe(page);
+});
+
+test('each setting says in a sentence of plain words what it is', () => {
+  for (const { description, key } of [...configOptions, ...upstreamOptions]) {
+    expect(description.length, key).toBeGreaterThan(20);
+    // It stands in a list, behind the name of the setting.
+    expect(description, key).toMatch(/^[a-z].*[^.]$/);
+    expect(description, key).not.toMatch(/\blet go\b|\bwhat\b (?:has|have|is|was)\b|\bthat have come\b/);
+  }
+});
+
+test('the files that documents show as configuration are valid', () => {
+  const documents = ['docs/configuration.md', 'docs/operating.md', 'README.md'];
+  const files = documents.flatMap((path) => {
+    const text = readFileSync(join(import.meta.dirname, '../..', path), 'utf8');
+    return [...text.matchAll(/^```yaml\n(upstream:.*?)^```$/gms)].map(([, file = '']) => file);
+  });
+  expect(files).toHaveLength(3);
+  for (const file of files) expect(configSchema.safeParse(parse(file)).error, file).toBeUndefined();
+});
