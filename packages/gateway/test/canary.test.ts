@@ -52,6 +52,13 @@ test.each([
   ],
   ['behind a proxy of this machine', () => ['--proxy-protocol', '--trusted-proxies', '127.0.0.1']],
   ['of a gateway that has only another API', () => ['--upstream', 'api=anthropic,url=http://127.0.0.1:9']],
+  [
+    'with both',
+    () => [
+      ...['--tls-cert-file', certificates.server.certFile, '--tls-key-file', certificates.server.keyFile],
+      ...['--proxy-protocol', '--trusted-proxies', '127.0.0.1'],
+    ],
+  ],
 ] as const)('a canary sings on a listener %s', async (_what, args) => {
   const gateway = await startGateway([...every, ...args()]);
   await sings(gateway);

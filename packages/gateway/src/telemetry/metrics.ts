@@ -77,14 +77,18 @@ export class Metrics {
     this.#figures.counters({
       'spillway.requests.refused': [
         '{request}',
-        'Requests whose body had no room in maxRequestMemoryBytes',
+        'Requests that were refused because maxRequestMemoryBytes was full',
         () => requestMemory.refusals,
       ],
       'spillway.retries': ['{retry}', 'How often a provider was asked again', () => meter.retries],
-      'spillway.defects': ['{defect}', 'Defects of the gateway that ended a part of it', () => defects.count],
+      'spillway.defects': [
+        '{defect}',
+        'Defects of the gateway: errors that nobody foresaw, each of which ended one stream, session or task',
+        () => defects.count,
+      ],
       'spillway.log.lines.dropped': [
         '{line}',
-        'Log lines that could not be written in time',
+        'Log lines that were dropped because they could not be written',
         () => log?.droppedLines ?? 0,
       ],
     });
@@ -130,16 +134,11 @@ export class Metrics {
         }
       },
     );
-    this.#figures.gauge(
-      'spillway.connections',
-      '{connection}',
-      'Connections that are open, by what they are',
-      (result) => {
-        for (const [listener, open] of Object.entries(connections)) {
-          for (const state of connectionStates) result.observe(open.count(state), { listener, state });
-        }
-      },
-    );
+    this.#figures.gauge('spillway.connections', '{connection}', 'Open connections, by state', (result) => {
+      for (const [listener, open] of Object.entries(connections)) {
+        for (const state of connectionStates) result.observe(open.count(state), { listener, state });
+      }
+    });
     this.#figures.gauge(
       'spillway.certificate.expiry',
       's',
