@@ -1,13 +1,14 @@
 /**
  * Packs every package as it would be published and checks it: entry points that resolve (publint),
  * types that every module resolution finds (attw), and a gateway that runs from the packed files on the
- * oldest Node that is supported: see {@link checkPackedStreams}.
+ * oldest Node that is supported, and stops: see {@link checkPackedStreams} and {@link checkPackedStop}.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { checkPackedStreams } from './packed-streams.ts';
+import { checkContainer } from './container.ts';
+import { checkPackedStop, checkPackedStreams } from './packed-streams.ts';
 
 const root = join(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'spillway-pack-'));
@@ -35,11 +36,14 @@ try {
   mkdirSync(newer);
   run('npm', ['init', '--yes', '--silent'], newer);
   run('npm', ['install', '--silent', '--prefer-offline', 'node@22.23.0'], newer);
-  await checkPackedStreams({
+  const installed = {
     folder,
     oldestNode: join(folder, 'node_modules/.bin/node'),
     oldestHttp2Node: join(newer, 'node_modules/.bin/node'),
-  });
+  };
+  await checkPackedStreams(installed);
+  await checkPackedStop(installed);
+  await checkContainer(installed);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

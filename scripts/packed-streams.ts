@@ -3,7 +3,7 @@ import { createSecureServer, type Http2ServerRequest, type Http2ServerResponse }
 import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { type Certificate, makeCertificates } from '../packages/gateway/test/support/certificates.ts';
-import { type Command, printed, spawnProgram } from '../packages/gateway/test/support/spawn.ts';
+import { type Command, eventually, printed, spawnProgram } from '../packages/gateway/test/support/spawn.ts';
 
 /** Where packages are installed, and two kinds of Node. */
 export interface Installed {
@@ -49,6 +49,40 @@ export async function checkPackedStreams({ folder, oldestHttp2Node, oldestNode }
     proxy.stop();
     certificates.remove();
   }
+}
+
+/** Stops the gateway that is installed with SIGTERM: to its command, and to npx in front of it. */
+export async function checkPackedStop({ folder, oldestNode }: Installed): Promise<void> {
+  const serve = ['serve', '--port', '0', '--admin-port', '0'];
+  const ways = [
+    [oldestNode, join(folder, 'node_modules/.bin/spillway')],
+    ['npx', 'spillway'],
+  ];
+  for (const way of ways) {
+    const command = spawnProgram([...way, ...serve], { cwd: folder, isGroup: true, env: { HOME: folder } });
+    try {
+      const url = await printed(command, /Spillway on (\S+)/);
+      command.process.kill('SIGTERM');
+      await command.exited;
+      await eventually(
+        () =>
+          fetch(url).then(
+            () => false,
+            () => true,
+          ),
+        `${way.join(' ')} to give its port back`,
+      );
+      if (!command.stdout().includes('Stopping: '))
+        throw new Error(`${way.join(' ')}: it did not say that it stops`);
+    } finally {
+      try {
+        if (command.process.pid !== undefined) process.kill(-command.process.pid, 'SIGKILL');
+      } catch {
+        // Nothing of it is left.
+      }
+    }
+  }
+  console.log('packed: SIGTERM stops the command, and npx in front of it');
 }
 
 /** Streams the version of HTTP in which it is asked, over TLS. */

@@ -40,13 +40,13 @@ export async function readState({ gateway, pid }: SmallGateway): Promise<Gateway
   return { descriptors, heapBytes, rssBytes: memoryOf(gateway), resources, gauges };
 }
 
-/** The gauges that have to come back to what they were: all but the bounds. */
+/** The gauges of what is held, which have to come back to what they were: all but bounds and the configuration's. */
 export function gaugesIn(metrics: string): Record<string, number> {
   const names = new Set([...metrics.matchAll(/^# TYPE (spillway_\w+) gauge$/gm)].map(([, name]) => name));
   const gauges: Record<string, number> = {};
   for (const line of metrics.split('\n')) {
     const [, series = '', name = '', value] = /^((\w+)(?:\{.*\})?) (\S+)/.exec(line) ?? [];
-    if (names.has(name) && !name.includes('limit')) gauges[series] = Number(value);
+    if (names.has(name) && !/_limit_|_config_/.test(name)) gauges[series] = Number(value);
   }
   return gauges;
 }

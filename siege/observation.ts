@@ -1,11 +1,14 @@
 import { connect } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { memoryOf } from '../bench/programs.ts';
-import { cpuUsOf } from '../bench/usage.ts';
+import { busyUsOf, cpuUsOf } from '../bench/usage.ts';
 import { descriptorsOf } from './gateway-state.ts';
 import type { SmallGateway } from './small-gateway.ts';
 
 const everyMs = 250;
 const tickMs = 20;
+const shareEveryMs = 1000;
+const cores = Array.from({ length: availableParallelism() }, (_, core) => core);
 const probeTimeoutMs = 2000;
 
 /** What was seen of the gateway's process while it was under load. */
@@ -18,6 +21,8 @@ export interface Observed {
   readonly longestOutageMs: number;
   /** How late this process itself was at most, with what it had to do: nobody in it can have been served sooner. */
   readonly loadLateMs: number;
+  /** What programs that are no part of this used of all cores. */
+  readonly othersRatio: number;
 }
 
 /** Watches a gateway's process from outside. */
@@ -35,6 +40,10 @@ export class Observation {
   #isProbing = false;
   #tickedMs = performance.now();
   #loadLateMs = 0;
+  readonly #shareTimer: NodeJS.Timeout;
+  #share = shareNow();
+  #othersUs = 0;
+  #sharedUs = 0;
 
   constructor(target: SmallGateway) {
     this.#target = target;
@@ -42,11 +51,13 @@ export class Observation {
     this.#startedCpuUs = this.#cpuUs;
     this.#timer = setInterval(() => this.#look(), everyMs);
     this.#clock = setInterval(() => this.#tick(), tickMs);
+    this.#shareTimer = setInterval(() => this.#noteShare(), shareEveryMs);
   }
 
   stop(): Observed {
     clearInterval(this.#timer);
     clearInterval(this.#clock);
+    clearInterval(this.#shareTimer);
     this.#noteOutage();
     const elapsedUs = (performance.now() - this.#startedMs) * 1000;
     return {
@@ -55,6 +66,7 @@ export class Observation {
       cpuRatio: (this.#cpuUs - this.#startedCpuUs) / elapsedUs,
       longestOutageMs: this.#longestOutageMs,
       loadLateMs: this.#loadLateMs,
+      othersRatio: this.#sharedUs === 0 ? 0 : this.#othersUs / this.#sharedUs,
     };
   }
 
@@ -62,6 +74,17 @@ export class Observation {
     const nowMs = performance.now();
     this.#loadLateMs = Math.max(this.#loadLateMs, nowMs - this.#tickedMs - tickMs);
     this.#tickedMs = nowMs;
+  }
+
+  #noteShare(): void {
+    const before = this.#share;
+    const now = shareNow();
+    this.#share = now;
+    const ownUs = now.ownUs - before.ownUs;
+    // A process of ours has ended, and what it used is not known any more.
+    if (ownUs < 0) return;
+    this.#othersUs += Math.max(0, now.busyUs - before.busyUs - ownUs);
+    this.#sharedUs += (now.atMs - before.atMs) * 1000 * cores.length;
   }
 
   #look(): void {
@@ -90,6 +113,11 @@ export class Observation {
   #noteOutage(): void {
     this.#longestOutageMs = Math.max(this.#longestOutageMs, performance.now() - this.#answeredMs);
   }
+}
+
+/** What all cores have worked, and what this process and its children have of it. */
+function shareNow(): { readonly atMs: number; readonly busyUs: number; readonly ownUs: number } {
+  return { atMs: performance.now(), busyUs: busyUsOf(cores), ownUs: cpuUsOf(process.pid) };
 }
 
 /** Whether a stranger's health check is answered over a new connection, within 2 s. */

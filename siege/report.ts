@@ -2,6 +2,19 @@ import type { Spread } from './honest-streams.ts';
 import type { SiegeRecord } from './siege-record.ts';
 import { judge } from './verdict.ts';
 
+/** More than this of all cores used by other programs, and waits say more of the machine than of the gateway. */
+const maxOthersRatio = 0.2;
+
+/** What whoever reads the figures has to know, if other programs used the machine; `undefined`: they did not. */
+export function disturbance({
+  calmly,
+  observed,
+}: Pick<SiegeRecord, 'calmly' | 'observed'>): string | undefined {
+  const ratio = Math.max(calmly.othersRatio, observed.othersRatio);
+  if (ratio <= maxOthersRatio) return undefined;
+  return `The machine was too busy for the times to mean anything: other programs used ${percent(ratio)} of its cores.`;
+}
+
 /** Prints what was found in a siege, and the verdict. */
 export function printRecord(kinds: readonly string[], description: string, record: SiegeRecord): void {
   const { attacked, calm, calmly, honest, observed } = record;
@@ -32,6 +45,8 @@ export function printRecord(kinds: readonly string[], description: string, recor
     ],
   );
   for (const problem of honest.problems) console.log(`  ${problem}`);
+  const disturbed = disturbance(record);
+  if (disturbed !== undefined) console.log(`\n${disturbed}`);
   console.log(
     `\nStrangers are served again after ${seconds(record.servedAgainMs)} s, all is settled after ${seconds(record.settledMs)} s.`,
   );

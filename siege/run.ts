@@ -11,7 +11,7 @@
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { readChoice } from './choice.ts';
-import { printEach, printRecord } from './report.ts';
+import { disturbance, printEach, printRecord } from './report.ts';
 import { besiege } from './siege.ts';
 import type { SiegeRecord } from './siege-record.ts';
 import { startSmallGateway } from './small-gateway.ts';
@@ -50,7 +50,11 @@ for (const some of values.each ? chosen.map((name) => [name]) : [chosen]) {
 }
 const isHeld = results.every(({ record }) => judge(record).every((check) => check.isHeld));
 if (values.json) {
-  const judged = results.map((result) => ({ ...result, checks: judge(result.record) }));
+  const judged = results.map((result) => ({
+    ...result,
+    checks: judge(result.record),
+    disturbance: disturbance(result.record),
+  }));
   console.log(JSON.stringify({ machine, minutes, isHeld, results: judged }, undefined, 2));
 } else if (values.each) {
   printEach(results.map(({ kinds: [name = ''], record }) => ({ name, record })));

@@ -1,9 +1,14 @@
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { eventually } from '../../packages/gateway/test/support/spawn.ts';
 import type { GatewayState } from '../gateway-state.ts';
 import { gaugesIn } from '../gateway-state.ts';
 import { kinds } from '../kinds.ts';
+import { Observation } from '../observation.ts';
+import { disturbance } from '../report.ts';
+import type { SmallGateway } from '../small-gateway.ts';
 import type { SiegeRecord } from '../siege-record.ts';
 import { slopeOf } from '../slope.ts';
 import { type Check, compare } from '../verdict.ts';
@@ -41,6 +46,46 @@ async function besiege(): Promise<Report['results'][number]> {
   return result;
 }
 
+describe.skipIf(process.platform !== 'linux')('a machine that others use', () => {
+  const record = (othersRatio: number): Parameters<typeof disturbance>[0] => {
+    const observed = {
+      maxRssBytes: 0,
+      maxDescriptors: 0,
+      cpuRatio: 0,
+      longestOutageMs: 0,
+      loadLateMs: 0,
+      othersRatio,
+    };
+    return { calmly: { ...observed, othersRatio: 0 }, observed };
+  };
+
+  test('is said in one line, and a quiet one is not', () => {
+    expect(disturbance(record(0.1))).toBe(undefined);
+    expect(disturbance(record(0.62))).toMatch(
+      /^The machine was too busy .* other programs used 62 % of its cores\.$/,
+    );
+  });
+
+  test('is noticed: programs that are nobody’s child here, on every core', async () => {
+    const busy = `${process.execPath} -e "const end = Date.now() + 60000; while (Date.now() < end);"`;
+    const script = `for core in $(seq ${availableParallelism()}); do ${busy} & echo $!; done`;
+    // Their parent ends at once, so that they are no part of this.
+    const pids = execFileSync('sh', ['-c', script.replaceAll(' &', ' > /dev/null 2>&1 &')], {
+      encoding: 'utf8',
+    });
+    onTestFinished(() => {
+      for (const pid of pids.trim().split('\n')) process.kill(Number(pid), 'SIGKILL');
+    });
+    // There is no gateway to look at.
+    const target = { pid: process.pid, exit: () => 'gone' } as unknown as SmallGateway;
+    await eventually(async () => {
+      const observation = new Observation(target);
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      return disturbance(record(observation.stop().othersRatio)) !== undefined;
+    }, 'them to be noticed');
+  });
+});
+
 describe('what is left', () => {
   const state: GatewayState = {
     descriptors: 30,
@@ -67,10 +112,11 @@ describe('what is left', () => {
     expect(failed(undefined)).toHaveLength(4);
   });
 
-  test('is every gauge of the gateway, but for its bounds', () => {
+  test('is every gauge of the gateway, but for its bounds and its configuration', () => {
     const metrics =
       '# TYPE spillway_streams gauge\nspillway_streams{state="open"} 3\n# TYPE spillway_held_limit_bytes gauge\n' +
       'spillway_held_limit_bytes 7\n# TYPE spillway_retries_total counter\nspillway_retries_total 1\n' +
+      '# TYPE spillway_config_last_reload_successful gauge\nspillway_config_last_reload_successful 1\n' +
       '# TYPE process_uptime_seconds gauge\nprocess_uptime_seconds 5\n';
     expect(gaugesIn(metrics)).toEqual({ 'spillway_streams{state="open"}': 3 });
   });

@@ -12,4 +12,4 @@ if (found[0] < needed[0] || (found[0] === needed[0] && found[1] < needed[1])) {
   process.exit(69);
 }
 
-void import('../dist/main.js');
+void import('./start.js');

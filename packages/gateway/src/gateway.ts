@@ -11,11 +11,12 @@ import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
 import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
-import { apiKey, digest } from './config/api-key.ts';
+import { type ApiKey, apiKey, digest } from './config/api-key.ts';
 import { shownVariable } from './config/values.ts';
 import { ConfigError } from './config/config-error.ts';
 import { isLoopback, type Settings } from './config/load.ts';
 import type { Provider } from './config/provider.ts';
+import { Reload } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
 import { Console } from '@spillway/server/console/console';
 import type { Refusal } from '@spillway/server/access/refusal';
@@ -35,6 +36,7 @@ import {
 } from './memory/descriptors.ts';
 import { EventMemory } from '@spillway/server/memory/event-memory';
 import { Meter } from '@spillway/server/stream/meter';
+import { Drain } from './process/drain.ts';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
@@ -44,7 +46,7 @@ import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
 import { relaySessionRequests } from './relay/relay-session-requests.ts';
 import { sessionDoor } from './server/session-door.ts';
-import { ProviderPools } from './source/provider-pools.ts';
+import { type OtherPool, ProviderPools } from './source/provider-pools.ts';
 import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
 import { Sessions } from '@spillway/server/session/sessions';
@@ -75,10 +77,16 @@ export interface Gateway {
   readonly needsKey: boolean;
   readonly shutdownMs: number;
   /**
-   * Stops the gateway. It is not ready from now on and takes no new streams. Running streams may finish
-   * within `shutdownMs`; then they are ended. A second call ends them now.
+   * Loads the configuration again, and puts keys, providers and the log's level in force. Running streams go on.
+   * If `load` throws, everything stays as it is. Never rejects: the log and the metrics say how it went.
    */
-  stop(): Promise<void>;
+  reload(load: () => Settings): Promise<void>;
+  /**
+   * Stops the gateway. It is not ready from now on and takes no new streams. Running streams may finish
+   * within `shutdownMs`; then they are ended. A second call ends them now. `say` gets a sentence for each step,
+   * beside the lines of the log.
+   */
+  stop(say?: (sentence: string) => void): Promise<void>;
 }
 
 /** Starts a gateway. It listens when the promise resolves. */
@@ -89,7 +97,7 @@ export async function openGateway(
 ): Promise<Gateway> {
   const simulator =
     asked.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
-  const providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
+  let providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
   const bounds = boundsFor(asked.config, simulator !== undefined, log);
   const config = { ...asked.config, maxStreams: bounds.maxStreams };
   const settings = { ...asked, config };
@@ -112,6 +120,17 @@ export async function openGateway(
     defects,
     clock,
   });
+  let say: (sentence: string) => void = () => undefined;
+  const drain = new Drain({
+    streams,
+    clock,
+    shutdownMs: config.shutdownMs,
+    close: () => close(),
+    tell: ({ figures, message, text }) => {
+      log.info(figures, message);
+      say(text);
+    },
+  });
   const eventMemory = new EventMemory({
     maxBytes: config.maxEventMemoryBytes,
     maxEventBytes: config.maxEventBytes,
@@ -123,7 +142,23 @@ export async function openGateway(
   const onAdminRefused = (refusal: Refusal): void => refusals.refused('admin', refusal);
   const canary = config.canaryMs > 0 ? await openCanaryProvider() : undefined;
   const canaryKeys = canary === undefined ? [] : [apiKey(digest(canary.key), canaryName)];
-  const keys = new ApiKeys(settings.apiKeys.length > 0 ? [...settings.apiKeys, ...canaryKeys] : []);
+  /** Where clients need keys, the canary needs one, too. */
+  const withCanary = (apiKeys: readonly ApiKey[]): readonly ApiKey[] =>
+    apiKeys.length > 0 ? [...apiKeys, ...canaryKeys] : [];
+  const keys = new ApiKeys(withCanary(settings.apiKeys));
+  const reload = new Reload({
+    settings: asked,
+    log,
+    dateMs: () => clock.dateMs(),
+    apply: async (next) => {
+      const otherPool = await otherPoolFor(next.providers);
+      // From here to the end nothing waits: no request meets the half of a configuration.
+      keys.replace(withCanary(next.apiKeys));
+      adminKeys.replace(next.adminKeys);
+      if (simulator === undefined) providers = next.providers;
+      pools.renew(otherPool);
+    },
+  });
   const isAdminLocal = isLoopback(config.adminHost);
   const adminKeys = new ApiKeys(settings.adminKeys);
   const certificate = openCertificate('tls', config, log, defects);
@@ -160,6 +195,7 @@ export async function openGateway(
     sessions: (): number => sessions.size,
     untaken: () => sessions.untaken(),
     ended: () => ({ ...metrics.streams.ended }),
+    draining: () => drain.dates ?? null,
   };
   const console = new Console(config, watched);
   const resource = defaultResource()
@@ -169,6 +205,7 @@ export async function openGateway(
   const metrics: Metrics = new Metrics({
     ...watched,
     connections: { client: connections, admin: adminConnections },
+    reload,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     refusals,
@@ -194,19 +231,16 @@ export async function openGateway(
       'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
     );
   }
-  // undici is loaded only if a provider needs it.
-  const isOther = providers.some(({ transport }) => transport !== undefined);
-  const otherPool = isOther ? (await import('./source/undici/undici-pool.ts')).UndiciPool : undefined;
-  const pools = new ProviderPools(config, (error) => defects.caught('provider connection', error), otherPool);
+  const onDefect = (error: unknown): void => defects.caught('provider connection', error);
+  const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
   const provider = {
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const relay = new Relay({ settings, ...observers, ...provider });
-  let isStopping = false;
   const guard = new Guard(keys, config.allowedOrigins);
-  const isReady = (): boolean => !isStopping;
+  const isReady = (): boolean => drain.dates === undefined;
   const shared = { clock, config, defects, memory, paces, isReady };
   const models = new ModelLists({ ...provider, clock, log });
   const consoleUrl = (): string | undefined =>
@@ -216,7 +250,7 @@ export async function openGateway(
     connections,
     guard,
     models,
-    providers,
+    providers: () => providers,
     streams,
     log,
     onRefused,
@@ -224,6 +258,7 @@ export async function openGateway(
     canary,
   };
   const server = createServer({ ...shared, ...served });
+  const requests = relaySessionRequests({ config, memory, providers: () => providers, relay });
   const sessions = new Sessions({
     ...shared,
     meter,
@@ -231,7 +266,7 @@ export async function openGateway(
     door: sessionDoor(connections, guard, onRefused),
     onRefused,
     guard,
-    requests: relaySessionRequests({ config, memory, providers, relay }),
+    requests,
     find: (token, caller, headers) => {
       const stream = streams.find(token);
       return stream?.mayRead({ caller, headers }) === true ? stream : undefined;
@@ -267,8 +302,7 @@ export async function openGateway(
     door: sessionDoor(adminConnections, adminGuard, onAdminRefused),
     onRefused: onAdminRefused,
     guard: adminGuard,
-    requests:
-      simulator === undefined ? undefined : relaySessionRequests({ config, memory, providers, relay }),
+    requests: simulator === undefined ? undefined : requests,
     find: (token) => console.find(token) ?? (simulator === undefined ? undefined : streams.find(token)),
   });
   adminSessions.listen(admin.server);
@@ -317,22 +351,17 @@ export async function openGateway(
       log,
     });
   }
-  let stopped: Promise<void> | undefined;
   return {
     url: listeningUrl(server.server, certificate && 'https'),
     adminUrl: listeningUrl(admin.server, adminCertificate && 'https'),
     providers,
     needsKey: asked.apiKeys.length > 0,
     shutdownMs: config.shutdownMs,
-    stop() {
-      if (stopped !== undefined) {
-        streams.cancelAll();
-        return stopped;
-      }
-      isStopping = true;
+    reload: (load) => reload.run(load),
+    stop(tell = say) {
+      say = tell;
       singing?.close();
-      stopped = streams.drainAll(config.shutdownMs).then(close);
-      return stopped;
+      return drain.stop();
     },
   };
 }
@@ -352,6 +381,12 @@ function boundsFor(config: Config, isSimulated: boolean, log: Logger): Connectio
   const { message, needed } = shortage;
   log.warn({ limit: descriptors.limit, needed, ...bounds }, message);
   return bounds;
+}
+
+/** The pools of providers that the built-in reader does not reach. undici is loaded only if there are some. */
+async function otherPoolFor(providers: readonly Provider[]): Promise<OtherPool | undefined> {
+  if (providers.every(({ transport }) => transport === undefined)) return undefined;
+  return (await import('./source/undici/undici-pool.ts')).UndiciPool;
 }
 
 /** The certificate of a listener; `undefined`: it has none, and speaks plain HTTP. */

@@ -55,8 +55,13 @@ test.each([
   [
     'with both',
     () => [
-      ...['--tls-cert-file', certificates.server.certFile, '--tls-key-file', certificates.server.keyFile],
-      ...['--proxy-protocol', '--trusted-proxies', '127.0.0.1'],
+      '--tls-cert-file',
+      certificates.server.certFile,
+      '--tls-key-file',
+      certificates.server.keyFile,
+      '--proxy-protocol',
+      '--trusted-proxies',
+      '127.0.0.1',
     ],
   ],
 ] as const)('a canary sings on a listener %s', async (_what, args) => {
@@ -70,7 +75,8 @@ test('a canary falls silent when the gateway has no place for it, and sings agai
   await sings(gateway);
   const held = await eventually(async () => {
     const chat = await rawChat(gateway.url, 'sim:tokens=100000,tps=20,ttft=0');
-    await eventually(() => chat.received().includes('\r\n\r\n'), 'an answer');
+    // So few streams have few connections: one may be closed for another before it has asked.
+    await eventually(() => chat.socket.closed || chat.received().includes('\r\n\r\n'), 'an answer');
     return chat.received().startsWith('HTTP/1.1 200') && chat;
   }, 'the place between two songs');
   const before = await runs(gateway, 'ok');

@@ -253,13 +253,14 @@ describe('a tap', () => {
   test('a stop that waits no more ends the taps that read on', async () => {
     const notes = notingTap();
     const { defects, streams } = openStreams([notes.tap]);
-    const { end, say } = startStream(streams, { detach: 'finish' });
+    const { end, say, stream } = startStream(streams, { detach: 'finish' });
     say('Hello');
     end();
     notes.go();
     const drained = streams.drainAll(3_600_000);
     streams.cancelAll();
     await within(drained, 'the streams to be drained');
+    expect(stream.isLive).toBe(false);
     expect(defects).toEqual([]);
   });
 

@@ -3,7 +3,7 @@ import { type ApiKey, digest } from '../config/api-key.ts';
 
 /** The keys that clients may use. */
 export class ApiKeys {
-  readonly #keys: readonly ApiKey[];
+  #keys: readonly ApiKey[];
 
   constructor(keys: readonly ApiKey[]) {
     this.#keys = keys;
@@ -12,6 +12,11 @@ export class ApiKeys {
   /** Whether clients need a key. */
   get areRequired(): boolean {
     return this.#keys.length > 0;
+  }
+
+  /** Accepts these keys instead, from the next request on. */
+  replace(keys: readonly ApiKey[]): void {
+    this.#keys = keys;
   }
 
   /**

@@ -6,7 +6,9 @@ import { check } from './check/check.ts';
 import { findingsAsJson, findingsAsText } from './check/finding.ts';
 import { addSettings, settingsFrom } from './settings.ts';
 import { configAsJson, configAsYaml } from './show-config.ts';
+import { onSignals } from './signals.ts';
 import { ConfigError } from '../config/config-error.ts';
+import type { Settings } from '../config/load.ts';
 import { type Gateway, openGateway } from '../gateway.ts';
 import { ownVersion } from '../process/own-version.ts';
 import { endNow, endProcess } from '../process/end-process.ts';
@@ -81,10 +83,7 @@ program
     const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(
       failToStart('--port'),
     );
-    onSignal(
-      () => simulator.close(),
-      (code) => endProcess(code, []),
-    );
+    onSignals({ stop: () => simulator.close(), end: (code) => endProcess(code, []) });
     print(
       `Simulated provider on ${simulator.url}/v1\n\n  curl -N ${simulator.url}/v1/chat/completions \\\n` +
         `    -H 'content-type: application/json' \\\n` +
@@ -112,7 +111,7 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   const destination = new LogDestination(openOutput(2));
   const stdout = new LogDestination(openOutput(1));
   const end = (code: number): Promise<never> => endProcess(code, [destination, stdout]);
-  const { advice, settings } = settingsOrFail(flags);
+  const { advice, file, settings } = settingsOrFail(flags);
   const log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
   for (const { message, ...about } of advice) log.warn(about, message);
   const gateway = await openGateway(settings, log, destination).catch(failToStart('--port or --admin-port'));
@@ -120,8 +119,26 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   process.removeAllListeners('warning');
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
   onCrash(gateway, log, end);
-  onSignal(() => gateway.stop(), end);
+  const say = (sentence: string): void => stdout.write(`${sentence}\n`);
+  const load = settingsLoader(flags, file);
+  onSignals({ stop: () => gateway.stop(say), reload: () => void gateway.reload(load), end });
   stdout.write(banner(gateway, advice));
+}
+
+/**
+ * Loads the settings anew with each call: of the flags and the environment, which stay, and of the files. `known`: the
+ * file of the start.
+ */
+function settingsLoader(flags: Readonly<Record<string, unknown>>, known: string | undefined): () => Settings {
+  let before = known;
+  return () => {
+    const { file, settings } = settingsFrom(flags);
+    // Without its file a gateway would have none of its providers: somebody is just writing it, or moved it.
+    if (before !== undefined && file === undefined)
+      throw new ConfigError(`${before}: expected the file, got none`);
+    before = file;
+    return settings;
+  };
 }
 
 /** How much longer than `shutdownMs` a process may take to end after a defect. */
@@ -144,18 +161,6 @@ function onCrash(gateway: Gateway, log: Logger, end: (code: number) => Promise<n
   };
   process.on('uncaughtException', handle);
   process.on('unhandledRejection', handle);
-}
-
-/** Stops and ends the process on SIGTERM and SIGINT. A second signal ends its streams at once. */
-function onSignal(stop: () => Promise<void>, end: (code: number) => Promise<never>): void {
-  const handle = (): void => {
-    void stop().then(
-      () => end(0),
-      () => end(1),
-    );
-  };
-  process.on('SIGTERM', handle);
-  process.on('SIGINT', handle);
 }
 
 interface ListenError extends NodeJS.ErrnoException {

@@ -37,10 +37,12 @@ function defaultText(setting: ConfigOption): string {
 export function settingsFrom(flags: Readonly<Record<string, unknown>>): {
   readonly settings: Settings;
   readonly advice: readonly Advice[];
+  /** The path of the configuration file, if there is one. */
+  readonly file: string | undefined;
 } {
   const { config: path, ...values } = flags;
   const file = readConfigFile(path as string | undefined);
   const settings = loadSettings({ flags: values, env: process.env, file });
   const unreadFiles = file === undefined ? similarConfigFiles() : [];
-  return { settings, advice: adviceFor(settings, process.env, unreadFiles) };
+  return { settings, advice: adviceFor(settings, process.env, unreadFiles), file: file?.path };
 }

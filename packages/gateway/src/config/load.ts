@@ -51,14 +51,14 @@ export function loadSettings(sources: ConfigSources): Settings {
     if (keys.length > 0 || isLoopback(config[key])) continue;
     throw new ConfigError(
       `${key}${from(origins, key)}: expected a loopback address (127.0.0.1, ::1, localhost) or keys for ` +
-        `${whose} in the environment variable ${shownVariable(variable)}, got ${JSON.stringify(config[key])} and no keys`,
+        `${whose} in the environment variable ${shownVariable(variable)}, got ${shown(key, config[key])} and no keys`,
     );
   }
   const providers = providersOf(config, env);
   if (providers.length === 0 && !config.simulated && !isLoopback(config.host)) {
     throw new ConfigError(
       `host${from(origins, 'host')}: expected a provider (upstream, or a variable such as OPENAI_API_KEY) or ` +
-        `simulated: true, got ${JSON.stringify(config.host)} and no provider; simulated models are served beyond ` +
+        `simulated: true, got ${shown('host', config.host)} and no provider; simulated models are served beyond ` +
         'loopback only where they are asked for',
     );
   }

@@ -4,17 +4,19 @@ import type { Range } from './units.ts';
 import { detachPolicy, upstreams } from './upstream.ts';
 import { count, duration, flag, list, size, text, unbounded, variableName } from './values.ts';
 
+const address = text.regex(/^[^\s/@]+$/, 'expected an address or the name of a host');
+
 /**
  * All settings, in one place. Each has three spellings that mean the same: `windowBytes` in `spillway.yaml`,
  * `SPILLWAY_WINDOW_BYTES` in the environment, `--window-bytes` on the command line. The later in this list
  * wins. The descriptions are what `--help` and docs/configuration.md say.
  */
 export const configSchema = z.strictObject({
-  host: text
+  host: address
     .default('127.0.0.1')
     .describe('address to listen on; an address beyond loopback needs API keys and a provider'),
   port: count(0, 65_535).default(8080).describe('port to listen on; 0 takes a free one'),
-  adminHost: text
+  adminHost: address
     .default('127.0.0.1')
     .describe(
       'address of the admin listener (console, metrics); an address beyond loopback needs admin keys',

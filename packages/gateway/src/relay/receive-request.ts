@@ -10,7 +10,8 @@ import type { Route } from '../http/route.ts';
 import type { Method } from '../source/reply.ts';
 
 export interface ReceiveRequestOptions extends Omit<ReceiveOptions, 'hold' | 'scanner'> {
-  readonly providers: readonly Provider[];
+  /** The providers that are served now. */
+  readonly providers: () => readonly Provider[];
   /** Takes the room of a body. The body holds the room until it is released. */
   readonly openHold: () => BodyHold;
 }
@@ -47,7 +48,7 @@ export async function receiveRequest(
         : undefined;
     // The client may have left during the wait, and its response emits no further `close`.
     if (response.destroyed) throw new GatewayError('client_left', 'The client left before it was answered.');
-    const relayed = readRelayRequest({ route, method, contentType, body, decoded }, providers);
+    const relayed = readRelayRequest({ route, method, contentType, body, decoded }, providers());
     const [kept, other] = relayed.isDecoded ? [decodedHold, hold] : [hold, decodedHold];
     other.release();
     relayed.body.onRelease = kept.release;

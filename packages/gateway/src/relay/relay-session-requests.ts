@@ -15,7 +15,8 @@ import type { Relay } from './relay.ts';
 export interface RelaySessionRequestsOptions {
   readonly config: Pick<Config, 'maxRequestBytes' | 'maxRequestMemoryBytes'>;
   readonly memory: RequestMemory;
-  readonly providers: readonly Provider[];
+  /** The providers that are served now. */
+  readonly providers: () => readonly Provider[];
   readonly relay: Relay;
 }
 
@@ -43,7 +44,7 @@ export function relaySessionRequests({
           if (body.length > maxBytes) throw tooLarge(maxBytes);
           const contentType = headers['content-type'];
           const received = ReceivedBody.whole(body, openScanner(route, contentType));
-          const request = readRelayRequest({ route, method, contentType, body: received }, providers);
+          const request = readRelayRequest({ route, method, contentType, body: received }, providers());
           const hold = memory.hold(holderOf(asker.caller, asker.address ?? ''));
           if (!hold.grow(body.length)) {
             hold.release();

@@ -42,8 +42,8 @@ export interface ServerOptions {
   readonly guard: Guard;
   readonly connections: Connections;
   readonly memory: RequestMemory;
-  /** The providers that are served: the configured ones, or the simulated ones. */
-  readonly providers: readonly Provider[];
+  /** The providers that are served now: the configured ones, or the simulated ones. */
+  readonly providers: () => readonly Provider[];
   readonly relay: Relay;
   readonly models: ModelLists;
   readonly streams: Streams;
@@ -148,7 +148,7 @@ function addProviderPaths(
       exposeHeadRoute: false,
       handler: async (request, reply) => {
         const route = routeOf(request);
-        const openai = providers.filter(({ api }) => api === 'openai');
+        const openai = providers().filter(({ api }) => api === 'openai');
         if (isModelList(request) && openai.length > 0) {
           return await answerModels(request, reply, openai, models, config.stallTimeoutMs);
         }
@@ -160,7 +160,7 @@ function addProviderPaths(
         const relayed = await receiveRequest(route, raw, reply.raw, {
           ...limits,
           openHold,
-          providers: isCanary ? [canary.provider] : providers,
+          providers: isCanary ? () => [canary.provider] : providers,
         });
         try {
           const mergeMs = readMergeMs(headers);

@@ -20,7 +20,7 @@ export class ProviderPools {
   readonly #shared: SharedConnections;
   /** The pools by origin, transport and credential, the last used one at the end. */
   readonly #pools = new Map<string, ReplyPool>();
-  readonly #otherPool: OtherPool | undefined;
+  #otherPool: OtherPool | undefined;
 
   /**
    * `onDefect` is called with an unexpected error. `otherPool` opens pools for providers with a `Transport`;
@@ -47,6 +47,16 @@ export class ProviderPools {
     return pool;
   }
 
+  /**
+   * Opens new connections from now on: the providers may be others, or their credentials or certificates. Idle
+   * connections close, the others when their request is done.
+   */
+  renew(otherPool: OtherPool | undefined): void {
+    this.#otherPool = otherPool;
+    for (const pool of this.#pools.values()) pool.close();
+    this.#pools.clear();
+  }
+
   /** Closes every connection at once. */
   destroy(): void {
     for (const pool of this.#pools.values()) pool.destroy();
@@ -69,7 +79,7 @@ export class ProviderPools {
 }
 
 /** A pool that reads replies by other means than {@link ProviderConnection}. */
-type OtherPool = new (
+export type OtherPool = new (
   origin: URL,
   transport: Transport,
   limits: ConnectionLimits,

@@ -18,6 +18,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly log: Pick<LogDestination, 'droppedLines'> | undefined;
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
+  readonly reload: { readonly isSuccessful: boolean; readonly loadedMs: number };
   /** The certificate of each listener that has one. */
   readonly certificates: Readonly<Record<'admin' | 'client', { readonly validUntilMs: number } | undefined>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
@@ -52,6 +53,7 @@ export class Metrics {
     this.#defineCounters();
     this.#defineConnections();
     this.#defineCanary();
+    this.#defineReloads();
     defineProcessFigures(instruments, options.loopDelayMs);
   }
 
@@ -92,6 +94,22 @@ export class Metrics {
         () => log?.droppedLines ?? 0,
       ],
     });
+  }
+
+  #defineReloads(): void {
+    const { reload } = this.#options;
+    this.#figures.gauge(
+      'spillway.config.last_reload.successful',
+      '',
+      'Whether the last load of the configuration is in force (1) or was refused (0)',
+      (result) => result.observe(reload.isSuccessful ? 1 : 0),
+    );
+    this.#figures.gauge(
+      'spillway.config.last_reload.success.timestamp',
+      's',
+      'When a configuration was loaded and put in force for the last time, in seconds since 1970',
+      (result) => result.observe(reload.loadedMs / 1000),
+    );
   }
 
   /** Figures of the canary. There are none without one. */

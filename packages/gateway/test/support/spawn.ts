@@ -22,6 +22,8 @@ export interface SpawnOptions {
   readonly cwd?: string;
   /** Node's own arguments, before the program. */
   readonly nodeArgs?: readonly string[];
+  /** Whether it leads a process group of its own, which then can be ended as a whole. */
+  readonly isGroup?: boolean;
   /** A command that runs the program, such as `taskset -c 0`. */
   readonly prefix?: readonly string[];
 }
@@ -29,11 +31,12 @@ export interface SpawnOptions {
 /** Starts a program, given with its arguments. */
 export function spawnProgram(
   [program = '', ...args]: readonly string[],
-  { env = {}, cwd }: Pick<SpawnOptions, 'cwd' | 'env'> = {},
+  { env = {}, cwd, isGroup = false }: Pick<SpawnOptions, 'cwd' | 'env' | 'isGroup'> = {},
 ): Command {
   const child = spawn(program, args, {
     env: { PATH: process.env['PATH'] ?? '', NODE_COMPILE_CACHE: compileCache, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached: isGroup,
     ...(cwd === undefined ? {} : { cwd }),
   });
   let stdout = '';

@@ -18,6 +18,8 @@ export interface HistoryOptions {
   readonly ended: () => Totals['ended'];
   readonly sessions: () => number;
   readonly heldLimitBytes: number;
+  /** The stop that is under way. Default: none. */
+  readonly draining?: () => Totals['draining'];
 }
 
 /** The gateway's last ten minutes: at most 600 samples of about half a kilobyte. */
@@ -49,7 +51,7 @@ export class History {
 
   /** Takes a sample. Call it once a second. */
   sample(): Totals {
-    const { clock, ended, heldLimitBytes, meter, sessions, streams } = this.#options;
+    const { clock, draining, ended, heldLimitBytes, meter, sessions, streams } = this.#options;
     const nowMs = clock.nowMs();
     const loopDelay = this.#loopDelay.take();
     this.#delays.push(loopDelay);
@@ -60,6 +62,7 @@ export class History {
       ...surveyed,
       maxLagMs: Math.round(surveyed.maxLagMs),
       sessions: sessions(),
+      draining: draining?.() ?? null,
       heldLimitBytes,
       rssBytes: physicalBytes(),
       loopDelayMs: rounded(loopDelay),

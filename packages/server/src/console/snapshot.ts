@@ -35,6 +35,8 @@ export interface Totals {
   readonly maxLagMs: number;
   /** Open WebSockets. */
   readonly sessions: number;
+  /** The stop that is under way, with its start and deadline in milliseconds since 1970; `null`: there is none. */
+  readonly draining: { readonly sinceMs: number; readonly deadlineMs: number } | null;
   /** The bytes that wait for readers. `heldBytes`: all bytes in channels, with history. */
   readonly waitingBytes: number;
   readonly heldBytes: number;

@@ -62,6 +62,8 @@ export class Streams {
   #queuesReadMs = 0;
   #isTicking = false;
   #onChange: (() => void) | undefined;
+  /** Ends the wait of `drainAll`. */
+  #onDrained: (() => void) | undefined;
 
   constructor({ clock, config, defects, links, meter, observer, taps = [] }: StreamsOptions) {
     this.#taps = taps;
@@ -139,16 +141,25 @@ export class Streams {
     return stream.isDelivered || this.retained.drain(stream);
   }
 
-  /** Waits until no stream is live. After the deadline the remaining streams are stopped. */
-  async drainAll(deadlineMs: number): Promise<void> {
+  /** The number of live streams. */
+  get liveCount(): number {
+    let count = 0;
+    for (const stream of this.#known.values()) if (stream.isLive) count += 1;
+    return count;
+  }
+
+  /**
+   * Waits until no stream is live. After the deadline `onDeadline` is called, which by default stops the remaining
+   * streams.
+   */
+  async drainAll(deadlineMs: number, onDeadline = (): void => this.cancelAll()): Promise<void> {
     if (!this.#hasLive) return;
     await new Promise<void>((resolve) => {
+      this.#onDrained = resolve;
       this.#onChange = () => {
         if (!this.#hasLive) resolve();
       };
-      this.#clock.after(deadlineMs, () => this.cancelAll()).unref();
-      // A client that does not take even the last bytes is not waited for.
-      this.#clock.after(deadlineMs + goodbyeMs, resolve).unref();
+      this.#clock.after(deadlineMs, onDeadline).unref();
     });
   }
 
@@ -167,6 +178,8 @@ export class Streams {
         for (const tap of stream.audience.taps) tap.detach();
       });
     }
+    // A client that does not take even the last bytes is not waited for.
+    if (this.#onDrained !== undefined) this.#clock.after(goodbyeMs, this.#onDrained).unref();
   }
 
   get #hasLive(): boolean {
@@ -247,6 +260,7 @@ export class Streams {
   }
 }
 
+/** How long the readers of streams that are stopped may take to read the end. */
 const goodbyeMs = 500;
 /**
  * The part of maxStreams that may be readers which hold back their credit for up to `pauseMs`. One client gets at

@@ -59,7 +59,7 @@ export class ModelLists {
   /** The lists by provider and credential, in the order in which they came. */
   readonly #lists = new Map<string, HeldModels>();
   readonly #refreshes = new Map<string, Refresh>();
-  readonly #loggedMs = new Map<Provider, number>();
+  readonly #loggedMs = new WeakMap<Provider, number>();
 
   constructor({ admission, clock, log, targets }: ModelListsOptions) {
     this.#clock = clock;
@@ -106,7 +106,7 @@ export class ModelLists {
   #ask(provider: Provider, headers: IncomingHttpHeaders): { key: string; refresh: Refresh | undefined } {
     const route = { path: '/v1/models', query: '', queryKey: undefined };
     const target = this.#targets.find(provider, route, headers);
-    const key = `${provider.name} ${digest(JSON.stringify(target.credential)).toString('base64')}`;
+    const key = `${provider.name} ${provider.url} ${digest(JSON.stringify(target.credential)).toString('base64')}`;
     if ((this.#known(key)?.ageMs ?? Infinity) < freshMs) return { key, refresh: undefined };
     const running = this.#refreshes.get(key);
     if (running !== undefined) return { key, refresh: running };
