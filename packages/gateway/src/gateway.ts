@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { diag, DiagLogLevel } from '@opentelemetry/api';
@@ -11,20 +12,22 @@ import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
 import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
-import { ConfigError } from './config/config-error.ts';
+import { type ApiKey, apiKey, digest } from './config/api-key.ts';
+import { shownVariable } from './config/values.ts';
 import { effectiveSettings } from './config/effective.ts';
 import { isLoopback, type Settings } from './config/load.ts';
 import type { Provider } from './config/provider.ts';
 import { Reload } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
 import { Console } from '@spillway/server/console/console';
+import type { Refusal } from '@spillway/server/access/refusal';
 import type { Totals } from '@spillway/server/console/snapshot';
 import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
-import { Certificate } from './http/certificate.ts';
 import { Connections } from './http/connections.ts';
 import { listenAt } from './server/listen-at.ts';
+import { openCertificate } from './server/open-certificate.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
 import { listeningUrl } from './http/listening-url.ts';
 import {
@@ -55,7 +58,10 @@ import { nodeClock } from '@spillway/server/time/node-clock';
 import { openLinks } from '@spillway/server/sink/open-links';
 import { Paces } from '@spillway/server/sink/paces';
 import { Streams } from '@spillway/server/stream/streams';
+import { Canary, canaryName } from './telemetry/canary.ts';
 import { Metrics } from './telemetry/metrics.ts';
+import { Refusals } from './telemetry/refusals.ts';
+import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
 
 /**
@@ -101,6 +107,7 @@ export async function openGateway(
   const clock = nodeClock;
   const defects = new Defects(log);
   const meter = new Meter();
+  const lines = new StreamLines(log, clock);
   const links = openLinks();
   const streams = new Streams({
     config,
@@ -108,7 +115,10 @@ export async function openGateway(
     links,
     observer: {
       streamBegan: (stream, ttftMs) => metrics.streams.streamBegan(stream, ttftMs),
-      readerEnded: (reason) => metrics.streams.readerEnded(reason),
+      readerEnded: (reason, reader, stream) => {
+        metrics.streams.readerEnded(reason);
+        lines.readerEnded(stream, reader, reason);
+      },
       streamDropped: (stream) => console.dropped(stream),
     },
     defects,
@@ -131,7 +141,15 @@ export async function openGateway(
   });
   const heldLimitBytes =
     config.maxStreams * channelBytes(config) + config.maxRetainedBytes + config.maxEventMemoryBytes;
-  const keys = new ApiKeys(settings.apiKeys);
+  const refusals = new Refusals(log, clock);
+  const onRefused = (refusal: Refusal): void => refusals.refused('client', refusal);
+  const onAdminRefused = (refusal: Refusal): void => refusals.refused('admin', refusal);
+  const canary = config.canaryMs > 0 ? await openCanaryProvider() : undefined;
+  const canaryKeys = canary === undefined ? [] : [apiKey(digest(canary.key), canaryName)];
+  /** Where clients need keys, the canary needs one, too. */
+  const withCanary = (apiKeys: readonly ApiKey[]): readonly ApiKey[] =>
+    apiKeys.length > 0 ? [...apiKeys, ...canaryKeys] : [];
+  const keys = new ApiKeys(withCanary(settings.apiKeys));
   const reload = new Reload({
     settings: asked,
     log,
@@ -139,14 +157,14 @@ export async function openGateway(
     apply: async (next) => {
       const otherPool = await otherPoolFor(next.providers);
       // From here to the end nothing waits: no request meets the half of a configuration.
-      keys.replace(next.apiKeys);
-      adminKeys.replace(isAdminLocal ? [] : next.adminKeys);
+      keys.replace(withCanary(next.apiKeys));
+      adminKeys.replace(next.adminKeys);
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
     },
   });
   const isAdminLocal = isLoopback(config.adminHost);
-  const adminKeys = new ApiKeys(isAdminLocal ? [] : settings.adminKeys);
+  const adminKeys = new ApiKeys(settings.adminKeys);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
   const ofListeners = {
@@ -160,6 +178,7 @@ export async function openGateway(
     maxConnections: bounds.maxConnections,
     areKeysRequired: keys.areRequired,
     hasProxyHeaders: config.proxyProtocol,
+    onRefused,
     secureContext: certificate && (() => certificate.context),
   });
   const adminConnections = new Connections({
@@ -168,6 +187,7 @@ export async function openGateway(
     areKeysRequired: adminKeys.areRequired,
     // A scraper of metrics may run on the proxy's machine, and sends no PROXY header.
     hasProxyHeaders: false,
+    onRefused: onAdminRefused,
     secureContext: adminCertificate && (() => adminCertificate.context),
   });
   const intake = new Intake();
@@ -178,6 +198,7 @@ export async function openGateway(
     heldLimitBytes,
     streams: () => streams.all(),
     sessions: (): number => sessions.size,
+    untaken: () => sessions.untaken(),
     ended: () => ({ ...metrics.streams.ended }),
     refused: () => refusedBy(connections, memory),
     intakeClosedAtMs: () => intake.closedAtMs,
@@ -194,6 +215,8 @@ export async function openGateway(
     reload,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
+    refusals,
+    canary: () => singing,
     retained: streams.retained,
     eventMemory,
     log: logDestination,
@@ -221,15 +244,16 @@ export async function openGateway(
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
-  const observers = { clock, streams, metrics, paces, tracing, log, defects, eventMemory };
+  const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const relay = new Relay({ settings, ...observers, ...provider });
   const guard = new Guard(keys, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
   const shared = { clock, config, defects, memory, paces, isReady, isStopping };
   const models = new ModelLists({ ...provider, clock, log });
-  const server = createServer({
-    ...shared,
+  const consoleUrl = (): string | undefined =>
+    isAdminLocal ? listeningUrl(admin.server, adminCertificate && 'https') : undefined;
+  const served = {
     relay,
     connections,
     guard,
@@ -237,13 +261,18 @@ export async function openGateway(
     providers: () => providers,
     streams,
     log,
-  });
+    onRefused,
+    consoleUrl,
+    canary,
+  };
+  const server = createServer({ ...shared, ...served });
   const requests = relaySessionRequests({ config, memory, providers: () => providers, relay });
   const sessions = new Sessions({
     ...shared,
     meter,
     retained: streams.retained,
-    door: sessionDoor(connections, guard),
+    door: sessionDoor(connections, guard, onRefused),
+    onRefused,
     guard,
     requests,
     find: (token, caller, headers) => {
@@ -262,12 +291,14 @@ export async function openGateway(
     console,
     defects,
     metrics,
+    onRefused: onAdminRefused,
     about: () => ({
       version,
       startedAtMs: Math.round(performance.timeOrigin),
       gatewayUrl: listeningUrl(server.server, certificate && 'https'),
       isSimulated: simulator !== undefined,
       needsKey: adminKeys.areRequired,
+      keyVariable: shownVariable(config.adminKeysEnv),
     }),
     simulatorUrl: simulator?.url,
     facts: () => ({
@@ -290,14 +321,17 @@ export async function openGateway(
     ...shared,
     meter,
     retained: streams.retained,
-    door: sessionDoor(adminConnections, adminGuard),
+    door: sessionDoor(adminConnections, adminGuard, onAdminRefused),
+    onRefused: onAdminRefused,
     guard: adminGuard,
     requests: simulator === undefined ? undefined : requests,
     find: (token) => console.find(token) ?? (simulator === undefined ? undefined : streams.find(token)),
   });
   adminSessions.listen(admin.server);
 
+  let singing: Canary | undefined;
   const close = async (): Promise<void> => {
+    singing?.close();
     streams.stopWatching();
     console.close();
     sessions.close();
@@ -308,7 +342,10 @@ export async function openGateway(
     adminCertificate?.close();
     await Promise.all([server.close(), admin.close()]);
     pools.destroy();
+    refusals.close();
+    lines.close();
     await simulator?.close();
+    await canary?.simulator.close();
     const pushed = Promise.allSettled([metrics.close(), tracing?.close()]);
     const late = { status: 'rejected', reason: `It was not taken within ${maxPushMs} ms.` } as const;
     for (const closed of await Promise.race([pushed, sleep(maxPushMs, [late], { ref: false })])) {
@@ -326,6 +363,16 @@ export async function openGateway(
   }
 
   void metrics.prepare();
+  if (canary !== undefined) {
+    singing = new Canary({
+      everyMs: config.canaryMs,
+      url: listeningUrl(server.server, certificate && 'https'),
+      key: canary.key,
+      hasProxyHeader: config.proxyProtocol && ofListeners.proxies.trusts('127.0.0.1'),
+      clock,
+      log,
+    });
+  }
   return {
     url: listeningUrl(server.server, certificate && 'https'),
     adminUrl: listeningUrl(admin.server, adminCertificate && 'https'),
@@ -335,6 +382,7 @@ export async function openGateway(
     reload: (load) => reload.run(load),
     stop(tell = say) {
       say = tell;
+      singing?.close();
       return drain.stop();
     },
   };
@@ -372,37 +420,17 @@ async function otherPoolFor(providers: readonly Provider[]): Promise<OtherPool |
   return (await import('./source/undici/undici-pool.ts')).UndiciPool;
 }
 
-/** The certificate of a listener; `undefined`: it has none, and speaks plain HTTP. */
-function openCertificate(
-  of: 'adminTls' | 'tls',
-  config: Config,
-  log: Logger,
-  defects: Defects,
-): Certificate | undefined {
-  const [certFile, keyFile] = [config[`${of}CertFile`], config[`${of}KeyFile`]];
-  if (certFile === undefined || keyFile === undefined) return undefined;
-  const files = { certFile, keyFile };
-  const listener = {
-    replaced: (validUntilMs: number) =>
-      log.info(
-        { certFile, validUntil: new Date(validUntilMs).toISOString() },
-        'new connections have another certificate',
-      ),
-    failed: (reason: string) =>
-      log.error(
-        { certFile, reason },
-        'a certificate has changed and cannot be used: the one from before stays',
-      ),
+/** A simulator for the canary alone, the provider that it is, and the key by which its requests are known. */
+async function openCanaryProvider(): Promise<{ key: string; provider: Provider; simulator: Simulator }> {
+  const simulator = await openSimulator({ host: '127.0.0.1', port: 0 });
+  const provider: Provider = {
+    name: canaryName,
+    api: 'openai',
+    url: simulator.url + apis.openai.pathInUrl,
+    apiKey: 'simulated',
+    detach: 'cancel',
   };
-  try {
-    return new Certificate(files, listener, defects);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new ConfigError(
-      `${of}CertFile, ${of}KeyFile: expected a certificate and its key in PEM, got ${code ?? message}`,
-      { cause: error },
-    );
-  }
+  return { key: randomBytes(24).toString('base64url'), provider, simulator };
 }
 
 /** The simulator as a provider of each API that has a default provider. */

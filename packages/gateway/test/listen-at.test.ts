@@ -27,6 +27,7 @@ async function turnsFor(count: number, listeners: number): Promise<number> {
     proxies: new TrustedProxies([]),
     defects: new Defects(pino({ level: 'silent' })),
     hasProxyHeaders: false,
+    onRefused: () => undefined,
     answerTimeoutMs: 1000,
     secureContext: undefined,
   });

@@ -46,6 +46,15 @@ describe('the log', () => {
     expect(log.waitingBytes).toBe(0);
   });
 
+  test('a write has 64 KiB and the rest of a line at most, whatever characters that is', async () => {
+    const { output, take, text } = slowOutput();
+    const log = new LogDestination(output);
+    const line = `${'ä'.repeat(4000)}\n`;
+    for (let count = 0; count < 40; count += 1) log.write(line);
+    await take();
+    expect(Buffer.byteLength(text())).toBeLessThanOrEqual(65_536 + Buffer.byteLength(line));
+  });
+
   test('holds 1 MiB for a reader that takes nothing, and tells it later what it missed', async () => {
     const { output, take, text } = slowOutput();
     const log = new LogDestination(output);

@@ -12,7 +12,7 @@ import { chatRequest, openSession } from './support/session.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const alertsFile = join(root, 'ops/alerts.yaml');
-const documents = ['docs/errors.md', 'docs/operating.md', 'docs/runbook.md'];
+const documents = ['docs/errors.md', 'docs/log.md', 'docs/operating.md', 'docs/runbook.md'];
 
 interface Alert {
   readonly alert: string;
@@ -149,7 +149,7 @@ describe('what the alerts and the dashboard say of themselves', () => {
 const ofTls = 'spillway_certificate_expiry_seconds';
 
 test('alerts, dashboard and documents name only metrics that the gateway has', async () => {
-  const { gateway } = await startBoth(['--log-level', 'silent']);
+  const { gateway } = await startBoth(['--log-level', 'silent', '--canary-ms', '500']);
   await makeTraffic(gateway);
   const text = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
   const series = new Set([...text.matchAll(/^[a-z]\w*/gm)].map(([name]) => name));
@@ -212,7 +212,7 @@ describe('Prometheus', () => {
 
   test('scrapes a running gateway: every query has data, and every alert can be evaluated', async (context) => {
     needsPrometheus(context);
-    const { gateway } = await startBoth(['--log-level', 'silent']);
+    const { gateway } = await startBoth(['--log-level', 'silent', '--canary-ms', '500']);
     const prometheus = await startPrometheus(gateway.adminUrl, alertsFile);
     // Rates need a sample from before.
     await eventually(

@@ -152,3 +152,36 @@ test('a collector that does not answer keeps no process from its end', async () 
   expect(await gateway.exited).toBe(0);
   expect(gateway.stdout() + gateway.stderr()).toContain('It was not taken within');
 });
+
+test('a client that is not sampled has no span, and its provider is told so; a broken context begins a trace of its own', async () => {
+  const provider = await startCollector();
+  const gateway = await startGateway(['--upstream', `${provider.url}/v1`], {
+    env: { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${provider.url}/v1/traces` },
+  });
+  const ask = async (headers: Record<string, string>): Promise<NodeJS.Dict<string | string[]>> => {
+    await (await fetch(`${gateway.url}/v1/files`, { method: 'POST', body: 'x', headers })).text();
+    return provider.headers.get('/v1/files') ?? {};
+  };
+  const unsampled = await ask({ traceparent: `00-${traceId}-${parentId}-00`, tracestate: 'vendor=1' });
+  expect(unsampled['traceparent']).toMatch(new RegExp(`^00-${traceId}-[0-9a-f]{16}-00$`));
+  expect(unsampled['tracestate']).toBe('vendor=1');
+  const broken = await ask({ traceparent: '00-broken', tracestate: 'vendor=1' });
+  expect(broken['traceparent']).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+  expect(String(broken['traceparent'])).not.toContain(traceId);
+  // A state without its parent would be another trace's.
+  expect(broken['tracestate']).toBe(undefined);
+  const [span] = await eventually(() => {
+    const all = spansOf(provider.bodies('/v1/traces'));
+    return all.length > 0 ? all : undefined;
+  }, 'a span');
+  expect(broken['traceparent']).toBe(`00-${span?.hex(1)}-${span?.hex(2)}-01`);
+  const line = await eventually(
+    () =>
+      gateway
+        .stderr()
+        .split('\n')
+        .find((text) => text.includes(`"trace":"${span?.hex(1)}"`)),
+    'the trace in the log',
+  );
+  expect(line).toContain('stream ended');
+});

@@ -232,6 +232,7 @@ test('a renewed certificate is used for new connections, and one that is broken 
     proxies: new TrustedProxies([]),
     defects,
     hasProxyHeaders: false,
+    onRefused: () => undefined,
     answerTimeoutMs: 1000,
     secureContext: () => certificate.context,
   });

@@ -20,10 +20,13 @@ export class Defects {
     return this.#count;
   }
 
-  /** Logs and counts a defect. `where` names the part of the gateway, never text from a client. */
-  caught(where: string, error: unknown): void {
+  /**
+   * Logs and counts a defect. `where` names the part of the gateway, never text from a client. `request`: the id of the
+   * request that met it.
+   */
+  caught(where: string, error: unknown, request?: string): void {
     this.#count += 1;
-    this.#log.error({ err: error, where }, 'a defect of the gateway');
+    this.#log.error({ err: error, where, request }, 'a defect of the gateway');
   }
 
   /** Calls `work`. If that throws, logs the error and calls `end`, which has to end the defective part. */

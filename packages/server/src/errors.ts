@@ -1,5 +1,5 @@
 import { SpillwayError } from '@spillway/core';
-import type { Format } from '@spillway/core/format/format';
+import type { Format, FormatError } from '@spillway/core/format/format';
 
 /**
  * The codes of the gateway's own errors, each with its status. The codes are stable. From the status each format
@@ -7,6 +7,7 @@ import type { Format } from '@spillway/core/format/format';
  */
 const statuses = {
   invalid_request: 400,
+  untrusted_proxy: 400,
   invalid_api_key: 401,
   host_not_allowed: 403,
   not_found: 404,
@@ -74,9 +75,10 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
     this.retryAfterS = options.retryAfterS;
   }
 
-  /** The error as a response in a format. */
-  answer(format: Format): ErrorAnswer {
-    return { reason: '', headers: errorHeaders(this), body: Buffer.from(format.errorBody(this)) };
+  /** The error as a response in a format, to the request with that id. */
+  answer(format: Format, requestId?: string): ErrorAnswer {
+    const body = Buffer.from(format.errorBody(asFormatError(this, requestId)));
+    return { reason: '', headers: { ...errorHeaders(this), ...idHeaders(format, requestId) }, body };
   }
 
   /** Whether the stream was stopped on purpose: its state is then `cancelled` and not `failed`. */
@@ -85,8 +87,25 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
   }
 }
 
+/** An error as formats write it, with the id of the failed request. */
+export function asFormatError(
+  { code, message, status }: GatewayError,
+  requestId: string | undefined,
+): FormatError {
+  return { code, message, status, requestId };
+}
+
+/**
+ * The id where the SDKs of that format look for it. Only for answers that the server writes itself: in others that
+ * header has the provider's own id.
+ */
+function idHeaders({ name }: Format, requestId: string | undefined): Record<string, string> {
+  if (requestId === undefined) return {};
+  return { [name === 'anthropic-messages' ? 'request-id' : 'x-request-id']: requestId };
+}
+
 /** The headers of an error response, beside those of its body. */
-export function errorHeaders(error: GatewayError): Record<string, string> {
+function errorHeaders(error: GatewayError): Record<string, string> {
   return {
     'content-type': 'application/json',
     ...(error.retryAfterS === undefined ? {} : { 'retry-after': String(error.retryAfterS) }),

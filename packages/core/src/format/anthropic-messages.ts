@@ -66,7 +66,7 @@ const DELTA = encoder.encode('delta');
 const STOP_REASON = encoder.encode('stop_reason');
 
 function errorBody(error: FormatError): string {
-  const { code, message, status } = error;
+  const { code, message, requestId = null, status } = error;
   return JSON.stringify({
     type: 'error',
     error: {
@@ -74,7 +74,7 @@ function errorBody(error: FormatError): string {
       message,
       code,
     },
-    request_id: null,
+    request_id: requestId,
   });
 }
 

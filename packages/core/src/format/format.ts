@@ -20,6 +20,8 @@ export interface FormatError {
    * status.
    */
   readonly status: number;
+  /** The id of the failed request, for formats that have a field for it. Default: none. */
+  readonly requestId?: string | undefined;
 }
 
 /**

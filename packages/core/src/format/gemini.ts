@@ -92,15 +92,19 @@ function classify(bytes: Uint8Array, start: number, end: number, choices: Choice
   return kind;
 }
 
-function errorBody({ message, status }: FormatError): string {
+function errorBody({ message, requestId, status }: FormatError): string {
   return JSON.stringify({
     error: {
       code: status,
       message,
       status: statuses.get(status) ?? (status < 499 ? 'INVALID_ARGUMENT' : 'INTERNAL'),
+      // Left out if there is no id. See https://cloud.google.com/apis/design/errors#error_details.
+      details: requestId === undefined ? undefined : [{ '@type': requestInfo, requestId }],
     },
   });
 }
+
+const requestInfo = 'type.googleapis.com/google.rpc.RequestInfo';
 
 /** The statuses of errors, from https://cloud.google.com/apis/design/errors. */
 const statuses = new Map([

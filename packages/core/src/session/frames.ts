@@ -127,6 +127,8 @@ export type GatewayFrame =
       readonly message: string;
       /** The offset where the reader would go on. */
       readonly offset: number;
+      /** The id that the gateway gave to the frame which it refuses; `undefined`: the error ends a running reader. */
+      readonly request?: string | undefined;
     }
   | { readonly type: 'pong' };
 

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { ConfigError } from './config-error.ts';
-import { isLoopback, type Settings } from './load.ts';
+import type { Settings } from './load.ts';
 import type { Config } from './schema.ts';
 
 /** Whether a reload changes a setting: those that say which keys, which providers and what is logged. */
@@ -116,12 +116,12 @@ export class Reload {
  */
 function refuseOpening(before: Settings, after: Settings): void {
   const kinds = [
-    { keys: 'apiKeys', whose: 'clients', isAsked: true },
-    { keys: 'adminKeys', whose: 'operators', isAsked: !isLoopback(before.config.adminHost) },
+    { keys: 'apiKeys', whose: 'clients' },
+    { keys: 'adminKeys', whose: 'operators' },
   ] as const;
-  for (const { isAsked, keys, whose } of kinds) {
+  for (const { keys, whose } of kinds) {
     const [had, has] = [before[keys].length > 0, after[keys].length > 0];
-    if (!isAsked || had === has) continue;
+    if (had === has) continue;
     const [expected, came] = had ? ['at least one', 'none'] : ['none', 'some'];
     throw new ConfigError(
       `keys of ${whose}: expected ${expected}, as at the start, got ${came}; whether keys are needed changes only with a restart`,

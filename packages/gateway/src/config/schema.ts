@@ -182,6 +182,11 @@ export const configSchema = z.strictObject({
   maxMessageBytes: size(1024)
     .default(1_048_576)
     .describe('largest message on a WebSocket; a larger one ends it'),
+  canaryMs: duration(0, 60_000)
+    .default(0)
+    .describe(
+      'time between two small streams that the gateway asks itself for, to see that it still serves; they are simulated, and no provider is asked; 0 is none',
+    ),
   shutdownMs: duration()
     .default(30_000)
     .describe('how long running streams may go on after SIGTERM; after it, they are ended'),

@@ -29,9 +29,9 @@ export function size(min: number, max = maxBytes): z.ZodType<number> {
   return quantity({ unit: 'bytes', min, max });
 }
 
-/** A duration in milliseconds, of a day at most. */
-export function duration(): z.ZodType<number> {
-  return quantity({ unit: 'ms', min: 1, max: maxMs });
+/** A duration in milliseconds, by default of a day at most. */
+export function duration(min = 1, max = maxMs): z.ZodType<number> {
+  return quantity({ unit: 'ms', min, max });
 }
 
 export function count(min: number, max: number): z.ZodType<number> {

@@ -1,11 +1,13 @@
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, type ListenOptions, type Server as TcpServer, type Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
 import { errorText } from './error-text.ts';
+import type { Refusal } from '@spillway/server/access/refusal';
 import type { Defects } from '@spillway/server/defects';
 import { GatewayError } from '@spillway/server/errors';
 import { networkOf, plainAddress } from './address.ts';
-import { setClientAddress } from '@spillway/server/http/client-address';
+import { clientAddress, setClientAddress } from '@spillway/server/http/client-address';
 import { setTcp } from '@spillway/server/sink/tcp-of';
 import { Connection, type ConnectionState } from './connection.ts';
 import { readProxyHeader } from './proxy-header.ts';
@@ -64,6 +66,8 @@ export interface ConnectionsOptions {
   readonly hasProxyHeaders: boolean;
   /** How long a client may take to read an answer that is no stream. */
   readonly answerTimeoutMs: number;
+  /** Called for each connection that gets an error before a request of it could be read, or that gets no answer. */
+  readonly onRefused: (refusal: Refusal) => void;
   /** The certificate for new connections, which have to begin with TLS; `undefined`: the listener has none. */
   readonly secureContext: (() => SecureContext) | undefined;
 }
@@ -202,6 +206,19 @@ export class Connections {
     socket.resume();
     if (word === '' || connection.owesBody) socket.end();
     else socket.end(word);
+  }
+
+  /** Answers a connection with an error, and closes it. `more`: further headers of the answer. */
+  refuse(socket: Socket, error: GatewayError, more: readonly (readonly [string, string])[] = []): void {
+    const requestId = randomUUID();
+    this.#tellRefused(socket, error, requestId);
+    this.close(socket, errorText(error, requestId, more));
+  }
+
+  #tellRefused(socket: Socket, error: GatewayError, requestId: string | undefined): void {
+    const address = clientAddress({ socket });
+    const unread = { caller: undefined, headers: {}, method: '', path: '' };
+    this.#options.onRefused({ requestId, address, error, ...unread });
   }
 
   /** An answer that is no stream was written: from now on its client has to read it in time. */
@@ -444,10 +461,14 @@ export class Connections {
       return;
     }
     this.#count(connection, 'stranger_idle');
-    this.close(socket, !hasAsked && socket.bytesRead > 0 ? tooSlow : '');
+    if (!hasAsked && socket.bytesRead > 0) this.refuse(socket, tooSlow());
+    else this.close(socket);
   }
 }
 
-const tooSlow = errorText(
-  new GatewayError('request_timeout', `The request's head did not arrive within ${strangerTimeoutMs} ms.`),
-);
+function tooSlow(): GatewayError {
+  return new GatewayError(
+    'request_timeout',
+    `The request's head did not arrive within ${strangerTimeoutMs} ms.`,
+  );
+}

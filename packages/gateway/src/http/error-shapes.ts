@@ -27,7 +27,7 @@ export class RefusedError extends GatewayError {
   }
 
   /** The answer as the provider sent it; if its body did not come whole, an error in the client's format. */
-  override answer(format: Format): ErrorAnswer {
+  override answer(format: Format, requestId?: string): ErrorAnswer {
     const { code, message, refusal, status } = this;
     if (refusal.body !== undefined) return { ...refusal, body: refusal.body };
     // The provider's headers (such as `Retry-After`) are kept, and so is the start of its body.
@@ -37,7 +37,7 @@ export class RefusedError extends GatewayError {
     return {
       reason: refusal.reason,
       headers: { ...headers, 'content-type': 'application/json' },
-      body: Buffer.from(format.errorBody({ code, status, message: told })),
+      body: Buffer.from(format.errorBody({ code, status, message: told, requestId })),
     };
   }
 }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { requestIdHeader } from '@spillway/server/http/request-id';
 import { listed } from '@spillway/server/http/listed';
 
 /** The headers in which clients send keys. None is forwarded as it is. */
@@ -42,11 +43,12 @@ const notToProvider = new Set([
   'x-forwarded-host',
   'x-forwarded-proto',
   'x-real-ip',
+  requestIdHeader,
 ]);
 
 /**
  * The headers of a provider's reply that a client does not get. CORS headers are left out, too: the gateway
- * sends its own.
+ * sends its own. So is the id of a Spillway behind this one.
  */
 const notToClient = new Set([
   ...connectionHeaders,
@@ -58,6 +60,7 @@ const notToClient = new Set([
   'strict-transport-security',
   'vary',
   'x-accel-buffering',
+  requestIdHeader,
 ]);
 
 /** The headers for a provider: the client's without `notToProvider`, and the credential. */

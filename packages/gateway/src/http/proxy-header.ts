@@ -7,6 +7,7 @@ import { plainAddress } from './address.ts';
  */
 
 const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
+const linePrefix = Buffer.from('PROXY ');
 const fixedBytes = 16;
 const maxLineBytes = 107;
 /**
@@ -29,8 +30,13 @@ export interface ProxyHeader {
  */
 export function readProxyHeader(bytes: Buffer): ProxyHeader | 'incomplete' | 'invalid' {
   if (startsAs(bytes, signature)) return readBinary(bytes);
-  if (startsAs(bytes, Buffer.from('PROXY '))) return readLine(bytes);
+  if (startsAs(bytes, linePrefix)) return readLine(bytes);
   return 'invalid';
+}
+
+/** Whether bytes begin with a header of the PROXY protocol, in whatever version. */
+export function beginsProxyHeader(bytes: Buffer): boolean {
+  return [signature, linePrefix].some((start) => bytes.subarray(0, start.length).equals(start));
 }
 
 /** Whether `bytes` begins with `start`, as far as the bytes have come. */

@@ -46,6 +46,19 @@ function azurePath(tail: string): RegExp {
 /** The prefixes of providers' paths. */
 export const pathPrefixes = ['/v1/', '/v1alpha/', '/v1beta/', '/openai/', '/api/'] as const;
 
+/**
+ * A path for the program's log. A path that is no provider's may contain a stream's token, or whatever somebody put
+ * there by mistake, so only its first segment is kept.
+ */
+export function loggedPath(path: string): string {
+  if (pathPrefixes.some((prefix) => path.startsWith(prefix))) return path.slice(0, maxLoggedChars);
+  const [, first = ''] = path.split('/', 2);
+  return `/${first.slice(0, maxFirstChars)}${path.length > first.length + 1 ? '/…' : ''}`;
+}
+
+const maxLoggedChars = 200;
+const maxFirstChars = 32;
+
 /** The error for a path that the gateway does not have. */
 export function noSuchPath(what: string): GatewayError {
   const begins = pathPrefixes.join(', ');

@@ -2,7 +2,7 @@ import type { Output } from './output.ts';
 
 /** The most bytes that wait to be written. A further line is dropped. */
 const maxWaitingBytes = 1_048_576;
-/** A write takes lines until it has at least so many characters. */
+/** A write takes lines until it has at least so many bytes. */
 const maxWriteBytes = 65_536;
 /** The wait before the next write to a terminal that took nothing. */
 const retryMs = 20;
@@ -91,7 +91,7 @@ export class LogDestination {
   #take(): string[] {
     let count = 0;
     for (let bytes = 0; count < this.#lines.length && bytes < maxWriteBytes; count += 1) {
-      bytes += this.#lines[count]?.length ?? 0;
+      bytes += Buffer.byteLength(this.#lines[count] ?? '');
     }
     return this.#lines.splice(0, count);
   }

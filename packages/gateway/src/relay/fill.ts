@@ -6,6 +6,7 @@ import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Config } from '../config/schema.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { clientHeaders } from '../http/headers.ts';
+import { upstreamRequestId } from '../http/request-ids.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
 import { refusalEvent, RefusedError } from '../http/error-shapes.ts';
 import { readRefusal } from '../http/read-refusal.ts';
@@ -68,6 +69,7 @@ export async function fill(stream: GatewayStream, options: FillOptions): Promise
     onAnswer: () => (stream.isAnswered = true),
     onRetry,
   });
+  stream.upstreamRequestId = upstreamRequestId(reply.headers);
   // A provider may answer before it has read the whole request, so the body is held until it is sent.
   reply.whenSent(() => request.body?.release());
   const contentType = reply.header('content-type')?.toLowerCase() ?? '';

@@ -1,6 +1,5 @@
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
-import type { Logger } from 'pino';
 import type { Admission } from '../access/admission.ts';
 import type { Asker } from '@spillway/server/access/asker';
 import { holderOf } from '@spillway/server/access/caller';
@@ -12,7 +11,7 @@ import type { Defects } from '@spillway/server/defects';
 import { asGatewayError, clientLeft } from '@spillway/server/errors';
 import { providerHeaders } from '../http/headers.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
-import { endUnanswered, fill } from './fill.ts';
+import { endUnanswered, fill, type FillOptions } from './fill.ts';
 import type { Targets } from '../provider/targets.ts';
 import type { RelayRequest } from './relay-request.ts';
 import { ClientResponse } from '@spillway/server/sink/client-response';
@@ -25,6 +24,7 @@ import type { Streams } from '@spillway/server/stream/streams';
 import { lastUsage } from '@spillway/server/telemetry/gen-ai';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { StreamLines } from '../telemetry/stream-lines.ts';
 import type { StreamSpan, Tracing } from '../telemetry/tracing.ts';
 
 export interface RelayOptions {
@@ -34,7 +34,7 @@ export interface RelayOptions {
   readonly metrics: Metrics;
   readonly paces: Paces;
   readonly tracing: Tracing | undefined;
-  readonly log: Logger;
+  readonly lines: Pick<StreamLines, 'ended' | 'retried'>;
   readonly defects: Defects;
   readonly eventMemory: EventMemory;
   /** The places of maxStreams, one for each request at a provider. */
@@ -48,7 +48,7 @@ export class Relay {
   readonly #settings: Settings;
   readonly #streams: Streams;
   readonly #metrics: Metrics;
-  readonly #log: Logger;
+  readonly #lines: RelayOptions['lines'];
   readonly #defects: Defects;
   readonly #loop = new BusyLoop();
   readonly #paces: Paces;
@@ -63,7 +63,7 @@ export class Relay {
     clock,
     defects,
     eventMemory,
-    log,
+    lines,
     metrics,
     paces,
     settings,
@@ -78,7 +78,7 @@ export class Relay {
     this.#metrics = metrics;
     this.#paces = paces;
     this.#tracing = tracing;
-    this.#log = log;
+    this.#lines = lines;
     this.#admission = admission;
     this.#defects = defects;
     this.#targets = targets;
@@ -92,6 +92,7 @@ export class Relay {
       paces: this.#paces,
       clock: this.#clock,
       streamUrl: stream.url,
+      requestId: asker.requestId,
       mergeMs,
       answersOnly: readsAnswersOnly(asker.headers),
       onLeave: () => reader.detach(clientLeft('left')),
@@ -99,6 +100,7 @@ export class Relay {
     const reader: ServedReader = stream.attach(response, {
       wantsEvents: request.wantsEvents,
       address: asker.address,
+      requestId: asker.requestId,
     });
   }
 
@@ -119,6 +121,7 @@ export class Relay {
       holder,
       model,
       client,
+      requestId: asker.requestId,
     });
     this.#run(stream, request, headers).catch((error: unknown) => this.#defects.caught('relay', error));
     return stream;
@@ -129,12 +132,20 @@ export class Relay {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     let span: StreamSpan | undefined;
     let hasPlace = false;
+    let retries = 0;
+    const onRetry = (reason: string, delayMs: number): void => {
+      retries += 1;
+      this.#streams.meter.retries += 1;
+      stream.journal.add('retried', null, reason);
+      this.#lines.retried(stream, reason, delayMs);
+    };
     try {
       span = this.#tracing?.start(request, headers);
-      const carried = span === undefined ? headers : { ...headers, ...span.headers };
+      // A state without its parent would be another trace's.
+      const carried = span === undefined ? headers : { ...headers, tracestate: undefined, ...span.headers };
       await this.#admission.enter(stream.signal);
       hasPlace = true;
-      await this.#fill(stream, request, carried);
+      await this.#fill(stream, request, carried, onRetry);
     } catch (thrown) {
       const { signal } = stream;
       const error = asGatewayError(signal.aborted ? signal.reason : thrown);
@@ -153,7 +164,12 @@ export class Relay {
     });
     this.#defects.contain('report of a stream', () => {
       span?.end(stream, end, usage);
-      this.#logEnd(stream, request, end);
+      const { code, cause } = end.error ?? {};
+      if (code === 'internal_error' && cause !== undefined) {
+        this.#defects.caught(`stream ${stream.id}`, cause, stream.requestId);
+      }
+      const { traceId } = span ?? {};
+      this.#lines.ended(stream, { outcome: end, usage, retries, route: request.route, headers, traceId });
     });
     if (!hasPlace) return;
     // Without other room for the unread rest, the stream keeps its place until its readers have it. So places bound
@@ -162,7 +178,12 @@ export class Relay {
     this.#admission.release();
   }
 
-  #fill(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
+  #fill(
+    stream: GatewayStream,
+    request: RelayRequest,
+    headers: IncomingHttpHeaders,
+    onRetry: FillOptions['onRetry'],
+  ): Promise<void> {
     const { body, method, provider, route } = request;
     const { config } = this.#settings;
     const { credential, path, pool } = this.#targets.find(
@@ -180,43 +201,7 @@ export class Relay {
       format: route.format,
       wantsEvents: request.wantsEvents,
       request: { method, path, headers: providerHeaders(sent, credential), body },
-      onRetry: (reason, delayMs) => {
-        this.#streams.meter.retries += 1;
-        stream.journal.add('retried', null, reason);
-        this.#log.warn({ stream: stream.id, provider: provider.name, reason, delayMs }, 'trying again');
-      },
+      onRetry,
     });
-  }
-
-  #logEnd(stream: GatewayStream, request: RelayRequest, { error, state }: StreamOutcome): void {
-    const { bytes, events, firstEventMs, id, startedMs } = stream;
-    const ttftMs = firstEventMs === undefined ? undefined : firstEventMs - startedMs;
-    const cause = error?.cause instanceof Error ? error.cause : undefined;
-    if (error?.code === 'internal_error' && error.cause !== undefined) {
-      this.#defects.caught(`stream ${id}`, error.cause);
-    }
-    this.#log[error?.code === 'internal_error' ? 'error' : 'info'](
-      {
-        stream: id,
-        provider: request.provider.name,
-        api: request.route.api,
-        format: request.route.format?.name,
-        path: request.route.path,
-        model: request.model,
-        address: stream.client.address,
-        caller: stream.client.caller || undefined,
-        tenant: stream.client.tenant || undefined,
-        state,
-        code: error?.code,
-        // A message of the gateway or of the connection: never text of a body.
-        reason: error?.message,
-        cause: cause === undefined ? undefined : ((cause as NodeJS.ErrnoException).code ?? cause.name),
-        events,
-        bytes,
-        ttftMs: ttftMs === undefined ? undefined : Math.round(ttftMs),
-        durationMs: Math.round(this.#clock.nowMs() - startedMs),
-      },
-      'stream ended',
-    );
   }
 }

@@ -4,7 +4,10 @@ import { addActions, addLookups, type OperatorOptions } from './operator-paths.t
 import { addPlainPipe } from './plain-pipe.ts';
 import type { Console } from '@spillway/server/console/console';
 import type { About } from '@spillway/server/console/snapshot';
-import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
+import type { Refusal } from '@spillway/server/access/refusal';
+import { requestIdOf } from '@spillway/server/http/request-id';
+import { putErrors, refuseConnection } from './answer-error.ts';
+import { putRequestIds } from './request-head.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { routeOf } from '../http/route.ts';
 import { leaveBodies } from './unread-body.ts';
@@ -20,6 +23,8 @@ export interface AdminOptions extends Omit<OperatorOptions, 'console'> {
   readonly defects: Defects;
   readonly metrics: Metrics;
   readonly about: () => About;
+  /** Called for each request that gets an error. */
+  readonly onRefused: (refusal: Refusal) => void;
   /** The URL of the simulated models, if these are served; there is a playground only then. */
   readonly simulatorUrl: string | undefined;
 }
@@ -34,23 +39,25 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
     rewriteUrl: rewriteTarget,
     forceCloseConnections: true,
     requestTimeout: requestTimeoutMs,
-    clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
+    clientErrorHandler: (error, socket) =>
+      refuseConnection(error, socket, connections.refuse.bind(connections)),
   });
   connections.own(admin.server);
   admin.addHook('onSend', (request, reply, payload, next) => {
     connections.answering(request.raw, reply.raw);
     next(null, payload);
   });
+  putRequestIds(admin.server);
   leaveBodies(admin);
-  admin.setErrorHandler((thrown, request, reply) => {
-    const error = fromFastify(thrown);
-    if (error.code === 'internal_error') options.defects.caught('request of the admin listener', thrown);
-    answerError(request, reply, error);
-  });
-  admin.setNotFoundHandler((request, reply) => {
-    const what = `${request.method} ${routeOf(request).path}`;
-    const message = `The admin listener has no ${what}: the console is at /, the metrics are at /metrics.`;
-    answerError(request, reply, new GatewayError('not_found', message));
+  putErrors(admin, {
+    notFound: (request) => {
+      const what = `${request.method} ${routeOf(request).path}`;
+      const message = `The admin listener has no ${what}: the console is at /, the metrics are at /metrics.`;
+      return new GatewayError('not_found', message);
+    },
+    onDefect: (thrown, { raw }) =>
+      options.defects.caught('request of the admin listener', thrown, requestIdOf(raw)),
+    onRefused: options.onRefused,
   });
   putTargets(admin);
   admin.register((open, _options, done) => {

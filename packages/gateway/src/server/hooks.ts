@@ -5,7 +5,6 @@ import { GatewayError } from '@spillway/server/errors';
 import type { Connections } from '../http/connections.ts';
 import { rewriteRefusal } from '../http/request-target.ts';
 import { routeOf } from '../http/route.ts';
-import { answerError } from './answer-error.ts';
 
 /** Refuses requests without a canonical target. Call it before all else that the server gets. */
 export function putTargets(server: FastifyInstance): void {
@@ -30,14 +29,12 @@ export function putGuard(
   });
 }
 
-/** Answers requests that `refusalOf` refuses with its error, before any other hook or route. */
+/** Throws the error with which `refusalOf` refuses a request, before any later hook or route. */
 export function putRefusal(
   server: FastifyInstance,
   refusalOf: (request: FastifyRequest) => GatewayError | undefined,
 ): void {
-  server.addHook('onRequest', (request, reply, next) => {
-    const refusal = refusalOf(request);
-    if (refusal === undefined) next();
-    else answerError(request, reply, refusal);
+  server.addHook('onRequest', (request, _reply, next) => {
+    next(refusalOf(request));
   });
 }

@@ -1,4 +1,3 @@
-import cors from '@fastify/cors';
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -6,17 +5,21 @@ import Fastify, {
   LogController,
 } from 'fastify';
 import type { Logger } from 'pino';
-import { answerError, fromFastify, refuseConnection } from './answer-error.ts';
+import type { Refusal } from '@spillway/server/access/refusal';
+import { putErrors, refuseConnection } from './answer-error.ts';
 import type { Provider } from '../config/provider.ts';
 import type { Config } from '../config/schema.ts';
 import type { Defects } from '@spillway/server/defects';
 import { shuttingDown } from '@spillway/server/errors';
 import type { Guard } from '../access/guard.ts';
 import { clientAddress } from '@spillway/server/http/client-address';
+import { requestIdOf } from '@spillway/server/http/request-id';
 import type { Connections } from '../http/connections.ts';
 import { rewriteTarget } from '../http/request-target.ts';
 import { noSuchPath, routeOf } from '../http/route.ts';
 import { putGuard, putTargets } from './hooks.ts';
+import { addRoot } from './root.ts';
+import { corsHeaders, putCors, putRequestIds } from './request-head.ts';
 import { leaveBodies } from './unread-body.ts';
 import { hijack } from './hijack.ts';
 import { answerModels } from './answer-models.ts';
@@ -47,13 +50,19 @@ export interface ServerOptions {
   readonly paces: Paces;
   readonly clock: ServerClock;
   readonly log: Logger;
+  /** The provider of the gateway's own canary, and the key that only its requests have. */
+  readonly canary: { readonly key: string; readonly provider: Provider } | undefined;
+  /** The URL of the console, for those on this machine; `undefined`: it is somewhere else. */
+  readonly consoleUrl: () => string | undefined;
+  /** Called for each request that gets an error instead of a stream. */
+  readonly onRefused: (refusal: Refusal) => void;
   /** Whether new streams are accepted. */
   readonly isReady: () => boolean;
 }
 
 /** The listener for clients. */
 export function createServer(options: ServerOptions): FastifyInstance {
-  const { clock, config, connections, defects, guard, log, isReady, paces, streams } = options;
+  const { clock, config, connections, defects, guard, log, isReady, onRefused, paces, streams } = options;
   const { stallTimeoutMs, windowBytes } = config;
   const logger: FastifyBaseLogger = log;
   const server: FastifyInstance = Fastify({
@@ -64,7 +73,10 @@ export function createServer(options: ServerOptions): FastifyInstance {
     // Bodies have a deadline of their own, which is extended while they arrive.
     requestTimeout: 0,
     forceCloseConnections: true,
-    clientErrorHandler: (error, socket) => refuseConnection(error, socket, connections),
+    clientErrorHandler: (error, socket) =>
+      refuseConnection(error, socket, connections.refuse.bind(connections), (origin) =>
+        corsHeaders(origin, guard),
+      ),
     // A stopping gateway answers requests with an error of its own.
     return503OnClosing: false,
     http: {
@@ -85,26 +97,17 @@ export function createServer(options: ServerOptions): FastifyInstance {
     next(null, payload);
   });
 
-  // By itself Node would ask the client for every body, even if the headers lead to a refusal.
-  server.server.on('checkContinue', (request, response) => server.server.emit('request', request, response));
+  putRequestIds(server.server);
+  putCors(server, guard);
   leaveBodies(server);
-
-  server.setErrorHandler((thrown, request, reply) => {
-    const error = fromFastify(thrown);
-    if (error.code === 'internal_error') {
-      // A stream's token in the program's log would let the log's readers read the stream.
-      const path = routeOf(request).path.replace(/^\/streams\/.*/, '/streams/…');
-      log.error({ path }, 'a request failed');
-      defects.caught('request', thrown);
-    }
-    answerError(request, reply, error);
+  putErrors(server, {
+    notFound: (request) => noSuchPath(`${request.method} ${routeOf(request).path}`),
+    onDefect: (thrown, { raw }) => defects.caught('request', thrown, requestIdOf(raw)),
+    onRefused,
   });
-  server.setNotFoundHandler((request, reply) => {
-    answerError(request, reply, noSuchPath(`${request.method} ${routeOf(request).path}`));
-  });
-
   putTargets(server);
 
+  addRoot(server, options.consoleUrl);
   server.get('/health/live', () => ({ status: 'ok' }));
   server.get('/health/ready', (_request, reply) => {
     if (isReady()) return { status: 'ok' };
@@ -112,14 +115,6 @@ export function createServer(options: ServerOptions): FastifyInstance {
   });
 
   server.register((api, _options, done) => {
-    // CORS comes before the guard: a browser's preflight request has no key.
-    api.register(cors, {
-      origin: (origin, answer) => answer(null, origin !== undefined && guard.allows(origin)),
-      methods: ['DELETE', 'GET', 'HEAD', 'PATCH', 'POST', 'PUT'],
-      // A page that may ask may read all headers of the answer: request ids, limits, `Retry-After`.
-      exposedHeaders: '*',
-      maxAge: 600,
-    });
     putGuard(api, guard, connections);
     addStreamPaths(api, streams, { clock, paces, stallTimeoutMs, windowBytes });
     // A scope of its own: its refusal of new streams does not apply to reads of running ones.
@@ -135,16 +130,15 @@ export function createServer(options: ServerOptions): FastifyInstance {
 /** Adds the providers' paths: every path below the prefixes belongs to a provider. */
 function addProviderPaths(
   server: FastifyInstance,
-  { config, memory, models, providers, relay, isReady }: ServerOptions,
+  { canary, config, memory, models, providers, relay, isReady }: ServerOptions,
 ): void {
   const limits = {
     maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
     timeoutMs: config.requestTimeoutMs,
     minBytesPerSecond: config.minBytesPerSecond,
   };
-  server.addHook('onRequest', (request, reply, next) => {
-    if (isReady()) next();
-    else answerError(request, reply, shuttingDown());
+  server.addHook('onRequest', (_request, _reply, next) => {
+    next(isReady() ? undefined : shuttingDown());
   });
 
   for (const prefix of pathPrefixes) {
@@ -162,10 +156,16 @@ function addProviderPaths(
         const address = clientAddress(raw);
         const caller = callerOf(raw);
         const openHold = (): BodyHold => memory.hold(holderOf(caller, address));
-        const relayed = await receiveRequest(route, raw, reply.raw, { ...limits, openHold, providers });
+        const isCanary = canary !== undefined && headers.authorization === `Bearer ${canary.key}`;
+        const relayed = await receiveRequest(route, raw, reply.raw, {
+          ...limits,
+          openHold,
+          providers: isCanary ? () => [canary.provider] : providers,
+        });
         try {
           const mergeMs = readMergeMs(headers);
-          relay.answer(relayed, { headers, address, caller }, hijack(reply), mergeMs);
+          const asker = { headers, address, caller, requestId: requestIdOf(raw) };
+          relay.answer(relayed, asker, hijack(reply), mergeMs);
         } catch (error) {
           relayed.body.release();
           throw error;

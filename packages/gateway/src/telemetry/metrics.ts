@@ -8,6 +8,8 @@ import type { LoopDelayMs } from '@spillway/server/time/loop-delay';
 import { connectionStates } from '../http/connection.ts';
 import type { Connections } from '../http/connections.ts';
 import type { LogDestination } from '../process/log-destination.ts';
+import type { Refusals } from './refusals.ts';
+import type { Canary } from './canary.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
 
@@ -20,6 +22,9 @@ export interface MetricsOptions extends StreamMetricsOptions {
   /** The certificate of each listener that has one. */
   readonly certificates: Readonly<Record<'admin' | 'client', { readonly validUntilMs: number } | undefined>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
+  readonly refusals: Pick<Refusals, 'counts'>;
+  /** The canary, once it sings; `undefined`: there is none. */
+  readonly canary: () => Pick<Canary, 'firstTokenMs' | 'lastOkAtMs' | 'runs'> | undefined;
   /** The event loop's delays in the worst second of the last minute. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -47,6 +52,7 @@ export class Metrics {
     this.streams = new StreamMetrics(instruments, options);
     this.#defineCounters();
     this.#defineConnections();
+    this.#defineCanary();
     this.#defineReloads();
     defineProcessFigures(instruments, options.loopDelayMs);
   }
@@ -73,14 +79,18 @@ export class Metrics {
     this.#figures.counters({
       'spillway.requests.refused': [
         '{request}',
-        'Requests whose body had no room in maxRequestMemoryBytes',
+        'Requests that were refused because maxRequestMemoryBytes was full',
         () => requestMemory.refusals,
       ],
       'spillway.retries': ['{retry}', 'How often a provider was asked again', () => meter.retries],
-      'spillway.defects': ['{defect}', 'Defects of the gateway that ended a part of it', () => defects.count],
+      'spillway.defects': [
+        '{defect}',
+        'Defects of the gateway: errors that nobody foresaw, each of which ended one stream, session or task',
+        () => defects.count,
+      ],
       'spillway.log.lines.dropped': [
         '{line}',
-        'Log lines that could not be written in time',
+        'Log lines that were dropped because they could not be written',
         () => log?.droppedLines ?? 0,
       ],
     });
@@ -102,18 +112,51 @@ export class Metrics {
     );
   }
 
-  #defineConnections(): void {
-    const { connections, requestMemory } = this.#options;
+  /** Figures of the canary. There are none without one. */
+  #defineCanary(): void {
+    const { canary } = this.#options;
     this.#figures.gauge(
-      'spillway.connections',
-      '{connection}',
-      'Connections that are open, by what they are',
+      'spillway.canary.last_success.timestamp',
+      's',
+      "When the canary's stream was last as it should be, or the canary began; seconds since 1970",
       (result) => {
-        for (const [listener, open] of Object.entries(connections)) {
-          for (const state of connectionStates) result.observe(open.count(state), { listener, state });
+        const singing = canary();
+        if (singing !== undefined) result.observe(singing.lastOkAtMs / 1000);
+      },
+    );
+    this.#figures.gauge(
+      'spillway.canary.time_to_first_token',
+      's',
+      "How long the first token took in the canary's latest stream that went well",
+      (result) => {
+        const { firstTokenMs } = canary() ?? {};
+        if (firstTokenMs !== undefined) result.observe(firstTokenMs / 1000);
+      },
+    );
+    this.#figures.counter('spillway.canary.runs', '{stream}', "The canary's streams", (result) => {
+      for (const [outcome, count] of Object.entries(canary()?.runs ?? {})) {
+        result.observe(count, { result: outcome });
+      }
+    });
+  }
+
+  #defineConnections(): void {
+    const { connections, refusals, requestMemory } = this.#options;
+    this.#figures.counter(
+      'spillway.refusals',
+      '{request}',
+      'Requests that were answered with an error of the gateway instead of a stream, by its code',
+      (result) => {
+        for (const [listener, counts] of Object.entries(refusals.counts)) {
+          for (const [code, count] of Object.entries(counts)) result.observe(count, { listener, code });
         }
       },
     );
+    this.#figures.gauge('spillway.connections', '{connection}', 'Open connections, by state', (result) => {
+      for (const [listener, open] of Object.entries(connections)) {
+        for (const state of connectionStates) result.observe(open.count(state), { listener, state });
+      }
+    });
     this.#figures.gauge(
       'spillway.certificate.expiry',
       's',

@@ -30,7 +30,7 @@ export function defineProcessFigures(instruments: Instruments, loopDelayMs: () =
     figures.gauge(
       `nodejs.eventloop.delay.${quantile}`,
       's',
-      'How much later than due the event loop got to its work, in the worst second of the last minute',
+      'Delay of the event loop, in the worst second of the last minute',
       (result) => result.observe(loopDelayMs()[quantile] / 1000),
     );
   }

@@ -1,14 +1,11 @@
 import {
-  defaultTextMapGetter,
   defaultTextMapSetter,
-  ROOT_CONTEXT,
   type Span,
   SpanKind,
   SpanStatusCode,
   trace,
   type Tracer,
 } from '@opentelemetry/api';
-import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
 import { type Sampler, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import type { TokenUsage } from '@spillway/core/format/format';
@@ -18,12 +15,14 @@ import type { Route } from '../http/route.ts';
 import { maxJournalEntries } from '@spillway/server/stream/journal';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';
+import { clientContext, propagator } from './trace-context.ts';
 import { operationOf } from '@spillway/server/telemetry/gen-ai';
 
 /** The span of a stream, from its request to its end. */
 export interface StreamSpan {
   /** The headers that make the provider's spans children of this one: W3C Trace Context. */
   readonly headers: Readonly<Record<string, string>>;
+  readonly traceId: string;
   end(stream: GatewayStream, outcome: StreamOutcome, usage: TokenUsage | undefined): void;
 }
 
@@ -37,8 +36,6 @@ export interface TracedRequest {
 
 /** The longest attribute value. Clients choose the model's name, which can be long. */
 const maxAttributeChars = 256;
-
-const propagator = new W3CTraceContextPropagator();
 
 /**
  * Makes one span for each stream. The stream's journal becomes the span's events: stalls, readers that came, left and
@@ -59,7 +56,7 @@ export class Tracing {
   }
 
   start({ model = '', provider, route }: TracedRequest, headers: IncomingHttpHeaders): StreamSpan {
-    const parent = propagator.extract(ROOT_CONTEXT, headers, defaultTextMapGetter);
+    const parent = clientContext(headers);
     const operation = operationOf(route.format?.name) ?? 'request';
     const { hostname, port, protocol } = new URL(provider.url);
     const attributes = {
@@ -73,7 +70,11 @@ export class Tracing {
     const span = this.#tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes }, parent);
     const carried: Record<string, string> = {};
     propagator.inject(trace.setSpan(parent, span), carried, defaultTextMapSetter);
-    return { headers: carried, end: (stream, outcome, usage) => endSpan(span, stream, outcome, usage) };
+    return {
+      headers: carried,
+      traceId: span.spanContext().traceId,
+      end: (stream, outcome, usage) => endSpan(span, stream, outcome, usage),
+    };
   }
 
   /** Pushes the last spans. */
@@ -102,6 +103,8 @@ function endSpan(
       'gen_ai.usage.input_tokens': usage?.inputTokens,
       'gen_ai.usage.output_tokens': usage?.outputTokens,
       'error.type': error?.code,
+      'spillway.request': stream.requestId,
+      'spillway.upstream_request': stream.upstreamRequestId,
     };
     for (const [name, value] of Object.entries(seen)) if (value !== undefined) span.setAttribute(name, value);
     span.setAttributes({

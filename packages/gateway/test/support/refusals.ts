@@ -271,6 +271,7 @@ const ownHeaders = new Set([
   'transfer-encoding',
   'vary',
   'x-accel-buffering',
+  'x-spillway-request-id',
 ]);
 
 /** All that an SDK's user sees of an error. */

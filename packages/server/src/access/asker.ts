@@ -5,6 +5,8 @@ import type { Caller } from './caller.ts';
 export interface Asker {
   readonly headers: IncomingHttpHeaders;
   readonly caller: Caller;
+  /** The id of the request; `undefined`: its server gives none. */
+  readonly requestId?: string | undefined;
   /** The key in the query, for an API that has it there. */
   readonly queryKey?: string | undefined;
   /** IP address. */

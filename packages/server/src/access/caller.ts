@@ -24,6 +24,11 @@ export function setCaller(request: IncomingMessage, caller: Caller): void {
   callers.set(request, caller);
 }
 
+/** The caller of a request; `undefined`: the guard has not let it in. */
+export function knownCaller(request: IncomingMessage): Caller | undefined {
+  return callers.get(request);
+}
+
 /** The caller of a request that the guard has let in. */
 export function callerOf(request: IncomingMessage): Caller {
   const caller = callers.get(request);

@@ -27,6 +27,8 @@ export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
   const { end, firstEventMs, startedMs } = stream;
   return {
     id: stream.id,
+    requestId: stream.requestId ?? null,
+    upstreamRequestId: stream.upstreamRequestId ?? null,
     provider: name,
     api,
     model: shownModel(stream.model),

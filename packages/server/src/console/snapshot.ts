@@ -84,6 +84,10 @@ export interface Overview {
 
 export interface StreamRow {
   readonly id: string;
+  /** The id of the request that opened the stream, as its client got it; `null`: it has none. */
+  readonly requestId: string | null;
+  /** The provider's own id of the request; `null`: the provider has not said one. */
+  readonly upstreamRequestId: string | null;
   readonly provider: string;
   readonly api: string;
   /** The model as the client wrote it, at most 128 characters; empty without one. */
@@ -177,8 +181,10 @@ export interface About {
   readonly gatewayUrl: string;
   /** Whether the models are simulated. Only then there is a playground. */
   readonly isSimulated: boolean;
-  /** Whether the page has to send one of the gateway's keys. */
+  /** Whether the page has to send one of the admin keys. */
   readonly needsKey: boolean;
+  /** The environment variable that has the admin keys: what a person who is asked for one has to look for. */
+  readonly keyVariable: string;
 }
 
 /** One setting that the gateway runs with. */

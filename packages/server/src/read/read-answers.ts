@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GatewayError, noSuchStream, clientLeft } from '../errors.ts';
 import { readsAnswersOnly } from '../http/answers-only.ts';
 import { clientAddress } from '../http/client-address.ts';
+import { requestIdOf } from '../http/request-id.ts';
 import type { ClientResponse, ClientResponseOptions } from '../sink/client-response.ts';
 import type { Paces } from '../sink/paces.ts';
 import type { GatewayStream } from '../stream/stream.ts';
@@ -200,6 +201,7 @@ function serve(
     paces,
     clock,
     streamUrl: undefined,
+    requestId: stream.requestId,
     // A client with `live=sse` asks for the events of Durable Streams, and understands those.
     answersOnly: mode === 'events' && readsAnswersOnly(request.headers),
     onLeave: () => reader.detach(clientLeft('left')),
@@ -216,6 +218,7 @@ function serve(
     wantsEvents: true,
     via: mode === 'events' ? 'event-source' : 'durable-streams',
     address: clientAddress(request),
+    requestId: requestIdOf(request),
   });
   if (mode === 'sse') endAfter(clock, sseMs, reader, sink);
   return undefined;

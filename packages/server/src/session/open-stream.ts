@@ -2,17 +2,10 @@ import { openaiChat } from '@spillway/core/format/openai-chat';
 import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { readsAnswersOnly } from '../http/answers-only.ts';
-import {
-  asGatewayError,
-  errorHeaders,
-  GatewayError,
-  invalidApiKey,
-  noSuchStream,
-  shuttingDown,
-} from '../errors.ts';
-import { holderOf } from '../access/caller.ts';
+import { asGatewayError, GatewayError, invalidApiKey, noSuchStream, shuttingDown } from '../errors.ts';
+import { type Caller, holderOf } from '../access/caller.ts';
+import { requestIdHeader } from '../http/request-id.ts';
 import type { GatewayStream } from '../stream/stream.ts';
-import { lowerCased } from './frame-headers.ts';
 import type { Carrier } from './carrier.ts';
 import type { SessionContext } from './session-context.ts';
 import type { SessionRequest, SessionRequests } from './session-requests.ts';
@@ -21,13 +14,20 @@ import { type OpenRoom, SessionReader } from './session-reader.ts';
 
 type Frame<Type extends ClientFrame['type']> = Extract<ClientFrame, { readonly type: Type }>;
 
+/** The headers of a frame as Node gives those of a request, and the id that the session gave to the frame. */
+export interface FrameHead {
+  readonly headers: IncomingHttpHeaders;
+  readonly requestId: string;
+}
+
 /** Opens a stream for a request as HTTP would, and reads the answer. An error becomes the answer, too. */
 export function openRequest(
   session: Carrier<SessionReader>,
   frame: Frame<'request'>,
-  headers: IncomingHttpHeaders,
+  head: FrameHead,
   options: SessionContext,
 ): void {
+  const { headers, requestId } = head;
   const { guard, isReady } = options;
   const request = readRequest(frame, headers, options);
   const caller = guard.identify(headers, request.queryKey);
@@ -38,18 +38,23 @@ export function openRequest(
     if (!isReady()) throw shuttingDown();
     if (caller === undefined) throw invalidApiKey();
     const { address, agent } = session;
-    stream = request.open(frame.body, { headers, address, agent, caller });
+    stream = request.open(frame.body, { headers, address, agent, caller, requestId });
     // Requests of this session up to this number count as arrived.
     session.lastRequest = frame.stream;
   } catch (error) {
-    refuse(session, frame, asGatewayError(error), options);
+    refuse(session, frame, head, asGatewayError(error), options, caller);
     return;
   }
-  const response = { format: request.errors, answersErrors: true, answersOnly: readsAnswersOnly(headers) };
+  const response = {
+    format: request.errors,
+    requestId,
+    answersErrors: true,
+    answersOnly: readsAnswersOnly(headers),
+  };
   const opened = openStream(session, frame, response, options);
   // A lost reader of a request needs no extra room: its stream has a place of maxStreams, or room of its own after
   // its end.
-  opened.attach(stream, session, { name: frame.reader }, () => ({ release: () => undefined }));
+  opened.attach(stream, session, { name: frame.reader, requestId }, () => ({ release: () => undefined }));
 }
 
 /** Reads a request. Without `requests` in the options, every request is refused. */
@@ -75,9 +80,10 @@ const none: SessionRequests = {
 export function openRead(
   session: Carrier<SessionReader>,
   frame: Frame<'read'>,
-  headers: IncomingHttpHeaders,
+  head: FrameHead,
   options: SessionContext,
 ): void {
+  const { headers, requestId } = head;
   const { maxBytes, merges, overflow, reader: name, url } = frame;
   const { windowBytes } = options.config;
   const caller = options.guard.identify(headers, undefined);
@@ -85,13 +91,14 @@ export function openRead(
   const token = /^\/streams\/([\w-]+)$/.exec(url)?.[1] ?? '';
   const stream = caller && options.find(token, caller, headers);
   if (caller === undefined || stream === undefined) {
-    refuse(session, frame, noSuchStream(), options);
+    refuse(session, frame, head, noSuchStream(), options, caller);
     return;
   }
   // An offset of 0 instead of `start`: if the start is gone, the client gets an error.
   const from = frame.from === 'start' ? 0 : frame.from;
   const response = {
     format: stream.errors,
+    requestId,
     answersErrors: false,
     answersOnly: readsAnswersOnly(headers),
     ...(from === 'now' ? {} : { from }),
@@ -105,7 +112,7 @@ export function openRead(
   opened.attach(
     stream,
     session,
-    { name, from, overflow, merges, ...bound },
+    { name, from, overflow, merges, requestId, ...bound },
     losesNothing ? openRoom : undefined,
   );
 }
@@ -117,9 +124,10 @@ export function openRead(
 export function resumeReader(
   session: Carrier<SessionReader>,
   frame: Frame<'resume'>,
-  headers: IncomingHttpHeaders,
+  head: FrameHead,
   options: SessionContext,
 ): void {
+  const { headers } = head;
   const { guard, meter, readers } = options;
   const caller = guard.identify(headers, undefined);
   if (!session.meet(caller)) return;
@@ -128,7 +136,8 @@ export function resumeReader(
   const isOurs = caller !== undefined && stream?.mayRead({ caller, headers }) === true;
   if (known === undefined || !isOurs) {
     meter.resumes.refused += 1;
-    refuse(session, frame, isMissing(session, frame, options) ? notArrived() : unknownReader(), options);
+    const error = isMissing(session, frame, options) ? notArrived() : unknownReader();
+    refuse(session, frame, head, error, options, caller);
     return;
   }
   const before = known.session;
@@ -138,7 +147,7 @@ export function resumeReader(
   meter.resumes[isResumed ? 'resumed' : 'refused'] += 1;
   if (isResumed) return;
   known.closeUnresumed();
-  refuse(session, frame, unknownReader(), options);
+  refuse(session, frame, head, unknownReader(), options, caller);
 }
 
 /** Whether the reader's request certainly did not arrive. */
@@ -168,19 +177,33 @@ export function takenName(): GatewayError {
 export function refuse(
   session: Carrier<SessionReader>,
   frame: Frame<'read' | 'request' | 'resume'>,
+  { headers, requestId }: FrameHead,
   error: GatewayError,
   options: SessionContext,
+  caller?: Caller,
 ): void {
   const { stream } = frame;
-  if (frame.type !== 'request') {
+  const isRequest = frame.type === 'request';
+  options.onRefused?.({
+    requestId,
+    address: session.address,
+    caller,
+    headers,
+    method: isRequest ? frame.method : frame.type,
+    path: isRequest ? frame.path : '/streams',
+    error,
+  });
+  if (!isRequest) {
     const { code, message } = error;
     const offset = frame.type === 'resume' ? frame.offset : 0;
-    session.send({ type: 'error', stream, code, message, offset });
+    session.send({ type: 'error', stream, code, message, offset, request: requestId });
     return;
   }
-  const { errors } = readRequest(frame, lowerCased(frame.headers), options);
-  session.send({ type: 'response', stream, url: '', status: error.status, headers: errorHeaders(error) });
-  session.sendData(stream, 0, 0, Buffer.from(errors.errorBody(error)));
+  const { errors } = readRequest(frame, headers, options);
+  const answer = error.answer(errors, requestId);
+  const sent = { ...answer.headers, [requestIdHeader]: requestId };
+  session.send({ type: 'response', stream, url: '', status: error.status, headers: sent });
+  session.sendData(stream, 0, 0, answer.body);
   session.send({ type: 'end', stream, state: error.isCancel ? 'cancelled' : 'failed' });
 }
 
@@ -188,7 +211,7 @@ export function refuse(
 function openStream(
   session: Carrier<SessionReader>,
   { reader, stream, windowBytes, windowMs }: Frame<'read' | 'request'>,
-  response: Pick<SessionResponseOptions, 'answersErrors' | 'answersOnly' | 'format' | 'from'>,
+  response: Pick<SessionResponseOptions, 'answersErrors' | 'answersOnly' | 'format' | 'from' | 'requestId'>,
   { clock, config, readers }: SessionContext,
 ): SessionReader {
   const window = {

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Caller } from '../access/caller.ts';
+import type { Refusal } from '../access/refusal.ts';
 import type { RequestMemory } from '../memory/request-memory.ts';
 import type { RetainedStreams } from '../memory/retained-streams.ts';
 import type { Defects } from '../defects.ts';
@@ -62,6 +63,8 @@ export interface SessionContext {
   readonly arrivals: Arrivals;
   /** The readers that can be resumed, by the names that clients gave them. */
   readonly readers: Map<string, SessionReader>;
+  /** Called for each frame that is answered with an error instead of a stream. */
+  readonly onRefused?: ((refusal: Refusal) => void) | undefined;
   /** Called once, when a session has shown an accepted key or needs none. */
   readonly onKnown: (socket: Socket) => void;
 }

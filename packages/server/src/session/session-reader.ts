@@ -27,7 +27,7 @@ export class SessionReader {
 
   /** `onClose` is called when this reader can no longer be resumed. */
   constructor(
-    options: Omit<SessionResponseOptions, 'durationMs' | 'onAck' | 'onClose' | 'url'>,
+    options: Omit<SessionResponseOptions, 'durationMs' | 'onAck' | 'onClose' | 'streamRequestId' | 'url'>,
     onClose: () => void,
   ) {
     this.#clock = options.clock;
@@ -35,6 +35,7 @@ export class SessionReader {
       ...options,
       durationMs: (run) => this.stream?.body?.durationMs?.(run) ?? 0,
       onAck: (tokens) => this.stream?.acknowledged(tokens),
+      streamRequestId: () => this.stream?.requestId,
       url: () => this.stream?.url ?? '',
       onClose: () => {
         this.session?.release(this);

@@ -21,6 +21,10 @@ export interface SessionResponseOptions {
   readonly durationMs?: (run: EventRun) => number;
   /** The offset where the reader begins. For `now` it is not known yet: leave it out. Default 0. */
   readonly from?: number;
+  /** The id of the frame that opened the reader, for the head of the answer. Default: none. */
+  readonly requestId?: string;
+  /** The id of the request that opened the stream, for errors. Default: none. */
+  readonly streamRequestId?: () => string | undefined;
   /** The path at which the stream can be read again. */
   readonly url: () => string;
   /** Called with the tokens that the reader has consumed since it was called last. */

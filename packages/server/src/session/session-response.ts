@@ -1,7 +1,8 @@
 import { type Credit, type Gap, openCredit } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { frameOverheadBytes } from '@spillway/core/session';
-import type { GatewayError } from '../errors.ts';
+import { asFormatError, type GatewayError } from '../errors.ts';
+import { requestIdHeader } from '../http/request-id.ts';
 import { LargeRun } from '../memory/large-run.ts';
 import { tokensOf } from '../stream/meter.ts';
 import { Pause } from '../sink/pause.ts';
@@ -230,7 +231,9 @@ export class SessionResponse implements ReaderResponse {
 
   start(status: number, headers: Readonly<Record<string, string>>): void {
     if (this.isClosed) return;
-    this.#head = { status, headers };
+    const { requestId } = this.#options;
+    const id = requestId === undefined ? {} : { [requestIdHeader]: requestId };
+    this.#head = { status, headers: { ...headers, ...id } };
     this.#sendHead(this.#head);
   }
 
@@ -282,7 +285,7 @@ export class SessionResponse implements ReaderResponse {
 
   fail(error: GatewayError): void {
     if (this.isClosed) return;
-    const { format } = this.#options;
+    const { format, streamRequestId } = this.#options;
     const state = error.isCancel ? 'cancelled' : 'failed';
     if (error.code === 'upstream_reported') {
       // The client has got the provider's own error event as a chunk.
@@ -293,11 +296,11 @@ export class SessionResponse implements ReaderResponse {
       this.#finish(this.#errorFrame(error));
       return;
     } else if (this.#head === undefined) {
-      const { body, headers } = error.answer(format);
+      const { body, headers } = error.answer(format, streamRequestId?.());
       this.start(error.status, headers);
       this.#word = body;
     } else if (this.#isEventStream && this.#options.answersOnly !== true) {
-      this.#word = format.errorEvent(error);
+      this.#word = format.errorEvent(asFormatError(error, streamRequestId?.()));
     } else {
       this.#finish(this.#errorFrame(error));
       return;

@@ -147,6 +147,11 @@ export class Session implements Carrier<SessionReader> {
     return this.#outflow.isBlocked;
   }
 
+  /** The bytes that were written and that the connection has not taken. */
+  get untakenBytes(): number {
+    return this.#tcp.writableLength;
+  }
+
   send(frame: GatewayFrame): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     const text = JSON.stringify(frame);
@@ -371,16 +376,16 @@ export class Session implements Carrier<SessionReader> {
     this.#lastNumber = frame.stream;
     if (this.#streams.size >= this.#options.config.maxSessionStreams) return 'too_many_streams';
     const { config, readers } = this.#options;
-    const headers = lowerCased(frame.headers);
+    const head = { headers: lowerCased(frame.headers), requestId: this.#options.tokens.id() };
     const path = frame.type === 'request' ? frame.path : frame.type === 'read' ? frame.url : '';
     if (!fitHeaders(path, frame.headers, config.maxHeaderBytes)) {
-      refuse(this, frame, headersTooLarge(config.maxHeaderBytes), this.#options);
+      refuse(this, frame, head, headersTooLarge(config.maxHeaderBytes), this.#options);
       return undefined;
     }
-    if (frame.type === 'resume') resumeReader(this, frame, headers, this.#options);
-    else if (readers.has(frame.reader)) refuse(this, frame, takenName(), this.#options);
-    else if (frame.type === 'request') openRequest(this, frame, headers, this.#options);
-    else openRead(this, frame, headers, this.#options);
+    if (frame.type === 'resume') resumeReader(this, frame, head, this.#options);
+    else if (readers.has(frame.reader)) refuse(this, frame, head, takenName(), this.#options);
+    else if (frame.type === 'request') openRequest(this, frame, head, this.#options);
+    else openRead(this, frame, head, this.#options);
     return undefined;
   }
 

@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { type ServerOptions, WebSocketServer } from 'ws';
 import { GatewayError, shuttingDown } from '../errors.ts';
 import { listed } from '../http/listed.ts';
+import { requestIdHeader, requestIdOf } from '../http/request-id.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
 import type { Timer } from '@spillway/core/clock';
 import { StreamTokens } from '../stream/stream-token.ts';
@@ -23,12 +24,24 @@ const maxFragments = 1024;
 /** How long a client may take to answer a close frame. */
 const closeTimeoutMs = 1000;
 
+/** A session with more untaken bytes than this counts as one that does not keep up: a reader's window is less. */
+const largeBytes = 262_144;
+
+/** The bytes that were written to sessions and that their connections have not taken. */
+export interface UntakenBytes {
+  /** Of the session that has most. */
+  readonly maxBytes: number;
+  readonly totalBytes: number;
+  /** The sessions with more than 256 KiB. */
+  readonly largeSessions: number;
+}
+
 /** Where WebSockets enter a server. */
 export interface SessionDoor {
   /** Why an upgrade request is refused, by its address or its sender; `undefined`: it is accepted. */
   refusal(request: IncomingMessage): GatewayError | undefined;
-  /** Answers a refused connection with the error, and closes it. */
-  refuse(socket: Socket, error: GatewayError): void;
+  /** Answers a refused upgrade request with the error, and closes its connection. */
+  refuse(request: IncomingMessage, error: GatewayError): void;
   /** The client on that socket has shown an accepted key, or needs none. */
   known(socket: Socket): void;
 }
@@ -76,8 +89,12 @@ export class Sessions {
       closeTimeout: closeTimeoutMs,
     };
     this.#server = new WebSocketServer(serverOptions);
-    this.#server.on('wsClientError', ({ message }: Error, _socket, { socket }: IncomingMessage) => {
-      door.refuse(socket, new GatewayError('invalid_request', `${message}.`));
+    this.#server.on('wsClientError', ({ message }: Error, _socket, request: IncomingMessage) => {
+      door.refuse(request, new GatewayError('invalid_request', `${message}.`));
+    });
+    this.#server.on('headers', (headers, request) => {
+      const id = requestIdOf(request);
+      if (id !== undefined) headers.push(`${requestIdHeader}: ${id}`);
     });
     const everyMs = Math.min(1000, Math.max(25, keepAliveMs / 8));
     this.#timer = options.clock.every(everyMs, () => this.#tick());
@@ -88,13 +105,26 @@ export class Sessions {
     return this.#sessions.size;
   }
 
+  /** What the connections have not taken of what was written to them. Looks at every session: only for who asks. */
+  untaken(): UntakenBytes {
+    let maxBytes = 0;
+    let totalBytes = 0;
+    let largeSessions = 0;
+    for (const { untakenBytes } of this.#sessions) {
+      maxBytes = Math.max(maxBytes, untakenBytes);
+      totalBytes += untakenBytes;
+      if (untakenBytes > largeBytes) largeSessions += 1;
+    }
+    return { maxBytes, totalBytes, largeSessions };
+  }
+
   /** Accepts the WebSockets that clients of a server ask for. */
   listen(server: Server): void {
     server.on('upgrade', (request, socket: Duplex, head) => {
       const open = (): void => {
         const refusal = this.#refusal(request, socket);
         if (refusal !== undefined) {
-          this.#door.refuse(request.socket, refusal);
+          this.#door.refuse(request, refusal);
           return;
         }
         this.#server.handleUpgrade(request, socket, head, (webSocket) => {

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
-import type { GatewayError } from '../errors.ts';
+import { asFormatError, type GatewayError } from '../errors.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import { ChunkedBody } from './chunked-body.ts';
 import type { Pieces } from './join-small.ts';
@@ -33,6 +33,8 @@ export interface ClientResponseOptions {
   readonly clock: ServerClock;
   /** The path at which the stream can be read again; `undefined`: it cannot. */
   readonly streamUrl: string | undefined;
+  /** The id of the request that opened the stream, for errors. Default: none. */
+  readonly requestId?: string | undefined;
   /** The time that the client wants between two writes, so that chunks are merged meanwhile. Default: 0. */
   readonly mergeMs?: number;
   /**
@@ -52,6 +54,7 @@ export class ClientResponse implements ReaderResponse {
   readonly settled: Promise<void>;
   readonly #response: ServerResponse;
   readonly #format: Format;
+  readonly #requestId: string | undefined;
   readonly #pace: Pace | undefined;
   readonly #streamUrl: string | undefined;
   /** The body, where it can be written without Node's response. */
@@ -78,7 +81,16 @@ export class ClientResponse implements ReaderResponse {
 
   constructor(
     response: ServerResponse,
-    { answersOnly = false, clock, format, mergeMs = 0, onLeave, paces, streamUrl }: ClientResponseOptions,
+    {
+      answersOnly = false,
+      clock,
+      format,
+      mergeMs = 0,
+      onLeave,
+      paces,
+      requestId,
+      streamUrl,
+    }: ClientResponseOptions,
   ) {
     this.#response = response;
     this.#clock = clock;
@@ -86,6 +98,7 @@ export class ClientResponse implements ReaderResponse {
     this.#mergeMs = mergeMs;
     this.#answersOnly = answersOnly;
     this.#format = format;
+    this.#requestId = requestId;
     this.#streamUrl = streamUrl;
     const { socket } = response;
     this.#pace = socket === null ? undefined : paces.of(socket);
@@ -309,11 +322,11 @@ export class ClientResponse implements ReaderResponse {
       // The client has got the provider's own error event.
       this.#response.end();
     } else if (!this.#response.headersSent) {
-      const { body, headers, reason } = error.answer(this.#format);
+      const { body, headers, reason } = error.answer(this.#format, this.#requestId);
       this.start(error.status, { ...headers, 'content-length': String(body.length) }, reason);
       this.#response.end(body);
     } else if (this.#isEventStream && !this.#answersOnly) {
-      this.#response.end(this.#format.errorEvent(error));
+      this.#response.end(this.#format.errorEvent(asFormatError(error, this.#requestId)));
     } else {
       // Half an answer was sent: only a cut shows that the rest is missing.
       this.#cut();

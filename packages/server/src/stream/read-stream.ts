@@ -15,6 +15,8 @@ export interface StreamReaderOptions {
   readonly via?: ReaderVia;
   /** For the console: IP address. Default: empty. */
   readonly address?: string | undefined;
+  /** The id of the request that opened the reader. Default: none. */
+  readonly requestId?: string | undefined;
   /** Default: `coalesce` where the format can, else `block`. */
   readonly overflow?: Overflow;
   /** Default: from the start. */

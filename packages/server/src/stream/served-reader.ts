@@ -26,6 +26,8 @@ export class ServedReader implements WriteListener {
   readonly number: number;
   readonly via: ReaderVia;
   readonly address: string;
+  /** The id of the request that opened the reader; `undefined`: it has none. */
+  readonly requestId: string | undefined;
   readonly response: ReaderResponse;
   /** The tokens that were written to this reader. `mergedEvents`: the events of these that were merged into others. */
   tokens = 0;
@@ -63,6 +65,7 @@ export class ServedReader implements WriteListener {
     this.number = number;
     this.via = options.via ?? 'http';
     this.address = options.address ?? '';
+    this.requestId = options.requestId;
     this.response = response;
     this.#options = options;
     this.#deadlines = deadlines;

@@ -1,7 +1,7 @@
 import type { BodyHold } from '../memory/request-memory.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { Meter } from './meter.ts';
-import type { ReaderEndReason } from './served-reader.ts';
+import type { ReaderEndReason, ServedReader } from './served-reader.ts';
 import type { StreamTokens } from './stream-token.ts';
 
 /** A stream's host: gets the stream's events, and lends it shared things. */
@@ -10,7 +10,7 @@ export interface StreamHost<Stream> {
   readonly tokens: StreamTokens;
   readonly meter: Meter;
   readonly began: (stream: Stream, ttftMs: number) => void;
-  readonly readerEnded: (reason: ReaderEndReason) => void;
+  readonly readerEnded: (reason: ReaderEndReason, reader: ServedReader, stream: Stream) => void;
   /**
    * Takes a place for a reader of the stream that holds back its credit; see `pauseMs`. `undefined`: the client has
    * too many.

@@ -27,4 +27,6 @@ export interface StreamOwner {
   /** The model as the client named it, for the console. */
   readonly model: string | undefined;
   readonly client: StreamClient;
+  /** The id of the request that opened the stream; `undefined`: it has none. */
+  readonly requestId?: string | undefined;
 }

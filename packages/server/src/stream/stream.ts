@@ -52,6 +52,9 @@ export class GatewayStream implements StreamOwner {
   readonly detach: DetachPolicy;
   readonly model: string | undefined;
   readonly client: StreamClient;
+  readonly requestId: string | undefined;
+  /** The provider's own id of the request, once it has answered with one. */
+  upstreamRequestId: string | undefined;
   readonly mayRead: StreamOwner['mayRead'];
   readonly startedMs: number;
   phase: StreamPhase = 'waiting';
@@ -100,7 +103,7 @@ export class GatewayStream implements StreamOwner {
   readonly #desertion: Desertion;
 
   constructor(
-    { client, detach, errors, holder, mayRead, model, origin, owner }: StreamOwner,
+    { client, detach, errors, holder, mayRead, model, origin, owner, requestId }: StreamOwner,
     deadlines: StreamDeadlines,
     host: StreamHost<GatewayStream>,
   ) {
@@ -116,6 +119,7 @@ export class GatewayStream implements StreamOwner {
     this.detach = detach;
     this.model = model;
     this.client = client;
+    this.requestId = requestId;
     this.#deadlines = deadlines;
     this.#meter = host.meter;
     this.#host = host;
@@ -155,6 +159,11 @@ export class GatewayStream implements StreamOwner {
   /** The path at which the stream can be read. */
   get url(): string {
     return `/streams/${this.token}`;
+  }
+
+  /** The number of readers so far, those that have left included. */
+  get readerCount(): number {
+    return this.#readerCount;
   }
 
   get isPaused(): boolean {
@@ -292,7 +301,7 @@ export class GatewayStream implements StreamOwner {
     this.audience.noteEnd(reader, reason, this.#host.clock.dateMs());
     this.audience.remove(reader);
     this.checkDelivered();
-    this.#host.readerEnded(reason);
+    this.#host.readerEnded(reason, reader, this);
   }
 
   /** The policy of a reader that named none: `coalesce`, or `block` where chunks cannot be merged. */

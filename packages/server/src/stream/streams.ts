@@ -12,7 +12,7 @@ import type { ServerClock } from '../time/server-clock.ts';
 import type { Tap } from './tap.ts';
 import type { StreamOwner } from './stream-owner.ts';
 import type { StreamDeadlines, StreamOutcome } from './stream-body.ts';
-import type { ReaderEndReason } from './served-reader.ts';
+import type { ReaderEndReason, ServedReader } from './served-reader.ts';
 
 /** The bounds of all streams together. */
 export interface StreamsConfig extends StreamDeadlines {
@@ -28,7 +28,7 @@ export interface StreamsConfig extends StreamDeadlines {
 export interface StreamsObserver {
   /** The stream's first event has come. */
   streamBegan(stream: GatewayStream, ttftMs: number): void;
-  readerEnded(reason: ReaderEndReason): void;
+  readerEnded(reason: ReaderEndReason, reader: ServedReader, stream: GatewayStream): void;
   /** The stream is over, and can be read no more: it is not among the known ones from now on. */
   streamDropped?(stream: GatewayStream): void;
 }
@@ -88,8 +88,8 @@ export class Streams {
       },
       defect: (where, error) => defects.caught(where, error),
       began: (stream, ttftMs) => observer?.streamBegan(stream, ttftMs),
-      readerEnded: (reason) => {
-        observer?.readerEnded(reason);
+      readerEnded: (reason, reader, stream) => {
+        observer?.readerEnded(reason, reader, stream);
         this.#onChange?.();
       },
       tapEnded: () => this.#onChange?.(),

@@ -1,4 +1,4 @@
-import type { Attributes, Histogram, Meter as Instruments } from '@opentelemetry/api';
+import type { Attributes, Histogram, Meter as Instruments, ObservableGauge } from '@opentelemetry/api';
 import type { Clock } from '@spillway/core/clock';
 import type { TokenUsage } from '@spillway/core/format/format';
 import { errorCodes, GatewayError } from '../errors.ts';
@@ -30,6 +30,12 @@ export interface StreamMetricsOptions {
   readonly heldLimitBytes: number;
   /** The number of open sessions. */
   readonly sessions: () => number;
+  /** What sessions have not taken. Called once for each scrape or push, and looks at all of them. */
+  readonly untaken: () => {
+    readonly maxBytes: number;
+    readonly totalBytes: number;
+    readonly largeSessions: number;
+  };
   readonly retained: { readonly heldBytes: number; readonly drops: number };
   readonly eventMemory: Pick<EventMemory, 'heldBytes' | 'waitingPlaces' | 'waits'>;
 }
@@ -95,6 +101,7 @@ export class StreamMetrics implements StreamsObserver {
     this.#defineCounters();
     this.#defineSurveyed();
     this.#defineGauges();
+    this.#defineUntaken();
   }
 
   readerEnded(reason: ReaderEndReason): void {
@@ -152,18 +159,18 @@ export class StreamMetrics implements StreamsObserver {
       'spillway.events.in': ['{event}', 'Events from providers', () => meter.eventsIn],
       'spillway.events.out': [
         '{event}',
-        'Events to readers, merged ones counted once',
+        'Events that were sent to readers; merged events count as one',
         () => meter.eventsOut,
       ],
       'spillway.merged.events': ['{event}', 'Events that became part of another', () => meter.mergedEvents],
       'spillway.retained.dropped': [
         '{stream}',
-        'Streams that could not be read for retainMs after their end, for want of room in maxRetainedBytes',
+        'Streams that could not be kept for retainMs after their end, because maxRetainedBytes was full',
         () => retained.drops,
       ],
       'spillway.tokens.saved': [
         '{token}',
-        'An estimate: what cancelled streams would still have generated, had they become as long as the mean completed one',
+        'Estimate: tokens that cancelled streams would still have generated, if each were as long as the mean completed stream',
         () => meter.tokensSaved,
       ],
     });
@@ -176,7 +183,7 @@ export class StreamMetrics implements StreamsObserver {
     this.#figures.counter(
       'spillway.gaps',
       '{gap}',
-      'Gaps in what readers got, by the policy that made them',
+      'Gaps that readers were told of, by the overflow policy that dropped chunks',
       (result) => {
         for (const [reason, count] of Object.entries(meter.gaps)) result.observe(count, { reason });
       },
@@ -196,7 +203,7 @@ export class StreamMetrics implements StreamsObserver {
     this.#figures.counter(
       'spillway.sessions.ended',
       '{session}',
-      'WebSockets that ended, by why',
+      'WebSockets that ended, by the reason',
       (result) => {
         for (const [reason, count] of Object.entries(meter.sessionsEnded)) result.observe(count, { reason });
       },
@@ -216,27 +223,27 @@ export class StreamMetrics implements StreamsObserver {
       'spillway.readers': ['{reader}', 'Readers that are open', ({ readers }) => readers],
       'spillway.readers.lagging': [
         '{reader}',
-        'Readers for whom more than half of what may wait does',
+        'Readers whose waiting bytes are more than half of their bound',
         ({ laggingReaders }) => laggingReaders,
       ],
       'spillway.readers.paused': [
         '{reader}',
-        'Readers whose program holds back their credit for longer than stallTimeoutMs',
+        'Readers whose client has granted no credit for longer than stallTimeoutMs',
         ({ pausedReaders }) => pausedReaders,
       ],
       'spillway.reader.lag.bytes': [
         'By',
-        'What waits for the reader that is furthest behind',
+        'Bytes that wait for the reader that is furthest behind',
         ({ maxLagBytes }) => maxLagBytes,
       ],
       'spillway.reader.lag.seconds': [
         's',
-        'Age of the oldest chunk that a reader has not got',
+        'Age of the oldest chunk that waits for a reader',
         ({ maxLagMs }) => maxLagMs / 1000,
       ],
       'spillway.reader.lag.ratio': [
         '1',
-        'What waits for a reader as a part of what may, the greatest',
+        'Waiting bytes of a reader divided by its bound, the largest of any reader',
         ({ maxLagRatio }) => maxLagRatio,
       ],
       'spillway.waiting': [
@@ -271,30 +278,60 @@ export class StreamMetrics implements StreamsObserver {
     );
   }
 
+  /** One look at all sessions serves all three. */
+  #defineUntaken(): void {
+    const gauge = (name: string, unit: string, description: string): ObservableGauge =>
+      this.#instruments.createObservableGauge(name, { unit, description });
+    const most = gauge(
+      'spillway.session.untaken',
+      'By',
+      'Bytes that were written to a WebSocket and that its connection has not taken, the most of any',
+    );
+    const total = gauge(
+      'spillway.sessions.untaken',
+      'By',
+      'Bytes that were written to WebSockets and that their connections have not taken, the sum of all',
+    );
+    const large = gauge(
+      'spillway.sessions.slow',
+      '{session}',
+      'WebSockets whose connection has not taken more than 256 KiB',
+    );
+    this.#instruments.addBatchObservableCallback(
+      (result) => {
+        const { largeSessions, maxBytes, totalBytes } = this.#options.untaken();
+        result.observe(most, maxBytes);
+        result.observe(total, totalBytes);
+        result.observe(large, largeSessions);
+      },
+      [most, total, large],
+    );
+  }
+
   #defineGauges(): void {
     const { eventMemory, heldLimitBytes, meter, retained, sessions } = this.#options;
     this.#figures.gauge(
       'spillway.retained',
       'By',
-      'Streams whose model is done and that have no place, with all that they cost: not delivered yet, or history',
+      'Memory of streams whose model is done and that need no place of maxStreams: answers that are not delivered yet, and history',
       (result) => result.observe(retained.heldBytes),
     );
     this.#figures.gauge(
       'spillway.events.large.held',
       'By',
-      'The places of large events: those that come, and those that are not with all readers',
+      'Memory that large events hold: while they arrive, and until all readers have them',
       (result) => result.observe(eventMemory.heldBytes),
     );
     this.#figures.gauge(
       'spillway.events.large.waiting',
       '{event}',
-      'Large events that wait for a place, and whose providers are not read',
+      'Large events that wait for memory; their providers are not read meanwhile',
       (result) => result.observe(eventMemory.waitingPlaces),
     );
     this.#figures.counter(
       'spillway.events.large.waits',
       '{wait}',
-      'How often a large event found no place at once',
+      'How often a large event had to wait for memory',
       (result) => result.observe(eventMemory.waits),
     );
     this.#figures.gauge('spillway.held.limit', 'By', 'Bytes that channels may hold altogether', (result) =>
@@ -306,7 +343,7 @@ export class StreamMetrics implements StreamsObserver {
     this.#figures.gauge(
       'spillway.sessions.unread',
       '{session}',
-      'WebSockets that are not read until what came is handled and its answers are taken',
+      'WebSockets that are not read at the moment, because their client sends more than it takes',
       (result) => result.observe(meter.unreadSessions),
     );
   }

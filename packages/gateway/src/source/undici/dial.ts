@@ -146,10 +146,13 @@ function unreachableProxy(error: NodeJS.ErrnoException): GatewayError {
   );
 }
 
-function refusedTunnel(status: number): Error {
+function refusedTunnel(status: number): GatewayError {
   // A proxy's status from 500 on is about the provider, not about the gateway's request.
   if (status >= 500)
-    return Object.assign(new Error('the proxy has no tunnel'), { code: `PROXY_STATUS_${status}` });
+    return new GatewayError(
+      'upstream_unreachable',
+      `The provider cannot be reached: its proxy answered the request for a tunnel with status ${status}.`,
+    );
   const expected =
     status === 407
       ? 'expected the user and password that it knows'
