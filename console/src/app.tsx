@@ -1,17 +1,28 @@
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { About } from '../../packages/server/src/console/snapshot.ts';
+import { DocsPage } from './docs-page.tsx';
+import { EndedPage } from './ended-page.tsx';
 import { type Feed, type Freshness, openFeed, readAbout, takesKey } from './feed.ts';
+import { GatewayPage } from './gateway-page.tsx';
 import { KeyForm } from './key-form.tsx';
 import { Overview } from './overview.tsx';
 import { Playground } from './playground/playground.tsx';
-import { useRoute } from './route.ts';
+import { type Route, useRoute } from './route.ts';
 import { StreamPage } from './stream-page.tsx';
 import { clockText } from './units.ts';
 
 const keyName = 'spillway-key';
 const retryMs = 2000;
-const titles = { overview: 'Overview', playground: 'Playground', stream: 'Stream' } as const;
+const titles = {
+  overview: 'Overview',
+  ended: 'Ended',
+  playground: 'Playground',
+  gateway: 'Gateway',
+  stream: 'Stream',
+  docs: 'Help',
+} as const;
+const views = ['overview', 'ended', 'playground', 'gateway'] as const;
 
 export function App(): JSX.Element {
   const about = useAbout();
@@ -56,21 +67,52 @@ export function App(): JSX.Element {
       </a>
       <Header about={about} freshness={freshness} view={route.view} />
       <LostBanner isLost={freshness === 'lost'} />
+      {about?.isSimulated === true && (
+        <p class="banner simulated">
+          Simulated models: every answer is made up, and no provider is asked. To serve real ones, start the
+          gateway with <code>--upstream</code>.
+        </p>
+      )}
       <main id="main" tabIndex={-1}>
         {about === undefined ? (
           <p class="empty">Looking for the gateway…</p>
         ) : needsKey ? (
           <KeyForm wasRefused={wasRefused} onKey={onKey} />
-        ) : feed === undefined ? null : route.view === 'overview' ? (
-          <Overview feed={feed} onRefused={onRefused} />
-        ) : route.view === 'stream' ? (
-          <StreamPage key={route.id} id={route.id} feed={feed} />
-        ) : (
-          <Playground feed={feed} about={about} />
+        ) : feed === undefined ? null : (
+          <View route={route} about={about} feed={feed} onRefused={onRefused} />
         )}
       </main>
     </>
   );
+}
+
+function View({
+  route,
+  about,
+  feed,
+  onRefused,
+}: {
+  readonly route: Route;
+  readonly about: About;
+  readonly feed: Feed;
+  readonly onRefused: () => void;
+}): JSX.Element {
+  switch (route.view) {
+    case 'overview':
+      return <Overview feed={feed} startedAtMs={about.startedAtMs} onRefused={onRefused} />;
+    case 'ended':
+      return <EndedPage feed={feed} filter={route.filter} />;
+    case 'playground':
+      return <Playground feed={feed} about={about} />;
+    case 'gateway':
+      return <GatewayPage feed={feed} about={about} />;
+    case 'docs':
+      return <DocsPage doc={route.doc} section={route.section} />;
+    case 'stream':
+      return <StreamPage key={route.id} id={route.id} feed={feed} />;
+    default:
+      return route satisfies never;
+  }
 }
 
 function Header({
@@ -93,12 +135,15 @@ function Header({
         Spillway
       </a>
       <nav aria-label="Views">
-        <a href="#/" aria-current={view === 'overview' ? 'page' : undefined}>
-          Overview
-        </a>
-        <a href="#/playground" aria-current={view === 'playground' ? 'page' : undefined}>
-          Playground
-        </a>
+        {views.map((name) => (
+          <a
+            key={name}
+            href={name === 'overview' ? '#/' : `#/${name}`}
+            aria-current={view === name ? 'page' : undefined}
+          >
+            {titles[name]}
+          </a>
+        ))}
       </nav>
       <p class="about">
         {about !== undefined && (

@@ -1,4 +1,6 @@
-import type { ReaderRow, StreamRow } from '../../packages/server/src/console/snapshot.ts';
+import type { ReaderRow, RefusalCause, StreamRow } from '../../packages/server/src/console/snapshot.ts';
+import { docHref } from './route.ts';
+import { bytesText } from './units.ts';
 
 export type StallCause = NonNullable<StreamRow['stallCause']>;
 
@@ -16,7 +18,7 @@ export const causeTexts: Readonly<
   Record<StallCause, { readonly short: string; readonly one: string; readonly many: string }>
 > = {
   link: { short: 'link', one: 'slow link', many: 'slow links' },
-  credit: { short: 'credit', one: 'no credit', many: 'no credit' },
+  credit: { short: 'credit', one: 'too little credit', many: 'too little credit' },
   connection_lost: { short: 'lost', one: 'connection lost', many: 'connections lost' },
   event_memory: { short: 'memory', one: 'no room for a large event', many: 'no room for large events' },
   tap: { short: 'tap', one: 'a tap that lags', many: 'taps that lag' },
@@ -26,22 +28,51 @@ export const causeTexts: Readonly<
 /** What a cause means, and so what to look at. */
 export const causeHints: Readonly<Record<StallCause, string>> = {
   link: 'its connection takes less than the model makes',
-  credit: 'its program has not acknowledged what it has',
+  credit: 'its program has not acknowledged enough of what it has',
   connection_lost: 'its connection is gone, and it may come back',
   event_memory: 'its large event finds no room beside those of all streams (maxEventMemoryBytes)',
   tap: 'a tap that may lose nothing has not taken it yet',
   burst: 'more came at once than its window holds',
 };
 
-/** What keeps a reader from getting more, for people; `undefined`: nothing. */
-export function whyOf({ isLost, isPaused, waitsFor }: ReaderRow): string | undefined {
-  // Its program does something else, and its connection answers. A longer word does not fit beside its lag.
+/** Where the runbook says what to do about models that wait. */
+export const stallsHref = docHref('runbook', 'spillwaystalling');
+
+/** What clients are refused for. */
+export const refusalTexts: Readonly<Record<RefusalCause, string>> = {
+  address_bound: 'one address has too many',
+  refused: 'no room',
+  request_memory: 'no room for request bodies',
+  stranger_displaced: 'strangers made room',
+  transfer_displaced: 'requests that do not come whole made room',
+};
+
+/** What keeps a reader from getting more, in two words that fit beside its lag; `undefined`: nothing. */
+export function whyOf({ creditBytes, isLost, isPaused, waitsFor }: ReaderRow): string | undefined {
+  // Its program does something else, and its connection answers.
   if (isPaused) return 'paused';
   const cause = isLost ? 'connection_lost' : waitsFor;
-  return cause === null ? undefined : causeTexts[cause].one;
+  if (cause === null) return undefined;
+  if (cause === 'credit') return (creditBytes ?? 0) > 0 ? 'little credit' : 'no credit';
+  return causeTexts[cause].one;
 }
 
-/** `slow links (2), no credit (1)`, the most frequent first. */
+/** The same as a sentence. */
+export function whySentence(reader: ReaderRow): string | undefined {
+  const { creditBytes, isLost, isPaused, waitsFor } = reader;
+  if (isPaused) {
+    return 'Paused: its program holds back its credit, and its connection answers. It is kept for pauseMs.';
+  }
+  const cause = isLost ? 'connection_lost' : waitsFor;
+  if (cause === null) return undefined;
+  if (cause === 'credit' && (creditBytes ?? 0) > 0) {
+    return `Too little credit: its next chunk is larger than the ${bytesText(creditBytes ?? 0)} that it may be sent.`;
+  }
+  const text = cause === 'credit' ? 'no credit' : causeTexts[cause].one;
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}: ${causeHints[cause]}.`;
+}
+
+/** `slow links (2), too little credit (1)`, the most frequent first. */
 export function countCauses(found: readonly (StallCause | null)[], otherText: string): string {
   const counts = new Map<StallCause | null, number>();
   for (const cause of found) counts.set(cause, (counts.get(cause) ?? 0) + 1);

@@ -59,9 +59,20 @@ export function Chart(props: ChartProps): JSX.Element {
       );
     };
     build();
+    // uPlot follows a mouse. A finger that moves sideways is followed here, and up or down it scrolls the page.
+    const touch = ({ clientX, pointerType }: PointerEvent): void => {
+      const { current } = plot;
+      if (pointerType !== 'touch' || current === null) return;
+      const over = current.over.getBoundingClientRect();
+      current.setCursor({ left: clientX - over.left, top: over.height / 2 });
+    };
+    element.addEventListener('pointerdown', touch);
+    element.addEventListener('pointermove', touch);
     scheme.addEventListener('change', build);
     return () => {
       scheme.removeEventListener('change', build);
+      element.removeEventListener('pointerdown', touch);
+      element.removeEventListener('pointermove', touch);
       plot.current?.destroy();
       plot.current = null;
     };
@@ -75,7 +86,10 @@ export function Chart(props: ChartProps): JSX.Element {
   return (
     <figure class="chart">
       <figcaption>
-        <h3>{title}</h3>
+        <div class="chart-title">
+          <h3>{title}</h3>
+          {pointed !== null && atS !== undefined && <span class="sub">at {clockText(atS * 1000)}</span>}
+        </div>
         <ul class="legend">
           {lines.map((line) => (
             <li key={line.label}>
@@ -93,7 +107,6 @@ export function Chart(props: ChartProps): JSX.Element {
               {line.label} <b>{valueText(valueAt(props, line, index), format)}</b>
             </li>
           ))}
-          {pointed !== null && atS !== undefined && <li class="at">at {clockText(atS * 1000)}</li>}
         </ul>
       </figcaption>
       <div class="plot" ref={box} role="img" aria-label={`${title}, the last ten minutes. ${said}`} />

@@ -3,9 +3,9 @@ import { useMemo, useState } from 'preact/hooks';
 import type { Totals } from '../../packages/server/src/console/snapshot.ts';
 import { causes, causeTexts } from './causes.ts';
 import { Chart } from './chart.tsx';
-import { rates } from './history.ts';
+import { overAMinute, rates } from './history.ts';
 import { narrowQuery } from './media.ts';
-import { bytesText, durationText, rateText } from './units.ts';
+import { bytesText, countText, durationText, rateText } from './units.ts';
 
 const dashed = [5, 3];
 const dotted = [2, 3];
@@ -13,8 +13,14 @@ const dotted = [2, 3];
 const budgetWithin = 5;
 
 /** Ten minutes of the gateway. */
-export function Charts({ history }: { readonly history: readonly Totals[] }): JSX.Element {
-  const columns = useMemo(() => columnsOf(history), [history]);
+export function Charts({
+  history,
+  startedAtMs,
+}: {
+  readonly history: readonly Totals[];
+  readonly startedAtMs: number;
+}): JSX.Element {
+  const columns = useMemo(() => columnsOf(history, startedAtMs), [history, startedAtMs]);
   const { times } = columns;
   // On a phone the streams would be far below them.
   const [isNarrow] = useState(() => matchMedia(narrowQuery).matches);
@@ -38,7 +44,7 @@ export function Charts({ history }: { readonly history: readonly Totals[] }): JS
           times={times}
           lines={columns.stalls}
           isStacked
-          format={(value) => value.toFixed(value < 10 ? 1 : 0)}
+          format={rateText}
           leastTop={1}
         />
         <Chart
@@ -57,11 +63,11 @@ export function Charts({ history }: { readonly history: readonly Totals[] }): JS
           leastTop={50}
         />
         <Chart
-          title="Streams that ended, a minute"
+          title="Streams that ended in the minute before"
           times={times}
           lines={columns.ended}
           isStacked
-          format={rateText}
+          format={countText}
           leastTop={6}
         />
       </div>
@@ -69,7 +75,7 @@ export function Charts({ history }: { readonly history: readonly Totals[] }): JS
   );
 }
 
-function columnsOf(history: readonly Totals[]) {
+function columnsOf(history: readonly Totals[], startedAtMs: number) {
   const heldMost = Math.max(0, ...history.map(({ heldBytes }) => heldBytes));
   const budget = history.at(-1)?.heldLimitBytes ?? 0;
   const limits = { label: 'budget', color: 'bad', dash: dashed, values: history.map(() => budget) };
@@ -121,19 +127,7 @@ function columnsOf(history: readonly Totals[]) {
     ended: (['failed', 'cancelled', 'completed'] as const).map((state) => ({
       label: state,
       color: `end-${state}`,
-      values: overTenSeconds(history, ({ ended }) => ended[state]),
+      values: overAMinute(history, startedAtMs, ({ ended }) => ended[state]),
     })),
   };
-}
-
-/** Ends are rare: what a minute would have if it went on like the last ten seconds. */
-function overTenSeconds(history: readonly Totals[], counter: (totals: Totals) => number): (number | null)[] {
-  let from = 0;
-  return history.map((totals, at) => {
-    while (from < at && (history[from]?.atMs ?? 0) < totals.atMs - 10_000) from += 1;
-    const before = history[from];
-    if (before === undefined || totals.atMs - before.atMs < 5000) return null;
-    const grown = counter(totals) - counter(before);
-    return grown < 0 ? null : (grown * 60_000) / (totals.atMs - before.atMs);
-  });
 }

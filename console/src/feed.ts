@@ -5,7 +5,7 @@ import type { About, Overview, StreamDetail, Totals } from '../../packages/serve
 export type Freshness = 'connecting' | 'idle' | 'live' | 'lost';
 
 /** Why a feed ended. */
-export type FeedEnd = 'not_found' | 'over';
+type FeedEnd = 'not_found' | 'over';
 
 /** Everything that the page gets from the gateway. */
 export interface Feed {
@@ -17,9 +17,23 @@ export interface Feed {
   followStream(id: string, follower: Follower<StreamDetail>): () => void;
   /** The last ten minutes, oldest first. */
   readHistory(): Promise<readonly Totals[]>;
+  /** Reads an answer in JSON. Rejects with a {@link FeedError} if it is an error. */
+  readJson<T>(path: string, signal?: AbortSignal): Promise<T>;
+  /** Does something for the operator. Rejects with a {@link FeedError} if the gateway refuses. */
+  act(path: string): Promise<void>;
   /** Plain HTTP, with the key. */
   fetch(path: string, init?: { readonly method?: 'POST'; readonly signal?: AbortSignal }): Promise<Response>;
   close(): void;
+}
+
+/** What the gateway answers instead. */
+export class FeedError extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
 }
 
 interface Follower<T> {
@@ -70,14 +84,24 @@ export function openFeed(key: string, onFreshness: (freshness: Freshness) => voi
       onFreshness('idle');
     };
   };
+  const ask = async (path: string, init: RequestInit): Promise<Response> => {
+    const response = await fetch(path, init);
+    if (response.ok) return response;
+    const text = await response.text();
+    throw new FeedError(response.status, messageIn(text) ?? `The gateway answers ${response.status}.`);
+  };
+  const readJson = async <T>(path: string, signal?: AbortSignal): Promise<T> => {
+    const response = await ask(path, { headers, ...(signal === undefined ? {} : { signal }) });
+    return (await response.json()) as T;
+  };
   return {
     client,
     followOverview: (follower) => follow('/streams/overview', follower),
     followStream: (id, follower) => follow(`/streams/${encodeURIComponent(id)}`, follower),
-    async readHistory() {
-      const response = await fetch('history', { headers });
-      if (!response.ok) throw new Error(`GET /history answers ${response.status}`);
-      return (await response.json()) as readonly Totals[];
+    readHistory: () => readJson('history'),
+    readJson,
+    async act(path) {
+      await ask(path, { method: 'POST', headers: { ...headers, 'content-type': 'application/json' } });
     },
     fetch: (path, init) => fetch(path, { headers, ...init }),
     close: () => void client.close(),
@@ -86,6 +110,16 @@ export function openFeed(key: string, onFreshness: (freshness: Freshness) => voi
 
 function headersOf(key: string): Readonly<Record<string, string>> {
   return key === '' ? {} : { authorization: `Bearer ${key}` };
+}
+
+/** The words of an error, as the gateway writes it. */
+function messageIn(text: string): string | undefined {
+  try {
+    const { error } = JSON.parse(text) as { readonly error?: { readonly message?: string } };
+    return error?.message;
+  } catch {
+    return undefined;
+  }
 }
 
 interface Context {
@@ -103,6 +137,8 @@ async function followUntilEnd<T>(context: Context, follower: Follower<T>): Promi
     if (signal.aborted) return;
     if (end === 'asleep') continue;
     if (end !== undefined) {
+      // Nothing comes any more, and nothing is missing.
+      context.onFreshness('idle');
       follower.onEnd(end);
       return;
     }

@@ -1,15 +1,18 @@
 import type { ComponentChildren, JSX } from 'preact';
 import type { Overview, ReaderRow, StreamRow, Totals } from '../../packages/server/src/console/snapshot.ts';
-import { causeHints, causeTexts, countCauses } from './causes.ts';
+import { countCauses } from './causes.ts';
+import { conditionTexts, openConditions } from './conditions.ts';
+import { fullInMs } from './forecast.ts';
+import { Hint } from './hint.tsx';
 import { rate } from './history.ts';
 import { Meter } from './meter.tsx';
 import { streamHref } from './route.ts';
-import { bytesText, countText, durationText, rateText } from './units.ts';
+import { bytesText, countText, durationText, plural, rateText } from './units.ts';
 import { stalledStreams } from './verdict.ts';
 
 /** The few figures that say where chunks wait, for whom and why. */
 export function Figures({
-  overview: { streams, totals },
+  overview: { openStreams, streams, totals },
   history,
 }: {
   readonly overview: Overview;
@@ -18,7 +21,7 @@ export function Figures({
   const before = history.findLast(({ atMs }) => atMs <= totals.atMs - 900);
   const speed = (counter: (of: Totals) => number): string =>
     rateText(before === undefined ? 0 : (rate(before, totals, counter) ?? 0));
-  const { opening, paused, streaming, waiting } = totals.streams;
+  const fullMs = fullInMs(totals, history);
   const stalled = stalledStreams(streams);
   const ttft = history.findLast(({ ttftMs }) => ttftMs !== null)?.ttftMs ?? null;
   const worst = furthestBehind(streams);
@@ -29,8 +32,12 @@ export function Figures({
       </h2>
       <Figure
         label="Waiting for readers"
+        hint="Bytes that wait for the slowest reader of each stream, added up. Held is this and the history that is kept for readers to come; the budget is what all streams together may hold."
         value={bytesText(totals.waitingBytes)}
-        note={`${bytesText(totals.heldBytes)} held with history, of ${bytesText(totals.heldLimitBytes)}`}
+        note={
+          `${bytesText(totals.heldBytes)} held with history, of ${bytesText(totals.heldLimitBytes)}` +
+          (fullMs === undefined ? '' : `; at this rate full in ${durationText(fullMs)}`)
+        }
       >
         <Meter
           label="Memory held, of the budget"
@@ -42,6 +49,7 @@ export function Figures({
       </Figure>
       <Figure
         label="Furthest behind"
+        hint="The age of the oldest chunk that waits for any reader, and how much waits for that reader of what may."
         value={worst === undefined ? 'nobody' : durationText(worst.reader.lagMs)}
         note={
           worst === undefined ? (
@@ -54,17 +62,21 @@ export function Figures({
           )
         }
       >
-        {worst !== undefined && (
-          <Meter
-            label="Lag of the reader furthest behind, of its bound"
-            value={worst.reader.lagBytes}
-            max={worst.reader.maxLagBytes}
-            text={`${bytesText(worst.reader.lagBytes)} of ${bytesText(worst.reader.maxLagBytes)}`}
-          />
-        )}
+        {/* Empty when nobody is behind: what comes and goes would move the rest. */}
+        <Meter
+          label="Lag of the reader furthest behind, of its bound"
+          value={worst?.reader.lagBytes ?? 0}
+          max={worst?.reader.maxLagBytes ?? 0}
+          text={
+            worst === undefined
+              ? 'nobody is behind'
+              : `${bytesText(worst.reader.lagBytes)} of ${bytesText(worst.reader.maxLagBytes)}`
+          }
+        />
       </Figure>
       <Figure
         label="Models made to wait"
+        hint="Streams that are not read from their provider, because what may wait for their slowest reader does."
         value={countText(stalled.length)}
         level={stalled.length > 0 ? 'warn' : 'ok'}
         note={
@@ -75,33 +87,35 @@ export function Figures({
                 '',
               )
         }
-        {...(worst?.reader.waitsFor ? { title: whyText(worst.reader) } : {})}
       />
       <Figure
         label="Streams"
-        value={countText(opening + paused + streaming)}
+        hint="Open streams: those whose provider is at work or that a reader still needs. The table below has the same ones."
+        value={countText(openStreams)}
         note={[
-          `${countText(streaming)} streaming`,
-          ...(paused > 0 ? [`${countText(paused)} paused`] : []),
-          ...(opening > 0 ? [`${countText(opening)} opening`] : []),
-          ...(waiting > 0 ? [`${countText(waiting)} in the queue`] : []),
-          `${countText(totals.readers)} readers`,
+          ...openConditions
+            .filter((condition) => condition === 'streaming' || totals.streams[condition] > 0)
+            .map((condition) => `${countText(totals.streams[condition])} ${conditionTexts[condition].label}`),
+          plural(totals.readers, 'reader'),
         ].join(', ')}
       />
       <Figure
         label="Tokens a second"
+        hint="Events with data, in the last second: from providers, and to all readers together."
         value={speed((of) => of.tokensGenerated)}
         unit="in"
         note={`${speed((of) => of.tokensDelivered)} out, to all readers`}
       />
       <Figure
         label="Time to first token"
+        hint="From a request’s arrival to its provider’s first event, of the streams that began in the latest second in which any did. p50: half of them were faster; p99: 99 in 100 were."
         value={ttft === null ? '–' : durationText(ttft.p50)}
         unit={ttft === null ? undefined : 'p50'}
         note={ttft === null ? 'no stream has begun' : `p99 ${durationText(ttft.p99)}`}
       />
       <Figure
         label="Event loop delay"
+        hint="How late the gateway itself is: each token may be late by that. p50 and p99 of the last second."
         value={durationText(totals.loopDelayMs.p99)}
         unit="p99"
         level={totals.loopDelayMs.p99 > 100 ? 'bad' : 'ok'}
@@ -113,24 +127,27 @@ export function Figures({
 
 function Figure({
   label,
+  hint,
   value,
   unit,
   note,
   level = 'ok',
-  title,
   children,
 }: {
   readonly label: string;
+  /** What it means. */
+  readonly hint: string;
   readonly value: string;
   readonly unit?: string | undefined;
   readonly note: ComponentChildren;
   readonly level?: 'bad' | 'ok' | 'warn';
-  readonly title?: string;
   readonly children?: ComponentChildren;
 }): JSX.Element {
   return (
-    <div class="figure" data-level={level} title={title}>
-      <h3>{label}</h3>
+    <div class="figure" data-level={level}>
+      <h3>
+        <Hint text={hint}>{label}</Hint>
+      </h3>
       <p class="value">
         {value}
         {unit !== undefined && <small> {unit}</small>}
@@ -152,8 +169,4 @@ function furthestBehind(
     }
   }
   return worst;
-}
-
-function whyText({ waitsFor }: ReaderRow): string {
-  return waitsFor === null ? '' : `${causeTexts[waitsFor].one}: ${causeHints[waitsFor]}`;
 }

@@ -34,3 +34,32 @@ export function rate(before: Totals, after: Totals, counter: (totals: Totals) =>
   const grown = counter(after) - counter(before);
   return seconds <= 0 || grown < 0 ? null : grown / seconds;
 }
+
+/** A minute: over which rare things are counted, in the verdict and in the charts alike. */
+const countedOverMs = 60_000;
+
+/** How much a counter grew in the minute before each sample. The counters of a gateway begin with 0. */
+export function overAMinute(
+  history: readonly Totals[],
+  startedAtMs: number,
+  counter: (totals: Totals) => number,
+): readonly number[] {
+  let from = 0;
+  return history.map((totals, at) => {
+    while (from < at && (history[from]?.atMs ?? 0) < totals.atMs - countedOverMs) from += 1;
+    const isYoung = totals.atMs - startedAtMs < countedOverMs;
+    const before = isYoung ? 0 : counter(history[from] ?? totals);
+    const grown = counter(totals) - before;
+    // Less than before: it was started anew.
+    return grown < 0 ? counter(totals) : grown;
+  });
+}
+
+/** How much a counter grew in the last minute. */
+export function lastMinute(
+  history: readonly Totals[],
+  startedAtMs: number,
+  counter: (totals: Totals) => number,
+): number {
+  return overAMinute(history, startedAtMs, counter).at(-1) ?? 0;
+}

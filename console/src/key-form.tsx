@@ -20,8 +20,9 @@ export function KeyForm({
     >
       <h1>This gateway wants a key</h1>
       <p>
-        One of its keys for those who run it (<code>SPILLWAY_ADMIN_KEYS</code>). The page keeps it until this
-        tab is closed.
+        One of the keys of those who run it, which are in the environment variable{' '}
+        <code>SPILLWAY_ADMIN_KEYS</code>, or in the one that <code>adminKeysEnv</code> names. The page keeps
+        it until this tab is closed.
       </p>
       <label>
         Key
@@ -35,7 +36,8 @@ export function KeyForm({
         />
       </label>
       <p id="key-problem" role="alert">
-        {wasRefused && 'The gateway does not know this key.'}
+        {wasRefused &&
+          'The gateway does not know this key. Keys of clients (SPILLWAY_API_KEYS) do not open the console.'}
       </p>
       <button type="submit" class="primary">
         Open the console

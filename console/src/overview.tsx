@@ -6,7 +6,7 @@ import type { Feed } from './feed.ts';
 import { Figures } from './figures.tsx';
 import { append, maxHoleMs, merge } from './history.ts';
 import { StreamTable } from './stream-table.tsx';
-import { judge } from './verdict.ts';
+import { judge, type Verdict } from './verdict.ts';
 
 /** Counts change each second; nobody wants to hear that often. */
 const announceEveryMs = 10_000;
@@ -15,13 +15,18 @@ const signs = { ok: '✓', warn: '!', bad: '✕' } as const;
 /** For somebody on call who has ten seconds. */
 export function Overview({
   feed,
+  startedAtMs,
   onRefused,
 }: {
   readonly feed: Feed;
+  /** When the gateway started, in milliseconds since 1970. */
+  readonly startedAtMs: number;
   readonly onRefused: () => void;
 }): JSX.Element {
   const [overview, setOverview] = useState<Snapshot>();
   const [history, setHistory] = useState<readonly Totals[]>([]);
+  // Without its past, a page would say that nothing is wrong, and say otherwise a moment later.
+  const [hasPast, setPast] = useState(false);
   const lastMs = useRef(0);
 
   useEffect(() => {
@@ -38,7 +43,10 @@ export function Overview({
           if (!isOver) setHistory((live) => merge(fetched, live));
         };
         // Without it the charts have a hole, and the next snapshot is there in a second.
-        feed.readHistory().then(show, () => undefined);
+        feed
+          .readHistory()
+          .then(show, () => undefined)
+          .finally(() => setPast(true));
       },
       // There always is one, for whoever may see it.
       onEnd: onRefused,
@@ -49,22 +57,46 @@ export function Overview({
     };
   }, [feed]);
 
-  if (overview === undefined) return <p class="empty">Waiting for the gateway…</p>;
-  const { level, sentence } = judge(overview, history);
+  if (overview === undefined || !hasPast) return <p class="empty">Waiting for the gateway…</p>;
+  const verdict = judge(overview, history, startedAtMs);
+  const { sentence } = verdict;
   return (
     <>
       <h1 class="visually-hidden">Overview</h1>
-      <p class="verdict" data-level={level}>
-        <span class="sign" aria-hidden="true">
-          {signs[level]}
-        </span>
-        {sentence}
-      </p>
+      <VerdictLine verdict={verdict} />
       <Announcement sentence={sentence} />
       <Figures overview={overview} history={history} />
-      <Charts history={history} />
+      <Charts history={history} startedAtMs={startedAtMs} />
       <StreamTable overview={overview} />
     </>
+  );
+}
+
+/** What is wrong, each trouble with the way to it. */
+function VerdictLine({ verdict: { level, sentence, troubles } }: { readonly verdict: Verdict }): JSX.Element {
+  const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+  return (
+    <div class="verdict" data-level={level}>
+      <span class="sign" aria-hidden="true">
+        {signs[level]}
+      </span>
+      {troubles.length === 0 ? (
+        <p>{sentence}</p>
+      ) : (
+        <ul>
+          {troubles.map(({ links, text }) => (
+            <li key={text.replace(/\d+/g, '')}>
+              {capital(text)}.
+              {links.map((link) => (
+                <a key={link.href} href={link.href}>
+                  {link.text}
+                </a>
+              ))}
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
   );
 }
 

@@ -51,6 +51,11 @@ export function EventMark({ type }: { readonly type: StreamEvent['type'] }): JSX
 }
 
 const markPx = 10;
+/** From one mark to the next, and from an edge. */
+const placePx = 12;
+const edgePx = 6;
+/** As wide as the words for what the page did not see. */
+const unseenPx = 150;
 const marksPx = 16;
 const graphPx = 48;
 
@@ -63,6 +68,8 @@ export function Lane({
   pauses = [],
   samples = [],
   maxLagBytes = 0,
+  pointedMs,
+  onPoint,
 }: {
   readonly label: string;
   readonly span: TimeSpan;
@@ -73,6 +80,9 @@ export function Lane({
   readonly samples?: readonly LagSample[];
   /** The top of the graph. */
   readonly maxLagBytes?: number;
+  /** The moment below the pointer, of this lane or of another one. */
+  readonly pointedMs: number | undefined;
+  readonly onPoint: (atMs: number | undefined) => void;
 }): JSX.Element {
   const hasGraph = maxLagBytes > 0;
   const heightPx = marksPx + (hasGraph ? graphPx : 8);
@@ -92,6 +102,9 @@ export function Lane({
       height={heightPx}
       role="img"
       aria-label={`${said}${events.length} events, listed below.`}
+      onPointerMove={({ offsetX }) => onPoint(span.fromMs + offsetX / scale)}
+      onPointerDown={({ offsetX }) => onPoint(span.fromMs + offsetX / scale)}
+      onPointerLeave={() => onPoint(undefined)}
     >
       {pauses.map(({ fromMs, toMs }) => (
         <rect
@@ -103,7 +116,7 @@ export function Lane({
           height={hasGraph ? graphPx : heightPx}
         />
       ))}
-      {hasGraph && firstX > 60 && (
+      {hasGraph && firstX > unseenPx && (
         <g class="unseen">
           <rect y={marksPx} width={firstX} height={graphPx} />
           <text x="8" y={marksPx + graphPx - 8}>
@@ -117,12 +130,21 @@ export function Lane({
       {apart(
         events.filter(({ atMs }) => atMs >= span.fromMs),
         xOf,
-      ).map((event) => (
-        <g key={`${event.atMs} ${event.type}`} transform={`translate(${clamp(xOf(event.atMs), widthPx)} 8)`}>
+        widthPx,
+      ).map(({ event, x }) => (
+        <g key={`${event.atMs} ${event.type}`} transform={`translate(${x} 8)`}>
           <title>{`${clockText(event.atMs)} ${eventTexts[event.type]} ${event.detail}`}</title>
           <EventMark type={event.type} />
         </g>
       ))}
+      {pointedMs !== undefined && (
+        <Pointed
+          x={xOf(pointedMs)}
+          widthPx={widthPx}
+          heightPx={heightPx}
+          text={textAt(pointedMs, seen, hasGraph)}
+        />
+      )}
     </svg>
   );
 }
@@ -136,18 +158,63 @@ function areaOf(samples: readonly LagSample[], xOf: (atMs: number) => number, ma
   return `M${xOf(samples[0]?.atMs ?? 0)} ${bottom}L${points.join('L')}L${xOf(samples.at(-1)?.atMs ?? 0)} ${bottom}Z`;
 }
 
-/** Marks of one kind that would cover each other are one. All are in the list below. */
-function apart(events: readonly StreamEvent[], xOf: (atMs: number) => number): readonly StreamEvent[] {
-  const lastX = new Map<StreamEvent['type'], number>();
-  return events.filter(({ atMs, type }) => {
-    const x = xOf(atMs);
-    if (x - (lastX.get(type) ?? -Infinity) < markPx) return false;
-    lastX.set(type, x);
-    return true;
-  });
+/** The value at a moment, beside a line there. */
+function Pointed({
+  x,
+  widthPx,
+  heightPx,
+  text,
+}: {
+  readonly x: number;
+  readonly widthPx: number;
+  readonly heightPx: number;
+  readonly text: string;
+}): JSX.Element {
+  const isRight = x > widthPx / 2;
+  return (
+    <g class="pointed" aria-hidden="true">
+      <line x1={x} x2={x} y1={0} y2={heightPx} />
+      <text x={isRight ? x - 6 : x + 6} y={heightPx - 8} text-anchor={isRight ? 'end' : 'start'}>
+        {text}
+      </text>
+    </g>
+  );
 }
 
-/** Marks at the edges stay whole. */
-function clamp(x: number, widthPx: number): number {
-  return Math.min(Math.max(x, 6), widthPx - 6);
+function textAt(atMs: number, samples: readonly LagSample[], hasGraph: boolean): string {
+  if (!hasGraph) return clockText(atMs);
+  const sample = samples.findLast((candidate) => candidate.atMs <= atMs);
+  return sample === undefined ? clockText(atMs) : `${clockText(atMs)} ${bytesText(sample.lagBytes)}`;
+}
+
+interface PlacedEvent {
+  readonly event: StreamEvent;
+  readonly x: number;
+}
+
+/**
+ * Marks that would cover each other stand side by side, at most three places from where they belong; of one kind, and
+ * beyond that, one stands for all. All are in the list below.
+ */
+function apart(
+  events: readonly StreamEvent[],
+  xOf: (atMs: number) => number,
+  widthPx: number,
+): readonly PlacedEvent[] {
+  const lastOfType = new Map<StreamEvent['type'], number>();
+  const placed: { event: StreamEvent; x: number }[] = [];
+  for (const event of events) {
+    const x = Math.max(xOf(event.atMs), edgePx);
+    if (x - (lastOfType.get(event.type) ?? -Infinity) < markPx) continue;
+    const free = (placed.at(-1)?.x ?? -Infinity) + placePx;
+    if (free - x > 3 * placePx) continue;
+    lastOfType.set(event.type, x);
+    placed.push({ event, x: Math.max(x, free) });
+  }
+  let mostPx = widthPx - edgePx;
+  for (const mark of placed.toReversed()) {
+    mark.x = Math.min(mark.x, mostPx);
+    mostPx = mark.x - placePx;
+  }
+  return placed;
 }

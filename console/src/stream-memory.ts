@@ -33,3 +33,8 @@ export class StreamMemory {
     this.#events = this.#events.filter(({ type }) => type !== 'gap' || left-- <= 0).slice(-maxEvents);
   }
 }
+
+/** When the request came, in milliseconds since 1970. */
+export function openedAtMs({ atMs, stream: { ageMs, endedAtMs } }: StreamDetail): number {
+  return (endedAtMs ?? atMs) - ageMs;
+}

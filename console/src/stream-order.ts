@@ -1,4 +1,5 @@
-import type { ReaderRow, StreamCondition, StreamRow } from '../../packages/server/src/console/snapshot.ts';
+import type { ReaderRow, StreamRow } from '../../packages/server/src/console/snapshot.ts';
+import type { openConditions } from './conditions.ts';
 import type { StreamRate } from './stream-rates.ts';
 
 export type SortKey = 'age' | 'client' | 'gaps' | 'in' | 'lag' | 'merged' | 'model' | 'out' | 'state';
@@ -8,7 +9,7 @@ export interface Sorting {
   readonly isDescending: boolean;
 }
 
-export type StateFilter = 'all' | 'lagging' | Exclude<StreamCondition, 'cancelled' | 'completed' | 'failed'>;
+export type StateFilter = 'all' | 'lagging' | (typeof openConditions)[number];
 
 /** The share of its bound that a reader is behind. */
 export function lagRatio({ lagBytes, maxLagBytes }: ReaderRow): number {

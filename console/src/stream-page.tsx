@@ -1,44 +1,70 @@
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import type { StreamDetail, StreamEvent, StreamRow } from '../../packages/server/src/console/snapshot.ts';
-import { causeHints, causeTexts } from './causes.ts';
-import type { Feed, FeedEnd } from './feed.ts';
+import type {
+  EndedReader,
+  ProviderRefusal,
+  StreamDetail,
+  StreamRow,
+} from '../../packages/server/src/console/snapshot.ts';
+import { ActionButton } from './action-button.tsx';
+import { causeHints, causeTexts, stallsHref } from './causes.ts';
+import { type Feed, FeedError } from './feed.ts';
 import { modelName } from './model-name.ts';
+import { docHref, endedHref } from './route.ts';
 import { StateBadge } from './state-badge.tsx';
-import { StreamMemory } from './stream-memory.ts';
+import { StreamEvents } from './stream-events.tsx';
+import { openedAtMs, StreamMemory } from './stream-memory.ts';
 import { Timeline } from './timeline.tsx';
-import { eventTexts } from './reader-lane.tsx';
-import { bytesText, clockText, countText, durationText, plural } from './units.ts';
+import { bytesText, clockText, countText, durationText } from './units.ts';
 
-/** One stream: who, how, its readers on one time axis, and what happened. */
+type Standing = 'live' | 'over' | 'unknown' | 'waiting';
+
+/** One stream: who, how, its readers on one time axis, and what happened; while it runs and after its end. */
 export function StreamPage({ id, feed }: { readonly id: string; readonly feed: Feed }): JSX.Element {
   const [detail, setDetail] = useState<StreamDetail>();
-  const [end, setEnd] = useState<FeedEnd>();
+  const [standing, setStanding] = useState<Standing>('waiting');
   const [memory] = useState(() => new StreamMemory());
 
-  useEffect(
-    () =>
-      feed.followStream(id, {
-        onSnapshot: (snapshot) => {
-          memory.add(snapshot);
-          setDetail(snapshot);
-        },
-        onEnd: setEnd,
-      }),
-    [feed, id],
-  );
+  useEffect(() => {
+    const stop = new AbortController();
+    const show = (shown: StreamDetail): void => {
+      memory.add(shown);
+      setDetail(shown);
+    };
+    const readStory = async (): Promise<void> => {
+      try {
+        const story = await feed.readJson<StreamDetail>(`ended/${encodeURIComponent(id)}`, stop.signal);
+        show(story);
+        setStanding('over');
+      } catch (error) {
+        if (!stop.signal.aborted) {
+          setStanding(error instanceof FeedError && error.status !== 404 ? 'waiting' : 'unknown');
+        }
+      }
+    };
+    const unfollow = feed.followStream(id, {
+      onSnapshot: (snapshot) => {
+        show(snapshot);
+        setStanding('live');
+      },
+      // The gateway knows it no more; it may remember how it was.
+      onEnd: () => void readStory(),
+    });
+    return () => {
+      stop.abort();
+      unfollow();
+    };
+  }, [feed, id]);
 
   if (detail === undefined) {
     return (
       <>
-        <p class="crumbs">
-          <a href="#/">Overview</a>
-        </p>
+        <Crumbs />
         <h1 class="mono">{id}</h1>
         <p role="status">
-          {end === undefined
-            ? 'Waiting for the gateway…'
-            : 'The gateway has no such stream: it ended some time ago, or there never was one.'}
+          {standing === 'unknown'
+            ? 'The gateway has no such stream: it ended some time ago, or there never was one.'
+            : 'Waiting for the gateway…'}
         </p>
       </>
     );
@@ -46,40 +72,58 @@ export function StreamPage({ id, feed }: { readonly id: string; readonly feed: F
   const { stream } = detail;
   return (
     <>
-      <p class="crumbs">
-        <a href="#/">Overview</a>
-      </p>
+      <Crumbs isOver={stream.endedAtMs !== null} />
       <div class="title">
         <h1>
           {modelName(stream) || 'no model named'} <span class="light">for</span>{' '}
           {stream.client.agent || 'an unnamed client'}
         </h1>
         <StateBadge condition={stream.condition} />
-        {end !== undefined && <span class="sub">no longer live</span>}
+        {standing === 'over' && <span class="sub">remembered</span>}
+        {stream.endedAtMs === null && (
+          <ActionButton
+            label="Cancel the stream"
+            question="Cancel this stream?"
+            act={() => feed.act(`streams/${encodeURIComponent(id)}/cancel`)}
+          >
+            Its model is stopped, and what it has made is paid. All its readers get the error{' '}
+            <code>cancelled</code>, and nothing of it can be read any more.
+          </ActionButton>
+        )}
       </div>
       <p class="explain" role="status">
-        {explain(stream)}
+        {explain(stream)} <Advice stream={stream} />
       </p>
+      {detail.refusal !== null && <Refusal refusal={detail.refusal} />}
       <Facts stream={stream} />
-      <Timeline detail={detail} memory={memory} />
-      <Events events={memory.events} openedAtMs={detail.atMs - stream.ageMs} />
+      {(stream.readers.length > 0 || standing === 'live') && (
+        <Timeline detail={detail} memory={memory} feed={feed} />
+      )}
+      <EndedReaders readers={detail.endedReaders} />
+      <StreamEvents events={memory.events} openedAtMs={openedAtMs(detail)} />
     </>
   );
 }
 
+function Crumbs({ isOver = false }: { readonly isOver?: boolean }): JSX.Element {
+  return <p class="crumbs">{isOver ? <a href={endedHref()}>Ended streams</a> : <a href="#/">Overview</a>}</p>;
+}
+
 /** In words, what the figures say. */
-function explain({ code, condition, readers, stallCause }: StreamRow): string {
+function explain({ condition, readers, reason, stallCause }: StreamRow): string {
   switch (condition) {
     case 'waiting':
       return 'The gateway is full: the request waits for a free place.';
     case 'opening':
       return 'The provider has not answered yet.';
+    case 'draining':
+      return 'The model is done. A reader still needs the rest of what it made.';
     case 'completed':
       return 'The stream is over: all of it came, with the provider’s own end.';
     case 'failed':
-      return `The stream is over: it failed${code === null ? '' : ` with ${code}`}.`;
+      return `The stream is over: it failed. ${reason ?? ''}`;
     case 'cancelled':
-      return `The stream is over: it was cancelled${code === null ? '' : ` (${code})`}, and the model was stopped.`;
+      return `The stream is over: it was cancelled, and the model was stopped. ${reason ?? ''}`;
   }
   if (stallCause !== null) {
     return `The model is made to wait: ${causeTexts[stallCause].one}, which means of its slowest reader that ${causeHints[stallCause]}.`;
@@ -90,14 +134,47 @@ function explain({ code, condition, readers, stallCause }: StreamRow): string {
   return `${behind === 1 ? 'One reader is' : `${behind} readers are`} more than half of what may wait behind; the model goes on.`;
 }
 
+function Advice({ stream: { code, stallCause } }: { readonly stream: StreamRow }): JSX.Element | null {
+  if (code !== null) return <a href={docHref('errors', code)}>What {code} means</a>;
+  return stallCause === null ? null : <a href={stallsHref}>What to do</a>;
+}
+
+function Refusal({ refusal }: { readonly refusal: ProviderRefusal }): JSX.Element {
+  const { code, message, status, type } = refusal;
+  const names = [...new Set([code, type])].filter((name) => name !== '').join(', ');
+  return (
+    <section class="panel refusal" aria-labelledby="refusal-heading">
+      <h2 id="refusal-heading">The provider’s answer</h2>
+      <p>
+        Status <b>{status}</b>
+        {names !== '' && (
+          <>
+            , <code>{names}</code>
+          </>
+        )}
+        {message === '' ? '.' : `: ${message}`}
+      </p>
+      {message === '' && (
+        <p class="sub">Its words are not kept: at this status they may quote the request.</p>
+      )}
+    </section>
+  );
+}
+
 function Facts({ stream }: { readonly stream: StreamRow }): JSX.Element {
-  const { ageMs, api, bytes, client, heldBytes, id, provider, stallMs, stalls, tokens, ttftMs, windowBytes } =
+  const { ageMs, api, bytes, client, endedAtMs, heldBytes, id, provider, stallMs, stalls, tokens, ttftMs } =
     stream;
   const facts: readonly (readonly [string, string])[] = [
     ['Tokens', `${countText(tokens)} (${bytesText(bytes)})`],
-    ['Age', durationText(ageMs)],
-    ['First token after', ttftMs === null ? 'not yet' : durationText(ttftMs)],
-    ['Held', `${bytesText(heldBytes)} of ${bytesText(windowBytes)}`],
+    [endedAtMs === null ? 'Age' : 'Lasted', durationText(ageMs)],
+    ...(endedAtMs === null ? [] : ([['Ended', clockText(endedAtMs)]] as const)),
+    [
+      'First token after',
+      ttftMs === null ? (endedAtMs === null ? 'not yet' : 'never') : durationText(ttftMs),
+    ],
+    ...(endedAtMs !== null && heldBytes === 0
+      ? []
+      : ([['Held', `${bytesText(heldBytes)} of ${bytesText(stream.windowBytes)}`]] as const)),
     [
       'Made to wait',
       stalls === 0
@@ -105,7 +182,7 @@ function Facts({ stream }: { readonly stream: StreamRow }): JSX.Element {
         : `${stalls === 1 ? 'once' : `${countText(stalls)} times`}, ${durationText(stallMs)}`,
     ],
     ['Address', client.address],
-    ['Caller', client.caller === '' ? 'without a key' : client.caller],
+    ['Key', client.caller === '' ? 'none' : client.caller],
     ['Provider', `${provider} (${api})`],
     ['Stream', id],
   ];
@@ -121,57 +198,43 @@ function Facts({ stream }: { readonly stream: StreamRow }): JSX.Element {
   );
 }
 
-function Events({
-  events,
-  openedAtMs,
-}: {
-  readonly events: readonly StreamEvent[];
-  readonly openedAtMs: number;
-}): JSX.Element {
+const endTexts: Readonly<Record<EndedReader['reason'], string>> = {
+  delivered: 'got everything',
+  failed: 'got an error',
+  left: 'left',
+  stalled: 'took too little',
+};
+
+/** Readers that are gone, and why. */
+function EndedReaders({ readers }: { readonly readers: readonly EndedReader[] }): JSX.Element | null {
+  if (readers.length === 0) return null;
   return (
-    <section class="panel events" aria-labelledby="events-heading">
-      <h2 id="events-heading">What happened</h2>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Time</th>
-            <th scope="col" class="number">
-              After
-            </th>
-            <th scope="col">Who</th>
-            <th scope="col">What</th>
-          </tr>
-        </thead>
-        <tbody>
-          {folded(events).map(({ count, event }, at) => (
-            <tr key={events.length - at}>
-              <td>{clockText(event.atMs)}</td>
-              <td class="number">{durationText(Math.max(0, event.atMs - openedAtMs))}</td>
-              <td>{event.reader === null ? 'stream' : `reader ${event.reader}`}</td>
-              <td>
-                {count === 1
-                  ? eventTexts[event.type]
-                  : `${plural(count, eventTexts[event.type])}, the latest`}
-                {event.detail !== '' && <span class="detail">{event.detail}</span>}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+    <section class="panel events" aria-labelledby="gone-heading">
+      <h2 id="gone-heading">Readers that are gone</h2>
+      <ul class="gone">
+        {readers.toReversed().map((reader) => (
+          <li key={reader.number}>
+            <b>Reader {reader.number}</b> {reader.via}, {reader.policy}
+            {reader.address !== '' && `, ${reader.address}`}
+            <span class="sub"> at {clockText(reader.atMs)}</span>
+            <div>
+              {endTexts[reader.reason]}
+              {reader.error !== null && (
+                <>
+                  : <a href={docHref('errors', reader.error.code)}>{reader.error.code}</a>.{' '}
+                  {reader.error.message}
+                </>
+              )}
+            </div>
+            <div class="sub">
+              {countText(reader.tokens)} tokens
+              {reader.mergedEvents > 0 && `, ${countText(reader.mergedEvents)} merged`}
+              {reader.gaps > 0 &&
+                `, ${countText(reader.gaps)} gaps, ${countText(reader.lostTokens)} tokens lost`}
+            </div>
+          </li>
+        ))}
+      </ul>
     </section>
   );
-}
-
-/** The latest first; gaps of one reader that follow each other are one line. */
-function folded(
-  events: readonly StreamEvent[],
-): readonly { readonly event: StreamEvent; readonly count: number }[] {
-  const lines: { readonly event: StreamEvent; count: number }[] = [];
-  for (const event of events.toReversed()) {
-    const last = lines.at(-1);
-    if (event.type === 'gap' && last?.event.type === 'gap' && last.event.reader === event.reader)
-      last.count += 1;
-    else lines.push({ event, count: 1 });
-  }
-  return lines;
 }

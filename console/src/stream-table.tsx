@@ -1,6 +1,8 @@
 import type { JSX } from 'preact';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import type { Overview, StreamCondition, StreamRow } from '../../packages/server/src/console/snapshot.ts';
+import { conditionTexts, openConditions } from './conditions.ts';
+import { Hint } from './hint.tsx';
 import { narrowQuery, useMedia } from './media.ts';
 import {
   isLagging,
@@ -19,21 +21,73 @@ import { useVisibleRows } from './visible-rows.ts';
 interface Column {
   readonly key: SortKey | 'credit' | 'policy';
   readonly title: string;
+  /** What it means, and its unit. */
+  readonly hint: string;
   readonly isNumber?: boolean;
 }
 
 const columns: readonly Column[] = [
-  { key: 'client', title: 'Client' },
-  { key: 'model', title: 'Model' },
-  { key: 'state', title: 'State' },
-  { key: 'age', title: 'Age', isNumber: true },
-  { key: 'in', title: 'In/s', isNumber: true },
-  { key: 'out', title: 'Out/s', isNumber: true },
-  { key: 'lag', title: 'Lag of each reader' },
-  { key: 'policy', title: 'Policy' },
-  { key: 'credit', title: 'Credit', isNumber: true },
-  { key: 'merged', title: 'Merged', isNumber: true },
-  { key: 'gaps', title: 'Gaps', isNumber: true },
+  {
+    key: 'client',
+    title: 'Client',
+    hint: 'Who asked: the first product of its User-Agent, its address and the name of its key.',
+  },
+  {
+    key: 'model',
+    title: 'Model',
+    hint: 'The model as the client named it, and the provider that was asked.',
+  },
+  {
+    key: 'state',
+    title: 'State',
+    hint: 'Where the stream stands. Stalled: the model is made to wait. Draining: the model is done, and a reader still needs the rest. Queued: it waits for a free place.',
+  },
+  {
+    key: 'age',
+    title: 'Age',
+    hint: 'Time since the request came.',
+    isNumber: true,
+  },
+  {
+    key: 'in',
+    title: 'In/s',
+    hint: 'Tokens a second from the provider, over the last snapshot.',
+    isNumber: true,
+  },
+  {
+    key: 'out',
+    title: 'Out/s',
+    hint: 'Tokens a second to all readers together: with three readers that keep up, three times what comes in.',
+    isNumber: true,
+  },
+  {
+    key: 'lag',
+    title: 'Lag of each reader',
+    hint: 'For each reader: what waits for it of what may (bytes), the age of the oldest of it, and why it is not written.',
+  },
+  {
+    key: 'policy',
+    title: 'Policy',
+    hint: 'What happens to the reader when it is full.',
+  },
+  {
+    key: 'credit',
+    title: 'Credit',
+    hint: 'Bytes that the reader may be sent now, of its window. Only readers over a session grant credit.',
+    isNumber: true,
+  },
+  {
+    key: 'merged',
+    title: 'Merged',
+    hint: 'Events that became part of another one on their way to a reader.',
+    isNumber: true,
+  },
+  {
+    key: 'gaps',
+    title: 'Gaps',
+    hint: 'How often a reader’s policy left something out, and how many tokens.',
+    isNumber: true,
+  },
 ];
 
 /** Those that text sorts by; numbers begin with the greatest. */
@@ -88,7 +142,7 @@ export function StreamTable({ overview }: { readonly overview: Overview }): JSX.
   return (
     <section class="streams" aria-labelledby="streams-heading">
       <div class="toolbar">
-        <h2 id="streams-heading">Streams</h2>
+        <h2 id="streams-heading">Open streams</h2>
         <input
           type="search"
           aria-label="Filter streams by text"
@@ -141,7 +195,7 @@ export function StreamTable({ overview }: { readonly overview: Overview }): JSX.
 }
 
 function ColumnHead({
-  column: { isNumber, key, title },
+  column: { hint, isNumber, key, title },
   sorting,
   onSort,
 }: {
@@ -154,13 +208,15 @@ function ColumnHead({
   const isSorted = sorting.key === key;
   return (
     <th scope="col" class={`${key} ${isNumber ? 'number' : ''}`} aria-sort={isSorted ? direction : undefined}>
-      {key === 'credit' || key === 'policy' || onSort === undefined ? (
+      {onSort === undefined ? (
         title
+      ) : key === 'credit' || key === 'policy' ? (
+        <Hint text={hint}>{title}</Hint>
       ) : (
-        <button type="button" onClick={() => onSort(key)}>
+        <Hint text={`${hint} Sorts by it.`} onClick={() => onSort(key)}>
           {title}
           <span aria-hidden="true">{isSorted ? (sorting.isDescending ? ' ↓' : ' ↑') : ''}</span>
-        </button>
+        </Hint>
       )}
     </th>
   );
@@ -176,7 +232,7 @@ function Spacer({ heightPx }: { readonly heightPx: number }): JSX.Element | null
   );
 }
 
-const filters: readonly StateFilter[] = ['all', 'lagging', 'streaming', 'paused', 'opening', 'waiting'];
+const filters: readonly StateFilter[] = ['all', 'lagging', ...openConditions];
 
 function StateFilters({
   streams,
@@ -192,11 +248,17 @@ function StateFilters({
     <div class="chips" role="group" aria-label="Filter streams by state">
       {filters.map((filter) => (
         <button key={filter} type="button" aria-pressed={state === filter} onClick={() => onState(filter)}>
-          {filter} <small>{countText(counts.get(filter) ?? 0)}</small>
+          {filterText(filter)} <small>{countText(counts.get(filter) ?? 0)}</small>
         </button>
       ))}
     </div>
   );
+}
+
+function filterText(filter: StateFilter): string {
+  if (filter === 'all') return filter;
+  // The verdict counts readers, and these are streams.
+  return filter === 'lagging' ? 'with lagging readers' : conditionTexts[filter].label;
 }
 
 function countStates(streams: readonly StreamRow[]): ReadonlyMap<StreamCondition | StateFilter, number> {

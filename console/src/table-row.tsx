@@ -42,14 +42,17 @@ export function TableRow({
   return (
     <tr style={{ height: `${heightPx}px` }} aria-rowindex={index}>
       <td class="client">
-        <a href={streamHref(id)}>{client.agent || 'unnamed client'}</a>
+        {/* It covers the row: so its title is that of the row, and says what may be cut. */}
+        <a href={streamHref(id)} title={`${model || 'no model named'}, ${provider}`}>
+          {client.agent || 'unnamed client'}
+        </a>
         <div class="sub">
           {client.address}
           {client.caller !== '' && <span title="its key's name"> · {client.caller}</span>}
         </div>
       </td>
       <td class="model">
-        <div title={model}>{modelName(stream) || '–'}</div>
+        <div>{modelName(stream) || '–'}</div>
         <div class="sub">{provider}</div>
       </td>
       <td class="state">
@@ -83,9 +86,7 @@ function ReaderLag({ reader }: { readonly reader: ReaderRow }): JSX.Element {
   return (
     <div class="reader-lag">
       <Meter label={`Lag of reader ${number}`} value={lagBytes} max={maxLagBytes} text={text} />
-      <span class="bytes" title={`of at most ${bytesText(maxLagBytes)}`}>
-        {bytesText(lagBytes)}
-      </span>
+      <span class="bytes">{bytesText(lagBytes)}</span>
       <span class="ms">{durationText(lagMs)}</span>
       <span class="why">{whyOf(reader)}</span>
     </div>

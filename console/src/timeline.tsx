@@ -1,11 +1,13 @@
 import type { JSX } from 'preact';
-import { useRef } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import type { ReaderRow, StreamDetail, StreamEvent } from '../../packages/server/src/console/snapshot.ts';
-import { causeTexts, whyOf } from './causes.ts';
+import { ActionButton } from './action-button.tsx';
+import { causeTexts, whySentence } from './causes.ts';
+import type { Feed } from './feed.ts';
 import { useElementWidth } from './element-width.ts';
 import { Meter } from './meter.tsx';
 import { EventMark, eventTexts, Lane, type LagSample, type TimeSpan } from './reader-lane.tsx';
-import type { StreamMemory } from './stream-memory.ts';
+import { openedAtMs, type StreamMemory } from './stream-memory.ts';
 import { lagRatio } from './stream-order.ts';
 import { bytesText, clockText, countText, durationText } from './units.ts';
 
@@ -16,20 +18,25 @@ const maxLanes = 24;
 
 /** The stream and its readers on one time axis: how far each was behind, against its bound, and what happened. */
 export function Timeline({
-  detail: { atMs, stream },
+  detail,
   memory: { events, samples },
+  feed,
 }: {
   readonly detail: StreamDetail;
   readonly memory: StreamMemory;
+  readonly feed: Feed;
 }): JSX.Element {
+  const { atMs, stream } = detail;
+  // What is below the pointer of one lane is shown in all.
+  const [pointedMs, setPointedMs] = useState<number>();
   const axis = useRef<HTMLDivElement>(null);
   const widthPx = useElementWidth(axis);
-  const openedAtMs = atMs - stream.ageMs;
+  const fromMs = openedAtMs(detail);
   const endedAtMs = events.findLast(({ type }) => type === 'ended')?.atMs;
   const toMs = endedAtMs === undefined ? atMs : endedAtMs + stream.ageMs * 0.02;
   const span = {
-    fromMs: Math.max(openedAtMs, toMs - maxSpanMs),
-    toMs: Math.max(toMs, openedAtMs + leastSpanMs),
+    fromMs: Math.max(fromMs, toMs - maxSpanMs),
+    toMs: Math.max(toMs, fromMs + leastSpanMs),
   };
   const pauses = pausesOf(events, span);
   const readers =
@@ -57,6 +64,8 @@ export function Timeline({
               ({ reader, type }) => reader === null || type === 'paused' || type === 'resumed',
             )}
             pauses={pauses}
+            pointedMs={pointedMs}
+            onPoint={setPointedMs}
           />
         </div>
       </div>
@@ -68,6 +77,9 @@ export function Timeline({
           samples={samples.get(reader.number) ?? []}
           span={span}
           widthPx={widthPx}
+          pointedMs={pointedMs}
+          onPoint={setPointedMs}
+          detach={() => feed.act(`streams/${encodeURIComponent(stream.id)}/readers/${reader.number}/detach`)}
         />
       ))}
       <div class="lane-row">
@@ -119,15 +131,21 @@ function ReaderRowView({
   samples,
   span,
   widthPx,
+  pointedMs,
+  onPoint,
+  detach,
 }: {
   readonly reader: ReaderRow;
   readonly events: readonly StreamEvent[];
   readonly samples: readonly LagSample[];
   readonly span: TimeSpan;
   readonly widthPx: number;
+  readonly pointedMs: number | undefined;
+  readonly onPoint: (atMs: number | undefined) => void;
+  readonly detach: () => Promise<void>;
 }): JSX.Element {
   const { acknowledgedTokens, creditBytes, gaps, lagBytes, lagMs, lostTokens, maxLagBytes } = reader;
-  const why = whyOf(reader);
+  const why = whySentence(reader);
   const text = `${bytesText(lagBytes)} of ${bytesText(maxLagBytes)}`;
   const facts = [
     `${countText(reader.tokens)} tokens`,
@@ -139,10 +157,16 @@ function ReaderRowView({
   return (
     <div class="lane-row">
       <div class="lane-head">
-        <div>
-          <b>Reader {reader.number}</b> {reader.via}, {reader.policy}
-          {why !== undefined && <span class="why"> {why}</span>}
+        <div class="who">
+          <span>
+            <b>Reader {reader.number}</b> {reader.via}, {reader.policy}
+          </span>
+          <ActionButton label="Detach" question={`Detach reader ${reader.number}?`} act={detach}>
+            It gets no more of the stream, which goes on for the others. If it is the last one, the stream’s
+            detach policy decides about the model.
+          </ActionButton>
         </div>
+        <div class="why">{why}</div>
         <Meter label={`Lag of reader ${reader.number}`} value={lagBytes} max={maxLagBytes} text={text} />
         <div>
           {text}, {durationText(lagMs)}
@@ -157,6 +181,8 @@ function ReaderRowView({
           events={events}
           samples={samples}
           maxLagBytes={maxLagBytes}
+          pointedMs={pointedMs}
+          onPoint={onPoint}
         />
       </div>
     </div>

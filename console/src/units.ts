@@ -29,7 +29,8 @@ export function countText(count: number): string {
 
 /** A rate, a second. */
 export function rateText(perSecond: number): string {
-  return perSecond < 10 ? short(perSecond) : countText(perSecond);
+  const rounded = Math.round(perSecond * 10) / 10;
+  return rounded < 10 ? short(rounded) : countText(rounded);
 }
 
 /** Time of day. */

@@ -1,71 +1,153 @@
-import type { Overview, StreamRow, Totals } from '../../packages/server/src/console/snapshot.ts';
-import { countCauses, type StallCause } from './causes.ts';
-import { bytesText, durationText, plural } from './units.ts';
+import type {
+  Overview,
+  RefusalCause,
+  StreamRow,
+  Totals,
+} from '../../packages/server/src/console/snapshot.ts';
+import { countCauses, refusalTexts, type StallCause, stallsHref } from './causes.ts';
+import { fullInMs } from './forecast.ts';
+import { lastMinute } from './history.ts';
+import { docHref, endedHref } from './route.ts';
+import { bytesText, clockText, durationText, plural } from './units.ts';
+
+/** One thing that is wrong, and where to look or what to do about it. */
+interface Trouble {
+  readonly level: 'bad' | 'warn';
+  readonly text: string;
+  readonly links: readonly { readonly href: string; readonly text: string }[];
+}
 
 /** How the gateway is, for somebody who has ten seconds. */
 export interface Verdict {
   readonly level: 'bad' | 'ok' | 'warn';
   readonly sentence: string;
+  /** What the sentence is made of; empty: nothing is wrong. */
+  readonly troubles: readonly Trouble[];
 }
 
-const failuresOverMs = 60_000;
 // What a token may be late by the gateway's own fault before somebody should look.
 const maxLoopDelayMs = 100;
+// One slow second is no trouble: in the last ten, so many.
+const loopOverSamples = 10;
+const leastLateSamples = 5;
 const maxHeldRatio = 0.8;
+/** Memory that is full sooner is worth a word. */
+const soonMs = 600_000;
 
-export function judge({ totals, streams }: Overview, history: readonly Totals[]): Verdict {
-  const troubles: { level: 'bad' | 'warn'; text: string }[] = [];
-  const heldRatio = totals.heldLimitBytes === 0 ? 0 : totals.heldBytes / totals.heldLimitBytes;
-  if (heldRatio > maxHeldRatio) {
-    const text = `memory is ${Math.round(heldRatio * 100)} % of its budget of ${bytesText(totals.heldLimitBytes)}`;
-    troubles.push({ level: 'bad', text });
-  }
-  const failed = failuresSince(history, totals);
-  if (failed > 0) {
-    troubles.push({ level: 'bad', text: `${plural(failed, 'stream')} failed in the last minute` });
-  }
-  if (totals.laggingReaders > 0) {
-    const text = `${plural(totals.laggingReaders, 'reader')} ${totals.laggingReaders === 1 ? 'lags' : 'lag'}`;
-    troubles.push({ level: 'warn', text: withCauses(text, laggingCauses(streams)) });
-  }
-  const stalled = stalledStreams(streams);
-  if (stalled.length > 0) {
-    const text = `${plural(stalled.length, 'model')} ${stalled.length === 1 ? 'is' : 'are'} made to wait`;
-    // The causes are those of its readers, and already said.
-    const said = withCauses(
-      text,
-      stalled.map(({ stallCause }) => stallCause),
-    );
-    troubles.push({ level: 'warn', text: totals.laggingReaders > 0 ? text : said });
-  }
-  if (totals.streams.waiting > 0) {
-    const text = `${plural(totals.streams.waiting, 'request')} ${totals.streams.waiting === 1 ? 'waits' : 'wait'} for a free place`;
-    troubles.push({ level: 'warn', text });
-  }
-  if (totals.loopDelayMs.p99 > maxLoopDelayMs) {
-    const text = `the gateway itself is busy: its event loop is up to ${durationText(totals.loopDelayMs.p99)} late`;
-    troubles.push({ level: 'bad', text });
-  }
-  if (troubles.length === 0) return { level: 'ok', sentence: calmSentence(totals) };
+/** `startedAtMs`: when the gateway started, in milliseconds since 1970. */
+export function judge(
+  { streams, totals }: Overview,
+  history: readonly Totals[],
+  startedAtMs: number,
+): Verdict {
+  const counted = (counter: (of: Totals) => number): number => lastMinute(history, startedAtMs, counter);
+  const troubles = [
+    ...drained(totals),
+    ...memory(totals, history),
+    ...failures(counted(({ ended }) => ended.failed)),
+    ...refusals((cause) => counted(({ refused }) => refused[cause])),
+    ...lags(totals, streams),
+    ...queue(totals),
+    ...loop(history),
+  ];
+  if (troubles.length === 0) return { level: 'ok', sentence: calmSentence(totals), troubles };
   const level = troubles.some((trouble) => trouble.level === 'bad') ? 'bad' : 'warn';
   const sentence = `${troubles.map(({ text }) => text).join('; ')}.`;
-  return { level, sentence: sentence.charAt(0).toUpperCase() + sentence.slice(1) };
+  return { level, sentence: sentence.charAt(0).toUpperCase() + sentence.slice(1), troubles };
 }
 
 export function stalledStreams(streams: readonly StreamRow[]): readonly StreamRow[] {
   return streams.filter(({ stallCause }) => stallCause !== null);
 }
 
-function calmSentence(totals: Totals): string {
-  const open = totals.streams.streaming + totals.streams.opening + totals.streams.paused;
-  if (open === 0) return 'Nothing is wrong: no stream is open.';
-  const what = `${plural(open, 'stream')}, ${plural(totals.readers, 'reader')}`;
-  return `Nothing is wrong: ${what}, and nobody lags.`;
+function drained({ draining, intakeClosedAtMs }: Totals): readonly Trouble[] {
+  if (draining !== null) {
+    const text = `the gateway is stopping: streams that run have until ${clockText(draining.deadlineMs)}`;
+    return [{ level: 'warn', text, links: [] }];
+  }
+  if (intakeClosedAtMs === null) return [];
+  const links = [{ href: '#/gateway', text: 'take new streams again' }];
+  return [{ level: 'warn', text: 'the gateway is drained and takes no new streams', links }];
 }
 
-function failuresSince(history: readonly Totals[], totals: Totals): number {
-  const before = history.find(({ atMs }) => atMs >= totals.atMs - failuresOverMs) ?? totals;
-  return Math.max(0, totals.ended.failed - before.ended.failed);
+function memory(totals: Totals, history: readonly Totals[]): readonly Trouble[] {
+  const { heldBytes, heldLimitBytes } = totals;
+  const ratio = heldLimitBytes === 0 ? 0 : heldBytes / heldLimitBytes;
+  const links = [runbook('spillwaymemorynearbudget')];
+  const inMs = fullInMs(totals, history);
+  const soon = inMs !== undefined && inMs < soonMs ? `, and at this rate full in ${durationText(inMs)}` : '';
+  if (ratio <= maxHeldRatio && soon === '') return [];
+  const text = `memory is ${Math.round(ratio * 100)} % of its budget of ${bytesText(heldLimitBytes)}${soon}`;
+  return [{ level: ratio > maxHeldRatio ? 'bad' : 'warn', text, links }];
+}
+
+function failures(failed: number): readonly Trouble[] {
+  if (failed === 0) return [];
+  const text = `${plural(failed, 'stream')} failed in the last minute`;
+  const links = [{ href: endedHref({ state: 'failed' }), text: 'which' }, runbook('spillwaystreamsfailing')];
+  return [{ level: 'bad', text, links }];
+}
+
+function refusals(counted: (cause: RefusalCause) => number): readonly Trouble[] {
+  const found = (Object.keys(refusalTexts) as RefusalCause[])
+    .map((cause) => ({ cause, count: counted(cause) }))
+    .filter(({ count }) => count > 0);
+  return [false, true].flatMap((isBody): readonly Trouble[] => {
+    const of = found.filter(({ cause }) => (cause === 'request_memory') === isBody);
+    if (of.length === 0) return [];
+    const count = of.reduce((sum, each) => sum + each.count, 0);
+    const why = of.map((each) => refusalTexts[each.cause]).join(', ');
+    const what = `${plural(count, isBody ? 'request' : 'connection')} refused in the last minute: ${why}`;
+    const links = isBody
+      ? [{ href: docHref('operating', 'request-bodies'), text: 'what to do' }]
+      : [runbook('spillwayconnectionsrefused')];
+    return [{ level: 'bad', text: what, links }];
+  });
+}
+
+function lags(totals: Totals, streams: readonly StreamRow[]): readonly Trouble[] {
+  const troubles: Trouble[] = [];
+  const { laggingReaders } = totals;
+  if (laggingReaders > 0) {
+    const text = `${plural(laggingReaders, 'reader')} ${laggingReaders === 1 ? 'lags' : 'lag'}`;
+    const links = [runbook('spillwaylaggrowing')];
+    troubles.push({ level: 'warn', text: withCauses(text, laggingCauses(streams)), links });
+  }
+  const stalled = stalledStreams(streams);
+  if (stalled.length > 0) {
+    const text = `${plural(stalled.length, 'model')} ${stalled.length === 1 ? 'is' : 'are'} made to wait`;
+    const stallCauses = stalled.map(({ stallCause }) => stallCause);
+    // The causes are those of its readers, and already said.
+    const said = laggingReaders > 0 ? text : withCauses(text, stallCauses);
+    troubles.push({ level: 'warn', text: said, links: [{ href: stallsHref, text: 'what to do' }] });
+  }
+  return troubles;
+}
+
+function queue({ streams: { waiting } }: Totals): readonly Trouble[] {
+  if (waiting === 0) return [];
+  const text = `${plural(waiting, 'request')} ${waiting === 1 ? 'waits' : 'wait'} for a free place`;
+  return [{ level: 'warn', text, links: [runbook('spillwaystreamsrefused')] }];
+}
+
+function loop(history: readonly Totals[]): readonly Trouble[] {
+  const late = history
+    .slice(-loopOverSamples)
+    .map(({ loopDelayMs }) => loopDelayMs.p99)
+    .filter((p99) => p99 > maxLoopDelayMs);
+  if (late.length < leastLateSamples) return [];
+  const text = `the gateway itself is busy: its event loop is up to ${durationText(Math.max(...late))} late`;
+  return [{ level: 'bad', text, links: [runbook('spillwayeventloopslow')] }];
+}
+
+function runbook(section: string): Trouble['links'][number] {
+  return { href: docHref('runbook', section), text: 'what to do' };
+}
+
+function calmSentence({ readers, streams }: Totals): string {
+  const open = Object.values(streams).reduce((sum, count) => sum + count, 0);
+  if (open === 0) return 'Nothing is wrong: no stream is open.';
+  return `Nothing is wrong: ${plural(open, 'stream')}, ${plural(readers, 'reader')}, and nobody lags.`;
 }
 
 /** Of the readers for whom more than half of what may wait does. */

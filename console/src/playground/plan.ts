@@ -19,7 +19,7 @@ export const policyTexts: Readonly<Record<Policy, string>> = {
   'drop-oldest': 'What has waited longest is left out, and a gap says what is missing.',
   'drop-newest': 'What comes while it is full is left out, and a gap says what is missing.',
   latest: 'It skips to the newest: always fresh, and a gap says what is missing.',
-  disconnect: 'It is let go when it is full, and may come back to where it was.',
+  disconnect: 'It is ended when it is full, and may come back to where it was.',
 };
 
 export const faults = ['none', 'slow first token', 'stall', 'error', 'cut'] as const;
@@ -61,8 +61,8 @@ export const lengths = [50, 100, 200, 400, 800, 1500, 3000] as const;
 export const presetPlan: Plan = { tokensPerSecond: 50, tokens: 400, fault: 'none', maxBytes: 4096 };
 export const presetReaders: readonly ReaderPlan[] = [
   { name: 'Quick', policy: 'coalesce', eventsPerSecond: Infinity },
-  { name: 'Slow, merges', policy: 'coalesce', eventsPerSecond: 12 },
-  { name: 'Slow, drops', policy: 'drop-oldest', eventsPerSecond: 12 },
+  { name: 'Slow', policy: 'coalesce', eventsPerSecond: 12 },
+  { name: 'Also slow', policy: 'drop-oldest', eventsPerSecond: 12 },
 ];
 export const presetPipeSpeed = 12;
 

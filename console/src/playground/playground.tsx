@@ -18,6 +18,7 @@ import {
 } from './plan.ts';
 import { PipeCard, ReaderCard } from './reader-card.tsx';
 import { Run } from './run.ts';
+import { windowBytes } from './run-reader.ts';
 import { StepSlider } from './step-slider.tsx';
 import { Track } from './track.tsx';
 
@@ -109,6 +110,7 @@ function Simulation({ feed }: { readonly feed: Feed }): JSX.Element {
         ))}
         <PipeCard
           run={run}
+          boundBytes={(run?.plan.maxBytes ?? plan.maxBytes) + windowBytes}
           speed={pipeSpeed}
           onSpeed={(speed) => {
             setPipeSpeed(speed);

@@ -1,4 +1,5 @@
-import type { ComponentChildren, JSX } from 'preact';
+import type { ComponentChildren, JSX, TargetedPointerEvent } from 'preact';
+import { useState } from 'preact/hooks';
 import { Meter } from '../meter.tsx';
 import { bytesText, countText, durationText } from '../units.ts';
 import type { ModelTrace } from './model-trace.ts';
@@ -99,9 +100,12 @@ export function ReaderCard({
 /** The pipe beside them, with the same speed of reading. */
 export function PipeCard({
   run,
+  boundBytes,
   speed,
   onSpeed,
 }: {
+  /** The readers' bound, for comparison. */
+  readonly boundBytes: number;
   readonly run: Run | undefined;
   readonly speed: number;
   readonly onSpeed: (speed: number) => void;
@@ -125,7 +129,7 @@ export function PipeCard({
           <StepSlider label="Reads" steps={readingSpeeds} value={speed} text={speedText} onValue={onSpeed} />
         </>
       }
-      memory={<Memory name="Plain pipe" waited={pipe?.waited} run={run} />}
+      memory={<Memory name="Plain pipe" waited={pipe?.waited} run={run} boundBytes={boundBytes} isPipe />}
     >
       <Track
         label={`Plain pipe: ${pipe?.tokens ?? 0} tokens read`}
@@ -204,19 +208,23 @@ function Card({
   );
 }
 
-/** What waited over time, on one scale for all, so that a pile is seen as one. */
+/** What waited over time, and the bound: of a reader on the scale of its bound, so that policies differ to the eye. */
 function Memory({
   name,
   waited = [],
   run,
   boundBytes,
+  isPipe = false,
 }: {
   readonly name: string;
   readonly waited: readonly number[] | undefined;
   readonly run: Run | undefined;
-  readonly boundBytes?: number;
+  /** The readers' bound. For a pipe it is none, and shows how far beyond it is. */
+  readonly boundBytes: number;
+  readonly isPipe?: boolean;
 }): JSX.Element {
-  const most = Math.max(run?.mostWaitedBytes ?? 0, 16_384);
+  const [pointed, setPointed] = useState<number>();
+  const most = Math.max(boundBytes, isPipe ? (run?.pipe.peakBytes ?? 0) : 0);
   const samples = Math.max(
     50,
     run?.pipe.waited.length ?? 0,
@@ -224,6 +232,10 @@ function Memory({
   );
   const yOf = (bytes: number): number => Math.round((1 - bytes / most) * 880) / 10 + 4;
   const points = waited.map((bytes, at) => `${Math.round((at / (samples - 1)) * 1000) / 10} ${yOf(bytes)}`);
+  // Of the width, so that it stays right while the picture grows.
+  const point = ({ currentTarget, offsetX }: TargetedPointerEvent<SVGSVGElement>): void =>
+    setPointed(offsetX / currentTarget.clientWidth);
+  const pointedBytes = pointed === undefined ? undefined : waited[Math.round(pointed * (samples - 1))];
   return (
     <div class="memory">
       <svg
@@ -231,15 +243,20 @@ function Memory({
         preserveAspectRatio="none"
         role="img"
         aria-label={`What waited for ${name} over time`}
+        onPointerMove={point}
+        onPointerDown={point}
+        onPointerLeave={() => setPointed(undefined)}
       >
         {points.length > 1 && (
           <path d={`M0 92L${points.join('L')}L${((waited.length - 1) / (samples - 1)) * 100} 92Z`} />
         )}
-        {boundBytes !== undefined && (
-          <line class="bound" x1="0" x2="100" y1={yOf(boundBytes)} y2={yOf(boundBytes)} />
-        )}
+        <line class="bound" x1="0" x2="100" y1={yOf(boundBytes)} y2={yOf(boundBytes)} />
       </svg>
-      Waits over time, same scale
+      {pointedBytes !== undefined
+        ? `${bytesText(pointedBytes)} ${isPipe ? 'had piled up' : 'waited'} there`
+        : isPipe
+          ? 'Piles up over time; the line is the bound above'
+          : 'Waits over time, and its bound'}
     </div>
   );
 }
@@ -261,7 +278,7 @@ function Now({ reader }: { readonly reader: RunReader }): JSX.Element {
             , <b class="bad">{countText(lostTokens)} lost</b>
           </>
         )}
-        {behindMs > 300 && (
+        {reader.state === 'reading' && (
           <>
             , <b>{durationText(behindMs)} behind</b>
           </>

@@ -19,8 +19,6 @@ export class Run {
   isOver = false;
   /** Somebody had enough of it before its end. */
   isStopped = false;
-  /** The most that waited for anybody. */
-  mostWaitedBytes = 0;
   readonly #feed: Feed;
   readonly #opener: StreamReader;
   readonly #reads: Promise<void>[] = [];
@@ -42,11 +40,6 @@ export class Run {
     const { pipe, readers } = this;
     for (const reader of readers) if (reader.state === 'reading') reader.waited.push(reader.lagBytes);
     if (pipe.state === 'reading') pipe.waited.push(pipe.waitingBytes);
-    this.mostWaitedBytes = Math.max(
-      this.mostWaitedBytes,
-      pipe.peakBytes,
-      ...readers.map(({ peakBytes }) => peakBytes),
-    );
   }
 
   /** One more reader, of what is kept and what comes. */

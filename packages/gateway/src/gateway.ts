@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { diag, DiagLogLevel } from '@opentelemetry/api';
 import {
@@ -14,12 +15,14 @@ import { ApiKeys } from './access/api-keys.ts';
 import { type ApiKey, apiKey, digest } from './config/api-key.ts';
 import { shownVariable } from './config/values.ts';
 import { ConfigError } from './config/config-error.ts';
+import { effectiveSettings } from './config/effective.ts';
 import { isLoopback, type Settings } from './config/load.ts';
 import type { Provider } from './config/provider.ts';
 import { Reload } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
 import { Console } from '@spillway/server/console/console';
 import type { Refusal } from '@spillway/server/access/refusal';
+import type { Totals } from '@spillway/server/console/snapshot';
 import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
@@ -41,6 +44,7 @@ import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
 import { Admission } from './access/admission.ts';
+import { Intake } from './access/intake.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
@@ -116,6 +120,7 @@ export async function openGateway(
         metrics.streams.readerEnded(reason);
         lines.readerEnded(stream, reader, reason);
       },
+      streamDropped: (stream) => console.dropped(stream),
     },
     defects,
     clock,
@@ -186,6 +191,7 @@ export async function openGateway(
     onRefused: onAdminRefused,
     secureContext: adminCertificate && (() => adminCertificate.context),
   });
+  const intake = new Intake();
   const watched = {
     clock,
     defects,
@@ -195,6 +201,8 @@ export async function openGateway(
     sessions: (): number => sessions.size,
     untaken: () => sessions.untaken(),
     ended: () => ({ ...metrics.streams.ended }),
+    refused: () => refusedBy(connections, memory),
+    intakeClosedAtMs: () => intake.closedAtMs,
     draining: () => drain.dates ?? null,
   };
   const console = new Console(config, watched);
@@ -240,8 +248,9 @@ export async function openGateway(
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
   const relay = new Relay({ settings, ...observers, ...provider });
   const guard = new Guard(keys, config.allowedOrigins);
-  const isReady = (): boolean => drain.dates === undefined;
-  const shared = { clock, config, defects, memory, paces, isReady };
+  const isStopping = (): boolean => drain.dates !== undefined;
+  const isReady = (): boolean => !isStopping() && intake.isOpen;
+  const shared = { clock, config, defects, memory, paces, isReady, isStopping };
   const models = new ModelLists({ ...provider, clock, log });
   const consoleUrl = (): string | undefined =>
     isAdminLocal ? listeningUrl(admin.server, adminCertificate && 'https') : undefined;
@@ -293,6 +302,20 @@ export async function openGateway(
       keyVariable: shownVariable(config.adminKeysEnv),
     }),
     simulatorUrl: simulator?.url,
+    facts: () => ({
+      host: hostname(),
+      pid: process.pid,
+      node: process.version,
+      platform: `${process.platform} ${process.arch}`,
+      // Those that were loaded last, with what the descriptors of this process left of maxStreams.
+      settings: effectiveSettings(
+        { ...reload.settings, config: { ...reload.settings.config, maxStreams: bounds.maxStreams } },
+        process.env,
+      ),
+    }),
+    intake,
+    clock,
+    log,
   });
   // The console reads streams by a session, as clients do. It may send requests only to simulated models.
   const adminSessions = new Sessions({
@@ -381,6 +404,15 @@ function boundsFor(config: Config, isSimulated: boolean, log: Logger): Connectio
   const { message, needed } = shortage;
   log.warn({ limit: descriptors.limit, needed, ...bounds }, message);
   return bounds;
+}
+
+/** What clients were refused. Idle connections of known clients that make room are none of them. */
+function refusedBy(
+  { closed }: Pick<Connections, 'closed'>,
+  { refusals }: Pick<RequestMemory, 'refusals'>,
+): Totals['refused'] {
+  const { address_bound, refused, stranger_displaced, transfer_displaced } = closed;
+  return { address_bound, refused, request_memory: refusals, stranger_displaced, transfer_displaced };
 }
 
 /** The pools of providers that the built-in reader does not reach. undici is loaded only if there are some. */

@@ -1,5 +1,8 @@
 import { type Client, openClient, type StreamItem } from '../../client/src/index.ts';
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gunzipSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Overview, StreamDetail, StreamRow, Totals } from '@spillway/server/console/snapshot';
 import { eventually, startBoth, startGateway } from './support/processes.ts';
@@ -60,8 +63,10 @@ test('an overview says where chunks wait, for whom and why', async () => {
     },
   });
   expect(JSON.stringify(streams)).not.toContain('secret');
-  const history = (await (await fetch(`${gateway.adminUrl}/history`)).json()) as Totals[];
-  expect(history.at(-1)?.waitingBytes).toBeGreaterThan(10_000);
+  await eventually(async () => {
+    const history = (await (await fetch(`${gateway.adminUrl}/history`)).json()) as Totals[];
+    return (history.at(-1)?.waitingBytes ?? 0) > 10_000;
+  }, 'the next sample');
 });
 
 test('a stream’s own page tells its story, and ends with it', async () => {
@@ -189,4 +194,34 @@ test('a page of another origin learns nothing', async () => {
   for (const path of ['/', '/about', '/history', '/metrics']) {
     expect((await fetch(gateway.adminUrl + path, { headers })).status, path).toBe(403);
   }
+});
+
+test('the page is light on its way, and the same without a coding', async () => {
+  const { adminUrl } = await startGateway();
+  const get = async (
+    path: string,
+    codings: string,
+  ): Promise<{ coding: string | null; body: Buffer; wire: number }> => {
+    const [answer] = (await once(
+      request(adminUrl + path, { headers: { 'accept-encoding': codings } }).end(),
+      'response',
+    )) as [IncomingMessage];
+    const body = Buffer.concat(await answer.toArray());
+    const coding = answer.headers['content-encoding'] ?? null;
+    return { coding, body: coding === 'gzip' ? gunzipSync(body) : body, wire: body.length };
+  };
+  const { body: html } = await get('/', 'identity');
+  const assets = [...html.toString().matchAll(/(?:src|href)="\.\/(assets\/[^"]+)"/g)].map(
+    ([, path = '']) => `/${path}`,
+  );
+  expect(assets.length).toBeGreaterThan(1);
+  let bytes = 0;
+  for (const path of ['/', ...assets]) {
+    const packed = await get(path, 'br, gzip;q=0.8');
+    const plain = await get(path, 'gzip;q=0, br');
+    expect([packed.coding, plain.coding], path).toEqual(['gzip', null]);
+    expect(packed.body.equals(plain.body), path).toBe(true);
+    bytes += packed.wire;
+  }
+  expect(bytes).toBeLessThan(90_000);
 });

@@ -139,9 +139,10 @@ export function historyGone(reason: Error): GatewayError {
   return new GatewayError('history_gone', `${reason.message} Of a stream that was stopped nothing is kept.`);
 }
 
-/** The error of a request while the gateway stops. Another gateway, or this one after a restart, may accept it. */
+/** The error of a request while the gateway stops or drains. Another gateway, or this one later, may accept it. */
 export function shuttingDown(): GatewayError {
-  return new GatewayError('shutting_down', 'The gateway is shutting down.', { retryAfterS: 1 });
+  const message = 'The gateway takes no new streams: it is shutting down, or an operator drains it.';
+  return new GatewayError('shutting_down', message, { retryAfterS: 1 });
 }
 
 /** The error of a request at a bound of the gateway's own. Another try a little later makes sense. */

@@ -67,6 +67,24 @@ export class Guard {
     return this.#keys.areRequired ? undefined : this.#hostRefusal({ host, origin });
   }
 
+  /**
+   * Why a request that changes something is refused; `undefined`: it is not. Only this gateway's own page may send it,
+   * or a program that is no browser. A page of another origin cannot send JSON without asking first, and is not allowed
+   * to; nor can it hide its origin.
+   */
+  actionRefusal(headers: IncomingHttpHeaders): GatewayError | undefined {
+    const { host, origin, 'content-type': type = '' } = headers;
+    if (type.split(';')[0]?.trim().toLowerCase() !== 'application/json') {
+      return new GatewayError(
+        'invalid_request',
+        `content-type: expected application/json, got ${type === '' ? 'none' : type.slice(0, 100)}.`,
+      );
+    }
+    const isOwn = origin === undefined || (URL.canParse(origin) && new URL(origin).host === host);
+    if (isOwn && isNoOtherPage(headers)) return undefined;
+    return notAllowed('Only the console of this gateway may do that, and no page of another origin.');
+  }
+
   #hostRefusal(headers: IncomingHttpHeaders): GatewayError | undefined {
     const { host = '', origin } = headers;
     const isHere = isThisMachine(hostnameOf(`http://${host}`));

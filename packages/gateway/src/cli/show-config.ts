@@ -1,12 +1,10 @@
 import { stringify, type ToStringOptions } from 'yaml';
-import { apis } from '../api.ts';
 import type { Advice } from '../config/advice.ts';
 import type { ApiKey } from '../config/api-key.ts';
+import { shownProviders, shownValue } from '../config/effective.ts';
 import type { Settings } from '../config/load.ts';
-import { fileVariable } from '../config/provider.ts';
-import { type Config, configOptions } from '../config/schema.ts';
+import { configOptions } from '../config/schema.ts';
 import { writeQuantity, writeValue } from '../config/units.ts';
-import { shownVariable } from '../config/values.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -19,7 +17,7 @@ export function configAsJson(settings: Settings, advice: readonly Advice[], env:
   ]);
   return {
     settings: Object.fromEntries(values) as object,
-    providers: providersIn(settings, env),
+    providers: shownProviders(settings, env),
     apiKeys: namesOf(apiKeys),
     adminKeys: namesOf(adminKeys),
     advice,
@@ -42,7 +40,7 @@ export function configAsYaml(settings: Settings, advice: readonly Advice[], env:
     const [first = '', ...rest] = text.split('\n');
     return [`${first} # ${oneLine(origins.get(key) ?? 'default')}`, ...rest];
   });
-  const providers = providersIn(settings, env).map(
+  const providers = shownProviders(settings, env).map(
     ({ api, key, name, url }) => `#   ${name}   ${api}   ${url}   ${key}`,
   );
   const notes = advice.map(({ code, message }) => `# ${oneLine(message)} (${code})`);
@@ -57,34 +55,6 @@ export function configAsYaml(settings: Settings, advice: readonly Advice[], env:
     ...notes,
     '',
   ].join('\n');
-}
-
-/** A provider as it is shown, with the place of its key and not the key. */
-interface ShownProvider {
-  readonly name: string;
-  readonly api: string;
-  readonly url: string;
-  readonly key: string;
-}
-
-function providersIn({ apiKeys, config, providers }: Settings, env: Environment): ShownProvider[] {
-  return providers.map(({ api, name, url }, index) => {
-    const { apiKeyEnv, apiKeyFile } = config.upstream[index] ?? defaultKeyOf(api, env);
-    const own = apiKeys.length === 0 ? "the client's own key" : 'no key';
-    const key =
-      apiKeyEnv === undefined ? (apiKeyFile === undefined ? own : 'key in a file') : `key in ${apiKeyEnv}`;
-    return { name, api, url, key };
-  });
-}
-
-/** Where the key of a default provider is. */
-function defaultKeyOf(
-  api: keyof typeof apis,
-  env: Environment,
-): { readonly apiKeyEnv: string | undefined; readonly apiKeyFile?: undefined } {
-  const variable = apis[api].byDefault?.keyVariable;
-  if (variable === undefined) return { apiKeyEnv: undefined };
-  return { apiKeyEnv: env[variable] ? variable : fileVariable(variable) };
 }
 
 /** The names of keys, each once. */
@@ -104,22 +74,6 @@ function asWritten(list: readonly unknown[]): unknown {
     JSON.stringify(list, (key, value: unknown) =>
       key.endsWith('Ms') && typeof value === 'number' ? writeQuantity(value, 'ms') : value,
     ),
-  );
-}
-
-const secretParameter = /key|token|secret|sig|password|auth|code/i;
-
-/** A setting's value without what is a secret, or may be one that was put into the wrong setting. */
-function shownValue(config: Config, key: keyof Config): unknown {
-  if (key === 'apiKeysEnv' || key === 'adminKeysEnv') return shownVariable(config[key]);
-  if (key !== 'upstream') return config[key];
-  // A query may have a secret. The variables of providers' keys are set, so that their names are names.
-  return config.upstream.map((upstream) => ({ ...upstream, url: maskedUrl(upstream.url) }));
-}
-
-function maskedUrl(text: string): string {
-  return text.replaceAll(/([?&])([^=&]*)=([^&]*)/g, (whole, mark: string, name: string) =>
-    secretParameter.test(name) ? `${mark}${name}=***` : whole,
   );
 }
 

@@ -45,6 +45,11 @@ export class Reload {
     this.#loadedMs = options.dateMs();
   }
 
+  /** The settings in force. */
+  get settings(): Settings {
+    return this.#settings;
+  }
+
   /** Whether the last load of the configuration, the start included, is in force. */
   get isSuccessful(): boolean {
     return this.#isSuccessful;

@@ -9,6 +9,7 @@ import { clientHeaders } from '../http/headers.ts';
 import { upstreamRequestId } from '../http/request-ids.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
 import { refusalEvent, RefusedError } from '../http/error-shapes.ts';
+import { readRefusal } from '../http/read-refusal.ts';
 import { plainStart, undoCodings, undoKnownCodings } from '../source/codings.ts';
 import { wholeCharacters } from '../http/whole-characters.ts';
 import { maxReadBytes } from '../source/connect.ts';
@@ -248,8 +249,9 @@ async function refuse(stream: GatewayStream, reply: Reply, options: FillOptions)
   reply.discard();
   const isAnswer = whole !== undefined && !stream.hasEventsBegun;
   const told = reply.isDecoded ? body.subarray(0, maxRefusalBytes) : undefined;
-  const words = isAnswer ? '' : await wordsOf(told, start, coding);
-  throw new RefusedError(refused, { reason, headers, body: whole, words });
+  const words = await wordsOf(told, start, coding);
+  stream.refusal = readRefusal(reply.status, words);
+  throw new RefusedError(refused, { reason, headers, body: whole, words: isAnswer ? '' : words });
 }
 
 /** The text of a refusal: the decoded body, or if that is empty, what can be decoded of its start. */

@@ -1,5 +1,6 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import { addPage } from './page.ts';
+import { addActions, addLookups, type OperatorOptions } from './operator-paths.ts';
 import { addPlainPipe } from './plain-pipe.ts';
 import type { Console } from '@spillway/server/console/console';
 import type { About } from '@spillway/server/console/snapshot';
@@ -10,15 +11,13 @@ import { putRequestIds } from './request-head.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { routeOf } from '../http/route.ts';
 import { leaveBodies } from './unread-body.ts';
-import type { Guard } from '../access/guard.ts';
 import type { Connections } from '../http/connections.ts';
 import { rewriteTarget } from '../http/request-target.ts';
 import { putGuard, putRefusal, putTargets } from './hooks.ts';
 import type { Defects } from '@spillway/server/defects';
 import type { Metrics } from '../telemetry/metrics.ts';
 
-export interface AdminOptions {
-  readonly guard: Guard;
+export interface AdminOptions extends Omit<OperatorOptions, 'console'> {
   readonly connections: Connections;
   readonly console: Console;
   readonly defects: Defects;
@@ -75,6 +74,11 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
       reply.type(metrics.contentType).send(await metrics.text()),
     );
     guarded.get('/history', () => options.console.history.samples);
+    addLookups(guarded, options);
+    guarded.register((acting, _none, added) => {
+      addActions(acting, options);
+      added();
+    });
     if (simulatorUrl !== undefined) addPlainPipe(guarded, simulatorUrl, connections);
     done();
   });

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 
 /** The folder of the built console. The path is the same from the sources and from `dist`. */
@@ -32,13 +33,24 @@ export function addPage(server: FastifyInstance): void {
     const type = types[extname(file)];
     if (type === undefined) continue;
     const body = readFileSync(join(folder, file));
+    // Once, at the start. A third of the bytes, for somebody who looks from a phone.
+    const packed = gzipSync(body, { level: 9 });
     // The names of assets contain a hash, so these files never change.
     const caching = file.startsWith('assets') ? 'public, max-age=31536000, immutable' : 'no-cache';
-    server.get(file === 'index.html' ? '/' : `/${file.replaceAll('\\', '/')}`, (_request, reply) =>
-      reply
-        .headers({ ...headers, 'cache-control': caching })
+    server.get(file === 'index.html' ? '/' : `/${file.replaceAll('\\', '/')}`, (request, reply) => {
+      const isPacked = takesGzip(request.headers['accept-encoding']);
+      return reply
+        .headers({ ...headers, 'cache-control': caching, vary: 'accept-encoding' })
+        .headers(isPacked ? { 'content-encoding': 'gzip' } : {})
         .type(type)
-        .send(body),
-    );
+        .send(isPacked ? packed : body);
+    });
   }
+}
+
+function takesGzip(codings: string | readonly string[] = ''): boolean {
+  const asked = String(codings)
+    .split(',')
+    .map((coding) => coding.replaceAll(/\s/g, '').toLowerCase());
+  return asked.some((coding) => /^gzip(?:;q=(?!0(?:\.0*)?$).*)?$/.test(coding));
 }

@@ -1,19 +1,23 @@
 import type { Timer } from '@spillway/core/clock';
 import type { Defects } from '../defects.ts';
-import { asGatewayError } from '../errors.ts';
+import { asGatewayError, GatewayError } from '../errors.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import { StreamTokens } from '../stream/stream-token.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { StreamDeadlines } from '../stream/stream-body.ts';
 import { History, type HistoryOptions } from './history.ts';
 import { streamDetail, streamRow } from './rows.ts';
-import type { Overview } from './snapshot.ts';
+import { EndedStreams } from './ended-streams.ts';
+import type { EndedPage, Overview, StreamDetail } from './snapshot.ts';
 import { SnapshotStream } from './snapshot-stream.ts';
+import type { EndedQuery } from './ended-streams.ts';
 
 /** The most streams in an overview: those with the greatest lag. */
 const maxRows = 1000;
 const sampleEveryMs = 1000;
 const detailEveryMs = 250;
+/** The most streams of details; beyond it those that nobody watches are not kept for watchers that come back. */
+const maxDetails = 64;
 
 /** The data of the console: the gateway's history, and streams of snapshots for the pages that watch. */
 export class Console {
@@ -25,7 +29,10 @@ export class Console {
   readonly #timers: readonly Timer[];
   readonly #clock: ServerClock;
   readonly #tokens: StreamTokens;
+  readonly #ended: EndedStreams;
   #overview: SnapshotStream | undefined;
+  /** Whether the latest sample is of this turn. */
+  #isSampled = false;
 
   constructor(deadlines: StreamDeadlines, options: HistoryOptions & { readonly defects: Defects }) {
     this.#defects = options.defects;
@@ -34,14 +41,22 @@ export class Console {
     this.history = new History(options);
     this.#deadlines = deadlines;
     this.#streams = options.streams;
+    this.#ended = new EndedStreams(options.clock);
     this.#timers = [
       options.clock.every(sampleEveryMs, () => this.#sample()),
       options.clock.every(detailEveryMs, () => this.#refreshDetails()),
     ];
   }
 
-  /** The stream of snapshots with that name: `overview`, or the id of a known stream. */
+  /**
+   * The stream of snapshots with that name: `overview`, or the id of a known stream. Or with that token, for a watcher
+   * that comes back after its connection was lost.
+   */
   find(name: string): GatewayStream | undefined {
+    for (const snapshots of [this.#overview, ...this.#details.values()]) {
+      if (snapshots?.stream.token === name && !snapshots.stream.signal.aborted)
+        return this.#watched(snapshots);
+    }
     if (name === 'overview') {
       // A reader of the snapshots may have cancelled their stream.
       if (this.#overview?.stream.signal.aborted !== false) {
@@ -60,6 +75,39 @@ export class Console {
     return this.#watched(detail);
   }
 
+  /** The stream is not known from now on: what it was is kept for people. */
+  dropped(stream: GatewayStream): void {
+    this.#ended.add(stream);
+  }
+
+  /** Cancels a stream for an operator. Returns whether there was one whose provider was at work. */
+  cancelStream(id: string): boolean {
+    const stream = this.#known(id);
+    if (stream === undefined || stream.end !== undefined) return false;
+    stream.cancel(new GatewayError('cancelled', 'An operator of the gateway cancelled the stream.'));
+    return true;
+  }
+
+  /** Detaches a reader for an operator: its stream goes on for the others. Returns whether there was one. */
+  detachReader(id: string, number: number): boolean {
+    for (const reader of this.#known(id)?.audience.readers ?? []) {
+      if (reader.number !== number) continue;
+      reader.close(new GatewayError('cancelled', 'An operator of the gateway detached this reader.'));
+      return true;
+    }
+    return false;
+  }
+
+  /** Streams that have ended: those that can still be read, and the latest of the others. */
+  endedStreams(query: EndedQuery): EndedPage {
+    return this.#ended.list(query, this.#streams());
+  }
+
+  /** The story of one stream that has ended. */
+  endedStream(id: string): StreamDetail | undefined {
+    return this.#ended.find(id, this.#streams());
+  }
+
   #snapshots(make: () => object): SnapshotStream {
     return new SnapshotStream(this.#deadlines, make, this.#defects, this.#clock, this.#tokens);
   }
@@ -74,10 +122,12 @@ export class Console {
     const nowMs = this.#clock.nowMs();
     const overview = this.#overview;
     if (overview?.stream.signal.aborted === false) {
+      this.#isSampled = true;
       this.#contain(overview, () => {
         overview.refresh();
         overview.tick(nowMs);
       });
+      this.#isSampled = false;
     }
     for (const detail of this.#details.values()) this.#contain(detail, () => detail.tick(nowMs));
   }
@@ -97,7 +147,8 @@ export class Console {
     for (const [id, detail] of this.#details) {
       this.#contain(detail, () => {
         const isOver = this.#known(id) === undefined || detail.stream.signal.aborted;
-        if (isOver || !detail.isWatched) this.#details.delete(id);
+        const isLeft = detail.unwatchedMs > this.#deadlines.detachGraceMs || this.#details.size > maxDetails;
+        if (isOver || (!detail.isWatched && isLeft)) this.#details.delete(id);
         detail.refresh();
         if (isOver) detail.complete();
       });
@@ -113,14 +164,15 @@ export class Console {
     const nowMs = this.#clock.nowMs();
     const open: { readonly stream: GatewayStream; readonly lagBytes: number }[] = [];
     for (const stream of this.#streams()) {
-      if (!stream.isLive) continue;
+      if (!stream.isOpen) continue;
       let lagBytes = 0;
       for (const reader of stream.audience.readers) lagBytes = Math.max(lagBytes, reader.waitingBytes);
       open.push({ stream, lagBytes });
     }
     open.sort((a, b) => b.lagBytes - a.lagBytes || b.stream.startedMs - a.stream.startedMs);
     return {
-      totals: this.history.samples.at(-1) ?? this.history.sample(),
+      // A sample of another turn has other counts than the rows.
+      totals: (this.#isSampled ? this.history.samples.at(-1) : undefined) ?? this.history.now(),
       streams: open.slice(0, maxRows).map(({ stream }) => streamRow(stream, nowMs)),
       openStreams: open.length,
     };

@@ -3,7 +3,7 @@ import { LoopDelay, type LoopDelayMs, physicalBytes } from '../time/loop-delay.t
 import type { ServerClock } from '../time/server-clock.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { Totals } from './snapshot.ts';
-import { survey } from '../stream/survey.ts';
+import { type Survey, survey } from '../stream/survey.ts';
 
 /** Ten minutes of samples, one a second. */
 const maxSamples = 600;
@@ -17,6 +17,8 @@ export interface HistoryOptions {
   readonly streams: () => Iterable<GatewayStream>;
   readonly ended: () => Totals['ended'];
   readonly sessions: () => number;
+  readonly refused: () => Totals['refused'];
+  readonly intakeClosedAtMs: () => number | null;
   readonly heldLimitBytes: number;
   /** The stop that is under way. Default: none. */
   readonly draining?: () => Totals['draining'];
@@ -51,17 +53,18 @@ export class History {
 
   /** Takes a sample. Call it once a second. */
   sample(): Totals {
-    const { clock, draining, ended, heldLimitBytes, meter, sessions, streams } = this.#options;
+    const { clock, draining, ended, heldLimitBytes, intakeClosedAtMs, meter, refused, sessions, streams } =
+      this.#options;
     const nowMs = clock.nowMs();
     const loopDelay = this.#loopDelay.take();
     this.#delays.push(loopDelay);
     if (this.#delays.length > maxDelays) this.#delays.shift();
-    const { stallMs: lastingMs, maxLagRatio: _, ...surveyed } = survey(streams(), nowMs);
+    const { stallMs: lastingMs, ...surveyed } = look(streams(), nowMs);
     const totals: Totals = {
       atMs: clock.dateMs(),
       ...surveyed,
-      maxLagMs: Math.round(surveyed.maxLagMs),
       sessions: sessions(),
+      intakeClosedAtMs: intakeClosedAtMs(),
       draining: draining?.() ?? null,
       heldLimitBytes,
       rssBytes: physicalBytes(),
@@ -79,15 +82,29 @@ export class History {
       stallMs: added(meter.stallMs, lastingMs),
       retries: meter.retries,
       ended: ended(),
+      refused: refused(),
     };
     this.#samples.push(totals);
     if (this.#samples.length > maxSamples) this.#samples.shift();
     return totals;
   }
 
+  /** The latest sample, with the state of the streams as it is now. */
+  now(): Totals {
+    const latest = this.#samples.at(-1) ?? this.sample();
+    const { clock, streams } = this.#options;
+    const { stallMs: _, ...surveyed } = look(streams(), clock.nowMs());
+    return { ...latest, ...surveyed };
+  }
+
   stop(): void {
     this.#loopDelay.stop();
   }
+}
+
+function look(streams: Iterable<GatewayStream>, nowMs: number): Omit<Survey, 'maxLagRatio'> {
+  const { maxLagRatio: _, ...surveyed } = survey(streams, nowMs);
+  return { ...surveyed, maxLagMs: Math.round(surveyed.maxLagMs) };
 }
 
 function quantiles(values: number[]): Totals['ttftMs'] {

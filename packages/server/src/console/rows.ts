@@ -1,4 +1,5 @@
 import type { GatewayStream } from '../stream/stream.ts';
+import { placeOf } from '../stream/survey.ts';
 import type { ServedReader } from '../stream/served-reader.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { ReaderRow, StreamCondition, StreamDetail, StreamRow } from './snapshot.ts';
@@ -7,7 +8,18 @@ import type { ReaderRow, StreamCondition, StreamDetail, StreamRow } from './snap
 const maxModelChars = 128;
 
 export function streamDetail(stream: GatewayStream, clock: ServerClock): StreamDetail {
-  return { atMs: clock.dateMs(), stream: streamRow(stream, clock.nowMs()), events: stream.journal.entries };
+  return {
+    atMs: clock.dateMs(),
+    stream: streamRow(stream, clock.nowMs()),
+    events: stream.journal.entries,
+    endedReaders: stream.audience.ended,
+    refusal: stream.refusal ?? null,
+  };
+}
+
+/** A model's name as it is shown; empty: the request named none. */
+export function shownModel(model: string | undefined): string {
+  return model?.slice(0, maxModelChars) ?? '';
 }
 
 export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
@@ -19,10 +31,12 @@ export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
     upstreamRequestId: stream.upstreamRequestId ?? null,
     provider: name,
     api,
-    model: stream.model?.slice(0, maxModelChars) ?? '',
+    model: shownModel(stream.model),
     client: stream.client,
     condition: conditionOf(stream),
+    endedAtMs: end?.dateMs ?? null,
     code: end?.code ?? null,
+    reason: end?.reason ?? null,
     ageMs: Math.round((end?.atMs ?? nowMs) - startedMs),
     ttftMs: firstEventMs === undefined ? null : Math.round(firstEventMs - startedMs),
     tokens: stream.events,
@@ -36,8 +50,9 @@ export function streamRow(stream: GatewayStream, nowMs: number): StreamRow {
   };
 }
 
-function conditionOf({ end, isPaused, phase }: GatewayStream): StreamCondition {
-  return end?.state ?? (isPaused ? 'paused' : phase);
+/** A stream that has ended counts as open while a reader still needs the rest of it. */
+function conditionOf(stream: GatewayStream): StreamCondition {
+  return stream.end === undefined || stream.isOpen ? placeOf(stream) : stream.end.state;
 }
 
 function readerRow(reader: ServedReader): ReaderRow {

@@ -27,6 +27,7 @@ export class SnapshotStream {
   readonly #clock: ServerClock;
   readonly #make: () => object;
   readonly #graceMs: number;
+  #watchedMs: number;
 
   constructor(
     deadlines: StreamDeadlines,
@@ -36,6 +37,7 @@ export class SnapshotStream {
     tokens: StreamTokens,
   ) {
     this.#clock = clock;
+    this.#watchedMs = clock.nowMs();
     const client = { address: '', agent: '', caller: '', tenant: '' };
     const owner = {
       origin: { name: 'console', api: '' },
@@ -81,6 +83,11 @@ export class SnapshotStream {
     return this.stream.audience.readers.size > 0;
   }
 
+  /** How long nobody has watched, as far as `refresh` has looked. */
+  get unwatchedMs(): number {
+    return this.#clock.nowMs() - this.#watchedMs;
+  }
+
   /** Ends readers that do not come back. */
   tick(nowMs: number): void {
     for (const reader of this.stream.audience.readers) reader.tick(nowMs, this.#graceMs);
@@ -88,6 +95,7 @@ export class SnapshotStream {
 
   /** Makes a snapshot, if a reader can take it. */
   refresh(): void {
+    if (this.isWatched) this.#watchedMs = this.#clock.nowMs();
     let isWanted = false;
     for (const { isLost, waitingItems } of this.stream.audience.readers)
       isWanted ||= !isLost && waitingItems === 0;

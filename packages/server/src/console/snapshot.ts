@@ -3,24 +3,20 @@ import type { StallCause } from '../stream/meter.ts';
 import type { OpenStreams } from '../stream/survey.ts';
 import type { StreamClient } from '../access/stream-client.ts';
 import type { ReaderVia } from '../stream/read-stream.ts';
+import type { EndedReader } from '../stream/ended-reader.ts';
 import type { StreamEvent } from '../stream/journal.ts';
+import type { ProviderRefusal } from '../stream/provider-refusal.ts';
+import type { StreamState } from '../stream/stream-body.ts';
 
-export type { StreamEvent };
+export type { EndedReader, ProviderRefusal, StreamEvent };
 
 /**
  * The data that the console gets: JSON, one object in each chunk. Counters only grow. So rates stay right for a page
  * that missed snapshots because its tab slept.
  */
 
-/** The condition of a stream, or its end. */
-export type StreamCondition =
-  | 'cancelled'
-  | 'completed'
-  | 'failed'
-  | 'opening'
-  | 'paused'
-  | 'streaming'
-  | 'waiting';
+/** Where an open stream stands, or how one has ended. */
+export type StreamCondition = StreamState | keyof OpenStreams;
 
 /** The whole gateway at one moment. The history has one of these for each second. */
 export interface Totals {
@@ -35,6 +31,8 @@ export interface Totals {
   readonly maxLagMs: number;
   /** Open WebSockets. */
   readonly sessions: number;
+  /** When an operator began to drain the gateway, in milliseconds since 1970; `null`: it takes new streams. */
+  readonly intakeClosedAtMs: number | null;
   /** The stop that is under way, with its start and deadline in milliseconds since 1970; `null`: there is none. */
   readonly draining: { readonly sinceMs: number; readonly deadlineMs: number } | null;
   /** The bytes that wait for readers. `heldBytes`: all bytes in channels, with history. */
@@ -60,13 +58,26 @@ export interface Totals {
   readonly stalls: number;
   readonly stallMs: Readonly<Record<StallCause, number>>;
   readonly retries: number;
-  readonly ended: Readonly<Record<'cancelled' | 'completed' | 'failed', number>>;
+  readonly ended: Readonly<Record<StreamState, number>>;
+  /** What clients were refused, by cause: connections without room, and requests whose body found none. */
+  readonly refused: Readonly<Record<RefusalCause, number>>;
 }
+
+/** Why a client was refused before there was a stream. `request_memory`: no room for its body; else: its connection. */
+export type RefusalCause =
+  | 'address_bound'
+  | 'refused'
+  | 'request_memory'
+  | 'stranger_displaced'
+  | 'transfer_displaced';
 
 /** The overview: sent once a second, while a reader can take it. */
 export interface Overview {
   readonly totals: Totals;
-  /** The streams with the greatest lag first, then the newest. At most 1000; `openStreams` is the number of all. */
+  /**
+   * The open streams, those with the greatest lag first, then the newest. At most 1000; `openStreams` is the number of
+   * all, and the sum of `totals.streams`.
+   */
   readonly streams: readonly StreamRow[];
   readonly openStreams: number;
 }
@@ -83,8 +94,11 @@ export interface StreamRow {
   readonly model: string;
   readonly client: StreamClient;
   readonly condition: StreamCondition;
-  /** The code of the error that ended the stream; `null`: the stream is open, or completed. */
+  /** Milliseconds since 1970; `null`: the provider is at work. */
+  readonly endedAtMs: number | null;
+  /** The error that ended the stream, in the gateway's words; `null`: none has. */
   readonly code: string | null;
+  readonly reason: string | null;
   /** The time from the request to now, or to the stream's end. */
   readonly ageMs: number;
   /** `null` before the first token. */
@@ -139,6 +153,24 @@ export interface StreamDetail {
   readonly stream: StreamRow;
   /** The latest 200 events, oldest first. */
   readonly events: readonly StreamEvent[];
+  /** The readers that are gone, the latest 50. */
+  readonly endedReaders: readonly EndedReader[];
+  /** What the provider said when it refused the request; `null`: it did not. */
+  readonly refusal: ProviderRefusal | null;
+}
+
+/** By what ended streams are found. */
+export type EndedFacet = 'code' | 'key' | 'model' | 'provider' | 'state';
+
+/** A part of the list of ended streams, the newest end first: `GET /ended`. */
+export interface EndedPage {
+  readonly streams: readonly StreamRow[];
+  /** The number of all that were found. */
+  readonly found: number;
+  /** `before` of the next part; `null`: this is the last one. */
+  readonly next: string | null;
+  /** For each facet: its values, and how many streams each would find with the other filters as they are. */
+  readonly counts: Readonly<Record<EndedFacet, Readonly<Record<string, number>>>>;
 }
 
 /** The facts that a page asks for when it starts: `GET /about`. */
@@ -153,4 +185,24 @@ export interface About {
   readonly needsKey: boolean;
   /** The environment variable that has the admin keys: what a person who is asked for one has to look for. */
   readonly keyVariable: string;
+}
+
+/** One setting that the gateway runs with. */
+export interface Setting {
+  readonly key: string;
+  /** As text, with secrets masked. */
+  readonly value: string;
+  /** Where it was set; `default`: nowhere. */
+  readonly from: string;
+  readonly description: string;
+}
+
+/** What only operators may know of the gateway and its process: `GET /gateway`. */
+export interface GatewayFacts {
+  readonly host: string;
+  readonly pid: number;
+  /** The version of Node. */
+  readonly node: string;
+  readonly platform: string;
+  readonly settings: readonly Setting[];
 }

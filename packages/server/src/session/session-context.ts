@@ -57,6 +57,8 @@ export interface SessionContext {
   readonly requests?: SessionRequests | undefined;
   /** Whether new streams are accepted. */
   readonly isReady: () => boolean;
+  /** Whether the process is about to end. Until then clients of running streams may come back. */
+  readonly isStopping: () => boolean;
   /** Knows which requests did not arrive. */
   readonly arrivals: Arrivals;
   /** The readers that can be resumed, by the names that clients gave them. */

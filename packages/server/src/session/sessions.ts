@@ -154,8 +154,7 @@ export class Sessions {
     if (!listed(protocols).includes(subprotocol)) {
       return new GatewayError('invalid_request', `The subprotocol: expected ${subprotocol}.`);
     }
-    if (this.#options.isReady()) return undefined;
-    return shuttingDown();
+    return this.#options.isStopping() ? shuttingDown() : undefined;
   }
 
   #tick(): void {

@@ -4,8 +4,9 @@ import { frameOverheadBytes } from '@spillway/core/session';
 import type { LargeRun } from '../memory/large-run.ts';
 import { LargeRuns } from '../memory/large-runs.ts';
 import { Bookmarks } from './bookmarks.ts';
+import { type EndedReader, endedReader, maxEndedReaders } from './ended-reader.ts';
 import type { StreamLog } from './stream-log.ts';
-import type { ServedReader } from './served-reader.ts';
+import type { ReaderEndReason, ServedReader } from './served-reader.ts';
 import type { TapReader } from './tap-reader.ts';
 
 /** A stream, as far as its audience needs it. */
@@ -26,6 +27,8 @@ export class Audience {
   /** The operator's taps, beside the readers. */
   readonly taps = new Set<TapReader>();
   readonly bookmarks = new Bookmarks(() => this.boundRuns());
+  /** What became of the readers that are gone, for people: the latest {@link maxEndedReaders}. */
+  readonly ended: EndedReader[] = [];
   /**
    * The bytes that one run of several events may have in the channel: the smallest bound of a reader, tap or
    * bookmark.
@@ -47,6 +50,12 @@ export class Audience {
     this.readers.delete(reader);
     this.boundRuns();
     this.releaseLarge();
+  }
+
+  /** A reader is gone, and will not be served again. */
+  noteEnd(reader: ServedReader, reason: ReaderEndReason, atMs: number): void {
+    this.ended.push(endedReader(reader, reason, atMs));
+    if (this.ended.length > maxEndedReaders) this.ended.shift();
   }
 
   /** Call this when a bound may have changed. */

@@ -47,6 +47,8 @@ export class ServedReader implements WriteListener {
   #credit: readonly Credit[];
   #reader: Reader<EventRun | Gap> | undefined;
   #left: GatewayError | undefined;
+  /** The error that the reader was told. */
+  #told: GatewayError | undefined;
   #lastSentMs: number;
   /** When the connection was lost; `undefined`: the reader is connected. */
   #lostMs: number | undefined;
@@ -85,6 +87,11 @@ export class ServedReader implements WriteListener {
    */
   get isPaused(): boolean {
     return this.#pause !== undefined;
+  }
+
+  /** Why the reader has ended before it had everything; `undefined`: it has not. */
+  get endError(): GatewayError | undefined {
+    return this.#told ?? this.#left;
   }
 
   /** The bytes that wait for this reader in the channel. */
@@ -178,6 +185,7 @@ export class ServedReader implements WriteListener {
       if (this.#left === undefined) await this.#write();
     } catch (thrown) {
       const error = asGatewayError(this.#left ?? thrown);
+      this.#told = error;
       // The provider was asked already, and a retry by the client would ask it again.
       if (this.#stream.isAnswered && !error.isCancel) error.isFinal = true;
       // The stream's own internal error is a GatewayError already (error === thrown), and is logged where the stream ends.
@@ -234,6 +242,12 @@ export class ServedReader implements WriteListener {
     }
   }
 
+  /** Detaches the reader, and ends its response at once: its client is not to come back as this reader. */
+  close(reason: GatewayError): void {
+    this.detach(reason, false);
+    this.response.close(reason);
+  }
+
   /** Ends the reader after what it has got. The client may come back. */
   complete(): void {
     this.#reader?.detach();
@@ -265,9 +279,7 @@ export class ServedReader implements WriteListener {
     const { response } = this;
     if (this.#lostMs !== undefined) {
       if (nowMs - this.#lostMs < graceMs) return;
-      const reason = clientLeft(`did not come back within ${graceMs} ms (detachGraceMs)`);
-      this.detach(reason, false);
-      response.close(reason);
+      this.close(clientLeft(`did not come back within ${graceMs} ms (detachGraceMs)`));
       return;
     }
     // Comments may stand only in an event stream. The body says whether the answer is one. Before there is a body,

@@ -10,6 +10,7 @@ import { GatedLog } from './gated-log.ts';
 import { Journal } from './journal.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import type { Meter, StallCause } from './meter.ts';
+import type { ProviderRefusal } from './provider-refusal.ts';
 import type { BodyHold } from '../memory/request-memory.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
 import { Silence } from './silence.ts';
@@ -68,7 +69,19 @@ export class GatewayStream implements StreamOwner {
   events = 0;
   bytes = 0;
   /** How the stream ended, and when; `undefined` while the provider is at work or may be. */
-  end: { readonly state: StreamState; readonly atMs: number; readonly code: string | undefined } | undefined;
+  end:
+    | {
+        readonly state: StreamState;
+        readonly atMs: number;
+        /** The same moment, in milliseconds since 1970. */
+        readonly dateMs: number;
+        /** The error's code, and its message: the gateway's own, never text of a body. */
+        readonly code: string | undefined;
+        readonly reason: string | undefined;
+      }
+    | undefined;
+  /** What the provider said when it refused the request; `undefined`: it did not, or there was nothing to read. */
+  refusal: ProviderRefusal | undefined;
   readonly journal: Journal;
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
@@ -160,6 +173,11 @@ export class GatewayStream implements StreamOwner {
   /** Whether the provider, a reader or a tap is still at work on the stream. */
   get isLive(): boolean {
     return this.end === undefined || this.audience.readers.size > 0 || this.audience.taps.size > 0;
+  }
+
+  /** Whether the provider is at work, or a reader or tap still needs something from the channel. */
+  get isOpen(): boolean {
+    return this.isLive && !this.isDelivered;
   }
 
   /** Whether the stream has ended and no reader or tap needs more from its channel. */
@@ -279,9 +297,10 @@ export class GatewayStream implements StreamOwner {
     // A reader that fell behind has left, too. It may come back.
     const hasMore = this.#body !== undefined && this.#body.log.end === undefined;
     if (hasMore && this.audience.readers.has(reader)) this.detached(reader, clientLeft('fell behind'), true);
+    this.journal.add('reader_left', reader.number, reason);
+    this.audience.noteEnd(reader, reason, this.#host.clock.dateMs());
     this.audience.remove(reader);
     this.checkDelivered();
-    this.journal.add('reader_left', reader.number, reason);
     this.#host.readerEnded(reason, reader, this);
   }
 
@@ -387,7 +406,13 @@ export class GatewayStream implements StreamOwner {
 
   /** The provider has completed, failed or been cancelled. */
   ended({ error, state }: StreamOutcome, nowMs: number): void {
-    this.end = { state, atMs: nowMs, code: error?.code };
+    this.end = {
+      state,
+      atMs: nowMs,
+      dateMs: this.#host.clock.dateMs(),
+      code: error?.code,
+      reason: error?.message,
+    };
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     if (error !== undefined) this.#started.reject(error);
     for (const tap of this.#taps ?? []) tap.ended({ state, error });

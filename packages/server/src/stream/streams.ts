@@ -29,6 +29,8 @@ export interface StreamsObserver {
   /** The stream's first event has come. */
   streamBegan(stream: GatewayStream, ttftMs: number): void;
   readerEnded(reason: ReaderEndReason, reader: ServedReader, stream: GatewayStream): void;
+  /** The stream is over, and can be read no more: it is not among the known ones from now on. */
+  streamDropped?(stream: GatewayStream): void;
 }
 
 export interface StreamsOptions {
@@ -59,6 +61,7 @@ export class Streams {
   readonly #clock: ServerClock;
   readonly #timer: Timer;
   readonly #queuesEveryMs: number;
+  readonly #observer: StreamsObserver | undefined;
   #queuesReadMs = 0;
   #isTicking = false;
   #onChange: (() => void) | undefined;
@@ -67,6 +70,7 @@ export class Streams {
 
   constructor({ clock, config, defects, links, meter, observer, taps = [] }: StreamsOptions) {
     this.#taps = taps;
+    this.#observer = observer;
     this.#clock = clock;
     this.#defects = defects;
     this.#links = links;
@@ -211,7 +215,7 @@ export class Streams {
   #endDefective(stream: GatewayStream): void {
     // The stream was stopped before and failed again, so it is no longer looked at.
     if (stream.signal.aborted) {
-      this.#known.delete(stream.token);
+      this.#forgetWhole(stream);
       this.retained.forget(stream);
       stream.audience.forgetBookmarks();
     }
@@ -251,7 +255,11 @@ export class Streams {
   #drop(stream: GatewayStream): void {
     this.retained.forget(stream);
     stream.forget();
-    if (!stream.isLive) this.#known.delete(stream.token);
+    if (!stream.isLive) this.#forgetWhole(stream);
+  }
+
+  #forgetWhole(stream: GatewayStream): void {
+    if (this.#known.delete(stream.token)) this.#observer?.streamDropped?.(stream);
   }
 
   /** Whether the time of the stream's URL is over. A reader that is there by then reads on, and no other can begin. */

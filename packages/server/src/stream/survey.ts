@@ -28,7 +28,8 @@ export interface Survey {
   readonly stallMs: Readonly<Record<StallCause, number>>;
 }
 
-function placeOf({ end, isPaused, phase }: GatewayStream): keyof OpenStreams {
+/** Where a stream that is open stands. */
+export function placeOf({ end, isPaused, phase }: GatewayStream): keyof OpenStreams {
   if (end !== undefined) return 'draining';
   return isPaused ? 'paused' : phase;
 }
@@ -48,7 +49,7 @@ export function survey(all: Iterable<GatewayStream>, nowMs: number): Survey {
   for (const stream of all) {
     heldBytes += stream.heldBytes;
     if (!stream.isLive) continue;
-    if (!stream.isDelivered) streams[placeOf(stream)] += 1;
+    if (stream.isOpen) streams[placeOf(stream)] += 1;
     const { cause: stallCause } = stream.stalls;
     if (stallCause !== undefined) stallMs[stallCause] += stream.stalls.lastingMs(nowMs);
     let slowestBytes = 0;

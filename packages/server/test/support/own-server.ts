@@ -76,6 +76,7 @@ export async function serveStreams(
     find: (token, _caller, headers) => find(token, { headers }),
     guard: { needsKey: false, identify: () => anybody },
     isReady: () => true,
+    isStopping: () => false,
     memory: new RequestMemory(16_777_216),
     meter: new Meter(),
     paces,

@@ -80,6 +80,7 @@ export async function startSessionServer(): Promise<SessionServer> {
     },
     find: (token) => streams.find(token),
     isReady: () => true,
+    isStopping: () => false,
   });
   sessions.listen(server);
   server.listen(0, '127.0.0.1');

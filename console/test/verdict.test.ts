@@ -1,0 +1,103 @@
+import { expect, test } from 'vitest';
+import type { Overview, Totals } from '../../packages/server/src/console/snapshot.ts';
+import { fullInMs } from '../src/forecast.ts';
+import { overAMinute } from '../src/history.ts';
+import { judge } from '../src/verdict.ts';
+
+const startedAtMs = 1_000_000_000_000;
+const calm: Totals = {
+  atMs: startedAtMs + 600_000,
+  streams: { draining: 0, opening: 0, paused: 0, streaming: 0, waiting: 0 },
+  readers: 0,
+  laggingReaders: 0,
+  maxLagBytes: 0,
+  maxLagMs: 0,
+  sessions: 0,
+  draining: null,
+  intakeClosedAtMs: null,
+  waitingBytes: 0,
+  heldBytes: 0,
+  heldLimitBytes: 1_000_000,
+  rssBytes: 0,
+  loopDelayMs: { p50: 0, p99: 0 },
+  ttftMs: null,
+  tokensGenerated: 0,
+  tokensDelivered: 0,
+  tokensAcknowledged: 0,
+  tokensSaved: 0,
+  bytesIn: 0,
+  bytesOut: 0,
+  mergedEvents: 0,
+  gaps: 0,
+  stalls: 0,
+  stallMs: { burst: 0, connection_lost: 0, credit: 0, event_memory: 0, link: 0, tap: 0 },
+  retries: 0,
+  ended: { cancelled: 0, completed: 0, failed: 0 },
+  refused: { address_bound: 0, refused: 0, request_memory: 0, stranger_displaced: 0, transfer_displaced: 0 },
+};
+
+/** A sample a second, the last one at `calm.atMs`. */
+function past(seconds: number, change: (secondsAgo: number) => Partial<Totals>): readonly Totals[] {
+  return Array.from({ length: seconds }, (_, at) => {
+    const ago = seconds - 1 - at;
+    return { ...calm, atMs: calm.atMs - ago * 1000, ...change(ago) };
+  });
+}
+
+function verdictOf(history: readonly Totals[], startedMs = startedAtMs): string {
+  const totals = history.at(-1) ?? calm;
+  const overview: Overview = { totals, streams: [], openStreams: 0 };
+  return judge(overview, history, startedMs).sentence;
+}
+
+test('nothing is wrong only if nobody was refused', () => {
+  expect(verdictOf(past(120, () => ({})))).toBe('Nothing is wrong: no stream is open.');
+  const refused = { ...calm.refused, address_bound: 3, refused: 1 };
+  expect(verdictOf(past(120, (ago) => (ago > 30 ? {} : { refused })))).toBe(
+    '4 connections refused in the last minute: one address has too many, no room.',
+  );
+  // What is older than a minute is over.
+  expect(verdictOf(past(120, (ago) => (ago > 90 ? {} : { refused })))).toContain('Nothing is wrong');
+  const bodies = { ...calm.refused, request_memory: 1 };
+  expect(verdictOf(past(120, (ago) => (ago > 30 ? {} : { refused: bodies })))).toContain(
+    '1 request refused in the last minute: no room for request bodies',
+  );
+});
+
+test('what the verdict counts is the last value of the chart, also of a gateway that is young or was started anew', () => {
+  const failed = (count: number): Partial<Totals> => ({ ended: { ...calm.ended, failed: count } });
+  const cases: readonly (readonly [string, readonly Totals[], number, number])[] = [
+    ['old', past(300, (ago) => failed(ago > 20 ? 5 : 7)), startedAtMs, 2],
+    ['young: all that it had', past(10, () => failed(3)), calm.atMs - 11_000, 3],
+    ['started anew', past(100, (ago) => failed(ago > 20 ? 50 : 4)), startedAtMs, 4],
+    ['no past', [], startedAtMs, 0],
+  ];
+  for (const [how, history, startedMs, count] of cases) {
+    const chart = overAMinute(history, startedMs, ({ ended }) => ended.failed);
+    expect(chart.at(-1) ?? 0, how).toBe(count);
+    const said = count === 0 ? 'Nothing is wrong' : `${count} streams failed in the last minute`;
+    expect(verdictOf(history, startedMs), how).toContain(said);
+  }
+});
+
+test('memory that fills is told before it is full', () => {
+  const filling = past(120, (ago) => ({ heldBytes: 400_000 - ago * 1000 }));
+  expect(fullInMs(filling.at(-1) ?? calm, filling)).toBe(600_000);
+  const fast = past(120, (ago) => ({ heldBytes: 600_000 - ago * 2000 }));
+  expect(verdictOf(fast)).toBe('Memory is 60 % of its budget of 977 KiB, and at this rate full in 3 m 20 s.');
+  // It empties, hardly anything is held, or it is too early to tell.
+  for (const history of [
+    past(120, (ago) => ({ heldBytes: 400_000 + ago })),
+    past(120, (ago) => ({ heldBytes: 50_000 - ago })),
+    past(10, (ago) => ({ heldBytes: 400_000 - ago * 1000 })),
+    [],
+  ]) {
+    expect(fullInMs(history.at(-1) ?? calm, history)).toBeUndefined();
+  }
+});
+
+test('a few slow seconds are no trouble, and half of the last ten are', () => {
+  const slow = (of: number) => past(60, (ago) => (ago < of ? { loopDelayMs: { p50: 1, p99: 250 } } : {}));
+  expect(verdictOf(slow(4))).toContain('Nothing is wrong');
+  expect(verdictOf(slow(5))).toContain('its event loop is up to 250 ms late');
+});

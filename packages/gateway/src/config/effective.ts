@@ -1,0 +1,70 @@
+import type { Setting } from '@spillway/server/console/snapshot';
+import { apis } from '../api.ts';
+import type { Settings } from './load.ts';
+import { fileVariable } from './provider.ts';
+import { type Config, configOptions } from './schema.ts';
+import { writeValue } from './units.ts';
+import { shownVariable } from './values.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The settings that are in force, for people. No secret is in them. */
+export function effectiveSettings(settings: Settings, env: Environment): readonly Setting[] {
+  const { config, origins } = settings;
+  return configOptions.map(({ description, key, range }) => {
+    const value = key === 'upstream' ? providersText(settings, env) : shownValue(config, key);
+    const text = Array.isArray(value) ? value.join(', ') : writeValue(value ?? '', range);
+    return { key, value: text, from: origins.get(key) ?? 'default', description };
+  });
+}
+
+function providersText(settings: Settings, env: Environment): string {
+  const providers = shownProviders(settings, env);
+  if (providers.length === 0) return 'none: simulated models';
+  return providers.map(({ api, key, name, url }) => `${name} (${api}) ${url}, ${key}`).join('\n');
+}
+
+/** A provider as it is shown, with the place of its key and not the key. */
+export interface ShownProvider {
+  readonly name: string;
+  readonly api: string;
+  readonly url: string;
+  readonly key: string;
+}
+
+/** The providers in force, also those that are there by a key in the environment. */
+export function shownProviders({ apiKeys, config, providers }: Settings, env: Environment): ShownProvider[] {
+  return providers.map(({ api, name, url }, index) => {
+    const { apiKeyEnv, apiKeyFile } = config.upstream[index] ?? defaultKeyOf(api, env);
+    const own = apiKeys.length === 0 ? "the client's own key" : 'no key';
+    const key =
+      apiKeyEnv === undefined ? (apiKeyFile === undefined ? own : 'key in a file') : `key in ${apiKeyEnv}`;
+    return { name, api, url, key };
+  });
+}
+
+/** Where the key of a default provider is. */
+function defaultKeyOf(
+  api: keyof typeof apis,
+  env: Environment,
+): { readonly apiKeyEnv: string | undefined; readonly apiKeyFile?: undefined } {
+  const variable = apis[api].byDefault?.keyVariable;
+  if (variable === undefined) return { apiKeyEnv: undefined };
+  return { apiKeyEnv: env[variable] ? variable : fileVariable(variable) };
+}
+
+const secretParameter = /key|token|secret|sig|password|auth|code/i;
+
+/** A setting's value without what is a secret, or may be one that was put into the wrong setting. */
+export function shownValue(config: Config, key: keyof Config): unknown {
+  if (key === 'apiKeysEnv' || key === 'adminKeysEnv') return shownVariable(config[key]);
+  if (key !== 'upstream') return config[key];
+  // A query may have a secret. The variables of providers' keys are set, so that their names are names.
+  return config.upstream.map((upstream) => ({ ...upstream, url: maskedUrl(upstream.url) }));
+}
+
+function maskedUrl(text: string): string {
+  return text.replaceAll(/([?&])([^=&]*)=([^&]*)/g, (whole, mark: string, name: string) =>
+    secretParameter.test(name) ? `${mark}${name}=***` : whole,
+  );
+}

@@ -1,0 +1,98 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { callerOf } from '@spillway/server/access/caller';
+import type { Console } from '@spillway/server/console/console';
+import { maxPageStreams } from '@spillway/server/console/ended-streams';
+import type { GatewayFacts } from '@spillway/server/console/snapshot';
+import { GatewayError } from '@spillway/server/errors';
+import { clientAddress } from '@spillway/server/http/client-address';
+import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { Guard } from '../access/guard.ts';
+import type { Intake } from '../access/intake.ts';
+import { putRefusal } from './hooks.ts';
+
+export interface OperatorOptions {
+  readonly clock: Pick<ServerClock, 'dateMs'>;
+  readonly console: Pick<Console, 'cancelStream' | 'detachReader' | 'endedStream' | 'endedStreams'>;
+  readonly guard: Guard;
+  readonly facts: () => GatewayFacts;
+  readonly intake: Intake;
+  readonly log: Logger;
+}
+
+const text = z.string().max(200).optional();
+const endedQuery = z.object({
+  state: text,
+  provider: text,
+  model: text,
+  key: text,
+  code: text,
+  before: text,
+  limit: z.coerce.number().int().min(1).max(maxPageStreams).default(50),
+});
+
+/** Adds what an operator may look up. */
+export function addLookups(
+  server: FastifyInstance,
+  { console, facts }: Pick<OperatorOptions, 'console' | 'facts'>,
+): void {
+  server.get('/gateway', () => facts());
+  server.get('/ended', ({ query }) => {
+    const { data, error } = endedQuery.safeParse(query);
+    if (data !== undefined) return console.endedStreams(data);
+    const [issue] = error.issues;
+    throw new GatewayError('invalid_request', `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`);
+  });
+  server.get('/ended/:id', ({ params }) => {
+    const { id } = params as { readonly id: string };
+    const story = console.endedStream(id);
+    if (story === undefined) throw new GatewayError('not_found', 'No stream of that id is remembered.');
+    return story;
+  });
+}
+
+/** Adds what an operator may do. Each is a POST that only the console's own page can send, and is logged with its sender. */
+export function addActions(server: FastifyInstance, options: OperatorOptions): void {
+  const { clock, console, guard, intake, log } = options;
+  putRefusal(server, ({ headers }) => guard.actionRefusal(headers));
+  const note = ({ raw }: FastifyRequest, action: string, figures: object = {}): void => {
+    const { name, tenant } = callerOf(raw);
+    log.warn(
+      {
+        action,
+        ...figures,
+        caller: name || undefined,
+        tenant: tenant || undefined,
+        address: clientAddress(raw),
+      },
+      'an operator acted',
+    );
+  };
+  server.post('/streams/:id/cancel', (request) => {
+    const { id } = request.params as { readonly id: string };
+    if (!console.cancelStream(id)) {
+      throw new GatewayError('not_found', 'There is no such stream whose provider is at work.');
+    }
+    note(request, 'cancel_stream', { stream: id });
+    return { done: true };
+  });
+  server.post('/streams/:id/readers/:number/detach', (request) => {
+    const { id, number } = request.params as { readonly id: string; readonly number: string };
+    if (!console.detachReader(id, Number(number))) {
+      throw new GatewayError('not_found', 'There is no such reader: it may have left.');
+    }
+    note(request, 'detach_reader', { stream: id, reader: Number(number) });
+    return { done: true };
+  });
+  server.post('/drain', (request) => {
+    intake.close(clock.dateMs());
+    note(request, 'drain');
+    return { done: true };
+  });
+  server.post('/drain/end', (request) => {
+    intake.open();
+    note(request, 'end_drain');
+    return { done: true };
+  });
+}
