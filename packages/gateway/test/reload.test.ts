@@ -141,6 +141,19 @@ describe('SIGHUP', () => {
     expect([await status('sk-old'), await status('sk-new')]).toEqual([401, 200]);
   });
 
+  test('leaves the canary its key', async () => {
+    const keysPath = join(temporaryFolder(), 'keys');
+    writeFileSync(keysPath, line('old', 'sk-old'));
+    const gateway = await startReloadable({ apiKeysFile: keysPath, canaryMs: 100 });
+    const runs = (result: string): Promise<number> =>
+      metric(gateway.adminUrl, `spillway_canary_runs_total{result="${result}"}`);
+    writeFileSync(keysPath, line('new', 'sk-new'));
+    expect(await gateway.reload()).toMatchObject({ changed: ['apiKeys'] });
+    const before = await runs('ok');
+    await eventually(async () => (await runs('ok')) >= before + 2, 'the canary to sing on');
+    expect(await runs('failed')).toBe(0);
+  });
+
   test('puts other providers in force; connections to the old ones close when their requests are done', async () => {
     const [one, two] = await Promise.all(['one', 'two'].map(startProvider));
     if (one === undefined || two === undefined) throw new Error('there are two');
