@@ -12,7 +12,6 @@ import { createAdminServer } from './server/admin.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { type ApiKey, apiKey, digest } from './config/api-key.ts';
 import { shownVariable } from './config/values.ts';
-import { ConfigError } from './config/config-error.ts';
 import { effectiveSettings } from './config/effective.ts';
 import { isLoopback, type Settings } from './config/load.ts';
 import type { Provider } from './config/provider.ts';
@@ -24,9 +23,9 @@ import type { Totals } from '@spillway/server/console/snapshot';
 import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
-import { Certificate } from './http/certificate.ts';
 import { Connections } from './http/connections.ts';
 import { listenAt } from './server/listen-at.ts';
+import { openCertificate } from './server/open-certificate.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
 import { listeningUrl } from './http/listening-url.ts';
 import {
@@ -418,37 +417,4 @@ function refusedBy(
 async function otherPoolFor(providers: readonly Provider[]): Promise<OtherPool | undefined> {
   if (providers.every(({ transport }) => transport === undefined)) return undefined;
   return (await import('./source/undici/undici-pool.ts')).UndiciPool;
-}
-
-/** The certificate of a listener; `undefined`: it has none, and speaks plain HTTP. */
-function openCertificate(
-  of: 'adminTls' | 'tls',
-  config: Config,
-  log: Logger,
-  defects: Defects,
-): Certificate | undefined {
-  const [certFile, keyFile] = [config[`${of}CertFile`], config[`${of}KeyFile`]];
-  if (certFile === undefined || keyFile === undefined) return undefined;
-  const files = { certFile, keyFile };
-  const listener = {
-    replaced: (validUntilMs: number) =>
-      log.info(
-        { certFile, validUntil: new Date(validUntilMs).toISOString() },
-        'new connections have another certificate',
-      ),
-    failed: (reason: string) =>
-      log.error(
-        { certFile, reason },
-        'a certificate has changed and cannot be used: the one from before stays',
-      ),
-  };
-  try {
-    return new Certificate(files, listener, defects);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new ConfigError(
-      `${of}CertFile, ${of}KeyFile: expected a certificate and its key in PEM, got ${code ?? message}`,
-      { cause: error },
-    );
-  }
 }
