@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { diag, DiagLogLevel } from '@opentelemetry/api';
@@ -10,7 +9,6 @@ import {
 } from '@opentelemetry/resources';
 import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
-import { apiNames, apis } from './api.ts';
 import { ApiKeys } from './access/api-keys.ts';
 import { type ApiKey, apiKey, digest } from './config/api-key.ts';
 import { shownVariable } from './config/values.ts';
@@ -53,7 +51,8 @@ import { type OtherPool, ProviderPools } from './source/provider-pools.ts';
 import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
 import { Sessions } from '@spillway/server/session/sessions';
-import { openSimulator, type Simulator } from './simulate/simulator.ts';
+import { openSimulator } from './simulate/simulator.ts';
+import { openCanaryProvider, simulatedProviders } from './simulated-providers.ts';
 import { nodeClock } from '@spillway/server/time/node-clock';
 import { openLinks } from '@spillway/server/sink/open-links';
 import { Paces } from '@spillway/server/sink/paces';
@@ -418,30 +417,4 @@ function refusedBy(
 async function otherPoolFor(providers: readonly Provider[]): Promise<OtherPool | undefined> {
   if (providers.every(({ transport }) => transport === undefined)) return undefined;
   return (await import('./source/undici/undici-pool.ts')).UndiciPool;
-}
-
-/** A simulator for the canary alone, the provider that it is, and the key by which its requests are known. */
-async function openCanaryProvider(): Promise<{ key: string; provider: Provider; simulator: Simulator }> {
-  const simulator = await openSimulator({ host: '127.0.0.1', port: 0 });
-  const provider: Provider = {
-    name: canaryName,
-    api: 'openai',
-    url: simulator.url + apis.openai.pathInUrl,
-    apiKey: 'simulated',
-    detach: 'cancel',
-  };
-  return { key: randomBytes(24).toString('base64url'), provider, simulator };
-}
-
-/** The simulator as a provider of each API that has a default provider. */
-function simulatedProviders({ url }: Simulator): Provider[] {
-  const simulated = apiNames.filter((api) => apis[api].byDefault !== undefined);
-  return simulated.map((api) => ({
-    name: 'simulated',
-    api,
-    url: url + apis[api].pathInUrl,
-    // The simulator needs no key. With a configured one, clients' own keys make no difference.
-    apiKey: 'simulated',
-    detach: undefined,
-  }));
 }

@@ -151,7 +151,10 @@ const ofTls = 'spillway_certificate_expiry_seconds';
 test('alerts, dashboard and documents name only metrics that the gateway has', async () => {
   const { gateway } = await startBoth(['--log-level', 'silent', '--canary-ms', '500']);
   await makeTraffic(gateway);
-  const text = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+  const text = await eventually(async () => {
+    const scraped = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+    return scraped.includes('spillway_canary_time_to_first_token_seconds') && scraped;
+  }, 'the first canary to be back');
   const series = new Set([...text.matchAll(/^[a-z]\w*/gm)].map(([name]) => name));
   const used = new Set(
     [
