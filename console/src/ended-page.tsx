@@ -60,6 +60,7 @@ export function EndedPage({
         Those that can still be read, and the latest 500 of the others. Nothing of a prompt or an answer is
         kept with them.
       </p>
+      <Finder />
       <p role="alert" class="problem">
         {problem}
       </p>
@@ -83,6 +84,26 @@ export function EndedPage({
         </section>
       )}
     </>
+  );
+}
+
+/** Leads to a stream by an id that somebody was given: in an answer's header, an error or a line of the log. */
+function Finder(): JSX.Element {
+  const find = (event: Event): void => {
+    event.preventDefault();
+    const id = new FormData(event.currentTarget as HTMLFormElement).get('id');
+    if (typeof id === 'string' && id.trim() !== '') location.hash = streamHref(id.trim()).slice(1);
+  };
+  return (
+    <form class="toolbar finder" role="search" onSubmit={find}>
+      <label class="facet">
+        Request or stream{' '}
+        <input name="id" class="mono" autocomplete="off" spellcheck={false} placeholder="its id" size={38} />
+      </label>
+      <button type="submit" class="plain">
+        Find
+      </button>
+    </form>
   );
 }
 

@@ -10,7 +10,7 @@ import { ActionButton } from './action-button.tsx';
 import { causeHints, causeTexts, stallsHref } from './causes.ts';
 import { type Feed, FeedError } from './feed.ts';
 import { modelName } from './model-name.ts';
-import { docHref, endedHref } from './route.ts';
+import { docHref, endedHref, streamHref } from './route.ts';
 import { StateBadge } from './state-badge.tsx';
 import { StreamEvents } from './stream-events.tsx';
 import { openedAtMs, StreamMemory } from './stream-memory.ts';
@@ -34,6 +34,8 @@ export function StreamPage({ id, feed }: { readonly id: string; readonly feed: F
     const readStory = async (): Promise<void> => {
       try {
         const story = await feed.readJson<StreamDetail>(`ended/${encodeURIComponent(id)}`, stop.signal);
+        // Looked for by the id of its request: its page is that of its own id.
+        if (story.stream.id !== id) location.replace(streamHref(story.stream.id));
         show(story);
         setStanding('over');
       } catch (error) {
@@ -185,6 +187,10 @@ function Facts({ stream }: { readonly stream: StreamRow }): JSX.Element {
     ['Key', client.caller === '' ? 'none' : client.caller],
     ['Provider', `${provider} (${api})`],
     ['Stream', id],
+    ...(stream.requestId === null ? [] : ([['Request', stream.requestId]] as const)),
+    ...(stream.upstreamRequestId === null
+      ? []
+      : ([['Provider’s request', stream.upstreamRequestId]] as const)),
   ];
   return (
     <dl class="facts panel">

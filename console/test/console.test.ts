@@ -254,7 +254,8 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     for (const fault of ['cut=1000', 'cut=1000', 'status=429']) {
       await (await postChat(own.url, `sim:tps=0,ttft=0,tokens=20,${fault}`)).text().catch(() => '');
     }
-    await (await postChat(own.url, 'sim:tps=0,ttft=0,tokens=5')).text();
+    const whole = await postChat(own.url, 'sim:tps=0,ttft=0,tokens=5');
+    await whole.text();
     const page = await openConsole('', {}, own.adminUrl);
     await shows(page, '.verdict', '3 streams failed in the last minute.');
     // What the verdict says and what the chart says is one figure.
@@ -274,6 +275,14 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await page.getByRole('link', { name: 'What upstream_invalid means' }).click();
     await page.locator('#doc-upstream_invalid').waitFor();
     await isAccessible(page);
+    // What a client was given leads there, too.
+    await page.goto(`${own.adminUrl}/#/ended`);
+    const request = whole.headers.get('x-spillway-request-id') ?? '';
+    await page.getByLabel('Request or stream').fill(` ${request}`);
+    await page.getByRole('button', { name: 'Find' }).click();
+    await shows(page, '.facts', request);
+    await shows(page, '.explain', 'all of it came');
+    expect(page.url()).not.toContain(request);
     await page.goto(`${own.adminUrl}/#/docs/runbook/spillwaystalling`);
     await shows(page, '.doc h2', 'SpillwayStalling');
     await isAccessible(page);

@@ -150,3 +150,17 @@ test('clients who name ever new models do not make the counts grow', () => {
   expect(Object.keys(counts.model)).toHaveLength(100);
   expect(counts.provider).toEqual({ p: 300 });
 });
+
+test('a stream is found by its id and by its request’s, while it is known and when it was dropped', () => {
+  const { streams } = openStreams();
+  const { stream } = startStream(streams, { requestId: 'request-1', client });
+  const ended = new EndedStreams(nodeClock);
+  const found = (id: string, known: readonly GatewayStream[]): string | undefined =>
+    ended.find(id, known)?.stream.id;
+  for (const id of [stream.id, 'request-1']) expect(found(id, [stream])).toBe(stream.id);
+  expect(found('request-1', [])).toBeUndefined();
+  streams.ended(stream, { state: 'completed', error: undefined });
+  ended.add(stream);
+  for (const id of [stream.id, 'request-1']) expect(found(id, [])).toBe(stream.id);
+  expect(found('request-2', [])).toBeUndefined();
+});

@@ -98,9 +98,13 @@ export class EndedStreams {
     };
   }
 
+  /** Finds a stream by its id, or by the id of the request that opened it: the gateway's own, or the provider's. */
   find(id: string, known: Iterable<GatewayStream>): StreamDetail | undefined {
-    for (const stream of known) if (stream.id === id) return streamDetail(stream, this.#clock);
-    return this.#dropped.get(id)?.detail;
+    for (const stream of known) if (isCalled(stream, id)) return streamDetail(stream, this.#clock);
+    const dropped = this.#dropped.get(id)?.detail;
+    if (dropped !== undefined) return dropped;
+    for (const { detail } of this.#dropped.values()) if (isCalled(detail.stream, id)) return detail;
+    return undefined;
   }
 
   *#candidates(known: Iterable<GatewayStream>): Generator<Candidate> {
@@ -174,4 +178,15 @@ function count(values: Map<string, number>, value: string): void {
 function costOf({ endedReaders, events, refusal, stream }: StreamDetail): number {
   const texts = stream.model.length + (stream.reason?.length ?? 0) + (refusal?.message.length ?? 0);
   return 2600 + 2 * texts + 150 * events.length + 400 * (endedReaders.length + stream.readers.length);
+}
+
+function isCalled(
+  stream: {
+    readonly id: string;
+    readonly requestId?: string | null | undefined;
+    readonly upstreamRequestId?: string | null | undefined;
+  },
+  id: string,
+): boolean {
+  return [stream.id, stream.requestId, stream.upstreamRequestId].includes(id);
 }
