@@ -98,7 +98,15 @@ function Finder(): JSX.Element {
     <form class="toolbar finder" role="search" onSubmit={find}>
       <label class="facet">
         Request or stream{' '}
-        <input name="id" class="mono" autocomplete="off" spellcheck={false} placeholder="its id" size={38} />
+        <input
+          type="search"
+          name="id"
+          class="mono"
+          autocomplete="off"
+          spellcheck={false}
+          placeholder="its id"
+          size={38}
+        />
       </label>
       <button type="submit" class="plain">
         Find

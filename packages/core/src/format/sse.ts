@@ -71,7 +71,7 @@ export interface EventScannerOptions {
  * ```ts
  * const scanner = new EventScanner({ classify: openaiChat.classify });
  * for await (const chunk of response.body ?? []) scanner.push(chunk, (run) => channel.offer(run));
- * scanner.finish((run) => channel.offer(run));
+ * scanner.end((run) => channel.offer(run));
  * if (!scanner.hasEnded) throw new Error('the stream was cut');
  * ```
  */
