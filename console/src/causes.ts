@@ -45,6 +45,7 @@ export const refusalTexts: Readonly<Record<RefusalCause, string>> = {
   request_memory: 'no room for request bodies',
   stranger_displaced: 'strangers made room',
   transfer_displaced: 'requests that do not come whole made room',
+  wrong_key: 'no accepted key',
 };
 
 /** What keeps a reader from getting more, in two words that fit beside its lag; `undefined`: nothing. */

@@ -43,6 +43,7 @@ export function judge(
   const counted = (counter: (of: Totals) => number): number => lastMinute(history, startedAtMs, counter);
   const troubles = [
     ...drained(totals),
+    ...reloaded(totals),
     ...memory(totals, history),
     ...failures(counted(({ ended }) => ended.failed)),
     ...refusals((cause) => counted(({ refused }) => refused[cause])),
@@ -88,21 +89,41 @@ function failures(failed: number): readonly Trouble[] {
   return [{ level: 'bad', text, links }];
 }
 
+/** Where a client's refusal is explained, by what was refused. */
+const refusalKinds = [
+  { what: 'connection', links: [runbook('spillwayconnectionsrefused')], least: 1 },
+  {
+    what: 'request',
+    links: [{ href: docHref('operating', 'request-bodies'), text: 'what to do' }],
+    least: 1,
+  },
+  // A key that was mistyped is no trouble.
+  { what: 'key', links: [runbook('spillwaykeysguessed')], least: 10 },
+] as const;
+
+function kindOf(cause: RefusalCause): (typeof refusalKinds)[number]['what'] {
+  if (cause === 'request_memory') return 'request';
+  return cause === 'wrong_key' ? 'key' : 'connection';
+}
+
 function refusals(counted: (cause: RefusalCause) => number): readonly Trouble[] {
   const found = (Object.keys(refusalTexts) as RefusalCause[])
     .map((cause) => ({ cause, count: counted(cause) }))
     .filter(({ count }) => count > 0);
-  return [false, true].flatMap((isBody): readonly Trouble[] => {
-    const of = found.filter(({ cause }) => (cause === 'request_memory') === isBody);
-    if (of.length === 0) return [];
+  return refusalKinds.flatMap(({ least, links, what }): readonly Trouble[] => {
+    const of = found.filter(({ cause }) => kindOf(cause) === what);
     const count = of.reduce((sum, each) => sum + each.count, 0);
+    if (count < least) return [];
     const why = of.map((each) => refusalTexts[each.cause]).join(', ');
-    const what = `${plural(count, isBody ? 'request' : 'connection')} refused in the last minute: ${why}`;
-    const links = isBody
-      ? [{ href: docHref('operating', 'request-bodies'), text: 'what to do' }]
-      : [runbook('spillwayconnectionsrefused')];
-    return [{ level: 'bad', text: what, links }];
+    const text = `${plural(count, what === 'key' ? 'request' : what)} refused in the last minute: ${why}`;
+    return [{ level: what === 'key' ? 'warn' : 'bad', text, links }];
   });
+}
+
+function reloaded({ hasReloadFailed }: Totals): readonly Trouble[] {
+  if (!hasReloadFailed) return [];
+  const text = 'the configuration was not reloaded, and the old one stays';
+  return [{ level: 'bad', text, links: [runbook('spillwayreloadfailed')] }];
 }
 
 function lags(totals: Totals, streams: readonly StreamRow[]): readonly Trouble[] {

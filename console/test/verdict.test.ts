@@ -15,6 +15,7 @@ const calm: Totals = {
   sessions: 0,
   draining: null,
   intakeClosedAtMs: null,
+  hasReloadFailed: false,
   waitingBytes: 0,
   heldBytes: 0,
   heldLimitBytes: 1_000_000,
@@ -33,7 +34,14 @@ const calm: Totals = {
   stallMs: { burst: 0, connection_lost: 0, credit: 0, event_memory: 0, link: 0, tap: 0 },
   retries: 0,
   ended: { cancelled: 0, completed: 0, failed: 0 },
-  refused: { address_bound: 0, refused: 0, request_memory: 0, stranger_displaced: 0, transfer_displaced: 0 },
+  refused: {
+    address_bound: 0,
+    refused: 0,
+    request_memory: 0,
+    stranger_displaced: 0,
+    transfer_displaced: 0,
+    wrong_key: 0,
+  },
 };
 
 /** A sample a second, the last one at `calm.atMs`. */
@@ -100,4 +108,15 @@ test('a few slow seconds are no trouble, and half of the last ten are', () => {
   const slow = (of: number) => past(60, (ago) => (ago < of ? { loopDelayMs: { p50: 1, p99: 250 } } : {}));
   expect(verdictOf(slow(4))).toContain('Nothing is wrong');
   expect(verdictOf(slow(5))).toContain('its event loop is up to 250 ms late');
+});
+
+test('keys that are guessed, and a configuration that was not reloaded, are wrong', () => {
+  const guessed = (count: number): Partial<Totals> => ({ refused: { ...calm.refused, wrong_key: count } });
+  expect(verdictOf(past(120, (ago) => guessed(ago > 30 ? 0 : 9)))).toContain('Nothing is wrong');
+  expect(verdictOf(past(120, (ago) => guessed(ago > 30 ? 0 : 90)))).toBe(
+    '90 requests refused in the last minute: no accepted key.',
+  );
+  expect(verdictOf(past(3, () => ({ hasReloadFailed: true })))).toBe(
+    'The configuration was not reloaded, and the old one stays.',
+  );
 });

@@ -199,11 +199,12 @@ export async function openGateway(
     sessions: (): number => sessions.size,
     untaken: () => sessions.untaken(),
     ended: () => ({ ...metrics.streams.ended }),
-    refused: () => refusedBy(connections, memory),
+    refused: () => refusedBy(connections, memory, refusals),
     intakeClosedAtMs: () => intake.closedAtMs,
+    hasReloadFailed: () => !reload.isSuccessful,
     draining: () => drain.dates ?? null,
   };
-  const console = new Console(config, watched);
+  const console = new Console(config, { ...watched, isOwn: ({ origin }) => origin.name === canaryName });
   const resource = defaultResource()
     .merge(resourceFromAttributes({ 'service.name': 'spillway' }))
     .merge(detectResources({ detectors: [envDetector] }));
@@ -408,9 +409,12 @@ function boundsFor(config: Config, isSimulated: boolean, log: Logger): Connectio
 function refusedBy(
   { closed }: Pick<Connections, 'closed'>,
   { refusals }: Pick<RequestMemory, 'refusals'>,
+  { counts }: Pick<Refusals, 'counts'>,
 ): Totals['refused'] {
   const { address_bound, refused, stranger_displaced, transfer_displaced } = closed;
-  return { address_bound, refused, request_memory: refusals, stranger_displaced, transfer_displaced };
+  const wrong_key = counts.client.invalid_api_key + counts.admin.invalid_api_key;
+  const request_memory = refusals;
+  return { address_bound, refused, request_memory, stranger_displaced, transfer_displaced, wrong_key };
 }
 
 /** The pools of providers that the built-in reader does not reach. undici is loaded only if there are some. */

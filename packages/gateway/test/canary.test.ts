@@ -70,6 +70,17 @@ test.each([
   expect(await runs(gateway, 'failed')).toBe(0);
 });
 
+test('the console’s list of ended streams is of others', async () => {
+  const gateway = await startGateway([...every, '--retain-ms', '300']);
+  await sings(gateway);
+  await (await postChat(gateway.url, 'sim:tps=0,ttft=0,tokens=3')).text();
+  // Some canaries are kept, and some are not any more.
+  await eventually(async () => (await runs(gateway, 'ok')) >= 10, 'more canaries');
+  const response = await fetch(`${gateway.adminUrl}/ended`);
+  const { counts, found } = (await response.json()) as { counts: { provider: object }; found: number };
+  expect({ found, providers: Object.keys(counts.provider) }).toEqual({ found: 1, providers: ['simulated'] });
+});
+
 test('a canary falls silent when the gateway has no place for it, and sings again when it has one', async () => {
   const gateway = await startGateway([...every, '--max-streams', '1', '--max-waiting', '0']);
   await sings(gateway);

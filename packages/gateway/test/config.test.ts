@@ -192,7 +192,7 @@ describe('a wrong configuration names the key, what was expected and what came',
     ],
     [{ yaml: 'host: 0.0.0.0' }, 'host (spillway.yaml): expected a loopback address'],
     [{ yaml: '- 1' }, 'spillway.yaml: expected settings as key: value, got something else'],
-    [{ yaml: 'a: [' }, 'spillway.yaml: expected YAML. '],
+    [{ yaml: 'a: [' }, 'spillway.yaml: expected YAML, got '],
   ])('%j', (sources, message) => {
     expect(() => load(sources)).toThrow(
       expect.objectContaining({ code: 'config_invalid', message: expect.stringContaining(message) }),
@@ -391,4 +391,27 @@ describe('a transport of a provider', () => {
     }
     expect(() => load({ flags: { upstream: 'x' } })).toThrow(ConfigError);
   });
+});
+
+test.each([
+  ['a quote that is not closed', 'upstream:\n  - name: a\n    apiKey: "sk-SEKRET\n'],
+  ['a tab', 'upstream:\n\tapiKey: sk-SEKRET\n'],
+  ['JSON without a comma', '{"apiKey": "sk-SEKRET" "b": 1}'],
+  ['an alias of nothing', 'apiKey: *sk-SEKRET\n'],
+  ['a tag of nobody', 'apiKey: !sk-SEKRET x\n'],
+  ['a key twice', 'sk-SEKRET: 1\nsk-SEKRET: 2\n'],
+])('a file that is no YAML is not quoted, and is one line: %s', (_what, text) => {
+  const load = (): unknown => loadSettings({ flags: {}, env: {}, file: { path: 'spillway.yaml', text } });
+  let message = '';
+  try {
+    load();
+  } catch (error) {
+    message = (error as Error).message;
+    // What is logged with it has no more than its message.
+    expect((error as Error).cause).toBeUndefined();
+  }
+  if (!message.includes('unknown setting')) {
+    expect(message).toMatch(/^spillway\.yaml: expected YAML, got [^\n]+$/);
+  }
+  expect(message).not.toMatch(/SEKRET[^:]*\n|apiKey: .*SEKRET/);
 });

@@ -145,6 +145,12 @@ export function shuttingDown(): GatewayError {
   return new GatewayError('shutting_down', message, { retryAfterS: 1 });
 }
 
+/** The error of a stream that had not ended when the time for that was over. */
+export function stoppedBefore(): GatewayError {
+  const message = 'The gateway was stopped before this answer had ended (shutdownMs).';
+  return new GatewayError('shutting_down', message, { retryAfterS: 1 });
+}
+
 /** The error of a request at a bound of the gateway's own. Another try a little later makes sense. */
 export function overloaded(message: string, options: ErrorOptions = {}): GatewayError {
   return new GatewayError('overloaded', message, { ...options, retryAfterS: 1 });

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { parse } from 'yaml';
+import { parse, YAMLParseError } from 'yaml';
 import { ConfigError } from './config-error.ts';
 import { isServiceLink } from './kubernetes.ts';
 import { configOptions } from './schema.ts';
@@ -51,13 +51,21 @@ function fileValues(file: ConfigSources['file']): Record<string, unknown> {
     value = parse(file.text, { logLevel: 'error' });
   } catch (error) {
     // Besides errors of syntax: aliases that multiply, and lists inside each other that exhaust the stack.
-    throw new ConfigError(`${file.path}: expected YAML. ${(error as Error).message}`, { cause: error });
+    throw new ConfigError(`${file.path}: expected YAML, got ${yamlProblem(error)}`);
   }
   if (value === null || value === undefined) return {};
   if (typeof value !== 'object' || Array.isArray(value)) {
     throw new ConfigError(`${file.path}: expected settings as key: value, got something else`);
   }
   return value as Record<string, unknown>;
+}
+
+/** What is wrong, and where. Not the parser's own words: these quote the file, which may have a secret by mistake. */
+function yamlProblem(error: unknown): string {
+  if (!(error instanceof YAMLParseError)) return `a text that cannot be read (${(error as Error).name})`;
+  const [at] = error.linePos ?? [];
+  const what = error.code.toLowerCase().replaceAll('_', ' ');
+  return at === undefined ? what : `${what} at line ${at.line}, column ${at.col}`;
 }
 
 /** The name of the configuration file that is read where no other is asked for. */
@@ -75,8 +83,9 @@ export function readConfigFile(asked: string | undefined): ConfigSources['file']
   try {
     return { path, text: readTextFile(path) };
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOENT') throw new ConfigError(`${path}: ${message}`, { cause: error });
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT')
+      throw new ConfigError(`${path}: expected a file that can be read, got ${code ?? 'no code'}`);
     if (asked === undefined) return undefined;
     const near = [defaultPath, ...similarConfigFiles()].filter((each) => each !== path && existsSync(each));
     const hint = near.length === 0 ? '' : `; there is ${near.join(' and ')} in the working directory`;

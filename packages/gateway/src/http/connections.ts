@@ -123,6 +123,11 @@ export class Connections {
     this.#timer.unref();
   }
 
+  /** Whether connections begin with TLS. */
+  get isSecure(): boolean {
+    return this.#options.secureContext !== undefined;
+  }
+
   /** The number of open connections. */
   get size(): number {
     return this.#bySocket.size;

@@ -22,7 +22,10 @@ export async function listenAt(
   const [first = host, ...others] = addresses.map(({ address }) => address);
   const reusePort = listeners > 1;
   if (reusePort && port !== 0) await claim(first, port);
-  await server.listen(Object.assign({ host: first, port }, { reusePort }));
+  // Fastify does not know of the TLS below it.
+  const listenTextResolver = (url: string): string =>
+    `Server listening at ${connections.isSecure ? url.replace(/^http:/, 'https:') : url}`;
+  await server.listen(Object.assign({ host: first, port, listenTextResolver }, { reusePort }));
   const { port: taken } = server.server.address() as AddressInfo;
   const listen = async (address: string, count: number): Promise<void> => {
     for (let made = 0; made < count; made += 1) {

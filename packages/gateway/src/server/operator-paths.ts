@@ -7,6 +7,7 @@ import { maxPageStreams } from '@spillway/server/console/ended-streams';
 import type { GatewayFacts } from '@spillway/server/console/snapshot';
 import { GatewayError } from '@spillway/server/errors';
 import { clientAddress } from '@spillway/server/http/client-address';
+import { requestIdOf } from '@spillway/server/http/request-id';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Guard } from '../access/guard.ts';
 import type { Intake } from '../access/intake.ts';
@@ -65,6 +66,7 @@ export function addActions(server: FastifyInstance, options: OperatorOptions): v
         caller: name || undefined,
         tenant: tenant || undefined,
         address: clientAddress(raw),
+        request: requestIdOf(raw),
       },
       'an operator acted',
     );

@@ -19,11 +19,21 @@ const detailEveryMs = 250;
 /** The most streams of details; beyond it those that nobody watches are not kept for watchers that come back. */
 const maxDetails = 64;
 
+export interface ConsoleOptions extends HistoryOptions {
+  readonly defects: Defects;
+  /**
+   * Whether the server opened a stream by itself, to see that it works. Those are not remembered: one every few seconds
+   * would push out the streams that people look for. Default: none is.
+   */
+  readonly isOwn?: (stream: GatewayStream) => boolean;
+}
+
 /** The data of the console: the gateway's history, and streams of snapshots for the pages that watch. */
 export class Console {
   readonly history: History;
   readonly #deadlines: StreamDeadlines;
   readonly #streams: () => Iterable<GatewayStream>;
+  readonly #isOwn: (stream: GatewayStream) => boolean;
   readonly #defects: Defects;
   readonly #details = new Map<string, SnapshotStream>();
   readonly #timers: readonly Timer[];
@@ -34,13 +44,14 @@ export class Console {
   /** Whether the latest sample is of this turn. */
   #isSampled = false;
 
-  constructor(deadlines: StreamDeadlines, options: HistoryOptions & { readonly defects: Defects }) {
+  constructor(deadlines: StreamDeadlines, options: ConsoleOptions) {
     this.#defects = options.defects;
     this.#clock = options.clock;
     this.#tokens = new StreamTokens(options.clock);
     this.history = new History(options);
     this.#deadlines = deadlines;
     this.#streams = options.streams;
+    this.#isOwn = options.isOwn ?? (() => false);
     this.#ended = new EndedStreams(options.clock);
     this.#timers = [
       options.clock.every(sampleEveryMs, () => this.#sample()),
@@ -77,7 +88,7 @@ export class Console {
 
   /** The stream is not known from now on: what it was is kept for people. */
   dropped(stream: GatewayStream): void {
-    this.#ended.add(stream);
+    if (!this.#isOwn(stream)) this.#ended.add(stream);
   }
 
   /** Cancels a stream for an operator. Returns whether there was one whose provider was at work. */
@@ -100,12 +111,16 @@ export class Console {
 
   /** Streams that have ended: those that can still be read, and the latest of the others. */
   endedStreams(query: EndedQuery): EndedPage {
-    return this.#ended.list(query, this.#streams());
+    return this.#ended.list(query, this.#ofOthers());
   }
 
   /** The story of one stream that has ended. */
   endedStream(id: string): StreamDetail | undefined {
     return this.#ended.find(id, this.#streams());
+  }
+
+  *#ofOthers(): Generator<GatewayStream> {
+    for (const stream of this.#streams()) if (!this.#isOwn(stream)) yield stream;
   }
 
   #snapshots(make: () => object): SnapshotStream {

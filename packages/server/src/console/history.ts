@@ -19,6 +19,8 @@ export interface HistoryOptions {
   readonly sessions: () => number;
   readonly refused: () => Totals['refused'];
   readonly intakeClosedAtMs: () => number | null;
+  /** Whether the last reload was refused. Default: there are no reloads. */
+  readonly hasReloadFailed?: () => boolean;
   readonly heldLimitBytes: number;
   /** The stop that is under way. Default: none. */
   readonly draining?: () => Totals['draining'];
@@ -65,6 +67,7 @@ export class History {
       ...surveyed,
       sessions: sessions(),
       intakeClosedAtMs: intakeClosedAtMs(),
+      hasReloadFailed: this.#options.hasReloadFailed?.() ?? false,
       draining: draining?.() ?? null,
       heldLimitBytes,
       rssBytes: physicalBytes(),

@@ -33,6 +33,8 @@ export interface Totals {
   readonly sessions: number;
   /** When an operator began to drain the gateway, in milliseconds since 1970; `null`: it takes new streams. */
   readonly intakeClosedAtMs: number | null;
+  /** Whether the last reload of the configuration was refused, so that an older one is in force. */
+  readonly hasReloadFailed: boolean;
   /** The stop that is under way, with its start and deadline in milliseconds since 1970; `null`: there is none. */
   readonly draining: { readonly sinceMs: number; readonly deadlineMs: number } | null;
   /** The bytes that wait for readers. `heldBytes`: all bytes in channels, with history. */
@@ -63,13 +65,17 @@ export interface Totals {
   readonly refused: Readonly<Record<RefusalCause, number>>;
 }
 
-/** Why a client was refused before there was a stream. `request_memory`: no room for its body; else: its connection. */
+/**
+ * Why a client was refused before there was a stream. `request_memory`: no room for its body; `wrong_key`: it showed no
+ * accepted key; else: its connection.
+ */
 export type RefusalCause =
   | 'address_bound'
   | 'refused'
   | 'request_memory'
   | 'stranger_displaced'
-  | 'transfer_displaced';
+  | 'transfer_displaced'
+  | 'wrong_key';
 
 /** The overview: sent once a second, while a reader can take it. */
 export interface Overview {

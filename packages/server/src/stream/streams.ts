@@ -1,6 +1,6 @@
 import type { Timer } from '@spillway/core/clock';
 import type { Defects } from '../defects.ts';
-import { asGatewayError, shuttingDown } from '../errors.ts';
+import { asGatewayError, stoppedBefore } from '../errors.ts';
 import { RetainedStreams } from '../memory/retained-streams.ts';
 import type { Meter } from './meter.ts';
 import { RequestMemory } from '../memory/request-memory.ts';
@@ -173,7 +173,7 @@ export class Streams {
 
   /** Stops every live stream. */
   cancelAll(): void {
-    const reason = shuttingDown();
+    const reason = stoppedBefore();
     for (const stream of this) {
       this.#defects.contain('stop of a stream', () => {
         stream.cancel(reason);
