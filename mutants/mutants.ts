@@ -3909,4 +3909,12 @@ export const mutants: readonly Mutant[] = [
     test: `${serverTest}/tap-gate.test.ts`,
     only: 'behind a closed gate',
   },
+  {
+    name: 'settings: a file that is no YAML is quoted',
+    file: `${gateway}/config/sources.ts`,
+    find: 'expected YAML, got ${yamlProblem(error)}',
+    replace: 'expected YAML, got ${(error as Error).message}',
+    test: `${gatewayTest}/config.test.ts`,
+    only: 'is not quoted',
+  },
 ];

@@ -401,10 +401,9 @@ test.each([
   ['a tag of nobody', 'apiKey: !sk-SEKRET x\n'],
   ['a key twice', 'sk-SEKRET: 1\nsk-SEKRET: 2\n'],
 ])('a file that is no YAML is not quoted, and is one line: %s', (_what, text) => {
-  const load = (): unknown => loadSettings({ flags: {}, env: {}, file: { path: 'spillway.yaml', text } });
   let message = '';
   try {
-    load();
+    load({ yaml: text });
   } catch (error) {
     message = (error as Error).message;
     // What is logged with it has no more than its message.
