@@ -40,6 +40,7 @@ const surroundings = `
   declare const inbox: import('@spillway/core').Reader<Uint8Array>;
   declare const gauge: { set(value: number): void };
   declare const file: { append(record: Uint8Array): Promise<void> };
+  declare const log: { append(chunks: readonly unknown[]): Promise<void> };
   declare const merge: (first: string, second: string) => string | undefined;
   declare const model: AsyncIterable<string>;
   declare const offset: number;

@@ -18,7 +18,7 @@ export async function collectReply(
   onGrow: (bytes: number) => void = () => undefined,
 ): Promise<Buffer> {
   const timer = setTimeout(() => {
-    reply.abort(
+    reply.cancel(
       new GatewayError('upstream_timeout', `The provider's answer was not whole after ${timeoutMs} ms.`),
     );
   }, timeoutMs);
@@ -45,7 +45,7 @@ function collect(reply: Reply, maxBytes: number, onGrow: (bytes: number) => void
           add(bytes.subarray(start, end));
         } catch (error) {
           reject(error);
-          reply.abort(error as Error);
+          reply.cancel(error as Error);
         }
       },
       complete: () => resolve(body.bytes),

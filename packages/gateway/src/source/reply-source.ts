@@ -294,7 +294,7 @@ export class ReplySource implements BodyHandler {
 
   #abort(error: Error): void {
     this.#finish(error);
-    this.#reply.abort(error);
+    this.#reply.cancel(error);
   }
 
   #finish(error: Error | undefined): void {

@@ -130,11 +130,11 @@ export class Reply {
 
   /** Closes the provider's connection: the reply, or the rest of it, is not needed. */
   discard(): void {
-    this.abort(new Error('the reply is not wanted'));
+    this.cancel(new Error('the reply is not wanted'));
   }
 
   /** Closes the provider's connection. The body handler's `fail` is called, unless the body had ended. */
-  abort(reason: Error): void {
+  cancel(reason: Error): void {
     this.#body.cancel(reason);
   }
 }
