@@ -76,7 +76,8 @@ describe('promise 1: memory is what is configured over HTTP/2, too', () => {
     const url = `https://localhost:${(server.address() as AddressInfo).port}/v1`;
     const upstream = `url=${url},http2=true,caFile=${certificates.authority.certFile}`;
     const gateway = await startGateway(['--upstream', upstream, '--log-level', 'silent']);
-    for (let warm = 0; warm < 3; warm += 1) await (await postChat(gateway.url, 'm')).text();
+    // Warm, as above.
+    for (let warm = 0; warm < 10; warm += 1) await (await postChat(gateway.url, 'm')).text();
     const before = await memoryOf(gateway);
     const count = 100;
     await Promise.all(Array.from({ length: count }, () => rawChat(gateway.url, 'm', { reads: false })));
@@ -85,12 +86,14 @@ describe('promise 1: memory is what is configured over HTTP/2, too', () => {
       'all readers to be full',
     );
     const growth = (await memoryOf(gateway)) - before;
-    expect(growth).toBeLessThan(32 * MiB + count * (windowBytes + allowanceBytes));
+    // What undici has read and V8 has yet to collect comes on top: docs/promises.md says so.
+    expect(growth).toBeLessThan(32 * MiB + count * (windowBytes + allowanceBytes) + uncollectedBytes);
     // Many streams a connection: that it was HTTP/2.
     expect(sessions.size).toBeLessThanOrEqual(4);
   });
 });
 
+const uncollectedBytes = 24 * MiB;
 const paused = 'spillway_streams{state="paused"}';
 
 /** A provider that says the same event again and again, as fast as it is read. */
