@@ -91,7 +91,10 @@ export interface Gateway {
   stop(say?: (sentence: string) => void): Promise<void>;
 }
 
-/** Starts a gateway. It listens when the promise resolves. */
+/**
+ * Starts a gateway. It listens when the promise resolves. One file, because it is the one place where all parts are
+ * put together, and each of them needs others.
+ */
 export async function openGateway(
   asked: Settings,
   log: Logger,
