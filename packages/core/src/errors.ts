@@ -17,6 +17,8 @@
  *   do not ascend.
  * - `merge_under_way`: `skip` was called by a channel's `merge`, or by `weigh` or `durationMs` for a merged chunk.
  * - `event_too_large`: one event of a stream is larger than the limit.
+ * - `sink_closed`: a write came after a sink was closed.
+ * - `sink_failed`: the engine of a sink failed, or is not there; the cause says how.
  * - `source_cut`: the WebSocket of a source was closed before the end of its messages.
  * - `source_failed`: the WebSocket of a source failed; the cause says how.
  * - `source_overflow`: a WebSocket delivered more messages than may wait, although it was paused.
@@ -36,6 +38,8 @@ export type ErrorCode =
   | 'out_of_order'
   | 'reader_disconnected'
   | 'reader_overflow'
+  | 'sink_closed'
+  | 'sink_failed'
   | 'source_cut'
   | 'source_failed'
   | 'source_overflow'

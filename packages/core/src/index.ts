@@ -17,6 +17,7 @@ export type { CreditAmount, CreditOptions } from './credit/credit-options.ts';
 export { createReplenisher, type Replenisher, type ReplenisherOptions } from './credit/replenisher.ts';
 export { type ErrorCode, SpillwayError } from './errors.ts';
 export { createTransformStream, pipe, type PipeEnd, type PipeOptions } from './pipe.ts';
+export type { Durability, RecordSink, SinkRecord } from './sink/record-sink.ts';
 export { toReadableStream } from './sink/readable-stream.ts';
 export { type ChunkSink, type NodeWritable, type Sink, toNodeWritable } from './sink/sink.ts';
 export type { Source } from './source/source.ts';

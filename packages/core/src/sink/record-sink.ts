@@ -1,0 +1,40 @@
+/**
+ * How well an engine keeps what it has acknowledged. `memory`: until its process or machine ends. `replicated`: in the
+ * memory of several machines. `fsync`: on a disk, also after a power failure.
+ */
+export type Durability = 'fsync' | 'memory' | 'replicated';
+
+/** One record for an engine. `stream` and `seq` together are its id: no two records have the same. */
+export interface SinkRecord {
+  /** The stream that the record belongs to. At most 128 characters of `A-Z a-z 0-9 _ -`. */
+  readonly stream: string;
+  /** The record's number in its stream: 0, 1, 2, … without holes. */
+  readonly seq: number;
+  /** The record itself, opaque to the sink. May be empty. Must not be changed afterwards. */
+  readonly value: Uint8Array;
+}
+
+/**
+ * The end of an engine that records go into. The rules have numbers; `sinkRules` of `@spillway/core/testing` proves each
+ * of them for a sink.
+ *
+ * The caller has at most one write under way, and writes the records of a stream in order.
+ */
+export interface RecordSink {
+  /** What a resolved write is worth. */
+  readonly durability: Durability;
+  /**
+   * Writes records. (1) Resolved means kept, to the grade of `durability`: whoever reads the engine from then on finds
+   * each record once, equal to the given one, and those of a stream in order. (2) Rejected means unknown: all, some or
+   * none of the records may be kept. (3) Writing records again that are kept already adds nothing and resolves; this
+   * holds too for those of an earlier sink of the same engine, as after a crash. (4) A sink that has rejected works again
+   * when its engine does: it needs no restart, and it never resolves for records that are not kept. (5) An empty list
+   * resolves. (6) When the signal is aborted, the write rejects, whatever the engine does, with the signal's reason.
+   */
+  write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void>;
+  /**
+   * Closes the sink. (7) Resolves when the write under way is settled and all that the sink has opened is released.
+   * (8) A later write rejects with `sink_closed`. (9) Safe to call twice.
+   */
+  close(): Promise<void>;
+}
