@@ -60,7 +60,7 @@ const closeGraceMs = 1000;
  */
 export async function fill(stream: GatewayStream, options: FillOptions): Promise<void> {
   const { config, format, pool, request, onRetry } = options;
-  stream.phase = 'opening';
+  stream.asked();
   const reply = await openReply(pool, request, {
     clock: options.clock,
     retries: config.retries,

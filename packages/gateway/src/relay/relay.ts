@@ -160,7 +160,7 @@ export class Relay {
     this.#defects.contain('end of a stream', () => {
       const { config } = this.#settings;
       if (end.error !== undefined) endUnanswered(stream, end.error, config, this.#clock);
-      this.#streams.ended(stream, end);
+      this.#streams.ended(stream, { ...end, usage });
     });
     this.#defects.contain('report of a stream', () => {
       span?.end(stream, end, usage);

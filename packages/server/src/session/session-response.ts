@@ -115,6 +115,10 @@ export class SessionResponse implements ReaderResponse {
     return this.isBlocked || this.#pause.isTimed;
   }
 
+  get acknowledgedOffset(): number {
+    return this.#goneTo;
+  }
+
   get acknowledgedTokens(): number {
     return this.#ackedTokens;
   }

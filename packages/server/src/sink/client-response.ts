@@ -204,8 +204,12 @@ export class ClientResponse implements ReaderResponse {
     return this.isBlocked || this.#pause.isTimed;
   }
 
-  /** HTTP has no acknowledgements of tokens. */
+  /** HTTP has no acknowledgements. */
   get acknowledgedTokens(): undefined {
+    return undefined;
+  }
+
+  get acknowledgedOffset(): undefined {
     return undefined;
   }
 

@@ -30,6 +30,8 @@ export interface ReaderResponse {
   readonly isHeldBack: boolean;
   /** The tokens that the client has acknowledged; `undefined`: it cannot acknowledge. */
   readonly acknowledgedTokens: number | undefined;
+  /** The offset behind the last chunk or gap that the client has acknowledged; `undefined`: it cannot acknowledge. */
+  readonly acknowledgedOffset: number | undefined;
   /**
    * Writes the chunks with the offsets [from, to), at the latest with the next flush. Returns whether to write more
    * at once.

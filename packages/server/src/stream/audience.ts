@@ -53,9 +53,11 @@ export class Audience {
   }
 
   /** A reader is gone, and will not be served again. */
-  noteEnd(reader: ServedReader, reason: ReaderEndReason, atMs: number): void {
-    this.ended.push(endedReader(reader, reason, atMs));
+  noteEnd(reader: ServedReader, reason: ReaderEndReason, atMs: number): EndedReader {
+    const ended = endedReader(reader, reason, atMs);
+    this.ended.push(ended);
     if (this.ended.length > maxEndedReaders) this.ended.shift();
+    return ended;
   }
 
   /** Call this when a bound may have changed. */

@@ -20,10 +20,25 @@ export interface EndedReader {
   readonly mergedEvents: number;
   readonly gaps: number;
   readonly lostTokens: number;
+  /** The offset behind the last chunk that was written to the reader; `null`: it was written nothing. */
+  readonly deliveredOffset: number | null;
+  /** The offset behind the last chunk that the reader acknowledged; `null`: it cannot acknowledge. */
+  readonly acknowledgedOffset: number | null;
 }
 
 export function endedReader(reader: ServedReader, reason: ReaderEndReason, atMs: number): EndedReader {
-  const { address, endError, gaps, lostTokens, mergedEvents, number, overflow, tokens, via } = reader;
+  const {
+    address,
+    deliveredOffset,
+    endError,
+    gaps,
+    lostTokens,
+    mergedEvents,
+    number,
+    overflow,
+    tokens,
+    via,
+  } = reader;
   const error = reason === 'delivered' || endError === undefined ? null : endError;
   return {
     number,
@@ -37,5 +52,7 @@ export function endedReader(reader: ServedReader, reason: ReaderEndReason, atMs:
     mergedEvents,
     gaps,
     lostTokens,
+    deliveredOffset: deliveredOffset ?? null,
+    acknowledgedOffset: reader.response.acknowledgedOffset ?? null,
   };
 }

@@ -34,6 +34,8 @@ export class ServedReader implements WriteListener {
   mergedEvents = 0;
   gaps = 0;
   lostTokens = 0;
+  /** The offset behind the last chunk that was written to this reader. Known when it is done; `undefined`: it got none. */
+  deliveredOffset: number | undefined;
   readonly #stream: ReadStream<ServedReader>;
   readonly #options: StreamReaderOptions;
   readonly #deadlines: StreamDeadlines;
@@ -219,6 +221,7 @@ export class ServedReader implements WriteListener {
    * until the response settles.
    */
   #handedOver(): Promise<void> {
+    this.deliveredOffset = this.#reader?.offset;
     this.#reader?.detach();
     this.#reader = undefined;
     this.#stream.checkDelivered();

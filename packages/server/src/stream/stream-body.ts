@@ -1,4 +1,4 @@
-import type { Format } from '@spillway/core/format/format';
+import type { Format, TokenUsage } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { GatewayError } from '../errors.ts';
 import type { StreamLog } from './stream-log.ts';
@@ -10,6 +10,8 @@ export type StreamState = 'cancelled' | 'completed' | 'failed';
 export interface StreamOutcome {
   readonly state: StreamState;
   readonly error: GatewayError | undefined;
+  /** The tokens that the provider says it used. Default: it said nothing, or nobody looked. */
+  readonly usage?: TokenUsage | undefined;
 }
 
 /** The bounds of each stream. Times are in milliseconds. */

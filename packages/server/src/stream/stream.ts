@@ -257,13 +257,20 @@ export class GatewayStream implements StreamOwner {
     try {
       const opened = tap.open(this);
       if (opened === undefined) return;
-      const reader = new TapReader(this, tap.name, opened);
+      const reader = new TapReader(this, tap, opened);
       this.audience.addTap(reader);
       if (opened.gate !== undefined) this.#gates.add(opened.gate);
       (this.#taps ??= []).push(reader);
     } catch (error) {
-      this.defect(`tap ${tap.name}`, error);
+      if (!(error instanceof GatewayError)) this.defect(`tap ${tap.name}`, error);
+      if (error instanceof GatewayError) this.#gateFailed(error);
+      else if (tap.isRequired === true) this.#gateFailed(tapUnavailable(tap.name));
     }
+  }
+
+  /** A tap that is required cannot keep the stream. */
+  tapFailed(tap: TapReader): void {
+    this.#gateFailed(tapUnavailable(tap.name));
   }
 
   /** The tap has finished with the stream. */
@@ -298,7 +305,8 @@ export class GatewayStream implements StreamOwner {
     const hasMore = this.#body !== undefined && this.#body.log.end === undefined;
     if (hasMore && this.audience.readers.has(reader)) this.detached(reader, clientLeft('fell behind'), true);
     this.journal.add('reader_left', reader.number, reason);
-    this.audience.noteEnd(reader, reason, this.#host.clock.dateMs());
+    const ended = this.audience.noteEnd(reader, reason, this.#host.clock.dateMs());
+    for (const tap of this.#taps ?? []) tap.readerEnded(ended);
     this.audience.remove(reader);
     this.checkDelivered();
     this.#host.readerEnded(reason, reader, this);
@@ -356,10 +364,17 @@ export class GatewayStream implements StreamOwner {
     if (this.end !== undefined) return;
     this.#controller.abort(reason);
     if (reason.isCancel) {
+      for (const tap of this.audience.taps) tap.cancelled();
       this.#body?.log.cancel(reason);
       this.audience.forgetBookmarks();
     }
     this.audience.releaseLarge();
+  }
+
+  /** The provider is asked from now on. */
+  asked(): void {
+    this.phase = 'opening';
+    for (const tap of this.#taps ?? []) tap.asked();
   }
 
   /** The provider has answered. From now on its silence is measured. */
@@ -405,7 +420,8 @@ export class GatewayStream implements StreamOwner {
   }
 
   /** The provider has completed, failed or been cancelled. */
-  ended({ error, state }: StreamOutcome, nowMs: number): void {
+  ended(outcome: StreamOutcome, nowMs: number): void {
+    const { error, state } = outcome;
     this.end = {
       state,
       atMs: nowMs,
@@ -414,9 +430,19 @@ export class GatewayStream implements StreamOwner {
       reason: error?.message,
     };
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
-    if (error !== undefined) this.#started.reject(error);
-    for (const tap of this.#taps ?? []) tap.ended({ state, error });
+    for (const tap of this.#taps ?? []) tap.ended(outcome);
+    if (error !== undefined) void this.#refuse(error);
     this.checkDelivered();
+  }
+
+  /** There will be no body. What the provider said of it passes the gates, as a body would. */
+  async #refuse(error: GatewayError): Promise<void> {
+    try {
+      if (!this.#gates.areNone && this.isAnswered && !error.isCancel) await this.#gates.head();
+      this.#started.reject(error);
+    } catch (failed) {
+      this.#started.reject(failed);
+    }
   }
 
   /** A run came from the provider. */

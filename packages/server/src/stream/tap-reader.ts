@@ -2,26 +2,32 @@ import type { Gap, Reader, ReaderOptions } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { awaitsChunk } from './awaits-chunk.ts';
 import type { StreamBody, StreamOutcome } from './stream-body.ts';
-import type { StreamTap, TapGate } from './tap.ts';
+import { GatewayError } from '../errors.ts';
+import type { EndedReader } from './ended-reader.ts';
+import type { StreamTap, Tap, TapGate } from './tap.ts';
 
 /** A stream, as far as the tap's reader needs it. */
 interface ReadByTap {
   /** The tap has finished with the stream. */
   tapDone(tap: TapReader): void;
+  /** A tap that is required has failed. */
+  tapFailed(tap: TapReader): void;
   defect(where: string, error: unknown): void;
 }
 
 /** One tap's cursor on one stream. */
 export class TapReader {
   readonly name: string;
+  readonly #isRequired: boolean;
   readonly #tap: StreamTap;
   readonly #stream: ReadByTap;
   #reader: Reader<EventRun | Gap> | undefined;
   #hasBegun = false;
 
-  constructor(stream: ReadByTap, name: string, tap: StreamTap) {
+  constructor(stream: ReadByTap, { isRequired = false, name }: Tap, tap: StreamTap) {
     this.#stream = stream;
     this.name = name;
+    this.#isRequired = isRequired;
     this.#tap = tap;
   }
 
@@ -56,13 +62,24 @@ export class TapReader {
     void this.#read(body);
   }
 
+  /** The provider is about to be asked. */
+  asked(): void {
+    this.#tell((tap) => tap.asked?.());
+  }
+
+  /** The stream is about to be cancelled. */
+  cancelled(): void {
+    this.#tell((tap) => tap.cancelled?.());
+  }
+
+  /** A reader of the stream is gone. */
+  readerEnded(reader: EndedReader): void {
+    this.#tell((tap) => tap.readerEnded?.(reader));
+  }
+
   /** The stream has ended, in one of its states. */
   ended(outcome: StreamOutcome): void {
-    try {
-      this.#tap.ended?.(outcome);
-    } catch (error) {
-      this.#stream.defect(`tap ${this.name}`, error);
-    }
+    this.#tell((tap) => tap.ended?.(outcome));
     // The stream had no body.
     if (!this.#hasBegun) this.#stream.tapDone(this);
   }
@@ -70,6 +87,14 @@ export class TapReader {
   /** The process ends: the tap gets no more chunks. */
   detach(): void {
     this.#reader?.detach();
+  }
+
+  #tell(tell: (tap: StreamTap) => void): void {
+    try {
+      tell(this.#tap);
+    } catch (error) {
+      this.#stream.defect(`tap ${this.name}`, error);
+    }
   }
 
   async #read(body: StreamBody): Promise<void> {
@@ -81,16 +106,19 @@ export class TapReader {
     } catch (error) {
       // A tap that hands on the stream's own error has no defect.
       const isOfStream = log.end !== undefined && 'error' in log.end && log.end.error === error;
-      if (!isOfStream) this.#stream.defect(`tap ${this.name}`, error);
+      if (!isOfStream && !(error instanceof GatewayError)) this.#stream.defect(`tap ${this.name}`, error);
+      if (this.#isRequired) this.#stream.tapFailed(this);
     }
     this.#reader?.detach();
     this.#stream.tapDone(this);
   }
 
   #options({ format, maxWaitingBytes }: StreamBody): ReaderOptions<EventRun> {
-    const { maxBytes = maxWaitingBytes, overflow = 'coalesce' } = this.#tap;
+    const { maxBytes = maxWaitingBytes, maxItems, merges, overflow = 'coalesce' } = this.#tap;
     return {
       maxBytes: Math.min(maxBytes, maxWaitingBytes),
+      ...(maxItems !== undefined && { maxItems }),
+      ...(merges === true && format !== undefined && { merges }),
       // Bytes cannot be merged.
       overflow: overflow === 'coalesce' && format === undefined ? 'block' : overflow,
     };

@@ -1,31 +1,47 @@
 import type { Gap, Gate, Overflow, Reader, SpillPolicy } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { StreamClient } from '../access/stream-client.ts';
+import type { EndedReader } from './ended-reader.ts';
 import type { StreamBody, StreamOutcome } from './stream-body.ts';
 import type { StreamOrigin } from './stream-owner.ts';
 
-/** A stream as a tap knows it, before any of its chunks have come. */
+/** A stream as a tap knows it. */
 export interface TappedStream {
   readonly id: string;
+  /** The id of the request that opened the stream; `undefined`: it has none. */
+  readonly requestId: string | undefined;
+  /** The provider's own id of the request, once it has answered with one. */
+  readonly upstreamRequestId: string | undefined;
   readonly origin: StreamOrigin;
   /** The model as the client named it. */
   readonly model: string | undefined;
   readonly client: StreamClient;
+  /** The events and bytes that have come from the provider so far. */
+  readonly events: number;
+  readonly bytes: number;
 }
 
 /** The operator's own reader of streams, beside the clients: an audit log, analytics, a queue. */
 export interface Tap {
   /** The tap's name in logs and on the console. */
   readonly name: string;
-  /** Called when a stream is opened, before the provider is asked. `undefined`: the tap does not read this stream. */
+  /**
+   * Whether no stream may be served that this tap wants and cannot read. A stream whose `open` throws, or whose `read`
+   * rejects, then ends with `tap_unavailable`. Default: false.
+   */
+  readonly isRequired?: boolean;
+  /**
+   * Called when a stream is opened, before the provider is asked. `undefined`: the tap does not read this stream. May
+   * throw a {@link GatewayError} to refuse the stream, which is then the stream's end. Any other throw is a defect.
+   */
   open(stream: TappedStream): StreamTap | undefined;
 }
 
 /** How a tap holds back the readers of a stream, until it has kept what they would get. */
 export interface TapGate {
   /**
-   * Resolves when readers may get the provider's status and headers. A rejection ends the stream for its readers, with
-   * that error.
+   * Resolves when readers may get the provider's status and headers, or the error that it answered with instead. A
+   * rejection ends the stream for its readers, with that error.
    */
   readonly head: Promise<void>;
   /**
@@ -38,12 +54,16 @@ export interface TapGate {
 /** What a tap does with one stream. */
 export interface StreamTap {
   /**
-   * What happens when the tap falls behind; also `spillTo(store)`. Default: `coalesce`, or `block` for bytes, which
-   * cannot be merged. With both nothing is lost, and the model waits.
+   * What happens when the tap falls behind; also `spillTo(store)`. Default:
+   * `coalesce`, or `block` for bytes, which cannot be merged. With both nothing is lost, and the model waits.
    */
   readonly overflow?: Overflow | SpillPolicy<EventRun>;
+  /** Whether what waits is merged before a policy that loses is carried out, where it can be. Default: false. */
+  readonly merges?: boolean;
   /** The bytes that may wait for the tap, at most the stream's window. Default: the window. */
   readonly maxBytes?: number;
+  /** The chunks that may wait for the tap; merged ones count as one. Default: as many as fit. */
+  readonly maxItems?: number;
   /**
    * Whether the model goes on for this tap alone, as for a reader. Default: false. In both cases the stream keeps its
    * place of maxStreams until the tap has read to the end.
@@ -55,12 +75,22 @@ export interface StreamTap {
    * nobody back.
    */
   readonly gate?: TapGate;
+  /** The provider is about to be asked. Not called for a stream that is refused before that. */
+  asked?(): void;
   /**
    * Reads the stream, with a cursor before its first event. Called once, when there is a body; not called for a
-   * stream without an answer. The tap has finished when the promise settles. A rejection is a defect, which ends the
-   * tap for this stream and nothing else. After a cancel, chunks that still wait are not read.
+   * stream without an answer. The tap has finished when the promise settles. A rejection ends the tap for this stream,
+   * and if the tap is required, the stream. It is a defect, unless it is a {@link GatewayError}. After a cancel, chunks
+   * that still wait are not read; see `cancelled`.
    */
   read(reader: Reader<EventRun | Gap>, body: StreamBody): Promise<void>;
+  /**
+   * The stream is about to be cancelled: what waits for the tap is gone when this returns, unless the tap takes it now.
+   * Readers may have got it.
+   */
+  cancelled?(): void;
   /** The stream has ended. Called once, perhaps before `read` has finished, and also for a stream without an answer. */
   ended?(outcome: StreamOutcome): void;
+  /** A reader is gone. Called for every reader, also after the stream's end and after `read` has finished. */
+  readerEnded?(reader: EndedReader): void;
 }

@@ -88,7 +88,8 @@ const end = z.strictObject({
       outputTokens: count.optional(),
       source: z.enum(['reported', 'estimated']),
     })
-    .describe('reported by the provider; or estimated: a token for each event'),
+    .optional()
+    .describe('as the provider reported it; or estimated: a token for each event; absent: not known'),
 });
 
 /** What one reader got. Readers may come, and so their records, after the end. */

@@ -1,0 +1,147 @@
+import type { Overflow, RecordSink } from '@spillway/core';
+import { tapUnavailable } from '../stream/tap-gates.ts';
+import type { StreamTap, Tap, TappedStream } from '../stream/tap.ts';
+import type { ServerClock } from '../time/server-clock.ts';
+import { StreamRecorder } from './stream-recorder.ts';
+import { TapWriter } from './tap-writer.ts';
+
+/** The log of a tap, in pino's form. */
+export interface TapLog {
+  info(fields: Readonly<Record<string, unknown>>, message: string): void;
+  error(fields: Readonly<Record<string, unknown>>, message: string): void;
+}
+
+export interface RecordTapOptions {
+  /** The tap's name in logs, metrics and on the console. */
+  readonly name: string;
+  readonly sink: RecordSink;
+  /** Which streams are written down. Default: every one. */
+  readonly when?: ((stream: TappedStream) => boolean) | undefined;
+  /** `full`: the answer's bytes. `usage`: nothing of the answer. Default: `full`. */
+  readonly content?: 'full' | 'usage';
+  /**
+   * Whether readers get only what the sink has kept. A stream that cannot be kept then ends with `tap_unavailable`.
+   * Default: false.
+   */
+  readonly gate?: boolean;
+  /** What happens when the tap falls behind on a stream. Default: `coalesce`. */
+  readonly overflow?: Overflow;
+  /** The chunks of one stream that may wait for the sink; merged ones count as one. 1 or more. Default: 1000. */
+  readonly maxRecords?: number;
+  /**
+   * How long the sink may keep nothing before streams that need the tap end, and the tap gives up streams that do not.
+   * 100 or more. Default: 5000.
+   */
+  readonly deadlineMs?: number;
+  /**
+   * The bytes of content in one record, and in all of a body that is no stream of events. Beyond it, the record has the
+   * size and the digest. Default: 1 MiB.
+   */
+  readonly maxRecordBytes?: number;
+  readonly clock: ServerClock;
+  readonly log: TapLog;
+}
+
+/** What a tap has done, for metrics and the console. Counts are since the start. */
+export interface TapFigures {
+  readonly name: string;
+  readonly isUp: boolean;
+  readonly lag: TapWriter['lag'];
+  readonly records: number;
+  readonly bytes: number;
+  readonly writes: number;
+  readonly failures: number;
+  /** Chunks that are in a gap record, and ends of readers that were not written. */
+  readonly lost: number;
+  /** The sum of how long the oldest record of each write had waited until it was kept. */
+  readonly waitedMs: number;
+}
+
+/** Writes streams down: each of them becomes records, which go to a sink that all streams share. */
+export class RecordTap implements Tap {
+  readonly name: string;
+  /** Whether streams end that cannot be kept: those of a tap that gates, or that makes the model wait. */
+  readonly isRequired: boolean;
+  readonly #options: RecordTapOptions;
+  readonly #overflow: Overflow;
+  readonly #writer: TapWriter;
+  #records = 0;
+  #bytes = 0;
+  #writes = 0;
+  #failures = 0;
+  #lost = 0;
+  #waitedMs = 0;
+
+  constructor(options: RecordTapOptions) {
+    const { clock, deadlineMs = 5000, gate = false, log, maxRecordBytes = 1_048_576, name, sink } = options;
+    const { overflow = 'coalesce' } = options;
+    this.name = name;
+    this.#options = options;
+    this.#overflow = overflow;
+    this.isRequired = gate || overflow === 'coalesce' || overflow === 'block';
+    this.#writer = new TapWriter({
+      sink,
+      clock,
+      deadlineMs,
+      maxRecordBytes,
+      listener: {
+        down: (error) => {
+          log.error(
+            { tap: name, reason: reasonOf(error) },
+            'a tap is down: its sink does not keep what is written',
+          );
+        },
+        failed: () => (this.#failures += 1),
+        up: (downMs) => log.info({ tap: name, downMs: Math.round(downMs) }, 'a tap is up again'),
+        kept: (records, bytes, waitedMs) => {
+          this.#records += records;
+          this.#bytes += bytes;
+          this.#writes += 1;
+          this.#waitedMs += waitedMs;
+        },
+      },
+    });
+  }
+
+  /** @throws {GatewayError} `tap_unavailable` for a stream that needs this tap while its sink is known to be down. */
+  open(stream: TappedStream): StreamTap | undefined {
+    const { clock, content = 'full', gate = false, maxRecords = 1000, name, when } = this.#options;
+    if (when?.(stream) === false) return undefined;
+    if (this.isRequired && this.#writer.isDown) throw tapUnavailable(name);
+    return new StreamRecorder(stream, {
+      name,
+      writer: this.#writer,
+      content,
+      gates: gate,
+      isRequired: this.isRequired,
+      overflow: this.#overflow,
+      maxItems: maxRecords,
+      clock,
+      onLost: (count) => (this.#lost += count),
+    });
+  }
+
+  get figures(): TapFigures {
+    return {
+      name: this.name,
+      isUp: !this.#writer.isDown,
+      lag: this.#writer.lag,
+      records: this.#records,
+      bytes: this.#bytes,
+      writes: this.#writes,
+      failures: this.#failures,
+      lost: this.#lost,
+      waitedMs: this.#waitedMs,
+    };
+  }
+
+  /** Writes what waits, and closes the sink. What is not kept within `timeoutMs` is given up. */
+  close(timeoutMs: number): Promise<void> {
+    return this.#writer.close(timeoutMs);
+  }
+}
+
+/** Sinks write no text of records into their errors, so these can be logged. */
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

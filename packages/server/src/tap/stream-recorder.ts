@@ -1,0 +1,385 @@
+import { isUtf8 } from 'node:buffer';
+import { createHash } from 'node:crypto';
+import { createGate, Gap, type Gate, type Overflow, type Reader, type SinkRecord } from '@spillway/core';
+import type { TokenUsage } from '@spillway/core/format/format';
+import type { EventRun } from '@spillway/core/format/sse';
+import type { EndedReader } from '../stream/ended-reader.ts';
+import type { StreamBody, StreamOutcome } from '../stream/stream-body.ts';
+import type { StreamTap, TapGate, TappedStream } from '../stream/tap.ts';
+import { tapUnavailable } from '../stream/tap-gates.ts';
+import type { ServerClock } from '../time/server-clock.ts';
+import { recordVersion, type TapRecordBody } from './tap-record.ts';
+import type { Recorder, TapWriter } from './tap-writer.ts';
+
+/** At most so many ends of readers wait to be written for one stream. Those that come beyond it are only counted. */
+const maxWaitingReaders = 1000;
+
+/** What a tap writes of each stream, and what happens when it cannot. */
+export interface RecorderOptions {
+  /** The tap's name. */
+  readonly name: string;
+  readonly writer: Pick<TapWriter, 'isSilent' | 'wants'>;
+  /** `full`: the answer's bytes. `usage`: nothing of the answer. */
+  readonly content: 'full' | 'usage';
+  /** Whether readers get only what is kept. */
+  readonly gates: boolean;
+  /** Whether a stream that cannot be kept ends. */
+  readonly isRequired: boolean;
+  readonly overflow: Overflow;
+  /** The chunks that may wait in one stream; merged ones count as one. */
+  readonly maxItems: number;
+  readonly clock: ServerClock;
+  /** So many chunks, or ends of readers, are lost to the tap. */
+  readonly onLost: (count: number) => void;
+}
+
+interface Note {
+  readonly body: TapRecordBody;
+  /** On the clock that measures, and in milliseconds since 1970. */
+  readonly sinceMs: number;
+  readonly at: number;
+}
+
+/** A run of chunks and gaps, with its offsets. */
+interface Items {
+  readonly items: readonly (EventRun | Gap)[];
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What is being written. */
+interface Taken {
+  readonly records: number;
+  readonly bytes: number;
+  readonly sinceMs: number;
+  /** What readers may get when it is kept. */
+  readonly opensHead: boolean;
+  readonly opensTo: number;
+}
+
+/**
+ * Writes down one stream: who asked, what the provider answered, how it ended, what each reader got. It is the tap's
+ * part of the stream, and the stream's part of what the tap writes.
+ */
+export class StreamRecorder implements StreamTap, Recorder {
+  readonly overflow: Overflow;
+  readonly merges = true;
+  readonly maxItems: number;
+  readonly gate?: TapGate;
+  readonly #options: RecorderOptions;
+  readonly #stream: TappedStream;
+  readonly #done = Promise.withResolvers<void>();
+  readonly #headKept = Promise.withResolvers<void>();
+  readonly #chunks: Gate = createGate();
+  readonly #startedMs: number;
+  /** The begin and the answer, until they are taken. */
+  #head: Note[] = [];
+  /** Readers that have ended, until they are taken. */
+  #readers: Note[] = [];
+  #seq = 0;
+  #body: StreamBody | undefined;
+  /** The cursor, while chunks may come from it. */
+  #reader: Reader<EventRun | Gap> | undefined;
+  /** Chunks that were taken out of a channel which was about to drop them. */
+  #rescued: Items | undefined;
+  /** The offset behind what was taken. */
+  #offset = 0;
+  #hasBegun = false;
+  #hasAnswer = false;
+  /** The stream's end, until it is taken. */
+  #end: Note | undefined;
+  #hasFailed = false;
+  #taken: Taken | undefined;
+  /** The bytes so far of a body that is no stream of events. */
+  #bodyBytes = 0;
+
+  constructor(stream: TappedStream, options: RecorderOptions) {
+    this.#stream = stream;
+    this.#options = options;
+    this.overflow = options.overflow;
+    this.maxItems = options.maxItems;
+    if (options.gates) this.gate = { head: this.#headKept.promise, chunks: this.#chunks };
+    this.#startedMs = options.clock.nowMs();
+    // Whoever waits for them gets the error. Where nobody does, nothing is to be done about it.
+    this.#headKept.promise.catch(() => undefined);
+    this.#done.promise.catch(() => undefined);
+  }
+
+  asked(): void {
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    const { client, model, origin, requestId } = this.#stream;
+    const { address, agent, caller, tenant } = client;
+    const who = { provider: origin.name, api: origin.api, model, tenant, caller, address, agent };
+    this.#note(this.#head, { kind: 'begin', requestId, ...who });
+  }
+
+  async read(reader: Reader<EventRun | Gap>, body: StreamBody): Promise<void> {
+    this.asked();
+    this.#body = body;
+    const { format, headers, status } = body;
+    const { upstreamRequestId } = this.#stream;
+    this.#hasAnswer = true;
+    this.#note(this.#head, { kind: 'answer', status, headers, format: format?.name, upstreamRequestId });
+    if (this.#options.content === 'usage') reader.detach();
+    else if (!this.#hasFailed) this.#reader = reader;
+    this.#look();
+    await this.#done.promise;
+  }
+
+  /** The channel is about to drop what waits. Readers may have got it, so it is taken first. */
+  cancelled(): void {
+    const reader = this.#reader;
+    if (reader === undefined || reader.end !== undefined) return;
+    const from = reader.offset;
+    const items = reader.takeAll();
+    if (items.length > 0) this.#rescued = { items, from, to: reader.offset };
+  }
+
+  ended({ error, state, usage }: StreamOutcome): void {
+    // Nobody was asked, so there is nothing to keep.
+    if (!this.#hasBegun) return this.#done.resolve();
+    const { clock } = this.#options;
+    const { bytes, events } = this.#stream;
+    const nowMs = clock.nowMs();
+    this.#end = {
+      sinceMs: nowMs,
+      at: clock.dateMs(),
+      body: {
+        kind: 'end',
+        state,
+        code: error?.code,
+        reason: error?.message,
+        offset: this.#body?.log.nextOffset ?? 0,
+        events,
+        bytes,
+        durationMs: Math.round(nowMs - this.#startedMs),
+        usage: this.#usage(usage),
+      },
+    };
+    if (this.#options.writer.isSilent) this.engineSilent();
+    this.#look();
+  }
+
+  readerEnded({
+    acknowledgedOffset,
+    address,
+    deliveredOffset,
+    error,
+    lostTokens,
+    number,
+    reason,
+    via,
+  }: EndedReader): void {
+    if (!this.#hasBegun) return;
+    if (this.#readers.length >= maxWaitingReaders) return this.#options.onLost(1);
+    this.#note(this.#readers, {
+      kind: 'reader',
+      reader: number,
+      via,
+      address,
+      reason,
+      code: error?.code,
+      delivered: deliveredOffset ?? 0,
+      acknowledged: acknowledgedOffset,
+      lost: lostTokens,
+    });
+  }
+
+  /**
+   * A stream that has to be kept ends now. For any other one, the tap gives up what has not been read of a stream that
+   * is over, so that the stream does not keep its place for it.
+   */
+  engineSilent(): void {
+    if (this.#hasFailed) return;
+    if (this.#options.isRequired) {
+      const error = tapUnavailable(this.#options.name);
+      this.#headKept.reject(error);
+      this.#done.reject(error);
+    } else if (this.#end !== undefined) {
+      this.#done.resolve();
+    } else {
+      return;
+    }
+    this.#hasFailed = true;
+    this.#reader = undefined;
+  }
+
+  get waitingRecords(): number {
+    const { records = 0 } = this.#taken ?? {};
+    const chunks = this.#reader?.waitingItems ?? 0;
+    return records + this.#noteCount + chunks + (this.#end === undefined ? 0 : 1);
+  }
+
+  get waitingBytes(): number {
+    return (this.#taken?.bytes ?? 0) + (this.#reader?.waitingBytes ?? 0);
+  }
+
+  get waitingSinceMs(): number {
+    const reader = this.#reader;
+    const isWaiting = reader !== undefined && reader.waitingItems > 0;
+    return Math.min(
+      this.#taken?.sinceMs ?? Infinity,
+      this.#head[0]?.sinceMs ?? Infinity,
+      this.#readers[0]?.sinceMs ?? Infinity,
+      this.#end?.sinceMs ?? Infinity,
+      isWaiting ? this.#options.clock.nowMs() - reader.ageMs : Infinity,
+    );
+  }
+
+  take(records: SinkRecord[], maxRecordBytes: number): number {
+    const sinceMs = this.waitingSinceMs;
+    const before = records.length;
+    let bytes = 0;
+    const add = (body: TapRecordBody, at = this.#options.clock.dateMs()): void => {
+      const record = this.#record(body, at);
+      records.push(record);
+      bytes += record.value.length;
+    };
+    for (const { at, body } of this.#head) add(body, at);
+    this.#head = [];
+    this.#takeChunks(maxRecordBytes, add);
+    const isWhole = this.#end !== undefined && this.#areChunksDone;
+    if (this.#end !== undefined && isWhole) this.#addEnd(this.#end, add);
+    for (const { at, body } of this.#readers) add(body, at);
+    this.#readers = [];
+    this.#taken = {
+      records: records.length - before,
+      bytes,
+      sinceMs,
+      opensHead: this.#hasAnswer || isWhole,
+      opensTo: isWhole ? Infinity : this.#offset,
+    };
+    return bytes;
+  }
+
+  kept(): void {
+    const taken = this.#taken;
+    this.#taken = undefined;
+    if (taken !== undefined && !this.#hasFailed) {
+      if (taken.opensHead) this.#headKept.resolve();
+      this.#chunks.open(taken.opensTo);
+      if (taken.opensTo === Infinity) this.#done.resolve();
+    }
+    this.#look();
+  }
+
+  /** Without a report, each event counts as a token. Of a body that is no stream of events nothing is known. */
+  #usage(reported: TokenUsage | undefined): (TapRecordBody & { kind: 'end' })['usage'] {
+    if (reported !== undefined) return { ...reported, source: 'reported' };
+    const { events } = this.#stream;
+    return this.#body?.isEvents === true ? { outputTokens: events, source: 'estimated' } : undefined;
+  }
+
+  #note(notes: Note[], body: TapRecordBody): void {
+    const { clock } = this.#options;
+    notes.push({ body, sinceMs: clock.nowMs(), at: clock.dateMs() });
+    this.#look();
+  }
+
+  /** Tells the writer if something waits; otherwise the cursor does when it comes. */
+  #look(): void {
+    if (this.#taken !== undefined) return;
+    const { writer } = this.#options;
+    const reader = this.#reader;
+    const hasChunks = reader !== undefined && reader.whenReady(this.#onReady) && reader.end === undefined;
+    const isOver = this.#end !== undefined && this.#areChunksDone;
+    if (hasChunks || this.#noteCount > 0 || isOver) writer.wants(this);
+  }
+
+  get #noteCount(): number {
+    return this.#head.length + this.#readers.length;
+  }
+
+  readonly #onReady = (): void => this.#options.writer.wants(this);
+
+  /** Whether no chunk will come any more. */
+  get #areChunksDone(): boolean {
+    return this.#rescued === undefined && (this.#reader === undefined || this.#reader.end !== undefined);
+  }
+
+  #takeChunks(maxBytes: number, add: (body: TapRecordBody) => void): void {
+    const rescued = this.#rescued;
+    if (rescued !== undefined) this.#addItems(rescued, maxBytes, add);
+    this.#rescued = undefined;
+    const reader = this.#reader;
+    if (reader === undefined) return;
+    const items: (EventRun | Gap)[] = [];
+    const from = reader.offset;
+    for (let bytes = 0; bytes < maxBytes;) {
+      const item = reader.take();
+      if (item === undefined) break;
+      items.push(item);
+      bytes += item instanceof Gap ? 0 : item.byteLength;
+    }
+    this.#addItems({ items, from, to: reader.offset }, maxBytes, add);
+  }
+
+  /** One record for each run of chunks without a gap in it. */
+  #addItems({ from, items, to }: Items, maxBytes: number, add: (body: TapRecordBody) => void): void {
+    let runs: EventRun[] = [];
+    let at = from;
+    const addRuns = (until: number): void => {
+      if (runs.length > 0) add(this.#chunksRecord(runs, at, until, maxBytes));
+      runs = [];
+    };
+    for (const item of items) {
+      if (!(item instanceof Gap)) {
+        runs.push(item);
+        continue;
+      }
+      addRuns(item.from);
+      add({ kind: 'gap', from: item.from, to: item.to, reason: item.reason });
+      this.#options.onLost(item.to - item.from);
+      at = item.to;
+    }
+    addRuns(to);
+    this.#offset = to;
+  }
+
+  #chunksRecord(runs: readonly EventRun[], from: number, to: number, maxBytes: number): TapRecordBody {
+    let events = 0;
+    let merged = 0;
+    for (const run of runs) {
+      events += run.events;
+      merged += run.mergedEvents ?? 0;
+    }
+    const [only] = runs;
+    const bytes =
+      runs.length === 1 && only !== undefined ? only.bytes : Buffer.concat(runs.map((run) => run.bytes));
+    const range = { kind: 'chunks', from, to, events, merged: merged > 0 ? merged : undefined } as const;
+    let isTooLarge = bytes.length > maxBytes;
+    if (this.#body?.isEvents === false) {
+      this.#bodyBytes += bytes.length;
+      isTooLarge = this.#bodyBytes > maxBytes;
+    }
+    if (isTooLarge) {
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      return { ...range, bytes: bytes.length, sha256 };
+    }
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    return isUtf8(text)
+      ? { ...range, data: text.toString('utf8') }
+      : { ...range, data: text.toString('base64'), encoding: 'base64' };
+  }
+
+  /** What was never taken is a gap before the end: the record says what it does not have. */
+  #addEnd({ at, body }: Note, add: (body: TapRecordBody, at?: number) => void): void {
+    const missing = body.kind === 'end' && this.#options.content !== 'usage' ? body.offset - this.#offset : 0;
+    if (missing > 0) {
+      const reason = this.#hasFailed ? 'tap_unavailable' : 'cancelled';
+      add({ kind: 'gap', from: this.#offset, to: this.#offset + missing, reason });
+      this.#options.onLost(missing);
+    }
+    add(body, at);
+    this.#end = undefined;
+  }
+
+  #record(body: TapRecordBody, at: number): SinkRecord {
+    const stream = this.#stream.id;
+    const seq = this.#seq;
+    this.#seq += 1;
+    const value = Buffer.from(JSON.stringify({ v: recordVersion, stream, seq, at, ...body }));
+    return { stream, seq, value };
+  }
+}

@@ -1,0 +1,264 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test } from 'vitest';
+import { eventually } from '../../gateway/test/support/spawn.ts';
+import { within } from '../../core/test/support/within.ts';
+import { GatewayError } from '../src/errors.ts';
+import { RecordTap, type RecordTapOptions } from '../src/tap/record-tap.ts';
+import { nodeClock } from '../src/time/node-clock.ts';
+import { dataOf, MemorySink } from './support/memory-sink.ts';
+import { nobody } from './support/nobody.ts';
+import { openStreams, startStream, textIn } from './support/own-streams.ts';
+import { serveStreams } from './support/own-server.ts';
+
+const events = { headers: { accept: 'text/event-stream' } };
+
+function openTap(options: Partial<RecordTapOptions> = {}): {
+  tap: RecordTap;
+  sink: MemorySink;
+  log: string[];
+} {
+  const sink = new MemorySink();
+  const log: string[] = [];
+  const say = (_: object, message: string): void => void log.push(message);
+  const tap = new RecordTap({
+    name: 'audit',
+    sink,
+    clock: nodeClock,
+    log: { info: say, error: say },
+    ...options,
+  });
+  onTestFinished(() => tap.close(100));
+  return { tap, sink, log };
+}
+
+test('a stream is written down: who asked, what was answered, how it ended, what its readers got', async () => {
+  const { sink, tap } = openTap();
+  const { defects, streams } = openStreams([tap]);
+  const url = await serveStreams(streams);
+  const { end, say, stream } = startStream(streams, { detach: 'finish', model: 'small', requestId: 'r-1' });
+  const live = await fetch(url + stream.url, events);
+  say('one ');
+  await eventually(() => dataOf(sink.records()).includes('one'), 'the first chunk');
+  say('two ');
+  end();
+  const text = await live.text();
+  await eventually(() => sink.records().some(({ kind }) => kind === 'reader'), 'the reader’s end');
+  const records = sink.records();
+  expect(records.map(({ kind, seq }) => `${seq} ${kind}`)).toEqual([
+    '0 begin',
+    '1 answer',
+    '2 chunks',
+    '3 chunks',
+    '4 end',
+    '5 reader',
+  ]);
+  expect(new Set(records.map((record) => record.stream))).toEqual(new Set([stream.id]));
+  expect(records[0]).toMatchObject({ model: 'small', requestId: 'r-1', provider: 'p' });
+  expect(records[1]).toMatchObject({ status: 200, format: 'openai-chat' });
+  expect(records[2]).toMatchObject({ from: 0, to: 1, events: 1 });
+  expect(records[4]).toMatchObject({
+    state: 'completed',
+    offset: 2,
+    events: 2,
+    usage: { outputTokens: 2, source: 'estimated' },
+  });
+  expect(records[5]).toMatchObject({
+    reader: 1,
+    delivered: 2,
+    acknowledged: null,
+    reason: 'delivered',
+    lost: 0,
+  });
+  expect(textIn(dataOf(records))).toBe(textIn(text));
+  expect(defects).toEqual([]);
+});
+
+test('promise 12: with a gate, a reader gets nothing that the sink has not kept', async () => {
+  const { sink, tap } = openTap({ gate: true });
+  const { streams } = openStreams([tap]);
+  const url = await serveStreams(streams);
+  let letGo = Promise.withResolvers<void>();
+  sink.pause = () => letGo.promise;
+  const next = (): void => {
+    letGo.resolve();
+    letGo = Promise.withResolvers();
+  };
+  const { end, say, stream } = startStream(streams, { detach: 'finish' });
+  let answered = '';
+  let isAnswered = false;
+  const read = (async () => {
+    const live = await fetch(url + stream.url, events);
+    isAnswered = true;
+    for await (const part of live.body ?? []) {
+      answered += Buffer.from(part).toString();
+      expect(textIn(dataOf(sink.records())).startsWith(textIn(answered))).toBe(true);
+    }
+  })();
+  await eventually(() => sink.writes === 1, 'the first write');
+  say('one ');
+  await sleep(20);
+  expect(isAnswered).toBe(false);
+  next();
+  await eventually(() => sink.writes === 2, 'the second write');
+  await eventually(() => isAnswered, 'the head');
+  say('two ');
+  end();
+  await sleep(20);
+  expect(answered).toBe('');
+  sink.pause = undefined;
+  next();
+  await within(read, 'the answer');
+  expect(textIn(answered)).toBe('one two ');
+  expect(sink.records().map(({ kind }) => kind)).toContain('end');
+});
+
+test('promise 13: 80 tokens a second against 20 writes a second: every chunk once, in order, nobody is slowed', async () => {
+  const { sink, tap } = openTap();
+  const { streams } = openStreams([tap]);
+  sink.pause = () => sleep(50);
+  const { end, say, stream } = startStream(streams, { detach: 'finish' });
+  for (let token = 0; token < 80; token += 1) {
+    expect(say(`${token} `)).toBe(true);
+    await sleep(5);
+  }
+  end();
+  await eventually(() => sink.records().some(({ kind }) => kind === 'end'), 'the end');
+  const records = sink.records();
+  const chunks = records.filter((record) => record.kind === 'chunks');
+  expect(chunks.reduce((at, { from, to }) => (from === at ? to : Number.NaN), 0)).toBe(80);
+  expect(textIn(dataOf(records))).toBe(Array.from({ length: 80 }, (_, token) => `${token} `).join(''));
+  // The writes are fewer than the tokens, because what waited was merged.
+  expect(chunks.length).toBeLessThan(40);
+  expect(stream.isDelivered).toBe(true);
+});
+
+test('while its sink is down, a stream that needs it ends, new ones are refused at once, and it comes back by itself', async () => {
+  const { log, sink, tap } = openTap({ gate: true, deadlineMs: 200 });
+  const { defects, streams } = openStreams([tap]);
+  const url = await serveStreams(streams);
+  const first = startStream(streams, { detach: 'finish' });
+  first.say('one ');
+  const live = await fetch(url + first.stream.url, events);
+  await eventually(() => dataOf(sink.records()).includes('one'), 'the first chunk');
+  sink.failure = 'the disk is full';
+  first.say('two ');
+  const text = await within(live.text(), 'the end of the answer');
+  expect(textIn(text)).toBe('one ');
+  expect(text).toContain('tap_unavailable');
+  const second = streams.open({ ...nobody, detach: 'finish' });
+  expect(second.signal.reason).toMatchObject({ code: 'tap_unavailable', status: 503, retryAfterS: 1 });
+  streams.ended(first.stream, { state: 'failed', error: new GatewayError('tap_unavailable', 'gone') });
+  streams.ended(second, { state: 'failed', error: new GatewayError('tap_unavailable', 'gone') });
+  expect(tap.figures).toMatchObject({ isUp: false });
+  sink.failure = undefined;
+  await eventually(() => tap.figures.isUp, 'the tap');
+  await eventually(() => sink.records(first.stream.id).some(({ kind }) => kind === 'end'), 'the end');
+  expect(sink.records(first.stream.id).map(({ kind, seq }) => `${seq} ${kind}`)).toEqual(
+    expect.arrayContaining(['0 begin', '1 answer', '2 chunks', '3 chunks']),
+  );
+  expect(sink.records(second.id)).toEqual([]);
+  expect(log).toEqual(['a tap is down: its sink does not keep what is written', 'a tap is up again']);
+  expect(startStream(streams).stream.signal.aborted).toBe(false);
+  expect(defects).toEqual([]);
+});
+
+test('a tap that may lose costs nobody anything when its sink hangs, and says what it lost', async () => {
+  const { sink, tap } = openTap({ overflow: 'drop-oldest', maxRecords: 5, deadlineMs: 200 });
+  const { defects, streams } = openStreams([tap]);
+  const url = await serveStreams(streams);
+  let isHanging = true;
+  sink.pause = () => (isHanging ? new Promise(() => undefined) : Promise.resolve());
+  const { channel, end, stream } = startStream(streams, { detach: 'finish' });
+  const live = await fetch(url + stream.url, events);
+  // Comments cannot be merged.
+  for (let note = 0; note < 50; note += 1) {
+    const bytes = Buffer.from(`: ${'x'.repeat(100)}${note}\n\n`);
+    await channel.write({ bytes, byteLength: bytes.length, events: 0 });
+  }
+  end();
+  expect(await within(live.text(), 'the answer')).toContain('x49');
+  await within(stream.delivered, 'the stream’s place');
+  isHanging = false;
+  await eventually(() => sink.records().some(({ kind }) => kind === 'end'), 'the end');
+  const missing = sink.records().filter((record) => record.kind === 'gap');
+  const has = sink.records().filter((record) => record.kind === 'chunks');
+  const count = (ranges: readonly { readonly from: number; readonly to: number }[]): number =>
+    ranges.reduce((sum, { from, to }) => sum + to - from, 0);
+  expect(count(missing) + count(has)).toBe(50);
+  expect(tap.figures.lost).toBe(count(missing));
+  expect(count(missing)).toBeGreaterThan(40);
+  expect(defects).toEqual([]);
+});
+
+test('what a reader got of a stream that was cancelled is in the records', async () => {
+  const { sink, tap } = openTap();
+  const { streams } = openStreams([tap]);
+  const { say, stream } = startStream(streams, { detach: 'finish' });
+  await eventually(() => sink.records().some(({ kind }) => kind === 'answer'), 'the answer');
+  sink.pause = () => sleep(50);
+  for (const text of ['one ', 'two ', 'three ']) say(text);
+  stream.cancel(new GatewayError('cancelled', 'The stream was cancelled.'));
+  streams.ended(stream, {
+    state: 'cancelled',
+    error: new GatewayError('cancelled', 'The stream was cancelled.'),
+  });
+  await eventually(() => sink.records().some(({ kind }) => kind === 'end'), 'the end');
+  expect(textIn(dataOf(sink.records()))).toBe('one two three ');
+  expect(sink.records().at(-1)).toMatchObject({
+    kind: 'end',
+    state: 'cancelled',
+    code: 'cancelled',
+    offset: 3,
+  });
+});
+
+test('a tap that cannot open ends the stream if it is required, and is a defect of its own otherwise', async () => {
+  const broken = (isRequired: boolean) => ({
+    name: 'broken',
+    isRequired,
+    open: () => {
+      throw new Error('no memory');
+    },
+  });
+  const required = openStreams([broken(true)]);
+  const refused = required.streams.open(nobody);
+  expect(refused.signal.reason).toMatchObject({ code: 'tap_unavailable' });
+  await expect(refused.started).rejects.toMatchObject({ code: 'tap_unavailable' });
+  const other = openStreams([broken(false)]);
+  expect(startStream(other.streams).stream.signal.aborted).toBe(false);
+  expect([required.defects, other.defects]).toEqual([['tap broken'], ['tap broken']]);
+});
+
+test('without content, only who asked and how it ended is kept', async () => {
+  const { sink, tap } = openTap({ content: 'usage' });
+  const { streams } = openStreams([tap]);
+  const { end, say } = startStream(streams, { detach: 'finish' });
+  say('secret ');
+  end();
+  await eventually(() => sink.records().some(({ kind }) => kind === 'end'), 'the end');
+  expect(sink.records().map(({ kind }) => kind)).toEqual(['begin', 'answer', 'end']);
+  expect(JSON.stringify(sink.records())).not.toContain('secret');
+});
+
+test('a filter says which streams are written down', async () => {
+  const { sink, tap } = openTap({ when: ({ model }) => model === 'large' });
+  const { streams } = openStreams([tap]);
+  const small = startStream(streams, { detach: 'finish', model: 'small' });
+  const large = startStream(streams, { detach: 'finish', model: 'large' });
+  small.end();
+  large.end();
+  await eventually(() => sink.records().some(({ kind }) => kind === 'end'), 'the end');
+  expect(sink.records(small.stream.id)).toEqual([]);
+});
+
+test('closing writes what waits, and closes the sink', async () => {
+  const { sink, tap } = openTap();
+  const { streams } = openStreams([tap]);
+  sink.pause = () => sleep(20);
+  const { end, say } = startStream(streams, { detach: 'finish' });
+  say('last ');
+  end();
+  await tap.close(5000);
+  expect(sink.records().at(-1)?.kind).toBe('end');
+  expect(sink.isClosed).toBe(true);
+});
