@@ -15,8 +15,8 @@ export function addSettings(command: Command): Command {
     const name = range === undefined ? 'value' : valueNames[range.unit];
     const argument = typeof defaultValue === 'boolean' ? '[value]' : `<${name}>`;
     const option = new Option(`${flag} ${argument}`, `${description} (${variable}${defaultText(setting)})`);
-    // Several `--upstream` flags add up.
-    if (key === 'upstream')
+    // Several `--upstream` or `--tap` flags add up.
+    if (key === 'upstream' || key === 'tap')
       option.argParser((value: string, before?: string) =>
         before === undefined ? value : `${before} ${value}`,
       );

@@ -7,6 +7,7 @@ import { readApiKeys } from './read-api-keys.ts';
 import { type Config, configOptions, configSchema } from './schema.ts';
 import { readSettingFile } from './setting-file.ts';
 import { type ConfigSources, joinSources, type Origins } from './sources.ts';
+import { tapOptions } from './tap.ts';
 import { writeQuantity } from './units.ts';
 import { upstreamOptions } from './upstream.ts';
 import { shownVariable } from './values.ts';
@@ -182,7 +183,7 @@ function hintFor(name: string, path: readonly PropertyKey[]): string {
   if (secret !== undefined) {
     return `; name an environment variable in ${secret} or a file in ${secret.replace(/Env$/, 'File')}`;
   }
-  const known = path.length === 0 ? configOptions : upstreamOptions;
+  const known = path.length === 0 ? configOptions : path[0] === 'tap' ? tapOptions : upstreamOptions;
   const near = nearest(
     name,
     known.map(({ key }) => key),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { isNetwork } from '../http/trusted-proxies.ts';
+import { taps } from './tap.ts';
 import type { Range } from './units.ts';
 import { detachPolicy, upstreams } from './upstream.ts';
 import { count, duration, flag, list, size, text, unbounded, variableName } from './values.ts';
@@ -81,6 +82,11 @@ export const configSchema = z.strictObject({
     .default('info')
     .describe('least level of the log lines on stderr'),
 
+  tap: taps
+    .default([])
+    .describe(
+      'where streams are written down beside their readers, each as name=…,to=…,gate=… (docs/configuration.md lists the keys)',
+    ),
   windowBytes: size(1024)
     .default(65_536)
     .describe('bytes that may wait for one reader; when they are full, the provider has to wait'),

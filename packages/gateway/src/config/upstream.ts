@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { apiNames } from '../api.ts';
 import { isConnectionHeader } from '../http/headers.ts';
+import { entries } from './entries.ts';
 import { duration, flag, text, variableName } from './values.ts';
 
 export const detachPolicy = z.enum(['cancel', 'grace', 'finish']);
@@ -128,34 +129,11 @@ export const upstreamOptions = Object.entries(upstreamSchema.shape).map(([key, f
   description: field.description ?? '',
 }));
 
-/**
- * A provider as text: a URL, or `name=groq,url=https://…,apiKeyEnv=GROQ_API_KEY`. Spaces separate several
- * providers.
- */
-function readUpstreams(value: string): unknown[] {
-  return value
-    .split(/\s+/)
-    .filter((part) => part !== '')
-    .map((part) => {
-      if (!/^\w+=/.test(part)) return { url: part };
-      return Object.fromEntries(
-        part.split(',').map((pair) => {
-          const at = pair.indexOf('=');
-          return at === -1 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
-        }),
-      ) as unknown;
-    });
-}
-
-/** Providers as text, or a list of them as texts or objects. */
-export const upstreams = z
-  .union([z.string(), z.array(z.unknown())], {
-    error: 'expected a URL, name=…,url=…, or a list of providers',
-  })
-  .transform((value) =>
-    [value].flat().flatMap((entry) => (typeof entry === 'string' ? readUpstreams(entry) : [entry])),
-  )
-  .pipe(z.array(upstreamSchema))
-  .refine((value) => new Set(value.map(({ api, name }) => `${api} ${name}`)).size === value.length, {
-    error: 'expected a different name for each of the same api, got one twice',
-  });
+/** Providers as text, `name=groq,url=https://…,apiKeyEnv=GROQ_API_KEY` or a URL, or a list of them as texts or objects. */
+export const upstreams = entries(
+  upstreamSchema,
+  'url',
+  'expected a URL, name=…,url=…, or a list of providers',
+).refine((value) => new Set(value.map(({ api, name }) => `${api} ${name}`)).size === value.length, {
+  error: 'expected a different name for each of the same api, got one twice',
+});

@@ -122,6 +122,7 @@ export class Relay {
       model,
       client,
       requestId: asker.requestId,
+      requestBody: () => request.body.parts,
     });
     this.#run(stream, request, headers).catch((error: unknown) => this.#defects.caught('relay', error));
     return stream;

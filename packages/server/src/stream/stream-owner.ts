@@ -27,6 +27,8 @@ export interface StreamOwner {
   /** The model as the client named it, for the console. */
   readonly model: string | undefined;
   readonly client: StreamClient;
+  /** The parts of the request's body, while the provider may still need them; empty afterwards. Default: none. */
+  readonly requestBody?: (() => readonly Uint8Array[]) | undefined;
   /** The id of the request that opened the stream; `undefined`: it has none. */
   readonly requestId?: string | undefined;
 }

@@ -53,6 +53,7 @@ export class GatewayStream implements StreamOwner {
   readonly model: string | undefined;
   readonly client: StreamClient;
   readonly requestId: string | undefined;
+  readonly requestBody: (() => readonly Uint8Array[]) | undefined;
   /** The provider's own id of the request, once it has answered with one. */
   upstreamRequestId: string | undefined;
   readonly mayRead: StreamOwner['mayRead'];
@@ -103,7 +104,7 @@ export class GatewayStream implements StreamOwner {
   readonly #desertion: Desertion;
 
   constructor(
-    { client, detach, errors, holder, mayRead, model, origin, owner, requestId }: StreamOwner,
+    { client, detach, errors, holder, mayRead, model, origin, owner, requestBody, requestId }: StreamOwner,
     deadlines: StreamDeadlines,
     host: StreamHost<GatewayStream>,
   ) {
@@ -120,6 +121,7 @@ export class GatewayStream implements StreamOwner {
     this.model = model;
     this.client = client;
     this.requestId = requestId;
+    this.requestBody = requestBody;
     this.#deadlines = deadlines;
     this.#meter = host.meter;
     this.#host = host;

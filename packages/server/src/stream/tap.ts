@@ -10,6 +10,8 @@ export interface TappedStream {
   readonly id: string;
   /** The id of the request that opened the stream; `undefined`: it has none. */
   readonly requestId: string | undefined;
+  /** The parts of the request's body, until the provider has answered. `undefined`: it has none. */
+  readonly requestBody: (() => readonly Uint8Array[]) | undefined;
   /** The provider's own id of the request, once it has answered with one. */
   readonly upstreamRequestId: string | undefined;
   readonly origin: StreamOrigin;

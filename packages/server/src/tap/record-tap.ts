@@ -19,6 +19,8 @@ export interface RecordTapOptions {
   readonly when?: ((stream: TappedStream) => boolean) | undefined;
   /** `full`: the answer's bytes. `usage`: nothing of the answer. Default: `full`. */
   readonly content?: 'full' | 'usage';
+  /** Whether the request's body is kept, too. It has the prompt. Default: false. */
+  readonly keepsRequest?: boolean;
   /**
    * Whether readers get only what the sink has kept. A stream that cannot be kept then ends with `tap_unavailable`.
    * Default: false.
@@ -73,7 +75,7 @@ export class RecordTap implements Tap {
   #waitedMs = 0;
 
   constructor(options: RecordTapOptions) {
-    const { clock, deadlineMs = 5000, gate = false, log, maxRecordBytes = 1_048_576, name, sink } = options;
+    const { clock, deadlineMs = 5000, gate = false, log, name, sink } = options;
     const { overflow = 'coalesce' } = options;
     this.name = name;
     this.#options = options;
@@ -83,7 +85,6 @@ export class RecordTap implements Tap {
       sink,
       clock,
       deadlineMs,
-      maxRecordBytes,
       listener: {
         down: (error) => {
           log.error(
@@ -105,13 +106,22 @@ export class RecordTap implements Tap {
 
   /** @throws {GatewayError} `tap_unavailable` for a stream that needs this tap while its sink is known to be down. */
   open(stream: TappedStream): StreamTap | undefined {
-    const { clock, content = 'full', gate = false, maxRecords = 1000, name, when } = this.#options;
+    const {
+      clock,
+      content = 'full',
+      gate = false,
+      maxRecordBytes = 1_048_576,
+      maxRecords = 1000,
+    } = this.#options;
+    const { keepsRequest = false, name, when } = this.#options;
     if (when?.(stream) === false) return undefined;
     if (this.isRequired && this.#writer.isDown) throw tapUnavailable(name);
     return new StreamRecorder(stream, {
       name,
       writer: this.#writer,
       content,
+      keepsRequest,
+      maxRecordBytes,
       gates: gate,
       isRequired: this.isRequired,
       overflow: this.#overflow,

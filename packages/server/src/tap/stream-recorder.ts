@@ -8,7 +8,7 @@ import type { StreamBody, StreamOutcome } from '../stream/stream-body.ts';
 import type { StreamTap, TapGate, TappedStream } from '../stream/tap.ts';
 import { tapUnavailable } from '../stream/tap-gates.ts';
 import type { ServerClock } from '../time/server-clock.ts';
-import { recordVersion, type TapRecordBody } from './tap-record.ts';
+import { type Content, recordVersion, type TapRecordBody } from './tap-record.ts';
 import type { Recorder, TapWriter } from './tap-writer.ts';
 
 /** At most so many ends of readers wait to be written for one stream. Those that come beyond it are only counted. */
@@ -21,6 +21,9 @@ export interface RecorderOptions {
   readonly writer: Pick<TapWriter, 'isSilent' | 'wants'>;
   /** `full`: the answer's bytes. `usage`: nothing of the answer. */
   readonly content: 'full' | 'usage';
+  /** Whether the request's body is kept. */
+  readonly keepsRequest: boolean;
+  readonly maxRecordBytes: number;
   /** Whether readers get only what is kept. */
   readonly gates: boolean;
   /** Whether a stream that cannot be kept ends. */
@@ -90,7 +93,7 @@ export class StreamRecorder implements StreamTap, Recorder {
   #end: Note | undefined;
   #hasFailed = false;
   #taken: Taken | undefined;
-  /** The bytes so far of a body that is no stream of events. */
+  /** The bytes of the last record's content, or so far of a body that is no stream of events. */
   #bodyBytes = 0;
 
   constructor(stream: TappedStream, options: RecorderOptions) {
@@ -111,7 +114,8 @@ export class StreamRecorder implements StreamTap, Recorder {
     const { client, model, origin, requestId } = this.#stream;
     const { address, agent, caller, tenant } = client;
     const who = { provider: origin.name, api: origin.api, model, tenant, caller, address, agent };
-    this.#note(this.#head, { kind: 'begin', requestId, ...who });
+    const request = this.#options.keepsRequest ? this.#request() : undefined;
+    this.#note(this.#head, { kind: 'begin', requestId, ...who, request });
   }
 
   async read(reader: Reader<EventRun | Gap>, body: StreamBody): Promise<void> {
@@ -227,7 +231,7 @@ export class StreamRecorder implements StreamTap, Recorder {
     );
   }
 
-  take(records: SinkRecord[], maxRecordBytes: number): number {
+  take(records: SinkRecord[]): number {
     const sinceMs = this.waitingSinceMs;
     const before = records.length;
     let bytes = 0;
@@ -238,7 +242,7 @@ export class StreamRecorder implements StreamTap, Recorder {
     };
     for (const { at, body } of this.#head) add(body, at);
     this.#head = [];
-    this.#takeChunks(maxRecordBytes, add);
+    this.#takeChunks(add);
     const isWhole = this.#end !== undefined && this.#areChunksDone;
     if (this.#end !== undefined && isWhole) this.#addEnd(this.#end, add);
     for (const { at, body } of this.#readers) add(body, at);
@@ -298,29 +302,30 @@ export class StreamRecorder implements StreamTap, Recorder {
     return this.#rescued === undefined && (this.#reader === undefined || this.#reader.end !== undefined);
   }
 
-  #takeChunks(maxBytes: number, add: (body: TapRecordBody) => void): void {
+  #takeChunks(add: (body: TapRecordBody) => void): void {
+    const { maxRecordBytes } = this.#options;
     const rescued = this.#rescued;
-    if (rescued !== undefined) this.#addItems(rescued, maxBytes, add);
+    if (rescued !== undefined) this.#addItems(rescued, add);
     this.#rescued = undefined;
     const reader = this.#reader;
     if (reader === undefined) return;
     const items: (EventRun | Gap)[] = [];
     const from = reader.offset;
-    for (let bytes = 0; bytes < maxBytes;) {
+    for (let bytes = 0; bytes < maxRecordBytes;) {
       const item = reader.take();
       if (item === undefined) break;
       items.push(item);
       bytes += item instanceof Gap ? 0 : item.byteLength;
     }
-    this.#addItems({ items, from, to: reader.offset }, maxBytes, add);
+    this.#addItems({ items, from, to: reader.offset }, add);
   }
 
   /** One record for each run of chunks without a gap in it. */
-  #addItems({ from, items, to }: Items, maxBytes: number, add: (body: TapRecordBody) => void): void {
+  #addItems({ from, items, to }: Items, add: (body: TapRecordBody) => void): void {
     let runs: EventRun[] = [];
     let at = from;
     const addRuns = (until: number): void => {
-      if (runs.length > 0) add(this.#chunksRecord(runs, at, until, maxBytes));
+      if (runs.length > 0) add(this.#chunksRecord(runs, at, until));
       runs = [];
     };
     for (const item of items) {
@@ -337,30 +342,27 @@ export class StreamRecorder implements StreamTap, Recorder {
     this.#offset = to;
   }
 
-  #chunksRecord(runs: readonly EventRun[], from: number, to: number, maxBytes: number): TapRecordBody {
+  #chunksRecord(runs: readonly EventRun[], from: number, to: number): TapRecordBody {
     let events = 0;
     let merged = 0;
     for (const run of runs) {
       events += run.events;
       merged += run.mergedEvents ?? 0;
     }
-    const [only] = runs;
-    const bytes =
-      runs.length === 1 && only !== undefined ? only.bytes : Buffer.concat(runs.map((run) => run.bytes));
-    const range = { kind: 'chunks', from, to, events, merged: merged > 0 ? merged : undefined } as const;
-    let isTooLarge = bytes.length > maxBytes;
-    if (this.#body?.isEvents === false) {
-      this.#bodyBytes += bytes.length;
-      isTooLarge = this.#bodyBytes > maxBytes;
-    }
-    if (isTooLarge) {
-      const sha256 = createHash('sha256').update(bytes).digest('hex');
-      return { ...range, bytes: bytes.length, sha256 };
-    }
-    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    return isUtf8(text)
-      ? { ...range, data: text.toString('utf8') }
-      : { ...range, data: text.toString('base64'), encoding: 'base64' };
+    const range = { from, to, events, merged: merged > 0 ? merged : undefined };
+    return { kind: 'chunks', ...range, ...this.#content(runs.map(({ bytes }) => bytes)) };
+  }
+
+  #request(): Content | undefined {
+    const parts = this.#stream.requestBody?.() ?? [];
+    if (parts.length === 0) return undefined;
+    return contentOf(parts, bytesIn(parts) <= this.#options.maxRecordBytes);
+  }
+
+  #content(parts: readonly Uint8Array[]): Content {
+    const bytes = bytesIn(parts);
+    this.#bodyBytes = this.#body?.isEvents === false ? this.#bodyBytes + bytes : bytes;
+    return contentOf(parts, this.#bodyBytes <= this.#options.maxRecordBytes);
   }
 
   /** What was never taken is a gap before the end: the record says what it does not have. */
@@ -382,4 +384,23 @@ export class StreamRecorder implements StreamTap, Recorder {
     const value = Buffer.from(JSON.stringify({ v: recordVersion, stream, seq, at, ...body }));
     return { stream, seq, value };
   }
+}
+
+function bytesIn(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** Content as a record has it: itself, or its size and digest. */
+function contentOf(parts: readonly Uint8Array[], isKept: boolean): Content {
+  if (!isKept) {
+    const hash = createHash('sha256');
+    for (const part of parts) hash.update(part);
+    return { bytes: bytesIn(parts), sha256: hash.digest('hex') };
+  }
+  const [only = new Uint8Array()] = parts;
+  const text =
+    parts.length > 1 ? Buffer.concat(parts) : Buffer.from(only.buffer, only.byteOffset, only.byteLength);
+  return isUtf8(text)
+    ? { data: text.toString('utf8') }
+    : { data: text.toString('base64'), encoding: 'base64' };
 }

@@ -21,6 +21,9 @@ const content = {
   redacted: count.optional().describe('number of places that were replaced in `data`'),
 };
 
+/** Content as a record has it: itself, or its size and digest. */
+export type Content = Pick<z.infer<typeof chunks>, keyof typeof content>;
+
 /** The first record of a stream: who asked whom. */
 const begin = z.strictObject({
   ...head,

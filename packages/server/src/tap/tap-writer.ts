@@ -13,7 +13,7 @@ export interface Recorder {
    * Adds records to a write: all that are small, and at most one with chunks. Returns their bytes. What is taken counts
    * as waiting until `kept`, and nothing more is taken before that.
    */
-  take(records: SinkRecord[], maxRecordBytes: number): number;
+  take(records: SinkRecord[]): number;
   /** What was taken is durable. */
   kept(): void;
   /** The engine was silent for longer than the deadline. */
@@ -41,7 +41,6 @@ export interface TapWriterOptions {
   readonly sink: RecordSink;
   /** How long one write may take, and how long the engine may keep nothing before recorders are told. */
   readonly deadlineMs: number;
-  readonly maxRecordBytes: number;
   readonly clock: ServerClock;
   readonly listener: TapWriterListener;
   /** When to leave parts out of records. Default: never. */
@@ -145,7 +144,7 @@ export class TapWriter {
   }
 
   #collect(): Batch | undefined {
-    const { clock, maxRecordBytes, shed } = this.#options;
+    const { clock, shed } = this.#options;
     const [first] = this.#ready;
     if (first === undefined) return undefined;
     const records: SinkRecord[] = [];
@@ -161,7 +160,7 @@ export class TapWriter {
       this.#ready.delete(recorder);
       sinceMs = Math.min(sinceMs, recorder.waitingSinceMs);
       const before = records.length;
-      bytes += recorder.take(records, maxRecordBytes);
+      bytes += recorder.take(records);
       if (records.length > before) recorders.push(recorder);
       else recorder.kept();
     }

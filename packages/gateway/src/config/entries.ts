@@ -1,0 +1,34 @@
+import { z } from 'zod';
+
+/**
+ * Entries as text: `name=groq,url=https://…`, with spaces between several of them. `bareKey`: the key of an entry that
+ * is a value alone, such as a URL.
+ */
+function readEntries(value: string, bareKey: string): unknown[] {
+  return value
+    .split(/\s+/)
+    .filter((part) => part !== '')
+    .map((part) => {
+      if (!/^\w+=/.test(part)) return { [bareKey]: part };
+      return Object.fromEntries(
+        part.split(',').map((pair) => {
+          const at = pair.indexOf('=');
+          return at === -1 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
+        }),
+      ) as unknown;
+    });
+}
+
+/** A setting that is a list of entries: texts, which may have several each, or objects. */
+export function entries<Schema extends z.ZodType>(
+  schema: Schema,
+  bareKey: string,
+  expected: string,
+): z.ZodType<z.output<Schema>[]> {
+  return z
+    .union([z.string(), z.array(z.unknown())], { error: expected })
+    .transform((value) =>
+      [value].flat().flatMap((entry) => (typeof entry === 'string' ? readEntries(entry, bareKey) : [entry])),
+    )
+    .pipe(z.array(schema)) as unknown as z.ZodType<z.output<Schema>[]>;
+}

@@ -1,0 +1,155 @@
+import { z } from 'zod';
+import { entries } from './entries.ts';
+import { count, duration, flag, size, unbounded } from './values.ts';
+
+/** Policies under which a tap loses nothing. */
+const losslessOverflows = ['coalesce', 'block', 'spill'] as const;
+const overflows = [...losslessOverflows, 'drop-oldest', 'drop-newest'] as const;
+
+/** Ten years. */
+const maxRetainMs = 315_360_000_000;
+
+/** A list, or a text with `+` between its items: a comma would end the pair. */
+const items = z
+  .union([z.string().transform((value) => value.split('+')), z.array(z.string())], {
+    error: 'expected a list of texts, or one text with + between them',
+  })
+  .pipe(z.array(z.string().min(1, 'expected texts that are not empty')));
+
+/** A tap: where records go, of which streams, what of them, and what happens when it falls behind. */
+const tapSchema = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(/^[\w.-]+$/, 'expected letters, digits, "-", "_" or "."')
+      .max(64, 'expected at most 64 characters')
+      .default('tap')
+      .describe('the name of the tap in logs, metrics and on the console: letters, digits, "-", "_", "."'),
+    to: z
+      .string()
+      .regex(/^(?:sqlite:.+|file:.+|stdout:)$/, 'expected sqlite:PATH, file:PATH or stdout:')
+      .describe('where records go: sqlite:PATH, file:PATH (a JSON line a record) or stdout:'),
+    models: items
+      .optional()
+      .describe('the models to write down, as clients name them; * stands for any text; default: all'),
+    providers: items.optional().describe('the providers to write down, as models'),
+    tenants: items.optional().describe('the tenants to write down, as models'),
+    callers: items.optional().describe('the callers to write down, as models'),
+    content: z
+      .enum(['full', 'usage'])
+      .default('full')
+      .describe(
+        "what is kept of an answer: full is the provider's events, usage only who asked, how it ended and what it used",
+      ),
+    request: flag.default(false).describe('whether the body of the request is kept, too: it has the prompt'),
+    gate: flag
+      .default(false)
+      .describe('whether readers get only what the tap has kept; what it cannot keep ends the stream'),
+    lossless: flag
+      .default(false)
+      .describe('true refuses to start if a key of this tap could make it lose something'),
+    overflow: z
+      .enum(overflows)
+      .optional()
+      .describe(
+        'what happens when the tap falls behind on a stream: coalesce merges, then the model waits; block lets the model wait; drop-oldest and drop-newest lose chunks and say which; spill writes to disk; default: coalesce with gate or lossless, otherwise drop-oldest',
+      ),
+    maxRecords: count(1, 1_000_000)
+      .default(1000)
+      .describe('chunks of one stream that may wait for the tap; merged ones count as one'),
+    maxRecordBytes: size(1024)
+      .default(1_048_576)
+      .describe(
+        'bytes of content in one record, and in all of a body that is no stream; beyond it, size and digest are kept',
+      ),
+    deadlineMs: duration(100)
+      .default(5000)
+      .describe(
+        'how long nothing may be kept before streams that need the tap end, and it gives up those that do not; also the longest that one write may take',
+      ),
+    durability: z
+      .enum(['fsync', 'memory'])
+      .optional()
+      .describe(
+        'what a kept record has to be worth; fsync is on the disk; memory may be lost in a crash, and has to be asked for with gate or lossless; default: fsync with these, otherwise memory',
+      ),
+    maxFileBytes: size(1024, unbounded)
+      .optional()
+      .describe('with file: size at which the next file begins; default: 64MiB'),
+    maxFileAgeMs: duration(1000, maxRetainMs)
+      .optional()
+      .describe('with file: age at which the next file begins; default: 24h'),
+    maxFiles: count(1, 1_000_000)
+      .optional()
+      .describe('with file: files that are kept, the newest; default: all'),
+    retainMs: duration(1000, maxRetainMs)
+      .optional()
+      .describe('with sqlite: age at which ended streams are removed; default: never'),
+    retainBytes: size(1_048_576, unbounded)
+      .optional()
+      .describe(
+        'with sqlite: size of the log beyond which the oldest ended streams are removed; default: none',
+      ),
+  })
+  .refine(({ content, gate }) => !gate || content !== 'usage', {
+    path: ['content'],
+    error: 'expected full with gate: true, because readers get what is kept, got usage',
+  })
+  .refine(
+    ({ gate, lossless, overflow }) => overflow === undefined || !(gate || lossless) || isLossless(overflow),
+    {
+      path: ['overflow'],
+      error: `expected ${losslessOverflows.join(', ')} or nothing with gate or lossless: true, got one that loses`,
+    },
+  )
+  .refine(
+    ({ durability, gate, lossless, to }) =>
+      to !== 'stdout:' || !(gate || lossless) || durability === 'memory',
+    {
+      path: ['durability'],
+      error:
+        'expected memory with gate or lossless: true and to: stdout:, which keeps nothing on a disk, got nothing',
+    },
+  )
+  .refine(({ durability, to }) => durability !== 'fsync' || to !== 'stdout:', {
+    path: ['durability'],
+    error: 'expected memory with to: stdout:, which keeps nothing on a disk, got fsync',
+  })
+  .refine(onlyWith('file:', ['maxFileBytes', 'maxFileAgeMs', 'maxFiles']), {
+    path: ['to'],
+    error: 'expected file:PATH with maxFileBytes, maxFileAgeMs and maxFiles, got another',
+  })
+  .refine(onlyWith('sqlite:', ['retainMs', 'retainBytes']), {
+    path: ['to'],
+    error: 'expected sqlite:PATH with retainMs and retainBytes, got another',
+  });
+
+/** What an operator has configured as a tap. */
+export type TapSettings = z.infer<typeof tapSchema>;
+
+/** The keys of a tap, with their descriptions. */
+export const tapOptions = Object.entries(tapSchema.shape).map(([key, field]) => ({
+  key,
+  description: field.description ?? '',
+}));
+
+/** Taps as text, `name=audit,to=sqlite:audit.db`, or a list of them as texts or objects. */
+export const taps = entries(tapSchema, 'to', 'expected sqlite:PATH, name=…,to=…, or a list of taps')
+  .refine((value) => new Set(value.map(({ name }) => name)).size === value.length, {
+    error: 'expected a different name for each, got one twice',
+  })
+  .refine((value) => new Set(value.map(({ to }) => to)).size === value.length, {
+    error: 'expected a different place (to) for each, got one twice',
+  });
+
+/** Whether a policy loses nothing. */
+export function isLossless(overflow: (typeof overflows)[number]): boolean {
+  return (losslessOverflows as readonly string[]).includes(overflow);
+}
+
+function onlyWith<Key extends string>(
+  start: string,
+  keys: readonly Key[],
+): (tap: { readonly to: string } & Readonly<Partial<Record<Key, unknown>>>) => boolean {
+  return (tap) => tap.to.startsWith(start) || keys.every((key) => tap[key] === undefined);
+}
