@@ -58,6 +58,7 @@ import { openLinks } from '@spillway/server/sink/open-links';
 import { Paces } from '@spillway/server/sink/paces';
 import { Streams } from '@spillway/server/stream/streams';
 import { Canary, canaryName } from './telemetry/canary.ts';
+import { openTaps } from './tap/taps.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
@@ -100,6 +101,11 @@ export async function openGateway(
   log: Logger,
   logDestination?: Pick<LogDestination, 'droppedLines'>,
 ): Promise<Gateway> {
+  const taps = await openTaps(asked.config.tap, {
+    clock: nodeClock,
+    log,
+    isOwn: ({ origin }) => origin.name === canaryName,
+  });
   const simulator =
     asked.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
   let providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
@@ -125,6 +131,7 @@ export async function openGateway(
     },
     defects,
     clock,
+    taps: taps.all,
   });
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
@@ -344,6 +351,7 @@ export async function openGateway(
     certificate?.close();
     adminCertificate?.close();
     await Promise.all([server.close(), admin.close()]);
+    await taps.close();
     pools.destroy();
     refusals.close();
     lines.close();

@@ -3,7 +3,7 @@ import { entries } from './entries.ts';
 import { count, duration, flag, size, unbounded } from './values.ts';
 
 /** Policies under which a tap loses nothing. */
-const losslessOverflows = ['coalesce', 'block', 'spill'] as const;
+const losslessOverflows = ['coalesce', 'block'] as const;
 const overflows = [...losslessOverflows, 'drop-oldest', 'drop-newest'] as const;
 
 /** Ten years. */
@@ -52,7 +52,7 @@ const tapSchema = z
       .enum(overflows)
       .optional()
       .describe(
-        'what happens when the tap falls behind on a stream: coalesce merges, then the model waits; block lets the model wait; drop-oldest and drop-newest lose chunks and say which; spill writes to disk; default: coalesce with gate or lossless, otherwise drop-oldest',
+        'what happens when the tap falls behind on a stream: coalesce merges, then the model waits; block lets the model wait; drop-oldest and drop-newest lose chunks and say which; default: coalesce with gate or lossless, otherwise drop-oldest',
       ),
     maxRecords: count(1, 1_000_000)
       .default(1000)

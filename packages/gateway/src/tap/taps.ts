@@ -1,0 +1,124 @@
+import type { Timer } from '@spillway/core/clock';
+import { RecordTap, type TapFigures, type TapLog } from '@spillway/server/tap/record-tap';
+import type { Tap, TappedStream } from '@spillway/server/stream/tap';
+import type { ServerClock } from '@spillway/server/time/server-clock';
+import { ConfigError } from '../config/config-error.ts';
+import type { TapSettings } from '../config/tap.ts';
+import { fitsAny } from './glob.ts';
+import { openSink, type TapSink } from './open-sink.ts';
+
+/** How often the head of an audit log is written to the program's log, if it has moved. */
+const headEveryMs = 60_000;
+
+export interface TapsOptions {
+  readonly clock: ServerClock;
+  readonly log: TapLog;
+  /** Whether a stream is the gateway's own, such as the canary's. No tap writes it down. */
+  readonly isOwn: (stream: TappedStream) => boolean;
+}
+
+interface OpenTap {
+  readonly settings: TapSettings;
+  readonly tap: RecordTap;
+  readonly sink: TapSink;
+}
+
+/** The configured taps, and their sinks. */
+export class Taps {
+  readonly #taps: readonly OpenTap[];
+  readonly #log: TapLog;
+  readonly #timer: Timer;
+  /** The heads that were logged last, by tap. */
+  readonly #heads = new Map<string, string>();
+
+  constructor(taps: readonly OpenTap[], { clock, log }: TapsOptions) {
+    this.#taps = taps;
+    this.#log = log;
+    this.#timer = clock.every(headEveryMs, () => this.#logHeads());
+    this.#logHeads();
+  }
+
+  get all(): readonly Tap[] {
+    return this.#taps.map(({ tap }) => tap);
+  }
+
+  get figures(): readonly TapFigures[] {
+    return this.#taps.map(({ tap }) => tap.figures);
+  }
+
+  /** Writes down what waits, as far as each tap's deadline allows, and closes the sinks. Call it when no stream is live. */
+  async close(): Promise<void> {
+    this.#timer.stop();
+    await Promise.all(this.#taps.map(({ settings, tap }) => tap.close(settings.deadlineMs)));
+    this.#logHeads();
+  }
+
+  /** Whoever keeps the log elsewhere can prove with it later that an audit log lacks nothing. */
+  #logHeads(): void {
+    for (const { settings, sink } of this.#taps) {
+      if (sink.audit === undefined) continue;
+      const { count, hash, writer } = sink.audit.head;
+      if (count === 0 || this.#heads.get(settings.name) === hash) continue;
+      this.#heads.set(settings.name, hash);
+      this.#log.info({ tap: settings.name, writer, count, hash }, 'head of an audit log');
+    }
+  }
+}
+
+/**
+ * Opens the sinks of all taps.
+ *
+ * @throws {ConfigError} for a sink that cannot be opened.
+ */
+export async function openTaps(settings: readonly TapSettings[], options: TapsOptions): Promise<Taps> {
+  const taps: OpenTap[] = [];
+  for (const tap of settings) {
+    try {
+      const sink = await openSink(tap, options.clock);
+      taps.push({ settings: tap, sink, tap: recordTap(tap, sink, options) });
+    } catch (error) {
+      await Promise.all(taps.map((open) => open.sink.sink.close()));
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new ConfigError(`tap ${tap.name}: expected to open ${tap.to}, got: ${reason}`, { cause: error });
+    }
+  }
+  return new Taps(taps, options);
+}
+
+function recordTap(settings: TapSettings, { sink }: TapSink, { clock, isOwn, log }: TapsOptions): RecordTap {
+  const { content, deadlineMs, gate, maxRecordBytes, maxRecords, name, request } = settings;
+  return new RecordTap({
+    name,
+    sink,
+    when: (stream) => !isOwn(stream) && isWanted(settings, stream),
+    content,
+    keepsRequest: request,
+    gate,
+    overflow: overflowOf(settings),
+    maxRecords,
+    maxRecordBytes,
+    deadlineMs,
+    clock,
+    log,
+  });
+}
+
+/** What a tap does that lags. Without a word about it, only one that must lose nothing makes others wait. */
+function overflowOf({
+  gate,
+  lossless,
+  overflow,
+}: TapSettings): 'block' | 'coalesce' | 'drop-newest' | 'drop-oldest' {
+  return overflow ?? (gate || lossless ? 'coalesce' : 'drop-oldest');
+}
+
+function isWanted({ callers, models, providers, tenants }: TapSettings, stream: TappedStream): boolean {
+  const { client, model = '', origin } = stream;
+  const filters = [
+    [callers, client.caller],
+    [models, model],
+    [providers, origin.name],
+    [tenants, client.tenant],
+  ] as const;
+  return filters.every(([patterns, value]) => patterns === undefined || fitsAny(patterns, value));
+}
