@@ -32,3 +32,11 @@ test('03: a fetch that survives', async () => {
   expect(command.stdout()).toMatch(/^Water flows over the spillway .*\n\/streams\/… has \d+ events\n$/s);
   expect(command.stderr()).toContain('[connected]');
 });
+
+test('04: a sink of your own', async () => {
+  const command = example('04-a-sink-of-your-own.ts');
+  expect(await command.exited).toBe(0);
+  expect(command.stdout()).toContain('rule 9: a close can be repeated: kept\n');
+  expect(command.stdout().match(/: kept\n/g)).toHaveLength(14);
+  expect(command.stdout()).toContain('skipped: the engine of this test has no fail\n');
+});

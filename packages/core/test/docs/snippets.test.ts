@@ -7,7 +7,7 @@ import * as openaiChat from '../../src/format/openai-chat.ts';
 import * as runCodec from '../../src/format/run-codec.ts';
 import * as sse from '../../src/format/sse.ts';
 import * as core from '../../src/index.ts';
-import * as testing from '../../src/testing/store-rules.ts';
+import * as testing from '../../src/testing/index.ts';
 import * as virtualClock from '../../src/testing/virtual-clock.ts';
 import * as websocket from '../../src/source/websocket.ts';
 import { complaintsOf, modulesIn, modulesOf } from '../support/snippets.ts';
@@ -44,6 +44,12 @@ const surroundings = `
   declare const merge: (first: string, second: string) => string | undefined;
   declare const model: AsyncIterable<string>;
   declare const offset: number;
+  declare const openMySink: (table: object) => import('@spillway/core').RecordSink;
+  declare const openMyTable: () => Promise<{
+    readAll(): Promise<import('@spillway/core').SinkRecord[]>;
+    disconnect(): Promise<void>;
+    connect(): Promise<void>;
+  }>;
   declare const openMyStore: () => import('@spillway/core').Store<string>;
   declare const openRedisStore: (client: unknown, name: string) => import('@spillway/core').Store<string>;
   declare const randomUUID: () => string;

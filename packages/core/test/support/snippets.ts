@@ -57,7 +57,7 @@ const settings = {
       '@spillway/client/react': [sources('client/src/react.ts')],
       '@spillway/core': [sources('core/src/index.ts')],
       '@spillway/core/session': [sources('core/src/session/frames.ts')],
-      '@spillway/core/testing': [sources('core/src/testing/store-rules.ts')],
+      '@spillway/core/testing': [sources('core/src/testing/index.ts')],
       '@spillway/core/testing/virtual-clock': [sources('core/src/testing/virtual-clock.ts')],
       '@spillway/core/*': [sources('core/src/*.ts')],
     },

@@ -1,0 +1,67 @@
+import { SpillwayError } from '@spillway/core';
+
+/**
+ * The writes of a sink, one at a time, and its close. What an aborted write has begun goes on, because no disk takes
+ * back what it was told; the next write waits for that.
+ */
+export class WriteTurn {
+  readonly #name: string;
+  #work: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** @param name names the sink in errors. */
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  /**
+   * Does the work of one write. Rejects with the signal's reason when it is aborted, whatever the work does; and with
+   * `sink_closed` when the sink is closed before the work has begun.
+   */
+  async write(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+    this.#checkOpen();
+    signal.throwIfAborted();
+    while (this.#work !== undefined) {
+      await unlessAborted(this.#work, signal);
+      this.#checkOpen();
+    }
+    const done = work();
+    this.#work = done
+      .catch(() => undefined)
+      .finally(() => {
+        this.#work = undefined;
+      });
+    await unlessAborted(done, signal);
+  }
+
+  /** Calls `release` once, when no work is under way. Resolves when that is done; each time. */
+  close(release: () => Promise<void>): Promise<void> {
+    this.#closing ??= (async () => {
+      await this.#work;
+      await release();
+    })();
+    return this.#closing;
+  }
+
+  get isClosed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  #checkOpen(): void {
+    if (this.#closing === undefined) return;
+    throw new SpillwayError('sink_closed', `${this.#name} is closed: expected no more records.`);
+  }
+}
+
+/** Settles as the promise does, or rejects with the signal's reason as soon as it is aborted. */
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', abort);
+  try {
+    if (signal.aborted) abort();
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
