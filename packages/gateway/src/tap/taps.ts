@@ -1,4 +1,6 @@
+import type { Durability } from '@spillway/core';
 import type { Timer } from '@spillway/core/clock';
+import type { AuditHead } from '@spillway/server/audit/audit-chain';
 import { RecordTap, type TapFigures, type TapLog } from '@spillway/server/tap/record-tap';
 import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import type { ServerClock } from '@spillway/server/time/server-clock';
@@ -23,6 +25,18 @@ interface OpenTap {
   readonly sink: TapSink;
 }
 
+/** A tap, for metrics and the console. */
+export interface TapStatus extends TapFigures {
+  readonly to: string;
+  readonly content: TapSettings['content'];
+  readonly gate: boolean;
+  readonly overflow: string;
+  /** What a kept record is worth. */
+  readonly durability: Durability;
+  /** Where the chain of an audit log is; `undefined`: the sink is none. */
+  readonly head: AuditHead | undefined;
+}
+
 /** The configured taps, and their sinks. */
 export class Taps {
   readonly #taps: readonly OpenTap[];
@@ -42,8 +56,16 @@ export class Taps {
     return this.#taps.map(({ tap }) => tap);
   }
 
-  get figures(): readonly TapFigures[] {
-    return this.#taps.map(({ tap }) => tap.figures);
+  get status(): readonly TapStatus[] {
+    return this.#taps.map(({ settings, sink, tap }) => ({
+      ...tap.figures,
+      to: settings.to,
+      content: settings.content,
+      gate: settings.gate,
+      overflow: overflowOf(settings),
+      durability: sink.sink.durability,
+      head: sink.audit?.head,
+    }));
   }
 
   /** Writes down what waits, as far as each tap's deadline allows, and closes the sinks. Call it when no stream is live. */

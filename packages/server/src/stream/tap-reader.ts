@@ -41,6 +41,11 @@ export class TapReader {
     return this.#tap.gate;
   }
 
+  /** The offset behind the last chunk that the tap has kept; `undefined`: it does not say. */
+  get keptOffset(): number | undefined {
+    return this.#tap.keptOffset;
+  }
+
   /** The bytes that wait for this tap in the channel. */
   get waitingBytes(): number {
     return this.#reader?.waitingBytes ?? 0;

@@ -77,6 +77,8 @@ export interface StreamTap {
    * nobody back.
    */
   readonly gate?: TapGate;
+  /** The offset behind the last chunk that is kept, for people. Default: the tap does not say. */
+  readonly keptOffset?: number;
   /** The provider is about to be asked. Not called for a stream that is refused before that. */
   asked?(): void;
   /**

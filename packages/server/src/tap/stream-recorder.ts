@@ -58,6 +58,7 @@ interface Taken {
   /** What readers may get when it is kept. */
   readonly opensHead: boolean;
   readonly opensTo: number;
+  readonly offset: number;
 }
 
 /**
@@ -87,6 +88,7 @@ export class StreamRecorder implements StreamTap, Recorder {
   #rescued: Items | undefined;
   /** The offset behind what was taken. */
   #offset = 0;
+  #keptOffset = 0;
   #hasBegun = false;
   #hasAnswer = false;
   /** The stream's end, until it is taken. */
@@ -106,6 +108,10 @@ export class StreamRecorder implements StreamTap, Recorder {
     // Whoever waits for them gets the error. Where nobody does, nothing is to be done about it.
     this.#headKept.promise.catch(() => undefined);
     this.#done.promise.catch(() => undefined);
+  }
+
+  get keptOffset(): number {
+    return this.#keptOffset;
   }
 
   asked(): void {
@@ -253,6 +259,7 @@ export class StreamRecorder implements StreamTap, Recorder {
       sinceMs,
       opensHead: this.#hasAnswer || isWhole,
       opensTo: isWhole ? Infinity : this.#offset,
+      offset: this.#offset,
     };
     return bytes;
   }
@@ -260,6 +267,7 @@ export class StreamRecorder implements StreamTap, Recorder {
   kept(): void {
     const taken = this.#taken;
     this.#taken = undefined;
+    this.#keptOffset = taken?.offset ?? this.#keptOffset;
     if (taken !== undefined && !this.#hasFailed) {
       if (taken.opensHead) this.#headKept.resolve();
       this.#chunks.open(taken.opensTo);
