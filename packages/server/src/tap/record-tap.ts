@@ -2,6 +2,8 @@ import type { Overflow, RecordSink } from '@spillway/core';
 import { tapUnavailable } from '../stream/tap-gates.ts';
 import type { StreamTap, Tap, TappedStream } from '../stream/tap.ts';
 import type { ServerClock } from '../time/server-clock.ts';
+import type { ShedPart } from './content/content-filter.ts';
+import type { RedactionRule } from './content/redaction-rule.ts';
 import { StreamRecorder } from './stream-recorder.ts';
 import { TapWriter } from './tap-writer.ts';
 
@@ -11,14 +13,28 @@ export interface TapLog {
   error(fields: Readonly<Record<string, unknown>>, message: string): void;
 }
 
+/** When a tap leaves parts out, and which. */
+export interface ShedOptions {
+  readonly aboveMs: number;
+  readonly belowMs: number;
+  readonly parts: readonly ShedPart[];
+}
+
 export interface RecordTapOptions {
   /** The tap's name in logs, metrics and on the console. */
   readonly name: string;
   readonly sink: RecordSink;
   /** Which streams are written down. Default: every one. */
   readonly when?: ((stream: TappedStream) => boolean) | undefined;
-  /** `full`: the answer's bytes. `usage`: nothing of the answer. Default: `full`. */
-  readonly content?: 'full' | 'usage';
+  /** `full`: the answer's bytes. `text`: only what was said. `usage`: nothing of the answer. Default: `full`. */
+  readonly content?: 'full' | 'text' | 'usage';
+  /** What is replaced in content, before anything is kept. Default: nothing. */
+  readonly redact?: readonly RedactionRule[] | undefined;
+  /**
+   * Which parts are left out of records while the oldest thing that waits has waited for longer than `aboveMs`, until it
+   * has for less than `belowMs`. Records say what they lack. Default: none.
+   */
+  readonly shed?: ShedOptions | undefined;
   /** Whether the request's body is kept, too. It has the prompt. Default: false. */
   readonly keepsRequest?: boolean;
   /**
@@ -44,6 +60,9 @@ export interface RecordTapOptions {
   readonly log: TapLog;
 }
 
+/** The most bytes that a tap with a gate keeps back of a stream. Half of the smallest usual window. */
+const maxGatedBytes = 32_768;
+
 /** What a tap has done, for metrics and the console. Counts are since the start. */
 export interface TapFigures {
   readonly name: string;
@@ -55,6 +74,10 @@ export interface TapFigures {
   readonly failures: number;
   /** Chunks that are in a gap record, and ends of readers that were not written. */
   readonly lost: number;
+  /** Places that were replaced by redaction. */
+  readonly redacted: number;
+  /** Whether parts are left out of records at the moment, because the tap lags. */
+  readonly isShedding: boolean;
   /** The sum of how long the oldest record of each write had waited until it was kept. */
   readonly waitedMs: number;
 }
@@ -72,6 +95,7 @@ export class RecordTap implements Tap {
   #writes = 0;
   #failures = 0;
   #lost = 0;
+  #redacted = 0;
   #waitedMs = 0;
 
   constructor(options: RecordTapOptions) {
@@ -85,6 +109,7 @@ export class RecordTap implements Tap {
       sink,
       clock,
       deadlineMs,
+      shed: options.shed,
       listener: {
         down: (error) => {
           log.error(
@@ -113,7 +138,7 @@ export class RecordTap implements Tap {
       maxRecordBytes = 1_048_576,
       maxRecords = 1000,
     } = this.#options;
-    const { keepsRequest = false, name, when } = this.#options;
+    const { keepsRequest = false, name, redact, shed, when } = this.#options;
     if (when?.(stream) === false) return undefined;
     if (this.isRequired && this.#writer.isDown) throw tapUnavailable(name);
     return new StreamRecorder(stream, {
@@ -127,7 +152,12 @@ export class RecordTap implements Tap {
       overflow: this.#overflow,
       maxItems: maxRecords,
       clock,
+      redact,
+      shed: shed?.parts,
+      // What is kept back holds back the readers of a gate, and what waits for them is bounded by their window.
+      maxHeldBytes: gate ? Math.min(maxRecordBytes, maxGatedBytes) : maxRecordBytes,
       onLost: (count) => (this.#lost += count),
+      onRedacted: (count) => (this.#redacted += count),
     });
   }
 
@@ -141,6 +171,8 @@ export class RecordTap implements Tap {
       writes: this.#writes,
       failures: this.#failures,
       lost: this.#lost,
+      redacted: this.#redacted,
+      isShedding: this.#writer.isShedding,
       waitedMs: this.#waitedMs,
     };
   }

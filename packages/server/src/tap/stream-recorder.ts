@@ -1,5 +1,3 @@
-import { isUtf8 } from 'node:buffer';
-import { createHash } from 'node:crypto';
 import { createGate, Gap, type Gate, type Overflow, type Reader, type SinkRecord } from '@spillway/core';
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
@@ -8,6 +6,8 @@ import type { StreamBody, StreamOutcome } from '../stream/stream-body.ts';
 import type { StreamTap, TapGate, TappedStream } from '../stream/tap.ts';
 import { tapUnavailable } from '../stream/tap-gates.ts';
 import type { ServerClock } from '../time/server-clock.ts';
+import { type ChunkRecordOptions, ChunkRecords, type TakenRun } from './chunk-records.ts';
+import { bytesIn, contentOf } from './content-of.ts';
 import { type Content, recordVersion, type TapRecordBody } from './tap-record.ts';
 import type { Recorder, TapWriter } from './tap-writer.ts';
 
@@ -15,15 +15,14 @@ import type { Recorder, TapWriter } from './tap-writer.ts';
 const maxWaitingReaders = 1000;
 
 /** What a tap writes of each stream, and what happens when it cannot. */
-export interface RecorderOptions {
+export interface RecorderOptions extends Omit<ChunkRecordOptions, 'content'> {
   /** The tap's name. */
   readonly name: string;
-  readonly writer: Pick<TapWriter, 'isSilent' | 'wants'>;
-  /** `full`: the answer's bytes. `usage`: nothing of the answer. */
-  readonly content: 'full' | 'usage';
+  readonly writer: Pick<TapWriter, 'isShedding' | 'isSilent' | 'wants'>;
+  /** `full` and `text` as of chunks. `usage`: nothing of the answer. */
+  readonly content: ChunkRecordOptions['content'] | 'usage';
   /** Whether the request's body is kept. */
   readonly keepsRequest: boolean;
-  readonly maxRecordBytes: number;
   /** Whether readers get only what is kept. */
   readonly gates: boolean;
   /** Whether a stream that cannot be kept ends. */
@@ -43,11 +42,10 @@ interface Note {
   readonly at: number;
 }
 
-/** A run of chunks and gaps, with its offsets. */
-interface Items {
-  readonly items: readonly (EventRun | Gap)[];
+/** A chunk or gap that was taken, with the offset of its beginning. */
+interface Item {
+  readonly item: EventRun | Gap;
   readonly from: number;
-  readonly to: number;
 }
 
 /** What is being written. */
@@ -85,18 +83,19 @@ export class StreamRecorder implements StreamTap, Recorder {
   /** The cursor, while chunks may come from it. */
   #reader: Reader<EventRun | Gap> | undefined;
   /** Chunks that were taken out of a channel which was about to drop them. */
-  #rescued: Items | undefined;
+  #rescued: readonly Item[] = [];
+  #rescuedTo = 0;
   /** The offset behind what was taken. */
   #offset = 0;
   #keptOffset = 0;
   #hasBegun = false;
   #hasAnswer = false;
+  /** Makes records of chunks; `undefined`: no chunk is kept, or none has come. */
+  #records: ChunkRecords | undefined;
   /** The stream's end, until it is taken. */
   #end: Note | undefined;
   #hasFailed = false;
   #taken: Taken | undefined;
-  /** The bytes of the last record's content, or so far of a body that is no stream of events. */
-  #bodyBytes = 0;
 
   constructor(stream: TappedStream, options: RecorderOptions) {
     this.#stream = stream;
@@ -127,12 +126,16 @@ export class StreamRecorder implements StreamTap, Recorder {
   async read(reader: Reader<EventRun | Gap>, body: StreamBody): Promise<void> {
     this.asked();
     this.#body = body;
-    const { format, headers, status } = body;
+    const { format, headers, isEvents, status } = body;
     const { upstreamRequestId } = this.#stream;
     this.#hasAnswer = true;
     this.#note(this.#head, { kind: 'answer', status, headers, format: format?.name, upstreamRequestId });
-    if (this.#options.content === 'usage') reader.detach();
-    else if (!this.#hasFailed) this.#reader = reader;
+    const { content } = this.#options;
+    if (content === 'usage') reader.detach();
+    else if (!this.#hasFailed) {
+      this.#reader = reader;
+      this.#records = new ChunkRecords(format, isEvents, { ...this.#options, content });
+    }
     this.#look();
     await this.#done.promise;
   }
@@ -141,9 +144,8 @@ export class StreamRecorder implements StreamTap, Recorder {
   cancelled(): void {
     const reader = this.#reader;
     if (reader === undefined || reader.end !== undefined) return;
-    const from = reader.offset;
-    const items = reader.takeAll();
-    if (items.length > 0) this.#rescued = { items, from, to: reader.offset };
+    this.#rescued = itemsOf(reader, Infinity);
+    this.#rescuedTo = reader.offset;
   }
 
   ended({ error, state, usage }: StreamOutcome): void {
@@ -258,7 +260,7 @@ export class StreamRecorder implements StreamTap, Recorder {
       bytes,
       sinceMs,
       opensHead: this.#hasAnswer || isWhole,
-      opensTo: isWhole ? Infinity : this.#offset,
+      opensTo: isWhole ? Infinity : (this.#records?.heldFrom ?? this.#offset),
       offset: this.#offset,
     };
     return bytes;
@@ -307,74 +309,48 @@ export class StreamRecorder implements StreamTap, Recorder {
 
   /** Whether no chunk will come any more. */
   get #areChunksDone(): boolean {
-    return this.#rescued === undefined && (this.#reader === undefined || this.#reader.end !== undefined);
+    return this.#rescued.length === 0 && (this.#reader === undefined || this.#reader.end !== undefined);
   }
 
   #takeChunks(add: (body: TapRecordBody) => void): void {
-    const { maxRecordBytes } = this.#options;
-    const rescued = this.#rescued;
-    if (rescued !== undefined) this.#addItems(rescued, add);
-    this.#rescued = undefined;
+    if (this.#rescued.length > 0) this.#addItems(this.#rescued, this.#rescuedTo, add);
+    this.#rescued = [];
     const reader = this.#reader;
     if (reader === undefined) return;
-    const items: (EventRun | Gap)[] = [];
-    const from = reader.offset;
-    for (let bytes = 0; bytes < maxRecordBytes;) {
-      const item = reader.take();
-      if (item === undefined) break;
-      items.push(item);
-      bytes += item instanceof Gap ? 0 : item.byteLength;
-    }
-    this.#addItems({ items, from, to: reader.offset }, add);
+    this.#addItems(itemsOf(reader, this.#options.maxRecordBytes), reader.offset, add);
   }
 
   /** One record for each run of chunks without a gap in it. */
-  #addItems({ from, items, to }: Items, add: (body: TapRecordBody) => void): void {
-    let runs: EventRun[] = [];
-    let at = from;
+  #addItems(items: readonly Item[], to: number, add: (body: TapRecordBody) => void): void {
+    let runs: TakenRun[] = [];
     const addRuns = (until: number): void => {
-      if (runs.length > 0) add(this.#chunksRecord(runs, at, until));
+      if (runs.length > 0 && this.#records !== undefined)
+        add(this.#records.record(runs, until, this.#options.writer.isShedding));
       runs = [];
     };
-    for (const item of items) {
+    for (const { from, item } of items) {
       if (!(item instanceof Gap)) {
-        runs.push(item);
+        runs.push({ run: item, from });
         continue;
       }
       addRuns(item.from);
       add({ kind: 'gap', from: item.from, to: item.to, reason: item.reason });
       this.#options.onLost(item.to - item.from);
-      at = item.to;
     }
     addRuns(to);
     this.#offset = to;
   }
 
-  #chunksRecord(runs: readonly EventRun[], from: number, to: number): TapRecordBody {
-    let events = 0;
-    let merged = 0;
-    for (const run of runs) {
-      events += run.events;
-      merged += run.mergedEvents ?? 0;
-    }
-    const range = { from, to, events, merged: merged > 0 ? merged : undefined };
-    return { kind: 'chunks', ...range, ...this.#content(runs.map(({ bytes }) => bytes)) };
-  }
-
   #request(): Content | undefined {
     const parts = this.#stream.requestBody?.() ?? [];
     if (parts.length === 0) return undefined;
-    return contentOf(parts, bytesIn(parts) <= this.#options.maxRecordBytes);
-  }
-
-  #content(parts: readonly Uint8Array[]): Content {
-    const bytes = bytesIn(parts);
-    this.#bodyBytes = this.#body?.isEvents === false ? this.#bodyBytes + bytes : bytes;
-    return contentOf(parts, this.#bodyBytes <= this.#options.maxRecordBytes);
+    return contentOf(parts, bytesIn(parts) > this.#options.maxRecordBytes);
   }
 
   /** What was never taken is a gap before the end: the record says what it does not have. */
   #addEnd({ at, body }: Note, add: (body: TapRecordBody, at?: number) => void): void {
+    const rest = this.#records?.rest(this.#offset);
+    if (rest !== undefined) add(rest);
     const missing = body.kind === 'end' && this.#options.content !== 'usage' ? body.offset - this.#offset : 0;
     if (missing > 0) {
       const reason = this.#hasFailed ? 'tap_unavailable' : 'cancelled';
@@ -394,21 +370,15 @@ export class StreamRecorder implements StreamTap, Recorder {
   }
 }
 
-function bytesIn(parts: readonly Uint8Array[]): number {
-  return parts.reduce((sum, { length }) => sum + length, 0);
-}
-
-/** Content as a record has it: itself, or its size and digest. */
-function contentOf(parts: readonly Uint8Array[], isKept: boolean): Content {
-  if (!isKept) {
-    const hash = createHash('sha256');
-    for (const part of parts) hash.update(part);
-    return { bytes: bytesIn(parts), sha256: hash.digest('hex') };
+/** Takes what waits, until it is so many bytes. */
+function itemsOf(reader: Reader<EventRun | Gap>, maxBytes: number): Item[] {
+  const items: Item[] = [];
+  for (let bytes = 0; bytes < maxBytes;) {
+    const from = reader.offset;
+    const item = reader.take();
+    if (item === undefined) break;
+    items.push({ item, from });
+    bytes += item instanceof Gap ? 0 : item.byteLength;
   }
-  const [only = new Uint8Array()] = parts;
-  const text =
-    parts.length > 1 ? Buffer.concat(parts) : Buffer.from(only.buffer, only.byteOffset, only.byteLength);
-  return isUtf8(text)
-    ? { data: text.toString('utf8') }
-    : { data: text.toString('base64'), encoding: 'base64' };
+  return items;
 }
