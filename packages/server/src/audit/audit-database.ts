@@ -1,0 +1,150 @@
+import { closeSync, existsSync, fsyncSync, openSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { SpillwayError } from '@spillway/core';
+
+/** "SpwA": what tells an audit log from other databases. */
+const applicationId = 0x53_70_77_41;
+/** The version of the tables. Another one is refused, and never guessed at. */
+const schemaVersion = 1;
+/** How long a statement waits for a lock of another process. */
+const busyMs = 5000;
+
+/**
+ * `records` is the chain: a row never changes, but for its content, which erasure takes. `keys` stands alone, with rows of
+ * one size: a key is overwritten where it lies, because rows that grow are moved, and SQLite leaves copies behind.
+ * Rows of `records` without `seq` are the chain's own: how it began and ended, what was erased and pruned.
+ */
+export const schema: readonly string[] = [
+  `CREATE TABLE writers(id INTEGER PRIMARY KEY, node TEXT NOT NULL, process TEXT NOT NULL, started INTEGER NOT NULL, base INTEGER NOT NULL, baseHash BLOB NOT NULL) STRICT`,
+  `CREATE TABLE streams(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, tenant TEXT, caller TEXT, provider TEXT, model TEXT, started INTEGER NOT NULL, ended INTEGER, state TEXT, code TEXT, inputTokens INTEGER, outputTokens INTEGER) STRICT`,
+  `CREATE TABLE keys(stream INTEGER PRIMARY KEY, key BLOB NOT NULL) STRICT`,
+  `CREATE TABLE records(id INTEGER PRIMARY KEY, writer INTEGER NOT NULL, n INTEGER NOT NULL, stream INTEGER, seq INTEGER, kind TEXT NOT NULL, at INTEGER NOT NULL, content BLOB, digest BLOB, hash BLOB NOT NULL) STRICT`,
+  `CREATE UNIQUE INDEX recordsByWriter ON records(writer, n)`,
+  `CREATE UNIQUE INDEX recordsByStream ON records(stream, seq) WHERE seq IS NOT NULL`,
+  `CREATE INDEX chainRows ON records(kind, stream) WHERE seq IS NULL`,
+  `CREATE INDEX streamsByStart ON streams(started)`,
+  `CREATE INDEX streamsByPerson ON streams(tenant, caller)`,
+];
+
+/** A row of SQLite, with the types that its table has: tables are STRICT. */
+export function rowOf<Row>(value: unknown): Row {
+  return value as Row;
+}
+
+/** What a file is known by, whatever its name: it was replaced when that differs. */
+export function identityOf(path: string): string {
+  const { dev, ino } = statSync(path);
+  return `${dev}:${ino}`;
+}
+
+/**
+ * Opens an audit log to write to it, and creates it, for its owner alone. All that the file says from then on is on the
+ * disk: what an earlier process wrote, too, also if its `fsync` had failed.
+ *
+ * @throws {SpillwayError} `invalid_option` for a file that is something else.
+ */
+export function openForWriting(path: string): DatabaseSync {
+  const file = resolve(path);
+  const isNew = !existsSync(file);
+  if (isNew) {
+    // SQLite gives -wal and -shm the mode of the database.
+    closeSync(openSync(file, 'a', 0o600));
+    syncFolder(file);
+  }
+  const db = new DatabaseSync(file, { timeout: busyMs });
+  try {
+    db.exec('PRAGMA auto_vacuum = INCREMENTAL; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL');
+    if (isEmpty(db)) createTables(db);
+    expectLog(db, file);
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 67108864');
+    checkpoint(db);
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+/**
+ * Opens an audit log that others may be writing to, to read it.
+ *
+ * @throws {SpillwayError} `invalid_option` for a file that is something else; what SQLite throws for one that is not there.
+ */
+export function openForReading(path: string): DatabaseSync {
+  const db = new DatabaseSync(resolve(path), { readOnly: true, timeout: busyMs });
+  try {
+    expectLog(db, path);
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+/**
+ * Moves all of the write-ahead log into the database, on the disk, and empties it. A write-ahead log whose `fsync` has
+ * failed may have a hole on the disk that nobody sees before the power fails: behind the hole nothing may be written.
+ *
+ * @throws {SpillwayError} `sink_failed` while somebody reads what has to be moved.
+ */
+export function checkpoint(db: DatabaseSync): void {
+  const { busy } = rowOf<{ busy: number }>(db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get());
+  if (busy === 0) return;
+  throw new SpillwayError(
+    'sink_failed',
+    `The audit log is held by somebody who reads or writes it, for longer than ${busyMs} ms; try again when they have finished.`,
+  );
+}
+
+/** Runs `work` as one transaction: what it did is on the disk, or nothing of it is done, or it throws and nobody knows. */
+export function transact<Result>(db: DatabaseSync, work: () => Result): Result {
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    const result = work();
+    db.exec('COMMIT');
+    return result;
+  } catch (error) {
+    // Some errors have rolled back already.
+    if (db.isTransaction) db.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+function isEmpty(db: DatabaseSync): boolean {
+  return db.prepare('SELECT 1 FROM sqlite_schema').get() === undefined;
+}
+
+function createTables(db: DatabaseSync): void {
+  transact(db, () => {
+    // Another process may have been faster.
+    if (!isEmpty(db)) return;
+    for (const statement of schema) db.exec(statement);
+    db.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion}`);
+  });
+}
+
+function expectLog(db: DatabaseSync, path: string): void {
+  const read = (name: string): unknown =>
+    db.prepare(`SELECT ${name} AS value FROM pragma_${name}`).get()?.['value'];
+  if (read('application_id') !== applicationId)
+    throw new SpillwayError('invalid_option', `${path}: expected an audit log, got another database`);
+  const version = read('user_version');
+  if (version !== schemaVersion)
+    throw new SpillwayError(
+      'invalid_option',
+      `${path}: expected an audit log of version ${schemaVersion}, got version ${String(version)}`,
+    );
+}
+
+/** The name of a new file is on the disk only when its folder is. */
+function syncFolder(file: string): void {
+  // Windows opens no folders.
+  if (process.platform === 'win32') return;
+  const folder = openSync(dirname(file), 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}

@@ -1,0 +1,46 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { nodeClock } from '../time/node-clock.ts';
+import { type AuditBatch, unpackBatch } from './audit-batch.ts';
+import type { AuditHead } from './audit-chain.ts';
+import { AuditWriter } from './audit-writer.ts';
+import { Retention, type RetentionOptions } from './retention.ts';
+
+/** What the thread is started with. */
+export interface AuditWorkerData {
+  readonly path: string;
+  readonly node: string;
+  readonly retain: RetentionOptions;
+}
+
+/** What the thread is asked for. The answers come in the same order. */
+export type AuditRequest =
+  | { readonly kind: 'close' }
+  | { readonly kind: 'write'; readonly batch: AuditBatch };
+
+/** What it answers. */
+export type AuditAnswer =
+  | { readonly kind: 'done'; readonly head: AuditHead | undefined }
+  | { readonly kind: 'failed'; readonly message: string; readonly code: string };
+
+// A thread can be handed no clock: it has Node's.
+const { node, path, retain } = workerData as AuditWorkerData;
+const writer = new AuditWriter(path, node, nodeClock);
+const retention = new Retention(writer, retain, nodeClock);
+
+parentPort?.on('message', (request: AuditRequest) => {
+  parentPort?.postMessage(answer(request));
+  if (request.kind === 'close') parentPort?.close();
+  // Whoever waits for the write has its answer already.
+  else retention.run(request.batch.seqs.length);
+});
+
+function answer(request: AuditRequest): AuditAnswer {
+  try {
+    if (request.kind === 'write') return { kind: 'done', head: writer.write(unpackBatch(request.batch)) };
+    writer.close();
+    return { kind: 'done', head: undefined };
+  } catch (error) {
+    const { code = 'sink_failed', message } = error as { code?: string; message: string };
+    return { kind: 'failed', message, code };
+  }
+}

@@ -1,0 +1,166 @@
+import { resolve } from 'node:path';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { type SinkRecord, SpillwayError } from '@spillway/core';
+import type { ServerClock } from '../time/server-clock.ts';
+import { AuditChain, type AuditHead } from './audit-chain.ts';
+import { identityOf, openForWriting, rowOf, transact } from './audit-database.ts';
+import { factsOf, type RecordFacts } from './record-index.ts';
+import { encrypt, isErasedKey, keyBytes, placeOf } from './stream-cipher.ts';
+
+/** A stream as it is written: its number in the log, and its key. */
+interface OpenStream {
+  readonly id: number;
+  readonly name: string;
+  readonly key: Uint8Array;
+}
+
+/** An open log, with the chain that goes on. */
+interface Opened {
+  readonly db: DatabaseSync;
+  readonly identity: string;
+  readonly statements: Statements;
+  /** Begins with the first transaction. */
+  chain: AuditChain | undefined;
+}
+
+interface Statements {
+  readonly find: StatementSync;
+  readonly create: StatementSync;
+  readonly createKey: StatementSync;
+  readonly begin: StatementSync;
+  readonly end: StatementSync;
+}
+
+/**
+ * Writes an audit log, in the thread that calls it. After a failure nobody knows what of a transaction is on the disk, and
+ * an `fsync` that is tried again says nothing: the log is closed, and opened anew with a chain of its own.
+ */
+export class AuditWriter {
+  readonly #path: string;
+  readonly #node: string;
+  readonly #clock: ServerClock;
+  #opened: Opened | undefined;
+
+  constructor(path: string, node: string, clock: ServerClock) {
+    this.#path = resolve(path);
+    this.#node = node;
+    this.#clock = clock;
+  }
+
+  /** Keeps records, each once. Returns where the chain is: all up to there is on the disk. */
+  write(records: readonly SinkRecord[]): AuditHead {
+    return this.change(({ chain, statements }) => {
+      const streams = new Map<string, OpenStream>();
+      for (const record of records) this.#add(record, chain, statements, streams);
+    });
+  }
+
+  /** Changes the log in one transaction. Returns where the chain is then: all up to there is on the disk. */
+  change(work: (log: { db: DatabaseSync; chain: AuditChain; statements: Statements }) => void): AuditHead {
+    this.#opened ??= this.#open();
+    const { db, identity, statements } = this.#opened;
+    try {
+      // A chain counts only when the transaction that it grew in is kept.
+      const chain = this.#opened.chain;
+      const grown = transact(db, () => {
+        const next = chain ?? AuditChain.begin(db, this.#node, this.#clock);
+        work({ db, chain: next, statements });
+        return next;
+      });
+      // What is written into a file that has lost its name is lost.
+      if (identityOf(this.#path) !== identity) throw replaced(this.#path);
+      this.#opened.chain = grown;
+      return grown.head;
+    } catch (error) {
+      this.#drop();
+      throw error;
+    }
+  }
+
+  /** The open log, for what is no part of a transaction. */
+  get db(): DatabaseSync {
+    this.#opened ??= this.#open();
+    return this.#opened.db;
+  }
+
+  /** Ends the chain, with a record that says so, and closes the log. Does not fail: what was to be kept is kept. */
+  close(): void {
+    try {
+      if (this.#opened?.chain !== undefined)
+        this.change(({ chain }) => chain.note('close', this.#clock.dateMs(), {}));
+    } catch {
+      // The chain ends without that record, as after a crash.
+    }
+    this.#drop();
+  }
+
+  #open(): Opened {
+    const db = openForWriting(this.#path);
+    const statements: Statements = {
+      find: db.prepare('SELECT id, key FROM streams JOIN keys ON stream = id WHERE name = ?'),
+      create: db.prepare('INSERT INTO streams(name, started) VALUES(?, ?)'),
+      createKey: db.prepare('INSERT INTO keys(stream, key) VALUES(?, ?)'),
+      begin: db.prepare('UPDATE streams SET tenant = ?, caller = ?, provider = ?, model = ? WHERE id = ?'),
+      end: db.prepare(
+        'UPDATE streams SET ended = ?, state = ?, code = ?, inputTokens = ?, outputTokens = ? WHERE id = ?',
+      ),
+    };
+    return { db, identity: identityOf(this.#path), statements, chain: undefined };
+  }
+
+  #drop(): void {
+    const opened = this.#opened;
+    this.#opened = undefined;
+    try {
+      opened?.db.close();
+    } catch {
+      // It failed before: that is why it is dropped.
+    }
+  }
+
+  #add(
+    { seq, stream: name, value }: SinkRecord,
+    chain: AuditChain,
+    statements: Statements,
+    streams: Map<string, OpenStream>,
+  ): void {
+    const facts = factsOf(value);
+    const at = facts.at ?? this.#clock.dateMs();
+    const stream = streams.get(name) ?? this.#stream(name, at, statements);
+    streams.set(name, stream);
+    const isErased = isErasedKey(stream.key);
+    // What comes after an erasure is written as if it had been there: nobody has this key.
+    const key = isErased ? this.#clock.randomBytes(keyBytes) : stream.key;
+    const content = encrypt(key, this.#clock.randomBytes(12), placeOf(name, seq), value);
+    const isAdded = chain.add({ stream, seq, kind: facts.kind, at, content, isErased });
+    if (isAdded) index(stream.id, facts, at, isErased, statements);
+  }
+
+  /** Finds a stream, or opens it with a key of its own. Another process may have erased it since the last transaction. */
+  #stream(name: string, started: number, { create, createKey, find }: Statements): OpenStream {
+    const known = find.get(name);
+    if (known !== undefined) return { ...rowOf<{ id: number; key: Uint8Array }>(known), name };
+    const id = Number(create.run(name, started).lastInsertRowid);
+    const key = this.#clock.randomBytes(keyBytes);
+    createKey.run(id, key);
+    return { id, name, key };
+  }
+}
+
+/** Keeps what a record says of its stream. Of an erased stream only its times are kept. */
+function index(
+  id: number,
+  { index: found, kind }: RecordFacts,
+  at: number,
+  isErased: boolean,
+  { begin, end }: Statements,
+): void {
+  const { caller = null, code = null, inputTokens = null, model = null } = isErased ? {} : found;
+  const { outputTokens = null, provider = null, state = null, tenant = null } = isErased ? {} : found;
+  if (kind === 'begin') begin.run(tenant, caller, provider, model, id);
+  if (kind === 'end') end.run(at, state, code, inputTokens, outputTokens, id);
+}
+
+function replaced(path: string): SpillwayError {
+  return new SpillwayError('sink_failed', `${path} was moved, replaced or removed while it was written to`);
+}

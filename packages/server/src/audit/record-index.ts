@@ -1,0 +1,69 @@
+/** What the log's index says of a stream beside its name and times: in clear, so that lists need no keys. */
+export interface StreamIndex {
+  readonly tenant: string | null;
+  readonly caller: string | null;
+  readonly provider: string | null;
+  readonly model: string | null;
+  readonly state: string | null;
+  readonly code: string | null;
+  readonly inputTokens: number | null;
+  readonly outputTokens: number | null;
+}
+
+/** What a record says of itself and of its stream. */
+export interface RecordFacts {
+  /** Empty: it does not say. */
+  readonly kind: string;
+  /** `undefined`: it does not say. */
+  readonly at: number | undefined;
+  readonly index: Partial<StreamIndex>;
+}
+
+const decoder = new TextDecoder();
+
+/** Reads what the index needs of a record. A value that is no record of a tap is kept like any other. */
+export function factsOf(value: Uint8Array): RecordFacts {
+  const record = fieldsOf(parsed(value));
+  const kind = text(record['kind']) ?? '';
+  return { kind, at: whole(record['at']) ?? undefined, index: indexOf(kind, record) };
+}
+
+function indexOf(kind: string, record: Fields): Partial<StreamIndex> {
+  if (kind === 'begin')
+    return {
+      tenant: text(record['tenant']),
+      caller: text(record['caller']),
+      provider: text(record['provider']),
+      model: text(record['model']),
+    };
+  if (kind !== 'end') return {};
+  const usage = fieldsOf(record['usage']);
+  return {
+    state: text(record['state']),
+    code: text(record['code']),
+    inputTokens: whole(usage['inputTokens']),
+    outputTokens: whole(usage['outputTokens']),
+  };
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function parsed(value: Uint8Array): unknown {
+  try {
+    return JSON.parse(decoder.decode(value));
+  } catch {
+    return undefined;
+  }
+}
+
+function fieldsOf(value: unknown): Fields {
+  return typeof value === 'object' && value !== null ? (value as Fields) : {};
+}
+
+function text(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+function whole(value: unknown): number | null {
+  return typeof value === 'number' && Number.isSafeInteger(value) ? value : null;
+}

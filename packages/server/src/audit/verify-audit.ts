@@ -1,0 +1,239 @@
+import { DatabaseSync } from 'node:sqlite';
+import { type AuditHead, firstHash } from './audit-chain.ts';
+import { openForReading, rowOf, schema } from './audit-database.ts';
+import { type AuditProblem, AuditProblems } from './audit-problem.ts';
+import { ChainCheck, type ChainRow, isSame, problemAt } from './chain-check.ts';
+import { basesDigest, newestPrune } from './prune.ts';
+import { checkStreams } from './stream-check.ts';
+
+/** What `verifyAudit` found out. */
+export interface AuditReport {
+  readonly streams: number;
+  /** Streams among them whose content was erased, by a record that says so. */
+  readonly erased: number;
+  /** Records of streams that are there. */
+  readonly records: number;
+  /** Records that were pruned from the beginning of their chains. */
+  readonly pruned: number;
+  /** Where each chain is. */
+  readonly heads: readonly AuditHead[];
+  /** What is wrong; empty: nothing. At most 100. */
+  readonly problems: readonly AuditProblem[];
+  /** The number of all problems. */
+  readonly problemCount: number;
+  /** Heads that cannot be compared, because retention has removed the records. */
+  readonly prunedHeads: readonly AuditHead[];
+}
+
+/** A head that the log itself or its reader vouches for. */
+interface Witness extends AuditHead {
+  readonly from: string;
+}
+
+interface WriterRow {
+  readonly id: number;
+  readonly node: string;
+  readonly process: string;
+  readonly started: number;
+  readonly base: number;
+  readonly baseHash: Uint8Array;
+}
+
+/** Rows that are read at once: while they are, the write-ahead log cannot be emptied. */
+const rowsAtOnce = 500;
+
+/**
+ * Checks that a log is complete and unchanged: that each chain follows from its beginning, each content from its stream's
+ * key, the index from the records, and that `heads` are in it. Others may write meanwhile. Needs memory for a few records.
+ *
+ * Without a head it cannot tell a log whose newest records were removed since the last start of a writer, or that was
+ * hashed anew from some record on, from one that was always so.
+ *
+ * @throws {SpillwayError} `invalid_option` for a file that is no audit log; what SQLite throws for one that it cannot read.
+ */
+export function verifyAudit(path: string, heads: readonly AuditHead[] = []): AuditReport {
+  const db = openForReading(path);
+  try {
+    return new Verification(db).run(heads);
+  } finally {
+    db.close();
+  }
+}
+
+class Verification {
+  readonly #db: DatabaseSync;
+  readonly #problems = new AuditProblems();
+  readonly #witnesses: Witness[] = [];
+  #records = 0;
+
+  constructor(db: DatabaseSync) {
+    this.#db = db;
+  }
+
+  run(heads: readonly AuditHead[]): AuditReport {
+    this.#checkFile();
+    for (let id = 1; id <= this.#lastWriter(); id += 1) this.#checkChain(id);
+    const { erased, streams } = checkStreams(this.#db, this.#problems);
+    const pruned = this.#checkPruned();
+    for (const witness of this.#witnesses) this.#checkHead(witness, witness.from);
+    const prunedHeads = heads.filter((head) => this.#checkHead(head, 'the head that was given'));
+    return {
+      streams,
+      erased,
+      records: this.#records,
+      pruned,
+      heads: this.#heads(),
+      problems: this.#problems.told,
+      problemCount: this.#problems.count,
+      prunedHeads,
+    };
+  }
+
+  #checkFile(): void {
+    const found = this.#db.prepare('SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL').all();
+    const isOurs =
+      found.length === schema.length && found.every((row) => schema.includes(String(row['sql'])));
+    if (!isOurs) this.#problems.add({ kind: 'file', message: 'the tables are not those of an audit log' });
+    for (const row of this.#db.prepare('PRAGMA integrity_check(20)').iterate()) {
+      const message = String(row['integrity_check']);
+      if (message !== 'ok')
+        this.#problems.add({ kind: 'file', message: `SQLite: ${message.replaceAll('\n', ' ')}` });
+    }
+  }
+
+  #lastWriter(): number {
+    return Number(this.#db.prepare('SELECT max(id) AS id FROM writers').get()?.['id'] ?? 0);
+  }
+
+  #writer(id: number): WriterRow | undefined {
+    const row = this.#db.prepare('SELECT * FROM writers WHERE id = ?').get(id);
+    return row === undefined ? undefined : rowOf<WriterRow>(row);
+  }
+
+  #checkChain(id: number): void {
+    const writer = this.#writer(id);
+    if (writer === undefined) {
+      this.#problems.add({ kind: 'missing', message: 'the whole chain is not there', writer: id });
+      return;
+    }
+    if (writer.base === 0 && !isSame(writer.baseHash, firstHash))
+      this.#problems.add({
+        kind: 'changed',
+        message: 'the beginning of the chain is not its own',
+        writer: id,
+      });
+    const check = new ChainCheck(id, writer.base + 1, writer.baseHash, this.#problems);
+    const page = this.#db.prepare(
+      `SELECT n, name AS stream, seq, kind, at, content, digest, hash FROM records LEFT JOIN streams ON streams.id = stream
+         WHERE writer = ? AND n >= ? ORDER BY n LIMIT ${rowsAtOnce}`,
+    );
+    for (let isMore = true; isMore;) {
+      isMore = false;
+      for (const each of page.iterate(id, check.next)) {
+        const row = rowOf<ChainRow>(each);
+        if (row.n > check.next) this.#skipPruned(id, row.n, check);
+        if (row.seq === null) this.#readNote(writer, row);
+        else this.#records += 1;
+        check.take(row);
+        isMore = true;
+      }
+    }
+    if (check.next === 1)
+      this.#problems.add({ kind: 'missing', message: 'the whole chain is not there', writer: id });
+    check.end();
+  }
+
+  /** Records before this one may have been pruned since the chain's beginning was read. */
+  #skipPruned(id: number, n: number, check: ChainCheck): void {
+    const { base, baseHash } = this.#writer(id) ?? { base: 0, baseHash: firstHash };
+    if (base === n - 1) check.skipTo(n, baseHash);
+  }
+
+  /** What a chain says of itself has to be what the table of writers says, and where others were has to be there. */
+  #readNote(writer: WriterRow, row: ChainRow): void {
+    const isFirst = row.n === 1;
+    if (isFirst !== (row.kind === 'open'))
+      this.#problems.add(
+        problemAt('changed', writer.id, row, 'a chain begins with a record of its writer, and with no other'),
+      );
+    if (row.kind !== 'open' || row.content === null) return;
+    const said = parsed(row.content) as
+      | { node?: string; process?: string; heads?: [number, number, string][] }
+      | undefined;
+    if (said?.node !== writer.node || said.process !== writer.process || row.at !== writer.started)
+      this.#problems.add({
+        kind: 'index',
+        message: 'the entry of the writer is not what its first record says',
+        writer: writer.id,
+      });
+    for (const [other, count, hash] of said?.heads ?? [])
+      this.#witnesses.push({ writer: other, count, hash, from: `the first record of writer ${writer.id}` });
+  }
+
+  /** Chains may begin late only as the newest `prune` record says. Returns how many records were pruned. */
+  #checkPruned(): number {
+    return snapshot(this.#db, () => {
+      const sum = this.#db.prepare('SELECT coalesce(sum(base), 0) AS sum FROM writers').get()?.['sum'];
+      const newest = newestPrune(this.#db)?.note;
+      const isNoted = newest === undefined ? sum === 0 : newest.bases === basesDigest(this.#db);
+      if (!isNoted)
+        this.#problems.add({
+          kind: 'missing',
+          message: 'records were removed from the beginning of a chain, and no prune record says so',
+        });
+      return Number(sum);
+    });
+  }
+
+  /** Returns whether the head cannot be compared any more. */
+  #checkHead({ count, hash, writer }: AuditHead, from: string): boolean {
+    const { base, found } = snapshot(this.#db, () => ({
+      base: this.#writer(writer),
+      found: this.#db.prepare('SELECT hash FROM records WHERE writer = ? AND n = ?').get(writer, count)?.[
+        'hash'
+      ],
+    }));
+    if (base !== undefined && count < base.base) return true;
+    const known = count === base?.base ? base.baseHash : found;
+    const is = known instanceof Uint8Array ? Buffer.from(known).toString('hex') : undefined;
+    if (is === hash) return false;
+    const message =
+      is === undefined
+        ? `${from} knows ${count} records of this writer, and they are not there: the newest were removed, or this is an older copy`
+        : `record ${count} is not the one that ${from} knows: the log was written anew`;
+    this.#problems.add({ kind: 'head', message, writer, n: count });
+    return false;
+  }
+
+  #heads(): AuditHead[] {
+    const rows = this.#db
+      .prepare(
+        `SELECT writers.id AS writer, coalesce(n, base) AS count, coalesce(hash, baseHash) AS hash FROM writers
+           LEFT JOIN records ON records.id = (SELECT id FROM records WHERE writer = writers.id ORDER BY n DESC LIMIT 1)
+           ORDER BY writers.id`,
+      )
+      .all();
+    return rows.map((row) => {
+      const { count, hash, writer } = rowOf<{ writer: number; count: number; hash: Uint8Array }>(row);
+      return { writer, count, hash: Buffer.from(hash).toString('hex') };
+    });
+  }
+}
+
+/** Reads several things as they were at one moment. */
+function snapshot<Result>(db: DatabaseSync, read: () => Result): Result {
+  db.exec('BEGIN');
+  try {
+    return read();
+  } finally {
+    db.exec('COMMIT');
+  }
+}
+
+function parsed(content: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(content).toString());
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,156 @@
+import { chmodSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, expect, test } from 'vitest';
+import { within } from '../../core/test/support/within.ts';
+import { openAuditLog } from '../src/audit/audit-log.ts';
+import { verifyAudit } from '../src/audit/verify-audit.ts';
+import { keptIn, logPath, never, openLog, recordOf, streamRecords } from './support/audit.ts';
+
+describe('promise 13: what is written is kept, once', () => {
+  test('a write that resolved is found by a reader of the file, in order', async () => {
+    const path = logPath();
+    const log = await openLog(path);
+    await log.write([recordOf('a', 0, 'one'), recordOf('b', 0, ''), recordOf('a', 1, 'two')], never);
+    await log.write([recordOf('a', 2, 'three')], never);
+    expect(keptIn(path)).toEqual({ a: ['one', 'two', 'three'], b: [''] });
+  });
+
+  test('values are opaque: any bytes, and views of a larger memory', async () => {
+    const path = logPath();
+    const log = await openLog(path);
+    const all = Uint8Array.from({ length: 256 }, (_, byte) => byte);
+    await log.write(
+      [
+        recordOf('a', 0, all.subarray(100, 200)),
+        recordOf('a', 1, '{"kind":7,"at":"x"}'),
+        recordOf('a', 2, 'null'),
+      ],
+      never,
+    );
+    expect(all).toHaveLength(256);
+    const { a } = keptIn(path);
+    expect(a).toEqual([Buffer.from(all.subarray(100, 200)).toString(), '{"kind":7,"at":"x"}', 'null']);
+    expect(verifyAudit(path).problems).toEqual([]);
+  });
+
+  test('written again it adds nothing, also after a restart and by another process', async () => {
+    const path = logPath();
+    const first = await openLog(path);
+    const records = streamRecords('a');
+    await first.write(records.slice(0, 3), never);
+    await first.write(records.slice(1), never);
+    const { count } = first.head;
+    await first.write(records, never);
+    expect(first.head.count).toBe(count);
+    const second = await openLog(path, { node: 'other' });
+    await second.write(records, never);
+    await first.close();
+    const third = await openLog(path);
+    await third.write([...records, recordOf('a', records.length, 'new')], never);
+    expect(keptIn(path)['a']).toEqual([...records.map(({ value }) => Buffer.from(value).toString()), 'new']);
+    expect(verifyAudit(path).problems).toEqual([]);
+  });
+
+  test('the head is of what is on the disk, and the log has it', async () => {
+    const path = logPath();
+    const log = await openLog(path);
+    const opened = log.head;
+    expect(opened).toMatchObject({ writer: 1, count: 1 });
+    await log.write(streamRecords('a'), never);
+    expect(log.head).toMatchObject({ writer: 1, count: 5 });
+    expect(verifyAudit(path, [opened, log.head]).problems).toEqual([]);
+    expect(verifyAudit(path, [{ ...log.head, count: 6 }]).problems).toEqual([
+      expect.objectContaining({ kind: 'head', writer: 1, n: 6 }),
+    ]);
+  });
+
+  test('an empty list resolves', async () => {
+    const log = await openLog(logPath());
+    await log.write([], never);
+    expect(log.head.count).toBe(1);
+  });
+});
+
+describe('the file', () => {
+  test('is for its owner alone, with what is beside it', async () => {
+    const path = logPath();
+    const log = await openLog(path);
+    await log.write([recordOf('a', 0, 'x')], never);
+    const modes = ['', '-wal', '-shm'].map((end) => statSync(path + end).mode & 0o777);
+    expect(modes).toEqual([0o600, 0o600, 0o600]);
+  });
+
+  test('is not taken over when it is something else', async () => {
+    const path = logPath();
+    writeFileSync(
+      path,
+      'some text that is no database, and long enough not to be taken for a header of one'.repeat(20),
+    );
+    await expect(openAuditLog(path)).rejects.toMatchObject({ code: 'sink_failed' });
+    rmSync(path);
+    const other = new DatabaseSync(path);
+    other.exec('CREATE TABLE mine(x)');
+    other.close();
+    await expect(openAuditLog(path)).rejects.toMatchObject({ code: 'invalid_option' });
+  });
+
+  test('whose folder is not there is an error with a code', async () => {
+    await expect(openAuditLog(`${logPath()}/none/audit.db`)).rejects.toMatchObject({ code: 'sink_failed' });
+  });
+
+  test('that was removed is noticed: nothing is acknowledged that is in no file', async () => {
+    const path = logPath();
+    const log = await openLog(path);
+    await log.write([recordOf('a', 0, 'x')], never);
+    renameSync(path, `${path}.old`);
+    await expect(log.write([recordOf('a', 1, 'y')], never)).rejects.toMatchObject({ code: 'sink_failed' });
+    await log.write([recordOf('a', 1, 'y')], never);
+    expect(keptIn(path)).toEqual({ a: ['y'] });
+  });
+
+  test('that cannot be written to rejects, and works again when it can', async () => {
+    const path = logPath();
+    const log = await openLog(path);
+    await log.write([recordOf('a', 0, 'x')], never);
+    const holder = new DatabaseSync(path);
+    holder.exec('BEGIN IMMEDIATE');
+    await expect(log.write([recordOf('a', 1, 'y')], never)).rejects.toMatchObject({ code: 'sink_failed' });
+    holder.exec('ROLLBACK');
+    holder.close();
+    await log.write([recordOf('a', 1, 'y')], never);
+    expect(keptIn(path)).toEqual({ a: ['x', 'y'] });
+    expect(verifyAudit(path).problems).toEqual([]);
+    chmodSync(path, 0o600);
+  });
+});
+
+describe('a write that is aborted', () => {
+  test('rejects at once, with the reason, while the log is held; what it did is safe', async () => {
+    const path = logPath();
+    const log = await openLog(path);
+    const holder = new DatabaseSync(path);
+    holder.exec('BEGIN IMMEDIATE');
+    const controller = new AbortController();
+    const writing = log.write([recordOf('a', 0, 'x')], controller.signal);
+    controller.abort(new Error('enough'));
+    await expect(writing).rejects.toThrow('enough');
+    await expect(log.write([recordOf('a', 0, 'x')], controller.signal)).rejects.toThrow('enough');
+    holder.exec('ROLLBACK');
+    holder.close();
+    await log.write([recordOf('a', 0, 'x'), recordOf('a', 1, 'y')], never);
+    expect(keptIn(path)).toEqual({ a: ['x', 'y'] });
+    expect(verifyAudit(path).problems).toEqual([]);
+  });
+});
+
+describe('closing', () => {
+  test('settles the write under way, refuses later ones, and may be done twice', async () => {
+    const path = logPath();
+    const log = await openLog(path);
+    const writing = log.write([recordOf('a', 0, 'x')], never);
+    await within(Promise.all([log.close(), log.close()]), 'the log to close');
+    await writing;
+    await expect(log.write([], never)).rejects.toMatchObject({ code: 'sink_closed' });
+    expect(keptIn(path)).toEqual({ a: ['x'] });
+  });
+});
