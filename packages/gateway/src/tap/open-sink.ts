@@ -1,3 +1,4 @@
+import { write } from 'node:fs';
 import type { RecordSink } from '@spillway/core';
 import { type AuditLog, openAuditLog } from '@spillway/server/audit/audit-log';
 import { openFileSink } from '@spillway/server/tap/sinks/file-sink';
@@ -34,6 +35,6 @@ export async function openSink(tap: TapSettings, clock: ServerClock): Promise<Ta
         }),
       };
     default:
-      return { sink: openStdoutSink() };
+      return { sink: openStdoutSink((bytes, done) => write(1, bytes, done), { clock }) };
   }
 }
