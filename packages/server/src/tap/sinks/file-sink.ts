@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import type { ServerClock } from '../../time/server-clock.ts';
 import { RotatedFiles } from './rotated-files.ts';
-import { lineOf, scanLines } from './record-line.ts';
+import { fileLineOf, scanLines } from './record-line.ts';
 import { WriteTurn } from './write-turn.ts';
 
 /** How a file sink rotates, and its clock. */
@@ -109,7 +109,8 @@ class OpenFileSink implements FileSink {
   }
 
   close(): Promise<void> {
-    return this.#turn.close(async () => {
+    return this.#turn.close(async (work) => {
+      await work;
       await this.#file?.handle.close();
       this.#file = undefined;
     });
@@ -117,7 +118,7 @@ class OpenFileSink implements FileSink {
 
   async #append(records: readonly SinkRecord[]): Promise<void> {
     // All are looked at before anything is written.
-    const lines = records.map(lineOf);
+    const lines = records.map(fileLineOf);
     if (lines.length === 0) return;
     await this.#orFailed(async () => {
       const current = await this.#currentFile();

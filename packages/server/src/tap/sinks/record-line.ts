@@ -7,30 +7,47 @@ const lineEnd = 0x0a;
 const maxHeadBytes = 256;
 const idOfLine = /^\{(?:"v":\d{1,9},)?"stream":"([A-Za-z0-9_-]{1,128})","seq":(\d{1,16})[,}]/;
 
+const newline = Uint8Array.of(lineEnd);
+
 /**
- * Returns a record's line. Its value has to be JSON on one line that begins with the record's id, as `TapRecord`s do:
- * whoever opens the file again finds out from it what is there.
+ * Returns a record's line, its end included.
  *
- * @throws {SpillwayError} `invalid_option` for another value.
+ * @throws {SpillwayError} `invalid_option` for a value of more than one line.
  */
-export function lineOf({ stream, seq, value }: SinkRecord): readonly Uint8Array[] {
-  const id = readId(value.subarray(0, maxHeadBytes));
-  if (id?.stream !== stream || id.seq !== seq) {
-    throw new SpillwayError(
-      'invalid_option',
-      `Record ${seq} of stream ${stream}: a file takes JSON that begins with "v", and the record's "stream" and "seq" in that order. Write another kind of record to another kind of sink.`,
-    );
-  }
-  if (value.includes(lineEnd) || value.includes(0)) {
-    throw new SpillwayError(
-      'invalid_option',
-      `Record ${seq} of stream ${stream}: a file takes one line for each record, without line ends and NUL, got either of them. JSON.stringify makes such lines.`,
+export function lineOf({ stream, seq, value }: SinkRecord): readonly [value: Uint8Array, end: Uint8Array] {
+  if (value.includes(lineEnd)) {
+    throw invalid(
+      `Record ${seq} of stream ${stream}: expected a value on one line, got one with a line end. JSON.stringify makes none.`,
     );
   }
   return [value, newline];
 }
 
-const newline = Uint8Array.of(lineEnd);
+/**
+ * Returns a record's line for a file. Its value has to be JSON that begins with the record's id, as `TapRecord`s do:
+ * whoever opens the file again finds out from it what is there.
+ *
+ * @throws {SpillwayError} `invalid_option` for another value.
+ */
+export function fileLineOf(record: SinkRecord): readonly [value: Uint8Array, end: Uint8Array] {
+  const { stream, seq, value } = record;
+  const id = readId(value.subarray(0, maxHeadBytes));
+  if (id?.stream !== stream || id.seq !== seq) {
+    throw invalid(
+      `Record ${seq} of stream ${stream}: expected JSON that begins with "v", and the record's "stream" and "seq" in that order, got another value. Only such records go to a file.`,
+    );
+  }
+  if (value.includes(0)) {
+    throw invalid(
+      `Record ${seq} of stream ${stream}: expected a value without NUL, got one. JSON.stringify makes none.`,
+    );
+  }
+  return lineOf(record);
+}
+
+function invalid(message: string): SpillwayError {
+  return new SpillwayError('invalid_option', message);
+}
 
 /** What was found in a file of lines. */
 export interface LineScan {

@@ -6,6 +6,9 @@ import { SpillwayError } from '@spillway/core';
  */
 export class WriteTurn {
   readonly #name: string;
+  /** The write that is not settled; never rejects. */
+  #write: Promise<void> | undefined;
+  /** What a write has begun, and may be under way although the write was aborted; never rejects. */
   #work: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -18,7 +21,25 @@ export class WriteTurn {
    * Does the work of one write. Rejects with the signal's reason when it is aborted, whatever the work does; and with
    * `sink_closed` when the sink is closed before the work has begun.
    */
-  async write(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  write(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+    const write = this.#do(signal, work);
+    this.#write = write.catch(() => undefined);
+    return write;
+  }
+
+  /**
+   * Closes the turn. Calls `release` once, when the write under way is settled, with what that may have left under way;
+   * resolves when that is done, each time.
+   */
+  close(release: (work: Promise<void> | undefined) => Promise<void>): Promise<void> {
+    this.#closing ??= (async () => {
+      await this.#write;
+      await release(this.#work);
+    })();
+    return this.#closing;
+  }
+
+  async #do(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
     this.#checkOpen();
     signal.throwIfAborted();
     while (this.#work !== undefined) {
@@ -32,19 +53,6 @@ export class WriteTurn {
         this.#work = undefined;
       });
     await unlessAborted(done, signal);
-  }
-
-  /** Calls `release` once, when no work is under way. Resolves when that is done; each time. */
-  close(release: () => Promise<void>): Promise<void> {
-    this.#closing ??= (async () => {
-      await this.#work;
-      await release();
-    })();
-    return this.#closing;
-  }
-
-  get isClosed(): boolean {
-    return this.#closing !== undefined;
   }
 
   #checkOpen(): void {
