@@ -1,8 +1,7 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open, rename, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { open, rename, stat } from 'node:fs/promises';
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import type { ServerClock } from '../../time/server-clock.ts';
+import { AppendFile } from './append-file.ts';
 import { RotatedFiles } from './rotated-files.ts';
 import { fileLineOf, scanLines } from './record-line.ts';
 import { WriteTurn } from './write-turn.ts';
@@ -68,14 +67,8 @@ export async function openFileSink(
 
 /** The current file. */
 interface CurrentFile {
-  readonly handle: FileHandle;
-  /** Which file it is, also when another one has its name. */
-  readonly inode: number;
+  readonly file: AppendFile;
   readonly begunMs: number;
-  /** Where the acknowledged lines end. */
-  bytes: number;
-  /** Whether a write has failed: what lies behind `bytes` is unknown. */
-  isDirty: boolean;
   /** The highest number of each stream in the file. */
   readonly last: Map<string, number>;
 }
@@ -87,7 +80,7 @@ class OpenFileSink implements FileSink {
   readonly #options: Required<FileSinkOptions>;
   readonly #rotated: RotatedFiles;
   readonly #turn: WriteTurn;
-  #file: CurrentFile | undefined;
+  #current: CurrentFile | undefined;
   /** The highest number of each stream in the file before; `undefined`: it was not read yet. */
   #before: ReadonlyMap<string, number> | undefined;
 
@@ -100,7 +93,7 @@ class OpenFileSink implements FileSink {
 
   async open(): Promise<void> {
     await this.#orFailed(async () => {
-      this.#file = await this.#openFile();
+      this.#current = await this.#openFile();
     });
   }
 
@@ -111,8 +104,7 @@ class OpenFileSink implements FileSink {
   close(): Promise<void> {
     return this.#turn.close(async (work) => {
       await work;
-      await this.#file?.handle.close();
-      this.#file = undefined;
+      await this.#current?.file.close();
     });
   }
 
@@ -121,75 +113,55 @@ class OpenFileSink implements FileSink {
     const lines = records.map(fileLineOf);
     if (lines.length === 0) return;
     await this.#orFailed(async () => {
-      const current = await this.#currentFile();
-      const unkept = records.map((record) => !this.#has(current, record));
-      const bytes = Buffer.concat(lines.filter((_, index) => unkept[index]).flat());
+      const known = await this.#openCurrent();
+      const bytes = Buffer.concat(lines.filter((_, index) => !this.#has(known, records[index])).flat());
       if (bytes.length === 0) return;
-      const file = this.#isFull(current, bytes.length) ? await this.#rotate(current) : current;
-      file.isDirty = true;
-      for (let from = 0; from < bytes.length;) {
-        const { bytesWritten } = await file.handle.write(bytes, from, bytes.length - from, file.bytes + from);
-        from += bytesWritten;
-      }
-      await file.handle.datasync();
-      file.isDirty = false;
-      file.bytes += bytes.length;
-      for (const { stream, seq } of records)
-        file.last.set(stream, Math.max(seq, file.last.get(stream) ?? -1));
+      const { file, last } = this.#isFull(known, bytes.length) ? await this.#rotate(known) : known;
+      await file.append(bytes);
+      for (const { stream, seq } of records) last.set(stream, Math.max(seq, last.get(stream) ?? -1));
     });
   }
 
-  #has({ last }: CurrentFile, { stream, seq }: SinkRecord): boolean {
-    return seq <= (last.get(stream) ?? this.#before?.get(stream) ?? -1);
+  #has({ last }: CurrentFile, record: SinkRecord | undefined): boolean {
+    if (record === undefined) return false;
+    return record.seq <= (last.get(record.stream) ?? this.#before?.get(record.stream) ?? -1);
   }
 
-  #isFull({ bytes, begunMs }: CurrentFile, moreBytes: number): boolean {
+  #isFull({ begunMs, file: { bytes } }: CurrentFile, moreBytes: number): boolean {
     const { maxFileBytes, maxAgeMs, clock } = this.#options;
     if (bytes === 0) return false;
     return bytes + moreBytes > maxFileBytes || clock.dateMs() - begunMs >= maxAgeMs;
   }
 
-  /** The current file, with nothing behind its acknowledged lines. */
-  async #currentFile(): Promise<CurrentFile> {
-    const known = this.#file;
+  /** The file with the name, whatever others have done to it since the last batch. */
+  async #openCurrent(): Promise<CurrentFile> {
+    const known = this.#current;
     const found = await stat(this.#path).catch(unlessMissing);
-    const isOurs = known !== undefined && found?.ino === known.inode;
-    if (isOurs && !known.isDirty && found.size === known.bytes) return known;
-    this.#file = undefined;
-    await known?.handle.close();
-    // After a failed write nothing is known of the descriptor, nor of what lies behind the acknowledged lines.
-    if (isOurs && known.isDirty && found.size >= known.bytes) {
-      const handle = await open(this.#path, 'r+');
-      this.#file = { ...known, handle };
-      await handle.truncate(known.bytes);
-      await handle.datasync();
-      this.#file.isDirty = false;
-    } else {
-      if (known !== undefined && !isOurs) this.#before = known.last;
-      this.#file = await this.#openFile();
+    if (known !== undefined && found?.ino === known.file.inode) {
+      const { bytes, isDirty } = known.file;
+      if (isDirty ? found.size >= bytes : found.size === bytes) return known;
+    } else if (known !== undefined) {
+      this.#before = known.last;
     }
-    return this.#file;
+    this.#current = undefined;
+    await known?.file.close();
+    this.#current = await this.#openFile();
+    return this.#current;
   }
 
-  /** Opens the file with its name, or makes one. */
   async #openFile(): Promise<CurrentFile> {
     this.#before ??= await this.#lastOfRotated();
-    const handle = await open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600);
-    try {
-      await syncFolder(dirname(this.#path));
-      const { ino: inode, size, birthtimeMs, mtimeMs } = await handle.stat();
-      const { last, wholeBytes } = await scanLines(handle);
-      if (wholeBytes < size) {
-        await handle.truncate(wholeBytes);
-        await handle.datasync();
-        this.tornBytes += size - wholeBytes;
-      }
-      const begunMs = size === 0 ? this.#options.clock.dateMs() : birthtimeMs || mtimeMs;
-      return { handle, inode, begunMs, bytes: wholeBytes, isDirty: false, last };
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
+    let begunMs = this.#options.clock.dateMs();
+    let last = new Map<string, number>();
+    const file = await AppendFile.open(this.#path, async (handle) => {
+      const { size, birthtimeMs, mtimeMs } = await handle.stat();
+      const scan = await scanLines(handle);
+      if (size > 0) begunMs = birthtimeMs || mtimeMs;
+      last = scan.last;
+      this.tornBytes += size - scan.wholeBytes;
+      return scan.wholeBytes;
+    });
+    return { file, begunMs, last };
   }
 
   async #lastOfRotated(): Promise<ReadonlyMap<string, number>> {
@@ -199,14 +171,14 @@ class OpenFileSink implements FileSink {
     return (await scanLines(handle)).last;
   }
 
-  async #rotate(file: CurrentFile): Promise<CurrentFile> {
-    this.#file = undefined;
-    await file.handle.close();
+  async #rotate({ file, last }: CurrentFile): Promise<CurrentFile> {
+    this.#current = undefined;
+    await file.close();
     await rename(this.#path, await this.#rotated.next(this.#options.clock.dateMs()));
-    this.#before = file.last;
-    this.#file = await this.#openFile();
+    this.#before = last;
+    this.#current = await this.#openFile();
     await this.#rotated.prune(this.#options.maxFiles);
-    return this.#file;
+    return this.#current;
   }
 
   async #orFailed(work: () => Promise<void>): Promise<void> {
@@ -223,10 +195,4 @@ class OpenFileSink implements FileSink {
 function unlessMissing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error;
   return undefined;
-}
-
-/** Makes durable which names a folder has. */
-async function syncFolder(path: string): Promise<void> {
-  await using folder = await open(path, 'r');
-  await folder.sync();
 }
