@@ -1,9 +1,9 @@
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
+import { BodyFilter } from './body-filter.ts';
+import { EventFilter } from './event-filter.ts';
 import type { RedactionRule } from './redaction-rule.ts';
-
-/** What a tap that lags may leave out of events. */
-export type ShedPart = 'logprobs' | 'reasoning' | 'usage-details';
+import type { ShedPart } from './shed-parts.ts';
 
 /** What may be kept now. */
 export interface KeptContent {
@@ -59,7 +59,15 @@ export function createContentFilter(
   format: Format | undefined,
   options: ContentOptions,
 ): ContentFilter | undefined {
-  void format;
-  void options;
-  return undefined;
+  const { content, redact = [], shed = [] } = options;
+  // Without rules there is nothing to redact, and so nothing to read.
+  const given: ContentOptions = {
+    content,
+    shed,
+    maxHeldBytes: options.maxHeldBytes,
+    ...(redact.length === 0 ? {} : { redact }),
+  };
+  const isWhole = content === 'full' && redact.length === 0;
+  if (format === undefined) return isWhole ? undefined : new BodyFilter(given);
+  return isWhole && shed.length === 0 ? undefined : new EventFilter(format.name, given);
 }
