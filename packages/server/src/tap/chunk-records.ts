@@ -1,12 +1,8 @@
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
-import {
-  type ContentFilter,
-  createContentFilter,
-  type KeptContent,
-  type ShedPart,
-} from './content/content-filter.ts';
+import { type ContentFilter, createContentFilter, type KeptContent } from './content/content-filter.ts';
 import type { RedactionRule } from './content/redaction-rule.ts';
+import type { ShedPart } from './content/shed-parts.ts';
 import { bytesIn, contentOf } from './content-of.ts';
 import type { Content, TapRecordBody } from './tap-record.ts';
 

@@ -2,7 +2,7 @@ import type { Overflow, RecordSink } from '@spillway/core';
 import { tapUnavailable } from '../stream/tap-gates.ts';
 import type { StreamTap, Tap, TappedStream } from '../stream/tap.ts';
 import type { ServerClock } from '../time/server-clock.ts';
-import type { ShedPart } from './content/content-filter.ts';
+import type { ShedPart } from './content/shed-parts.ts';
 import type { RedactionRule } from './content/redaction-rule.ts';
 import { StreamRecorder } from './stream-recorder.ts';
 import { TapWriter } from './tap-writer.ts';
