@@ -1,10 +1,14 @@
 import { z } from 'zod';
+import { redactionRules } from '@spillway/server/tap/content/redactor';
+import { shedParts } from '@spillway/server/tap/content/shed-parts';
 import { entries } from './entries.ts';
 import { count, duration, flag, size, unbounded } from './values.ts';
 
 /** Policies under which a tap loses nothing. */
 const losslessOverflows = ['coalesce', 'block'] as const;
 const overflows = [...losslessOverflows, 'drop-oldest', 'drop-newest'] as const;
+
+const redactionNames = Object.keys(redactionRules) as (keyof typeof redactionRules)[];
 
 /** Ten years. */
 const maxRetainMs = 315_360_000_000;
@@ -15,6 +19,11 @@ const items = z
     error: 'expected a list of texts, or one text with + between them',
   })
   .pipe(z.array(z.string().min(1, 'expected texts that are not empty')));
+
+/** Some of these names. */
+function itemsFrom<Name extends string>(names: readonly Name[]): z.ZodType<Name[]> {
+  return items.pipe(z.array(z.enum(names))) as unknown as z.ZodType<Name[]>;
+}
 
 /** A tap: where records go, of which streams, what of them, and what happens when it falls behind. */
 const tapSchema = z
@@ -36,12 +45,17 @@ const tapSchema = z
     tenants: items.optional().describe('the tenants to write down, as models'),
     callers: items.optional().describe('the callers to write down, as models'),
     content: z
-      .enum(['full', 'usage'])
+      .enum(['full', 'text', 'usage'])
       .default('full')
       .describe(
-        "what is kept of an answer: full is the provider's events, usage only who asked, how it ended and what it used",
+        "what is kept of an answer: full is the provider's events, text what was said in them, usage only who asked, how it ended and what it used",
       ),
     request: flag.default(false).describe('whether the body of the request is kept, too: it has the prompt'),
+    redact: itemsFrom(redactionNames)
+      .optional()
+      .describe(
+        'what is replaced in all content before it is kept: email, phone, card, key; docs/redaction.md says what they find',
+      ),
     gate: flag
       .default(false)
       .describe('whether readers get only what the tap has kept; what it cannot keep ends the stream'),
@@ -67,6 +81,23 @@ const tapSchema = z
       .describe(
         'how long nothing may be kept before streams that need the tap end, and it gives up those that do not; also the longest that one write may take',
       ),
+    shed: itemsFrom(shedParts)
+      .optional()
+      .describe(
+        'parts that are left out of records while the tap lags: logprobs, reasoning, usage-details; records say so',
+      ),
+    shedAboveMs: duration(1).default(5000).describe('lag beyond which parts are left out'),
+    shedBelowMs: duration(0).default(2500).describe('lag below which they are kept again'),
+    spill: z
+      .string()
+      .min(1, 'expected a text that is not empty')
+      .optional()
+      .describe(
+        'a folder on a disk for what the sink does not take; it is written there in order when the sink is back',
+      ),
+    maxSpillBytes: size(1_048_576, unbounded)
+      .default(1_073_741_824)
+      .describe('bytes of the spill; when it is full, the sink counts as down'),
     durability: z
       .enum(['fsync', 'memory'])
       .optional()

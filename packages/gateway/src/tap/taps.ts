@@ -1,6 +1,7 @@
 import type { Durability } from '@spillway/core';
 import type { Timer } from '@spillway/core/clock';
 import type { AuditHead } from '@spillway/server/audit/audit-chain';
+import { redactionRules } from '@spillway/server/tap/content/redactor';
 import { RecordTap, type TapFigures, type TapLog } from '@spillway/server/tap/record-tap';
 import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import type { ServerClock } from '@spillway/server/time/server-clock';
@@ -109,12 +110,15 @@ export async function openTaps(settings: readonly TapSettings[], options: TapsOp
 
 function recordTap(settings: TapSettings, { sink }: TapSink, { clock, isOwn, log }: TapsOptions): RecordTap {
   const { content, deadlineMs, gate, maxRecordBytes, maxRecords, name, request } = settings;
+  const { redact, shed, shedAboveMs, shedBelowMs } = settings;
   return new RecordTap({
     name,
     sink,
     when: (stream) => !isOwn(stream) && isWanted(settings, stream),
     content,
     keepsRequest: request,
+    redact: redact?.map((rule) => redactionRules[rule]),
+    shed: shed && { aboveMs: shedAboveMs, belowMs: shedBelowMs, parts: shed },
     gate,
     overflow: overflowOf(settings),
     maxRecords,

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { createGate, Gap, type Gate, type Overflow, type Reader, type SinkRecord } from '@spillway/core';
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
@@ -8,6 +9,7 @@ import { tapUnavailable } from '../stream/tap-gates.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import { type ChunkRecordOptions, ChunkRecords, type TakenRun } from './chunk-records.ts';
 import { bytesIn, contentOf } from './content-of.ts';
+import { redactJson } from './content/redact-json.ts';
 import { type Content, recordVersion, type TapRecordBody } from './tap-record.ts';
 import type { Recorder, TapWriter } from './tap-writer.ts';
 
@@ -341,10 +343,19 @@ export class StreamRecorder implements StreamTap, Recorder {
     this.#offset = to;
   }
 
+  /** The request's body. Redacted or not, nothing is kept of one that is too large, or that cannot be read for it. */
   #request(): Content | undefined {
     const parts = this.#stream.requestBody?.() ?? [];
     if (parts.length === 0) return undefined;
-    return contentOf(parts, bytesIn(parts) > this.#options.maxRecordBytes);
+    const { maxRecordBytes, onRedacted, redact } = this.#options;
+    const isTooLarge = bytesIn(parts) > maxRecordBytes;
+    if (redact === undefined) return contentOf(parts, isTooLarge);
+    const body = Buffer.concat(isTooLarge ? [] : parts);
+    // A digest would let somebody try what was left out.
+    if (isTooLarge || !isUtf8(body)) return { bytes: bytesIn(parts) };
+    const { redacted, text } = redactJson(body.toString('utf8'), redact);
+    if (redacted > 0) onRedacted(redacted);
+    return { data: text, ...(redacted > 0 && { redacted }) };
   }
 
   /** What was never taken is a gap before the end: the record says what it does not have. */
