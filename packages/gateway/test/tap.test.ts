@@ -1,13 +1,18 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditReader } from '@spillway/server/audit/audit-reader';
 import { verifyAudit } from '@spillway/server/audit/verify-audit';
 import { parseRecord, type TapRecord } from '@spillway/server/tap/tap-record';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, type TestContext } from 'vitest';
 import { createFetch, type SpillwayFetch } from '../../client/src/index.ts';
-import { startGateway, startSimulator } from './support/processes.ts';
+import { loadSettings } from '../src/config/load.ts';
+import { startOwnProvider } from './support/own-provider.ts';
+import { eventually, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
+import { chatBody, postChat } from './support/requests.ts';
+import { spawnSpillway } from './support/spawn.ts';
 import { anthropicSdk, openaiSdk } from './support/sdks.ts';
 
 /** A folder that is gone with the test. */
@@ -31,7 +36,12 @@ function recordsByModel(path: string): Map<string, TapRecord[]> {
 
 /** What was said in events or a body of any format. */
 function said(records: readonly TapRecord[] = []): string {
-  const data = records.map((record) => (record.kind === 'chunks' ? (record.data ?? '') : '')).join('');
+  return textOfEvents(
+    records.map((record) => (record.kind === 'chunks' ? (record.data ?? '') : '')).join(''),
+  );
+}
+
+function textOfEvents(data: string): string {
   return [...data.matchAll(/"(?:content|text)":\s*("(?:[^"\\]|\\.)*")/g)]
     .map(([, text = '""']) => JSON.parse(text) as string)
     .join('');
@@ -77,6 +87,33 @@ function readers(url: string, fetch: SpillwayFetch): Reading[] {
   ];
 }
 
+/** A gateway with a simulated provider, and a tap that writes to an audit log. */
+async function startTapped(
+  keys: string,
+  path = join(folder(), 'audit.db'),
+): Promise<{ readonly gateway: RunningGateway; readonly path: string }> {
+  const { url } = await startSimulator();
+  const tap = `name=audit,to=sqlite:${path},${keys}`;
+  return { gateway: await startGateway(['--upstream', `${url}/v1`, '--tap', tap]), path };
+}
+
+/** A disk of so many megabytes, half of it taken by a file `ballast`. */
+function smallDisk({ skip }: TestContext, megabytes: number): string {
+  const path = folder();
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', path], { stdio: 'ignore' });
+  } catch {
+    skip('a small disk needs the right to mount one');
+  }
+  onTestFinished(() => void execFileSync('umount', ['--lazy', path]));
+  writeFileSync(join(path, 'ballast'), Buffer.alloc((megabytes * 1_048_576) / 2));
+  return path;
+}
+
+function kinds(records: readonly TapRecord[] = []): string[] {
+  return records.map(({ kind }) => kind);
+}
+
 const kills = Number(process.env['AUDIT_KILLS'] ?? 20);
 
 describe('a tap of the gateway', () => {
@@ -115,4 +152,206 @@ describe('a tap of the gateway', () => {
     expect(compared).toBeGreaterThan(kills);
     expect(characters).toBeGreaterThan(kills * 1000);
   }, 600_000);
+
+  test('every request that reached a provider is in the log: streams, bodies, refusals, and those that pass through', async () => {
+    const { gateway, path } = await startTapped('gate=true,request=true');
+    const openai = openaiSdk({ url: gateway.url, apiKey: 'none' });
+    const model = 'sim:tokens=20,tps=0,ttft=0';
+    const other = 'sim:tokens=21,tps=0,ttft=0';
+    const messages = [{ role: 'user', content: 'What is the weather?' }] as const;
+    const stream = await openai.chat.completions.create({ model, stream: true, messages: [...messages] });
+    let text = '';
+    for await (const event of stream) text += event.choices[0]?.delta.content ?? '';
+    const whole = await openai.chat.completions.create({ model: other, messages: [...messages] });
+    const refused = openai.chat.completions.create({ model: 'sim:status=429', stream: true, messages: [] });
+    await expect(refused).rejects.toMatchObject({ status: 429 });
+    await openai.embeddings.create({ model: 'embed', input: 'words' });
+    const headers = { 'content-type': 'application/json' };
+    await fetch(`${gateway.url}/v1/chat/completions`, { method: 'POST', headers, body: '{' });
+    const log = await eventually(() => {
+      const found = recordsByModel(path);
+      const readers = [...found.values()].flat().filter(({ kind }) => kind === 'reader');
+      return readers.length >= 4 && found;
+    }, 'the readers’ ends');
+    expect([...log.keys()].toSorted()).toEqual(['embed', model, other, 'sim:status=429'].toSorted());
+    expect(kinds(log.get(model))).toEqual(['begin', 'answer', 'chunks', 'end', 'reader']);
+    expect(said(log.get(model))).toBe(text);
+    expect(log.get(model)?.[0]).toMatchObject({
+      kind: 'begin',
+      provider: 'upstream',
+      api: 'openai',
+      agent: expect.stringMatching(/^OpenAI\/JS/) as string,
+      request: { data: expect.stringContaining('What is the weather?') as string },
+    });
+    expect(JSON.stringify(log.get(model))).not.toContain('Bearer');
+    expect(log.get(model)?.at(-1)).toMatchObject({
+      kind: 'reader',
+      via: 'http',
+      reason: 'delivered',
+      lost: 0,
+    });
+    expect(said(log.get(other))).toBe(whole.choices[0]?.message.content);
+    expect(log.get('sim:status=429')?.[1]).toMatchObject({
+      kind: 'end',
+      state: 'failed',
+      code: 'upstream_invalid',
+    });
+    expect(verifyAudit(path)).toMatchObject({ problems: [] });
+  });
+
+  test('promise 12: an error of the provider passes the gate, too', async () => {
+    const { gateway, path } = await startTapped('gate=true');
+    let atAnswer: readonly string[] = [];
+    const refused = await postChat(gateway.url, 'sim:status=429');
+    atAnswer = kinds(recordsByModel(path).get('sim:status=429'));
+    expect(refused.status).toBe(429);
+    expect(atAnswer.slice(0, 2)).toEqual(['begin', 'end']);
+  });
+
+  test('what a session got and acknowledged is in the log', async () => {
+    const { gateway, path } = await startTapped('gate=true');
+    const fetchOverSession = createFetch({ url: gateway.url });
+    onTestFinished(() => fetchOverSession.close());
+    const model = 'sim:tokens=50,tps=0,ttft=0';
+    const answer = await fetchOverSession(`${gateway.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: chatBody(model),
+    });
+    const text = textOfEvents(await answer.text());
+    const records = await eventually(() => {
+      const found = recordsByModel(path).get(model);
+      return found?.at(-1)?.kind === 'reader' && found;
+    }, 'the reader’s end');
+    expect(said(records)).toBe(text);
+    const end = records.find((record) => record.kind === 'end');
+    const { offset } = end ?? { offset: -1 };
+    expect(records.at(-1)).toMatchObject({ via: 'session', delivered: offset, acknowledged: offset });
+  });
+
+  test('what is to be replaced is found across deltas, in the prompt and in a body', async () => {
+    const provider = await startOwnProvider();
+    const path = join(folder(), 'audit.db');
+    const tap = `name=audit,to=sqlite:${path},gate=true,request=true,redact=email+card`;
+    const gateway = await startGateway(['--upstream', `${provider.url}/v1`, '--tap', tap]);
+    const answer = await fetch(`${gateway.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: 'm',
+        stream: true,
+        messages: [{ role: 'user', content: 'I am ada@example.com' }],
+      }),
+    });
+    for (const part of [
+      'Write to bob',
+      '@exam',
+      'ple.org, card 4111 1',
+      '111 1111 1111',
+      ' and',
+      undefined,
+    ]) {
+      provider.say(part);
+      await sleep(20);
+    }
+    const text = await answer.text();
+    expect(textOfEvents(text)).toBe('Write to bob@example.org, card 4111 1111 1111 1111 and');
+    const records = await eventually(() => {
+      const found = recordsByModel(path).get('m');
+      return found?.some(({ kind }) => kind === 'end') === true && found;
+    }, 'the end');
+    expect(said(records)).toBe('Write to [email], card [card] and');
+    const whole = JSON.stringify(records);
+    expect(whole).toContain('I am [email]');
+    for (const secret of ['ada@', 'bob', '4111', '1111']) expect(whole).not.toContain(secret);
+  });
+
+  test('a full disk: the stream ends, new ones get 503 at once, and when there is room it goes on by itself', async (context) => {
+    const disk = smallDisk(context, 2);
+    const path = join(disk, 'audit.db');
+    const { gateway } = await startTapped('gate=true,deadlineMs=500', path);
+    const model = 'sim:tokens=100000,tps=2000,ttft=0';
+    const running = await postChat(gateway.url, model);
+    const text = await running.text();
+    expect(text).toContain('tap_unavailable');
+    const refused = await postChat(gateway.url, 'sim:tokens=5');
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
+    expect(await refused.json()).toMatchObject({ error: { code: 'tap_unavailable' } });
+    rmSync(join(disk, 'ballast'));
+    await eventually(
+      async () => (await postChat(gateway.url, 'sim:tokens=5,tps=0,ttft=0')).status === 200,
+      'the tap',
+    );
+    expect(verifyAudit(path)).toMatchObject({ problems: [] });
+    expect(said(recordsByModel(path).get(model)).startsWith(textOfEvents(text))).toBe(true);
+  });
+
+  test('a line of JSON a record, and only of the models that are wanted', async () => {
+    const path = join(folder(), 'audit.jsonl');
+    const gateway = await startGateway(['--tap', `to=file:${path},models=sim:tokens=3*+other,content=text`]);
+    for (const model of ['sim:tokens=3,tps=0', 'sim:tokens=4,tps=0'])
+      await (await postChat(gateway.url, model)).text();
+    const lines = await eventually(() => {
+      const found = readFileSync(path, 'utf8').trimEnd().split('\n');
+      return found.length >= 5 && found;
+    }, 'the records');
+    const records = lines.map((line) => parseRecord(Buffer.from(line)));
+    expect(kinds(records)).toEqual(expect.arrayContaining(['begin', 'answer', 'chunks', 'end', 'reader']));
+    expect(new Set(records.map(({ stream }) => stream)).size).toBe(1);
+    const chunks = records.filter((record) => record.kind === 'chunks');
+    expect(chunks.some(({ text }) => (text?.['choices.0.content'] ?? '') !== '')).toBe(true);
+    expect(chunks.every(({ data }) => data === undefined)).toBe(true);
+  });
+
+  test('standard output has the records alone', async () => {
+    const gateway = spawnSpillway(['serve', '--port', '0', '--admin-port', '0', '--tap', 'to=stdout:']);
+    const url = await eventually(
+      () => /Spillway on (\S+)/.exec(gateway.stderr())?.[1],
+      'the banner on stderr',
+    );
+    await (await postChat(url, 'sim:tokens=3,tps=0')).text();
+    gateway.process.kill('SIGTERM');
+    await gateway.exited;
+    const records = gateway
+      .stdout()
+      .trimEnd()
+      .split('\n')
+      .map((line) => parseRecord(Buffer.from(line)));
+    expect(kinds(records)).toEqual(expect.arrayContaining(['begin', 'answer', 'chunks', 'end', 'reader']));
+  });
+
+  test('what cannot be opened keeps the gateway from starting', async () => {
+    const command = spawnSpillway(['serve', '--tap', 'name=audit,to=sqlite:/nowhere/audit.db']);
+    expect(await command.exited).toBe(78);
+    expect(command.stderr()).toContain('tap audit: expected to open sqlite:/nowhere/audit.db');
+  });
+});
+
+describe('settings of taps that could lose what must not be lost', () => {
+  const cases = [
+    ['gate=true,content=usage', 'tap.0.content'],
+    ['gate=true,overflow=drop-oldest', 'tap.0.overflow'],
+    ['lossless=true,overflow=drop-newest', 'tap.0.overflow'],
+    ['lossless=true,shed=logprobs', 'tap.0.shed'],
+    ['gate=true,to=stdout:', 'tap.0.durability'],
+    ['to=stdout:,durability=fsync', 'tap.0.durability'],
+    ['shedAboveMs=1000,shedBelowMs=1000', 'tap.0.shedBelowMs'],
+    ['retainMs=1000,to=file:a', 'tap.0.to'],
+    ['to=redis://a', 'tap.0.to'],
+    ['models=', 'tap.0.models'],
+    ['redact=names', 'tap.0.redact'],
+    ['gates=true', 'tap.0.gates: unknown setting (--tap); did you mean gate?'],
+  ] as const;
+  for (const [keys, problem] of cases)
+    test(`${keys}: ${problem}`, () => {
+      const tap = keys.includes('to=') ? keys : `to=sqlite:audit.db,${keys}`;
+      expect(() => loadSettings({ flags: { tap }, env: {}, file: undefined })).toThrow(problem);
+    });
+
+  test('two taps do not share a name or a place', () => {
+    const load = (tap: string) => () => loadSettings({ flags: { tap }, env: {}, file: undefined });
+    expect(load('to=file:a to=file:b')).toThrow('expected a different name for each');
+    expect(load('name=a,to=file:a name=b,to=file:a')).toThrow('expected a different place (to) for each');
+    expect(load('name=a,to=file:a name=b,to=file:b')).not.toThrow();
+  });
 });

@@ -109,9 +109,11 @@ function settingsOrFail(
 
 async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<void> {
   const destination = new LogDestination(openOutput(2));
-  const stdout = new LogDestination(openOutput(1));
-  const end = (code: number): Promise<never> => endProcess(code, [destination, stdout]);
   const { advice, file, settings } = settingsOrFail(flags);
+  // Standard output may be a tap's: then only its records are there.
+  const isTapped = settings.config.tap.some(({ to }) => to === 'stdout:');
+  const words = isTapped ? destination : new LogDestination(openOutput(1));
+  const end = (code: number): Promise<never> => endProcess(code, [destination, words]);
   const log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
   for (const { message, ...about } of advice) log.warn(about, message);
   const gateway = await openGateway(settings, log, destination).catch(failToStart('--port or --admin-port'));
@@ -119,10 +121,10 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   process.removeAllListeners('warning');
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
   onCrash(gateway, log, end);
-  const say = (sentence: string): void => stdout.write(`${sentence}\n`);
+  const say = (sentence: string): void => words.write(`${sentence}\n`);
   const load = settingsLoader(flags, file);
   onSignals({ stop: () => gateway.stop(say), reload: () => void gateway.reload(load), end });
-  stdout.write(banner(gateway, advice));
+  words.write(banner(gateway, advice));
 }
 
 /**

@@ -146,6 +146,14 @@ const tapSchema = z
     path: ['durability'],
     error: 'expected memory with to: stdout:, which keeps nothing on a disk, got fsync',
   })
+  .refine(({ gate, lossless, shed }) => shed === undefined || !(gate || lossless), {
+    path: ['shed'],
+    error: 'expected nothing with gate or lossless: true, because it leaves parts out, got some',
+  })
+  .refine(({ shedAboveMs, shedBelowMs }) => shedBelowMs < shedAboveMs, {
+    path: ['shedBelowMs'],
+    error: 'expected less than shedAboveMs, got more or the same',
+  })
   .refine(onlyWith('file:', ['maxFileBytes', 'maxFileAgeMs', 'maxFiles']), {
     path: ['to'],
     error: 'expected file:PATH with maxFileBytes, maxFileAgeMs and maxFiles, got another',
