@@ -28,8 +28,14 @@ export const schema: readonly string[] = [
 ];
 
 /** A row of SQLite, with the types that its table has: tables are STRICT. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller knows its own query
 export function rowOf<Row>(value: unknown): Row {
   return value as Row;
+}
+
+/** The error of rows that do not come in their order: who reads on would read for ever. */
+export function damaged(): SpillwayError {
+  return new SpillwayError('invalid_option', 'The file of the audit log is damaged: "verify" says where.');
 }
 
 /** What a file is known by, whatever its name: it was replaced when that differs. */

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { openForReading, rowOf } from './audit-database.ts';
+import { damaged, openForReading, rowOf } from './audit-database.ts';
 import type { StreamIndex } from './record-index.ts';
 import { decrypt, isErasedKey, placeOf } from './stream-cipher.ts';
 import { WriterLiveness } from './writer-liveness.ts';
@@ -98,6 +98,7 @@ export class AuditReader {
       const found = page.all(sinceMs, ...last, ...values).map((row) => rowOf<StreamRow>(row));
       rows = found.length;
       for (const row of found) {
+        if (row.started > (last[0] ?? 0)) throw damaged();
         const stream = this.#stream(row);
         if (state === undefined || state === stream.state) yield stream;
         last = [row.started, row.id];
@@ -146,6 +147,7 @@ export class AuditReader {
       const found = page.all(...values, last).map((row) => rowOf<RecordRow>(row));
       rows = found.length;
       for (const row of found) {
+        if (placeIn(row) <= last) throw damaged();
         yield recordOf(row, content.get(row.id)?.['content']);
         last = placeIn(row);
       }

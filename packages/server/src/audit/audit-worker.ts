@@ -28,7 +28,7 @@ const writer = new AuditWriter(path, node, nodeClock);
 const retention = new Retention(writer, retain, nodeClock);
 
 parentPort?.on('message', (request: AuditRequest) => {
-  parentPort?.postMessage(answer(request));
+  parentPort?.postMessage(answer(request), []);
   if (request.kind === 'close') parentPort?.close();
   // Whoever waits for the write has its answer already.
   else retention.run(request.batch.seqs.length);

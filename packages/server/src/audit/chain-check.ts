@@ -112,7 +112,15 @@ export class ChainCheck {
 
   /** Whether a row fits again if the misfit before it was put in, or stands where others were taken out. */
   #isExplained(row: ChainRow, digest: Uint8Array, last: Misfit): boolean {
-    if (this.#follows(row, digest, last.before, this.#shift + 1)) {
+    const isBefore = this.#follows(row, digest, last.before, this.#shift + 1);
+    if (isBefore && this.#follows(last.row, last.digest, row.hash, this.#shift - 1)) {
+      const misfit: Misfit = { row, digest, before: last.row.hash, kind: 'reordered', message: '' };
+      markReordered(last, misfit);
+      this.#misfits.push(misfit);
+      this.#before = last.row.hash;
+      return true;
+    }
+    if (isBefore) {
       this.#shift += 1;
       last.kind = 'added';
       last.message = 'was put between others';

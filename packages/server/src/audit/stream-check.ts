@@ -1,5 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { rowOf } from './audit-database.ts';
+import { damaged, rowOf } from './audit-database.ts';
 import type { AuditProblems } from './audit-problem.ts';
 import { problemAt } from './chain-check.ts';
 import { factsOf, type StreamIndex } from './record-index.ts';
@@ -64,6 +64,7 @@ export function checkStreams(
     db.exec('BEGIN');
     for (const each of page.iterate(last)) {
       const row = rowOf<StreamRow>(each);
+      if (row.id <= last) throw damaged();
       check.run(row);
       last = row.id;
       rows += 1;
@@ -98,7 +99,7 @@ class StreamCheck {
         stream,
         isErased ? 'its key is there, although a record says that it was erased' : 'its key is not there',
       );
-    let said: StreamIndex = nothing;
+    const said: Partial<StreamIndex> = { ...nothing };
     let first: RecordRow | undefined;
     let ended: number | null = null;
     for (const each of this.#records.iterate(id)) {
@@ -106,7 +107,7 @@ class StreamCheck {
       first ??= record;
       if (record.kind === 'end') ended = record.at;
       const value = this.#read(stream, record, key, isErased);
-      if (value !== undefined) said = { ...said, ...factsOf(value).index };
+      if (value !== undefined) Object.assign(said, factsOf(value).index);
     }
     if (first === undefined && !isErased) this.#tell(stream, 'it has no records');
     // A stream that lost its first records to retention keeps what they said in the index.

@@ -1,6 +1,6 @@
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { type AuditHead, firstHash } from './audit-chain.ts';
-import { openForReading, rowOf, schema } from './audit-database.ts';
+import { damaged, openForReading, rowOf, schema } from './audit-database.ts';
 import { type AuditProblem, AuditProblems } from './audit-problem.ts';
 import { ChainCheck, type ChainRow, isSame, problemAt } from './chain-check.ts';
 import { basesDigest, newestPrune } from './prune.ts';
@@ -29,6 +29,8 @@ export interface AuditReport {
 interface Witness extends AuditHead {
   readonly from: string;
 }
+
+const noStreams = { streams: 0, erased: 0 };
 
 interface WriterRow {
   readonly id: number;
@@ -72,21 +74,34 @@ class Verification {
 
   run(heads: readonly AuditHead[]): AuditReport {
     this.#checkFile();
-    for (let id = 1; id <= this.#lastWriter(); id += 1) this.#checkChain(id);
-    const { erased, streams } = checkStreams(this.#db, this.#problems);
-    const pruned = this.#checkPruned();
-    for (const witness of this.#witnesses) this.#checkHead(witness, witness.from);
-    const prunedHeads = heads.filter((head) => this.#checkHead(head, 'the head that was given'));
+    for (let id = 1; id <= this.#lastWriter(); id += 1) this.#read(() => this.#checkChain(id));
+    const { erased, streams } = this.#read(() => checkStreams(this.#db, this.#problems)) ?? noStreams;
+    const pruned = this.#read(() => this.#checkPruned()) ?? 0;
+    for (const witness of this.#witnesses) this.#read(() => this.#checkHead(witness, witness.from));
+    const prunedHeads = heads.filter(
+      (head) => this.#read(() => this.#checkHead(head, 'the head that was given')) === true,
+    );
     return {
       streams,
       erased,
       records: this.#records,
       pruned,
-      heads: this.#heads(),
+      heads: this.#read(() => this.#heads()) ?? [],
       problems: this.#problems.told,
       problemCount: this.#problems.count,
       prunedHeads,
     };
+  }
+
+  /** Reads a part of the log. That it cannot be read is what is wrong with it. */
+  #read<Result>(part: () => Result): Result | undefined {
+    try {
+      return part();
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      this.#problems.add({ kind: 'file', message: error instanceof Error ? error.message : String(error) });
+      return undefined;
+    }
   }
 
   #checkFile(): void {
@@ -131,6 +146,8 @@ class Verification {
       isMore = false;
       for (const each of page.iterate(id, check.next)) {
         const row = rowOf<ChainRow>(each);
+        // As an index does that was damaged.
+        if (row.n < check.next) throw damaged();
         if (row.n > check.next) this.#skipPruned(id, row.n, check);
         if (row.seq === null) this.#readNote(writer, row);
         else this.#records += 1;
@@ -223,11 +240,9 @@ class Verification {
 /** Reads several things as they were at one moment. */
 function snapshot<Result>(db: DatabaseSync, read: () => Result): Result {
   db.exec('BEGIN');
-  try {
-    return read();
-  } finally {
-    db.exec('COMMIT');
-  }
+  const result = read();
+  db.exec('COMMIT');
+  return result;
 }
 
 function parsed(content: Uint8Array): unknown {
