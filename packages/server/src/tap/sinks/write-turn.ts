@@ -17,6 +17,10 @@ export class WriteTurn {
     this.#name = name;
   }
 
+  get isClosed(): boolean {
+    return this.#closing !== undefined;
+  }
+
   /**
    * Does the work of one write. Rejects with the signal's reason when it is aborted, whatever the work does; and with
    * `sink_closed` when the sink is closed before the work has begun.
