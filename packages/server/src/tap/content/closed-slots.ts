@@ -1,5 +1,5 @@
 import type { FormatName } from '@spillway/core/format/format';
-import { type JsonNode, memberOf, stringOf } from './json-nodes.ts';
+import { itemsOf, type JsonNode, memberOf, stringOf } from './json-nodes.ts';
 import { indexed, responsesKey } from './text-slots.ts';
 
 /** The texts that an event says are over. */
@@ -19,7 +19,7 @@ export function closingOf(format: FormatName, root: JsonNode): Closing | undefin
     case 'openai-completions':
       return choicesOver(root, 'choices', 'finish_reason');
     case 'gemini':
-      return choicesOver(root, 'candidates', 'finishReason');
+      return partsOver(root) ?? choicesOver(root, 'candidates', 'finishReason');
     case 'anthropic-messages': {
       if (type === 'message_delta' || type === 'message_stop') return { prefixes: [''], mayGoOn: false };
       const index = memberOf(root, 'index');
@@ -41,6 +41,35 @@ function choicesOver(root: JsonNode, list: string, reason: string): Closing | un
   const over = indexed(root, list).filter(({ item }) => isReason(memberOf(item, reason)));
   if (over.length === 0) return undefined;
   return { prefixes: over.map(({ index }) => `${list}.${index}.`), mayGoOn: true };
+}
+
+/** The parts of a reply of Gemini are in order: a text is over where code, a picture or a whole call follows. */
+function partsOver(root: JsonNode): Closing | undefined {
+  const over = indexed(root, 'candidates').filter(({ item }) =>
+    itemsOf(memberOf(memberOf(item, 'content'), 'parts')).some(
+      (part) =>
+        memberOf(part, 'text') === undefined &&
+        memberOf(memberOf(part, 'functionCall'), 'partialArgs') === undefined,
+    ),
+  );
+  if (over.length === 0) return undefined;
+  return { prefixes: over.map(({ index }) => `candidates.${index}.`), mayGoOn: false };
+}
+
+/**
+ * Whether a text is over because one of another kind goes on in the same choice: what is thought before what is said,
+ * and the parts of Gemini. Otherwise what is held back of it would come too late for those who show both.
+ */
+export function isOvertaken(format: FormatName, key: string, by: string): boolean {
+  if (format !== 'openai-chat' && format !== 'gemini') return false;
+  const [, index, kind = ''] = key.split('.');
+  const [, otherIndex, otherKind = ''] = by.split('.');
+  if (index !== otherIndex) return false;
+  return format === 'gemini' ? kind !== otherKind : isThought(kind) && !isThought(otherKind);
+}
+
+function isThought(kind: string): boolean {
+  return /^(?:reasoning|thinking)/.test(kind);
 }
 
 function isReason(node: JsonNode | undefined): boolean {

@@ -73,8 +73,9 @@ export function deltaSlots(
     if (!containerNames.has(name)) return [];
     if (value.kind === 'list') {
       return value.items.flatMap((item, place) => {
-        const index = indexOf(item) ?? String(place);
-        return deltaSlots(item, `${prefix}.${name}.${index}`, [...path, value, item], true);
+        // Calls are told apart by their index. All other lists are parts of one text, and some number each part.
+        const of = name === 'tool_calls' ? `${name}.${indexOf(item) ?? place}` : name;
+        return deltaSlots(item, `${prefix}.${of}`, [...path, value, item], true);
       });
     }
     return deltaSlots(value, unnamed.has(name) ? prefix : `${prefix}.${name}`, [...path, value], true);
@@ -106,14 +107,17 @@ function anthropicSlots(root: JsonNode): TextSlot[] {
   const type = stringOf(memberOf(root, 'type'));
   const index = numberAt(root, 'index') ?? '0';
   // A block may begin with some of its text.
-  const node = memberOf(root, type === 'content_block_start' ? 'content_block' : 'delta');
-  if (node?.kind !== 'object' || (type !== 'content_block_start' && type !== 'content_block_delta'))
-    return [];
+  const isStart = type === 'content_block_start';
+  const node = memberOf(root, isStart ? 'content_block' : 'delta');
+  if (node?.kind !== 'object' || (!isStart && type !== 'content_block_delta')) return [];
+  const kind = stringOf(memberOf(node, 'type')) ?? '';
   return node.members.flatMap(({ key: { value: name }, value }) => {
-    if (value.kind !== 'string' || wholeNames.has(name)) return [];
-    return [
-      slot(`content.${index}.${name}`, value, [root, node], textNames.has(name), name === 'partial_json'),
-    ];
+    // The other strings of a block that begins are whole.
+    const isWhole = isStart ? name !== 'text' && name !== 'thinking' : wholeNames.has(name);
+    if (value.kind !== 'string' || isWhole) return [];
+    const isKnown = isStart || kind === `${name}_delta` || kind === 'input_json_delta';
+    const key = `content.${index}.${isKnown ? name : `${kind}.${name}`}`;
+    return [slot(key, value, [root, node], isKnown && textNames.has(name), name === 'partial_json')];
   });
 }
 
