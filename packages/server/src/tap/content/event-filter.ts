@@ -162,10 +162,10 @@ export class EventFilter implements ContentFilter {
     if (isFinal) this.#close(closing.prefixes, slots);
     const changed = new Map<JsonNode, string | undefined>();
     const kept = new Map<JsonNode, string>();
-    for (const { isJson, key, node } of slots) {
+    for (const { isJson, isLast, key, node } of slots) {
       if (node.value !== '') this.#overtake(key, slots, kept);
       const own = this.#slot(key, isJson);
-      const isOver = isFinal && covers(closing, key);
+      const isOver = isLast || (isFinal && covers(closing, key));
       kept.set(node, this.#push(own, node.value) + (isOver ? this.#rest(own) : ''));
       if (isOver) this.#slots.delete(key);
     }

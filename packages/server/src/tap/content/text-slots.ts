@@ -12,6 +12,8 @@ export interface TextSlot {
   readonly isText: boolean;
   /** Whether the text is JSON: the arguments of a call. */
   readonly isJson: boolean;
+  /** Whether the event says that no more comes. */
+  readonly isLast: boolean;
 }
 
 /** Finds the slots of an event in their order. */
@@ -134,7 +136,8 @@ function partSlots(part: JsonNode, prefix: string, path: readonly JsonNode[]): T
     const value = memberOf(arg, 'stringValue');
     if (value?.kind !== 'string') return [];
     const place = stringOf(memberOf(arg, 'jsonPath')) ?? '';
-    return [slot(`${prefix}.call.${place}`, value, [...path, call, args, arg], false)];
+    const own = slot(`${prefix}.call.${place}`, value, [...path, call, args, arg], false, false);
+    return [{ ...own, isLast: !isTrue(memberOf(arg, 'willContinue')) }];
   });
 }
 
@@ -145,7 +148,7 @@ function slot(
   isText = true,
   isJson = key.endsWith('.arguments'),
 ): TextSlot {
-  return { key, node, path, isText, isJson };
+  return { key, node, path, isText, isJson, isLast: false };
 }
 
 /** The items of a list in an object, with the index that each of them says, or its place. */
