@@ -32,13 +32,13 @@ const json = fc.json({ maxDepth: 4 });
 /** JSON with a character changed, or pieces of it. */
 const nearlyJson = fc.oneof(
   fc
-    .tuple(json, fc.nat(), fc.constantFrom(...'{}[]",:\\0-.e tfn\u0000\n\ud800'))
+    .tuple(json, fc.nat(), fc.constantFrom(...Array.from('{}[]",:\\0-.e tfn\u0000\n\ud800')))
     .map(
       ([text, place, character]) =>
         text.slice(0, place % (text.length + 1)) + character + text.slice(place % text.length),
     ),
   fc
-    .array(fc.constantFrom(...'{}[]",:\\u0eE1-+. \t\ntrue', 'true', 'null', '"a"', '\\u00e9'), {
+    .array(fc.constantFrom(...Array.from('{}[]",:\\u0eE1-+. \t\ntrue'), 'true', 'null', '"a"', '\\u00e9'), {
       maxLength: 12,
     })
     .map((all) => all.join('')),

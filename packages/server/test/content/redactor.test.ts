@@ -24,7 +24,7 @@ describe('each rule', () => {
   test.each(examples)('$rule, cut at every place: $text', ({ kept, text }) => {
     for (let at = 0; at <= text.length; at += 1)
       expect(redactParts([text.slice(0, at), text.slice(at)], allRules), `at ${at}`).toBe(kept);
-    expect(redactParts([...text], allRules), 'one by one').toBe(kept);
+    expect(redactParts(Array.from(text), allRules), 'one by one').toBe(kept);
   });
 
   test.each(nothings)('leaves %s', (text) => {
@@ -46,7 +46,7 @@ describe('a mask', () => {
     ['Straße 7 STRAßE 8', '[patient] [patient]'],
   ])('%s', (text, kept) => {
     expect(redactText(text, [patient]).text).toBe(kept);
-    expect(redactParts([...text], [patient])).toBe(kept);
+    expect(redactParts(Array.from(text), [patient])).toBe(kept);
   });
 
   test.each([[''], ['##'], ['? ?'], ['x'.repeat(129)]])('refuses %s', (mask) => {
@@ -67,7 +67,7 @@ describe('JSON', () => {
     const kept = '{"card":0,"as text":"[card]","n":-0,"q":"\\"[card]"}';
     for (let at = 0; at <= text.length; at += 1)
       expect(redactParts([text.slice(0, at), text.slice(at)], allRules, true)).toBe(kept);
-    expect(redactParts([...text], allRules, true)).toBe(kept);
+    expect(redactParts(Array.from(text), allRules, true)).toBe(kept);
   });
 
   test('has escapes for any character of a match, which stand for it', () => {
@@ -75,9 +75,9 @@ describe('JSON', () => {
     for (let at = 0; at < address.length; at += 1) {
       const escaped = `\\u${address.charCodeAt(at).toString(16).padStart(4, '0').toUpperCase()}`;
       const text = `"${address.slice(0, at)}${escaped}${address.slice(at + 1)}"`;
-      expect(redactParts([...text], allRules, true)).toBe('"[email]"');
+      expect(redactParts(Array.from(text), allRules, true)).toBe('"[email]"');
     }
-    expect(redactParts([...'"a\\u0062\\/c d\\n\\ud83d\\ude00"'], allRules, true)).toBe(
+    expect(redactParts(Array.from('"a\\u0062\\/c d\\n\\ud83d\\ude00"'), allRules, true)).toBe(
       '"a\\u0062\\/c d\\n\\ud83d\\ude00"',
     );
   });
@@ -127,7 +127,7 @@ describe('what is held back', () => {
 
 test('a rule of a program that never decides costs its bound, and finds nothing', () => {
   const never: RedactionRule = { name: 'never', maxLength: 10, match: () => undefined };
-  expect(redactParts([...'abcdefghijklmnopqrstuvwxyz'], [never])).toBe('abcdefghijklmnopqrstuvwxyz');
+  expect(redactParts(Array.from('abcdefghijklmnopqrstuvwxyz'), [never])).toBe('abcdefghijklmnopqrstuvwxyz');
   const redactor = createRedactor([never]);
   for (const character of 'abcdefghijklmnopqrstuvwxyz') {
     redactor.push(character);
@@ -148,81 +148,71 @@ test('a rule has a name and a bound', () => {
 
 /** Pieces that make matches, nearly make them, and stand between them. */
 const fragments = fc.constantFrom(
-  ...[
-    'a',
-    'Z',
-    '0',
-    '1',
-    '4',
-    '7',
-    ' ',
-    '.',
-    '-',
-    '@',
-    '+',
-    '(',
-    ')',
-    '/',
-    '_',
-    '%',
-    '\n',
-    '\\',
-    '"',
-    'é',
-    '中',
-    '😀',
-  ],
-  ...[
-    '\\u0040',
-    '\\u00',
-    '\\n',
-    '\\/',
-    '\u00ad',
-    '\u00a0',
-    '\u2011',
-    '＠',
-    '４',
-    '\ud83d',
-    'com',
-    'x.com',
-    'a@b.cc',
-    '@b.cc',
-  ],
-  ...[
-    '4111111111111111',
-    '4111 1111',
-    '1111-1111',
-    '+49',
-    '0049',
-    '030',
-    '415-555-2671',
-    '(415) 555',
-    '1234567',
-  ],
-  ...[
-    'sk-',
-    'sk-abc',
-    'AKIA',
-    'AKIAIOSFODNN7EXAMPLE',
-    'ghp_',
-    'xoxb-',
-    'eyJ',
-    'abcdefghij0123456789',
-    'Bearer ',
-    'bearer',
-  ],
-  ...[
-    '-----',
-    '-----BEGIN ',
-    'PRIVATE KEY',
-    '-----END ',
-    'PAT-',
-    '123456',
-    'project',
-    'falcon',
-    '[email]',
-    '[key]',
-  ],
+  'a',
+  'Z',
+  '0',
+  '1',
+  '4',
+  '7',
+  ' ',
+  '.',
+  '-',
+  '@',
+  '+',
+  '(',
+  ')',
+  '/',
+  '_',
+  '%',
+  '\n',
+  '\\',
+  '"',
+  'é',
+  '中',
+  '😀',
+  '\\u0040',
+  '\\u00',
+  '\\n',
+  '\\/',
+  '\u00ad',
+  '\u00a0',
+  '\u2011',
+  '＠',
+  '４',
+  '\ud83d',
+  'com',
+  'x.com',
+  'a@b.cc',
+  '@b.cc',
+  '4111111111111111',
+  '4111 1111',
+  '1111-1111',
+  '+49',
+  '0049',
+  '030',
+  '415-555-2671',
+  '(415) 555',
+  '1234567',
+  'sk-',
+  'sk-abc',
+  'AKIA',
+  'AKIAIOSFODNN7EXAMPLE',
+  'ghp_',
+  'xoxb-',
+  'eyJ',
+  'abcdefghij0123456789',
+  'Bearer ',
+  'bearer',
+  '-----',
+  '-----BEGIN ',
+  'PRIVATE KEY',
+  '-----END ',
+  'PAT-',
+  '123456',
+  'project',
+  'falcon',
+  '[email]',
+  '[key]',
 );
 const texts = fc.array(fragments, { maxLength: 24 }).map((parts) => parts.join(''));
 
@@ -258,54 +248,48 @@ test('in what is kept no rule finds anything', async () => {
 
 test('any text takes linear time', () => {
   const pieces = [
-    ...[
-      'a',
-      'a.',
-      'a@',
-      'a@a',
-      'a@a.',
-      'a-',
-      '@',
-      '.',
-      '4',
-      '41',
-      '4 ',
-      '4-',
-      '41 ',
-      '0',
-      '0 ',
-      '01 ',
-      '+',
-      '+1',
-      '+1 ',
-      '(',
-    ],
-    ...[
-      '-',
-      '-----',
-      '-----BEGIN ',
-      '-----BEGIN A',
-      'sk-',
-      'sk-a',
-      'sk-abcdefghijklmnopqrstuvwxyz-',
-      'AKIA',
-      'eyJ',
-      'Bearer ',
-    ],
-    ...[
-      '\\',
-      '\\u',
-      '\\u00',
-      '\\u0061',
-      '\u00ad',
-      '\u00a0',
-      'é',
-      '中',
-      'a@b.cc ',
-      '4111111111111111 ',
-      'PAT-',
-      'PAT-12345',
-    ],
+    'a',
+    'a.',
+    'a@',
+    'a@a',
+    'a@a.',
+    'a-',
+    '@',
+    '.',
+    '4',
+    '41',
+    '4 ',
+    '4-',
+    '41 ',
+    '0',
+    '0 ',
+    '01 ',
+    '+',
+    '+1',
+    '+1 ',
+    '(',
+    '-',
+    '-----',
+    '-----BEGIN ',
+    '-----BEGIN A',
+    'sk-',
+    'sk-a',
+    'sk-abcdefghijklmnopqrstuvwxyz-',
+    'AKIA',
+    'eyJ',
+    'Bearer ',
+    '\\',
+    '\\u',
+    '\\u00',
+    '\\u0061',
+    '\u00ad',
+    '\u00a0',
+    'é',
+    '中',
+    'a@b.cc ',
+    '4111111111111111 ',
+    'PAT-',
+    'PAT-12345',
   ];
   const timed = (text: string): number => {
     const begin = performance.now();

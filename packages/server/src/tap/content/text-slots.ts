@@ -48,13 +48,29 @@ export const slotFinders: Readonly<Record<FormatName, FindSlots>> = {
 const wholeNames = new Set(['role', 'id', 'type', 'name', 'data', 'signature', 'encrypted_content']);
 /** Strings that are said, by their key. */
 const textNames = new Set([
-  ...['content', 'refusal', 'text', 'summary', 'transcript', 'arguments', 'input', 'partial_json'],
-  ...['reasoning', 'reasoning_content', 'thinking'],
+  'content',
+  'refusal',
+  'text',
+  'summary',
+  'transcript',
+  'arguments',
+  'input',
+  'partial_json',
+  'reasoning',
+  'reasoning_content',
+  'thinking',
 ]);
 /** Where a delta of Chat Completions has texts deeper inside, in any dialect. */
 const containerNames = new Set([
-  ...['content', 'function_call', 'tool_calls', 'function', 'custom', 'audio'],
-  ...['reasoning_details', 'thinking_blocks', 'thinking'],
+  'content',
+  'function_call',
+  'tool_calls',
+  'function',
+  'custom',
+  'audio',
+  'reasoning_details',
+  'thinking_blocks',
+  'thinking',
 ]);
 /** Containers that a key does not name. */
 const unnamed = new Set(['function', 'custom']);
