@@ -19,8 +19,22 @@ const special =
 const escape = /\\(?:u([0-9a-fA-F]{4})|["\\/bfnrt])/y;
 const openEscape = /\\(?:u[0-9a-fA-F]{0,3})?$/y;
 
-/** Shows a text to the rules. `isEnd`: what looks like the beginning of an escape at its end is none. */
-export function viewOf(raw: string, isEnd: boolean): CharView {
+/**
+ * Shows a text to the rules. `isEnd`: what looks like the beginning of an escape at its end is none. `isJson`: the text is
+ * JSON, so that a backslash in one of its strings, which may be that of an escape, is written as an escape.
+ */
+export function viewOf(raw: string, isEnd: boolean, isJson = false): CharView {
+  const outer = viewOnce(raw, isEnd);
+  if (!isJson || !outer.text.includes('\\')) return outer;
+  const inner = viewOnce(outer.text, isEnd);
+  return {
+    text: inner.text,
+    rawEnd: outer.rawStart(inner.rawEnd),
+    rawStart: (index) => outer.rawStart(inner.rawStart(index)),
+  };
+}
+
+function viewOnce(raw: string, isEnd: boolean): CharView {
   if (!special.test(raw)) return { text: raw, rawEnd: raw.length, rawStart: (index) => index };
   const starts: number[] = [];
   let text = '';

@@ -1,7 +1,4 @@
-import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
-import { BodyFilter } from './body-filter.ts';
-import { EventFilter } from './event-filter.ts';
 import type { RedactionRule } from './redaction-rule.ts';
 import type { ShedPart } from './shed-parts.ts';
 
@@ -49,25 +46,4 @@ export interface ContentOptions {
   readonly shed?: readonly ShedPart[];
   /** The bytes that may be held back of one stream. Of a larger body that has to be read whole nothing is kept. */
   readonly maxHeldBytes: number;
-}
-
-/**
- * Creates the filter for one stream. `undefined`: everything is kept as it is. `format`: that of the events; `undefined`:
- * the body is no stream of events.
- */
-export function createContentFilter(
-  format: Format | undefined,
-  options: ContentOptions,
-): ContentFilter | undefined {
-  const { content, redact = [], shed = [] } = options;
-  // Without rules there is nothing to redact, and so nothing to read.
-  const given: ContentOptions = {
-    content,
-    shed,
-    maxHeldBytes: options.maxHeldBytes,
-    ...(redact.length === 0 ? {} : { redact }),
-  };
-  const isWhole = content === 'full' && redact.length === 0;
-  if (format === undefined) return isWhole ? undefined : new BodyFilter(given);
-  return isWhole && shed.length === 0 ? undefined : new EventFilter(format.name, given);
 }

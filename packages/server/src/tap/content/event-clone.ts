@@ -14,12 +14,12 @@ export interface EventClone {
 
 /** Writes the event that carries a text. */
 export function writeClone({ head, isJson, tail }: EventClone, text: string): string {
-  return head + (isJson ? JSON.stringify(text) : text.replaceAll('\n', '')) + tail;
+  return head + (isJson ? JSON.stringify(text) : text.replaceAll('\n', '\ndata: ')) + tail;
 }
 
 /** An event like this one whose data is no JSON. */
 export function cloneRaw(event: EventText): EventClone {
-  return { head: `data: `, tail: event.lineEnd + event.end, isJson: false };
+  return { head: 'data: ', tail: event.lineEnd + event.end, isJson: false };
 }
 
 /**
@@ -35,7 +35,7 @@ export function cloneEvent(
   const { head, tail, type } = isBlock(slot) ? blockParts(slot, written) : parts(slot, written);
   const others = name === undefined ? '' : (type === undefined ? name : `event: ${type}`) + event.lineEnd;
   const whole = writeEvent(event, others, head + mark + tail);
-  const at = whole.indexOf(mark);
+  const at = whole.lastIndexOf(mark);
   return { head: ownCopy(whole.slice(0, at)), tail: ownCopy(whole.slice(at + mark.length)), isJson: true };
 }
 

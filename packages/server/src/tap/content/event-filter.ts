@@ -1,6 +1,6 @@
 import type { FormatName } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
-import { type Closing, closingOf } from './closed-slots.ts';
+import { type Closing, closingOf, isOvertaken } from './closed-slots.ts';
 import type { ContentFilter, ContentOptions, KeptContent } from './content-filter.ts';
 import { cloneEvent, cloneRaw, type EventClone, writeClone } from './event-clone.ts';
 import { type JsonNode, readJson, rewriteJson } from './json-nodes.ts';
@@ -161,20 +161,26 @@ export class EventFilter implements ContentFilter {
     const isFinal = closing !== undefined && !closing.mayGoOn;
     if (isFinal) this.#close(closing.prefixes, slots);
     const changed = new Map<JsonNode, string | undefined>();
-    const open: [TextSlot, OpenSlot][] = [];
-    for (const slot of slots) {
-      const { isJson, key, node } = slot;
+    const kept = new Map<JsonNode, string>();
+    for (const { isJson, isLast, key, node } of slots) {
+      if (node.value !== '') this.#overtake(key, slots, kept);
       const own = this.#slot(key, isJson);
-      const isOver = isFinal && covers(closing, key);
-      const kept = this.#push(own, node.value) + (isOver ? this.#rest(own) : '');
+      const isOver = isLast || (isFinal && covers(closing, key));
+      kept.set(node, this.#push(own, node.value) + (isOver ? this.#rest(own) : ''));
       if (isOver) this.#slots.delete(key);
-      else open.push([slot, own]);
-      changed.set(node, kept === node.value ? undefined : JSON.stringify(kept));
+    }
+    for (const { node } of slots) {
+      const text = kept.get(node);
+      changed.set(node, text === node.value ? undefined : JSON.stringify(text));
     }
     const written = this.#rewritten(event, data, root, without, changed);
+    // Its name is written again, and may be anything.
+    const alike = { ...event, others: redactText(event.others, this.#rules ?? []).text };
     const show = (node: JsonNode): string => changed.get(node) ?? data.slice(node.start, node.end);
-    for (const [slot, own] of open)
-      if (own.redactor.heldLength > 0) own.clone = cloneEvent(event, slot, show);
+    for (const slot of slots) {
+      const own = this.#slots.get(slot.key);
+      if (own !== undefined && own.redactor.heldLength > 0) own.clone = cloneEvent(alike, slot, show);
+    }
     if (closing === undefined || isFinal) this.#write(written);
     else this.#delayed = { closing, written, since: this.#run };
   }
@@ -214,6 +220,20 @@ export class EventFilter implements ContentFilter {
     if (!slots.some(({ key, node }) => node.value !== '' && covers(delayed.closing, key)))
       this.#close(delayed.closing.prefixes);
     this.#write(delayed.written);
+  }
+
+  /** Ends the texts that one of another kind overtakes: before this event, or in it if it says something of them. */
+  #overtake(by: string, slots: readonly TextSlot[], kept: Map<JsonNode, string>): void {
+    for (const [key, open] of this.#slots) {
+      if (!isOvertaken(this.#format, key, by)) continue;
+      const own = slots.findLast((slot) => slot.key === key && kept.has(slot.node));
+      if (own === undefined) {
+        this.#closeSlot(key, open);
+      } else {
+        this.#slots.delete(key);
+        kept.set(own.node, (kept.get(own.node) ?? '') + this.#rest(open));
+      }
+    }
   }
 
   /** Writes what is held back of the texts whose keys begin with one of the prefixes, but for those in `except`. */

@@ -23,7 +23,7 @@ const maxUntilDigit = 48;
 const maxKeyBytes = 16_384;
 
 const characters = (more: string): ReadonlySet<number> =>
-  new Set([...alphanumerics, ...more].map((character) => character.charCodeAt(0)));
+  new Set(Array.from(alphanumerics + more, (character) => character.charCodeAt(0)));
 const plain = characters('');
 const word = characters('_');
 const slug = characters('_-');
@@ -35,13 +35,13 @@ const kinds: readonly KeyKind[] = [
   // Stripe.
   ...['sk_live_', 'sk_test_', 'rk_live_', 'rk_test_'].map((prefix) => ({ prefix, of: plain, min: 16 })),
   // Amazon.
-  ...['AKIA', 'ASIA'].map((prefix) => ({ prefix, of: characters(''), min: 16 })),
+  ...['AKIA', 'ASIA'].map((prefix) => ({ prefix, of: plain, min: 16 })),
   // GitHub and GitLab.
   ...['ghp_', 'gho_', 'ghu_', 'ghs_', 'ghr_'].map((prefix) => ({ prefix, of: plain, min: 20 })),
   { prefix: 'github_pat_', of: word, min: 20 },
   { prefix: 'glpat-', of: slug, min: 20 },
   // Slack.
-  ...[...'abeoprs'].map((kind) => ({ prefix: `xox${kind}-`, of: slug, min: 10 })),
+  ...Array.from('abeoprs', (kind) => ({ prefix: `xox${kind}-`, of: slug, min: 10 })),
   // Google.
   { prefix: 'AIza', of: slug, min: 30 },
   // Hugging Face, npm.

@@ -6,12 +6,12 @@ import { keyRule } from './key-rule.ts';
 import { phoneRule } from './phone-rule.ts';
 import type { RedactionRule, SeenText } from './redaction-rule.ts';
 
-/** The rules that have names in a configuration. */
+/** The rules that have names in a configuration, in the order in which they should be given. */
 export const redactionRules = {
-  email: emailRule,
-  phone: phoneRule,
-  card: cardRule,
   key: keyRule,
+  email: emailRule,
+  card: cardRule,
+  phone: phoneRule,
 } as const satisfies Readonly<Record<string, RedactionRule>>;
 
 /** Replaces what the rules find in one text that comes in parts. */
@@ -22,7 +22,7 @@ export interface Redactor {
   flush(): string;
   /** Places that were replaced. */
   readonly count: number;
-  /** Characters that are held back: less than the longest `maxLength`, each as up to six where it is an escape. */
+  /** Characters that are held back: fewer than the longest `maxLength`, where an escape is one character. */
   readonly heldLength: number;
 }
 
@@ -54,8 +54,8 @@ export function redactText(text: string, rules: readonly RedactionRule[]): Redac
 /**
  * Creates a redactor for one text that comes in parts, such as what a model says.
  *
- * `isJson`: the text is JSON, such as the arguments of a tool. What is found outside its strings, which can only be a
- * number, is replaced by 0, so that it stays JSON. Escapes of JSON are understood in any text.
+ * `isJson`: the text is JSON, such as the arguments of a tool. Digits that are found outside its strings are
+ * replaced by 0, so that it stays JSON. Escapes of JSON are understood in any text.
  *
  * @throws {SpillwayError} `invalid_option`: a rule whose name or `maxLength` is out of its range
  */
@@ -129,7 +129,7 @@ class TextRedactor implements Redactor {
 
   #release(isEnd: boolean): string {
     const raw = this.#held;
-    const view = viewOf(raw, isEnd);
+    const view = viewOf(raw, isEnd, this.#isJson);
     const base = this.#before.length;
     const text = this.#before + view.text;
     const { beginning, rules } = this.#prepared;
@@ -164,7 +164,8 @@ class TextRedactor implements Redactor {
         if (length === undefined && !isEnd && text.length - at < rule.maxLength) break scan;
         if (length === undefined || length <= 0) continue;
         writeTo(view.rawStart(at - base));
-        out += this.#isJson && !this.#isInString ? '0' : `[${rule.name}]`;
+        const isNumber = this.#isJson && !this.#isInString && /^[0-9]+$/.test(text.slice(at, at + length));
+        out += isNumber ? '0' : `[${rule.name}]`;
         this.count += 1;
         this.#tail = rule.tail?.(seen, at) ?? noTail;
         skipped = Math.min(length, text.length - at);

@@ -40,10 +40,10 @@ export function findShed(format: FormatName, root: JsonNode, parts: ReadonlySet<
   return shed;
 }
 
-/** The log probabilities in an event: lists and objects of the text's tokens. */
+/** The log probabilities in an event: lists and objects of the text's tokens. Empty lists stay. */
 export function logprobsOf(format: FormatName, root: JsonNode): JsonNode[] {
   const found = logprobPaths[format].flatMap((path) => at(root, path));
-  return found.filter(({ kind }) => kind === 'list' || kind === 'object');
+  return found.filter((node) => (node.kind === 'list' && node.items.length > 0) || node.kind === 'object');
 }
 
 /** `*`: each item of a list. */

@@ -12,6 +12,8 @@ export interface TextSlot {
   readonly isText: boolean;
   /** Whether the text is JSON: the arguments of a call. */
   readonly isJson: boolean;
+  /** Whether the event says that no more comes. */
+  readonly isLast: boolean;
 }
 
 /** Finds the slots of an event in their order. */
@@ -46,13 +48,29 @@ export const slotFinders: Readonly<Record<FormatName, FindSlots>> = {
 const wholeNames = new Set(['role', 'id', 'type', 'name', 'data', 'signature', 'encrypted_content']);
 /** Strings that are said, by their key. */
 const textNames = new Set([
-  ...['content', 'refusal', 'text', 'summary', 'transcript', 'arguments', 'input', 'partial_json'],
-  ...['reasoning', 'reasoning_content', 'thinking'],
+  'content',
+  'refusal',
+  'text',
+  'summary',
+  'transcript',
+  'arguments',
+  'input',
+  'partial_json',
+  'reasoning',
+  'reasoning_content',
+  'thinking',
 ]);
 /** Where a delta of Chat Completions has texts deeper inside, in any dialect. */
 const containerNames = new Set([
-  ...['content', 'function_call', 'tool_calls', 'function', 'custom', 'audio'],
-  ...['reasoning_details', 'thinking_blocks', 'thinking'],
+  'content',
+  'function_call',
+  'tool_calls',
+  'function',
+  'custom',
+  'audio',
+  'reasoning_details',
+  'thinking_blocks',
+  'thinking',
 ]);
 /** Containers that a key does not name. */
 const unnamed = new Set(['function', 'custom']);
@@ -73,8 +91,9 @@ export function deltaSlots(
     if (!containerNames.has(name)) return [];
     if (value.kind === 'list') {
       return value.items.flatMap((item, place) => {
-        const index = indexOf(item) ?? String(place);
-        return deltaSlots(item, `${prefix}.${name}.${index}`, [...path, value, item], true);
+        // Calls are told apart by their index. All other lists are parts of one text, and some number each part.
+        const of = name === 'tool_calls' ? `${name}.${indexOf(item) ?? place}` : name;
+        return deltaSlots(item, `${prefix}.${of}`, [...path, value, item], true);
       });
     }
     return deltaSlots(value, unnamed.has(name) ? prefix : `${prefix}.${name}`, [...path, value], true);
@@ -106,14 +125,17 @@ function anthropicSlots(root: JsonNode): TextSlot[] {
   const type = stringOf(memberOf(root, 'type'));
   const index = numberAt(root, 'index') ?? '0';
   // A block may begin with some of its text.
-  const node = memberOf(root, type === 'content_block_start' ? 'content_block' : 'delta');
-  if (node?.kind !== 'object' || (type !== 'content_block_start' && type !== 'content_block_delta'))
-    return [];
+  const isStart = type === 'content_block_start';
+  const node = memberOf(root, isStart ? 'content_block' : 'delta');
+  if (node?.kind !== 'object' || (!isStart && type !== 'content_block_delta')) return [];
+  const kind = stringOf(memberOf(node, 'type')) ?? '';
   return node.members.flatMap(({ key: { value: name }, value }) => {
-    if (value.kind !== 'string' || wholeNames.has(name)) return [];
-    return [
-      slot(`content.${index}.${name}`, value, [root, node], textNames.has(name), name === 'partial_json'),
-    ];
+    // The other strings of a block that begins are whole.
+    const isWhole = isStart ? name !== 'text' && name !== 'thinking' : wholeNames.has(name);
+    if (value.kind !== 'string' || isWhole) return [];
+    const isKnown = isStart || kind === `${name}_delta` || kind === 'input_json_delta';
+    const key = `content.${index}.${isKnown ? name : `${kind}.${name}`}`;
+    return [slot(key, value, [root, node], isKnown && textNames.has(name), name === 'partial_json')];
   });
 }
 
@@ -130,7 +152,8 @@ function partSlots(part: JsonNode, prefix: string, path: readonly JsonNode[]): T
     const value = memberOf(arg, 'stringValue');
     if (value?.kind !== 'string') return [];
     const place = stringOf(memberOf(arg, 'jsonPath')) ?? '';
-    return [slot(`${prefix}.call.${place}`, value, [...path, call, args, arg], false)];
+    const own = slot(`${prefix}.call.${place}`, value, [...path, call, args, arg], false, false);
+    return [{ ...own, isLast: !isTrue(memberOf(arg, 'willContinue')) }];
   });
 }
 
@@ -141,7 +164,7 @@ function slot(
   isText = true,
   isJson = key.endsWith('.arguments'),
 ): TextSlot {
-  return { key, node, path, isText, isJson };
+  return { key, node, path, isText, isJson, isLast: false };
 }
 
 /** The items of a list in an object, with the index that each of them says, or its place. */

@@ -1,0 +1,25 @@
+import type { Format } from '@spillway/core/format/format';
+import { BodyFilter } from './body-filter.ts';
+import type { ContentFilter, ContentOptions } from './content-filter.ts';
+import { EventFilter } from './event-filter.ts';
+
+/**
+ * Creates the filter for one stream. `undefined`: everything is kept as it is. `format`: that of the events; `undefined`:
+ * the body is no stream of events.
+ */
+export function createContentFilter(
+  format: Format | undefined,
+  options: ContentOptions,
+): ContentFilter | undefined {
+  const { content, redact = [], shed = [] } = options;
+  // Without rules there is nothing to redact, and so nothing to read.
+  const given: ContentOptions = {
+    content,
+    shed,
+    maxHeldBytes: options.maxHeldBytes,
+    ...(redact.length === 0 ? {} : { redact }),
+  };
+  const isWhole = content === 'full' && redact.length === 0;
+  if (format === undefined) return isWhole ? undefined : new BodyFilter(given);
+  return isWhole && shed.length === 0 ? undefined : new EventFilter(format.name, given);
+}
