@@ -213,6 +213,7 @@ export async function openGateway(
     intakeClosedAtMs: () => intake.closedAtMs,
     hasReloadFailed: () => !reload.isSuccessful,
     draining: () => drain.dates ?? null,
+    taps: () => taps.status,
   };
   const console = new Console(config, { ...watched, isOwn: ({ origin }) => origin.name === canaryName });
   const resource = defaultResource()

@@ -3,6 +3,7 @@ import { type IMetricReader, MeterProvider } from '@opentelemetry/sdk-metrics';
 import type { Defects } from '@spillway/server/defects';
 import type { RequestMemory } from '@spillway/server/memory/request-memory';
 import { Figures } from '@spillway/server/telemetry/figures';
+import type { TapState } from '@spillway/server/tap/tap-state';
 import { StreamMetrics, type StreamMetricsOptions } from '@spillway/server/telemetry/stream-metrics';
 import type { LoopDelayMs } from '@spillway/server/time/loop-delay';
 import { connectionStates } from '../http/connection.ts';
@@ -12,6 +13,7 @@ import type { Refusals } from './refusals.ts';
 import type { Canary } from './canary.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
+import { defineTapMetrics } from './tap-metrics.ts';
 
 export interface MetricsOptions extends StreamMetricsOptions {
   readonly defects: Pick<Defects, 'count' | 'caught'>;
@@ -25,6 +27,8 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly refusals: Pick<Refusals, 'counts'>;
   /** The canary, once it sings; `undefined`: there is none. */
   readonly canary: () => Pick<Canary, 'firstTokenMs' | 'lastOkAtMs' | 'runs'> | undefined;
+  /** The taps, which are the same as long as the process runs. */
+  readonly taps: () => readonly TapState[];
   /** The event loop's delays in the worst second of the last minute. */
   readonly loopDelayMs: () => LoopDelayMs;
   readonly resource: Resource;
@@ -54,6 +58,7 @@ export class Metrics {
     this.#defineConnections();
     this.#defineCanary();
     this.#defineReloads();
+    defineTapMetrics(instruments, options.taps);
     defineProcessFigures(instruments, options.loopDelayMs);
   }
 

@@ -190,6 +190,7 @@ export class Console {
       totals: (this.#isSampled ? this.history.samples.at(-1) : undefined) ?? this.history.now(),
       streams: open.slice(0, maxRows).map(({ stream }) => streamRow(stream, nowMs)),
       openStreams: open.length,
+      taps: this.history.taps,
     };
   }
 }

@@ -2,7 +2,9 @@ import type { Meter, StallCause } from '../stream/meter.ts';
 import { LoopDelay, type LoopDelayMs, physicalBytes } from '../time/loop-delay.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { GatewayStream } from '../stream/stream.ts';
-import type { Totals } from './snapshot.ts';
+import type { TapState } from '../tap/tap-state.ts';
+import { tapRow, tapSample } from './rows.ts';
+import type { TapRow, Totals } from './snapshot.ts';
 import { type Survey, survey } from '../stream/survey.ts';
 
 /** Ten minutes of samples, one a second. */
@@ -24,14 +26,18 @@ export interface HistoryOptions {
   readonly heldLimitBytes: number;
   /** The stop that is under way. Default: none. */
   readonly draining?: () => Totals['draining'];
+  /** The taps. Default: none. */
+  readonly taps?: () => readonly TapState[];
 }
 
-/** The gateway's last ten minutes: at most 600 samples of about half a kilobyte. */
+/** The gateway's last ten minutes: at most 600 samples of about half a kilobyte, and a tenth of one for each tap. */
 export class History {
   readonly #options: HistoryOptions;
   readonly #loopDelay = new LoopDelay();
   readonly #samples: Totals[] = [];
   readonly #delays: LoopDelayMs[] = [];
+  /** How each tap was in the latest sample, and since when. */
+  readonly #tapTurns = new Map<string, { readonly isUp: boolean; readonly sinceMs: number }>();
 
   constructor(options: HistoryOptions) {
     this.#options = options;
@@ -53,6 +59,15 @@ export class History {
     return worst;
   }
 
+  /** The taps as they are now. */
+  get taps(): readonly TapRow[] {
+    const atMs = this.#options.clock.dateMs();
+    return (this.#options.taps?.() ?? []).map((tap) => {
+      const turn = this.#tapTurns.get(tap.name);
+      return tapRow(tap, turn?.isUp === tap.isUp ? turn.sinceMs : atMs);
+    });
+  }
+
   /** Takes a sample. Call it once a second. */
   sample(): Totals {
     const { clock, draining, ended, heldLimitBytes, intakeClosedAtMs, meter, refused, sessions, streams } =
@@ -62,6 +77,8 @@ export class History {
     this.#delays.push(loopDelay);
     if (this.#delays.length > maxDelays) this.#delays.shift();
     const { stallMs: lastingMs, ...surveyed } = look(streams(), nowMs);
+    const { taps } = this;
+    for (const { isUp, name, sinceMs } of taps) this.#tapTurns.set(name, { isUp, sinceMs });
     const totals: Totals = {
       atMs: clock.dateMs(),
       ...surveyed,
@@ -86,6 +103,7 @@ export class History {
       retries: meter.retries,
       ended: ended(),
       refused: refused(),
+      taps: taps.map(tapSample),
     };
     this.#samples.push(totals);
     if (this.#samples.length > maxSamples) this.#samples.shift();

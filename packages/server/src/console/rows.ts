@@ -2,7 +2,17 @@ import type { GatewayStream } from '../stream/stream.ts';
 import { placeOf } from '../stream/survey.ts';
 import type { ServedReader } from '../stream/served-reader.ts';
 import type { ServerClock } from '../time/server-clock.ts';
-import type { ReaderRow, StreamCondition, StreamDetail, StreamRow } from './snapshot.ts';
+import type { TapReader } from '../stream/tap-reader.ts';
+import type { TapState } from '../tap/tap-state.ts';
+import type {
+  ReaderRow,
+  StreamCondition,
+  StreamDetail,
+  StreamRow,
+  TapLane,
+  TapRow,
+  TapSample,
+} from './snapshot.ts';
 
 /** The longest part of a model's name that is shown, because clients choose the name. */
 const maxModelChars = 128;
@@ -11,6 +21,7 @@ export function streamDetail(stream: GatewayStream, clock: ServerClock): StreamD
   return {
     atMs: clock.dateMs(),
     stream: streamRow(stream, clock.nowMs()),
+    taps: [...stream.audience.taps].map((tap) => tapLane(tap, stream)),
     events: stream.journal.entries,
     endedReaders: stream.audience.ended,
     refusal: stream.refusal ?? null,
@@ -77,4 +88,36 @@ function readerRow(reader: ServedReader): ReaderRow {
     gaps: reader.gaps,
     lostTokens: reader.lostTokens,
   };
+}
+
+function tapLane(tap: TapReader, stream: GatewayStream): TapLane {
+  const { gate, keptOffset, maxRunBytes, name, waitingBytes } = tap;
+  const { nextOffset = 0 } = stream.log ?? {};
+  return {
+    name,
+    lagBytes: waitingBytes,
+    maxLagBytes: Math.min(maxRunBytes, stream.windowBytes),
+    keptOffset: keptOffset ?? null,
+    nextOffset,
+    gates: gate !== undefined,
+    holdsReaders: gate !== undefined && gate.chunks.openTo < nextOffset,
+    holdsModel: stream.stalls.cause === 'tap' && tap === stream.audience.slowestTap,
+  };
+}
+
+/** `sinceMs`: when it went down or came up. */
+export function tapRow(tap: TapState, sinceMs: number): TapRow {
+  const { head, lag, spill, waitedMs } = tap;
+  return {
+    ...tap,
+    lag: { ...lag, ms: Math.round(lag.ms) },
+    waitedMs: Math.round(waitedMs),
+    sinceMs,
+    head: head ?? null,
+    spill: spill ?? null,
+  };
+}
+
+export function tapSample({ lag, lost, name, records }: TapRow): TapSample {
+  return { name, lagBytes: lag.bytes, lagMs: lag.ms, records, lost };
 }

@@ -7,6 +7,8 @@ import type { EndedReader } from '../stream/ended-reader.ts';
 import type { StreamEvent } from '../stream/journal.ts';
 import type { ProviderRefusal } from '../stream/provider-refusal.ts';
 import type { StreamState } from '../stream/stream-body.ts';
+import type { AuditHead } from '../audit/audit-chain.ts';
+import type { TapSpill, TapState } from '../tap/tap-state.ts';
 
 export type { EndedReader, ProviderRefusal, StreamEvent };
 
@@ -63,6 +65,18 @@ export interface Totals {
   readonly ended: Readonly<Record<StreamState, number>>;
   /** What clients were refused, by cause: connections without room, and requests whose body found none. */
   readonly refused: Readonly<Record<RefusalCause, number>>;
+  /** One for each tap, in the order of {@link Overview.taps}. */
+  readonly taps: readonly TapSample[];
+}
+
+/** A tap at one moment, for its charts. */
+export interface TapSample {
+  readonly name: string;
+  readonly lagBytes: number;
+  readonly lagMs: number;
+  /* Counters, since the gateway started. */
+  readonly records: number;
+  readonly lost: number;
 }
 
 /**
@@ -86,6 +100,17 @@ export interface Overview {
    */
   readonly streams: readonly StreamRow[];
   readonly openStreams: number;
+  readonly taps: readonly TapRow[];
+}
+
+/** A tap of the gateway: what it is, and what it has done since the gateway started. */
+export interface TapRow extends Omit<TapState, 'head' | 'spill'> {
+  /** Since when it is up or down, as far as samples saw it; in milliseconds since 1970. */
+  readonly sinceMs: number;
+  /** `null`: what it writes to is no audit log. */
+  readonly head: AuditHead | null;
+  /** `null`: it does not spill. */
+  readonly spill: TapSpill | null;
 }
 
 export interface StreamRow {
@@ -157,12 +182,32 @@ export interface ReaderRow {
 export interface StreamDetail {
   readonly atMs: number;
   readonly stream: StreamRow;
+  /** The taps that read the stream still. */
+  readonly taps: readonly TapLane[];
   /** The latest 200 events, oldest first. */
   readonly events: readonly StreamEvent[];
   /** The readers that are gone, the latest 50. */
   readonly endedReaders: readonly EndedReader[];
   /** What the provider said when it refused the request; `null`: it did not. */
   readonly refusal: ProviderRefusal | null;
+}
+
+/** One tap's part of a stream. */
+export interface TapLane {
+  readonly name: string;
+  /** What waits for the tap in the stream's channel, and the bound on it. */
+  readonly lagBytes: number;
+  readonly maxLagBytes: number;
+  /** The offset behind the last chunk that is kept; `null`: the tap does not say. */
+  readonly keptOffset: number | null;
+  /** The offset of the stream's next chunk. */
+  readonly nextOffset: number;
+  /** Whether readers get only what the tap has kept. */
+  readonly gates: boolean;
+  /** Whether readers wait now for what the tap has not kept yet. */
+  readonly holdsReaders: boolean;
+  /** Whether the model is made to wait for this tap. */
+  readonly holdsModel: boolean;
 }
 
 /** By what ended streams are found. */
