@@ -62,7 +62,7 @@ function start(model: string, read: Reading): Client {
   return { model, text: () => text, done };
 }
 
-function readers(url: string, fetch: SpillwayFetch): Reading[] {
+function clientsOf(url: string, fetch: SpillwayFetch): Reading[] {
   const at = { url, apiKey: 'none' };
   const chat =
     (openai: ReturnType<typeof openaiSdk>): Reading =>
@@ -128,7 +128,7 @@ describe('a tap of the gateway', () => {
       const tap = `name=audit,to=sqlite:${path},gate=true`;
       const gateway = await startGateway(['--upstream', upstream, '--tap', tap]);
       const fetch = createFetch({ url: gateway.url });
-      const clients = readers(gateway.url, fetch).map((read, index) =>
+      const clients = clientsOf(gateway.url, fetch).map((read, index) =>
         start(`sim:tokens=${2000 + index},tps=${index % 2 === 0 ? 400 : 0},ttft=${index * 20}`, read),
       );
       await sleep(50 + ((kill * 7919) % 700));
@@ -234,7 +234,7 @@ describe('a tap of the gateway', () => {
     const path = join(folder(), 'audit.db');
     const tap = `name=audit,to=sqlite:${path},gate=true,request=true,redact=email+card`;
     const gateway = await startGateway(['--upstream', `${provider.url}/v1`, '--tap', tap]);
-    const answer = await fetch(`${gateway.url}/v1/chat/completions`, {
+    const asked = fetch(`${gateway.url}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({
@@ -254,7 +254,7 @@ describe('a tap of the gateway', () => {
       provider.say(part);
       await sleep(20);
     }
-    const text = await answer.text();
+    const text = await (await asked).text();
     expect(textOfEvents(text)).toBe('Write to bob@example.org, card 4111 1111 1111 1111 and');
     const records = await eventually(() => {
       const found = recordsByModel(path).get('m');

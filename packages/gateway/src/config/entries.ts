@@ -30,5 +30,5 @@ export function entries<Schema extends z.ZodType>(
     .transform((value) =>
       [value].flat().flatMap((entry) => (typeof entry === 'string' ? readEntries(entry, bareKey) : [entry])),
     )
-    .pipe(z.array(schema)) as unknown as z.ZodType<z.output<Schema>[]>;
+    .pipe(z.array(schema));
 }

@@ -1,19 +1,43 @@
 import { write } from 'node:fs';
 import type { RecordSink } from '@spillway/core';
 import { type AuditLog, openAuditLog } from '@spillway/server/audit/audit-log';
+import type { TapLog } from '@spillway/server/tap/record-tap';
 import { openFileSink } from '@spillway/server/tap/sinks/file-sink';
+import { openSpillSink, type SpillSink } from '@spillway/server/tap/sinks/spill-sink';
 import { openStdoutSink } from '@spillway/server/tap/sinks/stdout-sink';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { TapSettings } from '../config/tap.ts';
 
-/** The sink of a tap, and its audit log if it is one. */
+/** The sink of a tap, and what it is made of. */
 export interface TapSink {
   readonly sink: RecordSink;
+  /** `undefined`: the tap writes to something else. */
   readonly audit?: AuditLog;
+  /** `undefined`: the tap has no spill. */
+  readonly spill?: SpillSink;
 }
 
-/** Opens what the `to` of a tap names. @throws {SpillwayError} if it cannot be opened. */
-export async function openSink(tap: TapSettings, clock: ServerClock): Promise<TapSink> {
+/** Opens what the `to` of a tap names, and its spill. @throws {SpillwayError} if one of them cannot be opened. */
+export async function openSink(tap: TapSettings, clock: ServerClock, log: TapLog): Promise<TapSink> {
+  const opened = await openEngine(tap, clock);
+  const { maxSpillBytes, name, spill: path } = tap;
+  if (path === undefined) return opened;
+  try {
+    const spill = await openSpillSink(opened.sink, {
+      path,
+      maxBytes: maxSpillBytes,
+      clock,
+      onDamage: (damage) =>
+        log.error({ tap: name, ...damage }, 'a part of the spill of a tap cannot be read'),
+    });
+    return { ...opened, sink: spill, spill };
+  } catch (error) {
+    await opened.sink.close();
+    throw error;
+  }
+}
+
+async function openEngine(tap: TapSettings, clock: ServerClock): Promise<TapSink> {
   const { maxFileAgeMs, maxFileBytes, maxFiles, retainBytes, retainMs, to } = tap;
   const at = to.indexOf(':');
   const path = to.slice(at + 1);

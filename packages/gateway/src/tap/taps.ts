@@ -3,6 +3,7 @@ import type { Timer } from '@spillway/core/clock';
 import type { AuditHead } from '@spillway/server/audit/audit-chain';
 import { redactionRules } from '@spillway/server/tap/content/redactor';
 import { RecordTap, type TapFigures, type TapLog } from '@spillway/server/tap/record-tap';
+import type { SpillSink } from '@spillway/server/tap/sinks/spill-sink';
 import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { ConfigError } from '../config/config-error.ts';
@@ -36,6 +37,18 @@ export interface TapStatus extends TapFigures {
   readonly durability: Durability;
   /** Where the chain of an audit log is; `undefined`: the sink is none. */
   readonly head: AuditHead | undefined;
+  /** What waits on the disk for the sink; `undefined`: the tap has no spill. */
+  readonly spill: SpillStatus | undefined;
+}
+
+export interface SpillStatus {
+  readonly records: number;
+  readonly bytes: number;
+  readonly maxBytes: number;
+  /** Whether the sink behind it has taken its last write. */
+  readonly isEngineUp: boolean;
+  /** Records that could not be read from the disk again. */
+  readonly lost: number;
 }
 
 /** The configured taps, and their sinks. */
@@ -66,6 +79,7 @@ export class Taps {
       overflow: overflowOf(settings),
       durability: sink.sink.durability,
       head: sink.audit?.head,
+      spill: sink.spill && spillStatus(sink.spill, settings),
     }));
   }
 
@@ -97,7 +111,7 @@ export async function openTaps(settings: readonly TapSettings[], options: TapsOp
   const taps: OpenTap[] = [];
   for (const tap of settings) {
     try {
-      const sink = await openSink(tap, options.clock);
+      const sink = await openSink(tap, options.clock, options.log);
       taps.push({ settings: tap, sink, tap: recordTap(tap, sink, options) });
     } catch (error) {
       await Promise.all(taps.map((open) => open.sink.sink.close()));
@@ -106,6 +120,17 @@ export async function openTaps(settings: readonly TapSettings[], options: TapsOp
     }
   }
   return new Taps(taps, options);
+}
+
+function spillStatus(spill: SpillSink, { maxSpillBytes }: TapSettings): SpillStatus {
+  const { isEngineUp, lostRecords, spilledBytes, spilledRecords } = spill;
+  return {
+    records: spilledRecords,
+    bytes: spilledBytes,
+    maxBytes: maxSpillBytes,
+    isEngineUp,
+    lost: lostRecords,
+  };
 }
 
 function recordTap(settings: TapSettings, { sink }: TapSink, { clock, isOwn, log }: TapsOptions): RecordTap {
