@@ -207,6 +207,8 @@ export class StreamRecorder implements StreamTap, Recorder {
   engineSilent(): void {
     if (this.#hasFailed) return;
     if (this.#options.isRequired) {
+      // The model is done, and readers need not wait: what is left can wait for the engine, in the stream's own place.
+      if (this.#end !== undefined && this.gate === undefined) return;
       const error = tapUnavailable(this.#options.name);
       this.#headKept.reject(error);
       this.#done.reject(error);
@@ -300,7 +302,8 @@ export class StreamRecorder implements StreamTap, Recorder {
     const reader = this.#reader;
     const hasChunks = reader !== undefined && reader.whenReady(this.#onReady) && reader.end === undefined;
     const isOver = this.#end !== undefined && this.#areChunksDone;
-    if (hasChunks || this.#noteCount > 0 || isOver) writer.wants(this);
+    const isRescued = this.#rescued.length > 0;
+    if (hasChunks || isRescued || this.#noteCount > 0 || isOver) writer.wants(this);
   }
 
   get #noteCount(): number {
@@ -376,7 +379,7 @@ export class StreamRecorder implements StreamTap, Recorder {
     const stream = this.#stream.id;
     const seq = this.#seq;
     this.#seq += 1;
-    const value = Buffer.from(JSON.stringify({ v: recordVersion, stream, seq, at, ...body }));
+    const value = Buffer.from(JSON.stringify({ v: recordVersion, stream, seq, at: Math.round(at), ...body }));
     return { stream, seq, value };
   }
 }
