@@ -38,10 +38,20 @@ export function damaged(): SpillwayError {
   return new SpillwayError('invalid_option', 'The file of the audit log is damaged: "verify" says where.');
 }
 
-/** What a file is known by, whatever its name: it was replaced when that differs. */
-export function identityOf(path: string): string {
+/** What a file is known by, whatever its name. */
+function identityOf(path: string): string {
   const { dev, ino } = statSync(path);
   return `${dev}:${ino}`;
+}
+
+/**
+ * Sees that a name still means the same file: what is written into a file that has lost its name is lost.
+ *
+ * @throws {SpillwayError} `sink_failed` if it means another one.
+ */
+export function expectSame(path: string, identity: string): void {
+  if (identityOf(path) === identity) return;
+  throw new SpillwayError('sink_failed', `${path} was moved, replaced or removed while it was written to`);
 }
 
 /**
@@ -50,7 +60,7 @@ export function identityOf(path: string): string {
  *
  * @throws {SpillwayError} `invalid_option` for a file that is something else.
  */
-export function openForWriting(path: string): DatabaseSync {
+export function openForWriting(path: string): { readonly db: DatabaseSync; readonly identity: string } {
   const file = resolve(path);
   const isNew = !existsSync(file);
   if (isNew) {
@@ -58,14 +68,17 @@ export function openForWriting(path: string): DatabaseSync {
     closeSync(openSync(file, 'a', 0o600));
     syncFolder(file);
   }
+  const identity = identityOf(file);
   const db = new DatabaseSync(file, { timeout: busyMs });
   try {
+    // It may have been replaced before it was open.
+    expectSame(file, identity);
     db.exec('PRAGMA auto_vacuum = INCREMENTAL; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL');
     if (isEmpty(db)) createTables(db);
     expectLog(db, file);
     db.exec('PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 67108864');
     checkpoint(db);
-    return db;
+    return { db, identity };
   } catch (error) {
     db.close();
     throw error;

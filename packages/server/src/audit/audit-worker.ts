@@ -28,10 +28,11 @@ const writer = new AuditWriter(path, node, nodeClock);
 const retention = new Retention(writer, retain, nodeClock);
 
 parentPort?.on('message', (request: AuditRequest) => {
-  parentPort?.postMessage(answer(request), []);
+  const result = answer(request);
+  parentPort?.postMessage(result, []);
   if (request.kind === 'close') parentPort?.close();
   // Whoever waits for the write has its answer already.
-  else retention.run(request.batch.seqs.length);
+  else if (result.kind === 'done') retention.run(request.batch.seqs.length);
 });
 
 function answer(request: AuditRequest): AuditAnswer {

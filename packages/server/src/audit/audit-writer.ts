@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { type SinkRecord, SpillwayError } from '@spillway/core';
+import type { SinkRecord } from '@spillway/core';
 import type { ServerClock } from '../time/server-clock.ts';
 import { AuditChain, type AuditHead } from './audit-chain.ts';
-import { identityOf, openForWriting, rowOf, transact } from './audit-database.ts';
+import { expectSame, openForWriting, rowOf, transact } from './audit-database.ts';
 import { factsOf, type RecordFacts } from './record-index.ts';
 import { encrypt, isErasedKey, keyBytes, placeOf } from './stream-cipher.ts';
 
@@ -67,8 +67,7 @@ export class AuditWriter {
         work({ db, chain: next, statements });
         return next;
       });
-      // What is written into a file that has lost its name is lost.
-      if (identityOf(this.#path) !== identity) throw replaced(this.#path);
+      expectSame(this.#path, identity);
       this.#opened.chain = grown;
       return grown.head;
     } catch (error) {
@@ -95,7 +94,7 @@ export class AuditWriter {
   }
 
   #open(): Opened {
-    const db = openForWriting(this.#path);
+    const { db, identity } = openForWriting(this.#path);
     const statements: Statements = {
       find: db.prepare('SELECT id, key FROM streams JOIN keys ON stream = id WHERE name = ?'),
       create: db.prepare('INSERT INTO streams(name, started) VALUES(?, ?)'),
@@ -105,7 +104,7 @@ export class AuditWriter {
         'UPDATE streams SET ended = ?, state = ?, code = ?, inputTokens = ?, outputTokens = ? WHERE id = ?',
       ),
     };
-    return { db, identity: identityOf(this.#path), statements, chain: undefined };
+    return { db, identity, statements, chain: undefined };
   }
 
   #drop(): void {
@@ -159,8 +158,4 @@ function index(
   const { outputTokens = null, provider = null, state = null, tenant = null } = isErased ? {} : found;
   if (kind === 'begin') begin.run(tenant, caller, provider, model, id);
   if (kind === 'end') end.run(at, state, code, inputTokens, outputTokens, id);
-}
-
-function replaced(path: string): SpillwayError {
-  return new SpillwayError('sink_failed', `${path} was moved, replaced or removed while it was written to`);
 }
