@@ -19,6 +19,7 @@ import { observation } from './observation.ts';
 import { picture } from './picture.ts';
 import { stopAll } from './programs.ts';
 import { session } from './session.ts';
+import { spill } from './spill.ts';
 import { stalledPage } from './stalled-page.ts';
 import { measure, presentSystems, withoutPeers, workloads } from './suite.ts';
 
@@ -31,6 +32,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   coalesce,
   observation,
   session,
+  spill,
   'stalled-page': stalledPage,
 };
 

@@ -5,7 +5,7 @@
  */
 import { rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RecordSink } from '@spillway/core';
+import { type RecordSink, SpillwayError } from '@spillway/core';
 import { openFileSink } from '../../src/tap/sinks/file-sink.ts';
 import { openSpillSink } from '../../src/tap/sinks/spill-sink.ts';
 import { lineRecord, recordsIn } from './lines.ts';
@@ -54,12 +54,13 @@ if (mode === 'drain') {
     await sink.write(batchFrom(next, 5), never);
     next += 5;
   };
-  let failures = 0;
-  while (failures < 5) {
-    await write().catch((error: unknown) => {
-      if (!(error instanceof Error) || !('code' in error) || error.code !== 'sink_failed') throw error;
-      failures += 1;
-    });
+  for (let failures = 0; failures < 5;) {
+    const error: unknown = await write().catch((thrown: unknown) => thrown);
+    if (error === undefined) continue;
+    if (!(error instanceof SpillwayError) || error.code !== 'sink_failed') {
+      throw new Error('expected a write that says sink_failed', { cause: error });
+    }
+    failures += 1;
   }
   writeSync(1, `full at ${next}\n`);
   rmSync(ballast);

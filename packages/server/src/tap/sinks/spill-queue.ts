@@ -6,9 +6,9 @@ import { encodeFrame, readFrames } from './spill-frame.ts';
 
 /**
  * A new segment begins where this one would be larger: the most that is in memory of what was spilled, but for an
- * append that is larger itself.
+ * append that is larger itself. It is read in 3 ms at most, in which the program does nothing else.
  */
-const maxSegmentBytes = 8_388_608;
+const maxSegmentBytes = 1_048_576;
 /** A segment that cannot be read is tried again so often before it is set aside. */
 const maxReadFailures = 3;
 

@@ -38,7 +38,7 @@ export interface SpillSink extends RecordSink {
  * Opens a sink that writes to an engine for as long as it takes the writes, and to a folder when the engine rejects one
  * or takes longer than `engineTimeoutMs`. From then on everything goes to the disk, until all of it was written to the
  * engine, in order: one try a second while the engine is away, then in batches, one at a time. What is on the disk
- * survives crashes, is written first after a restart, and is not read into memory: one segment of at most 8 MiB is.
+ * survives crashes, is written first after a restart, and is not read into memory: one segment of at most 1 MiB is, or one write that was larger.
  *
  * A resolved write is in the engine, or synced on this disk; `durability` is the engine's. A record may be written to the
  * engine twice, as after a crash, and is there once, because the engine knows a record's id. When both the disk and the
