@@ -15,6 +15,7 @@ import { cancel } from './cancel.ts';
 import { coalesce } from './coalesce.ts';
 import { channelMemory } from './channel-memory.ts';
 import { channelRates } from './channel.ts';
+import { content } from './content.ts';
 import { observation } from './observation.ts';
 import { picture } from './picture.ts';
 import { stopAll } from './programs.ts';
@@ -30,6 +31,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   channel: channelRates,
   'channel-memory': channelMemory,
   coalesce,
+  content,
   observation,
   session,
   spill,

@@ -4,7 +4,7 @@ import { fixtures, formatNames, toSse } from '../../../core/test/format/fixtures
 import { formats } from '../../../core/test/support/formats.ts';
 import { checkProperty } from '../../../core/test/support/property.ts';
 import type { ContentFilter, ContentOptions } from '../../src/tap/content/content-filter.ts';
-import { createContentFilter } from '../../src/tap/content/create-content-filter.ts';
+import { createContentFilter } from '../../src/tap/content/content-filter.ts';
 import { redactText } from '../../src/tap/content/redactor.ts';
 import { allRules } from './examples.ts';
 import { formatList, keep, runOf, runsOf, streamOf } from './streams.ts';

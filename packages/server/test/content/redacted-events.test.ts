@@ -14,7 +14,7 @@ import {
 import { formats } from '../../../core/test/support/formats.ts';
 import { checkProperty } from '../../../core/test/support/property.ts';
 import type { ContentFilter } from '../../src/tap/content/content-filter.ts';
-import { createContentFilter } from '../../src/tap/content/create-content-filter.ts';
+import { createContentFilter } from '../../src/tap/content/content-filter.ts';
 import { redactText } from '../../src/tap/content/redactor.ts';
 import { allRules, examples } from './examples.ts';
 import { keep, type Kind, payloadsOf, runOf, runsOf, saidIn, streamOf } from './streams.ts';
@@ -235,7 +235,7 @@ function mergeSome(format: Format, runs: readonly EventRun[], merges: readonly b
   for (const [index, run] of runs.entries()) {
     const last = all.at(-1);
     const both =
-      last !== undefined && merges[index % (merges.length + 1)] === true ? merge(last, run) : undefined;
+      last !== undefined && (merges[index % (merges.length + 1)] ?? false) ? merge(last, run) : undefined;
     if (both === undefined) all.push(run);
     else all[all.length - 1] = both;
   }

@@ -120,7 +120,7 @@ describe('what is held back', () => {
 
   test('does not take a character apart', () => {
     const redactor = createRedactor(allRules);
-    const parts = [...'\ud83d\ude00 and \ud83c\udf0a'.split('')].map((half) => redactor.push(half));
+    const parts = '\ud83d\ude00 and \ud83c\udf0a'.split('').map((half) => redactor.push(half));
     for (const part of [...parts, redactor.flush()]) expect(part.isWellFormed()).toBe(true);
   });
 });

@@ -9,7 +9,7 @@ import {
 } from '../../../core/test/format/fixtures.ts';
 import { formats } from '../../../core/test/support/formats.ts';
 import type { ContentFilter, KeptContent } from '../../src/tap/content/content-filter.ts';
-import { createContentFilter } from '../../src/tap/content/create-content-filter.ts';
+import { createContentFilter } from '../../src/tap/content/content-filter.ts';
 import { type ShedPart, shedParts } from '../../src/tap/content/shed-parts.ts';
 import { allRules } from './examples.ts';
 import { payloadsOf, runOf } from './streams.ts';

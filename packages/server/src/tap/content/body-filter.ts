@@ -1,6 +1,6 @@
 import type { EventRun } from '@spillway/core/format/sse';
 import { bodyTexts } from './body-texts.ts';
-import type { ContentFilter, ContentOptions, KeptContent } from './content-filter.ts';
+import type { ContentFilter, ContentOptions, KeptContent } from './kept-content.ts';
 import { readJson } from './json-nodes.ts';
 import { redactJson } from './redact-json.ts';
 import type { RedactionRule } from './redaction-rule.ts';

@@ -10,6 +10,7 @@ const maxDigits = 19;
  */
 export const cardRule: RedactionRule = {
   name: 'card',
+  isWord: true,
   first: digits,
   maxLength: maxDigits * 2 + 2,
   match(seen, at) {

@@ -1,11 +1,15 @@
 import {
   alphanumerics,
+  asciiTable,
   codeAt,
   isAlphanumeric,
   isLetter,
   type RedactionRule,
   type SeenText,
 } from './redaction-rule.ts';
+
+const localCharacters = `${alphanumerics}._%+-`;
+const localCodes = asciiTable(localCharacters);
 
 /** As in RFC 5321. */
 const maxLocalLength = 64;
@@ -17,7 +21,8 @@ const maxDomainLength = 253;
  */
 export const emailRule: RedactionRule = {
   name: 'email',
-  first: `${alphanumerics}._%+-`,
+  isWord: true,
+  first: localCharacters,
   maxLength: maxLocalLength + maxDomainLength + 2,
   match(seen, at) {
     if (isLocal(codeAt(seen, at - 1))) return 0;
@@ -52,10 +57,9 @@ function domainEnd(seen: SeenText, from: number): number | undefined {
 }
 
 function isLocal(code: number): boolean {
-  return isAlphanumeric(code) || marks.has(code);
+  return code < 0x80 ? localCodes[code] === 1 : isLetter(code);
 }
 
-const marks = new Set(['.', '_', '%', '+', '-'].map((mark) => mark.charCodeAt(0)));
 const HYPHEN = 0x2d;
 const DOT = 0x2e;
 const AT = 0x40;

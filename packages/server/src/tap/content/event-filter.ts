@@ -1,7 +1,7 @@
 import type { FormatName } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { type Closing, closingOf, isOvertaken } from './closed-slots.ts';
-import type { ContentFilter, ContentOptions, KeptContent } from './content-filter.ts';
+import type { ContentFilter, ContentOptions, KeptContent } from './kept-content.ts';
 import { cloneEvent, cloneRaw, type EventClone, writeClone } from './event-clone.ts';
 import { type JsonNode, readJson, rewriteJson } from './json-nodes.ts';
 import { redactNode } from './redact-json.ts';

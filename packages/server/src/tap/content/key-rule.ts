@@ -52,6 +52,11 @@ const kinds: readonly KeyKind[] = [
   ...['Bearer ', 'bearer '].map((prefix) => ({ prefix, of: token, min: 16, hasDigit: true })),
 ];
 
+/** By the code of the first character. */
+const kindsBy: readonly (readonly KeyKind[])[] = Array.from({ length: 0x80 }, (_, code) =>
+  kinds.filter(({ prefix }) => prefix.charCodeAt(0) === code),
+);
+
 const armour = '-----BEGIN ';
 const privateKey = 'PRIVATE KEY';
 const maxLabelLength = 48;
@@ -63,12 +68,13 @@ const maxLabelLength = 48;
  */
 export const keyRule: RedactionRule = {
   name: 'key',
+  isWord: true,
   first: [...new Set([...kinds.map(({ prefix }) => prefix), armour].map(([first]) => first ?? ''))].join(''),
   maxLength: 80,
   match(seen, at) {
     if (codeAt(seen, at) === HYPHEN) return privateKeyLength(seen, at);
     if (isAlphanumeric(codeAt(seen, at - 1))) return 0;
-    for (const kind of kinds) {
+    for (const kind of kindsBy[codeAt(seen, at)] ?? []) {
       const length = keyLength(seen, at, kind);
       if (length !== 0) return length;
     }

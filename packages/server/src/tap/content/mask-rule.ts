@@ -44,6 +44,7 @@ export function createMaskRule(name: string, masks: readonly string[]): Redactio
   return {
     name,
     ...(isAnyFirst ? {} : { first: [...new Set(lowered.map(firstOf))].join('') }),
+    isWord: true,
     maxLength: Math.max(...lowered.map((mask) => mask.length)) + 1,
     match(seen, at) {
       let open = false;

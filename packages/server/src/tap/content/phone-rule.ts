@@ -24,6 +24,7 @@ const maxDigits = 16;
  */
 export const phoneRule: RedactionRule = {
   name: 'phone',
+  isWord: true,
   first: `${digits}+(`,
   maxLength: 64,
   match(seen, at) {

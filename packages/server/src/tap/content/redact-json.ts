@@ -39,6 +39,7 @@ function redactString(value: string, rules: readonly RedactionRule[], nesting: n
 }
 
 function redactNumber({ source }: JsonScalar, rules: readonly RedactionRule[]): Redacted {
+  if (redactText(source, rules).redacted === 0) return { text: source, redacted: 0 };
   const redactor = createRedactor(rules, true);
   const whole = redactor.push(source) + redactor.flush();
   return { text: whole, redacted: redactor.count };

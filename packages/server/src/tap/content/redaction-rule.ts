@@ -17,6 +17,11 @@ export interface RedactionRule {
   /** The characters of ASCII that a match may begin with. Default: any. */
   readonly first?: string;
   /**
+   * Whether no match that begins with a letter or digit has a letter or digit before it. It costs much less, because few
+   * places are then looked at. Default: false.
+   */
+  readonly isWord?: boolean;
+  /**
    * The characters after which `match` has to know, 1 to 4,096. What would need more is no match. A match may go on
    * behind that, with `tail`.
    */
@@ -47,7 +52,7 @@ export function isDigit(code: number): boolean {
 
 /** Whether a character is a letter or digit of ASCII, or any letter of an alphabet related to it. */
 export function isAlphanumeric(code: number): boolean {
-  return isDigit(code) || isLetter(code);
+  return code < 0x80 ? alphanumericCodes[code] === 1 : isLetter(code);
 }
 
 /**
@@ -65,3 +70,11 @@ export function isLetter(code: number): boolean {
 export const alphanumerics = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 /** All digits of ASCII. */
 export const digits = '0123456789';
+const alphanumericCodes = asciiTable(alphanumerics);
+
+/** A table of the codes of ASCII: 1 for the characters in `characters`. */
+export function asciiTable(characters: string): Uint8Array {
+  const table = new Uint8Array(0x80);
+  for (let at = 0; at < characters.length; at += 1) table[characters.charCodeAt(at)] = 1;
+  return table;
+}

@@ -4,7 +4,7 @@ import { viewOf } from './char-view.ts';
 import { emailRule } from './email-rule.ts';
 import { keyRule } from './key-rule.ts';
 import { phoneRule } from './phone-rule.ts';
-import type { RedactionRule, SeenText } from './redaction-rule.ts';
+import { isAlphanumeric, type RedactionRule, type SeenText } from './redaction-rule.ts';
 
 /** The rules that have names in a configuration, in the order in which they should be given. */
 export const redactionRules = {
@@ -46,8 +46,14 @@ export interface Redacted {
  * @throws {SpillwayError} `invalid_option`: a rule whose name or `maxLength` is out of its range
  */
 export function redactText(text: string, rules: readonly RedactionRule[]): Redacted {
+  const { clean } = preparedOf(rules);
+  if (clean.has(text)) return { text, redacted: 0 };
   const redactor = createRedactor(rules);
   const whole = redactor.push(text) + redactor.flush();
+  if (redactor.count === 0 && text.length <= maxCleanLength) {
+    if (clean.size === maxClean) clean.clear();
+    clean.add(ownCopy(text));
+  }
   return { text: whole, redacted: redactor.count };
 }
 
@@ -68,11 +74,18 @@ interface Prepared {
   readonly rules: readonly RedactionRule[];
   /** By the character's code. */
   readonly beginning: readonly (readonly RedactionRule[])[];
+  /** The same for a letter or digit after another one. */
+  readonly inWord: readonly (readonly RedactionRule[])[];
+  /** Short texts in which nothing was found: what each event repeats, such as its keys. */
+  readonly clean: Set<string>;
 }
 
 /** Each list of rules is prepared once, however many texts it is used for. */
 const prepared = new WeakMap<readonly RedactionRule[], Prepared>();
 const asciiCount = 128;
+/** More than a format's events have keys and fixed values. */
+const maxClean = 1024;
+const maxCleanLength = 64;
 
 function preparedOf(rules: readonly RedactionRule[]): Prepared {
   const known = prepared.get(rules);
@@ -87,7 +100,10 @@ function preparedOf(rules: readonly RedactionRule[]): Prepared {
   const beginning = Array.from({ length: asciiCount }, (_, code) =>
     rules.filter(({ first }) => first === undefined || first.includes(String.fromCharCode(code))),
   );
-  const made: Prepared = { rules, beginning };
+  const inWord = beginning.map((all, code) =>
+    all.filter(({ isWord }) => isWord !== true || !isAlphanumeric(code)),
+  );
+  const made: Prepared = { rules, beginning, inWord, clean: new Set() };
   prepared.set(rules, made);
   return made;
 }
@@ -132,7 +148,8 @@ class TextRedactor implements Redactor {
     const view = viewOf(raw, isEnd, this.#isJson);
     const base = this.#before.length;
     const text = this.#before + view.text;
-    const { beginning, rules } = this.#prepared;
+    const { beginning, inWord, rules } = this.#prepared;
+    let isAfterWord = base > 0 && isAlphanumeric(text.charCodeAt(base - 1));
     let seen: SeenText = { text, start: 0, isEnd };
     let at = base;
     /** What stands before this index in `raw` is written or replaced. */
@@ -155,9 +172,11 @@ class TextRedactor implements Redactor {
         // What has no width after a match goes with it.
         done = view.rawStart(at - base);
         seen = { text, start: at, isEnd };
+        isAfterWord = false;
       }
       const code = text.charCodeAt(at);
-      const candidates = code < asciiCount ? (beginning[code] ?? rules) : rules;
+      const candidates = code >= asciiCount ? rules : ((isAfterWord ? inWord : beginning)[code] ?? rules);
+      isAfterWord = isAlphanumeric(code);
       let skipped = 1;
       for (const rule of candidates) {
         const length = rule.match(seen, at);

@@ -47,17 +47,17 @@ export function logprobsOf(format: FormatName, root: JsonNode): JsonNode[] {
 }
 
 /** `*`: each item of a list. */
-const logprobPaths: Readonly<Record<FormatName, readonly string[]>> = {
-  'openai-chat': ['choices.*.logprobs'],
-  'openai-completions': ['choices.*.logprobs'],
+const logprobPaths: Readonly<Record<FormatName, readonly (readonly string[])[]>> = {
+  'openai-chat': [['choices', '*', 'logprobs']],
+  'openai-completions': [['choices', '*', 'logprobs']],
   'openai-responses': [
-    'logprobs',
-    'part.logprobs',
-    'item.content.*.logprobs',
-    'response.output.*.content.*.logprobs',
+    ['logprobs'],
+    ['part', 'logprobs'],
+    ['item', 'content', '*', 'logprobs'],
+    ['response', 'output', '*', 'content', '*', 'logprobs'],
   ],
   'anthropic-messages': [],
-  gemini: ['candidates.*.logprobsResult'],
+  gemini: [['candidates', '*', 'logprobsResult']],
 };
 
 function usagesOf(format: FormatName, root: JsonNode): (JsonNode | undefined)[] {
@@ -97,7 +97,7 @@ const reasoners: Readonly<Record<FormatName, FindReasoning>> = {
       return;
     }
     if (isReasoning) empty(root, 'text', shed);
-    const parts = [memberOf(root, 'part'), ...at(root, 'item'), ...at(root, 'response.output.*')];
+    const parts = [memberOf(root, 'part'), memberOf(root, 'item'), ...at(root, ['response', 'output', '*'])];
     for (const part of parts) {
       const kind = stringOf(memberOf(part, 'type')) ?? '';
       if (!kind.startsWith('reasoning') && kind !== 'summary_text') continue;
@@ -154,9 +154,10 @@ function isBare(node: JsonNode | undefined, removed: ReadonlySet<JsonNode>): boo
   return node.members.every(({ value }) => removed.has(value) || isNothing(value));
 }
 
-function at(root: JsonNode, path: string): JsonNode[] {
+/** The values at the end of a path. */
+function at(root: JsonNode, path: readonly string[]): JsonNode[] {
   let nodes: JsonNode[] = [root];
-  for (const name of path.split('.')) {
+  for (const name of path) {
     nodes = nodes.flatMap((node) => {
       if (name === '*') return [...itemsOf(node)];
       const next = memberOf(node, name);
