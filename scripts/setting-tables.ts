@@ -1,10 +1,12 @@
 import { configOptions } from '../packages/gateway/src/config/schema.ts';
 import { describeRange, writeValue } from '../packages/gateway/src/config/units.ts';
+import { tapOptions } from '../packages/gateway/src/config/tap.ts';
 import { upstreamOptions } from '../packages/gateway/src/config/upstream.ts';
 
 /** A page, with the tables between its markers (`<!-- settings -->`, `<!-- /settings -->`) made anew. */
 export function settingTables(page: string): string {
-  return within(within(page, 'settings', settings()), 'providers', providers());
+  const withProviders = within(within(page, 'settings', settings()), 'providers', keys(upstreamOptions));
+  return within(withProviders, 'taps', keys(tapOptions));
 }
 
 function within(page: string, name: string, table: readonly string[]): string {
@@ -23,8 +25,9 @@ function settings(): string[] {
   return ['| setting | default | takes | |', '|---|---|---|---|', ...rows];
 }
 
-function providers(): string[] {
-  const rows = upstreamOptions.map(({ description, key }) => `| \`${key}\` | ${cell(description)} |`);
+/** The keys of an entry. */
+function keys(options: readonly { readonly key: string; readonly description: string }[]): string[] {
+  const rows = options.map(({ description, key }) => `| \`${key}\` | ${cell(description)} |`);
   return ['| key | |', '|---|---|', ...rows];
 }
 

@@ -10,6 +10,7 @@ import { Overview } from './overview.tsx';
 import { Playground } from './playground/playground.tsx';
 import { type Route, useRoute } from './route.ts';
 import { StreamPage } from './stream-page.tsx';
+import { TapsPage } from './taps-page.tsx';
 import { clockText } from './units.ts';
 
 const keyName = 'spillway-key';
@@ -17,12 +18,13 @@ const retryMs = 2000;
 const titles = {
   overview: 'Overview',
   ended: 'Ended',
+  taps: 'Taps',
   playground: 'Playground',
   gateway: 'Gateway',
   stream: 'Stream',
   docs: 'Help',
 } as const;
-const views = ['overview', 'ended', 'playground', 'gateway'] as const;
+const views = ['overview', 'ended', 'taps', 'playground', 'gateway'] as const;
 
 export function App(): JSX.Element {
   const about = useAbout();
@@ -102,6 +104,8 @@ function View({
       return <Overview feed={feed} startedAtMs={about.startedAtMs} onRefused={onRefused} />;
     case 'ended':
       return <EndedPage feed={feed} filter={route.filter} />;
+    case 'taps':
+      return <TapsPage feed={feed} onRefused={onRefused} />;
     case 'playground':
       return <Playground feed={feed} about={about} />;
     case 'gateway':

@@ -31,7 +31,7 @@ export const causeHints: Readonly<Record<StallCause, string>> = {
   credit: 'its program has not acknowledged enough of what it has',
   connection_lost: 'its connection is gone, and it may come back',
   event_memory: 'its large event finds no room beside those of all streams (maxEventMemoryBytes)',
-  tap: 'a tap that may lose nothing has not taken it yet',
+  tap: 'a tap that may lose nothing has not kept it yet',
   burst: 'more came at once than its window holds',
 };
 

@@ -1,11 +1,10 @@
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Overview as Snapshot, Totals } from '../../packages/server/src/console/snapshot.ts';
 import { Charts } from './charts.tsx';
 import type { Feed } from './feed.ts';
 import { Figures } from './figures.tsx';
-import { append, maxHoleMs, merge } from './history.ts';
 import { StreamTable } from './stream-table.tsx';
+import { useOverview } from './use-overview.ts';
 import { judge, type Verdict } from './verdict.ts';
 
 /** Counts change each second; nobody wants to hear that often. */
@@ -23,41 +22,9 @@ export function Overview({
   readonly startedAtMs: number;
   readonly onRefused: () => void;
 }): JSX.Element {
-  const [overview, setOverview] = useState<Snapshot>();
-  const [history, setHistory] = useState<readonly Totals[]>([]);
-  // Without its past, a page would say that nothing is wrong, and say otherwise a moment later.
-  const [hasPast, setPast] = useState(false);
-  const lastMs = useRef(0);
-
-  useEffect(() => {
-    let isOver = false;
-    const stop = feed.followOverview({
-      onSnapshot: (snapshot) => {
-        const { atMs } = snapshot.totals;
-        const hasHole = atMs - lastMs.current > maxHoleMs;
-        lastMs.current = atMs;
-        setOverview(snapshot);
-        setHistory((was) => append(was, snapshot.totals));
-        if (!hasHole) return;
-        const show = (fetched: readonly Totals[]): void => {
-          if (!isOver) setHistory((live) => merge(fetched, live));
-        };
-        // Without it the charts have a hole, and the next snapshot is there in a second.
-        feed
-          .readHistory()
-          .then(show, () => undefined)
-          .finally(() => setPast(true));
-      },
-      // There always is one, for whoever may see it.
-      onEnd: onRefused,
-    });
-    return () => {
-      isOver = true;
-      stop();
-    };
-  }, [feed]);
-
-  if (overview === undefined || !hasPast) return <p class="empty">Waiting for the gateway…</p>;
+  const watched = useOverview(feed, onRefused);
+  if (watched === undefined) return <p class="empty">Waiting for the gateway…</p>;
+  const { history, overview } = watched;
   const verdict = judge(overview, history, startedAtMs);
   const { sentence } = verdict;
   return (

@@ -9,7 +9,7 @@ export type EndedFilter = Readonly<Partial<Record<EndedFacet, string>>>;
 
 /** What the address names. */
 export type Route =
-  | { readonly view: 'overview' | 'playground' | 'gateway' }
+  | { readonly view: 'overview' | 'playground' | 'gateway' | 'taps' }
   | { readonly view: 'ended'; readonly filter: EndedFilter }
   | { readonly view: 'docs'; readonly doc: DocName; readonly section: string }
   | { readonly view: 'stream'; readonly id: string };
@@ -36,6 +36,7 @@ function parseRoute(hash: string): Route {
   switch (first) {
     case 'playground':
     case 'gateway':
+    case 'taps':
       return { view: first };
     case 'ended': {
       const given = new URLSearchParams(query);

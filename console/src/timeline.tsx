@@ -9,6 +9,7 @@ import { Meter } from './meter.tsx';
 import { EventMark, eventTexts, Lane, type LagSample, type TimeSpan } from './reader-lane.tsx';
 import { openedAtMs, type StreamMemory } from './stream-memory.ts';
 import { lagRatio } from './stream-order.ts';
+import { heldMsOf, TapRowView } from './tap-lane.tsx';
 import { bytesText, clockText, countText, durationText } from './units.ts';
 
 const maxSpanMs = 300_000;
@@ -82,6 +83,18 @@ export function Timeline({
           detach={() => feed.act(`streams/${encodeURIComponent(stream.id)}/readers/${reader.number}/detach`)}
         />
       ))}
+      {detail.taps.map((tap) => (
+        <TapRowView
+          key={tap.name}
+          tap={tap}
+          heldMs={heldMsOf(detail)}
+          samples={samples.get(tap.name) ?? []}
+          span={span}
+          widthPx={widthPx}
+          pointedMs={pointedMs}
+          onPoint={setPointedMs}
+        />
+      ))}
       <div class="lane-row">
         <div class="lane-head" />
         <Axis span={span} widthPx={widthPx} />
@@ -96,7 +109,7 @@ export function Timeline({
           <svg width="14" height="12" aria-hidden="true">
             <rect class="lag-area" width="14" height="12" />
           </svg>
-          waits for the reader
+          waits for the reader or tap
         </li>
         <li>
           <svg width="14" height="12" aria-hidden="true">

@@ -2,6 +2,7 @@ import type {
   Overview,
   RefusalCause,
   StreamRow,
+  TapRow,
   Totals,
 } from '../../packages/server/src/console/snapshot.ts';
 import { countCauses, refusalTexts, type StallCause, stallsHref } from './causes.ts';
@@ -33,10 +34,12 @@ const leastLateSamples = 5;
 const maxHeldRatio = 0.8;
 /** Memory that is full sooner is worth a word. */
 const soonMs = 600_000;
+/** What waits for a tap may wait so long, as the alert says. */
+export const maxTapLagMs = 5000;
 
 /** `startedAtMs`: when the gateway started, in milliseconds since 1970. */
 export function judge(
-  { streams, totals }: Overview,
+  { streams, taps, totals }: Overview,
   history: readonly Totals[],
   startedAtMs: number,
 ): Verdict {
@@ -45,6 +48,7 @@ export function judge(
     ...drained(totals),
     ...reloaded(totals),
     ...memory(totals, history),
+    ...tapped(taps, (name) => counted((of) => of.taps.find((tap) => tap.name === name)?.lost ?? 0)),
     ...failures(counted(({ ended }) => ended.failed)),
     ...refusals((cause) => counted(({ refused }) => refused[cause])),
     ...lags(totals, streams),
@@ -80,6 +84,28 @@ function memory(totals: Totals, history: readonly Totals[]): readonly Trouble[] 
   if (ratio <= maxHeldRatio && soon === '') return [];
   const text = `memory is ${Math.round(ratio * 100)} % of its budget of ${bytesText(heldLimitBytes)}${soon}`;
   return [{ level: ratio > maxHeldRatio ? 'bad' : 'warn', text, links }];
+}
+
+/** One trouble for all taps that have the same. */
+function tapped(taps: readonly TapRow[], lostBy: (name: string) => number): readonly Trouble[] {
+  const troubles: Trouble[] = [];
+  const add = (level: Trouble['level'], found: readonly TapRow[], section: string, text: string): void => {
+    if (found.length === 0) return;
+    const names = found.map(({ name }) => name).join(', ');
+    const what = `the ${found.length === 1 ? 'tap' : 'taps'} ${names} ${text}`;
+    troubles.push({ level, text: what, links: [{ href: '#/taps', text: 'where' }, runbook(section)] });
+  };
+  const down = taps.filter(({ isUp }) => !isUp);
+  const sinceMs = Math.min(...down.map((tap) => tap.sinceMs));
+  const are = down.length === 1 ? 'is' : 'are';
+  add('bad', down, 'spillwaytapdown', `${are} down since ${clockText(sinceMs)}`);
+  const late = taps.filter(({ isUp, lag }) => isUp && lag.ms > maxTapLagMs);
+  const lagMs = Math.max(...late.map(({ lag }) => lag.ms));
+  add('warn', late, 'spillwaytaplagging', `${late.length === 1 ? 'lags' : 'lag'} by ${durationText(lagMs)}`);
+  const losing = taps.filter(({ name }) => lostBy(name) > 0);
+  const lost = losing.reduce((sum, { name }) => sum + lostBy(name), 0);
+  add('bad', losing, 'spillwaytaplosing', `lost ${plural(lost, 'chunk')} in the last minute`);
+  return troubles;
 }
 
 function failures(failed: number): readonly Trouble[] {

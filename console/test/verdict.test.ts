@@ -42,6 +42,7 @@ const calm: Totals = {
     transfer_displaced: 0,
     wrong_key: 0,
   },
+  taps: [],
 };
 
 /** A sample a second, the last one at `calm.atMs`. */
@@ -54,7 +55,7 @@ function past(seconds: number, change: (secondsAgo: number) => Partial<Totals>):
 
 function verdictOf(history: readonly Totals[], startedMs = startedAtMs): string {
   const totals = history.at(-1) ?? calm;
-  const overview: Overview = { totals, streams: [], openStreams: 0 };
+  const overview: Overview = { totals, streams: [], openStreams: 0, taps: [] };
   return judge(overview, history, startedMs).sentence;
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { configOptions, configSchema } from '../../packages/gateway/src/config/schema.ts';
+import { tapOptions } from '../../packages/gateway/src/config/tap.ts';
 import { upstreamOptions } from '../../packages/gateway/src/config/upstream.ts';
 import { settingTables } from '../setting-tables.ts';
 
@@ -13,7 +14,7 @@ test('docs/configuration.md has the settings of the gateway, with their defaults
 });
 
 test('each setting says in a sentence of plain words what it is', () => {
-  for (const { description, key } of [...configOptions, ...upstreamOptions]) {
+  for (const { description, key } of [...configOptions, ...tapOptions, ...upstreamOptions]) {
     expect(description.length, key).toBeGreaterThan(20);
     // It stands in a list, behind the name of the setting.
     expect(description, key).toMatch(/^[a-z].*[^.]$/);
@@ -25,8 +26,8 @@ test('the files that documents show as configuration are valid', () => {
   const documents = ['docs/configuration.md', 'docs/operating.md', 'README.md'];
   const files = documents.flatMap((path) => {
     const text = readFileSync(join(import.meta.dirname, '../..', path), 'utf8');
-    return [...text.matchAll(/^```yaml\n(upstream:.*?)^```$/gms)].map(([, file = '']) => file);
+    return [...text.matchAll(/^```yaml\n((?:tap|upstream):.*?)^```$/gms)].map(([, file = '']) => file);
   });
-  expect(files).toHaveLength(3);
+  expect(files).toHaveLength(4);
   for (const file of files) expect(configSchema.safeParse(parse(file)).error, file).toBeUndefined();
 });

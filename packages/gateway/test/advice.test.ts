@@ -63,6 +63,21 @@ describe('what may not be meant', () => {
     ]);
   });
 
+  test('taps that keep what was said in plain text, and audit logs that lose', () => {
+    const of = (tap: string): string[] => other({}, { tap }).map(({ code }) => code);
+    expect(of('to=file:a')).toEqual(['tap_content']);
+    expect(of('to=stdout:,content=text')).toEqual(['tap_content']);
+    expect(of('to=file:a,content=usage,request=true')).toEqual(['tap_content']);
+    expect(of('to=file:a,content=usage')).toEqual([]);
+    expect(of('to=file:a,redact=email')).toEqual([]);
+    expect(of('sqlite:a')).toEqual(['tap_may_lose']);
+    for (const key of ['gate=true', 'lossless=true', 'overflow=drop-oldest'])
+      expect(of(`to=sqlite:a,${key}`), key).toEqual([]);
+    expect(other({}, { tap: 'name=mine,to=file:a,request=true' })).toMatchObject([
+      { message: expect.stringMatching(/^The tap mine keeps prompts and answers in plain text: /) as string },
+    ]);
+  });
+
   test('the usual variable of keys, where another is named for them', () => {
     const env = { SPILLWAY_API_KEYS: 'a', SPILLWAY_KEYS: 'b', SPILLWAY_API_KEYS_ENV: 'SPILLWAY_KEYS' };
     expect(other(env)).toMatchObject([{ code: 'variable_unknown', variables: ['SPILLWAY_API_KEYS'] }]);

@@ -15,6 +15,17 @@ test('each setting is shown once, with where it comes from', () => {
   expect(shown.find(({ key }) => key === 'upstream')?.value).toBe('none: simulated models');
 });
 
+test('taps are shown in a line each', () => {
+  const tap = [
+    'name=audit,to=sqlite:a.db,gate=true,request=true',
+    'name=usage,to=file:u.jsonl,content=usage,lossless=true',
+  ];
+  const shown = effectiveSettings(loadSettings({ flags: { tap }, env: {}, file: undefined }), {});
+  expect(shown.find(({ key }) => key === 'tap')?.value).toBe(
+    'audit   sqlite:a.db   content: full, request, gate\nusage   file:u.jsonl   content: usage, lossless',
+  );
+});
+
 test('no secret is shown', () => {
   const secret = 'sk-0123456789abcdef';
   const file = `

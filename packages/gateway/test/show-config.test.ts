@@ -29,6 +29,8 @@ const value = fc.oneof(
     'name=x,url=https://a.example/v1,queueTimeoutMs=30m,http2=false name=y,api=gemini,url=https://b.example',
     'url=https://a.example/v1?api-version=1,apiKeyEnv=KEY,keyHeader=api-key,detach=cancel',
     'url=https://a.example/v1,proxy=http://p:1',
+    'name=a,to=sqlite:a.db,gate=true,retainMs=36h,maxRecordBytes=100000 name=b,to=file:b,shed=reasoning+logprobs',
+    'to=stdout:,models=a*+b,redact=email,content=text,overflow=drop-newest',
   ),
 );
 const someFlags = fc.dictionary(fc.constantFrom(...configOptions.map(({ key }) => key)), value, {

@@ -98,4 +98,7 @@ test('a tap whose log cannot be written is down and lags, and is up again with n
   expect(await of('wait_time_seconds_total')).toBeGreaterThan(0.5);
   // The chain has a record of its own for its beginning.
   expect(await of('head')).toBeGreaterThan(await of('records_total'));
+  const lines = gateway.stderr();
+  expect(lines).toContain('"msg":"a tap is down: its sink does not keep what is written"');
+  expect(lines).toMatch(/"tap":"audit","downMs":\d+,"msg":"a tap is up again"/);
 });

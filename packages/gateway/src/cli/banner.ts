@@ -1,12 +1,18 @@
 import { type Api, apiNames } from '../api.ts';
 import type { Advice } from '../config/advice.ts';
+import { tapText } from '../config/effective.ts';
+import type { TapSettings } from '../config/tap.ts';
 import type { Gateway } from '../gateway.ts';
 
 /**
- * The text that a gateway prints when it runs: its providers and its URLs, and what the operator may not have
+ * The text that a gateway prints when it runs: its providers, its taps and its URLs, and what the operator may not have
  * meant. The log has that, too, but as JSON.
  */
-export function banner({ url, adminUrl, needsKey, providers }: Gateway, advice: readonly Advice[]): string {
+export function banner(
+  { url, adminUrl, needsKey, providers }: Gateway,
+  taps: readonly TapSettings[],
+  advice: readonly Advice[],
+): string {
   // The list of what is served says it already.
   const notes = advice.filter(({ code }) => code !== 'simulated_models').map(({ message }) => `  ${message}`);
   const [first] = providers;
@@ -25,7 +31,7 @@ export function banner({ url, adminUrl, needsKey, providers }: Gateway, advice: 
 
 Serves
 ${serves.join('\n')}
-
+${taps.length === 0 ? '' : `\nWrites down\n${taps.map((tap) => `  ${tapText(tap)}\n`).join('')}`}
 Try
 ${requests[first?.api ?? 'openai'](url, model)}${needsKey ? keyHeader : ''}
 

@@ -68,12 +68,15 @@ function yamlOptions(value: unknown): ToStringOptions {
   return { lineWidth: 0, defaultStringType: isPlain ? 'PLAIN' : 'QUOTE_DOUBLE' };
 }
 
-/** A list with its durations as users write them. */
+/** A list with its sizes and durations as users write them. */
 function asWritten(list: readonly unknown[]): unknown {
   return JSON.parse(
-    JSON.stringify(list, (key, value: unknown) =>
-      key.endsWith('Ms') && typeof value === 'number' ? writeQuantity(value, 'ms') : value,
-    ),
+    JSON.stringify(list, (key, value: unknown) => {
+      if (typeof value !== 'number') return value;
+      return key.endsWith('Bytes') || key.endsWith('Ms')
+        ? writeQuantity(value, key.endsWith('Ms') ? 'ms' : 'bytes')
+        : value;
+    }),
   );
 }
 

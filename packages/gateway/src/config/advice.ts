@@ -13,6 +13,8 @@ type AdviceCode =
   | 'file_unread'
   | 'proxy_unused'
   | 'simulated_models'
+  | 'tap_content'
+  | 'tap_may_lose'
   | 'variable_empty'
   | 'variable_kubernetes'
   | 'variable_unknown'
@@ -40,6 +42,8 @@ export function adviceFor(settings: Settings, env: Environment, unreadFiles: rea
     ...unusedUrls(settings, env),
     ...unusedProxies(settings, env),
     ...unusualUrls(settings),
+    ...plainTaps(settings),
+    ...losingTaps(settings),
     ...unreadFiles.map((path) => ({
       code: 'file_unread' as const,
       message: `${path} is not read: the configuration file is spillway.yaml, or the one that --config names.`,
@@ -185,5 +189,25 @@ function unusualUrls({ providers }: Settings): Advice[] {
     if (problem === false) return [];
     const message = `The base URL of ${name} (${api}) looks wrong: ${problem}.`;
     return [{ code: 'base_url_unusual', message, providers: [name] }];
+  });
+}
+
+/** Taps that keep what was said so that whoever can read their file, or standard output, has it. */
+function plainTaps({ config }: Settings): Advice[] {
+  return config.tap.flatMap(({ content, name, redact, request, to }): Advice[] => {
+    // Whoever says what is replaced has thought about the rest.
+    if (to.startsWith('sqlite:') || redact !== undefined || (content === 'usage' && !request)) return [];
+    const what = content === 'usage' ? 'prompts' : request ? 'prompts and answers' : 'answers';
+    const message = `The tap ${name} keeps ${what} in plain text: sqlite encrypts them, redact replaces some of it, and content: usage keeps none.`;
+    return [{ code: 'tap_content', message }];
+  });
+}
+
+/** Audit logs that nobody has told what to do when they fall behind. By itself a tap loses then, and makes nobody wait. */
+function losingTaps({ config }: Settings): Advice[] {
+  return config.tap.flatMap(({ gate, lossless, name, overflow, to }): Advice[] => {
+    if (!to.startsWith('sqlite:') || gate || lossless || overflow !== undefined) return [];
+    const message = `The tap ${name} may lose what it cannot write in time: gate or lossless keep everything, and overflow: drop-oldest says that it is meant.`;
+    return [{ code: 'tap_may_lose', message }];
   });
 }

@@ -3,6 +3,7 @@ import { apis } from '../api.ts';
 import type { Settings } from './load.ts';
 import { fileVariable } from './provider.ts';
 import { type Config, configOptions } from './schema.ts';
+import type { TapSettings } from './tap.ts';
 import { writeValue } from './units.ts';
 import { shownVariable } from './values.ts';
 
@@ -12,10 +13,22 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export function effectiveSettings(settings: Settings, env: Environment): readonly Setting[] {
   const { config, origins } = settings;
   return configOptions.map(({ description, key, range }) => {
-    const value = key === 'upstream' ? providersText(settings, env) : shownValue(config, key);
+    const value = textOf(settings, env, key) ?? shownValue(config, key);
     const text = Array.isArray(value) ? value.join(', ') : writeValue(value ?? '', range);
     return { key, value: text, from: origins.get(key) ?? 'default', description };
   });
+}
+
+/** The text of a setting whose entries are objects. */
+function textOf(settings: Settings, env: Environment, key: keyof Config): string | undefined {
+  if (key === 'upstream') return providersText(settings, env);
+  return key === 'tap' ? settings.config.tap.map(tapText).join('\n') : undefined;
+}
+
+/** A tap in a line: where it writes, and the keys that say what clients and auditors may expect of it. */
+export function tapText({ content, gate, lossless, name, request, to }: TapSettings): string {
+  const flags = Object.entries({ request, gate, lossless }).flatMap(([key, isSet]) => (isSet ? [key] : []));
+  return `${name}   ${to}   ${[`content: ${content}`, ...flags].join(', ')}`;
 }
 
 function providersText(settings: Settings, env: Environment): string {

@@ -48,13 +48,13 @@ const tapSchema = z
       .enum(['full', 'text', 'usage'])
       .default('full')
       .describe(
-        "what is kept of an answer: full is the provider's events, text what was said in them, usage only who asked, how it ended and what it used",
+        "the part of an answer that is kept: full is the provider's events, text the words in them, usage only who asked, how it ended and its tokens",
       ),
     request: flag.default(false).describe('whether the body of the request is kept, too: it has the prompt'),
     redact: itemsFrom(redactionNames)
       .optional()
       .describe(
-        'what is replaced in all content before it is kept: email, phone, card, key; docs/redaction.md says what they find',
+        'patterns that are replaced in all content before it is kept: email, phone, card, key; docs/redaction.md says what they find',
       ),
     gate: flag
       .default(false)

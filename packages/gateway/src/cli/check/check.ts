@@ -3,6 +3,7 @@ import type { Settings } from '../../config/load.ts';
 import { checkCertificates } from './certificates.ts';
 import type { Finding } from './finding.ts';
 import { checkProviders } from './providers.ts';
+import { checkTaps } from './taps.ts';
 import { checkBacklog, checkDescriptors, checkPorts } from './system.ts';
 
 /** Tries everything that valid settings need from outside. */
@@ -20,6 +21,7 @@ export async function check(settings: Settings, advice: readonly Advice[]): Prom
     ...providers,
     ...ports,
     ...checkCertificates(settings),
+    ...checkTaps(settings),
     checkDescriptors(settings),
     ...(backlog === undefined ? [] : [backlog]),
   ];
