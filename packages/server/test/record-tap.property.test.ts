@@ -162,10 +162,10 @@ test('promises 12 and 13: whatever an engine does, records are whole, in order a
         if (isLossless && gate) expect(textOf(stream.id).startsWith(got)).toBe(true);
         void reading;
       };
-      let isDone = false;
-      const all = Promise.all(Array.from({ length: count }, play)).finally(() => (isDone = true));
+      const progress = { isDone: false };
+      const all = Promise.all(Array.from({ length: count }, play)).finally(() => (progress.isDone = true));
       all.catch(() => undefined);
-      for (let second = 0; second < 60 && !isDone; second += 1) await clock.advance(1000);
+      for (let second = 0; second < 60 && !progress.isDone; second += 1) await clock.advance(1000);
       await all;
       const closing = tap.close(1000);
       await clock.advance(1001);

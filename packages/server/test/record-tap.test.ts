@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Gap } from '@spillway/core';
+import type { EventRun } from '@spillway/core/format/sse';
 import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../../gateway/test/support/spawn.ts';
 import { within } from '../../core/test/support/within.ts';
 import { GatewayError } from '../src/errors.ts';
+import { redactionRules } from '../src/tap/content/redactor.ts';
 import { RecordTap, type RecordTapOptions } from '../src/tap/record-tap.ts';
 import { nodeClock } from '../src/time/node-clock.ts';
 import { dataOf, MemorySink } from './support/memory-sink.ts';
@@ -261,4 +264,99 @@ test('closing writes what waits, and closes the sink', async () => {
   await tap.close(5000);
   expect(sink.records().at(-1)?.kind).toBe('end');
   expect(sink.isClosed).toBe(true);
+});
+
+/** An event with a word and what is known of its probability. */
+function likely(word: string): EventRun {
+  const logprobs = { content: [{ token: word, logprob: -0.1, bytes: null, top_logprobs: [] }] };
+  const bytes = Buffer.from(
+    `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: word }, logprobs }] })}\n\n`,
+  );
+  return { bytes, byteLength: bytes.length, events: 1 };
+}
+
+test('promise 14: a tap that lags leaves out the named parts, says so, slows nobody, and comes back', async () => {
+  const { sink, tap } = openTap({
+    overflow: 'drop-oldest',
+    shed: { aboveMs: 150, belowMs: 75, parts: ['logprobs'] },
+  });
+  const { streams } = openStreams([tap]);
+  const { channel, end, stream } = startStream(streams, { detach: 'finish' });
+  let said = '';
+  const say = (word: string): void => {
+    expect(channel.offer(likely(word))).toBe('accepted');
+    said += word;
+  };
+  const has = (word: string): boolean => dataOf(sink.records()).includes(`"content":"${word}`);
+  say('early ');
+  await eventually(() => has('early'), 'the first word');
+  const { writes } = sink;
+  let letGo = Promise.withResolvers<void>();
+  sink.pause = () => letGo.promise;
+  say('first ');
+  await eventually(() => sink.writes === writes + 1, 'a write that waits');
+  // What comes now waits for that write, and is late when it is taken.
+  for (let word = 0; word < 20; word += 1) say(`${word} `);
+  await sleep(200);
+  letGo.resolve();
+  letGo = Promise.withResolvers();
+  await eventually(() => sink.writes === writes + 2, 'the late write');
+  expect(tap.figures.isShedding).toBe(true);
+  sink.pause = undefined;
+  letGo.resolve();
+  await eventually(() => tap.figures.lag.records === 0, 'the tap to catch up');
+  say('late ');
+  end();
+  await eventually(() => sink.records().some(({ kind }) => kind === 'end'), 'the end');
+  expect(tap.figures).toMatchObject({ isShedding: false, lost: 0 });
+  expect(stream.isPaused).toBe(false);
+  const chunks = sink.records().filter((record) => record.kind === 'chunks');
+  expect(textIn(dataOf(chunks))).toBe(said);
+  const late = chunks.filter(({ shed }) => shed !== undefined);
+  expect(late.map(({ shed }) => shed)).toEqual([['logprobs']]);
+  expect(dataOf(late)).toContain('"content":"0 ');
+  for (const chunk of chunks) expect(chunk.data?.includes('logprob"')).toBe(chunk.shed === undefined);
+});
+
+test('promise 12: what may be the beginning of something to replace holds back whoever waits for the gate', async () => {
+  const { sink, tap } = openTap({ gate: true, redact: [redactionRules.email] });
+  const { streams } = openStreams([tap]);
+  const { end, say, stream } = startStream(streams, { detach: 'finish' });
+  await stream.started;
+  const reader = stream.body?.log.reader({ overflow: 'coalesce' });
+  const takes = async (): Promise<string> => {
+    let text = '';
+    while (reader !== undefined && reader.waitingItems > 0) {
+      const items = reader.takeAll();
+      if (items.length === 0) break;
+      text += items
+        .map((item) => (item instanceof Gap ? '' : textIn(Buffer.from(item.bytes).toString())))
+        .join('');
+    }
+    await sleep(0);
+    return text;
+  };
+  const kept = async (count: number): Promise<void> => {
+    await eventually(
+      () => sink.records().filter(({ kind }) => kind === 'chunks').length >= count,
+      'the chunk',
+    );
+    await sleep(20);
+  };
+  say('Hello ');
+  await kept(1);
+  expect(await takes()).toBe('Hello ');
+  say('ada@exam');
+  await kept(2);
+  expect(textIn(dataOf(sink.records()))).toBe('Hello ');
+  expect(await takes()).toBe('');
+  say('ple.com, ');
+  await kept(3);
+  expect(textIn(dataOf(sink.records()))).toBe('Hello [email], ');
+  expect(await takes()).toBe('ada@example.com, ');
+  say('bye');
+  end();
+  await eventually(() => sink.records().some(({ kind }) => kind === 'end'), 'the end');
+  expect(textIn(dataOf(sink.records()))).toBe('Hello [email], bye');
+  expect(await takes()).toBe('bye');
 });

@@ -182,7 +182,7 @@ export const taps = entries(tapSchema, 'to', 'expected sqlite:PATH, name=…,to=
   });
 
 /** Whether a policy loses nothing. */
-export function isLossless(overflow: (typeof overflows)[number]): boolean {
+function isLossless(overflow: (typeof overflows)[number]): boolean {
   return (losslessOverflows as readonly string[]).includes(overflow);
 }
 

@@ -41,7 +41,7 @@ export interface TapStatus extends TapFigures {
   readonly spill: SpillStatus | undefined;
 }
 
-export interface SpillStatus {
+interface SpillStatus {
   readonly records: number;
   readonly bytes: number;
   readonly maxBytes: number;

@@ -1,7 +1,7 @@
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
-import type { ContentFilter, KeptContent } from './content/content-filter.ts';
-import { createContentFilter } from './content/create-content-filter.ts';
+import { createContentFilter } from './content/content-filter.ts';
+import type { ContentFilter, KeptContent } from './content/kept-content.ts';
 import type { RedactionRule } from './content/redaction-rule.ts';
 import type { ShedPart } from './content/shed-parts.ts';
 import { bytesIn, contentOf } from './content-of.ts';
