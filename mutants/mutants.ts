@@ -3713,8 +3713,8 @@ export const mutants: readonly Mutant[] = [
     file: `${server}/stream/stream.ts`,
     find: 'if (!this.#gates.areNone && this.isAnswered && !error.isCancel) await this.#gates.head();',
     replace: '',
-    test: `${gatewayTest}/tap.test.ts`,
-    only: 'an error of the provider',
+    test: `${serverTest}/record-tap.test.ts`,
+    only: 'says instead of an answer',
   },
   {
     name: 'promise 13: a write that failed is forgotten',

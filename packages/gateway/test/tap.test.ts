@@ -199,15 +199,6 @@ describe('a tap of the gateway', () => {
     expect(verifyAudit(path)).toMatchObject({ problems: [] });
   });
 
-  test('promise 12: an error of the provider passes the gate, too', async () => {
-    const { gateway, path } = await startTapped('gate=true');
-    let atAnswer: readonly string[] = [];
-    const refused = await postChat(gateway.url, 'sim:status=429');
-    atAnswer = kinds(recordsByModel(path).get('sim:status=429'));
-    expect(refused.status).toBe(429);
-    expect(atAnswer.slice(0, 2)).toEqual(['begin', 'end']);
-  });
-
   test('what a session got and acknowledged is in the log', async () => {
     const { gateway, path } = await startTapped('gate=true');
     const fetchOverSession = createFetch({ url: gateway.url });

@@ -117,7 +117,11 @@ test('promises 12 and 13: whatever an engine does, records are whole, in order a
         }
         let got = '';
         const read = async (): Promise<void> => {
-          await stream.started;
+          const isStarted = await stream.started.then(
+            () => true,
+            () => false,
+          );
+          if (!isStarted) return;
           const reader = stream.body?.log.reader({ overflow: 'coalesce' });
           while ((await reader?.ready()) === true) {
             for (const run of reader?.takeAll() ?? [])
@@ -126,9 +130,10 @@ test('promises 12 and 13: whatever an engine does, records are whole, in order a
             await wait(clock, clock.random() * 30);
           }
         };
-        const reading = read().catch(() => undefined);
+        const reading = read();
+        reading.catch(() => undefined);
         let said = '';
-        for (let word = 0; word < 30 && !stream.signal.aborted; word += 1) {
+        for (let word = 0; word < 100 && !stream.signal.aborted; word += 1) {
           if (say(`${word} `)) said += `${word} `;
           await wait(clock, clock.random() * 20);
         }
@@ -160,7 +165,8 @@ test('promises 12 and 13: whatever an engine does, records are whole, in order a
         else if (isLossless) expect(textOf(stream.id)).toBe(said);
         if (isClosed && isLossless && !gate) expect(reason.code).toBe('tap_unavailable');
         if (isLossless && gate) expect(textOf(stream.id).startsWith(got)).toBe(true);
-        void reading;
+        // A reader behind a gate that has failed waits for ever here: in a stream it would be told.
+        await Promise.race([reading, wait(clock, 1)]);
       };
       const progress = { isDone: false };
       const all = Promise.all(Array.from({ length: count }, play)).finally(() => (progress.isDone = true));

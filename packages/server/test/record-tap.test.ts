@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../../gateway/test/support/spawn.ts';
 import { within } from '../../core/test/support/within.ts';
 import { GatewayError } from '../src/errors.ts';
+import type { GatewayStream } from '../src/stream/stream.ts';
 import { redactionRules } from '../src/tap/content/redactor.ts';
 import { RecordTap, type RecordTapOptions } from '../src/tap/record-tap.ts';
 import { nodeClock } from '../src/time/node-clock.ts';
@@ -359,4 +360,28 @@ test('promise 12: what may be the beginning of something to replace holds back w
   await eventually(() => sink.records().some(({ kind }) => kind === 'end'), 'the end');
   expect(textIn(dataOf(sink.records()))).toBe('Hello [email], bye');
   expect(await takes()).toBe('bye');
+});
+
+test('promise 12: what the provider says instead of an answer waits for the gate; what the gateway says does not', async () => {
+  const { sink, tap } = openTap({ gate: true });
+  const { streams } = openStreams([tap]);
+  const letGo = Promise.withResolvers<void>();
+  sink.pause = () => letGo.promise;
+  const end = (stream: GatewayStream): void =>
+    streams.ended(stream, { state: 'failed', error: new GatewayError('upstream_invalid', 'Status 429.') });
+  const refused = streams.open(nobody);
+  refused.asked();
+  refused.isAnswered = true;
+  end(refused);
+  let isTold = false;
+  refused.started.catch(() => (isTold = true));
+  const silent = streams.open(nobody);
+  silent.asked();
+  end(silent);
+  await expect(silent.started).rejects.toMatchObject({ code: 'upstream_invalid' });
+  await sleep(20);
+  expect(isTold).toBe(false);
+  letGo.resolve();
+  await expect(within(refused.started, 'the answer')).rejects.toMatchObject({ code: 'upstream_invalid' });
+  expect(sink.records(refused.id).map(({ kind }) => kind)).toEqual(['begin', 'end']);
 });
