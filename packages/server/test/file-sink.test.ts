@@ -1,11 +1,11 @@
 import {
   appendFileSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
@@ -19,7 +19,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { nodeClock } from '../src/time/node-clock.ts';
 import { type FileSinkOptions, openFileSink } from '../src/tap/sinks/file-sink.ts';
 import { FailingDisk } from './support/failing-disk.ts';
-import { lineRecord, lineValue, openFilesIn, recordsIn } from './support/lines.ts';
+import { filesIn, lineRecord, lineValue, openFilesIn, recordsIn } from './support/lines.ts';
 
 const never = new AbortController().signal;
 let folder: string;
@@ -156,13 +156,13 @@ describe('rotation', () => {
     const large = [lineRecord('a', 1, 'x'.repeat(300)), lineRecord('a', 2)];
     await sink.write(large, never);
     await sink.write([lineRecord('a', 3)], never);
-    expect(readdirSync(folder).toSorted()).toEqual([
+    expect(filesIn(folder).toSorted()).toEqual([
       'audit-2026-11-28T01-02-03.123Z.jsonl',
       // The same moment: nothing is overwritten.
       'audit-2026-11-28T01-02-03.124Z.jsonl',
       'audit.jsonl',
     ]);
-    const sizes = readdirSync(folder)
+    const sizes = filesIn(folder)
       .toSorted()
       .map((name) => readFileSync(join(folder, name), 'utf8').split('\n').length - 1);
     expect(sizes).toEqual([1, 2, 1]);
@@ -174,7 +174,7 @@ describe('rotation', () => {
     const maxFileBytes = 2 * (record.value.length + 1);
     const sink = await open({ maxFileBytes, clock });
     for (let seq = 0; seq < 3; seq += 1) await sink.write([lineRecord('a', seq)], never);
-    expect(readdirSync(folder)).toHaveLength(2);
+    expect(filesIn(folder)).toHaveLength(2);
     expect(statSync(path).size).toBe(record.value.length + 1);
   });
 
@@ -184,14 +184,14 @@ describe('rotation', () => {
     await sink.write([lineRecord('a', 0)], never);
     await aged.advance(999);
     await sink.write([lineRecord('a', 1)], never);
-    expect(readdirSync(folder)).toHaveLength(1);
+    expect(filesIn(folder)).toHaveLength(1);
     await aged.advance(1);
-    expect(readdirSync(folder)).toHaveLength(1);
+    expect(filesIn(folder)).toHaveLength(1);
     await sink.write([lineRecord('a', 2)], never);
-    expect(readdirSync(folder)).toHaveLength(2);
+    expect(filesIn(folder)).toHaveLength(2);
     await aged.advance(999);
     await sink.write([lineRecord('a', 3)], never);
-    expect(readdirSync(folder)).toHaveLength(2);
+    expect(filesIn(folder)).toHaveLength(2);
   });
 
   test('the age of a file counts from its beginning, also over a restart', async () => {
@@ -202,7 +202,7 @@ describe('rotation', () => {
     const later = { dateMs: () => Date.now() + 86_400_000 };
     const sink = await open({ clock: later });
     await sink.write([lineRecord('a', 1)], never);
-    expect(readdirSync(folder)).toHaveLength(2);
+    expect(filesIn(folder)).toHaveLength(2);
   });
 
   test('the oldest files beyond maxFiles are deleted, and nobody else’s', async () => {
@@ -214,12 +214,12 @@ describe('rotation', () => {
     for (const name of others) writeFileSync(join(folder, name), '');
     const sink = await open({ maxFileBytes: 1, maxFiles: 2, clock });
     for (let seq = 0; seq < 6; seq += 1) await sink.write([lineRecord('a', seq)], never);
-    const names = readdirSync(folder).filter((name) => !others.includes(name));
+    const names = filesIn(folder).filter((name) => !others.includes(name));
     expect(names).toHaveLength(3);
     expect(
       names.toSorted().flatMap((name) => readFileSync(join(folder, name), 'utf8').match(/"seq":\d/g) ?? []),
     ).toEqual(['"seq":3', '"seq":4', '"seq":5']);
-    expect(readdirSync(folder)).toHaveLength(6);
+    expect(filesIn(folder)).toHaveLength(6);
   });
 
   test('what is in the file before is known after a restart', async () => {
@@ -271,6 +271,27 @@ describe('what others do to the file', () => {
       ['b', 0],
       ['a', 1],
     ]);
+  });
+});
+
+test('a file has one writer', async () => {
+  const sink = await open();
+  await expect(open()).rejects.toMatchObject({
+    code: 'sink_failed',
+    message: expect.stringMatching(/in use/),
+  });
+  await sink.write([lineRecord('a', 0)], never);
+  await sink.close();
+  const next = await open();
+  await next.write([lineRecord('a', 1)], never);
+  expect(recordsIn(folder)).toHaveLength(2);
+});
+
+test('a device is no file', async () => {
+  symlinkSync('/dev/null', join(folder, 'device'));
+  await expect(openFileSink(join(folder, 'device'), { clock: nodeClock })).rejects.toMatchObject({
+    code: 'sink_failed',
+    message: expect.stringMatching(/expected a file/),
   });
 });
 

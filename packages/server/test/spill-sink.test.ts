@@ -22,7 +22,7 @@ import { type Command, eventually, spawnNode } from '../../gateway/test/support/
 import type { SpillDamage } from '../src/tap/sinks/spill-queue.ts';
 import { openSpillSink, type SpillSink, type SpillSinkOptions } from '../src/tap/sinks/spill-sink.ts';
 import { FailingDisk } from './support/failing-disk.ts';
-import { lineRecord, openFilesIn, recordsIn } from './support/lines.ts';
+import { filesIn, lineRecord, openFilesIn, recordsIn } from './support/lines.ts';
 import { quickClock } from './support/quick-clock.ts';
 
 const never = new AbortController().signal;
@@ -112,7 +112,7 @@ describe('while the engine takes writes', () => {
     const batch = [lineRecord('a', 0), lineRecord('b', 0)];
     await sink.write(batch, never);
     expect(engine.batches).toEqual([batch]);
-    expect(readdirSync(folder)).toEqual([]);
+    expect(filesIn(folder)).toEqual([]);
     expect([sink.isEngineUp, sink.spilledBytes, sink.spilledRecords]).toEqual([true, 0, 0]);
     expect(sink.durability).toBe('replicated');
     await sink.close();
@@ -139,7 +139,7 @@ describe('while the engine is away', () => {
     expect([sink.isEngineUp, sink.spilledRecords, engine.batches]).toEqual([false, 3, []]);
     // The engine was asked once: what follows waits behind the first on the disk.
     expect(engine.tries).toBe(1);
-    const [name = ''] = readdirSync(path);
+    const [name = ''] = filesIn(path);
     expect([statSync(path).mode & 0o777, statSync(join(path, name)).mode & 0o777]).toEqual([0o700, 0o600]);
     expect(sink.spilledBytes).toBe(statSync(join(path, name)).size);
     engine.mood = 'well';
@@ -330,10 +330,11 @@ describe('after a restart', () => {
   });
 
   test('a note of what was taken that says nothing, or something of another segment, does not hide anything', async () => {
-    for (const note of ['', '1 ', '1 30', 'what', '7 30\n', '0 30\n']) {
+    for (const note of ['', '1 ', '1 30', 'what', '1 30\n', '7 30\n', '0 30\n']) {
       writeFileSync(join(folder, 'taken'), note);
       await spill([lineRecord('a', 0), lineRecord('a', 1)]);
-      const { engine, damages } = await recover();
+      const { engine, damages, sink } = await recover();
+      await sink.close();
       expect([note, engine.seqs, damages]).toEqual([note, [0, 1], []]);
     }
   });
@@ -461,6 +462,18 @@ test('an engine that fails, falls silent and comes back at random moments has ea
   const seqs = engine.records().map(({ seq }) => seq);
   expect(seqs.length).toBeGreaterThanOrEqual(1500);
   expect(seqs).toEqual(seqs.map((_, index) => index));
+});
+
+test('a spill has one writer, and the engine of another is closed', async () => {
+  const sink = await open(new MoodyEngine());
+  const other = new MoodyEngine();
+  await expect(open(other)).rejects.toMatchObject({
+    code: 'sink_failed',
+    message: expect.stringMatching(/in use/),
+  });
+  expect(other.isClosed).toBe(true);
+  await sink.close();
+  await open(new MoodyEngine());
 });
 
 test('a folder that cannot be used, and bounds that are none, are errors', async () => {

@@ -37,3 +37,8 @@ export function openFilesIn(folder: string): string[] {
     }
   });
 }
+
+/** The names in a folder, but for locks. */
+export function filesIn(folder: string): string[] {
+  return readdirSync(folder).filter((name) => !name.endsWith('lock'));
+}

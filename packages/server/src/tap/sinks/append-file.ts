@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { SpillwayError } from '@spillway/core';
 
 /**
  * A file that grows by appends, each whole and durable or not there. After an append that failed nothing is known of what
@@ -29,7 +30,10 @@ export class AppendFile {
     const handle = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     try {
       await syncFolder(dirname(path));
-      const { ino, size } = await handle.stat();
+      const stats = await handle.stat();
+      const { ino, size } = stats;
+      if (!stats.isFile())
+        throw new SpillwayError('sink_failed', `${path}: expected a file, got something else.`);
       const file = new AppendFile(path, handle, ino, await wholeBytes(handle));
       if (file.bytes < size) await file.#cut(handle);
       return file;

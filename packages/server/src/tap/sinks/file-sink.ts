@@ -2,6 +2,7 @@ import { open, rename, stat } from 'node:fs/promises';
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import type { ServerClock } from '../../time/server-clock.ts';
 import { AppendFile } from './append-file.ts';
+import { FileLock } from './file-lock.ts';
 import { RotatedFiles } from './rotated-files.ts';
 import { fileLineOf, scanLines } from './record-line.ts';
 import { WriteTurn } from './write-turn.ts';
@@ -41,7 +42,7 @@ export interface FileSink extends RecordSink {
  * `invalid_option`. A record that is written again is recognised by the numbers in the current file and in the one
  * before it, which are read once at the start, with 100 bytes of memory for each stream in them.
  *
- * One program writes to the file. What others do to it is noticed before the next batch: after a deletion or a `mv` the
+ * One program writes to the file: `audit.jsonl.lock` is locked while it does. What others do to the file is noticed before the next batch: after a deletion or a `mv` the
  * batch goes into a new file, after a cut behind what is left. After a write that failed (a full disk, a defective one)
  * the file is cut to what was acknowledged, and is written again.
  *
@@ -80,6 +81,7 @@ class OpenFileSink implements FileSink {
   readonly #options: Required<FileSinkOptions>;
   readonly #rotated: RotatedFiles;
   readonly #turn: WriteTurn;
+  #lock: FileLock | undefined;
   #current: CurrentFile | undefined;
   /** The highest number of each stream in the file before; `undefined`: it was not read yet. */
   #before: ReadonlyMap<string, number> | undefined;
@@ -93,7 +95,13 @@ class OpenFileSink implements FileSink {
 
   async open(): Promise<void> {
     await this.#orFailed(async () => {
-      this.#current = await this.#openFile();
+      this.#lock = new FileLock(`${this.#path}.lock`, `The file ${this.#path}`);
+      try {
+        this.#current = await this.#openFile();
+      } catch (error) {
+        this.#lock.release();
+        throw error;
+      }
     });
   }
 
@@ -104,7 +112,11 @@ class OpenFileSink implements FileSink {
   close(): Promise<void> {
     return this.#turn.close(async (work) => {
       await work;
-      await this.#current?.file.close();
+      try {
+        await this.#current?.file.close();
+      } finally {
+        this.#lock?.release();
+      }
     });
   }
 
@@ -185,6 +197,7 @@ class OpenFileSink implements FileSink {
     try {
       await work();
     } catch (error) {
+      if (error instanceof SpillwayError) throw error;
       const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
       const message = `The file ${this.#path} could not be written (${code}). What was acknowledged is kept; the next write tries again.`;
       throw new SpillwayError('sink_failed', message, { cause: error });

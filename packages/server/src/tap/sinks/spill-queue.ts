@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { type SinkRecord, SpillwayError } from '@spillway/core';
 import { AppendFile } from './append-file.ts';
+import { FileLock } from './file-lock.ts';
 import { encodeFrame, readFrames } from './spill-frame.ts';
 
 /**
@@ -54,6 +55,7 @@ interface Head {
  * it grows. After a crash it is known what was taken, but for the last batch.
  */
 export class SpillQueue {
+  readonly #lock: FileLock;
   readonly #folder: string;
   readonly #options: SpillQueueOptions;
   /** All segments, the oldest first. */
@@ -75,16 +77,22 @@ export class SpillQueue {
   #bytes = 0;
 
   private constructor(folder: string, options: SpillQueueOptions) {
+    this.#lock = new FileLock(join(folder, 'lock'), `The spill ${folder}`);
     this.#folder = folder;
     this.#options = options;
   }
 
   /** Opens the queue of that folder, which is made with mode 0700. Two segments are read of what is there. */
   static async open(folder: string, options: SpillQueueOptions): Promise<SpillQueue> {
-    const queue = new SpillQueue(folder, options);
     await mkdir(folder, { mode: 0o700, recursive: true });
-    await queue.#load();
-    return queue;
+    const queue = new SpillQueue(folder, options);
+    try {
+      await queue.#load();
+      return queue;
+    } catch (error) {
+      queue.#lock.release();
+      throw error;
+    }
   }
 
   /** Whether there is nothing to take. */
@@ -157,7 +165,11 @@ export class SpillQueue {
 
   async close(): Promise<void> {
     await this.#appending;
-    for (const { file } of this.#segments) await file?.close();
+    try {
+      for (const { file } of this.#segments) await file?.close();
+    } finally {
+      this.#lock.release();
+    }
   }
 
   /** An eighth of the queue at most, because the room of a segment is free again when all of it was taken. */

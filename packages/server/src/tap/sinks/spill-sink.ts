@@ -38,7 +38,8 @@ export interface SpillSink extends RecordSink {
  * Opens a sink that writes to an engine for as long as it takes the writes, and to a folder when the engine rejects one
  * or takes longer than `engineTimeoutMs`. From then on everything goes to the disk, until all of it was written to the
  * engine, in order: one try a second while the engine is away, then in batches, one at a time. What is on the disk
- * survives crashes, is written first after a restart, and is not read into memory: one segment of at most 1 MiB is, or one write that was larger.
+ * survives crashes and is written first after a restart. It is not read into memory: 1 MiB of it is, or one write that
+ * was larger.
  *
  * A resolved write is in the engine, or synced on this disk; `durability` is the engine's. A record may be written to the
  * engine twice, as after a crash, and is there once, because the engine knows a record's id. When both the disk and the
@@ -47,7 +48,7 @@ export interface SpillSink extends RecordSink {
  * What a crash has cut was never acknowledged, and is left out. Of a file that was damaged otherwise all records that can
  * be read are written to the engine; the file is then kept as `….damaged`, and `onDamage` is told.
  *
- * @param engine is closed with the sink.
+ * @param engine is closed with the sink, and when the sink cannot be opened.
  * @throws {SpillwayError} `sink_failed` when the folder cannot be used; `invalid_option`.
  * @example
  * ```ts
@@ -69,7 +70,9 @@ export async function openSpillSink(
       losses.records += damage.records;
       onDamage?.(damage);
     },
-  }).catch((error: unknown) => {
+  }).catch(async (error: unknown) => {
+    await engine.close();
+    if (error instanceof SpillwayError) throw error;
     throw failed(`The spill ${path} could not be opened: expected a folder to read and write.`, error);
   });
   return new OpenSpillSink(engine, queue, losses, engineTimeoutMs, clock);
