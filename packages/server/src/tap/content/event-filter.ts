@@ -258,14 +258,11 @@ export class EventFilter implements ContentFilter {
     const delayedLength = this.#delayed?.written.length ?? 0;
     if (delayedLength > this.#maxHeldBytes) this.#settle([]);
     let held = 0;
-    for (const { clone, redactor } of this.#slots.values())
-      if (redactor.heldLength > 0)
-        held += redactor.heldLength + (clone === undefined ? 0 : clone.head.length + clone.tail.length);
+    for (const open of this.#slots.values()) held += heldLength(open);
     for (const [key, open] of this.#slots) {
-      if (held <= this.#maxHeldBytes && this.#slots.size <= maxSlots) return;
-      const { clone, redactor } = open;
-      if (redactor.heldLength > 0)
-        held -= redactor.heldLength + (clone === undefined ? 0 : clone.head.length + clone.tail.length);
+      const isTooMuch = held > this.#maxHeldBytes && heldLength(open) > 0;
+      if (!isTooMuch && this.#slots.size <= maxSlots) continue;
+      held -= heldLength(open);
       this.#closeSlot(key, open);
     }
   }
@@ -315,6 +312,11 @@ export class EventFilter implements ContentFilter {
   #add(key: string, text: string): void {
     if (text !== '') this.#text.set(key, (this.#text.get(key) ?? '') + text);
   }
+}
+
+function heldLength({ clone, redactor }: OpenSlot): number {
+  if (redactor.heldLength === 0) return 0;
+  return redactor.heldLength + (clone === undefined ? 0 : clone.head.length + clone.tail.length);
 }
 
 function covers({ prefixes }: Closing, key: string): boolean {

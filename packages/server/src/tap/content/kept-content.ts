@@ -44,6 +44,9 @@ export interface ContentOptions {
   readonly redact?: readonly RedactionRule[];
   /** The parts that are left out while `isShedding`. Default: none. */
   readonly shed?: readonly ShedPart[];
-  /** The bytes that may be held back of one stream. Of a larger body that has to be read whole nothing is kept. */
+  /**
+   * The bytes that may be held back of one stream, at least 4,096. Where more would be, the text that is open for longest
+   * is taken for whole. Of a body that is larger nothing is kept.
+   */
   readonly maxHeldBytes: number;
 }
