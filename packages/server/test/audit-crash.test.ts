@@ -21,14 +21,18 @@ function startWriter(args: readonly string[], options?: SpawnOptions): Command {
 /** The batches that a writer has said are kept: the number of records of each stream. */
 function acknowledged(writers: readonly Command[]): Map<string, number> {
   const text = writers.map(({ stdout }) => stdout()).join('');
-  return new Map([...text.matchAll(/^ack (\S+) (\d+)$/gm)].map(([, stream = '', count]) => [stream, Number(count)]));
+  return new Map(
+    [...text.matchAll(/^ack (\S+) (\d+)$/gm)].map(([, stream = '', count]) => [stream, Number(count)]),
+  );
 }
 
 /** Each record that was acknowledged is there, once and in order; others may be. */
 function expectKept(path: string, writers: readonly Command[]): void {
   const kept = keptIn(path);
   for (const [stream, count] of acknowledged(writers)) {
-    const texts = kept[stream]?.map((value) => (JSON.parse(value) as { text: string }).text.replace(/\.+$/, ''));
+    const texts = kept[stream]?.map((value) =>
+      (JSON.parse(value) as { text: string }).text.replace(/\.+$/, ''),
+    );
     expect(texts).toEqual(Array.from({ length: count }, (_, seq) => `${stream}/${seq}`));
   }
   expect(verifyAudit(path).problems).toEqual([]);
@@ -144,7 +148,12 @@ test('a stream without an end is open while its writer lives, and interrupted af
       reader.close();
     }
   };
-  expect([/^mine/, /^ended/, /^other/, /^killed/].map(state)).toEqual(['open', 'completed', 'interrupted', 'open']);
+  expect([/^mine/, /^ended/, /^other/, /^killed/].map(state)).toEqual([
+    'open',
+    'completed',
+    'interrupted',
+    'open',
+  ]);
   killed.process.kill('SIGKILL');
   await killed.exited;
   expect(state(/^killed/)).toBe('interrupted');

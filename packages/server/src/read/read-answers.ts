@@ -152,7 +152,7 @@ interface Read extends Pick<ReadQuery, 'cursor' | 'mode'> {
 
 /** Answers with the chunks that are there, at once or as soon as there are some. */
 async function answerPart(
-  { raw: { headers }, response }: ReadRequest,
+  { raw, response }: ReadRequest,
   stream: GatewayStream,
   body: StreamBody,
   { cursor, from, isNow, mode }: Read,
@@ -177,10 +177,10 @@ async function answerPart(
   // A client that does not take the answer is disconnected.
   response.setTimeout(stallTimeoutMs, () => response.destroy());
   if (wait !== undefined && part.body.length === 0) return { status: 204, headers: told, body: none };
-  const isKnown = wait === undefined && hasEntityTag(headers['if-none-match'], tag);
-  return isKnown
-    ? { status: 304, headers: told, body: none }
-    : { status: 200, headers: told, body: part.body };
+  const isKnown = wait === undefined && hasEntityTag(raw.headers['if-none-match'], tag);
+  if (isKnown) return { status: 304, headers: told, body: none };
+  if (part.to > from.offset) stream.partSent({ address: clientAddress(raw) ?? '', to: part.to });
+  return { status: 200, headers: told, body: part.body };
 }
 
 /** Answers with chunks as events: those that are there and those that come. */

@@ -22,7 +22,7 @@ import type { StreamOrigin, StreamOwner } from './stream-owner.ts';
 import type { StreamBody, StreamDeadlines, StreamOutcome, StreamState } from './stream-body.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
 import type { StreamLog } from './stream-log.ts';
-import type { Tap } from './tap.ts';
+import type { SentPart, Tap } from './tap.ts';
 import { TapGates, tapUnavailable } from './tap-gates.ts';
 import { TapReader } from './tap-reader.ts';
 import { type ReaderEndReason, ServedReader } from './served-reader.ts';
@@ -473,6 +473,11 @@ export class GatewayStream implements StreamOwner {
   sent(run: EventRun): void {
     this.#meter.sent(run);
     this.audience.releaseLarge();
+  }
+
+  /** A request got a part of the stream, and does not stay. */
+  partSent(part: SentPart): void {
+    for (const tap of this.#taps ?? []) tap.partSent(part);
   }
 
   /** A reader has acknowledged so many more tokens. */

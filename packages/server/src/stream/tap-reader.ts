@@ -4,7 +4,7 @@ import { awaitsChunk } from './awaits-chunk.ts';
 import type { StreamBody, StreamOutcome } from './stream-body.ts';
 import { GatewayError } from '../errors.ts';
 import type { EndedReader } from './ended-reader.ts';
-import type { StreamTap, Tap, TapGate } from './tap.ts';
+import type { SentPart, StreamTap, Tap, TapGate } from './tap.ts';
 
 /** A stream, as far as the tap's reader needs it. */
 interface ReadByTap {
@@ -92,6 +92,11 @@ export class TapReader {
   /** The process ends: the tap gets no more chunks. */
   detach(): void {
     this.#reader?.detach();
+  }
+
+  /** A request got a part of the stream. */
+  partSent(part: SentPart): void {
+    this.#tell((tap) => tap.partSent?.(part));
   }
 
   #tell(tell: (tap: StreamTap) => void): void {

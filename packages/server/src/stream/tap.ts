@@ -23,6 +23,14 @@ export interface TappedStream {
   readonly bytes: number;
 }
 
+/** Chunks that a request got which asked for what is there, and did not stay. */
+export interface SentPart {
+  /** IP address. */
+  readonly address: string;
+  /** The offset behind the last of them. */
+  readonly to: number;
+}
+
 /** The operator's own reader of streams, beside the clients: an audit log, analytics, a queue. */
 export interface Tap {
   /** The tap's name in logs and on the console. */
@@ -97,4 +105,6 @@ export interface StreamTap {
   ended?(outcome: StreamOutcome): void;
   /** A reader is gone. Called for every reader, also after the stream's end and after `read` has finished. */
   readerEnded?(reader: EndedReader): void;
+  /** A request got what is there. Called when it is sent, also after the stream's end. */
+  partSent?(part: SentPart): void;
 }

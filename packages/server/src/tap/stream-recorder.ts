@@ -4,7 +4,7 @@ import type { TokenUsage } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { EndedReader } from '../stream/ended-reader.ts';
 import type { StreamBody, StreamOutcome } from '../stream/stream-body.ts';
-import type { StreamTap, TapGate, TappedStream } from '../stream/tap.ts';
+import type { SentPart, StreamTap, TapGate, TappedStream } from '../stream/tap.ts';
 import { tapUnavailable } from '../stream/tap-gates.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import { type ChunkRecordOptions, ChunkRecords, type TakenRun } from './chunk-records.ts';
@@ -198,6 +198,12 @@ export class StreamRecorder implements StreamTap, Recorder {
       acknowledged: acknowledgedOffset,
       lost: lostTokens,
     });
+  }
+
+  partSent({ address, to }: SentPart): void {
+    if (this.#readers.length >= maxWaitingReaders) return this.#options.onLost(1);
+    const part = { reader: 0, via: 'part', address, delivered: to, acknowledged: null, lost: 0 };
+    this.#note(this.#readers, { kind: 'reader', reason: 'delivered', ...part });
   }
 
   /**

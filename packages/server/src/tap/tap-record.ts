@@ -99,8 +99,10 @@ const end = z.strictObject({
 const reader = z.strictObject({
   ...head,
   kind: z.literal('reader'),
-  reader: count.describe('number of the reader in its stream'),
-  via: z.string(),
+  reader: count.describe('number of the reader in its stream; 0: a request that asked for what was there'),
+  via: z
+    .string()
+    .describe('http, session, event-source or durable-streams; part: a request for what was there'),
   address: z.string(),
   reason: z.enum(['delivered', 'failed', 'left', 'stalled']),
   code: z.string().optional(),
