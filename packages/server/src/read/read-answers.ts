@@ -179,7 +179,7 @@ async function answerPart(
   if (wait !== undefined && part.body.length === 0) return { status: 204, headers: told, body: none };
   const isKnown = wait === undefined && hasEntityTag(raw.headers['if-none-match'], tag);
   if (isKnown) return { status: 304, headers: told, body: none };
-  if (part.to > from.offset) stream.partSent({ address: clientAddress(raw) ?? '', to: part.to });
+  if (part.to > from.offset) stream.partSent({ address: clientAddress(raw), to: part.to });
   return { status: 200, headers: told, body: part.body };
 }
 
