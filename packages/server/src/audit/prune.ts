@@ -133,7 +133,8 @@ function oldestPrefix(
     const { at, writer } = rowOf<{ writer: number; at: number }>(chain);
     if (!isTooLarge && at >= oldestMs) return undefined;
     const prefix = prefixOf(db, writer, maxRecords, canGo);
-    if (prefix !== undefined) return prefix;
+    // Where the size is asked for, a note that replaces a note would go on for ever.
+    if (prefix !== undefined && (prefix.streams.size > 0 || !isTooLarge)) return prefix;
   }
   return undefined;
 }

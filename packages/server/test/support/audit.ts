@@ -2,12 +2,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SinkRecord } from '@spillway/core';
+import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { onTestFinished } from 'vitest';
 import { type AuditLog, type AuditLogOptions, openAuditLog } from '../../src/audit/audit-log.ts';
 import { AuditReader } from '../../src/audit/audit-reader.ts';
 import { AuditWriter } from '../../src/audit/audit-writer.ts';
 import type { TapRecord } from '../../src/tap/tap-record.ts';
 import { nodeClock } from '../../src/time/node-clock.ts';
+import type { ServerClock } from '../../src/time/server-clock.ts';
 
 /** A signal that is never aborted. */
 export const never = new AbortController().signal;
@@ -27,10 +29,21 @@ export async function openLog(path: string, options?: AuditLogOptions): Promise<
 }
 
 /** A writer in this thread, which closes when the test has finished. */
-export function openWriter(path: string, node = 'test'): AuditWriter {
-  const writer = new AuditWriter(path, node, nodeClock);
+export function openWriter(path: string, node = 'test', clock: ServerClock = nodeClock): AuditWriter {
+  const writer = new AuditWriter(path, node, clock);
   onTestFinished(() => writer.close());
   return writer;
+}
+
+/** A clock that stands still at a date, with secrets that are some. */
+export class DatedClock extends VirtualClock {
+  constructor(startDateMs = 0) {
+    super({ startDateMs });
+  }
+
+  override randomBytes(count: number): Uint8Array<ArrayBuffer> {
+    return nodeClock.randomBytes(count);
+  }
 }
 
 /** What a test keeps: a value of its own, or a record. */
