@@ -3717,6 +3717,14 @@ export const mutants: readonly Mutant[] = [
     only: 'says instead of an answer',
   },
   {
+    name: 'promise 12: a body that is redacted behind a gate makes its provider wait for ever',
+    file: `${server}/tap/chunk-records.ts`,
+    find: 'if (!this.#isEvents && this.#heldTooMuch(runs))',
+    replace: 'if (this.#isEvents && this.#heldTooMuch(runs))',
+    test: `${serverTest}/record-tap.test.ts`,
+    only: 'small pieces',
+  },
+  {
     name: 'promise 13: a write that failed is forgotten',
     file: `${server}/tap/tap-writer.ts`,
     find: '      if (this.#batch !== undefined) void this.#write(this.#batch);\n',

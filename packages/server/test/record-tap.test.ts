@@ -5,6 +5,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import { eventually } from '../../gateway/test/support/spawn.ts';
 import { within } from '../../core/test/support/within.ts';
 import { GatewayError } from '../src/errors.ts';
+import { RunMemory } from '../src/memory/run-memory.ts';
+import { openRunChannel } from '../src/stream/run-channel.ts';
 import type { GatewayStream } from '../src/stream/stream.ts';
 import { redactionRules } from '../src/tap/content/redactor.ts';
 import { RecordTap, type RecordTapOptions } from '../src/tap/record-tap.ts';
@@ -388,4 +390,40 @@ test('promise 12: what the provider says instead of an answer waits for the gate
   letGo.resolve();
   await expect(within(refused.started, 'the answer')).rejects.toMatchObject({ code: 'upstream_invalid' });
   expect(sink.records(refused.id).map(({ kind }) => kind)).toEqual(['begin', 'end']);
+});
+
+test('a body in many small pieces that is redacted behind a gate comes through, and of what is too much the size is kept', async () => {
+  const { sink, tap } = openTap({ gate: true, redact: [redactionRules.email] });
+  const { defects, streams } = openStreams([tap]);
+  const stream = streams.open(nobody);
+  const channel = openRunChannel(65_536, new RunMemory(), undefined, nodeClock);
+  const body = {
+    isEvents: false,
+    format: undefined,
+    status: 200,
+    reason: '',
+    headers: {},
+    maxWaitingBytes: 65_536,
+  };
+  stream.start({ ...body, log: channel }, nodeClock.nowMs());
+  const reader = stream.body?.log.reader({ overflow: 'block' });
+  const whole = JSON.stringify({ words: 'ada@example.com '.repeat(2000) });
+  let got = '';
+  const reading = (async () => {
+    for await (const run of reader ?? []) got += Buffer.from(run.bytes).toString();
+  })();
+  for (let at = 0; at < whole.length; at += 7) {
+    const bytes = Buffer.from(whole.slice(at, at + 7));
+    await within(channel.write({ bytes, byteLength: bytes.length, events: 0 }), 'room for the next piece');
+  }
+  channel.complete();
+  streams.ended(stream, { state: 'completed', error: undefined });
+  await within(reading, 'the whole body');
+  expect(got).toBe(whole);
+  const records = sink.records();
+  expect(dataOf(records)).toContain('[email] [email]');
+  expect(JSON.stringify(records)).not.toContain('ada@example');
+  const sizes = records.map((record) => (record.kind === 'chunks' ? (record.bytes ?? 0) : 0));
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBeGreaterThan(10_000);
+  expect(defects).toEqual([]);
 });

@@ -71,7 +71,7 @@ const tapSchema = z
     maxRecords: count(1, 1_000_000)
       .default(1000)
       .describe('chunks of one stream that may wait for the tap; merged ones count as one'),
-    maxRecordBytes: size(1024)
+    maxRecordBytes: size(4096)
       .default(1_048_576)
       .describe(
         'bytes of content in one record, and in all of a body that is no stream; beyond it, size and digest are kept',

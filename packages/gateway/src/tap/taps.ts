@@ -1,6 +1,7 @@
 import type { Durability } from '@spillway/core';
 import type { Timer } from '@spillway/core/clock';
 import type { AuditHead } from '@spillway/server/audit/audit-chain';
+import type { RedactionRule } from '@spillway/server/tap/content/redaction-rule';
 import { redactionRules } from '@spillway/server/tap/content/redactor';
 import { RecordTap, type TapFigures, type TapLog } from '@spillway/server/tap/record-tap';
 import type { SpillSink } from '@spillway/server/tap/sinks/spill-sink';
@@ -142,7 +143,7 @@ function recordTap(settings: TapSettings, { sink }: TapSink, { clock, isOwn, log
     when: (stream) => !isOwn(stream) && isWanted(settings, stream),
     content,
     keepsRequest: request,
-    redact: redact?.map((rule) => redactionRules[rule]),
+    redact: redact && rulesOf(redact),
     shed: shed && { aboveMs: shedAboveMs, belowMs: shedBelowMs, parts: shed },
     gate,
     overflow: overflowOf(settings),
@@ -152,6 +153,11 @@ function recordTap(settings: TapSettings, { sink }: TapSink, { clock, isOwn, log
     clock,
     log,
   });
+}
+
+/** In the order in which they hold back least. */
+function rulesOf(names: NonNullable<TapSettings['redact']>): RedactionRule[] {
+  return Object.values(redactionRules).filter((rule) => names.some((name) => redactionRules[name] === rule));
 }
 
 /** What a tap does that lags. Without a word about it, only one that must lose nothing makes others wait. */

@@ -1,5 +1,6 @@
 import type { Format } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
+import { frameOverheadBytes } from '@spillway/core/session';
 import { createContentFilter } from './content/content-filter.ts';
 import type { ContentFilter, KeptContent } from './content/kept-content.ts';
 import type { RedactionRule } from './content/redaction-rule.ts';
@@ -38,6 +39,9 @@ export class ChunkRecords {
   /** The offsets of the runs from the first one on of which the filter keeps something back, and that one's number. */
   readonly #starts: number[] = [];
   #firstStart = 0;
+  /** What the runs of a body weigh that are kept back, and whether that was too much: nothing more of it is kept. */
+  #heldWeight = 0;
+  #isSpent = false;
   /** The bytes of the last record, or so far of a body that is no stream of events. */
   #bodyBytes = 0;
 
@@ -75,20 +79,35 @@ export class ChunkRecords {
       events,
       merged: merged || undefined,
     } as const;
+    if (this.#isSpent) return { ...range, bytes: bytesIn(runs.map(({ run }) => run.bytes)) };
     if (filter === undefined) return { ...range, ...this.#content(runs.map(({ run }) => run.bytes)) };
     filter.isShedding = isShedding;
-    return { ...range, ...this.#kept(runs.map((taken) => this.#filtered(filter, taken))) };
+    const kept = runs.map((taken) => this.#filtered(filter, taken));
+    if (!this.#isEvents && this.#heldTooMuch(runs)) kept.push(filter.flush());
+    return { ...range, ...this.#kept(kept) };
   }
 
   /** What was kept back until the end, at `offset`; `undefined`: nothing was. */
   rest(offset: number): TapRecordBody | undefined {
-    if (this.#filter === undefined) return undefined;
+    if (this.#filter === undefined || this.#isSpent) return undefined;
     const kept = this.#filter.flush();
     this.#starts.length = 0;
     const isEmpty = kept.bytes.length === 0 && kept.text === undefined && kept.omittedBytes === undefined;
     return isEmpty
       ? undefined
       : { kind: 'chunks', from: offset, to: offset, events: kept.events, ...this.#kept([kept]) };
+  }
+
+  /**
+   * Whether so much of a body is kept back that whoever waits for it would make the provider wait. A body is read whole
+   * to be redacted, its pieces may be small, and they cannot be merged.
+   */
+  #heldTooMuch(runs: readonly TakenRun[]): boolean {
+    if (this.heldFrom === undefined) return false;
+    for (const { run } of runs) this.#heldWeight += run.byteLength + frameOverheadBytes;
+    this.#isSpent = this.#heldWeight > this.#options.maxHeldBytes;
+    if (this.#isSpent) this.#starts.length = 0;
+    return this.#isSpent;
   }
 
   #filtered(filter: ContentFilter, { from, run }: TakenRun): KeptContent {

@@ -68,7 +68,12 @@ const chunks = z.strictObject({
     .record(z.string(), z.string())
     .optional()
     .describe('with `content: text`: what was said, by its place in the events'),
-  shed: z.array(z.string()).optional().describe('parts that were left out because the tap lagged'),
+  shed: z
+    .array(z.string())
+    .optional()
+    .describe(
+      'parts that were left out: because the tap lagged, and of redacted content the log probabilities',
+    ),
 });
 
 /** Chunks that the tap lost by its policy. */
