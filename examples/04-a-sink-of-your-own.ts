@@ -4,7 +4,7 @@
  *
  *     node examples/04-a-sink-of-your-own.ts
  */
-import { mkdtemp, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
@@ -17,9 +17,7 @@ function openFolderSink(folder: string): RecordSink {
   /** A record that is written again replaces itself: its name is its id. */
   async function keep({ stream, seq, value }: SinkRecord): Promise<void> {
     const path = join(folder, `${stream}.${seq}`);
-    await using file = await open(`${path}.new`, 'w', 0o600);
-    await file.writeFile(value);
-    await file.sync();
+    await writeFile(`${path}.new`, value, { mode: 0o600, flush: true });
     await rename(`${path}.new`, path);
   }
 
@@ -29,8 +27,8 @@ function openFolderSink(folder: string): RecordSink {
       await keep(record);
     }
     // The names are durable when the folder is.
-    await using names = await open(folder);
-    await names.sync();
+    const names = await open(folder);
+    await names.sync().finally(() => names.close());
   }
 
   return {

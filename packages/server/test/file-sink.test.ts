@@ -274,6 +274,23 @@ describe('what others do to the file', () => {
   });
 });
 
+test('of a batch that failed nothing stays behind another one', async () => {
+  const disk = await FailingDisk.install();
+  const sink = await open();
+  await sink.write([lineRecord('a', 0)], never);
+  disk.fail();
+  const long = [lineRecord('b', 0, 'x'.repeat(1000)), lineRecord('b', 1)];
+  for (let time = 0; time < 2; time += 1) {
+    await expect(sink.write(long, never)).rejects.toMatchObject({
+      code: 'sink_failed',
+      message: expect.stringMatching(/EIO|ENOSPC/),
+    });
+  }
+  disk.heal();
+  await sink.write([lineRecord('a', 1)], never);
+  expect(recordsIn(folder)).toEqual([lineRecord('a', 0), lineRecord('a', 1)]);
+});
+
 test('a file has one writer', async () => {
   const sink = await open();
   await expect(open()).rejects.toMatchObject({

@@ -44,6 +44,7 @@ const surroundings = `
   declare const merge: (first: string, second: string) => string | undefined;
   declare const model: AsyncIterable<string>;
   declare const offset: number;
+  declare const openMyEngine: () => import('@spillway/core/testing').SinkEngine;
   declare const openMySink: (table: object) => import('@spillway/core').RecordSink;
   declare const openMyTable: () => Promise<{
     readAll(): Promise<import('@spillway/core').SinkRecord[]>;

@@ -30,7 +30,10 @@ export type LineOutput = (
  *
  * @example
  * ```ts
- * const sink = openStdoutSink((bytes, done) => write(1, bytes, done), { clock: nodeClock });
+ * // Not with `fs.write`: a pipe whose reader has stopped would keep a thread of Node's pool.
+ * const output: LineOutput = (bytes, done) =>
+ *   process.stdout.write(bytes, (error) => done(error, error ? 0 : bytes.length));
+ * const sink = openStdoutSink(output, { clock: nodeClock });
  * ```
  */
 export function openStdoutSink(output: LineOutput, { clock }: { readonly clock: ServerClock }): RecordSink {
