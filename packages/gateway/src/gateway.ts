@@ -151,7 +151,10 @@ export async function openGateway(
   const heldLimitBytes =
     config.maxStreams * channelBytes(config) + config.maxRetainedBytes + config.maxEventMemoryBytes;
   const refusals = new Refusals(log, clock);
-  const onRefused = (refusal: Refusal): void => refusals.refused('client', refusal);
+  const onRefused = (refusal: Refusal): void => {
+    refusals.refused('client', refusal);
+    taps.refused(refusal);
+  };
   const onAdminRefused = (refusal: Refusal): void => refusals.refused('admin', refusal);
   const canary = config.canaryMs > 0 ? await openCanaryProvider() : undefined;
   const canaryKeys = canary === undefined ? [] : [apiKey(digest(canary.key), canaryName)];

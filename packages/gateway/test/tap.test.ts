@@ -294,6 +294,29 @@ describe('a tap of the gateway', () => {
     expect(chunks.every(({ data }) => data === undefined)).toBe(true);
   });
 
+  test('requests that the gateway refused are in it only where that is asked for', async () => {
+    const path = join(folder(), 'audit.jsonl');
+    const other = join(folder(), 'other.jsonl');
+    const taps = `name=all,to=file:${path},refused=true name=some,to=file:${other}`;
+    const gateway = await startGateway(['--tap', taps], {
+      env: { SPILLWAY_API_KEYS: 'clinic/web=sk-right' },
+    });
+    const headers = { 'content-type': 'application/json', authorization: 'Bearer sk-right' };
+    await postChat(gateway.url, 'sim:tokens=3', { headers: { authorization: 'Bearer sk-wrong' } });
+    const secret = { method: 'POST', headers, body: '{"model": "m", "messages": [secret' };
+    await fetch(`${gateway.url}/v1/chat/completions`, secret);
+    const records = await eventually(() => {
+      const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
+      return lines.length === 4 && lines.map((line) => parseRecord(Buffer.from(line)));
+    }, 'the records');
+    expect(kinds(records)).toEqual(['begin', 'end', 'begin', 'end']);
+    expect(records[1]).toMatchObject({ state: 'failed', code: 'invalid_api_key', events: 0 });
+    expect(records[2]).toMatchObject({ tenant: 'clinic', caller: 'clinic/web', provider: '' });
+    expect(records[3]).toMatchObject({ state: 'failed', code: 'invalid_request' });
+    for (const word of ['sk-', 'secret']) expect(JSON.stringify(records)).not.toContain(word);
+    expect(readFileSync(other, 'utf8')).toBe('');
+  });
+
   test('standard output has the records alone', async () => {
     const gateway = spawnSpillway(['serve', '--port', '0', '--admin-port', '0', '--tap', 'to=stdout:']);
     const url = await eventually(

@@ -333,8 +333,8 @@ test('promise 12: what may be the beginning of something to replace holds back w
   const reader = stream.body?.log.reader({ overflow: 'coalesce' });
   const takes = async (): Promise<string> => {
     let text = '';
-    while (reader !== undefined && reader.waitingItems > 0) {
-      const items = reader.takeAll();
+    for (;;) {
+      const items = reader?.takeAll() ?? [];
       if (items.length === 0) break;
       text += items
         .map((item) => (item instanceof Gap ? '' : textIn(Buffer.from(item.bytes).toString())))

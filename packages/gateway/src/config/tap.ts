@@ -51,6 +51,9 @@ const tapSchema = z
         "the part of an answer that is kept: full is the provider's events, text the words in them, usage only who asked, how it ended and its tokens",
       ),
     request: flag.default(false).describe('whether the body of the request is kept, too: it has the prompt'),
+    refused: flag
+      .default(false)
+      .describe('whether requests that the gateway itself refused are written down, too'),
     redact: itemsFrom(redactionNames)
       .optional()
       .describe(

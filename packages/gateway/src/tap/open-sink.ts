@@ -1,4 +1,3 @@
-import { write } from 'node:fs';
 import type { RecordSink } from '@spillway/core';
 import { type AuditLog, openAuditLog } from '@spillway/server/audit/audit-log';
 import type { TapLog } from '@spillway/server/tap/record-tap';
@@ -7,6 +6,7 @@ import { openSpillSink, type SpillSink } from '@spillway/server/tap/sinks/spill-
 import { openStdoutSink } from '@spillway/server/tap/sinks/stdout-sink';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { TapSettings } from '../config/tap.ts';
+import { openOutput } from '../process/output.ts';
 
 /** The sink of a tap, and what it is made of. */
 export interface TapSink {
@@ -20,12 +20,14 @@ export interface TapSink {
 /** Opens what the `to` of a tap names, and its spill. @throws {SpillwayError} if one of them cannot be opened. */
 export async function openSink(tap: TapSettings, clock: ServerClock, log: TapLog): Promise<TapSink> {
   const opened = await openEngine(tap, clock);
-  const { maxSpillBytes, name, spill: path } = tap;
+  const { deadlineMs, maxSpillBytes, name, spill: path } = tap;
   if (path === undefined) return opened;
   try {
     const spill = await openSpillSink(opened.sink, {
       path,
       maxBytes: maxSpillBytes,
+      // An engine that hangs is left before the tap gives up the write.
+      engineTimeoutMs: Math.min(2000, deadlineMs / 2),
       clock,
       onDamage: (damage) =>
         log.error({ tap: name, ...damage }, 'a part of the spill of a tap cannot be read'),
@@ -59,6 +61,6 @@ async function openEngine(tap: TapSettings, clock: ServerClock): Promise<TapSink
         }),
       };
     default:
-      return { sink: openStdoutSink((bytes, done) => write(1, bytes, done), { clock }) };
+      return { sink: openStdoutSink(openOutput(1), { clock }) };
   }
 }

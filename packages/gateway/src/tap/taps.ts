@@ -1,5 +1,6 @@
 import type { Durability } from '@spillway/core';
 import type { Timer } from '@spillway/core/clock';
+import type { Refusal } from '@spillway/server/access/refusal';
 import type { AuditHead } from '@spillway/server/audit/audit-chain';
 import type { RedactionRule } from '@spillway/server/tap/content/redaction-rule';
 import { redactionRules } from '@spillway/server/tap/content/redactor';
@@ -84,6 +85,11 @@ export class Taps {
     }));
   }
 
+  /** A request was refused by the gateway itself. */
+  refused(refusal: Refusal): void {
+    for (const { tap } of this.#taps) tap.refused(refusal);
+  }
+
   /** Writes down what waits, as far as each tap's deadline allows, and closes the sinks. Call it when no stream is live. */
   async close(): Promise<void> {
     this.#timer.stop();
@@ -136,13 +142,14 @@ function spillStatus(spill: SpillSink, { maxSpillBytes }: TapSettings): SpillSta
 
 function recordTap(settings: TapSettings, { sink }: TapSink, { clock, isOwn, log }: TapsOptions): RecordTap {
   const { content, deadlineMs, gate, maxRecordBytes, maxRecords, name, request } = settings;
-  const { redact, shed, shedAboveMs, shedBelowMs } = settings;
+  const { redact, refused, shed, shedAboveMs, shedBelowMs } = settings;
   return new RecordTap({
     name,
     sink,
     when: (stream) => !isOwn(stream) && isWanted(settings, stream),
     content,
     keepsRequest: request,
+    keepsRefused: refused,
     redact: redact && rulesOf(redact),
     shed: shed && { aboveMs: shedAboveMs, belowMs: shedBelowMs, parts: shed },
     gate,

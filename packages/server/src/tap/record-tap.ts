@@ -1,10 +1,13 @@
 import type { Overflow, RecordSink } from '@spillway/core';
+import type { Caller } from '../access/caller.ts';
+import type { Refusal } from '../access/refusal.ts';
+import { streamClient } from '../access/stream-client.ts';
 import { tapUnavailable } from '../stream/tap-gates.ts';
 import type { StreamTap, Tap, TappedStream } from '../stream/tap.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { ShedPart } from './content/shed-parts.ts';
 import type { RedactionRule } from './content/redaction-rule.ts';
-import { StreamRecorder } from './stream-recorder.ts';
+import { type RecorderOptions, StreamRecorder } from './stream-recorder.ts';
 import { TapWriter } from './tap-writer.ts';
 
 /** The log of a tap, in pino's form. */
@@ -35,6 +38,8 @@ export interface RecordTapOptions {
    * has for less than `belowMs`. Records say what they lack. Default: none.
    */
   readonly shed?: ShedOptions | undefined;
+  /** Whether requests that the server itself refused are written down, too. Default: false. */
+  readonly keepsRefused?: boolean;
   /** Whether the request's body is kept, too. It has the prompt. Default: false. */
   readonly keepsRequest?: boolean;
   /**
@@ -87,9 +92,9 @@ export class RecordTap implements Tap {
   readonly name: string;
   /** Whether streams end that cannot be kept: those of a tap that gates, or that makes the model wait. */
   readonly isRequired: boolean;
-  readonly #options: RecordTapOptions;
-  readonly #overflow: Overflow;
+  readonly #when: (stream: TappedStream) => boolean;
   readonly #writer: TapWriter;
+  readonly #recorded: RecorderOptions;
   #records = 0;
   #bytes = 0;
   #writes = 0;
@@ -97,19 +102,19 @@ export class RecordTap implements Tap {
   #lost = 0;
   #redacted = 0;
   #waitedMs = 0;
+  #waitingRefusals = 0;
 
   constructor(options: RecordTapOptions) {
-    const { clock, deadlineMs = 5000, gate = false, log, name, sink } = options;
-    const { overflow = 'coalesce' } = options;
+    const { clock, gate = false, log, maxRecordBytes = 1_048_576, name, overflow = 'coalesce' } = options;
+    const { deadlineMs = 5000, redact, shed, sink, when = () => true } = options;
     this.name = name;
-    this.#options = options;
-    this.#overflow = overflow;
     this.isRequired = gate || overflow === 'coalesce' || overflow === 'block';
+    this.#when = when;
     this.#writer = new TapWriter({
       sink,
       clock,
       deadlineMs,
-      shed: options.shed,
+      shed,
       listener: {
         down: (error) => {
           log.error(
@@ -127,30 +132,17 @@ export class RecordTap implements Tap {
         },
       },
     });
-  }
-
-  /** @throws {GatewayError} `tap_unavailable` for a stream that needs this tap while its sink is known to be down. */
-  open(stream: TappedStream): StreamTap | undefined {
-    const {
-      clock,
-      content = 'full',
-      gate = false,
-      maxRecordBytes = 1_048_576,
-      maxRecords = 1000,
-    } = this.#options;
-    const { keepsRequest = false, name, redact, shed, when } = this.#options;
-    if (when?.(stream) === false) return undefined;
-    if (this.isRequired && this.#writer.isDown) throw tapUnavailable(name);
-    return new StreamRecorder(stream, {
+    this.#recorded = {
       name,
       writer: this.#writer,
-      content,
-      keepsRequest,
+      content: options.content ?? 'full',
+      keepsRequest: options.keepsRequest ?? false,
+      keepsRefused: options.keepsRefused ?? false,
       maxRecordBytes,
       gates: gate,
       isRequired: this.isRequired,
-      overflow: this.#overflow,
-      maxItems: maxRecords,
+      overflow,
+      maxItems: options.maxRecords ?? 1000,
       clock,
       redact,
       shed: shed?.parts,
@@ -158,7 +150,33 @@ export class RecordTap implements Tap {
       maxHeldBytes: gate ? Math.min(maxRecordBytes, maxGatedBytes) : maxRecordBytes,
       onLost: (count) => (this.#lost += count),
       onRedacted: (count) => (this.#redacted += count),
-    });
+    };
+  }
+
+  /** @throws {GatewayError} `tap_unavailable` for a stream that needs this tap while its sink is known to be down. */
+  open(stream: TappedStream): StreamTap | undefined {
+    if (!this.#when(stream)) return undefined;
+    if (this.isRequired && this.#writer.isDown) throw tapUnavailable(this.name);
+    return new StreamRecorder(stream, this.#recorded);
+  }
+
+  /**
+   * Writes down a request that was refused before it had a stream, if the tap keeps such requests. Of those that wait to
+   * be written, at most `maxRecords` are kept.
+   */
+  refused({ address, caller = nobody, error, headers, requestId }: Refusal): void {
+    if (!this.#recorded.keepsRefused || requestId === undefined) return;
+    const client = streamClient({ address, caller, headers });
+    const stream: TappedStream = { ...noStream, id: requestId, requestId, client };
+    if (!this.#when(stream)) return;
+    if (this.#waitingRefusals >= this.#recorded.maxItems) {
+      this.#lost += 1;
+      return;
+    }
+    this.#waitingRefusals += 1;
+    const recorder = new StreamRecorder(stream, this.#recorded);
+    recorder.onFinished(() => (this.#waitingRefusals -= 1));
+    recorder.ended({ state: 'failed', error });
   }
 
   get figures(): TapFigures {
@@ -182,6 +200,17 @@ export class RecordTap implements Tap {
     return this.#writer.close(timeoutMs);
   }
 }
+
+const nobody: Caller = { name: '', tenant: '', owner: undefined };
+/** What a tap knows of a request that asked nobody. */
+const noStream = {
+  origin: { name: '', api: '' },
+  model: undefined,
+  upstreamRequestId: undefined,
+  requestBody: undefined,
+  events: 0,
+  bytes: 0,
+} as const;
 
 /** Sinks write no text of records into their errors, so these can be logged. */
 function reasonOf(error: unknown): string {

@@ -23,6 +23,8 @@ export interface RecorderOptions extends Omit<ChunkRecordOptions, 'content'> {
   readonly writer: Pick<TapWriter, 'isShedding' | 'isSilent' | 'wants'>;
   /** `full` and `text` as of chunks. `usage`: nothing of the answer. */
   readonly content: ChunkRecordOptions['content'] | 'usage';
+  /** Whether a request that was refused before a provider was asked is written down. */
+  readonly keepsRefused: boolean;
   /** Whether the request's body is kept. */
   readonly keepsRequest: boolean;
   /** Whether readers get only what is kept. */
@@ -36,6 +38,8 @@ export interface RecorderOptions extends Omit<ChunkRecordOptions, 'content'> {
   /** So many chunks, or ends of readers, are lost to the tap. */
   readonly onLost: (count: number) => void;
 }
+
+const quoting: ReadonlySet<string | undefined> = new Set(['invalid_request', 'not_found']);
 
 interface Note {
   readonly body: TapRecordBody;
@@ -111,6 +115,11 @@ export class StreamRecorder implements StreamTap, Recorder {
     this.#done.promise.catch(() => undefined);
   }
 
+  /** Calls back when everything is kept, or given up. */
+  onFinished(callback: () => void): void {
+    void this.#done.promise.finally(callback).catch(() => undefined);
+  }
+
   get keptOffset(): number {
     return this.#keptOffset;
   }
@@ -151,8 +160,9 @@ export class StreamRecorder implements StreamTap, Recorder {
   }
 
   ended({ error, state, usage }: StreamOutcome): void {
-    // Nobody was asked, so there is nothing to keep.
-    if (!this.#hasBegun) return this.#done.resolve();
+    // Nobody was asked.
+    if (!this.#hasBegun && !this.#options.keepsRefused) return this.#done.resolve();
+    this.asked();
     const { clock } = this.#options;
     const { bytes, events } = this.#stream;
     const nowMs = clock.nowMs();
@@ -163,7 +173,8 @@ export class StreamRecorder implements StreamTap, Recorder {
         kind: 'end',
         state,
         code: error?.code,
-        reason: error?.message,
+        // The messages of these two may quote the client.
+        reason: quoting.has(error?.code) ? undefined : error?.message,
         offset: this.#body?.log.nextOffset ?? 0,
         events,
         bytes,

@@ -128,7 +128,14 @@ export class TapWriter {
     }
     this.#isClosed = true;
     this.#retry?.stop();
-    await sink.close();
+    // A disk that hangs does not keep the process.
+    await new Promise<void>((resolve) => {
+      const timer = clock.after(timeoutMs, resolve);
+      sink
+        .close()
+        .then(resolve, resolve)
+        .finally(() => timer.stop());
+    });
   }
 
   /** In a later turn, so that all that comes in this one is one write. */
