@@ -15,7 +15,7 @@ import { logPath } from './support/audit.ts';
 function auditEngine(): SinkEngine {
   const path = logPath();
   const open = new Set<RecordSink>();
-  let holder: DatabaseSync | undefined;
+  let holder: { close(): void } | undefined;
   return {
     async open() {
       const sink = await openAuditLog(path);
@@ -40,8 +40,9 @@ function auditEngine(): SinkEngine {
       mkdirSync(path);
     },
     hang() {
-      holder = new DatabaseSync(path);
-      holder.exec('BEGIN IMMEDIATE');
+      const held = new DatabaseSync(path);
+      held.exec('BEGIN IMMEDIATE');
+      holder = held;
     },
     heal() {
       holder?.close();

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { type Logger, pino } from 'pino';
+import { addAudit } from './audit/audit-commands.ts';
 import { banner } from './banner.ts';
 import { type ExitCode, exitCodes } from './exit-codes.ts';
 import { check } from './check/check.ts';
@@ -91,6 +92,8 @@ program
         `What it wrote, what is pending, who left and when: ${simulator.url}/stats\n`,
     );
   });
+
+addAudit(program);
 
 /** Reads the settings, or ends the process with what is wrong. */
 function settingsOrFail(

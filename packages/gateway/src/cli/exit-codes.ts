@@ -5,10 +5,12 @@
 export const exitCodes = {
   /** Everything was done, or a signal ended the command in order. */
   done: 0,
-  /** A defect ended the gateway, or `check` found something that fails. */
+  /** A defect ended the gateway, or `check` or `audit verify` found something that is wrong. */
   failed: 1,
   /** The command line has an unknown command, option or argument. */
   usage: 2,
+  /** A file that the command was to read is not there, or is something else (EX_NOINPUT). */
+  noInput: 66,
   /** Node is too old. `bin/spillway.js` has this number itself, because it must load nothing. */
   unavailable: 69,
   /** Another process has the port: the same start may succeed later (EX_TEMPFAIL). */

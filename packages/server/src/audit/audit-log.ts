@@ -34,7 +34,11 @@ const hangMs = 10_000;
 /** From source it is the source, and from the build the build. */
 const isSource = import.meta.url.endsWith('.ts');
 const program = new URL(isSource ? './audit-worker.ts' : './audit-worker.js', import.meta.url);
-const execArgv = isSource ? ['--conditions=spillway-source'] : [];
+// Older versions of Node warn of their SQLite, on the standard error that a program's log is on.
+const execArgv = [
+  '--disable-warning=ExperimentalWarning',
+  ...(isSource ? ['--conditions=spillway-source'] : []),
+];
 
 /**
  * Opens an audit log, and creates it for its owner alone (mode 0600), with `-wal` and `-shm` beside it. SQLite works in a

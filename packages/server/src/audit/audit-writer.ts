@@ -82,15 +82,20 @@ export class AuditWriter {
     return this.#opened.db;
   }
 
-  /** Ends the chain, with a record that says so, and closes the log. Does not fail: what was to be kept is kept. */
-  close(): void {
+  /**
+   * Ends the chain, with a record that says so, and closes the log. Does not fail: what was to be kept is kept. Returns
+   * where the chain ended; `undefined`: there is none, or its end could not be written.
+   */
+  close(): AuditHead | undefined {
     try {
-      if (this.#opened?.chain !== undefined)
-        this.change(({ chain }) => chain.note('close', this.#clock.dateMs(), {}));
+      if (this.#opened?.chain === undefined) return undefined;
+      return this.change(({ chain }) => chain.note('close', this.#clock.dateMs(), {}));
     } catch {
       // The chain ends without that record, as after a crash.
+      return undefined;
+    } finally {
+      this.#drop();
     }
-    this.#drop();
   }
 
   #open(): Opened {

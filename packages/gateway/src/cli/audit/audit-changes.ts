@@ -1,0 +1,106 @@
+import { hostname } from 'node:os';
+import { headAsText } from '@spillway/server/audit/audit-chain';
+import { checkpoint } from '@spillway/server/audit/audit-database';
+import { AuditReader } from '@spillway/server/audit/audit-reader';
+import { AuditWriter } from '@spillway/server/audit/audit-writer';
+import { erase, type EraseTarget } from '@spillway/server/audit/erase';
+import { prune, type PruneLimits } from '@spillway/server/audit/prune';
+import { nodeClock } from '@spillway/server/time/node-clock';
+import { readQuantity } from '../../config/units.ts';
+import { exitCodes } from '../exit-codes.ts';
+import { auditPath, fail, messageOf, orFail } from './audit-source.ts';
+import { Lines } from './lines.ts';
+import { readDuration } from './time-option.ts';
+
+/** Records that are pruned in one transaction. */
+const recordsAtOnce = 5000;
+
+/** What `audit erase` takes. */
+export interface EraseOptions {
+  readonly from: string;
+  readonly stream?: string;
+  readonly tenant?: string;
+  readonly caller?: string;
+  readonly yes?: true;
+}
+
+/** Erases a stream or a person, and prints how much that was and where the chain is that says so. */
+export async function eraseCommand({ caller, from, stream, tenant, yes }: EraseOptions): Promise<void> {
+  const isOne = stream !== undefined && tenant === undefined && caller === undefined;
+  if (!isOne && (stream !== undefined || tenant === undefined))
+    fail(exitCodes.usage, 'expected --stream <id>, or --tenant <name> with or without --caller <name>');
+  if (yes !== true)
+    fail(exitCodes.usage, 'expected --yes: what is erased cannot be read by anybody any more');
+  const target: EraseTarget = isOne ? { stream } : { tenant: tenant ?? '', caller };
+  const path = auditPath(from);
+  if (isOne && !hasStream(path, stream))
+    fail(exitCodes.failed, `no stream ${JSON.stringify(stream)} in this log`);
+  await change(path, (writer) => {
+    const { records, streams } = erase(path, writer, target, nodeClock.dateMs());
+    return `erased ${records} records of ${streams} streams`;
+  });
+}
+
+/** What `audit prune` takes. */
+export interface PruneOptions {
+  readonly from: string;
+  readonly olderThan?: string;
+  readonly maxBytes?: string;
+}
+
+/** Removes the oldest streams, and prints how many records that were and where the chain is that says so. */
+export async function pruneCommand({ from, maxBytes, olderThan }: PruneOptions): Promise<void> {
+  const limits: PruneLimits = {
+    maxAgeMs: limit('--older-than', olderThan, 'a duration such as 90d or 12h', readDuration),
+    maxBytes: limit('--max-bytes', maxBytes, 'a size such as 500MB or 1g', (text) =>
+      readQuantity(text, 'bytes'),
+    ),
+  };
+  if (limits.maxAgeMs === undefined && limits.maxBytes === undefined)
+    fail(exitCodes.usage, 'expected --older-than <duration> or --max-bytes <size>, or both');
+  await change(auditPath(from), (writer) => {
+    let records = 0;
+    for (;;) {
+      const removed = prune(writer, limits, nodeClock.dateMs(), recordsAtOnce);
+      if (removed === 0) break;
+      records += removed;
+    }
+    // The file is smaller only when its write-ahead log is empty.
+    if (records > 0) checkpoint(writer.db);
+    return `pruned ${records} records`;
+  });
+}
+
+/** Changes a log, as a writer of its own. */
+async function change(path: string, work: (writer: AuditWriter) => string): Promise<void> {
+  orFail(path, () => new AuditReader(path).close());
+  const writer = new AuditWriter(path, `${hostname()} spillway audit`, nodeClock);
+  try {
+    const done = work(writer);
+    const head = writer.close();
+    await new Lines().write(head === undefined ? done : `${done}, head ${headAsText(head)}`);
+  } catch (error) {
+    writer.close();
+    fail(exitCodes.failed, `${path}: ${messageOf(error)}`);
+  }
+}
+
+function hasStream(path: string, name: string): boolean {
+  const reader = orFail(path, () => new AuditReader(path));
+  const stream = reader.stream(name);
+  reader.close();
+  return stream !== undefined;
+}
+
+function limit(
+  flag: string,
+  text: string | undefined,
+  expected: string,
+  read: (text: string) => number | undefined,
+): number | undefined {
+  if (text === undefined) return undefined;
+  const value = read(text);
+  if (value === undefined || value <= 0)
+    fail(exitCodes.usage, `${flag}: expected ${expected}, got ${JSON.stringify(text)}`);
+  return value;
+}
