@@ -6,7 +6,8 @@ import { GatewayError } from '../src/errors.ts';
 import { EventMemory } from '../src/memory/event-memory.ts';
 import { LargeRun } from '../src/memory/large-run.ts';
 import type { StreamTap, Tap, TappedStream } from '../src/stream/tap.ts';
-import { openStreams, runOf, startStream, textIn, windowBytes } from './support/own-streams.ts';
+import { openStreams, runOf, startStream, textIn } from './support/own-streams.ts';
+import { windowBytes } from './support/stream-config.ts';
 import { nobody } from './support/nobody.ts';
 import { serveStreams } from './support/own-server.ts';
 

@@ -14,7 +14,7 @@ import type { ServerClock } from '../../src/time/server-clock.ts';
 import { Meter } from '../../src/stream/meter.ts';
 import { Defects } from '../../src/defects.ts';
 import { openaiChat } from '@spillway/core/format/openai-chat';
-import { config } from './own-streams.ts';
+import { config } from './stream-config.ts';
 import type { Streams } from '../../src/stream/streams.ts';
 
 const anybody: Caller = { name: '', tenant: '', owner: undefined };

@@ -15,25 +15,7 @@ import type { GatewayStream } from '../../src/stream/stream.ts';
 import { Streams, type StreamsConfig } from '../../src/stream/streams.ts';
 import type { Tap } from '../../src/stream/tap.ts';
 import { nobody } from './nobody.ts';
-
-export const windowBytes = 65_536;
-
-export const config: StreamsConfig = {
-  detachGraceMs: 30_000,
-  finishEvents: 100_000,
-  finishMs: 60_000,
-  idleTimeoutMs: 60_000,
-  keepAliveMs: 15_000,
-  maxDurationMs: 600_000,
-  maxRetainedBytes: 16_777_216,
-  maxStreams: 100,
-  minBytesPerSecond: 100,
-  pauseMs: 600_000,
-  retainMs: 60_000,
-  stallTimeoutMs: 30_000,
-  waitTimeoutMs: 30_000,
-  windowBytes,
-};
+import { config, windowBytes } from './stream-config.ts';
 
 /** The streams of a process that has no gateway, and what failed in them. */
 export interface OwnStreams {
