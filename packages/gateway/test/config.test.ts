@@ -126,21 +126,21 @@ describe('a wrong configuration names the key, what was expected and what came',
     ],
     [
       { yaml: 'windowBytes: 1.5' },
-      'windowBytes (spillway.yaml): expected a size from 1KiB to 1GiB (65536, 64k, 64KiB or 16MiB), got 1.5',
+      'windowBytes (spillway.yaml:1): expected a size from 1KiB to 1GiB (65536, 64k, 64KiB or 16MiB), got 1.5',
     ],
-    [{ yaml: 'logLevel: loud' }, 'logLevel (spillway.yaml): expected one of'],
-    [{ yaml: 'windowByte: 5' }, 'windowByte: unknown setting (spillway.yaml); did you mean windowBytes?'],
+    [{ yaml: 'logLevel: loud' }, 'logLevel (spillway.yaml:1): expected one of'],
+    [{ yaml: 'windowByte: 5' }, 'windowByte: unknown setting (spillway.yaml:1); did you mean windowBytes?'],
     [
       { yaml: 'upstream: [{ uri: http://a/v1 }]' },
-      'upstream.0.url (spillway.yaml): expected an http:// or https:// URL, got nothing',
+      'upstream.0.url (spillway.yaml:1): expected an http:// or https:// URL, got nothing',
     ],
     [
       { yaml: 'upstream: [{ uri: http://a/v1, url: http://a/v1 }]' },
-      'upstream.0.uri: unknown setting (spillway.yaml)',
+      'upstream.0.uri: unknown setting (spillway.yaml:1)',
     ],
     [
       { yaml: 'upstream: [{ url: http://a/v1, apiKey: secret }]' },
-      'upstream.0.apiKey: unknown setting (spillway.yaml); name an environment variable in apiKeyEnv or a file in apiKeyFile',
+      'upstream.0.apiKey: unknown setting (spillway.yaml:1); name an environment variable in apiKeyEnv or a file in apiKeyFile',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,api_key=secret' } },
@@ -148,11 +148,11 @@ describe('a wrong configuration names the key, what was expected and what came',
     ],
     [
       { yaml: 'apiKeys: [secret]' },
-      'apiKeys: unknown setting (spillway.yaml); name an environment variable in apiKeysEnv or a file in apiKeysFile',
+      'apiKeys: unknown setting (spillway.yaml:1); name an environment variable in apiKeysEnv or a file in apiKeysFile',
     ],
     [
       { yaml: 'admin-keys: [secret]' },
-      'admin-keys: unknown setting (spillway.yaml); name an environment variable in adminKeysEnv or a file in adminKeysFile',
+      'admin-keys: unknown setting (spillway.yaml:1); name an environment variable in adminKeysEnv or a file in adminKeysFile',
     ],
     [
       { flags: { upstream: 'url=http://a/v1,keyHeader=api-key' } },
@@ -176,7 +176,7 @@ describe('a wrong configuration names the key, what was expected and what came',
     ],
     [
       { yaml: 'upstream: [{ url: http://a/v1, queueTimeoutMs: 86400001 }]' },
-      'upstream.0.queueTimeoutMs (spillway.yaml): expected a duration from 1ms to 24h (250ms, 30s, 5m, 1h or a number of milliseconds), got 86400001',
+      'upstream.0.queueTimeoutMs (spillway.yaml:1): expected a duration from 1ms to 24h (250ms, 30s, 5m, 1h or a number of milliseconds), got 86400001',
     ],
     [
       { flags: { upstream: 'http://a/v1 http://b/v1' } },

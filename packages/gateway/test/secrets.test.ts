@@ -80,7 +80,7 @@ describe('a key of a provider', () => {
 
   test('is in one place', () => {
     expect(messageOf(() => load({ apiKeyFile: '/a', apiKeyEnv: 'KEY' }, { KEY: 'a' }))).toBe(
-      'upstream.0.apiKeyFile (spillway.yaml): expected apiKeyEnv or apiKeyFile, got both',
+      'upstream.0.apiKeyFile (spillway.yaml:1): expected apiKeyEnv or apiKeyFile, got both',
     );
   });
 

@@ -368,4 +368,23 @@ describe('settings of taps that could lose what must not be lost', () => {
     expect(load('name=a,to=file:a name=b,to=file:a')).toThrow('expected a different place (to) for each');
     expect(load('name=a,to=file:a name=b,to=file:b')).not.toThrow();
   });
+
+  test('the line of the file is named', () => {
+    const text = [
+      'port: 0',
+      'tap:',
+      '  - name: audit',
+      '    to: sqlite:a.db',
+      '    gate: true',
+      '    overflow: drop-oldest',
+      '    to2: x',
+    ];
+    const file = { path: 'spillway.yaml', text: text.join('\n') };
+    const load = (): unknown => loadSettings({ flags: {}, env: {}, file });
+    expect(load).toThrow('tap.0.to2: unknown setting (spillway.yaml:7); did you mean to?');
+    const known = { ...file, text: text.slice(0, -1).join('\n') };
+    expect(() => loadSettings({ flags: {}, env: {}, file: known })).toThrow(
+      'tap.0.overflow (spillway.yaml:6): expected coalesce, block or nothing with gate or lossless: true',
+    );
+  });
 });

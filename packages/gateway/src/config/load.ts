@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import type { ApiKey } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
+import { lineOf } from './line-of.ts';
 import { nearest } from './nearest.ts';
 import { type Provider, providersOf } from './provider.ts';
 import { readApiKeys } from './read-api-keys.ts';
@@ -38,7 +39,8 @@ export function loadSettings(sources: ConfigSources): Settings {
   const { values, origins } = joinSources({ ...sources, env });
   const result = configSchema.safeParse(values, { reportInput: true });
   if (!result.success) {
-    throw new ConfigError(result.error.issues.flatMap((issue) => problemsOf(issue, origins)).join('\n'));
+    const where = whereIn(sources.file, origins);
+    throw new ConfigError(result.error.issues.flatMap((issue) => problemsOf(issue, where)).join('\n'));
   }
   const config = result.data;
   checkTogether(config, origins);
@@ -127,19 +129,31 @@ function keysOf(
 
 type Issue = NonNullable<ReturnType<typeof configSchema.safeParse>['error']>['issues'][number];
 
+/** Says where a setting was set: in parentheses, with the line of a file; empty: nowhere. */
+type Where = (path: readonly PropertyKey[]) => string;
+
+function whereIn(file: ConfigSources['file'], origins: Origins): Where {
+  return (path) => {
+    const origin = origins.get(String(path[0]));
+    if (origin === undefined) return '';
+    const line = origin === file?.path ? lineOf(file.text, path) : undefined;
+    return line === undefined ? ` (${origin})` : ` (${origin}:${line})`;
+  };
+}
+
 /** What is wrong with a setting, one line a problem. */
-function problemsOf(issue: Issue, origins: Origins): string[] {
+function problemsOf(issue: Issue, where: Where): string[] {
   const key = issue.path.join('.');
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((name) => {
-      const where = from(origins, issue.path[0] ?? name);
-      return `${key === '' ? name : `${key}.${name}`}: unknown setting${where}${hintFor(name, issue.path)}`;
+      const place = where([...issue.path, name]);
+      return `${key === '' ? name : `${key}.${name}`}: unknown setting${place}${hintFor(name, issue.path)}`;
     });
   }
   const expected = issue.message.replace(/^(?:Invalid input|Invalid option|Too (?:big|small)): /, '');
   // Some checks say themselves what came, because it is not the value of this key.
   const came = expected.includes(', got ') ? '' : `, got ${shown(issue.path.at(-1), issue.input)}`;
-  return [`${key}${from(origins, issue.path[0])}: ${expected.replace(/, received .*$/, '')}${came}`];
+  return [`${key}${where(issue.path)}: ${expected.replace(/, received .*$/, '')}${came}`];
 }
 
 /** Whether only this machine can reach the address. */
