@@ -1,6 +1,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
 import { SpillwayError } from '@spillway/core';
 
 /** "SpwA": what tells an audit log from other databases. */
@@ -86,12 +87,27 @@ export function openForWriting(path: string): { readonly db: DatabaseSync; reado
 }
 
 /**
- * Opens an audit log that others may be writing to, to read it.
+ * Opens an audit log that others may be writing to, to read it. Where nothing can be written, such as on a read-only
+ * medium, it is read as a file that does not change.
  *
  * @throws {SpillwayError} `invalid_option` for a file that is something else; what SQLite throws for one that is not there.
  */
 export function openForReading(path: string): DatabaseSync {
-  const db = new DatabaseSync(resolve(path), { readOnly: true, timeout: busyMs });
+  const file = resolve(path);
+  try {
+    return openReader(file, path);
+  } catch (error) {
+    // Readers share a file beside the log, which somebody has to create. Without a write-ahead log nobody writes.
+    if (!(error instanceof Error && /unable to open/.test(error.message)) || existsSync(`${file}-wal`))
+      throw error;
+    const url = pathToFileURL(file);
+    url.search = '?immutable=1';
+    return openReader(url, path);
+  }
+}
+
+function openReader(file: URL | string, path: string): DatabaseSync {
+  const db = new DatabaseSync(file, { readOnly: true, timeout: busyMs });
   try {
     expectLog(db, path);
     return db;

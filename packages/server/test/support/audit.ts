@@ -31,7 +31,7 @@ export async function openLog(path: string, options?: AuditLogOptions): Promise<
 /** A writer in this thread, which closes when the test has finished. */
 export function openWriter(path: string, node = 'test', clock: ServerClock = nodeClock): AuditWriter {
   const writer = new AuditWriter(path, node, clock);
-  onTestFinished(() => writer.close());
+  onTestFinished(() => void writer.close());
   return writer;
 }
 

@@ -15,13 +15,12 @@ export function listLine({
   state,
   tenant,
 }: AuditedStream): string {
-  const who = tenant === null && caller === null ? '-' : `${tenant ?? ''}/${caller ?? ''}`;
   return columns(
     shownTime(startedMs),
     shown(state),
     numberOr(inputTokens),
     numberOr(outputTokens),
-    shown(who),
+    shownPerson(tenant, caller),
     shown(model ?? '-'),
     name,
   );
@@ -42,4 +41,12 @@ function columns(
 
 function numberOr(tokens: number | null): string {
   return tokens === null ? '-' : String(tokens);
+}
+
+/** Who asked: `-` is a gateway without keys of clients. */
+export function shownPerson(tenant: string | null, caller: string | null): string {
+  const names = [tenant, caller]
+    .filter((name) => name !== null && name !== '')
+    .map((name) => shown(name ?? ''));
+  return names.length === 0 ? '-' : names.join('/');
 }

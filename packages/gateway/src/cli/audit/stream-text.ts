@@ -1,6 +1,7 @@
 import type { AuditedRecord, AuditedStream } from '@spillway/server/audit/audit-reader';
 import { parseRecord, type TapRecord } from '@spillway/server/tap/tap-record';
 import { AnswerText } from './answer-text.ts';
+import { shownPerson } from './list-line.ts';
 import { shown, shownTime } from './shown.ts';
 
 /** One stream for people, line by line: who asked, what was answered, how it ended, what each reader got. */
@@ -39,7 +40,7 @@ function* linesOf(record: TapRecord): Generator<string> {
   if (record.kind === 'begin') {
     const { address, agent, api, at, caller, model, provider, request, requestId, tenant } = record;
     yield field('began', shownTime(at, true));
-    yield field('caller', `${shown(caller)} of ${shown(tenant)}, from ${shown(address)}, ${shown(agent)}`);
+    yield field('caller', `${shownPerson(tenant, caller)}, from ${shown(address)}, ${shown(agent)}`);
     yield field('model', `${shown(model ?? '-')}, by ${shown(provider)} (${shown(api)})`);
     if (requestId !== undefined) yield field('request', shown(requestId));
     if (request !== undefined) yield* ['', 'request', shown(contentOf(request), true), ''];
