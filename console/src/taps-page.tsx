@@ -45,7 +45,7 @@ function TapPanel({
   readonly tap: TapRow;
   readonly history: readonly Totals[];
 }): JSX.Element {
-  const { isShedding, isUp, name, sinceMs, to } = tap;
+  const { isShedding, isUp, name, sinceMs, spill, to } = tap;
   const isLate = tap.lag.ms > maxTapLagMs;
   const id = `tap-${name}`;
   return (
@@ -55,6 +55,9 @@ function TapPanel({
         <span class="state" data-state={isUp ? 'completed' : 'failed'}>
           <span aria-hidden="true">{isUp ? '●' : '✕'}</span> {isUp ? 'up' : 'down'} since {sinceText(sinceMs)}
         </span>
+        {spill?.isEngineUp === false && (
+          <span class="late">its target is away, and the disk is written instead</span>
+        )}
         {isShedding && <span class="sub">leaves parts out, because it lags</span>}
         {!isUp && <a href={docHref('runbook', 'spillwaytapdown')}>What to do</a>}
         {isUp && isLate && <a href={docHref('runbook', 'spillwaytaplagging')}>What to do</a>}
@@ -169,7 +172,7 @@ function Spill({ tap: { name, spill } }: { readonly tap: TapRow }): JSX.Element 
   return (
     <div class="spill">
       <span>
-        <Hint text="What it writes to did not take these records: they are on the disk, and go there in order.">
+        <Hint text="What its target did not take: it is on the disk of its spill, and is written to the target in order when that takes it again.">
           On the disk meanwhile
         </Hint>
         : {spill.records === 0 ? 'nothing' : `${plural(spill.records, 'record')}, ${text}`}
