@@ -111,8 +111,8 @@ export class StreamRecorder implements StreamTap, Recorder {
     this.#done.promise.catch(() => undefined);
   }
 
-  get keptOffset(): number {
-    return this.#keptOffset;
+  get keptOffset(): number | undefined {
+    return this.#options.content === 'usage' ? undefined : this.#keptOffset;
   }
 
   asked(): void {
