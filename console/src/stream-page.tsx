@@ -127,6 +127,7 @@ function explain({ condition, readers, reason, stallCause }: StreamRow): string 
     case 'cancelled':
       return `The stream is over: it was cancelled, and the model was stopped. ${reason ?? ''}`;
   }
+  if (stallCause === 'tap') return 'The model is made to wait for a tap that may lose nothing and lags.';
   if (stallCause !== null) {
     return `The model is made to wait: ${causeTexts[stallCause].one}, which means of its slowest reader that ${causeHints[stallCause]}.`;
   }

@@ -45,8 +45,8 @@ function TapPanel({
   readonly tap: TapRow;
   readonly history: readonly Totals[];
 }): JSX.Element {
-  const { isShedding, isUp, name, sinceMs, to } = tap;
-  const isLate = tap.lag.ms > maxTapLagMs;
+  const { isShedding, isUp, name, sinceMs, spill, to } = tap;
+  const trouble = troubleOf(tap);
   const id = `tap-${name}`;
   return (
     <section class="panel tap" aria-labelledby={id}>
@@ -55,18 +55,23 @@ function TapPanel({
         <span class="state" data-state={isUp ? 'completed' : 'failed'}>
           <span aria-hidden="true">{isUp ? '●' : '✕'}</span> {isUp ? 'up' : 'down'} since {sinceText(sinceMs)}
         </span>
+        {spill?.isEngineUp === false && (
+          <span class="late">its target takes nothing, and its disk is written instead</span>
+        )}
         {isShedding && <span class="sub">leaves parts out, because it lags</span>}
-        {!isUp && <a href={docHref('runbook', 'spillwaytapdown')}>What to do</a>}
-        {isUp && isLate && <a href={docHref('runbook', 'spillwaytaplagging')}>What to do</a>}
+        {trouble !== undefined && <a href={trouble}>What to do</a>}
       </div>
       <p class="sub mono">{to}</p>
       <dl class="facts">
-        {factsOf(tap).map(({ hint, label, level = 'ok', value }) => (
+        {factsOf(tap).map(({ detail, hint, label, level = 'ok', value }) => (
           <div key={label} data-level={level}>
             <dt>
               <Hint text={hint}>{label}</Hint>
             </dt>
-            <dd>{value}</dd>
+            <dd>
+              {value}
+              {detail !== undefined && <span class="sub">{detail}</span>}
+            </dd>
           </div>
         ))}
       </dl>
@@ -77,10 +82,18 @@ function TapPanel({
   );
 }
 
+/** Where the runbook has what is wrong; `undefined`: nothing is. */
+function troubleOf({ isUp, lag, spill }: TapRow): string | undefined {
+  if (!isUp) return docHref('runbook', 'spillwaytapdown');
+  if (spill?.isEngineUp === false) return docHref('runbook', 'spillwaytapspilling');
+  return lag.ms > maxTapLagMs ? docHref('runbook', 'spillwaytaplagging') : undefined;
+}
+
 interface Fact {
   readonly label: string;
   readonly hint: string;
   readonly value: string;
+  readonly detail?: string;
   readonly level?: 'bad' | 'ok' | 'warn';
 }
 
@@ -99,21 +112,19 @@ function factsOf(tap: TapRow): readonly Fact[] {
     waitedMs,
     writes,
   } = tap;
-  const waits =
-    lag.records === 0
-      ? 'nothing'
-      : `${durationText(lag.ms)}, ${plural(lag.records, 'record')}, ${bytesText(lag.bytes)}`;
   return [
     {
       label: 'Waits',
       hint: 'What has come and is not kept yet: how long the oldest of it has waited, and how much it is.',
-      value: waits,
+      value: lag.records === 0 ? 'nothing' : durationText(lag.ms),
+      detail: `${plural(lag.records, 'record')}, ${bytesText(lag.bytes)}`,
       level: lag.ms > maxTapLagMs ? 'bad' : 'ok',
     },
     {
       label: 'Kept',
       hint: 'Records that it has kept since the gateway started.',
-      value: `${plural(records, 'record')}, ${bytesText(bytes)}`,
+      value: plural(records, 'record'),
+      detail: bytesText(bytes),
     },
     {
       label: 'Until it is kept',
@@ -169,7 +180,7 @@ function Spill({ tap: { name, spill } }: { readonly tap: TapRow }): JSX.Element 
   return (
     <div class="spill">
       <span>
-        <Hint text="What it writes to did not take these records: they are on the disk, and go there in order.">
+        <Hint text="What its target did not take: it is on the disk of its spill, and is written to the target in order when that takes it again.">
           On the disk meanwhile
         </Hint>
         : {spill.records === 0 ? 'nothing' : `${plural(spill.records, 'record')}, ${text}`}

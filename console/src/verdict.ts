@@ -102,6 +102,9 @@ function tapped(taps: readonly TapRow[], lostBy: (name: string) => number): read
   const late = taps.filter(({ isUp, lag }) => isUp && lag.ms > maxTapLagMs);
   const lagMs = Math.max(...late.map(({ lag }) => lag.ms));
   add('warn', late, 'spillwaytaplagging', `${late.length === 1 ? 'lags' : 'lag'} by ${durationText(lagMs)}`);
+  const spilling = taps.filter(({ isUp, spill }) => isUp && spill?.isEngineUp === false);
+  const write = spilling.length === 1 ? 'writes to its disk' : 'write to their disks';
+  add('warn', spilling, 'spillwaytapspilling', `${write}, because nothing else takes it`);
   const losing = taps.filter(({ name }) => lostBy(name) > 0);
   const lost = losing.reduce((sum, { name }) => sum + lostBy(name), 0);
   add('bad', losing, 'spillwaytaplosing', `lost ${plural(lost, 'chunk')} in the last minute`);

@@ -71,7 +71,7 @@ describe('what may not be meant', () => {
     expect(of('to=file:a,content=usage')).toEqual([]);
     expect(of('to=file:a,redact=email')).toEqual([]);
     expect(of('sqlite:a')).toEqual(['tap_may_lose']);
-    for (const key of ['gate=true', 'lossless=true', 'overflow=drop-oldest'])
+    for (const key of ['gate=true', 'lossless=true', 'overflow=drop-oldest', 'spill=b', 'content=usage'])
       expect(of(`to=sqlite:a,${key}`), key).toEqual([]);
     expect(other({}, { tap: 'name=mine,to=file:a,request=true' })).toMatchObject([
       { message: expect.stringMatching(/^The tap mine keeps prompts and answers in plain text: /) as string },

@@ -39,6 +39,7 @@ const tap: TapState = {
   redacted: 4,
   waitedMs: 250,
   head: { writer: 1, count: 21, hash: 'ab' },
+  spill: undefined,
 };
 
 test('each figure of a tap has its series, in seconds and bytes', async () => {
@@ -61,10 +62,15 @@ test('each figure of a tap has its series, in seconds and bytes', async () => {
 
 test('without taps there is no series, and one of a spill only where a tap has one', async () => {
   expect(await seriesOf([])).toEqual([]);
-  const spilling = { ...tap, name: 'nightly', spill: { records: 7, bytes: 700, maxBytes: 1000 } };
+  const spilling = {
+    ...tap,
+    name: 'nightly',
+    spill: { records: 7, bytes: 700, maxBytes: 1000, isEngineUp: false },
+  };
   const ofSpill = (await seriesOf([tap, spilling])).filter((line) => line.includes('spill_'));
   expect(ofSpill.toSorted()).toEqual([
     'spillway_tap_spill_bytes{tap="nightly"} 700',
+    'spillway_tap_spill_engine_up{tap="nightly"} 0',
     'spillway_tap_spill_max_bytes{tap="nightly"} 1000',
     'spillway_tap_spill_records{tap="nightly"} 7',
   ]);

@@ -205,8 +205,9 @@ function plainTaps({ config }: Settings): Advice[] {
 
 /** Audit logs that nobody has told what to do when they fall behind. By itself a tap loses then, and makes nobody wait. */
 function losingTaps({ config }: Settings): Advice[] {
-  return config.tap.flatMap(({ gate, lossless, name, overflow, to }): Advice[] => {
-    if (!to.startsWith('sqlite:') || gate || lossless || overflow !== undefined) return [];
+  return config.tap.flatMap(({ content, gate, lossless, name, overflow, spill, to }): Advice[] => {
+    const isMeant = gate || lossless || overflow !== undefined || spill !== undefined || content === 'usage';
+    if (!to.startsWith('sqlite:') || isMeant) return [];
     const message = `The tap ${name} may lose what it cannot write in time: gate or lossless keep everything, and overflow: drop-oldest says that it is meant.`;
     return [{ code: 'tap_may_lose', message }];
   });

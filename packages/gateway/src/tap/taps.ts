@@ -1,11 +1,10 @@
-import type { Durability } from '@spillway/core';
 import type { Timer } from '@spillway/core/clock';
 import type { Refusal } from '@spillway/server/access/refusal';
-import type { AuditHead } from '@spillway/server/audit/audit-chain';
 import type { RedactionRule } from '@spillway/server/tap/content/redaction-rule';
 import { redactionRules } from '@spillway/server/tap/content/redactor';
-import { RecordTap, type TapFigures, type TapLog } from '@spillway/server/tap/record-tap';
+import { RecordTap, type TapLog } from '@spillway/server/tap/record-tap';
 import type { SpillSink } from '@spillway/server/tap/sinks/spill-sink';
+import type { TapSpill, TapState } from '@spillway/server/tap/tap-state';
 import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { ConfigError } from '../config/config-error.ts';
@@ -29,30 +28,6 @@ interface OpenTap {
   readonly sink: TapSink;
 }
 
-/** A tap, for metrics and the console. */
-export interface TapStatus extends TapFigures {
-  readonly to: string;
-  readonly content: TapSettings['content'];
-  readonly gate: boolean;
-  readonly overflow: string;
-  /** What a kept record is worth. */
-  readonly durability: Durability;
-  /** Where the chain of an audit log is; `undefined`: the sink is none. */
-  readonly head: AuditHead | undefined;
-  /** What waits on the disk for the sink; `undefined`: the tap has no spill. */
-  readonly spill: SpillStatus | undefined;
-}
-
-interface SpillStatus {
-  readonly records: number;
-  readonly bytes: number;
-  readonly maxBytes: number;
-  /** Whether the sink behind it has taken its last write. */
-  readonly isEngineUp: boolean;
-  /** Records that could not be read from the disk again. */
-  readonly lost: number;
-}
-
 /** The configured taps, and their sinks. */
 export class Taps {
   readonly #taps: readonly OpenTap[];
@@ -72,16 +47,18 @@ export class Taps {
     return this.#taps.map(({ tap }) => tap);
   }
 
-  get status(): readonly TapStatus[] {
-    return this.#taps.map(({ settings, sink, tap }) => ({
-      ...tap.figures,
+  /** What the operator is told of each tap. */
+  get status(): readonly TapState[] {
+    return this.#taps.map(({ settings, sink, tap: { figures } }) => ({
+      ...figures,
+      lost: figures.lost + (sink.spill?.lostRecords ?? 0),
       to: settings.to,
       content: settings.content,
       gate: settings.gate,
       overflow: overflowOf(settings),
       durability: sink.sink.durability,
       head: sink.audit?.head,
-      spill: sink.spill && spillStatus(sink.spill, settings),
+      spill: sink.spill && spillOf(sink.spill, settings.maxSpillBytes),
     }));
   }
 
@@ -129,15 +106,8 @@ export async function openTaps(settings: readonly TapSettings[], options: TapsOp
   return new Taps(taps, options);
 }
 
-function spillStatus(spill: SpillSink, { maxSpillBytes }: TapSettings): SpillStatus {
-  const { isEngineUp, lostRecords, spilledBytes, spilledRecords } = spill;
-  return {
-    records: spilledRecords,
-    bytes: spilledBytes,
-    maxBytes: maxSpillBytes,
-    isEngineUp,
-    lost: lostRecords,
-  };
+function spillOf({ isEngineUp, spilledBytes, spilledRecords }: SpillSink, maxBytes: number): TapSpill {
+  return { records: spilledRecords, bytes: spilledBytes, maxBytes, isEngineUp };
 }
 
 function recordTap(settings: TapSettings, { sink }: TapSink, { clock, isOwn, log }: TapsOptions): RecordTap {

@@ -34,7 +34,7 @@ const counters: Readonly<Record<string, Figure>> = {
   'spillway.tap.bytes': ['By', 'Bytes of these', ({ bytes }) => bytes],
   'spillway.tap.lost': [
     '{chunk}',
-    'Chunks, and ends of readers, that a tap has not kept; records of gaps say which chunks',
+    'Chunks, ends of readers and spilled records that a tap has not kept; records of gaps say which chunks',
     ({ lost }) => lost,
   ],
   'spillway.tap.redacted': [
@@ -55,6 +55,11 @@ const spillGauges: Readonly<Record<string, readonly [string, string, (spill: Tap
     '{record}',
     'Records that a tap has put on the disk, until what it writes to takes them',
     ({ records }) => records,
+  ],
+  'spillway.tap.spill.engine.up': [
+    '',
+    'Whether what a tap writes to behind its spill has taken its last write (1) or not (0)',
+    ({ isEngineUp }) => (isEngineUp ? 1 : 0),
   ],
   'spillway.tap.spill.bytes': ['By', 'Bytes of these on the disk', ({ bytes }) => bytes],
   'spillway.tap.spill.max_bytes': ['By', 'Bytes that a tap may put on the disk', ({ maxBytes }) => maxBytes],

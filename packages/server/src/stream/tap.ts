@@ -86,7 +86,7 @@ export interface StreamTap {
    */
   readonly gate?: TapGate;
   /** The offset behind the last chunk that is kept, for people. Default: the tap does not say. */
-  readonly keptOffset?: number;
+  readonly keptOffset?: number | undefined;
   /** The provider is about to be asked. Not called for a stream that is refused before that. */
   asked?(): void;
   /**

@@ -120,8 +120,8 @@ export class StreamRecorder implements StreamTap, Recorder {
     void this.#done.promise.finally(callback).catch(() => undefined);
   }
 
-  get keptOffset(): number {
-    return this.#keptOffset;
+  get keptOffset(): number | undefined {
+    return this.#options.content === 'usage' ? undefined : this.#keptOffset;
   }
 
   asked(): void {

@@ -8,9 +8,14 @@ export interface TapSpill {
   readonly bytes: number;
   /** Beyond it, nothing more is taken. */
   readonly maxBytes: number;
+  /** Whether the engine has taken its last write. */
+  readonly isEngineUp: boolean;
 }
 
-/** All that an operator is told of a tap: what it is, and what it has done. */
+/**
+ * All that an operator is told of a tap: what it is, and what it has done. What is lost counts records too that could not
+ * be read from the spill again.
+ */
 export interface TapState extends TapFigures {
   /** Where records go, as it was configured. */
   readonly to: string;
@@ -24,5 +29,5 @@ export interface TapState extends TapFigures {
   /** Where the chain of an audit log is; `undefined`: the sink is none. */
   readonly head: AuditHead | undefined;
   /** `undefined`: the tap does not spill. */
-  readonly spill?: TapSpill | undefined;
+  readonly spill: TapSpill | undefined;
 }
