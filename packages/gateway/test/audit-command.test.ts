@@ -68,6 +68,26 @@ async function fill(): Promise<void> {
   );
 }
 
+describe('the log', () => {
+  test('is that of the only such tap, whatever else is in the configuration', async () => {
+    await fill();
+    const cwd = dirname(path);
+    const config = join(cwd, 'spillway.yaml');
+    writeFileSync(
+      config,
+      `apiKeysFile: /nowhere\ntap: [{ name: a, to: 'sqlite:${path}' }, { name: b, to: 'file:b' }]`,
+    );
+    const listed = await audit(['list', '--json'], { cwd });
+    expect([listed.code, listed.stdout.trimEnd().split('\n').length]).toEqual([0, 3]);
+    writeFileSync(config, 'tap: [{ name: a, to: sqlite:a }, { name: b, to: sqlite:b }]');
+    const unclear = await audit(['list'], { cwd });
+    expect([unclear.code, unclear.stderr]).toEqual([
+      2,
+      'spillway: --from: expected sqlite:<path>, or one tap to sqlite: in spillway.yaml, got 2 such taps\n',
+    ]);
+  });
+});
+
 describe('audit list', () => {
   test('has a line for each stream, the newest first, also of one that is still written', async () => {
     await fill();

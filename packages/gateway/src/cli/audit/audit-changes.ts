@@ -17,7 +17,7 @@ const recordsAtOnce = 5000;
 
 /** What `audit erase` takes. */
 export interface EraseOptions {
-  readonly from: string;
+  readonly from?: string;
   readonly stream?: string;
   readonly tenant?: string;
   readonly caller?: string;
@@ -43,7 +43,7 @@ export async function eraseCommand({ caller, from, stream, tenant, yes }: EraseO
 
 /** What `audit prune` takes. */
 export interface PruneOptions {
-  readonly from: string;
+  readonly from?: string;
   readonly olderThan?: string;
   readonly maxBytes?: string;
 }

@@ -4,7 +4,10 @@ import type { EraseOptions, PruneOptions } from './audit-changes.ts';
 import type * as Reads from './audit-reads.ts';
 import type { ExportOptions, ListOptions, ShowOptions, VerifyOptions } from './audit-reads.ts';
 
-const from = ['--from <sink>', 'the audit log, as a tap names it: sqlite:audit.db'] as const;
+const from = [
+  '--from <sink>',
+  'the audit log, as a tap names it: sqlite:audit.db (default: that of the only such tap in spillway.yaml)',
+] as const;
 
 /** Adds `spillway audit`, with a command for each thing that is done with an audit log. */
 export function addAudit(program: Command): void {
@@ -18,7 +21,7 @@ export function addAudit(program: Command): void {
     .description(
       'List streams, the newest first: when, how it ended, tokens in and out, who, which model, and the id.',
     )
-    .requiredOption(...from)
+    .option(...from)
     .option('--tenant <name>', 'only of this tenant')
     .option('--caller <name>', 'only of this caller')
     .option('--model <name>', 'only with this model, as the client named it')
@@ -36,7 +39,7 @@ export function addAudit(program: Command): void {
       'Show one stream: who asked which model, what was answered, how it ended, and what each reader got.',
     )
     .argument('<id>', 'the id of the stream')
-    .requiredOption(...from)
+    .option(...from)
     .option('--json', 'print the records themselves, a line each')
     .action(async (id: string, options: ShowOptions) => (await reads()).showCommand(id, options));
   audit
@@ -44,7 +47,7 @@ export function addAudit(program: Command): void {
     .description(
       'Check that a log is complete and unchanged. Exits with 1 if it is not, and says what is missing, changed, added or reordered.',
     )
-    .requiredOption(...from)
+    .option(...from)
     .option(
       '--head <writer:count:hash>',
       'a head that was kept elsewhere, and has to be in the log; may be repeated',
@@ -57,7 +60,7 @@ export function addAudit(program: Command): void {
   audit
     .command('export')
     .description('Print records as JSON, a line each, in the order in which they were written.')
-    .requiredOption(...from)
+    .option(...from)
     .option('--stream <id>', 'only of this stream')
     .option('--since <time>', 'only those that were made since then, as with list')
     .action(async (options: ExportOptions) => (await reads()).exportCommand(options));
@@ -66,7 +69,7 @@ export function addAudit(program: Command): void {
     .description(
       'Erase what one stream or one person said and was answered. The rest can still be verified. This cannot be undone.',
     )
-    .requiredOption(...from)
+    .option(...from)
     .option('--stream <id>', 'this stream')
     .option('--tenant <name>', 'all streams of this tenant')
     .option('--caller <name>', 'with --tenant: only those of this caller')
@@ -75,7 +78,7 @@ export function addAudit(program: Command): void {
   audit
     .command('prune')
     .description('Remove the oldest streams. The rest can still be verified. This cannot be undone.')
-    .requiredOption(...from)
+    .option(...from)
     .option('--older-than <duration>', 'streams with no record since: 90d, 12h')
     .option('--max-bytes <size>', 'the oldest that have ended, until the log has this size: 1g, 500MB')
     .action(async (options: PruneOptions) => (await changes()).pruneCommand(options));

@@ -12,7 +12,7 @@ import { timeOption } from './time-option.ts';
 
 /** What `audit list` takes. */
 export interface ListOptions extends Omit<AuditFilter, 'sinceMs'> {
-  readonly from: string;
+  readonly from?: string;
   readonly since?: string;
   readonly limit: string;
   readonly json?: true;
@@ -43,7 +43,7 @@ export async function listCommand({
 
 /** What `audit show` takes. */
 export interface ShowOptions {
-  readonly from: string;
+  readonly from?: string;
   readonly json?: true;
 }
 
@@ -60,7 +60,7 @@ export async function showCommand(id: string, { from: source, json }: ShowOption
 
 /** What `audit export` takes. */
 export interface ExportOptions {
-  readonly from: string;
+  readonly from?: string;
   readonly since?: string;
   readonly stream?: string;
 }
@@ -85,7 +85,7 @@ async function printRecords(
 
 /** What `audit verify` takes. */
 export interface VerifyOptions {
-  readonly from: string;
+  readonly from?: string;
   readonly head: readonly string[];
   readonly heads?: string;
   readonly json?: true;

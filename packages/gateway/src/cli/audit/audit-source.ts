@@ -1,5 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { AuditReader } from '@spillway/server/audit/audit-reader';
+import { readConfigFile, joinSources } from '../../config/sources.ts';
+import { taps } from '../../config/tap.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 
 /** Ends the process with one line on stderr. */
@@ -9,13 +11,26 @@ export function fail(code: ExitCode, message: string): never {
 }
 
 /** The path in `--from`. Ends the process where no log can be: it is not created by who reads it. */
-export function auditPath(from: string): string {
+export function auditPath(from = configuredLog()): string {
   const [, path] = /^sqlite:(.+)$/s.exec(from) ?? [];
   if (path === undefined)
     fail(exitCodes.usage, `--from: expected sqlite:<path>, got ${JSON.stringify(from)}`);
   if (!existsSync(path) || !statSync(path).isFile())
     fail(exitCodes.noInput, `${path}: there is no such file`);
   return path;
+}
+
+/** The log of the only such tap of the configuration. Only taps are looked at: all else may need what is not here. */
+function configuredLog(): string {
+  const { values } = joinSources({ env: process.env, file: readConfigFile(undefined), flags: {} });
+  const read = taps.safeParse(values['tap'] ?? []);
+  const [log, ...others] = (read.data ?? []).filter(({ to }) => to.startsWith('sqlite:'));
+  if (log !== undefined && others.length === 0) return log.to;
+  const came = log === undefined ? 'no such tap' : `${others.length + 1} such taps`;
+  return fail(
+    exitCodes.usage,
+    `--from: expected sqlite:<path>, or one tap to sqlite: in spillway.yaml, got ${came}`,
+  );
 }
 
 /** Opens a log, or ends the process with the reason why it cannot be read. */
@@ -29,7 +44,10 @@ export function orFail<Result>(path: string, open: () => Result): Result {
 }
 
 /** Reads a log. What fails on the way ends the process with one line. */
-export async function withReader(from: string, read: (reader: AuditReader) => Promise<void>): Promise<void> {
+export async function withReader(
+  from: string | undefined,
+  read: (reader: AuditReader) => Promise<void>,
+): Promise<void> {
   const path = auditPath(from);
   const reader = orFail(path, () => new AuditReader(path));
   try {
