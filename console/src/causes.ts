@@ -48,11 +48,20 @@ export const refusalTexts: Readonly<Record<RefusalCause, string>> = {
   wrong_key: 'no accepted key',
 };
 
+/** A gate makes every token wait for a write. Who waits for longer than that is told. */
+export const longHoldMs = 1000;
+
+function heldUpBy({ isLost, lagMs, waitsFor }: ReaderRow): StallCause | null {
+  if (isLost) return 'connection_lost';
+  return waitsFor === 'tap' && lagMs < longHoldMs ? null : waitsFor;
+}
+
 /** What keeps a reader from getting more, in two words that fit beside its lag; `undefined`: nothing. */
-export function whyOf({ creditBytes, isLost, isPaused, waitsFor }: ReaderRow): string | undefined {
+export function whyOf(reader: ReaderRow): string | undefined {
+  const { creditBytes, isPaused } = reader;
   // Its program does something else, and its connection answers.
   if (isPaused) return 'paused';
-  const cause = isLost ? 'connection_lost' : waitsFor;
+  const cause = heldUpBy(reader);
   if (cause === null) return undefined;
   if (cause === 'credit') return (creditBytes ?? 0) > 0 ? 'little credit' : 'no credit';
   return causeTexts[cause].one;
@@ -60,11 +69,11 @@ export function whyOf({ creditBytes, isLost, isPaused, waitsFor }: ReaderRow): s
 
 /** The same as a sentence. */
 export function whySentence(reader: ReaderRow): string | undefined {
-  const { creditBytes, isLost, isPaused, waitsFor } = reader;
+  const { creditBytes, isPaused } = reader;
   if (isPaused) {
     return 'Paused: its program holds back its credit, and its connection answers. It is kept for pauseMs.';
   }
-  const cause = isLost ? 'connection_lost' : waitsFor;
+  const cause = heldUpBy(reader);
   if (cause === null) return undefined;
   if (cause === 'credit' && (creditBytes ?? 0) > 0) {
     return `Too little credit: its next chunk is larger than the ${bytesText(creditBytes ?? 0)} that it may be sent.`;

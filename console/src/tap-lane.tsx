@@ -1,11 +1,9 @@
 import type { JSX } from 'preact';
 import type { StreamDetail, TapLane } from '../../packages/server/src/console/snapshot.ts';
+import { longHoldMs } from './causes.ts';
 import { Meter } from './meter.tsx';
 import { Lane, type LagSample, type TimeSpan } from './reader-lane.tsx';
 import { bytesText, countText, durationText } from './units.ts';
-
-/** A gate makes every token wait for a write. Longer than that, people notice. */
-const longHoldMs = 1000;
 
 /** How far a tap is in a stream, beside the stream's readers. */
 export function TapRowView({

@@ -1,10 +1,11 @@
 import type { JSX } from 'preact';
-import { useMemo } from 'preact/hooks';
+import { useMemo, useState } from 'preact/hooks';
 import type { TapRow, TapSample, Totals } from '../../packages/server/src/console/snapshot.ts';
 import { Chart } from './chart.tsx';
 import type { Feed } from './feed.ts';
 import { Hint } from './hint.tsx';
 import { rates } from './history.ts';
+import { narrowQuery } from './media.ts';
 import { Meter } from './meter.tsx';
 import { docHref } from './route.ts';
 import { bytesText, clockText, countText, durationText, plural, rateText } from './units.ts';
@@ -244,19 +245,32 @@ function TapCharts({
     };
   }, [history, name]);
   const { times } = columns;
+  // On a phone the other taps would be far below them.
+  const [isNarrow] = useState(() => matchMedia(narrowQuery).matches);
   return (
-    <div class="charts">
-      <Chart title="Lag" times={times} lines={columns.lag} format={durationText} leastTop={1000} />
-      <Chart
-        title="What waits"
-        times={times}
-        lines={columns.waits}
-        format={bytesText}
-        isBinary
-        leastTop={65_536}
-      />
-      <Chart title="Records a second" times={times} lines={columns.records} format={rateText} leastTop={10} />
-    </div>
+    <details class="history" open={!isNarrow}>
+      <summary>
+        <h3>The last ten minutes</h3>
+      </summary>
+      <div class="charts">
+        <Chart title="Lag" times={times} lines={columns.lag} format={durationText} leastTop={1000} />
+        <Chart
+          title="What waits"
+          times={times}
+          lines={columns.waits}
+          format={bytesText}
+          isBinary
+          leastTop={65_536}
+        />
+        <Chart
+          title="Records a second"
+          times={times}
+          lines={columns.records}
+          format={rateText}
+          leastTop={10}
+        />
+      </div>
+    </details>
   );
 }
 

@@ -9,6 +9,8 @@ import { type Browser, type BrowserContextOptions, chromium, type Page, type Req
 import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { startGateway } from '../../packages/gateway/test/support/processes.ts';
+import { holdLog } from '../../packages/gateway/test/support/held-log.ts';
+import { temporaryFolder } from '../../packages/gateway/test/support/prometheus.ts';
 import { postChat, rawChat } from '../../packages/gateway/test/support/requests.ts';
 import {
   type Command,
@@ -306,6 +308,39 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     expect(await page.getByRole('button', { name: 'Cancel the stream' }).count()).toBe(0);
   });
 
+  test('shows taps: up, then down with what waits, in a stream’s lane too, and what to do', async () => {
+    const folder = temporaryFolder();
+    const own = await startGateway([
+      '--tap',
+      `name=audit,to=sqlite:${folder}/audit.db,gate=true,deadlineMs=60s`,
+      '--tap',
+      `name=usage,to=file:${folder}/usage.jsonl,content=usage`,
+    ]);
+    await rawChat(own.url, 'sim:tps=50,tokens=100000,ttft=0');
+    const page = await openConsole('#/taps', {}, own.adminUrl);
+    await shows(page, '.tap >> nth=0', /audit\s*●\s*up since/);
+    await shows(page, '.tap >> nth=0', /1:\d+:[0-9a-f]{64}/);
+    await shows(page, '.tap >> nth=1', 'usage.jsonl');
+    await shows(page, '.tap >> nth=1', /[1-9]\d* records?/);
+    await isAccessible(page);
+    await page.goto(`${own.adminUrl}/#/`);
+    await page.locator('.streams .client a').click();
+    await shows(page, '.lane-row >> nth=2', /Tap audit, gate[^]*[\d,]+ of [\d,]+ chunks kept/);
+    expect(await page.locator('.lane-row[data-level="bad"]').count()).toBe(0);
+    const release = holdLog(join(folder, 'audit.db'));
+    await shows(page, '.lane-row[data-level="bad"]', 'Readers have waited for it for');
+    await isAccessible(page);
+    await page.goto(`${own.adminUrl}/#/taps`);
+    await shows(page, '.tap >> nth=0', /down since/);
+    await page.goto(`${own.adminUrl}/#/`);
+    await shows(page, '.verdict', 'The tap audit is down since');
+    await page.locator('.verdict').getByRole('link', { name: 'what to do' }).first().click();
+    await page.locator('#doc-spillwaytapdown').waitFor();
+    release();
+    await page.goto(`${own.adminUrl}/#/`);
+    await shows(page, '.verdict', 'Nothing is wrong');
+  });
+
   test('says what a column means to the keyboard, and what a moment was to a pointer', async () => {
     await openChat('sim:tps=20,tokens=100000,ttft=0', 'quick/1.0');
     const page = await openConsole();
@@ -336,49 +371,54 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await isAccessible(page);
   });
 
-  test.each(['', '#/ended', '#/gateway', '#/playground', '#/docs/operating', '#/docs/errors/upstream_cut'])(
-    'fits a phone, and nothing moves while it is looked at: %s',
-    async (hash) => {
-      await rawChat(url, 'sim:tps=0,tokens=100000,ttft=0,size=400', { reads: false });
-      // Until everything is as it stays: what is news moves what is below it.
-      const before = await openConsole();
-      await shows(before, '.verdict', '1 model is made to wait');
-      const page = await browser.newPage({ viewport: { width: 390, height: 844 } });
-      onTestFinished(() => page.close());
-      await page.addInitScript(() => {
-        const moves: { readonly value: number; readonly what: string }[] = [];
-        Object.assign(globalThis, { moves });
-        // A verdict that says something else may take another line.
-        let said = '';
-        let saidAtMs = -Infinity;
-        new MutationObserver(() => {
-          const now = document.querySelector('.verdict')?.textContent.replaceAll(/\d+/g, '') ?? '';
-          if (now !== said) saidAtMs = performance.now();
-          said = now;
-        }).observe(document, { subtree: true, childList: true, characterData: true });
-        new PerformanceObserver((list) => {
-          for (const entry of list.getEntries() as LayoutShift[]) {
-            if (Math.abs(entry.startTime - saidAtMs) < 200) continue;
-            const nodes = entry.sources.map(
-              ({ node }) => (node as Element | null)?.className ?? node?.nodeName,
-            );
-            moves.push({ value: entry.value, what: nodes.join() });
-          }
-        }).observe({ type: 'layout-shift', buffered: true });
-      });
-      await page.goto(`${adminUrl}/${hash}`);
-      await page.locator('main h1').first().waitFor({ state: 'attached' });
-      // Causes are told on a phone, too.
-      if (hash === '') await shows(page, '.reader-lag .why', 'slow link');
-      const { samples } = await historySize();
-      await eventually(async () => (await historySize()).samples > samples + 2, 'the gateway to go on');
-      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
-      const moves = await page.evaluate(() => (globalThis as unknown as { moves: LayoutShift[] }).moves);
-      // Web Vitals calls up to 0.1 good.
-      const sum = moves.reduce((total, { value }) => total + value, 0);
-      expect(sum, JSON.stringify(moves)).toBeLessThan(0.1);
-    },
-  );
+  test.each([
+    '',
+    '#/ended',
+    '#/taps',
+    '#/gateway',
+    '#/playground',
+    '#/docs/operating',
+    '#/docs/errors/upstream_cut',
+  ])('fits a phone, and nothing moves while it is looked at: %s', async (hash) => {
+    await rawChat(url, 'sim:tps=0,tokens=100000,ttft=0,size=400', { reads: false });
+    // Until everything is as it stays: what is news moves what is below it.
+    const before = await openConsole();
+    await shows(before, '.verdict', '1 model is made to wait');
+    const page = await browser.newPage({ viewport: { width: 390, height: 844 } });
+    onTestFinished(() => page.close());
+    await page.addInitScript(() => {
+      const moves: { readonly value: number; readonly what: string }[] = [];
+      Object.assign(globalThis, { moves });
+      // A verdict that says something else may take another line.
+      let said = '';
+      let saidAtMs = -Infinity;
+      new MutationObserver(() => {
+        const now = document.querySelector('.verdict')?.textContent.replaceAll(/\d+/g, '') ?? '';
+        if (now !== said) saidAtMs = performance.now();
+        said = now;
+      }).observe(document, { subtree: true, childList: true, characterData: true });
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries() as LayoutShift[]) {
+          if (Math.abs(entry.startTime - saidAtMs) < 200) continue;
+          const nodes = entry.sources.map(
+            ({ node }) => (node as Element | null)?.className ?? node?.nodeName,
+          );
+          moves.push({ value: entry.value, what: nodes.join() });
+        }
+      }).observe({ type: 'layout-shift', buffered: true });
+    });
+    await page.goto(`${adminUrl}/${hash}`);
+    await page.locator('main h1').first().waitFor({ state: 'attached' });
+    // Causes are told on a phone, too.
+    if (hash === '') await shows(page, '.reader-lag .why', 'slow link');
+    const { samples } = await historySize();
+    await eventually(async () => (await historySize()).samples > samples + 2, 'the gateway to go on');
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+    const moves = await page.evaluate(() => (globalThis as unknown as { moves: LayoutShift[] }).moves);
+    // Web Vitals calls up to 0.1 good.
+    const sum = moves.reduce((total, { value }) => total + value, 0);
+    expect(sum, JSON.stringify(moves)).toBeLessThan(0.1);
+  });
 });
 
 /** What the library of types does not know yet. */

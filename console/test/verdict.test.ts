@@ -1,8 +1,9 @@
-import { expect, test } from 'vitest';
-import type { Overview, Totals } from '../../packages/server/src/console/snapshot.ts';
+import { describe, expect, test } from 'vitest';
+import type { Overview, TapRow, Totals } from '../../packages/server/src/console/snapshot.ts';
 import { fullInMs } from '../src/forecast.ts';
 import { overAMinute } from '../src/history.ts';
 import { judge } from '../src/verdict.ts';
+import { clockText } from '../src/units.ts';
 
 const startedAtMs = 1_000_000_000_000;
 const calm: Totals = {
@@ -53,9 +54,13 @@ function past(seconds: number, change: (secondsAgo: number) => Partial<Totals>):
   });
 }
 
-function verdictOf(history: readonly Totals[], startedMs = startedAtMs): string {
+function verdictOf(
+  history: readonly Totals[],
+  startedMs = startedAtMs,
+  taps: readonly TapRow[] = [],
+): string {
   const totals = history.at(-1) ?? calm;
-  const overview: Overview = { totals, streams: [], openStreams: 0, taps: [] };
+  const overview: Overview = { totals, streams: [], openStreams: 0, taps };
   return judge(overview, history, startedMs).sentence;
 }
 
@@ -120,4 +125,62 @@ test('keys that are guessed, and a configuration that was not reloaded, are wron
   expect(verdictOf(past(3, () => ({ hasReloadFailed: true })))).toBe(
     'The configuration was not reloaded, and the old one stays.',
   );
+});
+
+describe('a tap', () => {
+  const up: TapRow = {
+    name: 'audit',
+    to: 'sqlite:audit.db',
+    content: 'full',
+    overflow: 'coalesce',
+    gate: true,
+    durability: 'fsync',
+    isUp: true,
+    isShedding: false,
+    sinceMs: startedAtMs,
+    lag: { records: 3, bytes: 300, ms: 5000 },
+    records: 10,
+    bytes: 1000,
+    writes: 5,
+    failures: 0,
+    lost: 0,
+    redacted: 0,
+    waitedMs: 50,
+    head: null,
+    spill: null,
+  };
+  const said = (...taps: readonly TapRow[]): string => verdictOf([calm], startedAtMs, taps);
+  const lines = { ...up, name: 'lines' };
+
+  test('that lags by five seconds is none to speak of, and by more is', () => {
+    expect(said(up, lines)).toContain('Nothing is wrong');
+    const late = { ...up, lag: { ...up.lag, ms: 5001 } };
+    expect(said(late, lines)).toBe('The tap audit lags by 5.0 s.');
+    const later = { ...lines, lag: { ...up.lag, ms: 70_000 } };
+    expect(said(late, later)).toBe('The taps audit, lines lag by 1 m 10 s.');
+  });
+
+  test('that is down is said once, with since when, although it lags', () => {
+    const down = { ...up, isUp: false, lag: { ...up.lag, ms: 9000 } };
+    expect(said(down)).toBe(`The tap audit is down since ${clockText(startedAtMs)}.`);
+    expect(said(down, { ...lines, isUp: false, sinceMs: startedAtMs + 60_000 })).toBe(
+      `The taps audit, lines are down since ${clockText(startedAtMs)}.`,
+    );
+  });
+
+  test('that spills writes to its disk', () => {
+    const spill = { records: 1, bytes: 1, maxBytes: 10, isEngineUp: true };
+    expect(said({ ...up, spill })).toContain('Nothing is wrong');
+    expect(said({ ...up, spill: { ...spill, isEngineUp: false } })).toContain(
+      'The tap audit writes to its disk',
+    );
+  });
+
+  test('that has lost something in the last minute is wrong, and what it lost before is over', () => {
+    const sample = { name: 'audit', lagBytes: 0, lagMs: 0, records: 10 };
+    const history = (since: number): readonly Totals[] =>
+      past(120, (ago) => ({ taps: [{ ...sample, lost: ago > since ? 5 : 8 }] }));
+    expect(verdictOf(history(30), startedAtMs, [up])).toBe('The tap audit lost 3 chunks in the last minute.');
+    expect(verdictOf(history(90), startedAtMs, [up])).toContain('Nothing is wrong');
+  });
 });

@@ -5,7 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Overview, StreamDetail, StreamRow, Totals } from '@spillway/server/console/snapshot';
+import { holdLog } from './support/held-log.ts';
 import { eventually, startBoth, startGateway } from './support/processes.ts';
+import { temporaryFolder } from './support/prometheus.ts';
 import { chatBody, postChat, rawChat } from './support/requests.ts';
 
 function open(url: string): Client {
@@ -99,6 +101,65 @@ test('a stream’s own page tells its story, and ends with it', async () => {
   await expect(client.read('/streams/00000000-0000-4000-8000-000000000000').response).rejects.toMatchObject({
     code: 'not_found',
   });
+});
+
+test('taps are in the overview, the history and their streams, and none costs nothing', async () => {
+  const { gateway: plain } = await startBoth();
+  const without = await first<Overview>(open(plain.adminUrl), '/streams/overview', () => true);
+  expect(without).toMatchObject({ taps: [], totals: { taps: [] } });
+
+  const folder = temporaryFolder();
+  const log = `${folder}/audit.db`;
+  const { gateway } = await startBoth([
+    '--tap',
+    `name=audit,to=sqlite:${log},gate=true,deadlineMs=60s`,
+    '--tap',
+    `name=usage,to=file:${folder}/usage.jsonl,content=usage,spill=${folder}/spill`,
+  ]);
+  const client = open(gateway.adminUrl);
+  const overview = (check: (snapshot: Overview) => boolean): Promise<Overview> =>
+    first<Overview>(client, '/streams/overview', check);
+  await rawChat(gateway.url, 'sim:tps=100,ttft=0,tokens=100000,size=300');
+  const { streams, taps } = await overview((shown) => (shown.taps[0]?.records ?? 0) > 1);
+  expect(taps).toMatchObject([
+    {
+      name: 'audit',
+      to: `sqlite:${log}`,
+      isUp: true,
+      gate: true,
+      overflow: 'coalesce',
+      durability: 'fsync',
+      head: { writer: 1 },
+      spill: null,
+    },
+    { name: 'usage', content: 'usage', gate: false, head: null, spill: { records: 0, isEngineUp: true } },
+  ]);
+  const detail = (check: (snapshot: StreamDetail) => boolean): Promise<StreamDetail> =>
+    first<StreamDetail>(client, `/streams/${streams[0]?.id}`, check);
+  const kept = await detail((shown) => (shown.taps[0]?.keptOffset ?? 0) > 1);
+  expect(kept.taps).toMatchObject([
+    { name: 'audit', gates: true, holdsModel: false },
+    // It keeps no chunk, and so no offset.
+    { name: 'usage', gates: false, keptOffset: null, holdsReaders: false },
+  ]);
+
+  const heldSinceMs = Date.now();
+  holdLog(log);
+  const held = await detail(({ stream: { readers } }) => (readers[0]?.lagMs ?? 0) > 1000);
+  const [lane] = held.taps;
+  expect(lane).toMatchObject({ holdsReaders: true });
+  expect(lane?.keptOffset).toBeLessThan(lane?.nextOffset ?? 0);
+  expect(lane?.lagBytes).toBeLessThanOrEqual(lane?.maxLagBytes ?? 0);
+  const stalled = await detail(({ stream: { stallCause } }) => stallCause === 'tap');
+  expect(stalled.taps).toMatchObject([{ holdsModel: true }, { holdsModel: false }]);
+  const down = await overview((shown) => shown.taps[0]?.isUp === false);
+  expect(down.taps[0]?.sinceMs).toBeGreaterThan(heldSinceMs);
+  expect(down.taps[0]?.lag.ms).toBeGreaterThan(1000);
+  expect(down.taps[1]).toMatchObject({ isUp: true, sinceMs: taps[1]?.sinceMs });
+  await eventually(async () => {
+    const history = (await (await fetch(`${gateway.adminUrl}/history`)).json()) as Totals[];
+    return (history.at(-1)?.taps[0]?.lagMs ?? 0) > 1000;
+  }, 'the next sample');
 });
 
 test('a console that sleeps costs nothing: no snapshot is made that nobody takes', async () => {

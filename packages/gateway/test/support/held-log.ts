@@ -6,7 +6,7 @@ import { onTestFinished } from 'vitest';
  * fails. Returns what lets it go.
  */
 export function holdLog(path: string): () => void {
-  const db = new DatabaseSync(path);
+  const db = new DatabaseSync(path, { timeout: 5000 });
   db.exec('BEGIN IMMEDIATE');
   let isHeld = true;
   const release = (): void => {
