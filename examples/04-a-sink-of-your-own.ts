@@ -28,7 +28,11 @@ function openFolderSink(folder: string): RecordSink {
     }
     // The names are durable when the folder is.
     const names = await open(folder);
-    await names.sync().finally(() => names.close());
+    try {
+      await names.sync();
+    } finally {
+      await names.close();
+    }
   }
 
   return {

@@ -42,7 +42,7 @@ function contentsOf(path: string, stream: string): Buffer[] {
 const isInFiles = (path: string, bytes: Uint8Array): boolean =>
   ['', '-wal'].some((end) => readFileSync(path + end).includes(bytes));
 
-describe('promise 14: what is erased is gone, and the rest is still verified', () => {
+describe('what is erased is gone, and the rest is still verified', () => {
   test('one stream: its key, its content and who asked are in none of the files, while another process has the log open', async () => {
     const path = logPath();
     const log = await openLog(path);
@@ -161,7 +161,7 @@ function tenDays(): string {
   return path;
 }
 
-describe('promise 14: what is pruned leaves a chain that is verified', () => {
+describe('what is pruned leaves a chain that is verified', () => {
   test('by age: whole streams, those that are old enough', () => {
     const path = tenDays();
     const pruner = openWriter(path, 'pruner', new DatedClock(10_500));

@@ -38,7 +38,7 @@ const problemsOf = (path: string, heads?: readonly AuditHead[]): readonly AuditP
 const placesOf = (problems: readonly AuditProblem[]): string[] =>
   problems.map(({ kind, n, seq, stream, writer }) => [kind, writer, n, stream, seq].join(' ').trimEnd());
 
-test('promise 13: a log that nobody touched is intact, with what was erased in it', () => {
+test('a log that nobody touched is intact, with what was erased in it', () => {
   const { heads, path } = closedLog();
   const report = verifyAudit(path, heads);
   expect(report.problems).toEqual([]);
@@ -47,7 +47,7 @@ test('promise 13: a log that nobody touched is intact, with what was erased in i
   expect(report.heads.map(({ count }) => count)).toEqual([12, 5]);
 });
 
-describe('promise 13: what was changed is found, with its place', () => {
+describe('what was changed is found, with its place', () => {
   const tail = (n: number): string => `UPDATE records SET n = n + ${n} WHERE writer = 1 AND n > 4`;
   const renumbered = [
     `UPDATE records SET n = -n - 1 WHERE writer = 1 AND n > 4`,

@@ -109,7 +109,7 @@ export function streamRecords(stream: string, told: Told = {}): SinkRecord[] {
 }
 
 /** An event of OpenAI's chat format. */
-export function eventOf(text: string): string {
+function eventOf(text: string): string {
   return `data: ${JSON.stringify({ id: 'c', object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content: text }, finish_reason: null }] })}\n\n`;
 }
 
