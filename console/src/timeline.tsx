@@ -47,7 +47,7 @@ export function Timeline({
   const kinds = [...new Set(events.map(({ type }) => type))];
   return (
     <section class="panel timeline" aria-labelledby="timeline-heading">
-      <h2 id="timeline-heading">Readers</h2>
+      <h2 id="timeline-heading">{detail.taps.length === 0 ? 'Readers' : 'Readers and taps'}</h2>
       <div class="lane-row">
         <div class="lane-head">
           <b>Model</b>
