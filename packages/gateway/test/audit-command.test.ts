@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,7 @@ import { type AuditLog, openAuditLog } from '@spillway/server/audit/audit-log';
 import { parseRecord } from '@spillway/server/tap/tap-record';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { never, recordOf, streamRecords } from '../../server/test/support/audit.ts';
+import { ownMount } from './support/small-disk.ts';
 import { spawnSpillway, type SpawnOptions } from './support/spawn.ts';
 
 let path: string;
@@ -375,10 +376,10 @@ test('a log on a medium that cannot be written to', async (context) => {
   await fill();
   await log.close();
   const folder = dirname(path);
-  const mount = `mount --bind '${folder}' '${folder}' && mount -o remount,ro,bind '${folder}' && exec "$@"`;
-  const prefix = ['unshare', '-m', 'sh', '-c', mount, 'sh'];
-  if (spawnSync(prefix[0] ?? '', [...prefix.slice(1), 'true']).status !== 0)
-    context.skip('needs a mount namespace');
+  const prefix = ownMount(
+    context,
+    `mount --bind '${folder}' '${folder}' && mount -o remount,ro,bind '${folder}'`,
+  );
   const { code, stdout } = await audit(['verify', ...from()], { prefix });
   expect(stdout).toMatch(/3 streams, 14 records/);
   expect(code).toBe(0);

@@ -1,18 +1,18 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditReader } from '@spillway/server/audit/audit-reader';
 import { verifyAudit } from '@spillway/server/audit/verify-audit';
 import { parseRecord, type TapRecord } from '@spillway/server/tap/tap-record';
-import { describe, expect, onTestFinished, test, type TestContext } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { createFetch, type SpillwayFetch } from '../../client/src/index.ts';
 import { loadSettings } from '../src/config/load.ts';
 import { startOwnProvider } from './support/own-provider.ts';
 import { eventually, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
 import { chatBody, postChat } from './support/requests.ts';
-import { spawnSpillway } from './support/spawn.ts';
+import { inside, smallDisk } from './support/small-disk.ts';
+import { type SpawnOptions, spawnSpillway } from './support/spawn.ts';
 import { anthropicSdk, openaiSdk } from './support/sdks.ts';
 
 /** A folder that is gone with the test. */
@@ -91,23 +91,11 @@ function clientsOf(url: string, fetch: SpillwayFetch): Reading[] {
 async function startTapped(
   keys: string,
   path = join(folder(), 'audit.db'),
+  options?: SpawnOptions,
 ): Promise<{ readonly gateway: RunningGateway; readonly path: string }> {
   const { url } = await startSimulator();
   const tap = `name=audit,to=sqlite:${path},${keys}`;
-  return { gateway: await startGateway(['--upstream', `${url}/v1`, '--tap', tap]), path };
-}
-
-/** A disk of so many megabytes, half of it taken by a file `ballast`. */
-function smallDisk({ skip }: TestContext, megabytes: number): string {
-  const path = folder();
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', path], { stdio: 'ignore' });
-  } catch {
-    skip('a small disk needs the right to mount one');
-  }
-  onTestFinished(() => void execFileSync('umount', ['--lazy', path]));
-  writeFileSync(join(path, 'ballast'), Buffer.alloc((megabytes * 1_048_576) / 2));
-  return path;
+  return { gateway: await startGateway(['--upstream', `${url}/v1`, '--tap', tap], options), path };
 }
 
 function kinds(records: readonly TapRecord[] = []): string[] {
@@ -258,9 +246,10 @@ describe('a tap of the gateway', () => {
   });
 
   test('a full disk: the stream ends, new ones get 503 at once, and when there is room it goes on by itself', async (context) => {
-    const disk = smallDisk(context, 2);
-    const path = join(disk, 'audit.db');
-    const { gateway } = await startTapped('gate=true,deadlineMs=500', path);
+    const mounted = folder();
+    const prefix = smallDisk(context, mounted, '2m', 1024);
+    const { gateway } = await startTapped('gate=true,deadlineMs=500', join(mounted, 'audit.db'), { prefix });
+    const disk = inside(gateway, mounted);
     const model = 'sim:tokens=100000,tps=2000,ttft=0';
     const running = await postChat(gateway.url, model);
     const text = await running.text();
@@ -268,11 +257,15 @@ describe('a tap of the gateway', () => {
     const refused = await postChat(gateway.url, 'sim:tokens=5');
     expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
     expect(await refused.json()).toMatchObject({ error: { code: 'tap_unavailable' } });
-    rmSync(join(disk, 'ballast'));
+    rmSync(join(disk, 'filler'));
     await eventually(
       async () => (await postChat(gateway.url, 'sim:tokens=5,tps=0,ttft=0')).status === 200,
       'the tap',
     );
+    gateway.process.kill('SIGSTOP');
+    // SQLite follows links by their names, which mean other files here.
+    const path = join(folder(), 'audit.db');
+    for (const end of ['', '-wal']) copyFileSync(join(disk, `audit.db${end}`), `${path}${end}`);
     expect(verifyAudit(path)).toMatchObject({ problems: [] });
     expect(said(recordsByModel(path).get(model)).startsWith(textOfEvents(text))).toBe(true);
   });

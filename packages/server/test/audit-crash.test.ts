@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
+import { inside, needs, smallDisk } from '../../gateway/test/support/small-disk.ts';
 import { type Command, eventually, spawnNode, type SpawnOptions } from '../../gateway/test/support/spawn.ts';
 import { AuditReader } from '../src/audit/audit-reader.ts';
 import { verifyAudit } from '../src/audit/verify-audit.ts';
@@ -74,20 +75,17 @@ test('promise 13: two writers at once, one of them killed', async () => {
 
 test('promise 13: a full disk rejects, and all goes on when there is room', async (context) => {
   const folder = dirname(logPath());
-  const isRoot = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', folder]).status === 0;
-  if (!isRoot) context.skip('needs a mount namespace');
-  const mount = `mount -t tmpfs -o size=1m none '${folder}' && head -c 300k /dev/zero >'${folder}/filler' && exec "$@"`;
+  const prefix = smallDisk(context, folder, '1m', 300);
   const path = join(folder, 'audit.db');
-  const writer = startWriter([path, 'full', '5000'], { prefix: ['unshare', '-m', 'sh', '-c', mount, 'sh'] });
+  const writer = startWriter([path, 'full', '5000'], { prefix });
   await eventually(() => fails(writer) > 3, 'the disk to be full');
   const before = acks(writer);
-  // As the writer's own namespace has it.
-  const inside = join(`/proc/${writer.process.pid}/root`, folder);
-  rmSync(join(inside, 'filler'));
+  const disk = inside(writer, folder);
+  rmSync(join(disk, 'filler'));
   await eventually(() => acks(writer) > before + 3, 'the log to go on');
   writer.process.kill('SIGSTOP');
   // SQLite follows links by their names, which mean other files here.
-  for (const end of ['', '-wal']) copyFileSync(join(inside, `audit.db${end}`), `${path}${end}`);
+  for (const end of ['', '-wal']) copyFileSync(join(disk, `audit.db${end}`), `${path}${end}`);
   expectKept(path, [writer]);
 });
 
@@ -96,7 +94,7 @@ test('promise 13: an fsync that fails is never taken for one that worked', async
   const shim = join(dirname(path), 'shim.so');
   const switchPath = join(dirname(path), 'failing');
   const compiled = spawnSync('cc', ['-shared', '-fPIC', '-O1', '-o', shim, shimSource, '-ldl']);
-  if (compiled.status !== 0) context.skip('needs a C compiler, cc');
+  needs(context, compiled.status === 0, 'a C compiler, cc');
   const writer = startWriter([path, 'sync'], { env: { LD_PRELOAD: shim, FAIL_FSYNC: switchPath } });
   for (let round = 0; round < 5; round += 1) {
     const before = acks(writer);

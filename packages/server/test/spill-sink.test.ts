@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import {
   appendFileSync,
   mkdirSync,
@@ -17,6 +16,7 @@ import { SpillwayError } from '@spillway/core';
 import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { smallDisk } from '../../gateway/test/support/small-disk.ts';
 import { MemoryEngine } from '../../core/test/support/memory-engine.ts';
 import { type Command, eventually, spawnNode } from '../../gateway/test/support/spawn.ts';
 import type { SpillDamage } from '../src/tap/sinks/spill-queue.ts';
@@ -489,7 +489,7 @@ test('a folder that cannot be used, and bounds that are none, are errors', async
 /** Starts a program that writes records `from`, `from` + 1, … to a file through a spill, and prints what is acknowledged. */
 function startWriter(
   from: number,
-  options: { readonly mode: 'drain' | 'fill' | 'write'; readonly prefix?: string[] },
+  options: { readonly mode: 'drain' | 'fill' | 'write'; readonly prefix?: readonly string[] },
 ): Command {
   const program = fileURLToPath(new URL('support/spill-writer.ts', import.meta.url));
   const { mode, prefix = [] } = options;
@@ -523,10 +523,7 @@ test('killed twenty times while it spills and drains, each acknowledged record i
 });
 
 test('a full disk: what fits is kept, the rest rejects and is written when there is room', async (context) => {
-  const isRoot = spawnSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', folder]).status === 0;
-  if (!isRoot) context.skip('needs a mount namespace');
-  const mount = `mount -t tmpfs -o size=256k none '${folder}' && exec "$@"`;
-  const writer = startWriter(0, { mode: 'fill', prefix: ['unshare', '-m', 'sh', '-c', mount, 'sh'] });
+  const writer = startWriter(0, { mode: 'fill', prefix: smallDisk(context, folder, '256k') });
   const exitCode = await writer.exited;
   expect([exitCode, writer.stderr()]).toEqual([0, '']);
   const [, full] = /full at (\d+)\n/.exec(writer.stdout()) ?? [];
