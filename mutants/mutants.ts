@@ -3756,10 +3756,18 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 13: one that may lose keeps the place of a stream that is over, for an engine that is silent',
     file: `${server}/tap/stream-recorder.ts`,
-    find: '    } else if (this.#end !== undefined) {\n      this.#done.resolve();\n',
-    replace: '    } else if (this.#end === null) {\n      this.#done.resolve();\n',
+    find: '    } else if (this.#hasEnded) {',
+    replace: '    } else if (this.#hasEnded && this.#stream.id === "") {',
     test: `${serverTest}/record-tap.test.ts`,
     only: 'costs nobody anything',
+  },
+  {
+    name: 'taps: streams that are over wait for a silent engine without a bound',
+    file: `${server}/tap/room.ts`,
+    find: '    if (this.#taken >= this.#size) return false;\n',
+    replace: '',
+    test: `${serverTest}/record-tap.test.ts`,
+    only: 'a bounded number of streams',
   },
   {
     name: 'promise 14: parts that were left out once are left out for ever',

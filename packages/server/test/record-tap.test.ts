@@ -427,3 +427,31 @@ test('a body in many small pieces that is redacted behind a gate comes through, 
   expect(sizes.reduce((sum, size) => sum + size, 0)).toBeGreaterThan(10_000);
   expect(defects).toEqual([]);
 });
+
+test('a sink that keeps nothing costs a bounded number of streams that are over, and what is beyond it is counted', async () => {
+  const { sink, tap } = openTap({ overflow: 'drop-oldest', maxRecords: 10, deadlineMs: 100 });
+  const { defects, streams } = openStreams([tap]);
+  let isHanging = true;
+  sink.pause = () => (isHanging ? new Promise(() => undefined) : Promise.resolve());
+  const first = startStream(streams, { detach: 'finish' });
+  first.end();
+  await within(first.stream.delivered, 'the first one to be given up');
+  for (let count = 0; count < 50; count += 1) {
+    const { end, say, stream } = startStream(streams, { detach: 'finish' });
+    say('words ');
+    end();
+    await within(stream.delivered, 'the stream’s place');
+  }
+  expect(tap.figures.lag.records).toBeLessThan(60);
+  expect(tap.figures.lost).toBeGreaterThanOrEqual(40);
+  isHanging = false;
+  await eventually(() => tap.figures.lag.records === 0, 'what waits');
+  const ends = sink.records().filter(({ kind }) => kind === 'end');
+  // The first one was being written.
+  expect(ends.length).toBe(11);
+  // There is room again.
+  const { end } = startStream(streams, { detach: 'finish' });
+  end();
+  await eventually(() => sink.records().filter(({ kind }) => kind === 'end').length === 12, 'a later stream');
+  expect(defects).toEqual([]);
+});

@@ -7,6 +7,7 @@ import type { StreamTap, Tap, TappedStream } from '../stream/tap.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import type { ShedPart } from './content/shed-parts.ts';
 import type { RedactionRule } from './content/redaction-rule.ts';
+import { Room } from './room.ts';
 import { type RecorderOptions, StreamRecorder } from './stream-recorder.ts';
 import { TapWriter } from './tap-writer.ts';
 
@@ -49,7 +50,10 @@ export interface RecordTapOptions {
   readonly gate?: boolean;
   /** What happens when the tap falls behind on a stream. Default: `coalesce`. */
   readonly overflow?: Overflow;
-  /** The chunks of one stream that may wait for the sink; merged ones count as one. 1 or more. Default: 1000. */
+  /**
+   * The chunks of one stream that may wait for the sink; merged ones count as one. Also the streams that are over and may
+   * still wait for a sink that keeps nothing, of a tap that is not required. 1 or more. Default: 1000.
+   */
   readonly maxRecords?: number;
   /**
    * How long the sink may keep nothing before streams that need the tap end, and the tap gives up streams that do not.
@@ -102,10 +106,17 @@ export class RecordTap implements Tap {
   #lost = 0;
   #redacted = 0;
   #waitedMs = 0;
-  #waitingRefusals = 0;
 
   constructor(options: RecordTapOptions) {
-    const { clock, gate = false, log, maxRecordBytes = 1_048_576, name, overflow = 'coalesce' } = options;
+    const {
+      clock,
+      gate = false,
+      log,
+      maxRecordBytes = 1_048_576,
+      maxRecords = 1000,
+      name,
+      overflow = 'coalesce',
+    } = options;
     const { deadlineMs = 5000, redact, shed, sink, when = () => true } = options;
     this.name = name;
     this.isRequired = gate || overflow === 'coalesce' || overflow === 'block';
@@ -142,7 +153,8 @@ export class RecordTap implements Tap {
       gates: gate,
       isRequired: this.isRequired,
       overflow,
-      maxItems: options.maxRecords ?? 1000,
+      maxItems: maxRecords,
+      room: new Room(maxRecords),
       clock,
       redact,
       shed: shed?.parts,
@@ -169,14 +181,9 @@ export class RecordTap implements Tap {
     const client = streamClient({ address, caller, headers });
     const stream: TappedStream = { ...noStream, id: requestId, requestId, client };
     if (!this.#when(stream)) return;
-    if (this.#waitingRefusals >= this.#recorded.maxItems) {
-      this.#lost += 1;
-      return;
-    }
-    this.#waitingRefusals += 1;
     const recorder = new StreamRecorder(stream, this.#recorded);
-    recorder.onFinished(() => (this.#waitingRefusals -= 1));
-    recorder.ended({ state: 'failed', error });
+    if (recorder.takeRoom()) recorder.ended({ state: 'failed', error });
+    else this.#lost += 1;
   }
 
   get figures(): TapFigures {

@@ -11,6 +11,7 @@ import { type ChunkRecordOptions, ChunkRecords, type TakenRun } from './chunk-re
 import { bytesIn, contentOf } from './content-of.ts';
 import { redactJson } from './content/redact-json.ts';
 import { type Content, recordVersion, type TapRecordBody } from './tap-record.ts';
+import type { Room } from './room.ts';
 import type { Recorder, TapWriter } from './tap-writer.ts';
 
 /** At most so many ends of readers wait to be written for one stream. Those that come beyond it are only counted. */
@@ -35,6 +36,8 @@ export interface RecorderOptions extends Omit<ChunkRecordOptions, 'content'> {
   /** The chunks that may wait in one stream; merged ones count as one. */
   readonly maxItems: number;
   readonly clock: ServerClock;
+  /** For records that wait for the engine although their stream does not. */
+  readonly room: Room;
   /** So many chunks, or ends of readers, are lost to the tap. */
   readonly onLost: (count: number) => void;
 }
@@ -100,7 +103,10 @@ export class StreamRecorder implements StreamTap, Recorder {
   #records: ChunkRecords | undefined;
   /** The stream's end, until it is taken. */
   #end: Note | undefined;
+  #hasEnded = false;
   #hasFailed = false;
+  #hasRoom = false;
+  #isDiscarded = false;
   #taken: Taken | undefined;
 
   constructor(stream: TappedStream, options: RecorderOptions) {
@@ -113,11 +119,6 @@ export class StreamRecorder implements StreamTap, Recorder {
     // Whoever waits for them gets the error. Where nobody does, nothing is to be done about it.
     this.#headKept.promise.catch(() => undefined);
     this.#done.promise.catch(() => undefined);
-  }
-
-  /** Calls back when everything is kept, or given up. */
-  onFinished(callback: () => void): void {
-    void this.#done.promise.finally(callback).catch(() => undefined);
   }
 
   get keptOffset(): number | undefined {
@@ -163,6 +164,7 @@ export class StreamRecorder implements StreamTap, Recorder {
     // Nobody was asked.
     if (!this.#hasBegun && !this.#options.keepsRefused) return this.#done.resolve();
     this.asked();
+    this.#hasEnded = true;
     const { clock } = this.#options;
     const { bytes, events } = this.#stream;
     const nowMs = clock.nowMs();
@@ -175,7 +177,7 @@ export class StreamRecorder implements StreamTap, Recorder {
         code: error?.code,
         // The messages of these two may quote the client.
         reason: quoting.has(error?.code) ? undefined : error?.message,
-        offset: this.#body?.log.nextOffset ?? 0,
+        offset: this.#chunksSent,
         events,
         bytes,
         durationMs: Math.round(nowMs - this.#startedMs),
@@ -225,17 +227,38 @@ export class StreamRecorder implements StreamTap, Recorder {
     if (this.#hasFailed) return;
     if (this.#options.isRequired) {
       // The model is done, and readers need not wait: what is left can wait for the engine, in the stream's own place.
-      if (this.#end !== undefined && this.gate === undefined) return;
+      if (this.#hasEnded && this.gate === undefined) return;
       const error = tapUnavailable(this.#options.name);
       this.#headKept.reject(error);
       this.#done.reject(error);
-    } else if (this.#end !== undefined) {
+    } else if (this.#hasEnded) {
+      // What is being written is bounded already.
+      if (this.#end !== undefined && !this.takeRoom()) this.#discard();
       this.#done.resolve();
     } else {
       return;
     }
     this.#hasFailed = true;
     this.#reader = undefined;
+  }
+
+  /**
+   * Takes room for records that wait for the engine although their stream does not. It is released when they are kept.
+   * Returns `false` where there is none.
+   */
+  takeRoom(): boolean {
+    this.#hasRoom ||= this.#options.room.take();
+    return this.#hasRoom;
+  }
+
+  /** Too many streams wait for the engine that are over: nothing more of this one is kept. */
+  #discard(): void {
+    this.#options.onLost(Math.max(1, this.#chunksSent - this.#offset));
+    this.#head = [];
+    this.#readers = [];
+    this.#rescued = [];
+    this.#end = undefined;
+    this.#isDiscarded = true;
   }
 
   get waitingRecords(): number {
@@ -296,7 +319,16 @@ export class StreamRecorder implements StreamTap, Recorder {
       this.#chunks.open(taken.opensTo);
       if (taken.opensTo === Infinity) this.#done.resolve();
     }
+    if (taken?.opensTo === Infinity && this.#hasRoom) {
+      this.#hasRoom = false;
+      this.#options.room.release();
+    }
     this.#look();
+  }
+
+  /** The offset behind the last chunk that the provider has sent. */
+  get #chunksSent(): number {
+    return this.#body?.log.nextOffset ?? 0;
   }
 
   /** Without a report, each event counts as a token. Of a body that is no stream of events nothing is known. */
@@ -307,6 +339,7 @@ export class StreamRecorder implements StreamTap, Recorder {
   }
 
   #note(notes: Note[], body: TapRecordBody): void {
+    if (this.#isDiscarded) return;
     const { clock } = this.#options;
     notes.push({ body, sinceMs: clock.nowMs(), at: clock.dateMs() });
     this.#look();
