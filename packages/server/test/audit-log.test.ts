@@ -1,10 +1,22 @@
-import { chmodSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import { describe, expect, test } from 'vitest';
+import { Worker } from 'node:worker_threads';
+import { VirtualClock } from '@spillway/core/testing/virtual-clock';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { eventually } from '../../gateway/test/support/spawn.ts';
 import { within } from '../../core/test/support/within.ts';
 import { openAuditLog } from '../src/audit/audit-log.ts';
 import { verifyAudit } from '../src/audit/verify-audit.ts';
-import { keptIn, logPath, never, openLog, recordOf, streamRecords } from './support/audit.ts';
+import {
+  DatedClock,
+  keptIn,
+  logPath,
+  never,
+  openLog,
+  openWriter,
+  recordOf,
+  streamRecords,
+} from './support/audit.ts';
 
 describe('promise 13: what is written is kept, once', () => {
   test('a write that resolved is found by a reader of the file, in order', async () => {
@@ -120,7 +132,6 @@ describe('the file', () => {
     await log.write([recordOf('a', 1, 'y')], never);
     expect(keptIn(path)).toEqual({ a: ['x', 'y'] });
     expect(verifyAudit(path).problems).toEqual([]);
-    chmodSync(path, 0o600);
   });
 });
 
@@ -142,6 +153,74 @@ describe('a write that is aborted', () => {
     expect(verifyAudit(path).problems).toEqual([]);
   });
 });
+
+describe('the thread', () => {
+  test('that has died rejects what it had, and another one goes on', async () => {
+    const path = logPath();
+    const posted = vi.spyOn(Worker.prototype, 'postMessage');
+    onTestFinished(() => posted.mockRestore());
+    const log = await openLog(path);
+    const thread = posted.mock.contexts[0] as Worker;
+    const holder = new DatabaseSync(path);
+    holder.exec('BEGIN IMMEDIATE');
+    const writing = log.write([recordOf('a', 0, 'x')], never);
+    const rejected = expect(writing).rejects.toMatchObject({ code: 'sink_failed' });
+    await thread.terminate();
+    await rejected;
+    holder.close();
+    await log.write([recordOf('a', 0, 'x'), recordOf('a', 1, 'y')], never);
+    expect(keptIn(path)).toEqual({ a: ['x', 'y'] });
+    expect(verifyAudit(path).problems).toEqual([]);
+  });
+
+  test('that hangs is given up after 10 s, and none is started before it has ended', async () => {
+    const path = logPath();
+    const clock = new VirtualClock();
+    const log = await openLog(path, { clock });
+    const holder = new DatabaseSync(path);
+    holder.exec('BEGIN IMMEDIATE');
+    const controller = new AbortController();
+    const writing = log.write([recordOf('a', 0, 'x')], controller.signal);
+    controller.abort(new Error('enough'));
+    await expect(writing).rejects.toThrow('enough');
+    await clock.advance(9999);
+    const waiting = new AbortController();
+    const early = log.write([recordOf('a', 0, 'x')], waiting.signal);
+    waiting.abort(new Error('too early'));
+    await expect(early).rejects.toThrow('too early');
+    await clock.advance(1);
+    await expect(log.write([recordOf('a', 0, 'x')], never)).rejects.toThrow(/hangs/);
+    holder.close();
+    await eventually(
+      () =>
+        log.write([recordOf('a', 0, 'x')], never).then(
+          () => true,
+          () => false,
+        ),
+      'another thread to write',
+    );
+    expect(keptIn(path)).toEqual({ a: ['x'] });
+    expect(verifyAudit(path).problems).toEqual([]);
+  });
+
+  test('removes what is too old', async () => {
+    const path = logPath();
+    const writer = openWriter(path, 'test', new DatedClock());
+    writer.write([...streamRecords('old', { atMs: 1000 }), ...streamRecords('new', { atMs: Date.now() })]);
+    writer.close();
+    await openLog(path, { retain: { maxAgeMs: 3_600_000 } });
+    await eventually(() => keptIn(path)['old'] === undefined, 'the old stream to be removed');
+    expect(Object.keys(keptIn(path))).toEqual(['new']);
+    expect(verifyAudit(path).problems).toEqual([]);
+  });
+});
+
+test.each([{ retain: { maxAgeMs: 0 } }, { retain: { maxBytes: 1.5 } }])(
+  'a wrong option: %j',
+  async (options) => {
+    await expect(openAuditLog(logPath(), options)).rejects.toMatchObject({ code: 'invalid_option' });
+  },
+);
 
 describe('closing', () => {
   test('settles the write under way, refuses later ones, and may be done twice', async () => {
