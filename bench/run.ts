@@ -10,6 +10,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { audit } from './audit.ts';
 import { badLink } from './bad-link.ts';
 import { cancel } from './cancel.ts';
 import { coalesce } from './coalesce.ts';
@@ -26,6 +27,7 @@ import { measure, presentSystems, withoutPeers, workloads } from './suite.ts';
 
 /** What no workload covers. */
 const cases: Readonly<Record<string, () => Promise<void>>> = {
+  audit,
   'bad-link': badLink,
   cancel,
   channel: channelRates,
