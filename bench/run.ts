@@ -10,6 +10,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { audit } from './audit.ts';
 import { badLink } from './bad-link.ts';
 import { cancel } from './cancel.ts';
 import { coalesce } from './coalesce.ts';
@@ -20,12 +21,15 @@ import { observation } from './observation.ts';
 import { picture } from './picture.ts';
 import { stopAll } from './programs.ts';
 import { session } from './session.ts';
+import { slowSink } from './slow-sink.ts';
 import { spill } from './spill.ts';
 import { stalledPage } from './stalled-page.ts';
 import { measure, presentSystems, withoutPeers, workloads } from './suite.ts';
+import { taps } from './taps.ts';
 
 /** What no workload covers. */
 const cases: Readonly<Record<string, () => Promise<void>>> = {
+  audit,
   'bad-link': badLink,
   cancel,
   channel: channelRates,
@@ -34,8 +38,10 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   content,
   observation,
   session,
+  'slow-sink': slowSink,
   spill,
   'stalled-page': stalledPage,
+  taps,
 };
 
 const { positionals: asked, values } = parseArgs({

@@ -166,7 +166,7 @@ describe('the thread', () => {
     const writing = log.write([recordOf('a', 0, 'x')], never);
     const rejected = expect(writing).rejects.toMatchObject({ code: 'sink_failed' });
     await thread.terminate();
-    await rejected;
+    await within(rejected, 'the write to be rejected');
     holder.close();
     await log.write([recordOf('a', 0, 'x'), recordOf('a', 1, 'y')], never);
     expect(keptIn(path)).toEqual({ a: ['x', 'y'] });

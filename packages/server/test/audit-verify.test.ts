@@ -3,10 +3,11 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { AuditHead } from '../src/audit/audit-chain.ts';
+import { type AuditHead, digestOf, linkHash } from '../src/audit/audit-chain.ts';
 import type { AuditProblem } from '../src/audit/audit-problem.ts';
 import { erase } from '../src/audit/erase.ts';
 import { prune } from '../src/audit/prune.ts';
+import { decrypt, encrypt, placeOf } from '../src/audit/stream-cipher.ts';
 import { verifyAudit } from '../src/audit/verify-audit.ts';
 import { logPath, openWriter, recordOf, streamRecords } from './support/audit.ts';
 
@@ -154,6 +155,31 @@ describe('what was changed is found, with its place', () => {
     const { path } = closedLog();
     tamper(path, statement);
     expect(placesOf(problemsOf(path))).toContain(place);
+  });
+
+  test('by somebody who knows how: what was encrypted anew, and a record with its own hash', () => {
+    const { path } = closedLog();
+    const db = new DatabaseSync(path);
+    const row = db
+      .prepare(
+        'SELECT seq, kind, at, key, content FROM records JOIN keys ON keys.stream = records.stream WHERE writer = 1 AND n = 4',
+      )
+      .get() as { seq: number; kind: string; at: number; key: Uint8Array; content: Uint8Array };
+    const place = placeOf('a', row.seq);
+    const value = Buffer.from(decrypt(row.key, place, row.content) ?? '');
+    const said = Buffer.from(value.toString().replace('one', 'two'));
+    expect(said.equals(value)).toBe(false);
+    const content = encrypt(row.key, Buffer.alloc(12, 1), place, said);
+    db.prepare('UPDATE records SET content = ? WHERE writer = 1 AND n = 4').run(content);
+    expect(placesOf(problemsOf(path))).toEqual(['changed 1 4 a 2']);
+    const before = db.prepare('SELECT hash FROM records WHERE writer = 1 AND n = 3').get() as {
+      hash: Uint8Array;
+    };
+    const clear = { writer: 1, n: 4, stream: 'a', seq: row.seq, kind: row.kind, at: row.at };
+    const hash = linkHash(before.hash, clear, digestOf(content));
+    db.prepare('UPDATE records SET hash = ? WHERE writer = 1 AND n = 4').run(hash);
+    db.close();
+    expect(placesOf(problemsOf(path))).toEqual(['changed 1 5 a 3']);
   });
 
   test('property: any row that is changed, removed, exchanged or added', () => {
