@@ -4595,11 +4595,11 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 13: a transaction that failed counts as one that worked',
-    file: `${server}/audit/audit-database.ts`,
-    find: "    if (db.isTransaction) db.exec('ROLLBACK');\n    throw error;",
-    replace: '    return undefined as Result;',
+    file: `${server}/audit/audit-writer.ts`,
+    find: '      this.#drop();\n      throw error;',
+    replace: "      this.#drop();\n      void error;\n      return { writer: 0, count: 0, hash: '' };",
     test: `${serverTest}/audit-crash.test.ts`,
-    only: 'an fsync that fails',
+    only: 'a full disk',
   },
   {
     name: 'promise 13: a chain goes on after a transaction that failed',

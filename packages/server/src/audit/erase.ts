@@ -39,9 +39,10 @@ interface Erasable {
 export function erase(path: string, writer: AuditWriter, target: EraseTarget, nowMs: number): Erased {
   const keys: Uint8Array[] = [];
   let records = 0;
-  for (;;) {
-    const streams = matching(writer.db, target);
-    if (streams.length === 0) break;
+  for (let last = 0; ;) {
+    const streams = matching(writer.db, target, last);
+    last = streams.at(-1)?.id ?? 0;
+    if (last === 0) break;
     writer.change(({ chain, db }) => {
       for (const stream of streams) records += eraseStream(db, chain, stream, nowMs);
     });
@@ -57,8 +58,8 @@ export function erase(path: string, writer: AuditWriter, target: EraseTarget, no
   return { streams: keys.length, records };
 }
 
-/** The next streams that are to be erased. */
-function matching(db: DatabaseSync, target: EraseTarget): Erasable[] {
+/** The streams that are to be erased, from behind the one with that number. */
+function matching(db: DatabaseSync, target: EraseTarget, last: number): Erasable[] {
   const [where, values] =
     'stream' in target
       ? ['name = ?', [target.stream]]
@@ -67,9 +68,9 @@ function matching(db: DatabaseSync, target: EraseTarget): Erasable[] {
         : ['tenant = ? AND caller = ?', [target.tenant, target.caller]];
   return db
     .prepare(
-      `SELECT id, name, key FROM streams JOIN keys ON stream = id WHERE ${where} AND key <> zeroblob(32) LIMIT ${streamsAtOnce}`,
+      `SELECT id, name, key FROM streams JOIN keys ON stream = id WHERE ${where} AND key <> zeroblob(32) AND id > ? ORDER BY id LIMIT ${streamsAtOnce}`,
     )
-    .all(...values)
+    .all(...values, last)
     .map((row) => rowOf<Erasable>(row));
 }
 
