@@ -23,6 +23,7 @@ import { session } from './session.ts';
 import { spill } from './spill.ts';
 import { stalledPage } from './stalled-page.ts';
 import { measure, presentSystems, withoutPeers, workloads } from './suite.ts';
+import { taps } from './taps.ts';
 
 /** What no workload covers. */
 const cases: Readonly<Record<string, () => Promise<void>>> = {
@@ -36,6 +37,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   session,
   spill,
   'stalled-page': stalledPage,
+  taps,
 };
 
 const { positionals: asked, values } = parseArgs({
