@@ -11,6 +11,7 @@ import type { GatewayStream } from '../src/stream/stream.ts';
 import { redactionRules } from '../src/tap/content/redactor.ts';
 import { RecordTap, type RecordTapOptions } from '../src/tap/record-tap.ts';
 import { nodeClock } from '../src/time/node-clock.ts';
+import type { ServerClock } from '../src/time/server-clock.ts';
 import { dataOf, MemorySink } from './support/memory-sink.ts';
 import { nobody } from './support/nobody.ts';
 import { openStreams, startStream, textIn } from './support/own-streams.ts';
@@ -271,6 +272,40 @@ test('closing writes what waits, and closes the sink', async () => {
   await tap.close(5000);
   expect(sink.records().at(-1)?.kind).toBe('end');
   expect(sink.isClosed).toBe(true);
+});
+
+/** Node's time, but a short wait never ends. */
+const endless: ServerClock = Object.assign(Object.create(nodeClock) as ServerClock, {
+  after: (ms: number, callback: () => void) => nodeClock.after(ms <= 10 ? 3_600_000 : ms, callback).unref(),
+});
+
+test('writes that no reader waits for are apart, and closing does not wait for the next one', async () => {
+  for (const gate of [true, false]) {
+    const { sink, tap } = openTap({ gate, clock: endless });
+    const { streams } = openStreams([tap]);
+    const { say } = startStream(streams, { detach: 'finish' });
+    await eventually(() => tap.figures.writes === 1, 'the first write');
+    say('next ');
+    if (gate) await eventually(() => dataOf(sink.records()).includes('next'), 'the next write');
+    else await sleep(20);
+    expect(dataOf(sink.records()).includes('next')).toBe(gate);
+    await within(tap.close(5000), 'the tap to close');
+    expect(dataOf(sink.records())).toContain('next');
+  }
+});
+
+test('pieces of a body, which cannot be merged, are written at once', async () => {
+  const { sink, tap } = openTap({ clock: endless });
+  const { streams } = openStreams([tap]);
+  const stream = streams.open(nobody);
+  const channel = openRunChannel(65_536, new RunMemory(), undefined, nodeClock);
+  const body = { isEvents: false, format: undefined, status: 200, reason: '', headers: {} };
+  stream.start({ ...body, log: channel, maxWaitingBytes: 65_536 }, nodeClock.nowMs());
+  for (const piece of ['first ', 'next ']) {
+    const bytes = Buffer.from(piece);
+    channel.offer({ bytes, byteLength: bytes.length, events: 0 });
+    await eventually(() => dataOf(sink.records()).includes(piece), piece);
+  }
 });
 
 /** An event with a word and what is known of its probability. */

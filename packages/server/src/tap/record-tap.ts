@@ -69,6 +69,12 @@ export interface RecordTapOptions {
   readonly log: TapLog;
 }
 
+/**
+ * Where no reader waits for a write, writes begin so far apart. Disks that take as long for a write are usual, so a
+ * stream's room does for it.
+ */
+const everyMs = 10;
+
 /** The most bytes that a tap with a gate keeps back of a stream. Half of the smallest usual window. */
 const maxGatedBytes = 32_768;
 
@@ -125,6 +131,7 @@ export class RecordTap implements Tap {
       sink,
       clock,
       deadlineMs,
+      everyMs: gate ? 0 : everyMs,
       shed,
       listener: {
         down: (error) => {

@@ -261,6 +261,10 @@ export class StreamRecorder implements StreamTap, Recorder {
     this.#isDiscarded = true;
   }
 
+  get isMerged(): boolean {
+    return this.#body === undefined || this.#body.format !== undefined;
+  }
+
   get waitingRecords(): number {
     const { records = 0 } = this.#taken ?? {};
     const chunks = this.#reader?.waitingItems ?? 0;

@@ -18,6 +18,8 @@ export interface Recorder {
   kept(): void;
   /** The engine was silent for longer than the deadline. */
   engineSilent(): void;
+  /** Whether what waits for longer is merged. What is not only fills the stream's room, so it does not rest. */
+  readonly isMerged: boolean;
   /** What waits, what was taken included. */
   readonly waitingRecords: number;
   readonly waitingBytes: number;
@@ -43,6 +45,12 @@ export interface TapWriterOptions {
   readonly deadlineMs: number;
   readonly clock: ServerClock;
   readonly listener: TapWriterListener;
+  /**
+   * The least time from the beginning of a write to that of the next. What comes meanwhile is one write, and merged where
+   * it can be: each record and each write costs CPU. A slower sink is not slowed. Default: 0, for those who wait for
+   * every write.
+   */
+  readonly everyMs?: number;
   /** When to leave parts out of records. Default: never. */
   readonly shed?: { readonly aboveMs: number; readonly belowMs: number } | undefined;
 }
@@ -70,7 +78,10 @@ export class TapWriter {
   #unkeptSinceMs: number | undefined;
   #downSinceMs: number | undefined;
   #isShedding = false;
+  #isClosing = false;
   #isClosed = false;
+  /** Runs until the next write may begin. */
+  #rest: ServerTimer | undefined;
   #retry: ServerTimer | undefined;
   #idle: (() => void) | undefined;
 
@@ -111,12 +122,15 @@ export class TapWriter {
   wants(recorder: Recorder): void {
     this.#ready.add(recorder);
     if (this.isSilent) recorder.engineSilent();
+    if (!recorder.isMerged) this.#endRest();
     this.#schedule();
   }
 
   /** Writes all that waits, and closes the sink. What is not kept within `timeoutMs` is given up. */
   async close(timeoutMs: number): Promise<void> {
     const { clock, sink } = this.#options;
+    this.#isClosing = true;
+    this.#endRest();
     if (this.#batch !== undefined || this.#ready.size > 0) {
       await new Promise<void>((resolve) => {
         const timer = clock.after(timeoutMs, resolve);
@@ -140,7 +154,7 @@ export class TapWriter {
 
   /** In a later turn, so that all that comes in this one is one write. */
   #schedule(): void {
-    if (this.#isScheduled || this.#batch !== undefined || this.#isClosed) return;
+    if (this.#isScheduled || this.#batch !== undefined || this.#rest !== undefined || this.#isClosed) return;
     this.#isScheduled = true;
     this.#options.clock.nextTurn(() => {
       this.#isScheduled = false;
@@ -175,8 +189,9 @@ export class TapWriter {
   }
 
   async #write(batch: Batch): Promise<void> {
-    const { clock, deadlineMs, listener, sink } = this.#options;
-    this.#unkeptSinceMs ??= clock.nowMs();
+    const { clock, deadlineMs, everyMs = 0, listener, sink } = this.#options;
+    const startMs = clock.nowMs();
+    this.#unkeptSinceMs ??= startMs;
     const abort = new AbortController();
     const late = clock.after(deadlineMs, () =>
       abort.abort(new Error(`The engine did not answer within ${deadlineMs} ms (deadline).`)),
@@ -195,8 +210,16 @@ export class TapWriter {
     listener.kept(batch.records.length, batch.bytes, nowMs - batch.sinceMs);
     if (this.#downSinceMs !== undefined) listener.up(nowMs - this.#downSinceMs);
     this.#downSinceMs = undefined;
+    const restMs = everyMs - (nowMs - startMs);
+    if (restMs > 0 && !this.#isClosing) this.#rest = clock.after(restMs, () => this.#endRest());
     for (const recorder of batch.recorders) recorder.kept();
     this.#schedule();
+  }
+
+  #endRest(): void {
+    this.#rest?.stop();
+    this.#rest = undefined;
+    if (this.#ready.size > 0) this.#schedule();
   }
 
   #failed(error: unknown): void {
