@@ -20,6 +20,7 @@ import { observation } from './observation.ts';
 import { picture } from './picture.ts';
 import { stopAll } from './programs.ts';
 import { session } from './session.ts';
+import { slowSink } from './slow-sink.ts';
 import { spill } from './spill.ts';
 import { stalledPage } from './stalled-page.ts';
 import { measure, presentSystems, withoutPeers, workloads } from './suite.ts';
@@ -35,6 +36,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   content,
   observation,
   session,
+  'slow-sink': slowSink,
   spill,
   'stalled-page': stalledPage,
   taps,

@@ -48,7 +48,9 @@ const ways: Readonly<Record<string, (folder: string) => string>> = {
 export async function taps(): Promise<void> {
   const placement = place();
   const folder = mkdtempSync(join(tmpdir(), 'spillway-bench-taps-'));
-  console.log(`The gateway ${placement.description}. Medians of ${rounds} rounds, and the least and the most.`);
+  console.log(
+    `The gateway ${placement.description}. Medians of ${rounds} rounds, and the least and the most.`,
+  );
   try {
     const systems = Object.entries(ways).map(([name, tapOf]) => gateway(name, tapOf(folder)));
     await withSystems({ placement, systems }, async (running) => {
