@@ -134,7 +134,8 @@ class ThreadedLog implements AuditLog {
     if (worker === undefined) return;
     const isOver = Promise.withResolvers<void>();
     const timer = this.#clock.after(hangMs, isOver.resolve);
-    await Promise.race([this.#call({ kind: 'close' }, []).catch(() => undefined), isOver.promise]);
+    const end = this.#call({ kind: 'close' }, []).then((head) => (this.#head = head ?? this.#head));
+    await Promise.race([end.catch(() => undefined), isOver.promise]);
     await Promise.race([worker.terminate(), isOver.promise]);
     timer.stop();
   }

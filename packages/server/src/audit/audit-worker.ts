@@ -38,8 +38,7 @@ parentPort?.on('message', (request: AuditRequest) => {
 function answer(request: AuditRequest): AuditAnswer {
   try {
     if (request.kind === 'write') return { kind: 'done', head: writer.write(unpackBatch(request.batch)) };
-    writer.close();
-    return { kind: 'done', head: undefined };
+    return { kind: 'done', head: writer.close() };
   } catch (error) {
     const { code = 'sink_failed', message } = error as { code?: string; message: string };
     return { kind: 'failed', message, code };
