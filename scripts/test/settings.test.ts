@@ -23,11 +23,17 @@ test('each setting says in a sentence of plain words what it is', () => {
 });
 
 test('the files that documents show as configuration are valid', () => {
-  const documents = ['docs/configuration.md', 'docs/operating.md', 'README.md'];
+  const documents = [
+    'docs/audit.md',
+    'docs/configuration.md',
+    'docs/operating.md',
+    'docs/taps.md',
+    'README.md',
+  ];
   const files = documents.flatMap((path) => {
     const text = readFileSync(join(import.meta.dirname, '../..', path), 'utf8');
     return [...text.matchAll(/^```yaml\n((?:tap|upstream):.*?)^```$/gms)].map(([, file = '']) => file);
   });
-  expect(files).toHaveLength(4);
+  expect(files).toHaveLength(7);
   for (const file of files) expect(configSchema.safeParse(parse(file)).error, file).toBeUndefined();
 });
