@@ -192,7 +192,8 @@ function streamVerdict(
 function remove(db: DatabaseSync, { hash, n, streams, writer }: Prefix): void {
   db.prepare('DELETE FROM records WHERE writer = ? AND n <= ?').run(writer, n);
   db.prepare('UPDATE writers SET base = ?, baseHash = ? WHERE id = ?').run(n, hash, writer);
-  const rest = db.prepare('SELECT 1 FROM records WHERE stream = ? LIMIT 1');
+  // Only with `seq` there is an index for it.
+  const rest = db.prepare('SELECT 1 FROM records WHERE stream = ? AND seq IS NOT NULL LIMIT 1');
   const notes = db.prepare(
     `SELECT 1 FROM records WHERE kind = 'erase' AND stream = ? AND seq IS NULL LIMIT 1`,
   );
