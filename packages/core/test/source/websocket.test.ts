@@ -468,8 +468,12 @@ describe('bounds', () => {
     );
     const source = fromWebSocket(socket, { maxBufferedBytes: 2_700_000, maxMessageBytes: 1_000_000 });
     const code = closed(peer);
-    // A few kilobytes on the wire.
+    // A few kilobytes on the wire, which go out together when all of them are compressed.
+    const { _socket: wire } = peer as unknown as { readonly _socket: Socket };
+    wire.cork();
     for (let index = 0; index < 8; index += 1) peer.send(Buffer.alloc(900_000, 'x'));
+    while (peer.bufferedAmount > wire.writableLength) await new Promise(setImmediate);
+    wire.uncork();
     const first = await within(source.next(), 'a message');
     expect(first.value).toHaveLength(900_000);
     // Nobody asks for more: what was read comes nevertheless.
