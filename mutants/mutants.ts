@@ -3786,6 +3786,14 @@ export const mutants: readonly Mutant[] = [
     only: 'costs nobody anything',
   },
   {
+    name: 'taps: a body in one piece is lost while a write is under way',
+    file: `${server}/tap/stream-recorder.ts`,
+    find: 'this.#takesEarly = !isEvents && !this.#options.isRequired;',
+    replace: 'this.#takesEarly = false;',
+    test: `${serverTest}/record-tap.test.ts`,
+    only: 'a body in one piece',
+  },
+  {
     name: 'taps: streams that are over wait for a silent engine without a bound',
     file: `${server}/tap/room.ts`,
     find: '    if (this.#taken >= this.#size) return false;\n',

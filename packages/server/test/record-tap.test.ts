@@ -10,6 +10,7 @@ import { openRunChannel } from '../src/stream/run-channel.ts';
 import type { GatewayStream } from '../src/stream/stream.ts';
 import { redactionRules } from '../src/tap/content/redactor.ts';
 import { RecordTap, type RecordTapOptions } from '../src/tap/record-tap.ts';
+import type { TapRecord } from '../src/tap/tap-record.ts';
 import { nodeClock } from '../src/time/node-clock.ts';
 import type { ServerClock } from '../src/time/server-clock.ts';
 import { dataOf, MemorySink } from './support/memory-sink.ts';
@@ -488,5 +489,40 @@ test('a sink that keeps nothing costs a bounded number of streams that are over,
   const { end } = startStream(streams, { detach: 'finish' });
   end();
   await eventually(() => sink.records().filter(({ kind }) => kind === 'end').length === 12, 'a later stream');
+  expect(defects).toEqual([]);
+});
+
+test('a body in one piece is kept by a tap that makes nobody wait, as far as records go', async () => {
+  const { sink, tap } = openTap({ overflow: 'drop-oldest', maxRecordBytes: 400_000 });
+  const { defects, streams } = openStreams([tap]);
+  sink.pause = () => sleep(50);
+  const post = async (size: number): Promise<readonly TapRecord[]> => {
+    const stream = streams.open({ ...nobody, detach: 'finish' });
+    const channel = openRunChannel(49_152, new RunMemory(), undefined, nodeClock);
+    const body = {
+      isEvents: false,
+      format: undefined,
+      status: 200,
+      reason: '',
+      headers: {},
+      maxWaitingBytes: 49_152,
+    };
+    stream.start({ ...body, log: channel }, nodeClock.nowMs());
+    const bytes = Buffer.alloc(16_000, 'x');
+    for (let sent = 0; sent < size; sent += bytes.length) {
+      await within(channel.write({ bytes, byteLength: bytes.length, events: 0 }), 'room for the next piece');
+      // As reads of a socket come.
+      await new Promise(setImmediate);
+    }
+    channel.complete();
+    streams.ended(stream, { state: 'completed', error: undefined });
+    await eventually(() => sink.records(stream.id).some(({ kind }) => kind === 'end'), 'the end');
+    return sink.records(stream.id);
+  };
+  const [small, large] = await Promise.all([post(320_000), post(1_600_000)]);
+  expect(dataOf(small)).toBe('x'.repeat(320_000));
+  expect(small.some(({ kind }) => kind === 'gap')).toBe(false);
+  // Beyond what a record may have, a tap that lags loses what would be a digest.
+  expect(dataOf(large).length).toBeGreaterThan(300_000);
   expect(defects).toEqual([]);
 });

@@ -75,6 +75,9 @@ export interface RecordTapOptions {
  */
 const everyMs = 10;
 
+/** The bytes of bodies that may wait for a tap which makes no model wait: 16 MiB. */
+const maxBodyBytes = 16_777_216;
+
 /** The most bytes that a tap with a gate keeps back of a stream. Half of the smallest usual window. */
 const maxGatedBytes = 32_768;
 
@@ -162,6 +165,7 @@ export class RecordTap implements Tap {
       overflow,
       maxItems: maxRecords,
       room: new Room(maxRecords),
+      bodyRoom: new Room(maxBodyBytes),
       clock,
       redact,
       shed: shed?.parts,

@@ -1,4 +1,4 @@
-/** Room for so many things. */
+/** Room for so many things, or bytes. */
 export class Room {
   readonly #size: number;
   #taken = 0;
@@ -7,14 +7,14 @@ export class Room {
     this.#size = size;
   }
 
-  /** Takes room for one more; `false`: there is none. */
-  take(): boolean {
-    if (this.#taken >= this.#size) return false;
-    this.#taken += 1;
+  /** Takes room; `false`: there is not as much. */
+  take(amount = 1): boolean {
+    if (this.#taken + amount > this.#size) return false;
+    this.#taken += amount;
     return true;
   }
 
-  release(): void {
-    this.#taken -= 1;
+  release(amount = 1): void {
+    this.#taken -= amount;
   }
 }

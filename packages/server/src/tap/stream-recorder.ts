@@ -38,6 +38,8 @@ export interface RecorderOptions extends Omit<ChunkRecordOptions, 'content'> {
   readonly clock: ServerClock;
   /** For records that wait for the engine although their stream does not. */
   readonly room: Room;
+  /** The bytes of bodies that are no streams of events and wait for the engine. */
+  readonly bodyRoom: Room;
   /** So many chunks, or ends of readers, are lost to the tap. */
   readonly onLost: (count: number) => void;
 }
@@ -91,9 +93,13 @@ export class StreamRecorder implements StreamTap, Recorder {
   #body: StreamBody | undefined;
   /** The cursor, while chunks may come from it. */
   #reader: Reader<EventRun | Gap> | undefined;
-  /** Chunks that were taken out of a channel which was about to drop them. */
-  #rescued: readonly Item[] = [];
+  /** Chunks that were taken out of a channel which was about to drop them, or had no room for them. */
+  #rescued: Item[] = [];
   #rescuedTo = 0;
+  /** Whether pieces are taken as they come; how many bytes were, and how many of those have not been written. */
+  #takesEarly = false;
+  #earlyBytes = 0;
+  #roomBytes = 0;
   /** The offset behind what was taken. */
   #offset = 0;
   #keptOffset = 0;
@@ -146,6 +152,7 @@ export class StreamRecorder implements StreamTap, Recorder {
     if (content === 'usage') reader.detach();
     else if (!this.#hasFailed) {
       this.#reader = reader;
+      this.#takesEarly = !isEvents && !this.#options.isRequired;
       this.#records = new ChunkRecords(format, isEvents, { ...this.#options, content });
     }
     this.#look();
@@ -156,8 +163,7 @@ export class StreamRecorder implements StreamTap, Recorder {
   cancelled(): void {
     const reader = this.#reader;
     if (reader === undefined || reader.end !== undefined) return;
-    this.#rescued = itemsOf(reader, Infinity);
-    this.#rescuedTo = reader.offset;
+    this.#rescue(reader);
   }
 
   ended({ error, state, usage }: StreamOutcome): void {
@@ -258,6 +264,7 @@ export class StreamRecorder implements StreamTap, Recorder {
     this.#readers = [];
     this.#rescued = [];
     this.#end = undefined;
+    this.#releaseBody();
     this.#isDiscarded = true;
   }
 
@@ -272,7 +279,7 @@ export class StreamRecorder implements StreamTap, Recorder {
   }
 
   get waitingBytes(): number {
-    return (this.#taken?.bytes ?? 0) + (this.#reader?.waitingBytes ?? 0);
+    return (this.#taken?.bytes ?? 0) + this.#roomBytes + (this.#reader?.waitingBytes ?? 0);
   }
 
   get waitingSinceMs(): number {
@@ -351,6 +358,7 @@ export class StreamRecorder implements StreamTap, Recorder {
 
   /** Tells the writer if something waits; otherwise the cursor does when it comes. */
   #look(): void {
+    if (this.#takesEarly) this.takeEarly();
     if (this.#taken !== undefined) return;
     const { writer } = this.#options;
     const reader = this.#reader;
@@ -364,7 +372,38 @@ export class StreamRecorder implements StreamTap, Recorder {
     return this.#head.length + this.#readers.length;
   }
 
-  readonly #onReady = (): void => this.#options.writer.wants(this);
+  readonly #onReady = (): void => {
+    const { clock, writer } = this.#options;
+    if (this.#takesEarly) clock.nextTick(takeEarly, this);
+    writer.wants(this);
+  };
+
+  /**
+   * Takes what waits of a body, as far as it is kept and all bodies have room: pieces of a body cannot be merged, and a
+   * stream has room for few of them. A tap that makes the model wait needs no such room.
+   */
+  takeEarly(): void {
+    const reader = this.#reader;
+    const { bodyRoom, maxRecordBytes } = this.#options;
+    while (reader?.whenReady(this.#onReady) === true && reader.end === undefined) {
+      const bytes = reader.waitingBytes;
+      const isKept = bytes > 0 && this.#earlyBytes + bytes <= maxRecordBytes;
+      if (!isKept || !bodyRoom.take(bytes)) return;
+      this.#earlyBytes += bytes;
+      this.#roomBytes += bytes;
+      this.#rescue(reader);
+    }
+  }
+
+  #rescue(reader: Reader<EventRun | Gap>): void {
+    this.#rescued.push(...itemsOf(reader, Infinity));
+    this.#rescuedTo = reader.offset;
+  }
+
+  #releaseBody(): void {
+    this.#options.bodyRoom.release(this.#roomBytes);
+    this.#roomBytes = 0;
+  }
 
   /** Whether no chunk will come any more. */
   get #areChunksDone(): boolean {
@@ -374,6 +413,7 @@ export class StreamRecorder implements StreamTap, Recorder {
   #takeChunks(add: (body: TapRecordBody) => void): void {
     if (this.#rescued.length > 0) this.#addItems(this.#rescued, this.#rescuedTo, add);
     this.#rescued = [];
+    this.#releaseBody();
     const reader = this.#reader;
     if (reader === undefined) return;
     this.#addItems(itemsOf(reader, this.#options.maxRecordBytes), reader.offset, add);
@@ -436,6 +476,10 @@ export class StreamRecorder implements StreamTap, Recorder {
     const value = Buffer.from(JSON.stringify({ v: recordVersion, stream, seq, at: Math.round(at), ...body }));
     return { stream, seq, value };
   }
+}
+
+function takeEarly(recorder: StreamRecorder): void {
+  recorder.takeEarly();
 }
 
 /** Takes what waits, until it is so many bytes. */
