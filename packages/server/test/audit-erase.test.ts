@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { checkpoint } from '../src/audit/audit-database.ts';
 import { AuditReader } from '../src/audit/audit-reader.ts';
 import { erase } from '../src/audit/erase.ts';
@@ -263,4 +263,33 @@ describe('what is pruned leaves a chain that is verified', () => {
     expect(keptIn(path)['a']).toHaveLength(1);
     expect(verifyAudit(path).problems).toEqual([]);
   });
+});
+
+test('nothing reads all records to find some: every statement has an index', () => {
+  const prepared = vi.spyOn(DatabaseSync.prototype, 'prepare');
+  onTestFinished(() => prepared.mockRestore());
+  const path = tenDays();
+  const writer = openWriter(path, 'test', long);
+  prune(writer, { maxAgeMs: 7000, maxBytes: 1 }, 10_500, 20);
+  erase(path, writer, { tenant: 'clinic', caller: 'ann' }, 1);
+  const reader = new AuditReader(path);
+  expect([
+    ...reader.streams({ tenant: 'clinic', state: 'open' }),
+    ...reader.recordsOf('day9'),
+    ...reader.records(),
+  ]).not.toEqual([]);
+  reader.close();
+  expect(verifyAudit(path).problems).toEqual([]);
+  const statements = new Set(prepared.mock.calls.map(([sql]) => sql));
+  prepared.mockRestore();
+  const plans = [...statements]
+    .filter((sql) => !sql.startsWith('PRAGMA'))
+    .flatMap((sql) =>
+      writer.db
+        .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .all()
+        .map(({ detail }) => String(detail)),
+    );
+  expect(plans.length).toBeGreaterThan(40);
+  expect(plans.filter((plan) => /^SCAN (?:records|keys)\b/.test(plan))).toEqual([]);
 });
