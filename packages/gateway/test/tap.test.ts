@@ -359,6 +359,9 @@ describe('settings of taps that could lose what must not be lost', () => {
     const load = (tap: string) => () => loadSettings({ flags: { tap }, env: {}, file: undefined });
     expect(load('to=file:a to=file:b')).toThrow('expected a different name for each');
     expect(load('name=a,to=file:a name=b,to=file:a')).toThrow('expected a different place (to) for each');
+    expect(load('name=a,to=sqlite:q.db name=b,to=sqlite:./x/../q.db')).toThrow(
+      'expected a different place (to)',
+    );
     expect(load('name=a,to=file:a name=b,to=file:b')).not.toThrow();
   });
 

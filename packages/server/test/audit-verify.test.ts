@@ -317,3 +317,31 @@ test('a stream whose records are no records of a tap is verified like any other'
   writer.write([recordOf('a', 5, Buffer.from([255, 0])), recordOf('a', 6, '')]);
   expect(problemsOf(path)).toEqual([]);
 });
+
+test('records of a chain that no program began are added ones, whatever they say', () => {
+  for (const writer of [-5, 0, 99]) {
+    const { heads, path } = closedLog();
+    tamper(
+      path,
+      `INSERT INTO records(writer, n, stream, seq, kind, at, content, digest, hash)
+         SELECT ${writer}, 1, NULL, NULL, 'prune', at, CAST('{"no":99}' AS BLOB), digest, hash FROM records LIMIT 1`,
+    );
+    expect(placesOf(problemsOf(path, heads))).toContain(`added ${writer}`);
+  }
+  const { path } = closedLog();
+  tamper(path, `INSERT INTO writers SELECT 0, node, process, started, base, baseHash FROM writers LIMIT 1`);
+  expect(placesOf(problemsOf(path))).toContain('added 0');
+});
+
+test('a stream of which pruning left the end of a reader alone is intact', () => {
+  const path = logPath();
+  const writer = openWriter(path);
+  const first = streamRecords('a', { texts: ['one'], atMs: 1 });
+  const reader = { v: 1, stream: 'a', seq: first.length, at: 2, kind: 'reader', reader: 1 };
+  writer.write([...first, recordOf('a', first.length, JSON.stringify(reader))]);
+  writer.write(streamRecords('b', { atMs: 9_000_000_000_000, hasEnded: false }));
+  // As many as the stream has before that one, behind the chain's own first record.
+  expect(prune(writer, { maxBytes: 1 }, 10_000_000_000_000, first.length + 1)).toBe(first.length + 1);
+  writer.close();
+  expect(problemsOf(path)).toEqual([]);
+});

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { z } from 'zod';
 import { redactionRules } from '@spillway/server/tap/content/redactor';
 import { shedParts } from '@spillway/server/tap/content/shed-parts';
@@ -180,9 +181,15 @@ export const taps = entries(tapSchema, 'to', 'expected sqlite:PATH, name=…,to=
   .refine((value) => new Set(value.map(({ name }) => name)).size === value.length, {
     error: 'expected a different name for each, got one twice',
   })
-  .refine((value) => new Set(value.map(({ to }) => to)).size === value.length, {
+  .refine((value) => new Set(value.map(({ to }) => placeOf(to))).size === value.length, {
     error: 'expected a different place (to) for each, got one twice',
   });
+
+/** A place by its only name: two taps that write to one would take each other's records for their own. */
+function placeOf(to: string): string {
+  const at = to.indexOf(':') + 1;
+  return to.slice(0, at) + (at < to.length ? resolve(to.slice(at)) : '');
+}
 
 /** Whether a policy loses nothing. */
 function isLossless(overflow: (typeof overflows)[number]): boolean {

@@ -14,6 +14,8 @@ import { openSink, type TapSink } from './open-sink.ts';
 
 /** How often the head of an audit log is written to the program's log, if it has moved. */
 const headEveryMs = 60_000;
+/** How long a stop waits for what a sink has not kept. */
+const maxCloseMs = 5000;
 
 export interface TapsOptions {
   readonly clock: ServerClock;
@@ -70,7 +72,17 @@ export class Taps {
   /** Writes down what waits, as far as each tap's deadline allows, and closes the sinks. Call it when no stream is live. */
   async close(): Promise<void> {
     this.#timer.stop();
-    await Promise.all(this.#taps.map(({ settings, tap }) => tap.close(settings.deadlineMs)));
+    await Promise.all(
+      this.#taps.map(async ({ settings, tap }) => {
+        await tap.close(Math.min(settings.deadlineMs, maxCloseMs));
+        const { records } = tap.figures.lag;
+        if (records > 0)
+          this.#log.error(
+            { tap: settings.name, records },
+            'a tap was closed with records that its sink has not kept',
+          );
+      }),
+    );
     this.#logHeads();
   }
 

@@ -110,14 +110,15 @@ class StreamCheck {
       if (value !== undefined) Object.assign(said, factsOf(value).index);
     }
     if (first === undefined && !isErased) this.#tell(stream, 'it has no records');
-    // A stream that lost its first records to retention keeps what they said in the index.
+    // A stream that lost its first records to retention keeps in the index what they said.
     const isWhole = first?.seq === 0 || this.#pruned.get() === undefined;
     const wrong = fields.filter(
-      (field) => stream[field] !== said[field] && (isWhole || !fromBegin.has(field)),
+      (field) => stream[field] !== said[field] && (isWhole || (ended !== null && !fromBegin.has(field))),
     );
     const isLate = first !== undefined && isWhole && first.at !== stream.started;
     if (wrong.length > 0 || isLate || (ended !== stream.ended && (isWhole || ended !== null))) {
-      const names = [...wrong, ...(isLate ? ['started'] : []), ...(ended === stream.ended ? [] : ['ended'])];
+      const isEndOther = ended !== stream.ended && (isWhole || ended !== null);
+      const names = [...wrong, ...(isLate ? ['started'] : []), ...(isEndOther ? ['ended'] : [])];
       this.#tell(stream, `the index of stream ${name} is not what its records say: ${names.join(', ')}`);
     }
   }

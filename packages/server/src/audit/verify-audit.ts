@@ -75,6 +75,7 @@ class Verification {
   run(heads: readonly AuditHead[]): AuditReport {
     this.#checkFile();
     for (let id = 1; id <= this.#lastWriter(); id += 1) this.#read(() => this.#checkChain(id));
+    this.#read(() => this.#checkStrays());
     const { erased, streams } = this.#read(() => checkStreams(this.#db, this.#problems)) ?? noStreams;
     const pruned = this.#read(() => this.#checkPruned()) ?? 0;
     for (const witness of this.#witnesses) this.#read(() => this.#checkHead(witness, witness.from));
@@ -113,6 +114,29 @@ class Verification {
       const message = String(row['integrity_check']);
       if (message !== 'ok')
         this.#problems.add({ kind: 'file', message: `SQLite: ${message.replaceAll('\n', ' ')}` });
+    }
+  }
+
+  /** Whoever can write the file can add records to a chain that there is not: nothing else would look at them. */
+  #checkStrays(): void {
+    const stray = this.#db.prepare('SELECT id FROM writers WHERE id < 1 LIMIT 1').get();
+    if (stray !== undefined)
+      this.#problems.add({
+        kind: 'added',
+        message: 'a chain that no program began',
+        writer: Number(stray['id']),
+      });
+    const next = this.#db.prepare('SELECT min(writer) AS writer FROM records WHERE writer > ?');
+    for (let last = -Infinity; ;) {
+      const found = next.get(last)?.['writer'];
+      if (typeof found !== 'number') break;
+      last = found;
+      if (this.#writer(last) === undefined)
+        this.#problems.add({
+          kind: 'added',
+          message: 'records of a chain that no program began',
+          writer: last,
+        });
     }
   }
 
