@@ -3796,7 +3796,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'taps: streams that are over wait for a silent engine without a bound',
     file: `${server}/tap/room.ts`,
-    find: '    if (this.#taken >= this.#size) return false;\n',
+    find: '    if (this.#taken + amount > this.#size) return false;\n',
     replace: '',
     test: `${serverTest}/record-tap.test.ts`,
     only: 'a bounded number of streams',

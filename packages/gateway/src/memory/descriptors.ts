@@ -149,8 +149,8 @@ function between(least: number, value: number, most: number): number {
 
 /** Error codes for a lack of descriptors, or of memory for sockets, in the process or the machine. */
 const shortCodes = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
-/** Error codes of a failed look-up of a name. A lack of descriptors causes them, too. */
-const lookupCodes = new Set(['EAI_AGAIN', 'EAI_FAIL', 'EAI_MEMORY', 'EAI_SYSTEM', 'ENOTFOUND']);
+/** Error codes of a failed look-up of a name. A lack of descriptors causes them, too; EBUSY where mDNS is asked. */
+const lookupCodes = new Set(['EAI_AGAIN', 'EAI_FAIL', 'EAI_MEMORY', 'EAI_SYSTEM', 'EBUSY', 'ENOTFOUND']);
 
 /** Whether a connection failed because no file descriptor was free, and not because of the other side. */
 export function isOutOfDescriptors(error: unknown): boolean {
