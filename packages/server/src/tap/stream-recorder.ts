@@ -72,7 +72,8 @@ interface Taken {
 
 /**
  * Writes down one stream: who asked, what the provider answered, how it ended, what each reader got. It is the tap's
- * part of the stream, and the stream's part of what the tap writes.
+ * part of the stream, and the stream's part of what the tap writes. One file, because what is taken, kept and given up
+ * is one state, and each of the stream's events may change it.
  */
 export class StreamRecorder implements StreamTap, Recorder {
   readonly overflow: Overflow;
