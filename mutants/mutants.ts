@@ -448,8 +448,8 @@ export const mutants: readonly Mutant[] = [
     file: `${core}/channel/before-cursor.ts`,
     find: 'before?.reason ?? policy',
     replace: 'policy',
-    test: `${coreTest}/channel.property.test.ts`,
-    only: 'whatever is done',
+    test: `${coreTest}/skip.test.ts`,
+    only: 'the reason of a skip stays',
   },
   {
     name: 'skip: a reader without gaps gets one',

@@ -435,3 +435,12 @@ describe('skip inside of a callback', () => {
     }
   });
 });
+
+test('the reason of a skip stays when the policy drops more before the gap is taken', () => {
+  const channel = openChannel<string>({ maxItems: 2 });
+  const reader = channel.reader({ overflow: 'drop-oldest' });
+  channel.offer('a');
+  reader.skip('barge-in');
+  for (const chunk of ['b', 'c', 'd']) channel.offer(chunk);
+  expect(reader.take()).toMatchObject({ from: 0, to: 2, reason: 'barge-in' });
+});
