@@ -32,6 +32,11 @@ export interface PlayoutOptions {
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   /** Called when the ear had nothing to play in the middle of a part, with how long it waited. */
   readonly onUnderrun?: (ms: number) => void;
+  /**
+   * Called when a part is cut because more than `maxWaitingMs` would wait, with how much of it will be heard: 0 or more
+   * milliseconds. Called before `write` returns `false`.
+   */
+  readonly onCut?: (part: SpokenPart, keptMs: number) => void;
   /** Called when a part was heard to its end. */
   readonly onHeard?: (part: SpokenPart) => void;
 }
@@ -82,11 +87,15 @@ export class Playout {
   readonly #maxWaitingBytes: number;
   readonly #clock: Pick<Clock, 'after' | 'nowMs'>;
   readonly #onUnderrun: ((ms: number) => void) | undefined;
+  readonly #onCut: ((part: SpokenPart, keptMs: number) => void) | undefined;
   readonly #onHeard: ((part: SpokenPart) => void) | undefined;
   readonly #ledger: PlayoutLedger;
   readonly #queue: PlayoutQueue;
   /** The part that was cut, because too much of it waited. */
   #cut: SpokenPart | undefined;
+  /** The part that comes, and how much of it was taken. */
+  #coming: SpokenPart | undefined;
+  #comingBytes = 0;
   /** When the ear has played all that was sent, by the clock. */
   #endsAtMs = 0;
   /** Whether the part that was sent last goes on: a silence behind it is not meant. */
@@ -96,7 +105,7 @@ export class Playout {
 
   /** @throws {SpillwayError} `invalid_option` */
   constructor(ear: Ear, options: PlayoutOptions) {
-    const { clock, format, maxWaitingMs = 120_000, onHeard, onUnderrun, windowMs = 800 } = options;
+    const { clock, format, maxWaitingMs = 120_000, onCut, onHeard, onUnderrun, windowMs = 800 } = options;
     checkAudioFormat(format);
     if (!(windowMs >= 200 && windowMs <= 5000))
       throw invalid(`windowMs: expected 200 to 5,000 milliseconds, got ${windowMs}.`);
@@ -107,6 +116,7 @@ export class Playout {
     this.#windowMs = windowMs;
     this.#maxWaitingBytes = bytesOfMs(format, maxWaitingMs);
     this.#clock = clock;
+    this.#onCut = onCut;
     this.#onHeard = onHeard;
     this.#onUnderrun = onUnderrun;
     this.#ledger = new PlayoutLedger(format);
@@ -149,10 +159,18 @@ export class Playout {
     if (this.#cut !== undefined && isSame(this.#cut, part)) return false;
     if (this.#queue.bytes + audio.byteLength > this.#maxWaitingBytes) {
       this.#cut = part;
-      this.#queue.cutAtPause();
+      // A part of which nothing was taken has nothing to cut, and the one before it is whole.
+      let keptBytes = this.#takenOf(part);
+      if (keptBytes > 0) {
+        keptBytes -= this.#queue.cutAtPause();
+        this.#queue.end(part);
+      }
       this.#pump();
+      this.#onCut?.(part, msOfBytes(this.#format, keptBytes));
       return false;
     }
+    this.#comingBytes = this.#takenOf(part) + audio.byteLength;
+    this.#coming = part;
     this.#queue.add(part, audio);
     this.#pump();
     return true;
@@ -200,6 +218,10 @@ export class Playout {
   close(): void {
     this.#isClosed = true;
     this.#forget();
+  }
+
+  #takenOf(part: SpokenPart): number {
+    return this.#coming !== undefined && isSame(this.#coming, part) ? this.#comingBytes : 0;
   }
 
   #forget(): void {

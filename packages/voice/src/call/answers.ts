@@ -1,0 +1,80 @@
+import { msOfBytes, type AudioFormat, type SpokenPart } from '@spillway/core/audio';
+
+/** A response that the model makes or has made, and what came of it. */
+interface Response {
+  /** Its audio is dropped: the human spoke into it, or it was too long. */
+  isDropped: boolean;
+  isOver: boolean;
+}
+
+/** Responses and parts that are kept in mind. A model makes one response at a time, of a few parts each. */
+const maxKept = 64;
+
+/**
+ * Which of the model's audio is still wanted, and how much came of each part. A response that was dropped goes on for a
+ * while at the model: what comes of it is dropped by its id.
+ */
+export class Answers {
+  readonly #format: AudioFormat;
+  readonly #responses = new Map<string, Response>();
+  readonly #bytes = new Map<string, number>();
+
+  constructor(format: AudioFormat) {
+    this.#format = format;
+  }
+
+  /** Whether the model is at work on a response that is wanted. */
+  get isResponding(): boolean {
+    return [...this.#responses.values()].some(({ isDropped, isOver }) => !isOver && !isDropped);
+  }
+
+  started(responseId: string): void {
+    this.#of(responseId);
+  }
+
+  ended(responseId: string): void {
+    this.#of(responseId).isOver = true;
+  }
+
+  /** Notes that audio came. Returns whether it is wanted. */
+  came(responseId: string, part: SpokenPart, bytes: number): boolean {
+    const key = keyOf(part);
+    keep(this.#bytes, key, (this.#bytes.get(key) ?? 0) + bytes);
+    return !this.#of(responseId).isDropped;
+  }
+
+  /** Whether what comes of a response is wanted. */
+  isWanted(responseId: string): boolean {
+    return !this.#of(responseId).isDropped;
+  }
+
+  /** What comes from now on of the responses that are not over is dropped. */
+  dropAll(): void {
+    for (const response of this.#responses.values()) if (!response.isOver) response.isDropped = true;
+  }
+
+  /** What the model is told of a part: whole milliseconds, never more than came of it. */
+  heardMs(part: SpokenPart, ms: number): number {
+    return Math.floor(Math.min(ms, msOfBytes(this.#format, this.#bytes.get(keyOf(part)) ?? 0)));
+  }
+
+  #of(responseId: string): Response {
+    const known = this.#responses.get(responseId);
+    if (known !== undefined) return known;
+    const response = { isDropped: false, isOver: false };
+    keep(this.#responses, responseId, response);
+    return response;
+  }
+}
+
+function keyOf({ contentIndex, itemId }: SpokenPart): string {
+  return `${contentIndex}:${itemId}`;
+}
+
+/** Keeps an entry, and no more than `maxKept`: the one that was set first goes. */
+function keep<T>(map: Map<string, T>, key: string, value: T): void {
+  map.set(key, value);
+  if (map.size <= maxKept) return;
+  const [oldest] = map.keys();
+  if (oldest !== undefined) map.delete(oldest);
+}

@@ -1,0 +1,54 @@
+import type { AudioGap, HeardPart } from '@spillway/core/audio';
+import type { CarrierCall } from '../carrier/carrier-leg.ts';
+import type { ResponseState } from '../model/model-leg.ts';
+
+/** Why a call ended. */
+export type CallEndReason =
+  /** The human hung up. */
+  | 'hangup'
+  /** The carrier's connection ended without a word, or it sent what is not allowed. */
+  | 'carrier_lost'
+  | 'carrier_refused'
+  /** The model's connection ended, or it was not ready in time. */
+  | 'model_failed'
+  /** The ear confirmed nothing for longer than `stallMs`, although it had audio. */
+  | 'ear_stalled'
+  | 'max_duration'
+  /** `close` was called. */
+  | 'closed';
+
+/** What happens in a call, in order. */
+export type CallEvent =
+  | { readonly kind: 'started'; readonly call: CarrierCall }
+  /** The model takes audio. `waitedMs`: of the caller's audio that waited until then. */
+  | { readonly kind: 'ready'; readonly waitedMs: number }
+  /** The human said something, as the model understood it. */
+  | { readonly kind: 'heard'; readonly text: string }
+  /** The model said something. What was interrupted is not heard to its end: `interrupted` says how far. */
+  | { readonly kind: 'said'; readonly itemId: string; readonly text: string }
+  | { readonly kind: 'responseEnded'; readonly state: ResponseState }
+  /** A part of the answer was played to its end. */
+  | { readonly kind: 'played'; readonly itemId: string }
+  /**
+   * The human spoke into the answer. What was heard of each part, what was on its way to the ear and dropped there (at
+   * most), and what waited in the call and was never sent.
+   */
+  | {
+      readonly kind: 'interrupted';
+      readonly unheard: readonly HeardPart[];
+      readonly sentMs: number;
+      readonly waitingMs: number;
+    }
+  /** The answer was longer than may wait; `keptMs` of it will be heard. */
+  | { readonly kind: 'cut'; readonly itemId: string; readonly keptMs: number }
+  /** The model was late, and the human's audio was lost. */
+  | ({ readonly kind: 'gap' } & AudioGap)
+  /** The carrier's clock jumped: silence stands for what is missing. */
+  | { readonly kind: 'missing'; readonly atMs: number; readonly ms: number }
+  /** The ear had nothing to play in the middle of a part. */
+  | { readonly kind: 'underrun'; readonly ms: number }
+  | { readonly kind: 'digit'; readonly digit: string }
+  | { readonly kind: 'toolCalled'; readonly callId: string; readonly name: string; readonly input: string }
+  /** The model said that something was wrong, and goes on. */
+  | { readonly kind: 'warned'; readonly code: string; readonly message: string }
+  | { readonly kind: 'ended'; readonly reason: CallEndReason; readonly detail: string };

@@ -1,0 +1,90 @@
+import type { AudioFormat, SpokenPart } from '@spillway/core/audio';
+
+/** What a response has used, in tokens, as the model reports it. */
+export interface ModelUsage {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
+/** How a response of a model ended. */
+export type ResponseState = 'cancelled' | 'completed' | 'failed' | 'incomplete';
+
+/** What comes from a realtime model. */
+export type ModelEvent =
+  /** It knows its instructions and takes audio. */
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'responseStarted'; readonly responseId: string }
+  /** It speaks. */
+  | {
+      readonly kind: 'audio';
+      readonly responseId: string;
+      readonly part: SpokenPart;
+      readonly audio: Uint8Array;
+    }
+  /** A part has no more audio. */
+  | { readonly kind: 'audioEnded'; readonly responseId: string; readonly part: SpokenPart }
+  /** Words of what it says, as they are made; `isWhole`: all of the part's. */
+  | {
+      readonly kind: 'said';
+      readonly responseId: string;
+      readonly part: SpokenPart;
+      readonly text: string;
+      readonly isWhole: boolean;
+    }
+  /** Words of the human, as it has understood them; `isWhole`: all of the item's. */
+  | { readonly kind: 'heard'; readonly itemId: string; readonly text: string; readonly isWhole: boolean }
+  | {
+      readonly kind: 'responseEnded';
+      readonly responseId: string;
+      readonly state: ResponseState;
+      readonly usage: ModelUsage | undefined;
+    }
+  /** The human began to speak, or stopped. `atMs`: of the audio that the model got, since its beginning. */
+  | { readonly kind: 'speechStarted'; readonly atMs: number }
+  | { readonly kind: 'speechStopped'; readonly atMs: number }
+  /** It asks for a tool. `input`: the arguments, as JSON. */
+  | {
+      readonly kind: 'toolCalled';
+      readonly responseId: string;
+      readonly callId: string;
+      readonly name: string;
+      readonly input: string;
+    }
+  /** It said that something was wrong, and goes on. */
+  | { readonly kind: 'warned'; readonly code: string; readonly message: string }
+  /** Its socket takes audio again. */
+  | { readonly kind: 'drained' }
+  /** The leg has ended; nothing follows. */
+  | { readonly kind: 'ended'; readonly code: string; readonly message: string };
+
+/** One call's connection to a realtime model. One file for each API knows its messages. */
+export interface ModelLeg {
+  /** The API's name: `openai-realtime`, `gemini-live`. */
+  readonly api: string;
+  /** What it takes, and what it makes. */
+  readonly input: AudioFormat;
+  readonly output: AudioFormat;
+  /** Audio that the socket has not taken yet, in milliseconds. */
+  readonly bufferedMs: number;
+  /** Begins to read. Called once. */
+  listen(listener: (event: ModelEvent) => void): void;
+  /** Sends what the human says. */
+  send(audio: Uint8Array): void;
+  /** Stops the response that is being made. Harmless without one. */
+  cancel(): void;
+  /**
+   * Tells the model that only the first milliseconds of a part were heard. A whole number, at least 1, and at most the
+   * part's own duration. Does nothing where the API cannot.
+   */
+  truncate(part: SpokenPart, heardMs: number): void;
+  /** Tells the model that nothing of an item was heard. Does nothing where the API cannot. */
+  remove(itemId: string): void;
+  /** Asks for a response; `instructions` are for this one alone, such as a greeting. */
+  respond(instructions?: string): void;
+  /** Puts a text of the human's side into the conversation, such as keys that were pressed. */
+  tell(text: string): void;
+  /** Gives a tool's result, as text, and asks for a response to it. */
+  giveResult(callId: string, output: string): void;
+  /** Closes the connection. Safe to call twice. No event follows. */
+  close(): void;
+}
