@@ -16,6 +16,7 @@ export class EarDouble implements Ear {
   readonly #format: AudioFormat;
   readonly #delayMs: number;
   #buffer: Waiting[] = [];
+  #isPlaying = false;
   #sentBytes = 0;
   #droppedBytes = 0;
 
@@ -23,7 +24,6 @@ export class EarDouble implements Ear {
     this.#clock = clock;
     this.#format = format;
     this.#delayMs = delayMs;
-    this.#tick();
   }
 
   /** What was sent to it and is neither played nor dropped: the truth of what is on its way. */
@@ -52,15 +52,20 @@ export class EarDouble implements Ear {
   }
 
   #arrive(then: () => void): void {
-    this.#clock.after(this.#delayMs, then);
+    this.#clock.after(this.#delayMs, () => {
+      then();
+      if (!this.#isPlaying) this.#tick();
+    });
   }
 
   #back(name: string): void {
     this.#clock.after(this.#delayMs, () => this.onMark(name));
   }
 
-  /** Plays a millisecond. */
+  /** Plays a millisecond, and goes on while there is something to play. */
   #tick(): void {
+    this.#isPlaying = this.#buffer.length > 0;
+    if (!this.#isPlaying) return;
     this.#clock.after(1, () => {
       const perMs = Math.round(1 / msOfBytes(this.#format, 1));
       let room = this.isStalled ? 0 : perMs;
