@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { exitCodes } from '../src/cli/exit-codes.ts';
 import { run, startGateway } from './support/processes.ts';
 import { type Command, spawnProgram } from './support/spawn.ts';
@@ -11,6 +12,11 @@ const root = fileURLToPath(new URL('../../..', import.meta.url));
 const bin = join(root, 'packages/gateway/bin/spillway.js');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 const { engines } = JSON.parse(read('packages/gateway/package.json')) as { engines: { node: string } };
+/** With a pipe that nobody writes to. */
+const folder = mkdtempSync(join(tmpdir(), 'spillway-command-'));
+const pipe = join(folder, 'pipe');
+beforeAll(() => void execFileSync('mkfifo', [pipe]));
+afterAll(() => rmSync(folder, { recursive: true }));
 const needed = engines.node.replace('>=', '');
 
 function started(command: readonly string[]): Command {
@@ -100,6 +106,11 @@ describe('the exit code says', () => {
     ['a provider without a scheme', ['--upstream', '127.0.0.1:11434/v1']],
     ['a provider that is a word', ['--upstream', 'foo']],
     ['a key that is no variable', ['--upstream', 'url=http://127.0.0.1:9/v1,apiKeyEnv=constructor']],
+    ['a pipe that nobody writes to', ['--config', pipe]],
+    ['a folder', ['--config', folder]],
+    ['a pipe of keys', ['--api-keys-file', pipe]],
+    ['a pipe with the key of a provider', ['--upstream', `url=http://127.0.0.1:9/v1,apiKeyFile=${pipe}`]],
+    ['a pipe of authorities', ['--upstream', `url=https://127.0.0.1:9/v1,caFile=${pipe}`]],
     // An address of TEST-NET-1 (RFC 5737) belongs to no machine.
     ['an address of another machine', ['--host', '192.0.2.1', '--port', '0']],
   ])('that the configuration is wrong: %s', async (_what, args) => {

@@ -91,8 +91,39 @@ test('ended streams are found by how they ended, also when they can be read no m
   ]);
   expect(story.endedReaders).toMatchObject([{ number: 1, via: 'http', error: { code: 'upstream_cut' } }]);
   expect((await fetch(`${gateway.adminUrl}/ended/none`)).status).toBe(404);
-  const wrong = await fetch(`${gateway.adminUrl}/ended?limit=0`);
-  expect(await wrong.text()).toContain('limit');
+});
+
+test('a parameter that the admin listener does not know is refused with what it knows', async () => {
+  const { gateway } = await startBoth();
+  const refused: readonly (readonly [string, string])[] = [
+    ['/ended?state=zzz', 'state: expected completed, failed, cancelled, got "zzz".'],
+    ['/ended?state=failed&state=cancelled', 'state: expected it once, got it 2 times.'],
+    ['/ended?code=none', 'code: expected a code of an error, or nothing, got "none".'],
+    ['/ended?before=yesterday', 'before: expected next of another part, got "yesterday".'],
+    ['/ended?limit=0', 'limit: expected a whole number from 1 to 200, got "0".'],
+    ['/ended?limit=2.5', 'limit: expected a whole number from 1 to 200, got "2.5".'],
+    ['/ended?limit=all', 'limit: expected a whole number from 1 to 200, got "all".'],
+    [
+      '/ended?stat=failed',
+      'expected no parameters but state, provider, model, key, code, before, limit, got "stat".',
+    ],
+    ['/ended/none?state=failed', 'expected no parameters, got "state".'],
+    ['/history?limit=1', 'expected no parameters, got "limit".'],
+    ['/gateway?node=1', 'expected no parameters, got "node".'],
+  ];
+  for (const [path, message] of refused) {
+    const response = await fetch(gateway.adminUrl + path);
+    expect(response.status, path).toBe(400);
+    expect(await response.json(), path).toMatchObject({ error: { message } });
+  }
+  const forFiveMinutes = await act(gateway, '/drain?for=5m');
+  expect(forFiveMinutes.status).toBe(400);
+  expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
+  const taken = await read<EndedPage>(
+    gateway,
+    '/ended?state=completed&code=&provider=x&model=y&key=&limit=200',
+  );
+  expect(taken.found).toBe(0);
 });
 
 test('a refusal is remembered with the provider’s names, and with its words only where they cannot quote the request', async () => {

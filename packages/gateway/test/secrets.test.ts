@@ -1,8 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadSettings, type Settings } from '../src/config/load.ts';
 import { startGateway } from './support/processes.ts';
 import { postChat } from './support/requests.ts';
@@ -105,13 +108,33 @@ describe('a key of a provider', () => {
 });
 
 describe('a file that cannot be read', () => {
+  const [pipe, socket, large] = ['pipe', 'socket', 'large'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const listening = createServer();
+
+  beforeAll(async () => {
+    // Nobody writes to it: whoever waits for that waits for ever.
+    execFileSync('mkfifo', [pipe]);
+    listening.listen(socket);
+    await once(listening, 'listening');
+    writeFileSync(large, '');
+    truncateSync(large, 4_194_305);
+  });
+  afterAll(() => void listening.close());
+
   /** A key that was set as the path by mistake is no file, either. */
   test.each([
     ['sk-hunter2', 'ENOENT'],
-    [folder, 'EISDIR'],
+    [folder, 'a folder'],
+    [pipe, 'a pipe'],
+    [socket, 'a socket or a device'],
+    [large, 'more than 4 MiB'],
     [join(folder, 'hunter2', 'key'), 'ENOENT'],
     ['hunter2\0', 'ERR_INVALID_ARG_VALUE'],
-    ['/dev/zero', 'EFBIG'],
+    ['/dev/zero', 'a socket or a device'],
   ])('%j is said by its setting and its code alone', (path, code) => {
     const message = `expected a file that can be read, got ${code}`;
     expect(messageOf(() => load({ apiKeyFile: path }))).toBe(`upstream upstream: apiKeyFile: ${message}`);

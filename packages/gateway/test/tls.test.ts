@@ -1,9 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { connect as connectTcp, createServer as createTcpServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { connect, createSecureContext, TLSSocket } from 'node:tls';
 import OpenAI from 'openai';
 import pino from 'pino';
@@ -178,11 +179,15 @@ describe('the listener for clients, with a certificate', () => {
 
   test('a certificate without a key, and files that are none, are refused at the start', async () => {
     const { certFile, keyFile } = certificates.server;
+    const pipe = join(mkdtempSync(join(tmpdir(), 'spillway-pipe-')), 'cert.pem');
+    execFileSync('mkfifo', [pipe]);
+    onTestFinished(() => rmSync(dirname(pipe), { recursive: true }));
     const wrong = [
       [['--tls-cert-file', certFile], /tlsKeyFile: expected a file beside tlsCertFile/],
       [['--admin-tls-key-file', keyFile], /adminTlsCertFile: expected a file beside adminTlsKeyFile/],
       [['--tls-cert-file', '/nowhere', '--tls-key-file', keyFile], /tlsCertFile, tlsKeyFile: .*ENOENT/],
       [['--tls-cert-file', keyFile, '--tls-key-file', keyFile], /expected a certificate and its key/],
+      [['--tls-cert-file', pipe, '--tls-key-file', keyFile], /expected a certificate .*, got a pipe$/m],
       [
         ['--tls-cert-file', certFile, '--tls-key-file', certificates.client.keyFile],
         /expected a certificate and its key/,
@@ -280,7 +285,12 @@ test('a renewed certificate is used for new connections, and one that is broken 
   await certificate.look();
   await certificate.look();
   expect(await nameAt()).toBe('localhost');
-  expect(told.slice(3)).toEqual([expect.stringMatching(/PEM/), 'ENOENT']);
+  // A reader of a pipe waits for its writer: here there is none.
+  execFileSync('mkfifo', [files.certFile]);
+  await within(certificate.look(), 'a look at a pipe');
+  await within(certificate.look(), 'another look at it');
+  expect(told.slice(3)).toEqual([expect.stringMatching(/PEM/), 'ENOENT', 'a pipe']);
+  rmSync(files.certFile);
   put(certificates.client);
   await certificate.look();
   expect(await nameAt()).toBe('client');

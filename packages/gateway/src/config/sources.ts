@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { parse, YAMLParseError } from 'yaml';
+import { readSmallFile, whyNoFile } from '../process/small-file.ts';
 import { ConfigError } from './config-error.ts';
 import { isServiceLink } from './kubernetes.ts';
 import { configOptions } from './schema.ts';
-import { readTextFile } from './setting-file.ts';
 
 /** Where settings come from. */
 export interface ConfigSources {
@@ -81,11 +81,11 @@ const similarPaths = ['spillway.yml', 'spillway.json', '.spillway.yaml', '.spill
 export function readConfigFile(asked: string | undefined): ConfigSources['file'] {
   const path = asked ?? defaultPath;
   try {
-    return { path, text: readTextFile(path) };
+    return { path, text: readSmallFile(path) };
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'ENOENT')
-      throw new ConfigError(`${path}: expected a file that can be read, got ${code ?? 'no code'}`);
+      throw new ConfigError(`${path}: expected a file that can be read, got ${whyNoFile(error)}`);
     if (asked === undefined) return undefined;
     const near = [defaultPath, ...similarConfigFiles()].filter((each) => each !== path && existsSync(each));
     const hint = near.length === 0 ? '' : `; there is ${near.join(' and ')} in the working directory`;

@@ -1,8 +1,7 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { Defects } from '@spillway/server/defects';
+import { readSmallFile, readSmallFileLater, whyNoFile } from '../process/small-file.ts';
 
 /** How often the files are read, to see whether they have changed. Whoever renews certificates writes files. */
 const lookEveryMs = 10_000;
@@ -39,7 +38,7 @@ export class Certificate {
   constructor(files: CertificateFiles, listener: CertificateListener, defects: Defects) {
     this.#files = files;
     this.#listener = listener;
-    const [cert, key] = [readFileSync(files.certFile, 'utf8'), readFileSync(files.keyFile, 'utf8')];
+    const [cert, key] = [readSmallFile(files.certFile), readSmallFile(files.keyFile)];
     this.#context = createSecureContext({ cert, key });
     this.#validUntilMs = validUntilMs(cert);
     this.#seen = cert + key;
@@ -64,17 +63,15 @@ export class Certificate {
     if (this.#isLooking) return;
     this.#isLooking = true;
     try {
-      const [cert, key] = await Promise.all([
-        readFile(this.#files.certFile, 'utf8'),
-        readFile(this.#files.keyFile, 'utf8'),
-      ]);
-      if (cert + key === this.#seen) return;
-      this.#seen = cert + key;
-      this.#context = createSecureContext({ cert, key });
-      this.#validUntilMs = validUntilMs(cert);
+      const texts = await this.#read();
+      if (texts === undefined || texts.cert + texts.key === this.#seen) return;
+      this.#seen = texts.cert + texts.key;
+      this.#context = createSecureContext(texts);
+      this.#validUntilMs = validUntilMs(texts.cert);
       this.#listener.replaced(this.#validUntilMs);
     } catch (error) {
-      this.#failed(error as NodeJS.ErrnoException);
+      const { code, message } = error as NodeJS.ErrnoException;
+      this.#listener.failed(code ?? message);
     } finally {
       this.#isLooking = false;
     }
@@ -84,14 +81,18 @@ export class Certificate {
     clearInterval(this.#timer);
   }
 
-  /** Tells of a failure once, and not at every look. */
-  #failed({ code, message }: NodeJS.ErrnoException): void {
-    const reason = code ?? message;
-    if (code === 'ENOENT' || code === 'EACCES') {
-      if (this.#seen === reason) return;
+  /** Both texts; `undefined`: they cannot be read, which is told once, and not at every look. */
+  async #read(): Promise<{ readonly cert: string; readonly key: string } | undefined> {
+    const { certFile, keyFile } = this.#files;
+    try {
+      const [cert, key] = await Promise.all([readSmallFileLater(certFile), readSmallFileLater(keyFile)]);
+      return { cert, key };
+    } catch (error) {
+      const reason = whyNoFile(error);
+      if (this.#seen !== reason) this.#listener.failed(reason);
       this.#seen = reason;
+      return undefined;
     }
-    this.#listener.failed(reason);
   }
 }
 

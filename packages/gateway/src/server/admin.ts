@@ -73,7 +73,6 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
     guarded.get('/metrics', async (_request, reply) =>
       reply.type(metrics.contentType).send(await metrics.text()),
     );
-    guarded.get('/history', () => options.console.history.samples);
     addLookups(guarded, options);
     guarded.register((acting, _none, added) => {
       addActions(acting, options);

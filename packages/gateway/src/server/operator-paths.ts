@@ -1,9 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
-import { z } from 'zod';
 import { callerOf } from '@spillway/server/access/caller';
 import type { Console } from '@spillway/server/console/console';
-import { maxPageStreams } from '@spillway/server/console/ended-streams';
 import type { GatewayFacts } from '@spillway/server/console/snapshot';
 import { GatewayError } from '@spillway/server/errors';
 import { clientAddress } from '@spillway/server/http/client-address';
@@ -11,41 +9,37 @@ import { requestIdOf } from '@spillway/server/http/request-id';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Guard } from '../access/guard.ts';
 import type { Intake } from '../access/intake.ts';
+import { endedQuery, noQuery, readQuery } from './admin-query.ts';
 import { putRefusal } from './hooks.ts';
 
 export interface OperatorOptions {
   readonly clock: Pick<ServerClock, 'dateMs'>;
-  readonly console: Pick<Console, 'cancelStream' | 'detachReader' | 'endedStream' | 'endedStreams'>;
+  readonly console: Pick<
+    Console,
+    'cancelStream' | 'detachReader' | 'endedStream' | 'endedStreams' | 'history'
+  >;
   readonly guard: Guard;
   readonly facts: () => GatewayFacts;
   readonly intake: Intake;
   readonly log: Logger;
 }
 
-const text = z.string().max(200).optional();
-const endedQuery = z.object({
-  state: text,
-  provider: text,
-  model: text,
-  key: text,
-  code: text,
-  before: text,
-  limit: z.coerce.number().int().min(1).max(maxPageStreams).default(50),
-});
-
 /** Adds what an operator may look up. */
 export function addLookups(
   server: FastifyInstance,
   { console, facts }: Pick<OperatorOptions, 'console' | 'facts'>,
 ): void {
-  server.get('/gateway', () => facts());
-  server.get('/ended', ({ query }) => {
-    const { data, error } = endedQuery.safeParse(query);
-    if (data !== undefined) return console.endedStreams(data);
-    const [issue] = error.issues;
-    throw new GatewayError('invalid_request', `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}.`);
+  server.get('/ended', ({ query }) => console.endedStreams(readQuery(endedQuery, query)));
+  server.get('/gateway', ({ query }) => {
+    readQuery(noQuery, query);
+    return facts();
   });
-  server.get('/ended/:id', ({ params }) => {
+  server.get('/history', ({ query }) => {
+    readQuery(noQuery, query);
+    return console.history.samples;
+  });
+  server.get('/ended/:id', ({ params, query }) => {
+    readQuery(noQuery, query);
     const { id } = params as { readonly id: string };
     const story = console.endedStream(id);
     if (story === undefined) throw new GatewayError('not_found', 'No stream of that id is remembered.');
@@ -57,6 +51,10 @@ export function addLookups(
 export function addActions(server: FastifyInstance, options: OperatorOptions): void {
   const { clock, console, guard, intake, log } = options;
   putRefusal(server, ({ headers }) => guard.actionRefusal(headers));
+  server.addHook('preHandler', ({ query }, _reply, next) => {
+    readQuery(noQuery, query);
+    next();
+  });
   const note = ({ raw }: FastifyRequest, action: string, figures: object = {}): void => {
     const { name, tenant } = callerOf(raw);
     log.warn(

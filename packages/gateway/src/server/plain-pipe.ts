@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { GatewayError, overloaded } from '@spillway/server/errors';
 import type { Connections } from '../http/connections.ts';
+import { readQuery } from './admin-query.ts';
 import { hijack } from './hijack.ts';
 
 /** The most pipes that may be open at once. One more is answered with 503. */
@@ -19,7 +20,8 @@ interface Pipe {
   isEnded: boolean;
 }
 
-const query = z.object({ model: z.string().max(1024) });
+const modelText = 'expected a name of at most 1024 characters';
+const pipeQuery = z.strictObject({ model: z.string(modelText).max(1024, modelText) });
 
 /**
  * Adds the proxy that the playground compares with Spillway. It is written the usual way: it takes all that a model
@@ -34,8 +36,7 @@ export function addPlainPipe(
 
   // A POST, because a browser names the origin of another page's POST.
   server.post('/playground/pipe', (incoming, reply) => {
-    const { data } = query.safeParse(incoming.query);
-    if (data === undefined) throw new GatewayError('invalid_request', 'model: expected a name, got none.');
+    const { model } = readQuery(pipeQuery, incoming.query);
     if ([...pipes.values()].filter(({ isEnded }) => !isEnded).length >= maxPipes) {
       throw overloaded(`There are ${maxPipes} pipes.`);
     }
@@ -70,7 +71,7 @@ export function addPlainPipe(
       pipe.isEnded = true;
       onward.destroy();
     });
-    onward.end(JSON.stringify({ model: data.model, stream: true, messages: [] }));
+    onward.end(JSON.stringify({ model, stream: true, messages: [] }));
   });
 
   server.get('/playground/pipe/:id', (incoming) => {
