@@ -54,7 +54,15 @@ test('docs/log.md has every field of every line, in its order', () => {
   const lines = new StreamLines(log, nodeClock);
   const route = findRoute('POST', '/v1/chat/completions', {});
   const outcome = { state: 'completed', error: undefined } as const;
-  lines.ended(stream, { outcome, usage: undefined, retries: 0, route, headers: {}, traceId: undefined });
+  lines.ended(stream, {
+    outcome,
+    usage: undefined,
+    retries: 0,
+    route,
+    hasUnknownPrefix: false,
+    headers: {},
+    traceId: undefined,
+  });
   const reader = { address: '', number: 2, requestId: 'r', via: 'session', tokens: 0 } as const;
   lines.readerEnded(stream, reader as unknown as ServedReader, 'left');
   const refusals = new Refusals(log, nodeClock);

@@ -3,6 +3,7 @@ import OpenAI, { toFile } from 'openai';
 import { describe, expect, test } from 'vitest';
 import { within } from '../../core/test/support/within.ts';
 import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
+import { linesOf } from './support/log-lines.ts';
 import { openRaw } from './support/raw-request.ts';
 import { metric } from './support/requests.ts';
 import { anthropicSdk, geminiSdk } from './support/sdks.ts';
@@ -103,6 +104,30 @@ describe('1.1 the model of a form', () => {
     expect(first.requests[2]?.fields['model']).toBe('third/x');
     expect(second.requests[0]?.fields).toMatchObject({ language: 'de' });
     await nothingHeld(gateway);
+  });
+
+  test('has a prefix of nobody: the first provider gets it, and the operator hears of it', async () => {
+    const { gateway } = await startTwo();
+    const url = `${gateway.url}/v1/chat/completions`;
+    const counted = (): Promise<number> => metric(gateway.adminUrl, 'spillway_models_unknown_prefix_total');
+    const json = { 'content-type': 'application/json' };
+    expect(await post(url, '{"model":"second/m2"}', json)).toMatchObject({ name: 'second' });
+    expect(await post(url, '{"model":"m1"}', json)).toMatchObject({ name: 'first' });
+    expect(await counted()).toBe(0);
+    expect(await post(url, '{"model":"secnod/m2"}', json)).toMatchObject({ status: 404 });
+    expect(await counted()).toBe(1);
+    const isSaid = (): boolean => linesOf(gateway, 'stream ended').length === 3;
+    await eventually(isSaid, 'three lines');
+    const said = linesOf(gateway, 'stream ended').map(({ model, provider, unknownPrefix }) => [
+      model,
+      provider,
+      unknownPrefix,
+    ]);
+    expect(said).toEqual([
+      ['second/m2', 'second', undefined],
+      ['m1', 'first', undefined],
+      ['secnod/m2', 'first', true],
+    ]);
   });
 
   test('is missing: the first provider gets it, byte for byte', async () => {

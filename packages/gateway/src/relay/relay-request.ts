@@ -11,6 +11,11 @@ export interface RelayRequest {
   readonly route: Route;
   readonly method: Method;
   readonly provider: Provider;
+  /**
+   * Whether the model begins as one with a provider's name does, and no provider has that name: the first of several
+   * gets it. It may be a name with a slash of that provider's own, or a misspelt one.
+   */
+  readonly hasUnknownPrefix: boolean;
   /** The model as the client named it, for the program's log. */
   readonly model: string | undefined;
   readonly wantsEvents: boolean;
@@ -70,10 +75,12 @@ export function readRelayRequest(request: IncomingRequest, providers: readonly P
   const prefixed = candidates.find(({ name }) => slash !== -1 && name === model.slice(0, slash));
   const provider = named?.provider ?? prefixed ?? fallback;
   const hasPrefix = prefixed === provider;
+  const isByDefault = named?.provider === undefined && prefixed === undefined;
   return {
     route,
     method,
     provider,
+    hasUnknownPrefix: isByDefault && candidates.length > 1 && (named !== undefined || slash > 0),
     model: read?.model ?? modelIn(route),
     wantsEvents: route.wantsEvents ?? read?.stream === true,
     path: named?.path ?? route.path,
@@ -95,19 +102,23 @@ function readBody({ body, contentType, decoded, route }: IncomingRequest): Reque
   return isStrict ? readRequestBody(readable) : tryRequestBody(readable);
 }
 
-/** The provider that a path names, and the path without the provider's name. */
+/**
+ * The provider that a path names, and the path without the provider's name. Without a provider: something stands where
+ * its name would.
+ */
 function readPath(
   path: string,
   candidates: readonly Provider[],
-): { readonly provider: Provider; readonly path: string } | undefined {
+): { readonly provider: Provider | undefined; readonly path: string } | undefined {
   const deployment = deploymentPath.exec(path)?.groups;
   if (deployment !== undefined) {
     const provider = candidates.find((candidate) => candidate.name === deployment['name']);
-    return provider && { provider, path: `${deployment['start']}${deployment['rest']}` };
+    return { provider, path: provider === undefined ? path : `${deployment['start']}${deployment['rest']}` };
   }
   const { version = '', name, bareName, rest = '' } = modelPath.exec(path)?.groups ?? {};
   const provider = candidates.find((candidate) => candidate.name === (name ?? bareName));
-  if (provider === undefined) return undefined;
+  // Without models/, a folder of Gemini's may stand there.
+  if (provider === undefined) return name === undefined ? undefined : { provider, path };
   // Gemini's names may begin with a folder of their own, such as tunedModels/….
   const folder = provider.api === 'gemini' && /^\w+\//.test(rest) ? '' : 'models/';
   return { provider, path: `${version}/${folder}${rest}` };

@@ -109,6 +109,7 @@ export class Relay {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
     const { caller, headers } = asker;
+    if (request.hasUnknownPrefix) this.#metrics.unknownPrefixes += 1;
     const owner = ownerOf(caller, provider, headers, route.queryKey);
     const client = streamClient(asker);
     const holder = holderOf(caller, client.address);
@@ -170,7 +171,8 @@ export class Relay {
         this.#defects.caught(`stream ${stream.id}`, cause, stream.requestId);
       }
       const { traceId } = span ?? {};
-      this.#lines.ended(stream, { outcome: end, usage, retries, route: request.route, headers, traceId });
+      const { hasUnknownPrefix, route } = request;
+      this.#lines.ended(stream, { outcome: end, usage, retries, route, hasUnknownPrefix, headers, traceId });
     });
     if (!hasPlace) return;
     // Without other room for the unread rest, the stream keeps its place until its readers have it. So places bound

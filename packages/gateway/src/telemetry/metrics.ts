@@ -39,6 +39,8 @@ export interface MetricsOptions extends StreamMetricsOptions {
 /** The gateway's metrics: those of streams, and its own. Defined once, for scraping and for pushing. */
 export class Metrics {
   readonly streams: StreamMetrics;
+  /** The requests whose model began with a name before a slash that no provider has. */
+  unknownPrefixes = 0;
   readonly #options: MetricsOptions;
   readonly #provider: MeterProvider;
   readonly #scraped: PrometheusReader;
@@ -86,6 +88,11 @@ export class Metrics {
         '{request}',
         'Requests that were refused because maxRequestMemoryBytes was full',
         () => requestMemory.refusals,
+      ],
+      'spillway.models.unknown_prefix': [
+        '{request}',
+        'Requests whose model has a name before a slash that is no provider of several: the first one got them',
+        () => this.unknownPrefixes,
       ],
       'spillway.retries': ['{retry}', 'How often a provider was asked again', () => meter.retries],
       'spillway.defects': [

@@ -21,6 +21,7 @@ export interface StreamEnd {
   readonly usage: TokenUsage | undefined;
   readonly retries: number;
   readonly route: Route;
+  readonly hasUnknownPrefix: boolean;
   readonly headers: IncomingHttpHeaders;
   /** The id of the trace that the stream's span belongs to; `undefined`: it has no span. */
   readonly traceId: string | undefined;
@@ -89,6 +90,7 @@ export class StreamLines {
         format: route.format?.name,
         path: route.path,
         model: stream.model,
+        unknownPrefix: end.hasUnknownPrefix || undefined,
         address: client.address,
         agent: client.agent || undefined,
         caller,
