@@ -1759,6 +1759,14 @@ export const mutants: readonly Mutant[] = [
     only: 'go on',
   },
   {
+    name: 'a model that is nobody’s goes to the first provider without a sign',
+    file: `${gateway}/relay/relay-request.ts`,
+    find: 'candidates.length > 1 && (named !== undefined || slash > 0)',
+    replace: 'candidates.length < 1 && (named !== undefined || slash > 0)',
+    test: `${gatewayTest}/routing.test.ts`,
+    only: 'a prefix of nobody',
+  },
+  {
     name: 'a parameter of the admin listener that is misspelt is left out',
     file: `${gateway}/server/admin-query.ts`,
     find: 'endedQuery = z.strictObject({',
@@ -4087,6 +4095,22 @@ export const mutants: readonly Mutant[] = [
     replace: 'canary !== undefined',
     test: `${gatewayTest}/canary.test.ts`,
     only: 'and no provider',
+  },
+  {
+    name: 'the canary: its first token is one of the clients’',
+    file: `${server}/stream/stream.ts`,
+    find: 'origin.isOwn === true ? new Meter() : host.meter',
+    replace: 'host.meter',
+    test: `${gatewayTest}/canary.test.ts`,
+    only: 'by its own listener',
+  },
+  {
+    name: 'the canary: its streams are among those that ended',
+    file: `${server}/telemetry/stream-metrics.ts`,
+    find: '    if (stream.origin.isOwn === true) return;\n    this.ended[state] += 1;',
+    replace: '    this.ended[state] += 1;',
+    test: `${gatewayTest}/canary.test.ts`,
+    only: 'by its own listener',
   },
   {
     name: 'the canary: half a stream is enough',

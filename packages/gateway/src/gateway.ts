@@ -104,7 +104,7 @@ export async function openGateway(
   const taps = await openTaps(asked.config.tap, {
     clock: nodeClock,
     log,
-    isOwn: ({ origin }) => origin.name === canaryName,
+    isOwn: ({ origin }) => origin.isOwn === true,
   });
   const simulator =
     asked.providers.length === 0 ? await openSimulator({ host: '127.0.0.1', port: 0 }) : undefined;
@@ -124,7 +124,7 @@ export async function openGateway(
     observer: {
       streamBegan: (stream, ttftMs) => metrics.streams.streamBegan(stream, ttftMs),
       readerEnded: (reason, reader, stream) => {
-        metrics.streams.readerEnded(reason);
+        metrics.streams.readerEnded(reason, reader, stream);
         lines.readerEnded(stream, reader, reason);
       },
       streamDropped: (stream) => console.dropped(stream),
@@ -218,7 +218,7 @@ export async function openGateway(
     draining: () => drain.dates ?? null,
     taps: () => taps.status,
   };
-  const console = new Console(config, { ...watched, isOwn: ({ origin }) => origin.name === canaryName });
+  const console = new Console(config, watched);
   const resource = defaultResource()
     .merge(resourceFromAttributes({ 'service.name': 'spillway' }))
     .merge(detectResources({ detectors: [envDetector] }));

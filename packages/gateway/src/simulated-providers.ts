@@ -17,6 +17,7 @@ export async function openCanaryProvider(): Promise<{
     url: simulator.url + apis.openai.pathInUrl,
     apiKey: 'simulated',
     detach: 'cancel',
+    isOwn: true,
   };
   return { key: randomBytes(24).toString('base64url'), provider, simulator };
 }

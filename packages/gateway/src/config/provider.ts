@@ -31,6 +31,8 @@ export interface Provider {
   readonly queueTimeoutMs?: number | undefined;
   /** How to connect to the provider; `undefined`: by the built-in reader of replies. */
   readonly transport?: Transport | undefined;
+  /** Whether it is the gateway's own, whose streams are no client's. Default: false. */
+  readonly isOwn?: boolean | undefined;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;

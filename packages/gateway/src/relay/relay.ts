@@ -114,7 +114,12 @@ export class Relay {
     const client = streamClient(asker);
     const holder = holderOf(caller, client.address);
     const stream = this.#streams.open({
-      origin: { name: provider.name, api: provider.api, queueTimeoutMs: provider.queueTimeoutMs },
+      origin: {
+        name: provider.name,
+        api: provider.api,
+        queueTimeoutMs: provider.queueTimeoutMs,
+        isOwn: provider.isOwn,
+      },
       mayRead: (asked) => ownerOf(asked.caller, provider, asked.headers, asked.queryKey) === owner,
       errors: route.errors,
       detach,

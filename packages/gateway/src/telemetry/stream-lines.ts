@@ -8,7 +8,6 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Route } from '../http/route.ts';
 import { clientRequestId } from '../http/request-ids.ts';
 import type { GatewayError } from '@spillway/server/errors';
-import { canaryName } from './canary.ts';
 import { LineBudget } from './line-budget.ts';
 import { traceIdOf } from './trace-context.ts';
 
@@ -125,5 +124,5 @@ export class StreamLines {
 function levelOf({ origin }: GatewayStream, error: GatewayError | undefined): 'debug' | 'error' | 'info' {
   if (error?.code === 'internal_error') return 'error';
   // A canary that sings is worth no line.
-  return origin.name === canaryName && error === undefined ? 'debug' : 'info';
+  return origin.isOwn === true && error === undefined ? 'debug' : 'info';
 }

@@ -21,11 +21,6 @@ const maxDetails = 64;
 
 export interface ConsoleOptions extends HistoryOptions {
   readonly defects: Defects;
-  /**
-   * Whether the server opened a stream by itself, to see that it works. Those are not remembered: one every few seconds
-   * would push out the streams that people look for. Default: none is.
-   */
-  readonly isOwn?: (stream: GatewayStream) => boolean;
 }
 
 /** The data of the console: the gateway's history, and streams of snapshots for the pages that watch. */
@@ -33,7 +28,6 @@ export class Console {
   readonly history: History;
   readonly #deadlines: StreamDeadlines;
   readonly #streams: () => Iterable<GatewayStream>;
-  readonly #isOwn: (stream: GatewayStream) => boolean;
   readonly #defects: Defects;
   readonly #details = new Map<string, SnapshotStream>();
   readonly #timers: readonly Timer[];
@@ -51,7 +45,6 @@ export class Console {
     this.history = new History(options);
     this.#deadlines = deadlines;
     this.#streams = options.streams;
-    this.#isOwn = options.isOwn ?? (() => false);
     this.#ended = new EndedStreams(options.clock);
     this.#timers = [
       options.clock.every(sampleEveryMs, () => this.#sample()),
@@ -86,9 +79,12 @@ export class Console {
     return this.#watched(detail);
   }
 
-  /** The stream is not known from now on: what it was is kept for people. */
+  /**
+   * The stream is not known from now on: what it was is kept for people. Not of the program's own (`origin.isOwn`): one
+   * every few seconds would push out those that people look for.
+   */
   dropped(stream: GatewayStream): void {
-    if (!this.#isOwn(stream)) this.#ended.add(stream);
+    if (stream.origin.isOwn !== true) this.#ended.add(stream);
   }
 
   /** Cancels a stream for an operator. Returns whether there was one whose provider was at work. */
@@ -120,7 +116,7 @@ export class Console {
   }
 
   *#ofOthers(): Generator<GatewayStream> {
-    for (const stream of this.#streams()) if (!this.#isOwn(stream)) yield stream;
+    for (const stream of this.#streams()) if (stream.origin.isOwn !== true) yield stream;
   }
 
   #snapshots(make: () => object): SnapshotStream {

@@ -10,6 +10,11 @@ export interface StreamOrigin {
   readonly api: string;
   /** How long comments alone keep the stream alive, if longer than `idleTimeoutMs`; `undefined`: they do not. */
   readonly queueTimeoutMs?: number | undefined;
+  /**
+   * Whether the program asked itself, such as a canary: nobody's figures count the stream, and the console's list of
+   * ended streams does not have it. Default: false.
+   */
+  readonly isOwn?: boolean | undefined;
 }
 
 /** Who owns a stream, where the stream comes from, and what becomes of it when nobody reads it. */

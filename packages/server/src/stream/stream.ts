@@ -9,7 +9,7 @@ import { asGatewayError, clientLeft, GatewayError, overloaded } from '../errors.
 import { GatedLog } from './gated-log.ts';
 import { Journal } from './journal.ts';
 import type { LargeRun } from '../memory/large-run.ts';
-import type { Meter, StallCause } from './meter.ts';
+import { Meter, type StallCause } from './meter.ts';
 import type { ProviderRefusal } from './provider-refusal.ts';
 import type { BodyHold } from '../memory/request-memory.ts';
 import type { ReaderResponse } from '../sink/reader-response.ts';
@@ -123,9 +123,10 @@ export class GatewayStream implements StreamOwner {
     this.requestId = requestId;
     this.requestBody = requestBody;
     this.#deadlines = deadlines;
-    this.#meter = host.meter;
+    // What nobody reads counts the program's own.
+    this.#meter = origin.isOwn === true ? new Meter() : host.meter;
     this.#host = host;
-    this.stalls = new Stalls(host.meter, this.journal);
+    this.stalls = new Stalls(this.#meter, this.journal);
     this.#desertion = new Desertion(detach, deadlines);
     this.startedMs = nowMs;
     this.#silence = new Silence(nowMs);

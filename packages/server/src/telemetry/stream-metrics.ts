@@ -5,7 +5,7 @@ import { errorCodes, GatewayError } from '../errors.ts';
 import type { EventMemory } from '../memory/event-memory.ts';
 import { type Meter, stallCauses } from '../stream/meter.ts';
 import type { StreamOutcome, StreamState } from '../stream/stream-body.ts';
-import type { ReaderEndReason } from '../stream/served-reader.ts';
+import type { ReaderEndReason, ServedReader } from '../stream/served-reader.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamsObserver } from '../stream/streams.ts';
 import type { Survey } from '../stream/survey.ts';
@@ -42,7 +42,8 @@ export interface StreamMetricsOptions {
 
 /**
  * The metrics of streams, readers and sessions, for any program that has some. The set of series is fixed: no
- * attribute's value comes from a client. Names are OpenTelemetry's where it has some.
+ * attribute's value comes from a client. Names are OpenTelemetry's where it has some. The program's own streams
+ * (`origin.isOwn`) are in no count; while they are open, they are among the open ones.
  */
 export class StreamMetrics implements StreamsObserver {
   readonly ended: Record<StreamState, number> = { cancelled: 0, completed: 0, failed: 0 };
@@ -104,16 +105,19 @@ export class StreamMetrics implements StreamsObserver {
     this.#defineUntaken();
   }
 
-  readerEnded(reason: ReaderEndReason): void {
+  readerEnded(reason: ReaderEndReason, _reader: ServedReader, { origin }: GatewayStream): void {
+    if (origin.isOwn === true) return;
     this.#readersEnded[reason] += 1;
   }
 
   streamBegan(stream: GatewayStream, ttftMs: number): void {
+    if (stream.origin.isOwn === true) return;
     const attributes = attributesOf(stream);
     if (attributes !== undefined) this.#firstToken.record(ttftMs / 1000, attributes);
   }
 
   streamEnded(stream: GatewayStream, { error, state }: StreamOutcome, usage: TokenUsage | undefined): void {
+    if (stream.origin.isOwn === true) return;
     this.ended[state] += 1;
     this.#endedSeries(state, error?.code ?? '').count += 1;
     const { events, firstEventMs, lastEventMs, startedMs } = stream;
