@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import type { StreamEvent } from '../../packages/server/src/console/snapshot.ts';
-import { bytesText, clockText } from './units.ts';
+import { bytesText, clockText, plural } from './units.ts';
 
 /** A stretch of time on the screen. */
 export interface TimeSpan {
@@ -101,7 +101,7 @@ export function Lane({
       width={widthPx}
       height={heightPx}
       role="img"
-      aria-label={`${said}${events.length} events, listed below.`}
+      aria-label={`${said}${plural(events.length, 'event')}, listed below.`}
       onPointerMove={({ offsetX }) => onPoint(span.fromMs + offsetX / scale)}
       onPointerDown={({ offsetX }) => onPoint(span.fromMs + offsetX / scale)}
       onPointerLeave={() => onPoint(undefined)}

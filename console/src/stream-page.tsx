@@ -15,7 +15,7 @@ import { StateBadge } from './state-badge.tsx';
 import { StreamEvents } from './stream-events.tsx';
 import { openedAtMs, StreamMemory } from './stream-memory.ts';
 import { Timeline } from './timeline.tsx';
-import { bytesText, clockText, countText, durationText } from './units.ts';
+import { bytesText, clockText, countText, durationText, plural } from './units.ts';
 
 type Standing = 'live' | 'over' | 'unknown' | 'waiting';
 
@@ -234,10 +234,10 @@ function EndedReaders({ readers }: { readonly readers: readonly EndedReader[] })
               )}
             </div>
             <div class="sub">
-              {countText(reader.tokens)} tokens
+              {plural(reader.tokens, 'token')}
               {reader.mergedEvents > 0 && `, ${countText(reader.mergedEvents)} merged`}
               {reader.gaps > 0 &&
-                `, ${countText(reader.gaps)} gaps, ${countText(reader.lostTokens)} tokens lost`}
+                `, ${plural(reader.gaps, 'gap')}, ${plural(reader.lostTokens, 'token')} lost`}
             </div>
           </li>
         ))}

@@ -10,7 +10,7 @@ import { EventMark, eventTexts, Lane, type LagSample, type TimeSpan } from './re
 import { openedAtMs, type StreamMemory } from './stream-memory.ts';
 import { lagRatio } from './stream-order.ts';
 import { heldMsOf, TapRowView } from './tap-lane.tsx';
-import { bytesText, clockText, countText, durationText } from './units.ts';
+import { bytesText, clockText, countText, durationText, plural } from './units.ts';
 
 const maxSpanMs = 300_000;
 const leastSpanMs = 20_000;
@@ -52,7 +52,7 @@ export function Timeline({
         <div class="lane-head">
           <b>Model</b>
           <span class="sub">
-            {countText(stream.tokens)} tokens
+            {plural(stream.tokens, 'token')}
             {stream.stallCause === null ? '' : `, waits: ${causeTexts[stream.stallCause].one}`}
           </span>
         </div>
@@ -161,11 +161,11 @@ function ReaderRowView({
   const why = whySentence(reader);
   const text = `${bytesText(lagBytes)} of ${bytesText(maxLagBytes)}`;
   const facts = [
-    `${countText(reader.tokens)} tokens`,
+    plural(reader.tokens, 'token'),
     ...(acknowledgedTokens === null ? [] : [`${countText(acknowledgedTokens)} acknowledged`]),
     ...(creditBytes === null ? [] : [`${bytesText(creditBytes)} credit`]),
     ...(reader.mergedEvents > 0 ? [`${countText(reader.mergedEvents)} merged`] : []),
-    ...(gaps > 0 ? [`${countText(gaps)} gaps, ${countText(lostTokens)} tokens lost`] : []),
+    ...(gaps > 0 ? [`${plural(gaps, 'gap')}, ${plural(lostTokens, 'token')} lost`] : []),
   ];
   return (
     <div class="lane-row">

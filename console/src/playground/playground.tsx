@@ -2,7 +2,7 @@ import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { About } from '../../../packages/server/src/console/snapshot.ts';
 import type { Feed } from '../feed.ts';
-import { bytesText, countText } from '../units.ts';
+import { bytesText, countText, plural } from '../units.ts';
 import {
   boundsBytes,
   type Fault,
@@ -147,7 +147,7 @@ function ModelPanel({
           label="Speed"
           steps={modelSpeeds}
           value={plan.tokensPerSecond}
-          text={(tokensPerSecond) => `${tokensPerSecond} tokens a second`}
+          text={(tokensPerSecond) => `${plural(tokensPerSecond, 'token')} a second`}
           isDisabled={isRunning}
           onValue={(tokensPerSecond) => onPlan({ ...plan, tokensPerSecond })}
         />
@@ -155,7 +155,7 @@ function ModelPanel({
           label="Length"
           steps={lengths}
           value={plan.tokens}
-          text={(tokens) => `${countText(tokens)} tokens`}
+          text={(tokens) => plural(tokens, 'token')}
           isDisabled={isRunning}
           onValue={(tokens) => onPlan({ ...plan, tokens })}
         />
@@ -197,7 +197,7 @@ function ModelPanel({
         </div>
       </div>
       <Track
-        label={`The model has made ${run?.trace.tokens ?? 0} tokens of ${run?.plan.tokens ?? plan.tokens}`}
+        label={`The model has made ${plural(run?.trace.tokens ?? 0, 'token')} of ${run?.plan.tokens ?? plan.tokens}`}
         total={run?.plan.tokens ?? plan.tokens}
         made={run?.trace.tokens ?? 0}
         stretches={run === undefined ? [] : [{ kind: 'got', from: 0, to: run.trace.tokens }]}

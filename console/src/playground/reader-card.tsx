@@ -1,7 +1,7 @@
 import type { ComponentChildren, JSX, TargetedPointerEvent } from 'preact';
 import { useState } from 'preact/hooks';
 import { Meter } from '../meter.tsx';
-import { bytesText, countText, durationText } from '../units.ts';
+import { bytesText, countText, durationText, plural } from '../units.ts';
 import type { ModelTrace } from './model-trace.ts';
 import { type Policy, policies, policyTexts, readingSpeeds, type ReaderPlan } from './plan.ts';
 import type { Run } from './run.ts';
@@ -67,7 +67,7 @@ export function ReaderCard({
       memory={<Memory name={plan.name} waited={reader?.waited} run={run} boundBytes={bound} />}
     >
       <Track
-        label={`${plan.name}: ${reader?.tokens ?? 0} tokens read, ${reader?.lostTokens ?? 0} lost`}
+        label={`${plan.name}: ${plural(reader?.tokens ?? 0, 'token')} read, ${reader?.lostTokens ?? 0} lost`}
         total={run?.plan.tokens ?? 1}
         made={run?.trace.tokens ?? 0}
         stretches={reader?.stretches ?? []}
@@ -132,7 +132,7 @@ export function PipeCard({
       memory={<Memory name="Plain pipe" waited={pipe?.waited} run={run} boundBytes={boundBytes} isPipe />}
     >
       <Track
-        label={`Plain pipe: ${pipe?.tokens ?? 0} tokens read`}
+        label={`Plain pipe: ${plural(pipe?.tokens ?? 0, 'token')} read`}
         total={run?.plan.tokens ?? 1}
         made={made}
         stretches={pipe === undefined ? [] : [{ kind: 'got', from: 0, to: pipe.tokens }]}
@@ -152,7 +152,7 @@ export function PipeCard({
       {run !== undefined && pipe !== undefined && (
         <>
           <p class="now">
-            {countText(pipe.tokens)} tokens read, none merged
+            {plural(pipe.tokens, 'token')} read, none merged
             {pipe.state === 'reading' && made - pipe.tokens > 2 && (
               <>
                 , <b>{durationText(((made - pipe.tokens) / run.plan.tokensPerSecond) * 1000)} behind</b>
@@ -267,7 +267,7 @@ function Now({ reader }: { readonly reader: RunReader }): JSX.Element {
   return (
     <>
       <p class="now">
-        {countText(tokens)} tokens read in {countText(events)} events
+        {plural(tokens, 'token')} read in {plural(events, 'event')}
         {mergedEvents > 0 && (
           <>
             , <b>{countText(mergedEvents)} merged</b>
@@ -294,7 +294,7 @@ function Now({ reader }: { readonly reader: RunReader }): JSX.Element {
 function speedText(eventsPerSecond: number): string {
   if (eventsPerSecond === 0) return 'nothing';
   if (eventsPerSecond === Infinity) return 'as fast as it comes';
-  return `${eventsPerSecond} event${eventsPerSecond === 1 ? '' : 's'} a second`;
+  return `${plural(eventsPerSecond, 'event')} a second`;
 }
 
 /** One line at the end. */
@@ -305,14 +305,14 @@ function resultOf(reader: RunReader, trace: ModelTrace, startedAtMs: number): st
   const last = lastAtMs === 0 ? '' : `, last token after ${durationText(lastAtMs - startedAtMs)}`;
   const behindMs = lastAtMs - trace.lastAtMs;
   const late = behindMs > 100 ? ` (${durationText(behindMs)} behind the model)` : ' (with the model)';
-  const lost = lostTokens === 0 ? 'nothing lost' : `${countText(lostTokens)} tokens lost`;
+  const lost = lostTokens === 0 ? 'nothing lost' : `${plural(lostTokens, 'token')} lost`;
   switch (state) {
     case 'whole':
       return `Done: ${much}${last}${late}, ${lost}.`;
     case 'stopped':
       return `Stopped: ${much}, ${lost}.`;
     default:
-      return `Ended with ${code} after ${countText(tokens)} tokens: ${much}${last}, ${lost}.`;
+      return `Ended with ${code} after ${plural(tokens, 'token')}: ${much}${last}, ${lost}.`;
   }
 }
 
@@ -321,7 +321,7 @@ function pipeResultOf({ pipe, plan, startedAtMs }: Run): string {
   if (state === 'reading') return '';
   const much = `${bytesText(bytes)} received, up to ${bytesText(peakBytes)} piled up`;
   if (state === 'stopped') return `Stopped: ${much}.`;
-  if (state === 'failed') return `Ended (${code}) after ${countText(tokens)} tokens: ${much}.`;
+  if (state === 'failed') return `Ended (${code}) after ${plural(tokens, 'token')}: ${much}.`;
   // Nothing slows its model down, so that its last token was made when the plan says.
   const behindMs = lastAtMs - firstAtMs - ((tokens - 1) / plan.tokensPerSecond) * 1000;
   const late = behindMs > 100 ? ` (${durationText(behindMs)} behind the model)` : ' (with the model)';

@@ -24,7 +24,7 @@ import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
 import { Connections } from './http/connections.ts';
-import { listenAt } from './server/listen-at.ts';
+import { listenAt, ListenFailure } from './server/listen-at.ts';
 import { openCertificate } from './server/open-certificate.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
 import { listeningUrl } from './http/listening-url.ts';
@@ -369,12 +369,14 @@ export async function openGateway(
     }
   };
 
+  let setting: ListenFailure['setting'] = 'port';
   try {
     await listenAt(server, connections, config.host, config.port, bounds.listeners);
+    setting = 'adminPort';
     await listenAt(admin, adminConnections, config.adminHost, config.adminPort, bounds.adminListeners);
   } catch (error) {
     await close();
-    throw error;
+    throw new ListenFailure(setting, error);
   }
 
   void metrics.prepare();

@@ -232,7 +232,7 @@ describe('the system', () => {
         ({ check: name }) => name === 'certificate',
       );
     expect(await found(server.keyFile)).toMatchObject([
-      { status: 'warn', message: 'It ends in 1 days: renew it.' },
+      { status: 'warn', message: 'It ends in 1 day: renew it.' },
     ]);
     expect(await found(stranger.keyFile)).toMatchObject([
       {

@@ -272,7 +272,12 @@ describe('the command', () => {
     const second = run(['serve', '--port', port, '--admin-port', '0']);
     expect(await second.exited).toBe(75);
     expect(second.stderr()).toBe(
-      `spillway: 127.0.0.1:${port} is in use: choose another with --port or --admin-port (0 takes a free one)\n`,
+      `spillway: 127.0.0.1:${port} is in use: choose another with --port (0 takes a free one)\n`,
+    );
+    const operators = run(['serve', '--port', '0', '--admin-port', port]);
+    expect(await operators.exited).toBe(75);
+    expect(operators.stderr()).toBe(
+      `spillway: 127.0.0.1:${port} is in use: choose another with --admin-port (0 takes a free one)\n`,
     );
     const simulator = run(['simulate', '--port', port]);
     expect(await simulator.exited).toBe(75);

@@ -205,6 +205,7 @@ test('a gateway that is drained takes no new streams and lets those that run fin
   const { url } = await client.request('/v1/chat/completions', { body: chatBody(endless), autoAck: true })
     .response;
   expect((await act(gateway, '/drain')).status).toBe(200);
+  expect((await act(gateway, '/drain')).status).toBe(200);
   expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(503);
   const refused = await postChat(gateway.url, endless);
   expect([refused.status, await refused.text()]).toEqual([
@@ -218,9 +219,14 @@ test('a gateway that is drained takes no new streams and lets those that run fin
   expect((await overview(gateway)).totals.intakeClosedAtMs).toBeGreaterThan(1e12);
   expect((await running.text()).trimEnd().endsWith('data: [DONE]')).toBe(true);
   expect((await act(gateway, '/drain/end')).status).toBe(200);
+  expect((await act(gateway, '/drain/end')).status).toBe(200);
   expect((await fetch(`${gateway.url}/health/ready`)).status).toBe(200);
   expect((await postChat(gateway.url, 'sim:tps=0,ttft=0,tokens=1')).status).toBe(200);
   await logs(gateway, /"action":"drain"[^]*"action":"end_drain"/);
+  // Who asks again for what is so already has done nothing.
+  await (await fetch(`${gateway.adminUrl}/nothing`)).text();
+  await logs(gateway, /"path":"\/nothing"/);
+  expect(gateway.stderr().match(/an operator acted/g)).toHaveLength(2);
 });
 
 test('nobody but the console’s own page and programs may act', async () => {

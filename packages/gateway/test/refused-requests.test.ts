@@ -30,6 +30,10 @@ describe('refused requests', () => {
       body: 'x'.repeat(2000),
     });
     await fetch(`${gateway.adminUrl}/nothing/here`);
+    for (const protocols of [[], 'graphql-ws']) {
+      const socket = new WebSocket(`${gateway.url}/streams`, protocols);
+      await new Promise((resolve) => socket.addEventListener('error', resolve));
+    }
     for (const headers of [{ cookie: 'x'.repeat(9000) }, { 'content-length': 'many' }]) {
       const raw = await openRaw(gateway.url, headers as Record<string, string>, {
         path: `/x//streams/${token}`,
@@ -63,6 +67,12 @@ describe('refused requests', () => {
       tenant: 'clinic',
     });
     await lineWith(gateway, 'request refused', { ...client, code: 'not_found', path: '/Streams/…' });
+    await lineWith(gateway, 'request refused', {
+      ...client,
+      code: 'invalid_request',
+      path: '/streams',
+      caller: undefined,
+    });
     await lineWith(gateway, 'request refused', { ...client, code: 'invalid_request', caller: 'clinic/web' });
     await lineWith(gateway, 'request refused', { ...client, code: 'request_too_large', status: 413 });
     await lineWith(gateway, 'request refused', {

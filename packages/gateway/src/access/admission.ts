@@ -32,7 +32,7 @@ export class Admission {
       return;
     }
     if (this.#waiting.size >= maxWaiting) {
-      const message = `${maxStreams} streams run or are still read (maxStreams) and ${maxWaiting} requests wait (maxWaiting).`;
+      const message = `Every place is taken: ${maxStreams} for streams that run or are still read (maxStreams), ${maxWaiting} for requests that wait (maxWaiting).`;
       throw overloaded(message);
     }
     await new Promise<void>((resolve, reject) => {

@@ -11,12 +11,20 @@ export class Intake {
     return this.#closedAtMs === null;
   }
 
-  /** From now on the gateway is not ready, until `open` or the end of the process. Nothing ends by itself. */
-  close(dateMs: number): void {
+  /**
+   * From now on the gateway is not ready, until `open` or the end of the process. Nothing ends by itself. Returns
+   * whether it took new streams until now.
+   */
+  close(dateMs: number): boolean {
+    const { isOpen } = this;
     this.#closedAtMs ??= dateMs;
+    return isOpen;
   }
 
-  open(): void {
+  /** Returns whether it took no new streams until now. */
+  open(): boolean {
+    const { isOpen } = this;
     this.#closedAtMs = null;
+    return !isOpen;
   }
 }

@@ -16,6 +16,7 @@ import { endNow, endProcess } from '../process/end-process.ts';
 import { reportError } from '../process/error-report.ts';
 import { LogDestination } from '../process/log-destination.ts';
 import { openOutput } from '../process/output.ts';
+import { ListenFailure } from '../server/listen-at.ts';
 import { openSimulator } from '../simulate/simulator.ts';
 
 /** The command line: `spillway serve` and what helps to run it. */
@@ -81,9 +82,7 @@ program
     if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
       fail(exitCodes.usage, `--port: expected a number from 0 to 65535, got ${JSON.stringify(port)}`);
     }
-    const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(
-      failToStart('--port'),
-    );
+    const simulator = await openSimulator({ host, port: Number(port), recordings }).catch(failToStart);
     onSignals({ stop: () => simulator.close(), end: (code) => endProcess(code, []) });
     print(
       `Simulated provider on ${simulator.url}/v1\n\n  curl -N ${simulator.url}/v1/chat/completions \\\n` +
@@ -119,7 +118,7 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   const end = (code: number): Promise<never> => endProcess(code, [destination, words]);
   const log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
   for (const { message, ...about } of advice) log.warn(about, message);
-  const gateway = await openGateway(settings, log, destination).catch(failToStart('--port or --admin-port'));
+  const gateway = await openGateway(settings, log, destination).catch(failToStart);
   // Node's own listener writes warnings to stderr, and blocks until they are read.
   process.removeAllListeners('warning');
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
@@ -173,20 +172,23 @@ interface ListenError extends NodeJS.ErrnoException {
   readonly port?: number;
 }
 
-/** Ends the process with the reason why it cannot start, and the flags that choose another port. */
-function failToStart(flags: string): (error: unknown) => never {
-  return (error) => {
-    if (error instanceof ConfigError) fail(exitCodes.config, error.message);
-    const { address, code, message, port, syscall } = error as ListenError;
-    if (code === 'EADDRINUSE') {
-      const where = `${address}:${port} is in use`;
-      fail(exitCodes.portInUse, `${where}: choose another with ${flags} (0 takes a free one)`);
-    }
-    // Of an address that is none, that belongs to another machine, or that needs more rights.
-    if (syscall === 'listen' || syscall === 'getaddrinfo' || code === 'ERR_INVALID_ARG_VALUE')
-      fail(exitCodes.config, `cannot listen: ${message}`);
-    throw error;
-  };
+/** Ends the process with the reason why it cannot start, and the flag that chooses another port. */
+function failToStart(error: unknown): never {
+  if (error instanceof ConfigError) fail(exitCodes.config, error.message);
+  const isAdmin = error instanceof ListenFailure && error.setting === 'adminPort';
+  const cause = error instanceof ListenFailure ? error.cause : error;
+  const { address, code, message, port, syscall } = cause as ListenError;
+  if (code === 'EADDRINUSE') {
+    const flag = isAdmin ? '--admin-port' : '--port';
+    const where = `${address}:${port} is in use`;
+    fail(exitCodes.portInUse, `${where}: choose another with ${flag} (0 takes a free one)`);
+  }
+  // Of an address that is none, that belongs to another machine, or that needs more rights.
+  if (syscall === 'listen' || syscall === 'getaddrinfo' || code === 'ERR_INVALID_ARG_VALUE') {
+    const flags = isAdmin ? '--admin-host, --admin-port' : '--host, --port';
+    fail(exitCodes.config, `cannot listen (${flags}): ${message}`);
+  }
+  throw cause;
 }
 
 /** Prints the result of a command. Whoever reads it may have enough of it: `spillway config | head -3`. */

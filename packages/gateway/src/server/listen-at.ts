@@ -4,6 +4,17 @@ import { type AddressInfo, createServer } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Connections } from '../http/connections.ts';
 
+/** A listener of the gateway cannot listen; `cause` says why, and `setting` which of them it is. */
+export class ListenFailure extends Error {
+  override readonly name = 'ListenFailure';
+  readonly setting: 'adminPort' | 'port';
+
+  constructor(setting: ListenFailure['setting'], cause: unknown) {
+    super(`The listener of ${setting} cannot listen.`, { cause });
+    this.setting = setting;
+  }
+}
+
 /**
  * Listens at a host, with `listeners` sockets at each of its addresses. `localhost` may have two addresses, of which
  * one may be missing on this machine. Fastify by itself would make servers for the other addresses that this code

@@ -86,13 +86,12 @@ export function addActions(server: FastifyInstance, options: OperatorOptions): v
     return { done: true };
   });
   server.post('/drain', (request) => {
-    intake.close(clock.dateMs());
-    note(request, 'drain');
+    // Who asks for what is so already changes nothing.
+    if (intake.close(clock.dateMs())) note(request, 'drain');
     return { done: true };
   });
   server.post('/drain/end', (request) => {
-    intake.open();
-    note(request, 'end_drain');
+    if (intake.open()) note(request, 'end_drain');
     return { done: true };
   });
 }

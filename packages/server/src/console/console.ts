@@ -90,7 +90,7 @@ export class Console {
   /** Cancels a stream for an operator. Returns whether there was one whose provider was at work. */
   cancelStream(id: string): boolean {
     const stream = this.#known(id);
-    if (stream === undefined || stream.end !== undefined) return false;
+    if (stream === undefined || stream.end !== undefined || stream.signal.aborted) return false;
     stream.cancel(new GatewayError('cancelled', 'An operator of the gateway cancelled the stream.'));
     return true;
   }

@@ -31,7 +31,7 @@ function checkCertificate(
     certificate.close();
     const days = Math.floor((certificate.validUntilMs - nowMs) / dayMs);
     if (days < 0) return [{ check, status: 'fail', message: 'It has ended: renew it.' }];
-    const message = `It ends in ${days} days`;
+    const message = `It ends ${days === 0 ? 'within a day' : days === 1 ? 'in 1 day' : `in ${days} days`}`;
     return days < soonDays
       ? [{ check, status: 'warn', message: `${message}: renew it.` }]
       : [{ check, status: 'ok', message: `${message}.` }];
