@@ -2663,6 +2663,14 @@ export const mutants: readonly Mutant[] = [
     only: 'other keys of clients',
   },
   {
+    name: 'reload: that a restart is needed is in no figure',
+    file: `${gateway}/config/reload.ts`,
+    find: '      this.#needRestart = needRestart;',
+    replace: '',
+    test: `${gatewayTest}/reload.test.ts`,
+    only: 'names what needs a restart',
+  },
+  {
     name: 'reload: the keys of operators stay as they are',
     file: `${gateway}/gateway.ts`,
     find: 'adminKeys.replace(next.adminKeys);',

@@ -262,18 +262,24 @@ describe('SIGHUP', () => {
     const [one, two] = await Promise.all(['one', 'two'].map(startProvider));
     const gateway = await startReloadable({ upstream: [{ name: 'a', url: one?.url }] });
     const next = { upstream: [{ name: 'a', url: two?.url }], maxStreams: 7, host: '127.0.0.2' };
+    const needed = (): Promise<number> => metric(gateway.adminUrl, 'spillway_config_restart_needed');
+    expect(await needed()).toBe(0);
     const warning = 'changes of settings that need a restart are not in force';
     for (const times of [1, 2]) {
       expect(await gateway.reload(next)).toMatchObject({ changed: times === 1 ? ['providers'] : [] });
       await eventually(() => gateway.logged(warning).length === times, 'the warning');
       expect(gateway.logged(warning).at(-1)).toMatchObject({ settings: ['host', 'maxStreams'] });
     }
+    expect(await needed()).toBe(2);
     const response = await postChat(gateway.url, 'a/m');
     two?.finish();
     expect(await response.text()).toContain('"two"');
     await gateway.reload({ ...next, upstream: [] });
     await eventually(() => gateway.logged(warning).length === 3, 'the warning');
     expect(gateway.logged(warning).at(-1)).toMatchObject({ settings: ['host', 'maxStreams', 'upstream'] });
+    // The change is taken back.
+    await gateway.reload({ upstream: [{ name: 'a', url: two?.url }] });
+    expect(await needed()).toBe(0);
   });
 
   test('as often as it comes, under load: no stream is lost, cut or refused', async () => {

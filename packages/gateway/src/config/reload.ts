@@ -35,6 +35,7 @@ export class Reload {
   #settings: Settings;
   #loadedMs: number;
   #isSuccessful = true;
+  #needRestart: readonly string[] = [];
   /** The reload that runs, and the one that waits for it: of several requests the last. */
   #running: Promise<void> | undefined;
   #next: (() => Settings) | undefined;
@@ -53,6 +54,11 @@ export class Reload {
   /** Whether the last load of the configuration, the start included, is in force. */
   get isSuccessful(): boolean {
     return this.#isSuccessful;
+  }
+
+  /** The settings whose values in the configuration that was loaded last are in force only after a restart. */
+  get needRestart(): readonly string[] {
+    return this.#needRestart;
   }
 
   /** When a configuration was loaded for the last time, in milliseconds since 1970. */
@@ -89,6 +95,7 @@ export class Reload {
       await apply(settings);
       this.#settings = settings;
       this.#isSuccessful = true;
+      this.#needRestart = needRestart;
       this.#loadedMs = dateMs();
       // The line is written if one of the two levels has it.
       if (!log.isLevelEnabled('info')) log.level = settings.config.logLevel;

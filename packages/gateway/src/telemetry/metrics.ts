@@ -8,6 +8,7 @@ import { StreamMetrics, type StreamMetricsOptions } from '@spillway/server/telem
 import type { LoopDelayMs } from '@spillway/server/time/loop-delay';
 import { connectionStates } from '../http/connection.ts';
 import type { Connections } from '../http/connections.ts';
+import type { Reload } from '../config/reload.ts';
 import type { LogDestination } from '../process/log-destination.ts';
 import type { Refusals } from './refusals.ts';
 import type { Canary } from './canary.ts';
@@ -20,7 +21,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly log: Pick<LogDestination, 'droppedLines'> | undefined;
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
-  readonly reload: { readonly isSuccessful: boolean; readonly loadedMs: number };
+  readonly reload: Pick<Reload, 'isSuccessful' | 'loadedMs' | 'needRestart'>;
   /** The certificate of each listener that has one. */
   readonly certificates: Readonly<Record<'admin' | 'client', { readonly validUntilMs: number } | undefined>>;
   readonly requestMemory: Pick<RequestMemory, 'heldBytes' | 'refusals'>;
@@ -121,6 +122,12 @@ export class Metrics {
       's',
       'When a configuration was loaded and put in force for the last time, in seconds since 1970',
       (result) => result.observe(reload.loadedMs / 1000),
+    );
+    this.#figures.gauge(
+      'spillway.config.restart_needed',
+      '{setting}',
+      'Settings that a reload found changed and that are in force only after a restart',
+      (result) => result.observe(reload.needRestart.length),
     );
   }
 
