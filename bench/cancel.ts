@@ -32,7 +32,7 @@ const phases = [
 
 /**
  * The time from a client's close to the end of its stream in the phases without an upstream, which W5 cannot see: 200
- * readers a phase, one leaving every 10 ms. What counts is when the gateway lets go, as its log says.
+ * readers a phase, one leaving every 10 ms. What counts is when the gateway has closed it, as its log says.
  */
 export async function cancel(): Promise<void> {
   for (const { args, model, phase, state } of phases) {

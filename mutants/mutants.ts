@@ -508,7 +508,7 @@ export const mutants: readonly Mutant[] = [
     only: 'in its store, too',
   },
   {
-    name: 'promise 4: chunks are let go when the first reader has passed them',
+    name: 'promise 4: chunks are released when the first reader has passed them',
     file: `${core}/channel/retention.ts`,
     find: 'if (position < slowest) {',
     replace: 'if (position === this.#readers[0]?.position) {',
@@ -586,7 +586,7 @@ export const mutants: readonly Mutant[] = [
     only: 'own chunks',
   },
   {
-    name: 'what a reader has yet to take is let go of',
+    name: 'what a reader has yet to take is released',
     file: `${core}/channel/chunk-log.ts`,
     find: 'if (address !== isObject) return address;',
     replace: 'if (address !== isObject && position > this.#tail + 1) return address;',
@@ -1256,7 +1256,7 @@ export const mutants: readonly Mutant[] = [
     find: 'session.lastRequest = frame.stream;',
     replace: 'session.lastRequest = 0;',
     test: `${clientTest}/nothing-twice.test.ts`,
-    only: 'let go meanwhile',
+    only: 'ended meanwhile',
   },
   {
     name: '5.9: a connection may bring a request that was sent over another one meanwhile',
@@ -1307,7 +1307,7 @@ export const mutants: readonly Mutant[] = [
     only: 'still runs',
   },
   {
-    name: 'promise 11: the place of who was let go is given to whoever reads there',
+    name: 'promise 11: the place of who was ended is given to whoever reads there',
     file: `${server}/stream/bookmarks.ts`,
     find: 'if (kept.bookmark.name === name) this.#remove(kept);',
     replace: 'this.#remove(kept);',
@@ -1323,7 +1323,7 @@ export const mutants: readonly Mutant[] = [
     only: 'keeps its share',
   },
   {
-    name: 'promise 11: who is let go leaves no place behind',
+    name: 'promise 11: who is ended leaves no place behind',
     file: `${server}/stream/served-reader.ts`,
     find: 'if (reader === undefined || place === undefined || reader.end !== undefined) return false;',
     replace: 'return false;',
@@ -1331,7 +1331,7 @@ export const mutants: readonly Mutant[] = [
     only: 'at whatever offset',
   },
   {
-    name: 'promise 1: a large event has no place while its reader was let go and may come back',
+    name: 'promise 1: a large event has no place while its reader was ended and may come back',
     file: `${server}/stream/audience.ts`,
     find: '      if (this.bookmarks.awaits(offset)) return true;\n',
     replace: '',
@@ -1339,7 +1339,7 @@ export const mutants: readonly Mutant[] = [
     only: 'a large event that waits',
   },
   {
-    name: 'promise 11: a provider waits for ever for who was let go',
+    name: 'promise 11: a provider waits for ever for who was ended',
     file: `${server}/stream/bookmarks.ts`,
     find: 'isHeld && nowMs - sinceMs >= graceMs',
     replace: 'false',
@@ -1355,7 +1355,7 @@ export const mutants: readonly Mutant[] = [
     only: 'where the window holds what came meanwhile: finish',
   },
   {
-    name: 'promise 11: a stream is kept from its end on, although a reader was let go later',
+    name: 'promise 11: a stream is kept from its end on, although a reader was ended later',
     file: `${server}/stream/stream.ts`,
     find: 'Math.max(this.end.atMs, this.audience.bookmarks.lastAddedMs)',
     replace: 'this.end.atMs',
@@ -1371,7 +1371,7 @@ export const mutants: readonly Mutant[] = [
     only: 'nobody else reads',
   },
   {
-    name: 'promise 11: who was let go takes none of the places of those that pause',
+    name: 'promise 11: who was ended takes none of the places of those that pause',
     file: `${server}/stream/served-reader.ts`,
     find: 'maxRunBytes, place }, nowMs);\n    this.#pause = undefined;',
     replace: 'maxRunBytes, place }, nowMs);',
@@ -2012,7 +2012,7 @@ export const mutants: readonly Mutant[] = [
     test: `${gatewayTest}/small-bounds.property.test.ts`,
   },
   {
-    name: 'what comes with the head of an answer is let go before its reader has a cursor',
+    name: 'what comes with the head of an answer is released before its reader has a cursor',
     file: `${server}/stream/stream.ts`,
     find: 'for (const reader of this.audience.readers) reader.begin();',
     replace: '',
@@ -2097,7 +2097,7 @@ export const mutants: readonly Mutant[] = [
     test: `${serverTest}/data-pieces.property.test.ts`,
   },
   {
-    name: 'a move inside of another makes a reader the only one that lets go',
+    name: 'a move inside of another makes a reader the only one that releases',
     file: `${core}/channel/retention.ts`,
     find: 'this.#nextSlowest = Math.min(this.#nextSlowest, to);',
     replace: '',
@@ -3203,7 +3203,7 @@ export const mutants: readonly Mutant[] = [
     find: 'answersErrors: false,\n    answersOnly: readsAnswersOnly(headers)',
     replace: 'answersErrors: false',
     test: `${gatewayTest}/answers-only.test.ts`,
-    only: 'when its reader was let go',
+    only: 'when its reader was ended',
   },
   {
     name: 'promise 7: a client that cannot read errors is told of a cut by one, by the stream’s URL',
@@ -4028,8 +4028,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a certificate that was renewed is not used',
     file: `${gateway}/http/certificate.ts`,
-    find: '      this.#context = createSecureContext({ cert, key });\n      this.#validUntilMs',
-    replace: '      createSecureContext({ cert, key });\n      this.#validUntilMs',
+    find: 'this.#context = createSecureContext(texts);',
+    replace: 'createSecureContext(texts);',
     test: `${gatewayTest}/tls.test.ts`,
     only: 'a renewed certificate',
   },

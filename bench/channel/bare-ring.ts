@@ -2,7 +2,7 @@ import { type Carry, checkInOrder } from './carry.ts';
 
 /**
  * The yardstick: a ring with nothing but a promise hand-off between one producer and one consumer. No weights, no
- * policies, no end, no errors; what was taken is not let go.
+ * policies, no end, no errors; what was taken is not released.
  */
 class BareRing {
   readonly #slots: number[];

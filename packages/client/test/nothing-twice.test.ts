@@ -99,7 +99,7 @@ test('5.9: a gateway that was started again does not know whether a request arri
   expect(stats.map(({ model }) => model)).toEqual([silent, quick]);
 });
 
-test('5.9: a request whose reader was let go meanwhile is not sent twice', async () => {
+test('5.9: a request whose reader was ended meanwhile is not sent twice', async () => {
   const { gateway, simulator } = await startBoth(['--detach-grace-ms', '1']);
   const network = await startLossyNetwork(gateway.url);
   const fetch = openFetch({ url: network.url });

@@ -71,7 +71,7 @@ describe('promise 11: a session that answers pings and holds its credit back', (
     await waitFor(gateway, paused, 0);
   });
 
-  test('is let go after pauseMs, and reads on by itself where it was', async () => {
+  test('is ended after pauseMs, and reads on by itself where it was', async () => {
     const { gateway, simulator } = await startBoth(['--stall-timeout-ms', '300', '--pause-ms', '900']);
     const fetch = openFetch({ url: gateway.url, windowBytes: 1024 });
     const model = 'sim:tokens=30,tps=200,ttft=0';
@@ -85,7 +85,7 @@ describe('promise 11: a session that answers pings and holds its credit back', (
     expect(await simulatorStats(simulator.url)).toHaveLength(2);
   });
 
-  test('is let go after pauseMs while its model still runs, and reads on by itself', async () => {
+  test('is ended after pauseMs while its model still runs, and reads on by itself', async () => {
     const { gateway, simulator } = await startBoth(['--stall-timeout-ms', '300', '--pause-ms', '900']);
     const fetch = openFetch({ url: gateway.url, windowBytes: 1024 });
     const model = 'sim:tokens=40,tps=8,ttft=0';
@@ -98,7 +98,7 @@ describe('promise 11: a session that answers pings and holds its credit back', (
     expect((await simulatorStats(simulator.url)).map(({ state }) => state)).toEqual(['finished', 'finished']);
   });
 
-  test('is let go after pauseMs, and its model stops when it does not come back', async () => {
+  test('is ended after pauseMs, and its model stops when it does not come back', async () => {
     const { gateway, simulator } = await startBoth(
       '--stall-timeout-ms 300 --pause-ms 900 --detach-grace-ms 300'.split(' '),
     );
@@ -151,25 +151,25 @@ describe('promise 11: a session that answers pings and holds its credit back', (
   });
 });
 
-describe('promise 11: a reader that is let go after pauseMs reads on where it was', () => {
+describe('promise 11: a reader that is ended after pauseMs reads on where it was', () => {
   const patient = ['--stall-timeout-ms', '300', '--pause-ms', '900'];
 
-  /** Reads so many pieces of an answer, and the rest when its reader was let go. Returns both together. */
+  /** Reads so many pieces of an answer, and the rest when its reader was ended. Returns both together. */
   async function readInTwo(
     fetch: SpillwayFetch,
     model: string,
     pieces: number,
-    isLetGo: () => Promise<void>,
+    isEnded: () => Promise<void>,
   ): Promise<string> {
     const body = (await fetch(path, chatOf(model))).body?.getReader();
     const parts: Uint8Array[] = [];
     while (parts.length < pieces) parts.push((await body?.read())?.value ?? new Uint8Array());
-    await isLetGo();
+    await isEnded();
     return Buffer.concat(parts).toString() + (await rest(body));
   }
 
-  /** Resolves for each when so many were let go. */
-  function allLetGo(gateway: RunningGateway, count: number): () => Promise<void> {
+  /** Resolves for each when so many were ended. */
+  function allEnded(gateway: RunningGateway, count: number): () => Promise<void> {
     let all: Promise<void> | undefined;
     return () => (all ??= waitFor(gateway, stalled, count));
   }
@@ -217,11 +217,11 @@ describe('promise 11: a reader that is let go after pauseMs reads on where it wa
       models.map((model) => expectedText(gateway.url, model.replace(/tps=\d+/, 'tps=0'))),
     );
     const windows = [1024, 4096, 16_384, 65_536, 262_144];
-    const letGo = allLetGo(gateway, models.length * windows.length);
+    const ended = allEnded(gateway, models.length * windows.length);
     const reads = windows.flatMap((windowBytes) => {
       const fetch = openFetch({ url: gateway.url, windowBytes });
       return models.map(async (model, index) => {
-        const text = await readInTwo(fetch, model, 1, letGo);
+        const text = await readInTwo(fetch, model, 1, ended);
         expect(textOf(text) === expected[index], `${model} with a window of ${windowBytes}`).toBe(true);
         expect(text).toContain('[DONE]');
       });
@@ -235,10 +235,10 @@ describe('promise 11: a reader that is let go after pauseMs reads on where it wa
     const { gateway } = await startBoth(patient);
     const expected = await expectedText(gateway.url, long);
     const pieces = [1, 2, 3, 5, 8, 13, 34, 89, 233];
-    const letGo = allLetGo(gateway, pieces.length);
+    const ended = allEnded(gateway, pieces.length);
     const texts = await Promise.all(
       pieces.map((count) =>
-        readInTwo(openFetch({ url: gateway.url, windowBytes: 4096 }), long, count, letGo),
+        readInTwo(openFetch({ url: gateway.url, windowBytes: 4096 }), long, count, ended),
       ),
     );
     for (const text of texts) expect(textOf(text) === expected).toBe(true);
@@ -269,7 +269,7 @@ describe('promise 11: a reader that is let go after pauseMs reads on where it wa
     ]);
     const model = 'sim:tokens=100,tps=0,ttft=0';
     const fetch = openFetch({ url: gateway.url, windowBytes: 1024 });
-    const text = await readInTwo(fetch, model, 1, allLetGo(gateway, 1));
+    const text = await readInTwo(fetch, model, 1, allEnded(gateway, 1));
     expect(textOf(text)).toBe(await expectedText(gateway.url, model));
   });
 
@@ -300,7 +300,7 @@ describe('promise 11: a reader that is let go after pauseMs reads on where it wa
     const reader = client.request(path, { ...chatOf(long), autoAck: true });
     const { url } = await reader.response;
     await reader.next();
-    // The model waits for both of them, and for the one that was let go no longer than for detachGraceMs.
+    // The model waits for both of them, and for the one that was ended no longer than for detachGraceMs.
     const other = client.read(url, { autoAck: true, from: 'now', overflow: 'coalesce' });
     expect(await within(chunksOf(other), 'the other to get everything')).toContain('[DONE]');
     expect(await metric(gateway.adminUrl, stalled)).toBe(1);

@@ -277,7 +277,7 @@ test('5.9: an answer without a URL cannot be read on', async () => {
   expect(await rejection(text)).toMatchObject({ code: 'history_gone', offset: 0 });
 });
 
-test('5.12: a reader that was let go because its program took nothing reads on when that asks for more', async () => {
+test('5.12: a reader that was ended because its program took nothing reads on when that asks for more', async () => {
   const { reader, response, session } = await openBody();
   const body = response.body?.getReader();
   session.data(1, 0, 4, 'one ');
@@ -318,7 +318,7 @@ test.each<[string, (session: FakeSession) => void]>([
       session.send({ type: 'end', stream: 2, state: 'cancelled' });
     },
   ],
-])('5.12: when %s is gone, its body fails with what it was let go for', async (_what, answer) => {
+])('5.12: when %s is gone, its body fails with what it was ended for', async (_what, answer) => {
   const { response, session } = await openBody();
   const body = response.body?.getReader();
   session.data(1, 0, 7, 'one');
@@ -331,7 +331,7 @@ test.each<[string, (session: FakeSession) => void]>([
   expect(await rest).toMatchObject({ code: 'reader_stalled', offset: 7 });
 });
 
-test('5.12: a reader that was let go keeps its name until it is back, whatever happens to its connection', async () => {
+test('5.12: a reader that was ended keeps its name until it is back, whatever happens to its connection', async () => {
   const { gateway, reader, response, session } = await openBody();
   const body = response.body?.getReader();
   session.data(1, 0, 7, 'one');

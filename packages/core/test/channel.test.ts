@@ -381,7 +381,7 @@ describe('chunks in a memory of the channel', () => {
     expect(drain(reader).join('')).toBe('aoboc');
   });
 
-  test('what was taken is let go of, and all of it when the channel is cancelled', () => {
+  test('what was taken is released, and all of it when the channel is cancelled', () => {
     const { channel, memory } = open();
     const reader = channel.reader();
     for (const letter of 'abcd') channel.offer(letter);

@@ -174,7 +174,7 @@ describe('2.6 a client that takes comments for pieces of an answer', () => {
     };
     const path = '/v1beta/models/m:streamGenerateContent?alt=sse';
 
-    test('when its reader was let go and reads on by itself', async () => {
+    test('when its reader was ended and reads on by itself', async () => {
       let cut = (): void => undefined;
       const { adminUrl, through } = await startWith(
         (response) => {
@@ -191,7 +191,7 @@ describe('2.6 a client that takes comments for pieces of an answer', () => {
       await body?.read();
       await eventually(
         async () => (await metric(adminUrl, 'spillway_readers_ended_total{reason="stalled"}')) === 1,
-        'it to be let go',
+        'it to be ended',
       );
       cut();
       const { error, text } = await restOf(body);

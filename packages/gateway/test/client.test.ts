@@ -131,7 +131,7 @@ describe('a consumer', () => {
     expect(events.at(-2)).toBe('data: [DONE]');
   });
 
-  test('that never reads makes the model wait, and is let go', async () => {
+  test('that never reads makes the model wait, and is ended', async () => {
     const { gateway, simulator } = await startBoth(
       '--stall-timeout-ms 2000 --pause-ms 2000 --detach-grace-ms 1000'.split(' '),
     );

@@ -180,7 +180,7 @@ test('a console that sleeps costs nothing: no snapshot is made that nobody takes
   expect(after).toMatchObject({ type: 'chunk', from: before.to, to: before.to + 1 });
 });
 
-test('a watcher whose connection is lost is let go, and another comes', async () => {
+test('a watcher whose connection is lost is ended, and another comes', async () => {
   const gateway = await startGateway(['--detach-grace-ms', '500']);
   for (const overflow of ['latest', 'block'] as const) {
     const client = openClient({ url: gateway.adminUrl });

@@ -140,7 +140,7 @@ describe('a defect that nobody can be told of', () => {
     throw new Error('broken');
   };
 
-  test('a reader whose response fails at every word is let go, and its connection is closed', async () => {
+  test('a reader whose response fails at every word is ended, and its connection is closed', async () => {
     const config = configSchema.parse({});
     const links = { readQueues: () => Promise.resolve(undefined) };
     const defects = new Defects({ error: () => undefined });
@@ -169,7 +169,7 @@ describe('a defect that nobody can be told of', () => {
     stream.attach(response as unknown as ReaderResponse);
     const bytes = Buffer.from('data: 1\n\n');
     channel.offer({ bytes, byteLength: bytes.length, events: 1 });
-    await eventually(() => stream.audience.readers.size === 0, 'the reader to be let go');
+    await eventually(() => stream.audience.readers.size === 0, 'the reader to be ended');
     expect(closed).toBe(1);
     expect(defects.count).toBe(2);
   });

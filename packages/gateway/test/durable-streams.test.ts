@@ -205,7 +205,7 @@ describe('a live read without an end', () => {
     expect(reader.end).toBeUndefined();
     abort.abort();
     expect(await poll).toBe('left');
-    await eventually(() => reader.end?.state === 'detached', 'it to be let go');
+    await eventually(() => reader.end?.state === 'detached', 'it to be ended');
   });
 
   test('live=sse says first where it is, ends after its time, and is no reader any more', async () => {

@@ -212,7 +212,7 @@ describe('promise 1: large events have one memory over all streams', () => {
     );
   });
 
-  test('whose readers never read hold no more than that, and who waits goes on when they were let go', async () => {
+  test('whose readers never read hold no more than that, and who waits goes on when they were ended', async () => {
     const readers = 60;
     // An idle time-out does not run while a provider is made to wait.
     const { gateway } = await startBoth([
@@ -225,15 +225,15 @@ describe('promise 1: large events have one memory over all streams', () => {
     await Promise.all(
       Array.from({ length: readers }, () => rawChat(gateway.url, pictures, { reads: false })),
     );
-    // On a busy machine the first may be let go before the last is full.
+    // On a busy machine the first may be ended before the last is full.
     const most = { waiting: 0, held: 0, memory: 0 };
     await eventually(async () => {
       most.waiting = Math.max(most.waiting, await waiting(gateway));
       most.held = Math.max(most.held, await heldBytes(gateway));
       most.memory = Math.max(most.memory, await metric(gateway.adminUrl, 'process_memory_usage_bytes'));
       const full = await metric(gateway.adminUrl, 'spillway_streams{state="paused"}');
-      const letGo = await metric(gateway.adminUrl, 'spillway_readers_ended_total{reason="stalled"}');
-      return full + letGo >= readers;
+      const ended = await metric(gateway.adminUrl, 'spillway_readers_ended_total{reason="stalled"}');
+      return full + ended >= readers;
     }, 'all readers to be full');
     expect(most.waiting).toBeGreaterThan(0);
     expect(most.held).toBeGreaterThan(16 * MiB);

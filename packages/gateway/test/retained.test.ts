@@ -101,7 +101,7 @@ describe('promise 1: what outlives its model', () => {
   });
 
   const ends = [
-    ['is let go', (_session: RawSession) => undefined],
+    ['is ended', (_session: RawSession) => undefined],
     ['leaves', (session: RawSession) => session.send({ type: 'detach', stream: 1 })],
     ['loses its connection and does not come back', (session: RawSession) => session.socket.terminate()],
   ] as const;

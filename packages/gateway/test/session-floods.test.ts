@@ -35,7 +35,7 @@ const floods: readonly (readonly [string, () => Buffer])[] = [
   ['resumes of unknown readers', () => repeat(150_000, (index) => unknown(index + 1))],
   ['refused requests', () => repeat(60_000, (index) => refused(index + 1))],
   [
-    'refused requests that are let go',
+    'refused requests that are released',
     () =>
       repeat(60_000, (index) =>
         Buffer.concat([refused(index + 1), textFrame({ type: 'detach', stream: index + 1 })]),
@@ -83,7 +83,7 @@ describe('whatever a client makes the gateway write is bounded by what it reads'
           const stalled = await metric(gateway.adminUrl, 'spillway_sessions_ended_total{reason="stalled"}');
           return stalled === clients.length;
         },
-        'all of them to be let go',
+        'all of them to be released',
         100_000,
       );
       expect((most() - before) / mebibyte).toBeLessThan(64);
@@ -144,7 +144,7 @@ describe('whatever a client makes the gateway write is bounded by what it reads'
       written = Math.max(...clients.map(({ messages }) => messages.join('').length));
     }
     expect(written).toBeLessThan(4 * 65_536);
-    // Its reader is let go, and nothing else.
+    // Its reader is ended, and nothing else.
     expect(clients.some(({ messages }) => messages.join('').includes('unknown_reader'))).toBe(true);
     expect(clients.map(({ closeCode }) => closeCode)).toEqual([undefined, undefined]);
   });
@@ -190,7 +190,7 @@ describe('messages that are not whole yet', () => {
       () => clients.filter(({ closeCode }) => closeCode === 1013).length > 100,
       'most of them to be refused',
     );
-    // 150 came; what was let go may not be collected yet.
+    // 150 came; what was released may not be collected yet.
     expect((residentBytes(gateway) - before) / mebibyte).toBeLessThan(130);
     await eventually(
       async () =>

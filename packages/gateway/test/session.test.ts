@@ -163,13 +163,13 @@ describe('a session', () => {
     expect(session.of('end', 2)[0]?.state).toBe('cancelled');
   });
 
-  test('5.12 a reader that acknowledges nothing is let go', async () => {
+  test('5.12 a reader that acknowledges nothing is ended', async () => {
     const { gateway, simulator } = await startBoth(
       '--stall-timeout-ms 1000 --pause-ms 1000 --detach-grace-ms 1000'.split(' '),
     );
     const session = await openSession(gateway.url);
     session.send(chatRequest('sim:stall=3000,tokens=3001,tps=0,ttft=0'));
-    await eventually(() => session.of('error').length === 1, 'the reader to be let go');
+    await eventually(() => session.of('error').length === 1, 'the reader to be ended');
     expect(session.of('error')[0]).toMatchObject({ code: 'reader_stalled', stream: 1 });
     await eventually(
       async () => (await simulatorStats(simulator.url))[0]?.state === 'left',

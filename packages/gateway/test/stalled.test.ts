@@ -5,11 +5,11 @@ import { metric, rawChat, simulatorStats } from './support/requests.ts';
 
 const stalled = 'spillway_readers_ended_total{reason="stalled"}';
 
-describe('3.3, promise 11: a reader without progress is let go', () => {
+describe('3.3, promise 11: a reader without progress is ended', () => {
   test('while the provider waits for it', async () => {
     const { gateway, simulator } = await startBoth(['--stall-timeout-ms', '1000']);
     await rawChat(gateway.url, 'sim:tps=0,ttft=0,tokens=100000000,batch=100', { reads: false });
-    await eventually(async () => (await metric(gateway.adminUrl, stalled)) === 1, 'the reader to be let go');
+    await eventually(async () => (await metric(gateway.adminUrl, stalled)) === 1, 'the reader to be ended');
     await eventually(
       async () => (await simulatorStats(simulator.url))[0]?.state === 'left',
       'the upstream to be closed',
@@ -30,7 +30,7 @@ describe('3.3, promise 11: a reader without progress is let go', () => {
       'the provider to finish',
     );
     expect(await metric(gateway.adminUrl, 'spillway_waiting_bytes')).toBeGreaterThan(0);
-    await eventually(async () => (await metric(gateway.adminUrl, stalled)) === 1, 'the reader to be let go');
+    await eventually(async () => (await metric(gateway.adminUrl, stalled)) === 1, 'the reader to be ended');
     await eventually(
       async () => (await metric(gateway.adminUrl, 'spillway_streams')) === 0,
       'the stream to be gone',

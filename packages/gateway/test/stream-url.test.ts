@@ -212,7 +212,7 @@ describe('4.4 history', () => {
     expect((await fetch(`${url}?offset=${offset(0)}.1`)).status).toBe(410);
   });
 
-  test('that was let go is gone, also for whoever asks for the start', async () => {
+  test('that was released is gone, also for whoever asks for the start', async () => {
     const gateway = await startGateway(['--window-bytes', '16384']);
     const { next, url } = await wholeStream(gateway.url, 'sim:tokens=100,size=3000,tps=0,ttft=0');
     for (const query of ['', '?offset=-1', `?offset=${offset(0)}`, '?offset=-1&live=sse']) {

@@ -29,7 +29,7 @@ function openHost(): { name: string; gatewayAddress: string; pull: () => void } 
   };
 }
 
-test('promise 11: a client whose machine has vanished is let go, although its model is silent', async (context) => {
+test('promise 11: a client whose machine has vanished is ended, although its model is silent', async (context) => {
   const host = openHost();
   if (host === undefined) {
     context.skip('needs Linux, root and iproute2: a network namespace cannot be made');
@@ -63,5 +63,5 @@ test('promise 11: a client whose machine has vanished is let go, although its mo
   await eventually(() => received.split(': ping').length > 12, 'more than the timeout to pass');
   expect(gateway.stderr()).not.toContain('reader_stalled');
   host.pull();
-  await eventually(() => gateway.stderr().includes('reader_stalled'), 'the client to be let go');
+  await eventually(() => gateway.stderr().includes('reader_stalled'), 'the client to be ended');
 });

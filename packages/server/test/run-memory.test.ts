@@ -24,7 +24,7 @@ function merge(first: EventRun, second: EventRun): EventRun | undefined {
   };
 }
 
-test('what comes out is what was put in, whatever is let go of and merged meanwhile', async () => {
+test('what comes out is what was put in, whatever is released and merged meanwhile', async () => {
   await checkProperty(
     'run memory: what comes out is what was put in',
     fc.property(

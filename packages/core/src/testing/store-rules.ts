@@ -96,7 +96,7 @@ export function storeRules(openStore: () => Promise<Store<string>> | Store<strin
       await store.trim(3);
       await expectCode('a read of it', 'history_gone', store.read(2));
     }),
-    rule(8, 'a trim lets go of what ends at its offset and no more', async (store) => {
+    rule(8, 'a trim releases what ends at its offset and no more', async (store) => {
       await store.append([chunk(0), { ...chunk(1), to: 4 }, chunk(4)]);
       await store.trim(1);
       expectEqual('behind it', await store.read(1), [{ ...chunk(1), to: 4 }, chunk(4)]);

@@ -27,7 +27,7 @@ export class StrictMemory<T> implements ChunkMemory<T> {
 
   get(address: number): T {
     const chunk = this.#chunks.get(address);
-    if (chunk === undefined) throw new Error(`address ${address} was let go of`);
+    if (chunk === undefined) throw new Error(`address ${address} was released`);
     return chunk;
   }
 
