@@ -1791,6 +1791,14 @@ export const mutants: readonly Mutant[] = [
     only: 'without secrets',
   },
   {
+    name: 'the page of a stream does not say what a WebSocket has not taken',
+    file: `${server}/console/rows.ts`,
+    find: 'untakenBytes: response.untakenBytes ?? null,',
+    replace: 'untakenBytes: null,',
+    test: `${gatewayTest}/who-is-this.test.ts`,
+    only: 'is a figure',
+  },
+  {
     name: 'a parameter of the admin listener that is misspelt is left out',
     file: `${gateway}/server/admin-query.ts`,
     find: 'endedQuery = z.strictObject({',

@@ -82,6 +82,17 @@ export function whySentence(reader: ReaderRow): string | undefined {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}: ${causeHints[cause]}.`;
 }
 
+/** A WebSocket may have so much untaken, as the alert says. */
+const maxUntakenBytes = 262_144;
+
+/** What the reader's WebSocket has not taken, and whether that is much. `undefined`: it has none, or has taken all. */
+export function untakenBy({ untakenBytes }: ReaderRow): { text: string; isMuch: boolean } | undefined {
+  if (untakenBytes === null || untakenBytes === 0) return undefined;
+  const isMuch = untakenBytes > maxUntakenBytes;
+  const than = isMuch ? `, more than ${bytesText(maxUntakenBytes)}` : '';
+  return { text: `${bytesText(untakenBytes)} that its WebSocket has not taken${than}`, isMuch };
+}
+
 /** `slow links (2), too little credit (1)`, the most frequent first. */
 export function countCauses(found: readonly (StallCause | null)[], otherText: string): string {
   const counts = new Map<StallCause | null, number>();

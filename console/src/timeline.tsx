@@ -2,11 +2,12 @@ import type { JSX } from 'preact';
 import { useRef, useState } from 'preact/hooks';
 import type { ReaderRow, StreamDetail, StreamEvent } from '../../packages/server/src/console/snapshot.ts';
 import { ActionButton } from './action-button.tsx';
-import { causeTexts, whySentence } from './causes.ts';
+import { causeTexts, untakenBy, whySentence } from './causes.ts';
 import type { Feed } from './feed.ts';
 import { useElementWidth } from './element-width.ts';
 import { Meter } from './meter.tsx';
 import { EventMark, eventTexts, Lane, type LagSample, type TimeSpan } from './reader-lane.tsx';
+import { docHref } from './route.ts';
 import { openedAtMs, type StreamMemory } from './stream-memory.ts';
 import { lagRatio } from './stream-order.ts';
 import { heldMsOf, TapRowView } from './tap-lane.tsx';
@@ -159,11 +160,13 @@ function ReaderRowView({
 }): JSX.Element {
   const { acknowledgedTokens, creditBytes, gaps, lagBytes, lagMs, lostTokens, maxLagBytes } = reader;
   const why = whySentence(reader);
+  const untaken = untakenBy(reader);
   const text = `${bytesText(lagBytes)} of ${bytesText(maxLagBytes)}`;
   const facts = [
     plural(reader.tokens, 'token'),
     ...(acknowledgedTokens === null ? [] : [`${countText(acknowledgedTokens)} acknowledged`]),
     ...(creditBytes === null ? [] : [`${bytesText(creditBytes)} credit`]),
+    ...(untaken === undefined || untaken.isMuch ? [] : [untaken.text]),
     ...(reader.mergedEvents > 0 ? [`${countText(reader.mergedEvents)} merged`] : []),
     ...(gaps > 0 ? [`${plural(gaps, 'gap')}, ${plural(lostTokens, 'token')} lost`] : []),
   ];
@@ -185,6 +188,11 @@ function ReaderRowView({
           {text}, {durationText(lagMs)}
         </div>
         <div class="sub">{facts.join(', ')}</div>
+        {untaken?.isMuch === true && (
+          <div>
+            {untaken.text}: <a href={docHref('runbook', 'spillwaysessionsslow')}>what to do</a>
+          </div>
+        )}
       </div>
       <div class="lane-box">
         <Lane

@@ -105,6 +105,7 @@ describe('5.8 a resume that cannot be served is the error of its stream, and of 
       credit: openCredit({ maxBytes: 4096, initial: { bytes: 4096 } }),
       windowBytes: 4096,
       isBlocked: false,
+      untakenBytes: 0,
       isResuming: false,
       send: () => undefined,
       sendData: (_stream, from) => sent.push(from),

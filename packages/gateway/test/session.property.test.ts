@@ -41,6 +41,7 @@ class Wire implements SessionLine {
   readonly windowBytes: number;
   readonly onItsWay: Frame[] = [];
   isBlocked = false;
+  readonly untakenBytes = 0;
   isResuming = false;
 
   constructor(windowBytes: number) {

@@ -111,6 +111,7 @@ test('promise 1: a bound that is accepted holds, however many events come at onc
               credit: response.credit,
               windowBytes: Infinity,
               isBlocked: false,
+              untakenBytes: 0,
               isResuming: false,
               send: () => undefined,
               sendData: (_stream, from, to, bytes) => {

@@ -1,5 +1,7 @@
 import { connect } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Overview } from '@spillway/server/console/snapshot';
+import { openClient } from '../../client/src/index.ts';
 import { lineWith, linesOf } from './support/log-lines.ts';
 import { startGateway } from './support/processes.ts';
 import { metric, payloads, postChat } from './support/requests.ts';
@@ -88,6 +90,14 @@ test('what a WebSocket’s connection has not taken is a figure', async () => {
   const most = await untaken('session_untaken_bytes');
   expect(most).toBeGreaterThan(262_144);
   expect(await untaken('sessions_untaken_bytes')).toBeGreaterThanOrEqual(262_144);
+  // The page of the stream says whose it is.
+  const client = openClient({ url: gateway.adminUrl });
+  onTestFinished(() => client.close());
+  const snapshot = await client.read('/streams/overview', { from: 'now', autoAck: true }).next();
+  const { streams } = JSON.parse(
+    snapshot.value?.type === 'chunk' ? new TextDecoder().decode(snapshot.value.bytes) : '',
+  ) as Overview;
+  expect(streams[0]?.readers[0]?.untakenBytes).toBeGreaterThan(262_144);
   session.socket.terminate();
   await eventually(async () => (await untaken('sessions_slow')) === 0, 'the session to be gone');
   expect(await untaken('sessions_untaken_bytes')).toBe(0);

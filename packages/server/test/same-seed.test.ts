@@ -108,6 +108,7 @@ class Client {
       credit,
       windowBytes: 8192,
       isBlocked: false,
+      untakenBytes: 0,
       isResuming: false,
       delayMs: () => (this.#clock.random() < 0.2 ? this.#clock.random() * 50 : 0),
       send: (frame) =>

@@ -24,6 +24,7 @@ test('5.5 a client is told at once that something waits for its credit, and once
     credit: openCredit({ maxBytes: 65_536, initial: { bytes: 65_536 } }),
     windowBytes: 65_536,
     isBlocked: false,
+    untakenBytes: 0,
     isResuming: false,
     send: (frame: GatewayFrame) => frames.push(frame.type === 'lag' ? `lag ${frame.items}` : frame.type),
     sendData: (_stream: number, _from: number, to: number) => frames.push(to),

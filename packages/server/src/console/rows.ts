@@ -83,6 +83,7 @@ function readerRow(reader: ServedReader): ReaderRow {
     creditBytes: reader.creditBytes ?? null,
     maxCreditBytes: reader.maxCreditBytes ?? null,
     tokens: reader.tokens,
+    untakenBytes: response.untakenBytes ?? null,
     acknowledgedTokens: response.acknowledgedTokens ?? null,
     mergedEvents: reader.mergedEvents,
     gaps: reader.gaps,

@@ -170,6 +170,8 @@ export interface ReaderRow {
   /** The bytes that may be sent to the reader now; `null`: whatever its connection takes. */
   readonly creditBytes: number | null;
   readonly maxCreditBytes: number | null;
+  /** The bytes that the reader's WebSocket was written, for all its readers, and has not taken; `null`: it has none. */
+  readonly untakenBytes: number | null;
   readonly tokens: number;
   /** The tokens that the reader has acknowledged; `null`: it cannot acknowledge. */
   readonly acknowledgedTokens: number | null;

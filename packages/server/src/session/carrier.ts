@@ -13,6 +13,8 @@ export interface SessionLine {
   readonly isResuming: boolean;
   /** Whether the socket takes no more at the moment. */
   readonly isBlocked: boolean;
+  /** The bytes that were written to the connection, for all of its streams, and that it has not taken. */
+  readonly untakenBytes: number;
   send(frame: GatewayFrame): void;
   /** Sends a chunk. A large event keeps its place in EventMemory at least until the connection has taken it. */
   sendData(stream: number, from: number, to: number, bytes: Uint8Array, large?: LargeRun): void;

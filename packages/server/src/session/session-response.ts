@@ -111,6 +111,10 @@ export class SessionResponse implements ReaderResponse {
     return this.#line?.isBlocked ?? false;
   }
 
+  get untakenBytes(): number {
+    return this.#line?.untakenBytes ?? 0;
+  }
+
   get isHeldBack(): boolean {
     return this.isBlocked || this.#pause.isTimed;
   }

@@ -147,7 +147,6 @@ export class Session implements Carrier<SessionReader> {
     return this.#outflow.isBlocked;
   }
 
-  /** The bytes that were written and that the connection has not taken. */
   get untakenBytes(): number {
     return this.#tcp.writableLength;
   }

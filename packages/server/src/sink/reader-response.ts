@@ -23,6 +23,8 @@ export interface ReaderResponse {
   readonly isClosed: boolean;
   /** Whether bytes wait because the connection takes no more at the moment. */
   readonly isBlocked: boolean;
+  /** What the reader's WebSocket was written, for all of its readers, and has not taken. Only for readers that have one. */
+  readonly untakenBytes?: number;
   startEventStream(headers: Readonly<Record<string, string>>): void;
   /** Starts a body of which only the headers are known. */
   start(status: number, headers: Readonly<Record<string, string>>, reason: string): void;
