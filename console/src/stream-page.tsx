@@ -7,7 +7,7 @@ import type {
   StreamRow,
 } from '../../packages/server/src/console/snapshot.ts';
 import { ActionButton } from './action-button.tsx';
-import { causeHints, causeTexts, stallsHref } from './causes.ts';
+import { causeHints, causeTexts, stallsHref, whyOf } from './causes.ts';
 import { type Feed, FeedError } from './feed.ts';
 import { modelName } from './model-name.ts';
 import { docHref, endedHref, streamHref } from './route.ts';
@@ -131,6 +131,8 @@ function explain({ condition, readers, reason, stallCause }: StreamRow): string 
   if (stallCause !== null) {
     return `The model is made to wait: ${causeTexts[stallCause].one}, which means of its slowest reader that ${causeHints[stallCause]}.`;
   }
+  const gated = readers.some((reader) => reader.waitsFor === 'tap' && whyOf(reader) !== undefined);
+  if (gated) return 'Readers wait for a tap, which has not kept yet what they would get; the model goes on.';
   const behind = readers.filter(({ lagBytes, maxLagBytes }) => lagBytes * 2 > maxLagBytes).length;
   if (readers.length === 0) return 'Nobody reads it at the moment.';
   if (behind === 0) return 'Every reader keeps up.';

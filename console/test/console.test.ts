@@ -329,6 +329,7 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     expect(await page.locator('.lane-row[data-level="bad"]').count()).toBe(0);
     const release = holdLog(join(folder, 'audit.db'));
     await shows(page, '.lane-row[data-level="bad"]', 'Readers have waited for it for');
+    await shows(page, '.explain', /for a tap/);
     await isAccessible(page);
     await page.goto(`${own.adminUrl}/#/taps`);
     await shows(page, '.tap >> nth=0', /down since/);

@@ -25,6 +25,19 @@ describe('the unit of systemd', () => {
     expect(used.limit).toBeGreaterThan(neededDescriptors(defaults, used));
   });
 
+  test('lets taps write where the documents have their files', () => {
+    expect(setting('ProtectSystem')).toBe('strict');
+    const written = [`/var/lib/${setting('StateDirectory')}/`, `/var/log/${setting('LogsDirectory')}/`];
+    const configuration = readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8');
+    const files = configuration.match(/(?<=(?:sqlite|file|spill):)\/[^\s,`"]+/g) ?? [];
+    expect(files.length).toBeGreaterThan(0);
+    for (const path of files)
+      expect(
+        written.some((folder) => path.startsWith(folder)),
+        path,
+      ).toBe(true);
+  });
+
   test('reloads by the signal for that', () => {
     expect(setting('ExecReload')).toBe('/bin/kill -HUP $MAINPID');
   });
