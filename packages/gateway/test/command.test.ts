@@ -30,7 +30,7 @@ function started(command: readonly string[]): Command {
 
 /** The Nodes of this machine that are too old, by their paths. */
 function oldNodes(): string[] {
-  const candidates = (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, 'node'));
+  const candidates = (process.env['PATH'] ?? '').split(delimiter).map((path) => join(path, 'node'));
   return [...new Set(candidates)].filter((path) => {
     try {
       const version = execFileSync(path, ['-p', 'process.versions.node'], { encoding: 'utf8' }).trim();

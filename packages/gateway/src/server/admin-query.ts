@@ -47,13 +47,13 @@ export function readQuery<T>(schema: z.ZodObject & z.ZodType<T>, query: unknown)
     throw invalid(`expected no parameters${known && ` but ${known}`}, got ${quoted(issue.keys[0])}`);
   }
   const path = issue?.path.join('.') ?? '';
-  const parameter = (query as Readonly<Record<string, unknown>>)[path];
+  const parameter = (query as Readonly<Record<string, string | string[] | undefined>>)[path];
   if (Array.isArray(parameter)) throw invalid(`${path}: expected it once, got it ${parameter.length} times`);
   throw invalid(`${path}: ${issue?.message ?? 'expected something else'}, got ${quoted(parameter)}`);
 }
 
-function quoted(value: unknown): string {
-  return value === undefined ? 'nothing' : JSON.stringify(String(value).slice(0, maxQuotedChars));
+function quoted(text: string | undefined): string {
+  return text === undefined ? 'nothing' : JSON.stringify(text.slice(0, maxQuotedChars));
 }
 
 function invalid(message: string): GatewayError {
