@@ -244,8 +244,8 @@ describe('a call ends', () => {
     const opened = open();
     const { call, carrier, clock, events, log, model } = opened;
     await end(opened);
-    await expect(call.ended).resolves.toBe(closed.reason);
     expect(carrier.closed).toEqual(closed);
+    await expect(call.ended).resolves.toBe(closed.reason);
     expect(model.isClosed).toBe(true);
     const before = [events.length, log.length];
     model.say({ kind: 'audio', responseId: 'r-9', part, audio: speech(400) });
