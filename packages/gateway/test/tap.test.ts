@@ -179,11 +179,19 @@ describe('a tap of the gateway', () => {
       lost: 0,
     });
     expect(said(log.get(other))).toBe(whole.choices[0]?.message.content);
-    expect(log.get('sim:status=429')?.[1]).toMatchObject({
-      kind: 'end',
-      state: 'failed',
-      code: 'upstream_invalid',
+    const refusal = log.get('sim:status=429') ?? [];
+    expect(kinds(refusal)).toEqual(['begin', 'answer', 'chunks', 'end', 'reader']);
+    expect(refusal[1]).toMatchObject({
+      status: 429,
+      headers: { 'content-type': expect.stringContaining('application/json') as string },
     });
+    expect(refusal[2]).toMatchObject({
+      from: 0,
+      to: 1,
+      data: expect.stringContaining('"error"') as string,
+    });
+    expect(refusal[3]).toMatchObject({ state: 'failed', code: 'upstream_invalid', offset: 1 });
+    expect(refusal[4]).toMatchObject({ reason: 'delivered', delivered: 1 });
     expect(verifyAudit(path)).toMatchObject({ problems: [] });
   });
 

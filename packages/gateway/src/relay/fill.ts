@@ -146,7 +146,11 @@ export function endUnanswered(
   config: FillOptions['config'],
   clock: ServerClock,
 ): void {
-  if (stream.body !== undefined || !stream.hasEventsBegun) return;
+  if (stream.body !== undefined) return;
+  if (!stream.hasEventsBegun) {
+    if (error instanceof RefusedError) tellTaps(stream, error, clock);
+    return;
+  }
   const { errors } = stream;
   const maxBytes = channelBytes(config);
   const channel = openRunChannel(maxBytes, new RunMemory(), errors, clock);
@@ -169,6 +173,26 @@ export function endUnanswered(
   } else {
     channel.fail(error);
   }
+}
+
+/** Taps get a provider's refusal as a body that is whole, as its readers get it. */
+function tellTaps(stream: GatewayStream, error: RefusedError, clock: ServerClock): void {
+  if (stream.audience.taps.size === 0) return;
+  const { body, headers, reason } = error.answer(stream.errors, stream.requestId);
+  const maxBytes = body.length + frameOverheadBytes;
+  const channel = openRunChannel(maxBytes, new RunMemory(), undefined, clock);
+  stream.refused({
+    log: channel,
+    format: undefined,
+    isEvents: false,
+    status: error.status,
+    reason,
+    headers,
+    maxWaitingBytes: maxBytes,
+  });
+  if (body.length > 0) channel.offer({ bytes: body, byteLength: body.length, events: 0 });
+  stream.bytes += body.length;
+  channel.complete();
 }
 
 async function fillChannel(

@@ -226,7 +226,7 @@ export class GatewayStream implements StreamOwner {
 
   /** The bytes in the stream's channel: chunks that wait, and chunks kept for later readers. */
   get heldBytes(): number {
-    return this.#body?.log.heldBytes ?? 0;
+    return this.#log?.heldBytes ?? 0;
   }
 
   /** The bytes that may wait for a reader that has no bound of its own. */
@@ -280,7 +280,7 @@ export class GatewayStream implements StreamOwner {
   tapDone(tap: TapReader): void {
     const { audience } = this;
     audience.removeTap(tap);
-    if (tap.gate !== undefined && this.#body !== undefined && tap.gate.chunks.openTo < Infinity)
+    if (tap.gate !== undefined && this.#log !== undefined && tap.gate.chunks.openTo < Infinity)
       this.#gateFailed(tapUnavailable(tap.name));
     if (tap.isAudience) this.#checkDeserted(clientLeft(`left: ${tap.name}`), false);
     this.checkDelivered();
@@ -408,6 +408,12 @@ export class GatewayStream implements StreamOwner {
     }
   }
 
+  /** There will be no body, but a refusal of the provider. Taps read it as a body; readers get it as the error. */
+  refused(body: StreamBody): void {
+    this.#log = body.log;
+    for (const tap of this.audience.taps) tap.begin(body);
+  }
+
   /** Whether a tap holds back the chunk at that offset. */
   isGated(offset: number): boolean {
     return this.#gates.holdBack(offset);
@@ -441,7 +447,10 @@ export class GatewayStream implements StreamOwner {
   /** There will be no body. What the provider said of it passes the gates, as a body would. */
   async #refuse(error: GatewayError): Promise<void> {
     try {
-      if (!this.#gates.areNone && this.isAnswered && !error.isCancel) await this.#gates.head();
+      if (!this.#gates.areNone && this.isAnswered && !error.isCancel) {
+        await this.#gates.head();
+        if (error.isAnswer && this.#log !== undefined) await this.#gates.whole();
+      }
       this.#started.reject(error);
     } catch (failed) {
       this.#started.reject(failed);
