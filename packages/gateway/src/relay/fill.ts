@@ -13,6 +13,7 @@ import { readRefusal } from '../http/read-refusal.ts';
 import { plainStart, undoCodings, undoKnownCodings } from '../source/codings.ts';
 import { wholeCharacters } from '../http/whole-characters.ts';
 import { maxReadBytes } from '../source/connect.ts';
+import { BodyUsage } from './body-usage.ts';
 import { beginsEvents } from '../source/first-bytes.ts';
 import { openReply, type RetryOptions } from '../provider/open-reply.ts';
 import type { ReplyPool } from '../source/exchange.ts';
@@ -215,7 +216,9 @@ async function fillChannel(
   const memory = new RunMemory();
   const channel = openRunChannel(maxBytes, memory, format, clock);
   const done = Promise.withResolvers<void>();
+  const usage = scanner === undefined ? usageOf(reply, known) : undefined;
   const source = new ReplySource(reply, channel, memory, {
+    onBody: usage === undefined ? undefined : (bytes) => usage.take(bytes),
     listener: stream,
     loop,
     scanner,
@@ -244,7 +247,15 @@ async function fillChannel(
   reply.consume(source);
   await done.promise;
   if (source.isReplyOpen) closeSoon(reply, clock);
+  if (usage !== undefined && channel.end?.state === 'completed') stream.reported = await usage.read();
   if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;
+}
+
+/** Finds the usage in an answer of a known format; `undefined`: it has none. */
+function usageOf(reply: Reply, format: Format | undefined): BodyUsage | undefined {
+  const isJson = reply.header('content-type')?.toLowerCase().includes('json') === true;
+  if (format === undefined || !isJson || reply.status >= 300) return undefined;
+  return new BodyUsage(format, reply.header('content-encoding'));
 }
 
 /** Answers with a provider's error as it is. An error that is too large to hold is handed on as it comes. */

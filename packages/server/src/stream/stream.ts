@@ -1,5 +1,5 @@
 import type { Gap, Overflow, Reader } from '@spillway/core';
-import type { Format } from '@spillway/core/format/format';
+import type { Format, TokenUsage } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { Audience } from './audience.ts';
 import { Desertion } from './desertion.ts';
@@ -25,7 +25,12 @@ import type { StreamLog } from './stream-log.ts';
 import type { SentPart, Tap } from './tap.ts';
 import { TapGates, tapUnavailable } from './tap-gates.ts';
 import { TapReader } from './tap-reader.ts';
+import { estimateTokens } from './token-estimate.ts';
+import { newestRuns, usageIn } from './usage-in.ts';
 import { type ReaderEndReason, ServedReader } from './served-reader.ts';
+
+/** The newest runs that an estimate of tokens may look at. */
+const sampledRuns = 64;
 
 /** The memory that an ended stream costs beside its chunks: the objects that make it. Measured: 8 to 11 kB. */
 const overheadBytes = 12_288;
@@ -83,10 +88,13 @@ export class GatewayStream implements StreamOwner {
     | undefined;
   /** What the provider said when it refused the request; `undefined`: it did not, or there was nothing to read. */
   refusal: ProviderRefusal | undefined;
+  /** The tokens that the provider has reported at the beginning, or in the end, as far as somebody has looked. */
+  reported: TokenUsage | undefined;
   readonly journal: Journal;
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
   #readerCount = 0;
+  #estimatedTokens: number | undefined;
   /** Every tap that wanted this stream, also those that have finished. */
   #taps: TapReader[] | undefined;
   readonly #gates = new TapGates();
@@ -365,13 +373,32 @@ export class GatewayStream implements StreamOwner {
    */
   cancel(reason: GatewayError): void {
     if (this.end !== undefined) return;
+    if (reason.isCancel) {
+      // Before the signal: whoever hears it may cancel the log at once.
+      for (const tap of this.audience.taps) tap.cancelled();
+      this.#account();
+    }
     this.#controller.abort(reason);
     if (reason.isCancel) {
-      for (const tap of this.audience.taps) tap.cancelled();
       this.#body?.log.cancel(reason);
       this.audience.forgetBookmarks();
     }
     this.audience.releaseLarge();
+  }
+
+  /** Looks at the newest events before they are gone. */
+  #account(): void {
+    const { format, log } = this.#body ?? {};
+    if (format === undefined || log === undefined) return;
+    this.reported = usageIn(log.newest(newestRuns), format, this.reported);
+    if (this.#taps !== undefined) this.#estimatedTokens = this.estimatedTokens;
+  }
+
+  get estimatedTokens(): number | undefined {
+    const { format, log } = this.#body ?? {};
+    if (this.#estimatedTokens !== undefined || format === undefined || log === undefined)
+      return this.#estimatedTokens;
+    return estimateTokens(log.newest(sampledRuns), this.events, format);
   }
 
   /** The provider is asked from now on. */
@@ -468,6 +495,10 @@ export class GatewayStream implements StreamOwner {
     this.#silence.restart(nowMs);
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
+    const { format } = this.#body ?? {};
+    // Anthropic reports the prompt here, and nowhere else. What it says of the answer is no total.
+    const inputTokens = format && usageIn([run], format)?.inputTokens;
+    if (inputTokens !== undefined) this.reported = { inputTokens, outputTokens: undefined };
     const ttftMs = nowMs - this.startedMs;
     this.#meter.began(ttftMs);
     this.#host.began(this, ttftMs);

@@ -343,11 +343,13 @@ export class StreamRecorder implements StreamTap, Recorder {
     return this.#body?.log.nextOffset ?? 0;
   }
 
-  /** Without a report, each event counts as a token. Of a body that is no stream of events nothing is known. */
+  /** Without a report of the answer's tokens they are estimated. Of a body that is no stream of events nothing is known. */
   #usage(reported: TokenUsage | undefined): (TapRecordBody & { kind: 'end' })['usage'] {
-    if (reported !== undefined) return { ...reported, source: 'reported' };
-    const { events } = this.#stream;
-    return this.#body?.isEvents === true ? { outputTokens: events, source: 'estimated' } : undefined;
+    const { inputTokens, outputTokens } = reported ?? {};
+    if (outputTokens !== undefined) return { inputTokens, outputTokens, source: 'reported' };
+    const { estimatedTokens } = this.#stream;
+    if (estimatedTokens === undefined && inputTokens === undefined) return undefined;
+    return { inputTokens, outputTokens: estimatedTokens, source: 'estimated' };
   }
 
   #note(notes: Note[], body: TapRecordBody): void {
