@@ -28,8 +28,6 @@ export interface RecorderOptions extends Omit<ChunkRecordOptions, 'content'> {
   readonly keepsRefused: boolean;
   /** Whether the request's body is kept. */
   readonly keepsRequest: boolean;
-  /** Whether readers get only what is kept. */
-  readonly gates: boolean;
   /** Whether a stream that cannot be kept ends. */
   readonly isRequired: boolean;
   readonly overflow: Overflow;
@@ -91,6 +89,8 @@ export class StreamRecorder implements StreamTap, Recorder {
   /** Readers that have ended, until they are taken. */
   #readers: Note[] = [];
   #seq = 0;
+  /** The time of the last record. It never goes back. */
+  #at = 0;
   #body: StreamBody | undefined;
   /** The cursor, while chunks may come from it. */
   #reader: Reader<EventRun | Gap> | undefined;
@@ -299,7 +299,8 @@ export class StreamRecorder implements StreamTap, Recorder {
     const sinceMs = this.waitingSinceMs;
     const before = records.length;
     let bytes = 0;
-    const add = (body: TapRecordBody, at = this.#options.clock.dateMs()): void => {
+    // What is taken after the end came before it.
+    const add = (body: TapRecordBody, at = this.#end?.at ?? this.#options.clock.dateMs()): void => {
       const record = this.#record(body, at);
       records.push(record);
       bytes += record.value.length;
@@ -426,8 +427,8 @@ export class StreamRecorder implements StreamTap, Recorder {
   #addItems(items: readonly Item[], to: number, add: (body: TapRecordBody) => void): void {
     let runs: TakenRun[] = [];
     const addRuns = (until: number): void => {
-      if (runs.length > 0 && this.#records !== undefined)
-        add(this.#records.record(runs, until, this.#options.writer.isShedding));
+      const record = runs.length > 0 && this.#records?.record(runs, until, this.#options.writer.isShedding);
+      if (record) add(record);
       runs = [];
     };
     for (const { from, item } of items) {
@@ -436,6 +437,8 @@ export class StreamRecorder implements StreamTap, Recorder {
         continue;
       }
       addRuns(item.from);
+      const before = this.#records?.pending(item.from);
+      if (before !== undefined) add(before);
       add({ kind: 'gap', from: item.from, to: item.to, reason: item.reason });
       this.#options.onLost(item.to - item.from);
     }
@@ -476,7 +479,9 @@ export class StreamRecorder implements StreamTap, Recorder {
     const stream = this.#stream.id;
     const seq = this.#seq;
     this.#seq += 1;
-    const value = Buffer.from(JSON.stringify({ v: recordVersion, stream, seq, at: Math.round(at), ...body }));
+    // The clock may be set back, and a reader that left early is written late.
+    this.#at = Math.max(this.#at, Math.round(at));
+    const value = Buffer.from(JSON.stringify({ v: recordVersion, stream, seq, at: this.#at, ...body }));
     return { stream, seq, value };
   }
 }
