@@ -4362,6 +4362,22 @@ export const mutants: readonly Mutant[] = [
     only: 'is estimated from the text',
   },
   {
+    name: 'refused requests: the log has a key that is in a path',
+    file: `${gateway}/http/route.ts`,
+    find: 'const path = redactText(asked.slice(0, maxRedactedChars), keyRules).text;',
+    replace: 'const path = asked;',
+    test: `${gatewayTest}/refused-requests.test.ts`,
+    only: 'without secrets',
+  },
+  {
+    name: 'settings: an entry is told by its place and not by its name',
+    file: `${gateway}/config/load.ts`,
+    find: 'name === undefined ? path : [setting, name, ...rest]',
+    replace: 'name !== undefined ? path : path',
+    test: `${gatewayTest}/tap.test.ts`,
+    only: 'the line of the file is named',
+  },
+  {
     name: 'taps: a refusal of the provider is no answer',
     file: `${gateway}/relay/fill.ts`,
     find: '    if (error instanceof RefusedError) tellTaps(stream, error, clock);\n',

@@ -355,6 +355,17 @@ describe('settings of taps that could lose what must not be lost', () => {
     ['to=redis://a', 'tap.0.to'],
     ['models=', 'tap.0.models'],
     ['redact=names', 'tap.0.redact'],
+    [
+      'name=lines,retainMs=1000,to=file:a',
+      'tap.lines.to (--tap): expected sqlite:PATH with retainMs and retainBytes, got file:a',
+    ],
+    [
+      'name=log,maxFiles=3,to=sqlite:a',
+      'tap.log.to (--tap): expected file:PATH with maxFileBytes, maxFileAgeMs and maxFiles, got sqlite:a',
+    ],
+    ['name=log,gate=true,overflow=drop-oldest', 'nothing with gate or lossless: true, got drop-oldest'],
+    ['name=log,lossless=true,shed=logprobs', 'because it leaves parts out, got ["logprobs"]'],
+    ['name=log,shedAboveMs=1000,shedBelowMs=1000', 'expected less than shedAboveMs (1000), got 1000'],
     ['gates=true', 'tap.0.gates: unknown setting (--tap); did you mean gate?'],
   ] as const;
   for (const [keys, problem] of cases)
@@ -385,10 +396,10 @@ describe('settings of taps that could lose what must not be lost', () => {
     ];
     const file = { path: 'spillway.yaml', text: text.join('\n') };
     const load = (): unknown => loadSettings({ flags: {}, env: {}, file });
-    expect(load).toThrow('tap.0.to2: unknown setting (spillway.yaml:7); did you mean to?');
+    expect(load).toThrow('tap.audit.to2: unknown setting (spillway.yaml:7); did you mean to?');
     const known = { ...file, text: text.slice(0, -1).join('\n') };
     expect(() => loadSettings({ flags: {}, env: {}, file: known })).toThrow(
-      'tap.0.overflow (spillway.yaml:6): expected coalesce, block or nothing with gate or lossless: true',
+      'tap.audit.overflow (spillway.yaml:6): expected coalesce, block or nothing with gate or lossless: true',
     );
   });
 });
