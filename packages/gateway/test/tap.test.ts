@@ -1,6 +1,7 @@
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditReader } from '@spillway/server/audit/audit-reader';
 import { verifyAudit } from '@spillway/server/audit/verify-audit';
@@ -8,9 +9,10 @@ import { parseRecord, type TapRecord } from '@spillway/server/tap/tap-record';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createFetch, type SpillwayFetch } from '../../client/src/index.ts';
 import { loadSettings } from '../src/config/load.ts';
+import { lineWith, linesOf } from './support/log-lines.ts';
 import { startOwnProvider } from './support/own-provider.ts';
 import { eventually, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
-import { chatBody, postChat } from './support/requests.ts';
+import { chatBody, metric, postChat } from './support/requests.ts';
 import { inside, smallDisk } from './support/small-disk.ts';
 import { type SpawnOptions, spawnSpillway } from './support/spawn.ts';
 import { anthropicSdk, openaiSdk } from './support/sdks.ts';
@@ -339,6 +341,69 @@ describe('a tap of the gateway', () => {
     const command = spawnSpillway(['serve', '--tap', 'name=audit,to=sqlite:/nowhere/audit.db']);
     expect(await command.exited).toBe(78);
     expect(command.stderr()).toContain('tap audit: expected to open sqlite:/nowhere/audit.db');
+  });
+});
+
+describe('a tap with a spill', () => {
+  /** Starts a gateway whose log is to be in a folder that is not there. */
+  async function startAway(): Promise<{
+    gateway: RunningGateway;
+    place: string;
+    path: string;
+    keys: string;
+  }> {
+    const place = join(folder(), 'later');
+    const path = join(place, 'audit.db');
+    const keys = `gate=true,spill=${join(folder(), 'spill')}`;
+    return { ...(await startTapped(keys, path)), place, keys };
+  }
+  const away = 'what a tap writes to is away: its spill takes the records';
+
+  test('starts without what it writes to, and writes there when that is there', async () => {
+    const { gateway, path, place } = await startAway();
+    const model = 'sim:tokens=20,tps=0,ttft=0';
+    expect(await lineWith(gateway, away, { tap: 'audit' })).toMatchObject({
+      reason: expect.stringContaining('audit.db') as string,
+    });
+    const text = textOfEvents(await (await postChat(gateway.url, model)).text());
+    expect(text).not.toBe('');
+    expect(await metric(gateway.adminUrl, 'spillway_tap_spill_engine_up')).toBe(0);
+    expect(await metric(gateway.adminUrl, 'spillway_tap_spill_records')).toBeGreaterThan(0);
+    mkdirSync(place);
+    await lineWith(gateway, 'what a tap writes to is back: it gets what is in the spill', { tap: 'audit' });
+    await eventually(
+      async () => (await metric(gateway.adminUrl, 'spillway_tap_spill_records')) === 0,
+      'an empty spill',
+    );
+    expect(await metric(gateway.adminUrl, 'spillway_tap_spill_engine_up')).toBe(1);
+    expect(said(recordsByModel(path).get(model))).toBe(text);
+    expect(verifyAudit(path)).toMatchObject({ problems: [] });
+    expect(linesOf(gateway, away)).toHaveLength(1);
+    gateway.process.kill('SIGTERM');
+    expect(await gateway.exited).toBe(0);
+  });
+
+  test('stops while what it writes to is away, and the next one writes what was spilled', async () => {
+    const { gateway, keys, path, place } = await startAway();
+    const model = 'sim:tokens=20,tps=0,ttft=0';
+    const text = textOfEvents(await (await postChat(gateway.url, model)).text());
+    gateway.process.kill('SIGTERM');
+    expect(await gateway.exited).toBe(0);
+    mkdirSync(place);
+    const next = await startTapped(keys, path);
+    await eventually(() => said(recordsByModel(path).get(model)) === text, 'what was spilled');
+    expect(linesOf(next.gateway, away)).toEqual([]);
+  });
+
+  test('does not start with something that would never take a record', async () => {
+    const place = folder();
+    const other = new DatabaseSync(join(place, 'other.db'));
+    other.exec('CREATE TABLE notes (text)');
+    other.close();
+    const tap = `name=audit,to=sqlite:${place}/other.db,spill=${place}/spill`;
+    const command = spawnSpillway(['serve', '--tap', tap]);
+    expect(await command.exited).toBe(78);
+    expect(command.stderr()).toContain('tap audit: expected to open sqlite:');
   });
 });
 
