@@ -4324,8 +4324,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'usage: what is reported at the beginning is not in the record',
     file: `${server}/stream/stream.ts`,
-    find: 'if (inputTokens !== undefined) this.reported =',
-    replace: 'if (inputTokens === -1) this.reported =',
+    find: '    this.reported = promptUsage(run, this.#body?.format);\n',
+    replace: '',
     test: `${gatewayTest}/usage.test.ts`,
     only: 'what a provider reports',
   },
@@ -4347,7 +4347,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'usage: each event counts as a token',
-    file: `${server}/stream/token-estimate.ts`,
+    file: `${server}/tap/token-estimate.ts`,
     find: 'if (sampledEvents === 0) return events;',
     replace: 'if (sampledEvents >= 0) return events;',
     test: `${gatewayTest}/usage.test.ts`,

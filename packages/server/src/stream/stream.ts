@@ -25,12 +25,8 @@ import type { StreamLog } from './stream-log.ts';
 import type { SentPart, Tap } from './tap.ts';
 import { TapGates, tapUnavailable } from './tap-gates.ts';
 import { TapReader } from './tap-reader.ts';
-import { estimateTokens } from './token-estimate.ts';
-import { newestRuns, usageIn } from './usage-in.ts';
+import { newestUsage, promptUsage } from './newest-usage.ts';
 import { type ReaderEndReason, ServedReader } from './served-reader.ts';
-
-/** The newest runs that an estimate of tokens may look at. */
-const sampledRuns = 64;
 
 /** The memory that an ended stream costs beside its chunks: the objects that make it. Measured: 8 to 11 kB. */
 const overheadBytes = 12_288;
@@ -94,7 +90,6 @@ export class GatewayStream implements StreamOwner {
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
   #readerCount = 0;
-  #estimatedTokens: number | undefined;
   /** Every tap that wanted this stream, also those that have finished. */
   #taps: TapReader[] | undefined;
   readonly #gates = new TapGates();
@@ -376,7 +371,7 @@ export class GatewayStream implements StreamOwner {
     if (reason.isCancel) {
       // Before the signal: whoever hears it may cancel the log at once.
       for (const tap of this.audience.taps) tap.cancelled();
-      this.#account();
+      this.reported = newestUsage(this.#body, this.reported);
     }
     this.#controller.abort(reason);
     if (reason.isCancel) {
@@ -384,21 +379,6 @@ export class GatewayStream implements StreamOwner {
       this.audience.forgetBookmarks();
     }
     this.audience.releaseLarge();
-  }
-
-  /** Looks at the newest events before they are gone. */
-  #account(): void {
-    const { format, log } = this.#body ?? {};
-    if (format === undefined || log === undefined) return;
-    this.reported = usageIn(log.newest(newestRuns), format, this.reported);
-    if (this.#taps !== undefined) this.#estimatedTokens = this.estimatedTokens;
-  }
-
-  get estimatedTokens(): number | undefined {
-    const { format, log } = this.#body ?? {};
-    if (this.#estimatedTokens !== undefined || format === undefined || log === undefined)
-      return this.#estimatedTokens;
-    return estimateTokens(log.newest(sampledRuns), this.events, format);
   }
 
   /** The provider is asked from now on. */
@@ -495,10 +475,7 @@ export class GatewayStream implements StreamOwner {
     this.#silence.restart(nowMs);
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
-    const { format } = this.#body ?? {};
-    // Anthropic reports the prompt here, and nowhere else. What it says of the answer is no total.
-    const inputTokens = format && usageIn([run], format)?.inputTokens;
-    if (inputTokens !== undefined) this.reported = { inputTokens, outputTokens: undefined };
+    this.reported = promptUsage(run, this.#body?.format);
     const ttftMs = nowMs - this.startedMs;
     this.#meter.began(ttftMs);
     this.#host.began(this, ttftMs);

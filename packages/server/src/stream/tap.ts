@@ -21,8 +21,6 @@ export interface TappedStream {
   /** The events and bytes that have come from the provider so far. */
   readonly events: number;
   readonly bytes: number;
-  /** The tokens of the answer so far, estimated from its newest texts; `undefined`: it is no stream of events. */
-  readonly estimatedTokens: number | undefined;
 }
 
 /** Chunks that a request got which asked for what is there, and did not stay. */

@@ -228,7 +228,6 @@ const noStream = {
   requestBody: undefined,
   events: 0,
   bytes: 0,
-  estimatedTokens: undefined,
 } as const;
 
 /** Sinks write no text of records into their errors, so these can be logged. */

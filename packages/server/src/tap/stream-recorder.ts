@@ -13,6 +13,7 @@ import { redactJson } from './content/redact-json.ts';
 import { type Content, recordVersion, type TapRecordBody } from './tap-record.ts';
 import type { Room } from './room.ts';
 import type { Recorder, TapWriter } from './tap-writer.ts';
+import { estimateTokens } from './token-estimate.ts';
 
 /** At most so many ends of readers wait to be written for one stream. Those that come beyond it are only counted. */
 const maxWaitingReaders = 1000;
@@ -89,6 +90,8 @@ export class StreamRecorder implements StreamTap, Recorder {
   /** Readers that have ended, until they are taken. */
   #readers: Note[] = [];
   #seq = 0;
+  /** The tokens of an answer that was cancelled. */
+  #estimate: number | undefined;
   /** The time of the last record. It never goes back. */
   #at = 0;
   #body: StreamBody | undefined;
@@ -162,6 +165,7 @@ export class StreamRecorder implements StreamTap, Recorder {
 
   /** The channel is about to drop what waits. Readers may have got it, so it is taken first. */
   cancelled(): void {
+    this.#estimate = estimateTokens(this.#body, this.#stream.events);
     const reader = this.#reader;
     if (reader === undefined || reader.end !== undefined) return;
     this.#rescue(reader);
@@ -348,9 +352,9 @@ export class StreamRecorder implements StreamTap, Recorder {
   #usage(reported: TokenUsage | undefined): (TapRecordBody & { kind: 'end' })['usage'] {
     const { inputTokens, outputTokens } = reported ?? {};
     if (outputTokens !== undefined) return { inputTokens, outputTokens, source: 'reported' };
-    const { estimatedTokens } = this.#stream;
-    if (estimatedTokens === undefined && inputTokens === undefined) return undefined;
-    return { inputTokens, outputTokens: estimatedTokens, source: 'estimated' };
+    const estimate = this.#estimate ?? estimateTokens(this.#body, this.#stream.events);
+    if (estimate === undefined && inputTokens === undefined) return undefined;
+    return { inputTokens, outputTokens: estimate, source: 'estimated' };
   }
 
   #note(notes: Note[], body: TapRecordBody): void {

@@ -1,6 +1,6 @@
 import type { FormatName, TokenUsage } from '@spillway/core/format/format';
 import type { GatewayStream } from '../stream/stream.ts';
-import { newestRuns, usageIn } from '../stream/usage-in.ts';
+import { newestUsage } from '../stream/newest-usage.ts';
 
 /** The operation of each format, in OpenTelemetry's conventions for generative AI. */
 const operations: Readonly<Record<FormatName, 'chat' | 'generate_content' | 'text_completion'>> = {
@@ -17,5 +17,5 @@ export function operationOf(format: FormatName | undefined): string | undefined 
 
 /** The tokens that the provider says it used. Of a stream's events, only the last ones are parsed for it. */
 export function lastUsage({ body, reported }: GatewayStream): TokenUsage | undefined {
-  return body?.format === undefined ? reported : usageIn(body.log.newest(newestRuns), body.format, reported);
+  return newestUsage(body, reported);
 }

@@ -1,15 +1,36 @@
 import type { Format, TokenUsage } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { dataOf, eventsIn } from '@spillway/core/format/sse-events';
+import type { StreamBody } from './stream-body.ts';
 
 /** The runs at a stream's end among which its usage is: the end marker, and a comment, come after it. */
-export const newestRuns = 4;
+const newestRuns = 4;
 
-/** The usage that these events report, added to what was reported `before`. Each number is the last one that came. */
-export function usageIn(
+/**
+ * The usage that a stream's newest events report, added to what was reported `before`. Each number is the last one that
+ * came. Of an answer that is no stream of events, it is what was reported before.
+ */
+export function newestUsage(
+  body: StreamBody | undefined,
+  before: TokenUsage | undefined,
+): TokenUsage | undefined {
+  if (body?.format === undefined) return before;
+  return usageIn(body.log.newest(newestRuns), body.format, before);
+}
+
+/**
+ * The usage of the prompt in a stream's first events: Anthropic reports it there, and nowhere else. What is said there of
+ * the answer is no total.
+ */
+export function promptUsage(first: EventRun, format: Format | undefined): TokenUsage | undefined {
+  const inputTokens = format && usageIn([first], format, undefined)?.inputTokens;
+  return inputTokens === undefined ? undefined : { inputTokens, outputTokens: undefined };
+}
+
+function usageIn(
   runs: readonly EventRun[],
   format: Format,
-  before?: TokenUsage,
+  before: TokenUsage | undefined,
 ): TokenUsage | undefined {
   let usage = before;
   for (const run of runs) {

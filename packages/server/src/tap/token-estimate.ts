@@ -1,28 +1,27 @@
-import type { Format } from '@spillway/core/format/format';
-import type { EventRun } from '@spillway/core/format/sse';
 import { dataOf, eventsIn } from '@spillway/core/format/sse-events';
-import { readJson } from '../tap/content/json-nodes.ts';
-import { slotFinders } from '../tap/content/text-slots.ts';
-import { tokensOf } from './meter.ts';
+import { readJson } from './content/json-nodes.ts';
+import { slotFinders } from './content/text-slots.ts';
+import { tokensOf } from '../stream/meter.ts';
+import type { StreamBody } from '../stream/stream-body.ts';
 
 /** Of English text in UTF-8, and near it for most languages. */
 const bytesPerToken = 4;
 /** What is read of a stream: about 50 events, in at most a millisecond. A run that is larger costs up to four. */
+const maxRuns = 64;
 const maxSampleBytes = 16_384;
 const maxRunBytes = 65_536;
 
 /**
- * Estimates the tokens of an answer from the texts in its newest events, as if all its events had as much. Without a text
- * to look at, each event counts as a token.
- *
- * @param newest The newest events that are still there, in order.
- * @param events The events of the whole answer.
+ * Estimates the tokens of an answer of so many `events` from the texts in its newest ones, as if all had as much. Without a
+ * text to look at, each event counts as a token. `undefined`: the answer is no stream of events.
  */
-export function estimateTokens(newest: readonly EventRun[], events: number, { name }: Format): number {
+export function estimateTokens(body: StreamBody | undefined, events: number): number | undefined {
+  if (body?.format === undefined) return undefined;
+  const { format, log } = body;
   let sampledBytes = 0;
   let sampledEvents = 0;
   let textBytes = 0;
-  for (const run of newest.toReversed()) {
+  for (const run of log.newest(maxRuns).toReversed()) {
     if (run.byteLength > maxRunBytes) continue;
     if (sampledBytes >= maxSampleBytes) break;
     sampledBytes += run.byteLength;
@@ -30,7 +29,7 @@ export function estimateTokens(newest: readonly EventRun[], events: number, { na
     for (const span of eventsIn(run.bytes)) {
       const root = readJson(decoder.decode(dataOf(run.bytes, span)));
       if (root === undefined) continue;
-      for (const { isText, node } of slotFinders[name](root))
+      for (const { isText, node } of slotFinders[format.name](root))
         if (isText) textBytes += Buffer.byteLength(node.value);
     }
   }
