@@ -51,7 +51,8 @@ test('what a provider reports is in the record and in the line: of every format,
   const simulator = await startSimulator();
   const { endOf, gateway } = await startTapped(simulator.url);
   const messages = [{ role: 'user', content: 'Hello' }];
-  const name = (tokens: number): string => `sim:tokens=${tokens},tps=0,ttft=0`;
+  // At a pace, so that the beginning is not among the newest events.
+  const name = (tokens: number): string => `sim:tokens=${tokens},tps=400,ttft=0`;
   const options = { stream_options: { include_usage: true } };
   const contents = [{ parts: [{ text: 'Hello' }] }];
   let tokens = 10;
