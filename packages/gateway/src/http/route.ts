@@ -52,10 +52,15 @@ export const pathPrefixes = ['/v1/', '/v1alpha/', '/v1beta/', '/openai/', '/api/
  * or whatever somebody put there by mistake, so only its first segment is kept.
  */
 export function loggedPath(asked: string): string {
-  const path = redactText(asked.slice(0, maxRedactedChars), keyRules).text;
+  const path = withoutKeys(asked.slice(0, maxRedactedChars));
   if (pathPrefixes.some((prefix) => path.startsWith(prefix))) return path.slice(0, maxLoggedChars);
   const [, first = ''] = path.split('/', 2);
   return `/${first.slice(0, maxFirstChars)}${path.length > first.length + 1 ? '/…' : ''}`;
+}
+
+/** A path in which `[key]` stands for what looks like a key. */
+export function withoutKeys(path: string): string {
+  return redactText(path, keyRules).text;
 }
 
 const keyRules = [redactionRules.key];
