@@ -22,10 +22,11 @@ import { Streams } from '@spillway/server/stream/streams';
 import type { Tap } from '@spillway/server/stream/tap';
 import { RecordTap } from '@spillway/server/tap/record-tap';
 import { nodeClock } from '@spillway/server/time/node-clock';
+import { nobody } from '../../packages/server/test/support/nobody.ts';
+import { config, windowBytes } from '../../packages/server/test/support/stream-config.ts';
 import type { SinkWay, SlowSinkFigures } from '../slow-sink.ts';
 
 const writeMs = 50;
-const windowBytes = 65_536;
 
 /** Everything that comes, one write a token. */
 class NaiveQueue implements Tap {
@@ -97,22 +98,7 @@ if (way === 'naive') void naive.run();
 const links = openLinks();
 const paces = new Paces(links);
 const streams = new Streams({
-  config: {
-    detachGraceMs: 30_000,
-    finishEvents: 100_000,
-    finishMs: 60_000,
-    idleTimeoutMs: 60_000,
-    keepAliveMs: 15_000,
-    maxDurationMs: 600_000,
-    maxRetainedBytes: 16_777_216,
-    maxStreams: 10_000,
-    minBytesPerSecond: 100,
-    pauseMs: 600_000,
-    retainMs: 60_000,
-    stallTimeoutMs: 30_000,
-    waitTimeoutMs: 30_000,
-    windowBytes,
-  },
+  config: { ...config, maxStreams: 10_000 },
   meter: new Meter(),
   links,
   defects: new Defects({ error: (fields) => console.error(fields) }),
@@ -138,16 +124,7 @@ function figures(): SlowSinkFigures {
 async function serve(raw: IncomingMessage, response: ServerResponse): Promise<void> {
   const body: Buffer[] = [];
   for await (const part of raw) body.push(part as Buffer);
-  const stream = streams.open({
-    origin: { name: 'provider', api: 'openai' },
-    mayRead: () => true,
-    errors: openaiChat,
-    owner: '',
-    holder: '',
-    detach: 'cancel',
-    model: undefined,
-    client: { address: '', agent: '', caller: '', tenant: '' },
-  });
+  const stream = streams.open(nobody);
   stream.asked();
   fill(stream, Buffer.concat(body));
   raw.headers.accept = 'text/event-stream';

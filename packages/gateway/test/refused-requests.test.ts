@@ -34,6 +34,10 @@ describe('refused requests', () => {
       const socket = new WebSocket(`${gateway.url}/streams`, protocols);
       await new Promise((resolve) => socket.addEventListener('error', resolve));
     }
+    const known = `sk-proj-${'a1b2c3d4'.repeat(4)}`;
+    await fetch(`${gateway.url}/v1/files/${known}/content`);
+    await fetch(`${gateway.url}/${known}`, { headers: key });
+    await (await fetch(`${gateway.url}/v1/files/${known}`, { headers: key })).text();
     for (const headers of [{ cookie: 'x'.repeat(9000) }, { 'content-length': 'many' }]) {
       const raw = await openRaw(gateway.url, headers as Record<string, string>, {
         path: `/x//streams/${token}`,
@@ -88,11 +92,15 @@ describe('refused requests', () => {
       code: 'not_found',
       path: '/nothing/…',
     });
-    for (const secret of ['right-key', 'guessed', 'secret']) expect(gateway.stderr()).not.toContain(secret);
+    await lineWith(gateway, 'request refused', { ...client, path: '/v1/files/[key]/content' });
+    await lineWith(gateway, 'request refused', { ...client, path: '/[key]' });
+    await lineWith(gateway, 'stream ended', { path: '/v1/files/[key]' });
+    for (const secret of ['right-key', 'guessed', 'secret', 'sk-', 'a1b2'])
+      expect(gateway.stderr()).not.toContain(secret);
 
     const series = (code: string, listener = 'client'): Promise<number> =>
       metric(gateway.adminUrl, `${refusals}{listener="${listener}",code="${code}"}`);
-    expect(await series('invalid_api_key')).toBe(2);
+    expect(await series('invalid_api_key')).toBe(3);
     expect(await series('headers_too_large')).toBe(1);
     expect(await series('request_too_large')).toBe(1);
     expect(await series('not_found', 'admin')).toBe(1);

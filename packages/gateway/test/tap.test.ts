@@ -1,6 +1,7 @@
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditReader } from '@spillway/server/audit/audit-reader';
 import { verifyAudit } from '@spillway/server/audit/verify-audit';
@@ -8,9 +9,10 @@ import { parseRecord, type TapRecord } from '@spillway/server/tap/tap-record';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createFetch, type SpillwayFetch } from '../../client/src/index.ts';
 import { loadSettings } from '../src/config/load.ts';
+import { lineWith, linesOf } from './support/log-lines.ts';
 import { startOwnProvider } from './support/own-provider.ts';
 import { eventually, type RunningGateway, startGateway, startSimulator } from './support/processes.ts';
-import { chatBody, postChat } from './support/requests.ts';
+import { chatBody, metric, postChat } from './support/requests.ts';
 import { inside, smallDisk } from './support/small-disk.ts';
 import { type SpawnOptions, spawnSpillway } from './support/spawn.ts';
 import { anthropicSdk, openaiSdk } from './support/sdks.ts';
@@ -179,11 +181,19 @@ describe('a tap of the gateway', () => {
       lost: 0,
     });
     expect(said(log.get(other))).toBe(whole.choices[0]?.message.content);
-    expect(log.get('sim:status=429')?.[1]).toMatchObject({
-      kind: 'end',
-      state: 'failed',
-      code: 'upstream_invalid',
+    const refusal = log.get('sim:status=429') ?? [];
+    expect(kinds(refusal)).toEqual(['begin', 'answer', 'chunks', 'end', 'reader']);
+    expect(refusal[1]).toMatchObject({
+      status: 429,
+      headers: { 'content-type': expect.stringContaining('application/json') as string },
     });
+    expect(refusal[2]).toMatchObject({
+      from: 0,
+      to: 1,
+      data: expect.stringContaining('"error"') as string,
+    });
+    expect(refusal[3]).toMatchObject({ state: 'failed', code: 'upstream_invalid', offset: 1 });
+    expect(refusal[4]).toMatchObject({ reason: 'delivered', delivered: 1 });
     expect(verifyAudit(path)).toMatchObject({ problems: [] });
   });
 
@@ -334,6 +344,69 @@ describe('a tap of the gateway', () => {
   });
 });
 
+describe('a tap with a spill', () => {
+  /** Starts a gateway whose log is to be in a folder that is not there. */
+  async function startAway(): Promise<{
+    gateway: RunningGateway;
+    place: string;
+    path: string;
+    keys: string;
+  }> {
+    const place = join(folder(), 'later');
+    const path = join(place, 'audit.db');
+    const keys = `gate=true,spill=${join(folder(), 'spill')}`;
+    return { ...(await startTapped(keys, path)), place, keys };
+  }
+  const away = 'what a tap writes to is away: its spill takes the records';
+
+  test('starts without what it writes to, and writes there when that is there', async () => {
+    const { gateway, path, place } = await startAway();
+    const model = 'sim:tokens=20,tps=0,ttft=0';
+    expect(await lineWith(gateway, away, { tap: 'audit' })).toMatchObject({
+      reason: expect.stringContaining('audit.db') as string,
+    });
+    const text = textOfEvents(await (await postChat(gateway.url, model)).text());
+    expect(text).not.toBe('');
+    expect(await metric(gateway.adminUrl, 'spillway_tap_spill_engine_up')).toBe(0);
+    expect(await metric(gateway.adminUrl, 'spillway_tap_spill_records')).toBeGreaterThan(0);
+    mkdirSync(place);
+    await lineWith(gateway, 'what a tap writes to is back: it gets what is in the spill', { tap: 'audit' });
+    await eventually(
+      async () => (await metric(gateway.adminUrl, 'spillway_tap_spill_records')) === 0,
+      'an empty spill',
+    );
+    expect(await metric(gateway.adminUrl, 'spillway_tap_spill_engine_up')).toBe(1);
+    expect(said(recordsByModel(path).get(model))).toBe(text);
+    expect(verifyAudit(path)).toMatchObject({ problems: [] });
+    expect(linesOf(gateway, away)).toHaveLength(1);
+    gateway.process.kill('SIGTERM');
+    expect(await gateway.exited).toBe(0);
+  });
+
+  test('stops while what it writes to is away, and the next one writes what was spilled', async () => {
+    const { gateway, keys, path, place } = await startAway();
+    const model = 'sim:tokens=20,tps=0,ttft=0';
+    const text = textOfEvents(await (await postChat(gateway.url, model)).text());
+    gateway.process.kill('SIGTERM');
+    expect(await gateway.exited).toBe(0);
+    mkdirSync(place);
+    const next = await startTapped(keys, path);
+    await eventually(() => said(recordsByModel(path).get(model)) === text, 'what was spilled');
+    expect(linesOf(next.gateway, away)).toEqual([]);
+  });
+
+  test('does not start with something that would never take a record', async () => {
+    const place = folder();
+    const other = new DatabaseSync(join(place, 'other.db'));
+    other.exec('CREATE TABLE notes (text)');
+    other.close();
+    const tap = `name=audit,to=sqlite:${place}/other.db,spill=${place}/spill`;
+    const command = spawnSpillway(['serve', '--tap', tap]);
+    expect(await command.exited).toBe(78);
+    expect(command.stderr()).toContain('tap audit: expected to open sqlite:');
+  });
+});
+
 describe('settings of taps that could lose what must not be lost', () => {
   const cases = [
     ['gate=true,content=usage', 'tap.0.content'],
@@ -347,6 +420,17 @@ describe('settings of taps that could lose what must not be lost', () => {
     ['to=redis://a', 'tap.0.to'],
     ['models=', 'tap.0.models'],
     ['redact=names', 'tap.0.redact'],
+    [
+      'name=lines,retainMs=1000,to=file:a',
+      'tap.lines.to (--tap): expected sqlite:PATH with retainMs and retainBytes, got file:a',
+    ],
+    [
+      'name=log,maxFiles=3,to=sqlite:a',
+      'tap.log.to (--tap): expected file:PATH with maxFileBytes, maxFileAgeMs and maxFiles, got sqlite:a',
+    ],
+    ['name=log,gate=true,overflow=drop-oldest', 'nothing with gate or lossless: true, got drop-oldest'],
+    ['name=log,lossless=true,shed=logprobs', 'because it leaves parts out, got ["logprobs"]'],
+    ['name=log,shedAboveMs=1000,shedBelowMs=1000', 'expected less than shedAboveMs (1000), got 1000'],
     ['gates=true', 'tap.0.gates: unknown setting (--tap); did you mean gate?'],
   ] as const;
   for (const [keys, problem] of cases)
@@ -377,10 +461,10 @@ describe('settings of taps that could lose what must not be lost', () => {
     ];
     const file = { path: 'spillway.yaml', text: text.join('\n') };
     const load = (): unknown => loadSettings({ flags: {}, env: {}, file });
-    expect(load).toThrow('tap.0.to2: unknown setting (spillway.yaml:7); did you mean to?');
+    expect(load).toThrow('tap.audit.to2: unknown setting (spillway.yaml:7); did you mean to?');
     const known = { ...file, text: text.slice(0, -1).join('\n') };
     expect(() => loadSettings({ flags: {}, env: {}, file: known })).toThrow(
-      'tap.0.overflow (spillway.yaml:6): expected coalesce, block or nothing with gate or lossless: true',
+      'tap.audit.overflow (spillway.yaml:6): expected coalesce, block or nothing with gate or lossless: true',
     );
   });
 });

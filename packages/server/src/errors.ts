@@ -81,6 +81,11 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
     return { reason: '', headers: { ...errorHeaders(this), ...idHeaders(format, requestId) }, body };
   }
 
+  /** Whether what the client gets is a provider's answer. Who got it whole has been served. */
+  get isAnswer(): boolean {
+    return false;
+  }
+
   /** Whether the stream was stopped on purpose: its state is then `cancelled` and not `failed`. */
   get isCancel(): boolean {
     return ['cancelled', 'client_left', 'reader_stalled', 'shutting_down'].includes(this.code);

@@ -428,8 +428,13 @@ test('promise 12: what the provider says instead of an answer waits for the gate
   expect(sink.records(refused.id).map(({ kind }) => kind)).toEqual(['begin', 'end']);
 });
 
-test('a body in many small pieces that is redacted behind a gate comes through, and of what is too much the size is kept', async () => {
-  const { sink, tap } = openTap({ gate: true, redact: [redactionRules.email] });
+/** What a reader and a tap get of a body in pieces. */
+async function tapBody(
+  whole: string,
+  options: Partial<RecordTapOptions>,
+  pieceBytes = 7,
+): Promise<{ readonly got: string; readonly records: readonly TapRecord[] }> {
+  const { sink, tap } = openTap(options);
   const { defects, streams } = openStreams([tap]);
   const stream = streams.open(nobody);
   const channel = openRunChannel(65_536, new RunMemory(), undefined, nodeClock);
@@ -443,25 +448,128 @@ test('a body in many small pieces that is redacted behind a gate comes through, 
   };
   stream.start({ ...body, log: channel }, nodeClock.nowMs());
   const reader = stream.body?.log.reader({ overflow: 'block' });
-  const whole = JSON.stringify({ words: 'ada@example.com '.repeat(2000) });
   let got = '';
   const reading = (async () => {
     for await (const run of reader ?? []) got += Buffer.from(run.bytes).toString();
   })();
-  for (let at = 0; at < whole.length; at += 7) {
-    const bytes = Buffer.from(whole.slice(at, at + 7));
+  for (let at = 0; at < whole.length; at += pieceBytes) {
+    const bytes = Buffer.from(whole.slice(at, at + pieceBytes));
     await within(channel.write({ bytes, byteLength: bytes.length, events: 0 }), 'room for the next piece');
   }
   channel.complete();
   streams.ended(stream, { state: 'completed', error: undefined });
   await within(reading, 'the whole body');
-  expect(got).toBe(whole);
-  const records = sink.records();
-  expect(dataOf(records)).toContain('[email] [email]');
-  expect(JSON.stringify(records)).not.toContain('ada@example');
-  const sizes = records.map((record) => (record.kind === 'chunks' ? (record.bytes ?? 0) : 0));
-  expect(sizes.reduce((sum, size) => sum + size, 0)).toBeGreaterThan(10_000);
+  await eventually(() => sink.records().some(({ kind }) => kind === 'end'), 'the end');
   expect(defects).toEqual([]);
+  return { got, records: sink.records() };
+}
+
+function chunksOf(records: readonly TapRecord[]): (TapRecord & { readonly kind: 'chunks' })[] {
+  return records.filter((record) => record.kind === 'chunks');
+}
+
+/** Chunks without a gap between them, from the first offset to that of the end. */
+function expectWhole(records: readonly TapRecord[]): void {
+  let to = 0;
+  for (const chunks of chunksOf(records)) {
+    expect(chunks.from).toBe(to);
+    to = chunks.to;
+  }
+  expect(records.find((record) => record.kind === 'end')?.offset).toBe(to);
+}
+
+const redactEmail = { redact: [redactionRules.email] } as const;
+const largeBody = JSON.stringify({ words: 'ada@example.com '.repeat(5000) });
+
+test('a large body that is redacted behind a gate comes through while it comes, and is kept up to the bound', async () => {
+  const { got, records } = await tapBody(largeBody, { ...redactEmail, gate: true });
+  expect(got).toBe(largeBody);
+  expect(dataOf(records)).toBe(largeBody.replaceAll('ada@example.com', '[email]'));
+  expectWhole(records);
+  const bounded = await tapBody(largeBody, { ...redactEmail, gate: true, maxRecordBytes: 40_000 });
+  expect(bounded.got).toBe(largeBody);
+  expectWhole(bounded.records);
+  const kept = dataOf(bounded.records);
+  expect(largeBody.replaceAll('ada@example.com', '[email]').startsWith(kept)).toBe(true);
+  expect(kept.length).toBeGreaterThan(15_000);
+  const sizes = chunksOf(bounded.records).map(({ bytes = 0 }) => bytes);
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBeGreaterThan(largeBody.length - 40_008);
+  expect(JSON.stringify(bounded.records)).not.toMatch(/ada@example|sha256/);
+});
+
+test('a body in many small pieces whose texts are kept behind a gate comes through, and of what is too much the size is kept', async () => {
+  const { got, records } = await tapBody(largeBody, { ...redactEmail, gate: true, content: 'text' });
+  expect(got).toBe(largeBody);
+  expectWhole(records);
+  const sizes = chunksOf(records).map(({ bytes = 0 }) => bytes);
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(largeBody.length);
+});
+
+test('what has nothing to keep is no record of its own: offsets go on in the next one', async () => {
+  const { records } = await tapBody(largeBody, redactEmail, 700);
+  expect(chunksOf(records)).toHaveLength(1);
+  expect(dataOf(records)).toBe(largeBody.replaceAll('ada@example.com', '[email]'));
+  expectWhole(records);
+  const large = await tapBody(largeBody, { ...redactEmail, maxRecordBytes: 4096, overflow: 'block' });
+  expect(chunksOf(large.records)).toHaveLength(1);
+  expect(chunksOf(large.records).reduce((sum, { bytes = 0 }) => sum + bytes, 0)).toBe(largeBody.length);
+  expectWhole(large.records);
+
+  const { sink, tap } = openTap({ content: 'text' });
+  const { streams } = openStreams([tap]);
+  const { channel, end, say, stream } = startStream(streams, { detach: 'finish' });
+  const silent = Buffer.from('data: {"choices":[],"x":1}\n\n');
+  const wordless = (): unknown => channel.offer({ bytes: silent, byteLength: silent.length, events: 1 });
+  for (let event = 0; event < 5; event += 1) {
+    wordless();
+    // Time for a write of its own.
+    await sleep(20);
+  }
+  expect(chunksOf(sink.records())).toEqual([]);
+  say('one ');
+  await eventually(() => chunksOf(sink.records()).length === 1, 'the first word');
+  wordless();
+  end();
+  await eventually(() => sink.records(stream.id).some(({ kind }) => kind === 'end'), 'the end');
+  expect(chunksOf(sink.records())).toMatchObject([
+    { events: 6, from: 0, text: { 'choices.0.content': 'one ' }, to: 6 },
+    { events: 1, from: 6, to: 7 },
+  ]);
+});
+
+test('the times of the records of a stream never go back', async () => {
+  let dateMs = 5000;
+  const clock: ServerClock = Object.create(nodeClock, { dateMs: { value: () => dateMs } }) as ServerClock;
+  const { sink, tap } = openTap({ clock });
+  const { streams } = openStreams([tap]);
+  const url = await serveStreams(streams);
+  const { end, say, stream } = startStream(streams, { detach: 'finish' });
+  let letGo = Promise.withResolvers<void>();
+  sink.pause = () => letGo.promise;
+  const live = fetch(url + stream.url, events);
+  await eventually(() => sink.writes === 1, 'the first write');
+  say('one ');
+  dateMs = 6000;
+  end();
+  await (await live).text();
+  await eventually(() => stream.readerCount === 1 && stream.audience.readers.size === 0, 'the reader’s end');
+  // The sink is late, and then the clock is set back.
+  dateMs = 9000;
+  letGo.resolve();
+  letGo = Promise.withResolvers();
+  letGo.resolve();
+  await eventually(() => sink.records().some(({ kind }) => kind === 'reader'), 'the reader');
+  dateMs = 1000;
+  await (await fetch(url + stream.url)).text();
+  await eventually(() => sink.records().at(-1)?.kind === 'reader' && sink.records().length === 6, 'the part');
+  expect(sink.records().map(({ at, kind }) => `${kind} ${at}`)).toEqual([
+    'begin 5000',
+    'answer 5000',
+    'chunks 6000',
+    'end 6000',
+    'reader 6000',
+    'reader 6000',
+  ]);
 });
 
 test('a sink that keeps nothing costs a bounded number of streams that are over, and what is beyond it is counted', async () => {

@@ -3,7 +3,12 @@ import { expect, onTestFinished, test } from 'vitest';
 import { openClient } from '../../client/src/index.ts';
 import { eventually } from '../../gateway/test/support/spawn.ts';
 import { within } from '../../core/test/support/within.ts';
+import { GatewayError } from '../src/errors.ts';
+import { RunMemory } from '../src/memory/run-memory.ts';
+import { openRunChannel } from '../src/stream/run-channel.ts';
 import type { Tap } from '../src/stream/tap.ts';
+import { nodeClock } from '../src/time/node-clock.ts';
+import { nobody } from './support/nobody.ts';
 import { openStreams, startStream, textIn } from './support/own-streams.ts';
 import { serveStreams } from './support/own-server.ts';
 
@@ -174,4 +179,56 @@ test('a reader behind a closed gate is not ended as one that stalls, and its mod
   expect(stream.audience.readers.size).toBe(1);
   keeper.keep(true);
   void live.body?.cancel();
+});
+
+/** A provider's error, which clients get as it came. */
+class Refused extends GatewayError {
+  override get isAnswer(): boolean {
+    return true;
+  }
+}
+
+test('promise 12: a refusal waits for the tap as a body does', async () => {
+  const keeper = new Keeper();
+  const { defects, streams } = openStreams([keeper]);
+  const stream = streams.open(nobody);
+  stream.asked();
+  stream.isAnswered = true;
+  const channel = openRunChannel(1024, new RunMemory(), undefined, nodeClock);
+  const plain = { format: undefined, isEvents: false, reason: '', headers: {} };
+  stream.refused({ ...plain, log: channel, status: 429, maxWaitingBytes: 1024 });
+  channel.offer({ bytes: Buffer.from('{}'), byteLength: 2, events: 0 });
+  channel.complete();
+  let told = '';
+  stream.started.catch((error: unknown) => (told = String(error)));
+  streams.ended(stream, { state: 'failed', error: new Refused('upstream_invalid', 'refused') });
+  const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+  keeper.keepHead();
+  await turn();
+  expect(told).toBe('');
+  keeper.keep();
+  await turn();
+  expect(told).toBe('');
+  keeper.keep(true);
+  await turn();
+  expect(told).toContain('refused');
+  keeper.leave();
+  await eventually(() => stream.isDelivered, 'the end of the tap');
+  expect(defects).toEqual([]);
+});
+
+test('so does one that fails: a tap that cannot keep a refusal lets nobody have it', async () => {
+  const keeper = new Keeper();
+  const { streams } = openStreams([keeper]);
+  const stream = streams.open(nobody);
+  stream.asked();
+  stream.isAnswered = true;
+  const channel = openRunChannel(1024, new RunMemory(), undefined, nodeClock);
+  const plain = { format: undefined, isEvents: false, reason: '', headers: {} };
+  stream.refused({ ...plain, log: channel, status: 429, maxWaitingBytes: 1024 });
+  channel.complete();
+  streams.ended(stream, { state: 'failed', error: new Refused('upstream_invalid', 'refused') });
+  keeper.keepHead();
+  keeper.leave();
+  await expect(stream.started).rejects.toMatchObject({ code: 'tap_unavailable' });
 });

@@ -45,7 +45,7 @@ export interface Format {
   readonly delta: DeltaRule;
   /** Whether the parsed payload of an event carries a part of the reply. */
   readonly hasContent: (payload: unknown) => boolean;
-  /** The usage that the parsed payload of an event reports. */
+  /** The usage that the parsed payload of an event, or a body in one piece, reports. */
   readonly usage: (payload: unknown) => TokenUsage | undefined;
   /** Writes the body of an error response. */
   readonly errorBody: (error: FormatError) => string;

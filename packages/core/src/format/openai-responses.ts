@@ -54,7 +54,8 @@ export const openaiResponses: Format = {
     return typeof type === 'string' && type.endsWith('.delta') && delta !== '';
   },
   usage: (payload) => {
-    const usage = objectOf(objectOf(payload)['response'])['usage'];
+    const { response = payload } = objectOf(payload);
+    const { usage } = objectOf(response);
     if (typeof usage !== 'object' || usage === null) return undefined;
     const { input_tokens: input, output_tokens: output } = objectOf(usage);
     return { inputTokens: numberOf(input), outputTokens: numberOf(output) };

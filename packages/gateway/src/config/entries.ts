@@ -27,8 +27,20 @@ export function entries<Schema extends z.ZodType>(
 ): z.ZodType<z.output<Schema>[]> {
   return z
     .union([z.string(), z.array(z.unknown())], { error: expected })
-    .transform((value) =>
-      [value].flat().flatMap((entry) => (typeof entry === 'string' ? readEntries(entry, bareKey) : [entry])),
-    )
+    .transform((value) => listEntries(value, bareKey))
     .pipe(z.array(schema));
+}
+
+function listEntries(value: unknown, bareKey: string): unknown[] {
+  return [value]
+    .flat()
+    .flatMap((entry) => (typeof entry === 'string' ? readEntries(entry, bareKey) : [entry]));
+}
+
+/** The name that an entry of a setting gives itself, for messages; `undefined`: it has none, or one that is no name. */
+export function entryName(value: unknown, index: PropertyKey | undefined): string | undefined {
+  const entry: unknown = listEntries(value, '')[Number(index)];
+  const name: unknown =
+    typeof entry === 'object' && entry !== null && 'name' in entry ? entry.name : undefined;
+  return typeof name === 'string' && /^[\w.-]{1,64}$/.test(name) ? name : undefined;
 }

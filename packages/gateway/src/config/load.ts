@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import type { ApiKey } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
+import { entryName } from './entries.ts';
 import { lineOf } from './line-of.ts';
 import { nearest } from './nearest.ts';
 import { type Provider, providersOf } from './provider.ts';
@@ -40,7 +41,14 @@ export function loadSettings(sources: ConfigSources): Settings {
   const result = configSchema.safeParse(values, { reportInput: true });
   if (!result.success) {
     const where = whereIn(sources.file, origins);
-    throw new ConfigError(result.error.issues.flatMap((issue) => problemsOf(issue, where)).join('\n'));
+    const keyOf = (path: readonly PropertyKey[]): string => {
+      const [setting = '', index, ...rest] = path;
+      const name = index === undefined ? undefined : entryName(values[String(setting)], index);
+      return (name === undefined ? path : [setting, name, ...rest]).join('.');
+    };
+    throw new ConfigError(
+      result.error.issues.flatMap((issue) => problemsOf(issue, where, keyOf(issue.path))).join('\n'),
+    );
   }
   const config = result.data;
   checkTogether(config, origins);
@@ -142,8 +150,7 @@ function whereIn(file: ConfigSources['file'], origins: Origins): Where {
 }
 
 /** What is wrong with a setting, one line a problem. */
-function problemsOf(issue: Issue, where: Where): string[] {
-  const key = issue.path.join('.');
+function problemsOf(issue: Issue, where: Where, key: string): string[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((name) => {
       const place = where([...issue.path, name]);

@@ -134,7 +134,8 @@ const tapSchema = z
     ({ gate, lossless, overflow }) => overflow === undefined || !(gate || lossless) || isLossless(overflow),
     {
       path: ['overflow'],
-      error: `expected ${losslessOverflows.join(', ')} or nothing with gate or lossless: true, got one that loses`,
+      error: ({ input }) =>
+        `expected ${losslessOverflows.join(', ')} or nothing with gate or lossless: true, got ${cameAs(input, 'overflow')}`,
     },
   )
   .refine(
@@ -152,19 +153,22 @@ const tapSchema = z
   })
   .refine(({ gate, lossless, shed }) => shed === undefined || !(gate || lossless), {
     path: ['shed'],
-    error: 'expected nothing with gate or lossless: true, because it leaves parts out, got some',
+    error: ({ input }) =>
+      `expected nothing with gate or lossless: true, because it leaves parts out, got ${cameAs(input, 'shed')}`,
   })
   .refine(({ shedAboveMs, shedBelowMs }) => shedBelowMs < shedAboveMs, {
     path: ['shedBelowMs'],
-    error: 'expected less than shedAboveMs, got more or the same',
+    error: ({ input }) =>
+      `expected less than shedAboveMs (${cameAs(input, 'shedAboveMs')}), got ${cameAs(input, 'shedBelowMs')}`,
   })
   .refine(onlyWith('file:', ['maxFileBytes', 'maxFileAgeMs', 'maxFiles']), {
     path: ['to'],
-    error: 'expected file:PATH with maxFileBytes, maxFileAgeMs and maxFiles, got another',
+    error: ({ input }) =>
+      `expected file:PATH with maxFileBytes, maxFileAgeMs and maxFiles, got ${cameAs(input, 'to')}`,
   })
   .refine(onlyWith('sqlite:', ['retainMs', 'retainBytes']), {
     path: ['to'],
-    error: 'expected sqlite:PATH with retainMs and retainBytes, got another',
+    error: ({ input }) => `expected sqlite:PATH with retainMs and retainBytes, got ${cameAs(input, 'to')}`,
   });
 
 /** What an operator has configured as a tap. */
@@ -184,6 +188,12 @@ export const taps = entries(tapSchema, 'to', 'expected sqlite:PATH, name=…,to=
   .refine((value) => new Set(value.map(({ to }) => placeOf(to))).size === value.length, {
     error: 'expected a different place (to) for each, got one twice',
   });
+
+/** What stands in a tap at a key. */
+function cameAs(tap: unknown, key: string): string {
+  const value: unknown = (tap as Readonly<Record<string, unknown>>)[key];
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
 
 /** A place by its only name: two taps that write to one would take each other's records for their own. */
 function placeOf(to: string): string {

@@ -26,6 +26,10 @@ export class RefusedError extends GatewayError {
     this.refusal = refusal;
   }
 
+  override get isAnswer(): boolean {
+    return true;
+  }
+
   /** The answer as the provider sent it; if its body did not come whole, an error in the client's format. */
   override answer(format: Format, requestId?: string): ErrorAnswer {
     const { code, message, refusal, status } = this;

@@ -7,6 +7,7 @@ import { openaiCompletions } from '@spillway/core/format/openai-completions';
 import { openaiResponses } from '@spillway/core/format/openai-responses';
 import { type Api, apis } from '../api.ts';
 import { GatewayError } from '@spillway/server/errors';
+import { redactionRules, redactText } from '@spillway/server/tap/content/redactor';
 
 /** The route of a request, as far as its request line and headers tell. */
 export interface Route {
@@ -47,15 +48,24 @@ function azurePath(tail: string): RegExp {
 export const pathPrefixes = ['/v1/', '/v1alpha/', '/v1beta/', '/openai/', '/api/'] as const;
 
 /**
- * A path for the program's log. A path that is no provider's may contain a stream's token, or whatever somebody put
- * there by mistake, so only its first segment is kept.
+ * A path for the program's log, without what looks like a key. A path that is no provider's may contain a stream's token,
+ * or whatever somebody put there by mistake, so only its first segment is kept.
  */
-export function loggedPath(path: string): string {
+export function loggedPath(asked: string): string {
+  const path = withoutKeys(asked.slice(0, maxRedactedChars));
   if (pathPrefixes.some((prefix) => path.startsWith(prefix))) return path.slice(0, maxLoggedChars);
   const [, first = ''] = path.split('/', 2);
   return `/${first.slice(0, maxFirstChars)}${path.length > first.length + 1 ? '/…' : ''}`;
 }
 
+/** A path in which `[key]` stands for what looks like a key. */
+export function withoutKeys(path: string): string {
+  return redactText(path, keyRules).text;
+}
+
+const keyRules = [redactionRules.key];
+/** More than is logged, with a key behind it. */
+const maxRedactedChars = 1024;
 const maxLoggedChars = 200;
 const maxFirstChars = 32;
 

@@ -13,6 +13,7 @@ import { readRefusal } from '../http/read-refusal.ts';
 import { plainStart, undoCodings, undoKnownCodings } from '../source/codings.ts';
 import { wholeCharacters } from '../http/whole-characters.ts';
 import { maxReadBytes } from '../source/connect.ts';
+import { BodyUsage } from './body-usage.ts';
 import { beginsEvents } from '../source/first-bytes.ts';
 import { openReply, type RetryOptions } from '../provider/open-reply.ts';
 import type { ReplyPool } from '../source/exchange.ts';
@@ -146,7 +147,11 @@ export function endUnanswered(
   config: FillOptions['config'],
   clock: ServerClock,
 ): void {
-  if (stream.body !== undefined || !stream.hasEventsBegun) return;
+  if (stream.body !== undefined) return;
+  if (!stream.hasEventsBegun) {
+    if (error instanceof RefusedError) tellTaps(stream, error, clock);
+    return;
+  }
   const { errors } = stream;
   const maxBytes = channelBytes(config);
   const channel = openRunChannel(maxBytes, new RunMemory(), errors, clock);
@@ -171,6 +176,26 @@ export function endUnanswered(
   }
 }
 
+/** Taps get a provider's refusal as a body that is whole, as its readers get it. */
+function tellTaps(stream: GatewayStream, error: RefusedError, clock: ServerClock): void {
+  if (stream.audience.taps.size === 0) return;
+  const { body, headers, reason } = error.answer(stream.errors, stream.requestId);
+  const maxBytes = body.length + frameOverheadBytes;
+  const channel = openRunChannel(maxBytes, new RunMemory(), undefined, clock);
+  stream.refused({
+    log: channel,
+    format: undefined,
+    isEvents: false,
+    status: error.status,
+    reason,
+    headers,
+    maxWaitingBytes: maxBytes,
+  });
+  if (body.length > 0) channel.offer({ bytes: body, byteLength: body.length, events: 0 });
+  stream.bytes += body.length;
+  channel.complete();
+}
+
 async function fillChannel(
   stream: GatewayStream,
   reply: Reply,
@@ -191,7 +216,9 @@ async function fillChannel(
   const memory = new RunMemory();
   const channel = openRunChannel(maxBytes, memory, format, clock);
   const done = Promise.withResolvers<void>();
+  const usage = scanner === undefined ? usageOf(reply, known) : undefined;
   const source = new ReplySource(reply, channel, memory, {
+    onBody: usage === undefined ? undefined : (bytes) => usage.take(bytes),
     listener: stream,
     loop,
     scanner,
@@ -220,7 +247,15 @@ async function fillChannel(
   reply.consume(source);
   await done.promise;
   if (source.isReplyOpen) closeSoon(reply, clock);
+  if (usage !== undefined && channel.end?.state === 'completed') stream.reported = await usage.read();
   if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;
+}
+
+/** Finds the usage in an answer of a known format; `undefined`: it has none. */
+function usageOf(reply: Reply, format: Format | undefined): BodyUsage | undefined {
+  const isJson = reply.header('content-type')?.toLowerCase().includes('json') === true;
+  if (format === undefined || !isJson || reply.status >= 300) return undefined;
+  return new BodyUsage(format, reply.header('content-encoding'));
 }
 
 /** Answers with a provider's error as it is. An error that is too large to hold is handed on as it comes. */

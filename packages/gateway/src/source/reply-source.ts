@@ -43,6 +43,8 @@ export interface ReplySourceOptions {
   readonly loop: Pick<BusyLoop, 'gapMs' | 'look'>;
   /** Finds the events of an event stream. Without it the body is handed on as it comes. */
   readonly scanner: EventScanner | undefined;
+  /** Gets the bytes of a body that is no event stream; valid only until it returns. */
+  readonly onBody?: ((bytes: Uint8Array) => void) | undefined;
   /** Opens a place for a large event. */
   readonly openPlace: () => EventPlace;
   readonly maxEventBytes: number;
@@ -119,6 +121,7 @@ export class ReplySource implements BodyHandler {
     const bytes = read.subarray(start, end);
     const { maxRunBytes } = this.#options.listener;
     if (scanner === undefined) {
+      this.#options.onBody?.(bytes);
       this.#emitBytes(bytes, maxRunBytes);
       return;
     }

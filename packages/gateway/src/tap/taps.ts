@@ -59,8 +59,8 @@ export class Taps {
       gate: settings.gate,
       overflow: overflowOf(settings),
       durability: sink.sink.durability,
-      head: sink.audit?.head,
-      spill: sink.spill && spillOf(sink.spill, settings.maxSpillBytes),
+      head: sink.head,
+      spill: sink.spill && spillOf(sink.spill, settings.maxSpillBytes, sink.isEngineUp === true),
     }));
   }
 
@@ -89,8 +89,8 @@ export class Taps {
   /** Whoever keeps the log elsewhere can prove with it later that an audit log lacks nothing. */
   #logHeads(): void {
     for (const { settings, sink } of this.#taps) {
-      if (sink.audit === undefined) continue;
-      const { count, hash, writer } = sink.audit.head;
+      if (sink.head === undefined) continue;
+      const { count, hash, writer } = sink.head;
       if (count === 0 || this.#heads.get(settings.name) === hash) continue;
       this.#heads.set(settings.name, hash);
       this.#log.info({ tap: settings.name, writer, count, hash }, 'head of an audit log');
@@ -118,7 +118,11 @@ export async function openTaps(settings: readonly TapSettings[], options: TapsOp
   return new Taps(taps, options);
 }
 
-function spillOf({ isEngineUp, spilledBytes, spilledRecords }: SpillSink, maxBytes: number): TapSpill {
+function spillOf(
+  { spilledBytes, spilledRecords }: SpillSink,
+  maxBytes: number,
+  isEngineUp: boolean,
+): TapSpill {
   return { records: spilledRecords, bytes: spilledBytes, maxBytes, isEngineUp };
 }
 

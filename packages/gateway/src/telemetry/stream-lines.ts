@@ -5,7 +5,7 @@ import type { ReaderEndReason, ServedReader } from '@spillway/server/stream/serv
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import type { ServerClock } from '@spillway/server/time/server-clock';
-import type { Route } from '../http/route.ts';
+import { type Route, withoutKeys } from '../http/route.ts';
 import { clientRequestId } from '../http/request-ids.ts';
 import type { GatewayError } from '@spillway/server/errors';
 import { LineBudget } from './line-budget.ts';
@@ -87,7 +87,7 @@ export class StreamLines {
         provider: stream.origin.name,
         api: route.api,
         format: route.format?.name,
-        path: route.path,
+        path: withoutKeys(route.path),
         model: stream.model,
         unknownPrefix: end.hasUnknownPrefix || undefined,
         address: client.address,

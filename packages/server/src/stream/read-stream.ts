@@ -6,6 +6,7 @@ import type { BodyHold } from '../memory/request-memory.ts';
 import type { Bookmarks } from './bookmarks.ts';
 import type { Journal } from './journal.ts';
 import type { StreamBody } from './stream-body.ts';
+import type { StreamLog } from './stream-log.ts';
 
 /** How a reader reads: by a plain response, a session, or a GET on the stream's URL in one of two ways. */
 export type ReaderVia = 'durable-streams' | 'event-source' | 'http' | 'session';
@@ -45,6 +46,8 @@ export interface ReadStream<Reading> {
   /** Whether a reader got response headers before the provider answered, which said that events will come. */
   hasEventsBegun: boolean;
   readonly body: StreamBody | undefined;
+  /** The chunks as they come, whatever taps hold back; also those of a refusal, which has no body for readers. */
+  readonly log: Pick<StreamLog, 'nextOffset'> | undefined;
   /** How the stream ended; `undefined`: not yet. */
   readonly end: unknown;
   readonly detach: DetachPolicy;

@@ -199,11 +199,19 @@ export class ServedReader implements WriteListener {
         this.#stream.defect('reader', failed);
         response.close(error);
       }
+      // With a head, the client has got all of it; a session may have told it the error alone.
+      const isAnswered = error.isAnswer && response.headersSent;
       await this.#handedOver();
+      if (isAnswered && this.#left === undefined) return this.#gotRefusal();
       return reasonOf(this.#left) ?? reasonOf(error) ?? 'failed';
     }
     await this.#handedOver();
     return reasonOf(this.#left) ?? 'delivered';
+  }
+
+  #gotRefusal(): ReaderEndReason {
+    this.deliveredOffset = this.#stream.log?.nextOffset;
+    return 'delivered';
   }
 
   async #write(): Promise<void> {

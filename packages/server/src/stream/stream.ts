@@ -1,5 +1,5 @@
 import type { Gap, Overflow, Reader } from '@spillway/core';
-import type { Format } from '@spillway/core/format/format';
+import type { Format, TokenUsage } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { Audience } from './audience.ts';
 import { Desertion } from './desertion.ts';
@@ -25,6 +25,7 @@ import type { StreamLog } from './stream-log.ts';
 import type { SentPart, Tap } from './tap.ts';
 import { TapGates, tapUnavailable } from './tap-gates.ts';
 import { TapReader } from './tap-reader.ts';
+import { newestUsage, promptUsage } from './newest-usage.ts';
 import { type ReaderEndReason, ServedReader } from './served-reader.ts';
 
 /** The memory that an ended stream costs beside its chunks: the objects that make it. Measured: 8 to 11 kB. */
@@ -83,6 +84,8 @@ export class GatewayStream implements StreamOwner {
     | undefined;
   /** What the provider said when it refused the request; `undefined`: it did not, or there was nothing to read. */
   refusal: ProviderRefusal | undefined;
+  /** The tokens that the provider has reported at the beginning, or in the end, as far as somebody has looked. */
+  reported: TokenUsage | undefined;
   readonly journal: Journal;
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
@@ -226,7 +229,7 @@ export class GatewayStream implements StreamOwner {
 
   /** The bytes in the stream's channel: chunks that wait, and chunks kept for later readers. */
   get heldBytes(): number {
-    return this.#body?.log.heldBytes ?? 0;
+    return this.#log?.heldBytes ?? 0;
   }
 
   /** The bytes that may wait for a reader that has no bound of its own. */
@@ -280,7 +283,7 @@ export class GatewayStream implements StreamOwner {
   tapDone(tap: TapReader): void {
     const { audience } = this;
     audience.removeTap(tap);
-    if (tap.gate !== undefined && this.#body !== undefined && tap.gate.chunks.openTo < Infinity)
+    if (tap.gate !== undefined && this.#log !== undefined && tap.gate.chunks.openTo < Infinity)
       this.#gateFailed(tapUnavailable(tap.name));
     if (tap.isAudience) this.#checkDeserted(clientLeft(`left: ${tap.name}`), false);
     this.checkDelivered();
@@ -365,9 +368,13 @@ export class GatewayStream implements StreamOwner {
    */
   cancel(reason: GatewayError): void {
     if (this.end !== undefined) return;
+    if (reason.isCancel) {
+      // Before the signal: whoever hears it may cancel the log at once.
+      for (const tap of this.audience.taps) tap.cancelled();
+      this.reported = newestUsage(this.#body, this.reported);
+    }
     this.#controller.abort(reason);
     if (reason.isCancel) {
-      for (const tap of this.audience.taps) tap.cancelled();
       this.#body?.log.cancel(reason);
       this.audience.forgetBookmarks();
     }
@@ -408,6 +415,12 @@ export class GatewayStream implements StreamOwner {
     }
   }
 
+  /** There will be no body, but a refusal of the provider. Taps read it as a body; readers get it as the error. */
+  refused(body: StreamBody): void {
+    this.#log = body.log;
+    for (const tap of this.audience.taps) tap.begin(body);
+  }
+
   /** Whether a tap holds back the chunk at that offset. */
   isGated(offset: number): boolean {
     return this.#gates.holdBack(offset);
@@ -441,7 +454,10 @@ export class GatewayStream implements StreamOwner {
   /** There will be no body. What the provider said of it passes the gates, as a body would. */
   async #refuse(error: GatewayError): Promise<void> {
     try {
-      if (!this.#gates.areNone && this.isAnswered && !error.isCancel) await this.#gates.head();
+      if (!this.#gates.areNone && this.isAnswered && !error.isCancel) {
+        await this.#gates.head();
+        if (error.isAnswer && this.#log !== undefined) await this.#gates.whole();
+      }
       this.#started.reject(error);
     } catch (failed) {
       this.#started.reject(failed);
@@ -459,6 +475,7 @@ export class GatewayStream implements StreamOwner {
     this.#silence.restart(nowMs);
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
+    this.reported = promptUsage(run, this.#body?.format);
     const ttftMs = nowMs - this.startedMs;
     this.#meter.began(ttftMs);
     this.#host.began(this, ttftMs);

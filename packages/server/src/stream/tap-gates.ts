@@ -26,6 +26,17 @@ export class TapGates {
     await Promise.all(this.#gates.map(({ head }) => head));
   }
 
+  /** Resolves when every gate is open to the end. Never settles for a stream whose tap has failed. */
+  whole(): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (this.#gates.every(({ chunks }) => chunks.openTo === Infinity)) resolve();
+      };
+      for (const { chunks } of this.#gates) chunks.onOpen(look);
+      look();
+    });
+  }
+
   /** Whether a chunk at that offset waits for a tap. */
   holdBack(offset: number): boolean {
     return this.#gates.some(({ chunks }) => offset >= chunks.openTo);

@@ -90,8 +90,8 @@ export interface StreamTap {
   /** The provider is about to be asked. Not called for a stream that is refused before that. */
   asked?(): void;
   /**
-   * Reads the stream, with a cursor before its first event. Called once, when there is a body; not called for a
-   * stream without an answer. The tap has finished when the promise settles. A rejection ends the tap for this stream,
+   * Reads the stream, with a cursor before its first event. Called once, when there is a body, or a provider's refusal,
+   * which is one, too; not called for a stream without an answer. The tap has finished when the promise settles. A rejection ends the tap for this stream,
    * and if the tap is required, the stream. It is a defect, unless it is a {@link GatewayError}. After a cancel, chunks
    * that still wait are not read; see `cancelled`.
    */

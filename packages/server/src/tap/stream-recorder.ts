@@ -13,6 +13,7 @@ import { redactJson } from './content/redact-json.ts';
 import { type Content, recordVersion, type TapRecordBody } from './tap-record.ts';
 import type { Room } from './room.ts';
 import type { Recorder, TapWriter } from './tap-writer.ts';
+import { estimateTokens } from './token-estimate.ts';
 
 /** At most so many ends of readers wait to be written for one stream. Those that come beyond it are only counted. */
 const maxWaitingReaders = 1000;
@@ -28,8 +29,6 @@ export interface RecorderOptions extends Omit<ChunkRecordOptions, 'content'> {
   readonly keepsRefused: boolean;
   /** Whether the request's body is kept. */
   readonly keepsRequest: boolean;
-  /** Whether readers get only what is kept. */
-  readonly gates: boolean;
   /** Whether a stream that cannot be kept ends. */
   readonly isRequired: boolean;
   readonly overflow: Overflow;
@@ -91,6 +90,10 @@ export class StreamRecorder implements StreamTap, Recorder {
   /** Readers that have ended, until they are taken. */
   #readers: Note[] = [];
   #seq = 0;
+  /** The tokens of an answer that was cancelled. */
+  #estimate: number | undefined;
+  /** The time of the last record. It never goes back. */
+  #at = 0;
   #body: StreamBody | undefined;
   /** The cursor, while chunks may come from it. */
   #reader: Reader<EventRun | Gap> | undefined;
@@ -162,6 +165,7 @@ export class StreamRecorder implements StreamTap, Recorder {
 
   /** The channel is about to drop what waits. Readers may have got it, so it is taken first. */
   cancelled(): void {
+    this.#estimate = estimateTokens(this.#body, this.#stream.events);
     const reader = this.#reader;
     if (reader === undefined || reader.end !== undefined) return;
     this.#rescue(reader);
@@ -299,7 +303,8 @@ export class StreamRecorder implements StreamTap, Recorder {
     const sinceMs = this.waitingSinceMs;
     const before = records.length;
     let bytes = 0;
-    const add = (body: TapRecordBody, at = this.#options.clock.dateMs()): void => {
+    // What is taken after the end came before it.
+    const add = (body: TapRecordBody, at = this.#end?.at ?? this.#options.clock.dateMs()): void => {
       const record = this.#record(body, at);
       records.push(record);
       bytes += record.value.length;
@@ -343,11 +348,13 @@ export class StreamRecorder implements StreamTap, Recorder {
     return this.#body?.log.nextOffset ?? 0;
   }
 
-  /** Without a report, each event counts as a token. Of a body that is no stream of events nothing is known. */
+  /** Without a report of the answer's tokens they are estimated. Of a body that is no stream of events nothing is known. */
   #usage(reported: TokenUsage | undefined): (TapRecordBody & { kind: 'end' })['usage'] {
-    if (reported !== undefined) return { ...reported, source: 'reported' };
-    const { events } = this.#stream;
-    return this.#body?.isEvents === true ? { outputTokens: events, source: 'estimated' } : undefined;
+    const { inputTokens, outputTokens } = reported ?? {};
+    if (outputTokens !== undefined) return { inputTokens, outputTokens, source: 'reported' };
+    const estimate = this.#estimate ?? estimateTokens(this.#body, this.#stream.events);
+    if (estimate === undefined && inputTokens === undefined) return undefined;
+    return { inputTokens, outputTokens: estimate, source: 'estimated' };
   }
 
   #note(notes: Note[], body: TapRecordBody): void {
@@ -424,8 +431,8 @@ export class StreamRecorder implements StreamTap, Recorder {
   #addItems(items: readonly Item[], to: number, add: (body: TapRecordBody) => void): void {
     let runs: TakenRun[] = [];
     const addRuns = (until: number): void => {
-      if (runs.length > 0 && this.#records !== undefined)
-        add(this.#records.record(runs, until, this.#options.writer.isShedding));
+      const record = runs.length > 0 && this.#records?.record(runs, until, this.#options.writer.isShedding);
+      if (record) add(record);
       runs = [];
     };
     for (const { from, item } of items) {
@@ -434,6 +441,8 @@ export class StreamRecorder implements StreamTap, Recorder {
         continue;
       }
       addRuns(item.from);
+      const before = this.#records?.pending(item.from);
+      if (before !== undefined) add(before);
       add({ kind: 'gap', from: item.from, to: item.to, reason: item.reason });
       this.#options.onLost(item.to - item.from);
     }
@@ -474,7 +483,9 @@ export class StreamRecorder implements StreamTap, Recorder {
     const stream = this.#stream.id;
     const seq = this.#seq;
     this.#seq += 1;
-    const value = Buffer.from(JSON.stringify({ v: recordVersion, stream, seq, at: Math.round(at), ...body }));
+    // The clock may be set back, and a reader that left early is written late.
+    this.#at = Math.max(this.#at, Math.round(at));
+    const value = Buffer.from(JSON.stringify({ v: recordVersion, stream, seq, at: this.#at, ...body }));
     return { stream, seq, value };
   }
 }

@@ -97,7 +97,9 @@ const end = z.strictObject({
       source: z.enum(['reported', 'estimated']),
     })
     .optional()
-    .describe('as the provider reported it; or estimated: a token for each event; absent: not known'),
+    .describe(
+      'reported by the provider; or estimated: outputTokens, from the text of the answer; absent: not known',
+    ),
 });
 
 /** What one reader got. Readers may come, and so their records, after the end. */

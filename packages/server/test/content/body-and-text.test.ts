@@ -54,6 +54,42 @@ describe('a body that is no stream of events', () => {
     expect(new TextDecoder().decode(result.bytes)).toBe('[email]\n{"x":');
   });
 
+  test.each([1, 2, 7, 1000])('is redacted as it comes where readers wait, in pieces of %d', (size) => {
+    const text = JSON.stringify({
+      ...(JSON.parse(body) as object),
+      'a\u20ac': 'é ada@example.com',
+      'ada@example.com': ['4111 1111 1111 1111', '4111'],
+      n: 4_111_111_111_111_111,
+    });
+    const bytes = Buffer.from(text);
+    const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) => {
+      const part = bytes.subarray(index * size, index * size + size);
+      return { bytes: part, byteLength: part.length, events: 0 };
+    });
+    const options = { passingBytes: 65_536, maxHeldBytes: 4096 };
+    const passing = keep(bodyFilter(options), pieces);
+    const whole = keep(bodyFilter({}), pieces);
+    expect(new TextDecoder().decode(passing.bytes)).toBe(new TextDecoder().decode(whole.bytes));
+    expect(passing.redacted).toBe(whole.redacted);
+    expect(whole.redacted).toBe(5);
+  });
+
+  test('is kept as it comes up to its bound, and as long as it is text', () => {
+    const large = keep(bodyFilter({ passingBytes: 40 }), parts(`${'x'.repeat(33)} ada@example.com`));
+    expect(new TextDecoder().decode(large.bytes)).toBe(`${'x'.repeat(33)} `);
+    expect(large.omittedBytes).toBe(15);
+    const binary = keep(bodyFilter({ passingBytes: 40 }), parts(Buffer.from([0x61, 0xff, 0x61])));
+    expect(binary).toMatchObject({ bytes: Buffer.alloc(0), omittedBytes: 3 });
+    const filter = bodyFilter({ passingBytes: 1000 });
+    filter.take(runOf('it is '));
+    filter.take(runOf('ada@'));
+    filter.take(runOf('example'));
+    expect(filter.heldSince).toBe(1);
+    filter.take(runOf('.com, and '));
+    filter.take(runOf('so on. '));
+    expect(filter.heldSince).toBeUndefined();
+  });
+
   test('is not kept where it is no text, or too large', () => {
     expect(keep(bodyFilter({}), parts(Buffer.from([0xff, 0xfe, 0x61])))).toMatchObject({ omittedBytes: 3 });
     const large = keep(bodyFilter({ maxHeldBytes: body.length - 1 }), parts(body));

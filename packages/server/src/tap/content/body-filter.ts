@@ -8,6 +8,7 @@ import type { RedactionRule } from './redaction-rule.ts';
 /** Keeps a body that is no stream of events. It is read as a whole, at its end. */
 export class BodyFilter implements ContentFilter {
   isShedding = false;
+  readonly readsWhole = true;
   readonly #keepsText: boolean;
   readonly #rules: readonly RedactionRule[];
   readonly #maxHeldBytes: number;

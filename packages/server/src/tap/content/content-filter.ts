@@ -1,6 +1,7 @@
 import type { Format } from '@spillway/core/format/format';
 import { BodyFilter } from './body-filter.ts';
 import { EventFilter } from './event-filter.ts';
+import { PassingBodyFilter } from './passing-body-filter.ts';
 import type { ContentFilter, ContentOptions } from './kept-content.ts';
 
 export type { ContentFilter, ContentOptions, KeptContent } from './kept-content.ts';
@@ -22,6 +23,12 @@ export function createContentFilter(
     ...(redact.length === 0 ? {} : { redact }),
   };
   const isWhole = content === 'full' && redact.length === 0;
-  if (format === undefined) return isWhole ? undefined : new BodyFilter(given);
+  if (format === undefined) {
+    if (isWhole) return undefined;
+    const { passingBytes } = options;
+    return passingBytes !== undefined && content === 'full'
+      ? new PassingBodyFilter(redact, passingBytes)
+      : new BodyFilter(given);
+  }
   return isWhole && shed.length === 0 ? undefined : new EventFilter(format.name, given);
 }

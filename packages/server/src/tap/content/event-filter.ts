@@ -36,6 +36,7 @@ interface DelayedEvent {
 /** Keeps events, with changes. */
 export class EventFilter implements ContentFilter {
   isShedding = false;
+  readonly readsWhole = false;
   readonly #format: FormatName;
   readonly #keepsText: boolean;
   readonly #rules: readonly RedactionRule[] | undefined;

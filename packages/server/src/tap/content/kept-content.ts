@@ -25,6 +25,8 @@ export interface KeptContent {
 export interface ContentFilter {
   /** Whether the parts in `shed` are left out from now on. Default: false. Bodies that are no events are not shed. */
   isShedding: boolean;
+  /** Whether nothing is kept before the end, because what comes is read as a whole. */
+  readonly readsWhole: boolean;
   /**
    * The number of the oldest run (0: the first one that was taken) of which something is held back; `undefined`: nothing
    * is. What a crash would lose begins there.
@@ -49,4 +51,9 @@ export interface ContentOptions {
    * is taken for whole. Of a body that is larger nothing is kept.
    */
   readonly maxHeldBytes: number;
+  /**
+   * The bytes of a body that are kept where readers wait for it: with `full`, it is then redacted as it comes. Default: it
+   * is read as a whole, at its end.
+   */
+  readonly passingBytes?: number | undefined;
 }

@@ -1,0 +1,48 @@
+import type { Format, TokenUsage } from '@spillway/core/format/format';
+
+import { plainStart } from '../source/codings.ts';
+import { GrowingBytes } from '../source/growing-bytes.ts';
+import { usageInBody } from './usage-in-body.ts';
+
+/** The bytes of a body that are held for its usage: its end, or all of one that has a coding. */
+const maxHeldBytes = 65_536;
+/** A coded body that becomes larger is not looked at. */
+const maxPlainBytes = 1_048_576;
+
+/** Finds the usage in an answer that comes in one piece. It stands at the end of every format's body. */
+export class BodyUsage {
+  readonly #format: Format;
+  readonly #coding: string | undefined;
+  #held = new GrowingBytes(maxHeldBytes);
+  #isLost = false;
+
+  /** `coding`: the `Content-Encoding` of the bytes that come. */
+  constructor(format: Format, coding: string | undefined) {
+    this.#format = format;
+    this.#coding = coding;
+  }
+
+  take(bytes: Uint8Array): void {
+    if (this.#isLost) return;
+    if (this.#held.length + bytes.length <= maxHeldBytes) {
+      this.#held.add(bytes);
+    } else if (this.#coding === undefined) {
+      const before = this.#held.bytes;
+      this.#held = new GrowingBytes(maxHeldBytes);
+      // The later half, so that a body of small pieces is not copied with each of them.
+      const keep = Math.max(0, Math.min(before.length, maxHeldBytes / 2 - bytes.length));
+      this.#held.add(before.subarray(before.length - keep));
+      this.#held.add(bytes.subarray(Math.max(0, bytes.length - maxHeldBytes)));
+    } else {
+      this.#held = new GrowingBytes(0);
+      this.#isLost = true;
+    }
+  }
+
+  /** Call it once, when the body is whole. `undefined`: nothing was reported, or it could not be read. */
+  async read(): Promise<TokenUsage | undefined> {
+    if (this.#isLost || this.#held.length === 0) return undefined;
+    const plain = await plainStart(this.#held.bytes, this.#coding, maxPlainBytes).catch(() => undefined);
+    return plain === undefined ? undefined : usageInBody(this.#format, plain);
+  }
+}

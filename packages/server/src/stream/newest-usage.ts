@@ -1,0 +1,59 @@
+import type { Format, TokenUsage } from '@spillway/core/format/format';
+import type { EventRun } from '@spillway/core/format/sse';
+import { dataOf, eventsIn } from '@spillway/core/format/sse-events';
+import type { StreamBody } from './stream-body.ts';
+
+/** The runs at a stream's end among which its usage is: the end marker, and a comment, come after it. */
+const newestRuns = 4;
+
+/**
+ * The usage that a stream's newest events report, added to what was reported `before`. Each number is the last one that
+ * came. Of an answer that is no stream of events, it is what was reported before.
+ */
+export function newestUsage(
+  body: StreamBody | undefined,
+  before: TokenUsage | undefined,
+): TokenUsage | undefined {
+  if (body?.format === undefined) return before;
+  return usageIn(body.log.newest(newestRuns), body.format, before);
+}
+
+/**
+ * The usage of the prompt in a stream's first events: Anthropic reports it there, and nowhere else. What is said there of
+ * the answer is no total.
+ */
+export function promptUsage(first: EventRun, format: Format | undefined): TokenUsage | undefined {
+  const inputTokens = format && usageIn([first], format, undefined)?.inputTokens;
+  return inputTokens === undefined ? undefined : { inputTokens, outputTokens: undefined };
+}
+
+function usageIn(
+  runs: readonly EventRun[],
+  format: Format,
+  before: TokenUsage | undefined,
+): TokenUsage | undefined {
+  let usage = before;
+  for (const run of runs) {
+    for (const span of eventsIn(run.bytes)) {
+      const text = decoder.decode(dataOf(run.bytes, span));
+      // In every format the field's name contains this word. The check saves most events a parse.
+      const found = text.includes('usage') ? format.usage(parsed(text)) : undefined;
+      if (found === undefined) continue;
+      usage = {
+        inputTokens: found.inputTokens ?? usage?.inputTokens,
+        outputTokens: found.outputTokens ?? usage?.outputTokens,
+      };
+    }
+  }
+  return usage;
+}
+
+const decoder = new TextDecoder();
+
+function parsed(data: string): unknown {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return undefined;
+  }
+}
