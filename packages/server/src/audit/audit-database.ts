@@ -28,6 +28,16 @@ export const schema: readonly string[] = [
   `CREATE INDEX streamsByPerson ON streams(tenant, caller)`,
 ];
 
+/** A row of `writers`: who writes a chain, and where it begins. */
+export interface WriterRow {
+  readonly id: number;
+  readonly node: string;
+  readonly process: string;
+  readonly started: number;
+  readonly base: number;
+  readonly baseHash: Uint8Array;
+}
+
 /** A row of SQLite, with the types that its table has: tables are STRICT. */
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller knows its own query
 export function rowOf<Row>(value: unknown): Row {
