@@ -17,7 +17,7 @@ import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { nodeClock } from '../src/time/node-clock.ts';
-import { type FileSinkOptions, openFileSink } from '../src/tap/sinks/file-sink.ts';
+import { type FileLoss, type FileSinkOptions, openFileSink } from '../src/tap/sinks/file-sink.ts';
 import { FailingDisk } from './support/failing-disk.ts';
 import { filesIn, lineRecord, lineValue, openFilesIn, recordsIn } from './support/lines.ts';
 
@@ -236,33 +236,44 @@ describe('rotation', () => {
 });
 
 describe('what others do to the file', () => {
+  async function openWatched(): Promise<{ sink: RecordSink; losses: readonly FileLoss[] }> {
+    const losses: FileLoss[] = [];
+    return { losses, sink: await open({ onLoss: (loss) => void losses.push(loss) }) };
+  }
+
   test('after a deletion the next batch makes a new one', async () => {
-    const sink = await open();
+    const { losses, sink } = await openWatched();
     await sink.write([lineRecord('a', 0)], never);
+    const { size } = statSync(path);
     unlinkSync(path);
     await sink.write([lineRecord('a', 0), lineRecord('a', 1)], never);
     expect(recordsIn(folder)).toEqual([lineRecord('a', 1)]);
+    expect(losses).toEqual([{ path, what: 'removed', bytes: size }]);
   });
 
   test('after a rename the next batch makes a new one, and what was moved is known', async () => {
-    const sink = await open();
+    const { losses, sink } = await openWatched();
     await sink.write([lineRecord('a', 0)], never);
     renameSync(path, join(folder, 'audit.1'));
     await sink.write([lineRecord('a', 0), lineRecord('a', 1)], never);
     expect(recordsIn(folder)).toEqual([lineRecord('a', 1)]);
     expect(statSync(path).mode & 0o777).toBe(0o600);
+    // All of it is there.
+    expect(losses).toEqual([]);
   });
 
   test('after a cut to nothing it is written on from its beginning', async () => {
-    const sink = await open();
+    const { losses, sink } = await openWatched();
     await sink.write([lineRecord('a', 0)], never);
+    const { size } = statSync(path);
     truncateSync(path, 0);
     await sink.write([lineRecord('a', 1)], never);
     expect(recordsIn(folder)).toEqual([lineRecord('a', 1)]);
+    expect(losses).toEqual([{ path, what: 'cut', bytes: size }]);
   });
 
   test('what was appended stays', async () => {
-    const sink = await open();
+    const { losses, sink } = await openWatched();
     await sink.write([lineRecord('a', 0)], never);
     appendFileSync(path, '{"v":1,"stream":"b","seq":0}\n');
     await sink.write([lineRecord('b', 0), lineRecord('a', 1)], never);
@@ -271,6 +282,7 @@ describe('what others do to the file', () => {
       ['b', 0],
       ['a', 1],
     ]);
+    expect(losses).toEqual([]);
   });
 });
 

@@ -19,7 +19,7 @@ export interface TapSink {
 
 /** Opens what the `to` of a tap names, and its spill. @throws {SpillwayError} if one of them cannot be opened. */
 export async function openSink(tap: TapSettings, clock: ServerClock, log: TapLog): Promise<TapSink> {
-  const opened = await openEngine(tap, clock);
+  const opened = await openEngine(tap, clock, log);
   const { deadlineMs, maxSpillBytes, name, spill: path } = tap;
   if (path === undefined) return opened;
   try {
@@ -39,8 +39,8 @@ export async function openSink(tap: TapSettings, clock: ServerClock, log: TapLog
   }
 }
 
-async function openEngine(tap: TapSettings, clock: ServerClock): Promise<TapSink> {
-  const { maxFileAgeMs, maxFileBytes, maxFiles, retainBytes, retainMs, to } = tap;
+async function openEngine(tap: TapSettings, clock: ServerClock, log: TapLog): Promise<TapSink> {
+  const { maxFileAgeMs, maxFileBytes, maxFiles, name, retainBytes, retainMs, to } = tap;
   const at = to.indexOf(':');
   const path = to.slice(at + 1);
   switch (to.slice(0, at)) {
@@ -55,6 +55,8 @@ async function openEngine(tap: TapSettings, clock: ServerClock): Promise<TapSink
       return {
         sink: await openFileSink(path, {
           clock,
+          onLoss: (loss) =>
+            log.error({ tap: name, ...loss }, 'somebody has cut or removed a file while a tap wrote to it'),
           ...(maxFileAgeMs !== undefined && { maxAgeMs: maxFileAgeMs }),
           ...(maxFileBytes !== undefined && { maxFileBytes }),
           ...(maxFiles !== undefined && { maxFiles }),

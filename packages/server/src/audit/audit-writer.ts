@@ -3,7 +3,8 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { SinkRecord } from '@spillway/core';
 import type { ServerClock } from '../time/server-clock.ts';
 import { AuditChain, type AuditHead } from './audit-chain.ts';
-import { expectSame, openForWriting, rowOf, transact } from './audit-database.ts';
+import { checkpoint, openForWriting, rowOf, transact } from './audit-database.ts';
+import type { LogFile } from './log-file.ts';
 import { factsOf, type RecordFacts } from './record-index.ts';
 import { encrypt, isErasedKey, keyBytes, placeOf } from './stream-cipher.ts';
 
@@ -17,10 +18,12 @@ interface OpenStream {
 /** An open log, with the chain that goes on. */
 interface Opened {
   readonly db: DatabaseSync;
-  readonly identity: string;
+  readonly file: LogFile;
   readonly statements: Statements;
   /** Begins with the first transaction. */
   chain: AuditChain | undefined;
+  /** Where the chain was after the last transaction that was kept. */
+  kept: AuditHead | undefined;
 }
 
 interface Statements {
@@ -40,6 +43,10 @@ export class AuditWriter {
   readonly #node: string;
   readonly #clock: ServerClock;
   #opened: Opened | undefined;
+  /** Where the chain was in a file that has lost its name. */
+  #before: AuditHead | undefined;
+  /** Why the next write fails: nothing was written when it was found. */
+  #lost: unknown;
 
   constructor(path: string, node: string, clock: ServerClock) {
     this.#path = resolve(path);
@@ -57,22 +64,39 @@ export class AuditWriter {
 
   /** Changes the log in one transaction. Returns where the chain is then: all up to there is on the disk. */
   change(work: (log: { db: DatabaseSync; chain: AuditChain; statements: Statements }) => void): AuditHead {
+    const lost = this.#lost;
+    this.#lost = undefined;
+    if (lost !== undefined) throw lost;
     this.#opened ??= this.#open();
-    const { db, identity, statements } = this.#opened;
+    const { db, file, statements } = this.#opened;
     try {
       // A chain counts only when the transaction that it grew in is kept.
       const chain = this.#opened.chain;
       const grown = transact(db, () => {
-        const next = chain ?? AuditChain.begin(db, this.#node, this.#clock);
+        file.expectInPlace();
+        const next = chain ?? AuditChain.begin(db, this.#node, this.#clock, this.#before);
         work({ db, chain: next, statements });
         return next;
       });
-      expectSame(this.#path, identity);
       this.#opened.chain = grown;
+      this.#opened.kept = grown.head;
+      // What was kept in a file without a name would be lost.
+      file.expectInPlace();
+      this.#before = undefined;
       return grown.head;
     } catch (error) {
       this.#drop();
       throw error;
+    }
+  }
+
+  /** Sees that the log has its name still, also when nothing is written. If it has not, the next write fails. */
+  watch(): void {
+    try {
+      this.#opened?.file.expectInPlace();
+    } catch (error) {
+      this.#lost = error;
+      this.#drop();
     }
   }
 
@@ -95,11 +119,13 @@ export class AuditWriter {
       return undefined;
     } finally {
       this.#drop();
+      // Its write-ahead log could not be emptied into a file that was moved.
+      this.#opened?.db.close();
     }
   }
 
   #open(): Opened {
-    const { db, identity } = openForWriting(this.#path);
+    const { db, file } = openForWriting(this.#path);
     const statements: Statements = {
       find: db.prepare('SELECT id, key FROM streams JOIN keys ON stream = id WHERE name = ?'),
       create: db.prepare('INSERT INTO streams(name, started) VALUES(?, ?)'),
@@ -109,17 +135,35 @@ export class AuditWriter {
         'UPDATE streams SET ended = ?, state = ?, code = ?, inputTokens = ?, outputTokens = ? WHERE id = ?',
       ),
     };
-    return { db, identity, statements, chain: undefined };
+    return { db, file, statements, chain: undefined, kept: undefined };
   }
 
   #drop(): void {
     const opened = this.#opened;
+    if (opened === undefined || !this.#leave(opened)) return;
     this.#opened = undefined;
     try {
-      opened?.db.close();
+      opened.db.close();
     } catch {
       // It failed before: that is why it is dropped.
     }
+  }
+
+  /**
+   * Gives a file that has lost its name all that was kept in it: SQLite does not do so when it closes one. Returns false if
+   * it could not: then it stays open until it can.
+   */
+  #leave({ db, file, kept }: Opened): boolean {
+    if (file.isInPlace) return true;
+    try {
+      // Who waits for a write is told before long, and it is tried again.
+      checkpoint(db, 500);
+      file.freeName();
+    } catch {
+      return false;
+    }
+    this.#before = kept ?? this.#before;
+    return true;
   }
 
   #add(

@@ -21,6 +21,8 @@ export interface AuditReport {
   readonly problems: readonly AuditProblem[];
   /** The number of all problems. */
   readonly problemCount: number;
+  /** Where chains were in other files: those had this log's name, and were moved or removed while they were written. */
+  readonly before: readonly AuditHead[];
   /** Heads that cannot be compared, because retention has removed the records. */
   readonly prunedHeads: readonly AuditHead[];
 }
@@ -57,6 +59,7 @@ class Verification {
   readonly #db: DatabaseSync;
   readonly #problems = new AuditProblems();
   readonly #witnesses: Witness[] = [];
+  readonly #before: AuditHead[] = [];
   #records = 0;
 
   constructor(db: DatabaseSync) {
@@ -91,6 +94,7 @@ class Verification {
       heads: this.#read(() => this.#heads()) ?? [],
       problems: this.#problems.told,
       problemCount: this.#problems.count,
+      before: this.#before,
       prunedHeads,
     };
   }
@@ -222,7 +226,7 @@ class Verification {
       );
     if (row.kind !== 'open' || row.content === null) return;
     const said = parsed(row.content) as
-      | { node?: string; process?: string; heads?: [number, number, string][] }
+      | { node?: string; process?: string; heads?: [number, number, string][]; before?: AuditHead }
       | undefined;
     if (said?.node !== writer.node || said.process !== writer.process || row.at !== writer.started)
       this.#problems.add({
@@ -230,6 +234,7 @@ class Verification {
         message: 'the entry of the writer is not what its first record says',
         writer: writer.id,
       });
+    if (said?.before !== undefined) this.#before.push(said.before);
     for (const [other, count, hash] of said?.heads ?? [])
       this.#witnesses.push({ writer: other, count, hash, by: writer.id });
   }
