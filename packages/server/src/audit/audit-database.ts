@@ -9,7 +9,7 @@ import { expectNoOrphan, LogFile } from './log-file.ts';
 /** "SpwA": what tells an audit log from other databases. */
 const applicationId = 0x53_70_77_41;
 /** The version of the tables. Another one is refused, and never guessed at. */
-const schemaVersion = 1;
+const schemaVersion = 2;
 /** How long a statement waits for a lock of another process. */
 const busyMs = 5000;
 /** How long a checkpoint waits for another one before it looks again. */
@@ -23,7 +23,7 @@ const pause = new Int32Array(new SharedArrayBuffer(4));
  */
 export const schema: readonly string[] = [
   `CREATE TABLE writers(id INTEGER PRIMARY KEY, node TEXT NOT NULL, process TEXT NOT NULL, started INTEGER NOT NULL, base INTEGER NOT NULL, baseHash BLOB NOT NULL) STRICT`,
-  `CREATE TABLE streams(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, tenant TEXT, caller TEXT, provider TEXT, model TEXT, started INTEGER NOT NULL, ended INTEGER, state TEXT, code TEXT, inputTokens INTEGER, outputTokens INTEGER) STRICT`,
+  `CREATE TABLE streams(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, tenant TEXT, caller TEXT, provider TEXT, model TEXT, request TEXT, started INTEGER NOT NULL, ended INTEGER, state TEXT, code TEXT, inputTokens INTEGER, outputTokens INTEGER) STRICT`,
   `CREATE TABLE keys(stream INTEGER PRIMARY KEY, key BLOB NOT NULL) STRICT`,
   `CREATE TABLE records(id INTEGER PRIMARY KEY, writer INTEGER NOT NULL, n INTEGER NOT NULL, stream INTEGER, seq INTEGER, kind TEXT NOT NULL, at INTEGER NOT NULL, content BLOB, digest BLOB, hash BLOB NOT NULL) STRICT`,
   `CREATE UNIQUE INDEX recordsByWriter ON records(writer, n)`,
@@ -31,6 +31,7 @@ export const schema: readonly string[] = [
   `CREATE INDEX chainRows ON records(kind, stream) WHERE seq IS NULL`,
   `CREATE INDEX streamsByStart ON streams(started)`,
   `CREATE INDEX streamsByPerson ON streams(tenant, caller)`,
+  `CREATE INDEX streamsByRequest ON streams(request)`,
 ];
 
 /** A row of `writers`: who writes a chain, and where it begins. */

@@ -130,7 +130,9 @@ export class AuditWriter {
       find: db.prepare('SELECT id, key FROM streams JOIN keys ON stream = id WHERE name = ?'),
       create: db.prepare('INSERT INTO streams(name, started) VALUES(?, ?)'),
       createKey: db.prepare('INSERT INTO keys(stream, key) VALUES(?, ?)'),
-      begin: db.prepare('UPDATE streams SET tenant = ?, caller = ?, provider = ?, model = ? WHERE id = ?'),
+      begin: db.prepare(
+        'UPDATE streams SET tenant = ?, caller = ?, provider = ?, model = ?, request = ? WHERE id = ?',
+      ),
       end: db.prepare(
         'UPDATE streams SET ended = ?, state = ?, code = ?, inputTokens = ?, outputTokens = ? WHERE id = ?',
       ),
@@ -204,7 +206,8 @@ function index(
   { begin, end }: Statements,
 ): void {
   const { caller = null, code = null, inputTokens = null, model = null } = isErased ? {} : found;
-  const { outputTokens = null, provider = null, state = null, tenant = null } = isErased ? {} : found;
-  if (kind === 'begin') begin.run(tenant, caller, provider, model, id);
+  const { outputTokens = null, provider = null, request = null, state = null } = isErased ? {} : found;
+  const { tenant = null } = isErased ? {} : found;
+  if (kind === 'begin') begin.run(tenant, caller, provider, model, request, id);
   if (kind === 'end') end.run(at, state, code, inputTokens, outputTokens, id);
 }

@@ -30,6 +30,7 @@ const fields = [
   'caller',
   'provider',
   'model',
+  'request',
   'state',
   'code',
   'inputTokens',
@@ -40,6 +41,7 @@ const nothing: StreamIndex = {
   caller: null,
   provider: null,
   model: null,
+  request: null,
   state: null,
   code: null,
   inputTokens: null,
@@ -163,4 +165,4 @@ class StreamCheck {
 }
 
 /** What the first record of a stream says. */
-const fromBegin: ReadonlySet<string> = new Set(['tenant', 'caller', 'provider', 'model']);
+const fromBegin: ReadonlySet<string> = new Set(['tenant', 'caller', 'provider', 'model', 'request']);
