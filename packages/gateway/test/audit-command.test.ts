@@ -320,7 +320,12 @@ describe('what cannot be done is one line, with a code', () => {
       66,
       /^spillway: none\.db: there is no such file\n$/,
     ],
-    ['no log', ['verify', '--from', 'sqlite:text.db'], 66, /^spillway: text\.db: file is not a database\n$/],
+    [
+      'no log',
+      ['verify', '--from', 'sqlite:text.db'],
+      66,
+      /^spillway: text\.db: expected an audit log, got a file that is no database\n$/,
+    ],
     [
       'another database',
       ['list', '--from', 'sqlite:other.db'],
@@ -377,7 +382,7 @@ describe('what cannot be done is one line, with a code', () => {
       'erase without a log',
       ['erase', '--from', 'sqlite:text.db', '--tenant', 'a', '--yes'],
       66,
-      /not a database/,
+      /no database/,
     ],
   ])('%s', async (_what, args, expected, message) => {
     const cwd = dirname(path);

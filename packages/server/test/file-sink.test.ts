@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -324,11 +326,33 @@ test('a device is no file', async () => {
   });
 });
 
+test.each([
+  ['a database', Buffer.concat([Buffer.from('SQLite format 3\0'), Buffer.alloc(4080, 7)])],
+  ['notes', Buffer.from('some notes\nthat somebody has made')],
+  ['other JSON', Buffer.from('{"level":30}\n')],
+])('another file is refused, and stays as it is: %s', async (_what, bytes) => {
+  writeFileSync(path, bytes);
+  await expect(openFileSink(path, { clock: nodeClock })).rejects.toMatchObject({
+    code: 'sink_failed',
+    message: expect.stringContaining('expected lines of records or no file, got another file'),
+  });
+  expect(readFileSync(path)).toEqual(bytes);
+  expect(readdirSync(folder)).toEqual(['audit.jsonl']);
+});
+
+test('a pipe and a folder are refused at once, and nothing is left beside them', async () => {
+  execFileSync('mkfifo', [path]);
+  const opening = openFileSink(path, { clock: nodeClock });
+  await expect(opening).rejects.toThrow('expected a file or nothing, got a pipe');
+  await expect(openFileSink(folder, { clock: nodeClock })).rejects.toThrow('got a folder');
+  expect(readdirSync(folder)).toEqual(['audit.jsonl']);
+});
+
 test('a file that cannot be opened is an error that says which', async () => {
   const opening = openFileSink(join(folder, 'no', 'audit.jsonl'), { clock: nodeClock });
   await expect(opening).rejects.toMatchObject({
     code: 'sink_failed',
-    message: expect.stringMatching(/no\/audit\.jsonl .*ENOENT/),
+    message: expect.stringMatching(/no\/audit\.jsonl: expected its folder .* got nothing/),
   });
   for (const options of [{ maxFileBytes: 0 }, { maxAgeMs: Number.NaN }, { maxFiles: 0.5 }]) {
     await expect(open(options)).rejects.toMatchObject({ code: 'invalid_option' });

@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { SpillwayError } from '@spillway/core';
 import { nodeClock } from '../time/node-clock.ts';
+import { expectFileOrNothing } from '../tap/sinks/expect-file.ts';
 import { expectNoOrphan, LogFile } from './log-file.ts';
 
 /** "SpwA": what tells an audit log from other databases. */
@@ -63,6 +64,7 @@ export function damaged(): SpillwayError {
  */
 export function openForWriting(path: string): { readonly db: DatabaseSync; readonly file: LogFile } {
   const name = resolve(path);
+  expectFileOrNothing(name);
   const isNew = !existsSync(name);
   expectNoOrphan(isNew ? name : realpathSync(name));
   if (isNew) {
@@ -84,7 +86,7 @@ export function openForWriting(path: string): { readonly db: DatabaseSync; reado
     return { db, file };
   } catch (error) {
     db.close();
-    throw error;
+    throw inWords(error, name);
   }
 }
 
@@ -115,7 +117,7 @@ function openReader(file: URL | string, path: string): DatabaseSync {
     return db;
   } catch (error) {
     db.close();
-    throw error;
+    throw inWords(error, path);
   }
 }
 
@@ -155,6 +157,20 @@ export function transact<Result>(db: DatabaseSync, work: () => Result): Result {
     if (db.isTransaction) db.exec('ROLLBACK');
     throw error;
   }
+}
+
+/** SQLite's number for a file that is no database. */
+const notADatabase = 26;
+
+/** What SQLite says of another file, as the user would. */
+function inWords(error: unknown, path: string): unknown {
+  const isOther = error instanceof Error && 'errcode' in error && error.errcode === notADatabase;
+  if (!isOther) return error;
+  return new SpillwayError(
+    'invalid_option',
+    `${path}: expected an audit log, got a file that is no database`,
+    { cause: error },
+  );
 }
 
 function isEmpty(db: DatabaseSync): boolean {

@@ -3,6 +3,7 @@ import { open, rename, stat } from 'node:fs/promises';
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import type { ServerClock } from '../../time/server-clock.ts';
 import { AppendFile } from './append-file.ts';
+import { expectFileOrNothing } from './expect-file.ts';
 import { FileLock } from './file-lock.ts';
 import { RotatedFiles } from './rotated-files.ts';
 import { fileLineOf, scanLines } from './record-line.ts';
@@ -114,7 +115,8 @@ class OpenFileSink implements FileSink {
 
   async open(): Promise<void> {
     await this.#orFailed(async () => {
-      this.#lock = new FileLock(`${this.#path}.lock`, `The file ${this.#path}`);
+      expectFileOrNothing(this.#path);
+      this.#lock = await FileLock.take(`${this.#path}.lock`, `The file ${this.#path}`);
       try {
         this.#current = await this.#openFile();
       } catch (error) {
@@ -196,6 +198,12 @@ class OpenFileSink implements FileSink {
     const file = await AppendFile.open(this.#path, async (handle) => {
       const { size, birthtimeMs, mtimeMs } = await handle.stat();
       const scan = await scanLines(handle);
+      // Behind its last line a file is cut: nothing of somebody else's may be.
+      if (!scan.isOwn)
+        throw new SpillwayError(
+          'sink_failed',
+          `${this.#path}: expected lines of records or no file, got another file.`,
+        );
       if (size > 0) begunMs = birthtimeMs || mtimeMs;
       last = scan.last;
       this.tornBytes += size - scan.wholeBytes;
