@@ -4906,6 +4906,14 @@ export const mutants: readonly Mutant[] = [
     only: 'for its owner alone',
   },
   {
+    name: 'audit log: all records of a write have one nonce',
+    file: `${server}/audit/audit-writer.ts`,
+    find: 'nonces.subarray(at * nonceBytes, (at + 1) * nonceBytes)',
+    replace: 'nonces.subarray(at * 0, nonceBytes)',
+    test: `${serverTest}/audit-log.test.ts`,
+    only: 'no nonce is used twice',
+  },
+  {
     name: 'audit log: content is not encrypted for its place',
     file: `${server}/audit/stream-cipher.ts`,
     find: '.setAAD(Buffer.from(place));',
@@ -5108,7 +5116,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'audit log: nobody is told that an idle log was moved',
     file: `${server}/audit/audit-writer.ts`,
-    find: '      this.#lost = error;',
+    find: '      this.#lost = error instanceof Error ? error : undefined;',
     replace: '      void error;',
     test: `${serverTest}/audit-moved.test.ts`,
     only: 'within a second',

@@ -77,6 +77,17 @@ describe('promise 13: what is written is kept, once', () => {
     ]);
   });
 
+  test('no nonce is used twice, in one write or in several', () => {
+    const path = logPath();
+    const writer = openWriter(path);
+    for (let time = 0; time < 3; time += 1)
+      writer.write(Array.from({ length: 50 }, (_, seq) => recordOf('a', time * 50 + seq, 'x')));
+    const nonces = writer.db
+      .prepare('SELECT DISTINCT substr(content, 1, 12) FROM records WHERE seq IS NOT NULL')
+      .all();
+    expect(nonces).toHaveLength(150);
+  });
+
   test('an empty list resolves', async () => {
     const log = await openLog(logPath());
     await log.write([], never);

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { SpillwayError } from '@spillway/core';
 import { nodeClock } from '../time/node-clock.ts';
-import { expectFileOrNothing } from '../tap/sinks/expect-file.ts';
+import { expectFileOrNothing } from './expect-file.ts';
 import { expectNoOrphan, LogFile } from './log-file.ts';
 
 /** "SpwA": what tells an audit log from other databases. */

@@ -2,22 +2,13 @@ import type { Command } from 'commander';
 import type * as Changes from './audit-changes.ts';
 import type { EraseOptions, PruneOptions } from './audit-changes.ts';
 import type * as Reads from './audit-reads.ts';
+import { states } from './stream-states.ts';
 import type { ExportOptions, ListOptions, ShowOptions, VerifyOptions } from './audit-reads.ts';
 
 const from = [
   '--from <sink>',
   'the audit log, as a tap names it: sqlite:audit.db (default: that of the only such tap in spillway.yaml)',
 ] as const;
-
-/** What `list` says of how a stream is. */
-export const states: readonly string[] = [
-  'completed',
-  'failed',
-  'cancelled',
-  'open',
-  'interrupted',
-  'erased',
-];
 
 /** Adds `spillway audit`, with a command for each thing that is done with an audit log. */
 export function addAudit(program: Command): void {

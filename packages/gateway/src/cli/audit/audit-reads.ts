@@ -1,7 +1,6 @@
 import type { AuditFilter, AuditReader } from '@spillway/server/audit/audit-reader';
 import { verifyAudit } from '@spillway/server/audit/verify-audit';
 import { exitCodes } from '../exit-codes.ts';
-import { states } from './audit-commands.ts';
 import { auditPath, fail, orFail, withReader } from './audit-source.ts';
 import { readHead, readHeads } from './given-heads.ts';
 import { Lines } from './lines.ts';
@@ -9,6 +8,7 @@ import { listHeader, listLine } from './list-line.ts';
 import { recordLine } from './record-line.ts';
 import { reportLines } from './report-lines.ts';
 import { streamText } from './stream-text.ts';
+import { states } from './stream-states.ts';
 import { timeOption } from './time-option.ts';
 
 /** What `audit list` takes. */

@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { AuditReader } from '@spillway/server/audit/audit-reader';
-import { kindOf } from '@spillway/server/tap/sinks/expect-file';
+import { kindOf } from '@spillway/server/audit/expect-file';
 import { readConfigFile, joinSources } from '../../config/sources.ts';
 import { taps } from '../../config/tap.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';

@@ -1,7 +1,7 @@
 import { closeSync, openSync, statSync, unlinkSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { SpillwayError } from '@spillway/core';
-import { expectFileOrNothing } from './expect-file.ts';
+import { expectFileOrNothing } from '../../audit/expect-file.ts';
 
 /**
  * A lock between programs. It is SQLite's on an empty file, because Node has none of its own: the system takes it back

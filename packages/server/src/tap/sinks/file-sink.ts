@@ -3,7 +3,7 @@ import { open, rename, stat } from 'node:fs/promises';
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import type { ServerClock } from '../../time/server-clock.ts';
 import { AppendFile } from './append-file.ts';
-import { expectFileOrNothing } from './expect-file.ts';
+import { expectFileOrNothing } from '../../audit/expect-file.ts';
 import { FileLock } from './file-lock.ts';
 import { RotatedFiles } from './rotated-files.ts';
 import { fileLineOf, scanLines } from './record-line.ts';
