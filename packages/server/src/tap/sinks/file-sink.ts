@@ -55,7 +55,8 @@ export interface FileSink extends RecordSink {
  * `invalid_option`. A record that is written again is recognised by the numbers in the current file and in the one
  * before it, which are read once at the start, with 100 bytes of memory for each stream in them.
  *
- * One program writes to the file: `audit.jsonl.lock` is locked while it does. What others do to the file is noticed before
+ * One program writes to the file: `audit.jsonl.lock` is locked, and there, while it does. A file that has no records is left as
+ * it is, and refused. What others do to the file is noticed before
  * the next batch: after a deletion or a `mv` the batch goes into a new file, after a cut behind what is left. `onLoss` is told
  * of a deletion and of a cut, not of a `mv`, which loses nothing. After a write that failed (a full disk, a defective one)
  * the file is cut to what was acknowledged, and is written again.
