@@ -57,7 +57,7 @@ const reader = {
 
 /** Two streams that have ended, with a reader of the first one, and one that is still open. */
 async function fill(): Promise<void> {
-  const first = streamRecords('a', { texts: ['Hel', 'lo,\n', '\u001b[31mworld'] });
+  const first = streamRecords('a', { caller: 'clinic/web', texts: ['Hel', 'lo,\n', '\u001b[31mworld'] });
   await log.write(
     [
       ...first,
@@ -100,9 +100,9 @@ describe('audit list', () => {
       .map((line) => line.split(/ {2,}| +(?=\d|-)/));
     expect(rows.map((row) => row.at(-1))).toEqual(['stream', 'c', 'b', 'a']);
     expect(rows[1]).toEqual(
-      expect.arrayContaining(['2026-09-21T14:16:40Z', 'open', 'school/ann', 'openai/gpt']),
+      expect.arrayContaining(['2026-09-21T14:16:40Z', 'open', 'ann (school)', 'openai/gpt']),
     );
-    expect(rows[3]).toEqual(expect.arrayContaining(['completed', '7', '3', 'clinic/ann']));
+    expect(rows[3]).toEqual(expect.arrayContaining(['completed', '7', '3', 'clinic/web']));
   });
 
   test.each([
@@ -111,6 +111,9 @@ describe('audit list', () => {
       ['b', 'a'],
     ],
     [['--caller', 'bob'], ['b']],
+    [['--caller', 'clinic/web'], ['a']],
+    [['--request', 'request-of-c'], ['c']],
+    [['--request', 'c'], []],
     [
       ['--model', 'openai/gpt'],
       ['c', 'a'],
@@ -139,7 +142,7 @@ describe('audit show', () => {
     const { code, stdout } = await audit(['show', 'a', ...from()]);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^state +completed$/m);
-    expect(stdout).toMatch(/^caller +clinic\/ann, from 127\.0\.0\.1, test$/m);
+    expect(stdout).toMatch(/^caller +clinic\/web, from 127\.0\.0\.1, test$/m);
     expect(stdout).toMatch(/^model +openai\/gpt, by openai \(openai\)$/m);
     expect(stdout).toMatch(/^tokens +7 in, 3 out \(reported\)$/m);
     // A terminal gets no commands out of an answer.
@@ -156,9 +159,16 @@ describe('audit show', () => {
     expect(stdout).toBe(written.map(({ value }) => `${Buffer.from(value).toString()}\n`).join(''));
   });
 
+  test('a stream by the id of its request, which is what a client has', async () => {
+    await fill();
+    const shown = await audit(['show', 'request-of-b', ...from()]);
+    expect([shown.code, shown.stdout]).toEqual([0, (await audit(['show', 'b', ...from()])).stdout]);
+    expect(shown.stdout).toMatch(/^request +request-of-b$/m);
+  });
+
   test('a stream that is not there', async () => {
     const { code, stderr, stdout } = await audit(['show', 'zz', ...from()]);
-    expect([code, stdout]).toEqual([1, '']);
+    expect([code, stdout]).toEqual([67, '']);
     expect(stderr).toMatch(/^spillway: no stream "zz" in this log.*\n$/);
   });
 });
@@ -271,7 +281,13 @@ describe('audit erase and prune', () => {
     const { stdout } = await audit(['erase', ...from(), '--tenant', 'clinic', '--caller', 'bob', '--yes']);
     expect(stdout).toMatch(/^erased 4 records of 1 streams/);
     const nobody = await audit(['erase', ...from(), '--tenant', 'clinic', '--caller', 'bob', '--yes']);
-    expect(nobody.stdout).toMatch(/^erased 0 records of 0 streams\n$/);
+    expect(nobody).toMatchObject({ code: 67, stdout: '' });
+    expect(nobody.stderr).toMatch(/^spillway: no stream of caller "bob" of tenant "clinic" in this log: /);
+    const nowhere = await audit(['erase', ...from(), '--tenant', 'none', '--yes']);
+    expect(nowhere).toMatchObject({ code: 67, stdout: '' });
+    expect(nowhere.stderr).toMatch(/^spillway: no stream of tenant "none" in this log: /);
+    const gone = await audit(['erase', ...from(), '--stream', 'zz', '--yes']);
+    expect(gone).toMatchObject({ code: 67, stdout: '' });
   });
 
   test('prune by age and by size', async () => {
@@ -304,7 +320,12 @@ describe('what cannot be done is one line, with a code', () => {
       66,
       /^spillway: none\.db: there is no such file\n$/,
     ],
-    ['no log', ['verify', '--from', 'sqlite:text.db'], 66, /^spillway: text\.db: file is not a database\n$/],
+    [
+      'no log',
+      ['verify', '--from', 'sqlite:text.db'],
+      66,
+      /^spillway: text\.db: expected an audit log, got a file that is no database\n$/,
+    ],
     [
       'another database',
       ['list', '--from', 'sqlite:other.db'],
@@ -329,6 +350,12 @@ describe('what cannot be done is one line, with a code', () => {
       ['list', '--from', 'sqlite:text.db', '--limit', '0'],
       2,
       /^spillway: --limit: expected a number from 1, got "0"\n$/,
+    ],
+    [
+      'a state',
+      ['list', '--from', 'sqlite:text.db', '--state', 'done'],
+      2,
+      /^spillway: --state: expected one of completed, failed, cancelled, open, interrupted, erased, got "done"\n$/,
     ],
     ['a head', ['verify', '--from', 'sqlite:text.db', '--head', '1:2:3'], 2, /^spillway: --head: expected/],
     [
@@ -355,7 +382,7 @@ describe('what cannot be done is one line, with a code', () => {
       'erase without a log',
       ['erase', '--from', 'sqlite:text.db', '--tenant', 'a', '--yes'],
       66,
-      /not a database/,
+      /no database/,
     ],
   ])('%s', async (_what, args, expected, message) => {
     const cwd = dirname(path);

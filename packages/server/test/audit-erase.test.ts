@@ -222,6 +222,29 @@ describe('what is pruned leaves a chain that is verified', () => {
     expect(verifyAudit(pruned).problems).toEqual([expect.objectContaining({ kind: 'missing' })]);
   });
 
+  test.each([
+    [
+      'who wrote a chain whose first record is gone',
+      `UPDATE writers SET node = 'eve' WHERE id = 1`,
+      'missing',
+    ],
+    [
+      'what is told of an erased stream without records',
+      `UPDATE streams SET caller = 'eve' WHERE name = 'day1'`,
+      'index',
+    ],
+  ])('what was changed is still found: %s', (_what, statement, kind) => {
+    const path = tenDays();
+    const writer = openWriter(path, 'eraser', new DatedClock(9000));
+    erase(path, writer, { stream: 'day1' }, 9000);
+    prune(writer, { maxAgeMs: 7000 }, 9500, 1000);
+    expect(verifyAudit(path)).toMatchObject({ problems: [], pruned: 21 });
+    const db = new DatabaseSync(path);
+    db.exec(statement);
+    db.close();
+    expect(verifyAudit(path).problems).toEqual([expect.objectContaining({ kind })]);
+  });
+
   test('a head from before is not there any more, and that is said', () => {
     const path = logPath();
     const writer = openWriter(path, 'test', long);

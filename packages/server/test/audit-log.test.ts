@@ -1,4 +1,5 @@
-import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
 import { VirtualClock } from '@spillway/core/testing/virtual-clock';
@@ -76,6 +77,17 @@ describe('promise 13: what is written is kept, once', () => {
     ]);
   });
 
+  test('no nonce is used twice, in one write or in several', () => {
+    const path = logPath();
+    const writer = openWriter(path);
+    for (let time = 0; time < 3; time += 1)
+      writer.write(Array.from({ length: 50 }, (_, seq) => recordOf('a', time * 50 + seq, 'x')));
+    const nonces = writer.db
+      .prepare('SELECT DISTINCT substr(content, 1, 12) FROM records WHERE seq IS NOT NULL')
+      .all();
+    expect(nonces).toHaveLength(150);
+  });
+
   test('an empty list resolves', async () => {
     const log = await openLog(logPath());
     await log.write([], never);
@@ -98,12 +110,45 @@ describe('the file', () => {
       path,
       'some text that is no database, and long enough not to be taken for a header of one'.repeat(20),
     );
-    await expect(openAuditLog(path)).rejects.toMatchObject({ code: 'sink_failed' });
+    await expect(openAuditLog(path)).rejects.toMatchObject({
+      code: 'invalid_option',
+      message: expect.stringContaining('got a file that is no database'),
+    });
     rmSync(path);
     const other = new DatabaseSync(path);
     other.exec('CREATE TABLE mine(x)');
     other.close();
     await expect(openAuditLog(path)).rejects.toMatchObject({ code: 'invalid_option' });
+  });
+
+  test('is no folder, no pipe and nothing in memory, and none of them is waited for', async () => {
+    const path = logPath();
+    mkdirSync(path);
+    execFileSync('mkfifo', [`${path}.pipe`]);
+    for (const [at, kind] of [
+      [path, 'a folder'],
+      [`${path}.pipe`, 'a pipe'],
+    ] as const)
+      await expect(openAuditLog(at)).rejects.toMatchObject({
+        code: 'sink_failed',
+        message: expect.stringContaining(`expected a file or nothing, got ${kind}`),
+      });
+    for (const at of [':memory:', 'file:x?mode=memory'])
+      await expect(openAuditLog(at)).rejects.toMatchObject({ code: 'invalid_option' });
+  });
+
+  test('that another database replaced fails, and refuses no record for good', async () => {
+    const path = logPath();
+    const log = await openLog(path);
+    renameSync(path, `${path}.old`);
+    const other = new DatabaseSync(path);
+    other.exec('CREATE TABLE mine(x)');
+    other.close();
+    for (let time = 0; time < 2; time += 1)
+      await expect(log.write([recordOf('a', 0, 'x')], never)).rejects.toMatchObject({ code: 'sink_failed' });
+    rmSync(path);
+    await log.write([recordOf('a', 0, 'x')], never);
+    expect(keptIn(path)).toEqual({ a: ['x'] });
   });
 
   test('whose folder is not there is an error with a code', async () => {

@@ -151,6 +151,25 @@ describe('what was changed is found, with its place', () => {
     ['who wrote', `UPDATE writers SET node = 'z' WHERE id = 1`, 'index 1'],
     ['a table', `CREATE VIEW more AS SELECT * FROM records`, 'file'],
     ['an index', `DROP INDEX recordsByStream`, 'file'],
+    ['a key of nobody', `INSERT INTO keys VALUES(99, randomblob(32))`, 'added'],
+    ['what is left of an erased key', `UPDATE keys SET key = x'00' WHERE stream = 2`, 'index   b'],
+    [
+      'a number that an erasure would not find',
+      `UPDATE streams SET id = -1 WHERE id = 1; UPDATE keys SET stream = -1 WHERE stream = 1; UPDATE records SET stream = -1 WHERE stream = 1`,
+      'index   a',
+    ],
+    [
+      'the order in which two records are exported',
+      `UPDATE records SET id = -1 WHERE id = 3; UPDATE records SET id = 3 WHERE id = 4; UPDATE records SET id = 4 WHERE id = -1`,
+      'reordered 1 4 a 2',
+    ],
+    ['numbers that no export finds', `UPDATE records SET id = id - 100`, 'reordered 1 1'],
+    ['the order of two chains', `UPDATE records SET id = id + 100 WHERE writer = 1`, 'reordered 1 12'],
+    [
+      'a record in front of its chain',
+      `INSERT INTO records(writer, n, kind, at, content, hash) SELECT 1, 0, kind, at, content, hash FROM records WHERE id = 1`,
+      'added 1 0',
+    ],
   ])('what is beside the chain: %s', (_what, statement, place) => {
     const { path } = closedLog();
     tamper(path, statement);
@@ -195,6 +214,9 @@ describe('what was changed is found, with its place', () => {
         .map(([one, field]) => [
           `UPDATE OR IGNORE records SET ${field} = ${{ content: 'randomblob(33)', hash: 'randomblob(32)', digest: 'randomblob(32)', kind: "'x'", at: 'at - 1', stream: 'coalesce(stream, 0) + 1', seq: 'coalesce(seq, 0) + 50' }[field]} WHERE ${where(one)}`,
         ]),
+      fc
+        .tuple(fc.integer({ min: 1, max: 17 }), fc.integer({ min: -20, max: 20 }))
+        .map(([id, to]) => [`UPDATE OR IGNORE records SET id = ${to} WHERE id = ${id}`]),
       fc
         .tuple(row, row)
         .map(([one, other]) => [
@@ -251,8 +273,9 @@ describe('what was changed is found, with its place', () => {
 function dump(path: string): string {
   const db = new DatabaseSync(path, { readOnly: true });
   const tables = ['writers', 'streams', 'keys', 'records'].map((table) => {
+    // Numbers of records say nothing but their order.
     const fields = table === 'records' ? 'writer, n, stream, seq, kind, at, content, digest, hash' : '*';
-    return db.prepare(`SELECT ${fields} FROM ${table} NOT INDEXED ORDER BY 1, 2`).all();
+    return db.prepare(`SELECT ${fields} FROM ${table} NOT INDEXED ORDER BY rowid`).all();
   });
   db.close();
   return JSON.stringify(tables);
@@ -291,6 +314,13 @@ describe('what a bare chain cannot tell, a head does', () => {
     expect(placesOf(problemsOf(other.path, heads))).toEqual(['head 2 4']);
     expect(problemsOf(path, heads)).toEqual([]);
   });
+});
+
+test('a log without any chain is none that a program left', () => {
+  const path = logPath();
+  const { db } = openWriter(path);
+  expect(placesOf(problemsOf(path))).toEqual(['missing']);
+  expect(db.isOpen).toBe(true);
 });
 
 test('a log is verified while it is written, erased and pruned', () => {

@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -17,7 +19,7 @@ import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { nodeClock } from '../src/time/node-clock.ts';
-import { type FileSinkOptions, openFileSink } from '../src/tap/sinks/file-sink.ts';
+import { type FileLoss, type FileSinkOptions, openFileSink } from '../src/tap/sinks/file-sink.ts';
 import { FailingDisk } from './support/failing-disk.ts';
 import { filesIn, lineRecord, lineValue, openFilesIn, recordsIn } from './support/lines.ts';
 
@@ -236,33 +238,44 @@ describe('rotation', () => {
 });
 
 describe('what others do to the file', () => {
+  async function openWatched(): Promise<{ sink: RecordSink; losses: readonly FileLoss[] }> {
+    const losses: FileLoss[] = [];
+    return { losses, sink: await open({ onLoss: (loss) => void losses.push(loss) }) };
+  }
+
   test('after a deletion the next batch makes a new one', async () => {
-    const sink = await open();
+    const { losses, sink } = await openWatched();
     await sink.write([lineRecord('a', 0)], never);
+    const { size } = statSync(path);
     unlinkSync(path);
     await sink.write([lineRecord('a', 0), lineRecord('a', 1)], never);
     expect(recordsIn(folder)).toEqual([lineRecord('a', 1)]);
+    expect(losses).toEqual([{ path, what: 'removed', bytes: size }]);
   });
 
   test('after a rename the next batch makes a new one, and what was moved is known', async () => {
-    const sink = await open();
+    const { losses, sink } = await openWatched();
     await sink.write([lineRecord('a', 0)], never);
     renameSync(path, join(folder, 'audit.1'));
     await sink.write([lineRecord('a', 0), lineRecord('a', 1)], never);
     expect(recordsIn(folder)).toEqual([lineRecord('a', 1)]);
     expect(statSync(path).mode & 0o777).toBe(0o600);
+    // All of it is there.
+    expect(losses).toEqual([]);
   });
 
   test('after a cut to nothing it is written on from its beginning', async () => {
-    const sink = await open();
+    const { losses, sink } = await openWatched();
     await sink.write([lineRecord('a', 0)], never);
+    const { size } = statSync(path);
     truncateSync(path, 0);
     await sink.write([lineRecord('a', 1)], never);
     expect(recordsIn(folder)).toEqual([lineRecord('a', 1)]);
+    expect(losses).toEqual([{ path, what: 'cut', bytes: size }]);
   });
 
   test('what was appended stays', async () => {
-    const sink = await open();
+    const { losses, sink } = await openWatched();
     await sink.write([lineRecord('a', 0)], never);
     appendFileSync(path, '{"v":1,"stream":"b","seq":0}\n');
     await sink.write([lineRecord('b', 0), lineRecord('a', 1)], never);
@@ -271,6 +284,7 @@ describe('what others do to the file', () => {
       ['b', 0],
       ['a', 1],
     ]);
+    expect(losses).toEqual([]);
   });
 });
 
@@ -312,11 +326,33 @@ test('a device is no file', async () => {
   });
 });
 
+test.each([
+  ['a database', Buffer.concat([Buffer.from('SQLite format 3\0'), Buffer.alloc(4080, 7)])],
+  ['notes', Buffer.from('some notes\nthat somebody has made')],
+  ['other JSON', Buffer.from('{"level":30}\n')],
+])('another file is refused, and stays as it is: %s', async (_what, bytes) => {
+  writeFileSync(path, bytes);
+  await expect(openFileSink(path, { clock: nodeClock })).rejects.toMatchObject({
+    code: 'sink_failed',
+    message: expect.stringContaining('expected lines of records or no file, got another file'),
+  });
+  expect(readFileSync(path)).toEqual(bytes);
+  expect(readdirSync(folder)).toEqual(['audit.jsonl']);
+});
+
+test('a pipe and a folder are refused at once, and nothing is left beside them', async () => {
+  execFileSync('mkfifo', [path]);
+  const opening = openFileSink(path, { clock: nodeClock });
+  await expect(opening).rejects.toThrow('expected a file or nothing, got a pipe');
+  await expect(openFileSink(folder, { clock: nodeClock })).rejects.toThrow('got a folder');
+  expect(readdirSync(folder)).toEqual(['audit.jsonl']);
+});
+
 test('a file that cannot be opened is an error that says which', async () => {
   const opening = openFileSink(join(folder, 'no', 'audit.jsonl'), { clock: nodeClock });
   await expect(opening).rejects.toMatchObject({
     code: 'sink_failed',
-    message: expect.stringMatching(/no\/audit\.jsonl .*ENOENT/),
+    message: expect.stringMatching(/no\/audit\.jsonl: expected its folder .* got nothing/),
   });
   for (const options of [{ maxFileBytes: 0 }, { maxAgeMs: Number.NaN }, { maxFiles: 0.5 }]) {
     await expect(open(options)).rejects.toMatchObject({ code: 'invalid_option' });

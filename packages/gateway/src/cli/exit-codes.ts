@@ -11,6 +11,8 @@ export const exitCodes = {
   usage: 2,
   /** A file that the command was to read is not there, or is something else (EX_NOINPUT). */
   noInput: 66,
+  /** The log has no such stream or person (EX_NOUSER). */
+  notFound: 67,
   /** Node is too old. `bin/spillway.js` has this number itself, because it must load nothing. */
   unavailable: 69,
   /** Another process has the port: the same start may succeed later (EX_TEMPFAIL). */

@@ -37,7 +37,10 @@ const tapSchema = z
       .describe('the name of the tap in logs, metrics and on the console: letters, digits, "-", "_", "."'),
     to: z
       .string()
-      .regex(/^(?:sqlite:.+|file:.+|stdout:)$/, 'expected sqlite:PATH, file:PATH or stdout:')
+      .regex(
+        /^(?:sqlite:(?!:memory:$|file:).+|file:.+|stdout:)$/,
+        'expected sqlite:PATH, file:PATH or stdout:',
+      )
       .describe('where records go: sqlite:PATH, file:PATH (a JSON line a record) or stdout:'),
     models: items
       .optional()

@@ -32,7 +32,7 @@ type Engine = RecordSink & { readonly head?: AuditHead };
 export async function openSink(tap: TapSettings, clock: ServerClock, log: TapLog): Promise<TapSink> {
   const { deadlineMs, maxSpillBytes, name, spill: path, to } = tap;
   if (path === undefined) {
-    const sink: Engine = await openEngine(tap, clock);
+    const sink: Engine = await openEngine(tap, clock, log);
     return {
       sink,
       get head() {
@@ -44,7 +44,7 @@ export async function openSink(tap: TapSettings, clock: ServerClock, log: TapLog
   const engineTimeoutMs = Math.min(2000, deadlineMs / 2);
   const engine = await SpilledEngine.open({
     name,
-    open: () => openEngine(tap, clock),
+    open: () => openEngine(tap, clock, log),
     durability: to === 'stdout:' ? 'memory' : 'fsync',
     timeoutMs: engineTimeoutMs,
     clock,
@@ -70,8 +70,8 @@ export async function openSink(tap: TapSettings, clock: ServerClock, log: TapLog
   };
 }
 
-function openEngine(tap: TapSettings, clock: ServerClock): Promise<Engine> {
-  const { maxFileAgeMs, maxFileBytes, maxFiles, retainBytes, retainMs, to } = tap;
+function openEngine(tap: TapSettings, clock: ServerClock, log: TapLog): Promise<Engine> {
+  const { maxFileAgeMs, maxFileBytes, maxFiles, name, retainBytes, retainMs, to } = tap;
   const at = to.indexOf(':');
   const path = to.slice(at + 1);
   switch (to.slice(0, at)) {
@@ -80,6 +80,8 @@ function openEngine(tap: TapSettings, clock: ServerClock): Promise<Engine> {
     case 'file':
       return openFileSink(path, {
         clock,
+        onLoss: (loss) =>
+          log.error({ tap: name, ...loss }, 'somebody has cut or removed a file while a tap wrote to it'),
         ...(maxFileAgeMs !== undefined && { maxAgeMs: maxFileAgeMs }),
         ...(maxFileBytes !== undefined && { maxFileBytes }),
         ...(maxFiles !== undefined && { maxFiles }),

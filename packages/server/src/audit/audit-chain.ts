@@ -80,9 +80,9 @@ export class AuditChain {
 
   /**
    * Begins a chain. Its first record says who writes, and where the chains of others were: the end of those cannot be cut
-   * off any more without this one.
+   * off any more without this one. `before` is where the writer's chain was in another file, which had this one's name.
    */
-  static begin(db: DatabaseSync, node: string, clock: ServerClock): AuditChain {
+  static begin(db: DatabaseSync, node: string, clock: ServerClock, before?: AuditHead): AuditChain {
     const last = rowOf<{ id: number | null }>(db.prepare('SELECT max(id) AS id FROM writers').get());
     const chain = new AuditChain(db, (last.id ?? 0) + 1);
     const started = clock.dateMs();
@@ -91,7 +91,7 @@ export class AuditChain {
     db.prepare(
       'INSERT INTO writers(id, node, process, started, base, baseHash) VALUES(?, ?, ?, ?, 0, ?)',
     ).run(chain.writer, node, process, started, firstHash);
-    chain.note('open', started, { node, process, heads });
+    chain.note('open', started, { node, process, heads, before });
     return chain;
   }
 

@@ -1,15 +1,21 @@
-import { closeSync, existsSync, fsyncSync, openSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, realpathSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { SpillwayError } from '@spillway/core';
+import { nodeClock } from '../time/node-clock.ts';
+import { expectFileOrNothing } from './expect-file.ts';
+import { expectNoOrphan, LogFile } from './log-file.ts';
 
 /** "SpwA": what tells an audit log from other databases. */
 const applicationId = 0x53_70_77_41;
 /** The version of the tables. Another one is refused, and never guessed at. */
-const schemaVersion = 1;
+const schemaVersion = 2;
 /** How long a statement waits for a lock of another process. */
 const busyMs = 5000;
+/** How long a checkpoint waits for another one before it looks again. */
+const pauseMs = 10;
+const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /**
  * `records` is the chain: a row never changes, but for its content, which erasure takes. `keys` stands alone, with rows of
@@ -18,7 +24,7 @@ const busyMs = 5000;
  */
 export const schema: readonly string[] = [
   `CREATE TABLE writers(id INTEGER PRIMARY KEY, node TEXT NOT NULL, process TEXT NOT NULL, started INTEGER NOT NULL, base INTEGER NOT NULL, baseHash BLOB NOT NULL) STRICT`,
-  `CREATE TABLE streams(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, tenant TEXT, caller TEXT, provider TEXT, model TEXT, started INTEGER NOT NULL, ended INTEGER, state TEXT, code TEXT, inputTokens INTEGER, outputTokens INTEGER) STRICT`,
+  `CREATE TABLE streams(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, tenant TEXT, caller TEXT, provider TEXT, model TEXT, request TEXT, started INTEGER NOT NULL, ended INTEGER, state TEXT, code TEXT, inputTokens INTEGER, outputTokens INTEGER) STRICT`,
   `CREATE TABLE keys(stream INTEGER PRIMARY KEY, key BLOB NOT NULL) STRICT`,
   `CREATE TABLE records(id INTEGER PRIMARY KEY, writer INTEGER NOT NULL, n INTEGER NOT NULL, stream INTEGER, seq INTEGER, kind TEXT NOT NULL, at INTEGER NOT NULL, content BLOB, digest BLOB, hash BLOB NOT NULL) STRICT`,
   `CREATE UNIQUE INDEX recordsByWriter ON records(writer, n)`,
@@ -26,7 +32,18 @@ export const schema: readonly string[] = [
   `CREATE INDEX chainRows ON records(kind, stream) WHERE seq IS NULL`,
   `CREATE INDEX streamsByStart ON streams(started)`,
   `CREATE INDEX streamsByPerson ON streams(tenant, caller)`,
+  `CREATE INDEX streamsByRequest ON streams(request)`,
 ];
+
+/** A row of `writers`: who writes a chain, and where it begins. */
+export interface WriterRow {
+  readonly id: number;
+  readonly node: string;
+  readonly process: string;
+  readonly started: number;
+  readonly base: number;
+  readonly baseHash: Uint8Array;
+}
 
 /** A row of SQLite, with the types that its table has: tables are STRICT. */
 // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller knows its own query
@@ -39,50 +56,37 @@ export function damaged(): SpillwayError {
   return new SpillwayError('invalid_option', 'The file of the audit log is damaged: "verify" says where.');
 }
 
-/** What a file is known by, whatever its name. */
-function identityOf(path: string): string {
-  const { dev, ino } = statSync(path);
-  return `${dev}:${ino}`;
-}
-
-/**
- * Sees that a name still means the same file: what is written into a file that has lost its name is lost.
- *
- * @throws {SpillwayError} `sink_failed` if it means another one.
- */
-export function expectSame(path: string, identity: string): void {
-  if (identityOf(path) === identity) return;
-  throw new SpillwayError('sink_failed', `${path} was moved, replaced or removed while it was written to`);
-}
-
 /**
  * Opens an audit log to write to it, and creates it, for its owner alone. All that the file says from then on is on the
  * disk: what an earlier process wrote, too, also if its `fsync` had failed.
  *
- * @throws {SpillwayError} `invalid_option` for a file that is something else.
+ * @throws {SpillwayError} `invalid_option` for a file that is something else; `sink_failed` for a write-ahead log whose log is gone.
  */
-export function openForWriting(path: string): { readonly db: DatabaseSync; readonly identity: string } {
-  const file = resolve(path);
-  const isNew = !existsSync(file);
+export function openForWriting(path: string): { readonly db: DatabaseSync; readonly file: LogFile } {
+  const name = resolve(path);
+  expectFileOrNothing(name);
+  const isNew = !existsSync(name);
+  expectNoOrphan(isNew ? name : realpathSync(name));
   if (isNew) {
     // SQLite gives -wal and -shm the mode of the database.
-    closeSync(openSync(file, 'a', 0o600));
-    syncFolder(file);
+    closeSync(openSync(name, 'a', 0o600));
+    syncFolder(name);
   }
-  const identity = identityOf(file);
-  const db = new DatabaseSync(file, { timeout: busyMs });
+  const file = new LogFile(name);
+  const db = new DatabaseSync(name, { timeout: busyMs });
   try {
     // It may have been replaced before it was open.
-    expectSame(file, identity);
+    file.expectInPlace();
     db.exec('PRAGMA auto_vacuum = INCREMENTAL; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL');
     if (isEmpty(db)) createTables(db);
-    expectLog(db, file);
+    expectLog(db, name);
     db.exec('PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 67108864');
     checkpoint(db);
-    return { db, identity };
+    file.seeCompanions();
+    return { db, file };
   } catch (error) {
     db.close();
-    throw error;
+    throw inWords(error, name);
   }
 }
 
@@ -113,7 +117,7 @@ function openReader(file: URL | string, path: string): DatabaseSync {
     return db;
   } catch (error) {
     db.close();
-    throw error;
+    throw inWords(error, path);
   }
 }
 
@@ -121,15 +125,24 @@ function openReader(file: URL | string, path: string): DatabaseSync {
  * Moves all of the write-ahead log into the database, on the disk, and empties it. A write-ahead log whose `fsync` has
  * failed may have a hole on the disk that nobody sees before the power fails: behind the hole nothing may be written.
  *
- * @throws {SpillwayError} `sink_failed` while somebody reads what has to be moved.
+ * @throws {SpillwayError} `sink_failed` while somebody reads what has to be moved, for longer than `maxMs`.
  */
-export function checkpoint(db: DatabaseSync): void {
-  const { busy } = rowOf<{ busy: number }>(db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get());
-  if (busy === 0) return;
-  throw new SpillwayError(
-    'sink_failed',
-    `The audit log is held by somebody who reads or writes it, for longer than ${busyMs} ms; try again when they have finished.`,
-  );
+export function checkpoint(db: DatabaseSync, maxMs = busyMs): void {
+  const untilMs = nodeClock.nowMs() + maxMs;
+  db.exec(`PRAGMA busy_timeout = ${maxMs}`);
+  try {
+    // SQLite waits for readers by itself, and not for another one that does the same.
+    while (db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()?.['busy'] !== 0) {
+      if (nodeClock.nowMs() >= untilMs)
+        throw new SpillwayError(
+          'sink_failed',
+          `The audit log is held by somebody who reads or writes it, for longer than ${maxMs} ms; try again when they have finished.`,
+        );
+      Atomics.wait(pause, 0, 0, pauseMs);
+    }
+  } finally {
+    db.exec(`PRAGMA busy_timeout = ${busyMs}`);
+  }
 }
 
 /** Runs `work` as one transaction: what it did is on the disk, or nothing of it is done, or it throws and nobody knows. */
@@ -144,6 +157,20 @@ export function transact<Result>(db: DatabaseSync, work: () => Result): Result {
     if (db.isTransaction) db.exec('ROLLBACK');
     throw error;
   }
+}
+
+/** SQLite's number for a file that is no database. */
+const notADatabase = 26;
+
+/** What SQLite says of another file, as the user would. */
+function inWords(error: unknown, path: string): unknown {
+  const isOther = error instanceof Error && 'errcode' in error && error.errcode === notADatabase;
+  if (!isOther) return error;
+  return new SpillwayError(
+    'invalid_option',
+    `${path}: expected an audit log, got a file that is no database`,
+    { cause: error },
+  );
 }
 
 function isEmpty(db: DatabaseSync): boolean {

@@ -60,7 +60,9 @@ const execArgv = [
  */
 export async function openAuditLog(path: string, options: AuditLogOptions = {}): Promise<AuditLog> {
   const { clock = nodeClock, node = hostname(), retain = {} } = options;
-  if (path === '') throw failed('path: expected the name of a file, got an empty text', 'invalid_option');
+  // SQLite has names that are no files.
+  if (path === '' || path === ':memory:' || path.startsWith('file:'))
+    throw failed(`path: expected the name of a file, got ${JSON.stringify(path)}`, 'invalid_option');
   for (const [name, value] of Object.entries(retain))
     if (value !== undefined && !(Number.isSafeInteger(value) && value > 0))
       throw failed(`retain.${name}: expected a whole number above 0, got ${String(value)}`, 'invalid_option');
@@ -92,6 +94,7 @@ class ThreadedLog implements AuditLog {
   #ending: Worker | undefined;
   #head: AuditHead = { writer: 0, count: 0, hash: '' };
   #closed: Promise<void> | undefined;
+  #isOpen = false;
 
   constructor(data: AuditWorkerData, clock: Pick<ServerClock, 'after' | 'nowMs'>) {
     this.#data = data;
@@ -105,6 +108,7 @@ class ThreadedLog implements AuditLog {
   /** Begins the chain, which shows that the log can be written. */
   async open(): Promise<void> {
     await this.#write([]);
+    this.#isOpen = true;
   }
 
   async write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
@@ -153,7 +157,9 @@ class ThreadedLog implements AuditLog {
     const { promise, reject, resolve } = Promise.withResolvers<AuditHead | undefined>();
     const settle = (answer: AuditAnswer): void => {
       if (answer.kind === 'done') resolve(answer.head);
-      else reject(failed(`The audit log failed: ${answer.message}`, answer.code));
+      else
+        // Once it was open nothing is wrong with what is written: a sink that says so would be given no record again.
+        reject(failed(`The audit log failed: ${answer.message}`, this.#isOpen ? 'sink_failed' : answer.code));
     };
     this.#calls.push({ sentMs: this.#clock.nowMs(), answered: promise, settle });
     worker.postMessage(request, handOver);

@@ -35,6 +35,8 @@ export interface AuditFilter {
   readonly caller?: string | undefined;
   /** The whole name, as the client gave it. */
   readonly model?: string | undefined;
+  /** The id of the request that began it. */
+  readonly request?: string | undefined;
   readonly state?: string | undefined;
   /** Streams that began at this time or later. */
   readonly sinceMs?: number | undefined;
@@ -86,8 +88,10 @@ export class AuditReader {
 
   /** The streams of a log, the newest first. */
   *streams(filter: AuditFilter = {}): Generator<AuditedStream> {
-    const { caller, model, sinceMs = 0, state, tenant } = filter;
-    const wanted = Object.entries({ tenant, caller, model }).filter(([, value]) => value !== undefined);
+    const { caller, model, request, sinceMs = 0, state, tenant } = filter;
+    const wanted = Object.entries({ tenant, caller, model, request }).filter(
+      ([, value]) => value !== undefined,
+    );
     const where = wanted.map(([name]) => ` AND ${name} = ?`).join('');
     const page = this.#db.prepare(
       `SELECT streams.*, key FROM streams JOIN keys ON stream = streams.id
@@ -155,7 +159,7 @@ export class AuditReader {
   }
 
   #stream({ ended, id, key, name, started, state, ...index }: StreamRow): AuditedStream {
-    const { caller, code, inputTokens, model, outputTokens, provider, tenant } = index;
+    const { caller, code, inputTokens, model, outputTokens, provider, request, tenant } = index;
     return {
       name,
       startedMs: started,
@@ -165,6 +169,7 @@ export class AuditReader {
       caller,
       provider,
       model,
+      request,
       code,
       inputTokens,
       outputTokens,

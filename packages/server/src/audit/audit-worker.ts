@@ -26,11 +26,17 @@ export type AuditAnswer =
 const { node, path, retain } = workerData as AuditWorkerData;
 const writer = new AuditWriter(path, node, nodeClock);
 const retention = new Retention(writer, retain, nodeClock);
+/** How often it is looked whether the log has its name still, when nothing is written. */
+const watchEveryMs = 1000;
+const watching = nodeClock.every(watchEveryMs, () => writer.watch());
 
 parentPort?.on('message', (request: AuditRequest) => {
   const result = answer(request);
   parentPort?.postMessage(result, []);
-  if (request.kind === 'close') parentPort?.close();
+  if (request.kind === 'close') {
+    watching.stop();
+    parentPort?.close();
+  }
   // Whoever waits for the write has its answer already.
   else if (result.kind === 'done') retention.run(request.batch.seqs.length);
 });

@@ -3,9 +3,10 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { SinkRecord } from '@spillway/core';
 import type { ServerClock } from '../time/server-clock.ts';
 import { AuditChain, type AuditHead } from './audit-chain.ts';
-import { expectSame, openForWriting, rowOf, transact } from './audit-database.ts';
+import { checkpoint, openForWriting, rowOf, transact } from './audit-database.ts';
+import type { LogFile } from './log-file.ts';
 import { factsOf, type RecordFacts } from './record-index.ts';
-import { encrypt, isErasedKey, keyBytes, placeOf } from './stream-cipher.ts';
+import { encrypt, isErasedKey, keyBytes, nonceBytes, placeOf } from './stream-cipher.ts';
 
 /** A stream as it is written: its number in the log, and its key. */
 interface OpenStream {
@@ -17,10 +18,12 @@ interface OpenStream {
 /** An open log, with the chain that goes on. */
 interface Opened {
   readonly db: DatabaseSync;
-  readonly identity: string;
+  readonly file: LogFile;
   readonly statements: Statements;
   /** Begins with the first transaction. */
   chain: AuditChain | undefined;
+  /** Where the chain was after the last transaction that was kept. */
+  kept: AuditHead | undefined;
 }
 
 interface Statements {
@@ -40,6 +43,10 @@ export class AuditWriter {
   readonly #node: string;
   readonly #clock: ServerClock;
   #opened: Opened | undefined;
+  /** Where the chain was in a file that has lost its name. */
+  #before: AuditHead | undefined;
+  /** Why the next write fails: nothing was written when it was found. */
+  #lost: Error | undefined;
 
   constructor(path: string, node: string, clock: ServerClock) {
     this.#path = resolve(path);
@@ -51,28 +58,50 @@ export class AuditWriter {
   write(records: readonly SinkRecord[]): AuditHead {
     return this.change(({ chain, statements }) => {
       const streams = new Map<string, OpenStream>();
-      for (const record of records) this.#add(record, chain, statements, streams);
+      // One draw for all: a draw for each would be a seventh of the time of a write.
+      const nonces = this.#clock.randomBytes(nonceBytes * records.length);
+      for (const [at, record] of records.entries()) {
+        const nonce = nonces.subarray(at * nonceBytes, (at + 1) * nonceBytes);
+        this.#add(record, nonce, chain, statements, streams);
+      }
     });
   }
 
   /** Changes the log in one transaction. Returns where the chain is then: all up to there is on the disk. */
   change(work: (log: { db: DatabaseSync; chain: AuditChain; statements: Statements }) => void): AuditHead {
+    const lost = this.#lost;
+    this.#lost = undefined;
+    if (lost !== undefined) throw lost;
     this.#opened ??= this.#open();
-    const { db, identity, statements } = this.#opened;
+    const { db, file, statements } = this.#opened;
     try {
       // A chain counts only when the transaction that it grew in is kept.
       const chain = this.#opened.chain;
       const grown = transact(db, () => {
-        const next = chain ?? AuditChain.begin(db, this.#node, this.#clock);
+        file.expectInPlace();
+        const next = chain ?? AuditChain.begin(db, this.#node, this.#clock, this.#before);
         work({ db, chain: next, statements });
         return next;
       });
-      expectSame(this.#path, identity);
       this.#opened.chain = grown;
+      this.#opened.kept = grown.head;
+      // What was kept in a file without a name would be lost.
+      file.expectInPlace();
+      this.#before = undefined;
       return grown.head;
     } catch (error) {
       this.#drop();
       throw error;
+    }
+  }
+
+  /** Sees that the log has its name still, also when nothing is written. If it has not, the next write fails. */
+  watch(): void {
+    try {
+      this.#opened?.file.expectInPlace();
+    } catch (error) {
+      this.#lost = error instanceof Error ? error : undefined;
+      this.#drop();
     }
   }
 
@@ -95,35 +124,58 @@ export class AuditWriter {
       return undefined;
     } finally {
       this.#drop();
+      // Its write-ahead log could not be emptied into a file that was moved.
+      this.#opened?.db.close();
     }
   }
 
   #open(): Opened {
-    const { db, identity } = openForWriting(this.#path);
+    const { db, file } = openForWriting(this.#path);
     const statements: Statements = {
       find: db.prepare('SELECT id, key FROM streams JOIN keys ON stream = id WHERE name = ?'),
       create: db.prepare('INSERT INTO streams(name, started) VALUES(?, ?)'),
       createKey: db.prepare('INSERT INTO keys(stream, key) VALUES(?, ?)'),
-      begin: db.prepare('UPDATE streams SET tenant = ?, caller = ?, provider = ?, model = ? WHERE id = ?'),
+      begin: db.prepare(
+        'UPDATE streams SET tenant = ?, caller = ?, provider = ?, model = ?, request = ? WHERE id = ?',
+      ),
       end: db.prepare(
         'UPDATE streams SET ended = ?, state = ?, code = ?, inputTokens = ?, outputTokens = ? WHERE id = ?',
       ),
     };
-    return { db, identity, statements, chain: undefined };
+    return { db, file, statements, chain: undefined, kept: undefined };
   }
 
   #drop(): void {
     const opened = this.#opened;
+    if (opened === undefined || !this.#leave(opened)) return;
     this.#opened = undefined;
     try {
-      opened?.db.close();
+      opened.db.close();
     } catch {
       // It failed before: that is why it is dropped.
     }
   }
 
+  /**
+   * Gives a file that has lost its name all that was kept in it: SQLite does not do so when it closes one. Returns false if
+   * it could not: then it stays open until it can.
+   */
+  #leave({ db, file, kept }: Opened): boolean {
+    if (file.isInPlace) return true;
+    try {
+      // Who waits for a write is told before long, and it is tried again.
+      checkpoint(db, 500);
+      file.freeName();
+    } catch {
+      return false;
+    }
+    this.#before = kept ?? this.#before;
+    return true;
+  }
+
   #add(
     { seq, stream: name, value }: SinkRecord,
+    nonce: Uint8Array,
     chain: AuditChain,
     statements: Statements,
     streams: Map<string, OpenStream>,
@@ -135,7 +187,7 @@ export class AuditWriter {
     const isErased = isErasedKey(stream.key);
     // What comes after an erasure is written as if it had been there: nobody has this key.
     const key = isErased ? this.#clock.randomBytes(keyBytes) : stream.key;
-    const content = encrypt(key, this.#clock.randomBytes(12), placeOf(name, seq), value);
+    const content = encrypt(key, nonce, placeOf(name, seq), value);
     const isAdded = chain.add({ stream, seq, kind: facts.kind, at, content, isErased });
     if (isAdded) index(stream.id, facts, at, isErased, statements);
   }
@@ -160,7 +212,8 @@ function index(
   { begin, end }: Statements,
 ): void {
   const { caller = null, code = null, inputTokens = null, model = null } = isErased ? {} : found;
-  const { outputTokens = null, provider = null, state = null, tenant = null } = isErased ? {} : found;
-  if (kind === 'begin') begin.run(tenant, caller, provider, model, id);
+  const { outputTokens = null, provider = null, request = null, state = null } = isErased ? {} : found;
+  const { tenant = null } = isErased ? {} : found;
+  if (kind === 'begin') begin.run(tenant, caller, provider, model, request, id);
   if (kind === 'end') end.run(at, state, code, inputTokens, outputTokens, id);
 }

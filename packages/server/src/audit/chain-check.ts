@@ -12,6 +12,8 @@ export interface ChainRow {
   readonly content: Uint8Array | null;
   readonly digest: Uint8Array | null;
   readonly hash: Uint8Array;
+  /** 1: it lies behind the row before it, as its program put it; 0: it does not. */
+  readonly isInOrder: number;
 }
 
 /** A row that does not follow from the one before it. */
@@ -75,7 +77,10 @@ export class ChainCheck {
     const last = this.#last;
     this.#last = undefined;
     // The row before is gone, and nobody knows its hash.
-    if (before === undefined || this.#follows(row, digest, before, this.#shift)) return;
+    if (before === undefined || this.#follows(row, digest, before, this.#shift)) {
+      if (row.isInOrder === 0) this.#tell('reordered', row, 'lies in the file in front of the record before');
+      return;
+    }
     if (last !== undefined && this.#isExplained(row, digest, last)) return;
     const misfit: Misfit = {
       row,

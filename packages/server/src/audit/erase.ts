@@ -87,7 +87,7 @@ function eraseStream(db: DatabaseSync, chain: AuditChain, { id, name }: Erasable
     clear.run(digestOf(content), record);
   }
   db.prepare(
-    `UPDATE streams SET tenant = NULL, caller = NULL, provider = NULL, model = NULL, state = NULL, code = NULL,
+    `UPDATE streams SET tenant = NULL, caller = NULL, provider = NULL, model = NULL, request = NULL, state = NULL, code = NULL,
        inputTokens = NULL, outputTokens = NULL WHERE id = ?`,
   ).run(id);
   chain.note('erase', nowMs, { records: rows.length }, { id, name });

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import type { AuditWriter } from './audit-writer.ts';
-import { rowOf } from './audit-database.ts';
+import { rowOf, type WriterRow } from './audit-database.ts';
 import { WriterLiveness } from './writer-liveness.ts';
 
 /** What is to be removed: what is older, or the oldest while the log is larger. */
@@ -47,14 +47,12 @@ interface PrefixRow {
   readonly hash: Uint8Array;
 }
 
-/** A digest of where each pruned chain begins. */
+/** A digest of where each pruned chain begins, and of who wrote it: its first record does not say so any more. */
 export function basesDigest(db: DatabaseSync): string {
   const hash = createHash('sha256');
-  for (const row of db
-    .prepare('SELECT id, base, baseHash FROM writers WHERE base > 0 ORDER BY id')
-    .iterate()) {
-    const { base, baseHash, id } = rowOf<{ id: number; base: number; baseHash: Uint8Array }>(row);
-    hash.update(JSON.stringify([id, base, Buffer.from(baseHash).toString('hex')]));
+  for (const row of db.prepare('SELECT * FROM writers WHERE base > 0 ORDER BY id').iterate()) {
+    const { base, baseHash, id, node, process, started } = rowOf<WriterRow>(row);
+    hash.update(JSON.stringify([id, node, process, started, base, Buffer.from(baseHash).toString('hex')]));
   }
   return hash.digest('hex');
 }

@@ -4,6 +4,8 @@ export interface StreamIndex {
   readonly caller: string | null;
   readonly provider: string | null;
   readonly model: string | null;
+  /** The id of the request that began it, as its client got it in `x-spillway-request-id`. */
+  readonly request: string | null;
   readonly state: string | null;
   readonly code: string | null;
   readonly inputTokens: number | null;
@@ -35,6 +37,7 @@ function indexOf(kind: string, record: Fields): Partial<StreamIndex> {
       caller: text(record['caller']),
       provider: text(record['provider']),
       model: text(record['model']),
+      request: text(record['requestId']),
     };
   if (kind !== 'end') return {};
   const usage = fieldsOf(record['usage']);

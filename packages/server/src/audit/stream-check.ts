@@ -3,7 +3,7 @@ import { damaged, rowOf } from './audit-database.ts';
 import type { AuditProblems } from './audit-problem.ts';
 import { problemAt } from './chain-check.ts';
 import { factsOf, type StreamIndex } from './record-index.ts';
-import { decrypt, isErasedKey, placeOf } from './stream-cipher.ts';
+import { decrypt, isErasedKey, keyBytes, placeOf } from './stream-cipher.ts';
 
 interface StreamRow extends StreamIndex {
   readonly id: number;
@@ -30,6 +30,7 @@ const fields = [
   'caller',
   'provider',
   'model',
+  'request',
   'state',
   'code',
   'inputTokens',
@@ -40,6 +41,7 @@ const nothing: StreamIndex = {
   caller: null,
   provider: null,
   model: null,
+  request: null,
   state: null,
   code: null,
   inputTokens: null,
@@ -94,7 +96,8 @@ class StreamCheck {
     this.streams += 1;
     const isErased = stream.isErased === 1;
     if (isErased) this.erased += 1;
-    if (key === null || isErased !== isErasedKey(key))
+    if (id < 1) this.#tell(stream, 'its number is none that a program gives');
+    if (key?.length !== keyBytes || isErased !== isErasedKey(key))
       this.#tell(
         stream,
         isErased ? 'its key is there, although a record says that it was erased' : 'its key is not there',
@@ -112,9 +115,9 @@ class StreamCheck {
     if (first === undefined && !isErased) this.#tell(stream, 'it has no records');
     // A stream that lost its first records to retention keeps in the index what they said.
     const isWhole = first?.seq === 0 || this.#pruned.get() === undefined;
-    const wrong = fields.filter(
-      (field) => stream[field] !== said[field] && (isWhole || (ended !== null && !fromBegin.has(field))),
-    );
+    const isKnown = (field: keyof StreamIndex): boolean =>
+      isWhole || isErased || (ended !== null && !fromBegin.has(field));
+    const wrong = fields.filter((field) => stream[field] !== said[field] && isKnown(field));
     const isLate = first !== undefined && isWhole && first.at !== stream.started;
     if (wrong.length > 0 || isLate || (ended !== stream.ended && (isWhole || ended !== null))) {
       const isEndOther = ended !== stream.ended && (isWhole || ended !== null);
@@ -162,4 +165,4 @@ class StreamCheck {
 }
 
 /** What the first record of a stream says. */
-const fromBegin: ReadonlySet<string> = new Set(['tenant', 'caller', 'provider', 'model']);
+const fromBegin: ReadonlySet<string> = new Set(['tenant', 'caller', 'provider', 'model', 'request']);

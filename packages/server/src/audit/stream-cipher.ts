@@ -1,7 +1,8 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 
 const algorithm = 'aes-256-gcm';
-const nonceBytes = 12;
+/** Bytes of a record's nonce. */
+export const nonceBytes = 12;
 const tagBytes = 16;
 /** Bytes of a stream's key. */
 export const keyBytes = 32;

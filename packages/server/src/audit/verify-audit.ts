@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { type AuditHead, firstHash } from './audit-chain.ts';
-import { damaged, openForReading, rowOf, schema } from './audit-database.ts';
+import { damaged, openForReading, rowOf, schema, type WriterRow } from './audit-database.ts';
 import { type AuditProblem, AuditProblems } from './audit-problem.ts';
 import { ChainCheck, type ChainRow, isSame, problemAt } from './chain-check.ts';
 import { basesDigest, newestPrune } from './prune.ts';
@@ -21,25 +21,18 @@ export interface AuditReport {
   readonly problems: readonly AuditProblem[];
   /** The number of all problems. */
   readonly problemCount: number;
+  /** Where chains were in other files: those had this log's name, and were moved or removed while they were written. */
+  readonly before: readonly AuditHead[];
   /** Heads that cannot be compared, because retention has removed the records. */
   readonly prunedHeads: readonly AuditHead[];
 }
 
-/** A head that the log itself or its reader vouches for. */
+/** A head that the first record of another chain has. */
 interface Witness extends AuditHead {
-  readonly from: string;
+  readonly by: number;
 }
 
 const noStreams = { streams: 0, erased: 0 };
-
-interface WriterRow {
-  readonly id: number;
-  readonly node: string;
-  readonly process: string;
-  readonly started: number;
-  readonly base: number;
-  readonly baseHash: Uint8Array;
-}
 
 /** Rows that are read at once: while they are, the write-ahead log cannot be emptied. */
 const rowsAtOnce = 500;
@@ -66,6 +59,7 @@ class Verification {
   readonly #db: DatabaseSync;
   readonly #problems = new AuditProblems();
   readonly #witnesses: Witness[] = [];
+  readonly #before: AuditHead[] = [];
   #records = 0;
 
   constructor(db: DatabaseSync) {
@@ -74,11 +68,21 @@ class Verification {
 
   run(heads: readonly AuditHead[]): AuditReport {
     this.#checkFile();
+    if (this.#lastWriter() === 0)
+      this.#problems.add({
+        kind: 'missing',
+        message:
+          'there is no chain: all of it was removed, or lies in the "-wal" of the name that the file had',
+      });
     for (let id = 1; id <= this.#lastWriter(); id += 1) this.#read(() => this.#checkChain(id));
     this.#read(() => this.#checkStrays());
     const { erased, streams } = this.#read(() => checkStreams(this.#db, this.#problems)) ?? noStreams;
     const pruned = this.#read(() => this.#checkPruned()) ?? 0;
-    for (const witness of this.#witnesses) this.#read(() => this.#checkHead(witness, witness.from));
+    for (const witness of this.#witnesses)
+      this.#read(() => {
+        this.#checkHead(witness, `the first record of writer ${witness.by}`);
+        this.#checkOrder(witness);
+      });
     const prunedHeads = heads.filter(
       (head) => this.#read(() => this.#checkHead(head, 'the head that was given')) === true,
     );
@@ -90,6 +94,7 @@ class Verification {
       heads: this.#read(() => this.#heads()) ?? [],
       problems: this.#problems.told,
       problemCount: this.#problems.count,
+      before: this.#before,
       prunedHeads,
     };
   }
@@ -138,6 +143,14 @@ class Verification {
           writer: last,
         });
     }
+    const keys = this.#db.prepare(
+      'SELECT stream FROM keys WHERE stream > ? AND NOT EXISTS(SELECT 1 FROM streams WHERE id = stream)',
+    );
+    for (const row of keys.iterate(-Infinity))
+      this.#problems.add({
+        kind: 'added',
+        message: `a key of a stream that is not there, ${String(row['stream'])}`,
+      });
   }
 
   #lastWriter(): number {
@@ -163,8 +176,9 @@ class Verification {
       });
     const check = new ChainCheck(id, writer.base + 1, writer.baseHash, this.#problems);
     const page = this.#db.prepare(
-      `SELECT n, name AS stream, seq, kind, at, content, digest, hash FROM records LEFT JOIN streams ON streams.id = stream
-         WHERE writer = ? AND n >= ? ORDER BY n LIMIT ${rowsAtOnce}`,
+      `SELECT n, name AS stream, seq, kind, at, content, digest, hash, records.id > coalesce((SELECT id FROM records AS before
+         WHERE before.writer = records.writer AND before.n < records.n ORDER BY before.n DESC LIMIT 1), 0) AS isInOrder
+         FROM records LEFT JOIN streams ON streams.id = stream WHERE writer = ? AND n >= ? ORDER BY n LIMIT ${rowsAtOnce}`,
     );
     for (let isMore = true; isMore;) {
       isMore = false;
@@ -182,6 +196,19 @@ class Verification {
     if (check.next === 1)
       this.#problems.add({ kind: 'missing', message: 'the whole chain is not there', writer: id });
     check.end();
+    this.#checkBeginning(id);
+  }
+
+  /** Records in front of a chain's beginning follow from nothing, and yet who reads their stream would read them. */
+  #checkBeginning(id: number): void {
+    const early = this.#db.prepare(
+      `SELECT n, name AS stream, seq FROM records JOIN writers ON writers.id = writer LEFT JOIN streams ON streams.id = stream
+         WHERE writer = ? AND n <= base`,
+    );
+    for (const each of early.iterate(id)) {
+      const row = rowOf<Pick<ChainRow, 'n' | 'seq' | 'stream'>>(each);
+      this.#problems.add(problemAt('added', id, row, 'stands in front of the beginning of its chain'));
+    }
   }
 
   /** Records before this one may have been pruned since the chain's beginning was read. */
@@ -199,7 +226,7 @@ class Verification {
       );
     if (row.kind !== 'open' || row.content === null) return;
     const said = parsed(row.content) as
-      | { node?: string; process?: string; heads?: [number, number, string][] }
+      | { node?: string; process?: string; heads?: [number, number, string][]; before?: AuditHead }
       | undefined;
     if (said?.node !== writer.node || said.process !== writer.process || row.at !== writer.started)
       this.#problems.add({
@@ -207,8 +234,9 @@ class Verification {
         message: 'the entry of the writer is not what its first record says',
         writer: writer.id,
       });
+    if (said?.before !== undefined) this.#before.push(said.before);
     for (const [other, count, hash] of said?.heads ?? [])
-      this.#witnesses.push({ writer: other, count, hash, from: `the first record of writer ${writer.id}` });
+      this.#witnesses.push({ writer: other, count, hash, by: writer.id });
   }
 
   /** Chains may begin late only as the newest `prune` record says. Returns how many records were pruned. */
@@ -244,6 +272,23 @@ class Verification {
         : `record ${count} is not the one that ${from} knows: the log was written anew`;
     this.#problems.add({ kind: 'head', message, writer, n: count });
     return false;
+  }
+
+  /** A chain that knows a head began behind that record, and in front of the next one. */
+  #checkOrder({ by, count, writer }: Witness): void {
+    const wrong = this.#db
+      .prepare(
+        `SELECT other.n AS n FROM records AS first JOIN records AS other ON other.writer = ? AND other.n IN (?, ?)
+           WHERE first.writer = ? AND first.n = 1 AND (other.n > ?) <> (other.id > first.id)`,
+      )
+      .get(writer, count, count + 1, by, count);
+    if (wrong !== undefined)
+      this.#problems.add({
+        kind: 'reordered',
+        message: `lies in the file on the wrong side of the first record of writer ${by}`,
+        writer,
+        n: Number(wrong['n']),
+      });
   }
 
   #heads(): AuditHead[] {

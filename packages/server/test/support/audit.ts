@@ -75,6 +75,7 @@ export function streamRecords(stream: string, told: Told = {}): SinkRecord[] {
   const bodies: Record<string, unknown>[] = [
     {
       kind: 'begin',
+      requestId: `request-of-${stream}`,
       provider: 'openai',
       api: 'openai',
       model,

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { headAsText } from '@spillway/server/audit/audit-chain';
 import { checkpoint } from '@spillway/server/audit/audit-database';
-import { AuditReader } from '@spillway/server/audit/audit-reader';
+import { type AuditFilter, AuditReader } from '@spillway/server/audit/audit-reader';
 import { AuditWriter } from '@spillway/server/audit/audit-writer';
 import { erase, type EraseTarget } from '@spillway/server/audit/erase';
 import { prune, type PruneLimits } from '@spillway/server/audit/prune';
@@ -33,8 +33,13 @@ export async function eraseCommand({ caller, from, stream, tenant, yes }: EraseO
     fail(exitCodes.usage, 'expected --yes: what is erased cannot be read by anybody any more');
   const target: EraseTarget = isOne ? { stream } : { tenant: tenant ?? '', caller };
   const path = auditPath(from);
+  if (!isOne && !hasStreams(path, { tenant, caller }))
+    fail(
+      exitCodes.notFound,
+      `no stream of ${caller === undefined ? '' : `caller ${JSON.stringify(caller)} of `}tenant ${JSON.stringify(tenant)} in this log: expected names as "audit list --json" has them. What was erased before has no names any more`,
+    );
   if (isOne && !hasStream(path, stream))
-    fail(exitCodes.failed, `no stream ${JSON.stringify(stream)} in this log`);
+    fail(exitCodes.notFound, `no stream ${JSON.stringify(stream)} in this log`);
   await change(path, (writer) => {
     const { records, streams } = erase(path, writer, target, nodeClock.dateMs());
     return `erased ${records} records of ${streams} streams`;
@@ -90,6 +95,14 @@ function hasStream(path: string, name: string): boolean {
   const stream = reader.stream(name);
   reader.close();
   return stream !== undefined;
+}
+
+/** Erased streams have no names. */
+function hasStreams(path: string, filter: AuditFilter): boolean {
+  const reader = orFail(path, () => new AuditReader(path));
+  const [first] = reader.streams(filter);
+  reader.close();
+  return first !== undefined;
 }
 
 function limit(

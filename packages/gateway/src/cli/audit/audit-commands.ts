@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type * as Changes from './audit-changes.ts';
 import type { EraseOptions, PruneOptions } from './audit-changes.ts';
 import type * as Reads from './audit-reads.ts';
+import { states } from './stream-states.ts';
 import type { ExportOptions, ListOptions, ShowOptions, VerifyOptions } from './audit-reads.ts';
 
 const from = [
@@ -23,9 +24,10 @@ export function addAudit(program: Command): void {
     )
     .option(...from)
     .option('--tenant <name>', 'only of this tenant')
-    .option('--caller <name>', 'only of this caller')
+    .option('--caller <name>', 'only of this caller, as its key names it: clinic/web')
     .option('--model <name>', 'only with this model, as the client named it')
-    .option('--state <state>', 'only those: completed, failed, cancelled, open, interrupted or erased')
+    .option('--request <id>', 'only that of this request: what its client got as x-spillway-request-id')
+    .option('--state <state>', `only those: ${states.join(', ')}`)
     .option(
       '--since <time>',
       'only those that began since then: 2026-11-28, 2026-11-28T12:00:00Z, 12h or 30d',
@@ -38,7 +40,7 @@ export function addAudit(program: Command): void {
     .description(
       'Show one stream: who asked which model, what was answered, how it ended, and what each reader got.',
     )
-    .argument('<id>', 'the id of the stream')
+    .argument('<id>', 'the id of the stream, or of the request that began it (x-spillway-request-id)')
     .option(...from)
     .option('--json', 'print the records themselves, a line each')
     .action(async (id: string, options: ShowOptions) => (await reads()).showCommand(id, options));
@@ -72,7 +74,7 @@ export function addAudit(program: Command): void {
     .option(...from)
     .option('--stream <id>', 'this stream')
     .option('--tenant <name>', 'all streams of this tenant')
-    .option('--caller <name>', 'with --tenant: only those of this caller')
+    .option('--caller <name>', 'with --tenant: only those of this caller, named as list shows it')
     .option('--yes', 'really')
     .action(async (options: EraseOptions) => (await changes()).eraseCommand(options));
   audit

@@ -8,6 +8,7 @@ import { listHeader, listLine } from './list-line.ts';
 import { recordLine } from './record-line.ts';
 import { reportLines } from './report-lines.ts';
 import { streamText } from './stream-text.ts';
+import { states } from './stream-states.ts';
 import { timeOption } from './time-option.ts';
 
 /** What `audit list` takes. */
@@ -26,6 +27,9 @@ export async function listCommand({
   since,
   ...filter
 }: ListOptions): Promise<void> {
+  const { state } = filter;
+  if (state !== undefined && !states.includes(state))
+    fail(exitCodes.usage, `--state: expected one of ${states.join(', ')}, got ${JSON.stringify(state)}`);
   if (!/^[1-9]\d{0,8}$/.test(limit))
     fail(exitCodes.usage, `--limit: expected a number from 1, got ${JSON.stringify(limit)}`);
   const sinceMs = since === undefined ? undefined : timeOption('--since', since);
@@ -50,11 +54,12 @@ export interface ShowOptions {
 /** Shows one stream. */
 export async function showCommand(id: string, { from: source, json }: ShowOptions): Promise<void> {
   await withReader(source, async (reader) => {
-    const stream = reader.stream(id) ?? noStream(id);
+    const [ofRequest] = reader.streams({ request: id });
+    const stream = reader.stream(id) ?? ofRequest ?? noStream(id);
+    const records = reader.recordsOf(stream.name);
     const lines = new Lines();
-    if (json === undefined)
-      for (const line of streamText(stream, reader.recordsOf(id))) await lines.write(line);
-    else await printRecords(reader.recordsOf(id), lines);
+    if (json === undefined) for (const line of streamText(stream, records)) await lines.write(line);
+    else await printRecords(records, lines);
   });
 }
 
@@ -103,5 +108,8 @@ export async function verifyCommand({ from: source, head, heads: file, json }: V
 }
 
 function noStream(id: string): never {
-  fail(exitCodes.failed, `no stream ${JSON.stringify(id)} in this log: it was never there, or it was pruned`);
+  fail(
+    exitCodes.notFound,
+    `no stream ${JSON.stringify(id)} in this log, nor one of a request with that id: it was never there, was erased, or was pruned`,
+  );
 }

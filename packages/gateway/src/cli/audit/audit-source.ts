@@ -1,5 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { AuditReader } from '@spillway/server/audit/audit-reader';
+import { kindOf } from '@spillway/server/audit/expect-file';
 import { readConfigFile, joinSources } from '../../config/sources.ts';
 import { taps } from '../../config/tap.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
@@ -15,8 +16,9 @@ export function auditPath(from = configuredLog()): string {
   const [, path] = /^sqlite:(.+)$/s.exec(from) ?? [];
   if (path === undefined)
     fail(exitCodes.usage, `--from: expected sqlite:<path>, got ${JSON.stringify(from)}`);
-  if (!existsSync(path) || !statSync(path).isFile())
-    fail(exitCodes.noInput, `${path}: there is no such file`);
+  const found = existsSync(path) ? statSync(path) : undefined;
+  if (found === undefined) fail(exitCodes.noInput, `${path}: there is no such file`);
+  if (!found.isFile()) fail(exitCodes.noInput, `${path}: expected an audit log, got ${kindOf(found)}`);
   return path;
 }
 

@@ -43,10 +43,12 @@ function numberOr(tokens: number | null): string {
   return tokens === null ? '-' : String(tokens);
 }
 
-/** Who asked: `-` is a gateway without keys of clients. */
+/**
+ * Who asked, as `--caller` takes it: the name of a caller begins with its tenant (`clinic/web`), or is its tenant. A tenant that
+ * is no part of the name stands behind it. `-` is a gateway without keys of clients.
+ */
 export function shownPerson(tenant: string | null, caller: string | null): string {
-  const names = [tenant, caller]
-    .filter((name) => name !== null && name !== '')
-    .map((name) => shown(name ?? ''));
-  return names.length === 0 ? '-' : names.join('/');
+  const [of, name] = [shown(tenant ?? ''), shown(caller ?? '')];
+  if (name === '') return of === '' ? '-' : of;
+  return of === '' || name === of || name.startsWith(`${of}/`) ? name : `${name} (${of})`;
 }

@@ -5,7 +5,7 @@ import { shown } from './shown.ts';
 
 /** What `verify` found, for people: what is wrong first, then what is there, and what it could not tell. */
 export function reportLines(path: string, report: AuditReport, hasHeads: boolean): string[] {
-  const { erased, heads, problemCount, problems, pruned, prunedHeads, records, streams } = report;
+  const { before, erased, heads, problemCount, problems, pruned, prunedHeads, records, streams } = report;
   const more = problemCount - problems.length;
   return [
     ...problems.map(problemLine),
@@ -17,6 +17,10 @@ export function reportLines(path: string, report: AuditReport, hasHeads: boolean
     ...(pruned > 0
       ? [`pruned: ${counted(pruned, 'record')} from the beginning of chains, as a record says`]
       : []),
+    ...before.map(
+      (head) =>
+        `before: another log had this name, and was moved or removed while it was written, at head ${shown(headAsText(head))}`,
+    ),
     ...prunedHeads.map((head) => `pruned, and not compared: head ${headAsText(head)}`),
     ...heads.map((head) => `head ${headAsText(head)}`),
     ...(hasHeads

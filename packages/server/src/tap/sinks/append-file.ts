@@ -53,6 +53,11 @@ export class AppendFile {
     return this.#isDirty;
   }
 
+  /** Whether the file has no name any more. Of one whose last append failed that is not known: `false`. */
+  async isRemoved(): Promise<boolean> {
+    return (await this.#handle?.stat())?.nlink === 0;
+  }
+
   /** Appends bytes and syncs them. One at a time. */
   async append(bytes: Buffer): Promise<void> {
     const handle = await this.#clean();

@@ -1,11 +1,22 @@
+import type { Stats } from 'node:fs';
 import { open, rename, stat } from 'node:fs/promises';
 import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import type { ServerClock } from '../../time/server-clock.ts';
 import { AppendFile } from './append-file.ts';
+import { expectFileOrNothing } from '../../audit/expect-file.ts';
 import { FileLock } from './file-lock.ts';
 import { RotatedFiles } from './rotated-files.ts';
 import { fileLineOf, scanLines } from './record-line.ts';
 import { WriteTurn } from './write-turn.ts';
+
+/** What somebody else took away from the current file. */
+export interface FileLoss {
+  readonly path: string;
+  /** Whether the file was made shorter, or has no name any more. */
+  readonly what: 'cut' | 'removed';
+  /** The bytes of acknowledged records that are gone. Above 0. */
+  readonly bytes: number;
+}
 
 /** How a file sink rotates, and its clock. */
 export interface FileSinkOptions {
@@ -21,6 +32,8 @@ export interface FileSinkOptions {
   readonly maxAgeMs?: number;
   /** The renamed files that are kept, beside the current one; the oldest are deleted. Minimum 1. Default: all. */
   readonly maxFiles?: number;
+  /** Is told of what somebody else took away. Default: nobody. */
+  readonly onLoss?: (loss: FileLoss) => void;
   readonly clock: Pick<ServerClock, 'dateMs'>;
 }
 
@@ -42,8 +55,10 @@ export interface FileSink extends RecordSink {
  * `invalid_option`. A record that is written again is recognised by the numbers in the current file and in the one
  * before it, which are read once at the start, with 100 bytes of memory for each stream in them.
  *
- * One program writes to the file: `audit.jsonl.lock` is locked while it does. What others do to the file is noticed before the next batch: after a deletion or a `mv` the
- * batch goes into a new file, after a cut behind what is left. After a write that failed (a full disk, a defective one)
+ * One program writes to the file: `audit.jsonl.lock` is locked, and there, while it does. A file that has no records is left as
+ * it is, and refused. What others do to the file is noticed before
+ * the next batch: after a deletion or a `mv` the batch goes into a new file, after a cut behind what is left. `onLoss` is told
+ * of a deletion and of a cut, not of a `mv`, which loses nothing. After a write that failed (a full disk, a defective one)
  * the file is cut to what was acknowledged, and is written again.
  *
  * @throws {SpillwayError} `sink_failed` when the file cannot be opened; `invalid_option`.
@@ -55,13 +70,19 @@ export interface FileSink extends RecordSink {
  */
 export async function openFileSink(
   path: string,
-  { maxFileBytes = 67_108_864, maxAgeMs = 86_400_000, maxFiles = Infinity, clock }: FileSinkOptions,
+  {
+    maxFileBytes = 67_108_864,
+    maxAgeMs = 86_400_000,
+    maxFiles = Infinity,
+    onLoss = () => {},
+    clock,
+  }: FileSinkOptions,
 ): Promise<FileSink> {
   for (const [name, value] of Object.entries({ maxFileBytes, maxAgeMs, maxFiles })) {
     if (!(value >= 1))
       throw new SpillwayError('invalid_option', `${name}: expected 1 or more, got ${value}.`);
   }
-  const sink = new OpenFileSink(path, { maxFileBytes, maxAgeMs, maxFiles, clock });
+  const sink = new OpenFileSink(path, { maxFileBytes, maxAgeMs, maxFiles, onLoss, clock });
   await sink.open();
   return sink;
 }
@@ -95,7 +116,8 @@ class OpenFileSink implements FileSink {
 
   async open(): Promise<void> {
     await this.#orFailed(async () => {
-      this.#lock = new FileLock(`${this.#path}.lock`, `The file ${this.#path}`);
+      expectFileOrNothing(this.#path);
+      this.#lock = await FileLock.take(`${this.#path}.lock`, `The file ${this.#path}`);
       try {
         this.#current = await this.#openFile();
       } catch (error) {
@@ -155,10 +177,19 @@ class OpenFileSink implements FileSink {
     } else if (known !== undefined) {
       this.#before = known.last;
     }
+    const loss = known && (await this.#lossOf(known.file, found));
     this.#current = undefined;
     await known?.file.close();
+    if (loss !== undefined) this.#options.onLoss(loss);
     this.#current = await this.#openFile();
     return this.#current;
+  }
+
+  /** What is gone of the file, when its name has `found` now. */
+  async #lossOf(file: AppendFile, found: Stats | undefined): Promise<FileLoss | undefined> {
+    const isCut = found?.ino === file.inode;
+    const bytes = isCut ? file.bytes - found.size : (await file.isRemoved()) ? file.bytes : 0;
+    return bytes > 0 ? { path: this.#path, what: isCut ? 'cut' : 'removed', bytes } : undefined;
   }
 
   async #openFile(): Promise<CurrentFile> {
@@ -168,6 +199,12 @@ class OpenFileSink implements FileSink {
     const file = await AppendFile.open(this.#path, async (handle) => {
       const { size, birthtimeMs, mtimeMs } = await handle.stat();
       const scan = await scanLines(handle);
+      // Behind its last line a file is cut: nothing of somebody else's may be.
+      if (!scan.isOwn)
+        throw new SpillwayError(
+          'sink_failed',
+          `${this.#path}: expected lines of records or no file, got another file.`,
+        );
       if (size > 0) begunMs = birthtimeMs || mtimeMs;
       last = scan.last;
       this.tornBytes += size - scan.wholeBytes;

@@ -55,7 +55,12 @@ export interface LineScan {
   readonly last: Map<string, number>;
   /** Where the whole lines end. What lies behind was never acknowledged. */
   readonly wholeBytes: number;
+  /** Whether it is a file of records: it has one, or nothing but the beginning of one. */
+  readonly isOwn: boolean;
 }
+
+/** How a record can begin. */
+const beginnings = ['{"v":1,"stream":"', '{"stream":"'];
 
 /**
  * Reads a file of lines once, a piece at a time. Whole lines end where the last line has no end, or where the first NUL
@@ -87,7 +92,9 @@ export async function scanLines(file: FileHandle): Promise<LineScan> {
     if (nul !== -1) break;
     position += bytesRead;
   }
-  return { last, wholeBytes };
+  const torn = head.toString('latin1', 0, headBytes);
+  const isTorn = beginnings.some((text) => text.startsWith(torn.slice(0, text.length)));
+  return { last, wholeBytes, isOwn: last.size > 0 || (wholeBytes === 0 && isTorn) };
 }
 
 function readId(head: Uint8Array): { readonly stream: string; readonly seq: number } | undefined {

@@ -76,8 +76,8 @@ export class SpillQueue {
   #endOrdinal = 0;
   #bytes = 0;
 
-  private constructor(folder: string, options: SpillQueueOptions) {
-    this.#lock = new FileLock(join(folder, 'lock'), `The spill ${folder}`);
+  private constructor(folder: string, lock: FileLock, options: SpillQueueOptions) {
+    this.#lock = lock;
     this.#folder = folder;
     this.#options = options;
   }
@@ -85,7 +85,8 @@ export class SpillQueue {
   /** Opens the queue of that folder, which is made with mode 0700. Two segments are read of what is there. */
   static async open(folder: string, options: SpillQueueOptions): Promise<SpillQueue> {
     await mkdir(folder, { mode: 0o700, recursive: true });
-    const queue = new SpillQueue(folder, options);
+    const lock = await FileLock.take(join(folder, 'lock'), `The spill ${folder}`);
+    const queue = new SpillQueue(folder, lock, options);
     try {
       await queue.#load();
       return queue;
