@@ -162,5 +162,5 @@ test('a stream without an end is open while its writer lives, and interrupted af
 test('a file that is full of something else is not read as a log', async () => {
   const path = logPath();
   writeFileSync(path, Buffer.alloc(8192, 1));
-  expect(() => verifyAudit(path)).toThrow(/not a database/);
+  expect(() => verifyAudit(path)).toThrow(/expected an audit log, got a file that is no database/);
 });
