@@ -5,9 +5,9 @@ import { type DocName, docHref, docNames } from './route.ts';
 
 /** Loaded when somebody asks: they are of this version, and there without the internet. */
 const texts: Readonly<Record<DocName, () => Promise<{ readonly default: string }>>> = {
-  runbook: () => import('../../docs/runbook.md?raw'),
-  errors: () => import('../../docs/errors.md?raw'),
-  operating: () => import('../../docs/operating.md?raw'),
+  runbook: () => import('../../docs/runbook.md'),
+  errors: () => import('../../docs/errors.md'),
+  operating: () => import('../../docs/operating.md'),
 };
 const titles: Readonly<Record<DocName, string>> = {
   runbook: 'Runbook',

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -6,7 +7,6 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { AxeResults } from 'axe-core';
 import { type Browser, type BrowserContextOptions, chromium, type Page, type Request } from 'playwright';
-import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { startGateway } from '../../packages/gateway/test/support/processes.ts';
 import { holdLog } from '../../packages/gateway/test/support/held-log.ts';
@@ -34,7 +34,7 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
   beforeAll(async () => {
     // `npm install` has built it; whoever has changed it since has not.
     if (isStale())
-      await build({ configFile: join(import.meta.dirname, '../vite.config.ts'), logLevel: 'warn' });
+      execFileSync(process.execPath, [join(repository, 'console/build.ts')], { stdio: 'inherit' });
     gateway = spawnSpillway(['serve', '--port', '0', '--admin-port', '0']);
     url = await printed(gateway, /Spillway on (\S+)/);
     adminUrl = await printed(gateway, /Console (\S+)\//);
@@ -90,6 +90,18 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     // A link to the console still shows it.
     await page.getByRole('link').click();
     await shows(page, '.verdict', 'Nothing is wrong: no stream is open.');
+  });
+
+  test('names what it loads after its content, puts no file into another, and may be behind any path', async () => {
+    const html = await (await fetch(adminUrl)).text();
+    const names = [...html.matchAll(/(?:src|href)="(.+?)"/g)].map(([, name]) => name ?? '');
+    const hashed = expect.stringMatching(/^\.\/assets\/\w+-[A-Z0-9]{8}\.(?:css|js|svg)$/);
+    expect(names).toEqual([hashed, hashed, hashed, 'metrics']);
+    for (const name of names.slice(0, 3)) {
+      const asset = await fetch(new URL(name, `${adminUrl}/`));
+      expect(asset.headers.get('cache-control')).toContain('immutable');
+      expect(await asset.text()).not.toMatch(/(?:url\(["']?|["'])data:/);
+    }
   });
 
   test('says plainly that nothing is wrong, and then who lags and why', async () => {
