@@ -92,15 +92,15 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await shows(page, '.verdict', 'Nothing is wrong: no stream is open.');
   });
 
-  test('names what it loads after its content, puts no file into another, and may be behind any path', async () => {
+  test('names what it loads after its content, and may be behind any path', async () => {
     const html = await (await fetch(adminUrl)).text();
     const names = [...html.matchAll(/(?:src|href)="(.+?)"/g)].map(([, name]) => name ?? '');
     const hashed = expect.stringMatching(/^\.\/assets\/\w+-[A-Z0-9]{8}\.(?:css|js|svg)$/);
     expect(names).toEqual([hashed, hashed, hashed, 'metrics']);
     for (const name of names.slice(0, 3)) {
       const asset = await fetch(new URL(name, `${adminUrl}/`));
+      expect(asset.status).toBe(200);
       expect(asset.headers.get('cache-control')).toContain('immutable');
-      expect(await asset.text()).not.toMatch(/(?:url\(["']?|["'])data:/);
     }
   });
 
