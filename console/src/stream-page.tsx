@@ -101,7 +101,7 @@ export function StreamPage({ id, feed }: { readonly id: string; readonly feed: F
       {(stream.readers.length > 0 || standing === 'live') && (
         <Timeline detail={detail} memory={memory} feed={feed} />
       )}
-      <EndedReaders readers={detail.endedReaders} />
+      <EndedReaders isRefused={detail.refusal !== null} readers={detail.endedReaders} />
       <StreamEvents events={memory.events} openedAtMs={openedAtMs(detail)} />
     </>
   );
@@ -214,8 +214,14 @@ const endTexts: Readonly<Record<EndedReader['reason'], string>> = {
   stalled: 'took too little',
 };
 
-/** Readers that are gone, and why. */
-function EndedReaders({ readers }: { readonly readers: readonly EndedReader[] }): JSX.Element | null {
+/** Readers that are gone, and why. `isRefused`: what they got is what the provider said instead of an answer. */
+function EndedReaders({
+  isRefused,
+  readers,
+}: {
+  readonly isRefused: boolean;
+  readonly readers: readonly EndedReader[];
+}): JSX.Element | null {
   if (readers.length === 0) return null;
   return (
     <section class="panel events" aria-labelledby="gone-heading">
@@ -227,7 +233,9 @@ function EndedReaders({ readers }: { readonly readers: readonly EndedReader[] })
             {reader.address !== '' && `, ${reader.address}`}
             <span class="sub"> at {clockText(reader.atMs)}</span>
             <div>
-              {endTexts[reader.reason]}
+              {isRefused && reader.reason === 'delivered'
+                ? 'got what the provider said instead'
+                : endTexts[reader.reason]}
               {reader.error !== null && (
                 <>
                   : <a href={docHref('errors', reader.error.code)}>{reader.error.code}</a>.{' '}

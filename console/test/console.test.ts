@@ -284,7 +284,7 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await page.locator('.ended-table .when a').click();
     await shows(page, '.explain', 'The stream is over: it failed. The provider answered with status 429');
     await shows(page, '.refusal', 'Status 429');
-    await shows(page, '.gone', 'got an error: upstream_invalid.');
+    await shows(page, '.gone', 'got what the provider said instead');
     await isAccessible(page);
     await page.getByRole('link', { name: 'What upstream_invalid means' }).click();
     await page.locator('#doc-upstream_invalid').waitFor();
