@@ -4378,6 +4378,14 @@ export const mutants: readonly Mutant[] = [
     only: 'is estimated from the text',
   },
   {
+    name: 'usage: the placeholder of a beginning is the report of an answer',
+    file: `${core}/format/anthropic-messages.ts`,
+    find: 'const { message, usage } = objectOf(payload);',
+    replace: "const { message, usage = objectOf(message)['usage'] } = objectOf(payload);",
+    test: `${gatewayTest}/usage.test.ts`,
+    only: 'placeholder',
+  },
+  {
     name: 'promise 13: what waits of a stream that is cancelled is gone before its taps hear of it',
     file: `${server}/stream/stream.ts`,
     find: '    if (reason.isCancel) {\n      // Before the signal',

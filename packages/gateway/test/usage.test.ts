@@ -88,6 +88,29 @@ test('what a provider reports is in the record and in the line: of every format,
   }
 });
 
+test('the placeholder at the beginning of an Anthropic stream is no report of its answer', async () => {
+  const simulator = await startSimulator();
+  const { endOf, gateway } = await startTapped(simulator.url);
+  // All at once, so that the beginning is among the newest events.
+  const model = 'sim:tokens=200,tps=0,ttft=0,cut=8000';
+  const body = { model, max_tokens: 100, messages: [{ role: 'user', content: 'Hello' }], stream: true };
+  await post(`${gateway.url}/v1/messages`, body).catch(() => undefined);
+  const { state, usage } = await endOf(model);
+  expect(state).toBe('failed');
+  expect(usage).toMatchObject({ source: 'estimated' });
+  expect(usage?.inputTokens).toBeGreaterThan(0);
+  expect(usage?.outputTokens).toBeGreaterThan(20);
+  expect((await lineWith(gateway, 'stream ended', { model }))['outputTokens']).toBeUndefined();
+});
+
+test('the line of a refusal has the provider’s status', async () => {
+  const simulator = await startSimulator();
+  const { gateway } = await startTapped(simulator.url);
+  const model = 'sim:status=429';
+  expect((await postChat(gateway.url, model)).status).toBe(429);
+  expect(await lineWith(gateway, 'stream ended', { model })).toMatchObject({ state: 'failed', status: 429 });
+});
+
 test('what is not reported is estimated from the text, also of a client that leaves', async () => {
   const provider = await startOwnProvider();
   const { endOf, gateway } = await startTapped(provider.url);

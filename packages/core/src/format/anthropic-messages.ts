@@ -41,10 +41,14 @@ export const anthropicMessages: Format = {
   },
   hasContent: (payload) => objectOf(payload)['type'] === 'content_block_delta',
   usage: (payload) => {
-    const { message, usage = objectOf(message)['usage'] } = objectOf(payload);
-    if (typeof usage !== 'object' || usage === null) return undefined;
-    const { input_tokens: input, output_tokens: output } = objectOf(usage);
-    return { inputTokens: numberOf(input), outputTokens: numberOf(output) };
+    const { message, usage } = objectOf(payload);
+    if (typeof usage === 'object' && usage !== null) {
+      const { input_tokens: input, output_tokens: output } = objectOf(usage);
+      return { inputTokens: numberOf(input), outputTokens: numberOf(output) };
+    }
+    // At the beginning of a stream: what it says of the answer, of which there is nothing so far, is a placeholder.
+    const inputTokens = numberOf(objectOf(objectOf(message)['usage'])['input_tokens']);
+    return inputTokens === undefined ? undefined : { inputTokens, outputTokens: undefined };
   },
   errorBody,
   errorEvent: (error) => encoder.encode(`event: error\ndata: ${errorBody(error)}\n\n`),

@@ -95,7 +95,7 @@ export class StreamLines {
         caller,
         tenant: client.tenant || undefined,
         state,
-        status: stream.body?.status,
+        status: stream.body?.status ?? stream.refusal?.status,
         code: error?.code,
         // A message of the gateway or of the connection: never text of a body.
         reason: error?.message,
