@@ -4669,7 +4669,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'sink rules: the bytes of a record are not looked at',
-    file: `${core}/testing/sink-proof.ts`,
+    file: `${core}/testing/record-difference.ts`,
     find: '!areEqual(value, expected[index]?.value)',
     replace: 'value === undefined',
     test: `${coreTest}/sink.test.ts`,
@@ -4677,7 +4677,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'sink rules: a rule that cannot be proved passes without a word',
-    file: `${core}/testing/sink-rules.ts`,
+    file: `${core}/testing/skippable-test.ts`,
     find: '    throw new Error(`not proved:',
     replace: '    void new Error(`not proved:',
     test: `${coreTest}/sink.test.ts`,
