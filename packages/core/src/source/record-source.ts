@@ -1,4 +1,4 @@
-import type { SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
 
 /**
  * Stands among the records of a source where some are missing, so that no loss is silent: they were removed before they

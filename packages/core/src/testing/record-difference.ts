@@ -1,4 +1,4 @@
-import type { SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
 
 /**
  * Says what is wrong with records that came: each that was made has to be among them once, equal, and in order within its

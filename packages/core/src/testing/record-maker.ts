@@ -1,5 +1,5 @@
 import { systemClock } from '../clock.ts';
-import type { SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 const characters = ['a', 'Z', '7', '"', '\\', '\n', '\r', '\0', ' ', 'é', '水', '🙂', '{', '}', ','];

@@ -1,4 +1,5 @@
-import type { RecordSink, SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
+import type { RecordSink } from '../sink/record-sink.ts';
 import { differenceOf } from './record-difference.ts';
 import { RecordMaker } from './record-maker.ts';
 import { settledWithin } from './settled-within.ts';

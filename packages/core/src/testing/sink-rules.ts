@@ -1,4 +1,5 @@
-import type { RecordSink, SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
+import type { RecordSink } from '../sink/record-sink.ts';
 import type { SinkEngine } from './sink-engine.ts';
 import { SinkProof } from './sink-proof.ts';
 import { type SkippableTest, withoutContext } from './skippable-test.ts';

@@ -1,4 +1,4 @@
-import type { SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
 import type { RecordSource } from '../source/record-source.ts';
 import { differenceOf } from './record-difference.ts';
 import { recordsOf, type SourceProof } from './source-proof.ts';

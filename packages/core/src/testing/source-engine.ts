@@ -1,4 +1,4 @@
-import type { SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
 import type { RecordSource } from '../source/record-source.ts';
 
 /** An engine as {@link sourceRules} needs it: empty, and of the check's own. */

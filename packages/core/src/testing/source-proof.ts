@@ -1,4 +1,5 @@
-import type { SinkRecord } from '../sink/record-sink.ts';
+import { asError } from '../as-error.ts';
+import type { SinkRecord } from '../sink-record.ts';
 import {
   type ReadLimits,
   RecordGap,
@@ -94,6 +95,18 @@ export class SourceProof {
     return this.settled('a lag', source.lag(new AbortController().signal));
   }
 
+  /** What waits has to get older. */
+  async expectAge(source: RecordSource): Promise<void> {
+    let isAged = false;
+    const look = async (): Promise<void> => {
+      while (!isAged) {
+        isAged ||= (await this.lag(source)).ms > 0;
+        await this.maker.turns(2);
+      }
+    };
+    await this.settled('a lag that has an age', look()).finally(() => (isAged = true));
+  }
+
   /** Has to be what was written and no gap: each record once, equal, and in order within its stream. */
   expectSame(items: readonly SourceItem[], written: readonly SinkRecord[]): void {
     const gap = items.find((item) => item instanceof RecordGap);
@@ -137,9 +150,8 @@ export class SourceProof {
 
   async expectCode(what: string, code: string, call: SourceCall<unknown>): Promise<void> {
     const { error } = await this.outcome(what, call);
-    const came = error instanceof Error && 'code' in error ? error.code : error;
-    if (came !== code)
-      throw this.error(`${what}: expected a rejection with ${code}, got ${String(came ?? 'none')}`);
+    const came = error instanceof Error && 'code' in error ? error.code : asText(error);
+    if (came !== code) throw this.error(`${what}: expected a rejection with ${code}, got ${String(came)}`);
   }
 
   /** Calls and aborts after `before`; without it, beforehand. Has to reject with the reason. */
@@ -162,7 +174,7 @@ export class SourceProof {
     controller.abort(reason);
     const outcome = await settling;
     if (outcome.error !== undefined && outcome.error !== reason)
-      throw this.error(`${what}, aborted: expected the signal's reason, got ${String(outcome.error)}`);
+      throw this.error(`${what}, aborted: expected the signal's reason, got ${asText(outcome.error)}`);
     return outcome;
   }
 
@@ -181,6 +193,10 @@ export class SourceProof {
   error(message: string): Error {
     return new Error(`${message} (seed ${this.#seed})`);
   }
+}
+
+function asText(error: unknown): string {
+  return error === undefined ? 'none' : asError(error).message;
 }
 
 /** The records among the items. */

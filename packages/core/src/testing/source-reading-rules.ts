@@ -1,4 +1,4 @@
-import type { SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
 import { RecordGap, type SourceItem } from '../source/record-source.ts';
 import type { SourceProof } from './source-proof.ts';
 

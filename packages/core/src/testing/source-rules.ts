@@ -1,4 +1,4 @@
-import type { SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
 import type { RecordSource, SourceItem } from '../source/record-source.ts';
 import { type SkippableTest, withoutContext } from './skippable-test.ts';
 import { readThroughCrashes } from './source-crashes.ts';
@@ -147,7 +147,7 @@ export function sourceRules(
       await expectLag(written);
       await proof.acknowledge(source, items);
       await expectLag(written.slice(5));
-      await proof.settled('a lag that has an age', untilAged(source));
+      await proof.expectAge(source);
       await proof.acknowledge(source, await proof.readRecords(source, 2));
       await expectLag([]);
     }),
@@ -295,11 +295,6 @@ function callsOf(
     ['an acknowledgement', (signal) => source.acknowledge(items, signal)],
     ['a lag', (signal) => source.lag(signal)],
   ];
-}
-
-async function untilAged(source: RecordSource): Promise<void> {
-  const { signal } = new AbortController();
-  while ((await source.lag(signal)).ms === 0) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 function can(engine: SourceEngine, need: SourceNeed): boolean {

@@ -1,8 +1,9 @@
-import { type Clock, systemClock } from '../clock.ts';
-import { invalid } from '../invalid.ts';
-import { SpillwayError } from '../errors.ts';
-import type { RecordSink, SinkRecord } from '../sink/record-sink.ts';
-import { RecordGap, type RecordSource, type SourceItem } from './record-source.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { invalid } from './invalid.ts';
+import { SpillwayError } from './errors.ts';
+import type { SinkRecord } from './sink-record.ts';
+import type { RecordSink } from './sink/record-sink.ts';
+import { RecordGap, type RecordSource, type SourceItem } from './source/record-source.ts';
 
 /** The step of a copy that is done again. */
 export type CopyStep = 'acknowledge' | 'gap' | 'read' | 'write';
