@@ -10,6 +10,7 @@ export type CopyStep = 'acknowledge' | 'gap' | 'read' | 'write';
 
 /** What is done again, why, and when. */
 export interface CopyRetry {
+  /** What is done again; `gap` is a call of `onGap`. */
   readonly step: CopyStep;
   /** What the step rejected with. May quote what the sink was given, if the sink does. */
   readonly error: unknown;
@@ -42,7 +43,9 @@ export interface CopyOptions {
 
 /** What a copy has done: what was written and acknowledged. */
 export interface CopyResult {
+  /** Records that were acknowledged. */
   readonly records: number;
+  /** Gaps that were told and acknowledged. */
   readonly gaps: number;
 }
 
