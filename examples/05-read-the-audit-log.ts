@@ -60,20 +60,21 @@ async function showItself(): Promise<void> {
     }
   })();
   const target = await endpoint.listen();
-  let copied = 0;
   for (const count of [20, 300]) {
     const stop = new AbortController();
     const forwarding = forward(join(folder, 'audit.db'), target, stop.signal);
     await endpoint.has(count);
     stop.abort();
-    copied += (await forwarding).records;
-    console.log(`stopped when ${endpoint.count} were there`);
+    const { records } = await forwarding;
+    console.log(
+      `stopped when ${endpoint.count} were there, after ${records} were acknowledged by this source`,
+    );
   }
   await writing;
   await log.close();
   await endpoint.close();
   await rm(folder, { recursive: true });
-  console.log(`${copied} acknowledged; the endpoint has ${endpoint.count}, each once: ${endpoint.isWhole}`);
+  console.log(`The endpoint has ${endpoint.count}, each once: ${endpoint.isWhole}`);
 }
 
 /** Takes half a second for each write, and refuses the second one. */

@@ -45,7 +45,7 @@ test('05: the audit log, read from a program of your own', async () => {
   const command = example('05-read-the-audit-log.ts');
   expect(await command.exited).toBe(0);
   expect(command.stderr()).toBe('');
-  expect(command.stdout()).toMatch(/^stopped when [12]\d\d were there$/m);
+  expect(command.stdout()).toMatch(/^stopped when \d+ were there/m);
   expect(command.stdout()).toMatch(/the write again in \d+ ms: expected the records to be taken, got 503\n/);
-  expect(command.stdout()).toMatch(/ acknowledged; the endpoint has 300, each once: true\n$/);
+  expect(command.stdout()).toMatch(/^The endpoint has 300, each once: true\n$/m);
 });

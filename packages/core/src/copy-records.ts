@@ -66,7 +66,9 @@ const lastingCodes: ReadonlySet<string> = new Set(['invalid_option', 'sink_close
  * with `invalid_option`, `source_closed` or `sink_closed`.
  * @example
  * ```ts
- * const source = await openAuditSource('audit.db', { name: 'search-index' });
+ * import { copyRecords } from '@spillway/core/copy-records';
+ *
+ * const source = openMySource(queue, { name: 'search-index' });
  * const stop = new AbortController();
  * process.once('SIGTERM', () => stop.abort());
  * await copyRecords(source, { write: (records, signal) => index.put(records, signal) }, { signal: stop.signal });

@@ -36,7 +36,7 @@ export interface SourceRulesOptions {
  * @param openEngine opens an empty engine; called once for each check.
  * @example A source for an engine of your own is proved with a few lines.
  * ```ts
- * const openEngine = async () => {
+ * const rules = sourceRules(async () => {
  *   const queue = await openMyQueue();
  *   return {
  *     open: (name) => openMySource(queue, { name }),
@@ -44,8 +44,8 @@ export interface SourceRulesOptions {
  *     fail: () => queue.disconnect(),
  *     heal: () => queue.connect(),
  *   };
- * };
- * for (const { number, name, check } of sourceRules(openEngine)) test(`source rule ${number}: ${name}`, check);
+ * });
+ * for (const { number, name, check } of rules) test(`source rule ${number}: ${name}`, check);
  * ```
  */
 export function sourceRules(
