@@ -197,7 +197,8 @@ class MemorySource implements RecordSource {
     let done = this.#done;
     for (const item of items) {
       const place = this.#ends.get(item);
-      const isLeftOut = place !== undefined && place.from > done && !this.#defects.isTrusting;
+      const isLeftOut =
+        place !== undefined && place.from > done && !this.#defects.isTrusting && !this.#defects.isSilent;
       if (place === undefined || isLeftOut || (this.#defects.isPicky && place.to <= done))
         throw this.#isClosed
           ? closed()
