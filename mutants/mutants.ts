@@ -5381,8 +5381,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'audit source: a log that lost its name is read on',
     file: `${server}/audit/followed-log.ts`,
-    find: 'identityOf(this.#path) !== this.#opened.identity',
-    replace: 'this.#path === this.#opened.identity',
+    find: '      if (this.#opened?.file.isInPlace === false) this.close();\n',
+    replace: '',
     test: `${serverTest}/audit-source.test.ts`,
     only: 'source rule 7',
   },
