@@ -40,3 +40,12 @@ test('04: a sink of your own', async () => {
   expect(command.stdout().match(/: kept\n/g)).toHaveLength(14);
   expect(command.stdout()).toContain('skipped: the engine of this test has no fail\n');
 });
+
+test('05: the audit log, read from a program of your own', async () => {
+  const command = example('05-read-the-audit-log.ts');
+  expect(await command.exited).toBe(0);
+  expect(command.stderr()).toBe('');
+  expect(command.stdout()).toMatch(/^stopped when \d+ were there/m);
+  expect(command.stdout()).toMatch(/the write again in \d+ ms: expected the records to be taken, got 503\n/);
+  expect(command.stdout()).toMatch(/^The endpoint has 300, each once: true\n$/m);
+});

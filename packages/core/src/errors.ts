@@ -19,8 +19,9 @@
  * - `event_too_large`: one event of a stream is larger than the limit.
  * - `sink_closed`: a write came after a sink was closed.
  * - `sink_failed`: the engine of a sink failed, or is not there; the cause says how.
+ * - `source_closed`: a call came after a source of records was closed, or a read waited when it was.
  * - `source_cut`: the WebSocket of a source was closed before the end of its messages.
- * - `source_failed`: the WebSocket of a source failed; the cause says how.
+ * - `source_failed`: the WebSocket or the engine of a source failed, or is not there; the cause says how.
  * - `source_overflow`: a WebSocket delivered more messages than may wait, although it was paused.
  * - `invalid_run`: bytes are no encoded run of events, such as bytes that were cut short.
  * - `unsupported_run`: an encoded run of events is of another version or of another format than was expected.
@@ -40,6 +41,7 @@ export type ErrorCode =
   | 'reader_overflow'
   | 'sink_closed'
   | 'sink_failed'
+  | 'source_closed'
   | 'source_cut'
   | 'source_failed'
   | 'source_overflow'

@@ -1,18 +1,10 @@
+import type { SinkRecord } from '../sink-record.ts';
+
 /**
  * How well an engine keeps what it has acknowledged. `memory`: until its process or machine ends. `replicated`: in the
  * memory of several machines. `fsync`: on a disk, also after a power failure.
  */
 export type Durability = 'fsync' | 'memory' | 'replicated';
-
-/** One record for an engine. `stream` and `seq` together are its id: no two records have the same. */
-export interface SinkRecord {
-  /** The stream that the record belongs to. At most 128 characters of `A-Z a-z 0-9 _ -`. */
-  readonly stream: string;
-  /** The record's number in its stream: 0, 1, 2, … without holes. */
-  readonly seq: number;
-  /** The record itself, opaque to the sink. May be empty. Must not be changed afterwards. */
-  readonly value: Uint8Array;
-}
 
 /**
  * The end of an engine that records go into. The rules have numbers; `sinkRules` of `@spillway/core/testing` proves each

@@ -1,4 +1,5 @@
-import type { RecordSink, SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
+import type { RecordSink } from '../sink/record-sink.ts';
 
 /** An engine as {@link sinkRules} needs it: empty, and of the check's own. */
 export interface SinkEngine {

@@ -1,26 +1,23 @@
-import { systemClock } from '../clock.ts';
-import type { RecordSink, SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
+import type { RecordSink } from '../sink/record-sink.ts';
+import { differenceOf } from './record-difference.ts';
+import { RecordMaker } from './record-maker.ts';
+import { settledWithin } from './settled-within.ts';
 import type { SinkEngine } from './sink-engine.ts';
-import { VirtualClock } from './virtual-clock.ts';
-
-const characters = ['a', 'Z', '7', '"', '\\', '\n', '\r', '\0', ' ', 'é', '水', '🙂', '{', '}', ','];
-const streams = ['a', 'b', 'c', 'long-lived_1', 'D'];
 
 /** One check of {@link sinkRules}: its engine, its sinks, and the records that it has made. */
 export class SinkProof {
   readonly #engine: SinkEngine;
   readonly #seed: number;
   readonly #deadlineMs: number;
-  readonly #randomness: VirtualClock;
+  readonly #maker: RecordMaker;
   readonly #sinks: RecordSink[] = [];
-  /** All records that were made, by stream. */
-  readonly #made = new Map<string, SinkRecord[]>();
 
   constructor(engine: SinkEngine, { seed, deadlineMs }: { seed: number; deadlineMs: number }) {
     this.#engine = engine;
     this.#seed = seed;
     this.#deadlineMs = deadlineMs;
-    this.#randomness = new VirtualClock({ seed });
+    this.#maker = new RecordMaker(seed, engine);
   }
 
   get canFail(): boolean {
@@ -28,7 +25,7 @@ export class SinkProof {
   }
 
   random(): number {
-    return this.#randomness.random();
+    return this.#maker.random();
   }
 
   async open(): Promise<RecordSink> {
@@ -61,36 +58,16 @@ export class SinkProof {
 
   /** Makes the next records of a stream. */
   take(stream: string, count: number): SinkRecord[] {
-    const made = this.#made.get(stream) ?? [];
-    this.#made.set(stream, made);
-    const from = made.length;
-    const records = Array.from({ length: count }, (_, index) => ({
-      stream,
-      seq: from + index,
-      value: this.valueOf(stream, from + index),
-    }));
-    made.push(...records);
-    return records;
+    return this.#maker.take(stream, count);
   }
 
   /** Makes a batch of 1 to 30 records of several streams. */
   nextBatch(): SinkRecord[] {
-    const runs = 1 + Math.floor(this.random() * 6);
-    return Array.from({ length: runs }, () => {
-      const stream = streams[Math.floor(this.random() * streams.length)] ?? 'a';
-      return this.take(stream, 1 + Math.floor(this.random() * 5));
-    }).flat();
+    return this.#maker.nextBatch();
   }
 
   valueOf(stream: string, seq: number): Uint8Array {
-    // Mostly small, sometimes empty, sometimes of more than a page, a packet or a buffer of 64 KiB.
-    const kind = this.random();
-    const length = kind < 0.1 ? 0 : kind < 0.98 ? Math.floor(this.random() * 300) : 70_000;
-    if (this.#engine.value === undefined) return this.#randomness.randomBytes(length);
-    const text = Array.from({ length }, () => characters[Math.floor(this.random() * characters.length)]).join(
-      '',
-    );
-    return this.#engine.value(stream, seq, text);
+    return this.#maker.valueOf(stream, seq);
   }
 
   /** Writes records, and rejects if the sink does. */
@@ -170,12 +147,7 @@ export class SinkProof {
 
   /** Lets a random time pass: up to so many turns of the event loop. */
   async turns(most: number): Promise<void> {
-    const turns = Math.floor(this.random() * (most + 1));
-    for (let turn = 0; turn < turns; turn += 1) {
-      await new Promise<void>((resolve) => {
-        systemClock.after(0, resolve);
-      });
-    }
+    await this.#maker.turns(most);
   }
 
   /** Lets run what follows from promises that are settled, and nothing that waits for time or for the engine. */
@@ -185,14 +157,9 @@ export class SinkProof {
 
   /** Resolves or rejects as the promise does. Rejects if it takes longer than the deadline. */
   async settled<T>(what: string, promise: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const timer = systemClock.after(this.#deadlineMs, () => {
-        reject(
-          this.#error(`${what}: expected it to settle within ${this.#deadlineMs} ms, got one that waits`),
-        );
-      });
-      promise.then(resolve, reject).finally(() => timer.stop());
-    });
+    return settledWithin(this.#deadlineMs, promise, (wait) =>
+      this.#error(`${what}: expected it to settle within ${wait}, got one that waits`),
+    );
   }
 
   /**
@@ -200,22 +167,9 @@ export class SinkProof {
    * are the last of their streams, and may be missing.
    */
   async expectKept(uncertain: readonly SinkRecord[] = []): Promise<void> {
-    const found = new Map<string, SinkRecord[]>();
-    for (const record of await this.#engine.records()) {
-      const ofStream = found.get(record.stream) ?? [];
-      found.set(record.stream, ofStream);
-      ofStream.push(record);
-    }
-    for (const stream of found.keys()) {
-      if (!this.#made.has(stream)) throw this.#error(`expected no record of a stream ${stream}, got some`);
-    }
-    for (const [stream, made] of this.#made) {
-      const came = found.get(stream) ?? [];
-      const numbers = new Set(came.map(({ seq }) => seq));
-      const expected = made.filter((record) => numbers.has(record.seq) || !uncertain.includes(record));
-      const problem = difference(came, expected);
-      if (problem !== undefined) throw this.#error(`stream ${stream}: ${problem}`);
-    }
+    const isUncertain = (record: SinkRecord): boolean => uncertain.includes(record);
+    const problem = differenceOf(await this.#engine.records(), this.#maker.made, isUncertain);
+    if (problem !== undefined) throw this.#error(problem);
   }
 
   async expectNothingOpen(): Promise<void> {
@@ -226,18 +180,4 @@ export class SinkProof {
   #error(message: string): Error {
     return new Error(`${message} (seed ${this.#seed})`);
   }
-}
-
-/** Says what is wrong with the records of a stream; `undefined`: nothing. */
-function difference(came: readonly SinkRecord[], expected: readonly SinkRecord[]): string | undefined {
-  const numbers = (records: readonly SinkRecord[]): string => records.map(({ seq }) => seq).join(' ');
-  if (numbers(came) !== numbers(expected))
-    return `expected the records ${numbers(expected)}, got ${numbers(came)}`;
-  const at = came.findIndex(({ value }, index) => !areEqual(value, expected[index]?.value));
-  if (at === -1) return undefined;
-  return `record ${came[at]?.seq}: expected the ${expected[at]?.value.length} bytes that were written, got ${came[at]?.value.length} others`;
-}
-
-function areEqual(one: Uint8Array, other: Uint8Array | undefined): boolean {
-  return one.length === other?.length && one.every((byte, index) => byte === other[index]);
 }

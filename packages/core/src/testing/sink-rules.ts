@@ -1,6 +1,8 @@
-import type { RecordSink, SinkRecord } from '../sink/record-sink.ts';
+import type { SinkRecord } from '../sink-record.ts';
+import type { RecordSink } from '../sink/record-sink.ts';
 import type { SinkEngine } from './sink-engine.ts';
 import { SinkProof } from './sink-proof.ts';
+import { type SkippableTest, withoutContext } from './skippable-test.ts';
 
 /** One rule of {@link RecordSink}, and a check that a sink keeps it. */
 export interface SinkRule {
@@ -14,12 +16,6 @@ export interface SinkRule {
    * rule is left out without a word.
    */
   readonly check: (context?: SkippableTest) => Promise<void>;
-}
-
-/** The part of a test's context that a check needs. */
-export interface SkippableTest {
-  /** Marks the test as skipped. May throw. */
-  skip(reason: string): unknown;
 }
 
 /** How the rules are proved. */
@@ -317,12 +313,6 @@ function can(engine: SinkEngine, need: Need): boolean {
   if (need === 'openCount') return engine.openCount !== undefined;
   return engine.heal !== undefined && engine[need] !== undefined;
 }
-
-const withoutContext: SkippableTest = {
-  skip(reason) {
-    throw new Error(`not proved: ${reason}. Hand in the test's context to skip it.`);
-  },
-};
 
 /**
  * Writes random batches, each until it is acknowledged, while the sink's process crashes, its writes are aborted, and its

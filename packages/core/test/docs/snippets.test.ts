@@ -51,6 +51,21 @@ const surroundings = `
     disconnect(): Promise<void>;
     connect(): Promise<void>;
   }>;
+  interface Queue {
+    addAll(records: readonly import('@spillway/core').SinkRecord[]): Promise<void>;
+    disconnect(): Promise<void>;
+    connect(): Promise<void>;
+  }
+  declare const queue: Queue;
+  declare const openMyQueue: () => Promise<Queue>;
+  declare const openMySource: (
+    queue: Queue,
+    options: { name: string },
+  ) => import('@spillway/core/source/record-source').RecordSource;
+  declare const index: {
+    put(records: readonly import('@spillway/core').SinkRecord[], signal: AbortSignal): Promise<void>;
+    write(records: readonly import('@spillway/core').SinkRecord[], signal: AbortSignal): Promise<void>;
+  };
   declare const openMyStore: () => import('@spillway/core').Store<string>;
   declare const openRedisStore: (client: unknown, name: string) => import('@spillway/core').Store<string>;
   declare const randomUUID: () => string;

@@ -110,8 +110,18 @@ export function openForReading(path: string): DatabaseSync {
   }
 }
 
-function openReader(file: URL | string, path: string): DatabaseSync {
-  const db = new DatabaseSync(file, { readOnly: true, timeout: busyMs });
+/**
+ * Opens an audit log that goes on growing, to follow it. Waits for a lock no longer than so many milliseconds, during which
+ * the thread stands still.
+ *
+ * @throws {SpillwayError} `invalid_option` for a file that is something else; what SQLite throws for one that it cannot read.
+ */
+export function openForFollowing(path: string, timeoutMs: number): DatabaseSync {
+  return openReader(resolve(path), path, timeoutMs);
+}
+
+function openReader(file: URL | string, path: string, timeoutMs = busyMs): DatabaseSync {
+  const db = new DatabaseSync(file, { readOnly: true, timeout: timeoutMs });
   try {
     expectLog(db, path);
     return db;

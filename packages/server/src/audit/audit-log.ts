@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import { nodeClock } from '../time/node-clock.ts';
+import { orAborted } from '../time/or-aborted.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import { packBatch } from './audit-batch.ts';
 import type { AuditHead } from './audit-chain.ts';
@@ -200,19 +201,4 @@ class ThreadedLog implements AuditLog {
 function failed(message: string, code = 'sink_failed'): SpillwayError {
   const known: ErrorCode = code === 'invalid_option' ? code : 'sink_failed';
   return new SpillwayError(known, message);
-}
-
-/** Settles as the promise does, or rejects with the signal's reason, whichever is first. */
-async function orAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener('abort', onAbort);
-  try {
-    // Aborted while an earlier promise was waited for.
-    signal.throwIfAborted();
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    promise.catch(() => undefined);
-  }
 }

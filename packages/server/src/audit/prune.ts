@@ -90,7 +90,11 @@ export function prune(writer: AuditWriter, limits: PruneLimits, nowMs: number, m
     const prefix = oldestPrefix(db, limits, nowMs, maxRecords);
     if (prefix === undefined) return;
     const no = (newestPrune(db)?.note.no ?? 0) + 1;
-    remove(db, prefix);
+    db.prepare('UPDATE writers SET base = ?, baseHash = ? WHERE id = ?').run(
+      prefix.n,
+      prefix.hash,
+      prefix.writer,
+    );
     const { hash, n, records, writer: pruned } = prefix;
     const note: PruneNote = {
       no,
@@ -100,6 +104,8 @@ export function prune(writer: AuditWriter, limits: PruneLimits, nowMs: number, m
       bases: basesDigest(db),
     };
     chain.note('prune', nowMs, note);
+    // Afterwards, so that the newest row always stays: who reads on behind a row never finds its number used again.
+    remove(db, prefix);
     removed = records;
   });
   writer.db.exec(`PRAGMA incremental_vacuum(${vacuumPages})`);
@@ -187,9 +193,8 @@ function streamVerdict(
   };
 }
 
-function remove(db: DatabaseSync, { hash, n, streams, writer }: Prefix): void {
+function remove(db: DatabaseSync, { n, streams, writer }: Prefix): void {
   db.prepare('DELETE FROM records WHERE writer = ? AND n <= ?').run(writer, n);
-  db.prepare('UPDATE writers SET base = ?, baseHash = ? WHERE id = ?').run(n, hash, writer);
   // Only with `seq` there is an index for it.
   const rest = db.prepare('SELECT 1 FROM records WHERE stream = ? AND seq IS NOT NULL LIMIT 1');
   const notes = db.prepare(
