@@ -121,7 +121,7 @@ describe('a payload', () => {
       'anthropic-messages',
       { type: 'message_start', message: { usage: { input_tokens: 3, output_tokens: 1 } } },
       false,
-      { inputTokens: 3, outputTokens: undefined },
+      { inputTokens: 3 },
     ],
     [
       'anthropic-messages',
