@@ -69,7 +69,7 @@ class SocketLeg implements CarrierLeg {
   readonly #clock: Pick<Clock, 'after' | 'nowMs'>;
   readonly #silenceTimeoutMs: number;
   readonly #started = Promise.withResolvers<undefined>();
-  readonly #early: { readonly data: RawData; readonly isBinary: boolean }[] = [];
+  readonly #early: { readonly data: Buffer; readonly isBinary: boolean }[] = [];
   #order: MediaOrder<CarrierEvent> | undefined;
   #earlyBytes = 0;
   #isConnected = false;
@@ -165,12 +165,14 @@ class SocketLeg implements CarrierLeg {
     this.#socket.terminate();
   }
 
-  readonly #onMessage = (data: RawData, isBinary: boolean): void => {
+  readonly #onMessage = (raw: RawData, isBinary: boolean): void => {
+    // A socket gives buffers, unless it was told otherwise.
+    const data = raw as Buffer;
     if (this.#call === undefined || this.#listener !== undefined) {
       this.#take(data, isBinary);
       return;
     }
-    this.#earlyBytes += bytesOf(data);
+    this.#earlyBytes += data.byteLength;
     if (this.#earlyBytes > maxEarlyBytes) this.#refuse(codes.policy, 'more came than a paused socket has');
     else this.#early.push({ data, isBinary });
   };
@@ -189,13 +191,13 @@ class SocketLeg implements CarrierLeg {
     this.#socket.off('close', this.#onClose);
   };
 
-  #take(data: RawData, isBinary: boolean): void {
+  #take(data: Buffer, isBinary: boolean): void {
     if (this.#isOver) return;
     if (isBinary) {
       this.#refuse(codes.unsupported, 'expected text, got a binary message');
       return;
     }
-    if (bytesOf(data) > maxMessageBytes) {
+    if (data.byteLength > maxMessageBytes) {
       this.#refuse(codes.tooBig, `expected ${maxMessageBytes} bytes at most in a message`);
       return;
     }
@@ -295,13 +297,9 @@ function checkRange(name: string, value: number, min: number, max: number): void
   throw new SpillwayError('invalid_option', `${name}: expected ${min} to ${max} milliseconds, got ${value}.`);
 }
 
-function bytesOf(data: RawData): number {
-  return Array.isArray(data) ? data.reduce((sum, { byteLength }) => sum + byteLength, 0) : data.byteLength;
-}
-
-function parsed(data: RawData): { readonly value: unknown } | undefined {
+function parsed(data: Buffer): { readonly value: unknown } | undefined {
   try {
-    return { value: JSON.parse(String(data)) as unknown };
+    return { value: JSON.parse(data.toString()) as unknown };
   } catch {
     return undefined;
   }
