@@ -36,11 +36,6 @@ export class Link {
     this.#random = new VirtualClock({ seed: (faults.seed ?? 1) + direction });
   }
 
-  /** Messages that have not arrived. */
-  get onItsWay(): number {
-    return this.#onItsWay.length;
-  }
-
   /** Calls back when a message that is sent now arrives. */
   pass(deliver: () => void): void {
     const { delayMs = 0, stallMs = 300, stallRate = 0 } = this.#faults;
