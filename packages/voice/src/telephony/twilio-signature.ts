@@ -17,15 +17,16 @@ export interface SignedRequest {
 
 /**
  * Whether Twilio has signed a request: HMAC-SHA1 over the URL and the form's fields in order, compared in constant time. The
- * URL is tried with and without its port, because Twilio writes both.
+ * URL is tried with and without its port, and as `URL` writes it, because Twilio has signed all of these.
  *
  * It says who made the request, and not that it came only once: a socket wants a single-use token, too.
  */
 export function isTwilioSignature({ authToken, form = {}, signature, url }: SignedRequest): boolean {
   if (signature === undefined || authToken === '') return false;
   const given = Buffer.from(signature);
-  // Both are compared, so that the time says nothing of which one it was.
-  return [withPort(url), withoutPort(url)]
+  // All are compared, so that the time says nothing of which one it was.
+  return [url, URL.parse(url)?.href ?? url]
+    .flatMap((candidate) => [withPort(candidate), withoutPort(candidate)])
     .map((candidate) => isEqual(given, Buffer.from(twilioSignature(authToken, candidate, form))))
     .includes(true);
 }
