@@ -1,7 +1,8 @@
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { carrierSocketOptions } from '../../src/index.ts';
+import type { Clock } from '@spillway/core/clock';
+import { acceptTwilio, type CarrierLeg, carrierSocketOptions } from '../../src/index.ts';
 
 /** A server whose sockets are a bridge's end of carriers' connections. Closed when the test is over. */
 export interface CarrierServer {
@@ -45,6 +46,14 @@ export async function openCarrierServer(onSocket?: (socket: WebSocket) => void):
       return { peer, socket };
     },
   };
+}
+
+/** Opens a server that makes a leg of each socket. Returns its URL. */
+export async function openLegs(onLeg: (leg: CarrierLeg) => void, clock?: Clock): Promise<string> {
+  const accept = async (socket: WebSocket): Promise<void> => {
+    onLeg(await acceptTwilio(socket, clock === undefined ? {} : { clock }));
+  };
+  return (await openCarrierServer((socket) => void accept(socket))).url;
 }
 
 /** Waits until something holds, for ten seconds at most. */

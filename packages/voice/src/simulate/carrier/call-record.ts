@@ -17,6 +17,12 @@ export interface ReturnedMark {
   readonly wasCleared: boolean;
 }
 
+/** What a `clear` has dropped. */
+export interface ClearedAudio {
+  readonly atMs: number;
+  readonly droppedMs: number;
+}
+
 /** Something that the human said. */
 export interface SaidAudio {
   /** When its first frame was due. */
@@ -53,7 +59,7 @@ export interface CallRecord {
   /** In order; a silence between two is a gap. */
   readonly played: readonly PlayedAudio[];
   readonly marks: readonly ReturnedMark[];
-  readonly clears: readonly { readonly atMs: number; readonly droppedMs: number }[];
+  readonly clears: readonly ClearedAudio[];
   /** Frames of the human's that the link has lost: the time stamps jump over them. */
   readonly lostFrames: number;
   /** The most audio that was waiting to be played: a bridge's window, as it really is. */

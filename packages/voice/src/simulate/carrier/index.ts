@@ -3,6 +3,7 @@ export {
   type CallRecord,
   type CallRecordFigures,
   type CarrierRefusal,
+  type ClearedAudio,
   figuresOf,
   type InterruptionFigures,
   type PlayedAudio,

@@ -67,7 +67,7 @@ export async function placeCall(url: string, options: PlaceCallOptions = {}): Pr
     ? await askWebhook(url, { authToken, callId, timeoutMs: connectTimeoutMs })
     : { parameters: options.parameters ?? {}, streamUrl: url };
   const socket = await connect(streamUrl, authToken, connectTimeoutMs);
-  const call = new SimulatedCall(socket, {
+  return new SimulatedCall(socket, {
     callId,
     streamId: sid('MZ', clock),
     accountId: sid('AC', clock),
@@ -75,9 +75,8 @@ export async function placeCall(url: string, options: PlaceCallOptions = {}): Pr
     clock,
     link: options.link ?? {},
     maxDurationMs,
+    audio: options.audio ?? new Uint8Array(),
   });
-  if (options.audio !== undefined) call.say(options.audio);
-  return call;
 }
 
 /** Twilio's ids: two letters, and 32 digits of base 16. */

@@ -1,6 +1,6 @@
 import { levelOf, msOfBytes, telephoneAudio } from '@spillway/core/audio';
 import type { Clock, Timer } from '@spillway/core/clock';
-import type { PlayedAudio, ReturnedMark } from './call-record.ts';
+import type { ClearedAudio, PlayedAudio, ReturnedMark } from './call-record.ts';
 
 /** Twilio keeps ten minutes of what it has still to play. */
 const maxBufferedMs = 600_000;
@@ -89,12 +89,13 @@ export class Playback {
   /** Takes audio behind what is there. `false`: it is more than a carrier keeps, and is discarded. */
   add(audio: Uint8Array): boolean {
     const ms = msOfBytes(telephoneAudio, audio.byteLength);
-    if (this.bufferedMs + ms > maxBufferedMs) return false;
-    const atMs = Math.max(this.#endsAtMs, this.#options.nowMs());
+    const nowMs = this.#options.nowMs();
+    const atMs = Math.max(this.#endsAtMs, nowMs);
+    if (atMs + ms - nowMs > maxBufferedMs) return false;
     const isAudible = levelOf(telephoneAudio, audio) >= audibleLevel;
     this.#pieces.push({ atMs, ms, audio, isAudible });
     this.#endsAtMs = atMs + ms;
-    this.#maxBufferedMs = Math.max(this.#maxBufferedMs, this.bufferedMs);
+    this.#maxBufferedMs = Math.max(this.#maxBufferedMs, this.#endsAtMs - nowMs);
     return true;
   }
 
@@ -105,17 +106,17 @@ export class Playback {
     this.#giveBack(arrivedMs);
   }
 
-  /** Drops what was not played, and gives all marks back. Returns the milliseconds that were dropped. */
-  clear(): number {
+  /** Drops what was not played, and gives all marks back. */
+  clear(): ClearedAudio {
     const nowMs = this.#options.nowMs();
-    const droppedMs = this.bufferedMs;
+    const droppedMs = Math.max(0, this.#endsAtMs - nowMs);
     while ((this.#pieces.at(-1)?.atMs ?? -1) >= nowMs) this.#pieces.pop();
     const current = this.#pieces.pop();
     if (current !== undefined) this.#pieces.push(cutAt(current, nowMs));
     this.#endsAtMs = Math.min(this.#endsAtMs, nowMs);
     for (const mark of this.#waiting.splice(0)) this.#return(mark, nowMs, true);
     this.stop();
-    return droppedMs;
+    return { atMs: nowMs, droppedMs };
   }
 
   /** Gives no mark back any more. */

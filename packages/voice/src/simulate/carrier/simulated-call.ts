@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '@spillway/core/clock';
 import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import type { WebSocket } from 'ws';
-import type { CallEnd, CallRecord, CarrierRefusal, PlayedAudio } from './call-record.ts';
+import type { CallEnd, CallRecord, CarrierRefusal, ClearedAudio, PlayedAudio } from './call-record.ts';
 import { CallerVoice, frameMs } from './caller-voice.ts';
 import { Link, type LinkFaults } from './link.ts';
 import { Playback } from './playback.ts';
@@ -13,6 +13,8 @@ export interface SimulatedCallOptions {
   readonly callId: string;
   readonly streamId: string;
   readonly parameters: Readonly<Record<string, string>>;
+  /** What the human says at once. */
+  readonly audio: Uint8Array;
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   readonly link: LinkFaults;
   readonly maxDurationMs: number;
@@ -39,7 +41,7 @@ export class SimulatedCall {
   readonly #in: Link;
   /** Draws which frames are lost. */
   readonly #loss: VirtualClock;
-  readonly #clears: { readonly atMs: number; readonly droppedMs: number }[] = [];
+  readonly #clears: ClearedAudio[] = [];
   readonly #refusals: CarrierRefusal[] = [];
   readonly #watches = new Set<Watch>();
   readonly #over = Promise.withResolvers<CallRecord>();
@@ -54,7 +56,7 @@ export class SimulatedCall {
 
   /** Begins the call. Called by `placeCall`. */
   constructor(socket: WebSocket, options: SimulatedCallOptions) {
-    const { accountId, callId, clock, link, parameters, streamId } = options;
+    const { accountId, audio, callId, clock, link, parameters, streamId } = options;
     this.#socket = socket;
     this.#options = options;
     this.#clock = clock;
@@ -84,7 +86,13 @@ export class SimulatedCall {
       },
     });
     socket.resume();
+    this.#voice.say(audio);
     this.#tick();
+  }
+
+  /** The id that the start message has, and all messages to this call have to have. */
+  get streamId(): string {
+    return this.#options.streamId;
   }
 
   /** How long the call lasts. */
@@ -205,11 +213,9 @@ export class SimulatedCall {
       case 'mark':
         this.#playback.mark(command.name);
         break;
-      case 'clear': {
-        const { nowMs } = this;
-        this.#clears.push({ atMs: nowMs, droppedMs: this.#playback.clear() });
+      case 'clear':
+        this.#clears.push(this.#playback.clear());
         break;
-      }
       case 'refused':
         this.#refuse(command.code, command.message);
         break;
