@@ -75,6 +75,13 @@ export interface InterruptionFigures {
   readonly quietAfterMs: number;
 }
 
+/** How long the human waited for an answer. */
+export interface AnswerFigures {
+  readonly saidAtMs: number;
+  /** From the end of what was said to the first sound that began after it. */
+  readonly afterMs: number;
+}
+
 /** What a record comes to. */
 export interface CallRecordFigures {
   readonly durationMs: number;
@@ -85,6 +92,8 @@ export interface CallRecordFigures {
   /** Silences of 5 to 1,000 ms in what was heard: the ear had nothing to play, and it was no pause between answers. */
   readonly gaps: readonly { readonly atMs: number; readonly ms: number }[];
   readonly interruptions: readonly InterruptionFigures[];
+  /** Of each thing that the human said and that was answered before the next one. */
+  readonly answers: readonly AnswerFigures[];
 }
 
 /** A silence that is shorter is no gap that somebody hears, and one that is longer is a pause. */
@@ -106,6 +115,14 @@ export function figuresOf({ end, played, said }: CallRecord): CallRecordFigures 
     const quietMs = quietAfter(audible, atMs);
     return quietMs === undefined ? [] : [{ saidAtMs: atMs, quietAfterMs: quietMs - atMs }];
   });
+  const answers = said.flatMap(({ atMs, ms }, index) => {
+    const endMs = atMs + ms;
+    const nextMs = said[index + 1]?.atMs ?? Infinity;
+    const answer = audible.find((piece) => piece.atMs >= endMs && !goesOn(audible, piece));
+    return answer === undefined || answer.atMs >= nextMs
+      ? []
+      : [{ saidAtMs: atMs, afterMs: answer.atMs - endMs }];
+  });
   return {
     durationMs: end.atMs,
     saidMs: sum(said),
@@ -113,6 +130,7 @@ export function figuresOf({ end, played, said }: CallRecord): CallRecordFigures 
     firstHeardMs: audible[0]?.atMs,
     gaps,
     interruptions,
+    answers,
   };
 }
 
@@ -126,6 +144,12 @@ function quietAfter(audible: readonly PlayedAudio[], atMs: number): number | und
     endMs = piece.atMs + piece.ms;
   }
   return endMs;
+}
+
+/** Whether a piece goes on with the one before it. */
+function goesOn(audible: readonly PlayedAudio[], piece: PlayedAudio): boolean {
+  const before = audible[audible.indexOf(piece) - 1];
+  return before !== undefined && piece.atMs - (before.atMs + before.ms) <= samePieceMs;
 }
 
 function sum(pieces: readonly { readonly ms: number }[]): number {

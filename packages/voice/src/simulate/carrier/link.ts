@@ -4,20 +4,20 @@ import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 /** What a bad link does, drawn by a seed: the same seed does the same to the same messages. */
 export interface LinkFaults {
   /** A whole number from 0 to 2^32 − 1. Default: 1. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
   /**
    * The share of the human's frames that are lost before the carrier, 0 to 1. No message is missing then: the time stamps
    * jump. Default: 0.
    */
-  readonly lossRate?: number;
+  readonly lossRate?: number | undefined;
   /** How long a message is on its way, each direction. Default: 0. */
-  readonly delayMs?: number;
+  readonly delayMs?: number | undefined;
   /**
    * The share of messages, 0 to 1, that come so many milliseconds later, and all behind them too: what a lost packet does to
    * a connection by TCP. Default: 0, and 300 ms.
    */
-  readonly stallRate?: number;
-  readonly stallMs?: number;
+  readonly stallRate?: number | undefined;
+  readonly stallMs?: number | undefined;
 }
 
 /** One direction of a link: messages arrive in order, late, and after a stall many at once. */

@@ -115,9 +115,14 @@ export class SimulatedCall {
     return this.#playback.bufferedMs;
   }
 
-  /** When the human last began to speak. `undefined`: not yet. */
-  get lastSaidMs(): number | undefined {
-    return this.#voice.said.at(-1)?.atMs;
+  /** Whether the call has ended: nothing is said or heard any more, and its socket is closed or closing. */
+  get isOver(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** What was heard until now, in order. */
+  get played(): readonly PlayedAudio[] {
+    return this.#end === undefined ? this.#playback.played() : this.#played;
   }
 
   /** Says a clip, behind those that are not said yet: µ-law, 8,000 samples a second. */
@@ -138,14 +143,14 @@ export class SimulatedCall {
 
   /** Resolves with `true` when all was said, and with `false` when the call ends first. */
   whenSaid(): Promise<boolean> {
-    return this.#when(() => this.#voice.isQuiet, Infinity);
+    return this.when(() => this.#voice.isQuiet, Infinity);
   }
 
   /**
    * Resolves with `true` when `heardMs` is so much, and with `false` when the call ends or so much time is over first.
    */
   whenHeard(ms: number, withinMs: number): Promise<boolean> {
-    return this.#when(() => this.heardMs >= ms, withinMs);
+    return this.when(() => this.heardMs >= ms, withinMs);
   }
 
   /**
@@ -153,15 +158,26 @@ export class SimulatedCall {
    */
   whenQuiet(ms: number, withinMs: number): Promise<boolean> {
     const fromMs = this.nowMs;
-    return this.#when(
+    return this.when(
       () => this.nowMs - Math.max(fromMs, this.#playback.lastAudibleMs() ?? 0) >= ms,
       withinMs,
     );
   }
 
+  /**
+   * Resolves with `true` when a condition holds, which is looked at every 20 ms, and with `false` when the call ends or so much
+   * time is over first.
+   */
+  when(isDue: () => boolean, withinMs: number): Promise<boolean> {
+    if (this.#end !== undefined) return Promise.resolve(false);
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    this.#watches.add({ isDue, untilMs: this.nowMs + withinMs, resolve });
+    return promise;
+  }
+
   /** Resolves when so much time is over, or the call ends. */
   async wait(ms: number): Promise<void> {
-    await this.#when(() => false, ms);
+    await this.when(() => false, ms);
   }
 
   /** Sends what has become due, and looks for what was waited for. Late timers send several frames: the sum is exact. */
@@ -281,13 +297,6 @@ export class SimulatedCall {
     this.#playback.stop();
     for (const watch of this.#watches) this.#settle(watch, false);
     return this.#end;
-  }
-
-  #when(isDue: () => boolean, withinMs: number): Promise<boolean> {
-    if (this.#end !== undefined) return Promise.resolve(false);
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    this.#watches.add({ isDue, untilMs: this.nowMs + withinMs, resolve });
-    return promise;
   }
 
   #settle(watch: Watch, isDue: boolean): void {
