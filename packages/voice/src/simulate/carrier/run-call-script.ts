@@ -120,7 +120,7 @@ async function run(
   return { name: `wait ${wait ?? 0} ms`, ...seen(!call.isOver, `for ${took()}`) };
 }
 
-/** Waits until so much of a clip was heard, and returns how much was. */
+/** Waits until so much of a clip was heard since the human last began to speak, and returns how much was. */
 async function hearClip(
   call: SimulatedCall,
   clip: Uint8Array,
@@ -129,8 +129,9 @@ async function hearClip(
 ): Promise<number> {
   const search = new ClipSearch(clip);
   const untilMs = call.nowMs + withinMs;
+  const fromMs = call.said.at(-1)?.atMs ?? 0;
   for (;;) {
-    search.look(Buffer.concat(call.played.map(({ audio }) => audio)));
+    search.look(Buffer.concat(call.played.filter(({ atMs }) => atMs >= fromMs).map(({ audio }) => audio)));
     if (search.share >= share || call.isOver || call.nowMs >= untilMs) return search.share;
     await call.wait(Math.min(lookEveryMs, untilMs - call.nowMs));
   }

@@ -1,7 +1,14 @@
 import type { Clock, Timer } from '@spillway/core/clock';
 import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import type { WebSocket } from 'ws';
-import type { CallEnd, CallRecord, CarrierRefusal, ClearedAudio, PlayedAudio } from './call-record.ts';
+import type {
+  CallEnd,
+  CallRecord,
+  CarrierRefusal,
+  ClearedAudio,
+  PlayedAudio,
+  SaidAudio,
+} from './call-record.ts';
 import { CallerVoice, frameMs } from './caller-voice.ts';
 import { Link, type LinkFaults } from './link.ts';
 import { Playback } from './playback.ts';
@@ -118,6 +125,11 @@ export class SimulatedCall {
   /** Whether the call has ended: nothing is said or heard any more, and its socket is closed or closing. */
   get isOver(): boolean {
     return this.#end !== undefined;
+  }
+
+  /** What the human has begun to say, in order. */
+  get said(): readonly SaidAudio[] {
+    return this.#voice.said;
   }
 
   /** What was heard until now, in order. */
