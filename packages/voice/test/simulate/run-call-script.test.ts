@@ -129,6 +129,16 @@ describe('a script of a call', () => {
     expect(cut.record.end).toMatchObject({ why: 'closed', code: 1001, reason: 'model_failed' });
   });
 
+  test('fails when the call ends before it is quiet', async () => {
+    const steps = [{ hear: { ms: 500 } }, { say: { clip: 'stop', quietWithin: 2000 } }];
+    const report = await run({ steps }, { isNaive: true, stops: false });
+    expect(failures(report)).toEqual([
+      expect.stringMatching(
+        /^stop: quiet within 2000 ms: it was still heard after \d{3} ms, when the call ended$/u,
+      ),
+    ]);
+  });
+
   test('fails for a bridge that a carrier refuses', async () => {
     const url = await openLegs((leg) => {
       leg.listen(() => undefined);

@@ -71,8 +71,10 @@ export interface CallRecord {
 /** An interruption: the human began to speak while something was heard. */
 export interface InterruptionFigures {
   readonly saidAtMs: number;
-  /** From then until nothing of it was heard any more. */
+  /** From then until nothing of it was heard any more, or the call ended. */
   readonly quietAfterMs: number;
+  /** Whether it was still heard when the call ended. */
+  readonly isHeardToEnd: boolean;
 }
 
 /** How long the human waited for an answer. */
@@ -113,7 +115,8 @@ export function figuresOf({ end, played, said }: CallRecord): CallRecordFigures 
   });
   const interruptions = said.flatMap(({ atMs }) => {
     const quietMs = quietAfter(audible, atMs);
-    return quietMs === undefined ? [] : [{ saidAtMs: atMs, quietAfterMs: quietMs - atMs }];
+    if (quietMs === undefined) return [];
+    return [{ saidAtMs: atMs, quietAfterMs: quietMs - atMs, isHeardToEnd: quietMs >= end.atMs }];
   });
   const answers = said.flatMap(({ atMs, ms }, index) => {
     const endMs = atMs + ms;

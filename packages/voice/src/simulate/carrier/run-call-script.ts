@@ -151,8 +151,10 @@ function interruptionsOf(
     const interruption = figures.interruptions.find(({ saidAtMs }) => saidAtMs === one.atMs);
     if (interruption === undefined)
       return [{ name, isOk: false, detail: 'nothing was heard when it was begun, so it interrupts nothing' }];
-    const { quietAfterMs } = interruption;
-    return [{ name, isOk: quietAfterMs <= quietWithin, detail: `after ${Math.round(quietAfterMs)} ms` }];
+    const { isHeardToEnd, quietAfterMs } = interruption;
+    const after = `after ${Math.round(quietAfterMs)} ms`;
+    const detail = isHeardToEnd ? `it was still heard ${after}, when the call ended` : after;
+    return [{ name, isOk: !isHeardToEnd && quietAfterMs <= quietWithin, detail }];
   });
 }
 
