@@ -116,7 +116,7 @@ export function figuresOf({ end, played, said }: CallRecord): CallRecordFigures 
   const interruptions = said.flatMap(({ atMs }) => {
     const quietMs = quietAfter(audible, atMs);
     if (quietMs === undefined) return [];
-    return [{ saidAtMs: atMs, quietAfterMs: quietMs - atMs, isHeardToEnd: quietMs >= end.atMs }];
+    return [{ saidAtMs: atMs, quietAfterMs: quietMs - atMs, isHeardToEnd: quietMs > end.atMs - 1 }];
   });
   const answers = said.flatMap(({ atMs, ms }, index) => {
     const endMs = atMs + ms;
