@@ -54,15 +54,23 @@ describe('a leg of Twilio', () => {
   });
 
   test('keeps what comes until somebody listens, in the socket', async () => {
-    const { events, leg, peer, socket } = await held();
+    const { peer, socket } = await (await openCarrierServer()).pair();
+    const accepted = acceptTwilio(socket);
+    // One read of the socket has the start message and what is behind it: that cannot be paused any more.
+    const tcp = (peer as unknown as { readonly _socket: Socket })._socket;
+    tcp.cork();
+    send(peer, connected, start, media(0));
+    tcp.uncork();
+    const leg = await accepted;
+    const events: CarrierEvent[] = [];
     for (let chunk = 1; chunk <= 400; chunk += 1) send(peer, media(chunk));
     await until(() => socket.isPaused, 'the socket is paused');
     leg.listen((event) => events.push(event));
-    await until(() => events.length === 400, 'all has come');
+    await until(() => events.length === 401, 'all has come');
     expect(events.map((event) => event.kind === 'audio' && event.timestampMs)).toEqual(
-      Array.from({ length: 400 }, (_, index) => index * 20),
+      Array.from({ length: 401 }, (_, index) => index * 20),
     );
-    expect(events[6]).toEqual({ kind: 'audio', timestampMs: 120, audio: Buffer.alloc(160, 7) });
+    expect(events[7]).toEqual({ kind: 'audio', timestampMs: 140, audio: Buffer.alloc(160, 7) });
   });
 
   test('tells keys, marks and the end, passes over what is said to the human and what it does not know', async () => {

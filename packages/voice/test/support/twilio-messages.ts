@@ -29,7 +29,7 @@ export function media(chunk: number, bytes = 160, track = 'inbound'): object {
   return {
     event: 'media',
     sequenceNumber: String(chunk + 1),
-    media: { track, chunk: String(chunk), timestamp: String((chunk - 1) * 20), payload },
+    media: { track, chunk: String(chunk), timestamp: String(chunk * 20), payload },
     streamSid,
   };
 }
