@@ -69,8 +69,9 @@ const messages: CarrierMessages = {
 
 /**
  * Makes a leg of a socket that Twilio's Media Streams has opened (TwiML's `<Connect><Stream>`), once it has said which call
- * it is. The socket is paused until `listen` is called: whoever gets the leg has to listen, or to close it. The socket's server should have `carrierSocketOptions`. Whether it
- * is Twilio at all is for the caller to check, by its signature or a token: `isTwilioSignature`, `SingleUseTokens`.
+ * it is. The socket is paused until `listen` is called: whoever gets the leg has to listen, or to close it. The socket's
+ * server should have `carrierSocketOptions`. Whether it is Twilio at all is for the caller to check, by its signature or a
+ * token: `isTwilioSignature`, `SingleUseTokens`.
  *
  * @throws {SpillwayError} `carrier_refused` for what is not allowed or not in time, with the detail; the socket is closed.
  *   `carrier_lost`: the connection ended before. `invalid_option` for a number out of its range.

@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
+import { within } from '../../../core/test/support/within.ts';
 import type { Clock } from '@spillway/core/clock';
 import { acceptTwilio, type CarrierLeg, carrierSocketOptions } from '../../src/index.ts';
 
@@ -67,7 +68,8 @@ export async function until(holds: () => boolean, what: string): Promise<void> {
 
 /** Resolves with the code and the reason with which a socket is closed. */
 export function closed(socket: WebSocket): Promise<{ readonly code: number; readonly reason: string }> {
-  return new Promise((resolve) => {
+  const close = new Promise<{ readonly code: number; readonly reason: string }>((resolve) => {
     socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() }));
   });
+  return within(close, 'the socket to be closed');
 }

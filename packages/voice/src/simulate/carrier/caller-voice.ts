@@ -1,9 +1,9 @@
 import { silence, telephoneAudio } from '@spillway/core/audio';
 import type { SaidAudio } from './call-record.ts';
 
-/** The bytes of a frame of 20 ms. */
-export const frameBytes = 160;
+/** The duration of a frame, and its bytes. */
 export const frameMs = 20;
+const frameBytes = 160;
 
 /** What the human says: clips one after the other, in frames, and silence between them. */
 export class CallerVoice {
