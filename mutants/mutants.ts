@@ -5821,10 +5821,10 @@ export const mutants: readonly Mutant[] = [
     only: 'loses frames',
   },
   {
-    name: "a carrier's double: what comes behind a stall overtakes it",
+    name: "a carrier's double: a stall is none",
     file: `${voice}/simulate/carrier/link.ts`,
-    find: 'Math.max(this.#lastMs, this.#clock.nowMs()',
-    replace: 'Math.max(0, this.#clock.nowMs()',
+    find: '(isStalled ? stallMs : 0)',
+    replace: '(isStalled ? 0 : 0)',
     test: `${voiceTest}/simulate/place-call.test.ts`,
     only: 'stalls',
   },

@@ -2,7 +2,7 @@ import { levelOf, telephoneAudio } from '@spillway/core/audio';
 import { describe, expect, test } from 'vitest';
 import { type CallEvent, openCall } from '../src/index.ts';
 import { type CallRecord, figuresOf, type LinkFaults, placeCall } from '../src/simulate/carrier/index.ts';
-import { openLegs, until } from './support/carrier-server.ts';
+import { ended, openLegs, until } from './support/carrier-server.ts';
 import { ScriptedModel } from './support/scripted-legs.ts';
 import { tone } from './support/tone.ts';
 
@@ -46,7 +46,7 @@ async function interrupt(link: LinkFaults): Promise<Interrupted> {
   await until(() => log.some((line) => line.startsWith('truncate')), 'the model was told');
   await call.wait(500);
   call.hangUp();
-  const record = await call.ended;
+  const record = await ended(call);
   await until(() => events.some(({ kind }) => kind === 'ended'), 'the call has ended');
   return { record, events, toldMs: Number(log.find((line) => line.startsWith('truncate'))?.split(' ')[2]) };
 }

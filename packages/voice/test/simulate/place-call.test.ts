@@ -6,7 +6,7 @@ import { systemClock } from '@spillway/core/clock';
 import { Playout, telephoneAudio } from '@spillway/core/audio';
 import { type CarrierEvent, type CarrierLeg, isTwilioSignature, streamTwiml } from '../../src/index.ts';
 import { type CallRecord, figuresOf, placeCall } from '../../src/simulate/carrier/index.ts';
-import { openCarrierServer, openLegs, until } from '../support/carrier-server.ts';
+import { ended, openCarrierServer, openLegs, until } from '../support/carrier-server.ts';
 import { quickClock } from '../support/quick-clock.ts';
 import { tone } from '../support/tone.ts';
 
@@ -54,7 +54,7 @@ describe("a carrier's double", () => {
     call.press('#');
     await call.wait(100);
     call.hangUp();
-    const record = await call.ended;
+    const record = await ended(call);
     const audio = events.filter((event) => event.kind === 'audio');
     expect(audio.map(({ timestampMs }) => timestampMs)).toEqual(audio.map((_, index) => index * 20));
     expect(Buffer.compare(heard().subarray(0, 8080), tone(1010))).toBe(0);
@@ -83,7 +83,7 @@ describe("a carrier's double", () => {
     );
     expect(events.filter(({ kind }) => kind === 'mark')).toHaveLength(3);
     call.hangUp();
-    const { marks, maxBufferedMs, played } = await call.ended;
+    const { marks, maxBufferedMs, played } = await ended(call);
     const [atOnce, after400, after600] = marks;
     expect(atOnce?.returnedMs).toBe(atOnce?.arrivedMs);
     const [first, second] = played;
@@ -112,7 +112,7 @@ describe("a carrier's double", () => {
     leg().mark('m3');
     await until(() => events.filter(({ kind }) => kind === 'mark').length === 3, 'the third mark');
     call.hangUp();
-    const record = await call.ended;
+    const record = await ended(call);
     const { clears, marks, played } = record;
     expect(marks.map(({ name, wasCleared }) => [name, wasCleared])).toEqual([
       ['m1', true],
@@ -144,7 +144,7 @@ describe("a carrier's double", () => {
     leg().clear();
     expect(await call.whenQuiet(300, 5000)).toBe(true);
     call.hangUp();
-    const record = await call.ended;
+    const record = await ended(call);
     const { firstHeardMs, heardMs, interruptions } = figuresOf(record);
     expect(firstHeardMs).toBeLessThan(500);
     expect(interruptions).toHaveLength(1);
@@ -165,7 +165,7 @@ describe("a carrier's double", () => {
     const call = await placeCall(url, { clock });
     expect(await call.whenHeard(300, 10_000)).toBe(true);
     call.hangUp();
-    const record = await call.ended;
+    const record = await ended(call);
     expect(record.played).toHaveLength(3);
     const { gaps, heardMs } = figuresOf(record);
     expect(heardMs).toBeCloseTo(300, 5);
@@ -187,7 +187,7 @@ describe("a carrier's double", () => {
     expect(await call.whenHeard(4000, 30_000)).toBe(true);
     await until(() => playout?.isIdle === true, 'all is confirmed');
     call.hangUp();
-    const record = await call.ended;
+    const record = await ended(call);
     expect(record.maxBufferedMs).toBeLessThanOrEqual(800.001);
     expect(record.maxBufferedMs).toBeGreaterThan(600);
     expect(Buffer.compare(playedBytes(record), tone(4000))).toBe(0);
@@ -218,7 +218,7 @@ describe("a carrier's double", () => {
     const call = await placeCall(`${base}/voice?x=1`, { authToken });
     await call.wait(200);
     call.hangUp();
-    const { callId } = await call.ended;
+    const { callId } = await ended(call);
     expect(leg().call).toMatchObject({ callId, parameters: { 'a&b': `"<'>` } });
     expect(asked).toEqual([
       { form: expect.objectContaining({ CallSid: callId, From: '+15550100' }), isSigned: true },
@@ -290,7 +290,7 @@ describe("a carrier's double is as strict as a carrier", () => {
     const made = message(call.streamId);
     const [socket] = server.sockets;
     socket?.send(Buffer.isBuffer(made) || typeof made === 'string' ? made : JSON.stringify(made));
-    const { end, played, refusals } = await call.ended;
+    const { end, played, refusals } = await ended(call);
     expect(refusals).toEqual([{ atMs: expect.any(Number), code, message: expect.stringContaining(detail) }]);
     expect(end).toMatchObject({ why: 'refused', code: 1000 });
     expect(played).toEqual([]);
@@ -304,7 +304,7 @@ describe("a carrier's double is as strict as a carrier", () => {
     server.sockets[0]?.send(JSON.stringify({ event: 'media', streamSid: call.streamId, media: { payload } }));
     await until(() => call.bufferedMs > 0, 'it has come');
     call.hangUp();
-    const { maxBufferedMs, refusals } = await call.ended;
+    const { maxBufferedMs, refusals } = await ended(call);
     expect(maxBufferedMs).toBeCloseTo(600_000, 5);
     expect(refusals).toEqual([]);
   });
@@ -314,7 +314,7 @@ describe("a carrier's double is as strict as a carrier", () => {
     const server = await openCarrierServer((socket) => socket.pause());
     // Megabytes are in the kernel's buffers before anything waits here: hours of audio.
     const call = await placeCall(server.url, { clock, maxDurationMs: 3_600_000 });
-    const { lostFrames, refusals } = await call.ended;
+    const { lostFrames, refusals } = await ended(call);
     expect(refusals).toEqual([
       { atMs: expect.any(Number), code: 31_930, message: expect.stringContaining('too slowly') },
     ]);
@@ -330,7 +330,7 @@ describe('a bad link of a double', () => {
       const call = await placeCall(url, { clock, link: { seed, lossRate: 0.1 } });
       await call.wait(4000);
       call.hangUp();
-      const { lostFrames } = await call.ended;
+      const { lostFrames } = await ended(call);
       expect(lostFrames).toBeGreaterThan(0);
       return events.flatMap((event) =>
         event.kind === 'audio' && event.timestampMs < 4000 ? [event.timestampMs] : [],
@@ -357,7 +357,7 @@ describe('a bad link of a double', () => {
     });
     await call.wait(6000);
     call.hangUp();
-    await call.ended;
+    await ended(call);
     const times = arrivals.map(({ timestampMs }) => timestampMs);
     expect(times).toEqual(times.map((_, index) => index * 20));
     const waits = arrivals.slice(1).map(({ atMs }, index) => atMs - (arrivals[index]?.atMs ?? 0));
@@ -370,7 +370,7 @@ describe('a bad link of a double', () => {
     await until(() => events.some(({ kind }) => kind === 'mark'), 'the mark is back');
     expect(call.nowMs).toBeGreaterThan(450);
     call.hangUp();
-    expect((await call.ended).end).toMatchObject({ why: 'hung_up', code: 1000 });
+    expect((await ended(call)).end).toMatchObject({ why: 'hung_up', code: 1000 });
     expect(events.at(-1)).toMatchObject({ kind: 'ended', why: 'hangup' });
   });
 });
@@ -382,22 +382,22 @@ describe('the end of a simulated call', () => {
     await call.wait(100);
     const waiting = call.whenHeard(1000, 60_000);
     leg().close(1001, 'model_failed');
-    expect((await call.ended).end).toMatchObject({ why: 'closed', code: 1001, reason: 'model_failed' });
+    expect((await ended(call)).end).toMatchObject({ why: 'closed', code: 1001, reason: 'model_failed' });
     expect(await waiting).toBe(false);
     expect(await call.whenSaid()).toBe(false);
     const cut = await placeCall(url);
     await until(() => leg().call.streamId === cut.streamId, 'the second call');
     const server = await openCarrierServer((socket) => socket.terminate());
     const lost = await placeCall(server.url);
-    expect((await lost.ended).end).toMatchObject({ why: 'closed', code: 1006 });
+    expect((await ended(lost)).end).toMatchObject({ why: 'closed', code: 1006 });
     cut.hangUp();
-    await cut.ended;
+    await ended(cut);
   });
 
   test('comes after its time, and although nobody answers the close', async () => {
     const server = await openCarrierServer((socket) => socket.pause());
     const call = await placeCall(server.url, { maxDurationMs: 100 });
-    const { end } = await call.ended;
+    const { end } = await ended(call);
     expect(end.why).toBe('hung_up');
     expect(end.atMs).toBeGreaterThanOrEqual(100);
     expect(end.code).toBe(1006);

@@ -4,6 +4,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { within } from '../../../core/test/support/within.ts';
 import type { Clock } from '@spillway/core/clock';
 import { acceptTwilio, type CarrierLeg, carrierSocketOptions } from '../../src/index.ts';
+import type { CallRecord, SimulatedCall } from '../../src/simulate/carrier/index.ts';
 
 /** A server whose sockets are a bridge's end of carriers' connections. Closed when the test is over. */
 export interface CarrierServer {
@@ -72,4 +73,9 @@ export function closed(socket: WebSocket): Promise<{ readonly code: number; read
     socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() }));
   });
   return within(close, 'the socket to be closed');
+}
+
+/** Resolves with what the human's end knows about a call, when it is over. */
+export function ended(call: SimulatedCall): Promise<CallRecord> {
+  return within(call.ended, 'the call to end');
 }

@@ -26,7 +26,6 @@ export class Link {
   readonly #faults: LinkFaults;
   readonly #random: VirtualClock;
   readonly #onItsWay: { readonly atMs: number; readonly deliver: () => void }[] = [];
-  #lastMs = 0;
   #timer: Timer | undefined;
 
   /** @param direction distinguishes what is drawn for each. */
@@ -40,9 +39,7 @@ export class Link {
   pass(deliver: () => void): void {
     const { delayMs = 0, stallMs = 300, stallRate = 0 } = this.#faults;
     const isStalled = stallRate > 0 && this.#random.random() < stallRate;
-    const atMs = Math.max(this.#lastMs, this.#clock.nowMs() + delayMs + (isStalled ? stallMs : 0));
-    this.#lastMs = atMs;
-    this.#onItsWay.push({ atMs, deliver });
+    this.#onItsWay.push({ atMs: this.#clock.nowMs() + delayMs + (isStalled ? stallMs : 0), deliver });
     this.#deliver();
   }
 
@@ -52,6 +49,7 @@ export class Link {
     this.#timer?.stop();
   }
 
+  /** Delivers what is due. What is behind a message that is not has to wait, though its own time has come. */
   #deliver(): void {
     const nowMs = this.#clock.nowMs();
     while ((this.#onItsWay[0]?.atMs ?? Infinity) <= nowMs) this.#onItsWay.shift()?.deliver();
