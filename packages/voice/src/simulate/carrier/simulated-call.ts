@@ -195,7 +195,9 @@ export class SimulatedCall {
   /** Sends what has become due, and looks for what was waited for. Late timers send several frames: the sum is exact. */
   #tick(): void {
     const { maxDurationMs } = this.#options;
-    while (this.#frames * frameMs <= this.nowMs && this.#end === undefined) this.#sendFrame();
+    // What becomes due meanwhile is for the next time: a clock that is faster than this machine would never let it end.
+    const untilMs = Math.min(this.nowMs, maxDurationMs);
+    while (this.#frames * frameMs <= untilMs && this.#end === undefined) this.#sendFrame();
     for (const watch of this.#watches) {
       if (watch.isDue()) this.#settle(watch, true);
       else if (this.nowMs >= watch.untilMs) this.#settle(watch, false);
