@@ -5825,8 +5825,7 @@ export const mutants: readonly Mutant[] = [
     file: `${voice}/simulate/carrier/link.ts`,
     find: '(isStalled ? stallMs : 0)',
     replace: '(isStalled ? 0 : 0)',
-    test: `${voiceTest}/simulate/place-call.test.ts`,
-    only: 'stalls',
+    test: `${voiceTest}/simulate/link.test.ts`,
   },
   {
     name: 'a script of a call: a step that fails does not fail it',
