@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { type Logger, pino } from 'pino';
 import { addAudit } from './audit/audit-commands.ts';
 import { banner } from './banner.ts';
+import { addCall } from './call/call-command.ts';
 import { type ExitCode, exitCodes } from './exit-codes.ts';
 import { check } from './check/check.ts';
 import { findingsAsJson, findingsAsText } from './check/finding.ts';
@@ -93,6 +94,7 @@ program
   });
 
 addAudit(program);
+addCall(program);
 
 /** Reads the settings, or ends the process with what is wrong. */
 function settingsOrFail(

@@ -5,7 +5,7 @@
 export const exitCodes = {
   /** Everything was done, or a signal ended the command in order. */
   done: 0,
-  /** A defect ended the gateway, or `check` or `audit verify` found something that is wrong. */
+  /** A defect ended the gateway, or `check`, `audit verify` or `call` found something that is wrong. */
   failed: 1,
   /** The command line has an unknown command, option or argument. */
   usage: 2,
