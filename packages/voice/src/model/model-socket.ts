@@ -116,7 +116,7 @@ export class ModelSocket {
       this.#isAlive = true;
       if (this.#isOver) return;
       if (isBinary) this.fail('bad_message', 'It sent a binary message; expected text.', unsupported);
-      else this.#options.onText(String(data));
+      else this.#options.onText((data as Buffer).toString('utf8'));
     });
     socket.on('pong', () => {
       this.#isAlive = true;

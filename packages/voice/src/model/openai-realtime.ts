@@ -121,7 +121,7 @@ class OpenAiRealtime implements ModelLeg {
   }
 
   respond(instructions?: string): void {
-    this.#turns.ask({ instructions });
+    if (this.#isReady) this.#turns.ask({ instructions });
   }
 
   tell(text: string): void {
