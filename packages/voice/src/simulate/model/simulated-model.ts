@@ -12,6 +12,7 @@ import { Refusal } from './refusal.ts';
 import { audioFormatOf, firstSettings, type SessionSettings, updatedSettings } from './session-settings.ts';
 import {
   checkModelOptions,
+  defaultScript,
   type SimulatedModelOptions,
   type SimulatedTurn,
 } from './simulated-model-options.ts';
