@@ -13,6 +13,7 @@ const ofItem = { item_id: z.string() };
 const apiError = z.object({
   code: z.string().nullish(),
   message: z.string().default(''),
+  param: z.string().nullish(),
   event_id: z.string().nullish(),
 });
 
@@ -94,5 +95,6 @@ export function bytesOfBase64(text: string): Uint8Array | undefined {
   const bytes = Buffer.from(text, 'base64');
   // What is no base64 is left out by Buffer, so that less comes than has to.
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
-  return bytes.byteLength === Math.floor(((text.length - padding) * 3) / 4) ? bytes : undefined;
+  const digits = text.length - padding;
+  return digits % 4 !== 1 && bytes.byteLength === Math.floor((digits * 3) / 4) ? bytes : undefined;
 }

@@ -233,11 +233,14 @@ class OpenAiRealtime implements ModelLeg {
     this.#turns.ended(id);
   }
 
-  #takeError({ error: { code, event_id: eventId, message } }: EventOf<'error'>): void {
+  #takeError({ error: { code, event_id: eventId, message, param } }: EventOf<'error'>): void {
     const fatal = fatalCodes.get(code ?? '');
     if (fatal !== undefined) this.#socket.fail(fatal, this.#cleaned(message));
     else if (eventId === sessionEventId)
-      this.#socket.fail('refused', `It refused the settings: ${this.#cleaned(message)}`);
+      this.#socket.fail(
+        'refused',
+        this.#cleaned(`It refused the settings, ${param ?? 'without a name'}: ${message}`),
+      );
     // The response had ended meanwhile: that was the aim.
     else if (code !== 'response_cancel_not_active') {
       const isBusy = code === 'conversation_already_has_active_response';

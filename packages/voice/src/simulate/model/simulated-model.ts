@@ -83,6 +83,11 @@ export class SimulatedModel {
     return this.#closed.promise;
   }
 
+  /** The bytes that the connection has not taken. No audio is made above 1 MiB. */
+  get waitingBytes(): number {
+    return this.#socket.bufferedAmount;
+  }
+
   /** Closes the connection. Safe to call twice. */
   close(): void {
     this.#response?.stop();
