@@ -468,7 +468,7 @@ describe('responses', () => {
   });
 });
 
-describe('promise 22: what was heard', () => {
+describe('what a model is told of what was heard', () => {
   async function spoken(): Promise<Opened & { readonly itemId: string; readonly madeMs: number }> {
     const opened = await openTelephone();
     opened.client.send({ type: 'response.create' });

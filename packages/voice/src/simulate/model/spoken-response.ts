@@ -71,7 +71,7 @@ export class SpokenResponse {
 }
 
 /** µ-law audio in another format. From 8,000 to 24,000 Hz by straight lines: good enough for an ear that tries something. */
-export function audioIn({ encoding }: AudioFormat, mulaw: Uint8Array): Uint8Array {
+function audioIn({ encoding }: AudioFormat, mulaw: Uint8Array): Uint8Array {
   if (encoding === 'mulaw') return mulaw;
   const samples = decodeMulaw(mulaw);
   if (encoding === 'alaw') return encodeAlaw(samples);
