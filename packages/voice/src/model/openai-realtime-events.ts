@@ -20,7 +20,10 @@ const apiError = z.object({
 /** The events that mean something to a call. Of fields, only those: an API may say more. */
 const serverEvent = z.discriminatedUnion('type', [
   z.object({ type: z.literal('session.updated') }),
-  z.object({ type: z.literal('response.created'), response: z.object({ id: z.string() }) }),
+  z.object({
+    type: z.literal('response.created'),
+    response: z.object({ id: z.string(), metadata: z.record(z.string(), z.string()).nullish() }),
+  }),
   z.object({ type: z.literal('response.output_audio.delta'), ...ofPart, delta: z.string() }),
   z.object({ type: z.literal('response.output_audio.done'), ...ofPart }),
   z.object({ type: z.literal('response.output_audio_transcript.delta'), ...ofPart, delta: z.string() }),

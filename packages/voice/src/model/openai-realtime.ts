@@ -27,6 +27,8 @@ const fatalCodes = new Map([
 ]);
 
 const sessionEventId = 'spillway_session';
+/** In the metadata of a response: the event that asked for it. */
+const requestField = 'spillway_event';
 const responseStates: readonly string[] = [
   'cancelled',
   'completed',
@@ -59,8 +61,10 @@ class OpenAiRealtime implements ModelLeg {
     this.#turns = new ResponseTurns({
       create: ({ instructions }) => {
         const eventId = `spillway_${(this.#lastEvent += 1)}`;
-        const response = instructions === undefined ? {} : { response: { instructions } };
-        this.#say({ type: 'response.create', event_id: eventId, ...response });
+        // The API repeats this in what it begins, so that it is told from what it begins by itself.
+        const metadata = { [requestField]: eventId };
+        const response = { metadata, ...(instructions === undefined ? {} : { instructions }) };
+        this.#say({ type: 'response.create', event_id: eventId, response });
         return eventId;
       },
       cancel: (id) =>
@@ -160,7 +164,7 @@ class OpenAiRealtime implements ModelLeg {
         this.#emit({ kind: 'ready' });
         break;
       case 'response.created':
-        this.#turns.began(event.response.id);
+        this.#turns.began(event.response.id, event.response.metadata?.[requestField]);
         this.#emit({ kind: 'responseStarted', responseId: event.response.id });
         break;
       case 'response.output_audio.delta':

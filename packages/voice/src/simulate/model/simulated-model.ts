@@ -174,7 +174,7 @@ export class SimulatedModel {
         break;
       }
       case 'response.create':
-        this.#respond();
+        this.#respond(event.response?.metadata ?? null);
         break;
       case 'response.cancel':
         this.#cancel(event.response_id);
@@ -220,7 +220,7 @@ export class SimulatedModel {
     if (this.#settings.audio.input.turn_detection?.create_response) {
       // Refused as a client would be: the API's event has no event_id then.
       try {
-        this.#respond();
+        this.#respond(null);
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
         this.#refuse(error, undefined);
@@ -297,7 +297,7 @@ export class SimulatedModel {
     this.#send({ type: 'conversation.item.done', previous_item_id, item: shown });
   }
 
-  #respond(): void {
+  #respond(metadata: Readonly<Record<string, string>> | null): void {
     if (this.#response !== undefined)
       throw new Refusal(
         'conversation_already_has_active_response',
@@ -321,6 +321,7 @@ export class SimulatedModel {
         conversation_id: `conv_${this.#tag}`,
         max_output_tokens,
         output_modalities,
+        metadata,
         audio: { output: this.#settings.audio.output },
       },
       conversation: this.#conversation,

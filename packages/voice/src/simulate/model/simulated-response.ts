@@ -194,7 +194,6 @@ export class SimulatedResponse {
       status_details: null,
       output,
       usage: null,
-      metadata: null,
       ...this.#options.shape,
     };
   }
