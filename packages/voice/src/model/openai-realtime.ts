@@ -294,7 +294,7 @@ function isResponseState(text: string): text is ResponseState {
  * lies before the speech by what the API puts in front of it (300 ms).
  *
  * - `bufferedMs` counts the audio of the messages that the operating system has not taken, and not their bytes: 20 ms of
- *   telephone audio are 160 bytes, and 275 as a message. `drained` says that it has fallen to 100 ms or less after it was
+ *   telephone audio are 160 bytes, and 271 as a message. `drained` says that it has fallen to 100 ms or less after it was
  *   above.
  * - A tool is asked for when its arguments are whole. One response follows the results of all that was asked for.
  * - Refusals of the API are `warned`, with its code; so is why a response failed, before `responseEnded`.
