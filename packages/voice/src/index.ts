@@ -10,3 +10,6 @@ export { acceptTwilio } from './carrier/twilio.ts';
 export { SingleUseTokens, type SingleUseTokensOptions } from './telephony/single-use-tokens.ts';
 export { isTwilioSignature, type SignedRequest, twilioSignature } from './telephony/twilio-signature.ts';
 export { streamTwiml, type StreamTwiml, type TwimlVerb } from './telephony/twiml.ts';
+export type { ModelTool } from './model/model-tool.ts';
+export { openOpenAiRealtime } from './model/openai-realtime.ts';
+export type { OpenAiRealtimeOptions } from './model/openai-realtime-options.ts';

@@ -1,0 +1,114 @@
+import { createServer as createPlainServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { Duplex } from 'node:stream';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { openSimulatedModel, type SimulatedModel } from './simulated-model.ts';
+import { checkModelOptions, type SimulatedModelOptions } from './simulated-model-options.ts';
+
+/** A server of simulated models alone. */
+export interface SimulatedModelServerOptions extends Omit<SimulatedModelOptions, 'model'> {
+  /** The address to listen on. Default: `127.0.0.1`. */
+  readonly host?: string;
+  /** The port; 0 takes a free one. Default: 0. */
+  readonly port?: number;
+  /** The key that clients have to have, as a bearer or in the subprotocol of browsers. Default: none is asked for. */
+  readonly apiKey?: string;
+  /** A certificate and its key, as PEM, for `wss:`. Default: `ws:`. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** Called with each session. Must not throw. */
+  readonly onSession?: (model: SimulatedModel) => void;
+}
+
+/** A server that listens. */
+export interface SimulatedModelServer {
+  /** Where it is: `ws://127.0.0.1:9001/v1/realtime`. */
+  readonly url: string;
+  /** Closes all connections and stops listening. */
+  close(): Promise<void>;
+}
+
+/** 15 MiB of audio in base64, and some room. */
+const maxMessageBytes = 23_068_672;
+/** How browsers send a key: they cannot set headers. */
+const keyProtocol = 'openai-insecure-api-key.';
+
+/**
+ * Serves simulated models at `/v1/realtime?model=…`, each connection one session of its own.
+ *
+ * @throws {SpillwayError} `invalid_option`. Rejects with Node's error if it cannot listen.
+ * @example
+ * ```ts
+ * await using stack = new AsyncDisposableStack();
+ * const server = await serveSimulatedModels({ onSession: (model) => sessions.push(model) });
+ * stack.defer(() => server.close());
+ * ```
+ */
+export async function serveSimulatedModels(
+  options: SimulatedModelServerOptions = {},
+): Promise<SimulatedModelServer> {
+  checkModelOptions(options);
+  const { host = '127.0.0.1', onSession, port = 0, tls } = options;
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: maxMessageBytes,
+    perMessageDeflate: false,
+    handleProtocols: (offered) => (offered.has('realtime') ? 'realtime' : false),
+  });
+  const server: Server = tls === undefined ? createPlainServer() : createTlsServer(tls);
+  server.on('request', (_request, response) => {
+    response.writeHead(426, { 'content-type': 'application/json' });
+    response.end(errorBody('Expected a WebSocket.', 'invalid_request'));
+  });
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const [path, query] = (request.url ?? '').split('?', 2);
+    const model = new URLSearchParams(query).get('model');
+    if (path !== '/v1/realtime') refuse(socket, 404, errorBody('Not found.', 'not_found'));
+    else if (options.apiKey !== undefined && keyOf(request) !== options.apiKey)
+      refuse(socket, 401, errorBody('Incorrect API key provided.', 'invalid_api_key'));
+    else if (!model) refuse(socket, 400, errorBody('You must provide a model parameter.', 'missing_model'));
+    else
+      sockets.handleUpgrade(request, socket, head, (accepted: WebSocket) => {
+        const session = openSimulatedModel(accepted, { ...options, model });
+        onSession?.(session);
+      });
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new TypeError('The server has no port.');
+  const name = host.includes(':') ? `[${host}]` : host;
+  return {
+    url: `${tls === undefined ? 'ws' : 'wss'}://${name}:${address.port}/v1/realtime`,
+    close: async () => {
+      for (const socket of sockets.clients) socket.terminate();
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+/** The key of a client. */
+function keyOf({ headers }: IncomingMessage): string | undefined {
+  const bearer = /^Bearer (\S+)$/i.exec(headers.authorization ?? '')?.[1];
+  const protocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((one) => one.trim());
+  return bearer ?? protocols.find((one) => one.startsWith(keyProtocol))?.slice(keyProtocol.length);
+}
+
+/** An error as the API writes it. */
+function errorBody(message: string, code: string): string {
+  return JSON.stringify({ error: { message, type: 'invalid_request_error', param: null, code } });
+}
+
+/** Answers an upgrade request with an error. */
+function refuse(socket: Duplex, status: number, body: string): void {
+  socket.on('error', () => {});
+  socket.end(
+    `HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
