@@ -63,6 +63,7 @@ import { Metrics } from './telemetry/metrics.ts';
 import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
+import type { Voice, VoiceOptions } from './voice/voice.ts';
 
 /**
  * How long the last push of metrics and spans may take. The exporters' own deadlines are longer than
@@ -226,6 +227,7 @@ export async function openGateway(
   const metrics: Metrics = new Metrics({
     ...watched,
     connections: { client: connections, admin: adminConnections },
+    calls: () => voice?.calls,
     reload,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
@@ -280,6 +282,17 @@ export async function openGateway(
     canary,
   };
   const server = createServer({ ...shared, ...served });
+  const voice =
+    simulator === undefined || keys.areRequired || !isLoopback(config.host)
+      ? undefined
+      : await openVoice({
+          clock,
+          defects,
+          door: sessionDoor(connections, guard, onRefused),
+          isReady,
+          log,
+          simulatorUrl: simulator.url,
+        });
   const requests = relaySessionRequests({ config, memory, providers: () => providers, relay });
   const sessions = new Sessions({
     ...shared,
@@ -294,7 +307,7 @@ export async function openGateway(
       return stream?.mayRead({ caller, headers }) === true ? stream : undefined;
     },
   });
-  sessions.listen(server.server);
+  sessions.listen(server.server, (request, socket, head) => voice?.take(request, socket, head) === true);
 
   // The version is read once: later there may be no file descriptor to read it.
   const version = ownVersion();
@@ -349,6 +362,7 @@ export async function openGateway(
     streams.stopWatching();
     console.close();
     sessions.close();
+    voice?.close();
     adminSessions.close();
     connections.closeAll();
     adminConnections.closeAll();
@@ -438,4 +452,10 @@ function refusedBy(
 async function otherPoolFor(providers: readonly Provider[]): Promise<OtherPool | undefined> {
   if (providers.every(({ transport }) => transport === undefined)) return undefined;
   return (await import('./source/undici/undici-pool.ts')).UndiciPool;
+}
+
+/** Calls with the simulated model. Loaded only if there is one. */
+async function openVoice(options: VoiceOptions): Promise<Voice> {
+  const { Voice: Opened } = await import('./voice/voice.ts');
+  return new Opened(options);
 }

@@ -41,6 +41,9 @@ const generateRequest = z.looseObject({
  * {@link Behaviour} for what it can do.
  */
 export async function openSimulator({ host, port, recordings }: SimulatorOptions): Promise<Simulator> {
+  // Loaded here, because who has a provider does not need it.
+  const { createSimulatedModelDoor } = await import('@spillway/voice/simulate/model');
+  const realtime = createSimulatedModelDoor();
   const stats = new Stats();
   const failures = new Map<string, number>();
   const server = createServer((request, response) => {
@@ -55,6 +58,7 @@ export async function openSimulator({ host, port, recordings }: SimulatorOptions
       }
     });
   });
+  server.on('upgrade', (request, socket, head) => realtime.upgrade(request, socket, head));
   await new Promise<void>((listening, failed) => {
     server.once('error', failed);
     server.listen(port, host, listening);
@@ -65,6 +69,8 @@ export async function openSimulator({ host, port, recordings }: SimulatorOptions
       new Promise((closed) => {
         server.close(() => closed());
         server.closeAllConnections();
+        // These are the server's no more.
+        realtime.close();
       }),
   };
 }

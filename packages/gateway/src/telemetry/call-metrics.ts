@@ -18,9 +18,8 @@ const waits = {
   out_socket: ({ outSocketMs }) => outSocketMs,
 } satisfies Readonly<Record<string, (call: CallFigures) => number>>;
 
-/** Defines the figures of calls. Without a voice path, nothing is defined. All are read at once. */
-export function defineCallMetrics(instruments: Instruments, calls: MeteredCalls | undefined): void {
-  if (calls === undefined) return;
+/** Defines the figures of calls, of which there are none where no calls are served. All are read at once. */
+export function defineCallMetrics(instruments: Instruments, calls: () => MeteredCalls | undefined): void {
   const active = instruments.createObservableGauge('spillway.calls.active', {
     unit: '{call}',
     description: 'Calls that run',
@@ -52,10 +51,14 @@ export function defineCallMetrics(instruments: Instruments, calls: MeteredCalls 
   });
   instruments.addBatchObservableCallback(
     (result) => {
-      const { figures, size, totals } = calls;
+      const served = calls();
+      if (served === undefined) return;
+      const { figures, size, totals } = served;
       result.observe(active, size);
       for (const [place, read] of Object.entries(waits))
-        result.observe(waiting, figures.reduce((most, one) => Math.max(most, read(one)), 0) / 1000, { place });
+        result.observe(waiting, figures.reduce((most, one) => Math.max(most, read(one)), 0) / 1000, {
+          place,
+        });
       for (const [reason, count] of Object.entries(totals.ended)) result.observe(ended, count, { reason });
       result.observe(interruptions, totals.interruptions);
       result.observe(dropped, totals.droppedMs / 1000);

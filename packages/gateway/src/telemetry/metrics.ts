@@ -12,6 +12,7 @@ import type { Reload } from '../config/reload.ts';
 import type { LogDestination } from '../process/log-destination.ts';
 import type { Refusals } from './refusals.ts';
 import type { Canary } from './canary.ts';
+import { defineCallMetrics, type MeteredCalls } from './call-metrics.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
 import { defineTapMetrics } from './tap-metrics.ts';
@@ -28,6 +29,8 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly refusals: Pick<Refusals, 'counts'>;
   /** The canary, once it sings; `undefined`: there is none. */
   readonly canary: () => Pick<Canary, 'firstTokenMs' | 'lastOkAtMs' | 'runs'> | undefined;
+  /** The calls; `undefined`: calls are not served. */
+  readonly calls: () => MeteredCalls | undefined;
   /** The taps, which are the same as long as the process runs. */
   readonly taps: () => readonly TapState[];
   /** The event loop's delays in the worst second of the last minute. */
@@ -62,6 +65,7 @@ export class Metrics {
     this.#defineCanary();
     this.#defineReloads();
     defineTapMetrics(instruments, options.taps);
+    defineCallMetrics(instruments, options.calls);
     defineProcessFigures(instruments, options.loopDelayMs);
   }
 

@@ -36,9 +36,9 @@ export class Calls {
     this.#options = options;
   }
 
-  /** Whether one more call may begin. */
-  get hasRoom(): boolean {
-    return this.#calls.size < maxCalls;
+  /** Whether so many more calls may run. */
+  hasRoomFor(more: number): boolean {
+    return this.#calls.size + more <= maxCalls;
   }
 
   /** The calls that run. */
@@ -98,7 +98,10 @@ export class Calls {
   }
 }
 
-function add(sum: { -readonly [Name in keyof Omit<CallTotals, 'ended'>]: number }, one: Omit<CallTotals, 'ended'>): void {
+function add(
+  sum: { -readonly [Name in keyof Omit<CallTotals, 'ended'>]: number },
+  one: Omit<CallTotals, 'ended'>,
+): void {
   sum.interruptions += one.interruptions;
   sum.underruns += one.underruns;
   sum.droppedMs += one.droppedMs;

@@ -118,10 +118,17 @@ export class Sessions {
     return { maxBytes, totalBytes, largeSessions };
   }
 
-  /** Accepts the WebSockets that clients of a server ask for. */
-  listen(server: Server): void {
+  /**
+   * Accepts the WebSockets that clients of a server ask for. `elsewhere` is asked first: with `true`, the upgrade is for
+   * another part of the server, which has it from then on.
+   */
+  listen(
+    server: Server,
+    elsewhere?: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean,
+  ): void {
     server.on('upgrade', (request, socket: Duplex, head) => {
       const open = (): void => {
+        if (elsewhere?.(request, socket, head) === true) return;
         const refusal = this.#refusal(request, socket);
         if (refusal !== undefined) {
           this.#door.refuse(request, refusal);

@@ -13,7 +13,9 @@ export type {
   SimulatedTurn,
 } from './simulated-model-options.ts';
 export {
+  createSimulatedModelDoor,
   serveSimulatedModels,
+  type SimulatedModelDoor,
   type SimulatedModelServer,
   type SimulatedModelServerOptions,
 } from './simulated-model-server.ts';

@@ -32,6 +32,59 @@ const maxMessageBytes = 23_068_672;
 /** How browsers send a key: they cannot set headers. */
 const keyProtocol = 'openai-insecure-api-key.';
 
+/** Where simulated models enter a server that has other paths, too. */
+export interface SimulatedModelDoor {
+  /** Takes an upgrade request for `/v1/realtime?model=…`, and answers others with an error. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Closes all connections. */
+  close(): void;
+}
+
+/**
+ * Makes a door for a server that listens already.
+ *
+ * @throws {SpillwayError} `invalid_option`
+ * @example
+ * ```ts
+ * import { createServer } from 'node:http';
+ * import { createSimulatedModelDoor } from '@spillway/voice/simulate/model';
+ *
+ * const door = createSimulatedModelDoor();
+ * const server = createServer().on('upgrade', (request, socket, head) => door.upgrade(request, socket, head));
+ * server.listen(9000, '127.0.0.1');
+ * ```
+ */
+export function createSimulatedModelDoor(
+  options: Omit<SimulatedModelServerOptions, 'host' | 'port' | 'tls'> = {},
+): SimulatedModelDoor {
+  checkModelOptions(options);
+  const { apiKey, onSession } = options;
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: maxMessageBytes,
+    perMessageDeflate: false,
+    handleProtocols: (offered) => (offered.has('realtime') ? 'realtime' : false),
+  });
+  return {
+    upgrade(request, socket, head) {
+      const [path, query] = (request.url ?? '').split('?', 2);
+      const model = new URLSearchParams(query).get('model');
+      if (path !== '/v1/realtime') refuse(socket, 404, errorBody('Not found.', 'not_found'));
+      else if (apiKey !== undefined && keyOf(request) !== apiKey)
+        refuse(socket, 401, errorBody('Incorrect API key provided.', 'invalid_api_key'));
+      else if (!model) refuse(socket, 400, errorBody('You must provide a model parameter.', 'missing_model'));
+      else
+        sockets.handleUpgrade(request, socket, head, (accepted: WebSocket) => {
+          const session = openSimulatedModel(accepted, { ...options, model });
+          onSession?.(session);
+        });
+    },
+    close() {
+      for (const socket of sockets.clients) socket.terminate();
+    },
+  };
+}
+
 /**
  * Serves simulated models at `/v1/realtime?model=…`, each connection one session of its own.
  *
@@ -46,31 +99,15 @@ const keyProtocol = 'openai-insecure-api-key.';
 export async function serveSimulatedModels(
   options: SimulatedModelServerOptions = {},
 ): Promise<SimulatedModelServer> {
-  checkModelOptions(options);
-  const { host = '127.0.0.1', onSession, port = 0, tls } = options;
-  const sockets = new WebSocketServer({
-    noServer: true,
-    maxPayload: maxMessageBytes,
-    perMessageDeflate: false,
-    handleProtocols: (offered) => (offered.has('realtime') ? 'realtime' : false),
-  });
+  const { host = '127.0.0.1', port = 0, tls } = options;
+  const door = createSimulatedModelDoor(options);
   const server: Server = tls === undefined ? createPlainServer() : createTlsServer(tls);
   server.on('request', (_request, response) => {
     response.writeHead(426, { 'content-type': 'application/json' });
     response.end(errorBody('Expected a WebSocket.', 'invalid_request'));
   });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    const [path, query] = (request.url ?? '').split('?', 2);
-    const model = new URLSearchParams(query).get('model');
-    if (path !== '/v1/realtime') refuse(socket, 404, errorBody('Not found.', 'not_found'));
-    else if (options.apiKey !== undefined && keyOf(request) !== options.apiKey)
-      refuse(socket, 401, errorBody('Incorrect API key provided.', 'invalid_api_key'));
-    else if (!model) refuse(socket, 400, errorBody('You must provide a model parameter.', 'missing_model'));
-    else
-      sockets.handleUpgrade(request, socket, head, (accepted: WebSocket) => {
-        const session = openSimulatedModel(accepted, { ...options, model });
-        onSession?.(session);
-      });
+    door.upgrade(request, socket, head);
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -85,7 +122,7 @@ export async function serveSimulatedModels(
   return {
     url: `${tls === undefined ? 'ws' : 'wss'}://${name}:${address.port}/v1/realtime`,
     close: async () => {
-      for (const socket of sockets.clients) socket.terminate();
+      door.close();
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
       await closed;
