@@ -4030,10 +4030,18 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 22: the guess of what was heard passes the next mark',
     file: `${core}/audio/playout-ledger.ts`,
-    find: 'const limit = this.#marks[0]?.position ?? this.#sent;',
+    find: 'const limit = Math.min((this.#marks[0]?.position ?? this.#sent) + way, this.#sent);',
     replace: 'const limit = this.#sent;',
     test: `${coreTest}/audio/playout.test.ts`,
     only: 'promises 21 and 22',
+  },
+  {
+    name: 'promise 22: what is played while the word is on its way is not heard',
+    file: `${core}/audio/playout-ledger.ts`,
+    find: 'this.#wayMs = Math.max(0, Math.min(wayMs, this.#wayMs ?? wayMs));',
+    replace: 'this.#wayMs = 0 * wayMs;',
+    test: `${coreTest}/audio/playout.test.ts`,
+    only: 'over a way of',
   },
   {
     name: 'promise 22: the model is told before the ear is cleared',

@@ -37,8 +37,9 @@ interface Segment {
  * its own. The audio of a part is sent in one run.
  *
  * A mark is a name that is sent behind audio and comes back when that audio has been played. Only marks confirm; between two
- * of them the clock guesses, and the guess never passes the next mark that is out. So what is said to be heard is wrong by
- * no more than the distance of two marks, or the time in which a mark comes back, whichever is longer.
+ * of them the clock guesses. What is heard is what will have been, when a word that is sent now reaches the ear: so the way there
+ * and back is added, as it was measured from the first audio after a silence to its marks. The guess never passes the next
+ * mark that is out by more than that. So it is wrong by no more than the distance of two marks, on a way that is even.
  *
  * `clear` ends a generation: what was not played is forgotten, and marks of before count no more. A carrier sends those
  * back, too, when it empties its buffer, and they look like any other; so a mark's name begins with its generation.
@@ -53,8 +54,13 @@ export class PlayoutLedger {
   #nextMark = 0;
   #sent = 0;
   #played = 0;
-  /** When the audio at `#played` was at the ear. */
+  /** When the mark of `#played` came back, or the first audio after a silence was sent. */
   #playedAtMs = 0;
+  /** Where the audio after the last silence begins, and when it was sent. */
+  #begin = 0;
+  #begunAtMs = 0;
+  /** The shortest time that audio and its mark have taken on their way there and back. `undefined`: no mark has come. */
+  #wayMs: number | undefined;
 
   /** @param format of the audio at the ear. Durations are those of its bytes. */
   constructor(format: AudioFormat) {
@@ -90,7 +96,11 @@ export class PlayoutLedger {
 
   /** Notes that audio of no part was sent, such as the silence that fills a frame. */
   padded(bytes: number, nowMs: number): void {
-    if (this.#sent === this.#played) this.#playedAtMs = nowMs;
+    if (this.#sent === this.#played) {
+      this.#playedAtMs = nowMs;
+      this.#begunAtMs = nowMs;
+      this.#begin = this.#sent;
+    }
     this.#sent += bytes;
   }
 
@@ -116,6 +126,9 @@ export class PlayoutLedger {
     this.#marks.splice(0, index + 1);
     this.#played = mark.position;
     this.#playedAtMs = nowMs;
+    const wayMs = nowMs - this.#begunAtMs - msOfBytes(this.#format, mark.position - this.#begin);
+    // Where the ear had nothing to play meanwhile, it seems longer. A mark that comes too soon says nothing.
+    this.#wayMs = Math.max(0, Math.min(wayMs, this.#wayMs ?? wayMs));
     const isHeard = ({ end, isEnded }: Segment): boolean => isEnded && end <= this.#played;
     const heard = this.#segments.filter(isHeard).map(({ part }) => part);
     this.#segments.splice(0, heard.length);
@@ -145,11 +158,14 @@ export class PlayoutLedger {
     this.#played = this.#sent;
   }
 
-  /** The place that is being heard: what marks say, and the time since, but not beyond the next mark. */
+  /** The place that will have been heard when a word from here reaches the ear. */
   #positionAt(nowMs: number): number {
-    const limit = this.#marks[0]?.position ?? this.#sent;
+    const way = bytesOfMs(this.#format, this.#wayMs ?? 0);
+    const limit = Math.min((this.#marks[0]?.position ?? this.#sent) + way, this.#sent);
+    // After a silence the word is behind the audio by as much as it was sent later: the way is the same for both.
     const elapsed = bytesOfMs(this.#format, Math.max(0, nowMs - this.#playedAtMs));
-    return Math.min(this.#played + elapsed, limit);
+    const isBegin = this.#played === this.#begin;
+    return Math.min(this.#played + elapsed + (isBegin ? 0 : way), limit);
   }
 }
 
