@@ -4346,6 +4346,14 @@ export const mutants: readonly Mutant[] = [
     only: 'pauses in the middle',
   },
   {
+    name: 'call: what the operating system has counts as waiting until a later turn',
+    file: 'packages/voice/src/model/openai-realtime.ts',
+    find: 'this.#socket.isEmpty ? 0 : ',
+    replace: '',
+    test: 'packages/voice/test/model/openai-realtime.test.ts',
+    only: 'is counted in milliseconds',
+  },
+  {
     name: 'audio: what is missing leaves no silence',
     file: `${core}/audio/media-timeline.ts`,
     find: 'const missingMs = jumpMs > toleranceMs ? jumpMs : 0;',

@@ -16,7 +16,7 @@ export interface VoiceOptions extends Pick<CallsOptions, 'clock' | 'log'> {
 }
 
 /** Where carriers open the socket of a call. */
-export const voicePath = '/voice/twilio';
+const voicePath = '/voice/twilio';
 
 /**
  * Calls with the simulated model, for a carrier's double on this machine: neither side has an account, and nothing is signed.

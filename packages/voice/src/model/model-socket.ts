@@ -62,6 +62,11 @@ export class ModelSocket {
     return this.#isOver;
   }
 
+  /** Whether the operating system has taken all that was sent. */
+  get isEmpty(): boolean {
+    return this.#socket.bufferedAmount === 0;
+  }
+
   /** Begins to read. What came before has waited in the connection. */
   read(): void {
     this.#isRead = true;

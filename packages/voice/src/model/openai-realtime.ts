@@ -85,7 +85,8 @@ class OpenAiRealtime implements ModelLeg {
   }
 
   get bufferedMs(): number {
-    return msOfBytes(this.input, this.#unsentBytes);
+    // What was sent in this turn is told as sent in a later one, also where the operating system has it by now.
+    return this.#socket.isEmpty ? 0 : msOfBytes(this.input, this.#unsentBytes);
   }
 
   listen(listener: (event: ModelEvent) => void): void {
