@@ -85,7 +85,8 @@ class OpenAiRealtime implements ModelLeg {
   }
 
   get bufferedMs(): number {
-    return msOfBytes(this.input, this.#unsentBytes);
+    // What a socket that is over holds, nobody waits for.
+    return this.#socket.isOver ? 0 : msOfBytes(this.input, this.#unsentBytes);
   }
 
   listen(listener: (event: ModelEvent) => void): void {
