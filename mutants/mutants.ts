@@ -4348,8 +4348,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'call: what the operating system has counts as waiting until a later turn',
     file: 'packages/voice/src/model/openai-realtime.ts',
-    find: 'this.#socket.isEmpty ? 0 : ',
-    replace: '',
+    find: 'isEmpty || isOver ? 0',
+    replace: 'isOver && !isEmpty ? 0',
     test: 'packages/voice/test/model/openai-realtime.test.ts',
     only: 'is counted in milliseconds',
   },

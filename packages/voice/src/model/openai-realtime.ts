@@ -85,8 +85,10 @@ class OpenAiRealtime implements ModelLeg {
   }
 
   get bufferedMs(): number {
-    // What was sent in this turn is told as sent in a later one, also where the operating system has it by now.
-    return this.#socket.isEmpty ? 0 : msOfBytes(this.input, this.#unsentBytes);
+    // What was sent in this turn is told as sent in a later one, also where the operating system has it by now. What a socket
+    // that is over holds, nobody waits for.
+    const { isEmpty, isOver } = this.#socket;
+    return isEmpty || isOver ? 0 : msOfBytes(this.input, this.#unsentBytes);
   }
 
   listen(listener: (event: ModelEvent) => void): void {
@@ -99,13 +101,13 @@ class OpenAiRealtime implements ModelLeg {
     const bytes = audio.byteLength;
     const base64 = Buffer.from(audio.buffer, audio.byteOffset, bytes).toString('base64');
     this.#unsentBytes += bytes;
-    if (this.bufferedMs > drainedMs) this.#isFull = true;
     this.#socket.write(`{"type":"input_audio_buffer.append","audio":"${base64}"}`, () => {
       this.#unsentBytes -= bytes;
       if (!this.#isFull || this.bufferedMs > drainedMs) return;
       this.#isFull = false;
       this.#emit({ kind: 'drained' });
     });
+    if (this.bufferedMs > drainedMs) this.#isFull = true;
   }
 
   cancel(): void {

@@ -281,6 +281,7 @@ describe('what the human says', () => {
       await new Promise((resolve) => setImmediate(resolve));
     }
     expect((await leg.next('ended')).code).toBe('overflow');
+    expect(leg.leg.bufferedMs).toBe(0);
   });
 });
 
