@@ -72,8 +72,11 @@ export async function checkPackedStop({ folder, oldestNode }: Installed): Promis
           ),
         `${way.join(' ')} to give its port back`,
       );
-      if (!command.stdout().includes('Stopping: '))
-        throw new Error(`${way.join(' ')}: it did not say that it stops`);
+      // What it has said may come behind the end of npx, and behind that of its port.
+      await eventually(
+        () => command.stdout().includes('Stopping: '),
+        `${way.join(' ')} to say that it stops`,
+      );
     } finally {
       try {
         if (command.process.pid !== undefined) process.kill(-command.process.pid, 'SIGKILL');
