@@ -280,6 +280,7 @@ export async function openGateway(
     onRefused,
     consoleUrl,
     canary,
+    voice: () => voice,
   };
   const server = createServer({ ...shared, ...served });
   const voice =

@@ -46,6 +46,14 @@ describe('a gateway with simulated models', () => {
     expect(await metric(gateway.adminUrl, 'spillway_call_interruptions_total')).toBe(1);
   });
 
+  test('tells a carrier’s webhook where its socket is', async () => {
+    const gateway = await startGateway();
+    const call = await placeCall(`${gateway.url}/voice/twilio`);
+    expect(await call.whenHeard(200, 20_000)).toBe(true);
+    call.hangUp();
+    expect((await call.ended).refusals).toEqual([]);
+  });
+
   test('tells a socket that is no carrier what is wrong, and keeps nothing of it', async () => {
     const gateway = await startGateway();
     const socket = new WebSocket(callUrl(gateway));
@@ -84,6 +92,7 @@ test('a gateway whose clients need keys, or with a provider, takes no calls', as
   expect(await refusedWith(callUrl(gateway))).toBe(404);
   const keyed = await startGateway([], { env: { SPILLWAY_API_KEYS: 'web=secret' } });
   expect(await refusedWith(callUrl(keyed))).toBe(404);
+  expect((await fetch(`${gateway.url}/voice/twilio`, { method: 'POST' })).status).toBe(404);
 });
 
 test('the simulated provider is a realtime model, too', async () => {

@@ -35,6 +35,8 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Paces } from '@spillway/server/sink/paces';
 import { methods } from '../source/reply.ts';
 import type { Streams } from '@spillway/server/stream/streams';
+import type { Voice } from '../voice/voice.ts';
+import { voicePath } from '../voice/voice-path.ts';
 
 export interface ServerOptions {
   readonly config: Config;
@@ -52,6 +54,8 @@ export interface ServerOptions {
   readonly log: Logger;
   /** The provider of the gateway's own canary, and the key that only its requests have. */
   readonly canary: { readonly key: string; readonly provider: Provider } | undefined;
+  /** Calls by telephone; `undefined`: they are not served. */
+  readonly voice: () => Pick<Voice, 'twiml'> | undefined;
   /** The URL of the console, for those on this machine; `undefined`: it is somewhere else. */
   readonly consoleUrl: () => string | undefined;
   /** Called for each request that gets an error instead of a stream. */
@@ -117,6 +121,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   server.register((api, _options, done) => {
     putGuard(api, guard, connections);
     addStreamPaths(api, streams, { clock, paces, stallTimeoutMs, windowBytes });
+    addVoicePath(api, options);
     // A scope of its own: its refusal of new streams does not apply to reads of running ones.
     api.register((provided, _none, added) => {
       addProviderPaths(provided, options);
@@ -125,6 +130,16 @@ export function createServer(options: ServerOptions): FastifyInstance {
     done();
   });
   return server;
+}
+
+/** Adds the webhook of a carrier, which says where its socket is. */
+function addVoicePath(server: FastifyInstance, { isReady, voice }: ServerOptions): void {
+  server.post(voicePath, ({ headers }, reply) => {
+    const served = voice();
+    if (served === undefined) throw noSuchPath(`POST ${voicePath}`);
+    if (!isReady()) throw shuttingDown();
+    return reply.type('text/xml').send(served.twiml(headers.host ?? ''));
+  });
 }
 
 /** Adds the providers' paths: every path below the prefixes belongs to a provider. */

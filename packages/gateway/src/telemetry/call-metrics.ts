@@ -1,6 +1,14 @@
 import type { Meter as Instruments } from '@opentelemetry/api';
-import type { CallFigures } from '@spillway/voice';
-import type { CallTotals } from '../voice/calls.ts';
+import type { CallEndReason, CallFigures } from '@spillway/voice';
+
+/** What all calls have gone through, those that are over too. Times are milliseconds of audio. */
+export interface CallTotals {
+  readonly ended: Readonly<Partial<Record<CallEndReason, number>>>;
+  readonly interruptions: number;
+  readonly underruns: number;
+  readonly droppedMs: number;
+  readonly lostMs: number;
+}
 
 /** Calls, as metrics read them. */
 export interface MeteredCalls {

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Call, CallEndReason, CallFigures, CarrierLeg, ModelLeg } from '@spillway/voice';
 import { openCall } from '@spillway/voice';
 import type { Clock } from '@spillway/core/clock';
+import type { CallTotals } from '../telemetry/call-metrics.ts';
 
 /** How calls are answered. */
 export interface CallsOptions {
@@ -11,15 +12,6 @@ export interface CallsOptions {
   readonly greeting: string;
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   readonly log: Pick<Logger, 'info'>;
-}
-
-/** What all calls have gone through, those that are over too. Times are milliseconds of audio. */
-export interface CallTotals {
-  readonly ended: Readonly<Partial<Record<CallEndReason, number>>>;
-  readonly interruptions: number;
-  readonly underruns: number;
-  readonly droppedMs: number;
-  readonly lostMs: number;
 }
 
 /** The calls that may run at once. Each is two sockets and at most two minutes of speech, about a megabyte. */

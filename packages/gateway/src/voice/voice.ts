@@ -3,9 +3,10 @@ import type { Duplex } from 'node:stream';
 import type { Defects } from '@spillway/server/defects';
 import { GatewayError, overloaded, shuttingDown } from '@spillway/server/errors';
 import type { SessionDoor } from '@spillway/server/session/sessions';
-import { acceptTwilio, carrierSocketOptions, openOpenAiRealtime } from '@spillway/voice';
+import { acceptTwilio, carrierSocketOptions, openOpenAiRealtime, streamTwiml } from '@spillway/voice';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { Calls, type CallsOptions } from './calls.ts';
+import { voicePath } from './voice-path.ts';
 
 export interface VoiceOptions extends Pick<CallsOptions, 'clock' | 'log'> {
   readonly defects: Defects;
@@ -14,9 +15,6 @@ export interface VoiceOptions extends Pick<CallsOptions, 'clock' | 'log'> {
   /** The URL of the simulated models. */
   readonly simulatorUrl: string;
 }
-
-/** Where carriers open the socket of a call. */
-const voicePath = '/voice/twilio';
 
 /**
  * Calls with the simulated model, for a carrier's double on this machine: neither side has an account, and nothing is signed.
@@ -47,6 +45,11 @@ export class Voice {
     if (refusal !== undefined) this.#options.door.refuse(request, refusal);
     else this.#sockets.handleUpgrade(request, socket, head, (accepted) => void this.#answer(accepted));
     return true;
+  }
+
+  /** The answer to a carrier's webhook, which has asked at that host. */
+  twiml(host: string): string {
+    return streamTwiml({ url: `ws://${host}${voicePath}` });
   }
 
   /** Ends all calls. */

@@ -127,7 +127,12 @@ export class Call {
 
   /** Speaks into the answer for the human: as a barge-in does. */
   interrupt(): void {
-    if (this.#isOver || (this.#playout.isIdle && !this.#answers.isResponding)) return;
+    if (this.#isOver) return;
+    if (this.#playout.isIdle && !this.#answers.isResponding) {
+      // One that was asked for, such as the greeting, and has not begun.
+      this.#model.cancel();
+      return;
+    }
     const { sentMs, unheard, waitingMs } = this.#playout.interrupt();
     this.#stopTimer('stall');
     this.#stopAnswer();

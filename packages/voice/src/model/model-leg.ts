@@ -70,7 +70,7 @@ export interface ModelLeg {
   listen(listener: (event: ModelEvent) => void): void;
   /** Sends what the human says. */
   send(audio: Uint8Array): void;
-  /** Stops the response that is being made. Harmless without one. */
+  /** Stops the response that is being made, or was asked for. Harmless without one. */
   cancel(): void;
   /**
    * Tells the model that only the first milliseconds of a part were heard. A whole number, at least 1, and at most the
