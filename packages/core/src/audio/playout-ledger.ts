@@ -54,11 +54,12 @@ export class PlayoutLedger {
   #nextMark = 0;
   #sent = 0;
   #played = 0;
-  /** When the mark of `#played` came back, or the first audio after a silence was sent. */
-  #playedAtMs = 0;
   /** Where the audio after the last silence begins, and when it was sent. */
   #begin = 0;
   #begunAtMs = 0;
+  /** Where the clock counts from: the last mark of that audio that came back, and when; before the first one, its begin. */
+  #from = 0;
+  #fromAtMs = 0;
   /** The shortest time that audio and its mark have taken on their way there and back. `undefined`: no mark has come. */
   #wayMs: number | undefined;
 
@@ -96,10 +97,12 @@ export class PlayoutLedger {
 
   /** Notes that audio of no part was sent, such as the silence that fills a frame. */
   padded(bytes: number, nowMs: number): void {
-    if (this.#sent === this.#played) {
-      this.#playedAtMs = nowMs;
-      this.#begunAtMs = nowMs;
+    // By the clock, the ear had nothing to play any more.
+    if (this.#from + this.#bytesSince(nowMs) >= this.#sent) {
       this.#begin = this.#sent;
+      this.#begunAtMs = nowMs;
+      this.#from = this.#sent;
+      this.#fromAtMs = nowMs;
     }
     this.#sent += bytes;
   }
@@ -125,10 +128,13 @@ export class PlayoutLedger {
     if (mark === undefined) return { meaning: isOfBefore(name, this.#generation) ? 'cleared' : 'unknown' };
     this.#marks.splice(0, index + 1);
     this.#played = mark.position;
-    this.#playedAtMs = nowMs;
-    const wayMs = nowMs - this.#begunAtMs - msOfBytes(this.#format, mark.position - this.#begin);
-    // Where the ear had nothing to play meanwhile, it seems longer. A mark that comes too soon says nothing.
-    this.#wayMs = Math.max(0, Math.min(wayMs, this.#wayMs ?? wayMs));
+    if (mark.position > this.#begin) {
+      this.#from = mark.position;
+      this.#fromAtMs = nowMs;
+      const wayMs = nowMs - this.#begunAtMs - msOfBytes(this.#format, mark.position - this.#begin);
+      // Where the ear stood still meanwhile, it seems longer. A mark that comes too soon says nothing.
+      this.#wayMs = Math.max(0, Math.min(wayMs, this.#wayMs ?? wayMs));
+    }
     const isHeard = ({ end, isEnded }: Segment): boolean => isEnded && end <= this.#played;
     const heard = this.#segments.filter(isHeard).map(({ part }) => part);
     this.#segments.splice(0, heard.length);
@@ -156,6 +162,13 @@ export class PlayoutLedger {
     this.#marks.length = 0;
     this.#segments = [];
     this.#played = this.#sent;
+    this.#begin = this.#sent;
+    this.#from = this.#sent;
+  }
+
+  /** What the clock says was played since the place that it counts from. */
+  #bytesSince(nowMs: number): number {
+    return bytesOfMs(this.#format, Math.max(0, nowMs - this.#fromAtMs));
   }
 
   /** The place that will have been heard when a word from here reaches the ear. */
@@ -163,9 +176,11 @@ export class PlayoutLedger {
     const way = bytesOfMs(this.#format, this.#wayMs ?? 0);
     const limit = Math.min((this.#marks[0]?.position ?? this.#sent) + way, this.#sent);
     // After a silence the word is behind the audio by as much as it was sent later: the way is the same for both.
-    const elapsed = bytesOfMs(this.#format, Math.max(0, nowMs - this.#playedAtMs));
-    const isBegin = this.#played === this.#begin;
-    return Math.min(this.#played + elapsed + (isBegin ? 0 : way), limit);
+    const isBegin = this.#from === this.#begin;
+    return Math.max(
+      this.#played,
+      Math.min(this.#from + this.#bytesSince(nowMs) + (isBegin ? 0 : way), limit),
+    );
   }
 }
 
