@@ -4033,7 +4033,7 @@ export const mutants: readonly Mutant[] = [
     find: 'const limit = Math.min((this.#marks[0]?.position ?? this.#sent) + way, this.#sent);',
     replace: 'const limit = this.#sent;',
     test: `${coreTest}/audio/playout.test.ts`,
-    only: 'promises 21 and 22',
+    only: 'an ear that stands still',
   },
   {
     name: 'promise 22: what is played while the word is on its way is not heard',

@@ -195,6 +195,16 @@ describe('promise 22: after a barge-in nothing more leaves, and it is known what
     },
   );
 
+  test('an ear that stands still has heard no more than one mark beyond what it plays', async () => {
+    const { clock, ear, playout } = call();
+    playout.write(part, speech(4000));
+    await clock.advance(1000);
+    ear.isStalled = true;
+    await clock.advance(3000);
+    const [heard] = playout.interrupt().unheard;
+    expect((heard?.heardMs ?? 0) - ear.played.length / 8).toBeLessThanOrEqual(160 + 100);
+  });
+
   test('marks that come back because of the clear confirm nothing of the next answer', async () => {
     const { clock, ear, playout } = call();
     playout.write(part, speech(4000));
