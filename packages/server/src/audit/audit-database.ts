@@ -1,11 +1,11 @@
-import { closeSync, existsSync, fsyncSync, openSync, realpathSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, fsyncSync, openSync, realpathSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { SpillwayError } from '@spillway/core';
 import { nodeClock } from '../time/node-clock.ts';
 import { expectFileOrNothing } from './expect-file.ts';
-import { expectNoOrphan, LogFile } from './log-file.ts';
+import { expectNoOrphan, LogFile, sizeOf } from './log-file.ts';
 
 /** "SpwA": what tells an audit log from other databases. */
 const applicationId = 0x53_70_77_41;
@@ -72,11 +72,15 @@ export function openForWriting(path: string): { readonly db: DatabaseSync; reado
     closeSync(openSync(name, 'a', 0o600));
     syncFolder(name);
   }
+  // An empty file that was there becomes a log, too.
+  else if (sizeOf(name) === 0) chmodSync(name, 0o600);
   const file = new LogFile(name);
-  const db = new DatabaseSync(name, { timeout: busyMs });
+  let db: DatabaseSync | undefined;
   try {
+    file.expectWhole();
+    db = new DatabaseSync(name, { timeout: busyMs });
     // It may have been replaced before it was open.
-    file.expectInPlace();
+    file.expectNamed();
     db.exec('PRAGMA auto_vacuum = INCREMENTAL; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL');
     if (isEmpty(db)) createTables(db);
     expectLog(db, name);
@@ -85,7 +89,8 @@ export function openForWriting(path: string): { readonly db: DatabaseSync; reado
     file.seeCompanions();
     return { db, file };
   } catch (error) {
-    db.close();
+    db?.close();
+    file.close();
     throw inWords(error, name);
   }
 }
