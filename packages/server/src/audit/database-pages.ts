@@ -13,6 +13,12 @@ const frameHeadBytes = 24;
  * while they are moved into the file, or after a crash in the middle of that. `undefined`: it does not begin as a database does.
  */
 export function hasAllPages(database: number, wal: string): boolean | undefined {
+  // Between two looks another process may have moved all pages, and begun its write-ahead log anew.
+  const first = lookForPages(database, wal);
+  return first === false ? lookForPages(database, wal) : first;
+}
+
+function lookForPages(database: number, wal: string): boolean | undefined {
   const head = bytesAt(database, 0, headBytes);
   if (head === undefined || head.toString('latin1', 0, magic.length) !== magic) return undefined;
   const pageBytes = pageBytesOf(head.readUInt16BE(16));
