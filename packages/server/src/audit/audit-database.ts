@@ -78,6 +78,7 @@ export function openForWriting(path: string): { readonly db: DatabaseSync; reado
   const file = new LogFile(name);
   let db: DatabaseSync | undefined;
   try {
+    file.hold();
     file.expectWhole();
     db = new DatabaseSync(name, { timeout: busyMs });
     // It may have been replaced before it was open.
@@ -91,7 +92,7 @@ export function openForWriting(path: string): { readonly db: DatabaseSync; reado
     return { db, file };
   } catch (error) {
     db?.close();
-    file.close();
+    file.letGo();
     throw inWords(error, name);
   }
 }

@@ -156,7 +156,7 @@ export class AuditWriter {
     } catch {
       // It failed before: that is why it is dropped.
     }
-    opened.file.close();
+    opened.file.letGo();
   }
 
   /**
@@ -209,7 +209,7 @@ export class AuditWriter {
 function closeAsItIs({ db, file }: Opened): void {
   if (file.isInPlace && file.isCut) file.closeCut(() => db.close());
   else db.close();
-  file.close();
+  file.letGo();
 }
 
 /** Keeps what a record says of its stream. Of an erased stream only its times are kept. */

@@ -2,7 +2,6 @@ import {
   closeSync,
   copyFileSync,
   existsSync,
-  fstatSync,
   openSync,
   realpathSync,
   renameSync,
@@ -24,8 +23,8 @@ export class LogFile {
   readonly #path: string;
   readonly #realPath: string;
   readonly #identity: string | undefined;
-  /** Closed after SQLite's: the system takes all locks of a process from a file when it closes one descriptor of it. */
-  readonly #descriptor: number;
+  /** `undefined`: only the name is looked at. */
+  #descriptor: number | undefined;
   #companions: ReadonlyMap<string, string | undefined> = new Map();
 
   /** The file has to be there. */
@@ -33,12 +32,20 @@ export class LogFile {
     this.#path = path;
     this.#realPath = realpathSync(path);
     this.#identity = identityOf(path);
-    this.#descriptor = openSync(path, 'r');
   }
 
-  /** Call it when SQLite has closed the file. */
-  close(): void {
-    closeSync(this.#descriptor);
+  /** Looks into the file from now on, too, as its writer has to. */
+  hold(): void {
+    this.#descriptor = openSync(this.#path, 'r');
+  }
+
+  /**
+   * Lets go of the file. Call it when SQLite has closed it: the system takes all locks of a process from a file when it closes
+   * one descriptor of it.
+   */
+  letGo(): void {
+    if (this.#descriptor !== undefined) closeSync(this.#descriptor);
+    this.#descriptor = undefined;
   }
 
   /** Sees which files lie beside the log. Call it when the log is open. */
@@ -55,7 +62,7 @@ export class LogFile {
 
   /** Whether somebody has made the file shorter. What SQLite has in memory hides that until it is closed. */
   get isCut(): boolean {
-    return hasAllPages(this.#descriptor, this.#wal) !== true;
+    return this.#descriptor !== undefined && hasAllPages(this.#descriptor, this.#wal) !== true;
   }
 
   /** @throws {SpillwayError} `sink_failed` if the name means another file, or none. */
@@ -83,7 +90,8 @@ export class LogFile {
    * @throws {SpillwayError} `sink_failed` if it was cut.
    */
   expectWhole(): void {
-    if (sizeOf(this.#wal) > 0 && hasAllPages(this.#descriptor, this.#wal) === false) throw this.#cut();
+    if (this.#descriptor === undefined || sizeOf(this.#wal) === 0) return;
+    if (hasAllPages(this.#descriptor, this.#wal) === false) throw this.#cut();
   }
 
   /**
@@ -92,7 +100,7 @@ export class LogFile {
    */
   closeCut(close: () => void): void {
     const copy = `${this.#wal}.copy`;
-    const { size } = fstatSync(this.#descriptor);
+    const size = sizeOf(this.#realPath);
     copyFileSync(this.#wal, copy);
     close();
     // Another process has it open still.
@@ -119,10 +127,9 @@ export class LogFile {
   }
 
   #cut(): SpillwayError {
-    const { size } = fstatSync(this.#descriptor);
     return new SpillwayError(
       'sink_failed',
-      `${this.#path} is damaged: somebody has cut it to ${size} bytes, as ": > file" or copytruncate do, and records in it are lost. Nothing is written to it any more. Move it away, with its "-wal": then another log begins.`,
+      `${this.#path} is damaged: somebody has cut it to ${sizeOf(this.#realPath)} bytes, as ": > file" or copytruncate do, and records in it are lost. Nothing is written to it any more. Move it away, with its "-wal": then another log begins.`,
     );
   }
 }
