@@ -173,6 +173,12 @@ function longLog(path: string): ReturnType<typeof openWriter> {
   return writer;
 }
 
+function shortLog(path: string): ReturnType<typeof openWriter> {
+  const writer = openWriter(path);
+  writer.write(wrote);
+  return writer;
+}
+
 describe('promise 13: a log that is cut while it is written', () => {
   const cut = { code: 'sink_failed', message: expect.stringContaining('is damaged: somebody has cut it') };
 
@@ -210,9 +216,14 @@ describe('promise 13: a log that is cut while it is written', () => {
     expect(() => writer.write(streamRecords('b'))).toThrow('somebody has cut it');
   });
 
-  test.each([0, 40_960])('to %i bytes: the next start says so, and what is left stays', async (bytes) => {
+  // SQLite itself sees a cut of more than 64 KiB when it moves pages into the file, and not a smaller one.
+  test.each([
+    [0, longLog],
+    [40_960, longLog],
+    [0, shortLog],
+  ])('to %i bytes: the next start says so, and what is left stays', async (bytes, logAt) => {
     const path = logPath();
-    const writer = longLog(path);
+    const writer = logAt(path);
     truncateSync(path, bytes);
     expect(() => writer.write(streamRecords('b'))).toThrow('somebody has cut it');
     const wal = statSync(`${path}-wal`).size;
