@@ -1,6 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -84,7 +92,7 @@ describe('the log', () => {
     const unclear = await audit(['list'], { cwd });
     expect([unclear.code, unclear.stderr]).toEqual([
       2,
-      'spillway: --from: expected sqlite:<path>, or one tap to sqlite: in spillway.yaml, got 2 such taps\n',
+      'spillway: --from: expected sqlite:<path>, or one tap to sqlite: in spillway.yaml, got 2 such taps: a, b\n',
     ]);
   });
 });
@@ -133,6 +141,19 @@ describe('audit list', () => {
       .filter((line) => line !== '')
       .map((line) => (JSON.parse(line) as { name: string }).name);
     expect(found).toEqual(names);
+  });
+});
+
+describe('audit list without a match', () => {
+  test.each<[readonly string[], number, RegExp]>([
+    [['--request', 'nope'], 67, /^spillway: no stream of request "nope" in this log that fits: .+\n$/],
+    [['--tenant', 'nobody'], 0, /^spillway: no stream in this log that fits\n$/],
+    [['--tenant', 'nobody', '--json'], 0, /^spillway: no stream in this log that fits\n$/],
+  ])('%j says so', async (args, expected, message) => {
+    await fill();
+    const { code, stderr, stdout } = await audit(['list', ...from(), ...args]);
+    expect([code, stdout]).toEqual([expected, '']);
+    expect(stderr).toMatch(message);
   });
 });
 
@@ -231,6 +252,7 @@ describe('audit export', () => {
     expect(lines.map((line) => parseRecord(Buffer.from(line)).stream).join('')).toBe('aaaaaaabbbbccc');
     const one = await audit(['export', ...from(), '--stream', 'b']);
     expect(one.stdout.trimEnd().split('\n')).toHaveLength(4);
+    expect((await audit(['export', ...from(), '--stream', 'request-of-b'])).stdout).toBe(one.stdout);
     const late = await audit(['export', ...from(), '--since', '2026-09-21T14:15:00Z']);
     expect(late.stdout.trimEnd().split('\n')).toHaveLength(7);
   });
@@ -288,6 +310,9 @@ describe('audit erase and prune', () => {
     expect(nowhere.stderr).toMatch(/^spillway: no stream of tenant "none" in this log: /);
     const gone = await audit(['erase', ...from(), '--stream', 'zz', '--yes']);
     expect(gone).toMatchObject({ code: 67, stdout: '' });
+    const ofRequest = await audit(['erase', ...from(), '--stream', 'request-of-a', '--yes']);
+    expect(ofRequest).toMatchObject({ code: 67, stdout: '' });
+    expect(ofRequest.stderr).toContain('Its stream is a: give that to --stream');
   });
 
   test('prune by age and by size', async () => {
@@ -312,6 +337,21 @@ describe('audit erase and prune', () => {
   });
 });
 
+describe('a log that somebody has emptied while it was written', () => {
+  test.each([['list'], ['show', 'a'], ['verify'], ['export'], ['erase', '--stream', 'a', '--yes']])(
+    'is not opened by %s: its -wal stays',
+    async (...args) => {
+      await fill();
+      truncateSync(path, 0);
+      const wal = readFileSync(`${path}-wal`);
+      const { code, stderr, stdout } = await audit([...args, ...from()]);
+      expect([code, stdout]).toEqual([66, '']);
+      expect(stderr).toMatch(/^spillway: \S+ is empty, but \S+-wal has \d+ bytes of it: somebody has cut/);
+      expect(readFileSync(`${path}-wal`).equals(wal)).toBe(true);
+    },
+  );
+});
+
 describe('what cannot be done is one line, with a code', () => {
   test.each<[string, readonly string[], number, RegExp]>([
     [
@@ -325,6 +365,12 @@ describe('what cannot be done is one line, with a code', () => {
       ['verify', '--from', 'sqlite:text.db'],
       66,
       /^spillway: text\.db: expected an audit log, got a file that is no database\n$/,
+    ],
+    [
+      'an empty file',
+      ['verify', '--from', 'sqlite:empty.db'],
+      66,
+      /^spillway: empty\.db: expected an audit log, got an empty file\n$/,
     ],
     [
       'another database',
@@ -387,6 +433,7 @@ describe('what cannot be done is one line, with a code', () => {
   ])('%s', async (_what, args, expected, message) => {
     const cwd = dirname(path);
     writeFileSync(join(cwd, 'text.db'), 'This is no database, whatever its name says.\n'.repeat(100));
+    writeFileSync(join(cwd, 'empty.db'), '');
     const other = new DatabaseSync(join(cwd, 'other.db'));
     other.exec('CREATE TABLE mine(x)');
     other.close();

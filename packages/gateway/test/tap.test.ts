@@ -1,4 +1,5 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -367,6 +368,7 @@ describe('a tap with a spill', () => {
     });
     const text = textOfEvents(await (await postChat(gateway.url, model)).text());
     expect(text).not.toBe('');
+    expect(gateway.stdout()).toMatch(/Writes down\n {2}audit .*content: \w+, gate, spill: \/\S+\n/);
     expect(await metric(gateway.adminUrl, 'spillway_tap_spill_engine_up')).toBe(0);
     expect(await metric(gateway.adminUrl, 'spillway_tap_spill_records')).toBeGreaterThan(0);
     mkdirSync(place);
@@ -395,15 +397,26 @@ describe('a tap with a spill', () => {
     expect(linesOf(next.gateway, away)).toEqual([]);
   });
 
-  test('does not start with something that would never take a record', async () => {
-    const place = folder();
-    const other = new DatabaseSync(join(place, 'other.db'));
+  test.each([
+    'sqlite:other.db',
+    'sqlite:a-folder',
+    'sqlite:a-pipe',
+    'sqlite:/dev/null',
+    'sqlite:text/audit.db',
+    'file:text',
+    'file:a-folder',
+    'file:/dev/null',
+  ])('does not start with something that would never take a record: %s', async (to) => {
+    const cwd = folder();
+    const other = new DatabaseSync(join(cwd, 'other.db'));
     other.exec('CREATE TABLE notes (text)');
     other.close();
-    const tap = `name=audit,to=sqlite:${place}/other.db,spill=${place}/spill`;
-    const command = spawnSpillway(['serve', '--tap', tap]);
+    writeFileSync(join(cwd, 'text'), 'This is no record.\n');
+    mkdirSync(join(cwd, 'a-folder'));
+    execFileSync('mkfifo', [join(cwd, 'a-pipe')]);
+    const command = spawnSpillway(['serve', '--tap', `name=audit,to=${to},spill=spill`], { cwd });
     expect(await command.exited).toBe(78);
-    expect(command.stderr()).toContain('tap audit: expected to open sqlite:');
+    expect(command.stderr()).toContain(`tap audit: expected to open ${to}`);
   });
 });
 

@@ -130,7 +130,7 @@ describe('the file', () => {
       [`${path}.pipe`, 'a pipe'],
     ] as const)
       await expect(openAuditLog(at)).rejects.toMatchObject({
-        code: 'sink_failed',
+        code: 'invalid_option',
         message: expect.stringContaining(`expected a file or nothing, got ${kind}`),
       });
     for (const at of [':memory:', 'file:x?mode=memory'])

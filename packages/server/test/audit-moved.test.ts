@@ -1,4 +1,16 @@
-import { copyFileSync, existsSync, renameSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../../gateway/test/support/spawn.ts';
@@ -149,4 +161,109 @@ test('a write-ahead log whose log is gone is not thrown away', async () => {
   renameSync(orphan, `${moved}-wal`);
   expect(verifyAudit(moved)).toMatchObject({ problems: [], records: wrote.length });
   await (await openAuditLog(name)).close();
+});
+
+/** A log with so many records that its file grows while it is open: the newest are in the write-ahead log. */
+function longLog(path: string): ReturnType<typeof openWriter> {
+  const first = openWriter(path);
+  first.write(streamRecords('old', { texts: Array.from({ length: 200 }, () => 'x'.repeat(500)) }));
+  first.close();
+  const writer = openWriter(path);
+  writer.write(wrote);
+  return writer;
+}
+
+function shortLog(path: string): ReturnType<typeof openWriter> {
+  const writer = openWriter(path);
+  writer.write(wrote);
+  return writer;
+}
+
+describe('promise 13: a log that is cut while it is written', () => {
+  const cut = { code: 'sink_failed', message: expect.stringContaining('is damaged: somebody has cut it') };
+
+  test.each([0, 4096, 40_960])(
+    'to %i bytes: nothing is acknowledged until it is moved away',
+    async (bytes) => {
+      const path = logPath();
+      longLog(path).close();
+      const log = await openLog(path);
+      await log.write(streamRecords('b'), never);
+      const { head } = log;
+      truncateSync(path, bytes);
+      for (let time = 0; time < 3; time += 1)
+        await expect(log.write(streamRecords('c'), never)).rejects.toMatchObject(cut);
+      expect(statSync(path).size).toBe(bytes);
+      renameSync(path, `${path}.cut`);
+      await expect(log.write(streamRecords('c'), never)).rejects.toMatchObject({ code: 'sink_failed' });
+      await log.write(streamRecords('c'), never);
+      expect(verifyAudit(path, [log.head])).toMatchObject({ problems: [], before: [head], streams: 1 });
+      const saved = readdirSync(dirname(path)).filter((name) => name.startsWith('audit.db-wal.cut-'));
+      expect(saved).toHaveLength(1);
+      expect(statSync(join(dirname(path), saved[0] ?? '')).size).toBeGreaterThan(0);
+    },
+  );
+
+  test('while nothing is written: what watches it sees it, and the next write says so', () => {
+    const path = logPath();
+    const writer = openWriter(path);
+    writer.write(wrote);
+    const whole = readFileSync(path);
+    truncateSync(path, 0);
+    writer.watch();
+    // Only what was seen before fails this write.
+    writeFileSync(path, whole);
+    expect(() => writer.write(streamRecords('b'))).toThrow('somebody has cut it');
+  });
+
+  // SQLite itself sees a cut of more than 64 KiB when it moves pages into the file, and not a smaller one.
+  test.each([
+    [0, longLog],
+    [40_960, longLog],
+    [0, shortLog],
+  ])('to %i bytes: the next start says so, and what is left stays', async (bytes, logAt) => {
+    const path = logPath();
+    const writer = logAt(path);
+    truncateSync(path, bytes);
+    expect(() => writer.write(streamRecords('b'))).toThrow('somebody has cut it');
+    const wal = statSync(`${path}-wal`).size;
+    writer.close();
+    for (let start = 0; start < 2; start += 1)
+      await expect(openAuditLog(path)).rejects.toMatchObject({
+        code: 'sink_failed',
+        message: expect.stringContaining('somebody has cut'),
+      });
+    expect([statSync(path).size, statSync(`${path}-wal`).size]).toEqual([bytes, wal]);
+    expect(existsSync(`${path}-wal.copy`)).toBe(false);
+  });
+
+  test('after a crash while pages were moved into it, it is no such log', () => {
+    const path = logPath();
+    const writer = longLog(path);
+    writer.write(streamRecords('b', { texts: Array.from({ length: 50 }, () => 'x'.repeat(500)) }));
+    const crashed = logPath();
+    copyFileSync(path, crashed);
+    copyFileSync(`${path}-wal`, `${crashed}-wal`);
+    // The first page is moved first: it says how many there will be.
+    const before = statSync(path).size;
+    writer.close();
+    const whole = statSync(path).size;
+    expect(whole).toBeGreaterThan(before);
+    copyFileSync(path, `${crashed}.whole`);
+    truncateSync(`${crashed}.whole`, before);
+    renameSync(`${crashed}.whole`, crashed);
+    const next = openWriter(crashed);
+    next.write(streamRecords('c'));
+    next.close();
+    expect(verifyAudit(crashed).problems).toEqual([]);
+    expect(Object.keys(keptIn(crashed))).toEqual(['old', 'a', 'b', 'c']);
+  });
+});
+
+test('an empty file that is there becomes a log for its owner alone', () => {
+  const path = logPath();
+  writeFileSync(path, '');
+  chmodSync(path, 0o644);
+  openWriter(path).write(wrote);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
 });

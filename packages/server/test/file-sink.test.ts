@@ -333,7 +333,7 @@ test.each([
 ])('another file is refused, and stays as it is: %s', async (_what, bytes) => {
   writeFileSync(path, bytes);
   await expect(openFileSink(path, { clock: nodeClock })).rejects.toMatchObject({
-    code: 'sink_failed',
+    code: 'invalid_option',
     message: expect.stringContaining('expected lines of records or no file, got another file'),
   });
   expect(readFileSync(path)).toEqual(bytes);

@@ -26,9 +26,10 @@ function textOf(settings: Settings, env: Environment, key: keyof Config): string
 }
 
 /** A tap in a line: where it writes, and the keys that say what clients and auditors may expect of it. */
-export function tapText({ content, gate, lossless, name, request, to }: TapSettings): string {
+export function tapText({ content, gate, lossless, name, request, spill, to }: TapSettings): string {
   const flags = Object.entries({ request, gate, lossless }).flatMap(([key, isSet]) => (isSet ? [key] : []));
-  return `${name}   ${to}   ${[`content: ${content}`, ...flags].join(', ')}`;
+  const spilled = spill === undefined ? [] : [`spill: ${spill}`];
+  return `${name}   ${to}   ${[`content: ${content}`, ...flags, ...spilled].join(', ')}`;
 }
 
 function providersText(settings: Settings, env: Environment): string {

@@ -1,11 +1,12 @@
-import { closeSync, existsSync, fsyncSync, openSync, realpathSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, fsyncSync, openSync, realpathSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { SpillwayError } from '@spillway/core';
 import { nodeClock } from '../time/node-clock.ts';
 import { expectFileOrNothing } from './expect-file.ts';
-import { expectNoOrphan, LogFile } from './log-file.ts';
+import { expectNoOrphan, LogFile, sizeOf } from './log-file.ts';
+import { inWords } from './sqlite-words.ts';
 
 /** "SpwA": what tells an audit log from other databases. */
 const applicationId = 0x53_70_77_41;
@@ -72,11 +73,16 @@ export function openForWriting(path: string): { readonly db: DatabaseSync; reado
     closeSync(openSync(name, 'a', 0o600));
     syncFolder(name);
   }
+  // An empty file that was there becomes a log, too.
+  else if (sizeOf(name) === 0) chmodSync(name, 0o600);
   const file = new LogFile(name);
-  const db = new DatabaseSync(name, { timeout: busyMs });
+  let db: DatabaseSync | undefined;
   try {
+    file.hold();
+    file.expectWhole();
+    db = new DatabaseSync(name, { timeout: busyMs });
     // It may have been replaced before it was open.
-    file.expectInPlace();
+    file.expectNamed();
     db.exec('PRAGMA auto_vacuum = INCREMENTAL; PRAGMA secure_delete = ON; PRAGMA synchronous = FULL');
     if (isEmpty(db)) createTables(db);
     expectLog(db, name);
@@ -85,7 +91,8 @@ export function openForWriting(path: string): { readonly db: DatabaseSync; reado
     file.seeCompanions();
     return { db, file };
   } catch (error) {
-    db.close();
+    db?.close();
+    file.letGo();
     throw inWords(error, name);
   }
 }
@@ -94,16 +101,18 @@ export function openForWriting(path: string): { readonly db: DatabaseSync; reado
  * Opens an audit log that others may be writing to, to read it. Where nothing can be written, such as on a read-only
  * medium, it is read as a file that does not change.
  *
- * @throws {SpillwayError} `invalid_option` for a file that is something else; what SQLite throws for one that is not there.
+ * @throws {SpillwayError} `invalid_option` for a file that is something else; `sink_failed` for one that was emptied or cannot
+ * be read; what SQLite throws for others.
  */
 export function openForReading(path: string): DatabaseSync {
   const file = resolve(path);
+  expectFilled(file, path);
   try {
     return openReader(file, path);
   } catch (error) {
     // Readers share a file beside the log, which somebody has to create. Without a write-ahead log nobody writes.
     if (!(error instanceof Error && /unable to open/.test(error.message)) || existsSync(`${file}-wal`))
-      throw error;
+      throw inWords(error, path);
     const url = pathToFileURL(file);
     url.search = '?immutable=1';
     return openReader(url, path);
@@ -114,10 +123,24 @@ export function openForReading(path: string): DatabaseSync {
  * Opens an audit log that goes on growing, to follow it. Waits for a lock no longer than so many milliseconds, during which
  * the thread stands still.
  *
- * @throws {SpillwayError} `invalid_option` for a file that is something else; what SQLite throws for one that it cannot read.
+ * @throws {SpillwayError} `invalid_option` for a file that is something else; `sink_failed` for one that was emptied or cannot
+ * be read; what SQLite throws for others.
  */
 export function openForFollowing(path: string, timeoutMs: number): DatabaseSync {
-  return openReader(resolve(path), path, timeoutMs);
+  const file = resolve(path);
+  expectFilled(file, path);
+  try {
+    return openReader(file, path, timeoutMs);
+  } catch (error) {
+    throw inWords(error, path);
+  }
+}
+
+/** SQLite removes the write-ahead log of an empty file, also when it only reads. */
+function expectFilled(file: string, path: string): void {
+  if (!existsSync(file) || sizeOf(file) > 0) return;
+  expectNoOrphan(realpathSync(file));
+  throw new SpillwayError('invalid_option', `${path}: expected an audit log, got an empty file`);
 }
 
 function openReader(file: URL | string, path: string, timeoutMs = busyMs): DatabaseSync {
@@ -127,7 +150,7 @@ function openReader(file: URL | string, path: string, timeoutMs = busyMs): Datab
     return db;
   } catch (error) {
     db.close();
-    throw inWords(error, path);
+    throw error;
   }
 }
 
@@ -167,20 +190,6 @@ export function transact<Result>(db: DatabaseSync, work: () => Result): Result {
     if (db.isTransaction) db.exec('ROLLBACK');
     throw error;
   }
-}
-
-/** SQLite's number for a file that is no database. */
-const notADatabase = 26;
-
-/** What SQLite says of another file, as the user would. */
-function inWords(error: unknown, path: string): unknown {
-  const isOther = error instanceof Error && 'errcode' in error && error.errcode === notADatabase;
-  if (!isOther) return error;
-  return new SpillwayError(
-    'invalid_option',
-    `${path}: expected an audit log, got a file that is no database`,
-    { cause: error },
-  );
 }
 
 function isEmpty(db: DatabaseSync): boolean {

@@ -77,8 +77,9 @@ export class AuditWriter {
     try {
       // A chain counts only when the transaction that it grew in is kept.
       const chain = this.#opened.chain;
+      // SQLite's own words for a file that was cut do not say what to do.
+      file.expectInPlace();
       const grown = transact(db, () => {
-        file.expectInPlace();
         const next = chain ?? AuditChain.begin(db, this.#node, this.#clock, this.#before);
         work({ db, chain: next, statements });
         return next;
@@ -124,8 +125,9 @@ export class AuditWriter {
       return undefined;
     } finally {
       this.#drop();
-      // Its write-ahead log could not be emptied into a file that was moved.
-      this.#opened?.db.close();
+      // Its write-ahead log could not be emptied into a file that was moved, or must not be into one that was cut.
+      if (this.#opened !== undefined) closeAsItIs(this.#opened);
+      this.#opened = undefined;
     }
   }
 
@@ -154,17 +156,18 @@ export class AuditWriter {
     } catch {
       // It failed before: that is why it is dropped.
     }
+    opened.file.letGo();
   }
 
   /**
    * Gives a file that has lost its name all that was kept in it: SQLite does not do so when it closes one. Returns false if
-   * it could not: then it stays open until it can.
+   * it could not: then it stays open until it can. So does a file that was cut, until it is moved away.
    */
   #leave({ db, file, kept }: Opened): boolean {
-    if (file.isInPlace) return true;
+    if (file.isInPlace) return !file.isCut;
     try {
       // Who waits for a write is told before long, and it is tried again.
-      checkpoint(db, 500);
+      if (!file.isCut) checkpoint(db, 500);
       file.freeName();
     } catch {
       return false;
@@ -201,6 +204,12 @@ export class AuditWriter {
     createKey.run(id, key);
     return { id, name, key };
   }
+}
+
+function closeAsItIs({ db, file }: Opened): void {
+  if (file.isInPlace && file.isCut) file.closeCut(() => db.close());
+  else db.close();
+  file.letGo();
 }
 
 /** Keeps what a record says of its stream. Of an erased stream only its times are kept. */

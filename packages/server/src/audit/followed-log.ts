@@ -151,7 +151,7 @@ export class FollowedLog {
       return work(db);
     } catch (error) {
       this.close();
-      if (error instanceof SpillwayError) throw error;
+      if (error instanceof SpillwayError && error.code !== 'sink_failed') throw error;
       const why = error instanceof Error ? error.message : String(error);
       throw new SpillwayError('source_failed', `${this.#path} cannot be read: ${why}`, { cause: error });
     }

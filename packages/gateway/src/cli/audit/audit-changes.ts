@@ -8,7 +8,7 @@ import { prune, type PruneLimits } from '@spillway/server/audit/prune';
 import { nodeClock } from '@spillway/server/time/node-clock';
 import { readQuantity } from '../../config/units.ts';
 import { exitCodes } from '../exit-codes.ts';
-import { auditPath, fail, messageOf, orFail } from './audit-source.ts';
+import { auditPath, fail, orFail, reasonOf } from './audit-source.ts';
 import { Lines } from './lines.ts';
 import { readDuration } from './time-option.ts';
 
@@ -38,8 +38,7 @@ export async function eraseCommand({ caller, from, stream, tenant, yes }: EraseO
       exitCodes.notFound,
       `no stream of ${caller === undefined ? '' : `caller ${JSON.stringify(caller)} of `}tenant ${JSON.stringify(tenant)} in this log: expected names as "audit list --json" has them. What was erased before has no names any more`,
     );
-  if (isOne && !hasStream(path, stream))
-    fail(exitCodes.notFound, `no stream ${JSON.stringify(stream)} in this log`);
+  if (isOne) expectStream(path, stream);
   await change(path, (writer) => {
     const { records, streams } = erase(path, writer, target, nodeClock.dateMs());
     return `erased ${records} records of ${streams} streams`;
@@ -86,15 +85,22 @@ async function change(path: string, work: (writer: AuditWriter) => string): Prom
     await new Lines().write(head === undefined ? done : `${done}, head ${headAsText(head)}`);
   } catch (error) {
     writer.close();
-    fail(exitCodes.failed, `${path}: ${messageOf(error)}`);
+    fail(exitCodes.failed, reasonOf(error, path));
   }
 }
 
-function hasStream(path: string, name: string): boolean {
+/** What is erased cannot be taken back: a stream is named by its own id alone. */
+function expectStream(path: string, name: string): void {
   const reader = orFail(path, () => new AuditReader(path));
-  const stream = reader.stream(name);
+  const isThere = reader.stream(name) !== undefined;
+  const [ofRequest] = reader.streams({ request: name });
   reader.close();
-  return stream !== undefined;
+  if (isThere) return;
+  const hint =
+    ofRequest === undefined
+      ? ''
+      : `: that is the id of a request. Its stream is ${ofRequest.name}: give that to --stream`;
+  fail(exitCodes.notFound, `no stream ${JSON.stringify(name)} in this log${hint}`);
 }
 
 /** Erased streams have no names. */

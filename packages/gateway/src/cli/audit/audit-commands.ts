@@ -63,7 +63,7 @@ export function addAudit(program: Command): void {
     .command('export')
     .description('Print records as JSON, a line each, in the order in which they were written.')
     .option(...from)
-    .option('--stream <id>', 'only of this stream')
+    .option('--stream <id>', 'only of this stream, or of that which this request began')
     .option('--since <time>', 'only those that were made since then, as with list')
     .action(async (options: ExportOptions) => (await reads()).exportCommand(options));
   audit

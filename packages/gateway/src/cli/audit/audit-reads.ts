@@ -1,4 +1,4 @@
-import type { AuditFilter, AuditReader } from '@spillway/server/audit/audit-reader';
+import type { AuditedStream, AuditFilter, AuditReader } from '@spillway/server/audit/audit-reader';
 import { verifyAudit } from '@spillway/server/audit/verify-audit';
 import { exitCodes } from '../exit-codes.ts';
 import { auditPath, fail, orFail, withReader } from './audit-source.ts';
@@ -36,12 +36,19 @@ export async function listCommand({
   await withReader(source, async (reader) => {
     const lines = new Lines();
     let listed = 0;
-    if (json === undefined) await lines.write(listHeader);
     for (const stream of reader.streams({ ...filter, sinceMs })) {
+      if (json === undefined && listed === 0) await lines.write(listHeader);
       await lines.write(json === undefined ? listLine(stream) : JSON.stringify(stream));
       listed += 1;
       if (listed === Number(limit)) break;
     }
+    if (listed > 0) return;
+    if (filter.request !== undefined)
+      fail(
+        exitCodes.notFound,
+        `no stream of request ${JSON.stringify(filter.request)} in this log that fits: ${whyNot}`,
+      );
+    process.stderr.write('spillway: no stream in this log that fits\n');
   });
 }
 
@@ -54,8 +61,7 @@ export interface ShowOptions {
 /** Shows one stream. */
 export async function showCommand(id: string, { from: source, json }: ShowOptions): Promise<void> {
   await withReader(source, async (reader) => {
-    const [ofRequest] = reader.streams({ request: id });
-    const stream = reader.stream(id) ?? ofRequest ?? noStream(id);
+    const stream = streamOf(reader, id);
     const records = reader.recordsOf(stream.name);
     const lines = new Lines();
     if (json === undefined) for (const line of streamText(stream, records)) await lines.write(line);
@@ -75,8 +81,7 @@ export async function exportCommand({ from: source, since, stream }: ExportOptio
   const sinceMs = since === undefined ? 0 : timeOption('--since', since);
   await withReader(source, async (reader) => {
     if (stream === undefined) return await printRecords(reader.records(sinceMs), new Lines());
-    if (reader.stream(stream) === undefined) noStream(stream);
-    return await printRecords(reader.recordsOf(stream), new Lines(), sinceMs);
+    return await printRecords(reader.recordsOf(streamOf(reader, stream).name), new Lines(), sinceMs);
   });
 }
 
@@ -107,9 +112,17 @@ export async function verifyCommand({ from: source, head, heads: file, json }: V
   process.exitCode = report.problemCount === 0 ? exitCodes.done : exitCodes.failed;
 }
 
-function noStream(id: string): never {
-  fail(
-    exitCodes.notFound,
-    `no stream ${JSON.stringify(id)} in this log, nor one of a request with that id: it was never there, was erased, or was pruned`,
+const whyNot = 'it was never there, was erased, or was pruned';
+
+/** The stream with that id, or that a request with that id began. */
+function streamOf(reader: AuditReader, id: string): AuditedStream {
+  const [ofRequest] = reader.streams({ request: id });
+  return (
+    reader.stream(id) ??
+    ofRequest ??
+    fail(
+      exitCodes.notFound,
+      `no stream ${JSON.stringify(id)} in this log, nor one of a request with that id: ${whyNot}`,
+    )
   );
 }

@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { AuditReader } from '@spillway/server/audit/audit-reader';
 import { kindOf } from '@spillway/server/audit/expect-file';
+import { inWords } from '@spillway/server/audit/sqlite-words';
 import { readConfigFile, joinSources } from '../../config/sources.ts';
 import { taps } from '../../config/tap.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
@@ -28,7 +29,8 @@ function configuredLog(): string {
   const read = taps.safeParse(values['tap'] ?? []);
   const [log, ...others] = (read.data ?? []).filter(({ to }) => to.startsWith('sqlite:'));
   if (log !== undefined && others.length === 0) return log.to;
-  const came = log === undefined ? 'no such tap' : `${others.length + 1} such taps`;
+  const names = [log, ...others].map((tap) => tap?.name).join(', ');
+  const came = log === undefined ? 'no such tap' : `${others.length + 1} such taps: ${names}`;
   return fail(
     exitCodes.usage,
     `--from: expected sqlite:<path>, or one tap to sqlite: in spillway.yaml, got ${came}`,
@@ -40,8 +42,7 @@ export function orFail<Result>(path: string, open: () => Result): Result {
   try {
     return open();
   } catch (error) {
-    const message = messageOf(error);
-    return fail(exitCodes.noInput, message.startsWith(path) ? message : `${path}: ${message}`);
+    return fail(exitCodes.noInput, reasonOf(error, path));
   }
 }
 
@@ -55,12 +56,14 @@ export async function withReader(
   try {
     await read(reader);
   } catch (error) {
-    fail(exitCodes.failed, `${path}: ${messageOf(error)}`);
+    fail(exitCodes.failed, reasonOf(error, path));
   }
   reader.close();
 }
 
-/** What an error says. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** What went wrong with a log, with its name. */
+export function reasonOf(cause: unknown, path: string): string {
+  const error = inWords(cause, path);
+  const message = error instanceof Error ? error.message : String(error);
+  return message.startsWith(path) ? message : `${path}: ${message}`;
 }

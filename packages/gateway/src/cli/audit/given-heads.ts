@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { AuditHead } from '@spillway/server/audit/audit-chain';
 import { exitCodes } from '../exit-codes.ts';
-import { fail, messageOf } from './audit-source.ts';
+import { fail } from './audit-source.ts';
 
 const written = /\b(\d{1,15}):(\d{1,15}):([\da-f]{64})\b/;
 
@@ -22,7 +22,7 @@ export function readHeads(path: string): AuditHead[] {
   try {
     lines = readFileSync(path, 'utf8').split('\n');
   } catch (error) {
-    return fail(exitCodes.noInput, `--heads: ${messageOf(error)}`);
+    return fail(exitCodes.noInput, `--heads: ${error instanceof Error ? error.message : String(error)}`);
   }
   const heads = new Map<string, AuditHead>();
   for (const line of lines) {

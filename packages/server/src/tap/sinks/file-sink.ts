@@ -61,7 +61,8 @@ export interface FileSink extends RecordSink {
  * of a deletion and of a cut, not of a `mv`, which loses nothing. After a write that failed (a full disk, a defective one)
  * the file is cut to what was acknowledged, and is written again.
  *
- * @throws {SpillwayError} `sink_failed` when the file cannot be opened; `invalid_option`.
+ * @throws {SpillwayError} `sink_failed` when the file cannot be opened; `invalid_option` for an option, or something else at
+ * the path.
  * @example
  * ```ts
  * const sink = await openFileSink('/var/log/spillway/audit.jsonl', { maxFiles: 30, clock: nodeClock });
@@ -119,7 +120,7 @@ class OpenFileSink implements FileSink {
       expectFileOrNothing(this.#path);
       this.#lock = await FileLock.take(`${this.#path}.lock`, `The file ${this.#path}`);
       try {
-        this.#current = await this.#openFile();
+        this.#current = await this.#openFile('invalid_option');
       } catch (error) {
         this.#lock.release();
         throw error;
@@ -192,7 +193,8 @@ class OpenFileSink implements FileSink {
     return bytes > 0 ? { path: this.#path, what: isCut ? 'cut' : 'removed', bytes } : undefined;
   }
 
-  async #openFile(): Promise<CurrentFile> {
+  /** Once it was open nothing is wrong with what is written: a sink that says so would be given no record again. */
+  async #openFile(codeOfOther: 'invalid_option' | 'sink_failed' = 'sink_failed'): Promise<CurrentFile> {
     this.#before ??= await this.#lastOfRotated();
     let begunMs = this.#options.clock.dateMs();
     let last = new Map<string, number>();
@@ -202,7 +204,7 @@ class OpenFileSink implements FileSink {
       // Behind its last line a file is cut: nothing of somebody else's may be.
       if (!scan.isOwn)
         throw new SpillwayError(
-          'sink_failed',
+          codeOfOther,
           `${this.#path}: expected lines of records or no file, got another file.`,
         );
       if (size > 0) begunMs = birthtimeMs || mtimeMs;
