@@ -5772,8 +5772,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'audit log: what is in the -wal of a log that was moved stays there',
     file: `${server}/audit/audit-writer.ts`,
-    find: '      checkpoint(db, 500);\n',
-    replace: '',
+    find: 'if (!file.isCut) checkpoint(db, 500);',
+    replace: 'if (file.isCut) checkpoint(db, 500);',
     test: `${serverTest}/audit-moved.test.ts`,
     only: 'has all that was acknowledged',
   },
@@ -5900,8 +5900,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'audit show: the id of a request is none of a stream',
     file: `${gateway}/cli/audit/audit-reads.ts`,
-    find: '?? ofRequest ??',
-    replace: '??',
+    find: '    ofRequest ??\n',
+    replace: '',
     test: `${gatewayTest}/audit-command.test.ts`,
     only: 'by the id of its request',
   },
