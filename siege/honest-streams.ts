@@ -9,11 +9,11 @@ import { Watch, WrongTextError } from './watch.ts';
 const streams = 20;
 const tokensPerSecond = 20;
 /**
- * From one second to fifteen. A stream with a second reader lasts five at least: that reader may be refused for a while,
- * and a stream is kept for a second after its end.
+ * From one second to fifteen. A stream with a second reader lasts longer than that reader waits when it is refused: a stream
+ * is kept for a second after its end, and is rightly gone then.
  */
 const [leastTokens, mostTokens] = [20, 300];
-const leastTokensOfTwo = 100;
+const leastTokensOfTwo = 220;
 const retryMs = 100;
 /** After so long without a first token, nobody waits any more. */
 const giveUpMs = 10_000;
