@@ -321,7 +321,7 @@ test('a file has one writer', async () => {
 test('a device is no file', async () => {
   symlinkSync('/dev/null', join(folder, 'device'));
   await expect(openFileSink(join(folder, 'device'), { clock: nodeClock })).rejects.toMatchObject({
-    code: 'sink_failed',
+    code: 'invalid_option',
     message: expect.stringMatching(/expected a file/),
   });
 });
