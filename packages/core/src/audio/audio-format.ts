@@ -36,6 +36,17 @@ export function bytesPerSample({ encoding }: AudioFormat): number {
 }
 
 /**
+ * Checks that audio has no half of a sample.
+ *
+ * @throws {SpillwayError} `invalid_option`
+ */
+export function checkWholeSamples(format: AudioFormat, audio: Uint8Array): void {
+  const sample = bytesPerSample(format);
+  if (audio.byteLength % sample !== 0)
+    throw invalid(`audio: expected whole samples of ${sample} bytes each, got ${audio.byteLength} bytes.`);
+}
+
+/**
  * How long so many bytes play, in milliseconds, with fractions. To add up durations, add bytes and convert the sum: sums
  * of fractions drift.
  */

@@ -1,6 +1,12 @@
 import type { Clock, Timer } from '../clock.ts';
 import { invalid } from '../invalid.ts';
-import { type AudioFormat, bytesOfMs, bytesPerSample, checkAudioFormat, msOfBytes } from './audio-format.ts';
+import {
+  type AudioFormat,
+  bytesOfMs,
+  checkAudioFormat,
+  checkWholeSamples,
+  msOfBytes,
+} from './audio-format.ts';
 import {
   type HeardPart,
   isSame,
@@ -153,8 +159,7 @@ export class Playout {
    * @throws {SpillwayError} `invalid_option` for half a sample.
    */
   write(part: SpokenPart, audio: Uint8Array): boolean {
-    if (audio.byteLength % bytesPerSample(this.#format) !== 0)
-      throw invalid(`audio: expected whole samples of 2 bytes each, got ${audio.byteLength} bytes.`);
+    checkWholeSamples(this.#format, audio);
     if (this.#isClosed || audio.byteLength === 0) return true;
     if (this.#cut !== undefined && isSame(this.#cut, part)) return false;
     if (this.#queue.bytes + audio.byteLength > this.#maxWaitingBytes) {

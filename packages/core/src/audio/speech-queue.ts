@@ -1,5 +1,5 @@
 import { invalid } from '../invalid.ts';
-import { type AudioFormat, bytesPerSample, checkAudioFormat, msOfBytes } from './audio-format.ts';
+import { type AudioFormat, checkAudioFormat, checkWholeSamples, msOfBytes } from './audio-format.ts';
 import { levelOf } from './level.ts';
 
 /** Audio with its place on its speaker's own clock. */
@@ -86,9 +86,7 @@ export class SpeechQueue {
    * @throws {SpillwayError} `invalid_option` for half a sample.
    */
   push({ audio, mediaMs }: TimedAudio): void {
-    const sampleBytes = bytesPerSample(this.#format);
-    if (audio.byteLength % sampleBytes !== 0)
-      throw invalid(`audio: expected whole samples of 2 bytes each, got ${audio.byteLength} bytes.`);
+    checkWholeSamples(this.#format, audio);
     if (audio.byteLength === 0) return;
     this.#waiting.push({ mediaMs, audio, ms: msOfBytes(this.#format, audio.byteLength) });
     this.#bytes += audio.byteLength;
