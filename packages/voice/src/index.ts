@@ -13,3 +13,6 @@ export { streamTwiml, type StreamTwiml, type TwimlVerb } from './telephony/twiml
 export type { ModelTool } from './model/model-tool.ts';
 export { openOpenAiRealtime } from './model/openai-realtime.ts';
 export type { OpenAiRealtimeOptions } from './model/openai-realtime-options.ts';
+export type { CallTool, ToolRun } from './tools/call-tool.ts';
+export type { EndedToolRun, ToolOutcome } from './tools/tool-runs.ts';
+export { webhookTool, type WebhookToolOptions } from './tools/webhook-tool.ts';
