@@ -4049,7 +4049,7 @@ export const mutants: readonly Mutant[] = [
     find: "    const { sentMs, unheard, waitingMs } = this.#playout.interrupt();\n    this.#stopTimer('stall');\n    this.#stopAnswer();",
     replace:
       "    this.#stopAnswer();\n    const { sentMs, unheard, waitingMs } = this.#playout.interrupt();\n    this.#stopTimer('stall');",
-    test: 'packages/voice/test/call.test.ts',
+    test: 'packages/voice/test/call/call.test.ts',
     only: 'promise 22',
   },
   {
@@ -4057,7 +4057,7 @@ export const mutants: readonly Mutant[] = [
     file: 'packages/voice/src/call/call.ts',
     find: '        if (!this.#answers.came(event.responseId, event.part, event.audio.byteLength)) break;',
     replace: '        this.#answers.came(event.responseId, event.part, event.audio.byteLength);',
-    test: 'packages/voice/test/call.test.ts',
+    test: 'packages/voice/test/call/call.test.ts',
     only: 'promise 22',
   },
   {
@@ -4065,7 +4065,7 @@ export const mutants: readonly Mutant[] = [
     file: 'packages/voice/src/call/call.ts',
     find: '    if (heardMs > 0) this.#model.truncate(part, heardMs);\n    else this.#model.remove(part.itemId);',
     replace: '    this.#model.truncate(part, heardMs);',
-    test: 'packages/voice/test/call.test.ts',
+    test: 'packages/voice/test/call/call.test.ts',
     only: 'promise 22',
   },
   {
@@ -4334,7 +4334,7 @@ export const mutants: readonly Mutant[] = [
     file: 'packages/voice/src/call/call.ts',
     find: "      this.#end('ear_stalled', `The ear confirmed nothing for ${stallTimeoutMs} ms.`),",
     replace: '      void stallTimeoutMs,',
-    test: 'packages/voice/test/call.test.ts',
+    test: 'packages/voice/test/call/call.test.ts',
     only: 'confirms nothing',
   },
   {
@@ -4342,7 +4342,7 @@ export const mutants: readonly Mutant[] = [
     file: 'packages/voice/src/call/call.ts',
     find: "    if (this.#playout.marksOut === 0 || this.#timers.has('stall')) return;",
     replace: "    if (this.#playout.isIdle || this.#timers.has('stall')) return;",
-    test: 'packages/voice/test/call.test.ts',
+    test: 'packages/voice/test/call/call.test.ts',
     only: 'pauses in the middle',
   },
   {

@@ -18,6 +18,8 @@ export class Answers {
   readonly #format: AudioFormat;
   readonly #responses = new Map<string, Response>();
   readonly #bytes = new Map<string, number>();
+  /** The part that came last, if there may be more of it. */
+  #openPart: SpokenPart | undefined;
 
   constructor(format: AudioFormat) {
     this.#format = format;
@@ -26,6 +28,16 @@ export class Answers {
   /** Whether the model is at work on a response that is wanted. */
   get isResponding(): boolean {
     return [...this.#responses.values()].some(({ isDropped, isOver }) => !isOver && !isDropped);
+  }
+
+  /** The part that came last, if its end was not told. */
+  get openPart(): SpokenPart | undefined {
+    return this.#openPart;
+  }
+
+  /** Whether a part came from these answers. */
+  knows(part: SpokenPart): boolean {
+    return this.#bytes.has(keyOf(part));
   }
 
   started(responseId: string): void {
@@ -40,7 +52,13 @@ export class Answers {
   came(responseId: string, part: SpokenPart, bytes: number): boolean {
     const key = keyOf(part);
     keep(this.#bytes, key, (this.#bytes.get(key) ?? 0) + bytes);
+    this.#openPart = part;
     return !this.#of(responseId).isDropped;
+  }
+
+  /** A part has ended. */
+  partEnded(): void {
+    this.#openPart = undefined;
   }
 
   /** Whether what comes of a response is wanted. */
@@ -55,7 +73,12 @@ export class Answers {
 
   /** What the model is told of a part: whole milliseconds, never more than came of it. */
   heardMs(part: SpokenPart, ms: number): number {
-    return Math.floor(Math.min(ms, msOfBytes(this.#format, this.#bytes.get(keyOf(part)) ?? 0)));
+    return Math.floor(Math.min(ms, this.cameMs(part)));
+  }
+
+  /** How much came of a part, in milliseconds. */
+  cameMs(part: SpokenPart): number {
+    return msOfBytes(this.#format, this.#bytes.get(keyOf(part)) ?? 0);
   }
 
   #of(responseId: string): Response {

@@ -1,6 +1,7 @@
 import type { AudioGap, HeardPart } from '@spillway/core/audio';
 import type { CarrierCall } from '../carrier/carrier-leg.ts';
-import type { ResponseState } from '../model/model-leg.ts';
+import type { ModelUsage, ResponseState } from '../model/model-leg.ts';
+import type { EndedToolRun } from '../tools/tool-runs.ts';
 
 /** Why a call ended. */
 export type CallEndReason =
@@ -9,7 +10,7 @@ export type CallEndReason =
   /** The carrier's connection ended without a word, or it sent what is not allowed. */
   | 'carrier_lost'
   | 'carrier_refused'
-  /** The model's connection ended, or it was not ready in time. */
+  /** The model's connection ended, it was not ready in time, or its answers did not come, and there was no other session. */
   | 'model_failed'
   /** The ear confirmed nothing for longer than `stallMs`, although it had audio. */
   | 'ear_stalled'
@@ -26,12 +27,23 @@ export type CallEvent =
   | { readonly kind: 'heard'; readonly text: string }
   /** The model said something. What was interrupted is not heard to its end: `interrupted` says how far. */
   | { readonly kind: 'said'; readonly itemId: string; readonly text: string }
-  | { readonly kind: 'responseEnded'; readonly state: ResponseState }
+  | {
+      readonly kind: 'responseEnded';
+      readonly state: ResponseState;
+      readonly usage: ModelUsage | undefined;
+    }
+  /**
+   * An answer is heard: `thoughtMs` from the end of the human's speech, as the model said it, to the model's first audio;
+   * `playedMs` from there until the ear confirmed that it played some of it. Not told where the ear had others to play first.
+   */
+  | { readonly kind: 'answered'; readonly thoughtMs: number; readonly playedMs: number }
+  /** The model's session has failed, and another one is opened after `inMs`. `ready` follows. */
+  | { readonly kind: 'reopening'; readonly code: string; readonly message: string; readonly inMs: number }
   /** A part of the answer was played to its end. */
   | { readonly kind: 'played'; readonly itemId: string }
   /**
-   * The human spoke into the answer. What was heard of each part, what was on its way to the ear and dropped there (at
-   * most), and what waited in the call and was never sent.
+   * The human spoke into the answer. What was heard of each part, as the model is told (`heardMs` of 0: the item is removed), what
+   * was on its way to the ear and dropped there (at most), and what waited in the call and was never sent.
    */
   | {
       readonly kind: 'interrupted';
@@ -49,6 +61,18 @@ export type CallEvent =
   | { readonly kind: 'underrun'; readonly ms: number }
   | { readonly kind: 'digit'; readonly digit: string }
   | { readonly kind: 'toolCalled'; readonly callId: string; readonly name: string; readonly input: string }
+  /** A request for a tool was answered. */
+  | ({ readonly kind: 'toolEnded' } & EndedToolRun)
+  /**
+   * Audio has piled up in a socket, or no longer does: more than one window of it is out to the model without a sign that it
+   * arrived, or the carrier's socket has not taken so much. Falls below half of that before it is told as over.
+   */
+  | {
+      readonly kind: 'pressure';
+      readonly at: 'carrier' | 'model';
+      readonly ms: number;
+      readonly isOver: boolean;
+    }
   /** The model said that something was wrong, and goes on. */
   | { readonly kind: 'warned'; readonly code: string; readonly message: string }
   | { readonly kind: 'ended'; readonly reason: CallEndReason; readonly detail: string };

@@ -1,8 +1,18 @@
 import type { Clock } from '@spillway/core/clock';
 import { SpillwayError } from '@spillway/core';
+import { bytesPerSample } from '@spillway/core/audio';
 import type { CarrierLeg } from '../carrier/carrier-leg.ts';
 import type { ModelLeg } from '../model/model-leg.ts';
+import type { CallTool } from '../tools/call-tool.ts';
 import type { CallEvent } from './call-event.ts';
+import type { Utterance } from './conversation.ts';
+
+/** Why a model's session is over. */
+export interface ModelFailure {
+  /** The code of the leg's `ended`, or `not_ready`, `late`, `response_failed`: what the call found out by itself. */
+  readonly code: string;
+  readonly message: string;
+}
 
 /** What a call is made of. */
 export interface CallOptions {
@@ -14,6 +24,17 @@ export interface CallOptions {
   readonly onEvent?: (event: CallEvent) => void;
   /** What the model is asked to say first. Default: it waits until the human speaks. */
   readonly greeting?: string;
+  /** What the model may ask for and the call does. With none, `toolCalled` is answered by `Call.giveResult`. */
+  readonly tools?: readonly CallTool[];
+  /** Played again and again while a tool works and nothing else is heard, in the carrier's format. Default: silence. */
+  readonly filler?: Uint8Array;
+  /**
+   * Opens another session after one has failed, with what was said so far: at once, and again after 1 and 2 s, until one of
+   * them makes an answer. `undefined`: there is none, and the call ends. Default: there is none.
+   */
+  readonly reopenModel?: (past: readonly Utterance[], failure: ModelFailure) => ModelLeg | undefined;
+  /** Said before a call ends whose model failed or that is too long, in the carrier's format. Default: nothing. */
+  readonly farewell?: Uint8Array;
   /** Audio that may be on its way to the ear and not be heard: 600 to 1,000 ms. Default: 800. */
   readonly windowMs?: number;
   /** How long an answer may be ahead of the ear; beyond that it is ended at a pause: 1 s to 1 h. Default: 120,000. */
@@ -24,6 +45,8 @@ export interface CallOptions {
   readonly maxLateMs?: number;
   /** How long the model may take until it is ready. Default: 10,000. */
   readonly readyTimeoutMs?: number;
+  /** How long nothing may come of an answer that is due, before its model has failed: 1,000 to 600,000 ms. Default: 20,000. */
+  readonly answerTimeoutMs?: number;
   /** How long an ear that has audio may confirm nothing before the call is ended. Default: 10,000. */
   readonly stallTimeoutMs?: number;
   /** How long a call may last. Default: 3,600,000. */
@@ -33,11 +56,11 @@ export interface CallOptions {
 }
 
 /**
- * Checks that the two ends fit.
+ * Checks that a model fits a carrier.
  *
  * @throws {SpillwayError} `invalid_option`
  */
-export function checkLegs({ carrier, model }: CallOptions): void {
+export function checkLegs({ carrier, model }: Pick<CallOptions, 'carrier' | 'model'>): void {
   for (const [name, format] of [
     ['input', model.input],
     ['output', model.output],
@@ -49,4 +72,28 @@ export function checkLegs({ carrier, model }: CallOptions): void {
       `model.${name}: expected the carrier's format, ${carrier.format.encoding} at ${carrier.format.sampleRateHz} Hz, got ${format.encoding} at ${format.sampleRateHz} Hz.`,
     );
   }
+}
+
+/**
+ * Checks what does not depend on a model.
+ *
+ * @throws {SpillwayError} `invalid_option`
+ */
+export function checkCallOptions({ answerTimeoutMs = 20_000, carrier, farewell, filler }: CallOptions): void {
+  for (const [name, audio] of Object.entries({ farewell, filler })) {
+    if (
+      audio === undefined ||
+      (audio.byteLength > 0 && audio.byteLength % bytesPerSample(carrier.format) === 0)
+    )
+      continue;
+    throw new SpillwayError(
+      'invalid_option',
+      `${name}: expected audio of whole samples in the carrier's format, got ${audio.byteLength} bytes.`,
+    );
+  }
+  if (!(answerTimeoutMs >= 1000 && answerTimeoutMs <= 600_000))
+    throw new SpillwayError(
+      'invalid_option',
+      `answerTimeoutMs: expected 1,000 to 600,000 milliseconds, got ${answerTimeoutMs}.`,
+    );
 }

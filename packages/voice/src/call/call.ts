@@ -1,16 +1,22 @@
-import { systemClock, type Clock, type Timer } from '@spillway/core/clock';
-import { Playout } from '@spillway/core/audio';
+import { systemClock } from '@spillway/core/clock';
+import { Playout, type SpokenPart } from '@spillway/core/audio';
 import type { CarrierEvent, CarrierLeg } from '../carrier/carrier-leg.ts';
 import type { ModelEvent, ModelLeg } from '../model/model-leg.ts';
+import { ToolRuns } from '../tools/tool-runs.ts';
+import { AnswerWatch } from './answer-watch.ts';
 import { Answers } from './answers.ts';
 import type { CallEndReason, CallEvent } from './call-event.ts';
-import { type CallOptions, checkLegs } from './call-options.ts';
+import { type CallOptions, checkCallOptions, checkLegs, type ModelFailure } from './call-options.ts';
+import { Conversation, type Utterance } from './conversation.ts';
+import { Filler } from './filler.ts';
 import { Mouth } from './mouth.ts';
+import { Timers } from './timers.ts';
 
 /** What waits in a call now, in milliseconds of audio, and what it has gone through. */
 export interface CallFigures {
-  /** Of the caller: what waits here for the model, and what the model's socket has not taken. */
+  /** Of the caller: what waits here for the model, what is on its way and not confirmed, what the model's socket has not taken. */
   readonly inWaitingMs: number;
+  readonly inUnconfirmedMs: number;
   readonly inSocketMs: number;
   /** Of the model: what waits here for the ear, what is on its way and not confirmed, what the carrier's socket has not taken. */
   readonly outWaitingMs: number;
@@ -23,10 +29,22 @@ export interface CallFigures {
   readonly droppedMs: number;
   /** What the model was too late for. */
   readonly lostMs: number;
+  /** Sessions that were opened after one had failed. */
+  readonly reopened: number;
 }
 
 /** The model's socket gets more of the caller's audio while it holds less than this. */
 const maxSocketMs = 200;
+/** And while less than this is out to it without a sign that it arrived: the longest way there and back, and some. */
+const maxUnconfirmedMs = 1000;
+/** Waits before a session is opened again, one after the other, until an answer ends well. */
+const reopenAfterMs = [0, 1000, 2000] as const;
+/** Texts that wait for a model to be ready: keys that were pressed, mostly. */
+const maxUntold = 64;
+/** How long a response that has failed waits until it is asked for once more. */
+const askAgainAfterMs = 1000;
+/** What is said at the end is no model's. */
+const farewellPart: SpokenPart = { itemId: 'spillway_farewell', contentIndex: 0 };
 /** WebSocket close codes: all is over; the other side cannot go on. */
 const normal = 1000;
 const goingAway = 1001;
@@ -39,36 +57,51 @@ const goingAway = 1001;
  */
 export class Call {
   readonly #carrier: CarrierLeg;
-  readonly #model: ModelLeg;
   readonly #options: CallOptions;
-  readonly #clock: Pick<Clock, 'after' | 'nowMs'>;
   readonly #playout: Playout;
   readonly #mouth: Mouth;
-  readonly #answers: Answers;
-  readonly #timers = new Map<string, Timer>();
+  readonly #timers: Timers<'ask' | 'duration' | 'ready' | 'reopen' | 'stall'>;
+  readonly #conversation = new Conversation();
+  readonly #watch: AnswerWatch;
+  readonly #tools: ToolRuns | undefined;
+  readonly #filler: Filler | undefined;
   readonly #over = Promise.withResolvers<CallEndReason>();
+  /** The session of the model; `undefined` while there is none. */
+  #model: ModelLeg | undefined;
+  /** What came of the present session. */
+  #answers: Answers;
   #isReady = false;
   #isOver = false;
-  #interruptions = 0;
-  #underruns = 0;
-  #droppedMs = 0;
-  #lostMs = 0;
+  /** Why the call ends as soon as the ear has heard what waits. */
+  #leaving: { readonly reason: CallEndReason; readonly detail: string } | undefined;
+  /** Whether the caller waits for an answer that the next session has to give. */
+  #owesAnswer: boolean;
+  #reopensInARow = 0;
+  #failuresInARow = 0;
+  /** Tools that the present session waits for. */
+  readonly #askedTools = new Set<string>();
+  /** What the next session is told when it is ready. */
+  #untold: string[] = [];
+  readonly #pressed = { carrier: false, model: false };
+  readonly #counts = { interruptions: 0, underruns: 0, droppedMs: 0, lostMs: 0, reopened: 0 };
 
   constructor(options: CallOptions) {
     checkLegs(options);
-    const { carrier, clock = systemClock, model } = options;
+    checkCallOptions(options);
+    const { carrier, clock = systemClock, filler, model, tools } = options;
     this.#options = options;
     this.#carrier = carrier;
     this.#model = model;
-    this.#clock = clock;
     this.#answers = new Answers(model.output);
+    this.#owesAnswer = options.greeting !== undefined;
+    this.#timers = new Timers(clock);
     this.#playout = new Playout(carrier, {
       format: carrier.format,
       clock,
-      windowMs: options.windowMs ?? 800,
+      windowMs: this.#windowMs,
       maxWaitingMs: options.maxAnswerMs ?? 120_000,
       onUnderrun: (ms) => {
-        this.#underruns += 1;
+        this.#counts.underruns += 1;
         this.#tell({ kind: 'underrun', ms });
       },
       onCut: (part, keptMs) => {
@@ -77,19 +110,40 @@ export class Call {
         this.#say(part, keptMs);
         this.#tell({ kind: 'cut', itemId: part.itemId, keptMs });
       },
-      onHeard: ({ itemId }) => this.#tell({ kind: 'played', itemId }),
+      onHeard: (part) => {
+        if (!isOurs(part)) this.#tell({ kind: 'played', itemId: part.itemId });
+      },
     });
     this.#mouth = new Mouth({
       format: carrier.format,
       maxEarlyMs: options.maxEarlyMs ?? 5000,
       maxLateMs: options.maxLateMs ?? 400,
       maxSocketMs,
+      maxUnconfirmedMs,
       onGap: (gap) => {
-        this.#lostMs += gap.toMs - gap.fromMs;
+        this.#counts.lostMs += gap.toMs - gap.fromMs;
         this.#tell({ kind: 'gap', ...gap });
       },
       onMissing: (atMs, ms) => this.#tell({ kind: 'missing', atMs, ms }),
     });
+    const { answerTimeoutMs = 20_000 } = options;
+    this.#watch = new AnswerWatch({
+      clock,
+      timeoutMs: answerTimeoutMs,
+      onLate: () => this.#modelFailed('late', `Nothing came of an answer for ${answerTimeoutMs} ms.`),
+      onAnswered: (thoughtMs, playedMs) => this.#tell({ kind: 'answered', thoughtMs, playedMs }),
+    });
+    this.#tools =
+      tools &&
+      new ToolRuns({
+        tools,
+        callId: carrier.call.callId,
+        clock,
+        give: (toolCallId, output) => this.giveResult(toolCallId, output),
+        onEnded: (run) => this.#tell({ kind: 'toolEnded', ...run }),
+      });
+    this.#filler =
+      filler && new Filler({ audio: filler, clock, format: carrier.format, playout: this.#playout });
   }
 
   /** Resolves when the call is over and both ends are closed. Never rejects. */
@@ -97,54 +151,70 @@ export class Call {
     return this.#over.promise;
   }
 
+  /** What was said so far, without what the human did not hear of an answer. */
+  get conversation(): readonly Utterance[] {
+    return this.#conversation.soFar;
+  }
+
   /** What waits now. */
   get figures(): CallFigures {
     return {
       inWaitingMs: this.#mouth.waitingMs,
-      inSocketMs: this.#model.bufferedMs,
+      inUnconfirmedMs: this.#model?.unconfirmedMs ?? 0,
+      inSocketMs: this.#model?.bufferedMs ?? 0,
       outWaitingMs: this.#playout.waitingMs,
       outUnconfirmedMs: this.#playout.unconfirmedMs,
       outSocketMs: this.#carrier.bufferedMs,
       marksOut: this.#playout.marksOut,
-      interruptions: this.#interruptions,
-      underruns: this.#underruns,
-      droppedMs: this.#droppedMs,
-      lostMs: this.#lostMs,
+      ...this.#counts,
     };
   }
 
   /** Begins. Called once, by `openCall`. */
   begin(): void {
-    const { maxDurationMs = 3_600_000, readyTimeoutMs = 10_000 } = this.#options;
+    const { maxDurationMs = 3_600_000, model } = this.#options;
     this.#tell({ kind: 'started', call: this.#carrier.call });
-    this.#after('duration', maxDurationMs, () => this.#end('max_duration', `${maxDurationMs} ms are over.`));
-    this.#after('ready', readyTimeoutMs, () =>
-      this.#end('model_failed', `The model was not ready after ${readyTimeoutMs} ms.`),
+    this.#timers.after('duration', maxDurationMs, () =>
+      this.#leave('max_duration', `${maxDurationMs} ms are over.`),
     );
-    this.#model.listen((event) => this.#modelSays(event));
+    this.#listen(model);
     this.#carrier.listen((event) => this.#carrierSays(event));
   }
 
   /** Speaks into the answer for the human: as a barge-in does. */
   interrupt(): void {
     if (this.#isOver) return;
+    this.#watch.close();
     if (this.#playout.isIdle && !this.#answers.isResponding) {
       // One that was asked for, such as the greeting, and has not begun.
-      this.#model.cancel();
+      this.#model?.cancel();
       return;
     }
     const { sentMs, unheard, waitingMs } = this.#playout.interrupt();
-    this.#stopTimer('stall');
+    this.#timers.stop('stall');
+    this.#filler?.forget();
     this.#stopAnswer();
-    for (const part of unheard) this.#say(part, part.heardMs);
-    this.#interruptions += 1;
-    this.#droppedMs += sentMs + waitingMs;
-    this.#tell({ kind: 'interrupted', unheard, sentMs, waitingMs });
+    const told = unheard
+      .filter((part) => !isOurs(part))
+      .map((part) => ({ ...part, heardMs: this.#say(part, part.heardMs) }));
+    this.#counts.interruptions += 1;
+    this.#counts.droppedMs += sentMs + waitingMs;
+    this.#tell({ kind: 'interrupted', unheard: told, sentMs, waitingMs });
+    this.#endIfHeard();
   }
 
-  /** Gives a tool's result to the model. */
-  giveResult(callId: string, output: string): void {
-    if (!this.#isOver) this.#model.giveResult(callId, output);
+  /** Gives a tool's result to the model. A session that did not ask for it is told in words. */
+  giveResult(toolCallId: string, output: string): void {
+    if (this.#isOver) return;
+    if (this.#tools?.running === 0) this.#filler?.stop();
+    if (this.#model !== undefined && this.#askedTools.delete(toolCallId)) {
+      this.#model.giveResult(toolCallId, output);
+      this.#watch.asked();
+      return;
+    }
+    this.#tellModel(`The result of a tool that was asked for before: ${output}`);
+    if (this.#isReady) this.#ask();
+    else this.#owesAnswer = true;
   }
 
   /** Ends the call. Safe to call twice. */
@@ -152,51 +222,85 @@ export class Call {
     this.#end('closed', detail);
   }
 
-  #carrierSays(event: CarrierEvent): void {
-    if (this.#isOver) return;
-    if (event.kind === 'audio') this.#mouth.hear(event.timestampMs, event.audio);
-    else if (event.kind === 'mark') {
-      if (this.#playout.returned(event.name) === 'played') {
-        this.#stopTimer('stall');
-        this.#watchEar();
-      }
-    } else if (event.kind === 'digit') {
-      this.#tell({ kind: 'digit', digit: event.digit });
-      this.#model.tell(`The caller pressed ${event.digit} on the telephone.`);
-    } else this.#end(event.why === 'hangup' ? 'hangup' : `carrier_${event.why}`, event.detail);
+  get #windowMs(): number {
+    return this.#options.windowMs ?? 800;
   }
 
-  #modelSays(event: ModelEvent): void {
+  #carrierSays(event: CarrierEvent): void {
     if (this.#isOver) return;
     switch (event.kind) {
+      case 'audio':
+        if (this.#leaving === undefined) this.#mouth.hear(event.timestampMs, event.audio);
+        this.#watchSockets();
+        break;
+      case 'mark':
+        if (this.#playout.returned(event.name) !== 'played') break;
+        this.#timers.stop('stall');
+        this.#watchEar();
+        this.#watch.played();
+        this.#endIfHeard();
+        break;
+      case 'digit':
+        this.#tell({ kind: 'digit', digit: event.digit });
+        this.#tellModel(`The caller pressed ${event.digit} on the telephone.`);
+        break;
+      case 'ended':
+        this.#end(event.why === 'hangup' ? 'hangup' : `carrier_${event.why}`, event.detail);
+        break;
+    }
+  }
+
+  /** Takes what comes of a session, while it is the present one. */
+  #listen(model: ModelLeg): void {
+    const { readyTimeoutMs = 10_000 } = this.#options;
+    this.#timers.after('ready', readyTimeoutMs, () =>
+      this.#modelFailed('not_ready', `The model was not ready after ${readyTimeoutMs} ms.`),
+    );
+    model.listen((event) => {
+      if (!this.#isOver && this.#model === model) this.#modelSays(event, model);
+    });
+  }
+
+  #modelSays(event: ModelEvent, model: ModelLeg): void {
+    switch (event.kind) {
       case 'ready':
-        this.#ready();
+        this.#ready(model);
         break;
       case 'responseStarted':
         this.#answers.started(event.responseId);
+        this.#watch.sign();
         break;
       case 'audio':
-        if (!this.#answers.came(event.responseId, event.part, event.audio.byteLength)) break;
-        if (this.#playout.write(event.part, event.audio)) this.#watchEar();
+        this.#takeAudio(event);
         break;
       case 'audioEnded':
+        this.#answers.partEnded();
         if (this.#answers.isWanted(event.responseId)) this.#playout.end(event.part);
         break;
       case 'responseEnded':
-        this.#answers.ended(event.responseId);
-        this.#tell({ kind: 'responseEnded', state: event.state });
+        this.#responseEnded(event, model);
         break;
       case 'speechStarted':
         this.interrupt();
         break;
+      case 'speechStopped':
+        this.#watch.asked();
+        break;
       case 'said':
-        if (event.isWhole) this.#tell({ kind: 'said', itemId: event.part.itemId, text: event.text });
+        if (!event.isWhole) break;
+        this.#conversation.said(event.part.itemId, event.text);
+        this.#tell({ kind: 'said', itemId: event.part.itemId, text: event.text });
         break;
       case 'heard':
-        if (event.isWhole) this.#tell({ kind: 'heard', text: event.text });
+        if (!event.isWhole) break;
+        this.#conversation.heard(event.text);
+        this.#tell({ kind: 'heard', text: event.text });
         break;
       case 'toolCalled':
         this.#tell({ kind: 'toolCalled', callId: event.callId, name: event.name, input: event.input });
+        this.#askedTools.add(event.callId);
+        this.#tools?.ask(event.callId, event.name, event.input);
+        if (this.#tools !== undefined && this.#tools.running > 0) this.#filler?.begin();
         break;
       case 'warned':
         this.#tell(event);
@@ -205,73 +309,206 @@ export class Call {
         this.#mouth.drain();
         break;
       case 'ended':
-        this.#end('model_failed', `${event.code}: ${event.message}`);
-        break;
-      case 'speechStopped':
+        this.#modelFailed(event.code, event.message);
         break;
     }
   }
 
-  #ready(): void {
+  #ready(model: ModelLeg): void {
     if (this.#isReady) return;
     this.#isReady = true;
-    this.#stopTimer('ready');
+    this.#timers.stop('ready');
     this.#tell({ kind: 'ready', waitedMs: this.#mouth.waitingMs });
-    this.#mouth.listen(this.#model);
-    if (this.#options.greeting !== undefined) this.#model.respond(this.#options.greeting);
+    this.#mouth.listen(model);
+    for (const text of this.#untold.splice(0)) model.tell(text);
+    if (!this.#owesAnswer) return;
+    this.#owesAnswer = false;
+    // A session that takes over goes on with the conversation, and greets only if nobody has said a word.
+    this.#ask(this.#conversation.soFar.length === 0 ? this.#options.greeting : undefined);
+  }
+
+  #takeAudio({ audio, part, responseId }: Extract<ModelEvent, { readonly kind: 'audio' }>): void {
+    const isWanted = this.#answers.came(responseId, part, audio.byteLength);
+    if (!isWanted) return;
+    this.#filler?.stop();
+    this.#watch.spoke(this.#playout.isIdle);
+    if (this.#playout.write(part, audio)) this.#watchEar();
+  }
+
+  #responseEnded(event: Extract<ModelEvent, { readonly kind: 'responseEnded' }>, model: ModelLeg): void {
+    const { responseId, state, usage } = event;
+    const isWanted = this.#answers.isWanted(responseId);
+    this.#answers.ended(responseId);
+    this.#watch.ended();
+    this.#tell({ kind: 'responseEnded', state, usage });
+    if (state !== 'failed') {
+      this.#failuresInARow = 0;
+      this.#reopensInARow = 0;
+    } else if (isWanted) {
+      this.#failuresInARow += 1;
+      if (this.#failuresInARow === 1) this.#timers.after('ask', askAgainAfterMs, () => this.#askAgain(model));
+      else this.#modelFailed('response_failed', 'Two responses failed, one after the other.');
+    }
+  }
+
+  #askAgain(model: ModelLeg): void {
+    if (this.#model !== model || this.#answers.isResponding) return;
+    this.#ask();
+  }
+
+  /** Asks for a response. */
+  #ask(instructions?: string): void {
+    this.#model?.respond(instructions);
+    this.#watch.asked();
+  }
+
+  /** The session is over: another one goes on, or the call ends when the ear has heard what waits. */
+  #modelFailed(code: string, message: string): void {
+    this.#owesAnswer ||= this.#watch.isAwaited || this.#failuresInARow > 0;
+    this.#dropModel();
+    const inMs = reopenAfterMs[this.#reopensInARow];
+    const { reopenModel } = this.#options;
+    if (inMs === undefined || reopenModel === undefined || this.#leaving !== undefined) {
+      this.#leave('model_failed', `${code}: ${message}`);
+      return;
+    }
+    this.#reopensInARow += 1;
+    this.#tell({ kind: 'reopening', code, message, inMs });
+    if (inMs === 0) this.#reopen({ code, message });
+    else this.#timers.after('reopen', inMs, () => this.#reopen({ code, message }));
+  }
+
+  #reopen(failure: ModelFailure): void {
+    let model: ModelLeg | undefined;
+    let { message } = failure;
+    try {
+      model = this.#options.reopenModel?.(this.#conversation.soFar, failure);
+      if (model !== undefined) checkLegs({ carrier: this.#carrier, model });
+    } catch (error) {
+      model?.close();
+      model = undefined;
+      message = error instanceof Error ? error.message : String(error);
+    }
+    if (model === undefined) {
+      this.#leave('model_failed', `${failure.code}: ${message}`);
+      return;
+    }
+    this.#model = model;
+    this.#answers = new Answers(model.output);
+    this.#counts.reopened += 1;
+    this.#listen(model);
+  }
+
+  /** Lets go of the session. What came of it is played to its end. */
+  #dropModel(): void {
+    const { openPart } = this.#answers;
+    if (openPart !== undefined) this.#playout.end(openPart);
+    this.#answers = new Answers(this.#carrier.format);
+    this.#isReady = false;
+    this.#askedTools.clear();
+    this.#failuresInARow = 0;
+    for (const name of ['ask', 'ready', 'reopen'] as const) this.#timers.stop(name);
+    this.#watch.close();
+    this.#mouth.wait();
+    this.#model?.close();
+    this.#model = undefined;
+  }
+
+  /** Ends the call when the ear has heard what waits, and the farewell behind it. */
+  #leave(reason: CallEndReason, detail: string): void {
+    if (this.#isOver || this.#leaving !== undefined) return;
+    this.#leaving = { reason, detail };
+    this.#dropModel();
+    this.#tools?.close();
+    this.#filler?.stop();
+    // An answer that may go on for minutes is no part of a call that is too long.
+    if (reason === 'max_duration') this.#playout.interrupt();
+    const { farewell } = this.#options;
+    if (farewell !== undefined) {
+      if (!this.#playout.write(farewellPart, farewell)) {
+        this.#playout.interrupt();
+        this.#playout.write(farewellPart, farewell);
+      }
+      this.#playout.end(farewellPart);
+    }
+    this.#watchEar();
+    this.#endIfHeard();
+  }
+
+  #endIfHeard(): void {
+    if (this.#leaving !== undefined && this.#playout.isIdle)
+      this.#end(this.#leaving.reason, this.#leaving.detail);
+  }
+
+  /** Tells the model something, when it is ready. */
+  #tellModel(text: string): void {
+    if (this.#isReady) this.#model?.tell(text);
+    else this.#untold = [...this.#untold, text].slice(-maxUntold);
   }
 
   /** The model makes no more of its answer, and what still comes of it is dropped. */
   #stopAnswer(): void {
-    if (this.#answers.isResponding) this.#model.cancel();
+    if (this.#answers.isResponding) this.#model?.cancel();
     this.#answers.dropAll();
   }
 
-  /** Tells the model how much of a part is heard. An item of which nothing was heard is removed: cut to nothing, it is refused. */
-  #say(part: { readonly itemId: string; readonly contentIndex: number }, ms: number): void {
+  /**
+   * Tells the model how much of a part is heard, and returns that. An item of which nothing was heard is removed: cut to
+   * nothing, it is refused. A session that has taken over knows no parts of the one before.
+   */
+  #say(part: SpokenPart, ms: number): number {
+    if (!this.#answers.knows(part)) return Math.floor(ms);
     const heardMs = this.#answers.heardMs(part, ms);
-    if (heardMs > 0) this.#model.truncate(part, heardMs);
-    else this.#model.remove(part.itemId);
+    this.#conversation.cut(part.itemId, heardMs / this.#answers.cameMs(part));
+    if (heardMs > 0) this.#model?.truncate(part, heardMs);
+    else this.#model?.remove(part.itemId);
+    return heardMs;
   }
 
   /** While a mark is out, one has to come back in time. */
   #watchEar(): void {
     if (this.#playout.marksOut === 0 || this.#timers.has('stall')) return;
     const { stallTimeoutMs = 10_000 } = this.#options;
-    this.#after('stall', stallTimeoutMs, () =>
+    this.#timers.after('stall', stallTimeoutMs, () =>
       this.#end('ear_stalled', `The ear confirmed nothing for ${stallTimeoutMs} ms.`),
     );
+  }
+
+  /** Tells when a window of audio, or more, has piled up in a socket, and when it has gone. */
+  #watchSockets(): void {
+    for (const [at, ms] of [
+      ['carrier', this.#carrier.bufferedMs],
+      ['model', this.#model?.unconfirmedMs ?? 0],
+    ] as const) {
+      const isPressed = this.#pressed[at] ? ms > this.#windowMs / 2 : ms >= this.#windowMs;
+      if (isPressed === this.#pressed[at]) continue;
+      this.#pressed[at] = isPressed;
+      this.#tell({ kind: 'pressure', at, ms, isOver: !isPressed });
+    }
   }
 
   #end(reason: CallEndReason, detail: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    for (const name of this.#timers.keys()) this.#stopTimer(name);
+    this.#timers.stopAll();
+    this.#watch.close();
+    this.#tools?.close();
+    this.#filler?.forget();
     this.#playout.close();
-    this.#model.close();
+    this.#model?.close();
     this.#carrier.close(reason === 'model_failed' ? goingAway : normal, reason);
     this.#tell({ kind: 'ended', reason, detail });
     this.#over.resolve(reason);
   }
 
-  #after(name: string, ms: number, callback: () => void): void {
-    this.#timers.set(
-      name,
-      this.#clock.after(ms, () => {
-        this.#timers.delete(name);
-        callback();
-      }),
-    );
-  }
-
-  #stopTimer(name: string): void {
-    this.#timers.get(name)?.stop();
-    this.#timers.delete(name);
-  }
-
   #tell(event: CallEvent): void {
     this.#options.onEvent?.(event);
   }
+}
+
+/** Whether a part is none of a model's. */
+function isOurs(part: SpokenPart): boolean {
+  return Filler.is(part) || part.itemId === farewellPart.itemId;
 }
 
 /**

@@ -3,6 +3,7 @@ import { type AudioFormat, type AudioGap, MediaTimeline, SpeechQueue } from '@sp
 /** Where the caller's audio goes. */
 export interface Listener {
   readonly bufferedMs: number;
+  readonly unconfirmedMs: number;
   send(audio: Uint8Array): void;
 }
 
@@ -15,6 +16,8 @@ export interface MouthOptions {
   readonly maxLateMs: number;
   /** The model's socket gets more while it holds less than this. */
   readonly maxSocketMs: number;
+  /** And while less than this is out without a sign that it arrived: an operating system takes minutes of audio. */
+  readonly maxUnconfirmedMs: number;
   readonly onGap: (gap: AudioGap) => void;
   readonly onMissing: (atMs: number, ms: number) => void;
 }
@@ -55,11 +58,22 @@ export class Mouth {
     this.drain();
   }
 
-  /** Gives to the model what its socket takes. */
+  /** The model takes nothing until `listen` is called again: as before the first one, more may wait. */
+  wait(): void {
+    this.#listener = undefined;
+    if (this.#isEarly) return;
+    this.#isEarly = true;
+    const late = this.#queue;
+    this.#queue = this.#open(this.#options.maxEarlyMs);
+    for (let next = late.take(); next !== undefined; next = late.take()) this.#queue.push(next);
+  }
+
+  /** Gives to the model what its socket takes and what arrives. */
   drain(): void {
     const listener = this.#listener;
     if (listener === undefined) return;
-    while (listener.bufferedMs < this.#options.maxSocketMs) {
+    const { maxSocketMs, maxUnconfirmedMs } = this.#options;
+    while (listener.bufferedMs < maxSocketMs && listener.unconfirmedMs < maxUnconfirmedMs) {
       const next = this.#queue.take();
       if (next === undefined) {
         this.#useLateQueue();

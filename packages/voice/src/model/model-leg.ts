@@ -52,7 +52,7 @@ export type ModelEvent =
     }
   /** It said that something was wrong, and goes on. */
   | { readonly kind: 'warned'; readonly code: string; readonly message: string }
-  /** Its socket takes audio again. */
+  /** Its socket takes audio again, or some that was sent has arrived. */
   | { readonly kind: 'drained' }
   /** The leg has ended; nothing follows. */
   | { readonly kind: 'ended'; readonly code: string; readonly message: string };
@@ -66,6 +66,11 @@ export interface ModelLeg {
   readonly output: AudioFormat;
   /** Audio that the socket has not taken yet, in milliseconds. */
   readonly bufferedMs: number;
+  /**
+   * Audio that was sent without a sign that the other side has it, in milliseconds: what the socket holds, the operating
+   * system and the way. `bufferedMs` ≤ `unconfirmedMs` always.
+   */
+  readonly unconfirmedMs: number;
   /** Begins to read. Called once. */
   listen(listener: (event: ModelEvent) => void): void;
   /** Sends what the human says. */

@@ -32,6 +32,8 @@ export class ModelSocket {
   readonly #options: ModelSocketOptions;
   readonly #clock: Pick<Clock, 'after'>;
   readonly #socket: WebSocket;
+  readonly #pings = new Map<string, () => void>();
+  #lastPing = 0;
   #keepAlive: Timer | undefined;
   #isRead = false;
   #isAlive = true;
@@ -88,6 +90,14 @@ export class ModelSocket {
     else this.#socket.send(text, () => onSent?.());
   }
 
+  /** Sends a ping. `onAnswered`: the other side has what was sent before it. The caller bounds how many are open. */
+  ping(onAnswered: () => void): void {
+    if (this.#isOver || !this.#isOpen) return;
+    const name = String((this.#lastPing += 1));
+    this.#pings.set(name, onAnswered);
+    this.#socket.ping(name);
+  }
+
   /** Ends it, and tells. */
   fail(code: string, message: string, closeCode = normal): void {
     if (this.#isOver) return;
@@ -123,8 +133,9 @@ export class ModelSocket {
       if (isBinary) this.fail('bad_message', 'It sent a binary message; expected text.', unsupported);
       else this.#options.onText((data as Buffer).toString('utf8'));
     });
-    socket.on('pong', () => {
+    socket.on('pong', (data) => {
       this.#isAlive = true;
+      this.#answered(data.toString('latin1'));
     });
     socket.on('unexpected-response', (request, { statusCode = 0 }) => {
       const code =
@@ -146,6 +157,16 @@ export class ModelSocket {
     });
   }
 
+  /** An answer stands for the pings before it, too: an answer to the last one alone is allowed. */
+  #answered(name: string): void {
+    if (!this.#pings.has(name)) return;
+    for (const [open, onAnswered] of this.#pings) {
+      this.#pings.delete(open);
+      if (!this.#isOver) onAnswered();
+      if (open === name) return;
+    }
+  }
+
   /** Looks every `keepAliveMs` whether the other side has given a sign. */
   #watch(): void {
     this.#keepAlive = this.#clock.after(this.#options.keepAliveMs, () => {
@@ -164,6 +185,7 @@ export class ModelSocket {
   #shut(code: number): void {
     this.#isOver = true;
     this.#keepAlive?.stop();
+    this.#pings.clear();
     // A paused socket does not see the answer to its close frame.
     if (this.#socket.isPaused) this.#socket.resume();
     this.#socket.close(code);

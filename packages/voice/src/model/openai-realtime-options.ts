@@ -1,6 +1,7 @@
 import { SpillwayError } from '@spillway/core';
 import { type AudioFormat, telephoneAudio } from '@spillway/core/audio';
 import type { Clock } from '@spillway/core/clock';
+import type { Utterance } from '../call/conversation.ts';
 import type { ModelTool } from './model-tool.ts';
 
 /** A connection to OpenAI's Realtime API, or to one that speaks as it does. */
@@ -19,6 +20,8 @@ export interface OpenAiRealtimeOptions {
   readonly voice?: string;
   /** What it may ask for. Default: nothing. */
   readonly tools?: readonly ModelTool[];
+  /** What was said before, in a session that this one takes over. Default: nothing. */
+  readonly past?: readonly Utterance[];
   /** The language that the human speaks, by ISO 639-1: `en`. Default: found out. */
   readonly language?: string;
   /** What writes down the human's words. Default: `gpt-transcribe`. */

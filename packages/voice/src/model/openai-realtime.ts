@@ -1,18 +1,12 @@
-import {
-  type AudioFormat,
-  bytesPerSample,
-  msOfBytes,
-  type SpokenPart,
-  telephoneAudio,
-} from '@spillway/core/audio';
+import { type AudioFormat, bytesPerSample, type SpokenPart, telephoneAudio } from '@spillway/core/audio';
+import type { Utterance } from '../call/conversation.ts';
 import type { ModelEvent, ModelLeg, ResponseState } from './model-leg.ts';
 import { ModelSocket } from './model-socket.ts';
 import { bytesOfBase64, readRealtimeEvent, type RealtimeEvent } from './openai-realtime-events.ts';
 import { checkOptions, type OpenAiRealtimeOptions, sessionSettings } from './openai-realtime-options.ts';
 import { ResponseTurns } from './response-turns.ts';
+import { SentAudio } from './sent-audio.ts';
 
-/** Audio that a socket may hold and still be told as drained: half of what a call leaves in it. */
-const drainedMs = 100;
 /** The most calls of tools that are open. */
 const maxOpenCalls = 64;
 /** The longest text of somebody else that is passed on in a message, in characters. */
@@ -43,19 +37,20 @@ class OpenAiRealtime implements ModelLeg {
   readonly input: AudioFormat;
   readonly output: AudioFormat;
   readonly #apiKey: string | undefined;
+  readonly #past: OpenAiRealtimeOptions['past'];
   readonly #socket: ModelSocket;
+  readonly #sent: SentAudio;
   readonly #turns: ResponseTurns;
   readonly #openCalls = new Set<string>();
   #listener: ((event: ModelEvent) => void) | undefined;
   #isReady = false;
-  #unsentBytes = 0;
-  #isFull = false;
   #lastEvent = 0;
 
   constructor(options: OpenAiRealtimeOptions) {
     const url = checkOptions(options);
     const { apiKey, format = telephoneAudio, headers = {} } = options;
     this.#apiKey = apiKey;
+    this.#past = options.past;
     this.input = format;
     this.output = format;
     this.#turns = new ResponseTurns({
@@ -82,13 +77,15 @@ class OpenAiRealtime implements ModelLeg {
       onText: (text) => this.#read(text),
       onEnd: (code, message) => this.#listener?.({ kind: 'ended', code, message }),
     });
+    this.#sent = new SentAudio(format, this.#socket, () => this.#emit({ kind: 'drained' }));
   }
 
   get bufferedMs(): number {
-    // What was sent in this turn is told as sent in a later one, also where the operating system has it by now. What a socket
-    // that is over holds, nobody waits for.
-    const { isEmpty, isOver } = this.#socket;
-    return isEmpty || isOver ? 0 : msOfBytes(this.input, this.#unsentBytes);
+    return this.#sent.bufferedMs;
+  }
+
+  get unconfirmedMs(): number {
+    return this.#sent.unconfirmedMs;
   }
 
   listen(listener: (event: ModelEvent) => void): void {
@@ -100,14 +97,7 @@ class OpenAiRealtime implements ModelLeg {
     if (this.#socket.isOver || !this.#isReady) return;
     const bytes = audio.byteLength;
     const base64 = Buffer.from(audio.buffer, audio.byteOffset, bytes).toString('base64');
-    this.#unsentBytes += bytes;
-    this.#socket.write(`{"type":"input_audio_buffer.append","audio":"${base64}"}`, () => {
-      this.#unsentBytes -= bytes;
-      if (!this.#isFull || this.bufferedMs > drainedMs) return;
-      this.#isFull = false;
-      this.#emit({ kind: 'drained' });
-    });
-    if (this.bufferedMs > drainedMs) this.#isFull = true;
+    this.#sent.send(`{"type":"input_audio_buffer.append","audio":"${base64}"}`, bytes);
   }
 
   cancel(): void {
@@ -132,10 +122,7 @@ class OpenAiRealtime implements ModelLeg {
   }
 
   tell(text: string): void {
-    this.#say({
-      type: 'conversation.item.create',
-      item: { type: 'message', role: 'user', content: [{ type: 'input_text', text }] },
-    });
+    this.#tellAs('caller', text);
   }
 
   giveResult(callId: string, output: string): void {
@@ -152,6 +139,14 @@ class OpenAiRealtime implements ModelLeg {
     this.#socket.close();
   }
 
+  #tellAs(who: Utterance['role'], text: string): void {
+    const [role, type] = who === 'caller' ? ['user', 'input_text'] : ['assistant', 'output_text'];
+    this.#say({
+      type: 'conversation.item.create',
+      item: { type: 'message', role, content: [{ type, text }] },
+    });
+  }
+
   #read(text: string): void {
     const event = readRealtimeEvent(text);
     if (event === 'ignored') return;
@@ -164,6 +159,7 @@ class OpenAiRealtime implements ModelLeg {
       case 'session.updated':
         if (this.#isReady) break;
         this.#isReady = true;
+        for (const { role, text } of this.#past ?? []) this.#tellAs(role, text);
         this.#emit({ kind: 'ready' });
         break;
       case 'response.created':
@@ -298,7 +294,7 @@ function isResponseState(text: string): text is ResponseState {
  *
  * - `bufferedMs` counts the audio of the messages that the operating system has not taken, and not their bytes: 20 ms of
  *   telephone audio are 160 bytes, and 271 as a message. `drained` says that it has fallen to 100 ms or less after it was
- *   above.
+ *   above, or that some audio has arrived: a ping follows 160 ms of it, and the answer to the ping confirms it.
  * - A tool is asked for when its arguments are whole. One response follows the results of all that was asked for.
  * - Refusals of the API are `warned`, with its code; so is why a response failed, before `responseEnded`.
  *

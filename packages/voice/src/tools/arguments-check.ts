@@ -12,7 +12,13 @@ export type ArgumentsCheck = (text: string) => CheckedArguments;
 const maxWrong = 3;
 
 /** Schemas of other tools may have keywords that are not known here; formats are the tool's own to check. */
-const ajv = new Ajv({ strict: false, validateFormats: false, logger: false, allErrors: true, addUsedSchema: false });
+const ajv = new Ajv({
+  strict: false,
+  validateFormats: false,
+  logger: false,
+  allErrors: true,
+  addUsedSchema: false,
+});
 /** A schema is compiled once, and not for each call. */
 const compiled = new WeakMap<object, ValidateFunction>();
 

@@ -60,7 +60,8 @@ export class ToolRuns {
     const tools = new Map<string, Tool>();
     for (const tool of options.tools) {
       const { deadlineMs = defaultDeadlineMs, name } = tool;
-      if (tools.has(name)) throw invalid(`tools: expected each name once, got ${JSON.stringify(name)} twice.`);
+      if (tools.has(name))
+        throw invalid(`tools: expected each name once, got ${JSON.stringify(name)} twice.`);
       if (!(deadlineMs >= 100 && deadlineMs <= 120_000))
         throw invalid(`tools: ${name}: deadlineMs: expected 100 to 120,000 milliseconds, got ${deadlineMs}.`);
       tools.set(name, { tool, check: checkOfArguments(tool), wasCorrected: false });
@@ -85,7 +86,12 @@ export class ToolRuns {
     if ('wrong' in checked) {
       if (known.wasCorrected) this.#answer(toolCallId, name, 'invalid', fallbackOf(known.tool));
       else
-        this.#answer(toolCallId, name, 'corrected', `The arguments are wrong: ${checked.wrong}. Ask once more.`);
+        this.#answer(
+          toolCallId,
+          name,
+          'corrected',
+          `The arguments are wrong: ${checked.wrong}. Ask once more.`,
+        );
       known.wasCorrected = !known.wasCorrected;
       return;
     }

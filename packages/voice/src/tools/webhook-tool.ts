@@ -31,7 +31,16 @@ export interface WebhookToolOptions extends ModelTool, Pick<CallTool, 'deadlineM
  * ```
  */
 export function webhookTool(options: WebhookToolOptions): CallTool {
-  const { deadlineMs, description, fallback, headers = {}, maxResultBytes = 32_768, name, parameters, url } = options;
+  const {
+    deadlineMs,
+    description,
+    fallback,
+    headers = {},
+    maxResultBytes = 32_768,
+    name,
+    parameters,
+    url,
+  } = options;
   if (!URL.canParse(url) || !['http:', 'https:'].includes(new URL(url).protocol))
     throw new SpillwayError(
       'invalid_option',

@@ -86,6 +86,21 @@ describe('a session', () => {
     });
   });
 
+  test('that takes over knows what was said before, in the form that the API takes', async () => {
+    const past = [
+      { role: 'model', text: 'Hello, who is there?' },
+      { role: 'caller', text: 'It is me.' },
+    ] as const;
+    const { leg, model } = await join({}, { past });
+    leg.leg.respond();
+    await leg.next('responseEnded');
+    expect(model.truth.refusals).toEqual([]);
+    expect(model.truth.texts).toEqual([
+      { role: 'assistant', text: 'Hello, who is there?' },
+      { role: 'user', text: 'It is me.' },
+    ]);
+  });
+
   test('of 16 bits at 24,000 Hz, and of A-law, is taken, too', async () => {
     for (const format of [
       { encoding: 'pcm16', sampleRateHz: 24_000 },
@@ -267,10 +282,13 @@ describe('what the human says', () => {
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(leg.of('drained')).toHaveLength(drained);
     expect(leg.leg.bufferedMs).toBe(200);
+    // What the operating system took counts, too.
+    expect(leg.leg.unconfirmedMs).toBeGreaterThan(sentMs - 1000);
     for (const socket of wild.sockets) socket.resume();
     await leg.next('drained', drained + 1);
     await until(() => leg.leg.bufferedMs === 0);
-    expect(leg.of('drained')).toHaveLength(drained + 1);
+    // What has arrived is confirmed by pongs, in their order, but for what no ping stands behind.
+    await until(() => leg.leg.unconfirmedMs < 160);
   });
 
   test('that nobody takes ends the leg at its bound', async () => {

@@ -49,6 +49,7 @@ export class ScriptedModel implements ModelLeg {
   readonly input: AudioFormat = telephoneAudio;
   readonly output: AudioFormat = telephoneAudio;
   bufferedMs = 0;
+  unconfirmedMs = 0;
   isClosed = false;
   readonly heard: number[] = [];
   readonly #log: string[];
