@@ -1,4 +1,5 @@
-export { type Call, type CallFigures, openCall } from './call/call.ts';
+export { type Call, openCall } from './call/call.ts';
+export type { CallFigures } from './call/call-figures.ts';
 export type { CallEndReason, CallEvent } from './call/call-event.ts';
 export type { CallOptions, ModelFailure } from './call/call-options.ts';
 export type { Utterance } from './call/conversation.ts';

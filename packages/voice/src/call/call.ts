@@ -6,39 +6,19 @@ import { ToolRuns } from '../tools/tool-runs.ts';
 import { AnswerWatch } from './answer-watch.ts';
 import { Answers } from './answers.ts';
 import type { CallEndReason, CallEvent } from './call-event.ts';
-import { type CallOptions, checkCallOptions, checkLegs, type ModelFailure } from './call-options.ts';
+import type { CallFigures } from './call-figures.ts';
+import { type CallOptions, checkCallOptions, checkLegs } from './call-options.ts';
 import { Conversation, type Utterance } from './conversation.ts';
 import { Filler } from './filler.ts';
 import { Mouth } from './mouth.ts';
+import { Pressure } from './pressure.ts';
+import { Sessions } from './sessions.ts';
 import { Timers } from './timers.ts';
-
-/** What waits in a call now, in milliseconds of audio, and what it has gone through. */
-export interface CallFigures {
-  /** Of the caller: what waits here for the model, what is on its way and not confirmed, what the model's socket has not taken. */
-  readonly inWaitingMs: number;
-  readonly inUnconfirmedMs: number;
-  readonly inSocketMs: number;
-  /** Of the model: what waits here for the ear, what is on its way and not confirmed, what the carrier's socket has not taken. */
-  readonly outWaitingMs: number;
-  readonly outUnconfirmedMs: number;
-  readonly outSocketMs: number;
-  readonly marksOut: number;
-  readonly interruptions: number;
-  readonly underruns: number;
-  /** What interruptions have thrown away: on its way to the ear (at most), and here. */
-  readonly droppedMs: number;
-  /** What the model was too late for. */
-  readonly lostMs: number;
-  /** Sessions that were opened after one had failed. */
-  readonly reopened: number;
-}
 
 /** The model's socket gets more of the caller's audio while it holds less than this. */
 const maxSocketMs = 200;
 /** And while less than this is out to it without a sign that it arrived: the longest way there and back, and some. */
 const maxUnconfirmedMs = 1000;
-/** Waits before a session is opened again, one after the other, until an answer ends well. */
-const reopenAfterMs = [0, 1000, 2000] as const;
 /** Texts that wait for a model to be ready: keys that were pressed, mostly. */
 const maxUntold = 64;
 /** How long a response that has failed waits until it is asked for once more. */
@@ -60,29 +40,27 @@ export class Call {
   readonly #options: CallOptions;
   readonly #playout: Playout;
   readonly #mouth: Mouth;
-  readonly #timers: Timers<'ask' | 'duration' | 'ready' | 'reopen' | 'stall'>;
+  readonly #timers: Timers<'ask' | 'duration' | 'stall'>;
   readonly #conversation = new Conversation();
   readonly #watch: AnswerWatch;
   readonly #tools: ToolRuns | undefined;
   readonly #filler: Filler | undefined;
   readonly #over = Promise.withResolvers<CallEndReason>();
-  /** The session of the model; `undefined` while there is none. */
-  #model: ModelLeg | undefined;
+  readonly #sessions: Sessions;
   /** What came of the present session. */
   #answers: Answers;
-  #isReady = false;
   #isOver = false;
   /** Why the call ends as soon as the ear has heard what waits. */
   #leaving: { readonly reason: CallEndReason; readonly detail: string } | undefined;
   /** Whether the caller waits for an answer that the next session has to give. */
   #owesAnswer: boolean;
-  #reopensInARow = 0;
-  #failuresInARow = 0;
+  #failedInARow = 0;
   /** Tools that the present session waits for. */
   readonly #askedTools = new Set<string>();
   /** What the next session is told when it is ready. */
   #untold: string[] = [];
-  readonly #pressed = { carrier: false, model: false };
+  readonly #carrierPressure: Pressure;
+  readonly #modelPressure: Pressure;
   readonly #counts = { interruptions: 0, underruns: 0, droppedMs: 0, lostMs: 0, reopened: 0 };
 
   constructor(options: CallOptions) {
@@ -91,10 +69,11 @@ export class Call {
     const { carrier, clock = systemClock, filler, model, tools } = options;
     this.#options = options;
     this.#carrier = carrier;
-    this.#model = model;
     this.#answers = new Answers(model.output);
     this.#owesAnswer = options.greeting !== undefined;
     this.#timers = new Timers(clock);
+    this.#carrierPressure = this.#pressureAt('carrier');
+    this.#modelPressure = this.#pressureAt('model');
     this.#playout = new Playout(carrier, {
       format: carrier.format,
       clock,
@@ -126,11 +105,34 @@ export class Call {
       },
       onMissing: (atMs, ms) => this.#tell({ kind: 'missing', atMs, ms }),
     });
-    const { answerTimeoutMs = 20_000 } = options;
+    const { answerTimeoutMs = 20_000, readyTimeoutMs = 10_000, reopenModel } = options;
+    this.#sessions = new Sessions({
+      clock,
+      readyTimeoutMs,
+      reopen:
+        reopenModel &&
+        ((failure) => {
+          const next = reopenModel(this.#conversation.soFar, failure);
+          if (next !== undefined) this.#checkNext(next);
+          return next;
+        }),
+      onEvent: (event) => this.#modelSays(event),
+      onFailed: () => this.#modelFailed(),
+      onReopening: (failure, inMs) => this.#tell({ kind: 'reopening', ...failure, inMs }),
+      onOpened: (next) => {
+        this.#answers = new Answers(next.output);
+        this.#counts.reopened += 1;
+      },
+      onNone: (failure) => this.#leave('model_failed', `${failure.code}: ${failure.message}`),
+    });
     this.#watch = new AnswerWatch({
       clock,
       timeoutMs: answerTimeoutMs,
-      onLate: () => this.#modelFailed('late', `Nothing came of an answer for ${answerTimeoutMs} ms.`),
+      onLate: () =>
+        this.#sessions.fail({
+          code: 'late',
+          message: `Nothing came of an answer for ${answerTimeoutMs} ms.`,
+        }),
       onAnswered: (thoughtMs, playedMs) => this.#tell({ kind: 'answered', thoughtMs, playedMs }),
     });
     this.#tools =
@@ -160,8 +162,8 @@ export class Call {
   get figures(): CallFigures {
     return {
       inWaitingMs: this.#mouth.waitingMs,
-      inUnconfirmedMs: this.#model?.unconfirmedMs ?? 0,
-      inSocketMs: this.#model?.bufferedMs ?? 0,
+      inUnconfirmedMs: this.#sessions.current?.unconfirmedMs ?? 0,
+      inSocketMs: this.#sessions.current?.bufferedMs ?? 0,
       outWaitingMs: this.#playout.waitingMs,
       outUnconfirmedMs: this.#playout.unconfirmedMs,
       outSocketMs: this.#carrier.bufferedMs,
@@ -177,7 +179,7 @@ export class Call {
     this.#timers.after('duration', maxDurationMs, () =>
       this.#leave('max_duration', `${maxDurationMs} ms are over.`),
     );
-    this.#listen(model);
+    this.#sessions.begin(model);
     this.#carrier.listen((event) => this.#carrierSays(event));
   }
 
@@ -187,7 +189,7 @@ export class Call {
     this.#watch.close();
     if (this.#playout.isIdle && !this.#answers.isResponding) {
       // One that was asked for, such as the greeting, and has not begun.
-      this.#model?.cancel();
+      this.#sessions.current?.cancel();
       return;
     }
     const { sentMs, unheard, waitingMs } = this.#playout.interrupt();
@@ -207,13 +209,13 @@ export class Call {
   giveResult(toolCallId: string, output: string): void {
     if (this.#isOver) return;
     if (this.#tools?.running === 0) this.#filler?.stop();
-    if (this.#model !== undefined && this.#askedTools.delete(toolCallId)) {
-      this.#model.giveResult(toolCallId, output);
+    if (this.#askedTools.delete(toolCallId)) {
+      this.#sessions.current?.giveResult(toolCallId, output);
       this.#watch.asked();
       return;
     }
     this.#tellModel(`The result of a tool that was asked for before: ${output}`);
-    if (this.#isReady) this.#ask();
+    if (this.#sessions.ready !== undefined) this.#ask();
     else this.#owesAnswer = true;
   }
 
@@ -250,21 +252,10 @@ export class Call {
     }
   }
 
-  /** Takes what comes of a session, while it is the present one. */
-  #listen(model: ModelLeg): void {
-    const { readyTimeoutMs = 10_000 } = this.#options;
-    this.#timers.after('ready', readyTimeoutMs, () =>
-      this.#modelFailed('not_ready', `The model was not ready after ${readyTimeoutMs} ms.`),
-    );
-    model.listen((event) => {
-      if (!this.#isOver && this.#model === model) this.#modelSays(event, model);
-    });
-  }
-
-  #modelSays(event: ModelEvent, model: ModelLeg): void {
+  #modelSays(event: ModelEvent): void {
     switch (event.kind) {
       case 'ready':
-        this.#ready(model);
+        this.#ready();
         break;
       case 'responseStarted':
         this.#answers.started(event.responseId);
@@ -278,7 +269,7 @@ export class Call {
         if (this.#answers.isWanted(event.responseId)) this.#playout.end(event.part);
         break;
       case 'responseEnded':
-        this.#responseEnded(event, model);
+        this.#responseEnded(event);
         break;
       case 'speechStarted':
         this.interrupt();
@@ -309,15 +300,13 @@ export class Call {
         this.#mouth.drain();
         break;
       case 'ended':
-        this.#modelFailed(event.code, event.message);
         break;
     }
   }
 
-  #ready(model: ModelLeg): void {
-    if (this.#isReady) return;
-    this.#isReady = true;
-    this.#timers.stop('ready');
+  #ready(): void {
+    const model = this.#sessions.ready;
+    if (model === undefined) return;
     this.#tell({ kind: 'ready', waitedMs: this.#mouth.waitingMs });
     this.#mouth.listen(model);
     for (const text of this.#untold.splice(0)) model.tell(text);
@@ -335,90 +324,67 @@ export class Call {
     if (this.#playout.write(part, audio)) this.#watchEar();
   }
 
-  #responseEnded(event: Extract<ModelEvent, { readonly kind: 'responseEnded' }>, model: ModelLeg): void {
-    const { responseId, state, usage } = event;
+  #responseEnded({
+    responseId,
+    state,
+    usage,
+  }: Extract<ModelEvent, { readonly kind: 'responseEnded' }>): void {
     const isWanted = this.#answers.isWanted(responseId);
     this.#answers.ended(responseId);
     this.#watch.ended();
     this.#tell({ kind: 'responseEnded', state, usage });
     if (state !== 'failed') {
-      this.#failuresInARow = 0;
-      this.#reopensInARow = 0;
+      this.#failedInARow = 0;
+      this.#sessions.succeeded();
     } else if (isWanted) {
-      this.#failuresInARow += 1;
-      if (this.#failuresInARow === 1) this.#timers.after('ask', askAgainAfterMs, () => this.#askAgain(model));
-      else this.#modelFailed('response_failed', 'Two responses failed, one after the other.');
+      this.#failedInARow += 1;
+      if (this.#failedInARow === 1) this.#timers.after('ask', askAgainAfterMs, () => this.#askAgain());
+      else
+        this.#sessions.fail({
+          code: 'response_failed',
+          message: 'Two responses failed, one after the other.',
+        });
     }
   }
 
-  #askAgain(model: ModelLeg): void {
-    if (this.#model !== model || this.#answers.isResponding) return;
-    this.#ask();
+  #askAgain(): void {
+    if (!this.#answers.isResponding) this.#ask();
   }
 
   /** Asks for a response. */
   #ask(instructions?: string): void {
-    this.#model?.respond(instructions);
+    this.#sessions.current?.respond(instructions);
     this.#watch.asked();
   }
 
-  /** The session is over: another one goes on, or the call ends when the ear has heard what waits. */
-  #modelFailed(code: string, message: string): void {
-    this.#owesAnswer ||= this.#watch.isAwaited || this.#failuresInARow > 0;
-    this.#dropModel();
-    const inMs = reopenAfterMs[this.#reopensInARow];
-    const { reopenModel } = this.#options;
-    if (inMs === undefined || reopenModel === undefined || this.#leaving !== undefined) {
-      this.#leave('model_failed', `${code}: ${message}`);
-      return;
-    }
-    this.#reopensInARow += 1;
-    this.#tell({ kind: 'reopening', code, message, inMs });
-    if (inMs === 0) this.#reopen({ code, message });
-    else this.#timers.after('reopen', inMs, () => this.#reopen({ code, message }));
-  }
-
-  #reopen(failure: ModelFailure): void {
-    let model: ModelLeg | undefined;
-    let { message } = failure;
-    try {
-      model = this.#options.reopenModel?.(this.#conversation.soFar, failure);
-      if (model !== undefined) checkLegs({ carrier: this.#carrier, model });
-    } catch (error) {
-      model?.close();
-      model = undefined;
-      message = error instanceof Error ? error.message : String(error);
-    }
-    if (model === undefined) {
-      this.#leave('model_failed', `${failure.code}: ${message}`);
-      return;
-    }
-    this.#model = model;
-    this.#answers = new Answers(model.output);
-    this.#counts.reopened += 1;
-    this.#listen(model);
-  }
-
-  /** Lets go of the session. What came of it is played to its end. */
-  #dropModel(): void {
+  /** Lets go of a session. What came of it is played to its end. */
+  #modelFailed(): void {
+    this.#owesAnswer ||= this.#watch.isAwaited || this.#failedInARow > 0;
     const { openPart } = this.#answers;
     if (openPart !== undefined) this.#playout.end(openPart);
     this.#answers = new Answers(this.#carrier.format);
-    this.#isReady = false;
     this.#askedTools.clear();
-    this.#failuresInARow = 0;
-    for (const name of ['ask', 'ready', 'reopen'] as const) this.#timers.stop(name);
+    this.#failedInARow = 0;
+    this.#timers.stop('ask');
     this.#watch.close();
     this.#mouth.wait();
-    this.#model?.close();
-    this.#model = undefined;
+  }
+
+  #checkNext(model: ModelLeg): void {
+    try {
+      checkLegs({ carrier: this.#carrier, model });
+    } catch (error) {
+      model.close();
+      throw error;
+    }
   }
 
   /** Ends the call when the ear has heard what waits, and the farewell behind it. */
   #leave(reason: CallEndReason, detail: string): void {
     if (this.#isOver || this.#leaving !== undefined) return;
     this.#leaving = { reason, detail };
-    this.#dropModel();
+    if (this.#sessions.current !== undefined) this.#modelFailed();
+    this.#sessions.close();
     this.#tools?.close();
     this.#filler?.stop();
     // An answer that may go on for minutes is no part of a call that is too long.
@@ -442,13 +408,13 @@ export class Call {
 
   /** Tells the model something, when it is ready. */
   #tellModel(text: string): void {
-    if (this.#isReady) this.#model?.tell(text);
+    if (this.#sessions.ready !== undefined) this.#sessions.ready.tell(text);
     else this.#untold = [...this.#untold, text].slice(-maxUntold);
   }
 
   /** The model makes no more of its answer, and what still comes of it is dropped. */
   #stopAnswer(): void {
-    if (this.#answers.isResponding) this.#model?.cancel();
+    if (this.#answers.isResponding) this.#sessions.current?.cancel();
     this.#answers.dropAll();
   }
 
@@ -460,8 +426,8 @@ export class Call {
     if (!this.#answers.knows(part)) return Math.floor(ms);
     const heardMs = this.#answers.heardMs(part, ms);
     this.#conversation.cut(part.itemId, heardMs / this.#answers.cameMs(part));
-    if (heardMs > 0) this.#model?.truncate(part, heardMs);
-    else this.#model?.remove(part.itemId);
+    if (heardMs > 0) this.#sessions.current?.truncate(part, heardMs);
+    else this.#sessions.current?.remove(part.itemId);
     return heardMs;
   }
 
@@ -474,17 +440,14 @@ export class Call {
     );
   }
 
-  /** Tells when a window of audio, or more, has piled up in a socket, and when it has gone. */
+  /** Looks at what has piled up in the sockets. */
   #watchSockets(): void {
-    for (const [at, ms] of [
-      ['carrier', this.#carrier.bufferedMs],
-      ['model', this.#model?.unconfirmedMs ?? 0],
-    ] as const) {
-      const isPressed = this.#pressed[at] ? ms > this.#windowMs / 2 : ms >= this.#windowMs;
-      if (isPressed === this.#pressed[at]) continue;
-      this.#pressed[at] = isPressed;
-      this.#tell({ kind: 'pressure', at, ms, isOver: !isPressed });
-    }
+    this.#carrierPressure.look(this.#carrier.bufferedMs);
+    this.#modelPressure.look(this.#sessions.current?.unconfirmedMs ?? 0);
+  }
+
+  #pressureAt(at: 'carrier' | 'model'): Pressure {
+    return new Pressure(this.#windowMs, (ms, isOver) => this.#tell({ kind: 'pressure', at, ms, isOver }));
   }
 
   #end(reason: CallEndReason, detail: string): void {
@@ -495,7 +458,7 @@ export class Call {
     this.#tools?.close();
     this.#filler?.forget();
     this.#playout.close();
-    this.#model?.close();
+    this.#sessions.close();
     this.#carrier.close(reason === 'model_failed' ? goingAway : normal, reason);
     this.#tell({ kind: 'ended', reason, detail });
     this.#over.resolve(reason);

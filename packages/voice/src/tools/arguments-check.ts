@@ -3,7 +3,7 @@ import { SpillwayError } from '@spillway/core';
 import type { ModelTool } from '../model/model-tool.ts';
 
 /** The arguments of a tool, or what is wrong with them, in words for the model. */
-export type CheckedArguments = { readonly input: unknown } | { readonly wrong: string };
+type CheckedArguments = { readonly input: unknown } | { readonly wrong: string };
 
 /** Reads and checks the arguments of a tool. */
 export type ArgumentsCheck = (text: string) => CheckedArguments;

@@ -125,7 +125,7 @@ export class ToolRuns {
     void Promise.resolve()
       .then(() => tool.run(input, { callId, toolCallId, signal: run.signal }))
       .then(
-        (output) => end('done', String(output)),
+        (output) => end('done', output),
         () => end('failed', fallbackOf(tool)),
       );
   }
