@@ -211,6 +211,20 @@ describe('a filler', () => {
     expect(log.some((line) => line.startsWith('truncate') || line.startsWith('remove'))).toBe(false);
   });
 
+  test('gives way to a model that speaks over it while the tool works', async () => {
+    const opened = openWith([weather(() => new Promise(() => undefined), { deadlineMs: 60_000 })], hum);
+    const { carrier, clock, log } = opened;
+    ask(opened, '{"town":"Bern"}');
+    await clock.advance(2000);
+    log.length = 0;
+    await say(opened, 1000);
+    expect(log[0]).toBe('clear');
+    const heard = carrier.ear.played.lastIndexOf(0x33);
+    await clock.advance(990);
+    expect(carrier.ear.played.lastIndexOf(0x33)).toBe(heard);
+    expect(carrier.ear.played.at(-1)).toBe(0x90);
+  });
+
   test('waits while an answer plays', async () => {
     const opened = openWith([weather(() => new Promise(() => undefined), { deadlineMs: 60_000 })], hum);
     const { carrier, clock } = opened;
