@@ -64,6 +64,7 @@ import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
 import type { Voice, VoiceOptions } from './voice/voice.ts';
+import { watchCalls } from './voice/watch-calls.ts';
 
 /**
  * How long the last push of metrics and spans may take. The exporters' own deadlines are longer than
@@ -293,6 +294,7 @@ export async function openGateway(
           isReady,
           log,
           simulatorUrl: simulator.url,
+          watch: watchCalls(metrics, tracing),
         });
   const requests = relaySessionRequests({ config, memory, providers: () => providers, relay });
   const sessions = new Sessions({

@@ -44,6 +44,11 @@ describe('a gateway with simulated models', () => {
     expect(await metric(gateway.adminUrl, 'spillway_calls_active')).toBe(0);
     expect(await metric(gateway.adminUrl, 'spillway_calls_ended_total{reason="hangup"}')).toBe(1);
     expect(await metric(gateway.adminUrl, 'spillway_call_interruptions_total')).toBe(1);
+    // The greeting was interrupted while it was heard: both were timed.
+    expect(
+      await metric(gateway.adminUrl, 'spillway_call_answer_duration_seconds_count{stage="ear"}'),
+    ).toBeGreaterThanOrEqual(2);
+    expect(await metric(gateway.adminUrl, 'spillway_call_audio_max_seconds{place="in_unconfirmed"}')).toBe(0);
   });
 
   test('tells a carrier’s webhook where its socket is', async () => {

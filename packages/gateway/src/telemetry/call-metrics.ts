@@ -1,14 +1,13 @@
-import type { Meter as Instruments } from '@opentelemetry/api';
-import type { CallEndReason, CallFigures } from '@spillway/voice';
+import type { Counter, Histogram, Meter as Instruments, Observable } from '@opentelemetry/api';
+import type { CallEndReason, CallEvent, CallFigures } from '@spillway/voice';
 
 /** What all calls have gone through, those that are over too. Times are milliseconds of audio. */
-export interface CallTotals {
+export type CallTotals = Pick<
+  CallFigures,
+  'droppedMs' | 'interruptions' | 'lostMs' | 'reopened' | 'underruns'
+> & {
   readonly ended: Readonly<Partial<Record<CallEndReason, number>>>;
-  readonly interruptions: number;
-  readonly underruns: number;
-  readonly droppedMs: number;
-  readonly lostMs: number;
-}
+};
 
 /** Calls, as metrics read them. */
 export interface MeteredCalls {
@@ -20,14 +19,75 @@ export interface MeteredCalls {
 /** Where audio waits: the caller's for the model, and the model's for the ear. */
 const waits = {
   in_waiting: ({ inWaitingMs }) => inWaitingMs,
+  in_unconfirmed: ({ inUnconfirmedMs }) => inUnconfirmedMs,
   in_socket: ({ inSocketMs }) => inSocketMs,
   out_waiting: ({ outWaitingMs }) => outWaitingMs,
   out_unconfirmed: ({ outUnconfirmedMs }) => outUnconfirmedMs,
   out_socket: ({ outSocketMs }) => outSocketMs,
 } satisfies Readonly<Record<string, (call: CallFigures) => number>>;
 
-/** Defines the figures of calls, of which there are none where no calls are served. All are read at once. */
-export function defineCallMetrics(instruments: Instruments, calls: () => MeteredCalls | undefined): void {
+/** Unit, description, and how to read the number. */
+const counters: Readonly<Record<string, readonly [string, string, (totals: CallTotals) => number]>> = {
+  'spillway.call.interruptions': [
+    '{interruption}',
+    'How often a caller spoke into an answer',
+    ({ interruptions }) => interruptions,
+  ],
+  'spillway.call.audio.dropped': [
+    's',
+    'Speech of models that nobody heard, because the caller spoke into it',
+    ({ droppedMs }) => droppedMs / 1000,
+  ],
+  'spillway.call.audio.lost': [
+    's',
+    'Audio of callers that a model was too late for',
+    ({ lostMs }) => lostMs / 1000,
+  ],
+  'spillway.call.underruns': [
+    '{underrun}',
+    'How often an ear had nothing to play in the middle of an answer',
+    ({ underruns }) => underruns,
+  ],
+  'spillway.call.sessions.reopened': [
+    '{session}',
+    'Sessions of models that took over from one that had failed',
+    ({ reopened }) => reopened,
+  ],
+};
+
+/** Bounds of what an answer takes, in seconds: a person waits for half a second, and hangs up after some. */
+const answerBuckets = [0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20];
+
+/** The figures of calls, of which there are none where no calls are served. */
+export class CallMetrics {
+  readonly #answers: Histogram;
+  readonly #tools: Counter;
+
+  constructor(instruments: Instruments, calls: () => MeteredCalls | undefined) {
+    this.#answers = instruments.createHistogram('spillway.call.answer.duration', {
+      unit: 's',
+      description:
+        'From the end of what the caller says to the model’s first audio (stage model), and from there until the ear confirmed that it plays (stage ear)',
+      advice: { explicitBucketBoundaries: answerBuckets },
+    });
+    this.#tools = instruments.createCounter('spillway.call.tools', {
+      unit: '{request}',
+      description: 'Requests of models for tools, by their outcome',
+    });
+    observe(instruments, calls);
+  }
+
+  /** Notes what happened in a call. */
+  saw(event: CallEvent): void {
+    if (event.kind === 'answered') {
+      this.#answers.record(event.thoughtMs / 1000, { stage: 'model' });
+      this.#answers.record(event.playedMs / 1000, { stage: 'ear' });
+    } else if (event.kind === 'toolEnded') this.#tools.add(1, { outcome: event.outcome });
+  }
+}
+
+/** Defines what is read of the calls, all at once. */
+function observe(instruments: Instruments, calls: () => MeteredCalls | undefined): void {
   const active = instruments.createObservableGauge('spillway.calls.active', {
     unit: '{call}',
     description: 'Calls that run',
@@ -35,28 +95,16 @@ export function defineCallMetrics(instruments: Instruments, calls: () => Metered
   const waiting = instruments.createObservableGauge('spillway.call.audio.max', {
     unit: 's',
     description:
-      'Audio in one place of the call that has most there: of the caller in_waiting and in_socket (for the model); of the model out_waiting, out_unconfirmed (on its way to the ear, at most) and out_socket',
+      'Audio in one place of the call that has most there: of the caller in_waiting, in_unconfirmed (on its way to the model) and in_socket; of the model out_waiting, out_unconfirmed (on its way to the ear, at most) and out_socket',
   });
   const ended = instruments.createObservableCounter('spillway.calls.ended', {
     unit: '{call}',
     description: 'Calls that ended, by the reason',
   });
-  const interruptions = instruments.createObservableCounter('spillway.call.interruptions', {
-    unit: '{interruption}',
-    description: 'How often a caller spoke into an answer',
-  });
-  const dropped = instruments.createObservableCounter('spillway.call.audio.dropped', {
-    unit: 's',
-    description: 'Speech of models that nobody heard, because the caller spoke into it',
-  });
-  const lost = instruments.createObservableCounter('spillway.call.audio.lost', {
-    unit: 's',
-    description: 'Audio of callers that a model was too late for',
-  });
-  const underruns = instruments.createObservableCounter('spillway.call.underruns', {
-    unit: '{underrun}',
-    description: 'How often an ear had nothing to play in the middle of an answer',
-  });
+  const summed = Object.entries(counters).map(
+    ([name, [unit, description, read]]) =>
+      [instruments.createObservableCounter(name, { unit, description }), read] as const,
+  );
   instruments.addBatchObservableCallback(
     (result) => {
       const served = calls();
@@ -68,11 +116,8 @@ export function defineCallMetrics(instruments: Instruments, calls: () => Metered
           place,
         });
       for (const [reason, count] of Object.entries(totals.ended)) result.observe(ended, count, { reason });
-      result.observe(interruptions, totals.interruptions);
-      result.observe(dropped, totals.droppedMs / 1000);
-      result.observe(lost, totals.lostMs / 1000);
-      result.observe(underruns, totals.underruns);
+      for (const [counter, read] of summed) result.observe(counter, read(totals));
     },
-    [active, waiting, ended, interruptions, dropped, lost, underruns],
+    [active, waiting, ended, ...summed.map(([counter]): Observable => counter)],
   );
 }

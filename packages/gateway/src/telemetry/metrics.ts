@@ -12,7 +12,7 @@ import type { Reload } from '../config/reload.ts';
 import type { LogDestination } from '../process/log-destination.ts';
 import type { Refusals } from './refusals.ts';
 import type { Canary } from './canary.ts';
-import { defineCallMetrics, type MeteredCalls } from './call-metrics.ts';
+import { CallMetrics, type MeteredCalls } from './call-metrics.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
 import { defineTapMetrics } from './tap-metrics.ts';
@@ -43,6 +43,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
 /** The gateway's metrics: those of streams, and its own. Defined once, for scraping and for pushing. */
 export class Metrics {
   readonly streams: StreamMetrics;
+  readonly calls: CallMetrics;
   /** The requests whose model began with a name before a slash that no provider has. */
   unknownPrefixes = 0;
   readonly #options: MetricsOptions;
@@ -65,7 +66,7 @@ export class Metrics {
     this.#defineCanary();
     this.#defineReloads();
     defineTapMetrics(instruments, options.taps);
-    defineCallMetrics(instruments, options.calls);
+    this.calls = new CallMetrics(instruments, options.calls);
     defineProcessFigures(instruments, options.loopDelayMs);
   }
 

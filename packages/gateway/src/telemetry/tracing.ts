@@ -9,12 +9,14 @@ import {
 import type { Resource } from '@opentelemetry/resources';
 import { type Sampler, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import type { TokenUsage } from '@spillway/core/format/format';
+import type { CallEvent } from '@spillway/voice';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Provider } from '../config/provider.ts';
 import type { Route } from '../http/route.ts';
 import { maxJournalEntries } from '@spillway/server/stream/journal';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';
+import { startCallSpan, type TracedCall } from './call-span.ts';
 import { clientContext, propagator } from './trace-context.ts';
 import { operationOf } from '@spillway/server/telemetry/gen-ai';
 
@@ -75,6 +77,11 @@ export class Tracing {
       traceId: span.spanContext().traceId,
       end: (stream, outcome, usage) => endSpan(span, stream, outcome, usage),
     };
+  }
+
+  /** Begins the span of a call. Returns who notes what happens in it. */
+  startCall(call: TracedCall): (event: CallEvent) => void {
+    return startCallSpan(this.#tracer, call);
   }
 
   /** Pushes the last spans. */

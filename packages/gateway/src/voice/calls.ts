@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Call, CallEndReason, CallFigures, CarrierLeg, ModelLeg } from '@spillway/voice';
+import type { Call, CallEndReason, CallEvent, CallFigures, CarrierLeg, ModelLeg } from '@spillway/voice';
 import { openCall } from '@spillway/voice';
 import type { Clock } from '@spillway/core/clock';
 import type { CallTotals } from '../telemetry/call-metrics.ts';
@@ -12,6 +12,8 @@ export interface CallsOptions {
   readonly greeting: string;
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   readonly log: Pick<Logger, 'info'>;
+  /** Whoever looks on: for each call, who is told what happens in it. */
+  readonly watch: (carrier: CarrierLeg, model: ModelLeg) => (event: CallEvent) => void;
 }
 
 /** The calls that may run at once. Each is two sockets and at most two minutes of speech, about a megabyte. */
@@ -22,7 +24,7 @@ export class Calls {
   readonly #options: CallsOptions;
   readonly #calls = new Set<Call>();
   readonly #ended: Partial<Record<CallEndReason, number>> = {};
-  #over = { interruptions: 0, underruns: 0, droppedMs: 0, lostMs: 0 };
+  #over = { interruptions: 0, underruns: 0, droppedMs: 0, lostMs: 0, reopened: 0 };
 
   constructor(options: CallsOptions) {
     this.#options = options;
@@ -51,20 +53,23 @@ export class Calls {
 
   /** Answers a call. */
   answer(carrier: CarrierLeg): void {
-    const { clock, greeting, log, openModel } = this.#options;
+    const { clock, greeting, log, openModel, watch } = this.#options;
     const startedMs = clock.nowMs();
+    const model = openModel();
+    const saw = watch(carrier, model);
     const call = openCall({
       carrier,
-      model: openModel(),
+      model,
       greeting,
       clock,
       onEvent: (event) => {
+        saw(event);
         if (event.kind !== 'ended') return;
         const { figures } = call;
         this.#calls.delete(call);
         this.#ended[event.reason] = (this.#ended[event.reason] ?? 0) + 1;
         add(this.#over, figures);
-        const { droppedMs, interruptions, lostMs, underruns } = figures;
+        const { droppedMs, interruptions, lostMs, reopened, underruns } = figures;
         log.info(
           {
             call: carrier.call.callId,
@@ -76,6 +81,7 @@ export class Calls {
             underruns,
             droppedMs: Math.round(droppedMs),
             lostMs: Math.round(lostMs),
+            reopened: reopened || undefined,
           },
           'call ended',
         );
@@ -98,4 +104,5 @@ function add(
   sum.underruns += one.underruns;
   sum.droppedMs += one.droppedMs;
   sum.lostMs += one.lostMs;
+  sum.reopened += one.reopened;
 }

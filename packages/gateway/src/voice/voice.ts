@@ -8,7 +8,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { Calls, type CallsOptions } from './calls.ts';
 import { voicePath } from './voice-path.ts';
 
-export interface VoiceOptions extends Pick<CallsOptions, 'clock' | 'log'> {
+export interface VoiceOptions extends Pick<CallsOptions, 'clock' | 'log' | 'watch'> {
   readonly defects: Defects;
   readonly door: Pick<SessionDoor, 'refusal' | 'refuse'>;
   readonly isReady: () => boolean;
@@ -28,13 +28,14 @@ export class Voice {
 
   constructor(options: VoiceOptions) {
     this.#options = options;
-    const { clock, log, simulatorUrl } = options;
+    const { clock, log, simulatorUrl, watch } = options;
     const url = `${simulatorUrl.replace(/^http/, 'ws')}/v1/realtime`;
     this.calls = new Calls({
       openModel: () => openOpenAiRealtime({ url, model: 'simulated', clock }),
       greeting: 'Say hello.',
       clock,
       log,
+      watch,
     });
   }
 

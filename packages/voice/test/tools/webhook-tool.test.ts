@@ -60,7 +60,7 @@ describe('a webhook', () => {
     ['refuses', (response) => response.writeHead(500).end('secret'), /status 500/u],
     [
       'leads elsewhere',
-      (response) => response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end(),
+      (response) => response.writeHead(302, { location: '/elsewhere' }).end(),
       /fetch failed/u,
     ],
     ['is too long', (response) => response.end('x'.repeat(40_000)), /longer than 32768 bytes/u],
@@ -78,7 +78,9 @@ describe('a webhook', () => {
       /terminated|aborted/u,
     ],
   ])('that %s is a failure', async (_, answer, message) => {
-    const url = await serve((_request, response) => answer(response));
+    const url = await serve((request, response) =>
+      request.url === '/elsewhere' ? response.end('17') : answer(response),
+    );
     await expect(run(tool(url))).rejects.toThrow(message);
   });
 
