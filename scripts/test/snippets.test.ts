@@ -14,6 +14,10 @@ const exported = {
   '@google/genai': ['GoogleGenAI'],
   '@spillway/client': ['ClientError', 'createFetch', 'openClient'],
   '@spillway/client/react': ['useStream'],
+  '@spillway/voice': ['openCall', 'openOpenAiRealtime', 'webhookTool'],
+  '@spillway/voice/simulate/model': ['openSimulatedModel', 'serveSimulatedModels'],
+  '@spillway/voice/simulate/speech': ['speech'],
+  ws: ['WebSocketServer'],
   ai: ['streamText'],
 };
 
@@ -21,19 +25,26 @@ const exported = {
 const surroundings = `
   declare const Anthropic: typeof import('@anthropic-ai/sdk').default;
   declare const OpenAI: typeof import('openai').default;
+  declare const apiKey: string;
   declare const body: string;
+  declare const carrier: import('@spillway/voice').CarrierLeg;
+  declare const clip: Uint8Array;
   declare const client: import('@spillway/client').Client;
   declare const key: string;
   declare const messages: { role: 'user'; content: string }[];
   declare const model: string;
   declare const offerToRetry: (offset: number | undefined) => void;
   declare const play: (bytes: Uint8Array) => Promise<void>;
+  declare const port: number;
   declare const reader: import('@spillway/client').StreamReader;
   declare const response: Response;
+  declare const sessions: import('@spillway/voice/simulate/model').SimulatedModel[];
   declare const show: (chunk: unknown) => void;
   declare const showFailure: (status: number, state: string | undefined) => void;
   declare const showGap: (bytes: number) => void;
   declare const showSpinner: (reason: string) => void;
+  declare const socket: import('ws').WebSocket;
+  declare const sorry: Uint8Array;
   declare const tokens: () => AsyncIterable<string>;
   declare const url: string;
   ${Object.entries(exported)
@@ -44,13 +55,25 @@ const surroundings = `
 `;
 
 async function allModules(): Promise<Map<string, string>> {
-  const source = 'packages/client/src';
-  const paths = await readdir(join(root, source), { recursive: true });
-  const files = paths.filter((path) => path.endsWith('.ts')).map((path) => join(source, path));
-  return modulesOf(root, ['README.md', 'packages/client/README.md', ...files]);
+  const folders = ['packages/client/src', 'packages/voice/src'];
+  const found = await Promise.all(
+    folders.map(async (folder) => {
+      const paths = await readdir(join(root, folder), { recursive: true });
+      return paths.filter((path) => path.endsWith('.ts')).map((path) => join(folder, path));
+    }),
+  );
+  const files = found.flat();
+  return modulesOf(root, [
+    'README.md',
+    'docs/voice-doubles.md',
+    'docs/voice.md',
+    'packages/client/README.md',
+    'packages/voice/README.md',
+    ...files,
+  ]);
 }
 
-test('every TypeScript snippet of the README, of the client’s and of its descriptions compiles', async () => {
+test('every TypeScript snippet of the README, of the client’s and its descriptions, and of the pages on voice compiles', async () => {
   const modules = await allModules();
   expect([...modules.keys()].filter((name) => name.startsWith('README')).length).toBeGreaterThanOrEqual(2);
   expect([...modules.keys()].filter((name) => name.includes('client-README')).length).toBeGreaterThanOrEqual(

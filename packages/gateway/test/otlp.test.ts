@@ -1,6 +1,8 @@
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
+import { placeCall } from '@spillway/voice/simulate/carrier';
+import { speech } from '@spillway/voice/simulate/speech';
 import { eventually, startGateway, startSimulator } from './support/processes.ts';
 import { Message } from './support/protobuf.ts';
 import { postChat } from './support/requests.ts';
@@ -98,6 +100,32 @@ test('metrics and spans are pushed to whom OpenTelemetry’s variables name, and
   // The prompt, what the model says, and keys.
   for (const secret of ['Hello', 'lorem', 'client-key', 'content'])
     expect(pushed.includes(secret)).toBe(false);
+});
+
+test('a call is a span, with what happened in it and no word of it', async () => {
+  const collector = await startCollector();
+  const gateway = await startGateway([], { env: { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url } });
+  const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
+  expect(await call.whenHeard(1500, 20_000)).toBe(true);
+  call.say(speech('caller-interruption').audio);
+  await call.whenSaid();
+  call.hangUp();
+  const { callId } = await call.ended;
+  const [span] = await eventually(() => {
+    const all = spansOf(collector.bodies('/v1/traces'));
+    return all.length > 0 ? all : undefined;
+  }, 'a span');
+  expect(span?.text(5)).toBe('call twilio');
+  expect(span?.messages(11).map((event) => event.text(2))).toEqual(
+    expect.arrayContaining(['spillway.ready', 'spillway.answered', 'spillway.interrupted']) as string[],
+  );
+  const pushed = Buffer.concat(collector.bodies('/v1/traces')).toString('latin1');
+  expect(pushed).toContain(callId);
+  expect(pushed).toContain('hangup');
+  for (const word of speech('model-greeting')
+    .text.split(/\W+/u)
+    .filter(({ length }) => length > 4))
+    expect(pushed.includes(word)).toBe(false);
 });
 
 test('the provider gets the context of the span, or without spans that of the client', async () => {

@@ -55,6 +55,11 @@ const settings = {
     paths: {
       '@spillway/client': [sources('client/src/index.ts')],
       '@spillway/client/react': [sources('client/src/react.ts')],
+      '@spillway/voice': [sources('voice/src/index.ts')],
+      '@spillway/voice/simulate/carrier': [sources('voice/src/simulate/carrier/index.ts')],
+      '@spillway/voice/simulate/model': [sources('voice/src/simulate/model/index.ts')],
+      '@spillway/voice/simulate/speech': [sources('voice/src/simulate/speech.ts')],
+      '@spillway/core/audio': [sources('core/src/audio/index.ts')],
       '@spillway/core': [sources('core/src/index.ts')],
       '@spillway/core/session': [sources('core/src/session/frames.ts')],
       '@spillway/core/testing': [sources('core/src/testing/index.ts')],
