@@ -68,6 +68,16 @@ export class PlayoutQueue {
     else this.#runs.push({ part, pieces: [], bytes: 0, hasEnded: true });
   }
 
+  /** Puts audio of a part back before all that waits. */
+  putBack(part: SpokenPart, audio: Uint8Array, hasEnded: boolean): void {
+    const [first] = this.#runs;
+    this.bytes += audio.byteLength;
+    if (first !== undefined && isSame(first.part, part)) {
+      first.pieces.unshift(audio);
+      first.bytes += audio.byteLength;
+    } else this.#runs.unshift({ part, pieces: [audio], bytes: audio.byteLength, hasEnded });
+  }
+
   /** Whether a frame can be taken: it is whole, or its part has ended. */
   get hasFrame(): boolean {
     const [first] = this.#runs;

@@ -14,7 +14,7 @@ import {
   type ReturnedMark,
   type SpokenPart,
 } from './playout-ledger.ts';
-import { PlayoutQueue } from './playout-queue.ts';
+import { type PlayoutFrame, PlayoutQueue } from './playout-queue.ts';
 
 /** Where audio is heard: a carrier's socket, a browser's player. It sends a mark back when the audio before it was played. */
 export interface Ear {
@@ -102,6 +102,12 @@ export class Playout {
   /** The part that comes, and how much of it was taken. */
   #coming: SpokenPart | undefined;
   #comingBytes = 0;
+  #hasComingEnded = false;
+  /** The frames that are not confirmed, in order. */
+  readonly #kept: PlayoutFrame[] = [];
+  /** What was heard of parts before they were held, in milliseconds. */
+  readonly #heardBefore = new Map<string, number>();
+  #isHeld = false;
   /** When the ear has played all that was sent, by the clock. */
   #endsAtMs = 0;
   /** Whether the part that was sent last goes on: a silence behind it is not meant. */
@@ -129,7 +135,7 @@ export class Playout {
     this.#queue = new PlayoutQueue(format, frameMs);
   }
 
-  /** Audio that waits here for the window, in milliseconds: ≤ `maxWaitingMs` always. */
+  /** Audio that waits here for the window, in milliseconds: ≤ `maxWaitingMs` always, and one window more while it is held. */
   get waitingMs(): number {
     return msOfBytes(this.#format, this.#queue.bytes);
   }
@@ -169,6 +175,7 @@ export class Playout {
       if (keptBytes > 0) {
         keptBytes -= this.#queue.cutAtPause();
         this.#queue.end(part);
+        this.#hasComingEnded = true;
       }
       this.#pump();
       this.#onCut?.(part, msOfBytes(this.#format, keptBytes));
@@ -176,6 +183,7 @@ export class Playout {
     }
     this.#comingBytes = this.#takenOf(part) + audio.byteLength;
     this.#coming = part;
+    this.#hasComingEnded = false;
     this.#queue.add(part, audio);
     this.#pump();
     return true;
@@ -185,6 +193,7 @@ export class Playout {
   end(part: SpokenPart): void {
     if (this.#isClosed || (this.#cut !== undefined && isSame(this.#cut, part))) return;
     this.#queue.end(part);
+    if (this.#isComing(part)) this.#hasComingEnded = true;
     this.#pump();
   }
 
@@ -192,37 +201,95 @@ export class Playout {
   returned(name: string): ReturnedMark['meaning'] {
     const mark = this.#ledger.returned(name, this.#clock.nowMs());
     if (mark.meaning === 'played') {
+      this.#forgetPlayed();
       this.#pump();
-      for (const part of mark.heard) this.#onHeard?.(part);
+      for (const part of mark.heard) {
+        this.#heardBefore.delete(keyOf(part));
+        this.#onHeard?.(part);
+      }
     }
     return mark.meaning;
   }
 
-  /** Drops all that is not heard, here and at the ear, and says what was heard of it. */
+  /** Drops all that is not heard, here and at the ear, and says what was heard of it. What was held is dropped, too. */
   interrupt(): Interruption {
     const begun = this.#ledger.unheard(this.#clock.nowMs());
+    const waiting = this.#queue.parts
+      .filter((part) => !begun.some((one) => isSame(one, part)))
+      .map(({ itemId, contentIndex }) => ({ itemId, contentIndex, heardMs: 0, sentMs: 0 }));
     const interruption = {
-      unheard: [
-        ...begun,
-        ...this.#queue.parts
-          .filter((part) => !begun.some((one) => isSame(one, part)))
-          .map(({ itemId, contentIndex }) => ({ itemId, contentIndex, heardMs: 0, sentMs: 0 })),
-      ],
+      unheard: [...begun, ...waiting].map((one) => {
+        const beforeMs = this.#heardBefore.get(keyOf(one)) ?? 0;
+        return { ...one, heardMs: one.heardMs + beforeMs, sentMs: one.sentMs + beforeMs };
+      }),
       sentMs: this.unconfirmedMs,
       waitingMs: this.waitingMs,
     };
     this.#forget();
-    this.#ear.clear();
-    this.#ledger.clear();
-    this.#endsAtMs = 0;
-    this.#isMidPart = false;
+    this.#clearEar();
+    this.#heardBefore.clear();
+    this.#isHeld = false;
     return interruption;
+  }
+
+  /**
+   * Silences the ear at once, and keeps what it has not heard, until `release` or `interrupt`: for a noise that may be no
+   * speech. What the model says meanwhile waits behind it. Does nothing while it is held.
+   */
+  hold(): void {
+    if (this.#isHeld || this.#isClosed) return;
+    this.#isHeld = true;
+    this.#timer?.stop();
+    this.#timer = undefined;
+    for (const { heardMs, sentMs, ...part } of this.#ledger.unheard(this.#clock.nowMs()).toReversed()) {
+      const key = keyOf(part);
+      this.#heardBefore.set(key, (this.#heardBefore.get(key) ?? 0) + heardMs);
+      const frames = this.#kept.filter((frame) => isSame(frame.part, part));
+      const unheard = tailOf(frames, bytesOfMs(this.#format, sentMs - heardMs));
+      this.#queue.putBack(part, unheard, !this.#isComing(part));
+    }
+    this.#clearEar();
+  }
+
+  /** Goes on with what was held. */
+  release(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    this.#pump();
   }
 
   /** Drops what waits, and sends nothing more. Safe to call twice. */
   close(): void {
     this.#isClosed = true;
     this.#forget();
+  }
+
+  /** Drops what the ear has and begins anew with it. */
+  #clearEar(): void {
+    this.#ear.clear();
+    this.#ledger.clear();
+    this.#kept.length = 0;
+    this.#endsAtMs = 0;
+    this.#isMidPart = false;
+  }
+
+  /** Lets go of the frames that are confirmed. */
+  #forgetPlayed(): void {
+    let keptMs = msOfBytes(
+      this.#format,
+      this.#kept.reduce((sum, { bytes }) => sum + bytes.byteLength, 0),
+    );
+    const { unconfirmedMs } = this.#ledger;
+    while (keptMs > unconfirmedMs) {
+      const frame = this.#kept.shift();
+      if (frame === undefined) return;
+      keptMs -= msOfBytes(this.#format, frame.bytes.byteLength);
+    }
+  }
+
+  /** Whether there may be more of a part. */
+  #isComing(part: SpokenPart): boolean {
+    return this.#coming !== undefined && isSame(this.#coming, part) && !this.#hasComingEnded;
   }
 
   #takenOf(part: SpokenPart): number {
@@ -237,6 +304,7 @@ export class Playout {
 
   /** Sends what the window allows. */
   #pump(): void {
+    if (this.#isHeld) return;
     const nowMs = this.#clock.nowMs();
     while (this.#queue.hasFrame) {
       // What the next mark makes room for.
@@ -251,13 +319,18 @@ export class Playout {
   }
 
   #send(nowMs: number): void {
-    const { bytes, isLast, ofPart, part } = this.#queue.take();
+    const frame = this.#queue.take();
+    const { bytes, isLast, ofPart, part } = frame;
     if (ofPart > 0) {
+      this.#kept.push(frame);
       if (this.#isMidPart && nowMs > this.#endsAtMs) this.#onUnderrun?.(nowMs - this.#endsAtMs);
       this.#ear.send(bytes);
       this.#ledger.sent(part, ofPart, nowMs);
       if (bytes.byteLength > ofPart) this.#ledger.padded(bytes.byteLength - ofPart, nowMs);
       this.#endsAtMs = Math.max(this.#endsAtMs, nowMs) + frameMs;
+    } else if (this.#heardBefore.has(keyOf(part))) {
+      // All of it was heard before it was held: its end is still to be confirmed.
+      this.#ledger.sent(part, 0, nowMs);
     }
     this.#isMidPart = !isLast;
     if (isLast) this.#ledger.ended();
@@ -270,4 +343,21 @@ export class Playout {
       this.#pump();
     });
   }
+}
+
+/** The last bytes of a part's frames, without the silence that fills them. */
+function tailOf(frames: readonly PlayoutFrame[], count: number): Uint8Array {
+  const tail = new Uint8Array(count);
+  let left = count;
+  for (const { bytes, ofPart } of frames.toReversed()) {
+    const from = Math.max(0, ofPart - left);
+    left -= ofPart - from;
+    tail.set(bytes.subarray(from, ofPart), left);
+    if (left === 0) break;
+  }
+  return tail.subarray(left);
+}
+
+function keyOf({ contentIndex, itemId }: SpokenPart): string {
+  return `${contentIndex}:${itemId}`;
 }

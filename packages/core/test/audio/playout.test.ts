@@ -257,12 +257,78 @@ const step = fc.oneof(
   { weight: 8, arbitrary: fc.record({ advance: fc.integer({ min: 1, max: 400 }) }) },
   { weight: 2, arbitrary: fc.constant('end' as const) },
   { weight: 2, arbitrary: fc.constant('interrupt' as const) },
+  { weight: 1, arbitrary: fc.constant('hold' as const) },
   { weight: 1, arbitrary: fc.constant('stall' as const) },
   {
     weight: 1,
     arbitrary: fc.constantFrom('0.99', '7.7', 'x', '', '99999999999.1').map((mark) => ({ mark })),
   },
 );
+
+describe('an ear that is held', () => {
+  test('is silent at once, and goes on where it was, to the sample', async () => {
+    const { clock, ear, playout } = call({ delayMs: 0 });
+    playout.write(part, speech(2000));
+    playout.end(part);
+    // Without a way to the ear, the clock guesses right.
+    await clock.advance(700);
+    playout.hold();
+    playout.hold();
+    await clock.advance(0);
+    expect(ear.onItsWayMs).toBe(0);
+    const heard = ear.played.length;
+    expect(heard).toBe(700 * 8);
+    playout.write({ itemId: 'item-2', contentIndex: 0 }, speech(400, 50));
+    await clock.advance(5000);
+    expect(ear.played.length).toBe(heard);
+    expect(playout.unconfirmedMs).toBe(0);
+    playout.release();
+    playout.release();
+    await clock.advance(5000);
+    expect(Buffer.compare(Buffer.from(ear.played), Buffer.concat([speech(2000), speech(400, 50)]))).toBe(0);
+  });
+
+  test('and then interrupted has heard what it had before, and nothing since', async () => {
+    const { clock, ear, playout } = call({ delayMs: 50 });
+    playout.write(part, speech(3000));
+    await clock.advance(1000);
+    playout.hold();
+    await clock.advance(2000);
+    const truthMs = ear.played.length / 8;
+    const held = playout.interrupt();
+    expect(held.unheard).toHaveLength(1);
+    expect(Math.abs((held.unheard[0]?.heardMs ?? 0) - truthMs)).toBeLessThanOrEqual(160);
+    // Held twice, it counts from the beginning.
+    playout.write({ itemId: 'item-3', contentIndex: 0 }, speech(3000));
+    await clock.advance(600);
+    playout.hold();
+    playout.release();
+    await clock.advance(600);
+    playout.hold();
+    playout.release();
+    await clock.advance(600);
+    const beforeMs = ear.played.length / 8 - truthMs;
+    const last = playout.interrupt();
+    expect(Math.abs((last.unheard[0]?.heardMs ?? 0) - beforeMs)).toBeLessThanOrEqual(160 + 100);
+    expect(last.unheard[0]?.sentMs).toBeLessThanOrEqual(3000);
+  });
+
+  test('tells of each part once that it was heard, also of one whose end was on its way', async () => {
+    const heard: string[] = [];
+    const { clock, playout } = call({ delayMs: 50, onHeard: ({ itemId }) => heard.push(itemId) });
+    playout.write(part, speech(400));
+    playout.end(part);
+    await clock.advance(440);
+    playout.hold();
+    playout.write({ itemId: 'item-2', contentIndex: 0 }, speech(20));
+    playout.end({ itemId: 'item-2', contentIndex: 0 });
+    await clock.advance(1000);
+    playout.release();
+    await clock.advance(1000);
+    expect(heard).toEqual(['item-1', 'item-2']);
+    expect(playout.isIdle).toBe(true);
+  });
+});
 
 test('promises 21 and 22: whatever a model, an ear and a human do', async () => {
   await checkProperty(
@@ -309,6 +375,15 @@ test('promises 21 and 22: whatever a model, an ear and a human do', async () => 
             if (!hasStalled)
               expect(Math.abs(remainingMs - unheardMs)).toBeLessThanOrEqual(Math.max(160, 2 * delayMs) + 21);
             expect(ear.onItsWayMs).toBe(0);
+          } else if (what === 'hold') {
+            ear.isStalled = false;
+            playout.hold();
+            await clock.advance(delayMs + 1);
+            // The ear is silent, and what it had not heard waits.
+            expect(ear.onItsWayMs).toBe(0);
+            expect(playout.unconfirmedMs).toBe(0);
+            await clock.advance(500);
+            playout.release();
           } else if (what === 'end') {
             playout.end({ itemId, contentIndex: 0 });
             item += 1;

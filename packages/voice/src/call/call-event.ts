@@ -51,6 +51,8 @@ export type CallEvent =
       readonly sentMs: number;
       readonly waitingMs: number;
     }
+  /** What the human did was a short noise: the answer goes on. */
+  | { readonly kind: 'resumed'; readonly waitingMs: number }
   /** The answer was longer than may wait; `keptMs` of it will be heard. */
   | { readonly kind: 'cut'; readonly itemId: string; readonly keptMs: number }
   /** The model was late, and the human's audio was lost. */

@@ -35,6 +35,17 @@ export interface CallOptions {
   readonly reopenModel?: (past: readonly Utterance[], failure: ModelFailure) => ModelLeg | undefined;
   /** Said before a call ends whose model failed or that is too long, in the carrier's format. Default: nothing. */
   readonly farewell?: Uint8Array;
+  /**
+   * What a noise does that is so short that it was no speech, such as a cough: `drop` is what speech does; with `resume` the
+   * ear is silent until it is known, and then the answer goes on where it was. Then the model must not answer by itself
+   * (`answersItself: false`). Default: `drop`.
+   */
+  readonly onShortNoise?: 'drop' | 'resume';
+  /**
+   * What stops within so long is short, as the model says it: 100 to 3,000 ms. A model says that speech has stopped after some
+   * silence, of 500 ms mostly, which counts. Default: 700.
+   */
+  readonly shortNoiseMs?: number;
   /** Audio that may be on its way to the ear and not be heard: 600 to 1,000 ms. Default: 800. */
   readonly windowMs?: number;
   /** How long an answer may be ahead of the ear; beyond that it is ended at a pause: 1 s to 1 h. Default: 120,000. */
@@ -60,7 +71,16 @@ export interface CallOptions {
  *
  * @throws {SpillwayError} `invalid_option`
  */
-export function checkLegs({ carrier, model }: Pick<CallOptions, 'carrier' | 'model'>): void {
+export function checkLegs({
+  carrier,
+  model,
+  onShortNoise,
+}: Pick<CallOptions, 'carrier' | 'model' | 'onShortNoise'>): void {
+  if (onShortNoise === 'resume' && model.answersItself)
+    throw new SpillwayError(
+      'invalid_option',
+      'onShortNoise: resume: expected a model with answersItself: false, got one that answers a noise by itself.',
+    );
   for (const [name, format] of [
     ['input', model.input],
     ['output', model.output],
@@ -79,7 +99,8 @@ export function checkLegs({ carrier, model }: Pick<CallOptions, 'carrier' | 'mod
  *
  * @throws {SpillwayError} `invalid_option`
  */
-export function checkCallOptions({ answerTimeoutMs = 20_000, carrier, farewell, filler }: CallOptions): void {
+export function checkCallOptions(options: CallOptions): void {
+  const { answerTimeoutMs = 20_000, carrier, farewell, filler, shortNoiseMs = 700 } = options;
   for (const [name, audio] of Object.entries({ farewell, filler })) {
     if (
       audio === undefined ||
@@ -91,6 +112,11 @@ export function checkCallOptions({ answerTimeoutMs = 20_000, carrier, farewell, 
       `${name}: expected audio of whole samples in the carrier's format, got ${audio.byteLength} bytes.`,
     );
   }
+  if (!(shortNoiseMs >= 100 && shortNoiseMs <= 3000))
+    throw new SpillwayError(
+      'invalid_option',
+      `shortNoiseMs: expected 100 to 3,000 milliseconds, got ${shortNoiseMs}.`,
+    );
   if (!(answerTimeoutMs >= 1000 && answerTimeoutMs <= 600_000))
     throw new SpillwayError(
       'invalid_option',

@@ -1,5 +1,5 @@
 import { systemClock } from '@spillway/core/clock';
-import { Playout, type SpokenPart } from '@spillway/core/audio';
+import type { SpokenPart } from '@spillway/core/audio';
 import type { CarrierEvent, CarrierLeg } from '../carrier/carrier-leg.ts';
 import type { ModelEvent, ModelLeg } from '../model/model-leg.ts';
 import { ToolRuns } from '../tools/tool-runs.ts';
@@ -14,6 +14,7 @@ import { Mouth } from './mouth.ts';
 import { Pressure } from './pressure.ts';
 import { Sessions } from './sessions.ts';
 import { Timers } from './timers.ts';
+import { WatchedPlayout } from './watched-playout.ts';
 
 /** The model's socket gets more of the caller's audio while it holds less than this. */
 const maxSocketMs = 200;
@@ -38,9 +39,9 @@ const goingAway = 1001;
 export class Call {
   readonly #carrier: CarrierLeg;
   readonly #options: CallOptions;
-  readonly #playout: Playout;
+  readonly #playout: WatchedPlayout;
   readonly #mouth: Mouth;
-  readonly #timers: Timers<'ask' | 'duration' | 'stall'>;
+  readonly #timers: Timers<'ask' | 'duration' | 'noise'>;
   readonly #conversation = new Conversation();
   readonly #watch: AnswerWatch;
   readonly #tools: ToolRuns | undefined;
@@ -74,8 +75,11 @@ export class Call {
     this.#timers = new Timers(clock);
     this.#carrierPressure = this.#pressureAt('carrier');
     this.#modelPressure = this.#pressureAt('model');
-    this.#playout = new Playout(carrier, {
-      format: carrier.format,
+    const { stallTimeoutMs = 10_000 } = options;
+    this.#playout = new WatchedPlayout({
+      carrier,
+      stallTimeoutMs,
+      onStalled: () => this.#end('ear_stalled', `The ear confirmed nothing for ${stallTimeoutMs} ms.`),
       clock,
       windowMs: this.#windowMs,
       maxWaitingMs: options.maxAnswerMs ?? 120_000,
@@ -193,7 +197,7 @@ export class Call {
       return;
     }
     const { sentMs, unheard, waitingMs } = this.#playout.interrupt();
-    this.#timers.stop('stall');
+    this.#timers.stop('noise');
     this.#filler?.forget();
     this.#stopAnswer();
     const told = unheard
@@ -236,9 +240,7 @@ export class Call {
         this.#watchSockets();
         break;
       case 'mark':
-        if (this.#playout.returned(event.name) !== 'played') break;
-        this.#timers.stop('stall');
-        this.#watchEar();
+        if (!this.#playout.returned(event.name)) break;
         this.#watch.played();
         this.#endIfHeard();
         break;
@@ -272,10 +274,10 @@ export class Call {
         this.#responseEnded(event);
         break;
       case 'speechStarted':
-        this.interrupt();
+        this.#speechStarted();
         break;
       case 'speechStopped':
-        this.#watch.asked();
+        this.#speechStopped();
         break;
       case 'said':
         if (!event.isWhole) break;
@@ -316,12 +318,34 @@ export class Call {
     this.#ask(this.#conversation.soFar.length === 0 ? this.#options.greeting : undefined);
   }
 
+  #speechStarted(): void {
+    if (this.#options.onShortNoise !== 'resume' || this.#playout.isIdle) {
+      this.interrupt();
+      return;
+    }
+    this.#playout.hold();
+    this.#timers.after('noise', this.#options.shortNoiseMs ?? 700, () => this.interrupt());
+  }
+
+  #speechStopped(): void {
+    if (this.#timers.has('noise')) this.#resume();
+    else if (this.#sessions.current?.answersItself === true) this.#watch.asked();
+    else this.#ask();
+  }
+
+  /** It was a noise: what was held goes on. */
+  #resume(): void {
+    this.#timers.stop('noise');
+    this.#tell({ kind: 'resumed', waitingMs: this.#playout.waitingMs });
+    this.#playout.release();
+  }
+
   #takeAudio({ audio, part, responseId }: Extract<ModelEvent, { readonly kind: 'audio' }>): void {
     const isWanted = this.#answers.came(responseId, part, audio.byteLength);
     if (!isWanted) return;
     this.#filler?.stop();
     this.#watch.spoke(this.#playout.isIdle);
-    if (this.#playout.write(part, audio)) this.#watchEar();
+    this.#playout.write(part, audio);
   }
 
   #responseEnded({
@@ -338,17 +362,14 @@ export class Call {
       this.#sessions.succeeded();
     } else if (isWanted) {
       this.#failedInARow += 1;
-      if (this.#failedInARow === 1) this.#timers.after('ask', askAgainAfterMs, () => this.#askAgain());
+      if (this.#failedInARow === 1)
+        this.#timers.after('ask', askAgainAfterMs, () => !this.#answers.isResponding && this.#ask());
       else
         this.#sessions.fail({
           code: 'response_failed',
           message: 'Two responses failed, one after the other.',
         });
     }
-  }
-
-  #askAgain(): void {
-    if (!this.#answers.isResponding) this.#ask();
   }
 
   /** Asks for a response. */
@@ -359,6 +380,7 @@ export class Call {
 
   /** Lets go of a session. What came of it is played to its end. */
   #modelFailed(): void {
+    if (this.#timers.has('noise')) this.#resume();
     this.#owesAnswer ||= this.#watch.isAwaited || this.#failedInARow > 0;
     const { openPart } = this.#answers;
     if (openPart !== undefined) this.#playout.end(openPart);
@@ -372,7 +394,7 @@ export class Call {
 
   #checkNext(model: ModelLeg): void {
     try {
-      checkLegs({ carrier: this.#carrier, model });
+      checkLegs({ ...this.#options, model });
     } catch (error) {
       model.close();
       throw error;
@@ -397,7 +419,6 @@ export class Call {
       }
       this.#playout.end(farewellPart);
     }
-    this.#watchEar();
     this.#endIfHeard();
   }
 
@@ -429,15 +450,6 @@ export class Call {
     if (heardMs > 0) this.#sessions.current?.truncate(part, heardMs);
     else this.#sessions.current?.remove(part.itemId);
     return heardMs;
-  }
-
-  /** While a mark is out, one has to come back in time. */
-  #watchEar(): void {
-    if (this.#playout.marksOut === 0 || this.#timers.has('stall')) return;
-    const { stallTimeoutMs = 10_000 } = this.#options;
-    this.#timers.after('stall', stallTimeoutMs, () =>
-      this.#end('ear_stalled', `The ear confirmed nothing for ${stallTimeoutMs} ms.`),
-    );
   }
 
   /** Looks at what has piled up in the sockets. */

@@ -1,11 +1,12 @@
-import { type AudioFormat, msOfBytes, type Playout, type SpokenPart } from '@spillway/core/audio';
+import { type AudioFormat, msOfBytes, type SpokenPart } from '@spillway/core/audio';
 import type { Clock, Timer } from '@spillway/core/clock';
+import type { WatchedPlayout } from './watched-playout.ts';
 
 /** What is played while a tool works. */
 export interface FillerOptions {
   readonly audio: Uint8Array;
   readonly format: AudioFormat;
-  readonly playout: Playout;
+  readonly playout: WatchedPlayout;
   readonly clock: Pick<Clock, 'after'>;
 }
 

@@ -64,6 +64,8 @@ export interface ModelLeg {
   /** What it takes, and what it makes. */
   readonly input: AudioFormat;
   readonly output: AudioFormat;
+  /** Whether it begins a response by itself when the human has stopped speaking. Otherwise the call asks for it. */
+  readonly answersItself: boolean;
   /** Audio that the socket has not taken yet, in milliseconds. */
   readonly bufferedMs: number;
   /**

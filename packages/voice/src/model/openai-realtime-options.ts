@@ -20,6 +20,8 @@ export interface OpenAiRealtimeOptions {
   readonly voice?: string;
   /** What it may ask for. Default: nothing. */
   readonly tools?: readonly ModelTool[];
+  /** Whether the API begins a response when the human has stopped speaking. Otherwise the call asks for it. Default: `true`. */
+  readonly answersItself?: boolean;
   /** What was said before, in a session that this one takes over. Default: nothing. */
   readonly past?: readonly Utterance[];
   /** The language that the human speaks, by ISO 639-1: `en`. Default: found out. */
@@ -110,7 +112,11 @@ export function sessionSettings(options: OpenAiRealtimeOptions): object {
         format: apiFormat(format),
         transcription: { model: transcriptionModel, ...(language === undefined ? {} : { language }) },
         // The call stops an answer by itself: it knows whether the ear still has some of it.
-        turn_detection: { type: 'server_vad', create_response: true, interrupt_response: false },
+        turn_detection: {
+          type: 'server_vad',
+          create_response: options.answersItself ?? true,
+          interrupt_response: false,
+        },
       },
       output: { format: apiFormat(format), ...(voice === undefined ? {} : { voice }) },
     },

@@ -36,6 +36,7 @@ class OpenAiRealtime implements ModelLeg {
   readonly api = 'openai-realtime';
   readonly input: AudioFormat;
   readonly output: AudioFormat;
+  readonly answersItself: boolean;
   readonly #apiKey: string | undefined;
   readonly #past: OpenAiRealtimeOptions['past'];
   readonly #socket: ModelSocket;
@@ -53,6 +54,7 @@ class OpenAiRealtime implements ModelLeg {
     this.#past = options.past;
     this.input = format;
     this.output = format;
+    this.answersItself = options.answersItself ?? true;
     this.#turns = new ResponseTurns({
       create: ({ instructions }) => {
         const eventId = `spillway_${(this.#lastEvent += 1)}`;

@@ -48,15 +48,17 @@ export class ScriptedModel implements ModelLeg {
   readonly api = 'scripted';
   readonly input: AudioFormat = telephoneAudio;
   readonly output: AudioFormat = telephoneAudio;
+  answersItself = true;
   bufferedMs = 0;
   unconfirmedMs = 0;
   isClosed = false;
   readonly heard: number[] = [];
-  readonly #log: string[];
+  /** What the call has done to it, in order. */
+  readonly log: string[];
   say: (event: ModelEvent) => void = () => undefined;
 
   constructor(log: string[]) {
-    this.#log = log;
+    this.log = log;
   }
 
   listen(listener: (event: ModelEvent) => void): void {
@@ -68,27 +70,27 @@ export class ScriptedModel implements ModelLeg {
   }
 
   cancel(): void {
-    this.#log.push('cancel');
+    this.log.push('cancel');
   }
 
   truncate({ contentIndex, itemId }: SpokenPart, heardMs: number): void {
-    this.#log.push(`truncate ${itemId}/${contentIndex} ${heardMs}`);
+    this.log.push(`truncate ${itemId}/${contentIndex} ${heardMs}`);
   }
 
   remove(itemId: string): void {
-    this.#log.push(`remove ${itemId}`);
+    this.log.push(`remove ${itemId}`);
   }
 
   respond(instructions = ''): void {
-    this.#log.push(`respond ${instructions}`);
+    this.log.push(`respond ${instructions}`);
   }
 
   tell(text: string): void {
-    this.#log.push(`tell ${text}`);
+    this.log.push(`tell ${text}`);
   }
 
   giveResult(callId: string, output: string): void {
-    this.#log.push(`result ${callId} ${output}`);
+    this.log.push(`result ${callId} ${output}`);
   }
 
   close(): void {
