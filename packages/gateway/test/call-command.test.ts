@@ -10,7 +10,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { openAnsweringBridge } from '../../voice/test/support/answering-bridge.ts';
 import { tone } from '../../voice/test/support/tone.ts';
 import { wav } from '../../voice/test/support/wav.ts';
-import { spawnSpillway } from './support/spawn.ts';
+import { printed, spawnSpillway } from './support/spawn.ts';
 
 let folder: string;
 
@@ -146,5 +146,15 @@ describe('spillway call', () => {
     expect(said[7]).toContain('stop.wav: ENOENT');
     expect(said[8]).toContain('expected a WebSocket at ws://127.0.0.1:1/');
     expect(results.every(({ stdout }) => stdout === '')).toBe(true);
+  });
+
+  test('hangs up when it is interrupted, and says what came until then', async () => {
+    const file = write('long.yaml', 'steps: [{ hear: { ms: 100, within: 5000 } }, { wait: 60000 }]');
+    const command = spawnSpillway(['call', await bridge(), '--script', file]);
+    await printed(command, /^(ok {4}1\. hear)/mu);
+    command.process.kill('SIGINT');
+    expect(await command.exited).toBe(1);
+    expect(command.stdout()).toMatch(/^FAIL {2}2\. wait 60000 ms: .*the call has ended$/mu);
+    expect(command.stdout()).toMatch(/^ended: hung_up, /mu);
   });
 });

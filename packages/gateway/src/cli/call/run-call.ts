@@ -38,8 +38,12 @@ export async function callCommand(url: string | undefined, options: CallOptions)
   const print = (line: string): void => {
     printed = printed.then(() => lines.write(shown(line)));
   };
+  // Whoever is impatient hangs up, and hears what came until then; a second time ends the process.
+  const hangUp = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => hangUp.abort());
   const report = await runCallScript(script, {
     url,
+    signal: hangUp.signal,
     authToken,
     readClip: (name) => clipOrFail(resolve(folder, name)),
     onStep: (outcome) => {

@@ -16,6 +16,8 @@ export interface RunCallScriptOptions {
   readonly authToken?: string | undefined;
   /** Called when a step is over. */
   readonly onStep?: (outcome: CallOutcome) => void;
+  /** Hangs up when it is aborted: the step that runs fails. */
+  readonly signal?: AbortSignal;
   readonly clock?: Clock | undefined;
 }
 
@@ -47,7 +49,7 @@ const lookEveryMs = 200;
  * @throws {SpillwayError} `call_refused`: nobody takes the call. `invalid_option`: there is no URL. What `readClip` throws.
  */
 export async function runCallScript(script: CallScript, options: RunCallScriptOptions): Promise<CallReport> {
-  const { authToken, clock, onStep, readClip, url = script.url } = options;
+  const { authToken, clock, onStep, readClip, signal, url = script.url } = options;
   if (url === undefined)
     throw new SpillwayError('invalid_option', 'url: expected one in the script or beside it');
   const clips = new Map<string, Uint8Array>();
@@ -63,6 +65,9 @@ export async function runCallScript(script: CallScript, options: RunCallScriptOp
     ...(authToken === undefined ? {} : { authToken }),
     ...(clock === undefined ? {} : { clock }),
   });
+  const hangUp = (): void => call.hangUp();
+  signal?.addEventListener('abort', hangUp, { once: true });
+  if (signal?.aborted === true) hangUp();
   const outcomes: CallOutcome[] = [];
   for (const [index, step] of script.steps.entries()) {
     const { detail, isOk, name } = await run(call, step, clips);
@@ -73,6 +78,7 @@ export async function runCallScript(script: CallScript, options: RunCallScriptOp
   }
   call.hangUp();
   const record = await call.ended;
+  signal?.removeEventListener('abort', hangUp);
   const figures = figuresOf(record);
   const ofWhole = [...interruptionsOf(script, figures, record), ...expectationsOf(script, figures, record)];
   for (const outcome of ofWhole) onStep?.(outcome);
