@@ -13,4 +13,5 @@ export { levelOf, linearSamples } from './level.ts';
 export { type Ear, type Interruption, Playout, type PlayoutOptions } from './playout.ts';
 export { type HeardPart, PlayoutLedger, type ReturnedMark, type SpokenPart } from './playout-ledger.ts';
 export { MediaTimeline, type PlacedAudio } from './media-timeline.ts';
+export { Resampler } from './resampler.ts';
 export { type AudioGap, SpeechQueue, type SpeechQueueOptions, type TimedAudio } from './speech-queue.ts';
