@@ -1,3 +1,4 @@
+import { keepNewest } from './keep-newest.ts';
 import type { SessionSettings } from './session-settings.ts';
 
 /** What a simulated model was told, and what it did: the truth that a call is measured against. */
@@ -55,8 +56,6 @@ export interface RefusedEvent {
   readonly message: string;
 }
 
-/** The most entries of each kind; the oldest go. */
-const maxKept = 1000;
 /** The longest text of a client that is kept, in characters. */
 const maxTextLength = 10_000;
 
@@ -72,31 +71,31 @@ export class ModelTruth {
   #cancellations = 0;
 
   heard(turn: HeardTurn): void {
-    keep(this.#turns, turn);
+    keepNewest(this.#turns, turn);
   }
 
   responded(response: EndedResponse): void {
-    keep(this.#responses, response);
+    keepNewest(this.#responses, response);
   }
 
   truncated(truncation: Truncation): void {
-    keep(this.#truncations, truncation);
+    keepNewest(this.#truncations, truncation);
   }
 
   removed(itemId: string): void {
-    keep(this.#deletions, itemId);
+    keepNewest(this.#deletions, itemId);
   }
 
   told(role: string, text: string): void {
-    keep(this.#texts, { role, text: text.slice(0, maxTextLength) });
+    keepNewest(this.#texts, { role, text: text.slice(0, maxTextLength) });
   }
 
   gotResult(callId: string, output: string): void {
-    keep(this.#results, { callId, output: output.slice(0, maxTextLength) });
+    keepNewest(this.#results, { callId, output: output.slice(0, maxTextLength) });
   }
 
   refused(event: RefusedEvent): void {
-    keep(this.#refusals, event);
+    keepNewest(this.#refusals, event);
   }
 
   cancelled(): void {
@@ -117,9 +116,4 @@ export class ModelTruth {
       refusals: [...this.#refusals],
     };
   }
-}
-
-function keep<T>(list: T[], value: T): void {
-  list.push(value);
-  if (list.length > maxKept) list.shift();
 }

@@ -2,11 +2,13 @@ import { createServer as createPlainServer, type IncomingMessage, type Server } 
 import { createServer as createTlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { openSimulatedGemini, type SimulatedGemini } from './simulated-gemini.ts';
+import { checkGeminiSimulation, type SimulatedGeminiFaults } from './simulated-gemini-options.ts';
 import { openSimulatedModel, type SimulatedModel } from './simulated-model.ts';
 import { checkModelOptions, type SimulatedModelOptions } from './simulated-model-options.ts';
 
 /** A server of simulated models alone. */
-export interface SimulatedModelServerOptions extends Omit<SimulatedModelOptions, 'model'> {
+export interface SimulatedModelServerOptions extends Omit<SimulatedModelOptions, 'faults' | 'model'> {
   /** The address to listen on. Default: `127.0.0.1`. */
   readonly host?: string;
   /** The port; 0 takes a free one. Default: 0. */
@@ -15,14 +17,22 @@ export interface SimulatedModelServerOptions extends Omit<SimulatedModelOptions,
   readonly apiKey?: string;
   /** A certificate and its key, as PEM, for `wss:`. Default: `ws:`. */
   readonly tls?: { readonly cert: string; readonly key: string };
-  /** Called with each session. Must not throw. */
+  /** What goes wrong. Default: nothing. */
+  readonly faults?: SimulatedGeminiFaults;
+  /** Of Gemini alone: `goAway` comes so long before the maximum age. Default: 10,000, or that age. */
+  readonly goAwayMs?: number;
+  /** Called with each session of OpenAI's API. Must not throw. */
   readonly onSession?: (model: SimulatedModel) => void;
+  /** Called with each session of Gemini's. Must not throw. */
+  readonly onGeminiSession?: (model: SimulatedGemini) => void;
 }
 
 /** A server that listens. */
 export interface SimulatedModelServer {
-  /** Where it is: `ws://127.0.0.1:9001/v1/realtime`. */
+  /** Where OpenAI's API is: `ws://127.0.0.1:9001/v1/realtime`. */
   readonly url: string;
+  /** Where Gemini's is: `ws://127.0.0.1:9001/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent`. */
+  readonly geminiUrl: string;
   /** Closes all connections and stops listening. */
   close(): Promise<void>;
 }
@@ -32,9 +42,15 @@ const maxMessageBytes = 23_068_672;
 /** How browsers send a key: they cannot set headers. */
 const keyProtocol = 'openai-insecure-api-key.';
 
+/** Where Gemini's Live API is, in each of its versions. */
+const geminiPath =
+  /^\/ws\/google\.ai\.generativelanguage\.v1(?:alpha|beta)\.GenerativeService\.BidiGenerateContent$/;
+/** WebSocket's code for what is not understood: how Gemini says that a key is wrong. */
+const invalidPayload = 1007;
+
 /** Where simulated models enter a server that has other paths, too. */
 export interface SimulatedModelDoor {
-  /** Takes an upgrade request for `/v1/realtime?model=…`, and answers others with an error. */
+  /** Takes an upgrade request for `/v1/realtime?model=…` or for Gemini's Live API, and answers others with an error. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** Closes all connections. */
   close(): void;
@@ -57,8 +73,15 @@ export interface SimulatedModelDoor {
 export function createSimulatedModelDoor(
   options: Omit<SimulatedModelServerOptions, 'host' | 'port' | 'tls'> = {},
 ): SimulatedModelDoor {
+  const { maxAgeMs = 600_000 } = options;
+  const geminiOptions = {
+    goAwayMs: Math.min(10_000, maxAgeMs),
+    ...options,
+    handles: new Map<string, number>(),
+  };
   checkModelOptions(options);
-  const { apiKey, onSession } = options;
+  checkGeminiSimulation(geminiOptions);
+  const { apiKey, onGeminiSession, onSession } = options;
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: maxMessageBytes,
@@ -68,8 +91,19 @@ export function createSimulatedModelDoor(
   return {
     upgrade(request, socket, head) {
       const [path, query] = (request.url ?? '').split('?', 2);
-      const model = new URLSearchParams(query).get('model');
-      if (path !== '/v1/realtime') refuse(socket, 404, errorBody('Not found.', 'not_found'));
+      const parameters = new URLSearchParams(query);
+      const model = parameters.get('model');
+      if (geminiPath.test(path ?? ''))
+        sockets.handleUpgrade(request, socket, head, (accepted: WebSocket) => {
+          const key = request.headers['x-goog-api-key'] ?? parameters.get('key');
+          if (apiKey !== undefined && key !== apiKey)
+            accepted.close(invalidPayload, 'API key not valid. Please pass a valid API key.');
+          else {
+            const session = openSimulatedGemini(accepted, geminiOptions);
+            onGeminiSession?.(session);
+          }
+        });
+      else if (path !== '/v1/realtime') refuse(socket, 404, errorBody('Not found.', 'not_found'));
       else if (apiKey !== undefined && keyOf(request) !== apiKey)
         refuse(socket, 401, errorBody('Incorrect API key provided.', 'invalid_api_key'));
       else if (!model) refuse(socket, 400, errorBody('You must provide a model parameter.', 'missing_model'));
@@ -86,7 +120,7 @@ export function createSimulatedModelDoor(
 }
 
 /**
- * Serves simulated models at `/v1/realtime?model=…`, each connection one session of its own.
+ * Serves simulated models at `/v1/realtime?model=…` and at the path of Gemini's Live API, each connection one session of its own.
  *
  * @throws {SpillwayError} `invalid_option`. Rejects with Node's error if it cannot listen.
  * @example
@@ -119,8 +153,10 @@ export async function serveSimulatedModels(
   const address = server.address();
   if (address === null || typeof address === 'string') throw new TypeError('The server has no port.');
   const name = host.includes(':') ? `[${host}]` : host;
+  const origin = `${tls === undefined ? 'ws' : 'wss'}://${name}:${address.port}`;
   return {
-    url: `${tls === undefined ? 'ws' : 'wss'}://${name}:${address.port}/v1/realtime`,
+    url: `${origin}/v1/realtime`,
+    geminiUrl: `${origin}/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent`,
     close: async () => {
       door.close();
       const closed = new Promise((resolve) => server.close(resolve));

@@ -1,0 +1,107 @@
+import { type AudioFormat, Resampler, type SpokenPart } from '@spillway/core/audio';
+import type { ModelEvent, ModelLeg } from './model-leg.ts';
+
+type EventOf<Kind extends ModelEvent['kind']> = Extract<ModelEvent, { readonly kind: Kind }>;
+
+class ResampledModel implements ModelLeg {
+  readonly input: AudioFormat;
+  readonly output: AudioFormat;
+  readonly #model: ModelLeg;
+  readonly #mouth: Resampler;
+  readonly #ear: Resampler;
+  /** The part whose last milliseconds are held. */
+  #held: Pick<EventOf<'audio'>, 'part' | 'responseId'> | undefined;
+
+  constructor(model: ModelLeg, format: AudioFormat) {
+    this.input = format;
+    this.output = format;
+    this.#model = model;
+    this.#mouth = new Resampler(format, model.input);
+    this.#ear = new Resampler(model.output, format);
+  }
+
+  get api(): string {
+    return this.#model.api;
+  }
+
+  get bufferedMs(): number {
+    return this.#model.bufferedMs;
+  }
+
+  get unconfirmedMs(): number {
+    return this.#model.unconfirmedMs;
+  }
+
+  listen(listener: (event: ModelEvent) => void): void {
+    this.#model.listen((event) => {
+      if (event.kind === 'audio') this.#hear(event, listener);
+      else {
+        // A response that ends, for whatever reason, has no more audio.
+        if (event.kind === 'audioEnded' || event.kind === 'responseEnded') this.#end(listener);
+        listener(event);
+      }
+    });
+  }
+
+  send(audio: Uint8Array): void {
+    this.#model.send(this.#mouth.push(audio));
+  }
+
+  cancel(): void {
+    this.#model.cancel();
+  }
+
+  truncate(part: SpokenPart, heardMs: number): void {
+    this.#model.truncate(part, heardMs);
+  }
+
+  remove(itemId: string): void {
+    this.#model.remove(itemId);
+  }
+
+  respond(instructions?: string): void {
+    this.#model.respond(instructions);
+  }
+
+  tell(text: string): void {
+    this.#model.tell(text);
+  }
+
+  giveResult(callId: string, output: string): void {
+    this.#model.giveResult(callId, output);
+  }
+
+  close(): void {
+    this.#model.close();
+  }
+
+  #hear(event: EventOf<'audio'>, listener: (event: ModelEvent) => void): void {
+    const { audio, part, responseId } = event;
+    // What is held of one part is not to be heard at the beginning of another.
+    if (this.#held !== undefined && !isSame(this.#held.part, part)) this.#end(listener);
+    this.#held = { part, responseId };
+    listener({ ...event, audio: this.#ear.push(audio) });
+  }
+
+  #end(listener: (event: ModelEvent) => void): void {
+    if (this.#held === undefined) return;
+    const rest = { kind: 'audio', ...this.#held, audio: this.#ear.end() } as const;
+    this.#held = undefined;
+    listener(rest);
+  }
+}
+
+/**
+ * A model in a carrier's format, both ways, where its own is another. Durations and times stay what they are: a part has as
+ * many milliseconds as the model made of it, to one sample and never more, so that `truncate` is right. Audio comes 2 ms
+ * later each way (`Resampler`).
+ *
+ * @throws {SpillwayError} `invalid_option`: a format that cannot be made of the model's.
+ * @example
+ * ```ts
+ * const call = openCall({ carrier, model: resampledModel(new MyModel(), carrier.format) });
+ * ```
+ */
+export function resampledModel(model: ModelLeg, format: AudioFormat): ModelLeg {
+  return new ResampledModel(model, format);
+}
