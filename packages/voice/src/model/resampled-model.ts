@@ -44,7 +44,8 @@ class ResampledModel implements ModelLeg {
   }
 
   send(audio: Uint8Array): void {
-    this.#model.send(this.#mouth.push(audio));
+    const made = this.#mouth.push(audio);
+    if (made.byteLength > 0) this.#model.send(made);
   }
 
   cancel(): void {
@@ -76,18 +77,20 @@ class ResampledModel implements ModelLeg {
   }
 
   #hear(event: EventOf<'audio'>, listener: (event: ModelEvent) => void): void {
-    const { audio, part, responseId } = event;
+    const { part, responseId } = event;
+    const { itemId, contentIndex } = this.#held?.part ?? part;
     // What is held of one part is not to be heard at the beginning of another.
-    if (this.#held !== undefined && !isSame(this.#held.part, part)) this.#end(listener);
+    if (itemId !== part.itemId || contentIndex !== part.contentIndex) this.#end(listener);
     this.#held = { part, responseId };
-    listener({ ...event, audio: this.#ear.push(audio) });
+    const audio = this.#ear.push(event.audio);
+    if (audio.byteLength > 0) listener({ ...event, audio });
   }
 
   #end(listener: (event: ModelEvent) => void): void {
     if (this.#held === undefined) return;
     const rest = { kind: 'audio', ...this.#held, audio: this.#ear.end() } as const;
     this.#held = undefined;
-    listener(rest);
+    if (rest.audio.byteLength > 0) listener(rest);
   }
 }
 

@@ -42,9 +42,9 @@ const maxMessageBytes = 23_068_672;
 /** How browsers send a key: they cannot set headers. */
 const keyProtocol = 'openai-insecure-api-key.';
 
-/** Where Gemini's Live API is, in each of its versions. */
+/** Where Gemini's Live API is, in each of its versions. Google's own client asks with two slashes in front. */
 const geminiPath =
-  /^\/ws\/google\.ai\.generativelanguage\.v1(?:alpha|beta)\.GenerativeService\.BidiGenerateContent$/;
+  /^\/{1,2}ws\/google\.ai\.generativelanguage\.v1(?:alpha|beta)\.GenerativeService\.BidiGenerateContent$/;
 /** WebSocket's code for what is not understood: how Gemini says that a key is wrong. */
 const invalidPayload = 1007;
 
@@ -95,6 +95,7 @@ export function createSimulatedModelDoor(
       const model = parameters.get('model');
       if (geminiPath.test(path ?? ''))
         sockets.handleUpgrade(request, socket, head, (accepted: WebSocket) => {
+          accepted.on('error', () => {});
           const key = request.headers['x-goog-api-key'] ?? parameters.get('key');
           if (apiKey !== undefined && key !== apiKey)
             accepted.close(invalidPayload, 'API key not valid. Please pass a valid API key.');
