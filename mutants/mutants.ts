@@ -4203,7 +4203,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'model leg: audio that is no base64 is noise for the ear',
-    file: 'packages/voice/src/model/openai-realtime-events.ts',
+    file: 'packages/voice/src/model/base64.ts',
     find: 'return digits % 4 !== 1 && bytes.byteLength === Math.floor((digits * 3) / 4) ? bytes : undefined;',
     replace: 'return digits >= 0 ? bytes : undefined;',
     test: 'packages/voice/test/model/openai-realtime.test.ts',

@@ -13,8 +13,11 @@ export { SingleUseTokens, type SingleUseTokensOptions } from './telephony/single
 export { isTwilioSignature, type SignedRequest, twilioSignature } from './telephony/twilio-signature.ts';
 export { streamTwiml, type StreamTwiml, type TwimlVerb } from './telephony/twiml.ts';
 export type { ModelTool } from './model/model-tool.ts';
+export { openGeminiLive } from './model/gemini-live.ts';
+export type { GeminiLiveOptions } from './model/gemini-live-options.ts';
 export { openOpenAiRealtime } from './model/openai-realtime.ts';
 export type { OpenAiRealtimeOptions } from './model/openai-realtime-options.ts';
+export { resampledModel } from './model/resampled-model.ts';
 export type { CallTool, ToolRun } from './tools/call-tool.ts';
 export type { EndedToolRun, ToolOutcome } from './tools/tool-runs.ts';
 export { webhookTool, type WebhookToolOptions } from './tools/webhook-tool.ts';

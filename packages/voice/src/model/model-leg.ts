@@ -39,6 +39,8 @@ export type ModelEvent =
       readonly state: ResponseState;
       readonly usage: ModelUsage | undefined;
     }
+  /** What it has used, beside what the ends of responses say. */
+  | { readonly kind: 'used'; readonly usage: ModelUsage }
   /** The human began to speak, or stopped. `atMs`: of the audio that the model got, since its beginning. */
   | { readonly kind: 'speechStarted'; readonly atMs: number }
   | { readonly kind: 'speechStopped'; readonly atMs: number }

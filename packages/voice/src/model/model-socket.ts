@@ -23,11 +23,15 @@ export interface ModelSocketOptions {
   readonly clock: Pick<Clock, 'after'> | undefined;
   readonly onOpen: () => void;
   readonly onText: (text: string) => void;
+  /** Whether text also comes in binary messages. Default: those are refused. */
+  readonly takesBinary?: boolean;
+  /** What the close frame of the other side means, where its codes mean something. Default: `lost`. */
+  readonly endOf?: (closeCode: number, reason: string) => { readonly code: string; readonly message: string };
   /** It has ended by itself; called once, and nothing follows. */
   readonly onEnd: (code: string, message: string) => void;
 }
 
-/** A connection to a model: text alone, bounded both ways, watched, and not read before `read`. */
+/** A connection to a model: text, bounded both ways, watched, and not read before `read`. */
 export class ModelSocket {
   readonly #options: ModelSocketOptions;
   readonly #clock: Pick<Clock, 'after'>;
@@ -130,7 +134,8 @@ export class ModelSocket {
     socket.on('message', (data, isBinary) => {
       this.#isAlive = true;
       if (this.#isOver) return;
-      if (isBinary) this.fail('bad_message', 'It sent a binary message; expected text.', unsupported);
+      if (isBinary && !this.#options.takesBinary)
+        this.fail('bad_message', 'It sent a binary message; expected text.', unsupported);
       else this.#options.onText((data as Buffer).toString('utf8'));
     });
     socket.on('pong', (data) => {
@@ -149,8 +154,12 @@ export class ModelSocket {
         this.fail('bad_message', `Its messages are not valid: ${error.message}.`);
       else this.fail(this.#isOpen ? 'lost' : 'unreachable', `The connection failed: ${code}.`);
     });
-    socket.on('close', (code) => {
-      this.fail('lost', `It closed the connection with code ${code}.`);
+    socket.on('close', (closeCode, reason) => {
+      const { code, message } = this.#options.endOf?.(closeCode, reason.toString('utf8')) ?? {
+        code: 'lost',
+        message: `It closed the connection with code ${closeCode}.`,
+      };
+      this.fail(code, message);
       socket.removeAllListeners();
       // A late error of a socket that is closed has nobody to be told.
       socket.on('error', () => {});

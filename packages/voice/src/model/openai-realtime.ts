@@ -1,8 +1,9 @@
 import { type AudioFormat, bytesPerSample, type SpokenPart, telephoneAudio } from '@spillway/core/audio';
 import type { Utterance } from '../call/conversation.ts';
+import { bytesOfBase64 } from './base64.ts';
 import type { ModelEvent, ModelLeg, ResponseState } from './model-leg.ts';
 import { ModelSocket } from './model-socket.ts';
-import { bytesOfBase64, readRealtimeEvent, type RealtimeEvent } from './openai-realtime-events.ts';
+import { readRealtimeEvent, type RealtimeEvent } from './openai-realtime-events.ts';
 import { checkOptions, type OpenAiRealtimeOptions, sessionSettings } from './openai-realtime-options.ts';
 import { ResponseTurns } from './response-turns.ts';
 import { SentAudio } from './sent-audio.ts';

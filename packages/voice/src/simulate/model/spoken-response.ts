@@ -1,4 +1,4 @@
-import { type AudioFormat, bytesOfMs, decodeMulaw, encodeAlaw, msOfBytes } from '@spillway/core/audio';
+import { type AudioFormat, bytesOfMs, msOfBytes, Resampler, telephoneAudio } from '@spillway/core/audio';
 import type { Clock, Timer } from '@spillway/core/clock';
 import type { Speech } from '../speech.ts';
 import { wordsUpTo } from './conversation.ts';
@@ -70,17 +70,9 @@ export class SpokenResponse {
   }
 }
 
-/** µ-law audio in another format. From 8,000 to 24,000 Hz by straight lines: good enough for an ear that tries something. */
-function audioIn({ encoding }: AudioFormat, mulaw: Uint8Array): Uint8Array {
-  if (encoding === 'mulaw') return mulaw;
-  const samples = decodeMulaw(mulaw);
-  if (encoding === 'alaw') return encodeAlaw(samples);
-  const bytes = Buffer.alloc(samples.length * 6);
-  for (let index = 0; index < samples.length * 3; index += 1) {
-    const at = Math.floor(index / 3);
-    const from = samples[at] ?? 0;
-    const to = samples[at + 1] ?? from;
-    bytes.writeInt16LE(Math.round(from + ((to - from) * (index % 3)) / 3), index * 2);
-  }
-  return bytes;
+/** Telephone audio in another format. */
+function audioIn(format: AudioFormat, mulaw: Uint8Array): Uint8Array {
+  if (format.encoding === 'mulaw') return mulaw;
+  const resampler = new Resampler(telephoneAudio, format);
+  return Buffer.concat([resampler.push(mulaw), resampler.end()]);
 }

@@ -1,0 +1,101 @@
+import { linearSamples, msOfBytes, Resampler, telephoneAudio } from '@spillway/core/audio';
+import { describe, expect, test } from 'vitest';
+import { type CallEvent, openCall, openGeminiLive } from '../src/index.ts';
+import { type CallRecord, figuresOf, placeCall } from '../src/simulate/carrier/index.ts';
+import { type Speech, speech } from '../src/simulate/speech.ts';
+import { ended, openLegs, until } from './support/carrier-server.ts';
+import { serveGemini } from './support/opened-gemini.ts';
+
+const pcm24 = { encoding: 'pcm16', sampleRateHz: 24_000 } as const;
+
+/** A clip as the ear has to get it: made at 24,000 Hz by the model and resampled as a whole. */
+function asHeard({ audio }: Speech): Buffer {
+  const model = new Resampler(telephoneAudio, pcm24);
+  const ear = new Resampler(pcm24, telephoneAudio);
+  return Buffer.concat([ear.push(Buffer.concat([model.push(audio), model.end()])), ear.end()]);
+}
+
+/** All that was played. */
+function played({ played: pieces }: CallRecord): Buffer {
+  return Buffer.concat(pieces.map(({ audio }) => audio));
+}
+
+describe('a call with Gemini over sockets', () => {
+  test('is heard word by word as the model made it: no click at a border, and no shift', async () => {
+    const { sessions, url: modelUrl } = await serveGemini({
+      speed: 10,
+      deltaMs: 70,
+      greeting: speech('model-greeting'),
+    });
+    const events: CallEvent[] = [];
+    const url = await openLegs((carrier) => {
+      const model = openGeminiLive({ url: modelUrl, model: 'gemini-live', apiKey: 'g-test' });
+      openCall({ carrier, model, greeting: 'Greet the caller.', onEvent: (event) => events.push(event) });
+    });
+    const call = await placeCall(url);
+    await until(() => events.some(({ kind }) => kind === 'played'), 'the greeting was played');
+    call.hangUp();
+    const record = await ended(call);
+    const { audio } = speech('model-greeting');
+    const heard = played(record).subarray(0, audio.byteLength);
+    expect(heard.equals(asHeard(speech('model-greeting')))).toBe(true);
+    // Twice in µ-law, which alone leaves 38 dB of noise.
+    expect(snrDb(heard, audio)).toBeGreaterThan(30);
+    expect(figuresOf(record).gaps).toEqual([]);
+    expect(sessions[0]?.truth).toMatchObject({ refusal: undefined, texts: ['Greet the caller.'] });
+  });
+
+  test('is interrupted while its answer is made: the ear is quiet, and the next answer is heard', async () => {
+    const { sessions, url: modelUrl } = await serveGemini({
+      speed: 4,
+      thinkMs: 100,
+      greeting: speech('model-events'),
+      script: [{ heard: speech('caller-interruption').text, says: speech('model-moment') }],
+    });
+    const events: CallEvent[] = [];
+    const url = await openLegs((carrier) => {
+      const model = openGeminiLive({ url: modelUrl, model: 'gemini-live', apiKey: 'g-test' });
+      openCall({ carrier, model, greeting: 'Tell the events.', onEvent: (event) => events.push(event) });
+    });
+    const call = await placeCall(url);
+    expect(await call.whenHeard(1500, 20_000)).toBe(true);
+    call.say(speech('caller-interruption').audio);
+    await until(() => events.filter(({ kind }) => kind === 'played').length === 1, 'the answer was played');
+    call.hangUp();
+    const record = await ended(call);
+    const { interruptions } = figuresOf(record);
+    expect(interruptions[0]).toMatchObject({ isHeardToEnd: false });
+    // The double hears speech after 60 ms of it; then what is on its way.
+    expect(interruptions[0]?.quietAfterMs).toBeLessThan(500);
+    expect(record.clears).toHaveLength(1);
+    expect(record.refusals).toEqual([]);
+    expect(record.maxBufferedMs).toBeLessThanOrEqual(800.5);
+    const answer = asHeard(speech('model-moment'));
+    const all = played(record);
+    const at = all.indexOf(answer.subarray(0, answer.byteLength - 160));
+    expect(at).toBeGreaterThan(0);
+    // What the model was not told: it believes to have said all that it had made.
+    const [greeting, second] = sessions[0]?.truth.answers ?? [];
+    expect(greeting?.isInterrupted).toBe(true);
+    const interrupted = events.find((event) => event.kind === 'interrupted');
+    expect(interrupted?.unheard[0]?.heardMs).toBeLessThan(greeting?.madeMs ?? 0);
+    expect(second?.text ?? speech('model-moment').text).toBe(speech('model-moment').text);
+    expect(events.filter(({ kind }) => kind === 'heard')).toEqual([
+      { kind: 'heard', text: speech('caller-interruption').text },
+    ]);
+  });
+});
+
+/** How far the error lies below the words, in dB. */
+function snrDb(heard: Uint8Array, said: Uint8Array): number {
+  const one = linearSamples(telephoneAudio, heard);
+  const other = linearSamples(telephoneAudio, said);
+  let signal = 0;
+  let error = 0;
+  for (const [index, value] of other.entries()) {
+    signal += value ** 2;
+    error += ((one[index] ?? 0) - value) ** 2;
+  }
+  expect(msOfBytes(telephoneAudio, one.length)).toBe(msOfBytes(telephoneAudio, other.length));
+  return 10 * Math.log10(signal / error);
+}
