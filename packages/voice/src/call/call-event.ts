@@ -32,6 +32,8 @@ export type CallEvent =
       readonly state: ResponseState;
       readonly usage: ModelUsage | undefined;
     }
+  /** What the model has used, beside what `responseEnded` says: some tell it later. */
+  | { readonly kind: 'used'; readonly usage: ModelUsage }
   /**
    * An answer is heard: `thoughtMs` from the end of the human's speech, as the model said it, to the model's first audio;
    * `playedMs` from there until the ear confirmed that it played some of it. Not told where the ear had others to play first.

@@ -295,6 +295,7 @@ export class Call {
         this.#tools?.ask(event.callId, event.name, event.input);
         if (this.#tools !== undefined && this.#tools.running > 0) this.#filler?.begin();
         break;
+      case 'used':
       case 'warned':
         this.#tell(event);
         break;
