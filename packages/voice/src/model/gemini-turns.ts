@@ -74,6 +74,7 @@ export class GeminiTurns {
     if (!hasWords || isStopped || sound.quietMs < pauseMs) return;
     this.#caller.isStopped = true;
     emit({ kind: 'speechStopped', atMs: sound.sentMs - sound.quietMs });
+    this.#tellHeard();
   }
 
   /** Notes that a text was sent. */
@@ -122,6 +123,7 @@ export class GeminiTurns {
     // Words of before may come late, in the middle of the answer to them.
     if (this.#state === 'making' || this.#state === 'playing') return;
     this.#caller.hasWords = true;
+    this.#caller.isStopped = false;
     if (this.#caller.isStarted) return;
     this.#caller.isStarted = true;
     emit({ kind: 'speechStarted', atMs: sound.sentMs });

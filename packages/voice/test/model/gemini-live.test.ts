@@ -266,6 +266,7 @@ describe('an interruption of Gemini', () => {
     for (let ms = 0; ms < 480; ms += 20) opened.leg.send(Buffer.alloc(960));
     expect(opened.of('speechStopped')).toEqual([]);
     for (let ms = 0; ms < 60; ms += 20) opened.leg.send(Buffer.alloc(960));
+    expect(opened.of('heard').at(-1)).toMatchObject({ text: 'When are you open?', isWhole: true });
     expect(opened.of('speechStopped')[0]?.atMs).toBeCloseTo(39, 0);
     // Words that come late, into the answer to them, are no speech.
     wild.speak(100);
