@@ -14,8 +14,8 @@ const exported = {
   '@google/genai': ['GoogleGenAI'],
   '@spillway/client': ['ClientError', 'createFetch', 'openClient'],
   '@spillway/client/react': ['useStream'],
-  '@spillway/voice': ['openCall', 'openOpenAiRealtime', 'webhookTool'],
-  '@spillway/voice/simulate/model': ['openSimulatedModel', 'serveSimulatedModels'],
+  '@spillway/voice': ['openCall', 'openGeminiLive', 'openOpenAiRealtime', 'resampledModel', 'webhookTool'],
+  '@spillway/voice/simulate/model': ['openSimulatedGemini', 'openSimulatedModel', 'serveSimulatedModels'],
   '@spillway/voice/simulate/speech': ['speech'],
   ws: ['WebSocketServer'],
   ai: ['streamText'],
@@ -28,6 +28,7 @@ const surroundings = `
   declare const apiKey: string;
   declare const body: string;
   declare const carrier: import('@spillway/voice').CarrierLeg;
+  declare const leg: import('@spillway/voice').ModelLeg;
   declare const clip: Uint8Array;
   declare const client: import('@spillway/client').Client;
   declare const key: string;

@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { placeCall } from '@spillway/voice/simulate/carrier';
 import { speech } from '@spillway/voice/simulate/speech';
-import { openOpenAiRealtime } from '@spillway/voice';
+import { openGeminiLive, openOpenAiRealtime } from '@spillway/voice';
 import { WebSocket } from 'ws';
 import { eventually, startGateway, startSimulator } from './support/processes.ts';
 import { metric } from './support/requests.ts';
@@ -100,11 +100,18 @@ test('a gateway whose clients need keys, or with a provider, takes no calls', as
   expect((await fetch(`${gateway.url}/voice/twilio`, { method: 'POST' })).status).toBe(404);
 });
 
-test('the simulated provider is a realtime model, too', async () => {
+test.each([
+  ['OpenAI’s', '/v1/realtime', openOpenAiRealtime],
+  [
+    'Gemini’s',
+    '/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent',
+    openGeminiLive,
+  ],
+] as const)('the simulated provider is a realtime model of %s API, too', async (_api, path, open) => {
   const simulator = await startSimulator();
-  const url = `${simulator.url.replace('http', 'ws')}/v1/realtime`;
+  const url = `${simulator.url.replace('http', 'ws')}${path}`;
   const kinds: string[] = [];
-  const model = openOpenAiRealtime({ url, model: 'simulated' });
+  const model = open({ url, model: 'simulated' });
   onTestFinished(() => model.close());
   model.listen(({ kind }) => {
     kinds.push(kind);

@@ -102,7 +102,8 @@ class ResampledModel implements ModelLeg {
  * @throws {SpillwayError} `invalid_option`: a format that cannot be made of the model's.
  * @example
  * ```ts
- * const call = openCall({ carrier, model: resampledModel(new MyModel(), carrier.format) });
+ * // `leg`: a `ModelLeg` of your own.
+ * const call = openCall({ carrier, model: resampledModel(leg, carrier.format) });
  * ```
  */
 export function resampledModel(model: ModelLeg, format: AudioFormat): ModelLeg {
