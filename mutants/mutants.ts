@@ -6578,8 +6578,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'Gemini: a session that is told to go is cut in the middle of a word',
     file: `${voice}/model/gemini-live.ts`,
-    find: 'if (this.#leaving !== undefined && this.#openCalls.size === 0)',
-    replace: 'if (this.#leaving === undefined)',
+    find: 'Math.max(0, inMs - leaveEarlyMs)',
+    replace: '0',
     test: `${voiceTest}/model/gemini-live.test.ts`,
     only: 'end of an answer',
   },
@@ -6606,5 +6606,13 @@ export const mutants: readonly Mutant[] = [
     replace: '0, onEnd',
     test: `${voiceTest}/simulate/foreign-gemini.test.ts`,
     only: 'speaks and is answered',
+  },
+  {
+    name: 'Gemini: a session is left before its handle has come',
+    file: `${voice}/model/gemini-live.ts`,
+    find: 'if (this.#mayLeave && this.#options.onResumable === undefined)',
+    replace: 'if (this.#mayLeave)',
+    test: `${voiceTest}/gemini-call.test.ts`,
+    only: 'outlives',
   },
 ];

@@ -1,6 +1,6 @@
 import { linearSamples, msOfBytes, Resampler, telephoneAudio } from '@spillway/core/audio';
 import { describe, expect, test } from 'vitest';
-import { type CallEvent, openCall, openGeminiLive } from '../src/index.ts';
+import { type CallEvent, type ModelLeg, openCall, openGeminiLive, type Utterance } from '../src/index.ts';
 import { type CallRecord, figuresOf, placeCall } from '../src/simulate/carrier/index.ts';
 import { type Speech, speech } from '../src/simulate/speech.ts';
 import { ended, openLegs, until } from './support/carrier-server.ts';
@@ -83,6 +83,51 @@ describe('a call with Gemini over sockets', () => {
     expect(events.filter(({ kind }) => kind === 'heard')).toEqual([
       { kind: 'heard', text: speech('caller-interruption').text },
     ]);
+  });
+
+  test('outlives its connection: the session goes on in another one, between two answers', async () => {
+    const { sessions, url: modelUrl } = await serveGemini({
+      speed: 10,
+      maxAgeMs: 8000,
+      goAwayMs: 7600,
+      script: [{ heard: speech('caller-hello').text, says: speech('model-moment') }],
+    });
+    const events: CallEvent[] = [];
+    let handle: string | undefined;
+    const open = (past: readonly Utterance[] = []): ModelLeg =>
+      openGeminiLive({
+        url: modelUrl,
+        model: 'gemini-live',
+        apiKey: 'g-test',
+        past,
+        onResumable: (latest) => {
+          handle = latest;
+        },
+        ...(handle === undefined ? {} : { resumptionHandle: handle }),
+      });
+    const url = await openLegs((carrier) => {
+      const onEvent = (event: CallEvent): number => events.push(event);
+      openCall({ carrier, model: open(), greeting: 'Greet the caller.', reopenModel: open, onEvent });
+    });
+    const call = await placeCall(url);
+    await until(() => events.filter(({ kind }) => kind === 'ready').length === 2, 'another session is ready');
+    call.say(speech('caller-hello').audio);
+    await until(() => events.filter(({ kind }) => kind === 'played').length === 2, 'the answer was played');
+    call.hangUp();
+    const heard = played(await ended(call));
+    for (const name of ['model-greeting', 'model-moment'] as const) {
+      const whole = asHeard(speech(name));
+      expect(heard.includes(whole.subarray(0, whole.byteLength - 160))).toBe(true);
+    }
+    expect(events.find(({ kind }) => kind === 'reopening')).toMatchObject({ code: 'expired' });
+    // The second one is told to go, too, as soon as it has answered.
+    const [first, second] = sessions.map(({ truth }) => truth);
+    expect([first?.setup?.sessionResumption, second?.setup?.sessionResumption]).toEqual([
+      {},
+      { handle: expect.any(String) },
+    ]);
+    expect(first?.refusal).toBeUndefined();
+    expect(second).toMatchObject({ refusal: undefined, texts: [] });
   });
 });
 

@@ -65,8 +65,12 @@ describe('audio of another rate', () => {
   test('what is louder than sixteen bits is clipped, and does not turn over', () => {
     const square = Int16Array.from({ length: 800 }, (_, index) => (index % 40 < 20 ? 32_767 : -32_768));
     const made = linearSamples(pcm(16_000), whole(pcm(8000), pcm(16_000), new Uint8Array(square.buffer)));
-    const jumps = made.subarray(1).map((sample, index) => Math.abs(sample - (made[index] ?? 0)));
-    expect(Math.max(...jumps)).toBeLessThan(32_768);
+    // Its corners overshoot. Where it is high, it stays high.
+    for (const [index, sample] of made.subarray(0, -40).entries()) {
+      const place = index % 80;
+      if (place >= 2 && place < 38) expect(sample).toBeGreaterThan(20_000);
+      if (place >= 42 && place < 78) expect(sample).toBeLessThan(-20_000);
+    }
   });
 
   test('of the same rate, only the encoding is another, at once', () => {

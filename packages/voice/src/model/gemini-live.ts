@@ -169,7 +169,17 @@ class GeminiLive implements ModelLeg {
     }
     for (const id of toolCallCancellation?.ids ?? []) this.#openCalls.delete(id);
     if (goAway !== undefined) this.#leave(msOfDuration(goAway.timeLeft) ?? 0);
-    if (resumption?.resumable && resumption.newHandle) this.#options.onResumable?.(resumption.newHandle);
+    if (resumption?.resumable && resumption.newHandle) this.#resumable(resumption.newHandle);
+  }
+
+  #resumable(handle: string): void {
+    this.#options.onResumable?.(handle);
+    if (this.#mayLeave) this.#expire();
+  }
+
+  /** Whether the session is to end, and neither an answer is open nor a tool. */
+  get #mayLeave(): boolean {
+    return this.#leaving !== undefined && this.#openCalls.size === 0 && !this.#turns.isOpen;
   }
 
   #ready(): void {
@@ -213,7 +223,8 @@ class GeminiLive implements ModelLeg {
   }
 
   #idle(): void {
-    if (this.#leaving !== undefined && this.#openCalls.size === 0) {
+    // Who wants to resume the session needs the handle that follows.
+    if (this.#mayLeave && this.#options.onResumable === undefined) {
       this.#expire();
       return;
     }
@@ -260,7 +271,8 @@ class GeminiLive implements ModelLeg {
  *
  * `warned` has `phantom_interruption` (the model was interrupted, and nobody had been heard for 3 s: the ear keeps what it has) and
  * `going_away` (the API closes the connection soon: after some ten minutes). `ended` has one of these codes: `expired` (at the end
- * of the next answer after `going_away`, or 1 s before the connection would be cut), and `unreachable`, `unauthorized`,
+ * of the next answer after `going_away`, with `onResumable` when its handle has come, and at the latest 1 s before the connection
+ * would be cut), and `unreachable`, `unauthorized`,
  * `rate_limited`, `refused`, `lost`, `bad_message` and `overflow` as of `openOpenAiRealtime`. No message has the key.
  *
  * @throws {SpillwayError} `invalid_option`
