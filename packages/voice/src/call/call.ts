@@ -342,8 +342,7 @@ export class Call {
   }
 
   #takeAudio({ audio, part, responseId }: Extract<ModelEvent, { readonly kind: 'audio' }>): void {
-    const isWanted = this.#answers.came(responseId, part, audio.byteLength);
-    if (!isWanted) return;
+    if (!this.#answers.came(responseId, part, audio.byteLength)) return;
     this.#filler?.stop();
     this.#watch.spoke(this.#playout.isIdle);
     this.#playout.write(part, audio);
