@@ -7,6 +7,7 @@ import { linearSamples } from './level.ts';
 const reach = 16;
 /** The shape of the filter's window (Kaiser's β): what it stops is 80 dB down. */
 const windowShape = 7.857;
+const noWeights = new Float64Array(0);
 /** The most numbers in a filter's table. Rates that are used have far fewer: 44,100 to 8,000 Hz takes 14,240. */
 const maxTableSize = 65_536;
 
@@ -95,11 +96,10 @@ export class Resampler {
     const last = (held.length - 2 * this.#side) * this.#up - this.#down;
     const made = new Int16Array(Math.max(0, Math.floor((last - this.#next) / this.#down) + 1));
     for (let index = 0; index < made.length; index += 1, this.#next += this.#down) {
-      const row = this.#rows[this.#next % this.#up];
+      const row = this.#rows[this.#next % this.#up] ?? noWeights;
       const start = Math.floor(this.#next / this.#up);
       let sum = 0;
-      for (let tap = 0; row !== undefined && tap < row.length; tap += 1)
-        sum += (row[tap] ?? 0) * (held[start + tap] ?? 0);
+      for (let tap = 0; tap < row.length; tap += 1) sum += (row[tap] ?? 0) * (held[start + tap] ?? 0);
       made[index] = Math.max(-32_768, Math.min(32_767, Math.round(sum)));
     }
     const done = Math.floor(this.#next / this.#up);

@@ -86,7 +86,7 @@ describe('audio of another rate', () => {
   });
 });
 
-describe('promise 21: audio that is resampled keeps its time', () => {
+describe('audio that is resampled keeps its time', () => {
   const formats: readonly AudioFormat[] = [
     telephoneAudio,
     pcm(8000),

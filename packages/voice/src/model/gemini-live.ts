@@ -11,8 +11,8 @@ import { resampledModel } from './resampled-model.ts';
 import { SentAudio } from './sent-audio.ts';
 
 /** What the API takes, and what it makes. */
-const input: AudioFormat = { encoding: 'pcm16', sampleRateHz: 16_000 };
-const output: AudioFormat = { encoding: 'pcm16', sampleRateHz: 24_000 };
+const taken: AudioFormat = { encoding: 'pcm16', sampleRateHz: 16_000 };
+const made: AudioFormat = { encoding: 'pcm16', sampleRateHz: 24_000 };
 
 /** The most calls of tools that are open. */
 const maxOpenCalls = 64;
@@ -25,13 +25,14 @@ const goOn = 'Please go on.';
 
 class GeminiLive implements ModelLeg {
   readonly api = 'gemini-live';
-  readonly input = input;
-  readonly output = output;
+  readonly input = taken;
+  readonly output = made;
+  readonly answersItself = true;
   readonly #options: GeminiLiveOptions;
   readonly #clock: Pick<Clock, 'after'>;
   readonly #socket: ModelSocket;
   readonly #sent: SentAudio;
-  readonly #sound = new CallerSound(input);
+  readonly #sound = new CallerSound(taken);
   readonly #turns: GeminiTurns;
   /** The names of the tools that were asked for, by the ids of the calls. */
   readonly #openCalls = new Map<string, string>();
@@ -68,7 +69,7 @@ class GeminiLive implements ModelLeg {
         this.#listener?.({ kind: 'ended', code, message });
       },
     });
-    this.#sent = new SentAudio(input, this.#socket, () => this.#emit({ kind: 'drained' }));
+    this.#sent = new SentAudio(taken, this.#socket, () => this.#emit({ kind: 'drained' }));
   }
 
   get bufferedMs(): number {
@@ -88,7 +89,7 @@ class GeminiLive implements ModelLeg {
     if (this.#socket.isOver || !this.#isReady) return;
     const bytes = audio.byteLength;
     const data = Buffer.from(audio.buffer, audio.byteOffset, bytes).toString('base64');
-    const mimeType = `audio/pcm;rate=${input.sampleRateHz}`;
+    const mimeType = `audio/pcm;rate=${taken.sampleRateHz}`;
     this.#sent.send(`{"realtimeInput":{"audio":{"mimeType":"${mimeType}","data":"${data}"}}}`, bytes);
     this.#sound.sent(audio);
     this.#turns.heard();

@@ -24,6 +24,10 @@ class ResampledModel implements ModelLeg {
     return this.#model.api;
   }
 
+  get answersItself(): boolean {
+    return this.#model.answersItself;
+  }
+
   get bufferedMs(): number {
     return this.#model.bufferedMs;
   }

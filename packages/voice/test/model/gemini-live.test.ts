@@ -252,7 +252,7 @@ describe('an interruption of Gemini', () => {
     opened.leg.tell('The caller pressed 5 on the telephone.');
     await opened.next('speechStarted');
     expect(opened.of('warned')).toEqual([]);
-    await until(() => sessions[0]?.truth.answers[0]?.isInterrupted === true);
+    await until(() => sessions[0]?.truth.answers[0]?.isInterrupted ?? false);
   });
 
   test('when no answer is open is known by the first words; by silence behind them, that it is over', async () => {

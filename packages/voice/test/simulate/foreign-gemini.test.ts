@@ -15,7 +15,7 @@ import {
 } from '../../src/simulate/model/index.ts';
 import { speech } from '../../src/simulate/speech.ts';
 import { WebSocket } from 'ws';
-import { closed } from '../support/carrier-server.ts';
+import { closed as closeOf } from '../support/carrier-server.ts';
 import { quiet, until } from '../support/realtime-client.ts';
 
 const pcm24 = { encoding: 'pcm16', sampleRateHz: 24_000 } as const;
@@ -229,8 +229,8 @@ describe('what Gemini refuses', () => {
   });
 
   test('what its own client would not send: a field that it does not know, a first message that sets nothing up, two setups', async () => {
-    const { geminiUrl, close } = await serveSimulatedModels();
-    onTestFinished(close);
+    const server = await serveSimulatedModels();
+    onTestFinished(() => server.close());
     const model = 'models/gemini-live';
     const parameters = { type: 'object', additionalProperties: false };
     const tools = [{ functionDeclarations: [{ name: 'find_book', parameters }] }];
@@ -241,12 +241,12 @@ describe('what Gemini refuses', () => {
       [[{ setup: { model } }, { setup: { model } }], invalid.reason],
       [['{'], 'Invalid JSON payload received.'],
     ] as const) {
-      const client = new WebSocket(geminiUrl);
+      const client = new WebSocket(server.geminiUrl);
       onTestFinished(() => client.terminate());
       client.on('open', () => {
         for (const one of messages) client.send(typeof one === 'string' ? one : JSON.stringify(one));
       });
-      expect(await closed(client)).toEqual({ code: 1007, reason });
+      expect(await closeOf(client)).toEqual({ code: 1007, reason });
     }
   });
 

@@ -6,7 +6,7 @@ import type { SimulatedGeminiFaults } from './simulated-gemini-options.ts';
 import { SpokenResponse } from './spoken-response.ts';
 
 /** What Gemini makes. */
-export const geminiAudio: AudioFormat = { encoding: 'pcm16', sampleRateHz: 24_000 };
+const geminiAudio: AudioFormat = { encoding: 'pcm16', sampleRateHz: 24_000 };
 
 /** What an answer is made with. */
 export interface GeminiAnswerOptions {
