@@ -1,6 +1,13 @@
 import { linearSamples, msOfBytes, Resampler, telephoneAudio } from '@spillway/core/audio';
 import { describe, expect, test } from 'vitest';
-import { type CallEvent, type ModelLeg, openCall, openGeminiLive, type Utterance } from '../src/index.ts';
+import {
+  type CallEvent,
+  type CallTool,
+  type ModelLeg,
+  openCall,
+  openGeminiLive,
+  type Utterance,
+} from '../src/index.ts';
 import { type CallRecord, figuresOf, placeCall } from '../src/simulate/carrier/index.ts';
 import { type Speech, speech } from '../src/simulate/speech.ts';
 import { ended, openLegs, until } from './support/carrier-server.ts';
@@ -128,6 +135,43 @@ describe('a call with Gemini over sockets', () => {
     ]);
     expect(first?.refusal).toBeUndefined();
     expect(second).toMatchObject({ refusal: undefined, texts: [] });
+  });
+
+  test('has tools, and is told of a key: each text is answered', async () => {
+    const calls = { name: 'find_book', input: { title: 'Momo' } };
+    const tool: CallTool = {
+      name: 'find_book',
+      description: 'Says where a book is.',
+      parameters: { type: 'object', properties: { title: { type: 'string' } }, additionalProperties: false },
+      run: async (input) => `${JSON.stringify(input)} is on the second floor.`,
+    };
+    const { sessions, url: modelUrl } = await serveGemini({
+      script: [{ heard: 'Do you have Momo?', calls, says: speech('model-moment') }],
+    });
+    const events: CallEvent[] = [];
+    const url = await openLegs((carrier) => {
+      const model = openGeminiLive({ url: modelUrl, model: 'gemini-live', apiKey: 'g-test', tools: [tool] });
+      openCall({ carrier, model, tools: [tool], onEvent: (event) => events.push(event) });
+    });
+    const call = await placeCall(url);
+    await until(() => events.some(({ kind }) => kind === 'ready'), 'the model is ready');
+    call.say(speech('caller-hello').audio);
+    await until(() => events.some(({ kind }) => kind === 'played'), 'the answer was played');
+    call.press('5');
+    await until(() => sessions[0]?.truth.texts.length === 1, 'the model is told of the key');
+    await until(() => events.filter(({ kind }) => kind === 'played').length === 2, 'that was answered, too');
+    call.hangUp();
+    await ended(call);
+    expect(events.find(({ kind }) => kind === 'toolEnded')).toMatchObject({
+      name: 'find_book',
+      outcome: 'done',
+    });
+    expect(sessions[0]?.truth).toMatchObject({
+      refusal: undefined,
+      texts: ['The caller pressed 5 on the telephone.'],
+      results: [{ response: { output: '{"title":"Momo"} is on the second floor.' } }],
+    });
+    expect(events.filter(({ kind }) => kind === 'used').length).toBeGreaterThanOrEqual(2);
   });
 });
 

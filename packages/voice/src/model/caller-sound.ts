@@ -1,7 +1,7 @@
 import { type AudioFormat, levelOf, msOfBytes } from '@spillway/core/audio';
 
 /** Louder than the noise of a telephone line, and quieter than anybody who speaks on it. */
-const soundLevel = 0.01;
+const soundLevel = 0.005;
 
 /** How much audio of the caller was sent, and how long it has been quiet at its end. The time is the audio's own. */
 export class CallerSound {

@@ -122,10 +122,17 @@ class GeminiLive implements ModelLeg {
 
   giveResult(callId: string, output: string): void {
     const name = this.#openCalls.get(callId);
-    // The model has taken it back: the caller spoke.
-    if (name === undefined) return;
+    if (name === undefined) {
+      // The model has taken it back: no answer follows, and who waits for one is told.
+      const responseId = `dropped-${callId}`;
+      queueMicrotask(() =>
+        this.#emit({ kind: 'responseEnded', responseId, state: 'cancelled', usage: undefined }),
+      );
+      return;
+    }
     this.#openCalls.delete(callId);
     this.#say({ toolResponse: { functionResponses: [{ id: callId, name, response: { output } }] } });
+    if (this.#openCalls.size === 0) this.#turns.answering();
   }
 
   close(): void {
@@ -162,13 +169,9 @@ class GeminiLive implements ModelLeg {
       if (audio === undefined) return;
       this.#turns.take(serverContent, audio);
     }
-    for (const { args, id, name } of toolCall?.functionCalls ?? []) {
-      this.#turns.called();
-      if (this.#openCalls.size < maxOpenCalls) this.#openCalls.set(id, name);
-      const { responseId } = this.#turns;
-      this.#emit({ kind: 'toolCalled', responseId, callId: id, name, input: JSON.stringify(args) });
-    }
-    for (const id of toolCallCancellation?.ids ?? []) this.#openCalls.delete(id);
+    if (toolCall !== undefined)
+      this.#turns.called((responseId) => this.#ask(responseId, toolCall.functionCalls));
+    if (toolCallCancellation !== undefined) this.#takeBack(toolCallCancellation.ids);
     if (goAway !== undefined) this.#leave(msOfDuration(goAway.timeLeft) ?? 0);
     if (resumption?.resumable && resumption.newHandle) this.#resumable(resumption.newHandle);
   }
@@ -181,6 +184,18 @@ class GeminiLive implements ModelLeg {
   /** Whether the session is to end, and neither an answer is open nor a tool. */
   get #mayLeave(): boolean {
     return this.#leaving !== undefined && this.#openCalls.size === 0 && !this.#turns.isOpen;
+  }
+
+  #ask(responseId: string, calls: NonNullable<GeminiMessage['toolCall']>['functionCalls']): void {
+    for (const { args, id, name } of calls) {
+      if (this.#openCalls.size < maxOpenCalls) this.#openCalls.set(id, name);
+      this.#emit({ kind: 'toolCalled', responseId, callId: id, name, input: JSON.stringify(args) });
+    }
+  }
+
+  #takeBack(ids: readonly string[]): void {
+    for (const id of ids) this.#openCalls.delete(id);
+    this.#turns.tookBack();
   }
 
   #ready(): void {

@@ -38,6 +38,8 @@ export class GeminiTurns {
   #state: State = 'idle';
   #count = 0;
   #isCancelled = false;
+  /** Whether the end of the response was told, although its turn goes on: it waits for tools. */
+  #isTold = false;
   #hasSpoken = false;
   #said = '';
   #heard = '';
@@ -82,9 +84,24 @@ export class GeminiTurns {
     this.#hasTexted = true;
   }
 
-  /** It asks for something: an answer is open. */
-  called(): void {
+  /** It asks for tools. */
+  called(tell: (responseId: string) => void): void {
     if (this.#state === 'idle') this.#begin();
+    tell(this.responseId);
+    // Nothing more is due before their results, whether the turn ends here or waits for them.
+    this.#tellEnd('completed');
+  }
+
+  /** It has the results of all tools: another response is due, also within the same turn. */
+  answering(): void {
+    if (this.#state !== 'making' || !this.#isTold) return;
+    this.#made('completed');
+    this.#begin();
+  }
+
+  /** It does not want the results of tools any more: the caller speaks. */
+  tookBack(): void {
+    this.#speechStarted();
   }
 
   /** Takes what a message says of the conversation. `audio`: of the model. */
@@ -108,6 +125,7 @@ export class GeminiTurns {
     this.#state = 'making';
     this.#count += 1;
     this.#isCancelled = false;
+    this.#isTold = false;
     this.#hasSpoken = false;
     this.#hasTexted = false;
     this.#caller = { isStarted: false, isStopped: false, hasWords: false };
@@ -116,7 +134,7 @@ export class GeminiTurns {
   }
 
   #hear(text: string): void {
-    const { emit, sound } = this.#options;
+    const { emit } = this.#options;
     if (text === '') return;
     this.#heard = (this.#heard + text).slice(0, maxTextLength);
     emit({ kind: 'heard', itemId: this.#heardId, text, isWhole: false });
@@ -124,7 +142,11 @@ export class GeminiTurns {
     if (this.#state === 'making' || this.#state === 'playing') return;
     this.#caller.hasWords = true;
     this.#caller.isStopped = false;
-    if (this.#caller.isStarted) return;
+    if (!this.#caller.isStarted) this.#speechStarted();
+  }
+
+  #speechStarted(): void {
+    const { emit, sound } = this.#options;
     this.#caller.isStarted = true;
     emit({ kind: 'speechStarted', atMs: sound.sentMs });
   }
@@ -138,7 +160,7 @@ export class GeminiTurns {
   }
 
   #say(text: string): void {
-    if (this.#state === 'idle') this.#begin();
+    // Words alone begin no answer: they may be late, and of the last one.
     this.#said = (this.#said + text).slice(0, maxTextLength);
     if (this.#state !== 'making' || this.#isCancelled) return;
     this.#options.emit({ kind: 'said', responseId: this.responseId, part: this.#part, text, isWhole: false });
@@ -154,10 +176,7 @@ export class GeminiTurns {
         code: 'phantom_interruption',
         message: 'The model was interrupted, although nobody spoke.',
       });
-    else {
-      this.#caller.isStarted = true;
-      emit({ kind: 'speechStarted', atMs: sound.sentMs });
-    }
+    else this.#speechStarted();
     if (this.#state === 'making') this.#made(isPhantom ? 'incomplete' : 'cancelled');
     if (this.#state === 'idle') return;
     this.#state = 'stopping';
@@ -168,11 +187,17 @@ export class GeminiTurns {
   /** No more is made. The turn itself ends when it would have been heard, which may be a minute later. */
   #made(state: ResponseState): void {
     if (this.#state !== 'making') return;
-    const { emit } = this.#options;
     const { responseId } = this;
-    if (this.#hasSpoken) emit({ kind: 'audioEnded', responseId, part: this.#part });
+    if (this.#hasSpoken) this.#options.emit({ kind: 'audioEnded', responseId, part: this.#part });
     this.#state = 'playing';
-    emit({
+    this.#tellEnd(state);
+  }
+
+  #tellEnd(state: ResponseState): void {
+    if (this.#isTold) return;
+    this.#isTold = true;
+    const { responseId } = this;
+    this.#options.emit({
       kind: 'responseEnded',
       responseId,
       state: this.#isCancelled ? 'cancelled' : state,

@@ -352,23 +352,70 @@ describe('tools of Gemini', () => {
     });
   });
 
-  test('that the model has taken back get no result', async () => {
+  test('that the model has taken back get no result, and no answer is awaited', async () => {
     const wild = new WildGemini();
     const opened = await wild.open();
+    opened.leg.send(loud);
     wild.say({ toolCall: { functionCalls: [{ id: 'one', name: 'find_book', args: {} }] } });
-    await opened.next('toolCalled');
+    await opened.next('responseEnded');
+    wild.say({ serverContent: { turnComplete: true } });
     wild.say({ toolCallCancellation: { ids: ['one'] } });
+    // It is the caller who has done that.
+    await opened.next('speechStarted');
     wild.say({ toolCall: { functionCalls: [{ id: 'two', name: 'find_book', args: {} }] } });
     await opened.next('toolCalled', 2);
     opened.leg.giveResult('one', 'late');
     opened.leg.giveResult('two', 'in time');
-    await until(() => wild.received.length === 2);
-    expect(wild.received[1]).toEqual({
-      toolResponse: {
-        functionResponses: [{ id: 'two', name: 'find_book', response: { output: 'in time' } }],
+    await until(() => wild.received.some((message) => 'toolResponse' in message));
+    expect(wild.received.filter((message) => 'toolResponse' in message)).toEqual([
+      {
+        toolResponse: {
+          functionResponses: [{ id: 'two', name: 'find_book', response: { output: 'in time' } }],
+        },
       },
-    });
+    ]);
+    await until(() => opened.of('responseEnded').some(({ responseId }) => responseId === 'dropped-one'));
   });
+
+  test('are waited for within a turn, or behind its end, and no answer is due meanwhile', async () => {
+    const wild = new WildGemini();
+    const opened = await wild.open();
+    wild.speak(100);
+    wild.say({ toolCall: { functionCalls: [{ id: 'one', name: 'find_book', args: {} }] } });
+    await opened.next('responseEnded');
+    // The last of what it said before it asked.
+    wild.speak(40);
+    await opened.next('audio', 2);
+    opened.leg.giveResult('one', 'yes');
+    wild.speak(200);
+    wild.say({ serverContent: { generationComplete: true } });
+    await opened.next('responseEnded', 2);
+    expect(kindsOf(opened)).toEqual([
+      'ready',
+      'responseStarted',
+      'audio',
+      'toolCalled',
+      'responseEnded',
+      'audio',
+      'audioEnded',
+      'responseStarted',
+      'audio',
+      'audioEnded',
+      'responseEnded',
+    ]);
+    expect(opened.of('audio').map(({ part }) => part.itemId)).toEqual(['said-1', 'said-1', 'said-2']);
+  });
+});
+
+test('words of an answer that come behind its turn begin no other one', async () => {
+  const wild = new WildGemini();
+  const opened = await wild.open();
+  wild.speak(100);
+  wild.say({ serverContent: { turnComplete: true } });
+  wild.say({ serverContent: { outputTranscription: { text: 'Late.' } } });
+  wild.say({ serverContent: { inputTranscription: { text: 'Hm.' } } });
+  await opened.next('heard');
+  expect(opened.of('responseStarted')).toHaveLength(1);
 });
 
 describe('the end of a session with Gemini', () => {
