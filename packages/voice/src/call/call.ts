@@ -342,7 +342,8 @@ export class Call {
   }
 
   #takeAudio({ audio, part, responseId }: Extract<ModelEvent, { readonly kind: 'audio' }>): void {
-    if (!this.#answers.came(responseId, part, audio.byteLength)) return;
+    const isWanted = this.#answers.came(responseId, part, audio.byteLength);
+    if (!isWanted) return;
     this.#filler?.stop();
     this.#watch.spoke(this.#playout.isIdle);
     this.#playout.write(part, audio);
