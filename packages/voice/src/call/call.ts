@@ -349,11 +349,8 @@ export class Call {
     this.#playout.write(part, audio);
   }
 
-  #responseEnded({
-    responseId,
-    state,
-    usage,
-  }: Extract<ModelEvent, { readonly kind: 'responseEnded' }>): void {
+  #responseEnded(event: Extract<ModelEvent, { readonly kind: 'responseEnded' }>): void {
+    const { responseId, state, usage } = event;
     const isWanted = this.#answers.isWanted(responseId);
     this.#answers.ended(responseId);
     this.#watch.ended();
