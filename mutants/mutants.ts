@@ -6355,7 +6355,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'tools: a run has no deadline',
     file: 'packages/voice/src/tools/tool-runs.ts',
-    find: "      end('late', fallbackOf(tool));\n      run.abort();\n",
+    find: "      end('late', fallbackOf(tool));\n      run.abort.abort();\n",
     replace: '',
     test: 'packages/voice/test/tools/tools-in-a-call.test.ts',
     only: 'is late',
@@ -6363,8 +6363,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'tools: a result comes twice',
     file: 'packages/voice/src/tools/tool-runs.ts',
-    find: '      if (!this.#running.delete(run)) return;',
-    replace: '      this.#running.delete(run);',
+    find: '      if (this.#running.get(toolCallId) !== run) return;\n',
+    replace: '',
     test: 'packages/voice/test/tools/tools-in-a-call.test.ts',
     only: 'is late',
   },
@@ -6379,7 +6379,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'tools: a call that is over leaves its runs',
     file: 'packages/voice/src/tools/tool-runs.ts',
-    find: '    for (const run of this.#running) run.abort();\n',
+    find: '    for (const { abort } of this.#running.values()) abort.abort();\n',
     replace: '',
     test: 'packages/voice/test/tools/tools-in-a-call.test.ts',
     only: 'when the call ends',
@@ -6644,5 +6644,13 @@ export const mutants: readonly Mutant[] = [
     find: "    this.#made('completed');\n    this.#begin();",
     replace: '    this.#isTold = false;',
     test: `${voiceTest}/model/gemini-turns.property.test.ts`,
+  },
+  {
+    name: 'tools: what the model does not want any more runs on',
+    file: 'packages/voice/src/tools/tool-runs.ts',
+    find: "    run.abort.abort();\n    this.#ended(toolCallId, run, 'cancelled');",
+    replace: "    this.#ended(toolCallId, run, 'cancelled');",
+    test: 'packages/voice/test/tools/tools-in-a-call.test.ts',
+    only: 'not want any more',
   },
 ];

@@ -295,6 +295,11 @@ export class Call {
         this.#tools?.ask(event.callId, event.name, event.input);
         if (this.#tools !== undefined && this.#tools.running > 0) this.#filler?.begin();
         break;
+      case 'toolCancelled':
+        this.#askedTools.delete(event.callId);
+        this.#tools?.cancel(event.callId);
+        if (this.#tools?.running === 0) this.#filler?.stop();
+        break;
       case 'used':
       case 'warned':
         this.#tell(event);

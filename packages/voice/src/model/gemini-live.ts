@@ -194,7 +194,10 @@ class GeminiLive implements ModelLeg {
   }
 
   #takeBack(ids: readonly string[]): void {
-    for (const id of ids) this.#openCalls.delete(id);
+    for (const callId of ids) {
+      this.#openCalls.delete(callId);
+      this.#emit({ kind: 'toolCancelled', callId });
+    }
     this.#turns.tookBack();
   }
 

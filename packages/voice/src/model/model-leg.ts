@@ -52,6 +52,8 @@ export type ModelEvent =
       readonly name: string;
       readonly input: string;
     }
+  /** It does not want the result of a tool any more. */
+  | { readonly kind: 'toolCancelled'; readonly callId: string }
   /** It said that something was wrong, and goes on. */
   | { readonly kind: 'warned'; readonly code: string; readonly message: string }
   /** Its socket takes audio again, or some that was sent has arrived. */

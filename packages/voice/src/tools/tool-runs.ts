@@ -16,7 +16,9 @@ export type ToolOutcome =
   | 'failed'
   | 'late'
   /** As many run as may. */
-  | 'refused';
+  | 'refused'
+  /** The model does not want the result any more; the run was aborted. */
+  | 'cancelled';
 
 /** A request for a tool that has ended. */
 export interface EndedToolRun {
@@ -48,11 +50,18 @@ interface Tool {
   wasCorrected: boolean;
 }
 
+interface Run {
+  readonly tool: CallTool;
+  readonly abort: AbortController;
+  readonly startedMs: number;
+}
+
 /** The tools of a call: each request is checked, run with a deadline, and answered once. */
 export class ToolRuns {
   readonly #options: ToolRunsOptions;
   readonly #tools: ReadonlyMap<string, Tool>;
-  readonly #running = new Set<AbortController>();
+  /** What runs, by the model's id. */
+  readonly #running = new Map<string, Run>();
 
   /** @throws {SpillwayError} `invalid_option` for two tools of one name, a deadline out of its range, or a schema that is none. */
   constructor(options: ToolRunsOptions) {
@@ -76,6 +85,7 @@ export class ToolRuns {
 
   /** The model asks for a tool. */
   ask(toolCallId: string, name: string, input: string): void {
+    if (this.#running.has(toolCallId)) return;
     const known = this.#tools.get(name);
     if (known === undefined) {
       const names = [...this.#tools.keys()].join(', ') || 'none';
@@ -100,39 +110,56 @@ export class ToolRuns {
     else this.#run(toolCallId, known.tool, checked.input);
   }
 
+  /** The model does not want a result any more: nothing is given. */
+  cancel(toolCallId: string): void {
+    const run = this.#running.get(toolCallId);
+    if (run === undefined) return;
+    this.#running.delete(toolCallId);
+    run.abort.abort();
+    this.#ended(toolCallId, run, 'cancelled');
+  }
+
   /** The call is over: what runs is aborted, and no result is given. */
   close(): void {
-    for (const run of this.#running) run.abort();
+    for (const { abort } of this.#running.values()) abort.abort();
     this.#running.clear();
   }
 
   #run(toolCallId: string, tool: CallTool, input: unknown): void {
-    const { callId, clock } = this.#options;
-    const run = new AbortController();
-    const startedMs = clock.nowMs();
-    this.#running.add(run);
+    const { callId, clock, give } = this.#options;
+    const run: Run = { tool, abort: new AbortController(), startedMs: clock.nowMs() };
+    const { signal } = run.abort;
+    this.#running.set(toolCallId, run);
     // The first to come is the answer; a run that was given up, or whose call is over, has no second one.
     const end = (outcome: ToolOutcome, output: string): void => {
-      if (!this.#running.delete(run)) return;
+      if (this.#running.get(toolCallId) !== run) return;
+      this.#running.delete(toolCallId);
       deadline.stop();
-      this.#answer(toolCallId, tool.name, outcome, output, clock.nowMs() - startedMs);
+      give(toolCallId, output);
+      this.#ended(toolCallId, run, outcome);
     };
     const deadline = clock.after(tool.deadlineMs ?? defaultDeadlineMs, () => {
       end('late', fallbackOf(tool));
-      run.abort();
+      run.abort.abort();
     });
-    run.signal.addEventListener('abort', () => deadline.stop());
+    signal.addEventListener('abort', () => deadline.stop());
     void Promise.resolve()
-      .then(() => tool.run(input, { callId, toolCallId, signal: run.signal }))
+      .then(() => tool.run(input, { callId, toolCallId, signal }))
       .then(
         (output) => end('done', output),
         () => end('failed', fallbackOf(tool)),
       );
   }
 
-  #answer(toolCallId: string, name: string, outcome: ToolOutcome, output: string, tookMs = 0): void {
+  #ended(toolCallId: string, { startedMs, tool: { name } }: Run, outcome: ToolOutcome): void {
+    const { clock, onEnded } = this.#options;
+    onEnded({ toolCallId, name, outcome, tookMs: clock.nowMs() - startedMs });
+  }
+
+  /** Answers at once. */
+  #answer(toolCallId: string, name: string, outcome: ToolOutcome, output: string): void {
     this.#options.give(toolCallId, output);
-    this.#options.onEnded({ toolCallId, name, outcome, tookMs });
+    this.#options.onEnded({ toolCallId, name, outcome, tookMs: 0 });
   }
 }
 

@@ -364,6 +364,7 @@ describe('tools of Gemini', () => {
     await opened.next('speechStarted');
     wild.say({ toolCall: { functionCalls: [{ id: 'two', name: 'find_book', args: {} }] } });
     await opened.next('toolCalled', 2);
+    expect(opened.of('toolCancelled')).toEqual([{ kind: 'toolCancelled', callId: 'one' }]);
     opened.leg.giveResult('one', 'late');
     opened.leg.giveResult('two', 'in time');
     await until(() => wild.received.some((message) => 'toolResponse' in message));

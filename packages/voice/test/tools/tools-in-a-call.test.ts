@@ -152,6 +152,47 @@ describe('a tool', () => {
     expect(outcomes(opened)).toEqual([]);
   });
 
+  test('that the model does not want any more is aborted, and gives nothing', async () => {
+    let signal: AbortSignal | undefined;
+    const result = Promise.withResolvers<string>();
+    const opened = openWith([
+      weather((_, about) => {
+        ({ signal } = about);
+        return result.promise;
+      }),
+    ]);
+    const id = ask(opened, '{"town":"Bern"}');
+    await settled(opened);
+    opened.model.say({ kind: 'toolCancelled', callId: id });
+    opened.model.say({ kind: 'toolCancelled', callId: 'another' });
+    expect(signal?.aborted).toBe(true);
+    result.resolve('17 degrees');
+    await opened.clock.advance(60_000);
+    expect(outcomes(opened)).toEqual(['cancelled']);
+    expect(opened.log).toEqual([]);
+  });
+
+  test('that is asked for twice under one id runs once', async () => {
+    let runs = 0;
+    const opened = openWith([
+      weather(() => {
+        runs += 1;
+        return Promise.resolve('17');
+      }),
+    ]);
+    for (let count = 0; count < 2; count += 1)
+      opened.model.say({
+        kind: 'toolCalled',
+        responseId: 'r-1',
+        callId: 'one',
+        name: 'weather',
+        input: '{"town":"Bern"}',
+      });
+    await settled(opened);
+    expect(runs).toBe(1);
+    expect(outcomes(opened)).toEqual(['done']);
+  });
+
   test('runs eight times at once, and no more', async () => {
     const opened = openWith([weather(() => new Promise(() => undefined))]);
     for (let count = 0; count < 9; count += 1) ask(opened, '{"town":"Bern"}');
