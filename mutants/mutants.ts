@@ -6562,8 +6562,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'Gemini: a result is given for what the model has taken back',
     file: `${voice}/model/gemini-live.ts`,
-    find: 'for (const id of ids) this.#openCalls.delete(id);',
-    replace: 'void ids;',
+    find: '      this.#openCalls.delete(callId);\n      this.#emit',
+    replace: '      this.#emit',
     test: `${voiceTest}/model/gemini-live.test.ts`,
     only: 'taken back',
   },

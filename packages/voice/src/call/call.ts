@@ -139,17 +139,18 @@ export class Call {
         }),
       onAnswered: (thoughtMs, playedMs) => this.#tell({ kind: 'answered', thoughtMs, playedMs }),
     });
+    this.#filler =
+      filler && new Filler({ audio: filler, clock, format: carrier.format, playout: this.#playout });
     this.#tools =
       tools &&
       new ToolRuns({
         tools,
         callId: carrier.call.callId,
         clock,
+        filler: this.#filler,
         give: (toolCallId, output) => this.giveResult(toolCallId, output),
         onEnded: (run) => this.#tell({ kind: 'toolEnded', ...run }),
       });
-    this.#filler =
-      filler && new Filler({ audio: filler, clock, format: carrier.format, playout: this.#playout });
   }
 
   /** Resolves when the call is over and both ends are closed. Never rejects. */
@@ -212,7 +213,6 @@ export class Call {
   /** Gives a tool's result to the model. A session that did not ask for it is told in words. */
   giveResult(toolCallId: string, output: string): void {
     if (this.#isOver) return;
-    if (this.#tools?.running === 0) this.#filler?.stop();
     if (this.#askedTools.delete(toolCallId)) {
       this.#sessions.current?.giveResult(toolCallId, output);
       this.#watch.asked();
@@ -293,12 +293,10 @@ export class Call {
         this.#tell({ kind: 'toolCalled', callId: event.callId, name: event.name, input: event.input });
         this.#askedTools.add(event.callId);
         this.#tools?.ask(event.callId, event.name, event.input);
-        if (this.#tools !== undefined && this.#tools.running > 0) this.#filler?.begin();
         break;
       case 'toolCancelled':
         this.#askedTools.delete(event.callId);
         this.#tools?.cancel(event.callId);
-        if (this.#tools?.running === 0) this.#filler?.stop();
         break;
       case 'used':
       case 'warned':

@@ -36,6 +36,8 @@ export interface ToolRunsOptions {
   /** Gives the model what it is told. Called once for each request, unless the call is over. */
   readonly give: (toolCallId: string, output: string) => void;
   readonly onEnded: (run: EndedToolRun) => void;
+  /** What is heard while a tool works. */
+  readonly filler?: { begin(): void; stop(): void } | undefined;
 }
 
 /** Runs at once. A model asks for a few; one that asks for more is told to wait. */
@@ -78,11 +80,6 @@ export class ToolRuns {
     this.#tools = tools;
   }
 
-  /** Tools at work. */
-  get running(): number {
-    return this.#running.size;
-  }
-
   /** The model asks for a tool. */
   ask(toolCallId: string, name: string, input: string): void {
     if (this.#running.has(toolCallId)) return;
@@ -114,7 +111,7 @@ export class ToolRuns {
   cancel(toolCallId: string): void {
     const run = this.#running.get(toolCallId);
     if (run === undefined) return;
-    this.#running.delete(toolCallId);
+    this.#forget(toolCallId);
     run.abort.abort();
     this.#ended(toolCallId, run, 'cancelled');
   }
@@ -130,10 +127,11 @@ export class ToolRuns {
     const run: Run = { tool, abort: new AbortController(), startedMs: clock.nowMs() };
     const { signal } = run.abort;
     this.#running.set(toolCallId, run);
+    this.#options.filler?.begin();
     // The first to come is the answer; a run that was given up, or whose call is over, has no second one.
     const end = (outcome: ToolOutcome, output: string): void => {
       if (this.#running.get(toolCallId) !== run) return;
-      this.#running.delete(toolCallId);
+      this.#forget(toolCallId);
       deadline.stop();
       give(toolCallId, output);
       this.#ended(toolCallId, run, outcome);
@@ -149,6 +147,11 @@ export class ToolRuns {
         (output) => end('done', output),
         () => end('failed', fallbackOf(tool)),
       );
+  }
+
+  #forget(toolCallId: string): void {
+    this.#running.delete(toolCallId);
+    if (this.#running.size === 0) this.#options.filler?.stop();
   }
 
   #ended(toolCallId: string, { startedMs, tool: { name } }: Run, outcome: ToolOutcome): void {
