@@ -12,7 +12,7 @@ import { Conversation, type Utterance } from './conversation.ts';
 import { Filler } from './filler.ts';
 import { Mouth } from './mouth.ts';
 import { Pressure } from './pressure.ts';
-import { Sessions } from './sessions.ts';
+import { type SessionEvent, Sessions } from './sessions.ts';
 import { Timers } from './timers.ts';
 import { WatchedPlayout } from './watched-playout.ts';
 
@@ -254,7 +254,7 @@ export class Call {
     }
   }
 
-  #modelSays(event: ModelEvent): void {
+  #modelSays(event: SessionEvent): void {
     switch (event.kind) {
       case 'ready':
         this.#ready();
@@ -304,8 +304,6 @@ export class Call {
         break;
       case 'drained':
         this.#mouth.drain();
-        break;
-      case 'ended':
         break;
     }
   }

@@ -3,14 +3,16 @@ import type { ModelEvent, ModelLeg } from '../model/model-leg.ts';
 import type { ModelFailure } from './call-options.ts';
 import { Timers } from './timers.ts';
 
+/** What comes of a session, but for its end. */
+export type SessionEvent = Exclude<ModelEvent, { readonly kind: 'ended' }>;
+
 /** The sessions of a call, and who is told. */
 export interface SessionsOptions {
   readonly clock: Pick<Clock, 'after'>;
   readonly readyTimeoutMs: number;
   /** Opens another one; `undefined`: there is none. May throw. Without it there never is one. */
   readonly reopen: ((failure: ModelFailure) => ModelLeg | undefined) | undefined;
-  /** What comes of the present session, but for its end. */
-  readonly onEvent: (event: ModelEvent) => void;
+  readonly onEvent: (event: SessionEvent) => void;
   /** The present session has failed. Called before `onReopening` or `onNone`. */
   readonly onFailed: () => void;
   readonly onReopening: (failure: ModelFailure, inMs: number) => void;
