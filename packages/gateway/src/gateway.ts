@@ -50,6 +50,8 @@ import { sessionDoor } from './server/session-door.ts';
 import { type OtherPool, ProviderPools } from './source/provider-pools.ts';
 import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
+import { RealtimeLines } from './realtime/realtime-lines.ts';
+import { RealtimeSessions } from './realtime/realtime-sessions.ts';
 import { Sessions } from '@spillway/server/session/sessions';
 import { openSimulator } from './simulate/simulator.ts';
 import { openCanaryProvider, simulatedProviders } from './simulated-providers.ts';
@@ -137,7 +139,21 @@ export async function openGateway(
   });
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
-    streams,
+    streams: {
+      get liveCount() {
+        return streams.liveCount + realtime.liveCount;
+      },
+      drainAll: async (deadlineMs, onDeadline) => {
+        await Promise.all([
+          streams.drainAll(deadlineMs, onDeadline),
+          realtime.drainAll(deadlineMs, onDeadline),
+        ]);
+      },
+      cancelAll: () => {
+        streams.cancelAll();
+        realtime.cancelAll();
+      },
+    },
     clock,
     shutdownMs: config.shutdownMs,
     close: () => close(),
@@ -229,6 +245,7 @@ export async function openGateway(
     ...watched,
     connections: { client: connections, admin: adminConnections },
     calls: () => voice?.calls,
+    realtime: () => realtime.metered,
     reload,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
@@ -296,6 +313,23 @@ export async function openGateway(
           simulatorUrl: simulator.url,
           watch: watchCalls(metrics, tracing),
         });
+  const realtimeLines = new RealtimeLines(log, clock);
+  const realtime = new RealtimeSessions({
+    admission: provider.admission,
+    clock,
+    config,
+    defects,
+    door: sessionDoor(connections, guard, onRefused),
+    guard,
+    isReady,
+    lines: realtimeLines,
+    links,
+    memory,
+    metrics,
+    providers: () => providers,
+    targets: provider.targets,
+    tracing,
+  });
   const requests = relaySessionRequests({ config, memory, providers: () => providers, relay });
   const sessions = new Sessions({
     ...shared,
@@ -310,7 +344,11 @@ export async function openGateway(
       return stream?.mayRead({ caller, headers }) === true ? stream : undefined;
     },
   });
-  sessions.listen(server.server, (request, socket, head) => voice?.take(request, socket, head) === true);
+  sessions.listen(
+    server.server,
+    (request, socket, head) =>
+      voice?.take(request, socket, head) === true || realtime.take(request, socket, head),
+  );
 
   // The version is read once: later there may be no file descriptor to read it.
   const version = ownVersion();
@@ -366,6 +404,7 @@ export async function openGateway(
     console.close();
     sessions.close();
     voice?.close();
+    realtime.close();
     adminSessions.close();
     connections.closeAll();
     adminConnections.closeAll();
@@ -376,6 +415,7 @@ export async function openGateway(
     pools.destroy();
     refusals.close();
     lines.close();
+    realtimeLines.close();
     await simulator?.close();
     await canary?.simulator.close();
     const pushed = Promise.allSettled([metrics.close(), tracing?.close()]);

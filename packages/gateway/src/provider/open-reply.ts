@@ -135,7 +135,8 @@ function causeOf(error: unknown): unknown {
   return error instanceof UnsentError ? error.cause : error;
 }
 
-function asUnreachable(failed: unknown): GatewayError {
+/** The failure to get a reply, as a client is told of it. */
+export function asUnreachable(failed: unknown): GatewayError {
   const error = causeOf(failed);
   if (error instanceof GatewayError) return error;
   if (error instanceof ConnectTimeoutError) {

@@ -13,6 +13,8 @@ import type { LogDestination } from '../process/log-destination.ts';
 import type { Refusals } from './refusals.ts';
 import type { Canary } from './canary.ts';
 import { CallMetrics, type MeteredCalls } from './call-metrics.ts';
+import { defineCallMetrics, type MeteredCalls } from './call-metrics.ts';
+import { defineRealtimeMetrics, type MeteredRealtime } from './realtime-metrics.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
 import { defineTapMetrics } from './tap-metrics.ts';
@@ -31,6 +33,8 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly canary: () => Pick<Canary, 'firstTokenMs' | 'lastOkAtMs' | 'runs'> | undefined;
   /** The calls; `undefined`: calls are not served. */
   readonly calls: () => MeteredCalls | undefined;
+  /** The realtime conversations that are relayed. */
+  readonly realtime: () => MeteredRealtime;
   /** The taps, which are the same as long as the process runs. */
   readonly taps: () => readonly TapState[];
   /** The event loop's delays in the worst second of the last minute. */
@@ -67,6 +71,8 @@ export class Metrics {
     this.#defineReloads();
     defineTapMetrics(instruments, options.taps);
     this.calls = new CallMetrics(instruments, options.calls);
+    defineCallMetrics(instruments, options.calls);
+    defineRealtimeMetrics(instruments, options.realtime);
     defineProcessFigures(instruments, options.loopDelayMs);
   }
 

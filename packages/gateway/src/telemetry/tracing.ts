@@ -11,8 +11,11 @@ import { type Sampler, type SpanProcessor, TracerProvider } from '@opentelemetry
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { CallEvent } from '@spillway/voice';
 import type { IncomingHttpHeaders } from 'node:http';
+import type { StreamClient } from '@spillway/server/access/stream-client';
+import type { GatewayError } from '@spillway/server/errors';
 import type { Provider } from '../config/provider.ts';
 import type { Route } from '../http/route.ts';
+import type { RealtimeEnd } from '../realtime/realtime-lines.ts';
 import { maxJournalEntries } from '@spillway/server/stream/journal';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';
@@ -26,6 +29,13 @@ export interface StreamSpan {
   readonly headers: Readonly<Record<string, string>>;
   readonly traceId: string;
   end(stream: GatewayStream, outcome: StreamOutcome, usage: TokenUsage | undefined): void;
+}
+
+/** The span of a realtime conversation, from its upgrade request to its end. */
+export interface RealtimeSpan extends Pick<StreamSpan, 'headers' | 'traceId'> {
+  end(end: RealtimeEnd, client: StreamClient): void;
+  /** It did not begin. */
+  fail(error: GatewayError): void;
 }
 
 /** A request, as far as its span describes it. */
@@ -57,9 +67,32 @@ export class Tracing {
     this.#tracer = this.#provider.getTracer('spillway');
   }
 
-  start({ model = '', provider, route }: TracedRequest, headers: IncomingHttpHeaders): StreamSpan {
+  start(request: TracedRequest, headers: IncomingHttpHeaders): StreamSpan {
+    const operation = operationOf(request.route.format?.name) ?? 'request';
+    const { span, ...carried } = this.#begin(operation, request, headers);
+    return { ...carried, end: (stream, outcome, usage) => endSpan(span, stream, outcome, usage) };
+  }
+
+  /** Starts the span of a realtime conversation. */
+  startRealtime(request: TracedRequest, headers: IncomingHttpHeaders): RealtimeSpan {
+    const { span, ...carried } = this.#begin('realtime', request, headers);
+    return {
+      ...carried,
+      end: (end, client) => endRealtimeSpan(span, end, client),
+      fail: ({ code, message }) => {
+        span.setAttribute('error.type', code);
+        span.setStatus({ code: SpanStatusCode.ERROR, message });
+        span.end();
+      },
+    };
+  }
+
+  #begin(
+    operation: string,
+    { model = '', provider }: TracedRequest,
+    headers: IncomingHttpHeaders,
+  ): { readonly span: Span } & Pick<StreamSpan, 'headers' | 'traceId'> {
     const parent = clientContext(headers);
-    const operation = operationOf(route.format?.name) ?? 'request';
     const { hostname, port, protocol } = new URL(provider.url);
     const attributes = {
       'gen_ai.operation.name': operation,
@@ -72,11 +105,7 @@ export class Tracing {
     const span = this.#tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes }, parent);
     const carried: Record<string, string> = {};
     propagator.inject(trace.setSpan(parent, span), carried, defaultTextMapSetter);
-    return {
-      headers: carried,
-      traceId: span.spanContext().traceId,
-      end: (stream, outcome, usage) => endSpan(span, stream, outcome, usage),
-    };
+    return { span, headers: carried, traceId: span.spanContext().traceId };
   }
 
   /** Begins the span of a call. Returns who notes what happens in it. */
@@ -124,5 +153,29 @@ function endSpan(
     // The gateway's own message: never text of a body.
     if (state === 'failed') span.setStatus({ code: SpanStatusCode.ERROR, message: error?.message ?? state });
   }
+  span.end();
+}
+
+/** The reasons of an end that are a client's own wish, or the gateway's stop. */
+const ordinary: ReadonlySet<string> = new Set(['client_closed', 'provider_closed', 'shutting_down']);
+
+function endRealtimeSpan(span: Span, end: RealtimeEnd, { caller, tenant }: StreamClient): void {
+  const { closeCode, reason, toClient, toProvider, usage } = end;
+  const isOrdinary = ordinary.has(reason);
+  const seen = {
+    'spillway.caller': caller || undefined,
+    'spillway.tenant': tenant || undefined,
+    'gen_ai.usage.input_tokens': usage?.inputTokens,
+    'gen_ai.usage.output_tokens': usage?.outputTokens,
+    'error.type': isOrdinary ? undefined : reason,
+    'spillway.ended': reason,
+    'spillway.close_code': closeCode,
+    'spillway.messages.to_client': toClient.messages,
+    'spillway.messages.to_provider': toProvider.messages,
+    'spillway.pauses': toClient.pauses + toProvider.pauses,
+    'spillway.paused.seconds': (toClient.pausedMs + toProvider.pausedMs) / 1000,
+  };
+  for (const [name, value] of Object.entries(seen)) if (value !== undefined) span.setAttribute(name, value);
+  if (!isOrdinary) span.setStatus({ code: SpanStatusCode.ERROR, message: reason });
   span.end();
 }

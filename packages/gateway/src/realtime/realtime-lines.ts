@@ -1,0 +1,93 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { TokenUsage } from '@spillway/core/format/format';
+import type { StreamClient } from '@spillway/server/access/stream-client';
+import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { Logger } from 'pino';
+import { clientRequestId } from '../http/request-ids.ts';
+import { withoutKeys } from '../http/route.ts';
+import { LineBudget } from '../telemetry/line-budget.ts';
+import { traceIdOf } from '../telemetry/trace-context.ts';
+import type { RealtimeRequest } from './realtime-request.ts';
+import type { RealtimeEndReason } from './realtime-session.ts';
+import type { DirectionFigures } from './relayed-direction.ts';
+
+/** How a conversation ended, and what went through it. */
+export interface RealtimeEnd {
+  readonly reason: RealtimeEndReason;
+  /** The close code that ended it; `undefined`: nobody has closed. */
+  readonly closeCode: number | undefined;
+  readonly toClient: DirectionFigures;
+  readonly toProvider: DirectionFigures;
+  readonly usage: TokenUsage | undefined;
+}
+
+/** Who had the conversation, and when. */
+export interface RealtimeOpening {
+  readonly client: StreamClient;
+  readonly headers: IncomingHttpHeaders;
+  readonly requestId: string | undefined;
+  readonly startedMs: number;
+  readonly traceId: string | undefined;
+  readonly upstreamRequestId: string | undefined;
+}
+
+/** The lines in a minute of each caller and reason. */
+const maxLines = 600;
+
+/** Writes a line for each conversation that has ended. None has words, audio or a key. */
+export class RealtimeLines {
+  readonly #log: Pick<Logger, 'info'>;
+  readonly #clock: ServerClock;
+  readonly #budget: LineBudget;
+
+  constructor(log: Pick<Logger, 'info'>, clock: ServerClock) {
+    this.#log = log;
+    this.#clock = clock;
+    this.#budget = new LineBudget({
+      clock,
+      maxLines,
+      onLeftOut: (fields, leftOut) => log.info({ ...fields, leftOut }, 'realtime sessions were not logged'),
+    });
+  }
+
+  ended(request: RealtimeRequest, end: RealtimeEnd, opening: RealtimeOpening): void {
+    const { client, headers, requestId, startedMs, traceId, upstreamRequestId } = opening;
+    const { closeCode, reason, toClient, toProvider, usage } = end;
+    const caller = client.caller || undefined;
+    const who = { caller, address: client.address };
+    if (!this.#budget.take(`realtime ${caller ?? client.address} ${reason}`, { ...who, reason })) return;
+    this.#log.info(
+      {
+        request: requestId,
+        clientRequest: clientRequestId(headers),
+        upstreamRequest: upstreamRequestId,
+        trace: traceId ?? traceIdOf(headers),
+        provider: request.provider.name,
+        api: request.route.api,
+        path: withoutKeys(request.route.path),
+        model: request.model,
+        unknownPrefix: request.hasUnknownPrefix || undefined,
+        ...who,
+        agent: client.agent || undefined,
+        tenant: client.tenant || undefined,
+        reason,
+        closeCode,
+        messagesToProvider: toProvider.messages,
+        bytesToProvider: toProvider.bytes,
+        messagesToClient: toClient.messages,
+        bytesToClient: toClient.bytes,
+        inputTokens: usage?.inputTokens,
+        outputTokens: usage?.outputTokens,
+        pauses: toClient.pauses + toProvider.pauses || undefined,
+        pausedMs: Math.round(toClient.pausedMs + toProvider.pausedMs) || undefined,
+        durationMs: Math.round(this.#clock.nowMs() - startedMs),
+      },
+      'realtime session ended',
+    );
+  }
+
+  /** Reports the lines that were left out so far. */
+  close(): void {
+    this.#budget.close();
+  }
+}

@@ -1,0 +1,236 @@
+import type { Clock } from '@spillway/core/clock';
+import type { TokenUsage } from '@spillway/core/format/format';
+import type { BodyHold } from '@spillway/server/memory/request-memory';
+import type { Links } from '@spillway/server/sink/link';
+import type { Config } from '../config/schema.ts';
+import type { RealtimeSocket } from './realtime-socket.ts';
+import { RealtimeUsage } from './realtime-usage.ts';
+import { type DirectionFigures, RelayedDirection } from './relayed-direction.ts';
+
+/** The two ends of a conversation. */
+export const realtimeSides = ['client', 'provider'] as const;
+export type RealtimeSide = (typeof realtimeSides)[number];
+
+/**
+ * Why a conversation ended. Of a side: it closed, its connection was lost, it took nothing for too long, or it sent what is
+ * no valid message. Of the gateway: the conversation was too old, there was no room for it, the gateway stops, or it failed.
+ */
+export type RealtimeEndReason =
+  | `${RealtimeSide}_${'closed' | 'invalid' | 'lost' | 'stalled'}`
+  | 'failed'
+  | 'max_duration'
+  | 'overloaded'
+  | 'shutting_down';
+
+export interface RealtimeSessionOptions {
+  readonly client: RealtimeSocket;
+  readonly provider: RealtimeSocket;
+  readonly config: Pick<Config, 'keepAliveMs' | 'maxDurationMs' | 'stallTimeoutMs' | 'windowBytes'>;
+  readonly clock: Pick<Clock, 'after' | 'nowMs'>;
+  readonly links: Pick<Links, 'name' | 'watch'>;
+  /** Room for large messages, of both directions. */
+  readonly hold: Pick<BodyHold, 'grow' | 'shrink'>;
+  /** It has ended, and both sides are being told. Called once. */
+  readonly onEnd: (reason: RealtimeEndReason) => void;
+  /** Both connections are gone. Called once, after `onEnd`. */
+  readonly onOver: () => void;
+}
+
+/** WebSocket close codes. */
+const codes = { none: 1005, lost: 1006, goingAway: 1001, failed: 1011, tryAgain: 1013 } as const;
+/** What a client is told of a provider that has not closed. */
+const providerFailures: Readonly<Partial<Record<RealtimeEndReason, string>>> = {
+  provider_invalid: 'The provider sent what is no valid message.',
+  provider_lost: 'The connection to the provider was lost.',
+};
+/** How long the sides of a stopping gateway may take to answer a close frame. */
+const stopMs = 1000;
+
+/** What one side has shown of being alive. */
+interface Side extends RealtimeSocket {
+  /** Whether it has given a sign since the last ping. */
+  isAlive: boolean;
+  pingedMs: number;
+  /** What it had taken of its direction, and when that grew last. */
+  leftBytes: number;
+  leftMs: number;
+  isClosed: boolean;
+}
+
+/** A conversation of a client with a realtime model: two sockets, and what is relayed between them. */
+export class RealtimeSession {
+  readonly #options: RealtimeSessionOptions;
+  readonly #startedMs: number;
+  readonly #usage = new RealtimeUsage();
+  readonly #sides: Readonly<Record<RealtimeSide, Side>>;
+  /** By the side that gets it. */
+  readonly #directions: Readonly<Record<RealtimeSide, RelayedDirection>>;
+  #hasEnded = false;
+  #closeCode: number | undefined;
+
+  /** Begins to relay. Both sockets are paused until now. */
+  constructor(options: RealtimeSessionOptions) {
+    this.#options = options;
+    const { client, clock, provider } = options;
+    this.#startedMs = clock.nowMs();
+    this.#sides = { client: this.#side(client), provider: this.#side(provider) };
+    this.#directions = {
+      provider: this.#direction(client, provider, () => undefined),
+      client: this.#direction(provider, client, (bytes) => this.#usage.take(bytes)),
+    };
+    for (const side of realtimeSides) this.#watch(side);
+    for (const { webSocket } of [client, provider]) webSocket.resume();
+  }
+
+  /** The tokens that the provider has reported so far; `undefined`: none. */
+  get usage(): TokenUsage | undefined {
+    return this.#usage.total;
+  }
+
+  /** The close code that ended it; `undefined`: nobody has closed. */
+  get closeCode(): number | undefined {
+    return this.#closeCode;
+  }
+
+  /** What has gone to a side so far. */
+  figuresTo(side: RealtimeSide): DirectionFigures {
+    return this.#directions[side].figures;
+  }
+
+  /** What waits for a side, in this process and in its kernel. */
+  waitingBytesFor(side: RealtimeSide): number {
+    return this.#directions[side].waitingBytes;
+  }
+
+  /** Looks at all deadlines. */
+  tick(nowMs: number): void {
+    if (this.#hasEnded) return;
+    const { maxDurationMs } = this.#options.config;
+    if (nowMs - this.#startedMs >= maxDurationMs) {
+      this.#refuse('max_duration', `It lasted longer than ${maxDurationMs} ms (maxDurationMs).`);
+      return;
+    }
+    for (const name of realtimeSides) this.#tickSide(name, nowMs);
+  }
+
+  /** Ends it because the gateway stops. */
+  stop(): void {
+    this.#refuse('shutting_down', 'The gateway stops.');
+    this.#options.clock.after(stopMs, () => this.destroy());
+  }
+
+  /** Ends it after a defect, at once. Safe to call twice. */
+  destroy(): void {
+    this.#end('failed');
+    for (const { webSocket } of Object.values(this.#sides)) webSocket.terminate();
+  }
+
+  #side({ socket, webSocket }: RealtimeSocket): Side {
+    const nowMs = this.#options.clock.nowMs();
+    return {
+      socket,
+      webSocket,
+      isAlive: true,
+      pingedMs: nowMs,
+      leftBytes: 0,
+      leftMs: nowMs,
+      isClosed: false,
+    };
+  }
+
+  #direction(from: RealtimeSocket, to: RealtimeSocket, onMessage: (bytes: Buffer) => void): RelayedDirection {
+    const { clock, config, hold, links } = this.#options;
+    return new RelayedDirection({
+      from,
+      to,
+      // Other sources are right only at times, and a stale one would look like bytes on their way.
+      readLink: links.name === 'tcp-info' ? links.watch(to.socket) : undefined,
+      windowBytes: config.windowBytes,
+      hold,
+      clock,
+      onNoRoom: () => this.#refuse('overloaded', 'The gateway has no room for it (maxRequestMemoryBytes).'),
+      onMessage,
+    });
+  }
+
+  #watch(name: RealtimeSide): void {
+    const side = this.#sides[name];
+    const { webSocket } = side;
+    const onSign = (): void => {
+      side.isAlive = true;
+    };
+    webSocket.on('message', onSign);
+    webSocket.on('ping', onSign);
+    webSocket.on('pong', onSign);
+    webSocket.on('error', ({ code = '' }: Error & { readonly code?: string }) => {
+      // The WebSocket itself tells the side what is wrong with its message. All else is a lost connection.
+      if (code.startsWith('WS_ERR')) this.#left(name, `${name}_invalid`, codes.lost, Buffer.alloc(0));
+    });
+    webSocket.on('close', (code, reason) => {
+      side.isClosed = true;
+      this.#left(name, code === codes.lost ? `${name}_lost` : `${name}_closed`, code, reason);
+      if (Object.values(this.#sides).every(({ isClosed }) => isClosed)) this.#options.onOver();
+    });
+  }
+
+  /** A side is gone, or goes: the other one is told what it said, or what became of it. */
+  #left(name: RealtimeSide, reason: RealtimeEndReason, code: number, words: Buffer): void {
+    if (!this.#end(reason)) return;
+    const other = this.#sides[name === 'client' ? 'provider' : 'client'].webSocket;
+    if (code !== codes.lost) this.#closeCode = code;
+    if (code === codes.none) other.close();
+    else if (code !== codes.lost) other.close(code, words);
+    else if (name === 'client') other.close(codes.goingAway);
+    else other.close(codes.failed, providerFailures[reason] ?? '');
+  }
+
+  #tickSide(name: RealtimeSide, nowMs: number): void {
+    const { keepAliveMs, stallTimeoutMs } = this.#options.config;
+    const side = this.#sides[name];
+    const direction = this.#directions[name];
+    const { leftBytes } = direction;
+    if (leftBytes !== side.leftBytes || !direction.isFull) side.leftMs = nowMs;
+    if (leftBytes > side.leftBytes) side.isAlive = true;
+    side.leftBytes = leftBytes;
+    if (nowMs - side.leftMs >= stallTimeoutMs) {
+      this.#giveUp(name, `${name}_stalled`, `took nothing for ${stallTimeoutMs} ms (stallTimeoutMs)`);
+      return;
+    }
+    if (nowMs - side.pingedMs < keepAliveMs) return;
+    // A paused socket hears nothing.
+    if (!side.isAlive && !side.webSocket.isPaused) {
+      this.#giveUp(name, `${name}_lost`, `gave no sign for ${keepAliveMs} ms after a ping (keepAliveMs)`);
+      return;
+    }
+    side.isAlive = false;
+    side.pingedMs = nowMs;
+    side.webSocket.ping();
+  }
+
+  /** Waits no longer for a side. */
+  #giveUp(name: RealtimeSide, reason: RealtimeEndReason, how: string): void {
+    if (!this.#end(reason)) return;
+    const { client, provider } = this.#sides;
+    if (name === 'client') provider.webSocket.close(codes.goingAway);
+    else client.webSocket.close(codes.failed, `The provider ${how}.`);
+    this.#sides[name].webSocket.terminate();
+  }
+
+  /** Ends it for a cause of the gateway's own. */
+  #refuse(reason: RealtimeEndReason, words: string): void {
+    if (!this.#end(reason)) return;
+    this.#closeCode = codes.tryAgain;
+    this.#sides.client.webSocket.close(codes.tryAgain, words);
+    this.#sides.provider.webSocket.close(codes.goingAway);
+  }
+
+  #end(reason: RealtimeEndReason): boolean {
+    if (this.#hasEnded) return false;
+    this.#hasEnded = true;
+    for (const direction of Object.values(this.#directions)) direction.close();
+    // A paused socket does not see the answer to its close frame.
+    for (const { webSocket } of Object.values(this.#sides)) if (webSocket.isPaused) webSocket.resume();
+    this.#options.onEnd(reason);
+    return true;
+  }
+}
