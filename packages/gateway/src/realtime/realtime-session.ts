@@ -50,8 +50,10 @@ const stopMs = 1000;
 interface Side extends RealtimeSocket {
   /** Whether it has given a sign since the last ping. */
   isAlive: boolean;
+  /** When a ping was sent, or when it could last not be answered; and what was sent before it. */
   pingedMs: number;
-  /** What it had taken of its direction, and when that grew last. */
+  pingOffset: number;
+  /** What has left for it, and when that grew last, or nothing waited. */
   leftBytes: number;
   leftMs: number;
   isClosed: boolean;
@@ -127,15 +129,8 @@ export class RealtimeSession {
 
   #side({ socket, webSocket }: RealtimeSocket): Side {
     const nowMs = this.#options.clock.nowMs();
-    return {
-      socket,
-      webSocket,
-      isAlive: true,
-      pingedMs: nowMs,
-      leftBytes: 0,
-      leftMs: nowMs,
-      isClosed: false,
-    };
+    const alive = { isAlive: true, pingedMs: nowMs, pingOffset: 0, leftBytes: 0, leftMs: nowMs };
+    return { socket, webSocket, ...alive, isClosed: false };
   }
 
   #direction(from: RealtimeSocket, to: RealtimeSocket, onMessage: (bytes: Buffer) => void): RelayedDirection {
@@ -175,9 +170,8 @@ export class RealtimeSession {
 
   /** A side is gone, or goes: the other one is told what it said, or what became of it. */
   #left(name: RealtimeSide, reason: RealtimeEndReason, code: number, words: Buffer): void {
-    if (!this.#end(reason)) return;
+    if (!this.#end(reason, code === codes.lost ? undefined : code)) return;
     const other = this.#sides[name === 'client' ? 'provider' : 'client'].webSocket;
-    if (code !== codes.lost) this.#closeCode = code;
     if (code === codes.none) other.close();
     else if (code !== codes.lost) other.close(code, words);
     else if (name === 'client') other.close(codes.goingAway);
@@ -187,24 +181,24 @@ export class RealtimeSession {
   #tickSide(name: RealtimeSide, nowMs: number): void {
     const { keepAliveMs, stallTimeoutMs } = this.#options.config;
     const side = this.#sides[name];
-    const direction = this.#directions[name];
-    const { leftBytes } = direction;
-    if (leftBytes !== side.leftBytes || !direction.isFull) side.leftMs = nowMs;
-    if (leftBytes > side.leftBytes) side.isAlive = true;
+    const { leftBytes } = this.#directions[name];
+    const { bytesWritten } = side.socket;
+    if (leftBytes !== side.leftBytes || leftBytes >= bytesWritten) side.leftMs = nowMs;
     side.leftBytes = leftBytes;
     if (nowMs - side.leftMs >= stallTimeoutMs) {
       this.#giveUp(name, `${name}_stalled`, `took nothing for ${stallTimeoutMs} ms (stallTimeoutMs)`);
-      return;
-    }
-    if (nowMs - side.pingedMs < keepAliveMs) return;
-    // A paused socket hears nothing.
-    if (!side.isAlive && !side.webSocket.isPaused) {
+    } else if (side.isAlive) {
+      if (nowMs - side.pingedMs < keepAliveMs) return;
+      side.isAlive = false;
+      side.pingedMs = nowMs;
+      side.pingOffset = bytesWritten;
+      side.webSocket.ping();
+    } else if (leftBytes <= side.pingOffset || side.webSocket.isPaused) {
+      // The ping waits behind messages, or nothing is heard of its answer: the wait for that begins later.
+      side.pingedMs = nowMs;
+    } else if (nowMs - side.pingedMs >= keepAliveMs) {
       this.#giveUp(name, `${name}_lost`, `gave no sign for ${keepAliveMs} ms after a ping (keepAliveMs)`);
-      return;
     }
-    side.isAlive = false;
-    side.pingedMs = nowMs;
-    side.webSocket.ping();
   }
 
   /** Waits no longer for a side. */
@@ -218,15 +212,15 @@ export class RealtimeSession {
 
   /** Ends it for a cause of the gateway's own. */
   #refuse(reason: RealtimeEndReason, words: string): void {
-    if (!this.#end(reason)) return;
-    this.#closeCode = codes.tryAgain;
+    if (!this.#end(reason, codes.tryAgain)) return;
     this.#sides.client.webSocket.close(codes.tryAgain, words);
     this.#sides.provider.webSocket.close(codes.goingAway);
   }
 
-  #end(reason: RealtimeEndReason): boolean {
+  #end(reason: RealtimeEndReason, closeCode?: number): boolean {
     if (this.#hasEnded) return false;
     this.#hasEnded = true;
+    this.#closeCode = closeCode;
     for (const direction of Object.values(this.#directions)) direction.close();
     // A paused socket does not see the answer to its close frame.
     for (const { webSocket } of Object.values(this.#sides)) if (webSocket.isPaused) webSocket.resume();

@@ -79,11 +79,6 @@ export class RelayedDirection {
     };
   }
 
-  /** Whether nothing is read because too much waits. */
-  get isFull(): boolean {
-    return this.#pausedAtMs !== undefined;
-  }
-
   /** What waits in this process and in its kernel. */
   get waitingBytes(): number {
     this.#askKernel();
@@ -132,7 +127,7 @@ export class RelayedDirection {
     to.webSocket.send(bytes, { binary: isBinary }, this.#onSent);
     this.#account();
     if (this.#sinceAskedBytes >= askEveryBytes) this.#askKernel();
-    if (!this.isFull && this.#isBeyond(1)) this.#pause();
+    if (this.#pausedAtMs === undefined && this.#isBeyond(1)) this.#pause();
   };
 
   readonly #onSent = (): void => {

@@ -48,7 +48,7 @@ export class RawWebSocket {
   }
 
   /** Opens one, up to the answer to its upgrade. */
-  static async open(url: string): Promise<RawWebSocket> {
+  static async open(url: string, path = '/streams'): Promise<RawWebSocket> {
     const { hostname, port } = new URL(url);
     const socket = connect({ host: hostname, port: Number(port) });
     const opened = new RawWebSocket(socket);
@@ -56,7 +56,7 @@ export class RawWebSocket {
       socket.once('error', reject);
       socket.once('data', () => resolve());
       socket.write(
-        `GET /streams HTTP/1.1\r\nhost: ${hostname}:${port}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n` +
+        `GET ${path} HTTP/1.1\r\nhost: ${hostname}:${port}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n` +
           `sec-websocket-version: 13\r\nsec-websocket-key: ${randomBytes(16).toString('base64')}\r\n` +
           `sec-websocket-protocol: ${subprotocol}\r\n\r\n`,
       );

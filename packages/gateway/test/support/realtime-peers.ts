@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { onTestFinished } from 'vitest';
@@ -21,16 +21,15 @@ type Refuse = (request: IncomingMessage, socket: Duplex) => void;
 /** Starts one; `refuse` answers upgrade requests itself. */
 export async function startRealtimeProvider(
   refuse?: Refuse,
-  answer: (request: IncomingMessage, response: ServerResponse) => void = (_request, response) =>
-    void response.writeHead(404).end(),
+  { autoPong = true }: { readonly autoPong?: boolean } = {},
 ): Promise<RealtimeProvider> {
   const requests: IncomingMessage[] = [];
   const sockets: WebSocket[] = [];
   const upgraded: Duplex[] = [];
   const waiting: ((socket: WebSocket) => void)[] = [];
   let taken = 0;
-  const accepting = new WebSocketServer({ noServer: true, maxPayload: 1 << 30, autoPong: true });
-  const server = createServer(answer);
+  const accepting = new WebSocketServer({ noServer: true, maxPayload: 1 << 30, autoPong });
+  const server = createServer();
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     requests.push(request);
     upgraded.push(socket);
