@@ -13,7 +13,6 @@ import type { LogDestination } from '../process/log-destination.ts';
 import type { Refusals } from './refusals.ts';
 import type { Canary } from './canary.ts';
 import { CallMetrics, type MeteredCalls } from './call-metrics.ts';
-import { defineCallMetrics, type MeteredCalls } from './call-metrics.ts';
 import { defineRealtimeMetrics, type MeteredRealtime } from './realtime-metrics.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
@@ -71,7 +70,6 @@ export class Metrics {
     this.#defineReloads();
     defineTapMetrics(instruments, options.taps);
     this.calls = new CallMetrics(instruments, options.calls);
-    defineCallMetrics(instruments, options.calls);
     defineRealtimeMetrics(instruments, options.realtime);
     defineProcessFigures(instruments, options.loopDelayMs);
   }
