@@ -16,10 +16,8 @@ import { effectiveSettings } from './config/effective.ts';
 import { isLoopback, type Settings } from './config/load.ts';
 import type { Provider } from './config/provider.ts';
 import { Reload } from './config/reload.ts';
-import type { Config } from './config/schema.ts';
 import { Console } from '@spillway/server/console/console';
 import type { Refusal } from '@spillway/server/access/refusal';
-import type { Totals } from '@spillway/server/console/snapshot';
 import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
@@ -28,15 +26,10 @@ import { listenAt, ListenFailure } from './server/listen-at.ts';
 import { openCertificate } from './server/open-certificate.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
 import { listeningUrl } from './http/listening-url.ts';
-import {
-  connectionBounds,
-  type ConnectionBounds,
-  descriptorShortage,
-  readDescriptors,
-} from './memory/descriptors.ts';
+import { boundsFor } from './memory/bounds-for.ts';
 import { EventMemory } from '@spillway/server/memory/event-memory';
 import { Meter } from '@spillway/server/stream/meter';
-import { Drain } from './process/drain.ts';
+import { Drain, drainTogether } from './process/drain.ts';
 import { ownVersion } from './process/own-version.ts';
 import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
@@ -50,7 +43,6 @@ import { sessionDoor } from './server/session-door.ts';
 import { type OtherPool, ProviderPools } from './source/provider-pools.ts';
 import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
-import { RealtimeLines } from './realtime/realtime-lines.ts';
 import { RealtimeSessions } from './realtime/realtime-sessions.ts';
 import { Sessions } from '@spillway/server/session/sessions';
 import { openSimulator } from './simulate/simulator.ts';
@@ -62,6 +54,7 @@ import { Streams } from '@spillway/server/stream/streams';
 import { Canary, canaryName } from './telemetry/canary.ts';
 import { openTaps } from './tap/taps.ts';
 import { Metrics } from './telemetry/metrics.ts';
+import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
@@ -139,21 +132,7 @@ export async function openGateway(
   });
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
-    streams: {
-      get liveCount() {
-        return streams.liveCount + realtime.liveCount;
-      },
-      drainAll: async (deadlineMs, onDeadline) => {
-        await Promise.all([
-          streams.drainAll(deadlineMs, onDeadline),
-          realtime.drainAll(deadlineMs, onDeadline),
-        ]);
-      },
-      cancelAll: () => {
-        streams.cancelAll();
-        realtime.cancelAll();
-      },
-    },
+    streams: drainTogether(() => [streams, realtime]),
     clock,
     shutdownMs: config.shutdownMs,
     close: () => close(),
@@ -313,7 +292,6 @@ export async function openGateway(
           simulatorUrl: simulator.url,
           watch: watchCalls(metrics, tracing),
         });
-  const realtimeLines = new RealtimeLines(log, clock);
   const realtime = new RealtimeSessions({
     admission: provider.admission,
     clock,
@@ -322,7 +300,7 @@ export async function openGateway(
     door: sessionDoor(connections, guard, onRefused),
     guard,
     isReady,
-    lines: realtimeLines,
+    log,
     links,
     memory,
     metrics,
@@ -415,7 +393,6 @@ export async function openGateway(
     pools.destroy();
     refusals.close();
     lines.close();
-    realtimeLines.close();
     await simulator?.close();
     await canary?.simulator.close();
     const pushed = Promise.allSettled([metrics.close(), tracing?.close()]);
@@ -460,35 +437,6 @@ export async function openGateway(
       return drain.stop();
     },
   };
-}
-
-/**
- * The bounds that the file descriptors of this process allow, with a warning if they are less than
- * configured.
- */
-function boundsFor(config: Config, isSimulated: boolean, log: Logger): ConnectionBounds {
-  const descriptors = readDescriptors();
-  // A simulated provider has its end of each connection in this process, too.
-  const costOfStream = isSimulated ? 2 : 1;
-  const bounds = connectionBounds(config, descriptors, costOfStream);
-  if (descriptors === undefined) return bounds;
-  const shortage = descriptorShortage(config, descriptors, costOfStream);
-  if (shortage === undefined) return bounds;
-  const { message, needed } = shortage;
-  log.warn({ limit: descriptors.limit, needed, ...bounds }, message);
-  return bounds;
-}
-
-/** What clients were refused. Idle connections of known clients that make room are none of them. */
-function refusedBy(
-  { closed }: Pick<Connections, 'closed'>,
-  { refusals }: Pick<RequestMemory, 'refusals'>,
-  { counts }: Pick<Refusals, 'counts'>,
-): Totals['refused'] {
-  const { address_bound, refused, stranger_displaced, transfer_displaced } = closed;
-  const wrong_key = counts.client.invalid_api_key + counts.admin.invalid_api_key;
-  const request_memory = refusals;
-  return { address_bound, refused, request_memory, stranger_displaced, transfer_displaced, wrong_key };
 }
 
 /** The pools of providers that the built-in reader does not reach. undici is loaded only if there are some. */

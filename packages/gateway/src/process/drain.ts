@@ -1,7 +1,7 @@
 import type { ServerClock } from '@spillway/server/time/server-clock';
 
 /** The streams that a stop waits for. */
-interface DrainedStreams {
+export interface DrainedStreams {
   readonly liveCount: number;
   drainAll(deadlineMs: number, onDeadline: () => void): Promise<void>;
   cancelAll(): void;
@@ -115,6 +115,21 @@ export class Drain {
     });
     streams.cancelAll();
   }
+}
+
+/** Several kinds of streams as one; asked for late, because some are made after the drain. */
+export function drainTogether(kinds: () => readonly DrainedStreams[]): DrainedStreams {
+  return {
+    get liveCount() {
+      return kinds().reduce((sum, { liveCount }) => sum + liveCount, 0);
+    },
+    drainAll: async (deadlineMs, onDeadline) => {
+      await Promise.all(kinds().map((kind) => kind.drainAll(deadlineMs, onDeadline)));
+    },
+    cancelAll: () => {
+      for (const kind of kinds()) kind.cancelAll();
+    },
+  };
 }
 
 function counted(streams: number): string {

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Clock } from '@spillway/core/clock';
 import { GatewayError } from '@spillway/server/errors';
 import { type ClientOptions, WebSocket } from 'ws';
 import type { Transport } from '../config/transport.ts';
@@ -26,6 +27,7 @@ export interface ProviderSocketOptions {
   readonly maxHeaderBytes: number;
   /** How long the provider may take to answer a close frame. */
   readonly closeTimeoutMs: number;
+  readonly clock: Pick<Clock, 'after'>;
   readonly signal: AbortSignal;
 }
 
@@ -44,7 +46,7 @@ const noTransport: Transport = { id: '', http2: false, proxy: undefined, secureC
  * @throws the signal's reason as soon as it is aborted.
  */
 export function openProviderSocket(options: ProviderSocketOptions): Promise<ProviderSocket> {
-  const { closeTimeoutMs, connectTimeoutMs, headers, maxHeaderBytes, origin, path, signal } = options;
+  const { clock, closeTimeoutMs, connectTimeoutMs, headers, maxHeaderBytes, origin, path, signal } = options;
   const { promise, reject, resolve } = Promise.withResolvers<ProviderSocket>();
   let dial: Dial | undefined;
   let answer: { readonly socket: Socket; readonly headers: IncomingHttpHeaders } | undefined;
@@ -72,12 +74,11 @@ export function openProviderSocket(options: ProviderSocketOptions): Promise<Prov
     webSocket.terminate();
   };
   const onAbort = (): void => fail(signal.reason);
-  const timer = setTimeout(
-    () => fail(asUnreachable(new ConnectTimeoutError('no answer to the upgrade'))),
-    connectTimeoutMs,
+  const timer = clock.after(connectTimeoutMs, () =>
+    fail(asUnreachable(new ConnectTimeoutError('no answer to the upgrade'))),
   );
   const settle = (): void => {
-    clearTimeout(timer);
+    timer.stop();
     signal.removeEventListener('abort', onAbort);
   };
   signal.addEventListener('abort', onAbort, { once: true });

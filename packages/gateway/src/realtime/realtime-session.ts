@@ -3,24 +3,15 @@ import type { TokenUsage } from '@spillway/core/format/format';
 import type { BodyHold } from '@spillway/server/memory/request-memory';
 import type { Links } from '@spillway/server/sink/link';
 import type { Config } from '../config/schema.ts';
+import {
+  type DirectionFigures,
+  type RealtimeEndReason,
+  type RealtimeSide,
+  realtimeSides,
+} from '../telemetry/realtime-end.ts';
 import type { RealtimeSocket } from './realtime-socket.ts';
 import { RealtimeUsage } from './realtime-usage.ts';
-import { type DirectionFigures, RelayedDirection } from './relayed-direction.ts';
-
-/** The two ends of a conversation. */
-export const realtimeSides = ['client', 'provider'] as const;
-export type RealtimeSide = (typeof realtimeSides)[number];
-
-/**
- * Why a conversation ended. Of a side: it closed, its connection was lost, it took nothing for too long, or it sent what is
- * no valid message. Of the gateway: the conversation was too old, there was no room for it, the gateway stops, or it failed.
- */
-export type RealtimeEndReason =
-  | `${RealtimeSide}_${'closed' | 'invalid' | 'lost' | 'stalled'}`
-  | 'failed'
-  | 'max_duration'
-  | 'overloaded'
-  | 'shutting_down';
+import { RelayedDirection } from './relayed-direction.ts';
 
 export interface RealtimeSessionOptions {
   readonly client: RealtimeSocket;

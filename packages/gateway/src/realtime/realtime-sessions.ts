@@ -18,6 +18,7 @@ import type { RequestMemory } from '@spillway/server/memory/request-memory';
 import type { SessionDoor } from '@spillway/server/session/sessions';
 import type { Links } from '@spillway/server/sink/link';
 import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { Logger } from 'pino';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import type { Admission } from '../access/admission.ts';
 import type { Guard } from '../access/guard.ts';
@@ -27,20 +28,20 @@ import { providerHeaders } from '../http/headers.ts';
 import { requestRefusal, readTarget } from '../http/request-target.ts';
 import type { Targets } from '../provider/targets.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { type DirectionFigures, type RealtimeEndReason, realtimeSides } from '../telemetry/realtime-end.ts';
+import { RealtimeLines } from '../telemetry/realtime-lines.ts';
 import type { MeteredRealtime } from '../telemetry/realtime-metrics.ts';
 import type { RealtimeSpan, Tracing } from '../telemetry/tracing.ts';
 import { EarlyBytes } from './early-bytes.ts';
 import { openProviderSocket, type ProviderSocket } from './open-provider-socket.ts';
-import type { RealtimeLines } from './realtime-lines.ts';
 import {
   isRealtimePath,
   plainHeaders,
   readRealtimeRequest,
   type RealtimeRequest,
 } from './realtime-request.ts';
-import { type RealtimeEndReason, RealtimeSession, realtimeSides } from './realtime-session.ts';
+import { RealtimeSession } from './realtime-session.ts';
 import { socketBounds } from './socket-bounds.ts';
-import type { DirectionFigures } from './relayed-direction.ts';
 
 export interface RealtimeSessionsOptions {
   readonly admission: Admission;
@@ -50,7 +51,7 @@ export interface RealtimeSessionsOptions {
   readonly door: Pick<SessionDoor, 'known' | 'refuse'>;
   readonly guard: Pick<Guard, 'identify' | 'needsKey' | 'upgradeRefusal'>;
   readonly isReady: () => boolean;
-  readonly lines: RealtimeLines;
+  readonly log: Pick<Logger, 'info'>;
   readonly links: Pick<Links, 'name' | 'watch'>;
   readonly memory: RequestMemory;
   readonly metrics: Pick<Metrics, 'unknownPrefixes'>;
@@ -80,6 +81,7 @@ interface Asked {
 export class RealtimeSessions {
   readonly #options: RealtimeSessionsOptions;
   readonly #sockets: WebSocketServer;
+  readonly #lines: RealtimeLines;
   readonly #sessions = new Set<RealtimeSession>();
   /** Upgrade requests that have not been answered. */
   readonly #opening = new Set<AbortController>();
@@ -90,7 +92,8 @@ export class RealtimeSessions {
 
   constructor(options: RealtimeSessionsOptions) {
     this.#options = options;
-    const { clock, config, door } = options;
+    const { clock, config, door, log } = options;
+    this.#lines = new RealtimeLines(log, clock);
     // The types do not know `closeTimeout` yet.
     const serverOptions: ServerOptions & { readonly closeTimeout: number } = {
       ...socketBounds,
@@ -158,6 +161,7 @@ export class RealtimeSessions {
   close(): void {
     this.#timer.stop();
     this.cancelAll();
+    this.#lines.close();
   }
 
   /** The caller, or why the request is refused. */
@@ -224,7 +228,7 @@ export class RealtimeSessions {
     span: RealtimeSpan | undefined,
     signal: AbortSignal,
   ): Promise<ProviderSocket> {
-    const { config, targets } = this.#options;
+    const { clock, config, targets } = this.#options;
     const { credential, path, pool } = targets.find(provider, { ...route, query }, headers);
     // A state without its parent would be another trace's.
     const carried = span === undefined ? headers : { ...headers, tracestate: undefined, ...span.headers };
@@ -236,6 +240,7 @@ export class RealtimeSessions {
       connectTimeoutMs: config.connectTimeoutMs,
       maxHeaderBytes: config.maxHeaderBytes,
       closeTimeoutMs,
+      clock,
       signal,
     });
   }
@@ -256,7 +261,7 @@ export class RealtimeSessions {
       readonly span: RealtimeSpan | undefined;
     },
   ): void {
-    const { admission, clock, config, lines, links, memory } = this.#options;
+    const { admission, clock, config, links, memory } = this.#options;
     const startedMs = clock.nowMs();
     const address = clientAddress(request);
     const requestId = requestIdOf(request);
@@ -281,7 +286,7 @@ export class RealtimeSessions {
         opened.span?.end(end, client);
         const { traceId } = opened.span ?? {};
         const upstreamRequestId = opened.provider.requestId;
-        lines.ended(read, end, { client, headers, requestId, startedMs, traceId, upstreamRequestId });
+        this.#lines.ended(read, end, { client, headers, requestId, startedMs, traceId, upstreamRequestId });
       },
       onOver: () => {
         hold.release();

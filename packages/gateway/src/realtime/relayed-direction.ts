@@ -2,6 +2,7 @@ import type { Clock, Timer } from '@spillway/core/clock';
 import type { BodyHold } from '@spillway/server/memory/request-memory';
 import { type LinkState, takenBytes } from '@spillway/server/sink/link';
 import type { RawData } from 'ws';
+import type { DirectionFigures } from '../telemetry/realtime-end.ts';
 import type { RealtimeSocket } from './realtime-socket.ts';
 
 /** One direction of a conversation. */
@@ -19,15 +20,6 @@ export interface RelayedDirectionOptions {
   readonly onNoRoom: () => void;
   /** A message is about to be sent. The bytes are the receiver's only until this returns. */
   readonly onMessage: (bytes: Buffer) => void;
-}
-
-/** What has gone one way, for metrics and logs. */
-export interface DirectionFigures {
-  readonly messages: number;
-  readonly bytes: number;
-  /** How often nothing was read because the other side took too little, and for how long in all. */
-  readonly pauses: number;
-  readonly pausedMs: number;
 }
 
 /**

@@ -1,6 +1,5 @@
 import type { Meter as Instruments } from '@opentelemetry/api';
-import type { RealtimeEndReason, RealtimeSide } from '../realtime/realtime-session.ts';
-import type { DirectionFigures } from '../realtime/relayed-direction.ts';
+import type { DirectionFigures, RealtimeEndReason, RealtimeSide } from './realtime-end.ts';
 
 /** Conversations, as metrics read them. */
 export interface MeteredRealtime {

@@ -15,7 +15,7 @@ import type { StreamClient } from '@spillway/server/access/stream-client';
 import type { GatewayError } from '@spillway/server/errors';
 import type { Provider } from '../config/provider.ts';
 import type { Route } from '../http/route.ts';
-import type { RealtimeEnd } from '../realtime/realtime-lines.ts';
+import type { RealtimeEnd } from './realtime-end.ts';
 import { maxJournalEntries } from '@spillway/server/stream/journal';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';

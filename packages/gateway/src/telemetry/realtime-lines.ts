@@ -1,25 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { TokenUsage } from '@spillway/core/format/format';
 import type { StreamClient } from '@spillway/server/access/stream-client';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Logger } from 'pino';
 import { clientRequestId } from '../http/request-ids.ts';
 import { withoutKeys } from '../http/route.ts';
-import { LineBudget } from '../telemetry/line-budget.ts';
-import { traceIdOf } from '../telemetry/trace-context.ts';
-import type { RealtimeRequest } from './realtime-request.ts';
-import type { RealtimeEndReason } from './realtime-session.ts';
-import type { DirectionFigures } from './relayed-direction.ts';
-
-/** How a conversation ended, and what went through it. */
-export interface RealtimeEnd {
-  readonly reason: RealtimeEndReason;
-  /** The close code that ended it; `undefined`: nobody has closed. */
-  readonly closeCode: number | undefined;
-  readonly toClient: DirectionFigures;
-  readonly toProvider: DirectionFigures;
-  readonly usage: TokenUsage | undefined;
-}
+import { LineBudget } from './line-budget.ts';
+import { traceIdOf } from './trace-context.ts';
+import type { RealtimeEnd } from './realtime-end.ts';
+import type { TracedRequest } from './tracing.ts';
 
 /** Who had the conversation, and when. */
 export interface RealtimeOpening {
@@ -50,7 +38,11 @@ export class RealtimeLines {
     });
   }
 
-  ended(request: RealtimeRequest, end: RealtimeEnd, opening: RealtimeOpening): void {
+  ended(
+    request: TracedRequest & { readonly hasUnknownPrefix: boolean },
+    end: RealtimeEnd,
+    opening: RealtimeOpening,
+  ): void {
     const { client, headers, requestId, startedMs, traceId, upstreamRequestId } = opening;
     const { closeCode, reason, toClient, toProvider, usage } = end;
     const caller = client.caller || undefined;

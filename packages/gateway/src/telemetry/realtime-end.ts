@@ -1,0 +1,35 @@
+import type { TokenUsage } from '@spillway/core/format/format';
+
+/** The two ends of a realtime conversation. */
+export const realtimeSides = ['client', 'provider'] as const;
+export type RealtimeSide = (typeof realtimeSides)[number];
+
+/**
+ * Why a conversation ended. Of a side: it closed, its connection was lost, it took nothing for too long, or it sent what is
+ * no valid message. Of the gateway: the conversation was too old, there was no room for it, the gateway stops, or it failed.
+ */
+export type RealtimeEndReason =
+  | `${RealtimeSide}_${'closed' | 'invalid' | 'lost' | 'stalled'}`
+  | 'failed'
+  | 'max_duration'
+  | 'overloaded'
+  | 'shutting_down';
+
+/** What has gone one way. */
+export interface DirectionFigures {
+  readonly messages: number;
+  readonly bytes: number;
+  /** How often nothing was read because the other side took too little, and for how long in all. */
+  readonly pauses: number;
+  readonly pausedMs: number;
+}
+
+/** How a conversation ended, and what went through it. */
+export interface RealtimeEnd {
+  readonly reason: RealtimeEndReason;
+  /** The close code that ended it; `undefined`: nobody has closed. */
+  readonly closeCode: number | undefined;
+  readonly toClient: DirectionFigures;
+  readonly toProvider: DirectionFigures;
+  readonly usage: TokenUsage | undefined;
+}
