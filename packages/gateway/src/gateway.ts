@@ -305,6 +305,7 @@ export async function openGateway(
     memory,
     metrics,
     providers: () => providers,
+    taps: taps.all,
     targets: provider.targets,
     tracing,
   });

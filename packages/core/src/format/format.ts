@@ -4,6 +4,7 @@ import type { ClassifyPayload } from './sse.ts';
 /** The names of the known wire formats, as metrics and logs write them. */
 export type FormatName =
   | 'anthropic-messages'
+  | 'conversation'
   | 'gemini'
   | 'openai-chat'
   | 'openai-completions'

@@ -83,6 +83,7 @@ const formats: readonly (FormatName | undefined)[] = [
   'openai-chat',
   'openai-completions',
   'openai-responses',
+  'conversation',
 ];
 const knownFormats = formats.filter((name) => name !== undefined).join(', ');
 /** The index in this list is written, too, in two bits. */

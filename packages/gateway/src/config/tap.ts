@@ -49,10 +49,10 @@ const tapSchema = z
     tenants: items.optional().describe('the tenants to write down, as models'),
     callers: items.optional().describe('the callers to write down, as models'),
     content: z
-      .enum(['full', 'text', 'usage'])
+      .enum(['full', 'audio', 'text', 'usage'])
       .default('full')
       .describe(
-        "the part of an answer that is kept: full is the provider's events, text the words in them, usage only who asked, how it ended and its tokens",
+        "the part of an answer that is kept: full is the provider's events, audio also the sound of conversations, text the words in them, usage only who asked, how it ended and its tokens",
       ),
     request: flag.default(false).describe('whether the body of the request is kept, too: it has the prompt'),
     refused: flag

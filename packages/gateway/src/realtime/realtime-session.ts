@@ -1,6 +1,7 @@
 import type { Clock } from '@spillway/core/clock';
 import type { TokenUsage } from '@spillway/core/format/format';
 import type { BodyHold } from '@spillway/server/memory/request-memory';
+import type { TappedConversation } from '@spillway/server/tap/tapped-conversation';
 import type { Links } from '@spillway/server/sink/link';
 import type { Config } from '../config/schema.ts';
 import {
@@ -9,6 +10,7 @@ import {
   type RealtimeSide,
   realtimeSides,
 } from '../telemetry/realtime-end.ts';
+import { RealtimeRecord } from './realtime-record.ts';
 import type { RealtimeSocket } from './realtime-socket.ts';
 import { RealtimeUsage } from './realtime-usage.ts';
 import { RelayedDirection } from './relayed-direction.ts';
@@ -21,6 +23,8 @@ export interface RealtimeSessionOptions {
   readonly links: Pick<Links, 'name' | 'watch'>;
   /** Room for large messages, of both directions. */
   readonly hold: Pick<BodyHold, 'grow' | 'shrink'>;
+  /** Writes it down, for taps; `undefined`: none reads it. */
+  readonly conversation: TappedConversation | undefined;
   /** It has ended, and both sides are being told. Called once. */
   readonly onEnd: (reason: RealtimeEndReason) => void;
   /** Both connections are gone. Called once, after `onEnd`. */
@@ -58,19 +62,30 @@ export class RealtimeSession {
   readonly #sides: Readonly<Record<RealtimeSide, Side>>;
   /** By the side that gets it. */
   readonly #directions: Readonly<Record<RealtimeSide, RelayedDirection>>;
+  readonly #record: RealtimeRecord | undefined;
+  readonly #endRelease: (() => void) | undefined;
   #hasEnded = false;
   #closeCode: number | undefined;
 
   /** Begins to relay. Both sockets are paused until now. */
   constructor(options: RealtimeSessionOptions) {
     this.#options = options;
-    const { client, clock, provider } = options;
+    const { client, clock, conversation, provider } = options;
+    this.#record = conversation && new RealtimeRecord(conversation);
     this.#startedMs = clock.nowMs();
     this.#sides = { client: this.#side(client), provider: this.#side(provider) };
     this.#directions = {
-      provider: this.#direction(client, provider, () => undefined),
-      client: this.#direction(provider, client, (bytes) => this.#usage.take(bytes)),
+      provider: this.#direction(client, provider, (bytes) => {
+        this.#record?.fromClient(bytes);
+        return undefined;
+      }),
+      client: this.#direction(provider, client, (bytes) => {
+        if (this.#usage.take(bytes)) this.#addUsage();
+        this.#record?.fromProvider(bytes);
+        return conversation?.whenKept();
+      }),
     };
+    this.#endRelease = conversation?.onKept(() => this.#directions.client.release());
     for (const side of realtimeSides) this.#watch(side);
     for (const { webSocket } of [client, provider]) webSocket.resume();
   }
@@ -112,6 +127,13 @@ export class RealtimeSession {
     this.#options.clock.after(stopMs, () => this.destroy());
   }
 
+  /** Ends it because a tap cannot keep it that has to. */
+  tapFailed(words: string): void {
+    // What waits until it is kept will not be.
+    if (this.#hasEnded) this.#sides.client.webSocket.close(codes.tryAgain, words);
+    else this.#refuse('tap_unavailable', words);
+  }
+
   /** Ends it after a defect, at once. Safe to call twice. */
   destroy(): void {
     this.#end('failed');
@@ -124,8 +146,12 @@ export class RealtimeSession {
     return { socket, webSocket, ...alive, isClosed: false };
   }
 
-  #direction(from: RealtimeSocket, to: RealtimeSocket, onMessage: (bytes: Buffer) => void): RelayedDirection {
-    const { clock, config, hold, links } = this.#options;
+  #direction(
+    from: RealtimeSocket,
+    to: RealtimeSocket,
+    onMessage: (bytes: Buffer) => (() => boolean) | undefined,
+  ): RelayedDirection {
+    const { clock, config, conversation, hold, links } = this.#options;
     return new RelayedDirection({
       from,
       to,
@@ -136,6 +162,7 @@ export class RealtimeSession {
       clock,
       onNoRoom: () => this.#refuse('overloaded', 'The gateway has no room for it (maxRequestMemoryBytes).'),
       onMessage,
+      isHeld: () => conversation?.isBehind === true,
     });
   }
 
@@ -155,7 +182,9 @@ export class RealtimeSession {
     webSocket.on('close', (code, reason) => {
       side.isClosed = true;
       this.#left(name, code === codes.lost ? `${name}_lost` : `${name}_closed`, code, reason);
-      if (Object.values(this.#sides).every(({ isClosed }) => isClosed)) this.#options.onOver();
+      if (!Object.values(this.#sides).every(({ isClosed: isGone }) => isGone)) return;
+      this.#endRelease?.();
+      this.#options.onOver();
     });
   }
 
@@ -163,10 +192,17 @@ export class RealtimeSession {
   #left(name: RealtimeSide, reason: RealtimeEndReason, code: number, words: Buffer): void {
     if (!this.#end(reason, code === codes.lost ? undefined : code)) return;
     const other = this.#sides[name === 'client' ? 'provider' : 'client'].webSocket;
-    if (code === codes.none) other.close();
-    else if (code !== codes.lost) other.close(code, words);
-    else if (name === 'client') other.close(codes.goingAway);
-    else other.close(codes.failed, providerFailures[reason] ?? '');
+    if (name === 'client') {
+      if (code === codes.none) other.close();
+      else if (code === codes.lost) other.close(codes.goingAway);
+      else other.close(code, words);
+      return;
+    }
+    this.#directions.client.whenReleased(() => {
+      if (code === codes.none) other.close();
+      else if (code === codes.lost) other.close(codes.failed, providerFailures[reason] ?? '');
+      else other.close(code, words);
+    });
   }
 
   #tickSide(name: RealtimeSide, nowMs: number): void {
@@ -206,6 +242,11 @@ export class RealtimeSession {
     if (!this.#end(reason, codes.tryAgain)) return;
     this.#sides.client.webSocket.close(codes.tryAgain, words);
     this.#sides.provider.webSocket.close(codes.goingAway);
+  }
+
+  #addUsage(): void {
+    const { inputTokens, outputTokens } = this.#usage.total ?? {};
+    this.#options.conversation?.add({ type: 'usage', inputTokens, outputTokens });
   }
 
   #end(reason: RealtimeEndReason, closeCode?: number): boolean {

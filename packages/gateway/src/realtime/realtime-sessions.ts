@@ -17,6 +17,8 @@ import { requestIdHeader, requestIdOf } from '@spillway/server/http/request-id';
 import type { RequestMemory } from '@spillway/server/memory/request-memory';
 import type { SessionDoor } from '@spillway/server/session/sessions';
 import type { Links } from '@spillway/server/sink/link';
+import { StreamTokens } from '@spillway/server/stream/stream-token';
+import type { Tap } from '@spillway/server/stream/tap';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Logger } from 'pino';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
@@ -40,6 +42,7 @@ import {
   readRealtimeRequest,
   type RealtimeRequest,
 } from './realtime-request.ts';
+import { RecordedConversation } from './recorded-conversation.ts';
 import { RealtimeSession } from './realtime-session.ts';
 import { socketBounds } from './socket-bounds.ts';
 
@@ -57,6 +60,7 @@ export interface RealtimeSessionsOptions {
   readonly metrics: Pick<Metrics, 'unknownPrefixes'>;
   /** The providers that are served now. */
   readonly providers: () => readonly Provider[];
+  readonly taps: readonly Tap[];
   readonly targets: Targets;
   readonly tracing: Tracing | undefined;
 }
@@ -82,6 +86,7 @@ export class RealtimeSessions {
   readonly #options: RealtimeSessionsOptions;
   readonly #sockets: WebSocketServer;
   readonly #lines: RealtimeLines;
+  readonly #tokens: StreamTokens;
   readonly #sessions = new Set<RealtimeSession>();
   /** Upgrade requests that have not been answered. */
   readonly #opening = new Set<AbortController>();
@@ -94,6 +99,7 @@ export class RealtimeSessions {
     this.#options = options;
     const { clock, config, door, log } = options;
     this.#lines = new RealtimeLines(log, clock);
+    this.#tokens = new StreamTokens(clock);
     // The types do not know `closeTimeout` yet.
     const serverOptions: ServerOptions & { readonly closeTimeout: number } = {
       ...socketBounds,
@@ -190,21 +196,26 @@ export class RealtimeSessions {
     );
     this.#opening.add(opening);
     let span: RealtimeSpan | undefined;
+    let recorded: RecordedConversation | undefined;
     let hasPlace = false;
     try {
       const read = readRealtimeRequest(asked.target, asked.headers, providers());
       if (read.hasUnknownPrefix) metrics.unknownPrefixes += 1;
       span = tracing?.startRealtime(read, asked.headers);
+      recorded = this.#record(asked, read);
+      if (recorded !== undefined) recorded.onFailed = (error) => opening.abort(error);
       await admission.enter(opening.signal);
       hasPlace = true;
       timer.stop();
+      recorded?.conversation.asked();
       const provider = await this.#connect(asked, read, span, opening.signal);
+      await this.#kept(recorded, provider, opening.signal);
       const client = this.#accept(asked, early.take());
       if (client === undefined) {
         provider.webSocket.terminate();
         throw clientLeft('left before its upgrade was answered');
       }
-      this.#begin(asked, read, { client, provider, span });
+      this.#begin(asked, read, { client, provider, recorded, span });
       hasPlace = false;
     } catch (thrown) {
       const error = asGatewayError(thrown);
@@ -212,6 +223,7 @@ export class RealtimeSessions {
       if (error.code === 'internal_error')
         defects.caught('realtime upgrade', thrown, requestIdOf(asked.request));
       span?.fail(error);
+      recorded?.refused(error);
       // What `ws` refused was answered already.
       if (asked.request.socket.writable) door.refuse(asked.request, error);
     } finally {
@@ -258,6 +270,7 @@ export class RealtimeSessions {
     opened: {
       readonly client: WebSocket;
       readonly provider: ProviderSocket;
+      readonly recorded: RecordedConversation | undefined;
       readonly span: RealtimeSpan | undefined;
     },
   ): void {
@@ -274,6 +287,7 @@ export class RealtimeSessions {
       clock,
       links,
       hold,
+      conversation: opened.recorded?.conversation,
       onEnd: (reason) => {
         this.#ended[reason] = (this.#ended[reason] ?? 0) + 1;
         const end = {
@@ -284,6 +298,7 @@ export class RealtimeSessions {
           usage: session.usage,
         };
         opened.span?.end(end, client);
+        opened.recorded?.ended(end);
         const { traceId } = opened.span ?? {};
         const upstreamRequestId = opened.provider.requestId;
         this.#lines.ended(read, end, { client, headers, requestId, startedMs, traceId, upstreamRequestId });
@@ -296,7 +311,42 @@ export class RealtimeSessions {
         this.#tellEmpty();
       },
     });
+    if (opened.recorded !== undefined) opened.recorded.onFailed = ({ message }) => session.tapFailed(message);
     this.#sessions.add(session);
+  }
+
+  /** The conversation for taps; `undefined`: none reads it. */
+  #record({ caller, headers, request }: Asked, read: RealtimeRequest): RecordedConversation | undefined {
+    const { clock, config, defects, taps } = this.#options;
+    const requestId = requestIdOf(request);
+    const { api, isOwn, name } = read.provider;
+    const recorded = new RecordedConversation({
+      id: this.#tokens.id(),
+      requestId,
+      origin: { name, api, isOwn },
+      model: read.model,
+      client: streamClient({ address: clientAddress(request), caller, headers, requestId }),
+      taps,
+      windowBytes: config.windowBytes,
+      clock,
+      defects,
+    });
+    return recorded.conversation.isRead ? recorded : undefined;
+  }
+
+  /** Waits until the beginning is kept, where that is asked for. */
+  async #kept(
+    recorded: RecordedConversation | undefined,
+    provider: ProviderSocket,
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      await recorded?.begin(provider.requestId);
+      signal.throwIfAborted();
+    } catch (error) {
+      provider.webSocket.terminate();
+      throw error;
+    }
   }
 
   #tick(): void {

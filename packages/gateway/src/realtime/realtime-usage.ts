@@ -17,12 +17,14 @@ export class RealtimeUsage {
     return { inputTokens, outputTokens };
   }
 
-  /** Looks at a message of the provider. */
-  take(bytes: Buffer): void {
-    if (bytes.length > maxAnswerBytes || !bytes.subarray(0, headBytes).includes('"response.done"')) return;
+  /** Looks at a message of the provider. Returns whether it has usage. */
+  take(bytes: Buffer): boolean {
+    if (bytes.length > maxAnswerBytes || !bytes.subarray(0, headBytes).includes('"response.done"'))
+      return false;
     const { input_tokens: input, output_tokens: output } = usageOf(bytes);
     if (isCount(input)) this.#inputTokens = (this.#inputTokens ?? 0) + input;
     if (isCount(output)) this.#outputTokens = (this.#outputTokens ?? 0) + output;
+    return isCount(input) || isCount(output);
   }
 }
 

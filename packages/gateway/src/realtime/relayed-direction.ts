@@ -18,8 +18,13 @@ export interface RelayedDirectionOptions {
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   /** There is no room for what has come. */
   readonly onNoRoom: () => void;
-  /** A message is about to be sent. The bytes are the receiver's only until this returns. */
-  readonly onMessage: (bytes: Buffer) => void;
+  /**
+   * A message is about to be sent. The bytes are the receiver's only until this returns. What it returns says whether the
+   * message may go; `undefined`: it may. Until it may, it waits here, and those behind it.
+   */
+  readonly onMessage: (bytes: Buffer) => (() => boolean) | undefined;
+  /** Whether nothing more may be read, whatever waits here: somebody who must get all of it has no room. */
+  readonly isHeld: () => boolean;
 }
 
 /**
@@ -50,6 +55,11 @@ export class RelayedDirection {
   #heldBytes = 0;
   #kernelBytes = 0;
   #sinceAskedBytes = 0;
+  /** Messages that may not go yet. */
+  readonly #kept: { readonly bytes: Buffer; readonly isBinary: boolean; readonly mayGo: () => boolean }[] =
+    [];
+  #keptBytes = 0;
+  #onEmpty: (() => void) | undefined;
   #isOver = false;
 
   constructor(options: RelayedDirectionOptions) {
@@ -83,6 +93,24 @@ export class RelayedDirection {
     return readLink?.()?.ackedBytes ?? takenBytes(to.socket);
   }
 
+  /** Sends what waited until it may go, as far as it may now. */
+  release(): void {
+    for (let [first] = this.#kept; first?.mayGo() === true; [first] = this.#kept) {
+      this.#kept.shift();
+      this.#keptBytes -= first.bytes.length;
+      this.#send(first.bytes, first.isBinary);
+    }
+    if (this.#kept.length > 0) return;
+    this.#onEmpty?.();
+    this.#onEmpty = undefined;
+  }
+
+  /** Calls back when nothing waits any more until it may go, perhaps at once. */
+  whenReleased(callback: () => void): void {
+    if (this.#kept.length === 0) callback();
+    else this.#onEmpty = callback;
+  }
+
   /** Relays nothing more. What was sent goes on its way. Safe to call twice. */
   close(): void {
     if (this.#isOver) return;
@@ -99,7 +127,7 @@ export class RelayedDirection {
   }
 
   get #ownBytes(): number {
-    return this.#options.to.webSocket.bufferedAmount;
+    return this.#options.to.webSocket.bufferedAmount + this.#keptBytes;
   }
 
   readonly #onData = (bytes: Buffer): void => {
@@ -109,17 +137,21 @@ export class RelayedDirection {
 
   readonly #onMessage = (data: RawData, isBinary: boolean): void => {
     const bytes = data as Buffer;
-    const { onMessage, to } = this.#options;
+    const { isHeld, onMessage } = this.#options;
     this.#partBytes = 0;
     this.#messages += 1;
     this.#bytes += bytes.length;
     this.#sinceAskedBytes += bytes.length;
-    onMessage(bytes);
+    const mayGo = onMessage(bytes) ?? always;
     if (this.#isOver) return;
-    to.webSocket.send(bytes, { binary: isBinary }, this.#onSent);
+    if (this.#kept.length === 0 && mayGo()) this.#send(bytes, isBinary);
+    else {
+      this.#kept.push({ bytes, isBinary, mayGo });
+      this.#keptBytes += bytes.length;
+    }
     this.#account();
     if (this.#sinceAskedBytes >= askEveryBytes) this.#askKernel();
-    if (this.#pausedAtMs === undefined && this.#isBeyond(1)) this.#pause();
+    if (this.#pausedAtMs === undefined && (isHeld() || this.#isBeyond(1))) this.#pause();
   };
 
   readonly #onSent = (): void => {
@@ -148,11 +180,15 @@ export class RelayedDirection {
     this.#lookLater();
   }
 
+  #send(bytes: Buffer, isBinary: boolean): void {
+    this.#options.to.webSocket.send(bytes, { binary: isBinary }, this.#onSent);
+  }
+
   #lookLater(): void {
-    const { clock, from } = this.#options;
+    const { clock, from, isHeld } = this.#options;
     this.#timer = clock.after(lookEveryMs, () => {
       this.#askKernel();
-      if (this.#isBeyond(1 / 2)) {
+      if (isHeld() || this.#isBeyond(1 / 2)) {
         this.#lookLater();
         return;
       }
@@ -174,4 +210,8 @@ export class RelayedDirection {
     if (more < 0) hold.shrink(-more);
     this.#heldBytes = bytes;
   }
+}
+
+function always(): boolean {
+  return true;
 }

@@ -9,7 +9,7 @@ import type { StreamBody } from './stream-body.ts';
 import type { StreamLog } from './stream-log.ts';
 
 /** How a reader reads: by a plain response, a session, or a GET on the stream's URL in one of two ways. */
-export type ReaderVia = 'durable-streams' | 'event-source' | 'http' | 'session';
+export type ReaderVia = 'durable-streams' | 'event-source' | 'http' | 'realtime' | 'session';
 
 export interface StreamReaderOptions {
   /** For the console. Default: `http`. */

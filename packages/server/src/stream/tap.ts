@@ -85,6 +85,8 @@ export interface StreamTap {
    * nobody back.
    */
   readonly gate?: TapGate;
+  /** Whether it wants the sound of a conversation, too. Default: false. */
+  readonly wantsAudio?: boolean;
   /** The offset behind the last chunk that is kept, for people. Default: the tap does not say. */
   readonly keptOffset?: number | undefined;
   /** The provider is about to be asked. Not called for a stream that is refused before that. */

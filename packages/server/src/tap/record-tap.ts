@@ -30,8 +30,11 @@ export interface RecordTapOptions {
   readonly sink: RecordSink;
   /** Which streams are written down. Default: every one. */
   readonly when?: ((stream: TappedStream) => boolean) | undefined;
-  /** `full`: the answer's bytes. `text`: only what was said. `usage`: nothing of the answer. Default: `full`. */
-  readonly content?: 'full' | 'text' | 'usage';
+  /**
+   * `full`: the answer's bytes, of a conversation all but its sound. `audio`: that, too. `text`: only what was said.
+   * `usage`: nothing of the answer. Default: `full`.
+   */
+  readonly content?: 'audio' | 'full' | 'text' | 'usage';
   /** What is replaced in content, before anything is kept. Default: nothing. */
   readonly redact?: readonly RedactionRule[] | undefined;
   /**

@@ -23,8 +23,8 @@ export interface RecorderOptions extends Omit<ChunkRecordOptions, 'content'> {
   /** The tap's name. */
   readonly name: string;
   readonly writer: Pick<TapWriter, 'isShedding' | 'isSilent' | 'wants'>;
-  /** `full` and `text` as of chunks. `usage`: nothing of the answer. */
-  readonly content: ChunkRecordOptions['content'] | 'usage';
+  /** `full` and `text` as of chunks. `audio`: as `full`, and the sound of conversations. `usage`: nothing of the answer. */
+  readonly content: ChunkRecordOptions['content'] | 'audio' | 'usage';
   /** Whether a request that was refused before a provider was asked is written down. */
   readonly keepsRefused: boolean;
   /** Whether the request's body is kept. */
@@ -78,6 +78,7 @@ export class StreamRecorder implements StreamTap, Recorder {
   readonly overflow: Overflow;
   readonly merges = true;
   readonly maxItems: number;
+  readonly wantsAudio: boolean;
   readonly gate?: TapGate;
   readonly #options: RecorderOptions;
   readonly #stream: TappedStream;
@@ -124,6 +125,7 @@ export class StreamRecorder implements StreamTap, Recorder {
     this.#options = options;
     this.overflow = options.overflow;
     this.maxItems = options.maxItems;
+    this.wantsAudio = options.content === 'audio';
     if (options.gates) this.gate = { head: this.#headKept.promise, chunks: this.#chunks };
     this.#startedMs = options.clock.nowMs();
     // Whoever waits for them gets the error. Where nobody does, nothing is to be done about it.
@@ -157,7 +159,8 @@ export class StreamRecorder implements StreamTap, Recorder {
     else if (!this.#hasFailed) {
       this.#reader = reader;
       this.#takesEarly = !isEvents && !this.#options.isRequired;
-      this.#records = new ChunkRecords(format, isEvents, { ...this.#options, content });
+      const kept = content === 'audio' ? 'full' : content;
+      this.#records = new ChunkRecords(format, isEvents, { ...this.#options, content: kept });
     }
     this.#look();
     await this.#done.promise;

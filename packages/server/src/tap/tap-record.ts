@@ -109,7 +109,7 @@ const reader = z.strictObject({
   reader: count.describe('number of the reader in its stream; 0: a request that asked for what was there'),
   via: z
     .string()
-    .describe('http, session, event-source or durable-streams; part: a request for what was there'),
+    .describe('http, session, event-source, durable-streams or realtime; part: a request for what was there'),
   address: z.string(),
   reason: z.enum(['delivered', 'failed', 'left', 'stalled']),
   code: z.string().optional(),

@@ -13,10 +13,11 @@ const maxRunBytes = 65_536;
 
 /**
  * Estimates the tokens of an answer of so many `events` from the texts in its newest ones, as if all had as much. Without a
- * text to look at, each event counts as a token. `undefined`: the answer is no stream of events.
+ * text to look at, each event counts as a token. `undefined`: the answer is no stream of events, or a conversation.
  */
 export function estimateTokens(body: StreamBody | undefined, events: number): number | undefined {
-  if (body?.format === undefined) return undefined;
+  // Of what is spoken, the words are the least.
+  if (body?.format === undefined || body.format.name === 'conversation') return undefined;
   const { format, log } = body;
   let sampledBytes = 0;
   let sampledEvents = 0;

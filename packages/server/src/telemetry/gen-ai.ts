@@ -3,13 +3,15 @@ import type { GatewayStream } from '../stream/stream.ts';
 import { newestUsage } from '../stream/newest-usage.ts';
 
 /** The operation of each format, in OpenTelemetry's conventions for generative AI. */
-const operations: Readonly<Record<FormatName, 'chat' | 'generate_content' | 'text_completion'>> = {
-  'anthropic-messages': 'chat',
-  gemini: 'generate_content',
-  'openai-chat': 'chat',
-  'openai-completions': 'text_completion',
-  'openai-responses': 'chat',
-};
+const operations: Readonly<Record<FormatName, 'chat' | 'generate_content' | 'realtime' | 'text_completion'>> =
+  {
+    'anthropic-messages': 'chat',
+    conversation: 'realtime',
+    gemini: 'generate_content',
+    'openai-chat': 'chat',
+    'openai-completions': 'text_completion',
+    'openai-responses': 'chat',
+  };
 
 export function operationOf(format: FormatName | undefined): string | undefined {
   return format === undefined ? undefined : operations[format];

@@ -20,6 +20,8 @@ export function closingOf(format: FormatName, root: JsonNode): Closing | undefin
 type FindClosing = (root: JsonNode, type: string) => Closing | undefined;
 
 const closings: Readonly<Record<FormatName, FindClosing>> = {
+  // Each text is whole.
+  conversation: () => undefined,
   'openai-chat': (root) => choicesOver(root, 'choices', 'finish_reason'),
   'openai-completions': (root) => choicesOver(root, 'choices', 'finish_reason'),
   gemini: (root) => partsOver(root) ?? choicesOver(root, 'candidates', 'finishReason'),

@@ -57,6 +57,7 @@ const logprobPaths: Readonly<Record<FormatName, readonly (readonly string[])[]>>
     ['response', 'output', '*', 'content', '*', 'logprobs'],
   ],
   'anthropic-messages': [],
+  conversation: [],
   gemini: [['candidates', '*', 'logprobsResult']],
 };
 
@@ -88,6 +89,7 @@ const reasoners: Readonly<Record<FormatName, FindReasoning>> = {
       );
   },
   'openai-completions': () => undefined,
+  conversation: () => undefined,
   'openai-responses': (root, shed, remove) => {
     const type = stringOf(memberOf(root, 'type')) ?? '';
     const isReasoning = type.startsWith('response.reasoning');

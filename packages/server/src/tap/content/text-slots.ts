@@ -33,6 +33,7 @@ export const slotFinders: Readonly<Record<FormatName, FindSlots>> = {
     }),
   'openai-responses': responsesSlots,
   'anthropic-messages': anthropicSlots,
+  conversation: conversationSlots,
   gemini: (root) =>
     indexed(root, 'candidates').flatMap(({ index, item, list }) => {
       const content = memberOf(item, 'content');
@@ -102,6 +103,25 @@ export function deltaSlots(
 
 /** The kinds of Base64 that are sent in deltas. */
 const notText = /audio\.delta$/;
+
+/** What is said in an event of a conversation, by its kind. */
+const conversationTexts: Readonly<Record<string, readonly string[]>> = {
+  heard: ['text'],
+  said: ['text'],
+  tool_called: ['input'],
+  tool_answered: ['output'],
+};
+
+/** Each text of a conversation is whole, and has its number for a place: so they stay in order. */
+function conversationSlots(root: JsonNode): TextSlot[] {
+  const type = stringOf(memberOf(root, 'type')) ?? '';
+  return (conversationTexts[type] ?? []).flatMap((name) => {
+    const node = memberOf(root, name);
+    if (node?.kind !== 'string') return [];
+    const place = `${numberAt(root, 'n') ?? '0'}.${type}`;
+    return [{ ...slot(place, node, [root], true, name === 'input'), isLast: true }];
+  });
+}
 
 function responsesSlots(root: JsonNode): TextSlot[] {
   const type = stringOf(memberOf(root, 'type')) ?? '';
