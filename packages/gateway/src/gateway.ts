@@ -59,7 +59,8 @@ import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
 import type { Voice, VoiceOptions } from './voice/voice.ts';
-import { watchCalls } from './voice/watch-calls.ts';
+import { recordCalls } from './voice/record-calls.ts';
+import { watchBoth, watchCalls } from './voice/watch-calls.ts';
 
 /**
  * How long the last push of metrics and spans may take. The exporters' own deadlines are longer than
@@ -290,7 +291,10 @@ export async function openGateway(
           isReady,
           log,
           simulatorUrl: simulator.url,
-          watch: watchCalls(metrics, tracing),
+          watch: watchBoth(
+            watchCalls(metrics, tracing),
+            recordCalls({ taps: taps.all, windowBytes: config.windowBytes, clock, defects }),
+          ),
         });
   const realtime = new RealtimeSessions({
     admission: provider.admission,

@@ -1,6 +1,8 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { placeCall } from '@spillway/voice/simulate/carrier';
+import { speech } from '@spillway/voice/simulate/speech';
 import { parseRecord, type TapRecord } from '@spillway/server/tap/tap-record';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, run, startGateway } from './support/processes.ts';
@@ -159,7 +161,7 @@ describe('a relayed conversation, for taps', () => {
     await lineWith(gateway, 'realtime session ended', { model: 'simulated' });
     gateway.process.kill('SIGTERM');
     await gateway.exited;
-    expect(() => readFileSync(file)).toThrow('ENOENT');
+    expect(readFileSync(file, 'utf8')).toBe('');
   });
 });
 
@@ -230,11 +232,11 @@ test('audit show reads a conversation', async () => {
   await lineWith(gateway, 'realtime session ended', { reason: 'client_closed' });
   gateway.process.kill('SIGTERM');
   await gateway.exited;
-  const list = run(['audit', 'list', log]);
+  const list = run(['audit', 'list', '--from', `sqlite:${log}`]);
   await list.exited;
   const id = /([\da-f]{8}-[\da-f-]{27})/.exec(list.stdout())?.[1] ?? '';
   expect(list.stdout()).toContain('gpt-realtime');
-  const show = run(['audit', 'show', log, id]);
+  const show = run(['audit', 'show', id, '--from', `sqlite:${log}`]);
   await show.exited;
   expect(show.stdout()).toContain(
     [
@@ -244,4 +246,44 @@ test('audit show reads a conversation', async () => {
       'failed   response_cancel_not_active: nothing to cancel',
     ].join('\n'),
   );
+});
+
+describe('a phone call, for taps', () => {
+  test('is a conversation: the words, what was heard of an answer, and tokens', async () => {
+    const file = join(temporaryFolder(), 'taps.jsonl');
+    const gateway = await startGateway(['--tap', `name=t,to=file:${file}`]);
+    const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
+    expect(await call.whenHeard(1500, 20_000)).toBe(true);
+    call.say(speech('caller-interruption').audio);
+    await call.whenSaid();
+    const { heardMs } = call;
+    expect(await call.whenHeard(heardMs + 2000, 20_000)).toBe(true);
+    call.hangUp();
+    const record = await call.ended;
+    await lineWith(gateway, 'call ended', { call: record.callId });
+    const read = (): TapRecord[] =>
+      readFileSync(file, 'utf8')
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => parseRecord(Buffer.from(line)));
+    await eventually(() => read().some(({ kind }) => kind === 'end'), 'the end');
+    const records = read();
+    expect(records[0]).toMatchObject({ kind: 'begin', requestId: record.callId, agent: 'twilio' });
+    const events = eventsIn(records);
+    const kinds = new Set(events.map(({ type }) => type));
+    expect([...kinds]).toEqual(expect.arrayContaining(['said', 'interrupted']));
+    const cut = events.find(({ type }) => type === 'interrupted');
+    expect(cut?.['heardMs']).toBeGreaterThanOrEqual(1400);
+    expect(cut?.['ofMs']).toBeGreaterThan(Number(cut?.['heardMs']));
+    expect(records.find(({ kind }) => kind === 'end')).toMatchObject({ state: 'completed' });
+  });
+
+  test('cannot wait for a gate, and ends', async () => {
+    const log = join(temporaryFolder(), 'audit.db');
+    const gateway = await startGateway(['--tap', `name=audit,to=sqlite:${log},gate=true`]);
+    const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
+    await call.ended;
+    const line = await lineWith(gateway, 'call ended', { reason: 'closed' });
+    expect(line['detail']).toBe('A tap has a gate, and speech cannot wait until it is kept.');
+  });
 });

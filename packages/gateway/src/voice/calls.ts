@@ -12,8 +12,12 @@ export interface CallsOptions {
   readonly greeting: string;
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   readonly log: Pick<Logger, 'info'>;
-  /** Whoever looks on: for each call, who is told what happens in it. */
-  readonly watch: (carrier: CarrierLeg, model: ModelLeg) => (event: CallEvent) => void;
+  /** Whoever looks on: for each call, who is told what happens in it. `end` ends the call, soon. */
+  readonly watch: (
+    carrier: CarrierLeg,
+    model: ModelLeg,
+    end: (detail: string) => void,
+  ) => (event: CallEvent) => void;
 }
 
 /** The calls that may run at once. Each is two sockets and at most two minutes of speech, about a megabyte. */
@@ -56,7 +60,7 @@ export class Calls {
     const { clock, greeting, log, openModel, watch } = this.#options;
     const startedMs = clock.nowMs();
     const model = openModel();
-    const saw = watch(carrier, model);
+    const saw = watch(carrier, model, (detail) => queueMicrotask(() => call.close(detail)));
     const call = openCall({
       carrier,
       model,

@@ -15,3 +15,13 @@ export function watchCalls(
     };
   };
 }
+
+/** Two that look on. */
+export function watchBoth(one: CallsOptions['watch'], other: CallsOptions['watch']): CallsOptions['watch'] {
+  return (...call) => {
+    const watching = [one(...call), other(...call)];
+    return (event) => {
+      for (const saw of watching) saw(event);
+    };
+  };
+}

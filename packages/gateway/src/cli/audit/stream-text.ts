@@ -1,12 +1,14 @@
 import type { AuditedRecord, AuditedStream } from '@spillway/server/audit/audit-reader';
 import { parseRecord, type TapRecord } from '@spillway/server/tap/tap-record';
 import { AnswerText } from './answer-text.ts';
+import { ConversationText } from './conversation-text.ts';
 import { shownPerson } from './list-line.ts';
 import { shown, shownTime } from './shown.ts';
 
 /** One stream for people, line by line: who asked, what was answered, how it ended, what each reader got. */
 export function* streamText(stream: AuditedStream, records: Iterable<AuditedRecord>): Generator<string> {
   const answer = new AnswerText();
+  let conversation: ConversationText | undefined;
   yield field('stream', stream.name);
   yield field('state', stream.state);
   const readers: string[] = [];
@@ -18,7 +20,8 @@ export function* streamText(stream: AuditedStream, records: Iterable<AuditedReco
       gone += 1;
       continue;
     }
-    if (told.kind === 'chunks') answer.add(told);
+    if (told.kind === 'answer' && told.format === 'conversation') conversation = new ConversationText();
+    if (told.kind === 'chunks') (conversation ?? answer).add(told);
     else if (told.kind === 'answer') answer.begin(told.format);
     if (told.kind === 'reader') readers.push(readerLine(told));
     else if (told.kind === 'gap')
@@ -32,6 +35,8 @@ export function* streamText(stream: AuditedStream, records: Iterable<AuditedReco
     );
   yield* notes;
   for (const [place, text] of answer.end()) yield* ['', place, shown(text, true)];
+  if (conversation !== undefined) yield '';
+  for (const [who, words] of conversation?.end() ?? []) yield field(who, words);
   if (readers.length > 0) yield '';
   yield* readers;
 }

@@ -1,0 +1,116 @@
+import type { ConversationEvent } from '@spillway/core/format/conversation';
+import type { Defects } from '@spillway/server/defects';
+import { GatewayError } from '@spillway/server/errors';
+import { StreamTokens } from '@spillway/server/stream/stream-token';
+import type { Tap, TappedStream } from '@spillway/server/stream/tap';
+import { TappedConversation } from '@spillway/server/tap/tapped-conversation';
+import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { CallEvent, CarrierLeg, ModelLeg, ModelUsage } from '@spillway/voice';
+import type { CallsOptions } from './calls.ts';
+
+export interface RecordCallsOptions {
+  readonly taps: readonly Tap[];
+  /** The bytes that may wait for a tap. */
+  readonly windowBytes: number;
+  readonly clock: ServerClock;
+  readonly defects: Pick<Defects, 'caught'>;
+}
+
+/**
+ * Writes calls down, for taps: each is a conversation. A call cannot wait, so one ends that a tap holds back, or that a tap
+ * which must lose nothing has no room for.
+ */
+export function recordCalls(options: RecordCallsOptions): CallsOptions['watch'] {
+  const tokens = new StreamTokens(options.clock);
+  return (carrier, model, end) => {
+    try {
+      return record(tokens.id(), carrier, model, end, options);
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
+      end(error.message);
+      return () => undefined;
+    }
+  };
+}
+
+function record(
+  id: string,
+  { call }: CarrierLeg,
+  { api }: ModelLeg,
+  end: (detail: string) => void,
+  { clock, defects, taps, windowBytes }: RecordCallsOptions,
+): (event: CallEvent) => void {
+  let events = 0;
+  const stream: TappedStream = {
+    id,
+    requestId: call.callId,
+    requestBody: undefined,
+    upstreamRequestId: undefined,
+    origin: { name: api, api },
+    model: undefined,
+    client: { address: '', agent: call.carrier, caller: '', tenant: '' },
+    get events() {
+      return events;
+    },
+    bytes: 0,
+  };
+  const conversation = new TappedConversation({
+    taps,
+    stream,
+    windowBytes,
+    clock,
+    defects,
+    onFailed: ({ message }) => end(message),
+  });
+  if (!conversation.isRead) return () => undefined;
+  conversation.asked();
+  // Whoever it fails for hears so by `onFailed`.
+  void conversation.begin().catch(() => undefined);
+  if (conversation.isGated) end('A tap has a gate, and speech cannot wait until it is kept.');
+  const usage = { inputTokens: 0, outputTokens: 0 };
+  let reported: ModelUsage | undefined;
+  return (event) => {
+    if (event.kind === 'responseEnded' && event.usage !== undefined) {
+      usage.inputTokens += event.usage.inputTokens;
+      usage.outputTokens += event.usage.outputTokens;
+      reported = { ...usage };
+    }
+    for (const told of toldBy(event, usage)) {
+      conversation.add(told);
+      events += 1;
+    }
+    if (event.kind === 'ended') {
+      const error =
+        event.reason === 'model_failed'
+          ? new GatewayError('upstream_cut', `The call ended: ${event.reason}.`)
+          : undefined;
+      const state = error === undefined ? 'completed' : 'failed';
+      conversation.ended({ state, error, usage: reported }, undefined);
+    } else if (conversation.isBehind) end('A tap that must lose nothing has no room.');
+  };
+}
+
+/** What an event of a call says in a conversation. */
+function toldBy(event: CallEvent, usage: ModelUsage): readonly ConversationEvent[] {
+  switch (event.kind) {
+    case 'heard':
+      return [{ type: 'heard', text: event.text }];
+    case 'said':
+      return [{ type: 'said', item: event.itemId, text: event.text }];
+    case 'interrupted':
+      return event.unheard.map(({ heardMs, itemId, sentMs }, at) => {
+        // What was never sent is the end of the last part.
+        const waitingMs = at === event.unheard.length - 1 ? event.waitingMs : 0;
+        const ofMs = Math.round(sentMs + waitingMs);
+        return { type: 'interrupted', item: itemId, heardMs: Math.round(heardMs), ofMs };
+      });
+    case 'toolCalled':
+      return [{ type: 'tool_called', call: event.callId, name: event.name, input: event.input }];
+    case 'responseEnded':
+      return event.usage === undefined ? [] : [{ type: 'usage', ...usage }];
+    case 'warned':
+      return [{ type: 'failed', code: event.code, message: event.message }];
+    default:
+      return [];
+  }
+}
