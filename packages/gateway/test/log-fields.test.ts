@@ -12,6 +12,7 @@ import { VirtualClock } from '../../core/src/testing/virtual-clock.ts';
 import { findRoute } from '../src/http/route.ts';
 import { LineBudget } from '../src/telemetry/line-budget.ts';
 import { Refusals } from '../src/telemetry/refusals.ts';
+import { RealtimeLines } from '../src/telemetry/realtime-lines.ts';
 import { StreamLines } from '../src/telemetry/stream-lines.ts';
 import { loadSettings } from '../src/config/load.ts';
 
@@ -76,9 +77,29 @@ test('docs/log.md has every field of every line, in its order', () => {
     path: '/',
     error,
   });
+  const way = { messages: 0, bytes: 0, pauses: 0, pausedMs: 0 };
+  const conversations = new RealtimeLines(log, nodeClock);
+  conversations.ended(
+    {
+      model: 'm',
+      provider: { ...stream.origin, url: '' },
+      route,
+      hasUnknownPrefix: false,
+    } as unknown as Parameters<RealtimeLines['ended']>[0],
+    { reason: 'client_closed', closeCode: 1000, toClient: way, toProvider: way, usage: undefined },
+    {
+      client,
+      headers: {},
+      requestId: 'r',
+      startedMs: 0,
+      traceId: undefined,
+      upstreamRequestId: undefined,
+    },
+  );
+  conversations.close();
   lines.close();
   refusals.close();
-  for (const message of ['stream ended', 'reader ended', 'request refused']) {
+  for (const message of ['stream ended', 'reader ended', 'request refused', 'realtime session ended']) {
     expect(documented(message), message).toEqual(fields.get(message));
   }
 });

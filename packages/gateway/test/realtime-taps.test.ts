@@ -3,12 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { placeCall } from '@spillway/voice/simulate/carrier';
 import { speech } from '@spillway/voice/simulate/speech';
+import { AuditReader } from '@spillway/server/audit/audit-reader';
 import { parseRecord, type TapRecord } from '@spillway/server/tap/tap-record';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, run, startGateway } from './support/processes.ts';
 import { holdLog } from './support/held-log.ts';
 import { lineWith, linesOf } from './support/log-lines.ts';
 import { openRealtime, refusedRealtime, startRealtimeProvider } from './support/realtime-peers.ts';
+import { metric } from './support/requests.ts';
 
 const path = '/v1/realtime?model=gpt-realtime';
 
@@ -218,6 +220,47 @@ describe('promise: a gate', () => {
     expect(refusal.body).toContain('tap_unavailable');
     expect(linesOf(gateway, 'a defect of the gateway')).toEqual([]);
   });
+});
+
+test('lossless: both sides wait for the tap, and nothing is lost', async () => {
+  const log = join(temporaryFolder(), 'audit.db');
+  const provider = await startRealtimeProvider();
+  const gateway = await startGateway([
+    '--upstream',
+    provider.url,
+    '--tap',
+    `name=audit,to=sqlite:${log},lossless=true,deadlineMs=30000`,
+  ]);
+  const client = await openRealtime(gateway.url + path);
+  const model = await provider.next();
+  const release = holdLog(log);
+  // 2 MB of words: far more than a window.
+  const count = 2000;
+  const transcript = 'a'.repeat(1000);
+  for (let number = 0; number < count; number += 1)
+    model.send(
+      JSON.stringify({ type: 'response.output_text.done', item_id: `i${number}`, text: transcript }),
+    );
+  await eventually(
+    async () => (await metric(gateway.adminUrl, 'spillway_realtime_pauses_total{to="client"}')) > 0,
+    'a pause',
+  );
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(client.messages.length).toBeLessThan(300);
+  release();
+  await eventually(() => client.messages.length === count, 'all of it');
+  client.socket.close(1000);
+  await lineWith(gateway, 'realtime session ended', { reason: 'client_closed' });
+  gateway.process.kill('SIGTERM');
+  await gateway.exited;
+  const reader = new AuditReader(log);
+  const records = [...reader.streams()].flatMap(({ name }) =>
+    [...reader.recordsOf(name)].map(({ value = new Uint8Array() }) => parseRecord(value)),
+  );
+  reader.close();
+  expect(eventsIn(records).map(({ item }) => item)).toEqual(
+    Array.from({ length: count }, (_, number) => `i${number}`),
+  );
 });
 
 test('audit show reads a conversation', async () => {

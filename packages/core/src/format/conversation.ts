@@ -1,6 +1,7 @@
 import type { Format } from './format.ts';
 import { numberOf, objectOf } from './json-object.ts';
 import { openaiError, openaiErrorBody } from './openai-error.ts';
+import { classifyByType } from './payload-type.ts';
 import type { EventRun } from './sse.ts';
 
 const encoder = new TextEncoder();
@@ -40,7 +41,7 @@ export type ConversationEvent =
  */
 export const conversation: Format = {
   name: 'conversation',
-  classify: () => 'content',
+  classify: classifyByType({ error: 'error' }, []),
   // Each event is whole, and none is merged with another.
   delta: { oneOf: [] },
   hasContent: (payload) => objectOf(payload)['type'] === 'said',
@@ -52,7 +53,7 @@ export const conversation: Format = {
   errorBody: openaiErrorBody,
   errorEvent: (error) => {
     const { code, message } = openaiError(error);
-    return encoder.encode(`data: ${JSON.stringify({ type: 'failed', code, message })}\n\n`);
+    return encoder.encode(`data: ${JSON.stringify({ type: 'error', code, message })}\n\n`);
   },
 };
 

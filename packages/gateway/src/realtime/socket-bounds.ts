@@ -2,7 +2,7 @@
  * The largest message, of either side: 15 MiB of audio, the most that the API takes at once, in base64, and what is
  * around it.
  */
-export const maxMessageBytes = 23_068_672;
+const maxMessageBytes = 23_068_672;
 
 /** What `ws` has to keep to, on both sides. */
 export const socketBounds = {

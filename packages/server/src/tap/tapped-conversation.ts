@@ -185,13 +185,9 @@ export class TappedConversation {
 
   #write(part: Part, run: EventRun): void {
     if (part.pending === undefined && part.channel.offer(run) !== 'full') return;
-    const written = (part.pending ?? Promise.resolve())
-      .then(() => part.channel.write(run))
-      // The tap has ended, and its reader has told why.
-      .catch(() => undefined)
-      .then(() => {
-        if (part.pending === written) part.pending = undefined;
-      });
+    const written = writeAfter(part, run).finally(() => {
+      if (part.pending === written) part.pending = undefined;
+    });
     part.pending = written;
   }
 
@@ -199,5 +195,15 @@ export class TappedConversation {
     if (this.#hasFailed) return;
     this.#hasFailed = true;
     this.#options.onFailed(tapUnavailable(name));
+  }
+}
+
+/** Writes a run behind those that wait. Never rejects: a tap that has ended has told why. */
+async function writeAfter({ channel, pending }: Part, run: EventRun): Promise<void> {
+  await pending;
+  try {
+    await channel.write(run);
+  } catch {
+    // Its reader is gone, and nobody wants the run.
   }
 }

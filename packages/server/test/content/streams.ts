@@ -79,6 +79,8 @@ function sse(format: FormatName, payload: Json | string): string {
 
 const writers: Record<FormatName, (kind: Kind, deltas: readonly string[]) => (Json | string)[] | undefined> =
   {
+    // Its texts are whole.
+    conversation: () => undefined,
     'openai-chat': (kind, deltas) => {
       const chunk = (delta: Json, finish: string | null = null): Json => ({
         id: 'chatcmpl-1',
@@ -206,6 +208,7 @@ function deltaOf(format: FormatName, kind: Kind, payload: Json): string {
     'openai-responses': 'delta',
     'anthropic-messages': kind === 'text' ? 'delta.text' : 'delta.partial_json',
     gemini: 'candidates.0.content.parts.0.text',
+    conversation: 'text',
   };
   let value: unknown = payload;
   for (const key of all[format].split('.'))
