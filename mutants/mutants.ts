@@ -6644,6 +6644,8 @@ export const mutants: readonly Mutant[] = [
     find: "    this.#made('completed');\n    this.#begin();",
     replace: '    this.#isTold = false;',
     test: `${voiceTest}/model/gemini-turns.property.test.ts`,
+  },
+  {
     name: 'realtime: a full direction does not pause the other side',
     file: `${gateway}/realtime/relayed-direction.ts`,
     find: '    from.webSocket.pause();',

@@ -70,9 +70,10 @@ function record(
   const usage = { inputTokens: 0, outputTokens: 0 };
   let reported: ModelUsage | undefined;
   return (event) => {
-    if (event.kind === 'responseEnded' && event.usage !== undefined) {
-      usage.inputTokens += event.usage.inputTokens;
-      usage.outputTokens += event.usage.outputTokens;
+    const used = usedIn(event);
+    if (used !== undefined) {
+      usage.inputTokens += used.inputTokens;
+      usage.outputTokens += used.outputTokens;
       reported = { ...usage };
     }
     for (const told of toldBy(event, usage)) {
@@ -107,10 +108,16 @@ function toldBy(event: CallEvent, usage: ModelUsage): readonly ConversationEvent
     case 'toolCalled':
       return [{ type: 'tool_called', call: event.callId, name: event.name, input: event.input }];
     case 'responseEnded':
-      return event.usage === undefined ? [] : [{ type: 'usage', ...usage }];
+    case 'used':
+      return usedIn(event) === undefined ? [] : [{ type: 'usage', ...usage }];
     case 'warned':
       return [{ type: 'failed', code: event.code, message: event.message }];
     default:
       return [];
   }
+}
+
+/** The tokens that an event reports. */
+function usedIn(event: CallEvent): ModelUsage | undefined {
+  return event.kind === 'responseEnded' || event.kind === 'used' ? event.usage : undefined;
 }
