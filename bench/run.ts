@@ -20,6 +20,7 @@ import { content } from './content.ts';
 import { observation } from './observation.ts';
 import { picture } from './picture.ts';
 import { stopAll } from './programs.ts';
+import { realtime } from './realtime.ts';
 import { session } from './session.ts';
 import { slowSink } from './slow-sink.ts';
 import { spill } from './spill.ts';
@@ -37,6 +38,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   coalesce,
   content,
   observation,
+  realtime,
   session,
   'slow-sink': slowSink,
   spill,

@@ -6651,7 +6651,7 @@ export const mutants: readonly Mutant[] = [
     find: '    from.webSocket.pause();',
     replace: '    void from;',
     test: `${gatewayTest}/realtime-bounds.test.ts`,
-    only: 'promise 1: a side that does not read a client',
+    only: 'the provider has to stop sending',
   },
   {
     name: 'realtime: what the kernel holds is not counted',
@@ -6659,7 +6659,7 @@ export const mutants: readonly Mutant[] = [
     find: 'own + this.#kernelBytes > part * maxOnTheWayBytes',
     replace: 'own > part * maxOnTheWayBytes',
     test: `${gatewayTest}/realtime-bounds.test.ts`,
-    only: 'promise 1: a side that does not read a client',
+    only: 'the provider has to stop sending',
   },
   {
     name: 'realtime: a side that takes nothing is waited for',

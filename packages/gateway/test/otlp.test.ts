@@ -1,3 +1,4 @@
+import { openRealtime, startRealtimeProvider } from './support/realtime-peers.ts';
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
@@ -146,6 +147,30 @@ test('the provider gets the context of the span, or without spans that of the cl
     return all.length > 0 ? all : undefined;
   }, 'a span');
   expect(passedOn).toBe(`00-${traceId}-${span?.hex(2)}-01`);
+});
+
+test('a realtime conversation is a span of the client’s trace, and the provider gets its context', async () => {
+  const provider = await startRealtimeProvider();
+  const collector = await startCollector();
+  const gateway = await startGateway(['--upstream', provider.url], {
+    env: { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${collector.url}/v1/traces` },
+  });
+  const client = await openRealtime(`${gateway.url}/v1/realtime?model=m`, { headers: { traceparent } });
+  const model = await provider.next();
+  model.send('{"type":"response.output_text.done","text":"secret words"}');
+  await eventually(() => client.messages.length === 1, 'a message');
+  client.socket.close(1000);
+  const [span] = await eventually(() => {
+    const all = spansOf(collector.bodies('/v1/traces'));
+    return all.length > 0 ? all : undefined;
+  }, 'a span');
+  expect(span?.text(5)).toBe('realtime m');
+  expect(span?.hex(1)).toBe(traceId);
+  expect(span?.hex(4)).toBe(parentId);
+  expect(provider.requests[0]?.headers['traceparent']).toBe(`00-${traceId}-${span?.hex(2)}-01`);
+  const attributes = new Map(span?.messages(9).map((pair) => [pair.text(1), pair.messages(2)[0]]));
+  expect(attributes.get('spillway.ended')?.text(1)).toBe('client_closed');
+  expect(Buffer.concat(collector.bodies('/v1/traces')).includes('secret words')).toBe(false);
 });
 
 test('a collector that is not there costs no stream, and no stop', async () => {
