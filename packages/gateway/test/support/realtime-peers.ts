@@ -60,11 +60,14 @@ export async function startRealtimeProvider(
   };
 }
 
+/** Less than a test may take, so that its own expectation fails. */
+const closeDeadlineMs = 25_000;
+
 /** A client's end of a conversation, and what came. */
 export interface RealtimePeer {
   readonly socket: WebSocket;
   readonly messages: readonly { readonly data: Buffer; readonly isBinary: boolean }[];
-  /** How it was closed: `1000 words`. */
+  /** How it was closed: `1000 words`; `open`: it was not, for 25 s. */
   readonly closed: Promise<string>;
 }
 
@@ -72,9 +75,10 @@ export interface RealtimePeer {
 export function watched(socket: WebSocket): RealtimePeer {
   const messages: { data: Buffer; isBinary: boolean }[] = [];
   socket.on('message', (data, isBinary) => messages.push({ data: data as Buffer, isBinary }));
-  const closed = new Promise<string>((resolve) =>
-    socket.on('close', (code, reason) => resolve(`${code} ${reason.toString()}`.trim())),
-  );
+  const closed = new Promise<string>((resolve) => {
+    socket.on('close', (code, reason) => resolve(`${code} ${reason.toString()}`.trim()));
+    setTimeout(() => resolve('open'), closeDeadlineMs).unref();
+  });
   return { socket, messages, closed };
 }
 
