@@ -165,7 +165,8 @@ describe('sides that say nothing', () => {
     expect(provider.requests).toHaveLength(1000);
     await eventually(
       async () =>
-        (await metric(gateway.adminUrl, 'spillway_realtime_sessions_ended_total').catch(() => 0)) === 1000,
+        (await metric(gateway.adminUrl, 'spillway_realtime_sessions_ended_total{reason="client_lost"}')) ===
+        1000,
       'their end',
     );
     await descriptorsBackTo(gateway.process.pid, before + 5);

@@ -325,8 +325,8 @@ describe('a phone call, for taps', () => {
     const log = join(temporaryFolder(), 'audit.db');
     const gateway = await startGateway(['--tap', `name=audit,to=sqlite:${log},gate=true`]);
     const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
-    await call.ended;
     const line = await lineWith(gateway, 'call ended', { reason: 'closed' });
+    await call.ended;
     expect(line['detail']).toBe('A tap has a gate, and speech cannot wait until it is kept.');
   });
 });

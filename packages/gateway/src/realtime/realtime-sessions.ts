@@ -30,7 +30,12 @@ import { providerHeaders } from '../http/headers.ts';
 import { requestRefusal, readTarget } from '../http/request-target.ts';
 import type { Targets } from '../provider/targets.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { type DirectionFigures, type RealtimeEndReason, realtimeSides } from '../telemetry/realtime-end.ts';
+import {
+  type DirectionFigures,
+  type RealtimeEndReason,
+  realtimeEndReasons,
+  realtimeSides,
+} from '../telemetry/realtime-end.ts';
 import { RealtimeLines } from '../telemetry/realtime-lines.ts';
 import type { MeteredRealtime } from '../telemetry/realtime-metrics.ts';
 import type { RealtimeSpan, Tracing } from '../telemetry/tracing.ts';
@@ -91,7 +96,11 @@ export class RealtimeSessions {
   /** Upgrade requests that have not been answered. */
   readonly #opening = new Set<AbortController>();
   readonly #timer: Timer;
-  readonly #ended: Partial<Record<RealtimeEndReason, number>> = {};
+  /** All reasons, so that the first conversation of one has a rate. */
+  readonly #ended = Object.fromEntries(realtimeEndReasons.map((reason) => [reason, 0])) as Record<
+    RealtimeEndReason,
+    number
+  >;
   readonly #over = { client: noFigures(), provider: noFigures() };
   #onEmpty: (() => void) | undefined;
 
@@ -289,7 +298,7 @@ export class RealtimeSessions {
       hold,
       conversation: opened.recorded?.conversation,
       onEnd: (reason) => {
-        this.#ended[reason] = (this.#ended[reason] ?? 0) + 1;
+        this.#ended[reason] += 1;
         const end = {
           reason,
           closeCode: session.closeCode,

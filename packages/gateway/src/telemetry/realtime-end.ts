@@ -6,16 +6,25 @@ export type RealtimeSide = (typeof realtimeSides)[number];
 
 /**
  * Why a conversation ended. Of a side: it closed, its connection was lost, it took nothing for too long, or it sent what is
- * no valid message. Of the gateway: the conversation was too old, there was no room for it, the
- * gateway stops, a tap that has to keep it cannot, or it failed.
+ * no valid message. Of the gateway: the conversation was too old, there was no room for it, the gateway stops, a tap that has
+ * to keep it cannot, or it failed.
  */
-export type RealtimeEndReason =
-  | `${RealtimeSide}_${'closed' | 'invalid' | 'lost' | 'stalled'}`
-  | 'failed'
-  | 'max_duration'
-  | 'overloaded'
-  | 'shutting_down'
-  | 'tap_unavailable';
+export const realtimeEndReasons = [
+  'client_closed',
+  'client_invalid',
+  'client_lost',
+  'client_stalled',
+  'provider_closed',
+  'provider_invalid',
+  'provider_lost',
+  'provider_stalled',
+  'failed',
+  'max_duration',
+  'overloaded',
+  'shutting_down',
+  'tap_unavailable',
+] as const;
+export type RealtimeEndReason = (typeof realtimeEndReasons)[number];
 
 /** What has gone one way. */
 export interface DirectionFigures {

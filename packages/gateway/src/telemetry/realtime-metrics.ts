@@ -4,7 +4,7 @@ import type { DirectionFigures, RealtimeEndReason, RealtimeSide } from './realti
 /** Conversations, as metrics read them. */
 export interface MeteredRealtime {
   readonly size: number;
-  readonly ended: Readonly<Partial<Record<RealtimeEndReason, number>>>;
+  readonly ended: Readonly<Record<RealtimeEndReason, number>>;
   /** What has gone to each side, of the conversations that are over too, and the most that waits for one there. */
   readonly totals: Readonly<Record<RealtimeSide, DirectionFigures & { readonly maxWaitingBytes: number }>>;
 }
