@@ -11,7 +11,7 @@ export { acceptTelnyx } from './carrier/telnyx.ts';
 export { acceptTwilio } from './carrier/twilio.ts';
 export { SingleUseTokens, type SingleUseTokensOptions } from './telephony/single-use-tokens.ts';
 export { isTwilioSignature, type SignedRequest, twilioSignature } from './telephony/twilio-signature.ts';
-export { streamTwiml, type StreamTwiml, type TwimlVerb } from './telephony/twiml.ts';
+export { streamTwiml, type StreamTwiml, type TwimlVerb, verbsTwiml } from './telephony/twiml.ts';
 export type { ModelTool } from './model/model-tool.ts';
 export { openGeminiLive } from './model/gemini-live.ts';
 export type { GeminiLiveOptions } from './model/gemini-live-options.ts';

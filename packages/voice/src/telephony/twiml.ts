@@ -23,6 +23,11 @@ export interface StreamTwiml {
    * What follows when the socket is closed, whichever side closed it. Default: nothing, and Twilio hangs up.
    */
   readonly behind?: readonly TwimlVerb[];
+  /**
+   * Where Twilio asks instead what follows, as it asked the webhook: `https:`, and signed. The answer may be `verbsTwiml`. Not
+   * together with `behind`, which Twilio would not reach. Default: it does not ask.
+   */
+  readonly action?: string;
 }
 
 /** Twilio takes less than this of a parameter's name and its value. */
@@ -42,8 +47,10 @@ const maxParameterLength = 500;
  * console.log(streamTwiml({ url: 'wss://calls.example/voice/twilio', parameters: { token: 'abc' }, behind: [sorry] }));
  * ```
  */
-export function streamTwiml({ behind = [], parameters = {}, url }: StreamTwiml): string {
+export function streamTwiml({ action, behind = [], parameters = {}, url }: StreamTwiml): string {
   checkUrl(url);
+  if (action !== undefined && behind.length > 0)
+    throw invalid('action: expected it or behind, because Twilio does not reach the latter, got both.');
   const inside = Object.entries(parameters).map(([name, value]) => {
     if (name.length + value.length >= maxParameterLength)
       throw invalid(
@@ -52,8 +59,27 @@ export function streamTwiml({ behind = [], parameters = {}, url }: StreamTwiml):
     return `<Parameter name="${escaped(name)}" value="${escaped(value)}"/>`;
   });
   const stream = `<Stream url="${escaped(url)}">${inside.join('')}</Stream>`;
-  const rest = behind.map(written).join('');
-  return `<?xml version="1.0" encoding="UTF-8"?><Response><Connect>${stream}</Connect>${rest}</Response>`;
+  const connect = action === undefined ? '<Connect>' : `<Connect action="${escaped(action)}">`;
+  return response(`${connect}${stream}</Connect>${behind.map(written).join('')}`);
+}
+
+/**
+ * Writes an answer to Twilio's webhook that joins nothing, to be sent as `text/xml`: a sentence and a hang-up, or whom to call
+ * instead.
+ *
+ * @example
+ * ```ts
+ * import { verbsTwiml } from '@spillway/voice';
+ *
+ * console.log(verbsTwiml([{ verb: 'say', text: 'Nobody is here now.' }, { verb: 'hangup' }]));
+ * ```
+ */
+export function verbsTwiml(verbs: readonly TwimlVerb[]): string {
+  return response(verbs.map(written).join(''));
+}
+
+function response(inside: string): string {
+  return `<?xml version="1.0" encoding="UTF-8"?><Response>${inside}</Response>`;
 }
 
 function written(verb: TwimlVerb): string {

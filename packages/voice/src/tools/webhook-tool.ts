@@ -1,5 +1,6 @@
 import { SpillwayError } from '@spillway/core';
 import type { ModelTool } from '../model/model-tool.ts';
+import { checkOfArguments } from './arguments-check.ts';
 import type { CallTool } from './call-tool.ts';
 
 /** A tool that is somebody's HTTP endpoint. */
@@ -51,6 +52,8 @@ export function webhookTool(options: WebhookToolOptions): CallTool {
       'invalid_option',
       `tools: ${name}: maxResultBytes: expected a whole number from 1 to 1,048,576, got ${maxResultBytes}.`,
     );
+  // Whoever configures a tool learns at once that its schema is none, and not in a call.
+  checkOfArguments(options);
   return {
     name,
     description,

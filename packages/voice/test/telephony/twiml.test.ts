@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import twilio from 'twilio';
-import { streamTwiml } from '../../src/index.ts';
+import { streamTwiml, verbsTwiml } from '../../src/index.ts';
 
 const { VoiceResponse } = twilio.twiml;
 const hostile = `"><Dial>+1900</Dial>&amp;'\u0000\u001b\uD800 é 😀`;
@@ -23,6 +23,23 @@ describe('TwiML', () => {
         { verb: 'hangup' },
       ],
     });
+    expect(plain(written)).toBe(plain(expected.toString()));
+  });
+
+  test('asks what follows where it is told to', () => {
+    const action = 'https://calls.example/voice/twilio/ended';
+    const url = 'wss://calls.example/voice/twilio';
+    const expected = new VoiceResponse();
+    expected.connect({ action }).stream({ url });
+    expect(streamTwiml({ action, url }).replace('></Stream>', '/>')).toBe(expected.toString());
+    expect(() => streamTwiml({ action, url, behind: [{ verb: 'hangup' }] })).toThrow('got both');
+  });
+
+  test('may join nothing', () => {
+    const expected = new VoiceResponse();
+    expected.say(harmless);
+    expected.hangup();
+    const written = verbsTwiml([{ verb: 'say', text: hostile }, { verb: 'hangup' }]);
     expect(plain(written)).toBe(plain(expected.toString()));
   });
 

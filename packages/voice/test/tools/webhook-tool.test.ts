@@ -100,5 +100,8 @@ describe('a webhook', () => {
   test('that cannot be is refused', () => {
     expect(() => tool('ftp://example.com')).toThrow(/url: expected a URL with http: or https:/u);
     expect(() => tool('http://example.com', { maxResultBytes: 0 })).toThrow(/maxResultBytes: expected/u);
+    expect(() => tool('http://example.com', { parameters: { type: 'thing' } })).toThrow(
+      /weather: parameters: expected a JSON Schema/u,
+    );
   });
 });
