@@ -2,11 +2,18 @@ import { configOptions } from '../packages/gateway/src/config/schema.ts';
 import { describeRange, writeValue } from '../packages/gateway/src/config/units.ts';
 import { tapOptions } from '../packages/gateway/src/config/tap.ts';
 import { upstreamOptions } from '../packages/gateway/src/config/upstream.ts';
+import { toolOptions, voiceOptions } from '../packages/gateway/src/config/voice.ts';
 
 /** A page, with the tables between its markers (`<!-- settings -->`, `<!-- /settings -->`) made anew. */
 export function settingTables(page: string): string {
-  const withProviders = within(within(page, 'settings', settings()), 'providers', keys(upstreamOptions));
-  return within(withProviders, 'taps', keys(tapOptions));
+  const tables = {
+    settings: settings(),
+    providers: keys(upstreamOptions),
+    taps: keys(tapOptions),
+    calls: keys(voiceOptions),
+    tools: keys(toolOptions),
+  };
+  return Object.entries(tables).reduce((text, [name, table]) => within(text, name, table), page);
 }
 
 function within(page: string, name: string, table: readonly string[]): string {

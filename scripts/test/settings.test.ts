@@ -5,8 +5,10 @@ import { parse } from 'yaml';
 import { configOptions, configSchema } from '../../packages/gateway/src/config/schema.ts';
 import { tapOptions } from '../../packages/gateway/src/config/tap.ts';
 import { upstreamOptions } from '../../packages/gateway/src/config/upstream.ts';
+import { toolOptions, voiceOptions } from '../../packages/gateway/src/config/voice.ts';
 import { settingTables } from '../setting-tables.ts';
 
+const all = [...configOptions, ...tapOptions, ...upstreamOptions, ...voiceOptions, ...toolOptions];
 const page = readFileSync(join(import.meta.dirname, '../../docs/configuration.md'), 'utf8');
 
 test('docs/configuration.md has the settings of the gateway, with their defaults and ranges (npm run settings writes them)', () => {
@@ -14,7 +16,7 @@ test('docs/configuration.md has the settings of the gateway, with their defaults
 });
 
 test('each setting says in a sentence of plain words what it is', () => {
-  for (const { description, key } of [...configOptions, ...tapOptions, ...upstreamOptions]) {
+  for (const { description, key } of all) {
     expect(description.length, key).toBeGreaterThan(20);
     // It stands in a list, behind the name of the setting.
     expect(description, key).toMatch(/^[a-z].*[^.]$/);
@@ -32,8 +34,8 @@ test('the files that documents show as configuration are valid', () => {
   ];
   const files = documents.flatMap((path) => {
     const text = readFileSync(join(import.meta.dirname, '../..', path), 'utf8');
-    return [...text.matchAll(/^```yaml\n((?:tap|upstream):.*?)^```$/gms)].map(([, file = '']) => file);
+    return [...text.matchAll(/^```yaml\n((?:tap|upstream|voice):.*?)^```$/gms)].map(([, file = '']) => file);
   });
-  expect(files).toHaveLength(7);
+  expect(files).toHaveLength(8);
   for (const file of files) expect(configSchema.safeParse(parse(file)).error, file).toBeUndefined();
 });

@@ -13,7 +13,8 @@ import { ApiKeys } from './access/api-keys.ts';
 import { type ApiKey, apiKey, digest } from './config/api-key.ts';
 import { shownVariable } from './config/values.ts';
 import { effectiveSettings } from './config/effective.ts';
-import { isLoopback, type Settings } from './config/load.ts';
+import type { Settings } from './config/load.ts';
+import { isLoopback } from './config/loopback.ts';
 import type { Provider } from './config/provider.ts';
 import { Reload } from './config/reload.ts';
 import { Console } from '@spillway/server/console/console';
@@ -58,7 +59,7 @@ import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
-import type { Voice, VoiceOptions } from './voice/voice.ts';
+import { checkTools, openVoice } from './voice/open-voice.ts';
 import { recordCalls } from './voice/record-calls.ts';
 import { watchBoth, watchCalls } from './voice/watch-calls.ts';
 
@@ -99,6 +100,7 @@ export async function openGateway(
   log: Logger,
   logDestination?: Pick<LogDestination, 'droppedLines'>,
 ): Promise<Gateway> {
+  await checkTools(asked.voice);
   const taps = await openTaps(asked.config.tap, {
     clock: nodeClock,
     log,
@@ -134,6 +136,7 @@ export async function openGateway(
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
     streams: drainTogether(() => [streams, realtime]),
+    calls: () => voice?.calls,
     clock,
     shutdownMs: config.shutdownMs,
     close: () => close(),
@@ -166,11 +169,13 @@ export async function openGateway(
     dateMs: () => clock.dateMs(),
     apply: async (next) => {
       const otherPool = await otherPoolFor(next.providers);
+      const putVoice = next.voice && voice?.prepare(next.voice);
       // From here to the end nothing waits: no request meets the half of a configuration.
       keys.replace(withCanary(next.apiKeys));
       adminKeys.replace(next.adminKeys);
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
+      putVoice?.();
     },
   });
   const isAdminLocal = isLoopback(config.adminHost);
@@ -281,21 +286,22 @@ export async function openGateway(
     voice: () => voice,
   };
   const server = createServer({ ...shared, ...served });
-  const voice =
-    simulator === undefined || keys.areRequired || !isLoopback(config.host)
-      ? undefined
-      : await openVoice({
-          clock,
-          defects,
-          door: sessionDoor(connections, guard, onRefused),
-          isReady,
-          log,
-          simulatorUrl: simulator.url,
-          watch: watchBoth(
-            watchCalls(metrics, tracing),
-            recordCalls({ taps: taps.all, windowBytes: config.windowBytes, clock, defects }),
-          ),
-        });
+  const voice = await openVoice({
+    configured: asked.voice,
+    // Without keys it listens on loopback alone.
+    isOpenToDoubles: simulator !== undefined && !keys.areRequired,
+    clock,
+    defects,
+    door: sessionDoor(connections, guard, onRefused),
+    isReady,
+    log,
+    openSimulator: () => openSimulator({ host: '127.0.0.1', port: 0 }),
+    simulatorUrl: simulator?.url,
+    watch: watchBoth(
+      watchCalls(metrics, tracing),
+      recordCalls({ taps: taps.all, windowBytes: config.windowBytes, clock, defects }),
+    ),
+  });
   const realtime = new RealtimeSessions({
     admission: provider.admission,
     clock,
@@ -386,7 +392,7 @@ export async function openGateway(
     streams.stopWatching();
     console.close();
     sessions.close();
-    voice?.close();
+    await voice?.close();
     realtime.close();
     adminSessions.close();
     connections.closeAll();
@@ -448,10 +454,4 @@ export async function openGateway(
 async function otherPoolFor(providers: readonly Provider[]): Promise<OtherPool | undefined> {
   if (providers.every(({ transport }) => transport === undefined)) return undefined;
   return (await import('./source/undici/undici-pool.ts')).UndiciPool;
-}
-
-/** Calls with the simulated model. Loaded only if there is one. */
-async function openVoice(options: VoiceOptions): Promise<Voice> {
-  const { Voice: Opened } = await import('./voice/voice.ts');
-  return new Opened(options);
 }

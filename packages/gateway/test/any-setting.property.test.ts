@@ -7,6 +7,7 @@ import { loadSettings } from '../src/config/load.ts';
 import { configOptions } from '../src/config/schema.ts';
 import type { ConfigSources } from '../src/config/sources.ts';
 import { upstreamOptions } from '../src/config/upstream.ts';
+import { toolOptions, voiceOptions } from '../src/config/voice.ts';
 
 /** Texts that users and machines put into settings, besides any text at all. */
 const text = fc.oneof(
@@ -98,11 +99,29 @@ describe('whatever a setting is set to, it is taken or refused with a reason', (
     );
   });
 
+  test('of calls and their tools, as a text and in the file', () => {
+    const keysOf = (options: readonly { readonly key: string }[]): fc.Arbitrary<string> =>
+      fc.constantFrom(...options.map(({ key }) => key));
+    const calls = fc.dictionary(keysOf(voiceOptions), text);
+    fc.assert(
+      fc.property(calls, fc.dictionary(keysOf(toolOptions), text), (voice, tool) => {
+        const words = Object.entries(voice).map(([name, value]) => `${name}=${value}`);
+        load({ flags: { voice: ['model=simulated', ...words].join(',') } });
+        load({ file: fileWith(stringify({ voice })) });
+        const whole = { name: 'a', description: 'a', url: 'https://a.example', ...tool };
+        load({ file: fileWith(stringify({ voice: { model: 'simulated', ...voice, tools: [whole] } })) });
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
   test('with any value of YAML', () => {
     fc.assert(
       fc.property(setting, fc.jsonValue(), ({ key }, value) => {
         load({ file: fileWith(stringify({ [key]: value })) });
         load({ file: fileWith(stringify({ upstream: [value] })) });
+        load({ file: fileWith(stringify({ voice: value })) });
+        load({ file: fileWith(stringify({ voice: { model: 'simulated', tools: value } })) });
       }),
     );
   });

@@ -151,11 +151,20 @@ describe('what the alerts and the dashboard say of themselves', () => {
 /** What only a listener with a certificate has; the tests of TLS look at it. */
 const ofTls = 'spillway_certificate_expiry_seconds';
 
-/** A gateway that has what not every gateway has: a canary, and a tap with an audit log and a spill. */
+/** A gateway that has what not every gateway has: a canary, calls, and a tap with an audit log and a spill. */
 async function startWhole(): Promise<RunningGateway> {
   const folder = temporaryFolder();
   const tap = `name=audit,to=sqlite:${folder}/audit.db,spill=${folder}/spill`;
-  const { gateway } = await startBoth(['--log-level', 'silent', '--canary-ms', '500', '--tap', tap]);
+  const { gateway } = await startBoth([
+    '--log-level',
+    'silent',
+    '--canary-ms',
+    '500',
+    '--voice',
+    'simulated',
+    '--tap',
+    tap,
+  ]);
   return gateway;
 }
 

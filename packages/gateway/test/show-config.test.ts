@@ -31,6 +31,7 @@ const value = fc.oneof(
     'url=https://a.example/v1,proxy=http://p:1',
     'name=a,to=sqlite:a.db,gate=true,retainMs=36h,maxRecordBytes=100000 name=b,to=file:b,shed=reasoning+logprobs',
     'to=stdout:,models=a*+b,redact=email,content=text,overflow=drop-newest',
+    'model=simulated,windowMs=700ms,greeting=,maxAnswerMs=90s,failureSay=no',
   ),
 );
 const someFlags = fc.dictionary(fc.constantFrom(...configOptions.map(({ key }) => key)), value, {

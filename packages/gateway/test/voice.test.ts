@@ -81,8 +81,8 @@ describe('a gateway with simulated models', () => {
     expect(await refusedWith(callUrl(gateway))).toBe(503);
   });
 
-  test('ends its calls when it stops', async () => {
-    const gateway = await startGateway();
+  test('ends its calls when it stops and they take too long', async () => {
+    const gateway = await startGateway(['--shutdown-ms', '500']);
     const call = await placeCall(callUrl(gateway));
     await call.whenHeard(200, 20_000);
     gateway.process.kill('SIGTERM');

@@ -10,6 +10,7 @@ const statuses = {
   untrusted_proxy: 400,
   invalid_api_key: 401,
   host_not_allowed: 403,
+  invalid_signature: 403,
   not_found: 404,
   request_timeout: 408,
   request_too_large: 413,

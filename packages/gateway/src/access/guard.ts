@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { ApiKeys } from './api-keys.ts';
 import type { Caller } from '@spillway/server/access/caller';
 import { digest, digestName } from '../config/api-key.ts';
-import { isLoopback } from '../config/load.ts';
+import { isThisMachine } from '../config/loopback.ts';
 import { keysOf } from './credential.ts';
 import { GatewayError, invalidApiKey } from '@spillway/server/errors';
 
@@ -106,10 +106,6 @@ function isNoOtherPage({ 'sec-fetch-site': site }: IncomingHttpHeaders): boolean
 
 function notAllowed(message: string): GatewayError {
   return new GatewayError('host_not_allowed', message);
-}
-
-function isThisMachine(hostname: string): boolean {
-  return isLoopback(hostname.replace(/^\[(.*)\]$/, '$1'));
 }
 
 function hostnameOf(origin: string): string {

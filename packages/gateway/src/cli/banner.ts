@@ -1,16 +1,16 @@
 import { type Api, apiNames } from '../api.ts';
 import type { Advice } from '../config/advice.ts';
-import { tapText } from '../config/effective.ts';
-import type { TapSettings } from '../config/tap.ts';
+import { tapText, voiceText } from '../config/effective.ts';
+import type { Config } from '../config/schema.ts';
 import type { Gateway } from '../gateway.ts';
 
 /**
- * The text that a gateway prints when it runs: its providers, its taps and its URLs, and what the operator may not have
+ * The text that a gateway prints when it runs: its providers, its taps, who answers calls, its URLs, and what the operator may not have
  * meant. The log has that, too, but as JSON.
  */
 export function banner(
   { url, adminUrl, needsKey, providers }: Gateway,
-  taps: readonly TapSettings[],
+  { tap: taps, voice }: Pick<Config, 'tap' | 'voice'>,
   advice: readonly Advice[],
 ): string {
   // The list of what is served says it already.
@@ -31,7 +31,7 @@ export function banner(
 
 Serves
 ${serves.join('\n')}
-${taps.length === 0 ? '' : `\nWrites down\n${taps.map((tap) => `  ${tapText(tap)}\n`).join('')}`}
+${taps.length === 0 ? '' : `\nWrites down\n${taps.map((tap) => `  ${tapText(tap)}\n`).join('')}`}${voice === undefined ? '' : `\nAnswers calls\n  ${voiceText(voice)}\n`}
 Try
 ${requests[first?.api ?? 'openai'](url, model)}${needsKey ? keyHeader : ''}
 

@@ -128,7 +128,7 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   const say = (sentence: string): void => words.write(`${sentence}\n`);
   const load = settingsLoader(flags, file);
   onSignals({ stop: () => gateway.stop(say), reload: () => void gateway.reload(load), end });
-  words.write(banner(gateway, settings.config.tap, advice));
+  words.write(banner(gateway, settings.config, advice));
 }
 
 /**

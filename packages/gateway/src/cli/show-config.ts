@@ -33,7 +33,7 @@ export function configAsYaml(settings: Settings, advice: readonly Advice[], env:
   const lines = configOptions.flatMap(({ key, range }) => {
     const value = shownValue(config, key);
     if (value === undefined) return [`# ${key}: (not set)`];
-    const written = Array.isArray(value) ? asWritten(value) : writeValue(value, range);
+    const written = typeof value === 'object' ? asWritten(value) : writeValue(value, range);
     // A number without a unit behind it stays one in YAML, and so does a boolean: `port: 8080`.
     const isBare = typeof value === 'boolean' || (typeof value === 'number' && /^\d+$/.test(String(written)));
     const text = stringify({ [key]: isBare ? value : written }, yamlOptions(written)).trimEnd();
@@ -68,15 +68,14 @@ function yamlOptions(value: unknown): ToStringOptions {
   return { lineWidth: 0, defaultStringType: isPlain ? 'PLAIN' : 'QUOTE_DOUBLE' };
 }
 
-/** A list with its sizes and durations as users write them. */
-function asWritten(list: readonly unknown[]): unknown {
-  return JSON.parse(
-    JSON.stringify(list, (key, value: unknown) => {
-      if (typeof value !== 'number') return value;
-      return key.endsWith('Bytes') || key.endsWith('Ms')
-        ? writeQuantity(value, key.endsWith('Ms') ? 'ms' : 'bytes')
-        : value;
-    }),
+/** A list or an entry with its sizes and durations as users write them. A JSON Schema has none. */
+function asWritten(value: unknown, key = ''): unknown {
+  if (typeof value === 'number' && /(?:Bytes|Ms)$/.test(key))
+    return writeQuantity(value, key.endsWith('Ms') ? 'ms' : 'bytes');
+  if (typeof value !== 'object' || value === null || key === 'parameters') return value;
+  if (Array.isArray(value)) return value.map((one) => asWritten(one));
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, one]) => (one === undefined ? [] : [[name, asWritten(one, name)]])),
   );
 }
 

@@ -1,8 +1,10 @@
 import { apis, type Api } from '../api.ts';
 import { isServiceLink } from './kubernetes.ts';
 import type { Settings } from './load.ts';
+import { isThisMachine } from './loopback.ts';
 import { nearest } from './nearest.ts';
 import { fileVariable } from './provider.ts';
+import { defaultTokenVariable } from './read-voice.ts';
 import { configOptions } from './schema.ts';
 import type { ConfigSources } from './sources.ts';
 import { proxyInEnvironment } from './transport.ts';
@@ -18,7 +20,8 @@ type AdviceCode =
   | 'variable_empty'
   | 'variable_kubernetes'
   | 'variable_unknown'
-  | 'variable_unused';
+  | 'variable_unused'
+  | 'voice_url';
 
 /** Something about valid settings that the operator may not have meant. The gateway starts with it. */
 export interface Advice {
@@ -44,6 +47,8 @@ export function adviceFor(settings: Settings, env: Environment, unreadFiles: rea
     ...unusualUrls(settings),
     ...plainTaps(settings),
     ...losingTaps(settings),
+    ...unusedToken(settings, env),
+    ...localVoice(settings),
     ...unreadFiles.map((path) => ({
       code: 'file_unread' as const,
       message: `${path} is not read: the configuration file is spillway.yaml, or the one that --config names.`,
@@ -64,7 +69,11 @@ function simulatedModels({ config, providers }: Settings): Advice[] {
 /** The variables that the settings name for secrets. */
 function namedVariables({ config }: Settings): string[] {
   const ofProviders = config.upstream.flatMap(({ apiKeyEnv, proxyAuthEnv }) => [apiKeyEnv, proxyAuthEnv]);
-  return [config.apiKeysEnv, config.adminKeysEnv, ...ofProviders].filter((name) => name !== undefined);
+  const { authTokenEnv, tools = [] } = config.voice ?? {};
+  const ofTools = tools.map(({ apiKeyEnv }) => apiKeyEnv);
+  return [config.apiKeysEnv, config.adminKeysEnv, authTokenEnv, ...ofProviders, ...ofTools].filter(
+    (name) => name !== undefined,
+  );
 }
 
 /** The variables that begin with `SPILLWAY_` and that nothing reads: most are misspelt. */
@@ -211,4 +220,22 @@ function losingTaps({ config }: Settings): Advice[] {
     const message = `The tap ${name} may lose what it cannot write in time: gate or lossless keep everything, and overflow: drop-oldest says that it is meant.`;
     return [{ code: 'tap_may_lose', message }];
   });
+}
+
+/** The auth token of an account at Twilio that no call is signed with. */
+function unusedToken({ config }: Settings, env: Environment): Advice[] {
+  const variables = [defaultTokenVariable, fileVariable(defaultTokenVariable)].filter((name) => env[name]);
+  const { voice } = config;
+  if (variables.length === 0 || voice?.authTokenEnv === defaultTokenVariable) return [];
+  if (voice !== undefined && (voice.authTokenEnv ?? voice.authTokenFile) === undefined) return [];
+  const why = voice === undefined ? 'no calls are configured (voice)' : 'voice has another one';
+  return [{ code: 'variable_unused', message: `${variables.join(', ')} is not used: ${why}.`, variables }];
+}
+
+/** A URL that no carrier reaches. */
+function localVoice({ config }: Settings): Advice[] {
+  const { publicUrl } = config.voice ?? {};
+  if (publicUrl === undefined || !isThisMachine(new URL(publicUrl).hostname)) return [];
+  const message = `voice.publicUrl is ${publicUrl}, which no carrier reaches: calls come from this machine alone.`;
+  return [{ code: 'voice_url', message }];
 }

@@ -3,9 +3,11 @@ import { apis } from '../api.ts';
 import type { Settings } from './load.ts';
 import { fileVariable } from './provider.ts';
 import { type Config, configOptions } from './schema.ts';
+import { voicePath } from '../voice/voice-path.ts';
 import type { TapSettings } from './tap.ts';
 import { writeValue } from './units.ts';
-import { shownVariable } from './values.ts';
+import { isSecretName, shownVariable } from './values.ts';
+import type { VoiceConfig } from './voice.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -22,7 +24,16 @@ export function effectiveSettings(settings: Settings, env: Environment): readonl
 /** The text of a setting whose entries are objects. */
 function textOf(settings: Settings, env: Environment, key: keyof Config): string | undefined {
   if (key === 'upstream') return providersText(settings, env);
-  return key === 'tap' ? settings.config.tap.map(tapText).join('\n') : undefined;
+  if (key === 'tap') return settings.config.tap.map(tapText).join('\n');
+  const { voice } = settings.config;
+  return key === 'voice' && voice !== undefined ? voiceText(voice) : undefined;
+}
+
+/** Calls in a line: who answers, and where a carrier asks. */
+export function voiceText({ maxCalls, model, publicUrl, tools }: VoiceConfig): string {
+  const where = publicUrl === undefined ? 'unsigned, for this machine' : `${publicUrl}${voicePath}`;
+  const named = tools.length === 0 ? [] : [`tools: ${tools.map(({ name }) => name).join(', ')}`];
+  return `${model}   ${where}   ${[`at most ${maxCalls} calls`, ...named].join(', ')}`;
 }
 
 /** A tap in a line: where it writes, and the keys that say what clients and auditors may expect of it. */
@@ -67,18 +78,22 @@ function defaultKeyOf(
   return { apiKeyEnv: env[variable] ? variable : fileVariable(variable) };
 }
 
-const secretParameter = /key|token|secret|sig|password|auth|code/i;
-
 /** A setting's value without what is a secret, or may be one that was put into the wrong setting. */
 export function shownValue(config: Config, key: keyof Config): unknown {
   if (key === 'apiKeysEnv' || key === 'adminKeysEnv') return shownVariable(config[key]);
+  if (key === 'voice') return shownVoice(config);
   if (key !== 'upstream') return config[key];
   // A query may have a secret. The variables of providers' keys are set, so that their names are names.
   return config.upstream.map((upstream) => ({ ...upstream, url: maskedUrl(upstream.url) }));
 }
 
+/** The query of a tool's URL may have a secret, too. */
+function shownVoice({ voice }: Config): unknown {
+  return voice && { ...voice, tools: voice.tools.map((tool) => ({ ...tool, url: maskedUrl(tool.url) })) };
+}
+
 function maskedUrl(text: string): string {
   return text.replaceAll(/([?&])([^=&]*)=([^&]*)/g, (whole, mark: string, name: string) =>
-    secretParameter.test(name) ? `${mark}${name}=***` : whole,
+    isSecretName(name) ? `${mark}${name}=***` : whole,
   );
 }

@@ -31,6 +31,26 @@ export function entries<Schema extends z.ZodType>(
     .pipe(z.array(schema));
 }
 
+/** A setting that is one entry: a text or an object. */
+export function oneEntry<Schema extends z.ZodType>(
+  schema: Schema,
+  bareKey: string,
+  expected: string,
+): z.ZodType<z.output<Schema>> {
+  return z
+    .union([z.string(), z.record(z.string(), z.unknown())], { error: expected })
+    .transform((value, context): unknown => {
+      const [first, ...rest] = listEntries(value, bareKey);
+      if (first !== undefined && rest.length === 0) return first;
+      context.addIssue({
+        code: 'custom',
+        message: `${expected}, got ${rest.length === 0 ? 'none' : 'several'}`,
+      });
+      return z.NEVER;
+    })
+    .pipe(schema);
+}
+
 function listEntries(value: unknown, bareKey: string): unknown[] {
   return [value]
     .flat()

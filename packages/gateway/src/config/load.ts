@@ -1,11 +1,12 @@
-import { isIP } from 'node:net';
 import type { ApiKey } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
 import { entryName } from './entries.ts';
 import { lineOf } from './line-of.ts';
+import { isLoopback } from './loopback.ts';
 import { nearest } from './nearest.ts';
 import { type Provider, providersOf } from './provider.ts';
 import { readApiKeys } from './read-api-keys.ts';
+import { readVoice, type VoiceSettings } from './read-voice.ts';
 import { type Config, configOptions, configSchema } from './schema.ts';
 import { readSettingFile } from './setting-file.ts';
 import { type ConfigSources, joinSources, type Origins } from './sources.ts';
@@ -13,6 +14,7 @@ import { tapOptions } from './tap.ts';
 import { writeQuantity } from './units.ts';
 import { upstreamOptions } from './upstream.ts';
 import { shownVariable } from './values.ts';
+import { toolOptions, voiceOptions } from './voice.ts';
 
 /** The settings that the gateway runs with. */
 export interface Settings {
@@ -23,6 +25,8 @@ export interface Settings {
   readonly apiKeys: readonly ApiKey[];
   /** The keys of the admin listener, needed if it listens beyond loopback. */
   readonly adminKeys: readonly ApiKey[];
+  /** How telephone calls are answered; `undefined`: it is not configured. */
+  readonly voice: VoiceSettings | undefined;
   /** Where each setting was set that has not its default. */
   readonly origins: Origins;
 }
@@ -73,7 +77,8 @@ export function loadSettings(sources: ConfigSources): Settings {
         'loopback only where they are asked for',
     );
   }
-  return { config, providers, apiKeys, adminKeys, origins };
+  const voice = readVoice(config, { apiKeys, env, providers });
+  return { config, providers, apiKeys, adminKeys, voice, origins };
 }
 
 /** Settings that need one another. */
@@ -163,11 +168,6 @@ function problemsOf(issue: Issue, where: Where, key: string): string[] {
   return [`${key}${where(issue.path)}: ${expected.replace(/, received .*$/, '')}${came}`];
 }
 
-/** Whether only this machine can reach the address. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
-}
-
 /** The longest value in a message, in characters. */
 const maxShownChars = 200;
 
@@ -195,7 +195,7 @@ function from(origins: Origins, key: PropertyKey | undefined): string {
 }
 
 /** The settings that name the environment variable of a secret. No secret stands in a configuration itself. */
-const secretSettings = ['apiKeyEnv', 'apiKeysEnv', 'adminKeysEnv', 'proxyAuthEnv'];
+const secretSettings = ['apiKeyEnv', 'apiKeysEnv', 'adminKeysEnv', 'authTokenEnv', 'proxyAuthEnv'];
 
 /** What may be meant by the name of an unknown setting. */
 function hintFor(name: string, path: readonly PropertyKey[]): string {
@@ -204,10 +204,16 @@ function hintFor(name: string, path: readonly PropertyKey[]): string {
   if (secret !== undefined) {
     return `; name an environment variable in ${secret} or a file in ${secret.replace(/Env$/, 'File')}`;
   }
-  const known = path.length === 0 ? configOptions : path[0] === 'tap' ? tapOptions : upstreamOptions;
   const near = nearest(
     name,
-    known.map(({ key }) => key),
+    knownAt(path).map(({ key }) => key),
   );
   return near === undefined ? '' : `; did you mean ${near}?`;
+}
+
+/** The keys that there are at a place of the configuration. */
+function knownAt([setting, part]: readonly PropertyKey[]): readonly { readonly key: string }[] {
+  if (setting === undefined) return configOptions;
+  if (setting === 'voice') return part === 'tools' ? toolOptions : voiceOptions;
+  return setting === 'tap' ? tapOptions : upstreamOptions;
 }

@@ -70,7 +70,7 @@ export function providersOf({ simulated, upstream: upstreams }: Config, env: Env
     const { byDefault } = apis[api];
     if (byDefault === undefined) return [];
     const { keyVariable, url } = byDefault;
-    const apiKey = defaultKey(keyVariable, env);
+    const apiKey = defaultSecret(keyVariable, 'key', 'a default provider', env);
     return apiKey === undefined ? [] : [{ name: api, api, url, apiKey, detach: undefined }];
   });
 }
@@ -80,18 +80,27 @@ export function fileVariable(variable: string): string {
   return `${variable}_FILE`;
 }
 
-function defaultKey(variable: string, env: Environment): string | undefined {
-  const key = env[variable] || undefined;
+/**
+ * A secret that is looked for where nothing says where it is: in a variable of the usual name, or in the file that the
+ * variable with `_FILE` behind that name has. `user`: what needs it, for messages.
+ */
+export function defaultSecret(
+  variable: string,
+  kind: 'key' | 'token',
+  user: string,
+  env: Environment,
+): string | undefined {
+  const secret = env[variable] || undefined;
   const path = env[fileVariable(variable)] || undefined;
-  if (key !== undefined && path !== undefined) {
+  if (secret !== undefined && path !== undefined) {
     throw new ConfigError(`${variable}: expected it or ${fileVariable(variable)}, got both`);
   }
   return readSecret(
     {
       owner: variable,
-      kind: 'key',
-      variable: key && variable,
-      variableSetting: 'a default provider',
+      kind,
+      variable: secret && variable,
+      variableSetting: user,
       path,
       fileSetting: fileVariable(variable),
     },

@@ -3,9 +3,9 @@ import { ConfigError } from './config-error.ts';
 import type { Settings } from './load.ts';
 import type { Config } from './schema.ts';
 
-/** Whether a reload changes a setting: those that say which keys, which providers and what is logged. */
+/** Whether a reload changes a setting: those that say which keys, which providers, who answers calls and what is logged. */
 function isReloaded(key: string): boolean {
-  return key === 'logLevel' || key === 'upstream' || /^(?:admin|api)Keys/.test(key);
+  return ['logLevel', 'upstream', 'voice'].includes(key) || /^(?:admin|api)Keys/.test(key);
 }
 
 interface ReloadLog {
@@ -91,7 +91,16 @@ export class Reload {
       const isOtherKind = (before.providers.length === 0) !== (after.providers.length === 0);
       const providers = isOtherKind ? before.providers : after.providers;
       if (isOtherKind) needRestart.push('upstream');
-      const settings = { ...after, providers, config: mixed(before.config, after.config) };
+      const isOtherLine = lineKind(before) !== lineKind(after);
+      const voice = isOtherLine ? before.voice : after.voice;
+      if (isOtherLine) needRestart.push('voice');
+      const config = mixed(before.config, after.config);
+      const settings = {
+        ...after,
+        providers,
+        voice,
+        config: { ...config, voice: isOtherLine ? before.config.voice : config.voice },
+      };
       await apply(settings);
       this.#settings = settings;
       this.#isSuccessful = true;
@@ -136,6 +145,12 @@ function refuseOpening(before: Settings, after: Settings): void {
   }
 }
 
+/** Whether calls are taken, whether they are signed and whose model answers: parts that are put together at the start. */
+function lineKind({ voice }: Settings): string {
+  if (voice === undefined) return 'none';
+  return `${voice.line === undefined ? 'unsigned' : 'signed'} ${voice.model === undefined ? 'simulated' : 'real'}`;
+}
+
 function changesThatNeedRestart(before: Settings, after: Settings): string[] {
   const keys = Object.keys(after.config) as (keyof Config)[];
   return keys.filter((key) => !isReloaded(key) && !isDeepStrictEqual(before.config[key], after.config[key]));
@@ -149,7 +164,7 @@ function mixed(before: Config, after: Config): Config {
 
 /** The names of the parts that are different now. Certificates are put in force again without being compared. */
 function changedParts(before: Settings, after: Settings): string[] {
-  const parts = ['adminKeys', 'apiKeys', 'providers'] as const;
+  const parts = ['adminKeys', 'apiKeys', 'providers', 'voice'] as const;
   const changed: string[] = parts.filter((part) => !isDeepStrictEqual(before[part], after[part]));
   if (before.config.logLevel !== after.config.logLevel) changed.push('logLevel');
   return changed;

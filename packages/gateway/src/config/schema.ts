@@ -4,6 +4,7 @@ import { taps } from './tap.ts';
 import type { Range } from './units.ts';
 import { detachPolicy, upstreams } from './upstream.ts';
 import { count, duration, flag, list, size, text, unbounded, variableName } from './values.ts';
+import { voice } from './voice.ts';
 
 const address = text.regex(/^[^\s/@]+$/, 'expected an address or the name of a host');
 
@@ -86,6 +87,11 @@ export const configSchema = z.strictObject({
     .default([])
     .describe(
       'where streams are written down beside their readers, each as name=…,to=…,gate=… (docs/configuration.md lists the keys)',
+    ),
+  voice: voice
+    .optional()
+    .describe(
+      'who answers telephone calls, as model=…,publicUrl=… (docs/configuration.md lists the keys); without it, a gateway with simulated models on loopback answers those of this machine',
     ),
   windowBytes: size(1024)
     .default(65_536)

@@ -6,7 +6,7 @@ import { shownVariable } from './values.ts';
 export interface SecretSource {
   /** Whose secret it is, for messages: `upstream groq`. */
   readonly owner: string;
-  readonly kind: 'key' | 'password';
+  readonly kind: 'key' | 'password' | 'token';
   /** The name of the environment variable, and of the setting that names it. */
   readonly variable: string | undefined;
   readonly variableSetting: string;
@@ -14,6 +14,8 @@ export interface SecretSource {
   readonly path: string | undefined;
   readonly fileSetting: string;
 }
+
+const kinds = { key: 'the key', password: 'USER:PASSWORD', token: 'the auth token' } as const;
 
 /** A key is sent in a header: one line of ASCII, and a header's value has no space at either end. */
 const headerValue = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
@@ -35,11 +37,11 @@ export function readSecret(
     path === undefined
       ? `the environment variable ${shownVariable(variable ?? '')} (${variableSetting})`
       : `the file of ${fileSetting}`;
-  const what = kind === 'key' ? 'the key' : 'USER:PASSWORD';
+  const what = kinds[kind];
   const text = path === undefined ? env[variable ?? ''] : readSettingFile(`${owner}: ${fileSetting}`, path);
   const secret = text?.replace(/[\r\n]+$/, '') ?? '';
   if (secret === '') throw new ConfigError(`${owner}: expected ${what} in ${where}, got nothing`);
-  if (kind === 'key' && !headerValue.test(secret)) {
+  if (kind !== 'password' && !headerValue.test(secret)) {
     const form = 'as one line of ASCII without spaces around it';
     throw new ConfigError(`${owner}: expected ${what} in ${where} ${form}, got something else`);
   }

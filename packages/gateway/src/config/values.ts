@@ -65,3 +65,10 @@ export const list = z.union(
   [z.string().transform((value) => value.split(/[\s,]+/).filter((part) => part !== '')), z.array(z.string())],
   { error: 'expected a list of texts, or one text with commas between them' },
 );
+
+const secretName = /key|token|secret|sig|password|auth|code/i;
+
+/** Whether what has that name is likely to be a secret: a parameter of a query, a header. */
+export function isSecretName(name: string): boolean {
+  return secretName.test(name);
+}

@@ -1,10 +1,14 @@
 import type { ServerClock } from '@spillway/server/time/server-clock';
 
-/** The streams that a stop waits for. */
-export interface DrainedStreams {
-  readonly liveCount: number;
+/** What a stop waits for. */
+interface Drained {
   drainAll(deadlineMs: number, onDeadline: () => void): Promise<void>;
   cancelAll(): void;
+}
+
+/** Streams that a stop waits for. */
+export interface DrainedStreams extends Drained {
+  readonly liveCount: number;
 }
 
 /** A step of a stop: for the log its stable message and figures, for people a sentence. */
@@ -16,10 +20,12 @@ interface DrainStep {
 
 interface DrainOptions {
   readonly streams: DrainedStreams;
+  /** `undefined`: none are served. */
+  readonly calls: () => (Drained & { readonly size: number }) | undefined;
   readonly clock: Pick<ServerClock, 'after' | 'dateMs' | 'nowMs'>;
-  /** How long running streams may take. */
+  /** How long running streams and calls may take. */
   readonly shutdownMs: number;
-  /** Closes everything else, after the streams. */
+  /** Closes everything else, after them. */
   readonly close: () => Promise<void>;
   readonly tell: (step: DrainStep) => void;
 }
@@ -28,16 +34,16 @@ interface DrainOptions {
 const minStepMs = 5000;
 const maxSteps = 10;
 
-/** The stop of a gateway: running streams may finish until a deadline, and each step is told. */
+/** The stop of a gateway: running streams and calls may finish until a deadline, and each step is told. */
 export class Drain {
   readonly #options: DrainOptions;
   #startedMs = 0;
   #deadlineMs = 0;
   #dates: { readonly sinceMs: number; readonly deadlineMs: number } | undefined;
   #isOver = false;
-  /** The streams that were live at the start, and those that were ended before they were through. */
-  #streams = 0;
-  #cut: number | undefined;
+  /** What was live at the start, and what was ended before it was through. */
+  #began: Live = { streams: 0, calls: 0 };
+  #cut: Live | undefined;
   #done: Promise<void> | undefined;
 
   constructor(options: DrainOptions) {
@@ -49,53 +55,65 @@ export class Drain {
     return this.#dates;
   }
 
-  /** Begins to stop. A second call ends the streams that are left. Resolves when everything is closed. */
+  /** Begins to stop. A second call ends what is left. Resolves when everything is closed. */
   stop(): Promise<void> {
     if (this.#done === undefined) this.#done = this.#run();
-    else if (!this.#isOver) this.#cutStreams('a second request to stop');
+    else if (!this.#isOver) this.#cutAll('a second request to stop');
     return this.#done;
   }
 
+  get #live(): Live {
+    const { calls, streams } = this.#options;
+    return { streams: streams.liveCount, calls: calls()?.size ?? 0 };
+  }
+
   async #run(): Promise<void> {
-    const { clock, close, shutdownMs, streams, tell } = this.#options;
+    const { calls, clock, close, shutdownMs, streams, tell } = this.#options;
     this.#startedMs = clock.nowMs();
     this.#deadlineMs = this.#startedMs + shutdownMs;
     this.#dates = { sinceMs: clock.dateMs(), deadlineMs: clock.dateMs() + shutdownMs };
-    this.#streams = streams.liveCount;
+    this.#began = this.#live;
+    const isIdle = isNone(this.#began);
     tell({
       message: 'stopping',
-      figures: { streams: this.#streams, deadlineMs: shutdownMs },
-      text:
-        this.#streams === 0
-          ? 'Stopping: no stream is open.'
-          : `Stopping: ${counted(this.#streams)} may finish, within ${seconds(shutdownMs)}. A second signal ends them now.`,
+      figures: { ...figuresOf(this.#began), deadlineMs: shutdownMs },
+      text: isIdle
+        ? 'Stopping: no stream is open.'
+        : `Stopping: ${counted(this.#began)} may finish, within ${seconds(shutdownMs)}. A second signal ends them now.`,
     });
-    const drained = streams.drainAll(shutdownMs, () => this.#cutStreams('the deadline (shutdownMs)'));
+    const onDeadline = (): void => this.#cutAll('the deadline (shutdownMs)');
+    const drained = Promise.all([
+      streams.drainAll(shutdownMs, onDeadline),
+      calls()?.drainAll(shutdownMs, onDeadline),
+    ]);
     this.#tellLater(Math.max(minStepMs, shutdownMs / maxSteps));
     await drained;
     this.#isOver = true;
     await close();
     const tookMs = Math.round(clock.nowMs() - this.#startedMs);
-    const cut = this.#cut ?? 0;
-    const result =
-      this.#streams === 0 ? '' : cut === 0 ? ': every stream finished' : `: ${counted(cut)} had to be ended`;
+    const cut = this.#cut ?? { streams: 0, calls: 0 };
     tell({
       message: 'stopped',
-      figures: { streams: this.#streams, cut, tookMs },
-      text: `Stopped after ${seconds(tookMs)}${result}.`,
+      figures: {
+        ...figuresOf(this.#began),
+        cut: cut.streams,
+        ...(this.#began.calls === 0 ? {} : { cutCalls: cut.calls }),
+        tookMs,
+      },
+      text: `Stopped after ${seconds(tookMs)}${isIdle ? '' : resultOf(this.#began, cut)}.`,
     });
   }
 
   #tellLater(everyMs: number): void {
-    const { clock, streams, tell } = this.#options;
+    const { clock, tell } = this.#options;
     clock
       .after(everyMs, () => {
         const leftMs = Math.round(this.#deadlineMs - clock.nowMs());
         if (this.#isOver || this.#cut !== undefined || leftMs <= 0) return;
-        const live = streams.liveCount;
+        const live = this.#live;
         tell({
           message: 'still stopping',
-          figures: { streams: live, leftMs },
+          figures: { ...figuresOf(live), leftMs },
           text: `Still stopping: ${counted(live)}, ${seconds(leftMs)} left.`,
         });
         this.#tellLater(everyMs);
@@ -103,17 +121,18 @@ export class Drain {
       .unref();
   }
 
-  #cutStreams(cause: string): void {
-    const { clock, streams, tell } = this.#options;
+  #cutAll(cause: string): void {
+    const { calls, clock, streams, tell } = this.#options;
     if (this.#cut !== undefined || this.#isOver) return;
-    this.#cut = streams.liveCount;
+    this.#cut = this.#live;
     if (this.#dates !== undefined) this.#dates = { ...this.#dates, deadlineMs: clock.dateMs() };
     tell({
       message: 'stopping now',
-      figures: { streams: this.#cut, cause },
+      figures: { ...figuresOf(this.#cut), cause },
       text: `Stopping now: ${counted(this.#cut)} ended by ${cause}.`,
     });
     streams.cancelAll();
+    calls()?.cancelAll();
   }
 }
 
@@ -132,8 +151,32 @@ export function drainTogether(kinds: () => readonly DrainedStreams[]): DrainedSt
   };
 }
 
-function counted(streams: number): string {
-  return streams === 1 ? '1 stream' : `${streams} streams`;
+/** How many run. */
+interface Live {
+  readonly streams: number;
+  readonly calls: number;
+}
+
+function isNone({ calls, streams }: Live): boolean {
+  return calls === 0 && streams === 0;
+}
+
+/** A gateway without calls does not speak of them. */
+function figuresOf({ calls, streams }: Live): Readonly<Record<string, number>> {
+  return calls === 0 ? { streams } : { streams, calls };
+}
+
+function resultOf(began: Live, cut: Live): string {
+  if (!isNone(cut)) return `: ${counted(cut)} had to be ended`;
+  return began.calls === 0 ? ': every stream finished' : ': all finished';
+}
+
+function counted({ calls, streams }: Live): string {
+  const parts = [
+    ...(streams > 0 || calls === 0 ? [`${streams} ${streams === 1 ? 'stream' : 'streams'}`] : []),
+    ...(calls > 0 ? [`${calls} ${calls === 1 ? 'call' : 'calls'}`] : []),
+  ];
+  return parts.join(' and ');
 }
 
 function seconds(ms: number): string {

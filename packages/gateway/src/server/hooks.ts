@@ -20,13 +20,20 @@ export function putGuard(
   guard: Guard,
   connections: Pick<Connections, 'known'>,
 ): void {
-  putRefusal(server, (request) => {
-    const caller = guard.admit(request.headers, routeOf(request).queryKey);
-    if (caller instanceof GatewayError) return caller;
-    if (guard.needsKey) connections.known(request.raw.socket);
-    setCaller(request.raw, caller);
-    return undefined;
-  });
+  putRefusal(server, (request) => guardRefusal(request, guard, connections));
+}
+
+/** Why the guard refuses a request; `undefined`: it does not, and the request has a caller. */
+export function guardRefusal(
+  request: FastifyRequest,
+  guard: Guard,
+  connections: Pick<Connections, 'known'>,
+): GatewayError | undefined {
+  const caller = guard.admit(request.headers, routeOf(request).queryKey);
+  if (caller instanceof GatewayError) return caller;
+  if (guard.needsKey) connections.known(request.raw.socket);
+  setCaller(request.raw, caller);
+  return undefined;
 }
 
 /** Throws the error with which `refusalOf` refuses a request, before any later hook or route. */

@@ -35,8 +35,7 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Paces } from '@spillway/server/sink/paces';
 import { methods } from '../source/reply.ts';
 import type { Streams } from '@spillway/server/stream/streams';
-import type { Voice } from '../voice/voice.ts';
-import { voicePath } from '../voice/voice-path.ts';
+import { addVoicePaths, type VoicePathsOptions } from './voice-paths.ts';
 
 export interface ServerOptions {
   readonly config: Config;
@@ -55,7 +54,7 @@ export interface ServerOptions {
   /** The provider of the gateway's own canary, and the key that only its requests have. */
   readonly canary: { readonly key: string; readonly provider: Provider } | undefined;
   /** Calls by telephone; `undefined`: they are not served. */
-  readonly voice: () => Pick<Voice, 'twiml'> | undefined;
+  readonly voice: VoicePathsOptions['voice'];
   /** The URL of the console, for those on this machine; `undefined`: it is somewhere else. */
   readonly consoleUrl: () => string | undefined;
   /** Called for each request that gets an error instead of a stream. */
@@ -118,10 +117,13 @@ export function createServer(options: ServerOptions): FastifyInstance {
     return reply.code(503).send({ status: 'shutting_down' });
   });
 
+  server.register((calls, _options, done) => {
+    addVoicePaths(calls, options);
+    done();
+  });
   server.register((api, _options, done) => {
     putGuard(api, guard, connections);
     addStreamPaths(api, streams, { clock, paces, stallTimeoutMs, windowBytes });
-    addVoicePath(api, options);
     // A scope of its own: its refusal of new streams does not apply to reads of running ones.
     api.register((provided, _none, added) => {
       addProviderPaths(provided, options);
@@ -130,16 +132,6 @@ export function createServer(options: ServerOptions): FastifyInstance {
     done();
   });
   return server;
-}
-
-/** Adds the webhook of a carrier, which says where its socket is. */
-function addVoicePath(server: FastifyInstance, { isReady, voice }: ServerOptions): void {
-  server.post(voicePath, ({ headers }, reply) => {
-    const served = voice();
-    if (served === undefined) throw noSuchPath(`POST ${voicePath}`);
-    if (!isReady()) throw shuttingDown();
-    return reply.type('text/xml').send(served.twiml(headers.host ?? ''));
-  });
 }
 
 /** Adds the providers' paths: every path below the prefixes belongs to a provider. */

@@ -1,12 +1,14 @@
 import type { Counter, Histogram, Meter as Instruments, Observable } from '@opentelemetry/api';
 import type { CallEndReason, CallEvent, CallFigures } from '@spillway/voice';
+import type { CallRefusal } from '../voice/call-refusals.ts';
 
 /** What all calls have gone through, those that are over too. Times are milliseconds of audio. */
 export type CallTotals = Pick<
   CallFigures,
   'droppedMs' | 'interruptions' | 'lostMs' | 'reopened' | 'underruns'
 > & {
-  readonly ended: Readonly<Partial<Record<CallEndReason, number>>>;
+  readonly ended: Readonly<Record<CallEndReason, number>>;
+  readonly refused: Readonly<Record<CallRefusal, number>>;
 };
 
 /** Calls, as metrics read them. */
@@ -101,6 +103,10 @@ function observe(instruments: Instruments, calls: () => MeteredCalls | undefined
     unit: '{call}',
     description: 'Calls that ended, by the reason',
   });
+  const refused = instruments.createObservableCounter('spillway.calls.refused', {
+    unit: '{call}',
+    description: 'Calls that were not taken, by the reason',
+  });
   const summed = Object.entries(counters).map(
     ([name, [unit, description, read]]) =>
       [instruments.createObservableCounter(name, { unit, description }), read] as const,
@@ -116,8 +122,10 @@ function observe(instruments: Instruments, calls: () => MeteredCalls | undefined
           place,
         });
       for (const [reason, count] of Object.entries(totals.ended)) result.observe(ended, count, { reason });
+      for (const [reason, count] of Object.entries(totals.refused))
+        result.observe(refused, count, { reason });
       for (const [counter, read] of summed) result.observe(counter, read(totals));
     },
-    [active, waiting, ended, ...summed.map(([counter]): Observable => counter)],
+    [active, waiting, ended, refused, ...summed.map(([counter]): Observable => counter)],
   );
 }

@@ -3,80 +3,250 @@ import type { Duplex } from 'node:stream';
 import type { Defects } from '@spillway/server/defects';
 import { GatewayError, overloaded, shuttingDown } from '@spillway/server/errors';
 import type { SessionDoor } from '@spillway/server/session/sessions';
-import { acceptTwilio, carrierSocketOptions, openOpenAiRealtime, streamTwiml } from '@spillway/voice';
+import {
+  acceptTwilio,
+  carrierSocketOptions,
+  type CarrierLeg,
+  SingleUseTokens,
+  streamTwiml,
+  type TwimlVerb,
+  verbsTwiml,
+} from '@spillway/voice';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { Calls, type CallsOptions } from './calls.ts';
-import { voicePath } from './voice-path.ts';
+import type { VoiceSettings } from '../config/read-voice.ts';
+import { requestRefusal } from '../http/request-target.ts';
+import { type CallPlan, Calls, type CallsOptions } from './calls.ts';
+import { type CarrierRequest, callIdOf, signatureHeader, signatureRefusal } from './carrier-request.ts';
+import { openModel } from './open-model.ts';
+import { endedPath, voicePath } from './voice-path.ts';
+import { openTools } from './voice-tools.ts';
 
 export interface VoiceOptions extends Pick<CallsOptions, 'clock' | 'log' | 'watch'> {
   readonly defects: Defects;
-  readonly door: Pick<SessionDoor, 'refusal' | 'refuse'>;
+  readonly door: SessionDoor;
   readonly isReady: () => boolean;
-  /** The URL of the simulated models. */
-  readonly simulatorUrl: string;
+  readonly settings: VoiceSettings;
+  /** The URL of the gateway's simulated models; `undefined`: it has none. */
+  readonly simulatorUrl: string | undefined;
+  /** A simulated model for calls alone; it is closed with them. `undefined`: there is none. */
+  readonly ownSimulator: SimulatedModels | undefined;
 }
 
+/** A server of simulated models. */
+export interface SimulatedModels {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** WebSocket close code: what came is not allowed. */
+const policyViolation = 1008;
+
 /**
- * Calls with the simulated model, for a carrier's double on this machine: neither side has an account, and nothing is signed.
+ * Telephone calls. A carrier asks the webhook what to do with a call, opens a socket, and asks what follows when it is closed.
+ * With a signed line each of the three is signed by the account, and the socket shows the webhook's token, once; without one, a
+ * carrier's double on this machine calls.
  */
 export class Voice {
   readonly calls: Calls;
   readonly #options: VoiceOptions;
-  /** Sockets that have not said which call they are. */
-  #opening = 0;
+  #settings: VoiceSettings;
+  #plan: CallPlan;
+  /** Calls whose webhook was answered, and whose socket has not come: each has a place. The value is the carrier's id. */
+  readonly #tokens: SingleUseTokens<string>;
+  /** Sockets that have not said which call they are: ≤ `maxCalls` always. The oldest is first. */
+  readonly #opening = new Set<WebSocket>();
   readonly #sockets = new WebSocketServer({ noServer: true, ...carrierSocketOptions });
 
+  /** @throws {ConfigError} for a tool that cannot be used. */
   constructor(options: VoiceOptions) {
     this.#options = options;
-    const { clock, log, simulatorUrl, watch } = options;
-    const url = `${simulatorUrl.replace(/^http/, 'ws')}/v1/realtime`;
-    this.calls = new Calls({
-      openModel: () => openOpenAiRealtime({ url, model: 'simulated', clock }),
-      greeting: 'Say hello.',
-      clock,
-      log,
-      watch,
+    this.#settings = options.settings;
+    this.#plan = this.#planOf(options.settings);
+    this.#tokens = new SingleUseTokens({ clock: options.clock });
+    const { clock, log, watch } = options;
+    this.calls = new Calls({ plan: () => this.#plan, clock, log, watch });
+    this.#sockets.on('wsClientError', ({ message }: Error, _socket, request: IncomingMessage) => {
+      options.door.refuse(request, new GatewayError('invalid_request', `${message}.`));
     });
+  }
+
+  /** Whether a carrier has to sign. */
+  get isSigned(): boolean {
+    return this.#settings.line !== undefined;
+  }
+
+  /** Why a webhook's request is refused before its form is read; `undefined`: it is read. */
+  unsignedRefusal({
+    signature,
+    target,
+  }: Pick<CarrierRequest, 'signature' | 'target'>): GatewayError | undefined {
+    const { line } = this.#settings;
+    if (line === undefined || signature !== undefined) return undefined;
+    return signatureRefusal(line, { signature, target }, 'http');
+  }
+
+  /**
+   * Gets other settings ready, for calls that come later; what it returns puts them in force.
+   *
+   * @throws {ConfigError} for a tool that cannot be used.
+   */
+  prepare(settings: VoiceSettings): () => void {
+    const plan = this.#planOf(settings);
+    return () => {
+      this.#settings = settings;
+      this.#plan = plan;
+    };
   }
 
   /** Takes an upgrade request, if it is for a call. Returns whether it was. */
   take(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
     if (request.url?.split('?')[0] !== voicePath) return false;
+    const { door } = this.#options;
     const refusal = this.#refusal(request, socket);
-    if (refusal !== undefined) this.#options.door.refuse(request, refusal);
-    else this.#sockets.handleUpgrade(request, socket, head, (accepted) => void this.#answer(accepted));
+    if (refusal !== undefined) {
+      door.refuse(request, refusal);
+      return true;
+    }
+    if (this.isSigned) door.known(request.socket);
+    this.#sockets.handleUpgrade(request, socket, head, (accepted) => void this.#answer(accepted));
     return true;
   }
 
-  /** The answer to a carrier's webhook, which has asked at that host. */
-  twiml(host: string): string {
-    return streamTwiml({ url: `ws://${host}${voicePath}` });
+  /**
+   * The answer to a carrier that asks what to do with a call, as TwiML: a socket, or a sentence where no call is taken now.
+   *
+   * @throws {GatewayError} `invalid_signature`, `invalid_request`
+   */
+  asked(request: CarrierRequest): string {
+    const { line } = this.#settings;
+    this.#check(request);
+    const call = callIdOf(request);
+    const reason = !this.#options.isReady() ? 'shutting_down' : this.#hasRoom() ? undefined : 'overloaded';
+    if (reason !== undefined) {
+      this.calls.refusals.refused(reason, { call });
+      return this.#failed();
+    }
+    if (line === undefined) return streamTwiml({ url: `ws://${request.host}${voicePath}` });
+    const token = this.#tokens.make(call);
+    if (token === undefined) {
+      this.calls.refusals.refused('overloaded', { call });
+      return this.#failed();
+    }
+    return streamTwiml({
+      url: `${line.publicUrl.replace(/^http/, 'ws')}${voicePath}`,
+      parameters: { token },
+      action: `${line.publicUrl}${endedPath}`,
+    });
+  }
+
+  /**
+   * The answer to a carrier that asks what follows a call, as TwiML: where it did not end as it should, its caller is told, and
+   * connected with somebody else.
+   *
+   * @throws {GatewayError} `invalid_signature`, `invalid_request`
+   */
+  followed(request: CarrierRequest): string {
+    this.#check(request);
+    return this.calls.endings.isWell(callIdOf(request)) ? verbsTwiml([{ verb: 'hangup' }]) : this.#failed();
   }
 
   /** Ends all calls. */
-  close(): void {
+  async close(): Promise<void> {
     this.calls.close();
+    await this.#options.ownSimulator?.close();
+  }
+
+  #planOf(settings: VoiceSettings): CallPlan {
+    const { clock, ownSimulator, simulatorUrl = ownSimulator?.url } = this.#options;
+    const { greeting, maxAnswerMs, maxCalls, maxDurationMs, onShortNoise, windowMs } = settings;
+    const tools = openTools(settings.tools);
+    return {
+      ...(greeting === '' ? {} : { greeting }),
+      maxAnswerMs,
+      maxCalls,
+      maxDurationMs,
+      onShortNoise,
+      windowMs,
+      tools,
+      openModel: (past) => openModel({ settings, simulatorUrl, tools, past, clock }),
+    };
+  }
+
+  /** Whether there is a place for one more call, beside those that run and those that may come. */
+  #hasRoom(): boolean {
+    return this.calls.hasRoomFor(this.#tokens.size + 1);
+  }
+
+  /** @throws {GatewayError} for a request that the account has not signed, or that names no call. */
+  #check(request: CarrierRequest): void {
+    const { line } = this.#settings;
+    if (line === undefined) return;
+    const refusal = signatureRefusal(line, request, 'http');
+    if (refusal !== undefined) throw refusal;
+    if (callIdOf(request) === '')
+      throw new GatewayError('invalid_request', 'The form: expected CallSid, as Twilio sends it, got none.');
+  }
+
+  /** What a caller hears whose call is not taken, or did not end as it should. */
+  #failed(): string {
+    const { failureDial, failureSay, language } = this.#settings;
+    const say: TwimlVerb = {
+      verb: 'say',
+      text: failureSay,
+      // A voice of Twilio's has a language with its region.
+      ...(language?.includes('-') === true ? { language } : {}),
+    };
+    return verbsTwiml([
+      say,
+      failureDial === undefined ? { verb: 'hangup' } : { verb: 'dial', number: failureDial },
+    ]);
   }
 
   #refusal(request: IncomingMessage, upgraded: Duplex): GatewayError | undefined {
     // An upgrade request with a body gets a stream from Node that is not the connection.
     if (upgraded !== request.socket) return new GatewayError('invalid_request', 'An upgrade has no body.');
-    const refusal = this.#options.door.refusal(request);
+    const refusal = this.#senderRefusal(request);
     if (refusal !== undefined) return refusal;
     if (!this.#options.isReady()) return shuttingDown();
-    return this.calls.hasRoomFor(this.#opening + 1) ? undefined : overloaded('As many calls run as may.');
+    // With a token a socket has its place.
+    const hasRoom = this.isSigned || this.calls.hasRoomFor(this.#opening.size + 1);
+    return hasRoom ? undefined : overloaded('As many calls run as may (voice.maxCalls).');
+  }
+
+  #senderRefusal(request: IncomingMessage): GatewayError | undefined {
+    const { line } = this.#settings;
+    if (line === undefined) return this.#options.door.refusal(request);
+    const signature = request.headers[signatureHeader]?.toString();
+    return requestRefusal(request) ?? signatureRefusal(line, { signature, target: request.url ?? '' }, 'ws');
   }
 
   async #answer(socket: WebSocket): Promise<void> {
     const { clock, defects } = this.#options;
-    this.#opening += 1;
+    this.#opening.add(socket);
+    const [oldest] = this.#opening;
+    // A carrier speaks at once. So sockets that say nothing, signed once and sent again, keep out nobody who calls.
+    if (this.#opening.size > this.#settings.maxCalls) oldest?.terminate();
     try {
-      this.calls.answer(await acceptTwilio(socket, { clock }).finally(() => (this.#opening -= 1)));
+      const leg = await acceptTwilio(socket, { clock }).finally(() => this.#opening.delete(socket));
+      if (!this.isSigned || this.#isAwaited(leg)) this.calls.answer(leg);
     } catch (error) {
       // A peer that is no carrier was told so by its socket's close.
-      if (error instanceof Error && 'code' in error && String(error.code).startsWith('carrier_')) return;
+      if (error instanceof Error && 'code' in error && String(error.code).startsWith('carrier_')) {
+        this.calls.refusals.refused('carrier', { detail: error.message });
+        return;
+      }
       defects.caught('call', error);
       socket.terminate();
     }
+  }
+
+  /** Whether a socket shows the token of its call's webhook. Another one is closed. */
+  #isAwaited(leg: CarrierLeg): boolean {
+    const { callId, parameters } = leg.call;
+    if (this.#tokens.take(parameters['token'] ?? '') === callId) return true;
+    const detail = 'expected the token of its webhook, once and within 30 s';
+    this.calls.refusals.refused('token', { call: callId, detail });
+    leg.close(policyViolation, detail);
+    return false;
   }
 }

@@ -4,11 +4,16 @@ import { checkCertificates } from './certificates.ts';
 import type { Finding } from './finding.ts';
 import { checkProviders } from './providers.ts';
 import { checkTaps } from './taps.ts';
+import { checkVoice } from './voice.ts';
 import { checkBacklog, checkDescriptors, checkPorts } from './system.ts';
 
 /** Tries everything that valid settings need from outside. */
 export async function check(settings: Settings, advice: readonly Advice[]): Promise<Finding[]> {
-  const [providers, ports] = await Promise.all([checkProviders(settings), checkPorts(settings)]);
+  const [providers, ports, voice] = await Promise.all([
+    checkProviders(settings),
+    checkPorts(settings),
+    checkVoice(settings),
+  ]);
   const backlog = checkBacklog();
   return [
     { check: 'configuration', status: 'ok', message: 'It is valid.' },
@@ -19,6 +24,7 @@ export async function check(settings: Settings, advice: readonly Advice[]): Prom
     })),
     checkKeys(settings),
     ...providers,
+    ...voice,
     ...ports,
     ...checkCertificates(settings),
     ...checkTaps(settings),

@@ -1,0 +1,242 @@
+import type { ApiKey } from './api-key.ts';
+import { ConfigError } from './config-error.ts';
+import { defaultSecret, type Provider } from './provider.ts';
+import type { Config } from './schema.ts';
+import { readSecret } from './secret.ts';
+import { readSettingFile } from './setting-file.ts';
+import { maxInstructionChars, simulatedVoice, type ToolConfig, type VoiceConfig } from './voice.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The APIs of providers that have a realtime model for calls. */
+const realtimeApis = ['openai', 'gemini'] as const;
+
+/** How the gateway and a carrier know each other. */
+export interface SignedLine {
+  /** The auth token of the account, with which the carrier signs: a secret. */
+  readonly authToken: string;
+  /** The gateway's URL as the carrier reaches it, without a slash at the end. */
+  readonly publicUrl: string;
+}
+
+/** A provider's realtime model. */
+export interface RealtimeModel {
+  readonly api: (typeof realtimeApis)[number];
+  readonly provider: Provider;
+  readonly name: string;
+}
+
+/** A tool with its key. */
+export interface VoiceTool extends Pick<
+  ToolConfig,
+  'deadlineMs' | 'description' | 'fallback' | 'name' | 'parameters' | 'url'
+> {
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** What calls are answered with. */
+export interface VoiceSettings extends Pick<
+  VoiceConfig,
+  | 'failureDial'
+  | 'failureSay'
+  | 'greeting'
+  | 'instructions'
+  | 'language'
+  | 'maxAnswerMs'
+  | 'maxCalls'
+  | 'maxDurationMs'
+  | 'onShortNoise'
+  | 'voice'
+  | 'windowMs'
+> {
+  /** `undefined`: the simulated one. */
+  readonly model: RealtimeModel | undefined;
+  /** `undefined`: nothing is signed, and only a carrier's double on this machine calls. */
+  readonly line: SignedLine | undefined;
+  readonly tools: readonly VoiceTool[];
+}
+
+/** The variable of Twilio's own tools. */
+export const defaultTokenVariable = 'TWILIO_AUTH_TOKEN';
+
+/**
+ * The settings of calls, with their secrets; `undefined`: none are configured.
+ *
+ * @throws {ConfigError}
+ */
+export function readVoice(
+  { voice }: Pick<Config, 'voice'>,
+  {
+    apiKeys,
+    env,
+    providers,
+  }: {
+    readonly apiKeys: readonly ApiKey[];
+    readonly env: Environment;
+    readonly providers: readonly Provider[];
+  },
+): VoiceSettings | undefined {
+  if (voice === undefined) return undefined;
+  const model = readModel(voice, providers);
+  const line = readLine(voice, env);
+  // A gateway beyond loopback has keys of clients.
+  if (line === undefined && (model !== undefined || apiKeys.length > 0)) {
+    throw new ConfigError(
+      `voice.authTokenEnv: expected the auth token of the account in the environment variable ${defaultTokenVariable}, or in the one or the file ` +
+        'that authTokenEnv or authTokenFile names, got none; calls are unsigned only with model: simulated, on loopback and without keys of clients',
+    );
+  }
+  return {
+    ...ofConfig(voice),
+    model,
+    line,
+    instructions: readInstructions(voice),
+    tools: readTools(voice, env),
+  };
+}
+
+/** The settings of calls where none are configured: with the simulated model, unsigned. */
+export function unconfiguredVoice(): VoiceSettings {
+  return { ...ofConfig(simulatedVoice()), model: undefined, line: undefined, tools: [] };
+}
+
+function ofConfig({
+  failureDial,
+  failureSay,
+  greeting,
+  instructions,
+  language,
+  maxAnswerMs,
+  maxCalls,
+  maxDurationMs,
+  onShortNoise,
+  voice,
+  windowMs,
+}: VoiceConfig): Omit<VoiceSettings, 'line' | 'model' | 'tools'> {
+  return {
+    failureDial,
+    failureSay,
+    greeting,
+    instructions,
+    language,
+    maxAnswerMs,
+    maxCalls,
+    maxDurationMs,
+    onShortNoise,
+    voice,
+    windowMs,
+  };
+}
+
+function readModel(
+  { model, onShortNoise }: VoiceConfig,
+  providers: readonly Provider[],
+): RealtimeModel | undefined {
+  if (model === 'simulated') return undefined;
+  const at = model.indexOf('/');
+  const [owner, name] = [model.slice(0, at), model.slice(at + 1)];
+  const named = providers.filter((provider) => provider.name === owner);
+  for (const api of realtimeApis) {
+    const provider = named.find((each) => each.api === api);
+    if (provider === undefined) continue;
+    const { transport } = provider;
+    if (transport?.proxy !== undefined || transport?.secureContext !== undefined)
+      throw new ConfigError(
+        `voice.model: expected a provider without proxy, caFile and certFile, which calls do not obey, got ${owner}`,
+      );
+    if (api === 'gemini') checkGemini(name, onShortNoise);
+    return { api, provider, name };
+  }
+  const known = providers
+    .filter(({ api }) => realtimeApis.some((each) => each === api))
+    .map((provider) => provider.name);
+  throw new ConfigError(
+    `voice.model: expected simulated, or the name of a provider with the API ${realtimeApis.join(' or ')} before the slash ` +
+      `(${known.length === 0 ? 'there is none: set OPENAI_API_KEY, GEMINI_API_KEY or upstream' : [...new Set(known)].join(', ')}), got ${JSON.stringify(owner)}`,
+  );
+}
+
+/** @throws {ConfigError} for what Gemini's API has not. */
+function checkGemini(name: string, onShortNoise: VoiceConfig['onShortNoise']): void {
+  if (!/^(?:models\/)?[\w.-]+$/.test(name))
+    throw new ConfigError(
+      `voice.model: expected the name of a model behind the slash, as gemini/gemini-3.1-flash-live-preview, got ${JSON.stringify(name)}`,
+    );
+  if (onShortNoise === 'resume')
+    throw new ConfigError(
+      'voice.onShortNoise: expected drop with a model of Gemini, which answers a noise by itself, got resume',
+    );
+}
+
+function readLine(
+  { authTokenEnv, authTokenFile, publicUrl }: VoiceConfig,
+  env: Environment,
+): SignedLine | undefined {
+  const isDefault = (authTokenEnv ?? authTokenFile) === undefined;
+  const authToken = isDefault
+    ? defaultSecret(defaultTokenVariable, 'token', 'voice', env)
+    : readSecret(
+        {
+          owner: 'voice',
+          kind: 'token',
+          variable: authTokenEnv,
+          variableSetting: 'authTokenEnv',
+          path: authTokenFile,
+          fileSetting: 'authTokenFile',
+        },
+        env,
+      );
+  if (authToken !== undefined && publicUrl !== undefined) return { authToken, publicUrl };
+  if (authToken !== undefined)
+    throw new ConfigError(
+      'voice.publicUrl: expected the URL at which the carrier reaches the gateway, because it signs its requests for it, got nothing',
+    );
+  if (publicUrl !== undefined)
+    throw new ConfigError(
+      `voice.publicUrl: expected the auth token of the account beside it (${defaultTokenVariable}, authTokenEnv or authTokenFile), got none: ` +
+        'whoever knows the URL could call',
+    );
+  return undefined;
+}
+
+function readInstructions({ instructions, instructionsFile }: VoiceConfig): string | undefined {
+  if (instructionsFile === undefined) return instructions;
+  const text = readSettingFile('voice.instructionsFile', instructionsFile).trim();
+  if (text === '' || text.length > maxInstructionChars)
+    throw new ConfigError(
+      `voice.instructionsFile: expected a file with a text of at most ${maxInstructionChars} characters, got ${text === '' ? 'nothing' : text.length}`,
+    );
+  return text;
+}
+
+function readTools({ tools }: VoiceConfig, env: Environment): VoiceTool[] {
+  return tools.map(
+    ({
+      apiKeyEnv,
+      apiKeyFile,
+      deadlineMs,
+      description,
+      fallback,
+      headers,
+      keyHeader,
+      name,
+      parameters,
+      url,
+    }) => {
+      const key = readSecret(
+        {
+          owner: `voice.tools ${name}`,
+          kind: 'key',
+          variable: apiKeyEnv,
+          variableSetting: 'apiKeyEnv',
+          path: apiKeyFile,
+          fileSetting: 'apiKeyFile',
+        },
+        env,
+      );
+      const own: Readonly<Record<string, string>> =
+        key === undefined ? {} : { [keyHeader]: keyHeader === 'authorization' ? `Bearer ${key}` : key };
+      return { deadlineMs, description, fallback, name, parameters, url, headers: { ...headers, ...own } };
+    },
+  );
+}

@@ -1,0 +1,39 @@
+import { unconfiguredVoice, type VoiceSettings } from '../config/read-voice.ts';
+import type { SimulatedModels, Voice, VoiceOptions } from './voice.ts';
+
+interface OpenVoiceOptions extends Omit<VoiceOptions, 'ownSimulator' | 'settings'> {
+  /** `undefined`: no calls are configured. */
+  readonly configured: VoiceSettings | undefined;
+  /** Whether those of this machine are answered then, by the simulated model. */
+  readonly isOpenToDoubles: boolean;
+  readonly openSimulator: () => Promise<SimulatedModels>;
+}
+
+/**
+ * Opens telephone calls, and a simulated model for them if there is none yet; `undefined`: they are not served. Their code is
+ * loaded only if they are.
+ */
+export async function openVoice({
+  configured,
+  isOpenToDoubles,
+  openSimulator,
+  ...options
+}: OpenVoiceOptions): Promise<Voice | undefined> {
+  const settings = configured ?? (isOpenToDoubles ? unconfiguredVoice() : undefined);
+  if (settings === undefined) return undefined;
+  const { Voice: Opened } = await import('./voice.ts');
+  const needsSimulator = settings.model === undefined && options.simulatorUrl === undefined;
+  const ownSimulator = needsSimulator ? await openSimulator() : undefined;
+  return new Opened({ ...options, settings, ownSimulator });
+}
+
+/**
+ * Finds a tool that cannot be used before anything is opened.
+ *
+ * @throws {ConfigError}
+ */
+export async function checkTools(configured: VoiceSettings | undefined): Promise<void> {
+  if (configured === undefined) return;
+  const { openTools } = await import('./voice-tools.ts');
+  openTools(configured.tools);
+}

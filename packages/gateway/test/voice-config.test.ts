@@ -1,0 +1,299 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { configAsJson, configAsYaml } from '../src/cli/show-config.ts';
+import { adviceFor } from '../src/config/advice.ts';
+import { effectiveSettings } from '../src/config/effective.ts';
+import { loadSettings, type Settings } from '../src/config/load.ts';
+import { run } from './support/processes.ts';
+import { temporaryFolder } from './support/prometheus.ts';
+import { apiKey, authToken, startRealtimeProvider } from './support/signed-line.ts';
+
+const env = {
+  OPENAI_API_KEY: apiKey,
+  GEMINI_API_KEY: apiKey,
+  TWILIO_AUTH_TOKEN: authToken,
+  TOOL_KEY: 'tool-SEKRET',
+};
+const good = { model: 'openai/gpt-realtime-2', publicUrl: 'https://calls.example/' };
+const tool = { name: 'hours', description: 'When it is open.', url: 'https://tools.example/hours' };
+
+function load(
+  voice: unknown,
+  {
+    more = {},
+    variables = env,
+  }: { readonly more?: object; readonly variables?: Record<string, string> } = {},
+): Settings {
+  const text = stringify({ ...more, voice });
+  return loadSettings({ flags: {}, env: variables, file: { path: 'spillway.yaml', text } });
+}
+
+describe('the settings of calls', () => {
+  test('have the default provider, the usual variable and the same meaning as a text', () => {
+    const { voice } = load(good);
+    expect(voice).toMatchObject({
+      model: { api: 'openai', name: 'gpt-realtime-2', provider: { name: 'openai' } },
+      line: { authToken, publicUrl: 'https://calls.example' },
+      greeting: 'Say hello.',
+      windowMs: 800,
+      maxAnswerMs: 120_000,
+      maxDurationMs: 3_600_000,
+      maxCalls: 100,
+      tools: [],
+    });
+    const flags = { voice: 'model=openai/gpt-realtime-2,publicUrl=https://calls.example' };
+    expect(loadSettings({ flags, env, file: undefined }).voice).toEqual(voice);
+    const variables = { ...env, SPILLWAY_VOICE: flags.voice };
+    expect(loadSettings({ flags: {}, env: variables, file: undefined }).voice).toEqual(voice);
+    expect(loadSettings({ flags: {}, env, file: undefined }).voice).toBeUndefined();
+    expect(load('simulated', { variables: {} }).voice).toMatchObject({ model: undefined, line: undefined });
+  });
+
+  test('take texts and secrets from files', () => {
+    const folder = temporaryFolder();
+    const file = (name: string, text: string): string => {
+      writeFileSync(join(folder, name), text);
+      return join(folder, name);
+    };
+    const authTokenFile = file('token', 'token-of-a-file\n');
+    const instructionsFile = file('instructions.txt', 'Be brief.\n');
+    const tools = [{ ...tool, apiKeyFile: file('key', 'tool-key\n'), headers: { 'X-Desk': 'one' } }];
+    expect(load({ ...good, authTokenFile, instructionsFile, tools }).voice).toMatchObject({
+      instructions: 'Be brief.',
+      line: { authToken: 'token-of-a-file' },
+      tools: [{ headers: { authorization: 'Bearer tool-key', 'x-desk': 'one' }, deadlineMs: 10_000 }],
+    });
+    const variables = { OPENAI_API_KEY: apiKey, TWILIO_AUTH_TOKEN_FILE: authTokenFile };
+    expect(load(good, { variables }).voice).toMatchObject({ line: { authToken: 'token-of-a-file' } });
+  });
+
+  test.each([
+    ['no model', { publicUrl: 'https://a' }, 'voice.model (spillway.yaml:2): '],
+    [
+      'a model of nobody',
+      { ...good, model: 'other/m' },
+      'voice.model: expected simulated, or the name of a provider with the API openai or gemini before the slash (openai, gemini), got "other"',
+    ],
+    [
+      'a model without an owner',
+      { ...good, model: 'gpt' },
+      'expected simulated, or NAME/MODEL with the name of a provider, got "gpt"',
+    ],
+    [
+      'a noise that Gemini would answer',
+      { ...good, model: 'gemini/live', onShortNoise: 'resume' },
+      'voice.onShortNoise: expected drop with a model of Gemini',
+    ],
+    [
+      'no model of Gemini’s',
+      { ...good, model: 'gemini/a/b' },
+      'expected the name of a model behind the slash',
+    ],
+    [
+      'no URL',
+      { model: good.model },
+      'voice.publicUrl: expected the URL at which the carrier reaches the gateway',
+    ],
+    [
+      'a URL in the clear',
+      { ...good, publicUrl: 'http://calls.example' },
+      'expected an https:// URL without user, password, query and fragment (http:// for this machine alone), got "http://calls.example"',
+    ],
+    [
+      'a URL with a password',
+      { ...good, publicUrl: 'https://u:SEKRET@a.example' },
+      'got "https://***@a.example"',
+    ],
+    [
+      'a token as its own',
+      { ...good, authToken: 'SEKRET' },
+      'unknown setting (spillway.yaml:4); name an environment variable in authTokenEnv or a file in authTokenFile',
+    ],
+    [
+      'a token of no variable',
+      { ...good, authTokenEnv: 'NONE' },
+      'voice: expected the auth token in the environment variable NONE (authTokenEnv), got nothing',
+    ],
+    [
+      'a token twice',
+      { ...good, authTokenEnv: 'A', authTokenFile: 'b' },
+      'expected authTokenEnv or authTokenFile, got both',
+    ],
+    ['a key that is misspelt', { ...good, instruction: 'x' }, 'did you mean instructions?'],
+    [
+      'instructions twice',
+      { ...good, instructions: 'x', instructionsFile: 'y' },
+      'expected instructions or instructionsFile, got both',
+    ],
+    [
+      'a window that is too small',
+      { ...good, windowMs: '200ms' },
+      'voice.windowMs (spillway.yaml:4): expected a duration from 600ms to 1s',
+    ],
+    [
+      'a number that is none',
+      { ...good, failureDial: 'Ulm' },
+      'expected a telephone number, as +15550100, got "Ulm"',
+    ],
+    [
+      'a language in words',
+      { ...good, language: 'German' },
+      'expected a language, as en or en-US, got "German"',
+    ],
+    [
+      'a tool’s secret in the file',
+      { ...good, tools: [{ ...tool, headers: { Authorization: 'SEKRET' } }] },
+      'expected no secret (a key goes into apiKeyEnv or apiKeyFile), got a header with the name of one',
+    ],
+    [
+      'a tool’s key of no variable',
+      { ...good, tools: [{ ...tool, apiKeyEnv: 'NONE' }] },
+      'voice.tools hours: expected the key in the environment variable NONE',
+    ],
+    [
+      'a tool that is misspelt',
+      { ...good, tools: [{ ...tool, timeoutMs: 1 }] },
+      'voice.tools.0.timeoutMs: unknown setting',
+    ],
+    [
+      'two tools of a name',
+      { ...good, tools: [tool, tool] },
+      'expected a different name for each, got one twice',
+    ],
+    ['two models', 'simulated simulated', 'got several'],
+  ])('with %s are refused', (_, voice, message) => {
+    let problem = '';
+    try {
+      load(voice);
+    } catch (error) {
+      problem = (error as Error).message;
+    }
+    expect(problem).toContain(message);
+    expect(problem).not.toContain('SEKRET');
+  });
+
+  test('without a token are for this machine alone, with the simulated model and without keys', () => {
+    const needed = 'voice.authTokenEnv: expected the auth token of the account';
+    const variables = { OPENAI_API_KEY: apiKey };
+    expect(() => load({ model: good.model }, { variables })).toThrow(needed);
+    const keyed = { SPILLWAY_API_KEYS: 'web=0123456789abcdef' };
+    expect(() => load('simulated', { variables: keyed })).toThrow(needed);
+    const open = { more: { host: '0.0.0.0', simulated: true }, variables: keyed };
+    expect(() => load('simulated', open)).toThrow(needed);
+    expect(() => load({ ...good, model: 'simulated' }, { variables })).toThrow(
+      'voice.publicUrl: expected the auth token of the account beside it',
+    );
+    expect(load({ ...good, model: 'simulated' }).voice).toMatchObject({ line: { authToken } });
+  });
+
+  test('obey no proxy, and say so', () => {
+    const upstream = [{ name: 'far', url: 'https://a.example/v1', proxy: 'http://proxy.example:3128' }];
+    expect(() => load({ ...good, model: 'far/m' }, { more: { upstream } })).toThrow(
+      'voice.model: expected a provider without proxy, caFile and certFile, which calls do not obey, got far',
+    );
+  });
+});
+
+describe('what is in force', () => {
+  const whole = {
+    ...good,
+    maxDurationMs: '10m',
+    tools: [
+      {
+        ...tool,
+        url: 'https://tools.example/hours?key=SEKRET',
+        apiKeyEnv: 'TOOL_KEY',
+        parameters: { type: 'object', maxMs: 5000 },
+      },
+    ],
+  };
+
+  test('is a file that means the same again, without secrets', () => {
+    const settings = load({ ...whole, tools: [{ ...whole.tools[0], url: tool.url }] });
+    const text = configAsYaml(settings, [], env);
+    expect(text).toContain('  maxDurationMs: 10m\n');
+    const again = loadSettings({ flags: {}, env, file: { path: 'a', text } });
+    expect(again.config.voice).toEqual(settings.config.voice);
+    const shown = [
+      configAsYaml(load(whole), [], env),
+      JSON.stringify(configAsJson(load(whole), [], env)),
+      JSON.stringify(effectiveSettings(load(whole), env)),
+    ].join('\n');
+    for (const secret of ['SEKRET', authToken, apiKey]) expect(shown).not.toContain(secret);
+    expect(parse(text)).toMatchObject({ voice: { tools: [{ parameters: { maxMs: 5000 } }] } });
+  });
+
+  test('is a line on the console', () => {
+    const line = effectiveSettings(load(whole), env).find(({ key }) => key === 'voice');
+    expect(line?.value).toBe(
+      'openai/gpt-realtime-2   https://calls.example/voice/twilio   at most 100 calls, tools: hours',
+    );
+  });
+
+  test('is advised about where it may not be meant', () => {
+    const codes = (settings: Settings, variables: Record<string, string> = env): string[] =>
+      adviceFor(settings, variables, []).map(({ code, message }) => `${code}: ${message}`);
+    expect(codes(load(good))).toEqual([]);
+    expect(codes(load({ ...good, publicUrl: 'http://localhost:8080' }))).toEqual([
+      'voice_url: voice.publicUrl is http://localhost:8080, which no carrier reaches: calls come from this machine alone.',
+    ]);
+    expect(codes(loadSettings({ flags: {}, env, file: undefined }))).toEqual([
+      'variable_unused: TWILIO_AUTH_TOKEN is not used: no calls are configured (voice).',
+    ]);
+    const variables = { ...env, SPILLWAY_TOKEN: authToken };
+    expect(codes(load({ ...good, authTokenEnv: 'SPILLWAY_TOKEN' }, { variables }), variables)).toEqual([
+      'variable_unused: TWILIO_AUTH_TOKEN is not used: voice has another one.',
+    ]);
+  });
+});
+
+test('a gateway with a tool that cannot be used does not start', async () => {
+  const folder = temporaryFolder();
+  const tools = [{ ...tool, parameters: { type: 'no type' } }];
+  writeFileSync(join(folder, 'spillway.yaml'), stringify({ voice: { ...good, tools } }));
+  const command = run(['serve', '--port', '0', '--admin-port', '0'], { cwd: folder, env });
+  expect(await command.exited).toBe(78);
+  expect(command.stderr()).toMatch(/^spillway: voice\.tools: hours: parameters: expected a JSON Schema/);
+});
+
+describe('`spillway check`', () => {
+  async function check(voice: object, url: string): Promise<Record<string, string>> {
+    const folder = temporaryFolder();
+    const upstream = [{ name: 'openai', url, apiKeyEnv: 'OPENAI_API_KEY' }];
+    writeFileSync(join(folder, 'spillway.yaml'), stringify({ upstream, voice: { ...good, ...voice } }));
+    const command = run(['check', '--json', '--port', '0', '--admin-port', '0'], { cwd: folder, env });
+    await command.exited;
+    const found = JSON.parse(command.stdout()) as { check: string; status: string; message: string }[];
+    return Object.fromEntries(
+      found
+        .filter(({ check: name }) => name.startsWith('voice '))
+        .map(({ check: name, message, status }) => [name, `${status}: ${message}`]),
+    );
+  }
+
+  test('opens a session, in which nothing is said, and looks at the line', async () => {
+    const provider = await startRealtimeProvider();
+    expect(await check({ tools: [tool] }, provider.url)).toEqual({
+      'voice model openai/gpt-realtime-2': 'ok: It takes the key, the instructions and the tools.',
+      'voice line': "ok: The number's webhook is https://calls.example/voice/twilio, by HTTP POST.",
+      'voice token': 'ok: It looks like an auth token of Twilio.',
+    });
+    expect(provider.sessions.map(({ truth }) => truth.responses)).toEqual([[]]);
+  });
+
+  test('says what is wrong', async () => {
+    const provider = await startRealtimeProvider({ apiKey: 'another' });
+    const wrong = { publicUrl: 'http://127.0.0.1:8080', authTokenEnv: 'TOOL_KEY' };
+    const found = await check(wrong, provider.url);
+    expect(found['voice model openai/gpt-realtime-2']).toMatch(
+      /^fail: No session with it: .*\(unauthorized\)$/,
+    );
+    expect(found['voice line']).toMatch(/^warn: .* no carrier reaches/);
+    expect(found['voice token']).toMatch(/^warn: It is not 32 digits of base 16/);
+    const tools = [{ ...tool, parameters: { type: 'no type' } }];
+    const asked = await check({ tools }, provider.url);
+    expect(asked['voice model openai/gpt-realtime-2']).toMatch(/^fail: voice\.tools: hours: parameters: /);
+  });
+});
