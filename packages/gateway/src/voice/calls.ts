@@ -1,8 +1,9 @@
 import type { Logger } from 'pino';
 import type { Call, CallEndReason, CallEvent, CallFigures, CarrierLeg, ModelLeg } from '@spillway/voice';
 import { openCall } from '@spillway/voice';
-import type { Clock } from '@spillway/core/clock';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { CallTotals } from '../telemetry/call-metrics.ts';
+import type { CallRow, EndedCallRow } from './calls-snapshot.ts';
 
 /** How calls are answered. */
 export interface CallsOptions {
@@ -10,7 +11,7 @@ export interface CallsOptions {
   readonly openModel: () => ModelLeg;
   /** What the model is asked to say first. */
   readonly greeting: string;
-  readonly clock: Pick<Clock, 'after' | 'nowMs'>;
+  readonly clock: Pick<ServerClock, 'after' | 'dateMs' | 'nowMs'>;
   readonly log: Pick<Logger, 'info'>;
   /** Whoever looks on: for each call, who is told what happens in it. `end` ends the call, soon. */
   readonly watch: (
@@ -22,11 +23,23 @@ export interface CallsOptions {
 
 /** The calls that may run at once. Each is two sockets and at most two minutes of speech, about a megabyte. */
 const maxCalls = 100;
+/** The ended calls that are remembered for people. */
+const maxEnded = 50;
+
+/** A call that runs, and who it is. */
+interface RunningCall {
+  readonly call: Call;
+  readonly carrier: CarrierLeg['call'];
+  readonly startedMs: number;
+}
 
 /** The calls of a gateway. */
 export class Calls {
   readonly #options: CallsOptions;
-  readonly #calls = new Set<Call>();
+  readonly #calls = new Set<RunningCall>();
+  /** Those who listen to a call's events, by the carrier's id of its connection. */
+  readonly #listeners = new Map<string, (event: CallEvent) => void>();
+  readonly #latest: EndedCallRow[] = [];
   readonly #ended: Partial<Record<CallEndReason, number>> = {};
   #over = { interruptions: 0, underruns: 0, droppedMs: 0, lostMs: 0, reopened: 0 };
 
@@ -46,21 +59,22 @@ export class Calls {
 
   /** What waits now, of each call. */
   get figures(): readonly CallFigures[] {
-    return [...this.#calls].map(({ figures }) => figures);
+    return [...this.#calls].map(({ call }) => call.figures);
   }
 
   get totals(): CallTotals {
     const totals = { ...this.#over };
-    for (const { figures } of this.#calls) add(totals, figures);
+    for (const { call } of this.#calls) add(totals, call.figures);
     return { ...totals, ended: { ...this.#ended } };
   }
 
   /** Answers a call. */
   answer(carrier: CarrierLeg): void {
-    const { clock, greeting, log, openModel, watch } = this.#options;
+    const { clock, greeting, openModel, watch } = this.#options;
     const startedMs = clock.nowMs();
     const model = openModel();
-    const saw = watch(carrier, model, (detail) => queueMicrotask(() => call.close(detail)));
+    let detail = '';
+    const saw = watch(carrier, model, (why) => queueMicrotask(() => call.close(why)));
     const call = openCall({
       carrier,
       model,
@@ -68,35 +82,96 @@ export class Calls {
       clock,
       onEvent: (event) => {
         saw(event);
-        if (event.kind !== 'ended') return;
-        const { figures } = call;
-        this.#calls.delete(call);
-        this.#ended[event.reason] = (this.#ended[event.reason] ?? 0) + 1;
-        add(this.#over, figures);
-        const { droppedMs, interruptions, lostMs, reopened, underruns } = figures;
-        log.info(
-          {
-            call: carrier.call.callId,
-            carrier: carrier.call.carrier,
-            reason: event.reason,
-            detail: event.detail || undefined,
-            durationMs: Math.round(clock.nowMs() - startedMs),
-            interruptions,
-            underruns,
-            droppedMs: Math.round(droppedMs),
-            lostMs: Math.round(lostMs),
-            reopened: reopened || undefined,
-          },
-          'call ended',
-        );
+        this.#listeners.get(carrier.call.streamId)?.(event);
+        if (event.kind === 'ended') ({ detail } = event);
       },
     });
-    this.#calls.add(call);
+    const running = { call, carrier: carrier.call, startedMs };
+    this.#calls.add(running);
+    // Who calls and hangs up at once is gone before there is a call to look at.
+    void call.ended.then((reason) => this.#ends(running, reason, detail));
+  }
+
+  /** The calls that run, for people: the newest first. */
+  get rows(): readonly CallRow[] {
+    const nowMs = this.#options.clock.nowMs();
+    return [...this.#calls].toReversed().map(({ call, carrier: { callId, carrier }, startedMs }) => ({
+      callId,
+      carrier,
+      ageMs: Math.round(nowMs - startedMs),
+      figures: call.figures,
+    }));
+  }
+
+  /** The latest calls that ended, for people: the newest first, and 50 at most. */
+  get latest(): readonly EndedCallRow[] {
+    return this.#latest;
+  }
+
+  /** Speaks into a call's answer for its human. Returns whether there is such a call. */
+  interrupt(callId: string): boolean {
+    const found = this.#find(callId);
+    found?.call.interrupt();
+    return found !== undefined;
+  }
+
+  /** Ends a call. Returns whether there was one. */
+  end(callId: string): boolean {
+    const found = this.#find(callId);
+    found?.call.close('An operator of the gateway ended the call.');
+    return found !== undefined;
+  }
+
+  /** What waits in the call on a connection. `undefined`: there is no such call. */
+  figuresOf(streamId: string): CallFigures | undefined {
+    return [...this.#calls].find(({ carrier }) => carrier.streamId === streamId)?.call.figures;
+  }
+
+  /** Calls back for each event of the call on a connection, one listener each, until the function that it returns is called. */
+  listen(streamId: string, listener: (event: CallEvent) => void): () => void {
+    this.#listeners.set(streamId, listener);
+    return () => void this.#listeners.delete(streamId);
   }
 
   /** Ends all calls. */
   close(): void {
-    for (const call of this.#calls) call.close('The gateway stops.');
+    for (const { call } of this.#calls) call.close('The gateway stops.');
+  }
+
+  #find(callId: string): RunningCall | undefined {
+    return [...this.#calls].find(({ carrier }) => carrier.callId === callId);
+  }
+
+  #ends(running: RunningCall, reason: CallEndReason, detail: string): void {
+    const { clock, log } = this.#options;
+    const { call, carrier, startedMs } = running;
+    const { callId } = carrier;
+    const { droppedMs, interruptions, lostMs, reopened, underruns } = call.figures;
+    const durationMs = Math.round(clock.nowMs() - startedMs);
+    this.#calls.delete(running);
+    this.#ended[reason] = (this.#ended[reason] ?? 0) + 1;
+    add(this.#over, call.figures);
+    const figures = {
+      interruptions,
+      underruns,
+      droppedMs: Math.round(droppedMs),
+      lostMs: Math.round(lostMs),
+    };
+    const endedAtMs = clock.dateMs();
+    this.#latest.unshift({ callId, carrier: carrier.carrier, endedAtMs, durationMs, reason, ...figures });
+    if (this.#latest.length > maxEnded) this.#latest.pop();
+    log.info(
+      {
+        call: callId,
+        carrier: carrier.carrier,
+        reason,
+        detail: detail || undefined,
+        durationMs,
+        ...figures,
+        reopened: reopened || undefined,
+      },
+      'call ended',
+    );
   }
 }
 
