@@ -58,6 +58,7 @@ import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
+import { callPages } from './voice/call-pages.ts';
 import type { Voice, VoiceOptions } from './voice/voice.ts';
 import { recordCalls } from './voice/record-calls.ts';
 import { watchBoth, watchCalls } from './voice/watch-calls.ts';
@@ -173,7 +174,6 @@ export async function openGateway(
       pools.renew(otherPool);
     },
   });
-  const isAdminLocal = isLoopback(config.adminHost);
   const adminKeys = new ApiKeys(settings.adminKeys);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
@@ -216,7 +216,7 @@ export async function openGateway(
     draining: () => drain.dates ?? null,
     taps: () => taps.status,
   };
-  const console = new Console(config, watched);
+  const console = new Console(config, { ...watched, pages: callPages(clock, () => voice) });
   const resource = defaultResource()
     .merge(resourceFromAttributes({ 'service.name': 'spillway' }))
     .merge(detectResources({ detectors: [envDetector] }));
@@ -266,8 +266,9 @@ export async function openGateway(
   const shared = { clock, config, defects, memory, paces, isReady, isStopping };
   const models = new ModelLists({ ...provider, clock, log });
   const consoleUrl = (): string | undefined =>
-    isAdminLocal ? listeningUrl(admin.server, adminCertificate && 'https') : undefined;
-  const served = {
+    isLoopback(config.adminHost) ? listeningUrl(admin.server, adminCertificate && 'https') : undefined;
+  const server = createServer({
+    ...shared,
     relay,
     connections,
     guard,
@@ -279,8 +280,7 @@ export async function openGateway(
     consoleUrl,
     canary,
     voice: () => voice,
-  };
-  const server = createServer({ ...shared, ...served });
+  });
   const voice =
     simulator === undefined || keys.areRequired || !isLoopback(config.host)
       ? undefined
@@ -295,6 +295,8 @@ export async function openGateway(
             watchCalls(metrics, tracing),
             recordCalls({ taps: taps.all, windowBytes: config.windowBytes, clock, defects }),
           ),
+          // A demonstration calls as a carrier on this machine does: without TLS, and without a proxy's header.
+          ownUrl: certificate || config.proxyProtocol ? undefined : () => listeningUrl(server.server),
         });
   const realtime = new RealtimeSessions({
     admission: provider.admission,
@@ -352,6 +354,7 @@ export async function openGateway(
       keyVariable: shownVariable(config.adminKeysEnv),
     }),
     simulatorUrl: simulator?.url,
+    voice,
     facts: () => ({
       host: hostname(),
       pid: process.pid,

@@ -2,25 +2,34 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Defects } from '@spillway/server/defects';
 import { GatewayError, overloaded, shuttingDown } from '@spillway/server/errors';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { SessionDoor } from '@spillway/server/session/sessions';
 import { acceptTwilio, carrierSocketOptions, openOpenAiRealtime, streamTwiml } from '@spillway/voice';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { Calls, type CallsOptions } from './calls.ts';
+import { Demonstrations } from './demonstrations.ts';
 import { voicePath } from './voice-path.ts';
 
-export interface VoiceOptions extends Pick<CallsOptions, 'clock' | 'log' | 'watch'> {
+export interface VoiceOptions extends Pick<CallsOptions, 'log' | 'watch'> {
+  readonly clock: ServerClock;
   readonly defects: Defects;
   readonly door: Pick<SessionDoor, 'refusal' | 'refuse'>;
   readonly isReady: () => boolean;
+  /** How this machine reaches the gateway by plain HTTP; `undefined`: it cannot, and there are no demonstrations. */
+  readonly ownUrl: (() => string) | undefined;
   /** The URL of the simulated models. */
   readonly simulatorUrl: string;
 }
+
+/** The window of a call that says nothing else. */
+const defaultWindowMs = 800;
 
 /**
  * Calls with the simulated model, for a carrier's double on this machine: neither side has an account, and nothing is signed.
  */
 export class Voice {
   readonly calls: Calls;
+  readonly demonstrations: Demonstrations | undefined;
   readonly #options: VoiceOptions;
   /** Sockets that have not said which call they are. */
   #opening = 0;
@@ -28,7 +37,7 @@ export class Voice {
 
   constructor(options: VoiceOptions) {
     this.#options = options;
-    const { clock, log, simulatorUrl, watch } = options;
+    const { clock, isReady, log, ownUrl, simulatorUrl, watch } = options;
     const url = `${simulatorUrl.replace(/^http/, 'ws')}/v1/realtime`;
     this.calls = new Calls({
       openModel: () => openOpenAiRealtime({ url, model: 'simulated', clock }),
@@ -37,6 +46,16 @@ export class Voice {
       log,
       watch,
     });
+    this.demonstrations =
+      ownUrl &&
+      new Demonstrations({
+        calls: this.calls,
+        clock,
+        isReady,
+        voiceUrl: () => `${ownUrl().replace(/^http/, 'ws')}${voicePath}`,
+        modelUrl: url,
+        windowMs: () => defaultWindowMs,
+      });
   }
 
   /** Takes an upgrade request, if it is for a call. Returns whether it was. */
@@ -55,6 +74,7 @@ export class Voice {
 
   /** Ends all calls. */
   close(): void {
+    this.demonstrations?.close();
     this.calls.close();
   }
 
