@@ -1,6 +1,7 @@
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { About } from '../../packages/server/src/console/snapshot.ts';
+import { CallsPage } from './calls/calls-page.tsx';
 import { DocsPage } from './docs-page.tsx';
 import { EndedPage } from './ended-page.tsx';
 import { type Feed, type Freshness, openFeed, readAbout, takesKey } from './feed.ts';
@@ -19,12 +20,13 @@ const titles = {
   overview: 'Overview',
   ended: 'Ended',
   taps: 'Taps',
+  calls: 'Calls',
   playground: 'Playground',
   gateway: 'Gateway',
   stream: 'Stream',
   docs: 'Help',
 } as const;
-const views = ['overview', 'ended', 'taps', 'playground', 'gateway'] as const;
+const views = ['overview', 'ended', 'taps', 'calls', 'playground', 'gateway'] as const;
 
 export function App(): JSX.Element {
   const about = useAbout();
@@ -106,6 +108,8 @@ function View({
       return <EndedPage feed={feed} filter={route.filter} />;
     case 'taps':
       return <TapsPage feed={feed} onRefused={onRefused} />;
+    case 'calls':
+      return <CallsPage feed={feed} onRefused={onRefused} />;
     case 'playground':
       return <Playground feed={feed} about={about} />;
     case 'gateway':

@@ -1,4 +1,5 @@
 import { type Client, ClientError, openClient } from '@spillway/client';
+import type { CallsSnapshot } from '../../packages/gateway/src/voice/calls-snapshot.ts';
 import type { About, Overview, StreamDetail, Totals } from '../../packages/server/src/console/snapshot.ts';
 
 /** How fresh what is shown is; `idle`: nothing is followed. */
@@ -15,12 +16,19 @@ export interface Feed {
   followOverview(follower: Follower<Overview>): () => void;
   /** Snapshots of one stream, four a second. */
   followStream(id: string, follower: Follower<StreamDetail>): () => void;
+  /** Snapshots of the calls, four a second. */
+  followCalls(follower: Follower<CallsSnapshot>): () => void;
   /** The last ten minutes, oldest first. */
   readHistory(): Promise<readonly Totals[]>;
   /** Reads an answer in JSON. Rejects with a {@link FeedError} if it is an error. */
   readJson<T>(path: string, signal?: AbortSignal): Promise<T>;
   /** Does something for the operator. Rejects with a {@link FeedError} if the gateway refuses. */
   act(path: string): Promise<void>;
+  /**
+   * Begins something, and reads its answer line by line, each in JSON, until it ends. Rejects with a {@link FeedError} if the
+   * gateway refuses, and otherwise when the connection is lost.
+   */
+  readLines(path: string, onLine: (line: unknown) => void, signal: AbortSignal): Promise<void>;
   /** Plain HTTP, with the key. */
   fetch(path: string, init?: { readonly method?: 'POST'; readonly signal?: AbortSignal }): Promise<Response>;
   close(): void;
@@ -94,14 +102,27 @@ export function openFeed(key: string, onFreshness: (freshness: Freshness) => voi
     const response = await ask(path, { headers, ...(signal === undefined ? {} : { signal }) });
     return (await response.json()) as T;
   };
+  const post = (path: string, init: RequestInit = {}): Promise<Response> =>
+    ask(path, { method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, ...init });
   return {
     client,
+    followCalls: (follower) => follow('/streams/calls', follower),
     followOverview: (follower) => follow('/streams/overview', follower),
     followStream: (id, follower) => follow(`/streams/${encodeURIComponent(id)}`, follower),
     readHistory: () => readJson('history'),
     readJson,
     async act(path) {
-      await ask(path, { method: 'POST', headers: { ...headers, 'content-type': 'application/json' } });
+      await post(path);
+    },
+    async readLines(path, onLine, signal) {
+      const { body } = await post(path, { signal });
+      const decoder = new TextDecoder();
+      let rest = '';
+      for await (const bytes of body ?? []) {
+        const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines) onLine(JSON.parse(line));
+      }
     },
     fetch: (path, init) => fetch(path, { headers, ...init }),
     close: () => void client.close(),

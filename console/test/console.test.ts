@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { AxeResults } from 'axe-core';
 import { type Browser, type BrowserContextOptions, chromium, type Page, type Request } from 'playwright';
+import { placeCall } from '@spillway/voice/simulate/carrier';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { startGateway } from '../../packages/gateway/test/support/processes.ts';
 import { holdLog } from '../../packages/gateway/test/support/held-log.ts';
@@ -384,10 +385,100 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await isAccessible(page);
   });
 
+  test('lets a call be heard over both bridges, interrupts it, and shows what became of the answer', async () => {
+    const page = await browser.newPage({ viewport: { width: 1440, height: 1000 } });
+    onTestFinished(() => page.close());
+    page.on('pageerror', (error) => expect.unreachable(`the page throws: ${error.message}`));
+    // What goes to the loudspeaker goes to this, too.
+    await page.addInitScript(() => {
+      const meters: AnalyserNode[] = [];
+      const connect = Object.getOwnPropertyDescriptor(AudioNode.prototype, 'connect')?.value as (
+        this: AudioNode,
+        to: AudioNode,
+      ) => AudioNode;
+      AudioNode.prototype.connect = function (this: AudioNode, to: AudioNode): AudioNode {
+        if (to instanceof AudioDestinationNode) {
+          const meter = new AnalyserNode(to.context);
+          connect.call(this, meter);
+          meters.push(meter);
+        }
+        return connect.call(this, to);
+      } as typeof AudioNode.prototype.connect;
+      Object.assign(globalThis, {
+        loudness: (): number => {
+          const wave = new Float32Array(2048);
+          return Math.max(
+            ...meters.map((meter) => {
+              meter.getFloatTimeDomainData(wave);
+              return meter.context.state === 'closed' ? 0 : Math.max(...wave);
+            }),
+            0,
+          );
+        },
+      });
+    });
+    const loudness = (): Promise<number> =>
+      page.evaluate(() => (globalThis as unknown as { loudness: () => number }).loudness());
+    await page.goto(`${adminUrl}/#/calls`);
+    await page.getByRole('button', { name: 'Call', exact: true }).click();
+    const spillway = page.getByRole('region', { name: 'Spillway' });
+    const naive = page.getByRole('region', { name: 'A naive bridge' });
+    await eventually(async () => (await loudness()) > 0.05, 'a sound');
+    // Both are fed the same, and the greeting waits in different places.
+    await naive
+      .getByText(/^[2-3],\d{3} ms$/)
+      .first()
+      .waitFor();
+    expect(await spillway.locator('dd').first().textContent()).toMatch(/^[1-8]?\d{1,2} ms of 800 ms$/);
+    await shows(page, '.running-call', 'twilio');
+    await isAccessible(page);
+    await page.locator('.demonstration').getByRole('button', { name: 'Interrupt' }).click();
+    await spillway
+      .getByText(/^It was quiet after \d+ ms\. Dropped: .* The model was told [\d,]+ ms\.$/)
+      .waitFor();
+    await naive
+      .getByText(/^It talked on for [\d,]+ ms\. Nothing was dropped, and the model was told nothing/)
+      .waitFor();
+    await shows(page, '.words', 'Wait, stop. I only have one question.');
+    await shows(
+      page,
+      '.demonstration [role="status"]',
+      /^The caller spoke into an answer\. Spillway was quiet after/,
+    );
+    // The other bridge, when neither is heard any more, and the caller says its words to both.
+    await page.getByRole('radio', { name: 'a naive bridge' }).check();
+    await eventually(async () => (await loudness()) > 0.05, 'a sound of the other bridge');
+    await page.getByRole('button', { name: 'Hang up' }).click();
+    await shows(page, '.demonstration [role="status"]', 'The call is over.');
+    await shows(page, '.calls-table', 'the caller hung up');
+    await eventually(async () => (await loudness()) === 0, 'silence');
+    await isAccessible(page);
+  });
+
+  test('ends a call for an operator after a question, and says why there is none to hear', async () => {
+    const call = await placeCall(`${url.replace('http', 'ws')}/voice/twilio`);
+    const page = await openConsole('#/calls');
+    const running = page.getByRole('article', { name: `Call ${call.callId}` });
+    await running.getByRole('button', { name: 'End' }).click();
+    await page.getByRole('dialog', { name: 'End this call?' }).getByRole('button', { name: 'End' }).click();
+    expect((await call.ended).end.why).toBe('closed');
+    await shows(page, '.calls-table', 'ended here');
+    await running.waitFor({ state: 'detached' });
+    const real = spawnSpillway(['serve', '--port', '0', '--admin-port', '0', '--upstream', `${url}/v1`]);
+    onTestFinished(async () => {
+      real.process.kill('SIGKILL');
+      await real.exited;
+    });
+    const other = await openConsole('#/calls', {}, await printed(real, /Console (\S+)\//));
+    await shows(other, '.not-here', 'It is made with the simulated model, on loopback');
+    await shows(other, '.calls', 'This gateway takes no calls.');
+  });
+
   test.each([
     '',
     '#/ended',
     '#/taps',
+    '#/calls',
     '#/gateway',
     '#/playground',
     '#/docs/operating',

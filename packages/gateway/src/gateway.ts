@@ -59,6 +59,7 @@ import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
+import { callPages } from './voice/call-pages.ts';
 import { checkTools, openVoice } from './voice/open-voice.ts';
 import { recordCalls } from './voice/record-calls.ts';
 import { watchBoth, watchCalls } from './voice/watch-calls.ts';
@@ -178,7 +179,6 @@ export async function openGateway(
       putVoice?.();
     },
   });
-  const isAdminLocal = isLoopback(config.adminHost);
   const adminKeys = new ApiKeys(settings.adminKeys);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
@@ -221,7 +221,7 @@ export async function openGateway(
     draining: () => drain.dates ?? null,
     taps: () => taps.status,
   };
-  const console = new Console(config, watched);
+  const console = new Console(config, { ...watched, pages: callPages(clock, () => voice) });
   const resource = defaultResource()
     .merge(resourceFromAttributes({ 'service.name': 'spillway' }))
     .merge(detectResources({ detectors: [envDetector] }));
@@ -271,8 +271,9 @@ export async function openGateway(
   const shared = { clock, config, defects, memory, paces, isReady, isStopping };
   const models = new ModelLists({ ...provider, clock, log });
   const consoleUrl = (): string | undefined =>
-    isAdminLocal ? listeningUrl(admin.server, adminCertificate && 'https') : undefined;
-  const served = {
+    isLoopback(config.adminHost) ? listeningUrl(admin.server, adminCertificate && 'https') : undefined;
+  const server = createServer({
+    ...shared,
     relay,
     connections,
     guard,
@@ -284,8 +285,7 @@ export async function openGateway(
     consoleUrl,
     canary,
     voice: () => voice,
-  };
-  const server = createServer({ ...shared, ...served });
+  });
   const voice = await openVoice({
     configured: asked.voice,
     // Without keys it listens on loopback alone.
@@ -297,6 +297,8 @@ export async function openGateway(
     log,
     openSimulator: () => openSimulator({ host: '127.0.0.1', port: 0 }),
     simulatorUrl: simulator?.url,
+    // A demonstration calls as a carrier on this machine does: without TLS, and without a proxy's header.
+    ownUrl: certificate || config.proxyProtocol ? undefined : () => listeningUrl(server.server),
     watch: watchBoth(
       watchCalls(metrics, tracing),
       recordCalls({ taps: taps.all, windowBytes: config.windowBytes, clock, defects }),
@@ -358,6 +360,7 @@ export async function openGateway(
       keyVariable: shownVariable(config.adminKeysEnv),
     }),
     simulatorUrl: simulator?.url,
+    voice,
     facts: () => ({
       host: hostname(),
       pid: process.pid,

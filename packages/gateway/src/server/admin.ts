@@ -1,4 +1,5 @@
 import Fastify, { type FastifyInstance } from 'fastify';
+import { addDemonstrations } from './demonstration-paths.ts';
 import { addPage } from './page.ts';
 import { addActions, addLookups, type OperatorOptions } from './operator-paths.ts';
 import { addPlainPipe } from './plain-pipe.ts';
@@ -12,12 +13,13 @@ import { GatewayError } from '@spillway/server/errors';
 import { routeOf } from '../http/route.ts';
 import { leaveBodies } from './unread-body.ts';
 import type { Connections } from '../http/connections.ts';
+import type { Voice } from '../voice/voice.ts';
 import { rewriteTarget } from '../http/request-target.ts';
 import { putGuard, putRefusal, putTargets } from './hooks.ts';
 import type { Defects } from '@spillway/server/defects';
 import type { Metrics } from '../telemetry/metrics.ts';
 
-export interface AdminOptions extends Omit<OperatorOptions, 'console'> {
+export interface AdminOptions extends Omit<OperatorOptions, 'calls' | 'console'> {
   readonly connections: Connections;
   readonly console: Console;
   readonly defects: Defects;
@@ -27,6 +29,8 @@ export interface AdminOptions extends Omit<OperatorOptions, 'console'> {
   readonly onRefused: (refusal: Refusal) => void;
   /** The URL of the simulated models, if these are served; there is a playground only then. */
   readonly simulatorUrl: string | undefined;
+  /** Calls by telephone; `undefined`: none are served. */
+  readonly voice: Pick<Voice, 'calls' | 'demonstrations'> | undefined;
 }
 
 /** How long a whole request may take to arrive. */
@@ -34,7 +38,7 @@ const requestTimeoutMs = 60_000;
 
 /** The listener for the operators of the gateway: the console and the metrics. */
 export function createAdminServer(options: AdminOptions): FastifyInstance {
-  const { about, connections, guard, metrics, simulatorUrl } = options;
+  const { about, connections, guard, metrics, simulatorUrl, voice } = options;
   const admin = Fastify({
     rewriteUrl: rewriteTarget,
     forceCloseConnections: true,
@@ -75,7 +79,8 @@ export function createAdminServer(options: AdminOptions): FastifyInstance {
     );
     addLookups(guarded, options);
     guarded.register((acting, _none, added) => {
-      addActions(acting, options);
+      addActions(acting, { ...options, calls: voice?.calls });
+      if (voice !== undefined) addDemonstrations(acting, voice, connections);
       added();
     });
     if (simulatorUrl !== undefined) addPlainPipe(guarded, simulatorUrl, connections);

@@ -10,6 +10,7 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Guard } from '../access/guard.ts';
 import type { Intake } from '../access/intake.ts';
 import { endedQuery, noQuery, readQuery } from './admin-query.ts';
+import type { Calls } from '../voice/calls.ts';
 import { putRefusal } from './hooks.ts';
 
 export interface OperatorOptions {
@@ -18,6 +19,8 @@ export interface OperatorOptions {
     Console,
     'cancelStream' | 'detachReader' | 'endedStream' | 'endedStreams' | 'history'
   >;
+  /** Calls by telephone; `undefined`: none are served. */
+  readonly calls: Pick<Calls, 'end' | 'interrupt'> | undefined;
   readonly guard: Guard;
   readonly facts: () => GatewayFacts;
   readonly intake: Intake;
@@ -49,7 +52,7 @@ export function addLookups(
 
 /** Adds what an operator may do. Each is a POST that only the console's own page can send, and is logged with its sender. */
 export function addActions(server: FastifyInstance, options: OperatorOptions): void {
-  const { clock, console, guard, intake, log } = options;
+  const { calls, clock, console, guard, intake, log } = options;
   putRefusal(server, ({ headers }) => guard.actionRefusal(headers));
   server.addHook('preHandler', ({ query }, _reply, next) => {
     readQuery(noQuery, query);
@@ -85,6 +88,16 @@ export function addActions(server: FastifyInstance, options: OperatorOptions): v
     note(request, 'detach_reader', { stream: id, reader: Number(number) });
     return { done: true };
   });
+  for (const action of ['interrupt', 'end'] as const) {
+    server.post(`/calls/:id/${action}`, (request) => {
+      const { id } = request.params as { readonly id: string };
+      if (calls?.[action](id) !== true) {
+        throw new GatewayError('not_found', 'There is no such call: it may have ended.');
+      }
+      note(request, `${action}_call`, { call: id });
+      return { done: true };
+    });
+  }
   server.post('/drain', (request) => {
     // Who asks for what is so already changes nothing.
     if (intake.close(clock.dateMs())) note(request, 'drain');

@@ -25,6 +25,7 @@ export interface CallPlan extends Pick<
   /** Calls that may run at once. Each is two sockets and at most two minutes of speech, about a megabyte. */
   readonly maxCalls: number;
 }
+import type { CallRow, EndedCallRow } from './calls-snapshot.ts';
 
 export interface CallsOptions {
   /** How the next call is answered. */
@@ -42,10 +43,23 @@ export interface CallsOptions {
 /** A model's session that ends so would not be another one if it were opened again. */
 const lastingFailures = new Set(['refused', 'unauthorized']);
 
+/** The ended calls that are remembered for people. */
+const maxEnded = 50;
+
+/** A call that runs, and who it is. */
+interface RunningCall {
+  readonly call: Call;
+  readonly carrier: CarrierLeg['call'];
+  readonly startedMs: number;
+}
+
 /** The calls of a gateway. */
 export class Calls {
   readonly #options: CallsOptions;
-  readonly #calls = new Set<Call>();
+  readonly #calls = new Set<RunningCall>();
+  /** Those who listen to a call's events, by the carrier's id of its connection. */
+  readonly #listeners = new Map<string, (event: CallEvent) => void>();
+  readonly #latest: EndedCallRow[] = [];
   /** All reasons, so that the first call of one has a rate. */
   readonly #ended: Record<CallEndReason, number> = {
     hangup: 0,
@@ -80,22 +94,23 @@ export class Calls {
 
   /** What waits now, of each call. */
   get figures(): readonly CallFigures[] {
-    return [...this.#calls].map(({ figures }) => figures);
+    return [...this.#calls].map(({ call }) => call.figures);
   }
 
   get totals(): CallTotals {
     const totals = { ...this.#over };
-    for (const { figures } of this.#calls) add(totals, figures);
+    for (const { call } of this.#calls) add(totals, call.figures);
     return { ...totals, ended: { ...this.#ended }, refused: { ...this.refusals.counts } };
   }
 
   /** Answers a call. */
   answer(carrier: CarrierLeg): void {
-    const { clock, log, plan, watch } = this.#options;
+    const { clock, plan, watch } = this.#options;
     const { maxCalls: _, openModel, ...planned } = plan();
     const startedMs = clock.nowMs();
     const model = openModel([]);
-    const saw = watch(carrier, model, (detail) => queueMicrotask(() => call.close(detail)));
+    let detail = '';
+    const saw = watch(carrier, model, (why) => queueMicrotask(() => call.close(why)));
     const call = openCall({
       carrier,
       model,
@@ -104,32 +119,55 @@ export class Calls {
       clock,
       onEvent: (event) => {
         saw(event);
-        if (event.kind !== 'ended') return;
-        const { figures } = call;
-        this.#calls.delete(call);
-        this.endings.ended(carrier.call.callId, event.reason);
-        this.#ended[event.reason] += 1;
-        add(this.#over, figures);
-        const { droppedMs, interruptions, lostMs, reopened, underruns } = figures;
-        log.info(
-          {
-            call: carrier.call.callId,
-            carrier: carrier.call.carrier,
-            reason: event.reason,
-            detail: event.detail || undefined,
-            durationMs: Math.round(clock.nowMs() - startedMs),
-            interruptions,
-            underruns,
-            droppedMs: Math.round(droppedMs),
-            lostMs: Math.round(lostMs),
-            reopened: reopened || undefined,
-          },
-          'call ended',
-        );
-        if (this.#calls.size === 0) this.#onLast?.();
+        this.#listeners.get(carrier.call.streamId)?.(event);
+        if (event.kind === 'ended') ({ detail } = event);
       },
     });
-    this.#calls.add(call);
+    const running = { call, carrier: carrier.call, startedMs };
+    this.#calls.add(running);
+    // Who calls and hangs up at once is gone before there is a call to look at.
+    void call.ended.then((reason) => this.#ends(running, reason, detail));
+  }
+
+  /** The calls that run, for people: the newest first. */
+  get rows(): readonly CallRow[] {
+    const nowMs = this.#options.clock.nowMs();
+    return [...this.#calls].toReversed().map(({ call, carrier: { callId, carrier }, startedMs }) => ({
+      callId,
+      carrier,
+      ageMs: Math.round(nowMs - startedMs),
+      figures: call.figures,
+    }));
+  }
+
+  /** The latest calls that ended, for people: the newest first, and 50 at most. */
+  get latest(): readonly EndedCallRow[] {
+    return this.#latest;
+  }
+
+  /** Speaks into a call's answer for its human. Returns whether there is such a call. */
+  interrupt(callId: string): boolean {
+    const found = this.#find(callId);
+    found?.call.interrupt();
+    return found !== undefined;
+  }
+
+  /** Ends a call. Returns whether there was one. */
+  end(callId: string): boolean {
+    const found = this.#find(callId);
+    found?.call.close('An operator of the gateway ended the call.');
+    return found !== undefined;
+  }
+
+  /** What waits in the call on a connection. `undefined`: there is no such call. */
+  figuresOf(streamId: string): CallFigures | undefined {
+    return [...this.#calls].find(({ carrier }) => carrier.streamId === streamId)?.call.figures;
+  }
+
+  /** Calls back for each event of the call on a connection, one listener each, until the function that it returns is called. */
+  listen(streamId: string, listener: (event: CallEvent) => void): () => void {
+    this.#listeners.set(streamId, listener);
+    return () => void this.#listeners.delete(streamId);
   }
 
   /** Resolves when no call runs any more. After `deadlineMs`, `onDeadline` is called, which has to end them. */
@@ -142,7 +180,45 @@ export class Calls {
 
   /** Ends all calls. */
   cancelAll(): void {
-    for (const call of this.#calls) call.close('The gateway stops.');
+    for (const { call } of this.#calls) call.close('The gateway stops.');
+  }
+
+  #find(callId: string): RunningCall | undefined {
+    return [...this.#calls].find(({ carrier }) => carrier.callId === callId);
+  }
+
+  #ends(running: RunningCall, reason: CallEndReason, detail: string): void {
+    const { clock, log } = this.#options;
+    const { call, carrier, startedMs } = running;
+    const { callId } = carrier;
+    const { droppedMs, interruptions, lostMs, reopened, underruns } = call.figures;
+    const durationMs = Math.round(clock.nowMs() - startedMs);
+    this.#calls.delete(running);
+    this.endings.ended(callId, reason);
+    this.#ended[reason] += 1;
+    add(this.#over, call.figures);
+    const figures = {
+      interruptions,
+      underruns,
+      droppedMs: Math.round(droppedMs),
+      lostMs: Math.round(lostMs),
+    };
+    const endedAtMs = clock.dateMs();
+    this.#latest.unshift({ callId, carrier: carrier.carrier, endedAtMs, durationMs, reason, ...figures });
+    if (this.#latest.length > maxEnded) this.#latest.pop();
+    log.info(
+      {
+        call: callId,
+        carrier: carrier.carrier,
+        reason,
+        detail: detail || undefined,
+        durationMs,
+        ...figures,
+        reopened: reopened || undefined,
+      },
+      'call ended',
+    );
+    if (this.#calls.size === 0) this.#onLast?.();
   }
 
   /** Ends all calls, and what is watched of them. */

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Defects } from '@spillway/server/defects';
 import { GatewayError, overloaded, shuttingDown } from '@spillway/server/errors';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { SessionDoor } from '@spillway/server/session/sessions';
 import {
   acceptTwilio,
@@ -17,14 +18,18 @@ import type { VoiceSettings } from '../config/read-voice.ts';
 import { requestRefusal } from '../http/request-target.ts';
 import { type CallPlan, Calls, type CallsOptions } from './calls.ts';
 import { type CarrierRequest, callIdOf, signatureHeader, signatureRefusal } from './carrier-request.ts';
+import { Demonstrations } from './demonstrations.ts';
 import { openModel } from './open-model.ts';
 import { endedPath, voicePath } from './voice-path.ts';
 import { openTools } from './voice-tools.ts';
 
-export interface VoiceOptions extends Pick<CallsOptions, 'clock' | 'log' | 'watch'> {
+export interface VoiceOptions extends Pick<CallsOptions, 'log' | 'watch'> {
+  readonly clock: ServerClock;
   readonly defects: Defects;
   readonly door: SessionDoor;
   readonly isReady: () => boolean;
+  /** How this machine reaches the gateway by plain HTTP; `undefined`: it cannot, and there are no demonstrations. */
+  readonly ownUrl: (() => string) | undefined;
   readonly settings: VoiceSettings;
   /** The URL of the gateway's simulated models; `undefined`: it has none. */
   readonly simulatorUrl: string | undefined;
@@ -48,6 +53,7 @@ const policyViolation = 1008;
  */
 export class Voice {
   readonly calls: Calls;
+  readonly demonstrations: Demonstrations | undefined;
   readonly #options: VoiceOptions;
   #settings: VoiceSettings;
   #plan: CallPlan;
@@ -68,6 +74,7 @@ export class Voice {
     this.#sockets.on('wsClientError', ({ message }: Error, _socket, request: IncomingMessage) => {
       options.door.refuse(request, new GatewayError('invalid_request', `${message}.`));
     });
+    this.demonstrations = this.#openDemonstrations();
   }
 
   /** Whether a carrier has to sign. */
@@ -152,12 +159,35 @@ export class Voice {
 
   /** Ends all calls. */
   async close(): Promise<void> {
+    this.demonstrations?.close();
     this.calls.close();
     await this.#options.ownSimulator?.close();
   }
 
+  /** With the simulated model and an unsigned line: nobody has an account, and nothing costs money. */
+  #openDemonstrations(): Demonstrations | undefined {
+    const { clock, isReady, ownUrl, settings } = this.#options;
+    const { line, model } = settings;
+    if (ownUrl === undefined || line !== undefined || model !== undefined) return undefined;
+    const webSocket = (url: string): string => url.replace(/^http/, 'ws');
+    return new Demonstrations({
+      calls: this.calls,
+      clock,
+      isReady,
+      voiceUrl: () => `${webSocket(ownUrl())}${voicePath}`,
+      modelUrl: `${webSocket(this.#simulatorUrl ?? '')}/v1/realtime`,
+      windowMs: () => this.#settings.windowMs,
+    });
+  }
+
+  /** Where the simulated models are; `undefined`: there are none. */
+  get #simulatorUrl(): string | undefined {
+    const { ownSimulator, simulatorUrl = ownSimulator?.url } = this.#options;
+    return simulatorUrl;
+  }
+
   #planOf(settings: VoiceSettings): CallPlan {
-    const { clock, ownSimulator, simulatorUrl = ownSimulator?.url } = this.#options;
+    const { clock } = this.#options;
     const { greeting, maxAnswerMs, maxCalls, maxDurationMs, onShortNoise, windowMs } = settings;
     const tools = openTools(settings.tools);
     return {
@@ -168,7 +198,7 @@ export class Voice {
       onShortNoise,
       windowMs,
       tools,
-      openModel: (past) => openModel({ settings, simulatorUrl, tools, past, clock }),
+      openModel: (past) => openModel({ settings, simulatorUrl: this.#simulatorUrl, tools, past, clock }),
     };
   }
 

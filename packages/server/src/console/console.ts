@@ -20,6 +20,8 @@ const detailEveryMs = 250;
 const maxDetails = 64;
 
 export interface ConsoleOptions extends HistoryOptions {
+  /** What else pages may watch, four times a second, by the name of its stream. Default: nothing. */
+  readonly pages?: Readonly<Record<string, () => object>>;
   readonly defects: Defects;
 }
 
@@ -34,6 +36,7 @@ export class Console {
   readonly #clock: ServerClock;
   readonly #tokens: StreamTokens;
   readonly #ended: EndedStreams;
+  readonly #pages: ReadonlyMap<string, () => object>;
   #overview: SnapshotStream | undefined;
   /** Whether the latest sample is of this turn. */
   #isSampled = false;
@@ -45,6 +48,7 @@ export class Console {
     this.history = new History(options);
     this.#deadlines = deadlines;
     this.#streams = options.streams;
+    this.#pages = new Map(Object.entries(options.pages ?? {}));
     this.#ended = new EndedStreams(options.clock);
     this.#timers = [
       options.clock.every(sampleEveryMs, () => this.#sample()),
@@ -53,7 +57,7 @@ export class Console {
   }
 
   /**
-   * The stream of snapshots with that name: `overview`, or the id of a known stream. Or with that token, for a watcher
+   * The stream of snapshots with that name: `overview`, one of `pages`, or the id of a known stream. Or with that token, for a watcher
    * that comes back after its connection was lost.
    */
   find(name: string): GatewayStream | undefined {
@@ -71,8 +75,9 @@ export class Console {
     let detail = this.#details.get(name);
     if (detail === undefined) {
       const stream = this.#known(name);
-      if (stream === undefined) return undefined;
-      const make = (): object => streamDetail(stream, this.#clock);
+      const make =
+        stream === undefined ? this.#pages.get(name) : (): object => streamDetail(stream, this.#clock);
+      if (make === undefined) return undefined;
       detail = this.#snapshots(make);
       this.#details.set(name, detail);
     }
@@ -157,7 +162,8 @@ export class Console {
   #refreshDetails(): void {
     for (const [id, detail] of this.#details) {
       this.#contain(detail, () => {
-        const isOver = this.#known(id) === undefined || detail.stream.signal.aborted;
+        const isGone = this.#known(id) === undefined && !this.#pages.has(id);
+        const isOver = isGone || detail.stream.signal.aborted;
         const isLeft = detail.unwatchedMs > this.#deadlines.detachGraceMs || this.#details.size > maxDetails;
         if (isOver || (!detail.isWatched && isLeft)) this.#details.delete(id);
         detail.refresh();

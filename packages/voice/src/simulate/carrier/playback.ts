@@ -1,9 +1,10 @@
-import { levelOf, msOfBytes, telephoneAudio } from '@spillway/core/audio';
+import { bytesOfMs, levelOf, msOfBytes, silence, telephoneAudio } from '@spillway/core/audio';
 import type { Clock, Timer } from '@spillway/core/clock';
 import type { ClearedAudio, PlayedAudio, ReturnedMark } from './call-record.ts';
 
 /** Twilio keeps ten minutes of what it has still to play. */
 const maxBufferedMs = 600_000;
+const bytesPerMs = bytesOfMs(telephoneAudio, 1);
 /** Audio below this level is silence. */
 const audibleLevel = 0.005;
 
@@ -62,6 +63,21 @@ export class Playback {
   played(): readonly PlayedAudio[] {
     const nowMs = this.#options.nowMs();
     return this.#pieces.filter(({ atMs }) => atMs < nowMs).map((piece) => cutAt(piece, nowMs));
+  }
+
+  /** What was heard between two moments, and before `untilMs`, which is not after now; silence where nothing was. */
+  heardBetween(fromMs: number, toMs: number, untilMs: number): Uint8Array<ArrayBuffer> {
+    // Differences of times with fractions are not quite whole.
+    const heard = silence(telephoneAudio, Math.max(0, Math.round((toMs - fromMs) * bytesPerMs)));
+    const end = Math.min(heard.byteLength, Math.round((untilMs - fromMs) * bytesPerMs));
+    // From the end, because what is asked for was played lately.
+    for (let index = this.#pieces.length - 1; index >= 0; index -= 1) {
+      const piece = this.#pieces[index];
+      if (piece === undefined || piece.atMs + piece.ms <= fromMs) break;
+      const at = Math.round((piece.atMs - fromMs) * bytesPerMs);
+      if (at < end) heard.set(piece.audio.subarray(Math.max(0, -at), end - at), Math.max(0, at));
+    }
+    return heard;
   }
 
   /** How much was played until now that is not silence. */

@@ -7,6 +7,7 @@ import type {
   CarrierRefusal,
   ClearedAudio,
   PlayedAudio,
+  ReturnedMark,
   SaidAudio,
 } from './call-record.ts';
 import { CallerVoice, frameMs } from './caller-voice.ts';
@@ -97,6 +98,11 @@ export class SimulatedCall {
     this.#tick();
   }
 
+  /** The id of the call, as its carrier tells it. */
+  get callId(): string {
+    return this.#options.callId;
+  }
+
   /** The id that the start message has, and all messages to this call have to have. */
   get streamId(): string {
     return this.#options.streamId;
@@ -135,6 +141,29 @@ export class SimulatedCall {
   /** What was heard until now, in order. */
   get played(): readonly PlayedAudio[] {
     return this.#end === undefined ? this.#playback.played() : this.#played;
+  }
+
+  /** The marks that went back until now, in order. */
+  get marks(): readonly ReturnedMark[] {
+    return this.#playback.marks;
+  }
+
+  /** What the other side's `clear`s have dropped until now, in order. */
+  get clears(): readonly ClearedAudio[] {
+    return this.#clears;
+  }
+
+  /** Whether all was said. */
+  get isQuiet(): boolean {
+    return this.#voice.isQuiet;
+  }
+
+  /**
+   * What was heard between two moments of the call, as µ-law with 8,000 samples a second: for somebody who listens in. Silence
+   * where nothing was, and beyond now or the call's end. Stretches of whole milliseconds join without a seam.
+   */
+  heardBetween(fromMs: number, toMs: number): Uint8Array<ArrayBuffer> {
+    return this.#playback.heardBetween(fromMs, toMs, this.#end?.atMs ?? this.nowMs);
   }
 
   /** Says a clip, behind those that are not said yet: µ-law, 8,000 samples a second. */
