@@ -41,7 +41,8 @@ import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
 import { relaySessionRequests } from './relay/relay-session-requests.ts';
 import { sessionDoor } from './server/session-door.ts';
-import { type OtherPool, ProviderPools } from './source/provider-pools.ts';
+import { otherPoolFor } from './source/other-pool-for.ts';
+import { ProviderPools } from './source/provider-pools.ts';
 import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
 import { RealtimeSessions } from './realtime/realtime-sessions.ts';
@@ -451,10 +452,4 @@ export async function openGateway(
       return drain.stop();
     },
   };
-}
-
-/** The pools of providers that the built-in reader does not reach. undici is loaded only if there are some. */
-async function otherPoolFor(providers: readonly Provider[]): Promise<OtherPool | undefined> {
-  if (providers.every(({ transport }) => transport === undefined)) return undefined;
-  return (await import('./source/undici/undici-pool.ts')).UndiciPool;
 }
