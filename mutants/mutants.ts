@@ -1614,8 +1614,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'config: it prints the secret in the query of a URL',
     file: `${gateway}/config/effective.ts`,
-    find: 'secretParameter.test(name) ? ',
-    replace: 'secretParameter.test(mark) ? ',
+    find: 'isSecretName(name) ? ',
+    replace: 'isSecretName(mark) ? ',
     test: `${gatewayTest}/show-config.test.ts`,
     only: 'have no secret',
   },
@@ -3794,7 +3794,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'undici: it is loaded although nobody asks for it',
-    file: `${gateway}/gateway.ts`,
+    file: `${gateway}/source/other-pool-for.ts`,
     find: 'if (providers.every(({ transport }) => transport === undefined)) return undefined;',
     replace: '',
     test: `${gatewayTest}/proxied-provider.test.ts`,
