@@ -31,6 +31,22 @@ function load(
 }
 
 describe('the settings of calls', () => {
+  test('are refused beside a tap that would hold each call back, and taken beside one that leaves calls out', () => {
+    const to = 'sqlite:audit.db';
+    const withTap = (tap: object): Settings => load(good, { more: { tap: [{ name: 'audit', to, ...tap }] } });
+    expect(() => withTap({ gate: true })).toThrow(
+      /^tap\.audit: expected providers, models, tenants or callers that leave out the calls of voice \(openai\/gpt-realtime-2, without a caller\) beside gate: true/u,
+    );
+    expect(() => withTap({ gate: true, providers: ['open*'] })).toThrow(/leave out the calls/u);
+    for (const tap of [
+      {},
+      { gate: true, models: ['gpt-5*'] },
+      { gate: true, callers: ['?*'] },
+      { gate: true, tenants: ['clinic'] },
+    ])
+      expect(withTap(tap).voice).toBeDefined();
+  });
+
   test('have the default provider, the usual variable and the same meaning as a text', () => {
     const { voice } = load(good);
     expect(voice).toMatchObject({

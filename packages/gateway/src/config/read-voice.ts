@@ -4,6 +4,7 @@ import { defaultSecret, type Provider } from './provider.ts';
 import type { Config } from './schema.ts';
 import { readSecret } from './secret.ts';
 import { readSettingFile } from './setting-file.ts';
+import { wants } from './wants.ts';
 import { maxInstructionChars, simulatedVoice, type ToolConfig, type VoiceConfig } from './voice.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -65,7 +66,7 @@ export const defaultTokenVariable = 'TWILIO_AUTH_TOKEN';
  * @throws {ConfigError}
  */
 export function readVoice(
-  { voice }: Pick<Config, 'voice'>,
+  { tap: taps, voice }: Pick<Config, 'tap' | 'voice'>,
   {
     apiKeys,
     env,
@@ -86,6 +87,7 @@ export function readVoice(
         'that authTokenEnv or authTokenFile names, got none; calls are unsigned only with model: simulated, on loopback and without keys of clients',
     );
   }
+  refuseGate(taps, model);
   return {
     ...ofConfig(voice),
     model,
@@ -93,6 +95,27 @@ export function readVoice(
     instructions: readInstructions(voice),
     tools: readTools(voice, env),
   };
+}
+
+/** What taps and the console call the model of calls. */
+export function namesOf(model: RealtimeModel | undefined): {
+  readonly model: string;
+  readonly provider: string;
+} {
+  return model === undefined
+    ? { provider: 'simulated', model: 'simulated' }
+    : { provider: model.provider.name, model: model.name };
+}
+
+/** Speech cannot wait until it is kept, so that a tap with a gate would end each call. */
+function refuseGate(taps: Config['tap'], model: RealtimeModel | undefined): void {
+  const names = namesOf(model);
+  const gate = taps.find((tap) => tap.gate && wants(tap, { ...names, caller: '', tenant: '' }));
+  if (gate === undefined) return;
+  throw new ConfigError(
+    `tap.${gate.name}: expected providers, models, tenants or callers that leave out the calls of voice (${names.provider}/${names.model}, without a caller) beside gate: true, ` +
+      'because speech cannot wait until it is kept, got filters that let them in; a tap of their own without a gate writes calls down',
+  );
 }
 
 /** The settings of calls where none are configured: with the simulated model, unsigned. */

@@ -9,8 +9,8 @@ import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { ConfigError } from '../config/config-error.ts';
 import type { TapSettings } from '../config/tap.ts';
-import { fitsAny } from './glob.ts';
 import { openSink, type TapSink } from './open-sink.ts';
+import { wants } from '../config/wants.ts';
 
 /** How often the head of an audit log is written to the program's log, if it has moved. */
 const headEveryMs = 60_000;
@@ -162,13 +162,7 @@ function overflowOf({
   return overflow ?? (gate || lossless ? 'coalesce' : 'drop-oldest');
 }
 
-function isWanted({ callers, models, providers, tenants }: TapSettings, stream: TappedStream): boolean {
-  const { client, model = '', origin } = stream;
-  const filters = [
-    [callers, client.caller],
-    [models, model],
-    [providers, origin.name],
-    [tenants, client.tenant],
-  ] as const;
-  return filters.every(([patterns, value]) => patterns === undefined || fitsAny(patterns, value));
+function isWanted(settings: TapSettings, { client, model = '', origin }: TappedStream): boolean {
+  const { caller, tenant } = client;
+  return wants(settings, { caller, model, provider: origin.name, tenant });
 }

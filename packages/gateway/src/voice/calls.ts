@@ -22,6 +22,8 @@ export interface CallPlan extends Pick<
 > {
   /** Opens the model's end of a call, with what was said so far. */
   readonly openModel: (past: readonly Utterance[]) => ModelLeg;
+  /** What taps call the model: its provider, and its name there. */
+  readonly names: { readonly model: string; readonly provider: string };
   /** Calls that may run at once. Each is two sockets and at most two minutes of speech, about a megabyte. */
   readonly maxCalls: number;
 }
@@ -35,7 +37,7 @@ export interface CallsOptions {
   /** Whoever looks on: for each call, who is told what happens in it. `end` ends the call, soon. */
   readonly watch: (
     carrier: CarrierLeg,
-    model: ModelLeg,
+    model: { readonly api: string; readonly model: string; readonly provider: string },
     end: (detail: string) => void,
   ) => (event: CallEvent) => void;
 }
@@ -106,11 +108,12 @@ export class Calls {
   /** Answers a call. */
   answer(carrier: CarrierLeg): void {
     const { clock, plan, watch } = this.#options;
-    const { maxCalls: _, openModel, ...planned } = plan();
+    const { maxCalls: _, names, openModel, ...planned } = plan();
     const startedMs = clock.nowMs();
     const model = openModel([]);
     let detail = '';
-    const saw = watch(carrier, model, (why) => queueMicrotask(() => call.close(why)));
+    const about = { ...names, api: model.api };
+    const saw = watch(carrier, about, (why) => queueMicrotask(() => call.close(why)));
     const call = openCall({
       carrier,
       model,

@@ -5,7 +5,7 @@ import { StreamTokens } from '@spillway/server/stream/stream-token';
 import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import { TappedConversation } from '@spillway/server/tap/tapped-conversation';
 import type { ServerClock } from '@spillway/server/time/server-clock';
-import type { CallEvent, CarrierLeg, ModelLeg, ModelUsage } from '@spillway/voice';
+import type { CallEvent, CarrierLeg, ModelUsage } from '@spillway/voice';
 import type { CallsOptions } from './calls.ts';
 
 export interface RecordCallsOptions {
@@ -36,7 +36,7 @@ export function recordCalls(options: RecordCallsOptions): CallsOptions['watch'] 
 function record(
   id: string,
   { call }: CarrierLeg,
-  { api }: ModelLeg,
+  { api, model, provider }: Parameters<CallsOptions['watch']>[1],
   end: (detail: string) => void,
   { clock, defects, taps, windowBytes }: RecordCallsOptions,
 ): (event: CallEvent) => void {
@@ -46,8 +46,8 @@ function record(
     requestId: call.callId,
     requestBody: undefined,
     upstreamRequestId: undefined,
-    origin: { name: api, api },
-    model: undefined,
+    origin: { name: provider, api },
+    model,
     client: { address: '', agent: call.carrier, caller: '', tenant: '' },
     get events() {
       return events;

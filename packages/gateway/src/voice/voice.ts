@@ -14,7 +14,7 @@ import {
   verbsTwiml,
 } from '@spillway/voice';
 import { type WebSocket, WebSocketServer } from 'ws';
-import type { VoiceSettings } from '../config/read-voice.ts';
+import { namesOf, type VoiceSettings } from '../config/read-voice.ts';
 import { requestRefusal } from '../http/request-target.ts';
 import { type CallPlan, Calls, type CallsOptions } from './calls.ts';
 import { type CarrierRequest, callIdOf, signatureHeader, signatureRefusal } from './carrier-request.ts';
@@ -194,6 +194,7 @@ export class Voice {
       ...(greeting === '' ? {} : { greeting }),
       maxAnswerMs,
       maxCalls,
+      names: namesOf(settings.model),
       maxDurationMs,
       onShortNoise,
       windowMs,
