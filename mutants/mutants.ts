@@ -6984,4 +6984,20 @@ export const mutants: readonly Mutant[] = [
     test: `${gatewayTest}/realtime-taps.test.ts`,
     only: 'cannot wait for a gate',
   },
+  {
+    name: 'calls: a gate that would end each call is taken',
+    file: 'packages/gateway/src/config/read-voice.ts',
+    find: '  refuseGate(taps, model);\n',
+    replace: '',
+    test: 'packages/gateway/test/voice-config.test.ts',
+    only: 'hold each call back',
+  },
+  {
+    name: 'calls: nobody hears the filler',
+    file: 'packages/gateway/src/voice/voice.ts',
+    find: '      ...(filler === undefined ? {} : { filler }),\n',
+    replace: '',
+    test: 'packages/gateway/test/voice-line.test.ts',
+    only: 'has tools',
+  },
 ];

@@ -75,8 +75,10 @@ describe('the settings of calls', () => {
     };
     const authTokenFile = file('token', 'token-of-a-file\n');
     const instructionsFile = file('instructions.txt', 'Be brief.\n');
+    const fillerFile = file('hum.ulaw', 'hum');
     const tools = [{ ...tool, apiKeyFile: file('key', 'tool-key\n'), headers: { 'X-Desk': 'one' } }];
-    expect(load({ ...good, authTokenFile, instructionsFile, tools }).voice).toMatchObject({
+    expect(load({ ...good, authTokenFile, fillerFile, instructionsFile, tools }).voice).toMatchObject({
+      filler: { bytes: Buffer.from('hum'), isWav: false },
       instructions: 'Be brief.',
       line: { authToken: 'token-of-a-file' },
       tools: [{ headers: { authorization: 'Bearer tool-key', 'x-desk': 'one' }, deadlineMs: 10_000 }],
@@ -142,6 +144,16 @@ describe('the settings of calls', () => {
       'instructions twice',
       { ...good, instructions: 'x', instructionsFile: 'y' },
       'expected instructions or instructionsFile, got both',
+    ],
+    [
+      'a filler that is no sound of a telephone',
+      { ...good, fillerFile: 'hum.mp3' },
+      'voice.fillerFile (spillway.yaml:4): expected a file with a name that ends in .wav or .ulaw',
+    ],
+    [
+      'a filler that is not there',
+      { ...good, fillerFile: 'none.wav' },
+      'voice.fillerFile: expected a file that can be read, got ENOENT',
     ],
     [
       'a window that is too small',
@@ -311,5 +323,11 @@ describe('`spillway check`', () => {
     const tools = [{ ...tool, parameters: { type: 'no type' } }];
     const asked = await check({ tools }, provider.url);
     expect(asked['voice model openai/gpt-realtime-2']).toMatch(/^fail: voice\.tools: hours: parameters: /);
+    const fillerFile = join(temporaryFolder(), 'hum.wav');
+    writeFileSync(fillerFile, 'RIFF of something else');
+    const filled = await check({ fillerFile }, provider.url);
+    expect(filled['voice model openai/gpt-realtime-2']).toMatch(
+      /^fail: voice\.fillerFile: expected a WAV file, /,
+    );
   });
 });

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { placeCall } from '@spillway/voice/simulate/carrier';
@@ -9,6 +11,7 @@ import { speech } from '@spillway/voice/simulate/speech';
 import { WebSocket, WebSocketServer } from 'ws';
 import { lineWith, linesOf } from './support/log-lines.ts';
 import { eventually } from './support/processes.ts';
+import { temporaryFolder } from './support/prometheus.ts';
 import { metric } from './support/requests.ts';
 import {
   apiKey,
@@ -152,8 +155,12 @@ describe('a number of one’s own', () => {
     const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
       const body: unknown = JSON.parse(await text(request));
       requests.push([request.headers['x-tool-key'], request.headers['x-desk'], body]);
+      // As long as a filler needs to be heard.
+      await new Promise((resolve) => setTimeout(resolve, 2500));
       response.end('until seven');
     };
+    const fillerFile = join(temporaryFolder(), 'hum.ulaw');
+    writeFileSync(fillerFile, Buffer.alloc(8000, 0x33));
     const tool = createServer((request, response) => void answer(request, response));
     await new Promise<void>((resolve) => tool.listen(0, '127.0.0.1', resolve));
     onTestFinished(() => void tool.close());
@@ -162,6 +169,7 @@ describe('a number of one’s own', () => {
       script: [{ calls: { name: 'hours', input: { day: 'Monday' } }, says: speech('model-hours') }],
     });
     const gateway = await startSignedGateway(provider, {
+      fillerFile,
       tools: [
         {
           name: 'hours',
@@ -179,7 +187,8 @@ describe('a number of one’s own', () => {
     call.say(speech('caller-question').audio);
     await eventually(() => provider.sessions[0]?.truth.results[0], 'a result');
     call.hangUp();
-    const { callId } = await call.ended;
+    const { callId, played } = await call.ended;
+    expect(played.some(({ audio }) => audio.every((byte) => byte === 0x33))).toBe(true);
     expect(requests).toMatchObject([
       ['tool-SEKRET', 'one', { call: callId, tool: 'hours', arguments: { day: 'Monday' } }],
     ]);

@@ -3,7 +3,7 @@ import { ConfigError } from './config-error.ts';
 import { defaultSecret, type Provider } from './provider.ts';
 import type { Config } from './schema.ts';
 import { readSecret } from './secret.ts';
-import { readSettingFile } from './setting-file.ts';
+import { readSettingBytes, readSettingFile } from './setting-file.ts';
 import { wants } from './wants.ts';
 import { maxInstructionChars, simulatedVoice, type ToolConfig, type VoiceConfig } from './voice.ts';
 
@@ -55,6 +55,8 @@ export interface VoiceSettings extends Pick<
   /** `undefined`: nothing is signed, and only a carrier's double on this machine calls. */
   readonly line: SignedLine | undefined;
   readonly tools: readonly VoiceTool[];
+  /** A file that is heard while a tool works. */
+  readonly filler: { readonly bytes: Uint8Array; readonly isWav: boolean } | undefined;
 }
 
 /** The variable of Twilio's own tools. */
@@ -94,6 +96,7 @@ export function readVoice(
     line,
     instructions: readInstructions(voice),
     tools: readTools(voice, env),
+    filler: readFiller(voice),
   };
 }
 
@@ -120,7 +123,7 @@ function refuseGate(taps: Config['tap'], model: RealtimeModel | undefined): void
 
 /** The settings of calls where none are configured: with the simulated model, unsigned. */
 export function unconfiguredVoice(): VoiceSettings {
-  return { ...ofConfig(simulatedVoice()), model: undefined, line: undefined, tools: [] };
+  return { ...ofConfig(simulatedVoice()), model: undefined, line: undefined, tools: [], filler: undefined };
 }
 
 function ofConfig({
@@ -135,7 +138,7 @@ function ofConfig({
   onShortNoise,
   voice,
   windowMs,
-}: VoiceConfig): Omit<VoiceSettings, 'line' | 'model' | 'tools'> {
+}: VoiceConfig): Omit<VoiceSettings, 'filler' | 'line' | 'model' | 'tools'> {
   return {
     failureDial,
     failureSay,
@@ -230,6 +233,12 @@ function readInstructions({ instructions, instructionsFile }: VoiceConfig): stri
       `voice.instructionsFile: expected a file with a text of at most ${maxInstructionChars} characters, got ${text === '' ? 'nothing' : text.length}`,
     );
   return text;
+}
+
+function readFiller({ fillerFile }: VoiceConfig): VoiceSettings['filler'] {
+  if (fillerFile === undefined) return undefined;
+  const bytes = readSettingBytes('voice.fillerFile', fillerFile);
+  return { bytes, isWav: /\.wav$/i.test(fillerFile) };
 }
 
 function readTools({ tools }: VoiceConfig, env: Environment): VoiceTool[] {

@@ -1,4 +1,4 @@
-import { readSmallFile, whyNoFile } from '../process/small-file.ts';
+import { readSmallBytes, whyNoFile } from '../process/small-file.ts';
 import { ConfigError } from './config-error.ts';
 
 /**
@@ -8,8 +8,13 @@ import { ConfigError } from './config-error.ts';
  * @throws {ConfigError} with the name of the setting, and the system's code or what stands there instead.
  */
 export function readSettingFile(setting: string, path: string): string {
+  return readSettingBytes(setting, path).toString('utf8');
+}
+
+/** {@link readSettingFile} for what is no text. */
+export function readSettingBytes(setting: string, path: string): Buffer {
   try {
-    return readSmallFile(path);
+    return readSmallBytes(path);
   } catch (error) {
     throw new ConfigError(`${setting}: expected a file that can be read, got ${whyNoFile(error)}`);
   }

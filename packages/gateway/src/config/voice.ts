@@ -113,6 +113,12 @@ const voiceSchema = z
       })
       .default([])
       .describe('web services that the model may ask while it answers, in the file alone'),
+    fillerFile: text
+      .regex(/\.(?:wav|ulaw)$/i, 'expected a file with a name that ends in .wav or .ulaw')
+      .optional()
+      .describe(
+        'the file with what a caller hears again and again while a tool works and nobody speaks: .wav (mono, 8,000 samples a second, µ-law or 16 bits) or .ulaw; default: silence',
+      ),
     failureSay: text
       .max(maxSaidChars, `expected at most ${maxSaidChars} characters`)
       .default('Sorry, this did not work. Please call again later.')

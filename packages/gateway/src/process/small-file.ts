@@ -18,10 +18,15 @@ class NoSmallFile extends Error {
  * @throws if it cannot be read, is no file or has more than 4 MiB: {@link whyNoFile} says it in words.
  */
 export function readSmallFile(path: string): string {
+  return readSmallBytes(path).toString('utf8');
+}
+
+/** {@link readSmallFile} for what is no text, with the same errors. */
+export function readSmallBytes(path: string): Buffer {
   const fd = openSync(path, flags);
   try {
     checkFile(path, fstatSync(fd));
-    return checkedText(readFileSync(fd));
+    return checked(readFileSync(fd));
   } finally {
     closeSync(fd);
   }
@@ -32,7 +37,7 @@ export async function readSmallFileLater(path: string): Promise<string> {
   const file = await open(path, flags);
   try {
     checkFile(path, await file.stat());
-    return checkedText(await file.readFile());
+    return checked(await file.readFile()).toString('utf8');
   } finally {
     await file.close();
   }
@@ -54,9 +59,9 @@ function checkFile(path: string, stats: Stats): void {
 }
 
 /** The file may have grown since it was looked at, and those of `/proc` have no size. */
-function checkedText(bytes: Buffer): string {
+function checked(bytes: Buffer): Buffer {
   checkLength(bytes.length);
-  return bytes.toString('utf8');
+  return bytes;
 }
 
 function checkLength(bytes: number): void {

@@ -18,7 +18,7 @@ import { CallRefusals } from './call-refusals.ts';
 /** How a call is answered. */
 export interface CallPlan extends Pick<
   CallOptions,
-  'greeting' | 'maxAnswerMs' | 'maxDurationMs' | 'onShortNoise' | 'tools' | 'windowMs'
+  'filler' | 'greeting' | 'maxAnswerMs' | 'maxDurationMs' | 'onShortNoise' | 'tools' | 'windowMs'
 > {
   /** Opens the model's end of a call, with what was said so far. */
   readonly openModel: (past: readonly Utterance[]) => ModelLeg;

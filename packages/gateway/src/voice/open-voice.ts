@@ -28,12 +28,13 @@ export async function openVoice({
 }
 
 /**
- * Finds a tool that cannot be used before anything is opened.
+ * Finds a tool or a filler that cannot be used before anything is opened.
  *
  * @throws {ConfigError}
  */
 export async function checkTools(configured: VoiceSettings | undefined): Promise<void> {
   if (configured === undefined) return;
-  const { openTools } = await import('./voice-tools.ts');
+  const { openFiller, openTools } = await import('./voice-tools.ts');
   openTools(configured.tools);
+  openFiller(configured);
 }

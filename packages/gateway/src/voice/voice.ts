@@ -21,7 +21,7 @@ import { type CarrierRequest, callIdOf, signatureHeader, signatureRefusal } from
 import { Demonstrations } from './demonstrations.ts';
 import { openModel } from './open-model.ts';
 import { endedPath, voicePath } from './voice-path.ts';
-import { openTools } from './voice-tools.ts';
+import { openFiller, openTools } from './voice-tools.ts';
 
 export interface VoiceOptions extends Pick<CallsOptions, 'log' | 'watch'> {
   readonly clock: ServerClock;
@@ -190,7 +190,9 @@ export class Voice {
     const { clock } = this.#options;
     const { greeting, maxAnswerMs, maxCalls, maxDurationMs, onShortNoise, windowMs } = settings;
     const tools = openTools(settings.tools);
+    const filler = openFiller(settings);
     return {
+      ...(filler === undefined ? {} : { filler }),
       ...(greeting === '' ? {} : { greeting }),
       maxAnswerMs,
       maxCalls,

@@ -33,9 +33,10 @@ async function checkModel(settings: VoiceSettings): Promise<Finding> {
   const check = `voice model ${model === undefined ? 'simulated' : `${model.provider.name}/${model.name}`}`;
   // Sockets are loaded only where they are needed.
   const { openModel } = await import('../../voice/open-model.ts');
-  const { openTools } = await import('../../voice/voice-tools.ts');
+  const { openFiller, openTools } = await import('../../voice/voice-tools.ts');
   try {
     const tools = openTools(settings.tools);
+    openFiller(settings);
     if (model === undefined) return { check, status: 'ok', message: 'It needs nothing.' };
     const leg = openModel({ settings, tools, past: [], simulatorUrl: undefined, clock: nodeClock });
     return { check, ...(await judged(leg)) };
