@@ -1,10 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { replyText } from '../packages/gateway/src/simulate/tokens.ts';
+import { openBadLink } from '../packages/gateway/test/support/bad-link.ts';
 import { quantile, startGateway, startSimulator, statsOf } from './programs.ts';
 
 const links = [
@@ -23,7 +21,7 @@ const tokens = 1000;
 export async function badLink(): Promise<void> {
   const simulator = await startSimulator();
   for (const { filter, name } of links) {
-    const network = openNetwork(filter);
+    const network = await openBadLink(filter);
     try {
       const gateway = await startGateway(simulator.url, ['--host', network.address], {
         env: { SPILLWAY_API_KEYS: 'key' },
@@ -74,39 +72,4 @@ function report(
     `text is p50 ${quantile(ages, 0.5).toFixed(0)} ms, p99 ${quantile(ages, 0.99).toFixed(0)} ms old; ` +
     `${isWhole ? 'every character, once' : 'NOT WHOLE'}; connections lost: ${lost}`
   );
-}
-
-/** A network namespace at the other end of a filtered wire. */
-function openNetwork(filter: readonly string[]): {
-  readonly address: string;
-  readonly inside: readonly [string, ...string[]];
-  close(): void;
-} {
-  const folder = mkdtempSync(join(tmpdir(), 'spillway-link-'));
-  const name = `bad${process.pid}`;
-  const run = (command: string, ...args: readonly string[]): void => {
-    execFileSync(command, args, { stdio: 'pipe' });
-  };
-  const ip = (line: string): void => run('ip', ...line.split(' '));
-  const pids = (): number[] =>
-    ['a', 'b', 'w'].map((part) => Number(readFileSync(join(folder, `${part}.pid`), 'utf8')));
-  ip(`netns add ${name}`);
-  run('vde_switch', '-s', join(folder, 'a'), '-tap', 'spillbad0', '-daemon', '-p', join(folder, 'a.pid'));
-  const [b, bPid] = [join(folder, 'b'), join(folder, 'b.pid')];
-  run('ip', 'netns', 'exec', name, 'vde_switch', '-s', b, '-tap', 'spillbad1', '-daemon', '-p', bPid);
-  ip('addr add 10.196.1.1/24 dev spillbad0');
-  ip('link set spillbad0 up');
-  ip(`-n ${name} addr add 10.196.1.2/24 dev spillbad1`);
-  ip(`-n ${name} link set spillbad1 up`);
-  const wire = `${join(folder, 'a')}:${join(folder, 'b')}`;
-  run('wirefilter', '-v', wire, ...filter, '--daemon', '--pidfile', join(folder, 'w.pid'));
-  return {
-    address: '10.196.1.1',
-    inside: ['ip', 'netns', 'exec', name],
-    close() {
-      for (const pid of pids()) process.kill(pid);
-      ip(`netns del ${name}`);
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
 }
