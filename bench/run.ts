@@ -12,6 +12,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { audit } from './audit.ts';
 import { badLink } from './bad-link.ts';
+import { callsCapacity } from './calls-capacity.ts';
+import { calls } from './calls.ts';
 import { cancel } from './cancel.ts';
 import { coalesce } from './coalesce.ts';
 import { channelMemory } from './channel-memory.ts';
@@ -32,6 +34,8 @@ import { taps } from './taps.ts';
 const cases: Readonly<Record<string, () => Promise<void>>> = {
   audit,
   'bad-link': badLink,
+  calls,
+  'calls-capacity': callsCapacity,
   cancel,
   channel: channelRates,
   'channel-memory': channelMemory,

@@ -1,0 +1,126 @@
+import { bytesOfMs, levelOf, telephoneAudio } from '@spillway/core/audio';
+import {
+  type CallRecord,
+  figuresOf,
+  placeCall,
+  type PlaceCallOptions,
+  type SimulatedCall,
+} from '@spillway/voice/simulate/carrier';
+import type { SimulatedModelOptions, SimulatedModelTruth } from '@spillway/voice/simulate/model';
+import { speech } from '@spillway/voice/simulate/speech';
+import type { WatchedModel, WatchedModels } from './watched-models.ts';
+
+const frameMs = 20;
+/** Audio of this level is speech. */
+const loudLevel = 0.015;
+
+/** The founding case: four seconds of speech that are made in 600 ms. */
+export const answerMs = 4000;
+const answer = {
+  text: speech('model-events').text,
+  // Words at once: what an ear hears first is a word, whether audio comes in frames or in pieces.
+  audio: loudPart(speech('model-events').audio).subarray(0, bytesOfMs(telephoneAudio, answerMs)),
+};
+export const foundingModel: SimulatedModelOptions = {
+  greeting: answer,
+  script: [{ heard: speech('caller-interruption').text, says: answer }],
+  speed: answerMs / 600,
+  thinkMs: 300,
+};
+
+/** The human speaks into an answer after so much of it. */
+const listenMs = 1500;
+const withinMs = 20_000;
+
+/** What a conversation was measured to be. */
+export interface ConversationFigures {
+  /** Of each interruption: from the model's word for it until nothing of the old answer was heard any more. */
+  readonly heardOnMs: readonly number[];
+  /** Of each: what the model was told that was heard, less what was. */
+  readonly toldWrongMs: readonly number[];
+  /** Of each answer: what the bridge has added on both ways, from the mouth to the model and from there to the ear. */
+  readonly addedMs: readonly number[];
+  readonly maxBufferedMs: number;
+}
+
+/** Calls a bridge, and speaks into its answer so often. */
+export async function converse(
+  url: string,
+  models: Pick<WatchedModels, 'next'>,
+  turns: number,
+  options: PlaceCallOptions = {},
+): Promise<{ readonly opened: Promise<void>; readonly figures: Promise<ConversationFigures> }> {
+  const model = models.next();
+  const call = await placeCall(url, { connectTimeoutMs: withinMs, ...options });
+  const startedMs = performance.now() - call.nowMs;
+  const figures = talk(call, turns).then(async (record) => measured(record, await model, startedMs));
+  return { opened: model.then(() => undefined), figures };
+}
+
+async function talk(call: SimulatedCall, turns: number): Promise<CallRecord> {
+  const words = loudPart(speech('caller-interruption').audio);
+  await call.whenHeard(listenMs, withinMs);
+  for (let turn = 0; turn < turns; turn += 1) {
+    call.say(words);
+    await call.whenSaid();
+    const beforeMs = call.heardMs;
+    await call.whenHeard(beforeMs + listenMs, withinMs);
+  }
+  call.hangUp();
+  return call.ended;
+}
+
+function measured(
+  record: CallRecord,
+  { model, noticedMs, spokeMs, words }: WatchedModel,
+  startedMs: number,
+): ConversationFigures {
+  const { answers, interruptions } = figuresOf(record);
+  const heardOnMs: number[] = [];
+  const toldWrongMs: number[] = [];
+  let fromMs = 0;
+  for (const [index, { quietAfterMs, saidAtMs }] of interruptions.entries()) {
+    const quietMs = saidAtMs + quietAfterMs;
+    heardOnMs.push(Math.max(0, startedMs + quietMs - (noticedMs[index] ?? Number.NaN)));
+    toldWrongMs.push(toldOf(model.truth, index) - playedMs(record, fromMs, quietMs));
+    fromMs = quietMs;
+  }
+  const addedMs = answers.map(({ afterMs, saidAtMs }, index) => {
+    const { ms = Number.NaN } = record.said.find(({ atMs }) => atMs === saidAtMs) ?? {};
+    const lastFrameMs = startedMs + saidAtMs + (Math.ceil(ms / frameMs) - 1) * frameMs;
+    const toModelMs = (words[index]?.lastMs ?? Number.NaN) - lastFrameMs;
+    // The greeting is nobody's answer.
+    const toEarMs = startedMs + saidAtMs + ms + afterMs - (spokeMs[index + 1] ?? Number.NaN);
+    return toModelMs + toEarMs;
+  });
+  const { maxBufferedMs } = record;
+  return { heardOnMs, toldWrongMs, addedMs, maxBufferedMs };
+}
+
+/** What the model believes that was heard of its answer with this number, from 0. */
+export function toldOf(
+  truth: Pick<SimulatedModelTruth, 'deletions' | 'responses' | 'truncations'>,
+  index: number,
+): number {
+  const spoken = truth.responses.filter(({ itemId }) => itemId !== undefined);
+  const { itemId = '', madeMs = Number.NaN } = spoken[index] ?? {};
+  const truncated = truth.truncations.findLast((one) => one.itemId === itemId);
+  if (truth.deletions.includes(itemId)) return 0;
+  return truncated?.audioEndMs ?? madeMs;
+}
+
+function playedMs({ played }: Pick<CallRecord, 'played'>, fromMs: number, toMs: number): number {
+  return played.filter(({ atMs }) => atMs >= fromMs && atMs < toMs).reduce((sum, { ms }) => sum + ms, 0);
+}
+
+/** Words without the silence at both ends: the model's silence begins where they end. */
+function loudPart(audio: Uint8Array): Uint8Array {
+  const stepBytes = bytesOfMs(telephoneAudio, frameMs);
+  const isLoud = (begin: number): boolean =>
+    levelOf(telephoneAudio, audio.subarray(begin, begin + stepBytes)) >= loudLevel;
+  let end = audio.byteLength - (audio.byteLength % stepBytes);
+  while (end > stepBytes && !isLoud(end - stepBytes)) end -= stepBytes;
+  let begin = 0;
+  while (begin < end && !isLoud(begin)) begin += stepBytes;
+  return audio.subarray(begin, end);
+}
