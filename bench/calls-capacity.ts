@@ -1,10 +1,17 @@
-import { speech } from '@spillway/voice/simulate/speech';
+import { type Speech, speech } from '@spillway/voice/simulate/speech';
 import { type Bridge, bridges } from './calls/bridges.ts';
 import { CallLoad } from './calls/call-load.ts';
-import { place } from './placement.ts';
-import { memoryOf, quantile } from './programs.ts';
-import { cpuUsOf } from './usage.ts';
-import { maxLoadShare, sleep } from './workload.ts';
+import { type Placement, place } from './placement.ts';
+import { memoryOf, type Program, quantile } from './programs.ts';
+import {
+  disturbed,
+  maxLoadShare,
+  maxOthersShare,
+  sleep,
+  type Spent,
+  startCount,
+  undisturbed,
+} from './workload.ts';
 
 const firstCalls = 50;
 const stepCalls = 50;
@@ -12,6 +19,7 @@ const settleMs = 2000;
 const measureMs = 5000;
 /** A frame that comes later than the next one is due holds up the one behind it. */
 const maxP99Ms = 20;
+const maxUnderruns = 1;
 /** So many seconds of speech, a little faster than it is played: everybody hears it while they are measured. */
 const speechS = 300;
 const speed = 1.5;
@@ -21,62 +29,82 @@ const speed = 1.5;
  * hundred comes to its model more than 20 ms late, or ears have nothing to play.
  */
 export async function callsCapacity(): Promise<void> {
-  const { description, system: prefix } = place();
+  const placement = place();
   console.log(
-    `Each bridge ${description}. ${stepCalls} calls more at a time, each step ${measureMs / 1000} s.`,
+    `Each bridge ${placement.description}. ${stepCalls} calls more at a time, each step ${measureMs / 1000} s.`,
   );
   for (const bridge of bridges) {
     console.log(`\n${bridge.name}`);
-    await measure(bridge, prefix);
+    await measure(bridge, placement);
   }
 }
 
-async function measure(bridge: Bridge, prefix: readonly string[]): Promise<void> {
-  const clip = speech('model-events');
-  const audio = Buffer.alloc(speechS * 8000);
-  for (let at = 0; at < audio.byteLength; at += clip.audio.byteLength)
-    audio.set(clip.audio.subarray(0, audio.byteLength - at), at);
-  const load = await CallLoad.open({ greeting: { text: clip.text, audio }, speed });
-  const program = await bridge.start(load.modelUrl, prefix);
-  const pid = program.command.process.pid ?? 0;
+/** What was found with so many calls. */
+interface Step {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** Of each minute of a call. */
+  readonly underruns: number;
+  readonly bytesOfCall: number;
+  readonly spent: Spent;
+}
+
+async function measure(bridge: Bridge, placement: Placement): Promise<void> {
+  const load = await CallLoad.open({ greeting: longSpeech(), speed });
+  const program = await bridge.start(load.modelUrl, placement.system);
   const emptyBytes = memoryOf(program);
   try {
     for (let calls = firstCalls; ; calls += stepCalls) {
       while (load.calls < calls) await load.call(program.url);
       await sleep(settleMs);
-      const before = {
-        us: cpuUsOf(pid),
-        own: process.cpuUsage(),
-        atMs: performance.now(),
-        underruns: load.underruns,
-        sent: load.sent,
-      };
-      load.agesUs.length = 0;
-      await sleep(measureMs);
-      const ms = performance.now() - before.atMs;
-      const own = process.cpuUsage(before.own);
-      const share = (cpuUsOf(pid) - before.us) / 1000 / ms;
-      const loadShare = (own.user + own.system) / 1000 / ms;
-      const [p50, p99] = [0.5, 0.99].map((q) => quantile(load.agesUs, q) / 1000);
-      const missing = load.sent - before.sent - load.agesUs.length;
-      const underruns = (load.underruns - before.underruns) / ((calls * ms) / 60_000);
-      console.log(
-        `${String(calls).padStart(5)} calls: frames ${p50?.toFixed(1)} / ${p99?.toFixed(1)} ms old at the model, ${missing} not there yet, ` +
-          `${underruns.toFixed(1)} underruns a minute of a call, ${(share * 100).toFixed(0)} % of its core, ${((share * 1e6) / calls / 1000).toFixed(2)} ms CPU a second of a call, ` +
-          `${((memoryOf(program) - emptyBytes) / calls / 1024).toFixed(0)} kB a call; the load ${(loadShare * 100).toFixed(0)} % of its core`,
-      );
-      if (load.failures > 0) console.log(`  ${load.failures} calls have ended: that is too many`);
-      if (loadShare > maxLoadShare) console.log('  the load is the limit');
-      if (
-        !(p99 !== undefined && p99 <= maxP99Ms) ||
-        underruns > 1 ||
-        load.failures > 0 ||
-        loadShare > maxLoadShare
-      )
-        return;
+      const step = await undisturbed(() => look(load, { program, placement, emptyBytes }));
+      print(calls, step);
+      if (load.failures > 0) console.log(`       ${load.failures} calls have ended by themselves`);
+      const isHeld = step.p99Ms <= maxP99Ms && step.underruns <= maxUnderruns && load.failures === 0;
+      if (!isHeld || step.spent.loadShare > maxLoadShare) return;
     }
   } finally {
     program.command.process.kill();
     await load.close();
   }
+}
+
+async function look(
+  load: CallLoad,
+  { emptyBytes, placement, program }: { emptyBytes: number; placement: Placement; program: Program },
+): Promise<Step> {
+  const stop = startCount({ placement, program });
+  const { underruns } = load;
+  load.agesUs.length = 0;
+  await sleep(measureMs);
+  const spent = stop();
+  return {
+    p50Ms: quantile(load.agesUs, 0.5) / 1000,
+    p99Ms: quantile(load.agesUs, 0.99) / 1000,
+    underruns: (load.underruns - underruns) / (load.calls * (spent.seconds / 60)),
+    bytesOfCall: (memoryOf(program) - emptyBytes) / load.calls,
+    spent,
+  };
+}
+
+function print(calls: number, { bytesOfCall, p50Ms, p99Ms, spent, underruns }: Step): void {
+  const columns = [
+    `frames ${p50Ms.toFixed(1)} / ${p99Ms.toFixed(1)} ms old at the model`,
+    `${underruns.toFixed(1)} underruns a minute of a call`,
+    `${(spent.systemShare * 100).toFixed(0)} % of its core`,
+    `${(spent.systemUs / 1000 / spent.seconds / calls).toFixed(2)} ms CPU a second of a call`,
+    `${(bytesOfCall / 1024).toFixed(0)} kB a call`,
+    `the load ${(spent.loadShare * 100).toFixed(0)} % of its core`,
+    ...(spent.loadShare > maxLoadShare ? ['the load is the limit'] : []),
+    ...(spent.othersShare > maxOthersShare ? [disturbed] : []),
+  ];
+  console.log(`${String(calls).padStart(5)} calls: ${columns.join(', ')}`);
+}
+
+function longSpeech(): Speech {
+  const { audio, text } = speech('model-events');
+  const all = Buffer.alloc(speechS * 8000);
+  for (let at = 0; at < all.byteLength; at += audio.byteLength)
+    all.set(audio.subarray(0, all.byteLength - at), at);
+  return { text, audio: all };
 }

@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { audit } from './audit.ts';
 import { badLink } from './bad-link.ts';
 import { callsCapacity } from './calls-capacity.ts';
+import { callsWindows } from './calls-windows.ts';
 import { calls } from './calls.ts';
 import { cancel } from './cancel.ts';
 import { coalesce } from './coalesce.ts';
@@ -36,6 +37,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   'bad-link': badLink,
   calls,
   'calls-capacity': callsCapacity,
+  'calls-windows': callsWindows,
   cancel,
   channel: channelRates,
   'channel-memory': channelMemory,

@@ -159,14 +159,21 @@ export interface Spent {
   readonly othersShare: number;
 }
 
-/** Begins to count CPU, and returns what counts until now. */
-export function startCount({ placement, program, provider }: Running): () => Spent {
+/** Begins to count CPU, and returns what counts until now. Without a provider, this process is all of the load. */
+export function startCount({
+  placement,
+  program,
+  provider,
+}: Pick<Running, 'placement' | 'program'> & Partial<Pick<Running, 'provider'>>): () => Spent {
   const now = (): { atMs: number; systemUs: number; loadUs: number; busyUs: number } => {
     const readers = process.cpuUsage();
     return {
       atMs: performance.now(),
       systemUs: cpuUsOf(program.command.process.pid ?? 0),
-      loadUs: cpuUsOf(provider.command.process.pid ?? 0) + readers.user + readers.system,
+      loadUs:
+        (provider === undefined ? 0 : cpuUsOf(provider.command.process.pid ?? 0)) +
+        readers.user +
+        readers.system,
       busyUs: busyUsOf(placement.cores),
     };
   };
@@ -191,7 +198,7 @@ const share: Metric = { name: 'core used', unit: '%', digits: 0, hasRatio: false
 const load: Metric = { name: 'by the load', unit: '%', digits: 0, hasRatio: false };
 
 /** More than this of a core used by others, and what was measured is measured again, so often in all. */
-const maxOthersShare = 0.1;
+export const maxOthersShare = 0.1;
 const maxAttempts = 3;
 
 /** Measures until nobody disturbed it, and keeps what was disturbed least. */

@@ -1,4 +1,4 @@
-import { bytesOfMs, levelOf, telephoneAudio } from '@spillway/core/audio';
+import { bytesOfMs, telephoneAudio } from '@spillway/core/audio';
 import {
   type CallRecord,
   figuresOf,
@@ -8,11 +8,10 @@ import {
 } from '@spillway/voice/simulate/carrier';
 import type { SimulatedModelOptions, SimulatedModelTruth } from '@spillway/voice/simulate/model';
 import { speech } from '@spillway/voice/simulate/speech';
+import { loudPart } from '../../packages/gateway/test/support/loud-part.ts';
 import type { WatchedModel, WatchedModels } from './watched-models.ts';
 
 const frameMs = 20;
-/** Audio of this level is speech. */
-const loudLevel = 0.015;
 
 /** The founding case: four seconds of speech that are made in 600 ms. */
 export const answerMs = 4000;
@@ -111,16 +110,4 @@ export function toldOf(
 
 function playedMs({ played }: Pick<CallRecord, 'played'>, fromMs: number, toMs: number): number {
   return played.filter(({ atMs }) => atMs >= fromMs && atMs < toMs).reduce((sum, { ms }) => sum + ms, 0);
-}
-
-/** Words without the silence at both ends: the model's silence begins where they end. */
-function loudPart(audio: Uint8Array): Uint8Array {
-  const stepBytes = bytesOfMs(telephoneAudio, frameMs);
-  const isLoud = (begin: number): boolean =>
-    levelOf(telephoneAudio, audio.subarray(begin, begin + stepBytes)) >= loudLevel;
-  let end = audio.byteLength - (audio.byteLength % stepBytes);
-  while (end > stepBytes && !isLoud(end - stepBytes)) end -= stepBytes;
-  let begin = 0;
-  while (begin < end && !isLoud(begin)) begin += stepBytes;
-  return audio.subarray(begin, end);
 }

@@ -1,5 +1,4 @@
 // Places calls from the far end of a bad link, and prints what their ears and the link's end know, as JSON.
-import { bytesOfMs, levelOf, telephoneAudio } from '@spillway/core/audio';
 import {
   type CallRecordFigures,
   type CarrierRefusal,
@@ -7,6 +6,7 @@ import {
   placeCall,
 } from '@spillway/voice/simulate/carrier';
 import { speech } from '@spillway/voice/simulate/speech';
+import { loudPart } from './loud-part.ts';
 import { openTimedPipe, type PassedBytes, sharedNowMs } from './timed-pipe.ts';
 
 /** How many call, and how. */
@@ -32,9 +32,8 @@ export interface CallerTruth {
 }
 
 const { calls, host, listenMs, path, port, turns } = JSON.parse(process.argv[2] ?? '') as BadLinkCallers;
-/** Words that end with a word: nothing behind it is taken for speech by the model. */
 const clips = (['caller-hello', 'caller-question', 'caller-interruption'] as const).map((name) =>
-  withoutEnd(speech(name).audio),
+  loudPart(speech(name).audio),
 );
 /** Calls do not say the same at the same moment. */
 const apartMs = 131;
@@ -66,12 +65,4 @@ async function call(index: number): Promise<void> {
   const [passed] = pipe.passed;
   truths.push({ startedMs, passed, maxBufferedMs, refusals, end: end.why, figures });
   await pipe.close();
-}
-
-function withoutEnd(audio: Uint8Array): Uint8Array {
-  const stepBytes = bytesOfMs(telephoneAudio, 20);
-  let end = audio.byteLength;
-  while (end > stepBytes && levelOf(telephoneAudio, audio.subarray(end - stepBytes, end)) < 0.015)
-    end -= stepBytes;
-  return audio.subarray(0, end);
 }
