@@ -2,6 +2,9 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { openSimulatedModel, type SimulatedModelOptions } from '@spillway/voice/simulate/model';
 import { type RawData, WebSocket, WebSocketServer } from 'ws';
+import { askWebhook } from '../../packages/voice/src/simulate/carrier/ask-webhook.ts';
+import { twilioSignature } from '@spillway/voice';
+import { authToken } from './bridges.ts';
 import { PlainEar } from './plain-ear.ts';
 import { frameAgeUs, stampedFrame } from './stamped-frame.ts';
 
@@ -71,8 +74,15 @@ export class CallLoad {
 
   /** Places one more call. */
   async call(url: string): Promise<void> {
-    const socket = new WebSocket(url, { perMessageDeflate: false });
     const streamSid = `MZ${String(this.#callers.length).padStart(32, '0')}`;
+    const callSid = streamSid.replace('MZ', 'CA');
+    const { parameters, streamUrl } = url.startsWith('http')
+      ? await askWebhook(url, { authToken, callId: callSid, timeoutMs: 10_000 })
+      : { parameters: {}, streamUrl: url };
+    const headers = url.startsWith('http')
+      ? { 'x-twilio-signature': twilioSignature(authToken, streamUrl) }
+      : {};
+    const socket = new WebSocket(streamUrl, { perMessageDeflate: false, headers });
     const caller = { socket, ear: new PlainEar(), streamSid, frames: 0 };
     socket.on('message', (data) => hear(caller, data));
     socket.on('close', () => (this.failures += 1));
@@ -81,9 +91,15 @@ export class CallLoad {
       socket.once('error', reject);
     });
     const mediaFormat = { encoding: 'audio/x-mulaw', sampleRate: 8000, channels: 1 };
-    const callSid = streamSid.replace('MZ', 'CA');
     const accountSid = streamSid.replace('MZ', 'AC');
-    const start = { accountSid, streamSid, callSid, tracks: ['inbound'], mediaFormat, customParameters: {} };
+    const start = {
+      accountSid,
+      streamSid,
+      callSid,
+      tracks: ['inbound'],
+      mediaFormat,
+      customParameters: parameters,
+    };
     socket.send(JSON.stringify({ event: 'connected', protocol: 'Call', version: '1.0.0' }));
     socket.send(JSON.stringify({ event: 'start', sequenceNumber: '1', start, streamSid }));
     this.#callers.push(caller);

@@ -1,14 +1,9 @@
 import { bytesOfMs, telephoneAudio } from '@spillway/core/audio';
-import {
-  type CallRecord,
-  figuresOf,
-  placeCall,
-  type PlaceCallOptions,
-  type SimulatedCall,
-} from '@spillway/voice/simulate/carrier';
+import { type CallRecord, figuresOf, placeCall, type SimulatedCall } from '@spillway/voice/simulate/carrier';
 import type { SimulatedModelOptions, SimulatedModelTruth } from '@spillway/voice/simulate/model';
 import { speech } from '@spillway/voice/simulate/speech';
 import { loudPart } from '../../packages/gateway/test/support/loud-part.ts';
+import { authToken } from './bridges.ts';
 import type { WatchedModel, WatchedModels } from './watched-models.ts';
 
 const frameMs = 20;
@@ -47,10 +42,10 @@ export async function converse(
   url: string,
   models: Pick<WatchedModels, 'next'>,
   turns: number,
-  options: PlaceCallOptions = {},
 ): Promise<{ readonly opened: Promise<void>; readonly figures: Promise<ConversationFigures> }> {
   const model = models.next();
-  const call = await placeCall(url, { connectTimeoutMs: withinMs, ...options });
+  const signing = url.startsWith('http') ? { authToken } : {};
+  const call = await placeCall(url, { connectTimeoutMs: withinMs, ...signing });
   const startedMs = performance.now() - call.nowMs;
   const figures = talk(call, turns).then(async (record) => measured(record, await model, startedMs));
   return { opened: model.then(() => undefined), figures };
