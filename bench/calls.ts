@@ -8,7 +8,7 @@ import { sleep } from './workload.ts';
 
 /** Calls at once, and how often each human speaks into an answer. */
 const loads = [
-  [1, 10],
+  [1, 8],
   [50, 2],
 ] as const;
 /** So long after the other do calls begin, so that they do not say the same at the same moment. */
@@ -23,7 +23,7 @@ const warmUpCalls = 10;
 export async function calls(): Promise<void> {
   const { description, system: prefix } = place();
   console.log(
-    `Each bridge ${description}. Of each answer of 4 s, made in 0.6 s, 1.5 s are heard before the human speaks.`,
+    `Each bridge ${description}. Of each answer of 4 s, made in 0.6 s, 1.2 to 2 s are heard before the human speaks.`,
   );
   for (const [count, turns] of loads) {
     console.log(`\n${count === 1 ? 'one call' : `${count} calls`}`);
@@ -43,7 +43,7 @@ async function measure(
   const run = async (so: number, often: number): Promise<readonly ConversationFigures[]> => {
     const running: Promise<ConversationFigures>[] = [];
     for (let index = 0; index < so; index += 1) {
-      const { figures, opened } = await converse(program.url, models, often);
+      const { figures, opened } = await converse(program.url, models, { turns: often, seed: index });
       running.push(figures);
       await opened;
       await sleep(apartMs);

@@ -2,6 +2,7 @@ import { bytesOfMs, telephoneAudio } from '@spillway/core/audio';
 import { type CallRecord, figuresOf, placeCall, type SimulatedCall } from '@spillway/voice/simulate/carrier';
 import type { SimulatedModelOptions, SimulatedModelTruth } from '@spillway/voice/simulate/model';
 import { speech } from '@spillway/voice/simulate/speech';
+import { VirtualClock } from '@spillway/core/testing/virtual-clock';
 import { loudPart } from '../../packages/gateway/test/support/loud-part.ts';
 import { authToken } from './bridges.ts';
 import type { WatchedModel, WatchedModels } from './watched-models.ts';
@@ -9,7 +10,7 @@ import type { WatchedModel, WatchedModels } from './watched-models.ts';
 const frameMs = 20;
 
 /** The founding case: four seconds of speech that are made in 600 ms. */
-export const answerMs = 4000;
+const answerMs = 4000;
 const answer = {
   text: speech('model-events').text,
   // Words at once: what an ear hears first is a word, whether audio comes in frames or in pieces.
@@ -22,8 +23,9 @@ export const foundingModel: SimulatedModelOptions = {
   thinkMs: 300,
 };
 
-/** The human speaks into an answer after so much of it. */
-const listenMs = 1500;
+/** The human speaks into an answer after so much of it, and at moments that have nothing to do with pieces and marks. */
+const minListenMs = 1200;
+const listenRangeMs = 800;
 const withinMs = 20_000;
 
 /** What a conversation was measured to be. */
@@ -41,24 +43,26 @@ export interface ConversationFigures {
 export async function converse(
   url: string,
   models: Pick<WatchedModels, 'next'>,
-  turns: number,
+  { seed, turns }: { readonly turns: number; readonly seed: number },
 ): Promise<{ readonly opened: Promise<void>; readonly figures: Promise<ConversationFigures> }> {
   const model = models.next();
   const signing = url.startsWith('http') ? { authToken } : {};
   const call = await placeCall(url, { connectTimeoutMs: withinMs, ...signing });
   const startedMs = performance.now() - call.nowMs;
-  const figures = talk(call, turns).then(async (record) => measured(record, await model, startedMs));
+  const figures = talk(call, turns, seed).then(async (record) => measured(record, await model, startedMs));
   return { opened: model.then(() => undefined), figures };
 }
 
-async function talk(call: SimulatedCall, turns: number): Promise<CallRecord> {
+async function talk(call: SimulatedCall, turns: number, seed: number): Promise<CallRecord> {
   const words = loudPart(speech('caller-interruption').audio);
-  await call.whenHeard(listenMs, withinMs);
+  const chance = new VirtualClock({ seed });
+  const listenMs = (): number => minListenMs + chance.random() * listenRangeMs;
+  await call.whenHeard(listenMs(), withinMs);
   for (let turn = 0; turn < turns; turn += 1) {
     call.say(words);
     await call.whenSaid();
     const beforeMs = call.heardMs;
-    await call.whenHeard(beforeMs + listenMs, withinMs);
+    await call.whenHeard(beforeMs + listenMs(), withinMs);
   }
   call.hangUp();
   return call.ended;
@@ -96,11 +100,11 @@ export function toldOf(
   truth: Pick<SimulatedModelTruth, 'deletions' | 'responses' | 'truncations'>,
   index: number,
 ): number {
-  const spoken = truth.responses.filter(({ itemId }) => itemId !== undefined);
-  const { itemId = '', madeMs = Number.NaN } = spoken[index] ?? {};
-  const truncated = truth.truncations.findLast((one) => one.itemId === itemId);
+  const spoken = truth.responses.filter(({ itemId }) => itemId !== undefined)[index];
+  if (spoken?.itemId === undefined) return Number.NaN;
+  const { itemId, madeMs } = spoken;
   if (truth.deletions.includes(itemId)) return 0;
-  return truncated?.audioEndMs ?? madeMs;
+  return truth.truncations.findLast((one) => one.itemId === itemId)?.audioEndMs ?? madeMs;
 }
 
 function playedMs({ played }: Pick<CallRecord, 'played'>, fromMs: number, toMs: number): number {

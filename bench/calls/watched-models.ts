@@ -14,7 +14,7 @@ export interface WatchedModel {
   readonly noticedMs: readonly number[];
   /** When the first audio of each answer left. */
   readonly spokeMs: readonly number[];
-  /** When audio of the human last came that is not silence, and how often a silence had come before. */
+  /** When the last of what the human said in one go came. */
   readonly words: readonly { readonly lastMs: number }[];
 }
 
@@ -28,6 +28,7 @@ export interface WatchedModels {
 
 /** The beginning of an event says what it is. */
 const typeChars = 120;
+const eventType = /"type":"([^"]+)"/u;
 /** µ-law silence, in base64. */
 const silence = '"audio":"////////////////';
 /** Silence of so many frames is no pause between words. */
@@ -63,10 +64,10 @@ function watch(socket: WebSocket, options: SimulatedModelOptions): WatchedModel 
   const send = socket.send.bind(socket);
   Object.defineProperty(socket, 'send', {
     value: (event: string) => {
-      const begin = event.slice(0, typeChars);
-      if (begin.includes('"input_audio_buffer.speech_started"')) noticedMs.push(performance.now());
-      else if (begin.includes('"response.created"')) isSpeaking = false;
-      else if (!isSpeaking && begin.includes('"response.output_audio.delta"')) {
+      const type = eventType.exec(event.slice(0, typeChars))?.[1];
+      if (type === 'input_audio_buffer.speech_started') noticedMs.push(performance.now());
+      else if (type === 'response.created') isSpeaking = false;
+      else if (!isSpeaking && type === 'response.output_audio.delta') {
         isSpeaking = true;
         spokeMs.push(performance.now());
       }

@@ -6,7 +6,7 @@ import { type Command, spawnNode } from './spawn.ts';
 import { openTimedPipe, type PassedBytes } from './timed-pipe.ts';
 
 /** A silence in an answer, and what the link did to it. */
-export interface EarGap {
+interface EarGap {
   /** On the call's clock. */
   readonly atMs: number;
   readonly ms: number;
