@@ -88,7 +88,10 @@ const maxTold = 100;
 export async function serveNaiveBridge(options: NaiveBridgeOptions): Promise<NaiveBridge> {
   const server = createServer();
   const sockets = new WebSocketServer({ server, perMessageDeflate: false });
-  sockets.on('connection', (carrier) => options.onCall?.(bridge(carrier, options)));
+  sockets.on('connection', (carrier) => {
+    const call = bridge(carrier, options);
+    options.onCall?.(call);
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(0, '127.0.0.1', () => {

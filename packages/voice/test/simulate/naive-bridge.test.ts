@@ -114,3 +114,14 @@ test('who listens in hears what the ear has played, stretch by stretch, and sile
   expect(after.byteLength).toBe(499 * 8);
   expect(new Set(after)).toEqual(new Set([0xff]));
 });
+
+test('a naive bridge joins calls that nobody wants to be told of', async () => {
+  const model = await serveSimulatedModels({ clock });
+  onTestFinished(() => model.close());
+  const bridge = await serveNaiveBridge({ modelUrl: `${model.url}?model=sim`, greeting: 'Say hello.' });
+  onTestFinished(() => bridge.close());
+  const call = await placeCall(bridge.url, { clock });
+  expect(await call.whenHeard(500, 60_000)).toBe(true);
+  call.hangUp();
+  await ended(call);
+});
