@@ -77,10 +77,15 @@ function measured(
   const heardOnMs: number[] = [];
   const toldWrongMs: number[] = [];
   let fromMs = 0;
-  for (const [index, { quietAfterMs, saidAtMs }] of interruptions.entries()) {
-    const quietMs = saidAtMs + quietAfterMs;
-    heardOnMs.push(Math.max(0, startedMs + quietMs - (noticedMs[index] ?? Number.NaN)));
-    toldWrongMs.push(toldOf(model.truth, index) - playedMs(record, fromMs, quietMs));
+  for (const [index, said] of record.said.entries()) {
+    // Where the human begins in a pause of the answer, nobody is interrupted.
+    const interruption = interruptions.find(({ saidAtMs }) => saidAtMs === said.atMs);
+    const quietMs = said.atMs + (interruption?.quietAfterMs ?? said.ms);
+    if (interruption !== undefined) {
+      const noticed = noticedMs.find((atMs) => atMs >= startedMs + said.atMs);
+      heardOnMs.push(Math.max(0, startedMs + quietMs - (noticed ?? Number.NaN)));
+      toldWrongMs.push(toldOf(model.truth, index) - playedMs(record, fromMs, quietMs));
+    }
     fromMs = quietMs;
   }
   const addedMs = answers.map(({ afterMs, saidAtMs }, index) => {
