@@ -67,10 +67,10 @@ async function measure(
         'heard on',
         all.flatMap(({ heardOnMs }) => heardOnMs),
       ),
-      between(
-        'told wrong by',
+      `told wrong by ${quantiles(
         all.flatMap(({ toldWrongMs }) => toldWrongMs),
-      ),
+        [0, 0.5, 1],
+      )} ms`,
       between(
         'added',
         all.flatMap(({ addedMs }) => addedMs),
@@ -90,6 +90,9 @@ async function measure(
 
 /** The median, the 99th percentile and the largest. */
 function between(name: string, values: readonly number[], digits = 0): string {
-  const [median, p99, most] = [0.5, 0.99, 1].map((q) => quantile(values, q).toFixed(digits));
-  return `${name} ${median} / ${p99} / ${most} ms (${values.length})`;
+  return `${name} ${quantiles(values, [0.5, 0.99, 1], digits)} ms (${values.length})`;
+}
+
+function quantiles(values: readonly number[], which: readonly number[], digits = 0): string {
+  return which.map((q) => quantile(values, q).toFixed(digits)).join(' / ');
 }
