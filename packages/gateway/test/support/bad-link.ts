@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from './spawn.ts';
 
+const maxAttempts = 1000;
+
 /** A machine at the other end of a wire that delays and loses, on this machine. */
 export interface BadLink {
   /** Where this machine is, seen from there. */
@@ -46,7 +48,9 @@ export async function openBadLink(filter: readonly string[], index = 0): Promise
     } catch {
       // It was not made.
     }
-    rmSync(folder, { recursive: true, force: true });
+    // Switches that end remove what is theirs at the same time.
+    for (let attempt = 0; existsSync(folder) && attempt < maxAttempts; attempt += 1)
+      rmSync(folder, { recursive: true, force: true });
   };
   try {
     ip(`netns add ${name}`);
