@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
-import { readSmallFile, whyNoFile } from '../process/small-file.ts';
 import { ConfigError } from './config-error.ts';
 import { isExempt } from './no-proxy.ts';
 import { readSecret } from './secret.ts';
+import { readSettingFile } from './setting-file.ts';
 import type { Upstream } from './upstream.ts';
 
 /** How to connect to a provider that needs more than the built-in reader of replies has. */
@@ -167,14 +167,5 @@ function certificates(upstream: Upstream, setting: 'caFile' | 'certFile'): strin
 }
 
 function read(upstream: Upstream, setting: 'caFile' | 'certFile' | 'keyFile'): string {
-  const path = upstream[setting] ?? '';
-  try {
-    return readSmallFile(path);
-  } catch (error) {
-    // The path is not printed if it looks like a key that was set by mistake.
-    const named = /\n|-----/.test(path) ? '' : ` at ${path}`;
-    throw new ConfigError(
-      `upstream ${upstream.name}: ${setting}: expected a file that can be read${named}, got ${whyNoFile(error)}`,
-    );
-  }
+  return readSettingFile(`upstream ${upstream.name}: ${setting}`, upstream[setting] ?? '');
 }

@@ -37,15 +37,15 @@ test('a naive bridge has all of an answer at the carrier, and takes nothing back
   const { bridge, calls, models } = await open({ greeting: speech('model-events') });
   const call = await placeCall(bridge.url, { clock });
   expect(await call.whenHeard(3000, 60_000)).toBe(true);
-  // It was made in 1.4 s: most of it waits, and the bridge has forgotten it.
-  expect(calls[0]?.sentMs).toBeGreaterThan(13_000);
-  expect(call.bufferedMs).toBeGreaterThan(8000);
+  // It is made in 1.4 s: most of it waits, and the bridge has forgotten it.
+  await until(() => (calls[0]?.sentMs ?? 0) > 13_000, 'all of it is made');
+  expect(call.bufferedMs).toBeGreaterThan(6000);
   call.say(speech('caller-interruption').audio);
   await call.whenSaid();
   await until(() => calls[0]?.interruptions === 1, 'the model hears it');
   await call.wait(500);
   // Heard on and on, and nobody was told.
-  expect(call.bufferedMs).toBeGreaterThan(4000);
+  expect(call.bufferedMs).toBeGreaterThan(1000);
   expect(call.clears).toEqual([]);
   expect(call.marks).toEqual([]);
   expect(calls[0]?.toldMs).toEqual([]);

@@ -93,7 +93,7 @@ describe("a carrier's double", () => {
     // A timer's lateness on a busy machine, at five times the speed.
     expect(after600?.returnedMs).toBeLessThan((first?.atMs ?? 0) + 1600);
     expect(marks.every(({ wasCleared }) => !wasCleared)).toBe(true);
-    expect(maxBufferedMs).toBeGreaterThan(500);
+    expect(maxBufferedMs).toBeGreaterThanOrEqual(400);
     expect(maxBufferedMs).toBeLessThanOrEqual(600);
   });
 

@@ -86,14 +86,13 @@ describe('a webhook', () => {
 
   test('that never ends is left when the run is aborted', async () => {
     const gone = Promise.withResolvers<void>();
+    const giveUp = new AbortController();
     const url = await serve((_request, response) => {
       response.write('x');
+      giveUp.abort();
       response.on('close', () => gone.resolve());
     });
-    const giveUp = new AbortController();
-    const running = run(tool(url), giveUp.signal);
-    setTimeout(() => giveUp.abort(), 50);
-    await expect(running).rejects.toThrow(/aborted/u);
+    await expect(run(tool(url), giveUp.signal)).rejects.toThrow(/aborted/u);
     await gone.promise;
   });
 
