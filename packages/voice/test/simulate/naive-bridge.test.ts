@@ -57,7 +57,7 @@ test('a naive bridge has all of an answer at the carrier, and takes nothing back
 });
 
 test('a naive bridge clears an answer that is still being made, and tells the time since it began', async () => {
-  const { bridge, calls, models } = await open({ greeting: speech('model-events'), speed: 1.2 });
+  const { bridge, calls, models } = await open({ greeting: speech('model-events'), speed: 2 });
   const call = await placeCall(bridge.url, { clock });
   expect(await call.whenHeard(2000, 60_000)).toBe(true);
   call.say(speech('caller-interruption').audio);
