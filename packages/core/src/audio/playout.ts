@@ -30,7 +30,10 @@ export interface Ear {
 export interface PlayoutOptions {
   /** The ear's format. */
   readonly format: AudioFormat;
-  /** Audio that may be on its way to the ear and not be heard yet: 600 to 1,000 ms. Default: 800. */
+  /**
+   * Audio that may be on its way to the ear and not be heard yet: 200 to 5,000 ms. It has to be longer than the way to the ear
+   * and back by 160 ms, or the ear is starved; what is longer than a second is heard on that much longer. Default: 800.
+   */
   readonly windowMs?: number;
   /** Audio that may wait here, beyond the window: how long an answer may be ahead of the ear. Default: 120,000. */
   readonly maxWaitingMs?: number;
@@ -150,9 +153,9 @@ export class Playout {
     return this.#ledger.marksOut;
   }
 
-  /** Whether nothing waits and all that was sent was played. */
+  /** Whether nothing waits, nothing is held, and all that was sent was played. */
   get isIdle(): boolean {
-    return this.#queue.bytes === 0 && this.#ledger.unconfirmedMs === 0;
+    return !this.#isHeld && this.#queue.bytes === 0 && this.#ledger.unconfirmedMs === 0;
   }
 
   /**
@@ -211,20 +214,22 @@ export class Playout {
     return mark.meaning;
   }
 
-  /** Drops all that is not heard, here and at the ear, and says what was heard of it. What was held is dropped, too. */
-  interrupt(): Interruption {
+  /** What is heard now of each part that is not known to be heard to its end, in order. */
+  get unheard(): readonly HeardPart[] {
     const begun = this.#ledger.unheard(this.#clock.nowMs());
     const waiting = this.#queue.parts
       .filter((part) => !begun.some((one) => isSame(one, part)))
       .map(({ itemId, contentIndex }) => ({ itemId, contentIndex, heardMs: 0, sentMs: 0 }));
-    const interruption = {
-      unheard: [...begun, ...waiting].map((one) => {
-        const beforeMs = this.#heardBefore.get(keyOf(one)) ?? 0;
-        return { ...one, heardMs: one.heardMs + beforeMs, sentMs: one.sentMs + beforeMs };
-      }),
-      sentMs: this.unconfirmedMs,
-      waitingMs: this.waitingMs,
-    };
+    return [...begun, ...waiting].map((one) => {
+      const beforeMs = this.#heardBefore.get(keyOf(one)) ?? 0;
+      return { ...one, heardMs: one.heardMs + beforeMs, sentMs: one.sentMs + beforeMs };
+    });
+  }
+
+  /** Drops all that is not heard, here and at the ear, and says what was heard of it. What was held is dropped, too. */
+  interrupt(): Interruption {
+    const { unheard, unconfirmedMs: sentMs, waitingMs } = this;
+    const interruption = { unheard, sentMs, waitingMs };
     this.#forget();
     this.#clearEar();
     this.#heardBefore.clear();
@@ -258,10 +263,12 @@ export class Playout {
     this.#pump();
   }
 
-  /** Drops what waits, and sends nothing more. Safe to call twice. */
+  /** Drops what waits, sends nothing more, and awaits no mark. Safe to call twice. */
   close(): void {
     this.#isClosed = true;
     this.#forget();
+    this.#ledger.clear();
+    this.#kept.length = 0;
   }
 
   /** Drops what the ear has and begins anew with it. */

@@ -7,8 +7,8 @@ interface Response {
   isOver: boolean;
 }
 
-/** Responses and parts that are kept in mind. A model makes one response at a time, of a few parts each. */
-const maxKept = 64;
+/** Responses and parts that are kept in mind. A model makes one response at a time, of a few parts each; a wild one has hundreds. */
+const maxKept = 1024;
 
 /**
  * Which of the model's audio is still wanted, and how much came of each part. A response that was dropped goes on for a
@@ -40,8 +40,10 @@ export class Answers {
     return this.#bytes.has(keyOf(part));
   }
 
+  /** A response begins; also one whose id was there before. */
   started(responseId: string): void {
-    this.#of(responseId);
+    const response = this.#of(responseId);
+    if (response.isOver) keep(this.#responses, responseId, { isDropped: false, isOver: false });
   }
 
   ended(responseId: string): void {
@@ -69,11 +71,6 @@ export class Answers {
   /** What comes from now on of the responses that are not over is dropped. */
   dropAll(): void {
     for (const response of this.#responses.values()) if (!response.isOver) response.isDropped = true;
-  }
-
-  /** What the model is told of a part: whole milliseconds, never more than came of it. */
-  heardMs(part: SpokenPart, ms: number): number {
-    return Math.floor(Math.min(ms, this.cameMs(part)));
   }
 
   /** How much came of a part, in milliseconds. */

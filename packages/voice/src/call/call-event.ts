@@ -12,7 +12,7 @@ export type CallEndReason =
   | 'carrier_refused'
   /** The model's connection ended, it was not ready in time, or its answers did not come, and there was no other session. */
   | 'model_failed'
-  /** The ear confirmed nothing for longer than `stallMs`, although it had audio. */
+  /** The ear confirmed nothing for longer than `stallTimeoutMs`, although it had audio. */
   | 'ear_stalled'
   | 'max_duration'
   /** `close` was called. */

@@ -1,6 +1,6 @@
 import type { Clock } from '@spillway/core/clock';
 import { SpillwayError } from '@spillway/core';
-import { bytesPerSample } from '@spillway/core/audio';
+import { bytesPerSample, msOfBytes } from '@spillway/core/audio';
 import type { CarrierLeg } from '../carrier/carrier-leg.ts';
 import type { ModelLeg } from '../model/model-leg.ts';
 import type { CallTool } from '../tools/call-tool.ts';
@@ -46,7 +46,10 @@ export interface CallOptions {
    * silence, of 500 ms mostly, which counts. Default: 700.
    */
   readonly shortNoiseMs?: number;
-  /** Audio that may be on its way to the ear and not be heard: 600 to 1,000 ms. Default: 800. */
+  /**
+   * Audio that may be on its way to the ear and not be heard: 200 to 5,000 ms, of which 600 to 1,000 make sense. Longer than the way
+   * to the ear and back by 160 ms, or the ear is starved. Default: 800.
+   */
   readonly windowMs?: number;
   /** How long an answer may be ahead of the ear; beyond that it is ended at a pause: 1 s to 1 h. Default: 120,000. */
   readonly maxAnswerMs?: number;
@@ -54,13 +57,13 @@ export interface CallOptions {
   readonly maxEarlyMs?: number;
   /** Audio of the caller that may wait for a model that is late: 20 to 60,000 ms. Default: 400. */
   readonly maxLateMs?: number;
-  /** How long the model may take until it is ready. Default: 10,000. */
+  /** How long the model may take until it is ready: 100 to 600,000 ms. Default: 10,000. */
   readonly readyTimeoutMs?: number;
   /** How long nothing may come of an answer that is due, before its model has failed: 1,000 to 600,000 ms. Default: 20,000. */
   readonly answerTimeoutMs?: number;
-  /** How long an ear that has audio may confirm nothing before the call is ended. Default: 10,000. */
+  /** How long an ear that has audio may confirm nothing before the call is ended: 100 to 600,000 ms. Default: 10,000. */
   readonly stallTimeoutMs?: number;
-  /** How long a call may last. Default: 3,600,000. */
+  /** How long a call may last: 1,000 ms to 24 days. Default: 3,600,000. */
   readonly maxDurationMs?: number;
   /** Time; default: the system's. */
   readonly clock?: Pick<Clock, 'after' | 'nowMs'>;
@@ -100,26 +103,43 @@ export function checkLegs({
  * @throws {SpillwayError} `invalid_option`
  */
 export function checkCallOptions(options: CallOptions): void {
-  const { answerTimeoutMs = 20_000, carrier, farewell, filler, shortNoiseMs = 700 } = options;
+  const { carrier, farewell, filler, maxAnswerMs = 120_000, onShortNoise } = options;
   for (const [name, audio] of Object.entries({ farewell, filler })) {
     if (
       audio === undefined ||
       (audio.byteLength > 0 && audio.byteLength % bytesPerSample(carrier.format) === 0)
     )
       continue;
-    throw new SpillwayError(
-      'invalid_option',
+    throw invalid(
       `${name}: expected audio of whole samples in the carrier's format, got ${audio.byteLength} bytes.`,
     );
   }
-  if (!(shortNoiseMs >= 100 && shortNoiseMs <= 3000))
-    throw new SpillwayError(
-      'invalid_option',
-      `shortNoiseMs: expected 100 to 3,000 milliseconds, got ${shortNoiseMs}.`,
-    );
-  if (!(answerTimeoutMs >= 1000 && answerTimeoutMs <= 600_000))
-    throw new SpillwayError(
-      'invalid_option',
-      `answerTimeoutMs: expected 1,000 to 600,000 milliseconds, got ${answerTimeoutMs}.`,
-    );
+  for (const [name, min, max] of ranges) {
+    const value = options[name];
+    if (value === undefined || (value >= min && value <= max)) continue;
+    const bounds = [min, max].map((each) => each.toLocaleString('en')).join(' to ');
+    throw invalid(`${name}: expected ${bounds} milliseconds, got ${value}.`);
+  }
+  if (onShortNoise !== undefined && !['drop', 'resume'].includes(onShortNoise))
+    throw invalid(`onShortNoise: expected drop or resume, got ${JSON.stringify(onShortNoise)}.`);
+  if (farewell !== undefined && msOfBytes(carrier.format, farewell.byteLength) > maxAnswerMs)
+    throw invalid(`farewell: expected at most maxAnswerMs of audio, ${maxAnswerMs} ms, got more.`);
+}
+
+/** The durations among the options, and how long they may be. */
+const ranges = [
+  ['windowMs', 200, 5000],
+  ['maxAnswerMs', 1000, 3_600_000],
+  ['maxEarlyMs', 20, 60_000],
+  ['maxLateMs', 20, 60_000],
+  ['readyTimeoutMs', 100, 600_000],
+  ['answerTimeoutMs', 1000, 600_000],
+  ['stallTimeoutMs', 100, 600_000],
+  ['shortNoiseMs', 100, 3000],
+  // What a timer can wait for.
+  ['maxDurationMs', 1000, 2_147_483_647],
+] as const;
+
+function invalid(message: string): SpillwayError {
+  return new SpillwayError('invalid_option', message);
 }

@@ -1,18 +1,18 @@
 import { systemClock } from '@spillway/core/clock';
-import type { SpokenPart } from '@spillway/core/audio';
+import { type HeardPart, msOfBytes, type SpokenPart } from '@spillway/core/audio';
 import type { CarrierEvent, CarrierLeg } from '../carrier/carrier-leg.ts';
 import type { ModelEvent, ModelLeg } from '../model/model-leg.ts';
 import { ToolRuns } from '../tools/tool-runs.ts';
 import { AnswerWatch } from './answer-watch.ts';
-import { Answers } from './answers.ts';
 import type { CallEndReason, CallEvent } from './call-event.ts';
 import type { CallFigures } from './call-figures.ts';
 import { type CallOptions, checkCallOptions, checkLegs } from './call-options.ts';
-import { Conversation, type Utterance } from './conversation.ts';
+import type { Utterance } from './conversation.ts';
+import { Dialogue } from './dialogue.ts';
 import { Filler } from './filler.ts';
 import { Mouth } from './mouth.ts';
-import { Pressure } from './pressure.ts';
 import { type SessionEvent, Sessions } from './sessions.ts';
+import { SocketPressure } from './socket-pressure.ts';
 import { Timers } from './timers.ts';
 import { WatchedPlayout } from './watched-playout.ts';
 
@@ -20,8 +20,6 @@ import { WatchedPlayout } from './watched-playout.ts';
 const maxSocketMs = 200;
 /** And while less than this is out to it without a sign that it arrived: the longest way there and back, and some. */
 const maxUnconfirmedMs = 1000;
-/** Texts that wait for a model to be ready: keys that were pressed, mostly. */
-const maxUntold = 64;
 /** How long a response that has failed waits until it is asked for once more. */
 const askAgainAfterMs = 1000;
 /** What is said at the end is no model's. */
@@ -42,26 +40,19 @@ export class Call {
   readonly #playout: WatchedPlayout;
   readonly #mouth: Mouth;
   readonly #timers: Timers<'ask' | 'duration' | 'noise'>;
-  readonly #conversation = new Conversation();
   readonly #watch: AnswerWatch;
   readonly #tools: ToolRuns | undefined;
   readonly #filler: Filler | undefined;
   readonly #over = Promise.withResolvers<CallEndReason>();
   readonly #sessions: Sessions;
-  /** What came of the present session. */
-  #answers: Answers;
+  readonly #dialogue: Dialogue;
   #isOver = false;
   /** Why the call ends as soon as the ear has heard what waits. */
   #leaving: { readonly reason: CallEndReason; readonly detail: string } | undefined;
   /** Whether the caller waits for an answer that the next session has to give. */
   #owesAnswer: boolean;
   #failedInARow = 0;
-  /** Tools that the present session waits for. */
-  readonly #askedTools = new Set<string>();
-  /** What the next session is told when it is ready. */
-  #untold: string[] = [];
-  readonly #carrierPressure: Pressure;
-  readonly #modelPressure: Pressure;
+  readonly #pressure: SocketPressure;
   readonly #counts = { interruptions: 0, underruns: 0, droppedMs: 0, lostMs: 0, reopened: 0 };
 
   constructor(options: CallOptions) {
@@ -70,24 +61,26 @@ export class Call {
     const { carrier, clock = systemClock, filler, model, tools } = options;
     this.#options = options;
     this.#carrier = carrier;
-    this.#answers = new Answers(model.output);
+    this.#dialogue = new Dialogue(model.output);
     this.#owesAnswer = options.greeting !== undefined;
     this.#timers = new Timers(clock);
-    this.#carrierPressure = this.#pressureAt('carrier');
-    this.#modelPressure = this.#pressureAt('model');
-    const { stallTimeoutMs = 10_000 } = options;
+    const { stallTimeoutMs = 10_000, windowMs = 800 } = options;
+    this.#pressure = new SocketPressure(windowMs, (at, ms, isOver) =>
+      this.#tell({ kind: 'pressure', at, ms, isOver }),
+    );
     this.#playout = new WatchedPlayout({
       carrier,
       stallTimeoutMs,
       onStalled: () => this.#end('ear_stalled', `The ear confirmed nothing for ${stallTimeoutMs} ms.`),
       clock,
-      windowMs: this.#windowMs,
+      windowMs,
       maxWaitingMs: options.maxAnswerMs ?? 120_000,
       onUnderrun: (ms) => {
         this.#counts.underruns += 1;
         this.#tell({ kind: 'underrun', ms });
       },
       onCut: (part, keptMs) => {
+        if (isOurs(part)) return;
         // A part is truncated when nothing more comes of it.
         this.#stopAnswer();
         this.#say(part, keptMs);
@@ -116,7 +109,7 @@ export class Call {
       reopen:
         reopenModel &&
         ((failure) => {
-          const next = reopenModel(this.#conversation.soFar, failure);
+          const next = reopenModel(this.#dialogue.soFar, failure);
           if (next !== undefined) this.#checkNext(next);
           return next;
         }),
@@ -124,7 +117,7 @@ export class Call {
       onFailed: () => this.#modelFailed(),
       onReopening: (failure, inMs) => this.#tell({ kind: 'reopening', ...failure, inMs }),
       onOpened: (next) => {
-        this.#answers = new Answers(next.output);
+        this.#dialogue.begin(next.output);
         this.#counts.reopened += 1;
       },
       onNone: (failure) => this.#leave('model_failed', `${failure.code}: ${failure.message}`),
@@ -158,9 +151,12 @@ export class Call {
     return this.#over.promise;
   }
 
-  /** What was said so far, without what the human did not hear of an answer. */
+  /**
+   * What was said so far. What the human did not hear of an answer is left out when that is known: after an interruption, and when
+   * the call has ended. While an answer plays, it has all words of it that are known.
+   */
   get conversation(): readonly Utterance[] {
-    return this.#conversation.soFar;
+    return this.#dialogue.soFar;
   }
 
   /** What waits now. */
@@ -192,7 +188,7 @@ export class Call {
   interrupt(): void {
     if (this.#isOver) return;
     this.#watch.close();
-    if (this.#playout.isIdle && !this.#answers.isResponding) {
+    if (this.#playout.isIdle && !this.#dialogue.answers.isResponding) {
       // One that was asked for, such as the greeting, and has not begun.
       this.#sessions.current?.cancel();
       return;
@@ -213,12 +209,11 @@ export class Call {
   /** Gives a tool's result to the model. A session that did not ask for it is told in words. */
   giveResult(toolCallId: string, output: string): void {
     if (this.#isOver) return;
-    if (this.#askedTools.delete(toolCallId)) {
-      this.#sessions.current?.giveResult(toolCallId, output);
+    if (this.#sessions.giveResult(toolCallId, output)) {
       this.#watch.asked();
       return;
     }
-    this.#tellModel(`The result of a tool that was asked for before: ${output}`);
+    this.#sessions.tell(`The result of a tool that was asked for before: ${output}`);
     if (this.#sessions.ready !== undefined) this.#ask();
     else this.#owesAnswer = true;
   }
@@ -228,16 +223,13 @@ export class Call {
     this.#end('closed', detail);
   }
 
-  get #windowMs(): number {
-    return this.#options.windowMs ?? 800;
-  }
-
   #carrierSays(event: CarrierEvent): void {
     if (this.#isOver) return;
     switch (event.kind) {
       case 'audio':
         if (this.#leaving === undefined) this.#mouth.hear(event.timestampMs, event.audio);
-        this.#watchSockets();
+        this.#pressure.look('carrier', this.#carrier.bufferedMs);
+        this.#pressure.look('model', this.#sessions.current?.unconfirmedMs ?? 0);
         break;
       case 'mark':
         if (!this.#playout.returned(event.name)) break;
@@ -246,7 +238,7 @@ export class Call {
         break;
       case 'digit':
         this.#tell({ kind: 'digit', digit: event.digit });
-        this.#tellModel(`The caller pressed ${event.digit} on the telephone.`);
+        this.#sessions.tell(`The caller pressed ${event.digit} on the telephone.`);
         break;
       case 'ended':
         this.#end(event.why === 'hangup' ? 'hangup' : `carrier_${event.why}`, event.detail);
@@ -260,15 +252,15 @@ export class Call {
         this.#ready();
         break;
       case 'responseStarted':
-        this.#answers.started(event.responseId);
+        this.#dialogue.answers.started(event.responseId);
         this.#watch.sign();
         break;
       case 'audio':
         this.#takeAudio(event);
         break;
       case 'audioEnded':
-        this.#answers.partEnded();
-        if (this.#answers.isWanted(event.responseId)) this.#playout.end(event.part);
+        this.#dialogue.answers.partEnded();
+        if (this.#dialogue.answers.isWanted(event.responseId)) this.#playout.end(event.part);
         break;
       case 'responseEnded':
         this.#responseEnded(event);
@@ -280,22 +272,21 @@ export class Call {
         this.#speechStopped();
         break;
       case 'said':
-        if (!event.isWhole) break;
-        this.#conversation.said(event.part.itemId, event.text);
-        this.#tell({ kind: 'said', itemId: event.part.itemId, text: event.text });
+        if (event.isWhole) this.#said(event.part, event.text);
+        else this.#dialogue.says(event.part, event.text);
         break;
       case 'heard':
         if (!event.isWhole) break;
-        this.#conversation.heard(event.text);
+        this.#dialogue.heard(event.text);
         this.#tell({ kind: 'heard', text: event.text });
         break;
       case 'toolCalled':
         this.#tell({ kind: 'toolCalled', callId: event.callId, name: event.name, input: event.input });
-        this.#askedTools.add(event.callId);
-        this.#tools?.ask(event.callId, event.name, event.input);
+        this.#sessions.asksFor(event.callId);
+        if (!this.#isOver) this.#tools?.ask(event.callId, event.name, event.input);
         break;
       case 'toolCancelled':
-        this.#askedTools.delete(event.callId);
+        this.#sessions.dropsTool(event.callId);
         this.#tools?.cancel(event.callId);
         break;
       case 'used':
@@ -312,12 +303,12 @@ export class Call {
     const model = this.#sessions.ready;
     if (model === undefined) return;
     this.#tell({ kind: 'ready', waitedMs: this.#mouth.waitingMs });
+    if (this.#isOver) return;
     this.#mouth.listen(model);
-    for (const text of this.#untold.splice(0)) model.tell(text);
     if (!this.#owesAnswer) return;
     this.#owesAnswer = false;
     // A session that takes over goes on with the conversation, and greets only if nobody has said a word.
-    this.#ask(this.#conversation.soFar.length === 0 ? this.#options.greeting : undefined);
+    this.#ask(this.#dialogue.soFar.length === 0 ? this.#options.greeting : undefined);
   }
 
   #speechStarted(): void {
@@ -326,7 +317,8 @@ export class Call {
       return;
     }
     this.#playout.hold();
-    this.#timers.after('noise', this.#options.shortNoiseMs ?? 700, () => this.interrupt());
+    if (!this.#timers.has('noise'))
+      this.#timers.after('noise', this.#options.shortNoiseMs ?? 700, () => this.interrupt());
   }
 
   #speechStopped(): void {
@@ -343,7 +335,11 @@ export class Call {
   }
 
   #takeAudio({ audio, part, responseId }: Extract<ModelEvent, { readonly kind: 'audio' }>): void {
-    const isWanted = this.#answers.came(responseId, part, audio.byteLength);
+    if (audio.byteLength === 0) return;
+    const isNew = !this.#dialogue.answers.knows(part);
+    const isWanted = this.#dialogue.answers.came(responseId, part, audio.byteLength);
+    // It was on its way while its answer was dropped, so that nobody has said yet that it was not heard.
+    if (!isWanted && isNew) this.#say(part, 0);
     if (!isWanted) return;
     this.#filler?.stop();
     this.#watch.spoke(this.#playout.isIdle);
@@ -352,17 +348,18 @@ export class Call {
 
   #responseEnded(event: Extract<ModelEvent, { readonly kind: 'responseEnded' }>): void {
     const { responseId, state, usage } = event;
-    const isWanted = this.#answers.isWanted(responseId);
-    this.#answers.ended(responseId);
+    const isWanted = this.#dialogue.answers.isWanted(responseId);
+    this.#dialogue.answers.ended(responseId);
     this.#watch.ended();
     this.#tell({ kind: 'responseEnded', state, usage });
+    if (this.#isOver) return;
     if (state !== 'failed') {
       this.#failedInARow = 0;
       this.#sessions.succeeded();
     } else if (isWanted) {
       this.#failedInARow += 1;
       if (this.#failedInARow === 1)
-        this.#timers.after('ask', askAgainAfterMs, () => !this.#answers.isResponding && this.#ask());
+        this.#timers.after('ask', askAgainAfterMs, () => !this.#dialogue.answers.isResponding && this.#ask());
       else
         this.#sessions.fail({
           code: 'response_failed',
@@ -373,6 +370,7 @@ export class Call {
 
   /** Asks for a response. */
   #ask(instructions?: string): void {
+    if (this.#isOver) return;
     this.#sessions.current?.respond(instructions);
     this.#watch.asked();
   }
@@ -381,10 +379,9 @@ export class Call {
   #modelFailed(): void {
     if (this.#timers.has('noise')) this.#resume();
     this.#owesAnswer ||= this.#watch.isAwaited || this.#failedInARow > 0;
-    const { openPart } = this.#answers;
+    const { openPart } = this.#dialogue.answers;
     if (openPart !== undefined) this.#playout.end(openPart);
-    this.#answers = new Answers(this.#carrier.format);
-    this.#askedTools.clear();
+    this.#settle();
     this.#failedInARow = 0;
     this.#timers.stop('ask');
     this.#watch.close();
@@ -409,13 +406,13 @@ export class Call {
     this.#tools?.close();
     this.#filler?.stop();
     // An answer that may go on for minutes is no part of a call that is too long.
-    if (reason === 'max_duration') this.#playout.interrupt();
+    if (reason === 'max_duration') this.#dropSpeech();
     const { farewell } = this.#options;
     if (farewell !== undefined) {
-      if (!this.#playout.write(farewellPart, farewell)) {
-        this.#playout.interrupt();
-        this.#playout.write(farewellPart, farewell);
-      }
+      const farewellMs = msOfBytes(this.#carrier.format, farewell.byteLength);
+      // There is not room for both.
+      if (this.#playout.waitingMs + farewellMs > (this.#options.maxAnswerMs ?? 120_000)) this.#dropSpeech();
+      this.#playout.write(farewellPart, farewell);
       this.#playout.end(farewellPart);
     }
     this.#endIfHeard();
@@ -426,16 +423,10 @@ export class Call {
       this.#end(this.#leaving.reason, this.#leaving.detail);
   }
 
-  /** Tells the model something, when it is ready. */
-  #tellModel(text: string): void {
-    if (this.#sessions.ready !== undefined) this.#sessions.ready.tell(text);
-    else this.#untold = [...this.#untold, text].slice(-maxUntold);
-  }
-
   /** The model makes no more of its answer, and what still comes of it is dropped. */
   #stopAnswer(): void {
-    if (this.#answers.isResponding) this.#sessions.current?.cancel();
-    this.#answers.dropAll();
+    if (this.#dialogue.answers.isResponding) this.#sessions.current?.cancel();
+    this.#dialogue.answers.dropAll();
   }
 
   /**
@@ -443,40 +434,52 @@ export class Call {
    * nothing, it is refused. A session that has taken over knows no parts of the one before.
    */
   #say(part: SpokenPart, ms: number): number {
-    if (!this.#answers.knows(part)) return Math.floor(ms);
-    const heardMs = this.#answers.heardMs(part, ms);
-    this.#conversation.cut(part.itemId, heardMs / this.#answers.cameMs(part));
+    const heardMs = this.#dialogue.cut(part, ms);
+    if (!this.#dialogue.answers.knows(part)) return heardMs;
     if (heardMs > 0) this.#sessions.current?.truncate(part, heardMs);
     else this.#sessions.current?.remove(part.itemId);
     return heardMs;
   }
 
-  /** Looks at what has piled up in the sockets. */
-  #watchSockets(): void {
-    this.#carrierPressure.look(this.#carrier.bufferedMs);
-    this.#modelPressure.look(this.#sessions.current?.unconfirmedMs ?? 0);
+  /** Drops what the ear has not heard, without a model that could be told. */
+  #dropSpeech(): void {
+    this.#cut(this.#playout.interrupt().unheard);
   }
 
-  #pressureAt(at: 'carrier' | 'model'): Pressure {
-    return new Pressure(this.#windowMs, (ms, isOver) => this.#tell({ kind: 'pressure', at, ms, isOver }));
+  #cut(unheard: readonly HeardPart[]): void {
+    for (const part of unheard) if (!isOurs(part)) this.#dialogue.cut(part, part.heardMs);
+  }
+
+  #said(part: SpokenPart, text: string): void {
+    this.#dialogue.said(part, text);
+    this.#tell({ kind: 'said', itemId: part.itemId, text });
+  }
+
+  /** No more words come of a session: those that came are all there are. */
+  #settle(): void {
+    for (const { itemId, text } of this.#dialogue.settle()) this.#tell({ kind: 'said', itemId, text });
   }
 
   #end(reason: CallEndReason, detail: string): void {
     if (this.#isOver) return;
+    this.#settle();
+    this.#cut(this.#playout.unheard);
     this.#isOver = true;
-    this.#timers.stopAll();
+    this.#timers.close();
     this.#watch.close();
     this.#tools?.close();
     this.#filler?.forget();
     this.#playout.close();
+    this.#mouth.close();
     this.#sessions.close();
     this.#carrier.close(reason === 'model_failed' ? goingAway : normal, reason);
     this.#tell({ kind: 'ended', reason, detail });
     this.#over.resolve(reason);
   }
 
+  /** Nothing follows the end. */
   #tell(event: CallEvent): void {
-    this.#options.onEvent?.(event);
+    if (!this.#isOver || event.kind === 'ended') this.#options.onEvent?.(event);
   }
 }
 
@@ -488,7 +491,8 @@ function isOurs(part: SpokenPart): boolean {
 /**
  * Opens a call between a carrier's leg and a model's. Both ends are the call's from now on: it closes them.
  *
- * @throws {SpillwayError} `invalid_option` when the formats of the ends differ, or for a number out of its range.
+ * @throws {SpillwayError} `invalid_option` when the formats of the ends differ, or for a number out of its range. Then both ends are
+ * still the caller's.
  */
 export function openCall(options: CallOptions): Call {
   const call = new Call(options);

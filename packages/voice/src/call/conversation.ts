@@ -4,18 +4,24 @@ export interface Utterance {
   readonly text: string;
 }
 
+interface Kept extends Utterance {
+  readonly itemId?: string;
+}
+
 /** What is kept of a conversation: an hour has fewer, and a model's memory costs money. */
 const maxUtterances = 200;
 const maxCharacters = 32_768;
 
 /**
- * What was said so far, for a model that has to take over. What the human did not hear of an answer is left out, by its share:
- * which words were heard is known to some words.
+ * What was said so far. What the human did not hear of an answer is left out, by its share: which words were heard is known to
+ * some words.
  */
 export class Conversation {
-  #utterances: (Utterance & { readonly itemId?: string })[] = [];
-  /** How much of an item was heard whose words have not come yet. */
-  readonly #shares = new Map<string, number>();
+  readonly #utterances: Kept[] = [];
+  /** Words of items of which more may come. */
+  readonly #partial = new Map<string, string>();
+  /** How much of an item was heard, in milliseconds, where that is less than all of it. */
+  readonly #heardMs = new Map<string, number>();
 
   get soFar(): readonly Utterance[] {
     return this.#utterances.map(({ role, text }) => ({ role, text }));
@@ -26,29 +32,36 @@ export class Conversation {
     if (text.trim() !== '') this.#add({ role: 'caller', text });
   }
 
-  /** The model said something. */
-  said(itemId: string, text: string): void {
-    const share = this.#shares.get(itemId) ?? 1;
-    this.#shares.delete(itemId);
-    const kept = partOf(text, share);
-    if (kept !== '') this.#add({ role: 'model', text: kept, itemId });
+  /** The model says some words of an item. */
+  says(itemId: string, words: string): void {
+    const text = (this.#partial.get(itemId) ?? '') + words;
+    bounded(this.#partial, itemId, text.slice(0, maxCharacters));
   }
 
-  /** Of an item of the model only a share was heard: 0 to 1. */
-  cut(itemId: string, share: number): void {
+  /** The model said all of an item. `madeMs`: how long that is. */
+  said(itemId: string, text: string, madeMs: number): void {
+    this.#partial.delete(itemId);
+    const heardMs = this.#heardMs.get(itemId);
+    const kept = heardMs === undefined ? text : partOf(text, heardMs / madeMs);
+    if (kept.trim() !== '') this.#add({ role: 'model', text: kept, itemId });
+  }
+
+  /** Of an item of the model only so much was heard. */
+  cut(itemId: string, heardMs: number, madeMs: number): void {
+    bounded(this.#heardMs, itemId, heardMs);
     const at = this.#utterances.findIndex((one) => one.itemId === itemId);
     const said = this.#utterances[at];
-    if (said === undefined) {
-      this.#shares.set(itemId, share);
-      const [oldest = ''] = this.#shares.keys();
-      if (this.#shares.size > maxUtterances) this.#shares.delete(oldest);
-      return;
-    }
-    const kept = partOf(said.text, share);
-    this.#utterances.splice(at, 1, ...(kept === '' ? [] : [{ ...said, text: kept }]));
+    if (said === undefined) return;
+    const text = partOf(said.text, heardMs / madeMs);
+    this.#utterances.splice(at, 1, ...(text === '' ? [] : [{ ...said, text }]));
   }
 
-  #add(utterance: Utterance & { readonly itemId?: string }): void {
+  /** No more words come of any item: returns those that were not told to be all. */
+  settle(): readonly (readonly [itemId: string, text: string])[] {
+    return [...this.#partial];
+  }
+
+  #add(utterance: Kept): void {
     this.#utterances.push({ ...utterance, text: utterance.text.slice(0, maxCharacters) });
     let characters = this.#utterances.reduce((sum, { text }) => sum + text.length, 0);
     while (this.#utterances.length > maxUtterances || characters > maxCharacters)
@@ -56,9 +69,16 @@ export class Conversation {
   }
 }
 
+function bounded<T>(map: Map<string, T>, key: string, value: T): void {
+  map.set(key, value);
+  const [oldest] = map.keys();
+  if (map.size > maxUtterances && oldest !== undefined) map.delete(oldest);
+}
+
 /** The beginning of a text, to the end of a word. */
 function partOf(text: string, share: number): string {
-  if (share >= 1) return text;
+  // An item without any sound has no share.
+  if (!(share < 1)) return text;
   const end = Math.floor(text.length * share);
   const head = text.slice(0, end);
   return /\s/u.test(text.charAt(end)) ? head.trim() : head.slice(0, head.search(/\S*$/u)).trim();

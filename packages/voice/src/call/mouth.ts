@@ -68,6 +68,12 @@ export class Mouth {
     for (let next = late.take(); next !== undefined; next = late.take()) this.#queue.push(next);
   }
 
+  /** The call is over: nothing waits. */
+  close(): void {
+    this.#listener = undefined;
+    this.#queue = this.#open(this.#options.maxLateMs);
+  }
+
   /** Gives to the model what its socket takes and what arrives. */
   drain(): void {
     const listener = this.#listener;

@@ -24,12 +24,20 @@ export interface SessionsOptions {
 /** Waits before a session is opened again, one after the other, until an answer ends well. */
 const reopenAfterMs = [0, 1000, 2000] as const;
 
+/** Texts that wait for a session to be ready: keys that were pressed, mostly. */
+const maxUntold = 64;
+
 /** The sessions of a model, one after the other. Only the present one is heard. */
 export class Sessions {
   readonly #options: SessionsOptions;
   readonly #timers: Timers<'ready' | 'reopen'>;
   #current: ModelLeg | undefined;
+  /** Tools whose results the present one waits for. */
+  readonly #askedTools = new Set<string>();
+  /** What the next one is told when it is ready. */
+  #untold: string[] = [];
   #isReady = false;
+  #isOver = false;
   #failuresInARow = 0;
 
   constructor(options: SessionsOptions) {
@@ -61,9 +69,33 @@ export class Sessions {
       else if (!this.#isReady) {
         this.#isReady = true;
         this.#timers.stop('ready');
+        for (const text of this.#untold.splice(0)) model.tell(text);
         onEvent(event);
       }
     });
+  }
+
+  /** Tells the model something, when it is ready. */
+  tell(text: string): void {
+    if (this.ready !== undefined) this.ready.tell(text);
+    else if (!this.#isOver) this.#untold = [...this.#untold, text].slice(-maxUntold);
+  }
+
+  /** The present one asks for a tool. */
+  asksFor(toolCallId: string): void {
+    this.#askedTools.add(toolCallId);
+  }
+
+  /** It does not want the result any more. */
+  dropsTool(toolCallId: string): void {
+    this.#askedTools.delete(toolCallId);
+  }
+
+  /** Gives the present one a tool's result. Returns `false` if it has not asked for it. */
+  giveResult(toolCallId: string, output: string): boolean {
+    const isAsked = this.#askedTools.delete(toolCallId);
+    if (isAsked) this.#current?.giveResult(toolCallId, output);
+    return isAsked;
   }
 
   /** An answer has ended well: what fails from now on has all its tries. */
@@ -75,7 +107,8 @@ export class Sessions {
   fail({ code, message }: ModelFailure): void {
     const { onFailed, onNone, onReopening, reopen } = this.#options;
     onFailed();
-    this.close();
+    this.#drop();
+    if (this.#isOver) return;
     const inMs = reopenAfterMs[this.#failuresInARow];
     this.#failuresInARow += 1;
     if (inMs === undefined || reopen === undefined) {
@@ -83,14 +116,21 @@ export class Sessions {
       return;
     }
     onReopening({ code, message }, inMs);
+    if (this.#isOver) return;
     if (inMs === 0) this.#reopen({ code, message });
     else this.#timers.after('reopen', inMs, () => this.#reopen({ code, message }));
   }
 
-  /** Ends the present one, and opens no other. */
+  /** Ends the present one, and opens no other. Whoever is told something may do that. */
   close(): void {
+    this.#isOver = true;
+    this.#drop();
+  }
+
+  #drop(): void {
     this.#timers.stopAll();
     this.#isReady = false;
+    this.#askedTools.clear();
     this.#current?.close();
     this.#current = undefined;
   }
@@ -104,7 +144,8 @@ export class Sessions {
     } catch (error) {
       message = error instanceof Error ? error.message : String(error);
     }
-    if (model === undefined) onNone({ code: failure.code, message });
+    if (this.#isOver) model?.close();
+    else if (model === undefined) onNone({ code: failure.code, message });
     else {
       onOpened(model);
       this.begin(model);

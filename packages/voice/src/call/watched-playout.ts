@@ -1,4 +1,10 @@
-import { type Interruption, Playout, type PlayoutOptions, type SpokenPart } from '@spillway/core/audio';
+import {
+  type HeardPart,
+  type Interruption,
+  Playout,
+  type PlayoutOptions,
+  type SpokenPart,
+} from '@spillway/core/audio';
 import type { CarrierLeg } from '../carrier/carrier-leg.ts';
 import { Timers } from './timers.ts';
 
@@ -29,6 +35,10 @@ export class WatchedPlayout {
 
   get marksOut(): number {
     return this.#playout.marksOut;
+  }
+
+  get unheard(): readonly HeardPart[] {
+    return this.#playout.unheard;
   }
 
   get unconfirmedMs(): number {

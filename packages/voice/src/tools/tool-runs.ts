@@ -40,6 +40,8 @@ export interface ToolRunsOptions {
   readonly filler?: { begin(): void; stop(): void } | undefined;
 }
 
+/** Requests that are kept in mind, so that none is run twice. */
+const maxAsked = 1024;
 /** Runs at once. A model asks for a few; one that asks for more is told to wait. */
 const maxRuns = 8;
 const defaultDeadlineMs = 10_000;
@@ -63,6 +65,7 @@ export class ToolRuns {
   readonly #options: ToolRunsOptions;
   readonly #tools: ReadonlyMap<string, Tool>;
   /** What runs, by the model's id. */
+  readonly #asked = new Set<string>();
   readonly #running = new Map<string, Run>();
 
   /** @throws {SpillwayError} `invalid_option` for two tools of one name, a deadline out of its range, or a schema that is none. */
@@ -82,7 +85,10 @@ export class ToolRuns {
 
   /** The model asks for a tool. */
   ask(toolCallId: string, name: string, input: string): void {
-    if (this.#running.has(toolCallId)) return;
+    if (this.#asked.has(toolCallId)) return;
+    this.#asked.add(toolCallId);
+    const [oldest = ''] = this.#asked;
+    if (this.#asked.size > maxAsked) this.#asked.delete(oldest);
     const known = this.#tools.get(name);
     if (known === undefined) {
       const names = [...this.#tools.keys()].join(', ') || 'none';
@@ -144,7 +150,9 @@ export class ToolRuns {
     void Promise.resolve()
       .then(() => tool.run(input, { callId, toolCallId, signal }))
       .then(
-        (output) => end('done', output),
+        // Whoever writes no types may return anything.
+        (output: unknown) =>
+          end('done', typeof output === 'string' ? output : (JSON.stringify(output) ?? '')),
         () => end('failed', fallbackOf(tool)),
       );
   }

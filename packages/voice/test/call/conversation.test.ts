@@ -7,16 +7,33 @@ describe('a conversation', () => {
     for (const isCutFirst of [true, false]) {
       const conversation = new Conversation();
       conversation.heard('Go on.');
-      if (isCutFirst) conversation.cut('i-1', 0.5);
-      conversation.said('i-1', 'one two three four');
-      if (!isCutFirst) conversation.cut('i-1', 0.5);
-      conversation.said('i-2', 'five');
-      conversation.cut('i-2', 0);
+      if (isCutFirst) conversation.cut('i-1', 500, 1000);
+      conversation.said('i-1', 'one two three four', 1000);
+      if (!isCutFirst) conversation.cut('i-1', 500, 1000);
+      conversation.said('i-2', 'five', 300);
+      conversation.cut('i-2', 0, 300);
       expect(conversation.soFar).toEqual([
         { role: 'caller', text: 'Go on.' },
         { role: 'model', text: 'one two' },
       ]);
     }
+  });
+
+  test('counts what was heard against all that was made, also where it was made behind the interruption', () => {
+    const conversation = new Conversation();
+    // 200 of 250 ms that had come; then another 750 came, and the words of all.
+    conversation.cut('i-1', 200, 250);
+    conversation.said('i-1', 'one two three four five', 1000);
+    expect(conversation.soFar).toEqual([{ role: 'model', text: 'one' }]);
+  });
+
+  test('has the words that came of an item, when no more of them come', () => {
+    const conversation = new Conversation();
+    conversation.says('i-1', 'one ');
+    conversation.says('i-1', 'two');
+    conversation.says('i-2', 'whole');
+    conversation.said('i-2', 'whole', 100);
+    expect(conversation.settle()).toEqual([['i-1', 'one two']]);
   });
 
   test('is bounded: the newest is kept, and a beginning of what was said whatever its share', () => {
@@ -28,8 +45,8 @@ describe('a conversation', () => {
         (said) => {
           const conversation = new Conversation();
           for (const [at, [text, share]] of said.entries()) {
-            conversation.said(`i-${at}`, text);
-            conversation.cut(`i-${at}`, share);
+            conversation.said(`i-${at}`, text, 1000);
+            conversation.cut(`i-${at}`, share * 1000, 1000);
           }
           const { soFar } = conversation;
           expect(soFar.length).toBeLessThanOrEqual(200);

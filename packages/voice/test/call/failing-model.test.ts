@@ -104,12 +104,14 @@ describe('a model that fails', () => {
     const { clock, log, model, sessions } = opened;
     model.say({ kind: 'ready' });
     await say(opened, 4000);
-    await clock.advance(500);
+    model.say({ kind: 'said', responseId: 'r-1', part, text: 'One two three four', isWhole: true });
+    await clock.advance(900);
     model.say(gone);
     sessions[0]?.model.say({ kind: 'ready' });
     log.length = 0;
     sessions[0]?.model.say({ kind: 'speechStarted', atMs: 0 });
     expect(log).toEqual(['clear']);
+    expect(opened.call.conversation.map(({ text }) => text)).toEqual(['One']);
   });
 
   test('keeps the caller’s audio and keys for the next session', async () => {

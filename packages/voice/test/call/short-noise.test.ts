@@ -45,6 +45,35 @@ describe('a short noise', () => {
     expect(carrier.ear.played.length / 8).toBeLessThan(1500);
   });
 
+  test('into the last words, whose mark is on its way, holds nothing for ever', async () => {
+    for (const early of [40, 80, 120, 200]) {
+      const opened = await openSpeaking(200);
+      const { carrier, clock, model } = opened;
+      await clock.advance(2000);
+      const last = { itemId: 'item-2', contentIndex: 0 };
+      await say(opened, 1000, 'r-2', last);
+      // Said in 100 ms; the way to the ear and back is 50 ms each.
+      await clock.advance(1000 - early);
+      model.say({ kind: 'speechStarted', atMs: 0 });
+      await clock.advance(1000);
+      model.say({ kind: 'speechStopped', atMs: 1000 });
+      const heard = carrier.ear.played.length;
+      await say(opened, 2000, 'r-3', { itemId: 'item-3', contentIndex: 0 });
+      await clock.advance(4000);
+      expect(carrier.ear.played.length - heard).toBe(2000 * 8);
+    }
+  });
+
+  test('that is told twice is over in time', async () => {
+    const opened = await openSpeaking();
+    const { clock, events, model } = opened;
+    for (let count = 0; count < 5; count += 1) {
+      model.say({ kind: 'speechStarted', atMs: 0 });
+      await clock.advance(300);
+    }
+    expect(events.map(({ kind }) => kind)).toContain('interrupted');
+  });
+
   test('into silence is speech', async () => {
     const { clock, model } = await openSpeaking(200);
     await clock.advance(2000);

@@ -189,6 +189,14 @@ describe('a tool', () => {
         input: '{"town":"Bern"}',
       });
     await settled(opened);
+    opened.model.say({
+      kind: 'toolCalled',
+      responseId: 'r-2',
+      callId: 'one',
+      name: 'weather',
+      input: '{"town":"Bern"}',
+    });
+    await settled(opened);
     expect(runs).toBe(1);
     expect(outcomes(opened)).toEqual(['done']);
   });
