@@ -7049,14 +7049,6 @@ export const mutants: readonly Mutant[] = [
     only: 'which is then closed',
   },
   {
-    name: 'call: a timer that is set after the end calls back',
-    file: 'packages/voice/src/call/timers.ts',
-    find: '    if (this.#isClosed) return;\n',
-    replace: '',
-    test: 'packages/voice/test/call/end-of-a-call.test.ts',
-    only: 'nothing follows',
-  },
-  {
     name: 'call: events follow the end',
     file: 'packages/voice/src/call/call.ts',
     find: "    if (!this.#isOver || event.kind === 'ended') this.#options",

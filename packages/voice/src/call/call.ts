@@ -463,9 +463,11 @@ export class Call {
   #end(reason: CallEndReason, detail: string): void {
     if (this.#isOver) return;
     this.#settle();
+    // Whoever was told may have ended it.
+    if (this.#isOver) return;
     this.#cut(this.#playout.unheard);
     this.#isOver = true;
-    this.#timers.close();
+    this.#timers.stopAll();
     this.#watch.close();
     this.#tools?.close();
     this.#filler?.forget();

@@ -4,7 +4,6 @@ import type { Clock, Timer } from '@spillway/core/clock';
 export class Timers<Name extends string> {
   readonly #clock: Pick<Clock, 'after'>;
   readonly #timers = new Map<Name, Timer>();
-  #isClosed = false;
 
   constructor(clock: Pick<Clock, 'after'>) {
     this.#clock = clock;
@@ -17,7 +16,6 @@ export class Timers<Name extends string> {
   /** Calls back once, after so long. One of the same name is stopped. */
   after(name: Name, ms: number, callback: () => void): void {
     this.stop(name);
-    if (this.#isClosed) return;
     this.#timers.set(
       name,
       this.#clock.after(ms, () => {
@@ -34,11 +32,5 @@ export class Timers<Name extends string> {
 
   stopAll(): void {
     for (const name of this.#timers.keys()) this.stop(name);
-  }
-
-  /** Stops all, and calls nobody back from now on. */
-  close(): void {
-    this.#isClosed = true;
-    this.stopAll();
   }
 }

@@ -45,6 +45,22 @@ describe('a call that is closed by whoever hears of', () => {
       },
     ],
     [
+      // Of two parts, whose ends were never told.
+      'said',
+      (opened) => {
+        opened.model.say({ kind: 'ready' });
+        for (const itemId of ['item-1', 'item-2'])
+          opened.model.say({
+            kind: 'said',
+            responseId: 'r-1',
+            part: { itemId, contentIndex: 0 },
+            text: 'x',
+            isWhole: false,
+          });
+        opened.call.close();
+      },
+    ],
+    [
       'reopening',
       ({ model }) => {
         model.say({ kind: 'ready' });
