@@ -272,8 +272,7 @@ export class Call {
         this.#speechStopped();
         break;
       case 'said':
-        if (event.isWhole) this.#said(event.part, event.text);
-        else this.#dialogue.says(event.part, event.text);
+        this.#said(event);
         break;
       case 'heard':
         if (!event.isWhole) break;
@@ -450,9 +449,9 @@ export class Call {
     for (const part of unheard) if (!isOurs(part)) this.#dialogue.cut(part, part.heardMs);
   }
 
-  #said(part: SpokenPart, text: string): void {
-    this.#dialogue.said(part, text);
-    this.#tell({ kind: 'said', itemId: part.itemId, text });
+  #said({ isWhole, part, text }: Extract<ModelEvent, { readonly kind: 'said' }>): void {
+    this.#dialogue.said(part, text, isWhole);
+    if (isWhole) this.#tell({ kind: 'said', itemId: part.itemId, text });
   }
 
   /** No more words come of a session: those that came are all there are. */

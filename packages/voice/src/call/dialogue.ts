@@ -33,14 +33,10 @@ export class Dialogue {
     this.#conversation.heard(text);
   }
 
-  /** The model says some words of a part. */
-  says({ itemId }: SpokenPart, words: string): void {
-    this.#conversation.says(itemId, words);
-  }
-
-  /** The model said all of a part. */
-  said(part: SpokenPart, text: string): void {
-    this.#conversation.said(part.itemId, text, this.#madeMs(part));
+  /** The model said some more words of a part, or all of it. */
+  said(part: SpokenPart, text: string, isWhole: boolean): void {
+    if (isWhole) this.#conversation.said(part.itemId, text, this.#madeMs(part));
+    else this.#conversation.says(part.itemId, text);
   }
 
   /** Only so much of a part was heard. Returns the whole milliseconds of it, never more than came. */
@@ -54,7 +50,7 @@ export class Dialogue {
   /** No more words come: those whose end was not told are all there are. Returns them. */
   settle(): readonly { readonly itemId: string; readonly text: string }[] {
     return this.#conversation.settle().map(([itemId, text]) => {
-      this.said({ itemId, contentIndex: 0 }, text);
+      this.said({ itemId, contentIndex: 0 }, text, true);
       return { itemId, text };
     });
   }
