@@ -1,4 +1,5 @@
 import { type AudioFormat, bytesPerSample, type SpokenPart, telephoneAudio } from '@spillway/core/audio';
+import { systemClock } from '@spillway/core/clock';
 import type { Utterance } from '../call/conversation.ts';
 import { bytesOfBase64 } from './base64.ts';
 import type { ModelEvent, ModelLeg, ResponseState } from './model-leg.ts';
@@ -56,18 +57,21 @@ class OpenAiRealtime implements ModelLeg {
     this.input = format;
     this.output = format;
     this.answersItself = options.answersItself ?? true;
-    this.#turns = new ResponseTurns({
-      create: ({ instructions }) => {
-        const eventId = `spillway_${(this.#lastEvent += 1)}`;
-        // The API repeats this in what it begins, so that it is told from what it begins by itself.
-        const metadata = { [requestField]: eventId };
-        const response = { metadata, ...(instructions === undefined ? {} : { instructions }) };
-        this.#say({ type: 'response.create', event_id: eventId, response });
-        return eventId;
+    this.#turns = new ResponseTurns(
+      {
+        create: ({ instructions }) => {
+          const eventId = `spillway_${(this.#lastEvent += 1)}`;
+          // The API repeats this in what it begins, so that it is told from what it begins by itself.
+          const metadata = { [requestField]: eventId };
+          const response = { metadata, ...(instructions === undefined ? {} : { instructions }) };
+          this.#say({ type: 'response.create', event_id: eventId, response });
+          return eventId;
+        },
+        cancel: (id) =>
+          this.#say({ type: 'response.cancel', ...(id === undefined ? {} : { response_id: id }) }),
       },
-      cancel: (id) =>
-        this.#say({ type: 'response.cancel', ...(id === undefined ? {} : { response_id: id }) }),
-    });
+      options.clock ?? systemClock,
+    );
     this.#socket = new ModelSocket({
       url,
       headers: { ...headers, ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }) },
@@ -78,7 +82,10 @@ class OpenAiRealtime implements ModelLeg {
       onOpen: () =>
         this.#say({ type: 'session.update', event_id: sessionEventId, session: sessionSettings(options) }),
       onText: (text) => this.#read(text),
-      onEnd: (code, message) => this.#listener?.({ kind: 'ended', code, message }),
+      onEnd: (code, message) => {
+        this.#turns.close();
+        this.#listener?.({ kind: 'ended', code, message });
+      },
     });
     this.#sent = new SentAudio(format, this.#socket, () => this.#emit({ kind: 'drained' }));
   }
@@ -139,6 +146,7 @@ class OpenAiRealtime implements ModelLeg {
   }
 
   close(): void {
+    this.#turns.close();
     this.#socket.close();
   }
 
@@ -209,7 +217,7 @@ class OpenAiRealtime implements ModelLeg {
     const audio = bytesOfBase64(event.delta);
     if (audio === undefined || audio.byteLength % bytesPerSample(this.output) !== 0)
       this.#socket.refuse('audio that is no base64 of whole samples');
-    else this.#emit({ kind: 'audio', ...placeOf(event), audio });
+    else if (audio.byteLength > 0) this.#emit({ kind: 'audio', ...placeOf(event), audio });
   }
 
   /**

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { msOfBytes, telephoneAudio } from '@spillway/core/audio';
+import { systemClock } from '@spillway/core/clock';
 import { createServer, type Server, type Socket } from 'node:net';
 import { openOpenAiRealtime, type OpenAiRealtimeOptions } from '../../src/index.ts';
 import {
@@ -334,6 +335,15 @@ describe('promise 22: the model is told what was heard', () => {
     expect(model.truth).toMatchObject({ deletions: [itemId], said: [], refusals: [] });
   });
 
+  test('one whose cancel is still on its way may be deleted, too, and what was made of it is gone', async () => {
+    const { itemId, leg, model } = await answering();
+    leg.leg.remove(itemId);
+    leg.leg.cancel();
+    expect((await leg.next('responseEnded')).state).toBe('cancelled');
+    expect(model.truth).toMatchObject({ deletions: [itemId], said: [], refusals: [] });
+    expect(leg.of('warned')).toEqual([]);
+  });
+
   test('an answer that is over is not cancelled, and one is cancelled once', async () => {
     const { leg, model } = await join({ speed: 1000 });
     leg.leg.cancel();
@@ -437,6 +447,28 @@ describe('responses', () => {
     expect(leg.of('warned')).toEqual([]);
   });
 
+  test('that are refused as busy again and again are few, on the leg’s clock, and none after it was closed', async () => {
+    const pausesMs: number[] = [];
+    const clock = {
+      after: (ms: number, callback: () => void) => {
+        if (ms <= 2000) pausesMs.push(ms);
+        return systemClock.after(ms / 20, callback);
+      },
+    };
+    const { leg, wild } = await joinWild({ clock });
+    wild.answer = ({ event_id, type }) => {
+      const error = { code: 'conversation_already_has_active_response', message: 'x', event_id };
+      if (type === 'response.create') wild.send({ type: 'error', error });
+    };
+    leg.leg.respond('mine');
+    await until(() => pausesMs.length === 7);
+    expect(pausesMs).toEqual([100, 200, 400, 800, 1600, 2000, 2000]);
+    expect(wild.of('response.create')).toHaveLength(7);
+    leg.leg.close();
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(pausesMs).toHaveLength(7);
+  });
+
   test('that the API could not begin by itself are asked for', async () => {
     const { leg, model } = await join({
       speed: 5,
@@ -464,6 +496,15 @@ describe('responses', () => {
     leg.leg.respond();
     await leg.next('responseStarted', 2);
   });
+});
+
+test('audio of no bytes is none', async () => {
+  const { leg, wild } = await joinWild();
+  const place = { response_id: 'resp_1', item_id: 'item_1', content_index: 0 };
+  wild.send({ type: 'response.output_audio.delta', ...place, delta: '' });
+  wild.send({ type: 'response.output_audio.delta', ...place, delta: 'AAAA' });
+  await leg.next('audio');
+  expect(leg.of('audio').map(({ audio }) => audio.byteLength)).toEqual([3]);
 });
 
 describe('tools', () => {

@@ -49,7 +49,7 @@ class Api {
   }
 }
 
-const step = fc.constantFrom('ask', 'stop', 'take', 'take', 'hear', 'hear', 'answer', 'finish');
+const step = fc.constantFrom('ask', 'stop', 'take', 'take', 'hear', 'hear', 'answer', 'finish', 'late');
 
 describe('responses, over lines that take their time', () => {
   test('each that is asked for is made, or stopped, and never is a second one asked for beside it', async () => {
@@ -64,8 +64,11 @@ describe('responses, over lines that take their time', () => {
         const stopped = new Set<string | undefined>();
         let asked: string | undefined;
         const open = { creates: 0, known: undefined as string | undefined };
-        const turns = new ResponseTurns({
+        const pauses: (() => void)[] = [];
+        const asker = {
           create: () => {
+            // Not in a pause behind a refusal.
+            expect(pauses).toHaveLength(0);
             // Neither does one run that is known, nor is one asked for.
             expect(open).toEqual({ creates: 0, known: undefined });
             expect(isStopped).toBe(false);
@@ -75,8 +78,15 @@ describe('responses, over lines that take their time', () => {
             asked = create;
             return create;
           },
-          cancel: (cancel) => api.toApi.push({ cancel }),
+          cancel: (cancel: string | undefined) => api.toApi.push({ cancel }),
+        };
+        const turns = new ResponseTurns(asker, {
+          after: (_ms, callback) => {
+            pauses.push(callback);
+            return { stop: () => undefined };
+          },
         });
+        const late = (): void => pauses.shift()?.();
         const hear = (): void => {
           const said = api.fromApi.shift();
           if (said === undefined) return;
@@ -108,6 +118,7 @@ describe('responses, over lines that take their time', () => {
             if (open.known !== undefined) stopped.add(open.known);
             turns.stop();
           } else if (one === 'hear') hear();
+          else if (one === 'late') late();
           else api[one]();
         }
         // All arrives, and each response comes to its end.
@@ -117,7 +128,7 @@ describe('responses, over lines that take their time', () => {
           else if (api.running !== undefined) {
             expect([stopped.has(api.running), stopped.has(api.runningBy)]).toEqual([false, false]);
             api.finish();
-          }
+          } else late();
         }
         expect([api.fromApi.length, api.toApi.length, api.running]).toEqual([0, 0, undefined]);
         // What was wanted last was made, and nothing is stuck.
@@ -127,5 +138,38 @@ describe('responses, over lines that take their time', () => {
         expect(api.toApi).toHaveLength(1);
       }),
     );
+  });
+
+  test('an API that is always busy is asked after pauses that grow, until it makes one', () => {
+    const pausesMs: number[] = [];
+    let end = (): void => undefined;
+    const asked: string[] = [];
+    const turns = new ResponseTurns(
+      { create: () => `event_${asked.push('x')}`, cancel: () => undefined },
+      {
+        after: (ms, callback) => {
+          pausesMs.push(ms);
+          end = callback;
+          return { stop: () => (end = () => undefined) };
+        },
+      },
+    );
+    turns.ask({});
+    for (let count = 1; count <= 7; count += 1) {
+      turns.refused(`event_${count}`, true);
+      // Who asks meanwhile waits, too.
+      turns.ask({});
+      expect(asked).toHaveLength(count);
+      end();
+    }
+    expect(pausesMs).toEqual([100, 200, 400, 800, 1600, 2000, 2000]);
+    turns.began('resp_1', 'event_8');
+    turns.ended('resp_1');
+    turns.ask({});
+    turns.refused('event_9', true);
+    expect(pausesMs.at(-1)).toBe(100);
+    turns.close();
+    end();
+    expect(asked).toHaveLength(9);
   });
 });
