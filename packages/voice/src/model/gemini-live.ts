@@ -38,6 +38,8 @@ class GeminiLive implements ModelLeg {
   readonly #openCalls = new Map<string, string>();
   #listener: ((event: ModelEvent) => void) | undefined;
   #isReady = false;
+  /** Its socket is over, and what is left is told. */
+  #isEnding = false;
   /** What is asked for when the present turn is over. */
   #wish: string | undefined;
   #leaving: Timer | undefined;
@@ -65,7 +67,10 @@ class GeminiLive implements ModelLeg {
       onOpen: () => this.#say(geminiSetup(options)),
       onText: (text) => this.#read(text),
       onEnd: (code, message) => {
-        this.#release();
+        this.#leaving?.stop();
+        this.#isEnding = true;
+        this.#turns.end();
+        this.#isEnding = false;
         this.#listener?.({ kind: 'ended', code, message });
       },
     });
@@ -221,6 +226,7 @@ class GeminiLive implements ModelLeg {
         this.#socket.refuse('audio that is no base64 of whole samples');
         return undefined;
       }
+      if (audio.byteLength === 0) continue;
       if (!/^audio\/pcm(;\s*rate=24000)?$/.test(inlineData.mimeType)) {
         this.#socket.refuse('audio of another kind than 16 bits at 24,000 Hz');
         return undefined;
@@ -268,7 +274,7 @@ class GeminiLive implements ModelLeg {
   }
 
   #emit(event: ModelEvent): void {
-    if (!this.#socket.isOver) this.#listener?.(event);
+    if (!this.#socket.isOver || this.#isEnding) this.#listener?.(event);
   }
 }
 
@@ -281,7 +287,7 @@ class GeminiLive implements ModelLeg {
  *
  * - `truncate` and `remove` do nothing: the model believes to have said all that it had sent when it was interrupted. A session that
  *   takes over (`past`) is told what was heard.
- * - `cancel` drops what still comes of an answer; the model makes it to its end.
+ * - `cancel` drops what still comes of an answer, or all of one that was asked for and has not begun; the model makes it to its end.
  * - Each text is an activity, as a voice is: `tell` stops the answer that is being made, and is answered. `respond` waits for
  *   its end; without instructions it says "Please go on."
  * - `speechStarted` comes with an interruption, and otherwise, when no answer is open, with the first words that were understood; its

@@ -3,6 +3,7 @@ import type { Clock, Timer } from '@spillway/core/clock';
 import type { CallerSound } from './caller-sound.ts';
 import type { GeminiContent } from './gemini-live-messages.ts';
 import type { ModelEvent, ResponseState } from './model-leg.ts';
+import { SentTexts } from './sent-texts.ts';
 
 /** An answer that was interrupted is over after so long at the latest, should the API not say so. */
 const maxStoppingMs = 2000;
@@ -47,11 +48,15 @@ export class GeminiTurns {
   #stopping: Timer | undefined;
   /** Of the caller's present turn: what was told of it, and whether there were words. */
   #caller = { isStarted: false, isStopped: false, hasWords: false };
-  /** Whether a text was sent, which interrupts as a voice does. */
-  #hasTexted = false;
+  readonly #texts: SentTexts;
+  /** Whether an answer was asked for that has not begun. */
+  #isDue = false;
+  /** Whether that one is dropped when it comes. */
+  #isDueCancelled = false;
 
   constructor(options: GeminiTurnsOptions) {
     this.#options = options;
+    this.#texts = new SentTexts(options.sound);
   }
 
   /** Whether a turn of the model is open. */
@@ -64,9 +69,10 @@ export class GeminiTurns {
     return `turn-${this.#count}`;
   }
 
-  /** What still comes of the answer that is being made is dropped: the API cannot be told to stop. */
+  /** What still comes of the answer that is being made, or is due, is dropped: the API cannot be told to stop. */
   cancel(): void {
     this.#isCancelled ||= this.#state === 'making';
+    this.#isDueCancelled ||= this.#isDue;
   }
 
   /** Notes that audio of the caller was sent. */
@@ -81,7 +87,8 @@ export class GeminiTurns {
 
   /** Notes that a text was sent. */
   texted(): void {
-    this.#hasTexted = true;
+    this.#texts.sent();
+    this.#isDue = true;
   }
 
   /** It asks for tools. */
@@ -94,13 +101,16 @@ export class GeminiTurns {
 
   /** It has the results of all tools: another response is due, also within the same turn. */
   answering(): void {
+    this.#isDue = true;
     if (this.#state !== 'making' || !this.#isTold) return;
     this.#made('completed');
+    this.#tellSaid();
     this.#begin();
   }
 
   /** It does not want the results of tools any more: the caller speaks. */
   tookBack(): void {
+    this.#forgetDue();
     this.#speechStarted();
   }
 
@@ -116,6 +126,13 @@ export class GeminiTurns {
     if (turnComplete) this.#over();
   }
 
+  /** The session has ended: what was said and heard until then is told whole. */
+  end(): void {
+    this.close();
+    this.#tellHeard();
+    this.#tellSaid();
+  }
+
   /** No timer is left. */
   close(): void {
     this.#stopping?.stop();
@@ -124,13 +141,16 @@ export class GeminiTurns {
   #begin(): void {
     this.#state = 'making';
     this.#count += 1;
-    this.#isCancelled = false;
+    this.#isCancelled = this.#isDueCancelled;
+    this.#forgetDue();
     this.#isTold = false;
     this.#hasSpoken = false;
-    this.#hasTexted = false;
+    this.#texts.answered();
     this.#caller = { isStarted: false, isStopped: false, hasWords: false };
     this.#tellHeard();
     this.#options.emit({ kind: 'responseStarted', responseId: this.responseId });
+    // Words that came before the first audio.
+    if (this.#said !== '') this.#emitSaid(this.#said, false);
   }
 
   #hear(text: string): void {
@@ -142,7 +162,14 @@ export class GeminiTurns {
     if (this.#state === 'making' || this.#state === 'playing') return;
     this.#caller.hasWords = true;
     this.#caller.isStopped = false;
+    // The next answer may be to these words.
+    this.#forgetDue();
     if (!this.#caller.isStarted) this.#speechStarted();
+  }
+
+  #forgetDue(): void {
+    this.#isDue = false;
+    this.#isDueCancelled = false;
   }
 
   #speechStarted(): void {
@@ -160,16 +187,21 @@ export class GeminiTurns {
   }
 
   #say(text: string): void {
+    // The ear has nothing of what these words belong to.
+    if (this.#isCancelled && this.#state !== 'idle') return;
+    const kept = text.slice(0, maxTextLength - this.#said.length);
+    if (kept === '') return;
+    this.#said += kept;
     // Words alone begin no answer: they may be late, and of the last one.
-    this.#said = (this.#said + text).slice(0, maxTextLength);
-    if (this.#state !== 'making' || this.#isCancelled) return;
-    this.#options.emit({ kind: 'said', responseId: this.responseId, part: this.#part, text, isWhole: false });
+    if (this.#state !== 'idle') this.#emitSaid(kept, false);
   }
 
   #interrupted(): void {
     const { emit, sound } = this.#options;
-    const isPhantom = sound.quietMs > phantomMs && !this.#hasTexted;
-    this.#hasTexted = false;
+    const isOfText = this.#texts.interrupted();
+    const isPhantom = sound.quietMs > phantomMs && !isOfText;
+    // What was due is not made. Who is told of this may cancel, and does not mean the answer to it.
+    this.#forgetDue();
     if (isPhantom)
       emit({
         kind: 'warned',
@@ -177,6 +209,7 @@ export class GeminiTurns {
         message: 'The model was interrupted, although nobody spoke.',
       });
     else this.#speechStarted();
+    this.#isDue = isOfText;
     if (this.#state === 'making') this.#made(isPhantom ? 'incomplete' : 'cancelled');
     if (this.#state === 'idle') return;
     this.#state = 'stopping';
@@ -210,18 +243,18 @@ export class GeminiTurns {
     this.#made('completed');
     this.#state = 'idle';
     this.#tellHeard();
-    if (this.#said !== '') {
-      const { responseId } = this;
-      this.#options.emit({
-        kind: 'said',
-        responseId,
-        part: this.#part,
-        text: this.#said.trim(),
-        isWhole: true,
-      });
-    }
-    this.#said = '';
+    this.#tellSaid();
     this.#options.onIdle();
+  }
+
+  #tellSaid(): void {
+    const text = this.#said.trim();
+    this.#said = '';
+    if (text !== '') this.#emitSaid(text, true);
+  }
+
+  #emitSaid(text: string, isWhole: boolean): void {
+    this.#options.emit({ kind: 'said', responseId: this.responseId, part: this.#part, text, isWhole });
   }
 
   #tellHeard(): void {

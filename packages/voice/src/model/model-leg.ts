@@ -23,7 +23,10 @@ export type ModelEvent =
     }
   /** A part has no more audio. */
   | { readonly kind: 'audioEnded'; readonly responseId: string; readonly part: SpokenPart }
-  /** Words of what it says, as they are made; `isWhole`: all of the part's. */
+  /**
+   * Words of what it says. Partial ones come as they are made, each only what is new, spaces included; those that come before an
+   * answer is dropped are those of audio that came. `isWhole`: all of the part's that are told, in place of its partial ones.
+   */
   | {
       readonly kind: 'said';
       readonly responseId: string;
@@ -31,7 +34,7 @@ export type ModelEvent =
       readonly text: string;
       readonly isWhole: boolean;
     }
-  /** Words of the human, as it has understood them; `isWhole`: all of the item's. */
+  /** Words of the human, as it has understood them; `isWhole`: all of the item's, in place of its partial ones, which are increments. */
   | { readonly kind: 'heard'; readonly itemId: string; readonly text: string; readonly isWhole: boolean }
   | {
       readonly kind: 'responseEnded';

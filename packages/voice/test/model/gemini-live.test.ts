@@ -255,6 +255,45 @@ describe('an interruption of Gemini', () => {
     await until(() => sessions[0]?.truth.answers[0]?.isInterrupted ?? false);
   });
 
+  test('by each of some keys that were pressed quickly is one, and one by nobody behind them is none', async () => {
+    const wild = new WildGemini();
+    const opened = await wild.open();
+    opened.leg.send(loud);
+    for (let ms = 0; ms < 4000; ms += 20) opened.leg.send(Buffer.alloc(960));
+    wild.speak(400);
+    await opened.next('audio');
+    const interrupt = (): void => {
+      wild.say({ serverContent: { interrupted: true } });
+      wild.say({ serverContent: { turnComplete: true } });
+    };
+    for (const key of ['1', '2', '3']) opened.leg.tell(`The caller pressed ${key} on the telephone.`);
+    interrupt();
+    // The answer to the first key has begun before the second one arrives.
+    wild.speak(100);
+    await opened.next('audio', 2);
+    interrupt();
+    interrupt();
+    wild.speak(100);
+    await opened.next('audio', 3);
+    expect(opened.of('speechStarted')).toHaveLength(3);
+    expect(opened.of('warned')).toEqual([]);
+    interrupt();
+    expect((await opened.next('warned')).code).toBe('phantom_interruption');
+    expect(opened.of('speechStarted')).toHaveLength(3);
+  });
+
+  test('by a key that did nothing is not awaited for ever', async () => {
+    const wild = new WildGemini();
+    const opened = await wild.open();
+    opened.leg.tell('The caller pressed 1 on the telephone.');
+    opened.leg.tell('The caller pressed 2 on the telephone.');
+    wild.speak(400);
+    await opened.next('audio');
+    for (let ms = 0; ms < 3100; ms += 20) opened.leg.send(Buffer.alloc(960));
+    wild.say({ serverContent: { interrupted: true } });
+    expect((await opened.next('warned')).code).toBe('phantom_interruption');
+  });
+
   test('when no answer is open is known by the first words; by silence behind them, that it is over', async () => {
     const wild = new WildGemini();
     const opened = await wild.open();
@@ -295,6 +334,55 @@ describe('an answer of Gemini that is cancelled', () => {
     // What the resampler held.
     expect(opened.of('audio').length).toBeLessThanOrEqual(before + 1);
     await until(() => sessions[0]?.truth.answers[0]?.text === answer.text);
+  });
+
+  test('before it has begun is not heard when it comes, and the next one is', async () => {
+    const { sessions, url } = await serveGemini({
+      speed: 1000,
+      thinkMs: 50,
+      greeting: speech('caller-hello'),
+    });
+    const opened = new OpenedGemini(url);
+    await opened.next('ready');
+    opened.leg.respond('Say hello.');
+    opened.leg.cancel();
+    const { state } = await opened.next('responseEnded');
+    expect(state).toBe('cancelled');
+    await until(() => sessions[0]?.truth.answers.length === 1);
+    await opened.next('used');
+    // The ear has nothing of its words.
+    expect(kindsOf(opened)).toEqual(['ready', 'responseStarted', 'responseEnded']);
+    opened.leg.respond('Say it again.');
+    await opened.next('audio');
+  });
+
+  test.each(['a voice', 'a key'])(
+    'by who stops it with %s does not lose the answer to that',
+    async (what) => {
+      const wild = new WildGemini();
+      const opened = await wild.open();
+      opened.cancelsAtSpeech = true;
+      opened.leg.respond('Say hello.');
+      opened.leg.cancel();
+      if (what === 'a key') opened.leg.tell('The caller pressed 5 on the telephone.');
+      else opened.leg.send(loud);
+      wild.say({ serverContent: { interrupted: true } });
+      wild.say({ serverContent: { turnComplete: true } });
+      await opened.next('speechStarted');
+      wild.speak(100);
+      await opened.next('audio');
+    },
+  );
+
+  test('for words of a caller does not lose the answer to them', async () => {
+    const wild = new WildGemini();
+    const opened = await wild.open();
+    opened.cancelsAtSpeech = true;
+    opened.leg.respond('Say hello.');
+    opened.leg.cancel();
+    wild.say({ serverContent: { inputTranscription: { text: 'Are you open?' } } });
+    wild.speak(100);
+    await opened.next('audio');
   });
 
   test('one that is asked for meanwhile waits for its end', async () => {
@@ -408,6 +496,15 @@ describe('tools of Gemini', () => {
   });
 });
 
+test('audio of no bytes is none, and begins no answer', async () => {
+  const wild = new WildGemini();
+  const opened = await wild.open();
+  wild.speak(0);
+  wild.say({ serverContent: { inputTranscription: { text: 'Hm.' } } });
+  await opened.next('heard');
+  expect(kindsOf(opened)).toEqual(['ready', 'heard', 'speechStarted']);
+});
+
 test('words of an answer that come behind its turn begin no other one', async () => {
   const wild = new WildGemini();
   const opened = await wild.open();
@@ -420,6 +517,42 @@ test('words of an answer that come behind its turn begin no other one', async ()
 });
 
 describe('the end of a session with Gemini', () => {
+  test('leaves what was said and heard until then, whole, before it is told', async () => {
+    const wild = new WildGemini();
+    const opened = await wild.open();
+    wild.say({ serverContent: { outputTranscription: { text: ' We' } } });
+    wild.speak(100);
+    wild.say({ serverContent: { outputTranscription: { text: ' are' } } });
+    wild.say({ serverContent: { generationComplete: true } });
+    wild.say({ serverContent: { outputTranscription: { text: ' open.' } } });
+    wild.say({ serverContent: { inputTranscription: { text: ' Hm?' } } });
+    await opened.next('heard');
+    wild.server.sockets[0]?.close(1011);
+    await opened.next('ended');
+    const texts = opened.events.flatMap((event) =>
+      event.kind === 'said' || event.kind === 'heard' || event.kind === 'ended'
+        ? [event.kind === 'ended' ? 'ended' : `${event.kind} ${event.isWhole}:${event.text}`]
+        : [],
+    );
+    expect(texts).toEqual([
+      'said false: We',
+      'said false: are',
+      'said false: open.',
+      'heard false: Hm?',
+      'heard true:Hm?',
+      'said true:We are open.',
+      'ended',
+    ]);
+    // One that was closed says nothing more.
+    const closed = await wild.open();
+    wild.speak(100);
+    wild.say({ serverContent: { outputTranscription: { text: ' We' } } });
+    await closed.next('said');
+    closed.leg.close();
+    await until(() => wild.server.closeCode === 1000);
+    expect(closed.of('said')).toHaveLength(1);
+  });
+
   test('is told before, and comes with the end of an answer', async () => {
     const wild = new WildGemini();
     const opened = await wild.open();

@@ -13,10 +13,15 @@ type EventOf<Kind extends ModelEvent['kind']> = Extract<ModelEvent, { readonly k
 export class OpenedGemini {
   readonly leg: ModelLeg;
   readonly events: ModelEvent[] = [];
+  /** Whether it is told to stop when the caller speaks, as a call does. */
+  cancelsAtSpeech = false;
 
   constructor(url: string, options: Partial<GeminiLiveOptions> = {}) {
     this.leg = openGeminiLive({ url, model: 'gemini-live', apiKey: 'g-test', ...options });
-    this.leg.listen((event) => this.events.push(event));
+    this.leg.listen((event) => {
+      this.events.push(event);
+      if (this.cancelsAtSpeech && event.kind === 'speechStarted') this.leg.cancel();
+    });
     onTestFinished(() => this.leg.close());
   }
 
