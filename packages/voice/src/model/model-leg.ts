@@ -24,8 +24,8 @@ export type ModelEvent =
   /** A part has no more audio. */
   | { readonly kind: 'audioEnded'; readonly responseId: string; readonly part: SpokenPart }
   /**
-   * Words of what it says. Partial ones come as they are made, each only what is new, spaces included; those that come before an
-   * answer is dropped are those of audio that came. `isWhole`: all of the part's that are told, in place of its partial ones.
+   * Words of what it says. Partial ones come as they are made: increments, each only what is new, with its spaces. `isWhole`:
+   * all words of the part, in place of its partial ones. A session that is lost may leave partial ones alone.
    */
   | {
       readonly kind: 'said';
