@@ -125,6 +125,11 @@ describe('the settings of calls', () => {
       'got "https://***@a.example"',
     ],
     [
+      'the URL of the webhook',
+      { ...good, publicUrl: 'https://calls.example/voice/twilio' },
+      'voice.publicUrl (spillway.yaml:3): expected the URL without /voice/twilio, which the gateway adds itself, as https://calls.example, got "https://calls.example/voice/twilio"',
+    ],
+    [
       'a token as its own',
       { ...good, authToken: 'SEKRET' },
       'unknown setting (spillway.yaml:4); name an environment variable in authTokenEnv or a file in authTokenFile',
@@ -166,6 +171,11 @@ describe('the settings of calls', () => {
       'expected a telephone number, as +15550100, got "Ulm"',
     ],
     [
+      'a number without quotes',
+      { ...good, failureDial: 15_550_100 },
+      'expected a telephone number in quotes, as "+15550100"',
+    ],
+    [
       'a language in words',
       { ...good, language: 'German' },
       'expected a language, as en or en-US, got "German"',
@@ -174,6 +184,11 @@ describe('the settings of calls', () => {
       'a tool’s secret in the file',
       { ...good, tools: [{ ...tool, headers: { Authorization: 'SEKRET' } }] },
       'expected no secret (a key goes into apiKeyEnv or apiKeyFile), got a header with the name of one',
+    ],
+    [
+      'a tool’s password in its URL',
+      { ...good, tools: [{ ...tool, url: 'https://u:SEKRET@tools.example/hours' }] },
+      'expected a URL without user, password and fragment (a key goes into apiKeyEnv or apiKeyFile), got "https://***@tools.example/hours"',
     ],
     [
       'a tool’s key of no variable',

@@ -9,7 +9,8 @@ export const detachPolicy = z.enum(['cancel', 'grace', 'finish']);
 /** What happens when the last reader of a stream has detached. */
 export type DetachPolicy = z.infer<typeof detachPolicy>;
 
-function isBareUrl(value: string): boolean {
+/** Whether a URL has no user, no password and no fragment. */
+export function isBareUrl(value: string): boolean {
   // A text that is no URL was refused already, by another check.
   if (!URL.canParse(value)) return true;
   const { username, password, hash } = new URL(value);

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { isConnectionHeader } from '../http/headers.ts';
 import { oneEntry } from './entries.ts';
 import { isThisMachine } from './loopback.ts';
+import { isBareUrl } from './upstream.ts';
 import { count, duration, isSecretName, text, variableName } from './values.ts';
 
 /** The longest text that a model is told, in characters: instructions of a page are some 3,000. */
@@ -29,6 +30,9 @@ const toolSchema = z
       .describe('the JSON Schema of its arguments, an object; default: none are needed'),
     url: z
       .url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' })
+      .refine(isBareUrl, {
+        error: 'expected a URL without user, password and fragment (a key goes into apiKeyEnv or apiKeyFile)',
+      })
       .describe('where the arguments are posted; what it answers is told to the model'),
     headers: z
       .record(
@@ -81,6 +85,9 @@ const voiceSchema = z
         error:
           'expected an https:// URL without user, password, query and fragment (http:// for this machine alone)',
       })
+      .refine((url) => !/\/voice\/twilio(?:\/ended)?\/*$/.test(url), {
+        error: 'expected the URL without /voice/twilio, which the gateway adds itself, as https://calls.example',
+      })
       .transform((url) => url.replace(/\/+$/, ''))
       .optional()
       .describe(
@@ -124,7 +131,8 @@ const voiceSchema = z
       .default('Sorry, this did not work. Please call again later.')
       .describe('what a caller hears when the model fails, or when no call is taken'),
     failureDial: z
-      .string()
+      // YAML reads +15550100 without quotes as a number, and forgets its plus.
+      .string('expected a telephone number in quotes, as "+15550100"')
       .regex(/^\+?\d{3,15}$/, 'expected a telephone number, as +15550100')
       .optional()
       .describe(
