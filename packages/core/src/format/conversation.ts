@@ -23,7 +23,13 @@ export type ConversationEvent =
       readonly ofMs?: number | undefined;
     }
   | { readonly type: 'tool_called'; readonly call: string; readonly name: string; readonly input: string }
-  | { readonly type: 'tool_answered'; readonly call: string; readonly output: string }
+  /** The model was told a tool's result: in words where whoever carries the conversation sees them, and what became of the tool where it runs it. */
+  | {
+      readonly type: 'tool_answered';
+      readonly call: string;
+      readonly output?: string | undefined;
+      readonly outcome?: string | undefined;
+    }
   /** The tokens of the conversation so far. */
   | {
       readonly type: 'usage';

@@ -13,6 +13,7 @@ import { openCall } from '@spillway/voice';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { CallTotals } from '../telemetry/call-metrics.ts';
 import { CallEndings } from './call-endings.ts';
+import { CallNotes, type CallWords } from './call-notes.ts';
 import { CallRefusals } from './call-refusals.ts';
 
 /** How a call is answered. */
@@ -111,7 +112,7 @@ export class Calls {
     const { maxCalls: _, names, openModel, ...planned } = plan();
     const startedMs = clock.nowMs();
     const model = openModel([]);
-    let detail = '';
+    const notes = new CallNotes();
     const about = { ...names, api: model.api };
     const saw = watch(carrier, about, (why) => queueMicrotask(() => call.close(why)));
     const call = openCall({
@@ -123,13 +124,13 @@ export class Calls {
       onEvent: (event) => {
         saw(event);
         this.#listeners.get(carrier.call.streamId)?.(event);
-        if (event.kind === 'ended') ({ detail } = event);
+        notes.saw(event);
       },
     });
     const running = { call, carrier: carrier.call, startedMs };
     this.#calls.add(running);
     // Who calls and hangs up at once is gone before there is a call to look at.
-    void call.ended.then((reason) => this.#ends(running, reason, detail));
+    void call.ended.then((reason) => this.#ends(running, reason, notes.words));
   }
 
   /** The calls that run, for people: the newest first. */
@@ -190,7 +191,7 @@ export class Calls {
     return [...this.#calls].find(({ carrier }) => carrier.callId === callId);
   }
 
-  #ends(running: RunningCall, reason: CallEndReason, detail: string): void {
+  #ends(running: RunningCall, reason: CallEndReason, words: CallWords): void {
     const { clock, log } = this.#options;
     const { call, carrier, startedMs } = running;
     const { callId } = carrier;
@@ -214,10 +215,12 @@ export class Calls {
         call: callId,
         carrier: carrier.carrier,
         reason,
-        detail: detail || undefined,
+        detail: words.detail,
+        warned: words.warned,
         durationMs,
         ...figures,
         reopened: reopened || undefined,
+        tools: words.tools,
       },
       'call ended',
     );

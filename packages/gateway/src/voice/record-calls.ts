@@ -107,6 +107,8 @@ function toldBy(event: CallEvent, usage: ModelUsage): readonly ConversationEvent
       });
     case 'toolCalled':
       return [{ type: 'tool_called', call: event.callId, name: event.name, input: event.input }];
+    case 'toolEnded':
+      return [{ type: 'tool_answered', call: event.toolCallId, outcome: event.outcome }];
     case 'responseEnded':
     case 'used':
       return usedIn(event) === undefined ? [] : [{ type: 'usage', ...usage }];

@@ -49,7 +49,7 @@ export class ConversationText {
         this.#say('tool', `${event.name} ${event.input}`);
         return;
       case 'tool_answered':
-        this.#say('result', event.output);
+        this.#say('result', event.output ?? event.outcome ?? '');
         return;
       case 'failed':
         this.#say('failed', `${event.code}: ${event.message}`);
