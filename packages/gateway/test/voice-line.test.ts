@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
@@ -228,6 +228,45 @@ describe('a number of one’s own', () => {
     expect(asked).toBe(1);
   });
 
+  test('has a line with what tools did not do, and with what the model warned of', async () => {
+    const hours = { name: 'hours', input: {} };
+    const broken = { name: 'hours', description: 'When it is open.', url: 'http://127.0.0.1:1/hours' };
+    const file = join(temporaryFolder(), 'taps.jsonl');
+    const asking = await startRealtimeProvider({ script: [{ calls: hours, says: speech('model-hours') }] });
+    const gateway = await startSignedGateway(asking, { tools: [broken] }, [
+      '--tap',
+      `name=t,to=file:${file}`,
+    ]);
+    const call = await placeCall(gateway.webhook, { authToken });
+    await call.whenQuiet(1500, 20_000);
+    call.say(speech('caller-question').audio);
+    await eventually(() => asking.sessions[0]?.truth.results[0], 'a result');
+    call.hangUp();
+    await call.ended;
+    const line = await lineWith(gateway, 'call ended', { reason: 'hangup' });
+    expect(line['tools']).toEqual({ failed: 1 });
+    expect(line).not.toHaveProperty('warned');
+    await eventually(
+      // The events are texts within the records' JSON.
+      () =>
+        /\\"type\\":\\"tool_answered\\",\\"call\\":\\"\w+\\",\\"outcome\\":\\"failed\\"/u.test(
+          readFileSync(file, 'utf8'),
+        ),
+      'what became of the tool, for a tap',
+    );
+
+    const limited = await startSignedGateway(
+      await startRealtimeProvider({ faults: { isRateLimited: true } }),
+    );
+    await (
+      await placeCall(limited.webhook, { authToken })
+    ).ended;
+    const failed = await lineWith(limited, 'call ended', { reason: 'model_failed' });
+    expect(failed['detail']).toMatch(/^response_failed: /u);
+    expect(failed['warned']).toBe('rate_limit_exceeded');
+    expect(failed).not.toHaveProperty('tools');
+  });
+
   test('says so, too, of a call that the gateway does not know any more, and not of one that was long enough', async () => {
     const provider = await startRealtimeProvider();
     const gateway = await startSignedGateway(provider, { maxDurationMs: 1000 });
@@ -319,13 +358,19 @@ describe('whoever is not the carrier', () => {
       () => silent.filter(({ socket }) => socket.readyState === WebSocket.OPEN).length <= 3,
       'the oldest to be closed',
     );
+    expect(await silent[0]?.over).toBe(
+      '1013 expected the start message before as many newer sockets came as may wait (voice.maxCalls)',
+    );
     const call = await placeCall(gateway.webhook, { authToken });
     expect(await call.whenHeard(200, 20_000)).toBe(true);
     call.hangUp();
     await call.ended;
-    expect(await metric(gateway.adminUrl, 'spillway_calls_refused_total{reason="carrier"}')).toBeGreaterThan(
-      36,
-    );
+    expect(
+      await metric(gateway.adminUrl, 'spillway_calls_refused_total{reason="overloaded"}'),
+    ).toBeGreaterThan(36);
+    expect(await lineWith(gateway, 'call refused', { reason: 'overloaded' })).toMatchObject({
+      detail: expect.stringMatching(/^expected the start message before/u) as string,
+    });
   });
 });
 

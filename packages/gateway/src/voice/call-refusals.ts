@@ -3,7 +3,7 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import { LineBudget } from '../telemetry/line-budget.ts';
 
 /**
- * Why a call was not taken. `overloaded`: `maxCalls` run. `shutting_down`: the gateway stops, or an operator drains it. `token`:
+ * Why a call was not taken. `overloaded`: `maxCalls` run, or so many newer sockets wait to say which call they are. `shutting_down`: the gateway stops, or an operator drains it. `token`:
  * its socket did not show the token of its webhook in time, or showed it twice. `carrier`: its socket did not begin as a carrier's.
  */
 export type CallRefusal = 'carrier' | 'overloaded' | 'shutting_down' | 'token';

@@ -45,6 +45,11 @@ export interface SimulatedModels {
 
 /** WebSocket close code: what came is not allowed. */
 const policyViolation = 1008;
+/** WebSocket close code: come again later. */
+const tryAgain = 1013;
+/** What a socket is told whose place a newer one has got. */
+const displacedText =
+  'expected the start message before as many newer sockets came as may wait (voice.maxCalls)';
 
 /**
  * Telephone calls. A carrier asks the webhook what to do with a call, opens a socket, and asks what follows when it is closed.
@@ -258,19 +263,31 @@ export class Voice {
     this.#opening.add(socket);
     const [oldest] = this.#opening;
     // A carrier speaks at once. So sockets that say nothing, signed once and sent again, keep out nobody who calls.
-    if (this.#opening.size > this.#settings.maxCalls) oldest?.terminate();
+    if (oldest !== undefined && this.#opening.size > this.#settings.maxCalls) this.#displace(oldest);
+    let isDisplaced = false;
     try {
-      const leg = await acceptTwilio(socket, { clock }).finally(() => this.#opening.delete(socket));
-      if (!this.isSigned || this.#isAwaited(leg)) this.calls.answer(leg);
+      const leg = await acceptTwilio(socket, { clock }).finally(() => {
+        isDisplaced = !this.#opening.delete(socket);
+      });
+      if (isDisplaced) leg.close(tryAgain, displacedText);
+      else if (!this.isSigned || this.#isAwaited(leg)) this.calls.answer(leg);
     } catch (error) {
       // A peer that is no carrier was told so by its socket's close.
       if (error instanceof Error && 'code' in error && String(error.code).startsWith('carrier_')) {
-        this.calls.refusals.refused('carrier', { detail: error.message });
+        if (!isDisplaced) this.calls.refusals.refused('carrier', { detail: error.message });
         return;
       }
       defects.caught('call', error);
       socket.terminate();
     }
+  }
+
+  /** Gives the place of a socket that has said nothing to a newer one. It is told why, and not waited for. */
+  #displace(socket: WebSocket): void {
+    this.#opening.delete(socket);
+    this.calls.refusals.refused('overloaded', { detail: displacedText });
+    socket.close(tryAgain, displacedText);
+    socket.terminate();
   }
 
   /** Whether a socket shows the token of its call's webhook. Another one is closed. */
