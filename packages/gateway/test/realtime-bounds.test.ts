@@ -115,8 +115,18 @@ describe('messages that are too much', () => {
     const third = watched(await provider.next());
     whole.socket.send(large.slice(1));
     await eventually(() => third.messages[0]?.data.length === large.length - 1, 'the largest message');
-    const reasons = linesOf(gateway, 'realtime session ended').map(({ reason }) => reason);
-    expect(reasons).toEqual(['client_invalid', 'provider_invalid']);
+    const garbled = await openRealtime(gateway.url + path);
+    garbled.socket.send(Buffer.from([0xff]), { binary: false });
+    expect(await garbled.closed).toBe('1007');
+    const ends = await eventually(() => {
+      const lines = linesOf(gateway, 'realtime session ended');
+      return lines.length === 3 ? lines : undefined;
+    }, 'three lines');
+    expect(ends).toMatchObject([
+      { reason: 'client_invalid', closeCode: 1009 },
+      { reason: 'provider_invalid', closeCode: 1009 },
+      { reason: 'client_invalid', closeCode: 1007 },
+    ]);
   });
 
   test('parts of messages take room of maxRequestMemoryBytes, and are refused where there is none', async () => {

@@ -32,7 +32,21 @@ export interface RealtimeSessionOptions {
 }
 
 /** WebSocket close codes. */
-const codes = { none: 1005, lost: 1006, goingAway: 1001, failed: 1011, tryAgain: 1013 } as const;
+const codes = {
+  none: 1005,
+  lost: 1006,
+  goingAway: 1001,
+  protocol: 1002,
+  failed: 1011,
+  tryAgain: 1013,
+} as const;
+/** What `ws` tells a side by itself of a message that is not valid. All else is 1002. */
+const invalidCodes: Readonly<Record<string, number>> = {
+  WS_ERR_INVALID_UTF8: 1007,
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
+  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: 1009,
+  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009,
+};
 /** What a client is told of a provider that has not closed. */
 const providerFailures: Readonly<Partial<Record<RealtimeEndReason, string>>> = {
   provider_invalid: 'The provider sent what is no valid message.',
@@ -177,7 +191,8 @@ export class RealtimeSession {
     webSocket.on('pong', onSign);
     webSocket.on('error', ({ code = '' }: Error & { readonly code?: string }) => {
       // The WebSocket itself tells the side what is wrong with its message. All else is a lost connection.
-      if (code.startsWith('WS_ERR')) this.#left(name, `${name}_invalid`, codes.lost, Buffer.alloc(0));
+      if (!code.startsWith('WS_ERR')) return;
+      this.#left(name, `${name}_invalid`, codes.lost, Buffer.alloc(0), invalidCodes[code] ?? codes.protocol);
     });
     webSocket.on('close', (code, reason) => {
       side.isClosed = true;
@@ -188,9 +203,12 @@ export class RealtimeSession {
     });
   }
 
-  /** A side is gone, or goes: the other one is told what it said, or what became of it. */
-  #left(name: RealtimeSide, reason: RealtimeEndReason, code: number, words: Buffer): void {
-    if (!this.#end(reason, code === codes.lost ? undefined : code)) return;
+  /**
+   * A side is gone, or goes: the other one is told what it said, or what became of it. `endCode`: the code that ended the
+   * conversation, where that is another one.
+   */
+  #left(name: RealtimeSide, reason: RealtimeEndReason, code: number, words: Buffer, endCode?: number): void {
+    if (!this.#end(reason, endCode ?? (code === codes.lost ? undefined : code))) return;
     const other = this.#sides[name === 'client' ? 'provider' : 'client'].webSocket;
     if (name === 'client') {
       if (code === codes.none) other.close();
