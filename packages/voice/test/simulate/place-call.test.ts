@@ -207,7 +207,9 @@ describe("a carrier's double", () => {
         asked.push({ form, isSigned: isTwilioSignature({ authToken, signature, url: from, form }) });
         response.setHeader('content-type', 'text/xml');
         if (request.url === '/refused') response.writeHead(403).end();
-        else if (request.url === '/other') response.end('<Response><Say>Hello</Say></Response>');
+        else if (request.url === '/other')
+          response.end('<Response><Say language="en">Come &amp; call again.</Say></Response>');
+        else if (request.url === '/gone') response.writeHead(410).end('No number.\r\nNever.');
         else response.end(streamTwiml({ url, parameters: { 'a&b': `"<'>` } }));
       });
     });
@@ -225,7 +227,10 @@ describe("a carrier's double", () => {
     ]);
     await expect(placeCall(`${base}/refused`)).rejects.toMatchObject({ code: 'call_refused' });
     await expect(placeCall(`${base}/refused`)).rejects.toThrow('it answers 403');
-    await expect(placeCall(`${base}/other`)).rejects.toThrow('expected TwiML with <Connect><Stream');
+    await expect(placeCall(`${base}/other`)).rejects.toThrow(
+      'expected TwiML with <Connect><Stream url="…">, got none: Come & call again.',
+    );
+    await expect(placeCall(`${base}/gone`)).rejects.toThrow(/: it answers 410: No number\.$/u);
   });
 });
 

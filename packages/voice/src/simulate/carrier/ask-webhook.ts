@@ -10,11 +10,13 @@ export interface WebhookOptions {
 
 /** A webhook's answer is a few lines. */
 const maxTwimlLength = 65_536;
+/** Of what a server says instead, so many characters are shown. */
+const maxShownLength = 300;
 
 /**
  * Asks the webhook of a number what to do with a call, and reads which socket its TwiML wants.
  *
- * @throws {SpillwayError} `call_refused`
+ * @throws {SpillwayError} `call_refused`; with what the server said instead: the text of its `<Say>`, or its first line.
  */
 export async function askWebhook(
   url: string,
@@ -39,12 +41,12 @@ export async function askWebhook(
       redirect: 'error',
       signal: AbortSignal.timeout(timeoutMs),
     });
-    if (!response.ok) throw new Error(`it answers ${response.status}`);
     const decoder = new TextDecoder();
     for await (const bytes of response.body ?? []) {
       twiml += decoder.decode(bytes, { stream: true });
       if (twiml.length > maxTwimlLength) throw new Error(`it has more than ${maxTwimlLength} characters`);
     }
+    if (!response.ok) throw new Error(`it answers ${response.status}${saidBy(twiml)}`);
   } catch (error) {
     throw refused(`expected TwiML from ${url}: ${error instanceof Error ? error.message : ''}`);
   }
@@ -52,7 +54,8 @@ export async function askWebhook(
     /<Connect\b[^>]*>\s*<Stream\b(?<attributes>[^>]*)>(?<inside>[^]*?)<\/Stream>/u.exec(twiml)?.groups ??
     /<Connect\b[^>]*>\s*<Stream\b(?<attributes>[^>]*)\/>/u.exec(twiml)?.groups;
   const streamUrl = attribute(stream?.['attributes'] ?? '', 'url');
-  if (streamUrl === undefined) throw refused('expected TwiML with <Connect><Stream url="…">');
+  if (streamUrl === undefined)
+    throw refused(`expected TwiML with <Connect><Stream url="…">, got none${saidBy(twiml)}`);
   const parameters: Record<string, string> = {};
   for (const [, attributes = ''] of (stream?.['inside'] ?? '').matchAll(/<Parameter\b([^>]*)\/?>/gu)) {
     const name = attribute(attributes, 'name');
@@ -61,10 +64,21 @@ export async function askWebhook(
   return { parameters, streamUrl };
 }
 
+/** What a server said instead of a socket, behind a colon; empty: nothing. */
+function saidBy(body: string): string {
+  const said = /<Say\b[^>]*>([^<]*)/u.exec(body)?.[1];
+  const words = said === undefined ? body.trim().split(/[\r\n]/u, 1)[0] : unescaped(said).trim();
+  return words === undefined || words === '' ? '' : `: ${words.slice(0, maxShownLength)}`;
+}
+
 function attribute(text: string, name: string): string | undefined {
   const value = new RegExp(`\\b${name}="([^"]*)"`, 'u').exec(text)?.[1];
-  return value
-    ?.replaceAll('&lt;', '<')
+  return value === undefined ? undefined : unescaped(value);
+}
+
+function unescaped(text: string): string {
+  return text
+    .replaceAll('&lt;', '<')
     .replaceAll('&gt;', '>')
     .replaceAll('&quot;', '"')
     .replaceAll('&apos;', "'")
