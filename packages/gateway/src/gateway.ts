@@ -45,6 +45,7 @@ import { otherPoolFor } from './source/other-pool-for.ts';
 import { ProviderPools } from './source/provider-pools.ts';
 import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
+import { realtimePaths } from './realtime/realtime-request.ts';
 import { RealtimeSessions } from './realtime/realtime-sessions.ts';
 import { Sessions } from '@spillway/server/session/sessions';
 import { openSimulator } from './simulate/simulator.ts';
@@ -63,6 +64,7 @@ import { metricReaders, openTracing } from './telemetry/otlp.ts';
 import { callPages } from './voice/call-pages.ts';
 import { checkTools, openVoice } from './voice/open-voice.ts';
 import { recordCalls } from './voice/record-calls.ts';
+import { voicePath } from './voice/voice-path.ts';
 import { watchBoth, watchCalls } from './voice/watch-calls.ts';
 
 /**
@@ -79,6 +81,8 @@ export interface Gateway {
   readonly providers: readonly Provider[];
   /** Whether clients need one of the gateway's API keys. */
   readonly needsKey: boolean;
+  /** Whether calls are answered, with or without a configuration of them. */
+  readonly answersCalls: boolean;
   readonly shutdownMs: number;
   /**
    * Loads the configuration again, and puts keys, providers and the log's level in force. Running streams go on.
@@ -336,11 +340,11 @@ export async function openGateway(
       return stream?.mayRead({ caller, headers }) === true ? stream : undefined;
     },
   });
-  sessions.listen(
-    server.server,
-    (request, socket, head) =>
+  sessions.listen(server.server, {
+    paths: [...realtimePaths, ...(voice === undefined ? [] : [voicePath])],
+    take: (request, socket, head) =>
       voice?.take(request, socket, head) === true || realtime.take(request, socket, head),
-  );
+  });
 
   // The version is read once: later there may be no file descriptor to read it.
   const version = ownVersion();
@@ -444,6 +448,7 @@ export async function openGateway(
     adminUrl: listeningUrl(admin.server, adminCertificate && 'https'),
     providers,
     needsKey: asked.apiKeys.length > 0,
+    answersCalls: voice !== undefined,
     shutdownMs: config.shutdownMs,
     reload: (load) => reload.run(load),
     stop(tell = say) {

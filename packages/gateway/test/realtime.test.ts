@@ -201,6 +201,18 @@ describe('the relay', () => {
     expect(refusal.status).toBe(400);
   });
 
+  test('are at paths that are told to who asks for another one', async () => {
+    const gateway = await startGateway();
+    const refusal = await refusedRealtime(`${gateway.url}/v1/live`);
+    expect(refusal.status).toBe(404);
+    expect(refusal.body).toContain(
+      'WebSockets are at /streams, /v1/realtime, /openai/realtime, /openai/v1/realtime, /voice/twilio.',
+    );
+    const provider = await startRealtimeProvider();
+    const other = await startGateway(['--upstream', provider.url]);
+    expect((await refusedRealtime(`${other.url}/v1/live`)).body).toContain('/openai/v1/realtime.');
+  });
+
   test('answers with the provider’s own refusal before the upgrade', async () => {
     const body = '{"error":{"message":"slow down","code":"rate_limit_exceeded"}}';
     const provider = await startRealtimeProvider((_request, socket) => {

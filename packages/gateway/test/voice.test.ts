@@ -53,6 +53,9 @@ describe('a gateway with simulated models', () => {
 
   test('tells a carrier’s webhook where its socket is', async () => {
     const gateway = await startGateway();
+    expect(gateway.stdout()).toContain(
+      `\nAnswers calls\n  simulated   ${callUrl(gateway)}   of this machine (docs/voice.md)\n`,
+    );
     const call = await placeCall(`${gateway.url}/voice/twilio`);
     expect(await call.whenHeard(200, 20_000)).toBe(true);
     call.hangUp();

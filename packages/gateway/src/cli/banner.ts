@@ -3,13 +3,14 @@ import type { Advice } from '../config/advice.ts';
 import { tapText, voiceText } from '../config/effective.ts';
 import type { Config } from '../config/schema.ts';
 import type { Gateway } from '../gateway.ts';
+import { voicePath } from '../voice/voice-path.ts';
 
 /**
  * The text that a gateway prints when it runs: its providers, its taps, who answers calls, its URLs, and what the operator may not have
  * meant. The log has that, too, but as JSON.
  */
 export function banner(
-  { url, adminUrl, needsKey, providers }: Gateway,
+  { answersCalls, url, adminUrl, needsKey, providers }: Gateway,
   { tap: taps, voice }: Pick<Config, 'tap' | 'voice'>,
   advice: readonly Advice[],
 ): string {
@@ -25,13 +26,18 @@ export function banner(
         const key = apiKey === undefined ? ownKey : 'with its configured key';
         return `  ${name}/…   ${api}   ${providerUrl} (${key})`;
       });
+  // Without a configuration, they are a double's.
+  const answers =
+    voice === undefined
+      ? `simulated   ${url.replace(/^http/, 'ws')}${voicePath}   of this machine (docs/voice.md)`
+      : voiceText(voice);
   const model = isSimulated ? 'simulated/sim' : `${first?.name ?? ''}/<model>`;
   const known = apiNames.filter((name) => providers.some(({ api }) => api === name));
   return `Spillway on ${url}
 
 Serves
 ${serves.join('\n')}
-${taps.length === 0 ? '' : `\nWrites down\n${taps.map((tap) => `  ${tapText(tap)}\n`).join('')}`}${voice === undefined ? '' : `\nAnswers calls\n  ${voiceText(voice)}\n`}
+${taps.length === 0 ? '' : `\nWrites down\n${taps.map((tap) => `  ${tapText(tap)}\n`).join('')}`}${answersCalls ? `\nAnswers calls\n  ${answers}\n` : ''}
 Try
 ${requests[first?.api ?? 'openai'](url, model)}${needsKey ? keyHeader : ''}
 

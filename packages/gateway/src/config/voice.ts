@@ -86,7 +86,8 @@ const voiceSchema = z
           'expected an https:// URL without user, password, query and fragment (http:// for this machine alone)',
       })
       .refine((url) => !/\/voice\/twilio(?:\/ended)?\/*$/.test(url), {
-        error: 'expected the URL without /voice/twilio, which the gateway adds itself, as https://calls.example',
+        error:
+          'expected the URL without /voice/twilio, which the gateway adds itself, as https://calls.example',
       })
       .transform((url) => url.replace(/\/+$/, ''))
       .optional()

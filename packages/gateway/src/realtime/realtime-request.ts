@@ -17,7 +17,7 @@ export interface RealtimeRequest {
 }
 
 /** The paths of conversations: OpenAI's, and Azure's with and without OpenAI's own below it. */
-const realtimePath = /^\/(?:v1|openai|openai\/v1)\/realtime$/;
+export const realtimePaths: readonly string[] = ['/v1/realtime', '/openai/realtime', '/openai/v1/realtime'];
 /** How browsers send what else is in headers: they cannot set any. */
 const inProtocols = {
   'openai-insecure-api-key.': (value: string) => ['authorization', `Bearer ${value}`],
@@ -28,7 +28,7 @@ const inProtocols = {
 
 /** Whether a canonical path is one of conversations. */
 export function isRealtimePath(path: string): boolean {
-  return realtimePath.test(path);
+  return realtimePaths.includes(path);
 }
 
 /**

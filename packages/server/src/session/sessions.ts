@@ -21,6 +21,8 @@ import type { SessionReader } from './session-reader.ts';
 const maxStrangerBytes = 16_777_216;
 /** The most fragments of a message: each costs more memory than its bytes. Browsers make fragments of 64 KiB. */
 const maxFragments = 1024;
+/** Where sessions are. */
+const sessionPath = '/streams';
 /** How long a client may take to answer a close frame. */
 const closeTimeoutMs = 1000;
 
@@ -44,6 +46,14 @@ export interface SessionDoor {
   refuse(request: IncomingMessage, error: GatewayError): void;
   /** The client on that socket has shown an accepted key, or needs none. */
   known(socket: Socket): void;
+}
+
+/** WebSockets of other parts of a server. */
+export interface OtherSockets {
+  /** Their paths. */
+  readonly paths: readonly string[];
+  /** Takes an upgrade request that is for one of them. Returns whether it was. */
+  readonly take: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean;
 }
 
 /** All sessions of a server, and the one timer that watches them. */
@@ -120,16 +130,13 @@ export class Sessions {
 
   /**
    * Accepts the WebSockets that clients of a server ask for. `elsewhere` is asked first: with `true`, the upgrade is for
-   * another part of the server, which has it from then on.
+   * another part of the server, which has it from then on. Its paths are told to who asks for one that nobody has.
    */
-  listen(
-    server: Server,
-    elsewhere?: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean,
-  ): void {
+  listen(server: Server, elsewhere?: OtherSockets): void {
     server.on('upgrade', (request, socket: Duplex, head) => {
       const open = (): void => {
-        if (elsewhere?.(request, socket, head) === true) return;
-        const refusal = this.#refusal(request, socket);
+        if (elsewhere?.take(request, socket, head) === true) return;
+        const refusal = this.#refusal(request, socket, elsewhere?.paths);
         if (refusal !== undefined) {
           this.#door.refuse(request, refusal);
           return;
@@ -150,13 +157,19 @@ export class Sessions {
     }
   }
 
-  #refusal(request: IncomingMessage, upgraded: Duplex): GatewayError | undefined {
+  #refusal(
+    request: IncomingMessage,
+    upgraded: Duplex,
+    otherPaths: readonly string[] = [],
+  ): GatewayError | undefined {
     const { headers, socket, url = '' } = request;
     // An upgrade request with a body gets a stream from Node that is not the connection.
     if (upgraded !== socket) return new GatewayError('invalid_request', 'An upgrade has no body.');
     const refusal = this.#door.refusal(request);
     if (refusal !== undefined) return refusal;
-    if (url.split('?')[0] !== '/streams') return new GatewayError('not_found', 'WebSockets are at /streams.');
+    if (url.split('?')[0] !== sessionPath) {
+      return new GatewayError('not_found', `WebSockets are at ${[sessionPath, ...otherPaths].join(', ')}.`);
+    }
     const protocols = headers['sec-websocket-protocol'] ?? '';
     if (!listed(protocols).includes(subprotocol)) {
       return new GatewayError('invalid_request', `The subprotocol: expected ${subprotocol}.`);
