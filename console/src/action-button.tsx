@@ -6,12 +6,15 @@ export function ActionButton({
   label,
   question,
   isDangerous = true,
+  isDisabled = false,
   act,
   children,
 }: {
   readonly label: string;
   readonly question: string;
   readonly isDangerous?: boolean;
+  /** Nobody would hear of it: the gateway is not connected. */
+  readonly isDisabled?: boolean;
   readonly act: () => Promise<void>;
   /** What will happen. */
   readonly children: ComponentChildren;
@@ -32,6 +35,7 @@ export function ActionButton({
       <button
         type="button"
         class={isDangerous ? 'plain danger' : 'plain'}
+        disabled={isDisabled}
         onClick={() => {
           setProblem('');
           dialog.current?.showModal();

@@ -83,7 +83,7 @@ export function App(): JSX.Element {
         ) : needsKey ? (
           <KeyForm wasRefused={wasRefused} onKey={onKey} />
         ) : feed === undefined ? null : (
-          <View route={route} about={about} feed={feed} onRefused={onRefused} />
+          <View route={route} about={about} feed={feed} isLost={freshness === 'lost'} onRefused={onRefused} />
         )}
       </main>
     </>
@@ -94,11 +94,13 @@ function View({
   route,
   about,
   feed,
+  isLost,
   onRefused,
 }: {
   readonly route: Route;
   readonly about: About;
   readonly feed: Feed;
+  readonly isLost: boolean;
   readonly onRefused: () => void;
 }): JSX.Element {
   switch (route.view) {
@@ -109,7 +111,7 @@ function View({
     case 'taps':
       return <TapsPage feed={feed} onRefused={onRefused} />;
     case 'calls':
-      return <CallsPage feed={feed} onRefused={onRefused} />;
+      return <CallsPage feed={feed} isLost={isLost} onRefused={onRefused} />;
     case 'playground':
       return <Playground feed={feed} about={about} />;
     case 'gateway':

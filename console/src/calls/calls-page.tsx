@@ -25,9 +25,12 @@ const reasonTexts: Readonly<Record<CallEndReason, string>> = {
 /** Calls by telephone: one to hear, those that run, and those that have ended. */
 export function CallsPage({
   feed,
+  isLost,
   onRefused,
 }: {
   readonly feed: Feed;
+  /** Whether the gateway is not connected: what is shown is old, and nothing can be done. */
+  readonly isLost: boolean;
   readonly onRefused: () => void;
 }): JSX.Element {
   const snapshot = useCalls(feed, onRefused);
@@ -47,7 +50,7 @@ export function CallsPage({
         <h2 id="calls-heading">Calls that run</h2>
         {calls.length === 0 && <p class="explain">{isServed ? 'None.' : 'This gateway takes no calls.'}</p>}
         {calls.map((call) => (
-          <RunningCall key={call.callId} call={call} feed={feed} />
+          <RunningCall key={call.callId} call={call} feed={feed} isLost={isLost} />
         ))}
       </section>
       {ended.length > 0 && <EndedCalls ended={ended} />}
@@ -70,7 +73,15 @@ function NotHere(): JSX.Element {
   );
 }
 
-function RunningCall({ call, feed }: { readonly call: CallRow; readonly feed: Feed }): JSX.Element {
+function RunningCall({
+  call,
+  feed,
+  isLost,
+}: {
+  readonly call: CallRow;
+  readonly feed: Feed;
+  readonly isLost: boolean;
+}): JSX.Element {
   const { ageMs, callId, carrier, figures } = call;
   const path = `calls/${encodeURIComponent(callId)}`;
   return (
@@ -85,11 +96,17 @@ function RunningCall({ call, feed }: { readonly call: CallRow; readonly feed: Fe
             label="Interrupt"
             question="Interrupt the answer?"
             isDangerous={false}
+            isDisabled={isLost}
             act={() => feed.act(`${path}/interrupt`)}
           >
             What the model says is dropped, as if the caller spoke into it. The call goes on.
           </ActionButton>
-          <ActionButton label="End" question="End this call?" act={() => feed.act(`${path}/end`)}>
+          <ActionButton
+            label="End"
+            question="End this call?"
+            isDisabled={isLost}
+            act={() => feed.act(`${path}/end`)}
+          >
             The caller hears nothing more, and the call is over.
           </ActionButton>
         </div>

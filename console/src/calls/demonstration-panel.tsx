@@ -11,7 +11,7 @@ const defaultWindowMs = 800;
 
 const endTexts: Readonly<Record<DemonstrationEnd['why'], string>> = {
   over: 'The call is over.',
-  failed: 'A call of it was lost.',
+  failed: 'One of the two calls has ended too soon: an operator ended it, or its connection was lost.',
   stopping: 'The gateway stops.',
   too_long: 'The call was ended: two minutes are over.',
 };

@@ -21,7 +21,8 @@ export const laneNames: Readonly<Record<Lane, string>> = {
 };
 const laneTexts: Readonly<Record<Lane, string>> = {
   spillway: 'At most 800 ms are on their way to the ear. The rest waits where it can be taken back.',
-  naive: 'All that the model makes goes to the carrier at once, as in samples of fifty lines.',
+  naive:
+    'All that the model makes goes to the carrier at once, as in samples of fifty lines. It can stop an answer only while that is still being made: here the first tenth of it.',
 };
 
 /** One bridge: how much of the answer waits and where, what was heard, and what an interruption has done. */
@@ -228,7 +229,8 @@ function resultText(
     return `It talked on for ${msText(quietAfterMs)}. Nothing was dropped, and the model was told nothing: it believes that all of it was heard.`;
   const told = toldMs === null ? 'The model was told nothing' : `The model was told ${msText(toldMs)}`;
   const heard = heardMs === null ? '' : ` ${msText(heardMs)} of the answer were heard.`;
-  return `It was quiet after ${msText(quietAfterMs)}. Dropped: ${msText(droppedAtEarMs)} at the ear, ${msText(droppedInBridgeMs)} in the bridge.${heard} ${told}.`;
+  const early = lane === 'naive' ? ' The answer was still being made: later, it talks on.' : '';
+  return `It was quiet after ${msText(quietAfterMs)}. Dropped: ${msText(droppedAtEarMs)} at the ear, ${msText(droppedInBridgeMs)} in the bridge.${heard} ${told}.${early}`;
 }
 
 function msText(ms: number): string {

@@ -33,8 +33,11 @@ const answeredMs = 800;
 const overMs = 900;
 /** The caller hangs up so much after its last word. */
 const farewellMs = 300;
-/** The caller speaks into the long answer by itself after so much of it, so that nobody has to press anything. */
-const patienceMs = 5000;
+/**
+ * The caller speaks into the long answer by itself after so much of it, so that nobody has to press anything: when all of it is
+ * made, and most of it is not heard.
+ */
+const patienceMs = 2000;
 
 /**
  * The same call twice, at the same time: with this gateway, and with a naive bridge. One caller says the same to both, and a

@@ -35,9 +35,10 @@ export class Demonstrations {
   /** Why there cannot be one more; `undefined`: there can. */
   get refusal(): GatewayError | undefined {
     if (!this.#options.isReady()) return shuttingDown();
-    return this.#running.size < maxDemonstrations && this.#options.calls.hasRoomFor(1)
-      ? undefined
-      : overloaded(`${maxDemonstrations} demonstrations run, or as many calls as may.`);
+    if (this.#running.size >= maxDemonstrations)
+      return overloaded(`${maxDemonstrations} demonstrations run, and there may be no more at once.`);
+    if (!this.#options.calls.hasRoomFor(1)) return overloaded('As many calls run as may (voice.maxCalls).');
+    return undefined;
   }
 
   /** Begins one, and writes its lines to a response until one of both is over. `onEnd`: the last line was written. */
