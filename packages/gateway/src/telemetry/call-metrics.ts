@@ -52,7 +52,7 @@ const counters: Readonly<Record<string, readonly [string, string, (totals: CallT
   ],
   'spillway.call.sessions.reopened': [
     '{session}',
-    'Sessions of models that took over from one that had failed',
+    'Sessions of models that were opened because one had failed, whether they were ready or not',
     ({ reopened }) => reopened,
   ],
 };
@@ -69,7 +69,7 @@ export class CallMetrics {
     this.#answers = instruments.createHistogram('spillway.call.answer.duration', {
       unit: 's',
       description:
-        'From the end of what the caller says to the model’s first audio (stage model), and from there until the ear confirmed that it plays (stage ear)',
+        'From the end of what the caller says to the model’s first audio, and for a greeting from when it was asked for (stage model), and from there until the ear confirmed that it plays (stage ear)',
       advice: { explicitBucketBoundaries: answerBuckets },
     });
     this.#tools = instruments.createCounter('spillway.call.tools', {
