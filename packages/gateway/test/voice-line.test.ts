@@ -229,6 +229,10 @@ describe('a number of one’s own', () => {
   });
 
   test('has a line with what tools did not do, and with what the model warned of', async () => {
+    const limits = await startRealtimeProvider({ faults: { isRateLimited: true } });
+    const limited = await startSignedGateway(limits);
+    // Its sessions are opened again and again meanwhile.
+    const refused = await placeCall(limited.webhook, { authToken });
     const hours = { name: 'hours', input: {} };
     const broken = { name: 'hours', description: 'When it is open.', url: 'http://127.0.0.1:1/hours' };
     const file = join(temporaryFolder(), 'taps.jsonl');
@@ -255,12 +259,7 @@ describe('a number of one’s own', () => {
       'what became of the tool, for a tap',
     );
 
-    const limited = await startSignedGateway(
-      await startRealtimeProvider({ faults: { isRateLimited: true } }),
-    );
-    await (
-      await placeCall(limited.webhook, { authToken })
-    ).ended;
+    await refused.ended;
     const failed = await lineWith(limited, 'call ended', { reason: 'model_failed' });
     expect(failed['detail']).toMatch(/^response_failed: /u);
     expect(failed['warned']).toBe('rate_limit_exceeded');
