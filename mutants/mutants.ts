@@ -1907,8 +1907,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a demonstration: as many as anybody asks for',
     file: `${gateway}/voice/demonstrations.ts`,
-    find: 'this.#running.size < maxDemonstrations',
-    replace: 'this.#running.size >= 0',
+    find: 'this.#running.size >= maxDemonstrations',
+    replace: 'this.#running.size < 0',
     test: `${gatewayTest}/demonstrations.test.ts`,
     only: 'one of four',
   },
@@ -1939,8 +1939,9 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'calls: one that is over before it has begun is a defect',
     file: `${gateway}/voice/calls.ts`,
-    find: "if (event.kind === 'ended') ({ detail } = event);",
-    replace: "if (event.kind === 'ended') this.#ends(running, event.reason, (detail = event.detail));",
+    find: 'notes.saw(event);',
+    replace:
+      "notes.saw(event);\n        if (event.kind === 'ended') this.#ends(running, event.reason, notes.words);",
     test: `${gatewayTest}/demonstrations.test.ts`,
     only: 'in the same breath',
   },
@@ -4088,8 +4089,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'calls: sockets that say nothing keep others out',
     file: `${gateway}/voice/voice.ts`,
-    find: 'if (this.#opening.size > this.#settings.maxCalls) oldest?.terminate();',
-    replace: 'if (this.#opening.size > this.#settings.maxCalls) socket.terminate();',
+    find: 'this.#displace(oldest);',
+    replace: 'this.#displace(socket);',
     test: `${gatewayTest}/voice-line.test.ts`,
     only: 'keeps nobody out',
   },
@@ -7265,7 +7266,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'realtime: who asks for another path hears of sessions alone',
-    file: 'packages/gateway/src/gateway.ts',
+    file: 'packages/gateway/src/server/other-sockets.ts',
     find: '    paths: [...realtimePaths, ',
     replace: '    paths: [',
     test: 'packages/gateway/test/realtime.test.ts',

@@ -25,6 +25,7 @@ import { Guard } from './access/guard.ts';
 import { Connections } from './http/connections.ts';
 import { listenAt, ListenFailure } from './server/listen-at.ts';
 import { openCertificate } from './server/open-certificate.ts';
+import { otherSockets } from './server/other-sockets.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
 import { listeningUrl } from './http/listening-url.ts';
 import { boundsFor } from './memory/bounds-for.ts';
@@ -45,7 +46,6 @@ import { otherPoolFor } from './source/other-pool-for.ts';
 import { ProviderPools } from './source/provider-pools.ts';
 import { RequestMemory } from '@spillway/server/memory/request-memory';
 import { createServer } from './server/server.ts';
-import { realtimePaths } from './realtime/realtime-request.ts';
 import { RealtimeSessions } from './realtime/realtime-sessions.ts';
 import { Sessions } from '@spillway/server/session/sessions';
 import { openSimulator } from './simulate/simulator.ts';
@@ -64,7 +64,6 @@ import { metricReaders, openTracing } from './telemetry/otlp.ts';
 import { callPages } from './voice/call-pages.ts';
 import { checkTools, openVoice } from './voice/open-voice.ts';
 import { recordCalls } from './voice/record-calls.ts';
-import { voicePath } from './voice/voice-path.ts';
 import { watchBoth, watchCalls } from './voice/watch-calls.ts';
 
 /**
@@ -340,11 +339,7 @@ export async function openGateway(
       return stream?.mayRead({ caller, headers }) === true ? stream : undefined;
     },
   });
-  sessions.listen(server.server, {
-    paths: [...realtimePaths, ...(voice === undefined ? [] : [voicePath])],
-    take: (request, socket, head) =>
-      voice?.take(request, socket, head) === true || realtime.take(request, socket, head),
-  });
+  sessions.listen(server.server, otherSockets(realtime, voice));
 
   // The version is read once: later there may be no file descriptor to read it.
   const version = ownVersion();
