@@ -455,6 +455,25 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await isAccessible(page);
   });
 
+  test('offers nothing to do with calls of a gateway that is gone, and shows its whole axis on a telephone', async () => {
+    const gone = spawnSpillway(['serve', '--port', '0', '--admin-port', '0']);
+    const at = await printed(gone, /Spillway on (\S+)/);
+    const call = await placeCall(`${at.replace('http', 'ws')}/voice/twilio`);
+    const viewport = { width: 360, height: 740 };
+    const page = await openConsole('#/calls', { viewport }, await printed(gone, /Console (\S+)\//));
+    const running = page.getByRole('article', { name: `Call ${call.callId}` });
+    const interrupt = running.getByRole('button', { name: 'Interrupt', exact: true });
+    await interrupt.waitFor();
+    expect(await interrupt.isEnabled()).toBe(true);
+    const axis = page.locator('.ms-axis').first();
+    const isWhole = await axis.evaluate((element) => element.scrollWidth <= element.clientWidth);
+    expect(isWhole).toBe(true);
+    gone.process.kill('SIGKILL');
+    await Promise.all([gone.exited, call.ended]);
+    await eventually(() => interrupt.isDisabled(), 'the button to be off');
+    expect(await running.getByRole('button', { name: 'End' }).isDisabled()).toBe(true);
+  });
+
   test('ends a call for an operator after a question, and says why there is none to hear', async () => {
     const call = await placeCall(`${url.replace('http', 'ws')}/voice/twilio`);
     const page = await openConsole('#/calls');

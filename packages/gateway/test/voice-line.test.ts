@@ -367,6 +367,7 @@ describe('whoever is not the carrier', () => {
     expect(
       await metric(gateway.adminUrl, 'spillway_calls_refused_total{reason="overloaded"}'),
     ).toBeGreaterThan(36);
+    expect(await metric(gateway.adminUrl, 'spillway_calls_refused_total{reason="carrier"}')).toBeLessThan(4);
     expect(await lineWith(gateway, 'call refused', { reason: 'overloaded' })).toMatchObject({
       detail: expect.stringMatching(/^expected the start message before/u) as string,
     });
