@@ -7288,4 +7288,20 @@ export const mutants: readonly Mutant[] = [
     test: 'packages/voice/test/simulate/place-call.test.ts',
     only: 'by a webhook',
   },
+  {
+    name: "calls: their sound is nobody's, although a tap wants it",
+    file: 'packages/gateway/src/voice/calls.ts',
+    find: 'heard === undefined ? carrier : new HeardCarrier(carrier, heard)',
+    replace: 'heard === undefined || heard !== undefined ? carrier : new HeardCarrier(carrier, heard)',
+    test: 'packages/gateway/test/realtime-taps.test.ts',
+    only: 'has its sound',
+  },
+  {
+    name: 'calls: a tap that wants no sound gets it',
+    file: 'packages/gateway/src/voice/record-calls.ts',
+    find: 'heard: conversation.wantsAudio ? heard : undefined',
+    replace: 'heard',
+    test: 'packages/gateway/test/realtime-taps.test.ts',
+    only: 'the words, what was heard',
+  },
 ];

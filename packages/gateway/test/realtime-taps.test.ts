@@ -321,6 +321,35 @@ describe('a phone call, for taps', () => {
     expect(records.find(({ kind }) => kind === 'end')).toMatchObject({ state: 'completed' });
   });
 
+  test('has its sound where a tap wants it: what the caller said, and what was sent to the ear', async () => {
+    const file = join(temporaryFolder(), 'taps.jsonl');
+    const gateway = await startGateway(['--tap', `name=t,to=file:${file},content=audio`]);
+    const call = await placeCall(`${gateway.url.replace('http', 'ws')}/voice/twilio`);
+    expect(await call.whenQuiet(1000, 20_000)).toBe(true);
+    call.say(speech('caller-hello').audio);
+    await call.whenSaid();
+    call.hangUp();
+    const record = await call.ended;
+    await lineWith(gateway, 'call ended', { call: record.callId });
+    const read = (): TapRecord[] =>
+      readFileSync(file, 'utf8')
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => parseRecord(Buffer.from(line)));
+    await eventually(() => read().some(({ kind }) => kind === 'end'), 'the end');
+    const soundOf = (from: string): Buffer =>
+      Buffer.concat(
+        eventsIn(read())
+          .filter(({ from: who, type }) => type === 'audio' && who === from)
+          .map(({ data }) => Buffer.from(String(data), 'base64')),
+      );
+    // The greeting was played whole: the last frame is filled up with silence.
+    const played = Buffer.concat(record.played.map(({ audio }) => audio));
+    expect(soundOf('model').subarray(0, played.length).equals(played)).toBe(true);
+    expect(played.length).toBeGreaterThan(8000);
+    expect(soundOf('human').includes(Buffer.from(speech('caller-hello').audio.subarray(0, 4000)))).toBe(true);
+  });
+
   test('cannot wait for a gate, and ends', async () => {
     const log = join(temporaryFolder(), 'audit.db');
     const gateway = await startGateway(['--tap', `name=audit,to=sqlite:${log},gate=true`]);

@@ -29,18 +29,26 @@ export interface CallPlan extends Pick<
   readonly maxCalls: number;
 }
 import type { CallRow, EndedCallRow } from './calls-snapshot.ts';
+import { HeardCarrier, type HearSound } from './heard-carrier.ts';
+
+/** Who looks on at a call. */
+export interface CallWatcher {
+  readonly saw: (event: CallEvent) => void;
+  /** Gets the sound, if it wants it. */
+  readonly heard?: HearSound | undefined;
+}
 
 export interface CallsOptions {
   /** How the next call is answered. */
   readonly plan: () => CallPlan;
   readonly clock: ServerClock;
   readonly log: Pick<Logger, 'info'>;
-  /** Whoever looks on: for each call, who is told what happens in it. `end` ends the call, soon. */
+  /** Whoever looks on at a call. `end` ends it, soon. */
   readonly watch: (
     carrier: CarrierLeg,
     model: { readonly api: string; readonly model: string; readonly provider: string },
     end: (detail: string) => void,
-  ) => (event: CallEvent) => void;
+  ) => CallWatcher;
 }
 
 /** A model's session that ends so would not be another one if it were opened again. */
@@ -114,9 +122,9 @@ export class Calls {
     const model = openModel([]);
     const notes = new CallNotes();
     const about = { ...names, api: model.api };
-    const saw = watch(carrier, about, (why) => queueMicrotask(() => call.close(why)));
+    const { heard, saw } = watch(carrier, about, (why) => queueMicrotask(() => call.close(why)));
     const call = openCall({
-      carrier,
+      carrier: heard === undefined ? carrier : new HeardCarrier(carrier, heard),
       model,
       ...planned,
       reopenModel: (past, { code }) => (lastingFailures.has(code) ? undefined : openModel(past)),

@@ -6,7 +6,8 @@ import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import { TappedConversation } from '@spillway/server/tap/tapped-conversation';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { CallEvent, CarrierLeg, ModelUsage } from '@spillway/voice';
-import type { CallsOptions } from './calls.ts';
+import type { CallsOptions, CallWatcher } from './calls.ts';
+import type { HearSound } from './heard-carrier.ts';
 
 export interface RecordCallsOptions {
   readonly taps: readonly Tap[];
@@ -28,7 +29,7 @@ export function recordCalls(options: RecordCallsOptions): CallsOptions['watch'] 
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error;
       end(error.message);
-      return () => undefined;
+      return { saw: () => undefined };
     }
   };
 }
@@ -39,7 +40,7 @@ function record(
   { api, model, provider }: Parameters<CallsOptions['watch']>[1],
   end: (detail: string) => void,
   { clock, defects, taps, windowBytes }: RecordCallsOptions,
-): (event: CallEvent) => void {
+): CallWatcher {
   let events = 0;
   const stream: TappedStream = {
     id,
@@ -62,24 +63,28 @@ function record(
     defects,
     onFailed: ({ message }) => end(message),
   });
-  if (!conversation.isRead) return () => undefined;
+  if (!conversation.isRead) return { saw: () => undefined };
   conversation.asked();
   // Whoever it fails for hears so by `onFailed`.
   void conversation.begin().catch(() => undefined);
   if (conversation.isGated) end('A tap has a gate, and speech cannot wait until it is kept.');
   const usage = { inputTokens: 0, outputTokens: 0 };
   let reported: ModelUsage | undefined;
-  return (event) => {
+  const add = (told: ConversationEvent): void => {
+    conversation.add(told);
+    events += 1;
+  };
+  const endIfBehind = (): void => {
+    if (conversation.isBehind) end('A tap that must lose nothing has no room.');
+  };
+  const saw = (event: CallEvent): void => {
     const used = usedIn(event);
     if (used !== undefined) {
       usage.inputTokens += used.inputTokens;
       usage.outputTokens += used.outputTokens;
       reported = { ...usage };
     }
-    for (const told of toldBy(event, usage)) {
-      conversation.add(told);
-      events += 1;
-    }
+    for (const told of toldBy(event, usage)) add(told);
     if (event.kind === 'ended') {
       const error =
         event.reason === 'model_failed'
@@ -87,8 +92,13 @@ function record(
           : undefined;
       const state = error === undefined ? 'completed' : 'failed';
       conversation.ended({ state, error, usage: reported }, undefined);
-    } else if (conversation.isBehind) end('A tap that must lose nothing has no room.');
+    } else endIfBehind();
   };
+  const heard: HearSound = (from, audio) => {
+    add({ type: 'audio', from, data: Buffer.from(audio).toString('base64') });
+    endIfBehind();
+  };
+  return { saw, heard: conversation.wantsAudio ? heard : undefined };
 }
 
 /** What an event of a call says in a conversation. */

@@ -1,4 +1,4 @@
-import type { CallsOptions } from './calls.ts';
+import type { CallsOptions, CallWatcher } from './calls.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 
@@ -9,9 +9,11 @@ export function watchCalls(
 ): CallsOptions['watch'] {
   return ({ call }, { api }) => {
     const traced = tracing?.startCall({ call, api });
-    return (event) => {
-      metrics.calls.saw(event);
-      traced?.(event);
+    return {
+      saw: (event) => {
+        metrics.calls.saw(event);
+        traced?.(event);
+      },
     };
   };
 }
@@ -19,9 +21,18 @@ export function watchCalls(
 /** Two that look on. */
 export function watchBoth(one: CallsOptions['watch'], other: CallsOptions['watch']): CallsOptions['watch'] {
   return (...call) => {
-    const watching = [one(...call), other(...call)];
-    return (event) => {
-      for (const saw of watching) saw(event);
+    const watching: CallWatcher[] = [one(...call), other(...call)];
+    const hearing = watching.flatMap(({ heard }) => heard ?? []);
+    return {
+      saw: (event) => {
+        for (const { saw } of watching) saw(event);
+      },
+      heard:
+        hearing.length === 0
+          ? undefined
+          : (from, audio) => {
+              for (const heard of hearing) heard(from, audio);
+            },
     };
   };
 }
