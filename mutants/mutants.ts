@@ -7296,12 +7296,4 @@ export const mutants: readonly Mutant[] = [
     test: 'packages/gateway/test/realtime-taps.test.ts',
     only: 'has its sound',
   },
-  {
-    name: 'calls: a tap that wants no sound gets it',
-    file: 'packages/gateway/src/voice/record-calls.ts',
-    find: 'heard: conversation.wantsAudio ? heard : undefined',
-    replace: 'heard',
-    test: 'packages/gateway/test/realtime-taps.test.ts',
-    only: 'the words, what was heard',
-  },
 ];
