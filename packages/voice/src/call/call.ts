@@ -33,6 +33,9 @@ const goingAway = 1001;
  * goes to the ear, no faster than it is heard. When the human speaks into an answer, in this order and at once: nothing more
  * is sent, the ear drops what it has, the model stops, and is told what was heard of each part; what still comes of the
  * old answer is dropped by its id.
+ *
+ * One file, because each event of one end changes what the other one gets, and their order is the promise. What can stand alone
+ * has a file of its own: sessions, tools, words, the way to the ear and the way from the mouth.
  */
 export class Call {
   readonly #carrier: CarrierLeg;
