@@ -67,14 +67,17 @@ async function converse(tap: string): Promise<{ readonly records: TapRecord[]; r
   await eventually(() => client.messages.length === ofModel.length, "the model's messages");
   client.socket.close(1000);
   await lineWith(gateway, 'realtime session ended', { inputTokens: 7, outputTokens: 5 });
-  const read = (): TapRecord[] =>
-    readFileSync(file, 'utf8')
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => parseRecord(Buffer.from(line)));
-  await eventually(() => read().some(({ kind }) => kind === 'reader'), 'the end');
+  await eventually(() => recordsIn(file).some(({ kind }) => kind === 'reader'), 'the end');
   expect(linesOf(gateway, 'a defect of the gateway')).toEqual([]);
-  return { records: read(), file };
+  return { records: recordsIn(file), file };
+}
+
+/** The records of a file. */
+function recordsIn(file: string): TapRecord[] {
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => parseRecord(Buffer.from(line)));
 }
 
 /** The events in the records' data. */
@@ -304,13 +307,8 @@ describe('a phone call, for taps', () => {
     call.hangUp();
     const record = await call.ended;
     await lineWith(gateway, 'call ended', { call: record.callId });
-    const read = (): TapRecord[] =>
-      readFileSync(file, 'utf8')
-        .split('\n')
-        .filter((line) => line !== '')
-        .map((line) => parseRecord(Buffer.from(line)));
-    await eventually(() => read().some(({ kind }) => kind === 'end'), 'the end');
-    const records = read();
+    await eventually(() => recordsIn(file).some(({ kind }) => kind === 'end'), 'the end');
+    const records = recordsIn(file);
     expect(records[0]).toMatchObject({ kind: 'begin', requestId: record.callId, agent: 'twilio' });
     const events = eventsIn(records);
     const kinds = new Set(events.map(({ type }) => type));
@@ -331,15 +329,10 @@ describe('a phone call, for taps', () => {
     call.hangUp();
     const record = await call.ended;
     await lineWith(gateway, 'call ended', { call: record.callId });
-    const read = (): TapRecord[] =>
-      readFileSync(file, 'utf8')
-        .split('\n')
-        .filter((line) => line !== '')
-        .map((line) => parseRecord(Buffer.from(line)));
-    await eventually(() => read().some(({ kind }) => kind === 'end'), 'the end');
+    await eventually(() => recordsIn(file).some(({ kind }) => kind === 'end'), 'the end');
     const soundOf = (from: string): Buffer =>
       Buffer.concat(
-        eventsIn(read())
+        eventsIn(recordsIn(file))
           .filter(({ from: who, type }) => type === 'audio' && who === from)
           .map(({ data }) => Buffer.from(String(data), 'base64')),
       );
