@@ -1,4 +1,5 @@
 import { msOfBytes, type AudioFormat, type SpokenPart } from '@spillway/core/audio';
+import { setBounded } from './set-bounded.ts';
 
 /** A response that the model makes or has made, and what came of it. */
 interface Response {
@@ -43,7 +44,8 @@ export class Answers {
   /** A response begins; also one whose id was there before. */
   started(responseId: string): void {
     const response = this.#of(responseId);
-    if (response.isOver) keep(this.#responses, responseId, { isDropped: false, isOver: false });
+    if (response.isOver)
+      setBounded(this.#responses, responseId, { isDropped: false, isOver: false }, maxKept);
   }
 
   ended(responseId: string): void {
@@ -53,7 +55,7 @@ export class Answers {
   /** Notes that audio came. Returns whether it is wanted. */
   came(responseId: string, part: SpokenPart, bytes: number): boolean {
     const key = keyOf(part);
-    keep(this.#bytes, key, (this.#bytes.get(key) ?? 0) + bytes);
+    setBounded(this.#bytes, key, (this.#bytes.get(key) ?? 0) + bytes, maxKept);
     this.#openPart = part;
     return !this.#of(responseId).isDropped;
   }
@@ -82,19 +84,11 @@ export class Answers {
     const known = this.#responses.get(responseId);
     if (known !== undefined) return known;
     const response = { isDropped: false, isOver: false };
-    keep(this.#responses, responseId, response);
+    setBounded(this.#responses, responseId, response, maxKept);
     return response;
   }
 }
 
 function keyOf({ contentIndex, itemId }: SpokenPart): string {
   return `${contentIndex}:${itemId}`;
-}
-
-/** Keeps an entry, and no more than `maxKept`: the one that was set first goes. */
-function keep<T>(map: Map<string, T>, key: string, value: T): void {
-  map.set(key, value);
-  if (map.size <= maxKept) return;
-  const [oldest] = map.keys();
-  if (oldest !== undefined) map.delete(oldest);
 }

@@ -1,3 +1,5 @@
+import { setBounded } from './set-bounded.ts';
+
 /** Something that was said in a call. */
 export interface Utterance {
   readonly role: 'caller' | 'model';
@@ -35,7 +37,7 @@ export class Conversation {
   /** The model says some words of an item. */
   says(itemId: string, words: string): void {
     const text = (this.#partial.get(itemId) ?? '') + words;
-    bounded(this.#partial, itemId, text.slice(0, maxCharacters));
+    setBounded(this.#partial, itemId, text.slice(0, maxCharacters), maxUtterances);
   }
 
   /** The model said all of an item. `madeMs`: how long that is. */
@@ -48,7 +50,7 @@ export class Conversation {
 
   /** Of an item of the model only so much was heard. */
   cut(itemId: string, heardMs: number, madeMs: number): void {
-    bounded(this.#heardMs, itemId, heardMs);
+    setBounded(this.#heardMs, itemId, heardMs, maxUtterances);
     const at = this.#utterances.findIndex((one) => one.itemId === itemId);
     const said = this.#utterances[at];
     if (said === undefined) return;
@@ -67,12 +69,6 @@ export class Conversation {
     while (this.#utterances.length > maxUtterances || characters > maxCharacters)
       characters -= this.#utterances.shift()?.text.length ?? 0;
   }
-}
-
-function bounded<T>(map: Map<string, T>, key: string, value: T): void {
-  map.set(key, value);
-  const [oldest] = map.keys();
-  if (map.size > maxUtterances && oldest !== undefined) map.delete(oldest);
 }
 
 /** The beginning of a text, to the end of a word. */
