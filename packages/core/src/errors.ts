@@ -17,6 +17,8 @@
  *   do not ascend.
  * - `merge_under_way`: `skip` was called by a channel's `merge`, or by `weigh` or `durationMs` for a merged chunk.
  * - `event_too_large`: one event of a stream is larger than the limit.
+ * - `limits_closed`: a call came after a store of limits was closed, or waited when it was.
+ * - `limits_failed`: the engine of a store of limits failed, or is not there; the cause says how.
  * - `sink_closed`: a write came after a sink was closed.
  * - `sink_failed`: the engine of a sink failed, or is not there; the cause says how.
  * - `source_closed`: a call came after a source of records was closed, or a read waited when it was.
@@ -35,6 +37,8 @@ export type ErrorCode =
   | 'invalid_chunk'
   | 'invalid_option'
   | 'invalid_run'
+  | 'limits_closed'
+  | 'limits_failed'
   | 'merge_under_way'
   | 'out_of_order'
   | 'reader_disconnected'

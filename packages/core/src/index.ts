@@ -6,6 +6,20 @@ export type { ChunkAddresses, ChunkMemory } from './channel/chunk-memory.ts';
 export { Gap } from './channel/gap.ts';
 export { createGate, type Gate } from './channel/gate.ts';
 export { createMemoryStore, type MemoryStoreOptions } from './channel/memory-store.ts';
+export type {
+  BudgetClaim,
+  BudgetQuota,
+  BudgetWindow,
+  LeaseRequest,
+  LimitAnswer,
+  LimitGrant,
+  LimitRefusal,
+  LimitStore,
+  PlacesQuota,
+  Quota,
+  QuotaState,
+  RateQuota,
+} from './limit/limit-store.ts';
 export type { Merge, MergedChunk } from './merge.ts';
 export type { LosslessOverflow, LossyOverflow, Overflow } from './channel/overflow.ts';
 export type { LosslessReaderOptions, Pressure, Reader, ReaderEnd, ReaderOptions } from './channel/reader.ts';

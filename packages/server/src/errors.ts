@@ -14,6 +14,7 @@ const statuses = {
   not_found: 404,
   request_timeout: 408,
   request_too_large: 413,
+  limit_reached: 429,
   headers_too_large: 431,
   internal_error: 500,
   upstream_unreachable: 502,
@@ -89,7 +90,7 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
 
   /** Whether the stream was stopped on purpose: its state is then `cancelled` and not `failed`. */
   get isCancel(): boolean {
-    return ['cancelled', 'client_left', 'reader_stalled', 'shutting_down'].includes(this.code);
+    return ['cancelled', 'client_left', 'limit_reached', 'reader_stalled', 'shutting_down'].includes(this.code);
   }
 }
 

@@ -1,0 +1,74 @@
+/** What requests of one scope may use together: of a tenant, of a key, of an end user. Absent: no limit. */
+export interface ScopeLimits {
+  /** Requests: a token bucket. */
+  readonly requests?: { readonly perSecond: number; readonly burst: number } | undefined;
+  /** Streams at once. */
+  readonly streams?: number | undefined;
+  /** Tokens of prompts and answers together, by UTC. */
+  readonly tokensPerMinute?: number | undefined;
+  readonly tokensPerDay?: number | undefined;
+  readonly tokensPerMonth?: number | undefined;
+  /** What tokens cost by the table of prices, in millionths of its currency, by UTC. */
+  readonly costPerDay?: number | undefined;
+  readonly costPerMonth?: number | undefined;
+  /** The pace of all streams of the scope together, in tokens of answers: they are slowed, and none is refused. */
+  readonly tokensPerSecond?: number | undefined;
+}
+
+/** What one answer may have. Absent: no limit. */
+export interface AnswerLimits {
+  readonly tokens?: number | undefined;
+  /** From the request on, in milliseconds. */
+  readonly ms?: number | undefined;
+  /** The pace of each stream, in tokens of the answer. */
+  readonly tokensPerSecond?: number | undefined;
+}
+
+/** What one conversation may use, as long as it goes on. Absent: no limit. */
+export interface SessionLimits {
+  /** Tokens of prompts and answers together. */
+  readonly tokens?: number | undefined;
+}
+
+/** A tenant's limits, and those of whoever is below it. */
+export interface TenantLimits extends ScopeLimits {
+  /** The models that it may use, as clients name them; `*` stands for any text. Absent: all. */
+  readonly models?: readonly string[] | undefined;
+  /** Who gets the next free place of maxStreams: of those that wait, the one with the highest priority. */
+  readonly priority: 'high' | 'low' | 'normal';
+  readonly answer: AnswerLimits;
+  readonly user: ScopeLimits;
+  readonly session: SessionLimits;
+}
+
+/** What a model costs from a day on, in millionths of the currency for a million tokens. */
+export interface Price {
+  /** The model as clients name it; `*` stands for any text. The first that fits counts. */
+  readonly model: string;
+  /** Since when, in milliseconds since 1970. */
+  readonly sinceMs: number;
+  readonly input: number;
+  readonly output: number;
+}
+
+/** All limits, and what they are counted with. `undefined` in the settings: nobody has any. */
+export interface LimitSettings {
+  /** By the tenant's name. */
+  readonly tenants: ReadonlyMap<string, TenantLimits>;
+  /** The limits of whoever has no entry of its own (`name=*`); `undefined`: none. */
+  readonly others: TenantLimits | undefined;
+  /** A request starts when at least so many tokens are left. */
+  readonly minAnswerTokens: number;
+  /** Where an end user and a conversation are named: headers first, then fields of the body, by dots. */
+  readonly userFrom: readonly string[];
+  readonly sessionFrom: readonly string[];
+  /** The end users and conversations that are known at once; beyond that the least recent is forgotten. */
+  readonly maxUsers: number;
+  readonly prices: readonly Price[];
+  /** The currency of the prices, such as `USD`; only shown. */
+  readonly currency: string;
+  /** Where limits are kept: in this process, or at `redis://…`. */
+  readonly store: string | undefined;
+  /** What happens to requests while the store is away: `closed` refuses them, `open` lets them run uncounted. */
+  readonly whenStoreFails: 'closed' | 'open';
+}

@@ -1,0 +1,35 @@
+import { GatewayError } from '../errors.ts';
+
+/** Whose limit it is. `answer`: of each answer. `user` and `session`: an end user and a conversation of a tenant. */
+export type LimitScope = 'answer' | 'key' | 'session' | 'tenant' | 'user';
+
+/** A limit that is reached. Nothing in it is secret: users and sessions are not named. */
+export interface ReachedLimit {
+  readonly scope: LimitScope;
+  /** Its setting, such as `tokensPerDay`. */
+  readonly name: string;
+  /** What it allows, in the unit of its setting. */
+  readonly value: number;
+  /** What is used of it, reservations of others included. */
+  readonly used: number;
+  /** In how many milliseconds it begins again, or something comes back; `undefined`: that depends on others, or never. */
+  readonly resetMs: number | undefined;
+}
+
+/**
+ * A limit refuses a request, or ends an answer. A stream that it ends is `cancelled` with the reason `limit`: what waits is
+ * still delivered, and behind it the events that make a whole message of it.
+ */
+export class LimitError extends GatewayError {
+  readonly reached: ReachedLimit;
+
+  /** `status`: 402 where money is used up, otherwise 429 (the default). */
+  constructor(reached: ReachedLimit, message: string, status?: 402 | 429) {
+    const { resetMs } = reached;
+    super('limit_reached', message, {
+      ...(status === undefined ? {} : { status }),
+      retryAfterS: resetMs === undefined ? undefined : Math.ceil(resetMs / 1000),
+    });
+    this.reached = reached;
+  }
+}
