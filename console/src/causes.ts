@@ -9,6 +9,7 @@ export const causes = [
   'credit',
   'connection_lost',
   'event_memory',
+  'limit',
   'tap',
   'burst',
 ] as const satisfies readonly StallCause[];
@@ -21,6 +22,7 @@ export const causeTexts: Readonly<
   credit: { short: 'credit', one: 'too little credit', many: 'too little credit' },
   connection_lost: { short: 'lost', one: 'connection lost', many: 'connections lost' },
   event_memory: { short: 'memory', one: 'no room for a large event', many: 'no room for large events' },
+  limit: { short: 'limit', one: 'a limit', many: 'limits' },
   tap: { short: 'tap', one: 'a tap that lags', many: 'taps that lag' },
   burst: { short: 'burst', one: 'burst', many: 'bursts' },
 };
@@ -31,6 +33,7 @@ export const causeHints: Readonly<Record<StallCause, string>> = {
   credit: 'its program has not acknowledged enough of what it has',
   connection_lost: 'its connection is gone, and it may come back',
   event_memory: 'its large event finds no room beside those of all streams (maxEventMemoryBytes)',
+  limit: 'a limit has not granted more yet',
   tap: 'a tap that may lose nothing has not kept it yet',
   burst: 'more came at once than its window holds',
 };

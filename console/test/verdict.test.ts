@@ -32,7 +32,7 @@ const calm: Totals = {
   mergedEvents: 0,
   gaps: 0,
   stalls: 0,
-  stallMs: { burst: 0, connection_lost: 0, credit: 0, event_memory: 0, link: 0, tap: 0 },
+  stallMs: { burst: 0, connection_lost: 0, credit: 0, event_memory: 0, limit: 0, link: 0, tap: 0 },
   retries: 0,
   ended: { cancelled: 0, completed: 0, failed: 0 },
   refused: {

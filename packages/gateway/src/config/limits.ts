@@ -43,13 +43,20 @@ export interface TenantLimits extends ScopeLimits {
 
 /** What a model costs from a day on, in millionths of the currency for a million tokens. */
 export interface Price {
-  /** The model as clients name it; `*` stands for any text. The first that fits counts. */
+  /** The model as clients name it; `*` stands for any text. */
   readonly model: string;
-  /** Since when, in milliseconds since 1970. */
+  /** Since when, in milliseconds since 1970; 0: always. */
   readonly sinceMs: number;
   readonly input: number;
   readonly output: number;
 }
+
+/** Where a request may name somebody. */
+export type NameSource =
+  /** A header, in lower case. */
+  | { readonly kind: 'header'; readonly name: string }
+  /** A member of the JSON body, by the names on the way to it. */
+  | { readonly kind: 'body'; readonly path: readonly string[] };
 
 /** All limits, and what they are counted with. `undefined` in the settings: nobody has any. */
 export interface LimitSettings {
@@ -57,18 +64,23 @@ export interface LimitSettings {
   readonly tenants: ReadonlyMap<string, TenantLimits>;
   /** The limits of whoever has no entry of its own (`name=*`); `undefined`: none. */
   readonly others: TenantLimits | undefined;
+  /** The limits of single keys, beside those of their tenant, by the key's name (`TENANT/NAME`). */
+  readonly keys: ReadonlyMap<string, ScopeLimits>;
   /** A request starts when at least so many tokens are left. */
   readonly minAnswerTokens: number;
-  /** Where an end user and a conversation are named: headers first, then fields of the body, by dots. */
-  readonly userFrom: readonly string[];
-  readonly sessionFrom: readonly string[];
+  /** Where an end user and a conversation are named: the first that has a name counts. */
+  readonly userFrom: readonly NameSource[];
+  readonly sessionFrom: readonly NameSource[];
   /** The end users and conversations that are known at once; beyond that the least recent is forgotten. */
   readonly maxUsers: number;
+  /** The first that fits a model and has begun counts. Rows of one `model` stand the newest first. */
   readonly prices: readonly Price[];
   /** The currency of the prices, such as `USD`; only shown. */
   readonly currency: string;
-  /** Where limits are kept: in this process, or at `redis://…`. */
+  /** Where limits are kept: `file:PATH`, or the URL of a Redis without a password; `undefined`: in this process. */
   readonly store: string | undefined;
+  /** The password of the Redis; `undefined`: it needs none. A secret. */
+  readonly storePassword: string | undefined;
   /** What happens to requests while the store is away: `closed` refuses them, `open` lets them run uncounted. */
   readonly whenStoreFails: 'closed' | 'open';
 }

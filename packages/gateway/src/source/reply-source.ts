@@ -2,6 +2,7 @@ import type { Channel, ChunkMemory, OfferResult } from '@spillway/core';
 import type { EventRun, EventScanner } from '@spillway/core/format/sse';
 import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import { asGatewayError, GatewayError } from '@spillway/server/errors';
+import type { StreamLimit } from '@spillway/server/limit/stream-limit';
 import { LargeRun } from '@spillway/server/memory/large-run';
 import type { EventPlace } from '@spillway/server/memory/event-memory';
 import { nodeClock } from '@spillway/server/time/node-clock';
@@ -26,13 +27,18 @@ interface ReplyListener {
    * reader.
    */
   readonly maxRunBytes: number;
+  /** The events and bytes that have come so far. */
+  readonly events: number;
+  readonly bytes: number;
+  /** Holds what comes against limits; `undefined`: there are none. */
+  readonly limit: StreamLimit | undefined;
   /** Bytes came. A comment (no events) is no progress. In a body that is no event stream, every byte is. */
   received(run: EventRun, isProgress: boolean, nowMs: number): void;
   /**
    * The provider has to wait (`isPaused`), or is read again. It waits because the channel is full, or the
-   * EventMemory is (`cause`).
+   * EventMemory is, or more was not granted yet (`cause`).
    */
-  paused(isPaused: boolean, nowMs: number, cause?: 'event_memory'): void;
+  paused(isPaused: boolean, nowMs: number, cause?: 'event_memory' | 'limit'): void;
   /** A large event is in the channel. The listener releases it when every reader has passed it. */
   accepted(run: LargeRun): void;
 }
@@ -77,6 +83,8 @@ export class ReplySource implements BodyHandler {
   #roomBytes = smallEventBytes;
   /** Reading has stopped until the place can grow. */
   #isShort = false;
+  /** Reading has stopped until a limit grants more. */
+  #isUngranted = false;
   /** The listener knows that the provider waits. */
   #isPaused = false;
   /** Reading has stopped for a moment, because the process is busy. */
@@ -135,6 +143,7 @@ export class ReplySource implements BodyHandler {
     // The end marker ends the stream even if the provider keeps the connection open: no reader waits for
     // that.
     if (scanner.hasEnded) this.#finish(undefined);
+    else if (this.#options.listener.limit !== undefined && this.#mustWait(this.#options.listener.limit)) return;
     else if (this.#options.loop.gapMs > 0 && end - start < worthAReadBytes) this.#rest();
     // This read may have completed the event that waited for room.
     else if (this.#isPaused) this.#goOn();
@@ -182,6 +191,22 @@ export class ReplySource implements BodyHandler {
     }
   };
 
+  /** Counts what has come against the limits. Whether reading has stopped because more was not granted yet. */
+  #mustWait(limit: StreamLimit): boolean {
+    const { bytes, events } = this.#options.listener;
+    limit.received(events, bytes);
+    if (!limit.isShort || this.#bodyEnd !== undefined) return false;
+    this.#isUngranted = true;
+    limit.onRoom = this.#onGranted;
+    this.#pause('limit');
+    return true;
+  }
+
+  readonly #onGranted = (): void => {
+    this.#isUngranted = false;
+    this.#goOn();
+  };
+
   /** Takes the place away with its event. The next event begins without one. */
   #takePlace(): EventPlace | undefined {
     const place = this.#place;
@@ -191,7 +216,7 @@ export class ReplySource implements BodyHandler {
     return place;
   }
 
-  #pause(cause?: 'event_memory'): void {
+  #pause(cause?: 'event_memory' | 'limit'): void {
     this.#reply.pause();
     if (this.#isPaused) return;
     this.#isPaused = true;
@@ -200,7 +225,7 @@ export class ReplySource implements BodyHandler {
 
   /** Reads on, unless the channel, the EventMemory or a busy process is in the way. */
   #goOn(): void {
-    if (this.#isDraining || this.#isShort) return;
+    if (this.#isDraining || this.#isShort || this.#isUngranted) return;
     if (this.#isPaused) {
       this.#isPaused = false;
       this.#options.listener.paused(false, performance.now());
@@ -209,7 +234,7 @@ export class ReplySource implements BodyHandler {
   }
 
   #rest(): void {
-    if (this.#isResting || this.#isDraining || this.#isShort) return;
+    if (this.#isResting || this.#isDraining || this.#isShort || this.#isUngranted) return;
     this.#isResting = true;
     this.#reply.pause();
     // The wait has a random part. Without it, connections that once waited together would always wake

@@ -1,4 +1,6 @@
-import { GatewayError } from '../errors.ts';
+import type { Format } from '@spillway/core/format/format';
+import { type ErrorAnswer, GatewayError } from '../errors.ts';
+import { limitHeaders, type LimitStanding } from './limit-headers.ts';
 
 /** Whose limit it is. `answer`: of each answer. `user` and `session`: an end user and a conversation of a tenant. */
 export type LimitScope = 'answer' | 'key' | 'session' | 'tenant' | 'user';
@@ -22,6 +24,8 @@ export interface ReachedLimit {
  */
 export class LimitError extends GatewayError {
   readonly reached: ReachedLimit;
+  /** What the headers of its answer say of limits. Default: nothing. */
+  standing: LimitStanding | undefined;
 
   /** `status`: 402 where money is used up, otherwise 429 (the default). */
   constructor(reached: ReachedLimit, message: string, status?: 402 | 429) {
@@ -31,5 +35,16 @@ export class LimitError extends GatewayError {
       retryAfterS: resetMs === undefined ? undefined : Math.ceil(resetMs / 1000),
     });
     this.reached = reached;
+    // SDKs try again by themselves within a minute. What comes back later only costs both sides more refusals.
+    this.isFinal = status === 402 || (resetMs !== undefined && resetMs > maxRetryMs);
+  }
+
+  override answer(format: Format, requestId?: string): ErrorAnswer {
+    const answer = super.answer(format, requestId);
+    if (this.standing === undefined) return answer;
+    return { ...answer, headers: { ...answer.headers, ...limitHeaders(format, this.standing) } };
   }
 }
+
+/** The longest wait after which the official SDKs try again. */
+const maxRetryMs = 60_000;

@@ -9,8 +9,9 @@ import { closeCodes, type CloseReason } from '@spillway/core/session';
  * `tap`: the operator's tap has not taken it.
  * `burst`: no reader; more came at once than the window holds.
  * `event_memory`: no reader; a large event finds no room beside those of all streams.
+ * `limit`: no reader; a limit has not granted more yet.
  */
-export const stallCauses = ['burst', 'connection_lost', 'credit', 'event_memory', 'link', 'tap'] as const;
+export const stallCauses = ['burst', 'connection_lost', 'credit', 'event_memory', 'limit', 'link', 'tap'] as const;
 export type StallCause = (typeof stallCauses)[number];
 
 /**
@@ -92,5 +93,5 @@ export function tokensOf({ events, mergedEvents = 0 }: EventRun): number {
 
 /** A number for every cause. */
 export function ofCauses(): Record<StallCause, number> {
-  return { burst: 0, connection_lost: 0, credit: 0, event_memory: 0, link: 0, tap: 0 };
+  return { burst: 0, connection_lost: 0, credit: 0, event_memory: 0, limit: 0, link: 0, tap: 0 };
 }

@@ -8,6 +8,8 @@ import type { StreamHost } from './stream-host.ts';
 import { asGatewayError, clientLeft, GatewayError, overloaded } from '../errors.ts';
 import { GatedLog } from './gated-log.ts';
 import { Journal } from './journal.ts';
+import type { LimitError } from '../limit/limit-error.ts';
+import type { StreamLimit } from '../limit/stream-limit.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import { Meter, type StallCause } from './meter.ts';
 import type { ProviderRefusal } from './provider-refusal.ts';
@@ -82,6 +84,8 @@ export class GatewayStream implements StreamOwner {
         readonly reason: string | undefined;
       }
     | undefined;
+  /** Holds the stream against limits; `undefined`: it has none. */
+  limit: StreamLimit | undefined;
   /** What the provider said when it refused the request; `undefined`: it did not, or there was nothing to read. */
   refusal: ProviderRefusal | undefined;
   /** The tokens that the provider has reported at the beginning, or in the end, as far as somebody has looked. */
@@ -381,6 +385,11 @@ export class GatewayStream implements StreamOwner {
     this.audience.releaseLarge();
   }
 
+  /** A limit ends the stream. */
+  cut(reason: LimitError): void {
+    this.cancel(reason);
+  }
+
   /** The provider is asked from now on. */
   asked(): void {
     this.phase = 'opening';
@@ -541,6 +550,11 @@ export class GatewayStream implements StreamOwner {
     if (this.end !== undefined || this.signal.aborted) return;
     const { cause, reader: slowest } = this.#waitsFor();
     if (cause !== undefined) this.stalls.goesOn(nowMs, cause, slowest);
+    const limited = this.limit?.tick(nowMs);
+    if (limited !== undefined) {
+      this.cut(limited);
+      return;
+    }
     const { maxDurationMs, waitTimeoutMs } = this.#deadlines;
     const deserted = this.#desertion.reason(nowMs, this.events);
     if (deserted !== undefined) {

@@ -1,0 +1,22 @@
+import type { Format } from '@spillway/core/format/format';
+import type { LimitError } from './limit-error.ts';
+
+/**
+ * Holds one stream against limits as it goes on. The stream calls it on the path of each chunk, so it adds and compares
+ * plain numbers there. A stream without limits has none.
+ */
+export interface StreamLimit {
+  /**
+   * More has come from the provider: so many events and bytes it is now in all. May cut the stream, and may become
+   * {@link isShort}.
+   */
+  received(events: number, bytes: number): void;
+  /** Whether what is reserved is used up, and the answer about more is not there yet: the provider has to wait. */
+  readonly isShort: boolean;
+  /** Called once when the provider may go on; set it while {@link isShort}. */
+  onRoom: (() => void) | undefined;
+  /** Looks at the times. Returns the limit that ends the stream now; `undefined`: none does. */
+  tick(nowMs: number): LimitError | undefined;
+  /** What the client is told of its limits, as headers that SDKs of the format know. */
+  headers(format: Format): Record<string, string>;
+}
