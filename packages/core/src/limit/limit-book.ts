@@ -14,11 +14,13 @@ import { TokenBucket } from './token-bucket.ts';
 
 /** What is spent of a budget. */
 export interface SavedBudget {
+  /** Its name in the store. */
   readonly key: string;
   /** A whole number, 1 or more. */
   readonly spent: number;
-  /** Its window, in milliseconds since 1970: from `startMs` on, before `endMs`. */
+  /** When its window began, in milliseconds since 1970; of `idleMs`, when it was used last. */
   readonly startMs: number;
+  /** When its window ends, in milliseconds since 1970. More than `startMs`. */
   readonly endMs: number;
 }
 

@@ -6,7 +6,7 @@ import {
   SpillwayError,
 } from '../../src/index.ts';
 import { LimitBook } from '../../src/limit/limit-book.ts';
-import { BookStore } from '../../src/limit/memory-limit-store.ts';
+import { BookStore } from '../../src/limit/book-store.ts';
 import type { LimitEngine } from '../../src/testing/limit-engine.ts';
 import { VirtualClock } from '../../src/testing/virtual-clock.ts';
 
