@@ -5,8 +5,9 @@
 export type BudgetWindow = 'day' | 'minute' | 'month' | { readonly idleMs: number };
 
 /**
- * A bound that several requests share. Its `key` names it in the store, for all processes that use the store: at most 256
- * characters. Two quotas of one key are one quota; its numbers are those of whoever asks.
+ * A bound that several requests share. Its `key` names it among those of its kind in the store, for all processes that use
+ * the store: at most 256 characters. Two quotas of one key are one quota; its numbers are those of whoever asks. One call
+ * may name each once.
  *
  * - `rate`: a token bucket. It fills by `perSecond`, and never holds more than `burst`. A request takes one.
  * - `places`: at most `limit` leases have it at once.
@@ -15,8 +16,11 @@ export type BudgetWindow = 'day' | 'minute' | 'month' | { readonly idleMs: numbe
  */
 export type Quota = BudgetQuota | PlacesQuota | RateQuota;
 
+/** A token bucket: see {@link Quota}. */
 export interface RateQuota {
+  /** Says that it is a rate. */
   readonly kind: 'rate';
+  /** Its name in the store. */
   readonly key: string;
   /** What comes back in a second: more than 0, fractions too. */
   readonly perSecond: number;
@@ -24,23 +28,31 @@ export interface RateQuota {
   readonly burst: number;
 }
 
+/** Places of leases: see {@link Quota}. */
 export interface PlacesQuota {
+  /** Says that it is one of places. */
   readonly kind: 'places';
+  /** Its name in the store. */
   readonly key: string;
   /** A whole number, 0 or more. */
   readonly limit: number;
 }
 
+/** Units of a window: see {@link Quota}. */
 export interface BudgetQuota {
+  /** Says that it is a budget. */
   readonly kind: 'budget';
+  /** Its name in the store. */
   readonly key: string;
   /** A whole number, 0 or more. */
   readonly limit: number;
+  /** When it begins again. */
   readonly window: BudgetWindow;
 }
 
 /** What a lease wants of one budget, and what it has spent of it. All are whole numbers, 0 or more. */
 export interface BudgetClaim {
+  /** The budget. */
   readonly quota: BudgetQuota;
   /** What the lease has spent since it began, in all. Never less than in an earlier call. */
   readonly spent: number;
@@ -56,13 +68,17 @@ export interface LeaseRequest {
   readonly lease: string;
   /** How long the lease holds without a word of its owner, in milliseconds: 1,000 to 3,600,000. */
   readonly leaseMs: number;
+  /** Takes one request of each. */
   readonly rates: readonly RateQuota[];
+  /** Takes a place of each, as long as the lease lives. */
   readonly places: readonly PlacesQuota[];
+  /** Reserves a slice of each. */
   readonly budgets: readonly BudgetClaim[];
 }
 
 /** Everything was taken. */
 export interface LimitGrant {
+  /** `true`. */
   readonly isGranted: true;
   /** What is reserved of each budget beyond what is spent, in the order of the claims: `atLeast` ≤ it ≤ `want`. */
   readonly reserved: readonly number[];
@@ -70,6 +86,7 @@ export interface LimitGrant {
 
 /** Nothing was taken. */
 export interface LimitRefusal {
+  /** `false`. */
   readonly isGranted: false;
   /** The first quota that refuses: rates before places before budgets, each in the order of the request. */
   readonly quota: Quota;
@@ -82,6 +99,7 @@ export interface LimitRefusal {
   readonly retryAfterMs: number | undefined;
 }
 
+/** What a store says to a lease that is opened or extended. */
 export type LimitAnswer = LimitGrant | LimitRefusal;
 
 /** How a quota stands. */

@@ -1,0 +1,299 @@
+import type { Clock } from '../clock.ts';
+import { invalid } from '../invalid.ts';
+import { Budget } from './budget.ts';
+import { LeaseBook, type Lease, type LeasePart } from './lease-book.ts';
+import type {
+  BudgetClaim,
+  BudgetQuota,
+  LeaseRequest,
+  LimitAnswer,
+  Quota,
+  QuotaState,
+} from './limit-store.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+/** What is spent of a budget. */
+export interface SavedBudget {
+  /** Its name in the store. */
+  readonly key: string;
+  /** A whole number, 1 or more. */
+  readonly spent: number;
+  /** When its window began, in milliseconds since 1970; of `idleMs`, when it was used last. */
+  readonly startMs: number;
+  /** When its window ends, in milliseconds since 1970. More than `startMs`. */
+  readonly endMs: number;
+}
+
+/** How often quotas that are unused are looked for. */
+const sweepMs = 60_000;
+
+/**
+ * What is used of limits, as rules of {@link LimitStore} without time between question and answer.
+ *
+ * - A budget's `reserved` = the sum of `reserved` of the parts that live leases have of it, always.
+ * - The count of a place = the live leases that have it.
+ */
+export class LimitBook {
+  readonly #clock: Pick<Clock, 'nowMs'> & { dateMs(): number };
+  readonly #maxQuotas: number;
+  readonly #leases = new LeaseBook();
+  readonly #buckets = new Map<string, TokenBucket>();
+  readonly #places = new Map<string, number>();
+  readonly #budgets = new Map<string, Budget>();
+  #sweptMs: number;
+  #changes = 0;
+
+  constructor(
+    clock: Pick<Clock, 'nowMs'> & { dateMs(): number },
+    maxQuotas: number,
+    saved: readonly SavedBudget[],
+  ) {
+    this.#clock = clock;
+    this.#maxQuotas = maxQuotas;
+    this.#sweptMs = clock.nowMs();
+    for (const { endMs, key, spent, startMs } of saved)
+      this.#budgets.set(key, new Budget(spent, startMs, endMs));
+  }
+
+  /** Grows with each change of what is spent. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  /** The quotas that are used and the leases that are known, in all. */
+  get size(): number {
+    return this.#leases.size + this.#buckets.size + this.#places.size + this.#budgets.size;
+  }
+
+  saved(): SavedBudget[] {
+    const dateMs = this.#clock.dateMs();
+    return Array.from(this.#budgets)
+      .filter(([, budget]) => budget.spent > 0 && !budget.isOver(dateMs))
+      .map(([key, { endMs, spent, startMs }]) => ({ key, spent, startMs, endMs }));
+  }
+
+  open({ budgets, lease: name, leaseMs, places, rates }: LeaseRequest): LimitAnswer {
+    checkLease(name, leaseMs);
+    checkQuotas(rates);
+    checkQuotas(places);
+    checkClaims(budgets);
+    const nowMs = this.#begin();
+    const there = this.#leases.live(name);
+    if (there !== undefined) return { isGranted: true, reserved: there.granted };
+
+    for (const quota of rates) {
+      const waitMs = this.#buckets.get(quota.key)?.waitMs(quota, nowMs) ?? 0;
+      if (waitMs > 0) return this.#refusal(quota, waitMs);
+    }
+    for (const quota of places)
+      if ((this.#places.get(quota.key) ?? 0) >= quota.limit) return this.#refusal(quota, undefined);
+    const known = this.#leases.gone(name)?.parts;
+    for (const claim of budgets) {
+      const { atLeast, quota } = claim;
+      const unknown = Math.max(0, claim.spent - (known?.get(quota.key)?.spent ?? 0));
+      if (unknown + atLeast > this.#left(quota)) return this.#refusal(quota, this.#waitMs(quota, atLeast));
+    }
+
+    const lease = this.#leases.open(name, leaseMs, nowMs);
+    for (const quota of rates) this.#bucket(quota.key, quota.burst, nowMs).take(quota, nowMs);
+    for (const { key } of places) this.#places.set(key, (this.#places.get(key) ?? 0) + 1);
+    lease.places = places.map(({ key }) => key);
+    for (const claim of budgets) this.#spend(lease, claim);
+    lease.granted = budgets.map((claim) => this.#reserve(lease, claim));
+    return { isGranted: true, reserved: lease.granted };
+  }
+
+  extend(name: string, leaseMs: number, claims: readonly BudgetClaim[]): LimitAnswer {
+    checkLease(name, leaseMs);
+    checkClaims(claims);
+    const nowMs = this.#begin();
+    const live = this.#leases.live(name);
+    if (live !== undefined) this.#leases.renew(live, leaseMs, nowMs);
+    const lease = live ?? this.#leases.open(name, leaseMs, nowMs);
+    for (const claim of claims) this.#spend(lease, claim);
+    const refusing = claims.find(({ atLeast, quota }) => atLeast > this.#left(quota));
+    if (refusing !== undefined) {
+      const { atLeast, quota } = refusing;
+      return this.#refusal(quota, this.#waitMs(quota, atLeast));
+    }
+    return { isGranted: true, reserved: claims.map((claim) => this.#reserve(lease, claim)) };
+  }
+
+  settle(name: string, claims: readonly BudgetClaim[]): void {
+    checkLease(name);
+    checkClaims(claims);
+    const nowMs = this.#begin();
+    if (this.#leases.gone(name)?.isSettled === true) return;
+    const lease = this.#leases.live(name) ?? this.#leases.open(name, 0, nowMs);
+    for (const claim of claims) this.#spend(lease, claim);
+    this.#end(lease, true, nowMs);
+  }
+
+  renew(names: readonly string[], leaseMs: number): void {
+    const nowMs = this.#begin();
+    for (const name of names) {
+      checkLease(name, leaseMs);
+      const lease = this.#leases.live(name);
+      if (lease !== undefined) this.#leases.renew(lease, leaseMs, nowMs);
+    }
+  }
+
+  read(quotas: readonly Quota[]): QuotaState[] {
+    for (const quota of quotas) checkQuota(quota);
+    this.#begin();
+    return quotas.map((quota) => this.#state(quota));
+  }
+
+  /** Ends leases that have expired, and looks for what is unused. Returns the time. */
+  #begin(): number {
+    const nowMs = this.#clock.nowMs();
+    this.#leases.expire(nowMs, (lease) => this.#end(lease, false, nowMs));
+    if (nowMs - this.#sweptMs < sweepMs) return nowMs;
+    this.#sweptMs = nowMs;
+    this.#leases.forget(nowMs);
+    const dateMs = this.#clock.dateMs();
+    for (const [key, bucket] of this.#buckets) if (bucket.fullMs <= nowMs) this.#buckets.delete(key);
+    for (const [key, budget] of this.#budgets)
+      if (budget.reserved === 0 && budget.isOver(dateMs)) this.#budgets.delete(key);
+    return nowMs;
+  }
+
+  #end(lease: Lease, isSettled: boolean, nowMs: number): void {
+    for (const key of lease.places) {
+      const left = (this.#places.get(key) ?? 0) - 1;
+      if (left > 0) this.#places.set(key, left);
+      else this.#places.delete(key);
+    }
+    lease.places = [];
+    for (const [key, part] of lease.parts) {
+      const budget = this.#budgets.get(key);
+      if (budget === undefined) continue;
+      giveBack(budget, part);
+      if (budget.spent === 0 && budget.reserved === 0) this.#budgets.delete(key);
+    }
+    this.#leases.end(lease, isSettled, nowMs);
+  }
+
+  /** Counts what a lease has spent, and gives back what it had reserved. */
+  #spend(lease: Lease, { quota, spent }: BudgetClaim): void {
+    const budget = this.#budget(quota);
+    const part = lease.parts.get(quota.key) ?? { spent: 0, reserved: 0 };
+    lease.parts.set(quota.key, part);
+    giveBack(budget, part);
+    if (spent <= part.spent) return;
+    budget.spent += spent - part.spent;
+    part.spent = spent;
+    budget.touch(quota.window, this.#clock.dateMs());
+    this.#changes += 1;
+  }
+
+  /** Reserves the most that there is of a claim that was spent. */
+  #reserve(lease: Lease, { quota, want }: BudgetClaim): number {
+    const slice = Math.min(want, this.#left(quota));
+    const part = lease.parts.get(quota.key);
+    if (slice === 0 || part === undefined) return 0;
+    const budget = this.#budget(quota);
+    budget.reserved += slice;
+    part.reserved = slice;
+    budget.touch(quota.window, this.#clock.dateMs());
+    return slice;
+  }
+
+  /** What is left of a budget: nothing, where more was spent than was reserved. */
+  #left(quota: BudgetQuota): number {
+    const { reserved, used } = this.#state(quota);
+    return Math.max(0, quota.limit - used - reserved);
+  }
+
+  #waitMs(quota: BudgetQuota, atLeast: number): number | undefined {
+    const { reserved, resetMs } = this.#state(quota);
+    // What is reserved outlives the window.
+    return atLeast <= quota.limit - reserved ? resetMs : undefined;
+  }
+
+  #refusal(quota: Quota, retryAfterMs: number | undefined): LimitAnswer {
+    return { isGranted: false, quota, state: this.#state(quota), retryAfterMs };
+  }
+
+  #state(quota: Quota): QuotaState {
+    const unused: QuotaState = { used: 0, reserved: 0, resetMs: 0 };
+    const { key, kind } = quota;
+    if (kind === 'places') return { used: this.#places.get(key) ?? 0, reserved: 0, resetMs: undefined };
+    if (kind === 'rate') return this.#buckets.get(key)?.stateAt(quota, this.#clock.nowMs()) ?? unused;
+    return this.#budgets.get(key)?.stateAt(this.#clock.dateMs()) ?? unused;
+  }
+
+  #bucket(key: string, burst: number, nowMs: number): TokenBucket {
+    const there = this.#buckets.get(key);
+    if (there !== undefined) return there;
+    this.#makeRoom(this.#buckets, (bucket) => bucket.fullMs);
+    const bucket = new TokenBucket(burst, nowMs);
+    this.#buckets.set(key, bucket);
+    return bucket;
+  }
+
+  /** Returns a budget in its present window. */
+  #budget({ key, window }: BudgetQuota): Budget {
+    const dateMs = this.#clock.dateMs();
+    const there = this.#budgets.get(key);
+    there?.turn(window, dateMs);
+    if (there !== undefined) return there;
+    this.#makeRoom(this.#budgets, ({ reserved, spent }) => (reserved > 0 ? Infinity : spent));
+    const budget = Budget.begin(window, dateMs);
+    this.#budgets.set(key, budget);
+    return budget;
+  }
+
+  #makeRoom<Kept>(kept: Map<string, Kept>, useOf: (one: Kept) => number): void {
+    if (kept.size < this.#maxQuotas) return;
+    const byUse = Array.from(kept, ([key, one]) => ({ key, use: useOf(one) })).toSorted(
+      (a, b) => a.use - b.use,
+    );
+    for (const { key, use } of byUse.slice(0, Math.ceil(this.#maxQuotas / 10)))
+      if (use < Infinity) kept.delete(key);
+  }
+}
+
+function giveBack(budget: Budget, part: LeasePart): void {
+  budget.reserved -= part.reserved;
+  part.reserved = 0;
+}
+
+function checkLease(name: string, leaseMs = 1000): void {
+  if (!(name.length >= 1 && name.length <= 64))
+    throw invalid(`lease: expected a name of 1 to 64 characters, got ${name.length}.`);
+  if (!(leaseMs >= 1000 && leaseMs <= 3_600_000))
+    throw invalid(`leaseMs: expected 1,000 to 3,600,000, got ${leaseMs}.`);
+}
+
+function checkQuota(quota: Quota): void {
+  const { key, kind } = quota;
+  if (key.length > 256) throw invalid(`key of a quota: expected at most 256 characters, got ${key.length}.`);
+  if (kind !== 'rate') checkAmount('limit', quota.limit);
+  else if (!(quota.perSecond > 0 && Number.isSafeInteger(quota.burst) && quota.burst >= 1))
+    throw invalid(
+      `rate: expected more than 0 a second and a burst of 1 or more, got ${quota.perSecond} and ${quota.burst}.`,
+    );
+}
+
+/** Each quota may be asked for once: it is either there for the request or not. */
+function checkQuotas(quotas: readonly Quota[]): void {
+  for (const quota of quotas) checkQuota(quota);
+  if (quotas.length > 1 && new Set(quotas.map(({ key }) => key)).size < quotas.length)
+    throw invalid('quotas: expected each key once, got one twice.');
+}
+
+function checkClaims(claims: readonly BudgetClaim[]): void {
+  checkQuotas(claims.map(({ quota }) => quota));
+  for (const { atLeast, spent, want } of claims) {
+    checkAmount('spent', spent);
+    checkAmount('want', want);
+    checkAmount('atLeast', atLeast);
+    if (atLeast > want) throw invalid(`atLeast: expected at most want (${want}), got ${atLeast}.`);
+  }
+}
+
+function checkAmount(name: string, amount: number): void {
+  if (!(Number.isSafeInteger(amount) && amount >= 0))
+    throw invalid(`${name}: expected a whole number, 0 or more, got ${amount}.`);
+}

@@ -1,0 +1,213 @@
+import type { LimitStore, Quota } from '../limit/limit-store.ts';
+import type { LimitProof } from './limit-proof.ts';
+
+export async function openedAgain(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const other = await proof.store();
+  const rate = proof.rate('requests', 0.001, 10);
+  const place = proof.places('streams', 10);
+  const budget = proof.budget('tokens', 100);
+  const wish = { rates: [rate], places: [place], budgets: [proof.claim(budget, 5, 80, 10)] };
+  const answers = await Promise.all(
+    Array.from({ length: 10 }, (_, index) => proof.open(index % 2 ? store : other, 'a', wish)),
+  );
+  answers.push(await proof.open(store, 'a', wish), await proof.open(await proof.store(), 'a', wish));
+  for (const answer of answers)
+    proof.expect('the answer of each call', answer, { isGranted: true, reserved: [80] });
+  await proof.expectState('taken once', store, rate, 1);
+  await proof.expectState('taken once', store, place, 1);
+  await proof.expectState('taken once', store, budget, 5, 80);
+  await proof.settle(store, 'a', [proof.claim(budget, 5, 0)]);
+  await proof.expectState('and given back once', store, place, 0);
+  await proof.expectState('and given back once', store, budget, 5);
+}
+
+export async function refusedSlices(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const budget = proof.budget('tokens', 100);
+  const other = proof.budget('money', 1000);
+  await proof.open(store, 'a', { budgets: [proof.claim(budget, 0, 100), proof.claim(other, 0, 500)] });
+  await proof.expectGranted(
+    'the rest of what it had itself',
+    proof.extend(store, 'a', [proof.claim(budget, 60, 50, 40), proof.claim(other, 300, 500)]),
+    40,
+    500,
+  );
+  await proof.expectState('after it', store, budget, 60, 40);
+  await proof.expectState('after it', store, other, 300, 500);
+  const { state } = await proof.expectRefused(
+    'a slice that is not there',
+    proof.extend(store, 'a', [proof.claim(budget, 90, 50, 20), proof.claim(other, 400, 500)]),
+    budget,
+  );
+  proof.expect('what the refusal says', [state.used, state.reserved], [90, 0]);
+  await proof.expectState('what was spent', store, budget, 90);
+  await proof.expectState('nothing is reserved of the other either', store, other, 400);
+}
+
+export async function overshoot(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const budget = proof.budget('tokens', 100);
+  await proof.open(store, 'a', { budgets: [proof.claim(budget, 0, 50)] });
+  await proof.open(store, 'b', { budgets: [proof.claim(budget, 0, 20)] });
+  await proof.expectRefused(
+    'beyond the limit',
+    proof.extend(store, 'a', [proof.claim(budget, 95, 10, 1)]),
+    budget,
+  );
+  await proof.expectState('what was spent and what others have', store, budget, 95, 20);
+  await proof.settle(store, 'a', [proof.claim(budget, 130, 0)]);
+  await proof.expectState('what was spent', store, budget, 130, 20);
+  await proof.expectGranted(
+    'who wants nothing more',
+    proof.extend(store, 'b', [proof.claim(budget, 20, 0)]),
+    0,
+  );
+  await proof.expectState('in the end', store, budget, 150);
+}
+
+export async function toldTwice(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const other = await proof.store();
+  const budget = proof.budget('tokens', 1000);
+  await proof.open(store, 'a', { budgets: [proof.claim(budget, 10, 100)] });
+  const claims = [proof.claim(budget, 70, 200)];
+  for (const each of [store, other, store])
+    await proof.expectGranted('the same numbers', proof.extend(each, 'a', claims), 200);
+  await Promise.all(Array.from({ length: 10 }, () => proof.extend(other, 'a', claims)));
+  await proof.expectState('counted once', store, budget, 70, 200);
+  // A call that comes late has smaller numbers.
+  await proof.extend(store, 'a', [proof.claim(budget, 40, 200)]);
+  await proof.expectState('after a late call', store, budget, 70, 200);
+  await proof.settle(store, 'a', [proof.claim(budget, 70, 0)]);
+  await proof.expectState('in the end', store, budget, 70);
+}
+
+export async function extendedLate(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const budget = proof.budget('tokens', 1000);
+  const place = proof.places('streams', 1);
+  await proof.open(store, 'a', { leaseMs: 1000, places: [place], budgets: [proof.claim(budget, 0, 100)] });
+  await proof.extend(store, 'a', [proof.claim(budget, 30, 100)], 1000);
+  await untilGone(proof, store, [place, budget]);
+  await proof.expectState('a lease that is gone', store, budget, 30);
+  await proof.expectGranted(
+    'one that is gone',
+    proof.extend(store, 'a', [proof.claim(budget, 80, 100)]),
+    100,
+  );
+  await proof.expectState('what it spent', store, budget, 80, 100);
+  await proof.expectState('its places', store, place, 0);
+  await proof.expectGranted(
+    'one that was never there',
+    proof.extend(store, 'b', [proof.claim(budget, 20, 50)]),
+    50,
+  );
+  await proof.expectState('what it spent', store, budget, 100, 150);
+  await proof.settle(store, 'a', [proof.claim(budget, 90, 0)]);
+  await proof.settle(store, 'b', [proof.claim(budget, 20, 0)]);
+  await proof.expectState('in the end', store, budget, 110);
+}
+
+export async function settledTwice(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const other = await proof.store();
+  const budget = proof.budget('tokens', 1000);
+  const place = proof.places('streams', 5);
+  const wish = { places: [place], budgets: [proof.claim(budget, 0, 100)] };
+  await proof.open(store, 'a', wish);
+  await proof.open(store, 'b', wish);
+  const claims = [proof.claim(budget, 60, 0)];
+  await Promise.all([store, other, store, other].map((each) => proof.settle(each, 'a', claims)));
+  await proof.settle(store, 'a', claims);
+  await proof.settle(store, 'a');
+  await proof.expectState('settled once', store, place, 1);
+  await proof.expectState('settled once', store, budget, 60, 100);
+}
+
+export async function settledLate(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const budget = proof.budget('tokens', 1000);
+  await proof.open(store, 'a', { leaseMs: 1000, budgets: [proof.claim(budget, 20, 100)] });
+  await untilGone(proof, store, [budget]);
+  const claims = [proof.claim(budget, 60, 0)];
+  await proof.settle(store, 'a', claims);
+  await proof.settle(store, 'a', claims);
+  await proof.expectState('settled when it was gone', store, budget, 60);
+  await proof.settle(store, 'b', claims);
+  await proof.settle(store, 'b', claims);
+  await proof.expectState('settled and never opened', store, budget, 120);
+}
+
+export async function settledAnHourAgo(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const budget = proof.budget('tokens', 1000);
+  const claims = [proof.claim(budget, 60, 0)];
+  await proof.open(store, 'a', { budgets: [proof.claim(budget, 0, 100)] });
+  await proof.settle(store, 'a', claims);
+  // Others come and go meanwhile.
+  for (let index = 0; index < 3; index += 1) {
+    await proof.pass(1_190_000);
+    await proof.settle(store, proof.name(), [proof.claim(budget, 1, 0)]);
+  }
+  await proof.settle(store, 'a', claims);
+  await proof.expectState('settled once', store, budget, 63);
+}
+
+export async function silent(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const other = await proof.store();
+  const budget = proof.budget('tokens', 100);
+  const place = proof.places('streams', 3);
+  const wish = { leaseMs: 1000, places: [place], budgets: [proof.claim(budget, 0, 20)] };
+  for (const name of ['a', 'b', 'c']) await proof.open(store, name, wish);
+  await proof.extend(store, 'a', [proof.claim(budget, 15, 20)], 1000);
+  await proof.expectState('while they live', other, place, 3);
+  await untilGone(proof, other, [place, budget]);
+  await proof.expectState('when they are gone', other, place, 0);
+  await proof.expectState('when they are gone', other, budget, 15);
+  await proof.expectGranted(
+    'who comes next',
+    proof.open(other, 'd', { places: [place], budgets: [proof.claim(budget, 0, 85)] }),
+    85,
+  );
+  // A lease that is gone is renewed by nobody.
+  await proof.renew(store, ['a', 'b', 'e']);
+  await proof.expectState('after a renewal that is too late', other, place, 1);
+}
+
+export async function renewed(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const other = await proof.store();
+  const budget = proof.budget('tokens', 100);
+  const place = proof.places('streams', 10);
+  const wish = { leaseMs: 2000, places: [place], budgets: [proof.claim(budget, 0, 10)] };
+  for (const name of ['a', 'b', 'c']) await proof.open(store, name, wish);
+  for (let round = 0; round < 3; round += 1) {
+    await proof.pass(1000);
+    await proof.renew(other, ['a'], 2000);
+    await proof.extend(store, 'b', [proof.claim(budget, 0, 10)], 2000);
+  }
+  await proof.state(store, place);
+  await proof.pass(1000);
+  await proof.expectState('those that were not silent', store, place, 2);
+  await proof.expectState('those that were not silent', store, budget, 0, 20);
+}
+
+export async function leftBehind(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const other = await proof.store();
+  const place = proof.places('streams', 10);
+  await proof.open(store, 'a', { leaseMs: 1000, places: [place] });
+  await proof.settled('close', store.close());
+  await proof.expectState('after the close', other, place, 1);
+  await untilGone(proof, other, [place]);
+  await proof.expectState('when it is gone', other, place, 0);
+}
+
+/** Lets leases of a second go that nobody speaks of. */
+async function untilGone(proof: LimitProof, store: LimitStore, quotas: readonly Quota[]): Promise<void> {
+  await proof.pass(1100);
+  for (const quota of quotas) await proof.state(store, quota);
+  await proof.pass(1000);
+}
