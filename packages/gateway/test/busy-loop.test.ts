@@ -95,6 +95,8 @@ test('while the loop is busy a provider is read less often, and everything comes
           received: () => undefined,
           paused: () => undefined,
           accepted: () => undefined,
+          cutBy: undefined,
+          closing: () => undefined,
           maxRunBytes: Infinity,
         },
         ...places,

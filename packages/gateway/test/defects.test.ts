@@ -184,6 +184,8 @@ describe('a defect that nobody can be told of', () => {
         received: () => undefined,
         paused: () => undefined,
         accepted: () => undefined,
+        cutBy: undefined,
+        closing: () => undefined,
         maxRunBytes: Infinity,
       },
       openPlace: () => {

@@ -41,6 +41,8 @@ function open(
         else told.resumes += 1;
       },
       accepted: (run) => told.accepted.push(run),
+      cutBy: undefined,
+      closing: () => undefined,
     },
     loop: { gapMs: 0, look: () => undefined },
     scanner: new EventScanner({ maxEventBytes, classify: openaiChat.classify }),

@@ -1,3 +1,4 @@
+import type { CutAnswer } from './cut-answer.ts';
 import type { DeltaRule } from './delta-rule.ts';
 import type { ClassifyPayload } from './sse.ts';
 
@@ -52,4 +53,14 @@ export interface Format {
   readonly errorBody: (error: FormatError) => string;
   /** Writes an event for an error in the middle of a stream. The official SDKs throw such an error. */
   readonly errorEvent: (error: FormatError) => Uint8Array;
+  /**
+   * What `close` needs of the payload of an answer's first event where that event is not kept; small. Absent: nothing.
+   */
+  readonly identity?: (first: unknown) => unknown;
+  /**
+   * Writes the events that make a whole message of an answer which is ended in its midst: what is open is closed, with
+   * the finish reason of a full length, the usage, the reason, and the end marker. The official SDKs take it for a
+   * message that had no more room. `undefined`: no message can be made of it.
+   */
+  readonly close: (answer: CutAnswer) => Uint8Array | undefined;
 }

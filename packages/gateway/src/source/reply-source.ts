@@ -1,5 +1,5 @@
 import type { Channel, ChunkMemory, OfferResult } from '@spillway/core';
-import type { EventRun, EventScanner } from '@spillway/core/format/sse';
+import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import { LargeRun } from '@spillway/server/memory/large-run';
@@ -35,6 +35,10 @@ interface ReplyListener {
   paused(isPaused: boolean, nowMs: number, cause?: 'event_memory'): void;
   /** A large event is in the channel. The listener releases it when every reader has passed it. */
   accepted(run: LargeRun): void;
+  /** Why the stream is ended in its midst, on purpose: what came is still delivered. `undefined`: it is not. */
+  readonly cutBy: Error | undefined;
+  /** The events that end such a stream, behind all that came. `undefined`: the error of the reply ends it. */
+  closing(): Uint8Array | undefined;
 }
 
 export interface ReplySourceOptions {
@@ -303,9 +307,11 @@ export class ReplySource implements BodyHandler {
   #finish(error: Error | undefined): void {
     if (this.#bodyEnd !== undefined) return;
     let end = error;
+    const isCut = error !== undefined && this.#options.listener.cutBy !== undefined;
     try {
-      if (error instanceof GatewayError && error.isCancel) this.#channel.cancel(error);
-      this.#options.scanner?.end(this.#emit);
+      if (error instanceof GatewayError && error.isCancel && !isCut) this.#channel.cancel(error);
+      // Nobody waits for the rest of the event that was under way.
+      if (!isCut) this.#options.scanner?.end(this.#emit);
     } catch (thrown) {
       // An error here must end the stream: nothing else would.
       end = asGatewayError(thrown);
@@ -317,11 +323,54 @@ export class ReplySource implements BodyHandler {
   }
 
   #settle(error: Error | undefined): void {
+    const { listener, scanner } = this.#options;
+    if (error !== undefined && listener.cutBy !== undefined && scanner?.hasFailed !== true) {
+      this.#close(listener.cutBy)
+        .catch((thrown: unknown) => this.#channel.fail(asGatewayError(thrown)))
+        .finally(this.#options.onEnd);
+      return;
+    }
     try {
       this.#endChannel(error);
     } finally {
       this.#options.onEnd();
     }
+  }
+
+  /** Ends a stream that is cut: behind all that came, the events that make a whole message of it. */
+  async #close(reason: Error): Promise<void> {
+    const { listener, maxEventBytes } = this.#options;
+    const closing = listener.closing();
+    if (closing === undefined) {
+      this.#channel.fail(reason);
+      return;
+    }
+    const runs: EventRun[] = [];
+    const scanner = new EventScanner({ maxEventBytes: closing.length });
+    scanner.push(closing, (run) => runs.push(run), listener.maxRunBytes);
+    for (const run of runs) {
+      if (run.byteLength <= smallEventBytes) await this.#channel.write(run);
+      else await this.#writeLarge(run, maxEventBytes);
+    }
+    this.#channel.cut(reason);
+  }
+
+  /** Waits for the place of a large event, and for its room in the channel. */
+  async #writeLarge(run: EventRun, maxBytes: number): Promise<void> {
+    const place = this.#options.openPlace();
+    while (place.bytes < Math.min(run.byteLength, maxBytes)) {
+      await new Promise<void>((resolve) => {
+        if (place.grow(resolve)) resolve();
+      });
+    }
+    const large = new LargeRun(run, place);
+    try {
+      await this.#channel.write(large);
+    } catch (error) {
+      large.release();
+      throw error;
+    }
+    this.#options.listener.accepted(large);
   }
 
   #endChannel(error: Error | undefined): void {

@@ -1,4 +1,5 @@
 import type { Gap, Overflow, Reader } from '@spillway/core';
+import { payloadsOf } from '@spillway/core/format/cut-answer';
 import type { Format, TokenUsage } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { Audience } from './audience.ts';
@@ -8,6 +9,7 @@ import type { StreamHost } from './stream-host.ts';
 import { asGatewayError, clientLeft, GatewayError, overloaded } from '../errors.ts';
 import { GatedLog } from './gated-log.ts';
 import { Journal } from './journal.ts';
+import type { LimitError } from '../limit/limit-error.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import { Meter, type StallCause } from './meter.ts';
 import type { ProviderRefusal } from './provider-refusal.ts';
@@ -86,6 +88,11 @@ export class GatewayStream implements StreamOwner {
   refusal: ProviderRefusal | undefined;
   /** The tokens that the provider has reported at the beginning, or in the end, as far as somebody has looked. */
   reported: TokenUsage | undefined;
+  /**
+   * Set this before the first event if a limit may end the answer: what its closing needs of the first event is then kept,
+   * which is an id at most. Default: false.
+   */
+  mayBeCut = false;
   readonly journal: Journal;
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
@@ -101,6 +108,9 @@ export class GatewayStream implements StreamOwner {
   /** The answer as readers see it: behind the gates, if there are any. */
   #body: StreamBody | undefined;
   #log: StreamLog | undefined;
+  /** The limit that ends the answer in its midst, and the tokens that were counted. */
+  #cut: { readonly error: LimitError; readonly counted: TokenUsage | undefined } | undefined;
+  #identity: unknown;
   /** Settled when the stream is delivered. Made only if `delivered` is asked for. */
   #delivered: PromiseWithResolvers<void> | undefined;
   readonly #silence: Silence;
@@ -381,6 +391,54 @@ export class GatewayStream implements StreamOwner {
     this.audience.releaseLarge();
   }
 
+  /**
+   * Ends the answer by a limit: the model is stopped, and every reader gets what came, and behind it the events that make
+   * a whole message of it. The stream is then `cancelled`. Where nothing came yet, or no message can be made of what came
+   * (a body that is no stream of events), the error ends it, as by `cancel`. Does nothing once the stream is stopped, or
+   * the provider is done.
+   *
+   * @param counted The tokens so far as they were counted here, an estimate: for the usage in the closing events, where the
+   * provider has not reported them. Default: they are not known.
+   */
+  cut(error: LimitError, counted?: TokenUsage): void {
+    if (this.end !== undefined || this.signal.aborted) return;
+    if (this.events === 0 || this.#body?.format === undefined) {
+      this.cancel(error);
+      return;
+    }
+    this.reported = newestUsage(this.#body, this.reported);
+    this.#cut = { error, counted };
+    this.#controller.abort(error);
+  }
+
+  /** The limit that ends the answer in its midst, so that what came is still delivered; `undefined`: none does. */
+  get cutBy(): LimitError | undefined {
+    return this.#cut?.error;
+  }
+
+  /** The events that end an answer that was cut, behind all that came. `undefined`: the error ends it instead. */
+  closing(): Uint8Array | undefined {
+    const { format, log } = this.#body ?? {};
+    if (this.#cut === undefined || format === undefined || log === undefined) return undefined;
+    const { counted, error } = this.#cut;
+    const { name, resetMs, scope } = error.reached;
+    const { inputTokens = counted?.inputTokens } = this.reported ?? {};
+    const outputTokens = counted?.outputTokens ?? this.reported?.outputTokens;
+    const isEstimate = outputTokens !== undefined && counted?.outputTokens !== undefined;
+    try {
+      return format.close({
+        events: payloadsOf(log.newest(Infinity)),
+        isFromStart: log.oldestOffset === 0,
+        identity: this.#identity,
+        note: { reason: 'limit', limit: name, scope, resetMs, ...(isEstimate && { usage: 'estimated' }) },
+        usage: { inputTokens, outputTokens },
+      });
+    } catch (thrown) {
+      this.defect('closing of an answer', thrown);
+      return undefined;
+    }
+  }
+
   /** The provider is asked from now on. */
   asked(): void {
     this.phase = 'opening';
@@ -475,6 +533,7 @@ export class GatewayStream implements StreamOwner {
     this.#silence.restart(nowMs);
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
+    if (this.mayBeCut) this.#identity = this.#body?.format?.identity?.(payloadsOf([run])[0]);
     this.reported = promptUsage(run, this.#body?.format);
     const ttftMs = nowMs - this.startedMs;
     this.#meter.began(ttftMs);
