@@ -184,8 +184,7 @@ describe('a defect that nobody can be told of', () => {
         received: () => undefined,
         paused: () => undefined,
         accepted: () => undefined,
-        cutBy: undefined,
-        closing: () => undefined,
+        limitCut: undefined,
         maxRunBytes: Infinity,
       },
       openPlace: () => {

@@ -41,8 +41,7 @@ function open(
         else told.resumes += 1;
       },
       accepted: (run) => told.accepted.push(run),
-      cutBy: undefined,
-      closing: () => undefined,
+      limitCut: undefined,
     },
     loop: { gapMs: 0, look: () => undefined },
     scanner: new EventScanner({ maxEventBytes, classify: openaiChat.classify }),

@@ -1,4 +1,5 @@
-import { type CutAnswer, isReasonValue, namedEvent } from './cut-answer.ts';
+import type { CutAnswer } from './format.ts';
+import { isReasonValue, namedEvent } from './payloads.ts';
 import { numberOf, objectOf } from './json-object.ts';
 
 /**

@@ -1,4 +1,5 @@
-import { type CutAnswer, isReasonValue, pick } from './cut-answer.ts';
+import type { CutAnswer } from './format.ts';
+import { isReasonValue, pick } from './payloads.ts';
 import { listOf, numberOf, objectOf } from './json-object.ts';
 
 /**

@@ -1,4 +1,5 @@
-import { type CutAnswer, namedEvent, pick } from './cut-answer.ts';
+import type { CutAnswer } from './format.ts';
+import { namedEvent, pick } from './payloads.ts';
 import { numberOf, objectOf } from './json-object.ts';
 import { ResponseSoFar } from './response-so-far.ts';
 

@@ -1,4 +1,3 @@
-import type { CutAnswer } from './cut-answer.ts';
 import type { DeltaRule } from './delta-rule.ts';
 import type { ClassifyPayload } from './sse.ts';
 
@@ -35,6 +34,20 @@ export interface TokenUsage {
   readonly inputTokens: number | undefined;
   /** Tokens of the reply, as the provider counts them; `undefined`: not reported. */
   readonly outputTokens: number | undefined;
+}
+
+/** An answer that is ended in its midst, on purpose, as {@link Format.close} needs it. */
+export interface CutAnswer {
+  /** The payloads of the events that came, in order, as far as they are kept. One that is no JSON is `undefined`. */
+  readonly events: readonly unknown[];
+  /** Whether the first of the events is the answer's first. */
+  readonly isFromStart: boolean;
+  /** What {@link Format.identity} made of the answer's first event. Only needed without its start. Default: nothing. */
+  readonly identity?: unknown;
+  /** Why the answer is ended: the member `spillway` of its last event. */
+  readonly note: Readonly<Record<string, unknown>>;
+  /** The tokens so far; what is not known of them is left out, or 0 where the format must have a number. */
+  readonly usage: TokenUsage;
 }
 
 /** Everything that Spillway knows of one wire format, as pure functions. */

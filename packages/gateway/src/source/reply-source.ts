@@ -4,6 +4,7 @@ import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import { LargeRun } from '@spillway/server/memory/large-run';
 import type { EventPlace } from '@spillway/server/memory/event-memory';
+import type { LimitCut } from '@spillway/server/stream/limit-cut';
 import { nodeClock } from '@spillway/server/time/node-clock';
 import { maxReadBytes } from './connect.ts';
 import type { Reply } from './reply.ts';
@@ -35,10 +36,8 @@ interface ReplyListener {
   paused(isPaused: boolean, nowMs: number, cause?: 'event_memory'): void;
   /** A large event is in the channel. The listener releases it when every reader has passed it. */
   accepted(run: LargeRun): void;
-  /** Why the stream is ended in its midst, on purpose: what came is still delivered. `undefined`: it is not. */
-  readonly cutBy: Error | undefined;
-  /** The events that end such a stream, behind all that came. `undefined`: the error of the reply ends it. */
-  closing(): Uint8Array | undefined;
+  /** The limit that ends the stream in its midst: what came is still delivered. `undefined`: none does. */
+  readonly limitCut: Pick<LimitCut, 'closing' | 'error'> | undefined;
 }
 
 export interface ReplySourceOptions {
@@ -307,7 +306,7 @@ export class ReplySource implements BodyHandler {
   #finish(error: Error | undefined): void {
     if (this.#bodyEnd !== undefined) return;
     let end = error;
-    const isCut = error !== undefined && this.#options.listener.cutBy !== undefined;
+    const isCut = error !== undefined && this.#options.listener.limitCut !== undefined;
     try {
       if (error instanceof GatewayError && error.isCancel && !isCut) this.#channel.cancel(error);
       // Nobody waits for the rest of the event that was under way.
@@ -324,10 +323,8 @@ export class ReplySource implements BodyHandler {
 
   #settle(error: Error | undefined): void {
     const { listener, scanner } = this.#options;
-    if (error !== undefined && listener.cutBy !== undefined && scanner?.hasFailed !== true) {
-      this.#close(listener.cutBy)
-        .catch((thrown: unknown) => this.#channel.fail(asGatewayError(thrown)))
-        .finally(this.#options.onEnd);
+    if (error !== undefined && listener.limitCut !== undefined && scanner?.hasFailed !== true) {
+      void this.#close(listener.limitCut);
       return;
     }
     try {
@@ -337,28 +334,37 @@ export class ReplySource implements BodyHandler {
     }
   }
 
-  /** Ends a stream that is cut: behind all that came, the events that make a whole message of it. */
-  async #close(reason: Error): Promise<void> {
-    const { listener, maxEventBytes } = this.#options;
-    const closing = listener.closing();
-    if (closing === undefined) {
-      this.#channel.fail(reason);
-      return;
+  /** Ends a stream that is cut: behind all that came, the events that make a whole message of it. Never rejects. */
+  async #close(cut: Pick<LimitCut, 'closing' | 'error'>): Promise<void> {
+    const { onEnd } = this.#options;
+    try {
+      const closing = cut.closing();
+      if (closing !== undefined) await this.#writeClosing(closing);
+      if (closing === undefined) this.#channel.fail(cut.error);
+      else this.#channel.cut(cut.error);
+    } catch (error) {
+      // Does nothing if the channel has ended meanwhile, with whoever wanted the rest.
+      this.#channel.fail(asGatewayError(error));
+    } finally {
+      onEnd();
     }
+  }
+
+  async #writeClosing(closing: Uint8Array): Promise<void> {
     const runs: EventRun[] = [];
     const scanner = new EventScanner({ maxEventBytes: closing.length });
-    scanner.push(closing, (run) => runs.push(run), listener.maxRunBytes);
+    scanner.push(closing, (run) => runs.push(run), this.#options.listener.maxRunBytes);
     for (const run of runs) {
       if (run.byteLength <= smallEventBytes) await this.#channel.write(run);
-      else await this.#writeLarge(run, maxEventBytes);
+      else await this.#writeLarge(run);
     }
-    this.#channel.cut(reason);
   }
 
   /** Waits for the place of a large event, and for its room in the channel. */
-  async #writeLarge(run: EventRun, maxBytes: number): Promise<void> {
-    const place = this.#options.openPlace();
-    while (place.bytes < Math.min(run.byteLength, maxBytes)) {
+  async #writeLarge(run: EventRun): Promise<void> {
+    const { maxEventBytes, openPlace } = this.#options;
+    const place = openPlace();
+    while (place.bytes < Math.min(run.byteLength, maxEventBytes)) {
       await new Promise<void>((resolve) => {
         if (place.grow(resolve)) resolve();
       });

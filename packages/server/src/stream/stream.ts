@@ -1,5 +1,4 @@
 import type { Gap, Overflow, Reader } from '@spillway/core';
-import { payloadsOf } from '@spillway/core/format/cut-answer';
 import type { Format, TokenUsage } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import { Audience } from './audience.ts';
@@ -9,6 +8,7 @@ import type { StreamHost } from './stream-host.ts';
 import { asGatewayError, clientLeft, GatewayError, overloaded } from '../errors.ts';
 import { GatedLog } from './gated-log.ts';
 import { Journal } from './journal.ts';
+import { identityIn, LimitCut } from './limit-cut.ts';
 import type { LimitError } from '../limit/limit-error.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import { Meter, type StallCause } from './meter.ts';
@@ -21,7 +21,7 @@ import type { SendQueues } from '../sink/send-queues.ts';
 import type { StreamClient } from '../access/stream-client.ts';
 import type { DetachPolicy } from './detach-policy.ts';
 import type { StreamOrigin, StreamOwner } from './stream-owner.ts';
-import type { StreamBody, StreamDeadlines, StreamOutcome, StreamState } from './stream-body.ts';
+import type { StreamBody, StreamDeadlines, StreamEnd, StreamOutcome } from './stream-body.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
 import type { StreamLog } from './stream-log.ts';
 import type { SentPart, Tap } from './tap.ts';
@@ -73,17 +73,7 @@ export class GatewayStream implements StreamOwner {
   events = 0;
   bytes = 0;
   /** How the stream ended, and when; `undefined` while the provider is at work or may be. */
-  end:
-    | {
-        readonly state: StreamState;
-        readonly atMs: number;
-        /** The same moment, in milliseconds since 1970. */
-        readonly dateMs: number;
-        /** The error's code, and its message: the gateway's own, never text of a body. */
-        readonly code: string | undefined;
-        readonly reason: string | undefined;
-      }
-    | undefined;
+  end: StreamEnd | undefined;
   /** What the provider said when it refused the request; `undefined`: it did not, or there was nothing to read. */
   refusal: ProviderRefusal | undefined;
   /** The tokens that the provider has reported at the beginning, or in the end, as far as somebody has looked. */
@@ -93,6 +83,10 @@ export class GatewayStream implements StreamOwner {
    * which is an id at most. Default: false.
    */
   mayBeCut = false;
+  /** What the format's closing needs of the first event: see `mayBeCut`. */
+  identity: unknown;
+  /** The limit that ends the answer in its midst; `undefined`: none does. */
+  limitCut: LimitCut | undefined;
   readonly journal: Journal;
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
@@ -108,9 +102,6 @@ export class GatewayStream implements StreamOwner {
   /** The answer as readers see it: behind the gates, if there are any. */
   #body: StreamBody | undefined;
   #log: StreamLog | undefined;
-  /** The limit that ends the answer in its midst, and the tokens that were counted. */
-  #cut: { readonly error: LimitError; readonly counted: TokenUsage | undefined } | undefined;
-  #identity: unknown;
   /** Settled when the stream is delivered. Made only if `delivered` is asked for. */
   #delivered: PromiseWithResolvers<void> | undefined;
   readonly #silence: Silence;
@@ -402,41 +393,10 @@ export class GatewayStream implements StreamOwner {
    */
   cut(error: LimitError, counted?: TokenUsage): void {
     if (this.end !== undefined || this.signal.aborted) return;
-    if (this.events === 0 || this.#body?.format === undefined) {
-      this.cancel(error);
-      return;
-    }
+    if (this.events === 0 || this.#body?.format === undefined) return this.cancel(error);
     this.reported = newestUsage(this.#body, this.reported);
-    this.#cut = { error, counted };
+    this.limitCut = new LimitCut(this, error, counted);
     this.#controller.abort(error);
-  }
-
-  /** The limit that ends the answer in its midst, so that what came is still delivered; `undefined`: none does. */
-  get cutBy(): LimitError | undefined {
-    return this.#cut?.error;
-  }
-
-  /** The events that end an answer that was cut, behind all that came. `undefined`: the error ends it instead. */
-  closing(): Uint8Array | undefined {
-    const { format, log } = this.#body ?? {};
-    if (this.#cut === undefined || format === undefined || log === undefined) return undefined;
-    const { counted, error } = this.#cut;
-    const { name, resetMs, scope } = error.reached;
-    const { inputTokens = counted?.inputTokens } = this.reported ?? {};
-    const outputTokens = counted?.outputTokens ?? this.reported?.outputTokens;
-    const isEstimate = outputTokens !== undefined && counted?.outputTokens !== undefined;
-    try {
-      return format.close({
-        events: payloadsOf(log.newest(Infinity)),
-        isFromStart: log.oldestOffset === 0,
-        identity: this.#identity,
-        note: { reason: 'limit', limit: name, scope, resetMs, ...(isEstimate && { usage: 'estimated' }) },
-        usage: { inputTokens, outputTokens },
-      });
-    } catch (thrown) {
-      this.defect('closing of an answer', thrown);
-      return undefined;
-    }
   }
 
   /** The provider is asked from now on. */
@@ -533,7 +493,7 @@ export class GatewayStream implements StreamOwner {
     this.#silence.restart(nowMs);
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
-    if (this.mayBeCut) this.#identity = this.#body?.format?.identity?.(payloadsOf([run])[0]);
+    if (this.mayBeCut) this.identity = identityIn(run, this.#body?.format);
     this.reported = promptUsage(run, this.#body?.format);
     const ttftMs = nowMs - this.startedMs;
     this.#meter.began(ttftMs);
@@ -574,20 +534,11 @@ export class GatewayStream implements StreamOwner {
   paused(isPaused: boolean, nowMs: number, cause?: StallCause): void {
     this.#silence.restart(nowMs);
     const { bookmarks } = this.audience;
-    const waiting = this.#waitsFor();
+    const waiting = this.audience.waitsFor;
     // A bookmark of a reader that held back its credit can be what the provider waits for.
     const other = bookmarks.areHeld ? 'credit' : 'burst';
     if (isPaused) this.stalls.begin(nowMs, cause ?? waiting.cause ?? other, waiting.reader);
     else this.stalls.end(nowMs);
-  }
-
-  /** The reader or tap for which most bytes wait, and the cause. The model waits for this one, if it has to wait. */
-  #waitsFor(): { readonly cause: StallCause | undefined; readonly reader: number | null } {
-    const { slowest, slowestTap } = this.audience;
-    const isTap = (slowestTap?.waitingBytes ?? 0) > (slowest?.waitingBytes ?? 0);
-    return isTap
-      ? { cause: 'tap', reader: null }
-      : { cause: slowest?.waitsFor, reader: slowest?.number ?? null };
   }
 
   /** Checks all deadlines of the stream, and keeps silent connections alive. */
@@ -598,7 +549,7 @@ export class GatewayStream implements StreamOwner {
     if (this.end === undefined) bookmarks.tick(nowMs, detachGraceMs);
     this.audience.releaseLarge();
     if (this.end !== undefined || this.signal.aborted) return;
-    const { cause, reader: slowest } = this.#waitsFor();
+    const { cause, reader: slowest } = this.audience.waitsFor;
     if (cause !== undefined) this.stalls.goesOn(nowMs, cause, slowest);
     const { maxDurationMs, waitTimeoutMs } = this.#deadlines;
     const deserted = this.#desertion.reason(nowMs, this.events);

@@ -1,21 +1,6 @@
-import type { TokenUsage } from './format.ts';
 import { objectOf } from './json-object.ts';
 import type { EventRun } from './sse.ts';
 import { dataOf, eventsIn } from './sse-events.ts';
-
-/** An answer that is ended in its midst, on purpose, as {@link Format.close} needs it. */
-export interface CutAnswer {
-  /** The payloads of the events that came, in order, as far as they are kept. One that is no JSON is `undefined`. */
-  readonly events: readonly unknown[];
-  /** Whether the first of the events is the answer's first. */
-  readonly isFromStart: boolean;
-  /** What {@link Format.identity} made of the answer's first event. Only needed without its start. Default: nothing. */
-  readonly identity?: unknown;
-  /** Why the answer is ended: the member `spillway` of its last event. */
-  readonly note: Readonly<Record<string, unknown>>;
-  /** The tokens so far; what is not known of them is left out, or 0 where the format must have a number. */
-  readonly usage: TokenUsage;
-}
 
 /** The payloads of whole events, parsed, in order. `undefined` for one without data, or whose data is no JSON. */
 export function payloadsOf(runs: readonly EventRun[]): unknown[] {
