@@ -289,7 +289,7 @@ function nameAt(names: readonly string[], bytes: Buffer, start: number, end: num
   return names.find((name) => isName(bytes, start, end, name));
 }
 
-function isName(bytes: Buffer, start: number, end: number, name: Name): boolean {
+function isName(bytes: Buffer, start: number, end: number, name: string): boolean {
   let at = start;
   for (let index = 0; index < name.length; index += 1) {
     if (at >= end) return false;

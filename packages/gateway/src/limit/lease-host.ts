@@ -51,6 +51,8 @@ export interface LeaseHost<Lease> {
   errorOf(scopes: readonly Scope[], refusal: LimitRefusal, minTokens?: number): LimitError;
   /** The error of an answer that has used up what it had when the store is away. */
   lostStoreError(spending: Spending, outputTokens: number): LimitError;
+  /** A limit refuses a request. */
+  refused(error: LimitError): void;
   /** A limit ends an answer. */
   cut(error: LimitError): void;
 }

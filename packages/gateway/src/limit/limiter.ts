@@ -4,7 +4,6 @@ import type { Caller } from '@spillway/server/access/caller';
 import type { Defects } from '@spillway/server/defects';
 import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
-import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { LimitSettings, NameSource, TenantLimits } from '../config/limits.ts';
 import { fitsAny } from '../config/glob.ts';
@@ -44,7 +43,7 @@ export interface LimiterObserver {
   /** A limit ends an answer. */
   readonly cut?: (error: LimitError) => void;
   /** A limit refuses a request; also one whose refusal was known before. */
-  readonly refused?: (error: LimitError, caller: Caller) => void;
+  readonly refused?: (error: LimitError) => void;
   /** A request is over, and what it used is known. */
   readonly settled?: (settlement: Settlement<RequestLease>) => void;
   /** The store does not answer any more, or answers again. */
@@ -169,7 +168,7 @@ export class Limiter implements LeaseHost<RequestLease> {
    */
   check(caller: Caller): void {
     const found = this.#callerScopes(caller);
-    if (found !== undefined) this.#checkScopes(found.scopes, caller);
+    if (found !== undefined) this.#checkScopes(found.scopes);
   }
 
   /**
@@ -186,7 +185,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     if (limits.models !== undefined && request.model !== undefined && !fitsAny(limits.models, model))
       throw notAllowed(model, limits.models);
     const below = this.#namedScopes(limits, caller.tenant, request, headers);
-    this.#checkScopes(below, caller);
+    this.#checkScopes(below);
     const scopes = [...found.scopes, ...below];
     const hasBudgets = scopes.some(({ budgets }) => budgets.length > 0);
     const price = priceOf(this.#settings.prices, model, this.clock.dateMs());
@@ -209,13 +208,7 @@ export class Limiter implements LeaseHost<RequestLease> {
    */
   async open(request: LimitedRequest, asker: Asker): Promise<RequestLease | undefined> {
     const lease = this.lease(request, asker);
-    try {
-      await lease?.open(this.closing);
-    } catch (error) {
-      if (error instanceof GatewayError && 'reached' in error)
-        this.#observer.refused?.(error as LimitError, asker.caller);
-      throw error;
-    }
+    await lease?.open(this.closing);
     return lease;
   }
 
@@ -279,12 +272,12 @@ export class Limiter implements LeaseHost<RequestLease> {
   errorOf(scopes: readonly Scope[], refusal: LimitRefusal, minTokens?: number): LimitError {
     const { quota, retryAfterMs, state } = refusal;
     for (const scope of scopes) {
-      const found = [...scope.rates, ...scope.places, ...scope.budgets].find(
-        ({ quota: { key } }) => key === quota.key,
-      );
-      if (found === undefined) continue;
-      const unit = 'unit' in found ? found.unit : 'tokens';
-      const refused: RefusedQuota = { scope, name: found.name, quota, unit, state, retryAfterMs };
+      const budget = scope.budgets.find(({ quota: { key } }) => key === quota.key);
+      const other = [...scope.rates, ...scope.places].find(({ quota: { key } }) => key === quota.key);
+      const { name } = budget ?? other ?? {};
+      if (name === undefined) continue;
+      const unit = budget?.unit ?? 'tokens';
+      const refused: RefusedQuota = { scope, name, quota, unit, state, retryAfterMs };
       if (minTokens !== undefined) this.#refused.note(scope, refused, minTokens, this.clock.nowMs());
       return this.write(refused);
     }
@@ -296,6 +289,10 @@ export class Limiter implements LeaseHost<RequestLease> {
     const used = spending.inputTokens + outputTokens;
     const state = { used, reserved: 0, resetMs: undefined };
     return this.write({ scope, ...budget, state, retryAfterMs: undefined });
+  }
+
+  refused(error: LimitError): void {
+    this.#observer.refused?.(error);
   }
 
   cut(error: LimitError): void {
@@ -339,12 +336,12 @@ export class Limiter implements LeaseHost<RequestLease> {
     );
   }
 
-  #checkScopes(scopes: readonly Scope[], caller: Caller): void {
+  #checkScopes(scopes: readonly Scope[]): void {
     const nowMs = this.clock.nowMs();
     for (const scope of scopes) {
       const error = this.#refused.errorOf(scope, nowMs, this.#context);
       if (error === undefined) continue;
-      this.#observer.refused?.(error, caller);
+      this.refused(error);
       throw error;
     }
   }

@@ -124,7 +124,10 @@ export class RequestLease implements StreamLimit {
     if (this.#state === 'settled') return undefined;
     const { ms } = this.#limits.answer;
     const lastedMs = nowMs - this.#startedMs;
-    if (ms !== undefined && lastedMs >= ms) return this.#cutBy(answerError('answerMs', ms, Math.round(lastedMs)));
+    const { body } = this.#stream ?? {};
+    // Half of a body that is no stream of events is of no use to anybody.
+    const canEnd = body === undefined || body.isEvents;
+    if (ms !== undefined && lastedMs >= ms && canEnd) return this.#cutBy(answerError('answerMs', ms, Math.round(lastedMs)));
     const isLate = this.#state === 'waiting' && lastedMs >= this.#host.waitTimeoutMs;
     return isLate && this.#awaited !== undefined ? this.#refusedBy(this.#awaited.error) : undefined;
   }
@@ -412,7 +415,8 @@ export class RequestLease implements StreamLimit {
 
   #cut(error: LimitError): void {
     this.#nextAt = Infinity;
-    this.#stream?.cut(this.#cutBy(error));
+    const counted = { inputTokens: this.#spending.inputTokens, outputTokens: this.#outputTokens };
+    this.#stream?.cut(this.#cutBy(error), counted);
   }
 
   #cutBy(error: LimitError): LimitError {
@@ -423,6 +427,7 @@ export class RequestLease implements StreamLimit {
   #refusedBy(error: LimitError): LimitError {
     this.#state = 'settled';
     this.#leaveQueue();
+    this.#host.refused(error);
     return error;
   }
 }
