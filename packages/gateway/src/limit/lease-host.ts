@@ -25,6 +25,13 @@ export interface Settlement<Lease> {
   readonly overshootTokens: number;
 }
 
+/** What a lease asks for when it is opened. */
+export interface FirstClaims {
+  readonly claims: readonly BudgetClaim[];
+  /** What the smallest request would ask for. */
+  readonly minTokens: number;
+}
+
 /** Lends leases what they share, and gets their events. */
 export interface LeaseHost<Lease> {
   readonly clock: ServerClock;
@@ -47,8 +54,8 @@ export interface LeaseHost<Lease> {
   awaitsPlace(): void;
   /** The error of a quota that refuses. */
   write(refused: RefusedQuota): LimitError;
-  /** The error of a refusal by the store. With `minTokens` it is remembered, if it is sure for a while. */
-  errorOf(scopes: readonly Scope[], refusal: LimitRefusal, minTokens?: number): LimitError;
+  /** The error of a refusal by the store. Of a lease's `first` claims it is remembered, if it is sure for a while. */
+  errorOf(scopes: readonly Scope[], refusal: LimitRefusal, first?: FirstClaims): LimitError;
   /** The error of an answer that has used up what it had when the store is away. */
   lostStoreError(spending: Spending, outputTokens: number): LimitError;
   /** A limit refuses a request. */

@@ -11,6 +11,8 @@ export interface RefusedQuota {
   readonly quota: Quota;
   readonly unit: BudgetUnit;
   readonly state: QuotaState;
+  /** The least of a budget that a request needs, where it has not begun; `undefined`: that is not why. */
+  readonly needed?: number | undefined;
   /** In how many milliseconds another try may succeed; `undefined`: that depends on others. */
   readonly retryAfterMs: number | undefined;
 }
@@ -32,7 +34,8 @@ const budgetWords: Readonly<Record<string, string>> = {
 export function quotaError(refused: RefusedQuota, context: MessageContext): LimitError {
   const { name, quota, retryAfterMs, scope, state, unit } = refused;
   const value = quota.kind === 'rate' ? quota.burst : quota.limit;
-  const resetMs = retryAfterMs ?? (quota.kind === 'budget' ? state.resetMs : undefined);
+  const budgetResetMs = quota.kind === 'budget' && state.used > 0 ? state.resetMs : undefined;
+  const resetMs = retryAfterMs ?? budgetResetMs;
   const used = state.used + state.reserved;
   const reached: ReachedLimit = { scope: scope.kind, name, value, used, resetMs };
   const isMoney = quota.kind === 'budget' && unit === 'cost';
@@ -70,7 +73,7 @@ function ownerWords(kind: LimitScope, whose: string): string {
   }
 }
 
-function useWords({ quota, state, unit }: RefusedQuota, currency: string): string {
+function useWords({ needed = 0, quota, state, unit }: RefusedQuota, currency: string): string {
   switch (quota.kind) {
     case 'rate':
       return `may send ${quota.perSecond} requests a second, ${quota.burst} at once, and has sent them`;
@@ -81,7 +84,9 @@ function useWords({ quota, state, unit }: RefusedQuota, currency: string): strin
       const what = unit === 'cost' ? (currency === '' ? 'of its money' : currency) : 'tokens';
       const when = typeof quota.window === 'string' ? ` ${budgetWords[quota.window] ?? ''}` : '';
       const reserved = state.reserved > 0 ? `, and ${write(state.reserved)} are reserved` : '';
-      return `has used ${write(state.used)} of ${write(quota.limit)} ${what}${when}${reserved}`;
+      const isLeft = state.used + state.reserved < quota.limit;
+      const need = isLeft && needed > 0 ? `; this request needs ${write(needed)}, with minAnswerTokens` : '';
+      return `has used ${write(state.used)} of ${write(quota.limit)} ${what}${when}${reserved}${need}`;
     }
   }
 }

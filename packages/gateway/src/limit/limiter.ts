@@ -9,7 +9,7 @@ import type { LimitSettings, NameSource, TenantLimits } from '../config/limits.t
 import { fitsAny } from '../config/glob.ts';
 import type { Route } from '../http/route.ts';
 import { KnownNames } from './known-names.ts';
-import type { LeaseHost, Settlement } from './lease-host.ts';
+import type { FirstClaims, LeaseHost, Settlement } from './lease-host.ts';
 import { quotaError, type RefusedQuota } from './limit-message.ts';
 import { PlaceQueue } from './place-queue.ts';
 import { priceOf } from './price-of.ts';
@@ -107,7 +107,8 @@ export class Limiter implements LeaseHost<RequestLease> {
     this.#settings = settings;
     this.#names = Buffer.from(clock.randomBytes(9)).toString('base64url');
     // Gateways that share a store have to find the same hash for a name.
-    this.#secret = settings.store === undefined ? clock.randomBytes(32) : (settings.storePassword ?? 'spillway');
+    this.#secret =
+      settings.store === undefined ? clock.randomBytes(32) : (settings.storePassword ?? 'spillway');
     this.#known = new KnownNames(settings.maxUsers, this.#secret);
     this.#unsettled = new Unsettled(store, clock);
     this.#renewal = clock.every(renewMs, () => this.#renew());
@@ -269,7 +270,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     return quotaError(refused, this.#context);
   }
 
-  errorOf(scopes: readonly Scope[], refusal: LimitRefusal, minTokens?: number): LimitError {
+  errorOf(scopes: readonly Scope[], refusal: LimitRefusal, first?: FirstClaims): LimitError {
     const { quota, retryAfterMs, state } = refusal;
     for (const scope of scopes) {
       const budget = scope.budgets.find(({ quota: { key } }) => key === quota.key);
@@ -277,8 +278,9 @@ export class Limiter implements LeaseHost<RequestLease> {
       const { name } = budget ?? other ?? {};
       if (name === undefined) continue;
       const unit = budget?.unit ?? 'tokens';
-      const refused: RefusedQuota = { scope, name, quota, unit, state, retryAfterMs };
-      if (minTokens !== undefined) this.#refused.note(scope, refused, minTokens, this.clock.nowMs());
+      const needed = first?.claims.find((claim) => claim.quota.key === quota.key)?.atLeast;
+      const refused: RefusedQuota = { scope, name, quota, unit, state, retryAfterMs, needed };
+      if (first !== undefined) this.#refused.note(scope, refused, first.minTokens, this.clock.nowMs());
       return this.write(refused);
     }
     throw new Error('a store refuses by a quota that it was asked for');

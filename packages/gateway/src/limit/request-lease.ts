@@ -127,7 +127,8 @@ export class RequestLease implements StreamLimit {
     const { body } = this.#stream ?? {};
     // Half of a body that is no stream of events is of no use to anybody.
     const canEnd = body === undefined || body.isEvents;
-    if (ms !== undefined && lastedMs >= ms && canEnd) return this.#cutBy(answerError('answerMs', ms, Math.round(lastedMs)));
+    if (ms !== undefined && lastedMs >= ms && canEnd)
+      return this.#cutBy(answerError('answerMs', ms, Math.round(lastedMs)));
     const isLate = this.#state === 'waiting' && lastedMs >= this.#host.waitTimeoutMs;
     return isLate && this.#awaited !== undefined ? this.#refusedBy(this.#awaited.error) : undefined;
   }
@@ -170,7 +171,9 @@ export class RequestLease implements StreamLimit {
     const wasServed =
       stream !== undefined &&
       stream.phase !== 'waiting' &&
-      (stream.body === undefined ? (stream.end?.state ?? 'cancelled') === 'cancelled' : stream.body.status < 400) &&
+      (stream.body === undefined
+        ? (stream.end?.state ?? 'cancelled') === 'cancelled'
+        : stream.body.status < 400) &&
       stream.refusal === undefined;
     const { inputTokens, outputTokens } = usage ?? {};
     if (!wasServed) return { input: inputTokens ?? 0, output: outputTokens ?? 0, isEstimate: false };
@@ -227,7 +230,8 @@ export class RequestLease implements StreamLimit {
       this.#await(quota.key, host.errorOf(this.#scopes, answer));
       return;
     }
-    throw this.#refusedBy(host.errorOf(this.#scopes, answer, this.#least));
+    const first = { claims, minTokens: this.#least };
+    throw this.#refusedBy(host.errorOf(this.#scopes, answer, first));
   }
 
   get #least(): number {
@@ -315,7 +319,8 @@ export class RequestLease implements StreamLimit {
 
   #await(key: string, error: LimitError): void {
     const { queue } = this.#host;
-    if (this.#awaited !== undefined && this.#awaited.key !== key) queue.remove(this.#awaited.key, this.#waiter);
+    if (this.#awaited !== undefined && this.#awaited.key !== key)
+      queue.remove(this.#awaited.key, this.#waiter);
     if (!queue.add(key, this.#waiter)) throw this.#refusedBy(error);
     this.#awaited = { key, error };
   }

@@ -50,10 +50,7 @@ export async function receiveRequest(
         : undefined;
     // The client may have left during the wait, and its response emits no further `close`.
     if (response.destroyed) throw new GatewayError('client_left', 'The client left before it was answered.');
-    const relayed = readRelayRequest(
-      { route, method, contentType, body, decoded, members },
-      providers(),
-    );
+    const relayed = readRelayRequest({ route, method, contentType, body, decoded, members }, providers());
     const [kept, other] = relayed.isDecoded ? [decodedHold, hold] : [hold, decodedHold];
     other.release();
     relayed.body.onRelease = kept.release;

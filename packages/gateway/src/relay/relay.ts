@@ -144,7 +144,9 @@ export class Relay {
       stream.limit = lease;
       stream.mayBeCut = true;
     }
-    this.#run(stream, request, headers, lease).catch((error: unknown) => this.#defects.caught('relay', error));
+    this.#run(stream, request, headers, lease).catch((error: unknown) =>
+      this.#defects.caught('relay', error),
+    );
     return stream;
   }
 
