@@ -262,11 +262,12 @@ describe('what is ended in its midst', () => {
     const { reason, words } = await gather('cut', 'sim:tokens=5000,tps=2000,ttft=0');
     expect(reason).toBe('length');
     expect(words * tokensPerWord).toBeGreaterThan(2900);
-    expect(words * tokensPerWord).toBeLessThan(3000);
+    // One read of a provider has 16 KiB at most: 63 tokens.
+    expect(words * tokensPerWord).toBeLessThan(3080);
     const error = await refusal(ask('cut'));
     const used = Number(/has used (\d+) of 3000 tokens today/.exec(error.message)?.[1]);
     expect(used).toBeGreaterThanOrEqual(3000);
-    expect(used).toBeLessThan(3010);
+    expect(used).toBeLessThan(3080);
   });
 
   test('by every SDK as a whole message', async () => {

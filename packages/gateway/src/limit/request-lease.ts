@@ -51,6 +51,8 @@ export class RequestLease implements StreamLimit {
   #standing: LimitStanding | undefined;
   /** The place that is awaited. */
   #awaited: { readonly key: string; readonly error: LimitError } | undefined;
+  /** A limit has ended the answer: nothing more is asked for. */
+  #isCut = false;
   isShort = false;
   onRoom: (() => void) | undefined;
 
@@ -388,7 +390,7 @@ export class RequestLease implements StreamLimit {
       const answer = await store.extend(this.#name, leaseMs, claims, closing);
       this.#isAsking = false;
       this.#host.storeAnswered();
-      if (this.#isSettled) return;
+      if (this.#isSettled || this.#isCut) return;
       if (!answer.isGranted) {
         this.#cut(this.#host.errorOf(this.#scopes, answer));
         return;
@@ -396,18 +398,19 @@ export class RequestLease implements StreamLimit {
       this.#spending.granted(claims, answer.reserved, this.#outputTokens);
     } catch (error) {
       this.#isAsking = false;
-      if (this.#isSettled) return;
+      if (this.#isSettled || this.#isCut) return;
       this.#host.storeFailed(error);
       if (this.#host.whenStoreFails === 'open') this.#spending.allow(this.#outputTokens);
       // What is still reserved may be used. After that the answer ends.
       else if (this.isShort) this.#cut(this.#host.lostStoreError(this.#spending, this.#outputTokens));
+      else this.#spending.keepOn();
     }
     this.#goOn();
   }
 
   /** The provider may go on, unless it is already at the next bound. */
   #goOn(): void {
-    if (this.#isSettled) return;
+    if (this.#isSettled || this.#isCut) return;
     this.#look();
     const wasShort = this.isShort;
     this.isShort = false;
@@ -419,6 +422,7 @@ export class RequestLease implements StreamLimit {
   }
 
   #cut(error: LimitError): void {
+    this.#isCut = true;
     this.#nextAt = Infinity;
     const counted = { inputTokens: this.#spending.inputTokens, outputTokens: this.#outputTokens };
     this.#stream?.cut(this.#cutBy(error), counted);
