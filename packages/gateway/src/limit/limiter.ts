@@ -186,8 +186,8 @@ export class Limiter implements LeaseHost<RequestLease> {
     if (limits.models !== undefined && request.model !== undefined && !fitsAny(limits.models, model))
       throw notAllowed(model, limits.models);
     const below = this.#namedScopes(limits, caller.tenant, request, headers);
-    this.#checkScopes(below);
     const scopes = [...found.scopes, ...below];
+    this.#checkScopes(scopes);
     const hasBudgets = scopes.some(({ budgets }) => budgets.length > 0);
     const price = priceOf(this.#settings.prices, model, this.clock.dateMs());
     this.#count += 1;
