@@ -15,6 +15,7 @@ const statuses = {
   not_found: 404,
   request_timeout: 408,
   request_too_large: 413,
+  config_invalid: 422,
   limit_reached: 429,
   headers_too_large: 431,
   internal_error: 500,
@@ -92,7 +93,9 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
 
   /** Whether the stream was stopped on purpose: its state is then `cancelled` and not `failed`. */
   get isCancel(): boolean {
-    return ['cancelled', 'client_left', 'limit_reached', 'reader_stalled', 'shutting_down'].includes(this.code);
+    return ['cancelled', 'client_left', 'limit_reached', 'reader_stalled', 'shutting_down'].includes(
+      this.code,
+    );
   }
 }
 
