@@ -37,6 +37,7 @@ import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
 import { Admission } from './access/admission.ts';
 import { Intake } from './access/intake.ts';
+import { holdLimiter } from './limit/open-limiter.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
@@ -179,12 +180,14 @@ export async function openGateway(
       const putVoice = next.voice && voice?.prepare(next.voice);
       // From here to the end nothing waits: no request meets the half of a configuration.
       keys.replace(withCanary(next.apiKeys));
+      limiter.use(next.limits);
       adminKeys.replace(next.adminKeys);
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
       putVoice?.();
     },
   });
+  const limiter = holdLimiter(settings.limits, { clock, config, defects });
   const adminKeys = new ApiKeys(settings.adminKeys, dateMs);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
@@ -281,6 +284,7 @@ export async function openGateway(
   const server = createServer({
     ...shared,
     relay,
+    limiter: () => limiter.current,
     connections,
     guard,
     models,
@@ -327,7 +331,13 @@ export async function openGateway(
     targets: provider.targets,
     tracing,
   });
-  const requests = relaySessionRequests({ config, memory, providers: () => providers, relay });
+  const requests = relaySessionRequests({
+    config,
+    limiter: () => limiter.current,
+    memory,
+    providers: () => providers,
+    relay,
+  });
   const sessions = new Sessions({
     ...shared,
     meter,
@@ -406,6 +416,7 @@ export async function openGateway(
     certificate?.close();
     adminCertificate?.close();
     await Promise.all([server.close(), admin.close()]);
+    await limiter.close();
     await taps.close();
     pools.destroy();
     refusals.close();
