@@ -56,6 +56,7 @@ import { Paces } from '@spillway/server/sink/paces';
 import { Streams } from '@spillway/server/stream/streams';
 import { Canary, canaryName } from './telemetry/canary.ts';
 import { openTaps } from './tap/taps.ts';
+import { openAccounts } from './limit/accounts.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
@@ -138,6 +139,8 @@ export async function openGateway(
     clock,
     taps: taps.all,
   });
+  const accounts =
+    asked.limits && (await openAccounts(asked.limits, { clock, log, streams: () => streams.all() }));
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
     streams: drainTogether(() => [streams, realtime]),
@@ -159,6 +162,7 @@ export async function openGateway(
   const refusals = new Refusals(log, clock);
   const onRefused = (refusal: Refusal): void => {
     refusals.refused('client', refusal);
+    accounts?.usage.refused(refusal);
     taps.refused(refusal);
   };
   const onAdminRefused = (refusal: Refusal): void => refusals.refused('admin', refusal);
@@ -180,6 +184,7 @@ export async function openGateway(
       adminKeys.replace(next.adminKeys);
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
+      if (next.limits !== undefined) accounts?.replace(next.limits);
       putVoice?.();
     },
   });
@@ -236,6 +241,7 @@ export async function openGateway(
     calls: () => voice?.calls,
     realtime: () => realtime.metered,
     reload,
+    limits: accounts,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     refusals,
@@ -268,7 +274,7 @@ export async function openGateway(
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
-  const relay = new Relay({ settings, ...observers, ...provider });
+  const relay = new Relay({ settings, ...observers, ...provider, usage: accounts?.usage });
   const guard = new Guard(keys, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -286,6 +292,7 @@ export async function openGateway(
     streams,
     log,
     onRefused,
+    report: accounts?.report,
     consoleUrl,
     canary,
     voice: () => voice,
@@ -361,6 +368,7 @@ export async function openGateway(
     }),
     simulatorUrl: simulator?.url,
     voice,
+    report: accounts?.report,
     facts: () => ({
       host: hostname(),
       pid: process.pid,
@@ -404,6 +412,7 @@ export async function openGateway(
     adminCertificate?.close();
     await Promise.all([server.close(), admin.close()]);
     await taps.close();
+    await accounts?.close();
     pools.destroy();
     refusals.close();
     lines.close();

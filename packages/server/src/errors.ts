@@ -92,7 +92,9 @@ export class GatewayError extends SpillwayError<GatewayErrorCode> {
 
   /** Whether the stream was stopped on purpose: its state is then `cancelled` and not `failed`. */
   get isCancel(): boolean {
-    return ['cancelled', 'client_left', 'limit_reached', 'reader_stalled', 'shutting_down'].includes(this.code);
+    return ['cancelled', 'client_left', 'limit_reached', 'reader_stalled', 'shutting_down'].includes(
+      this.code,
+    );
   }
 }
 

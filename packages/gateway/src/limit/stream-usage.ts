@@ -2,8 +2,11 @@ import type { TokenUsage } from '@spillway/core/format/format';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { Refusal } from '@spillway/server/access/refusal';
+import { LimitError } from '@spillway/server/limit/limit-error';
 import type { Price } from '../config/limits.ts';
-import { costOf } from './prices.ts';
+import type { LimitCounts } from './limit-counts.ts';
+import { costOf, priceOf } from './price-of.ts';
 import type { UsageBook } from './usage-book.ts';
 
 /** What is known of a stream at its end. */
@@ -15,16 +18,33 @@ export interface EndOfStream {
   readonly savedTokens: number;
 }
 
+interface StreamUsageOptions {
+  readonly book: UsageBook;
+  readonly counts: LimitCounts;
+  readonly clock: Pick<ServerClock, 'dateMs'>;
+  /** The table of prices that is in force. */
+  readonly prices: () => readonly Price[];
+}
+
 /** Counts what streams have used for the tenants that asked. */
 export class StreamUsage {
   readonly #book: UsageBook;
+  readonly #counts: LimitCounts;
   readonly #clock: Pick<ServerClock, 'dateMs'>;
   readonly #prices: () => readonly Price[];
 
-  constructor(book: UsageBook, clock: Pick<ServerClock, 'dateMs'>, prices: () => readonly Price[]) {
+  constructor({ book, clock, counts, prices }: StreamUsageOptions) {
     this.#book = book;
+    this.#counts = counts;
     this.#clock = clock;
     this.#prices = prices;
+  }
+
+  /** A request was answered with an error, and got no stream. */
+  refused({ caller, error }: Pick<Refusal, 'caller' | 'error'>): void {
+    if (!(error instanceof LimitError)) return;
+    this.#counts.add(error, false);
+    this.#book.add(caller?.tenant ?? '', { refused: 1 });
   }
 
   /** The provider is done with a stream, or is stopped. Call it once for each. */
@@ -32,26 +52,29 @@ export class StreamUsage {
     const { isAnswered, model, origin } = stream;
     if (origin.isOwn === true) return;
     const { tenant } = stream.client;
+    const { error } = outcome;
+    if (error instanceof LimitError) this.#counts.add(error, isAnswered);
+    const isRefused = error instanceof LimitError && !isAnswered;
     const { inputTokens = 0, outputTokens = stream.events } = usage ?? {};
     const tokens = inputTokens + outputTokens;
-    const price = (input: number, output: number): number | undefined =>
-      costOf(this.#prices(), model, this.#clock.dateMs(), { inputTokens: input, outputTokens: output });
-    const cost = price(inputTokens, outputTokens);
+    const price = priceOf(this.#prices(), model ?? '', this.#clock.dateMs());
     this.#book.add(tenant, {
-      requests: 1,
-      cut: outcome.error?.code === 'limit_reached' && isAnswered ? 1 : 0,
+      requests: isRefused ? 0 : 1,
+      refused: isRefused ? 1 : 0,
+      cut: error instanceof LimitError && isAnswered ? 1 : 0,
       inputTokens,
       outputTokens,
       estimatedTokens: usage?.outputTokens === undefined ? outputTokens : 0,
-      cost: cost ?? 0,
-      unpricedTokens: cost === undefined ? tokens : 0,
+      cost: costOf(price, inputTokens, outputTokens),
+      unpricedTokens: price === undefined ? tokens : 0,
       savedTokens,
-      savedCost: price(0, savedTokens) ?? 0,
+      savedCost: costOf(price, 0, savedTokens),
     });
     if (stream.events === 0) return;
     void stream.delivered.then(() => {
       const wastedTokens = undelivered(stream);
-      if (wastedTokens > 0) this.#book.add(tenant, { wastedTokens, wastedCost: price(0, wastedTokens) ?? 0 });
+      if (wastedTokens > 0)
+        this.#book.add(tenant, { wastedTokens, wastedCost: costOf(price, 0, wastedTokens) });
     });
   }
 }

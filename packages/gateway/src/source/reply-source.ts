@@ -143,7 +143,8 @@ export class ReplySource implements BodyHandler {
     // The end marker ends the stream even if the provider keeps the connection open: no reader waits for
     // that.
     if (scanner.hasEnded) this.#finish(undefined);
-    else if (this.#options.listener.limit !== undefined && this.#mustWait(this.#options.listener.limit)) return;
+    else if (this.#options.listener.limit !== undefined && this.#mustWait(this.#options.listener.limit))
+      return;
     else if (this.#options.loop.gapMs > 0 && end - start < worthAReadBytes) this.#rest();
     // This read may have completed the event that waited for room.
     else if (this.#isPaused) this.#goOn();

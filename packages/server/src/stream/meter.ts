@@ -11,7 +11,15 @@ import { closeCodes, type CloseReason } from '@spillway/core/session';
  * `event_memory`: no reader; a large event finds no room beside those of all streams.
  * `limit`: no reader; a limit has not granted more yet.
  */
-export const stallCauses = ['burst', 'connection_lost', 'credit', 'event_memory', 'limit', 'link', 'tap'] as const;
+export const stallCauses = [
+  'burst',
+  'connection_lost',
+  'credit',
+  'event_memory',
+  'limit',
+  'link',
+  'tap',
+] as const;
 export type StallCause = (typeof stallCauses)[number];
 
 /**

@@ -117,11 +117,7 @@ export class StreamMetrics implements StreamsObserver {
   }
 
   /** Returns the estimate of what a cancel has saved, in tokens. */
-  streamEnded(
-    stream: GatewayStream,
-    { error, state }: StreamOutcome,
-    usage: TokenUsage | undefined,
-  ): number {
+  streamEnded(stream: GatewayStream, { error, state }: StreamOutcome, usage: TokenUsage | undefined): number {
     if (stream.origin.isOwn === true) return 0;
     this.ended[state] += 1;
     this.#endedSeries(state, error?.code ?? '').count += 1;
