@@ -139,8 +139,7 @@ export async function openGateway(
     clock,
     taps: taps.all,
   });
-  const accounts =
-    asked.limits && (await openAccounts(asked.limits, { clock, log, streams: () => streams.all() }));
+  const accounts = await openAccounts(asked.limits, { clock, log, streams: () => streams.all() });
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
     streams: drainTogether(() => [streams, realtime]),

@@ -27,23 +27,25 @@ export interface Accounts {
 }
 
 /**
- * Opens the accounts of all tenants.
+ * Opens the accounts of all tenants; `undefined`: without limits and prices nothing is counted.
  *
  * @throws {ConfigError} when the store of limits cannot be opened.
  */
 export async function openAccounts(
-  asked: LimitSettings,
+  asked: LimitSettings | undefined,
   { streams, ...options }: AccountsOptions,
-): Promise<Accounts> {
-  let settings = asked;
-  const { book, close, store } = await openLimitStore(asked.store, options);
+): Promise<Accounts | undefined> {
+  if (asked === undefined) return undefined;
+  let settings: LimitSettings = asked;
+  const kept = await openLimitStore(asked.store, options);
+  const { book, store } = kept;
   const counts = new LimitCounts();
   const streamsOf = (): Map<string, number> => {
-    const counts = new Map<string, number>();
+    const running = new Map<string, number>();
     for (const { client, end, origin } of streams())
       if (end === undefined && origin.isOwn !== true)
-        counts.set(client.tenant, (counts.get(client.tenant) ?? 0) + 1);
-    return counts;
+        running.set(client.tenant, (running.get(client.tenant) ?? 0) + 1);
+    return running;
   };
   return {
     store,
@@ -61,6 +63,6 @@ export async function openAccounts(
     replace: (next) => {
       settings = next;
     },
-    close,
+    close: () => kept.close(),
   };
 }

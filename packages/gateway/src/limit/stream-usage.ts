@@ -71,11 +71,15 @@ export class StreamUsage {
       savedCost: costOf(price, 0, savedTokens),
     });
     if (stream.events === 0) return;
-    void stream.delivered.then(() => {
-      const wastedTokens = undelivered(stream);
-      if (wastedTokens > 0)
-        this.#book.add(tenant, { wastedTokens, wastedCost: costOf(price, 0, wastedTokens) });
-    });
+    void this.#delivered(stream, price);
+  }
+
+  /** Whether somebody reads what has come is known when nobody needs more of it. */
+  async #delivered(stream: GatewayStream, price: Price | undefined): Promise<void> {
+    await stream.delivered;
+    const wastedTokens = undelivered(stream);
+    if (wastedTokens > 0)
+      this.#book.add(stream.client.tenant, { wastedTokens, wastedCost: costOf(price, 0, wastedTokens) });
   }
 }
 
