@@ -10,7 +10,6 @@ import { otherTenants, UsageBook } from '../src/limit/usage-book.ts';
 import type { TenantReport } from '../src/limit/usage-report.ts';
 import { eventually, run, type RunningGateway, startGateway } from './support/processes.ts';
 import { metric, postChat } from './support/requests.ts';
-import { openStream } from './support/stream-url.ts';
 
 const env = { SPILLWAY_API_KEYS: 'clinic/web=sk-web,clinic/batch=sk-batch,lab=sk-lab' };
 const limits = [
@@ -110,16 +109,40 @@ test('what no provider reported is an estimate, and what nobody was written is w
     savedTokens: 0,
     unpricedTokens: 0,
   });
-  // It begins, waits for ever, and is cancelled.
-  const { url } = await openStream(gateway.url, 'sim:stall=10,tps=0,ttft=0', { headers: bearer('sk-web') });
-  await eventually(async () => (await usageOf(gateway, 'sk-web')).streamsNow === 1, 'a stream that runs');
-  await fetch(url, { method: 'DELETE', headers: bearer('sk-web') });
+  // It begins, waits for ever, and its reader, who was written everything, leaves.
+  await readAndLeave(gateway, 'sim:stall=10,tps=0,ttft=0');
   await eventually(async () => (await usageOf(gateway, 'sk-web')).usage.today.requests === 2, 'its end');
   const { streamsNow, usage } = await usageOf(gateway, 'sk-web');
   expect(streamsNow).toBe(0);
+  expect(usage.today.wastedTokens).toBeLessThanOrEqual(1);
   expect(usage.today.savedTokens).toBeGreaterThan(30);
   expect(usage.today.savedCost).toBe(Math.ceil(usage.today.savedTokens * 2.5));
 });
+
+test('what the model goes on to write when everybody has left is wasted', async () => {
+  const gateway = await startGateway([...limits, '--detach', 'finish'], { env });
+  await readAndLeave(gateway, 'sim:tokens=200,tps=400,ttft=0');
+  await eventually(async () => (await usageOf(gateway, 'sk-web')).usage.today.requests === 1, 'its end');
+  const { outputTokens, savedTokens, wastedCost, wastedTokens } = (await usageOf(gateway, 'sk-web')).usage
+    .today;
+  expect(outputTokens).toBeGreaterThanOrEqual(200);
+  expect(savedTokens).toBe(0);
+  expect(wastedTokens).toBeGreaterThan(20);
+  expect(wastedTokens).toBeLessThan(outputTokens - 5);
+  expect(wastedCost).toBe(Math.ceil(wastedTokens * 2.5));
+});
+
+/** Reads some events of an answer, and leaves. */
+async function readAndLeave(gateway: RunningGateway, model: string): Promise<void> {
+  const leaving = new AbortController();
+  const options = { headers: bearer('sk-web'), signal: leaving.signal };
+  const { body } = await postChat(gateway.url, model, options);
+  const reader = body?.getReader();
+  const decoder = new TextDecoder();
+  for (let text = ''; text.split('data: ').length <= 10;)
+    text += decoder.decode((await reader?.read())?.value, { stream: true });
+  leaving.abort();
+}
 
 test('without limits and prices nothing is counted, and the path says so', async () => {
   const gateway = await startGateway();

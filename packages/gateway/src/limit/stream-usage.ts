@@ -86,8 +86,11 @@ export class StreamUsage {
 /** Estimate: the tokens of a stream that no reader was written, which are those behind the reader that got furthest. */
 function undelivered({ audience, events, log }: GatewayStream): number {
   const { nextOffset = 0 } = log ?? {};
-  let share = 0;
-  for (const { deliveredOffset, lostTokens, tokens } of [...audience.readers, ...audience.ended])
-    share = Math.max(share, (tokens + lostTokens) / events, (deliveredOffset ?? 0) / nextOffset);
+  let share = audience.mostTokens / events;
+  for (const { lostTokens, tokens } of audience.readers)
+    share = Math.max(share, (tokens + lostTokens) / events);
+  // One that joined late was written less, and may still be the one that got furthest.
+  for (const { deliveredOffset } of audience.ended)
+    share = Math.max(share, (deliveredOffset ?? 0) / nextOffset);
   return Math.max(0, Math.round(events * (1 - share)));
 }
