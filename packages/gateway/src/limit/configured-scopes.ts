@@ -1,10 +1,10 @@
 import type { LimitSettings, ScopeLimits } from '../config/limits.ts';
 import { openScope, type Scope } from './scope.ts';
 
-/** How the keys of quotas begin in the store. What stands in braces keeps those of one tenant together in a cluster. */
+/** How the keys of quotas begin in the store. Those of one tenant share what stands in braces. No tenant is called `-`. */
 export const scopeIds = {
-  tenant: (tenant: string): string => `{${tenant}}`,
-  key: (tenant: string, key: string): string => `{${tenant}}key/${key}/`,
+  tenant: (tenant: string): string => `{${tenant === '' ? '-' : tenant}}`,
+  key: (tenant: string, key: string): string => `${scopeIds.tenant(tenant)}key:${key}:`,
 };
 
 /** The scopes of a tenant, and of one of its keys, or of all that have limits. */

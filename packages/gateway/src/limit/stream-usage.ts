@@ -9,6 +9,15 @@ import type { LimitCounts } from './limit-counts.ts';
 import { costOf, priceOf } from './price-of.ts';
 import type { UsageBook } from './usage-book.ts';
 
+/** What limits have counted of a stream, which its account follows. */
+export interface CountedTokens {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** Whether a number is an estimate: the provider did not say it. */
+  readonly isEstimate: boolean;
+  readonly overshootTokens: number;
+}
+
 /** What is known of a stream at its end. */
 export interface EndOfStream {
   readonly outcome: StreamOutcome;
@@ -16,6 +25,8 @@ export interface EndOfStream {
   readonly usage: TokenUsage | undefined;
   /** The estimate of what a cancel has saved. */
   readonly savedTokens: number;
+  /** `undefined`: the stream had no limits. */
+  readonly counted: CountedTokens | undefined;
 }
 
 interface StreamUsageOptions {
@@ -48,14 +59,14 @@ export class StreamUsage {
   }
 
   /** The provider is done with a stream, or is stopped. Call it once for each. */
-  ended(stream: GatewayStream, { outcome, savedTokens, usage }: EndOfStream): void {
+  ended(stream: GatewayStream, { counted, outcome, savedTokens, usage }: EndOfStream): void {
     const { isAnswered, model, origin } = stream;
     if (origin.isOwn === true) return;
     const { tenant } = stream.client;
     const { error } = outcome;
     if (error instanceof LimitError) this.#counts.add(error, isAnswered);
     const isRefused = error instanceof LimitError && !isAnswered;
-    const { inputTokens = 0, outputTokens = stream.events } = usage ?? {};
+    const { inputTokens, isEstimate, outputTokens, overshootTokens } = counted ?? countOf(stream, usage);
     const tokens = inputTokens + outputTokens;
     const price = priceOf(this.#prices(), model ?? '', this.#clock.dateMs());
     this.#book.add(tenant, {
@@ -64,7 +75,8 @@ export class StreamUsage {
       cut: error instanceof LimitError && isAnswered ? 1 : 0,
       inputTokens,
       outputTokens,
-      estimatedTokens: usage?.outputTokens === undefined ? outputTokens : 0,
+      estimatedTokens: isEstimate ? tokens : 0,
+      overshootTokens,
       cost: costOf(price, inputTokens, outputTokens),
       unpricedTokens: price === undefined ? tokens : 0,
       savedTokens,
@@ -81,6 +93,13 @@ export class StreamUsage {
     if (wastedTokens > 0)
       this.#book.add(stream.client.tenant, { wastedTokens, wastedCost: costOf(price, 0, wastedTokens) });
   }
+}
+
+/** What a provider reported; of an answer without a report, an event is a token, and the prompt is not known. */
+function countOf({ events }: GatewayStream, usage: TokenUsage | undefined): CountedTokens {
+  const { inputTokens = 0, outputTokens } = usage ?? {};
+  const isEstimate = outputTokens === undefined;
+  return { inputTokens, outputTokens: outputTokens ?? events, isEstimate, overshootTokens: 0 };
 }
 
 /** Estimate: the tokens of a stream that no reader was written, which are those behind the reader that got furthest. */

@@ -169,7 +169,7 @@ export class Relay {
     this.#defects.contain('account of a stream', () => {
       usage = lastUsage(stream);
       const savedTokens = this.#metrics.streams.streamEnded(stream, end, usage);
-      this.#usage?.ended(stream, { outcome: end, usage, savedTokens });
+      this.#usage?.ended(stream, { outcome: end, usage, savedTokens, counted: undefined });
     });
     this.#defects.contain('end of a stream', () => {
       const { config } = this.#settings;
