@@ -57,6 +57,7 @@ import { Paces } from '@spillway/server/sink/paces';
 import { Streams } from '@spillway/server/stream/streams';
 import { Canary, canaryName } from './telemetry/canary.ts';
 import { openTaps } from './tap/taps.ts';
+import { openAccounts } from './limit/accounts.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
@@ -141,6 +142,7 @@ export async function openGateway(
     clock,
     taps: taps.all,
   });
+  const accounts = await openAccounts(asked.limits, { clock, log, streams: () => streams.all() });
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
     streams: drainTogether(() => [streams, realtime]),
@@ -162,6 +164,7 @@ export async function openGateway(
   const refusals = new Refusals(log, clock);
   const onRefused = (refusal: Refusal): void => {
     refusals.refused('client', refusal);
+    accounts?.usage.refused(refusal);
     taps.refused(refusal);
   };
   const onAdminRefused = (refusal: Refusal): void => refusals.refused('admin', refusal);
@@ -184,6 +187,7 @@ export async function openGateway(
       adminKeys.replace(next.adminKeys);
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
+      if (next.limits !== undefined) accounts?.replace(next.limits);
       putVoice?.();
     },
   });
@@ -241,6 +245,7 @@ export async function openGateway(
     calls: () => voice?.calls,
     realtime: () => realtime.metered,
     reload,
+    limits: accounts,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     refusals,
@@ -273,7 +278,7 @@ export async function openGateway(
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
-  const relay = new Relay({ settings, ...observers, ...provider });
+  const relay = new Relay({ settings, ...observers, ...provider, usage: accounts?.usage });
   const guard = new Guard(keys, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -292,6 +297,7 @@ export async function openGateway(
     streams,
     log,
     onRefused,
+    report: accounts?.report,
     consoleUrl,
     canary,
     voice: () => voice,
@@ -373,6 +379,7 @@ export async function openGateway(
     }),
     simulatorUrl: simulator?.url,
     voice,
+    report: accounts?.report,
     facts: () => ({
       host: hostname(),
       pid: process.pid,
@@ -418,6 +425,7 @@ export async function openGateway(
     await Promise.all([server.close(), admin.close()]);
     await limiter.close();
     await taps.close();
+    await accounts?.close();
     pools.destroy();
     refusals.close();
     lines.close();

@@ -12,9 +12,12 @@ import type { Intake } from '../access/intake.ts';
 import { endedQuery, noQuery, readQuery } from './admin-query.ts';
 import type { ReloadResult } from '../config/reload.ts';
 import type { Calls } from '../voice/calls.ts';
+import type { UsageReport } from '../limit/usage-report.ts';
 import { putRefusal } from './hooks.ts';
 
 export interface OperatorOptions {
+  /** What tenants have used; `undefined`: there are no limits and no prices. */
+  readonly report: UsageReport | undefined;
   readonly clock: Pick<ServerClock, 'dateMs'>;
   readonly console: Pick<
     Console,
@@ -33,7 +36,7 @@ export interface OperatorOptions {
 /** Adds what an operator may look up. */
 export function addLookups(
   server: FastifyInstance,
-  { console, facts }: Pick<OperatorOptions, 'console' | 'facts'>,
+  { console, facts, report }: Pick<OperatorOptions, 'console' | 'facts' | 'report'>,
 ): void {
   server.get('/ended', ({ query }) => console.endedStreams(readQuery(endedQuery, query)));
   server.get('/gateway', ({ query }) => {
@@ -43,6 +46,10 @@ export function addLookups(
   server.get('/history', ({ query }) => {
     readQuery(noQuery, query);
     return console.history.samples;
+  });
+  server.get('/tenants', ({ query }) => {
+    readQuery(noQuery, query);
+    return report?.all() ?? [];
   });
   server.get('/ended/:id', ({ params, query }) => {
     readQuery(noQuery, query);
