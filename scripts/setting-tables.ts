@@ -1,6 +1,8 @@
 import { configOptions } from '../packages/gateway/src/config/schema.ts';
 import { describeRange, writeValue } from '../packages/gateway/src/config/units.ts';
+import { priceOptions } from '../packages/gateway/src/config/price.ts';
 import { tapOptions } from '../packages/gateway/src/config/tap.ts';
+import { tenantOptions } from '../packages/gateway/src/config/tenant.ts';
 import { upstreamOptions } from '../packages/gateway/src/config/upstream.ts';
 import { toolOptions, voiceOptions } from '../packages/gateway/src/config/voice.ts';
 
@@ -10,6 +12,8 @@ export function settingTables(page: string): string {
     settings: settings(),
     providers: keys(upstreamOptions),
     taps: keys(tapOptions),
+    tenants: keys(tenantOptions),
+    prices: keys(priceOptions),
     calls: keys(voiceOptions),
     tools: keys(toolOptions),
   };

@@ -1,17 +1,17 @@
 import { type Api, apiNames } from '../api.ts';
 import type { Advice } from '../config/advice.ts';
-import { tapText, voiceText } from '../config/effective.ts';
+import { tapText, tenantText, voiceText } from '../config/effective.ts';
 import type { Config } from '../config/schema.ts';
 import type { Gateway } from '../gateway.ts';
 import { voicePath } from '../voice/voice-path.ts';
 
 /**
- * The text that a gateway prints when it runs: its providers, its taps, who answers calls, its URLs, and what the operator may not have
+ * The text that a gateway prints when it runs: its providers, its taps, its limits, who answers calls, its URLs, and what the operator may not have
  * meant. The log has that, too, but as JSON.
  */
 export function banner(
   { answersCalls, url, adminUrl, needsKey, providers }: Gateway,
-  { tap: taps, voice }: Pick<Config, 'tap' | 'voice'>,
+  { tap: taps, tenant: tenants, voice }: Pick<Config, 'tap' | 'tenant' | 'voice'>,
   advice: readonly Advice[],
 ): string {
   // The list of what is served says it already.
@@ -37,7 +37,7 @@ export function banner(
 
 Serves
 ${serves.join('\n')}
-${taps.length === 0 ? '' : `\nWrites down\n${taps.map((tap) => `  ${tapText(tap)}\n`).join('')}`}${answersCalls ? `\nAnswers calls\n  ${answers}\n` : ''}
+${taps.length === 0 ? '' : `\nWrites down\n${taps.map((tap) => `  ${tapText(tap)}\n`).join('')}`}${limitsText(tenants)}${answersCalls ? `\nAnswers calls\n  ${answers}\n` : ''}
 Try
 ${requests[first?.api ?? 'openai'](url, model)}${needsKey ? keyHeader : ''}
 
@@ -47,6 +47,18 @@ ${known.map((api) => `  ${baseUrls[api](url)}`).join('\n')}
 Console ${adminUrl}/
 Health ${url}/health/ready, metrics ${adminUrl}/metrics
 ${notes.length === 0 ? '' : `\nNote\n${notes.join('\n')}\n`}`;
+}
+
+/** So many tenants are named: there may be thousands. */
+const maxTenants = 10;
+
+function limitsText(tenants: Config['tenant']): string {
+  if (tenants.length === 0) return '';
+  const more = tenants.length > maxTenants ? `  and ${tenants.length - maxTenants} more\n` : '';
+  return `\nLimits\n${tenants
+    .slice(0, maxTenants)
+    .map((tenant) => `  ${tenantText(tenant)}\n`)
+    .join('')}${more}`;
 }
 
 const keyHeader = " \\\n    -H 'authorization: Bearer <one of its API keys>'";

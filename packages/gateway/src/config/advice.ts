@@ -1,4 +1,5 @@
 import { apis, type Api } from '../api.ts';
+import { adviceOnLimits } from './advice-on-limits.ts';
 import { isServiceLink } from './kubernetes.ts';
 import type { Settings } from './load.ts';
 import { isThisMachine } from './loopback.ts';
@@ -13,6 +14,9 @@ import { proxyInEnvironment } from './transport.ts';
 type AdviceCode =
   | 'base_url_unusual'
   | 'file_unread'
+  | 'limit_never_met'
+  | 'limit_unpriced'
+  | 'limit_unused'
   | 'proxy_unused'
   | 'simulated_models'
   | 'tap_content'
@@ -49,6 +53,7 @@ export function adviceFor(settings: Settings, env: Environment, unreadFiles: rea
     ...losingTaps(settings),
     ...unusedToken(settings, env),
     ...localVoice(settings),
+    ...adviceOnLimits(settings),
     ...unreadFiles.map((path) => ({
       code: 'file_unread' as const,
       message: `${path} is not read: the configuration file is spillway.yaml, or the one that --config names.`,
@@ -71,9 +76,9 @@ function namedVariables({ config }: Settings): string[] {
   const ofProviders = config.upstream.flatMap(({ apiKeyEnv, proxyAuthEnv }) => [apiKeyEnv, proxyAuthEnv]);
   const { authTokenEnv, tools = [] } = config.voice ?? {};
   const ofTools = tools.map(({ apiKeyEnv }) => apiKeyEnv);
-  return [config.apiKeysEnv, config.adminKeysEnv, authTokenEnv, ...ofProviders, ...ofTools].filter(
-    (name) => name !== undefined,
-  );
+  const { adminKeysEnv, apiKeysEnv, limitStorePasswordEnv } = config;
+  const own = [apiKeysEnv, adminKeysEnv, authTokenEnv, limitStorePasswordEnv];
+  return [...own, ...ofProviders, ...ofTools].filter((name) => name !== undefined);
 }
 
 /** The variables that begin with `SPILLWAY_` and that nothing reads: most are misspelt. */

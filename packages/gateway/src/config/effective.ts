@@ -4,8 +4,10 @@ import type { Settings } from './load.ts';
 import { fileVariable } from './provider.ts';
 import { type Config, configOptions } from './schema.ts';
 import { voicePath } from '../voice/voice-path.ts';
+import type { PriceSettings } from './price.ts';
 import type { TapSettings } from './tap.ts';
-import { writeValue } from './units.ts';
+import type { TenantSettings } from './tenant.ts';
+import { writeQuantity, writeValue } from './units.ts';
 import { isSecretName, shownVariable } from './values.ts';
 import type { VoiceConfig } from './voice.ts';
 
@@ -25,6 +27,8 @@ export function effectiveSettings(settings: Settings, env: Environment): readonl
 function textOf(settings: Settings, env: Environment, key: keyof Config): string | undefined {
   if (key === 'upstream') return providersText(settings, env);
   if (key === 'tap') return settings.config.tap.map(tapText).join('\n');
+  if (key === 'tenant') return settings.config.tenant.map(tenantText).join('\n');
+  if (key === 'price') return settings.config.price.map(priceText).join('\n');
   const { voice } = settings.config;
   return key === 'voice' && voice !== undefined ? voiceText(voice) : undefined;
 }
@@ -41,6 +45,20 @@ export function tapText({ content, gate, lossless, name, request, spill, to }: T
   const flags = Object.entries({ request, gate, lossless }).flatMap(([key, isSet]) => (isSet ? [key] : []));
   const spilled = spill === undefined ? [] : [`spill: ${spill}`];
   return `${name}   ${to}   ${[`content: ${content}`, ...flags, ...spilled].join(', ')}`;
+}
+
+/** A tenant in a line, with all that its entry says. */
+export function tenantText({ name, ...limits }: TenantSettings): string {
+  const words = Object.entries(limits).flatMap(([key, value]) => {
+    if (value === undefined || (key === 'priority' && value === 'normal')) return [];
+    const text = key === 'answerMs' ? writeQuantity(Number(value), 'ms') : [value].flat().join('+');
+    return [`${key}: ${text}`];
+  });
+  return `${name}   ${words.join(', ') || 'no limits'}`;
+}
+
+function priceText({ input, model, output, since }: PriceSettings): string {
+  return `${model}   ${input} in, ${output} out${since === undefined ? '' : ` since ${since}`}`;
 }
 
 function providersText(settings: Settings, env: Environment): string {
@@ -81,6 +99,7 @@ function defaultKeyOf(
 /** A setting's value without what is a secret, or may be one that was put into the wrong setting. */
 export function shownValue(config: Config, key: keyof Config): unknown {
   if (key === 'apiKeysEnv' || key === 'adminKeysEnv') return shownVariable(config[key]);
+  if (key === 'limitStorePasswordEnv') return config[key] && shownVariable(config[key]);
   if (key === 'voice') return shownVoice(config);
   if (key !== 'upstream') return config[key];
   // A query may have a secret. The variables of providers' keys are set, so that their names are names.

@@ -62,5 +62,5 @@ export function entryName(value: unknown, index: PropertyKey | undefined): strin
   const entry: unknown = listEntries(value, '')[Number(index)];
   const name: unknown =
     typeof entry === 'object' && entry !== null && 'name' in entry ? entry.name : undefined;
-  return typeof name === 'string' && /^[\w.-]{1,64}$/.test(name) ? name : undefined;
+  return typeof name === 'string' && /^(?:[\w.-]{1,64}|\*)$/.test(name) ? name : undefined;
 }

@@ -1,6 +1,9 @@
 import type { ApiKey } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
 import { entryName } from './entries.ts';
+import { priceOptions } from './price.ts';
+import { readLimits } from './read-limits.ts';
+import type { LimitSettings } from './limits.ts';
 import { lineOf } from './line-of.ts';
 import { isLoopback } from './loopback.ts';
 import { nearest } from './nearest.ts';
@@ -11,6 +14,7 @@ import { type Config, configOptions, configSchema } from './schema.ts';
 import { readSettingFile } from './setting-file.ts';
 import { type ConfigSources, joinSources, type Origins } from './sources.ts';
 import { tapOptions } from './tap.ts';
+import { tenantOptions } from './tenant.ts';
 import { writeQuantity } from './units.ts';
 import { upstreamOptions } from './upstream.ts';
 import { shownVariable } from './values.ts';
@@ -27,6 +31,8 @@ export interface Settings {
   readonly adminKeys: readonly ApiKey[];
   /** How telephone calls are answered; `undefined`: it is not configured. */
   readonly voice: VoiceSettings | undefined;
+  /** Who may use how much, and what it costs; `undefined`: there are no limits and no prices. */
+  readonly limits: LimitSettings | undefined;
   /** Where each setting was set that has not its default. */
   readonly origins: Origins;
 }
@@ -56,6 +62,7 @@ export function loadSettings(sources: ConfigSources): Settings {
   }
   const config = result.data;
   checkTogether(config, origins);
+  checkLimits(config, origins);
   const apiKeys = keysOf(config, 'apiKeysEnv', 'apiKeysFile', env, origins);
   const adminKeys = keysOf(config, 'adminKeysEnv', 'adminKeysFile', env, origins);
   const listeners = [
@@ -78,7 +85,8 @@ export function loadSettings(sources: ConfigSources): Settings {
     );
   }
   const voice = readVoice(config, { apiKeys, env, providers });
-  return { config, providers, apiKeys, adminKeys, voice, origins };
+  const limits = readLimits(config, apiKeys, env);
+  return { config, providers, apiKeys, adminKeys, voice, limits, origins };
 }
 
 /** Settings that need one another. */
@@ -117,6 +125,39 @@ function checkTogether(config: Config, origins: Origins): void {
   if (config.simulated && config.upstream.length > 0) {
     throw new ConfigError(
       `simulated${from(origins, 'simulated')}: expected no upstream${from(origins, 'upstream')} beside it, got ${config.upstream.length}`,
+    );
+  }
+}
+
+/** Limits in tokens, which a request must find minAnswerTokens of. */
+const tokenLimits = [
+  'tokensPerMinute',
+  'tokensPerDay',
+  'tokensPerMonth',
+  'userTokensPerDay',
+  'sessionTokens',
+] as const;
+
+/** @throws {ConfigError} for limits under which no request ever starts. */
+function checkLimits(config: Config, origins: Origins): void {
+  const { limitStore = '', limitStorePasswordEnv, limitStorePasswordFile, minAnswerTokens, tenant } = config;
+  for (const entry of tenant) {
+    const key = tokenLimits.find((each) => (entry[each] ?? minAnswerTokens) < minAnswerTokens);
+    if (key === undefined) continue;
+    throw new ConfigError(
+      `tenant.${entry.name}.${key}${from(origins, 'tenant')}: expected at least minAnswerTokens (${minAnswerTokens}), ` +
+        `without which no request starts, got ${entry[key]}`,
+    );
+  }
+  if (limitStorePasswordEnv !== undefined && limitStorePasswordFile !== undefined) {
+    throw new ConfigError(
+      `limitStorePasswordFile${from(origins, 'limitStorePasswordFile')}: expected limitStorePasswordEnv or limitStorePasswordFile, got both`,
+    );
+  }
+  const setting = limitStorePasswordEnv === undefined ? 'limitStorePasswordFile' : 'limitStorePasswordEnv';
+  if (config[setting] !== undefined && !limitStore.startsWith('redis')) {
+    throw new ConfigError(
+      `${setting}${from(origins, setting)}: expected the URL of a Redis in limitStore beside it, got ${limitStore === '' ? 'none' : 'a file'}`,
     );
   }
 }
@@ -195,7 +236,14 @@ function from(origins: Origins, key: PropertyKey | undefined): string {
 }
 
 /** The settings that name the environment variable of a secret. No secret stands in a configuration itself. */
-const secretSettings = ['apiKeyEnv', 'apiKeysEnv', 'adminKeysEnv', 'authTokenEnv', 'proxyAuthEnv'];
+const secretSettings = [
+  'apiKeyEnv',
+  'apiKeysEnv',
+  'adminKeysEnv',
+  'authTokenEnv',
+  'limitStorePasswordEnv',
+  'proxyAuthEnv',
+];
 
 /** What may be meant by the name of an unknown setting. */
 function hintFor(name: string, path: readonly PropertyKey[]): string {
@@ -215,5 +263,7 @@ function hintFor(name: string, path: readonly PropertyKey[]): string {
 function knownAt([setting, part]: readonly PropertyKey[]): readonly { readonly key: string }[] {
   if (setting === undefined) return configOptions;
   if (setting === 'voice') return part === 'tools' ? toolOptions : voiceOptions;
+  if (setting === 'tenant') return tenantOptions;
+  if (setting === 'price') return priceOptions;
   return setting === 'tap' ? tapOptions : upstreamOptions;
 }

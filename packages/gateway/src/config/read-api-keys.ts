@@ -1,5 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import { type ApiKey, apiKey, digest, isKeyName } from './api-key.ts';
 import { ConfigError } from './config-error.ts';
+import { keyNameWords, readKeyLine } from './key-line.ts';
+import { scopeLimits } from './read-limits.ts';
 
 /** The sources of API keys. */
 export interface ApiKeySources {
@@ -18,7 +21,7 @@ interface Found extends ApiKey {
 
 /**
  * Reads the keys of an environment variable, `KEY` or `NAME=KEY` separated by commas or spaces, and of a file
- * with lines of the same or of `NAME sha256:DIGEST`. A key that is configured twice under the same name is
+ * with lines of the same or of `NAME sha256:DIGEST`, with limits and dates behind it. A key that is configured twice under the same name is
  * returned once.
  *
  * @throws {ConfigError} one line a problem, with the number of the key or line. No text of the configuration
@@ -29,7 +32,10 @@ export function readApiKeys({ file, text, variable }: ApiKeySources): ApiKey[] {
   const problems: string[] = [];
   const add = (where: string, key: KeyOrProblem): void => {
     if ('problem' in key) problems.push(`${where}: ${key.problem}`);
-    else found.push({ ...apiKey(key.digest, key.name), isNamed: key.name !== undefined, where });
+    else {
+      const { digest: keyDigest, name, ...more } = key;
+      found.push({ ...apiKey(keyDigest, name), ...more, isNamed: name !== undefined, where });
+    }
   };
   const words = text.split(/[\s,]+/).filter((word) => word !== '');
   for (const [index, word] of words.entries()) {
@@ -45,11 +51,8 @@ export function readApiKeys({ file, text, variable }: ApiKeySources): ApiKey[] {
 }
 
 type KeyOrProblem =
-  | { readonly digest: Buffer; readonly name: string | undefined }
+  | (Pick<ApiKey, 'digest' | 'expiresMs' | 'limits' | 'revokedMs'> & { readonly name: string | undefined })
   | { readonly problem: string };
-
-const nameWords =
-  'of lower-case letters, digits, ".", "_" and "-" that begins with a letter or digit, 64 at most (or TENANT/NAME)';
 
 /**
  * Reads one word of the environment variable. Ambiguous words are refused, with one exception: `NAME=KEY` is
@@ -69,7 +72,7 @@ function readWord(word: string): KeyOrProblem {
   }
   if (name !== '' && /^=*$/.test(key)) return { digest: digest(word), name: undefined };
   return {
-    problem: `expected KEY or NAME=KEY with a name ${nameWords}, got "=" behind something else; a key with "=" inside needs a name`,
+    problem: `expected KEY or NAME=KEY with a name ${keyNameWords}, got "=" behind something else; a key with "=" inside needs a name`,
   };
 }
 
@@ -79,21 +82,18 @@ function readWord(word: string): KeyOrProblem {
  * name before it another one, which anybody can guess.
  */
 function readLine(line: string): KeyOrProblem[] {
-  const [name = '', hex, ...rest] = line.split(/\s+/);
-  if (hex === undefined && !/sha256:/i.test(name)) {
-    return name
+  if (!/\s/.test(line) && !/sha256:/i.test(line)) {
+    return line
       .split(',')
       .filter((word) => word !== '')
       .map(readWord);
   }
-  const [, digits] = /^sha256:([\da-f]{64})$/i.exec(hex ?? '') ?? [];
-  if (isKeyName(name) && digits !== undefined && rest.length === 0) {
-    return [{ digest: Buffer.from(digits, 'hex'), name }];
-  }
+  const key = readKeyLine(line);
+  if ('problem' in key) return [key];
+  const { digest: keyDigest, expiresMs, limits, name, revokedMs } = key;
+  const hasLimits = Object.keys(limits).length > 0;
   return [
-    {
-      problem: `expected KEY, NAME=KEY or "NAME sha256:DIGEST" with a name ${nameWords} and 64 hexadecimal digits, got something else`,
-    },
+    { digest: keyDigest, name, expiresMs, revokedMs, limits: hasLimits ? scopeLimits(limits) : undefined },
   ];
 }
 
@@ -111,6 +111,12 @@ function distinct(found: readonly Found[], problems: string[]): ApiKey[] {
       if (same.name !== key.name) {
         problems.push(`${key.where}: expected another key, got that of ${same.where} under another name`);
       }
+      byDigest.set(hex, {
+        ...same,
+        limits: same.limits ?? key.limits,
+        expiresMs: earlier(same.expiresMs, key.expiresMs),
+        revokedMs: earlier(same.revokedMs, key.revokedMs),
+      });
       continue;
     }
     byDigest.set(hex, key);
@@ -123,9 +129,26 @@ function distinct(found: readonly Found[], problems: string[]): ApiKey[] {
       );
     }
   }
-  return [...byDigest.values()].map(({ digest: keyDigest, name, tenant }) => ({
-    name,
-    tenant,
-    digest: keyDigest,
-  }));
+  shareLimits([...byDigest.values()], problems);
+  return [...byDigest.values()].map(({ isNamed: _isNamed, where: _where, ...key }) => key);
+}
+
+/** Keys of one name belong to one caller, and so do their limits. */
+function shareLimits(found: readonly Found[], problems: string[]): void {
+  const limited = new Map<string, Found>();
+  for (const key of found) {
+    if (key.limits === undefined || key.revokedMs !== undefined) continue;
+    const other = limited.get(key.name);
+    if (other === undefined) limited.set(key.name, key);
+    else if (!isDeepStrictEqual(other.limits, key.limits)) {
+      problems.push(
+        `${key.where}: expected the limits of ${other.where}, whose name it has, or none, got others`,
+      );
+    }
+  }
+}
+
+/** A key that is revoked in one place is revoked, whatever another place says. */
+function earlier(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
 }

@@ -1,6 +1,9 @@
 import { z } from 'zod';
 import { isNetwork } from '../http/trusted-proxies.ts';
+import { prices } from './price.ts';
+import { nameSources, storeUrl } from './limit-values.ts';
 import { taps } from './tap.ts';
+import { tenants } from './tenant.ts';
 import type { Range } from './units.ts';
 import { detachPolicy, upstreams } from './upstream.ts';
 import { count, duration, flag, list, size, text, unbounded, variableName } from './values.ts';
@@ -92,6 +95,53 @@ export const configSchema = z.strictObject({
     .optional()
     .describe(
       'who answers telephone calls, as model=…,publicUrl=… (docs/configuration.md lists the keys); without it, a gateway with simulated models on loopback answers those of this machine',
+    ),
+  tenant: tenants
+    .default([])
+    .describe(
+      'what tenants may use, each as name=…,tokensPerDay=…,streams=… (docs/configuration.md lists the keys); name=* for all others',
+    ),
+  price: prices
+    .default([])
+    .describe(
+      'what models cost, each as model=…,input=…,output=…,since=… (docs/configuration.md lists the keys); none are built in',
+    ),
+  currency: text
+    .regex(/^[A-Z]{3}$/, 'expected three capital letters, as USD')
+    .default('USD')
+    .describe('the currency of all prices and costs; nothing is converted'),
+  minAnswerTokens: count(1, 1_000_000)
+    .default(256)
+    .describe('a request starts when at least so many tokens of each of its limits are left'),
+  userFrom: nameSources
+    .default(['header:spillway-user', 'body:safety_identifier', 'body:user', 'body:metadata.user_id'])
+    .describe(
+      'where a request names its end user, for the limits of users: header:NAME, or body:NAME.NAME for a member of its JSON, separated by commas; the first that has a name counts',
+    ),
+  sessionFrom: nameSources
+    .default(['header:spillway-session', 'body:metadata.session_id'])
+    .describe('where a request names its conversation, for sessionTokens, as userFrom'),
+  maxUsers: count(1, 1_000_000)
+    .default(10_000)
+    .describe(
+      'end users and conversations with limits that are known at once; beyond it, the one that is not seen for longest is forgotten',
+    ),
+  limitStore: storeUrl
+    .optional()
+    .describe(
+      'where limits are counted: file:PATH, or redis://HOST:PORT, rediss:// with TLS, redis+sentinel://HOST:PORT,HOST:PORT/NAME for several gateways; default: in the memory of this process',
+    ),
+  limitStorePasswordEnv: variableName
+    .optional()
+    .describe('environment variable with the password of the Redis of limitStore'),
+  limitStorePasswordFile: text
+    .optional()
+    .describe('file with this password, instead of limitStorePasswordEnv'),
+  whenLimitStoreFails: z
+    .enum(['closed', 'open'])
+    .default('closed')
+    .describe(
+      'what happens to requests with limits while limitStore is away: closed refuses them with 503, open lets them run uncounted',
     ),
   windowBytes: size(1024)
     .default(65_536)

@@ -6,7 +6,7 @@ import { shownVariable } from './values.ts';
 export interface SecretSource {
   /** Whose secret it is, for messages: `upstream groq`. */
   readonly owner: string;
-  readonly kind: 'key' | 'password' | 'token';
+  readonly kind: 'key' | 'password' | 'token' | 'word';
   /** The name of the environment variable, and of the setting that names it. */
   readonly variable: string | undefined;
   readonly variableSetting: string;
@@ -15,7 +15,16 @@ export interface SecretSource {
   readonly fileSetting: string;
 }
 
-const kinds = { key: 'the key', password: 'USER:PASSWORD', token: 'the auth token' } as const;
+const kinds = {
+  key: 'the key',
+  password: 'USER:PASSWORD',
+  token: 'the auth token',
+  word: 'the password',
+} as const;
+
+function hasControls(secret: string): boolean {
+  return /\p{Cc}/u.test(secret);
+}
 
 /** A key is sent in a header: one line of ASCII, and a header's value has no space at either end. */
 const headerValue = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
@@ -41,11 +50,13 @@ export function readSecret(
   const text = path === undefined ? env[variable ?? ''] : readSettingFile(`${owner}: ${fileSetting}`, path);
   const secret = text?.replace(/[\r\n]+$/, '') ?? '';
   if (secret === '') throw new ConfigError(`${owner}: expected ${what} in ${where}, got nothing`);
-  if (kind !== 'password' && !headerValue.test(secret)) {
+  if ((kind === 'key' || kind === 'token') && !headerValue.test(secret)) {
     const form = 'as one line of ASCII without spaces around it';
     throw new ConfigError(`${owner}: expected ${what} in ${where} ${form}, got something else`);
   }
-  if (kind === 'password' && !userAndPassword.test(secret)) {
+  const isOther =
+    kind === 'password' ? !userAndPassword.test(secret) : kind === 'word' && hasControls(secret);
+  if (isOther) {
     throw new ConfigError(`${owner}: expected ${what} in ${where}, got something else`);
   }
   return secret;

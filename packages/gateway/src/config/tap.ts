@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { redactionRules } from '@spillway/server/tap/content/redactor';
 import { shedParts } from '@spillway/server/tap/content/shed-parts';
 import { entries } from './entries.ts';
-import { count, duration, flag, size, unbounded } from './values.ts';
+import { count, duration, flag, items, size, unbounded } from './values.ts';
 
 /** Policies under which a tap loses nothing. */
 const losslessOverflows = ['coalesce', 'block'] as const;
@@ -13,13 +13,6 @@ const redactionNames = Object.keys(redactionRules) as (keyof typeof redactionRul
 
 /** Ten years. */
 const maxRetainMs = 315_360_000_000;
-
-/** A list, or a text with `+` between its items: a comma would end the pair. */
-const items = z
-  .union([z.string().transform((value) => value.split('+')), z.array(z.string())], {
-    error: 'expected a list of texts, or one text with + between them',
-  })
-  .pipe(z.array(z.string().min(1, 'expected texts that are not empty')));
 
 /** Some of these names. */
 function itemsFrom<Name extends string>(names: readonly Name[]): z.ZodType<Name[]> {

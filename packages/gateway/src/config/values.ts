@@ -66,6 +66,13 @@ export const list = z.union(
   { error: 'expected a list of texts, or one text with commas between them' },
 );
 
+/** A list inside an entry, or a text with `+` between its items: a comma would end the pair. */
+export const items = z
+  .union([z.string().transform((value) => value.split('+')), z.array(z.string())], {
+    error: 'expected a list of texts, or one text with + between them',
+  })
+  .pipe(z.array(z.string().min(1, 'expected texts that are not empty')));
+
 const secretName = /key|token|secret|sig|password|auth|code/i;
 
 /** Whether what has that name is likely to be a secret: a parameter of a query, a header. */

@@ -1,0 +1,113 @@
+import { fitsAny } from './glob.ts';
+import type { Settings } from './load.ts';
+
+/** What {@link adviceOnLimits} gives: a part of `Advice`. */
+interface LimitAdvice {
+  readonly code: 'limit_never_met' | 'limit_unpriced' | 'limit_unused';
+  readonly message: string;
+}
+
+/** Everything about limits that is valid and may not be meant. */
+export function adviceOnLimits(settings: Settings): LimitAdvice[] {
+  return [
+    ...unpriced(settings),
+    ...unusedTenants(settings),
+    ...unusedPrices(settings),
+    ...unnamedUsers(settings),
+    ...starvedKeys(settings),
+    ...unusedStore(settings),
+  ];
+}
+
+/** Costs that nobody can count. */
+function unpriced({ config: { price, tenant }, limits }: Settings): LimitAdvice[] {
+  const costly = [
+    ...tenant.map((entry) => ({ ...entry, what: `the tenant ${entry.name}` })),
+    ...[...(limits?.keys ?? [])].map(([name, entry]) => ({
+      ...entry,
+      models: undefined,
+      what: `the key ${name}`,
+    })),
+  ].filter(({ costPerDay, costPerMonth }) => (costPerDay ?? costPerMonth) !== undefined);
+  return costly.flatMap(({ models, what }): LimitAdvice[] => {
+    if (price.length === 0) {
+      return [
+        {
+          code: 'limit_unpriced',
+          message: `The limit of cost of ${what} has no effect: there is no price (price).`,
+        },
+      ];
+    }
+    // Of patterns, only that a price is written alike can be told.
+    const without = models?.filter((model) => !price.some((row) => fitsAny([row.model], model))) ?? [];
+    if (without.length === 0) return [];
+    const message = `Of the models of ${what}, ${without.join(', ')} may have no price (price): what is used of them costs nothing.`;
+    return [{ code: 'limit_unpriced', message }];
+  });
+}
+
+/** Entries of tenants that no key belongs to: most are misspelt. */
+function unusedTenants({ apiKeys, config: { tenant } }: Settings): LimitAdvice[] {
+  const names = tenant.map(({ name }) => name).filter((name) => name !== '*');
+  const unused = names.filter((name) => !apiKeys.some((key) => key.tenant === name));
+  if (unused.length === 0) return [];
+  const shown =
+    unused.length > 5 ? `${unused.slice(0, 5).join(', ')} and ${unused.length - 5} more` : unused.join(', ');
+  const why =
+    apiKeys.length === 0
+      ? 'without keys of clients all of them are one, which the limits of * are for'
+      : 'no key of a client belongs to them';
+  return [{ code: 'limit_unused', message: `Limits of tenants are not used (${shown}): ${why}.` }];
+}
+
+/** Prices behind one that fits all that they fit. */
+function unusedPrices({ limits }: Settings): LimitAdvice[] {
+  const prices = limits?.prices ?? [];
+  return prices.flatMap((price, index): LimitAdvice[] => {
+    const first = prices
+      .slice(0, index)
+      .find(({ model, sinceMs }) => model !== price.model && sinceMs === 0 && fitsAny([model], price.model));
+    if (first === undefined) return [];
+    const message = `The price of ${price.model} is not used: that of ${first.model} stands before it, and the first that fits counts.`;
+    return [{ code: 'limit_unused', message }];
+  });
+}
+
+/** Limits of users and conversations that no request can name. */
+function unnamedUsers({ config: { sessionFrom, tenant, userFrom } }: Settings): LimitAdvice[] {
+  const hasUsers = tenant.some(
+    ({ userRequests, userStreams, userTokensPerDay, userTokensPerSecond }) =>
+      (userRequests ?? userStreams ?? userTokensPerDay ?? userTokensPerSecond) !== undefined,
+  );
+  const hasSessions = tenant.some(({ sessionTokens }) => sessionTokens !== undefined);
+  const cases = [
+    { has: hasUsers, from: userFrom, what: 'end users', key: 'userFrom' },
+    { has: hasSessions, from: sessionFrom, what: 'conversations', key: 'sessionFrom' },
+  ];
+  return cases
+    .filter(({ from, has }) => has && from.length === 0)
+    .map(({ key, what }) => ({
+      code: 'limit_unused',
+      message: `Limits of ${what} are not used: ${key} says nowhere that a request names them.`,
+    }));
+}
+
+/** Keys under whose limits no request ever starts. A key is no reason to refuse the settings of all others. */
+function starvedKeys({ limits }: Settings): LimitAdvice[] {
+  if (limits === undefined) return [];
+  const least = limits.minAnswerTokens;
+  return [...limits.keys].flatMap(
+    ([name, { tokensPerDay, tokensPerMinute, tokensPerMonth }]): LimitAdvice[] => {
+      const tokens = Math.min(tokensPerDay ?? least, tokensPerMinute ?? least, tokensPerMonth ?? least);
+      if (tokens >= least) return [];
+      const message = `No request of the key ${name} starts: it may use ${tokens} tokens, which is less than minAnswerTokens (${least}).`;
+      return [{ code: 'limit_never_met', message }];
+    },
+  );
+}
+
+function unusedStore({ config: { limitStore }, limits }: Settings): LimitAdvice[] {
+  if (limitStore === undefined || limits !== undefined) return [];
+  const message = 'limitStore is not used: no tenant, no key and no price is configured.';
+  return [{ code: 'limit_unused', message }];
+}
