@@ -2,7 +2,7 @@ import type { TokenUsage } from '@spillway/core/format/format';
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Admission } from '../access/admission.ts';
 import type { Asker } from '@spillway/server/access/asker';
-import { holderOf } from '@spillway/server/access/caller';
+import { type Caller, holderOf } from '@spillway/server/access/caller';
 import { ownerOf } from '../access/owner.ts';
 import { readsAnswersOnly } from '@spillway/server/http/answers-only';
 import { BusyLoop } from '@spillway/server/time/busy-loop';
@@ -13,8 +13,10 @@ import { providerHeaders } from '../http/headers.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
 import { endUnanswered, fill, type FillOptions } from './fill.ts';
 import type { Targets } from '../provider/targets.ts';
+import { AnswerPaces } from '../limit/answer-paces.ts';
 import type { RelayRequest } from './relay-request.ts';
 import { ClientResponse } from '@spillway/server/sink/client-response';
+import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { Paces } from '@spillway/server/sink/paces';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { StreamOutcome } from '@spillway/server/stream/stream-body';
@@ -56,6 +58,8 @@ export class Relay {
   readonly #tracing: Tracing | undefined;
   readonly #targets: Targets;
   readonly #admission: Admission;
+  /** `undefined`: there are no limits. */
+  readonly #answerPaces: AnswerPaces | undefined;
 
   /** Without `tracing`, streams have no spans. A client's trace context then goes to the provider unchanged. */
   constructor({
@@ -82,6 +86,7 @@ export class Relay {
     this.#admission = admission;
     this.#defects = defects;
     this.#targets = targets;
+    if (settings.limits !== undefined) this.#answerPaces = new AnswerPaces(clock);
   }
 
   /** Answers a request by HTTP with a provider's reply. `mergeMs`: the time between two writes; 0: none. */
@@ -130,8 +135,19 @@ export class Relay {
       requestId: asker.requestId,
       requestBody: () => request.body.parts,
     });
+    if (this.#answerPaces !== undefined) stream.pace = this.#paceOf(this.#answerPaces, request, caller);
     this.#run(stream, request, headers).catch((error: unknown) => this.#defects.caught('relay', error));
     return stream;
+  }
+
+  /** How fast the answer may go, by the limits of its caller's key and tenant. */
+  #paceOf(paces: AnswerPaces, { route }: RelayRequest, { name, tenant }: Caller): StreamPace | undefined {
+    const { keys, others, tenants } = this.#settings.limits ?? {};
+    const limits = tenants?.get(tenant) ?? others;
+    return paces.open(route.format, limits?.answer ?? {}, [
+      { id: `key:${name}`, limits: keys?.get(name) ?? {} },
+      { id: `tenant:${tenant}`, limits: limits ?? {} },
+    ]);
   }
 
   /** Runs a stream to its end. Readers get every error; rejects only if that fails. */
