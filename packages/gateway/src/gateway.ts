@@ -138,7 +138,7 @@ export async function openGateway(
     },
     defects,
     clock,
-    taps: taps.all,
+    taps,
   });
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
@@ -177,12 +177,14 @@ export async function openGateway(
     apply: async (next) => {
       const otherPool = await otherPoolFor(next.providers);
       const putVoice = next.voice && voice?.prepare(next.voice);
+      const otherTaps = await taps.prepare(next.config.tap);
       // From here to the end nothing waits: no request meets the half of a configuration.
       keys.replace(withCanary(next.apiKeys));
       adminKeys.replace(next.adminKeys);
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
       putVoice?.();
+      otherTaps.commit();
     },
   });
   const adminKeys = new ApiKeys(settings.adminKeys, dateMs);
@@ -307,7 +309,7 @@ export async function openGateway(
     ownUrl: certificate || config.proxyProtocol ? undefined : () => listeningUrl(server.server),
     watch: watchBoth(
       watchCalls(metrics, tracing),
-      recordCalls({ taps: taps.all, windowBytes: config.windowBytes, clock, defects }),
+      recordCalls({ taps, windowBytes: config.windowBytes, clock, defects }),
     ),
   });
   const realtime = new RealtimeSessions({
@@ -323,7 +325,7 @@ export async function openGateway(
     memory,
     metrics,
     providers: () => providers,
-    taps: taps.all,
+    taps,
     targets: provider.targets,
     tracing,
   });
