@@ -140,7 +140,7 @@ export async function openGateway(
     },
     defects,
     clock,
-    taps: taps.all,
+    taps,
   });
   const accounts = await openAccounts(asked.limits, { clock, log, streams: () => streams.all() });
   let say: (sentence: string) => void = () => undefined;
@@ -181,6 +181,7 @@ export async function openGateway(
     apply: async (next) => {
       const otherPool = await otherPoolFor(next.providers);
       const putVoice = next.voice && voice?.prepare(next.voice);
+      const otherTaps = await taps.prepare(next.config.tap);
       // From here to the end nothing waits: no request meets the half of a configuration.
       keys.replace(withCanary(next.apiKeys));
       limiter.use(next.limits);
@@ -189,6 +190,7 @@ export async function openGateway(
       pools.renew(otherPool);
       if (next.limits !== undefined) accounts?.replace(next.limits);
       putVoice?.();
+      otherTaps.commit();
     },
   });
   const limiter = holdLimiter(settings.limits, { clock, config, defects });
@@ -317,7 +319,7 @@ export async function openGateway(
     ownUrl: certificate || config.proxyProtocol ? undefined : () => listeningUrl(server.server),
     watch: watchBoth(
       watchCalls(metrics, tracing),
-      recordCalls({ taps: taps.all, windowBytes: config.windowBytes, clock, defects }),
+      recordCalls({ taps, windowBytes: config.windowBytes, clock, defects }),
     ),
   });
   const realtime = new RealtimeSessions({
@@ -333,7 +335,7 @@ export async function openGateway(
     memory,
     metrics,
     providers: () => providers,
-    taps: taps.all,
+    taps,
     targets: provider.targets,
     tracing,
   });

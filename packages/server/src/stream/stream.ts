@@ -239,6 +239,12 @@ export class GatewayStream implements StreamOwner {
     this.#body = undefined;
   }
 
+  /** Nobody can read the stream any more: its taps are told nothing behind that. */
+  forgotten(): void {
+    for (const tap of this.#taps ?? []) tap.forgotten();
+    this.#taps = undefined;
+  }
+
   /** Whether the stream can be read from its URL. */
   get hasUrl(): boolean {
     return this.#body === undefined ? this.end === undefined : this.#body.isEvents;
