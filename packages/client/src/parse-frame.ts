@@ -15,7 +15,7 @@ const shapes: Readonly<Record<GatewayFrame['type'], Readonly<Record<string, Chec
   response: { stream: count, url: text, status: count, headers },
   gap: { stream: count, from: count, to: count, bytes: count, reason: text },
   lag: { stream: count, items: count, bytes: count },
-  end: { stream: count, state },
+  end: { stream: count, state, reason: (value) => value === undefined || text(value) },
   error: { stream: count, code: text, message: text, offset: count },
   pong: {},
 };

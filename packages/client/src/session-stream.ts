@@ -242,12 +242,16 @@ export class SessionStream implements StreamReader {
         this.#host.consumed(this);
         break;
       case 'end':
-        if (this.#stalled !== undefined && frame.state === 'cancelled') {
+        if (this.#stalled !== undefined && frame.state === 'cancelled' && frame.reason === undefined) {
           this.#gone('The stream was cancelled.');
           break;
         }
         if (this.#stalledWords !== undefined) this.#onOwnWords(this.#stalledWords);
-        this.#isOverAfter('detach', { type: 'end', state: frame.state });
+        this.#isOverAfter('detach', {
+          type: 'end',
+          state: frame.state,
+          ...(frame.reason && { reason: frame.reason }),
+        });
         this.#inbox.complete();
         this.#unlistenIfTaken();
         break;

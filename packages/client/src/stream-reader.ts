@@ -61,7 +61,13 @@ export type StreamEvent =
   | { readonly type: 'stalled'; readonly reason: 'connection_lost' | 'window_full' }
   | { readonly type: 'resumed' }
   | { readonly type: 'lag'; readonly lag: StreamLag }
-  | { readonly type: 'end'; readonly state: SessionStreamState; readonly error?: undefined }
+  | {
+      readonly type: 'end';
+      readonly state: SessionStreamState;
+      /** `limit`: a limit of the gateway ended the answer, which is `cancelled` and a whole message all the same. */
+      readonly reason?: 'limit';
+      readonly error?: undefined;
+    }
   | { readonly type: 'end'; readonly state?: undefined; readonly error: unknown };
 
 /**

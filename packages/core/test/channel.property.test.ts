@@ -403,7 +403,7 @@ describe('every reader gets the text, and what it does not get it is told', () =
         windowArbitrary,
         fc.constantFrom(...firstOffsets),
         fc.array(step, { minLength: 10, maxLength: 120 }),
-        fc.constantFrom('complete', 'fail', 'cancel'),
+        fc.constantFrom('complete', 'fail', 'cut', 'cancel'),
         async (isBare, hasMemory, bounds, window, firstOffset, steps, ending) => {
           const channel = open({ bounds, window, isBare, hasMemory, firstOffset });
           const watched: Watched[] = [];
@@ -416,7 +416,8 @@ describe('every reader gets the text, and what it does not get it is told', () =
             if (isBare) checkHistory(channel, watched, window);
           }
           if (ending === 'complete') channel.complete();
-          else if (ending === 'fail') channel.fail(new Error('cut'));
+          else if (ending === 'fail') channel.fail(new Error('failed'));
+          else if (ending === 'cut') channel.cut(new Error('cut'));
           else channel.cancel();
           for (const one of watched) await finish(one, channel, ending);
         },
@@ -576,6 +577,7 @@ describe('every reader gets the text, and what it does not get it is told', () =
     else {
       expect(one.at).toBe(channel.nextOffset);
       one.checkWhole(channel);
+      expect(end?.state).toBe(channel.end?.state);
     }
     if (one.overflow !== 'spill') return;
     // Nothing is left behind in the store.

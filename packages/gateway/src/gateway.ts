@@ -16,7 +16,7 @@ import { effectiveSettings } from './config/effective.ts';
 import type { Settings } from './config/load.ts';
 import { isLoopback } from './config/loopback.ts';
 import type { Provider } from './config/provider.ts';
-import { Reload } from './config/reload.ts';
+import { Reload, type ReloadResult } from './config/reload.ts';
 import { Console } from '@spillway/server/console/console';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { survey } from '@spillway/server/stream/survey';
@@ -37,6 +37,7 @@ import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
 import { Admission } from './access/admission.ts';
 import { Intake } from './access/intake.ts';
+import { holdLimiter } from './limit/open-limiter.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
@@ -85,10 +86,10 @@ export interface Gateway {
   readonly answersCalls: boolean;
   readonly shutdownMs: number;
   /**
-   * Loads the configuration again, and puts keys, providers and the log's level in force. Running streams go on.
-   * If `load` throws, everything stays as it is. Never rejects: the log and the metrics say how it went.
+   * Loads the configuration again, and puts keys, limits, providers, taps and the log's level in force. Running streams go
+   * on. If `load` throws, everything stays as it is. Never rejects: the result, the log and the metrics say how it went.
    */
-  reload(load: () => Settings): Promise<void>;
+  reload(load: () => Settings): Promise<ReloadResult>;
   /**
    * Stops the gateway. It is not ready from now on and takes no new streams. Running streams may finish
    * within `shutdownMs`; then they are ended. A second call ends them now. `say` gets a sentence for each step,
@@ -98,13 +99,14 @@ export interface Gateway {
 }
 
 /**
- * Starts a gateway. It listens when the promise resolves. One file, because it is the one place where all parts are
+ * Starts a gateway. `load`: loads the settings anew, for operators who ask for that. It listens when the promise resolves. One file, because it is the one place where all parts are
  * put together, and each of them needs others.
  */
 export async function openGateway(
   asked: Settings,
   log: Logger,
   logDestination?: Pick<LogDestination, 'droppedLines'>,
+  load?: () => Settings,
 ): Promise<Gateway> {
   await checkTools(asked.voice);
   const taps = await openTaps(asked.config.tap, {
@@ -119,6 +121,7 @@ export async function openGateway(
   const config = { ...asked.config, maxStreams: bounds.maxStreams };
   const settings = { ...asked, config };
   const clock = nodeClock;
+  const dateMs = (): number => clock.dateMs();
   const defects = new Defects(log);
   const meter = new Meter();
   const lines = new StreamLines(log, clock);
@@ -170,16 +173,17 @@ export async function openGateway(
   /** Where clients need keys, the canary needs one, too. */
   const withCanary = (apiKeys: readonly ApiKey[]): readonly ApiKey[] =>
     apiKeys.length > 0 ? [...apiKeys, ...canaryKeys] : [];
-  const keys = new ApiKeys(withCanary(settings.apiKeys));
+  const keys = new ApiKeys(withCanary(settings.apiKeys), dateMs);
   const reload = new Reload({
     settings: asked,
     log,
-    dateMs: () => clock.dateMs(),
+    dateMs,
     apply: async (next) => {
       const otherPool = await otherPoolFor(next.providers);
       const putVoice = next.voice && voice?.prepare(next.voice);
       // From here to the end nothing waits: no request meets the half of a configuration.
       keys.replace(withCanary(next.apiKeys));
+      limiter.use(next.limits);
       adminKeys.replace(next.adminKeys);
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
@@ -187,7 +191,8 @@ export async function openGateway(
       putVoice?.();
     },
   });
-  const adminKeys = new ApiKeys(settings.adminKeys);
+  const limiter = holdLimiter(settings.limits, { clock, config, defects });
+  const adminKeys = new ApiKeys(settings.adminKeys, dateMs);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
   const ofListeners = {
@@ -284,6 +289,7 @@ export async function openGateway(
   const server = createServer({
     ...shared,
     relay,
+    limiter: () => limiter.current,
     connections,
     guard,
     models,
@@ -331,7 +337,13 @@ export async function openGateway(
     targets: provider.targets,
     tracing,
   });
-  const requests = relaySessionRequests({ config, memory, providers: () => providers, relay });
+  const requests = relaySessionRequests({
+    config,
+    limiter: () => limiter.current,
+    memory,
+    providers: () => providers,
+    relay,
+  });
   const sessions = new Sessions({
     ...shared,
     meter,
@@ -382,6 +394,7 @@ export async function openGateway(
     intake,
     clock,
     log,
+    reload: load && (() => reload.run(load)),
   });
   // The console reads streams by a session, as clients do. It may send requests only to simulated models.
   const adminSessions = new Sessions({
@@ -410,6 +423,7 @@ export async function openGateway(
     certificate?.close();
     adminCertificate?.close();
     await Promise.all([server.close(), admin.close()]);
+    await limiter.close();
     await taps.close();
     await accounts?.close();
     pools.destroy();

@@ -184,6 +184,10 @@ describe('a defect that nobody can be told of', () => {
         received: () => undefined,
         paused: () => undefined,
         accepted: () => undefined,
+        events: 0,
+        bytes: 0,
+        limit: undefined,
+        limitCut: undefined,
         maxRunBytes: Infinity,
       },
       openPlace: () => {

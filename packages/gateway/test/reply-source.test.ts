@@ -41,6 +41,10 @@ function open(
         else told.resumes += 1;
       },
       accepted: (run) => told.accepted.push(run),
+      events: 0,
+      bytes: 0,
+      limit: undefined,
+      limitCut: undefined,
     },
     loop: { gapMs: 0, look: () => undefined },
     scanner: new EventScanner({ maxEventBytes, classify: openaiChat.classify }),

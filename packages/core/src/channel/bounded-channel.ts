@@ -215,6 +215,10 @@ export class BoundedChannel<T> implements Channel<T>, CompactorHost<T>, ReaderHo
     this.#finish({ state: 'failed', error });
   }
 
+  cut(reason: Error): void {
+    this.#finish({ state: 'cut', error: reason });
+  }
+
   cancel(reason?: Error): void {
     const error =
       reason ?? new SpillwayError('channel_cancelled', 'The channel was cancelled; what waited is gone.');

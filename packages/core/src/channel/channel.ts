@@ -54,6 +54,11 @@ export interface Channel<T> {
   /** Fails the channel: the source has ended with an error. Readers get the waiting chunks, then the error. */
   fail(error: Error): void;
   /**
+   * Cuts the channel: the source was ended on purpose before it had delivered everything, and what came is wanted.
+   * Readers get the waiting chunks, then the reason. Does nothing when the channel has ended already.
+   */
+  cut(reason: Error): void;
+  /**
    * Cancels the channel, because nobody wants the rest. Waiting chunks are discarded and every reader ends at once,
    * with the reason (without one, an error with the code `channel_cancelled`). Does nothing when the channel has ended
    * already: its waiting chunks then belong to its readers, until they have taken them or are detached.

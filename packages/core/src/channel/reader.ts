@@ -93,12 +93,13 @@ export interface LosslessReaderOptions<T> extends ReaderOptions<T> {
 }
 
 /**
- * How a reader's stream ended: with the channel (`completed`, `failed`, `cancelled`), by its own overflow policy
+ * How a reader's stream ended: with the channel (`completed`, `failed`, `cut`, `cancelled`), by its own overflow policy
  * (`failed`, or `disconnected` with the offset from which it can come back), by a callback of its own that threw
- * (`failed`), or because it was detached (`detached`).
+ * (`failed`), or because it was detached (`detached`). Of `cut` and `cancelled`, which both end a stream on purpose, only
+ * `cancelled` discards what waits.
  */
 export type ReaderEnd =
-  | { readonly state: 'cancelled' | 'failed'; readonly error: Error }
+  | { readonly state: 'cancelled' | 'cut' | 'failed'; readonly error: Error }
   | { readonly state: 'completed' }
   | { readonly state: 'detached' }
   | { readonly state: 'disconnected'; readonly offset: number };

@@ -1,3 +1,4 @@
+import { closeAnthropicMessages } from './close-anthropic-messages.ts';
 import { isReason } from './choices.ts';
 import type { Format, FormatError } from './format.ts';
 import { forEachKey, isText } from './json-keys.ts';
@@ -52,6 +53,7 @@ export const anthropicMessages: Format = {
   },
   errorBody,
   errorEvent: (error) => encoder.encode(`event: error\ndata: ${errorBody(error)}\n\n`),
+  close: closeAnthropicMessages,
 };
 
 function hasStopReason(bytes: Uint8Array, start: number, end: number): boolean {

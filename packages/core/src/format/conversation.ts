@@ -61,6 +61,8 @@ export const conversation: Format = {
     const { code, message } = openaiError(error);
     return encoder.encode(`data: ${JSON.stringify({ type: 'error', code, message })}\n\n`);
   },
+  // Nobody reads it as a message.
+  close: () => undefined,
 };
 
 /** The event as one chunk of a channel. `n`: its number in the conversation, from 0. */

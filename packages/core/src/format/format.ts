@@ -36,6 +36,20 @@ export interface TokenUsage {
   readonly outputTokens: number | undefined;
 }
 
+/** An answer that is ended in its midst, on purpose, as {@link Format.close} needs it. */
+export interface CutAnswer {
+  /** The payloads of the events that came, in order, as far as they are kept. One that is no JSON is `undefined`. */
+  readonly events: readonly unknown[];
+  /** Whether the first of the events is the answer's first. */
+  readonly isFromStart: boolean;
+  /** What {@link Format.identity} made of the answer's first event. Only needed without its start. Default: nothing. */
+  readonly identity?: unknown;
+  /** Why the answer is ended: the member `spillway` of its last event. */
+  readonly note: Readonly<Record<string, unknown>>;
+  /** The tokens so far; what is not known of them is left out, or 0 where the format must have a number. */
+  readonly usage: TokenUsage;
+}
+
 /** Everything that Spillway knows of one wire format, as pure functions. */
 export interface Format {
   /** The format's name in configuration and metrics. */
@@ -52,4 +66,14 @@ export interface Format {
   readonly errorBody: (error: FormatError) => string;
   /** Writes an event for an error in the middle of a stream. The official SDKs throw such an error. */
   readonly errorEvent: (error: FormatError) => Uint8Array;
+  /**
+   * What `close` needs of the payload of an answer's first event where that event is not kept; small. Absent: nothing.
+   */
+  readonly identity?: (first: unknown) => unknown;
+  /**
+   * Writes the events that make a whole message of an answer which is ended in its midst: what is open is closed, with
+   * the finish reason of a full length, the usage, the reason, and the end marker. The official SDKs take it for a
+   * message that had no more room. `undefined`: no message can be made of it.
+   */
+  readonly close: (answer: CutAnswer) => Uint8Array | undefined;
 }

@@ -1,3 +1,4 @@
+import { closeGemini } from './close-gemini.ts';
 import { type ChoiceKeys, findChoices, isReason, type Choices } from './choices.ts';
 import { type DeltaRule, each } from './delta-rule.ts';
 import { classifyErrors } from './error-payload.ts';
@@ -70,6 +71,7 @@ export const gemini: Format = {
   },
   errorBody,
   errorEvent: (error) => encoder.encode(`data: ${errorBody(error)}\n\n`),
+  close: closeGemini,
 };
 
 const classifyError = classifyErrors('candidates');

@@ -1,3 +1,4 @@
+import { closeOpenaiChat } from './close-openai-chat.ts';
 import { type ChoiceKeys, findChoices, type Choices } from './choices.ts';
 import { type DeltaRule, each } from './delta-rule.ts';
 import { createByteSearch } from './byte-search.ts';
@@ -95,6 +96,7 @@ export const openaiChat: Format = {
   usage: openaiUsage,
   errorBody: openaiErrorBody,
   errorEvent: (error) => encoder.encode(`data: ${openaiErrorBody(error)}\n\n`),
+  close: closeOpenaiChat,
 };
 
 const encoder = new TextEncoder();

@@ -1,3 +1,4 @@
+import { closeOpenaiCompletions } from './close-openai-chat.ts';
 import type { Format } from './format.ts';
 import { listOf, objectOf } from './json-object.ts';
 import { classifyUnnamed, openaiChat, openaiConstants, openaiTotals, openaiUsage } from './openai-chat.ts';
@@ -20,4 +21,5 @@ export const openaiCompletions: Format = {
   usage: openaiUsage,
   errorBody: openaiErrorBody,
   errorEvent: openaiChat.errorEvent,
+  close: closeOpenaiCompletions,
 };

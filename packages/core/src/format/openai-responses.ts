@@ -1,3 +1,4 @@
+import { closeOpenaiResponses, responseIdentity } from './close-openai-responses.ts';
 import { each } from './delta-rule.ts';
 import type { Format } from './format.ts';
 import { endOfString, forEachKey, isText } from './json-keys.ts';
@@ -67,6 +68,8 @@ export const openaiResponses: Format = {
     const payload = { type: 'error', code, message, param, sequence_number: 0, error: openaiError(error) };
     return encoder.encode(`event: error\ndata: ${JSON.stringify(payload)}\n\n`);
   },
+  identity: responseIdentity,
+  close: closeOpenaiResponses,
 };
 
 /** Whether the `response` in a payload has the status `failed`. */

@@ -119,7 +119,13 @@ export type GatewayFrame =
       readonly reason: string;
     }
   | { readonly type: 'lag'; readonly stream: number; readonly items: number; readonly bytes: number }
-  | { readonly type: 'end'; readonly stream: number; readonly state: SessionStreamState }
+  | {
+      readonly type: 'end';
+      readonly stream: number;
+      readonly state: SessionStreamState;
+      /** Of a `cancelled` stream whose chunks make a whole message all the same: what ended it. */
+      readonly reason?: 'limit' | undefined;
+    }
   | {
       readonly type: 'error';
       readonly stream: number;

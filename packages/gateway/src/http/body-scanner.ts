@@ -6,15 +6,17 @@ export interface ByteRange {
   readonly end: number;
 }
 
-/** Where the values of `model` and `stream` of a body's top level stand; `undefined`: not there. */
+/** Where the values of `model`, `stream` and other members of a body's top level stand; `undefined`: not there. */
 export interface NamedValues {
   /** Whether the values are JSON. If not, they are bare text. */
   readonly isJson: boolean;
   readonly model: ByteRange | undefined;
   readonly stream: ByteRange | undefined;
+  /** Of the other members that were asked for; `undefined`: of none. */
+  readonly others?: ReadonlyMap<string, ByteRange> | undefined;
 }
 
-/** Finds the values of `model` and `stream` as a body's bytes come. */
+/** Finds the values of `model`, `stream` and other members as a body's bytes come. */
 export interface Scanner {
   /** Takes the next bytes. */
   push(bytes: Buffer): void;
@@ -42,13 +44,10 @@ export const maxBodyDepth = 1000;
 /** After so many bytes a JSON string is searched by native code. */
 const nearBytes = 64;
 
-type Name = 'model' | 'stream';
-const names = ['model', 'stream'] as const satisfies readonly Name[];
-/** The longest spelling of a name, with every character escaped. A longer key is none of them. */
-const maxNameBytes = 6 * 'stream'.length;
+const ownNames = ['model', 'stream'];
 
 /**
- * Finds the values of `model` and `stream` in a JSON object as its bytes come, without building values. A
+ * Finds the values of `model` and `stream`, and of the `others` asked for, in a JSON object as its bytes come, without building values. A
  * state machine looks at each byte once, so neither nesting nor cuts cost anything.
  *
  * Keys, colons, commas and brackets have to stand where JSON has them. How numbers, literals and escapes look
@@ -68,10 +67,19 @@ export class BodyScanner implements Scanner {
    */
   #keyHead: Buffer = noBytes;
   /** The name whose value is expected or has begun. */
-  #name: Name | undefined;
+  #name: string | undefined;
   #valueStart = 0;
-  readonly #values: { [name in Name]?: ByteRange } = {};
+  readonly #values = new Map<string, ByteRange>();
   #problem: GatewayError | undefined;
+  readonly #names: readonly string[];
+  /** The longest spelling of a name, with every character escaped. A longer key is none of them. */
+  readonly #maxNameBytes: number;
+
+  /** `others`: names of ASCII letters, digits, "_" and "-". */
+  constructor(others: readonly string[] = []) {
+    this.#names = others.length === 0 ? ownNames : [...ownNames, ...others];
+    this.#maxNameBytes = 6 * Math.max(...this.#names.map(({ length }) => length));
+  }
 
   push(bytes: Buffer): void {
     if (this.#problem === undefined) this.#scan(bytes);
@@ -85,7 +93,12 @@ export class BodyScanner implements Scanner {
   end(): NamedValues {
     if (this.#problem !== undefined) throw this.#problem;
     if (this.#state !== DONE) throw new NoJsonError(noJson);
-    return { isJson: true, model: this.#values.model, stream: this.#values.stream };
+    return {
+      isJson: true,
+      model: this.#values.get('model'),
+      stream: this.#values.get('stream'),
+      others: this.#names === ownNames ? undefined : this.#values,
+    };
   }
 
   #scan(bytes: Buffer): void {
@@ -221,28 +234,28 @@ export class BodyScanner implements Scanner {
 
   #valueEnds(at: number): void {
     if (this.#depth !== 1 || this.#name === undefined) return;
-    this.#values[this.#name] = { start: this.#valueStart, end: this.#offset + at };
+    this.#values.set(this.#name, { start: this.#valueStart, end: this.#offset + at });
     this.#name = undefined;
   }
 
   /** A key of the top level has ended: `#keyHead` and then `bytes[start, end)`. */
   #keyEnds(bytes: Buffer, start: number, end: number): void {
-    let name: Name | undefined;
+    let name: string | undefined;
     if (this.#keyHead.length === 0) {
-      name = nameAt(bytes, start, end);
+      name = nameAt(this.#names, bytes, start, end);
     } else {
       this.#keepKey(bytes.subarray(start, end));
-      name = nameAt(this.#keyHead, 0, this.#keyHead.length);
+      name = nameAt(this.#names, this.#keyHead, 0, this.#keyHead.length);
       this.#keyHead = noBytes;
     }
     this.#name = name;
-    if (name === undefined || this.#values[name] === undefined) return;
+    if (name === undefined || !this.#values.has(name)) return;
     this.#refuse(`${name}: expected one, got several.`);
   }
 
   /** Keeps the start of a key. One byte more than the longest name is enough to know that it is none. */
   #keepKey(bytes: Buffer): void {
-    const room = maxNameBytes + 1 - this.#keyHead.length;
+    const room = this.#maxNameBytes + 1 - this.#keyHead.length;
     this.#keyHead = Buffer.concat([this.#keyHead, bytes.subarray(0, room)]);
   }
 }
@@ -272,11 +285,11 @@ function indexOrEnd(bytes: Buffer, byte: number, from: number): number {
 }
 
 /** The name that the key `bytes[start, end)` spells, with escapes read; `undefined`: none. */
-function nameAt(bytes: Buffer, start: number, end: number): Name | undefined {
+function nameAt(names: readonly string[], bytes: Buffer, start: number, end: number): string | undefined {
   return names.find((name) => isName(bytes, start, end, name));
 }
 
-function isName(bytes: Buffer, start: number, end: number, name: Name): boolean {
+function isName(bytes: Buffer, start: number, end: number, name: string): boolean {
   let at = start;
   for (let index = 0; index < name.length; index += 1) {
     if (at >= end) return false;

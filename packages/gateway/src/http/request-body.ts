@@ -15,20 +15,38 @@ export interface RequestBody {
   readonly model: string | undefined;
   /** Whether the body asks for an event stream. */
   readonly stream: boolean;
+  /**
+   * The text or number at a path of names in a JSON body, as text; `undefined`: nothing else stands there, or its member
+   * of the top level is longer than 16 KiB, or was not asked for.
+   */
+  textAt(path: readonly string[]): string | undefined;
   /** The same body without the first `length` characters of its model. Every other byte stays as it was. */
   withoutPrefix(length: number): Buffer[];
 }
 
 /**
- * Opens a scanner for the model of a request's body; `undefined` where no body names one. Gemini's paths name
- * it.
+ * Opens a scanner for the model of a request's body, and for `others` of its members; `undefined` where no body names
+ * one. Gemini's paths name it.
  */
-export function openScanner({ api, format }: Route, contentType = ''): Scanner | undefined {
+export function openScanner(
+  { api, format }: Route,
+  contentType = '',
+  others: readonly string[] = [],
+): Scanner | undefined {
   if (api === 'gemini') return undefined;
   const boundary = boundaryOf(contentType);
   if (boundary !== undefined) return new FormScanner(boundary);
   const isKnown = format !== undefined || api === 'ollama';
-  return isKnown || mayBeJson(contentType) ? new BodyScanner() : undefined;
+  return isKnown || mayBeJson(contentType) ? new BodyScanner(others) : undefined;
+}
+
+const noNames: readonly string[] = [];
+
+/** The names of the top level on the way to members. */
+export function firstNames(members: readonly (readonly string[])[]): readonly string[] {
+  if (members.length === 0) return noNames;
+  const names = members.map(([first = '']) => first);
+  return [...new Set(names)].filter((name) => name !== 'model' && name !== 'stream');
 }
 
 /** Whether a content type is JSON. */
@@ -63,6 +81,7 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
     model,
     // Other spellings of `true` are left to the provider: its answer shows whether it streams.
     stream: stream !== undefined && Buffer.concat(body.parts(stream)).equals(literalTrue),
+    textAt: ([first = '', ...rest]) => memberText(body, named.others?.get(first), rest),
     withoutPrefix: (length) => {
       const { start, end } = named.model ?? { start: 0, end: 0 };
       if (!hasJson) return [...body.parts({ start: 0, end: start }), ...partsFrom(body, start + length)];
@@ -95,6 +114,29 @@ function textAt(body: ReceivedBody, range: ByteRange | undefined): string | unde
   if (range === undefined) return undefined;
   if (range.end - range.start > maxValueBytes) throw modelTooLong();
   return Buffer.concat(body.parts(range)).toString('utf8');
+}
+
+/** A longer member of the top level is not read for a name in it. */
+const maxMemberBytes = 16_384;
+
+/** The text or number at a path below the JSON value in a range of the body. */
+function memberText(
+  body: ReceivedBody,
+  range: ByteRange | undefined,
+  path: readonly string[],
+): string | undefined {
+  if (range === undefined || range.end - range.start > maxMemberBytes) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.concat(body.parts(range)).toString('utf8'));
+  } catch {
+    return undefined;
+  }
+  for (const name of path) {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
+    value = (value as Readonly<Record<string, unknown>>)[name];
+  }
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
 }
 
 /** The JSON string in a range of the body; `undefined`: another kind of value. */

@@ -6,6 +6,7 @@ import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import type { Config } from '../config/schema.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { clientHeaders } from '../http/headers.ts';
+import { isLimitHeader } from '@spillway/server/limit/limit-headers';
 import { upstreamRequestId } from '../http/request-ids.ts';
 import type { EventMemory } from '@spillway/server/memory/event-memory';
 import { refusalEvent, RefusedError } from '../http/error-shapes.ts';
@@ -230,6 +231,7 @@ async function fillChannel(
   });
   const headers = clientHeaders(reply.headers);
   if (scanner !== undefined) delete headers['content-encoding'];
+  if (stream.limit !== undefined) tellLimits(headers, stream.limit.headers(stream.errors));
   stream.start(
     {
       log: channel,
@@ -249,6 +251,12 @@ async function fillChannel(
   if (source.isReplyOpen) closeSoon(reply, clock);
   if (usage !== undefined && channel.end?.state === 'completed') stream.reported = await usage.read();
   if (channel.end !== undefined && 'error' in channel.end) throw channel.end.error;
+}
+
+/** The client is told of its own limits. Those of the provider's account are not for it. */
+function tellLimits(headers: Record<string, string>, own: Readonly<Record<string, string>>): void {
+  for (const name of Object.keys(headers)) if (isLimitHeader(name)) delete headers[name];
+  Object.assign(headers, own);
 }
 
 /** Finds the usage in an answer of a known format; `undefined`: it has none. */

@@ -3,8 +3,8 @@ import type { Provider } from '../config/provider.ts';
 import { GatewayError } from '@spillway/server/errors';
 import { decodeBody, isDecodable, isPlain } from '../http/decode-body.ts';
 import { receiveBody, type ReceiveOptions } from '../http/receive-body.ts';
-import { readRelayRequest, type RelayRequest } from './relay-request.ts';
-import { openScanner } from '../http/request-body.ts';
+import { type MemberPaths, readRelayRequest, type RelayRequest } from './relay-request.ts';
+import { firstNames, openScanner } from '../http/request-body.ts';
 import type { BodyHold } from '@spillway/server/memory/request-memory';
 import type { Route } from '../http/route.ts';
 import type { Method } from '../source/reply.ts';
@@ -12,6 +12,8 @@ import type { Method } from '../source/reply.ts';
 export interface ReceiveRequestOptions extends Omit<ReceiveOptions, 'hold' | 'scanner'> {
   /** The providers that are served now. */
   readonly providers: () => readonly Provider[];
+  /** The paths of members of a JSON body whose texts are wanted. */
+  readonly members: MemberPaths;
   /** Takes the room of a body. The body holds the room until it is released. */
   readonly openHold: () => BodyHold;
 }
@@ -26,11 +28,11 @@ export async function receiveRequest(
   route: Route,
   request: IncomingMessage,
   response: ServerResponse,
-  { openHold, providers, ...options }: ReceiveRequestOptions,
+  { members, openHold, providers, ...options }: ReceiveRequestOptions,
 ): Promise<RelayRequest> {
   const { 'content-encoding': coding, 'content-type': contentType } = request.headers;
   const method = request.method as Method;
-  const scanner = openScanner(route, contentType);
+  const scanner = openScanner(route, contentType, firstNames(members));
   const hold = openHold();
   const decodedHold = openHold();
   const isCoded = !isPlain(coding);
@@ -48,7 +50,7 @@ export async function receiveRequest(
         : undefined;
     // The client may have left during the wait, and its response emits no further `close`.
     if (response.destroyed) throw new GatewayError('client_left', 'The client left before it was answered.');
-    const relayed = readRelayRequest({ route, method, contentType, body, decoded }, providers());
+    const relayed = readRelayRequest({ route, method, contentType, body, decoded, members }, providers());
     const [kept, other] = relayed.isDecoded ? [decodedHold, hold] : [hold, decodedHold];
     other.release();
     relayed.body.onRelease = kept.release;

@@ -23,6 +23,8 @@ export interface RelayRequest {
   readonly path: string;
   /** Whether `body` was decoded: a provider's name was cut out of the model, so that the content coding is gone. */
   readonly isDecoded: boolean;
+  /** The texts at the `members` that were asked for, in their order; `undefined`: none was. */
+  readonly members: readonly (string | undefined)[] | undefined;
   /** The client's own bytes, without a provider's name before the model. */
   readonly body: HeldBody;
 }
@@ -36,7 +38,12 @@ export interface IncomingRequest {
   readonly body: ReceivedBody | null;
   /** The body without its content coding, to be read; `undefined`: it has no coding, or one that cannot be decoded. */
   readonly decoded?: ReceivedBody | undefined;
+  /** The paths of members of a JSON body whose texts are wanted. Default: none. */
+  readonly members?: MemberPaths | undefined;
 }
+
+/** Paths of names to members of a JSON body. */
+export type MemberPaths = readonly (readonly string[])[];
 
 /**
  * A model in a path: `models/provider/model`, with the slash percent-encoded or not. The AI SDK omits `models/` for
@@ -59,7 +66,7 @@ const deploymentPath = /^(?<start>\/openai\/deployments\/)(?<name>[\w.-]+)%2F(?<
  * is not.
  */
 export function readRelayRequest(request: IncomingRequest, providers: readonly Provider[]): RelayRequest {
-  const { body, decoded, method, route } = request;
+  const { body, decoded, members = [], method, route } = request;
   const candidates = providers.filter(({ api }) => api === route.api);
   const [fallback] = candidates;
   if (fallback === undefined) {
@@ -84,6 +91,7 @@ export function readRelayRequest(request: IncomingRequest, providers: readonly P
     model: read?.model ?? modelIn(route),
     wantsEvents: route.wantsEvents ?? read?.stream === true,
     path: named?.path ?? route.path,
+    members: members.length === 0 ? undefined : members.map((path) => read?.textAt(path)),
     isDecoded: hasPrefix && decoded !== undefined,
     body: new HeldBody(
       read === undefined || !hasPrefix ? (body?.parts() ?? []) : read.withoutPrefix(slash + 1),

@@ -4,11 +4,12 @@ import { overloaded } from '@spillway/server/errors';
 import { holderOf } from '@spillway/server/access/caller';
 import { tooLarge } from '../http/receive-body.ts';
 import { ReceivedBody } from '../http/received-body.ts';
-import { openScanner } from '../http/request-body.ts';
+import { firstNames, openScanner } from '../http/request-body.ts';
 import { readTarget, targetRefusal } from '../http/request-target.ts';
 import { findRoute, noSuchPath, pathPrefixes } from '../http/route.ts';
 import type { RequestMemory } from '@spillway/server/memory/request-memory';
 import type { SessionRequests } from '@spillway/server/session/session-requests';
+import type { Limiter } from '../limit/limiter.ts';
 import { readRelayRequest } from './relay-request.ts';
 import type { Relay } from './relay.ts';
 
@@ -18,11 +19,14 @@ export interface RelaySessionRequestsOptions {
   /** The providers that are served now. */
   readonly providers: () => readonly Provider[];
   readonly relay: Relay;
+  /** Holds requests against limits; `undefined`: there are none. */
+  readonly limiter: () => Limiter | undefined;
 }
 
 /** Sends the requests of sessions to providers, as those by HTTP. */
 export function relaySessionRequests({
   config,
+  limiter,
   memory,
   providers,
   relay,
@@ -40,11 +44,18 @@ export function relaySessionRequests({
           if (!pathPrefixes.some((prefix) => route.path.startsWith(prefix))) {
             throw noSuchPath(`POST ${route.path}`);
           }
+          const limits = limiter();
+          limits?.check(asker.caller);
+          const members = limits?.members ?? [];
           const body = Buffer.from(text);
           if (body.length > maxBytes) throw tooLarge(maxBytes);
           const contentType = headers['content-type'];
-          const received = ReceivedBody.whole(body, openScanner(route, contentType));
-          const request = readRelayRequest({ route, method, contentType, body: received }, providers());
+          const received = ReceivedBody.whole(body, openScanner(route, contentType, firstNames(members)));
+          const request = readRelayRequest(
+            { route, method, contentType, body: received, members },
+            providers(),
+          );
+          const lease = limits?.lease(request, asker);
           const hold = memory.hold(holderOf(asker.caller, asker.address ?? ''));
           if (!hold.grow(body.length)) {
             hold.release();
@@ -54,7 +65,7 @@ export function relaySessionRequests({
           }
           request.body.onRelease = hold.release;
           try {
-            return relay.open(request, asker);
+            return relay.open(request, asker, lease);
           } catch (error) {
             hold.release();
             throw error;

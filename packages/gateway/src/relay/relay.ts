@@ -21,6 +21,7 @@ import type { StreamOutcome } from '@spillway/server/stream/stream-body';
 import { streamClient } from '@spillway/server/access/stream-client';
 import type { ServedReader } from '@spillway/server/stream/served-reader';
 import type { Streams } from '@spillway/server/stream/streams';
+import type { RequestLease } from '../limit/request-lease.ts';
 import { lastUsage } from '@spillway/server/telemetry/gen-ai';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { ServerClock } from '@spillway/server/time/server-clock';
@@ -90,9 +91,18 @@ export class Relay {
     this.#usage = usage;
   }
 
-  /** Answers a request by HTTP with a provider's reply. `mergeMs`: the time between two writes; 0: none. */
-  answer(request: RelayRequest, asker: Asker, raw: ServerResponse, mergeMs: number): void {
-    const stream = this.open(request, asker);
+  /**
+   * Answers a request by HTTP with a provider's reply. `mergeMs`: the time between two writes; 0: none. The lease is settled
+   * with the stream.
+   */
+  answer(
+    request: RelayRequest,
+    asker: Asker,
+    raw: ServerResponse,
+    mergeMs: number,
+    lease: RequestLease | undefined,
+  ): void {
+    const stream = this.open(request, asker, lease);
     const response = new ClientResponse(raw, {
       format: request.route.errors,
       paces: this.#paces,
@@ -110,8 +120,8 @@ export class Relay {
     });
   }
 
-  /** Opens a stream, and asks its provider. Attach readers in the same turn. */
-  open(request: RelayRequest, asker: Asker): GatewayStream {
+  /** Opens a stream, and asks its provider. Attach readers in the same turn. `lease`: what it holds of its limits. */
+  open(request: RelayRequest, asker: Asker, lease: RequestLease | undefined): GatewayStream {
     const { model, provider, route } = request;
     const detach = provider.detach ?? this.#settings.config.detach;
     const { caller, headers } = asker;
@@ -136,12 +146,23 @@ export class Relay {
       requestId: asker.requestId,
       requestBody: () => request.body.parts,
     });
-    this.#run(stream, request, headers).catch((error: unknown) => this.#defects.caught('relay', error));
+    if (lease !== undefined) {
+      stream.limit = lease;
+      stream.mayBeCut = true;
+    }
+    this.#run(stream, request, headers, lease).catch((error: unknown) =>
+      this.#defects.caught('relay', error),
+    );
     return stream;
   }
 
   /** Runs a stream to its end. Readers get every error; rejects only if that fails. */
-  async #run(stream: GatewayStream, request: RelayRequest, headers: IncomingHttpHeaders): Promise<void> {
+  async #run(
+    stream: GatewayStream,
+    request: RelayRequest,
+    headers: IncomingHttpHeaders,
+    lease: RequestLease | undefined,
+  ): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     let span: StreamSpan | undefined;
     let hasPlace = false;
@@ -156,7 +177,8 @@ export class Relay {
       span = this.#tracing?.start(request, headers);
       // A state without its parent would be another trace's.
       const carried = span === undefined ? headers : { ...headers, tracestate: undefined, ...span.headers };
-      await this.#admission.enter(stream.signal);
+      if (lease !== undefined) await lease.enter(stream);
+      await this.#admission.enter(stream.signal, lease?.priority);
       hasPlace = true;
       await this.#fill(stream, request, carried, onRetry);
     } catch (thrown) {
@@ -176,6 +198,7 @@ export class Relay {
       if (end.error !== undefined) endUnanswered(stream, end.error, config, this.#clock);
       this.#streams.ended(stream, { ...end, usage });
     });
+    if (lease !== undefined) this.#defects.contain('limits of a stream', () => lease.settle(usage));
     this.#defects.contain('report of a stream', () => {
       span?.end(stream, end, usage);
       const { code, cause } = end.error ?? {};

@@ -10,7 +10,7 @@ import { putErrors, refuseConnection } from './answer-error.ts';
 import type { Provider } from '../config/provider.ts';
 import type { Config } from '../config/schema.ts';
 import type { Defects } from '@spillway/server/defects';
-import { shuttingDown } from '@spillway/server/errors';
+import { clientLeft, shuttingDown } from '@spillway/server/errors';
 import type { Guard } from '../access/guard.ts';
 import { clientAddress } from '@spillway/server/http/client-address';
 import { requestIdOf } from '@spillway/server/http/request-id';
@@ -25,6 +25,8 @@ import { addOwnUsage } from './usage-paths.ts';
 import type { UsageReport } from '../limit/usage-report.ts';
 import { hijack } from './hijack.ts';
 import { answerModels } from './answer-models.ts';
+import type { Limiter } from '../limit/limiter.ts';
+import type { RequestLease } from '../limit/request-lease.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 import type { Relay } from '../relay/relay.ts';
 import { callerOf, holderOf } from '@spillway/server/access/caller';
@@ -48,6 +50,8 @@ export interface ServerOptions {
   /** The providers that are served now: the configured ones, or the simulated ones. */
   readonly providers: () => readonly Provider[];
   readonly relay: Relay;
+  /** Holds requests against limits; `undefined`: there are none. */
+  readonly limiter: () => Limiter | undefined;
   readonly models: ModelLists;
   readonly streams: Streams;
   readonly paces: Paces;
@@ -142,9 +146,9 @@ export function createServer(options: ServerOptions): FastifyInstance {
 /** Adds the providers' paths: every path below the prefixes belongs to a provider. */
 function addProviderPaths(
   server: FastifyInstance,
-  { canary, config, memory, models, providers, relay, isReady }: ServerOptions,
+  { canary, config, limiter, memory, models, providers, relay, isReady }: ServerOptions,
 ): void {
-  const limits = {
+  const bounds = {
     maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
     timeoutMs: config.requestTimeoutMs,
     minBytesPerSecond: config.minBytesPerSecond,
@@ -169,17 +173,25 @@ function addProviderPaths(
         const caller = callerOf(raw);
         const openHold = (): BodyHold => memory.hold(holderOf(caller, address));
         const isCanary = canary !== undefined && headers.authorization === `Bearer ${canary.key}`;
+        const holder = isCanary ? undefined : limiter();
+        holder?.check(caller);
         const relayed = await receiveRequest(route, raw, reply.raw, {
-          ...limits,
+          ...bounds,
+          members: holder?.members ?? noMembers,
           openHold,
           providers: isCanary ? () => [canary.provider] : providers,
         });
+        let lease: RequestLease | undefined;
         try {
           const mergeMs = readMergeMs(headers);
           const asker = { headers, address, caller, requestId: requestIdOf(raw) };
-          relay.answer(relayed, asker, hijack(reply), mergeMs);
+          if (holder !== undefined) lease = await holder.open(relayed, asker);
+          // The client may have left during the wait, and its response emits no further `close`.
+          if (reply.raw.destroyed) throw clientLeft('left before it was answered');
+          relay.answer(relayed, asker, hijack(reply), mergeMs, lease);
         } catch (error) {
           relayed.body.release();
+          lease?.settle(undefined);
           throw error;
         }
         return undefined;
@@ -187,6 +199,8 @@ function addProviderPaths(
     });
   }
 }
+
+const noMembers: readonly (readonly string[])[] = [];
 
 /** Whether a request asks for OpenAI's list of models, which combines all its providers. */
 function isModelList(request: FastifyRequest): boolean {

@@ -1,10 +1,11 @@
 import type { Channel, ChunkMemory, OfferResult } from '@spillway/core';
-import type { EventRun, EventScanner } from '@spillway/core/format/sse';
+import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import type { StreamLimit } from '@spillway/server/limit/stream-limit';
 import { LargeRun } from '@spillway/server/memory/large-run';
 import type { EventPlace } from '@spillway/server/memory/event-memory';
+import type { LimitCut } from '@spillway/server/stream/limit-cut';
 import { nodeClock } from '@spillway/server/time/node-clock';
 import { maxReadBytes } from './connect.ts';
 import type { Reply } from './reply.ts';
@@ -41,6 +42,8 @@ interface ReplyListener {
   paused(isPaused: boolean, nowMs: number, cause?: 'event_memory' | 'limit'): void;
   /** A large event is in the channel. The listener releases it when every reader has passed it. */
   accepted(run: LargeRun): void;
+  /** The limit that ends the stream in its midst: what came is still delivered. `undefined`: none does. */
+  readonly limitCut: Pick<LimitCut, 'closing' | 'error'> | undefined;
 }
 
 export interface ReplySourceOptions {
@@ -329,9 +332,11 @@ export class ReplySource implements BodyHandler {
   #finish(error: Error | undefined): void {
     if (this.#bodyEnd !== undefined) return;
     let end = error;
+    const isCut = error !== undefined && this.#options.listener.limitCut !== undefined;
     try {
-      if (error instanceof GatewayError && error.isCancel) this.#channel.cancel(error);
-      this.#options.scanner?.end(this.#emit);
+      if (error instanceof GatewayError && error.isCancel && !isCut) this.#channel.cancel(error);
+      // Nobody waits for the rest of the event that was under way.
+      if (!isCut) this.#options.scanner?.end(this.#emit);
     } catch (thrown) {
       // An error here must end the stream: nothing else would.
       end = asGatewayError(thrown);
@@ -343,11 +348,61 @@ export class ReplySource implements BodyHandler {
   }
 
   #settle(error: Error | undefined): void {
+    const { listener, scanner } = this.#options;
+    if (error !== undefined && listener.limitCut !== undefined && scanner?.hasFailed !== true) {
+      void this.#close(listener.limitCut);
+      return;
+    }
     try {
       this.#endChannel(error);
     } finally {
       this.#options.onEnd();
     }
+  }
+
+  /** Ends a stream that is cut: behind all that came, the events that make a whole message of it. Never rejects. */
+  async #close(cut: Pick<LimitCut, 'closing' | 'error'>): Promise<void> {
+    const { onEnd } = this.#options;
+    try {
+      const closing = cut.closing();
+      if (closing !== undefined) await this.#writeClosing(closing);
+      if (closing === undefined) this.#channel.fail(cut.error);
+      else this.#channel.cut(cut.error);
+    } catch (error) {
+      // Does nothing if the channel has ended meanwhile, with whoever wanted the rest.
+      this.#channel.fail(asGatewayError(error));
+    } finally {
+      onEnd();
+    }
+  }
+
+  async #writeClosing(closing: Uint8Array): Promise<void> {
+    const runs: EventRun[] = [];
+    const scanner = new EventScanner({ maxEventBytes: closing.length });
+    scanner.push(closing, (run) => runs.push(run), this.#options.listener.maxRunBytes);
+    for (const run of runs) {
+      if (run.byteLength <= smallEventBytes) await this.#channel.write(run);
+      else await this.#writeLarge(run);
+    }
+  }
+
+  /** Waits for the place of a large event, and for its room in the channel. */
+  async #writeLarge(run: EventRun): Promise<void> {
+    const { maxEventBytes, openPlace } = this.#options;
+    const place = openPlace();
+    while (place.bytes < Math.min(run.byteLength, maxEventBytes)) {
+      await new Promise<void>((resolve) => {
+        if (place.grow(resolve)) resolve();
+      });
+    }
+    const large = new LargeRun(run, place);
+    try {
+      await this.#channel.write(large);
+    } catch (error) {
+      large.release();
+      throw error;
+    }
+    this.#options.listener.accepted(large);
   }
 
   #endChannel(error: Error | undefined): void {

@@ -36,7 +36,8 @@ export class LimitError extends GatewayError {
     });
     this.reached = reached;
     // SDKs try again by themselves within a minute. What comes back later only costs both sides more refusals.
-    this.isFinal = status === 402 || (resetMs !== undefined && resetMs > maxRetryMs);
+    this.isFinal =
+      reached.scope === 'answer' || status === 402 || (resetMs !== undefined && resetMs > maxRetryMs);
   }
 
   override answer(format: Format, requestId?: string): ErrorAnswer {

@@ -6,6 +6,7 @@ import type { ServerClock } from '../time/server-clock.ts';
 import { nextCursor } from './cursor.ts';
 import { withoutEvents } from './event-ids.ts';
 import { dataEvent } from './data-event.ts';
+import { toldState } from './told-state.ts';
 import { type Position, writeOffset } from './position.ts';
 import type { StreamLog } from '../stream/stream-log.ts';
 
@@ -78,11 +79,12 @@ export class DurableResponse extends ClientResponse {
     const isUpToDate = this.#offset === nextOffset;
     this.#isEndTold = isUpToDate && end !== undefined;
     if (!this.#isEndTold) this.#cursor = nextCursor(this.#cursor, this.#clock.dateMs());
+    const { reason, state } = toldState(this.#log);
     const control = {
       streamNextOffset: writeOffset(this.#offset),
       ...(this.#isEndTold ? {} : { streamCursor: this.#cursor }),
       ...(isUpToDate ? { upToDate: true } : {}),
-      ...(this.#isEndTold ? { streamClosed: true, streamState: end?.state } : {}),
+      ...(this.#isEndTold ? { streamClosed: true, streamState: state, streamStateReason: reason } : {}),
     };
     return `event: control\ndata: ${JSON.stringify(control)}\n\n`;
   }

@@ -45,7 +45,7 @@ export class EventSourceResponse extends ClientResponse {
 /** Whether an `EventSource` that comes back at this position has seen everything, the stream's error included. */
 export function hasSeenAll({ end, nextOffset }: StreamLog, position: Position): boolean {
   if (end === undefined || position.offset < nextOffset) return false;
-  if (end.state === 'completed' || position.skippedEvents > 0) return true;
+  if (end.state === 'completed' || end.state === 'cut' || position.skippedEvents > 0) return true;
   // The provider's own error event was one of the stream's chunks.
   return 'error' in end && end.error instanceof GatewayError && end.error.code === 'upstream_reported';
 }

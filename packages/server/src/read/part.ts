@@ -5,6 +5,7 @@ import { LargeRun } from '../memory/large-run.ts';
 import type { ServerClock } from '../time/server-clock.ts';
 import { withoutEvents } from './event-ids.ts';
 import type { Patience } from './patience.ts';
+import { toldState } from './told-state.ts';
 import { type Position, writeOffset, writePosition } from './position.ts';
 import type { GatewayStream } from '../stream/stream.ts';
 import type { StreamBody } from '../stream/stream-body.ts';
@@ -75,9 +76,14 @@ export function streamHeaders({ log }: StreamBody): Record<string, string> {
   return {
     'cache-control': 'private, no-store',
     'cross-origin-resource-policy': 'same-origin',
-    'stream-state': log.end?.state ?? 'open',
+    ...stateHeaders(log),
     'x-content-type-options': 'nosniff',
   };
+}
+
+function stateHeaders(log: StreamBody['log']): Record<string, string> {
+  const { reason, state } = toldState(log);
+  return { 'stream-state': state, ...(reason === undefined ? {} : { 'stream-state-reason': reason }) };
 }
 
 /** The headers about the reader's new offset. */

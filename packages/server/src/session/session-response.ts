@@ -25,7 +25,7 @@ interface Sent {
 }
 
 type LastFrame =
-  | { readonly type: 'end'; readonly state: StreamState }
+  | { readonly type: 'end'; readonly state: StreamState; readonly reason?: 'limit' }
   | { readonly type: 'error'; readonly code: string; readonly message: string; readonly offset: number };
 
 /**
@@ -287,8 +287,9 @@ export class SessionResponse implements ReaderResponse {
   /** Sends nothing: the session keeps its connection alive. */
   ping(): void {}
 
-  complete(): void {
-    this.#finish({ type: 'end', state: 'completed' });
+  complete(cutBy?: 'limit'): void {
+    if (cutBy === undefined) this.#finish({ type: 'end', state: 'completed' });
+    else this.#finish({ type: 'end', state: 'cancelled', reason: cutBy });
   }
 
   fail(error: GatewayError): void {

@@ -55,8 +55,8 @@ export interface ReaderResponse {
   rest(delayMs: number): Promise<void>;
   /** Keeps a silent connection alive. Call it only between events. */
   ping(): void;
-  /** Ends the response: everything was written. */
-  complete(): void;
+  /** Ends the response: everything was written. `cutBy`: what ended the answer in its midst, as a whole message. */
+  complete(cutBy?: 'limit'): void;
   /** Sends an error in the way that is still possible. */
   fail(error: GatewayError): void;
   /**

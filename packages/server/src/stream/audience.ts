@@ -5,6 +5,7 @@ import type { LargeRun } from '../memory/large-run.ts';
 import { LargeRuns } from '../memory/large-runs.ts';
 import { Bookmarks } from './bookmarks.ts';
 import { type EndedReader, endedReader, maxEndedReaders } from './ended-reader.ts';
+import type { StallCause } from './meter.ts';
 import type { StreamLog } from './stream-log.ts';
 import type { ReaderEndReason, ServedReader } from './served-reader.ts';
 import type { TapReader } from './tap-reader.ts';
@@ -87,6 +88,15 @@ export class Audience {
       if (slowest === undefined || tap.waitingBytes > slowest.waitingBytes) slowest = tap;
     }
     return slowest;
+  }
+
+  /** The reader or tap for which most bytes wait, and the cause. The model waits for this one, if it has to wait. */
+  get waitsFor(): { readonly cause: StallCause | undefined; readonly reader: number | null } {
+    const { slowest, slowestTap } = this;
+    const isTap = (slowestTap?.waitingBytes ?? 0) > (slowest?.waitingBytes ?? 0);
+    return isTap
+      ? { cause: 'tap', reader: null }
+      : { cause: slowest?.waitsFor, reader: slowest?.number ?? null };
   }
 
   /** Whether no reader is left, and no tap for which alone the model would go on. */

@@ -14,7 +14,8 @@ export function newestUsage(
   body: StreamBody | undefined,
   before: TokenUsage | undefined,
 ): TokenUsage | undefined {
-  if (body?.format === undefined) return before;
+  // The last events of an answer that was cut are not the provider's.
+  if (body?.format === undefined || body.log.end?.state === 'cut') return before;
   return usageIn(body.log.newest(newestRuns), body.format, before);
 }
 

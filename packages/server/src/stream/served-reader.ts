@@ -407,9 +407,10 @@ export class ServedReader implements WriteListener {
   #end({ end }: Reader<EventRun | Gap>): void {
     if (end?.state === 'detached' && this.#left !== undefined) throw this.#left;
     if (end?.state === 'disconnected') throw fellBehind(end.offset);
-    if (end !== undefined && 'error' in end) throw end.error;
+    const isCut = end?.state === 'cut';
+    if (end !== undefined && 'error' in end && !isCut) throw end.error;
     this.start();
-    this.response.complete();
+    this.response.complete(isCut ? 'limit' : undefined);
   }
 
   start(): void {

@@ -14,6 +14,17 @@ export interface StreamOutcome {
   readonly usage?: TokenUsage | undefined;
 }
 
+/** How a stream ended, and when. */
+export interface StreamEnd {
+  readonly state: StreamState;
+  readonly atMs: number;
+  /** The same moment, in milliseconds since 1970. */
+  readonly dateMs: number;
+  /** The error's code, and its message: the gateway's own, never text of a body. */
+  readonly code: string | undefined;
+  readonly reason: string | undefined;
+}
+
 /** The bounds of each stream. Times are in milliseconds. */
 export interface StreamDeadlines {
   /** How long a model goes on for a reader that may come back. */

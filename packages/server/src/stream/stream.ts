@@ -8,6 +8,7 @@ import type { StreamHost } from './stream-host.ts';
 import { asGatewayError, clientLeft, GatewayError, overloaded } from '../errors.ts';
 import { GatedLog } from './gated-log.ts';
 import { Journal } from './journal.ts';
+import { identityIn, LimitCut } from './limit-cut.ts';
 import type { LimitError } from '../limit/limit-error.ts';
 import type { StreamLimit } from '../limit/stream-limit.ts';
 import type { LargeRun } from '../memory/large-run.ts';
@@ -21,7 +22,7 @@ import type { SendQueues } from '../sink/send-queues.ts';
 import type { StreamClient } from '../access/stream-client.ts';
 import type { DetachPolicy } from './detach-policy.ts';
 import type { StreamOrigin, StreamOwner } from './stream-owner.ts';
-import type { StreamBody, StreamDeadlines, StreamOutcome, StreamState } from './stream-body.ts';
+import type { StreamBody, StreamDeadlines, StreamEnd, StreamOutcome } from './stream-body.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
 import type { StreamLog } from './stream-log.ts';
 import type { SentPart, Tap } from './tap.ts';
@@ -73,23 +74,22 @@ export class GatewayStream implements StreamOwner {
   events = 0;
   bytes = 0;
   /** How the stream ended, and when; `undefined` while the provider is at work or may be. */
-  end:
-    | {
-        readonly state: StreamState;
-        readonly atMs: number;
-        /** The same moment, in milliseconds since 1970. */
-        readonly dateMs: number;
-        /** The error's code, and its message: the gateway's own, never text of a body. */
-        readonly code: string | undefined;
-        readonly reason: string | undefined;
-      }
-    | undefined;
+  end: StreamEnd | undefined;
   /** Holds the stream against limits; `undefined`: it has none. */
   limit: StreamLimit | undefined;
   /** What the provider said when it refused the request; `undefined`: it did not, or there was nothing to read. */
   refusal: ProviderRefusal | undefined;
   /** The tokens that the provider has reported at the beginning, or in the end, as far as somebody has looked. */
   reported: TokenUsage | undefined;
+  /**
+   * Set this before the first event if a limit may end the answer: what its closing needs of the first event is then kept,
+   * which is an id at most. Default: false.
+   */
+  mayBeCut = false;
+  /** What the format's closing needs of the first event: see `mayBeCut`. */
+  identity: unknown;
+  /** The limit that ends the answer in its midst; `undefined`: none does. */
+  limitCut: LimitCut | undefined;
   readonly journal: Journal;
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
@@ -385,9 +385,21 @@ export class GatewayStream implements StreamOwner {
     this.audience.releaseLarge();
   }
 
-  /** A limit ends the stream. */
-  cut(reason: LimitError): void {
-    this.cancel(reason);
+  /**
+   * Ends the answer by a limit: the model is stopped, and every reader gets what came, and behind it the events that make
+   * a whole message of it. The stream is then `cancelled`. Where nothing came yet, or no message can be made of what came
+   * (a body that is no stream of events), the error ends it, as by `cancel`. Does nothing once the stream is stopped, or
+   * the provider is done.
+   *
+   * @param counted The tokens so far as they were counted here, an estimate: for the usage in the closing events, where the
+   * provider has not reported them. Default: they are not known.
+   */
+  cut(error: LimitError, counted?: TokenUsage): void {
+    if (this.end !== undefined || this.signal.aborted) return;
+    if (this.events === 0 || this.#body?.format === undefined) return this.cancel(error);
+    this.reported = newestUsage(this.#body, this.reported);
+    this.limitCut = new LimitCut(this, error, counted);
+    this.#controller.abort(error);
   }
 
   /** The provider is asked from now on. */
@@ -484,6 +496,7 @@ export class GatewayStream implements StreamOwner {
     this.#silence.restart(nowMs);
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
+    if (this.mayBeCut) this.identity = identityIn(run, this.#body?.format);
     this.reported = promptUsage(run, this.#body?.format);
     const ttftMs = nowMs - this.startedMs;
     this.#meter.began(ttftMs);
@@ -524,20 +537,11 @@ export class GatewayStream implements StreamOwner {
   paused(isPaused: boolean, nowMs: number, cause?: StallCause): void {
     this.#silence.restart(nowMs);
     const { bookmarks } = this.audience;
-    const waiting = this.#waitsFor();
+    const waiting = this.audience.waitsFor;
     // A bookmark of a reader that held back its credit can be what the provider waits for.
     const other = bookmarks.areHeld ? 'credit' : 'burst';
     if (isPaused) this.stalls.begin(nowMs, cause ?? waiting.cause ?? other, waiting.reader);
     else this.stalls.end(nowMs);
-  }
-
-  /** The reader or tap for which most bytes wait, and the cause. The model waits for this one, if it has to wait. */
-  #waitsFor(): { readonly cause: StallCause | undefined; readonly reader: number | null } {
-    const { slowest, slowestTap } = this.audience;
-    const isTap = (slowestTap?.waitingBytes ?? 0) > (slowest?.waitingBytes ?? 0);
-    return isTap
-      ? { cause: 'tap', reader: null }
-      : { cause: slowest?.waitsFor, reader: slowest?.number ?? null };
   }
 
   /** Checks all deadlines of the stream, and keeps silent connections alive. */
@@ -548,7 +552,7 @@ export class GatewayStream implements StreamOwner {
     if (this.end === undefined) bookmarks.tick(nowMs, detachGraceMs);
     this.audience.releaseLarge();
     if (this.end !== undefined || this.signal.aborted) return;
-    const { cause, reader: slowest } = this.#waitsFor();
+    const { cause, reader: slowest } = this.audience.waitsFor;
     if (cause !== undefined) this.stalls.goesOn(nowMs, cause, slowest);
     const limited = this.limit?.tick(nowMs);
     if (limited !== undefined) {

@@ -1,0 +1,65 @@
+import type { BudgetClaim, LimitRefusal, LimitStore } from '@spillway/core';
+import type { LimitError } from '@spillway/server/limit/limit-error';
+import type { GatewayStream } from '@spillway/server/stream/stream';
+import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { RefusedQuota } from './limit-message.ts';
+import type { PlaceQueue } from './place-queue.ts';
+import type { Scope } from './scope.ts';
+import type { Spending } from './spending.ts';
+
+/** What a lease has used, when its request is over. */
+export interface Settlement<Lease> {
+  readonly lease: Lease;
+  /** `undefined`: the request had none. */
+  readonly stream: GatewayStream | undefined;
+  /** The lease's name in the store; `undefined`: it has nothing there. */
+  readonly name: string | undefined;
+  readonly claims: readonly BudgetClaim[];
+  /** A question that is on its way; it never rejects. */
+  readonly after: Promise<void> | undefined;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** Whether a number is an estimate: the provider did not say it. */
+  readonly isEstimate: boolean;
+  /** The tokens that were used beyond what was reserved. */
+  readonly overshootTokens: number;
+}
+
+/** What a lease asks for when it is opened. */
+export interface FirstClaims {
+  readonly claims: readonly BudgetClaim[];
+  /** What the smallest request would ask for. */
+  readonly minTokens: number;
+}
+
+/** Lends leases what they share, and gets their events. */
+export interface LeaseHost<Lease> {
+  readonly clock: ServerClock;
+  readonly store: LimitStore;
+  /** Aborted when no answer of the store is wanted any more. */
+  readonly closing: AbortSignal;
+  /** How long a lease holds without a word of this process. */
+  readonly leaseMs: number;
+  readonly waitTimeoutMs: number;
+  readonly minAnswerTokens: number;
+  readonly whenStoreFails: 'closed' | 'open';
+  readonly queue: PlaceQueue;
+  opened(lease: Lease): void;
+  settle(settlement: Settlement<Lease>): void;
+  /** Ends a lease that nobody wants any more, with nothing spent. */
+  giveBack(name: string): void;
+  storeFailed(error: unknown): void;
+  storeAnswered(): void;
+  /** A request waits for a place. Another process may give one back, so the store is asked now and then. */
+  awaitsPlace(): void;
+  /** The error of a quota that refuses. */
+  write(refused: RefusedQuota): LimitError;
+  /** The error of a refusal by the store. Of a lease's `first` claims it is remembered, if it is sure for a while. */
+  errorOf(scopes: readonly Scope[], refusal: LimitRefusal, first?: FirstClaims): LimitError;
+  /** The error of an answer that has used up what it had when the store is away. */
+  lostStoreError(spending: Spending, outputTokens: number): LimitError;
+  /** A limit refuses a request. */
+  refused(error: LimitError): void;
+  /** A limit ends an answer. */
+  cut(error: LimitError): void;
+}

@@ -1,0 +1,438 @@
+import type { BudgetClaim, LimitRefusal, LimitStore } from '@spillway/core';
+import type { Asker } from '@spillway/server/access/asker';
+import type { Caller } from '@spillway/server/access/caller';
+import type { Defects } from '@spillway/server/defects';
+import { GatewayError } from '@spillway/server/errors';
+import type { LimitError } from '@spillway/server/limit/limit-error';
+import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { LimitSettings, NameSource, TenantLimits } from '../config/limits.ts';
+import { fitsAny } from '../config/glob.ts';
+import type { Route } from '../http/route.ts';
+import { KnownNames } from './known-names.ts';
+import type { FirstClaims, LeaseHost, Settlement } from './lease-host.ts';
+import { quotaError, type RefusedQuota } from './limit-message.ts';
+import { PlaceQueue } from './place-queue.ts';
+import { priceOf } from './price-of.ts';
+import { RefusedScopes } from './refused-scopes.ts';
+import { RequestLease } from './request-lease.ts';
+import { openScope, openSessionScope, type Scope } from './scope.ts';
+import { Spending } from './spending.ts';
+import { promptTokens } from './token-estimate.ts';
+import { Unsettled } from './unsettled.ts';
+
+/** How long a lease holds when this process says nothing of it any more. */
+const leaseMs = 60_000;
+/** Three words of this process in that time: two may be lost. */
+const renewMs = leaseMs / 3;
+/** How often the store is asked for places that another process may have given back. */
+const pollMs = 500;
+/** How long the ends of streams may take to reach the store when the gateway stops. */
+const closeMs = 2000;
+
+/** A request, as far as limits look at it. */
+export interface LimitedRequest {
+  readonly route: Pick<Route, 'format'>;
+  readonly model: string | undefined;
+  /** The texts at {@link Limiter.members}, in their order. */
+  readonly members: readonly (string | undefined)[] | undefined;
+  readonly body: { readonly parts: readonly Uint8Array[] };
+}
+
+/** Gets what limits do. */
+export interface LimiterObserver {
+  /** A limit ends an answer. */
+  readonly cut?: (error: LimitError) => void;
+  /** A limit refuses a request; also one whose refusal was known before. */
+  readonly refused?: (error: LimitError) => void;
+  /** A request is over, and what it used is known. */
+  readonly settled?: (settlement: Settlement<RequestLease>) => void;
+  /** The store does not answer any more, or answers again. */
+  readonly storeChanged?: (isUp: boolean, error: unknown) => void;
+}
+
+export interface LimiterOptions {
+  readonly settings: LimitSettings;
+  /** Belongs to the limiter from now on: `close` closes it. */
+  readonly store: LimitStore;
+  readonly clock: ServerClock;
+  readonly defects: Defects;
+  /** The requests that may wait for places of their tenants, together, and each for how long. */
+  readonly config: { readonly maxWaiting: number; readonly waitTimeoutMs: number };
+  readonly observer?: LimiterObserver;
+}
+
+/** The scopes of a caller that are known before its body is read. */
+interface CallerScopes {
+  readonly limits: TenantLimits;
+  readonly scopes: readonly Scope[];
+}
+
+/** The limits of a tenant that has limits for its keys alone. */
+const none: TenantLimits = { priority: 'normal', answer: {}, user: {}, session: {} };
+
+/** Holds requests against the limits of whoever asks: their tenant, key, end user and conversation. */
+export class Limiter implements LeaseHost<RequestLease> {
+  readonly clock: ServerClock;
+  readonly store: LimitStore;
+  readonly leaseMs = leaseMs;
+  readonly queue: PlaceQueue;
+  readonly waitTimeoutMs: number;
+  readonly #closing = new AbortController();
+  readonly #defects: Defects;
+  readonly #observer: LimiterObserver;
+  readonly #names: string;
+  readonly #refused = new RefusedScopes();
+  readonly #unsettled: Unsettled;
+  readonly #open = new Set<RequestLease>();
+  /** Ends that are on their way to the store. */
+  readonly #settling = new Set<Promise<void>>();
+  readonly #renewal: { stop(): void };
+  readonly #secret: Uint8Array | string;
+  #settings: LimitSettings;
+  #callers = new Map<string, CallerScopes | undefined>();
+  #known: KnownNames;
+  /** The paths of members of bodies in which users and conversations are named. */
+  #members: readonly (readonly string[])[] = [];
+  #count = 0;
+  #isPolling = false;
+  #isStoreUp = true;
+
+  constructor({ clock, config, defects, observer = {}, settings, store }: LimiterOptions) {
+    this.clock = clock;
+    this.store = store;
+    this.queue = new PlaceQueue(config.maxWaiting);
+    this.waitTimeoutMs = config.waitTimeoutMs;
+    this.#defects = defects;
+    this.#observer = observer;
+    this.#settings = settings;
+    this.#names = Buffer.from(clock.randomBytes(9)).toString('base64url');
+    // Gateways that share a store have to find the same hash for a name.
+    this.#secret =
+      settings.store === undefined ? clock.randomBytes(32) : (settings.storePassword ?? 'spillway');
+    this.#known = new KnownNames(settings.maxUsers, this.#secret);
+    this.#unsettled = new Unsettled(store, clock);
+    this.#renewal = clock.every(renewMs, () => this.#renew());
+    this.use(settings);
+  }
+
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  get minAnswerTokens(): number {
+    return this.#settings.minAnswerTokens;
+  }
+
+  get whenStoreFails(): 'closed' | 'open' {
+    return this.#settings.whenStoreFails;
+  }
+
+  /** Whether the store has answered the latest question. */
+  get isStoreUp(): boolean {
+    return this.#isStoreUp;
+  }
+
+  /** The end users and conversations that are known. */
+  get knownNames(): number {
+    return this.#known.size;
+  }
+
+  /** The leases whose end the store does not know yet, and those of which it will never know. */
+  get unsettled(): { readonly kept: number; readonly lost: number } {
+    return { kept: this.#unsettled.size, lost: this.#unsettled.lost };
+  }
+
+  /** The paths of members of a JSON body that {@link LimitedRequest.members} has to have. */
+  get members(): readonly (readonly string[])[] {
+    return this.#members;
+  }
+
+  /** Puts other limits in force, for requests that come from now on. The store stays the same. */
+  use(settings: LimitSettings): void {
+    this.#settings = settings;
+    this.#callers = new Map();
+    this.#known = new KnownNames(settings.maxUsers, this.#secret);
+    this.#refused.clear();
+    const all = [...settings.tenants.values(), ...(settings.others === undefined ? [] : [settings.others])];
+    const sources = [
+      ...(all.some(({ user }) => hasLimits(user)) ? settings.userFrom : []),
+      ...(all.some(({ session }) => hasLimits(session)) ? settings.sessionFrom : []),
+    ];
+    this.#members = sources.flatMap((source) => (source.kind === 'body' ? [source.path] : []));
+  }
+
+  /**
+   * Refuses whoever is known to be refused whatever it asks for. Costs no call of the store: it is for the moment before a
+   * request's body is read.
+   *
+   * @throws {LimitError}
+   */
+  check(caller: Caller): void {
+    const found = this.#callerScopes(caller);
+    if (found !== undefined) this.#checkScopes(found.scopes);
+  }
+
+  /**
+   * A lease for a request, which has nothing yet; `undefined`: no limits are for it.
+   *
+   * @throws {LimitError} if it is known to be refused.
+   * @throws {GatewayError} `model_not_allowed`.
+   */
+  lease(request: LimitedRequest, { caller, headers }: Asker): RequestLease | undefined {
+    const found = this.#callerScopes(caller);
+    if (found === undefined) return undefined;
+    const { limits } = found;
+    const model = request.model ?? '';
+    if (limits.models !== undefined && request.model !== undefined && !fitsAny(limits.models, model))
+      throw notAllowed(model, limits.models);
+    const below = this.#namedScopes(limits, caller.tenant, request, headers);
+    this.#checkScopes(below);
+    const scopes = [...found.scopes, ...below];
+    const hasBudgets = scopes.some(({ budgets }) => budgets.length > 0);
+    const price = priceOf(this.#settings.prices, model, this.clock.dateMs());
+    this.#count += 1;
+    return new RequestLease({
+      host: this,
+      name: `${this.#names}-${this.#count.toString(36)}`,
+      scopes,
+      limits,
+      spending: new Spending(scopes, price, hasBudgets ? promptTokensOf(request.body.parts) : 0),
+      format: request.route.format?.name,
+    });
+  }
+
+  /**
+   * {@link lease}, opened: everything is taken, or the lease waits for a place, until its stream enters it.
+   *
+   * @throws {LimitError}
+   * @throws {GatewayError} `model_not_allowed`, `limits_unavailable`.
+   */
+  async open(request: LimitedRequest, asker: Asker): Promise<RequestLease | undefined> {
+    const lease = this.lease(request, asker);
+    await lease?.open(this.closing);
+    return lease;
+  }
+
+  /** Ends all leases that are left, tells the store what it does not know, and closes it. Never rejects. */
+  async close(): Promise<void> {
+    this.#renewal.stop();
+    for (const lease of this.#open) lease.settle(undefined);
+    const timeout = AbortSignal.timeout(closeMs);
+    await Promise.race([Promise.all(this.#settling), whenAborted(timeout)]);
+    await this.#unsettled.settleAll(timeout);
+    this.#closing.abort(new GatewayError('shutting_down', 'The gateway stops.'));
+    await this.store.close().catch((error: unknown) => this.#defects.caught('store of limits', error));
+  }
+
+  // --- what leases ask for
+
+  opened(lease: RequestLease): void {
+    this.#open.add(lease);
+  }
+
+  settle(settlement: Settlement<RequestLease>): void {
+    this.#open.delete(settlement.lease);
+    this.#defects.contain('account of limits', () => this.#observer.settled?.(settlement));
+    const { after, claims, name } = settlement;
+    if (name === undefined) return;
+    this.#track(this.#settleNow(name, claims, after, settlement.lease.placeKeys));
+  }
+
+  giveBack(name: string): void {
+    this.#track(this.#settleNow(name, [], undefined, []));
+  }
+
+  storeAnswered(): void {
+    if (this.#isStoreUp) return;
+    this.#isStoreUp = true;
+    this.#observer.storeChanged?.(true, undefined);
+  }
+
+  storeFailed(error: unknown): void {
+    if (!this.#isStoreUp || this.closing.aborted) return;
+    this.#isStoreUp = false;
+    this.#observer.storeChanged?.(false, error);
+  }
+
+  awaitsPlace(): void {
+    if (this.#isPolling) return;
+    this.#isPolling = true;
+    this.clock
+      .after(pollMs * (0.75 + this.clock.random() / 2), () => {
+        this.#isPolling = false;
+        this.queue.wakeAll();
+        if (this.queue.size > 0) this.awaitsPlace();
+      })
+      .unref();
+  }
+
+  write(refused: RefusedQuota): LimitError {
+    return quotaError(refused, this.#context);
+  }
+
+  errorOf(scopes: readonly Scope[], refusal: LimitRefusal, first?: FirstClaims): LimitError {
+    const { quota, retryAfterMs, state } = refusal;
+    for (const scope of scopes) {
+      const budget = scope.budgets.find(({ quota: { key } }) => key === quota.key);
+      const other = [...scope.rates, ...scope.places].find(({ quota: { key } }) => key === quota.key);
+      const { name } = budget ?? other ?? {};
+      if (name === undefined) continue;
+      const unit = budget?.unit ?? 'tokens';
+      const needed = first?.claims.find((claim) => claim.quota.key === quota.key)?.atLeast;
+      const refused: RefusedQuota = { scope, name, quota, unit, state, retryAfterMs, needed };
+      if (first !== undefined) this.#refused.note(scope, refused, first.minTokens, this.clock.nowMs());
+      return this.write(refused);
+    }
+    throw new Error('a store refuses by a quota that it was asked for');
+  }
+
+  lostStoreError(spending: Spending, outputTokens: number): LimitError {
+    const { budget, scope } = spending.tightest;
+    const used = spending.inputTokens + outputTokens;
+    const state = { used, reserved: 0, resetMs: undefined };
+    return this.write({ scope, ...budget, state, retryAfterMs: undefined });
+  }
+
+  refused(error: LimitError): void {
+    this.#observer.refused?.(error);
+  }
+
+  cut(error: LimitError): void {
+    this.#observer.cut?.(error);
+  }
+
+  get #context(): { readonly currency: string; readonly dateMs: number } {
+    return { currency: this.#settings.currency, dateMs: this.clock.dateMs() };
+  }
+
+  /** Tells the store the end of a lease, and keeps it for later if the store is away. Never rejects. */
+  async #settleNow(
+    name: string,
+    claims: readonly BudgetClaim[],
+    after: Promise<void> | undefined,
+    placeKeys: readonly string[],
+  ): Promise<void> {
+    await after;
+    try {
+      await this.store.settle(name, claims, this.closing);
+      this.storeAnswered();
+      this.queue.wake(placeKeys);
+    } catch (error) {
+      this.storeFailed(error);
+      this.#unsettled.keep(name, claims);
+    }
+  }
+
+  #track(settling: Promise<void>): void {
+    this.#settling.add(settling);
+    void settling.then(() => this.#settling.delete(settling));
+  }
+
+  #renew(): void {
+    const names: string[] = [];
+    for (const { openName } of this.#open) if (openName !== undefined) names.push(openName);
+    if (names.length === 0) return;
+    this.store.renew(names, leaseMs, this.closing).then(
+      () => this.storeAnswered(),
+      (error: unknown) => this.storeFailed(error),
+    );
+  }
+
+  #checkScopes(scopes: readonly Scope[]): void {
+    const nowMs = this.clock.nowMs();
+    for (const scope of scopes) {
+      const error = this.#refused.errorOf(scope, nowMs, this.#context);
+      if (error === undefined) continue;
+      this.refused(error);
+      throw error;
+    }
+  }
+
+  /** The scopes of a tenant and a key; `undefined`: they have no limits, nor has anybody below them. */
+  #callerScopes({ owner = '', tenant }: Caller): CallerScopes | undefined {
+    const id = `${tenant}\0${owner}`;
+    if (this.#callers.has(id)) return this.#callers.get(id);
+    const { keys, others, tenants } = this.#settings;
+    const limits = tenants.get(tenant) ?? others;
+    const ofKey = owner === '' ? undefined : keys.get(owner);
+    const found =
+      limits === undefined && ofKey === undefined
+        ? undefined
+        : {
+            limits: limits ?? none,
+            scopes: [
+              limits && openScope('tenant', tenant, `${tag(tenant)}`, limits),
+              ofKey && openScope('key', owner, `${tag(tenant)}key:${owner}:`, ofKey),
+            ].filter((scope) => scope !== undefined),
+          };
+    // Callers are as many as there are keys.
+    this.#callers.set(id, found);
+    return found;
+  }
+
+  /** The scopes of the end user and the conversation that a request names. */
+  #namedScopes(
+    limits: TenantLimits,
+    tenant: string,
+    { members }: LimitedRequest,
+    headers: Asker['headers'],
+  ): Scope[] {
+    const scopes: Scope[] = [];
+    for (const kind of ['user', 'session'] as const) {
+      if (!hasLimits(limits[kind])) continue;
+      const sources = kind === 'user' ? this.#settings.userFrom : this.#settings.sessionFrom;
+      const name = this.#nameIn(sources, members, headers);
+      const hash = name === undefined ? undefined : this.#known.hash(tenant, kind, name);
+      if (hash === undefined) continue;
+      const scope = this.#known.scope(`${tag(tenant)}${kind}:${hash}:`, (id) =>
+        kind === 'user' ? openScope('user', '', id, limits.user) : openSessionScope(id, limits.session),
+      );
+      if (scope !== undefined) scopes.push(scope);
+    }
+    return scopes;
+  }
+
+  #nameIn(
+    sources: readonly NameSource[],
+    members: LimitedRequest['members'],
+    headers: Asker['headers'],
+  ): string | undefined {
+    for (const source of sources) {
+      const name =
+        source.kind === 'header'
+          ? headers[source.name]?.toString()
+          : members?.[this.#members.indexOf(source.path)];
+      if (name !== undefined && name !== '') return name;
+    }
+    return undefined;
+  }
+}
+
+/** The start of all keys of a tenant in a store: a cluster of Redis keeps them in one slot. No tenant is called `-`. */
+function tag(tenant: string): string {
+  return `{${tenant === '' ? '-' : tenant}}`;
+}
+
+function hasLimits(limits: object): boolean {
+  return Object.values(limits).some((value) => value !== undefined);
+}
+
+/** The tokens of a prompt. A body that is no JSON, such as an upload, has none that could be counted. */
+function promptTokensOf(parts: readonly Uint8Array[]): number {
+  return parts[0]?.[0] === openBrace ? promptTokens(parts) : 0;
+}
+
+const openBrace = 0x7b;
+
+function notAllowed(model: string, models: readonly string[]): GatewayError {
+  return new GatewayError(
+    'model_not_allowed',
+    `The model ${model.slice(0, 100)} is not among those that this key may use: ${models.join(', ').slice(0, 300)}.`,
+  );
+}
+
+function whenAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,63 @@
+/** One request that waits for a place of its tenant, key or user. */
+export interface PlaceWaiter {
+  /** Called when it may be its turn: it asks the store again. */
+  readonly retry: () => void;
+}
+
+/** The requests that wait for places, in the order in which they came, by the key of the quota. */
+export class PlaceQueue {
+  readonly #waiting = new Map<string, Set<PlaceWaiter>>();
+  readonly #maxWaiting: number;
+  #count = 0;
+
+  constructor(maxWaiting: number) {
+    this.#maxWaiting = maxWaiting;
+  }
+
+  get size(): number {
+    return this.#count;
+  }
+
+  /** Whether somebody waits for a place of one of these keys. */
+  has(keys: readonly string[]): boolean {
+    return this.#count > 0 && keys.some((key) => this.#waiting.has(key));
+  }
+
+  /** Whether the waiter is the first of its queue. */
+  isFirst(key: string, waiter: PlaceWaiter): boolean {
+    const [first] = this.#waiting.get(key) ?? [];
+    return first === undefined || first === waiter;
+  }
+
+  /** Adds a waiter behind the others; `false`: too many wait already. */
+  add(key: string, waiter: PlaceWaiter): boolean {
+    const queue = this.#waiting.get(key);
+    if (queue?.has(waiter) === true) return true;
+    if (this.#count >= this.#maxWaiting) return false;
+    this.#count += 1;
+    if (queue === undefined) this.#waiting.set(key, new Set([waiter]));
+    else queue.add(waiter);
+    return true;
+  }
+
+  remove(key: string, waiter: PlaceWaiter): void {
+    const queue = this.#waiting.get(key);
+    if (queue?.delete(waiter) !== true) return;
+    this.#count -= 1;
+    if (queue.size === 0) this.#waiting.delete(key);
+  }
+
+  /** A place of one of these keys may be free: who has waited longest asks. */
+  wake(keys: Iterable<string>): void {
+    if (this.#count === 0) return;
+    for (const key of keys) {
+      const [first] = this.#waiting.get(key) ?? [];
+      first?.retry();
+    }
+  }
+
+  /** Another process may have given back a place. */
+  wakeAll(): void {
+    this.wake([...this.#waiting.keys()]);
+  }
+}

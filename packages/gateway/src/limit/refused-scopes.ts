@@ -1,0 +1,52 @@
+import type { LimitError } from '@spillway/server/limit/limit-error';
+import { type MessageContext, quotaError, type RefusedQuota } from './limit-message.ts';
+import type { Scope } from './scope.ts';
+
+/** The scopes whose refusals are remembered. Beyond that the oldest is forgotten, and asks the store again. */
+const maxScopes = 10_000;
+
+/**
+ * Remembers which scopes are refused for a while yet, whatever they ask for. A tenant that hammers is answered from here:
+ * its bodies are not read, and the store is not asked.
+ */
+export class RefusedScopes {
+  readonly #refused = new Map<string, RefusedQuota & { readonly atMs: number; readonly untilMs: number }>();
+
+  /** Remembers a refusal if it is sure for some time. `minTokens`: what the smallest request wants of a budget. */
+  note(scope: Scope, refused: RefusedQuota, minTokens: number, nowMs: number): void {
+    const { quota, retryAfterMs, state, unit } = refused;
+    if (retryAfterMs === undefined || retryAfterMs <= 0) return;
+    // What others have reserved may come back. What is spent does not. What a request costs depends on its model.
+    if (quota.kind === 'places') return;
+    if (quota.kind === 'budget') {
+      const least = unit === 'tokens' ? minTokens : 1;
+      if (quota.limit - state.used >= least) return;
+    }
+    this.#refused.delete(scope.id);
+    const [oldest] = this.#refused.keys();
+    if (this.#refused.size >= maxScopes && oldest !== undefined) this.#refused.delete(oldest);
+    this.#refused.set(scope.id, { ...refused, atMs: nowMs, untilMs: nowMs + retryAfterMs });
+  }
+
+  /** The error of a scope that is still refused; `undefined`: it may ask. */
+  errorOf({ id }: Pick<Scope, 'id'>, nowMs: number, context: MessageContext): LimitError | undefined {
+    const refused = this.#refused.get(id);
+    if (refused === undefined) return undefined;
+    if (nowMs >= refused.untilMs) {
+      this.#refused.delete(id);
+      return undefined;
+    }
+    const { resetMs } = refused.state;
+    const agoMs = nowMs - refused.atMs;
+    const state = {
+      ...refused.state,
+      resetMs: resetMs === undefined ? undefined : Math.max(0, resetMs - agoMs),
+    };
+    return quotaError({ ...refused, state, retryAfterMs: refused.untilMs - nowMs }, context);
+  }
+
+  /** Limits may be higher now. */
+  clear(): void {
+    this.#refused.clear();
+  }
+}

@@ -1,0 +1,451 @@
+import type { Format, FormatName, TokenUsage } from '@spillway/core/format/format';
+import { SpillwayError } from '@spillway/core';
+import type { LimitAnswer, QuotaState } from '@spillway/core';
+import { GatewayError } from '@spillway/server/errors';
+import type { LimitError } from '@spillway/server/limit/limit-error';
+import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-headers';
+import type { StreamLimit } from '@spillway/server/limit/stream-limit';
+import type { GatewayStream } from '@spillway/server/stream/stream';
+import type { TenantLimits } from '../config/limits.ts';
+import { allowedOf, answerError } from './limit-message.ts';
+import type { LeaseHost } from './lease-host.ts';
+import type { PlaceWaiter } from './place-queue.ts';
+import type { Scope } from './scope.ts';
+import { Spending } from './spending.ts';
+import { answerTokens, textTokens } from './token-estimate.ts';
+
+/** What a lease is made of. */
+export interface RequestLeaseOptions {
+  readonly host: LeaseHost<RequestLease>;
+  /** The name of the lease in the store. */
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  readonly limits: Pick<TenantLimits, 'answer' | 'priority'>;
+  readonly spending: Spending;
+  /** The format of the answer's events; `undefined`: unknown, and counted as OpenAI's. */
+  readonly format: FormatName | undefined;
+}
+
+/**
+ * What one request holds of its limits: places, and slices of budgets. It is opened before the request has a place of
+ * maxStreams, spends as the answer comes, and settles with its end, exactly once. One file, because each of these steps
+ * may end the request, and a late answer of the store may meet any of them.
+ */
+export class RequestLease implements StreamLimit {
+  readonly #host: LeaseHost<RequestLease>;
+  readonly #name: string;
+  readonly #scopes: readonly Scope[];
+  readonly #limits: RequestLeaseOptions['limits'];
+  readonly #spending: Spending;
+  readonly #format: FormatName | undefined;
+  readonly #startedMs: number;
+  #stream: GatewayStream | undefined;
+  /** `new`: nothing was taken. `waiting`: a place is awaited. `open`: everything was taken. */
+  #state: 'new' | 'open' | 'settled' | 'waiting' = 'new';
+  /** The answer of the store to the lease's latest question. */
+  #asked: Promise<void> | undefined;
+  #isAsking = false;
+  #outputTokens = 0;
+  /** The tokens of the answer at which something is to be done. */
+  #nextAt: number;
+  #standing: LimitStanding | undefined;
+  /** The place that is awaited. */
+  #awaited: { readonly key: string; readonly error: LimitError } | undefined;
+  isShort = false;
+  onRoom: (() => void) | undefined;
+
+  constructor({ format, host, limits, name, scopes, spending }: RequestLeaseOptions) {
+    this.#host = host;
+    this.#name = name;
+    this.#scopes = scopes;
+    this.#limits = limits;
+    this.#spending = spending;
+    this.#format = format;
+    this.#startedMs = host.clock.nowMs();
+    this.#nextAt = limits.answer.tokens ?? Infinity;
+  }
+
+  /** Who gets the next free place of maxStreams. */
+  get priority(): TenantLimits['priority'] {
+    return this.#limits.priority;
+  }
+
+  /** The lease's name in the store, if it has anything there. */
+  get openName(): string | undefined {
+    return this.#state === 'open' && this.#scopes.length > 0 ? this.#name : undefined;
+  }
+
+  /** The keys of the places that the lease has or wants. */
+  get placeKeys(): string[] {
+    return this.#scopes.flatMap(({ places }) => places.map(({ quota }) => quota.key));
+  }
+
+  /**
+   * Takes everything that the request needs, or begins to wait for a place: `enter` then waits for it.
+   *
+   * @throws {LimitError} at once, if anything else refuses or too many wait.
+   * @throws {GatewayError} `limits_unavailable`: the store is away, and such requests are refused.
+   */
+  async open(signal: AbortSignal): Promise<void> {
+    if (this.#state !== 'new') return;
+    this.#state = 'waiting';
+    if (this.#scopes.length === 0) {
+      this.#opened();
+      return;
+    }
+    const queued = this.#host.queue.has(this.placeKeys) ? this.#fullPlaces() : undefined;
+    if (queued === undefined) await this.#try(signal);
+    else this.#await(queued.key, queued.error);
+  }
+
+  /** Opens the lease if that was not done, and waits for its turn. */
+  async enter(stream: GatewayStream): Promise<void> {
+    this.#stream = stream;
+    const { signal } = stream;
+    try {
+      await this.open(signal);
+      while (this.#state === 'waiting') {
+        await this.#turn(signal);
+        signal.throwIfAborted();
+        await this.#try(signal);
+      }
+      signal.throwIfAborted();
+    } finally {
+      this.#leaveQueue();
+    }
+  }
+
+  received(events: number, bytes: number): void {
+    const tokens = answerTokens(this.#format ?? 'openai-chat', events, bytes);
+    if (tokens >= this.#nextAt) this.#reached(tokens);
+  }
+
+  tick(nowMs: number): LimitError | undefined {
+    if (this.#state === 'settled') return undefined;
+    const { ms } = this.#limits.answer;
+    const lastedMs = nowMs - this.#startedMs;
+    const { body } = this.#stream ?? {};
+    // Half of a body that is no stream of events is of no use to anybody.
+    const canEnd = body === undefined || body.isEvents;
+    if (ms !== undefined && lastedMs >= ms && canEnd)
+      return this.#cutBy(answerError('answerMs', ms, Math.round(lastedMs)));
+    const isLate = this.#state === 'waiting' && lastedMs >= this.#host.waitTimeoutMs;
+    return isLate && this.#awaited !== undefined ? this.#refusedBy(this.#awaited.error) : undefined;
+  }
+
+  headers(format: Format): Record<string, string> {
+    return this.#standing === undefined ? {} : limitHeaders(format, this.#standing);
+  }
+
+  /** The stream has ended: what it used is counted, with the provider's numbers where they came. */
+  settle(usage: TokenUsage | undefined): void {
+    if (this.#state === 'settled') return;
+    const wasOpen = this.#state === 'open';
+    this.#state = 'settled';
+    this.#leaveQueue();
+    this.onRoom = undefined;
+    if (!wasOpen) return;
+    const { input, isEstimate, output } = this.#used(usage);
+    const stream = this.#stream;
+    const claims = this.#spending.lastClaims(input, output);
+    this.#host.settle({
+      lease: this,
+      stream,
+      name: this.#scopes.length > 0 ? this.#name : undefined,
+      claims,
+      // A question that is on its way would open the lease again.
+      after: this.#asked,
+      inputTokens: input,
+      outputTokens: output,
+      isEstimate,
+      overshootTokens: this.#spending.overshootTokens,
+    });
+  }
+
+  /**
+   * The tokens that count. What the provider has refused, or never got, costs nothing. Whoever leaves while the provider is
+   * at work pays for the prompt.
+   */
+  #used(usage: TokenUsage | undefined): { input: number; output: number; isEstimate: boolean } {
+    const stream = this.#stream;
+    const wasServed =
+      stream !== undefined &&
+      stream.phase !== 'waiting' &&
+      (stream.body === undefined
+        ? (stream.end?.state ?? 'cancelled') === 'cancelled'
+        : stream.body.status < 400) &&
+      stream.refusal === undefined;
+    const { inputTokens, outputTokens } = usage ?? {};
+    if (!wasServed) return { input: inputTokens ?? 0, output: outputTokens ?? 0, isEstimate: false };
+    const counted = this.#counted(stream);
+    return {
+      input: inputTokens ?? this.#spending.inputTokens,
+      output: outputTokens ?? counted,
+      isEstimate: inputTokens === undefined || outputTokens === undefined,
+    };
+  }
+
+  /** The tokens of an answer, by its length. What is in a body of an unknown kind may be anything. */
+  #counted({ body, bytes, events }: GatewayStream): number {
+    if (body?.isEvents === true) return answerTokens(this.#format ?? 'openai-chat', events, bytes);
+    return this.#format === undefined ? 0 : textTokens(bytes);
+  }
+
+  /** Asks the store for everything once. */
+  async #try(signal: AbortSignal): Promise<void> {
+    const host = this.#host;
+    const claims = this.#spending.firstClaims(this.#least);
+    let answer: LimitAnswer;
+    try {
+      answer = await host.store.open(
+        {
+          lease: this.#name,
+          leaseMs: host.leaseMs,
+          rates: this.#scopes.flatMap(({ rates }) => rates.map(({ quota }) => quota)),
+          places: this.#scopes.flatMap(({ places }) => places.map(({ quota }) => quota)),
+          budgets: claims,
+        },
+        signal,
+      );
+    } catch (error) {
+      this.#storeFailed(error, signal);
+      return;
+    }
+    if (this.#isSettled) {
+      // It was given up while the store was asked.
+      host.giveBack(this.#name);
+      signal.throwIfAborted();
+      return;
+    }
+    host.storeAnswered();
+    if (answer.isGranted) {
+      this.#opened();
+      this.#spending.granted(claims, answer.reserved, 0);
+      this.#look();
+      this.#readStanding();
+      return;
+    }
+    const { quota } = answer;
+    if (quota.kind === 'places' && quota.limit > 0) {
+      this.#await(quota.key, host.errorOf(this.#scopes, answer));
+      return;
+    }
+    const first = { claims, minTokens: this.#least };
+    throw this.#refusedBy(host.errorOf(this.#scopes, answer, first));
+  }
+
+  get #least(): number {
+    return Math.min(this.#host.minAnswerTokens, this.#limits.answer.tokens ?? Infinity);
+  }
+
+  get #isSettled(): boolean {
+    return this.#state === 'settled';
+  }
+
+  #opened(): void {
+    this.#state = 'open';
+    this.#leaveQueue();
+    this.#host.opened(this);
+  }
+
+  /** The store is away: the request runs without it, or is refused. */
+  #storeFailed(error: unknown, signal: AbortSignal): void {
+    // The store may have taken everything all the same.
+    if (signal.aborted || this.#isSettled || this.#host.whenStoreFails === 'closed')
+      this.#host.giveBack(this.#name);
+    signal.throwIfAborted();
+    if (!(error instanceof SpillwayError)) throw error;
+    this.#host.storeFailed(error);
+    if (this.#isSettled) return;
+    if (this.#host.whenStoreFails === 'closed') {
+      this.#state = 'settled';
+      this.#leaveQueue();
+      throw unavailable(error);
+    }
+    this.#opened();
+    this.#spending.allow(0);
+    this.#look();
+  }
+
+  /** What the client is told is read while the provider is asked: nobody waits for it. */
+  #readStanding(): void {
+    const told = this.#scopes.flatMap(({ budgets, rates }) => [
+      ...rates.map(({ quota }) => quota),
+      ...budgets.filter(({ unit }) => unit === 'tokens').map(({ quota }) => quota),
+    ]);
+    if (told.length === 0) return;
+    const { clock, closing, store } = this.#host;
+    store.read(told, closing).then(
+      (states) => {
+        let [requests, tokens]: [LimitStanding['requests'], LimitStanding['tokens']] = [undefined, undefined];
+        for (const [index, quota] of told.entries()) {
+          const allowed = allowedOf(quota, states[index] ?? noUse);
+          if (allowed === undefined) continue;
+          if (quota.kind === 'rate') requests = tighter(requests, allowed);
+          else tokens = tighter(tokens, allowed);
+        }
+        this.#standing = { requests, tokens, dateMs: clock.dateMs() };
+      },
+      // An answer without these headers is an answer.
+      () => undefined,
+    );
+  }
+
+  // --- waiting for a place
+
+  /** The queue that the lease joins because others wait there already. */
+  #fullPlaces(): { readonly key: string; readonly error: LimitError } | undefined {
+    const { queue } = this.#host;
+    for (const scope of this.#scopes) {
+      for (const { name, quota } of scope.places) {
+        if (!queue.has([quota.key])) continue;
+        const state = { used: quota.limit, reserved: 0, resetMs: undefined };
+        const refused = { scope, name, quota, unit: 'tokens', state, retryAfterMs: undefined } as const;
+        return { key: quota.key, error: this.#host.write(refused) };
+      }
+    }
+    return undefined;
+  }
+
+  readonly #waiter: PlaceWaiter = {
+    retry: () => {
+      if (this.#onTurn === undefined) this.#isTurn = true;
+      else this.#onTurn();
+    },
+  };
+  #onTurn: (() => void) | undefined;
+  /** The lease was woken while it did not wait: it asks again at once. */
+  #isTurn = false;
+
+  #await(key: string, error: LimitError): void {
+    const { queue } = this.#host;
+    if (this.#awaited !== undefined && this.#awaited.key !== key)
+      queue.remove(this.#awaited.key, this.#waiter);
+    if (!queue.add(key, this.#waiter)) throw this.#refusedBy(error);
+    this.#awaited = { key, error };
+  }
+
+  /** Waits until it may be the lease's turn. */
+  async #turn(signal: AbortSignal): Promise<void> {
+    this.#host.awaitsPlace();
+    const isTurn = this.#isTurn;
+    this.#isTurn = false;
+    if (isTurn) return;
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = (): void => reject(signal.reason as Error);
+      this.#onTurn = () => {
+        this.#onTurn = undefined;
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  #leaveQueue(): void {
+    const awaited = this.#awaited;
+    if (awaited === undefined) return;
+    this.#awaited = undefined;
+    this.#onTurn = undefined;
+    this.#host.queue.remove(awaited.key, this.#waiter);
+    // There may be more places than the one that this request waited for.
+    this.#host.queue.wake([awaited.key]);
+  }
+
+  // --- spending
+
+  /** Notes when something is to be done next. */
+  #look(): void {
+    const { askAt, stopAt } = this.#spending;
+    this.#nextAt = Math.min(this.#limits.answer.tokens ?? Infinity, this.#isAsking ? stopAt : askAt);
+  }
+
+  #reached(tokens: number): void {
+    this.#outputTokens = Math.max(this.#outputTokens, tokens);
+    const most = this.#limits.answer.tokens;
+    if (most !== undefined && tokens >= most) {
+      this.#cut(answerError('answerTokens', most, tokens));
+      return;
+    }
+    this.isShort = tokens >= this.#spending.stopAt;
+    if (this.#isAsking) {
+      // The answer is on its way. The provider is not read until then, so nothing more is to be counted.
+      if (this.isShort) this.#nextAt = most ?? Infinity;
+      return;
+    }
+    this.#isAsking = true;
+    this.#asked = this.#extend();
+  }
+
+  /** Asks for the next slice. Never rejects. */
+  async #extend(): Promise<void> {
+    const { closing, leaseMs, store } = this.#host;
+    this.#look();
+    const input = this.#stream?.reported?.inputTokens;
+    if (input !== undefined) this.#spending.countInput(input, this.#outputTokens);
+    const claims = this.#spending.nextClaims(this.#outputTokens);
+    try {
+      const answer = await store.extend(this.#name, leaseMs, claims, closing);
+      this.#isAsking = false;
+      this.#host.storeAnswered();
+      if (this.#isSettled) return;
+      if (!answer.isGranted) {
+        this.#cut(this.#host.errorOf(this.#scopes, answer));
+        return;
+      }
+      this.#spending.granted(claims, answer.reserved, this.#outputTokens);
+    } catch (error) {
+      this.#isAsking = false;
+      if (this.#isSettled) return;
+      this.#host.storeFailed(error);
+      if (this.#host.whenStoreFails === 'open') this.#spending.allow(this.#outputTokens);
+      // What is still reserved may be used. After that the answer ends.
+      else if (this.isShort) this.#cut(this.#host.lostStoreError(this.#spending, this.#outputTokens));
+    }
+    this.#goOn();
+  }
+
+  /** The provider may go on, unless it is already at the next bound. */
+  #goOn(): void {
+    if (this.#isSettled) return;
+    this.#look();
+    const wasShort = this.isShort;
+    this.isShort = false;
+    if (this.#outputTokens >= this.#nextAt) this.#reached(this.#outputTokens);
+    if (!wasShort || this.isShort) return;
+    const { onRoom } = this;
+    this.onRoom = undefined;
+    onRoom?.();
+  }
+
+  #cut(error: LimitError): void {
+    this.#nextAt = Infinity;
+    const counted = { inputTokens: this.#spending.inputTokens, outputTokens: this.#outputTokens };
+    this.#stream?.cut(this.#cutBy(error), counted);
+  }
+
+  #cutBy(error: LimitError): LimitError {
+    this.#host.cut(error);
+    return error;
+  }
+
+  #refusedBy(error: LimitError): LimitError {
+    this.#state = 'settled';
+    this.#leaveQueue();
+    this.#host.refused(error);
+    return error;
+  }
+}
+
+const noUse: QuotaState = { used: 0, reserved: 0, resetMs: undefined };
+
+function tighter<T extends { readonly remaining: number }>(one: T | undefined, other: T): T {
+  return one === undefined || other.remaining < one.remaining ? other : one;
+}
+
+/** The error of a request that cannot be counted. */
+function unavailable(cause: Error): GatewayError {
+  const message =
+    'The store of limits does not answer, and requests are not served uncounted (whenLimitStoreFails).';
+  return new GatewayError('limits_unavailable', message, { cause, retryAfterS: 1 });
+}

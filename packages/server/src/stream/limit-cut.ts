@@ -1,0 +1,61 @@
+import { payloadsOf } from '@spillway/core/format/payloads';
+import type { Format, TokenUsage } from '@spillway/core/format/format';
+import type { EventRun } from '@spillway/core/format/sse';
+import type { LimitError } from '../limit/limit-error.ts';
+import type { StreamBody } from './stream-body.ts';
+
+/** A stream, as far as its cut needs it. */
+interface CutStream {
+  readonly body: StreamBody | undefined;
+  /** The tokens that the provider has reported so far. */
+  readonly reported: TokenUsage | undefined;
+  /** See {@link identityIn}. */
+  readonly identity: unknown;
+  defect(where: string, error: unknown): void;
+}
+
+/** What the format's closing needs of an answer's first event, where that is not kept for so long. */
+export function identityIn(first: EventRun, format: Format | undefined): unknown {
+  return format?.identity?.(payloadsOf([first])[0]);
+}
+
+/** The end of an answer by a limit, in its midst: what came is delivered, and behind it the closing events. */
+export class LimitCut {
+  readonly error: LimitError;
+  readonly #stream: CutStream;
+  readonly #counted: TokenUsage | undefined;
+
+  /** `counted`: the tokens so far, as they were counted here. */
+  constructor(stream: CutStream, error: LimitError, counted: TokenUsage | undefined) {
+    this.#stream = stream;
+    this.error = error;
+    this.#counted = counted;
+  }
+
+  /**
+   * Writes the events that make a whole message of all that came. What they need of it is read from what the stream's log
+   * keeps for readers to come, so that an answer that is never cut costs nothing for it. `undefined`: no message can be
+   * made of it.
+   */
+  closing(): Uint8Array | undefined {
+    const { body, identity, reported } = this.#stream;
+    if (body?.format === undefined) return undefined;
+    const { format, log } = body;
+    const { name, resetMs, scope } = this.error.reached;
+    const counted = this.#counted;
+    const outputTokens = counted?.outputTokens ?? reported?.outputTokens;
+    const isEstimate = outputTokens !== undefined && counted?.outputTokens !== undefined;
+    try {
+      return format.close({
+        events: payloadsOf(log.newest(Infinity)),
+        isFromStart: log.oldestOffset === 0,
+        identity,
+        note: { reason: 'limit', limit: name, scope, resetMs, ...(isEstimate && { usage: 'estimated' }) },
+        usage: { inputTokens: reported?.inputTokens ?? counted?.inputTokens, outputTokens },
+      });
+    } catch (error) {
+      this.#stream.defect('closing of an answer', error);
+      return undefined;
+    }
+  }
+}
