@@ -6,6 +6,7 @@ import { type Feed, FeedError } from './feed.ts';
 import { Hint } from './hint.tsx';
 import { Meter } from './meter.tsx';
 import { moneyText } from './money.ts';
+import { docHref } from './route.ts';
 import { countText, durationText, plural } from './units.ts';
 
 const refreshEveryMs = 2000;
@@ -51,7 +52,7 @@ export function TenantsPage({
       <h1>Tenants</h1>
       <p class="explain">
         What each tenant may use and has used. Days and months are those of UTC. Where a provider reported no
-        tokens, they are estimated.
+        tokens, they are estimated. <a href={docHref('operating', 'limits-and-tenants')}>What is counted</a>
       </p>
       <p role="alert" class="problem">
         {problem}
