@@ -414,11 +414,12 @@ export class GatewayStream implements StreamOwner {
    * provider has not reported them. Default: they are not known.
    */
   cut(error: LimitError, counted?: TokenUsage): void {
-    if (this.end !== undefined || this.signal.aborted) return;
+    if (this.end !== undefined || this.signal.aborted || this.limitCut !== undefined) return;
     if (this.events === 0 || this.#body?.format === undefined) return this.cancel(error);
     this.reported = newestUsage(this.#body, this.reported);
     this.limitCut = new LimitCut(this, error, counted);
-    this.#controller.abort(error);
+    // Later, because whoever counts may call this in the midst of what the provider has just sent.
+    this.#host.clock.nextTick((controller) => controller.abort(error), this.#controller);
   }
 
   /** The provider is asked from now on. */
