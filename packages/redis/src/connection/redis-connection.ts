@@ -9,12 +9,16 @@ const dialTimeoutMs = 5000;
 /** Between two tries to connect: twice as long each time, up to the second, and up to half of it more by chance. */
 const minPauseMs = 50;
 const maxPauseMs = 1000;
+/** Between two probes, after a refusal. */
+const probeMs = 500;
 
 interface RedisConnectionOptions {
   readonly address: RedisAddress;
   readonly tls: ConnectionOptions | undefined;
   /** What all calls run. */
   readonly script: string;
+  /** A command that changes something, to find out whether Redis takes changes again after it refused one. */
+  readonly probe: readonly string[];
   readonly deadlineMs: number;
   /** The calls that may wait at once. */
   readonly maxCalls: number;
@@ -80,11 +84,6 @@ export class RedisConnection {
     }
   }
 
-  /** Says that Redis takes changes: after it refused one, a connection alone does not prove it. */
-  worked(): void {
-    if (this.#problem !== undefined && this.#client !== undefined) this.#tell(undefined);
-  }
-
   /** Rejects all calls and ends the connection. */
   async close(): Promise<void> {
     this.#closing.abort();
@@ -121,8 +120,7 @@ export class RedisConnection {
       // A connection that was lost has said why.
       if (client !== this.#client) throw this.#problem ?? this.#failure(error);
       const failure = this.#failure(error);
-      this.#hasRefused = true;
-      this.#tell(failure);
+      if (!this.#hasRefused) this.#refused(client, failure);
       // A master that became a replica: where it was, or at its sentinels, there may be another one now.
       if (isReply(error, 'READONLY')) lose(failure);
       throw failure;
@@ -170,7 +168,9 @@ export class RedisConnection {
       this.#lose = lose;
       this.#client = client;
       connected();
+      // After a refusal, a connection alone proves nothing.
       if (!this.#hasRefused) this.#tell(undefined);
+      else this.#probe(client);
       this.#first.resolve();
       await promise;
     } finally {
@@ -189,6 +189,29 @@ export class RedisConnection {
       const timer = setTimeout(end, ms);
       signal.addEventListener('abort', end, { once: true });
     });
+  }
+
+  #refused(client: RedisClient, failure: RedisFailure): void {
+    this.#hasRefused = true;
+    this.#tell(failure);
+    this.#probe(client);
+  }
+
+  /** Tries until Redis takes a change, or the connection is lost. */
+  #probe(client: RedisClient): void {
+    const probe = async (): Promise<void> => {
+      while (this.#client === client && this.#hasRefused) {
+        await this.#pause(probeMs);
+        if (this.#client !== client) return;
+        const limits = { timeoutMs: this.#options.deadlineMs, signal: this.#closing.signal };
+        const isTaken = await within(client.sendCommand(this.#options.probe), limits).then(
+          () => true,
+          () => false,
+        );
+        if (isTaken && this.#client === client) this.#tell(undefined);
+      }
+    };
+    void probe();
   }
 
   #tell(problem: RedisFailure | undefined): void {

@@ -104,6 +104,7 @@ class LimitsOnRedis implements RedisLimits {
       address: password === undefined ? address : { ...address, password },
       tls,
       script: limitScript,
+      probe: ['SET', `${prefix}probe`, '', 'PX', '1000'],
       deadlineMs,
       maxCalls,
       onChange: (problem) => onChange(problem?.message),
@@ -117,7 +118,7 @@ class LimitsOnRedis implements RedisLimits {
   async open(request: LeaseRequest, signal: AbortSignal): Promise<LimitAnswer> {
     const { budgets, places, rates } = request;
     const reply = await this.#run(this.#keys.open(request), signal);
-    return this.#answer(reply, [...rates, ...places, ...budgets.map(({ quota }) => quota)]);
+    return answerOf(reply, [...rates, ...places, ...budgets.map(({ quota }) => quota)]);
   }
 
   async extend(
@@ -127,7 +128,7 @@ class LimitsOnRedis implements RedisLimits {
     signal: AbortSignal,
   ): Promise<LimitAnswer> {
     const reply = await this.#run(this.#keys.ofLease('extend', lease, leaseMs, claims), signal);
-    return this.#answer(
+    return answerOf(
       reply,
       claims.map(({ quota }) => quota),
     );
@@ -161,18 +162,6 @@ class LimitsOnRedis implements RedisLimits {
     return this.#connection.close();
   }
 
-  #answer([isGranted, ...numbers]: readonly number[], quotas: readonly Quota[]): LimitAnswer {
-    if (isGranted === 1) {
-      // A grant was written: this Redis takes changes.
-      this.#connection.worked();
-      return { isGranted: true, reserved: numbers };
-    }
-    const [number = 0, ...state] = numbers;
-    const quota = quotas[number - 1];
-    if (quota === undefined) throw failed(`Redis names quota ${number} of ${quotas.length} in a refusal.`);
-    return { isGranted: false, quota, state: stateOf(state), retryAfterMs: orAbsent(state[3]) };
-  }
-
   async #run({ keys, words }: LimitCall, signal: AbortSignal): Promise<readonly number[]> {
     const endMs = performance.now() + this.#deadlineMs;
     for (;;) {
@@ -180,7 +169,9 @@ class LimitsOnRedis implements RedisLimits {
       // 2: it has forgotten many silent leases, and there may be more of them. It may be asked again: nothing was done twice.
       if (reply[0] !== 2) return reply;
       if (performance.now() > endMs)
-        throw failed('Redis: too many leases have fallen silent at once; what they had comes back with the next calls.');
+        throw failed(
+          'Redis: too many leases have fallen silent at once; what they had comes back with the next calls.',
+        );
     }
   }
 
@@ -197,6 +188,14 @@ class LimitsOnRedis implements RedisLimits {
       throw this.#connection.isClosed ? closed() : failed(error.message, error);
     }
   }
+}
+
+function answerOf([isGranted, ...numbers]: readonly number[], quotas: readonly Quota[]): LimitAnswer {
+  if (isGranted === 1) return { isGranted: true, reserved: numbers };
+  const [number = 0, ...state] = numbers;
+  const quota = quotas[number - 1];
+  if (quota === undefined) throw failed(`Redis names quota ${number} of ${quotas.length} in a refusal.`);
+  return { isGranted: false, quota, state: stateOf(state), retryAfterMs: orAbsent(state[3]) };
 }
 
 function stateOf([used = 0, reserved = 0, resetMs]: readonly number[]): QuotaState {
