@@ -12,6 +12,7 @@ import { Playground } from './playground/playground.tsx';
 import { type Route, useRoute } from './route.ts';
 import { StreamPage } from './stream-page.tsx';
 import { TapsPage } from './taps-page.tsx';
+import { TenantsPage } from './tenants-page.tsx';
 import { clockText } from './units.ts';
 
 const keyName = 'spillway-key';
@@ -20,13 +21,14 @@ const titles = {
   overview: 'Overview',
   ended: 'Ended',
   taps: 'Taps',
+  tenants: 'Tenants',
   calls: 'Calls',
   playground: 'Playground',
   gateway: 'Gateway',
   stream: 'Stream',
   docs: 'Help',
 } as const;
-const views = ['overview', 'ended', 'taps', 'calls', 'playground', 'gateway'] as const;
+const views = ['overview', 'ended', 'taps', 'tenants', 'calls', 'playground', 'gateway'] as const;
 
 export function App(): JSX.Element {
   const about = useAbout();
@@ -110,6 +112,8 @@ function View({
       return <EndedPage feed={feed} filter={route.filter} />;
     case 'taps':
       return <TapsPage feed={feed} onRefused={onRefused} />;
+    case 'tenants':
+      return <TenantsPage feed={feed} onRefused={onRefused} />;
     case 'calls':
       return <CallsPage feed={feed} isLost={isLost} onRefused={onRefused} />;
     case 'playground':

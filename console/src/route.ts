@@ -9,7 +9,7 @@ export type EndedFilter = Readonly<Partial<Record<EndedFacet, string>>>;
 
 /** What the address names. */
 export type Route =
-  | { readonly view: 'overview' | 'playground' | 'gateway' | 'taps' | 'calls' }
+  | { readonly view: 'overview' | 'playground' | 'gateway' | 'taps' | 'tenants' | 'calls' }
   | { readonly view: 'ended'; readonly filter: EndedFilter }
   | { readonly view: 'docs'; readonly doc: DocName; readonly section: string }
   | { readonly view: 'stream'; readonly id: string };
@@ -37,6 +37,7 @@ function parseRoute(hash: string): Route {
     case 'playground':
     case 'gateway':
     case 'taps':
+    case 'tenants':
     case 'calls':
       return { view: first };
     case 'ended': {

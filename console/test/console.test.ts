@@ -355,6 +355,26 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     await shows(page, '.verdict', 'Nothing is wrong');
   });
 
+  test('shows tenants: what they may use, what they have used, and what it cost', async () => {
+    const env = { SPILLWAY_API_KEYS: 'clinic/web=sk-web,lab=sk-lab' };
+    const clinic = 'name=clinic,tokensPerDay=2000,streams=5,costPerMonth=0.02';
+    const priced = ['--price', 'model=sim*,input=1,output=2.5', '--currency', 'EUR'];
+    const own = await startGateway(['--tenant', clinic, ...priced], { env });
+    const page = await openConsole('#/tenants', {}, own.adminUrl);
+    await shows(page, '.tenant >> nth=0', /clinic\s*no stream now/);
+    await shows(page, '.limits', /tokensPerDay\s*0 of 2,000/);
+    await shows(page, '.limits', /costPerMonth\s*0.00 EUR of 0.02 EUR/);
+    const headers = { authorization: 'Bearer sk-web' };
+    await (await postChat(own.url, 'sim:tokens=100,tps=0,ttft=0', { headers })).text();
+    await shows(page, '.use td >> nth=0', /^1$/);
+    await shows(page, '.tenant >> nth=0', /of these estimated/);
+    await shows(page, '.tenant >> nth=0', /0\.00026 EUR/);
+    const other = { headers: { authorization: 'Bearer sk-lab' } };
+    await (await postChat(own.url, 'sim:tokens=5,tps=0,ttft=0', other)).text();
+    await shows(page, '.tenant >> nth=1', /lab[^]*It has no limits/);
+    await isAccessible(page);
+  });
+
   test('says what a column means to the keyboard, and what a moment was to a pointer', async () => {
     await openChat('sim:tps=20,tokens=100000,ttft=0', 'quick/1.0');
     const page = await openConsole();
@@ -497,6 +517,7 @@ describe.skipIf(!existsSync(executablePath))('the console in a real Chromium', (
     '',
     '#/ended',
     '#/taps',
+    '#/tenants',
     '#/calls',
     '#/gateway',
     '#/playground',

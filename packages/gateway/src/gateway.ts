@@ -16,7 +16,7 @@ import { effectiveSettings } from './config/effective.ts';
 import type { Settings } from './config/load.ts';
 import { isLoopback } from './config/loopback.ts';
 import type { Provider } from './config/provider.ts';
-import { Reload } from './config/reload.ts';
+import { Reload, type ReloadResult } from './config/reload.ts';
 import { Console } from '@spillway/server/console/console';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { survey } from '@spillway/server/stream/survey';
@@ -57,6 +57,7 @@ import { Paces } from '@spillway/server/sink/paces';
 import { Streams } from '@spillway/server/stream/streams';
 import { Canary, canaryName } from './telemetry/canary.ts';
 import { openTaps } from './tap/taps.ts';
+import { openAccounts } from './limit/accounts.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
@@ -85,10 +86,10 @@ export interface Gateway {
   readonly answersCalls: boolean;
   readonly shutdownMs: number;
   /**
-   * Loads the configuration again, and puts keys, providers and the log's level in force. Running streams go on.
-   * If `load` throws, everything stays as it is. Never rejects: the log and the metrics say how it went.
+   * Loads the configuration again, and puts keys, limits, providers, taps and the log's level in force. Running streams go
+   * on. If `load` throws, everything stays as it is. Never rejects: the result, the log and the metrics say how it went.
    */
-  reload(load: () => Settings): Promise<void>;
+  reload(load: () => Settings): Promise<ReloadResult>;
   /**
    * Stops the gateway. It is not ready from now on and takes no new streams. Running streams may finish
    * within `shutdownMs`; then they are ended. A second call ends them now. `say` gets a sentence for each step,
@@ -98,13 +99,14 @@ export interface Gateway {
 }
 
 /**
- * Starts a gateway. It listens when the promise resolves. One file, because it is the one place where all parts are
+ * Starts a gateway. `load`: loads the settings anew, for operators who ask for that. It listens when the promise resolves. One file, because it is the one place where all parts are
  * put together, and each of them needs others.
  */
 export async function openGateway(
   asked: Settings,
   log: Logger,
   logDestination?: Pick<LogDestination, 'droppedLines'>,
+  load?: () => Settings,
 ): Promise<Gateway> {
   await checkTools(asked.voice);
   const taps = await openTaps(asked.config.tap, {
@@ -119,6 +121,7 @@ export async function openGateway(
   const config = { ...asked.config, maxStreams: bounds.maxStreams };
   const settings = { ...asked, config };
   const clock = nodeClock;
+  const dateMs = (): number => clock.dateMs();
   const defects = new Defects(log);
   const meter = new Meter();
   const lines = new StreamLines(log, clock);
@@ -137,8 +140,9 @@ export async function openGateway(
     },
     defects,
     clock,
-    taps: taps.all,
+    taps,
   });
+  const accounts = await openAccounts(asked.limits, { clock, log, streams: () => streams.all() });
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
     streams: drainTogether(() => [streams, realtime]),
@@ -160,6 +164,7 @@ export async function openGateway(
   const refusals = new Refusals(log, clock);
   const onRefused = (refusal: Refusal): void => {
     refusals.refused('client', refusal);
+    accounts?.usage.refused(refusal);
     taps.refused(refusal);
   };
   const onAdminRefused = (refusal: Refusal): void => refusals.refused('admin', refusal);
@@ -168,25 +173,28 @@ export async function openGateway(
   /** Where clients need keys, the canary needs one, too. */
   const withCanary = (apiKeys: readonly ApiKey[]): readonly ApiKey[] =>
     apiKeys.length > 0 ? [...apiKeys, ...canaryKeys] : [];
-  const keys = new ApiKeys(withCanary(settings.apiKeys));
+  const keys = new ApiKeys(withCanary(settings.apiKeys), dateMs);
   const reload = new Reload({
     settings: asked,
     log,
-    dateMs: () => clock.dateMs(),
+    dateMs,
     apply: async (next) => {
       const otherPool = await otherPoolFor(next.providers);
       const putVoice = next.voice && voice?.prepare(next.voice);
+      const otherTaps = await taps.prepare(next.config.tap);
       // From here to the end nothing waits: no request meets the half of a configuration.
       keys.replace(withCanary(next.apiKeys));
       limiter.use(next.limits);
       adminKeys.replace(next.adminKeys);
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
+      if (next.limits !== undefined) accounts?.replace(next.limits);
       putVoice?.();
+      otherTaps.commit();
     },
   });
   const limiter = holdLimiter(settings.limits, { clock, config, defects });
-  const adminKeys = new ApiKeys(settings.adminKeys);
+  const adminKeys = new ApiKeys(settings.adminKeys, dateMs);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
   const ofListeners = {
@@ -239,6 +247,7 @@ export async function openGateway(
     calls: () => voice?.calls,
     realtime: () => realtime.metered,
     reload,
+    limits: accounts,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     refusals,
@@ -271,7 +280,7 @@ export async function openGateway(
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
-  const relay = new Relay({ settings, ...observers, ...provider });
+  const relay = new Relay({ settings, ...observers, ...provider, usage: accounts?.usage });
   const guard = new Guard(keys, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -290,6 +299,7 @@ export async function openGateway(
     streams,
     log,
     onRefused,
+    report: accounts?.report,
     consoleUrl,
     canary,
     voice: () => voice,
@@ -309,7 +319,7 @@ export async function openGateway(
     ownUrl: certificate || config.proxyProtocol ? undefined : () => listeningUrl(server.server),
     watch: watchBoth(
       watchCalls(metrics, tracing),
-      recordCalls({ taps: taps.all, windowBytes: config.windowBytes, clock, defects }),
+      recordCalls({ taps, windowBytes: config.windowBytes, clock, defects }),
     ),
   });
   const realtime = new RealtimeSessions({
@@ -325,7 +335,7 @@ export async function openGateway(
     memory,
     metrics,
     providers: () => providers,
-    taps: taps.all,
+    taps,
     targets: provider.targets,
     tracing,
   });
@@ -371,6 +381,7 @@ export async function openGateway(
     }),
     simulatorUrl: simulator?.url,
     voice,
+    report: accounts?.report,
     facts: () => ({
       host: hostname(),
       pid: process.pid,
@@ -385,6 +396,7 @@ export async function openGateway(
     intake,
     clock,
     log,
+    reload: load && (() => reload.run(load)),
   });
   // The console reads streams by a session, as clients do. It may send requests only to simulated models.
   const adminSessions = new Sessions({
@@ -415,6 +427,7 @@ export async function openGateway(
     await Promise.all([server.close(), admin.close()]);
     await limiter.close();
     await taps.close();
+    await accounts?.close();
     pools.destroy();
     refusals.close();
     lines.close();

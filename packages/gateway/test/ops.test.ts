@@ -164,6 +164,8 @@ async function startWhole(): Promise<RunningGateway> {
     'simulated',
     '--tap',
     tap,
+    '--tenant',
+    'name=*,tokensPerMonth=1000000000',
   ]);
   return gateway;
 }

@@ -15,6 +15,7 @@ const statuses = {
   not_found: 404,
   request_timeout: 408,
   request_too_large: 413,
+  config_invalid: 422,
   limit_reached: 429,
   headers_too_large: 431,
   internal_error: 500,

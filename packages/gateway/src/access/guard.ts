@@ -34,7 +34,7 @@ export class Guard {
   /** The caller of a request, or the error with which the request is refused. */
   admit(headers: IncomingHttpHeaders, queryKey: string | undefined): Caller | GatewayError {
     const refusal = this.#keys.areRequired ? undefined : this.#hostRefusal(headers);
-    return refusal ?? this.identify(headers, queryKey) ?? invalidApiKey();
+    return refusal ?? this.identify(headers, queryKey) ?? this.keyRefusal(headers, queryKey);
   }
 
   /** The caller with these keys; `undefined`: a key is needed, and none of these is accepted. */
@@ -46,6 +46,15 @@ export class Guard {
     }
     const key = this.#keys.accept(given);
     return key && { name: key.name, tenant: key.tenant, owner: key.name };
+  }
+
+  /** Why none of the keys of a request is accepted. That one of them has ended is told to whoever has that very key. */
+  keyRefusal(headers: IncomingHttpHeaders, queryKey: string | undefined): GatewayError {
+    const ended = this.#keys.ended(keysOf(headers, queryKey));
+    if (ended === undefined) return invalidApiKey();
+    const when = endText(ended.endedMs);
+    const how = ended.key.revokedMs === undefined ? 'expired' : 'was revoked';
+    return new GatewayError('invalid_api_key', `This API key ${how} ${when}: ask for another one.`);
   }
 
   /**
@@ -102,6 +111,15 @@ export class Guard {
  */
 function isNoOtherPage({ 'sec-fetch-site': site }: IncomingHttpHeaders): boolean {
   return site === undefined || site === 'same-origin' || site === 'none';
+}
+
+const dayMs = 86_400_000;
+
+/** A time by UTC; midnight as the end of the day before it, which is what its configuration says. */
+function endText(dateMs: number): string {
+  return dateMs % dayMs === 0
+    ? `at the end of ${new Date(dateMs - 1).toISOString().slice(0, 10)} (UTC)`
+    : `on ${new Date(dateMs).toISOString().slice(0, 16).replace('T', ' at ')} (UTC)`;
 }
 
 function notAllowed(message: string): GatewayError {

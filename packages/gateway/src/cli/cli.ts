@@ -3,7 +3,10 @@ import { type Logger, pino } from 'pino';
 import { addAudit } from './audit/audit-commands.ts';
 import { banner } from './banner.ts';
 import { addCall } from './call/call-command.ts';
-import { type ExitCode, exitCodes } from './exit-codes.ts';
+import { exitCodes } from './exit-codes.ts';
+import { fail } from './fail.ts';
+import { addKeys } from './keys/keys-commands.ts';
+import { addReload } from './reload/reload-command.ts';
 import { check } from './check/check.ts';
 import { findingsAsJson, findingsAsText } from './check/finding.ts';
 import { addSettings, settingsFrom } from './settings.ts';
@@ -93,6 +96,8 @@ program
     );
   });
 
+addKeys(program);
+addReload(program);
 addAudit(program);
 addCall(program);
 
@@ -120,13 +125,13 @@ async function runGateway(flags: Readonly<Record<string, unknown>>): Promise<voi
   const end = (code: number): Promise<never> => endProcess(code, [destination, words]);
   const log = pino({ level: settings.config.logLevel, serializers: { err: reportError } }, destination);
   for (const { message, ...about } of advice) log.warn(about, message);
-  const gateway = await openGateway(settings, log, destination).catch(failToStart);
+  const load = settingsLoader(flags, file);
+  const gateway = await openGateway(settings, log, destination, load).catch(failToStart);
   // Node's own listener writes warnings to stderr, and blocks until they are read.
   process.removeAllListeners('warning');
   process.on('warning', ({ message, name }) => log.warn({ name, reason: message }, 'warning of Node'));
   onCrash(gateway, log, end);
   const say = (sentence: string): void => words.write(`${sentence}\n`);
-  const load = settingsLoader(flags, file);
   onSignals({ stop: () => gateway.stop(say), reload: () => void gateway.reload(load), end });
   words.write(banner(gateway, settings.config, advice));
 }
@@ -197,9 +202,4 @@ function failToStart(error: unknown): never {
 function print(text: string): void {
   process.stdout.once('error', () => undefined);
   process.stdout.write(text);
-}
-
-function fail(code: ExitCode, message: string): never {
-  process.stderr.write(`spillway: ${message.replaceAll('\n', '\nspillway: ')}\n`);
-  process.exit(code);
 }

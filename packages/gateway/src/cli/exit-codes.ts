@@ -5,19 +5,19 @@
 export const exitCodes = {
   /** Everything was done, or a signal ended the command in order. */
   done: 0,
-  /** A defect ended the gateway, or `check`, `audit verify` or `call` found something that is wrong. */
+  /** A defect ended the gateway, or `check`, `audit verify` or `call` found something that is wrong, or `reload` reached no gateway. */
   failed: 1,
   /** The command line has an unknown command, option or argument. */
   usage: 2,
   /** A file that the command was to read is not there, or is something else (EX_NOINPUT). */
   noInput: 66,
-  /** The log has no such stream or person (EX_NOUSER). */
+  /** The log has no such stream or person, or there is no such key (EX_NOUSER). */
   notFound: 67,
   /** Node is too old. `bin/spillway.js` has this number itself, because it must load nothing. */
   unavailable: 69,
   /** Another process has the port: the same start may succeed later (EX_TEMPFAIL). */
   portInUse: 75,
-  /** The configuration is invalid: the same start never succeeds (EX_CONFIG). */
+  /** The configuration, or a file of keys, is invalid: the same start or change never succeeds (EX_CONFIG). */
   config: 78,
 } as const;
 

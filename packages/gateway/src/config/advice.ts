@@ -83,7 +83,12 @@ function namedVariables({ config }: Settings): string[] {
 
 /** The variables that begin with `SPILLWAY_` and that nothing reads: most are misspelt. */
 function unread(settings: Settings, env: Environment): Advice[] {
-  const known = [...configOptions.map(({ variable }) => variable), ...namedVariables(settings)];
+  // SPILLWAY_ADMIN_KEY is what `spillway reload` asks with.
+  const known = [
+    ...configOptions.map(({ variable }) => variable),
+    'SPILLWAY_ADMIN_KEY',
+    ...namedVariables(settings),
+  ];
   const variables = Object.entries(env).flatMap(([name, value = '']) =>
     name.startsWith('SPILLWAY_') && !known.includes(name) && !isServiceLink(name, value) ? [name] : [],
   );

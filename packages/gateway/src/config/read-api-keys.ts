@@ -39,7 +39,7 @@ export function readApiKeys({ file, text, variable }: ApiKeySources): ApiKey[] {
   };
   const words = text.split(/[\s,]+/).filter((word) => word !== '');
   for (const [index, word] of words.entries()) {
-    add(`${variable}, key ${index + 1} of ${words.length}`, readWord(word));
+    add(`${variable}, key ${index + 1} of ${words.length}`, readKeyWord(word));
   }
   for (const [index, line] of (file?.text.split('\n') ?? []).entries()) {
     if (/^\s*(?:#|$)/.test(line)) continue;
@@ -60,7 +60,7 @@ type KeyOrProblem =
  * is a key's padding. After a name it is refused: the variable that should hold the key may be empty, and
  * then the name alone would open the gateway.
  */
-function readWord(word: string): KeyOrProblem {
+export function readKeyWord(word: string): KeyOrProblem {
   const at = word.indexOf('=');
   if (at === -1) return { digest: digest(word), name: undefined };
   const [name, key] = [word.slice(0, at), word.slice(at + 1)];
@@ -86,7 +86,7 @@ function readLine(line: string): KeyOrProblem[] {
     return line
       .split(',')
       .filter((word) => word !== '')
-      .map(readWord);
+      .map(readKeyWord);
   }
   const key = readKeyLine(line);
   if ('problem' in key) return [key];

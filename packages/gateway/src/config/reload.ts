@@ -1,12 +1,38 @@
 import { isDeepStrictEqual } from 'node:util';
+import { type Change, changesBetween } from './changes.ts';
 import { ConfigError } from './config-error.ts';
+import type { LimitSettings } from './limits.ts';
 import type { Settings } from './load.ts';
 import type { Config } from './schema.ts';
 
-/** Whether a reload changes a setting: those that say which keys, which providers, who answers calls and what is logged. */
+/**
+ * The settings that a reload changes: those that say which keys, which providers, which taps, who answers calls, who may use
+ * how much and what is logged.
+ */
+const reloaded: readonly string[] = [
+  'currency',
+  'logLevel',
+  'maxUsers',
+  'minAnswerTokens',
+  'price',
+  'sessionFrom',
+  'tap',
+  'tenant',
+  'upstream',
+  'userFrom',
+  'voice',
+  'whenLimitStoreFails',
+];
+
 function isReloaded(key: string): boolean {
-  return ['logLevel', 'upstream', 'voice'].includes(key) || /^(?:admin|api)Keys/.test(key);
+  return reloaded.includes(key) || /^(?:admin|api)Keys/.test(key);
 }
+
+/** What came of a reload: it is in force, or nothing has changed. */
+export type ReloadResult =
+  | { readonly isLoaded: true; readonly changes: readonly Change[]; readonly needRestart: readonly string[] }
+  /** `undefined`: the configuration is valid, and a defect keeps it out. */
+  | { readonly isLoaded: false; readonly reason: string | undefined };
 
 interface ReloadLog {
   level: string;
@@ -37,7 +63,7 @@ export class Reload {
   #isSuccessful = true;
   #needRestart: readonly string[] = [];
   /** The reload that runs, and the one that waits for it: of several requests the last. */
-  #running: Promise<void> | undefined;
+  #running: Promise<ReloadResult> | undefined;
   #next: (() => Settings) | undefined;
 
   constructor(options: ReloadOptions) {
@@ -66,21 +92,25 @@ export class Reload {
     return this.#loadedMs;
   }
 
-  /** Loads and puts in force. Resolves when it is done; never rejects. */
-  run(load: () => Settings): Promise<void> {
+  /** Loads and puts in force. Resolves when it is done, with what came of the last one that was asked for; never rejects. */
+  run(load: () => Settings): Promise<ReloadResult> {
     this.#next = load;
-    this.#running ??= this.#runAll().finally(() => (this.#running = undefined));
+    this.#running ??= this.#runAll(load).finally(() => (this.#running = undefined));
     return this.#running;
   }
 
-  async #runAll(): Promise<void> {
-    for (let load = this.#next; load !== undefined; load = this.#next) {
+  async #runAll(first: () => Settings): Promise<ReloadResult> {
+    let load: (() => Settings) | undefined = first;
+    let result: ReloadResult;
+    do {
       this.#next = undefined;
-      await this.#run(load);
-    }
+      result = await this.#run(load);
+      load = this.#next;
+    } while (load !== undefined);
+    return result;
   }
 
-  async #run(load: () => Settings): Promise<void> {
+  async #run(load: () => Settings): Promise<ReloadResult> {
     const { apply, dateMs, log } = this.#options;
     const before = this.#settings;
     try {
@@ -99,6 +129,7 @@ export class Reload {
         ...after,
         providers,
         voice,
+        limits: after.limits && withStoreOf(after.limits, before.limits),
         config: { ...config, voice: isOtherLine ? before.config.voice : config.voice },
       };
       await apply(settings);
@@ -108,18 +139,21 @@ export class Reload {
       this.#loadedMs = dateMs();
       // The line is written if one of the two levels has it.
       if (!log.isLevelEnabled('info')) log.level = settings.config.logLevel;
-      log.info({ changed: changedParts(before, settings) }, 'the configuration was reloaded');
+      const changes = changesBetween(before, settings);
+      log.info({ changed: changes.map(({ part }) => part) }, 'the configuration was reloaded');
       if (needRestart.length > 0) {
         log.warn({ settings: needRestart }, 'changes of settings that need a restart are not in force');
       }
       log.level = settings.config.logLevel;
+      return { isLoaded: true, changes, needRestart };
     } catch (error) {
       this.#isSuccessful = false;
-      if (error instanceof ConfigError) {
-        log.error({ reason: error.message }, 'the configuration was not reloaded, and the old one stays');
-      } else {
-        log.error({ err: error }, 'the configuration was not reloaded, and the old one stays');
-      }
+      const reason = error instanceof ConfigError ? error.message : undefined;
+      log.error(
+        reason === undefined ? { err: error } : { reason },
+        'the configuration was not reloaded, and the old one stays',
+      );
+      return { isLoaded: false, reason };
     }
   }
 }
@@ -162,10 +196,8 @@ function mixed(before: Config, after: Config): Config {
   return { ...before, ...Object.fromEntries(changing) };
 }
 
-/** The names of the parts that are different now. Certificates are put in force again without being compared. */
-function changedParts(before: Settings, after: Settings): string[] {
-  const parts = ['adminKeys', 'apiKeys', 'providers', 'voice'] as const;
-  const changed: string[] = parts.filter((part) => !isDeepStrictEqual(before[part], after[part]));
-  if (before.config.logLevel !== after.config.logLevel) changed.push('logLevel');
-  return changed;
+/** New limits with the store that is open, which is that of the first limits. */
+function withStoreOf(limits: LimitSettings, before: LimitSettings | undefined): LimitSettings {
+  if (before === undefined) return limits;
+  return { ...limits, store: before.store, storePassword: before.storePassword };
 }

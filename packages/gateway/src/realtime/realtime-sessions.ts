@@ -4,14 +4,7 @@ import type { Timer } from '@spillway/core/clock';
 import { type Caller, holderOf } from '@spillway/server/access/caller';
 import { streamClient } from '@spillway/server/access/stream-client';
 import type { Defects } from '@spillway/server/defects';
-import {
-  asGatewayError,
-  clientLeft,
-  GatewayError,
-  invalidApiKey,
-  overloaded,
-  shuttingDown,
-} from '@spillway/server/errors';
+import { asGatewayError, clientLeft, GatewayError, overloaded, shuttingDown } from '@spillway/server/errors';
 import { clientAddress } from '@spillway/server/http/client-address';
 import { requestIdHeader, requestIdOf } from '@spillway/server/http/request-id';
 import type { RequestMemory } from '@spillway/server/memory/request-memory';
@@ -57,7 +50,7 @@ export interface RealtimeSessionsOptions {
   readonly config: Config;
   readonly defects: Defects;
   readonly door: Pick<SessionDoor, 'known' | 'refuse'>;
-  readonly guard: Pick<Guard, 'identify' | 'needsKey' | 'upgradeRefusal'>;
+  readonly guard: Pick<Guard, 'identify' | 'keyRefusal' | 'needsKey' | 'upgradeRefusal'>;
   readonly isReady: () => boolean;
   readonly log: Pick<Logger, 'info'>;
   readonly links: Pick<Links, 'name' | 'watch'>;
@@ -65,7 +58,7 @@ export interface RealtimeSessionsOptions {
   readonly metrics: Pick<Metrics, 'unknownPrefixes'>;
   /** The providers that are served now. */
   readonly providers: () => readonly Provider[];
-  readonly taps: readonly Tap[];
+  readonly taps: Iterable<Tap>;
   readonly targets: Targets;
   readonly tracing: Tracing | undefined;
 }
@@ -191,7 +184,7 @@ export class RealtimeSessions {
     const refusal = requestRefusal(request) ?? guard.upgradeRefusal(request.headers);
     if (refusal !== undefined) return refusal;
     const caller = guard.identify(headers, undefined);
-    if (caller === undefined) return invalidApiKey();
+    if (caller === undefined) return guard.keyRefusal(headers, undefined);
     door.known(request.socket);
     return isReady() ? caller : shuttingDown();
   }

@@ -26,6 +26,7 @@ import { lastUsage } from '@spillway/server/telemetry/gen-ai';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { StreamLines } from '../telemetry/stream-lines.ts';
+import type { StreamUsage } from '../limit/stream-usage.ts';
 import type { StreamSpan, Tracing } from '../telemetry/tracing.ts';
 
 export interface RelayOptions {
@@ -41,6 +42,8 @@ export interface RelayOptions {
   /** The places of maxStreams, one for each request at a provider. */
   readonly admission: Admission;
   readonly targets: Targets;
+  /** Counts what tenants use; `undefined`: nobody asks. */
+  readonly usage: StreamUsage | undefined;
 }
 
 /** Relays requests to providers: each gets one stream, with exactly one end. */
@@ -57,6 +60,7 @@ export class Relay {
   readonly #tracing: Tracing | undefined;
   readonly #targets: Targets;
   readonly #admission: Admission;
+  readonly #usage: StreamUsage | undefined;
 
   /** Without `tracing`, streams have no spans. A client's trace context then goes to the provider unchanged. */
   constructor({
@@ -71,6 +75,7 @@ export class Relay {
     streams,
     targets,
     tracing,
+    usage,
   }: RelayOptions) {
     this.#clock = clock;
     this.#eventMemory = eventMemory;
@@ -83,6 +88,7 @@ export class Relay {
     this.#admission = admission;
     this.#defects = defects;
     this.#targets = targets;
+    this.#usage = usage;
   }
 
   /**
@@ -143,6 +149,7 @@ export class Relay {
     if (lease !== undefined) {
       stream.limit = lease;
       stream.mayBeCut = true;
+      stream.pace = lease.openPace(route.format);
     }
     this.#run(stream, request, headers, lease).catch((error: unknown) =>
       this.#defects.caught('relay', error),
@@ -184,7 +191,8 @@ export class Relay {
     let usage: TokenUsage | undefined;
     this.#defects.contain('account of a stream', () => {
       usage = lastUsage(stream);
-      this.#metrics.streams.streamEnded(stream, end, usage);
+      const savedTokens = this.#metrics.streams.streamEnded(stream, end, usage);
+      this.#usage?.ended(stream, { outcome: end, usage, savedTokens, counted: undefined });
     });
     this.#defects.contain('end of a stream', () => {
       const { config } = this.#settings;

@@ -10,10 +10,14 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Guard } from '../access/guard.ts';
 import type { Intake } from '../access/intake.ts';
 import { endedQuery, noQuery, readQuery } from './admin-query.ts';
+import type { ReloadResult } from '../config/reload.ts';
 import type { Calls } from '../voice/calls.ts';
+import type { UsageReport } from '../limit/usage-report.ts';
 import { putRefusal } from './hooks.ts';
 
 export interface OperatorOptions {
+  /** What tenants have used; `undefined`: there are no limits and no prices. */
+  readonly report: UsageReport | undefined;
   readonly clock: Pick<ServerClock, 'dateMs'>;
   readonly console: Pick<
     Console,
@@ -25,12 +29,14 @@ export interface OperatorOptions {
   readonly facts: () => GatewayFacts;
   readonly intake: Intake;
   readonly log: Logger;
+  /** Loads the configuration again; `undefined`: the gateway has none to load. */
+  readonly reload: (() => Promise<ReloadResult>) | undefined;
 }
 
 /** Adds what an operator may look up. */
 export function addLookups(
   server: FastifyInstance,
-  { console, facts }: Pick<OperatorOptions, 'console' | 'facts'>,
+  { console, facts, report }: Pick<OperatorOptions, 'console' | 'facts' | 'report'>,
 ): void {
   server.get('/ended', ({ query }) => console.endedStreams(readQuery(endedQuery, query)));
   server.get('/gateway', ({ query }) => {
@@ -40,6 +46,10 @@ export function addLookups(
   server.get('/history', ({ query }) => {
     readQuery(noQuery, query);
     return console.history.samples;
+  });
+  server.get('/tenants', ({ query }) => {
+    readQuery(noQuery, query);
+    return report?.all() ?? [];
   });
   server.get('/ended/:id', ({ params, query }) => {
     readQuery(noQuery, query);
@@ -52,7 +62,7 @@ export function addLookups(
 
 /** Adds what an operator may do. Each is a POST that only the console's own page can send, and is logged with its sender. */
 export function addActions(server: FastifyInstance, options: OperatorOptions): void {
-  const { calls, clock, console, guard, intake, log } = options;
+  const { calls, clock, console, guard, intake, log, reload } = options;
   putRefusal(server, ({ headers }) => guard.actionRefusal(headers));
   server.addHook('preHandler', ({ query }, _reply, next) => {
     readQuery(noQuery, query);
@@ -106,5 +116,19 @@ export function addActions(server: FastifyInstance, options: OperatorOptions): v
   server.post('/drain/end', (request) => {
     if (intake.open()) note(request, 'end_drain');
     return { done: true };
+  });
+  if (reload === undefined) return;
+  server.post('/reload', async (request) => {
+    // Before it is done: the key that asks may be gone afterwards.
+    note(request, 'reload');
+    const result = await reload();
+    if (result.isLoaded) return { done: true, changes: result.changes, needRestart: result.needRestart };
+    if (result.reason === undefined) {
+      throw new GatewayError(
+        'internal_error',
+        'The configuration could not be put in force: the log says why.',
+      );
+    }
+    throw new GatewayError('config_invalid', result.reason);
   });
 }

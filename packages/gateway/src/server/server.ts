@@ -21,6 +21,8 @@ import { putGuard, putTargets } from './hooks.ts';
 import { addRoot } from './root.ts';
 import { corsHeaders, putCors, putRequestIds } from './request-head.ts';
 import { leaveBodies } from './unread-body.ts';
+import { addOwnUsage } from './usage-paths.ts';
+import type { UsageReport } from '../limit/usage-report.ts';
 import { hijack } from './hijack.ts';
 import { answerModels } from './answer-models.ts';
 import type { Limiter } from '../limit/limiter.ts';
@@ -63,6 +65,8 @@ export interface ServerOptions {
   readonly consoleUrl: () => string | undefined;
   /** Called for each request that gets an error instead of a stream. */
   readonly onRefused: (refusal: Refusal) => void;
+  /** What tenants have used; `undefined`: there are no limits and no prices. */
+  readonly report: UsageReport | undefined;
   /** Whether new streams are accepted. */
   readonly isReady: () => boolean;
 }
@@ -128,6 +132,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   server.register((api, _options, done) => {
     putGuard(api, guard, connections);
     addStreamPaths(api, streams, { clock, paces, stallTimeoutMs, windowBytes });
+    addOwnUsage(api, options.report);
     // A scope of its own: its refusal of new streams does not apply to reads of running ones.
     api.register((provided, _none, added) => {
       addProviderPaths(provided, options);

@@ -16,6 +16,7 @@ import { CallMetrics, type MeteredCalls } from './call-metrics.ts';
 import { defineRealtimeMetrics, type MeteredRealtime } from './realtime-metrics.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
+import { defineLimitMetrics, type MeteredLimits } from './limit-metrics.ts';
 import { defineTapMetrics } from './tap-metrics.ts';
 
 export interface MetricsOptions extends StreamMetricsOptions {
@@ -23,6 +24,8 @@ export interface MetricsOptions extends StreamMetricsOptions {
   readonly log: Pick<LogDestination, 'droppedLines'> | undefined;
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
+  /** The limits of tenants, and what they use; `undefined`: there are no limits and no prices. */
+  readonly limits: MeteredLimits | undefined;
   readonly reload: Pick<Reload, 'isSuccessful' | 'loadedMs' | 'needRestart'>;
   /** The certificate of each listener that has one. */
   readonly certificates: Readonly<Record<'admin' | 'client', { readonly validUntilMs: number } | undefined>>;
@@ -69,6 +72,7 @@ export class Metrics {
     this.#defineCanary();
     this.#defineReloads();
     defineTapMetrics(instruments, options.taps);
+    defineLimitMetrics(instruments, options.limits);
     this.calls = new CallMetrics(instruments, options.calls);
     defineRealtimeMetrics(instruments, options.realtime);
     defineProcessFigures(instruments, options.loopDelayMs);

@@ -61,7 +61,7 @@ export async function startOwnStream(
   stream.start(body, clock.nowMs());
   const server = Fastify();
   const paces = new Paces(openLinks());
-  putGuard(server, new Guard(new ApiKeys([]), []), { known: () => undefined });
+  putGuard(server, new Guard(new ApiKeys([], () => 0), []), { known: () => undefined });
   const { stallTimeoutMs, windowBytes } = config;
   addStreamPaths(server, streams, { clock, paces, stallTimeoutMs, windowBytes });
   const url = await server.listen({ port: 0, host: '127.0.0.1' });

@@ -2,7 +2,7 @@ import { openaiChat } from '@spillway/core/format/openai-chat';
 import type { ClientFrame } from '@spillway/core/session';
 import type { IncomingHttpHeaders } from 'node:http';
 import { readsAnswersOnly } from '../http/answers-only.ts';
-import { asGatewayError, GatewayError, invalidApiKey, noSuchStream, shuttingDown } from '../errors.ts';
+import { asGatewayError, GatewayError, noSuchStream, shuttingDown } from '../errors.ts';
 import { type Caller, holderOf } from '../access/caller.ts';
 import { requestIdHeader } from '../http/request-id.ts';
 import type { GatewayStream } from '../stream/stream.ts';
@@ -36,7 +36,7 @@ export function openRequest(
   let stream: GatewayStream;
   try {
     if (!isReady()) throw shuttingDown();
-    if (caller === undefined) throw invalidApiKey();
+    if (caller === undefined) throw guard.keyRefusal(headers, request.queryKey);
     const { address, agent } = session;
     stream = request.open(frame.body, { headers, address, agent, caller, requestId });
     // Requests of this session up to this number count as arrived.

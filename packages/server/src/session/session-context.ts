@@ -4,6 +4,7 @@ import type { Caller } from '../access/caller.ts';
 import type { Refusal } from '../access/refusal.ts';
 import type { RequestMemory } from '../memory/request-memory.ts';
 import type { RetainedStreams } from '../memory/retained-streams.ts';
+import type { GatewayError } from '../errors.ts';
 import type { Defects } from '../defects.ts';
 import type { Paces } from '../sink/paces.ts';
 import type { Meter } from '../stream/meter.ts';
@@ -37,6 +38,8 @@ export interface SessionGuard {
   readonly needsKey: boolean;
   /** The caller of these keys; `undefined`: a key is needed, and none of these is accepted. */
   identify(headers: IncomingHttpHeaders, queryKey: string | undefined): Caller | undefined;
+  /** Why none of these keys is accepted. */
+  keyRefusal(headers: IncomingHttpHeaders, queryKey: string | undefined): GatewayError;
 }
 
 /** A server, as far as its sessions need it. */

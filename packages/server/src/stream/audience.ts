@@ -35,6 +35,8 @@ export class Audience {
    * bookmark.
    */
   maxRunBytes = Infinity;
+  /** The tokens that were written to one of the readers that are gone, or lost by its policy: the most of any. */
+  mostTokens = 0;
   readonly #stream: ReadByMany;
   readonly #large = new LargeRuns();
 
@@ -49,6 +51,7 @@ export class Audience {
 
   remove(reader: ServedReader): void {
     this.readers.delete(reader);
+    this.mostTokens = Math.max(this.mostTokens, reader.tokens + reader.lostTokens);
     this.boundRuns();
     this.releaseLarge();
   }

@@ -116,14 +116,16 @@ export class StreamMetrics implements StreamsObserver {
     if (attributes !== undefined) this.#firstToken.record(ttftMs / 1000, attributes);
   }
 
-  streamEnded(stream: GatewayStream, { error, state }: StreamOutcome, usage: TokenUsage | undefined): void {
-    if (stream.origin.isOwn === true) return;
+  /** Returns the estimate of what a cancel has saved, in tokens. */
+  streamEnded(stream: GatewayStream, { error, state }: StreamOutcome, usage: TokenUsage | undefined): number {
+    if (stream.origin.isOwn === true) return 0;
     this.ended[state] += 1;
     this.#endedSeries(state, error?.code ?? '').count += 1;
     const { events, firstEventMs, lastEventMs, startedMs } = stream;
-    this.#estimateSavings(state, events);
+    const savedTokens = this.#estimateSavings(state, events);
+    this.#options.meter.tokensSaved += savedTokens;
     const attributes = attributesOf(stream);
-    if (attributes === undefined) return;
+    if (attributes === undefined) return savedTokens;
     this.#duration.record((this.#options.clock.nowMs() - startedMs) / 1000, {
       ...attributes,
       'error.type': error?.code ?? '',
@@ -132,8 +134,9 @@ export class StreamMetrics implements StreamsObserver {
       if (tokens !== undefined) this.#usage.record(tokens, { ...attributes, 'gen_ai.token.type': type });
     }
     const outputTokens = usage?.outputTokens ?? events;
-    if (state !== 'completed' || firstEventMs === undefined || outputTokens < 2) return;
-    this.#perToken.record((lastEventMs - firstEventMs) / 1000 / (outputTokens - 1), attributes);
+    if (state === 'completed' && firstEventMs !== undefined && outputTokens >= 2)
+      this.#perToken.record((lastEventMs - firstEventMs) / 1000 / (outputTokens - 1), attributes);
+    return savedTokens;
   }
 
   #endedSeries(state: StreamState, code: string): { count: number } {
@@ -146,13 +149,14 @@ export class StreamMetrics implements StreamsObserver {
   }
 
   /** Estimates the tokens that a cancelled stream would still have had: the mean of completed streams, less its own. */
-  #estimateSavings(state: StreamState, tokens: number): void {
+  #estimateSavings(state: StreamState, tokens: number): number {
     if (state === 'completed') {
       this.#completedTokens += tokens;
     } else if (state === 'cancelled' && this.ended.completed > 0) {
       const meanTokens = this.#completedTokens / this.ended.completed;
-      this.#options.meter.tokensSaved += Math.max(0, Math.round(meanTokens - tokens));
+      return Math.max(0, Math.round(meanTokens - tokens));
     }
+    return 0;
   }
 
   #defineCounters(): void {

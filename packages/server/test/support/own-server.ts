@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 import type { Caller } from '../../src/access/caller.ts';
-import { asGatewayError } from '../../src/errors.ts';
+import { asGatewayError, invalidApiKey } from '../../src/errors.ts';
 import { RequestMemory } from '../../src/memory/request-memory.ts';
 import { answerDelete, answerGet, answerHead, type ReadRequest } from '../../src/read/read-answers.ts';
 import { Sessions } from '../../src/session/sessions.ts';
@@ -74,7 +74,7 @@ export async function serveStreams(
       known: () => undefined,
     },
     find: (token, _caller, headers) => find(token, { headers }),
-    guard: { needsKey: false, identify: () => anybody },
+    guard: { needsKey: false, identify: () => anybody, keyRefusal: invalidApiKey },
     isReady: () => true,
     isStopping: () => false,
     memory: new RequestMemory(16_777_216),

@@ -5,6 +5,7 @@ import { type Channel, type ChannelOptions, openChannel } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
 import { onTestFinished } from 'vitest';
 import { Defects } from '../../src/defects.ts';
+import { invalidApiKey } from '../../src/errors.ts';
 import { RequestMemory } from '../../src/memory/request-memory.ts';
 import { Sessions } from '../../src/session/sessions.ts';
 import { nodeClock } from '../../src/time/node-clock.ts';
@@ -72,7 +73,11 @@ export async function startSessionServer(): Promise<SessionServer> {
     memory: new RequestMemory(config.maxRequestMemoryBytes),
     paces: new Paces(openLinks()),
     retained: streams.retained,
-    guard: { needsKey: false, identify: () => ({ name: '', tenant: '', owner: undefined }) },
+    guard: {
+      needsKey: false,
+      identify: () => ({ name: '', tenant: '', owner: undefined }),
+      keyRefusal: invalidApiKey,
+    },
     door: {
       refusal: () => undefined,
       refuse: (socket) => void socket.destroy(),

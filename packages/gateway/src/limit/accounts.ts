@@ -1,0 +1,68 @@
+import type { LimitStore } from '@spillway/core';
+import type { GatewayStream } from '@spillway/server/stream/stream';
+import type { LimitSettings } from '../config/limits.ts';
+import { configuredScopes } from './configured-scopes.ts';
+import { LimitCounts } from './limit-counts.ts';
+import { openLimitStore, type OpenStoreOptions } from './open-limit-store.ts';
+import { StreamUsage } from './stream-usage.ts';
+import type { UsageBook } from './usage-book.ts';
+import { UsageReport } from './usage-report.ts';
+
+export interface AccountsOptions extends OpenStoreOptions {
+  /** All streams that run or are kept. */
+  readonly streams: () => Iterable<GatewayStream>;
+}
+
+/** What tenants use: where it is counted, and who may look. There is none without limits and prices in the settings. */
+export interface Accounts {
+  readonly store: LimitStore;
+  readonly book: UsageBook;
+  readonly usage: StreamUsage;
+  readonly report: UsageReport;
+  readonly counts: LimitCounts;
+  /** Puts other limits and prices in force. Where they are kept stays. */
+  replace(settings: LimitSettings): void;
+  /** Closes the store, and keeps what is to be kept. Never rejects. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the accounts of all tenants; `undefined`: without limits and prices nothing is counted.
+ *
+ * @throws {ConfigError} when the store of limits cannot be opened.
+ */
+export async function openAccounts(
+  asked: LimitSettings | undefined,
+  { streams, ...options }: AccountsOptions,
+): Promise<Accounts | undefined> {
+  if (asked === undefined) return undefined;
+  let settings: LimitSettings = asked;
+  const kept = await openLimitStore(asked.store, options);
+  const { book, store } = kept;
+  const counts = new LimitCounts();
+  const streamsOf = (): Map<string, number> => {
+    const running = new Map<string, number>();
+    for (const { client, end, origin } of streams())
+      if (end === undefined && origin.isOwn !== true)
+        running.set(client.tenant, (running.get(client.tenant) ?? 0) + 1);
+    return running;
+  };
+  return {
+    store,
+    book,
+    counts,
+    usage: new StreamUsage({ book, counts, clock: options.clock, prices: () => settings.prices }),
+    report: new UsageReport({
+      store,
+      book,
+      scopesOf: (tenant, key) => configuredScopes(settings, tenant, key),
+      tenants: () => [...settings.tenants.keys()],
+      streamsOf,
+      currency: () => settings.currency,
+    }),
+    replace: (next) => {
+      settings = next;
+    },
+    close: () => kept.close(),
+  };
+}

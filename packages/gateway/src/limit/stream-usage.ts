@@ -1,0 +1,115 @@
+import type { TokenUsage } from '@spillway/core/format/format';
+import type { GatewayStream } from '@spillway/server/stream/stream';
+import type { StreamOutcome } from '@spillway/server/stream/stream-body';
+import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { Refusal } from '@spillway/server/access/refusal';
+import { LimitError } from '@spillway/server/limit/limit-error';
+import type { Price } from '../config/limits.ts';
+import type { LimitCounts } from './limit-counts.ts';
+import { costOf, priceOf } from './price-of.ts';
+import type { UsageBook } from './usage-book.ts';
+
+/** What limits have counted of a stream, which its account follows. */
+export interface CountedTokens {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** Whether a number is an estimate: the provider did not say it. */
+  readonly isEstimate: boolean;
+  readonly overshootTokens: number;
+}
+
+/** What is known of a stream at its end. */
+export interface EndOfStream {
+  readonly outcome: StreamOutcome;
+  /** What the provider reported. */
+  readonly usage: TokenUsage | undefined;
+  /** The estimate of what a cancel has saved. */
+  readonly savedTokens: number;
+  /** `undefined`: the stream had no limits. */
+  readonly counted: CountedTokens | undefined;
+}
+
+interface StreamUsageOptions {
+  readonly book: UsageBook;
+  readonly counts: LimitCounts;
+  readonly clock: Pick<ServerClock, 'dateMs'>;
+  /** The table of prices that is in force. */
+  readonly prices: () => readonly Price[];
+}
+
+/** Counts what streams have used for the tenants that asked. */
+export class StreamUsage {
+  readonly #book: UsageBook;
+  readonly #counts: LimitCounts;
+  readonly #clock: Pick<ServerClock, 'dateMs'>;
+  readonly #prices: () => readonly Price[];
+
+  constructor({ book, clock, counts, prices }: StreamUsageOptions) {
+    this.#book = book;
+    this.#counts = counts;
+    this.#clock = clock;
+    this.#prices = prices;
+  }
+
+  /** A request was answered with an error, and got no stream. */
+  refused({ caller, error }: Pick<Refusal, 'caller' | 'error'>): void {
+    if (!(error instanceof LimitError)) return;
+    this.#counts.add(error, false);
+    this.#book.add(caller?.tenant ?? '', { refused: 1 });
+  }
+
+  /** The provider is done with a stream, or is stopped. Call it once for each. */
+  ended(stream: GatewayStream, { counted, outcome, savedTokens, usage }: EndOfStream): void {
+    const { isAnswered, model, origin } = stream;
+    if (origin.isOwn === true) return;
+    const { tenant } = stream.client;
+    const { error } = outcome;
+    if (error instanceof LimitError) this.#counts.add(error, isAnswered);
+    const isRefused = error instanceof LimitError && !isAnswered;
+    const { inputTokens, isEstimate, outputTokens, overshootTokens } = counted ?? countOf(stream, usage);
+    const tokens = inputTokens + outputTokens;
+    const price = priceOf(this.#prices(), model ?? '', this.#clock.dateMs());
+    this.#book.add(tenant, {
+      requests: isRefused ? 0 : 1,
+      refused: isRefused ? 1 : 0,
+      cut: error instanceof LimitError && isAnswered ? 1 : 0,
+      inputTokens,
+      outputTokens,
+      estimatedTokens: isEstimate ? tokens : 0,
+      overshootTokens,
+      cost: costOf(price, inputTokens, outputTokens),
+      unpricedTokens: price === undefined ? tokens : 0,
+      savedTokens,
+      savedCost: costOf(price, 0, savedTokens),
+    });
+    if (stream.events === 0) return;
+    void this.#delivered(stream, price);
+  }
+
+  /** Whether somebody reads what has come is known when nobody needs more of it. */
+  async #delivered(stream: GatewayStream, price: Price | undefined): Promise<void> {
+    await stream.delivered;
+    const wastedTokens = undelivered(stream);
+    if (wastedTokens > 0)
+      this.#book.add(stream.client.tenant, { wastedTokens, wastedCost: costOf(price, 0, wastedTokens) });
+  }
+}
+
+/** What a provider reported; of an answer without a report, an event is a token, and the prompt is not known. */
+function countOf({ events }: GatewayStream, usage: TokenUsage | undefined): CountedTokens {
+  const { inputTokens = 0, outputTokens } = usage ?? {};
+  const isEstimate = outputTokens === undefined;
+  return { inputTokens, outputTokens: outputTokens ?? events, isEstimate, overshootTokens: 0 };
+}
+
+/** Estimate: the tokens of a stream that no reader was written, which are those behind the reader that got furthest. */
+function undelivered({ audience, events, log }: GatewayStream): number {
+  const { nextOffset = 0 } = log ?? {};
+  let share = audience.mostTokens / events;
+  for (const { lostTokens, tokens } of audience.readers)
+    share = Math.max(share, (tokens + lostTokens) / events);
+  // One that joined late was written less, and may still be the one that got furthest.
+  for (const { deliveredOffset } of audience.ended)
+    share = Math.max(share, (deliveredOffset ?? 0) / nextOffset);
+  return Math.max(0, Math.round(events * (1 - share)));
+}

@@ -1,0 +1,277 @@
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { VirtualClock } from '../../core/src/testing/virtual-clock.ts';
+import { costOf, priceOf } from '../src/limit/price-of.ts';
+import { noUsage } from '../src/limit/usage-figures.ts';
+import { otherTenants, UsageBook } from '../src/limit/usage-book.ts';
+import type { TenantReport } from '../src/limit/usage-report.ts';
+import { eventually, run, type RunningGateway, startGateway } from './support/processes.ts';
+import { metric, postChat } from './support/requests.ts';
+
+const env = { SPILLWAY_API_KEYS: 'clinic/web=sk-web,clinic/batch=sk-batch,lab=sk-lab' };
+const limits = [
+  ['--tenant', 'name=clinic,tokensPerDay=100000,streams=5,requests=100/s,costPerMonth=20'],
+  ['--price', 'model=sim*,input=1,output=2.5'],
+  ['--currency', 'EUR'],
+].flat();
+const bearer = (key: string): Record<string, string> => ({ authorization: `Bearer ${key}` });
+
+async function usageOf(gateway: RunningGateway, key: string): Promise<TenantReport> {
+  const response = await fetch(`${gateway.url}/usage`, { headers: bearer(key) });
+  expect(response.status).toBe(200);
+  return (await response.json()) as TenantReport;
+}
+
+function temporaryFile(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  return join(folder, 'limits.json');
+}
+
+test('a tenant sees what its keys have used, in tokens and in money, and nothing of others', async () => {
+  const gateway = await startGateway(limits, { env });
+  const answers = ['sk-web', 'sk-batch', 'sk-lab'].map(async (key) => {
+    const response = await postChat(gateway.url, 'sim:tokens=40,tps=0,ttft=0', {
+      headers: bearer(key),
+      stream: false,
+    });
+    return (await response.json()) as { usage: { prompt_tokens: number; completion_tokens: number } };
+  });
+  const [web, batch] = await Promise.all(answers);
+  await eventually(
+    async () => (await usageOf(gateway, 'sk-lab')).usage.today.requests === 1,
+    'the account of lab',
+  );
+  const report = await usageOf(gateway, 'sk-web');
+  const inputTokens = (web?.usage.prompt_tokens ?? 0) + (batch?.usage.prompt_tokens ?? 0);
+  const outputTokens = (web?.usage.completion_tokens ?? 0) + (batch?.usage.completion_tokens ?? 0);
+  expect(outputTokens).toBeGreaterThanOrEqual(80);
+  const figures = {
+    ...noUsage,
+    requests: 2,
+    inputTokens,
+    outputTokens,
+    cost: Math.ceil(inputTokens / 2) * 2 + outputTokens * 2.5,
+  };
+  expect(report).toMatchObject({ tenant: 'clinic', currency: 'EUR', streamsNow: 0 });
+  expect(report.usage).toEqual({ today: figures, month: figures, sinceStart: figures });
+  const places = {
+    scope: 'tenant',
+    key: '',
+    name: 'streams',
+    limit: 5,
+    used: 0,
+    reserved: 0,
+    remaining: 5,
+    resetMs: null,
+  };
+  expect(report.limits).toContainEqual(places);
+  expect(report.limits?.map(({ name }) => name)).toEqual([
+    'requests',
+    'streams',
+    'tokensPerDay',
+    'costPerMonth',
+  ]);
+  const lab = await usageOf(gateway, 'sk-lab');
+  expect(lab).toMatchObject({ tenant: 'lab', limits: [], usage: { today: { requests: 1 } } });
+  expect((await fetch(`${gateway.url}/usage`)).status).toBe(401);
+  expect((await fetch(`${gateway.url}/usage?tenant=lab`, { headers: bearer('sk-web') })).status).toBe(400);
+
+  const tenants = (await (await fetch(`${gateway.adminUrl}/tenants`)).json()) as TenantReport[];
+  expect(tenants.map(({ tenant }) => tenant)).toEqual(['clinic', 'lab']);
+  expect(tenants[0]?.usage).toEqual(report.usage);
+  expect(await metric(gateway.adminUrl, 'spillway_tenant_tokens_total{tenant="clinic",type="output"}')).toBe(
+    outputTokens,
+  );
+  expect(await metric(gateway.adminUrl, 'spillway_limit_max{tenant="clinic",limit="tokensPerDay"}')).toBe(
+    100_000,
+  );
+  expect(await metric(gateway.adminUrl, 'spillway_tenant_cost_total{tenant="clinic",type="used"}')).toBe(
+    figures.cost / 1_000_000,
+  );
+});
+
+test('what no provider reported is an estimate, and what nobody was written is wasted', async () => {
+  const gateway = await startGateway(limits, { env });
+  await (await postChat(gateway.url, 'sim:tokens=60,tps=0,ttft=0', { headers: bearer('sk-web') })).text();
+  await eventually(
+    async () => (await usageOf(gateway, 'sk-web')).usage.today.requests === 1,
+    'a whole answer',
+  );
+  const whole = (await usageOf(gateway, 'sk-web')).usage.today;
+  expect(whole.outputTokens).toBeGreaterThanOrEqual(60);
+  expect(whole).toMatchObject({
+    estimatedTokens: whole.outputTokens,
+    wastedTokens: 0,
+    savedTokens: 0,
+    unpricedTokens: 0,
+  });
+  // It begins, waits for ever, and its reader, who was written everything, leaves.
+  await readAndLeave(gateway, 'sim:stall=10,tps=0,ttft=0');
+  await eventually(async () => (await usageOf(gateway, 'sk-web')).usage.today.requests === 2, 'its end');
+  const { streamsNow, usage } = await usageOf(gateway, 'sk-web');
+  expect(streamsNow).toBe(0);
+  expect(usage.today.wastedTokens).toBeLessThanOrEqual(1);
+  expect(usage.today.savedTokens).toBeGreaterThan(30);
+  expect(usage.today.savedCost).toBe(Math.ceil(usage.today.savedTokens * 2.5));
+});
+
+test('what the model goes on to write when everybody has left is wasted', async () => {
+  const gateway = await startGateway([...limits, '--detach', 'finish'], { env });
+  await readAndLeave(gateway, 'sim:tokens=200,tps=400,ttft=0');
+  await eventually(async () => (await usageOf(gateway, 'sk-web')).usage.today.requests === 1, 'its end');
+  const { outputTokens, savedTokens, wastedCost, wastedTokens } = (await usageOf(gateway, 'sk-web')).usage
+    .today;
+  expect(outputTokens).toBeGreaterThanOrEqual(200);
+  expect(savedTokens).toBe(0);
+  expect(wastedTokens).toBeGreaterThan(20);
+  expect(wastedTokens).toBeLessThan(outputTokens - 5);
+  expect(wastedCost).toBe(Math.ceil(wastedTokens * 2.5));
+});
+
+/** Reads some events of an answer, and leaves. */
+async function readAndLeave(gateway: RunningGateway, model: string): Promise<void> {
+  const leaving = new AbortController();
+  const options = { headers: bearer('sk-web'), signal: leaving.signal };
+  const { body } = await postChat(gateway.url, model, options);
+  const reader = body?.getReader();
+  const decoder = new TextDecoder();
+  for (let text = ''; text.split('data: ').length <= 10;)
+    text += decoder.decode((await reader?.read())?.value, { stream: true });
+  leaving.abort();
+}
+
+test('without limits and prices nothing is counted, and the path says so', async () => {
+  const gateway = await startGateway();
+  const response = await fetch(`${gateway.url}/usage`);
+  expect(response.status).toBe(404);
+  expect(await response.text()).toContain('neither limits nor prices');
+  expect(await (await fetch(`${gateway.adminUrl}/tenants`)).json()).toEqual([]);
+  const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
+  expect(metrics).not.toContain('spillway_tenant');
+});
+
+test('who asks without a key is one tenant without a name', async () => {
+  const gateway = await startGateway(['--tenant', 'name=*,tokensPerDay=5000']);
+  await (await postChat(gateway.url, 'sim:tokens=5,tps=0,ttft=0')).text();
+  await eventually(async () => (await usageOf(gateway, '')).usage.today.requests === 1, 'its account');
+  const report = await usageOf(gateway, '');
+  expect(report.tenant).toBe('');
+  expect(report.usage.today.unpricedTokens).toBe(report.usage.today.outputTokens);
+  expect(report.limits).toMatchObject([{ name: 'tokensPerDay', limit: 5000 }]);
+});
+
+test('a file keeps what was used over a stop and a start, and nobody else can read it', async () => {
+  const path = temporaryFile();
+  const args = [...limits, '--limit-store', `file:${path}`];
+  const first = await startGateway(args, { env });
+  await (await postChat(first.url, 'sim:tokens=30,tps=0,ttft=0', { headers: bearer('sk-web') })).text();
+  await eventually(async () => (await usageOf(first, 'sk-web')).usage.today.requests === 1, 'its account');
+  const { usage } = await usageOf(first, 'sk-web');
+  // One gateway at a time has the file.
+  const other = run(['serve', '--port', '0', '--admin-port', '0', ...args], { env });
+  expect(await other.exited).toBe(78);
+  expect(other.stderr()).toContain('is in use by another program');
+  first.process.kill('SIGTERM');
+  await first.exited;
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  expect(existsSync(`${path}.next`)).toBe(false);
+  const second = await startGateway(args, { env });
+  const again = await usageOf(second, 'sk-web');
+  expect(again.usage.today).toEqual(usage.today);
+  expect(again.usage.sinceStart).toEqual(noUsage);
+});
+
+test('a crash loses five seconds at most', async () => {
+  const path = temporaryFile();
+  const args = [...limits, '--limit-store', `file:${path}`];
+  const first = await startGateway(args, { env });
+  await (await postChat(first.url, 'sim:tokens=30,tps=0,ttft=0', { headers: bearer('sk-web') })).text();
+  await eventually(
+    () => existsSync(path) && readFileSync(path, 'utf8').includes('clinic'),
+    'the file',
+    10_000,
+  );
+  first.process.kill('SIGKILL');
+  await first.exited;
+  const second = await startGateway(args, { env });
+  expect((await usageOf(second, 'sk-web')).usage.today.requests).toBe(1);
+});
+
+test.each([
+  ['no JSON', 'sk-live-secret', 'a file that is no JSON'],
+  [
+    'JSON of something else',
+    '{"version":2}',
+    'a file that no gateway of this version has written (at version)',
+  ],
+  [
+    'numbers that are none',
+    '{"version":1,"budgets":[{"key":"a","spent":-1,"startMs":0,"endMs":1}],"usage":[]}',
+    '(at budgets.0.spent)',
+  ],
+])('a file with %s is refused and left as it is', async (_what, text, message) => {
+  const path = temporaryFile();
+  writeFileSync(path, text);
+  chmodSync(path, 0o600);
+  const gateway = run(
+    ['serve', '--port', '0', '--admin-port', '0', ...limits, '--limit-store', `file:${path}`],
+    { env },
+  );
+  expect(await gateway.exited).toBe(78);
+  expect(gateway.stderr()).toContain(message);
+  expect(gateway.stderr()).not.toContain('secret');
+  expect(readFileSync(path, 'utf8')).toBe(text);
+});
+
+test('the price of the day counts, and the first row that fits', () => {
+  const row = (model: string, since: string, input: number, output: number) => ({
+    model,
+    sinceMs: Date.parse(since),
+    input,
+    output,
+  });
+  const prices = [
+    row('m-*', '2026-07-01', 2_000_000, 8_000_000),
+    row('m-*', '2026-01-01', 2_500_000, 10_000_000),
+    row('*', '2020-01-01', 1_000_000, 1_000_000),
+  ];
+  const cost = (model: string, date: string): number =>
+    costOf(priceOf(prices, model, Date.parse(date)), 1_000_000, 500_000);
+  expect(cost('m-1', '2026-06-30T23:59:59.999Z')).toBe(7_500_000);
+  expect(cost('m-1', '2026-07-01T00:00:00.000Z')).toBe(6_000_000);
+  expect(cost('other', '2026-07-01')).toBe(1_500_000);
+  expect(cost('other', '2019-07-01')).toBe(0);
+  // What costs anything costs at least a millionth.
+  expect(costOf(prices[0], 1, 0)).toBe(2);
+  expect(costOf({ model: '*', sinceMs: 0, input: 1, output: 1 }, 1, 0)).toBe(1);
+});
+
+test('accounts begin again with the day and the month, and tenants are bounded', async () => {
+  const clock = new VirtualClock({ startDateMs: Date.UTC(2026, 0, 31, 23, 59) });
+  const book = new UsageBook(clock);
+  book.add('clinic', { requests: 1, cost: 5 });
+  const saved = book.saved();
+  const later = new UsageBook(new VirtualClock({ startDateMs: Date.UTC(2026, 0, 31, 23, 59, 59) }), saved);
+  expect(later.usageOf('clinic')).toMatchObject({
+    today: { cost: 5 },
+    month: { cost: 5 },
+    sinceStart: { cost: 0 },
+  });
+  await clock.advance(60_000);
+  expect(book.usageOf('clinic')).toMatchObject({ today: noUsage, month: noUsage, sinceStart: { cost: 5 } });
+  book.add('clinic', { cost: 2 });
+  await clock.advance(86_400_000);
+  expect(book.usageOf('clinic')).toMatchObject({
+    today: noUsage,
+    month: { cost: 2 },
+    sinceStart: { cost: 7 },
+  });
+  expect(new UsageBook(clock, saved).usageOf('clinic')).toMatchObject({ today: noUsage, month: noUsage });
+  for (let index = 0; index < 2000; index += 1) book.add(`tenant-${index}`, { requests: 1 });
+  expect(book.tenants).toHaveLength(1001);
+  expect(book.usageOf(otherTenants).sinceStart.requests).toBe(1001);
+});
