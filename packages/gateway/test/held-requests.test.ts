@@ -139,7 +139,7 @@ describe('what is refused', () => {
       geminiSdk(at('hammer')).models.generateContent({ model: 'sim', contents: 'Hello' }),
     );
     expect((gemini as { status: number }).status).toBe(429);
-    const session = createFetch({ url: gateway.url, apiKey: 'hammer-secret' });
+    const session = createFetch({ url: gateway.url });
     try {
       const client = new OpenAI({
         baseURL: `${gateway.url}/v1`,

@@ -11,7 +11,7 @@ import { openStreams, startStream, type WrittenStream } from '../../server/test/
 import { Admission } from '../src/access/admission.ts';
 import type { LimitSettings, TenantLimits } from '../src/config/limits.ts';
 import type { Settlement } from '../src/limit/lease-host.ts';
-import { Limiter, type LimiterObserver } from '../src/limit/limiter.ts';
+import { Limiter, type LimiterOptions } from '../src/limit/limiter.ts';
 import type { RequestLease } from '../src/limit/request-lease.ts';
 import { type FailingLimitStore, openFailingLimitStore } from './support/failing-limit-store.ts';
 import { eventually } from './support/spawn.ts';
@@ -22,7 +22,6 @@ interface Opened {
   readonly limiter: Limiter;
   readonly failing: FailingLimitStore;
   readonly settled: Settlement<RequestLease>[];
-  readonly cuts: LimitError[];
   /** A lease that is opened, and the stream that has it. */
   readonly start: (name?: string) => Promise<WrittenStream & { readonly lease: RequestLease }>;
   /** Ends a stream, and settles. */
@@ -37,11 +36,10 @@ function open(
   limits: Partial<TenantLimits>,
   more: Partial<LimitSettings> = {},
   clock: ServerClock = nodeClock,
-  observer: LimiterObserver = {},
+  log: LimiterOptions['log'] = { info: () => undefined, warn: () => undefined },
 ): Opened {
   const failing = openFailingLimitStore(clock);
   const settled: Settlement<RequestLease>[] = [];
-  const cuts: LimitError[] = [];
   const limiter = new Limiter({
     settings: {
       tenants: new Map([['clinic', { ...none, ...limits }]]),
@@ -64,15 +62,18 @@ function open(
       error: ({ where, err }) => expect.unreachable(`${String(where)}: ${String(err)}`),
     }),
     config: { maxWaiting: 10, waitTimeoutMs: 5000 },
-    observer: { settled: (one) => settled.push(one), cut: (error) => cuts.push(error), ...observer },
+    log,
+    observer: { settled: (one) => settled.push(one) },
   });
-  onTestFinished(async () => await limiter.close());
+  onTestFinished(async () => {
+    await limiter.close();
+    await failing.store.close();
+  });
   const { streams } = openStreams();
   return {
     limiter,
     failing,
     settled,
-    cuts,
     async start(name = '') {
       const lease = limiter.lease(request, asker(name));
       if (lease === undefined) throw new Error('the tenant has limits');
@@ -150,7 +151,7 @@ test('a slice is asked for before it is used up, and the provider does not wait'
 });
 
 test('at the limit the answer is cut, and never later than a chunk behind it', async () => {
-  const { cuts, failing, limiter, start } = open({ tokensPerDay: 2000 });
+  const { failing, limiter, start } = open({ tokensPerDay: 2000 });
   const running = await start();
   let said = 0;
   while (!running.stream.signal.aborted) {
@@ -160,7 +161,7 @@ test('at the limit the answer is cut, and never later than a chunk behind it', a
   const prompt = 4;
   expect(said + prompt).toBeGreaterThanOrEqual(1984);
   expect(said + prompt).toBeLessThanOrEqual(2001);
-  expect(cuts.map(({ reached }) => reached.name)).toEqual(['tokensPerDay']);
+  expect(running.stream.limitCut?.error.reached.name).toBe('tokensPerDay');
   running.lease.settle({ inputTokens: prompt, outputTokens: said });
   await eventually(() => failing.calls.settle === 1, 'it to be settled');
   expect(limiter.unsettled).toEqual({ kept: 0, lost: 0 });
@@ -185,8 +186,9 @@ test('while the store is slow, the provider waits at the end of its slice, and g
 
 test('closed: while the store is away requests are refused, answers end with what is reserved, and all comes back', async () => {
   const told: boolean[] = [];
-  const { cuts, failing, start } = open({ tokensPerDay: 100_000 }, {}, nodeClock, {
-    storeChanged: (isUp) => told.push(isUp),
+  const { failing, start } = open({ tokensPerDay: 100_000 }, {}, nodeClock, {
+    info: () => told.push(true),
+    warn: () => told.push(false),
   });
   const running = await start();
   failing.isAway = true;
@@ -197,7 +199,7 @@ test('closed: while the store is away requests are refused, answers end with wha
     await turn();
   }
   expect(said).toBeLessThan(1030);
-  expect(cuts).toHaveLength(1);
+  expect(running.stream.limitCut?.error.reached.name).toBe('tokensPerDay');
   running.lease.settle(undefined);
   failing.isAway = false;
   await start();
@@ -215,7 +217,7 @@ test('open: while the store is away requests run uncounted, and are counted when
   const { events } = running.stream;
   expect(events).toBeGreaterThan(2900);
   end(running);
-  expect(settled[0]).toMatchObject({ outputTokens: events, isEstimate: true });
+  expect(settled[0]).toMatchObject({ counted: { outputTokens: events, isEstimate: true } });
   await eventually(() => limiter.unsettled.kept === 1, 'the end to be kept');
   failing.isAway = false;
   await eventually(() => limiter.unsettled.kept === 0, 'the end to be told');
@@ -235,7 +237,11 @@ test('what the provider reports is settled; what it never got costs nothing', as
   never?.settle(undefined);
   await eventually(() => failing.calls.settle === 2, 'both to be settled');
   expect(
-    settled.map(({ inputTokens, isEstimate, outputTokens }) => [inputTokens, outputTokens, isEstimate]),
+    settled.map(({ counted: { inputTokens, isEstimate, outputTokens } }) => [
+      inputTokens,
+      outputTokens,
+      isEstimate,
+    ]),
   ).toEqual([
     [20, 300, false],
     [0, 0, false],

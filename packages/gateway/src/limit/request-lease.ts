@@ -10,6 +10,7 @@ import type { StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
 import { allowedOf, answerError } from './limit-message.ts';
+import type { CountedTokens } from './stream-usage.ts';
 import type { LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
@@ -153,7 +154,7 @@ export class RequestLease implements StreamLimit {
     // Half of a body that is no stream of events is of no use to anybody.
     const canEnd = body === undefined || body.isEvents;
     if (ms !== undefined && lastedMs >= ms && canEnd)
-      return this.#cutBy(answerError('answerMs', ms, Math.round(lastedMs)));
+      return answerError('answerMs', ms, Math.round(lastedMs));
     const isLate = this.#state === 'waiting' && lastedMs >= this.#host.waitTimeoutMs;
     return isLate && this.#awaited !== undefined ? this.#refusedBy(this.#awaited.error) : undefined;
   }
@@ -162,29 +163,34 @@ export class RequestLease implements StreamLimit {
     return this.#standing === undefined ? {} : limitHeaders(format, this.#standing);
   }
 
-  /** The stream has ended: what it used is counted, with the provider's numbers where they came. */
-  settle(usage: TokenUsage | undefined): void {
-    if (this.#state === 'settled') return;
+  /**
+   * The stream has ended: what it used is counted, with the provider's numbers where they came. Returns what was counted;
+   * `undefined`: the lease had nothing, or has settled before.
+   */
+  settle(usage: TokenUsage | undefined): CountedTokens | undefined {
+    if (this.#state === 'settled') return undefined;
     const wasOpen = this.#state === 'open';
     this.#state = 'settled';
     this.#leaveQueue();
     this.onRoom = undefined;
-    if (!wasOpen) return;
+    if (!wasOpen) return undefined;
     const { input, isEstimate, output } = this.#used(usage);
-    const stream = this.#stream;
     const claims = this.#spending.lastClaims(input, output);
-    this.#host.settle({
-      lease: this,
-      stream,
-      name: this.#hasQuotas ? this.#name : undefined,
-      claims,
-      // A question that is on its way would open the lease again.
-      after: this.#asked,
+    const counted: CountedTokens = {
       inputTokens: input,
       outputTokens: output,
       isEstimate,
       overshootTokens: this.#spending.overshootTokens,
+    };
+    this.#host.settle({
+      lease: this,
+      name: this.#hasQuotas ? this.#name : undefined,
+      claims,
+      // A question that is on its way would open the lease again.
+      after: this.#asked,
+      counted,
     });
+    return counted;
   }
 
   /**
@@ -448,18 +454,12 @@ export class RequestLease implements StreamLimit {
     this.#isCut = true;
     this.#nextAt = Infinity;
     const counted = { inputTokens: this.#spending.inputTokens, outputTokens: this.#outputTokens };
-    this.#stream?.cut(this.#cutBy(error), counted);
-  }
-
-  #cutBy(error: LimitError): LimitError {
-    this.#host.cut(error);
-    return error;
+    this.#stream?.cut(error, counted);
   }
 
   #refusedBy(error: LimitError): LimitError {
     this.#state = 'settled';
     this.#leaveQueue();
-    this.#host.refused(error);
     return error;
   }
 }
