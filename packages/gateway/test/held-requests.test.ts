@@ -36,13 +36,13 @@ beforeAll(async () => {
   const { url } = simulator;
   const limited = Object.entries(tenants).filter(([, limits]) => limits !== '');
   const serving = spawnSpillway(
-    [
-      ...['serve', '--port', '0', '--admin-port', '0'],
-      ...['--upstream', `${url}/v1 api=anthropic,url=${url} api=gemini,url=${url}`],
-      ...limited.flatMap(([name, limits]) => ['--tenant', `name=${name},${limits}`]),
-      ...['--price', 'model=*,input=1,output=100', '--currency', 'USD', '--min-answer-tokens', '100'],
-      ...['--wait-timeout-ms', '2000'],
-    ],
+    `serve --port 0 --admin-port 0 --wait-timeout-ms 2000 --currency USD --min-answer-tokens 100`
+      .split(' ')
+      .concat(
+        ['--upstream', `${url}/v1 api=anthropic,url=${url} api=gemini,url=${url}`],
+        ['--price', 'model=*,input=1,output=100'],
+        limited.flatMap(([name, limits]) => ['--tenant', `name=${name},${limits}`]),
+      ),
     {
       env: {
         SPILLWAY_API_KEYS: Object.keys(tenants)

@@ -253,8 +253,10 @@ export class Limiter implements LeaseHost<RequestLease> {
     if (!this.#isStoreUp || this.closing.aborted) return;
     this.#isStoreUp = false;
     const { code, message } = error instanceof SpillwayError ? error : asGatewayError(error);
-    const then = this.whenStoreFails;
-    this.#log.warn({ code, reason: message, then }, 'the store of limits does not answer');
+    this.#log.warn(
+      { code, reason: message, requests: this.whenStoreFails },
+      'the store of limits does not answer',
+    );
   }
 
   awaitsPlace(): void {

@@ -1,7 +1,7 @@
 import type { Format, FormatName, TokenUsage } from '@spillway/core/format/format';
 import { createTokenEstimate } from '@spillway/core/format/token-estimate';
 import { SpillwayError } from '@spillway/core';
-import type { LimitAnswer, QuotaState } from '@spillway/core';
+import type { LimitAnswer, Quota, QuotaState } from '@spillway/core';
 import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-headers';
@@ -14,7 +14,7 @@ import type { CountedTokens } from './stream-usage.ts';
 import type { LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
-import { Spending } from './spending.ts';
+import type { Spending } from './spending.ts';
 import { answerTokens, textTokens } from './token-estimate.ts';
 
 /** What a lease is made of. */
@@ -305,21 +305,25 @@ export class RequestLease implements StreamLimit {
       ...budgets.filter(({ unit }) => unit === 'tokens').map(({ quota }) => quota),
     ]);
     if (told.length === 0) return;
+    void this.#read(told);
+  }
+
+  async #read(told: readonly Quota[]): Promise<void> {
     const { clock, closing, store } = this.#host;
-    store.read(told, closing).then(
-      (states) => {
-        let [requests, tokens]: [LimitStanding['requests'], LimitStanding['tokens']] = [undefined, undefined];
-        for (const [index, quota] of told.entries()) {
-          const allowed = allowedOf(quota, states[index] ?? noUse);
-          if (allowed === undefined) continue;
-          if (quota.kind === 'rate') requests = tighter(requests, allowed);
-          else tokens = tighter(tokens, allowed);
-        }
-        this.#standing = { requests, tokens, dateMs: clock.dateMs() };
-      },
+    let requests: LimitStanding['requests'];
+    let tokens: LimitStanding['tokens'];
+    try {
+      const states = await store.read(told, closing);
+      for (const [index, quota] of told.entries()) {
+        const allowed = allowedOf(quota, states[index] ?? noUse);
+        if (allowed === undefined) continue;
+        if (quota.kind === 'rate') requests = tighter(requests, allowed);
+        else tokens = tighter(tokens, allowed);
+      }
+      this.#standing = { requests, tokens, dateMs: clock.dateMs() };
+    } catch {
       // An answer without these headers is an answer.
-      () => undefined,
-    );
+    }
   }
 
   // --- waiting for a place
