@@ -82,7 +82,8 @@ test('a provider at full speed waits in its own socket: what is held does not gr
   }, 'the provider to stand still');
   expect(sent).toBeLessThan(200_000);
   expect(await metric(gateway.adminUrl, 'spillway_held_bytes')).toBeLessThan(20 * 65_536);
-  expect(residentBytes(gateway) - before).toBeLessThan(20 * 131_072);
+  // Each answer has 40 MB.
+  expect(residentBytes(gateway) - before).toBeLessThan(20 * 1_048_576);
   expect(await metric(gateway.adminUrl, 'spillway_stall_seconds_total{cause="limit"}')).toBeGreaterThan(1);
   // Their readers have everything that may go: nothing is behind.
   expect(await metric(gateway.adminUrl, 'spillway_readers_lagging')).toBe(0);
