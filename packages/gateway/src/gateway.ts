@@ -188,7 +188,7 @@ export async function openGateway(
       otherTaps.commit();
     },
   });
-  const limiter = holdLimiter(settings.limits, { clock, config, defects });
+  const limiter = holdLimiter(settings.limits, accounts?.store, { clock, config, defects, log });
   const adminKeys = new ApiKeys(settings.adminKeys, dateMs);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);

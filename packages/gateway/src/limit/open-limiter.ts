@@ -1,3 +1,4 @@
+import type { LimitStore } from '@spillway/core';
 import { createMemoryLimitStore } from '@spillway/core/limit/memory-limit-store';
 import type { LimitSettings } from '../config/limits.ts';
 import { Limiter, type LimiterOptions } from './limiter.ts';
@@ -11,9 +12,14 @@ export interface LimiterHolder {
   close(): Promise<void>;
 }
 
-/** Holds a gateway's limiter, which is made when somebody has limits for the first time. */
+/**
+ * Holds a gateway's limiter, which is made when somebody has limits for the first time.
+ *
+ * @param store Where limits are counted; its owner closes it. `undefined`: in memory, where limits come with a reload.
+ */
 export function holdLimiter(
   first: LimitSettings | undefined,
+  store: LimitStore | undefined,
   options: Omit<LimiterOptions, 'settings' | 'store'>,
 ): LimiterHolder {
   let limiter: Limiter | undefined;
@@ -22,8 +28,8 @@ export function holdLimiter(
     isUsed = settings !== undefined && limitsAnybody(settings);
     if (!isUsed || settings === undefined) return;
     if (limiter === undefined) {
-      const store = createMemoryLimitStore({ clock: options.clock });
-      limiter = new Limiter({ ...options, settings, store });
+      const { clock } = options;
+      limiter = new Limiter({ ...options, settings, store: store ?? createMemoryLimitStore({ clock }) });
     } else {
       limiter.use(settings);
     }

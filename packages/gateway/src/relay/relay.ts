@@ -189,17 +189,20 @@ export class Relay {
     }
     request.body.release();
     let usage: TokenUsage | undefined;
+    let savedTokens = 0;
     this.#defects.contain('account of a stream', () => {
       usage = lastUsage(stream);
-      const savedTokens = this.#metrics.streams.streamEnded(stream, end, usage);
-      this.#usage?.ended(stream, { outcome: end, usage, savedTokens, counted: undefined });
+      savedTokens = this.#metrics.streams.streamEnded(stream, end, usage);
     });
     this.#defects.contain('end of a stream', () => {
       const { config } = this.#settings;
       if (end.error !== undefined) endUnanswered(stream, end.error, config, this.#clock);
       this.#streams.ended(stream, { ...end, usage });
     });
-    if (lease !== undefined) this.#defects.contain('limits of a stream', () => lease.settle(usage));
+    this.#defects.contain('limits of a stream', () => {
+      const counted = lease?.settle(usage);
+      this.#usage?.ended(stream, { outcome: end, usage, savedTokens, counted });
+    });
     this.#defects.contain('report of a stream', () => {
       span?.end(stream, end, usage);
       const { code, cause } = end.error ?? {};
