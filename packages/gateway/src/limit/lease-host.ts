@@ -7,8 +7,18 @@ import type { PlaceQueue } from './place-queue.ts';
 import type { Scope } from './scope.ts';
 import type { Spending } from './spending.ts';
 
+/** The tokens that limits count of a request. */
+export interface CountedTokens {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** Whether a number is an estimate: the provider did not say it. */
+  readonly isEstimate: boolean;
+  /** The tokens that were used beyond what was reserved. */
+  readonly overshootTokens: number;
+}
+
 /** What a lease has used, when its request is over. */
-export interface Settlement<Lease> {
+export interface Settlement<Lease> extends CountedTokens {
   readonly lease: Lease;
   /** `undefined`: the request had none. */
   readonly stream: GatewayStream | undefined;
@@ -17,12 +27,6 @@ export interface Settlement<Lease> {
   readonly claims: readonly BudgetClaim[];
   /** A question that is on its way; it never rejects. */
   readonly after: Promise<void> | undefined;
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-  /** Whether a number is an estimate: the provider did not say it. */
-  readonly isEstimate: boolean;
-  /** The tokens that were used beyond what was reserved. */
-  readonly overshootTokens: number;
 }
 
 /** What a lease asks for when it is opened. */

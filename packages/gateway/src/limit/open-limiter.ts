@@ -1,4 +1,4 @@
-import { createMemoryLimitStore } from '@spillway/core/limit/memory-limit-store';
+import type { LimitStore } from '@spillway/core';
 import type { LimitSettings } from '../config/limits.ts';
 import { Limiter, type LimiterOptions } from './limiter.ts';
 
@@ -6,29 +6,30 @@ import { Limiter, type LimiterOptions } from './limiter.ts';
 export interface LimiterHolder {
   /** `undefined`: nobody has limits, so nothing is held against any. */
   readonly current: Limiter | undefined;
-  /** Puts limits in force; `undefined`: none. Running requests keep what they have. */
-  use(settings: LimitSettings | undefined): void;
+  /**
+   * Puts limits in force; `undefined`: none. Running requests keep what they have.
+   *
+   * @param store where limits are kept, once somebody has some; the first one stays.
+   */
+  use(settings: LimitSettings | undefined, store: LimitStore | undefined): void;
   close(): Promise<void>;
 }
 
 /** Holds a gateway's limiter, which is made when somebody has limits for the first time. */
 export function holdLimiter(
   first: LimitSettings | undefined,
+  firstStore: LimitStore | undefined,
   options: Omit<LimiterOptions, 'settings' | 'store'>,
 ): LimiterHolder {
   let limiter: Limiter | undefined;
   let isUsed = false;
-  const use = (settings: LimitSettings | undefined): void => {
+  const use: LimiterHolder['use'] = (settings, store) => {
     isUsed = settings !== undefined && limitsAnybody(settings);
     if (!isUsed || settings === undefined) return;
-    if (limiter === undefined) {
-      const store = createMemoryLimitStore({ clock: options.clock });
-      limiter = new Limiter({ ...options, settings, store });
-    } else {
-      limiter.use(settings);
-    }
+    if (limiter !== undefined) limiter.use(settings);
+    else if (store !== undefined) limiter = new Limiter({ ...options, settings, store });
   };
-  use(first);
+  use(first, firstStore);
   return {
     get current() {
       return isUsed ? limiter : undefined;

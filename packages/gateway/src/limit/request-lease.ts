@@ -8,7 +8,7 @@ import type { StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
 import { allowedOf, answerError } from './limit-message.ts';
-import type { LeaseHost } from './lease-host.ts';
+import type { CountedTokens, LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
 import { Spending } from './spending.ts';
@@ -138,28 +138,32 @@ export class RequestLease implements StreamLimit {
   }
 
   /** The stream has ended: what it used is counted, with the provider's numbers where they came. */
-  settle(usage: TokenUsage | undefined): void {
-    if (this.#state === 'settled') return;
+  settle(usage: TokenUsage | undefined): CountedTokens | undefined {
+    if (this.#state === 'settled') return undefined;
     const wasOpen = this.#state === 'open';
     this.#state = 'settled';
     this.#leaveQueue();
     this.onRoom = undefined;
-    if (!wasOpen) return;
+    if (!wasOpen) return undefined;
     const { input, isEstimate, output } = this.#used(usage);
     const stream = this.#stream;
     const claims = this.#spending.lastClaims(input, output);
+    const counted: CountedTokens = {
+      inputTokens: input,
+      outputTokens: output,
+      isEstimate,
+      overshootTokens: this.#spending.overshootTokens,
+    };
     this.#host.settle({
+      ...counted,
       lease: this,
       stream,
       name: this.#scopes.length > 0 ? this.#name : undefined,
       claims,
       // A question that is on its way would open the lease again.
       after: this.#asked,
-      inputTokens: input,
-      outputTokens: output,
-      isEstimate,
-      overshootTokens: this.#spending.overshootTokens,
     });
+    return counted;
   }
 
   /**

@@ -42,8 +42,8 @@ export interface RelayOptions {
   /** The places of maxStreams, one for each request at a provider. */
   readonly admission: Admission;
   readonly targets: Targets;
-  /** Counts what tenants use; `undefined`: nobody asks. */
-  readonly usage: StreamUsage | undefined;
+  /** Counts what tenants use; `undefined`: there are no limits and no prices. */
+  readonly usage: () => StreamUsage | undefined;
 }
 
 /** Relays requests to providers: each gets one stream, with exactly one end. */
@@ -60,7 +60,7 @@ export class Relay {
   readonly #tracing: Tracing | undefined;
   readonly #targets: Targets;
   readonly #admission: Admission;
-  readonly #usage: StreamUsage | undefined;
+  readonly #usage: RelayOptions['usage'];
 
   /** Without `tracing`, streams have no spans. A client's trace context then goes to the provider unchanged. */
   constructor({
@@ -188,17 +188,20 @@ export class Relay {
     }
     request.body.release();
     let usage: TokenUsage | undefined;
+    let savedTokens = 0;
     this.#defects.contain('account of a stream', () => {
       usage = lastUsage(stream);
-      const savedTokens = this.#metrics.streams.streamEnded(stream, end, usage);
-      this.#usage?.ended(stream, { outcome: end, usage, savedTokens, counted: undefined });
+      savedTokens = this.#metrics.streams.streamEnded(stream, end, usage);
     });
     this.#defects.contain('end of a stream', () => {
       const { config } = this.#settings;
       if (end.error !== undefined) endUnanswered(stream, end.error, config, this.#clock);
       this.#streams.ended(stream, { ...end, usage });
     });
-    if (lease !== undefined) this.#defects.contain('limits of a stream', () => lease.settle(usage));
+    this.#defects.contain('limits of a stream', () => {
+      const counted = lease?.settle(usage);
+      this.#usage()?.ended(stream, { outcome: end, usage, savedTokens, counted });
+    });
     this.#defects.contain('report of a stream', () => {
       span?.end(stream, end, usage);
       const { code, cause } = end.error ?? {};
