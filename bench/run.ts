@@ -21,6 +21,7 @@ import { channelMemory } from './channel-memory.ts';
 import { channelRates } from './channel.ts';
 import { content } from './content.ts';
 import { observation } from './observation.ts';
+import { paces } from './paces.ts';
 import { picture } from './picture.ts';
 import { stopAll } from './programs.ts';
 import { realtime } from './realtime.ts';
@@ -44,6 +45,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   coalesce,
   content,
   observation,
+  paces,
   realtime,
   session,
   'slow-sink': slowSink,

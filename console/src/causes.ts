@@ -33,7 +33,7 @@ export const causeHints: Readonly<Record<StallCause, string>> = {
   credit: 'its program has not acknowledged enough of what it has',
   connection_lost: 'its connection is gone, and it may come back',
   event_memory: 'its large event finds no room beside those of all streams (maxEventMemoryBytes)',
-  limit: 'a limit has not granted more yet',
+  limit: 'the pace that a limit gives it, or a limit that has not granted more yet',
   tap: 'a tap that may lose nothing has not kept it yet',
   burst: 'more came at once than its window holds',
 };

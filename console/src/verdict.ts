@@ -163,7 +163,8 @@ function lags(totals: Totals, streams: readonly StreamRow[]): readonly Trouble[]
     const links = [runbook('spillwaylaggrowing')];
     troubles.push({ level: 'warn', text: withCauses(text, laggingCauses(streams)), links });
   }
-  const stalled = stalledStreams(streams);
+  // Who waits for the pace of a limit was asked to.
+  const stalled = stalledStreams(streams).filter(({ stallCause }) => stallCause !== 'limit');
   if (stalled.length > 0) {
     const text = `${plural(stalled.length, 'model')} ${stalled.length === 1 ? 'is' : 'are'} made to wait`;
     const stallCauses = stalled.map(({ stallCause }) => stallCause);

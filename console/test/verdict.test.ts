@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Overview, TapRow, Totals } from '../../packages/server/src/console/snapshot.ts';
+import type { Overview, StreamRow, TapRow, Totals } from '../../packages/server/src/console/snapshot.ts';
 import { fullInMs } from '../src/forecast.ts';
 import { overAMinute } from '../src/history.ts';
 import { judge } from '../src/verdict.ts';
@@ -125,6 +125,17 @@ test('keys that are guessed, and a configuration that was not reloaded, are wron
   expect(verdictOf(past(3, () => ({ hasReloadFailed: true })))).toBe(
     'The configuration was not reloaded, and the old one stays.',
   );
+});
+
+test('a model that waits for a reader is trouble, and one that is paced by a limit is not', () => {
+  const history = past(120, () => ({}));
+  const sentenceOf = (...causes: readonly StreamRow['stallCause'][]): string => {
+    const streams = causes.map((stallCause) => ({ stallCause, readers: [] }) as unknown as StreamRow);
+    return judge({ totals: calm, streams, openStreams: streams.length, taps: [] }, history, startedAtMs)
+      .sentence;
+  };
+  expect(sentenceOf('limit', null)).toContain('Nothing is wrong');
+  expect(sentenceOf('limit', 'credit')).toBe('1 model is made to wait: too little credit.');
 });
 
 describe('a tap', () => {

@@ -140,7 +140,7 @@ export async function openGateway(
     },
     defects,
     clock,
-    taps: taps.all,
+    taps,
   });
   const ofAccounts = { clock, log, streams: () => streams.all() };
   let accounts = await openAccounts(asked.limits, ofAccounts);
@@ -183,6 +183,10 @@ export async function openGateway(
       const otherPool = await otherPoolFor(next.providers);
       const putVoice = next.voice && voice?.prepare(next.voice);
       const otherAccounts = accounts ?? (await openAccounts(next.limits, ofAccounts));
+      const otherTaps = await taps.prepare(next.config.tap).catch(async (error: unknown) => {
+        if (accounts === undefined) await otherAccounts?.close();
+        throw error;
+      });
       // From here to the end nothing waits: no request meets the half of a configuration.
       keys.replace(withCanary(next.apiKeys));
       accounts = otherAccounts;
@@ -192,6 +196,7 @@ export async function openGateway(
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
       putVoice?.();
+      otherTaps.commit();
     },
   });
   const limiter = holdLimiter(settings.limits, accounts?.store, { clock, config, defects });
@@ -320,7 +325,7 @@ export async function openGateway(
     ownUrl: certificate || config.proxyProtocol ? undefined : () => listeningUrl(server.server),
     watch: watchBoth(
       watchCalls(metrics, tracing),
-      recordCalls({ taps: taps.all, windowBytes: config.windowBytes, clock, defects }),
+      recordCalls({ taps, windowBytes: config.windowBytes, clock, defects }),
     ),
   });
   const realtime = new RealtimeSessions({
@@ -336,7 +341,7 @@ export async function openGateway(
     memory,
     metrics,
     providers: () => providers,
-    taps: taps.all,
+    taps,
     targets: provider.targets,
     tracing,
   });

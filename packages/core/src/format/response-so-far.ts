@@ -122,13 +122,11 @@ function takeAnnotation({ content }: Item, event: Readonly<Fields>): void {
 }
 
 function grow(item: Item, kind: string, step: string | undefined, event: Readonly<Fields>): void {
+  if (kind === 'shell_call_command') return growCommand(item, event);
   const growth = Object.hasOwn(growing, kind) ? growing[kind] : undefined;
   if (growth === undefined || (step !== 'delta' && step !== 'done')) return;
   const { field, of } = growth;
-  const part =
-    of === 'item'
-      ? undefined
-      : item[of][numberOf(event[of === 'content' ? 'content_index' : 'summary_index']) ?? 0];
+  const part = of === 'item' ? undefined : item[of][numberOf(event[`${of}_index`]) ?? 0];
   const fields = of === 'item' ? item.fields : part?.fields;
   if (fields === undefined) return;
   if (step === 'done') {
@@ -139,6 +137,14 @@ function grow(item: Item, kind: string, step: string | undefined, event: Readonl
   fields[field] = textOf(fields[field]) + textOf(event['delta']);
   const logprobs = listOf(event['logprobs']);
   if (logprobs.length > 0) fields['logprobs'] = [...listOf(fields['logprobs']), ...logprobs];
+}
+
+function growCommand({ fields }: Item, { command, command_index: index, delta }: Readonly<Fields>): void {
+  const action = objectOf(fields['action']);
+  const commands = listOf(action['commands']).slice();
+  const at = numberOf(index) ?? 0;
+  commands[at] = typeof command === 'string' ? command : textOf(commands[at]) + textOf(delta);
+  fields['action'] = { ...action, commands };
 }
 
 function closePart(part: Part, of: 'content' | 'summary', at: Fields): ClosingEvent[] {

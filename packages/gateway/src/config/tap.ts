@@ -170,6 +170,26 @@ const tapSchema = z
 /** What an operator has configured as a tap. */
 export type TapSettings = z.infer<typeof tapSchema>;
 
+/** Whether two taps to one place write there in the same way, so that one writer does for both. */
+export function areWrittenAlike(one: TapSettings, other: TapSettings): boolean {
+  return (
+    writerKeys.every((key) => one[key] === other[key]) &&
+    // A spill leaves its engine before the tap's deadline.
+    (one.spill === undefined || one.deadlineMs === other.deadlineMs)
+  );
+}
+
+/** What a sink is opened with. */
+const writerKeys = [
+  'maxFileAgeMs',
+  'maxFileBytes',
+  'maxFiles',
+  'maxSpillBytes',
+  'retainBytes',
+  'retainMs',
+  'spill',
+] as const;
+
 /** The keys of a tap, with their descriptions. */
 export const tapOptions = Object.entries(tapSchema.shape).map(([key, field]) => ({
   key,
@@ -192,7 +212,7 @@ function cameAs(tap: unknown, key: string): string {
 }
 
 /** A place by its only name: two taps that write to one would take each other's records for their own. */
-function placeOf(to: string): string {
+export function placeOf(to: string): string {
   const at = to.indexOf(':') + 1;
   return to.slice(0, at) + (at < to.length ? resolve(to.slice(at)) : '');
 }

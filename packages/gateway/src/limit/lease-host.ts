@@ -1,5 +1,6 @@
 import type { BudgetClaim, LimitRefusal, LimitStore } from '@spillway/core';
 import type { LimitError } from '@spillway/server/limit/limit-error';
+import type { PaceBook } from '@spillway/server/limit/pace-book';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { RefusedQuota } from './limit-message.ts';
@@ -48,6 +49,8 @@ export interface LeaseHost<Lease> {
   readonly minAnswerTokens: number;
   readonly whenStoreFails: 'closed' | 'open';
   readonly queue: PlaceQueue;
+  /** The paces that answers share. */
+  readonly paces: PaceBook;
   opened(lease: Lease): void;
   settle(settlement: Settlement<Lease>): void;
   /** Ends a lease that nobody wants any more, with nothing spent. */

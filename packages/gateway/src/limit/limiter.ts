@@ -4,6 +4,7 @@ import type { Caller } from '@spillway/server/access/caller';
 import type { Defects } from '@spillway/server/defects';
 import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
+import { PaceBook } from '@spillway/server/limit/pace-book';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { LimitSettings, NameSource, TenantLimits } from '../config/limits.ts';
 import { fitsAny } from '../config/glob.ts';
@@ -76,6 +77,7 @@ export class Limiter implements LeaseHost<RequestLease> {
   readonly store: LimitStore;
   readonly leaseMs = leaseMs;
   readonly queue: PlaceQueue;
+  readonly paces: PaceBook;
   readonly waitTimeoutMs: number;
   readonly #closing = new AbortController();
   readonly #defects: Defects;
@@ -101,6 +103,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     this.clock = clock;
     this.store = store;
     this.queue = new PlaceQueue(config.maxWaiting);
+    this.paces = new PaceBook(clock);
     this.waitTimeoutMs = config.waitTimeoutMs;
     this.#defects = defects;
     this.#observer = observer;

@@ -1,9 +1,11 @@
 import type { Format, FormatName, TokenUsage } from '@spillway/core/format/format';
+import { createTokenEstimate } from '@spillway/core/format/token-estimate';
 import { SpillwayError } from '@spillway/core';
 import type { LimitAnswer, QuotaState } from '@spillway/core';
 import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-headers';
+import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
@@ -35,6 +37,8 @@ export class RequestLease implements StreamLimit {
   readonly #host: LeaseHost<RequestLease>;
   readonly #name: string;
   readonly #scopes: readonly Scope[];
+  /** Whether the store knows the lease. A pace is this process's own. */
+  readonly #hasQuotas: boolean;
   readonly #limits: RequestLeaseOptions['limits'];
   readonly #spending: Spending;
   readonly #format: FormatName | undefined;
@@ -58,11 +62,30 @@ export class RequestLease implements StreamLimit {
     this.#host = host;
     this.#name = name;
     this.#scopes = scopes;
+    this.#hasQuotas = scopes.some(
+      ({ budgets, places, rates }) => rates.length + places.length + budgets.length > 0,
+    );
     this.#limits = limits;
     this.#spending = spending;
     this.#format = format;
     this.#startedMs = host.clock.nowMs();
     this.#nextAt = limits.answer.tokens ?? Infinity;
+  }
+
+  /**
+   * How fast the answer may go; `undefined`: nothing slows it, also where it is handed on as bytes, because these have no
+   * tokens that could be told. The stream releases it in the end.
+   */
+  openPace(format: Format | undefined): StreamPace | undefined {
+    if (format === undefined) return undefined;
+    const shared = this.#scopes
+      .toReversed()
+      .flatMap(({ id, tokensPerSecond }) =>
+        tokensPerSecond === undefined ? [] : [{ key: id, tokensPerSecond }],
+      );
+    const { tokensPerSecond } = this.#limits.answer;
+    if (tokensPerSecond === undefined && shared.length === 0) return undefined;
+    return this.#host.paces.open({ tokensPerSecond, shared, tokensOf: createTokenEstimate(format) });
   }
 
   /** Who gets the next free place of maxStreams. */
@@ -72,7 +95,7 @@ export class RequestLease implements StreamLimit {
 
   /** The lease's name in the store, if it has anything there. */
   get openName(): string | undefined {
-    return this.#state === 'open' && this.#scopes.length > 0 ? this.#name : undefined;
+    return this.#state === 'open' && this.#hasQuotas ? this.#name : undefined;
   }
 
   /** The keys of the places that the lease has or wants. */
@@ -89,7 +112,7 @@ export class RequestLease implements StreamLimit {
   async open(signal: AbortSignal): Promise<void> {
     if (this.#state !== 'new') return;
     this.#state = 'waiting';
-    if (this.#scopes.length === 0) {
+    if (!this.#hasQuotas) {
       this.#opened();
       return;
     }
@@ -158,7 +181,7 @@ export class RequestLease implements StreamLimit {
       ...counted,
       lease: this,
       stream,
-      name: this.#scopes.length > 0 ? this.#name : undefined,
+      name: this.#hasQuotas ? this.#name : undefined,
       claims,
       // A question that is on its way would open the lease again.
       after: this.#asked,

@@ -32,6 +32,8 @@ export interface Scope {
   readonly rates: readonly ScopeRate[];
   readonly places: readonly ScopePlaces[];
   readonly budgets: readonly ScopeBudget[];
+  /** The pace that its answers share; `undefined`: none. */
+  readonly tokensPerSecond: number | undefined;
 }
 
 /** How long a conversation may rest and is still the same. */
@@ -52,7 +54,7 @@ export function openScope(
   id: string,
   limits: ScopeLimits,
 ): Scope | undefined {
-  const { requests, streams } = limits;
+  const { requests, streams, tokensPerSecond } = limits;
   const nameOf = (name: string): string =>
     kind === 'user' ? `user${name.charAt(0).toUpperCase()}${name.slice(1)}` : name;
   const rates: ScopeRate[] =
@@ -68,8 +70,8 @@ export function openScope(
     if (limit === undefined) return [];
     return [{ name: nameOf(name), unit, quota: { kind: 'budget', key: `${id}${name}`, limit, window } }];
   });
-  if (rates.length + places.length + budgets.length === 0) return undefined;
-  return { kind, whose, id, rates, places, budgets };
+  if (rates.length + places.length + budgets.length === 0 && tokensPerSecond === undefined) return undefined;
+  return { kind, whose, id, rates, places, budgets, tokensPerSecond };
 }
 
 /** The scope of a conversation; `undefined`: it has no limits. */
@@ -88,5 +90,6 @@ export function openSessionScope(id: string, { tokens }: SessionLimits): Scope |
     rates: [],
     places: [],
     budgets: [{ name: 'sessionTokens', unit: 'tokens', quota }],
+    tokensPerSecond: undefined,
   };
 }

@@ -58,7 +58,7 @@ export interface RealtimeSessionsOptions {
   readonly metrics: Pick<Metrics, 'unknownPrefixes'>;
   /** The providers that are served now. */
   readonly providers: () => readonly Provider[];
-  readonly taps: readonly Tap[];
+  readonly taps: Iterable<Tap>;
   readonly targets: Targets;
   readonly tracing: Tracing | undefined;
 }

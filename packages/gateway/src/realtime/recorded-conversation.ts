@@ -17,7 +17,7 @@ export interface RecordedConversationOptions {
   readonly origin: StreamOrigin;
   readonly model: string | undefined;
   readonly client: StreamClient;
-  readonly taps: readonly Tap[];
+  readonly taps: Iterable<Tap>;
   readonly windowBytes: number;
   readonly clock: ServerClock;
   readonly defects: Pick<Defects, 'caught'>;

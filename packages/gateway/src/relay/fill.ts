@@ -223,6 +223,7 @@ async function fillChannel(
     listener: stream,
     loop,
     scanner,
+    pace: scanner === undefined ? undefined : stream.pace,
     // With one key for all clients, the owner is empty, and the client's address is used.
     openPlace: () => eventMemory.open(stream.owner === '' ? stream.client.address : stream.owner),
     maxEventBytes: config.maxEventBytes,

@@ -149,6 +149,7 @@ export class Relay {
     if (lease !== undefined) {
       stream.limit = lease;
       stream.mayBeCut = true;
+      stream.pace = lease.openPace(route.format);
     }
     this.#run(stream, request, headers, lease).catch((error: unknown) =>
       this.#defects.caught('relay', error),

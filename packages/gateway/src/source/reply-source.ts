@@ -3,6 +3,7 @@ import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import type { StreamLimit } from '@spillway/server/limit/stream-limit';
+import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import { LargeRun } from '@spillway/server/memory/large-run';
 import type { EventPlace } from '@spillway/server/memory/event-memory';
 import type { LimitCut } from '@spillway/server/stream/limit-cut';
@@ -37,7 +38,7 @@ interface ReplyListener {
   received(run: EventRun, isProgress: boolean, nowMs: number): void;
   /**
    * The provider has to wait (`isPaused`), or is read again. It waits because the channel is full, or the
-   * EventMemory is, or more was not granted yet (`cause`).
+   * EventMemory is, or a limit slows it or has not granted more (`cause`).
    */
   paused(isPaused: boolean, nowMs: number, cause?: 'event_memory' | 'limit'): void;
   /** A large event is in the channel. The listener releases it when every reader has passed it. */
@@ -52,6 +53,8 @@ export interface ReplySourceOptions {
   readonly loop: Pick<BusyLoop, 'gapMs' | 'look'>;
   /** Finds the events of an event stream. Without it the body is handed on as it comes. */
   readonly scanner: EventScanner | undefined;
+  /** How fast events may go on. Default: as fast as the readers take them. Only with a scanner. */
+  readonly pace?: StreamPace | undefined;
   /** Gets the bytes of a body that is no event stream; valid only until it returns. */
   readonly onBody?: ((bytes: Uint8Array) => void) | undefined;
   /** Opens a place for a large event. */
@@ -65,7 +68,8 @@ export interface ReplySourceOptions {
 
 /**
  * Reads a provider's reply into a channel: the provider's own bytes, in whole events if it is an event
- * stream. When the channel is full the provider's socket is not read, so its kernel makes the provider wait.
+ * stream. When the channel is full, or an event waits for its pace, the provider's socket is not read, so its
+ * kernel makes the provider wait.
  *
  * An event stream is complete with the provider's own end marker. A finish reason for each of its choices is
  * enough, too, if HTTP says that the body is whole. HTTP says so by a length or a last chunk; a closed
@@ -77,7 +81,7 @@ export class ReplySource implements BodyHandler {
   readonly #channel: Channel<EventRun>;
   readonly #options: ReplySourceOptions;
   readonly #memory: Pick<ChunkMemory<EventRun>, 'own'>;
-  /** Runs that the channel had no room for. They were read before the pause took effect. */
+  /** Runs that the channel had no room for, or that wait for their pace. They were read before the pause took effect. */
   readonly #held: EventRun[] = [];
   #isDraining = false;
   /** The place of the unfinished event, once it is large. */
@@ -130,7 +134,8 @@ export class ReplySource implements BodyHandler {
     const { scanner } = this.#options;
     // The channel copies the bytes that it keeps: the buffer is used again for the next read.
     const bytes = read.subarray(start, end);
-    const { maxRunBytes } = this.#options.listener;
+    // At a pace each event goes by itself.
+    const maxRunBytes = this.#options.pace === undefined ? this.#options.listener.maxRunBytes : 1;
     if (scanner === undefined) {
       this.#options.onBody?.(bytes);
       this.#emitBytes(bytes, maxRunBytes);
@@ -274,32 +279,48 @@ export class ReplySource implements BodyHandler {
     // The first run has the unfinished event, so the place belongs to that run.
     const place = this.#place === undefined ? undefined : this.#takePlace();
     if (place !== undefined) this.#offerLarge(new LargeRun(run, place));
-    else if (this.#held.length > 0 || this.#channel.offer(run) === 'full') this.#hold(run);
+    else this.#heed(run, this.#offer(run));
   };
 
+  #offer(run: EventRun): OfferResult | 'early' {
+    if (this.#held.length > 0) return 'full';
+    if (this.#options.pace?.take(run) === false) return 'early';
+    return this.#channel.offer(run);
+  }
+
+  #heed(run: EventRun, result: OfferResult | 'early'): void {
+    if (result === 'early') this.#hold(run, true);
+    else if (result === 'full') this.#hold(run, false);
+  }
+
   #offerLarge(run: LargeRun): void {
-    let result: OfferResult = 'closed';
+    let result: OfferResult | 'early' = 'closed';
     try {
-      result = this.#held.length > 0 ? 'full' : this.#channel.offer(run);
+      result = this.#offer(run);
     } finally {
       if (result === 'closed') run.release();
     }
     if (result === 'accepted') this.#options.listener.accepted(run);
-    else if (result === 'full') this.#hold(run);
+    else this.#heed(run, result);
   }
 
-  #hold(run: EventRun): void {
+  /** `isEarly`: the run has to wait for its pace, which it has not taken its turn of. */
+  #hold(run: EventRun, isEarly: boolean): void {
     this.#held.push(this.#memory.own(run));
     if (!this.#isDraining) {
-      this.#drain().catch((error: unknown) => this.#drainFailed(asGatewayError(error)));
+      this.#drain(isEarly).catch((error: unknown) => this.#drainFailed(asGatewayError(error)));
     }
   }
 
-  async #drain(): Promise<void> {
+  async #drain(isFirstEarly: boolean): Promise<void> {
+    const { pace } = this.#options;
+    let isEarly = isFirstEarly;
     this.#isDraining = true;
-    this.#pause();
+    this.#pause(isEarly ? 'limit' : undefined);
     try {
       for (let run = this.#held[0]; run !== undefined; run = this.#held[0]) {
+        if (isEarly) await pace?.turn(run);
+        isEarly = pace !== undefined;
         await this.#channel.write(run);
         this.#held.shift();
         if (run instanceof LargeRun) this.#options.listener.accepted(run);

@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { RecordSink } from '@spillway/core';
 import type { Timer } from '@spillway/core/clock';
 import type { Refusal } from '@spillway/server/access/refusal';
 import type { RedactionRule } from '@spillway/server/tap/content/redaction-rule';
@@ -8,12 +10,15 @@ import type { TapSpill, TapState } from '@spillway/server/tap/tap-state';
 import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { ConfigError } from '../config/config-error.ts';
-import type { TapSettings } from '../config/tap.ts';
+import { areWrittenAlike, placeOf, type TapSettings } from '../config/tap.ts';
 import { openSink, type TapSink } from './open-sink.ts';
+import { SharedSink } from './shared-sink.ts';
 import { wants } from '../config/wants.ts';
 
 /** How often the head of an audit log is written to the program's log, if it has moved. */
 const headEveryMs = 60_000;
+/** How often it is looked whether the streams of a tap that was taken out are over. */
+const leavingEveryMs = 1000;
 /** How long a stop waits for what a sink has not kept. */
 const maxCloseMs = 5000;
 
@@ -28,25 +33,71 @@ interface OpenTap {
   readonly settings: TapSettings;
   readonly tap: RecordTap;
   readonly sink: TapSink;
+  readonly shared: SharedSink;
 }
 
-/** The configured taps, and their sinks. */
-export class Taps {
-  readonly #taps: readonly OpenTap[];
+/** Other taps, open and not in force. One of the two has to be called. */
+export interface PreparedTaps {
+  /** Streams that begin from now on are read by them, and by no others. */
+  commit(): void;
+  /** Closes those that were opened for it. */
+  abort(): Promise<void>;
+}
+
+/**
+ * The configured taps, and their sinks. A tap that a reload has taken out or changed stays for the streams that it reads,
+ * its gate too, and is closed when the last of them is over.
+ */
+export class Taps implements Iterable<Tap> {
+  readonly #options: TapsOptions;
+  #taps: readonly OpenTap[];
+  /** Taps that were taken out, and whose streams are not over. */
+  #leaving: readonly OpenTap[] = [];
+  #watch: Timer | undefined;
+  #isClosed = false;
   readonly #log: TapLog;
   readonly #timer: Timer;
   /** The heads that were logged last, by tap. */
   readonly #heads = new Map<string, string>();
 
-  constructor(taps: readonly OpenTap[], { clock, log }: TapsOptions) {
+  constructor(taps: readonly OpenTap[], options: TapsOptions) {
+    const { clock, log } = options;
+    this.#options = options;
     this.#taps = taps;
     this.#log = log;
     this.#timer = clock.every(headEveryMs, () => this.#logHeads());
     this.#logHeads();
   }
 
-  get all(): readonly Tap[] {
-    return this.#taps.map(({ tap }) => tap);
+  /** Those that read a stream which begins now. */
+  *[Symbol.iterator](): IterableIterator<Tap> {
+    for (const { tap } of this.#taps) yield tap;
+  }
+
+  /**
+   * Opens what other settings need. A tap whose settings stay goes on; one of the same place shares its writer, because no
+   * file has two.
+   *
+   * @throws {ConfigError} for a tap that cannot be opened beside those that write now. Nothing stays open then.
+   */
+  async prepare(settings: readonly TapSettings[]): Promise<PreparedTaps> {
+    const opened: OpenTap[] = [];
+    const abort = async (): Promise<void> => {
+      await Promise.all(opened.map(({ tap }) => tap.close(0)));
+    };
+    const taps: OpenTap[] = [];
+    try {
+      for (const tap of settings) {
+        const same = this.#taps.find((open) => isDeepStrictEqual(open.settings, tap));
+        if (same === undefined) opened.push(await this.#openBeside(tap));
+        const next = same ?? opened.at(-1);
+        if (next !== undefined) taps.push(next);
+      }
+    } catch (error) {
+      await abort();
+      throw error;
+    }
+    return { abort, commit: () => this.#replace(taps, abort) };
   }
 
   /** What the operator is told of each tap. */
@@ -71,24 +122,76 @@ export class Taps {
 
   /** Writes down what waits, as far as each tap's deadline allows, and closes the sinks. Call it when no stream is live. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#timer.stop();
-    await Promise.all(
-      this.#taps.map(async ({ settings, tap }) => {
-        await tap.close(Math.min(settings.deadlineMs, maxCloseMs));
-        const { records } = tap.figures.lag;
-        if (records > 0)
-          this.#log.error(
-            { tap: settings.name, records },
-            'a tap was closed with records that its sink has not kept',
-          );
-      }),
-    );
+    this.#watch?.stop();
+    await Promise.all([...this.#taps, ...this.#leaving].map((open) => this.#closeOne(open)));
     this.#logHeads();
+  }
+
+  async #closeOne({ settings, tap }: OpenTap): Promise<void> {
+    await tap.close(Math.min(settings.deadlineMs, maxCloseMs));
+    const { records } = tap.figures.lag;
+    if (records > 0)
+      this.#log.error(
+        { tap: settings.name, records },
+        'a tap was closed with records that its sink has not kept',
+      );
+  }
+
+  async #openBeside(settings: TapSettings): Promise<OpenTap> {
+    const { name, to } = settings;
+    const place = placeOf(to);
+    const writer = [...this.#taps, ...this.#leaving].find(
+      (open) => open.shared.isOpen && placeOf(open.settings.to) === place,
+    );
+    if (writer === undefined) {
+      if (to !== 'stdout:') return await openTap(settings, this.#options);
+      throw new ConfigError(
+        `tap ${name}: expected another place than stdout:, which has words for people since the start, got it; it needs a restart`,
+      );
+    }
+    if (!areWrittenAlike(settings, writer.settings)) {
+      throw new ConfigError(
+        `tap ${name}: expected the keys of the tap ${writer.settings.name} that say how ${to} is written (spill, and how much is kept), while streams are written there, got others; they need another place or a restart`,
+      );
+    }
+    return joined(settings, writer, this.#options);
+  }
+
+  #replace(taps: readonly OpenTap[], abort: () => Promise<void>): void {
+    // The gateway has stopped meanwhile.
+    if (this.#isClosed) return void abort();
+    this.#leaving = [...this.#leaving, ...this.#taps.filter((open) => !taps.includes(open))];
+    this.#taps = taps;
+    if (this.#leaving.length > 0)
+      this.#watch ??= this.#options.clock.every(leavingEveryMs, () => this.#closeIdle());
+    this.#closeIdle();
+  }
+
+  /** Closes the taps whose last stream is over. */
+  #closeIdle(): void {
+    const idle = this.#leaving.filter(({ tap }) => tap.isIdle);
+    if (idle.length === 0) return;
+    this.#logHeads();
+    this.#leaving = this.#leaving.filter((open) => !idle.includes(open));
+    if (this.#leaving.length === 0) {
+      this.#watch?.stop();
+      this.#watch = undefined;
+    }
+    for (const open of idle) {
+      void this.#closeOne(open).then(() =>
+        this.#log.info(
+          { tap: open.settings.name },
+          'a tap that a reload took out is closed: its last stream is over',
+        ),
+      );
+    }
   }
 
   /** Whoever keeps the log elsewhere can prove with it later that an audit log lacks nothing. */
   #logHeads(): void {
-    for (const { settings, sink } of this.#taps) {
+    for (const { settings, sink } of [...this.#taps, ...this.#leaving]) {
       if (sink.head === undefined) continue;
       const { count, hash, writer } = sink.head;
       if (count === 0 || this.#heads.get(settings.name) === hash) continue;
@@ -107,15 +210,35 @@ export async function openTaps(settings: readonly TapSettings[], options: TapsOp
   const taps: OpenTap[] = [];
   for (const tap of settings) {
     try {
-      const sink = await openSink(tap, options.clock, options.log);
-      taps.push({ settings: tap, sink, tap: recordTap(tap, sink, options) });
+      taps.push(await openTap(tap, options));
     } catch (error) {
       await Promise.all(taps.map((open) => open.sink.sink.close()));
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new ConfigError(`tap ${tap.name}: expected to open ${tap.to}, got: ${reason}`, { cause: error });
+      throw error;
     }
   }
   return new Taps(taps, options);
+}
+
+/** @throws {ConfigError} */
+async function openTap(settings: TapSettings, options: TapsOptions): Promise<OpenTap> {
+  try {
+    const sink = await openSink(settings, options.clock, options.log);
+    return joined(settings, { sink, shared: new SharedSink(sink.sink) }, options);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConfigError(`tap ${settings.name}: expected to open ${settings.to}, got: ${reason}`, {
+      cause: error,
+    });
+  }
+}
+
+/** A tap that writes to a sink which is open. */
+function joined(
+  settings: TapSettings,
+  { shared, sink }: Pick<OpenTap, 'shared' | 'sink'>,
+  options: TapsOptions,
+): OpenTap {
+  return { settings, sink, shared, tap: recordTap(settings, shared.share(), options) };
 }
 
 function spillOf(
@@ -126,7 +249,7 @@ function spillOf(
   return { records: spilledRecords, bytes: spilledBytes, maxBytes, isEngineUp };
 }
 
-function recordTap(settings: TapSettings, { sink }: TapSink, { clock, isOwn, log }: TapsOptions): RecordTap {
+function recordTap(settings: TapSettings, sink: RecordSink, { clock, isOwn, log }: TapsOptions): RecordTap {
   const { content, deadlineMs, gate, maxRecordBytes, maxRecords, name, request } = settings;
   const { redact, refused, shed, shedAboveMs, shedBelowMs } = settings;
   return new RecordTap({

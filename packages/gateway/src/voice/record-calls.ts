@@ -10,7 +10,7 @@ import type { CallsOptions, CallWatcher } from './calls.ts';
 import type { HearSound } from './heard-carrier.ts';
 
 export interface RecordCallsOptions {
-  readonly taps: readonly Tap[];
+  readonly taps: Iterable<Tap>;
   /** The bytes that may wait for a tap. */
   readonly windowBytes: number;
   readonly clock: ServerClock;

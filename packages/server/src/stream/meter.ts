@@ -9,7 +9,7 @@ import { closeCodes, type CloseReason } from '@spillway/core/session';
  * `tap`: the operator's tap has not taken it.
  * `burst`: no reader; more came at once than the window holds.
  * `event_memory`: no reader; a large event finds no room beside those of all streams.
- * `limit`: no reader; a limit has not granted more yet.
+ * `limit`: no reader; a limit slows the stream to its pace, or has not granted more yet.
  */
 export const stallCauses = [
   'burst',

@@ -11,6 +11,7 @@ import { Journal } from './journal.ts';
 import { identityIn, LimitCut } from './limit-cut.ts';
 import type { LimitError } from '../limit/limit-error.ts';
 import type { StreamLimit } from '../limit/stream-limit.ts';
+import type { StreamPace } from '../limit/stream-pace.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import { Meter, type StallCause } from './meter.ts';
 import type { ProviderRefusal } from './provider-refusal.ts';
@@ -93,6 +94,7 @@ export class GatewayStream implements StreamOwner {
   readonly journal: Journal;
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
+  #pace: StreamPace | undefined;
   #readerCount = 0;
   /** Every tap that wanted this stream, also those that have finished. */
   #taps: TapReader[] | undefined;
@@ -150,6 +152,17 @@ export class GatewayStream implements StreamOwner {
   /** Resolves when the provider has answered and there is a body. Rejects with the reason why there will be no body. */
   get started(): Promise<void> {
     return this.#started.promise;
+  }
+
+  /** How fast the stream may go; `undefined`: as fast as its readers. Whoever writes the stream's events asks it. */
+  get pace(): StreamPace | undefined {
+    return this.#pace;
+  }
+
+  /** Set it once, before there is a body. The stream releases it when it is stopped, or has ended. */
+  set pace(pace: StreamPace | undefined) {
+    this.#pace = pace;
+    if (pace !== undefined) this.signal.addEventListener('abort', () => pace.release(), { once: true });
   }
 
   /** When the latest event came. */
@@ -224,6 +237,12 @@ export class GatewayStream implements StreamOwner {
     this.audience.forgetBookmarks();
     this.#log = undefined;
     this.#body = undefined;
+  }
+
+  /** Nobody can read the stream any more: its taps are told nothing behind that. */
+  forgotten(): void {
+    for (const tap of this.#taps ?? []) tap.forgotten();
+    this.#taps = undefined;
   }
 
   /** Whether the stream can be read from its URL. */
@@ -395,11 +414,12 @@ export class GatewayStream implements StreamOwner {
    * provider has not reported them. Default: they are not known.
    */
   cut(error: LimitError, counted?: TokenUsage): void {
-    if (this.end !== undefined || this.signal.aborted) return;
+    if (this.end !== undefined || this.signal.aborted || this.limitCut !== undefined) return;
     if (this.events === 0 || this.#body?.format === undefined) return this.cancel(error);
     this.reported = newestUsage(this.#body, this.reported);
     this.limitCut = new LimitCut(this, error, counted);
-    this.#controller.abort(error);
+    // Later, because whoever counts may call this in the midst of what the provider has just sent.
+    this.#host.clock.nextTick((controller) => controller.abort(error), this.#controller);
   }
 
   /** The provider is asked from now on. */
@@ -459,6 +479,7 @@ export class GatewayStream implements StreamOwner {
   /** The provider has completed, failed or been cancelled. */
   ended(outcome: StreamOutcome, nowMs: number): void {
     const { error, state } = outcome;
+    this.#pace?.release();
     this.end = {
       state,
       atMs: nowMs,
@@ -552,7 +573,9 @@ export class GatewayStream implements StreamOwner {
     if (this.end === undefined) bookmarks.tick(nowMs, detachGraceMs);
     this.audience.releaseLarge();
     if (this.end !== undefined || this.signal.aborted) return;
-    const { cause, reader: slowest } = this.audience.waitsFor;
+    // What its own pace holds back waits for no reader.
+    const { cause, reader: slowest } =
+      this.#pace?.isHolding === true ? { cause: 'limit' as const, reader: null } : this.audience.waitsFor;
     if (cause !== undefined) this.stalls.goesOn(nowMs, cause, slowest);
     const limited = this.limit?.tick(nowMs);
     if (limited !== undefined) {

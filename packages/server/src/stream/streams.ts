@@ -42,8 +42,8 @@ export interface StreamsOptions {
   readonly links: Pick<Links, 'readQueues'>;
   /** Default: nobody. */
   readonly observer?: StreamsObserver;
-  /** What reads every stream beside its readers. Default: nothing. */
-  readonly taps?: readonly Tap[];
+  /** What reads every stream beside its readers: asked anew for each, so that taps may come and go. Default: nothing. */
+  readonly taps?: Iterable<Tap>;
 }
 
 /** All streams that live or can be read again, and the one timer that watches their deadlines. */
@@ -54,7 +54,7 @@ export class Streams {
   readonly retained: RetainedStreams<GatewayStream>;
   readonly #config: StreamsConfig;
   readonly meter: Meter;
-  readonly #taps: readonly Tap[];
+  readonly #taps: Iterable<Tap>;
   readonly #defects: Defects;
   readonly #links: Pick<Links, 'readQueues'>;
   readonly #host: StreamHost<GatewayStream>;
@@ -259,7 +259,9 @@ export class Streams {
   }
 
   #forgetWhole(stream: GatewayStream): void {
-    if (this.#known.delete(stream.token)) this.#observer?.streamDropped?.(stream);
+    if (!this.#known.delete(stream.token)) return;
+    this.#observer?.streamDropped?.(stream);
+    stream.forgotten();
   }
 
   /** Whether the time of the stream's URL is over. A reader that is there by then reads on, and no other can begin. */

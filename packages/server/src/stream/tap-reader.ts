@@ -99,6 +99,11 @@ export class TapReader {
     this.#tell((tap) => tap.partSent?.(part));
   }
 
+  /** The stream is over for everybody. */
+  forgotten(): void {
+    this.#tell((tap) => tap.forgotten?.());
+  }
+
   #tell(tell: (tap: StreamTap) => void): void {
     try {
       tell(this.#tap);

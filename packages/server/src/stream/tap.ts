@@ -109,4 +109,6 @@ export interface StreamTap {
   readerEnded?(reader: EndedReader): void;
   /** A request got what is there. Called when it is sent, also after the stream's end. */
   partSent?(part: SentPart): void;
+  /** The stream is over for everybody, its history too: no call follows. */
+  forgotten?(): void;
 }

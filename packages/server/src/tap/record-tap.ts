@@ -111,6 +111,8 @@ export class RecordTap implements Tap {
   readonly #when: (stream: TappedStream) => boolean;
   readonly #writer: TapWriter;
   readonly #recorded: RecorderOptions;
+  /** The streams that it writes down and that are not over for everybody. */
+  #streams = 0;
   #records = 0;
   #bytes = 0;
   #writes = 0;
@@ -174,6 +176,7 @@ export class RecordTap implements Tap {
       shed: shed?.parts,
       // What is kept back holds back the readers of a gate, and what waits for them is bounded by their window.
       maxHeldBytes: gate ? Math.min(maxRecordBytes, maxGatedBytes) : maxRecordBytes,
+      onForgotten: () => (this.#streams -= 1),
       onLost: (count) => (this.#lost += count),
       onRedacted: (count) => (this.#redacted += count),
     };
@@ -183,7 +186,13 @@ export class RecordTap implements Tap {
   open(stream: TappedStream): StreamTap | undefined {
     if (!this.#when(stream)) return undefined;
     if (this.isRequired && this.#writer.isDown) throw tapUnavailable(this.name);
+    this.#streams += 1;
     return new StreamRecorder(stream, this.#recorded);
+  }
+
+  /** Whether it has nothing to do: no stream that it writes down can be read any more, and all is kept. */
+  get isIdle(): boolean {
+    return this.#streams === 0 && this.#writer.lag.records === 0;
   }
 
   /**

@@ -41,6 +41,8 @@ export interface RecorderOptions extends Omit<ChunkRecordOptions, 'content'> {
   readonly bodyRoom: Room;
   /** So many chunks, or ends of readers, are lost to the tap. */
   readonly onLost: (count: number) => void;
+  /** The stream is over for everybody. */
+  readonly onForgotten: () => void;
 }
 
 const quoting: ReadonlySet<string | undefined> = new Set(['invalid_request', 'not_found']);
@@ -231,6 +233,10 @@ export class StreamRecorder implements StreamTap, Recorder {
     if (this.#readers.length >= maxWaitingReaders) return this.#options.onLost(1);
     const part = { reader: 0, via: 'part', address, delivered: to, acknowledged: null, lost: 0 };
     this.#note(this.#readers, { kind: 'reader', reason: 'delivered', ...part });
+  }
+
+  forgotten(): void {
+    this.#options.onForgotten();
   }
 
   /**

@@ -14,7 +14,7 @@ import type { ServerClock } from '../time/server-clock.ts';
 
 /** A conversation, and who reads it beside those who have it. */
 export interface TappedConversationOptions {
-  readonly taps: readonly Tap[];
+  readonly taps: Iterable<Tap>;
   readonly stream: TappedStream;
   /** The bytes that may wait for each tap. */
   readonly windowBytes: number;
@@ -145,6 +145,7 @@ export class TappedConversation {
         part.channel.complete();
         part.reader.ended(outcome);
         if (reader !== undefined) part.reader.readerEnded(reader);
+        part.reader.forgotten();
       };
       // What still waits for room comes before the end.
       if (part.pending === undefined) end();

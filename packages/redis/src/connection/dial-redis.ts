@@ -1,0 +1,104 @@
+import type { ConnectionOptions } from 'node:tls';
+import { createClient } from '@redis/client';
+import type { RedisAddress, RedisNode } from './redis-address.ts';
+
+/** What is used of a client of node-redis. */
+export interface RedisClient {
+  sendCommand(words: readonly string[]): Promise<unknown>;
+  destroy(): void;
+}
+
+export interface DialOptions {
+  readonly address: RedisAddress;
+  readonly tls: ConnectionOptions | undefined;
+  /** How long each step may take: a connection with its handshake, an answer. */
+  readonly timeoutMs: number;
+  /** Called when the connection is lost after `dialRedis` has resolved. */
+  readonly onLost: (error: unknown) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Connects, once: to the server, or to whatever sentinels say is the master now. Rejects if that cannot be. */
+export async function dialRedis(options: DialOptions): Promise<RedisClient> {
+  const { address } = options;
+  if (address.master === undefined) return connectTo(address.nodes[0], options);
+  const client = await connectTo(await findMaster(address.master, options), options);
+  try {
+    // A master that has just come back is one for itself, until sentinels tell it otherwise: it has to be theirs, and know it.
+    const role = await within(client.sendCommand(['ROLE']), options);
+    if (!Array.isArray(role) || role[0] !== 'master')
+      throw new Error('the server that its sentinels name is no master');
+    return client;
+  } catch (error) {
+    client.destroy();
+    throw error;
+  }
+}
+
+/** Resolves or rejects as the promise does, and rejects after the time, or with the signal's reason. */
+export async function within<Value>(
+  promise: Promise<Value>,
+  { signal, timeoutMs }: Pick<DialOptions, 'signal' | 'timeoutMs'>,
+): Promise<Value> {
+  const { promise: ended, reject: end } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => end(new Error(`no connection within ${timeoutMs} ms`)), timeoutMs);
+  const onAbort = (): void => end(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, ended]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Asks the sentinels, one after the other. */
+async function findMaster(master: string, options: DialOptions): Promise<RedisNode> {
+  let problem: unknown = new Error(`no sentinel knows a master ${master}`);
+  // Sentinels have no databases, and are asked without a name and a password.
+  const address = { ...options.address, username: undefined, password: undefined, database: 0 };
+  for (const node of address.nodes) {
+    let sentinel: RedisClient | undefined;
+    try {
+      sentinel = await connectTo(node, { ...options, address, onLost: () => undefined });
+      const asked = sentinel.sendCommand(['SENTINEL', 'get-master-addr-by-name', master]);
+      const found = await within(asked, options);
+      if (Array.isArray(found)) return { host: String(found[0]), port: Number(found[1]) };
+    } catch (error) {
+      problem = error;
+    } finally {
+      sentinel?.destroy();
+    }
+  }
+  throw problem;
+}
+
+async function connectTo(node: RedisNode, options: DialOptions): Promise<RedisClient> {
+  const { address, onLost, signal, timeoutMs, tls } = options;
+  signal.throwIfAborted();
+  const socket = { ...node, connectTimeout: timeoutMs, reconnectStrategy: false } as const;
+  const client = createClient({
+    socket: address.isTls ? { servername: node.host, ...tls, ...socket, tls: true } : socket,
+    ...(address.username === undefined ? {} : { username: address.username }),
+    ...(address.password === undefined ? {} : { password: address.password }),
+    database: address.database,
+    // Without HELLO and CLIENT, older servers and proxies understand it too.
+    RESP: 2,
+    disableClientInfo: true,
+    maintNotifications: 'disabled',
+    // Nothing is kept for a connection that may come.
+    disableOfflineQueue: true,
+  });
+  let isConnected = false;
+  client.on('error', (error: unknown) => {
+    if (isConnected) onLost(error);
+  });
+  try {
+    await within(client.connect(), { signal, timeoutMs });
+  } catch (error) {
+    client.destroy();
+    throw error;
+  }
+  isConnected = true;
+  return client;
+}

@@ -1,0 +1,1 @@
+export { openRedisLimits, type RedisLimits, type RedisLimitsOptions } from './limit/redis-limits.ts';

@@ -1,0 +1,174 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createClient } from '@redis/client';
+import type { TestContext } from 'vitest';
+import { MovedClock } from './moved-clock.ts';
+
+const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
+
+/** Skips a test where this machine has no Redis; where `LACKS_FAIL` is set, that is a failure. */
+export function needsRedis(context: Pick<TestContext, 'skip'>): void {
+  if (hasRedis) return;
+  if (process.env['LACKS_FAIL'] !== undefined) throw new Error('needs redis-server');
+  context.skip('needs redis-server');
+}
+
+/** A real Redis of a test's own: a free port of loopback, a folder, and a clock that a test may move. */
+export class RedisServer {
+  readonly clock: MovedClock;
+  readonly port: number;
+  readonly folder: string;
+  readonly #options: readonly string[];
+  #process: ChildProcess | undefined;
+  #isStopped = false;
+
+  private constructor(port: number, options: readonly string[]) {
+    this.port = port;
+    this.#options = options;
+    this.folder = mkdtempSync(join(tmpdir(), 'spillway-redis-'));
+    mkdirSync(join(this.folder, 'clock'));
+    this.clock = new MovedClock(join(this.folder, 'clock'));
+  }
+
+  /** Starts one. `options` are of the command line, as `['--appendonly', 'yes']`. */
+  static async start(options: readonly string[] = []): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), options);
+    await server.start();
+    return server;
+  }
+
+  /** A sentinel that watches a master by the name `limits`. */
+  static async startSentinel(masterPort: number, quorum: number): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), ['--sentinel']);
+    const lines = [
+      `sentinel monitor limits 127.0.0.1 ${masterPort} ${quorum}`,
+      'sentinel down-after-milliseconds limits 500',
+      'sentinel failover-timeout limits 3000',
+      '',
+    ];
+    writeFileSync(join(server.folder, 'redis.conf'), lines.join('\n'));
+    await server.start();
+    return server;
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts it, or starts it again after a kill: with what it kept on the disk. */
+  async start(): Promise<void> {
+    const file = this.#options.includes('--sentinel') ? [join(this.folder, 'redis.conf')] : [];
+    const bind = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.folder];
+    const kept = this.#options.includes('--sentinel') ? [] : ['--save', ''];
+    this.#process = spawn('redis-server', [...file, ...bind, ...kept, ...this.#options], {
+      stdio: 'ignore',
+      env: { ...process.env, ...this.clock.env },
+    });
+    await this.#answers();
+  }
+
+  async kill(): Promise<void> {
+    const running = this.#process;
+    this.#process = undefined;
+    if (running === undefined || running.exitCode !== null) return;
+    const exited = once(running, 'exit');
+    running.kill('SIGKILL');
+    await exited;
+    this.#isStopped = false;
+  }
+
+  /** It takes connections and bytes, and answers nothing. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#process?.kill('SIGSTOP');
+  }
+
+  continue(): void {
+    this.#isStopped = false;
+    this.#process?.kill('SIGCONT');
+  }
+
+  get isRunning(): boolean {
+    return this.#process !== undefined && !this.#isStopped;
+  }
+
+  /** Runs a command, on a connection of its own. */
+  async command(...words: readonly string[]): Promise<unknown> {
+    const client = createClient({
+      socket: { host: '127.0.0.1', port: this.port, reconnectStrategy: false },
+      RESP: 2,
+      disableClientInfo: true,
+      maintNotifications: 'disabled',
+    });
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+      return await client.sendCommand(words);
+    } finally {
+      client.destroy();
+    }
+  }
+
+  async dateMs(): Promise<number> {
+    const [seconds, us] = (await this.command('TIME')) as readonly [string, string];
+    return Number(seconds) * 1000 + Math.floor(Number(us) / 1000);
+  }
+
+  async remove(): Promise<void> {
+    await this.kill();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  async #answers(): Promise<void> {
+    const endMs = performance.now() + 20_000;
+    for (;;) {
+      try {
+        // It answers while it loads, too: an error.
+        await this.command('TIME');
+        if (this.#options.includes('--sentinel')) return;
+        await this.command('DBSIZE');
+        if (this.#options.includes('--cluster-enabled')) await this.#bindSlots();
+        return;
+      } catch (error) {
+        if (performance.now() > endMs) throw error;
+        await sleep(20);
+      }
+    }
+  }
+
+  /** Makes it a cluster of one. */
+  async #bindSlots(): Promise<void> {
+    // It has them already when it starts again.
+    await this.command('CLUSTER', 'ADDSLOTSRANGE', '0', '16383').catch(() => undefined);
+    const isOk = async (): Promise<boolean> =>
+      String(await this.command('CLUSTER', 'INFO')).includes('cluster_state:ok');
+    await until(isOk, 'the cluster works');
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Resolves when something is so. */
+export async function until(
+  isSo: () => boolean | Promise<boolean>,
+  what: string,
+  ms = 20_000,
+): Promise<void> {
+  const endMs = performance.now() + ms;
+  while (!(await isSo())) {
+    if (performance.now() > endMs) throw new Error(`expected within ${ms} ms: ${what}`);
+    await sleep(10);
+  }
+}
