@@ -137,7 +137,8 @@ export async function openGateway(
     clock,
     taps,
   });
-  const accounts = await openAccounts(asked.limits, { clock, log, streams: () => streams.all() });
+  const ofAccounts = { clock, log, streams: () => streams.all() };
+  let accounts = await openAccounts(asked.limits, ofAccounts);
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
     streams: drainTogether(() => [streams, realtime]),
@@ -176,14 +177,19 @@ export async function openGateway(
     apply: async (next) => {
       const otherPool = await otherPoolFor(next.providers);
       const putVoice = next.voice && voice?.prepare(next.voice);
-      const otherTaps = await taps.prepare(next.config.tap);
+      const otherAccounts = accounts ?? (await openAccounts(next.limits, ofAccounts));
+      const otherTaps = await taps.prepare(next.config.tap).catch(async (error: unknown) => {
+        if (accounts === undefined) await otherAccounts?.close();
+        throw error;
+      });
       // From here to the end nothing waits: no request meets the half of a configuration.
       keys.replace(withCanary(next.apiKeys));
-      limiter.use(next.limits);
+      accounts = otherAccounts;
+      accounts?.replace(next.limits);
+      limiter.use(next.limits, accounts?.store);
       adminKeys.replace(next.adminKeys);
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
-      if (next.limits !== undefined) accounts?.replace(next.limits);
       putVoice?.();
       otherTaps.commit();
     },
@@ -240,7 +246,7 @@ export async function openGateway(
     calls: () => voice?.calls,
     realtime: () => realtime.metered,
     reload,
-    limits: accounts,
+    limits: () => accounts,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     refusals,
@@ -273,7 +279,7 @@ export async function openGateway(
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
-  const relay = new Relay({ settings, ...observers, ...provider, usage: accounts?.usage });
+  const relay = new Relay({ settings, ...observers, ...provider, usage: () => accounts?.usage });
   const guard = new Guard(keys, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -292,7 +298,7 @@ export async function openGateway(
     streams,
     log,
     onRefused,
-    report: accounts?.report,
+    report: () => accounts?.report,
     consoleUrl,
     canary,
     voice: () => voice,
@@ -374,7 +380,7 @@ export async function openGateway(
     }),
     simulatorUrl: simulator?.url,
     voice,
-    report: accounts?.report,
+    report: () => accounts?.report,
     facts: () => ({
       host: hostname(),
       pid: process.pid,
