@@ -146,7 +146,10 @@ describe('promise 18: however an answer is cut, the SDKs make a whole message of
       for (const [name, accumulate] of ways) {
         const uncut = await accumulate(Buffer.from(toEvents(format, events).join('')));
         const known = new Set(errorsIn(uncut));
-        for (const cut of cuts) {
+        const view = views[format][name];
+        // Those of which nothing more is asked than that they do not throw are asked less often of a long stream.
+        const every = view === undefined && cuts.length > 40 ? 5 : 1;
+        for (const cut of cuts.filter(({ behind }) => behind % every === 0)) {
           if (cut.closing === undefined) continue;
           const where = `${name}, behind event ${cut.behind}`;
           const result = await accumulate(bodyOf(cut));
@@ -156,7 +159,6 @@ describe('promise 18: however an answer is cut, the SDKs make a whole message of
             errors.filter((error) => !known.has(error)),
             where,
           ).toEqual([]);
-          const view = views[format][name];
           if (view === undefined) continue;
           const { reasons, text } = view(result);
           expect(text, where).toEqual(view(await accumulate(cut.runs.map(({ bytes }) => bytes))).text);
