@@ -191,6 +191,20 @@ describe.each(streams)('promise 18: the closing of $format: $name', ({ events, f
     }
   });
 
+  test('closes what is open by the grammar, and leaves calls open', () => {
+    if (format !== 'anthropic-messages' && format !== 'openai-responses') return;
+    for (const { behind, closing, isOver, runs } of cuts) {
+      if (closing === undefined || isOver) continue;
+      const open = openIn([...payloadsOf(runs), ...payloadsIn(closing)]);
+      expect(
+        open.filter((kind) => !isCall(kind)),
+        `behind event ${behind}`,
+      ).toEqual([]);
+      const openBefore = openIn(payloadsOf(runs)).filter(isCall);
+      expect(open.filter(isCall), `behind event ${behind}`).toEqual(openBefore);
+    }
+  });
+
   test('is the same of what was merged while it waited', () => {
     const merge = createCoalesce(formats[format].delta);
     for (const { closing, runs } of cuts.filter((_, at) => at % 7 === 0 || at === cuts.length - 1)) {
@@ -199,6 +213,33 @@ describe.each(streams)('promise 18: the closing of $format: $name', ({ events, f
     }
   });
 });
+
+/** The kinds of all blocks, items and parts that have begun and not ended. */
+function openIn(events: readonly unknown[]): string[] {
+  const open = new Map<string, string>();
+  for (const event of events) {
+    const {
+      content_block: block,
+      content_index,
+      index,
+      item,
+      output_index,
+      part,
+      summary_index,
+      type,
+    } = (event ?? {}) as Record<string, unknown>;
+    const place = JSON.stringify([index, output_index, content_index, summary_index]);
+    const [, step] = /(?:_|\.)(start|stop|added|done)$/.exec(String(type)) ?? [];
+    const kind = ((block ?? item ?? part) as { type?: string } | undefined)?.type;
+    if ((step === 'start' || step === 'added') && kind !== undefined) open.set(place, kind);
+    else if (step === 'stop' || (step === 'done' && kind !== undefined)) open.delete(place);
+  }
+  return [...open.values()];
+}
+
+function isCall(kind: string): boolean {
+  return /tool_use$|_call$|_output$/.test(kind);
+}
 
 test('promise 18: an answer that has not begun has no closing', () => {
   const ping = { bytes: Buffer.from('event: ping\ndata: {"type":"ping"}\n\n'), byteLength: 0, events: 1 };
