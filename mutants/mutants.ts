@@ -3595,7 +3595,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'tap: what a model waits for is told as a reader’s',
-    file: `${server}/stream/stream.ts`,
+    file: `${server}/stream/audience.ts`,
     find: '(slowestTap?.waitingBytes ?? 0) > (slowest?.waitingBytes ?? 0)',
     replace: 'false',
     test: `${serverTest}/taps.test.ts`,
@@ -4382,6 +4382,14 @@ export const mutants: readonly Mutant[] = [
     replace: 'else this.#channel.complete();',
     test: `${gatewayTest}/cut.test.ts`,
     only: 'for everybody who looks',
+  },
+  {
+    name: 'promise 18: who waits at a gate for an answer that was cut gets an error',
+    file: `${server}/stream/stream.ts`,
+    find: "if (error !== undefined && this.#log?.end?.state !== 'cut') void this.#refuse(error);",
+    replace: 'if (error !== undefined) void this.#refuse(error);',
+    test: `${gatewayTest}/cut.test.ts`,
+    only: 'by a tap that gates',
   },
   {
     name: 'promise 18: readers of an answer that was cut get an error',

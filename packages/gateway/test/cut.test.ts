@@ -136,7 +136,7 @@ describe('promise 18: an answer that is cut', () => {
       more();
     });
     const client = await rawChat(gateway.url, 'm', { reads: false });
-    await eventually(() => gateway.streams[0]?.isPaused === true, 'the provider to wait');
+    await eventually(() => gateway.streams[0]?.isPaused ?? false, 'the provider to wait');
     gateway.streams[0]?.cut(reachedLimit());
     await gateway.providerClosed();
     expect(gateway.streams[0]?.end).toBeUndefined();
@@ -145,7 +145,7 @@ describe('promise 18: an answer that is cut', () => {
     const text = client.received();
     const said = [...text.matchAll(/"content":"([^"]*)"/g)].map(([, content]) => content ?? '').join('');
     // All that came, in order, and behind it the end.
-    const { events = 0 } = gateway.streams[0] ?? {};
+    const events = gateway.streams[0]?.events ?? 0;
     expect([...said.matchAll(/(\d+)x+ /g)].map(([, at]) => Number(at))).toEqual(
       Array.from({ length: events }, (_, at) => at),
     );
@@ -295,7 +295,10 @@ describe('promise 18: an answer that is cut', () => {
   });
 
   test('has all of its text in the last event, however large that is', async () => {
-    const gateway = await openCutGateway({ windowBytes: '256KiB' });
+    const folder = mkdtempSync(join(tmpdir(), 'cut-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'usage.jsonl');
+    const gateway = await openCutGateway({ windowBytes: '256KiB', tap: `to=file:${path},content=usage` });
     const said = Array.from({ length: 50 }, (_, at) => `${at} ${'y'.repeat(1000)}`);
     gateway.answer(says(responseOf(said)));
     gateway.cutBehind(45);
@@ -306,6 +309,13 @@ describe('promise 18: an answer that is cut', () => {
     const came = said.slice(0, (gateway.streams[0]?.events ?? 0) - 4).join('');
     expect(textIn('openai-responses', seen)).toBe(came);
     expect(seen).toMatchObject({ status: 'incomplete', output: [{ content: [{ text: came }] }] });
+    // What stands in the closing once more is not counted once more.
+    const end = await eventually(() => {
+      const lines = readFileSync(path, 'utf8').trim().split('\n');
+      const all = lines.map((line) => JSON.parse(line) as { kind: string; usage?: { outputTokens: number } });
+      return all.find(({ kind }) => kind === 'end');
+    }, 'the record');
+    expect(end.usage?.outputTokens).toBeLessThan(came.length / 3);
   });
 
   test('is whole although its start is not kept any more', async () => {

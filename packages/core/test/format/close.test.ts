@@ -312,7 +312,7 @@ describe('promise 18: an answer whose start is not kept is whole all the same', 
 
   test('of Responses has no closing without its id', () => {
     const [fixture] = fixtures['openai-responses'];
-    const { runs = [] } = cutsOf('openai-responses', fixture?.events ?? []).at(-1) ?? {};
+    const runs = cutsOf('openai-responses', fixture?.events ?? []).at(-1)?.runs ?? [];
     expect(close('openai-responses', runs.slice(5), { isFromStart: false })).toBeUndefined();
   });
 });
@@ -321,7 +321,7 @@ test('without a count, the usage is what the provider has said, or is left out',
   const unknown = { inputTokens: undefined, outputTokens: undefined };
   for (const format of formatNames) {
     const [fixture] = fixtures[format];
-    const { runs = [] } = cutsOf(format, fixture?.events ?? [])[3] ?? {};
+    const runs = cutsOf(format, fixture?.events ?? [])[3]?.runs ?? [];
     const counted = textOf(close(format, runs));
     const uncounted = textOf(close(format, runs, { usage: unknown }));
     expect(counted).toContain(String(usage.outputTokens));
