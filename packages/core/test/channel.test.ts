@@ -207,19 +207,20 @@ describe('write', () => {
 });
 
 describe('an end', () => {
-  test('comes behind what was written, for completed and failed', async () => {
-    for (const end of ['complete', 'fail'] as const) {
+  test('comes behind what was written, for completed, failed and cut', async () => {
+    for (const end of ['complete', 'fail', 'cut'] as const) {
       const channel = openChannel<number>({ maxItems: 5 });
       const reader = channel.reader();
       channel.offer(1);
       const error = new Error('cut');
       if (end === 'complete') channel.complete();
-      else channel.fail(error);
+      else channel[end](error);
       expect(reader.end).toBeUndefined();
       expect(await reader.ready()).toBe(true);
       expect(reader.take()).toBe(1);
       expect(await reader.ready()).toBe(false);
-      expect(reader.end).toEqual(end === 'complete' ? { state: 'completed' } : { state: 'failed', error });
+      const state = { complete: 'completed', fail: 'failed', cut: 'cut' }[end];
+      expect(reader.end).toEqual(end === 'complete' ? { state } : { state, error });
     }
   });
 

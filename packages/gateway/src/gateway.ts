@@ -1,12 +1,6 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { diag, DiagLogLevel } from '@opentelemetry/api';
-import {
-  defaultResource,
-  detectResources,
-  envDetector,
-  resourceFromAttributes,
-} from '@opentelemetry/resources';
 import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
 import { ApiKeys } from './access/api-keys.ts';
@@ -63,6 +57,7 @@ import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
+import { serviceResource } from './telemetry/service-resource.ts';
 import { callPages } from './voice/call-pages.ts';
 import { checkTools, openVoice } from './voice/open-voice.ts';
 import { recordCalls } from './voice/record-calls.ts';
@@ -142,7 +137,8 @@ export async function openGateway(
     clock,
     taps,
   });
-  const accounts = await openAccounts(asked.limits, { clock, log, streams: () => streams.all() });
+  const ofAccounts = { clock, log, streams: () => streams.all() };
+  let accounts = await openAccounts(asked.limits, ofAccounts);
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
     streams: drainTogether(() => [streams, realtime]),
@@ -181,14 +177,19 @@ export async function openGateway(
     apply: async (next) => {
       const otherPool = await otherPoolFor(next.providers);
       const putVoice = next.voice && voice?.prepare(next.voice);
-      const otherTaps = await taps.prepare(next.config.tap);
+      const otherAccounts = accounts ?? (await openAccounts(next.limits, ofAccounts));
+      const otherTaps = await taps.prepare(next.config.tap).catch(async (error: unknown) => {
+        if (accounts === undefined) await otherAccounts?.close();
+        throw error;
+      });
       // From here to the end nothing waits: no request meets the half of a configuration.
       keys.replace(withCanary(next.apiKeys));
-      limiter.use(next.limits);
+      accounts = otherAccounts;
+      accounts?.replace(next.limits);
+      limiter.use(next.limits, accounts?.store);
       adminKeys.replace(next.adminKeys);
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
-      if (next.limits !== undefined) accounts?.replace(next.limits);
       putVoice?.();
       otherTaps.commit();
     },
@@ -237,9 +238,7 @@ export async function openGateway(
     taps: () => taps.status,
   };
   const console = new Console(config, { ...watched, pages: callPages(clock, () => voice) });
-  const resource = defaultResource()
-    .merge(resourceFromAttributes({ 'service.name': 'spillway' }))
-    .merge(detectResources({ detectors: [envDetector] }));
+  const resource = serviceResource();
   const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const metrics: Metrics = new Metrics({
     ...watched,
@@ -247,7 +246,7 @@ export async function openGateway(
     calls: () => voice?.calls,
     realtime: () => realtime.metered,
     reload,
-    limits: accounts,
+    limits: () => accounts,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     refusals,
@@ -280,7 +279,7 @@ export async function openGateway(
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
-  const relay = new Relay({ settings, ...observers, ...provider, usage: accounts?.usage });
+  const relay = new Relay({ settings, ...observers, ...provider, usage: () => accounts?.usage });
   const guard = new Guard(keys, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -299,7 +298,7 @@ export async function openGateway(
     streams,
     log,
     onRefused,
-    report: accounts?.report,
+    report: () => accounts?.report,
     consoleUrl,
     canary,
     voice: () => voice,
@@ -381,7 +380,7 @@ export async function openGateway(
     }),
     simulatorUrl: simulator?.url,
     voice,
-    report: accounts?.report,
+    report: () => accounts?.report,
     facts: () => ({
       host: hostname(),
       pid: process.pid,
@@ -469,7 +468,7 @@ export async function openGateway(
     needsKey: asked.apiKeys.length > 0,
     answersCalls: voice !== undefined,
     shutdownMs: config.shutdownMs,
-    reload: (load) => reload.run(load),
+    reload: (loadOther) => reload.run(loadOther),
     stop(tell = say) {
       say = tell;
       singing?.close();

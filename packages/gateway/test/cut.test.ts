@@ -7,6 +7,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { createFetch, openClient } from '../../client/src/index.ts';
 import { accumulators } from '../../core/test/format/accumulate.ts';
 import { fixtures, type FormatName, formatNames, toEvents } from '../../core/test/format/fixtures.ts';
+import { writeResponse } from '../../core/test/format/fixtures/response-writer.ts';
 import type { Replay } from '../../core/test/format/replay.ts';
 import { type CutGateway, openCutGateway, reachedLimit } from './support/cut-gateway.ts';
 import { eventOf } from './support/own-provider.ts';
@@ -135,7 +136,7 @@ describe('promise 18: an answer that is cut', () => {
       more();
     });
     const client = await rawChat(gateway.url, 'm', { reads: false });
-    await eventually(() => gateway.streams[0]?.isPaused === true, 'the provider to wait');
+    await eventually(() => gateway.streams[0]?.isPaused ?? false, 'the provider to wait');
     gateway.streams[0]?.cut(reachedLimit());
     await gateway.providerClosed();
     expect(gateway.streams[0]?.end).toBeUndefined();
@@ -144,7 +145,7 @@ describe('promise 18: an answer that is cut', () => {
     const text = client.received();
     const said = [...text.matchAll(/"content":"([^"]*)"/g)].map(([, content]) => content ?? '').join('');
     // All that came, in order, and behind it the end.
-    const { events = 0 } = gateway.streams[0] ?? {};
+    const events = gateway.streams[0]?.events ?? 0;
     expect([...said.matchAll(/(\d+)x+ /g)].map(([, at]) => Number(at))).toEqual(
       Array.from({ length: events }, (_, at) => at),
     );
@@ -292,4 +293,73 @@ describe('promise 18: an answer that is cut', () => {
     expect(contentIn(await (await postChat(gateway.url, 'm')).text())).toContain('word 39');
     await eventually(() => gateway.streams[0]?.end?.state === 'completed', 'the end');
   });
+
+  test('has all of its text in the last event, however large that is', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'cut-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'usage.jsonl');
+    const gateway = await openCutGateway({ windowBytes: '256KiB', tap: `to=file:${path},content=usage` });
+    const said = Array.from({ length: 50 }, (_, at) => `${at} ${'y'.repeat(1000)}`);
+    gateway.answer(says(responseOf(said)));
+    gateway.cutBehind(45);
+    const seen = await accumulators['openai-responses'][official['openai-responses']]?.(
+      [],
+      through(gateway, fetch),
+    );
+    const came = said.slice(0, (gateway.streams[0]?.events ?? 0) - 4).join('');
+    expect(textIn('openai-responses', seen)).toBe(came);
+    expect(seen).toMatchObject({ status: 'incomplete', output: [{ content: [{ text: came }] }] });
+    // What stands in the closing once more is not counted once more.
+    const end = await eventually(() => {
+      const lines = readFileSync(path, 'utf8').trim().split('\n');
+      const all = lines.map((line) => JSON.parse(line) as { kind: string; usage?: { outputTokens: number } });
+      return all.find(({ kind }) => kind === 'end');
+    }, 'the record');
+    expect(end.usage?.outputTokens).toBeLessThan(came.length / 3);
+  });
+
+  test('is whole although its start is not kept any more', async () => {
+    const gateway = await openCutGateway({ windowBytes: '16KiB' });
+    const said = Array.from({ length: 100 }, (_, at) => `${at} ${'z'.repeat(1000)}`);
+    gateway.answer(says(responseOf(said)));
+    gateway.cutBehind(90);
+    const seen = await accumulators['openai-responses'][official['openai-responses']]?.(
+      [],
+      through(gateway, fetch),
+    );
+    expect(gateway.streams[0]?.log?.oldestOffset).toBeGreaterThan(0);
+    const came = said.slice(0, (gateway.streams[0]?.events ?? 0) - 4).join('');
+    expect(seen).toMatchObject({ status: 'incomplete', incomplete_details: { reason: 'max_output_tokens' } });
+    expect(textIn('openai-responses', seen)).toBe(came);
+  });
+
+  test('is held back by a tap that gates, the closing too, and is whole in its records', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'cut-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'audit.jsonl');
+    const gateway = await openCutGateway({ tap: `to=file:${path},gate=true` });
+    gateway.answer(says(words));
+    gateway.cutBehind(10);
+    const text = await (await postChat(gateway.url, 'm')).text();
+    expectWhole(text);
+    // What a reader has, the file has.
+    const kept = readFileSync(path, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(
+      kept
+        .filter(({ kind }) => kind === 'chunks')
+        .map(({ data }) => data)
+        .join(''),
+    ).toBe(text);
+  });
 });
+
+/** The first events of a response that says this. */
+function responseOf(said: readonly string[]): string[] {
+  return toEvents(
+    'openai-responses',
+    writeResponse((writer) => writer.message('msg_1', '', { deltas: said, isOpen: true }), 'open'),
+  );
+}

@@ -13,7 +13,10 @@ async function seriesOf(reports: readonly TenantReport[], counts = new LimitCoun
     throw error;
   });
   const provider = new MeterProvider({ readers: [reader] });
-  defineLimitMetrics(provider.getMeter('spillway'), { report: { all: async () => [...reports] }, counts });
+  defineLimitMetrics(provider.getMeter('spillway'), () => ({
+    report: { all: async () => [...reports] },
+    counts,
+  }));
   const text = await reader.text();
   await provider.shutdown();
   return text.split('\n').filter((line) => line.startsWith('spillway_'));

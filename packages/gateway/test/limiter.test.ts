@@ -247,11 +247,7 @@ test('what the provider reports is settled; what it never got costs nothing', as
   never?.settle(undefined);
   await eventually(() => failing.calls.settle === 2, 'both to be settled');
   expect(
-    settled.map(({ counted: { inputTokens, isEstimate, outputTokens } }) => [
-      inputTokens,
-      outputTokens,
-      isEstimate,
-    ]),
+    settled.map(({ inputTokens, isEstimate, outputTokens }) => [inputTokens, outputTokens, isEstimate]),
   ).toEqual([
     [20, 300, false],
     [0, 0, false],

@@ -75,6 +75,11 @@ test('a tenant sees what its keys have used, in tokens and in money, and nothing
     'tokensPerDay',
     'costPerMonth',
   ]);
+  const usedOf = (name: string): number | undefined =>
+    report.limits?.find((limit) => limit.name === name)?.used;
+  // What limits count is what the account says.
+  expect(usedOf('tokensPerDay')).toBe(inputTokens + outputTokens);
+  expect(usedOf('costPerMonth')).toBe(figures.cost);
   const lab = await usageOf(gateway, 'sk-lab');
   expect(lab).toMatchObject({ tenant: 'lab', limits: [], usage: { today: { requests: 1 } } });
   expect((await fetch(`${gateway.url}/usage`)).status).toBe(401);
@@ -104,7 +109,7 @@ test('what no provider reported is an estimate, and what nobody was written is w
   const whole = (await usageOf(gateway, 'sk-web')).usage.today;
   expect(whole.outputTokens).toBeGreaterThanOrEqual(60);
   expect(whole).toMatchObject({
-    estimatedTokens: whole.outputTokens,
+    estimatedTokens: whole.inputTokens + whole.outputTokens,
     wastedTokens: 0,
     savedTokens: 0,
     unpricedTokens: 0,
@@ -144,6 +149,49 @@ async function readAndLeave(gateway: RunningGateway, model: string): Promise<voi
   leaving.abort();
 }
 
+test('what a limit refuses is counted, with the limit, and costs nothing', async () => {
+  const gateway = await startGateway(['--tenant', 'name=clinic,requests=1/min'], { env });
+  const statuses: number[] = [];
+  for (const key of ['sk-web', 'sk-batch', 'sk-web']) {
+    const response = await postChat(gateway.url, 'sim:tokens=5,tps=0,ttft=0', { headers: bearer(key) });
+    await response.text();
+    statuses.push(response.status);
+  }
+  expect(statuses).toEqual([200, 429, 429]);
+  await eventually(async () => (await usageOf(gateway, 'sk-web')).usage.today.requests === 1, 'the account');
+  expect((await usageOf(gateway, 'sk-web')).usage.today).toMatchObject({ requests: 1, refused: 2, cut: 0 });
+  expect(
+    await metric(gateway.adminUrl, 'spillway_limit_refusals_total{scope="tenant",limit="requests"}'),
+  ).toBe(2);
+});
+
+test('an answer that a limit ends is counted, with the limit', async () => {
+  const gateway = await startGateway(['--tenant', 'name=clinic,answerTokens=300'], { env });
+  await (await postChat(gateway.url, 'sim:tokens=900,tps=0,ttft=0', { headers: bearer('sk-web') })).text();
+  await eventually(async () => (await usageOf(gateway, 'sk-web')).usage.today.requests === 1, 'the account');
+  expect((await usageOf(gateway, 'sk-web')).usage.today).toMatchObject({ requests: 1, refused: 0, cut: 1 });
+  expect(
+    await metric(gateway.adminUrl, 'spillway_limit_cuts_total{scope="answer",limit="answerTokens"}'),
+  ).toBe(1);
+});
+
+test('limits that come by a reload are counted from then on', async () => {
+  const folder = temporaryFile();
+  writeFileSync(folder, 'logLevel: info\n');
+  const gateway = await startGateway(['--config', folder], { env });
+  expect((await fetch(`${gateway.url}/usage`, { headers: bearer('sk-web') })).status).toBe(404);
+  writeFileSync(folder, 'tenant: [{ name: clinic, tokensPerDay: 9000 }]\n');
+  gateway.process.kill('SIGHUP');
+  const isCounting = async (): Promise<boolean> =>
+    (await fetch(`${gateway.url}/usage`, { headers: bearer('sk-web') })).status === 200;
+  await eventually(isCounting, 'the reload');
+  await (await postChat(gateway.url, 'sim:tokens=5,tps=0,ttft=0', { headers: bearer('sk-web') })).text();
+  await eventually(async () => (await usageOf(gateway, 'sk-web')).usage.today.requests === 1, 'the account');
+  const { limits: known, usage } = await usageOf(gateway, 'sk-web');
+  const used = usage.today.inputTokens + usage.today.outputTokens;
+  expect(known).toMatchObject([{ name: 'tokensPerDay', used }]);
+});
+
 test('without limits and prices nothing is counted, and the path says so', async () => {
   const gateway = await startGateway();
   const response = await fetch(`${gateway.url}/usage`);
@@ -160,8 +208,10 @@ test('who asks without a key is one tenant without a name', async () => {
   await eventually(async () => (await usageOf(gateway, '')).usage.today.requests === 1, 'its account');
   const report = await usageOf(gateway, '');
   expect(report.tenant).toBe('');
-  expect(report.usage.today.unpricedTokens).toBe(report.usage.today.outputTokens);
-  expect(report.limits).toMatchObject([{ name: 'tokensPerDay', limit: 5000 }]);
+  const { inputTokens, outputTokens, unpricedTokens } = report.usage.today;
+  expect(unpricedTokens).toBe(inputTokens + outputTokens);
+  const used = inputTokens + outputTokens;
+  expect(report.limits).toMatchObject([{ name: 'tokensPerDay', limit: 5000, used, remaining: 5000 - used }]);
 });
 
 test('a file keeps what was used over a stop and a start, and nobody else can read it', async () => {
@@ -170,7 +220,7 @@ test('a file keeps what was used over a stop and a start, and nobody else can re
   const first = await startGateway(args, { env });
   await (await postChat(first.url, 'sim:tokens=30,tps=0,ttft=0', { headers: bearer('sk-web') })).text();
   await eventually(async () => (await usageOf(first, 'sk-web')).usage.today.requests === 1, 'its account');
-  const { usage } = await usageOf(first, 'sk-web');
+  const { limits: before, usage } = await usageOf(first, 'sk-web');
   // One gateway at a time has the file.
   const other = run(['serve', '--port', '0', '--admin-port', '0', ...args], { env });
   expect(await other.exited).toBe(78);
@@ -183,6 +233,10 @@ test('a file keeps what was used over a stop and a start, and nobody else can re
   const again = await usageOf(second, 'sk-web');
   expect(again.usage.today).toEqual(usage.today);
   expect(again.usage.sinceStart).toEqual(noUsage);
+  const usedOf = (of: TenantReport['limits']): number =>
+    of?.find(({ name }) => name === 'tokensPerDay')?.used ?? 0;
+  expect(usedOf(again.limits)).toBe(usedOf(before));
+  expect(usedOf(before)).toBeGreaterThan(30);
 });
 
 test('a crash loses five seconds at most', async () => {

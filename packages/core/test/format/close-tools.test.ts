@@ -125,7 +125,7 @@ function wholeCalls(format: keyof typeof streams, { runs }: CutStream): number {
       return count(/"type":"response\.output_item\.done"/g);
     case 'anthropic-messages':
       return count(/"type":"content_block_stop"/g);
-    case 'gemini':
+    default:
       return count(/"functionCall"/g);
   }
 }

@@ -146,7 +146,10 @@ describe('promise 18: however an answer is cut, the SDKs make a whole message of
       for (const [name, accumulate] of ways) {
         const uncut = await accumulate(Buffer.from(toEvents(format, events).join('')));
         const known = new Set(errorsIn(uncut));
-        for (const cut of cuts) {
+        const view = views[format][name];
+        // Those of which nothing more is asked than that they do not throw are asked less often of a long stream.
+        const every = view === undefined && cuts.length > 40 ? 5 : 1;
+        for (const cut of cuts.filter(({ behind }) => behind % every === 0)) {
           if (cut.closing === undefined) continue;
           const where = `${name}, behind event ${cut.behind}`;
           const result = await accumulate(bodyOf(cut));
@@ -156,7 +159,6 @@ describe('promise 18: however an answer is cut, the SDKs make a whole message of
             errors.filter((error) => !known.has(error)),
             where,
           ).toEqual([]);
-          const view = views[format][name];
           if (view === undefined) continue;
           const { reasons, text } = view(result);
           expect(text, where).toEqual(view(await accumulate(cut.runs.map(({ bytes }) => bytes))).text);
@@ -189,6 +191,20 @@ describe.each(streams)('promise 18: the closing of $format: $name', ({ events, f
     }
   });
 
+  test('closes what is open by the grammar, and leaves calls open', () => {
+    if (format !== 'anthropic-messages' && format !== 'openai-responses') return;
+    for (const { behind, closing, isOver, runs } of cuts) {
+      if (closing === undefined || isOver) continue;
+      const open = openIn([...payloadsOf(runs), ...payloadsIn(closing)]);
+      expect(
+        open.filter((kind) => !isCall(kind)),
+        `behind event ${behind}`,
+      ).toEqual([]);
+      const openBefore = openIn(payloadsOf(runs)).filter(isCall);
+      expect(open.filter(isCall), `behind event ${behind}`).toEqual(openBefore);
+    }
+  });
+
   test('is the same of what was merged while it waited', () => {
     const merge = createCoalesce(formats[format].delta);
     for (const { closing, runs } of cuts.filter((_, at) => at % 7 === 0 || at === cuts.length - 1)) {
@@ -197,6 +213,33 @@ describe.each(streams)('promise 18: the closing of $format: $name', ({ events, f
     }
   });
 });
+
+/** The kinds of all blocks, items and parts that have begun and not ended. */
+function openIn(events: readonly unknown[]): string[] {
+  const open = new Map<string, string>();
+  for (const event of events) {
+    const {
+      content_block: block,
+      content_index,
+      index,
+      item,
+      output_index,
+      part,
+      summary_index,
+      type,
+    } = (event ?? {}) as Record<string, unknown>;
+    const place = JSON.stringify([index, output_index, content_index, summary_index]);
+    const [, step] = /(?:_|\.)(start|stop|added|done)$/.exec(String(type)) ?? [];
+    const kind = ((block ?? item ?? part) as { type?: string } | undefined)?.type;
+    if ((step === 'start' || step === 'added') && kind !== undefined) open.set(place, kind);
+    else if (step === 'stop' || (step === 'done' && kind !== undefined)) open.delete(place);
+  }
+  return [...open.values()];
+}
+
+function isCall(kind: string): boolean {
+  return /tool_use$|_call$|_output$/.test(kind);
+}
 
 test('promise 18: an answer that has not begun has no closing', () => {
   const ping = { bytes: Buffer.from('event: ping\ndata: {"type":"ping"}\n\n'), byteLength: 0, events: 1 };
@@ -269,7 +312,7 @@ describe('promise 18: an answer whose start is not kept is whole all the same', 
 
   test('of Responses has no closing without its id', () => {
     const [fixture] = fixtures['openai-responses'];
-    const { runs = [] } = cutsOf('openai-responses', fixture?.events ?? []).at(-1) ?? {};
+    const runs = cutsOf('openai-responses', fixture?.events ?? []).at(-1)?.runs ?? [];
     expect(close('openai-responses', runs.slice(5), { isFromStart: false })).toBeUndefined();
   });
 });
@@ -278,7 +321,7 @@ test('without a count, the usage is what the provider has said, or is left out',
   const unknown = { inputTokens: undefined, outputTokens: undefined };
   for (const format of formatNames) {
     const [fixture] = fixtures[format];
-    const { runs = [] } = cutsOf(format, fixture?.events ?? [])[3] ?? {};
+    const runs = cutsOf(format, fixture?.events ?? [])[3]?.runs ?? [];
     const counted = textOf(close(format, runs));
     const uncounted = textOf(close(format, runs, { usage: unknown }));
     expect(counted).toContain(String(usage.outputTokens));

@@ -20,8 +20,8 @@ export interface Accounts {
   readonly usage: StreamUsage;
   readonly report: UsageReport;
   readonly counts: LimitCounts;
-  /** Puts other limits and prices in force. Where they are kept stays. */
-  replace(settings: LimitSettings): void;
+  /** Puts other limits and prices in force; `undefined`: none. Where they are kept stays. */
+  replace(settings: LimitSettings | undefined): void;
   /** Closes the store, and keeps what is to be kept. Never rejects. */
   close(): Promise<void>;
 }
@@ -36,7 +36,7 @@ export async function openAccounts(
   { streams, ...options }: AccountsOptions,
 ): Promise<Accounts | undefined> {
   if (asked === undefined) return undefined;
-  let settings: LimitSettings = asked;
+  let settings: LimitSettings | undefined = asked;
   const kept = await openLimitStore(asked.store, options);
   const { book, store } = kept;
   const counts = new LimitCounts();
@@ -51,14 +51,14 @@ export async function openAccounts(
     store,
     book,
     counts,
-    usage: new StreamUsage({ book, counts, clock: options.clock, prices: () => settings.prices }),
+    usage: new StreamUsage({ book, counts, clock: options.clock, prices: () => settings?.prices ?? [] }),
     report: new UsageReport({
       store,
       book,
-      scopesOf: (tenant, key) => configuredScopes(settings, tenant, key),
-      tenants: () => [...settings.tenants.keys()],
+      scopesOf: (tenant, key) => (settings === undefined ? [] : configuredScopes(settings, tenant, key)),
+      tenants: () => [...(settings?.tenants.keys() ?? [])],
       streamsOf,
-      currency: () => settings.currency,
+      currency: () => settings?.currency ?? '',
     }),
     replace: (next) => {
       settings = next;

@@ -4,19 +4,27 @@ import type { PaceBook } from '@spillway/server/limit/pace-book';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { RefusedQuota } from './limit-message.ts';
 import type { PlaceQueue } from './place-queue.ts';
-import type { CountedTokens } from './stream-usage.ts';
 import type { Scope } from './scope.ts';
 import type { Spending } from './spending.ts';
 
+/** The tokens that limits count of a request. */
+export interface CountedTokens {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** Whether a number is an estimate: the provider did not say it. */
+  readonly isEstimate: boolean;
+  /** The tokens that were used beyond what was reserved. */
+  readonly overshootTokens: number;
+}
+
 /** What a lease has used, when its request is over. */
-export interface Settlement<Lease> {
+export interface Settlement<Lease> extends CountedTokens {
   readonly lease: Lease;
   /** The lease's name in the store; `undefined`: it has nothing there. */
   readonly name: string | undefined;
   readonly claims: readonly BudgetClaim[];
   /** A question that is on its way; it never rejects. */
   readonly after: Promise<void> | undefined;
-  readonly counted: CountedTokens;
 }
 
 /** What a lease asks for when it is opened. */

@@ -1,5 +1,4 @@
 import type { LimitStore } from '@spillway/core';
-import { createMemoryLimitStore } from '@spillway/core/limit/memory-limit-store';
 import type { LimitSettings } from '../config/limits.ts';
 import { Limiter, type LimiterOptions } from './limiter.ts';
 
@@ -7,8 +6,12 @@ import { Limiter, type LimiterOptions } from './limiter.ts';
 export interface LimiterHolder {
   /** `undefined`: nobody has limits, so nothing is held against any. */
   readonly current: Limiter | undefined;
-  /** Puts limits in force; `undefined`: none. Running requests keep what they have. */
-  use(settings: LimitSettings | undefined): void;
+  /**
+   * Puts limits in force; `undefined`: none. Running requests keep what they have.
+   *
+   * @param store where limits are kept, once somebody has some; the first one stays.
+   */
+  use(settings: LimitSettings | undefined, store: LimitStore | undefined): void;
   close(): Promise<void>;
 }
 
@@ -19,22 +22,18 @@ export interface LimiterHolder {
  */
 export function holdLimiter(
   first: LimitSettings | undefined,
-  store: LimitStore | undefined,
+  firstStore: LimitStore | undefined,
   options: Omit<LimiterOptions, 'settings' | 'store'>,
 ): LimiterHolder {
   let limiter: Limiter | undefined;
   let isUsed = false;
-  const use = (settings: LimitSettings | undefined): void => {
+  const use: LimiterHolder['use'] = (settings, store) => {
     isUsed = settings !== undefined && limitsAnybody(settings);
     if (!isUsed || settings === undefined) return;
-    if (limiter === undefined) {
-      const { clock } = options;
-      limiter = new Limiter({ ...options, settings, store: store ?? createMemoryLimitStore({ clock }) });
-    } else {
-      limiter.use(settings);
-    }
+    if (limiter !== undefined) limiter.use(settings);
+    else if (store !== undefined) limiter = new Limiter({ ...options, settings, store });
   };
-  use(first);
+  use(first, firstStore);
   return {
     get current() {
       return isUsed ? limiter : undefined;

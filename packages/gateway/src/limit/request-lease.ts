@@ -10,8 +10,7 @@ import type { StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
 import { allowedOf, answerError } from './limit-message.ts';
-import type { CountedTokens } from './stream-usage.ts';
-import type { LeaseHost } from './lease-host.ts';
+import type { CountedTokens, LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
 import type { Spending } from './spending.ts';
@@ -183,12 +182,12 @@ export class RequestLease implements StreamLimit {
       overshootTokens: this.#spending.overshootTokens,
     };
     this.#host.settle({
+      ...counted,
       lease: this,
       name: this.#hasQuotas ? this.#name : undefined,
       claims,
       // A question that is on its way would open the lease again.
       after: this.#asked,
-      counted,
     });
     return counted;
   }

@@ -42,8 +42,8 @@ export interface RelayOptions {
   /** The places of maxStreams, one for each request at a provider. */
   readonly admission: Admission;
   readonly targets: Targets;
-  /** Counts what tenants use; `undefined`: nobody asks. */
-  readonly usage: StreamUsage | undefined;
+  /** Counts what tenants use; `undefined`: there are no limits and no prices. */
+  readonly usage: () => StreamUsage | undefined;
 }
 
 /** Relays requests to providers: each gets one stream, with exactly one end. */
@@ -60,7 +60,7 @@ export class Relay {
   readonly #tracing: Tracing | undefined;
   readonly #targets: Targets;
   readonly #admission: Admission;
-  readonly #usage: StreamUsage | undefined;
+  readonly #usage: RelayOptions['usage'];
 
   /** Without `tracing`, streams have no spans. A client's trace context then goes to the provider unchanged. */
   constructor({
@@ -201,7 +201,7 @@ export class Relay {
     });
     this.#defects.contain('limits of a stream', () => {
       const counted = lease?.settle(usage);
-      this.#usage?.ended(stream, { outcome: end, usage, savedTokens, counted });
+      this.#usage()?.ended(stream, { outcome: end, usage, savedTokens, counted });
     });
     this.#defects.contain('report of a stream', () => {
       span?.end(stream, end, usage);

@@ -17,7 +17,7 @@ import { putRefusal } from './hooks.ts';
 
 export interface OperatorOptions {
   /** What tenants have used; `undefined`: there are no limits and no prices. */
-  readonly report: UsageReport | undefined;
+  readonly report: () => UsageReport | undefined;
   readonly clock: Pick<ServerClock, 'dateMs'>;
   readonly console: Pick<
     Console,
@@ -49,7 +49,7 @@ export function addLookups(
   });
   server.get('/tenants', ({ query }) => {
     readQuery(noQuery, query);
-    return report?.all() ?? [];
+    return report()?.all() ?? [];
   });
   server.get('/ended/:id', ({ params, query }) => {
     readQuery(noQuery, query);

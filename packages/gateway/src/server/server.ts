@@ -66,7 +66,7 @@ export interface ServerOptions {
   /** Called for each request that gets an error instead of a stream. */
   readonly onRefused: (refusal: Refusal) => void;
   /** What tenants have used; `undefined`: there are no limits and no prices. */
-  readonly report: UsageReport | undefined;
+  readonly report: () => UsageReport | undefined;
   /** Whether new streams are accepted. */
   readonly isReady: () => boolean;
 }

@@ -5,9 +5,10 @@ import type { UsageReport } from '../limit/usage-report.ts';
 import { noQuery, readQuery } from './admin-query.ts';
 
 /** Adds the path at which a tenant sees what it has used of its limits, and what that cost. */
-export function addOwnUsage(server: FastifyInstance, report: UsageReport | undefined): void {
+export function addOwnUsage(server: FastifyInstance, reportNow: () => UsageReport | undefined): void {
   server.get('/usage', async ({ query, raw }) => {
     readQuery(noQuery, query);
+    const report = reportNow();
     if (report === undefined)
       throw new GatewayError(
         'not_found',

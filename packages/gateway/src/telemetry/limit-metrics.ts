@@ -30,11 +30,10 @@ const costs: Readonly<Record<string, (figures: UsageFigures) => number>> = {
 };
 
 /**
- * Defines the figures of limits and of what tenants use. Without limits and prices nothing is defined. All are read by one
+ * Defines the figures of limits and of what tenants use. Without limits and prices there are none. All are read by one
  * look at all tenants.
  */
-export function defineLimitMetrics(instruments: Instruments, limits: MeteredLimits | undefined): void {
-  if (limits === undefined) return;
+export function defineLimitMetrics(instruments: Instruments, read: () => MeteredLimits | undefined): void {
   const gauge = (name: string, description: string): Observable =>
     instruments.createObservableGauge(name, { description });
   const counter = (name: string, unit: string, description: string): Observable =>
@@ -60,6 +59,8 @@ export function defineLimitMetrics(instruments: Instruments, limits: MeteredLimi
   );
   instruments.addBatchObservableCallback(
     async (result) => {
+      const limits = read();
+      if (limits === undefined) return;
       const reports = await limits.report.all();
       const own = reports.length > maxTenants ? reports.slice(0, maxTenants) : reports;
       for (const { limits: known, tenant } of own)
@@ -71,17 +72,17 @@ export function defineLimitMetrics(instruments: Instruments, limits: MeteredLimi
           result.observe(allowed, limit, attributes);
         }
       for (const [tenant, all] of grouped(reports)) {
-        const sum = (read: (figures: UsageFigures) => number): number =>
-          all.reduce((total, { usage }) => total + read(usage.sinceStart), 0);
+        const sum = (figure: (figures: UsageFigures) => number): number =>
+          all.reduce((total, { usage }) => total + figure(usage.sinceStart), 0);
         result.observe(
           requests,
           sum((figures) => figures.requests),
           { tenant },
         );
-        for (const [type, read] of Object.entries(tokens))
-          result.observe(tokenCount, sum(read), { tenant, type });
-        for (const [type, read] of Object.entries(costs))
-          result.observe(cost, sum(read) / 1_000_000, { tenant, type });
+        for (const [type, figure] of Object.entries(tokens))
+          result.observe(tokenCount, sum(figure), { tenant, type });
+        for (const [type, figure] of Object.entries(costs))
+          result.observe(cost, sum(figure) / 1_000_000, { tenant, type });
       }
       for (const [figure, counts] of [
         [refusals, limits.counts.refused],

@@ -25,7 +25,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   /** The limits of tenants, and what they use; `undefined`: there are no limits and no prices. */
-  readonly limits: MeteredLimits | undefined;
+  readonly limits: () => MeteredLimits | undefined;
   readonly reload: Pick<Reload, 'isSuccessful' | 'loadedMs' | 'needRestart'>;
   /** The certificate of each listener that has one. */
   readonly certificates: Readonly<Record<'admin' | 'client', { readonly validUntilMs: number } | undefined>>;

@@ -47,7 +47,10 @@ export async function openCutGateway(flags: Readonly<Record<string, string>> = {
   await once(provider.listen(0, '127.0.0.1'), 'listening');
   const at = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`;
   const streams: GatewayStream[] = [];
-  const open = Streams.prototype.open;
+  const open = Object.getOwnPropertyDescriptor(Streams.prototype, 'open')?.value as (
+    this: Streams,
+    owner: Parameters<Streams['open']>[0],
+  ) => GatewayStream;
   const spy = vi.spyOn(Streams.prototype, 'open').mockImplementation(function opened(this: Streams, owner) {
     const stream = open.call(this, owner);
     const received = stream.received.bind(stream);

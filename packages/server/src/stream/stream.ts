@@ -5,7 +5,7 @@ import { Audience } from './audience.ts';
 import { Desertion } from './desertion.ts';
 import { openCursor } from './open-cursor.ts';
 import type { StreamHost } from './stream-host.ts';
-import { asGatewayError, clientLeft, GatewayError, overloaded } from '../errors.ts';
+import { asGatewayError, clientLeft, GatewayError } from '../errors.ts';
 import { GatedLog } from './gated-log.ts';
 import { Journal } from './journal.ts';
 import { identityIn, LimitCut } from './limit-cut.ts';
@@ -29,6 +29,7 @@ import type { StreamLog } from './stream-log.ts';
 import type { SentPart, Tap } from './tap.ts';
 import { TapGates, tapUnavailable } from './tap-gates.ts';
 import { TapReader } from './tap-reader.ts';
+import { overdue } from './overdue.ts';
 import { newestUsage, promptUsage } from './newest-usage.ts';
 import { type ReaderEndReason, ServedReader } from './served-reader.ts';
 
@@ -417,6 +418,7 @@ export class GatewayStream implements StreamOwner {
     if (this.end !== undefined || this.signal.aborted || this.limitCut !== undefined) return;
     if (this.events === 0 || this.#body?.format === undefined) return this.cancel(error);
     this.reported = newestUsage(this.#body, this.reported);
+    for (const tap of this.audience.taps) tap.cut();
     this.limitCut = new LimitCut(this, error, counted);
     // Later, because whoever counts may call this in the midst of what the provider has just sent.
     this.#host.clock.nextTick((controller) => controller.abort(error), this.#controller);
@@ -489,7 +491,8 @@ export class GatewayStream implements StreamOwner {
     };
     this.journal.add('ended', null, error === undefined ? state : `${state}: ${error.code}`);
     for (const tap of this.#taps ?? []) tap.ended(outcome);
-    if (error !== undefined) void this.#refuse(error);
+    // Of an answer that was cut there is a body, for which readers may still wait at a gate.
+    if (error !== undefined && this.#log?.end?.state !== 'cut') void this.#refuse(error);
     this.checkDelivered();
   }
 
@@ -582,19 +585,12 @@ export class GatewayStream implements StreamOwner {
       this.cut(limited);
       return;
     }
-    const { maxDurationMs, waitTimeoutMs } = this.#deadlines;
     const deserted = this.#desertion.reason(nowMs, this.events);
+    const due = overdue(this, this.#deadlines, nowMs);
     if (deserted !== undefined) {
       this.cancel(new GatewayError('client_left', deserted));
-    } else if (this.phase === 'waiting' && nowMs - this.startedMs >= waitTimeoutMs) {
-      this.cancel(overloaded(`No place became free within ${waitTimeoutMs} ms (waitTimeoutMs).`));
-    } else if (nowMs - this.startedMs >= maxDurationMs) {
-      this.cancel(
-        new GatewayError(
-          'stream_timeout',
-          `The stream lasted longer than ${maxDurationMs} ms (maxDurationMs).`,
-        ),
-      );
+    } else if (due !== undefined) {
+      this.cancel(due);
     } else if (this.phase === 'streaming' && !this.isPaused) {
       const { idleTimeoutMs } = this.#deadlines;
       const silent = this.#silence.error(nowMs, idleTimeoutMs, this.origin.queueTimeoutMs);

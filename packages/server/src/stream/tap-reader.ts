@@ -77,6 +77,11 @@ export class TapReader {
     this.#tell((tap) => tap.cancelled?.());
   }
 
+  /** A limit ends the answer in its midst. */
+  cut(): void {
+    this.#tell((tap) => tap.cut?.());
+  }
+
   /** A reader of the stream is gone. */
   readerEnded(reader: EndedReader): void {
     this.#tell((tap) => tap.readerEnded?.(reader));

@@ -103,6 +103,8 @@ export interface StreamTap {
    * Readers may have got it.
    */
   cancelled?(): void;
+  /** A limit ends the answer in its midst: what still comes behind all that is there closes it, and is not the provider's. */
+  cut?(): void;
   /** The stream has ended. Called once, perhaps before `read` has finished, and also for a stream without an answer. */
   ended?(outcome: StreamOutcome): void;
   /** A reader is gone. Called for every reader, also after the stream's end and after `read` has finished. */

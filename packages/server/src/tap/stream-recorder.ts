@@ -168,6 +168,11 @@ export class StreamRecorder implements StreamTap, Recorder {
     await this.#done.promise;
   }
 
+  /** The events that close the answer are not the model's, and have all of its text once more. */
+  cut(): void {
+    this.#estimate = estimateTokens(this.#body, this.#stream.events);
+  }
+
   /** The channel is about to drop what waits. Readers may have got it, so it is taken first. */
   cancelled(): void {
     this.#estimate = estimateTokens(this.#body, this.#stream.events);
