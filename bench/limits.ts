@@ -15,7 +15,10 @@ export async function limits(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'spillway-limits-'));
   try {
     const without = await costOfStreams(folder, undefined);
-    const held = await costOfStreams(folder, 'tokensPerDay: 1000000000\n    requests: 100000/s\n    streams: 100000');
+    const held = await costOfStreams(
+      folder,
+      'tokensPerDay: 1000000000\n    requests: 100000/s\n    streams: 100000',
+    );
     const refused = await costOfRefusals(folder);
     const idle = await costOfNothing();
     console.log(

@@ -7941,7 +7941,8 @@ export const mutants: readonly Mutant[] = [
     name: 'limits: an answer goes on when no slice can be had',
     file: `${gateway}/limit/request-lease.ts`,
     find: 'if (!answer.isGranted) {',
-    replace: 'if (!answer.isGranted) {\n        this.#spending.allow(this.#outputTokens);\n        this.#goOn();\n        return;',
+    replace:
+      'if (!answer.isGranted) {\n        this.#spending.allow(this.#outputTokens);\n        this.#goOn();\n        return;',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'at the limit the answer is cut',
   },
