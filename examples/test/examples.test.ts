@@ -49,3 +49,12 @@ test('05: the audit log, read from a program of your own', async () => {
   expect(command.stdout()).toMatch(/the write again in \d+ ms: expected the records to be taken, got 503\n/);
   expect(command.stdout()).toMatch(/^The endpoint has 300, each once: true\n$/m);
 });
+
+test('06: an answer that a limit ends, and a refusal', async () => {
+  const gateway = await startGateway(['--tenant', 'name=*,tokensPerDay=500,answerTokens=40']);
+  const command = example('06-limits.ts', { env: { SPILLWAY_URL: `${gateway.url}/v1` } });
+  expect(await command.exited).toBe(0);
+  expect(command.stdout()).toMatch(/^tokens left today: \d+$/m);
+  expect(command.stdout()).toContain('ended with the reason: length\n');
+  expect(command.stdout()).toMatch(/^429 limit_reached: .*of 500 tokens today.*\(tokensPerDay\)/m);
+});

@@ -1,12 +1,6 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { diag, DiagLogLevel } from '@opentelemetry/api';
-import {
-  defaultResource,
-  detectResources,
-  envDetector,
-  resourceFromAttributes,
-} from '@opentelemetry/resources';
 import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
 import { ApiKeys } from './access/api-keys.ts';
@@ -63,6 +57,7 @@ import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
+import { serviceResource } from './telemetry/service-resource.ts';
 import { callPages } from './voice/call-pages.ts';
 import { checkTools, openVoice } from './voice/open-voice.ts';
 import { recordCalls } from './voice/record-calls.ts';
@@ -199,7 +194,7 @@ export async function openGateway(
       otherTaps.commit();
     },
   });
-  const limiter = holdLimiter(settings.limits, accounts?.store, { clock, config, defects });
+  const limiter = holdLimiter(settings.limits, accounts?.store, { clock, config, defects, log });
   const adminKeys = new ApiKeys(settings.adminKeys, dateMs);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
@@ -243,9 +238,7 @@ export async function openGateway(
     taps: () => taps.status,
   };
   const console = new Console(config, { ...watched, pages: callPages(clock, () => voice) });
-  const resource = defaultResource()
-    .merge(resourceFromAttributes({ 'service.name': 'spillway' }))
-    .merge(detectResources({ detectors: [envDetector] }));
+  const resource = serviceResource();
   const memory = new RequestMemory(config.maxRequestMemoryBytes);
   const metrics: Metrics = new Metrics({
     ...watched,
@@ -475,7 +468,7 @@ export async function openGateway(
     needsKey: asked.apiKeys.length > 0,
     answersCalls: voice !== undefined,
     shutdownMs: config.shutdownMs,
-    reload: (load) => reload.run(load),
+    reload: (loadOther) => reload.run(loadOther),
     stop(tell = say) {
       say = tell;
       singing?.close();

@@ -40,7 +40,7 @@ describe('a new key', () => {
     const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
     for (const key of made) {
       expect(key).toMatch(/^sk-spillway-[\dA-Za-z]{49}$/);
-      const sum = [...key.slice(-6)].reduce((value, digit) => value * 62 + alphabet.indexOf(digit), 0);
+      const sum = Array.from(key.slice(-6)).reduce((value, digit) => value * 62 + alphabet.indexOf(digit), 0);
       expect(sum).toBe(crc32(key.slice(0, -6)));
     }
     // Each digit of the random part takes many values: it is no counter, and no part of it is constant.
@@ -53,8 +53,11 @@ describe('spillway keys', () => {
     const folder = temporaryFolder();
     const made = await keys(
       folder,
-      ...['create', '--tenant', 'clinic', '--name', 'front', '--tokens-per-day', '200000', '--streams', '20'],
-      ...['--requests', '10/s burst 20', '--expires', '2030-12-31', '--file', 'keys'],
+      ...'create --tenant clinic --name front --tokens-per-day 200000 --streams 20 --file keys'.split(' '),
+      '--requests',
+      '10/s burst 20',
+      '--expires',
+      '2030-12-31',
     );
     expect(made.code, made.stderr).toBe(0);
     const key = made.stdout.trim();

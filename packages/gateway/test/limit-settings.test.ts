@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -253,6 +254,21 @@ describe('what is wrong is said with its place', () => {
     expect(
       load(load2(line('1', 'streams=2 revoked=2026-01-01'), line('2', 'streams=3'))).limits?.keys,
     ).toEqual(new Map([['a/b', { streams: 3 }]]));
+  });
+});
+
+describe('a key in two places', () => {
+  test('is revoked, expired and limited as either of them says', () => {
+    const digest = createHash('sha256').update('sk-a').digest('hex');
+    const file = (words: string): Sources => ({
+      env: { SPILLWAY_API_KEYS: 'a/b=sk-a' },
+      flags: { apiKeysFile: keysFile(`a/b sha256:${digest} ${words}\n`) },
+    });
+    const { apiKeys, limits } = load(file('revoked=2026-02-01T00:00:00Z expires=2026-01-31 streams=2'));
+    expect(apiKeys).toMatchObject([
+      { name: 'a/b', revokedMs: Date.UTC(2026, 1, 1), expiresMs: Date.UTC(2026, 1, 1) },
+    ]);
+    expect(limits?.keys).toEqual(new Map([['a/b', { streams: 2 }]]));
   });
 });
 

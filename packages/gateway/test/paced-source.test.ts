@@ -110,9 +110,13 @@ test('a provider that is slower than the pace is never made to wait', async () =
 test('a reader that is slower than the pace gets nothing faster, and each event takes one turn', async () => {
   const { channel, clock, say } = open({ tokensPerSecond: 20 }, 2);
   const reader = channel.reader();
-  say(word.repeat(8));
+  say(word.repeat(12));
+  expect(reader.takeAll()).toHaveLength(2);
+  // The burst is 4: the third had its turn before it found no room.
+  await clock.advance(0);
+  expect(reader.takeAll()).toHaveLength(2);
   await clock.advance(1000);
-  expect(channel.nextOffset).toBe(2);
+  expect(channel.nextOffset).toBe(6);
   const times: number[] = [];
   for (let count = 0; count < 8; count += 1) {
     while (reader.take() === undefined) await clock.advance(10);
@@ -197,6 +201,7 @@ test('who opens one stream after the other has one burst, and a new number holds
   const first = opened(2);
   first.say(word.repeat(4));
   first.pace.release();
+  await clock.advance(10);
   expect(first.channel.nextOffset).toBe(4);
   const second = opened(2);
   second.say(word.repeat(10));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { replyText } from '../src/simulate/tokens.ts';
 import { eventually, residentBytes, type RunningGateway, startBoth } from './support/processes.ts';
-import { metric, simulatorStats } from './support/requests.ts';
+import { metric, postChat, simulatorStats } from './support/requests.ts';
 import { sdks } from './support/sdks.ts';
 import { contentIn, openStream } from './support/stream-url.ts';
 
@@ -35,6 +35,24 @@ test('a paced answer is whole for every official SDK, and never faster than its 
     }),
   );
   expect(await metric(gateway.adminUrl, stalls)).toBeGreaterThanOrEqual(sdks.length);
+});
+
+test('answers of one end user share a pace, and another user has one of its own', async () => {
+  const gateway = await startPaced('userTokensPerSecond: 40');
+  const timeOf = async (user: string, count: number): Promise<number> => {
+    const startMs = performance.now();
+    const headers = { 'spillway-user': user };
+    await Promise.all(
+      Array.from({ length: count }, async () => {
+        const response = await postChat(gateway.url, 'sim:tokens=30,tps=0,ttft=0', { headers });
+        expect(contentIn(await response.text())).toBe(replyText(30, 0));
+      }),
+    );
+    return performance.now() - startMs;
+  };
+  const [two, one] = await Promise.all([timeOf('ada', 2), timeOf('bob', 1)]);
+  expect(two).toBeGreaterThanOrEqual((60 - 4) * 25 - 25);
+  expect(one).toBeLessThan(two);
 });
 
 test('no timeout ends who is only paced: neither the reader nor the provider', async () => {
@@ -82,7 +100,8 @@ test('a provider at full speed waits in its own socket: what is held does not gr
   }, 'the provider to stand still');
   expect(sent).toBeLessThan(200_000);
   expect(await metric(gateway.adminUrl, 'spillway_held_bytes')).toBeLessThan(20 * 65_536);
-  expect(residentBytes(gateway) - before).toBeLessThan(20 * 131_072);
+  // Each answer has 40 MB.
+  expect(residentBytes(gateway) - before).toBeLessThan(20 * 1_048_576);
   expect(await metric(gateway.adminUrl, 'spillway_stall_seconds_total{cause="limit"}')).toBeGreaterThan(1);
   // Their readers have everything that may go: nothing is behind.
   expect(await metric(gateway.adminUrl, 'spillway_readers_lagging')).toBe(0);

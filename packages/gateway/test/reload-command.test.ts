@@ -79,6 +79,34 @@ describe('spillway reload', () => {
     expect((await fetch(`${adminUrl}/reload`, { method: 'POST', body: '{}' })).status).toBe(400);
   });
 
+  test('limits of keys and tenants are in force at once, also the first ones', async () => {
+    const cwd = temporaryFolder();
+    const path = join(cwd, 'spillway.yaml');
+    writeFileSync(path, 'apiKeysFile: keys\n');
+    const first = run(['keys', 'create', '--tenant', 'a'], { cwd });
+    expect(await first.exited).toBe(0);
+    const headers = { authorization: `Bearer ${first.stdout().trim()}` };
+    const gateway = await startGateway([], { cwd });
+    const ask = async (): Promise<[number, string]> => {
+      const answer = await postChat(gateway.url, 'sim:tokens=1,tps=0', { headers });
+      return [answer.status, await answer.text()];
+    };
+    const change = async (...args: string[]): Promise<void> => {
+      const changed = await spillway(['keys', 'change', 'a', ...args, '--reload'], gateway, { cwd });
+      expect(changed.code, changed.stderr).toBe(0);
+    };
+    for (let asked = 0; asked < 3; asked += 1) expect((await ask())[0]).toBe(200);
+    await change('--requests', '2/h');
+    expect((await ask())[0]).toBe(200);
+    expect((await ask())[0]).toBe(200);
+    expect(await ask()).toEqual([429, expect.stringContaining('requests')]);
+    await change('--requests', 'none');
+    expect((await ask())[0]).toBe(200);
+    writeFileSync(path, 'apiKeysFile: keys\ntenant: name=a,models=other\n');
+    expect((await spillway(['reload'], gateway)).code).toBe(0);
+    expect((await ask())[0]).toBe(403);
+  });
+
   test('a key that is made is accepted at once, and one that is revoked is not', async () => {
     const cwd = temporaryFolder();
     writeFileSync(join(cwd, 'spillway.yaml'), 'apiKeysFile: keys\n');

@@ -1,7 +1,7 @@
 import type { Timer } from '@spillway/core/clock';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { TokenPace } from '../src/limit/token-pace.ts';
+import { type PaceShare, TokenPace } from '../src/limit/token-pace.ts';
 
 /** Time that passes at once: no promise depends on a pace, so nothing has to be waited for between two calls. */
 class QuickClock {
@@ -52,11 +52,20 @@ const streamOf = fc.record({
   silentMs: fc.constantFrom(0, 0, 0, 5, 333, 4000),
 });
 
-/** Lets the streams ask for events one after the other, as fast as they are let. Returns what has gone, and when. */
-function run(clock: QuickClock, pace: TokenPace, streams: readonly Stream[], ms: number): Gone[] {
+/**
+ * Lets the streams ask for events one after the other, as fast as they are let. Returns what has gone, and when. `known`:
+ * what the pace remembers of the first of them.
+ */
+function run(
+  clock: QuickClock,
+  pace: TokenPace,
+  streams: readonly Stream[],
+  ms: number,
+  known: PaceShare = { servedTo: 0 },
+): Gone[] {
   const gone: Gone[] = [];
   for (const [stream, { silentMs, tokens }] of streams.entries()) {
-    const share = { servedTo: 0 };
+    const share = stream === 0 ? known : { servedTo: 0 };
     const went = (): void => {
       gone.push({ stream, tokens, atMs: clock.nowMs() });
       if (silentMs === 0) ask();
@@ -126,6 +135,7 @@ test('streams that always wait share a pace evenly, however large their events a
           pace,
           sizes.map((tokens) => ({ tokens, silentMs: 0 })),
           30_000,
+          share,
         );
         const got = sizes.map((_, stream) => sum(gone.filter((each) => each.stream === stream)));
         const uneven = Math.max(...got) - Math.min(...got);
@@ -141,7 +151,7 @@ test('who leaves gives its turn to the next one, and a pace that changes holds f
   const clock = new QuickClock();
   const pace = new TokenPace(1, clock);
   const [first, second] = [{ servedTo: 0 }, { servedTo: 0 }];
-  pace.take(first, pace.burst);
+  for (const share of [first, second]) pace.take(share, pace.burst / 2);
   const gone: string[] = [];
   pace.wait(first, 4, () => gone.push('first'));
   pace.wait(second, 1, () => gone.push('second'));

@@ -42,7 +42,7 @@ export function readDay(value: string): number | undefined {
 }
 
 /** The day of a time by UTC, as {@link readDay} reads it. */
-export function writeDay(dateMs: number): string {
+function writeDay(dateMs: number): string {
   return new Date(dateMs).toISOString().slice(0, 10);
 }
 

@@ -9,7 +9,7 @@ import type { Config } from './schema.ts';
  * The settings that a reload changes: those that say which keys, which providers, which taps, who answers calls, who may use
  * how much and what is logged.
  */
-const reloaded: readonly string[] = [
+const reloaded: ReadonlySet<string> = new Set([
   'currency',
   'logLevel',
   'maxUsers',
@@ -22,10 +22,10 @@ const reloaded: readonly string[] = [
   'userFrom',
   'voice',
   'whenLimitStoreFails',
-];
+]);
 
 function isReloaded(key: string): boolean {
-  return reloaded.includes(key) || /^(?:admin|api)Keys/.test(key);
+  return reloaded.has(key) || /^(?:admin|api)Keys/.test(key);
 }
 
 /** What came of a reload: it is in force, or nothing has changed. */

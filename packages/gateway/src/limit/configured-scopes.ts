@@ -2,7 +2,7 @@ import type { LimitSettings, ScopeLimits } from '../config/limits.ts';
 import { openScope, type Scope } from './scope.ts';
 
 /** How the keys of quotas begin in the store. Those of one tenant share what stands in braces. No tenant is called `-`. */
-const scopeIds = {
+export const scopeIds = {
   tenant: (tenant: string): string => `{${tenant === '' ? '-' : tenant}}`,
   key: (tenant: string, key: string): string => `${scopeIds.tenant(tenant)}key:${key}:`,
 };

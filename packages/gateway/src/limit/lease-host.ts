@@ -1,33 +1,22 @@
 import type { BudgetClaim, LimitRefusal, LimitStore } from '@spillway/core';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import type { PaceBook } from '@spillway/server/limit/pace-book';
-import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { RefusedQuota } from './limit-message.ts';
 import type { PlaceQueue } from './place-queue.ts';
+import type { CountedTokens } from './stream-usage.ts';
 import type { Scope } from './scope.ts';
 import type { Spending } from './spending.ts';
 
-/** The tokens that limits count of a request. */
-export interface CountedTokens {
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-  /** Whether a number is an estimate: the provider did not say it. */
-  readonly isEstimate: boolean;
-  /** The tokens that were used beyond what was reserved. */
-  readonly overshootTokens: number;
-}
-
 /** What a lease has used, when its request is over. */
-export interface Settlement<Lease> extends CountedTokens {
+export interface Settlement<Lease> {
   readonly lease: Lease;
-  /** `undefined`: the request had none. */
-  readonly stream: GatewayStream | undefined;
   /** The lease's name in the store; `undefined`: it has nothing there. */
   readonly name: string | undefined;
   readonly claims: readonly BudgetClaim[];
   /** A question that is on its way; it never rejects. */
   readonly after: Promise<void> | undefined;
+  readonly counted: CountedTokens;
 }
 
 /** What a lease asks for when it is opened. */
@@ -65,8 +54,4 @@ export interface LeaseHost<Lease> {
   errorOf(scopes: readonly Scope[], refusal: LimitRefusal, first?: FirstClaims): LimitError;
   /** The error of an answer that has used up what it had when the store is away. */
   lostStoreError(spending: Spending, outputTokens: number): LimitError;
-  /** A limit refuses a request. */
-  refused(error: LimitError): void;
-  /** A limit ends an answer. */
-  cut(error: LimitError): void;
 }

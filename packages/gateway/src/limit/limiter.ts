@@ -1,14 +1,16 @@
-import type { BudgetClaim, LimitRefusal, LimitStore } from '@spillway/core';
+import type { Logger } from 'pino';
+import { type BudgetClaim, type LimitRefusal, type LimitStore, SpillwayError } from '@spillway/core';
 import type { Asker } from '@spillway/server/access/asker';
 import type { Caller } from '@spillway/server/access/caller';
 import type { Defects } from '@spillway/server/defects';
-import { GatewayError } from '@spillway/server/errors';
+import { asGatewayError, GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { PaceBook } from '@spillway/server/limit/pace-book';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { LimitSettings, NameSource, TenantLimits } from '../config/limits.ts';
 import { fitsAny } from '../config/glob.ts';
 import type { Route } from '../http/route.ts';
+import { scopeIds } from './configured-scopes.ts';
 import { KnownNames } from './known-names.ts';
 import type { FirstClaims, LeaseHost, Settlement } from './lease-host.ts';
 import { quotaError, type RefusedQuota } from './limit-message.ts';
@@ -41,24 +43,19 @@ export interface LimitedRequest {
 
 /** Gets what limits do. */
 export interface LimiterObserver {
-  /** A limit ends an answer. */
-  readonly cut?: (error: LimitError) => void;
-  /** A limit refuses a request; also one whose refusal was known before. */
-  readonly refused?: (error: LimitError) => void;
   /** A request is over, and what it used is known. */
   readonly settled?: (settlement: Settlement<RequestLease>) => void;
-  /** The store does not answer any more, or answers again. */
-  readonly storeChanged?: (isUp: boolean, error: unknown) => void;
 }
 
 export interface LimiterOptions {
   readonly settings: LimitSettings;
-  /** Belongs to the limiter from now on: `close` closes it. */
+  /** Its owner closes it, after the limiter. */
   readonly store: LimitStore;
   readonly clock: ServerClock;
   readonly defects: Defects;
   /** The requests that may wait for places of their tenants, together, and each for how long. */
   readonly config: { readonly maxWaiting: number; readonly waitTimeoutMs: number };
+  readonly log: Pick<Logger, 'info' | 'warn'>;
   readonly observer?: LimiterObserver;
 }
 
@@ -81,6 +78,7 @@ export class Limiter implements LeaseHost<RequestLease> {
   readonly waitTimeoutMs: number;
   readonly #closing = new AbortController();
   readonly #defects: Defects;
+  readonly #log: LimiterOptions['log'];
   readonly #observer: LimiterObserver;
   readonly #names: string;
   readonly #refused = new RefusedScopes();
@@ -99,13 +97,14 @@ export class Limiter implements LeaseHost<RequestLease> {
   #isPolling = false;
   #isStoreUp = true;
 
-  constructor({ clock, config, defects, observer = {}, settings, store }: LimiterOptions) {
+  constructor({ clock, config, defects, log, observer = {}, settings, store }: LimiterOptions) {
     this.clock = clock;
     this.store = store;
     this.queue = new PlaceQueue(config.maxWaiting);
     this.paces = new PaceBook(clock);
     this.waitTimeoutMs = config.waitTimeoutMs;
     this.#defects = defects;
+    this.#log = log;
     this.#observer = observer;
     this.#settings = settings;
     this.#names = Buffer.from(clock.randomBytes(9)).toString('base64url');
@@ -189,8 +188,8 @@ export class Limiter implements LeaseHost<RequestLease> {
     if (limits.models !== undefined && request.model !== undefined && !fitsAny(limits.models, model))
       throw notAllowed(model, limits.models);
     const below = this.#namedScopes(limits, caller.tenant, request, headers);
-    this.#checkScopes(below);
     const scopes = [...found.scopes, ...below];
+    this.#checkScopes(scopes);
     const hasBudgets = scopes.some(({ budgets }) => budgets.length > 0);
     const price = priceOf(this.#settings.prices, model, this.clock.dateMs());
     this.#count += 1;
@@ -216,7 +215,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     return lease;
   }
 
-  /** Ends all leases that are left, tells the store what it does not know, and closes it. Never rejects. */
+  /** Ends all leases that are left, and tells the store what it does not know. Never rejects. */
   async close(): Promise<void> {
     this.#renewal.stop();
     for (const lease of this.#open) lease.settle(undefined);
@@ -224,7 +223,6 @@ export class Limiter implements LeaseHost<RequestLease> {
     await Promise.race([Promise.all(this.#settling), whenAborted(timeout)]);
     await this.#unsettled.settleAll(timeout);
     this.#closing.abort(new GatewayError('shutting_down', 'The gateway stops.'));
-    await this.store.close().catch((error: unknown) => this.#defects.caught('store of limits', error));
   }
 
   // --- what leases ask for
@@ -248,13 +246,17 @@ export class Limiter implements LeaseHost<RequestLease> {
   storeAnswered(): void {
     if (this.#isStoreUp) return;
     this.#isStoreUp = true;
-    this.#observer.storeChanged?.(true, undefined);
+    this.#log.info('the store of limits answers again');
   }
 
   storeFailed(error: unknown): void {
     if (!this.#isStoreUp || this.closing.aborted) return;
     this.#isStoreUp = false;
-    this.#observer.storeChanged?.(false, error);
+    const { code, message } = error instanceof SpillwayError ? error : asGatewayError(error);
+    this.#log.warn(
+      { code, reason: message, requests: this.whenStoreFails },
+      'the store of limits does not answer',
+    );
   }
 
   awaitsPlace(): void {
@@ -294,14 +296,6 @@ export class Limiter implements LeaseHost<RequestLease> {
     const used = spending.inputTokens + outputTokens;
     const state = { used, reserved: 0, resetMs: undefined };
     return this.write({ scope, ...budget, state, retryAfterMs: undefined });
-  }
-
-  refused(error: LimitError): void {
-    this.#observer.refused?.(error);
-  }
-
-  cut(error: LimitError): void {
-    this.#observer.cut?.(error);
   }
 
   get #context(): { readonly currency: string; readonly dateMs: number } {
@@ -346,7 +340,6 @@ export class Limiter implements LeaseHost<RequestLease> {
     for (const scope of scopes) {
       const error = this.#refused.errorOf(scope, nowMs, this.#context);
       if (error === undefined) continue;
-      this.refused(error);
       throw error;
     }
   }
@@ -364,8 +357,8 @@ export class Limiter implements LeaseHost<RequestLease> {
         : {
             limits: limits ?? none,
             scopes: [
-              limits && openScope('tenant', tenant, `${tag(tenant)}`, limits),
-              ofKey && openScope('key', owner, `${tag(tenant)}key:${owner}:`, ofKey),
+              limits && openScope('tenant', tenant, scopeIds.tenant(tenant), limits),
+              ofKey && openScope('key', owner, scopeIds.key(tenant, owner), ofKey),
             ].filter((scope) => scope !== undefined),
           };
     // Callers are as many as there are keys.
@@ -387,7 +380,7 @@ export class Limiter implements LeaseHost<RequestLease> {
       const name = this.#nameIn(sources, members, headers);
       const hash = name === undefined ? undefined : this.#known.hash(tenant, kind, name);
       if (hash === undefined) continue;
-      const scope = this.#known.scope(`${tag(tenant)}${kind}:${hash}:`, (id) =>
+      const scope = this.#known.scope(`${scopeIds.tenant(tenant)}${kind}:${hash}:`, (id) =>
         kind === 'user' ? openScope('user', '', id, limits.user) : openSessionScope(id, limits.session),
       );
       if (scope !== undefined) scopes.push(scope);
@@ -409,11 +402,6 @@ export class Limiter implements LeaseHost<RequestLease> {
     }
     return undefined;
   }
-}
-
-/** The start of all keys of a tenant in a store: a cluster of Redis keeps them in one slot. No tenant is called `-`. */
-function tag(tenant: string): string {
-  return `{${tenant === '' ? '-' : tenant}}`;
 }
 
 function hasLimits(limits: object): boolean {

@@ -15,7 +15,11 @@ export interface LimiterHolder {
   close(): Promise<void>;
 }
 
-/** Holds a gateway's limiter, which is made when somebody has limits for the first time. */
+/**
+ * Holds a gateway's limiter, which is made when somebody has limits for the first time.
+ *
+ * @param firstStore where limits are counted; its owner closes it. There is one where there are settings.
+ */
 export function holdLimiter(
   first: LimitSettings | undefined,
   firstStore: LimitStore | undefined,

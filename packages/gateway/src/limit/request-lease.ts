@@ -1,7 +1,7 @@
 import type { Format, FormatName, TokenUsage } from '@spillway/core/format/format';
 import { createTokenEstimate } from '@spillway/core/format/token-estimate';
 import { SpillwayError } from '@spillway/core';
-import type { LimitAnswer, QuotaState } from '@spillway/core';
+import type { LimitAnswer, Quota, QuotaState } from '@spillway/core';
 import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-headers';
@@ -10,10 +10,11 @@ import type { StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
 import { allowedOf, answerError } from './limit-message.ts';
-import type { CountedTokens, LeaseHost } from './lease-host.ts';
+import type { CountedTokens } from './stream-usage.ts';
+import type { LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
-import { Spending } from './spending.ts';
+import type { Spending } from './spending.ts';
 import { answerTokens, textTokens } from './token-estimate.ts';
 
 /** What a lease is made of. */
@@ -55,6 +56,8 @@ export class RequestLease implements StreamLimit {
   #standing: LimitStanding | undefined;
   /** The place that is awaited. */
   #awaited: { readonly key: string; readonly error: LimitError } | undefined;
+  /** A limit has ended the answer: nothing more is asked for. */
+  #isCut = false;
   isShort = false;
   onRoom: (() => void) | undefined;
 
@@ -151,7 +154,7 @@ export class RequestLease implements StreamLimit {
     // Half of a body that is no stream of events is of no use to anybody.
     const canEnd = body === undefined || body.isEvents;
     if (ms !== undefined && lastedMs >= ms && canEnd)
-      return this.#cutBy(answerError('answerMs', ms, Math.round(lastedMs)));
+      return answerError('answerMs', ms, Math.round(lastedMs));
     const isLate = this.#state === 'waiting' && lastedMs >= this.#host.waitTimeoutMs;
     return isLate && this.#awaited !== undefined ? this.#refusedBy(this.#awaited.error) : undefined;
   }
@@ -160,7 +163,10 @@ export class RequestLease implements StreamLimit {
     return this.#standing === undefined ? {} : limitHeaders(format, this.#standing);
   }
 
-  /** The stream has ended: what it used is counted, with the provider's numbers where they came. */
+  /**
+   * The stream has ended: what it used is counted, with the provider's numbers where they came. Returns what was counted;
+   * `undefined`: the lease had nothing, or has settled before.
+   */
   settle(usage: TokenUsage | undefined): CountedTokens | undefined {
     if (this.#state === 'settled') return undefined;
     const wasOpen = this.#state === 'open';
@@ -169,7 +175,6 @@ export class RequestLease implements StreamLimit {
     this.onRoom = undefined;
     if (!wasOpen) return undefined;
     const { input, isEstimate, output } = this.#used(usage);
-    const stream = this.#stream;
     const claims = this.#spending.lastClaims(input, output);
     const counted: CountedTokens = {
       inputTokens: input,
@@ -178,13 +183,12 @@ export class RequestLease implements StreamLimit {
       overshootTokens: this.#spending.overshootTokens,
     };
     this.#host.settle({
-      ...counted,
       lease: this,
-      stream,
       name: this.#hasQuotas ? this.#name : undefined,
       claims,
       // A question that is on its way would open the lease again.
       after: this.#asked,
+      counted,
     });
     return counted;
   }
@@ -301,21 +305,25 @@ export class RequestLease implements StreamLimit {
       ...budgets.filter(({ unit }) => unit === 'tokens').map(({ quota }) => quota),
     ]);
     if (told.length === 0) return;
+    void this.#read(told);
+  }
+
+  async #read(told: readonly Quota[]): Promise<void> {
     const { clock, closing, store } = this.#host;
-    store.read(told, closing).then(
-      (states) => {
-        let [requests, tokens]: [LimitStanding['requests'], LimitStanding['tokens']] = [undefined, undefined];
-        for (const [index, quota] of told.entries()) {
-          const allowed = allowedOf(quota, states[index] ?? noUse);
-          if (allowed === undefined) continue;
-          if (quota.kind === 'rate') requests = tighter(requests, allowed);
-          else tokens = tighter(tokens, allowed);
-        }
-        this.#standing = { requests, tokens, dateMs: clock.dateMs() };
-      },
+    let requests: LimitStanding['requests'];
+    let tokens: LimitStanding['tokens'];
+    try {
+      const states = await store.read(told, closing);
+      for (const [index, quota] of told.entries()) {
+        const allowed = allowedOf(quota, states[index] ?? noUse);
+        if (allowed === undefined) continue;
+        if (quota.kind === 'rate') requests = tighter(requests, allowed);
+        else tokens = tighter(tokens, allowed);
+      }
+      this.#standing = { requests, tokens, dateMs: clock.dateMs() };
+    } catch {
       // An answer without these headers is an answer.
-      () => undefined,
-    );
+    }
   }
 
   // --- waiting for a place
@@ -415,7 +423,7 @@ export class RequestLease implements StreamLimit {
       const answer = await store.extend(this.#name, leaseMs, claims, closing);
       this.#isAsking = false;
       this.#host.storeAnswered();
-      if (this.#isSettled) return;
+      if (this.#isSettled || this.#isCut) return;
       if (!answer.isGranted) {
         this.#cut(this.#host.errorOf(this.#scopes, answer));
         return;
@@ -423,18 +431,19 @@ export class RequestLease implements StreamLimit {
       this.#spending.granted(claims, answer.reserved, this.#outputTokens);
     } catch (error) {
       this.#isAsking = false;
-      if (this.#isSettled) return;
+      if (this.#isSettled || this.#isCut) return;
       this.#host.storeFailed(error);
       if (this.#host.whenStoreFails === 'open') this.#spending.allow(this.#outputTokens);
       // What is still reserved may be used. After that the answer ends.
       else if (this.isShort) this.#cut(this.#host.lostStoreError(this.#spending, this.#outputTokens));
+      else this.#spending.keepOn();
     }
     this.#goOn();
   }
 
   /** The provider may go on, unless it is already at the next bound. */
   #goOn(): void {
-    if (this.#isSettled) return;
+    if (this.#isSettled || this.#isCut) return;
     this.#look();
     const wasShort = this.isShort;
     this.isShort = false;
@@ -446,20 +455,15 @@ export class RequestLease implements StreamLimit {
   }
 
   #cut(error: LimitError): void {
+    this.#isCut = true;
     this.#nextAt = Infinity;
     const counted = { inputTokens: this.#spending.inputTokens, outputTokens: this.#outputTokens };
-    this.#stream?.cut(this.#cutBy(error), counted);
-  }
-
-  #cutBy(error: LimitError): LimitError {
-    this.#host.cut(error);
-    return error;
+    this.#stream?.cut(error, counted);
   }
 
   #refusedBy(error: LimitError): LimitError {
     this.#state = 'settled';
     this.#leaveQueue();
-    this.#host.refused(error);
     return error;
   }
 }

@@ -109,6 +109,11 @@ export class Spending {
     this.stopAt = this.askAt;
   }
 
+  /** The store did not answer: it is asked again when everything is used up that is reserved. */
+  keepOn(): void {
+    this.askAt = this.stopAt;
+  }
+
   /** The last claims: what was used in all. */
   lastClaims(inputTokens: number, outputTokens: number): BudgetClaim[] {
     this.#inputTokens = inputTokens;
@@ -133,7 +138,7 @@ export class Spending {
     for (const { budget, held, isScarce } of this.#claims) {
       const stopAt = this.#tokensFor(budget, held);
       // What is nearly used up is asked for once, at its end: then it is known whether others gave something back.
-      const askAt = isScarce ? stopAt : outputTokens + Math.floor((stopAt - outputTokens) * askPart);
+      const askAt = isScarce ? stopAt : outputTokens + Math.ceil((stopAt - outputTokens) * askPart);
       this.stopAt = Math.min(this.stopAt, stopAt);
       this.askAt = Math.min(this.askAt, askAt);
     }

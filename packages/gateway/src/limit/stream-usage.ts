@@ -5,10 +5,18 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { LimitError } from '@spillway/server/limit/limit-error';
 import type { Price } from '../config/limits.ts';
-import type { CountedTokens } from './lease-host.ts';
 import type { LimitCounts } from './limit-counts.ts';
 import { costOf, priceOf } from './price-of.ts';
 import type { UsageBook } from './usage-book.ts';
+
+/** What limits have counted of a stream, which its account follows. */
+export interface CountedTokens {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** Whether a number is an estimate: the provider did not say it. */
+  readonly isEstimate: boolean;
+  readonly overshootTokens: number;
+}
 
 /** What is known of a stream at its end. */
 export interface EndOfStream {

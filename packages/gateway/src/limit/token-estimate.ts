@@ -6,6 +6,8 @@ interface Ratio {
   /** The bytes of an event that say nothing: names, ids, braces. */
   readonly freeBytes: number;
   readonly bytesPerToken: number;
+  /** The most tokens that an event counts on the average: some bring results of a search, and no text. */
+  readonly maxPerEvent: number;
 }
 
 /**
@@ -13,18 +15,19 @@ interface Ratio {
  * OpenAI's formats send a token an event; Anthropic and Gemini send several.
  */
 const ratios: Readonly<Record<FormatName, Ratio>> = {
-  'openai-chat': { perEvent: 1, freeBytes: 400, bytesPerToken: 4 },
-  'openai-completions': { perEvent: 1, freeBytes: 400, bytesPerToken: 4 },
-  'openai-responses': { perEvent: 1, freeBytes: 400, bytesPerToken: 4 },
-  'anthropic-messages': { perEvent: 2.5, freeBytes: 150, bytesPerToken: 4 },
-  gemini: { perEvent: 3, freeBytes: 700, bytesPerToken: 4 },
-  conversation: { perEvent: 1, freeBytes: 400, bytesPerToken: 4 },
+  'openai-chat': { perEvent: 1, freeBytes: 400, bytesPerToken: 4, maxPerEvent: 32 },
+  'openai-completions': { perEvent: 1, freeBytes: 400, bytesPerToken: 4, maxPerEvent: 32 },
+  'openai-responses': { perEvent: 1, freeBytes: 400, bytesPerToken: 4, maxPerEvent: 32 },
+  'anthropic-messages': { perEvent: 2.5, freeBytes: 150, bytesPerToken: 4, maxPerEvent: 8 },
+  gemini: { perEvent: 3, freeBytes: 700, bytesPerToken: 4, maxPerEvent: 200 },
+  conversation: { perEvent: 1, freeBytes: 400, bytesPerToken: 4, maxPerEvent: 32 },
 };
 
 /** An estimate of the tokens in so many events of an answer, which have so many bytes together. */
 export function answerTokens(format: FormatName, events: number, bytes: number): number {
-  const { bytesPerToken, freeBytes, perEvent } = ratios[format];
-  return Math.ceil(events * perEvent + Math.max(0, bytes - freeBytes * events) / bytesPerToken);
+  const { bytesPerToken, freeBytes, maxPerEvent, perEvent } = ratios[format];
+  const inText = Math.max(0, bytes - freeBytes * events) / bytesPerToken;
+  return Math.ceil(events * perEvent + Math.min(inText, events * (maxPerEvent - perEvent)));
 }
 
 /** An estimate of the tokens in a text of so many bytes. */

@@ -50,15 +50,18 @@ export class Unsettled {
     }
   }
 
+  async #retry(): Promise<void> {
+    await this.settleAll(AbortSignal.timeout(10 * retryMs));
+    this.#isRetrying = false;
+    if (this.#kept.size > 0) this.#later();
+  }
+
   #later(): void {
     if (this.#isRetrying) return;
     this.#isRetrying = true;
     this.#clock
       .after(retryMs, () => {
-        void this.settleAll(AbortSignal.timeout(10 * retryMs)).then(() => {
-          this.#isRetrying = false;
-          if (this.#kept.size > 0) this.#later();
-        });
+        void this.#retry();
       })
       .unref();
   }

@@ -1,0 +1,332 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openaiChat } from '@spillway/core/format/openai-chat';
+import type { Asker } from '@spillway/server/access/asker';
+import { Defects } from '@spillway/server/defects';
+import { LimitError } from '@spillway/server/limit/limit-error';
+import type { GatewayStream } from '@spillway/server/stream/stream';
+import { nodeClock } from '@spillway/server/time/node-clock';
+import type { ServerClock } from '@spillway/server/time/server-clock';
+import { expect, onTestFinished, test } from 'vitest';
+import { openStreams, startStream, type WrittenStream } from '../../server/test/support/own-streams.ts';
+import { Admission } from '../src/access/admission.ts';
+import type { LimitSettings, TenantLimits } from '../src/config/limits.ts';
+import type { Settlement } from '../src/limit/lease-host.ts';
+import { Limiter, type LimiterOptions } from '../src/limit/limiter.ts';
+import type { RequestLease } from '../src/limit/request-lease.ts';
+import { type FailingLimitStore, openFailingLimitStore } from './support/failing-limit-store.ts';
+import { eventually } from './support/spawn.ts';
+
+const none: TenantLimits = { priority: 'normal', answer: {}, user: {}, session: {} };
+
+interface Opened {
+  readonly limiter: Limiter;
+  readonly failing: FailingLimitStore;
+  readonly settled: Settlement<RequestLease>[];
+  /** A lease that is opened, and the stream that has it. */
+  readonly start: (name?: string) => Promise<WrittenStream & { readonly lease: RequestLease }>;
+  /** Ends a stream, and settles. */
+  readonly end: (running: {
+    readonly stream: GatewayStream;
+    readonly lease: RequestLease;
+    readonly end: () => void;
+  }) => void;
+}
+
+function open(
+  limits: Partial<TenantLimits>,
+  more: Partial<LimitSettings> = {},
+  clock: ServerClock = nodeClock,
+  log: LimiterOptions['log'] = { info: () => undefined, warn: () => undefined },
+): Opened {
+  const failing = openFailingLimitStore(clock);
+  const settled: Settlement<RequestLease>[] = [];
+  const limiter = new Limiter({
+    settings: {
+      tenants: new Map([['clinic', { ...none, ...limits }]]),
+      others: undefined,
+      keys: new Map(),
+      minAnswerTokens: 10,
+      userFrom: [{ kind: 'header', name: 'spillway-user' }],
+      sessionFrom: [],
+      maxUsers: 100,
+      prices: [],
+      currency: '',
+      store: undefined,
+      storePassword: undefined,
+      whenStoreFails: 'closed',
+      ...more,
+    },
+    store: failing.store,
+    clock,
+    defects: new Defects({
+      error: ({ where, err }) => expect.unreachable(`${String(where)}: ${String(err)}`),
+    }),
+    config: { maxWaiting: 10, waitTimeoutMs: 5000 },
+    log,
+    observer: { settled: (one) => settled.push(one) },
+  });
+  onTestFinished(async () => {
+    await limiter.close();
+    await failing.store.close();
+  });
+  const { streams } = openStreams();
+  return {
+    limiter,
+    failing,
+    settled,
+    async start(name = '') {
+      const lease = limiter.lease(request, asker(name));
+      if (lease === undefined) throw new Error('the tenant has limits');
+      await lease.open(new AbortController().signal);
+      const running = startStream(streams);
+      running.stream.limit = lease;
+      running.stream.mayBeCut = true;
+      await lease.enter(running.stream);
+      return { ...running, lease };
+    },
+    end({ end, lease }) {
+      end();
+      lease.settle(undefined);
+    },
+  };
+}
+
+const request = {
+  route: { format: openaiChat },
+  model: 'gpt',
+  members: undefined,
+  body: { parts: [Buffer.from('{"model":"gpt"}')] },
+};
+
+function asker(user: string): Asker {
+  return {
+    headers: user === '' ? {} : { 'spillway-user': user },
+    caller: { name: 'clinic/front', tenant: 'clinic', owner: 'clinic/front' },
+    address: '127.0.0.1',
+  };
+}
+
+/** Says so many tokens, as a provider that is read while it may be. Returns how many came. */
+function say(
+  { lease, say: speak, stream }: WrittenStream & { readonly lease: RequestLease },
+  tokens: number,
+): number {
+  for (let said = 0; said < tokens; said += 1) {
+    if (lease.isShort || stream.signal.aborted) return said;
+    speak('x');
+    lease.received(stream.events, stream.bytes);
+  }
+  return tokens;
+}
+
+const turn = (): Promise<void> => sleep(0);
+
+test('a tenant that hammers asks the store once, until something may come back', async () => {
+  const { failing, limiter, start } = open({ requests: { perSecond: 1, burst: 1 } });
+  await start();
+  for (let tries = 0; tries < 100; tries += 1) await expect(start()).rejects.toThrow(LimitError);
+  expect(failing.calls.open).toBe(2);
+  expect(() => limiter.check(asker('').caller)).toThrow('(requests)');
+});
+
+test('what others have reserved may come back, so it is no reason to refuse without asking', async () => {
+  const { end, failing, start } = open({ tokensPerDay: 20 });
+  const first = await start();
+  await expect(start()).rejects.toThrow('are reserved');
+  end(first);
+  await eventually(() => failing.calls.settle === 1, 'the first to be settled');
+  await start();
+});
+
+test('a slice is asked for before it is used up, and the provider does not wait', async () => {
+  const { failing, start } = open({ tokensPerDay: 100_000 });
+  const running = await start();
+  for (let said = 0; said < 10_000; said += 50) {
+    expect(say(running, 50)).toBe(50);
+    await turn();
+  }
+  // 1,024 tokens a slice, and each is asked for when three quarters of the one before are used.
+  expect(failing.calls.extend).toBeGreaterThan(9);
+  expect(failing.calls.extend).toBeLessThan(16);
+});
+
+test('at the limit the answer is cut, and never later than a chunk behind it', async () => {
+  const { failing, limiter, start } = open({ tokensPerDay: 2000 });
+  const running = await start();
+  let said = 0;
+  while (!running.stream.signal.aborted) {
+    said += say(running, 7);
+    await turn();
+  }
+  const prompt = 4;
+  expect(said + prompt).toBeGreaterThanOrEqual(1984);
+  expect(said + prompt).toBeLessThanOrEqual(2001);
+  expect(running.stream.limitCut?.error.reached.name).toBe('tokensPerDay');
+  running.lease.settle({ inputTokens: prompt, outputTokens: said });
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  expect(limiter.unsettled).toEqual({ kept: 0, lost: 0 });
+});
+
+test('while the store is slow, the provider waits at the end of its slice, and goes on with the answer', async () => {
+  const { failing, start } = open({ tokensPerDay: 100_000 });
+  const running = await start();
+  const held = Promise.withResolvers<void>();
+  failing.hold = held.promise;
+  const said = say(running, 5000);
+  expect(said).toBeGreaterThan(1000);
+  expect(said).toBeLessThan(1030);
+  expect(running.lease.isShort).toBe(true);
+  const room = Promise.withResolvers<void>();
+  running.lease.onRoom = room.resolve;
+  held.resolve();
+  await room.promise;
+  expect(running.lease.isShort).toBe(false);
+  expect(failing.calls.extend).toBe(1);
+});
+
+test('closed: while the store is away requests are refused, answers end with what is reserved, and all comes back', async () => {
+  const told: boolean[] = [];
+  const { failing, start } = open({ tokensPerDay: 100_000 }, {}, nodeClock, {
+    info: () => told.push(true),
+    warn: () => told.push(false),
+  });
+  const running = await start();
+  failing.isAway = true;
+  await expect(start()).rejects.toMatchObject({ code: 'limits_unavailable', status: 503 });
+  let said = 0;
+  while (!running.stream.signal.aborted) {
+    said += say(running, 7);
+    await turn();
+  }
+  expect(said).toBeLessThan(1030);
+  expect(running.stream.limitCut?.error.reached.name).toBe('tokensPerDay');
+  running.lease.settle(undefined);
+  failing.isAway = false;
+  await start();
+  expect(told).toEqual([false, true]);
+});
+
+test('open: while the store is away requests run uncounted, and are counted when it is back', async () => {
+  const { end, failing, limiter, settled, start } = open({ tokensPerDay: 1000 }, { whenStoreFails: 'open' });
+  failing.isAway = true;
+  const running = await start();
+  for (let rounds = 0; rounds < 600; rounds += 1) {
+    say(running, 5);
+    await turn();
+  }
+  const { events } = running.stream;
+  expect(events).toBeGreaterThan(2900);
+  end(running);
+  expect(settled[0]).toMatchObject({ counted: { outputTokens: events, isEstimate: true } });
+  await eventually(() => limiter.unsettled.kept === 1, 'the end to be kept');
+  failing.isAway = false;
+  await eventually(() => limiter.unsettled.kept === 0, 'the end to be told');
+  await expect(start()).rejects.toThrow(`has used ${events + 4} of 1000 tokens`);
+});
+
+test('what the provider reports is settled; what it never got costs nothing', async () => {
+  const { failing, limiter, settled, start } = open({ tokensPerDay: 1000 });
+  const running = await start();
+  say(running, 100);
+  running.end();
+  running.lease.settle({ inputTokens: 20, outputTokens: 300 });
+  // A second end changes nothing.
+  running.lease.settle({ inputTokens: 20, outputTokens: 400 });
+  const never = limiter.lease(request, asker(''));
+  await never?.open(new AbortController().signal);
+  never?.settle(undefined);
+  await eventually(() => failing.calls.settle === 2, 'both to be settled');
+  expect(
+    settled.map(({ counted: { inputTokens, isEstimate, outputTokens } }) => [
+      inputTokens,
+      outputTokens,
+      isEstimate,
+    ]),
+  ).toEqual([
+    [20, 300, false],
+    [0, 0, false],
+  ]);
+  const quota = { kind: 'budget', key: '{clinic}tokensPerDay', limit: 1000, window: 'day' } as const;
+  const [state] = await failing.store.read([quota], new AbortController().signal);
+  expect(state).toMatchObject({ used: 320, reserved: 0 });
+});
+
+test('a lease that ends while it asks for more is not opened again', async () => {
+  const { failing, start } = open({ tokensPerDay: 100_000, streams: 1 });
+  const running = await start();
+  const held = Promise.withResolvers<void>();
+  failing.hold = held.promise;
+  say(running, 2000);
+  expect(failing.calls.extend).toBe(1);
+  running.end();
+  running.lease.settle(undefined);
+  expect(failing.calls.settle).toBe(0);
+  held.resolve();
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  const places = { kind: 'places', key: '{clinic}streams', limit: 1 } as const;
+  const budget = { kind: 'budget', key: '{clinic}tokensPerDay', limit: 100_000, window: 'day' } as const;
+  const states = await failing.store.read([places, budget], new AbortController().signal);
+  expect(states.map(({ reserved, used }) => [used > 0, reserved])).toEqual([
+    [false, 0],
+    [true, 0],
+  ]);
+});
+
+test('who waits for a place of its tenant gets it in turn', async () => {
+  const { end, limiter, start } = open({ streams: 1 });
+  const order: string[] = [];
+  const first = await start();
+  const waiting = ['a', 'b', 'c'].map(async (name) => {
+    const running = await start(name);
+    order.push(name);
+    end(running);
+  });
+  await eventually(() => limiter.queue.size === 3, 'all to wait');
+  expect(order).toEqual([]);
+  end(first);
+  await Promise.all(waiting);
+  expect(order).toEqual(['a', 'b', 'c']);
+  expect(limiter.queue.size).toBe(0);
+});
+
+test('all leases of a process are renewed with one call', async () => {
+  const ticks: (() => void)[] = [];
+  const clock = Object.assign(Object.create(nodeClock) as ServerClock, {
+    every: (_ms: number, callback: () => void) => {
+      ticks.push(callback);
+      return { stop: () => undefined };
+    },
+  });
+  const { failing, start } = open({ streams: 10 }, {}, clock);
+  await Promise.all([start(), start(), start()]);
+  for (const tick of ticks) tick();
+  expect(failing.calls.renew).toBe(1);
+});
+
+test('a bounded number of end users is known, and only by hashes', async () => {
+  const { limiter } = open({ user: { requests: { perSecond: 1, burst: 1 } } }, { maxUsers: 5 });
+  for (let user = 0; user < 50; user += 1) limiter.lease(request, asker(`user-${user}`));
+  expect(limiter.knownNames).toBe(5);
+});
+
+test('a gateway that stops settles what runs', async () => {
+  const { failing, limiter, start } = open({ tokensPerDay: 10_000 });
+  await Promise.all([start(), start()]);
+  await limiter.close();
+  expect(failing.calls.settle).toBe(2);
+});
+
+test('of requests that wait for a place of maxStreams, the one with the highest priority gets it', async () => {
+  const admission = new Admission({ maxStreams: 1, maxWaiting: 10 });
+  const { signal } = new AbortController();
+  await admission.enter(signal);
+  const order: string[] = [];
+  const waiting = (['low', 'normal', 'high', 'high'] as const).map(async (priority, index) => {
+    await admission.enter(signal, priority);
+    order.push(`${priority} ${index}`);
+    admission.release();
+  });
+  admission.release();
+  await Promise.all(waiting);
+  expect(order).toEqual(['high 2', 'high 3', 'normal 1', 'low 0']);
+});
