@@ -5320,7 +5320,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the canary: its streams are among those that ended',
     file: `${server}/telemetry/stream-metrics.ts`,
-    find: '    if (stream.origin.isOwn === true) return;\n    this.ended[state] += 1;',
+    find: '    if (stream.origin.isOwn === true) return 0;\n    this.ended[state] += 1;',
     replace: '    this.ended[state] += 1;',
     test: `${gatewayTest}/canary.test.ts`,
     only: 'by its own listener',

@@ -138,6 +138,16 @@ test('what others have reserved may come back, so it is no reason to refuse with
   await start();
 });
 
+test('a request that is too large for what is left is no reason to refuse smaller ones', async () => {
+  const { failing, limiter, end, start } = open({ tokensPerDay: 40 });
+  end(await start());
+  await eventually(() => failing.calls.settle === 1, 'the first to be settled');
+  const large = { ...request, body: { parts: [Buffer.from(`{"model":"${'x '.repeat(50)}"}`)] } };
+  const lease = limiter.lease(large, asker(''));
+  await expect(lease?.open(new AbortController().signal)).rejects.toThrow('this request needs 38');
+  await start();
+});
+
 test('a slice is asked for before it is used up, and the provider does not wait', async () => {
   const { failing, start } = open({ tokensPerDay: 100_000 });
   const running = await start();
@@ -154,7 +164,7 @@ test('at the limit the answer is cut, and never later than a chunk behind it', a
   const { failing, limiter, start } = open({ tokensPerDay: 2000 });
   const running = await start();
   let said = 0;
-  while (!running.stream.signal.aborted) {
+  while (!running.stream.signal.aborted && said < 5000) {
     said += say(running, 7);
     await turn();
   }
@@ -194,7 +204,7 @@ test('closed: while the store is away requests are refused, answers end with wha
   failing.isAway = true;
   await expect(start()).rejects.toMatchObject({ code: 'limits_unavailable', status: 503 });
   let said = 0;
-  while (!running.stream.signal.aborted) {
+  while (!running.stream.signal.aborted && said < 5000) {
     said += say(running, 7);
     await turn();
   }
@@ -269,7 +279,10 @@ test('a lease that ends while it asks for more is not opened again', async () =>
 });
 
 test('who waits for a place of its tenant gets it in turn', async () => {
-  const { end, limiter, start } = open({ streams: 1 });
+  // No other process gives places back, so nobody has to ask for them now and then.
+  const timer = { stop: () => undefined, unref: () => timer };
+  const clock = Object.assign(Object.create(nodeClock) as ServerClock, { after: () => timer });
+  const { end, limiter, start } = open({ streams: 1 }, {}, clock);
   const order: string[] = [];
   const first = await start();
   const waiting = ['a', 'b', 'c'].map(async (name) => {
