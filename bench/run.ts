@@ -20,6 +20,7 @@ import { coalesce } from './coalesce.ts';
 import { channelMemory } from './channel-memory.ts';
 import { channelRates } from './channel.ts';
 import { content } from './content.ts';
+import { limits } from './limits.ts';
 import { observation } from './observation.ts';
 import { paces } from './paces.ts';
 import { picture } from './picture.ts';
@@ -44,6 +45,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   'channel-memory': channelMemory,
   coalesce,
   content,
+  limits,
   observation,
   paces,
   realtime,

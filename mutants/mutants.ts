@@ -7943,7 +7943,8 @@ export const mutants: readonly Mutant[] = [
     name: 'limits: an answer goes on when no slice can be had',
     file: `${gateway}/limit/request-lease.ts`,
     find: 'if (!answer.isGranted) {',
-    replace: 'if (!answer.isGranted && answer.quota === undefined) {',
+    replace:
+      'if (!answer.isGranted) {\n        this.#spending.allow(this.#outputTokens);\n        this.#goOn();\n        return;',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'at the limit the answer is cut',
   },
@@ -7988,12 +7989,12 @@ export const mutants: readonly Mutant[] = [
     only: 'a tenant that hammers',
   },
   {
-    name: 'limits: what is reserved counts as used up for the day',
+    name: 'limits: what refuses a large request refuses small ones',
     file: `${gateway}/limit/refused-scopes.ts`,
     find: 'if (quota.limit - state.used >= least) return;',
     replace: '',
     test: `${gatewayTest}/limiter.test.ts`,
-    only: 'what others have reserved may come back',
+    only: 'a request that is too large',
   },
   {
     name: 'limits: the place that is free is not handed on',

@@ -339,8 +339,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     const nowMs = this.clock.nowMs();
     for (const scope of scopes) {
       const error = this.#refused.errorOf(scope, nowMs, this.#context);
-      if (error === undefined) continue;
-      throw error;
+      if (error !== undefined) throw error;
     }
   }
 

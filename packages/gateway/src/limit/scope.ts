@@ -6,12 +6,12 @@ import type { ScopeLimits, SessionLimits } from '../config/limits.ts';
 export type BudgetUnit = 'cost' | 'tokens';
 
 /** One quota of a scope, with the setting that it comes from. */
-export interface ScopeRate {
+interface ScopeRate {
   readonly name: string;
   readonly quota: RateQuota;
 }
 
-export interface ScopePlaces {
+interface ScopePlaces {
   readonly name: string;
   readonly quota: PlacesQuota;
 }
@@ -37,7 +37,7 @@ export interface Scope {
 }
 
 /** How long a conversation may rest and is still the same. */
-export const sessionIdleMs = 86_400_000;
+const sessionIdleMs = 86_400_000;
 
 const budgetNames = [
   { name: 'tokensPerMinute', unit: 'tokens', window: 'minute' },

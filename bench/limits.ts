@@ -1,0 +1,99 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Program, startGateway, startSimulator, stopAll } from './programs.ts';
+import { cpuUsOf } from './usage.ts';
+
+/** Requests of each kind that are measured, after as many that are not. */
+const refusals = 2000;
+const streams = 100;
+const tokens = 1000;
+const stream = `gpt:tps=0,ttft=0,tokens=${tokens}`;
+
+/** What limits cost: CPU of a refusal beside that of a stream, and of a token with limits and without; and by how much quotas are overshot. */
+export async function limits(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-limits-'));
+  try {
+    const without = await costOfStreams(folder, undefined);
+    const held = await costOfStreams(
+      folder,
+      'tokensPerDay: 1000000000\n    requests: 100000/s\n    streams: 100000',
+    );
+    const refused = await costOfRefusals(folder);
+    const idle = await costOfNothing();
+    console.log(
+      `CPU of a token: ${(without / tokens).toFixed(2)} µs without limits, ${(held / tokens).toFixed(2)} µs with (×${(held / without).toFixed(3)}); of a stream of ` +
+        `${tokens} tokens ${without.toFixed(0)} and ${held.toFixed(0)} µs; of a refusal ${refused.toFixed(0)} µs (×${(refused / held).toFixed(3)} of a stream), of a request that does nothing ${idle.toFixed(0)} µs`,
+    );
+    for (const limit of [2000, 10_000, 50_000]) console.log(await overshoot(folder, limit));
+  } finally {
+    await stopAll();
+    rmSync(folder, { recursive: true });
+  }
+}
+
+async function start(folder: string, limit: string | undefined): Promise<Program> {
+  const simulator = await startSimulator();
+  if (limit === undefined) return await startGateway(simulator.url);
+  const config = join(folder, 'spillway.yaml');
+  writeFileSync(config, `tenant:\n  - name: '*'\n    ${limit}\n`);
+  return await startGateway(simulator.url, ['--config', config]);
+}
+
+async function ask({ url }: Program, model: string): Promise<string> {
+  const response = await fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model, stream: true, messages: [{ role: 'user', content: 'Hello' }] }),
+  });
+  return await response.text();
+}
+
+function cpuOf({ command }: Program): number {
+  return cpuUsOf(command.process.pid ?? 0);
+}
+
+/** Microseconds of CPU of the gateway for each of `count` requests, one after the other. */
+async function costOf(gateway: Program, count: number, model: string): Promise<number> {
+  for (let at = 0; at < count; at += 1) await ask(gateway, model);
+  const before = cpuOf(gateway);
+  for (let at = 0; at < count; at += 1) await ask(gateway, model);
+  return (cpuOf(gateway) - before) / count;
+}
+
+async function costOfStreams(folder: string, limit: string | undefined): Promise<number> {
+  const gateway = await start(folder, limit);
+  const cost = await costOf(gateway, streams, stream);
+  await stopAll();
+  return cost;
+}
+
+async function costOfRefusals(folder: string): Promise<number> {
+  const gateway = await start(folder, 'requests: 1/min');
+  const cost = await costOf(gateway, refusals, stream);
+  await stopAll();
+  return cost;
+}
+
+/** What HTTP costs by itself. */
+async function costOfNothing(): Promise<number> {
+  const gateway = await start('', undefined);
+  const get = async (): Promise<string> => await (await fetch(`${gateway.url}/health/live`)).text();
+  for (let at = 0; at < refusals; at += 1) await get();
+  const before = cpuOf(gateway);
+  for (let at = 0; at < refusals; at += 1) await get();
+  const cost = (cpuOf(gateway) - before) / refusals;
+  await stopAll();
+  return cost;
+}
+
+/** Many streams at once until a quota is used up. */
+async function overshoot(folder: string, limit: number): Promise<string> {
+  const gateway = await start(folder, `tokensPerDay: ${limit}`);
+  const model = 'gpt:tps=500,ttft=0,tokens=20000';
+  await Promise.all(Array.from({ length: 8 }, () => ask(gateway, model)));
+  const text = await ask(gateway, model);
+  await stopAll();
+  const used = Number(/has used (\d+) of/.exec(text)?.[1]);
+  return `8 streams at once and a quota of ${limit} tokens: ${used} used (${(((used - limit) / limit) * 100).toFixed(2)} %)`;
+}
