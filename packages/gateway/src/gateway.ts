@@ -137,7 +137,12 @@ export async function openGateway(
     clock,
     taps,
   });
-  const accounts = await openAccounts(asked.limits, { clock, log, streams: () => streams.all() });
+  const accounts = await openAccounts(asked.limits, {
+    clock,
+    log,
+    streams: () => streams.all(),
+    storeCalled: (ms, hasFailed) => metrics.limitStore.called(ms, hasFailed),
+  });
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
     streams: drainTogether(() => [streams, realtime]),
