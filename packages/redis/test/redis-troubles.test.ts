@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { inspect } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetClaim, LeaseRequest, LimitAnswer } from '@spillway/core';
@@ -187,6 +189,23 @@ test('a password is in no error', async (context) => {
     expect(() => openRedisLimits({ url })).toThrow(
       expect.objectContaining({ code: 'invalid_option', message: expect.not.stringContaining('s3cret') }),
     );
+});
+
+test('a server that quotes what it does not know quotes no password', async () => {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', () =>
+      socket.write("-ERR unknown command 'AUTH', with args beginning with: 's3cret!'\r\n"),
+    );
+  }).listen(0, '127.0.0.1');
+  onTestFinished(() => void server.close());
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const store = openRedisLimits({ url: `redis://:s3cret!@127.0.0.1:${port}` });
+  const error: unknown = await open(store, 'a').catch((problem: unknown) => problem);
+  expect(inspect(error, { depth: 10, showHidden: true })).toContain("with: '[password]'");
+  expect(inspect(error, { depth: 10, showHidden: true })).not.toMatch(/s3cret/);
+  await store.close();
 });
 
 test('what many silent leases had is there for the next call', async (context) => {
