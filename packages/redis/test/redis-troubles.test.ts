@@ -61,18 +61,18 @@ test('promise 16: scripts that were flushed are brought along again', async (con
 
 test('promise 16: a Redis that is silent costs a deadline, and no memory', async (context) => {
   const server = await startRedis(context);
-  const store = openLimits(server, { deadlineMs: 300, maxCalls: 500 });
+  const store = openLimits(server, { deadlineMs: 1000, maxCalls: 500 });
   await open(store, 'a');
   server.stop();
   onTestFinished(() => server.continue());
   const beganMs = performance.now();
   const results = await Promise.allSettled(Array.from({ length: 2000 }, () => open(store, 'b')));
-  expect(performance.now() - beganMs).toBeLessThan(3000);
+  expect(performance.now() - beganMs).toBeLessThan(5000);
   const messages = results.map((result) =>
     result.status === 'rejected' ? String((result.reason as Error).message) : 'granted',
   );
   expect(messages.filter((message) => message.includes('500 calls wait'))).toHaveLength(1500);
-  expect(messages.filter((message) => message.includes('no answer within 300 ms'))).toHaveLength(500);
+  expect(messages.filter((message) => message.includes('no answer within 1000 ms'))).toHaveLength(500);
   // From now on it is known.
   await expect(open(store, 'b')).rejects.toMatchObject(failed);
   // Calls that nobody waits for end the connection, too.
@@ -145,7 +145,7 @@ test.for(['killed', 'stopped'])(
       );
     }, 'the sentinels know each other and the replica');
     const hosts = sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',');
-    const store = openRedisLimits({ url: `redis+sentinel://${hosts}/limits` });
+    const store = openRedisLimits({ url: `redis+sentinel://${hosts}/limits`, deadlineMs: 2000 });
     onTestFinished(() => store.close());
     await open(store, 'a', [claim(0, 100)]);
     await master.command('WAIT', '1', '5000');
@@ -153,7 +153,7 @@ test.for(['killed', 'stopped'])(
     else master.stop();
     const beganMs = performance.now();
     await expect(open(store, 'b')).rejects.toMatchObject(failed);
-    expect(performance.now() - beganMs).toBeLessThan(2000);
+    expect(performance.now() - beganMs).toBeLessThan(5000);
     await until(() => store.problem === undefined, 'the other one is the master');
     await expect(replica.command('ROLE')).resolves.toMatchObject({ 0: 'master' });
     await expect(store.extend('a', 60_000, [claim(60, 50)], signal)).resolves.toMatchObject({
@@ -290,7 +290,7 @@ function open(store: RedisLimits, name: string, budgets: readonly BudgetClaim[] 
 }
 
 function openLimits(server: RedisServer, options: Partial<RedisLimitsOptions> = {}): RedisLimits {
-  const store = openRedisLimits({ url: server.url, ...options });
+  const store = openRedisLimits({ url: server.url, deadlineMs: 2000, ...options });
   onTestFinished(() => store.close());
   return store;
 }
