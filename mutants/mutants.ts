@@ -7795,10 +7795,10 @@ export const mutants: readonly Mutant[] = [
     only: 'promise 16',
   },
   {
-    name: 'promise 16: what is left of a budget on Redis is not looked at',
+    name: 'promise 16: on Redis a slice is as large as was asked for',
     file: `${redis}/limit/limit-script.ts`,
-    find: 'if needed > leftOf(quota) then',
-    replace: 'if needed > quota.limit then',
+    find: 'local slice = math.min(quota.want, leftOf(quota) - quota.unknown)',
+    replace: 'local slice = quota.want',
     test: `${redisTest}/shared-limits.test.ts`,
     only: 'promise 16',
   },

@@ -69,7 +69,7 @@ test('promise 16: a Redis that is silent costs a deadline, and no memory', async
   const results = await Promise.allSettled(Array.from({ length: 2000 }, () => open(store, 'b')));
   expect(performance.now() - beganMs).toBeLessThan(5000);
   const messages = results.map((result) =>
-    result.status === 'rejected' ? String((result.reason as Error).message) : 'granted',
+    result.status === 'rejected' ? (result.reason as Error).message : 'granted',
   );
   expect(messages.filter((message) => message.includes('500 calls wait'))).toHaveLength(1500);
   expect(messages.filter((message) => message.includes('no answer within 1000 ms'))).toHaveLength(500);

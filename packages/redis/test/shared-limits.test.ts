@@ -14,6 +14,7 @@ import {
   sharedBudget,
   sharedPlaces,
   sharedRate,
+  startKey,
   witnessKey,
 } from './support/shared-limits.ts';
 
@@ -29,6 +30,9 @@ test('promise 16: 8 processes with clocks of their own, some of them killed, get
   onTestFinished(() => {
     for (const caller of all) caller.remove();
   });
+
+  await until(() => all.every(({ figures }) => figures.date > 0), 'all are there');
+  await server.command('SET', startKey, '1');
 
   // While they run, dates go hours forwards and backwards, and three of them are killed.
   for (const [index, caller] of all.entries()) caller.clock.move((index - 4) * 7_200_000);

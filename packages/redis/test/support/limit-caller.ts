@@ -3,15 +3,29 @@
  * what it does stands on standard output as it is done. Arguments: the URL of Redis, the caller's number, how many calls.
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetClaim, LimitAnswer } from '@spillway/core';
-import { createClient } from '@redis/client';
+import { createClient, RESP_TYPES } from '@redis/client';
 import { openRedisLimits } from '@spillway/redis';
-import { callerLeaseMs, sharedBudget, sharedPlaces, sharedRate, witnessKey } from './shared-limits.ts';
+import {
+  callerLeaseMs,
+  sharedBudget,
+  sharedPlaces,
+  sharedRate,
+  startKey,
+  witnessKey,
+} from './shared-limits.ts';
 
 const [url = '', caller = '', count = ''] = process.argv.slice(2);
 const store = openRedisLimits({ url, deadlineMs: 5000 });
 // Counts who holds a place, beside the store.
-const witness = createClient({ url, RESP: 2, disableClientInfo: true, maintNotifications: 'disabled' });
+const witness = createClient({
+  url,
+  RESP: 2,
+  commandOptions: { typeMapping: { [RESP_TYPES.NUMBER]: String } },
+  disableClientInfo: true,
+  maintNotifications: 'disabled',
+});
 witness.on('error', () => undefined);
 await witness.connect();
 const { signal } = new AbortController();
@@ -75,6 +89,9 @@ function tell(): void {
   process.stdout.write(`${JSON.stringify({ calls, rated, most, spent: spentInAll, date: Date.now() })}\n`);
 }
 
+// All begin at once, or the first would be done before the last one is there.
+tell();
+while ((await witness.sendCommand(['EXISTS', startKey])) !== '1') await sleep(5);
 await Promise.all(Array.from({ length: 4 }, live));
 tell();
 await store.close();

@@ -4,7 +4,7 @@ import type { BudgetQuota, PlacesQuota, RateQuota } from '@spillway/core';
 export const sharedBudget: BudgetQuota = {
   kind: 'budget',
   key: 'tokens',
-  limit: 6000,
+  limit: 9000,
   window: { idleMs: 3_600_000 },
 };
 export const sharedPlaces: PlacesQuota = { kind: 'places', key: 'streams', limit: 19 };
@@ -13,6 +13,8 @@ export const sharedRate: RateQuota = { kind: 'rate', key: 'requests', perSecond:
 export const callerLeaseMs = 2000;
 /** The set of leases that hold a place, as their callers say. */
 export const witnessKey = 'witness';
+/** Callers begin when it is there. */
+export const startKey = 'start';
 
 /** What a caller says of itself: it only grows. */
 export interface CallerFigures {
