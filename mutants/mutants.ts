@@ -7786,6 +7786,8 @@ export const mutants: readonly Mutant[] = [
     replace: 'for (const queue of Object.values(this.#waiting).toReversed()) {',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'the one with the highest priority',
+  },
+  {
     name: 'promise 16: Redis is asked how limits stand, and then told',
     file: `${redis}/limit/redis-limits.ts`,
     find: 'const reply = await this.#run(this.#keys.open(request), signal);',
@@ -7869,7 +7871,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 16: a connection to a Redis that takes no changes counts as one that works',
     file: `${redis}/connection/redis-connection.ts`,
-    find: 'if (!this.#hasRefused) this.#tell(undefined);',
+    find: 'if (!this.#hasRefused) this.#tell(undefined);\n      else this.#probe(client);',
     replace: 'this.#tell(undefined);',
     test: `${redisTest}/redis-troubles.test.ts`,
     only: 'takes no changes',
