@@ -8096,7 +8096,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 16: a connection to a Redis that takes no changes counts as one that works',
     file: `${redis}/connection/redis-connection.ts`,
-    find: 'if (!this.#hasRefused) this.#tell(undefined);',
+    find: 'if (!this.#hasRefused) this.#tell(undefined);\n      else this.#probe(client);',
     replace: 'this.#tell(undefined);',
     test: `${redisTest}/redis-troubles.test.ts`,
     only: 'takes no changes',
