@@ -2905,7 +2905,15 @@ export const mutants: readonly Mutant[] = [
     find: '  check(path, text);\n  const lines = text.split',
     replace: '  const lines = text.split',
     test: `${gatewayTest}/keys-command.test.ts`,
-    only: 'what is wrong is said',
+    only: 'neither listed nor changed',
+  },
+  {
+    name: 'keys: what the gateway would refuse is written',
+    file: `${gateway}/keys/key-file.ts`,
+    find: '  check(path, text);\n  if (Buffer',
+    replace: '  if (Buffer',
+    test: `${gatewayTest}/keys-command.test.ts`,
+    only: 'neither listed nor changed',
   },
   {
     name: 'limits: an amount of money has two digits',
