@@ -4630,8 +4630,8 @@ export const mutants: readonly Mutant[] = [
     file: `${server}/stream/stream.ts`,
     find: "if (error !== undefined && this.#log?.end?.state !== 'cut') void this.#refuse(error);",
     replace: 'if (error !== undefined) void this.#refuse(error);',
-    test: `${gatewayTest}/cut.test.ts`,
-    only: 'by a tap that gates',
+    test: `${serverTest}/tap-gate.test.ts`,
+    only: 'promise 18',
   },
   {
     name: 'promise 18: readers of an answer that was cut get an error',
