@@ -2950,7 +2950,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'reload: limits stay as they are',
     file: `${gateway}/gateway.ts`,
-    find: 'limiter.use(next.limits);',
+    find: 'limiter.use(next.limits, accounts?.store);',
     replace: '',
     test: `${gatewayTest}/reload-command.test.ts`,
     only: 'limits of keys and tenants',
