@@ -36,7 +36,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 1: a full channel does not pause the provider',
     file: `${gateway}/source/reply-source.ts`,
-    find: 'this.#isDraining = true;\n    this.#pause();',
+    find: "this.#isDraining = true;\n    this.#pause(isEarly ? 'limit' : undefined);",
     replace: 'this.#isDraining = true;',
     test: `${gatewayTest}/memory.test.ts`,
     only: 'promise 1',
@@ -2287,7 +2287,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: '1.2 of two models the last one is taken',
     file: `${gateway}/http/body-scanner.ts`,
-    find: 'if (name === undefined || this.#values[name] === undefined) return;',
+    find: 'if (name === undefined || !this.#values.has(name)) return;',
     replace: 'if (name !== undefined) return;',
     test: `${gatewayTest}/request-body.property.test.ts`,
     only: 'only its model changes',
