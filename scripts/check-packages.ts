@@ -24,7 +24,9 @@ try {
   }
   const tarballs = readdirSync(folder).map((file) => join(folder, file));
   // One at a time: it knows only the first.
-  for (const library of tarballs.filter((file) => /spillway-(?:core|client|server|voice|redis)-/.test(file))) {
+  for (const library of tarballs.filter((file) =>
+    /spillway-(?:core|client|server|voice|redis)-/.test(file),
+  )) {
     run('npx', ['attw', library, '--profile', 'esm-only']);
   }
   run('npm', ['init', '--yes', '--silent'], folder);

@@ -22,7 +22,7 @@ export async function checkContainer({ folder, oldestNode }: Installed): Promise
   }
   for (const [, script = ''] of file.matchAll(/npm run (\S+)/g)) expectSame(script, script in scripts, true);
   const packed = [...file.matchAll(/--workspace packages\/(\S+)/g)].map(([, name]) => name);
-  expectSame('the packages', packed.join(), 'core,server,voice,gateway');
+  expectSame('the packages', packed.join(), 'core,server,voice,redis,gateway');
 
   // With the Node and the folder that are here, on ports that are free.
   const here = (words: readonly string[]): string[] =>

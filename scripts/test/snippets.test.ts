@@ -56,7 +56,7 @@ const surroundings = `
 `;
 
 async function allModules(): Promise<Map<string, string>> {
-  const folders = ['packages/client/src', 'packages/voice/src'];
+  const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src'];
   const found = await Promise.all(
     folders.map(async (folder) => {
       const paths = await readdir(join(root, folder), { recursive: true });
@@ -70,6 +70,7 @@ async function allModules(): Promise<Map<string, string>> {
     'docs/voice.md',
     'packages/client/README.md',
     'packages/voice/README.md',
+    'packages/redis/README.md',
     ...files,
   ]);
 }

@@ -137,7 +137,12 @@ export async function openGateway(
     clock,
     taps,
   });
-  const ofAccounts = { clock, log, streams: () => streams.all() };
+  const ofAccounts = {
+    clock,
+    log,
+    streams: () => streams.all(),
+    storeCalled: (ms: number, hasFailed: boolean) => metrics.limitStore.called(ms, hasFailed),
+  };
   let accounts = await openAccounts(asked.limits, ofAccounts);
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({

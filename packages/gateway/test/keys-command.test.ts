@@ -189,6 +189,19 @@ describe('spillway keys', () => {
     expect(lstatSync(join(folder, 'link')).isSymbolicLink()).toBe(true);
   });
 
+  test('a file that the gateway would refuse is neither listed nor changed', async () => {
+    const path = join(temporaryFolder(), 'keys');
+    const line = `a sha256:${sha256('a')} streams=2\n`;
+    writeFileSync(path, `${line}b sha256:short\n`);
+    await expect(openKeyFile(path).list()).rejects.toThrow('keys, line 2: expected KEY');
+    writeFileSync(path, line);
+    const store = openKeyFile(path);
+    const [known] = await store.list();
+    const other = { ...known, name: 'a', digest: Buffer.alloc(32), limits: { streams: 3 } };
+    await expect(store.update(() => [other])).rejects.toThrow('keys, line 2: expected the limits of');
+    expect([readFileSync(path, 'utf8'), readdirSync(join(path, '..'))]).toEqual([line, ['keys']]);
+  });
+
   test('a lock that a killed command left is named', async () => {
     const folder = temporaryFolder();
     const path = join(folder, 'keys');

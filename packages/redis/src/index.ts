@@ -1,1 +1,2 @@
+export { readRedisFacts, type RedisFacts } from './connection/redis-facts.ts';
 export { openRedisLimits, type RedisLimits, type RedisLimitsOptions } from './limit/redis-limits.ts';

@@ -4,6 +4,7 @@ import { openClient } from '../../client/src/index.ts';
 import { eventually } from '../../gateway/test/support/spawn.ts';
 import { within } from '../../core/test/support/within.ts';
 import { GatewayError } from '../src/errors.ts';
+import { LimitError } from '../src/limit/limit-error.ts';
 import { RunMemory } from '../src/memory/run-memory.ts';
 import { openRunChannel } from '../src/stream/run-channel.ts';
 import type { Tap } from '../src/stream/tap.ts';
@@ -104,6 +105,31 @@ test('promise 12: readers get the head, each chunk and the end when the tap has 
   expect(await headers()).toEqual(['completed', 2]);
   keeper.leave();
   expect(textIn(byUrl)).toBe('one two ');
+  expect(defects).toEqual([]);
+});
+
+test('promise 18: an answer that was cut before the tap has its head is whole behind the gate', async () => {
+  const keeper = new Keeper();
+  const { defects, streams } = openStreams([keeper]);
+  const url = await serveStreams(streams);
+  const { channel, say, stream } = startStream(streams, { detach: 'finish' });
+  say('one ');
+  const asked = fetch(url + stream.url, { headers: { accept: 'text/event-stream' } });
+  const reached = { scope: 'answer', name: 'answerTokens', value: 1, used: 1, resetMs: undefined } as const;
+  const error = new LimitError(reached, 'The answer has its 1 token (answerTokens).');
+  stream.cut(error);
+  const closing = stream.limitCut?.closing() ?? new Uint8Array();
+  channel.offer({ bytes: closing, byteLength: closing.length, events: 2 });
+  channel.cut(error);
+  streams.ended(stream, { state: 'cancelled', error });
+  keeper.keepHead();
+  keeper.keep(true);
+  const text = await (await within(asked, 'the head')).text();
+  expect(textIn(text)).toBe('one ');
+  expect(text).toContain('"finish_reason":"length"');
+  expect(text).toContain('"spillway":{"reason":"limit"');
+  expect(text).toContain('data: [DONE]');
+  keeper.leave();
   expect(defects).toEqual([]);
 });
 

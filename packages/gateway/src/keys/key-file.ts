@@ -44,10 +44,7 @@ interface Line {
 export function openKeyFile(path: string): KeyStore {
   const place = existsSync(path) ? realpathSync(path) : resolve(path);
   return {
-    list: () => {
-      const lines = linesOf(place);
-      return Promise.resolve(lines.flatMap(({ keys }) => keys));
-    },
+    list: () => new Promise((done) => done(linesOf(place).flatMap(({ keys }) => keys))),
     update: async (change) => {
       const lock = await takeLock(place);
       try {

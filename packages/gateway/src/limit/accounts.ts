@@ -3,12 +3,13 @@ import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { LimitSettings } from '../config/limits.ts';
 import { configuredScopes } from './configured-scopes.ts';
 import { LimitCounts } from './limit-counts.ts';
-import { openLimitStore, type OpenStoreOptions } from './open-limit-store.ts';
+import type { OpenStoreOptions } from './kept-store.ts';
+import { openLimitStore } from './open-limit-store.ts';
 import { StreamUsage } from './stream-usage.ts';
 import type { UsageBook } from './usage-book.ts';
 import { UsageReport } from './usage-report.ts';
 
-export interface AccountsOptions extends OpenStoreOptions {
+export interface AccountsOptions extends Omit<OpenStoreOptions, 'password'> {
   /** All streams that run or are kept. */
   readonly streams: () => Iterable<GatewayStream>;
 }
@@ -20,6 +21,8 @@ export interface Accounts {
   readonly usage: StreamUsage;
   readonly report: UsageReport;
   readonly counts: LimitCounts;
+  /** Of a store that is elsewhere, whether it works, as far as is known; otherwise `undefined`. */
+  readonly isStoreUp: boolean | undefined;
   /** Puts other limits and prices in force; `undefined`: none. Where they are kept stays. */
   replace(settings: LimitSettings | undefined): void;
   /** Closes the store, and keeps what is to be kept. Never rejects. */
@@ -37,7 +40,7 @@ export async function openAccounts(
 ): Promise<Accounts | undefined> {
   if (asked === undefined) return undefined;
   let settings: LimitSettings | undefined = asked;
-  const kept = await openLimitStore(asked.store, options);
+  const kept = await openLimitStore(asked.store, { ...options, password: asked.storePassword });
   const { book, store } = kept;
   const counts = new LimitCounts();
   const streamsOf = (): Map<string, number> => {
@@ -51,6 +54,9 @@ export async function openAccounts(
     store,
     book,
     counts,
+    get isStoreUp() {
+      return kept.isUp;
+    },
     usage: new StreamUsage({ book, counts, clock: options.clock, prices: () => settings?.prices ?? [] }),
     report: new UsageReport({
       store,

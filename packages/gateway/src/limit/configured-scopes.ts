@@ -1,9 +1,17 @@
 import type { LimitSettings, ScopeLimits } from '../config/limits.ts';
 import { openScope, type Scope } from './scope.ts';
 
-/** How the keys of quotas begin in the store. Those of one tenant share what stands in braces. No tenant is called `-`. */
+/** A store that is spread over machines keeps names together that have the same text in braces: so much of a tenant's name. */
+const maxTagLength = 32;
+
+/**
+ * How the keys of quotas begin in the store, and the names of leases, of which a store takes 64 characters (`tag`): those of
+ * one tenant share what stands in braces. No tenant is called `-`, and none has a `/` in its name.
+ */
 export const scopeIds = {
-  tenant: (tenant: string): string => `{${tenant === '' ? '-' : tenant}}`,
+  tag: (tenant: string): string => `{${tenant === '' ? '-' : tenant.slice(0, maxTagLength)}}`,
+  tenant: (tenant: string): string =>
+    `${scopeIds.tag(tenant)}${tenant.length > maxTagLength ? `${tenant.slice(maxTagLength)}/` : ''}`,
   key: (tenant: string, key: string): string => `${scopeIds.tenant(tenant)}key:${key}:`,
 };
 

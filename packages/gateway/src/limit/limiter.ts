@@ -195,7 +195,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     this.#count += 1;
     return new RequestLease({
       host: this,
-      name: `${this.#names}-${this.#count.toString(36)}`,
+      name: `${scopeIds.tag(caller.tenant)}${this.#names}-${this.#count.toString(36)}`,
       scopes,
       limits,
       spending: new Spending(scopes, price, hasBudgets ? promptTokensOf(request.body.parts) : 0),

@@ -1,27 +1,12 @@
-import type { LimitStore } from '@spillway/core';
 import { createMemoryLimitStore } from '@spillway/core/limit/memory-limit-store';
-import type { ServerClock } from '@spillway/server/time/server-clock';
-import type { Logger } from 'pino';
-import { ConfigError } from '../config/config-error.ts';
+import type { KeptStore, OpenStoreOptions } from './kept-store.ts';
 import { LimitFile } from './limit-file.ts';
+import { openRedisStore } from './open-redis-store.ts';
 import { UsageBook } from './usage-book.ts';
 
 /** How often what has changed is written. A crash loses at most so much of it. */
 const writeEveryMs = 5000;
 const filePrefix = 'file:';
-
-export interface OpenStoreOptions {
-  readonly clock: Pick<ServerClock, 'dateMs' | 'every' | 'nowMs'>;
-  readonly log: Pick<Logger, 'error' | 'info'>;
-}
-
-/** Where limits are kept, and what tenants have used. */
-export interface KeptStore {
-  readonly store: LimitStore;
-  readonly book: UsageBook;
-  /** Closes the store, and writes its file for the last time, if it has one. Never rejects. */
-  close(): Promise<void>;
-}
 
 /**
  * Opens what `limitStore` names: `undefined` is this process's memory.
@@ -30,14 +15,14 @@ export interface KeptStore {
  */
 export async function openLimitStore(
   where: string | undefined,
-  { clock, log }: OpenStoreOptions,
+  options: OpenStoreOptions,
 ): Promise<KeptStore> {
+  const { clock, log } = options;
   if (where === undefined) {
     const store = createMemoryLimitStore({ clock });
     return { store, book: new UsageBook(clock), close: () => store.close() };
   }
-  if (!where.startsWith(filePrefix))
-    throw new ConfigError('limitStore: expected file:PATH, got something that this gateway cannot open');
+  if (!where.startsWith(filePrefix)) return openRedisStore(where, options);
   const path = where.slice(filePrefix.length);
   const { file, kept } = await LimitFile.open(path);
   const store = createMemoryLimitStore({ clock, saved: kept.budgets });

@@ -18,7 +18,7 @@ export interface LimiterHolder {
 /**
  * Holds a gateway's limiter, which is made when somebody has limits for the first time.
  *
- * @param store Where limits are counted; its owner closes it. `undefined`: in memory, where limits come with a reload.
+ * @param firstStore where limits are counted; its owner closes it. There is one where there are settings.
  */
 export function holdLimiter(
   first: LimitSettings | undefined,

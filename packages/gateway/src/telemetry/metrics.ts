@@ -12,11 +12,13 @@ import type { Reload } from '../config/reload.ts';
 import type { LogDestination } from '../process/log-destination.ts';
 import type { Refusals } from './refusals.ts';
 import type { Canary } from './canary.ts';
+import type { Accounts } from '../limit/accounts.ts';
 import { CallMetrics, type MeteredCalls } from './call-metrics.ts';
 import { defineRealtimeMetrics, type MeteredRealtime } from './realtime-metrics.ts';
 import { defineProcessFigures } from './process-figures.ts';
 import { loadExporter, PrometheusReader } from './prometheus-reader.ts';
 import { defineLimitMetrics, type MeteredLimits } from './limit-metrics.ts';
+import { LimitStoreMetrics } from './limit-store-metrics.ts';
 import { defineTapMetrics } from './tap-metrics.ts';
 
 export interface MetricsOptions extends StreamMetricsOptions {
@@ -25,7 +27,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
   /** The connections of each listener. */
   readonly connections: Readonly<Record<'admin' | 'client', Pick<Connections, 'closed' | 'count'>>>;
   /** The limits of tenants, and what they use; `undefined`: there are no limits and no prices. */
-  readonly limits: () => MeteredLimits | undefined;
+  readonly limits: () => (MeteredLimits & Pick<Accounts, 'isStoreUp'>) | undefined;
   readonly reload: Pick<Reload, 'isSuccessful' | 'loadedMs' | 'needRestart'>;
   /** The certificate of each listener that has one. */
   readonly certificates: Readonly<Record<'admin' | 'client', { readonly validUntilMs: number } | undefined>>;
@@ -50,6 +52,7 @@ export interface MetricsOptions extends StreamMetricsOptions {
 export class Metrics {
   readonly streams: StreamMetrics;
   readonly calls: CallMetrics;
+  readonly limitStore: LimitStoreMetrics;
   /** The requests whose model began with a name before a slash that no provider has. */
   unknownPrefixes = 0;
   readonly #options: MetricsOptions;
@@ -73,6 +76,7 @@ export class Metrics {
     this.#defineReloads();
     defineTapMetrics(instruments, options.taps);
     defineLimitMetrics(instruments, options.limits);
+    this.limitStore = new LimitStoreMetrics(instruments, options.limits);
     this.calls = new CallMetrics(instruments, options.calls);
     defineRealtimeMetrics(instruments, options.realtime);
     defineProcessFigures(instruments, options.loopDelayMs);

@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from 'node:tls';
-import { createClient } from '@redis/client';
+import { createClient, RESP_TYPES } from '@redis/client';
 import type { RedisAddress, RedisNode } from './redis-address.ts';
 
 /** What is used of a client of node-redis. */
@@ -88,6 +88,8 @@ async function connectTo(node: RedisNode, options: DialOptions): Promise<RedisCl
     maintNotifications: 'disabled',
     // Nothing is kept for a connection that may come.
     disableOfflineQueue: true,
+    // Integers as digits: read as a number, those of the last 57 below 2^53 come out wrong.
+    commandOptions: { typeMapping: { [RESP_TYPES.NUMBER]: String } },
   });
   let isConnected = false;
   client.on('error', (error: unknown) => {

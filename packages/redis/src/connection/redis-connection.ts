@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
+import { ErrorReply } from '@redis/client';
 import { dialRedis, type RedisClient, within } from './dial-redis.ts';
 import { type RedisAddress, shownAddress } from './redis-address.ts';
 import { RedisFailure, redisFailure } from './redis-failure.ts';
@@ -204,11 +205,12 @@ export class RedisConnection {
         await this.#pause(probeMs);
         if (this.#client !== client) return;
         const limits = { timeoutMs: this.#options.deadlineMs, signal: this.#closing.signal };
-        const isTaken = await within(client.sendCommand(this.#options.probe), limits).then(
-          () => true,
-          () => false,
-        );
-        if (isTaken && this.#client === client) this.#tell(undefined);
+        try {
+          await within(client.sendCommand(this.#options.probe), limits);
+          if (this.#client === client) this.#tell(undefined);
+        } catch (error) {
+          if (!(error instanceof ErrorReply) && this.#client === client) this.#lose(error);
+        }
       }
     };
     void probe();
@@ -228,5 +230,5 @@ export class RedisConnection {
 }
 
 function isReply(error: unknown, code: string): boolean {
-  return error instanceof Error && error.message.startsWith(code);
+  return error instanceof ErrorReply && error.message.startsWith(code);
 }

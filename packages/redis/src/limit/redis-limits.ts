@@ -182,7 +182,8 @@ class LimitsOnRedis implements RedisLimits {
   ): Promise<readonly number[]> {
     if (this.#connection.isClosed && !signal.aborted) throw closed();
     try {
-      return (await this.#connection.run(keys, words, signal)) as readonly number[];
+      const reply = (await this.#connection.run(keys, words, signal)) as readonly string[];
+      return reply.map(Number);
     } catch (error) {
       if (!(error instanceof RedisFailure)) throw error;
       throw this.#connection.isClosed ? closed() : failed(error.message, error);

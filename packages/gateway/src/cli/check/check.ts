@@ -2,6 +2,7 @@ import type { Advice } from '../../config/advice.ts';
 import type { Settings } from '../../config/load.ts';
 import { checkCertificates } from './certificates.ts';
 import type { Finding } from './finding.ts';
+import { checkLimitStore } from './limit-store.ts';
 import { checkProviders } from './providers.ts';
 import { checkTaps } from './taps.ts';
 import { checkVoice } from './voice.ts';
@@ -9,10 +10,11 @@ import { checkBacklog, checkDescriptors, checkPorts } from './system.ts';
 
 /** Tries everything that valid settings need from outside. */
 export async function check(settings: Settings, advice: readonly Advice[]): Promise<Finding[]> {
-  const [providers, ports, voice] = await Promise.all([
+  const [providers, ports, voice, limitStore] = await Promise.all([
     checkProviders(settings),
     checkPorts(settings),
     checkVoice(settings),
+    checkLimitStore(settings),
   ]);
   const backlog = checkBacklog();
   return [
@@ -25,6 +27,7 @@ export async function check(settings: Settings, advice: readonly Advice[]): Prom
     checkKeys(settings),
     ...providers,
     ...voice,
+    ...limitStore,
     ...ports,
     ...checkCertificates(settings),
     ...checkTaps(settings),
