@@ -8034,8 +8034,8 @@ export const mutants: readonly Mutant[] = [
     file: `${redis}/limit/limit-script.ts`,
     find: 'local slice = math.min(quota.want, leftOf(quota) - quota.unknown)',
     replace: 'local slice = quota.want',
-    test: `${redisTest}/shared-limits.test.ts`,
-    only: 'promise 16',
+    test: `${redisTest}/redis-limits.test.ts`,
+    only: 'limit rule 1',
   },
   {
     name: 'promise 16: one more has a place on Redis',
@@ -8082,8 +8082,8 @@ export const mutants: readonly Mutant[] = [
     file: `${redis}/limit/limit-script.ts`,
     find: 'if quota.reserved > 0 then keptMs',
     replace: 'if quota.reserved > most then keptMs',
-    test: `${redisTest}/redis-limits.test.ts`,
-    only: 'limit rule 2',
+    test: `${redisTest}/redis-troubles.test.ts`,
+    only: 'outlives its window',
   },
   {
     name: 'promise 16: a lease on Redis is renewed, and its quotas are not',

@@ -19,8 +19,12 @@ async function serve(redis: RedisServer, whenItFails: string, password = ''): Pr
   const command = spawnSpillway(
     [
       ...args.split(' '),
-      ...['--tenant', 'name=rated,requests=3/min', '--tenant', 'name=daily,tokensPerDay=4000'],
-      ...['--tenant', `name=${longName.slice(0, 64)},tokensPerDay=400000,streams=2`],
+      '--tenant',
+      'name=rated,requests=3/min',
+      '--tenant',
+      'name=daily,tokensPerDay=4000',
+      '--tenant',
+      `name=${longName.slice(0, 64)},tokensPerDay=400000,streams=2`,
       ...(password === '' ? [] : ['--limit-store-password-env', 'STORE_PASSWORD']),
     ],
     {

@@ -232,6 +232,20 @@ test('what many silent leases had is there for the next call', async (context) =
   await expect(store.read([place], signal)).resolves.toMatchObject([{ used: 1 }]);
 });
 
+test('promise 16: what a lease has reserved outlives its window, whoever comes and goes meanwhile', async (context) => {
+  const server = await startRedis(context);
+  if (!server.clock.isMovable) context.skip('needs a C compiler, to move the clock');
+  const store = openLimits(server);
+  const minute = { kind: 'budget', key: 'minute', limit: 100, window: 'minute' } as const;
+  server.clock.move(60_000 - ((await server.dateMs()) % 60_000));
+  const reserving = { quota: minute, spent: 0, want: 30, atLeast: 30 };
+  await store.open({ ...lease('a'), leaseMs: 3_600_000, budgets: [reserving] }, signal);
+  await store.open({ ...lease('b'), leaseMs: 1000, budgets: [reserving] }, signal);
+  await store.settle('b', [{ quota: minute, spent: 20, want: 0, atLeast: 0 }], signal);
+  server.clock.move(200_000);
+  await expect(store.read([minute], signal)).resolves.toMatchObject([{ used: 0, reserved: 30 }]);
+});
+
 test('large numbers are exact, and a month has its length', async (context) => {
   const server = await startRedis(context);
   const store = openLimits(server);

@@ -63,6 +63,8 @@ const maxNames = 50;
  * @throws {SpillwayError} `invalid_option`.
  * @example
  * ```ts
+ * import { openRedisLimits } from '@spillway/redis';
+ *
  * const limits = openRedisLimits({ url: 'redis://127.0.0.1:6379' });
  * const day = { kind: 'budget', key: 'clinic:day', limit: 200_000, window: 'day' } as const;
  * const signal = AbortSignal.timeout(1000);
