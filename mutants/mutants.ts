@@ -4676,7 +4676,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 18: what names the answer is forgotten with its start',
     file: `${server}/stream/stream.ts`,
-    find: 'if (this.mayBeCut) this.identity = identityIn(run, this.#body?.format);',
+    find: 'if (this.limits !== undefined) this.limits.identity = identityIn(run, this.#body?.format);',
     replace: '',
     test: `${gatewayTest}/cut.test.ts`,
     only: 'start is not kept',
@@ -7902,8 +7902,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'paces: a paced answer counts as one of a reader that is slow',
     file: 'packages/server/src/stream/stream.ts',
-    find: 'this.#pace?.isHolding === true',
-    replace: 'this.#pace?.isHolding === undefined',
+    find: 'this.limits?.pace?.isHolding === true',
+    replace: 'this.limits?.pace?.isHolding === undefined',
     test: 'packages/server/test/stream-pace.test.ts',
     only: 'whoever else lags',
   },

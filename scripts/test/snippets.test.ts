@@ -14,6 +14,7 @@ const exported = {
   '@google/genai': ['GoogleGenAI'],
   '@spillway/client': ['ClientError', 'createFetch', 'openClient'],
   '@spillway/client/react': ['useStream'],
+  '@spillway/redis': ['openRedisLimits'],
   '@spillway/voice': ['openCall', 'openGeminiLive', 'openOpenAiRealtime', 'resampledModel', 'webhookTool'],
   '@spillway/voice/simulate/model': ['openSimulatedGemini', 'openSimulatedModel', 'serveSimulatedModels'],
   '@spillway/voice/simulate/speech': ['speech'],

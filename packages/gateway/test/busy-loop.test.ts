@@ -97,8 +97,6 @@ test('while the loop is busy a provider is read less often, and everything comes
           accepted: () => undefined,
           events: 0,
           bytes: 0,
-          limit: undefined,
-          limitCut: undefined,
           maxRunBytes: Infinity,
         },
         ...places,

@@ -247,7 +247,7 @@ describe('promise 18: an answer that is cut', () => {
     first.send(asked);
     await eventually(() => first.data.length > 2, 'some data');
     first.socket.terminate();
-    await eventually(() => gateway.streams[0]?.limitCut !== undefined, 'the cut');
+    await eventually(() => gateway.streams[0]?.limits?.cut !== undefined, 'the cut');
     const second = await openSession(gateway.url);
     const offset = first.offset();
     second.send({

@@ -186,8 +186,6 @@ describe('a defect that nobody can be told of', () => {
         accepted: () => undefined,
         events: 0,
         bytes: 0,
-        limit: undefined,
-        limitCut: undefined,
         maxRunBytes: Infinity,
       },
       openPlace: () => {

@@ -1,3 +1,4 @@
+import { StreamLimits } from '@spillway/server/stream/stream-limits';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openaiChat } from '@spillway/core/format/openai-chat';
 import type { Asker } from '@spillway/server/access/asker';
@@ -79,8 +80,7 @@ function open(
       if (lease === undefined) throw new Error('the tenant has limits');
       await lease.open(new AbortController().signal);
       const running = startStream(streams);
-      running.stream.limit = lease;
-      running.stream.mayBeCut = true;
+      running.stream.limits = new StreamLimits(running.stream.signal, { limit: lease });
       await lease.enter(running.stream);
       return { ...running, lease };
     },
@@ -171,7 +171,7 @@ test('at the limit the answer is cut, and never later than a chunk behind it', a
   const prompt = 4;
   expect(said + prompt).toBeGreaterThanOrEqual(1984);
   expect(said + prompt).toBeLessThanOrEqual(2001);
-  expect(running.stream.limitCut?.error.reached.name).toBe('tokensPerDay');
+  expect(running.stream.limits?.cut?.error.reached.name).toBe('tokensPerDay');
   running.lease.settle({ inputTokens: prompt, outputTokens: said });
   await eventually(() => failing.calls.settle === 1, 'it to be settled');
   expect(limiter.unsettled).toEqual({ kept: 0, lost: 0 });
@@ -209,7 +209,7 @@ test('closed: while the store is away requests are refused, answers end with wha
     await turn();
   }
   expect(said).toBeLessThan(1030);
-  expect(running.stream.limitCut?.error.reached.name).toBe('tokensPerDay');
+  expect(running.stream.limits?.cut?.error.reached.name).toBe('tokensPerDay');
   running.lease.settle(undefined);
   failing.isAway = false;
   await start();

@@ -47,8 +47,6 @@ function open(
       maxRunBytes: Infinity,
       events: 0,
       bytes: 0,
-      limit: undefined,
-      limitCut: undefined,
       received: () => undefined,
       paused: (isPaused, _nowMs, cause) => {
         if (isPaused) pauses.push(cause);

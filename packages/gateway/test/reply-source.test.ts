@@ -43,8 +43,6 @@ function open(
       accepted: (run) => told.accepted.push(run),
       events: 0,
       bytes: 0,
-      limit: undefined,
-      limitCut: undefined,
     },
     loop: { gapMs: 0, look: () => undefined },
     scanner: new EventScanner({ maxEventBytes, classify: openaiChat.classify }),

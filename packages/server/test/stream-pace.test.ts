@@ -1,3 +1,4 @@
+import { StreamLimits } from '../src/stream/stream-limits.ts';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { clientLeft, GatewayError } from '../src/errors.ts';
@@ -26,7 +27,7 @@ test('while its pace holds back a stream, that is what its provider waits for, w
   const { streams } = openStreams([lagging]);
   const { say, stream } = startStream(streams);
   const { pace } = openPace();
-  stream.pace = pace;
+  stream.limits = new StreamLimits(stream.signal, { pace });
   say('a word that waits for the tap');
   const turn = pace.turn(event);
   expect(pace.isHolding).toBe(true);
@@ -52,7 +53,7 @@ describe('a stream lets go what its pace holds back, and gives back its part of 
     const { streams } = openStreams();
     const { say, stream } = startStream(streams);
     const { book, pace } = openPace();
-    stream.pace = pace;
+    stream.limits = new StreamLimits(stream.signal, { pace });
     say('word');
     void pace.turn(event);
     end(stream);
@@ -69,7 +70,7 @@ test('a stream that has ended by itself needs its pace no more', () => {
   const { end, stream } = startStream(streams);
   let releases = 0;
   const release = (): void => void (releases += 1);
-  stream.pace = Object.assign(openPace().pace, { release });
+  stream.limits = new StreamLimits(stream.signal, { pace: Object.assign(openPace().pace, { release }) });
   end();
   expect(releases).toBe(1);
 });

@@ -118,7 +118,7 @@ test('promise 18: an answer that was cut before the tap has its head is whole be
   const reached = { scope: 'answer', name: 'answerTokens', value: 1, used: 1, resetMs: undefined } as const;
   const error = new LimitError(reached, 'The answer has its 1 token (answerTokens).');
   stream.cut(error);
-  const closing = stream.limitCut?.closing() ?? new Uint8Array();
+  const closing = stream.limits?.cut?.closing() ?? new Uint8Array();
   channel.offer({ bytes: closing, byteLength: closing.length, events: 2 });
   channel.cut(error);
   streams.ended(stream, { state: 'cancelled', error });

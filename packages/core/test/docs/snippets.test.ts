@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import * as coalesce from '../../src/format/coalesce.ts';
 import * as openaiChat from '../../src/format/openai-chat.ts';
+import * as memoryLimitStore from '../../src/limit/memory-limit-store.ts';
 import * as runCodec from '../../src/format/run-codec.ts';
 import * as sse from '../../src/format/sse.ts';
 import * as core from '../../src/index.ts';
@@ -21,6 +22,7 @@ const exported: Readonly<Record<string, object>> = {
   '@spillway/core/format/openai-chat': openaiChat,
   '@spillway/core/format/run-codec': runCodec,
   '@spillway/core/format/sse': sse,
+  '@spillway/core/limit/memory-limit-store': memoryLimitStore,
   '@spillway/core/source/websocket': websocket,
   '@spillway/core/testing': testing,
   '@spillway/core/testing/virtual-clock': virtualClock,
@@ -40,6 +42,9 @@ const surroundings = `
   declare const inbox: import('@spillway/core').Reader<Uint8Array>;
   declare const gauge: { set(value: number): void };
   declare const file: { append(record: Uint8Array): Promise<void> };
+  declare const clock: Parameters<typeof import('@spillway/core/limit/memory-limit-store').createMemoryLimitStore>[0]['clock'];
+  declare const openMyLimits: (table: object) => import('@spillway/core').LimitStore;
+  declare const signal: AbortSignal;
   declare const log: { append(chunks: readonly unknown[]): Promise<void> };
   declare const merge: (first: string, second: string) => string | undefined;
   declare const model: AsyncIterable<string>;

@@ -223,7 +223,7 @@ async function fillChannel(
     listener: stream,
     loop,
     scanner,
-    pace: scanner === undefined ? undefined : stream.pace,
+    pace: scanner === undefined ? undefined : stream.limits?.pace,
     // With one key for all clients, the owner is empty, and the client's address is used.
     openPlace: () => eventMemory.open(stream.owner === '' ? stream.client.address : stream.owner),
     maxEventBytes: config.maxEventBytes,
@@ -232,7 +232,8 @@ async function fillChannel(
   });
   const headers = clientHeaders(reply.headers);
   if (scanner !== undefined) delete headers['content-encoding'];
-  if (stream.limit !== undefined) tellLimits(headers, stream.limit.headers(stream.errors));
+  const { limit } = stream.limits ?? {};
+  if (limit !== undefined) tellLimits(headers, limit.headers(stream.errors));
   stream.start(
     {
       log: channel,

@@ -14,6 +14,7 @@ import type { EventMemory } from '@spillway/server/memory/event-memory';
 import { endUnanswered, fill, type FillOptions } from './fill.ts';
 import type { Targets } from '../provider/targets.ts';
 import type { RelayRequest } from './relay-request.ts';
+import { StreamLimits } from '@spillway/server/stream/stream-limits';
 import { ClientResponse } from '@spillway/server/sink/client-response';
 import type { Paces } from '@spillway/server/sink/paces';
 import type { GatewayStream } from '@spillway/server/stream/stream';
@@ -147,9 +148,8 @@ export class Relay {
       requestBody: () => request.body.parts,
     });
     if (lease !== undefined) {
-      stream.limit = lease;
-      stream.mayBeCut = true;
-      stream.pace = lease.openPace(route.format);
+      const pace = lease.openPace(route.format);
+      stream.limits = new StreamLimits(stream.signal, { limit: lease, pace });
     }
     this.#run(stream, request, headers, lease).catch((error: unknown) =>
       this.#defects.caught('relay', error),

@@ -22,6 +22,8 @@ const worthAReadBytes = 2048;
  */
 const smallEventBytes = 16_384;
 
+type Cut = Pick<LimitCut, 'closing' | 'error'>;
+
 /** Learns what a ReplySource has read. */
 interface ReplyListener {
   /**
@@ -32,8 +34,6 @@ interface ReplyListener {
   /** The events and bytes that have come so far. */
   readonly events: number;
   readonly bytes: number;
-  /** Holds what comes against limits; `undefined`: there are none. */
-  readonly limit: StreamLimit | undefined;
   /** Bytes came. A comment (no events) is no progress. In a body that is no event stream, every byte is. */
   received(run: EventRun, isProgress: boolean, nowMs: number): void;
   /**
@@ -43,8 +43,11 @@ interface ReplyListener {
   paused(isPaused: boolean, nowMs: number, cause?: 'event_memory' | 'limit'): void;
   /** A large event is in the channel. The listener releases it when every reader has passed it. */
   accepted(run: LargeRun): void;
-  /** The limit that ends the stream in its midst: what came is still delivered. `undefined`: none does. */
-  readonly limitCut: Pick<LimitCut, 'closing' | 'error'> | undefined;
+  /**
+   * What holds the stream against limits, and the limit that ends it in its midst: what came is still delivered. Absent: no
+   * limit concerns it.
+   */
+  readonly limits?: { readonly limit: StreamLimit | undefined; readonly cut: Cut | undefined } | undefined;
 }
 
 export interface ReplySourceOptions {
@@ -151,8 +154,7 @@ export class ReplySource implements BodyHandler {
     // The end marker ends the stream even if the provider keeps the connection open: no reader waits for
     // that.
     if (scanner.hasEnded) this.#finish(undefined);
-    else if (this.#options.listener.limit !== undefined && this.#mustWait(this.#options.listener.limit))
-      return;
+    else if (this.#mustWait(this.#options.listener.limits?.limit)) return;
     else if (this.#options.loop.gapMs > 0 && end - start < worthAReadBytes) this.#rest();
     // This read may have completed the event that waited for room.
     else if (this.#isPaused) this.#goOn();
@@ -201,7 +203,8 @@ export class ReplySource implements BodyHandler {
   };
 
   /** Counts what has come against the limits. Whether reading has stopped because more was not granted yet. */
-  #mustWait(limit: StreamLimit): boolean {
+  #mustWait(limit: StreamLimit | undefined): boolean {
+    if (limit === undefined) return false;
     const { bytes, events } = this.#options.listener;
     limit.received(events, bytes);
     if (!limit.isShort || this.#bodyEnd !== undefined) return false;
@@ -353,7 +356,7 @@ export class ReplySource implements BodyHandler {
   #finish(error: Error | undefined): void {
     if (this.#bodyEnd !== undefined) return;
     let end = error;
-    const isCut = error !== undefined && this.#options.listener.limitCut !== undefined;
+    const isCut = error !== undefined && this.#options.listener.limits?.cut !== undefined;
     try {
       if (error instanceof GatewayError && error.isCancel && !isCut) this.#channel.cancel(error);
       // Nobody waits for the rest of the event that was under way.
@@ -370,8 +373,9 @@ export class ReplySource implements BodyHandler {
 
   #settle(error: Error | undefined): void {
     const { listener, scanner } = this.#options;
-    if (error !== undefined && listener.limitCut !== undefined && scanner?.hasFailed !== true) {
-      void this.#close(listener.limitCut);
+    const cut = listener.limits?.cut;
+    if (error !== undefined && cut !== undefined && scanner?.hasFailed !== true) {
+      void this.#close(cut);
       return;
     }
     try {
@@ -382,7 +386,7 @@ export class ReplySource implements BodyHandler {
   }
 
   /** Ends a stream that is cut: behind all that came, the events that make a whole message of it. Never rejects. */
-  async #close(cut: Pick<LimitCut, 'closing' | 'error'>): Promise<void> {
+  async #close(cut: Cut): Promise<void> {
     const { onEnd } = this.#options;
     try {
       const closing = cut.closing();

@@ -1,3 +1,4 @@
+import { StreamLimits } from '@spillway/server/stream/stream-limits';
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -54,7 +55,7 @@ export async function openCutGateway(flags: Readonly<Record<string, string>> = {
   const spy = vi.spyOn(Streams.prototype, 'open').mockImplementation(function opened(this: Streams, owner) {
     const stream = open.call(this, owner);
     const received = stream.received.bind(stream);
-    stream.mayBeCut = true;
+    stream.limits = new StreamLimits(stream.signal);
     stream.received = (run, isProgress, nowMs) => {
       received(run, isProgress, nowMs);
       if (stream.events >= behind) stream.cut(reachedLimit(), { inputTokens: 12, outputTokens: 34 });

@@ -9,8 +9,8 @@ interface CutStream {
   readonly body: StreamBody | undefined;
   /** The tokens that the provider has reported so far. */
   readonly reported: TokenUsage | undefined;
-  /** See {@link identityIn}. */
-  readonly identity: unknown;
+  /** `identity`: see {@link identityIn}. */
+  readonly limits: { readonly identity: unknown } | undefined;
   defect(where: string, error: unknown): void;
 }
 
@@ -38,7 +38,7 @@ export class LimitCut {
    * made of it.
    */
   closing(): Uint8Array | undefined {
-    const { body, identity, reported } = this.#stream;
+    const { body, limits, reported } = this.#stream;
     if (body?.format === undefined) return undefined;
     const { format, log } = body;
     const { name, resetMs, scope } = this.error.reached;
@@ -49,7 +49,7 @@ export class LimitCut {
       return format.close({
         events: payloadsOf(log.newest(Infinity)),
         isFromStart: log.oldestOffset === 0,
-        identity,
+        identity: limits?.identity,
         note: { reason: 'limit', limit: name, scope, resetMs, ...(isEstimate && { usage: 'estimated' }) },
         usage: { inputTokens: reported?.inputTokens ?? counted?.inputTokens, outputTokens },
       });

@@ -10,8 +10,6 @@ import { GatedLog } from './gated-log.ts';
 import { Journal } from './journal.ts';
 import { identityIn, LimitCut } from './limit-cut.ts';
 import type { LimitError } from '../limit/limit-error.ts';
-import type { StreamLimit } from '../limit/stream-limit.ts';
-import type { StreamPace } from '../limit/stream-pace.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import { Meter, type StallCause } from './meter.ts';
 import type { ProviderRefusal } from './provider-refusal.ts';
@@ -23,6 +21,7 @@ import type { SendQueues } from '../sink/send-queues.ts';
 import type { StreamClient } from '../access/stream-client.ts';
 import type { DetachPolicy } from './detach-policy.ts';
 import type { StreamOrigin, StreamOwner } from './stream-owner.ts';
+import { StreamLimits } from './stream-limits.ts';
 import type { StreamBody, StreamDeadlines, StreamEnd, StreamOutcome } from './stream-body.ts';
 import type { StreamReaderOptions } from './read-stream.ts';
 import type { StreamLog } from './stream-log.ts';
@@ -77,25 +76,15 @@ export class GatewayStream implements StreamOwner {
   bytes = 0;
   /** How the stream ended, and when; `undefined` while the provider is at work or may be. */
   end: StreamEnd | undefined;
-  /** Holds the stream against limits; `undefined`: it has none. */
-  limit: StreamLimit | undefined;
+  /** Absent: no limit concerns the stream. Set it before there is a body. */
+  limits: StreamLimits | undefined;
   /** What the provider said when it refused the request; `undefined`: it did not, or there was nothing to read. */
   refusal: ProviderRefusal | undefined;
   /** The tokens that the provider has reported at the beginning, or in the end, as far as somebody has looked. */
   reported: TokenUsage | undefined;
-  /**
-   * Set this before the first event if a limit may end the answer: what its closing needs of the first event is then kept,
-   * which is an id at most. Default: false.
-   */
-  mayBeCut = false;
-  /** What the format's closing needs of the first event: see `mayBeCut`. */
-  identity: unknown;
-  /** The limit that ends the answer in its midst; `undefined`: none does. */
-  limitCut: LimitCut | undefined;
   readonly journal: Journal;
   readonly audience = new Audience(this);
   readonly stalls: Stalls;
-  #pace: StreamPace | undefined;
   #readerCount = 0;
   /** Every tap that wanted this stream, also those that have finished. */
   #taps: TapReader[] | undefined;
@@ -153,17 +142,6 @@ export class GatewayStream implements StreamOwner {
   /** Resolves when the provider has answered and there is a body. Rejects with the reason why there will be no body. */
   get started(): Promise<void> {
     return this.#started.promise;
-  }
-
-  /** How fast the stream may go; `undefined`: as fast as its readers. Whoever writes the stream's events asks it. */
-  get pace(): StreamPace | undefined {
-    return this.#pace;
-  }
-
-  /** Set it once, before there is a body. The stream releases it when it is stopped, or has ended. */
-  set pace(pace: StreamPace | undefined) {
-    this.#pace = pace;
-    if (pace !== undefined) this.signal.addEventListener('abort', () => pace.release(), { once: true });
   }
 
   /** When the latest event came. */
@@ -415,11 +393,12 @@ export class GatewayStream implements StreamOwner {
    * provider has not reported them. Default: they are not known.
    */
   cut(error: LimitError, counted?: TokenUsage): void {
-    if (this.end !== undefined || this.signal.aborted || this.limitCut !== undefined) return;
+    if (this.end !== undefined || this.signal.aborted || this.limits?.cut !== undefined) return;
     if (this.events === 0 || this.#body?.format === undefined) return this.cancel(error);
     this.reported = newestUsage(this.#body, this.reported);
     for (const tap of this.audience.taps) tap.cut();
-    this.limitCut = new LimitCut(this, error, counted);
+    this.limits ??= new StreamLimits(this.signal);
+    this.limits.cut = new LimitCut(this, error, counted);
     // Later, because whoever counts may call this in the midst of what the provider has just sent.
     this.#host.clock.nextTick((controller) => controller.abort(error), this.#controller);
   }
@@ -481,7 +460,7 @@ export class GatewayStream implements StreamOwner {
   /** The provider has completed, failed or been cancelled. */
   ended(outcome: StreamOutcome, nowMs: number): void {
     const { error, state } = outcome;
-    this.#pace?.release();
+    this.limits?.pace?.release();
     this.end = {
       state,
       atMs: nowMs,
@@ -520,7 +499,7 @@ export class GatewayStream implements StreamOwner {
     this.#silence.restart(nowMs);
     if (this.firstEventMs !== undefined) return;
     this.firstEventMs = nowMs;
-    if (this.mayBeCut) this.identity = identityIn(run, this.#body?.format);
+    if (this.limits !== undefined) this.limits.identity = identityIn(run, this.#body?.format);
     this.reported = promptUsage(run, this.#body?.format);
     const ttftMs = nowMs - this.startedMs;
     this.#meter.began(ttftMs);
@@ -578,13 +557,12 @@ export class GatewayStream implements StreamOwner {
     if (this.end !== undefined || this.signal.aborted) return;
     // What its own pace holds back waits for no reader.
     const { cause, reader: slowest } =
-      this.#pace?.isHolding === true ? { cause: 'limit' as const, reader: null } : this.audience.waitsFor;
+      this.limits?.pace?.isHolding === true
+        ? { cause: 'limit' as const, reader: null }
+        : this.audience.waitsFor;
     if (cause !== undefined) this.stalls.goesOn(nowMs, cause, slowest);
-    const limited = this.limit?.tick(nowMs);
-    if (limited !== undefined) {
-      this.cut(limited);
-      return;
-    }
+    const limited = this.limits?.limit?.tick(nowMs);
+    if (limited !== undefined) return this.cut(limited);
     const deserted = this.#desertion.reason(nowMs, this.events);
     const due = overdue(this, this.#deadlines, nowMs);
     if (deserted !== undefined) {
