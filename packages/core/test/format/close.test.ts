@@ -238,7 +238,7 @@ function openIn(events: readonly unknown[]): string[] {
 }
 
 function isCall(kind: string): boolean {
-  return /tool_use$|_call$|_output$/.test(kind);
+  return /tool_use$|_call$|_output$|^mcp_/.test(kind);
 }
 
 test('promise 18: an answer that has not begun has no closing', () => {
