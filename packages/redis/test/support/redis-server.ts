@@ -70,7 +70,12 @@ export class RedisServer {
       stdio: 'ignore',
       env: { ...process.env, ...this.clock.env },
     });
-    await this.#answers();
+    try {
+      await this.#answers();
+    } catch (error) {
+      await this.remove();
+      throw error;
+    }
   }
 
   async kill(): Promise<void> {
