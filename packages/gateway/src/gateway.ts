@@ -1,6 +1,5 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { diag, DiagLogLevel } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import { createAdminServer } from './server/admin.ts';
 import { ApiKeys } from './access/api-keys.ts';
@@ -16,11 +15,11 @@ import type { Refusal } from '@spillway/server/access/refusal';
 import { survey } from '@spillway/server/stream/survey';
 import { Defects } from '@spillway/server/defects';
 import { Guard } from './access/guard.ts';
-import { Connections } from './http/connections.ts';
 import { listenAt, ListenFailure } from './server/listen-at.ts';
 import { openCertificate } from './server/open-certificate.ts';
-import { otherSockets } from './server/other-sockets.ts';
 import { TrustedProxies } from './http/trusted-proxies.ts';
+import { openConnections } from './server/open-connections.ts';
+import { otherSockets } from './server/other-sockets.ts';
 import { listeningUrl } from './http/listening-url.ts';
 import { boundsFor } from './memory/bounds-for.ts';
 import { EventMemory } from '@spillway/server/memory/event-memory';
@@ -31,7 +30,7 @@ import { channelBytes } from './relay/fill.ts';
 import type { LogDestination } from './process/log-destination.ts';
 import { Admission } from './access/admission.ts';
 import { Intake } from './access/intake.ts';
-import { holdLimiter } from './limit/open-limiter.ts';
+import { HeldLimits } from './limit/held-limits.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
@@ -47,16 +46,16 @@ import { openSimulator } from './simulate/simulator.ts';
 import { openCanaryProvider, simulatedProviders } from './simulated-providers.ts';
 import { nodeClock } from '@spillway/server/time/node-clock';
 import { openLinks } from '@spillway/server/sink/open-links';
-import { Paces } from '@spillway/server/sink/paces';
+import { openPaces } from './server/open-paces.ts';
 import { Streams } from '@spillway/server/stream/streams';
 import { Canary, canaryName } from './telemetry/canary.ts';
 import { openTaps } from './tap/taps.ts';
-import { openAccounts } from './limit/accounts.ts';
 import { Metrics } from './telemetry/metrics.ts';
 import { refusedBy } from './telemetry/refused-by.ts';
 import { Refusals } from './telemetry/refusals.ts';
 import { StreamLines } from './telemetry/stream-lines.ts';
 import { metricReaders, openTracing } from './telemetry/otlp.ts';
+import { logTelemetryProblems } from './telemetry/log-problems.ts';
 import { serviceResource } from './telemetry/service-resource.ts';
 import { callPages } from './voice/call-pages.ts';
 import { checkTools, openVoice } from './voice/open-voice.ts';
@@ -137,13 +136,14 @@ export async function openGateway(
     clock,
     taps,
   });
-  const ofAccounts = {
+  const limits = await HeldLimits.open(asked.limits, {
     clock,
+    config,
+    defects,
     log,
     streams: () => streams.all(),
-    storeCalled: (ms: number, hasFailed: boolean) => metrics.limitStore.called(ms, hasFailed),
-  };
-  let accounts = await openAccounts(asked.limits, ofAccounts);
+    storeCalled: (ms, hasFailed) => metrics.limitStore.called(ms, hasFailed),
+  });
   let say: (sentence: string) => void = () => undefined;
   const drain = new Drain({
     streams: drainTogether(() => [streams, realtime]),
@@ -165,7 +165,7 @@ export async function openGateway(
   const refusals = new Refusals(log, clock);
   const onRefused = (refusal: Refusal): void => {
     refusals.refused('client', refusal);
-    accounts?.usage.refused(refusal);
+    limits.accounts?.usage.refused(refusal);
     taps.refused(refusal);
   };
   const onAdminRefused = (refusal: Refusal): void => refusals.refused('admin', refusal);
@@ -182,16 +182,14 @@ export async function openGateway(
     apply: async (next) => {
       const otherPool = await otherPoolFor(next.providers);
       const putVoice = next.voice && voice?.prepare(next.voice);
-      const otherAccounts = accounts ?? (await openAccounts(next.limits, ofAccounts));
+      const otherLimits = await limits.prepare(next.limits);
       const otherTaps = await taps.prepare(next.config.tap).catch(async (error: unknown) => {
-        if (accounts === undefined) await otherAccounts?.close();
+        await otherLimits.discard();
         throw error;
       });
       // From here to the end nothing waits: no request meets the half of a configuration.
       keys.replace(withCanary(next.apiKeys));
-      accounts = otherAccounts;
-      accounts?.replace(next.limits);
-      limiter.use(next.limits, accounts?.store);
+      otherLimits.commit();
       adminKeys.replace(next.adminKeys);
       if (simulator === undefined) providers = next.providers;
       pools.renew(otherPool);
@@ -199,32 +197,12 @@ export async function openGateway(
       otherTaps.commit();
     },
   });
-  const limiter = holdLimiter(settings.limits, accounts?.store, { clock, config, defects, log });
   const adminKeys = new ApiKeys(settings.adminKeys, dateMs);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
-  const ofListeners = {
-    maxConnectionsPerAddress: config.maxConnectionsPerAddress,
-    defects,
-    proxies: new TrustedProxies(config.trustedProxies),
-    answerTimeoutMs: 2 * config.stallTimeoutMs,
-  };
-  const connections = new Connections({
-    ...ofListeners,
-    maxConnections: bounds.maxConnections,
-    areKeysRequired: keys.areRequired,
-    hasProxyHeaders: config.proxyProtocol,
-    onRefused,
-    secureContext: certificate && (() => certificate.context),
-  });
-  const adminConnections = new Connections({
-    ...ofListeners,
-    maxConnections: bounds.maxAdminConnections,
-    areKeysRequired: adminKeys.areRequired,
-    // A scraper of metrics may run on the proxy's machine, and sends no PROXY header.
-    hasProxyHeaders: false,
-    onRefused: onAdminRefused,
-    secureContext: adminCertificate && (() => adminCertificate.context),
+  const { admin: adminConnections, client: connections } = openConnections(config, bounds, defects, {
+    client: { keys, certificate, onRefused },
+    admin: { keys: adminKeys, certificate: adminCertificate, onRefused: onAdminRefused },
   });
   const intake = new Intake();
   const watched = {
@@ -251,7 +229,7 @@ export async function openGateway(
     calls: () => voice?.calls,
     realtime: () => realtime.metered,
     reload,
-    limits: () => accounts,
+    limits: () => limits.accounts,
     certificates: { client: certificate, admin: adminCertificate },
     requestMemory: memory,
     refusals,
@@ -265,18 +243,8 @@ export async function openGateway(
     readers: await metricReaders(process.env),
   });
   const tracing = await openTracing(process.env, resource);
-  // OpenTelemetry's own problems, such as an unreachable collector.
-  const warn = (message: string): void => log.warn({ reason: message }, 'telemetry');
-  const silent = (): void => undefined;
-  const logger = { error: warn, warn, info: silent, debug: silent, verbose: silent };
-  diag.setLogger(logger, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
-  const paces = new Paces(links);
-  if (paces.links !== 'tcp-info') {
-    log.warn(
-      { links: paces.links },
-      'slow links are noticed late: TCP_INFO needs Linux and the package koffi',
-    );
-  }
+  logTelemetryProblems(log);
+  const paces = openPaces(links, log);
   const onDefect = (error: unknown): void => defects.caught('provider connection', error);
   const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
   const provider = {
@@ -284,7 +252,7 @@ export async function openGateway(
     targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
-  const relay = new Relay({ settings, ...observers, ...provider, usage: () => accounts?.usage });
+  const relay = new Relay({ settings, ...observers, ...provider, usage: () => limits.accounts?.usage });
   const guard = new Guard(keys, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -295,7 +263,7 @@ export async function openGateway(
   const server = createServer({
     ...shared,
     relay,
-    limiter: () => limiter.current,
+    limiter: () => limits.limiter,
     connections,
     guard,
     models,
@@ -303,7 +271,7 @@ export async function openGateway(
     streams,
     log,
     onRefused,
-    report: () => accounts?.report,
+    report: () => limits.accounts?.report,
     consoleUrl,
     canary,
     voice: () => voice,
@@ -345,7 +313,7 @@ export async function openGateway(
   });
   const requests = relaySessionRequests({
     config,
-    limiter: () => limiter.current,
+    limiter: () => limits.limiter,
     memory,
     providers: () => providers,
     relay,
@@ -385,7 +353,7 @@ export async function openGateway(
     }),
     simulatorUrl: simulator?.url,
     voice,
-    report: () => accounts?.report,
+    report: () => limits.accounts?.report,
     facts: () => ({
       host: hostname(),
       pid: process.pid,
@@ -429,9 +397,8 @@ export async function openGateway(
     certificate?.close();
     adminCertificate?.close();
     await Promise.all([server.close(), admin.close()]);
-    await limiter.close();
     await taps.close();
-    await accounts?.close();
+    await limits.close();
     pools.destroy();
     refusals.close();
     lines.close();
@@ -461,7 +428,7 @@ export async function openGateway(
       everyMs: config.canaryMs,
       url: listeningUrl(server.server, certificate && 'https'),
       key: canary.key,
-      hasProxyHeader: config.proxyProtocol && ofListeners.proxies.trusts('127.0.0.1'),
+      hasProxyHeader: config.proxyProtocol && new TrustedProxies(config.trustedProxies).trusts('127.0.0.1'),
       clock,
       log,
     });

@@ -16,7 +16,7 @@ export interface ScopeLimits {
 }
 
 /** What one answer may have. Absent: no limit. */
-export interface AnswerLimits {
+interface AnswerLimits {
   readonly tokens?: number | undefined;
   /** From the request on, in milliseconds. */
   readonly ms?: number | undefined;

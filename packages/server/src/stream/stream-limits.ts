@@ -26,4 +26,9 @@ export class StreamLimits {
     this.pace = pace;
     if (pace !== undefined) signal.addEventListener('abort', () => pace.release(), { once: true });
   }
+
+  /** What the provider waits for, if that is a limit. */
+  get waitsFor(): { readonly cause: 'limit'; readonly reader: null } | undefined {
+    return this.pace?.isHolding === true ? { cause: 'limit', reader: null } : undefined;
+  }
 }

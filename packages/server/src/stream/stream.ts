@@ -556,10 +556,7 @@ export class GatewayStream implements StreamOwner {
     this.audience.releaseLarge();
     if (this.end !== undefined || this.signal.aborted) return;
     // What its own pace holds back waits for no reader.
-    const { cause, reader: slowest } =
-      this.limits?.pace?.isHolding === true
-        ? { cause: 'limit' as const, reader: null }
-        : this.audience.waitsFor;
+    const { cause, reader: slowest } = this.limits?.waitsFor ?? this.audience.waitsFor;
     if (cause !== undefined) this.stalls.goesOn(nowMs, cause, slowest);
     const limited = this.limits?.limit?.tick(nowMs);
     if (limited !== undefined) return this.cut(limited);

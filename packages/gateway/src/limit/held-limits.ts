@@ -1,0 +1,79 @@
+import type { LimitSettings } from '../config/limits.ts';
+import { type Accounts, type AccountsOptions, openAccounts } from './accounts.ts';
+import { Limiter, type LimiterOptions } from './limiter.ts';
+
+export type HeldLimitsOptions = AccountsOptions & Omit<LimiterOptions, 'settings' | 'store'>;
+
+/** Other limits, which are ready to be put in force. Exactly one of the two is called. */
+export interface OtherLimits {
+  commit(): void;
+  /** Never rejects. */
+  discard(): Promise<void>;
+}
+
+/** The limits of a gateway and the accounts of what is used, which may come and go with its settings while it runs. */
+export class HeldLimits {
+  readonly #options: HeldLimitsOptions;
+  /** Made when there are settings for the first time. */
+  #accounts: Accounts | undefined;
+  /** Made when somebody has limits for the first time. */
+  #limiter: Limiter | undefined;
+  #limitsAnybody = false;
+
+  private constructor(options: HeldLimitsOptions) {
+    this.#options = options;
+  }
+
+  /** @throws {ConfigError} when the store of limits cannot be opened. */
+  static async open(settings: LimitSettings | undefined, options: HeldLimitsOptions): Promise<HeldLimits> {
+    const held = new HeldLimits(options);
+    const first = await held.prepare(settings);
+    first.commit();
+    return held;
+  }
+
+  /** `undefined`: without limits and prices nothing is counted. */
+  get accounts(): Accounts | undefined {
+    return this.#accounts;
+  }
+
+  /** `undefined`: nobody has limits, so nothing is held against any. */
+  get limiter(): Limiter | undefined {
+    return this.#limitsAnybody ? this.#limiter : undefined;
+  }
+
+  /**
+   * Gets ready for other limits; `undefined`: none. Running requests keep what they have, and the store stays the first.
+   *
+   * @throws {ConfigError} when the store of limits cannot be opened.
+   */
+  async prepare(settings: LimitSettings | undefined): Promise<OtherLimits> {
+    const opened = this.#accounts === undefined ? await openAccounts(settings, this.#options) : undefined;
+    return {
+      commit: () => {
+        this.#accounts ??= opened;
+        this.#use(settings);
+      },
+      discard: async () => await opened?.close(),
+    };
+  }
+
+  /** Ends what is counted, and keeps what is to be kept. Never rejects. */
+  async close(): Promise<void> {
+    await this.#limiter?.close();
+    await this.#accounts?.close();
+  }
+
+  #use(settings: LimitSettings | undefined): void {
+    this.#accounts?.replace(settings);
+    this.#limitsAnybody = settings !== undefined && limitsAnybody(settings);
+    if (!this.#limitsAnybody || settings === undefined || this.#accounts === undefined) return;
+    if (this.#limiter !== undefined) this.#limiter.use(settings);
+    else this.#limiter = new Limiter({ ...this.#options, settings, store: this.#accounts.store });
+  }
+}
+
+/** Whether anybody has limits. Prices alone limit nothing. */
+function limitsAnybody({ keys, others, tenants }: LimitSettings): boolean {
+  return tenants.size > 0 || others !== undefined || keys.size > 0;
+}
