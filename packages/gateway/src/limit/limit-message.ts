@@ -13,6 +13,8 @@ export interface RefusedQuota {
   readonly state: QuotaState;
   /** The least of a budget that a request needs, where it has not begun; `undefined`: that is not why. */
   readonly needed?: number | undefined;
+  /** Whether an answer ends because nothing is left of a budget. Default: false. */
+  readonly isUsedUp?: boolean;
   /** In how many milliseconds another try may succeed; `undefined`: that depends on others. */
   readonly retryAfterMs: number | undefined;
 }
@@ -36,7 +38,9 @@ export function quotaError(refused: RefusedQuota, context: MessageContext): Limi
   const value = quota.kind === 'rate' ? quota.burst : quota.limit;
   const budgetResetMs = quota.kind === 'budget' && state.used > 0 ? state.resetMs : undefined;
   const resetMs = retryAfterMs ?? budgetResetMs;
-  const used = state.used + state.reserved;
+  const all = state.used + state.reserved;
+  // What the answer itself has used counts, too.
+  const used = refused.isUsedUp === true ? Math.max(all, value) : all;
   const reached: ReachedLimit = { scope: scope.kind, name, value, used, resetMs };
   const isMoney = quota.kind === 'budget' && unit === 'cost';
   const message = `${ownerWords(scope.kind, scope.whose)} ${useWords(refused, context.currency)} (${name}).`;
@@ -73,7 +77,10 @@ function ownerWords(kind: LimitScope, whose: string): string {
   }
 }
 
-function useWords({ needed = 0, quota, state, unit }: RefusedQuota, currency: string): string {
+function useWords(
+  { isUsedUp = false, needed = 0, quota, state, unit }: RefusedQuota,
+  currency: string,
+): string {
   switch (quota.kind) {
     case 'rate':
       return `may send ${quota.perSecond} requests a second, ${quota.burst} at once, and has sent them`;
@@ -83,6 +90,7 @@ function useWords({ needed = 0, quota, state, unit }: RefusedQuota, currency: st
       const write = (count: number): string => (unit === 'cost' ? money(count) : String(count));
       const what = unit === 'cost' ? (currency === '' ? 'of its money' : currency) : 'tokens';
       const when = typeof quota.window === 'string' ? ` ${budgetWords[quota.window] ?? ''}` : '';
+      if (isUsedUp) return `has used up its ${write(quota.limit)} ${what}${when}`;
       const reserved = state.reserved > 0 ? `, and ${write(state.reserved)} are reserved` : '';
       const isLeft = state.used + state.reserved < quota.limit;
       const need = isLeft && needed > 0 ? `; this request needs ${write(needed)}, with minAnswerTokens` : '';

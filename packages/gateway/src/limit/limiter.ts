@@ -284,7 +284,16 @@ export class Limiter implements LeaseHost<RequestLease> {
       if (name === undefined) continue;
       const unit = budget?.unit ?? 'tokens';
       const needed = first?.claims.find((claim) => claim.quota.key === quota.key)?.atLeast;
-      const refused: RefusedQuota = { scope, name, quota, unit, state, retryAfterMs, needed };
+      const refused: RefusedQuota = {
+        scope,
+        name,
+        quota,
+        unit,
+        state,
+        retryAfterMs,
+        needed,
+        isUsedUp: first === undefined,
+      };
       if (first !== undefined) this.#refused.note(scope, refused, first.minTokens, this.clock.nowMs());
       return this.write(refused);
     }
