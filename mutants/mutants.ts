@@ -2277,6 +2277,22 @@ export const mutants: readonly Mutant[] = [
     only: 'read for ever',
   },
   {
+    name: 'promise 1: the rest of a small body is waited for, for ever',
+    file: `${gateway}/server/unread-body.ts`,
+    find: 'setTimeout(() => request.destroy(), timeoutMs)',
+    replace: 'undefined',
+    test: `${gatewayTest}/request-body.test.ts`,
+    only: 'costs nobody the connection',
+  },
+  {
+    name: 'limits: a refusal costs the connection of who sends head and body one after the other',
+    file: `${gateway}/server/unread-body.ts`,
+    find: 'const smallBytes = 65_536;',
+    replace: 'const smallBytes = 0;',
+    test: `${gatewayTest}/request-body.test.ts`,
+    only: 'costs nobody the connection',
+  },
+  {
     name: '1.2 a model that is named inside of something is taken for the own one',
     file: `${gateway}/http/body-scanner.ts`,
     find: 'if (this.#depth === 1) this.#keyEnds(bytes, keyStart, at);',
@@ -7991,7 +8007,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: a tenant that hammers asks the store each time',
     file: `${gateway}/limit/limiter.ts`,
-    find: 'if (error !== undefined) throw error;',
+    find: 'if (error !== undefined) return error;',
     replace: '',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'a tenant that hammers',
