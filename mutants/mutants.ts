@@ -8005,6 +8005,14 @@ export const mutants: readonly Mutant[] = [
     only: 'open: while the store is away',
   },
   {
+    name: 'limits: a grant in memory says how budgets stand before rates',
+    file: `${core}/limit/limit-book.ts`,
+    find: '[...rates, ...claims.map(({ quota }) => quota)]',
+    replace: '[...claims.map(({ quota }) => quota), ...rates]',
+    test: `${coreTest}/limit-store.test.ts`,
+    only: 'limit rule 13',
+  },
+  {
     name: 'limits: a tenant that hammers asks the store each time',
     file: `${gateway}/limit/limiter.ts`,
     find: 'if (error !== undefined) return error;',
@@ -8096,8 +8104,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 16: on Redis a reservation is forgotten with the window in which it began',
     file: `${redis}/limit/limit-script.ts`,
-    find: 'if quota.reserved > 0 then keptMs',
-    replace: 'if quota.reserved > most then keptMs',
+    find: 'if ofOthers > 0 then keptMs',
+    replace: 'if ofOthers > most then keptMs',
     test: `${redisTest}/redis-troubles.test.ts`,
     only: 'outlives its window',
   },
@@ -8108,6 +8116,22 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     test: `${redisTest}/redis-limits.test.ts`,
     only: 'limit rule 8',
+  },
+  {
+    name: 'limits: a grant of Redis says how a rate stood before',
+    file: `${redis}/limit/limit-script.ts`,
+    find: 'setGone(quota, quota.gone + 1000000)',
+    replace: 'quota.gone = quota.gone + 1000000',
+    test: `${redisTest}/redis-limits.test.ts`,
+    only: 'limit rule 13',
+  },
+  {
+    name: 'limits: a grant of Redis leaves the slice out that it gave',
+    file: `${redis}/limit/limit-script.ts`,
+    find: 'return withStates(answer)\n`',
+    replace: 'for _, quota in ipairs(quotas) do load(quota, lease) end\nreturn withStates(answer)\n`',
+    test: `${redisTest}/redis-limits.test.ts`,
+    only: 'limit rule 13',
   },
   {
     name: 'promise 16: calls that wait for a silent Redis have no bound',
