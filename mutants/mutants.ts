@@ -8121,7 +8121,7 @@ export const mutants: readonly Mutant[] = [
     name: 'limits: a grant of Redis says how a rate stood before',
     file: `${redis}/limit/limit-script.ts`,
     find: 'setGone(quota, quota.gone + 1000000)',
-    replace: 'quota.gone = quota.gone + 1000000',
+    replace: 'setGone(quota, quota.gone + 1000000); quota.used = quota.used - 1',
     test: `${redisTest}/redis-limits.test.ts`,
     only: 'limit rule 13',
   },
