@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Program, startGateway, startSimulator, stopAll } from './programs.ts';
 import { cpuUsOf } from './usage.ts';
+import { hasRedis, RedisServer } from '../packages/redis/test/support/redis-server.ts';
 
 /** Requests of each kind that are measured, after as many that are not. */
 const refusals = 2000;
@@ -19,13 +20,16 @@ export async function limits(): Promise<void> {
       folder,
       'tokensPerDay: 1000000000\n    requests: 100000/s\n    streams: 100000',
     );
-    const refused = await costOfRefusals(folder);
-    const idle = await costOfNothing();
+    const refused = await costOfRefusals(folder, 'requests: 1/min');
+    // A budget that no request fits into: nothing is remembered, so each is read and asks the store.
+    const asked = await costOfRefusals(folder, 'tokensPerDay: 256');
+    const nothing = await costOfNothing();
     console.log(
       `CPU of a token: ${(without / tokens).toFixed(2)} µs without limits, ${(held / tokens).toFixed(2)} µs with (×${(held / without).toFixed(3)}); of a stream of ` +
-        `${tokens} tokens ${without.toFixed(0)} and ${held.toFixed(0)} µs; of a refusal ${refused.toFixed(0)} µs (×${(refused / held).toFixed(3)} of a stream), of a request that does nothing ${idle.toFixed(0)} µs`,
+        `${tokens} tokens ${without.toFixed(0)} and ${held.toFixed(0)} µs; of a refusal ${refused.toFixed(0)} µs (×${(refused / held).toFixed(3)} of a stream), of one by the store ${asked.toFixed(0)} µs, of a 404 ${nothing.toFixed(0)} µs`,
     );
     for (const limit of [2000, 10_000, 50_000]) console.log(await overshoot(folder, limit));
+    if (hasRedis) console.log(await callsOfRedis(folder));
   } finally {
     await stopAll();
     rmSync(folder, { recursive: true });
@@ -68,23 +72,49 @@ async function costOfStreams(folder: string, limit: string | undefined): Promise
   return cost;
 }
 
-async function costOfRefusals(folder: string): Promise<number> {
-  const gateway = await start(folder, 'requests: 1/min');
+async function costOfRefusals(folder: string, limit: string): Promise<number> {
+  const gateway = await start(folder, limit);
   const cost = await costOf(gateway, refusals, stream);
   await stopAll();
   return cost;
 }
 
-/** What HTTP costs by itself. */
+/** What the same request costs where there is nothing: what HTTP, and an error, cost by themselves. */
 async function costOfNothing(): Promise<number> {
   const gateway = await start('', undefined);
-  const get = async (): Promise<string> => await (await fetch(`${gateway.url}/health/live`)).text();
-  for (let at = 0; at < refusals; at += 1) await get();
-  const before = cpuOf(gateway);
-  for (let at = 0; at < refusals; at += 1) await get();
-  const cost = (cpuOf(gateway) - before) / refusals;
+  const cost = await costOf({ ...gateway, url: `${gateway.url}/nothing` }, refusals, stream);
   await stopAll();
   return cost;
+}
+
+/** What a Redis is asked for one stream, and in how much of its time. */
+async function callsOfRedis(folder: string): Promise<string> {
+  const redis = await RedisServer.start();
+  try {
+    const day = 'tokensPerDay: 1000000000\n    requests: 100000/s\n    streams: 1000\n';
+    const gateway = await start(folder, `${day}limitStore: ${redis.url}`);
+    const count = async (): Promise<{ calls: number; us: number }> => {
+      const text = String(await redis.command('INFO', 'commandstats'));
+      const [, calls, us] = /cmdstat_evalsha:calls=(\d+),usec=(\d+)/.exec(text) ?? [];
+      return { calls: Number(calls ?? 0), us: Number(us ?? 0) };
+    };
+    const parts: string[] = [];
+    for (const length of [100, 1000, 10_000]) {
+      const model = `gpt:tps=0,ttft=0,tokens=${length}`;
+      await ask(gateway, model);
+      const before = await count();
+      for (let at = 0; at < 20; at += 1) await ask(gateway, model);
+      const after = await count();
+      const calls = (after.calls - before.calls) / 20;
+      parts.push(
+        `${calls.toFixed(1)} for ${length} tokens (${((after.us - before.us) / 20).toFixed(0)} µs of it)`,
+      );
+    }
+    return `calls of Redis by a stream: ${parts.join(', ')}`;
+  } finally {
+    await stopAll();
+    await redis.remove();
+  }
 }
 
 /** Many streams at once until a quota is used up. */

@@ -25,6 +25,7 @@ const defects: readonly (readonly [rule: number, defects: LimitDefects])[] = [
   [10, { isPatient: true }],
   [11, { isDeaf: true }],
   [12, { keepsAll: true }],
+  [13, { tellsTheStatesBefore: true }],
 ];
 
 test.each(defects)('the checks of limit rule %i notice a store that breaks it: %o', async (rule, defect) => {

@@ -126,7 +126,29 @@ test('a tenant that hammers asks the store once, until something may come back',
   await start();
   for (let tries = 0; tries < 100; tries += 1) await expect(start()).rejects.toThrow(LimitError);
   expect(failing.calls.open).toBe(2);
-  expect(() => limiter.check(asker('').caller)).toThrow('(requests)');
+  expect(limiter.refusal(asker('').caller)?.message).toContain('(requests)');
+});
+
+test('what its headers say of limits costs a request no call of the store', async () => {
+  const { end, failing, start } = open({
+    requests: { perSecond: 1, burst: 10 },
+    tokensPerDay: 3000,
+    costPerDay: 10,
+    tokensPerMonth: 2000,
+  });
+  end(await start());
+  await eventually(() => failing.calls.settle === 1, 'the first to be settled');
+  await turn();
+  const running = await start();
+  expect(running.lease.headers(openaiChat)).toMatchObject({
+    'x-ratelimit-limit-requests': '10',
+    'x-ratelimit-remaining-requests': '8',
+    'x-ratelimit-limit-tokens': '2000',
+    'x-ratelimit-remaining-tokens': '1871',
+  });
+  end(running);
+  await eventually(() => failing.calls.settle === 2, 'both to be settled');
+  expect(failing.calls).toEqual({ open: 2, extend: 0, settle: 2, read: 0, renew: 0 });
 });
 
 test('what others have reserved may come back, so it is no reason to refuse without asking', async () => {

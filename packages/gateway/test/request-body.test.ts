@@ -180,6 +180,27 @@ describe('a body that is not wanted', () => {
     expect(gateway.stderr()).not.toMatch(/"level":50/);
   });
 
+  test('that is small costs nobody the connection, if its rest comes in time', async () => {
+    const gateway = await startGateway([], { env: keys });
+    const small = { 'content-length': '20000', ...bearer('wrong') };
+    const { answer, closed, socket } = await openRaw(gateway.url, small);
+    const answers = (): number => answer().split('HTTP/1.1 401 ').length - 1;
+    await eventually(() => answers() === 1, 'an answer before the body');
+    expect(answer()).not.toMatch(/\r\nconnection: close\r\n/i);
+    socket.write(Buffer.alloc(20_000));
+    const head = 'POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n';
+    socket.write(head);
+    await eventually(() => answers() === 2, 'a second answer on the connection');
+    // The rest of this one never comes.
+    await closed();
+    const last = await openRaw(gateway.url, { ...small, connection: 'close' });
+    await eventually(() => last.answer() !== '', 'an answer');
+    expect(last.answer()).toMatch(/\r\nconnection: close\r\n/i);
+    last.socket.write(Buffer.alloc(20_000));
+    await last.closed();
+    expect(await heldBytes(gateway)).toBe(0);
+  });
+
   test('does not take the answer with it: a client that sends all of it first gets it', async () => {
     const gateway = await startGateway([], { env: keys });
     for (const [path, status] of [

@@ -9,6 +9,7 @@ import type {
   LimitAnswer,
   Quota,
   QuotaState,
+  RateQuota,
 } from './limit-store.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -79,7 +80,7 @@ export class LimitBook {
     checkClaims(budgets);
     const nowMs = this.#begin();
     const there = this.#leases.live(name);
-    if (there !== undefined) return { isGranted: true, reserved: there.granted };
+    if (there !== undefined) return this.#grant(there.granted, rates, budgets);
 
     for (const quota of rates) {
       const waitMs = this.#buckets.get(quota.key)?.waitMs(quota, nowMs) ?? 0;
@@ -100,7 +101,7 @@ export class LimitBook {
     lease.places = places.map(({ key }) => key);
     for (const claim of budgets) this.#spend(lease, claim);
     lease.granted = budgets.map((claim) => this.#reserve(lease, claim));
-    return { isGranted: true, reserved: lease.granted };
+    return this.#grant(lease.granted, rates, budgets);
   }
 
   extend(name: string, leaseMs: number, claims: readonly BudgetClaim[]): LimitAnswer {
@@ -116,7 +117,8 @@ export class LimitBook {
       const { atLeast, quota } = refusing;
       return this.#refusal(quota, this.#waitMs(quota, atLeast));
     }
-    return { isGranted: true, reserved: claims.map((claim) => this.#reserve(lease, claim)) };
+    const reserved = claims.map((claim) => this.#reserve(lease, claim));
+    return this.#grant(reserved, [], claims);
   }
 
   settle(name: string, claims: readonly BudgetClaim[]): void {
@@ -209,6 +211,15 @@ export class LimitBook {
     const { reserved, resetMs } = this.#state(quota);
     // What is reserved outlives the window.
     return atLeast <= quota.limit - reserved ? resetMs : undefined;
+  }
+
+  #grant(
+    reserved: readonly number[],
+    rates: readonly RateQuota[],
+    claims: readonly BudgetClaim[],
+  ): LimitAnswer {
+    const states = [...rates, ...claims.map(({ quota }) => quota)].map((quota) => this.#state(quota));
+    return { isGranted: true, reserved, states };
   }
 
   #refusal(quota: Quota, retryAfterMs: number | undefined): LimitAnswer {

@@ -82,6 +82,8 @@ export interface LimitGrant {
   readonly isGranted: true;
   /** What is reserved of each budget beyond what is spent, in the order of the claims: `atLeast` ≤ it ≤ `want`. */
   readonly reserved: readonly number[];
+  /** How what was asked for stands now, with what was taken: the rates, then the budgets, each in the order of the request. */
+  readonly states: readonly QuotaState[];
 }
 
 /** Nothing was taken. */
@@ -128,14 +130,15 @@ export interface LimitStore {
   /**
    * Opens a lease. (1) Takes everything that is asked for, or nothing of anything: a refusal changes no quota. (2) Of any
    * number of processes and calls at once, never more is granted than a limit allows. (3) With the name of a lease that is
-   * there nothing is taken again, and the answer is that of the first call.
+   * there nothing is taken again, and the answer is that of the first call, with the states of now. (13) The states of a
+   * grant are what `read` says behind it.
    */
   open(request: LeaseRequest, signal: AbortSignal): Promise<LimitAnswer>;
   /**
    * Counts what a lease has spent, and reserves its next slice of each budget, all or none. (4) What is spent counts also
    * where the slice is refused, and beyond what was reserved; what was reserved before is given back first. (5) To ask again
    * with the same numbers counts nothing twice. It also renews the lease. (6) A lease that is gone is opened again, with no
-   * places: nothing that was spent is lost.
+   * places: nothing that was spent is lost. (13) holds here too.
    */
   extend(
     lease: string,

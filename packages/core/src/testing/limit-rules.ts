@@ -124,6 +124,7 @@ export function limitRules(
         counts: true,
       },
     ),
+    rule(13, 'a grant says how its rates and budgets stand with it', leases.toldStates),
   ];
 }
 

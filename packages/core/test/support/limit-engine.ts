@@ -40,6 +40,8 @@ export interface LimitDefects {
   readonly isDeaf?: boolean;
   /** 12: it counts what is gone. */
   readonly keepsAll?: boolean;
+  /** 13: it says how quotas stood before. */
+  readonly tellsTheStatesBefore?: boolean;
 }
 
 /** Several stores on one book, with a clock that is moved. */
@@ -135,7 +137,10 @@ class RemoteStore implements LimitStore {
     const lease = this.#defects.forgetsNames === true ? `${request.lease}${this.#nextName()}` : request.lease;
     const leaseMs = this.#defects.neverExpires === true ? 3_600_000 : request.leaseMs;
     if (this.#defects.readsThenWrites === true) return this.#readThenWrite(request);
+    const quotas = [...request.rates, ...request.budgets.map(({ quota }) => quota)];
+    const states = await this.#book.read(quotas, never);
     const answer = await this.#book.open({ ...request, lease, leaseMs }, never);
+    if (this.#defects.tellsTheStatesBefore === true && answer.isGranted) return { ...answer, states };
     if (this.#defects.takesBeforeItLooks === true && !answer.isGranted && answer.quota.kind === 'budget')
       await this.#book.open({ ...request, lease, budgets: [] }, never);
     return answer;
@@ -149,7 +154,7 @@ class RemoteStore implements LimitStore {
   ): Promise<LimitAnswer> {
     await this.#trip(signal);
     if (this.#defects.dropsTheLate === true && !this.#opened.has(lease))
-      return { isGranted: true, reserved: claims.map(() => 0) };
+      return { isGranted: true, reserved: claims.map(() => 0), states: [] };
     const numbers = JSON.stringify(claims.map(({ spent }) => spent));
     if (this.#defects.addsEachTime === true && this.#spent.get(lease) === numbers)
       await this.#book.settle(this.#nextName(), claims, never);

@@ -164,14 +164,12 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   /**
-   * Refuses whoever is known to be refused whatever it asks for. Costs no call of the store: it is for the moment before a
-   * request's body is read.
-   *
-   * @throws {LimitError}
+   * Why a caller is refused whatever it asks for; `undefined`: that is not known. Costs no call of the store: it is for the
+   * moment before a request's body is read.
    */
-  check(caller: Caller): void {
+  refusal(caller: Caller): LimitError | undefined {
     const found = this.#callerScopes(caller);
-    if (found !== undefined) this.#checkScopes(found.scopes);
+    return found && this.#refusalOf(found.scopes);
   }
 
   /**
@@ -189,7 +187,8 @@ export class Limiter implements LeaseHost<RequestLease> {
       throw notAllowed(model, limits.models);
     const below = this.#namedScopes(limits, caller.tenant, request, headers);
     const scopes = [...found.scopes, ...below];
-    this.#checkScopes(scopes);
+    const refused = this.#refusalOf(scopes);
+    if (refused !== undefined) throw refused;
     const hasBudgets = scopes.some(({ budgets }) => budgets.length > 0);
     const price = priceOf(this.#settings.prices, model, this.clock.dateMs());
     this.#count += 1;
@@ -344,12 +343,13 @@ export class Limiter implements LeaseHost<RequestLease> {
     );
   }
 
-  #checkScopes(scopes: readonly Scope[]): void {
+  #refusalOf(scopes: readonly Scope[]): LimitError | undefined {
     const nowMs = this.clock.nowMs();
     for (const scope of scopes) {
-      const error = this.#refused.errorOf(scope, nowMs, this.#context);
-      if (error !== undefined) throw error;
+      const error = this.#refused.errorOf(scope, nowMs, () => this.#context);
+      if (error !== undefined) return error;
     }
+    return undefined;
   }
 
   /** The scopes of a tenant and a key; `undefined`: they have no limits, nor has anybody below them. */

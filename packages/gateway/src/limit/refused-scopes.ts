@@ -4,13 +4,23 @@ import type { Scope } from './scope.ts';
 
 /** The scopes whose refusals are remembered. Beyond that the oldest is forgotten, and asks the store again. */
 const maxScopes = 10_000;
+/** How long an error is used again: what it says of times is as old. */
+const writtenMs = 100;
+
+/** A refusal that is remembered. */
+interface Remembered extends RefusedQuota {
+  readonly atMs: number;
+  readonly untilMs: number;
+  /** The latest error, and until when it is used again. */
+  written: { readonly error: LimitError; readonly untilMs: number } | undefined;
+}
 
 /**
  * Remembers which scopes are refused for a while yet, whatever they ask for. A tenant that hammers is answered from here:
  * its bodies are not read, and the store is not asked.
  */
 export class RefusedScopes {
-  readonly #refused = new Map<string, RefusedQuota & { readonly atMs: number; readonly untilMs: number }>();
+  readonly #refused = new Map<string, Remembered>();
 
   /** Remembers a refusal if it is sure for some time. `minTokens`: what the smallest request wants of a budget. */
   note(scope: Scope, refused: RefusedQuota, minTokens: number, nowMs: number): void {
@@ -25,24 +35,33 @@ export class RefusedScopes {
     this.#refused.delete(scope.id);
     const [oldest] = this.#refused.keys();
     if (this.#refused.size >= maxScopes && oldest !== undefined) this.#refused.delete(oldest);
-    this.#refused.set(scope.id, { ...refused, atMs: nowMs, untilMs: nowMs + retryAfterMs });
+    this.#refused.set(scope.id, {
+      ...refused,
+      atMs: nowMs,
+      untilMs: nowMs + retryAfterMs,
+      written: undefined,
+    });
   }
 
   /** The error of a scope that is still refused; `undefined`: it may ask. */
-  errorOf({ id }: Pick<Scope, 'id'>, nowMs: number, context: MessageContext): LimitError | undefined {
+  errorOf({ id }: Pick<Scope, 'id'>, nowMs: number, context: () => MessageContext): LimitError | undefined {
     const refused = this.#refused.get(id);
     if (refused === undefined) return undefined;
     if (nowMs >= refused.untilMs) {
       this.#refused.delete(id);
       return undefined;
     }
+    const { written } = refused;
+    if (written !== undefined && nowMs < written.untilMs) return written.error;
     const { resetMs } = refused.state;
     const agoMs = nowMs - refused.atMs;
     const state = {
       ...refused.state,
       resetMs: resetMs === undefined ? undefined : Math.max(0, resetMs - agoMs),
     };
-    return quotaError({ ...refused, state, retryAfterMs: refused.untilMs - nowMs }, context);
+    const error = quotaError({ ...refused, state, retryAfterMs: refused.untilMs - nowMs }, context());
+    refused.written = { error, untilMs: nowMs + writtenMs };
+    return error;
   }
 
   /** Limits may be higher now. */

@@ -1,7 +1,7 @@
 import type { Format, FormatName, TokenUsage } from '@spillway/core/format/format';
 import { createTokenEstimate } from '@spillway/core/format/token-estimate';
 import { SpillwayError } from '@spillway/core';
-import type { LimitAnswer, Quota, QuotaState } from '@spillway/core';
+import type { LimitAnswer, QuotaState } from '@spillway/core';
 import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-headers';
@@ -252,7 +252,7 @@ export class RequestLease implements StreamLimit {
       this.#opened();
       this.#spending.granted(claims, answer.reserved, 0);
       this.#look();
-      this.#readStanding();
+      this.#standing = this.#standingOf(answer.states);
       return;
     }
     const { quota } = answer;
@@ -297,32 +297,23 @@ export class RequestLease implements StreamLimit {
     this.#look();
   }
 
-  /** What the client is told is read while the provider is asked: nobody waits for it. */
-  #readStanding(): void {
-    const told = this.#scopes.flatMap(({ budgets, rates }) => [
-      ...rates.map(({ quota }) => quota),
-      ...budgets.filter(({ unit }) => unit === 'tokens').map(({ quota }) => quota),
-    ]);
-    if (told.length === 0) return;
-    void this.#read(told);
-  }
-
-  async #read(told: readonly Quota[]): Promise<void> {
-    const { clock, closing, store } = this.#host;
+  /** What the client is told: of its rates and of its budgets in tokens, those of which least is left. */
+  #standingOf(states: readonly QuotaState[]): LimitStanding {
+    const quotas = [
+      ...this.#scopes.flatMap(({ rates }) => rates),
+      ...this.#scopes.flatMap(({ budgets }) => budgets),
+    ];
     let requests: LimitStanding['requests'];
     let tokens: LimitStanding['tokens'];
-    try {
-      const states = await store.read(told, closing);
-      for (const [index, quota] of told.entries()) {
-        const allowed = allowedOf(quota, states[index] ?? noUse);
-        if (allowed === undefined) continue;
-        if (quota.kind === 'rate') requests = tighter(requests, allowed);
-        else tokens = tighter(tokens, allowed);
-      }
-      this.#standing = { requests, tokens, dateMs: clock.dateMs() };
-    } catch {
-      // An answer without these headers is an answer.
+    for (const [index, { quota, ...of }] of quotas.entries()) {
+      const state = states[index];
+      if (state === undefined || ('unit' in of && of.unit === 'cost')) continue;
+      const allowed = allowedOf(quota, state);
+      if (allowed === undefined) continue;
+      if (quota.kind === 'rate') requests = tighter(requests, allowed);
+      else tokens = tighter(tokens, allowed);
     }
+    return { requests, tokens, dateMs: this.#host.clock.dateMs() };
   }
 
   // --- waiting for a place
@@ -466,8 +457,6 @@ export class RequestLease implements StreamLimit {
     return error;
   }
 }
-
-const noUse: QuotaState = { used: 0, reserved: 0, resetMs: undefined };
 
 function tighter<T extends { readonly remaining: number }>(one: T | undefined, other: T): T {
   return one === undefined || other.remaining < one.remaining ? other : one;

@@ -45,7 +45,8 @@ export function relaySessionRequests({
             throw noSuchPath(`POST ${route.path}`);
           }
           const limits = limiter();
-          limits?.check(asker.caller);
+          const refused = limits?.refusal(asker.caller);
+          if (refused !== undefined) throw refused;
           const members = limits?.members ?? [];
           const body = Buffer.from(text);
           if (body.length > maxBytes) throw tooLarge(maxBytes);

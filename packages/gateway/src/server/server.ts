@@ -17,7 +17,7 @@ import { requestIdOf } from '@spillway/server/http/request-id';
 import type { Connections } from '../http/connections.ts';
 import { rewriteTarget } from '../http/request-target.ts';
 import { noSuchPath, routeOf } from '../http/route.ts';
-import { putGuard, putTargets } from './hooks.ts';
+import { putGuard, putRefusal, putTargets } from './hooks.ts';
 import { addRoot } from './root.ts';
 import { corsHeaders, putCors, putRequestIds } from './request-head.ts';
 import { leaveBodies } from './unread-body.ts';
@@ -156,6 +156,14 @@ function addProviderPaths(
   server.addHook('onRequest', (_request, _reply, next) => {
     next(isReady() ? undefined : shuttingDown());
   });
+  const canaryOf = ({ headers }: FastifyRequest): Provider | undefined =>
+    headers.authorization === `Bearer ${canary?.key}` ? canary?.provider : undefined;
+  // Who is refused whatever it asks for costs as little as one without a key.
+  putRefusal(server, (request) =>
+    isModelList(request) || canaryOf(request) !== undefined
+      ? undefined
+      : limiter()?.refusal(callerOf(request.raw)),
+  );
 
   for (const prefix of pathPrefixes) {
     server.route({
@@ -172,14 +180,13 @@ function addProviderPaths(
         const address = clientAddress(raw);
         const caller = callerOf(raw);
         const openHold = (): BodyHold => memory.hold(holderOf(caller, address));
-        const isCanary = canary !== undefined && headers.authorization === `Bearer ${canary.key}`;
-        const holder = isCanary ? undefined : limiter();
-        holder?.check(caller);
+        const ownProvider = canaryOf(request);
+        const holder = ownProvider === undefined ? limiter() : undefined;
         const relayed = await receiveRequest(route, raw, reply.raw, {
           ...bounds,
           members: holder?.members ?? noMembers,
           openHold,
-          providers: isCanary ? () => [canary.provider] : providers,
+          providers: ownProvider === undefined ? providers : () => [ownProvider],
         });
         let lease: RequestLease | undefined;
         try {

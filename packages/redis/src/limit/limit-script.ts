@@ -94,6 +94,12 @@ end
 
 local hasMoreSilent = false
 
+-- What is gone of a rate's burst.
+local function setGone(quota, gone)
+  quota.gone, quota.used, quota.reserved = gone, math.ceil(gone / 1000000), 0
+  quota.resetMs = math.min(most, math.ceil(gone / quota.perSecond / 1000))
+end
+
 -- Reads how a quota stands: used, reserved and resetMs; and of a budget what this lease has reserved (mine).
 local function load(quota, lease)
   if quota.kind == 'rate' then
@@ -101,9 +107,7 @@ local function load(quota, lease)
     local gone, at = tonumber(stored[1] or 0), tonumber(stored[2] or nowUs)
     -- A clock that went back fills nothing.
     if nowUs > at then gone = gone - math.floor((nowUs - at) * quota.perSecond) end
-    quota.gone = math.max(0, math.min(gone, quota.burst * 1000000))
-    quota.used, quota.reserved = math.ceil(quota.gone / 1000000), 0
-    quota.resetMs = math.min(most, math.ceil(quota.gone / quota.perSecond / 1000))
+    setGone(quota, math.max(0, math.min(gone, quota.burst * 1000000)))
     return
   end
   if forgetSilent(quota) then hasMoreSilent = true end
@@ -132,6 +136,18 @@ local function refusal(index, retryMs)
   if hasMoreSilent then return { 2 } end
   local quota = quotas[index]
   return { 0, index, quota.used, quota.reserved, resetOf(quota), retryMs }
+end
+
+-- How rates and budgets stand goes behind what was granted.
+local function withStates(answer)
+  for _, quota in ipairs(quotas) do
+    if quota.kind ~= 'places' then
+      answer[#answer + 1] = quota.used
+      answer[#answer + 1] = quota.reserved
+      answer[#answer + 1] = resetOf(quota)
+    end
+  end
+  return answer
 end
 
 local function budgetRefusal(index, needed)
@@ -205,14 +221,15 @@ local function write(quota, slice)
   if (quota.unknown > 0 or slice > 0) and tonumber(quota.window) then
     quota.start, quota.ends = boundsOf(quota.window)
   end
-  local reserved = quota.reserved + slice
-  if quota.used == 0 and reserved == 0 then
+  local ofOthers = quota.reserved
+  quota.reserved = ofOthers + slice
+  if quota.used == 0 and quota.reserved == 0 then
     redis.call('DEL', quota.key, quota.holders)
     return
   end
   local keptMs = quota.used > 0 and quota.ends or 0
-  if quota.reserved > 0 then keptMs = math.max(keptMs, now + redis.call('PTTL', quota.key)) end
-  redis.call('HSET', quota.key, 'spent', text(quota.used), 'reserved', text(reserved),
+  if ofOthers > 0 then keptMs = math.max(keptMs, now + redis.call('PTTL', quota.key)) end
+  redis.call('HSET', quota.key, 'spent', text(quota.used), 'reserved', text(quota.reserved),
     'start', text(quota.start), 'ends', text(quota.ends))
   if slice > 0 then
     redis.call('HSET', quota.key, lease, text(slice))
@@ -249,7 +266,8 @@ if operation == 'open' then
   if record.done or isLive(record) then
     local answer = { 1 }
     for slice in string.gmatch(record.answer or '', '%d+') do answer[#answer + 1] = tonumber(slice) end
-    return answer
+    for _, quota in ipairs(quotas) do load(quota) end
+    return withStates(answer)
   end
   for index, quota in ipairs(quotas) do
     load(quota, lease)
@@ -269,9 +287,9 @@ if operation == 'open' then
   redis.call('HSET', lease, 'until', text(untilMs))
   for _, quota in ipairs(quotas) do
     if quota.kind == 'rate' then
-      local gone = quota.gone + 1000000
-      redis.call('HSET', quota.key, 'gone', text(gone), 'at', text(nowUs))
-      expireAt(quota.key, now + math.ceil(gone / quota.perSecond / 1000))
+      setGone(quota, quota.gone + 1000000)
+      redis.call('HSET', quota.key, 'gone', text(quota.gone), 'at', text(nowUs))
+      expireAt(quota.key, now + quota.resetMs)
     elseif quota.kind == 'places' then
       redis.call('ZADD', quota.key, text(untilMs), lease)
       keepUntil(quota.key, quota.key, untilMs + 1)
@@ -285,7 +303,7 @@ if operation == 'open' then
   end
   redis.call('HSET', lease, 'answer', table.concat(answer, ' ', 2))
   expireAt(lease, untilMs + rememberedMs)
-  return answer
+  return withStates(answer)
 end
 
 -- extend and settle
@@ -298,7 +316,7 @@ if record.done then
     if not isEnd and quota.atLeast > 0 then return refusal(index, -1) end
     answer[#answer + 1] = 0
   end
-  return answer
+  return withStates(answer)
 end
 local answer, refusing, isWritten = { 1 }, nil, {}
 for index, quota in ipairs(quotas) do
@@ -341,5 +359,5 @@ renewRecord(lease, record, untilMs, isWritten)
 if refusing then
   return budgetRefusal(refusing, quotas[refusing].atLeast)
 end
-return answer
+return withStates(answer)
 `;

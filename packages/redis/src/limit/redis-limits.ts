@@ -194,7 +194,12 @@ class LimitsOnRedis implements RedisLimits {
 }
 
 function answerOf([isGranted, ...numbers]: readonly number[], quotas: readonly Quota[]): LimitAnswer {
-  if (isGranted === 1) return { isGranted: true, reserved: numbers };
+  if (isGranted === 1) {
+    const slices = quotas.filter(({ kind }) => kind === 'budget').length;
+    const told = quotas.filter(({ kind }) => kind !== 'places');
+    const states = told.map((_, at) => stateOf(numbers.slice(slices + 3 * at)));
+    return { isGranted: true, reserved: numbers.slice(0, slices), states };
+  }
   const [number = 0, ...state] = numbers;
   const quota = quotas[number - 1];
   if (quota === undefined) throw failed(`Redis names quota ${number} of ${quotas.length} in a refusal.`);
