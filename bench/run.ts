@@ -32,6 +32,7 @@ import { spill } from './spill.ts';
 import { stalledPage } from './stalled-page.ts';
 import { measure, presentSystems, withoutPeers, workloads } from './suite.ts';
 import { taps } from './taps.ts';
+import { tokenEstimates } from './token-estimates.ts';
 
 /** What no workload covers. */
 const cases: Readonly<Record<string, () => Promise<void>>> = {
@@ -54,6 +55,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   spill,
   'stalled-page': stalledPage,
   taps,
+  'token-estimates': tokenEstimates,
 };
 
 const { positionals: asked, values } = parseArgs({

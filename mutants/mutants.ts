@@ -8045,6 +8045,22 @@ export const mutants: readonly Mutant[] = [
     only: 'the one with the highest priority',
   },
   {
+    name: 'limits: a tenant is listed models that it may not use',
+    file: `${gateway}/server/server.ts`,
+    find: 'allowedName(allowed, id, openai[0]?.name)',
+    replace: 'id',
+    test: `${gatewayTest}/held-requests.test.ts`,
+    only: 'are not listed',
+  },
+  {
+    name: 'limits: the priority of a tenant is not told to who gives out places',
+    file: `${gateway}/relay/relay.ts`,
+    find: 'enter(stream.signal, lease?.priority)',
+    replace: 'enter(stream.signal)',
+    test: `${gatewayTest}/held-requests.test.ts`,
+    only: 'the higher priority is served first',
+  },
+  {
     name: 'promise 16: Redis is asked how limits stand, and then told',
     file: `${redis}/limit/redis-limits.ts`,
     find: 'const reply = await this.#run(this.#keys.open(request), signal);',

@@ -2,7 +2,8 @@ import type { APIError as AnthropicError } from '@anthropic-ai/sdk';
 import OpenAI, { APIError, RateLimitError } from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createFetch } from '../../client/src/index.ts';
-import { postChat, simulatorStats } from './support/requests.ts';
+import { startBoth } from './support/processes.ts';
+import { metric, postChat, simulatorStats } from './support/requests.ts';
 import { anthropicSdk, geminiSdk, openaiSdk } from './support/sdks.ts';
 import { type Command, eventually, printed, spawnSpillway } from './support/spawn.ts';
 
@@ -13,6 +14,8 @@ const tenants = {
   poor: 'costPerDay=0.02',
   single: 'streams=1',
   picky: 'models=small+gpt-*',
+  bare: 'models=s*m',
+  whole: 'models=upstream/*',
   short: 'answerTokens=50',
   slow: 'answerMs=700',
   cut: 'tokensPerDay=3000',
@@ -104,7 +107,7 @@ describe('what is refused', () => {
   test('requests beyond a rate, with the wait and the limit in headers', async () => {
     await ask('rated');
     await ask('rated');
-    const error = await refusal(ask('rated', 'sim:rated,tokens=1,tps=0'));
+    const error = await refusal(ask('rated', 'rated:tokens=1,tps=0'));
     expect(error).toBeInstanceOf(RateLimitError);
     expect(error.code).toBe('limit_reached');
     expect(error.message).toMatch(
@@ -113,7 +116,7 @@ describe('what is refused', () => {
     expect(Number(error.headers?.get('retry-after'))).toBeGreaterThan(10);
     expect(error.headers?.get('x-ratelimit-limit-requests')).toBe('2');
     expect(error.headers?.get('x-ratelimit-remaining-requests')).toBe('0');
-    expect(await askedOf('sim:rated,tokens=1,tps=0')).toBe(0);
+    expect(await askedOf('rated:tokens=1,tps=0')).toBe(0);
     await ask('free');
   });
 
@@ -152,6 +155,21 @@ describe('what is refused', () => {
     } finally {
       await session.close();
     }
+  });
+
+  test('models that a tenant may not use are not listed for it', async () => {
+    const idsOf = async (tenant: Tenant): Promise<string[]> => {
+      const ids: string[] = [];
+      for await (const { id } of openaiSdk(at(tenant)).models.list()) ids.push(id);
+      return ids;
+    };
+    expect(await idsOf('free')).toEqual(['upstream/sim']);
+    expect(await idsOf('picky')).toEqual([]);
+    expect(await idsOf('bare')).toEqual(['sim']);
+    expect(await idsOf('whole')).toEqual(['upstream/sim']);
+    await ask('bare', 'sim');
+    await refusal(ask('bare', 'upstream/sim'));
+    await ask('whole', 'upstream/sim');
   });
 
   test('tokens of a day: no SDK tries again', async () => {
@@ -306,4 +324,26 @@ test('what is used is what the provider says, not the estimate', async () => {
   // What the second request has reserved is not left either.
   expect(3000 - left).toBeGreaterThanOrEqual(usage?.total_tokens ?? Infinity);
   expect(3000 - left).toBeLessThan((usage?.total_tokens ?? 0) + 400);
+});
+
+test('of those who wait for a place of maxStreams, the tenant with the higher priority is served first', async () => {
+  const { gateway: own, simulator: provider } = await startBoth(
+    ['--max-streams', '1', '--tenant', 'name=patient,priority=low', '--tenant', 'name=urgent,priority=high'],
+    { env: { SPILLWAY_API_KEYS: 'patient=patient-secret,urgent=urgent-secret' } },
+  );
+  const chat = async (tenant: string, model: string): Promise<Response> =>
+    await postChat(own.url, model, { headers: { authorization: `Bearer ${tenant}-secret` } });
+  const first = await chat('patient', 'sim:stall=1,tps=0,ttft=0');
+  const streams = (state: string): Promise<number> =>
+    metric(own.adminUrl, `spillway_streams{state="${state}"}`);
+  const model = (tenant: string): string => `${tenant}:tokens=1,tps=0,ttft=0`;
+  const answers: Promise<Response>[] = [];
+  for (const [index, tenant] of ['patient', 'patient', 'urgent'].entries()) {
+    answers.push(chat(tenant, model(tenant)));
+    await eventually(async () => (await streams('waiting')) === index + 1, `${tenant} to wait`);
+  }
+  await first.body?.cancel();
+  for (const answer of answers) await (await answer).text();
+  const asked = (await simulatorStats(provider.url)).map((request) => request.model).slice(1);
+  expect(asked).toEqual([model('urgent'), model('patient'), model('patient')]);
 });

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { readModels } from '../src/provider/models/read-models.ts';
+import { readModels, renameModels } from '../src/provider/models/read-models.ts';
 import { eventually, residentBytes, startGateway, watchMemory } from './support/processes.ts';
 import { postChat } from './support/requests.ts';
 
@@ -273,6 +273,22 @@ describe('reading a list', () => {
         const text = JSON.stringify({ ...before, data: models, after: before }, undefined, space);
         const expected = models.map((each) => ({ ...each, id: `p/${each.id}` }));
         expect(read(text)).toEqual(JSON.parse(JSON.stringify(expected)));
+      }),
+    );
+  });
+
+  test('renames some and leaves others out, as a whole parse would', () => {
+    const model = fc.record({ id: fc.string(), more: fc.jsonValue() });
+    const nameOf = (id: string): string | undefined => (id.length % 2 === 0 ? `${id}"x` : undefined);
+    fc.assert(
+      fc.property(fc.array(model), (models) => {
+        const list = readModels(Buffer.from(JSON.stringify({ data: models })), 'p/') ?? Buffer.alloc(0);
+        const expected = models.flatMap(({ id, more }) => {
+          const name = nameOf(`p/${id}`);
+          return name === undefined ? [] : [{ id: name, more }];
+        });
+        const renamed: unknown = JSON.parse(`[${renameModels(list, nameOf).toString()}]`);
+        expect(renamed).toEqual(JSON.parse(JSON.stringify(expected)));
       }),
     );
   });

@@ -172,6 +172,11 @@ export class Limiter implements LeaseHost<RequestLease> {
     return found && this.#refusalOf(found.scopes);
   }
 
+  /** The models that a caller may use, as patterns; `undefined`: all. */
+  modelsOf(caller: Caller): readonly string[] | undefined {
+    return this.#callerScopes(caller)?.limits.models;
+  }
+
   /**
    * A lease for a request, which has nothing yet; `undefined`: no limits are for it.
    *

@@ -6,7 +6,7 @@ import { hijack } from './hijack.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
 
 /**
- * Answers with the models of all these providers, in OpenAI's shape. A client that does not take the answer within
+ * Answers with the models of all these providers, in OpenAI's shape; `nameOf` as for {@link ModelLists.ask}. A client that does not take the answer within
  * `timeoutMs` is disconnected.
  *
  * @throws {GatewayError} if no provider lists any.
@@ -17,11 +17,12 @@ export async function answerModels(
   providers: readonly Provider[],
   lists: ModelLists,
   timeoutMs: number,
+  nameOf: ((id: string) => string | undefined) | undefined,
 ): Promise<FastifyReply> {
   const leaving = new AbortController();
   const stopWatching = watchLeaving(reply.raw, () => leaving.abort(clientLeft('left')));
   try {
-    const found = await lists.ask(providers, headers, leaving.signal);
+    const found = await lists.ask(providers, headers, leaving.signal, nameOf);
     const raw = hijack(reply);
     if (raw.destroyed) {
       // The response is closed already and does not emit `close` again.

@@ -25,6 +25,7 @@ import { addOwnUsage } from './usage-paths.ts';
 import type { UsageReport } from '../limit/usage-report.ts';
 import { hijack } from './hijack.ts';
 import { answerModels } from './answer-models.ts';
+import { allowedName } from '../limit/allowed-name.ts';
 import type { Limiter } from '../limit/limiter.ts';
 import type { RequestLease } from '../limit/request-lease.ts';
 import type { ModelLists } from '../provider/models/model-lists.ts';
@@ -174,7 +175,9 @@ function addProviderPaths(
         const route = routeOf(request);
         const openai = providers().filter(({ api }) => api === 'openai');
         if (isModelList(request) && openai.length > 0) {
-          return await answerModels(request, reply, openai, models, config.stallTimeoutMs);
+          const allowed = limiter()?.modelsOf(callerOf(request.raw));
+          const nameOf = allowed && ((id: string) => allowedName(allowed, id, openai[0]?.name));
+          return await answerModels(request, reply, openai, models, config.stallTimeoutMs, nameOf);
         }
         const { headers, raw } = request;
         const address = clientAddress(raw);

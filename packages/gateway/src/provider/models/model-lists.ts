@@ -16,7 +16,7 @@ import { openReply } from '../open-reply.ts';
 import { isRedirect, redirectError } from '../redirect.ts';
 import { maxRefusalBytes, maxRefusalMs } from '../retry-hints.ts';
 import { HeldModels } from './held-models.ts';
-import { readModels } from './read-models.ts';
+import { readModels, renameModels } from './read-models.ts';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { type Refresh, startRefresh, waitForEnough } from './refresh.ts';
 
@@ -71,7 +71,8 @@ export class ModelLists {
   /**
    * The lists of all these providers. The caller has to call `release` on each. Once there is one list, a
    * silent provider is waited for 1 s longer. After that its last list is used, if it is recent. A provider
-   * that fails is left out. `signal` is aborted when the caller has left.
+   * that fails is left out. `signal` is aborted when the caller has left. `nameOf` says by which name a model is listed, and
+   * of which the caller is told nothing; `undefined`: all are, by their ids.
    *
    * @throws {GatewayError} the first provider's error, when there is no list at all.
    * @throws the signal's reason as soon as it is aborted.
@@ -80,6 +81,7 @@ export class ModelLists {
     providers: readonly Provider[],
     headers: IncomingHttpHeaders,
     signal: AbortSignal,
+    nameOf: ((id: string) => string | undefined) | undefined,
   ): Promise<HeldModels[]> {
     const asked = providers.map((provider) => this.#ask(provider, headers));
     const refreshes = asked.flatMap(({ refresh }) => refresh ?? []);
@@ -99,8 +101,27 @@ export class ModelLists {
       }
     }
     const lists = asked.flatMap(({ key }) => this.#known(key)?.use() ?? []);
-    if (lists.length > 0) return lists;
+    if (lists.length > 0) return nameOf === undefined ? lists : this.#renamed(lists, nameOf);
     throw refreshes.find(({ error }) => error !== undefined)?.error ?? silent();
+  }
+
+  /** Copies of lists, which are held as long as they are sent; the lists themselves are released. */
+  #renamed(lists: readonly HeldModels[], nameOf: (id: string) => string | undefined): HeldModels[] {
+    const renamed: HeldModels[] = [];
+    try {
+      for (const { bytes } of lists) {
+        const models = renameModels(bytes, nameOf);
+        const hold = this.#memory.hold('renamed');
+        renamed.push(new HeldModels(models, hold, this.#clock));
+        this.#grow(hold, models.length);
+      }
+      return renamed;
+    } catch (error) {
+      for (const list of renamed) list.release();
+      throw error;
+    } finally {
+      for (const list of lists) list.release();
+    }
   }
 
   #ask(provider: Provider, headers: IncomingHttpHeaders): { key: string; refresh: Refresh | undefined } {

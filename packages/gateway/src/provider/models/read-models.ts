@@ -28,6 +28,25 @@ export function readModels(body: Buffer, prefix: string): Buffer | undefined {
   return Buffer.from(models.join(','));
 }
 
+/**
+ * Returns the models of a list of {@link readModels} that have a name, each by it: `nameOf` gets a model's id. Takes the time
+ * of the list's length.
+ */
+export function renameModels(list: Buffer, nameOf: (id: string) => string | undefined): Buffer {
+  const models: string[] = [];
+  let at = 0;
+  while (at < list.length) {
+    const end = endOfObject(list, at, list.length);
+    if (end === undefined) break;
+    const model = JSON.parse(list.toString('utf8', at, end)) as { readonly id: string };
+    const name = nameOf(model.id);
+    if (name !== undefined) models.push(JSON.stringify({ ...model, id: name }));
+    // A comma follows.
+    at = end + 1;
+  }
+  return Buffer.from(models.join(','));
+}
+
 function withPrefix(text: string, prefix: string): string | undefined {
   try {
     const model = JSON.parse(text) as { readonly id?: unknown };
@@ -60,9 +79,9 @@ function startOfData(body: Buffer): number | undefined {
  * The offset after the object that begins at `start`; `undefined` if no object begins there, or if it is too
  * long.
  */
-function endOfObject(body: Buffer, start: number): number | undefined {
+function endOfObject(body: Buffer, start: number, maxBytes = maxModelBytes): number | undefined {
   if (body[start] !== OPEN_OBJECT) return undefined;
-  const limit = Math.min(body.length, start + maxModelBytes);
+  const limit = Math.min(body.length, start + maxBytes);
   let depth = 0;
   for (let at = start; at < limit; at += 1) {
     const byte = body[at];
