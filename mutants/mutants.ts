@@ -7964,6 +7964,13 @@ export const mutants: readonly Mutant[] = [
     only: 'one that is paced by a limit',
   },
   {
+    name: 'limits: who has less money left than a token costs asks for ever',
+    file: `${gateway}/limit/spending.ts`,
+    find: 'const hasToken = this.#tokensFor(budget, held) > outputTokens;',
+    replace: 'const hasToken = held > used;',
+    test: `${gatewayTest}/spending.test.ts`,
+  },
+  {
     name: 'limits: an answer goes on when no slice can be had',
     file: `${gateway}/limit/request-lease.ts`,
     find: 'if (!answer.isGranted) {',

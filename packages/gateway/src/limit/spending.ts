@@ -70,8 +70,9 @@ export class Spending {
   }
 
   /**
-   * The claims of the next slices, with what is used up to now. A stream that has something left keeps it in any case, and
-   * one that has nothing needs some tokens at least.
+   * The claims of the next slices, with what is used up to now. A stream that has a token left keeps it in any case, and
+   * one that has none needs some at least: of money, less than a token costs may be left, and whoever kept that would ask
+   * again at once, for ever.
    */
   nextClaims(outputTokens: number): BudgetClaim[] {
     return this.#claims.map((claim) => {
@@ -80,7 +81,8 @@ export class Spending {
       claim.spent = Math.max(claim.spent, Math.floor(used * surePart));
       const unsure = Math.max(0, used - claim.spent);
       const least = this.#units(budget, outputTokens + leastSliceTokens) - used;
-      const atLeast = held > used ? held - claim.spent : unsure + Math.max(1, least);
+      const hasToken = this.#tokensFor(budget, held) > outputTokens;
+      const atLeast = hasToken ? held - claim.spent : unsure + Math.max(1, least);
       const want = Math.max(atLeast, unsure + this.#slice(budget, outputTokens));
       return { quota: budget.quota, spent: claim.spent, want, atLeast };
     });
