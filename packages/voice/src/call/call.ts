@@ -221,6 +221,14 @@ export class Call {
     else this.#owesAnswer = true;
   }
 
+  /**
+   * Ends the call because a limit is reached: the model's session is closed at once, and the call, with the reason `limit`, when
+   * the ear has heard what came and the farewell. Safe to call twice.
+   */
+  finish(detail = ''): void {
+    this.#leave('limit', detail);
+  }
+
   /** Ends the call. Safe to call twice. */
   close(detail = ''): void {
     this.#end('closed', detail);
