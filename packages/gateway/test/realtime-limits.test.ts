@@ -84,7 +84,7 @@ test('a conversation that has used up its tokens gets what waits, the reason, an
   expect(refused.headers).toMatchObject({ 'x-should-retry': 'false', 'x-ratelimit-remaining-tokens': '0' });
   expect(provider.requests).toHaveLength(1);
   expect((await usageOf(gateway)).usage.today.refused).toBe(1);
-  const cut = 'spillway_limit_cut_streams_total{scope="tenant",limit="tokensPerDay"}';
+  const cut = 'spillway_limit_cuts_total{scope="tenant",limit="tokensPerDay"}';
   expect(await metric(gateway.adminUrl, cut)).toBe(1);
 });
 
@@ -134,7 +134,7 @@ test('a conversation that no provider took costs a request and no token', async 
     socket.end('HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n'),
   );
   const gateway = await startGateway(
-    ['--upstream', provider.url, '--tenant', 'name=clinic,tokensPerDay=1000,requests=1/s burst 2'],
+    ['--upstream', provider.url, '--tenant', 'name=clinic,tokensPerDay=1000,requests=2/min'],
     { env },
   );
   const url = `${gateway.url}/v1/realtime?model=m`;
