@@ -75,7 +75,8 @@ test('a conversation that has used up its tokens gets what waits, the reason, an
   });
   // What was beyond the limit is counted, too.
   await eventually(
-    async () => (await usageOf(gateway)).limits?.some(({ reserved, used: all }) => reserved === 0 && all === 1125),
+    async () =>
+      (await usageOf(gateway)).limits?.some(({ reserved, used: all }) => reserved === 0 && all === 1125),
     `the end to be counted (${JSON.stringify(limits)})`,
   );
   const refused = await refusedRealtime(url, { headers: bearer('sk-web') });
@@ -111,7 +112,10 @@ test('answerMs is how long a conversation may be', async () => {
 });
 
 test('places, requests and models are checked at the upgrade, also of a key in a subprotocol', async () => {
-  const { gateway, provider, url } = await open('streams=1,models=gpt-realtime', ['--wait-timeout-ms', '300']);
+  const { gateway, provider, url } = await open('streams=1,models=gpt-realtime', [
+    '--wait-timeout-ms',
+    '300',
+  ]);
   const protocols = ['realtime', 'openai-insecure-api-key.sk-web'];
   const first = await openRealtime(url, { protocols });
   await provider.next();
@@ -120,7 +124,9 @@ test('places, requests and models are checked at the upgrade, also of a key in a
   expect(waited.body).toContain('may have 1 streams at once, and has 1 (streams)');
   // Another tenant is not held.
   (await openRealtime(url, { headers: bearer('sk-lab') })).socket.close();
-  const other = await refusedRealtime(`${gateway.url}/v1/realtime?model=gpt-5`, { headers: bearer('sk-web') });
+  const other = await refusedRealtime(`${gateway.url}/v1/realtime?model=gpt-5`, {
+    headers: bearer('sk-web'),
+  });
   expect(other.status).toBe(403);
   expect(JSON.parse(other.body)).toMatchObject({ error: { code: 'model_not_allowed' } });
   // Its place is free with its end, and one that waits gets it.

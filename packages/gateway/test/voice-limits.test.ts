@@ -47,7 +47,8 @@ test('calls are in the account of their tenant, and one too many at once is refu
   expect((await usageOf(gateway)).streamsNow).toBe(1);
   expect(await (await askSigned(gateway.webhook, { CallSid: 'CA2' })).text()).toBe(saySorry);
   expect(await lineWith(gateway, 'call refused', { call: 'CA2', reason: 'limit' })).toMatchObject({
-    detail: 'The tenant clinic may have 1 streams at once, and has 1 (streams). Try again when one has ended.',
+    detail:
+      'The tenant clinic may have 1 streams at once, and has 1 (streams). Try again when one has ended.',
   });
   expect(await metric(gateway.adminUrl, 'spillway_calls_refused_total{reason="limit"}')).toBe(1);
   await eventually(async () => (await usageOf(gateway)).usage.today.refused === 1, 'the refusal');
@@ -102,11 +103,17 @@ test('answerMs is how long a call may be, from its webhook on', async () => {
   expect((await usageOf(gateway)).usage.today).toMatchObject({ requests: 1, cut: 1 });
 });
 
-
 test('a call whose socket does not come gives its place back after 30 s', async () => {
   const clock = new VirtualClock();
   const { store } = openFailingLimitStore(clock);
-  const limits = { streams: 1, tokensPerDay: 1000, priority: 'normal', answer: {}, user: {}, session: {} } as const;
+  const limits = {
+    streams: 1,
+    tokensPerDay: 1000,
+    priority: 'normal',
+    answer: {},
+    user: {},
+    session: {},
+  } as const;
   const log = { info: () => undefined, warn: () => undefined };
   const defects = new Defects({ error: (error) => expect.unreachable(String(error)) });
   const limiter = new Limiter({

@@ -97,10 +97,7 @@ const voiceSchema = z
       ),
     tenant: z
       .string('expected the name of a tenant')
-      .refine(
-        isTenantName,
-        'expected the name of a tenant, of lower-case letters, digits, ".", "_" and "-"',
-      )
+      .refine(isTenantName, 'expected the name of a tenant, of lower-case letters, digits, ".", "_" and "-"')
       .optional()
       .describe(
         'the tenant whose limits hold for calls, and in whose account they are; default: none, and no limits hold',

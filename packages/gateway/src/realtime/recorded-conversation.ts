@@ -87,7 +87,8 @@ export class RecordedConversation {
     this.#stream.bytes = toClient.bytes;
     const code = codes[reason];
     const error =
-      limit ?? (code === undefined ? undefined : new GatewayError(code, `The conversation ended: ${reason}.`));
+      limit ??
+      (code === undefined ? undefined : new GatewayError(code, `The conversation ended: ${reason}.`));
     const state = error === undefined ? 'completed' : error.isCancel ? 'cancelled' : 'failed';
     const outcome: StreamOutcome = { state, error, usage };
     this.conversation.ended(outcome, this.#reader(error, toClient.messages));

@@ -94,7 +94,10 @@ function record(
 }
 
 /** The error of a call that ended as nobody wished; `undefined`: it is complete. */
-function errorOf({ detail, reason }: Extract<CallEvent, { readonly kind: 'ended' }>): GatewayError | undefined {
+function errorOf({
+  detail,
+  reason,
+}: Extract<CallEvent, { readonly kind: 'ended' }>): GatewayError | undefined {
   if (reason === 'limit') return new GatewayError('limit_reached', detail);
   if (reason !== 'model_failed') return undefined;
   return new GatewayError('upstream_cut', `The call ended: ${reason}.`);
