@@ -74,11 +74,11 @@ test('a call that has used up its tokens is heard to the end of what was said, a
   await call.whenHeard(500, 20_000);
   const words = speech('caller-hello').audio;
   // The answers of the model use up what is left, whatever each of them has.
-  let isOver = false;
-  void call.ended.then(() => (isOver = true));
-  for (let turn = 0; turn < 20 && !isOver; turn += 1) {
+  const state = { isOver: false };
+  void call.ended.then(() => (state.isOver = true));
+  for (let turn = 0; turn < 20 && !state.isOver; turn += 1) {
     await call.whenQuiet(600, 20_000);
-    if (!isOver) call.say(words);
+    if (!state.isOver) call.say(words);
     await call.whenHeard(call.heardMs + 300, 20_000);
   }
   const { callId, refusals } = await call.ended;
@@ -115,7 +115,7 @@ test('a call whose socket does not come gives its place back after 30 s', async 
     session: {},
   } as const;
   const log = { info: () => undefined, warn: () => undefined };
-  const defects = new Defects({ error: (error) => expect.unreachable(String(error)) });
+  const defects = new Defects({ error: (error) => expect.unreachable(JSON.stringify(error)) });
   const limiter = new Limiter({
     settings: {
       tenants: new Map([['clinic', limits]]),

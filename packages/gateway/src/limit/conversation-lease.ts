@@ -11,8 +11,6 @@ import type { Spender } from './spender.ts';
 export interface ConversationLeaseOptions {
   readonly lease: RequestLease;
   readonly clock: Pick<ServerClock, 'after' | 'nowMs'>;
-  /** How long a conversation may last (`answerMs`), from now on; `undefined`: nothing bounds it. */
-  readonly maxMs: number | undefined;
   /** Aborted when no answer of the store is wanted any more. */
   readonly closing: AbortSignal;
 }
@@ -69,7 +67,8 @@ export class ConversationLease implements Spender {
 
   /** It begins. `onCut`: a limit ends it; called once at most. */
   begin(onCut: (error: LimitError) => void): void {
-    const { clock, maxMs } = this.#options;
+    const { clock, lease } = this.#options;
+    const { maxMs } = lease;
     this.wasServed = true;
     this.#onCut = onCut;
     if (maxMs === undefined) return;

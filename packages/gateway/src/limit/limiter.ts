@@ -182,7 +182,7 @@ export class Limiter implements LeaseHost<RequestLease> {
    * @throws {GatewayError} `model_not_allowed`.
    */
   lease(request: LimitedRequest, asker: Pick<Asker, 'caller' | 'headers'>): RequestLease | undefined {
-    return this.#lease(request, asker, (limits) => limits.answer);
+    return this.#lease(request, asker, (answer) => answer);
   }
 
   /**
@@ -197,18 +197,14 @@ export class Limiter implements LeaseHost<RequestLease> {
     asker: Pick<Asker, 'caller' | 'headers'>,
   ): ConversationLease | undefined {
     const request = { route: { format: undefined }, model, members: undefined, body: { parts: [] } };
-    let maxMs: number | undefined;
-    const lease = this.#lease(request, asker, ({ answer }) => {
-      maxMs = answer.ms;
-      return {};
-    });
-    return lease && new ConversationLease({ lease, clock: this.clock, maxMs, closing: this.closing });
+    const lease = this.#lease(request, asker, ({ ms }) => ({ ms }));
+    return lease && new ConversationLease({ lease, clock: this.clock, closing: this.closing });
   }
 
   #lease(
     request: LimitedRequest,
     { caller, headers }: Pick<Asker, 'caller' | 'headers'>,
-    answerOf: (limits: TenantLimits) => TenantLimits['answer'],
+    answerOf: (answer: TenantLimits['answer']) => TenantLimits['answer'],
   ): RequestLease | undefined {
     const found = this.#callerScopes(caller);
     if (found === undefined) return undefined;
@@ -226,7 +222,7 @@ export class Limiter implements LeaseHost<RequestLease> {
       host: this,
       name: `${scopeIds.tag(caller.tenant)}${this.#names}-${this.#count.toString(36)}`,
       scopes,
-      limits: { priority: limits.priority, answer: answerOf(limits) },
+      limits: { priority: limits.priority, answer: answerOf(limits.answer) },
       spending: new Spending(scopes, price, hasBudgets ? promptTokensOf(request.body.parts) : 0),
       format: request.route.format?.name,
     });

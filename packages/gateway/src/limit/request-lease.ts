@@ -91,6 +91,11 @@ export class RequestLease implements StreamLimit {
     return this.#host.paces.open({ tokensPerSecond, shared, tokensOf: createTokenEstimate(format) });
   }
 
+  /** How long the answer may take; `undefined`: nothing bounds it. */
+  get maxMs(): number | undefined {
+    return this.#limits.answer.ms;
+  }
+
   /** Who gets the next free place of maxStreams. */
   get priority(): TenantLimits['priority'] {
     return this.#limits.priority;
