@@ -4243,16 +4243,16 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'calls: a socket needs no token',
     file: `${gateway}/voice/voice.ts`,
-    find: 'if (!this.isSigned || this.#isAwaited(leg)) this.calls.answer(leg);',
-    replace: 'this.calls.answer(leg);',
+    find: 'else if (!this.isSigned) this.calls.answer(leg);',
+    replace: 'else if (performance.now() > 0) this.calls.answer(leg);',
     test: `${gatewayTest}/voice-line.test.ts`,
     only: 'without the token',
   },
   {
     name: 'calls: a token is for any call',
     file: `${gateway}/voice/voice.ts`,
-    find: "this.#tokens.take(parameters['token'] ?? '') === callId",
-    replace: "this.#tokens.take(parameters['token'] ?? callId) !== undefined",
+    find: 'if (awaited?.call === callId) return awaited;',
+    replace: 'if (awaited !== undefined) return awaited;',
     test: `${gatewayTest}/voice-line.test.ts`,
     only: 'without the token',
   },
@@ -7622,7 +7622,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'calls: a gate that would end each call is taken',
     file: 'packages/gateway/src/config/read-voice.ts',
-    find: '  refuseGate(taps, model);\n',
+    find: '  refuseGate(taps, model, voice.tenant);\n',
     replace: '',
     test: 'packages/gateway/test/voice-config.test.ts',
     only: 'hold each call back',
@@ -7954,23 +7954,6 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'a conversation asks for more',
-  },
-  {
-    name: 'limits: what is reserved of a conversation goes on for ever while the store is away',
-    file: `${gateway}/limit/request-lease.ts`,
-    find: 'this.isShort = this.#outputTokens >= this.#spending.stopAt;',
-    replace: '',
-    test: `${gatewayTest}/limiter.test.ts`,
-    only: 'has what it has reserved',
-  },
-  {
-    name: 'limits: a conversation that is over is cut',
-    file: `${gateway}/limit/conversation-lease.ts`,
-    find: `    this.#timer?.stop();
-    this.#onCut = undefined;`,
-    replace: '    this.#timer?.stop();',
-    test: `${gatewayTest}/limiter.test.ts`,
-    only: 'finds ended is not cut',
   },
   {
     name: 'limits: a conversation may be longer than answerMs',

@@ -59,9 +59,14 @@ test('a conversation that has used up its tokens gets what waits, the reason, an
   const events = client.messages.map(({ data }) => JSON.parse(data.toString()) as ErrorEvent);
   expect(events.map(({ type }) => type)).toEqual(['response.done', words, 'response.done', 'error']);
   expect(events[3]?.error).toMatchObject({ type: 'invalid_request_error', code: 'limit_reached' });
-  expect(events[3]?.error.message).toContain('of 1000 tokens today');
+  expect(events[3]?.error.message).toContain('has used up its 1000 tokens today');
   expect(events[3]?.error.message).toContain('(tokensPerDay)');
-  await lineWith(gateway, 'realtime session ended', { reason: 'limit', closeCode: 1008, inputTokens: 820 });
+  await lineWith(gateway, 'realtime session ended', {
+    reason: 'limit',
+    limit: 'tokensPerDay',
+    closeCode: 1008,
+    inputTokens: 820,
+  });
   const { limits, streamsNow, usage: used } = await usageOf(gateway);
   expect(streamsNow).toBe(0);
   expect(used.today).toMatchObject({
@@ -104,10 +109,11 @@ test('answerMs is how long a conversation may be', async () => {
   const { gateway, provider, url } = await open('answerMs=300');
   const client = await openRealtime(url, { headers: bearer('sk-web') });
   const model = watched(await provider.next());
-  model.socket.send('{"type":"response.created"}');
   expect(await client.closed).toBe('1008 A limit is reached: answerMs.');
   expect(await model.closed).toBe('1001');
-  expect(client.messages).toHaveLength(2);
+  expect(client.messages.map(({ data }) => data.toString())).toEqual([
+    expect.stringMatching(/^\{"type":"error".*The answer took \d+ ms, of at most 300 \(answerMs\)/u),
+  ]);
   await lineWith(gateway, 'realtime session ended', { reason: 'limit' });
 });
 

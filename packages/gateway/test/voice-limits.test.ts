@@ -84,7 +84,7 @@ test('a call that has used up its tokens is heard to the end of what was said, a
   const { callId, refusals } = await call.ended;
   expect(refusals).toEqual([]);
   const line = await lineWith(gateway, 'call ended', { call: callId, reason: 'limit' });
-  expect(line['detail']).toContain('of 300 tokens today');
+  expect(line['detail']).toContain('has used up its 300 tokens today');
   expect(await metric(gateway.adminUrl, 'spillway_calls_ended_total{reason="limit"}')).toBe(1);
   const followed = await (await askSigned(gateway.ended, { CallSid: callId })).text();
   expect(followed).toContain('<Say>Sorry');

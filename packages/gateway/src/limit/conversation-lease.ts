@@ -87,7 +87,6 @@ export class ConversationLease implements Spender {
   /** It is over. Returns what was counted; `undefined`: the lease had nothing, or has settled before. */
   settle(): CountedTokens | undefined {
     this.#timer?.stop();
-    this.#onCut = undefined;
     return this.#options.lease.settle(this.reported);
   }
 

@@ -169,7 +169,6 @@ export class RequestLease implements StreamLimit {
     if (this.#state !== 'open' || this.#isCut || this.#spending.stopAt === Infinity) return;
     this.#outputTokens = Math.max(this.#outputTokens, outputTokens);
     this.#spending.countInput(inputTokens, this.#outputTokens);
-    this.isShort = this.#outputTokens >= this.#spending.stopAt;
     if (!this.#isAsking) this.#ask();
   }
 
