@@ -18,6 +18,7 @@ const reasonTexts: Readonly<Record<CallEndReason, string>> = {
   carrier_refused: 'the carrier sent what is not allowed',
   model_failed: 'the model failed',
   ear_stalled: 'the ear confirmed nothing',
+  limit: 'a limit of its tenant is reached',
   max_duration: 'as long as a call may last',
   closed: 'ended here',
 };

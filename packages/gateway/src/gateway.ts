@@ -142,6 +142,7 @@ export async function openGateway(
     defects,
     log,
     streams: () => streams.all(),
+    talking: () => [...realtime.tenants, ...(voice?.calls.tenants ?? [])],
     storeCalled: (ms, hasFailed) => metrics.limitStore.called(ms, hasFailed),
   });
   let say: (sentence: string) => void = () => undefined;
@@ -284,7 +285,9 @@ export async function openGateway(
     defects,
     door: sessionDoor(connections, guard, onRefused),
     isReady,
+    limiter: () => limits.limiter,
     log,
+    usage: () => limits.accounts?.usage,
     openSimulator: () => openSimulator({ host: '127.0.0.1', port: 0 }),
     simulatorUrl: simulator?.url,
     // A demonstration calls as a carrier on this machine does: without TLS, and without a proxy's header.
@@ -302,6 +305,7 @@ export async function openGateway(
     door: sessionDoor(connections, guard, onRefused),
     guard,
     isReady,
+    limiter: () => limits.limiter,
     log,
     links,
     memory,
@@ -310,6 +314,7 @@ export async function openGateway(
     taps,
     targets: provider.targets,
     tracing,
+    usage: () => limits.accounts?.usage,
   });
   const requests = relaySessionRequests({
     config,

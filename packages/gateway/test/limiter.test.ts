@@ -12,6 +12,7 @@ import { openStreams, startStream, type WrittenStream } from '../../server/test/
 import { Admission } from '../src/access/admission.ts';
 import type { LimitSettings, TenantLimits } from '../src/config/limits.ts';
 import type { Settlement } from '../src/limit/lease-host.ts';
+import type { ConversationLease } from '../src/limit/conversation-lease.ts';
 import { Limiter, type LimiterOptions } from '../src/limit/limiter.ts';
 import type { RequestLease } from '../src/limit/request-lease.ts';
 import { type FailingLimitStore, openFailingLimitStore } from './support/failing-limit-store.ts';
@@ -360,4 +361,65 @@ test('of requests that wait for a place of maxStreams, the one with the highest 
   admission.release();
   await Promise.all(waiting);
   expect(order).toEqual(['high 2', 'high 3', 'normal 1', 'low 0']);
+});
+
+/** A conversation that has begun, and the limit that has ended it. */
+async function talk({ limiter }: Opened): Promise<{
+  readonly lease: ConversationLease;
+  readonly cuts: LimitError[];
+}> {
+  const lease = limiter.conversation('gpt', asker(''));
+  if (lease === undefined) throw new Error('the tenant has limits');
+  await lease.enter(new AbortController().signal);
+  const cuts: LimitError[] = [];
+  lease.begin((error) => cuts.push(error));
+  return { lease, cuts };
+}
+
+test('a conversation asks for more with each report, and is over at most one answer behind the limit', async () => {
+  const opened = open({ tokensPerDay: 10_000, answer: { tokens: 100, tokensPerSecond: 1 } });
+  const { cuts, lease } = await talk(opened);
+  let total = 0;
+  for (let answers = 1; cuts.length === 0 && answers < 100; answers += 1) {
+    total = answers * 300;
+    lease.used({ inputTokens: answers * 200, outputTokens: answers * 100 });
+    await turn();
+    expect(opened.failing.calls.extend).toBe(answers);
+  }
+  expect(total).toBeGreaterThan(9700);
+  expect(total).toBeLessThanOrEqual(10_300);
+  expect(cuts[0]?.message).toContain('(tokensPerDay)');
+  lease.used({ inputTokens: 8000, outputTokens: 4000 });
+  expect(cuts).toHaveLength(1);
+  expect(lease.settle()).toMatchObject({ inputTokens: 8000, outputTokens: 4000 });
+  expect(lease.settle()).toBeUndefined();
+  await eventually(() => opened.failing.calls.settle === 1, 'it to be settled');
+});
+
+test('a conversation has what it has reserved while the store is away, and all of it when that is open', async () => {
+  for (const whenStoreFails of ['closed', 'open'] as const) {
+    const opened = open({ tokensPerDay: 100_000 }, { whenStoreFails });
+    const { cuts, lease } = await talk(opened);
+    opened.failing.isAway = true;
+    lease.used({ inputTokens: 100, outputTokens: 100 });
+    await turn();
+    expect(cuts).toHaveLength(0);
+    lease.used({ inputTokens: 1000, outputTokens: 1000 });
+    await turn();
+    expect(cuts).toHaveLength(whenStoreFails === 'closed' ? 1 : 0);
+    opened.failing.isAway = false;
+    lease.settle();
+  }
+});
+
+test('a conversation that another answer of the store finds ended is not cut', async () => {
+  const opened = open({ tokensPerDay: 1000 });
+  const { cuts, lease } = await talk(opened);
+  const held = Promise.withResolvers<void>();
+  opened.failing.hold = held.promise;
+  lease.used({ inputTokens: 1000, outputTokens: 1000 });
+  lease.settle();
+  held.resolve();
+  await eventually(() => opened.failing.calls.settle === 1, 'it to be settled');
+  expect(cuts).toEqual([]);
 });

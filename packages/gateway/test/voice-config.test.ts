@@ -47,6 +47,22 @@ describe('the settings of calls', () => {
       expect(withTap(tap).voice).toBeDefined();
   });
 
+  test('name a tenant, whose limits are used then, and only for calls that are signed', () => {
+    const tenant = 'clinic';
+    const more = { tenant: [{ name: tenant, streams: 5 }] };
+    expect(load({ ...good, tenant }, { more }).voice).toMatchObject({ tenant });
+    const unused = (voice: object): boolean =>
+      adviceFor(load(voice, { more }), {}, []).some(({ code }) => code === 'limit_unused');
+    expect(unused({ ...good, tenant })).toBe(false);
+    expect(unused(good)).toBe(true);
+    expect(() => load({ model: 'simulated', tenant }, { variables: {} })).toThrow(
+      /^voice\.tenant: expected publicUrl and the auth token/u,
+    );
+    expect(() => load({ ...good, tenant: 'No Name' })).toThrow(/tenant.*expected the name of a tenant/u);
+    const gate = { name: 'audit', to: 'sqlite:audit.db', gate: true, tenants: [tenant] };
+    expect(() => load({ ...good, tenant }, { more: { tap: [gate] } })).toThrow(/leave out the calls/u);
+  });
+
   test('have the default provider, the usual variable and the same meaning as a text', () => {
     const { voice } = load(good);
     expect(voice).toMatchObject({

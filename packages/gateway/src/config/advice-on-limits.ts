@@ -47,9 +47,11 @@ function unpriced({ config: { price, tenant }, limits }: Settings): LimitAdvice[
 }
 
 /** Entries of tenants that no key belongs to: most are misspelt. */
-function unusedTenants({ apiKeys, config: { tenant } }: Settings): LimitAdvice[] {
+function unusedTenants({ apiKeys, config: { tenant, voice } }: Settings): LimitAdvice[] {
   const names = tenant.map(({ name }) => name).filter((name) => name !== '*');
-  const unused = names.filter((name) => !apiKeys.some((key) => key.tenant === name));
+  const unused = names.filter(
+    (name) => voice?.tenant !== name && !apiKeys.some((key) => key.tenant === name),
+  );
   if (unused.length === 0) return [];
   const shown =
     unused.length > 5 ? `${unused.slice(0, 5).join(', ')} and ${unused.length - 5} more` : unused.join(', ');

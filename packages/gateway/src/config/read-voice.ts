@@ -47,6 +47,7 @@ export interface VoiceSettings extends Pick<
   | 'maxCalls'
   | 'maxDurationMs'
   | 'onShortNoise'
+  | 'tenant'
   | 'voice'
   | 'windowMs'
 > {
@@ -89,7 +90,12 @@ export function readVoice(
         'that authTokenEnv or authTokenFile names, got none; calls are unsigned only with model: simulated, on loopback and without keys of clients',
     );
   }
-  refuseGate(taps, model);
+  if (line === undefined && voice.tenant !== undefined) {
+    throw new ConfigError(
+      `voice.tenant: expected publicUrl and the auth token of the account beside it, because only a call that its webhook has announced is held against limits, got calls that are unsigned`,
+    );
+  }
+  refuseGate(taps, model, voice.tenant);
   return {
     ...ofConfig(voice),
     model,
@@ -111,9 +117,9 @@ export function namesOf(model: RealtimeModel | undefined): {
 }
 
 /** Speech cannot wait until it is kept, so that a tap with a gate would end each call. */
-function refuseGate(taps: Config['tap'], model: RealtimeModel | undefined): void {
+function refuseGate(taps: Config['tap'], model: RealtimeModel | undefined, tenant = ''): void {
   const names = namesOf(model);
-  const gate = taps.find((tap) => tap.gate && wants(tap, { ...names, caller: '', tenant: '' }));
+  const gate = taps.find((tap) => tap.gate && wants(tap, { ...names, caller: '', tenant }));
   if (gate === undefined) return;
   throw new ConfigError(
     `tap.${gate.name}: expected providers, models, tenants or callers that leave out the calls of voice (${names.provider}/${names.model}, without a caller) beside gate: true, ` +
@@ -136,6 +142,7 @@ function ofConfig({
   maxCalls,
   maxDurationMs,
   onShortNoise,
+  tenant,
   voice,
   windowMs,
 }: VoiceConfig): Omit<VoiceSettings, 'filler' | 'line' | 'model' | 'tools'> {
@@ -149,6 +156,7 @@ function ofConfig({
     maxCalls,
     maxDurationMs,
     onShortNoise,
+    tenant,
     voice,
     windowMs,
   };

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { isConnectionHeader } from '../http/headers.ts';
+import { isTenantName } from './api-key.ts';
 import { oneEntry } from './entries.ts';
 import { isThisMachine } from './loopback.ts';
 import { isBareUrl } from './upstream.ts';
@@ -93,6 +94,13 @@ const voiceSchema = z
       .optional()
       .describe(
         "the gateway's URL as the carrier reaches it, without /voice/twilio; requests are signed for it",
+      ),
+    tenant: z
+      .string('expected the name of a tenant')
+      .refine(isTenantName, 'expected the name of a tenant, of lower-case letters, digits, ".", "_" and "-"')
+      .optional()
+      .describe(
+        'the tenant whose limits hold for calls, and in whose account they are; default: none, and no limits hold',
       ),
     authTokenEnv: variableName
       .optional()

@@ -12,6 +12,8 @@ import { UsageReport } from './usage-report.ts';
 export interface AccountsOptions extends Omit<OpenStoreOptions, 'password'> {
   /** All streams that run or are kept. */
   readonly streams: () => Iterable<GatewayStream>;
+  /** The tenants of the conversations and calls that run, one for each. */
+  readonly talking: () => Iterable<string>;
 }
 
 /** What tenants use: where it is counted, and who may look. There is none without limits and prices in the settings. */
@@ -36,7 +38,7 @@ export interface Accounts {
  */
 export async function openAccounts(
   asked: LimitSettings | undefined,
-  { streams, ...options }: AccountsOptions,
+  { streams, talking, ...options }: AccountsOptions,
 ): Promise<Accounts | undefined> {
   if (asked === undefined) return undefined;
   let settings: LimitSettings | undefined = asked;
@@ -48,6 +50,7 @@ export async function openAccounts(
     for (const { client, end, origin } of streams())
       if (end === undefined && origin.isOwn !== true)
         running.set(client.tenant, (running.get(client.tenant) ?? 0) + 1);
+    for (const tenant of talking()) running.set(tenant, (running.get(tenant) ?? 0) + 1);
     return running;
   };
   return {

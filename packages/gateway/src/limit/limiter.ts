@@ -11,6 +11,7 @@ import type { LimitSettings, NameSource, TenantLimits } from '../config/limits.t
 import { fitsAny } from '../config/glob.ts';
 import type { Route } from '../http/route.ts';
 import { scopeIds } from './configured-scopes.ts';
+import { ConversationLease } from './conversation-lease.ts';
 import { KnownNames } from './known-names.ts';
 import type { FirstClaims, LeaseHost, Settlement } from './lease-host.ts';
 import { quotaError, type RefusedQuota } from './limit-message.ts';
@@ -183,7 +184,31 @@ export class Limiter implements LeaseHost<RequestLease> {
    * @throws {LimitError} if it is known to be refused.
    * @throws {GatewayError} `model_not_allowed`.
    */
-  lease(request: LimitedRequest, { caller, headers }: Asker): RequestLease | undefined {
+  lease(request: LimitedRequest, asker: Pick<Asker, 'caller' | 'headers'>): RequestLease | undefined {
+    return this.#lease(request, asker, (answer) => answer);
+  }
+
+  /**
+   * A lease for a conversation or a call, as {@link lease} is for a request. Of the limits of an answer it has `answerMs` alone:
+   * what a model says in it is known when it was said, and is heard no faster than it is spoken.
+   *
+   * @throws {LimitError} if it is known to be refused.
+   * @throws {GatewayError} `model_not_allowed`.
+   */
+  conversation(
+    model: string | undefined,
+    asker: Pick<Asker, 'caller' | 'headers'>,
+  ): ConversationLease | undefined {
+    const request = { route: { format: undefined }, model, members: undefined, body: { parts: [] } };
+    const lease = this.#lease(request, asker, ({ ms }) => ({ ms }));
+    return lease && new ConversationLease({ lease, clock: this.clock, closing: this.closing });
+  }
+
+  #lease(
+    request: LimitedRequest,
+    { caller, headers }: Pick<Asker, 'caller' | 'headers'>,
+    answerOf: (answer: TenantLimits['answer']) => TenantLimits['answer'],
+  ): RequestLease | undefined {
     const found = this.#callerScopes(caller);
     if (found === undefined) return undefined;
     const { limits } = found;
@@ -201,7 +226,7 @@ export class Limiter implements LeaseHost<RequestLease> {
       host: this,
       name: `${scopeIds.tag(caller.tenant)}${this.#names}-${this.#count.toString(36)}`,
       scopes,
-      limits,
+      limits: { priority: limits.priority, answer: answerOf(limits.answer) },
       spending: new Spending(scopes, price, hasBudgets ? promptTokensOf(request.body.parts) : 0),
       format: request.route.format?.name,
     });

@@ -14,7 +14,8 @@ import type { CountedTokens, LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
 import type { Spending } from './spending.ts';
-import { answerTokens, textTokens } from './token-estimate.ts';
+import { type Spender, spenderOf } from './spender.ts';
+import { answerTokens } from './token-estimate.ts';
 
 /** What a lease is made of. */
 export interface RequestLeaseOptions {
@@ -43,7 +44,7 @@ export class RequestLease implements StreamLimit {
   readonly #spending: Spending;
   readonly #format: FormatName | undefined;
   readonly #startedMs: number;
-  #stream: GatewayStream | undefined;
+  #spender: Spender | undefined;
   /** `new`: nothing was taken. `waiting`: a place is awaited. `open`: everything was taken. */
   #state: 'new' | 'open' | 'settled' | 'waiting' = 'new';
   /** The answer of the store to the lease's latest question. */
@@ -90,6 +91,11 @@ export class RequestLease implements StreamLimit {
     return this.#host.paces.open({ tokensPerSecond, shared, tokensOf: createTokenEstimate(format) });
   }
 
+  /** How long the answer may take; `undefined`: nothing bounds it. */
+  get maxMs(): number | undefined {
+    return this.#limits.answer.ms;
+  }
+
   /** Who gets the next free place of maxStreams. */
   get priority(): TenantLimits['priority'] {
     return this.#limits.priority;
@@ -98,6 +104,11 @@ export class RequestLease implements StreamLimit {
   /** The lease's name in the store, if it has anything there. */
   get openName(): string | undefined {
     return this.#state === 'open' && this.#hasQuotas ? this.#name : undefined;
+  }
+
+  /** Why the lease waits for a place; `undefined`: it does not. */
+  get awaitedError(): LimitError | undefined {
+    return this.#awaited?.error;
   }
 
   /** The keys of the places that the lease has or wants. */
@@ -125,8 +136,13 @@ export class RequestLease implements StreamLimit {
 
   /** Opens the lease if that was not done, and waits for its turn. */
   async enter(stream: GatewayStream): Promise<void> {
-    this.#stream = stream;
-    const { signal } = stream;
+    await this.enterAs(spenderOf(stream, this.#format));
+  }
+
+  /** {@link enter}, of whoever is no stream. */
+  async enterAs(spender: Spender): Promise<void> {
+    this.#spender = spender;
+    const { signal } = spender;
     try {
       await this.open(signal);
       while (this.#state === 'waiting') {
@@ -145,14 +161,23 @@ export class RequestLease implements StreamLimit {
     if (tokens >= this.#nextAt) this.#reached(tokens);
   }
 
+  /**
+   * A conversation has used so much in all, says its provider. What comes between two reports is not known, so with each the
+   * next slice is asked for.
+   */
+  used({ inputTokens = 0, outputTokens = 0 }: TokenUsage): void {
+    if (this.#state !== 'open' || this.#isCut || this.#spending.stopAt === Infinity) return;
+    this.#outputTokens = Math.max(this.#outputTokens, outputTokens);
+    this.#spending.countInput(inputTokens, this.#outputTokens);
+    if (!this.#isAsking) this.#ask();
+  }
+
   tick(nowMs: number): LimitError | undefined {
     if (this.#state === 'settled') return undefined;
     const { ms } = this.#limits.answer;
     const lastedMs = nowMs - this.#startedMs;
-    const { body } = this.#stream ?? {};
-    // Half of a body that is no stream of events is of no use to anybody.
-    const canEnd = body === undefined || body.isEvents;
-    if (ms !== undefined && lastedMs >= ms && canEnd)
+    const mayBeCut = this.#spender?.mayBeCut ?? true;
+    if (ms !== undefined && lastedMs >= ms && mayBeCut)
       return answerError('answerMs', ms, Math.round(lastedMs));
     const isLate = this.#state === 'waiting' && lastedMs >= this.#host.waitTimeoutMs;
     return isLate && this.#awaited !== undefined ? this.#refusedBy(this.#awaited.error) : undefined;
@@ -197,28 +222,16 @@ export class RequestLease implements StreamLimit {
    * at work pays for the prompt.
    */
   #used(usage: TokenUsage | undefined): { input: number; output: number; isEstimate: boolean } {
-    const stream = this.#stream;
-    const wasServed =
-      stream !== undefined &&
-      stream.phase !== 'waiting' &&
-      (stream.body === undefined
-        ? (stream.end?.state ?? 'cancelled') === 'cancelled'
-        : stream.body.status < 400) &&
-      stream.refusal === undefined;
+    const spender = this.#spender;
     const { inputTokens, outputTokens } = usage ?? {};
-    if (!wasServed) return { input: inputTokens ?? 0, output: outputTokens ?? 0, isEstimate: false };
-    const counted = this.#counted(stream);
+    if (spender?.wasServed !== true)
+      return { input: inputTokens ?? 0, output: outputTokens ?? 0, isEstimate: false };
+    const counted = spender.estimatedTokens;
     return {
       input: inputTokens ?? this.#spending.inputTokens,
       output: outputTokens ?? counted,
       isEstimate: inputTokens === undefined || outputTokens === undefined,
     };
-  }
-
-  /** The tokens of an answer, by its length. What is in a body of an unknown kind may be anything. */
-  #counted({ body, bytes, events }: GatewayStream): number {
-    if (body?.isEvents === true) return answerTokens(this.#format ?? 'openai-chat', events, bytes);
-    return this.#format === undefined ? 0 : textTokens(bytes);
   }
 
   /** Asks the store for everything once. */
@@ -398,6 +411,10 @@ export class RequestLease implements StreamLimit {
       if (this.isShort) this.#nextAt = most ?? Infinity;
       return;
     }
+    this.#ask();
+  }
+
+  #ask(): void {
     this.#isAsking = true;
     this.#asked = this.#extend();
   }
@@ -406,7 +423,7 @@ export class RequestLease implements StreamLimit {
   async #extend(): Promise<void> {
     const { closing, leaseMs, store } = this.#host;
     this.#look();
-    const input = this.#stream?.reported?.inputTokens;
+    const input = this.#spender?.reported?.inputTokens;
     if (input !== undefined) this.#spending.countInput(input, this.#outputTokens);
     const claims = this.#spending.nextClaims(this.#outputTokens);
     try {
@@ -448,7 +465,7 @@ export class RequestLease implements StreamLimit {
     this.#isCut = true;
     this.#nextAt = Infinity;
     const counted = { inputTokens: this.#spending.inputTokens, outputTokens: this.#outputTokens };
-    this.#stream?.cut(error, counted);
+    this.#spender?.cut(error, counted);
   }
 
   #refusedBy(error: LimitError): LimitError {

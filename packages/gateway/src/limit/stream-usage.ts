@@ -21,6 +21,19 @@ export interface EndOfStream {
   readonly counted: CountedTokens | undefined;
 }
 
+/** What is known of a conversation or a call at its end. */
+export interface EndedConversation {
+  readonly tenant: string;
+  /** The model as clients name it; empty: not named. */
+  readonly model: string;
+  /** What the provider reported, in all. */
+  readonly usage: TokenUsage | undefined;
+  /** What limits have counted; `undefined`: it had none. */
+  readonly counted: CountedTokens | undefined;
+  /** The limit that ended it; `undefined`: none did. */
+  readonly error: LimitError | undefined;
+}
+
 interface StreamUsageOptions {
   readonly book: UsageBook;
   readonly counts: LimitCounts;
@@ -29,7 +42,7 @@ interface StreamUsageOptions {
   readonly prices: () => readonly Price[];
 }
 
-/** Counts what streams have used for the tenants that asked. */
+/** Counts what streams, conversations and calls have used for the tenants that asked. */
 export class StreamUsage {
   readonly #book: UsageBook;
   readonly #counts: LimitCounts;
@@ -76,6 +89,27 @@ export class StreamUsage {
     });
     if (stream.events === 0) return;
     void this.#delivered(stream, price);
+  }
+
+  /** A conversation or a call has ended. Call it once for each. */
+  talked({ counted, error, model, tenant, usage }: EndedConversation): void {
+    const isCut = error instanceof LimitError;
+    if (isCut) this.#counts.add(error, true);
+    const { inputTokens, outputTokens, overshootTokens } = counted ?? {
+      inputTokens: usage?.inputTokens ?? 0,
+      outputTokens: usage?.outputTokens ?? 0,
+      overshootTokens: 0,
+    };
+    const price = priceOf(this.#prices(), model, this.#clock.dateMs());
+    this.#book.add(tenant, {
+      requests: 1,
+      cut: isCut ? 1 : 0,
+      inputTokens,
+      outputTokens,
+      overshootTokens,
+      cost: costOf(price, inputTokens, outputTokens),
+      unpricedTokens: price === undefined ? inputTokens + outputTokens : 0,
+    });
   }
 
   /** Whether somebody reads what has come is known when nobody needs more of it. */

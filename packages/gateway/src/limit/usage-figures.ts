@@ -3,11 +3,11 @@
  * counted in events with data, of which most formats send one a token.
  */
 export interface UsageFigures {
-  /** Requests that got a stream, whatever became of it. They count when they end. */
+  /** Requests that got a stream, whatever became of it, conversations and calls. They count when they end. */
   readonly requests: number;
   /** Requests that a limit refused. */
   readonly refused: number;
-  /** Answers that a limit ended. */
+  /** Answers, conversations and calls that a limit ended. */
   readonly cut: number;
   readonly inputTokens: number;
   readonly outputTokens: number;

@@ -1,5 +1,6 @@
 import type { Clock } from '@spillway/core/clock';
 import type { TokenUsage } from '@spillway/core/format/format';
+import type { LimitError } from '@spillway/server/limit/limit-error';
 import type { BodyHold } from '@spillway/server/memory/request-memory';
 import type { TappedConversation } from '@spillway/server/tap/tapped-conversation';
 import type { Links } from '@spillway/server/sink/link';
@@ -25,8 +26,10 @@ export interface RealtimeSessionOptions {
   readonly hold: Pick<BodyHold, 'grow' | 'shrink'>;
   /** Writes it down, for taps; `undefined`: none reads it. */
   readonly conversation: TappedConversation | undefined;
-  /** It has ended, and both sides are being told. Called once. */
-  readonly onEnd: (reason: RealtimeEndReason) => void;
+  /** The provider has reported more; it is so much now, in all. */
+  readonly onUsed: (total: TokenUsage) => void;
+  /** It has ended, and both sides are being told. Called once. `limit`: what ended it, where a limit did. */
+  readonly onEnd: (reason: RealtimeEndReason, limit?: LimitError) => void;
   /** Both connections are gone. Called once, after `onEnd`. */
   readonly onOver: () => void;
 }
@@ -37,6 +40,7 @@ const codes = {
   lost: 1006,
   goingAway: 1001,
   protocol: 1002,
+  policy: 1008,
   failed: 1011,
   tryAgain: 1013,
 } as const;
@@ -139,6 +143,20 @@ export class RealtimeSession {
   stop(): void {
     this.#refuse('shutting_down', 'The gateway stops.');
     this.#options.clock.after(stopMs, () => this.destroy());
+  }
+
+  /**
+   * Ends it by a limit. The client gets what waits for it, and behind it an error as the API writes one: a close has no room
+   * for words that say which limit it was.
+   */
+  cut(error: LimitError): void {
+    if (!this.#end('limit', codes.policy, error)) return;
+    const { client, provider } = this.#sides;
+    provider.webSocket.close(codes.goingAway);
+    this.#directions.client.whenReleased(() => {
+      client.webSocket.send(realtimeError(error));
+      client.webSocket.close(codes.policy, `A limit is reached: ${error.reached.name}.`);
+    });
   }
 
   /** Ends it because a tap cannot keep it that has to. */
@@ -265,16 +283,23 @@ export class RealtimeSession {
   #addUsage(): void {
     const { inputTokens, outputTokens } = this.#usage.total ?? {};
     this.#options.conversation?.add({ type: 'usage', inputTokens, outputTokens });
+    this.#options.onUsed({ inputTokens, outputTokens });
   }
 
-  #end(reason: RealtimeEndReason, closeCode?: number): boolean {
+  #end(reason: RealtimeEndReason, closeCode?: number, limit?: LimitError): boolean {
     if (this.#hasEnded) return false;
     this.#hasEnded = true;
     this.#closeCode = closeCode;
     for (const direction of Object.values(this.#directions)) direction.close();
     // A paused socket does not see the answer to its close frame.
     for (const { webSocket } of Object.values(this.#sides)) if (webSocket.isPaused) webSocket.resume();
-    this.#options.onEnd(reason);
+    this.#options.onEnd(reason, limit);
     return true;
   }
+}
+
+/** A limit as the API's events have errors. */
+function realtimeError({ code, message }: LimitError): string {
+  const error = { type: 'invalid_request_error', code, message, param: null, event_id: null };
+  return JSON.stringify({ type: 'error', event_id: 'event_spillway', error });
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Timer } from '@spillway/core/clock';
-import { type Caller, holderOf } from '@spillway/server/access/caller';
+import { type Caller, holderOf, setCaller } from '@spillway/server/access/caller';
 import { streamClient } from '@spillway/server/access/stream-client';
 import type { Defects } from '@spillway/server/defects';
 import { asGatewayError, clientLeft, GatewayError, overloaded, shuttingDown } from '@spillway/server/errors';
@@ -21,6 +21,9 @@ import type { Provider } from '../config/provider.ts';
 import type { Config } from '../config/schema.ts';
 import { providerHeaders } from '../http/headers.ts';
 import { requestRefusal, readTarget } from '../http/request-target.ts';
+import type { ConversationLease } from '../limit/conversation-lease.ts';
+import type { Limiter } from '../limit/limiter.ts';
+import type { StreamUsage } from '../limit/stream-usage.ts';
 import type { Targets } from '../provider/targets.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import {
@@ -52,6 +55,8 @@ export interface RealtimeSessionsOptions {
   readonly door: Pick<SessionDoor, 'known' | 'refuse'>;
   readonly guard: Pick<Guard, 'identify' | 'keyRefusal' | 'needsKey' | 'upgradeRefusal'>;
   readonly isReady: () => boolean;
+  /** Holds conversations against limits; `undefined`: nobody has any. */
+  readonly limiter: () => Pick<Limiter, 'conversation'> | undefined;
   readonly log: Pick<Logger, 'info'>;
   readonly links: Pick<Links, 'name' | 'watch'>;
   readonly memory: RequestMemory;
@@ -61,6 +66,8 @@ export interface RealtimeSessionsOptions {
   readonly taps: Iterable<Tap>;
   readonly targets: Targets;
   readonly tracing: Tracing | undefined;
+  /** Counts what they have used; `undefined`: nobody asks for that. */
+  readonly usage: () => Pick<StreamUsage, 'talked'> | undefined;
 }
 
 /** The subprotocol of the API, which browsers offer beside the one that has the key. */
@@ -85,7 +92,8 @@ export class RealtimeSessions {
   readonly #sockets: WebSocketServer;
   readonly #lines: RealtimeLines;
   readonly #tokens: StreamTokens;
-  readonly #sessions = new Set<RealtimeSession>();
+  /** With their tenants. */
+  readonly #sessions = new Map<RealtimeSession, string>();
   /** Upgrade requests that have not been answered. */
   readonly #opening = new Set<AbortController>();
   readonly #timer: Timer;
@@ -128,9 +136,14 @@ export class RealtimeSessions {
     return this.#sessions.size + this.#opening.size;
   }
 
+  /** The tenants of those that run, one for each. */
+  get tenants(): Iterable<string> {
+    return this.#sessions.values();
+  }
+
   get metered(): MeteredRealtime {
     const totals = { client: { ...this.#over.client }, provider: { ...this.#over.provider } };
-    for (const session of this.#sessions) {
+    for (const session of this.#sessions.keys()) {
       for (const side of realtimeSides) {
         add(totals[side], session.figuresTo(side));
         totals[side].maxWaitingBytes = Math.max(totals[side].maxWaitingBytes, session.waitingBytesFor(side));
@@ -162,7 +175,7 @@ export class RealtimeSessions {
   /** Ends all conversations. */
   cancelAll(): void {
     for (const opening of this.#opening) opening.abort(shuttingDown());
-    for (const session of this.#sessions) session.stop();
+    for (const session of this.#sessions.keys()) session.stop();
   }
 
   /** Ends what is left. */
@@ -186,19 +199,24 @@ export class RealtimeSessions {
     const caller = guard.identify(headers, undefined);
     if (caller === undefined) return guard.keyRefusal(headers, undefined);
     door.known(request.socket);
+    setCaller(request, caller);
     return isReady() ? caller : shuttingDown();
   }
 
   async #open(asked: Asked): Promise<void> {
-    const { admission, config, defects, door, metrics, providers, tracing } = this.#options;
+    const { admission, config, defects, door, limiter, metrics, providers, tracing } = this.#options;
     const opening = new AbortController();
     const early = new EarlyBytes(asked.socket, asked.head, (error) => opening.abort(error));
     const timer = this.#options.clock.after(config.waitTimeoutMs, () =>
-      opening.abort(overloaded(`No place became free within ${config.waitTimeoutMs} ms (waitTimeoutMs).`)),
+      opening.abort(
+        lease?.awaitedError ??
+          overloaded(`No place became free within ${config.waitTimeoutMs} ms (waitTimeoutMs).`),
+      ),
     );
     this.#opening.add(opening);
     let span: RealtimeSpan | undefined;
     let recorded: RecordedConversation | undefined;
+    let lease: ConversationLease | undefined;
     let hasPlace = false;
     try {
       const read = readRealtimeRequest(asked.target, asked.headers, providers());
@@ -206,7 +224,9 @@ export class RealtimeSessions {
       span = tracing?.startRealtime(read, asked.headers);
       recorded = this.#record(asked, read);
       if (recorded !== undefined) recorded.onFailed = (error) => opening.abort(error);
-      await admission.enter(opening.signal);
+      lease = limiter()?.conversation(read.model, asked);
+      await lease?.enter(opening.signal);
+      await admission.enter(opening.signal, lease?.priority);
       hasPlace = true;
       timer.stop();
       recorded?.conversation.asked();
@@ -217,7 +237,8 @@ export class RealtimeSessions {
         provider.webSocket.terminate();
         throw clientLeft('left before its upgrade was answered');
       }
-      this.#begin(asked, read, { client, provider, recorded, span });
+      this.#begin(asked, read, { client, lease, provider, recorded, span });
+      lease = undefined;
       hasPlace = false;
     } catch (thrown) {
       const error = asGatewayError(thrown);
@@ -232,6 +253,7 @@ export class RealtimeSessions {
       timer.stop();
       this.#opening.delete(opening);
       if (hasPlace) admission.release();
+      lease?.settle();
       this.#tellEmpty();
     }
   }
@@ -271,12 +293,14 @@ export class RealtimeSessions {
     read: RealtimeRequest,
     opened: {
       readonly client: WebSocket;
+      readonly lease: ConversationLease | undefined;
       readonly provider: ProviderSocket;
       readonly recorded: RecordedConversation | undefined;
       readonly span: RealtimeSpan | undefined;
     },
   ): void {
-    const { admission, clock, config, links, memory } = this.#options;
+    const { admission, clock, config, links, memory, usage } = this.#options;
+    const { lease } = opened;
     const startedMs = clock.nowMs();
     const address = clientAddress(request);
     const requestId = requestIdOf(request);
@@ -290,7 +314,8 @@ export class RealtimeSessions {
       links,
       hold,
       conversation: opened.recorded?.conversation,
-      onEnd: (reason) => {
+      onUsed: (total) => lease?.used(total),
+      onEnd: (reason, limit) => {
         this.#ended[reason] += 1;
         const end = {
           reason,
@@ -298,7 +323,11 @@ export class RealtimeSessions {
           toClient: session.figuresTo('client'),
           toProvider: session.figuresTo('provider'),
           usage: session.usage,
+          limit,
         };
+        const counted = lease?.settle();
+        const { tenant } = caller;
+        usage()?.talked({ tenant, model: read.model ?? '', usage: end.usage, counted, error: limit });
         opened.span?.end(end, client);
         opened.recorded?.ended(end);
         const { traceId } = opened.span ?? {};
@@ -314,7 +343,8 @@ export class RealtimeSessions {
       },
     });
     if (opened.recorded !== undefined) opened.recorded.onFailed = ({ message }) => session.tapFailed(message);
-    this.#sessions.add(session);
+    this.#sessions.set(session, caller.tenant);
+    lease?.begin((error) => session.cut(error));
   }
 
   /** The conversation for taps; `undefined`: none reads it. */
@@ -353,7 +383,7 @@ export class RealtimeSessions {
 
   #tick(): void {
     const nowMs = this.#options.clock.nowMs();
-    for (const session of this.#sessions) {
+    for (const session of this.#sessions.keys()) {
       this.#options.defects.contain(
         'realtime conversation',
         () => session.tick(nowMs),

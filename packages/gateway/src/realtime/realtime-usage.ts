@@ -5,7 +5,15 @@ const headBytes = 256;
 /** An answer with its transcript and its arguments. A larger one is not read. */
 const maxAnswerBytes = 1_048_576;
 
-/** Adds up the tokens of a conversation's answers. Of all messages only `response.done` is parsed. */
+/** The events with usage: of an answer, and of the words of a human, which another model writes down. */
+const types = ['response.done', 'conversation.item.input_audio_transcription.completed'] as const;
+
+interface Usage {
+  readonly input_tokens?: unknown;
+  readonly output_tokens?: unknown;
+}
+
+/** Adds up the tokens that a conversation's provider reports. Of all messages only those with usage are parsed. */
 export class RealtimeUsage {
   #inputTokens: number | undefined;
   #outputTokens: number | undefined;
@@ -19,22 +27,26 @@ export class RealtimeUsage {
 
   /** Looks at a message of the provider. Returns whether it has usage. */
   take(bytes: Buffer): boolean {
-    if (bytes.length > maxAnswerBytes || !bytes.subarray(0, headBytes).includes('"response.done"'))
-      return false;
-    const { input_tokens: input, output_tokens: output } = usageOf(bytes);
+    if (bytes.length > maxAnswerBytes) return false;
+    const head = bytes.subarray(0, headBytes);
+    const type = types.find((one) => head.includes(`"${one}"`));
+    if (type === undefined) return false;
+    const { input_tokens: input, output_tokens: output } = usageOf(bytes, type);
     if (isCount(input)) this.#inputTokens = (this.#inputTokens ?? 0) + input;
     if (isCount(output)) this.#outputTokens = (this.#outputTokens ?? 0) + output;
     return isCount(input) || isCount(output);
   }
 }
 
-function usageOf(bytes: Buffer): { readonly input_tokens?: unknown; readonly output_tokens?: unknown } {
+function usageOf(bytes: Buffer, type: (typeof types)[number]): Usage {
   try {
     const event = JSON.parse(bytes.toString('utf8')) as {
       readonly type?: unknown;
-      readonly response?: { readonly usage?: object | null } | null;
+      readonly response?: { readonly usage?: Usage | null } | null;
+      readonly usage?: Usage | null;
     } | null;
-    return event?.type === 'response.done' ? (event.response?.usage ?? {}) : {};
+    if (event?.type !== type) return {};
+    return (type === 'response.done' ? event.response?.usage : event.usage) ?? {};
   } catch {
     return {};
   }

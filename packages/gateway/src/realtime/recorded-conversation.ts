@@ -82,12 +82,13 @@ export class RecordedConversation {
     this.conversation.ended({ state: error.isCancel ? 'cancelled' : 'failed', error }, undefined);
   }
 
-  ended({ reason, toClient, usage }: RealtimeEnd): void {
+  ended({ limit, reason, toClient, usage }: RealtimeEnd): void {
     this.#stream.events = toClient.messages;
     this.#stream.bytes = toClient.bytes;
     const code = codes[reason];
     const error =
-      code === undefined ? undefined : new GatewayError(code, `The conversation ended: ${reason}.`);
+      limit ??
+      (code === undefined ? undefined : new GatewayError(code, `The conversation ended: ${reason}.`));
     const state = error === undefined ? 'completed' : error.isCancel ? 'cancelled' : 'failed';
     const outcome: StreamOutcome = { state, error, usage };
     this.conversation.ended(outcome, this.#reader(error, toClient.messages));

@@ -1,3 +1,4 @@
+import { knownCaller } from '@spillway/server/access/caller';
 import type { Refusal } from '@spillway/server/access/refusal';
 import { clientAddress } from '@spillway/server/http/client-address';
 import { requestIdOf } from '@spillway/server/http/request-id';
@@ -20,7 +21,7 @@ export function sessionDoor(
       const requestId = requestIdOf(request) ?? '';
       const path = requestRefusal(request) === undefined ? (url.split('?')[0] ?? '') : '';
       const address = clientAddress(request);
-      onRefused({ requestId, address, caller: undefined, headers, method, path, error });
+      onRefused({ requestId, address, caller: knownCaller(request), headers, method, path, error });
       connections.close(socket, errorText(error, requestId));
     },
     known: (socket) => connections.known(socket),

@@ -44,7 +44,8 @@ export function addVoicePaths(server: FastifyInstance, options: VoicePathsOption
     server.post(path, async (request, reply) => {
       const served = voice();
       if (served === undefined) throw noSuchPath(`POST ${path}`);
-      const twiml = answer(served, { ...requestOf(request), form: await readForm(request, reply, options) });
+      const form = await readForm(request, reply, options);
+      const twiml = await answer(served, { ...requestOf(request), form });
       if (served.isSigned) connections.known(request.raw.socket);
       return reply.type('text/xml').send(twiml);
     });

@@ -1,4 +1,5 @@
 import type { TokenUsage } from '@spillway/core/format/format';
+import type { LimitError } from '@spillway/server/limit/limit-error';
 
 /** The two ends of a realtime conversation. */
 export const realtimeSides = ['client', 'provider'] as const;
@@ -6,8 +7,8 @@ export type RealtimeSide = (typeof realtimeSides)[number];
 
 /**
  * Why a conversation ended. Of a side: it closed, its connection was lost, it took nothing for too long, or it sent what is
- * no valid message. Of the gateway: the conversation was too old, there was no room for it, the gateway stops, a tap that has
- * to keep it cannot, or it failed.
+ * no valid message. Of the gateway: the conversation was too old, a limit ended it, there was no room for it, the gateway stops,
+ * a tap that has to keep it cannot, or it failed.
  */
 export const realtimeEndReasons = [
   'client_closed',
@@ -19,6 +20,7 @@ export const realtimeEndReasons = [
   'provider_lost',
   'provider_stalled',
   'failed',
+  'limit',
   'max_duration',
   'overloaded',
   'shutting_down',
@@ -43,4 +45,6 @@ export interface RealtimeEnd {
   readonly toClient: DirectionFigures;
   readonly toProvider: DirectionFigures;
   readonly usage: TokenUsage | undefined;
+  /** The limit that ended it, of a conversation that ended by `limit`. */
+  readonly limit?: LimitError | undefined;
 }

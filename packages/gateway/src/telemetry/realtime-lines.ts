@@ -44,7 +44,7 @@ export class RealtimeLines {
     opening: RealtimeOpening,
   ): void {
     const { client, headers, requestId, startedMs, traceId, upstreamRequestId } = opening;
-    const { closeCode, reason, toClient, toProvider, usage } = end;
+    const { closeCode, limit, reason, toClient, toProvider, usage } = end;
     const caller = client.caller || undefined;
     const who = { caller, address: client.address };
     if (!this.#budget.take(`realtime ${caller ?? client.address} ${reason}`, { ...who, reason })) return;
@@ -63,6 +63,7 @@ export class RealtimeLines {
         agent: client.agent || undefined,
         tenant: client.tenant || undefined,
         reason,
+        limit: limit?.reached.name,
         closeCode,
         messagesToProvider: toProvider.messages,
         bytesToProvider: toProvider.bytes,

@@ -10,11 +10,22 @@ import type {
   Utterance,
 } from '@spillway/voice';
 import { openCall } from '@spillway/voice';
+import type { LimitError } from '@spillway/server/limit/limit-error';
 import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { ConversationLease } from '../limit/conversation-lease.ts';
+import type { StreamUsage } from '../limit/stream-usage.ts';
 import type { CallTotals } from '../telemetry/call-metrics.ts';
 import { CallEndings } from './call-endings.ts';
 import { CallNotes, type CallWords } from './call-notes.ts';
 import { CallRefusals } from './call-refusals.ts';
+import { CallUsage } from './call-usage.ts';
+
+/** What taps and accounts call the model of calls, and whose they are; without a tenant it is empty. */
+export interface CallNames {
+  readonly model: string;
+  readonly provider: string;
+  readonly tenant: string;
+}
 
 /** How a call is answered. */
 export interface CallPlan extends Pick<
@@ -24,7 +35,7 @@ export interface CallPlan extends Pick<
   /** Opens the model's end of a call, with what was said so far. */
   readonly openModel: (past: readonly Utterance[]) => ModelLeg;
   /** What taps call the model: its provider, and its name there. */
-  readonly names: { readonly model: string; readonly provider: string };
+  readonly names: CallNames;
   /** Calls that may run at once. Each is two sockets and at most two minutes of speech, about a megabyte. */
   readonly maxCalls: number;
 }
@@ -43,10 +54,12 @@ export interface CallsOptions {
   readonly plan: () => CallPlan;
   readonly clock: ServerClock;
   readonly log: Pick<Logger, 'info'>;
+  /** Counts what calls have used; `undefined`: nobody asks for that. */
+  readonly usage: () => Pick<StreamUsage, 'refused' | 'talked'> | undefined;
   /** Whoever looks on at a call. `end` ends it, soon. */
   readonly watch: (
     carrier: CarrierLeg,
-    model: { readonly api: string; readonly model: string; readonly provider: string },
+    model: CallNames & { readonly api: string },
     end: (detail: string) => void,
   ) => CallWatcher;
 }
@@ -61,7 +74,12 @@ const maxEnded = 50;
 interface RunningCall {
   readonly call: Call;
   readonly carrier: CarrierLeg['call'];
+  readonly names: CallNames;
   readonly startedMs: number;
+  readonly spent: CallUsage;
+  readonly lease: ConversationLease | undefined;
+  /** The limit that ends it. */
+  limit: LimitError | undefined;
 }
 
 /** The calls of a gateway. */
@@ -78,6 +96,7 @@ export class Calls {
     carrier_refused: 0,
     model_failed: 0,
     ear_stalled: 0,
+    limit: 0,
     max_duration: 0,
     closed: 0,
   };
@@ -98,6 +117,11 @@ export class Calls {
     return this.#calls.size + more <= this.#options.plan().maxCalls;
   }
 
+  /** The tenants of the calls that run, one for each. */
+  get tenants(): readonly string[] {
+    return [...this.#calls].map(({ names }) => names.tenant);
+  }
+
   /** The calls that run. */
   get size(): number {
     return this.#calls.size;
@@ -114,13 +138,14 @@ export class Calls {
     return { ...totals, ended: { ...this.#ended }, refused: { ...this.refusals.counts } };
   }
 
-  /** Answers a call. */
-  answer(carrier: CarrierLeg): void {
+  /** Answers a call. `lease`: what it holds of its tenant's limits. */
+  answer(carrier: CarrierLeg, lease?: ConversationLease): void {
     const { clock, plan, watch } = this.#options;
     const { maxCalls: _, names, openModel, ...planned } = plan();
     const startedMs = clock.nowMs();
     const model = openModel([]);
     const notes = new CallNotes();
+    const spent = new CallUsage();
     const about = { ...names, api: model.api };
     const { heard, saw } = watch(carrier, about, (why) => queueMicrotask(() => call.close(why)));
     const call = openCall({
@@ -133,10 +158,23 @@ export class Calls {
         saw(event);
         this.#listeners.get(carrier.call.streamId)?.(event);
         notes.saw(event);
+        if (spent.saw(event) && spent.total !== undefined) lease?.used(spent.total);
       },
     });
-    const running = { call, carrier: carrier.call, startedMs };
+    const running: RunningCall = {
+      call,
+      carrier: carrier.call,
+      names,
+      startedMs,
+      spent,
+      lease,
+      limit: undefined,
+    };
     this.#calls.add(running);
+    lease?.begin((error) => {
+      running.limit = error;
+      call.finish(error.message);
+    });
     // Who calls and hangs up at once is gone before there is a call to look at.
     void call.ended.then((reason) => this.#ends(running, reason, notes.words));
   }
@@ -200,8 +238,11 @@ export class Calls {
   }
 
   #ends(running: RunningCall, reason: CallEndReason, words: CallWords): void {
-    const { clock, log } = this.#options;
-    const { call, carrier, startedMs } = running;
+    const { clock, log, usage } = this.#options;
+    const { call, carrier, lease, limit, names, spent, startedMs } = running;
+    const { tenant } = names;
+    const counted = lease?.settle();
+    usage()?.talked({ tenant, model: askedName(names), usage: spent.total, counted, error: limit });
     const { callId } = carrier;
     const { droppedMs, interruptions, lostMs, reopened, underruns } = call.figures;
     const durationMs = Math.round(clock.nowMs() - startedMs);
@@ -240,6 +281,11 @@ export class Calls {
     this.cancelAll();
     this.refusals.close();
   }
+}
+
+/** The model of calls as settings name it, by which it has its price. */
+export function askedName({ model, provider }: Pick<CallNames, 'model' | 'provider'>): string {
+  return model === 'simulated' ? model : `${provider}/${model}`;
 }
 
 function add(

@@ -6,6 +6,7 @@ import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import { TappedConversation } from '@spillway/server/tap/tapped-conversation';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { CallEvent, CarrierLeg, ModelUsage } from '@spillway/voice';
+import { CallUsage } from './call-usage.ts';
 import type { CallsOptions, CallWatcher } from './calls.ts';
 import type { HearSound } from './heard-carrier.ts';
 
@@ -37,7 +38,7 @@ export function recordCalls(options: RecordCallsOptions): CallsOptions['watch'] 
 function record(
   id: string,
   { call }: CarrierLeg,
-  { api, model, provider }: Parameters<CallsOptions['watch']>[1],
+  { api, model, provider, tenant }: Parameters<CallsOptions['watch']>[1],
   end: (detail: string) => void,
   { clock, defects, taps, windowBytes }: RecordCallsOptions,
 ): CallWatcher {
@@ -49,7 +50,7 @@ function record(
     upstreamRequestId: undefined,
     origin: { name: provider, api },
     model,
-    client: { address: '', agent: call.carrier, caller: '', tenant: '' },
+    client: { address: '', agent: call.carrier, caller: '', tenant },
     get events() {
       return events;
     },
@@ -68,8 +69,7 @@ function record(
   // Whoever it fails for hears so by `onFailed`.
   void conversation.begin().catch(() => undefined);
   if (conversation.isGated) end('A tap has a gate, and speech cannot wait until it is kept.');
-  const usage = { inputTokens: 0, outputTokens: 0 };
-  let reported: ModelUsage | undefined;
+  const spent = new CallUsage();
   const add = (told: ConversationEvent): void => {
     conversation.add(told);
     events += 1;
@@ -78,20 +78,12 @@ function record(
     if (conversation.isBehind) end('A tap that must lose nothing has no room.');
   };
   const saw = (event: CallEvent): void => {
-    const used = usedIn(event);
-    if (used !== undefined) {
-      usage.inputTokens += used.inputTokens;
-      usage.outputTokens += used.outputTokens;
-      reported = { ...usage };
-    }
-    for (const told of toldBy(event, usage)) add(told);
+    const hasUsage = spent.saw(event);
+    for (const told of toldBy(event, hasUsage ? spent.total : undefined)) add(told);
     if (event.kind === 'ended') {
-      const error =
-        event.reason === 'model_failed'
-          ? new GatewayError('upstream_cut', `The call ended: ${event.reason}.`)
-          : undefined;
-      const state = error === undefined ? 'completed' : 'failed';
-      conversation.ended({ state, error, usage: reported }, undefined);
+      const error = errorOf(event);
+      const state = error === undefined ? 'completed' : error.isCancel ? 'cancelled' : 'failed';
+      conversation.ended({ state, error, usage: spent.total }, undefined);
     } else endIfBehind();
   };
   const heard: HearSound = (from, audio) => {
@@ -101,8 +93,18 @@ function record(
   return { saw, heard: conversation.wantsAudio ? heard : undefined };
 }
 
-/** What an event of a call says in a conversation. */
-function toldBy(event: CallEvent, usage: ModelUsage): readonly ConversationEvent[] {
+/** The error of a call that ended as nobody wished; `undefined`: it is complete. */
+function errorOf({
+  detail,
+  reason,
+}: Extract<CallEvent, { readonly kind: 'ended' }>): GatewayError | undefined {
+  if (reason === 'limit') return new GatewayError('limit_reached', detail);
+  if (reason !== 'model_failed') return undefined;
+  return new GatewayError('upstream_cut', `The call ended: ${reason}.`);
+}
+
+/** What an event of a call says in a conversation. `usage`: in all, where the event reports some. */
+function toldBy(event: CallEvent, usage: ModelUsage | undefined): readonly ConversationEvent[] {
   switch (event.kind) {
     case 'heard':
       return [{ type: 'heard', text: event.text }];
@@ -121,15 +123,10 @@ function toldBy(event: CallEvent, usage: ModelUsage): readonly ConversationEvent
       return [{ type: 'tool_answered', call: event.toolCallId, outcome: event.outcome }];
     case 'responseEnded':
     case 'used':
-      return usedIn(event) === undefined ? [] : [{ type: 'usage', ...usage }];
+      return usage === undefined ? [] : [{ type: 'usage', ...usage }];
     case 'warned':
       return [{ type: 'failed', code: event.code, message: event.message }];
     default:
       return [];
   }
-}
-
-/** The tokens that an event reports. */
-function usedIn(event: CallEvent): ModelUsage | undefined {
-  return event.kind === 'responseEnded' || event.kind === 'used' ? event.usage : undefined;
 }

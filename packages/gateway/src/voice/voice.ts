@@ -1,5 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Timer } from '@spillway/core/clock';
+import type { Caller } from '@spillway/server/access/caller';
 import type { Defects } from '@spillway/server/defects';
 import { GatewayError, overloaded, shuttingDown } from '@spillway/server/errors';
 import type { ServerClock } from '@spillway/server/time/server-clock';
@@ -16,18 +18,23 @@ import {
 import { type WebSocket, WebSocketServer } from 'ws';
 import { namesOf, type VoiceSettings } from '../config/read-voice.ts';
 import { requestRefusal } from '../http/request-target.ts';
-import { type CallPlan, Calls, type CallsOptions } from './calls.ts';
+import type { ConversationLease } from '../limit/conversation-lease.ts';
+import type { Limiter } from '../limit/limiter.ts';
+import type { CallRefusal } from './call-refusals.ts';
+import { askedName, type CallPlan, Calls, type CallsOptions } from './calls.ts';
 import { type CarrierRequest, callIdOf, signatureHeader, signatureRefusal } from './carrier-request.ts';
 import { Demonstrations } from './demonstrations.ts';
 import { openModel } from './open-model.ts';
 import { endedPath, voicePath } from './voice-path.ts';
 import { openFiller, openTools } from './voice-tools.ts';
 
-export interface VoiceOptions extends Pick<CallsOptions, 'log' | 'watch'> {
+export interface VoiceOptions extends Pick<CallsOptions, 'log' | 'usage' | 'watch'> {
   readonly clock: ServerClock;
   readonly defects: Defects;
   readonly door: SessionDoor;
   readonly isReady: () => boolean;
+  /** Holds calls against the limits of their tenant; `undefined`: nobody has any. */
+  readonly limiter: () => Pick<Limiter, 'conversation'> | undefined;
   /** How this machine reaches the gateway by plain HTTP; `undefined`: it cannot, and there are no demonstrations. */
   readonly ownUrl: (() => string) | undefined;
   readonly settings: VoiceSettings;
@@ -36,6 +43,18 @@ export interface VoiceOptions extends Pick<CallsOptions, 'log' | 'watch'> {
   /** A simulated model for calls alone; it is closed with them. `undefined`: there is none. */
   readonly ownSimulator: SimulatedModels | undefined;
 }
+
+/** A call whose webhook was answered. */
+interface AwaitedCall {
+  /** The carrier's id. */
+  readonly call: string;
+  /** What it holds of its tenant's limits; it is settled when no socket comes in time. */
+  readonly lease: ConversationLease | undefined;
+  readonly expiry: Timer | undefined;
+}
+
+/** How long a call's socket may take to come. */
+const awaitMs = 30_000;
 
 /** A server of simulated models. */
 export interface SimulatedModels {
@@ -62,8 +81,8 @@ export class Voice {
   readonly #options: VoiceOptions;
   #settings: VoiceSettings;
   #plan: CallPlan;
-  /** Calls whose webhook was answered, and whose socket has not come: each has a place. The value is the carrier's id. */
-  readonly #tokens: SingleUseTokens<string>;
+  /** Calls whose webhook was answered, and whose socket has not come: each has a place. */
+  readonly #tokens: SingleUseTokens<AwaitedCall>;
   /** Sockets that have not said which call they are: ≤ `maxCalls` always. The oldest is first. */
   readonly #opening = new Set<WebSocket>();
   readonly #sockets = new WebSocketServer({ noServer: true, ...carrierSocketOptions });
@@ -73,9 +92,9 @@ export class Voice {
     this.#options = options;
     this.#settings = options.settings;
     this.#plan = this.#planOf(options.settings);
-    this.#tokens = new SingleUseTokens({ clock: options.clock });
-    const { clock, log, watch } = options;
-    this.calls = new Calls({ plan: () => this.#plan, clock, log, watch });
+    this.#tokens = new SingleUseTokens({ clock: options.clock, maxAgeMs: awaitMs });
+    const { clock, log, usage, watch } = options;
+    this.calls = new Calls({ plan: () => this.#plan, clock, log, usage, watch });
     this.#sockets.on('wsClientError', ({ message }: Error, _socket, request: IncomingMessage) => {
       options.door.refuse(request, new GatewayError('invalid_request', `${message}.`));
     });
@@ -129,20 +148,28 @@ export class Voice {
    *
    * @throws {GatewayError} `invalid_signature`, `invalid_request`
    */
-  asked(request: CarrierRequest): string {
+  async asked(request: CarrierRequest): Promise<string> {
     const { line } = this.#settings;
     this.#check(request);
     const call = callIdOf(request);
-    const reason = !this.#options.isReady() ? 'shutting_down' : this.#hasRoom() ? undefined : 'overloaded';
-    if (reason !== undefined) {
-      this.calls.refusals.refused(reason, { call });
-      return this.#failed();
-    }
+    if (!this.#options.isReady()) return this.#refused('shutting_down', { call });
+    if (!this.#hasRoom()) return this.#refused('overloaded', { call });
     if (line === undefined) return streamTwiml({ url: `ws://${request.host}${voicePath}` });
-    const token = this.#tokens.make(call);
+    let lease: ConversationLease | undefined;
+    try {
+      lease = this.#leaseOf(this.#settings.tenant);
+      await lease?.enterNow();
+    } catch (error) {
+      lease?.settle();
+      if (!(error instanceof GatewayError)) throw error;
+      this.#options.usage()?.refused({ caller: callerFor(this.#settings.tenant), error });
+      return this.#refused('limit', { call, detail: error.message });
+    }
+    // Others may have got the last place while the limits were asked.
+    const token = this.#hasRoom() ? this.#await(call, lease) : undefined;
     if (token === undefined) {
-      this.calls.refusals.refused('overloaded', { call });
-      return this.#failed();
+      lease?.settle();
+      return this.#refused('overloaded', { call });
     }
     return streamTwiml({
       url: `${line.publicUrl.replace(/^http/, 'ws')}${voicePath}`,
@@ -201,13 +228,40 @@ export class Voice {
       ...(greeting === '' ? {} : { greeting }),
       maxAnswerMs,
       maxCalls,
-      names: namesOf(settings.model),
+      names: { ...namesOf(settings.model), tenant: settings.tenant ?? '' },
       maxDurationMs,
       onShortNoise,
       windowMs,
       tools,
       openModel: (past) => openModel({ settings, simulatorUrl: this.#simulatorUrl, tools, past, clock }),
     };
+  }
+
+  /** The answer to a call that is not taken. */
+  #refused(reason: CallRefusal, about: { readonly call: string; readonly detail?: string }): string {
+    this.calls.refusals.refused(reason, about);
+    return this.#failed();
+  }
+
+  /** A lease for a call of a tenant; `undefined`: no limits hold for it. */
+  #leaseOf(tenant: string | undefined): ConversationLease | undefined {
+    if (tenant === undefined) return undefined;
+    const asker = { caller: callerFor(tenant), headers: {} };
+    return this.#options.limiter()?.conversation(askedName(this.#plan.names), asker);
+  }
+
+  /** A token for the socket of a call. `undefined`: as many as may be are awaited. */
+  #await(call: string, lease: ConversationLease | undefined): string | undefined {
+    const expiry =
+      lease &&
+      this.#options.clock.after(awaitMs, () => {
+        this.#tokens.take(token ?? '');
+        lease.settle();
+      });
+    expiry?.unref();
+    const token = this.#tokens.make({ call, lease, expiry });
+    if (token === undefined) expiry?.stop();
+    return token;
   }
 
   /** Whether there is a place for one more call, beside those that run and those that may come. */
@@ -270,7 +324,11 @@ export class Voice {
         isDisplaced = !this.#opening.delete(socket);
       });
       if (isDisplaced) leg.close(tryAgain, displacedText);
-      else if (!this.isSigned || this.#isAwaited(leg)) this.calls.answer(leg);
+      else if (!this.isSigned) this.calls.answer(leg);
+      else {
+        const awaited = this.#awaited(leg);
+        if (awaited !== undefined) this.calls.answer(leg, awaited.lease);
+      }
     } catch (error) {
       // A peer that is no carrier was told so by its socket's close.
       if (error instanceof Error && 'code' in error && String(error.code).startsWith('carrier_')) {
@@ -290,13 +348,21 @@ export class Voice {
     socket.terminate();
   }
 
-  /** Whether a socket shows the token of its call's webhook. Another one is closed. */
-  #isAwaited(leg: CarrierLeg): boolean {
+  /** The call of a socket that shows the token of its webhook. Another one is closed. */
+  #awaited(leg: CarrierLeg): AwaitedCall | undefined {
     const { callId, parameters } = leg.call;
-    if (this.#tokens.take(parameters['token'] ?? '') === callId) return true;
+    const awaited = this.#tokens.take(parameters['token'] ?? '');
+    awaited?.expiry?.stop();
+    if (awaited?.call === callId) return awaited;
+    awaited?.lease?.settle();
     const detail = 'expected the token of its webhook, once and within 30 s';
     this.calls.refusals.refused('token', { call: callId, detail });
     leg.close(policyViolation, detail);
-    return false;
+    return undefined;
   }
+}
+
+/** Calls have no key: who asks is their tenant. */
+function callerFor(tenant = ''): Caller {
+  return { name: tenant, tenant, owner: undefined };
 }

@@ -78,6 +78,7 @@ export async function startSignedGateway(
   provider: ProviderPlace | undefined,
   voice: Readonly<Record<string, unknown>> = {},
   args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<SignedGateway> {
   const publicUrl = `http://127.0.0.1:${await freePort()}`;
   const folder = temporaryFolder();
@@ -89,7 +90,7 @@ export async function startSignedGateway(
   write(voiceConfig(provider, voice));
   const gateway = await startGateway(['--port', new URL(publicUrl).port, ...args], {
     cwd: folder,
-    env: { TWILIO_AUTH_TOKEN: authToken, PROVIDER_KEY: apiKey, TOOL_KEY: 'tool-SEKRET' },
+    env: { TWILIO_AUTH_TOKEN: authToken, PROVIDER_KEY: apiKey, TOOL_KEY: 'tool-SEKRET', ...env },
   });
   const outcomes = (): Record<string, unknown>[] =>
     gateway

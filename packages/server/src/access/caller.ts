@@ -19,7 +19,7 @@ export interface Caller {
 
 const callers = new WeakMap<IncomingMessage, Caller>();
 
-/** Notes a request's caller. Only for the guard in front of a server. */
+/** Notes a request's caller. Only for the guard in front of a server, and for upgrades, which pass no other. */
 export function setCaller(request: IncomingMessage, caller: Caller): void {
   callers.set(request, caller);
 }

@@ -15,6 +15,8 @@ export type CallEndReason =
   /** The ear confirmed nothing for longer than `stallTimeoutMs`, although it had audio. */
   | 'ear_stalled'
   | 'max_duration'
+  /** `finish` was called: a limit is reached. */
+  | 'limit'
   /** `close` was called. */
   | 'closed';
 

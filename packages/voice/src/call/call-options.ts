@@ -33,7 +33,7 @@ export interface CallOptions {
    * them makes an answer. `undefined`: there is none, and the call ends. Default: there is none.
    */
   readonly reopenModel?: (past: readonly Utterance[], failure: ModelFailure) => ModelLeg | undefined;
-  /** Said before a call ends whose model failed or that is too long, in the carrier's format. Default: nothing. */
+  /** Said before a call ends whose model failed, that is too long, or that `finish` ends, in the carrier's format. Default: nothing. */
   readonly farewell?: Uint8Array;
   /**
    * What a noise does that is so short that it was no speech, such as a cough: `drop` is what speech does; with `resume` the

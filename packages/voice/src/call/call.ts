@@ -11,6 +11,7 @@ import type { Utterance } from './conversation.ts';
 import { Dialogue } from './dialogue.ts';
 import { Filler } from './filler.ts';
 import { Mouth } from './mouth.ts';
+import { farewellPart, isOurs } from './own-parts.ts';
 import { type SessionEvent, Sessions } from './sessions.ts';
 import { SocketPressure } from './socket-pressure.ts';
 import { Timers } from './timers.ts';
@@ -22,8 +23,6 @@ const maxSocketMs = 200;
 const maxUnconfirmedMs = 1000;
 /** How long a response that has failed waits until it is asked for once more. */
 const askAgainAfterMs = 1000;
-/** What is said at the end is no model's. */
-const farewellPart: SpokenPart = { itemId: 'spillway_farewell', contentIndex: 0 };
 /** WebSocket close codes: all is over; the other side cannot go on. */
 const normal = 1000;
 const goingAway = 1001;
@@ -219,6 +218,14 @@ export class Call {
     this.#sessions.tell(`The result of a tool that was asked for before: ${output}`);
     if (this.#sessions.ready !== undefined) this.#ask();
     else this.#owesAnswer = true;
+  }
+
+  /**
+   * Ends the call because a limit is reached: the model's session is closed at once, and the call, with the reason `limit`, when
+   * the ear has heard what came and the farewell. Safe to call twice.
+   */
+  finish(detail = ''): void {
+    this.#leave('limit', detail);
   }
 
   /** Ends the call. Safe to call twice. */
@@ -485,11 +492,6 @@ export class Call {
   #tell(event: CallEvent): void {
     if (!this.#isOver || event.kind === 'ended') this.#options.onEvent?.(event);
   }
-}
-
-/** Whether a part is none of a model's. */
-function isOurs(part: SpokenPart): boolean {
-  return Filler.is(part) || part.itemId === farewellPart.itemId;
 }
 
 /**

@@ -59,6 +59,8 @@ const serverEvent = z.discriminatedUnion('type', [
     type: z.literal('conversation.item.input_audio_transcription.completed'),
     ...ofItem,
     transcript: z.string(),
+    // Some models that write down words say how long they were instead.
+    usage: z.object({ input_tokens: z.number(), output_tokens: z.number() }).nullish().catch(undefined),
   }),
   z.object({ type: z.literal('input_audio_buffer.speech_started'), audio_start_ms: z.number() }),
   z.object({ type: z.literal('input_audio_buffer.speech_stopped'), audio_end_ms: z.number() }),

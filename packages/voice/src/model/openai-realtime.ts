@@ -2,7 +2,7 @@ import { type AudioFormat, bytesPerSample, type SpokenPart, telephoneAudio } fro
 import { systemClock } from '@spillway/core/clock';
 import type { Utterance } from '../call/conversation.ts';
 import { bytesOfBase64 } from './base64.ts';
-import type { ModelEvent, ModelLeg, ResponseState } from './model-leg.ts';
+import type { ModelEvent, ModelLeg, ModelUsage, ResponseState } from './model-leg.ts';
 import { ModelSocket } from './model-socket.ts';
 import { readRealtimeEvent, type RealtimeEvent } from './openai-realtime-events.ts';
 import { checkOptions, type OpenAiRealtimeOptions, sessionSettings } from './openai-realtime-options.ts';
@@ -200,6 +200,7 @@ class OpenAiRealtime implements ModelLeg {
         break;
       case 'conversation.item.input_audio_transcription.completed':
         this.#emit({ kind: 'heard', itemId: event.item_id, text: event.transcript, isWhole: true });
+        if (event.usage) this.#emit({ kind: 'used', usage: usageOf(event.usage) });
         break;
       case 'input_audio_buffer.speech_started':
         this.#emit({ kind: 'speechStarted', atMs: event.audio_start_ms });
@@ -242,7 +243,7 @@ class OpenAiRealtime implements ModelLeg {
       kind: 'responseEnded',
       responseId: id,
       state: isResponseState(status) ? status : 'failed',
-      usage: usage ? { inputTokens: usage.input_tokens, outputTokens: usage.output_tokens } : undefined,
+      usage: usage ? usageOf(usage) : undefined,
     });
     this.#turns.ended(id);
   }
@@ -295,6 +296,10 @@ function placeOf(event: { response_id: string; item_id: string; content_index: n
 
 function isResponseState(text: string): text is ResponseState {
   return responseStates.includes(text);
+}
+
+function usageOf(usage: { readonly input_tokens: number; readonly output_tokens: number }): ModelUsage {
+  return { inputTokens: usage.input_tokens, outputTokens: usage.output_tokens };
 }
 
 /**

@@ -202,6 +202,22 @@ describe('a model that fails', () => {
     expect(carrier.ear.played.slice(-8)).toEqual(Array.from({ length: 8 }, () => 0x55));
   });
 
+  test('does so, too, when a limit ends the call: the model is stopped at once', async () => {
+    const opened = openedCall({ farewell: new Uint8Array(8 * 600).fill(0x55) });
+    const { call, carrier, clock, events, model } = opened;
+    model.say({ kind: 'ready' });
+    await say(opened, 2000);
+    call.finish('It has used all.');
+    call.finish('Again.');
+    expect(model.isClosed).toBe(true);
+    expect(carrier.closed).toBeUndefined();
+    await clock.advance(4000);
+    await expect(call.ended).resolves.toBe('limit');
+    expect(carrier.closed).toEqual({ code: 1000, reason: 'limit' });
+    expect(carrier.ear.played.length).toBe(8 * 2600);
+    expect(events.at(-1)).toEqual({ kind: 'ended', reason: 'limit', detail: 'It has used all.' });
+  });
+
   test('does not keep a call whose ear is gone, too', async () => {
     const opened = openedCall({ farewell: speech(600), stallTimeoutMs: 3000 });
     const { call, carrier, clock, model } = opened;

@@ -167,6 +167,17 @@ describe('a session', () => {
     expect((await leg.next('ended')).code).toBe('lost');
   });
 
+  test('tells what the words of the caller have cost, where they are counted in tokens', async () => {
+    const { leg, wild } = await joinWild({});
+    const type = 'conversation.item.input_audio_transcription.completed';
+    const words = { type, item_id: 'i', content_index: 0, transcript: 'Hello.' };
+    wild.send({ ...words, usage: { type: 'duration', seconds: 2 } });
+    wild.send({ ...words, usage: { type: 'tokens', input_tokens: 20, output_tokens: 3, total_tokens: 23 } });
+    expect(await leg.next('used')).toEqual({ kind: 'used', usage: { inputTokens: 20, outputTokens: 3 } });
+    expect(leg.of('heard')).toHaveLength(2);
+    expect(leg.of('warned')).toEqual([]);
+  });
+
   test('that is in order outlives its pings', async () => {
     const { leg } = await joinWild({ keepAliveMs: 100 });
     await new Promise((resolve) => setTimeout(resolve, 500));

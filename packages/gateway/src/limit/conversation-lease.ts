@@ -1,0 +1,98 @@
+import type { Timer } from '@spillway/core/clock';
+import type { TokenUsage } from '@spillway/core/format/format';
+import type { LimitError } from '@spillway/server/limit/limit-error';
+import type { ServerClock } from '@spillway/server/time/server-clock';
+import type { CountedTokens } from './lease-host.ts';
+import { answerError } from './limit-message.ts';
+import type { RequestLease } from './request-lease.ts';
+import type { Spender } from './spender.ts';
+
+/** What a conversation's lease is made of. */
+export interface ConversationLeaseOptions {
+  readonly lease: RequestLease;
+  readonly clock: Pick<ServerClock, 'after' | 'nowMs'>;
+  /** Aborted when no answer of the store is wanted any more. */
+  readonly closing: AbortSignal;
+}
+
+/**
+ * What one conversation or call holds of its limits. It spends what its provider reports, in one sum, and settles with its
+ * end, exactly once.
+ */
+export class ConversationLease implements Spender {
+  readonly mayBeCut = true;
+  /** Sound has no length in tokens: what no provider reports is not counted. */
+  readonly estimatedTokens = 0;
+  signal: AbortSignal = new AbortController().signal;
+  reported: TokenUsage | undefined;
+  wasServed = false;
+  readonly #options: ConversationLeaseOptions;
+  readonly #startedMs: number;
+  #timer: Timer | undefined;
+  #onCut: ((error: LimitError) => void) | undefined;
+
+  constructor(options: ConversationLeaseOptions) {
+    this.#options = options;
+    this.#startedMs = options.clock.nowMs();
+  }
+
+  /** Why it waits for its turn; `undefined`: it does not. */
+  get awaitedError(): LimitError | undefined {
+    return this.#options.lease.awaitedError;
+  }
+
+  /** Who gets the next free place of maxStreams. */
+  get priority(): RequestLease['priority'] {
+    return this.#options.lease.priority;
+  }
+
+  /**
+   * Takes everything that the conversation needs, and waits for a place until the signal is aborted.
+   *
+   * @throws {LimitError}
+   * @throws {GatewayError} `limits_unavailable`
+   */
+  async enter(signal: AbortSignal): Promise<void> {
+    this.signal = signal;
+    await this.#options.lease.enterAs(this);
+  }
+
+  /** {@link enter} for a call, which cannot wait: one that would have to wait for a place is refused. */
+  async enterNow(): Promise<void> {
+    const { closing, lease } = this.#options;
+    await lease.open(closing);
+    if (this.awaitedError !== undefined) throw this.awaitedError;
+    await this.enter(closing);
+  }
+
+  /** It begins. `onCut`: a limit ends it; called once at most. */
+  begin(onCut: (error: LimitError) => void): void {
+    const { clock, lease } = this.#options;
+    const { maxMs } = lease;
+    this.wasServed = true;
+    this.#onCut = onCut;
+    if (maxMs === undefined) return;
+    const lastedMs = (): number => clock.nowMs() - this.#startedMs;
+    this.#timer = clock.after(Math.max(0, maxMs - lastedMs()), () =>
+      this.cut(answerError('answerMs', maxMs, Math.round(lastedMs()))),
+    );
+  }
+
+  /** It has used so much in all, says its provider. */
+  used(total: TokenUsage): void {
+    this.reported = total;
+    this.#options.lease.used(total);
+  }
+
+  /** It is over. Returns what was counted; `undefined`: the lease had nothing, or has settled before. */
+  settle(): CountedTokens | undefined {
+    this.#timer?.stop();
+    return this.#options.lease.settle(this.reported);
+  }
+
+  cut(error: LimitError): void {
+    const onCut = this.#onCut;
+    this.#onCut = undefined;
+    onCut?.(error);
+  }
+}

@@ -1,0 +1,159 @@
+import { expect, test } from 'vitest';
+import type { WebSocket } from 'ws';
+import type { TenantReport } from '../src/limit/usage-report.ts';
+import { lineWith } from './support/log-lines.ts';
+import { eventually, type RunningGateway, startGateway } from './support/processes.ts';
+import { openRealtime, refusedRealtime, startRealtimeProvider, watched } from './support/realtime-peers.ts';
+import { metric } from './support/requests.ts';
+
+const env = { SPILLWAY_API_KEYS: 'clinic/web=sk-web,lab=sk-lab', KEY: 'provider-key' };
+const bearer = (key: string): Record<string, string> => ({ authorization: `Bearer ${key}` });
+
+interface Opened {
+  readonly provider: Awaited<ReturnType<typeof startRealtimeProvider>>;
+  readonly gateway: RunningGateway;
+  readonly url: string;
+}
+
+async function open(limits: string, more: readonly string[] = []): Promise<Opened> {
+  const provider = await startRealtimeProvider();
+  const upstream = `url=${provider.url},apiKeyEnv=KEY`;
+  const gateway = await startGateway(['--upstream', upstream, '--tenant', `name=clinic,${limits}`, ...more], {
+    env,
+  });
+  return { provider, gateway, url: `${gateway.url}/v1/realtime?model=gpt-realtime` };
+}
+
+/** The model has made an answer. */
+function answer(socket: WebSocket, input: number, output: number): void {
+  const usage = { total_tokens: input + output, input_tokens: input, output_tokens: output };
+  socket.send(JSON.stringify({ type: 'response.done', event_id: 'e', response: { id: 'r', usage } }));
+}
+
+async function usageOf({ url }: RunningGateway, key = 'sk-web'): Promise<TenantReport> {
+  return (await (await fetch(`${url}/usage`, { headers: bearer(key) })).json()) as TenantReport;
+}
+
+interface ErrorEvent {
+  readonly type: string;
+  readonly error: { readonly code: string; readonly message: string };
+}
+
+test('a conversation that has used up its tokens gets what waits, the reason, and a close; no other one begins', async () => {
+  const { gateway, provider, url } = await open('tokensPerDay=1000', [
+    '--price',
+    'model=gpt-realtime,input=4,output=16',
+  ]);
+  const client = await openRealtime(url, { headers: bearer('sk-web') });
+  const model = watched(await provider.next());
+  answer(model.socket, 300, 100);
+  await eventually(() => client.messages.length === 1, 'the first answer');
+  expect((await usageOf(gateway)).streamsNow).toBe(1);
+  // The words of the human are written down by another model.
+  const words = 'conversation.item.input_audio_transcription.completed';
+  const usage = { type: 'tokens', input_tokens: 20, output_tokens: 5, total_tokens: 25 };
+  model.socket.send(JSON.stringify({ type: words, item_id: 'i', transcript: 'Hello.', usage }));
+  answer(model.socket, 500, 200);
+  expect(await client.closed).toBe('1008 A limit is reached: tokensPerDay.');
+  expect(await model.closed).toBe('1001');
+  const events = client.messages.map(({ data }) => JSON.parse(data.toString()) as ErrorEvent);
+  expect(events.map(({ type }) => type)).toEqual(['response.done', words, 'response.done', 'error']);
+  expect(events[3]?.error).toMatchObject({ type: 'invalid_request_error', code: 'limit_reached' });
+  expect(events[3]?.error.message).toContain('has used up its 1000 tokens today');
+  expect(events[3]?.error.message).toContain('(tokensPerDay)');
+  await lineWith(gateway, 'realtime session ended', {
+    reason: 'limit',
+    limit: 'tokensPerDay',
+    closeCode: 1008,
+    inputTokens: 820,
+  });
+  const { limits, streamsNow, usage: used } = await usageOf(gateway);
+  expect(streamsNow).toBe(0);
+  expect(used.today).toMatchObject({
+    requests: 1,
+    cut: 1,
+    refused: 0,
+    inputTokens: 820,
+    outputTokens: 305,
+    estimatedTokens: 0,
+    cost: 820 * 4 + 305 * 16,
+  });
+  // What was beyond the limit is counted, too.
+  await eventually(
+    async () =>
+      (await usageOf(gateway)).limits?.some(({ reserved, used: all }) => reserved === 0 && all === 1125),
+    `the end to be counted (${JSON.stringify(limits)})`,
+  );
+  const refused = await refusedRealtime(url, { headers: bearer('sk-web') });
+  expect(refused.status).toBe(429);
+  expect(JSON.parse(refused.body)).toMatchObject({ error: { code: 'limit_reached' } });
+  expect(refused.headers).toMatchObject({ 'x-should-retry': 'false', 'x-ratelimit-remaining-tokens': '0' });
+  expect(provider.requests).toHaveLength(1);
+  expect((await usageOf(gateway)).usage.today.refused).toBe(1);
+  const cut = 'spillway_limit_cuts_total{scope="tenant",limit="tokensPerDay"}';
+  expect(await metric(gateway.adminUrl, cut)).toBe(1);
+});
+
+test('a limit in money ends a conversation with 402 for the next one', async () => {
+  const { provider, url } = await open('costPerDay=0.01', [
+    '--price',
+    'model=gpt-realtime,input=4,output=16',
+  ]);
+  const client = await openRealtime(url, { headers: bearer('sk-web') });
+  answer(await provider.next(), 1000, 1000);
+  expect(await client.closed).toBe('1008 A limit is reached: costPerDay.');
+  expect((await refusedRealtime(url, { headers: bearer('sk-web') })).status).toBe(402);
+});
+
+test('answerMs is how long a conversation may be', async () => {
+  const { gateway, provider, url } = await open('answerMs=300');
+  const client = await openRealtime(url, { headers: bearer('sk-web') });
+  const model = watched(await provider.next());
+  expect(await client.closed).toBe('1008 A limit is reached: answerMs.');
+  expect(await model.closed).toBe('1001');
+  expect(client.messages.map(({ data }) => data.toString())).toEqual([
+    expect.stringMatching(/^\{"type":"error".*The answer took \d+ ms, of at most 300 \(answerMs\)/u),
+  ]);
+  await lineWith(gateway, 'realtime session ended', { reason: 'limit' });
+});
+
+test('places, requests and models are checked at the upgrade, also of a key in a subprotocol', async () => {
+  const { gateway, provider, url } = await open('streams=1,models=gpt-realtime', [
+    '--wait-timeout-ms',
+    '300',
+  ]);
+  const protocols = ['realtime', 'openai-insecure-api-key.sk-web'];
+  const first = await openRealtime(url, { protocols });
+  await provider.next();
+  const waited = await refusedRealtime(url, { protocols });
+  expect(waited.status).toBe(429);
+  expect(waited.body).toContain('may have 1 streams at once, and has 1 (streams)');
+  // Another tenant is not held.
+  (await openRealtime(url, { headers: bearer('sk-lab') })).socket.close();
+  const other = await refusedRealtime(`${gateway.url}/v1/realtime?model=gpt-5`, {
+    headers: bearer('sk-web'),
+  });
+  expect(other.status).toBe(403);
+  expect(JSON.parse(other.body)).toMatchObject({ error: { code: 'model_not_allowed' } });
+  // Its place is free with its end, and one that waits gets it.
+  const waiting = openRealtime(url, { protocols });
+  first.socket.close();
+  (await waiting).socket.close();
+});
+
+test('a conversation that no provider took costs a request and no token', async () => {
+  const provider = await startRealtimeProvider((_request, socket) =>
+    socket.end('HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n'),
+  );
+  const gateway = await startGateway(
+    ['--upstream', provider.url, '--tenant', 'name=clinic,tokensPerDay=1000,requests=2/min'],
+    { env },
+  );
+  const url = `${gateway.url}/v1/realtime?model=m`;
+  const ask = async (): Promise<number> => (await refusedRealtime(url, { headers: bearer('sk-web') })).status;
+  expect(await ask()).toBe(503);
+  expect(await ask()).toBe(503);
+  expect(await ask()).toBe(429);
+  const { limits } = await usageOf(gateway);
+  expect(limits?.find(({ name }) => name === 'tokensPerDay')).toMatchObject({ used: 0, reserved: 0 });
+});
