@@ -18,14 +18,12 @@ export class RefusedScopes {
     if (retryAfterMs === undefined || retryAfterMs <= 0) return;
     // What others have reserved may come back. What is spent does not. What a request costs depends on its model.
     if (quota.kind === 'places') return;
-    if (quota.kind === 'budget') {
-      const least = unit === 'tokens' ? minTokens : 1;
-      if (quota.limit - state.used >= least) return;
-    }
+    const least = unit === 'tokens' ? minTokens : 1;
+    if (quota.kind === 'budget' && quota.limit - state.used >= least) return;
     this.#refused.delete(scope.id);
     const [oldest] = this.#refused.keys();
     if (this.#refused.size >= maxScopes && oldest !== undefined) this.#refused.delete(oldest);
-    this.#refused.set(scope.id, { ...refused, atMs: nowMs, untilMs: nowMs + retryAfterMs });
+    this.#refused.set(scope.id, { ...refused, needed: least, atMs: nowMs, untilMs: nowMs + retryAfterMs });
   }
 
   /** The error of a scope that is still refused; `undefined`: it may ask. */

@@ -9,7 +9,7 @@ import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
-import { allowedOf, answerError } from './limit-message.ts';
+import { allowedOf, answerError, isReservedByOthers, lateError } from './limit-message.ts';
 import type { CountedTokens, LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
@@ -18,6 +18,7 @@ import { answerTokens, textTokens } from './token-estimate.ts';
 
 /** What a lease is made of. */
 export interface RequestLeaseOptions {
+  readonly tenant: string;
   readonly host: LeaseHost<RequestLease>;
   /** The name of the lease in the store. */
   readonly name: string;
@@ -34,6 +35,7 @@ export interface RequestLeaseOptions {
  * may end the request, and a late answer of the store may meet any of them.
  */
 export class RequestLease implements StreamLimit {
+  readonly tenant: string;
   readonly #host: LeaseHost<RequestLease>;
   readonly #name: string;
   readonly #scopes: readonly Scope[];
@@ -60,7 +62,8 @@ export class RequestLease implements StreamLimit {
   isShort = false;
   onRoom: (() => void) | undefined;
 
-  constructor({ format, host, limits, name, scopes, spending }: RequestLeaseOptions) {
+  constructor({ format, host, limits, name, scopes, spending, tenant }: RequestLeaseOptions) {
+    this.tenant = tenant;
     this.#host = host;
     this.#name = name;
     this.#scopes = scopes;
@@ -100,9 +103,11 @@ export class RequestLease implements StreamLimit {
     return this.#state === 'open' && this.#hasQuotas ? this.#name : undefined;
   }
 
-  /** The keys of the places that the lease has or wants. */
-  get placeKeys(): string[] {
-    return this.#scopes.flatMap(({ places }) => places.map(({ quota }) => quota.key));
+  /** The keys of what others may wait for when the lease ends: places, and what it has reserved of budgets. */
+  get sharedKeys(): string[] {
+    return this.#scopes.flatMap(({ budgets, places }) =>
+      [...places, ...budgets].map(({ quota }) => quota.key),
+    );
   }
 
   /**
@@ -118,7 +123,7 @@ export class RequestLease implements StreamLimit {
       this.#opened();
       return;
     }
-    const queued = this.#host.queue.has(this.placeKeys) ? this.#fullPlaces() : undefined;
+    const queued = this.#host.queue.size > 0 ? this.#fullPlaces() : undefined;
     if (queued === undefined) await this.#try(signal);
     else this.#await(queued.key, queued.error);
   }
@@ -152,10 +157,22 @@ export class RequestLease implements StreamLimit {
     const { body } = this.#stream ?? {};
     // Half of a body that is no stream of events is of no use to anybody.
     const canEnd = body === undefined || body.isEvents;
-    if (ms !== undefined && lastedMs >= ms && canEnd)
-      return answerError('answerMs', ms, Math.round(lastedMs));
-    const isLate = this.#state === 'waiting' && lastedMs >= this.#host.waitTimeoutMs;
-    return isLate && this.#awaited !== undefined ? this.#refusedBy(this.#awaited.error) : undefined;
+    const isOver = ms !== undefined && lastedMs >= ms && canEnd;
+    const isLate = this.#state === 'waiting' && (isOver || lastedMs >= this.#host.waitTimeoutMs);
+    if (isLate && this.#awaited !== undefined) return this.#refusedBy(this.#awaited.error);
+    if (!isOver) return undefined;
+    const hasBegun = body !== undefined && (this.#stream?.events ?? 0) > 0;
+    return hasBegun ? answerError('answerMs', ms, Math.round(lastedMs)) : lateError(ms, Math.round(lastedMs));
+  }
+
+  get counted(): TokenUsage {
+    const { inputTokens } = this.#spending;
+    const outputTokens = this.#stream === undefined ? 0 : this.#counted(this.#stream);
+    return {
+      // A prompt has tokens. That there are none of it says that they could not be counted.
+      inputTokens: inputTokens === 0 ? undefined : inputTokens,
+      outputTokens: Math.max(this.#outputTokens, outputTokens),
+    };
   }
 
   headers(format: Format): Record<string, string> {
@@ -179,13 +196,13 @@ export class RequestLease implements StreamLimit {
       inputTokens: input,
       outputTokens: output,
       isEstimate,
-      overshootTokens: this.#spending.overshootTokens,
     };
     this.#host.settle({
       ...counted,
       lease: this,
       name: this.#hasQuotas ? this.#name : undefined,
       claims,
+      excess: this.#spending.excess,
       // A question that is on its way would open the lease again.
       after: this.#asked,
     });
@@ -256,12 +273,13 @@ export class RequestLease implements StreamLimit {
       return;
     }
     const { quota } = answer;
-    if (quota.kind === 'places' && quota.limit > 0) {
-      this.#await(quota.key, host.errorOf(this.#scopes, answer));
-      return;
-    }
     const first = { claims, minTokens: this.#least };
-    throw this.#refusedBy(host.errorOf(this.#scopes, answer, first));
+    const error = host.errorOf(this.#scopes, answer, first);
+    const needed = claims.find((claim) => claim.quota.key === quota.key)?.atLeast;
+    const comesBack =
+      quota.kind === 'places' ? quota.limit > 0 : isReservedByOthers(quota, answer.state, needed);
+    if (!comesBack) throw this.#refusedBy(error);
+    this.#await(quota.key, error);
   }
 
   get #least(): number {
@@ -456,8 +474,7 @@ export class RequestLease implements StreamLimit {
   #cut(error: LimitError): void {
     this.#isCut = true;
     this.#nextAt = Infinity;
-    const counted = { inputTokens: this.#spending.inputTokens, outputTokens: this.#outputTokens };
-    this.#stream?.cut(error, counted);
+    this.#stream?.cut(error, this.counted);
   }
 
   #refusedBy(error: LimitError): LimitError {

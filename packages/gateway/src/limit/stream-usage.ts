@@ -8,6 +8,8 @@ import type { Price } from '../config/limits.ts';
 import type { CountedTokens } from './lease-host.ts';
 import type { LimitCounts } from './limit-counts.ts';
 import { costOf, priceOf } from './price-of.ts';
+import { spenderOf } from './spender.ts';
+import { bodyTokens } from './token-estimate.ts';
 import type { UsageBook } from './usage-book.ts';
 
 /** What is known of a stream at its end. */
@@ -58,7 +60,7 @@ export class StreamUsage {
     const { error } = outcome;
     if (error instanceof LimitError) this.#counts.add(error, isAnswered);
     const isRefused = error instanceof LimitError && !isAnswered;
-    const { inputTokens, isEstimate, outputTokens, overshootTokens } = counted ?? countOf(stream, usage);
+    const { inputTokens, isEstimate, outputTokens } = counted ?? countOf(stream, usage);
     const tokens = inputTokens + outputTokens;
     const price = priceOf(this.#prices(), model ?? '', this.#clock.dateMs());
     this.#book.add(tenant, {
@@ -68,7 +70,6 @@ export class StreamUsage {
       inputTokens,
       outputTokens,
       estimatedTokens: isEstimate ? tokens : 0,
-      overshootTokens,
       cost: costOf(price, inputTokens, outputTokens),
       unpricedTokens: price === undefined ? tokens : 0,
       savedTokens,
@@ -87,11 +88,17 @@ export class StreamUsage {
   }
 }
 
-/** What a provider reported; of an answer without a report, an event is a token, and the prompt is not known. */
-function countOf({ events }: GatewayStream, usage: TokenUsage | undefined): CountedTokens {
-  const { inputTokens = 0, outputTokens } = usage ?? {};
-  const isEstimate = outputTokens === undefined;
-  return { inputTokens, outputTokens: outputTokens ?? events, isEstimate, overshootTokens: 0 };
+/** What a provider reported of a stream without limits, and estimates of the rest, as of one that has some. */
+function countOf(stream: GatewayStream, usage: TokenUsage | undefined): CountedTokens {
+  const { inputTokens, outputTokens } = usage ?? {};
+  const { estimatedTokens, wasServed } = spenderOf(stream, stream.body?.format?.name);
+  if (!wasServed)
+    return { inputTokens: inputTokens ?? 0, outputTokens: outputTokens ?? 0, isEstimate: false };
+  return {
+    inputTokens: inputTokens ?? bodyTokens(stream.requestBody?.() ?? []),
+    outputTokens: outputTokens ?? estimatedTokens,
+    isEstimate: inputTokens === undefined || outputTokens === undefined,
+  };
 }
 
 /** Estimate: the tokens of a stream that no reader was written, which are those behind the reader that got furthest. */

@@ -1,0 +1,46 @@
+import type { FormatName, TokenUsage } from '@spillway/core/format/format';
+import type { LimitError } from '@spillway/server/limit/limit-error';
+import type { GatewayStream } from '@spillway/server/stream/stream';
+import { answerTokens, textTokens } from './token-estimate.ts';
+
+/** Who spends what a lease holds: a stream, or a conversation. */
+export interface Spender {
+  /** Aborted when it wants nothing more. */
+  readonly signal: AbortSignal;
+  /** What its provider has reported so far. */
+  readonly reported: TokenUsage | undefined;
+  /** Whether its provider is or was at work for it, and did not refuse it. */
+  readonly wasServed: boolean;
+  /** Whether it may be ended in its midst. */
+  readonly mayBeCut: boolean;
+  /** The tokens of its answers, by their length. */
+  readonly estimatedTokens: number;
+  /** A limit ends it. `counted`: the tokens so far. */
+  cut(error: LimitError, counted: TokenUsage): void;
+}
+
+/** A stream as its lease sees it. `format`: of its answer's events; `undefined`: unknown. */
+export function spenderOf(stream: GatewayStream, format: FormatName | undefined): Spender {
+  return {
+    signal: stream.signal,
+    get reported() {
+      return stream.reported;
+    },
+    get wasServed() {
+      const { body, end, phase, refusal } = stream;
+      if (phase === 'waiting' || refusal !== undefined) return false;
+      return body === undefined ? (end?.state ?? 'cancelled') === 'cancelled' : body.status < 400;
+    },
+    get mayBeCut() {
+      // Half of a body that is no stream of events is of no use to anybody.
+      return stream.body === undefined || stream.body.isEvents;
+    },
+    get estimatedTokens() {
+      const { body, bytes, events } = stream;
+      if (body?.isEvents === true) return answerTokens(format ?? 'openai-chat', events, bytes);
+      // What is in a body of an unknown kind may be anything.
+      return format === undefined ? 0 : textTokens(bytes);
+    },
+    cut: (error, counted) => stream.cut(error, counted),
+  };
+}
