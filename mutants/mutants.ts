@@ -8007,7 +8007,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: the place that is free is not handed on',
     file: `${gateway}/limit/limiter.ts`,
-    find: 'this.queue.wake(placeKeys);',
+    find: 'this.queue.wake(lease.sharedKeys);',
     replace: '',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'gets it in turn',

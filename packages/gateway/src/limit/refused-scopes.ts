@@ -19,7 +19,9 @@ export class RefusedScopes {
     // What others have reserved may come back. What is spent does not. What a request costs depends on its model.
     if (quota.kind === 'places') return;
     const least = unit === 'tokens' ? minTokens : 1;
-    if (quota.kind === 'budget' && quota.limit - state.used >= least) return;
+    if (quota.kind === 'budget') {
+      if (quota.limit - state.used >= least) return;
+    }
     this.#refused.delete(scope.id);
     const [oldest] = this.#refused.keys();
     if (this.#refused.size >= maxScopes && oldest !== undefined) this.#refused.delete(oldest);
