@@ -4484,8 +4484,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'accounts: an account goes its own way beside the limits',
     file: `${gateway}/limit/stream-usage.ts`,
-    find: 'counted ?? countOf(stream, usage)',
-    replace: 'countOf(stream, usage)',
+    find: 'counted ?? countOf(stream, usage, promptTokens)',
+    replace: 'countOf(stream, usage, promptTokens)',
     test: `${gatewayTest}/tenant-usage.test.ts`,
     only: 'without a name',
   },

@@ -265,7 +265,7 @@ describe('what is ended in its midst', () => {
   });
 
   test.each([true, false])('an answer that does not begin in its time, as a stream: %s', async (stream) => {
-    const model = `sim:tokens=10,tps=0,ttft=3000,seed=${stream ? 1 : 2}`;
+    const model = `sim:tokens=${stream ? 10 : 11},tps=0,ttft=3000`;
     const asked = openaiSdk(at('slow')).chat.completions.create({ model, messages, stream });
     const error = await refusal(asked);
     expect([error.status, error.code]).toEqual([504, 'limit_reached']);

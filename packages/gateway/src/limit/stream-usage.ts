@@ -9,7 +9,6 @@ import type { CountedTokens } from './lease-host.ts';
 import type { LimitCounts } from './limit-counts.ts';
 import { costOf, priceOf } from './price-of.ts';
 import { spenderOf } from './spender.ts';
-import { bodyTokens } from './token-estimate.ts';
 import type { UsageBook } from './usage-book.ts';
 
 /** What is known of a stream at its end. */
@@ -21,6 +20,8 @@ export interface EndOfStream {
   readonly savedTokens: number;
   /** What limits have counted, which the account follows; `undefined`: the stream had none. */
   readonly counted: CountedTokens | undefined;
+  /** An estimate of the prompt of a stream without limits; 0: it is not known. */
+  readonly promptTokens: number;
 }
 
 interface StreamUsageOptions {
@@ -53,14 +54,14 @@ export class StreamUsage {
   }
 
   /** The provider is done with a stream, or is stopped. Call it once for each. */
-  ended(stream: GatewayStream, { counted, outcome, savedTokens, usage }: EndOfStream): void {
+  ended(stream: GatewayStream, { counted, outcome, promptTokens, savedTokens, usage }: EndOfStream): void {
     const { isAnswered, model, origin } = stream;
     if (origin.isOwn === true) return;
     const { tenant } = stream.client;
     const { error } = outcome;
     if (error instanceof LimitError) this.#counts.add(error, isAnswered);
     const isRefused = error instanceof LimitError && !isAnswered;
-    const { inputTokens, isEstimate, outputTokens } = counted ?? countOf(stream, usage);
+    const { inputTokens, isEstimate, outputTokens } = counted ?? countOf(stream, usage, promptTokens);
     const tokens = inputTokens + outputTokens;
     const price = priceOf(this.#prices(), model ?? '', this.#clock.dateMs());
     this.#book.add(tenant, {
@@ -89,13 +90,13 @@ export class StreamUsage {
 }
 
 /** What a provider reported of a stream without limits, and estimates of the rest, as of one that has some. */
-function countOf(stream: GatewayStream, usage: TokenUsage | undefined): CountedTokens {
+function countOf(stream: GatewayStream, usage: TokenUsage | undefined, promptTokens: number): CountedTokens {
   const { inputTokens, outputTokens } = usage ?? {};
   const { estimatedTokens, wasServed } = spenderOf(stream, stream.body?.format?.name);
   if (!wasServed)
     return { inputTokens: inputTokens ?? 0, outputTokens: outputTokens ?? 0, isEstimate: false };
   return {
-    inputTokens: inputTokens ?? bodyTokens(stream.requestBody?.() ?? []),
+    inputTokens: inputTokens ?? promptTokens,
     outputTokens: outputTokens ?? estimatedTokens,
     isEstimate: inputTokens === undefined || outputTokens === undefined,
   };
