@@ -4500,8 +4500,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'accounts: an account goes its own way beside the limits',
     file: `${gateway}/limit/stream-usage.ts`,
-    find: 'counted ?? countOf(stream, usage)',
-    replace: 'countOf(stream, usage)',
+    find: 'counted ?? countOf(stream, usage, promptTokens)',
+    replace: 'countOf(stream, usage, promptTokens)',
     test: `${gatewayTest}/tenant-usage.test.ts`,
     only: 'without a name',
   },
@@ -8126,7 +8126,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: the place that is free is not handed on',
     file: `${gateway}/limit/limiter.ts`,
-    find: 'this.queue.wake(placeKeys);',
+    find: 'this.queue.wake(lease.sharedKeys);',
     replace: '',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'gets it in turn',

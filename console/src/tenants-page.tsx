@@ -117,7 +117,7 @@ function TenantPanel({ report }: { readonly report: TenantReport }): JSX.Element
 
 /** One limit as a bar: what is used, and behind it what running streams have reserved. */
 function LimitRow({
-  limit: { key, limit, name, reserved, resetMs, used },
+  limit: { key, limit, name, rate, reserved, resetMs, used },
   currency,
 }: {
   readonly limit: LimitUse;
@@ -125,11 +125,12 @@ function LimitRow({
 }): JSX.Element {
   const amount = (count: number): string =>
     name.startsWith('cost') ? moneyText(count, currency) : countText(count);
-  const text = `${amount(used)}${reserved > 0 ? ` and ${amount(reserved)} reserved` : ''} of ${amount(limit)}`;
+  const of = `${amount(used)}${reserved > 0 ? ` and ${amount(reserved)} reserved` : ''} of ${amount(limit)}`;
+  const text = rate === undefined ? of : `${of} at once`;
   return (
     <li>
       <span class="limit-name">
-        <code>{name}</code>
+        <code>{rate === undefined ? name : `${name} ${rate.text}`}</code>
         {key !== '' && <span class="sub"> of key {key}</span>}
       </span>
       <Meter
@@ -211,7 +212,7 @@ function rowsOf(month: UsageFigures): readonly Row[] {
     {
       isShown: overshootTokens > 0,
       label: 'Beyond a limit',
-      hint: 'Tokens that the provider counted and did not stream, beyond what was left.',
+      hint: 'Tokens that the provider counted and did not stream, of which no more was left of a limit.',
       read: (figures) => countText(figures.overshootTokens),
     },
   ];

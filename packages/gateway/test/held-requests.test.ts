@@ -86,8 +86,10 @@ async function ask(
 /** The text and the reason of a streamed answer, as the official SDK gathers them. */
 async function gather(tenant: Tenant, model: string, more: object = {}) {
   const stream = openaiSdk(at(tenant)).chat.completions.stream({ model, messages, ...more });
-  const [choice] = (await stream.finalChatCompletion()).choices;
-  return { words: choice?.message.content?.trim().split(/\s+/).length ?? 0, reason: choice?.finish_reason };
+  const { choices, usage } = await stream.finalChatCompletion();
+  const [choice] = choices;
+  const words = choice?.message.content?.trim().split(/\s+/).length ?? 0;
+  return { words, reason: choice?.finish_reason, usage };
 }
 
 async function refusal(asked: Promise<unknown>): Promise<APIError> {
@@ -111,7 +113,7 @@ describe('what is refused', () => {
     expect(error).toBeInstanceOf(RateLimitError);
     expect(error.code).toBe('limit_reached');
     expect(error.message).toMatch(
-      /The tenant rated may send .* requests a second, 2 at once, .*\(requests\)/,
+      /The tenant rated may send 2 requests a minute, and has sent them \(requests\)/,
     );
     expect(Number(error.headers?.get('retry-after'))).toBeGreaterThan(10);
     expect(error.headers?.get('x-ratelimit-limit-requests')).toBe('2');
@@ -209,7 +211,8 @@ describe('what is refused', () => {
     });
     const error = await refusal(ask('single'));
     expect(error.status).toBe(429);
-    expect(error.message).toContain('may have 1 streams at once, and has 1 (streams)');
+    expect(error.headers?.get('retry-after')).toBe('1');
+    expect(error.message).toContain('may have 1 stream at once, and has 1 (streams)');
     await longer.body?.cancel();
     // Its place is free again at once.
     await ask('single');
@@ -271,9 +274,22 @@ describe('what is ended in its midst', () => {
   });
 
   test('an answer that takes longer than one may', async () => {
-    const { reason, words } = await gather('slow', 'sim:tokens=400,tps=50,ttft=0');
+    const { reason, usage, words } = await gather('slow', 'sim:tokens=400,tps=50,ttft=0');
     expect(reason).toBe('length');
     expect(words).toBeLessThan(120);
+    // The provider had no time to say it.
+    expect(usage?.prompt_tokens).toBeGreaterThan(5);
+    expect(usage?.completion_tokens).toBeGreaterThan(10);
+  });
+
+  test.each([true, false])('an answer that does not begin in its time, as a stream: %s', async (stream) => {
+    const model = `sim:tokens=${stream ? 10 : 11},tps=0,ttft=3000`;
+    const asked = openaiSdk(at('slow')).chat.completions.create({ model, messages, stream });
+    const error = await refusal(asked);
+    expect([error.status, error.code]).toEqual([504, 'limit_reached']);
+    expect(error.headers?.get('x-should-retry')).toBe('false');
+    expect(error.message).toContain('The answer had not begun after');
+    expect(await askedOf(model)).toBe(1);
   });
 
   test('tokens of a day, used up in several slices: never more than the limit and one chunk', async () => {

@@ -306,6 +306,11 @@ describe('advice on what is valid and may not be meant', () => {
       'Limits of conversations are not used: sessionFrom',
     ],
     ['limitStore: file:limits.json', 'limit_unused', 'limitStore is not used'],
+    [
+      'tenant: name=clinic,costPerDay=0.001\nprice: model=*,input=1,output=5\ncurrency: EUR',
+      'limit_never_met',
+      'No request of the tenant clinic for a model with a price starts: it may use 0.001 EUR, and 256 tokens of an answer (minAnswerTokens) cost at least 0.00128 EUR.',
+    ],
   ])('%s', (settings, code, message) => {
     expect(adviceOf({ yaml: settings, env: keys })).toEqual([[code, expect.stringContaining(message)]]);
   });

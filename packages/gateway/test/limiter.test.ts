@@ -24,6 +24,8 @@ interface Opened {
   readonly limiter: Limiter;
   readonly failing: FailingLimitStore;
   readonly settled: Settlement<RequestLease>[];
+  /** The tenants that went beyond a limit, with the tokens. */
+  readonly overshot: [string, number][];
   /** A lease that is opened, and the stream that has it. */
   readonly start: (name?: string) => Promise<WrittenStream & { readonly lease: RequestLease }>;
   /** Ends a stream, and settles. */
@@ -39,9 +41,11 @@ function open(
   more: Partial<LimitSettings> = {},
   clock: ServerClock = nodeClock,
   log: LimiterOptions['log'] = { info: () => undefined, warn: () => undefined },
+  waitTimeoutMs = 5000,
 ): Opened {
   const failing = openFailingLimitStore(clock);
   const settled: Settlement<RequestLease>[] = [];
+  const overshot: [string, number][] = [];
   const limiter = new Limiter({
     settings: {
       tenants: new Map([['clinic', { ...none, ...limits }]]),
@@ -63,9 +67,12 @@ function open(
     defects: new Defects({
       error: ({ where, err }) => expect.unreachable(`${String(where)}: ${String(err)}`),
     }),
-    config: { maxWaiting: 10, waitTimeoutMs: 5000 },
+    config: { maxWaiting: 10, waitTimeoutMs },
     log,
-    observer: { settled: (one) => settled.push(one) },
+    observer: {
+      settled: (one) => settled.push(one),
+      overshot: (tenant, tokens) => overshot.push([tenant, tokens]),
+    },
   });
   onTestFinished(async () => {
     await limiter.close();
@@ -76,6 +83,7 @@ function open(
     limiter,
     failing,
     settled,
+    overshot,
     async start(name = '') {
       const lease = limiter.lease(request, asker(name));
       if (lease === undefined) throw new Error('the tenant has limits');
@@ -152,13 +160,98 @@ test('what its headers say of limits costs a request no call of the store', asyn
   expect(failing.calls).toEqual({ open: 2, extend: 0, settle: 2, read: 0, renew: 0 });
 });
 
-test('what others have reserved may come back, so it is no reason to refuse without asking', async () => {
-  const { end, failing, start } = open({ tokensPerDay: 20 });
+test('what others have reserved may come back: a request waits for it, and gets it when they end', async () => {
+  const { end, limiter, start } = open({ tokensPerDay: 20 });
   const first = await start();
-  await expect(start()).rejects.toThrow('are reserved');
+  let isThere = false;
+  const second = start().then((running) => {
+    isThere = true;
+    return running;
+  });
+  await eventually(() => limiter.queue.size === 1, 'the second to wait');
+  expect(isThere).toBe(false);
   end(first);
-  await eventually(() => failing.calls.settle === 1, 'the first to be settled');
+  // The first has used its prompt alone.
+  end(await second);
+  expect(limiter.queue.size).toBe(0);
+});
+
+test('who waited in vain for what others have reserved may try again at once, and nobody is refused until tomorrow', async () => {
+  const { limiter, start } = open({ tokensPerDay: 20 }, {}, nodeClock, undefined, 300);
   await start();
+  const error: unknown = await start().catch((thrown: unknown) => thrown);
+  if (!(error instanceof LimitError)) return expect.unreachable(String(error));
+  expect(error.message).toBe(
+    'The tenant clinic has used 0 of 20 tokens today, and 14 are reserved; this request needs 14, with minAnswerTokens (tokensPerDay). What running answers do not use comes back when they end: try again soon.',
+  );
+  expect(error).toMatchObject({ status: 429, retryAfterS: 1, isFinal: false });
+  expect(error.reached.resetMs).toBeUndefined();
+  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+});
+
+test('money that is reserved is not used up: no 402, and another try makes sense', async () => {
+  const prices = [{ model: '*', sinceMs: 0, input: 1_000_000, output: 1_000_000 }];
+  const { start } = open({ costPerDay: 20 }, { prices }, nodeClock, undefined, 300);
+  await start();
+  await expect(start()).rejects.toMatchObject({ status: 429, retryAfterS: 1, isFinal: false });
+});
+
+test('a request that never fits is told so, and not to come back tomorrow', async () => {
+  const { limiter, start } = open({ tokensPerDay: 13 });
+  const error: unknown = await start().catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({ status: 429, retryAfterS: undefined, isFinal: true });
+  expect((error as LimitError).message).toBe(
+    'The tenant clinic may use 13 tokens a day, and this request needs 14, with minAnswerTokens: it never fits (tokensPerDay). A shorter prompt may fit, or a higher limit.',
+  );
+  expect(limiter.refusal(asker('').caller)).toBeUndefined();
+});
+
+test('what goes beyond a reservation is beyond a limit only where no more was left', async () => {
+  const { failing, overshot, settled, start } = open({ tokensPerDay: 2000 });
+  const first = await start();
+  first.end();
+  first.lease.settle({ inputTokens: 4, outputTokens: 500 });
+  await eventually(() => failing.calls.read > 0, 'the state to be read');
+  expect(settled[0]?.excess).toMatchObject([{ tokens: 504 - 125 }]);
+  const second = await start();
+  second.end();
+  second.lease.settle({ inputTokens: 4, outputTokens: 1600 });
+  await eventually(() => overshot.length > 0, 'it to be counted');
+  expect(overshot).toEqual([['clinic', 504 + 1604 - 2000]]);
+});
+
+test.each([
+  ['requests', { requests: { perSecond: 10, burst: 10 } }],
+  ['one answer', { answer: { tokens: 50 } }],
+  ['a pace', { answer: { tokensPerSecond: 1000 } }],
+] as const)('of %s alone, a prompt is counted too', async (_what, limits) => {
+  const { settled, start } = open(limits);
+  const { end, lease, stream } = await start();
+  stream.asked();
+  end();
+  expect(lease.settle(undefined)).toMatchObject({ inputTokens: 4, isEstimate: true });
+  expect(settled).toHaveLength(1);
+});
+
+test('an answer that its time ends says what it has used; a prompt that cannot be counted is left out', async () => {
+  const { limiter, start } = open({ answer: { ms: 1 } });
+  const running = await start();
+  say(running, 7);
+  expect(running.lease.counted).toEqual({ inputTokens: 4, outputTokens: 7 });
+  const upload = { ...request, body: { parts: [Buffer.from('--boundary')] } };
+  expect(limiter.lease(upload, asker(''))?.counted.inputTokens).toBeUndefined();
+});
+
+test('an answer that has not begun in its time is refused with 504, and one that waits for a place with why', async () => {
+  const { start } = open({ answer: { ms: 200 }, streams: 1 });
+  const { lease, stream } = await start();
+  stream.asked();
+  expect(lease.tick(nodeClock.nowMs() + 300)).toMatchObject({
+    status: 504,
+    isFinal: true,
+    message: expect.stringMatching(/^The answer had not begun after \d+ ms, of at most 200 \(answerMs\)\./),
+  });
+  await expect(start()).rejects.toThrow('may have 1 stream at once, and has 1 (streams)');
 });
 
 test('a request that is too large for what is left is no reason to refuse smaller ones', async () => {

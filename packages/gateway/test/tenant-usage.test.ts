@@ -124,6 +124,32 @@ test('what no provider reported is an estimate, and what nobody was written is w
   expect(usage.today.savedCost).toBe(Math.ceil(usage.today.savedTokens * 2.5));
 });
 
+test('with prices alone, what no provider reported is estimated as with limits', async () => {
+  const gateway = await startGateway(['--price', 'model=sim*,input=1,output=2.5'], { env });
+  const messages = [{ role: 'user', content: 'word '.repeat(8000) }];
+  const response = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { ...bearer('sk-web'), 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'sim:tokens=60,tps=0,ttft=0', stream: true, messages }),
+  });
+  await response.text();
+  await eventually(async () => (await usageOf(gateway, 'sk-web')).usage.today.requests === 1, 'its end');
+  const { cost, estimatedTokens, inputTokens, outputTokens } = (await usageOf(gateway, 'sk-web')).usage.today;
+  expect(inputTokens).toBeGreaterThan(9900);
+  expect(inputTokens).toBeLessThan(10_200);
+  expect(outputTokens).toBeGreaterThanOrEqual(60);
+  expect(estimatedTokens).toBe(inputTokens + outputTokens);
+  expect(cost).toBe(Math.ceil(inputTokens + 2.5 * outputTokens));
+});
+
+test('a rate is shown as it was written', async () => {
+  const gateway = await startGateway(['--tenant', 'name=clinic,requests=10/s+burst+3'], { env });
+  const { limits: known } = await usageOf(gateway, 'sk-web');
+  expect(known).toMatchObject([
+    { name: 'requests', limit: 3, rate: { text: '10/s burst 3', perSecond: 10, burst: 3 } },
+  ]);
+});
+
 test('what the model goes on to write when everybody has left is wasted', async () => {
   const gateway = await startGateway([...limits, '--detach', 'finish'], { env });
   await readAndLeave(gateway, 'sim:tokens=200,tps=400,ttft=0');

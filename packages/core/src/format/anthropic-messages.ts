@@ -87,6 +87,7 @@ function errorBody(error: FormatError): string {
 /** The families of errors, from https://docs.anthropic.com/en/api/errors. */
 const families = new Map([
   [401, 'authentication_error'],
+  [402, 'billing_error'],
   [403, 'permission_error'],
   [404, 'not_found_error'],
   [413, 'request_too_large'],

@@ -111,6 +111,7 @@ const requestInfo = 'type.googleapis.com/google.rpc.RequestInfo';
 /** The statuses of errors, from https://cloud.google.com/apis/design/errors. */
 const statuses = new Map([
   [401, 'UNAUTHENTICATED'],
+  [402, 'RESOURCE_EXHAUSTED'],
   [403, 'PERMISSION_DENIED'],
   [404, 'NOT_FOUND'],
   [429, 'RESOURCE_EXHAUSTED'],

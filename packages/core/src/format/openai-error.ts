@@ -8,8 +8,15 @@ export function openaiError({ code, message, status }: FormatError): {
   readonly code: string;
 } {
   const isClients = status >= 400 && status < 499;
-  return { message, type: isClients ? 'invalid_request_error' : 'api_error', param: null, code };
+  const type = types.get(status) ?? (isClients ? 'invalid_request_error' : 'api_error');
+  return { message, type, param: null, code };
 }
+
+/** What OpenAI's own API says where money or a rate is used up. */
+const types = new Map([
+  [402, 'insufficient_quota'],
+  [429, 'rate_limit_exceeded'],
+]);
 
 /** The body of an error response. */
 export function openaiErrorBody(error: FormatError): string {

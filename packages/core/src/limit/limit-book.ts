@@ -92,7 +92,8 @@ export class LimitBook {
     for (const claim of budgets) {
       const { atLeast, quota } = claim;
       const unknown = Math.max(0, claim.spent - (known?.get(quota.key)?.spent ?? 0));
-      if (unknown + atLeast > this.#left(quota)) return this.#refusal(quota, this.#waitMs(quota, atLeast));
+      if (unknown + atLeast > this.#left(quota))
+        return this.#refusal(quota, this.#waitMs(quota, unknown + atLeast));
     }
 
     const lease = this.#leases.open(name, leaseMs, nowMs);
@@ -208,9 +209,10 @@ export class LimitBook {
   }
 
   #waitMs(quota: BudgetQuota, atLeast: number): number | undefined {
-    const { reserved, resetMs } = this.#state(quota);
-    // What is reserved outlives the window.
-    return atLeast <= quota.limit - reserved ? resetMs : undefined;
+    const { reserved, resetMs, used } = this.#state(quota);
+    // What is reserved outlives the window, and may come back at any time before its end.
+    const needsWindow = used + atLeast > quota.limit;
+    return needsWindow && reserved + atLeast <= quota.limit ? resetMs : undefined;
   }
 
   #grant(

@@ -96,7 +96,7 @@ export interface LimitRefusal {
   readonly state: QuotaState;
   /**
    * In how many milliseconds another try may succeed, if nobody else takes what comes back; `undefined`: that depends on
-   * others, as with places, or it never does.
+   * others, as with places and where only reservations are in the way of a budget, or it never does.
    */
   readonly retryAfterMs: number | undefined;
 }

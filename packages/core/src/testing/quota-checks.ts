@@ -75,6 +75,13 @@ export async function slices(proof: LimitProof): Promise<void> {
     other,
   );
   proof.expect('retryAfterMs of what never succeeds', retryAfterMs, undefined);
+  // 10 are spent of 100, and the others are reserved: what is spent is not why it refuses.
+  const { retryAfterMs: ofOthers } = await proof.expectRefused(
+    'what only reservations are in the way of',
+    proof.open(store, 'g', { budgets: [proof.claim(quota, 0, 10)] }),
+    quota,
+  );
+  proof.expect('retryAfterMs where only reservations are in the way', ofOthers, undefined);
   // The numbers of a quota are those of whoever asks.
   await proof.expectGranted(
     'with a higher limit',

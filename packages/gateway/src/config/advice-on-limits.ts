@@ -15,6 +15,7 @@ export function adviceOnLimits(settings: Settings): LimitAdvice[] {
     ...unusedPrices(settings),
     ...unnamedUsers(settings),
     ...starvedKeys(settings),
+    ...starvedCosts(settings),
     ...unusedStore(settings),
   ];
 }
@@ -107,6 +108,37 @@ function starvedKeys({ limits }: Settings): LimitAdvice[] {
     },
   );
 }
+
+/** Limits of cost that are less than the cheapest answer of any model that has a price. */
+function starvedCosts({ limits }: Settings): LimitAdvice[] {
+  if (limits === undefined) return [];
+  const { currency, keys, minAnswerTokens, others, prices, tenants } = limits;
+  const all = [
+    ...[...tenants].map(([name, entry]) => ({ ...entry, what: `the tenant ${name}` })),
+    ...(others === undefined ? [] : [{ ...others, what: 'tenants without an entry' }]),
+    ...[...keys].map(([name, entry]) => ({
+      ...entry,
+      models: undefined,
+      answer: undefined,
+      what: `the key ${name}`,
+    })),
+  ];
+  return all.flatMap(({ answer, costPerDay, costPerMonth, models, what }): LimitAdvice[] => {
+    const most = Math.min(costPerDay ?? Infinity, costPerMonth ?? Infinity);
+    const tokens = Math.min(minAnswerTokens, answer?.tokens ?? Infinity);
+    const costs = prices
+      .filter(({ model }) => models?.some((own) => fitsAny([model], own) || fitsAny([own], model)) ?? true)
+      .map(({ output }) => Math.ceil((tokens * output) / millionth));
+    const least = Math.min(...costs);
+    if (costs.length === 0 || most >= least) return [];
+    const write = (amount: number): string => `${amount / millionth} ${currency}`.trim();
+    const message = `No request of ${what} for a model with a price starts: it may use ${write(most)}, and ${tokens} tokens of an answer (minAnswerTokens) cost at least ${write(least)}.`;
+    return [{ code: 'limit_never_met', message }];
+  });
+}
+
+/** Money is counted in millionths, and prices are for a million tokens. */
+const millionth = 1_000_000;
 
 function unusedStore({ config: { limitStore }, limits }: Settings): LimitAdvice[] {
   if (limitStore === undefined || limits !== undefined) return [];

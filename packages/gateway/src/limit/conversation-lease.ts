@@ -36,6 +36,10 @@ export class ConversationLease implements Spender {
     this.#startedMs = options.clock.nowMs();
   }
 
+  get hasBegun(): boolean {
+    return this.wasServed;
+  }
+
   /** Why it waits for its turn; `undefined`: it does not. */
   get awaitedError(): LimitError | undefined {
     return this.#options.lease.awaitedError;

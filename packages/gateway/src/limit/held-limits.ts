@@ -2,7 +2,7 @@ import type { LimitSettings } from '../config/limits.ts';
 import { type Accounts, type AccountsOptions, openAccounts } from './accounts.ts';
 import { Limiter, type LimiterOptions } from './limiter.ts';
 
-export type HeldLimitsOptions = AccountsOptions & Omit<LimiterOptions, 'settings' | 'store'>;
+export type HeldLimitsOptions = AccountsOptions & Omit<LimiterOptions, 'observer' | 'settings' | 'store'>;
 
 /** Other limits, which are ready to be put in force. Exactly one of the two is called. */
 export interface OtherLimits {
@@ -68,8 +68,15 @@ export class HeldLimits {
     this.#accounts?.replace(settings);
     this.#limitsAnybody = settings !== undefined && limitsAnybody(settings);
     if (!this.#limitsAnybody || settings === undefined || this.#accounts === undefined) return;
-    if (this.#limiter !== undefined) this.#limiter.use(settings);
-    else this.#limiter = new Limiter({ ...this.#options, settings, store: this.#accounts.store });
+    if (this.#limiter !== undefined) {
+      this.#limiter.use(settings);
+      return;
+    }
+    const { book, store } = this.#accounts;
+    const observer = {
+      overshot: (tenant: string, overshootTokens: number) => book.add(tenant, { overshootTokens }),
+    };
+    this.#limiter = new Limiter({ ...this.#options, observer, settings, store });
   }
 }
 

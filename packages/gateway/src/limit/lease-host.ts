@@ -5,7 +5,7 @@ import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { RefusedQuota } from './limit-message.ts';
 import type { PlaceQueue } from './place-queue.ts';
 import type { Scope } from './scope.ts';
-import type { Spending } from './spending.ts';
+import type { Excess, Spending } from './spending.ts';
 
 /** The tokens that limits count of a request. */
 export interface CountedTokens {
@@ -13,8 +13,6 @@ export interface CountedTokens {
   readonly outputTokens: number;
   /** Whether a number is an estimate: the provider did not say it. */
   readonly isEstimate: boolean;
-  /** The tokens that were used beyond what was reserved. */
-  readonly overshootTokens: number;
 }
 
 /** What a lease has used, when its request is over. */
@@ -23,6 +21,7 @@ export interface Settlement<Lease> extends CountedTokens {
   /** The lease's name in the store; `undefined`: it has nothing there. */
   readonly name: string | undefined;
   readonly claims: readonly BudgetClaim[];
+  readonly excess: readonly Excess[];
   /** A question that is on its way; it never rejects. */
   readonly after: Promise<void> | undefined;
 }

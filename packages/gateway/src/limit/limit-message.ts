@@ -1,6 +1,7 @@
 import type { Quota, QuotaState } from '@spillway/core';
 import { LimitError, type LimitScope, type ReachedLimit } from '@spillway/server/limit/limit-error';
 import type { Allowed, LimitStanding } from '@spillway/server/limit/limit-headers';
+import { rateWords } from './rate-words.ts';
 import type { BudgetUnit, Scope } from './scope.ts';
 
 /** A quota that refuses, with how it stands. */
@@ -26,29 +27,47 @@ export interface MessageContext {
   readonly dateMs: number;
 }
 
-const budgetWords: Readonly<Record<string, string>> = {
-  minute: 'this minute',
-  day: 'today',
-  month: 'this month',
+const budgetWords: Readonly<Record<string, { readonly now: string; readonly each: string }>> = {
+  minute: { now: ' this minute', each: ' a minute' },
+  day: { now: ' today', each: ' a day' },
+  month: { now: ' this month', each: ' a month' },
 };
+
+/** When to try again where only running streams are in the way: they end at any time. */
+const othersRetryS = 1;
+
+/**
+ * Whether a budget refuses a request only because running streams have reserved the rest of it, of which some will come back.
+ */
+export function isReservedByOthers(quota: Quota, { used }: QuotaState, needed: number | undefined): boolean {
+  return quota.kind === 'budget' && needed !== undefined && used + needed <= quota.limit;
+}
+
+/** Whether a request needs more of a budget than there ever is. */
+function neverFits({ needed, quota }: RefusedQuota): boolean {
+  return quota.kind === 'budget' && needed !== undefined && needed > quota.limit;
+}
 
 /** The error of a quota that refuses a request or ends an answer: it names the limit, its value, the use and the reset. */
 export function quotaError(refused: RefusedQuota, context: MessageContext): LimitError {
   const { name, quota, retryAfterMs, scope, state, unit } = refused;
   const value = quota.kind === 'rate' ? quota.burst : quota.limit;
+  const isNever = neverFits(refused);
+  const isReserved = isReservedByOthers(quota, state, refused.needed);
+  const awaitsOthers = isReserved || quota.kind === 'places';
   const budgetResetMs = quota.kind === 'budget' && state.used > 0 ? state.resetMs : undefined;
-  const resetMs = retryAfterMs ?? budgetResetMs;
+  const resetMs = isNever || awaitsOthers ? undefined : (retryAfterMs ?? budgetResetMs);
   const all = state.used + state.reserved;
   // What the answer itself has used counts, too.
   const used = refused.isUsedUp === true ? Math.max(all, value) : all;
   const reached: ReachedLimit = { scope: scope.kind, name, value, used, resetMs };
   const isMoney = quota.kind === 'budget' && unit === 'cost';
   const message = `${ownerWords(scope.kind, scope.whose)} ${useWords(refused, context.currency)} (${name}).`;
-  const error = new LimitError(
-    reached,
-    `${message}${resetWords(quota.kind, resetMs, context.dateMs)}`,
-    isMoney ? 402 : 429,
-  );
+  const error = new LimitError(reached, `${message}${resetWords(refused, resetMs, context.dateMs)}`, {
+    status: isMoney && !isReserved ? 402 : 429,
+    retryAfterS: awaitsOthers ? othersRetryS : undefined,
+    isNever,
+  });
   error.standing = standingOf(refused, context.dateMs);
   return error;
 }
@@ -60,6 +79,13 @@ export function answerError(name: 'answerMs' | 'answerTokens', value: number, us
       ? `The answer has ${used} tokens, of at most ${value} (answerTokens).`
       : `The answer took ${used} ms, of at most ${value} (answerMs).`;
   return new LimitError({ scope: 'answer', name, value, used, resetMs: undefined }, message);
+}
+
+/** The error of an answer that did not begin in its time (`answerMs`). The model is stopped. */
+export function lateError(value: number, used: number): LimitError {
+  const message = `The answer had not begun after ${used} ms, of at most ${value} (answerMs). One in one piece begins when it is whole: ask for less, or for a stream, which is ended with what has come.`;
+  const reached: ReachedLimit = { scope: 'answer', name: 'answerMs', value, used, resetMs: undefined };
+  return new LimitError(reached, message, { status: 504 });
 }
 
 function ownerWords(kind: LimitScope, whose: string): string {
@@ -77,32 +103,40 @@ function ownerWords(kind: LimitScope, whose: string): string {
   }
 }
 
-function useWords(
-  { isUsedUp = false, needed = 0, quota, state, unit }: RefusedQuota,
-  currency: string,
-): string {
+function useWords(refused: RefusedQuota, currency: string): string {
+  const { isUsedUp = false, needed = 0, quota, state, unit } = refused;
   switch (quota.kind) {
     case 'rate':
-      return `may send ${quota.perSecond} requests a second, ${quota.burst} at once, and has sent them`;
+      return `may send ${rateWords(quota)}, and has sent them`;
     case 'places':
-      return `may have ${quota.limit} streams at once, and has ${state.used}`;
+      return `may have ${quota.limit} ${quota.limit === 1 ? 'stream' : 'streams'} at once, and has ${state.used}`;
     default: {
       const write = (count: number): string => (unit === 'cost' ? money(count) : String(count));
       const what = unit === 'cost' ? (currency === '' ? 'of its money' : currency) : 'tokens';
-      const when = typeof quota.window === 'string' ? ` ${budgetWords[quota.window] ?? ''}` : '';
-      if (isUsedUp) return `has used up its ${write(quota.limit)} ${what}${when}`;
+      const { each = '', now = '' } =
+        typeof quota.window === 'string' ? (budgetWords[quota.window] ?? {}) : {};
+      const needs = `this request needs ${write(needed)}, with minAnswerTokens`;
+      if (neverFits(refused))
+        return `may use ${write(quota.limit)} ${what}${each}, and ${needs}: it never fits`;
+      if (isUsedUp) return `has used up its ${write(quota.limit)} ${what}${now}`;
       const reserved = state.reserved > 0 ? `, and ${write(state.reserved)} are reserved` : '';
-      const isLeft = state.used + state.reserved < quota.limit;
-      const need = isLeft && needed > 0 ? `; this request needs ${write(needed)}, with minAnswerTokens` : '';
-      return `has used ${write(state.used)} of ${write(quota.limit)} ${what}${when}${reserved}${need}`;
+      const isLeft = state.used < quota.limit;
+      const need = isLeft && needed > 0 ? `; ${needs}` : '';
+      return `has used ${write(state.used)} of ${write(quota.limit)} ${what}${now}${reserved}${need}`;
     }
   }
 }
 
-function resetWords(kind: Quota['kind'], resetMs: number | undefined, dateMs: number): string {
-  if (resetMs === undefined) return kind === 'places' ? ' Try again when one has ended.' : '';
+function resetWords(refused: RefusedQuota, resetMs: number | undefined, dateMs: number): string {
+  const { needed, quota, state } = refused;
+  if (neverFits(refused)) return ' A shorter prompt may fit, or a higher limit.';
+  if (isReservedByOthers(quota, state, needed))
+    return ' What running answers do not use comes back when they end: try again soon.';
+  if (resetMs === undefined) return quota.kind === 'places' ? ' Try again when one has ended.' : '';
   if (resetMs < 60_000) return ` Try again in ${Math.max(1, Math.ceil(resetMs / 1000))} s.`;
-  const at = new Date(Math.ceil((dateMs + resetMs) / 1000) * 1000).toISOString().replace('.000', '');
+  // Windows of the calendar begin with a minute. How long that is was measured a moment ago, so the sum is not exact.
+  const stepMs = quota.kind === 'budget' && typeof quota.window === 'string' ? 60_000 : 1000;
+  const at = new Date(Math.round((dateMs + resetMs) / stepMs) * stepMs).toISOString().replace('.000', '');
   return ` It begins again at ${at}.`;
 }
 

@@ -20,8 +20,8 @@ import { priceOf } from './price-of.ts';
 import { RefusedScopes } from './refused-scopes.ts';
 import { RequestLease } from './request-lease.ts';
 import { openScope, openSessionScope, type Scope } from './scope.ts';
-import { Spending } from './spending.ts';
-import { promptTokens } from './token-estimate.ts';
+import { type Excess, Spending } from './spending.ts';
+import { bodyTokens } from './token-estimate.ts';
 import { Unsettled } from './unsettled.ts';
 
 /** How long a lease holds when this process says nothing of it any more. */
@@ -46,6 +46,8 @@ export interface LimitedRequest {
 export interface LimiterObserver {
   /** A request is over, and what it used is known. */
   readonly settled?: (settlement: Settlement<RequestLease>) => void;
+  /** A request of a tenant has used so many tokens beyond a limit: the provider counted them, and they were not foreseen. */
+  readonly overshot?: (tenant: string, tokens: number) => void;
 }
 
 export interface LimiterOptions {
@@ -86,7 +88,7 @@ export class Limiter implements LeaseHost<RequestLease> {
   readonly #unsettled: Unsettled;
   readonly #open = new Set<RequestLease>();
   /** Ends that are on their way to the store. */
-  readonly #settling = new Set<Promise<void>>();
+  readonly #settling = new Set<Promise<unknown>>();
   readonly #renewal: { stop(): void };
   readonly #secret: Uint8Array | string;
   #settings: LimitSettings;
@@ -219,15 +221,15 @@ export class Limiter implements LeaseHost<RequestLease> {
     const scopes = [...found.scopes, ...below];
     const refused = this.#refusalOf(scopes);
     if (refused !== undefined) throw refused;
-    const hasBudgets = scopes.some(({ budgets }) => budgets.length > 0);
     const price = priceOf(this.#settings.prices, model, this.clock.dateMs());
     this.#count += 1;
     return new RequestLease({
+      tenant: caller.tenant,
       host: this,
       name: `${scopeIds.tag(caller.tenant)}${this.#names}-${this.#count.toString(36)}`,
       scopes,
       limits: { priority: limits.priority, answer: answerOf(limits.answer) },
-      spending: new Spending(scopes, price, hasBudgets ? promptTokensOf(request.body.parts) : 0),
+      spending: new Spending(scopes, price, bodyTokens(request.body.parts)),
       format: request.route.format?.name,
     });
   }
@@ -263,13 +265,11 @@ export class Limiter implements LeaseHost<RequestLease> {
   settle(settlement: Settlement<RequestLease>): void {
     this.#open.delete(settlement.lease);
     this.#defects.contain('account of limits', () => this.#observer.settled?.(settlement));
-    const { after, claims, name } = settlement;
-    if (name === undefined) return;
-    this.#track(this.#settleNow(name, claims, after, settlement.lease.placeKeys));
+    if (settlement.name !== undefined) this.#track(this.#settleAll(settlement, settlement.name));
   }
 
   giveBack(name: string): void {
-    this.#track(this.#settleNow(name, [], undefined, []));
+    this.#track(this.#settleNow(name, []));
   }
 
   storeAnswered(): void {
@@ -340,25 +340,47 @@ export class Limiter implements LeaseHost<RequestLease> {
     return { currency: this.#settings.currency, dateMs: this.clock.dateMs() };
   }
 
-  /** Tells the store the end of a lease, and keeps it for later if the store is away. Never rejects. */
-  async #settleNow(
-    name: string,
-    claims: readonly BudgetClaim[],
-    after: Promise<void> | undefined,
-    placeKeys: readonly string[],
-  ): Promise<void> {
+  /** Tells the store what a lease has used in all, and counts what of it went beyond a limit. Never rejects. */
+  async #settleAll({ after, claims, excess, lease }: Settlement<RequestLease>, name: string): Promise<void> {
     await after;
+    if (!(await this.#settleNow(name, claims))) return;
+    this.queue.wake(lease.sharedKeys);
+    if (excess.length > 0) await this.#countOvershoot(lease.tenant, excess);
+  }
+
+  /** Tells the store the end of a lease, and keeps it for later if the store is away (`false`). Never rejects. */
+  async #settleNow(name: string, claims: readonly BudgetClaim[]): Promise<boolean> {
     try {
       await this.store.settle(name, claims, this.closing);
       this.storeAnswered();
-      this.queue.wake(placeKeys);
+      return true;
     } catch (error) {
       this.storeFailed(error);
       this.#unsettled.keep(name, claims);
+      return false;
     }
   }
 
-  #track(settling: Promise<void>): void {
+  /** What was used beyond what was reserved is beyond a limit only where no more was left. Never rejects. */
+  async #countOvershoot(tenant: string, excess: readonly Excess[]): Promise<void> {
+    try {
+      const states = await this.store.read(
+        excess.map(({ quota }) => quota),
+        this.closing,
+      );
+      const beyond = excess.map(({ quota, tokens }, index) => {
+        const { reserved, used } = states[index] ?? { used: 0, reserved: 0 };
+        return Math.min(tokens, used + reserved - quota.limit);
+      });
+      const most = Math.max(...beyond);
+      if (most > 0) this.#defects.contain('overshoot', () => this.#observer.overshot?.(tenant, most));
+    } catch (error) {
+      // It is only shown.
+      this.storeFailed(error);
+    }
+  }
+
+  #track(settling: Promise<unknown>): void {
     this.#settling.add(settling);
     void settling.then(() => this.#settling.delete(settling));
   }
@@ -445,13 +467,6 @@ export class Limiter implements LeaseHost<RequestLease> {
 function hasLimits(limits: object): boolean {
   return Object.values(limits).some((value) => value !== undefined);
 }
-
-/** The tokens of a prompt. A body that is no JSON, such as an upload, has none that could be counted. */
-function promptTokensOf(parts: readonly Uint8Array[]): number {
-  return parts[0]?.[0] === openBrace ? promptTokens(parts) : 0;
-}
-
-const openBrace = 0x7b;
 
 function notAllowed(model: string, models: readonly string[]): GatewayError {
   return new GatewayError(

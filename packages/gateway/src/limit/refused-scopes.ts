@@ -28,8 +28,8 @@ export class RefusedScopes {
     if (retryAfterMs === undefined || retryAfterMs <= 0) return;
     // What others have reserved may come back. What is spent does not. What a request costs depends on its model.
     if (quota.kind === 'places') return;
+    const least = unit === 'tokens' ? minTokens : 1;
     if (quota.kind === 'budget') {
-      const least = unit === 'tokens' ? minTokens : 1;
       if (quota.limit - state.used >= least) return;
     }
     this.#refused.delete(scope.id);
@@ -37,6 +37,7 @@ export class RefusedScopes {
     if (this.#refused.size >= maxScopes && oldest !== undefined) this.#refused.delete(oldest);
     this.#refused.set(scope.id, {
       ...refused,
+      needed: least,
       atMs: nowMs,
       untilMs: nowMs + retryAfterMs,
       written: undefined,

@@ -9,7 +9,7 @@ import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import type { StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
-import { allowedOf, answerError } from './limit-message.ts';
+import { allowedOf, answerError, isReservedByOthers, lateError } from './limit-message.ts';
 import type { CountedTokens, LeaseHost } from './lease-host.ts';
 import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
@@ -19,6 +19,7 @@ import { answerTokens } from './token-estimate.ts';
 
 /** What a lease is made of. */
 export interface RequestLeaseOptions {
+  readonly tenant: string;
   readonly host: LeaseHost<RequestLease>;
   /** The name of the lease in the store. */
   readonly name: string;
@@ -35,6 +36,7 @@ export interface RequestLeaseOptions {
  * may end the request, and a late answer of the store may meet any of them.
  */
 export class RequestLease implements StreamLimit {
+  readonly tenant: string;
   readonly #host: LeaseHost<RequestLease>;
   readonly #name: string;
   readonly #scopes: readonly Scope[];
@@ -61,7 +63,8 @@ export class RequestLease implements StreamLimit {
   isShort = false;
   onRoom: (() => void) | undefined;
 
-  constructor({ format, host, limits, name, scopes, spending }: RequestLeaseOptions) {
+  constructor({ format, host, limits, name, scopes, spending, tenant }: RequestLeaseOptions) {
+    this.tenant = tenant;
     this.#host = host;
     this.#name = name;
     this.#scopes = scopes;
@@ -111,9 +114,11 @@ export class RequestLease implements StreamLimit {
     return this.#awaited?.error;
   }
 
-  /** The keys of the places that the lease has or wants. */
-  get placeKeys(): string[] {
-    return this.#scopes.flatMap(({ places }) => places.map(({ quota }) => quota.key));
+  /** The keys of what others may wait for when the lease ends: places, and what it has reserved of budgets. */
+  get sharedKeys(): string[] {
+    return this.#scopes.flatMap(({ budgets, places }) =>
+      [...places, ...budgets].map(({ quota }) => quota.key),
+    );
   }
 
   /**
@@ -129,7 +134,7 @@ export class RequestLease implements StreamLimit {
       this.#opened();
       return;
     }
-    const queued = this.#host.queue.has(this.placeKeys) ? this.#fullPlaces() : undefined;
+    const queued = this.#host.queue.size > 0 ? this.#fullPlaces() : undefined;
     if (queued === undefined) await this.#try(signal);
     else this.#await(queued.key, queued.error);
   }
@@ -176,11 +181,23 @@ export class RequestLease implements StreamLimit {
     if (this.#state === 'settled') return undefined;
     const { ms } = this.#limits.answer;
     const lastedMs = nowMs - this.#startedMs;
-    const mayBeCut = this.#spender?.mayBeCut ?? true;
-    if (ms !== undefined && lastedMs >= ms && mayBeCut)
-      return answerError('answerMs', ms, Math.round(lastedMs));
-    const isLate = this.#state === 'waiting' && lastedMs >= this.#host.waitTimeoutMs;
-    return isLate && this.#awaited !== undefined ? this.#refusedBy(this.#awaited.error) : undefined;
+    const spender = this.#spender;
+    const isOver = ms !== undefined && lastedMs >= ms && (spender?.mayBeCut ?? true);
+    const isLate = this.#state === 'waiting' && (isOver || lastedMs >= this.#host.waitTimeoutMs);
+    if (isLate && this.#awaited !== undefined) return this.#refusedBy(this.#awaited.error);
+    if (!isOver) return undefined;
+    const hasBegun = spender?.hasBegun === true;
+    return hasBegun ? answerError('answerMs', ms, Math.round(lastedMs)) : lateError(ms, Math.round(lastedMs));
+  }
+
+  get counted(): TokenUsage {
+    const { inputTokens } = this.#spending;
+    const outputTokens = this.#spender?.estimatedTokens ?? 0;
+    return {
+      // A prompt has tokens. That there are none of it says that they could not be counted.
+      inputTokens: inputTokens === 0 ? undefined : inputTokens,
+      outputTokens: Math.max(this.#outputTokens, outputTokens),
+    };
   }
 
   headers(format: Format): Record<string, string> {
@@ -204,13 +221,13 @@ export class RequestLease implements StreamLimit {
       inputTokens: input,
       outputTokens: output,
       isEstimate,
-      overshootTokens: this.#spending.overshootTokens,
     };
     this.#host.settle({
       ...counted,
       lease: this,
       name: this.#hasQuotas ? this.#name : undefined,
       claims,
+      excess: this.#spending.excess,
       // A question that is on its way would open the lease again.
       after: this.#asked,
     });
@@ -269,12 +286,13 @@ export class RequestLease implements StreamLimit {
       return;
     }
     const { quota } = answer;
-    if (quota.kind === 'places' && quota.limit > 0) {
-      this.#await(quota.key, host.errorOf(this.#scopes, answer));
-      return;
-    }
     const first = { claims, minTokens: this.#least };
-    throw this.#refusedBy(host.errorOf(this.#scopes, answer, first));
+    const error = host.errorOf(this.#scopes, answer, first);
+    const needed = claims.find((claim) => claim.quota.key === quota.key)?.atLeast;
+    const comesBack =
+      quota.kind === 'places' ? quota.limit > 0 : isReservedByOthers(quota, answer.state, needed);
+    if (!comesBack) throw this.#refusedBy(error);
+    this.#await(quota.key, error);
   }
 
   get #least(): number {
@@ -464,8 +482,7 @@ export class RequestLease implements StreamLimit {
   #cut(error: LimitError): void {
     this.#isCut = true;
     this.#nextAt = Infinity;
-    const counted = { inputTokens: this.#spending.inputTokens, outputTokens: this.#outputTokens };
-    this.#spender?.cut(error, counted);
+    this.#spender?.cut(error, this.counted);
   }
 
   #refusedBy(error: LimitError): LimitError {

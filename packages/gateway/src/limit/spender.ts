@@ -11,6 +11,8 @@ export interface Spender {
   readonly reported: TokenUsage | undefined;
   /** Whether its provider is or was at work for it, and did not refuse it. */
   readonly wasServed: boolean;
+  /** Whether something of an answer has come. */
+  readonly hasBegun: boolean;
   /** Whether it may be ended in its midst. */
   readonly mayBeCut: boolean;
   /** The tokens of its answers, by their length. */
@@ -30,6 +32,9 @@ export function spenderOf(stream: GatewayStream, format: FormatName | undefined)
       const { body, end, phase, refusal } = stream;
       if (phase === 'waiting' || refusal !== undefined) return false;
       return body === undefined ? (end?.state ?? 'cancelled') === 'cancelled' : body.status < 400;
+    },
+    get hasBegun() {
+      return stream.body !== undefined && stream.events > 0;
     },
     get mayBeCut() {
       // Half of a body that is no stream of events is of no use to anybody.

@@ -1,4 +1,4 @@
-import type { BudgetClaim } from '@spillway/core';
+import type { BudgetClaim, BudgetQuota } from '@spillway/core';
 import type { Price } from '../config/limits.ts';
 import { costOf } from './price-of.ts';
 import type { Scope, ScopeBudget } from './scope.ts';
@@ -15,6 +15,12 @@ const slicePart = 1 / 16;
 const surePart = 0.75;
 /** The part of a slice after which the next one is asked for. */
 const askPart = 0.75;
+
+/** What was used of a budget beyond what was reserved of it. It is beyond the limit where no more was left. */
+export interface Excess {
+  readonly quota: BudgetQuota;
+  readonly tokens: number;
+}
 
 interface Claimed {
   readonly scope: Scope;
@@ -125,12 +131,11 @@ export class Spending {
     });
   }
 
-  /** The tokens beyond what was reserved of any budget in tokens, after {@link lastClaims}. */
-  get overshootTokens(): number {
-    let tokens = 0;
-    for (const { budget, held, spent } of this.#claims)
-      if (budget.unit === 'tokens') tokens = Math.max(tokens, spent - held);
-    return tokens;
+  /** The budgets in tokens of which more was used than was reserved, after {@link lastClaims}. */
+  get excess(): Excess[] {
+    return this.#claims
+      .filter(({ budget, held, spent }) => budget.unit === 'tokens' && spent > held)
+      .map(({ budget, held, spent }) => ({ quota: budget.quota, tokens: spent - held }));
   }
 
   /** Finds the tokens of the answer at which the first budget wants to be looked at, and is used up. */

@@ -8,6 +8,7 @@ import type { Price } from '../config/limits.ts';
 import type { CountedTokens } from './lease-host.ts';
 import type { LimitCounts } from './limit-counts.ts';
 import { costOf, priceOf } from './price-of.ts';
+import { spenderOf } from './spender.ts';
 import type { UsageBook } from './usage-book.ts';
 
 /** What is known of a stream at its end. */
@@ -19,6 +20,8 @@ export interface EndOfStream {
   readonly savedTokens: number;
   /** What limits have counted, which the account follows; `undefined`: the stream had none. */
   readonly counted: CountedTokens | undefined;
+  /** An estimate of the prompt of a stream without limits; 0: it is not known. */
+  readonly promptTokens: number;
 }
 
 /** What is known of a conversation or a call at its end. */
@@ -64,14 +67,14 @@ export class StreamUsage {
   }
 
   /** The provider is done with a stream, or is stopped. Call it once for each. */
-  ended(stream: GatewayStream, { counted, outcome, savedTokens, usage }: EndOfStream): void {
+  ended(stream: GatewayStream, { counted, outcome, promptTokens, savedTokens, usage }: EndOfStream): void {
     const { isAnswered, model, origin } = stream;
     if (origin.isOwn === true) return;
     const { tenant } = stream.client;
     const { error } = outcome;
     if (error instanceof LimitError) this.#counts.add(error, isAnswered);
     const isRefused = error instanceof LimitError && !isAnswered;
-    const { inputTokens, isEstimate, outputTokens, overshootTokens } = counted ?? countOf(stream, usage);
+    const { inputTokens, isEstimate, outputTokens } = counted ?? countOf(stream, usage, promptTokens);
     const tokens = inputTokens + outputTokens;
     const price = priceOf(this.#prices(), model ?? '', this.#clock.dateMs());
     this.#book.add(tenant, {
@@ -81,7 +84,6 @@ export class StreamUsage {
       inputTokens,
       outputTokens,
       estimatedTokens: isEstimate ? tokens : 0,
-      overshootTokens,
       cost: costOf(price, inputTokens, outputTokens),
       unpricedTokens: price === undefined ? tokens : 0,
       savedTokens,
@@ -95,10 +97,9 @@ export class StreamUsage {
   talked({ counted, error, model, tenant, usage }: EndedConversation): void {
     const isCut = error instanceof LimitError;
     if (isCut) this.#counts.add(error, true);
-    const { inputTokens, outputTokens, overshootTokens } = counted ?? {
+    const { inputTokens, outputTokens } = counted ?? {
       inputTokens: usage?.inputTokens ?? 0,
       outputTokens: usage?.outputTokens ?? 0,
-      overshootTokens: 0,
     };
     const price = priceOf(this.#prices(), model, this.#clock.dateMs());
     this.#book.add(tenant, {
@@ -106,7 +107,6 @@ export class StreamUsage {
       cut: isCut ? 1 : 0,
       inputTokens,
       outputTokens,
-      overshootTokens,
       cost: costOf(price, inputTokens, outputTokens),
       unpricedTokens: price === undefined ? inputTokens + outputTokens : 0,
     });
@@ -121,11 +121,17 @@ export class StreamUsage {
   }
 }
 
-/** What a provider reported; of an answer without a report, an event is a token, and the prompt is not known. */
-function countOf({ events }: GatewayStream, usage: TokenUsage | undefined): CountedTokens {
-  const { inputTokens = 0, outputTokens } = usage ?? {};
-  const isEstimate = outputTokens === undefined;
-  return { inputTokens, outputTokens: outputTokens ?? events, isEstimate, overshootTokens: 0 };
+/** What a provider reported of a stream without limits, and estimates of the rest, as of one that has some. */
+function countOf(stream: GatewayStream, usage: TokenUsage | undefined, promptTokens: number): CountedTokens {
+  const { inputTokens, outputTokens } = usage ?? {};
+  const { estimatedTokens, wasServed } = spenderOf(stream, stream.body?.format?.name);
+  if (!wasServed)
+    return { inputTokens: inputTokens ?? 0, outputTokens: outputTokens ?? 0, isEstimate: false };
+  return {
+    inputTokens: inputTokens ?? promptTokens,
+    outputTokens: outputTokens ?? estimatedTokens,
+    isEstimate: inputTokens === undefined || outputTokens === undefined,
+  };
 }
 
 /** Estimate: the tokens of a stream that no reader was written, which are those behind the reader that got furthest. */

@@ -61,6 +61,13 @@ export function promptTokens(parts: readonly Uint8Array[]): number {
   return textTokens(textBytes) + attachments * attachmentTokens;
 }
 
+/** {@link promptTokens} of a request's body. One that is no JSON, such as an upload, has none that could be counted. */
+export function bodyTokens(parts: readonly Uint8Array[]): number {
+  return parts[0]?.[0] === openBrace ? promptTokens(parts) : 0;
+}
+
+const openBrace = 0x7b;
+
 function looksLikeText(block: Uint8Array): boolean {
   if (block.includes(space) || block.includes(backslash)) return true;
   for (let at = 0; at < block.length; at += 256) if ((block[at] ?? 0) >= 0x80) return true;

@@ -23,7 +23,7 @@ export interface UsageFigures {
   /** Tokens that came from the provider and were written to no reader. */
   readonly wastedTokens: number;
   readonly wastedCost: number;
-  /** Tokens beyond what a limit allowed, which the provider counted and did not stream. */
+  /** Tokens beyond what was left of a limit, which the provider counted and did not stream. */
   readonly overshootTokens: number;
 }
 

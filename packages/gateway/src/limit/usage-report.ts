@@ -1,5 +1,6 @@
-import type { LimitStore, QuotaState } from '@spillway/core';
+import type { LimitStore, QuotaState, RateQuota } from '@spillway/core';
 import type { LimitScope } from '@spillway/server/limit/limit-error';
+import { rateText } from './rate-words.ts';
 import type { Scope } from './scope.ts';
 import type { TenantUsage, UsageBook } from './usage-book.ts';
 
@@ -11,6 +12,13 @@ export interface LimitUse {
   /** Its setting, such as `tokensPerDay`. */
   readonly name: string;
   readonly limit: number;
+  /** Of a rate, of which `limit` is what may come at once. */
+  readonly rate?: {
+    /** As a setting has it: `10/s burst 20`. */
+    readonly text: string;
+    readonly perSecond: number;
+    readonly burst: number;
+  };
   readonly used: number;
   /** What running streams have reserved beyond that. */
   readonly reserved: number;
@@ -92,7 +100,22 @@ export class UsageReport {
       const limit = quota.kind === 'rate' ? quota.burst : quota.limit;
       const remaining = Math.max(0, limit - used - reserved);
       const key = kind === 'key' ? whose : '';
-      return [{ scope: kind, key, name, limit, used, reserved, remaining, resetMs: resetMs ?? null }];
+      const use: LimitUse = {
+        scope: kind,
+        key,
+        name,
+        limit,
+        ...(quota.kind === 'rate' && { rate: shownRate(quota) }),
+        used,
+        reserved,
+        remaining,
+        resetMs: resetMs ?? null,
+      };
+      return [use];
     });
   }
+}
+
+function shownRate({ burst, perSecond }: RateQuota): NonNullable<LimitUse['rate']> {
+  return { text: rateText({ burst, perSecond }), perSecond, burst };
 }

@@ -28,6 +28,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { StreamLines } from '../telemetry/stream-lines.ts';
 import type { StreamUsage } from '../limit/stream-usage.ts';
+import { bodyTokens } from '../limit/token-estimate.ts';
 import type { StreamSpan, Tracing } from '../telemetry/tracing.ts';
 
 export interface RelayOptions {
@@ -151,7 +152,10 @@ export class Relay {
       const pace = lease.openPace(route.format);
       stream.limits = new StreamLimits(stream.signal, { limit: lease, pace });
     }
-    this.#run(stream, request, headers, lease).catch((error: unknown) =>
+    // Its lease has the prompt counted. Of a request without one, nothing of the body is left at the end.
+    const isCounted = lease === undefined && this.#usage() !== undefined;
+    const promptTokens = isCounted ? bodyTokens(request.body.parts) : 0;
+    this.#run(stream, request, headers, { lease, promptTokens }).catch((error: unknown) =>
       this.#defects.caught('relay', error),
     );
     return stream;
@@ -162,7 +166,7 @@ export class Relay {
     stream: GatewayStream,
     request: RelayRequest,
     headers: IncomingHttpHeaders,
-    lease: RequestLease | undefined,
+    { lease, promptTokens }: { readonly lease: RequestLease | undefined; readonly promptTokens: number },
   ): Promise<void> {
     let end: StreamOutcome = { state: 'completed', error: undefined };
     let span: StreamSpan | undefined;
@@ -201,7 +205,7 @@ export class Relay {
     });
     this.#defects.contain('limits of a stream', () => {
       const counted = lease?.settle(usage);
-      this.#usage()?.ended(stream, { outcome: end, usage, savedTokens, counted });
+      this.#usage()?.ended(stream, { outcome: end, usage, savedTokens, counted, promptTokens });
     });
     this.#defects.contain('report of a stream', () => {
       span?.end(stream, end, usage);

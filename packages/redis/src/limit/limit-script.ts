@@ -152,8 +152,9 @@ end
 
 local function budgetRefusal(index, needed)
   local quota = quotas[index]
-  -- What is reserved outlives the window.
-  return refusal(index, needed <= quota.limit - quota.reserved and resetOf(quota) or -1)
+  -- What is reserved outlives the window, and may come back at any time before its end.
+  local needsWindow = quota.used + needed > quota.limit
+  return refusal(index, needsWindow and needed <= quota.limit - quota.reserved and resetOf(quota) or -1)
 end
 
 local function expireAt(key, ms) redis.call('PEXPIREAT', key, text(math.min(ms, most))) end

@@ -18,6 +18,16 @@ export interface ReachedLimit {
   readonly resetMs: number | undefined;
 }
 
+/** What more is known of a refusal. */
+export interface LimitErrorOptions {
+  /** 402 where money is used up, 504 where an answer did not begin in its time. Default: 429. */
+  readonly status?: 402 | 429 | 504 | undefined;
+  /** When another try makes sense, where `resetMs` is not known. Default: nothing says so. */
+  readonly retryAfterS?: number | undefined;
+  /** Whether the same request is refused whenever it comes. Default: false. */
+  readonly isNever?: boolean | undefined;
+}
+
 /**
  * A limit refuses a request, or ends an answer. A stream that it ends is `cancelled` with the reason `limit`: what waits is
  * still delivered, and behind it the events that make a whole message of it.
@@ -27,17 +37,20 @@ export class LimitError extends GatewayError {
   /** What the headers of its answer say of limits. Default: nothing. */
   standing: LimitStanding | undefined;
 
-  /** `status`: 402 where money is used up, otherwise 429 (the default). */
-  constructor(reached: ReachedLimit, message: string, status?: 402 | 429) {
+  constructor(reached: ReachedLimit, message: string, options: LimitErrorOptions = {}) {
     const { resetMs } = reached;
+    const { isNever = false, status } = options;
     super('limit_reached', message, {
       ...(status === undefined ? {} : { status }),
-      retryAfterS: resetMs === undefined ? undefined : Math.ceil(resetMs / 1000),
+      retryAfterS: resetMs === undefined ? options.retryAfterS : Math.ceil(resetMs / 1000),
     });
     this.reached = reached;
     // SDKs try again by themselves within a minute. What comes back later only costs both sides more refusals.
     this.isFinal =
-      reached.scope === 'answer' || status === 402 || (resetMs !== undefined && resetMs > maxRetryMs);
+      isNever ||
+      reached.scope === 'answer' ||
+      status === 402 ||
+      (resetMs !== undefined && resetMs > maxRetryMs);
   }
 
   override answer(format: Format, requestId?: string): ErrorAnswer {

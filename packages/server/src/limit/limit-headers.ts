@@ -36,7 +36,8 @@ export function limitHeaders({ name }: Format, standing: LimitStanding): Record<
     if (name === 'anthropic-messages') {
       headers[`anthropic-ratelimit-${kind}-limit`] = String(limit);
       headers[`anthropic-ratelimit-${kind}-remaining`] = String(remaining);
-      const atS = Math.ceil((standing.dateMs + resetMs) / 1000);
+      // `resetMs` is a moment older than `dateMs`: rounded up, a day would begin a second late.
+      const atS = Math.round((standing.dateMs + resetMs) / 1000);
       headers[`anthropic-ratelimit-${kind}-reset`] = new Date(atS * 1000).toISOString().replace('.000', '');
     } else {
       headers[`x-ratelimit-limit-${kind}`] = String(limit);

@@ -1,4 +1,4 @@
-import type { Format } from '@spillway/core/format/format';
+import type { Format, TokenUsage } from '@spillway/core/format/format';
 import type { LimitError } from './limit-error.ts';
 
 /**
@@ -17,6 +17,8 @@ export interface StreamLimit {
   onRoom: (() => void) | undefined;
   /** Looks at the times. Returns the limit that ends the stream now; `undefined`: none does. */
   tick(nowMs: number): LimitError | undefined;
+  /** The tokens so far as they are counted here, an estimate; what is not known is left out. */
+  readonly counted: TokenUsage;
   /** What the client is told of its limits, as headers that SDKs of the format know. */
   headers(format: Format): Record<string, string>;
 }

@@ -558,8 +558,9 @@ export class GatewayStream implements StreamOwner {
     // What its own pace holds back waits for no reader.
     const { cause, reader: slowest } = this.limits?.waitsFor ?? this.audience.waitsFor;
     if (cause !== undefined) this.stalls.goesOn(nowMs, cause, slowest);
-    const limited = this.limits?.limit?.tick(nowMs);
-    if (limited !== undefined) return this.cut(limited);
+    const limit = this.limits?.limit;
+    const limited = limit?.tick(nowMs);
+    if (limited !== undefined) return this.cut(limited, limit?.counted);
     const deserted = this.#desertion.reason(nowMs, this.events);
     const due = overdue(this, this.#deadlines, nowMs);
     if (deserted !== undefined) {
