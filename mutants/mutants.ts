@@ -4660,10 +4660,10 @@ export const mutants: readonly Mutant[] = [
   {
     name: "promise 18: what the gateway counted is told as the provider's count",
     file: `${server}/stream/newest-usage.ts`,
-    find: "if (body?.format === undefined || body.log.end?.state === 'cut') return before;",
-    replace: 'if (body?.format === undefined) return before;',
+    find: 'if (body?.format === undefined || limits?.cut !== undefined) return reported;',
+    replace: "if (body?.format === undefined || body.log.end?.state === 'cut') return reported;",
     test: `${gatewayTest}/cut.test.ts`,
-    only: 'for everybody who looks',
+    only: 'also where a tap holds back its end',
   },
   {
     name: 'promise 18: an EventSource comes back for an answer that was cut',

@@ -212,6 +212,21 @@ describe('promise 18: an answer that is cut', () => {
     expectSame(kept.join(''), text);
   });
 
+  test('has tokens that are estimates, also where a tap holds back its end', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'cut-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'tap.jsonl');
+    const gateway = await openCutGateway({ tap: `to=file:${path},gate=true` });
+    gateway.answer(says(words));
+    gateway.cutBehind(10);
+    const response = await postChat(gateway.url, 'm');
+    expect(await response.text()).toContain('"completion_tokens":34');
+    await eventually(() => gateway.lines().some(({ msg }) => msg === 'stream ended'), 'the line');
+    expect(gateway.lines().find(({ msg }) => msg === 'stream ended')).not.toHaveProperty('outputTokens');
+    const end = readFileSync(path, 'utf8').match(/.*"kind":"end".*/)?.[0] ?? '';
+    expect(JSON.parse(end)).toMatchObject({ usage: { source: 'estimated' } });
+  });
+
   test('ends over a session with its reason, and the client says it', async () => {
     const gateway = await openCutGateway();
     gateway.answer(says(words));

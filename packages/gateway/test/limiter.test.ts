@@ -325,7 +325,12 @@ test('closed: while the store is away requests are refused, answers end with wha
     await turn();
   }
   expect(said).toBeLessThan(1030);
-  expect(running.stream.limits?.cut?.error.reached.name).toBe('tokensPerDay');
+  expect(running.stream.limits?.cut?.error).toMatchObject({
+    code: 'limits_unavailable',
+    isCancel: true,
+    message: expect.stringContaining('does not answer, so nothing more could be reserved (tokensPerDay)'),
+    reached: { scope: 'tenant', name: 'limits_unavailable' },
+  });
   running.lease.settle(undefined);
   failing.isAway = false;
   await start();

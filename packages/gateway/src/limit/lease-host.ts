@@ -60,5 +60,5 @@ export interface LeaseHost<Lease> {
   /** The error of a refusal by the store. Of a lease's `first` claims it is remembered, if it is sure for a while. */
   errorOf(scopes: readonly Scope[], refusal: LimitRefusal, first?: FirstClaims): LimitError;
   /** The error of an answer that has used up what it had when the store is away. */
-  lostStoreError(spending: Spending, outputTokens: number): LimitError;
+  lostStoreError(spending: Spending): LimitError;
 }

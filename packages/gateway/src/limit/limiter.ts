@@ -15,6 +15,7 @@ import { ConversationLease } from './conversation-lease.ts';
 import { KnownNames } from './known-names.ts';
 import type { FirstClaims, LeaseHost, Settlement } from './lease-host.ts';
 import { quotaError, type RefusedQuota } from './limit-message.ts';
+import { LostStoreError } from './lost-store-error.ts';
 import { PlaceQueue } from './place-queue.ts';
 import { priceOf } from './price-of.ts';
 import { RefusedScopes } from './refused-scopes.ts';
@@ -329,11 +330,10 @@ export class Limiter implements LeaseHost<RequestLease> {
     throw new Error('a store refuses by a quota that it was asked for');
   }
 
-  lostStoreError(spending: Spending, outputTokens: number): LimitError {
-    const { budget, scope } = spending.tightest;
-    const used = spending.inputTokens + outputTokens;
-    const state = { used, reserved: 0, resetMs: undefined };
-    return this.write({ scope, ...budget, state, retryAfterMs: undefined });
+  lostStoreError(spending: Spending): LimitError {
+    const { budget, held, scope } = spending.tightest;
+    const { limit } = budget.quota;
+    return new LostStoreError({ scope: scope.kind, budget: budget.name, value: limit, used: held });
   }
 
   get #context(): { readonly currency: string; readonly dateMs: number } {

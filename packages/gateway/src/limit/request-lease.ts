@@ -460,7 +460,7 @@ export class RequestLease implements StreamLimit {
       this.#host.storeFailed(error);
       if (this.#host.whenStoreFails === 'open') this.#spending.allow(this.#outputTokens);
       // What is still reserved may be used. After that the answer ends.
-      else if (this.isShort) this.#cut(this.#host.lostStoreError(this.#spending, this.#outputTokens));
+      else if (this.isShort) this.#cut(this.#host.lostStoreError(this.#spending));
       else this.#spending.keepOn();
     }
     this.#goOn();

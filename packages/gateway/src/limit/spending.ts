@@ -60,7 +60,7 @@ export class Spending {
   }
 
   /** The budget that is used up first. There must be one. */
-  get tightest(): { readonly scope: Scope; readonly budget: ScopeBudget } {
+  get tightest(): Pick<Claimed, 'budget' | 'held' | 'scope'> {
     const [first, ...others] = this.#claims;
     if (first === undefined) throw new Error('only a budget is used up');
     const stopOf = ({ budget, held }: Claimed): number => this.#tokensFor(budget, held);

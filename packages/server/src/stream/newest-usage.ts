@@ -6,17 +6,22 @@ import type { StreamBody } from './stream-body.ts';
 /** The runs at a stream's end among which its usage is: the end marker, and a comment, come after it. */
 const newestRuns = 4;
 
+/** A stream, as far as it reports usage. */
+interface ReportingStream {
+  readonly body: StreamBody | undefined;
+  /** What was reported before. */
+  readonly reported: TokenUsage | undefined;
+  readonly limits: { readonly cut: unknown } | undefined;
+}
+
 /**
- * The usage that a stream's newest events report, added to what was reported `before`. Each number is the last one that
- * came. Of an answer that is no stream of events, it is what was reported before.
+ * The usage that a stream's newest events report, added to what was reported before. Each number is the last one that
+ * came. Of an answer that is no stream of events, it is what was reported before; of one that a limit cuts, what was
+ * reported until then: the events that close it are not the provider's, and what they say of tokens is an estimate.
  */
-export function newestUsage(
-  body: StreamBody | undefined,
-  before: TokenUsage | undefined,
-): TokenUsage | undefined {
-  // The last events of an answer that was cut are not the provider's.
-  if (body?.format === undefined || body.log.end?.state === 'cut') return before;
-  return usageIn(body.log.newest(newestRuns), body.format, before);
+export function newestUsage({ body, limits, reported }: ReportingStream): TokenUsage | undefined {
+  if (body?.format === undefined || limits?.cut !== undefined) return reported;
+  return usageIn(body.log.newest(newestRuns), body.format, reported);
 }
 
 /**

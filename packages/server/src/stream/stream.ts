@@ -373,7 +373,7 @@ export class GatewayStream implements StreamOwner {
     if (reason.isCancel) {
       // Before the signal: whoever hears it may cancel the log at once.
       for (const tap of this.audience.taps) tap.cancelled();
-      this.reported = newestUsage(this.#body, this.reported);
+      this.reported = newestUsage(this);
     }
     this.#controller.abort(reason);
     if (reason.isCancel) {
@@ -395,7 +395,7 @@ export class GatewayStream implements StreamOwner {
   cut(error: LimitError, counted?: TokenUsage): void {
     if (this.end !== undefined || this.signal.aborted || this.limits?.cut !== undefined) return;
     if (this.events === 0 || this.#body?.format === undefined) return this.cancel(error);
-    this.reported = newestUsage(this.#body, this.reported);
+    this.reported = newestUsage(this);
     for (const tap of this.audience.taps) tap.cut();
     this.limits ??= new StreamLimits(this.signal);
     this.limits.cut = new LimitCut(this, error, counted);

@@ -18,6 +18,6 @@ export function operationOf(format: FormatName | undefined): string | undefined 
 }
 
 /** The tokens that the provider says it used. Of a stream's events, only the last ones are parsed for it. */
-export function lastUsage({ body, reported }: GatewayStream): TokenUsage | undefined {
-  return newestUsage(body, reported);
+export function lastUsage(stream: GatewayStream): TokenUsage | undefined {
+  return newestUsage(stream);
 }
