@@ -30,7 +30,9 @@ const tenantSchema = z.strictObject({
   answerTokens: tokens.optional().describe('tokens of one answer; it is cut there'),
   answerMs: duration(100)
     .optional()
-    .describe('how long one answer may take, from its request on; it is cut there'),
+    .describe(
+      'how long one answer may take, from its request on; it is cut there, and refused (504) if it has not begun',
+    ),
   answerTokensPerSecond: pace
     .optional()
     .describe('the pace of each stream, in tokens of the answer: it is slowed, and not refused'),

@@ -45,7 +45,7 @@ const attachmentTokens = 1000;
  * An estimate of the tokens in a request. Pictures and files inside of it, in Base64, count as 1000 tokens each, whatever
  * their size.
  */
-export function promptTokens(parts: readonly Uint8Array[]): number {
+function promptTokens(parts: readonly Uint8Array[]): number {
   let textBytes = 0;
   let attachments = 0;
   let isInside = false;
