@@ -15,6 +15,7 @@ import type { PlaceWaiter } from './place-queue.ts';
 import type { Scope } from './scope.ts';
 import type { Spending } from './spending.ts';
 import { answerTokens, textTokens } from './token-estimate.ts';
+import type { WholeAnswer } from './whole-answer.ts';
 
 /** What a lease is made of. */
 export interface RequestLeaseOptions {
@@ -26,6 +27,8 @@ export interface RequestLeaseOptions {
   readonly spending: Spending;
   /** The format of the answer's events; `undefined`: unknown, and counted as OpenAI's. */
   readonly format: FormatName | undefined;
+  /** What is reserved of an answer that cannot be ended; `undefined`: it can be. */
+  readonly whole: WholeAnswer | undefined;
 }
 
 /**
@@ -42,6 +45,7 @@ export class RequestLease implements StreamLimit {
   readonly #limits: RequestLeaseOptions['limits'];
   readonly #spending: Spending;
   readonly #format: FormatName | undefined;
+  readonly #whole: WholeAnswer | undefined;
   readonly #startedMs: number;
   #stream: GatewayStream | undefined;
   /** `new`: nothing was taken. `waiting`: a place is awaited. `open`: everything was taken. */
@@ -60,7 +64,8 @@ export class RequestLease implements StreamLimit {
   isShort = false;
   onRoom: (() => void) | undefined;
 
-  constructor({ format, host, limits, name, scopes, spending }: RequestLeaseOptions) {
+  constructor({ format, host, limits, name, scopes, spending, whole }: RequestLeaseOptions) {
+    this.#whole = whole;
     this.#host = host;
     this.#name = name;
     this.#scopes = scopes;
@@ -224,7 +229,7 @@ export class RequestLease implements StreamLimit {
   /** Asks the store for everything once. */
   async #try(signal: AbortSignal): Promise<void> {
     const host = this.#host;
-    const claims = this.#spending.firstClaims(this.#least);
+    const claims = this.#spending.firstClaims(this.#whole?.atLeast ?? this.#least, this.#whole?.want);
     let answer: LimitAnswer;
     try {
       answer = await host.store.open(
