@@ -317,6 +317,7 @@ export async function openGateway(
     usage: () => limits.accounts?.usage,
   });
   const requests = relaySessionRequests({
+    isCounted: () => limits.accounts !== undefined,
     config,
     limiter: () => limits.limiter,
     memory,

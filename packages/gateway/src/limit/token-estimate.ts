@@ -36,43 +36,59 @@ export function textTokens(bytes: number): number {
 }
 
 const bytesPerTextToken = 4;
-/** The bytes that are looked at together. Text of this length has a space, an escape, or letters beyond ASCII. */
-const blockBytes = 4096;
+/** The bytes that are looked at together. Shorter pieces of Base64 count as text. */
+const blockBytes = 1024;
+/** A block of a picture has nearly all of the 64 letters. One with less of them is text without spaces, or counts as it. */
+const leastLetters = 48;
 /** What a picture, a sound or a file counts that stands in a request as text of its bytes. */
 const attachmentTokens = 1000;
 
 /**
- * An estimate of the tokens in a request. Pictures and files inside of it, in Base64, count as 1000 tokens each, whatever
- * their size.
+ * An estimate of the tokens in a request that is JSON. Pictures and files inside of it, in Base64, count as 1000 tokens
+ * each, whatever their size. All else is text.
  */
-function promptTokens(parts: readonly Uint8Array[]): number {
+export function promptTokens(parts: readonly Uint8Array[]): number {
   let textBytes = 0;
   let attachments = 0;
   let isInside = false;
   for (const part of parts) {
     for (let at = 0; at < part.length; at += blockBytes) {
       const block = part.subarray(at, at + blockBytes);
-      const isText = block.length < blockBytes || looksLikeText(block);
-      if (isText) textBytes += block.length;
+      const letters = lettersOf(block);
+      const isAttachment: boolean =
+        block.length < blockBytes ? isInside && letters > 0 : letters >= leastLetters;
+      if (!isAttachment) textBytes += block.length;
       else if (!isInside) attachments += 1;
-      isInside = !isText;
+      isInside = isAttachment || (isInside && letters > 0);
     }
   }
   return textTokens(textBytes) + attachments * attachmentTokens;
 }
 
-/** {@link promptTokens} of a request's body. One that is no JSON, such as an upload, has none that could be counted. */
-export function bodyTokens(parts: readonly Uint8Array[]): number {
-  return parts[0]?.[0] === openBrace ? promptTokens(parts) : 0;
-}
-
-const openBrace = 0x7b;
-
-function looksLikeText(block: Uint8Array): boolean {
-  if (block.includes(space) || block.includes(backslash)) return true;
-  for (let at = 0; at < block.length; at += 256) if ((block[at] ?? 0) >= 0x80) return true;
+/** Whether a body begins as JSON does, whatever it is called. Blanks and a byte order mark may stand before it. */
+export function beginsAsJson(parts: readonly Uint8Array[]): boolean {
+  for (const part of parts)
+    for (const byte of part) if (!beforeJson.has(byte)) return byte === openBrace || byte === openBracket;
   return false;
 }
 
-const space = 0x20;
-const backslash = 0x5c;
+const openBrace = 0x7b;
+const openBracket = 0x5b;
+const beforeJson = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf]);
+
+/** How many letters a block has that is nothing but Base64; 0: it is text, which leaves within a word, with its first space. */
+function lettersOf(block: Uint8Array): number {
+  const seen = new Uint8Array(256);
+  let letters = 0;
+  for (const byte of block) {
+    if (base64Letters[byte] === 0) return 0;
+    if (seen[byte] === 0) letters += 1;
+    seen[byte] = 1;
+  }
+  return letters;
+}
+
+/** With the backslash that some JSON has before a slash or between lines. */
+const base64Letters = new Uint8Array(256);
+for (const byte of Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\\'))
+  base64Letters[byte] = 1;

@@ -8,6 +8,8 @@ import { findRoute, type Route } from '../http/route.ts';
 export interface RealtimeRequest {
   readonly route: Route;
   readonly provider: Provider;
+  /** Whether models without a provider's name belong to that provider. */
+  readonly isFirstProvider: boolean;
   /** The query for the provider: the client's, without a provider's name before the model. */
   readonly query: string;
   /** The model as the client named it. */
@@ -80,6 +82,7 @@ export function readRealtimeRequest(
   return {
     route,
     provider: prefixed ?? fallback,
+    isFirstProvider: (prefixed ?? fallback) === fallback,
     query: prefixed === undefined ? route.query : query.toString(),
     model,
     hasUnknownPrefix: prefixed === undefined && candidates.length > 1 && slash > 0,

@@ -224,7 +224,7 @@ export class RealtimeSessions {
       span = tracing?.startRealtime(read, asked.headers);
       recorded = this.#record(asked, read);
       if (recorded !== undefined) recorded.onFailed = (error) => opening.abort(error);
-      lease = limiter()?.conversation(read.model, asked);
+      lease = limiter()?.conversation(read, asked);
       await lease?.enter(opening.signal);
       await admission.enter(opening.signal, lease?.priority);
       hasPlace = true;

@@ -14,6 +14,8 @@ export interface ReceiveRequestOptions extends Omit<ReceiveOptions, 'hold' | 'sc
   readonly providers: () => readonly Provider[];
   /** The paths of members of a JSON body whose texts are wanted. */
   readonly members: MemberPaths;
+  /** Whether the tokens of its prompt are wanted. */
+  readonly isCounted: boolean;
   /** Takes the room of a body. The body holds the room until it is released. */
   readonly openHold: () => BodyHold;
 }
@@ -28,7 +30,7 @@ export async function receiveRequest(
   route: Route,
   request: IncomingMessage,
   response: ServerResponse,
-  { members, openHold, providers, ...options }: ReceiveRequestOptions,
+  { isCounted, members, openHold, providers, ...options }: ReceiveRequestOptions,
 ): Promise<RelayRequest> {
   const { 'content-encoding': coding, 'content-type': contentType } = request.headers;
   const method = request.method as Method;
@@ -50,7 +52,10 @@ export async function receiveRequest(
         : undefined;
     // The client may have left during the wait, and its response emits no further `close`.
     if (response.destroyed) throw new GatewayError('client_left', 'The client left before it was answered.');
-    const relayed = readRelayRequest({ route, method, contentType, body, decoded, members }, providers());
+    const relayed = readRelayRequest(
+      { route, method, contentType, body, decoded, members, isCounted },
+      providers(),
+    );
     const [kept, other] = relayed.isDecoded ? [decodedHold, hold] : [hold, decodedHold];
     other.release();
     relayed.body.onRelease = kept.release;

@@ -21,11 +21,14 @@ export interface RelaySessionRequestsOptions {
   readonly relay: Relay;
   /** Holds requests against limits; `undefined`: there are none. */
   readonly limiter: () => Limiter | undefined;
+  /** Whether the tokens of prompts are counted. */
+  readonly isCounted: () => boolean;
 }
 
 /** Sends the requests of sessions to providers, as those by HTTP. */
 export function relaySessionRequests({
   config,
+  isCounted,
   limiter,
   memory,
   providers,
@@ -53,7 +56,7 @@ export function relaySessionRequests({
           const contentType = headers['content-type'];
           const received = ReceivedBody.whole(body, openScanner(route, contentType, firstNames(members)));
           const request = readRelayRequest(
-            { route, method, contentType, body: received, members },
+            { route, method, contentType, body: received, members, isCounted: isCounted() },
             providers(),
           );
           const lease = limits?.lease(request, asker);

@@ -28,7 +28,6 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { StreamLines } from '../telemetry/stream-lines.ts';
 import type { StreamUsage } from '../limit/stream-usage.ts';
-import { bodyTokens } from '../limit/token-estimate.ts';
 import type { StreamSpan, Tracing } from '../telemetry/tracing.ts';
 
 export interface RelayOptions {
@@ -154,7 +153,7 @@ export class Relay {
     }
     // Its lease has the prompt counted. Of a request without one, nothing of the body is left at the end.
     const isCounted = lease === undefined && this.#usage() !== undefined;
-    const promptTokens = isCounted ? bodyTokens(request.body.parts) : 0;
+    const promptTokens = isCounted ? request.promptTokens : 0;
     this.#run(stream, request, headers, { lease, promptTokens }).catch((error: unknown) =>
       this.#defects.caught('relay', error),
     );

@@ -147,7 +147,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 /** Adds the providers' paths: every path below the prefixes belongs to a provider. */
 function addProviderPaths(
   server: FastifyInstance,
-  { canary, config, limiter, memory, models, providers, relay, isReady }: ServerOptions,
+  { canary, config, limiter, memory, models, providers, relay, report, isReady }: ServerOptions,
 ): void {
   const bounds = {
     maxBytes: Math.min(config.maxRequestBytes, memory.maxOwnerBytes),
@@ -188,6 +188,7 @@ function addProviderPaths(
         const relayed = await receiveRequest(route, raw, reply.raw, {
           ...bounds,
           members: holder?.members ?? noMembers,
+          isCounted: report() !== undefined,
           openHold,
           providers: ownProvider === undefined ? providers : () => [ownProvider],
         });

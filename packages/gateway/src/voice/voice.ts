@@ -247,7 +247,9 @@ export class Voice {
   #leaseOf(tenant: string | undefined): ConversationLease | undefined {
     if (tenant === undefined) return undefined;
     const asker = { caller: callerFor(tenant), headers: {} };
-    return this.#options.limiter()?.conversation(askedName(this.#plan.names), asker);
+    const { names } = this.#plan;
+    const asked = { model: askedName(names), provider: { name: names.provider }, isFirstProvider: true };
+    return this.#options.limiter()?.conversation(asked, asker);
   }
 
   /** A token for the socket of a call. `undefined`: as many as may be are awaited. */
