@@ -42,6 +42,9 @@ function open(
   clock: ServerClock = nodeClock,
   log: LimiterOptions['log'] = { info: () => undefined, warn: () => undefined },
   waitTimeoutMs = 5000,
+  defects = new Defects({
+    error: ({ where, err }) => expect.unreachable(`${String(where)}: ${String(err)}`),
+  }),
 ): Opened {
   const failing = openFailingLimitStore(clock);
   const settled: Settlement<RequestLease>[] = [];
@@ -64,9 +67,7 @@ function open(
     },
     store: failing.store,
     clock,
-    defects: new Defects({
-      error: ({ where, err }) => expect.unreachable(`${String(where)}: ${String(err)}`),
-    }),
+    defects,
     config: { maxWaiting: 10, waitTimeoutMs },
     log,
     observer: {
@@ -348,6 +349,20 @@ test('open: while the store is away requests run uncounted, and are counted when
   failing.isAway = false;
   await eventually(() => limiter.unsettled.kept === 0, 'the end to be told');
   await expect(start()).rejects.toThrow(`has used ${events + 4} of 1000 tokens`);
+});
+
+test('numbers that no store takes are a defect and no outage, and free the place of their lease', async () => {
+  const defects = new Defects({ error: () => undefined });
+  const quiet = { info: () => undefined, warn: () => undefined };
+  const opened = open({ streams: 1, tokensPerDay: 1000 }, {}, nodeClock, quiet, 5000, defects);
+  const { limiter, start } = opened;
+  const { end, lease } = await start();
+  end();
+  lease.settle({ inputTokens: 1.5, outputTokens: 2 });
+  await eventually(() => defects.count === 1, 'the defect');
+  expect(limiter.isStoreUp).toBe(true);
+  opened.end(await start());
+  expect(limiter.unsettled).toEqual({ kept: 0, lost: 0 });
 });
 
 test('what the provider reports is settled; what it never got costs nothing', async () => {

@@ -279,6 +279,10 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   storeFailed(error: unknown): void {
+    if (isInvalid(error)) {
+      this.#defects.caught('numbers of limits', error);
+      return;
+    }
     if (!this.#isStoreUp || this.closing.aborted) return;
     this.#isStoreUp = false;
     const { code, message } = error instanceof SpillwayError ? error : asGatewayError(error);
@@ -356,6 +360,8 @@ export class Limiter implements LeaseHost<RequestLease> {
       return true;
     } catch (error) {
       this.storeFailed(error);
+      // What was told of it before counts, and its places are free.
+      if (isInvalid(error)) return claims.length > 0 && (await this.#settleNow(name, []));
       this.#unsettled.keep(name, claims);
       return false;
     }
@@ -462,6 +468,11 @@ export class Limiter implements LeaseHost<RequestLease> {
     }
     return undefined;
   }
+}
+
+/** Whether a store has refused numbers that no store takes: it works, and it is of no use to ask again. */
+function isInvalid(error: unknown): boolean {
+  return error instanceof SpillwayError && error.code === 'invalid_option';
 }
 
 function hasLimits(limits: object): boolean {
