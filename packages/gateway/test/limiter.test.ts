@@ -22,6 +22,7 @@ const none: TenantLimits = { priority: 'normal', answer: {}, user: {}, session: 
 
 interface Opened {
   readonly limiter: Limiter;
+  readonly settings: LimitSettings;
   readonly failing: FailingLimitStore;
   readonly settled: Settlement<RequestLease>[];
   /** The tenants that went beyond a limit, with the tokens. */
@@ -49,22 +50,23 @@ function open(
   const failing = openFailingLimitStore(clock);
   const settled: Settlement<RequestLease>[] = [];
   const overshot: [string, number][] = [];
+  const settings: LimitSettings = {
+    tenants: new Map([['clinic', { ...none, ...limits }]]),
+    others: undefined,
+    keys: new Map(),
+    minAnswerTokens: 10,
+    userFrom: [{ kind: 'header', name: 'spillway-user' }],
+    sessionFrom: [],
+    maxUsers: 100,
+    prices: [],
+    currency: '',
+    store: undefined,
+    storePassword: undefined,
+    whenStoreFails: 'closed',
+    ...more,
+  };
   const limiter = new Limiter({
-    settings: {
-      tenants: new Map([['clinic', { ...none, ...limits }]]),
-      others: undefined,
-      keys: new Map(),
-      minAnswerTokens: 10,
-      userFrom: [{ kind: 'header', name: 'spillway-user' }],
-      sessionFrom: [],
-      maxUsers: 100,
-      prices: [],
-      currency: '',
-      store: undefined,
-      storePassword: undefined,
-      whenStoreFails: 'closed',
-      ...more,
-    },
+    settings,
     store: failing.store,
     clock,
     defects,
@@ -82,6 +84,7 @@ function open(
   const { streams } = openStreams();
   return {
     limiter,
+    settings,
     failing,
     settled,
     overshot,
@@ -427,6 +430,33 @@ test('who waits for a place of its tenant gets it in turn', async () => {
   await Promise.all(waiting);
   expect(order).toEqual(['a', 'b', 'c']);
   expect(limiter.queue.size).toBe(0);
+});
+
+test('a reload that raises a limit lets in whoever waits, and who comes then finds no queue', async () => {
+  const timer = { stop: () => undefined, unref: () => timer };
+  const clock = Object.assign(Object.create(nodeClock) as ServerClock, { after: () => timer });
+  const { limiter, settings, start } = open({ streams: 1 }, {}, clock);
+  await start();
+  const waiting = ['a', 'b', 'c'].map((name) => start(name));
+  await eventually(() => limiter.queue.size === 3, 'all to wait');
+  limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, streams: 10 }]]) });
+  await Promise.all(waiting);
+  expect(limiter.queue.size).toBe(0);
+  await start();
+});
+
+test('after a sleep of the machine a new day begins, although its time stood still', async () => {
+  let dateMs = Date.UTC(2026, 0, 1, 12);
+  const clock = Object.assign(Object.create(nodeClock) as ServerClock, { dateMs: () => dateMs });
+  const { end, failing, limiter, start } = open({ tokensPerDay: 20 }, {}, clock);
+  const running = await start();
+  say(running, 100);
+  end(running);
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  await expect(start()).rejects.toThrow(LimitError);
+  expect(() => limiter.check(asker('').caller)).toThrow(LimitError);
+  dateMs += 86_400_000;
+  await start();
 });
 
 test('all leases of a process are renewed with one call', async () => {
