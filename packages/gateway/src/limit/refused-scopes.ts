@@ -57,7 +57,11 @@ export class RefusedScopes {
   }
 
   /** The error of a scope that is still refused; `undefined`: it may ask. */
-  errorOf({ id }: Pick<Scope, 'id'>, clock: ScopeClock, context: () => MessageContext): LimitError | undefined {
+  errorOf(
+    { id }: Pick<Scope, 'id'>,
+    clock: ScopeClock,
+    context: () => MessageContext,
+  ): LimitError | undefined {
     const refused = this.#refused.get(id);
     if (refused === undefined) return undefined;
     const nowMs = clock.nowMs();
