@@ -4515,7 +4515,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 16: an open that is asked again takes again',
     file: `${core}/limit/limit-book.ts`,
-    find: 'if (there !== undefined) return { isGranted: true, reserved: there.granted };',
+    find: 'if (there !== undefined) return this.#grant(there.granted, rates, budgets);',
     replace: 'void there;',
     test: `${coreTest}/limit-store.property.test.ts`,
     only: 'promise 16',
@@ -7902,7 +7902,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'paces: an event goes for less than it counts',
     file: 'packages/server/src/limit/token-pace.ts',
-    find: '    this.#held -= tokens;',
+    find: '    this.#held -= counted;',
     replace: '    this.#held -= Math.min(1, tokens);',
     test: 'packages/server/test/token-pace.property.test.ts',
     only: 'never gives more',
