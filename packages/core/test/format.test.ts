@@ -142,6 +142,22 @@ describe('a payload', () => {
     expect(formats[format].hasContent(payload)).toBe(hasContent);
     expect(formats[format].usage(payload)).toEqual(usage);
   });
+
+  test.each([1.5, -1, 1e16, 1e400, Number.NaN, '7', null])(
+    'that reports %s tokens has reported none, in each format',
+    (count) => {
+      const usage = { inputTokens: undefined, outputTokens: undefined };
+      const openai = { usage: { prompt_tokens: count, completion_tokens: count } };
+      expect(formats['openai-chat'].usage(openai)).toEqual(usage);
+      const other = { usage: { input_tokens: count, output_tokens: count } };
+      expect(formats['openai-responses'].usage(other)).toEqual(usage);
+      expect(formats['anthropic-messages'].usage(other)).toEqual(usage);
+      const gemini = { promptTokenCount: count, candidatesTokenCount: count };
+      expect(formats.gemini.usage({ usageMetadata: gemini })).toEqual(usage);
+      const thoughts = { candidatesTokenCount: 5, thoughtsTokenCount: count };
+      expect(formats.gemini.usage({ usageMetadata: thoughts })?.outputTokens).toBe(5);
+    },
+  );
 });
 
 describe.each(Object.values(formats))('an error in $name', (format) => {

@@ -111,6 +111,12 @@ class Model {
     }
   }
 
+  /** A slice is refused: what was granted before may be used until the lease ends. */
+  keep(told: Told, granted: readonly number[]): void {
+    const kept = granted.map((most, index) => Math.max(0, most - (told.spent[index] ?? 0)));
+    this.reserve(told, kept);
+  }
+
   reserve(told: Told, reserved: readonly number[]): void {
     for (const [index, slice] of reserved.entries()) {
       told.reserved[index] = slice;
@@ -203,12 +209,16 @@ test('promise 16: in any order of calls, expiries and windows, what is reserved 
         if (step.kind === 'extend')
           for (let time = 0; time < step.times; time += 1) {
             const answer = await store.extend(lease, leaseMs, claims, signal);
+            const granted = told.reserved.map((slice, index) => slice + (told.spent[index] ?? 0));
             model.tell(told, claims);
             Object.assign(told, { isOpen: true, isSettled: false, expiresMs: clock.nowMs() + leaseMs });
             const slices = budgets.map((_, index) => Math.min(want, Math.max(0, left(index))));
             const isEnough = slices.every((slice) => slice >= atLeast);
             expect(answer.isGranted).toBe(isEnough);
-            if (!answer.isGranted) continue;
+            if (!answer.isGranted) {
+              model.keep(told, granted);
+              continue;
+            }
             expect(answer.reserved).toEqual(slices);
             model.reserve(told, answer.reserved);
           }

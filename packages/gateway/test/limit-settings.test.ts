@@ -224,8 +224,15 @@ describe('what is wrong is said with its place', () => {
 
   test('a password in the URL of the store is refused, and not printed', () => {
     const problem = problemOf({ flags: { limitStore: 'redis://user:hush@host:1' } });
-    expect(problem).toContain('expected a URL without a password (it goes into limitStorePasswordEnv');
+    expect(problem).toContain('(a password goes into limitStorePasswordEnv or limitStorePasswordFile)');
     expect(problem).not.toContain('hush');
+    for (const url of [
+      'redis://h:1/0?password=hush',
+      'redis://user:hu/sh@host:1',
+      'redis://:hush@h',
+      'redis://h#hush',
+    ])
+      expect(problemOf({ flags: { limitStore: url } })).toContain('limitStorePasswordEnv');
     expect(load({ flags: { limitStore: 'redis://user@host:1' } }).config.limitStore).toBe(
       'redis://user@host:1',
     );

@@ -22,6 +22,7 @@ const none: TenantLimits = { priority: 'normal', answer: {}, user: {}, session: 
 
 interface Opened {
   readonly limiter: Limiter;
+  readonly settings: LimitSettings;
   readonly failing: FailingLimitStore;
   readonly settled: Settlement<RequestLease>[];
   /** The tenants that went beyond a limit, with the tokens. */
@@ -42,31 +43,33 @@ function open(
   clock: ServerClock = nodeClock,
   log: LimiterOptions['log'] = { info: () => undefined, warn: () => undefined },
   waitTimeoutMs = 5000,
+  defects = new Defects({
+    error: ({ where, err }) => expect.unreachable(`${String(where)}: ${String(err)}`),
+  }),
 ): Opened {
   const failing = openFailingLimitStore(clock);
   const settled: Settlement<RequestLease>[] = [];
   const overshot: [string, number][] = [];
+  const settings: LimitSettings = {
+    tenants: new Map([['clinic', { ...none, ...limits }]]),
+    others: undefined,
+    keys: new Map(),
+    minAnswerTokens: 10,
+    userFrom: [{ kind: 'header', name: 'spillway-user' }],
+    sessionFrom: [],
+    maxUsers: 100,
+    prices: [],
+    currency: '',
+    store: undefined,
+    storePassword: undefined,
+    whenStoreFails: 'closed',
+    ...more,
+  };
   const limiter = new Limiter({
-    settings: {
-      tenants: new Map([['clinic', { ...none, ...limits }]]),
-      others: undefined,
-      keys: new Map(),
-      minAnswerTokens: 10,
-      userFrom: [{ kind: 'header', name: 'spillway-user' }],
-      sessionFrom: [],
-      maxUsers: 100,
-      prices: [],
-      currency: '',
-      store: undefined,
-      storePassword: undefined,
-      whenStoreFails: 'closed',
-      ...more,
-    },
+    settings,
     store: failing.store,
     clock,
-    defects: new Defects({
-      error: ({ where, err }) => expect.unreachable(`${String(where)}: ${String(err)}`),
-    }),
+    defects,
     config: { maxWaiting: 10, waitTimeoutMs },
     log,
     observer: {
@@ -81,6 +84,7 @@ function open(
   const { streams } = openStreams();
   return {
     limiter,
+    settings,
     failing,
     settled,
     overshot,
@@ -363,6 +367,20 @@ test('open: while the store is away requests run uncounted, and are counted when
   await expect(start()).rejects.toThrow(`has used ${events + 4} of 1000 tokens`);
 });
 
+test('numbers that no store takes are a defect and no outage, and free the place of their lease', async () => {
+  const defects = new Defects({ error: () => undefined });
+  const quiet = { info: () => undefined, warn: () => undefined };
+  const opened = open({ streams: 1, tokensPerDay: 1000 }, {}, nodeClock, quiet, 5000, defects);
+  const { limiter, start } = opened;
+  const { end, lease } = await start();
+  end();
+  lease.settle({ inputTokens: 1.5, outputTokens: 2 });
+  await eventually(() => defects.count === 1, 'the defect');
+  expect(limiter.isStoreUp).toBe(true);
+  opened.end(await start());
+  expect(limiter.unsettled).toEqual({ kept: 0, lost: 0 });
+});
+
 test('what the provider reports is settled; what it never got costs nothing', async () => {
   const { failing, limiter, settled, start } = open({ tokensPerDay: 1000 });
   const running = await start();
@@ -425,6 +443,35 @@ test('who waits for a place of its tenant gets it in turn', async () => {
   await Promise.all(waiting);
   expect(order).toEqual(['a', 'b', 'c']);
   expect(limiter.queue.size).toBe(0);
+});
+
+test('a reload that raises a limit lets in whoever waits, and who comes then finds no queue', async () => {
+  const timer = { stop: () => undefined, unref: () => timer };
+  const clock = Object.assign(Object.create(nodeClock) as ServerClock, { after: () => timer });
+  const { limiter, settings, start } = open({ streams: 1 }, {}, clock);
+  await start();
+  const waiting = ['a', 'b', 'c'].map((name) => start(name));
+  await eventually(() => limiter.queue.size === 3, 'all to wait');
+  limiter.use({ ...settings, tenants: new Map([['clinic', { ...none, streams: 10 }]]) });
+  await Promise.all(waiting);
+  expect(limiter.queue.size).toBe(0);
+  await start();
+});
+
+test('after a sleep of the machine a new day begins, although its time stood still', async () => {
+  let dateMs = Date.UTC(2026, 0, 1, 12);
+  const clock = Object.assign(Object.create(nodeClock) as ServerClock, { dateMs: () => dateMs });
+  const { end, failing, start } = open({ tokensPerDay: 20 }, {}, clock);
+  const running = await start();
+  say(running, 100);
+  end(running);
+  await eventually(() => failing.calls.settle === 1, 'it to be settled');
+  await expect(start()).rejects.toThrow(LimitError);
+  const { open: asked } = failing.calls;
+  await expect(start()).rejects.toThrow(LimitError);
+  expect(failing.calls.open).toBe(asked);
+  dateMs += 86_400_000;
+  await start();
 });
 
 test('all leases of a process are renewed with one call', async () => {

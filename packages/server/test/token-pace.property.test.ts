@@ -103,7 +103,8 @@ test('a pace never gives more than its rate and its burst, and never less while 
       let least = Infinity;
       for (const each of gone) {
         least = Math.min(least, total - rated(each));
-        total += each.tokens;
+        // What an event owes is bounded.
+        total += Math.min(each.tokens, pace.burst + 10 * tokensPerSecond);
         most = Math.max(most, total - rated(each) - least);
       }
       expect(most).toBeLessThanOrEqual(pace.burst + beyond + 1e-3);
@@ -145,6 +146,29 @@ test('streams that always wait share a pace evenly, however large their events a
     ),
     { numRuns: 300 },
   );
+});
+
+test('a large event holds up the next one for 10 seconds at most', () => {
+  const clock = new QuickClock();
+  const pace = new TokenPace(50, clock);
+  const [first, next] = run(clock, pace, [{ tokens: 25_000, silentMs: 0 }], 15_000);
+  expect(first?.atMs).toBe(0);
+  // The debt, and then the burst that a large event waits for.
+  expect(next?.atMs).toBeLessThanOrEqual(10_200);
+});
+
+test('a wait of months does not keep the timer busy', () => {
+  const waits: number[] = [];
+  const timer = { stop: () => undefined, unref: () => timer };
+  const after = (ms: number) => {
+    waits.push(ms);
+    return timer;
+  };
+  const pace = new TokenPace(1e-9, { nowMs: () => 0, after });
+  const share = { servedTo: 0 };
+  pace.take(share, 4);
+  pace.wait(share, 1, () => undefined);
+  expect(waits).toEqual([2_147_483_647]);
 });
 
 test('who leaves gives its turn to the next one, and a pace that changes holds for who waits', () => {

@@ -2,7 +2,7 @@ import { closeAnthropicMessages } from './close-anthropic-messages.ts';
 import { isReason } from './choices.ts';
 import type { Format, FormatError } from './format.ts';
 import { forEachKey, isText } from './json-keys.ts';
-import { numberOf, objectOf } from './json-object.ts';
+import { objectOf, tokenCountOf } from './json-object.ts';
 import { classifyByType } from './payload-type.ts';
 
 const encoder = new TextEncoder();
@@ -45,10 +45,10 @@ export const anthropicMessages: Format = {
     const { message, usage } = objectOf(payload);
     if (typeof usage === 'object' && usage !== null) {
       const { input_tokens: input, output_tokens: output } = objectOf(usage);
-      return { inputTokens: numberOf(input), outputTokens: numberOf(output) };
+      return { inputTokens: tokenCountOf(input), outputTokens: tokenCountOf(output) };
     }
     // At the beginning of a stream: what it says of the answer, of which there is nothing so far, is a placeholder.
-    const inputTokens = numberOf(objectOf(objectOf(message)['usage'])['input_tokens']);
+    const inputTokens = tokenCountOf(objectOf(objectOf(message)['usage'])['input_tokens']);
     return inputTokens === undefined ? undefined : { inputTokens, outputTokens: undefined };
   },
   errorBody,

@@ -1,5 +1,5 @@
 import type { Format } from './format.ts';
-import { numberOf, objectOf } from './json-object.ts';
+import { objectOf, tokenCountOf } from './json-object.ts';
 import { openaiError, openaiErrorBody } from './openai-error.ts';
 import { classifyByType } from './payload-type.ts';
 import type { EventRun } from './sse.ts';
@@ -54,7 +54,7 @@ export const conversation: Format = {
   usage: (payload) => {
     const { inputTokens, outputTokens, type } = objectOf(payload);
     if (type !== 'usage') return undefined;
-    return { inputTokens: numberOf(inputTokens), outputTokens: numberOf(outputTokens) };
+    return { inputTokens: tokenCountOf(inputTokens), outputTokens: tokenCountOf(outputTokens) };
   },
   errorBody: openaiErrorBody,
   errorEvent: (error) => {

@@ -4,7 +4,7 @@ import { type DeltaRule, each } from './delta-rule.ts';
 import { classifyErrors } from './error-payload.ts';
 import type { Format, FormatError } from './format.ts';
 import { isText } from './json-keys.ts';
-import { listOf, numberOf, objectOf } from './json-object.ts';
+import { listOf, objectOf, tokenCountOf } from './json-object.ts';
 import type { PayloadKind } from './sse.ts';
 
 const encoder = new TextEncoder();
@@ -63,10 +63,10 @@ export const gemini: Format = {
       promptTokenCount: input,
       thoughtsTokenCount: thoughts,
     } = objectOf(usage);
-    const output = numberOf(text);
+    const output = tokenCountOf(text);
     return {
-      inputTokens: numberOf(input),
-      outputTokens: output === undefined ? undefined : output + (numberOf(thoughts) ?? 0),
+      inputTokens: tokenCountOf(input),
+      outputTokens: output === undefined ? undefined : output + (tokenCountOf(thoughts) ?? 0),
     };
   },
   errorBody,

@@ -12,3 +12,16 @@ export function listOf(value: unknown): readonly unknown[] {
 export function numberOf(value: unknown): number | undefined {
   return typeof value === 'number' ? value : undefined;
 }
+
+/** No prompt and no answer has as many tokens as this. What a request costs stays far below 2^53. */
+const mostTokens = 1_000_000_000;
+
+/**
+ * Returns a number of tokens that a provider reports: a whole number from 0 to 1,000,000,000; `undefined` if it is anything
+ * else, which counts as not reported.
+ */
+export function tokenCountOf(value: unknown): number | undefined {
+  const isCount = typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= mostTokens;
+  // Without the sign of −0.
+  return isCount ? Math.abs(value) : undefined;
+}

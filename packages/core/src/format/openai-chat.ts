@@ -5,7 +5,7 @@ import { createByteSearch } from './byte-search.ts';
 import { classifyErrors } from './error-payload.ts';
 import type { Format } from './format.ts';
 import { isSpace } from './json-keys.ts';
-import { listOf, numberOf, objectOf } from './json-object.ts';
+import { listOf, objectOf, tokenCountOf } from './json-object.ts';
 import { openaiErrorBody } from './openai-error.ts';
 import type { PayloadKind } from './sse.ts';
 
@@ -130,7 +130,7 @@ export function openaiUsage(payload: unknown): ReturnType<Format['usage']> {
   const usage = objectOf(payload)['usage'];
   if (typeof usage !== 'object' || usage === null) return undefined;
   const { completion_tokens: output, prompt_tokens: input } = objectOf(usage);
-  return { inputTokens: numberOf(input), outputTokens: numberOf(output) };
+  return { inputTokens: tokenCountOf(input), outputTokens: tokenCountOf(output) };
 }
 
 function startsWith(bytes: Uint8Array, start: number, end: number, prefix: Uint8Array): boolean {

@@ -2,7 +2,7 @@ import { closeOpenaiResponses, responseIdentity } from './close-openai-responses
 import { each } from './delta-rule.ts';
 import type { Format } from './format.ts';
 import { endOfString, forEachKey, isText } from './json-keys.ts';
-import { numberOf, objectOf } from './json-object.ts';
+import { objectOf, tokenCountOf } from './json-object.ts';
 import { openaiError, openaiErrorBody } from './openai-error.ts';
 import { classifyByType } from './payload-type.ts';
 
@@ -59,7 +59,7 @@ export const openaiResponses: Format = {
     const { usage } = objectOf(response);
     if (typeof usage !== 'object' || usage === null) return undefined;
     const { input_tokens: input, output_tokens: output } = objectOf(usage);
-    return { inputTokens: numberOf(input), outputTokens: numberOf(output) };
+    return { inputTokens: tokenCountOf(input), outputTokens: tokenCountOf(output) };
   },
   errorBody: openaiErrorBody,
   errorEvent: (error) => {

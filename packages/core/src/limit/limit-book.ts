@@ -112,11 +112,14 @@ export class LimitBook {
     const live = this.#leases.live(name);
     if (live !== undefined) this.#leases.renew(live, leaseMs, nowMs);
     const lease = live ?? this.#leases.open(name, leaseMs, nowMs);
-    for (const claim of claims) this.#spend(lease, claim);
+    const kept = claims.map((claim) => this.#spend(lease, claim));
     const refusing = claims.find(({ atLeast, quota }) => atLeast > this.#left(quota));
     if (refusing !== undefined) {
-      const { atLeast, quota } = refusing;
-      return this.#refusal(quota, this.#waitMs(quota, atLeast));
+      const { atLeast, quota: full } = refusing;
+      const refusal = this.#refusal(full, this.#waitMs(full, atLeast));
+      // It may be in use, although it was not told as spent.
+      for (const [index, { quota }] of claims.entries()) this.#hold(lease, quota, kept[index] ?? 0);
+      return refusal;
     }
     const reserved = claims.map((claim) => this.#reserve(lease, claim));
     return this.#grant(reserved, [], claims);
@@ -177,29 +180,36 @@ export class LimitBook {
     this.#leases.end(lease, isSettled, nowMs);
   }
 
-  /** Counts what a lease has spent, and gives back what it had reserved. */
-  #spend(lease: Lease, { quota, spent }: BudgetClaim): void {
+  /** Counts what a lease has spent, and gives back what it had reserved. Returns what of that is not spent. */
+  #spend(lease: Lease, { quota, spent }: BudgetClaim): number {
     const budget = this.#budget(quota);
     const part = lease.parts.get(quota.key) ?? { spent: 0, reserved: 0 };
     lease.parts.set(quota.key, part);
+    const { reserved } = part;
     giveBack(budget, part);
-    if (spent <= part.spent) return;
-    budget.spent += spent - part.spent;
+    const unknown = spent - part.spent;
+    if (unknown <= 0) return reserved;
+    budget.spent += unknown;
     part.spent = spent;
     budget.touch(quota.window, this.#clock.dateMs());
     this.#changes += 1;
+    return Math.max(0, reserved - unknown);
   }
 
   /** Reserves the most that there is of a claim that was spent. */
   #reserve(lease: Lease, { quota, want }: BudgetClaim): number {
     const slice = Math.min(want, this.#left(quota));
+    this.#hold(lease, quota, slice);
+    return slice;
+  }
+
+  #hold(lease: Lease, quota: BudgetQuota, slice: number): void {
     const part = lease.parts.get(quota.key);
-    if (slice === 0 || part === undefined) return 0;
+    if (slice === 0 || part === undefined) return;
     const budget = this.#budget(quota);
     budget.reserved += slice;
     part.reserved = slice;
     budget.touch(quota.window, this.#clock.dateMs());
-    return slice;
   }
 
   /** What is left of a budget: nothing, where more was spent than was reserved. */

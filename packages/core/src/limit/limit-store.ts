@@ -92,7 +92,7 @@ export interface LimitRefusal {
   readonly isGranted: false;
   /** The first quota that refuses: rates before places before budgets, each in the order of the request. */
   readonly quota: Quota;
-  /** Its state, with this request not counted. */
+  /** Its state, with this request not counted, nor what its own lease has reserved. */
   readonly state: QuotaState;
   /**
    * In how many milliseconds another try may succeed, if nobody else takes what comes back; `undefined`: that depends on
@@ -136,9 +136,10 @@ export interface LimitStore {
   open(request: LeaseRequest, signal: AbortSignal): Promise<LimitAnswer>;
   /**
    * Counts what a lease has spent, and reserves its next slice of each budget, all or none. (4) What is spent counts also
-   * where the slice is refused, and beyond what was reserved; what was reserved before is given back first. (5) To ask again
-   * with the same numbers counts nothing twice. It also renews the lease. (6) A lease that is gone is opened again, with no
-   * places: nothing that was spent is lost. (13) holds here too.
+   * where the slice is refused, and beyond what was reserved. What was reserved before is part of the new slice; where that is
+   * refused, the lease keeps what it had reserved, less what is told as spent now: it may be in use. (5) To ask again with the
+   * same numbers counts nothing twice. It also renews the lease. (6) A lease that is gone is opened again, with no places:
+   * nothing that was spent is lost. (13) holds here too.
    */
   extend(
     lease: string,

@@ -74,8 +74,23 @@ export async function refusedSlices(proof: LimitProof): Promise<void> {
     budget,
   );
   proof.expect('what the refusal says', [state.used, state.reserved], [90, 0]);
-  await proof.expectState('what was spent', store, budget, 90);
-  await proof.expectState('nothing is reserved of the other either', store, other, 400);
+  for (const what of ['what it had reserved stays its own', 'and when it asks again']) {
+    await proof.expectState(what, store, budget, 90, 10);
+    await proof.expectState(`${what}, of the other too`, store, other, 400, 400);
+    await proof.expectRefused(
+      'what the lease may be using',
+      proof.open(store, proof.name(), { budgets: [proof.claim(budget, 0, 1)] }),
+      budget,
+    );
+    await proof.expectRefused(
+      'the same slice',
+      proof.extend(store, 'a', [proof.claim(budget, 90, 50, 20), proof.claim(other, 400, 500)]),
+      budget,
+    );
+  }
+  await proof.settle(store, 'a', [proof.claim(budget, 95, 0), proof.claim(other, 450, 0)]);
+  await proof.expectState('in the end', store, budget, 95);
+  await proof.expectState('in the end', store, other, 450);
 }
 
 export async function overshoot(proof: LimitProof): Promise<void> {

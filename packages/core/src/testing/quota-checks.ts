@@ -203,7 +203,10 @@ export async function randomCalls(proof: LimitProof, steps: number): Promise<voi
       const claims = claimsOf(spent);
       if (action < 8) {
         const answer = await proof.extend(store, name, claims);
-        live.set(name, { spent, reserved: answer.isGranted ? [...answer.reserved] : [0, 0] });
+        const kept = lease.reserved.map((reserved, index) =>
+          Math.max(0, reserved + (lease.spent[index] ?? 0) - (spent[index] ?? 0)),
+        );
+        live.set(name, { spent, reserved: answer.isGranted ? [...answer.reserved] : kept });
       } else {
         await proof.settle(store, name, claims);
         live.delete(name);

@@ -124,6 +124,7 @@ export const storeUrl = text
     /^(?:file:.+|(?:rediss?:\/\/|rediss?\+sentinel:\/\/)[^\s]+)$/,
     'expected file:PATH, redis://HOST:PORT, rediss://HOST:PORT or redis+sentinel://HOST:PORT,HOST:PORT/NAME',
   )
-  .refine((value) => value.startsWith('file:') || !/^[^/]+:\/\/[^/@]*:[^/@]*@/.test(value), {
-    error: 'expected a URL without a password (it goes into limitStorePasswordEnv or limitStorePasswordFile)',
+  .refine((value) => value.startsWith('file:') || !/^[^/]+:\/\/(?:.*[?#]|.*[:/].*@)/.test(value), {
+    error:
+      'expected a URL without a password and without ? and # (a password goes into limitStorePasswordEnv or limitStorePasswordFile)',
   });

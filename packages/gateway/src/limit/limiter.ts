@@ -1,5 +1,11 @@
 import type { Logger } from 'pino';
-import { type BudgetClaim, type LimitRefusal, type LimitStore, SpillwayError } from '@spillway/core';
+import {
+  type BudgetClaim,
+  type LimitRefusal,
+  type LimitStore,
+  type PlacesQuota,
+  SpillwayError,
+} from '@spillway/core';
 import type { Asker } from '@spillway/server/access/asker';
 import type { Caller } from '@spillway/server/access/caller';
 import type { Defects } from '@spillway/server/defects';
@@ -170,6 +176,8 @@ export class Limiter implements LeaseHost<RequestLease> {
     this.#callers = new Map();
     this.#known = new KnownNames(settings.maxUsers, this.#secret);
     this.#refused.clear();
+    // Who waits asks again, with the new numbers: the first of each queue, and behind it whoever has room too.
+    this.queue.wakeAll();
     const all = [...settings.tenants.values(), ...(settings.others === undefined ? [] : [settings.others])];
     const sources = [
       ...(all.some(({ user }) => hasLimits(user)) ? settings.userFrom : []),
@@ -250,6 +258,7 @@ export class Limiter implements LeaseHost<RequestLease> {
       host: this,
       name: `${scopeIds.tag(caller.tenant)}${this.#names}-${this.#count.toString(36)}`,
       scopes,
+      placesNow: () => this.#placesNow(caller, below),
       limits: { priority: limits.priority, answer: answerOf(limits.answer) },
       spending: new Spending(scopes, price, request.promptTokens),
       whole: wholeAnswer(request, (path) => request.members?.[this.#members.indexOf(path)]),
@@ -302,6 +311,10 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   storeFailed(error: unknown): void {
+    if (isInvalid(error)) {
+      this.#defects.caught('numbers of limits', error);
+      return;
+    }
     if (!this.#isStoreUp || this.closing.aborted) return;
     this.#isStoreUp = false;
     const { code, message } = error instanceof SpillwayError ? error : asGatewayError(error);
@@ -346,7 +359,7 @@ export class Limiter implements LeaseHost<RequestLease> {
         needed,
         isUsedUp: first === undefined,
       };
-      if (first !== undefined) this.#refused.note(scope, refused, first.minTokens, this.clock.nowMs());
+      if (first !== undefined) this.#refused.note(scope, refused, first.minTokens, this.clock);
       return this.write(refused);
     }
     throw new Error('a store refuses by a quota that it was asked for');
@@ -378,6 +391,8 @@ export class Limiter implements LeaseHost<RequestLease> {
       return true;
     } catch (error) {
       this.storeFailed(error);
+      // What was told of it before counts, and its places are free.
+      if (isInvalid(error)) return claims.length > 0 && (await this.#settleNow(name, []));
       this.#unsettled.keep(name, claims);
       return false;
     }
@@ -418,9 +433,8 @@ export class Limiter implements LeaseHost<RequestLease> {
   }
 
   #refusalOf(scopes: readonly Scope[]): LimitError | undefined {
-    const nowMs = this.clock.nowMs();
     for (const scope of scopes) {
-      const error = this.#refused.errorOf(scope, nowMs, () => this.#context);
+      const error = this.#refused.errorOf(scope, this.clock, () => this.#context);
       if (error !== undefined) return error;
     }
     return undefined;
@@ -446,6 +460,17 @@ export class Limiter implements LeaseHost<RequestLease> {
     // Callers are as many as there are keys.
     this.#callers.set(id, found);
     return found;
+  }
+
+  /** The places that a request needs by the limits of now. `below`: the scopes that it names itself. */
+  #placesNow(caller: Caller, below: readonly Scope[]): PlacesQuota[] {
+    const found = this.#callerScopes(caller);
+    if (found === undefined) return [];
+    const { limits, scopes } = found;
+    const users = below.flatMap(({ id, kind }) =>
+      kind === 'user' ? (openScope('user', '', id, limits.user) ?? []) : [],
+    );
+    return [...scopes, ...users].flatMap(({ places }) => places.map(({ quota }) => quota));
   }
 
   /** The scopes of the end user and the conversation that a request names. */
@@ -484,6 +509,11 @@ export class Limiter implements LeaseHost<RequestLease> {
     }
     return undefined;
   }
+}
+
+/** Whether a store has refused numbers that no store takes: it works, and it is of no use to ask again. */
+function isInvalid(error: unknown): boolean {
+  return error instanceof SpillwayError && error.code === 'invalid_option';
 }
 
 function hasLimits(limits: object): boolean {

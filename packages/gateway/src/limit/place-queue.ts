@@ -4,14 +4,24 @@ export interface PlaceWaiter {
   readonly retry: () => void;
 }
 
-/** The requests that wait for places, in the order in which they came, by the key of the quota. */
+/** The part of all waiting requests that those of one tenant may be: others find room, whatever it sends. */
+const tenantPart = 2 / 3;
+
+/**
+ * The requests that wait for places, in the order in which they came, by the key of the quota. At most `maxWaiting` wait,
+ * and of one tenant at most two thirds of that.
+ */
 export class PlaceQueue {
   readonly #waiting = new Map<string, Set<PlaceWaiter>>();
+  /** By the beginning of their keys, which names the tenant. */
+  readonly #ofTenants = new Map<string, number>();
   readonly #maxWaiting: number;
+  readonly #maxOfTenant: number;
   #count = 0;
 
   constructor(maxWaiting: number) {
     this.#maxWaiting = maxWaiting;
+    this.#maxOfTenant = Math.ceil(maxWaiting * tenantPart);
   }
 
   get size(): number {
@@ -33,8 +43,11 @@ export class PlaceQueue {
   add(key: string, waiter: PlaceWaiter): boolean {
     const queue = this.#waiting.get(key);
     if (queue?.has(waiter) === true) return true;
-    if (this.#count >= this.#maxWaiting) return false;
+    const tenant = tenantOf(key);
+    const ofTenant = this.#ofTenants.get(tenant) ?? 0;
+    if (this.#count >= this.#maxWaiting || ofTenant >= this.#maxOfTenant) return false;
     this.#count += 1;
+    this.#ofTenants.set(tenant, ofTenant + 1);
     if (queue === undefined) this.#waiting.set(key, new Set([waiter]));
     else queue.add(waiter);
     return true;
@@ -44,6 +57,10 @@ export class PlaceQueue {
     const queue = this.#waiting.get(key);
     if (queue?.delete(waiter) !== true) return;
     this.#count -= 1;
+    const tenant = tenantOf(key);
+    const ofTenant = (this.#ofTenants.get(tenant) ?? 0) - 1;
+    if (ofTenant > 0) this.#ofTenants.set(tenant, ofTenant);
+    else this.#ofTenants.delete(tenant);
     if (queue.size === 0) this.#waiting.delete(key);
   }
 
@@ -60,4 +77,9 @@ export class PlaceQueue {
   wakeAll(): void {
     this.wake([...this.#waiting.keys()]);
   }
+}
+
+/** The tag that the keys of a tenant's quotas begin with. */
+function tenantOf(key: string): string {
+  return key.slice(0, key.indexOf('}') + 1);
 }

@@ -1,4 +1,5 @@
 import type { LimitError } from '@spillway/server/limit/limit-error';
+import type { ServerClock } from '@spillway/server/time/server-clock';
 import { type MessageContext, quotaError, type RefusedQuota } from './limit-message.ts';
 import type { Scope } from './scope.ts';
 
@@ -7,10 +8,14 @@ const maxScopes = 10_000;
 /** How long an error is used again: what it says of times is as old. */
 const writtenMs = 100;
 
+type ScopeClock = Pick<ServerClock, 'dateMs' | 'nowMs'>;
+
 /** A refusal that is remembered. */
 interface Remembered extends RefusedQuota {
   readonly atMs: number;
   readonly untilMs: number;
+  /** The same by the date. */
+  readonly untilDateMs: number;
   /** The latest error, and until when it is used again. */
   written: { readonly error: LimitError; readonly untilMs: number } | undefined;
 }
@@ -23,7 +28,12 @@ export class RefusedScopes {
   readonly #refused = new Map<string, Remembered>();
 
   /** Remembers a refusal if it is sure for some time. `minTokens`: what the smallest request wants of a budget. */
-  note(scope: Scope, refused: RefusedQuota, minTokens: number, nowMs: number): void {
+  note(
+    scope: Scope,
+    refused: RefusedQuota,
+    minTokens: number,
+    clock: Pick<ServerClock, 'dateMs' | 'nowMs'>,
+  ): void {
     const { quota, retryAfterMs, state, unit } = refused;
     if (retryAfterMs === undefined || retryAfterMs <= 0) return;
     // What others have reserved may come back. What is spent does not. What a request costs depends on its model.
@@ -35,20 +45,28 @@ export class RefusedScopes {
     this.#refused.delete(scope.id);
     const [oldest] = this.#refused.keys();
     if (this.#refused.size >= maxScopes && oldest !== undefined) this.#refused.delete(oldest);
+    const atMs = clock.nowMs();
     this.#refused.set(scope.id, {
       ...refused,
       needed: least,
-      atMs: nowMs,
-      untilMs: nowMs + retryAfterMs,
+      atMs,
+      untilMs: atMs + retryAfterMs,
+      untilDateMs: clock.dateMs() + retryAfterMs,
       written: undefined,
     });
   }
 
   /** The error of a scope that is still refused; `undefined`: it may ask. */
-  errorOf({ id }: Pick<Scope, 'id'>, nowMs: number, context: () => MessageContext): LimitError | undefined {
+  errorOf(
+    { id }: Pick<Scope, 'id'>,
+    clock: ScopeClock,
+    context: () => MessageContext,
+  ): LimitError | undefined {
     const refused = this.#refused.get(id);
     if (refused === undefined) return undefined;
-    if (nowMs >= refused.untilMs) {
+    const nowMs = clock.nowMs();
+    // While a machine sleeps its time may stand still, and its day ends all the same.
+    if (nowMs >= refused.untilMs || clock.dateMs() >= refused.untilDateMs) {
       this.#refused.delete(id);
       return undefined;
     }

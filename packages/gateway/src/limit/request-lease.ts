@@ -1,7 +1,7 @@
 import type { Format, FormatName, TokenUsage } from '@spillway/core/format/format';
 import { createTokenEstimate } from '@spillway/core/format/token-estimate';
 import { SpillwayError } from '@spillway/core';
-import type { LimitAnswer, QuotaState } from '@spillway/core';
+import type { LimitAnswer, PlacesQuota, QuotaState } from '@spillway/core';
 import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-headers';
@@ -25,6 +25,8 @@ export interface RequestLeaseOptions {
   /** The name of the lease in the store. */
   readonly name: string;
   readonly scopes: readonly Scope[];
+  /** The places that its scopes have now: a reload may have changed them since. */
+  readonly placesNow: () => readonly PlacesQuota[];
   readonly limits: Pick<TenantLimits, 'answer' | 'priority'>;
   readonly spending: Spending;
   /** The format of the answer's events; `undefined`: unknown, and counted as OpenAI's. */
@@ -43,6 +45,7 @@ export class RequestLease implements StreamLimit {
   readonly #host: LeaseHost<RequestLease>;
   readonly #name: string;
   readonly #scopes: readonly Scope[];
+  readonly #placesNow: RequestLeaseOptions['placesNow'];
   /** Whether the store knows the lease. A pace is this process's own. */
   readonly #hasQuotas: boolean;
   readonly #limits: RequestLeaseOptions['limits'];
@@ -67,12 +70,23 @@ export class RequestLease implements StreamLimit {
   isShort = false;
   onRoom: (() => void) | undefined;
 
-  constructor({ format, host, limits, name, scopes, spending, tenant, whole }: RequestLeaseOptions) {
+  constructor({
+    format,
+    host,
+    limits,
+    name,
+    placesNow,
+    scopes,
+    spending,
+    tenant,
+    whole,
+  }: RequestLeaseOptions) {
     this.tenant = tenant;
     this.#whole = whole;
     this.#host = host;
     this.#name = name;
     this.#scopes = scopes;
+    this.#placesNow = placesNow;
     this.#hasQuotas = scopes.some(
       ({ budgets, places, rates }) => rates.length + places.length + budgets.length > 0,
     );
@@ -267,7 +281,7 @@ export class RequestLease implements StreamLimit {
           lease: this.#name,
           leaseMs: host.leaseMs,
           rates: this.#scopes.flatMap(({ rates }) => rates.map(({ quota }) => quota)),
-          places: this.#scopes.flatMap(({ places }) => places.map(({ quota }) => quota)),
+          places: this.#placesNow(),
           budgets: claims,
         },
         signal,

@@ -1,4 +1,4 @@
-import type { BudgetClaim, LimitStore } from '@spillway/core';
+import { type BudgetClaim, type LimitStore, SpillwayError } from '@spillway/core';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 
 /** The leases that are kept while their store is away. Beyond that the oldest is lost, and counted. */
@@ -14,7 +14,7 @@ export class Unsettled {
   readonly #clock: ServerClock;
   readonly #kept = new Map<string, readonly BudgetClaim[]>();
   #isRetrying = false;
-  /** The leases whose end was never told, because too many waited. */
+  /** The leases whose end was never told: too many waited, or the store takes no such numbers. */
   lost = 0;
 
   constructor(store: LimitStore, clock: ServerClock) {
@@ -36,17 +36,32 @@ export class Unsettled {
     this.#later();
   }
 
-  /** Tells the store the ends that it does not know. Never rejects. */
+  /**
+   * Tells the store the ends that it does not know, each once: one that it does not take holds up no other. Never rejects.
+   */
   async settleAll(signal: AbortSignal): Promise<void> {
-    while (this.#kept.size > 0) {
-      const some = [...this.#kept].slice(0, atOnce);
-      const told = await Promise.allSettled(
-        some.map(async ([lease, claims]) => {
-          await this.#store.settle(lease, claims, signal);
-          this.#kept.delete(lease);
-        }),
-      );
-      if (told.some(({ status }) => status === 'rejected')) return;
+    const all = [...this.#kept];
+    for (let at = 0; at < all.length && !signal.aborted; at += atOnce) {
+      const some = all.slice(at, at + atOnce);
+      const told = await Promise.all(some.map(([lease, claims]) => this.#settle(lease, claims, signal)));
+      // Where none was taken the store is away.
+      if (!told.includes(true)) return;
+    }
+  }
+
+  /** Returns whether the store has answered. */
+  async #settle(lease: string, claims: readonly BudgetClaim[], signal: AbortSignal): Promise<boolean> {
+    try {
+      await this.#store.settle(lease, claims, signal);
+      this.#kept.delete(lease);
+      return true;
+    } catch (error) {
+      const isInvalid = error instanceof SpillwayError && error.code === 'invalid_option';
+      // The next round begins with others.
+      this.#kept.delete(lease);
+      if (isInvalid) this.lost += 1;
+      else this.#kept.set(lease, claims);
+      return isInvalid;
     }
   }
 

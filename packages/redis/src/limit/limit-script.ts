@@ -330,7 +330,12 @@ end
 if isEnd then redis.call('DEL', lease) end
 for _, quota in ipairs(quotas) do
   local slice = 0
-  if not isEnd and not refusing then slice = math.min(quota.want, math.max(0, leftOf(quota) - quota.unknown)) end
+  if refusing then
+    -- What was reserved may be in use, although it was not told as spent.
+    slice = math.max(0, quota.mine - quota.unknown)
+  elseif not isEnd then
+    slice = math.min(quota.want, math.max(0, leftOf(quota) - quota.unknown))
+  end
   write(quota, slice)
   if not isEnd then countIn(quota) end
   answer[#answer + 1] = slice

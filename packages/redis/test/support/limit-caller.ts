@@ -71,17 +71,22 @@ async function live(): Promise<void> {
 
 async function spend(lease: string, granted: LimitAnswer): Promise<void> {
   let answer = granted;
-  let spent = 0;
+  let used = 0;
+  let told = 0;
   for (let slice = 0; slice < 3 && answer.isGranted; slice += 1) {
     const [reserved = 0] = answer.reserved;
-    const tokens = slice === 2 ? Math.floor(reserved / 2) : reserved;
-    spent += tokens;
-    spentInAll += tokens;
-    answer = await called(store.extend(lease, callerLeaseMs, [claimOf(spent, 7)], signal));
+    const tokens = told + reserved - used;
+    used += slice === 2 ? Math.floor(tokens / 2) : tokens;
+    spentInAll += slice === 2 ? Math.floor(tokens / 2) : tokens;
+    // As a gateway does: what is used is not all told before the end. The rest stays reserved.
+    told = Math.floor(used * 0.75);
+    const unsure = used - told;
+    const claim = { quota: sharedBudget, spent: told, want: unsure + 7, atLeast: unsure + 1 };
+    answer = await called(store.extend(lease, callerLeaseMs, [claim], signal));
     tell();
   }
   await witness.sendCommand(['SREM', witnessKey, lease]);
-  await called(store.settle(lease, [claimOf(spent, 0)], signal));
+  await called(store.settle(lease, [claimOf(used, 0)], signal));
 }
 
 function tell(): void {

@@ -4,6 +4,10 @@ import type { Clock, Timer } from '@spillway/core/clock';
 const minBurstTokens = 4;
 /** The burst of a faster pace, in time. A timer that is late by less than this takes nothing from the pace. */
 const burstMs = 100;
+/** What an event may owe, in time: the rest of a larger one is forgiven, or it would stop its tenant for minutes. */
+const maxDebtMs = 10_000;
+/** What a timer can wait at most: with more it would not wait at all. */
+const maxTimerMs = 2_147_483_647;
 /** What floating-point numbers may lose in a wait that was exact. */
 const lossOfFloats = 1e-6;
 
@@ -27,7 +31,7 @@ interface Turn {
  * waits for its turn.
  *
  * In each time of t seconds at most `tokensPerSecond` × t + `burst` tokens go, and one event more where that event has more
- * tokens than the burst. Nothing is kept back while somebody could go (start-time fair queueing): of streams that always
+ * tokens than the burst: it holds up the next one by at most 10 seconds. Nothing is kept back while somebody could go (start-time fair queueing): of streams that always
  * wait, each gets the same number of tokens, to within two of its largest events, however many it asks for.
  */
 export class TokenPace {
@@ -84,8 +88,9 @@ export class TokenPace {
   take(share: PaceShare, tokens: number): void {
     const start = Math.max(this.#servedTo, share.servedTo);
     this.#servedTo = start;
-    share.servedTo = start + tokens;
-    this.#held -= tokens;
+    const counted = Math.min(tokens, this.burst + (this.#perSecond * maxDebtMs) / 1000);
+    share.servedTo = start + counted;
+    this.#held -= counted;
   }
 
   /** Calls back when so many tokens have gone. A share waits for one turn at a time. */
@@ -124,7 +129,7 @@ export class TokenPace {
     if (next === undefined) return;
     this.#refill();
     const waitMs = Math.ceil((this.#missing(next.tokens) / this.#perSecond) * 1000);
-    this.#timer = this.#clock.after(Math.max(0, waitMs), this.#serve);
+    this.#timer = this.#clock.after(Math.min(maxTimerMs, Math.max(0, waitMs)), this.#serve);
   }
 
   readonly #serve = (): void => {
