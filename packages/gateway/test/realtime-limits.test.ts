@@ -127,7 +127,7 @@ test('places, requests and models are checked at the upgrade, also of a key in a
   await provider.next();
   const waited = await refusedRealtime(url, { protocols });
   expect(waited.status).toBe(429);
-  expect(waited.body).toContain('may have 1 streams at once, and has 1 (streams)');
+  expect(waited.body).toContain('may have 1 stream at once, and has 1 (streams)');
   // Another tenant is not held.
   (await openRealtime(url, { headers: bearer('sk-lab') })).socket.close();
   const other = await refusedRealtime(`${gateway.url}/v1/realtime?model=gpt-5`, {
