@@ -103,8 +103,13 @@ function open(
 const request = {
   route: { format: openaiChat },
   model: 'gpt',
+  method: 'POST',
+  path: '/v1/chat/completions',
+  provider: { name: 'openai' },
+  isFirstProvider: true,
+  wantsEvents: true,
   members: undefined,
-  body: { parts: [Buffer.from('{"model":"gpt"}')] },
+  promptTokens: 4,
 };
 
 function asker(user: string): Asker {

@@ -320,7 +320,7 @@ test('the price of the day counts, and the first row that fits', () => {
     row('*', '2020-01-01', 1_000_000, 1_000_000),
   ];
   const cost = (model: string, date: string): number =>
-    costOf(priceOf(prices, model, Date.parse(date)), 1_000_000, 500_000);
+    costOf(priceOf(prices, [model], Date.parse(date)), 1_000_000, 500_000);
   expect(cost('m-1', '2026-06-30T23:59:59.999Z')).toBe(7_500_000);
   expect(cost('m-1', '2026-07-01T00:00:00.000Z')).toBe(6_000_000);
   expect(cost('other', '2026-07-01')).toBe(1_500_000);

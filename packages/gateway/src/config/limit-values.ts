@@ -62,6 +62,9 @@ export const money = z
 
 export const day = text.refine((value) => readDay(value) !== undefined, 'expected a day, as 2026-01-31');
 
+/** A limit of 0 would be none to some, and all to others. */
+const cost = money.refine((value) => readMoney(value) !== 0, 'expected an amount above 0, as 12.50');
+
 const tokens = count(1, unbounded);
 /** A pace: more is no limit to any model. */
 const pace = count(1, 1_000_000);
@@ -79,8 +82,8 @@ export const scopeShape = {
   tokensPerMinute: tokens.optional().describe('tokens of prompts and answers in a minute, by UTC'),
   tokensPerDay: tokens.optional().describe('tokens of prompts and answers in a day, by UTC'),
   tokensPerMonth: tokens.optional().describe('tokens of prompts and answers in a month, by UTC'),
-  costPerDay: money.optional().describe('what tokens may cost in a day, by UTC, as 12.50; needs price'),
-  costPerMonth: money.optional().describe('what tokens may cost in a month, by UTC; needs price'),
+  costPerDay: cost.optional().describe('what tokens may cost in a day, by UTC, as 12.50; needs price'),
+  costPerMonth: cost.optional().describe('what tokens may cost in a month, by UTC; needs price'),
   tokensPerSecond: pace
     .optional()
     .describe(

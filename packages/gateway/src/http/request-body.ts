@@ -11,13 +11,15 @@ const maxValueBytes = 6 * maxModelLength + 2;
 
 /** A body, as far as the gateway reads it. The rest is left to the provider. */
 export interface RequestBody {
+  /** Whether it is a JSON object. If not, it is a form. */
+  readonly isJson: boolean;
   /** The model's name; `undefined`: the body has none that is a string. */
   readonly model: string | undefined;
   /** Whether the body asks for an event stream. */
   readonly stream: boolean;
   /**
    * The text or number at a path of names in a JSON body, as text; `undefined`: nothing else stands there, or its member
-   * of the top level is longer than 16 KiB, or was not asked for.
+   * of the top level is longer than 256 KiB, or was not asked for.
    */
   textAt(path: readonly string[]): string | undefined;
   /** The same body without the first `length` characters of its model. Every other byte stays as it was. */
@@ -26,14 +28,14 @@ export interface RequestBody {
 
 /**
  * Opens a scanner for the model of a request's body, and for `others` of its members; `undefined` where no body names
- * one. Gemini's paths name it.
+ * one. Gemini's paths name it: its bodies are scanned for `others` alone.
  */
 export function openScanner(
   { api, format }: Route,
   contentType = '',
   others: readonly string[] = [],
 ): Scanner | undefined {
-  if (api === 'gemini') return undefined;
+  if (api === 'gemini') return others.length === 0 ? undefined : new BodyScanner(others);
   const boundary = boundaryOf(contentType);
   if (boundary !== undefined) return new FormScanner(boundary);
   const isKnown = format !== undefined || api === 'ollama';
@@ -78,6 +80,7 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
   const model = hasJson ? stringAt(body, named.model) : textAt(body, named.model);
   if (model !== undefined && model.length > maxModelLength) throw modelTooLong();
   return {
+    isJson: hasJson,
     model,
     // Other spellings of `true` are left to the provider: its answer shows whether it streams.
     stream: stream !== undefined && Buffer.concat(body.parts(stream)).equals(literalTrue),
@@ -117,7 +120,7 @@ function textAt(body: ReceivedBody, range: ByteRange | undefined): string | unde
 }
 
 /** A longer member of the top level is not read for a name in it. */
-const maxMemberBytes = 16_384;
+const maxMemberBytes = 262_144;
 
 /** The text or number at a path below the JSON value in a range of the body. */
 function memberText(

@@ -1,9 +1,6 @@
 import { createHmac } from 'node:crypto';
 import type { Scope } from './scope.ts';
 
-/** The longest name of an end user or a conversation, in characters. A longer one is none. */
-const maxNameLength = 1024;
-
 /**
  * The scopes of end users and conversations, which clients name as they like: a bounded number, of which the least recent
  * is forgotten. Their names are kept as keyed hashes only.
@@ -22,9 +19,8 @@ export class KnownNames {
     return this.#scopes.size;
   }
 
-  /** The hash that stands for a name of a tenant: 22 characters. `undefined`: it is no name. */
-  hash(tenant: string, kind: 'session' | 'user', name: string): string | undefined {
-    if (name === '' || name.length > maxNameLength) return undefined;
+  /** The hash that stands for a name of a tenant: 22 characters, however long the name is. */
+  hash(tenant: string, kind: 'session' | 'user', name: string): string {
     return createHmac('sha256', this.#secret)
       .update(`${kind}\0${tenant}\0${name}`)
       .digest('base64url')

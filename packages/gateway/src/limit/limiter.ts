@@ -8,22 +8,23 @@ import type { LimitError } from '@spillway/server/limit/limit-error';
 import { PaceBook } from '@spillway/server/limit/pace-book';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { LimitSettings, NameSource, TenantLimits } from '../config/limits.ts';
-import { fitsAny } from '../config/glob.ts';
 import type { Route } from '../http/route.ts';
+import { checkModel, runsModel, unpriced } from './asked-model.ts';
 import { scopeIds } from './configured-scopes.ts';
 import { ConversationLease } from './conversation-lease.ts';
 import { KnownNames } from './known-names.ts';
 import type { FirstClaims, LeaseHost, Settlement } from './lease-host.ts';
 import { quotaError, type RefusedQuota } from './limit-message.ts';
 import { LostStoreError } from './lost-store-error.ts';
+import { modelNames } from './model-names.ts';
 import { PlaceQueue } from './place-queue.ts';
 import { priceOf } from './price-of.ts';
 import { RefusedScopes } from './refused-scopes.ts';
 import { RequestLease } from './request-lease.ts';
 import { openScope, openSessionScope, type Scope } from './scope.ts';
 import { type Excess, Spending } from './spending.ts';
-import { bodyTokens } from './token-estimate.ts';
 import { Unsettled } from './unsettled.ts';
+import { boundPaths, choicePaths, wholeAnswer } from './whole-answer.ts';
 
 /** How long a lease holds when this process says nothing of it any more. */
 const leaseMs = 60_000;
@@ -37,10 +38,18 @@ const closeMs = 2000;
 /** A request, as far as limits look at it. */
 export interface LimitedRequest {
   readonly route: Pick<Route, 'format'>;
+  readonly method: string;
+  /** As the provider gets it. */
+  readonly path: string;
+  readonly provider: { readonly name: string };
+  /** Whether models without a provider's name belong to that provider. */
+  readonly isFirstProvider: boolean;
   readonly model: string | undefined;
+  readonly wantsEvents: boolean;
   /** The texts at {@link Limiter.members}, in their order. */
   readonly members: readonly (string | undefined)[] | undefined;
-  readonly body: { readonly parts: readonly Uint8Array[] };
+  /** An estimate. */
+  readonly promptTokens: number;
 }
 
 /** Gets what limits do. */
@@ -69,6 +78,8 @@ interface CallerScopes {
   readonly scopes: readonly Scope[];
 }
 
+const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePaths];
+
 /** The limits of a tenant that has limits for its keys alone. */
 const none: TenantLimits = { priority: 'normal', answer: {}, user: {}, session: {} };
 
@@ -96,7 +107,7 @@ export class Limiter implements LeaseHost<RequestLease> {
   #callers = new Map<string, CallerScopes | undefined>();
   #known: KnownNames;
   /** The paths of members of bodies in which users and conversations are named. */
-  #members: readonly (readonly string[])[] = [];
+  #members: readonly (readonly string[])[] = boundMembers;
   #count = 0;
   #isPolling = false;
   #isStoreUp = true;
@@ -164,7 +175,8 @@ export class Limiter implements LeaseHost<RequestLease> {
       ...(all.some(({ user }) => hasLimits(user)) ? settings.userFrom : []),
       ...(all.some(({ session }) => hasLimits(session)) ? settings.sessionFrom : []),
     ];
-    this.#members = sources.flatMap((source) => (source.kind === 'body' ? [source.path] : []));
+    const named = sources.flatMap((source) => (source.kind === 'body' ? [source.path] : []));
+    this.#members = [...boundMembers, ...named];
   }
 
   /**
@@ -215,14 +227,15 @@ export class Limiter implements LeaseHost<RequestLease> {
     const found = this.#callerScopes(caller);
     if (found === undefined) return undefined;
     const { limits } = found;
-    const model = request.model ?? '';
-    if (limits.models !== undefined && request.model !== undefined && !fitsAny(limits.models, model))
-      throw notAllowed(model, limits.models);
+    if (limits.models !== undefined) checkModel(limits.models, request);
     const below = this.#namedScopes(limits, caller.tenant, request, headers);
     const scopes = [...found.scopes, ...below];
     const refused = this.#refusalOf(scopes);
     if (refused !== undefined) throw refused;
-    const price = priceOf(this.#settings.prices, model, this.clock.dateMs());
+    const names = modelNames(request.model ?? '', request.provider.name);
+    const price = priceOf(this.#settings.prices, names, this.clock.dateMs());
+    const hasCosts = scopes.some(({ budgets }) => budgets.some(({ unit }) => unit === 'cost'));
+    if (hasCosts && price === undefined && runsModel(request)) throw unpriced(request.model);
     this.#count += 1;
     return new RequestLease({
       tenant: caller.tenant,
@@ -230,7 +243,8 @@ export class Limiter implements LeaseHost<RequestLease> {
       name: `${scopeIds.tag(caller.tenant)}${this.#names}-${this.#count.toString(36)}`,
       scopes,
       limits: { priority: limits.priority, answer: answerOf(limits.answer) },
-      spending: new Spending(scopes, price, bodyTokens(request.body.parts)),
+      spending: new Spending(scopes, price, request.promptTokens),
+      whole: wholeAnswer(request, (path) => request.members?.[this.#members.indexOf(path)]),
       format: request.route.format?.name,
     });
   }
@@ -438,8 +452,8 @@ export class Limiter implements LeaseHost<RequestLease> {
       if (!hasLimits(limits[kind])) continue;
       const sources = kind === 'user' ? this.#settings.userFrom : this.#settings.sessionFrom;
       const name = this.#nameIn(sources, members, headers);
-      const hash = name === undefined ? undefined : this.#known.hash(tenant, kind, name);
-      if (hash === undefined) continue;
+      if (name === undefined) continue;
+      const hash = this.#known.hash(tenant, kind, name);
       const scope = this.#known.scope(`${scopeIds.tenant(tenant)}${kind}:${hash}:`, (id) =>
         kind === 'user' ? openScope('user', '', id, limits.user) : openSessionScope(id, limits.session),
       );
@@ -466,13 +480,6 @@ export class Limiter implements LeaseHost<RequestLease> {
 
 function hasLimits(limits: object): boolean {
   return Object.values(limits).some((value) => value !== undefined);
-}
-
-function notAllowed(model: string, models: readonly string[]): GatewayError {
-  return new GatewayError(
-    'model_not_allowed',
-    `The model ${model.slice(0, 100)} is not among those that this key may use: ${models.join(', ').slice(0, 300)}.`,
-  );
 }
 
 function whenAborted(signal: AbortSignal): Promise<void> {

@@ -1,9 +1,17 @@
 import type { Price } from '../config/limits.ts';
 import { fitsAny } from '../config/glob.ts';
 
-/** The price of a model at a date, in milliseconds since 1970; `undefined`: no row of the table fits. */
-export function priceOf(prices: readonly Price[], model: string, dateMs: number): Price | undefined {
-  return prices.find((price) => price.sinceMs <= dateMs && fitsAny([price.model], model));
+/**
+ * The price of a model, by all its names, at a date in milliseconds since 1970; `undefined`: no row of the table fits.
+ */
+export function priceOf(
+  prices: readonly Price[],
+  names: readonly string[],
+  dateMs: number,
+): Price | undefined {
+  return prices.find(
+    ({ model, sinceMs }) => sinceMs <= dateMs && names.some((name) => fitsAny([model], name)),
+  );
 }
 
 /** What so many tokens cost, in millionths of the currency, rounded up. */

@@ -16,6 +16,7 @@ import type { Scope } from './scope.ts';
 import type { Spending } from './spending.ts';
 import { type Spender, spenderOf } from './spender.ts';
 import { answerTokens } from './token-estimate.ts';
+import type { WholeAnswer } from './whole-answer.ts';
 
 /** What a lease is made of. */
 export interface RequestLeaseOptions {
@@ -28,6 +29,8 @@ export interface RequestLeaseOptions {
   readonly spending: Spending;
   /** The format of the answer's events; `undefined`: unknown, and counted as OpenAI's. */
   readonly format: FormatName | undefined;
+  /** What is reserved of an answer that cannot be ended; `undefined`: it can be. */
+  readonly whole: WholeAnswer | undefined;
 }
 
 /**
@@ -45,6 +48,7 @@ export class RequestLease implements StreamLimit {
   readonly #limits: RequestLeaseOptions['limits'];
   readonly #spending: Spending;
   readonly #format: FormatName | undefined;
+  readonly #whole: WholeAnswer | undefined;
   readonly #startedMs: number;
   #spender: Spender | undefined;
   /** `new`: nothing was taken. `waiting`: a place is awaited. `open`: everything was taken. */
@@ -63,8 +67,9 @@ export class RequestLease implements StreamLimit {
   isShort = false;
   onRoom: (() => void) | undefined;
 
-  constructor({ format, host, limits, name, scopes, spending, tenant }: RequestLeaseOptions) {
+  constructor({ format, host, limits, name, scopes, spending, tenant, whole }: RequestLeaseOptions) {
     this.tenant = tenant;
+    this.#whole = whole;
     this.#host = host;
     this.#name = name;
     this.#scopes = scopes;
@@ -254,7 +259,7 @@ export class RequestLease implements StreamLimit {
   /** Asks the store for everything once. */
   async #try(signal: AbortSignal): Promise<void> {
     const host = this.#host;
-    const claims = this.#spending.firstClaims(this.#least);
+    const claims = this.#spending.firstClaims(this.#whole?.atLeast ?? this.#least, this.#whole?.want);
     let answer: LimitAnswer;
     try {
       answer = await host.store.open(

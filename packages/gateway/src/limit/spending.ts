@@ -67,11 +67,15 @@ export class Spending {
     return others.reduce((least, claim) => (stopOf(claim) < stopOf(least) ? claim : least), first);
   }
 
-  /** The first claims: the prompt and the least of an answer, and better a slice of it. */
-  firstClaims(minAnswerTokens: number): BudgetClaim[] {
+  /**
+   * The first claims: the prompt and the least of an answer, and better a slice of it, or so many tokens as it will have
+   * where it cannot be ended.
+   */
+  firstClaims(minAnswerTokens: number, wholeTokens?: number): BudgetClaim[] {
     return this.#claims.map(({ budget }) => {
       const atLeast = this.#units(budget, minAnswerTokens);
-      return { quota: budget.quota, spent: 0, want: Math.max(atLeast, this.#slice(budget, 0)), atLeast };
+      const better = wholeTokens === undefined ? this.#slice(budget, 0) : this.#units(budget, wholeTokens);
+      return { quota: budget.quota, spent: 0, want: Math.max(atLeast, better), atLeast };
     });
   }
 

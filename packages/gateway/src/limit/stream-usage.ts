@@ -7,6 +7,7 @@ import { LimitError } from '@spillway/server/limit/limit-error';
 import type { Price } from '../config/limits.ts';
 import type { CountedTokens } from './lease-host.ts';
 import type { LimitCounts } from './limit-counts.ts';
+import { modelNames } from './model-names.ts';
 import { costOf, priceOf } from './price-of.ts';
 import { spenderOf } from './spender.ts';
 import type { UsageBook } from './usage-book.ts';
@@ -76,7 +77,7 @@ export class StreamUsage {
     const isRefused = error instanceof LimitError && !isAnswered;
     const { inputTokens, isEstimate, outputTokens } = counted ?? countOf(stream, usage, promptTokens);
     const tokens = inputTokens + outputTokens;
-    const price = priceOf(this.#prices(), model ?? '', this.#clock.dateMs());
+    const price = priceOf(this.#prices(), modelNames(model ?? '', origin.name), this.#clock.dateMs());
     this.#book.add(tenant, {
       requests: isRefused ? 0 : 1,
       refused: isRefused ? 1 : 0,

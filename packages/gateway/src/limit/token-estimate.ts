@@ -36,23 +36,25 @@ export function textTokens(bytes: number): number {
 }
 
 const bytesPerTextToken = 4;
-/** The bytes that are looked at together. Text of this length has a space, an escape, or letters beyond ASCII. */
-const blockBytes = 4096;
+/** The bytes that are looked at together. Shorter pieces of Base64 count as text. */
+const blockBytes = 1024;
+/** Of Base64 a fifth is digits and signs. What has less of them than this part is text without spaces. */
+const leastSignPart = 1 / 32;
 /** What a picture, a sound or a file counts that stands in a request as text of its bytes. */
 const attachmentTokens = 1000;
 
 /**
- * An estimate of the tokens in a request. Pictures and files inside of it, in Base64, count as 1000 tokens each, whatever
- * their size.
+ * An estimate of the tokens in a request that is JSON. Pictures and files inside of it, in Base64, count as 1000 tokens
+ * each, whatever their size. All else is text.
  */
-function promptTokens(parts: readonly Uint8Array[]): number {
+export function promptTokens(parts: readonly Uint8Array[]): number {
   let textBytes = 0;
   let attachments = 0;
   let isInside = false;
   for (const part of parts) {
     for (let at = 0; at < part.length; at += blockBytes) {
       const block = part.subarray(at, at + blockBytes);
-      const isText = block.length < blockBytes || looksLikeText(block);
+      const isText: boolean = (block.length < blockBytes && !isInside) || !isBase64(block);
       if (isText) textBytes += block.length;
       else if (!isInside) attachments += 1;
       isInside = !isText;
@@ -61,18 +63,31 @@ function promptTokens(parts: readonly Uint8Array[]): number {
   return textTokens(textBytes) + attachments * attachmentTokens;
 }
 
-/** {@link promptTokens} of a request's body. One that is no JSON, such as an upload, has none that could be counted. */
-export function bodyTokens(parts: readonly Uint8Array[]): number {
-  return parts[0]?.[0] === openBrace ? promptTokens(parts) : 0;
-}
-
-const openBrace = 0x7b;
-
-function looksLikeText(block: Uint8Array): boolean {
-  if (block.includes(space) || block.includes(backslash)) return true;
-  for (let at = 0; at < block.length; at += 256) if ((block[at] ?? 0) >= 0x80) return true;
+/** Whether a body begins as JSON does, whatever it is called. Blanks and a byte order mark may stand before it. */
+export function beginsAsJson(parts: readonly Uint8Array[]): boolean {
+  for (const part of parts)
+    for (const byte of part) if (!beforeJson.has(byte)) return byte === openBrace || byte === openBracket;
   return false;
 }
 
-const space = 0x20;
-const backslash = 0x5c;
+const openBrace = 0x7b;
+const openBracket = 0x5b;
+const beforeJson = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf]);
+
+/** Text leaves within a word: its first space or comma is none of the letters. */
+function isBase64(block: Uint8Array): boolean {
+  let signs = 0;
+  for (const byte of block) {
+    const kind = base64Kinds[byte];
+    if (kind === 0) return false;
+    if (kind === sign) signs += 1;
+  }
+  return signs >= block.length * leastSignPart;
+}
+
+const letter = 1;
+const sign = 2;
+/** With the letters of URLs, and the backslash that some JSON has before a slash or between lines. */
+const base64Kinds = new Uint8Array(256);
+for (const byte of Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\\')) base64Kinds[byte] = letter;
+for (const byte of Buffer.from('0123456789+/=-_')) base64Kinds[byte] = sign;

@@ -4,6 +4,7 @@ import { HeldBody } from '../memory/held-body.ts';
 import type { ReceivedBody } from '../http/received-body.ts';
 import { isJson, readRequestBody, type RequestBody, tryRequestBody } from '../http/request-body.ts';
 import type { Route } from '../http/route.ts';
+import { beginsAsJson, promptTokens } from '../limit/token-estimate.ts';
 import type { Method } from '../source/reply.ts';
 
 /** A request as the provider gets it. */
@@ -11,6 +12,8 @@ export interface RelayRequest {
   readonly route: Route;
   readonly method: Method;
   readonly provider: Provider;
+  /** Whether models without a provider's name are that provider's. */
+  readonly isFirstProvider: boolean;
   /**
    * Whether the model begins as one with a provider's name does, and no provider has that name: the first of several
    * gets it. It may be a name with a slash of that provider's own, or a misspelt one.
@@ -25,6 +28,8 @@ export interface RelayRequest {
   readonly isDecoded: boolean;
   /** The texts at the `members` that were asked for, in their order; `undefined`: none was. */
   readonly members: readonly (string | undefined)[] | undefined;
+  /** An estimate, with the content coding read; 0 where no `members` were asked for, and of what is no JSON. */
+  readonly promptTokens: number;
   /** The client's own bytes, without a provider's name before the model. */
   readonly body: HeldBody;
 }
@@ -77,7 +82,9 @@ export function readRelayRequest(request: IncomingRequest, providers: readonly P
   }
   const named = readPath(route.path, candidates);
   const read = readBody(request);
-  const model = read?.model ?? '';
+  // Gemini's bodies name none. Azure serves the deployment of the path, whatever its body says.
+  const model = route.api === 'gemini' ? '' : (read?.model ?? '');
+  const pathModel = modelIn(route);
   const slash = model.indexOf('/');
   const prefixed = candidates.find(({ name }) => slash !== -1 && name === model.slice(0, slash));
   const provider = named?.provider ?? prefixed ?? fallback;
@@ -87,11 +94,13 @@ export function readRelayRequest(request: IncomingRequest, providers: readonly P
     route,
     method,
     provider,
+    isFirstProvider: provider === fallback,
     hasUnknownPrefix: isByDefault && candidates.length > 1 && (named !== undefined || slash > 0),
-    model: read?.model ?? modelIn(route),
+    model: route.api === 'openai' ? (read?.model ?? pathModel) : (pathModel ?? read?.model),
     wantsEvents: route.wantsEvents ?? read?.stream === true,
     path: named?.path ?? route.path,
     members: members.length === 0 ? undefined : members.map((path) => read?.textAt(path)),
+    promptTokens: members.length === 0 ? 0 : bodyTokens(request, read),
     isDecoded: hasPrefix && decoded !== undefined,
     body: new HeldBody(
       read === undefined || !hasPrefix ? (body?.parts() ?? []) : read.withoutPrefix(slash + 1),
@@ -106,7 +115,7 @@ export function readRelayRequest(request: IncomingRequest, providers: readonly P
 function readBody({ body, contentType, decoded, route }: IncomingRequest): RequestBody | undefined {
   const readable = decoded ?? body;
   if (readable === null || readable.byteLength === 0) return undefined;
-  const isStrict = route.format !== undefined && isJson(contentType);
+  const isStrict = route.format !== undefined && route.api !== 'gemini' && isJson(contentType);
   return isStrict ? readRequestBody(readable) : tryRequestBody(readable);
 }
 
@@ -132,9 +141,25 @@ function readPath(
   return { provider, path: `${version}/${folder}${rest}` };
 }
 
-/** The model in a path, for the program's log. */
+/** The tokens of a body that is JSON, by its type or by itself. Others, such as uploads, have no prompt that is known. */
+function bodyTokens(
+  { body, contentType, decoded }: IncomingRequest,
+  read: RequestBody | undefined,
+): number {
+  const parts = (decoded ?? body)?.parts() ?? [];
+  const isPrompt = read?.isJson === true || isJson(contentType) || beginsAsJson(parts);
+  return isPrompt ? promptTokens(parts) : 0;
+}
+
+/** The model that a path names. */
 function modelIn({ path }: Route): string | undefined {
-  return (
-    /^\/v1\w*\/(?:models\/)?(.+):\w+$/.exec(path) ?? /^\/openai\/deployments\/([^/]+)\//.exec(path)
-  )?.[1];
+  const named =
+    /^\/v1\w*\/(?:models\/)?(.+):\w+$/.exec(path) ?? /^\/openai\/deployments\/([^/]+)\//.exec(path);
+  const model = named?.[1];
+  if (model === undefined) return undefined;
+  try {
+    return decodeURIComponent(model);
+  } catch {
+    return model;
+  }
 }

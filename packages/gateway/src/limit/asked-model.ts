@@ -1,0 +1,46 @@
+import { GatewayError } from '@spillway/server/errors';
+import { fitsAny } from '../config/glob.ts';
+import type { LimitedRequest } from './limiter.ts';
+import { modelNames } from './model-names.ts';
+
+type AskedModel = Pick<LimitedRequest, 'isFirstProvider' | 'method' | 'model' | 'path' | 'provider'>;
+
+/**
+ * Whether a request may have a model run. Those that read, delete, cancel or upload have none run. All others have, as far
+ * as is known: paths come that nobody knows yet.
+ */
+export function runsModel({ method, path }: Pick<LimitedRequest, 'method' | 'path'>): boolean {
+  return method !== 'GET' && method !== 'DELETE' && !/^\/v1\/(?:files|uploads(?:\/.*)?)$|\/cancel$/.test(path);
+}
+
+/**
+ * Refuses a request that has a model run which a tenant may not use, or none that is named.
+ *
+ * @throws {GatewayError} `model_not_allowed`
+ */
+export function checkModel(models: readonly string[], request: AskedModel): void {
+  const { isFirstProvider, model, provider } = request;
+  if (!runsModel(request)) return;
+  const allowed = models.join(', ').slice(0, 300);
+  if (model === undefined) {
+    const message = `This key may use the models ${allowed} only, and the request names none: expected "model", a text.`;
+    throw new GatewayError('model_not_allowed', message);
+  }
+  // Without a provider's name, a pattern means the models of the first one.
+  const names = modelNames(model, provider.name).filter(
+    (name) => isFirstProvider || name.startsWith(`${provider.name}/`),
+  );
+  if (!hasDots.test(model) && names.some((name) => fitsAny(models, name))) return;
+  const message = `The model ${model.slice(0, 100)} is not among those that this key may use: ${allowed}.`;
+  throw new GatewayError('model_not_allowed', message);
+}
+
+/** What a provider may read as the way to another model: `small/../large`. */
+const hasDots = /(?:^|[/\\])\.\.?(?:[/\\]|$)/;
+
+/** The error of a request under a limit of cost whose model costs nobody knows what. */
+export function unpriced(model = ''): GatewayError {
+  const what = model === '' ? 'The request names no model' : `The model ${model.slice(0, 100)} has no price`;
+  const message = `${what}, so its cost cannot be held against costPerDay or costPerMonth: the gateway needs a row of "price" that fits.`;
+  return new GatewayError('model_not_allowed', message);
+}

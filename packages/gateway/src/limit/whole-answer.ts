@@ -1,0 +1,46 @@
+import type { LimitedRequest } from './limiter.ts';
+
+/** What is reserved of an answer in one piece when its request has no bound of its own, in tokens. */
+const defaultTokens = 4096;
+
+/** The members by which requests bound the tokens of an answer, in all APIs, and how many answers they want. */
+export const boundPaths = [
+  ['max_tokens'],
+  ['max_completion_tokens'],
+  ['max_output_tokens'],
+  ['generationConfig', 'maxOutputTokens'],
+  ['generation_config', 'max_output_tokens'],
+  ['options', 'num_predict'],
+] as const;
+export const choicePaths = [
+  ['n'],
+  ['best_of'],
+  ['generationConfig', 'candidateCount'],
+  ['generation_config', 'candidate_count'],
+] as const;
+
+/** What has to be reserved of an answer before it begins, in tokens. */
+export interface WholeAnswer {
+  /** Less is not enough; `undefined`: as of any answer. */
+  readonly atLeast: number | undefined;
+  readonly want: number;
+}
+
+/**
+ * The whole of an answer that nothing can end, because it is no stream of events; `undefined`: it can be ended, or has no
+ * text of a model. `valueAt`: the text at one of the paths above.
+ */
+export function wholeAnswer(
+  { route, wantsEvents }: Pick<LimitedRequest, 'route' | 'wantsEvents'>,
+  valueAt: (path: readonly string[]) => string | undefined,
+): WholeAnswer | undefined {
+  if (wantsEvents) return undefined;
+  const most = (paths: readonly (readonly string[])[]): number | undefined => {
+    const numbers = paths.map((path) => Number(valueAt(path))).filter((number) => number >= 1);
+    return numbers.length === 0 ? undefined : Math.ceil(Math.max(...numbers));
+  };
+  const answers = most(choicePaths) ?? 1;
+  const bound = most(boundPaths);
+  if (bound !== undefined) return { atLeast: bound * answers, want: bound * answers };
+  return route.format === undefined ? undefined : { atLeast: undefined, want: defaultTokens * answers };
+}
