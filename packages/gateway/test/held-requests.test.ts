@@ -334,7 +334,7 @@ test('what is used is what the provider says, not the estimate', async () => {
   });
   const { usage } = await stream.finalChatCompletion();
   const { response } = await openaiSdk(at('reported'))
-    .chat.completions.create({ model: quick, messages })
+    .chat.completions.create({ model: quick, messages, max_tokens: 10 })
     .withResponse();
   const left = Number(response.headers.get('x-ratelimit-remaining-tokens'));
   // What the second request has reserved is not left either.

@@ -183,6 +183,7 @@ describe('what is wrong is said with its place', () => {
       'expected an amount, as 12.50, with at most six digits behind the point, got "1.2345678"',
     ],
     ['tenant: name=a,costPerDay=1e3', 'got "1e3"'],
+    ['tenant: name=a,costPerDay=0', 'expected an amount above 0'],
     ['tenant: name=a,priority=urgent', 'tenant.a.priority'],
     ['tenant: name=A', 'expected the name of a tenant, of lower-case letters'],
     ['tenant: streams=1', 'tenant.0.name (spillway.yaml:1): expected the name of a tenant, got nothing'],
@@ -278,7 +279,7 @@ describe('advice on what is valid and may not be meant', () => {
     [
       'tenant: name=clinic,costPerDay=5',
       'limit_unpriced',
-      'The limit of cost of the tenant clinic has no effect: there is no price (price).',
+      'The limit of cost of the tenant clinic refuses every model: there is no price (price).',
     ],
     [
       'tenant: name=clinic,costPerDay=5,models=a+b\nprice: model=a,input=1,output=1',

@@ -266,7 +266,7 @@ test('a request that is too large for what is left is no reason to refuse smalle
   const { failing, limiter, end, start } = open({ tokensPerDay: 40 });
   end(await start());
   await eventually(() => failing.calls.settle === 1, 'the first to be settled');
-  const large = { ...request, body: { parts: [Buffer.from(`{"model":"${'x '.repeat(50)}"}`)] } };
+  const large = { ...request, promptTokens: 28 };
   const lease = limiter.lease(large, asker(''));
   await expect(lease?.open(new AbortController().signal)).rejects.toThrow('this request needs 38');
   await start();
@@ -445,6 +445,27 @@ test('a bounded number of end users is known, and only by hashes', async () => {
   const { limiter } = open({ user: { requests: { perSecond: 1, burst: 1 } } }, { maxUsers: 5 });
   for (let user = 0; user < 50; user += 1) limiter.lease(request, asker(`user-${user}`));
   expect(limiter.knownNames).toBe(5);
+});
+
+test('a name of any length has the limits of an end user', () => {
+  const { limiter } = open({ user: { requests: { perSecond: 1, burst: 1 } } });
+  limiter.lease(request, asker('x'.repeat(8000)));
+  expect(limiter.knownNames).toBe(1);
+});
+
+test('answers that nothing can end never have more together than is left', async () => {
+  const { limiter } = open({ tokensPerDay: 10_000 });
+  const members = limiter.members.map((path) => (path.join('.') === 'max_tokens' ? '4000' : undefined));
+  const whole = { ...request, wantsEvents: false, members };
+  const opened = await Promise.allSettled(
+    Array.from({ length: 40 }, async () => await limiter.open(whole, asker(''))),
+  );
+  expect(opened.filter(({ status }) => status === 'fulfilled')).toHaveLength(2);
+});
+
+test('under a limit of cost, a model without a price is refused', () => {
+  const { limiter } = open({ costPerDay: 1_000_000 });
+  expect(() => limiter.lease(request, asker(''))).toThrow(/The model gpt has no price.*price/);
 });
 
 test('a gateway that stops settles what runs', async () => {

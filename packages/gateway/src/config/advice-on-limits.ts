@@ -20,7 +20,7 @@ export function adviceOnLimits(settings: Settings): LimitAdvice[] {
   ];
 }
 
-/** Costs that nobody can count. */
+/** Costs that nobody can count, so that the models are refused. */
 function unpriced({ config: { price, tenant }, limits }: Settings): LimitAdvice[] {
   const costly = [
     ...tenant.map((entry) => ({ ...entry, what: `the tenant ${entry.name}` })),
@@ -35,14 +35,14 @@ function unpriced({ config: { price, tenant }, limits }: Settings): LimitAdvice[
       return [
         {
           code: 'limit_unpriced',
-          message: `The limit of cost of ${what} has no effect: there is no price (price).`,
+          message: `The limit of cost of ${what} refuses every model: there is no price (price).`,
         },
       ];
     }
     // Of patterns, only that a price is written alike can be told.
     const without = models?.filter((model) => !price.some((row) => fitsAny([row.model], model))) ?? [];
     if (without.length === 0) return [];
-    const message = `Of the models of ${what}, ${without.join(', ')} may have no price (price): what is used of them costs nothing.`;
+    const message = `Of the models of ${what}, ${without.join(', ')} may have no price (price): such models are refused.`;
     return [{ code: 'limit_unpriced', message }];
   });
 }

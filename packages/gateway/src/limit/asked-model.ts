@@ -10,7 +10,9 @@ type AskedModel = Pick<LimitedRequest, 'isFirstProvider' | 'method' | 'model' | 
  * as is known: paths come that nobody knows yet.
  */
 export function runsModel({ method, path }: Pick<LimitedRequest, 'method' | 'path'>): boolean {
-  return method !== 'GET' && method !== 'DELETE' && !/^\/v1\/(?:files|uploads(?:\/.*)?)$|\/cancel$/.test(path);
+  return (
+    method !== 'GET' && method !== 'DELETE' && !/^\/v1\/(?:files|uploads(?:\/.*)?)$|\/cancel$/.test(path)
+  );
 }
 
 /**

@@ -38,8 +38,8 @@ export function textTokens(bytes: number): number {
 const bytesPerTextToken = 4;
 /** The bytes that are looked at together. Shorter pieces of Base64 count as text. */
 const blockBytes = 1024;
-/** Of Base64 a fifth is digits and signs. What has less of them than this part is text without spaces. */
-const leastSignPart = 1 / 32;
+/** A block of a picture has nearly all of the 64 letters. One with less of them is text without spaces, or counts as it. */
+const leastLetters = 48;
 /** What a picture, a sound or a file counts that stands in a request as text of its bytes. */
 const attachmentTokens = 1000;
 
@@ -54,10 +54,11 @@ export function promptTokens(parts: readonly Uint8Array[]): number {
   for (const part of parts) {
     for (let at = 0; at < part.length; at += blockBytes) {
       const block = part.subarray(at, at + blockBytes);
-      const isText: boolean = (block.length < blockBytes && !isInside) || !isBase64(block);
-      if (isText) textBytes += block.length;
+      const letters = lettersOf(block);
+      const isAttachment = block.length < blockBytes ? isInside && letters > 0 : letters >= leastLetters;
+      if (!isAttachment) textBytes += block.length;
       else if (!isInside) attachments += 1;
-      isInside = !isText;
+      isInside = isAttachment || (isInside && letters > 0);
     }
   }
   return textTokens(textBytes) + attachments * attachmentTokens;
@@ -74,20 +75,19 @@ const openBrace = 0x7b;
 const openBracket = 0x5b;
 const beforeJson = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf]);
 
-/** Text leaves within a word: its first space or comma is none of the letters. */
-function isBase64(block: Uint8Array): boolean {
-  let signs = 0;
+/** How many letters a block has that is nothing but Base64; 0: it is text, which leaves within a word, with its first space. */
+function lettersOf(block: Uint8Array): number {
+  const seen = new Uint8Array(256);
+  let letters = 0;
   for (const byte of block) {
-    const kind = base64Kinds[byte];
-    if (kind === 0) return false;
-    if (kind === sign) signs += 1;
+    if (base64Letters[byte] === 0) return 0;
+    if (seen[byte] === 0) letters += 1;
+    seen[byte] = 1;
   }
-  return signs >= block.length * leastSignPart;
+  return letters;
 }
 
-const letter = 1;
-const sign = 2;
-/** With the letters of URLs, and the backslash that some JSON has before a slash or between lines. */
-const base64Kinds = new Uint8Array(256);
-for (const byte of Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\\')) base64Kinds[byte] = letter;
-for (const byte of Buffer.from('0123456789+/=-_')) base64Kinds[byte] = sign;
+/** With the backslash that some JSON has before a slash or between lines. */
+const base64Letters = new Uint8Array(256);
+for (const byte of Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\\'))
+  base64Letters[byte] = 1;

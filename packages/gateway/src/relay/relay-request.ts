@@ -142,10 +142,7 @@ function readPath(
 }
 
 /** The tokens of a body that is JSON, by its type or by itself. Others, such as uploads, have no prompt that is known. */
-function bodyTokens(
-  { body, contentType, decoded }: IncomingRequest,
-  read: RequestBody | undefined,
-): number {
+function bodyTokens({ body, contentType, decoded }: IncomingRequest, read: RequestBody | undefined): number {
   const parts = (decoded ?? body)?.parts() ?? [];
   const isPrompt = read?.isJson === true || isJson(contentType) || beginsAsJson(parts);
   return isPrompt ? promptTokens(parts) : 0;

@@ -1,0 +1,97 @@
+import { randomBytes } from 'node:crypto';
+import { openaiChat } from '@spillway/core/format/openai-chat';
+import { describe, expect, test } from 'vitest';
+import { checkModel, runsModel } from '../src/limit/asked-model.ts';
+import { modelNames } from '../src/limit/model-names.ts';
+import { priceOf } from '../src/limit/price-of.ts';
+import { beginsAsJson, promptTokens } from '../src/limit/token-estimate.ts';
+import { wholeAnswer } from '../src/limit/whole-answer.ts';
+
+const asked = {
+  method: 'POST',
+  path: '/v1/chat/completions',
+  provider: { name: 'openai' },
+  isFirstProvider: true,
+};
+
+describe('a prompt', () => {
+  test.each(['{}', ' {}', '\n\t{}', '\u{feff}{}', '[]'])('is JSON whatever stands before it: %j', (body) => {
+    expect(beginsAsJson([Buffer.from(body)])).toBe(true);
+  });
+
+  test('that is no JSON is none', () => {
+    expect(beginsAsJson([Buffer.from('--boundary'), Buffer.from('{}')])).toBe(false);
+  });
+
+  test.each(['a,b,c.', 'word', 'word-', 'word1/', 'Ü', 'a b'])(
+    'of %j without an end counts its bytes',
+    (word) => {
+      const text = Buffer.from(JSON.stringify(word.repeat(60_000)));
+      expect(promptTokens([text])).toBe(Math.ceil(text.length / 4));
+    },
+  );
+
+  test('counts a picture as a picture', () => {
+    const picture = randomBytes(600_000).toString('base64');
+    const body = Buffer.from(JSON.stringify({ url: `data:image/png;base64,${picture}` }));
+    const parts = [body.subarray(0, 65_536), body.subarray(65_536)];
+    expect(promptTokens(parts)).toBeGreaterThanOrEqual(1000);
+    expect(promptTokens(parts)).toBeLessThan(2000);
+  });
+});
+
+describe('the model of a tenant that may not use all', () => {
+  const check = (model: string | undefined, more: Partial<typeof asked> = {}, models = ['small*']): void =>
+    checkModel(models, { ...asked, ...more, model });
+
+  test('is allowed by each of its names', () => {
+    check('small');
+    check('openai/small');
+    check('small', {}, ['openai/small']);
+    check('small', { isFirstProvider: false }, ['openai/*']);
+    check(undefined, { method: 'GET' });
+    check(undefined, { path: '/v1/files' });
+    check(undefined, { path: '/v1/responses/resp_1/cancel' });
+  });
+
+  test.each([
+    ['another', 'large', {}],
+    ['none', undefined, {}],
+    ['none on a path that is not known', undefined, { path: '/v1/batches' }],
+    ['a way to another', 'small/../large', {}],
+    ['one of a provider that is not meant', 'small', { isFirstProvider: false }],
+  ])('is refused: %s', (_what, model, more) => {
+    expect(() => check(model, more)).toThrow(expect.objectContaining({ code: 'model_not_allowed' }));
+  });
+
+  test('is not asked for where none runs', () => {
+    expect(runsModel({ method: 'DELETE', path: '/v1/files/f' })).toBe(false);
+    expect(runsModel({ method: 'POST', path: '/v1/embeddings' })).toBe(true);
+  });
+});
+
+test('a price fits a model by each of its names', () => {
+  const price = { model: 'openai/large*', sinceMs: 0, input: 1, output: 1 };
+  for (const model of ['large', 'openai/large-2'])
+    expect(priceOf([price], modelNames(model, 'openai'), 1)).toBe(price);
+  expect(priceOf([price], modelNames('large', 'local'), 1)).toBeUndefined();
+  const bare = { ...price, model: 'large' };
+  expect(priceOf([bare], modelNames('openai/large', 'openai'), 1)).toBe(bare);
+});
+
+describe('an answer in one piece', () => {
+  const whole = (body: Record<string, string>, wantsEvents = false) =>
+    wholeAnswer({ route: { format: openaiChat }, wantsEvents }, (path) => body[path.join('.')]);
+
+  test('reserves what its request allows', () => {
+    expect(whole({ max_tokens: '4000' })).toEqual({ atLeast: 4000, want: 4000 });
+    expect(whole({ 'generationConfig.maxOutputTokens': '10', n: '3' })).toEqual({ atLeast: 30, want: 30 });
+  });
+
+  test('without a bound, takes what is usual', () => {
+    expect(whole({})).toEqual({ atLeast: undefined, want: 4096 });
+    expect(whole({ max_tokens: '-1' })?.want).toBe(4096);
+  });
+
+  test('is none with events', () => expect(whole({ max_tokens: '4000' }, true)).toBeUndefined());
+});
