@@ -55,7 +55,8 @@ export function promptTokens(parts: readonly Uint8Array[]): number {
     for (let at = 0; at < part.length; at += blockBytes) {
       const block = part.subarray(at, at + blockBytes);
       const letters = lettersOf(block);
-      const isAttachment = block.length < blockBytes ? isInside && letters > 0 : letters >= leastLetters;
+      const isAttachment: boolean =
+        block.length < blockBytes ? isInside && letters > 0 : letters >= leastLetters;
       if (!isAttachment) textBytes += block.length;
       else if (!isInside) attachments += 1;
       isInside = isAttachment || (isInside && letters > 0);
