@@ -214,7 +214,17 @@ export class Limiter implements LeaseHost<RequestLease> {
     model: string | undefined,
     asker: Pick<Asker, 'caller' | 'headers'>,
   ): ConversationLease | undefined {
-    const request = { route: { format: undefined }, model, members: undefined, body: { parts: [] } };
+    const request: LimitedRequest = {
+      route: { format: undefined },
+      method: 'POST',
+      path: '/v1/realtime',
+      provider: { name: '' },
+      isFirstProvider: true,
+      model,
+      wantsEvents: true,
+      members: undefined,
+      promptTokens: 0,
+    };
     const lease = this.#lease(request, asker, ({ ms }) => ({ ms }));
     return lease && new ConversationLease({ lease, clock: this.clock, closing: this.closing });
   }

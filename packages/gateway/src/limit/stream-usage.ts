@@ -102,7 +102,7 @@ export class StreamUsage {
       inputTokens: usage?.inputTokens ?? 0,
       outputTokens: usage?.outputTokens ?? 0,
     };
-    const price = priceOf(this.#prices(), model, this.#clock.dateMs());
+    const price = priceOf(this.#prices(), [model], this.#clock.dateMs());
     this.#book.add(tenant, {
       requests: 1,
       cut: isCut ? 1 : 0,

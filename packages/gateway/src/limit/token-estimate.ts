@@ -65,6 +65,11 @@ export function promptTokens(parts: readonly Uint8Array[]): number {
   return textTokens(textBytes) + attachments * attachmentTokens;
 }
 
+/** {@link promptTokens} of a body. One that is no JSON, such as an upload, has none that could be counted. */
+export function bodyTokens(parts: readonly Uint8Array[], isJson = false): number {
+  return isJson || beginsAsJson(parts) ? promptTokens(parts) : 0;
+}
+
 /** Whether a body begins as JSON does, whatever it is called. Blanks and a byte order mark may stand before it. */
 export function beginsAsJson(parts: readonly Uint8Array[]): boolean {
   for (const part of parts)

@@ -4,7 +4,7 @@ import { HeldBody } from '../memory/held-body.ts';
 import type { ReceivedBody } from '../http/received-body.ts';
 import { isJson, readRequestBody, type RequestBody, tryRequestBody } from '../http/request-body.ts';
 import type { Route } from '../http/route.ts';
-import { beginsAsJson, promptTokens } from '../limit/token-estimate.ts';
+import { bodyTokens } from '../limit/token-estimate.ts';
 import type { Method } from '../source/reply.ts';
 
 /** A request as the provider gets it. */
@@ -100,7 +100,10 @@ export function readRelayRequest(request: IncomingRequest, providers: readonly P
     wantsEvents: route.wantsEvents ?? read?.stream === true,
     path: named?.path ?? route.path,
     members: members.length === 0 ? undefined : members.map((path) => read?.textAt(path)),
-    promptTokens: members.length === 0 ? 0 : bodyTokens(request, read),
+    promptTokens:
+      members.length === 0
+        ? 0
+        : bodyTokens((decoded ?? body)?.parts() ?? [], read?.isJson === true || isJson(request.contentType)),
     isDecoded: hasPrefix && decoded !== undefined,
     body: new HeldBody(
       read === undefined || !hasPrefix ? (body?.parts() ?? []) : read.withoutPrefix(slash + 1),
@@ -139,13 +142,6 @@ function readPath(
   // Gemini's names may begin with a folder of their own, such as tunedModels/….
   const folder = provider.api === 'gemini' && /^\w+\//.test(rest) ? '' : 'models/';
   return { provider, path: `${version}/${folder}${rest}` };
-}
-
-/** The tokens of a body that is JSON, by its type or by itself. Others, such as uploads, have no prompt that is known. */
-function bodyTokens({ body, contentType, decoded }: IncomingRequest, read: RequestBody | undefined): number {
-  const parts = (decoded ?? body)?.parts() ?? [];
-  const isPrompt = read?.isJson === true || isJson(contentType) || beginsAsJson(parts);
-  return isPrompt ? promptTokens(parts) : 0;
 }
 
 /** The model that a path names. */
