@@ -143,7 +143,7 @@ describe('a payload', () => {
     expect(formats[format].usage(payload)).toEqual(usage);
   });
 
-  test.each([1.5, -1, 1e16, 1e400, Number.NaN, '7', null])(
+  test.each([1.5, -1, 1e16, Number('1e400'), Number.NaN, '7', null])(
     'that reports %s tokens has reported none, in each format',
     (count) => {
       const usage = { inputTokens: undefined, outputTokens: undefined };

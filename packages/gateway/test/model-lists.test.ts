@@ -282,12 +282,12 @@ describe('reading a list', () => {
     const nameOf = (id: string): string | undefined => (id.length % 2 === 0 ? `${id}"x` : undefined);
     fc.assert(
       fc.property(fc.array(model), (models) => {
-        const list = readModels(Buffer.from(JSON.stringify({ data: models })), 'p/') ?? Buffer.alloc(0);
+        const whole = readModels(Buffer.from(JSON.stringify({ data: models })), 'p/') ?? Buffer.alloc(0);
         const expected = models.flatMap(({ id, more }) => {
           const name = nameOf(`p/${id}`);
           return name === undefined ? [] : [{ id: name, more }];
         });
-        const renamed: unknown = JSON.parse(`[${renameModels(list, nameOf).toString()}]`);
+        const renamed: unknown = JSON.parse(`[${renameModels(whole, nameOf).toString()}]`);
         expect(renamed).toEqual(JSON.parse(JSON.stringify(expected)));
       }),
     );

@@ -1,6 +1,6 @@
 import { GatewayError } from '@spillway/server/errors';
 import { fitsAny } from '../config/glob.ts';
-import type { LimitedRequest } from './limiter.ts';
+import type { LimitedRequest } from './limited-request.ts';
 import { modelNames } from './model-names.ts';
 
 type AskedModel = Pick<LimitedRequest, 'isFirstProvider' | 'method' | 'model' | 'path' | 'provider'>;

@@ -14,10 +14,10 @@ import type { LimitError } from '@spillway/server/limit/limit-error';
 import { PaceBook } from '@spillway/server/limit/pace-book';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import type { LimitSettings, NameSource, TenantLimits } from '../config/limits.ts';
-import type { Route } from '../http/route.ts';
 import { checkModel, runsModel, unpriced } from './asked-model.ts';
 import { scopeIds } from './configured-scopes.ts';
 import { ConversationLease } from './conversation-lease.ts';
+import type { LimitedRequest } from './limited-request.ts';
 import { KnownNames } from './known-names.ts';
 import type { FirstClaims, LeaseHost, Settlement } from './lease-host.ts';
 import { quotaError, type RefusedQuota } from './limit-message.ts';
@@ -40,23 +40,6 @@ const renewMs = leaseMs / 3;
 const pollMs = 500;
 /** How long the ends of streams may take to reach the store when the gateway stops. */
 const closeMs = 2000;
-
-/** A request, as far as limits look at it. */
-export interface LimitedRequest {
-  readonly route: Pick<Route, 'format'>;
-  readonly method: string;
-  /** As the provider gets it. */
-  readonly path: string;
-  readonly provider: { readonly name: string };
-  /** Whether models without a provider's name belong to that provider. */
-  readonly isFirstProvider: boolean;
-  readonly model: string | undefined;
-  readonly wantsEvents: boolean;
-  /** The texts at {@link Limiter.members}, in their order. */
-  readonly members: readonly (string | undefined)[] | undefined;
-  /** An estimate. */
-  readonly promptTokens: number;
-}
 
 /** Gets what limits do. */
 export interface LimiterObserver {

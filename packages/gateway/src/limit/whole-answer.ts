@@ -1,4 +1,4 @@
-import type { LimitedRequest } from './limiter.ts';
+import type { LimitedRequest } from './limited-request.ts';
 
 /** What is reserved of an answer in one piece when its request has no bound of its own, in tokens. */
 const defaultTokens = 4096;
