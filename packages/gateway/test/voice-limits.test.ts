@@ -52,8 +52,7 @@ test('calls are in the account of their tenant, and one too many at once is refu
   );
   expect(await Promise.race([second, sleep(10_000, 'it waits')])).toBe(saySorry);
   expect(await lineWith(gateway, 'call refused', { call: 'CA2', reason: 'limit' })).toMatchObject({
-    detail:
-      'The tenant clinic may have 1 stream at once, and has 1 (streams). Try again when one has ended.',
+    detail: 'The tenant clinic may have 1 stream at once, and has 1 (streams). Try again when one has ended.',
   });
   expect(await metric(gateway.adminUrl, 'spillway_calls_refused_total{reason="limit"}')).toBe(1);
   await eventually(async () => (await usageOf(gateway)).usage.today.refused === 1, 'the refusal');
