@@ -58,7 +58,7 @@ test('a conversation that has used up its tokens gets what waits, the reason, an
   expect(await model.closed).toBe('1001');
   const events = client.messages.map(({ data }) => JSON.parse(data.toString()) as ErrorEvent);
   expect(events.map(({ type }) => type)).toEqual(['response.done', words, 'response.done', 'error']);
-  expect(events[3]?.error).toMatchObject({ type: 'invalid_request_error', code: 'limit_reached' });
+  expect(events[3]?.error).toMatchObject({ type: 'rate_limit_exceeded', code: 'limit_reached' });
   expect(events[3]?.error.message).toContain('has used up its 1000 tokens today');
   expect(events[3]?.error.message).toContain('(tokensPerDay)');
   await lineWith(gateway, 'realtime session ended', {

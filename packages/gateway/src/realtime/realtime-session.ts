@@ -1,5 +1,7 @@
 import type { Clock } from '@spillway/core/clock';
 import type { TokenUsage } from '@spillway/core/format/format';
+import { openaiChat } from '@spillway/core/format/openai-chat';
+import { asFormatError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import type { BodyHold } from '@spillway/server/memory/request-memory';
 import type { TappedConversation } from '@spillway/server/tap/tapped-conversation';
@@ -146,16 +148,19 @@ export class RealtimeSession {
   }
 
   /**
-   * Ends it by a limit. The client gets what waits for it, and behind it an error as the API writes one: a close has no room
+   * Ends it by a limit, or because the store of limits is away and what was reserved is used up. The client gets what waits for it, and behind it an error as the API writes one: a close has no room
    * for words that say which limit it was.
    */
   cut(error: LimitError): void {
-    if (!this.#end('limit', codes.policy, error)) return;
+    const isReached = error.code === 'limit_reached';
+    const closeCode = isReached ? codes.policy : codes.tryAgain;
+    if (!this.#end('limit', closeCode, error)) return;
     const { client, provider } = this.#sides;
     provider.webSocket.close(codes.goingAway);
     this.#directions.client.whenReleased(() => {
       client.webSocket.send(realtimeError(error));
-      client.webSocket.close(codes.policy, `A limit is reached: ${error.reached.name}.`);
+      const words = isReached ? `A limit is reached: ${error.reached.name}.` : 'Limits cannot be asked.';
+      client.webSocket.close(closeCode, words);
     });
   }
 
@@ -299,7 +304,8 @@ export class RealtimeSession {
 }
 
 /** A limit as the API's events have errors. */
-function realtimeError({ code, message }: LimitError): string {
-  const error = { type: 'invalid_request_error', code, message, param: null, event_id: null };
-  return JSON.stringify({ type: 'error', event_id: 'event_spillway', error });
+function realtimeError(limit: LimitError): string {
+  // It is `{"error":…}`.
+  const body = openaiChat.errorBody(asFormatError(limit, undefined));
+  return `{"type":"error","event_id":"event_spillway",${body.slice(1)}`;
 }
