@@ -212,3 +212,26 @@ describe('a route', () => {
     expect(of('POST', '/v1beta/models/m:generateContent?alt=sse').wantsEvents).toBe(false);
   });
 });
+
+test('what limits count of a request: its prompt with the coding read, and the model that the provider reads', () => {
+  const asked = (url: string, text: string, contentType = 'application/json'): RelayRequest => {
+    const route = findRoute('POST', url, {});
+    const decoded = ReceivedBody.whole(Buffer.from(text), openScanner(route, contentType, ['user']));
+    const body = ReceivedBody.whole(Buffer.from('coded'), undefined);
+    const members = [['user']];
+    return readRelayRequest(
+      { route, method: 'POST', contentType, body, decoded, members, isCounted: true },
+      providers,
+    );
+  };
+  const text = `\n{"user":"${'a '.repeat(2000)}"}`;
+  for (const url of ['/v1/chat/completions', '/v1/embeddings', '/v1beta/models/m:generateContent']) {
+    expect(asked(url, text).promptTokens).toBe(Math.ceil(text.length / 4));
+    expect(asked(url, text).members).toEqual(['a '.repeat(2000)]);
+  }
+  expect(asked('/v1/files', text, 'application/octet-stream').promptTokens).toBeGreaterThan(1000);
+  expect(asked('/v1/files', 'words', 'application/octet-stream').promptTokens).toBe(0);
+  const deployment = '/openai/deployments/large/chat/completions';
+  expect(asked(deployment, '{"model":"small"}').model).toBe('large');
+  expect(asked('/v1beta/models/small%2F..%2Flarge:generateContent', '{}').model).toBe('small/../large');
+});
