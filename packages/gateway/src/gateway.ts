@@ -31,6 +31,7 @@ import type { LogDestination } from './process/log-destination.ts';
 import { Admission } from './access/admission.ts';
 import { Intake } from './access/intake.ts';
 import { HeldLimits } from './limit/held-limits.ts';
+import type { StreamUsage } from './limit/stream-usage.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
@@ -113,7 +114,6 @@ export async function openGateway(
   let providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
   const bounds = boundsFor(asked.config, simulator !== undefined, log);
   const config = { ...asked.config, maxStreams: bounds.maxStreams };
-  const settings = { ...asked, config };
   const clock = nodeClock;
   const dateMs = (): number => clock.dateMs();
   const defects = new Defects(log);
@@ -175,7 +175,7 @@ export async function openGateway(
   /** Where clients need keys, the canary needs one, too. */
   const withCanary = (apiKeys: readonly ApiKey[]): readonly ApiKey[] =>
     apiKeys.length > 0 ? [...apiKeys, ...canaryKeys] : [];
-  const keys = new ApiKeys(withCanary(settings.apiKeys), dateMs);
+  const keys = new ApiKeys(withCanary(asked.apiKeys), dateMs);
   const reload = new Reload({
     settings: asked,
     log,
@@ -198,7 +198,7 @@ export async function openGateway(
       otherTaps.commit();
     },
   });
-  const adminKeys = new ApiKeys(settings.adminKeys, dateMs);
+  const adminKeys = new ApiKeys(asked.adminKeys, dateMs);
   const certificate = openCertificate('tls', config, log, defects);
   const adminCertificate = openCertificate('adminTls', config, log, defects);
   const { admin: adminConnections, client: connections } = openConnections(config, bounds, defects, {
@@ -250,10 +250,11 @@ export async function openGateway(
   const pools = new ProviderPools(config, onDefect, await otherPoolFor(providers));
   const provider = {
     admission: new Admission(config),
-    targets: new Targets({ pools, areKeysOurs: settings.apiKeys.length > 0 }),
+    targets: new Targets({ pools, areKeysOurs: asked.apiKeys.length > 0 }),
   };
   const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
-  const relay = new Relay({ settings, ...observers, ...provider, usage: () => limits.accounts?.usage });
+  const usage = (): StreamUsage | undefined => limits.accounts?.usage;
+  const relay = new Relay({ settings: { ...asked, config }, ...observers, ...provider, usage });
   const guard = new Guard(keys, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -287,7 +288,7 @@ export async function openGateway(
     isReady,
     limiter: () => limits.limiter,
     log,
-    usage: () => limits.accounts?.usage,
+    usage,
     openSimulator: () => openSimulator({ host: '127.0.0.1', port: 0 }),
     simulatorUrl: simulator?.url,
     // A demonstration calls as a carrier on this machine does: without TLS, and without a proxy's header.
@@ -314,7 +315,7 @@ export async function openGateway(
     taps,
     targets: provider.targets,
     tracing,
-    usage: () => limits.accounts?.usage,
+    usage,
   });
   const requests = relaySessionRequests({
     isCounted: () => limits.accounts !== undefined,

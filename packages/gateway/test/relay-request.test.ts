@@ -219,7 +219,10 @@ test('what limits count of a request: its prompt with the coding read, and the m
     const decoded = ReceivedBody.whole(Buffer.from(text), openScanner(route, contentType, ['user']));
     const body = ReceivedBody.whole(Buffer.from('coded'), undefined);
     const members = [['user']];
-    return readRelayRequest({ route, method: 'POST', contentType, body, decoded, members }, providers);
+    return readRelayRequest(
+      { route, method: 'POST', contentType, body, decoded, members, isCounted: true },
+      providers,
+    );
   };
   const text = `\n{"user":"${'a '.repeat(2000)}"}`;
   for (const url of ['/v1/chat/completions', '/v1/embeddings', '/v1beta/models/m:generateContent']) {
