@@ -282,8 +282,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: '1.3: a key of the gateway is passed on where the provider has none',
     file: `${gateway}/gateway.ts`,
-    find: 'areKeysOurs: settings.apiKeys.length > 0',
-    replace: 'areKeysOurs: settings.apiKeys.length < 0',
+    find: 'areKeysOurs: asked.apiKeys.length > 0',
+    replace: 'areKeysOurs: asked.apiKeys.length < 0',
     test: `${gatewayTest}/security.test.ts`,
     only: 'never reach a provider',
   },
@@ -4588,7 +4588,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'accounts: the first price of a model counts for ever',
     file: `${gateway}/limit/price-of.ts`,
-    find: 'price.sinceMs <= dateMs && ',
+    find: 'sinceMs <= dateMs && ',
     replace: '',
     test: `${gatewayTest}/tenant-usage.test.ts`,
     only: 'price of the day',
@@ -5440,7 +5440,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'admin keys are ignored on loopback',
     file: `${gateway}/gateway.ts`,
-    find: 'new ApiKeys(settings.adminKeys, dateMs)',
+    find: 'new ApiKeys(asked.adminKeys, dateMs)',
     replace: 'new ApiKeys([], dateMs)',
     test: `${gatewayTest}/who-is-this.test.ts`,
     only: 'admin keys',
@@ -8286,15 +8286,15 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: without a budget a prompt costs nothing',
     file: `${gateway}/limit/limiter.ts`,
-    find: 'bodyTokens(request.body.parts))',
-    replace: '0)',
+    find: 'new Spending(scopes, price, request.promptTokens)',
+    replace: 'new Spending(scopes, price, 0)',
     test: `${gatewayTest}/limiter.test.ts`,
     only: 'a prompt is counted too',
   },
   {
     name: 'accounts: with prices alone a prompt costs nothing',
     file: `${gateway}/relay/relay.ts`,
-    find: 'isCounted ? bodyTokens(request.body.parts) : 0',
+    find: 'isCounted ? request.promptTokens : 0',
     replace: '0',
     test: `${gatewayTest}/tenant-usage.test.ts`,
     only: 'with prices alone',

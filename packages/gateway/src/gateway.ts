@@ -31,7 +31,6 @@ import type { LogDestination } from './process/log-destination.ts';
 import { Admission } from './access/admission.ts';
 import { Intake } from './access/intake.ts';
 import { HeldLimits } from './limit/held-limits.ts';
-import type { StreamUsage } from './limit/stream-usage.ts';
 import { ModelLists } from './provider/models/model-lists.ts';
 import { Targets } from './provider/targets.ts';
 import { Relay } from './relay/relay.ts';
@@ -252,9 +251,18 @@ export async function openGateway(
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: asked.apiKeys.length > 0 }),
   };
-  const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
-  const usage = (): StreamUsage | undefined => limits.accounts?.usage;
-  const relay = new Relay({ settings: { ...asked, config }, ...observers, ...provider, usage });
+  const observers = {
+    settings: { ...asked, config },
+    clock,
+    streams,
+    metrics,
+    paces,
+    tracing,
+    lines,
+    defects,
+    eventMemory,
+  };
+  const relay = new Relay({ ...observers, ...provider, usage: () => limits.accounts?.usage });
   const guard = new Guard(keys, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
@@ -288,7 +296,7 @@ export async function openGateway(
     isReady,
     limiter: () => limits.limiter,
     log,
-    usage,
+    usage: () => limits.accounts?.usage,
     openSimulator: () => openSimulator({ host: '127.0.0.1', port: 0 }),
     simulatorUrl: simulator?.url,
     // A demonstration calls as a carrier on this machine does: without TLS, and without a proxy's header.
@@ -315,7 +323,7 @@ export async function openGateway(
     taps,
     targets: provider.targets,
     tracing,
-    usage,
+    usage: () => limits.accounts?.usage,
   });
   const requests = relaySessionRequests({
     isCounted: () => limits.accounts !== undefined,

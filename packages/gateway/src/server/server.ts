@@ -158,7 +158,7 @@ function addProviderPaths(
     next(isReady() ? undefined : shuttingDown());
   });
   const canaryOf = ({ headers }: FastifyRequest): Provider | undefined =>
-    headers.authorization === `Bearer ${canary?.key}` ? canary?.provider : undefined;
+    canary !== undefined && headers.authorization === `Bearer ${canary.key}` ? canary.provider : undefined;
   // Who is refused whatever it asks for costs as little as one without a key.
   putRefusal(server, (request) =>
     isModelList(request) || canaryOf(request) !== undefined
