@@ -44,7 +44,7 @@ import { RealtimeSessions } from './realtime/realtime-sessions.ts';
 import { Sessions } from '@spillway/server/session/sessions';
 import { openSimulator } from './simulate/simulator.ts';
 import { openCanaryProvider, simulatedProviders } from './simulated-providers.ts';
-import { nodeClock } from '@spillway/server/time/node-clock';
+import { nodeClock as clock } from '@spillway/server/time/node-clock';
 import { openLinks } from '@spillway/server/sink/open-links';
 import { openPaces } from './server/open-paces.ts';
 import { Streams } from '@spillway/server/stream/streams';
@@ -104,7 +104,7 @@ export async function openGateway(
 ): Promise<Gateway> {
   await checkTools(asked.voice);
   const taps = await openTaps(asked.config.tap, {
-    clock: nodeClock,
+    clock,
     log,
     isOwn: ({ origin }) => origin.isOwn === true,
   });
@@ -113,7 +113,6 @@ export async function openGateway(
   let providers = simulator === undefined ? asked.providers : simulatedProviders(simulator);
   const bounds = boundsFor(asked.config, simulator !== undefined, log);
   const config = { ...asked.config, maxStreams: bounds.maxStreams };
-  const clock = nodeClock;
   const dateMs = (): number => clock.dateMs();
   const defects = new Defects(log);
   const meter = new Meter();
@@ -251,18 +250,9 @@ export async function openGateway(
     admission: new Admission(config),
     targets: new Targets({ pools, areKeysOurs: asked.apiKeys.length > 0 }),
   };
-  const observers = {
-    settings: { ...asked, config },
-    clock,
-    streams,
-    metrics,
-    paces,
-    tracing,
-    lines,
-    defects,
-    eventMemory,
-  };
-  const relay = new Relay({ ...observers, ...provider, usage: () => limits.accounts?.usage });
+  const observers = { clock, streams, metrics, paces, tracing, lines, defects, eventMemory };
+  const settings = { ...asked, config };
+  const relay = new Relay({ settings, ...observers, ...provider, usage: () => limits.accounts?.usage });
   const guard = new Guard(keys, config.allowedOrigins);
   const isStopping = (): boolean => drain.dates !== undefined;
   const isReady = (): boolean => !isStopping() && intake.isOpen;
