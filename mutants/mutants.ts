@@ -8179,6 +8179,14 @@ export const mutants: readonly Mutant[] = [
     only: 'answers that nothing can end',
   },
   {
+    name: 'limits: a tenant is told that it has no limits although its answers have',
+    file: `${gateway}/limit/accounts.ts`,
+    find: 'settings === undefined ? [] : configuredLimits(settings, tenant, key)',
+    replace: '[]',
+    test: `${gatewayTest}/tenant-usage.test.ts`,
+    only: 'nobody has used yet',
+  },
+  {
     name: 'limits: an answer goes on when no slice can be had',
     file: `${gateway}/limit/request-lease.ts`,
     find: 'if (!answer.isGranted) {',

@@ -1,6 +1,7 @@
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { UsageFigures } from '../../packages/gateway/src/limit/usage-figures.ts';
+import type { ConfiguredLimit } from '../../packages/gateway/src/limit/configured-limits.ts';
 import type { LimitUse, TenantReport } from '../../packages/gateway/src/limit/usage-report.ts';
 import { type Feed, FeedError } from './feed.ts';
 import { Hint } from './hint.tsx';
@@ -72,7 +73,7 @@ export function TenantsPage({
 }
 
 function TenantPanel({ report }: { readonly report: TenantReport }): JSX.Element {
-  const { currency, limits, streamsNow, tenant, usage } = report;
+  const { configured, currency, limits, streamsNow, tenant, usage } = report;
   const id = `tenant-${tenant}`;
   return (
     <section class="panel tenant" aria-labelledby={id}>
@@ -82,15 +83,18 @@ function TenantPanel({ report }: { readonly report: TenantReport }): JSX.Element
       </div>
       {limits === null ? (
         <p class="late">The store of limits does not answer: what is used of them is not known now.</p>
-      ) : limits.length === 0 ? (
+      ) : limits.length + configured.length === 0 ? (
         <p class="sub">It has no limits.</p>
       ) : (
-        <ul class="limits">
-          {limits.map((limit) => (
-            <LimitRow key={`${limit.key} ${limit.name}`} limit={limit} currency={currency} />
-          ))}
-        </ul>
+        limits.length > 0 && (
+          <ul class="limits">
+            {limits.map((limit) => (
+              <LimitRow key={`${limit.key} ${limit.name}`} limit={limit} currency={currency} />
+            ))}
+          </ul>
+        )
       )}
+      {configured.length > 0 && <ConfiguredLimits limits={configured} />}
       <table class="use">
         <thead>
           <tr>
@@ -145,6 +149,42 @@ function LimitRow({
         {resetMs !== null && resetMs > 0 && <span class="sub"> · again in {durationText(resetMs)}</span>}
       </span>
     </li>
+  );
+}
+
+/** Whom the limits are for that the gateway does not add up for a tenant, in this order. */
+const configuredFor = [
+  { scope: 'answer', words: 'Each answer' },
+  { scope: 'user', words: 'Each end user' },
+  { scope: 'session', words: 'Each conversation' },
+  { scope: 'tenant', words: 'All of it' },
+  { scope: 'key', words: 'Keys' },
+] as const;
+
+/** Limits as they are configured: what is used of them is not shown, or cannot be. */
+function ConfiguredLimits({ limits }: { readonly limits: readonly ConfiguredLimit[] }): JSX.Element {
+  return (
+    <dl class="configured">
+      {configuredFor.map(({ scope, words }) => {
+        const own = limits.filter((limit) => limit.scope === scope);
+        if (own.length === 0) return null;
+        return (
+          <div key={scope}>
+            <dt>{words}</dt>
+            <dd>
+              {own.map(({ key, name, value }) => (
+                <span key={`${key} ${name}`}>
+                  <code>
+                    {name}: {typeof value === 'number' ? value.toLocaleString('en') : value}
+                  </code>
+                  {key !== '' && <span class="sub"> of key {key}</span>}
+                </span>
+              ))}
+            </dd>
+          </div>
+        );
+      })}
+    </dl>
   );
 }
 

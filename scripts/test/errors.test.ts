@@ -49,6 +49,7 @@ test('PROTOCOL.md has each code of the gateway that a client can get', () => {
 test('docs/errors.md names settings and options that are there', () => {
   const known = [
     'packages/gateway/src/config/schema.ts',
+    'packages/gateway/src/config/tenant.ts',
     'packages/gateway/src/config/upstream.ts',
     'packages/client/src/client-options.ts',
     'packages/client/README.md',

@@ -26,6 +26,7 @@ const clinic: TenantReport = {
   tenant: 'clinic',
   currency: 'EUR',
   streamsNow: 0,
+  configured: [],
   limits: [
     {
       scope: 'tenant',

@@ -54,6 +54,7 @@ function open(
     tenants: new Map([['clinic', { ...none, ...limits }]]),
     others: undefined,
     keys: new Map(),
+    callers: [],
     minAnswerTokens: 10,
     userFrom: [{ kind: 'header', name: 'spillway-user' }],
     sessionFrom: [],

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -226,6 +227,39 @@ test('without limits and prices nothing is counted, and the path says so', async
   expect(await (await fetch(`${gateway.adminUrl}/tenants`)).json()).toEqual([]);
   const metrics = await (await fetch(`${gateway.adminUrl}/metrics`)).text();
   expect(metrics).not.toContain('spillway_tenant');
+});
+
+test('limits that nobody has used yet are there, and those that are not added up are as configured', async () => {
+  const path = temporaryFile();
+  const digest = hash('sha256', 'sk-night');
+  writeFileSync(path, `ward/night sha256:${digest} tokensPerSecond=30\nlab/day=sk-day\n`);
+  const gateway = await startGateway([
+    ...['--tenant', 'name=clinic,models=sim*,priority=high,answerTokens=500,answerMs=1m,userRequests=4/min'],
+    ...['--tenant', 'name=*,answerTokensPerSecond=80,sessionTokens=9000,tokensPerSecond=400'],
+    ...['--api-keys-file', path],
+  ]);
+  const tenants = (await (await fetch(`${gateway.adminUrl}/tenants`)).json()) as TenantReport[];
+  expect(tenants.map(({ tenant }) => tenant)).toEqual(['clinic', 'lab', 'ward']);
+  const configuredOf = ({ configured }: TenantReport): string[] =>
+    configured.map(({ key, name, scope, value }) => `${scope} ${key}${key && ' '}${name} ${value}`);
+  expect(tenants.map(configuredOf)).toEqual([
+    [
+      'tenant models sim*',
+      'tenant priority high',
+      'answer answerTokens 500',
+      'answer answerMs 60000',
+      'user userRequests 4/min',
+    ],
+    ['tenant tokensPerSecond 400', 'answer answerTokensPerSecond 80', 'session sessionTokens 9000'],
+    [
+      'tenant tokensPerSecond 400',
+      'answer answerTokensPerSecond 80',
+      'session sessionTokens 9000',
+      'key ward/night tokensPerSecond 30',
+    ],
+  ]);
+  const own = await usageOf(gateway, 'sk-day');
+  expect(configuredOf(own)).toEqual(tenants[1] && configuredOf(tenants[1]));
 });
 
 test('who asks without a key is one tenant without a name', async () => {

@@ -125,6 +125,7 @@ test('a call whose socket does not come gives its place back after 30 s', async 
       tenants: new Map([['clinic', limits]]),
       others: undefined,
       keys: new Map(),
+      callers: [],
       minAnswerTokens: 10,
       userFrom: [],
       sessionFrom: [],

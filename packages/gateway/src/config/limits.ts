@@ -66,6 +66,8 @@ export interface LimitSettings {
   readonly others: TenantLimits | undefined;
   /** The limits of single keys, beside those of their tenant, by the key's name (`TENANT/NAME`). */
   readonly keys: ReadonlyMap<string, ScopeLimits>;
+  /** The tenants that keys of clients belong to. */
+  readonly callers: readonly string[];
   /** A request starts when at least so many tokens are left. */
   readonly minAnswerTokens: number;
   /** Where an end user and a conversation are named: the first that has a name counts. */

@@ -38,6 +38,7 @@ export function readLimits(
     tenants,
     others,
     keys,
+    callers: [...new Set(apiKeys.map((key) => key.tenant))],
     minAnswerTokens,
     userFrom: sourcesOf(config.userFrom),
     sessionFrom: sourcesOf(config.sessionFrom),

@@ -1,7 +1,8 @@
 import type { LimitStore } from '@spillway/core';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { LimitSettings } from '../config/limits.ts';
-import { configuredScopes } from './configured-scopes.ts';
+import { configuredLimits } from './configured-limits.ts';
+import { configuredScopes, limitedTenants } from './configured-scopes.ts';
 import { LimitCounts } from './limit-counts.ts';
 import type { OpenStoreOptions } from './kept-store.ts';
 import { openLimitStore } from './open-limit-store.ts';
@@ -65,7 +66,8 @@ export async function openAccounts(
       store,
       book,
       scopesOf: (tenant, key) => (settings === undefined ? [] : configuredScopes(settings, tenant, key)),
-      tenants: () => [...(settings?.tenants.keys() ?? [])],
+      configuredOf: (tenant, key) => (settings === undefined ? [] : configuredLimits(settings, tenant, key)),
+      tenants: () => (settings === undefined ? [] : limitedTenants(settings)),
       streamsOf,
       currency: () => settings?.currency ?? '',
     }),

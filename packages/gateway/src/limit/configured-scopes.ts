@@ -16,18 +16,28 @@ export const scopeIds = {
 };
 
 /** The scopes of a tenant, and of one of its keys, or of all that have limits. */
-export function configuredScopes(
-  { keys, others, tenants }: LimitSettings,
-  tenant: string,
-  key: string | undefined,
-): Scope[] {
+export function configuredScopes(settings: LimitSettings, tenant: string, key: string | undefined): Scope[] {
+  const { others, tenants } = settings;
   const scopes: (Scope | undefined)[] = [];
   const limits: ScopeLimits | undefined = tenants.get(tenant) ?? others;
   if (limits !== undefined) scopes.push(openScope('tenant', tenant, scopeIds.tenant(tenant), limits));
-  for (const [name, own] of keys)
-    if (key === undefined ? tenantOf(name) === tenant : name === key)
-      scopes.push(openScope('key', name, scopeIds.key(tenant, name), own));
+  for (const [name, own] of keysOf(settings, tenant, key))
+    scopes.push(openScope('key', name, scopeIds.key(tenant, name), own));
   return scopes.filter((scope) => scope !== undefined);
+}
+
+/** One key of a tenant, or all of them, as far as they have limits of their own. */
+export function keysOf(
+  { keys }: LimitSettings,
+  tenant: string,
+  key: string | undefined,
+): (readonly [string, ScopeLimits])[] {
+  return [...keys].filter(([name]) => (key === undefined ? tenantOf(name) === tenant : name === key));
+}
+
+/** The tenants that somebody has given limits to, whether they ask or not. */
+export function limitedTenants({ callers, keys, others, tenants }: LimitSettings): string[] {
+  return [...tenants.keys(), ...[...keys.keys()].map(tenantOf), ...(others === undefined ? [] : callers)];
 }
 
 /** The tenant of a key's name (`TENANT/NAME`, or the same name for both). */

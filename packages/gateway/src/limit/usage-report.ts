@@ -1,6 +1,7 @@
 import type { LimitStore, QuotaState, RateQuota } from '@spillway/core';
 import type { LimitScope } from '@spillway/server/limit/limit-error';
 import { rateText } from './rate-words.ts';
+import type { ConfiguredLimit } from './configured-limits.ts';
 import type { Scope } from './scope.ts';
 import type { TenantUsage, UsageBook } from './usage-book.ts';
 
@@ -35,8 +36,10 @@ export interface TenantReport {
   /** The currency of the money, such as `USD`; empty: none is named. */
   readonly currency: string;
   readonly streamsNow: number;
-  /** `null`: the store of limits does not answer. */
+  /** What is counted. `null`: the store of limits does not answer, so nobody knows how they stand. */
   readonly limits: readonly LimitUse[] | null;
+  /** The others: of each answer, end user and conversation, and paces. They are as configured, whether used or not. */
+  readonly configured: readonly ConfiguredLimit[];
   readonly usage: TenantUsage;
 }
 
@@ -45,11 +48,15 @@ export interface UsageReportOptions {
   readonly book: UsageBook;
   /** The scopes of a tenant, and of one of its keys, or of all of them (`undefined`). */
   readonly scopesOf: (tenant: string, key: string | undefined) => readonly Scope[];
-  /** The tenants that have limits of their own, whether they ask or not. */
+  readonly configuredOf: (tenant: string, key: string | undefined) => readonly ConfiguredLimit[];
+  /** The tenants that somebody has given limits to, whether they ask or not. */
   readonly tenants: () => readonly string[];
   readonly streamsOf: () => ReadonlyMap<string, number>;
   readonly currency: () => string;
 }
+
+/** The tenants that are shown although they have not asked. Those with entries of their own come first. */
+const maxConfigured = 1000;
 
 /** Who may use how much, and has. */
 export class UsageReport {
@@ -67,14 +74,15 @@ export class UsageReport {
       currency: currency(),
       streamsNow: streamsOf().get(tenant) ?? 0,
       limits: await this.#limits(this.#options.scopesOf(tenant, key)),
+      configured: this.#options.configuredOf(tenant, key),
       usage: book.usageOf(tenant),
     };
   }
 
-  /** The reports of all tenants that are configured or have asked, by name. */
+  /** The reports of all tenants that have asked, and of at most 1,000 that are configured, by name. */
   async all(): Promise<TenantReport[]> {
     const { book, tenants } = this.#options;
-    const names = new Set([...tenants(), ...book.tenants]);
+    const names = new Set([...tenants().slice(0, maxConfigured), ...book.tenants]);
     const reports: TenantReport[] = [];
     for (const tenant of [...names].toSorted()) reports.push(await this.of(tenant, undefined));
     return reports;
