@@ -271,7 +271,8 @@ describe('what is ended in its midst', () => {
     const { reason, words } = await gather('short', 'sim:tokens=400,tps=400,ttft=0');
     expect(reason).toBe('length');
     expect(words * tokensPerWord).toBeGreaterThan(45);
-    expect(words * tokensPerWord).toBeLessThan(60);
+    // The limit and one read: 16 KiB, of a gateway that had no time until then.
+    expect(words * tokensPerWord).toBeLessThan(50 + 90);
   });
 
   test('an answer that takes longer than one may', async () => {

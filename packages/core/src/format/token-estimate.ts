@@ -12,6 +12,9 @@ const bytesPerToken = 4;
  * Returns a function that estimates the tokens of an answer in a run of events: an event whose text is as long as a word
  * counts 1, a longer one its bytes divided by 4, and one that brings no part of the answer (a role, a ping, the usage) 0.
  * A part that is no text, such as a whole tool call, counts 1. Looks at every byte of the run.
+ *
+ * A pace needs the tokens of each event by itself; the estimate of limits, by the number and the bytes of events, is right for
+ * the sum of many alone.
  */
 export function createTokenEstimate({
   delta,

@@ -202,7 +202,11 @@ export class ReplySource implements BodyHandler {
     }
   };
 
-  /** Counts what has come against the limits. Whether reading has stopped because more was not granted yet. */
+  /**
+   * Counts what has come against the limits. Whether reading has stopped because more was not granted yet. Once a read, and
+   * not once an event: whether more is granted is known only when the store has answered, so to keep the rest of a read back
+   * would need a second place where events wait.
+   */
   #mustWait(limit: StreamLimit | undefined): boolean {
     if (limit === undefined) return false;
     const { bytes, events } = this.#options.listener;
