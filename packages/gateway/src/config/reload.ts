@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { Advice } from './advice.ts';
 import { type Change, changesBetween } from './changes.ts';
 import { ConfigError } from './config-error.ts';
 import type { LimitSettings } from './limits.ts';
@@ -30,7 +31,13 @@ function isReloaded(key: string): boolean {
 
 /** What came of a reload: it is in force, or nothing has changed. */
 export type ReloadResult =
-  | { readonly isLoaded: true; readonly changes: readonly Change[]; readonly needRestart: readonly string[] }
+  | {
+      readonly isLoaded: true;
+      readonly changes: readonly Change[];
+      readonly needRestart: readonly string[];
+      /** What may not be meant in the settings that are in force now, as at a start. */
+      readonly advice: readonly Advice[];
+    }
   /** `undefined`: the configuration is valid, and a defect keeps it out. */
   | { readonly isLoaded: false; readonly reason: string | undefined };
 
@@ -47,6 +54,8 @@ interface ReloadOptions {
   readonly settings: Settings;
   /** Puts settings in force. Must not leave half of them in force if it throws. */
   readonly apply: (settings: Settings) => Promise<void>;
+  /** What may not be meant in settings. Default: nothing. */
+  readonly advise?: (settings: Settings) => readonly Advice[];
   readonly log: ReloadLog;
   readonly dateMs: () => number;
 }
@@ -111,7 +120,7 @@ export class Reload {
   }
 
   async #run(load: () => Settings): Promise<ReloadResult> {
-    const { apply, dateMs, log } = this.#options;
+    const { advise, apply, dateMs, log } = this.#options;
     const before = this.#settings;
     try {
       const after = load();
@@ -144,8 +153,10 @@ export class Reload {
       if (needRestart.length > 0) {
         log.warn({ settings: needRestart }, 'changes of settings that need a restart are not in force');
       }
+      const advice = advise?.(settings) ?? [];
+      for (const { message, ...about } of advice) log.warn(about, message);
       log.level = settings.config.logLevel;
-      return { isLoaded: true, changes, needRestart };
+      return { isLoaded: true, changes, needRestart, advice };
     } catch (error) {
       this.#isSuccessful = false;
       const reason = error instanceof ConfigError ? error.message : undefined;
