@@ -8189,7 +8189,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'limits: a reload keeps to itself what a start would have said',
     file: `${gateway}/config/reload.ts`,
-    find: 'const advice = advise?.(settings) ?? [];',
+    find: 'const advice = adviceFor(settings, process.env, []);',
     replace: 'const advice: readonly Advice[] = [];',
     test: `${gatewayTest}/reload-command.test.ts`,
     only: 'loads, says what changed',

@@ -9,7 +9,6 @@ import { effectiveSettings } from './config/effective.ts';
 import type { Settings } from './config/load.ts';
 import { isLoopback } from './config/loopback.ts';
 import type { Provider } from './config/provider.ts';
-import { adviceFor } from './config/advice.ts';
 import { Reload, type ReloadResult } from './config/reload.ts';
 import { Console } from '@spillway/server/console/console';
 import type { Refusal } from '@spillway/server/access/refusal';
@@ -177,7 +176,6 @@ export async function openGateway(
   const keys = new ApiKeys(withCanary(asked.apiKeys), dateMs);
   const reload = new Reload({
     settings: asked,
-    advise: (next) => adviceFor(next, process.env, []),
     log,
     dateMs,
     apply: async (next) => {

@@ -234,9 +234,12 @@ test('limits that nobody has used yet are there, and those that are not added up
   const digest = hash('sha256', 'sk-night');
   writeFileSync(path, `ward/night sha256:${digest} tokensPerSecond=30\nlab/day=sk-day\n`);
   const gateway = await startGateway([
-    ...['--tenant', 'name=clinic,models=sim*,priority=high,answerTokens=500,answerMs=1m,userRequests=4/min'],
-    ...['--tenant', 'name=*,answerTokensPerSecond=80,sessionTokens=9000,tokensPerSecond=400'],
-    ...['--api-keys-file', path],
+    '--tenant',
+    'name=clinic,models=sim*,priority=high,answerTokens=500,answerMs=1m,userRequests=4/min',
+    '--tenant',
+    'name=*,answerTokensPerSecond=80,sessionTokens=9000,tokensPerSecond=400',
+    '--api-keys-file',
+    path,
   ]);
   const tenants = (await (await fetch(`${gateway.adminUrl}/tenants`)).json()) as TenantReport[];
   expect(tenants.map(({ tenant }) => tenant)).toEqual(['clinic', 'lab', 'ward']);

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Advice } from './advice.ts';
+import { type Advice, adviceFor } from './advice.ts';
 import { type Change, changesBetween } from './changes.ts';
 import { ConfigError } from './config-error.ts';
 import type { LimitSettings } from './limits.ts';
@@ -54,8 +54,6 @@ interface ReloadOptions {
   readonly settings: Settings;
   /** Puts settings in force. Must not leave half of them in force if it throws. */
   readonly apply: (settings: Settings) => Promise<void>;
-  /** What may not be meant in settings. Default: nothing. */
-  readonly advise?: (settings: Settings) => readonly Advice[];
   readonly log: ReloadLog;
   readonly dateMs: () => number;
 }
@@ -120,7 +118,7 @@ export class Reload {
   }
 
   async #run(load: () => Settings): Promise<ReloadResult> {
-    const { advise, apply, dateMs, log } = this.#options;
+    const { apply, dateMs, log } = this.#options;
     const before = this.#settings;
     try {
       const after = load();
@@ -153,7 +151,7 @@ export class Reload {
       if (needRestart.length > 0) {
         log.warn({ settings: needRestart }, 'changes of settings that need a restart are not in force');
       }
-      const advice = advise?.(settings) ?? [];
+      const advice = adviceFor(settings, process.env, []);
       for (const { message, ...about } of advice) log.warn(about, message);
       log.level = settings.config.logLevel;
       return { isLoaded: true, changes, needRestart, advice };
