@@ -3,7 +3,7 @@
  *
  * Start a gateway with limits first (without a provider it serves simulated models):
  *
- *     npx spillway --tenant 'name=*,tokensPerDay=500,answerTokens=40'
+ *     npx spillway serve --tenant 'name=*,tokensPerDay=500,answerTokens=40'
  *     node examples/06-limits.ts
  */
 import OpenAI, { APIError } from 'openai';

@@ -8187,6 +8187,14 @@ export const mutants: readonly Mutant[] = [
     only: 'nobody has used yet',
   },
   {
+    name: 'limits: a reload keeps to itself what a start would have said',
+    file: `${gateway}/config/reload.ts`,
+    find: 'const advice = adviceFor(settings, process.env, []);',
+    replace: 'const advice: readonly Advice[] = [];',
+    test: `${gatewayTest}/reload-command.test.ts`,
+    only: 'loads, says what changed',
+  },
+  {
     name: 'limits: an answer goes on when no slice can be had',
     file: `${gateway}/limit/request-lease.ts`,
     find: 'if (!answer.isGranted) {',

@@ -148,6 +148,11 @@ describe('spillway keys', () => {
       [['create', '--tenant', 'a', '--requests', '5'], 2, '--requests: expected requests in a time, as 10/s'],
       [['create', '--tenant', 'a', '--expires', 'soon'], 2, '--expires: expected a day such as 2026-12-31'],
       [
+        ['create', '--tenant', 'a', '--expires', '2020-01-01'],
+        2,
+        '--expires: expected a time to come, got "2020-01-01"',
+      ],
+      [
         ['create', '--tenant', 'clinic', '--name', 'front', '--streams', '3'],
         78,
         '"spillway keys change clinic/front" changes them',
@@ -177,6 +182,17 @@ describe('spillway keys', () => {
     expect((await keys(folder, 'list')).stderr).toContain(
       '--file: expected the file of keys, or apiKeysFile',
     );
+  });
+
+  test('limits under which no request starts are kept, and said', async () => {
+    const folder = temporaryFolder();
+    const says = async (...args: string[]): Promise<string> =>
+      (await keys(folder, ...args, '--file', 'keys')).stderr;
+    const starved = 'No request of a will start: 100 tokens are less than minAnswerTokens';
+    expect(await says('create', '--tenant', 'a', '--tokens-per-day', '100')).toContain(`${starved} (256)`);
+    expect(await says('change', 'a', '--tokens-per-day', '300')).not.toContain('will start');
+    writeFileSync(join(folder, 'spillway.yaml'), 'minAnswerTokens: 400\n');
+    expect(await says('change', 'a', '--tokens-per-minute', '100')).toContain(`${starved} (400)`);
   });
 
   test('the file is that of the configuration, and a link to it stays one', async () => {

@@ -21,6 +21,10 @@ async function spillway(
   return { code, stdout: command.stdout(), stderr: command.stderr() };
 }
 
+/** What is said of entries that no key belongs to. */
+const unused = (names: string): string =>
+  `Limits of tenants are not used (${names}): without keys of clients all of them are one, which the limits of * are for.`;
+
 describe('spillway reload', () => {
   test('loads, says what changed and what waits for a restart, and refuses with the reason', async () => {
     const cwd = temporaryFolder();
@@ -29,7 +33,7 @@ describe('spillway reload', () => {
     const gateway = await startGateway([], { cwd });
     expect(await spillway(['reload'], gateway)).toEqual({
       code: 0,
-      stdout: 'The configuration was loaded; nothing in it has changed.\n',
+      stdout: `The configuration was loaded; nothing in it has changed.\nNote: ${unused('a, b')}\n`,
       stderr: '',
     });
     writeFileSync(
@@ -42,9 +46,12 @@ describe('spillway reload', () => {
         'The configuration was loaded, and changed:\n' +
         '  limits: added tenant c; changed tenant a; removed tenant b\n' +
         '  logLevel: added warn; removed info\n' +
-        'In force only after a restart: limitStore, windowBytes\n',
+        `In force only after a restart: limitStore, windowBytes\nNote: ${unused('a, c')}\n`,
       stderr: '',
     });
+    const lines = gateway.stderr();
+    expect(lines).toContain(`"code":"limit_unused","msg":"${unused('a, b')}"`);
+    expect(lines).toContain(`"code":"limit_unused","msg":"${unused('a, c')}"`);
     writeFileSync(path, 'tenant: name=a,streams=none\n');
     const refused = await spillway(['reload'], gateway);
     expect([refused.code, refused.stdout]).toEqual([78, '']);

@@ -287,7 +287,7 @@ test('a file keeps what was used over a stop and a start, and nobody else can re
   // One gateway at a time has the file.
   const other = run(['serve', '--port', '0', '--admin-port', '0', ...args], { env });
   expect(await other.exited).toBe(78);
-  expect(other.stderr()).toContain('is in use by another program');
+  expect(other.stderr()).toContain('is in use already, here or by another program');
   first.process.kill('SIGTERM');
   await first.exited;
   expect(statSync(path).mode & 0o777).toBe(0o600);

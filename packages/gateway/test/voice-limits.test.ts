@@ -118,7 +118,6 @@ test('a call whose socket does not come gives its place back after 30 s', async 
     user: {},
     session: {},
   } as const;
-  const log = { info: () => undefined, warn: () => undefined };
   const defects = new Defects({ error: (error) => expect.unreachable(JSON.stringify(error)) });
   const limiter = new Limiter({
     settings: {
@@ -140,7 +139,6 @@ test('a call whose socket does not come gives its place back after 30 s', async 
     clock,
     defects,
     config: { maxWaiting: 10, waitTimeoutMs: 5000 },
-    log,
   });
   const publicUrl = 'https://calls.example';
   const refuse = (): never => expect.unreachable('nobody comes');
@@ -150,7 +148,7 @@ test('a call whose socket does not come gives its place back after 30 s', async 
     door: { refusal: () => undefined, refuse, known: refuse },
     isReady: () => true,
     limiter: () => limiter,
-    log,
+    log: { info: () => undefined },
     ownSimulator: undefined,
     ownUrl: undefined,
     settings: { ...unconfiguredVoice(), tenant: 'clinic', line: { authToken, publicUrl } },

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { type Advice, adviceFor } from './advice.ts';
 import { type Change, changesBetween } from './changes.ts';
 import { ConfigError } from './config-error.ts';
 import type { LimitSettings } from './limits.ts';
@@ -30,7 +31,13 @@ function isReloaded(key: string): boolean {
 
 /** What came of a reload: it is in force, or nothing has changed. */
 export type ReloadResult =
-  | { readonly isLoaded: true; readonly changes: readonly Change[]; readonly needRestart: readonly string[] }
+  | {
+      readonly isLoaded: true;
+      readonly changes: readonly Change[];
+      readonly needRestart: readonly string[];
+      /** What may not be meant in the settings that are in force now, as at a start. */
+      readonly advice: readonly Advice[];
+    }
   /** `undefined`: the configuration is valid, and a defect keeps it out. */
   | { readonly isLoaded: false; readonly reason: string | undefined };
 
@@ -144,8 +151,10 @@ export class Reload {
       if (needRestart.length > 0) {
         log.warn({ settings: needRestart }, 'changes of settings that need a restart are not in force');
       }
+      const advice = adviceFor(settings, process.env, []);
+      for (const { message, ...about } of advice) log.warn(about, message);
       log.level = settings.config.logLevel;
-      return { isLoaded: true, changes, needRestart };
+      return { isLoaded: true, changes, needRestart, advice };
     } catch (error) {
       this.#isSuccessful = false;
       const reason = error instanceof ConfigError ? error.message : undefined;

@@ -10,7 +10,7 @@ import { StreamUsage } from './stream-usage.ts';
 import type { UsageBook } from './usage-book.ts';
 import { UsageReport } from './usage-report.ts';
 
-export interface AccountsOptions extends Omit<OpenStoreOptions, 'password'> {
+export interface AccountsOptions extends Omit<OpenStoreOptions, 'password' | 'whenStoreFails'> {
   /** All streams that run or are kept. */
   readonly streams: () => Iterable<GatewayStream>;
   /** The tenants of the conversations and calls that run, one for each. */
@@ -43,7 +43,11 @@ export async function openAccounts(
 ): Promise<Accounts | undefined> {
   if (asked === undefined) return undefined;
   let settings: LimitSettings | undefined = asked;
-  const kept = await openLimitStore(asked.store, { ...options, password: asked.storePassword });
+  const kept = await openLimitStore(asked.store, {
+    ...options,
+    password: asked.storePassword,
+    whenStoreFails: () => settings?.whenStoreFails ?? asked.whenStoreFails,
+  });
   const { book, store } = kept;
   const counts = new LimitCounts();
   const streamsOf = (): Map<string, number> => {

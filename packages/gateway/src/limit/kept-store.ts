@@ -9,6 +9,8 @@ export interface OpenStoreOptions {
   readonly log: Pick<Logger, 'error' | 'info'>;
   /** The password of a Redis, if it needs one. */
   readonly password?: string | undefined;
+  /** What becomes of requests while a store that is elsewhere is away: for the log. */
+  readonly whenStoreFails: () => 'closed' | 'open';
   /** Gets each call of a store that is elsewhere. */
   readonly storeCalled?: StoreCalled;
 }

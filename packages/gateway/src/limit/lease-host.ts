@@ -51,8 +51,8 @@ export interface LeaseHost<Lease> {
   settle(settlement: Settlement<Lease>): void;
   /** Ends a lease that nobody wants any more, with nothing spent. */
   giveBack(name: string): void;
+  /** A call of the store has failed. */
   storeFailed(error: unknown): void;
-  storeAnswered(): void;
   /** A request waits for a place. Another process may give one back, so the store is asked now and then. */
   awaitsPlace(): void;
   /** The error of a quota that refuses. */

@@ -1,4 +1,3 @@
-import type { Logger } from 'pino';
 import {
   type BudgetClaim,
   type LimitRefusal,
@@ -9,7 +8,7 @@ import {
 import type { Asker } from '@spillway/server/access/asker';
 import type { Caller } from '@spillway/server/access/caller';
 import type { Defects } from '@spillway/server/defects';
-import { asGatewayError, GatewayError } from '@spillway/server/errors';
+import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { PaceBook } from '@spillway/server/limit/pace-book';
 import type { ServerClock } from '@spillway/server/time/server-clock';
@@ -57,7 +56,6 @@ export interface LimiterOptions {
   readonly defects: Defects;
   /** The requests that may wait for places of their tenants, together, and each for how long. */
   readonly config: { readonly maxWaiting: number; readonly waitTimeoutMs: number };
-  readonly log: Pick<Logger, 'info' | 'warn'>;
   readonly observer?: LimiterObserver;
 }
 
@@ -82,7 +80,6 @@ export class Limiter implements LeaseHost<RequestLease> {
   readonly waitTimeoutMs: number;
   readonly #closing = new AbortController();
   readonly #defects: Defects;
-  readonly #log: LimiterOptions['log'];
   readonly #observer: LimiterObserver;
   readonly #names: string;
   readonly #refused = new RefusedScopes();
@@ -99,16 +96,14 @@ export class Limiter implements LeaseHost<RequestLease> {
   #members: readonly (readonly string[])[] = boundMembers;
   #count = 0;
   #isPolling = false;
-  #isStoreUp = true;
 
-  constructor({ clock, config, defects, log, observer = {}, settings, store }: LimiterOptions) {
+  constructor({ clock, config, defects, observer = {}, settings, store }: LimiterOptions) {
     this.clock = clock;
     this.store = store;
     this.queue = new PlaceQueue(config.maxWaiting);
     this.paces = new PaceBook(clock);
     this.waitTimeoutMs = config.waitTimeoutMs;
     this.#defects = defects;
-    this.#log = log;
     this.#observer = observer;
     this.#settings = settings;
     this.#names = Buffer.from(clock.randomBytes(9)).toString('base64url');
@@ -131,11 +126,6 @@ export class Limiter implements LeaseHost<RequestLease> {
 
   get whenStoreFails(): 'closed' | 'open' {
     return this.#settings.whenStoreFails;
-  }
-
-  /** Whether the store has answered the latest question. */
-  get isStoreUp(): boolean {
-    return this.#isStoreUp;
   }
 
   /** The end users and conversations that are known. */
@@ -287,24 +277,9 @@ export class Limiter implements LeaseHost<RequestLease> {
     this.#track(this.#settleNow(name, []));
   }
 
-  storeAnswered(): void {
-    if (this.#isStoreUp) return;
-    this.#isStoreUp = true;
-    this.#log.info('the store of limits answers again');
-  }
-
   storeFailed(error: unknown): void {
-    if (isInvalid(error)) {
-      this.#defects.caught('numbers of limits', error);
-      return;
-    }
-    if (!this.#isStoreUp || this.closing.aborted) return;
-    this.#isStoreUp = false;
-    const { code, message } = error instanceof SpillwayError ? error : asGatewayError(error);
-    this.#log.warn(
-      { code, reason: message, requests: this.whenStoreFails },
-      'the store of limits does not answer',
-    );
+    // A store that is away says so itself.
+    if (isInvalid(error)) this.#defects.caught('numbers of limits', error);
   }
 
   awaitsPlace(): void {
@@ -370,7 +345,6 @@ export class Limiter implements LeaseHost<RequestLease> {
   async #settleNow(name: string, claims: readonly BudgetClaim[]): Promise<boolean> {
     try {
       await this.store.settle(name, claims, this.closing);
-      this.storeAnswered();
       return true;
     } catch (error) {
       this.storeFailed(error);
@@ -409,10 +383,7 @@ export class Limiter implements LeaseHost<RequestLease> {
     const names: string[] = [];
     for (const { openName } of this.#open) if (openName !== undefined) names.push(openName);
     if (names.length === 0) return;
-    this.store.renew(names, leaseMs, this.closing).then(
-      () => this.storeAnswered(),
-      (error: unknown) => this.storeFailed(error),
-    );
+    this.store.renew(names, leaseMs, this.closing).catch((error: unknown) => this.storeFailed(error));
   }
 
   #refusalOf(scopes: readonly Scope[]): LimitError | undefined {

@@ -12,7 +12,7 @@ import { UsageBook } from './usage-book.ts';
  */
 export async function openRedisStore(
   url: string,
-  { clock, log, password, storeCalled }: OpenStoreOptions,
+  { clock, log, password, storeCalled, whenStoreFails }: OpenStoreOptions,
 ): Promise<KeptStore> {
   const { openRedisLimits } = await import('@spillway/redis');
   try {
@@ -21,7 +21,8 @@ export async function openRedisStore(
       password,
       onChange: (problem) => {
         if (problem === undefined) log.info({ store: url }, 'the store of limits works again');
-        else log.error({ store: url, reason: problem }, 'the store of limits fails');
+        else
+          log.error({ store: url, reason: problem, requests: whenStoreFails() }, 'the store of limits fails');
       },
     });
     const store = storeCalled === undefined ? limits : new TimedLimitStore(limits, clock, storeCalled);

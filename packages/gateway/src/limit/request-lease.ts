@@ -296,7 +296,6 @@ export class RequestLease implements StreamLimit {
       signal.throwIfAborted();
       return;
     }
-    host.storeAnswered();
     if (answer.isGranted) {
       this.#opened();
       this.#spending.granted(claims, answer.reserved, 0);
@@ -466,7 +465,6 @@ export class RequestLease implements StreamLimit {
     try {
       const answer = await store.extend(this.#name, leaseMs, claims, closing);
       this.#isAsking = false;
-      this.#host.storeAnswered();
       if (this.#isSettled || this.#isCut) return;
       if (!answer.isGranted) {
         this.#cut(this.#host.errorOf(this.#scopes, answer));

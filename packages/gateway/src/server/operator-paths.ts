@@ -122,7 +122,10 @@ export function addActions(server: FastifyInstance, options: OperatorOptions): v
     // Before it is done: the key that asks may be gone afterwards.
     note(request, 'reload');
     const result = await reload();
-    if (result.isLoaded) return { done: true, changes: result.changes, needRestart: result.needRestart };
+    if (result.isLoaded) {
+      const { advice, changes, needRestart } = result;
+      return { done: true, changes, needRestart, advice };
+    }
     if (result.reason === undefined) {
       throw new GatewayError(
         'internal_error',

@@ -44,6 +44,11 @@ export async function createCommand(options: CreateOptions): Promise<void> {
   const name = part === undefined ? tenant : `${tenant}/${part}`;
   const limits = limitsIn(options);
   const expiresMs = options.expires === undefined ? undefined : timeIn('--expires', options.expires);
+  if (expiresMs !== undefined && expiresMs <= now())
+    fail(
+      exitCodes.usage,
+      `--expires: expected a time to come, got ${JSON.stringify(options.expires)}: nobody could use the key`,
+    );
   const key = newKey();
   const stored = { name, digest: digest(key), limits, createdMs: now(), expiresMs };
   await update(options, (keys) => {
@@ -57,7 +62,8 @@ export async function createCommand(options: CreateOptions): Promise<void> {
     return [stored];
   });
   process.stdout.write(`${key}\n`);
-  say(`The key of ${name} is ${idOf(stored)}. It is shown this once: only its hash is kept.`);
+  say(`This is the key of ${name}, shown this once. Only its hash is kept: ${idOf(stored)}.`);
+  warnOfStarved(name, limits, options);
   await tellGateway(options);
 }
 
@@ -145,6 +151,8 @@ async function changeKeys(
     return changed;
   });
   for (const key of changed) say(`${key.name} (${idOf(key)}) is ${done}.`);
+  const [{ limits, name } = { limits: {}, name: '' }] = changed;
+  if (ofName) warnOfStarved(name, limits, options);
   await tellGateway(options);
 }
 
@@ -181,6 +189,32 @@ function limitsIn(options: LimitOptions): WrittenLimits {
   if ('problem' in line) fail(exitCodes.usage, line.problem);
   return line.limits;
 }
+
+/** Says so where no request can start: such limits are valid, and rarely meant. */
+function warnOfStarved(
+  name: string,
+  { tokensPerDay, tokensPerMinute, tokensPerMonth }: WrittenLimits,
+  options: FileOptions,
+): void {
+  const tokens = Math.min(tokensPerDay ?? Infinity, tokensPerMinute ?? Infinity, tokensPerMonth ?? Infinity);
+  const least = leastTokens(options);
+  if (tokens < least)
+    say(`No request of ${name} will start: ${tokens} tokens are less than minAnswerTokens (${least}).`);
+}
+
+/** What `minAnswerTokens` is in the configuration, if there is one and it can be read. */
+function leastTokens({ config }: FileOptions): number {
+  try {
+    const { values } = joinSources({ env: process.env, file: readConfigFile(config), flags: {} });
+    const least = Number(values['minAnswerTokens']);
+    return Number.isSafeInteger(least) && least > 0 ? least : defaultLeastTokens;
+  } catch {
+    // The gateway says what is wrong with it. The key is in its own file.
+    return defaultLeastTokens;
+  }
+}
+
+const defaultLeastTokens = 256;
 
 /** A time, or a duration from now on. */
 function timeIn(flag: string, text: string): number {

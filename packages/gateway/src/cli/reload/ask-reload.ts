@@ -20,6 +20,7 @@ export interface ReloadOptions {
 interface Answer {
   readonly changes?: readonly Change[];
   readonly needRestart?: readonly string[];
+  readonly advice?: readonly { readonly code: string; readonly message: string }[];
   readonly error?: { readonly code?: string; readonly message?: string };
 }
 
@@ -71,7 +72,7 @@ export async function askReload(
   return fail(exitCodes.failed, `the gateway on ${base.origin} answered ${status}: ${message}${hint}`);
 }
 
-function textOf({ changes = [], needRestart = [] }: Answer): string {
+function textOf({ advice = [], changes = [], needRestart = [] }: Answer): string {
   const lines = changes.map((change) => {
     const words = (['added', 'changed', 'removed'] as const).flatMap((how) =>
       change[how].length === 0 ? [] : [`${how} ${named(change[how])}`],
@@ -80,7 +81,9 @@ function textOf({ changes = [], needRestart = [] }: Answer): string {
   });
   const restart =
     needRestart.length === 0 ? '' : `In force only after a restart: ${needRestart.join(', ')}\n`;
-  return `The configuration was loaded${lines.length === 0 ? '; nothing in it has changed.' : ', and changed:'}\n${lines.join('')}${restart}`;
+  // Whether models are simulated is decided at the start, which has said so.
+  const notes = advice.filter(({ code }) => code !== 'simulated_models');
+  return `The configuration was loaded${lines.length === 0 ? '; nothing in it has changed.' : ', and changed:'}\n${lines.join('')}${restart}${notes.map(({ message }) => `Note: ${message}\n`).join('')}`;
 }
 
 function named(names: readonly string[]): string {

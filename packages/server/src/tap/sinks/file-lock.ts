@@ -34,7 +34,7 @@ export class FileLock {
         database.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE');
       } catch (error) {
         database.close();
-        const message = `${what} is in use by another program or another tap: expected to be the only one. Give each its own.`;
+        const message = `${what} is in use already, here or by another program: expected nobody else. Give each its own.`;
         throw new SpillwayError('sink_failed', message, { cause: error });
       }
       // Who had it before may have removed the file meanwhile: the lock is on one that nobody else will find.
