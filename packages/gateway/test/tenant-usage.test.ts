@@ -153,11 +153,12 @@ test('a rate is shown as it was written', async () => {
 
 test('what the model goes on to write when everybody has left is wasted', async () => {
   const gateway = await startGateway([...limits, '--detach', 'finish'], { env });
-  await readAndLeave(gateway, 'sim:tokens=200,tps=400,ttft=0');
+  // Seconds of it: a machine that is busy may let the client leave late.
+  await readAndLeave(gateway, 'sim:tokens=800,tps=200,ttft=0');
   await eventually(async () => (await usageOf(gateway, 'sk-web')).usage.today.requests === 1, 'its end');
   const { outputTokens, savedTokens, wastedCost, wastedTokens } = (await usageOf(gateway, 'sk-web')).usage
     .today;
-  expect(outputTokens).toBeGreaterThanOrEqual(200);
+  expect(outputTokens).toBeGreaterThanOrEqual(800);
   expect(savedTokens).toBe(0);
   expect(wastedTokens).toBeGreaterThan(20);
   expect(wastedTokens).toBeLessThan(outputTokens - 5);
