@@ -8187,6 +8187,14 @@ export const mutants: readonly Mutant[] = [
     only: 'nobody has used yet',
   },
   {
+    name: 'limits: who looks for a store that is away finds a limit that is reached',
+    file: `${gateway}/limit/lost-store-error.ts`,
+    find: "  override readonly code = 'limits_unavailable';\n",
+    replace: '',
+    test: `${gatewayTest}/limiter.test.ts`,
+    only: 'closed: while the store is away',
+  },
+  {
     name: 'limits: a reload keeps to itself what a start would have said',
     file: `${gateway}/config/reload.ts`,
     find: 'const advice = adviceFor(settings, process.env, []);',

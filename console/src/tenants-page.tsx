@@ -109,14 +109,25 @@ function TenantPanel({ report }: { readonly report: TenantReport }): JSX.Element
               <th scope="row">
                 <Hint text={hint}>{label}</Hint>
               </th>
-              <td>{read(usage.today, currency)}</td>
-              <td>{read(usage.month, currency)}</td>
+              <td>{lines(read(usage.today, currency))}</td>
+              <td>{lines(read(usage.month, currency))}</td>
             </tr>
           ))}
         </tbody>
       </table>
     </section>
   );
+}
+
+/** A text that breaks behind its commas alone. */
+function lines(text: string): JSX.Element[] {
+  const parts = text.split(', ');
+  return parts.map((part, index) => (
+    <span key={index} class="part">
+      {part}
+      {index < parts.length - 1 && ', '}
+    </span>
+  ));
 }
 
 /** One limit as a bar: what is used, and behind it what running streams have reserved. */
@@ -157,7 +168,7 @@ const configuredFor = [
   { scope: 'answer', words: 'Each answer' },
   { scope: 'user', words: 'Each end user' },
   { scope: 'session', words: 'Each conversation' },
-  { scope: 'tenant', words: 'All of it' },
+  { scope: 'tenant', words: 'The tenant' },
   { scope: 'key', words: 'Keys' },
 ] as const;
 
