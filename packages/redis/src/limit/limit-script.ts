@@ -333,6 +333,7 @@ for _, quota in ipairs(quotas) do
   if refusing then
     -- What was reserved may be in use, although it was not told as spent.
     slice = math.max(0, quota.mine - quota.unknown)
+    quota.kept = slice
   elseif not isEnd then
     slice = math.min(quota.want, math.max(0, leftOf(quota) - quota.unknown))
   end
@@ -363,6 +364,8 @@ if not isLive(record) then
 end
 renewRecord(lease, record, untilMs, isWritten)
 if refusing then
+  -- What the lease itself keeps is no reason for its refusal.
+  quotas[refusing].reserved = quotas[refusing].reserved - quotas[refusing].kept
   return budgetRefusal(refusing, quotas[refusing].atLeast)
 end
 return withStates(answer)
