@@ -70,7 +70,11 @@ const boundMembers: readonly (readonly string[])[] = [...boundPaths, ...choicePa
 /** The limits of a tenant that has limits for its keys alone. */
 const none: TenantLimits = { priority: 'normal', answer: {}, user: {}, session: {} };
 
-/** Holds requests against the limits of whoever asks: their tenant, key, end user and conversation. */
+/**
+ * Holds requests against the limits of whoever asks: their tenant, key, end user and conversation. One file, because what it
+ * remembers of callers and names, of refusals and of ends on their way goes with the settings, and a reload changes all of it in
+ * one turn.
+ */
 export class Limiter implements LeaseHost<RequestLease> {
   readonly clock: ServerClock;
   readonly store: LimitStore;
