@@ -86,7 +86,10 @@ interface Asked {
   readonly headers: IncomingMessage['headers'];
 }
 
-/** The conversations that clients have with realtime models through this gateway. */
+/**
+ * The conversations that clients have with realtime models through this gateway. One file, because whatever ends the opening of one
+ * has to give back the same things: its place, its lease, its record and both sockets.
+ */
 export class RealtimeSessions {
   readonly #options: RealtimeSessionsOptions;
   readonly #sockets: WebSocketServer;
