@@ -145,10 +145,13 @@ test('5.13 a request that there is no room for over a session goes by plain HTTP
     { env: { SPILLWAY_API_KEYS: 'secret-key' } },
   );
   const greedy = await RawWebSocket.open(gateway.url);
+  // Half a message, and a ping whose pong says that the half was read.
   greedy.write(
     textFrame({ type: 'open', windowBytes: 65_536 }),
-    clientFrame('text', 'x'.repeat(300_000), true, 1_000_000),
+    clientFrame('text', 'x'.repeat(300_000), false),
+    clientFrame('ping', 'read?'),
   );
+  await eventually(() => greedy.count('pong read?') === 1, 'that half a message is read');
   const events: ClientEvent[] = [];
   const onEvent = (event: ClientEvent): void => void events.push(event);
   const fetch = openFetch({ url: gateway.url, onEvent, headers: { authorization: 'Bearer secret-key' } });
