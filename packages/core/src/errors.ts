@@ -19,6 +19,7 @@
  * - `event_too_large`: one event of a stream is larger than the limit.
  * - `limits_closed`: a call came after a store of limits was closed, or waited when it was.
  * - `limits_failed`: the engine of a store of limits failed, or is not there; the cause says how.
+ * - `records_refused`: an engine will never take some records of a write; the error says which and why.
  * - `sink_closed`: a write came after a sink was closed.
  * - `sink_failed`: the engine of a sink failed, or is not there; the cause says how.
  * - `source_closed`: a call came after a source of records was closed, or a read waited when it was.
@@ -43,6 +44,7 @@ export type ErrorCode =
   | 'out_of_order'
   | 'reader_disconnected'
   | 'reader_overflow'
+  | 'records_refused'
   | 'sink_closed'
   | 'sink_failed'
   | 'source_closed'

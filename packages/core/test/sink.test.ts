@@ -22,6 +22,8 @@ describe('the rules notice a sink', () => {
     [7, 'whose close leaves something open', { leaks: true }],
     [8, 'that is written to after its close', { isTireless: true }],
     [9, 'that is closed once only', { isTouchy: true }],
+    [10, 'that leaves out what stands behind a record that is refused', { isSpiteful: true }],
+    [10, 'that says nothing of a record that is refused', { hushes: true }],
   ];
   for (const [number, what, defects] of broken) {
     test(`${what}: rule ${number}`, async () => {
@@ -53,6 +55,7 @@ test('what an engine cannot do is skipped, and said', async () => {
     '3: the engine of this test has no memory of earlier sinks',
     '4: the engine of this test has no fail',
     '4: the engine of this test has no fail',
+    '10: the engine of this test has no refuse',
     '6: the engine of this test has no hang',
     '7: the engine of this test has no hang',
     '7: the engine of this test has no openCount',

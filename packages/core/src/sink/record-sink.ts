@@ -21,7 +21,8 @@ export interface RecordSink {
    * none of the records may be kept. (3) Writing records again that are kept already adds nothing and resolves; this
    * holds too for those of an earlier sink of the same engine, as after a crash. (4) A sink that has rejected works again
    * when its engine does: it needs no restart, and it never resolves for records that are not kept. (5) An empty list
-   * resolves. (6) When the signal is aborted, the write rejects, whatever the engine does, with the signal's reason.
+   * resolves. (10) An engine that will never take some of the records takes the others, and the write rejects with
+   * `records_refused` (`RefusedRecords` of `@spillway/core/engine`), which names these. (6) When the signal is aborted, the write rejects, whatever the engine does, with the signal's reason.
    */
   write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void>;
   /**

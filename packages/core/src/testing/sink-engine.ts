@@ -16,6 +16,11 @@ export interface SinkEngine {
    */
   value?(stream: string, seq: number, text: string): Uint8Array;
   /**
+   * Makes the engine refuse that record for ever, whenever it is written, and take all others. Absent: the engine takes
+   * every record, and the check of rule 10 is skipped.
+   */
+  refuse?(record: SinkRecord): Promise<void> | void;
+  /**
    * Makes the engine fail until `heal`: a write that begins now rejects by itself, one that is under way may. Absent,
    * with `heal`: the checks that need it are skipped.
    */

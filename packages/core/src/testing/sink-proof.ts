@@ -1,5 +1,6 @@
 import type { SinkRecord } from '../sink-record.ts';
 import type { RecordSink } from '../sink/record-sink.ts';
+import { RefusedRecords } from '../engine/refused-records.ts';
 import { differenceOf } from './record-difference.ts';
 import { RecordMaker } from './record-maker.ts';
 import { settledWithin } from './settled-within.ts';
@@ -89,6 +90,33 @@ export class SinkProof {
   async expectRejection(sink: RecordSink, records: readonly SinkRecord[]): Promise<void> {
     if (await this.tryWrite(sink, records))
       throw this.#error('a write to an engine that fails: expected a rejection, got none');
+  }
+
+  /** Writes records of which the engine refuses one for ever. The write has to name it, and to keep the others. */
+  async expectRefused(sink: RecordSink, records: readonly SinkRecord[], refused: SinkRecord): Promise<void> {
+    const came = await this.settled(
+      'a write with a record that the engine refuses',
+      sink.write(records, new AbortController().signal).then(
+        () => 'no error',
+        (error: unknown) => error,
+      ),
+    );
+    const isNamed =
+      came instanceof RefusedRecords && came.refused.length === 1 && came.refused[0]?.record === refused;
+    if (!isNamed)
+      throw this.#error(
+        `a write with a record that the engine refuses: expected records_refused with that record, got ${String(came)}`,
+      );
+    const others = new Map(
+      [...this.#maker.made].map(([stream, made]) => [stream, made.filter((record) => record !== refused)]),
+    );
+    const problem = differenceOf(await this.#engine.records(), others);
+    if (problem !== undefined) throw this.#error(problem);
+  }
+
+  /** Makes the engine refuse a record for ever. */
+  async refuse(record: SinkRecord): Promise<void> {
+    await this.#engine.refuse?.(record);
   }
 
   async expectClosed(sink: RecordSink, records: readonly SinkRecord[]): Promise<void> {

@@ -204,6 +204,22 @@ export function sinkRules(
       await proof.write(sink, []);
       await proof.expectKept();
     }),
+    rule(
+      10,
+      'a record that the engine refuses for ever is named, and the others are kept',
+      async (proof) => {
+        const sink = await proof.open();
+        await proof.write(sink, proof.take('a', 2));
+        const batch = [...proof.take('b', 2), ...proof.take('a', 3), ...proof.take('c', 1)];
+        const [, , refused] = batch;
+        if (refused === undefined) return;
+        await proof.refuse(refused);
+        await proof.expectRefused(sink, batch, refused);
+        await proof.expectRefused(sink, batch, refused);
+        await proof.write(sink, []);
+      },
+      'refuse',
+    ),
     rule(6, 'a write with an aborted signal rejects with its reason', async (proof) => {
       const sink = await proof.open();
       const batch = proof.take('a', 2);
@@ -306,11 +322,11 @@ export function sinkRules(
   ];
 }
 
-type Need = 'fail' | 'hang' | 'memory of earlier sinks' | 'openCount';
+type Need = 'fail' | 'hang' | 'memory of earlier sinks' | 'openCount' | 'refuse';
 
 function can(engine: SinkEngine, need: Need): boolean {
   if (need === 'memory of earlier sinks') return engine.remembers ?? true;
-  if (need === 'openCount') return engine.openCount !== undefined;
+  if (need === 'openCount' || need === 'refuse') return engine[need] !== undefined;
   return engine.heal !== undefined && engine[need] !== undefined;
 }
 

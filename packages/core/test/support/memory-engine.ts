@@ -1,3 +1,4 @@
+import { type RefusedRecord, RefusedRecords } from '../../src/engine/index.ts';
 import { type RecordSink, type SinkRecord, SpillwayError } from '../../src/index.ts';
 import type { SinkEngine } from '../../src/testing/index.ts';
 
@@ -31,6 +32,10 @@ export interface SinkDefects {
   readonly isTireless?: boolean;
   /** 9: a second close rejects. */
   readonly isTouchy?: boolean;
+  /** 10: what the engine refuses takes the rest of its batch with it. */
+  readonly isSpiteful?: boolean;
+  /** 10: it resolves without a record that was refused. */
+  readonly hushes?: boolean;
 }
 
 /** An engine in memory. A batch is kept record by record, with time between them in which the engine can fail. */
@@ -42,6 +47,7 @@ export class MemoryEngine implements SinkEngine {
   #state: 'failing' | 'silent' | 'well' = 'well';
   #whenHealed = Promise.withResolvers<void>();
   #open = 0;
+  readonly #refused = new Set<string>();
 
   constructor(defects: SinkDefects = {}) {
     this.#defects = defects;
@@ -67,6 +73,14 @@ export class MemoryEngine implements SinkEngine {
   keep(record: SinkRecord): void {
     this.#kept.push(record);
     this.#ids.add(idOf(record));
+  }
+
+  refuses(record: SinkRecord): boolean {
+    return this.#refused.has(idOf(record));
+  }
+
+  refuse(record: SinkRecord): void {
+    this.#refused.add(idOf(record));
   }
 
   fail(): void {
@@ -126,11 +140,18 @@ class MemorySink implements RecordSink {
   async #writeAll(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
     const batch = this.#defects.isReversed ? records.toReversed() : records;
     if (!this.#defects.isDeaf) signal.throwIfAborted();
+    const refused: RefusedRecord[] = [];
     for (const [index, record] of batch.entries()) {
       if (index % 10 === 0) await this.#tripFor(record, signal);
+      if (this.#engine.refuses(record)) {
+        refused.push({ record, reason: 'it was told to' });
+        if (this.#defects.isSpiteful) break;
+        continue;
+      }
       if (!this.#has(record)) this.#engine.keep(record);
       this.#own.add(idOf(record));
     }
+    if (refused.length > 0 && !this.#defects.hushes) throw new RefusedRecords(refused);
   }
 
   async #tripFor(record: SinkRecord, signal: AbortSignal): Promise<void> {

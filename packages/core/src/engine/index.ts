@@ -1,0 +1,11 @@
+export type { EngineFacts, EngineSink, EngineSinkOptions, GroupLag } from './engine-sink.ts';
+export {
+  type JoinedPart,
+  type LostParts,
+  maxParts,
+  RecordJoiner,
+  type RecordJoinerOptions,
+  type RecordPart,
+  splitRecord,
+} from './record-parts.ts';
+export { type RefusedRecord, RefusedRecords } from './refused-records.ts';
