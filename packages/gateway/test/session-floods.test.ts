@@ -92,6 +92,34 @@ describe('whatever a client makes the gateway write is bounded by what it reads'
     120_000,
   );
 
+  test('a client that takes nothing is not read on', async () => {
+    const gateway = await startGateway(['--stall-timeout-ms', '120000'], secret);
+    const client = await RawWebSocket.open(gateway.url);
+    client.write(open);
+    client.socket.pause();
+    // Beyond what the kernel holds both ways.
+    const most = 800;
+    const pings = repeat(500, () => clientFrame('ping', 'x'.repeat(125)));
+    let taken = 0;
+    const writeOn = (): void => {
+      client.socket.write(pings, () => {
+        taken += 1;
+        if (taken < most) writeOn();
+      });
+    };
+    writeOn();
+    let unread = 0;
+    let before = -1;
+    // An answer of the gateway says that it has had a turn, in which it reads what it wants to.
+    for (let turns = 0; turns < 200 && taken < most; turns += 1) {
+      unread = await metric(gateway.adminUrl, 'spillway_sessions_unread');
+      if (taken > before) turns = 0;
+      before = taken;
+    }
+    expect(taken).toBeLessThan(most);
+    expect(unread).toBe(1);
+  });
+
   test('and nobody waits for the other: who sends much and reads later gets everything', async () => {
     const gateway = await startGateway([], secret);
     const client = await RawWebSocket.open(gateway.url);
