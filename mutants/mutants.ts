@@ -8020,6 +8020,14 @@ export const mutants: readonly Mutant[] = [
     only: 'when its client leaves',
   },
   {
+    name: 'limits: reasoning that a provider counts beside its answer is free',
+    file: `${core}/format/openai-chat.ts`,
+    find: 'isBeside ? outputTokens + reasoning : outputTokens',
+    replace: 'outputTokens',
+    test: `${coreTest}/format.test.ts`,
+    only: 'counts reasoning once',
+  },
+  {
     name: 'paces: events around an answer count as the answer',
     file: 'packages/core/src/format/token-estimate.ts',
     find: 'hasContent(parsed(data)) ? 1 : 0',

@@ -143,6 +143,23 @@ describe('a payload', () => {
     expect(formats[format].usage(payload)).toEqual(usage);
   });
 
+  test('counts reasoning once, whether the tokens of the answer have it in them or beside them', () => {
+    const outputOf = (output: number, reasoning: number, total: number): number | undefined =>
+      formats['openai-chat'].usage({
+        usage: {
+          prompt_tokens: 12,
+          completion_tokens: output,
+          total_tokens: total,
+          completion_tokens_details: { reasoning_tokens: reasoning },
+        },
+      })?.outputTokens;
+    expect(outputOf(300, 256, 312)).toBe(300);
+    expect(outputOf(2, 340, 354)).toBe(342);
+    // A total that says neither.
+    expect(outputOf(2, 340, 20)).toBe(2);
+    expect(outputOf(2, -1, 13)).toBe(2);
+  });
+
   test.each([1.5, -1, 1e16, Number('1e400'), Number.NaN, '7', null])(
     'that reports %s tokens has reported none, in each format',
     (count) => {

@@ -125,12 +125,24 @@ export function classifyUnnamed(
   return kind;
 }
 
-/** Returns `usage` as Chat Completions and legacy Completions report it. */
+/**
+ * Returns `usage` as Chat Completions and legacy Completions report it. OpenAI's `completion_tokens` have the reasoning in
+ * them. xAI counts it beside them, and charges for it all the same: that shows in its total, which is then larger by it.
+ */
 export function openaiUsage(payload: unknown): ReturnType<Format['usage']> {
   const usage = objectOf(payload)['usage'];
   if (typeof usage !== 'object' || usage === null) return undefined;
-  const { completion_tokens: output, prompt_tokens: input } = objectOf(usage);
-  return { inputTokens: tokenCountOf(input), outputTokens: tokenCountOf(output) };
+  const {
+    completion_tokens,
+    completion_tokens_details: details,
+    prompt_tokens,
+    total_tokens,
+  } = objectOf(usage);
+  const [inputTokens, outputTokens] = [tokenCountOf(prompt_tokens), tokenCountOf(completion_tokens)];
+  if (inputTokens === undefined || outputTokens === undefined) return { inputTokens, outputTokens };
+  const reasoning = tokenCountOf(objectOf(details)['reasoning_tokens']) ?? 0;
+  const isBeside = tokenCountOf(total_tokens) === inputTokens + outputTokens + reasoning;
+  return { inputTokens, outputTokens: isBeside ? outputTokens + reasoning : outputTokens };
 }
 
 function startsWith(bytes: Uint8Array, start: number, end: number, prefix: Uint8Array): boolean {
