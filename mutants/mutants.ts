@@ -8332,6 +8332,14 @@ export const mutants: readonly Mutant[] = [
     only: 'with prices alone',
   },
   {
+    name: 'limits: what an answer in one piece asked for is called minAnswerTokens',
+    file: `${gateway}/limit/limiter.ts`,
+    find: 'allowedTokens: first?.allowedTokens,',
+    replace: 'allowedTokens: undefined,',
+    test: `${gatewayTest}/limiter.test.ts`,
+    only: 'what was asked and what is left',
+  },
+  {
     name: 'limits: what never fits begins again tomorrow',
     file: `${gateway}/limit/limit-message.ts`,
     find: 'needed !== undefined && needed > quota.limit',

@@ -180,7 +180,7 @@ describe('what is refused', () => {
     const error = await refusal(ask('daily'));
     expect(error.status).toBe(429);
     expect(error.message).toMatch(
-      /The tenant daily has used \d+ of 500 tokens today; this request needs 1\d\d, with minAnswerTokens \(tokensPerDay\)\. It begins again at \d{4}-/,
+      /The tenant daily has used \d+ of 500 tokens today; this request needs 1\d\d, with minAnswerTokens, and \d+ are left \(tokensPerDay\)\. It begins again at \d{4}-/,
     );
     expect(error.headers?.get('x-ratelimit-limit-tokens')).toBe('500');
     expect(error.headers?.get('x-should-retry')).toBe('false');
@@ -191,7 +191,7 @@ describe('what is refused', () => {
     const error = await refusal(ask('poor'));
     expect(error.status).toBe(402);
     expect(error.message).toMatch(
-      /has used 0\.015\d* of 0\.02 USD today; this request needs 0\.01\d*, with minAnswerTokens \(costPerDay\)/,
+      /has used 0\.015\d* of 0\.02 USD today; this request needs 0\.01\d*, with minAnswerTokens, and 0\.00\d* are left \(costPerDay\)/,
     );
   });
 

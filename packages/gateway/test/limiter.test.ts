@@ -196,7 +196,7 @@ test('who waited in vain for what others have reserved may try again at once, an
   const error: unknown = await start().catch((thrown: unknown) => thrown);
   if (!(error instanceof LimitError)) throw error;
   expect(error.message).toBe(
-    'The tenant clinic has used 0 of 20 tokens today, and 14 are reserved; this request needs 14, with minAnswerTokens (tokensPerDay). What running answers do not use comes back when they end: try again soon.',
+    'The tenant clinic has used 0 of 20 tokens today, and 14 are reserved; this request needs 14, with minAnswerTokens, and 6 are left (tokensPerDay). What running answers do not use comes back when they end: try again soon.',
   );
   expect(error).toMatchObject({ status: 429, retryAfterS: 1, isFinal: false });
   expect(error.reached.resetMs).toBeUndefined();
@@ -505,6 +505,28 @@ test('answers that nothing can end never have more together than is left', async
   // Others wait for what these give back.
   const leases = opened.map((one) => (one.status === 'fulfilled' ? one.value : undefined));
   expect(leases.filter((lease) => lease?.openName !== undefined)).toHaveLength(2);
+});
+
+test('an answer in one piece that may have too much is refused with what was asked and what is left', async () => {
+  const { limiter } = open({ tokensPerDay: 10_000 });
+  const refusal = async (maxTokens: string): Promise<unknown> => {
+    const members = limiter.members.map((path) => (path.join('.') === 'max_tokens' ? maxTokens : undefined));
+    const lease = await limiter.open({ ...request, wantsEvents: false, members }, asker(''));
+    // What it takes counts as used, so that nothing comes back.
+    lease?.settle({ inputTokens: 0, outputTokens: 8000 });
+    return undefined;
+  };
+  await refusal('8000');
+  await expect(refusal('4000')).rejects.toMatchObject({
+    message: expect.stringMatching(
+      /used 8000 of 10000 tokens today; this request needs 40\d\d, with the 4000 tokens that it allows its answer in one piece \(max_tokens or the like\), and 2000 are left \(tokensPerDay\)\./,
+    ) as unknown,
+  });
+  await expect(refusal('20000')).rejects.toMatchObject({
+    message: expect.stringMatching(
+      /needs 200\d\d, with the 20000 tokens .*: it never fits \(tokensPerDay\)\. A smaller max_tokens may fit/,
+    ) as unknown,
+  });
 });
 
 test('under a limit of cost, a model without a price is refused', () => {

@@ -31,6 +31,8 @@ export interface FirstClaims {
   readonly claims: readonly BudgetClaim[];
   /** What the smallest request would ask for. */
   readonly minTokens: number;
+  /** What an answer in one piece may have by its request; `undefined`: the claims do not have it in them. */
+  readonly allowedTokens: number | undefined;
 }
 
 /** Lends leases what they share, and gets their events. */

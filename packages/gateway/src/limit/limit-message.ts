@@ -14,6 +14,8 @@ export interface RefusedQuota {
   readonly state: QuotaState;
   /** The least of a budget that a request needs, where it has not begun; `undefined`: that is not why. */
   readonly needed?: number | undefined;
+  /** The tokens that the request allows an answer in one piece, where `needed` has them in it. Default: `minAnswerTokens`. */
+  readonly allowedTokens?: number | undefined;
   /** Whether an answer ends because nothing is left of a budget. Default: false. */
   readonly isUsedUp?: boolean;
   /** In how many milliseconds another try may succeed; `undefined`: that depends on others. */
@@ -104,7 +106,7 @@ function ownerWords(kind: LimitScope, whose: string): string {
 }
 
 function useWords(refused: RefusedQuota, currency: string): string {
-  const { isUsedUp = false, needed = 0, quota, state, unit } = refused;
+  const { allowedTokens, isUsedUp = false, needed = 0, quota, state, unit } = refused;
   switch (quota.kind) {
     case 'rate':
       return `may send ${rateWords(quota)}, and has sent them`;
@@ -115,20 +117,27 @@ function useWords(refused: RefusedQuota, currency: string): string {
       const what = unit === 'cost' ? (currency === '' ? 'of its money' : currency) : 'tokens';
       const { each = '', now = '' } =
         typeof quota.window === 'string' ? (budgetWords[quota.window] ?? {}) : {};
-      const needs = `this request needs ${write(needed)}, with minAnswerTokens`;
+      const answer =
+        allowedTokens === undefined
+          ? 'minAnswerTokens'
+          : `the ${allowedTokens} tokens that it allows its answer in one piece (max_tokens or the like)`;
+      const needs = `this request needs ${write(needed)}, with ${answer}`;
       if (neverFits(refused))
         return `may use ${write(quota.limit)} ${what}${each}, and ${needs}: it never fits`;
       if (isUsedUp) return `has used up its ${write(quota.limit)} ${what}${now}`;
       const reserved = state.reserved > 0 ? `, and ${write(state.reserved)} are reserved` : '';
       const isLeft = state.used < quota.limit;
-      const need = isLeft && needed > 0 ? `; ${needs}` : '';
+      const left = write(Math.max(0, quota.limit - state.used - state.reserved));
+      const need = isLeft && needed > 0 ? `; ${needs}, and ${left} are left` : '';
       return `has used ${write(state.used)} of ${write(quota.limit)} ${what}${now}${reserved}${need}`;
     }
   }
 }
 
 function resetWords(refused: RefusedQuota, resetMs: number | undefined, dateMs: number): string {
-  const { needed, quota, state } = refused;
+  const { allowedTokens, needed, quota, state } = refused;
+  if (neverFits(refused) && allowedTokens !== undefined)
+    return ' A smaller max_tokens may fit, or a stream of events, which is ended with what has come.';
   if (neverFits(refused)) return ' A shorter prompt may fit, or a higher limit.';
   if (isReservedByOthers(quota, state, needed))
     return ' What running answers do not use comes back when they end: try again soon.';

@@ -319,6 +319,7 @@ export class Limiter implements LeaseHost<RequestLease> {
         state,
         retryAfterMs,
         needed,
+        allowedTokens: first?.allowedTokens,
         isUsedUp: first === undefined,
       };
       if (first !== undefined) this.#refused.note(scope, refused, first.minTokens, this.clock);

@@ -49,6 +49,7 @@ export class RefusedScopes {
     this.#refused.set(scope.id, {
       ...refused,
       needed: least,
+      allowedTokens: undefined,
       atMs,
       untilMs: atMs + retryAfterMs,
       untilDateMs: clock.dateMs() + retryAfterMs,

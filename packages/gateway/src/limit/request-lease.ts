@@ -304,7 +304,7 @@ export class RequestLease implements StreamLimit {
       return;
     }
     const { quota } = answer;
-    const first = { claims, minTokens: this.#least };
+    const first = { claims, minTokens: this.#least, allowedTokens: this.#whole?.atLeast };
     const error = host.errorOf(this.#scopes, answer, first);
     const needed = claims.find((claim) => claim.quota.key === quota.key)?.atLeast;
     const comesBack =
