@@ -8340,6 +8340,14 @@ export const mutants: readonly Mutant[] = [
     only: 'what was asked and what is left',
   },
   {
+    name: 'limits: what stands behind a space in a value is another tenant',
+    file: `${gateway}/config/entries.ts`,
+    find: '.split(/\\s+(?=\\w+=|\\S*:)/)',
+    replace: '.split(/\\s+/)',
+    test: `${gatewayTest}/limit-settings.test.ts`,
+    only: 'are the same in the file',
+  },
+  {
     name: 'limits: what never fits begins again tomorrow',
     file: `${gateway}/limit/limit-message.ts`,
     find: 'needed !== undefined && needed > quota.limit',

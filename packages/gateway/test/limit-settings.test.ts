@@ -75,6 +75,11 @@ describe('limits', () => {
     expect(load({ flags: { tenant: text.SPILLWAY_TENANT, price: text.SPILLWAY_PRICE } }).limits).toEqual(
       limits,
     );
+    // A space in a value is no end of its entry.
+    const spaced = text.SPILLWAY_TENANT.replace('10/s+burst+20', '10/s burst 20')
+      .replace('openai/*+claude', 'openai/* claude')
+      .replace(' name=*', '\n  name=*');
+    expect(load({ flags: { tenant: spaced, price: text.SPILLWAY_PRICE } }).limits).toEqual(limits);
     expect(limits?.tenants).toEqual(
       new Map([
         [
@@ -186,7 +191,16 @@ describe('what is wrong is said with its place', () => {
     ['tenant: name=a,costPerDay=0', 'expected an amount above 0'],
     ['tenant: name=a,priority=urgent', 'tenant.a.priority'],
     ['tenant: name=A', 'expected the name of a tenant, of lower-case letters'],
-    ['tenant: streams=1', 'tenant.0.name (spillway.yaml:1): expected the name of a tenant, got nothing'],
+    [
+      'tenant: streams=1',
+      'tenant.0.name (spillway.yaml:1): expected the name of a tenant, in a text as name=clinic,streams=20, got nothing',
+    ],
+    [
+      'tenant: clinic requests=1/s burst 2',
+      'tenant.1.name (spillway.yaml:1): expected the name of a tenant, in a text as name=clinic,streams=20, got nothing',
+    ],
+    ['tenant: name=a,requests=1/s bursts 2', 'got "1/s bursts 2"'],
+    ['tenant: name=a,tokensPerDay=1000 streams', 'got "1000 streams"'],
     ['tenant: name=a name=a', 'expected a different name for each, got one twice'],
     [
       'tenant: name=a,tokensPerDay=255',
@@ -241,8 +255,8 @@ describe('what is wrong is said with its place', () => {
   test.each([
     ['streams=x', 'line 2: streams: expected a whole number from 1 to 1000000, got something else'],
     ['expires=soon', 'expires: expected a day or a time by UTC, as 2026-12-31 or 2026-12-31T12:00:00Z'],
-    ['sk-secret', 'behind the digest, each once as KEY=VALUE, got something else'],
-    ['sk-secret=4', 'behind the digest, each once as KEY=VALUE, got something else'],
+    ['sk-secret', 'behind the digest, each once as KEY=VALUE with + for a space in it, got something else'],
+    ['sk-secret=4', 'behind the digest, each once as KEY=VALUE with + for a space in it, got something else'],
     ['streams=1 streams=2', 'each once'],
     ['__proto__=1', 'behind the digest'],
   ])('a line of keys with %s', (words, message) => {

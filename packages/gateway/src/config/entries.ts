@@ -2,14 +2,17 @@ import { z } from 'zod';
 
 /**
  * Entries as text: `name=groq,url=https://…`, with spaces between several of them. `bareKey`: the key of an entry that
- * is a value alone, such as a URL.
+ * is a value alone, such as a URL. A word behind pairs that is neither a pair nor a URL goes on with their last value, as in
+ * `requests=10/s burst 20`.
  */
 function readEntries(value: string, bareKey: string): unknown[] {
   return value
-    .split(/\s+/)
+    .trim()
+    .split(/\s+(?=\w+=|\S*:)/)
+    .flatMap((part) => (isPairs(part) ? [part] : part.split(/\s+/)))
     .filter((part) => part !== '')
     .map((part) => {
-      if (!/^\w+=/.test(part)) return { [bareKey]: part };
+      if (!isPairs(part)) return { [bareKey]: part };
       return Object.fromEntries(
         part.split(',').map((pair) => {
           const at = pair.indexOf('=');
@@ -17,6 +20,10 @@ function readEntries(value: string, bareKey: string): unknown[] {
         }),
       ) as unknown;
     });
+}
+
+function isPairs(part: string): boolean {
+  return /^\w+=/.test(part);
 }
 
 /** A setting that is a list of entries: texts, which may have several each, or objects. */

@@ -64,7 +64,7 @@ export function readKeyLine(line: string): KeyLine | { readonly problem: string 
   if (keys.some((key) => !Object.hasOwn(moreSchema.shape, key)) || new Set(keys).size < keys.length) {
     const known = Object.keys(moreSchema.shape).join(', ');
     return {
-      problem: `expected only ${known} behind the digest, each once as KEY=VALUE, got something else`,
+      problem: `expected only ${known} behind the digest, each once as KEY=VALUE with + for a space in it, got something else`,
     };
   }
   const result = moreSchema.safeParse(Object.fromEntries(pairs));

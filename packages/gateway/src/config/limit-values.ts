@@ -13,7 +13,7 @@ const maxRequests = 1_000_000;
 
 /**
  * Reads `10/s`, `600/min`, `100/h` or `10/s burst 20`; `undefined`: it is none. Without a burst, as many may come at once as
- * the rate has. Where a space would end the text, `+` stands for it: `10/s+burst+20`.
+ * the rate has. Behind a key, where a space would end it, `+` stands for it: `10/s+burst+20`.
  */
 export function readRate(value: string): Rate | undefined {
   const [, number, unit, burst = number] =
@@ -74,7 +74,7 @@ export const scopeShape = {
   requests: rate
     .optional()
     .describe(
-      'requests in a time: 10/s, 600/min, 100/h, or 10/s burst 20 with how many may come at once (as text 10/s+burst+20); default of the burst: the number of the rate',
+      'requests in a time: 10/s, 600/min, 100/h, or 10/s burst 20 with how many may come at once (behind a key 10/s+burst+20); default of the burst: the number of the rate',
     ),
   streams: count(1, 1_000_000)
     .optional()

@@ -9,7 +9,7 @@ const { pace, tokens } = limitNumbers;
 /** A tenant: its limits, and those of whoever is below it. */
 const tenantSchema = z.strictObject({
   name: z
-    .string('expected the name of a tenant')
+    .string('expected the name of a tenant, in a text as name=clinic,streams=20')
     .refine(
       (name) => name === '*' || isTenantName(name),
       'expected the name of a tenant, of lower-case letters, digits, ".", "_" and "-", or * for all others',

@@ -66,9 +66,9 @@ export const list = z.union(
   { error: 'expected a list of texts, or one text with commas between them' },
 );
 
-/** A list inside an entry, or a text with `+` between its items: a comma would end the pair. */
+/** A list inside an entry, or a text with `+` or spaces between its items: a comma would end the pair. */
 export const items = z
-  .union([z.string().transform((value) => value.split('+')), z.array(z.string())], {
+  .union([z.string().transform((value) => value.split(/\+|\s+/)), z.array(z.string())], {
     error: 'expected a list of texts, or one text with + between them',
   })
   .pipe(z.array(z.string().min(1, 'expected texts that are not empty')));
