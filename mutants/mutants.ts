@@ -8348,6 +8348,14 @@ export const mutants: readonly Mutant[] = [
     only: 'are the same in the file',
   },
   {
+    name: 'limits: an answer that is cut has tokens that the gateway counted, although its provider said them',
+    file: `${server}/stream/limit-cut.ts`,
+    find: 'reported?.outputTokens ?? counted?.outputTokens',
+    replace: 'counted?.outputTokens ?? reported?.outputTokens',
+    test: `${gatewayTest}/cut.test.ts`,
+    only: 'where it reports them',
+  },
+  {
     name: 'limits: what never fits begins again tomorrow',
     file: `${gateway}/limit/limit-message.ts`,
     find: 'needed !== undefined && needed > quota.limit',

@@ -227,6 +227,25 @@ describe('promise 18: an answer that is cut', () => {
     expect(JSON.parse(end)).toMatchObject({ usage: { source: 'estimated' } });
   });
 
+  test('has the tokens that its provider reported, where it reports them as it goes on', async () => {
+    const gateway = await openCutGateway();
+    const counted = words.map((word, at) => {
+      const usage = { prompt_tokens: 5, completion_tokens: at + 1, total_tokens: at + 6 };
+      return `data: ${JSON.stringify({ ...(JSON.parse(payloads(word)[0] ?? '') as object), usage })}\n\n`;
+    });
+    gateway.answer(says(counted));
+    gateway.cutBehind(10);
+    const text = await (await postChat(gateway.url, 'm')).text();
+    const events = gateway.streams[0]?.events ?? 0;
+    expect(events).toBeGreaterThanOrEqual(10);
+    expect(lastOf(text)).toMatchObject({
+      usage: { prompt_tokens: 5, completion_tokens: events, total_tokens: events + 5 },
+      spillway: { ...note, usage: 'reported' },
+    });
+    // What is settled is the same.
+    expect(gateway.streams[0]?.reported).toEqual({ inputTokens: 5, outputTokens: events });
+  });
+
   test('ends over a session with its reason, and the client says it', async () => {
     const gateway = await openCutGateway();
     gateway.answer(says(words));

@@ -4,7 +4,7 @@ import { listOf, numberOf, objectOf } from './json-object.ts';
 
 /**
  * Ends an answer of `streamGenerateContent`: one event with `finishReason: "MAX_TOKENS"` for every candidate that is
- * open, the usage and the reason.
+ * open, the usage and the reason. Where the usage is the provider's own, it stays as it came, with all of its details.
  */
 export function closeGemini({ events, note, usage: { inputTokens, outputTokens } }: CutAnswer): Uint8Array {
   const candidates = new Map<number, { readonly index: unknown; isOver: boolean }>();
@@ -24,6 +24,9 @@ export function closeGemini({ events, note, usage: { inputTokens, outputTokens }
   }
   if (candidates.size === 0 && !isBlocked) candidates.set(0, { index: 0, isOver: false });
   const isCounted = inputTokens !== undefined && outputTokens !== undefined;
+  const own = objectOf(totals);
+  const ownOutput = (numberOf(own['candidatesTokenCount']) ?? 0) + (numberOf(own['thoughtsTokenCount']) ?? 0);
+  const isOwn = own['promptTokenCount'] === inputTokens && ownOutput === outputTokens;
   const payload = {
     candidates: [...candidates.values()]
       .filter(({ isOver }) => !isOver)
@@ -33,13 +36,14 @@ export function closeGemini({ events, note, usage: { inputTokens, outputTokens }
         finishReason: 'MAX_TOKENS',
         ...(index !== undefined && { index }),
       })),
-    usageMetadata: isCounted
-      ? {
-          promptTokenCount: inputTokens,
-          candidatesTokenCount: outputTokens,
-          totalTokenCount: inputTokens + outputTokens,
-        }
-      : totals,
+    usageMetadata:
+      isCounted && !isOwn
+        ? {
+            promptTokenCount: inputTokens,
+            candidatesTokenCount: outputTokens,
+            totalTokenCount: inputTokens + outputTokens,
+          }
+        : totals,
     ...pick(
       events.findLast((event) => event !== undefined),
       'modelVersion',

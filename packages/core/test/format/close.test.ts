@@ -247,6 +247,22 @@ test('promise 18: an answer that has not begun has no closing', () => {
   expect(close('openai-responses', [ping])).toBeUndefined();
 });
 
+test('of Gemini, usage that is its own keeps its details', () => {
+  const usageMetadata = {
+    promptTokenCount: 9,
+    candidatesTokenCount: 8,
+    totalTokenCount: 202,
+    thoughtsTokenCount: 185,
+  };
+  const said = { candidates: [{ content: { parts: [{ text: 'x' }] }, index: 0 }], usageMetadata };
+  const bytes = Buffer.from(`data: ${JSON.stringify(said)}\n\n`);
+  const runs = [{ bytes, byteLength: bytes.length, events: 1 }];
+  const own = close('gemini', runs, { usage: { inputTokens: 9, outputTokens: 193 } });
+  expect(payloadsIn(own ?? bytes)).toMatchObject([{ usageMetadata }]);
+  const counted = close('gemini', runs, { usage: { inputTokens: 9, outputTokens: 200 } });
+  expect(payloadsIn(counted ?? bytes)).toMatchObject([{ usageMetadata: { totalTokenCount: 209 } }]);
+});
+
 describe('promise 18: a call that is cut keeps its arguments as they came', () => {
   /** The arguments of all calls in the events, by format. */
   const callStreams = streams.filter(({ events }) =>

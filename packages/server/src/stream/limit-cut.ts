@@ -2,13 +2,14 @@ import { payloadsOf } from '@spillway/core/format/payloads';
 import type { Format, TokenUsage } from '@spillway/core/format/format';
 import type { EventRun } from '@spillway/core/format/sse';
 import type { LimitError } from '../limit/limit-error.ts';
+import { newestUsage } from './newest-usage.ts';
 import type { StreamBody } from './stream-body.ts';
 
 /** A stream, as far as its cut needs it. */
 interface CutStream {
   readonly body: StreamBody | undefined;
   /** The tokens that the provider has reported so far. */
-  readonly reported: TokenUsage | undefined;
+  reported: TokenUsage | undefined;
   /** `identity`: see {@link identityIn}. */
   readonly limits: { readonly identity: unknown } | undefined;
   defect(where: string, error: unknown): void;
@@ -38,20 +39,26 @@ export class LimitCut {
    * made of it.
    */
   closing(): Uint8Array | undefined {
-    const { body, limits, reported } = this.#stream;
+    const { body, limits } = this.#stream;
     if (body?.format === undefined) return undefined;
+    // Some providers report their totals with each event. What they say is what is settled.
+    const reported = newestUsage({ body, limits: undefined, reported: this.#stream.reported });
+    this.#stream.reported = reported;
     const { format, log } = body;
     const { name, resetMs, scope } = this.error.reached;
     const counted = this.#counted;
-    const outputTokens = counted?.outputTokens ?? reported?.outputTokens;
-    const isEstimate = outputTokens !== undefined && counted?.outputTokens !== undefined;
+    const inputTokens = reported?.inputTokens ?? counted?.inputTokens;
+    const outputTokens = reported?.outputTokens ?? counted?.outputTokens;
+    const isReported = inputTokens === reported?.inputTokens && outputTokens === reported?.outputTokens;
+    const usage = isReported ? 'reported' : 'estimated';
+    const isKnown = inputTokens !== undefined || outputTokens !== undefined;
     try {
       return format.close({
         events: payloadsOf(log.newest(Infinity)),
         isFromStart: log.oldestOffset === 0,
         identity: limits?.identity,
-        note: { reason: 'limit', limit: name, scope, resetMs, ...(isEstimate && { usage: 'estimated' }) },
-        usage: { inputTokens: reported?.inputTokens ?? counted?.inputTokens, outputTokens },
+        note: { reason: 'limit', limit: name, scope, resetMs, ...(isKnown && { usage }) },
+        usage: { inputTokens, outputTokens },
       });
     } catch (error) {
       this.#stream.defect('closing of an answer', error);
