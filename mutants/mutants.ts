@@ -8356,6 +8356,14 @@ export const mutants: readonly Mutant[] = [
     only: 'where it reports them',
   },
   {
+    name: 'limits: what closes an answer has line ends that are not its own',
+    file: `${server}/stream/limit-cut.ts`,
+    find: "lineEnd === '\\n' ? closing : ",
+    replace: 'closing ?? ',
+    test: `${gatewayTest}/cut.test.ts`,
+    only: 'with the line ends of its provider',
+  },
+  {
     name: 'limits: what never fits begins again tomorrow',
     file: `${gateway}/limit/limit-message.ts`,
     find: 'needed !== undefined && needed > quota.limit',

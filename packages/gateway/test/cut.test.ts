@@ -246,6 +246,19 @@ describe('promise 18: an answer that is cut', () => {
     expect(gateway.streams[0]?.reported).toEqual({ inputTokens: 5, outputTokens: events });
   });
 
+  test.each([
+    ['CRLF', '\r\n'],
+    ['CR', '\r'],
+  ])('is closed with the line ends of its provider: %s', async (_name, lineEnd) => {
+    const gateway = await openCutGateway();
+    gateway.answer(says(words.map((word) => word.replaceAll('\n', lineEnd))));
+    gateway.cutBehind(10);
+    const text = await (await postChat(gateway.url, 'm')).text();
+    expect(text).toMatch(new RegExp(`data: \\[DONE\\]${lineEnd}${lineEnd}$`));
+    expect(text.split(lineEnd).join('')).not.toMatch(/[\r\n]/);
+    expectWhole(text.replaceAll(lineEnd, '\n'));
+  });
+
   test('ends over a session with its reason, and the client says it', async () => {
     const gateway = await openCutGateway();
     gateway.answer(says(words));

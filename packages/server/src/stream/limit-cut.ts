@@ -53,16 +53,35 @@ export class LimitCut {
     const usage = isReported ? 'reported' : 'estimated';
     const isKnown = inputTokens !== undefined || outputTokens !== undefined;
     try {
-      return format.close({
-        events: payloadsOf(log.newest(Infinity)),
+      const runs = log.newest(Infinity);
+      const closing = format.close({
+        events: payloadsOf(runs),
         isFromStart: log.oldestOffset === 0,
         identity: limits?.identity,
         note: { reason: 'limit', limit: name, scope, resetMs, ...(isKnown && { usage }) },
         usage: { inputTokens, outputTokens },
       });
+      return closing && withLineEnd(closing, lineEndOf(runs));
     } catch (error) {
       this.#stream.defect('closing of an answer', error);
       return undefined;
     }
   }
 }
+
+/** How the lines of an event stream end. Some readers look for the ends of events and not of lines, and know one kind. */
+function lineEndOf(runs: readonly EventRun[]): string {
+  const { bytes } = runs.find(({ events }) => events > 0) ?? { bytes: noBytes };
+  const at = bytes.findIndex((byte) => byte === LF || byte === CR);
+  if (bytes[at] !== CR) return '\n';
+  return bytes[at + 1] === LF ? '\r\n' : '\r';
+}
+
+/** Events whose lines end with LF, with another line end. JSON has none in it. */
+function withLineEnd(closing: Uint8Array, lineEnd: string): Uint8Array {
+  return lineEnd === '\n' ? closing : Buffer.from(Buffer.from(closing).toString().replaceAll('\n', lineEnd));
+}
+
+const LF = 0x0a;
+const CR = 0x0d;
+const noBytes = new Uint8Array(0);
