@@ -8364,6 +8364,14 @@ export const mutants: readonly Mutant[] = [
     only: 'with the line ends of its provider',
   },
   {
+    name: 'limits: an answer that ends because the store is away says that a limit was reached',
+    file: `${gateway}/limit/lost-store-error.ts`,
+    find: "override readonly cutReason = 'limits_unavailable'",
+    replace: "override readonly cutReason = 'limit'",
+    test: `${gatewayTest}/cut.test.ts`,
+    only: 'has a reason of its own',
+  },
+  {
     name: 'limits: what never fits begins again tomorrow',
     file: `${gateway}/limit/limit-message.ts`,
     find: 'needed !== undefined && needed > quota.limit',

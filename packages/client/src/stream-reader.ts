@@ -1,4 +1,4 @@
-import type { SessionStreamState } from '@spillway/core/session';
+import type { CutReason, SessionStreamState } from '@spillway/core/session';
 
 /** Bytes of a stream. Offsets count the provider's chunks. Chunks that waited in the gateway may be merged. */
 export interface StreamChunk {
@@ -64,8 +64,11 @@ export type StreamEvent =
   | {
       readonly type: 'end';
       readonly state: SessionStreamState;
-      /** `limit`: a limit of the gateway ended the answer, which is `cancelled` and a whole message all the same. */
-      readonly reason?: 'limit';
+      /**
+       * `limit`: a limit of the gateway ended the answer, which is `cancelled` and a whole message all the same.
+       * `limits_unavailable`: so did the gateway, because its store of limits was away.
+       */
+      readonly reason?: CutReason;
       readonly error?: undefined;
     }
   | { readonly type: 'end'; readonly state?: undefined; readonly error: unknown };

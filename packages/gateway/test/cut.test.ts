@@ -9,6 +9,7 @@ import { accumulators } from '../../core/test/format/accumulate.ts';
 import { fixtures, type FormatName, formatNames, toEvents } from '../../core/test/format/fixtures.ts';
 import { writeResponse } from '../../core/test/format/fixtures/response-writer.ts';
 import type { Replay } from '../../core/test/format/replay.ts';
+import { LostStoreError } from '../src/limit/lost-store-error.ts';
 import { type CutGateway, openCutGateway, reachedLimit } from './support/cut-gateway.ts';
 import { eventOf } from './support/own-provider.ts';
 import { chatBody, metric, payloads, postChat, rawChat } from './support/requests.ts';
@@ -225,6 +226,37 @@ describe('promise 18: an answer that is cut', () => {
     expect(gateway.lines().find(({ msg }) => msg === 'stream ended')).not.toHaveProperty('outputTokens');
     const end = readFileSync(path, 'utf8').match(/.*"kind":"end".*/)?.[0] ?? '';
     expect(JSON.parse(end)).toMatchObject({ usage: { source: 'estimated' } });
+  });
+
+  test('has a reason of its own where no limit is reached, but the store of limits is away', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'cut-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'tap.jsonl');
+    const gateway = await openCutGateway({ tap: `to=file:${path}` });
+    gateway.answer(says(words));
+    const lost = new LostStoreError({ scope: 'tenant', budget: 'tokensPerDay', value: 100, used: 50 });
+    gateway.cutBehind(10, lost);
+    const response = await postChat(gateway.url, 'm');
+    const url = gateway.url + (response.headers.get('content-location') ?? '');
+    expect(lastOf(await response.text())).toMatchObject({
+      choices: [{ finish_reason: 'length' }],
+      spillway: { reason: 'limits_unavailable', limit: 'limits_unavailable', scope: 'tenant' },
+    });
+    await eventually(() => gateway.streams[0]?.end !== undefined, 'the end of the stream');
+    const head = await fetch(url, { method: 'HEAD' });
+    expect(head.headers.get('stream-state')).toBe('cancelled');
+    expect(head.headers.get('stream-state-reason')).toBe('limits_unavailable');
+    const session = await openSession(gateway.url);
+    session.send(chatRequest('m'));
+    await eventually(() => session.of('end').length === 1, 'the end');
+    expect(session.of('end')[0]).toMatchObject({ state: 'cancelled', reason: 'limits_unavailable' });
+    await eventually(() => readFileSync(path, 'utf8').includes('"kind":"end"'), 'the record');
+    const end = readFileSync(path, 'utf8').match(/.*"kind":"end".*/)?.[0] ?? '';
+    expect(JSON.parse(end)).toMatchObject({ state: 'cancelled', code: 'limits_unavailable' });
+    expect(gateway.lines().find(({ msg }) => msg === 'stream ended')).toMatchObject({
+      state: 'cancelled',
+      code: 'limits_unavailable',
+    });
   });
 
   test('has the tokens that its provider reported, where it reports them as it goes on', async () => {

@@ -31,6 +31,12 @@ export type SessionOverflow = 'block' | 'coalesce' | 'disconnect' | 'drop-newest
 /** How a stream ended. */
 export type SessionStreamState = 'cancelled' | 'completed' | 'failed';
 
+/**
+ * What ended an answer in its midst, as a whole message all the same: a limit of the gateway, or its store of limits, which
+ * was away when nothing more was reserved.
+ */
+export type CutReason = 'limit' | 'limits_unavailable';
+
 /** A frame from a client. `stream` is the number that the client gave; offsets count chunks. */
 export type ClientFrame =
   | { readonly type: 'open'; readonly windowBytes: number }
@@ -124,7 +130,7 @@ export type GatewayFrame =
       readonly stream: number;
       readonly state: SessionStreamState;
       /** Of a `cancelled` stream whose chunks make a whole message all the same: what ended it. */
-      readonly reason?: 'limit' | undefined;
+      readonly reason?: CutReason | undefined;
     }
   | {
       readonly type: 'error';

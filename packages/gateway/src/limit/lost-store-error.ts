@@ -2,11 +2,12 @@ import { LimitError, type ReachedLimit } from '@spillway/server/limit/limit-erro
 
 /**
  * Ends an answer that has used up what it had reserved while the store of limits is away: nothing more could be reserved,
- * and `whenLimitStoreFails` is `closed`. No limit is reached, as far as is known. To readers it is an end by a limit.
+ * and `whenLimitStoreFails` is `closed`. No limit is reached, as far as is known. To readers it is an end as by a limit, with a reason of its own.
  */
 export class LostStoreError extends LimitError {
   override readonly code = 'limits_unavailable';
   override readonly status = 503;
+  override readonly cutReason = 'limits_unavailable';
 
   /** `reached`: the budget of which nothing more could be reserved. */
   constructor(reached: Pick<ReachedLimit, 'scope' | 'used' | 'value'> & { readonly budget: string }) {

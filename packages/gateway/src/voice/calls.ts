@@ -44,7 +44,8 @@ import { HeardCarrier, type HearSound } from './heard-carrier.ts';
 
 /** Who looks on at a call. */
 export interface CallWatcher {
-  readonly saw: (event: CallEvent) => void;
+  /** `limit`: what ends the call, of its end; `undefined`: no limit does. */
+  readonly saw: (event: CallEvent, limit?: LimitError) => void;
   /** Gets the sound, if it wants it. */
   readonly heard?: HearSound | undefined;
 }
@@ -148,6 +149,7 @@ export class Calls {
     const spent = new CallUsage();
     const about = { ...names, api: model.api };
     const { heard, saw } = watch(carrier, about, (why) => queueMicrotask(() => call.close(why)));
+    let limit: LimitError | undefined;
     const call = openCall({
       carrier: heard === undefined ? carrier : new HeardCarrier(carrier, heard),
       model,
@@ -155,7 +157,7 @@ export class Calls {
       reopenModel: (past, { code }) => (lastingFailures.has(code) ? undefined : openModel(past)),
       clock,
       onEvent: (event) => {
-        saw(event);
+        saw(event, limit);
         this.#listeners.get(carrier.call.streamId)?.(event);
         notes.saw(event);
         if (spent.saw(event) && spent.total !== undefined) lease?.used(spent.total);
@@ -172,6 +174,7 @@ export class Calls {
     };
     this.#calls.add(running);
     lease?.begin((error) => {
+      limit = error;
       running.limit = error;
       call.finish(error.message);
     });

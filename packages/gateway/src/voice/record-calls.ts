@@ -77,11 +77,11 @@ function record(
   const endIfBehind = (): void => {
     if (conversation.isBehind) end('A tap that must lose nothing has no room.');
   };
-  const saw = (event: CallEvent): void => {
+  const saw: CallWatcher['saw'] = (event, limit) => {
     const hasUsage = spent.saw(event);
     for (const told of toldBy(event, hasUsage ? spent.total : undefined)) add(told);
     if (event.kind === 'ended') {
-      const error = errorOf(event);
+      const error = event.reason === 'limit' ? limit : errorOf(event);
       const state = error === undefined ? 'completed' : error.isCancel ? 'cancelled' : 'failed';
       conversation.ended({ state, error, usage: spent.total }, undefined);
     } else endIfBehind();
@@ -94,11 +94,7 @@ function record(
 }
 
 /** The error of a call that ended as nobody wished; `undefined`: it is complete. */
-function errorOf({
-  detail,
-  reason,
-}: Extract<CallEvent, { readonly kind: 'ended' }>): GatewayError | undefined {
-  if (reason === 'limit') return new GatewayError('limit_reached', detail);
+function errorOf({ reason }: Extract<CallEvent, { readonly kind: 'ended' }>): GatewayError | undefined {
   if (reason !== 'model_failed') return undefined;
   return new GatewayError('upstream_cut', `The call ended: ${reason}.`);
 }

@@ -24,8 +24,8 @@ export function watchBoth(one: CallsOptions['watch'], other: CallsOptions['watch
     const watching: CallWatcher[] = [one(...call), other(...call)];
     const hearing = watching.flatMap(({ heard }) => heard ?? []);
     return {
-      saw: (event) => {
-        for (const { saw } of watching) saw(event);
+      saw: (event, limit) => {
+        for (const { saw } of watching) saw(event, limit);
       },
       heard:
         hearing.length === 0

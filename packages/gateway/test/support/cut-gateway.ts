@@ -22,8 +22,8 @@ export interface CutGateway {
   answer: (write: (response: ServerResponse) => void) => void;
   /** Resolves when the gateway has closed the connection of its latest request. */
   readonly providerClosed: () => Promise<unknown>;
-  /** Every stream is cut as soon as so many events have come. */
-  cutBehind: (events: number) => void;
+  /** Every stream is cut as soon as so many events have come. Default of the error: {@link reachedLimit}. */
+  cutBehind: (events: number, error?: LimitError) => void;
   readonly lines: () => readonly LogLine[];
 }
 
@@ -38,6 +38,7 @@ export function reachedLimit(): LimitError {
 export async function openCutGateway(flags: Readonly<Record<string, string>> = {}): Promise<CutGateway> {
   let answer = (response: ServerResponse): void => void response.end();
   let behind = Infinity;
+  let reason = reachedLimit();
   let closed: Promise<unknown> = Promise.resolve();
   const provider = createServer((request, response) => {
     request.resume();
@@ -58,7 +59,7 @@ export async function openCutGateway(flags: Readonly<Record<string, string>> = {
     stream.limits = new StreamLimits(stream.signal);
     stream.received = (run, isProgress, nowMs) => {
       received(run, isProgress, nowMs);
-      if (stream.events >= behind) stream.cut(reachedLimit(), { inputTokens: 12, outputTokens: 34 });
+      if (stream.events >= behind) stream.cut(reason, { inputTokens: 12, outputTokens: 34 });
     };
     streams.push(stream);
     return stream;
@@ -94,7 +95,10 @@ export async function openCutGateway(flags: Readonly<Record<string, string>> = {
     streams,
     answer: (write) => (answer = write),
     providerClosed: () => closed,
-    cutBehind: (events) => (behind = events),
+    cutBehind: (events, error = reachedLimit()) => {
+      behind = events;
+      reason = error;
+    },
     lines: () => lines,
   };
 }

@@ -1,4 +1,5 @@
 import type { Format } from '@spillway/core/format/format';
+import type { CutReason } from '@spillway/core/session';
 import { type ErrorAnswer, GatewayError } from '../errors.ts';
 import { limitHeaders, type LimitStanding } from './limit-headers.ts';
 
@@ -29,11 +30,13 @@ export interface LimitErrorOptions {
 }
 
 /**
- * A limit refuses a request, or ends an answer. A stream that it ends is `cancelled` with the reason `limit`: what waits is
+ * A limit refuses a request, or ends an answer. A stream that it ends is `cancelled` with a {@link CutReason}: what waits is
  * still delivered, and behind it the events that make a whole message of it.
  */
 export class LimitError extends GatewayError {
   readonly reached: ReachedLimit;
+  /** What readers of an answer that it ends are told. */
+  readonly cutReason: CutReason = 'limit';
   /** What the headers of its answer say of limits. Default: nothing. */
   standing: LimitStanding | undefined;
 
@@ -58,6 +61,11 @@ export class LimitError extends GatewayError {
     if (this.standing === undefined) return answer;
     return { ...answer, headers: { ...answer.headers, ...limitHeaders(format, this.standing) } };
   }
+}
+
+/** What readers are told of an answer that was cut with that error. */
+export function cutReasonOf(error: Error): CutReason {
+  return error instanceof LimitError ? error.cutReason : 'limit';
 }
 
 /** The longest wait after which the official SDKs try again. */

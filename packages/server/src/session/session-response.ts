@@ -1,6 +1,6 @@
 import { type Credit, type Gap, openCredit } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
-import { frameOverheadBytes } from '@spillway/core/session';
+import { type CutReason, frameOverheadBytes } from '@spillway/core/session';
 import { asFormatError, type GatewayError } from '../errors.ts';
 import { requestIdHeader } from '../http/request-id.ts';
 import { LargeRun } from '../memory/large-run.ts';
@@ -25,7 +25,7 @@ interface Sent {
 }
 
 type LastFrame =
-  | { readonly type: 'end'; readonly state: StreamState; readonly reason?: 'limit' }
+  | { readonly type: 'end'; readonly state: StreamState; readonly reason?: CutReason }
   | { readonly type: 'error'; readonly code: string; readonly message: string; readonly offset: number };
 
 /**
@@ -287,7 +287,7 @@ export class SessionResponse implements ReaderResponse {
   /** Sends nothing: the session keeps its connection alive. */
   ping(): void {}
 
-  complete(cutBy?: 'limit'): void {
+  complete(cutBy?: CutReason): void {
     if (cutBy === undefined) this.#finish({ type: 'end', state: 'completed' });
     else this.#finish({ type: 'end', state: 'cancelled', reason: cutBy });
   }

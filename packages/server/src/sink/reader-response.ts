@@ -1,5 +1,6 @@
 import type { Gap, Reader } from '@spillway/core';
 import type { EventRun } from '@spillway/core/format/sse';
+import type { CutReason } from '@spillway/core/session';
 import type { GatewayError } from '../errors.ts';
 import type { LargeRun } from '../memory/large-run.ts';
 import type { SendQueues } from './send-queues.ts';
@@ -56,7 +57,7 @@ export interface ReaderResponse {
   /** Keeps a silent connection alive. Call it only between events. */
   ping(): void;
   /** Ends the response: everything was written. `cutBy`: what ended the answer in its midst, as a whole message. */
-  complete(cutBy?: 'limit'): void;
+  complete(cutBy?: CutReason): void;
   /** Sends an error in the way that is still possible. */
   fail(error: GatewayError): void;
   /**

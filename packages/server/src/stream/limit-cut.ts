@@ -58,7 +58,7 @@ export class LimitCut {
         events: payloadsOf(runs),
         isFromStart: log.oldestOffset === 0,
         identity: limits?.identity,
-        note: { reason: 'limit', limit: name, scope, resetMs, ...(isKnown && { usage }) },
+        note: { reason: this.error.cutReason, limit: name, scope, resetMs, ...(isKnown && { usage }) },
         usage: { inputTokens, outputTokens },
       });
       return closing && withLineEnd(closing, lineEndOf(runs));

@@ -3,6 +3,7 @@ import type { EventRun } from '@spillway/core/format/sse';
 import { awaitsChunk } from './awaits-chunk.ts';
 import type { Bookmark } from './bookmarks.ts';
 import { asGatewayError, clientLeft, fellBehind, GatewayError } from '../errors.ts';
+import { cutReasonOf } from '../limit/limit-error.ts';
 import { LargeRun } from '../memory/large-run.ts';
 import { type StallCause, tokensOf } from './meter.ts';
 import type { BodyHold } from '../memory/request-memory.ts';
@@ -407,10 +408,10 @@ export class ServedReader implements WriteListener {
   #end({ end }: Reader<EventRun | Gap>): void {
     if (end?.state === 'detached' && this.#left !== undefined) throw this.#left;
     if (end?.state === 'disconnected') throw fellBehind(end.offset);
-    const isCut = end?.state === 'cut';
-    if (end !== undefined && 'error' in end && !isCut) throw end.error;
+    const cutBy = end?.state === 'cut' ? cutReasonOf(end.error) : undefined;
+    if (end !== undefined && 'error' in end && cutBy === undefined) throw end.error;
     this.start();
-    this.response.complete(isCut ? 'limit' : undefined);
+    this.response.complete(cutBy);
   }
 
   start(): void {
