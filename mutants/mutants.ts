@@ -8372,6 +8372,14 @@ export const mutants: readonly Mutant[] = [
     only: 'has a reason of its own',
   },
   {
+    name: 'limits: a member that is too long to be read is a way around them',
+    file: `${gateway}/http/request-body.ts`,
+    find: 'if (range.end - range.start > maxMemberBytes) throw memberTooLong(member, range);',
+    replace: 'if (range.end - range.start > maxMemberBytes) return undefined;',
+    test: `${gatewayTest}/relay-request.test.ts`,
+    only: 'what limits count of a request',
+  },
+  {
     name: 'limits: what never fits begins again tomorrow',
     file: `${gateway}/limit/limit-message.ts`,
     find: 'needed !== undefined && needed > quota.limit',

@@ -231,6 +231,13 @@ test('what limits count of a request: its prompt with the coding read, and the m
   }
   expect(asked('/v1/files', text, 'application/octet-stream').promptTokens).toBeGreaterThan(1000);
   expect(asked('/v1/files', 'words', 'application/octet-stream').promptTokens).toBe(0);
+  // What is too long to be read is no way around a limit. A list has no names in it.
+  const long = 'x'.repeat(262_144);
+  expect(() => asked('/v1/chat/completions', `{"user":"${long}"}`)).toThrow(
+    'user: expected at most 262144 bytes, got 262146.',
+  );
+  expect(() => asked('/v1/chat/completions', `{"user":{"a":"${long}"}}`)).toThrow('user: expected');
+  expect(asked('/v1/chat/completions', `{"user":["${long}"]}`).members).toEqual([undefined]);
   const deployment = '/openai/deployments/large/chat/completions';
   expect(asked(deployment, '{"model":"small"}').model).toBe('large');
   expect(asked('/v1beta/models/small%2F..%2Flarge:generateContent', '{}').model).toBe('small/../large');

@@ -19,7 +19,9 @@ export interface RequestBody {
   readonly stream: boolean;
   /**
    * The text or number at a path of names in a JSON body, as text; `undefined`: nothing else stands there, or its member
-   * of the top level is longer than 256 KiB, or was not asked for.
+   * of the top level was not asked for.
+   *
+   * @throws {GatewayError} `invalid_request` if that member is longer than 256 KiB, so that what it says would not count.
    */
   textAt(path: readonly string[]): string | undefined;
   /** The same body without the first `length` characters of its model. Every other byte stays as it was. */
@@ -84,7 +86,7 @@ export function readRequestBody(body: ReceivedBody): RequestBody | undefined {
     model,
     // Other spellings of `true` are left to the provider: its answer shows whether it streams.
     stream: stream !== undefined && Buffer.concat(body.parts(stream)).equals(literalTrue),
-    textAt: ([first = '', ...rest]) => memberText(body, named.others?.get(first), rest),
+    textAt: ([first = '', ...rest]) => memberText(body, first, named.others?.get(first), rest),
     withoutPrefix: (length) => {
       const { start, end } = named.model ?? { start: 0, end: 0 };
       if (!hasJson) return [...body.parts({ start: 0, end: start }), ...partsFrom(body, start + length)];
@@ -119,16 +121,19 @@ function textAt(body: ReceivedBody, range: ByteRange | undefined): string | unde
   return Buffer.concat(body.parts(range)).toString('utf8');
 }
 
-/** A longer member of the top level is not read for a name in it. */
+/** The longest member of the top level that is read for a name or a number in it. None that people write is as long. */
 const maxMemberBytes = 262_144;
 
 /** The text or number at a path below the JSON value in a range of the body. */
 function memberText(
   body: ReceivedBody,
+  member: string,
   range: ByteRange | undefined,
   path: readonly string[],
 ): string | undefined {
-  if (range === undefined || range.end - range.start > maxMemberBytes) return undefined;
+  // A list has no names, however long it is.
+  if (range === undefined || body.parts(range)[0]?.[0] === OPEN_LIST) return undefined;
+  if (range.end - range.start > maxMemberBytes) throw memberTooLong(member, range);
   let value: unknown;
   try {
     value = JSON.parse(Buffer.concat(body.parts(range)).toString('utf8'));
@@ -161,5 +166,11 @@ function modelTooLong(): GatewayError {
   );
 }
 
+function memberTooLong(name: string, { end, start }: ByteRange): GatewayError {
+  const message = `${name}: expected at most ${maxMemberBytes} bytes, got ${end - start}. Limits read it, and a longer one is not read.`;
+  return new GatewayError('invalid_request', message);
+}
+
 const literalTrue = Buffer.from('true');
 const QUOTE = 0x22;
+const OPEN_LIST = 0x5b;
