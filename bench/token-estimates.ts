@@ -2,10 +2,13 @@ import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import { createTokenEstimate } from '@spillway/core/format/token-estimate';
 import { readRecordings, toSse } from '../packages/core/test/format/fixtures.ts';
 import { formats } from '../packages/core/test/support/formats.ts';
-import { answerTokens } from '../packages/gateway/src/limit/token-estimate.ts';
+import { answerTokens, largeEventTokens } from '../packages/gateway/src/limit/token-estimate.ts';
 
 /** How often a stream is estimated to see what that costs. */
 const rounds = 50;
+
+/** An event with more bytes is looked at by itself. */
+const largeBytes = 16_384;
 
 /** Members of a usage that say how many of its tokens were thought, and not always sent. */
 const reasoningMembers = new Set(['reasoning_tokens', 'thoughtsTokenCount']);
@@ -21,7 +24,7 @@ export async function tokenEstimates(): Promise<void> {
     const { classify, usage } = formats[format];
     const runs: EventRun[] = [];
     const scanner = new EventScanner({ classify });
-    scanner.push(toSse(format, events), (run) => runs.push({ ...run, bytes: run.bytes.slice() }));
+    scanner.push(toSse(format, events), (run) => runs.push({ ...run, bytes: run.bytes.slice() }), 1);
     // A file may have the next answer behind the end of the first.
     const count = runs.reduce((sum, run) => sum + run.events, 0);
     const payloads = events.slice(0, count).map((event): unknown => JSON.parse(event));
@@ -29,7 +32,13 @@ export async function tokenEstimates(): Promise<void> {
     const tokens = usage(reported)?.outputTokens;
     if (tokens === undefined) continue;
     const bytes = runs.reduce((sum, run) => sum + run.byteLength, 0);
-    const byBytes = answerTokens(format, count, bytes);
+    const large = { events: 0, bytes: 0, tokens: 0 };
+    for (const run of runs.filter(({ byteLength }) => byteLength > largeBytes)) {
+      large.events += run.events;
+      large.bytes += run.byteLength;
+      large.tokens += largeEventTokens(format, run.bytes);
+    }
+    const byBytes = answerTokens(format, count, bytes, large);
     const estimate = createTokenEstimate(formats[format]);
     const byText = runs.reduce((sum, run) => sum + estimate(run), 0);
     const beganMs = performance.now();

@@ -8380,6 +8380,22 @@ export const mutants: readonly Mutant[] = [
     only: 'what limits count of a request',
   },
   {
+    name: 'limits: megabytes in one event are some words',
+    file: `${gateway}/relay/fill.ts`,
+    find: 'large.tokens += largeEventTokens(',
+    replace: 'large.tokens += 0 * largeEventTokens(',
+    test: `${gatewayTest}/limits.test.ts`,
+    only: 'in one event',
+  },
+  {
+    name: 'limits: large events that repeat an answer count as another',
+    file: `${gateway}/limit/token-estimate.ts`,
+    find: 'if (textMark !== undefined && !head.includes(textMark)) return 0;',
+    replace: "if (textMark !== undefined && head === '') return 0;",
+    test: `${gatewayTest}/asked-of-limits.test.ts`,
+    only: 'that repeats the answer',
+  },
+  {
     name: 'limits: what never fits begins again tomorrow',
     file: `${gateway}/limit/limit-message.ts`,
     find: 'needed !== undefined && needed > quota.limit',

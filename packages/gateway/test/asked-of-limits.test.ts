@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { checkModel, runsModel } from '../src/limit/asked-model.ts';
 import { modelNames } from '../src/limit/model-names.ts';
 import { priceOf } from '../src/limit/price-of.ts';
-import { beginsAsJson, promptTokens } from '../src/limit/token-estimate.ts';
+import { answerTokens, beginsAsJson, largeEventTokens, promptTokens } from '../src/limit/token-estimate.ts';
 import { wholeAnswer } from '../src/limit/whole-answer.ts';
 
 const asked = {
@@ -77,6 +77,52 @@ test('a price fits a model by each of its names', () => {
   expect(priceOf([price], modelNames('large', 'local'), 1)).toBeUndefined();
   const bare = { ...price, model: 'large' };
   expect(priceOf([bare], modelNames('openai/large', 'openai'), 1)).toBe(bare);
+});
+
+describe('a large event', () => {
+  const none = { events: 0, bytes: 0, tokens: 0 };
+  const event = (payload: object, name = ''): Buffer =>
+    Buffer.from(`${name === '' ? '' : `event: ${name}\n`}data: ${JSON.stringify(payload)}\n\n`);
+  const text = 'word '.repeat(200_000);
+  const picture = randomBytes(750_000).toString('base64');
+
+  test('counts by its bytes, in each format', () => {
+    const content = { choices: [{ index: 0, delta: { content: text } }] };
+    expect(largeEventTokens('openai-chat', event(content))).toBeCloseTo(250_000, -3);
+    const parts = { candidates: [{ content: { parts: [{ text }] } }] };
+    expect(largeEventTokens('gemini', event(parts))).toBeCloseTo(250_000, -3);
+    for (const [format, name] of [
+      ['openai-responses', 'response.output_text.delta'],
+      ['anthropic-messages', 'content_block_delta'],
+    ] as const)
+      expect(largeEventTokens(format, event({ type: name, delta: text }, name))).toBeCloseTo(250_000, -3);
+  });
+
+  test('that repeats the answer, or has what a tool has found, counts nothing', () => {
+    for (const [format, name] of [
+      ['openai-responses', 'response.output_text.done'],
+      ['openai-responses', 'response.completed'],
+      ['anthropic-messages', 'content_block_start'],
+    ] as const)
+      expect(largeEventTokens(format, event({ type: name, text }, name))).toBe(0);
+  });
+
+  test('counts a picture as a picture', () => {
+    const inlineData = { mimeType: 'image/png', data: picture };
+    const payload = { candidates: [{ content: { parts: [{ inlineData }] } }] };
+    const tokens = largeEventTokens('gemini', event(payload));
+    expect(tokens).toBeGreaterThan(900);
+    expect(tokens).toBeLessThan(2000);
+  });
+
+  test('leaves the others of its stream as they are', () => {
+    const ordinary = answerTokens('openai-chat', 300, 60_000, none);
+    expect(ordinary).toBe(300);
+    const large = { events: 1, bytes: 4_000_000, tokens: 1_000_000 };
+    expect(answerTokens('openai-chat', 301, 4_060_000, large)).toBe(1_000_300);
+    // Results of a search in ordinary events are no text.
+    expect(answerTokens('openai-chat', 10, 160_000, none)).toBe(320);
+  });
 });
 
 describe('an answer in one piece', () => {

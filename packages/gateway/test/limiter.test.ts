@@ -131,7 +131,7 @@ function say(
   for (let said = 0; said < tokens; said += 1) {
     if (lease.isShort || stream.signal.aborted) return said;
     speak('x');
-    lease.received(stream.events, stream.bytes);
+    lease.received(stream.events, stream.bytes, stream.large);
   }
   return tokens;
 }

@@ -61,6 +61,14 @@ describe('limits on what a provider sends', () => {
     expect(text.length).toBeGreaterThan(1_000_000);
   });
 
+  test('in one event, megabytes of text are as many tokens as in many', async () => {
+    const gateway = await startGateway(['--tenant', 'name=*,answerTokens=20000']);
+    const text = await (await postChat(gateway.url, 'sim:line=400000,tokens=5,tps=20,ttft=0')).text();
+    expect(text).toContain('"spillway":{"reason":"limit","limit":"answerTokens"');
+    const [, completion] = /"completion_tokens":(\d+)/.exec(text) ?? [];
+    expect(Number(completion)).toBeGreaterThan(95_000);
+  });
+
   test.each(readers)('endless response headers, read by %s', async (reader) => {
     const server = createServer((socket) => {
       socket.on('error', () => undefined);

@@ -6,7 +6,7 @@ import { GatewayError } from '@spillway/server/errors';
 import type { LimitError } from '@spillway/server/limit/limit-error';
 import { limitHeaders, type LimitStanding } from '@spillway/server/limit/limit-headers';
 import type { StreamPace } from '@spillway/server/limit/stream-pace';
-import type { StreamLimit } from '@spillway/server/limit/stream-limit';
+import type { LargeEvents, StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { GatewayStream } from '@spillway/server/stream/stream';
 import type { TenantLimits } from '../config/limits.ts';
 import { allowedOf, answerError, isReservedByOthers, lateError } from './limit-message.ts';
@@ -180,8 +180,8 @@ export class RequestLease implements StreamLimit {
     }
   }
 
-  received(events: number, bytes: number): void {
-    const tokens = answerTokens(this.#format ?? 'openai-chat', events, bytes);
+  received(events: number, bytes: number, large: LargeEvents): void {
+    const tokens = answerTokens(this.#format ?? 'openai-chat', events, bytes, large);
     if (tokens >= this.#nextAt) this.#reached(tokens);
   }
 

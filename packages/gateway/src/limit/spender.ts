@@ -41,8 +41,8 @@ export function spenderOf(stream: GatewayStream, format: FormatName | undefined)
       return stream.body === undefined || stream.body.isEvents;
     },
     get estimatedTokens() {
-      const { body, bytes, events } = stream;
-      if (body?.isEvents === true) return answerTokens(format ?? 'openai-chat', events, bytes);
+      const { body, bytes, events, large } = stream;
+      if (body?.isEvents === true) return answerTokens(format ?? 'openai-chat', events, bytes, large);
       // What is in a body of an unknown kind may be anything.
       return format === undefined ? 0 : textTokens(bytes);
     },

@@ -1,4 +1,5 @@
 import type { FormatName } from '@spillway/core/format/format';
+import type { LargeEvents } from '@spillway/server/limit/stream-limit';
 
 /** How tokens of an answer are counted while it comes: by its events, and by the bytes beyond those that each has anyway. */
 interface Ratio {
@@ -6,8 +7,13 @@ interface Ratio {
   /** The bytes of an event that say nothing: names, ids, braces. */
   readonly freeBytes: number;
   readonly bytesPerToken: number;
-  /** The most tokens that an event counts on the average: some bring results of a search, and no text. */
+  /**
+   * The most tokens that an event counts on the average: some bring results of a search, and no text. Large events,
+   * which are more than one read brings (16 KiB), are not among them: each of these is looked at by itself.
+   */
   readonly maxPerEvent: number;
+  /** Stands at the beginning of a large event that brings text; others repeat the answer, or have what a tool has found. */
+  readonly textMark?: string;
 }
 
 /**
@@ -20,17 +26,49 @@ interface Ratio {
 const ratios: Readonly<Record<FormatName, Ratio>> = {
   'openai-chat': { perEvent: 1, freeBytes: 400, bytesPerToken: 4, maxPerEvent: 32 },
   'openai-completions': { perEvent: 1, freeBytes: 400, bytesPerToken: 4, maxPerEvent: 32 },
-  'openai-responses': { perEvent: 1, freeBytes: 400, bytesPerToken: 4, maxPerEvent: 32 },
-  'anthropic-messages': { perEvent: 2.5, freeBytes: 150, bytesPerToken: 4, maxPerEvent: 8 },
+  'openai-responses': { perEvent: 1, freeBytes: 400, bytesPerToken: 4, maxPerEvent: 32, textMark: '.delta"' },
+  'anthropic-messages': {
+    perEvent: 2.5,
+    freeBytes: 150,
+    bytesPerToken: 4,
+    maxPerEvent: 8,
+    textMark: '"content_block_delta"',
+  },
   gemini: { perEvent: 3, freeBytes: 700, bytesPerToken: 4, maxPerEvent: 200 },
   conversation: { perEvent: 1, freeBytes: 400, bytesPerToken: 4, maxPerEvent: 32 },
 };
 
-/** An estimate of the tokens in so many events of an answer, which have so many bytes together. */
-export function answerTokens(format: FormatName, events: number, bytes: number): number {
+/** The bytes at the beginning of a large event that say what it is. */
+const headBytes = 256;
+/** The most blocks that are looked at of one large event. */
+const mostBlocks = 64;
+
+/** An estimate of the tokens in so many events of an answer, which have so many bytes together, with the `large` among them. */
+export function answerTokens(format: FormatName, events: number, bytes: number, large: LargeEvents): number {
   const { bytesPerToken, freeBytes, maxPerEvent, perEvent } = ratios[format];
-  const inText = Math.max(0, bytes - freeBytes * events) / bytesPerToken;
-  return Math.ceil(events * perEvent + Math.min(inText, events * (maxPerEvent - perEvent)));
+  const small = events - large.events;
+  const inText = Math.max(0, bytes - large.bytes - freeBytes * small) / bytesPerToken;
+  return Math.ceil(large.tokens + small * perEvent + Math.min(inText, small * (maxPerEvent - perEvent)));
+}
+
+/**
+ * An estimate of the tokens in one large event, by some blocks of it, however large it is: text of the answer counts as a
+ * prompt's text does, and all pictures and sounds in it as one in a prompt.
+ */
+export function largeEventTokens(format: FormatName, event: Uint8Array): number {
+  const { textMark } = ratios[format];
+  const head = Buffer.from(event.subarray(0, headBytes)).toString('latin1');
+  if (textMark !== undefined && !head.includes(textMark)) return 0;
+  const stepBytes = Math.max(blockBytes, event.length / mostBlocks);
+  let blocks = 0;
+  let inBase64 = 0;
+  // From the midst of each step: the first bytes of an event are JSON in any case.
+  for (let at = stepBytes / 2; at + blockBytes <= event.length; at += stepBytes) {
+    blocks += 1;
+    if (lettersOf(event.subarray(at, at + blockBytes)) >= leastLetters) inBase64 += 1;
+  }
+  const textBytes = event.length * (1 - inBase64 / blocks);
+  return textTokens(textBytes) + (inBase64 > 0 ? attachmentTokens : 0);
 }
 
 /** An estimate of the tokens in a text of so many bytes. */

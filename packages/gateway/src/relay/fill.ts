@@ -21,6 +21,7 @@ import type { ReplyPool } from '../source/exchange.ts';
 import { isRedirect, redirectError } from '../provider/redirect.ts';
 import type { ProviderRequest, Reply } from '../source/reply.ts';
 import { maxRefusalBytes, maxRefusalMs } from '../provider/retry-hints.ts';
+import { largeEventTokens } from '../limit/token-estimate.ts';
 import { ReplySource } from '../source/reply-source.ts';
 import { RunMemory } from '@spillway/server/memory/run-memory';
 import { openRunChannel } from '@spillway/server/stream/run-channel';
@@ -220,6 +221,12 @@ async function fillChannel(
   const usage = scanner === undefined ? usageOf(reply, known) : undefined;
   const source = new ReplySource(reply, channel, memory, {
     onBody: usage === undefined ? undefined : (bytes) => usage.take(bytes),
+    onLargeEvent: (event) => {
+      const { large } = stream;
+      large.events += 1;
+      large.bytes += event.length;
+      large.tokens += largeEventTokens(format?.name ?? 'openai-chat', event);
+    },
     listener: stream,
     loop,
     scanner,

@@ -2,7 +2,7 @@ import type { Channel, ChunkMemory, OfferResult } from '@spillway/core';
 import { type EventRun, EventScanner } from '@spillway/core/format/sse';
 import type { BusyLoop } from '@spillway/server/time/busy-loop';
 import { asGatewayError, GatewayError } from '@spillway/server/errors';
-import type { StreamLimit } from '@spillway/server/limit/stream-limit';
+import type { LargeEvents, StreamLimit } from '@spillway/server/limit/stream-limit';
 import type { StreamPace } from '@spillway/server/limit/stream-pace';
 import { LargeRun } from '@spillway/server/memory/large-run';
 import type { EventPlace } from '@spillway/server/memory/event-memory';
@@ -18,7 +18,7 @@ const worthAReadBytes = 2048;
 
 /**
  * An unfinished event with more bytes than this takes a place in the EventMemory before the next read. The
- * bytes of one more read are part of the 128 KiB of every stream.
+ * bytes of one more read are part of the 128 KiB of every stream. It is a run of its own, because no read brings as much.
  */
 const smallEventBytes = 16_384;
 
@@ -34,6 +34,8 @@ interface ReplyListener {
   /** The events and bytes that have come so far. */
   readonly events: number;
   readonly bytes: number;
+  /** What of them came in large events. */
+  readonly large: LargeEvents;
   /** Bytes came. A comment (no events) is no progress. In a body that is no event stream, every byte is. */
   received(run: EventRun, isProgress: boolean, nowMs: number): void;
   /**
@@ -60,6 +62,8 @@ export interface ReplySourceOptions {
   readonly pace?: StreamPace | undefined;
   /** Gets the bytes of a body that is no event stream; valid only until it returns. */
   readonly onBody?: ((bytes: Uint8Array) => void) | undefined;
+  /** Gets each event with more than 16 KiB, before the listener hears of it. */
+  readonly onLargeEvent?: ((event: Uint8Array) => void) | undefined;
   /** Opens a place for a large event. */
   readonly openPlace: () => EventPlace;
   readonly maxEventBytes: number;
@@ -209,8 +213,8 @@ export class ReplySource implements BodyHandler {
    */
   #mustWait(limit: StreamLimit | undefined): boolean {
     if (limit === undefined) return false;
-    const { bytes, events } = this.#options.listener;
-    limit.received(events, bytes);
+    const { bytes, events, large } = this.#options.listener;
+    limit.received(events, bytes, large);
     if (!limit.isShort || this.#bodyEnd !== undefined) return false;
     this.#isUngranted = true;
     limit.onRoom = this.#onGranted;
@@ -282,6 +286,7 @@ export class ReplySource implements BodyHandler {
     const { listener, loop, scanner } = this.#options;
     const nowMs = performance.now();
     loop.look(nowMs);
+    if (run.events === 1 && run.byteLength > smallEventBytes) this.#options.onLargeEvent?.(run.bytes);
     listener.received(run, run.events > 0 || scanner === undefined, nowMs);
     // The first run has the unfinished event, so the place belongs to that run.
     const place = this.#place === undefined ? undefined : this.#takePlace();

@@ -1,16 +1,24 @@
 import type { Format, TokenUsage } from '@spillway/core/format/format';
 import type { LimitError } from './limit-error.ts';
 
+/** The events of a stream that are larger than one read brings, which are looked at one by one. */
+export interface LargeEvents {
+  readonly events: number;
+  readonly bytes: number;
+  /** An estimate. */
+  readonly tokens: number;
+}
+
 /**
  * Holds one stream against limits as it goes on. The stream calls it on the path of each chunk, so it adds and compares
  * plain numbers there. A stream without limits has none.
  */
 export interface StreamLimit {
   /**
-   * More has come from the provider: so many events and bytes it is now in all. May cut the stream, and may become
-   * {@link isShort}.
+   * More has come from the provider: so many events and bytes it is now in all, with those of `large` among them. May cut
+   * the stream, and may become {@link isShort}.
    */
-  received(events: number, bytes: number): void;
+  received(events: number, bytes: number, large: LargeEvents): void;
   /** Whether what is reserved is used up, and the answer about more is not there yet: the provider has to wait. */
   readonly isShort: boolean;
   /** Called once when the provider may go on; set it while {@link isShort}. */

@@ -74,6 +74,8 @@ export class GatewayStream implements StreamOwner {
   firstEventMs: number | undefined;
   events = 0;
   bytes = 0;
+  /** What of them came in large events. Whoever finds one adds it. */
+  readonly large = { events: 0, bytes: 0, tokens: 0 };
   /** How the stream ended, and when; `undefined` while the provider is at work or may be. */
   end: StreamEnd | undefined;
   /** Absent: no limit concerns the stream. Set it before there is a body. */
