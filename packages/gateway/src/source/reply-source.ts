@@ -82,6 +82,9 @@ export interface ReplySourceOptions {
  * enough, too, if HTTP says that the body is whole. HTTP says so by a length or a last chunk; a closed
  * connection proves nothing. An event stream that ends in any other way has failed. Any other body is
  * complete when HTTP says so.
+ *
+ * One file, because what makes the provider wait (the channel, a pace, a limit, the memory of events, a busy process) may
+ * each be there when the reply ends, and the end comes behind all that is held.
  */
 export class ReplySource implements BodyHandler {
   readonly #reply: Reply;

@@ -31,6 +31,7 @@ type LastFrame =
 /**
  * The response to one reader over a session. It outlives its connection. Chunks that were sent and not acknowledged
  * are kept, at most a window. They are sent again to a client that comes back without them.
+ * One file, because what is sent, acknowledged and kept is one window, which every frame and the loss of a connection move.
  */
 export class SessionResponse implements ReaderResponse {
   /** The reader's own credit. */
