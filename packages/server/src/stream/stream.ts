@@ -551,7 +551,7 @@ export class GatewayStream implements StreamOwner {
 
   /** Checks all deadlines of the stream, and keeps silent connections alive. */
   tick(nowMs: number): void {
-    const { detachGraceMs } = this.#deadlines;
+    const { detachGraceMs, idleTimeoutMs } = this.#deadlines;
     const { bookmarks, readers } = this.audience;
     for (const reader of readers) reader.tick(nowMs, detachGraceMs);
     if (this.end === undefined) bookmarks.tick(nowMs, detachGraceMs);
@@ -570,7 +570,6 @@ export class GatewayStream implements StreamOwner {
     } else if (due !== undefined) {
       this.cancel(due);
     } else if (this.phase === 'streaming' && !this.isPaused) {
-      const { idleTimeoutMs } = this.#deadlines;
       const silent = this.#silence.error(nowMs, idleTimeoutMs, this.origin.queueTimeoutMs);
       if (silent !== undefined) this.cancel(silent);
     }
