@@ -2894,10 +2894,17 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'keys: two commands change a file at once',
     file: `${gateway}/keys/key-file.ts`,
-    find: "flag: 'wx', mode: 0o600",
-    replace: "flag: 'w', mode: 0o600",
+    find: 'if (lock !== undefined) return lock;\n    if (performance',
+    replace: 'return lock ?? { release: () => undefined };\n    if (performance',
     test: `${gatewayTest}/keys-command.test.ts`,
-    only: 'a lock that a killed',
+    only: 'takes over from one',
+  },
+  {
+    name: 'keys: who has a lock loses it when it is asked for again',
+    file: `${server}/tap/sinks/file-lock.ts`,
+    find: "openSync(path, 'ax', 0o600)",
+    replace: "openSync(path, 'a', 0o600)",
+    test: `${serverTest}/file-lock.test.ts`,
   },
   {
     name: 'keys: a new file can be read by everybody',
