@@ -8259,6 +8259,22 @@ export const mutants: readonly Mutant[] = [
     only: 'limit rule 13',
   },
   {
+    name: 'limits: half a millisecond is taken for a number of them',
+    file: `${core}/limit/limit-check.ts`,
+    find: 'Number.isInteger(leaseMs) && ',
+    replace: '',
+    test: `${coreTest}/limit-store.test.ts`,
+    only: 'limit rule 14',
+  },
+  {
+    name: 'limits: a budget is claimed twice by one call',
+    file: `${core}/limit/limit-check.ts`,
+    find: 'quotas.length > 1 && new Set',
+    replace: 'quotas.length < 0 && new Set',
+    test: 'packages/redis/test/redis-limits.test.ts',
+    only: 'limit rule 14',
+  },
+  {
     name: 'limits: a tenant that hammers asks the store each time',
     file: `${gateway}/limit/limiter.ts`,
     find: 'if (error !== undefined) return error;',

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
-import { invalid } from '../invalid.ts';
 import { Budget } from './budget.ts';
 import { LeaseBook, type Lease, type LeasePart } from './lease-book.ts';
+import { checkClaims, checkLease, checkLeaseRequest, checkQuota } from './limit-check.ts';
 import type {
   BudgetClaim,
   BudgetQuota,
@@ -73,11 +73,9 @@ export class LimitBook {
       .map(([key, { endMs, spent, startMs }]) => ({ key, spent, startMs, endMs }));
   }
 
-  open({ budgets, lease: name, leaseMs, places, rates }: LeaseRequest): LimitAnswer {
-    checkLease(name, leaseMs);
-    checkQuotas(rates);
-    checkQuotas(places);
-    checkClaims(budgets);
+  open(request: LeaseRequest): LimitAnswer {
+    checkLeaseRequest(request);
+    const { budgets, lease: name, leaseMs, places, rates } = request;
     const nowMs = this.#begin();
     const there = this.#leases.live(name);
     if (there !== undefined) return this.#grant(there.granted, rates, budgets);
@@ -280,43 +278,4 @@ export class LimitBook {
 function giveBack(budget: Budget, part: LeasePart): void {
   budget.reserved -= part.reserved;
   part.reserved = 0;
-}
-
-function checkLease(name: string, leaseMs = 1000): void {
-  if (!(name.length >= 1 && name.length <= 64))
-    throw invalid(`lease: expected a name of 1 to 64 characters, got ${name.length}.`);
-  if (!(leaseMs >= 1000 && leaseMs <= 3_600_000))
-    throw invalid(`leaseMs: expected 1,000 to 3,600,000, got ${leaseMs}.`);
-}
-
-function checkQuota(quota: Quota): void {
-  const { key, kind } = quota;
-  if (key.length > 256) throw invalid(`key of a quota: expected at most 256 characters, got ${key.length}.`);
-  if (kind !== 'rate') checkAmount('limit', quota.limit);
-  else if (!(quota.perSecond > 0 && Number.isSafeInteger(quota.burst) && quota.burst >= 1))
-    throw invalid(
-      `rate: expected more than 0 a second and a burst of 1 or more, got ${quota.perSecond} and ${quota.burst}.`,
-    );
-}
-
-/** Each quota may be asked for once: it is either there for the request or not. */
-function checkQuotas(quotas: readonly Quota[]): void {
-  for (const quota of quotas) checkQuota(quota);
-  if (quotas.length > 1 && new Set(quotas.map(({ key }) => key)).size < quotas.length)
-    throw invalid('quotas: expected each key once, got one twice.');
-}
-
-function checkClaims(claims: readonly BudgetClaim[]): void {
-  checkQuotas(claims.map(({ quota }) => quota));
-  for (const { atLeast, spent, want } of claims) {
-    checkAmount('spent', spent);
-    checkAmount('want', want);
-    checkAmount('atLeast', atLeast);
-    if (atLeast > want) throw invalid(`atLeast: expected at most want (${want}), got ${atLeast}.`);
-  }
-}
-
-function checkAmount(name: string, amount: number): void {
-  if (!(Number.isSafeInteger(amount) && amount >= 0))
-    throw invalid(`${name}: expected a whole number, 0 or more, got ${amount}.`);
 }
