@@ -27,6 +27,7 @@ const defects: readonly (readonly [rule: number, defects: LimitDefects])[] = [
   [12, { keepsAll: true }],
   [13, { tellsTheStatesBefore: true }],
   [14, { rounds: true }],
+  [15, { reopens: true }],
 ];
 
 test.each(defects)('the checks of limit rule %i notice a store that breaks it: %o', async (rule, defect) => {

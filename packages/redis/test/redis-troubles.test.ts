@@ -191,6 +191,18 @@ test('a password is in no error', async (context) => {
     );
 });
 
+test('a rate that the script cannot count exactly is refused, with or without a Redis', async () => {
+  const store = openRedisLimits({ url: 'redis://127.0.0.1:1' });
+  onTestFinished(() => store.close());
+  const rate = { kind: 'rate', key: 'requests', perSecond: 1, burst: 1 } as const;
+  for (const wrong of [{ perSecond: 1e9 + 1 }, { perSecond: Infinity }, { burst: 1e9 + 1 }]) {
+    const refused = { code: 'invalid_option', message: expect.stringContaining('up to 10^9') };
+    const rates = [{ ...rate, ...wrong }];
+    await expect(store.open({ ...lease('a'), rates }, signal)).rejects.toMatchObject(refused);
+    await expect(store.read(rates, signal)).rejects.toMatchObject(refused);
+  }
+});
+
 test('a server that quotes what it does not know quotes no password', async () => {
   const server = createServer((socket) => {
     socket.on('error', () => undefined);

@@ -77,8 +77,12 @@ export class LimitBook {
     checkLeaseRequest(request);
     const { budgets, lease: name, leaseMs, places, rates } = request;
     const nowMs = this.#begin();
-    const there = this.#leases.live(name);
-    if (there !== undefined) return this.#grant(there.granted, rates, budgets);
+    const there = this.#leases.live(name) ?? this.#leases.settled(name);
+    if (there !== undefined) {
+      // One that was extended or settled alone has no first answer.
+      const reserved = budgets.map((_claim, index) => there.granted[index] ?? 0);
+      return this.#grant(reserved, rates, budgets);
+    }
 
     for (const quota of rates) {
       const waitMs = this.#buckets.get(quota.key)?.waitMs(quota, nowMs) ?? 0;
@@ -107,6 +111,7 @@ export class LimitBook {
     checkLease(name, leaseMs);
     checkClaims(claims);
     const nowMs = this.#begin();
+    if (this.#leases.settled(name) !== undefined) return this.#nothing(claims);
     const live = this.#leases.live(name);
     if (live !== undefined) this.#leases.renew(live, leaseMs, nowMs);
     const lease = live ?? this.#leases.open(name, leaseMs, nowMs);
@@ -127,7 +132,7 @@ export class LimitBook {
     checkLease(name);
     checkClaims(claims);
     const nowMs = this.#begin();
-    if (this.#leases.gone(name)?.isSettled === true) return;
+    if (this.#leases.settled(name) !== undefined) return;
     const lease = this.#leases.live(name) ?? this.#leases.open(name, 0, nowMs);
     for (const claim of claims) this.#spend(lease, claim);
     this.#end(lease, true, nowMs);
@@ -230,6 +235,17 @@ export class LimitBook {
   ): LimitAnswer {
     const states = [...rates, ...claims.map(({ quota }) => quota)].map((quota) => this.#state(quota));
     return { isGranted: true, reserved, states };
+  }
+
+  /** What a lease gets that has been settled. */
+  #nothing(claims: readonly BudgetClaim[]): LimitAnswer {
+    const refusing = claims.find(({ atLeast }) => atLeast > 0);
+    if (refusing !== undefined) return this.#refusal(refusing.quota, undefined);
+    return this.#grant(
+      claims.map(() => 0),
+      [],
+      claims,
+    );
   }
 
   #refusal(quota: Quota, retryAfterMs: number | undefined): LimitAnswer {

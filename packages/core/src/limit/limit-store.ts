@@ -150,6 +150,9 @@ export interface LimitStore {
   /**
    * Ends a lease: counts the rest of what was spent (`want` and `atLeast` do not count), and frees its places and what it had
    * reserved. (7) To settle again changes nothing, for at least an hour. What was spent by a lease that is gone counts.
+   * (15) For as long, what is settled stays settled: who extends the lease counts and reserves nothing, and is refused by the
+   * first budget of which a slice is needed (`atLeast` > 0); who opens it takes nothing, and gets the answer of its first call,
+   * with no slices if it was never opened.
    */
   settle(lease: string, claims: readonly BudgetClaim[], signal: AbortSignal): Promise<void>;
   /**

@@ -44,6 +44,8 @@ export interface LimitDefects {
   readonly tellsTheStatesBefore?: boolean;
   /** 14: it makes a whole number of what is none. */
   readonly rounds?: boolean;
+  /** 15: it opens what was settled. */
+  readonly reopens?: boolean;
 }
 
 /** Several stores on one book, with a clock that is moved. */
@@ -159,6 +161,8 @@ class RemoteStore implements LimitStore {
     await this.#trip(signal);
     if (this.#defects.dropsTheLate === true && !this.#opened.has(lease))
       return { isGranted: true, reserved: claims.map(() => 0), states: [] };
+    if (this.#defects.reopens === true && this.#settled.has(lease))
+      return this.#book.extend(this.#nextName(), leaseMs, claims, never);
     const numbers = JSON.stringify(claims.map(({ spent }) => spent));
     if (this.#defects.addsEachTime === true && this.#spent.get(lease) === numbers)
       await this.#book.settle(this.#nextName(), claims, never);
