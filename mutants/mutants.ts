@@ -3027,6 +3027,13 @@ export const mutants: readonly Mutant[] = [
     only: 'shares the writer',
   },
   {
+    name: 'reload: a file that is still closed by another tap is refused',
+    file: `${gateway}/tap/taps.ts`,
+    find: 'if (closing.length === 0) return;',
+    replace: 'return;',
+    test: `${gatewayTest}/taps.test.ts`,
+  },
+  {
     name: 'reload: a file is written as before, although other settings are accepted',
     file: `${gateway}/tap/taps.ts`,
     find: 'if (!areWrittenAlike(settings, writer.settings)) {',
