@@ -8282,6 +8282,22 @@ export const mutants: readonly Mutant[] = [
     only: 'limit rule 15',
   },
   {
+    name: 'limits: a Redis with TLS is not found at an address',
+    file: `${redis}/connection/dial-redis.ts`,
+    find: 'isIP(host) === 0 ? { servername: host } : {}',
+    replace: '{ servername: host }',
+    test: 'packages/redis/test/redis-tls.test.ts',
+    only: 'by TLS at 127.0.0.1',
+  },
+  {
+    name: 'limits: the certificate of a Redis is not looked at',
+    file: `${redis}/connection/dial-redis.ts`,
+    find: '...tls, ...socket, tls: true }',
+    replace: '...tls, ...socket, tls: true, rejectUnauthorized: false }',
+    test: 'packages/redis/test/redis-tls.test.ts',
+    only: 'nobody vouches for',
+  },
+  {
     name: 'limits: on Redis, a rate is larger than the script can count',
     file: `${redis}/limit/limit-call.ts`,
     find: 'perSecond <= 1e9 && burst <= 1e9',
