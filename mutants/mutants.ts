@@ -8298,6 +8298,14 @@ export const mutants: readonly Mutant[] = [
     only: 'nobody vouches for',
   },
   {
+    name: 'limits: on Redis, a lease that has ended keeps all that it had',
+    file: `${redis}/limit/limit-script.ts`,
+    find: "if isEnd then redis.call('DEL', lease) end",
+    replace: '',
+    test: 'packages/redis/test/redis-troubles.test.ts',
+    only: 'costs a Redis less',
+  },
+  {
     name: 'limits: on Redis, a rate is larger than the script can count',
     file: `${redis}/limit/limit-call.ts`,
     find: 'perSecond <= 1e9 && burst <= 1e9',

@@ -305,6 +305,30 @@ test('names that a cluster would keep apart are refused', async (context) => {
   ]);
 });
 
+test('a user that came once costs a Redis less than 400 bytes, until its day is over', async (context) => {
+  const server = await startRedis(context);
+  const store = openLimits(server);
+  // As the gateway names them.
+  const key = `t:clinic:user:${'h'.repeat(22)}:tokensPerDay`;
+  const quota = { kind: 'budget', key, limit: 100_000, window: 'day' } as const;
+  const budgets = [{ quota, spent: 0, want: 1024, atLeast: 256 }];
+  await store.open({ ...lease('1f0b4f3e-59a0-4c37-8f5c-2f1d9c0d8f11'), budgets }, signal);
+  const spent = { quota, spent: 731, want: 0, atLeast: 0 };
+  await store.settle('1f0b4f3e-59a0-4c37-8f5c-2f1d9c0d8f11', [spent], signal);
+  const dayEndMs = (Math.floor((await server.dateMs()) / 86_400_000) + 1) * 86_400_000;
+  const keys = (await server.command('KEYS', '*')) as readonly string[];
+  const sizes = await Promise.all(
+    keys.map(async (name) => Number(await server.command('MEMORY', 'USAGE', name))),
+  );
+  expect(keys.toSorted()).toEqual([expect.stringContaining('budget:'), expect.stringContaining('lease:')]);
+  // The two entries of Redis's own tables, of some 70 bytes each, come on top.
+  expect(sizes.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(400);
+  for (const name of keys)
+    expect(Number(await server.command('PTTL', name)) + (await server.dateMs())).toBeLessThanOrEqual(
+      Math.max(dayEndMs, (await server.dateMs()) + 3_900_000) + 1000,
+    );
+});
+
 function claim(spent: number, want: number, atLeast = want): BudgetClaim {
   return { quota: tokens, spent, want, atLeast };
 }
