@@ -55,11 +55,10 @@ test('a gateway with rediss://, a user, a password and an authority of its own',
   onTestFinished(() => certificates.remove());
   const port = await freePort();
   const { authority, server } = certificates;
-  const redis = await RedisServer.start([
-    ...['--tls-port', String(port), '--tls-auth-clients', 'no', '--tls-ca-cert-file', authority.certFile],
-    ...['--tls-cert-file', server.certFile, '--tls-key-file', server.keyFile],
-    ...['--user', 'gateway', 'on', '>hunter2', '~*', '&*', '+@all', '--user', 'default', 'off'],
-  ]);
+  const files = ['--tls-cert-file', server.certFile, '--tls-key-file', server.keyFile];
+  const authorities = ['--tls-auth-clients', 'no', '--tls-ca-cert-file', authority.certFile];
+  const users = ['--user', 'gateway', 'on', '>hunter2', '~*', '&*', '+@all', '--user', 'default', 'off'];
+  const redis = await RedisServer.start(['--tls-port', String(port), ...files, ...authorities, ...users]);
   onTestFinished(() => redis.remove());
   const url = `rediss://gateway@127.0.0.1:${port}`;
   const trusts = { NODE_EXTRA_CA_CERTS: authority.certFile };

@@ -17,8 +17,8 @@ async function openOne(settings: readonly TapSettings[], options: Partial<TapsOp
 }
 
 async function replace(taps: Taps, settings: readonly TapSettings[]): Promise<void> {
-  const { commit } = await taps.prepare(settings);
-  commit();
+  const prepared = await taps.prepare(settings);
+  prepared.commit();
 }
 
 test.each(['sqlite:', 'file:'])('a tap of %s that was taken out comes back at once', async (kind) => {

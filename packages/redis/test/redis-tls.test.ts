@@ -14,18 +14,10 @@ beforeAll(async () => {
   certificates = makeCertificates();
   port = await freePort();
   const { authority, server: own } = certificates;
-  server = await RedisServer.start([
-    ...['--tls-port', String(port), '--tls-auth-clients', 'no'],
-    ...[
-      '--tls-cert-file',
-      own.certFile,
-      '--tls-key-file',
-      own.keyFile,
-      '--tls-ca-cert-file',
-      authority.certFile,
-    ],
-    ...['--user', 'gateway', 'on', '>s3cret!', '~*', '&*', '+@all', '--user', 'default', 'off'],
-  ]);
+  const files = ['--tls-cert-file', own.certFile, '--tls-key-file', own.keyFile];
+  const authorities = ['--tls-auth-clients', 'no', '--tls-ca-cert-file', authority.certFile];
+  const users = ['--user', 'gateway', 'on', '>s3cret!', '~*', '&*', '+@all', '--user', 'default', 'off'];
+  server = await RedisServer.start(['--tls-port', String(port), ...files, ...authorities, ...users]);
 });
 
 afterAll(async () => {
