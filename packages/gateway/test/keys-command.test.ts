@@ -1,6 +1,9 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import {
   chmodSync,
+  existsSync,
   readdirSync,
   readFileSync,
   statSync,
@@ -10,12 +13,15 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { openKeyFile } from '../src/keys/key-file.ts';
 import { newKey } from '../src/keys/new-key.ts';
 import { run, startGateway } from './support/processes.ts';
 import { temporaryFolder } from './support/prometheus.ts';
 import { postChat } from './support/requests.ts';
+
+const keyFileModule = import.meta.resolve('../src/keys/key-file.ts');
+const projectRoot = join(import.meta.dirname, '../../..');
 
 interface Done {
   readonly code: number | null;
@@ -161,11 +167,7 @@ describe('spillway keys', () => {
       [['revoke', 'clinic/other'], 67, 'there is no key clinic/other that is not revoked'],
       [['revoke', 'sk-spillway-secret?'], 2, 'expected the name of a key'],
       [['list', '--file', 'none/keys'], 0, ''],
-      [
-        ['create', '--tenant', 'a', '--file', 'none/keys'],
-        78,
-        'expected a file and a folder that can be written, got ENOENT',
-      ],
+      [['create', '--tenant', 'a', '--file', 'none/keys'], 78, 'none/keys.lock: expected its folder'],
     ];
     for (const [args, code, message] of cases) {
       const done = await keys(folder, ...args, ...(args.includes('--file') ? [] : ['--file', 'keys']));
@@ -218,15 +220,52 @@ describe('spillway keys', () => {
     expect([readFileSync(path, 'utf8'), readdirSync(join(path, '..'))]).toEqual([line, ['keys']]);
   });
 
-  test('a lock that a killed command left is named', async () => {
+  test('a command waits for one that changes the file, and takes over from one that was killed', async () => {
     const folder = temporaryFolder();
     const path = join(folder, 'keys');
-    writeFileSync(`${path}.lock`, '1\n');
-    await expect(openKeyFile(path).update(() => [])).rejects.toThrow(
-      `${path}.lock: expected that no other command changes the keys, got one that has not ended in 5 s`,
-    );
+    const holder = await lockInProcess(path);
+    const refused = await keys(folder, 'create', '--tenant', 'a', '--file', 'keys');
+    expect([refused.code, refused.stderr]).toEqual([
+      78,
+      expect.stringContaining(
+        `${path}.lock: expected that no other command changes the keys, got one that has not ended in 5 s`,
+      ),
+    ]);
+    holder.kill('SIGKILL');
+    await once(holder, 'exit');
+    expect(existsSync(`${path}.lock`)).toBe(true);
+    const done = await keys(folder, 'create', '--tenant', 'a', '--file', 'keys');
+    expect(done.code, done.stderr).toBe(0);
+    expect(readdirSync(folder)).toEqual(['keys']);
+  });
+
+  test('a file that is no lock is named, and stays', async () => {
+    const folder = temporaryFolder();
+    const lock = join(folder, 'keys.lock');
+    writeFileSync(lock, 'words of somebody else that are no lock at all');
+    const done = await keys(folder, 'create', '--tenant', 'a', '--file', 'keys');
+    expect([done.code, done.stderr]).toEqual([
+      78,
+      expect.stringContaining(`${lock}: expected an empty file that can be locked`),
+    ]);
+    expect(readdirSync(folder)).toEqual(['keys.lock']);
   });
 });
+
+/** A process that changes the file of keys, and does not end. */
+async function lockInProcess(path: string): Promise<ChildProcess> {
+  const program = `
+    import { openKeyFile } from ${JSON.stringify(keyFileModule)};
+    await openKeyFile(${JSON.stringify(path)}).update(() => {
+      process.stdout.write('locked');
+      for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    });`;
+  const args = ['--conditions=spillway-source', '--input-type=module', '--eval', program];
+  const holder = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], cwd: projectRoot });
+  onTestFinished(() => void holder.kill('SIGKILL'));
+  await once(holder.stdout, 'data');
+  return holder;
+}
 
 describe('a gateway', () => {
   test('refuses keys that are expired or revoked, and says so to who has them', async () => {

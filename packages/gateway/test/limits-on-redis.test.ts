@@ -1,6 +1,7 @@
 import { APIError } from 'openai';
 import { expect, onTestFinished, test } from 'vitest';
-import { needsRedis, RedisServer, until } from '../../redis/test/support/redis-server.ts';
+import { freePort, needsRedis, RedisServer, until } from '../../redis/test/support/redis-server.ts';
+import { makeCertificates } from './support/certificates.ts';
 import { openaiSdk } from './support/sdks.ts';
 import { run } from './support/processes.ts';
 import { type Command, printed, spawnSpillway } from './support/spawn.ts';
@@ -14,7 +15,12 @@ interface Served {
   readonly adminUrl: string;
 }
 
-async function serve(redis: RedisServer, whenItFails: string, password = ''): Promise<Served> {
+async function serve(
+  redis: Pick<RedisServer, 'url'>,
+  whenItFails: string,
+  password = '',
+  env: Readonly<Record<string, string>> = {},
+): Promise<Served> {
   const args = `serve --port 0 --admin-port 0 --limit-store ${redis.url} --when-limit-store-fails ${whenItFails}`;
   const command = spawnSpillway(
     [
@@ -31,6 +37,7 @@ async function serve(redis: RedisServer, whenItFails: string, password = ''): Pr
       env: {
         SPILLWAY_API_KEYS: `rated=rated-secret,daily=daily-secret,${longName.slice(0, 64)}=long-secret`,
         STORE_PASSWORD: password,
+        ...env,
       },
     },
   );
@@ -41,6 +48,28 @@ async function serve(redis: RedisServer, whenItFails: string, password = ''): Pr
   const url = await printed(command, /Spillway on (\S+)/);
   return { command, url, adminUrl: await printed(command, /(http:\S+)\/metrics/) };
 }
+
+test('a gateway with rediss://, a user, a password and an authority of its own', async (context) => {
+  needsRedis(context);
+  const certificates = makeCertificates();
+  onTestFinished(() => certificates.remove());
+  const port = await freePort();
+  const { authority, server } = certificates;
+  const files = ['--tls-cert-file', server.certFile, '--tls-key-file', server.keyFile];
+  const authorities = ['--tls-auth-clients', 'no', '--tls-ca-cert-file', authority.certFile];
+  const users = ['--user', 'gateway', 'on', '>hunter2', '~*', '&*', '+@all', '--user', 'default', 'off'];
+  const redis = await RedisServer.start(['--tls-port', String(port), ...files, ...authorities, ...users]);
+  onTestFinished(() => redis.remove());
+  const url = `rediss://gateway@127.0.0.1:${port}`;
+  const trusts = { NODE_EXTRA_CA_CERTS: authority.certFile };
+  const served = await serve({ url }, 'closed', 'hunter2', trusts);
+  await expect(ask(served, 'rated')).resolves.toBe('stop');
+  // Without the authority the gateway starts, and says what it needs.
+  const lost = await serve({ url }, 'closed', 'hunter2');
+  await expect(ask(lost, 'rated')).resolves.toBe('503 limits_unavailable');
+  await until(() => lost.command.stderr().includes('NODE_EXTRA_CA_CERTS'), 'the log says what is wrong');
+  expect(lost.command.stderr()).not.toContain('hunter2');
+});
 
 async function ask({ url }: Served, key: string, tokens = 10): Promise<string> {
   try {

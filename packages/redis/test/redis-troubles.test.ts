@@ -191,6 +191,18 @@ test('a password is in no error', async (context) => {
     );
 });
 
+test('a rate that the script cannot count exactly is refused, with or without a Redis', async () => {
+  const store = openRedisLimits({ url: 'redis://127.0.0.1:1' });
+  onTestFinished(() => store.close());
+  const rate = { kind: 'rate', key: 'requests', perSecond: 1, burst: 1 } as const;
+  for (const wrong of [{ perSecond: 1e9 + 1 }, { perSecond: Infinity }, { burst: 1e9 + 1 }]) {
+    const refused = { code: 'invalid_option', message: expect.stringContaining('up to 10^9') };
+    const rates = [{ ...rate, ...wrong }];
+    await expect(store.open({ ...lease('a'), rates }, signal)).rejects.toMatchObject(refused);
+    await expect(store.read(rates, signal)).rejects.toMatchObject(refused);
+  }
+});
+
 test('a server that quotes what it does not know quotes no password', async () => {
   const server = createServer((socket) => {
     socket.on('error', () => undefined);
@@ -291,6 +303,30 @@ test('names that a cluster would keep apart are refused', async (context) => {
     { reserved: 0 },
     { reserved: 1 },
   ]);
+});
+
+test('a user that came once costs a Redis less than 400 bytes, until its day is over', async (context) => {
+  const server = await startRedis(context);
+  const store = openLimits(server);
+  // As the gateway names them.
+  const key = `t:clinic:user:${'h'.repeat(22)}:tokensPerDay`;
+  const quota = { kind: 'budget', key, limit: 100_000, window: 'day' } as const;
+  const budgets = [{ quota, spent: 0, want: 1024, atLeast: 256 }];
+  await store.open({ ...lease('1f0b4f3e-59a0-4c37-8f5c-2f1d9c0d8f11'), budgets }, signal);
+  const spent = { quota, spent: 731, want: 0, atLeast: 0 };
+  await store.settle('1f0b4f3e-59a0-4c37-8f5c-2f1d9c0d8f11', [spent], signal);
+  const dayEndMs = (Math.floor((await server.dateMs()) / 86_400_000) + 1) * 86_400_000;
+  const keys = (await server.command('KEYS', '*')) as readonly string[];
+  const sizes = await Promise.all(
+    keys.map(async (name) => Number(await server.command('MEMORY', 'USAGE', name))),
+  );
+  expect(keys.toSorted()).toEqual([expect.stringContaining('budget:'), expect.stringContaining('lease:')]);
+  // The two entries of Redis's own tables, of some 70 bytes each, come on top.
+  expect(sizes.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(400);
+  for (const name of keys)
+    expect(Number(await server.command('PTTL', name)) + (await server.dateMs())).toBeLessThanOrEqual(
+      Math.max(dayEndMs, (await server.dateMs()) + 3_900_000) + 1000,
+    );
 });
 
 function claim(spent: number, want: number, atLeast = want): BudgetClaim {

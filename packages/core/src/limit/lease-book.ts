@@ -54,6 +54,11 @@ export class LeaseBook {
     return this.#gone.get(name);
   }
 
+  settled(name: string): Lease | undefined {
+    const lease = this.#gone.get(name);
+    return lease?.isSettled === true ? lease : undefined;
+  }
+
   /** Opens a lease, or one that is gone again: with what it has spent, and nothing else. */
   open(name: string, leaseMs: number, nowMs: number): Lease {
     const lease: Lease = {

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
-import { invalid } from '../invalid.ts';
 import { Budget } from './budget.ts';
 import { LeaseBook, type Lease, type LeasePart } from './lease-book.ts';
+import { checkClaims, checkLease, checkLeaseRequest, checkQuota } from './limit-check.ts';
 import type {
   BudgetClaim,
   BudgetQuota,
@@ -73,14 +73,16 @@ export class LimitBook {
       .map(([key, { endMs, spent, startMs }]) => ({ key, spent, startMs, endMs }));
   }
 
-  open({ budgets, lease: name, leaseMs, places, rates }: LeaseRequest): LimitAnswer {
-    checkLease(name, leaseMs);
-    checkQuotas(rates);
-    checkQuotas(places);
-    checkClaims(budgets);
+  open(request: LeaseRequest): LimitAnswer {
+    checkLeaseRequest(request);
+    const { budgets, lease: name, leaseMs, places, rates } = request;
     const nowMs = this.#begin();
-    const there = this.#leases.live(name);
-    if (there !== undefined) return this.#grant(there.granted, rates, budgets);
+    const there = this.#leases.live(name) ?? this.#leases.settled(name);
+    if (there !== undefined) {
+      // One that was extended or settled alone has no first answer.
+      const reserved = budgets.map((_claim, index) => there.granted[index] ?? 0);
+      return this.#grant(reserved, rates, budgets);
+    }
 
     for (const quota of rates) {
       const waitMs = this.#buckets.get(quota.key)?.waitMs(quota, nowMs) ?? 0;
@@ -109,6 +111,7 @@ export class LimitBook {
     checkLease(name, leaseMs);
     checkClaims(claims);
     const nowMs = this.#begin();
+    if (this.#leases.settled(name) !== undefined) return this.#nothing(claims);
     const live = this.#leases.live(name);
     if (live !== undefined) this.#leases.renew(live, leaseMs, nowMs);
     const lease = live ?? this.#leases.open(name, leaseMs, nowMs);
@@ -129,7 +132,7 @@ export class LimitBook {
     checkLease(name);
     checkClaims(claims);
     const nowMs = this.#begin();
-    if (this.#leases.gone(name)?.isSettled === true) return;
+    if (this.#leases.settled(name) !== undefined) return;
     const lease = this.#leases.live(name) ?? this.#leases.open(name, 0, nowMs);
     for (const claim of claims) this.#spend(lease, claim);
     this.#end(lease, true, nowMs);
@@ -234,6 +237,17 @@ export class LimitBook {
     return { isGranted: true, reserved, states };
   }
 
+  /** What a lease gets that has been settled. */
+  #nothing(claims: readonly BudgetClaim[]): LimitAnswer {
+    const refusing = claims.find(({ atLeast }) => atLeast > 0);
+    if (refusing !== undefined) return this.#refusal(refusing.quota, undefined);
+    return this.#grant(
+      claims.map(() => 0),
+      [],
+      claims,
+    );
+  }
+
   #refusal(quota: Quota, retryAfterMs: number | undefined): LimitAnswer {
     return { isGranted: false, quota, state: this.#state(quota), retryAfterMs };
   }
@@ -280,43 +294,4 @@ export class LimitBook {
 function giveBack(budget: Budget, part: LeasePart): void {
   budget.reserved -= part.reserved;
   part.reserved = 0;
-}
-
-function checkLease(name: string, leaseMs = 1000): void {
-  if (!(name.length >= 1 && name.length <= 64))
-    throw invalid(`lease: expected a name of 1 to 64 characters, got ${name.length}.`);
-  if (!(leaseMs >= 1000 && leaseMs <= 3_600_000))
-    throw invalid(`leaseMs: expected 1,000 to 3,600,000, got ${leaseMs}.`);
-}
-
-function checkQuota(quota: Quota): void {
-  const { key, kind } = quota;
-  if (key.length > 256) throw invalid(`key of a quota: expected at most 256 characters, got ${key.length}.`);
-  if (kind !== 'rate') checkAmount('limit', quota.limit);
-  else if (!(quota.perSecond > 0 && Number.isSafeInteger(quota.burst) && quota.burst >= 1))
-    throw invalid(
-      `rate: expected more than 0 a second and a burst of 1 or more, got ${quota.perSecond} and ${quota.burst}.`,
-    );
-}
-
-/** Each quota may be asked for once: it is either there for the request or not. */
-function checkQuotas(quotas: readonly Quota[]): void {
-  for (const quota of quotas) checkQuota(quota);
-  if (quotas.length > 1 && new Set(quotas.map(({ key }) => key)).size < quotas.length)
-    throw invalid('quotas: expected each key once, got one twice.');
-}
-
-function checkClaims(claims: readonly BudgetClaim[]): void {
-  checkQuotas(claims.map(({ quota }) => quota));
-  for (const { atLeast, spent, want } of claims) {
-    checkAmount('spent', spent);
-    checkAmount('want', want);
-    checkAmount('atLeast', atLeast);
-    if (atLeast > want) throw invalid(`atLeast: expected at most want (${want}), got ${atLeast}.`);
-  }
-}
-
-function checkAmount(name: string, amount: number): void {
-  if (!(Number.isSafeInteger(amount) && amount >= 0))
-    throw invalid(`${name}: expected a whole number, 0 or more, got ${amount}.`);
 }

@@ -1,6 +1,6 @@
 /**
- * When a budget begins again at nothing, by UTC: with each minute, day or month. `{ idleMs }`: when nothing was reserved or
- * spent of it for so long.
+ * When a budget begins again at nothing, by UTC: with each minute, day or month. `{ idleMs }`, a whole
+ * number: when nothing was reserved or spent of it for so long.
  */
 export type BudgetWindow = 'day' | 'minute' | 'month' | { readonly idleMs: number };
 
@@ -66,7 +66,7 @@ export interface BudgetClaim {
 export interface LeaseRequest {
   /** A name of the lease that nobody else has: 1 to 64 characters. To ask again with the same name takes nothing twice. */
   readonly lease: string;
-  /** How long the lease holds without a word of its owner, in milliseconds: 1,000 to 3,600,000. */
+  /** How long the lease holds without a word of its owner, in milliseconds: a whole number from 1,000 to 3,600,000. */
   readonly leaseMs: number;
   /** Takes one request of each. */
   readonly rates: readonly RateQuota[];
@@ -150,6 +150,9 @@ export interface LimitStore {
   /**
    * Ends a lease: counts the rest of what was spent (`want` and `atLeast` do not count), and frees its places and what it had
    * reserved. (7) To settle again changes nothing, for at least an hour. What was spent by a lease that is gone counts.
+   * (15) For as long, what is settled stays settled: who extends the lease counts and reserves nothing, and is refused by the
+   * first budget of which a slice is needed (`atLeast` > 0); who opens it takes nothing, and gets the answer of its first call,
+   * with no slices if it was never opened.
    */
   settle(lease: string, claims: readonly BudgetClaim[], signal: AbortSignal): Promise<void>;
   /**
@@ -166,7 +169,8 @@ export interface LimitStore {
    * For all calls above: (10) While the engine fails they reject with `limits_failed`, within a deadline of the store's own;
    * what such a call asked for may have been taken or not, and goes as in (8). They work again when the engine does.
    * (11) When the signal is aborted they reject with its reason. (12) What the store keeps is bounded: nothing is kept of a
-   * quota that is unused, and of a lease that is gone at most for a day.
+   * quota that is unused, and of a lease that is gone at most for a day. (14) Names and numbers that are out of the ranges
+   * above reject with `invalid_option`, and take nothing.
    */
   close(): Promise<void>;
 }

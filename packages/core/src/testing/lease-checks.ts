@@ -187,6 +187,44 @@ export async function settledLate(proof: LimitProof): Promise<void> {
   await proof.expectState('settled and never opened', store, budget, 120);
 }
 
+export async function settledForGood(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const other = await proof.store();
+  const budget = proof.budget('tokens', 1000);
+  const full = proof.budget('money', 1000);
+  const place = proof.places('streams', 5);
+  const wish = { places: [place], budgets: [proof.claim(budget, 0, 100), proof.claim(full, 0, 70)] };
+  await proof.open(store, 'a', wish);
+  await proof.settle(store, 'a', [proof.claim(budget, 60, 0), proof.claim(full, 30, 0)]);
+  // Calls that were on their way when it ended.
+  const late = [proof.claim(budget, 90, 100, 0), proof.claim(full, 50, 70, 1)];
+  for (const each of [other, store]) {
+    const { retryAfterMs, state } = await proof.expectRefused(
+      'a slice after the end',
+      proof.extend(each, 'a', late),
+      full,
+    );
+    proof.expect('what the refusal says', [state.used, state.reserved, retryAfterMs], [30, 0, undefined]);
+    await proof.expectGranted(
+      'who needs no slice',
+      proof.extend(each, 'a', [proof.claim(budget, 90, 100, 0)]),
+      0,
+    );
+    await proof.expectGranted('the first call, once more', proof.open(each, 'a', wish), 100, 70);
+    await proof.renew(each, ['a']);
+  }
+  await proof.expectState('as it was settled', store, budget, 60);
+  await proof.expectState('as it was settled', store, full, 30);
+  await proof.expectState('as it was settled', store, place, 0);
+  // The end was faster than the beginning.
+  await proof.settle(store, 'b', [proof.claim(budget, 5, 0)]);
+  await proof.expectGranted('one that was never opened', proof.open(other, 'b', wish), 0, 0);
+  await proof.extend(store, 'c', [proof.claim(budget, 5, 20)]);
+  await proof.expectGranted('one that was extended alone', proof.open(other, 'c', wish), 0, 0);
+  await proof.expectState('after it', store, budget, 70, 20);
+  await proof.expectState('after it', store, place, 0);
+}
+
 export async function settledAnHourAgo(proof: LimitProof): Promise<void> {
   const store = await proof.store();
   const budget = proof.budget('tokens', 1000);

@@ -125,6 +125,8 @@ export function limitRules(
       },
     ),
     rule(13, 'a grant says how its rates and budgets stand with it', leases.toldStates),
+    rule(14, 'a call with a number out of its range is refused, and takes nothing', stores.outOfRange),
+    rule(15, 'a lease that was settled stays settled', leases.settledForGood),
   ];
 }
 

@@ -54,6 +54,43 @@ export async function abortedWhileWaiting(proof: LimitProof): Promise<void> {
   for (const [, call] of proof.calls(store)) await call();
 }
 
+export async function outOfRange(proof: LimitProof): Promise<void> {
+  const store = await proof.store();
+  const rate = proof.rate('requests', 0.001, 10);
+  const place = proof.places('streams', 10);
+  const budget = proof.budget('tokens', 100);
+  const claim = proof.claim(budget, 0, 10);
+  const whole = { rates: [rate], places: [place], budgets: [claim] };
+  const long = 'x'.repeat(257);
+  const wishes: readonly (readonly [string, Wish])[] = [
+    ['leaseMs too short', { leaseMs: 999 }],
+    ['leaseMs too long', { leaseMs: 3_600_001 }],
+    ['leaseMs of half a millisecond', { leaseMs: 1000.5 }],
+    ['a rate of nothing', { rates: [proof.rate('requests', 0, 10)] }],
+    ['half a burst', { rates: [proof.rate('requests', 1, 0.5)] }],
+    ['less than no places', { places: [proof.places('streams', -1)] }],
+    ['a place twice', { places: [place, place] }],
+    ['a name that is too long', { places: [proof.places(long, 1)] }],
+    ['half a token', { budgets: [{ ...claim, spent: 0.5 }] }],
+    ['no number', { budgets: [{ ...claim, want: Number.NaN }] }],
+    ['at least more than it wants', { budgets: [{ ...claim, atLeast: 11 }] }],
+    ['half of idleMs', { budgets: [{ ...claim, quota: { ...budget, window: { idleMs: 0.5 } } }] }],
+    ['a budget twice', { budgets: [claim, claim] }],
+  ];
+  for (const [what, part] of wishes)
+    await proof.expectRejection(what, 'invalid_option', proof.open(store, 'a', { ...whole, ...part }));
+  for (const name of ['', 'x'.repeat(65)])
+    await proof.expectRejection('the name of a lease', 'invalid_option', proof.open(store, name, whole));
+  const calls = [
+    ['extend', () => proof.extend(store, 'a', [claim, claim])],
+    ['settle', () => proof.settle(store, '')],
+    ['renew', () => proof.renew(store, ['a'], 10)],
+    ['read', () => proof.state(store, proof.places(long, 1))],
+  ] as const;
+  for (const [name, call] of calls) await proof.expectRejection(name, 'invalid_option', call());
+  for (const quota of [rate, place, budget]) await proof.expectState('after all of them', store, quota, 0);
+}
+
 export async function kept(proof: LimitProof): Promise<void> {
   const store = await proof.store();
   const wish = (index: number): Wish => ({

@@ -42,6 +42,10 @@ export interface LimitDefects {
   readonly keepsAll?: boolean;
   /** 13: it says how quotas stood before. */
   readonly tellsTheStatesBefore?: boolean;
+  /** 14: it makes a whole number of what is none. */
+  readonly rounds?: boolean;
+  /** 15: it opens what was settled. */
+  readonly reopens?: boolean;
 }
 
 /** Several stores on one book, with a clock that is moved. */
@@ -136,6 +140,8 @@ class RemoteStore implements LimitStore {
     this.#opened.add(request.lease);
     const lease = this.#defects.forgetsNames === true ? `${request.lease}${this.#nextName()}` : request.lease;
     const leaseMs = this.#defects.neverExpires === true ? 3_600_000 : request.leaseMs;
+    if (this.#defects.rounds === true)
+      return this.#book.open({ ...request, leaseMs: Math.ceil(leaseMs) }, never);
     if (this.#defects.readsThenWrites === true) return this.#readThenWrite(request);
     const quotas = [...request.rates, ...request.budgets.map(({ quota }) => quota)];
     const states = await this.#book.read(quotas, never);
@@ -155,6 +161,8 @@ class RemoteStore implements LimitStore {
     await this.#trip(signal);
     if (this.#defects.dropsTheLate === true && !this.#opened.has(lease))
       return { isGranted: true, reserved: claims.map(() => 0), states: [] };
+    if (this.#defects.reopens === true && this.#settled.has(lease))
+      return this.#book.extend(this.#nextName(), leaseMs, claims, never);
     const numbers = JSON.stringify(claims.map(({ spent }) => spent));
     if (this.#defects.addsEachTime === true && this.#spent.get(lease) === numbers)
       await this.#book.settle(this.#nextName(), claims, never);

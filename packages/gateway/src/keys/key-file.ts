@@ -14,6 +14,8 @@ import {
 } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SpillwayError } from '@spillway/core';
+import { FileLock } from '@spillway/server/tap/sinks/file-lock';
 import { apiKey } from '../config/api-key.ts';
 import { ConfigError } from '../config/config-error.ts';
 import { readKeyLine, writeKeyLine } from '../config/key-line.ts';
@@ -166,22 +168,28 @@ function unwritable(path: string, error: unknown): ConfigError {
   );
 }
 
-/** Waits until no other process changes the file, and keeps others out. */
-async function takeLock(path: string): Promise<{ release(): void }> {
-  const lock = `${path}.lock`;
+/** Waits until no other process changes the file, and keeps others out until it is released, or this process has ended. */
+async function takeLock(path: string): Promise<FileLock> {
+  const place = `${path}.lock`;
   const lateMs = performance.now() + lockTimeoutMs;
   for (;;) {
-    try {
-      writeFileSync(lock, `${process.pid}\n`, { flag: 'wx', mode: 0o600 });
-      return { release: () => rmSync(lock, { force: true }) };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw unwritable(path, error);
-    }
+    const lock = await lockIfFree(path, place);
+    if (lock !== undefined) return lock;
     if (performance.now() > lateMs) {
       throw new ConfigError(
-        `${lock}: expected that no other command changes the keys, got one that has not ended in ${lockTimeoutMs / 1000} s; if none runs, it was killed: remove that file`,
+        `${place}: expected that no other command changes the keys, got one that has not ended in ${lockTimeoutMs / 1000} s; try again when it has`,
       );
     }
     await sleep(lockRetryMs);
+  }
+}
+
+async function lockIfFree(path: string, place: string): Promise<FileLock | undefined> {
+  try {
+    return await FileLock.takeIfFree(place);
+  } catch (error) {
+    throw error instanceof SpillwayError
+      ? new ConfigError(error.message, { cause: error })
+      : unwritable(path, error);
   }
 }

@@ -21,6 +21,8 @@ const headEveryMs = 60_000;
 const leavingEveryMs = 1000;
 /** How long a stop waits for what a sink has not kept. */
 const maxCloseMs = 5000;
+/** How long a reload waits for a tap that an earlier one took out: it writes what it has, and then its sink closes. */
+const maxFreeMs = 2 * maxCloseMs;
 
 export interface TapsOptions {
   readonly clock: ServerClock;
@@ -53,6 +55,8 @@ export class Taps implements Iterable<Tap> {
   #taps: readonly OpenTap[];
   /** Taps that were taken out, and whose streams are not over. */
   #leaving: readonly OpenTap[] = [];
+  /** Those of them whose streams are over, until they have closed. */
+  readonly #closing = new Map<OpenTap, Promise<void>>();
   #watch: Timer | undefined;
   #isClosed = false;
   readonly #log: TapLog;
@@ -125,7 +129,8 @@ export class Taps implements Iterable<Tap> {
     this.#isClosed = true;
     this.#timer.stop();
     this.#watch?.stop();
-    await Promise.all([...this.#taps, ...this.#leaving].map((open) => this.#closeOne(open)));
+    const left = [...this.#taps, ...this.#leaving].map((open) => this.#closeOne(open));
+    await Promise.all([...left, ...this.#closing.values()]);
     this.#logHeads();
   }
 
@@ -146,6 +151,7 @@ export class Taps implements Iterable<Tap> {
       (open) => open.shared.isOpen && placeOf(open.settings.to) === place,
     );
     if (writer === undefined) {
+      await this.#untilFree(settings, place);
       if (to !== 'stdout:') return await openTap(settings, this.#options);
       throw new ConfigError(
         `tap ${name}: expected another place than stdout:, which has words for people since the start, got it; it needs a restart`,
@@ -157,6 +163,22 @@ export class Taps implements Iterable<Tap> {
       );
     }
     return joined(settings, writer, this.#options);
+  }
+
+  /** Waits for who still closes what is written there: no file has two writers. */
+  async #untilFree({ name, to }: TapSettings, place: string): Promise<void> {
+    const closing = [...this.#closing].filter(([{ settings }]) => placeOf(settings.to) === place);
+    if (closing.length === 0) return;
+    const late = Promise.withResolvers<'late'>();
+    const timer = this.#options.clock.after(maxFreeMs, () => late.resolve('late'));
+    const closed = Promise.allSettled(closing.map(([, done]) => done));
+    const result = await Promise.race([closed, late.promise]);
+    timer.stop();
+    if (result !== 'late') return;
+    const others = closing.map(([{ settings }]) => settings.name).join(', ');
+    throw new ConfigError(
+      `tap ${name}: expected ${to} to be free, got the tap ${others}, which a reload took out, and which has not closed it within ${maxFreeMs / 1000} s; load the configuration again when the log says that it is closed`,
+    );
   }
 
   #replace(taps: readonly OpenTap[], abort: () => Promise<void>): void {
@@ -179,14 +201,19 @@ export class Taps implements Iterable<Tap> {
       this.#watch?.stop();
       this.#watch = undefined;
     }
-    for (const open of idle) {
-      void this.#closeOne(open).then(() =>
-        this.#log.info(
-          { tap: open.settings.name },
-          'a tap that a reload took out is closed: its last stream is over',
-        ),
-      );
+    for (const open of idle) this.#closing.set(open, this.#closeLeft(open));
+  }
+
+  async #closeLeft(open: OpenTap): Promise<void> {
+    try {
+      await this.#closeOne(open);
+    } finally {
+      this.#closing.delete(open);
     }
+    this.#log.info(
+      { tap: open.settings.name },
+      'a tap that a reload took out is closed: its last stream is over',
+    );
   }
 
   /** Whoever keeps the log elsewhere can prove with it later that an audit log lacks nothing. */

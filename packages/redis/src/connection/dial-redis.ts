@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { createClient, RESP_TYPES } from '@redis/client';
 import type { RedisAddress, RedisNode } from './redis-address.ts';
@@ -78,7 +79,7 @@ async function connectTo(node: RedisNode, options: DialOptions): Promise<RedisCl
   signal.throwIfAborted();
   const socket = { ...node, connectTimeout: timeoutMs, reconnectStrategy: false } as const;
   const client = createClient({
-    socket: address.isTls ? { servername: node.host, ...tls, ...socket, tls: true } : socket,
+    socket: address.isTls ? { ...nameOf(node), ...tls, ...socket, tls: true } : socket,
     ...(address.username === undefined ? {} : { username: address.username }),
     ...(address.password === undefined ? {} : { password: address.password }),
     database: address.database,
@@ -103,4 +104,9 @@ async function connectTo(node: RedisNode, options: DialOptions): Promise<RedisCl
   }
   isConnected = true;
   return client;
+}
+
+/** The name that a server is told by TLS: never an address, which Node refuses. The certificate has to be of it either way. */
+function nameOf({ host }: RedisNode): Pick<ConnectionOptions, 'servername'> {
+  return isIP(host) === 0 ? { servername: host } : {};
 }

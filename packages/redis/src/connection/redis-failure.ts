@@ -9,8 +9,24 @@ export class RedisFailure extends Error {
  */
 export function redisFailure(where: string, error: unknown, password: string | undefined): RedisFailure {
   const told = error instanceof AggregateError ? error.errors[0] : error;
-  const message = told instanceof Error ? told.message || told.name : String(told);
+  const message = (told instanceof Error ? told.message || told.name : String(told)) + hintFor(told);
   return new RedisFailure(
     `${where}: ${password ? message.replaceAll(password, '[password]') : message}`.slice(0, 500),
   );
+}
+
+/** What Node says of a certificate whose authority it does not know. */
+const unknownAuthority = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
+
+function hintFor(error: unknown): string {
+  const { code } = Object(error) as { readonly code?: unknown };
+  return typeof code === 'string' && unknownAuthority.has(code)
+    ? ': expected a certificate by an authority that is known here; one of your own goes into NODE_EXTRA_CA_CERTS, or into tls.ca'
+    : '';
 }

@@ -1,4 +1,11 @@
-import { type BudgetClaim, type LeaseRequest, type Quota, SpillwayError } from '@spillway/core';
+import {
+  type BudgetClaim,
+  type LeaseRequest,
+  type Quota,
+  type RateQuota,
+  SpillwayError,
+} from '@spillway/core';
+import { checkClaims, checkLease, checkLeaseRequest, checkQuota } from '@spillway/core/limit/limit-check';
 
 /** A call of the script: `KEYS` and `ARGV`. */
 export interface LimitCall {
@@ -22,11 +29,10 @@ export class LimitKeys {
     this.#prefix = prefix;
   }
 
-  open({ budgets, lease, leaseMs, places, rates }: LeaseRequest): LimitCall {
-    checkLease(lease, leaseMs);
-    checkQuotas(rates);
-    checkQuotas(places);
-    checkClaims(budgets);
+  open(request: LeaseRequest): LimitCall {
+    checkLeaseRequest(request);
+    const { budgets, lease, leaseMs, places, rates } = request;
+    for (const rate of rates) checkRate(rate);
     return this.#ofLease('open', lease, leaseMs, [
       ...rates.map((quota) => ({ quota })),
       ...places.map((quota) => ({ quota })),
@@ -51,7 +57,10 @@ export class LimitKeys {
   }
 
   read(quotas: readonly Quota[]): LimitCall {
-    for (const quota of quotas) checkQuota(quota);
+    for (const quota of quotas) {
+      checkQuota(quota);
+      if (quota.kind === 'rate') checkRate(quota);
+    }
     return {
       keys: quotas.map((quota) => this.#quotaKey(quota)),
       words: [...head('read', 0), ...quotas.flatMap((quota) => wordsOf({ quota }))],
@@ -123,49 +132,12 @@ function wordsOf({ atLeast = 0, quota, spent = 0, want = 0 }: Part): string[] {
   return ['budget', String(limit), typeof window === 'object' ? String(window.idleMs) : window, ...numbers];
 }
 
-function checkLease(lease: string, leaseMs: number): void {
-  if (!(lease.length >= 1 && lease.length <= 64))
-    throw invalid(`lease: expected a name of 1 to 64 characters, got ${lease.length}.`);
-  if (!(Number.isInteger(leaseMs) && leaseMs >= 1000 && leaseMs <= 3_600_000))
-    throw invalid(`leaseMs: expected a whole number from 1,000 to 3,600,000, got ${leaseMs}.`);
-}
-
-function checkQuota(quota: Quota): void {
-  if (quota.key.length > 256)
-    throw invalid(`key of a quota: expected at most 256 characters, got ${quota.key.length}.`);
-  if (quota.kind === 'rate') {
-    // The script counts in millionths, exactly below 2^53.
-    if (!(quota.perSecond > 0 && quota.perSecond <= 1e9 && quota.burst >= 1 && quota.burst <= 1e9))
-      throw invalid(
-        `rate: expected more than 0 a second and a burst of 1 or more, both up to 10^9, got ${quota.perSecond} and ${quota.burst}.`,
-      );
-    checkAmount('burst', quota.burst);
-    return;
-  }
-  checkAmount('limit', quota.limit);
-  if (quota.kind === 'budget' && typeof quota.window === 'object') checkAmount('idleMs', quota.window.idleMs);
-}
-
-/** Each key may be asked for once: the script reads all of them before it writes. */
-function checkQuotas(quotas: readonly Quota[]): void {
-  for (const quota of quotas) checkQuota(quota);
-  if (quotas.length > 1 && new Set(quotas.map(({ key }) => key)).size < quotas.length)
-    throw invalid('quotas: expected each key once, got one twice.');
-}
-
-function checkClaims(claims: readonly BudgetClaim[]): void {
-  checkQuotas(claims.map(({ quota }) => quota));
-  for (const { atLeast, spent, want } of claims) {
-    checkAmount('spent', spent);
-    checkAmount('want', want);
-    checkAmount('atLeast', atLeast);
-    if (atLeast > want) throw invalid(`atLeast: expected at most want (${want}), got ${atLeast}.`);
-  }
-}
-
-function checkAmount(name: string, amount: number): void {
-  if (!(Number.isSafeInteger(amount) && amount >= 0))
-    throw invalid(`${name}: expected a whole number, 0 or more, got ${amount}.`);
+/** A rate by itself is checked already. The script counts in millionths, exactly below 2^53. */
+function checkRate({ burst, perSecond }: RateQuota): void {
+  if (!(perSecond <= 1e9 && burst <= 1e9))
+    throw invalid(
+      `rate: expected up to 10^9 a second and a burst of up to 10^9, got ${perSecond} and ${burst}.`,
+    );
 }
 
 function invalid(message: string): SpillwayError {

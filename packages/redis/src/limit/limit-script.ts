@@ -265,9 +265,12 @@ end
 
 if operation == 'open' then
   if record.done or isLive(record) then
-    local answer = { 1 }
-    for slice in string.gmatch(record.answer or '', '%d+') do answer[#answer + 1] = tonumber(slice) end
-    for _, quota in ipairs(quotas) do load(quota) end
+    local answer, slices = { 1 }, string.gmatch(record.answer or '', '%d+')
+    for _, quota in ipairs(quotas) do
+      load(quota)
+      -- One that was extended or settled alone has no first answer.
+      if quota.kind == 'budget' then answer[#answer + 1] = tonumber(slices() or 0) end
+    end
     return withStates(answer)
   end
   for index, quota in ipairs(quotas) do

@@ -3,6 +3,8 @@ import type { DatabaseSync } from 'node:sqlite';
 import { SpillwayError } from '@spillway/core';
 import { expectFileOrNothing } from '../../audit/expect-file.ts';
 
+const sqliteBusy = 5;
+
 /**
  * A lock between programs. It is SQLite's on an empty file, because Node has none of its own: the system takes it back
  * when the program ends, however it does. Who releases it removes the file.
@@ -20,21 +22,36 @@ export class FileLock {
    * Takes the lock.
    *
    * @param what names in errors what is locked.
-   * @throws {SpillwayError} `sink_failed` when another program has it, or this one.
+   * @throws {SpillwayError} `sink_failed` when another program has it, or this one, and when the file cannot be locked.
    */
   static async take(path: string, what: string): Promise<FileLock> {
+    const lock = await FileLock.takeIfFree(path);
+    if (lock !== undefined) return lock;
+    const message = `${what} is in use already, here or by another program: expected nobody else. Give each its own.`;
+    throw new SpillwayError('sink_failed', message);
+  }
+
+  /**
+   * Takes the lock, if it is free. `undefined`: another program has it, or this one.
+   *
+   * @throws {SpillwayError} `sink_failed` when the file cannot be locked.
+   */
+  static async takeIfFree(path: string): Promise<FileLock | undefined> {
     expectFileOrNothing(path);
     // SQLite is loaded only by who needs it: with older versions of Node it comes with a warning.
     const sqlite = await import('node:sqlite');
     for (;;) {
-      closeSync(openSync(path, 'a', 0o600));
+      makeFile(path);
       const inode = inodeOf(path);
-      const database = new sqlite.DatabaseSync(path);
+      let database: DatabaseSync | undefined;
       try {
+        database = new sqlite.DatabaseSync(path);
         database.exec('PRAGMA journal_mode=MEMORY; BEGIN EXCLUSIVE');
       } catch (error) {
-        database.close();
-        const message = `${what} is in use already, here or by another program: expected nobody else. Give each its own.`;
+        database?.close();
+        if (isBusy(error)) return undefined;
+        const reason = error instanceof Error ? error.message : String(error);
+        const message = `${path}: expected an empty file that can be locked, got: ${reason}. Remove it if no program uses it.`;
         throw new SpillwayError('sink_failed', message, { cause: error });
       }
       // Who had it before may have removed the file meanwhile: the lock is on one that nobody else will find.
@@ -53,6 +70,20 @@ export class FileLock {
     }
     this.#database.close();
   }
+}
+
+/** Opens no file that is there: to close it would take back the lock that this process may have on it. */
+function makeFile(path: string): void {
+  try {
+    closeSync(openSync(path, 'ax', 0o600));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+}
+
+/** SQLite's own code is the last byte. */
+function isBusy(error: unknown): boolean {
+  return ((error as { readonly errcode?: number }).errcode ?? 0) % 256 === sqliteBusy;
 }
 
 function inodeOf(path: string): number | undefined {
