@@ -97,6 +97,7 @@ test('while the loop is busy a provider is read less often, and everything comes
           accepted: () => undefined,
           events: 0,
           bytes: 0,
+          large: { events: 0, bytes: 0, tokens: 0 },
           maxRunBytes: Infinity,
         },
         ...places,

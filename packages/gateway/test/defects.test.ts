@@ -186,6 +186,7 @@ describe('a defect that nobody can be told of', () => {
         accepted: () => undefined,
         events: 0,
         bytes: 0,
+        large: { events: 0, bytes: 0, tokens: 0 },
         maxRunBytes: Infinity,
       },
       openPlace: () => {

@@ -63,7 +63,7 @@ describe('limits on what a provider sends', () => {
 
   test('in one event, megabytes of text are as many tokens as in many', async () => {
     const gateway = await startGateway(['--tenant', 'name=*,answerTokens=20000']);
-    const text = await (await postChat(gateway.url, 'sim:line=400000,tokens=5,tps=20,ttft=0')).text();
+    const text = await (await postChat(gateway.url, 'sim:line=400000,tokens=2000,tps=50,ttft=0')).text();
     expect(text).toContain('"spillway":{"reason":"limit","limit":"answerTokens"');
     const [, completion] = /"completion_tokens":(\d+)/.exec(text) ?? [];
     expect(Number(completion)).toBeGreaterThan(95_000);

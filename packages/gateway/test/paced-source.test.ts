@@ -47,6 +47,7 @@ function open(
       maxRunBytes: Infinity,
       events: 0,
       bytes: 0,
+      large: { events: 0, bytes: 0, tokens: 0 },
       received: () => undefined,
       paused: (isPaused, _nowMs, cause) => {
         if (isPaused) pauses.push(cause);

@@ -43,6 +43,7 @@ function open(
       accepted: (run) => told.accepted.push(run),
       events: 0,
       bytes: 0,
+      large: { events: 0, bytes: 0, tokens: 0 },
     },
     loop: { gapMs: 0, look: () => undefined },
     scanner: new EventScanner({ maxEventBytes, classify: openaiChat.classify }),
