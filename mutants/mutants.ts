@@ -4505,7 +4505,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 16: a settled lease is settled again',
     file: `${core}/limit/limit-book.ts`,
-    find: 'if (this.#leases.gone(name)?.isSettled === true) return;',
+    find: 'if (this.#leases.settled(name) !== undefined) return;',
     replace: '',
     test: `${coreTest}/limit-store.property.test.ts`,
     only: 'promise 16',
@@ -4529,8 +4529,9 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 16: an open that is asked again takes again',
     file: `${core}/limit/limit-book.ts`,
-    find: 'if (there !== undefined) return this.#grant(there.granted, rates, budgets);',
-    replace: 'void there;',
+    find: 'const there = this.#leases.live(name) ?? this.#leases.settled(name);\n    if (there !== undefined) {',
+    replace:
+      'const there = this.#leases.live(name) ?? this.#leases.settled(name);\n    if (there !== undefined && name === "") {',
     test: `${coreTest}/limit-store.property.test.ts`,
     only: 'promise 16',
   },
@@ -4746,8 +4747,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 18: readers of an answer that was cut get an error',
     file: `${server}/stream/served-reader.ts`,
-    find: "const isCut = end?.state === 'cut';",
-    replace: 'const isCut = false;',
+    find: "const cutBy = end?.state === 'cut' ? cutReasonOf(end.error) : undefined;",
+    replace: 'const cutBy = undefined;',
     test: `${gatewayTest}/cut.test.ts`,
     only: 'for everybody who looks',
   },
@@ -4770,7 +4771,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 18: a URL says no reason',
     file: `${server}/read/told-state.ts`,
-    find: "if (end?.state === 'cut') return { state: 'cancelled', reason: 'limit' };",
+    find: "if (end?.state === 'cut') return { state: 'cancelled', reason: cutReasonOf(end.error) };",
     replace: "if (end?.state === 'cut') return { state: 'cancelled', reason: undefined };",
     test: `${gatewayTest}/cut.test.ts`,
     only: 'for everybody who looks',

@@ -111,9 +111,10 @@ describe('whatever a client makes the gateway write is bounded by what it reads'
     let unread = 0;
     let before = -1;
     // An answer of the gateway says that it has had a turn, in which it reads what it wants to.
-    for (let turns = 0; turns < 200 && taken < most; turns += 1) {
+    for (let turns = 0; turns < 200; turns += 1) {
       unread = await metric(gateway.adminUrl, 'spillway_sessions_unread');
       if (taken > before) turns = 0;
+      if (taken === most) break;
       before = taken;
     }
     expect(taken).toBeLessThan(most);
