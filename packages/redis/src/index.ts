@@ -1,2 +1,3 @@
 export { readRedisFacts, type RedisFacts } from './connection/redis-facts.ts';
 export { openRedisLimits, type RedisLimits, type RedisLimitsOptions } from './limit/redis-limits.ts';
+export { openRedisSink, type RedisSinkOptions } from './stream/redis-sink.ts';
