@@ -61,8 +61,8 @@ function killedEngine(): SinkEngine {
 }
 
 describe.each([
-  ['cut off', cutEngine, 50],
-  ['killed, records split', killedEngine, 12],
+  ['cut off', cutEngine, 25],
+  ['killed, records split', killedEngine, 8],
 ])('a Redis that is %s', (name, engine, steps) => {
   for (const { check, name: rule, number } of sinkRules(() => engine(), { steps })) {
     test(`promise 15: Redis, ${name}, sink rule ${number}: ${rule}`, async (context) => {

@@ -98,8 +98,8 @@ function killedEngine(): SourceEngine {
 }
 
 describe.each([
-  ['cut off', cutEngine, 60],
-  ['killed, records split', killedEngine, 20],
+  ['cut off', cutEngine, 40],
+  ['killed, records split', killedEngine, 15],
 ])('a Redis that is %s', (name, engine, steps) => {
   for (const { check, name: rule, number } of sourceRules(() => engine(), { steps })) {
     test(`promise 15: Redis, ${name}, source rule ${number}: ${rule}`, async (context) => {

@@ -41,6 +41,9 @@ export async function dialRedis(options: DialOptions): Promise<RedisClient> {
   }
 }
 
+/** Something took longer than it may. */
+export class NotInTime extends Error {}
+
 /** Resolves or rejects as the promise does, and rejects after the time, or with the signal's reason. */
 export async function within<Value>(
   promise: Promise<Value>,
@@ -48,7 +51,7 @@ export async function within<Value>(
   what = 'connection',
 ): Promise<Value> {
   const { promise: ended, reject: end } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => end(new Error(`no ${what} within ${timeoutMs} ms`)), timeoutMs);
+  const timer = setTimeout(() => end(new NotInTime(`no ${what} within ${timeoutMs} ms`)), timeoutMs);
   const onAbort = (): void => end(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
   try {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
 import { ErrorReply, RESP_TYPES } from '@redis/client';
-import { dialRedis, type RedisClient, type RedisWord, within } from './dial-redis.ts';
+import { dialRedis, NotInTime, type RedisClient, type RedisWord, within } from './dial-redis.ts';
 import { type RedisAddress, shownAddress } from './redis-address.ts';
 import { RedisFailure, redisFailure } from './redis-failure.ts';
 
@@ -34,9 +34,11 @@ export function redisScript(text: string): RedisScript {
   return { text, digest: createHash('sha1').update(text).digest('hex') };
 }
 
+/** The connection was lost, and what became of the call is not known. */
+class LostConnection extends RedisFailure {}
+
 /**
- * One connection to a Redis, made when somebody needs it, for one call at a time. Nothing is queued and nothing is tried again:
- * a call that is aborted, or has no answer by its deadline, ends the connection, and with it whatever was not sent yet. So a
+ * One connection to a Redis, made when somebody needs it, for one call at a time. Nothing is queued: a call that is aborted, or has no answer by its deadline, ends the connection, and with it whatever was not sent yet. So a
  * server that is silent keeps one call in memory here at most. All rejections are a {@link RedisFailure}, or the signal's reason.
  */
 export class RedisLink {
@@ -54,8 +56,22 @@ export class RedisLink {
     this.#greet = greet;
   }
 
+  /**
+   * Does some work by the connection that is there, or by a new one. One that was there may have been lost long ago, which shows
+   * when it is used: then the work is done once more, and so has to be none that counts twice.
+   */
+  async use<Value>(signal: AbortSignal, work: (client: RedisClient) => Promise<Value>): Promise<Value> {
+    const isOld = this.#client !== undefined;
+    try {
+      return await work(await this.#connect(signal));
+    } catch (error) {
+      if (!isOld || !(error instanceof LostConnection) || this.#closing.signal.aborted) throw error;
+    }
+    return work(await this.#connect(signal));
+  }
+
   /** The connection that is there, or a new one. */
-  async connect(signal: AbortSignal): Promise<RedisClient> {
+  async #connect(signal: AbortSignal): Promise<RedisClient> {
     signal.throwIfAborted();
     if (this.#client !== undefined) return this.#client;
     const { address, openTimeoutMs: timeoutMs, tls } = this.#options;
@@ -117,7 +133,8 @@ export class RedisLink {
       // One that answered is well, but for a master that has become a replica: there may be another one now.
       if (!(error instanceof ErrorReply) || isReply(error, 'READONLY')) this.#drop(client);
       signal.throwIfAborted();
-      throw this.#failure(error);
+      const failure = this.#failure(error);
+      throw error instanceof ErrorReply || error instanceof NotInTime ? failure : new LostConnection(failure.message);
     }
   }
 

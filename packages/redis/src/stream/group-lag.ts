@@ -54,8 +54,8 @@ export async function askGroup(
 ): Promise<AskedLag> {
   const link = new RedisLink(options);
   try {
-    const client = await link.connect(signal);
-    const reply = await link.run(client, { script: lagScript, keys: [key], words: [group] }, signal);
+    const call = { script: lagScript, keys: [key], words: [group] };
+    const reply = await link.use(signal, (client) => link.run(client, call, signal));
     const [pending, unread, oldest, nowMs] = (reply as readonly (Buffer | string)[]).map(String);
     if (pending === undefined)
       throw new RedisFailure(`${shownAddress(options.address)}: the stream ${key} has no group ${group}`);

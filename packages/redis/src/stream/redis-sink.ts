@@ -127,8 +127,9 @@ class StreamSink implements EngineSink {
   async open(): Promise<void> {
     try {
       const signal = new AbortController().signal;
-      const client = await this.#link.connect(signal);
-      await expectStream(this.#options.key, (words) => this.#link.call(client, words, signal));
+      await this.#link.use(signal, (client) =>
+        expectStream(this.#options.key, (words) => this.#link.call(client, words, signal)),
+      );
     } catch (error) {
       this.#link.close();
       throw error instanceof RedisFailure ? failed(error) : error;
@@ -165,10 +166,11 @@ class StreamSink implements EngineSink {
     if (records.length === 0) return;
     try {
       // All of it by one connection: what waits for replicas waits for the writes of its own.
-      const client = await this.#link.connect(signal);
-      for (const batch of batchesOf(records, this.#entryBytes))
-        await this.#link.run(client, this.#callFor(batch), signal);
-      await this.#waitForReplicas(client, signal);
+      await this.#link.use(signal, async (client) => {
+        for (const batch of batchesOf(records, this.#entryBytes))
+          await this.#link.run(client, this.#callFor(batch), signal);
+        await this.#waitForReplicas(client, signal);
+      });
     } catch (error) {
       throw error instanceof RedisFailure ? failed(error) : error;
     }

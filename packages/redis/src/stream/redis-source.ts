@@ -119,15 +119,16 @@ class GroupSource implements RecordSource {
   async open(): Promise<void> {
     const { signal } = this.#closing;
     try {
-      const client = await this.#reading.connect(signal);
-      const call = (words: readonly string[]): Promise<unknown> => this.#reading.call(client, words, signal);
-      await expectStream(this.#group.key, call);
-      const [, version = ''] = /redis_version:([\d.]+)/.exec(String(await call(['INFO', 'server']))) ?? [];
-      if (Number.parseInt(version, 10) < 7)
-        throw new RedisFailure(
-          `${this.#where}: expected Redis 7 or newer, which tells what it has removed, got ${version}`,
-        );
-      await this.#run(client, openScript, [], signal);
+      await this.#reading.use(signal, async (client) => {
+        const call = (words: readonly string[]): Promise<unknown> => this.#reading.call(client, words, signal);
+        await expectStream(this.#group.key, call);
+        const [, version = ''] = /redis_version:([\d.]+)/.exec(String(await call(['INFO', 'server']))) ?? [];
+        if (Number.parseInt(version, 10) < 7)
+          throw new RedisFailure(
+            `${this.#where}: expected Redis 7 or newer, which tells what it has removed, got ${version}`,
+          );
+        await this.#run(client, openScript, [], signal);
+      });
     } catch (error) {
       this.#reading.close();
       throw this.#told(error);
@@ -143,7 +144,7 @@ class GroupSource implements RecordSource {
       const items = this.#place.give(maxItems, maxBytes);
       if (items.length > 0) return items;
       try {
-        await this.#take(maxItems, maxBytes, signal);
+        await this.#reading.use(signal, (client) => this.#take(client, maxItems, maxBytes, signal));
       } catch (error) {
         throw this.#told(error);
       }
@@ -160,9 +161,11 @@ class GroupSource implements RecordSource {
     if (done.ids.length === 0 && done.gaps.length === 0) return;
     try {
       const link = this.#acknowledging;
-      const client = await link.connect(signal);
-      await this.#acknowledge(link, client, done.ids, signal);
-      for (const gaps of runsOf(done.gaps)) await link.call(client, ['HDEL', this.#readerKey, ...gaps], signal);
+      await link.use(signal, async (client) => {
+        await this.#acknowledge(link, client, done.ids, signal);
+        for (const gaps of runsOf(done.gaps))
+          await link.call(client, ['HDEL', this.#readerKey, ...gaps], signal);
+      });
     } catch (error) {
       throw this.#told(error);
     }
@@ -188,8 +191,12 @@ class GroupSource implements RecordSource {
   }
 
   /** Takes what there is, or waits until there is something. */
-  async #take(maxItems: number, maxBytes: number, signal: AbortSignal): Promise<void> {
-    const client = await this.#reading.connect(signal);
+  async #take(
+    client: RedisClient,
+    maxItems: number,
+    maxBytes: number,
+    signal: AbortSignal,
+  ): Promise<void> {
     const known = this.#place.known.slice();
     await this.#acknowledge(this.#reading, client, known, signal);
     this.#place.dropKnown(known.length);
