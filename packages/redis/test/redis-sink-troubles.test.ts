@@ -22,14 +22,19 @@ test.for([
     'no-appendfsync-on-rewrite is yes',
   ],
   ['wait', [], '?wait=1', 'replicated', 'wait=1'],
-] as const)('promise 15: a grade is what Redis is configured to: %s', async ([, settings, query, grade, why], context) => {
-  const server = await startRedis(context, settings);
-  const sink = await openSink({ url: `${server.url}${query}` });
-  expect(sink.durability).toBe(grade);
-  expect(sink.facts.durability).toContain(why);
-  expect(sink.facts.engine).toMatch(/^(?:Redis|Valkey) \d+\.\d+/);
-  expect(sink.facts.warnings.some((each) => each.includes('appendonly yes'))).toBe(grade === 'memory' && !settings.includes('--no-appendfsync-on-rewrite'));
-});
+] as const)(
+  'promise 15: a grade is what Redis is configured to: %s',
+  async ([, settings, query, grade, why], context) => {
+    const server = await startRedis(context, settings);
+    const sink = await openSink({ url: `${server.url}${query}` });
+    expect(sink.durability).toBe(grade);
+    expect(sink.facts.durability).toContain(why);
+    expect(sink.facts.engine).toMatch(/^(?:Redis|Valkey) \d+\.\d+/);
+    expect(sink.facts.warnings.some((each) => each.includes('appendonly yes'))).toBe(
+      grade === 'memory' && !settings.includes('--no-appendfsync-on-rewrite'),
+    );
+  },
+);
 
 test('promise 15: what Redis does not tell is not claimed', async (context) => {
   const server = await startRedis(context, synced);
@@ -56,7 +61,10 @@ test('promise 15: with wait a write counts when a replica has it, also one that 
   const again = await openSink({ url, deadlineMs: 1000 });
   await expect(again.write(written, signal)).rejects.toMatchObject(failed);
   const replica = await ownRedis(['--replicaof', '127.0.0.1', String(master.port)]);
-  await until(async () => String(await replica.command('INFO', 'replication')).includes('master_link_status:up'), 'the replica has all');
+  await until(
+    async () => String(await replica.command('INFO', 'replication')).includes('master_link_status:up'),
+    'the replica has all',
+  );
   await again.write(written, signal);
   expect(await recordsOf(replica, 'spillway')).toHaveLength(3);
 });
@@ -167,14 +175,32 @@ test('promise 15: a record that was split in another way is written whole again'
   const sink = await openSink({ url: server.url, maxEntryBytes: 1024 });
   await sink.write(recordsFrom('a', 0, 1), signal);
   // As a writer leaves it that has crashed after the second part.
-  await server.command('XADD', 'spillway', '*', 'stream', 'a', 'seq', '1', 'part', '0', 'parts', '5', 'value', 'x');
+  await server.command(
+    'XADD',
+    'spillway',
+    '*',
+    'stream',
+    'a',
+    'seq',
+    '1',
+    'part',
+    '0',
+    'parts',
+    '5',
+    'value',
+    'x',
+  );
   await server.command('SET', '{spillway}:last:a', '1 1 5', 'PX', '60000');
   const other = await openSink({ url: server.url, maxEntryBytes: 2000 });
   const record = { stream: 'a', seq: 1, value };
   await other.write([record], signal);
   await sink.write([record], signal);
   const records = await entriesOf(server.port, 'spillway');
-  expect(records.slice(2).map(({ fields }) => `${fields.get('part')} ${fields.get('parts')}`)).toEqual(['0 3', '1 3', '2 3']);
+  expect(records.slice(2).map(({ fields }) => `${fields.get('part')} ${fields.get('parts')}`)).toEqual([
+    '0 3',
+    '1 3',
+    '2 3',
+  ]);
 });
 
 test('the lag of a group is what it was not given, or has not acknowledged', async (context) => {
@@ -216,7 +242,9 @@ test('a URL is checked, and says what is wrong without secrets', async (context)
     expect(inspect(error)).not.toContain('s3cret');
   }
   for (const option of [{ deadlineMs: 1 }, { openTimeoutMs: 0 }, { maxEntryBytes: 1000 }])
-    await expect(openRedisSink({ url: server.url, ...option })).rejects.toMatchObject({ code: 'invalid_option' });
+    await expect(openRedisSink({ url: server.url, ...option })).rejects.toMatchObject({
+      code: 'invalid_option',
+    });
 });
 
 function recordsFrom(stream: string, from: number, count: number): SinkRecord[] {

@@ -48,8 +48,7 @@ function killedEngine(): SinkEngine {
   const { server: redis } = running();
   const key = `{${randomUUID()}}split`;
   return {
-    open: () =>
-      openRedisSink({ url: `redis://127.0.0.1:${redis.port}?stream=${key}`, maxEntryBytes: 1024 }),
+    open: () => openRedisSink({ url: `redis://127.0.0.1:${redis.port}?stream=${key}`, maxEntryBytes: 1024 }),
     records: () => recordsOf(redis, key),
     fail: () => redis.kill(),
     hang: () => redis.stop(),

@@ -134,7 +134,9 @@ export class RedisLink {
       if (!(error instanceof ErrorReply) || isReply(error, 'READONLY')) this.#drop(client);
       signal.throwIfAborted();
       const failure = this.#failure(error);
-      throw error instanceof ErrorReply || error instanceof NotInTime ? failure : new LostConnection(failure.message);
+      throw error instanceof ErrorReply || error instanceof NotInTime
+        ? failure
+        : new LostConnection(failure.message);
     }
   }
 

@@ -49,7 +49,8 @@ export async function askStanding(ask: Ask, where: string, wish: StandingWish): 
       .split(/\r?\n/)
       .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]),
   );
-  if (facts.get('role') === 'slave') throw new RedisFailure(`${where}: it is a replica, which takes no writes`);
+  if (facts.get('role') === 'slave')
+    throw new RedisFailure(`${where}: it is a replica, which takes no writes`);
   const replicas = Number(facts.get('connected_slaves') ?? 0);
   const version = facts.get('redis_version') ?? '';
   const valkey = facts.get('valkey_version');
@@ -105,7 +106,8 @@ function diskOf(
     return {
       isSynced: false,
       reason: 'CONFIG GET is not allowed, and what is not known is not claimed',
-      advice: 'CONFIG GET is not allowed, so that this counts as memory. Allow it: ACL SETUSER … +config|get.',
+      advice:
+        'CONFIG GET is not allowed, so that this counts as memory. Allow it: ACL SETUSER … +config|get.',
     };
   if (appendOnly !== 'yes')
     return { isSynced: false, reason: 'appendonly is no: a restart loses what is not in a snapshot', advice };

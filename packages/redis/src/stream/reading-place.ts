@@ -205,5 +205,10 @@ function gapOf(text: string): RecordGap {
   const [begin = '', end = '', count = '', reason = ''] = text.split(' ');
   const from = begin.startsWith('=') ? begin.slice(1) : idAfter(begin);
   const to = end.startsWith('<') ? idBefore(end.slice(1)) : end;
-  return new RecordGap(from, compareIds(to, from) < 0 ? from : to, count === '-1' ? undefined : Number(count), reason);
+  return new RecordGap(
+    from,
+    compareIds(to, from) < 0 ? from : to,
+    count === '-1' ? undefined : Number(count),
+    reason,
+  );
 }

@@ -76,7 +76,15 @@ const maxIds = 1000;
  * ```
  */
 export async function openRedisSource(options: RedisSourceOptions): Promise<RecordSource> {
-  const { consumer = 'spillway', deadlineMs = 10_000, name, openTimeoutMs = 5000, password, tls, url } = options;
+  const {
+    consumer = 'spillway',
+    deadlineMs = 10_000,
+    name,
+    openTimeoutMs = 5000,
+    password,
+    tls,
+    url,
+  } = options;
   const { address: read, key } = readRedisEndUrl(url, []);
   const address = password === undefined ? read : { ...read, password };
   const { decode = jsonOf, stream = key.slice(0, 128).replace(/[^\w-]/g, '_') } = options;
@@ -120,7 +128,8 @@ class GroupSource implements RecordSource {
     const { signal } = this.#closing;
     try {
       await this.#reading.use(signal, async (client) => {
-        const call = (words: readonly string[]): Promise<unknown> => this.#reading.call(client, words, signal);
+        const call = (words: readonly string[]): Promise<unknown> =>
+          this.#reading.call(client, words, signal);
         await expectStream(this.#group.key, call);
         const [, version = ''] = /redis_version:([\d.]+)/.exec(String(await call(['INFO', 'server']))) ?? [];
         if (Number.parseInt(version, 10) < 7)
@@ -155,9 +164,7 @@ class GroupSource implements RecordSource {
     this.#expectOpen(signal);
     const done = this.#place.doneWith(items);
     if (done === undefined)
-      throw invalid(
-        'items: expected what this source has given, in that order and without leaving any out.',
-      );
+      throw invalid('items: expected what this source has given, in that order and without leaving any out.');
     if (done.ids.length === 0 && done.gaps.length === 0) return;
     try {
       const link = this.#acknowledging;
@@ -191,12 +198,7 @@ class GroupSource implements RecordSource {
   }
 
   /** Takes what there is, or waits until there is something. */
-  async #take(
-    client: RedisClient,
-    maxItems: number,
-    maxBytes: number,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #take(client: RedisClient, maxItems: number, maxBytes: number, signal: AbortSignal): Promise<void> {
     const known = this.#place.known.slice();
     await this.#acknowledge(this.#reading, client, known, signal);
     this.#place.dropKnown(known.length);
@@ -211,7 +213,9 @@ class GroupSource implements RecordSource {
       isForgotten: String(isForgotten) === '1',
       isWhole: String(isWhole) === '1',
       entries: entriesOf(entries),
-      gaps: (gaps as readonly (readonly Buffer[])[]).map(([name, text]) => [String(name), String(text)] as const),
+      gaps: (gaps as readonly (readonly Buffer[])[]).map(
+        ([name, text]) => [String(name), String(text)] as const,
+      ),
     };
     this.#place.take(taken);
     if (taken.entries.length > 0 || !taken.isWhole) return;
