@@ -61,10 +61,7 @@ test('promise 15: with wait a write counts when a replica has it, also one that 
   const again = await openSink({ url, deadlineMs: 1000 });
   await expect(again.write(written, signal)).rejects.toMatchObject(failed);
   const replica = await ownRedis(['--replicaof', '127.0.0.1', String(master.port)]);
-  await until(
-    async () => String(await replica.command('INFO', 'replication')).includes('master_link_status:up'),
-    'the replica has all',
-  );
+  await until(() => hasAll(replica), 'the replica has all');
   await again.write(written, signal);
   expect(await recordsOf(replica, 'spillway')).toHaveLength(3);
 });
@@ -126,7 +123,7 @@ test('promise 15: sentinels name another master, and writing goes on there with 
   onTestFinished(() => sentinel.remove());
   await until(async () => {
     const replicas = (await sentinel.command('SENTINEL', 'replicas', 'limits')) as unknown[];
-    return replicas.length === 1;
+    return replicas.length === 1 && (await hasAll(replica));
   }, 'the sentinel knows the replica');
   const url = `redis+sentinel://127.0.0.1:${sentinel.port}/limits?wait=1`;
   const sink = await openSink({ url, deadlineMs: 2000 });
@@ -253,6 +250,10 @@ function recordsFrom(stream: string, from: number, count: number): SinkRecord[] 
     seq: from + index,
     value: Buffer.from(`${stream}/${from + index}`),
   }));
+}
+
+async function hasAll(replica: RedisServer): Promise<boolean> {
+  return String(await replica.command('INFO', 'replication')).includes('master_link_status:up');
 }
 
 async function namesIn(server: RedisServer): Promise<string[]> {

@@ -9,6 +9,8 @@ import { hasRedis, needsRedis, RedisServer, until } from './support/redis-server
 import { entriesOf } from './support/stream-engine.ts';
 
 const { signal } = new AbortController();
+// Not the defaults: a machine that is busy is slow, and is no engine that fails.
+const patience = { openTimeoutMs: 60_000, deadlineMs: 60_000 };
 let server: RedisServer | undefined;
 let proxy: RedisProxy | undefined;
 
@@ -66,25 +68,29 @@ function cutEngine(): SourceEngine {
   const { proxy: way, server: redis } = running();
   const stream = new FilledStream(redis);
   return {
-    open: (name) => openRedisSource({ url: `redis://127.0.0.1:${way.port}?stream=${stream.key}`, name }),
+    open: (name) =>
+      openRedisSource({ url: `redis://127.0.0.1:${way.port}?stream=${stream.key}`, name, ...patience }),
     write: (records) => stream.write(records),
     trim: (count) => stream.trim(count),
     fail: () => way.fail(),
     hang: () => way.hang(),
     heal: () => way.heal(),
     async openCount() {
-      await until(() => way.count === 0, 'no connection', 2000).catch(() => undefined);
+      await until(() => way.count === 0, 'no connection').catch(() => undefined);
       return way.count;
     },
     remove: () => stream.remove(),
   };
 }
 
-function killedEngine(): SourceEngine {
+async function killedEngine(): Promise<SourceEngine> {
   const { server: redis } = running();
+  // A check that was ended by its deadline may have left it so.
+  redis.continue();
+  if (!redis.isRunning) await redis.start();
   const stream = new FilledStream(redis, 1024);
   return {
-    open: (name) => openRedisSource({ url: `${redis.url}?stream=${stream.key}`, name }),
+    open: (name) => openRedisSource({ url: `${redis.url}?stream=${stream.key}`, name, ...patience }),
     write: (records) => stream.write(records),
     trim: (count) => stream.trim(count),
     fail: () => redis.kill(),
