@@ -45,7 +45,11 @@ class FilledStream {
 
   async write(records: readonly SinkRecord[]): Promise<void> {
     const size = this.#maxEntryBytes === undefined ? {} : { maxEntryBytes: this.#maxEntryBytes };
-    this.#sink ??= await openRedisSink({ url: `${this.#redis.url}?stream=${this.key}`, ...size });
+    this.#sink ??= await openRedisSink({
+      url: `${this.#redis.url}?stream=${this.key}`,
+      ...size,
+      ...patience,
+    });
     await this.#sink.write(records, signal);
   }
 
@@ -104,8 +108,8 @@ async function killedEngine(): Promise<SourceEngine> {
 }
 
 describe.each([
-  ['cut off', cutEngine, 40],
-  ['killed, records split', killedEngine, 15],
+  ['cut off', cutEngine, 25],
+  ['killed, records split', killedEngine, 8],
 ])('a Redis that is %s', (name, engine, steps) => {
   for (const { check, name: rule, number } of sourceRules(() => engine(), { steps })) {
     test(`promise 15: Redis, ${name}, source rule ${number}: ${rule}`, async (context) => {

@@ -45,7 +45,7 @@ export async function askStanding(ask: Ask, where: string, wish: StandingWish): 
     setting('proto-max-bulk-len'),
   ]);
   const facts = new Map(
-    String(info ?? '')
+    (typeof info === 'string' ? info : '')
       .split(/\r?\n/)
       .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]),
   );
