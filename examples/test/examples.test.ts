@@ -2,9 +2,10 @@ import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { type Command, type SpawnOptions, spawnNode } from '../../packages/gateway/test/support/spawn.ts';
 import { startGateway } from '../../packages/gateway/test/support/processes.ts';
+import { needsRedis, RedisServer } from '../../packages/redis/test/support/redis-server.ts';
 
-function example(name: string, options?: SpawnOptions): Command {
-  const command = spawnNode(fileURLToPath(new URL(`../${name}`, import.meta.url)), [], options);
+function example(name: string, options?: SpawnOptions, args: readonly string[] = []): Command {
+  const command = spawnNode(fileURLToPath(new URL(`../${name}`, import.meta.url)), args, options);
   onTestFinished(() => void command.process.kill('SIGKILL'));
   return command;
 }
@@ -57,4 +58,22 @@ test('06: an answer that a limit ends, and a refusal', async () => {
   expect(command.stdout()).toMatch(/^tokens left today: \d+$/m);
   expect(command.stdout()).toContain('ended with the reason: length\n');
   expect(command.stdout()).toMatch(/^429 limit_reached: .*of 500 tokens today.*\(tokensPerDay\)/m);
+});
+
+test('07: a slow reader of a stream of Redis, and what MAXLEN dropped', async (context) => {
+  needsRedis(context);
+  const server = await RedisServer.start();
+  onTestFinished(() => server.remove());
+  const command = example('07-a-slow-reader-of-redis.ts', {}, [server.url, '10']);
+  expect(await command.exited).toBe(0);
+  expect(command.stderr()).toBe('');
+  expect(command.stdout()).toMatch(
+    /^200 transcripts are missing, from \d\d:\d\d:\d\d\.\d{3} to \d\d:\d\d:\d\d\.\d{3}: removed\n/m,
+  );
+  expect(command.stdout()).toContain('1000 that were left are written, in 2 writes\n');
+  const depth = Number(/a naive queue is (\d+) deep/.exec(command.stdout())?.[1]);
+  const behind = Number(/never more than (\d+) behind/.exec(command.stdout())?.[1]);
+  // Half of the 40 that came; this reader has what came during two writes, more of it on a machine that is busy.
+  expect(depth).toBeGreaterThanOrEqual(15);
+  expect(behind).toBeLessThan(depth);
 });

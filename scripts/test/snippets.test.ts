@@ -14,7 +14,7 @@ const exported = {
   '@google/genai': ['GoogleGenAI'],
   '@spillway/client': ['ClientError', 'createFetch', 'openClient'],
   '@spillway/client/react': ['useStream'],
-  '@spillway/redis': ['openRedisLimits'],
+  '@spillway/redis': ['openRedisLimits', 'openRedisSink', 'openRedisSource'],
   '@spillway/voice': ['openCall', 'openGeminiLive', 'openOpenAiRealtime', 'resampledModel', 'webhookTool'],
   '@spillway/voice/simulate/model': ['openSimulatedGemini', 'openSimulatedModel', 'serveSimulatedModels'],
   '@spillway/voice/simulate/speech': ['speech'],
@@ -32,6 +32,7 @@ const surroundings = `
   declare const leg: import('@spillway/voice').ModelLeg;
   declare const clip: Uint8Array;
   declare const client: import('@spillway/client').Client;
+  declare const index: Pick<import('@spillway/core').RecordSink, 'write'>;
   declare const key: string;
   declare const messages: { role: 'user'; content: string }[];
   declare const model: string;
@@ -72,6 +73,7 @@ async function allModules(): Promise<Map<string, string>> {
     'packages/client/README.md',
     'packages/voice/README.md',
     'packages/redis/README.md',
+    'docs/engines/redis.md',
     ...files,
   ]);
 }

@@ -30,6 +30,11 @@ export interface EngineSink extends RecordSink {
   /** As the engine said when it was opened, or when it was last connected to. */
   readonly facts: EngineFacts;
   /**
+   * The engine was asked to remove its oldest records by itself, read or not, as `maxlen` of Redis does: a tap that gates or
+   * is lossless is none for it. Absent: it was not.
+   */
+  readonly isLossy?: boolean;
+  /**
    * How far a group of readers is behind: a consumer group of Redis or Kafka, a durable consumer of JetStream; what a name
    * means is the engine's. Absent: the engine has no readers of its own.
    *

@@ -62,6 +62,7 @@ const settings = {
       '@spillway/voice/simulate/speech': [sources('voice/src/simulate/speech.ts')],
       '@spillway/core/audio': [sources('core/src/audio/index.ts')],
       '@spillway/core': [sources('core/src/index.ts')],
+      '@spillway/core/engine': [sources('core/src/engine/index.ts')],
       '@spillway/core/session': [sources('core/src/session/frames.ts')],
       '@spillway/core/testing': [sources('core/src/testing/index.ts')],
       '@spillway/core/testing/virtual-clock': [sources('core/src/testing/virtual-clock.ts')],

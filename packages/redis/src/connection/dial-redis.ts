@@ -3,9 +3,15 @@ import type { ConnectionOptions } from 'node:tls';
 import { createClient, RESP_TYPES } from '@redis/client';
 import type { RedisAddress, RedisNode } from './redis-address.ts';
 
+/** A word of a command: text, or bytes as they are. */
+export type RedisWord = Buffer | string;
+
+/** How an answer is read. */
+type ReplyOptions = Parameters<ReturnType<typeof createClient>['sendCommand']>[1];
+
 /** What is used of a client of node-redis. */
 export interface RedisClient {
-  sendCommand(words: readonly string[]): Promise<unknown>;
+  sendCommand(words: readonly RedisWord[], options?: ReplyOptions): Promise<unknown>;
   destroy(): void;
 }
 
@@ -36,16 +42,21 @@ export async function dialRedis(options: DialOptions): Promise<RedisClient> {
   }
 }
 
+/** Something took longer than it may. */
+export class NotInTime extends Error {}
+
 /** Resolves or rejects as the promise does, and rejects after the time, or with the signal's reason. */
 export async function within<Value>(
   promise: Promise<Value>,
   { signal, timeoutMs }: Pick<DialOptions, 'signal' | 'timeoutMs'>,
+  what = 'connection',
 ): Promise<Value> {
   const { promise: ended, reject: end } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => end(new Error(`no connection within ${timeoutMs} ms`)), timeoutMs);
+  const timer = setTimeout(() => end(new NotInTime(`no ${what} within ${timeoutMs} ms`)), timeoutMs);
   const onAbort = (): void => end(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
   try {
+    if (signal.aborted) onAbort();
     return await Promise.race([promise, ended]);
   } finally {
     clearTimeout(timer);

@@ -1,0 +1,251 @@
+import type { ConnectionOptions } from 'node:tls';
+import { type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
+import {
+  type EngineFacts,
+  type EngineSink,
+  type EngineSinkOptions,
+  type GroupLag,
+  type RecordPart,
+  splitRecord,
+} from '@spillway/core/engine';
+import { type RedisClient, within } from '../connection/dial-redis.ts';
+import { type RedisAddress, shownAddress } from '../connection/redis-address.ts';
+import { countOf, durationOf, keyBeside, readRedisEndUrl } from '../connection/redis-end-url.ts';
+import { RedisFailure } from '../connection/redis-failure.ts';
+import { RedisLink, type RedisLinkOptions } from '../connection/redis-link.ts';
+import { askStanding, type RedisStanding } from '../connection/redis-standing.ts';
+import { addScript } from './add-script.ts';
+import { askGroup } from './group-lag.ts';
+import { expectWhole, expectStream } from './expect.ts';
+
+/** Options of {@link openRedisSink}. */
+export interface RedisSinkOptions extends EngineSinkOptions {
+  /**
+   * Where Redis is, as for `openRedisLimits`, and behind `?` what is written there:
+   *
+   * - `stream`: the key of the stream, 1 to 512 characters. Default: `spillway`.
+   * - `remember`: for how long after the last record of a stream a repeated one is known: `1s` to `365d`. Default: `24h`.
+   * - `wait`: the replicas that have a write before it counts: 0 to 100. Default: 0.
+   * - `maxlen`: the entries that are kept at least, from 1; older ones are removed, read or not, which makes the sink a lossy
+   *   one. Default: all are kept.
+   */
+  readonly url: string;
+  /** What TLS trusts, such as `ca`, and with which certificate it answers. Default: as Node. Only with `rediss`. */
+  readonly tls?: ConnectionOptions | undefined;
+  /** How long Redis may take for an answer, in milliseconds: 10 to 600,000. Then the write rejects. Default: 10,000. */
+  readonly deadlineMs?: number;
+}
+
+/** What one call of the script has at most, but for one entry that is larger: Redis does nothing else meanwhile. */
+const maxCallBytes = 1_048_576;
+const maxCallEntries = 1000;
+/** Where Redis takes more, larger entries would hold it up. */
+const defaultEntryBytes = 16_777_216;
+
+/**
+ * Opens a sink that adds records to a stream of Redis, each once: a script compares its number with the last one of its stream,
+ * and adds it in one step. Needs Redis 5 or newer, or Valkey.
+ *
+ * An entry has the fields `stream`, `seq` and `value`, and a part of a record that was split also `part` and `parts`. One
+ * connection is kept, and made anew when a write needs it: while Redis is away a write rejects with `sink_failed`, and nothing
+ * waits. A Redis that is full (`maxmemory`) rejects, too, and takes records again when it has room. `durability` is what it is
+ * configured to: `fsync` with `appendfsync always` and no sentinels, `replicated` with `wait`, else `memory`.
+ *
+ * @throws {SpillwayError} `invalid_option` for the URL or an option; `sink_failed` when Redis is away, or a replica.
+ * @example
+ * ```ts
+ * import { openRedisSink } from '@spillway/redis';
+ *
+ * const sink = await openRedisSink({ url: 'redis://127.0.0.1:6379?stream=llm' });
+ * await sink.write([{ stream: 's1', seq: 0, value: Buffer.from('hello') }], AbortSignal.timeout(5000));
+ * await sink.close();
+ * ```
+ */
+export async function openRedisSink(options: RedisSinkOptions): Promise<EngineSink> {
+  const { deadlineMs = 10_000, maxEntryBytes, openTimeoutMs = 5000, password, tls, url } = options;
+  const end = readRedisEndUrl(url, ['maxlen', 'remember', 'wait']);
+  expectWhole('openTimeoutMs', openTimeoutMs, 1, 2 ** 31 - 1);
+  expectWhole('deadlineMs', deadlineMs, 10, 600_000);
+  if (maxEntryBytes !== undefined) expectWhole('maxEntryBytes', maxEntryBytes, 1024, 536_870_912);
+  const address = password === undefined ? end.address : { ...end.address, password };
+  const sink = new StreamSink({
+    address,
+    key: end.key,
+    maxlen: countOf(end, 'maxlen', 1, Number.MAX_SAFE_INTEGER),
+    rememberMs: durationOf(end, 'remember') ?? 86_400_000,
+    wait: countOf(end, 'wait', 0, 100) ?? 0,
+    maxEntryBytes,
+    link: { address, tls, openTimeoutMs, deadlineMs },
+  });
+  await sink.open();
+  return sink;
+}
+
+interface StreamSinkOptions {
+  readonly address: RedisAddress;
+  readonly key: string;
+  readonly maxlen: number | undefined;
+  readonly rememberMs: number;
+  readonly wait: number;
+  readonly maxEntryBytes: number | undefined;
+  readonly link: RedisLinkOptions;
+}
+
+class StreamSink implements EngineSink {
+  readonly address: string;
+  readonly isLossy: boolean;
+  readonly #options: StreamSinkOptions;
+  readonly #link: RedisLink;
+  #standing: RedisStanding | undefined;
+  /** The write that is not settled; never rejects. */
+  #writing: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: StreamSinkOptions) {
+    this.#options = options;
+    this.address = `${shownAddress(options.address)} (stream ${options.key})`;
+    this.isLossy = options.maxlen !== undefined;
+    this.#link = new RedisLink(options.link, (client, signal) => this.#greet(client, signal));
+  }
+
+  get durability(): RecordSink['durability'] {
+    return this.#standing?.durability ?? 'memory';
+  }
+
+  get facts(): EngineFacts {
+    const { maxlen, rememberMs } = this.#options;
+    const { engine = 'Redis', reason = '', warnings = [] } = this.#standing ?? {};
+    const lossy = `maxlen=${maxlen}: the oldest entries are removed, read or not, so that this sink loses records.`;
+    return {
+      engine,
+      durability: reason,
+      duplicates: `A script compares a record's number with the last one of its stream, which is known until ${rememberMs / 1000} s after that was written.`,
+      warnings: maxlen === undefined ? warnings : [lossy, ...warnings],
+    };
+  }
+
+  async open(): Promise<void> {
+    try {
+      const signal = new AbortController().signal;
+      await this.#link.use(signal, (client) =>
+        expectStream(this.#options.key, (words) => this.#link.call(client, words, signal)),
+      );
+    } catch (error) {
+      this.#link.close();
+      throw error instanceof RedisFailure ? failed(error) : error;
+    }
+  }
+
+  write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+    const writing = this.#write(records, signal);
+    this.#writing = writing.catch(() => undefined);
+    return writing;
+  }
+
+  async lagOf(group: string, signal: AbortSignal): Promise<GroupLag> {
+    if (this.#closing !== undefined) throw closed();
+    try {
+      const { entries, ms } = await askGroup(this.#options.link, this.#options.key, group, signal);
+      return { entries, ms };
+    } catch (error) {
+      throw error instanceof RedisFailure ? failed(error) : error;
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      await this.#writing;
+      this.#link.close();
+    })();
+    return this.#closing;
+  }
+
+  async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+    if (this.#closing !== undefined) throw closed();
+    signal.throwIfAborted();
+    if (records.length === 0) return;
+    try {
+      // All of it by one connection: what waits for replicas waits for the writes of its own.
+      await this.#link.use(signal, async (client) => {
+        for (const batch of batchesOf(records, this.#entryBytes))
+          await this.#link.run(client, this.#callFor(batch), signal);
+        await this.#waitForReplicas(client, signal);
+      });
+    } catch (error) {
+      throw error instanceof RedisFailure ? failed(error) : error;
+    }
+  }
+
+  get #entryBytes(): number {
+    const { maxEntryBytes = defaultEntryBytes } = this.#options;
+    return Math.min(maxEntryBytes, this.#standing?.maxValueBytes ?? maxEntryBytes);
+  }
+
+  async #greet(client: RedisClient, signal: AbortSignal): Promise<void> {
+    const { address, link, maxlen, wait } = this.#options;
+    const limits = { signal, timeoutMs: link.openTimeoutMs };
+    const ask = (words: readonly string[]): Promise<unknown> =>
+      within(client.sendCommand(words), limits, 'answer');
+    this.#standing = await askStanding(ask, shownAddress(address), {
+      wait,
+      hasSentinels: address.master !== undefined,
+      isTrimmed: maxlen !== undefined,
+    });
+  }
+
+  #callFor(batch: readonly RecordPart[]): Parameters<RedisLink['run']>[1] {
+    const { key, maxlen = 0, rememberMs } = this.#options;
+    const numbers = new Map<string, number>();
+    const entries = batch.flatMap(({ part, parts, seq, stream, value }) => {
+      const number = numbers.get(stream) ?? numbers.size + 1;
+      numbers.set(stream, number);
+      const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+      return [String(number), String(seq), String(part), String(parts), bytes];
+    });
+    const streams = [...numbers.keys()];
+    return {
+      script: addScript,
+      keys: [key, ...streams.map((stream) => keyBeside(key, `last:${stream}`))],
+      words: [String(maxlen), String(rememberMs), ...streams, ...entries],
+    };
+  }
+
+  async #waitForReplicas(client: RedisClient, signal: AbortSignal): Promise<void> {
+    const { link, wait } = this.#options;
+    if (wait === 0) return;
+    const words = ['WAIT', String(wait), String(link.deadlineMs)];
+    const count = Number(await this.#link.call(client, words, signal, link.deadlineMs));
+    if (count >= wait) return;
+    const where = shownAddress(this.#options.address);
+    throw new RedisFailure(
+      `${where}: expected ${wait} replicas to have the records within ${link.deadlineMs} ms, got ${count}`,
+    );
+  }
+}
+
+/** The entries of records, as many as one call takes. */
+function* batchesOf(records: readonly SinkRecord[], maxEntryBytes: number): Generator<readonly RecordPart[]> {
+  let batch: RecordPart[] = [];
+  let bytes = 0;
+  for (const record of records) {
+    for (const part of splitRecord(record, maxEntryBytes)) {
+      const isFull = batch.length === maxCallEntries || bytes + part.value.byteLength > maxCallBytes;
+      if (batch.length > 0 && isFull) {
+        yield batch;
+        batch = [];
+        bytes = 0;
+      }
+      batch.push(part);
+      bytes += part.value.byteLength;
+    }
+  }
+  if (batch.length > 0) yield batch;
+}
+
+function closed(): SpillwayError {
+  return new SpillwayError('sink_closed', 'The sink on Redis is closed: expected no more records.');
+}
+
+function failed(error: RedisFailure): SpillwayError {
+  return new SpillwayError('sink_failed', error.message, { cause: error });
+}

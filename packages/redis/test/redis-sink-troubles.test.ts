@@ -1,0 +1,287 @@
+import { inspect } from 'node:util';
+import type { SinkRecord } from '@spillway/core';
+import type { EngineSink } from '@spillway/core/engine';
+import { openRedisSink, type RedisSinkOptions } from '@spillway/redis';
+import { expect, onTestFinished, test, type TestContext } from 'vitest';
+import { needsRedis, RedisServer, until } from './support/redis-server.ts';
+import { entriesOf, recordsOf } from './support/stream-engine.ts';
+
+const { signal } = new AbortController();
+const failed = { code: 'sink_failed' };
+const synced = ['--appendonly', 'yes', '--appendfsync', 'always'];
+
+test.for([
+  ['appendonly no', [], '', 'memory', 'appendonly is no'],
+  ['appendfsync everysec', ['--appendonly', 'yes'], '', 'memory', 'appendfsync is everysec'],
+  ['appendfsync always', synced, '', 'fsync', 'appendfsync is always'],
+  [
+    'a log that is not synced while it is rewritten',
+    [...synced, '--no-appendfsync-on-rewrite', 'yes'],
+    '',
+    'memory',
+    'no-appendfsync-on-rewrite is yes',
+  ],
+  ['wait', [], '?wait=1', 'replicated', 'wait=1'],
+] as const)(
+  'promise 15: a grade is what Redis is configured to: %s',
+  async ([, settings, query, grade, why], context) => {
+    const server = await startRedis(context, settings);
+    const sink = await openSink({ url: `${server.url}${query}` });
+    expect(sink.durability).toBe(grade);
+    expect(sink.facts.durability).toContain(why);
+    expect(sink.facts.engine).toMatch(/^(?:Redis|Valkey) \d+\.\d+/);
+    expect(sink.facts.warnings.some((each) => each.includes('appendonly yes'))).toBe(
+      grade === 'memory' && !settings.includes('--no-appendfsync-on-rewrite'),
+    );
+  },
+);
+
+test('promise 15: what Redis does not tell is not claimed', async (context) => {
+  const server = await startRedis(context, synced);
+  await server.command('ACL', 'SETUSER', 'writer', 'on', '>s3cret', '~*', '+@all', '-config');
+  const sink = await openSink({ url: `redis://writer:s3cret@127.0.0.1:${server.port}` });
+  expect(sink.durability).toBe('memory');
+  expect(sink.facts.warnings).toContainEqual(expect.stringContaining('CONFIG GET is not allowed'));
+  expect(inspect(sink, { depth: 5, showHidden: true }).match(/address.*/)?.[0]).not.toContain('s3cret');
+  expect(sink.address).toBe(`redis://127.0.0.1:${server.port} (stream spillway)`);
+  await sink.write(recordsFrom('a', 0, 1), signal);
+});
+
+test('promise 15: with wait a write counts when a replica has it, also one that is written again', async (context) => {
+  const master = await startRedis(context);
+  const url = `${master.url}?wait=1`;
+  const sink = await openSink({ url, deadlineMs: 1000 });
+  expect(sink.facts.warnings).toContainEqual(expect.stringContaining('0 replicas are connected'));
+  const written = recordsFrom('a', 0, 3);
+  await expect(sink.write(written, signal)).rejects.toMatchObject({
+    ...failed,
+    message: expect.stringContaining('expected 1 replicas to have the records within 1000 ms, got 0'),
+  });
+  // By another connection, and nothing is added: it counts all the same only when the replica has it.
+  const again = await openSink({ url, deadlineMs: 1000 });
+  await expect(again.write(written, signal)).rejects.toMatchObject(failed);
+  const replica = await ownRedis(['--replicaof', '127.0.0.1', String(master.port)]);
+  await until(() => hasAll(replica), 'the replica has all');
+  await again.write(written, signal);
+  expect(await recordsOf(replica, 'spillway')).toHaveLength(3);
+});
+
+test('promise 15: a Redis that is away at the start, and later, and comes back', async (context) => {
+  const server = await startRedis(context, synced);
+  const url = `redis://:s3cret@127.0.0.1:${server.port}`;
+  await server.kill();
+  const error: unknown = await openRedisSink({ url }).catch((problem: unknown) => problem);
+  expect(error).toMatchObject({ ...failed, message: expect.stringContaining('ECONNREFUSED') });
+  expect(inspect(error, { depth: 5, showHidden: true })).not.toContain('s3cret');
+  await server.start();
+  const sink = await openSink({ url: server.url });
+  await sink.write(recordsFrom('a', 0, 2), signal);
+  await server.kill();
+  for (let round = 0; round < 3; round += 1)
+    await expect(sink.write(recordsFrom('a', 2, 2), signal)).rejects.toMatchObject(failed);
+  await server.start();
+  await sink.write(recordsFrom('a', 2, 2), signal);
+  expect(await namesIn(server)).toEqual(['a 0', 'a 1', 'a 2', 'a 3']);
+});
+
+test('promise 15: an answer that does not come costs a deadline, and what Redis does later adds nothing twice', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: server.url, deadlineMs: 300 });
+  await sink.write(recordsFrom('a', 0, 1), signal);
+  server.stop();
+  for (let round = 0; round < 3; round += 1)
+    await expect(sink.write(recordsFrom('a', 1, 2), signal)).rejects.toMatchObject({
+      ...failed,
+      message: expect.stringMatching(/no (?:answer|connection) within/),
+    });
+  server.continue();
+  await sink.write(recordsFrom('a', 1, 2), signal);
+  // All that was sent before has been done by now, in whatever order.
+  await server.command('PING');
+  expect(await namesIn(server)).toEqual(['a 0', 'a 1', 'a 2']);
+});
+
+test('promise 15: a full Redis takes no records, and takes them when it has room', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: server.url });
+  await sink.write(recordsFrom('a', 0, 2), signal);
+  await server.command('CONFIG', 'SET', 'maxmemory', '1mb');
+  for (let round = 0; round < 2; round += 1)
+    await expect(sink.write(recordsFrom('a', 2, 2), signal)).rejects.toMatchObject({
+      ...failed,
+      message: expect.stringContaining('OOM'),
+    });
+  await server.command('CONFIG', 'SET', 'maxmemory', '0');
+  await sink.write(recordsFrom('a', 2, 2), signal);
+  expect(await namesIn(server)).toEqual(['a 0', 'a 1', 'a 2', 'a 3']);
+});
+
+test('promise 15: sentinels name another master, and writing goes on there with each record once', async (context) => {
+  const master = await startRedis(context);
+  const replica = await ownRedis(['--replicaof', '127.0.0.1', String(master.port)]);
+  const sentinel = await RedisServer.startSentinel(master.port, 1);
+  onTestFinished(() => sentinel.remove());
+  await until(async () => {
+    const replicas = (await sentinel.command('SENTINEL', 'replicas', 'limits')) as unknown[];
+    return replicas.length === 1 && (await hasAll(replica));
+  }, 'the sentinel knows the replica');
+  const url = `redis+sentinel://127.0.0.1:${sentinel.port}/limits?wait=1`;
+  const sink = await openSink({ url, deadlineMs: 2000 });
+  expect(sink.durability).toBe('replicated');
+  await sink.write(recordsFrom('a', 0, 3), signal);
+  await master.kill();
+  const later = recordsFrom('a', 2, 3);
+  await expect(sink.write(later, signal)).rejects.toMatchObject(failed);
+  // Nothing replicates the new master: without wait it goes on there.
+  const other = await openUntil({ url: url.replace('wait=1', 'wait=0') });
+  expect(other.facts.warnings).toContainEqual(expect.stringContaining('a failover loses'));
+  expect(other.durability).toBe('memory');
+  await other.write(later, signal);
+  expect(await namesIn(replica)).toEqual(['a 0', 'a 1', 'a 2', 'a 3', 'a 4']);
+});
+
+test('promise 15: maxlen removes the oldest, and says so', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: `${server.url}?maxlen=100` });
+  expect(sink.isLossy).toBe(true);
+  expect(sink.facts.warnings[0]).toContain('maxlen=100');
+  await sink.write(recordsFrom('a', 0, 1000), signal);
+  const names = await namesIn(server);
+  expect(names.length).toBeGreaterThanOrEqual(100);
+  expect(names.length).toBeLessThan(300);
+  expect(names.at(-1)).toBe('a 999');
+  const keeping = await openSink({ url: server.url });
+  expect(keeping.isLossy).toBe(false);
+});
+
+test('promise 15: what is known of a stream is forgotten after a while, and takes no memory then', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: `${server.url}?remember=1s` });
+  expect(sink.facts.duplicates).toContain('1 s after');
+  await sink.write(recordsFrom('a', 0, 1), signal);
+  await sink.write(recordsFrom('a', 0, 1), signal);
+  expect(await namesIn(server)).toEqual(['a 0']);
+  await until(async () => Number(await server.command('DBSIZE')) === 1, 'only the stream is left');
+  await sink.write(recordsFrom('a', 0, 1), signal);
+  expect(await entriesOf(server.port, 'spillway')).toHaveLength(2);
+});
+
+test('promise 15: a record that was split in another way is written whole again', async (context) => {
+  const server = await startRedis(context);
+  const value = Buffer.alloc(5000, 'x');
+  const sink = await openSink({ url: server.url, maxEntryBytes: 1024 });
+  await sink.write(recordsFrom('a', 0, 1), signal);
+  // As a writer leaves it that has crashed after the second part.
+  await server.command(
+    'XADD',
+    'spillway',
+    '*',
+    'stream',
+    'a',
+    'seq',
+    '1',
+    'part',
+    '0',
+    'parts',
+    '5',
+    'value',
+    'x',
+  );
+  await server.command('SET', '{spillway}:last:a', '1 1 5', 'PX', '60000');
+  const other = await openSink({ url: server.url, maxEntryBytes: 2000 });
+  const record = { stream: 'a', seq: 1, value };
+  await other.write([record], signal);
+  await sink.write([record], signal);
+  const records = await entriesOf(server.port, 'spillway');
+  expect(
+    records.slice(2).map(({ fields }) => `${String(fields.get('part'))} ${String(fields.get('parts'))}`),
+  ).toEqual(['0 3', '1 3', '2 3']);
+});
+
+test('the lag of a group is what it was not given, or has not acknowledged', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: server.url });
+  await sink.write(recordsFrom('a', 0, 5), signal);
+  await server.command('XGROUP', 'CREATE', 'spillway', 'indexer', '0');
+  expect(await sink.lagOf?.('indexer', signal)).toMatchObject({ entries: 5 });
+  await server.command('XREADGROUP', 'GROUP', 'indexer', 'c', 'COUNT', '2', 'STREAMS', 'spillway', '>');
+  await until(async () => ((await sink.lagOf?.('indexer', signal))?.ms ?? 0) > 0, 'it gets older');
+  expect(await sink.lagOf?.('indexer', signal)).toMatchObject({ entries: 5 });
+  await server.command('XTRIM', 'spillway', 'MAXLEN', '=', '1');
+  // Two that are pending, and one that is left.
+  expect(await sink.lagOf?.('indexer', signal)).toMatchObject({ entries: 3 });
+  await expect(sink.lagOf?.('nobody', signal)).rejects.toMatchObject({
+    ...failed,
+    message: expect.stringContaining('has no group nobody'),
+  });
+});
+
+test('a URL is checked, and says what is wrong without secrets', async (context) => {
+  const server = await startRedis(context);
+  await server.command('SET', 'text', 'no stream');
+  const cases: readonly (readonly [query: string, message: string])[] = [
+    ['maxlength=5', 'got maxlength: did you mean maxlen?'],
+    ['strem=x', 'did you mean stream?'],
+    ['maxlen=0', 'maxlen: expected a whole number from 1'],
+    ['maxlen=1&maxlen=2', 'expected maxlen once'],
+    ['remember=24', 'remember: expected a duration from 1s to 365d'],
+    ['wait=many', 'wait: expected a whole number from 0 to 100'],
+    ['stream=', 'stream: expected a key'],
+    ['stream=text', 'expected a stream of Redis or no key, got a string'],
+  ];
+  for (const [query, message] of cases) {
+    const url = `redis://default:s3cret@127.0.0.1:${server.port}?${query}`;
+    await server.command('CONFIG', 'SET', 'requirepass', 's3cret').catch(() => undefined);
+    const error: unknown = await openRedisSink({ url }).catch((problem: unknown) => problem);
+    expect(error).toMatchObject({ code: 'invalid_option', message: expect.stringContaining(message) });
+    expect(inspect(error)).not.toContain('s3cret');
+  }
+  for (const option of [{ deadlineMs: 1 }, { openTimeoutMs: 0 }, { maxEntryBytes: 1000 }])
+    await expect(openRedisSink({ url: server.url, ...option })).rejects.toMatchObject({
+      code: 'invalid_option',
+    });
+});
+
+function recordsFrom(stream: string, from: number, count: number): SinkRecord[] {
+  return Array.from({ length: count }, (_, index) => ({
+    stream,
+    seq: from + index,
+    value: Buffer.from(`${stream}/${from + index}`),
+  }));
+}
+
+async function hasAll(replica: RedisServer): Promise<boolean> {
+  return String(await replica.command('INFO', 'replication')).includes('master_link_status:up');
+}
+
+async function namesIn(server: RedisServer): Promise<string[]> {
+  return (await recordsOf(server, 'spillway')).map(({ seq, stream }) => `${stream} ${seq}`);
+}
+
+async function startRedis(context: TestContext, options: readonly string[] = []): Promise<RedisServer> {
+  needsRedis(context);
+  return ownRedis(options);
+}
+
+async function ownRedis(options: readonly string[]): Promise<RedisServer> {
+  const server = await RedisServer.start(options);
+  onTestFinished(() => server.remove());
+  return server;
+}
+
+async function openSink(options: RedisSinkOptions): Promise<EngineSink> {
+  const sink = await openRedisSink(options);
+  onTestFinished(() => sink.close());
+  return sink;
+}
+
+/** Opens a sink when its engine is there. */
+async function openUntil(options: RedisSinkOptions): Promise<EngineSink> {
+  let sink: EngineSink | undefined;
+  await until(async () => {
+    sink = await openSink(options).catch(() => undefined);
+    return sink !== undefined;
+  }, 'there is a master');
+  if (sink === undefined) throw new Error('expected a sink');
+  return sink;
+}
