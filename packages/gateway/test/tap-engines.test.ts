@@ -29,7 +29,11 @@ function writeTap(folder: string, tap: object): void {
   writeFileSync(join(folder, 'spillway.yaml'), text);
 }
 
-async function failToStart(tap: object, folder = folderWithEngine(), nodeArgs = withoutEngines): Promise<string> {
+async function failToStart(
+  tap: object,
+  folder = folderWithEngine(),
+  nodeArgs = withoutEngines,
+): Promise<string> {
   writeTap(folder, tap);
   const command = run(['serve', '--port', '0', '--admin-port', '0'], { cwd: folder, nodeArgs });
   expect(await command.exited, command.stderr()).toBe(78);
@@ -54,7 +58,11 @@ async function ask(gateway: RunningGateway): Promise<string> {
 async function tapsOf({ adminUrl }: RunningGateway): Promise<Overview['taps']> {
   const client = openClient({ url: adminUrl });
   try {
-    for await (const item of client.read('/streams/overview', { from: 'now', overflow: 'latest', autoAck: true })) {
+    for await (const item of client.read('/streams/overview', {
+      from: 'now',
+      overflow: 'latest',
+      autoAck: true,
+    })) {
       if (item.type === 'chunk') return (JSON.parse(new TextDecoder().decode(item.bytes)) as Overview).taps;
     }
     throw new Error('there is no overview');
@@ -190,6 +198,11 @@ describe('a tap to an engine', () => {
         'expected durability fsync, got replicated (It says that it is replicated): change that in the engine, or take it with durability: replicated',
       );
     }
+    engine.isLossy = true;
+    expect(await failToStart({ to: engine.url, lossless: true, durability: 'replicated' })).toContain(
+      'expected an engine that keeps its records until they are read',
+    );
+    engine.isLossy = false;
     const gateway = await start({ to: engine.url, gate: true, durability: 'replicated' });
     expect(await ask(gateway)).toBe('[DONE]');
   });
@@ -223,7 +236,9 @@ describe('a tap to an engine', () => {
     const gateway = await start({ to: engine.url, groups: ['indexer', 'none'] });
     const records = 'spillway_tap_group_lag_records{tap="bus",group="indexer"}';
     await eventually(async () => (await metric(gateway.adminUrl, records)) === 120, 'the lag');
-    expect(await metric(gateway.adminUrl, 'spillway_tap_group_lag_time_seconds{tap="bus",group="indexer"}')).toBe(90);
+    expect(
+      await metric(gateway.adminUrl, 'spillway_tap_group_lag_time_seconds{tap="bus",group="indexer"}'),
+    ).toBe(90);
     await lineWith(gateway, 'how far readers of a tap are behind is not known', {
       group: 'none',
       reason: 'no such group: none',
@@ -257,13 +272,21 @@ describe('records that an engine refuses for ever', () => {
     const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
     expect(lines).toHaveLength(2);
     const letter = JSON.parse(lines[0] ?? '') as { stream: string; value: string };
-    expect(letter).toMatchObject({ seq: 1, reason: 'it breaks the schema', at: expect.any(Number) as number });
+    expect(letter).toMatchObject({
+      seq: 1,
+      reason: 'it breaks the schema',
+      at: expect.any(Number) as number,
+    });
     expect(JSON.parse(letter.value)).toMatchObject({ stream: letter.stream, kind: 'answer' });
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(await metric(gateway.adminUrl, 'spillway_tap_dead_letters_total{tap="bus"}')).toBe(2);
-    expect(await metric(gateway.adminUrl, 'spillway_tap_dead_letter_bytes{tap="bus"}')).toBe(statSync(path).size);
+    expect(await metric(gateway.adminUrl, 'spillway_tap_dead_letter_bytes{tap="bus"}')).toBe(
+      statSync(path).size,
+    );
     expect(await metric(gateway.adminUrl, 'spillway_tap_lost_total{tap="bus"}')).toBe(0);
-    expect(linesOf(gateway, refused)).toMatchObject([{ tap: 'bus', records: 1, lost: 0, seq: 1, path: file }]);
+    expect(linesOf(gateway, refused)).toMatchObject([
+      { tap: 'bus', records: 1, lost: 0, seq: 1, path: file },
+    ]);
   });
 
   test('have no room: a gate is down until there is some, and another tap loses them', async () => {
@@ -373,7 +396,10 @@ describe('spillway check', () => {
   async function check(tap: object): Promise<{ code: number | null; findings: Finding[] }> {
     const folder = folderWithEngine();
     writeTap(folder, tap);
-    const command = run(['check', '--json', '--port', '0', '--admin-port', '0'], { cwd: folder, nodeArgs: withoutEngines });
+    const command = run(['check', '--json', '--port', '0', '--admin-port', '0'], {
+      cwd: folder,
+      nodeArgs: withoutEngines,
+    });
     const code = await command.exited;
     const findings = JSON.parse(command.stdout()) as Finding[];
     return { code, findings: findings.filter((finding) => finding.check.startsWith('tap ')) };
@@ -391,7 +417,11 @@ describe('spillway check', () => {
           status: 'ok',
           message: `${at} answers: Small 1.0. A kept record is worth fsync: It says that it is fsync. The tap asks for fsync or more. It knows each record for ever.`,
         },
-        { check: 'tap bus', status: 'ok', message: 'The group indexer is behind: 7 entries, the oldest 3 s old.' },
+        {
+          check: 'tap bus',
+          status: 'ok',
+          message: 'The group indexer is behind: 7 entries, the oldest 3 s old.',
+        },
         {
           check: 'tap bus',
           status: 'warn',
@@ -404,7 +434,10 @@ describe('spillway check', () => {
     expect(await check({ to: engine.url, gate: true })).toMatchObject({
       code: 1,
       findings: [
-        { status: 'fail', message: expect.stringContaining('expected durability fsync, got memory') as string },
+        {
+          status: 'fail',
+          message: expect.stringContaining('expected durability fsync, got memory') as string,
+        },
         { status: 'warn', message: 'Its memory is small.' },
       ],
     });

@@ -74,7 +74,13 @@ describe('dead letters', () => {
     await sink.write([record(0), one, two, other], never);
     expect(letters()).toEqual([
       { stream: 's', seq: 1, at: 5000, reason: 'it was told to', value: 'a "line"\n\0' },
-      { stream: 's', seq: 2, at: 5000, reason: 'it was told to', base64: Buffer.from(bytes).toString('base64') },
+      {
+        stream: 's',
+        seq: 2,
+        at: 5000,
+        reason: 'it was told to',
+        base64: Buffer.from(bytes).toString('base64'),
+      },
     ]);
     expect(engine.records().map(({ seq }) => seq)).toEqual([0, 3]);
     expect(told).toMatchObject([{ areKept: true, refused: [{ record: one }, { record: two }] }]);
@@ -118,13 +124,16 @@ describe('dead letters', () => {
     expect(told).toMatchObject([{ areKept: false, refused: [{ record: { seq: 1 } }] }]);
   });
 
-  test.each(['/nowhere/letters.jsonl', '/dev/full'])('a disk that fails fails as an engine does: %s', async (bad) => {
-    const { sink } = refusing([record(1)], { path: bad });
-    await expect(sink.write([record(1)], never)).rejects.toMatchObject({ code: 'sink_failed' });
-    const { sink: losing } = refusing([record(1)], { path: bad, whenFull: 'drop' });
-    await losing.write([record(1)], never);
-    expect(losing.lostRecords).toBe(1);
-  });
+  test.each(['/nowhere/letters.jsonl', '/dev/full'])(
+    'a disk that fails fails as an engine does: %s',
+    async (bad) => {
+      const { sink } = refusing([record(1)], { path: bad });
+      await expect(sink.write([record(1)], never)).rejects.toMatchObject({ code: 'sink_failed' });
+      const { sink: losing } = refusing([record(1)], { path: bad, whenFull: 'drop' });
+      await losing.write([record(1)], never);
+      expect(losing.lostRecords).toBe(1);
+    },
+  );
 
   test('promise 15: a write that was given up leaves no letter: whoever makes it again gets it', async () => {
     const { engine, sink } = refusing([record(1)]);

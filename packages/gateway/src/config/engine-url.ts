@@ -50,7 +50,8 @@ export function shownPlace(to: string): string {
   return to.replace(/^([a-z0-9+]+:\/\/)?.*@/is, '$1***@').replaceAll(secretParameter, '$1***');
 }
 
-/** Whether a password stands in the URL itself. */
+/** Whether a password, or a token of NATS, stands in the URL itself. */
 export function hasPassword(to: string): boolean {
-  return engineKindOf(to) !== undefined && /^[^/]+:\/\/[^@]*:[^@]*@/.test(to);
+  const kind = engineKindOf(to);
+  return kind !== undefined && (kind === nats ? /@/ : /^[^/]+:\/\/[^@]*:[^@]*@/).test(to);
 }

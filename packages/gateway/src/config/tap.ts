@@ -212,10 +212,13 @@ const tapSchema = z
     path: ['passwordFile'],
     error: 'expected passwordEnv or passwordFile, got both',
   })
-  .refine(({ passwordEnv, passwordFile, to }) => (passwordEnv ?? passwordFile) === undefined || !hasPassword(to), {
-    path: ['to'],
-    error: 'expected a URL without a password beside passwordEnv or passwordFile, got one with it',
-  });
+  .refine(
+    ({ passwordEnv, passwordFile, to }) => (passwordEnv ?? passwordFile) === undefined || !hasPassword(to),
+    {
+      path: ['to'],
+      error: 'expected a URL without a password beside passwordEnv or passwordFile, got one with it',
+    },
+  );
 
 /** What an operator has configured as a tap. */
 export type TapSettings = z.infer<typeof tapSchema>;

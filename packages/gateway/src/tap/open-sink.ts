@@ -47,7 +47,8 @@ export interface TapSink {
 }
 
 /** What a tap writes to. Some have more to say of themselves than others. */
-type Engine = RecordSink & Partial<Pick<EngineSink, 'address' | 'facts' | 'lagOf'>> & { readonly head?: AuditHead };
+type Engine = RecordSink &
+  Partial<Pick<EngineSink, 'address' | 'facts' | 'lagOf'>> & { readonly head?: AuditHead };
 
 /**
  * Opens what the `to` of a tap names, with its dead letters and its spill. An engine that is a server, or has a spill before
@@ -84,7 +85,8 @@ export async function openSink(tap: ConfiguredTap, clock: ServerClock, log: TapL
           engineTimeoutMs,
           drainTimeoutMs: Math.max(deadlineMs, drainTimeoutMs),
           clock,
-          onDamage: (damage) => log.error({ tap: name, ...damage }, 'a part of the spill of a tap cannot be read'),
+          onDamage: (damage) =>
+            log.error({ tap: name, ...damage }, 'a part of the spill of a tap cannot be read'),
         });
   const lags =
     groups.length === 0

@@ -97,16 +97,25 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
       const engine = this.#engine;
       // Nobody waits for an engine that opens: that may take for ever.
       if (engine === undefined) throw failed(this.#problem ?? 'The engine could not be opened so far.');
-      await engine.write(records, signal);
-      // A failover or a new setting may have made less of it meanwhile.
-      this.#expectFit(engine);
+      await this.#writeTo(engine, records, signal);
     } catch (error) {
-      if (isOfRecords(error)) {
-        if (hasCode(error, 'records_refused')) this.#back();
-      } else this.#away(error);
+      if (hasCode(error, 'records_refused')) this.#back();
+      else if (!isOfRecords(error)) this.#away(error);
       throw error;
     }
     this.#back();
+  }
+
+  async #writeTo(engine: Sink, records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
+    try {
+      await engine.write(records, signal);
+    } catch (error) {
+      // The others are kept.
+      if (hasCode(error, 'records_refused')) this.#expectFit(engine);
+      throw error;
+    }
+    // A failover or a new setting may have made less of it meanwhile.
+    this.#expectFit(engine);
   }
 
   async close(): Promise<void> {
@@ -127,6 +136,8 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
   }
 
   #open(): Promise<Sink> {
+    // A try that the start did not wait for may have come to an end.
+    if (this.#engine !== undefined) return Promise.resolve(this.#engine);
     this.#opening ??= this.#openFit().finally(() => (this.#opening = undefined));
     return this.#opening;
   }
@@ -200,7 +211,7 @@ export class UnfitEngine extends SpillwayError<'sink_failed'> {
 
 /** Whether an error says something of the records, or of who closes the sink, and nothing of the engine. */
 function isOfRecords(error: unknown): boolean {
-  return ['invalid_option', 'records_refused', 'sink_closed'].some((code) => hasCode(error, code));
+  return ['invalid_option', 'sink_closed'].some((code) => hasCode(error, code));
 }
 
 function failed(message: string): SpillwayError {

@@ -165,7 +165,8 @@ export class Taps implements Iterable<Tap> {
     }
     if (!areWrittenAlike(settings, writer.settings)) {
       // A server has as many writers as come, but a spill has one.
-      if (engineKindOf(to) !== undefined && settings.spill === undefined) return await openTap(settings, this.#options);
+      if (engineKindOf(to) !== undefined && settings.spill === undefined)
+        return await openTap(settings, this.#options);
       throw new ConfigError(
         `tap ${name}: expected the keys of the tap ${writer.settings.name} that say how ${shownPlace(to)} is written (spill, and how much is kept), while streams are written there, got others; they need another place or a restart`,
       );
@@ -261,9 +262,12 @@ async function openTap(settings: ConfiguredTap, options: TapsOptions): Promise<O
     return joined(settings, { sink, shared: new SharedSink(sink.sink) }, options);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`tap ${settings.name}: expected to open ${shownPlace(settings.to)}, got: ${reason}`, {
-      cause: error,
-    });
+    throw new ConfigError(
+      `tap ${settings.name}: expected to open ${shownPlace(settings.to)}, got: ${reason}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

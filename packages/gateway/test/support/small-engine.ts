@@ -28,6 +28,8 @@ export class SmallEngine {
   readonly records = new Map<string, KeptRecord>();
   durability: 'fsync' | 'memory' | 'replicated' = 'fsync';
   password = '';
+  /** Whether it removes what is old by itself. */
+  isLossy = false;
   answerMs = 0;
   /** Whether it never takes that record. */
   refuses: (record: KeptRecord) => boolean = () => false;
@@ -88,8 +90,8 @@ export class SmallEngine {
     const refused = write.flatMap((record, index) => (this.refuses(record) ? [index] : []));
     for (const [index, record] of write.entries())
       if (!refused.includes(index)) this.records.set(`${record.stream} ${record.seq}`, record);
-    const { durability, lag } = this;
-    return { durability, refused, lag: group === undefined || group === 'indexer' ? lag : undefined };
+    const { durability, isLossy, lag } = this;
+    return { durability, isLossy, refused, lag: group === undefined || group === 'indexer' ? lag : undefined };
   }
 }
 
@@ -147,7 +149,7 @@ export async function openKafkaSink({ url, password, openTimeoutMs }) {
     });
     socket.write(JSON.stringify({ ...question, password: password ?? decodeURIComponent(inUrl) }) + '\\n');
   });
-  let { durability } = await ask({}, AbortSignal.timeout(openTimeoutMs)).catch((error) => {
+  let { durability, isLossy } = await ask({}, AbortSignal.timeout(openTimeoutMs)).catch((error) => {
     throw error.name === 'TimeoutError' ? failed('it did not answer') : error;
   });
   let isClosed = false;
@@ -164,6 +166,7 @@ export async function openKafkaSink({ url, password, openTimeoutMs }) {
     get durability() {
       return durability;
     },
+    isLossy,
     async write(records, signal) {
       if (isClosed) throw new SpillwayError('sink_closed', 'The sink is closed.');
       signal.throwIfAborted();

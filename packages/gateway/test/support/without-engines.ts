@@ -5,7 +5,11 @@
 import Module from 'node:module';
 
 interface Resolving {
-  _resolveFilename(request: string, parent: { readonly filename?: string } | undefined, ...more: unknown[]): string;
+  _resolveFilename(
+    request: string,
+    parent: { readonly filename?: string } | undefined,
+    ...more: unknown[]
+  ): string;
 }
 
 const resolving = Module as unknown as Resolving;

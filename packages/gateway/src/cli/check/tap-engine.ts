@@ -32,7 +32,10 @@ function factsJudged(tap: ConfiguredTap, engine: EngineSink): Judgement[] {
   return [
     problem === undefined
       ? { status: 'ok', message: `${kept} ${asked}` }
-      : { status: 'fail', message: `${address} answers: ${facts.engine}. It is not good enough: ${sentence(problem)}` },
+      : {
+          status: 'fail',
+          message: `${address} answers: ${facts.engine}. It is not good enough: ${problem}.`,
+        },
     ...facts.warnings.map((warning): Judgement => ({ status: 'warn', message: sentence(warning) })),
   ];
 }

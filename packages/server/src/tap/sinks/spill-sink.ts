@@ -54,17 +54,15 @@ export interface SpillSink extends RecordSink {
  * What a crash has cut was never acknowledged, and is left out. Of a file that was damaged otherwise all records that can
  * be read are written to the engine; the file is then kept as `….damaged`, and `onDamage` is told.
  *
- * @param engine is closed with the sink, and when the sink cannot be opened.
+ * @param engine is closed with the sink, and when the sink cannot be opened. One that refuses records for ever
+ *   (`records_refused`) needs `openDeadLetterSink` around it, or the first such record stops all behind it.
  * @throws {SpillwayError} `sink_failed` when the folder cannot be used; `invalid_option`.
  * @example
  * ```ts
  * const sink = await openSpillSink(await openMyEngine(), { path: '/var/lib/spillway/overnight', clock: nodeClock });
  * ```
  */
-export async function openSpillSink(
-  engine: RecordSink,
-  options: SpillSinkOptions,
-): Promise<SpillSink> {
+export async function openSpillSink(engine: RecordSink, options: SpillSinkOptions): Promise<SpillSink> {
   const { path, maxBytes = 1_073_741_824, engineTimeoutMs = 2000, clock, onDamage } = options;
   const { drainTimeoutMs = engineTimeoutMs } = options;
   for (const [name, value] of Object.entries({ maxBytes, engineTimeoutMs, drainTimeoutMs })) {
