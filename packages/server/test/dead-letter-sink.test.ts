@@ -32,7 +32,7 @@ function refusing(refused: readonly SinkRecord[], options: Partial<DeadLetterSin
   const engine = new MemoryEngine();
   for (const each of refused) engine.refuse(each);
   const told: DeadLetters[] = [];
-  const onRefused = (letters: DeadLetters): void => void told.push(letters);
+  const onRefused = (found: DeadLetters): void => void told.push(found);
   const sink = openDeadLetterSink(engine.open(), {
     path,
     whenFull: 'fail',
