@@ -122,15 +122,15 @@ describe('a tap to an engine', () => {
   test('that is down at the start: a tap that may lose makes nobody wait, and says what it lost', async () => {
     const engine = await SmallEngine.create();
     await engine.stop();
-    const gateway = await start({ to: engine.url, maxRecords: 4, deadlineMs: 300 });
+    const gateway = await start({ to: engine.url, maxRecords: 4 });
     expect(payloads(await (await postChat(gateway.url, slow)).text()).at(-1)).toBe('[DONE]');
+    await engine.start();
+    await lineWith(gateway, isOpen, { tap: 'bus' });
+    expect(await ask(gateway)).toBe('[DONE]');
     await eventually(
       async () => (await metric(gateway.adminUrl, 'spillway_tap_lost_total{tap="bus"}')) > 0,
       'chunks to be lost',
     );
-    await engine.start();
-    await lineWith(gateway, isOpen, { tap: 'bus' });
-    expect(await ask(gateway)).toBe('[DONE]');
     await eventually(
       () => [...engine.streams().values()].flat().some(({ kind }) => kind === 'end'),
       'the next stream in the engine',
@@ -162,10 +162,10 @@ describe('a tap to an engine', () => {
 
   test('that is slow delays readers of a gate and loses nothing; slower than its deadline, it is down', async () => {
     const engine = await SmallEngine.create();
-    const gateway = await start({ to: engine.url, gate: true, deadlineMs: 1500 });
+    const gateway = await start({ to: engine.url, gate: true, deadlineMs: 4000 });
     engine.answerMs = 300;
     expect(await ask(gateway)).toBe('[DONE]');
-    engine.answerMs = 5000;
+    engine.answerMs = 9000;
     expect(await ask(gateway)).toMatch(/^50\d .*tap_unavailable/s);
     engine.answerMs = 0;
     await lineWith(gateway, 'a tap is up again', { tap: 'bus' });

@@ -225,8 +225,8 @@ export type TapSettings = z.infer<typeof tapSchema>;
 
 /** A tap with what stands elsewhere. */
 export interface ConfiguredTap extends TapSettings {
-  /** The password of its engine; `undefined`: it has none, or one in its URL. */
-  readonly password: string | undefined;
+  /** The password of its engine. Absent: it has none, or one in its URL. */
+  readonly password?: string | undefined;
 }
 
 /** What a kept record of a tap has to be worth at least. */

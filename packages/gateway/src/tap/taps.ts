@@ -175,7 +175,7 @@ export class Taps implements Iterable<Tap> {
   }
 
   /** Waits for who still closes what is written there: no file has two writers. */
-  async #untilFree({ name, to }: TapSettings, place: string): Promise<void> {
+  async #untilFree({ name, to }: ConfiguredTap, place: string): Promise<void> {
     const closing = [...this.#closing].filter(([{ settings }]) => placeOf(settings.to) === place);
     if (closing.length === 0) return;
     const late = Promise.withResolvers<'late'>();
@@ -186,7 +186,7 @@ export class Taps implements Iterable<Tap> {
     if (result !== 'late') return;
     const others = closing.map(([{ settings }]) => settings.name).join(', ');
     throw new ConfigError(
-      `tap ${name}: expected ${to} to be free, got the tap ${others}, which a reload took out, and which has not closed it within ${maxFreeMs / 1000} s; load the configuration again when the log says that it is closed`,
+      `tap ${name}: expected ${shownPlace(to)} to be free, got the tap ${others}, which a reload took out, and which has not closed it within ${maxFreeMs / 1000} s; load the configuration again when the log says that it is closed`,
     );
   }
 
