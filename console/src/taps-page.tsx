@@ -10,7 +10,7 @@ import { Meter } from './meter.tsx';
 import { docHref } from './route.ts';
 import { bytesText, clockText, countText, durationText, plural, rateText } from './units.ts';
 import { useOverview } from './use-overview.ts';
-import { maxTapLagMs } from './verdict.ts';
+import { isGroupLate, maxTapLagMs } from './verdict.ts';
 
 /** Where streams are written down: whether that works, how far behind each place is, and what it has. */
 export function TapsPage({
@@ -46,7 +46,7 @@ function TapPanel({
   readonly tap: TapRow;
   readonly history: readonly Totals[];
 }): JSX.Element {
-  const { isShedding, isUp, name, sinceMs, spill, to } = tap;
+  const { isShedding, isUp, name, problem, sinceMs, spill, to } = tap;
   const trouble = troubleOf(tap);
   const id = `tap-${name}`;
   return (
@@ -63,6 +63,7 @@ function TapPanel({
         {trouble !== undefined && <a href={trouble}>What to do</a>}
       </div>
       <p class="sub mono">{to}</p>
+      {problem !== null && <p class="late">{problem}</p>}
       <dl class="facts">
         {factsOf(tap).map(({ detail, hint, label, level = 'ok', value }) => (
           <div key={label} data-level={level}>
@@ -76,6 +77,8 @@ function TapPanel({
           </div>
         ))}
       </dl>
+      <Facts tap={tap} />
+      <Groups tap={tap} />
       <Spill tap={tap} />
       <Head tap={tap} />
       <TapCharts name={name} history={history} />
@@ -84,10 +87,12 @@ function TapPanel({
 }
 
 /** Where the runbook has what is wrong; `undefined`: nothing is. */
-function troubleOf({ isUp, lag, spill }: TapRow): string | undefined {
+function troubleOf({ deadLetters, groups, isUp, lag, spill }: TapRow): string | undefined {
   if (!isUp) return docHref('runbook', 'spillwaytapdown');
   if (spill?.isEngineUp === false) return docHref('runbook', 'spillwaytapspilling');
-  return lag.ms > maxTapLagMs ? docHref('runbook', 'spillwaytaplagging') : undefined;
+  if (lag.ms > maxTapLagMs) return docHref('runbook', 'spillwaytaplagging');
+  if (deadLetters !== null && deadLetters.records > 0) return docHref('runbook', 'spillwaytapdeadletters');
+  return groups.some(isGroupLate) ? docHref('runbook', 'spillwaytapgrouplagging') : undefined;
 }
 
 interface Fact {
@@ -102,6 +107,7 @@ function factsOf(tap: TapRow): readonly Fact[] {
   const {
     bytes,
     content,
+    deadLetters,
     durability,
     failures,
     gate,
@@ -160,9 +166,20 @@ function factsOf(tap: TapRow): readonly Fact[] {
     },
     {
       label: 'A kept record is',
-      hint: 'fsync: it is on the disk. memory: it may be lost in a crash.',
-      value: durability === 'fsync' ? 'on the disk (fsync)' : durability,
+      hint: 'fsync: it is on a disk. replicated: it is in the memory of several machines. memory: it may be lost in a crash.',
+      value: durability === null ? 'not known yet' : grades[durability],
     },
+    ...(deadLetters === null
+      ? []
+      : [
+          {
+            label: 'Dead letters',
+            hint: `Records that the engine refused for ever. They are in ${deadLetters.path}, and nothing waits behind them.`,
+            value: deadLetters.records === 0 ? 'none' : plural(deadLetters.records, 'record'),
+            detail: `${bytesText(deadLetters.bytes)} of ${bytesText(deadLetters.maxBytes)}`,
+            level: deadLetters.records === 0 ? ('ok' as const) : ('bad' as const),
+          },
+        ]),
     ...(redacted === 0
       ? []
       : [
@@ -173,6 +190,52 @@ function factsOf(tap: TapRow): readonly Fact[] {
           },
         ]),
   ];
+}
+
+const grades = {
+  fsync: 'on a disk (fsync)',
+  memory: 'in memory',
+  replicated: 'in the memory of several machines (replicated)',
+} as const;
+
+/** What the engine says of itself. */
+function Facts({ tap: { facts } }: { readonly tap: TapRow }): JSX.Element | null {
+  if (facts === null) return null;
+  const { duplicates, durability, engine, warnings } = facts;
+  return (
+    <div class="engine">
+      <p class="sub">
+        {engine}. {durability} {duplicates}
+      </p>
+      {warnings.map((warning) => (
+        <p key={warning} class="late">
+          {warning}
+        </p>
+      ))}
+    </div>
+  );
+}
+
+function Groups({ tap: { groups } }: { readonly tap: TapRow }): JSX.Element | null {
+  if (groups.length === 0) return null;
+  return (
+    <dl class="facts">
+      {groups.map((group) => (
+        <div key={group.group} data-level={isGroupLate(group) ? 'warn' : 'ok'}>
+          <dt>
+            <Hint text="What this group of readers of the engine has not acknowledged. The engine is asked every 10 s.">
+              Readers {group.group}
+            </Hint>
+          </dt>
+          <dd>
+            {group.entries === null ? 'not known' : `${countText(group.entries)} behind`}
+            {group.ms !== null && <span class="sub">the oldest {durationText(group.ms)} old</span>}
+            {group.problem !== null && <span class="sub">{group.problem}</span>}
+          </dd>
+        </div>
+      ))}
+    </dl>
+  );
 }
 
 function Spill({ tap: { name, spill } }: { readonly tap: TapRow }): JSX.Element | null {

@@ -2,6 +2,7 @@ import type {
   Overview,
   RefusalCause,
   StreamRow,
+  TapGroupRow,
   TapRow,
   Totals,
 } from '../../packages/server/src/console/snapshot.ts';
@@ -36,6 +37,13 @@ const maxHeldRatio = 0.8;
 const soonMs = 600_000;
 /** What waits for a tap may wait so long, as the alert says. */
 export const maxTapLagMs = 5000;
+/** What readers of an engine have not acknowledged may be so old, as the alert says. */
+const maxGroupLagMs = 300_000;
+
+/** Whether a group of readers of an engine is far behind. */
+export function isGroupLate({ ms }: TapGroupRow): boolean {
+  return ms !== null && ms > maxGroupLagMs;
+}
 
 /** `startedAtMs`: when the gateway started, in milliseconds since 1970. */
 export function judge(
@@ -105,6 +113,9 @@ function tapped(taps: readonly TapRow[], lostBy: (name: string) => number): read
   const spilling = taps.filter(({ isUp, spill }) => isUp && spill?.isEngineUp === false);
   const write = spilling.length === 1 ? 'writes to its disk' : 'write to their disks';
   add('warn', spilling, 'spillwaytapspilling', `${write}, because nothing else takes it`);
+  const read = taps.filter(({ groups }) => groups.some(isGroupLate));
+  const have = read.length === 1 ? 'has' : 'have';
+  add('warn', read, 'spillwaytapgrouplagging', `${have} readers that are far behind`);
   const losing = taps.filter(({ name }) => lostBy(name) > 0);
   const lost = losing.reduce((sum, { name }) => sum + lostBy(name), 0);
   add('bad', losing, 'spillwaytaplosing', `lost ${plural(lost, 'chunk')} in the last minute`);

@@ -159,6 +159,10 @@ describe('a tap', () => {
     waitedMs: 50,
     head: null,
     spill: null,
+    problem: null,
+    facts: null,
+    deadLetters: null,
+    groups: [],
   };
   const said = (...taps: readonly TapRow[]): string => verdictOf([calm], startedAtMs, taps);
   const lines = { ...up, name: 'lines' };
@@ -184,6 +188,15 @@ describe('a tap', () => {
     expect(said({ ...up, spill })).toContain('Nothing is wrong');
     expect(said({ ...up, spill: { ...spill, isEngineUp: false } })).toContain(
       'The tap audit writes to its disk',
+    );
+  });
+
+  test('whose readers are far behind, by their own clock', () => {
+    const group = { group: 'indexer', entries: 9000, ms: 300_000, problem: null };
+    const unknown = { ...group, entries: null, ms: null };
+    expect(said({ ...up, groups: [group, unknown] })).toContain('Nothing is wrong');
+    expect(said({ ...up, groups: [unknown, { ...group, ms: 300_001 }] })).toBe(
+      'The tap audit has readers that are far behind.',
     );
   });
 

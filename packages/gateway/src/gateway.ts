@@ -103,7 +103,7 @@ export async function openGateway(
   load?: () => Settings,
 ): Promise<Gateway> {
   await checkTools(asked.voice);
-  const taps = await openTaps(asked.config.tap, {
+  const taps = await openTaps(asked.taps, {
     clock,
     log,
     isOwn: ({ origin }) => origin.isOwn === true,
@@ -182,7 +182,7 @@ export async function openGateway(
       const otherPool = await otherPoolFor(next.providers);
       const putVoice = next.voice && voice?.prepare(next.voice);
       const otherLimits = await limits.prepare(next.limits);
-      const otherTaps = await taps.prepare(next.config.tap).catch(async (error: unknown) => {
+      const otherTaps = await taps.prepare(next.taps).catch(async (error: unknown) => {
         await otherLimits.discard();
         throw error;
       });

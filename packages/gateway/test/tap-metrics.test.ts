@@ -40,6 +40,10 @@ const tap: TapState = {
   waitedMs: 250,
   head: { writer: 1, count: 21, hash: 'ab' },
   spill: undefined,
+  problem: undefined,
+  facts: undefined,
+  deadLetters: undefined,
+  groups: [],
 };
 
 test('each figure of a tap has its series, in seconds and bytes', async () => {

@@ -6,6 +6,7 @@ import { isThisMachine } from './loopback.ts';
 import { nearest } from './nearest.ts';
 import { fileVariable } from './provider.ts';
 import { defaultTokenVariable } from './read-voice.ts';
+import { hasPassword } from './engine-url.ts';
 import { configOptions } from './schema.ts';
 import type { ConfigSources } from './sources.ts';
 import { proxyInEnvironment } from './transport.ts';
@@ -21,6 +22,7 @@ type AdviceCode =
   | 'simulated_models'
   | 'tap_content'
   | 'tap_may_lose'
+  | 'tap_password'
   | 'variable_empty'
   | 'variable_kubernetes'
   | 'variable_unknown'
@@ -51,6 +53,7 @@ export function adviceFor(settings: Settings, env: Environment, unreadFiles: rea
     ...unusualUrls(settings),
     ...plainTaps(settings),
     ...losingTaps(settings),
+    ...tapPasswords(settings),
     ...unusedToken(settings, env),
     ...localVoice(settings),
     ...adviceOnLimits(settings),
@@ -77,7 +80,8 @@ function namedVariables({ config }: Settings): string[] {
   const { authTokenEnv, tools = [] } = config.voice ?? {};
   const ofTools = tools.map(({ apiKeyEnv }) => apiKeyEnv);
   const { adminKeysEnv, apiKeysEnv, limitStorePasswordEnv } = config;
-  const own = [apiKeysEnv, adminKeysEnv, authTokenEnv, limitStorePasswordEnv];
+  const ofTaps = config.tap.map(({ passwordEnv }) => passwordEnv);
+  const own = [apiKeysEnv, adminKeysEnv, authTokenEnv, limitStorePasswordEnv, ...ofTaps];
   return [...own, ...ofProviders, ...ofTools].filter((name) => name !== undefined);
 }
 
@@ -219,6 +223,15 @@ function plainTaps({ config }: Settings): Advice[] {
     const what = content === 'usage' ? 'prompts' : request ? 'prompts and answers' : 'answers';
     const message = `The tap ${name} keeps ${what} in plain text: sqlite encrypts them, redact replaces some of it, and content: usage keeps none.`;
     return [{ code: 'tap_content', message }];
+  });
+}
+
+/** Passwords where everybody sees them who may read the configuration, or the list of processes. */
+function tapPasswords({ config }: Settings): Advice[] {
+  return config.tap.flatMap(({ name, to }): Advice[] => {
+    if (!hasPassword(to)) return [];
+    const message = `The tap ${name} has a password in its URL, which whoever may read the configuration has: passwordEnv names a variable with it, and passwordFile a file.`;
+    return [{ code: 'tap_password', message }];
   });
 }
 

@@ -21,7 +21,7 @@ export function changesBetween(before: Settings, after: Settings): Change[] {
       part: 'providers',
       of: ({ providers }: Settings) => named(providers, ({ api, name }) => `${name} (${api})`),
     },
-    { part: 'taps', of: ({ config }: Settings) => named(config.tap, ({ name }) => name) },
+    { part: 'taps', of: ({ taps }: Settings) => named(taps, ({ name }) => name) },
     { part: 'voice', of: ({ voice }: Settings) => named(voice === undefined ? [] : [voice], () => 'calls') },
   ];
   return parts.flatMap(({ of, part }) => {

@@ -1,6 +1,7 @@
 import type { Setting } from '@spillway/server/console/snapshot';
 import { apis } from '../api.ts';
 import type { Settings } from './load.ts';
+import { shownPlace } from './engine-url.ts';
 import { fileVariable } from './provider.ts';
 import { type Config, configOptions } from './schema.ts';
 import { voicePath } from '../voice/voice-path.ts';
@@ -44,7 +45,7 @@ export function voiceText({ maxCalls, model, publicUrl, tools }: VoiceConfig): s
 export function tapText({ content, gate, lossless, name, request, spill, to }: TapSettings): string {
   const flags = Object.entries({ request, gate, lossless }).flatMap(([key, isSet]) => (isSet ? [key] : []));
   const spilled = spill === undefined ? [] : [`spill: ${spill}`];
-  return `${name}   ${to}   ${[`content: ${content}`, ...flags, ...spilled].join(', ')}`;
+  return `${name}   ${shownPlace(to)}   ${[`content: ${content}`, ...flags, ...spilled].join(', ')}`;
 }
 
 /** A tenant in a line, with all that its entry says. */
@@ -101,9 +102,15 @@ export function shownValue(config: Config, key: keyof Config): unknown {
   if (key === 'apiKeysEnv' || key === 'adminKeysEnv') return shownVariable(config[key]);
   if (key === 'limitStorePasswordEnv') return config[key] && shownVariable(config[key]);
   if (key === 'voice') return shownVoice(config);
+  if (key === 'tap') return config.tap.map(shownTap);
   if (key !== 'upstream') return config[key];
   // A query may have a secret. The variables of providers' keys are set, so that their names are names.
   return config.upstream.map((upstream) => ({ ...upstream, url: maskedUrl(upstream.url) }));
+}
+
+function shownTap(tap: TapSettings): TapSettings {
+  const { passwordEnv, to } = tap;
+  return { ...tap, to: shownPlace(to), passwordEnv: passwordEnv && shownVariable(passwordEnv) };
 }
 
 /** The query of a tool's URL may have a secret, too. */

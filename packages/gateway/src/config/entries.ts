@@ -14,7 +14,7 @@ function readEntries(value: string, bareKey: string): unknown[] {
     .map((part) => {
       if (!isPairs(part)) return { [bareKey]: part };
       return Object.fromEntries(
-        part.split(',').map((pair) => {
+        splitPairs(part).map((pair) => {
           const at = pair.indexOf('=');
           return at === -1 ? [pair, ''] : [pair.slice(0, at), pair.slice(at + 1)];
         }),
@@ -24,6 +24,17 @@ function readEntries(value: string, bareKey: string): unknown[] {
 
 function isPairs(part: string): boolean {
   return /^\w+=/.test(part);
+}
+
+/** A URL of several hosts has commas: `to=kafka://one:9092,two:9092/llm`. What is no pair behind it belongs to it. */
+function splitPairs(part: string): string[] {
+  const pairs: string[] = [];
+  for (const piece of part.split(',')) {
+    const before = pairs.at(-1) ?? '';
+    if (/^to=[^/]+:\/\//.test(before) && !isPairs(piece)) pairs.splice(-1, 1, `${before},${piece}`);
+    else pairs.push(piece);
+  }
+  return pairs;
 }
 
 /** A setting that is a list of entries: texts, which may have several each, or objects. */

@@ -13,7 +13,8 @@ import { readVoice, type VoiceSettings } from './read-voice.ts';
 import { type Config, configOptions, configSchema } from './schema.ts';
 import { readSettingFile } from './setting-file.ts';
 import { type ConfigSources, joinSources, type Origins } from './sources.ts';
-import { tapOptions } from './tap.ts';
+import { readTaps } from './read-taps.ts';
+import { type ConfiguredTap, tapOptions } from './tap.ts';
 import { tenantOptions } from './tenant.ts';
 import { writeQuantity } from './units.ts';
 import { upstreamOptions } from './upstream.ts';
@@ -29,6 +30,8 @@ export interface Settings {
   readonly apiKeys: readonly ApiKey[];
   /** The keys of the admin listener, needed if it listens beyond loopback. */
   readonly adminKeys: readonly ApiKey[];
+  /** The taps, with their passwords. */
+  readonly taps: readonly ConfiguredTap[];
   /** How telephone calls are answered; `undefined`: it is not configured. */
   readonly voice: VoiceSettings | undefined;
   /** Who may use how much, and what it costs; `undefined`: there are no limits and no prices. */
@@ -86,7 +89,8 @@ export function loadSettings(sources: ConfigSources): Settings {
   }
   const voice = readVoice(config, { apiKeys, env, providers });
   const limits = readLimits(config, apiKeys, env);
-  return { config, providers, apiKeys, adminKeys, voice, limits, origins };
+  const taps = readTaps(config.tap, env);
+  return { config, providers, apiKeys, adminKeys, taps, voice, limits, origins };
 }
 
 /** Settings that need one another. */
@@ -242,6 +246,7 @@ const secretSettings = [
   'adminKeysEnv',
   'authTokenEnv',
   'limitStorePasswordEnv',
+  'passwordEnv',
   'proxyAuthEnv',
 ];
 

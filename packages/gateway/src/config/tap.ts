@@ -1,9 +1,13 @@
 import { resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import type { Durability } from '@spillway/core';
 import { z } from 'zod';
 import { redactionRules } from '@spillway/server/tap/content/redactor';
 import { shedParts } from '@spillway/server/tap/content/shed-parts';
+import { durabilities } from './durability.ts';
+import { engineKindOf, engineSchemes, hasPassword, shownPlace } from './engine-url.ts';
 import { entries } from './entries.ts';
-import { count, duration, flag, items, size, unbounded } from './values.ts';
+import { count, duration, flag, items, size, text, unbounded, variableName } from './values.ts';
 
 /** Policies under which a tap loses nothing. */
 const losslessOverflows = ['coalesce', 'block'] as const;
@@ -30,11 +34,22 @@ const tapSchema = z
       .describe('the name of the tap in logs, metrics and on the console: letters, digits, "-", "_", "."'),
     to: z
       .string()
-      .regex(
-        /^(?:sqlite:(?!:memory:$|file:).+|file:.+|stdout:)$/,
-        'expected sqlite:PATH, file:PATH or stdout:',
+      .refine(
+        (to) =>
+          /^(?:sqlite:(?!:memory:$|file:).+|file:.+|stdout:)$/.test(to) ||
+          (engineKindOf(to) !== undefined && !/\s/.test(to)),
+        {
+          error: ({ input }) =>
+            `expected sqlite:PATH, file:PATH, stdout: or the URL of an engine (${engineSchemes.join(', ')}), got ${JSON.stringify(shownPlace(String(input)))}`,
+        },
       )
-      .describe('where records go: sqlite:PATH, file:PATH (a JSON line a record) or stdout:'),
+      .describe(
+        'where records go: sqlite:PATH, file:PATH (a JSON line a record), stdout:, or the URL of an engine: redis://, nats://, kafka://, sqs://, s3:// or postgres:// (docs/engines lists their parameters)',
+      ),
+    passwordEnv: variableName
+      .optional()
+      .describe('with an engine: environment variable with its password, instead of one in the URL'),
+    passwordFile: text.optional().describe('with an engine: file with its password, instead of passwordEnv'),
     models: items
       .optional()
       .describe('the models to write down, as clients name them; * stands for any text; default: all'),
@@ -99,10 +114,23 @@ const tapSchema = z
       .default(1_073_741_824)
       .describe('bytes of the spill; when it is full, the sink counts as down'),
     durability: z
-      .enum(['fsync', 'memory'])
+      .enum(durabilities)
       .optional()
       .describe(
-        'what a kept record has to be worth; fsync is on the disk; memory may be lost in a crash, and has to be asked for with gate or lossless; default: fsync with these, otherwise memory',
+        'the least that a kept record has to be worth: fsync is on a disk; replicated is in the memory of several machines; memory may be lost in a crash. Less than fsync has to be asked for with gate or lossless; default: fsync with these, otherwise memory',
+      ),
+    groups: items
+      .optional()
+      .describe('with an engine: groups of its readers whose lag is measured every 10 s'),
+    deadLetters: text
+      .optional()
+      .describe(
+        'with an engine: file for records that it refuses for ever, a JSON line each; default: dead-letters-NAME.jsonl in the working directory',
+      ),
+    maxDeadLetterBytes: size(1024, unbounded)
+      .default(67_108_864)
+      .describe(
+        'with an engine: size of this file; when it is full, a tap with gate or lossless is down, and others lose such records',
       ),
     maxFileBytes: size(1024, unbounded)
       .optional()
@@ -143,9 +171,15 @@ const tapSchema = z
         'expected memory with gate or lossless: true and to: stdout:, which keeps nothing on a disk, got nothing',
     },
   )
-  .refine(({ durability, to }) => durability !== 'fsync' || to !== 'stdout:', {
+  .refine(({ durability = 'memory', to }) => durability === 'memory' || to !== 'stdout:', {
     path: ['durability'],
-    error: 'expected memory with to: stdout:, which keeps nothing on a disk, got fsync',
+    error: ({ input }) =>
+      `expected memory with to: stdout:, which keeps nothing on a disk, got ${cameAs(input, 'durability')}`,
+  })
+  .refine(({ durability, to }) => durability !== 'replicated' || engineKindOf(to) !== undefined, {
+    path: ['durability'],
+    error: ({ input }) =>
+      `expected fsync or memory with ${cameAs(input, 'to')}, which is on one disk, got replicated`,
   })
   .refine(({ gate, lossless, shed }) => shed === undefined || !(gate || lossless), {
     path: ['shed'],
@@ -165,26 +199,74 @@ const tapSchema = z
   .refine(onlyWith('sqlite:', ['retainMs', 'retainBytes']), {
     path: ['to'],
     error: ({ input }) => `expected sqlite:PATH with retainMs and retainBytes, got ${cameAs(input, 'to')}`,
-  });
+  })
+  .refine(
+    (tap) => engineKindOf(tap.to) !== undefined || engineOnlyKeys.every((key) => tap[key] === undefined),
+    {
+      path: ['to'],
+      error: ({ input }) =>
+        `expected the URL of an engine with ${engineOnlyKeys.join(', ')}, got ${cameAs(input, 'to')}`,
+    },
+  )
+  .refine(({ passwordEnv, passwordFile }) => passwordEnv === undefined || passwordFile === undefined, {
+    path: ['passwordFile'],
+    error: 'expected passwordEnv or passwordFile, got both',
+  })
+  .refine(
+    ({ passwordEnv, passwordFile, to }) => (passwordEnv ?? passwordFile) === undefined || !hasPassword(to),
+    {
+      path: ['to'],
+      error: 'expected a URL without a password beside passwordEnv or passwordFile, got one with it',
+    },
+  );
 
 /** What an operator has configured as a tap. */
 export type TapSettings = z.infer<typeof tapSchema>;
 
+/** A tap with what stands elsewhere. */
+export interface ConfiguredTap extends TapSettings {
+  /** The password of its engine. Absent: it has none, or one in its URL. */
+  readonly password?: string | undefined;
+}
+
+/** What a kept record of a tap has to be worth at least. */
+export function leastDurability({ durability, gate, lossless }: TapSettings): Durability {
+  return durability ?? (gate || lossless ? 'fsync' : 'memory');
+}
+
 /** Whether two taps to one place write there in the same way, so that one writer does for both. */
-export function areWrittenAlike(one: TapSettings, other: TapSettings): boolean {
+export function areWrittenAlike(one: ConfiguredTap, other: ConfiguredTap): boolean {
   return (
     writerKeys.every((key) => one[key] === other[key]) &&
     // A spill leaves its engine before the tap's deadline.
-    (one.spill === undefined || one.deadlineMs === other.deadlineMs)
+    (one.spill === undefined || one.deadlineMs === other.deadlineMs) &&
+    (engineKindOf(one.to) === undefined || (one.to === other.to && areJudgedAlike(one, other)))
   );
+}
+
+/** Whether an engine is good enough for one if it is for the other, and is asked the same. */
+function areJudgedAlike(one: ConfiguredTap, other: ConfiguredTap): boolean {
+  return (
+    leastDurability(one) === leastDurability(other) &&
+    losesNothing(one) === losesNothing(other) &&
+    isDeepStrictEqual(one.groups, other.groups)
+  );
+}
+
+/** Whether a tap must not lose anything. */
+export function losesNothing({ gate, lossless }: TapSettings): boolean {
+  return gate || lossless;
 }
 
 /** What a sink is opened with. */
 const writerKeys = [
+  'deadLetters',
+  'maxDeadLetterBytes',
   'maxFileAgeMs',
   'maxFileBytes',
   'maxFiles',
   'maxSpillBytes',
+  'password',
   'retainBytes',
   'retainMs',
   'spill',
@@ -197,7 +279,7 @@ export const tapOptions = Object.entries(tapSchema.shape).map(([key, field]) => 
 }));
 
 /** Taps as text, `name=audit,to=sqlite:audit.db`, or a list of them as texts or objects. */
-export const taps = entries(tapSchema, 'to', 'expected sqlite:PATH, name=…,to=…, or a list of taps')
+export const taps = entries(tapSchema, 'to', 'expected sqlite:PATH, a URL, name=…,to=…, or a list of taps')
   .refine((value) => new Set(value.map(({ name }) => name)).size === value.length, {
     error: 'expected a different name for each, got one twice',
   })
@@ -208,11 +290,14 @@ export const taps = entries(tapSchema, 'to', 'expected sqlite:PATH, name=…,to=
 /** What stands in a tap at a key. */
 function cameAs(tap: unknown, key: string): string {
   const value: unknown = (tap as Readonly<Record<string, unknown>>)[key];
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  if (typeof value !== 'string') return JSON.stringify(value);
+  return key === 'to' ? shownPlace(value) : value;
 }
 
 /** A place by its only name: two taps that write to one would take each other's records for their own. */
 export function placeOf(to: string): string {
+  // Who writes there does not make it another place.
+  if (engineKindOf(to) !== undefined) return to.replace(/\/\/.*@/, '//');
   const at = to.indexOf(':') + 1;
   return to.slice(0, at) + (at < to.length ? resolve(to.slice(at)) : '');
 }
@@ -221,6 +306,9 @@ export function placeOf(to: string): string {
 function isLossless(overflow: (typeof overflows)[number]): boolean {
   return (losslessOverflows as readonly string[]).includes(overflow);
 }
+
+/** Keys that say something of an engine alone. */
+const engineOnlyKeys = ['passwordEnv', 'passwordFile', 'groups', 'deadLetters'] as const;
 
 function onlyWith<Key extends string>(
   start: string,

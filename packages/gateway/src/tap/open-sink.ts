@@ -1,76 +1,193 @@
-import type { RecordSink } from '@spillway/core';
+import type { Durability, RecordSink } from '@spillway/core';
+import type { EngineFacts, EngineSink } from '@spillway/core/engine';
 import type { AuditHead } from '@spillway/server/audit/audit-chain';
 import { openAuditLog } from '@spillway/server/audit/audit-log';
 import type { TapLog } from '@spillway/server/tap/record-tap';
+import {
+  type DeadLetterSink,
+  type DeadLetters,
+  openDeadLetterSink,
+} from '@spillway/server/tap/sinks/dead-letter-sink';
 import { openFileSink } from '@spillway/server/tap/sinks/file-sink';
 import { openSpillSink, type SpillSink } from '@spillway/server/tap/sinks/spill-sink';
 import { openStdoutSink } from '@spillway/server/tap/sinks/stdout-sink';
+import type { TapGroup } from '@spillway/server/tap/tap-state';
 import type { ServerClock } from '@spillway/server/time/server-clock';
-import type { TapSettings } from '../config/tap.ts';
+import { type EngineKind, engineKindOf } from '../config/engine-url.ts';
+import { type ConfiguredTap, losesNothing } from '../config/tap.ts';
 import { openOutput } from '../process/output.ts';
-import { SpilledEngine } from './spilled-engine.ts';
+import { GroupLags } from './group-lags.ts';
+import { loadEngine } from './load-engine.ts';
+import { TapEngine } from './tap-engine.ts';
+import { unfitness } from './unfitness.ts';
 
-/** The sink of a tap, and what it is made of. */
+/** How long the start waits for an engine that is a server, and each try after it may take. */
+const openTimeoutMs = 5000;
+/** How long a slow engine may take for what is on the disk of its spill: nobody waits for it. */
+const drainTimeoutMs = 30_000;
+/** How often the log says that records are dead letters. */
+const deadLettersEveryMs = 60_000;
+
+/** The sink of a tap, and what it is made of. What is `undefined` is not there, or not known at the moment. */
 export interface TapSink {
   readonly sink: RecordSink;
-  /** Where the chain of an audit log is; `undefined`: the sink is none, or it is not open so far. */
+  /** Whether something can be written, as far as it is known without a write. */
+  readonly isReady: boolean;
+  readonly durability: Durability | undefined;
+  /** Why the engine takes nothing. */
+  readonly problem: string | undefined;
+  /** Where the chain of an audit log is. */
   readonly head: AuditHead | undefined;
-  /** `undefined`: the tap has no spill. */
-  readonly spill?: SpillSink;
-  /** Whether the engine behind the spill is there. `undefined`: the tap has no spill. */
-  readonly isEngineUp?: boolean;
+  readonly facts: EngineFacts | undefined;
+  readonly spill: SpillSink | undefined;
+  /** Whether the engine behind the spill is there. */
+  readonly isEngineUp: boolean;
+  readonly deadLetters: DeadLetterSink | undefined;
+  readonly groups: readonly TapGroup[];
 }
 
-/** What a tap writes to, with or without a spill before it. */
-type Engine = RecordSink & { readonly head?: AuditHead };
+/** What a tap writes to. Some have more to say of themselves than others. */
+type Engine = RecordSink &
+  Partial<Pick<EngineSink, 'address' | 'facts' | 'lagOf'>> & { readonly head?: AuditHead };
 
 /**
- * Opens what the `to` of a tap names, and its spill. With a spill, the engine may be away.
+ * Opens what the `to` of a tap names, with its dead letters and its spill. An engine that is a server, or has a spill before
+ * it, may be away.
  *
- * @throws {SpillwayError} if one of them cannot be opened.
+ * @throws {SpillwayError} if one of them cannot be opened, or the engine is less than the tap asks for.
  */
-export async function openSink(tap: TapSettings, clock: ServerClock, log: TapLog): Promise<TapSink> {
-  const { deadlineMs, maxSpillBytes, name, spill: path, to } = tap;
-  if (path === undefined) {
-    const sink: Engine = await openEngine(tap, clock, log);
-    return {
-      sink,
-      get head() {
-        return sink.head;
-      },
-    };
-  }
+export async function openSink(tap: ConfiguredTap, clock: ServerClock, log: TapLog): Promise<TapSink> {
+  const { deadlineMs, groups = [], maxSpillBytes, name, spill: path, to } = tap;
+  const kind = engineKindOf(to);
+  const open = await openerOf(tap, kind, clock, log);
   // An engine that hangs is left before the tap gives up the write.
   const engineTimeoutMs = Math.min(2000, deadlineMs / 2);
-  const engine = await SpilledEngine.open({
+  const engine = await TapEngine.open({
     name,
-    open: () => openEngine(tap, clock, log),
-    durability: to === 'stdout:' ? 'memory' : 'fsync',
-    timeoutMs: engineTimeoutMs,
+    open,
+    unfitness: (opened) => unfitness(tap, opened),
+    onOpen: (opened) => tellFacts(name, opened, log),
+    durability: kind === undefined && to !== 'stdout:' ? 'fsync' : 'memory',
+    isSpilled: path !== undefined,
+    timeoutMs: path === undefined ? kind && openTimeoutMs : engineTimeoutMs,
     clock,
     log,
   });
-  // It is closed with the spill, and when the spill cannot be opened.
-  const spill = await openSpillSink(engine, {
-    path,
-    maxBytes: maxSpillBytes,
-    engineTimeoutMs,
-    clock,
-    onDamage: (damage) => log.error({ tap: name, ...damage }, 'a part of the spill of a tap cannot be read'),
-  });
+  const deadLetters = kind && buryRefused(engine, tap, clock, log);
+  // What is before it closes it, also when the spill cannot be opened.
+  const kept = deadLetters ?? engine;
+  const spill =
+    path === undefined
+      ? undefined
+      : await openSpillSink(kept, {
+          path,
+          maxBytes: maxSpillBytes,
+          engineTimeoutMs,
+          drainTimeoutMs: Math.max(deadlineMs, drainTimeoutMs),
+          clock,
+          onDamage: (damage) =>
+            log.error({ tap: name, ...damage }, 'a part of the spill of a tap cannot be read'),
+        });
+  const lags =
+    groups.length === 0
+      ? undefined
+      : new GroupLags({ tap: name, groups, engine: () => engine.engine, clock, log });
+  const sink = spill ?? kept;
   return {
-    sink: spill,
+    sink: {
+      get durability() {
+        return sink.durability;
+      },
+      write: (records, signal) => sink.write(records, signal),
+      async close() {
+        lags?.close();
+        await sink.close();
+      },
+    },
     spill,
+    deadLetters,
+    get isReady() {
+      return spill !== undefined || engine.engine !== undefined;
+    },
+    get durability() {
+      return kind !== undefined && engine.engine === undefined ? undefined : sink.durability;
+    },
+    get problem() {
+      return engine.problem ?? deadLetters?.problem;
+    },
     get head() {
       return engine.engine?.head;
     },
+    get facts() {
+      return engine.engine?.facts;
+    },
     get isEngineUp() {
-      return engine.isUp;
+      return engine.isUp && spill?.isEngineUp !== false;
+    },
+    get groups() {
+      return lags?.lags ?? [];
     },
   };
 }
 
-function openEngine(tap: TapSettings, clock: ServerClock, log: TapLog): Promise<Engine> {
+/** @throws {ConfigError} when the engine's package is not there. */
+async function openerOf(
+  tap: ConfiguredTap,
+  kind: EngineKind | undefined,
+  clock: ServerClock,
+  log: TapLog,
+): Promise<() => Promise<Engine>> {
+  if (kind === undefined) return () => openLocal(tap, clock, log);
+  const open = await loadEngine(kind);
+  const { password, to: url } = tap;
+  return () => open({ url, password, openTimeoutMs });
+}
+
+function tellFacts(tap: string, { address, durability, facts }: Engine, log: TapLog): void {
+  if (facts === undefined) return;
+  const { duplicates, durability: why, engine, warnings } = facts;
+  log.info({ tap, address, engine, durability, why, duplicates, warnings }, 'what a tap writes to');
+}
+
+function buryRefused(
+  engine: RecordSink,
+  tap: ConfiguredTap,
+  clock: ServerClock,
+  log: TapLog,
+): DeadLetterSink {
+  const { maxDeadLetterBytes, name } = tap;
+  const path = deadLettersOf(tap);
+  let toldMs = -Infinity;
+  let records = 0;
+  let lost = 0;
+  const onRefused = ({ areKept, refused }: DeadLetters): void => {
+    records += refused.length;
+    if (!areKept) lost += refused.length;
+    const nowMs = clock.nowMs();
+    if (nowMs - toldMs < deadLettersEveryMs) return;
+    toldMs = nowMs;
+    const [first] = refused;
+    const { seq, stream } = first?.record ?? {};
+    const about = { tap: name, path, records, lost, stream, seq, reason: first?.reason };
+    log.error(about, 'what a tap writes to refuses records for ever: they are dead letters');
+    records = 0;
+    lost = 0;
+  };
+  return openDeadLetterSink(engine, {
+    path,
+    maxBytes: maxDeadLetterBytes,
+    whenFull: losesNothing(tap) ? 'fail' : 'drop',
+    clock,
+    onRefused,
+  });
+}
+
+/** The file of a tap's dead letters. */
+export function deadLettersOf({ deadLetters, name }: ConfiguredTap): string {
+  return deadLetters ?? `dead-letters-${name}.jsonl`;
+}
+
+function openLocal(tap: ConfiguredTap, clock: ServerClock, log: TapLog): Promise<Engine> {
   const { maxFileAgeMs, maxFileBytes, maxFiles, name, retainBytes, retainMs, to } = tap;
   const at = to.indexOf(':');
   const path = to.slice(at + 1);

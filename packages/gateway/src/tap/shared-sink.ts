@@ -23,8 +23,11 @@ export class SharedSink {
   share(): RecordSink {
     this.#users += 1;
     let isClosed = false;
+    const sink = this.#sink;
     return {
-      durability: this.#sink.durability satisfies Durability,
+      get durability(): Durability {
+        return sink.durability;
+      },
       write: async (records, signal) => {
         if (isClosed) throw new SpillwayError('sink_closed', 'The sink is closed.');
         await this.#write(records, signal);

@@ -5,12 +5,14 @@ import type { Refusal } from '@spillway/server/access/refusal';
 import type { RedactionRule } from '@spillway/server/tap/content/redaction-rule';
 import { redactionRules } from '@spillway/server/tap/content/redactor';
 import { RecordTap, type TapLog } from '@spillway/server/tap/record-tap';
+import type { DeadLetterSink } from '@spillway/server/tap/sinks/dead-letter-sink';
 import type { SpillSink } from '@spillway/server/tap/sinks/spill-sink';
-import type { TapSpill, TapState } from '@spillway/server/tap/tap-state';
+import type { TapDeadLetters, TapSpill, TapState } from '@spillway/server/tap/tap-state';
 import type { Tap, TappedStream } from '@spillway/server/stream/tap';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { ConfigError } from '../config/config-error.ts';
-import { areWrittenAlike, placeOf, type TapSettings } from '../config/tap.ts';
+import { engineKindOf, shownPlace } from '../config/engine-url.ts';
+import { areWrittenAlike, type ConfiguredTap, losesNothing, placeOf } from '../config/tap.ts';
 import { openSink, type TapSink } from './open-sink.ts';
 import { SharedSink } from './shared-sink.ts';
 import { wants } from '../config/wants.ts';
@@ -32,7 +34,7 @@ export interface TapsOptions {
 }
 
 interface OpenTap {
-  readonly settings: TapSettings;
+  readonly settings: ConfiguredTap;
   readonly tap: RecordTap;
   readonly sink: TapSink;
   readonly shared: SharedSink;
@@ -84,7 +86,7 @@ export class Taps implements Iterable<Tap> {
    *
    * @throws {ConfigError} for a tap that cannot be opened beside those that write now. Nothing stays open then.
    */
-  async prepare(settings: readonly TapSettings[]): Promise<PreparedTaps> {
+  async prepare(settings: readonly ConfiguredTap[]): Promise<PreparedTaps> {
     const opened: OpenTap[] = [];
     const abort = async (): Promise<void> => {
       await Promise.all(opened.map(({ tap }) => tap.close(0)));
@@ -108,14 +110,18 @@ export class Taps implements Iterable<Tap> {
   get status(): readonly TapState[] {
     return this.#taps.map(({ settings, sink, tap: { figures } }) => ({
       ...figures,
-      lost: figures.lost + (sink.spill?.lostRecords ?? 0),
-      to: settings.to,
+      lost: figures.lost + (sink.spill?.lostRecords ?? 0) + (sink.deadLetters?.lostRecords ?? 0),
+      to: shownPlace(settings.to),
       content: settings.content,
       gate: settings.gate,
       overflow: overflowOf(settings),
-      durability: sink.sink.durability,
+      durability: sink.durability,
+      problem: sink.problem,
+      facts: sink.facts,
       head: sink.head,
-      spill: sink.spill && spillOf(sink.spill, settings.maxSpillBytes, sink.isEngineUp === true),
+      spill: sink.spill && spillOf(sink.spill, settings.maxSpillBytes, sink.isEngineUp),
+      deadLetters: sink.deadLetters && lettersOf(sink.deadLetters),
+      groups: sink.groups,
     }));
   }
 
@@ -144,7 +150,7 @@ export class Taps implements Iterable<Tap> {
       );
   }
 
-  async #openBeside(settings: TapSettings): Promise<OpenTap> {
+  async #openBeside(settings: ConfiguredTap): Promise<OpenTap> {
     const { name, to } = settings;
     const place = placeOf(to);
     const writer = [...this.#taps, ...this.#leaving].find(
@@ -158,15 +164,18 @@ export class Taps implements Iterable<Tap> {
       );
     }
     if (!areWrittenAlike(settings, writer.settings)) {
+      // A server has as many writers as come, but a spill has one.
+      if (engineKindOf(to) !== undefined && settings.spill === undefined)
+        return await openTap(settings, this.#options);
       throw new ConfigError(
-        `tap ${name}: expected the keys of the tap ${writer.settings.name} that say how ${to} is written (spill, and how much is kept), while streams are written there, got others; they need another place or a restart`,
+        `tap ${name}: expected the keys of the tap ${writer.settings.name} that say how ${shownPlace(to)} is written (spill, and how much is kept), while streams are written there, got others; they need another place or a restart`,
       );
     }
     return joined(settings, writer, this.#options);
   }
 
   /** Waits for who still closes what is written there: no file has two writers. */
-  async #untilFree({ name, to }: TapSettings, place: string): Promise<void> {
+  async #untilFree({ name, to }: ConfiguredTap, place: string): Promise<void> {
     const closing = [...this.#closing].filter(([{ settings }]) => placeOf(settings.to) === place);
     if (closing.length === 0) return;
     const late = Promise.withResolvers<'late'>();
@@ -177,7 +186,7 @@ export class Taps implements Iterable<Tap> {
     if (result !== 'late') return;
     const others = closing.map(([{ settings }]) => settings.name).join(', ');
     throw new ConfigError(
-      `tap ${name}: expected ${to} to be free, got the tap ${others}, which a reload took out, and which has not closed it within ${maxFreeMs / 1000} s; load the configuration again when the log says that it is closed`,
+      `tap ${name}: expected ${shownPlace(to)} to be free, got the tap ${others}, which a reload took out, and which has not closed it within ${maxFreeMs / 1000} s; load the configuration again when the log says that it is closed`,
     );
   }
 
@@ -233,7 +242,7 @@ export class Taps implements Iterable<Tap> {
  *
  * @throws {ConfigError} for a sink that cannot be opened.
  */
-export async function openTaps(settings: readonly TapSettings[], options: TapsOptions): Promise<Taps> {
+export async function openTaps(settings: readonly ConfiguredTap[], options: TapsOptions): Promise<Taps> {
   const taps: OpenTap[] = [];
   for (const tap of settings) {
     try {
@@ -247,25 +256,33 @@ export async function openTaps(settings: readonly TapSettings[], options: TapsOp
 }
 
 /** @throws {ConfigError} */
-async function openTap(settings: TapSettings, options: TapsOptions): Promise<OpenTap> {
+async function openTap(settings: ConfiguredTap, options: TapsOptions): Promise<OpenTap> {
   try {
     const sink = await openSink(settings, options.clock, options.log);
     return joined(settings, { sink, shared: new SharedSink(sink.sink) }, options);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`tap ${settings.name}: expected to open ${settings.to}, got: ${reason}`, {
-      cause: error,
-    });
+    throw new ConfigError(
+      `tap ${settings.name}: expected to open ${shownPlace(settings.to)}, got: ${reason}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
 /** A tap that writes to a sink which is open. */
 function joined(
-  settings: TapSettings,
+  settings: ConfiguredTap,
   { shared, sink }: Pick<OpenTap, 'shared' | 'sink'>,
   options: TapsOptions,
 ): OpenTap {
-  return { settings, sink, shared, tap: recordTap(settings, shared.share(), options) };
+  const tap = recordTap(settings, shared.share(), () => sink.isReady, options);
+  return { settings, sink, shared, tap };
+}
+
+function lettersOf({ letterBytes, letters, maxBytes, path }: DeadLetterSink): TapDeadLetters {
+  return { path, records: letters, bytes: letterBytes, maxBytes };
 }
 
 function spillOf(
@@ -276,12 +293,18 @@ function spillOf(
   return { records: spilledRecords, bytes: spilledBytes, maxBytes, isEngineUp };
 }
 
-function recordTap(settings: TapSettings, sink: RecordSink, { clock, isOwn, log }: TapsOptions): RecordTap {
+function recordTap(
+  settings: ConfiguredTap,
+  sink: RecordSink,
+  isReady: () => boolean,
+  { clock, isOwn, log }: TapsOptions,
+): RecordTap {
   const { content, deadlineMs, gate, maxRecordBytes, maxRecords, name, request } = settings;
   const { redact, refused, shed, shedAboveMs, shedBelowMs } = settings;
   return new RecordTap({
     name,
     sink,
+    isReady,
     when: (stream) => !isOwn(stream) && isWanted(settings, stream),
     content,
     keepsRequest: request,
@@ -299,20 +322,16 @@ function recordTap(settings: TapSettings, sink: RecordSink, { clock, isOwn, log 
 }
 
 /** In the order in which they hold back least. */
-function rulesOf(names: NonNullable<TapSettings['redact']>): RedactionRule[] {
+function rulesOf(names: NonNullable<ConfiguredTap['redact']>): RedactionRule[] {
   return Object.values(redactionRules).filter((rule) => names.some((name) => redactionRules[name] === rule));
 }
 
 /** What a tap does that lags. Without a word about it, only one that must lose nothing makes others wait. */
-function overflowOf({
-  gate,
-  lossless,
-  overflow,
-}: TapSettings): 'block' | 'coalesce' | 'drop-newest' | 'drop-oldest' {
-  return overflow ?? (gate || lossless ? 'coalesce' : 'drop-oldest');
+function overflowOf(settings: ConfiguredTap): 'block' | 'coalesce' | 'drop-newest' | 'drop-oldest' {
+  return settings.overflow ?? (losesNothing(settings) ? 'coalesce' : 'drop-oldest');
 }
 
-function isWanted(settings: TapSettings, { client, model = '', origin }: TappedStream): boolean {
+function isWanted(settings: ConfiguredTap, { client, model = '', origin }: TappedStream): boolean {
   const { caller, tenant } = client;
   return wants(settings, { caller, model, provider: origin.name, tenant });
 }

@@ -27,6 +27,16 @@ const gauges: Readonly<Record<string, Figure>> = {
     'Records in the chain that the audit log of a tap writes at the moment',
     ({ head }) => head?.count,
   ],
+  'spillway.tap.dead_letter.bytes': [
+    'By',
+    'Bytes of the file with what the engine of a tap refused for ever',
+    ({ deadLetters }) => deadLetters?.bytes,
+  ],
+  'spillway.tap.dead_letter.max_bytes': [
+    'By',
+    'Bytes that this file may have',
+    ({ deadLetters }) => deadLetters?.maxBytes,
+  ],
 };
 
 const counters: Readonly<Record<string, Figure>> = {
@@ -34,8 +44,13 @@ const counters: Readonly<Record<string, Figure>> = {
   'spillway.tap.bytes': ['By', 'Bytes of these', ({ bytes }) => bytes],
   'spillway.tap.lost': [
     '{chunk}',
-    'Chunks, ends of readers and spilled records that a tap has not kept; records of gaps say which chunks',
+    'Chunks, ends of readers, and spilled or refused records that a tap has not kept; records of gaps say which chunks',
     ({ lost }) => lost,
+  ],
+  'spillway.tap.dead_letters': [
+    '{record}',
+    'Records that the engine of a tap refused for ever, and that are in the file for them',
+    ({ deadLetters }) => deadLetters?.records,
   ],
   'spillway.tap.redacted': [
     '{place}',
@@ -86,6 +101,14 @@ export function defineTapMetrics(instruments: Instruments, taps: () => readonly 
     unit: '{write}',
     description: 'Writes of a tap; one that failed is tried again',
   });
+  const groupRecords = instruments.createObservableGauge('spillway.tap.group.lag.records', {
+    unit: '{record}',
+    description: 'What a group of readers of the engine of a tap has not acknowledged',
+  });
+  const groupTime = instruments.createObservableGauge('spillway.tap.group.lag.time', {
+    unit: 's',
+    description: 'How long ago the oldest of these was written, where the engine can tell',
+  });
   instruments.addBatchObservableCallback(
     (result) => {
       for (const tap of taps()) {
@@ -96,8 +119,12 @@ export function defineTapMetrics(instruments: Instruments, taps: () => readonly 
         }
         result.observe(writes, tap.writes, { ...attributes, result: 'kept' });
         result.observe(writes, tap.failures, { ...attributes, result: 'failed' });
+        for (const { entries, group, ms } of tap.groups) {
+          if (entries !== undefined) result.observe(groupRecords, entries, { ...attributes, group });
+          if (ms !== undefined) result.observe(groupTime, ms / 1000, { ...attributes, group });
+        }
       }
     },
-    [writes, ...figures.map(([figure]) => figure)],
+    [writes, groupRecords, groupTime, ...figures.map(([figure]) => figure)],
   );
 }

@@ -108,7 +108,7 @@ function tapLane(tap: TapReader, stream: GatewayStream): TapLane {
 
 /** `sinceMs`: when it went down or came up. */
 export function tapRow(tap: TapState, sinceMs: number): TapRow {
-  const { head, lag, spill, waitedMs } = tap;
+  const { deadLetters, durability, facts, groups, head, lag, problem, spill, waitedMs } = tap;
   return {
     ...tap,
     lag: { ...lag, ms: Math.round(lag.ms) },
@@ -116,6 +116,16 @@ export function tapRow(tap: TapState, sinceMs: number): TapRow {
     sinceMs,
     head: head ?? null,
     spill: spill ?? null,
+    durability: durability ?? null,
+    problem: problem ?? null,
+    facts: facts ?? null,
+    deadLetters: deadLetters ?? null,
+    groups: groups.map(({ entries, group, ms, problem: why }) => ({
+      group,
+      entries: entries ?? null,
+      ms: ms === undefined ? null : Math.round(ms),
+      problem: why ?? null,
+    })),
   };
 }
 

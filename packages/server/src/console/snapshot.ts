@@ -1,4 +1,4 @@
-import type { Overflow } from '@spillway/core';
+import type { Durability, Overflow } from '@spillway/core';
 import type { StallCause } from '../stream/meter.ts';
 import type { OpenStreams } from '../stream/survey.ts';
 import type { StreamClient } from '../access/stream-client.ts';
@@ -8,7 +8,8 @@ import type { StreamEvent } from '../stream/journal.ts';
 import type { ProviderRefusal } from '../stream/provider-refusal.ts';
 import type { StreamState } from '../stream/stream-body.ts';
 import type { AuditHead } from '../audit/audit-chain.ts';
-import type { TapSpill, TapState } from '../tap/tap-state.ts';
+import type { EngineFacts } from '@spillway/core/engine';
+import type { TapDeadLetters, TapSpill, TapState } from '../tap/tap-state.ts';
 
 export type { EndedReader, ProviderRefusal, StreamEvent };
 
@@ -104,13 +105,34 @@ export interface Overview {
 }
 
 /** A tap of the gateway: what it is, and what it has done since the gateway started. */
-export interface TapRow extends Omit<TapState, 'head' | 'spill'> {
+export interface TapRow extends Omit<
+  TapState,
+  'deadLetters' | 'durability' | 'facts' | 'groups' | 'head' | 'problem' | 'spill'
+> {
   /** Since when it is up or down, as far as samples saw it; in milliseconds since 1970. */
   readonly sinceMs: number;
   /** `null`: what it writes to is no audit log. */
   readonly head: AuditHead | null;
   /** `null`: it does not spill. */
   readonly spill: TapSpill | null;
+  /** `null`: its engine was not reached so far. */
+  readonly durability: Durability | null;
+  /** Why what it writes to takes nothing at the moment; `null`: nothing is wrong. */
+  readonly problem: string | null;
+  /** `null`: what it writes to is no engine that is a server, or was not reached so far. */
+  readonly facts: EngineFacts | null;
+  /** `null`: what it writes to refuses no record for ever. */
+  readonly deadLetters: TapDeadLetters | null;
+  readonly groups: readonly TapGroupRow[];
+}
+
+/** How far a group of readers of a tap's engine is behind; `null`: nobody knows. */
+export interface TapGroupRow {
+  readonly group: string;
+  readonly entries: number | null;
+  readonly ms: number | null;
+  /** Why nothing is known. */
+  readonly problem: string | null;
 }
 
 export interface StreamRow {

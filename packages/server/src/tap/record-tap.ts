@@ -28,6 +28,8 @@ export interface RecordTapOptions {
   /** The tap's name in logs, metrics and on the console. */
   readonly name: string;
   readonly sink: RecordSink;
+  /** Whether the sink can be written to, as far as it is known without a write. Default: always. */
+  readonly isReady?: (() => boolean) | undefined;
   /** Which streams are written down. Default: every one. */
   readonly when?: ((stream: TappedStream) => boolean) | undefined;
   /**
@@ -109,6 +111,7 @@ export class RecordTap implements Tap {
   /** Whether streams end that cannot be kept: those of a tap that gates, or that makes the model wait. */
   readonly isRequired: boolean;
   readonly #when: (stream: TappedStream) => boolean;
+  readonly #isReady: () => boolean;
   readonly #writer: TapWriter;
   readonly #recorded: RecorderOptions;
   /** The streams that it writes down and that are not over for everybody. */
@@ -132,9 +135,11 @@ export class RecordTap implements Tap {
       overflow = 'coalesce',
     } = options;
     const { deadlineMs = 5000, redact, shed, sink, when = () => true } = options;
+    const { isReady = () => true } = options;
     this.name = name;
     this.isRequired = gate || overflow === 'coalesce' || overflow === 'block';
     this.#when = when;
+    this.#isReady = isReady;
     this.#writer = new TapWriter({
       sink,
       clock,
@@ -185,9 +190,13 @@ export class RecordTap implements Tap {
   /** @throws {GatewayError} `tap_unavailable` for a stream that needs this tap while its sink is known to be down. */
   open(stream: TappedStream): StreamTap | undefined {
     if (!this.#when(stream)) return undefined;
-    if (this.isRequired && this.#writer.isDown) throw tapUnavailable(this.name);
+    if (this.isRequired && !this.#isUp) throw tapUnavailable(this.name);
     this.#streams += 1;
     return new StreamRecorder(stream, this.#recorded);
+  }
+
+  get #isUp(): boolean {
+    return !this.#writer.isDown && this.#isReady();
   }
 
   /** Whether it has nothing to do: no stream that it writes down can be read any more, and all is kept. */
@@ -212,7 +221,7 @@ export class RecordTap implements Tap {
   get figures(): TapFigures {
     return {
       name: this.name,
-      isUp: !this.#writer.isDown,
+      isUp: this.#isUp,
       lag: this.#writer.lag,
       records: this.#records,
       bytes: this.#bytes,

@@ -10,11 +10,12 @@ import { checkBacklog, checkDescriptors, checkPorts } from './system.ts';
 
 /** Tries everything that valid settings need from outside. */
 export async function check(settings: Settings, advice: readonly Advice[]): Promise<Finding[]> {
-  const [providers, ports, voice, limitStore] = await Promise.all([
+  const [providers, ports, voice, limitStore, taps] = await Promise.all([
     checkProviders(settings),
     checkPorts(settings),
     checkVoice(settings),
     checkLimitStore(settings),
+    checkTaps(settings),
   ]);
   const backlog = checkBacklog();
   return [
@@ -30,7 +31,7 @@ export async function check(settings: Settings, advice: readonly Advice[]): Prom
     ...limitStore,
     ...ports,
     ...checkCertificates(settings),
-    ...checkTaps(settings),
+    ...taps,
     checkDescriptors(settings),
     ...(backlog === undefined ? [] : [backlog]),
   ];

@@ -7,6 +7,9 @@ export interface Finding {
   readonly message: string;
 }
 
+/** A result without the name of its check. */
+export type Judgement = Omit<Finding, 'check'>;
+
 /** Findings as text, one a line. */
 export function findingsAsText(findings: readonly Finding[]): string {
   const width = Math.max(...findings.map(({ check }) => check.length));

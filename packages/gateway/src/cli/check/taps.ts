@@ -10,29 +10,37 @@ import {
 } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Settings } from '../../config/load.ts';
-import type { TapSettings } from '../../config/tap.ts';
+import { engineKindOf } from '../../config/engine-url.ts';
+import type { ConfiguredTap } from '../../config/tap.ts';
 import { writeQuantity } from '../../config/units.ts';
-import type { Finding } from './finding.ts';
+import { engineJudged } from './tap-engine.ts';
+import type { Finding, Judgement } from './finding.ts';
 
 /** Less free space than that is worth a word. */
 const leastFreeBytes = 1_073_741_824;
 /** What is read of a file to see what it is. */
 const headBytes = 512;
 
-/** Whether each tap could write where it is to. Nothing is created, and nothing is changed. */
-export function checkTaps({ config }: Pick<Settings, 'config'>): Finding[] {
-  return config.tap.flatMap((tap) => {
-    const check = `tap ${tap.name}`;
-    return [
-      { check, ...judgedOf(tap) },
-      ...(tap.spill === undefined ? [] : [{ check: `${check} (spill)`, ...folderJudged(tap.spill) }]),
-    ];
-  });
+/**
+ * Whether each tap could write where it is to. No record is written, and no file is made; an engine makes what it makes
+ * when it is opened, as its page says.
+ */
+export async function checkTaps({ taps }: Pick<Settings, 'taps'>): Promise<Finding[]> {
+  const found = await Promise.all(
+    taps.map(async (tap) => {
+      const kind = engineKindOf(tap.to);
+      const judged = kind === undefined ? [localJudged(tap)] : await engineJudged(tap, kind);
+      const check = `tap ${tap.name}`;
+      return [
+        ...judged.map((judgement): Finding => ({ check, ...judgement })),
+        ...(tap.spill === undefined ? [] : [{ check: `${check} (spill)`, ...folderJudged(tap.spill) }]),
+      ];
+    }),
+  );
+  return found.flat();
 }
 
-type Judgement = Omit<Finding, 'check'>;
-
-function judgedOf({ to }: TapSettings): Judgement {
+function localJudged({ to }: ConfiguredTap): Judgement {
   if (to === 'stdout:')
     return { status: 'ok', message: 'It writes to standard output, where nothing is kept.' };
   const at = to.indexOf(':');

@@ -95,7 +95,7 @@ export class AppendFile {
 }
 
 /** Makes durable which names a folder has. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   await using folder = await open(path, 'r');
   await folder.sync();
 }

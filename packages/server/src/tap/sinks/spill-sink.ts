@@ -1,5 +1,6 @@
 import { type Durability, type RecordSink, type SinkRecord, SpillwayError } from '@spillway/core';
 import type { ServerClock, ServerTimer } from '../../time/server-clock.ts';
+import { hasCode } from './sink-error.ts';
 import { type SpillDamage, SpillQueue } from './spill-queue.ts';
 import { WriteTurn } from './write-turn.ts';
 
@@ -17,6 +18,11 @@ export interface SpillSinkOptions {
   readonly maxBytes?: number;
   /** An engine that takes longer for a write counts as away, in milliseconds. Minimum 1. Default: 2 seconds. */
   readonly engineTimeoutMs?: number;
+  /**
+   * The same for what is on the disk already: nobody waits for that, so a slow engine may have more time. In milliseconds.
+   * Minimum 1. Default: `engineTimeoutMs`.
+   */
+  readonly drainTimeoutMs?: number;
   readonly clock: ServerClock;
   /** Is told of what could not be read. Default: nobody; the figures of the sink have it all the same. */
   readonly onDamage?: (damage: SpillDamage) => void;
@@ -48,18 +54,18 @@ export interface SpillSink extends RecordSink {
  * What a crash has cut was never acknowledged, and is left out. Of a file that was damaged otherwise all records that can
  * be read are written to the engine; the file is then kept as `….damaged`, and `onDamage` is told.
  *
- * @param engine is closed with the sink, and when the sink cannot be opened.
+ * @param engine is closed with the sink, and when the sink cannot be opened. One that refuses records for ever
+ *   (`records_refused`) needs `openDeadLetterSink` around it, or the first such record stops all behind it.
  * @throws {SpillwayError} `sink_failed` when the folder cannot be used; `invalid_option`.
  * @example
  * ```ts
  * const sink = await openSpillSink(await openMyEngine(), { path: '/var/lib/spillway/overnight', clock: nodeClock });
  * ```
  */
-export async function openSpillSink(
-  engine: RecordSink,
-  { path, maxBytes = 1_073_741_824, engineTimeoutMs = 2000, clock, onDamage }: SpillSinkOptions,
-): Promise<SpillSink> {
-  for (const [name, value] of Object.entries({ maxBytes, engineTimeoutMs })) {
+export async function openSpillSink(engine: RecordSink, options: SpillSinkOptions): Promise<SpillSink> {
+  const { path, maxBytes = 1_073_741_824, engineTimeoutMs = 2000, clock, onDamage } = options;
+  const { drainTimeoutMs = engineTimeoutMs } = options;
+  for (const [name, value] of Object.entries({ maxBytes, engineTimeoutMs, drainTimeoutMs })) {
     if (!(value >= 1))
       throw new SpillwayError('invalid_option', `${name}: expected 1 or more, got ${value}.`);
   }
@@ -75,7 +81,12 @@ export async function openSpillSink(
     if (error instanceof SpillwayError) throw error;
     throw failed(`The spill ${path} could not be opened: expected a folder to read and write.`, error);
   });
-  return new OpenSpillSink(engine, queue, losses, engineTimeoutMs, clock);
+  return new OpenSpillSink(engine, queue, losses, { engineTimeoutMs, drainTimeoutMs }, clock);
+}
+
+interface Timeouts {
+  readonly engineTimeoutMs: number;
+  readonly drainTimeoutMs: number;
 }
 
 class OpenSpillSink implements SpillSink {
@@ -83,7 +94,7 @@ class OpenSpillSink implements SpillSink {
   readonly #engine: RecordSink;
   readonly #queue: SpillQueue;
   readonly #losses: { records: number };
-  readonly #engineTimeoutMs: number;
+  readonly #timeouts: Timeouts;
   readonly #clock: ServerClock;
   readonly #turn = new WriteTurn('The spill');
   /** Ends the write to the engine that is under way. There is one at most. */
@@ -98,13 +109,13 @@ class OpenSpillSink implements SpillSink {
     engine: RecordSink,
     queue: SpillQueue,
     losses: { records: number },
-    engineTimeoutMs: number,
+    timeouts: Timeouts,
     clock: ServerClock,
   ) {
     this.#engine = engine;
     this.#queue = queue;
     this.#losses = losses;
-    this.#engineTimeoutMs = engineTimeoutMs;
+    this.#timeouts = timeouts;
     this.#clock = clock;
     this.#startDrain();
   }
@@ -150,7 +161,7 @@ class OpenSpillSink implements SpillSink {
     if (records.length === 0) return;
     if (this.#queue.isEmpty) {
       try {
-        await this.#writeToEngine(records, signal);
+        await this.#writeToEngine(records, this.#timeouts.engineTimeoutMs, signal);
         return;
       } catch (error) {
         if (signal.aborted || isRefusal(error)) throw error;
@@ -164,15 +175,17 @@ class OpenSpillSink implements SpillSink {
     this.#startDrain();
   }
 
-  async #writeToEngine(records: readonly SinkRecord[], signal?: AbortSignal): Promise<void> {
+  async #writeToEngine(
+    records: readonly SinkRecord[],
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const abort = new AbortController();
     this.#abort = abort;
     const forward = (): void => abort.abort(signal?.reason);
     signal?.addEventListener('abort', forward);
-    const late = this.#clock.after(this.#engineTimeoutMs, () =>
-      abort.abort(
-        new SpillwayError('sink_failed', `The engine took longer than ${this.#engineTimeoutMs} ms.`),
-      ),
+    const late = this.#clock.after(timeoutMs, () =>
+      abort.abort(new SpillwayError('sink_failed', `The engine took longer than ${timeoutMs} ms.`)),
     );
     try {
       await this.#engine.write(records, abort.signal);
@@ -205,7 +218,7 @@ class OpenSpillSink implements SpillSink {
     const records = await this.#queue.next(this.#drainRecords, maxDrainBytes);
     if (records === undefined) return true;
     try {
-      await this.#writeToEngine(records);
+      await this.#writeToEngine(records, this.#timeouts.drainTimeoutMs);
       this.#drainRecords = Math.min(maxDrainRecords, this.#drainRecords * 2);
     } catch (error) {
       const isLast = records.length === 1 && isRefusal(error);
@@ -233,7 +246,7 @@ class OpenSpillSink implements SpillSink {
 
 /** Whether the engine says that it will never take a record. */
 function isRefusal(error: unknown): boolean {
-  return error instanceof SpillwayError && error.code === 'invalid_option';
+  return hasCode(error, 'invalid_option');
 }
 
 function failed(message: string, cause: unknown): SpillwayError {

@@ -1,0 +1,450 @@
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { stringify } from 'yaml';
+import type { Overview } from '@spillway/server/console/snapshot';
+import { openClient } from '../../client/src/index.ts';
+import type { Finding } from '../src/cli/check/finding.ts';
+import { lineWith, linesOf } from './support/log-lines.ts';
+import { eventually, run, type RunningGateway, startGateway } from './support/processes.ts';
+import { metric, payloads, postChat } from './support/requests.ts';
+import { folderWithEngine, SmallEngine, withoutEngines } from './support/small-engine.ts';
+
+const quick = 'sim:tokens=5,tps=0,ttft=0';
+const slow = 'sim:tokens=40,tps=20,ttft=0';
+
+interface TappedGateway extends RunningGateway {
+  readonly folder: string;
+}
+
+/** A gateway in a folder with the package of the small engine, and nowhere else one of an engine. */
+async function start(tap: object, folder = folderWithEngine()): Promise<TappedGateway> {
+  writeTap(folder, tap);
+  const gateway = await startGateway([], { cwd: folder, nodeArgs: withoutEngines });
+  return Object.assign(gateway, { folder });
+}
+
+function writeTap(folder: string, tap: object): void {
+  const text = stringify({ tap: [{ name: 'bus', ...tap }], retainMs: 100 });
+  writeFileSync(join(folder, 'spillway.yaml'), text);
+}
+
+async function failToStart(
+  tap: object,
+  folder = folderWithEngine(),
+  nodeArgs = withoutEngines,
+): Promise<string> {
+  writeTap(folder, tap);
+  const command = run(['serve', '--port', '0', '--admin-port', '0'], { cwd: folder, nodeArgs });
+  expect(await command.exited, command.stderr()).toBe(78);
+  return command.stderr();
+}
+
+async function reload(gateway: TappedGateway, tap: object): Promise<string> {
+  writeTap(gateway.folder, tap);
+  const headers = { 'content-type': 'application/json' };
+  const answer = await fetch(`${gateway.adminUrl}/reload`, { method: 'POST', headers, body: '{}' });
+  return await answer.text();
+}
+
+/** What clients get at the moment: the answer's end, or why there is none. */
+async function ask(gateway: RunningGateway): Promise<string> {
+  const answer = await postChat(gateway.url, quick);
+  const text = await answer.text();
+  return answer.status === 200 ? (payloads(text).at(-1) ?? '') : `${answer.status} ${text}`;
+}
+
+/** The taps as the console has them. */
+async function tapsOf({ adminUrl }: RunningGateway): Promise<Overview['taps']> {
+  const client = openClient({ url: adminUrl });
+  try {
+    for await (const item of client.read('/streams/overview', {
+      from: 'now',
+      overflow: 'latest',
+      autoAck: true,
+    })) {
+      if (item.type === 'chunk') return (JSON.parse(new TextDecoder().decode(item.bytes)) as Overview).taps;
+    }
+    throw new Error('there is no overview');
+  } finally {
+    await client.close();
+  }
+}
+
+/** Waits until the engine has that many whole streams. */
+function wholeStreams(engine: SmallEngine, count: number): Promise<unknown> {
+  const isWhole = (records: readonly { kind: string }[]): boolean =>
+    ['begin', 'end', 'reader'].every((kind) => records.some((record) => record.kind === kind));
+  return eventually(
+    () => [...engine.streams().values()].filter(isWhole).length === count,
+    `${count} whole streams in the engine`,
+  );
+}
+
+const isDown = 'a tap is down: what it writes to cannot be opened';
+const isOpen = 'what a tap writes to is open';
+
+describe('a tap to an engine', () => {
+  test('has its records there, says what the engine is, and on which terms it keeps them', async () => {
+    const engine = await SmallEngine.create();
+    const gateway = await start({ to: engine.url, gate: true });
+    expect(await ask(gateway)).toBe('[DONE]');
+    await wholeStreams(engine, 1);
+    expect(await lineWith(gateway, 'what a tap writes to', { tap: 'bus' })).toMatchObject({
+      engine: 'Small 1.0',
+      durability: 'fsync',
+      why: 'It says that it is fsync.',
+      duplicates: 'It knows each record for ever.',
+      warnings: [],
+    });
+    expect(await metric(gateway.adminUrl, 'spillway_tap_up{tap="bus"}')).toBe(1);
+  });
+
+  test.each([
+    ['gate', { gate: true }],
+    ['lossless', { lossless: true }],
+  ])('that is down at the start: with %s new streams get 503 at once, until it is there', async (_, keys) => {
+    const engine = await SmallEngine.create();
+    await engine.stop();
+    const gateway = await start({ to: engine.url, ...keys });
+    await lineWith(gateway, isDown, { tap: 'bus', reason: 'ECONNREFUSED' });
+    const beforeMs = performance.now();
+    expect(await ask(gateway)).toMatch(/^503 .*tap_unavailable/s);
+    expect(performance.now() - beforeMs).toBeLessThan(2000);
+    expect(await metric(gateway.adminUrl, 'spillway_tap_up{tap="bus"}')).toBe(0);
+    await engine.start();
+    await lineWith(gateway, isOpen, { tap: 'bus' });
+    expect(await ask(gateway)).toBe('[DONE]');
+    await wholeStreams(engine, 1);
+    expect(linesOf(gateway, isDown)).toHaveLength(1);
+  });
+
+  test('that is down at the start: a tap that may lose makes nobody wait, and says what it lost', async () => {
+    const engine = await SmallEngine.create();
+    await engine.stop();
+    const gateway = await start({ to: engine.url, maxRecords: 4 });
+    expect(payloads(await (await postChat(gateway.url, slow)).text()).at(-1)).toBe('[DONE]');
+    await engine.start();
+    await lineWith(gateway, isOpen, { tap: 'bus' });
+    expect(await ask(gateway)).toBe('[DONE]');
+    await eventually(
+      async () => (await metric(gateway.adminUrl, 'spillway_tap_lost_total{tap="bus"}')) > 0,
+      'chunks to be lost',
+    );
+    await eventually(
+      () => [...engine.streams().values()].flat().some(({ kind }) => kind === 'end'),
+      'the next stream in the engine',
+    );
+  });
+
+  test('that is down at the start: a spill has the records until it is there', async () => {
+    const engine = await SmallEngine.create();
+    await engine.stop();
+    const gateway = await start({ to: engine.url, gate: true, spill: 'spill' });
+    expect(await ask(gateway)).toBe('[DONE]');
+    expect(await metric(gateway.adminUrl, 'spillway_tap_up{tap="bus"}')).toBe(1);
+    expect(await metric(gateway.adminUrl, 'spillway_tap_spill_engine_up')).toBe(0);
+    await engine.start();
+    await wholeStreams(engine, 1);
+  });
+
+  test('that goes down ends the streams of a gate after its deadline, and serves again by itself', async () => {
+    const engine = await SmallEngine.create();
+    const gateway = await start({ to: engine.url, gate: true, deadlineMs: 500 });
+    const running = await postChat(gateway.url, slow);
+    await engine.stop();
+    expect(await running.text()).toContain('tap_unavailable');
+    expect(await ask(gateway)).toMatch(/^503 .*tap_unavailable/s);
+    await engine.start();
+    await lineWith(gateway, 'a tap is up again', { tap: 'bus' });
+    expect(await ask(gateway)).toBe('[DONE]');
+  });
+
+  test('that is slow delays readers of a gate and loses nothing; slower than its deadline, it is down', async () => {
+    const engine = await SmallEngine.create();
+    const gateway = await start({ to: engine.url, gate: true, deadlineMs: 4000 });
+    engine.answerMs = 300;
+    expect(await ask(gateway)).toBe('[DONE]');
+    engine.answerMs = 9000;
+    expect(await ask(gateway)).toMatch(/^50\d .*tap_unavailable/s);
+    engine.answerMs = 0;
+    await lineWith(gateway, 'a tap is up again', { tap: 'bus' });
+    expect(await ask(gateway)).toBe('[DONE]');
+  });
+
+  test('that takes longer than a spill waits gets its records all the same', async () => {
+    const engine = await SmallEngine.create();
+    const gateway = await start({ to: engine.url, gate: true, spill: 'spill', deadlineMs: 1000 });
+    engine.answerMs = 1200;
+    expect(await ask(gateway)).toBe('[DONE]');
+    await wholeStreams(engine, 1);
+    await eventually(
+      async () => (await metric(gateway.adminUrl, 'spillway_tap_spill_records')) === 0,
+      'the spill to be empty',
+    );
+  });
+
+  test('is refused at the start: its package is missing, its URL is wrong, its grade is too low', async () => {
+    const engine = await SmallEngine.create();
+    expect(await failToStart({ to: 'nats://127.0.0.1:1/llm' })).toMatch(
+      /tap bus: expected to open nats:\/\/127\.0\.0\.1:1\/llm, got: expected the package @spillway\/nats, .* npm install @spillway\/nats$/m,
+    );
+    expect(await failToStart({ to: `${engine.url}?acks=2`, passwordEnv: 'PATH' })).toContain(
+      'url: expected no parameter, got acks.',
+    );
+    engine.durability = 'replicated';
+    for (const keys of [{ gate: true }, { lossless: true }, { durability: 'fsync' }]) {
+      expect(await failToStart({ to: engine.url, ...keys })).toContain(
+        'expected durability fsync, got replicated (It says that it is replicated): change that in the engine, or take it with durability: replicated',
+      );
+    }
+    engine.isLossy = true;
+    expect(await failToStart({ to: engine.url, lossless: true, durability: 'replicated' })).toContain(
+      'expected an engine that keeps its records until they are read',
+    );
+    engine.isLossy = false;
+    const gateway = await start({ to: engine.url, gate: true, durability: 'replicated' });
+    expect(await ask(gateway)).toBe('[DONE]');
+  });
+
+  test('whose grade is too low when it is reached stays down, says why, and is up when that is mended', async () => {
+    const engine = await SmallEngine.create();
+    await engine.stop();
+    engine.durability = 'memory';
+    const gateway = await start({ to: engine.url, gate: true });
+    await engine.start();
+    const { reason } = await lineWith(gateway, isDown, {
+      reason:
+        'expected durability fsync, got memory (It says that it is memory): change that in the engine, or take it with durability: memory',
+    });
+    expect(await ask(gateway)).toMatch(/^503 .*tap_unavailable/s);
+    expect(await tapsOf(gateway)).toMatchObject([{ problem: reason, isUp: false, durability: null }]);
+    engine.durability = 'fsync';
+    await lineWith(gateway, isOpen, { tap: 'bus' });
+    expect(await ask(gateway)).toBe('[DONE]');
+    // A new setting of the engine: what it acknowledges then is not enough.
+    engine.durability = 'memory';
+    expect(await ask(gateway)).toMatch(/tap_unavailable/);
+    expect(await ask(gateway)).toMatch(/^503 .*tap_unavailable/s);
+    engine.durability = 'fsync';
+    await eventually(async () => (await ask(gateway)) === '[DONE]', 'it to serve again');
+  });
+
+  test('measures how far groups of readers are behind', async () => {
+    const engine = await SmallEngine.create();
+    engine.lag = [120, 90_000];
+    const gateway = await start({ to: engine.url, groups: ['indexer', 'none'] });
+    const records = 'spillway_tap_group_lag_records{tap="bus",group="indexer"}';
+    await eventually(async () => (await metric(gateway.adminUrl, records)) === 120, 'the lag');
+    expect(
+      await metric(gateway.adminUrl, 'spillway_tap_group_lag_time_seconds{tap="bus",group="indexer"}'),
+    ).toBe(90);
+    await lineWith(gateway, 'how far readers of a tap are behind is not known', {
+      group: 'none',
+      reason: 'no such group: none',
+    });
+    expect(await tapsOf(gateway)).toMatchObject([
+      {
+        groups: [
+          { group: 'indexer', entries: 120, ms: 90_000, problem: null },
+          { group: 'none', entries: null, ms: null, problem: 'no such group: none' },
+        ],
+      },
+    ]);
+  });
+});
+
+describe('records that an engine refuses for ever', () => {
+  const file = 'dead-letters-bus.jsonl';
+  const refused = 'what a tap writes to refuses records for ever: they are dead letters';
+
+  test.each([
+    ['a gate', { gate: true }],
+    ['a gate and a spill', { gate: true, spill: 'spill' }],
+  ])('are dead letters, and block nothing behind them: with %s', async (_, keys) => {
+    const engine = await SmallEngine.create();
+    engine.refuses = ({ value }) => value.includes('"kind":"answer"');
+    const gateway = await start({ to: engine.url, ...keys });
+    expect(await ask(gateway)).toBe('[DONE]');
+    expect(await ask(gateway)).toBe('[DONE]');
+    await wholeStreams(engine, 2);
+    const path = join(gateway.folder, file);
+    const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
+    expect(lines).toHaveLength(2);
+    const letter = JSON.parse(lines[0] ?? '') as { stream: string; value: string };
+    expect(letter).toMatchObject({
+      seq: 1,
+      reason: 'it breaks the schema',
+      at: expect.any(Number) as number,
+    });
+    expect(JSON.parse(letter.value)).toMatchObject({ stream: letter.stream, kind: 'answer' });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(await metric(gateway.adminUrl, 'spillway_tap_dead_letters_total{tap="bus"}')).toBe(2);
+    expect(await metric(gateway.adminUrl, 'spillway_tap_dead_letter_bytes{tap="bus"}')).toBe(
+      statSync(path).size,
+    );
+    expect(await metric(gateway.adminUrl, 'spillway_tap_lost_total{tap="bus"}')).toBe(0);
+    expect(linesOf(gateway, refused)).toMatchObject([
+      { tap: 'bus', records: 1, lost: 0, seq: 1, path: file },
+    ]);
+  });
+
+  test('have no room: a gate is down until there is some, and another tap loses them', async () => {
+    const engine = await SmallEngine.create();
+    engine.refuses = ({ value }) => value.includes('"kind":"answer"');
+    const keys = { to: engine.url, deadLetters: 'refused.jsonl', maxDeadLetterBytes: 1024, deadlineMs: 500 };
+    const folder = folderWithEngine();
+    writeFileSync(join(folder, 'refused.jsonl'), 'x'.repeat(1000));
+    const gated = await start({ ...keys, gate: true }, folder);
+    expect(await ask(gated)).toMatch(/tap_unavailable/);
+    const { reason } = await lineWith(gated, 'a tap is down: its sink does not keep what is written', {});
+    expect(reason).toContain('The dead letters refused.jsonl are full');
+    expect(await tapsOf(gated)).toMatchObject([{ problem: reason, isUp: false }]);
+    writeFileSync(join(folder, 'refused.jsonl'), '');
+    await lineWith(gated, 'a tap is up again', {});
+    expect(readFileSync(join(folder, 'refused.jsonl'), 'utf8')).toContain('"seq":1');
+    writeFileSync(join(folder, 'refused.jsonl'), 'x'.repeat(1000));
+    expect(await reload(Object.assign(gated, { folder }), keys)).toContain('"changed":["bus"]');
+    expect(await ask(gated)).toBe('[DONE]');
+    await eventually(
+      async () => (await metric(gated.adminUrl, 'spillway_tap_lost_total{tap="bus"}')) === 1,
+      'it to be lost',
+    );
+    expect(readFileSync(join(folder, 'refused.jsonl'), 'utf8')).toBe('x'.repeat(1000));
+  });
+});
+
+describe('the password of an engine', () => {
+  const secret = 'hunter2-is-secret';
+
+  test.each([
+    ['in its URL', (url: string) => ({ to: url.replace('//', `//user:${secret}@`) }), {}],
+    ['in a variable', (url: string) => ({ to: url, passwordEnv: 'BUS_PASSWORD' }), { BUS_PASSWORD: secret }],
+  ])('%s is used, and shown nowhere', async (_, keys, env) => {
+    const engine = await SmallEngine.create();
+    engine.password = secret;
+    const folder = folderWithEngine();
+    const tap = { ...keys(engine.url), gate: true };
+    writeTap(folder, tap);
+    const options = { cwd: folder, nodeArgs: withoutEngines, env };
+    const gateway = Object.assign(await startGateway([], options), { folder });
+    expect(await ask(gateway)).toBe('[DONE]');
+    const shown = [
+      await (await fetch(`${gateway.adminUrl}/metrics`)).text(),
+      JSON.stringify(await tapsOf(gateway)),
+      await (await fetch(`${gateway.adminUrl}/gateway`)).text(),
+      await reload(gateway, { ...tap, content: 'text' }),
+    ];
+    engine.password = 'another';
+    await engine.stop();
+    await engine.start();
+    expect(await ask(gateway)).toMatch(/tap_unavailable/);
+    for (const args of [['config'], ['config', '--json'], ['check'], ['check', '--json']]) {
+      const command = run(args, options);
+      await command.exited;
+      shown.push(command.stdout(), command.stderr());
+    }
+    shown.push(gateway.stdout(), gateway.stderr());
+    expect(shown.filter((text) => text.includes(secret))).toEqual([]);
+    expect(shown.filter((text) => text.includes('127.0.0.1')).length).toBeGreaterThan(4);
+  });
+
+  test('in a URL that is refused, or of which nothing is an engine, is not shown either', async () => {
+    for (const to of [
+      `kafka://user:${secret}@127.0.0.1:1/llm?acks=1&password=${secret}`,
+      `http://user:${secret}@127.0.0.1/`,
+      `kafka://user:${secret} x@127.0.0.1:1/llm`,
+      `kafka://user:a/b,${secret}@127.0.0.1:1/llm`,
+    ]) {
+      const text = await failToStart({ to, retainBytes: '1MiB' });
+      expect(text, to).not.toContain(secret);
+      expect(text, to).toContain('expected');
+    }
+  });
+
+  test('is replaced by a reload, while streams go on with the old one', async () => {
+    const engine = await SmallEngine.create();
+    engine.password = 'old';
+    const folder = folderWithEngine();
+    writeFileSync(join(folder, 'password'), 'old\n');
+    const tap = { to: engine.url, gate: true, passwordFile: 'password', deadlineMs: 500 };
+    const gateway = await start(tap, folder);
+    expect(await ask(gateway)).toBe('[DONE]');
+    engine.password = 'new';
+    writeFileSync(join(folder, 'password'), 'new\n');
+    expect(await reload(gateway, tap)).toContain('"changed":["bus"]');
+    expect(await ask(gateway)).toBe('[DONE]');
+  });
+});
+
+test('a reload to another engine: running streams go on there where they began', async () => {
+  const [one, other] = [await SmallEngine.create(), await SmallEngine.create()];
+  const gateway = await start({ to: one.url, gate: true });
+  const running = await postChat(gateway.url, slow);
+  expect(await reload(gateway, { to: other.url, gate: true })).toContain('"changed":["bus"]');
+  expect(await ask(gateway)).toBe('[DONE]');
+  expect(payloads(await running.text()).at(-1)).toBe('[DONE]');
+  await wholeStreams(one, 1);
+  await wholeStreams(other, 1);
+  await lineWith(gateway, 'a tap that a reload took out is closed: its last stream is over', { tap: 'bus' });
+  // One that cannot be loaded changes nothing.
+  expect(await reload(gateway, { to: 'nats://127.0.0.1:1/llm' })).toContain('npm install @spillway/nats');
+  expect(await ask(gateway)).toBe('[DONE]');
+});
+
+describe('spillway check', () => {
+  async function check(tap: object): Promise<{ code: number | null; findings: Finding[] }> {
+    const folder = folderWithEngine();
+    writeTap(folder, tap);
+    const command = run(['check', '--json', '--port', '0', '--admin-port', '0'], {
+      cwd: folder,
+      nodeArgs: withoutEngines,
+    });
+    const code = await command.exited;
+    const findings = JSON.parse(command.stdout()) as Finding[];
+    return { code, findings: findings.filter((finding) => finding.check.startsWith('tap ')) };
+  }
+
+  test('says what the engine of a tap is, how good it is, and how far its readers are behind', async () => {
+    const engine = await SmallEngine.create();
+    engine.lag = [7, 3000];
+    const at = engine.url.slice('kafka://'.length, -'/llm'.length);
+    expect(await check({ to: engine.url, gate: true, groups: ['indexer', 'none'] })).toEqual({
+      code: 0,
+      findings: [
+        {
+          check: 'tap bus',
+          status: 'ok',
+          message: `${at} answers: Small 1.0. A kept record is worth fsync: It says that it is fsync. The tap asks for fsync or more. It knows each record for ever.`,
+        },
+        {
+          check: 'tap bus',
+          status: 'ok',
+          message: 'The group indexer is behind: 7 entries, the oldest 3 s old.',
+        },
+        {
+          check: 'tap bus',
+          status: 'warn',
+          message: 'How far the group none is behind cannot be told: no such group: none',
+        },
+      ],
+    });
+    expect(engine.records.size).toBe(0);
+    engine.durability = 'memory';
+    expect(await check({ to: engine.url, gate: true })).toMatchObject({
+      code: 1,
+      findings: [
+        {
+          status: 'fail',
+          message: expect.stringContaining('expected durability fsync, got memory') as string,
+        },
+        { status: 'warn', message: 'Its memory is small.' },
+      ],
+    });
+    await engine.stop();
+    expect(await check({ to: engine.url })).toMatchObject({
+      code: 1,
+      findings: [{ status: 'fail', message: 'It cannot write there: ECONNREFUSED' }],
+    });
+  });
+});
