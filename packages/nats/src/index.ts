@@ -1,0 +1,1 @@
+export { type NatsSinkOptions, openNatsSink } from './sink/nats-sink.ts';
