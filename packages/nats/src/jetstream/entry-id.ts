@@ -1,4 +1,4 @@
-import type { RecordPart } from '@spillway/core/engine';
+import { maxParts, type RecordPart } from '@spillway/core/engine';
 import { headers, type MsgHdrs } from '@nats-io/transport-node';
 
 /** Which part of which record a message is. */
@@ -26,7 +26,7 @@ export function readEntryId(valueOf: (name: string) => string | undefined): Entr
   const part = wholeOf(valueOf('Spillway-Part') || '0');
   const parts = wholeOf(valueOf('Spillway-Parts') || '1');
   if (!streamForm.test(stream) || seq === undefined || part === undefined || parts === undefined) return undefined;
-  return part < parts ? { stream, seq, part, parts } : undefined;
+  return part < parts && parts <= maxParts ? { stream, seq, part, parts } : undefined;
 }
 
 function wholeOf(text: string | undefined): number | undefined {

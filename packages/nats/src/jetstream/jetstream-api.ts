@@ -38,6 +38,14 @@ export interface StreamConfig {
   readonly mirror?: unknown;
 }
 
+/** How a stream is made. */
+export interface StreamCreation extends Partial<StreamConfig> {
+  readonly name: string;
+  readonly max_consumers: number;
+  readonly allow_rollup_hdrs?: boolean;
+  readonly deny_delete?: boolean;
+}
+
 export interface StreamInfo {
   readonly config: StreamConfig;
   readonly created: string;
@@ -82,7 +90,7 @@ export class JetStreamApi {
     this.#prefix = domain === undefined ? '$JS.API' : `$JS.${domain}.API`;
   }
 
-  async createStream(config: object & { readonly name: string }, signal: AbortSignal): Promise<void> {
+  async createStream(config: StreamCreation, signal: AbortSignal): Promise<void> {
     await this.#call(`STREAM.CREATE.${config.name}`, config, signal);
   }
 

@@ -11,7 +11,7 @@ import {
 import { type NatsAddress, readNatsUrl, readSubject, readWhole, shownAddress } from '../connection/nats-address.ts';
 import { NatsFailure } from '../connection/nats-failure.ts';
 import { NatsLink } from '../connection/nats-link.ts';
-import { JetStreamApi, JetStreamRefusal, streamNotFound } from '../jetstream/jetstream-api.ts';
+import { JetStreamApi, JetStreamRefusal, type StreamCreation, type StreamInfo, streamNotFound } from '../jetstream/jetstream-api.ts';
 import { groupLag } from '../jetstream/group-lag.ts';
 import { SubjectLog } from './subject-log.ts';
 import { type StreamFacts, streamFacts } from './stream-facts.ts';
@@ -88,7 +88,7 @@ class JetStreamSink implements EngineSink {
   readonly #domain: string | undefined;
   readonly #stream: string;
   readonly #prefix: string;
-  readonly #creation: object | undefined;
+  readonly #creation: Omit<StreamCreation, 'name'> | undefined;
   readonly #maxEntryBytes: number;
   readonly #maxUnderWay: number;
   #facts: StreamFacts | undefined;
@@ -220,7 +220,7 @@ class JetStreamSink implements EngineSink {
     return new JetStreamApi(await this.#link.connected(signal), this.#stream, this.#domain);
   }
 
-  async #streamInfo(api: JetStreamApi, signal: AbortSignal): Promise<Awaited<ReturnType<JetStreamApi['streamInfo']>>> {
+  async #streamInfo(api: JetStreamApi, signal: AbortSignal): Promise<StreamInfo> {
     try {
       return await api.streamInfo(signal);
     } catch (error) {
@@ -252,7 +252,7 @@ class JetStreamSink implements EngineSink {
 }
 
 /** How the stream is made where there is none. */
-function readCreation(address: NatsAddress, prefix: string): object | undefined {
+function readCreation(address: NatsAddress, prefix: string): Omit<StreamCreation, 'name'> | undefined {
   const create = readWhole(address, 'create', 0, 1);
   const replicas = readWhole(address, 'replicas', 1, 5);
   const maxBytes = readWhole(address, 'maxBytes', 1, Number.MAX_SAFE_INTEGER);
