@@ -23,7 +23,7 @@ async function streamEngine(options: { readonly maxEntryBytes?: number }): Promi
   streams += 1;
   const name = `s${streams}`;
   return {
-    open: () => openNatsSink({ url: `nats://127.0.0.1:${proxy.port}/${name}?create=1`, openTimeoutMs: 20_000, ...options }),
+    open: () => openNatsSink({ url: `nats://127.0.0.1:${proxy.port}/${name}?create=1&timeoutMs=30000`, openTimeoutMs: 20_000, ...options }),
     records: (): Promise<readonly SinkRecord[]> => readRecords(server, name),
     fail: () => proxy.refuse(),
     hang: () => proxy.hold(),
@@ -44,7 +44,7 @@ describe.each([
   ['JetStream', {}],
   ['JetStream with records in parts', { maxEntryBytes: 1024 }],
 ])('on %s', (_name, options) => {
-  for (const { number, name, check } of sinkRules(() => streamEngine(options), { deadlineMs: 30_000 })) {
+  for (const { number, name, check } of sinkRules(() => streamEngine(options), { deadlineMs: 50_000 })) {
     test(`promise 15: sink rule ${number}: ${name}`, async (context) => {
       needsNats(context);
       await check(context);

@@ -21,7 +21,7 @@ async function streamEngine({ maxEntryBytes }: { readonly maxEntryBytes?: number
   streams += 1;
   const name = `r${streams}`;
   const parts = maxEntryBytes === undefined ? {} : { maxEntryBytes };
-  const sink = await openNatsSink({ url: `${server.url}/${name}?create=1`, openTimeoutMs: 20_000, ...parts });
+  const sink = await openNatsSink({ url: `${server.url}/${name}?create=1&timeoutMs=30000`, openTimeoutMs: 20_000, ...parts });
   const trim = async (count: number): Promise<void> => {
     const { state } = (await server.api(`STREAM.INFO.${name}`)) as { state: { first_seq: number } };
     await server.api(`STREAM.PURGE.${name}`, { seq: state.first_seq + count });
@@ -29,7 +29,7 @@ async function streamEngine({ maxEntryBytes }: { readonly maxEntryBytes?: number
   return {
     open: (reader) =>
       openNatsSource({
-        url: `nats://127.0.0.1:${proxy.port}/${name}`,
+        url: `nats://127.0.0.1:${proxy.port}/${name}?timeoutMs=30000`,
         name: reader,
         openTimeoutMs: 20_000,
       }),
@@ -62,7 +62,7 @@ describe.each([
   ['JetStream', {}],
   ['JetStream with records in parts', { maxEntryBytes: 1024 }],
 ])('on %s', (_name, options) => {
-  for (const { number, name, check } of sourceRules(() => streamEngine(options), { deadlineMs: 30_000 })) {
+  for (const { number, name, check } of sourceRules(() => streamEngine(options), { deadlineMs: 50_000 })) {
     test(`promise 15: source rule ${number}: ${name}`, async (context) => {
       needsNats(context);
       await check(context);

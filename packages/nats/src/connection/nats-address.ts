@@ -17,7 +17,7 @@ export interface NatsAddress {
 }
 
 /** How a connection is made: these every URL may have. */
-const connectionParameters = ['creds', 'domain', 'nkey', 'tlsca', 'tlscert', 'tlskey'];
+const connectionParameters = ['creds', 'domain', 'nkey', 'timeoutMs', 'tls', 'tlsca', 'tlscert', 'tlskey'];
 const form =
   'expected nats://HOST:PORT/STREAM, or tls:// with TLS, with an optional USER:PASSWORD@ or TOKEN@, and several HOST:PORT with commas between them';
 const urlForm = /^(nats|tls):\/\/(?:([^@/?#]*)@)?([^@/?#]+)(?:\/([^/?#]*))?\/?(?:\?([^#]*))?$/;
@@ -41,14 +41,16 @@ export function readNatsUrl(url: string, parameters: readonly string[]): NatsAdd
   const stream = decoded(path) || 'spillway';
   if (!/^[^\s.*>/\\]{1,255}$/.test(stream))
     throw invalidUrl('expected the name of a stream behind the host, without dots, blanks, * and >');
+  const query = readQuery(search, [...connectionParameters, ...parameters]);
+  if (query.has('tls') && query.get('tls') !== '1') throw invalidUrl('tls: expected 1');
   return {
     servers: hosts.split(',').map(readServer),
-    isTls: scheme === 'tls',
+    isTls: scheme === 'tls' || query.has('tls'),
     user: colon === -1 ? undefined : name,
     password: colon === -1 ? undefined : decoded((who ?? '').slice(colon + 1)),
     token: colon === -1 ? name : undefined,
     stream,
-    query: readQuery(search, [...connectionParameters, ...parameters]),
+    query,
   };
 }
 

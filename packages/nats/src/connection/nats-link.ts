@@ -11,12 +11,9 @@ import {
   TimeoutError,
 } from '@nats-io/transport-node';
 import { hearFirstWord } from './first-word.ts';
-import { type NatsAddress, readFileOf, shownAddress } from './nats-address.ts';
+import { type NatsAddress, readFileOf, readWhole, shownAddress } from './nats-address.ts';
 import { NatsFailure, natsFailure } from './nats-failure.ts';
 import { orAborted } from './or-aborted.ts';
-
-/** How long an answer may take. A server that is silent for longer loses its connection. */
-export const callTimeoutMs = 5000;
 
 /**
  * The way to a NATS: one connection at a time, made when it is wanted. The client's own reconnecting is off, because it
@@ -26,6 +23,7 @@ export class NatsLink {
   readonly #address: NatsAddress;
   readonly #options: NodeConnectionOptions;
   readonly #timeoutMs: number;
+  readonly #answerTimeoutMs: number;
   readonly #closing = new AbortController();
   #wire: NatsWire | undefined;
   #dialing: Promise<NatsWire> | undefined;
@@ -34,6 +32,7 @@ export class NatsLink {
   constructor(address: NatsAddress, timeoutMs: number) {
     this.#address = address;
     this.#timeoutMs = timeoutMs;
+    this.#answerTimeoutMs = readWhole(address, 'timeoutMs', 1, 600_000) ?? 5000;
     const tls = {
       ...fileAs('ca', readFileOf(address, 'tlsca')),
       ...fileAs('cert', readFileOf(address, 'tlscert')),
@@ -85,7 +84,11 @@ export class NatsLink {
       try {
         await hearFirstWord(server, AbortSignal.any([limit, AbortSignal.timeout(this.#timeoutMs / 2)]));
         limit.throwIfAborted();
-        const wire = new NatsWire(await connect({ ...this.#options, servers: [server] }), this);
+        const wire = new NatsWire(
+          await connect({ ...this.#options, servers: [server] }),
+          this,
+          this.#answerTimeoutMs,
+        );
         this.#wire = wire;
         if (this.#closing.signal.aborted) await wire.destroy();
         return wire;
@@ -101,11 +104,14 @@ export class NatsLink {
 
 /** One connection. When it is lost it stays so, and all that waits for it rejects. */
 export class NatsWire {
+  /** How long an answer may take. A server that is silent for longer loses its connection. */
+  readonly answerTimeoutMs: number;
   readonly #link: NatsLink;
   readonly #client: NatsConnection;
   #isLost = false;
 
-  constructor(client: NatsConnection, link: NatsLink) {
+  constructor(client: NatsConnection, link: NatsLink, answerTimeoutMs: number) {
+    this.answerTimeoutMs = answerTimeoutMs;
     this.#client = client;
     this.#link = link;
     void client.closed().then(() => (this.#isLost = true));
@@ -125,7 +131,7 @@ export class NatsWire {
   }
 
   /**
-   * Sends, and resolves with the answer. Rejects with a {@link NatsFailure}, at the latest after {@link callTimeoutMs}, or
+   * Sends, and resolves with the answer. Rejects with a {@link NatsFailure}, at the latest after `answerTimeoutMs`, or
    * with the signal's reason.
    */
   async request(
@@ -138,10 +144,10 @@ export class NatsWire {
     if (this.#isLost) throw this.#link.failure(new Error('the connection is lost'));
     // The time goes on when nobody waits any more: the server has to answer.
     const answer = this.#client
-      .request(subject, data, { timeout: callTimeoutMs, ...(headers === undefined ? {} : { headers }) })
+      .request(subject, data, { timeout: this.answerTimeoutMs, ...(headers === undefined ? {} : { headers }) })
       .catch((error: unknown) => {
         if (error instanceof TimeoutError) void this.destroy();
-        throw this.#link.failure(readable(error));
+        throw this.#link.failure(this.#readable(error));
       });
     return orAborted(answer, signal);
   }
@@ -170,14 +176,14 @@ export class NatsWire {
     this.#isLost = true;
     await this.#client.close();
   }
-}
 
-function readable(error: unknown): unknown {
-  if (error instanceof TimeoutError) return new Error(`no answer within ${callTimeoutMs} ms`);
-  const cause = error instanceof Error ? (error.cause ?? error) : error;
-  if (cause instanceof NoRespondersError)
-    return new Error('nobody answers: JetStream is not enabled, or its cluster elects a leader');
-  return cause;
+  #readable(error: unknown): unknown {
+    if (error instanceof TimeoutError) return new Error(`no answer within ${this.answerTimeoutMs} ms`);
+    const cause = error instanceof Error ? (error.cause ?? error) : error;
+    if (cause instanceof NoRespondersError)
+      return new Error('nobody answers: JetStream is not enabled, or its cluster elects a leader');
+    return cause;
+  }
 }
 
 function fileAs<Name extends string>(

@@ -27,9 +27,10 @@ export interface NatsSinkOptions extends EngineSinkOptions {
    *   `maxBytes` (default: no limit) and `maxAgeMs` (default: for ever).
    * - `maxUnderWay`: the messages that may be sent and not be acknowledged, 1 to 1000; they have 8 MiB together, or it is one.
    *   Default: 64.
+   * - `timeoutMs`: how long an answer may take, 1 to 600,000. Default: 5000.
    * - `domain`: the JetStream domain.
    * - `creds`, `nkey`: a file with credentials or with the seed of an nkey.
-   * - `tlsca`, `tlscert`, `tlskey`: files in PEM.
+   * - `tls=1`: as `tls://`. `tlsca`, `tlscert`, `tlskey`: files in PEM; each asks for TLS. A server that wants TLS gets it anyhow.
    */
   readonly url: string;
 }
@@ -109,6 +110,11 @@ class JetStreamSink implements EngineSink {
 
   get durability(): Durability {
     return this.#facts?.grade ?? 'memory';
+  }
+
+  /** The stream removes its oldest messages when it is full, read or not: a tap that gates or is lossless is none for it. */
+  get isLossy(): boolean {
+    return this.#facts?.isLossy ?? false;
   }
 
   get facts(): EngineFacts {

@@ -6,6 +6,8 @@ import type { StreamConfig } from '../jetstream/jetstream-api.ts';
 /** What a stream is worth to a sink. */
 export interface StreamFacts extends EngineFacts {
   readonly grade: Durability;
+  /** The stream removes its oldest messages to make room for new ones. */
+  readonly isLossy: boolean;
 }
 
 /**
@@ -23,6 +25,7 @@ export function streamFacts(config: StreamConfig, prefix: string, version: strin
       : 'memory';
   return {
     grade,
+    isLossy: config.discard === 'old' && limitsOf(config).length > 0,
     engine: `NATS ${version}`,
     durability: `The stream ${config.name} has ${replicas === 1 ? 'one replica' : `${replicas} replicas`} (num_replicas) in ${medium}.`,
     duplicates: `As long as the last message of each subject ${prefix}.STREAM is kept: every message names the number of the one before it (Nats-Expected-Last-Subject-Sequence), and a new sink reads the last one.`,
@@ -57,21 +60,22 @@ function expectFit(config: StreamConfig, prefix: string): void {
   if (problem !== undefined) throw new NatsFailure(`stream ${name}: ${problem}.`);
 }
 
-function warningsOf({
-  discard,
-  max_age: ageNs,
+/** What makes a stream full. */
+function limitsOf({
   max_bytes: bytes,
   max_msgs: messages,
   max_msgs_per_subject: perSubject = -1,
-  name,
-  num_replicas: replicas,
-  storage,
 }: StreamConfig): readonly string[] {
-  const limits = [
+  return [
     bytes > 0 && `max_bytes ${bytes}`,
     messages > 0 && `max_msgs ${messages}`,
     perSubject > 0 && `max_msgs_per_subject ${perSubject}`,
   ].filter((limit) => typeof limit === 'string');
+}
+
+function warningsOf(config: StreamConfig): readonly string[] {
+  const { discard, max_age: ageNs, name, num_replicas: replicas, storage } = config;
+  const limits = limitsOf(config);
   return [
     replicas === 1 &&
       (storage === 'file'

@@ -87,8 +87,9 @@ export class SubjectLog {
   /**
    * Publishes a part behind the message of that number. `undefined`: another one stands there.
    *
-   * What JetStream calls a duplicate is not believed either. In a cluster it knows an id before the message is kept, and so it
-   * says of one that may never be.
+   * A duplicate is looked at, too, and not believed: a cluster knows an id (`Nats-Msg-Id`) from when the message is under way,
+   * and it may never be kept. Ids are sent because a cluster of 2.9 compares the number before the message is kept, and not
+   * when: of two that are under way they end the second one.
    */
   async #publish(part: RecordPart, behind: number): Promise<number | undefined> {
     const headers = entryHeaders(part);

@@ -26,7 +26,7 @@ export interface NatsEntry {
 export interface NatsSourceOptions {
   /**
    * `nats://HOST:PORT/STREAM`, as of a sink. Behind a question mark: `subject`, a pattern of the subjects that are read, such as
-   * `llm.*` (default: all of the stream), and `domain`, `creds`, `nkey`, `tlsca`, `tlscert`, `tlskey` as of a sink.
+   * `llm.*` (default: all of the stream), and `timeoutMs`, `domain`, `creds`, `nkey`, `tlsca`, `tlscert`, `tlskey` as of a sink.
    */
   readonly url: string;
   /** The reader's name, and that of its durable consumer: 1 to 64 characters of `A-Z a-z 0-9 _ -`. */

@@ -1,6 +1,6 @@
 import type { Msg } from '@nats-io/transport-node';
 import { NatsFailure } from '../connection/nats-failure.ts';
-import { callTimeoutMs, type NatsWire } from '../connection/nats-link.ts';
+import type { NatsWire } from '../connection/nats-link.ts';
 import { type JetStreamApi, JetStreamRefusal } from '../jetstream/jetstream-api.ts';
 
 /** A message, with what JetStream says of it. */
@@ -100,17 +100,17 @@ export class PullSession {
 
   /** Asks for what is there. Resolves when it is here, and also when there is nothing. */
   ask(batch: number, maxBytes: number): Promise<void> {
-    return this.#send({ batch, max_bytes: maxBytes, no_wait: true }, callTimeoutMs);
+    return this.#send({ batch, max_bytes: maxBytes, no_wait: true }, 0);
   }
 
   /** Asks for one message. Resolves when it is here, or after that time without one. */
   wait(ms: number): Promise<void> {
-    return this.#send({ batch: 1, expires: ms * 1_000_000 }, ms + callTimeoutMs);
+    return this.#send({ batch: 1, expires: ms * 1_000_000 }, ms);
   }
 
   /** One at a time: whoever was aborted has left one behind. */
-  #send(request: PullRequest, timeoutMs: number): Promise<void> {
-    this.#pulling ??= this.#request(request, timeoutMs).finally(() => (this.#pulling = undefined));
+  #send(request: PullRequest, waitMs: number): Promise<void> {
+    this.#pulling ??= this.#request(request, waitMs + this.wire.answerTimeoutMs).finally(() => (this.#pulling = undefined));
     return this.#pulling;
   }
 

@@ -100,6 +100,10 @@ export class NatsServer {
     await exited;
   }
 
+  get isRunning(): boolean {
+    return this.#process !== undefined;
+  }
+
   /** It takes connections and bytes, and answers nothing. */
   stop(): void {
     this.#process?.kill('SIGSTOP');
