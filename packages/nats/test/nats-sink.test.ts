@@ -23,7 +23,12 @@ async function streamEngine(options: { readonly maxEntryBytes?: number }): Promi
   streams += 1;
   const name = `s${streams}`;
   return {
-    open: () => openNatsSink({ url: `nats://127.0.0.1:${proxy.port}/${name}?create=1&timeoutMs=30000`, openTimeoutMs: 20_000, ...options }),
+    open: () =>
+      openNatsSink({
+        url: `nats://127.0.0.1:${proxy.port}/${name}?create=1&timeoutMs=30000`,
+        openTimeoutMs: 20_000,
+        ...options,
+      }),
     records: (): Promise<readonly SinkRecord[]> => readRecords(server, name),
     fail: () => proxy.refuse(),
     hang: () => proxy.hold(),

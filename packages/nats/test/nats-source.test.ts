@@ -21,7 +21,11 @@ async function streamEngine({ maxEntryBytes }: { readonly maxEntryBytes?: number
   streams += 1;
   const name = `r${streams}`;
   const parts = maxEntryBytes === undefined ? {} : { maxEntryBytes };
-  const sink = await openNatsSink({ url: `${server.url}/${name}?create=1&timeoutMs=30000`, openTimeoutMs: 20_000, ...parts });
+  const sink = await openNatsSink({
+    url: `${server.url}/${name}?create=1&timeoutMs=30000`,
+    openTimeoutMs: 20_000,
+    ...parts,
+  });
   const trim = async (count: number): Promise<void> => {
     const { state } = (await server.api(`STREAM.INFO.${name}`)) as { state: { first_seq: number } };
     await server.api(`STREAM.PURGE.${name}`, { seq: state.first_seq + count });

@@ -37,7 +37,8 @@ export function readNatsUrl(url: string, parameters: readonly string[]): NatsAdd
   if (match === null) throw invalidUrl(form);
   const [, scheme, who, hosts = '', path = '', search = ''] = match;
   const colon = who?.indexOf(':') ?? -1;
-  const name = who === undefined || who === '' ? undefined : decoded(colon === -1 ? who : who.slice(0, colon));
+  const name =
+    who === undefined || who === '' ? undefined : decoded(colon === -1 ? who : who.slice(0, colon));
   const stream = decoded(path) || 'spillway';
   if (!/^[^\s.*>/\\]{1,255}$/.test(stream))
     throw invalidUrl('expected the name of a stream behind the host, without dots, blanks, * and >');
@@ -68,7 +69,12 @@ export function readSubject({ query }: NatsAddress, otherwise: string): string {
 }
 
 /** A whole number of the URL. */
-export function readWhole({ query }: NatsAddress, name: string, least: number, most: number): number | undefined {
+export function readWhole(
+  { query }: NatsAddress,
+  name: string,
+  least: number,
+  most: number,
+): number | undefined {
   const text = query.get(name);
   if (text === undefined) return undefined;
   const value = Number(text);

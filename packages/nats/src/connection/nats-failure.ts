@@ -4,7 +4,11 @@ export class NatsFailure extends Error {
 }
 
 /** Makes a failure of whatever was thrown. Secrets are taken out, and the original is not kept as a cause. */
-export function natsFailure(where: string, error: unknown, secrets: readonly (string | undefined)[]): NatsFailure {
+export function natsFailure(
+  where: string,
+  error: unknown,
+  secrets: readonly (string | undefined)[],
+): NatsFailure {
   if (error instanceof NatsFailure) return error;
   const told = error instanceof AggregateError ? error.errors[0] : error;
   let message = told instanceof Error ? told.message || told.name : String(told);

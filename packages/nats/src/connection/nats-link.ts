@@ -50,7 +50,9 @@ export class NatsLink {
       ...(address.password === undefined ? {} : { pass: address.password }),
       ...(address.token === undefined ? {} : { token: address.token }),
       ...(creds === undefined ? {} : { authenticator: credsAuthenticator(creds) }),
-      ...(nkey === undefined ? {} : { authenticator: nkeyAuthenticator(Buffer.from(nkey.toString().trim())) }),
+      ...(nkey === undefined
+        ? {}
+        : { authenticator: nkeyAuthenticator(Buffer.from(nkey.toString().trim())) }),
     };
   }
 
@@ -144,7 +146,10 @@ export class NatsWire {
     if (this.#isLost) throw this.#link.failure(new Error('the connection is lost'));
     // The time goes on when nobody waits any more: the server has to answer.
     const answer = this.#client
-      .request(subject, data, { timeout: this.answerTimeoutMs, ...(headers === undefined ? {} : { headers }) })
+      .request(subject, data, {
+        timeout: this.answerTimeoutMs,
+        ...(headers === undefined ? {} : { headers }),
+      })
       .catch((error: unknown) => {
         if (error instanceof TimeoutError) void this.destroy();
         throw this.#link.failure(this.#readable(error));

@@ -25,7 +25,8 @@ export function readEntryId(valueOf: (name: string) => string | undefined): Entr
   const seq = wholeOf(valueOf('Spillway-Seq'));
   const part = wholeOf(valueOf('Spillway-Part') || '0');
   const parts = wholeOf(valueOf('Spillway-Parts') || '1');
-  if (!streamForm.test(stream) || seq === undefined || part === undefined || parts === undefined) return undefined;
+  if (!streamForm.test(stream) || seq === undefined || part === undefined || parts === undefined)
+    return undefined;
   return part < parts && parts <= maxParts ? { stream, seq, part, parts } : undefined;
 }
 

@@ -138,7 +138,11 @@ export class JetStreamApi {
 
   /** Asks the consumer for messages, which come to `reply`. */
   pull(name: string, request: object, reply: string): void {
-    this.wire.publish(`${this.#prefix}.CONSUMER.MSG.NEXT.${this.stream}.${name}`, JSON.stringify(request), reply);
+    this.wire.publish(
+      `${this.#prefix}.CONSUMER.MSG.NEXT.${this.stream}.${name}`,
+      JSON.stringify(request),
+      reply,
+    );
   }
 
   /** Publishes, and resolves with the number of the message and whether JetStream knows its id already. */
@@ -168,7 +172,11 @@ function readAnswer(what: string, text: string): unknown {
   }
   const { error } = answer;
   if (error === undefined) return answer;
-  throw new JetStreamRefusal(what, error.err_code ?? error.code ?? 0, error.description ?? 'it does not say why');
+  throw new JetStreamRefusal(
+    what,
+    error.err_code ?? error.code ?? 0,
+    error.description ?? 'it does not say why',
+  );
 }
 
 /** Reads headers as a stored message has them. */

@@ -8,10 +8,22 @@ import {
   RefusedRecords,
   splitRecord,
 } from '@spillway/core/engine';
-import { type NatsAddress, readNatsUrl, readSubject, readWhole, shownAddress } from '../connection/nats-address.ts';
+import {
+  type NatsAddress,
+  readNatsUrl,
+  readSubject,
+  readWhole,
+  shownAddress,
+} from '../connection/nats-address.ts';
 import { NatsFailure } from '../connection/nats-failure.ts';
 import { NatsLink } from '../connection/nats-link.ts';
-import { JetStreamApi, JetStreamRefusal, type StreamCreation, type StreamInfo, streamNotFound } from '../jetstream/jetstream-api.ts';
+import {
+  JetStreamApi,
+  JetStreamRefusal,
+  type StreamCreation,
+  type StreamInfo,
+  streamNotFound,
+} from '../jetstream/jetstream-api.ts';
 import { groupLag } from '../jetstream/group-lag.ts';
 import { SubjectLog } from './subject-log.ts';
 import { type StreamFacts, streamFacts } from './stream-facts.ts';
@@ -167,7 +179,11 @@ class JetStreamSink implements EngineSink {
     if (refused.length > 0) throw new RefusedRecords(refused);
   }
 
-  async #writeOnce(records: readonly SinkRecord[], refused: RefusedRecord[], signal: AbortSignal): Promise<void> {
+  async #writeOnce(
+    records: readonly SinkRecord[],
+    refused: RefusedRecord[],
+    signal: AbortSignal,
+  ): Promise<void> {
     const log = await this.#connected(signal);
     refused.length = 0;
     const taken = records.filter((record) => {
@@ -213,7 +229,10 @@ class JetStreamSink implements EngineSink {
     const api = await this.#api(signal);
     const { config } = await this.#streamInfo(api, signal);
     this.#facts = streamFacts(config, this.#prefix, api.wire.version);
-    const largest = Math.min(api.wire.maxPayloadBytes, config.max_msg_size === -1 ? Infinity : (config.max_msg_size ?? Infinity));
+    const largest = Math.min(
+      api.wire.maxPayloadBytes,
+      config.max_msg_size === -1 ? Infinity : (config.max_msg_size ?? Infinity),
+    );
     if (largest < 2 * headerBytes)
       throw new NatsFailure(
         `stream ${this.#stream}: expected messages of ${2 * headerBytes} bytes or more, got ${largest} (max_msg_size, or max_payload of the server).`,
@@ -251,7 +270,9 @@ class JetStreamSink implements EngineSink {
       return await work();
     } catch (error) {
       if (!(error instanceof NatsFailure)) throw error;
-      const message = error.message.startsWith(this.address) ? error.message : `${this.address}: ${error.message}`;
+      const message = error.message.startsWith(this.address)
+        ? error.message
+        : `${this.address}: ${error.message}`;
       throw new SpillwayError('sink_failed', message, { cause: error });
     }
   }
@@ -265,7 +286,9 @@ function readCreation(address: NatsAddress, prefix: string): Omit<StreamCreation
   const maxAgeMs = readWhole(address, 'maxAgeMs', 1000, 9_000_000_000);
   if (create !== 1) {
     if (replicas ?? maxBytes ?? maxAgeMs)
-      throw invalid('url of NATS: replicas, maxBytes and maxAgeMs are of a stream that is made: expected create=1 beside them.');
+      throw invalid(
+        'url of NATS: replicas, maxBytes and maxAgeMs are of a stream that is made: expected create=1 beside them.',
+      );
     return undefined;
   }
   return {

@@ -4,7 +4,12 @@ import { type RecordPart, splitRecord } from '@spillway/core/engine';
 import { NatsFailure } from '../connection/nats-failure.ts';
 import type { NatsWire } from '../connection/nats-link.ts';
 import { type EntryId, entryHeaders, readEntryId } from '../jetstream/entry-id.ts';
-import { headersOf, type JetStreamApi, JetStreamRefusal, wrongLastSequence } from '../jetstream/jetstream-api.ts';
+import {
+  headersOf,
+  type JetStreamApi,
+  JetStreamRefusal,
+  wrongLastSequence,
+} from '../jetstream/jetstream-api.ts';
 
 /** The last message of a subject. */
 interface LastEntry {
@@ -95,7 +100,12 @@ export class SubjectLog {
     const headers = entryHeaders(part);
     headers.set('Nats-Expected-Last-Subject-Sequence', String(behind));
     try {
-      const { isDuplicate, seq } = await this.#api.publish(`${this.#prefix}.${part.stream}`, part.value, headers, never);
+      const { isDuplicate, seq } = await this.#api.publish(
+        `${this.#prefix}.${part.stream}`,
+        part.value,
+        headers,
+        never,
+      );
       return isDuplicate ? undefined : seq;
     } catch (error) {
       if (isUnsettled(error)) return undefined;

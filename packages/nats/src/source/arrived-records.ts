@@ -67,7 +67,8 @@ export class ArrivedRecords {
   add(arrival: Arrival, missing: Range | undefined): void {
     const { seq } = arrival;
     if (seq <= this.#position) return;
-    if (missing !== undefined && !this.#isSkipped(missing)) this.#addGap(missing, 'removed', missing[1] - missing[0] + 1);
+    if (missing !== undefined && !this.#isSkipped(missing))
+      this.#addGap(missing, 'removed', missing[1] - missing[0] + 1);
     this.#position = seq;
     const entry: Entry = { from: seq, to: seq, arrival, isDone: this.#isSkipped([seq, seq]) };
     this.#entries.push(entry);

@@ -121,7 +121,8 @@ class JetStreamSource implements RecordSource {
     this.#where = shownAddress(address);
     this.#name = options.name;
     this.#subject = address.query.get('subject');
-    const { decode = ({ body }) => body, stream = address.stream.replaceAll(/[^\w-]/g, '_').slice(0, 128) } = options;
+    const { decode = ({ body }) => body, stream = address.stream.replaceAll(/[^\w-]/g, '_').slice(0, 128) } =
+      options;
     this.#foreign = (arrival) => foreignPart(arrival, stream, decode);
     this.#link = new NatsLink(address, openTimeoutMs);
     this.#kept = new ReadingPlace(address.stream, options.name);
@@ -160,7 +161,9 @@ class JetStreamSource implements RecordSource {
     await this.#orFailed(signal, async (either) => {
       const count = this.#records?.finish(items);
       if (count === undefined)
-        throw invalid('items: expected what this source has given, in that order and without leaving any out.');
+        throw invalid(
+          'items: expected what this source has given, in that order and without leaving any out.',
+        );
       this.#isUnsaved ||= count > 0;
       if (!this.#isUnsaved) return;
       await this.#onceMore(() => orAborted(this.#save(), either));
@@ -219,12 +222,21 @@ class JetStreamSource implements RecordSource {
     await this.#sorting;
     const consumer = { name: this.#name, from: this.#records.position + 1, subject: this.#subject };
     this.#arrivals.length = 0;
-    this.#session = await PullSession.open(api, consumer, (arrival) => void this.#arrivals.push(arrival), signal);
+    this.#session = await PullSession.open(
+      api,
+      consumer,
+      (arrival) => void this.#arrivals.push(arrival),
+      signal,
+    );
     return this.#session;
   }
 
   /** What is removed from now on is a gap for whoever comes under this name. */
-  async #begin(api: JetStreamApi, { config, created, state }: StreamInfo, signal: AbortSignal): Promise<Place> {
+  async #begin(
+    api: JetStreamApi,
+    { config, created, state }: StreamInfo,
+    signal: AbortSignal,
+  ): Promise<Place> {
     if (config.retention !== 'limits')
       throw new NatsFailure(
         `stream ${this.#address.stream}: expected the retention limits, got ${config.retention}: it removes what was read.`,
@@ -258,13 +270,26 @@ class JetStreamSource implements RecordSource {
     const records = this.#records;
     let firstSeq: number | undefined;
     try {
-      for (let [arrival] = this.#arrivals; arrival !== undefined && records !== undefined; [arrival] = this.#arrivals) {
+      for (
+        let [arrival] = this.#arrivals;
+        arrival !== undefined && records !== undefined;
+        [arrival] = this.#arrivals
+      ) {
         let missing: Range | undefined;
-        if (arrival.seq > records.position + 1) {
-          if (this.#subject !== undefined) firstSeq ??= (await session.api.streamInfo(this.#closing.signal)).state.first_seq;
+        const next = records.position + 1;
+        if (arrival.seq > next && this.#subject !== undefined) {
+          firstSeq ??= (await session.api.streamInfo(this.#closing.signal)).state.first_seq;
           // Between two messages of one subject there may be those of others.
-          const to = Math.min(arrival.seq, firstSeq ?? arrival.seq) - 1;
-          if (to > records.position) missing = [records.position + 1, to];
+          const to = Math.min(arrival.seq, firstSeq) - 1;
+          if (to >= next) missing = [next, to];
+        } else if (arrival.seq > next) {
+          const found = await session.api.message({ seq: next, next_by_subj: '>' }, this.#closing.signal);
+          // The consumer may have been another source's of this name.
+          if (found !== undefined && found.seq < arrival.seq) {
+            session.end(new NatsFailure(`consumer ${this.#name}: another source reads under this name`));
+            return;
+          }
+          missing = [next, arrival.seq - 1];
         }
         // A connection that was lost meanwhile has begun anew.
         if (arrival !== this.#arrivals[0]) return;
@@ -317,7 +342,9 @@ class JetStreamSource implements RecordSource {
       // What ends with the source says so.
       this.#closing.signal.throwIfAborted();
       if (!(error instanceof NatsFailure)) throw error;
-      const message = error.message.startsWith(this.#where) ? error.message : `${this.#where}: ${error.message}`;
+      const message = error.message.startsWith(this.#where)
+        ? error.message
+        : `${this.#where}: ${error.message}`;
       throw new SpillwayError('source_failed', message, { cause: error });
     }
   }

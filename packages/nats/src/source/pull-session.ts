@@ -86,7 +86,7 @@ export class PullSession {
       }
     }
     api.wire.subscribe(`${session.#inbox}.*`, (message) => session.#take(message));
-    void api.wire.lost().then(() => session.#end(new NatsFailure('the connection is lost')));
+    void api.wire.lost().then(() => session.end(new NatsFailure('the connection is lost')));
     return session;
   }
 
@@ -110,7 +110,9 @@ export class PullSession {
 
   /** One at a time: whoever was aborted has left one behind. */
   #send(request: PullRequest, waitMs: number): Promise<void> {
-    this.#pulling ??= this.#request(request, waitMs + this.wire.answerTimeoutMs).finally(() => (this.#pulling = undefined));
+    this.#pulling ??= this.#request(request, waitMs + this.wire.answerTimeoutMs).finally(
+      () => (this.#pulling = undefined),
+    );
     return this.#pulling;
   }
 
@@ -145,15 +147,15 @@ export class PullSession {
     if (message.subject.startsWith(this.#inbox)) {
       const code = message.headers?.code ?? 0;
       if (code === 409 && /consumer deleted/i.test(message.headers?.description ?? '')) {
-        this.#end(new NatsFailure(`consumer ${this.#name}: it was deleted, or another source has this name`));
+        this.end(new NatsFailure(`consumer ${this.#name}: it was deleted, or another source has this name`));
       } else if (code === 503) {
-        this.#end(new NatsFailure(`consumer ${this.#name}: nobody answers`));
+        this.end(new NatsFailure(`consumer ${this.#name}: nobody answers`));
       } else if (code >= 400 && message.subject === pull?.reply) pull.settle();
       return;
     }
     const place = readReply(message.reply ?? '');
     if (place === undefined || place.given !== this.#given + 1) {
-      this.#end(new NatsFailure(`consumer ${this.#name}: another source reads under this name`));
+      this.end(new NatsFailure(`consumer ${this.#name}: another source reads under this name`));
       return;
     }
     this.#given = place.given;
@@ -164,7 +166,8 @@ export class PullSession {
     if (pull.left === 0) pull.settle();
   }
 
-  #end(error: Error): void {
+  /** Ends it: another consumer of this name has to be made. */
+  end(error: Error): void {
     this.#isOver = true;
     this.#pull?.settle(error);
   }

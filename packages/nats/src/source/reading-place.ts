@@ -1,6 +1,12 @@
 import { headers } from '@nats-io/transport-node';
 import { NatsFailure } from '../connection/nats-failure.ts';
-import { type JetStreamApi, JetStreamRefusal, streamNameInUse, streamNotFound, wrongLastSequence } from '../jetstream/jetstream-api.ts';
+import {
+  type JetStreamApi,
+  JetStreamRefusal,
+  streamNameInUse,
+  streamNotFound,
+  wrongLastSequence,
+} from '../jetstream/jetstream-api.ts';
 
 /** Messages of a stream: the number of the first one, and of the last one. */
 export type Range = readonly [from: number, to: number];
@@ -34,10 +40,12 @@ export class ReadingPlace {
 
   /** Reads it. `undefined`: the name is new. */
   async load(api: JetStreamApi, signal: AbortSignal): Promise<Place | undefined> {
-    const found = await api.message({ last_by_subj: this.#subject }, signal, `KV_${bucket}`).catch((error: unknown) => {
-      if (error instanceof JetStreamRefusal && error.number === streamNotFound) return undefined;
-      throw error;
-    });
+    const found = await api
+      .message({ last_by_subj: this.#subject }, signal, `KV_${bucket}`)
+      .catch((error: unknown) => {
+        if (error instanceof JetStreamRefusal && error.number === streamNotFound) return undefined;
+        throw error;
+      });
     this.#at = found?.seq ?? 0;
     // One that was deleted by hand has no content.
     if (found?.data === undefined || found.data === '') return undefined;
@@ -46,26 +54,28 @@ export class ReadingPlace {
 
   /** Makes the bucket, unless there is one. */
   async makeRoom(api: JetStreamApi, replicas: number, signal: AbortSignal): Promise<void> {
-    await api.createStream(
-      {
-        name: `KV_${bucket}`,
-        subjects: [`$KV.${bucket}.>`],
-        max_msgs_per_subject: 1,
-        max_consumers: -1,
-        max_msgs: -1,
-        max_bytes: -1,
-        discard: 'new',
-        retention: 'limits',
-        storage: 'file',
-        num_replicas: replicas,
-        allow_rollup_hdrs: true,
-        deny_delete: true,
-      },
-      signal,
-    ).catch((error: unknown) => {
-      // There is one, made in another way.
-      if (!(error instanceof JetStreamRefusal) || error.number !== streamNameInUse) throw error;
-    });
+    await api
+      .createStream(
+        {
+          name: `KV_${bucket}`,
+          subjects: [`$KV.${bucket}.>`],
+          max_msgs_per_subject: 1,
+          max_consumers: -1,
+          max_msgs: -1,
+          max_bytes: -1,
+          discard: 'new',
+          retention: 'limits',
+          storage: 'file',
+          num_replicas: replicas,
+          allow_rollup_hdrs: true,
+          deny_delete: true,
+        },
+        signal,
+      )
+      .catch((error: unknown) => {
+        // There is one, made in another way.
+        if (!(error instanceof JetStreamRefusal) || error.number !== streamNameInUse) throw error;
+      });
   }
 
   /** Keeps it, unless one further on is kept already. */
@@ -91,7 +101,8 @@ export class ReadingPlace {
 function readPlace(text: string): Place {
   try {
     const { created, done, seq } = JSON.parse(text) as Place;
-    if (typeof created === 'string' && Number.isSafeInteger(seq) && Array.isArray(done)) return { created, seq, done };
+    if (typeof created === 'string' && Number.isSafeInteger(seq) && Array.isArray(done))
+      return { created, seq, done };
   } catch {
     // It is none, either.
   }

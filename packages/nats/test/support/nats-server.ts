@@ -56,7 +56,16 @@ export class NatsServer {
     const servers: NatsServer[] = [];
     for (const [index, route] of routes.entries()) {
       const folder = mkdtempSync(join(tmpdir(), 'spillway-nats-'));
-      const cluster = ['-n', `n${index}`, '--cluster_name', 'C', '--cluster', route, '--routes', routes.join(',')];
+      const cluster = [
+        '-n',
+        `n${index}`,
+        '--cluster_name',
+        'C',
+        '--cluster',
+        route,
+        '--routes',
+        routes.join(','),
+      ];
       servers.push(new NatsServer(await freePort(), folder, ['-js', ...cluster], {}));
     }
     await Promise.all(servers.map((server) => server.start()));
@@ -77,9 +86,11 @@ export class NatsServer {
     this.#process = spawn('nats-server', [...where, ...this.#options], { stdio: 'ignore' });
     try {
       await until(async () => {
-        const client = await connect({ ...this.#how, servers: `127.0.0.1:${this.port}`, reconnect: false }).catch(
-          () => undefined,
-        );
+        const client = await connect({
+          ...this.#how,
+          servers: `127.0.0.1:${this.port}`,
+          reconnect: false,
+        }).catch(() => undefined);
         await client?.close();
         return client !== undefined;
       }, 'NATS answers');
@@ -134,7 +145,11 @@ export class NatsServer {
 }
 
 /** Waits until something is so. */
-export async function until(check: () => Promise<boolean> | boolean, what: string, ms = 20_000): Promise<void> {
+export async function until(
+  check: () => Promise<boolean> | boolean,
+  what: string,
+  ms = 20_000,
+): Promise<void> {
   const endMs = performance.now() + ms;
   while (!(await check())) {
     if (performance.now() > endMs) throw new Error(`expected within ${ms} ms: ${what}`);

@@ -14,7 +14,9 @@ export async function readMessages(server: NatsServer, stream: string): Promise<
   const inbox = `_INBOX.test.${crypto.randomUUID()}`;
   const subscription = client.subscribe(inbox, { max: count });
   const name = String(made['name']);
-  client.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`, JSON.stringify({ batch: count }), { reply: inbox });
+  client.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`, JSON.stringify({ batch: count }), {
+    reply: inbox,
+  });
   const messages: Msg[] = [];
   for await (const message of subscription) messages.push(message);
   await server.api(`CONSUMER.DELETE.${stream}.${name}`);
