@@ -21,6 +21,8 @@ const client = 'packages/client/src';
 const clientTest = 'packages/client/test';
 const redis = 'packages/redis/src';
 const redisTest = 'packages/redis/test';
+const nats = 'packages/nats/src';
+const natsTest = 'packages/nats/test';
 const voice = 'packages/voice/src';
 const voiceTest = 'packages/voice/test';
 
@@ -8843,5 +8845,61 @@ export const mutants: readonly Mutant[] = [
     replace: "if (isReply(error, 'READONLY')) this.#drop(client);",
     test: `${redisTest}/redis-source-troubles.test.ts`,
     only: 'aborted at once',
+  },
+  {
+    name: 'promise 15: a message of JetStream does not say which one is before it',
+    file: `${nats}/sink/subject-log.ts`,
+    find: "headers.set('Nats-Expected-Last-Subject-Sequence', String(behind));",
+    replace: 'void behind;',
+    test: `${natsTest}/nats-troubles.test.ts`,
+    only: 'after the duplicate window',
+  },
+  {
+    name: 'promise 15: half of a record in JetStream is completed in parts of another size',
+    file: `${nats}/sink/subject-log.ts`,
+    find: 'splitRecord(record, Math.max(1, bytes))',
+    replace: 'splitRecord(record, Math.max(this.maxEntryBytes, bytes))',
+    test: `${natsTest}/nats-troubles.test.ts`,
+    only: 'half of a record',
+  },
+  {
+    name: 'promise 15: a stream of JetStream in files is worth fsync',
+    file: `${nats}/sink/stream-facts.ts`,
+    find: "replicas > 1 ? 'replicated' : 'memory'",
+    replace: "replicas > 1 ? 'replicated' : 'fsync'",
+    test: `${natsTest}/nats-troubles.test.ts`,
+    only: 'what a stream is worth',
+  },
+  {
+    name: 'promise 15: a write to JetStream that is aborted waits for its answers',
+    file: `${nats}/sink/nats-sink.ts`,
+    find: 'const onAbort = (): void => void log.wire.destroy();',
+    replace: 'const onAbort = (): void => undefined;',
+    test: `${natsTest}/nats-troubles.test.ts`,
+    only: 'an aborted write',
+  },
+  {
+    name: 'promise 15: what JetStream removed before it was read is no gap',
+    file: `${nats}/source/nats-source.ts`,
+    find: 'missing = [next, arrival.seq - 1];',
+    replace: 'missing = undefined;',
+    test: `${natsTest}/nats-source.test.ts`,
+    only: 'on JetStream promise 15: source rule 3',
+  },
+  {
+    name: 'promise 15: what was read of JetStream and not acknowledged does not come again',
+    file: `${nats}/source/arrived-records.ts`,
+    find: 'seq: first === undefined ? this.#position : first.from - 1,',
+    replace: 'seq: this.#position,',
+    test: `${natsTest}/nats-source.test.ts`,
+    only: 'on JetStream promise 15: source rule 5',
+  },
+  {
+    name: 'promise 15: what is acknowledged behind half a record in JetStream comes again',
+    file: `${nats}/source/arrived-records.ts`,
+    find: 'done: done.map(({ from, to }): Range => [from, to]),',
+    replace: 'done: [],',
+    test: `${natsTest}/nats-source-troubles.test.ts`,
+    only: 'remembered one by one',
   },
 ];

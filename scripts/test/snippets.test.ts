@@ -14,6 +14,7 @@ const exported = {
   '@google/genai': ['GoogleGenAI'],
   '@spillway/client': ['ClientError', 'createFetch', 'openClient'],
   '@spillway/client/react': ['useStream'],
+  '@spillway/nats': ['openNatsSink', 'openNatsSource'],
   '@spillway/redis': ['openRedisLimits', 'openRedisSink', 'openRedisSource'],
   '@spillway/voice': ['openCall', 'openGeminiLive', 'openOpenAiRealtime', 'resampledModel', 'webhookTool'],
   '@spillway/voice/simulate/model': ['openSimulatedGemini', 'openSimulatedModel', 'serveSimulatedModels'],
@@ -58,7 +59,7 @@ const surroundings = `
 `;
 
 async function allModules(): Promise<Map<string, string>> {
-  const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src'];
+  const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src', 'packages/nats/src'];
   const found = await Promise.all(
     folders.map(async (folder) => {
       const paths = await readdir(join(root, folder), { recursive: true });
@@ -73,7 +74,9 @@ async function allModules(): Promise<Map<string, string>> {
     'packages/client/README.md',
     'packages/voice/README.md',
     'packages/redis/README.md',
+    'docs/engines/nats.md',
     'docs/engines/redis.md',
+    'packages/nats/README.md',
     ...files,
   ]);
 }

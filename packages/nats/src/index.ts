@@ -1,0 +1,2 @@
+export { type NatsSinkOptions, openNatsSink } from './sink/nats-sink.ts';
+export { type NatsEntry, type NatsSourceOptions, openNatsSource } from './source/nats-source.ts';
