@@ -25,7 +25,8 @@ async function tableEngine(options: Partial<PostgresSinkOptions>): Promise<SinkE
   const table = `t${randomUUID().replaceAll('-', '')}`;
   const url = `postgres://postgres@127.0.0.1:${proxy.port}/postgres?sslmode=disable`;
   return {
-    open: () => openPostgresSink({ url, table, ...options }),
+    // A machine that is busy is slow, and is no engine that fails.
+    open: () => openPostgresSink({ url, table, openTimeoutMs: 30_000, ...options }),
     records: () => recordsOf(running, table),
     async refuse({ seq, stream }) {
       await running.sql(
@@ -65,7 +66,10 @@ describe.each<readonly [string, Partial<PostgresSinkOptions>]>([
   ['records', {}],
   ['records of several parts', { maxEntryBytes: 1024 }],
 ])('%s', (_name, options) => {
-  for (const { number, name, check } of sinkRules(() => tableEngine(options))) {
+  for (const { number, name, check } of sinkRules(() => tableEngine(options), {
+    steps: 25,
+    deadlineMs: 40_000,
+  })) {
     test(`promise 15: PostgreSQL, sink rule ${number}: ${name}`, async (context) => {
       needsPostgres(context);
       await check(context);

@@ -16,6 +16,11 @@ export function sqlState(error: unknown): string | undefined {
   return error instanceof DatabaseError ? error.code : undefined;
 }
 
+/** Whether a server has answered that goes on, and did not only say goodbye. */
+export function isAnswer(error: unknown): boolean {
+  return error instanceof DatabaseError && !/^(?:08|25P|57P)/.test(error.code ?? '');
+}
+
 const reasons: ReadonlyMap<string, string> = new Map([
   ['22021', 'it is not UTF-8'],
   ['22P02', 'it is not JSON'],

@@ -22,7 +22,8 @@ export async function tlsChoices(parameters: ReadonlyMap<string, string>): Promi
   const valueOf = (name: string): string | undefined =>
     parameters.get(name) || process.env[`PG${name.toUpperCase()}`] || undefined;
   const mode = valueOf('sslmode') ?? 'prefer';
-  if (!modes.includes(mode)) throw invalidUrl(`expected sslmode to be one of ${modes.join(', ')}, got ${mode}`);
+  if (!modes.includes(mode))
+    throw invalidUrl(`expected sslmode to be one of ${modes.join(', ')}, got ${mode}`);
   if (mode === 'disable') return [false];
   const root = valueOf('sslrootcert');
   const [ca, cert, key] = await Promise.all([
@@ -30,7 +31,8 @@ export async function tlsChoices(parameters: ReadonlyMap<string, string>): Promi
     contentOf('sslcert', valueOf('sslcert')),
     contentOf('sslkey', valueOf('sslkey')),
   ]);
-  const isVerified = mode.startsWith('verify') || root === 'system' || (mode === 'require' && ca !== undefined);
+  const isVerified =
+    mode.startsWith('verify') || root === 'system' || (mode === 'require' && ca !== undefined);
   const namesCount = mode === 'verify-full' || root === 'system';
   const tls: ConnectionOptions = {
     rejectUnauthorized: isVerified,

@@ -8,7 +8,7 @@ import {
   splitRecord,
 } from '@spillway/core/engine';
 import { type PostgresAddress, readPostgresUrl, shownAddress } from '../connection/postgres-address.ts';
-import { refusalOf, sqlState, wordsOf } from '../connection/postgres-failure.ts';
+import { isAnswer, refusalOf, sqlState, wordsOf } from '../connection/postgres-failure.ts';
 import { PostgresSession } from '../connection/postgres-session.ts';
 import { tlsChoices } from '../connection/tls-choices.ts';
 import { RecordTable, statementsOf, valuesOf } from './record-table.ts';
@@ -145,7 +145,10 @@ class PostgresSink implements EngineSink {
 
   async #write(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
     if (this.#closing !== undefined)
-      throw new SpillwayError('sink_closed', `The sink to ${this.address} is closed: expected no more records.`);
+      throw new SpillwayError(
+        'sink_closed',
+        `The sink to ${this.address} is closed: expected no more records.`,
+      );
     signal.throwIfAborted();
     const rows = records.flatMap((record) =>
       splitRecord(record, this.#setup.maxEntryBytes).map((part) => ({ record, part })),
@@ -163,10 +166,8 @@ class PostgresSink implements EngineSink {
 
   /** Adds rows in one statement. One that is refused is found by halves, so that the others are kept. */
   async #insert(rows: readonly Row[], refused: Map<SinkRecord, string>, signal: AbortSignal): Promise<void> {
-    const session = await this.#connected(signal);
     try {
-      const values = valuesOf(rows.map(({ part }) => part));
-      await session.run(this.#setup.table.insertion, values, signal);
+      await this.#run(valuesOf(rows.map(({ part }) => part)), signal);
     } catch (error) {
       const reason = refusalOf(error);
       const [first] = rows;
@@ -181,13 +182,21 @@ class PostgresSink implements EngineSink {
     }
   }
 
-  async #connected(signal: AbortSignal): Promise<PostgresSession> {
-    if (this.#session === undefined || this.#session.isLost) {
-      this.#session = undefined;
-      const session = await this.#connect(signal);
-      this.#session = session;
+  async #run(values: readonly Buffer[], signal: AbortSignal): Promise<void> {
+    const { insertion } = this.#setup.table;
+    const known = this.#session;
+    if (known?.isLost === false) {
+      try {
+        await known.run(insertion, values, signal);
+        return;
+      } catch (error) {
+        // It may have been lost since the last write, without a word. A new one says what is wrong now.
+        if (signal.aborted || isAnswer(error)) throw error;
+        this.#abandon();
+      }
     }
-    return this.#session;
+    this.#session = await this.#connect(signal);
+    await this.#session.run(insertion, values, signal);
   }
 
   /** The first of the hosts that takes writes. What is left of the time is shared by those that are left. */
@@ -238,7 +247,9 @@ class PostgresSink implements EngineSink {
     }
     const grade = await serverGrade(session, table.name, signal);
     if (this.#durability === 'fsync' && !grade.isSynced)
-      throw new Error(`expected a server that syncs what it acknowledges, as at the start, got: ${grade.durability}`);
+      throw new Error(
+        `expected a server that syncs what it acknowledges, as at the start, got: ${grade.durability}`,
+      );
     this.#grade = grade;
   }
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -14,7 +14,9 @@ const folders = [
   ...(process.env['PATH'] ?? '').split(delimiter),
   ...(existsSync(debian) ? readdirSync(debian).map((version) => join(debian, version, 'bin')) : []),
 ];
-const programs = folders.find((folder) => ['initdb', 'postgres'].every((name) => existsSync(join(folder, name))));
+const programs = folders.find((folder) =>
+  ['initdb', 'pg_basebackup', 'postgres'].every((name) => existsSync(join(folder, name))),
+);
 
 /** Whether this machine has a PostgreSQL. */
 export const hasPostgres = programs !== undefined;
@@ -22,29 +24,37 @@ export const hasPostgres = programs !== undefined;
 /** Skips a test where this machine has no PostgreSQL; where `LACKS_FAIL` is set, that is a failure. */
 export function needsPostgres(context: Pick<TestContext, 'skip'>): void {
   if (hasPostgres) return;
-  if (process.env['LACKS_FAIL'] !== undefined) throw new Error('needs postgres and initdb');
-  context.skip('needs postgres and initdb');
+  if (process.env['LACKS_FAIL'] !== undefined) throw new Error('needs postgres, initdb and pg_basebackup');
+  context.skip('needs postgres, initdb and pg_basebackup');
 }
 
 /** PostgreSQL does not run as root: then it is nobody. */
-const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+const runner = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+
+/** Gives a file or a folder to who runs the servers. */
+export function give(path: string): void {
+  if (runner.uid !== undefined) chownSync(path, runner.uid, runner.gid);
+}
 
 /** A real PostgreSQL of a test's own, on a free port of loopback, whose user `postgres` needs no password. */
 export class PostgresServer {
   readonly port: number;
   readonly folder: string;
   readonly #options: readonly string[];
+  readonly #smallDiskBytes: number;
   #process: ChildProcess | undefined;
 
-  private constructor(port: number, options: readonly string[]) {
+  private constructor(port: number, options: readonly string[], smallDiskBytes = 0) {
     this.port = port;
     this.#options = options;
-    this.folder = folderOfNobody();
+    this.#smallDiskBytes = smallDiskBytes;
+    this.folder = mkdtempSync(join(tmpdir(), 'spillway-postgres-'));
+    give(this.folder);
   }
 
-  /** Starts one with settings, as `['fsync=off']`. */
-  static async start(options: readonly string[] = []): Promise<PostgresServer> {
-    const server = new PostgresServer(await freePort(), options);
+  /** Starts one with settings, as `['fsync=off']`, and with a disk of that size in its folder `small`. */
+  static async start(options: readonly string[] = [], smallDiskBytes = 0): Promise<PostgresServer> {
+    const server = new PostgresServer(await freePort(), options, smallDiskBytes);
     try {
       const args = ['--username=postgres', '--auth=trust', '--no-sync', '--no-locale', '--encoding=UTF8'];
       run('initdb', [...args, '--no-instructions', `--pgdata=${server.data}`]);
@@ -61,7 +71,13 @@ export class PostgresServer {
     const standby = new PostgresServer(await freePort(), []);
     try {
       const from = ['--host=127.0.0.1', `--port=${this.port}`, '--username=postgres'];
-      run('pg_basebackup', [...from, '--checkpoint=fast', '--no-sync', '--write-recovery-conf', `--pgdata=${standby.data}`]);
+      run('pg_basebackup', [
+        ...from,
+        '--checkpoint=fast',
+        '--no-sync',
+        '--write-recovery-conf',
+        `--pgdata=${standby.data}`,
+      ]);
       await standby.start();
     } catch (error) {
       await standby.remove();
@@ -72,6 +88,10 @@ export class PostgresServer {
 
   get data(): string {
     return join(this.folder, 'data');
+  }
+
+  get smallDisk(): string {
+    return join(this.folder, 'small');
   }
 
   get url(): string {
@@ -87,11 +107,9 @@ export class PostgresServer {
       'max_wal_senders=2',
     ];
     const settings = [...own, ...this.#options].flatMap((setting) => ['-c', setting]);
-    this.#process = spawn(programPath('postgres'), ['-D', this.data, ...settings], {
-      stdio: 'ignore',
-      ...nobody,
-    });
-    const endMs = performance.now() + 20_000;
+    const command = [programPath('postgres'), '-D', this.data, ...settings];
+    this.#process = this.#spawn(command);
+    const endMs = performance.now() + 50_000;
     for (;;) {
       try {
         await this.sql('SELECT 1');
@@ -106,14 +124,12 @@ export class PostgresServer {
   /** Kills the server with all its processes: nothing that is only in memory is left. */
   async kill(): Promise<void> {
     const server = this.#process;
-    this.#process = undefined;
     if (server === undefined || server.exitCode !== null) return;
     const exited = once(server, 'exit');
-    // The postmaster first, or it would clean up after the others.
-    for (const pid of [...pidsOf(server), ...childrenOf(server)]) signal(pid, 'SIGKILL');
+    // The first one first, or it would start the others again.
+    for (const pid of this.#pids()) signal(pid, 'SIGKILL');
     await exited;
-    // Its children are gone before the next one may have its memory.
-    await until(() => !existsSync(join(this.data, 'postmaster.pid')) || server.exitCode !== null || server.signalCode !== null, 'it is dead');
+    this.#process = undefined;
   }
 
   /** It takes connections and bytes, and answers nothing. */
@@ -149,26 +165,33 @@ export class PostgresServer {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
+  #spawn(command: readonly string[]): ChildProcess {
+    if (this.#smallDiskBytes === 0) {
+      const [program = '', ...args] = command;
+      return spawn(program, args, { stdio: 'ignore', ...runner });
+    }
+    // Only the server sees it.
+    mkdirSync(this.smallDisk, { recursive: true });
+    const { gid = 0, uid = 0 } = runner;
+    const mount = `mount -t tmpfs -o size=${this.#smallDiskBytes},uid=${uid},gid=${gid},mode=700 none '${this.smallDisk}'`;
+    const asRunner = `exec setpriv --reuid=${uid} --regid=${gid} --clear-groups "$@"`;
+    return spawn('unshare', ['-m', 'sh', '-c', `${mount} && ${asRunner}`, 'sh', ...command], {
+      stdio: 'ignore',
+    });
+  }
+
   #pids(): readonly number[] {
     return this.#process === undefined ? [] : [...pidsOf(this.#process), ...childrenOf(this.#process)];
   }
 }
 
 function run(name: string, args: readonly string[]): void {
-  execFileSync(programPath(name), args, { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', ...nobody });
+  execFileSync(programPath(name), args, { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', ...runner });
 }
 
 function programPath(name: string): string {
   if (programs === undefined) throw new Error('expected a machine with PostgreSQL');
   return join(programs, name);
-}
-
-/** A new folder that belongs to who runs the server. */
-export function folderOfNobody(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'spillway-postgres-'));
-  chmodSync(folder, 0o700);
-  if (nobody.uid !== undefined) chownSync(folder, nobody.uid, nobody.gid);
-  return folder;
 }
 
 function pidsOf({ pid }: ChildProcess): readonly number[] {
@@ -178,7 +201,10 @@ function pidsOf({ pid }: ChildProcess): readonly number[] {
 function childrenOf({ pid }: ChildProcess): readonly number[] {
   try {
     const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
-    return text.split(' ').filter((word) => word !== '').map(Number);
+    return text
+      .split(' ')
+      .filter((word) => word !== '')
+      .map(Number);
   } catch {
     return [];
   }
@@ -204,9 +230,9 @@ export async function freePort(): Promise<number> {
 
 /** Resolves when something is so. */
 export async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const endMs = performance.now() + 20_000;
+  const endMs = performance.now() + 50_000;
   while (!(await isSo())) {
-    if (performance.now() > endMs) throw new Error(`expected within 20 s: ${what}`);
+    if (performance.now() > endMs) throw new Error(`expected within 50 s: ${what}`);
     await sleep(10);
   }
 }
