@@ -21,6 +21,8 @@ const client = 'packages/client/src';
 const clientTest = 'packages/client/test';
 const redis = 'packages/redis/src';
 const redisTest = 'packages/redis/test';
+const postgres = 'packages/postgres/src';
+const postgresTest = 'packages/postgres/test';
 const voice = 'packages/voice/src';
 const voiceTest = 'packages/voice/test';
 

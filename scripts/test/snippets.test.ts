@@ -14,6 +14,7 @@ const exported = {
   '@google/genai': ['GoogleGenAI'],
   '@spillway/client': ['ClientError', 'createFetch', 'openClient'],
   '@spillway/client/react': ['useStream'],
+  '@spillway/postgres': ['openPostgresSink'],
   '@spillway/redis': ['openRedisLimits'],
   '@spillway/voice': ['openCall', 'openGeminiLive', 'openOpenAiRealtime', 'resampledModel', 'webhookTool'],
   '@spillway/voice/simulate/model': ['openSimulatedGemini', 'openSimulatedModel', 'serveSimulatedModels'],
@@ -57,7 +58,7 @@ const surroundings = `
 `;
 
 async function allModules(): Promise<Map<string, string>> {
-  const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src'];
+  const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src', 'packages/postgres/src'];
   const found = await Promise.all(
     folders.map(async (folder) => {
       const paths = await readdir(join(root, folder), { recursive: true });
@@ -72,6 +73,8 @@ async function allModules(): Promise<Map<string, string>> {
     'packages/client/README.md',
     'packages/voice/README.md',
     'packages/redis/README.md',
+    'packages/postgres/README.md',
+    'docs/engines/postgres.md',
     ...files,
   ]);
 }

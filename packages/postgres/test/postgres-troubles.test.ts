@@ -419,7 +419,7 @@ describe('a server that fails', () => {
 
   test('promise 15: a standby takes no writes, and is written to when it is the primary', async (context) => {
     needsPostgres(context);
-    const primary = await PostgresServer.start();
+    const primary = await PostgresServer.start(['fsync=off']);
     onTestFinished(() => primary.remove());
     await opened({ url: primary.url, table: 'moved' });
     const standby = await primary.startStandby();
@@ -444,7 +444,7 @@ describe('a server that fails', () => {
       context.skip('needs the right to mount something in a namespace');
       return;
     }
-    const server = await PostgresServer.start([], 8_000_000);
+    const server = await PostgresServer.start(['fsync=off'], 8_000_000);
     onTestFinished(() => server.remove());
     await server.sql(`CREATE TABLESPACE small LOCATION '${server.smallDisk}'`);
     await server.sql("ALTER DATABASE postgres SET default_tablespace = 'small'");

@@ -56,8 +56,7 @@ export class PostgresServer {
   static async start(options: readonly string[] = [], smallDiskBytes = 0): Promise<PostgresServer> {
     const server = new PostgresServer(await freePort(), options, smallDiskBytes);
     try {
-      const args = ['--username=postgres', '--auth=trust', '--no-sync', '--no-locale', '--encoding=UTF8'];
-      run('initdb', [...args, '--no-instructions', `--pgdata=${server.data}`]);
+      run('cp', ['-r', emptyData(), server.data]);
       await server.start();
     } catch (error) {
       await server.remove();
@@ -68,10 +67,10 @@ export class PostgresServer {
 
   /** A standby of this one, with settings. */
   async startStandby(): Promise<PostgresServer> {
-    const standby = new PostgresServer(await freePort(), []);
+    const standby = new PostgresServer(await freePort(), this.#options);
     try {
       const from = ['--host=127.0.0.1', `--port=${this.port}`, '--username=postgres'];
-      run('pg_basebackup', [
+      run(programPath('pg_basebackup'), [
         ...from,
         '--checkpoint=fast',
         '--no-sync',
@@ -105,6 +104,7 @@ export class PostgresServer {
       'listen_addresses=127.0.0.1',
       `unix_socket_directories=${this.folder}`,
       'max_wal_senders=2',
+      'jit=off',
     ];
     const settings = [...own, ...this.#options].flatMap((setting) => ['-c', setting]);
     const command = [programPath('postgres'), '-D', this.data, ...settings];
@@ -185,8 +185,23 @@ export class PostgresServer {
   }
 }
 
-function run(name: string, args: readonly string[]): void {
-  execFileSync(programPath(name), args, { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', ...runner });
+let template: string | undefined;
+
+/** The data of a server that has none yet. To make it takes a second or more, and servers of one file have it in common. */
+function emptyData(): string {
+  if (template !== undefined) return template;
+  const folder = mkdtempSync(join(tmpdir(), 'spillway-postgres-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  give(folder);
+  const data = join(folder, 'data');
+  const args = ['--username=postgres', '--auth=trust', '--no-sync', '--no-locale', '--encoding=UTF8'];
+  run(programPath('initdb'), [...args, '--no-instructions', `--pgdata=${data}`]);
+  template = data;
+  return data;
+}
+
+function run(program: string, args: readonly string[]): void {
+  execFileSync(program, args, { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/', ...runner });
 }
 
 function programPath(name: string): string {
