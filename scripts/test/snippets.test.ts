@@ -58,7 +58,12 @@ const surroundings = `
 `;
 
 async function allModules(): Promise<Map<string, string>> {
-  const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src', 'packages/postgres/src'];
+  const folders = [
+    'packages/client/src',
+    'packages/voice/src',
+    'packages/redis/src',
+    'packages/postgres/src',
+  ];
   const found = await Promise.all(
     folders.map(async (folder) => {
       const paths = await readdir(join(root, folder), { recursive: true });

@@ -45,7 +45,12 @@ describe('one server', () => {
     if (!hasPostgres) return;
     running = await PostgresServer.start();
     appendFileSync(join(running.data, 'postgresql.conf'), '\npassword_encryption = scram-sha-256\n');
-    const lines = ['local all all trust', 'host all guarded 127.0.0.1/32 scram-sha-256', 'host all all 127.0.0.1/32 trust', ''];
+    const lines = [
+      'local all all trust',
+      'host all guarded 127.0.0.1/32 scram-sha-256',
+      'host all all 127.0.0.1/32 trust',
+      '',
+    ];
     writeFileSync(join(running.data, 'pg_hba.conf'), lines.join('\n'));
     await running.sql('SELECT pg_reload_conf()');
   });

@@ -46,7 +46,7 @@ export class RecordTable {
           AS given (stream, seq, part, parts, value),
         (SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
           WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true) AS level) AS asked
-      WHERE asked.level <> 'off'
+      WHERE asked.level IS NOT NULL
       ON CONFLICT (stream, seq, part) DO NOTHING`;
   }
 }
