@@ -205,7 +205,7 @@ class PostgresSink implements EngineSink {
     const choices = await tlsChoices(address.parameters);
     const targets = address.hosts.flatMap((host) => choices.map((tls) => ({ address, host, tls })));
     const endMs = performance.now() + openTimeoutMs;
-    let problem: unknown;
+    const problems: unknown[] = [];
     for (const [index, target] of targets.entries()) {
       const shareMs = Math.ceil(Math.max(1, (endMs - performance.now()) / (targets.length - index)));
       const late = AbortSignal.timeout(shareMs);
@@ -218,10 +218,12 @@ class PostgresSink implements EngineSink {
       } catch (error) {
         if (session !== undefined) this.#part(session.abandon());
         signal.throwIfAborted();
-        problem = late.aborted ? new Error(`no connection within ${openTimeoutMs} ms`) : error;
+        problems.push(late.aborted ? new Error(`no connection within ${openTimeoutMs} ms`) : error);
       }
     }
-    throw problem;
+    const wrong = problems.find((problem) => problem instanceof SpillwayError);
+    // No answer to a statement: what it says is about no row.
+    throw wrong ?? new Error([...new Set(problems.map(wordsOf))].join('; '));
   }
 
   /** Sees to the table, and learns what the server keeps. */
