@@ -48,15 +48,21 @@ async function tableEngine(options: Partial<PostgresSinkOptions>): Promise<SinkE
   };
 }
 
+/** A row as `pg` gives it: a bigint may be more than a number keeps. */
+interface TableRow {
+  readonly stream: string;
+  readonly seq: string;
+  readonly part: number;
+  readonly parts: number;
+  readonly value: Uint8Array;
+}
+
 /** What a reader finds: the records whose parts are all there. */
 async function recordsOf(running: PostgresServer, table: string): Promise<readonly SinkRecord[]> {
   const rows = await running.sql(`SELECT * FROM ${table} ORDER BY stream, seq, part`);
   const joiner = new RecordJoiner<undefined>();
   return rows.flatMap((row) => {
-    const { part, parts, seq, stream, value } = row as unknown as Record<'part' | 'parts' | 'seq', number> & {
-      stream: string;
-      value: Uint8Array;
-    };
+    const { part, parts, seq, stream, value } = row as unknown as TableRow;
     const joined = joiner.add({ part, parts, stream, seq: Number(seq), value }, undefined);
     return joined.kind === 'record' ? [joined.record] : [];
   });

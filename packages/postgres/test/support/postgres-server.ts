@@ -245,9 +245,9 @@ export async function freePort(): Promise<number> {
 
 /** Resolves when something is so. */
 export async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const endMs = performance.now() + 50_000;
+  const endMs = performance.now() + 20_000;
   while (!(await isSo())) {
-    if (performance.now() > endMs) throw new Error(`expected within 50 s: ${what}`);
+    if (performance.now() > endMs) throw new Error(`expected within 20 s: ${what}`);
     await sleep(10);
   }
 }
