@@ -23,6 +23,8 @@ const redis = 'packages/redis/src';
 const redisTest = 'packages/redis/test';
 const nats = 'packages/nats/src';
 const natsTest = 'packages/nats/test';
+const postgres = 'packages/postgres/src';
+const postgresTest = 'packages/postgres/test';
 const voice = 'packages/voice/src';
 const voiceTest = 'packages/voice/test';
 
@@ -8901,5 +8903,53 @@ export const mutants: readonly Mutant[] = [
     replace: 'done: [],',
     test: `${natsTest}/nats-source-troubles.test.ts`,
     only: 'remembered one by one',
+  },
+  {
+    name: 'promise 15: PostgreSQL acknowledges what is only in its memory',
+    file: `${postgres}/sink/record-table.ts`,
+    find: "ELSE 'on' END, true)",
+    replace: "ELSE current_setting('synchronous_commit') END, true)",
+    test: `${postgresTest}/postgres-troubles.test.ts`,
+    only: 'what was acknowledged is there after a kill',
+  },
+  {
+    name: 'promise 15: a record that PostgreSQL has is refused when it comes again',
+    file: `${postgres}/sink/record-table.ts`,
+    find: 'ON CONFLICT (stream, seq, part) DO NOTHING',
+    replace: '',
+    test: `${postgresTest}/postgres-sink.test.ts`,
+    only: 'records that are kept are written again and add nothing',
+  },
+  {
+    name: 'promise 15: a statement that was aborted waits on for its lock',
+    file: `${postgres}/connection/postgres-session.ts`,
+    find: 'connection.cancel(processID, secretKey);',
+    replace: 'void connection.stream.destroy();',
+    test: `${postgresTest}/postgres-troubles.test.ts`,
+    only: 'a write that waits for a lock ends',
+  },
+  {
+    name: 'promise 15: a row that PostgreSQL refuses takes its batch with it',
+    file: `${postgres}/sink/postgres-sink.ts`,
+    find: 'if (rows.length === 1) {',
+    replace: 'if (rows.length >= 1) {',
+    test: `${postgresTest}/postgres-sink.test.ts`,
+    only: 'a record that the engine refuses for ever',
+  },
+  {
+    name: 'promise 15: a sink goes on at a PostgreSQL that syncs no more',
+    file: `${postgres}/sink/postgres-sink.ts`,
+    find: "if (this.#durability === 'fsync' && !grade.isSynced)",
+    replace: 'if (grade.engine === undefined)',
+    test: `${postgresTest}/postgres-troubles.test.ts`,
+    only: 'a server that syncs no more',
+  },
+  {
+    name: 'promise 15: only the first host of PostgreSQL is asked whether it takes writes',
+    file: `${postgres}/sink/postgres-sink.ts`,
+    find: 'address.hosts.flatMap((host) =>',
+    replace: 'address.hosts.slice(0, 1).flatMap((host) =>',
+    test: `${postgresTest}/postgres-troubles.test.ts`,
+    only: 'a standby takes no writes',
   },
 ];

@@ -15,6 +15,7 @@ const exported = {
   '@spillway/client': ['ClientError', 'createFetch', 'openClient'],
   '@spillway/client/react': ['useStream'],
   '@spillway/nats': ['openNatsSink', 'openNatsSource'],
+  '@spillway/postgres': ['openPostgresSink'],
   '@spillway/redis': ['openRedisLimits', 'openRedisSink', 'openRedisSource'],
   '@spillway/voice': ['openCall', 'openGeminiLive', 'openOpenAiRealtime', 'resampledModel', 'webhookTool'],
   '@spillway/voice/simulate/model': ['openSimulatedGemini', 'openSimulatedModel', 'serveSimulatedModels'],
@@ -59,6 +60,12 @@ const surroundings = `
 `;
 
 async function allModules(): Promise<Map<string, string>> {
+    'packages/client/src',
+    'packages/postgres/src',
+    'packages/redis/src',
+    'packages/voice/src',
+  ];
+  const folders = [
   const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src', 'packages/nats/src'];
   const found = await Promise.all(
     folders.map(async (folder) => {
@@ -75,8 +82,10 @@ async function allModules(): Promise<Map<string, string>> {
     'packages/voice/README.md',
     'packages/redis/README.md',
     'docs/engines/nats.md',
+    'docs/engines/postgres.md',
     'docs/engines/redis.md',
     'packages/nats/README.md',
+    'packages/postgres/README.md',
     ...files,
   ]);
 }

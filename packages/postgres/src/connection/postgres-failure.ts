@@ -1,0 +1,43 @@
+import { DatabaseError } from 'pg';
+
+/** What PostgreSQL or the system says, for people: without secrets, and without what is in a record. */
+export function wordsOf(error: unknown): string {
+  if (error instanceof DatabaseError) {
+    const { code = '', message } = error;
+    // What is wrong with a value may quote it, and a trigger may say anything.
+    return /^(?:22|23|P0)/.test(code) ? `SQLSTATE ${code}` : `${message} (${code})`;
+  }
+  const told = error instanceof AggregateError ? error.errors[0] : error;
+  return told instanceof Error ? told.message || told.name : String(told);
+}
+
+/** The code of PostgreSQL's answer: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+export function sqlState(error: unknown): string | undefined {
+  return error instanceof DatabaseError ? error.code : undefined;
+}
+
+/** Whether a server has answered that goes on, and did not only say goodbye. */
+export function isAnswer(error: unknown): boolean {
+  return error instanceof DatabaseError && !/^(?:08|25P|57P)/.test(error.code ?? '');
+}
+
+const reasons: ReadonlyMap<string, string> = new Map([
+  ['22021', 'it is not UTF-8'],
+  ['22P02', 'it is not JSON'],
+  ['22P05', 'it has a character that jsonb does not keep: U+0000, or half of a pair'],
+  ['22003', 'it has a number that jsonb does not keep'],
+  ['54000', 'it is larger than jsonb keeps'],
+  ['54001', 'it is nested more deeply than PostgreSQL reads'],
+]);
+
+/**
+ * Why PostgreSQL will never take a row, in words that do not quote it; `undefined`: that is not what it said. Data that a
+ * type or a constraint refuses is refused again; whatever else is wrong may be mended.
+ */
+export function refusalOf(error: unknown): string | undefined {
+  if (!(error instanceof DatabaseError)) return undefined;
+  const { code = '', constraint } = error;
+  if (!/^(?:22|23|54)/.test(code)) return undefined;
+  const why = constraint === undefined ? reasons.get(code) : `the constraint ${constraint} refuses it`;
+  return `${why ?? 'it is not what the table takes'} (SQLSTATE ${code})`;
+}

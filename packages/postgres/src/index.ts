@@ -1,0 +1,1 @@
+export { openPostgresSink, type PostgresSinkOptions } from './sink/postgres-sink.ts';
