@@ -41,6 +41,7 @@ export function copyCheckout(root: string, folder: string): void {
   symlinkSync(join(folder, 'packages/server'), join(folder, 'node_modules/@spillway/server'));
   symlinkSync(join(folder, 'packages/voice'), join(folder, 'node_modules/@spillway/voice'));
   symlinkSync(join(folder, 'packages/redis'), join(folder, 'node_modules/@spillway/redis'));
+  symlinkSync(join(folder, 'packages/aws'), join(folder, 'node_modules/@spillway/aws'));
   symlinkSync(join(folder, 'packages/gateway'), join(folder, 'node_modules/spillway'));
 }
 

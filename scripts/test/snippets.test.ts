@@ -14,6 +14,7 @@ const exported = {
   '@google/genai': ['GoogleGenAI'],
   '@spillway/client': ['ClientError', 'createFetch', 'openClient'],
   '@spillway/client/react': ['useStream'],
+  '@spillway/aws': ['openS3Sink', 'openSqsSink', 'openSqsSource', 'readS3Records'],
   '@spillway/redis': ['openRedisLimits'],
   '@spillway/voice': ['openCall', 'openGeminiLive', 'openOpenAiRealtime', 'resampledModel', 'webhookTool'],
   '@spillway/voice/simulate/model': ['openSimulatedGemini', 'openSimulatedModel', 'serveSimulatedModels'],
@@ -32,6 +33,7 @@ const surroundings = `
   declare const leg: import('@spillway/voice').ModelLeg;
   declare const clip: Uint8Array;
   declare const client: import('@spillway/client').Client;
+  declare const index: Pick<import('@spillway/core').RecordSink, 'write'>;
   declare const key: string;
   declare const messages: { role: 'user'; content: string }[];
   declare const model: string;
@@ -57,7 +59,7 @@ const surroundings = `
 `;
 
 async function allModules(): Promise<Map<string, string>> {
-  const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src'];
+  const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src', 'packages/aws/src'];
   const found = await Promise.all(
     folders.map(async (folder) => {
       const paths = await readdir(join(root, folder), { recursive: true });
@@ -72,6 +74,9 @@ async function allModules(): Promise<Map<string, string>> {
     'packages/client/README.md',
     'packages/voice/README.md',
     'packages/redis/README.md',
+    'packages/aws/README.md',
+    'docs/engines/s3.md',
+    'docs/engines/sqs.md',
     ...files,
   ]);
 }

@@ -5,6 +5,7 @@ import {
   S3Client,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
+import { Connections } from '../service/connections.ts';
 import { endpointOf, invalidUrl, numberOf, readServiceUrl } from '../service/service-url.ts';
 import { nameOf, statusOf } from '../service/service-failure.ts';
 
@@ -28,6 +29,7 @@ export class S3Folder {
   /** The most bytes of values in one object, before they are compressed, unless one value is larger. */
   readonly maxObjectBytes: number;
   readonly #client: S3Client;
+  readonly #connections = new Connections(10);
   readonly #bucket: string;
   readonly #prefix: string;
 
@@ -45,15 +47,7 @@ export class S3Folder {
     this.isAws = endpoint === undefined;
     this.maxObjectBytes = numberOf(url, 'maxObjectBytes', [1024, 2 ** 30]) ?? 67_108_864;
     const config: S3ClientConfig = {
-      // Who writes tries again, with the same key and bytes.
-      maxAttempts: 1,
-      requestHandler: {
-        connectionTimeout: 5000,
-        requestTimeout: 60_000,
-        throwOnRequestTimeout: true,
-        httpAgent: { keepAlive: true, maxSockets: 10 },
-        httpsAgent: { keepAlive: true, maxSockets: 10 },
-      },
+      ...this.#connections.settings(60_000),
       ...(region === undefined ? {} : { region }),
       // Others have no host for each bucket.
       ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
@@ -83,7 +77,7 @@ export class S3Folder {
       ...(onlyNew && { IfNoneMatch: '*' }),
     });
     try {
-      await this.#client.send(command, { abortSignal: signal });
+      await this.#connections.onceMore(() => this.#client.send(command, { abortSignal: signal }), signal);
       return true;
     } catch (error) {
       if (onlyNew && statusOf(error) === 412) return false;
@@ -99,8 +93,10 @@ export class S3Folder {
       ...(maxBytes !== undefined && { Range: `bytes=0-${maxBytes - 1}` }),
     });
     try {
-      const { Body } = await this.#client.send(command, { abortSignal: signal });
-      return await Body?.transformToByteArray();
+      return await this.#connections.onceMore(async () => {
+        const { Body } = await this.#client.send(command, { abortSignal: signal });
+        return Body?.transformToByteArray();
+      }, signal);
     } catch (error) {
       if (nameOf(error) === 'NoSuchKey') return undefined;
       throw error;
@@ -117,9 +113,10 @@ export class S3Folder {
         StartAfter: this.#prefix + behind,
         ...(token !== undefined && { ContinuationToken: token }),
       });
-      const { Contents = [], NextContinuationToken } = await this.#client.send(command, {
-        abortSignal: signal,
-      });
+      const { Contents = [], NextContinuationToken } = await this.#connections.onceMore(
+        () => this.#client.send(command, { abortSignal: signal }),
+        signal,
+      );
       const page: ListedObject[] = [];
       for (const { Key = '' } of Contents) {
         const name = Key.slice(this.#prefix.length);

@@ -53,6 +53,10 @@ export function statusOf(error: unknown): number | undefined {
 function told(error: unknown): { readonly message: string; readonly name: string } {
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
   if (!(first instanceof Error)) return { message: String(first), name: 'Error' };
-  const code = 'code' in first && typeof first.code === 'string' ? first.code : undefined;
+  const code = codeOf(first);
   return { message: first.message || (code ?? 'no message'), name: code ?? first.name };
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }

@@ -1,8 +1,8 @@
 import {
   ChangeMessageVisibilityBatchCommand,
   type Message,
-  type SQSClient,
 } from '@aws-sdk/client-sqs';
+import type { SqsQueue } from './sqs-queue.ts';
 
 /** A message that was received and is not deleted. SQS gives it to nobody else for a while. */
 export interface HeldMessage {
@@ -23,8 +23,7 @@ const batchesAtOnce = 4;
  * them to whoever asks, and so it does soon after the process has ended.
  */
 export class HeldMessages {
-  readonly #client: SQSClient;
-  readonly #url: string;
+  readonly #queue: Pick<SqsQueue, 'client' | 'connections' | 'url'>;
   readonly #visibilityMs: number;
   readonly #maxHoldMs: number;
   /** The earliest received first. */
@@ -33,9 +32,12 @@ export class HeldMessages {
   readonly #closing = new AbortController();
   #renewing: Promise<void> | undefined;
 
-  constructor(client: SQSClient, url: string, visibilityMs: number, maxHoldMs: number) {
-    this.#client = client;
-    this.#url = url;
+  constructor(
+    queue: Pick<SqsQueue, 'client' | 'connections' | 'url'>,
+    visibilityMs: number,
+    maxHoldMs: number,
+  ) {
+    this.#queue = queue;
     this.#visibilityMs = visibilityMs;
     this.#maxHoldMs = maxHoldMs;
     this.#timer = setInterval(() => this.#renew(), visibilityMs / 3);
@@ -104,15 +106,16 @@ export class HeldMessages {
     atOnce: number,
   ): Promise<void> {
     await inBatches(messages, atOnce, async (batch) => {
+      const { client, connections, url } = this.#queue;
       const command = new ChangeMessageVisibilityBatchCommand({
-        QueueUrl: this.#url,
+        QueueUrl: url,
         Entries: batch.map(({ receipt }, index) => ({
           Id: String(index),
           ReceiptHandle: receipt,
           VisibilityTimeout: ms / 1000,
         })),
       });
-      await this.#client.send(command, { abortSignal: signal });
+      await connections.onceMore(() => client.send(command, { abortSignal: signal }), signal);
     });
   }
 }

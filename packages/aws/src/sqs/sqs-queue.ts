@@ -4,6 +4,7 @@ import {
   SQSClient,
   type SQSClientConfig,
 } from '@aws-sdk/client-sqs';
+import { Connections } from '../service/connections.ts';
 import { endpointOf, invalidUrl, numberOf, readServiceUrl } from '../service/service-url.ts';
 import { nameOf, withinTime } from '../service/service-failure.ts';
 
@@ -13,6 +14,9 @@ const regionOfHost = /^(?:sqs(?:-fips)?\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.amaz
 
 /** Until a queue says otherwise: what every queue has taken since there are queues. */
 const leastMaxBytes = 262_144;
+
+/** More than the longest wait for messages. */
+const requestTimeoutMs = 30_000;
 
 /** What a queue says of itself. */
 export interface QueueSettings {
@@ -28,6 +32,7 @@ export interface QueueSettings {
 /** A queue of SQS, and the client that talks to it. */
 export class SqsQueue {
   readonly client: SQSClient;
+  readonly connections: Connections;
   /** As requests name it. */
   readonly url: string;
   /** For people. */
@@ -53,16 +58,10 @@ export class SqsQueue {
     this.url = `${endpoint ?? `https://${url.host}`}/${account}/${name}`;
     this.isAws = endpoint === undefined && (newer ?? older) !== undefined;
     this.maxBatches = numberOf(url, 'maxBatches', [1, 64]) ?? 8;
+    // One more for a call that waits for messages, and one for what is told of those in hand.
+    this.connections = new Connections(this.maxBatches + 2);
     const config: SQSClientConfig = {
-      // Who writes tries again: at once, and without knowing what came of the first, nobody else may.
-      maxAttempts: 1,
-      requestHandler: {
-        connectionTimeout: 5000,
-        requestTimeout: 30_000,
-        throwOnRequestTimeout: true,
-        httpAgent: { keepAlive: true, maxSockets: this.maxBatches + 2 },
-        httpsAgent: { keepAlive: true, maxSockets: this.maxBatches + 2 },
-      },
+      ...this.connections.settings(requestTimeoutMs),
       ...(region === undefined ? {} : { region }),
       ...(endpoint === undefined ? {} : { endpoint }),
     };
@@ -107,7 +106,7 @@ export class SqsQueue {
     signal: AbortSignal,
   ): Promise<Partial<Record<string, string>>> {
     const command = new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: names });
-    const { Attributes } = await this.client.send(command, { abortSignal: signal });
+    const { Attributes } = await this.connections.onceMore(() => this.client.send(command, { abortSignal: signal }), signal);
     return Attributes ?? {};
   }
 }

@@ -155,7 +155,10 @@ class SqsSink implements EngineSink {
         ...(this.#isFifo && { MessageDeduplicationId: idOf(part), MessageGroupId: part.group }),
       })),
     });
-    const { Failed = [], Successful = [] } = await this.#queue.client.send(command, { abortSignal: signal });
+    const { Failed = [], Successful = [] } = await this.#queue.connections.onceMore(
+      () => this.#queue.client.send(command, { abortSignal: signal }),
+      signal,
+    );
     for (const { Id } of Successful) {
       const sent = batch[Number(Id)];
       if (sent !== undefined) lanes.kept(sent.part);

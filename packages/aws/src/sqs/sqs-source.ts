@@ -89,7 +89,7 @@ export async function openSqsSource(options: SqsSourceOptions): Promise<RecordSo
   if (stream !== undefined && !/^[\w-]{1,128}$/.test(stream))
     throw new SpillwayError('invalid_option', 'stream: expected 1 to 128 of A-Z a-z 0-9 _ -.');
   const { queue } = await openQueue(url, 'source_failed', openTimeoutMs);
-  const held = new HeldMessages(queue.client, queue.url, visibilityMs, holdMs);
+  const held = new HeldMessages(queue, visibilityMs, holdMs);
   return new SqsSource(queue, held, {
     visibilitySeconds: visibilityMs / 1000,
     stream: stream ?? queue.name.replaceAll(/[^\w-]/g, '-'),
@@ -209,9 +209,10 @@ class SqsSource implements RecordSource {
         MessageAttributeNames: ['All'],
         MessageSystemAttributeNames: ['ApproximateReceiveCount', 'SentTimestamp'],
       });
-      const { Messages = [] } = await this.#queue.client.send(command, {
-        abortSignal: this.#closing.signal,
-      });
+      const { Messages = [] } = await this.#queue.connections.onceMore(
+        () => this.#queue.client.send(command, { abortSignal: this.#closing.signal }),
+        this.#closing.signal,
+      );
       for (const message of Messages) this.#add(message);
       return Messages.length;
     })().finally(() => {
@@ -258,7 +259,10 @@ class SqsSource implements RecordSource {
         QueueUrl: this.#queue.url,
         Entries: batch.map(({ receipt }, index) => ({ Id: String(index), ReceiptHandle: receipt })),
       });
-      const { Failed = [] } = await this.#queue.client.send(command, { abortSignal: ended });
+      const { Failed = [] } = await this.#queue.connections.onceMore(
+        () => this.#queue.client.send(command, { abortSignal: ended }),
+        ended,
+      );
       // A receipt that is too old: SQS has given the message to somebody else. If it comes again to this source, it is known.
       const failed = Failed.find(({ SenderFault }) => SenderFault !== true);
       if (failed !== undefined) throw new Error(`${failed.Code ?? 'unknown'} for a message`);

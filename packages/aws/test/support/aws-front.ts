@@ -86,9 +86,15 @@ export class AwsFront {
 
   async close(): Promise<void> {
     await this.heal();
+    this.cut();
+    await once(this.#server, 'close');
+  }
+
+  /** Ends it without waiting for what it holds. */
+  cut(): void {
+    this.#healed.resolve();
     this.#server.closeAllConnections();
     this.#server.close();
-    await once(this.#server, 'close');
   }
 
   async #answer(asked: IncomingMessage, answer: ServerResponse): Promise<void> {

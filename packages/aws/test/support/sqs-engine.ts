@@ -21,7 +21,8 @@ export class SqsEngine implements SinkEngine {
   readonly client: SQSClient;
   readonly remembers: boolean;
   readonly #options: Partial<EngineSinkOptions>;
-  readonly #found: SinkRecord[] = [];
+  /** Records in the order of their last parts. */
+  readonly #found: { readonly stream: string; readonly seq: number }[] = [];
   readonly #parts = new Map<string, Uint8Array[]>();
 
   private constructor(
@@ -34,8 +35,7 @@ export class SqsEngine implements SinkEngine {
     this.client = client;
     this.queueUrl = queueUrl;
     this.#options = options;
-    const { host, pathname } = new URL(queueUrl);
-    this.url = `sqs://${host}${pathname}?region=us-east-1&endpoint=${front.url}`;
+    this.url = this.urlBehind(front);
     this.remembers = queueUrl.endsWith('.fifo');
   }
 
@@ -54,6 +54,11 @@ export class SqsEngine implements SinkEngine {
     return new SqsEngine(await emulator.front(), client, QueueUrl, others);
   }
 
+  urlBehind(front: AwsFront): string {
+    const { host, pathname } = new URL(this.queueUrl);
+    return `sqs://${host}${pathname}?region=us-east-1&endpoint=${front.url}`;
+  }
+
   open(): Promise<EngineSink> {
     // A machine that is busy is slow, and is no engine that fails.
     return openSqsSink({ url: this.url, openTimeoutMs: 60_000, ...this.#options });
@@ -69,7 +74,11 @@ export class SqsEngine implements SinkEngine {
           MessageAttributeNames: ['All'],
         }),
       );
-      if (Messages.length === 0) return this.#found;
+      if (Messages.length === 0)
+        return this.#found.map(({ seq, stream }) => {
+          const parts = Array.from(this.#parts.get(`${stream} ${seq}`) ?? []);
+          return { stream, seq, value: Buffer.concat(parts) };
+        });
       for (const message of Messages) this.#add(message);
       await this.client.send(
         new DeleteMessageBatchCommand({
@@ -121,7 +130,7 @@ export class SqsEngine implements SinkEngine {
     this.#parts.set(`${stream} ${seq}`, parts);
     parts[Number(text('part'))] = value;
     if (Number(text('part')) < Number(text('parts')) - 1) return;
-    this.#found.push({ stream, seq, value: Buffer.concat(Array.from(parts)) });
+    this.#found.push({ stream, seq });
   }
 }
 

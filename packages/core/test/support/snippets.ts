@@ -55,6 +55,7 @@ const settings = {
     paths: {
       '@spillway/client': [sources('client/src/index.ts')],
       '@spillway/client/react': [sources('client/src/react.ts')],
+      '@spillway/aws': [sources('aws/src/index.ts')],
       '@spillway/redis': [sources('redis/src/index.ts')],
       '@spillway/voice': [sources('voice/src/index.ts')],
       '@spillway/voice/simulate/carrier': [sources('voice/src/simulate/carrier/index.ts')],
