@@ -53,7 +53,9 @@ test.each([
 
 test('a password is refused, and says where AWS’s keys come from', async () => {
   for (const open of [openSqsSink, openS3Sink]) {
-    const error: unknown = await open({ url: 's3://bucket/x', password: secret }).catch((reason: unknown) => reason);
+    const error: unknown = await open({ url: 's3://bucket/x', password: secret }).catch(
+      (reason: unknown) => reason,
+    );
     expect(error).toMatchObject({
       code: 'invalid_option',
       message: expect.stringContaining('AWS_SECRET_ACCESS_KEY') as string,
@@ -69,11 +71,9 @@ test('an engine that is away, is silent or has no such place fails the opening i
     (openTimeoutMs: number) => openSqsSink({ url: engine.url.replace('.fifo', '-none.fifo'), openTimeoutMs }),
     (openTimeoutMs: number) => openS3Sink({ url: s3, openTimeoutMs }),
   ];
-  for (const open of openings)
-    await expect(open(50_000)).rejects.toMatchObject({ code: 'sink_failed' });
+  for (const open of openings) await expect(open(50_000)).rejects.toMatchObject({ code: 'sink_failed' });
   engine.fail();
-  for (const open of openings)
-    await expect(open(50_000)).rejects.toMatchObject({ code: 'sink_failed' });
+  for (const open of openings) await expect(open(50_000)).rejects.toMatchObject({ code: 'sink_failed' });
   await engine.heal();
   engine.hang();
   for (const open of openings)

@@ -59,48 +59,53 @@ async function read(engine: S3Engine, after?: string): Promise<(SinkRecord & { o
   return found;
 }
 
-describe.each([true, false])('promise 15: in a store whose knowledge of conditions is %s', (knowsConditions) => {
-  beforeAll(() => {
-    store.knowsConditions = knowsConditions;
-  });
+describe.each([true, false])(
+  'promise 15: in a store whose knowledge of conditions is %s',
+  (knowsConditions) => {
+    beforeAll(() => {
+      store.knowsConditions = knowsConditions;
+    });
 
-  test('promise 15: what a process that has died had under way comes late, and takes nothing away', async () => {
-    const engine = await engineOf();
-    const dying = await front();
-    const early = await openBehind(engine, dying);
-    await early.write(recordsOf('a', 0, 2), soon());
-    dying.hang();
-    const stop = new AbortController();
-    const late = early.write([...recordsOf('a', 2, 4, ' late'), ...recordsOf('z', 0, 1)], stop.signal);
-    late.catch(() => undefined);
-    // The next process has the same to write, and more.
-    const sink = await engine.open();
-    await sink.write([...recordsOf('a', 2, 3, ' late'), ...recordsOf('b', 0, 2)], soon());
-    await dying.heal();
-    await late;
-    await sink.write([...recordsOf('a', 3, 5), ...recordsOf('b', 2, 3)], soon());
-    await sink.close();
-    const ids = idsOf(await read(engine)).sort();
-    expect(ids).toEqual(['a 0', 'a 1', 'a 2', 'a 3', 'a 4', 'b 0', 'b 1', 'b 2', 'z 0']);
-    if (knowsConditions) expect(idsOf(await engine.records()).sort()).toEqual(ids);
-  });
+    test('promise 15: what a process that has died had under way comes late, and takes nothing away', async () => {
+      const engine = await engineOf();
+      const dying = await front();
+      const early = await openBehind(engine, dying);
+      await early.write(recordsOf('a', 0, 2), soon());
+      dying.hang();
+      const stop = new AbortController();
+      const late = early.write([...recordsOf('a', 2, 4, ' late'), ...recordsOf('z', 0, 1)], stop.signal);
+      late.catch(() => undefined);
+      // The next process has the same to write, and more.
+      const sink = await engine.open();
+      await sink.write([...recordsOf('a', 2, 3, ' late'), ...recordsOf('b', 0, 2)], soon());
+      await dying.heal();
+      await late;
+      await sink.write([...recordsOf('a', 3, 5), ...recordsOf('b', 2, 3)], soon());
+      await sink.close();
+      const ids = idsOf(await read(engine)).sort();
+      expect(ids).toEqual(['a 0', 'a 1', 'a 2', 'a 3', 'a 4', 'b 0', 'b 1', 'b 2', 'z 0']);
+      if (knowsConditions) expect(idsOf(await engine.records()).sort()).toEqual(ids);
+    });
 
-  test('promise 15: two that write at once to one prefix lose nothing of each other', async () => {
-    const engine = await engineOf();
-    const [one, other] = [await engine.open(), await engine.open()];
-    for (let round = 0; round < 10; round += 1) {
-      await Promise.all([
-        one.write(recordsOf('a', round, round + 1), soon()),
-        other.write(recordsOf('b', round, round + 1), soon()),
-      ]);
-    }
-    const found = await engine.records();
-    for (const stream of ['a', 'b'])
-      expect(idsOf(found.filter((record) => record.stream === stream))).toEqual(idsOf(recordsOf(stream, 0, 10)));
-    await one.close();
-    await other.close();
-  });
-});
+    test('promise 15: two that write at once to one prefix lose nothing of each other', async () => {
+      const engine = await engineOf();
+      const [one, other] = [await engine.open(), await engine.open()];
+      for (let round = 0; round < 10; round += 1) {
+        await Promise.all([
+          one.write(recordsOf('a', round, round + 1), soon()),
+          other.write(recordsOf('b', round, round + 1), soon()),
+        ]);
+      }
+      const found = await engine.records();
+      for (const stream of ['a', 'b'])
+        expect(idsOf(found.filter((record) => record.stream === stream))).toEqual(
+          idsOf(recordsOf(stream, 0, 10)),
+        );
+      await one.close();
+      await other.close();
+    });
+  },
+);
 
 test('promise 15: a write of which nobody knows is repeated as it was, before anything else is written', async () => {
   store.knowsConditions = true;
@@ -125,10 +130,7 @@ test('promise 15: a sink that is opened after many objects knows all streams, an
   const before = engine.front.requests;
   const sink = await engine.open();
   expect(engine.front.requests - before).toBeLessThan(45);
-  await sink.write(
-    Array.from({ length: 130 }, (_, index) => recordsOf(`s${index}`, 0, 2)).flat(),
-    soon(),
-  );
+  await sink.write(Array.from({ length: 130 }, (_, index) => recordsOf(`s${index}`, 0, 2)).flat(), soon());
   expect(await engine.keys()).toHaveLength(130);
   await sink.close();
 });

@@ -1,9 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  DeleteMessageCommand,
-  ReceiveMessageCommand,
-  SendMessageCommand,
-} from '@aws-sdk/client-sqs';
+import { DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
 import { openSqsSink, openSqsSource } from '@spillway/aws';
 import type { SinkRecord } from '@spillway/core';
 import type { RecordSource } from '@spillway/core/source/record-source';
@@ -50,6 +46,10 @@ function recordsOf(stream: string, count: number, bytes = 10): SinkRecord[] {
     seq,
     value: Buffer.from(`${stream} ${seq} `.padEnd(bytes, '.')),
   }));
+}
+
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await sleep(10);
 }
 
 function idsOf(items: readonly unknown[]): string[] {
@@ -102,7 +102,9 @@ test('promise 15: every record is read in order and none is lost, whatever crash
     for (const { seq, stream, value } of items) {
       const last = (got.get(stream) ?? []).at(-1) ?? (done.get(stream) ?? 0) - 1;
       expect(`${stream} ${seq}`).toBe(`${stream} ${last + 1}`);
-      expect(Buffer.from(value)).toEqual(written.flat().find((r) => r.stream === stream && r.seq === seq)?.value);
+      expect(Buffer.from(value)).toEqual(
+        written.flat().find((r) => r.stream === stream && r.seq === seq)?.value,
+      );
       got.set(stream, [...(got.get(stream) ?? []), seq]);
     }
     const moment = randomness.random();
@@ -124,18 +126,54 @@ test('promise 15: every record is read in order and none is lost, whatever crash
       got.clear();
     }
   }
-  expect([...done]).toEqual(expect.arrayContaining([['a', 12], ['b', 12], ['c', 12]]));
+  expect([...done]).toEqual(
+    expect.arrayContaining([
+      ['a', 12],
+      ['b', 12],
+      ['c', 12],
+    ]),
+  );
   await source.close();
   front.cut();
+});
+
+test('promise 15: a read that waits while SQS fails loses nothing, and no order', async () => {
+  const engine = await openEngine();
+  const sink = await openSqsSink({
+    url: engine.urlBehind({ url: emulator.url }),
+    openTimeoutMs: 60_000,
+  });
+  const source = await openSource(engine);
+  const items: SinkRecord[] = [];
+  for (let round = 0; round < 3; round += 1) {
+    const waiting = source.read({ maxItems: 7 }, soon()).catch(() => []);
+    await until(() => engine.front.requests > 0);
+    engine.front.requests = 0;
+    // What it was to receive goes to a connection that is gone, and comes again.
+    engine.fail();
+    await sink.write(recordsOf('a', 3 * (round + 1)).slice(3 * round), soon());
+    await engine.heal();
+    const came = [...(await waiting)];
+    await source.acknowledge(came, soon());
+    items.push(...(came as SinkRecord[]));
+    while (items.length < 3 * (round + 1)) {
+      const read = await source.read({ maxItems: 7 }, soon());
+      await source.acknowledge(read, soon());
+      items.push(...(read as SinkRecord[]));
+    }
+  }
+  expect(idsOf(items)).toEqual(idsOf(recordsOf('a', 9)));
+  await sink.close();
 });
 
 test('promise 15: while a record is in hand nobody else gets it, however long the work takes', async () => {
   const engine = await openEngine();
   await (await openSink(engine)).write(recordsOf('a', 1), soon());
-  const source = await openSource(engine);
+  // So long that a busy machine has its turn in time.
+  const source = await openSource(engine, 3000);
   const items = await source.read({ maxItems: 1 }, soon());
   const others = await engine.client.send(
-    new ReceiveMessageCommand({ QueueUrl: engine.queueUrl, WaitTimeSeconds: 3 }),
+    new ReceiveMessageCommand({ QueueUrl: engine.queueUrl, WaitTimeSeconds: 5 }),
   );
   expect(others.Messages).toBeUndefined();
   await source.acknowledge(items, soon());
@@ -154,7 +192,10 @@ test('promise 15: a record that is received again while it is in hand is not giv
   const [second] = await source.read({ maxItems: 1 }, soon());
   expect(idsOf([first, second])).toEqual(['a 0', 'b 0']);
   await source.read({ maxItems: 1 }, AbortSignal.timeout(300)).catch(() => undefined);
-  await source.acknowledge([first, second].flatMap((item) => item ?? []), soon());
+  await source.acknowledge(
+    [first, second].flatMap((item) => item ?? []),
+    soon(),
+  );
   await sleep(1200);
   expect((await source.lag(soon())).records).toBe(0);
 });
@@ -221,24 +262,30 @@ test('the lag of a group is what is in the queue of that name', async () => {
 
 test('promise 15: a stream keeps its order, whenever the other parts of its records come', () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 6 }), fc.infiniteStream(fc.nat()), (sizes, picks) => {
-      const order = new MessageOrder();
-      // What has no order, and what has one.
-      const free = sizes.flatMap((parts, seq) => Array.from({ length: parts - 1 }, (_, part) => ({ seq, part, parts })));
-      const ordered = sizes.map((parts, seq) => ({ seq, part: parts - 1, parts }));
-      const came: string[] = [];
-      while (free.length + ordered.length > 0) {
-        const pick = Number(picks.next().value) % (free.length + 1);
-        const [next] = pick < free.length ? free.splice(pick, 1) : ordered.splice(0, 1);
-        if (next === undefined) continue;
-        const value = Buffer.from(`${next.seq}.${next.part} `);
-        const message = { id: '', sentMs: 0, receipt: '', receivedMs: 0 };
-        const { records } = order.add({ stream: 'a', value, ...next }, message);
-        came.push(...records.map(({ record }) => Buffer.from(record.value).toString()));
-      }
-      expect(came).toEqual(
-        sizes.map((parts, seq) => Array.from({ length: parts }, (_, part) => `${seq}.${part} `).join('')),
-      );
-    }),
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 6 }),
+      fc.infiniteStream(fc.nat()),
+      (sizes, picks) => {
+        const order = new MessageOrder();
+        // What has no order, and what has one.
+        const free = sizes.flatMap((parts, seq) =>
+          Array.from({ length: parts - 1 }, (_, part) => ({ seq, part, parts })),
+        );
+        const ordered = sizes.map((parts, seq) => ({ seq, part: parts - 1, parts }));
+        const came: string[] = [];
+        while (free.length + ordered.length > 0) {
+          const pick = Number(picks.next().value) % (free.length + 1);
+          const [next] = pick < free.length ? free.splice(pick, 1) : ordered.splice(0, 1);
+          if (next === undefined) continue;
+          const value = Buffer.from(`${next.seq}.${next.part} `);
+          const message = { id: '', sentMs: 0, receipt: '', receivedMs: 0 };
+          const { records } = order.add({ stream: 'a', value, ...next }, message);
+          came.push(...records.map(({ record }) => Buffer.from(record.value).toString()));
+        }
+        expect(came).toEqual(
+          sizes.map((parts, seq) => Array.from({ length: parts }, (_, part) => `${seq}.${part} `).join('')),
+        );
+      },
+    ),
   );
 });

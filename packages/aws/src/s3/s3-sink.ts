@@ -218,7 +218,10 @@ async function loadManifest(folder: S3Folder, signal: AbortSignal): Promise<Mani
   if (bytes === undefined) return { spillway: 1, last: 0, streams: [] };
   const manifest = JSON.parse(Buffer.from(bytes).toString()) as Partial<Manifest>;
   if (manifest.spillway !== 1 || !Number.isSafeInteger(manifest.last) || !Array.isArray(manifest.streams))
-    throw new SpillwayError('invalid_option', `${folder.address}: expected ${manifestName} to be a manifest of records.`);
+    throw new SpillwayError(
+      'invalid_option',
+      `${folder.address}: expected ${manifestName} to be a manifest of records.`,
+    );
   return manifest as Manifest;
 }
 

@@ -30,7 +30,8 @@ export async function withinTime<Value>(
   try {
     return await work(signal);
   } catch (error) {
-    if (signal.aborted) throw new SpillwayError(code, `${what}: expected an answer within ${timeoutMs} ms, got none.`);
+    if (signal.aborted)
+      throw new SpillwayError(code, `${what}: expected an answer within ${timeoutMs} ms, got none.`);
     throw serviceFailure(code, what, error);
   }
 }

@@ -1,7 +1,4 @@
-import {
-  ChangeMessageVisibilityBatchCommand,
-  type Message,
-} from '@aws-sdk/client-sqs';
+import { ChangeMessageVisibilityBatchCommand, type Message } from '@aws-sdk/client-sqs';
 import type { SqsQueue } from './sqs-queue.ts';
 
 /** A message that was received and is not deleted. SQS gives it to nobody else for a while. */
@@ -82,8 +79,7 @@ export class HeldMessages {
     this.#closing.abort();
     await this.#renewing;
     const signal = AbortSignal.timeout(timeoutMs);
-    // The last first: what comes again is then in the order in which it came, also where it is put in front.
-    const all = [...this.#held.values()].reverse();
+    const all = [...this.#held.values()];
     this.#held.clear();
     await this.#tell(all, 0, signal, 1).catch(() => undefined);
   }

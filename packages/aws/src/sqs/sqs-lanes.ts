@@ -40,11 +40,7 @@ export class SqsLanes {
   readonly #onKept: (record: SinkRecord) => void;
 
   /** @param onKept is told of each record that is kept, while all before it of its stream are. */
-  constructor(
-    records: readonly SinkRecord[],
-    maxPartBytes: number,
-    onKept: (record: SinkRecord) => void,
-  ) {
+  constructor(records: readonly SinkRecord[], maxPartBytes: number, onKept: (record: SinkRecord) => void) {
     this.#maxPartBytes = maxPartBytes;
     this.#onKept = onKept;
     for (const [stream, ofStream] of Map.groupBy(records, (record) => record.stream)) {

@@ -48,7 +48,10 @@ export function encodePart({ part, parts, seq, stream, value }: RecordPart): Sqs
 }
 
 /** The part that a message has; `undefined`: it is another program's. */
-export function decodePart({ Body: body = '', MessageAttributes: attributes = {} }: Message): RecordPart | undefined {
+export function decodePart({
+  Body: body = '',
+  MessageAttributes: attributes = {},
+}: Message): RecordPart | undefined {
   const stream = attributes['stream']?.StringValue ?? '';
   const seq = countOf(attributes['seq']);
   const part = countOf(attributes['part']);

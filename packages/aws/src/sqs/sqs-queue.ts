@@ -106,7 +106,10 @@ export class SqsQueue {
     signal: AbortSignal,
   ): Promise<Partial<Record<string, string>>> {
     const command = new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: names });
-    const { Attributes } = await this.connections.onceMore(() => this.client.send(command, { abortSignal: signal }), signal);
+    const { Attributes } = await this.connections.onceMore(
+      () => this.client.send(command, { abortSignal: signal }),
+      signal,
+    );
     return Attributes ?? {};
   }
 }

@@ -184,10 +184,7 @@ function inOrder(refused: readonly RefusedRecord[], records: readonly SinkRecord
   return refused.toSorted((one, other) => (place.get(one.record) ?? 0) - (place.get(other.record) ?? 0));
 }
 
-function factsOf(
-  queue: SqsQueue,
-  { isFast, isFifo, retentionSeconds }: QueueSettings,
-): EngineFacts {
+function factsOf(queue: SqsQueue, { isFast, isFifo, retentionSeconds }: QueueSettings): EngineFacts {
   const warnings: string[] = [];
   if (!queue.isAws)
     warnings.push('Whoever answers at this endpoint is not known to keep more than its memory.');

@@ -151,7 +151,9 @@ class SqsSource implements RecordSource {
         const seconds = isEmpty ? longPollSeconds : 0;
         // What is there already is given, whatever becomes of the call for more.
         const receiving = this.#receive(Math.min(maxReceive, maxItems - items.length), seconds);
-        const received = await (isEmpty ? this.#unlessEnded(receiving, signal) : this.#orNone(receiving, signal));
+        const received = await (isEmpty
+          ? this.#unlessEnded(receiving, signal)
+          : this.#orNone(receiving, signal));
         if (!isEmpty && received === 0) break;
       }
       this.#given.push(...items);
@@ -234,7 +236,11 @@ class SqsSource implements RecordSource {
   }
 
   /** Whole, with a number that is higher than all before it, also those of earlier sources. */
-  #foreign({ Attributes, Body: body = '', MessageAttributes = {} }: Message): ReturnType<typeof decodePart> & object {
+  #foreign({
+    Attributes,
+    Body: body = '',
+    MessageAttributes = {},
+  }: Message): ReturnType<typeof decodePart> & object {
     const { decode, stream } = this.#options;
     const texts = Object.entries(MessageAttributes).map(
       ([name, { StringValue = '' }]) => [name, StringValue] as const,

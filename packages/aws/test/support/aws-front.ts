@@ -71,7 +71,7 @@ export class AwsFront {
   async heal(): Promise<void> {
     this.#state = 'works';
     this.#healed.resolve();
-    await Promise.all(this.#late);
+    await Promise.allSettled(this.#late);
   }
 
   /** Connections that are open when those that close have closed. */

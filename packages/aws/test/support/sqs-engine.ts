@@ -41,7 +41,10 @@ export class SqsEngine implements SinkEngine {
 
   static async create(
     emulator: AwsEmulator,
-    options: Partial<EngineSinkOptions> & { readonly isFifo?: boolean; readonly attributes?: Record<string, string> } = {},
+    options: Partial<EngineSinkOptions> & {
+      readonly isFifo?: boolean;
+      readonly attributes?: Record<string, string>;
+    } = {},
   ): Promise<SqsEngine> {
     const { attributes, isFifo = true, ...others } = options;
     const client = new SQSClient({ endpoint: emulator.url });
@@ -54,7 +57,7 @@ export class SqsEngine implements SinkEngine {
     return new SqsEngine(await emulator.front(), client, QueueUrl, others);
   }
 
-  urlBehind(front: AwsFront): string {
+  urlBehind(front: Pick<AwsFront, 'url'>): string {
     const { host, pathname } = new URL(this.queueUrl);
     return `sqs://${host}${pathname}?region=us-east-1&endpoint=${front.url}`;
   }
@@ -91,10 +94,10 @@ export class SqsEngine implements SinkEngine {
 
   /** The emulator takes every message: what refuses stands before it, and answers as SQS does. */
   refuse({ seq, stream }: SinkRecord): void {
-    this.front.intercept = failing(
-      (entry) => entry.stream === stream && entry.seq === seq,
-      { Code: 'InvalidMessageContents', SenderFault: true },
-    );
+    this.front.intercept = failing((entry) => entry.stream === stream && entry.seq === seq, {
+      Code: 'InvalidMessageContents',
+      SenderFault: true,
+    });
   }
 
   fail(): void {
@@ -122,9 +125,11 @@ export class SqsEngine implements SinkEngine {
     const text = (name: string): string => MessageAttributes[name]?.StringValue ?? '';
     const stream = text('stream');
     const seq = Number(text('seq'));
-    const value = { none: () => Buffer.alloc(0), text: () => Buffer.from(Body), base64: () => Buffer.from(Body, 'base64') }[
-      text('encoding')
-    ]?.();
+    const value = {
+      none: () => Buffer.alloc(0),
+      text: () => Buffer.from(Body),
+      base64: () => Buffer.from(Body, 'base64'),
+    }[text('encoding')]?.();
     if (value === undefined) throw new Error('expected an encoding');
     const parts = this.#parts.get(`${stream} ${seq}`) ?? [];
     this.#parts.set(`${stream} ${seq}`, parts);

@@ -26,7 +26,10 @@ export class SqsSourceEngine implements SourceEngine {
   readonly #written: SinkRecord[] = [];
   readonly #fronts: AwsFront[] = [];
 
-  constructor(emulator: AwsEmulator, { isFifo, maxEntryBytes = 262_144 }: { isFifo: boolean; maxEntryBytes?: number }) {
+  constructor(
+    emulator: AwsEmulator,
+    { isFifo, maxEntryBytes = 262_144 }: { isFifo: boolean; maxEntryBytes?: number },
+  ) {
     this.#emulator = emulator;
     this.#isFifo = isFifo;
     this.#maxEntryBytes = maxEntryBytes;
