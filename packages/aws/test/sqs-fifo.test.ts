@@ -166,6 +166,29 @@ test('promise 15: a read that waits while SQS fails loses nothing, and no order'
   await sink.close();
 });
 
+test('promise 15: calls after a close reject, and what was not acknowledged comes again at once, in its order', async () => {
+  const engine = await openEngine();
+  const records = [...recordsOf('a', 2), ...recordsOf('b', 2)];
+  await (await openSink(engine)).write(records, soon());
+  // Nothing comes again by itself in this time.
+  const early = await openSource(engine, 600_000);
+  const items = await early.read({ maxItems: 2 }, soon());
+  await early.close();
+  const closed = { code: 'source_closed' };
+  await expect(early.read({ maxItems: 1 }, soon())).rejects.toMatchObject(closed);
+  await expect(early.acknowledge(items, soon())).rejects.toMatchObject(closed);
+  await expect(early.lag(soon())).rejects.toMatchObject(closed);
+  const source = await openSource(engine);
+  const found: SinkRecord[] = [];
+  while (found.length < records.length) {
+    const read = await source.read({ maxItems: 10 }, soon());
+    await source.acknowledge(read, soon());
+    found.push(...(read as SinkRecord[]));
+  }
+  for (const stream of ['a', 'b'])
+    expect(idsOf(found.filter((record) => record.stream === stream))).toEqual(idsOf(recordsOf(stream, 2)));
+});
+
 test('promise 15: while a record is in hand nobody else gets it, however long the work takes', async () => {
   const engine = await openEngine();
   await (await openSink(engine)).write(recordsOf('a', 1), soon());

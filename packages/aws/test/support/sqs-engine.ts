@@ -125,12 +125,9 @@ export class SqsEngine implements SinkEngine {
     const text = (name: string): string => MessageAttributes[name]?.StringValue ?? '';
     const stream = text('stream');
     const seq = Number(text('seq'));
-    const value = {
-      none: () => Buffer.alloc(0),
-      text: () => Buffer.from(Body),
-      base64: () => Buffer.from(Body, 'base64'),
-    }[text('encoding')]?.();
-    if (value === undefined) throw new Error('expected an encoding');
+    const encoding = text('encoding');
+    const value =
+      encoding === 'none' ? Buffer.alloc(0) : Buffer.from(Body, encoding === 'text' ? 'utf8' : 'base64');
     const parts = this.#parts.get(`${stream} ${seq}`) ?? [];
     this.#parts.set(`${stream} ${seq}`, parts);
     parts[Number(text('part'))] = value;
