@@ -84,13 +84,12 @@ export class AwsFront {
     return count();
   }
 
+  /** Without waiting for what it holds. */
   async close(): Promise<void> {
-    await this.heal();
     this.cut();
     await once(this.#server, 'close');
   }
 
-  /** Ends it without waiting for what it holds. */
   cut(): void {
     this.#healed.resolve();
     this.#server.closeAllConnections();
