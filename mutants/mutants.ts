@@ -25,6 +25,8 @@ const nats = 'packages/nats/src';
 const natsTest = 'packages/nats/test';
 const postgres = 'packages/postgres/src';
 const postgresTest = 'packages/postgres/test';
+const aws = 'packages/aws/src';
+const awsTest = 'packages/aws/test';
 const voice = 'packages/voice/src';
 const voiceTest = 'packages/voice/test';
 
@@ -8951,5 +8953,86 @@ export const mutants: readonly Mutant[] = [
     replace: 'address.hosts.slice(0, 1).flatMap((host) =>',
     test: `${postgresTest}/postgres-troubles.test.ts`,
     only: 'a standby takes no writes',
+  },
+  {
+    name: 'promise 15: a number of S3 is written over',
+    file: `${aws}/s3/s3-folder.ts`,
+    find: "...(onlyNew && { IfNoneMatch: '*' }),",
+    replace: "...(onlyNew && name.endsWith('.json') && { IfNoneMatch: '*' }),",
+    test: `${awsTest}/s3-log.test.ts`,
+    only: 'comes late, and takes nothing away',
+  },
+  {
+    name: 'promise 15: a store that ignores conditions is believed',
+    file: `${aws}/s3/s3-sink.ts`,
+    find: '      !(await putManifest(folder, manifest, true, signal)) ||\n      !(await putManifest(folder, manifest, true, signal))',
+    replace: '      !(await putManifest(folder, manifest, true, signal)) || manifest.last >= 0',
+    test: `${awsTest}/s3-log.test.ts`,
+    only: 'found out, and said',
+  },
+  {
+    name: 'promise 15: a write to S3 of which nobody knows is forgotten',
+    file: `${aws}/s3/s3-sink.ts`,
+    find: '    try {\n      await this.#settle(signal);\n      let rest = records;',
+    replace: '    try {\n      this.#unknown = undefined;\n      let rest = records;',
+    test: `${awsTest}/s3-sink.test.ts`,
+    only: 'silent engine rejects when it is aborted',
+  },
+  {
+    name: 'promise 15: a sink of S3 does not look for what is newer than its manifest',
+    file: `${aws}/s3/s3-sink.ts`,
+    find: 'await sink.learnNewest(signal);',
+    replace: '',
+    test: `${awsTest}/s3-log.test.ts`,
+    only: 'opened after many objects',
+  },
+  {
+    name: 'promise 15: messages of a stream are under way beside each other in SQS',
+    file: `${aws}/sqs/sqs-lanes.ts`,
+    find: '      this.#lanes.set(stream, lane);\n      this.#begin(lane);',
+    replace:
+      '      this.#lanes.set(stream, lane);\n      this.#begin(lane);\n      for (const record of ofStream.slice(1)) {\n        const [part] = splitRecord(record, maxPartBytes);\n        if (part !== undefined) this.#ready.push({ ...part, record, group: stream });\n      }',
+    test: `${awsTest}/sqs-fifo.test.ts`,
+    only: 'fails alone',
+  },
+  {
+    name: 'promise 15: SQS is not told who a message is',
+    file: `${aws}/sqs/sqs-sink.ts`,
+    find: 'MessageDeduplicationId: idOf(part)',
+    replace: 'MessageDeduplicationId: crypto.randomUUID()',
+    test: `${awsTest}/sqs-sink.test.ts`,
+    only: 'of an earlier sink',
+  },
+  {
+    name: 'promise 15: a message that SQS did not take counts as kept',
+    file: `${aws}/sqs/sqs-sink.ts`,
+    find: 'if (other !== undefined || Failed.length + Successful.length < batch.length)',
+    replace: 'if (Failed.length + Successful.length < batch.length)',
+    test: `${awsTest}/sqs-fifo.test.ts`,
+    only: 'fails alone',
+  },
+  {
+    name: 'promise 15: SQS is not told that a message is in hand',
+    file: `${aws}/sqs/held-messages.ts`,
+    find: 'this.#timer = setInterval(() => this.#renew(), visibilityMs / 3);',
+    replace: 'this.#timer = setInterval(() => undefined, visibilityMs / 3);',
+    test: `${awsTest}/sqs-fifo.test.ts`,
+    only: 'nobody else gets it',
+  },
+  {
+    name: 'promise 15: an acknowledgement leaves its messages in SQS',
+    file: `${aws}/sqs/sqs-source.ts`,
+    find: '        this.#given.slice(0, count).flatMap(({ messages }) => messages),',
+    replace: '        [],',
+    test: `${awsTest}/sqs-source.test.ts`,
+    only: 'source rule 4',
+  },
+  {
+    name: 'promise 15: what comes behind a record in parts goes before it',
+    file: `${aws}/sqs/message-order.ts`,
+    find: 'if (isOrdered && waiting !== undefined) {',
+    replace: 'if (isOrdered && waiting === null) {',
+    test: `${awsTest}/sqs-fifo.test.ts`,
+    only: 'whenever the other parts',
   },
 ];

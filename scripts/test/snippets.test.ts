@@ -14,6 +14,7 @@ const exported = {
   '@google/genai': ['GoogleGenAI'],
   '@spillway/client': ['ClientError', 'createFetch', 'openClient'],
   '@spillway/client/react': ['useStream'],
+  '@spillway/aws': ['openS3Sink', 'openSqsSink', 'openSqsSource', 'readS3Records'],
   '@spillway/nats': ['openNatsSink', 'openNatsSource'],
   '@spillway/postgres': ['openPostgresSink'],
   '@spillway/redis': ['openRedisLimits', 'openRedisSink', 'openRedisSource'],
@@ -66,6 +67,7 @@ async function allModules(): Promise<Map<string, string>> {
     'packages/voice/src',
   ];
   const folders = [
+  const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src', 'packages/aws/src'];
   const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src', 'packages/nats/src'];
   const found = await Promise.all(
     folders.map(async (folder) => {
@@ -84,6 +86,9 @@ async function allModules(): Promise<Map<string, string>> {
     'docs/engines/nats.md',
     'docs/engines/postgres.md',
     'docs/engines/redis.md',
+    'docs/engines/s3.md',
+    'docs/engines/sqs.md',
+    'packages/aws/README.md',
     'packages/nats/README.md',
     'packages/postgres/README.md',
     ...files,

@@ -57,6 +57,7 @@ const settings = {
       '@spillway/client/react': [sources('client/src/react.ts')],
       '@spillway/nats': [sources('nats/src/index.ts')],
       '@spillway/postgres': [sources('postgres/src/index.ts')],
+      '@spillway/aws': [sources('aws/src/index.ts')],
       '@spillway/redis': [sources('redis/src/index.ts')],
       '@spillway/voice': [sources('voice/src/index.ts')],
       '@spillway/voice/simulate/carrier': [sources('voice/src/simulate/carrier/index.ts')],

@@ -1,0 +1,63 @@
+import { SpillwayError } from '@spillway/core';
+
+/**
+ * What AWS or its client has thrown, as an error of ours. Without the original as a cause: that has the request's headers,
+ * and of a wrong signature what was signed.
+ */
+export function serviceFailure(
+  code: 'sink_failed' | 'source_failed',
+  what: string,
+  error: unknown,
+): SpillwayError {
+  if (error instanceof SpillwayError) return error;
+  const { message, name } = told(error);
+  if (message.includes('Region is missing'))
+    return new SpillwayError(
+      'invalid_option',
+      `${what}: expected a region. Set region=… in the url, or AWS_REGION.`,
+    );
+  return new SpillwayError(code, `${what} failed: ${`${name}: ${message}`.slice(0, 300)}`);
+}
+
+/** Does what has to be done within a time, with errors as ports have them. */
+export async function withinTime<Value>(
+  code: 'sink_failed' | 'source_failed',
+  what: string,
+  timeoutMs: number,
+  work: (signal: AbortSignal) => Promise<Value>,
+): Promise<Value> {
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    return await work(signal);
+  } catch (error) {
+    if (signal.aborted)
+      throw new SpillwayError(code, `${what}: expected an answer within ${timeoutMs} ms, got none.`);
+    throw serviceFailure(code, what, error);
+  }
+}
+
+/** The name of an error, which AWS's are told apart by. */
+export function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name : '';
+}
+
+/** The status of the answer that the error is, if it is one. */
+export function statusOf(error: unknown): number | undefined {
+  const metadata: unknown = error instanceof Error && '$metadata' in error ? error.$metadata : undefined;
+  const status: unknown =
+    typeof metadata === 'object' && metadata !== null && 'httpStatusCode' in metadata
+      ? metadata.httpStatusCode
+      : undefined;
+  return typeof status === 'number' ? status : undefined;
+}
+
+function told(error: unknown): { readonly message: string; readonly name: string } {
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  if (!(first instanceof Error)) return { message: String(first), name: 'Error' };
+  const code = codeOf(first);
+  return { message: first.message || (code ?? 'no message'), name: code ?? first.name };
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

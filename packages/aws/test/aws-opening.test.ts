@@ -1,0 +1,99 @@
+import { openS3Sink, openSqsSink, openSqsSource, readS3Records } from '@spillway/aws';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { AwsEmulator } from './support/aws-emulator.ts';
+import { SqsEngine } from './support/sqs-engine.ts';
+
+let emulator: AwsEmulator;
+
+beforeAll(async () => {
+  emulator = await AwsEmulator.start();
+});
+
+afterAll(async () => {
+  await emulator.close();
+});
+
+const secret = 'hush-hush';
+
+test.each([
+  ['https://sqs.eu-central-1.amazonaws.com/1/q', 'sqs://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE'],
+  ['sqs://sqs.eu-central-1.amazonaws.com/q', 'the account and the queue'],
+  [`sqs://me:${secret}@sqs.eu-central-1.amazonaws.com/1/q`, 'AWS_ACCESS_KEY_ID'],
+  ['sqs://sqs.eu-central-1.amazonaws.com/1/q?maxBatch=1', 'maxBatches?'],
+  ['sqs://sqs.eu-central-1.amazonaws.com/1/q?maxBatches=0', 'from 1 to 64'],
+  ['sqs://sqs.eu-central-1.amazonaws.com/1/q?maxBatches=1&maxBatches=2', 'maxBatches once'],
+  ['sqs://sqs.eu-central-1.amazonaws.com/1/q?region=', 'a value of region'],
+  [`sqs://q/1/q?endpoint=http://me:${secret}@localhost:1`, 'without user and password'],
+  ['sqs://q/1/q?endpoint=localhost:4566', 'https://HOST:PORT'],
+  ['sqs://q/%zz/q', 'base 16'],
+])('the URL of a queue %s is refused: %s', async (url, says) => {
+  for (const open of [openSqsSink, openSqsSource]) {
+    const error: unknown = await open({ url }).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'invalid_option', message: expect.stringContaining(says) as string });
+    expect(String(error)).not.toContain(secret);
+  }
+});
+
+test.each([
+  ['s3:bucket', 's3://BUCKET/PREFIX'],
+  ['s3://B/x', 'the name of a bucket'],
+  [`s3://me:${secret}@bucket/x`, 'AWS_ACCESS_KEY_ID'],
+  ['s3://bucket/x?endpont=https://a', 'endpoint?'],
+  ['s3://bucket/x?maxObjectBytes=1MiB', 'from 1024'],
+])('the URL of a bucket %s is refused: %s', async (url, says) => {
+  const sink: unknown = await openS3Sink({ url }).catch((reason: unknown) => reason);
+  const reading: unknown = await readS3Records({ url })
+    .next()
+    .catch((reason: unknown) => reason);
+  for (const error of [sink, reading]) {
+    expect(error).toMatchObject({ code: 'invalid_option', message: expect.stringContaining(says) as string });
+    expect(String(error)).not.toContain(secret);
+  }
+});
+
+test('a password is refused, and says where AWS’s keys come from', async () => {
+  for (const open of [openSqsSink, openS3Sink]) {
+    const error: unknown = await open({ url: 's3://bucket/x', password: secret }).catch(
+      (reason: unknown) => reason,
+    );
+    expect(error).toMatchObject({
+      code: 'invalid_option',
+      message: expect.stringContaining('AWS_SECRET_ACCESS_KEY') as string,
+    });
+    expect(String(error)).not.toContain(secret);
+  }
+});
+
+test('an engine that is away, is silent or has no such place fails the opening in time', async () => {
+  const engine = await SqsEngine.create(emulator);
+  const s3 = `s3://nobody/x?region=us-east-1&endpoint=${engine.front.url}`;
+  const openings = [
+    (openTimeoutMs: number) => openSqsSink({ url: engine.url.replace('.fifo', '-none.fifo'), openTimeoutMs }),
+    (openTimeoutMs: number) => openS3Sink({ url: s3, openTimeoutMs }),
+  ];
+  for (const open of openings) await expect(open(50_000)).rejects.toMatchObject({ code: 'sink_failed' });
+  engine.fail();
+  for (const open of openings) await expect(open(50_000)).rejects.toMatchObject({ code: 'sink_failed' });
+  await engine.heal();
+  engine.hang();
+  for (const open of openings)
+    await expect(open(200)).rejects.toMatchObject({
+      code: 'sink_failed',
+      message: expect.stringContaining('within 200 ms') as string,
+    });
+  expect(await engine.front.openCount()).toBe(0);
+  await engine.remove();
+});
+
+test('what an engine says of itself: at another’s endpoint no more than memory is claimed', async () => {
+  const engine = await SqsEngine.create(emulator);
+  const sink = await engine.open();
+  expect(sink).toMatchObject({
+    durability: 'memory',
+    address: expect.stringMatching(/^sqs:\/\/[^?]+\.fifo$/) as string,
+    facts: { engine: 'SQS, a FIFO queue' },
+  });
+  expect(sink.facts.warnings.join(' ')).toMatch(/300 calls.*96 hours/);
+  await sink.close();
+  await engine.remove();
+});
