@@ -1,0 +1,1 @@
+export { openKafkaSink, type KafkaSinkOptions } from './sink/open-kafka-sink.ts';
