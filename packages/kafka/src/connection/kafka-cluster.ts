@@ -7,11 +7,16 @@ import {
   type RecordsBatch,
 } from '@platformatic/kafka';
 import { type KafkaAddress, type KafkaHost, shownHost } from './kafka-address.ts';
-import { errorName, expectNone, KafkaFailure } from './kafka-failure.ts';
+import { errorName, expectNone, hasMoved, KafkaFailure } from './kafka-failure.ts';
 import { KafkaNode } from './kafka-node.ts';
+import { pause } from './or-aborted.ts';
 
 /** How long one broker is asked where everything is, before another one is. */
 const lookTimeoutMs = 3000;
+
+/** How often a call looks for the leader that a partition has now, and what it waits before that. */
+const moves = 4;
+const movePauseMs = 100;
 
 /** What brokers know of the topic. */
 export interface KafkaTopic {
@@ -57,6 +62,22 @@ export class KafkaCluster {
   async topic(signal: AbortSignal): Promise<KafkaTopic> {
     this.#topic ??= await this.#look(signal);
     return this.#topic;
+  }
+
+  /**
+   * Does something, and does it again, with another look at where everything is, when whoever was asked is not the one any
+   * more. What is known is forgotten whenever it rejects.
+   */
+  async follow<Value>(work: () => Promise<Value>, signal: AbortSignal): Promise<Value> {
+    for (let move = 1; ; move += 1) {
+      try {
+        return await work();
+      } catch (error) {
+        this.forget();
+        if (move === moves || !hasMoved(error)) throw error;
+        await pause(move * movePauseMs, signal);
+      }
+    }
   }
 
   /** Whatever is known is not so any more. */

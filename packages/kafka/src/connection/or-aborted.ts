@@ -11,3 +11,10 @@ export async function orAborted<Value>(promise: Promise<Value>, signal: AbortSig
     promise.catch(() => undefined);
   }
 }
+
+/** Resolves after the time, or rejects with the signal's reason. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await orAborted(promise, signal).finally(() => clearTimeout(timer));
+}

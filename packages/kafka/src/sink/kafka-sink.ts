@@ -11,7 +11,7 @@ import {
 import { type KafkaAddress, shownAddress } from '../connection/kafka-address.ts';
 import { KafkaCluster, newest, oldest } from '../connection/kafka-cluster.ts';
 import { entryBytes, toMessage, toPart } from '../connection/kafka-entry.ts';
-import { errorName, hasMoved, kafkaFailure, KafkaFailure } from '../connection/kafka-failure.ts';
+import { errorName, kafkaFailure, KafkaFailure } from '../connection/kafka-failure.ts';
 import type { KafkaNode } from '../connection/kafka-node.ts';
 import { orAborted } from '../connection/or-aborted.ts';
 import { readGroupLag } from '../connection/group-offsets.ts';
@@ -34,9 +34,6 @@ const maxRequestBytes = 8_388_608;
 const replicasTimeoutMs = 10_000;
 /** A read of what is kept. */
 const readBytes = 1_048_576;
-/** How often a write looks for the leader that a partition has now, and what it waits before that. */
-const moves = 4;
-const movePauseMs = 100;
 /** The broker takes none of a batch, whenever it is written: too large, or entries that break a rule. */
 const refusals: ReadonlySet<number> = new Set([10, 18, 32, 87]);
 /** The broker does not know this producer any more, or its numbers. */
@@ -103,7 +100,7 @@ export class KafkaSink implements EngineSink {
     const work = this.#orFailed(async () => {
       // What an aborted write has begun ends at once, because its connections do.
       await orAborted(earlier, signal);
-      await this.#writeAll(records, signal);
+      if (records.length > 0) await this.#cluster.follow(() => this.#writeAll(records, signal), signal);
     }, signal);
     this.#work = work.catch(() => undefined);
     await orAborted(work, signal);
@@ -120,20 +117,6 @@ export class KafkaSink implements EngineSink {
   }
 
   async #writeAll(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
-    for (let move = 1; records.length > 0; move += 1) {
-      try {
-        await this.#writeOnce(records, signal);
-        return;
-      } catch (error) {
-        // What is known of leaders is older than this failure.
-        if (!(error instanceof RefusedRecords)) this.#cluster.forget();
-        if (move === moves || !hasMoved(error)) throw error;
-        await orAborted(new Promise((resolve) => setTimeout(resolve, move * movePauseMs)), signal);
-      }
-    }
-  }
-
-  async #writeOnce(records: readonly SinkRecord[], signal: AbortSignal): Promise<void> {
     const byPartition = Map.groupBy(records, ({ stream }) => this.#partitionOf(stream));
     await this.#readTails([...byPartition.keys()], signal);
     const waiting: Waiting = new Map();

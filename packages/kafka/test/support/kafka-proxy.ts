@@ -174,6 +174,11 @@ export function batchesOf(request: PassingRequest): SentBatch[] {
   );
 }
 
+/** How large those are. */
+export function batchSizesOf(request: PassingRequest): number[] {
+  return partitionsOf(request).map(({ bytes }) => bytes.length);
+}
+
 /** Refuses all of some partitions of a request to write, as brokers do; the others pass. */
 export function refuse(request: PassingRequest, refused: ReadonlySet<number>, code: number): Passage {
   const partitions = partitionsOf(request);

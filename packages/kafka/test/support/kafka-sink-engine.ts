@@ -52,8 +52,8 @@ export class KafkaSinkEngine implements SinkEngine {
         { stream, seq: Number(seq), part: Number(part), parts: Number(parts), value },
         offset,
       );
-      // A part that comes twice is none of a record; a record that comes twice is one too many.
-      if (joined.kind === 'known' && Number(parts) === 1)
+      // A record is written whole when its last part is: one whose last part comes twice is one too many.
+      if (joined.kind === 'known' && Number(part) === Number(parts) - 1)
         return [{ stream, seq: Number(seq), value: new Uint8Array(value) }];
       return joined.kind === 'record' ? [joined.record] : [];
     });
@@ -65,10 +65,12 @@ export class KafkaSinkEngine implements SinkEngine {
 
   async fail(): Promise<void> {
     await this.#mock.command('down -1');
+    // Brokers that are up again are none of those whose connections have ended.
+    await this.#proxy.openCountSoon();
   }
 
-  hang(): void {
-    this.#mock.stop();
+  hang(): Promise<void> {
+    return this.#mock.stop();
   }
 
   async heal(): Promise<void> {
