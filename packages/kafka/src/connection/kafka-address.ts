@@ -55,6 +55,8 @@ export function readKafkaUrl(
   if (match === null) throw invalidUrl(form);
   const [, secure, user = '', hosts = '', topic = '', query = ''] = match;
   const name = decoded(topic);
+  // The name would be shown, and may be the end of a password.
+  if (name.includes('@')) throw invalidUrl(`${form}; a / in a password is %2F`);
   if (!/^[\w.-]{1,249}$/.test(name) || name === '.' || name === '..')
     throw invalidUrl(
       `expected the name of a topic behind the hosts, 1 to 249 characters of A-Z a-z 0-9 . _ -, got ${JSON.stringify(name)}`,

@@ -92,7 +92,8 @@ export class PartitionReader {
 
   /** How many entries behind the place are done. */
   get doneBehind(): number {
-    return this.#places.filter(({ isDone }) => isDone).length;
+    const unread = this.#skip.map(({ from, to }) => Math.max(0, to + 1 - Math.max(from, this.#read)));
+    return unread.reduce((sum, count) => sum + count, this.#places.filter(({ isDone }) => isDone).length);
   }
 
   /** Takes what was fetched at the position. */

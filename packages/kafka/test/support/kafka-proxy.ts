@@ -39,9 +39,9 @@ export class KafkaProxy {
   pass: (request: PassingRequest) => Passage | Promise<Passage> = () => 'pass';
   readonly #servers: Server[] = [];
   readonly #sockets = new Set<Socket>();
+  readonly #upstream = new Set<Socket>();
   /** The port of the proxy, by that of its broker. */
   readonly #ports = new Map<number, number>();
-  readonly #held: (() => void)[] = [];
 
   static async start(brokers: readonly string[], tls?: TlsOptions): Promise<KafkaProxy> {
     const proxy = new KafkaProxy();
@@ -68,18 +68,8 @@ export class KafkaProxy {
     return this.#sockets.size;
   }
 
-  /** Lets pass what was kept back, also of clients that are gone. */
-  release(): void {
-    for (const pass of this.#held.splice(0)) pass();
-  }
-
-  /** Ends all connections. */
-  cut(): void {
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
   async end(): Promise<void> {
-    this.cut();
+    for (const socket of [...this.#sockets, ...this.#upstream]) socket.destroy();
     await Promise.all(
       this.#servers.map(async (server) => {
         server.close();
@@ -90,17 +80,20 @@ export class KafkaProxy {
 
   #take(client: Socket, port: number): void {
     const broker = connect(port, '127.0.0.1');
+    this.#upstream.add(broker);
     const asked = new Map<number, PassingRequest>();
     const lost = new Set<number>();
     const changes = new Map<number, (answer: Buffer) => Buffer>();
     let turn = Promise.resolve();
-    let isHolding = false;
     this.#sockets.add(client);
     client.on('close', () => {
       this.#sockets.delete(client);
-      if (!isHolding) broker.destroy();
+      broker.destroy();
     });
-    broker.on('close', () => client.destroy());
+    broker.on('close', () => {
+      this.#upstream.delete(broker);
+      client.destroy();
+    });
     client.on('error', () => undefined);
     broker.on('error', () => undefined);
     eachFrame(client, (frame) => {
@@ -113,11 +106,9 @@ export class KafkaProxy {
       turn = turn.then(async () => {
         const passage = await this.pass(request);
         asked.set(request.correlationId, request);
-        if (passage instanceof Buffer) client.write(passage);
-        else if (passage === 'hold') {
-          isHolding = true;
-          this.#held.push(() => broker.write(frame));
-        } else if (typeof passage === 'object') {
+        if (Buffer.isBuffer(passage)) client.write(passage);
+        else if (passage === 'hold') return;
+        else if (typeof passage === 'object') {
           changes.set(request.correlationId, passage.change);
           broker.write(passage.frame);
         } else {

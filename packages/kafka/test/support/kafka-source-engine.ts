@@ -12,7 +12,7 @@ const openTimeoutMs = 20_000;
 
 /** A cluster as the checks of sources need it: brokers that fall and are silent, and a log whose beginning is removed. */
 export class KafkaSourceEngine implements SourceEngine {
-  readonly trim: ((count: number) => Promise<void>) | undefined;
+  readonly trim?: (count: number) => Promise<void>;
   readonly #mock: KafkaMock;
   /** Of the sources. */
   readonly #proxy: KafkaProxy;
@@ -35,7 +35,7 @@ export class KafkaSourceEngine implements SourceEngine {
     this.#writing = writing;
     this.#topic = topic;
     this.#sink = sink;
-    this.trim = canTrim ? (count) => this.#trim(count) : undefined;
+    if (canTrim) this.trim = (count) => this.#trim(count);
     writing.pass = (request) => {
       if (request.apiKey === produce)
         for (const bytes of batchSizesOf(request)) this.#log.push({ bytes, isRecord: true });
