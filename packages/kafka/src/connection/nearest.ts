@@ -5,9 +5,9 @@ export function nearestOf(text: string, known: readonly string[]): string | unde
 
 function distance(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
-  for (const [at, letter] of [...one].entries()) {
+  for (const [at, letter] of Array.from(one).entries()) {
     const next = [at + 1];
-    for (const [index, otherLetter] of [...other].entries()) {
+    for (const [index, otherLetter] of Array.from(other).entries()) {
       const replaced = (row[index] ?? 0) + (letter === otherLetter ? 0 : 1);
       next.push(Math.min(replaced, (row[index + 1] ?? 0) + 1, (next[index] ?? 0) + 1));
     }

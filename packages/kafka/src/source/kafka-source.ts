@@ -23,9 +23,8 @@ const maxWaitingBytes = 67_108_864;
 const lookMs = 30_000;
 const offsetOutOfRange = 1;
 
-/** An item that was given, the how many-th, and what is done when it is. */
+/** What is done when an item that was given is. */
 interface Given {
-  readonly order: number;
   readonly reader: PartitionReader;
   readonly places: readonly ReadPlace[];
 }
@@ -40,7 +39,7 @@ export class KafkaSource implements RecordSource {
   readonly #saving: KafkaCluster;
   readonly #measuring: KafkaCluster;
   readonly #closing = new AbortController();
-  /** Only for items that somebody still has. */
+  /** The how many-th each item was. Only for those that somebody still has. */
   readonly #orders = new WeakMap<SourceItem, number>();
   /** What was given and is not done, in that order. */
   #given: Given[] = [];
@@ -178,16 +177,16 @@ export class KafkaSource implements RecordSource {
     const items: SourceItem[] = [];
     let room = maxBytes;
     this.#turn += 1;
-    for (const index of this.#readers.keys()) {
-      const reader = this.#readers[(this.#turn + index) % this.#readers.length];
-      while (reader !== undefined && items.length < maxItems) {
+    const first = this.#turn % this.#readers.length;
+    for (const reader of [...this.#readers.slice(first), ...this.#readers.slice(0, first)]) {
+      while (items.length < maxItems) {
         const next = reader.take(room, items.length === 0);
         if (next === undefined) break;
         if ('value' in next.item) room -= next.item.value.byteLength;
         items.push(next.item);
         this.#givenCount += 1;
         this.#orders.set(next.item, this.#givenCount);
-        this.#given.push({ order: this.#givenCount, reader, places: next.places });
+        this.#given.push({ reader, places: next.places });
       }
     }
     return items;

@@ -73,19 +73,25 @@ export class KafkaMock {
 
   /** Runs a command of the mock's, and resolves with the lines before the last one of its answer. */
   async command(text: string): Promise<string[]> {
-    const answer = this.#turn.then(async () => {
-      this.#process.stdin.write(`${text}\n`);
-      const came: string[] = [];
-      for (;;) {
-        const line: IteratorResult<string> = await this.#lines.next();
-        if (line.done === true) throw new Error(`${text}: the mock has ended`);
-        if (line.value === '0') return came;
-        if (/^-?\d+$/.test(line.value)) throw new Error(`${text}: error ${line.value}`);
-        came.push(line.value);
-      }
-    });
+    const earlier = this.#turn;
+    const answer = (async () => {
+      await earlier;
+      return this.#ask(text);
+    })();
     this.#turn = answer.catch(() => undefined);
     return answer;
+  }
+
+  async #ask(text: string): Promise<string[]> {
+    this.#process.stdin.write(`${text}\n`);
+    const came: string[] = [];
+    for (;;) {
+      const line: IteratorResult<string> = await this.#lines.next();
+      if (line.done === true) throw new Error(`${text}: the mock has ended`);
+      if (line.value === '0') return came;
+      if (/^-?\d+$/.test(line.value)) throw new Error(`${text}: error ${line.value}`);
+      came.push(line.value);
+    }
   }
 
   /** What a topic has got since the last call, as librdkafka reads it, with its checksums. */

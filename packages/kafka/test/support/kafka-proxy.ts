@@ -103,19 +103,20 @@ export class KafkaProxy {
         correlationId: frame.readInt32BE(8),
         frame,
       };
-      turn = turn.then(async () => {
+      const earlier = turn;
+      turn = (async () => {
+        await earlier;
         const passage = await this.pass(request);
         asked.set(request.correlationId, request);
         if (Buffer.isBuffer(passage)) client.write(passage);
-        else if (passage === 'hold') return;
         else if (typeof passage === 'object') {
           changes.set(request.correlationId, passage.change);
           broker.write(passage.frame);
-        } else {
+        } else if (passage !== 'hold') {
           if (passage === 'lose-answer') lost.add(request.correlationId);
           broker.write(frame);
         }
-      });
+      })();
     });
     eachFrame(broker, (frame) => {
       const correlationId = frame.readInt32BE(4);

@@ -1,5 +1,6 @@
 import { Connection, createRecordsBatch, produceV7, Writer } from '@platformatic/kafka';
-import type { RecordSink, RecordSource, SinkRecord } from '@spillway/core';
+import type { RecordSink, SinkRecord } from '@spillway/core';
+import type { RecordSource } from '@spillway/core/source/record-source';
 import type { SourceEngine } from '@spillway/core/testing';
 import { openKafkaSink, openKafkaSource } from '@spillway/kafka';
 import type { KafkaMock } from './kafka-mock.ts';
