@@ -3,7 +3,7 @@ import type { RecordSource, SourceItem } from '../source/record-source.ts';
 import { type SkippableTest, withoutContext } from './skippable-test.ts';
 import { readThroughCrashes } from './source-crashes.ts';
 import type { SourceEngine } from './source-engine.ts';
-import { type SourceCall, SourceProof } from './source-proof.ts';
+import { recordsOf, type SourceCall, SourceProof } from './source-proof.ts';
 import { type MakeRule, readingRules, type SourceNeed } from './source-reading-rules.ts';
 
 /** One rule of {@link RecordSource}, and a check that a source keeps it. */
@@ -107,12 +107,16 @@ export function sourceRules(
     }),
     rule(5, 'what is not acknowledged comes again, after a close and after a crash', async (proof) => {
       let source = await proof.open();
-      const written = await proof.write(['a', 4], ['b', 4]);
+      let written: readonly SinkRecord[] = await proof.write(['a', 4], ['b', 4]);
       for (const done of [0, 3, 2]) {
         const items = await proof.readRecords(source, written.length);
         proof.expectSame(items, written);
         await proof.acknowledge(source, items.slice(0, done));
-        written.splice(0, done);
+        // Which stream comes first is the engine's.
+        const left = recordsOf(items.slice(done));
+        written = written.filter(({ seq, stream }) =>
+          left.some((record) => record.stream === stream && record.seq === seq),
+        );
         if (done === 3) await proof.settled('close', source.close());
         source = await proof.open();
       }
