@@ -61,14 +61,9 @@ const surroundings = `
 `;
 
 async function allModules(): Promise<Map<string, string>> {
-    'packages/client/src',
-    'packages/postgres/src',
-    'packages/redis/src',
-    'packages/voice/src',
-  ];
-  const folders = [
-  const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src', 'packages/aws/src'];
-  const folders = ['packages/client/src', 'packages/voice/src', 'packages/redis/src', 'packages/nats/src'];
+  const folders = ['aws', 'client', 'nats', 'postgres', 'redis', 'voice'].map(
+    (name) => `packages/${name}/src`,
+  );
   const found = await Promise.all(
     folders.map(async (folder) => {
       const paths = await readdir(join(root, folder), { recursive: true });
