@@ -9035,4 +9035,12 @@ export const mutants: readonly Mutant[] = [
     test: `${awsTest}/sqs-fifo.test.ts`,
     only: 'whenever the other parts',
   },
+  {
+    name: 'promise 15: a connection to Redis that is given up while it is made stays',
+    file: `${redis}/connection/dial-redis.ts`,
+    find: 'if (isGivenUp) client.destroy();',
+    replace: 'void isGivenUp;',
+    test: `${redisTest}/redis-sink-troubles.test.ts`,
+    only: 'is given up while',
+  },
 ];

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import type { SinkRecord } from '@spillway/core';
 import type { EngineSink } from '@spillway/core/engine';
@@ -99,6 +100,23 @@ test('promise 15: an answer that does not come costs a deadline, and what Redis 
   // All that was sent before has been done by now, in whatever order.
   await server.command('PING');
   expect(await namesIn(server)).toEqual(['a 0', 'a 1', 'a 2']);
+});
+
+test('promise 15: a connection that is given up while it is made does not stay', async (context) => {
+  const server = await startRedis(context);
+  const sink = await openSink({ url: server.url });
+  for (let round = 0; round < 5; round += 1) {
+    const stop = new AbortController();
+    // The first one ends the connection that is there, the others end one that is being made.
+    const writing = sink.write(recordsFrom('a', 0, 1), stop.signal);
+    stop.abort(new Error('enough'));
+    await expect(writing).rejects.toThrow('enough');
+  }
+  await sink.close();
+  // Each of them would be connected by now.
+  await sleep(500);
+  const clients = String(await server.command('CLIENT', 'LIST'));
+  expect(clients.trim().split('\n')).toHaveLength(1);
 });
 
 test('promise 15: a full Redis takes no records, and takes them when it has room', async (context) => {

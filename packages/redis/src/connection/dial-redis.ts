@@ -104,12 +104,18 @@ async function connectTo(node: RedisNode, options: DialOptions): Promise<RedisCl
     commandOptions: { typeMapping: { [RESP_TYPES.NUMBER]: String } },
   });
   let isConnected = false;
+  let isGivenUp = false;
   client.on('error', (error: unknown) => {
     if (isConnected) onLost(error);
+  });
+  // A socket that is not connected yet does not notice that its client is destroyed, and would stay.
+  client.on('connect', () => {
+    if (isGivenUp) client.destroy();
   });
   try {
     await within(client.connect(), { signal, timeoutMs });
   } catch (error) {
+    isGivenUp = true;
     client.destroy();
     throw error;
   }
