@@ -6167,8 +6167,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'spill sink: an engine is given up too soon',
     file: `${server}/tap/sinks/spill-sink.ts`,
-    find: 'this.#clock.after(this.#engineTimeoutMs,',
-    replace: 'this.#clock.after(this.#engineTimeoutMs / 2,',
+    find: 'this.#clock.after(timeoutMs, () =>',
+    replace: 'this.#clock.after(timeoutMs / 2, () =>',
     test: `${serverTest}/spill-sink.test.ts`,
     only: 'counts as away',
   },
