@@ -266,7 +266,17 @@ describe('a cluster of three', () => {
     );
     await write();
 
-    const found = Map.groupBy(await readRecords(await leaderOf(), 'llm'), ({ stream }) => stream);
+    // To read it the cluster has to have a leader, too, and not only the stream.
+    let all: SinkRecord[] = [];
+    await until(
+      async () => {
+        all = await readRecords(await leaderOf(), 'llm').catch(() => []);
+        return all.length > 0;
+      },
+      'the stream can be read',
+      60_000,
+    );
+    const found = Map.groupBy(all, ({ stream }) => stream);
     const expected = Array.from({ length: written.length / 2 }, (_, index) => index);
     expect(numbers(found.get('a') ?? [])).toEqual(expected);
     expect(numbers(found.get('b') ?? [])).toEqual(expected);

@@ -34,7 +34,7 @@ export function streamFacts(config: StreamConfig, prefix: string, version: strin
 }
 
 /** Whether a pattern of subjects has room for all that another one has. */
-export function covers(pattern: string, subject: string): boolean {
+function covers(pattern: string, subject: string): boolean {
   const wide = pattern.split('.');
   const narrow = subject.split('.');
   for (const [index, word] of wide.entries()) {
