@@ -5,7 +5,13 @@ import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { openPostgresSink, type PostgresSinkOptions } from '@spillway/postgres';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { BreakingProxy } from './support/breaking-proxy.ts';
-import { hasPostgres, needsPostgres, PostgresServer, until } from './support/postgres-server.ts';
+import {
+  hasPostgres,
+  needsPostgres,
+  PostgresServer,
+  removeTemplate,
+  until,
+} from './support/postgres-server.ts';
 
 let server: PostgresServer | undefined;
 
@@ -15,6 +21,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await server?.remove();
+  removeTemplate();
 });
 
 /** A table of a real PostgreSQL, behind a proxy that fails and is silent when it is told to. */

@@ -12,10 +12,13 @@ import {
   hasPostgres,
   needsPostgres,
   PostgresServer,
+  removeTemplate,
   until,
 } from './support/postgres-server.ts';
 
 const { signal } = new AbortController();
+
+afterAll(removeTemplate);
 
 function recordOf(stream: string, seq: number, text = `${stream} ${seq}`): SinkRecord {
   return { stream, seq, value: Buffer.from(text) };

@@ -185,18 +185,24 @@ export class PostgresServer {
   }
 }
 
+/** The folder with {@link emptyData}. */
 let template: string | undefined;
+
+/** Removes what servers were copied from: for the end of a file with tests. */
+export function removeTemplate(): void {
+  if (template !== undefined) rmSync(template, { recursive: true, force: true });
+  template = undefined;
+}
 
 /** The data of a server that has none yet. To make it takes a second or more, and servers of one file have it in common. */
 function emptyData(): string {
-  if (template !== undefined) return template;
+  if (template !== undefined) return join(template, 'data');
   const folder = mkdtempSync(join(tmpdir(), 'spillway-postgres-'));
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   give(folder);
   const data = join(folder, 'data');
   const args = ['--username=postgres', '--auth=trust', '--no-sync', '--no-locale', '--encoding=UTF8'];
   run(programPath('initdb'), [...args, '--no-instructions', `--pgdata=${data}`]);
-  template = data;
+  template = folder;
   return data;
 }
 
