@@ -8885,8 +8885,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 15: what JetStream removed before it was read is no gap',
     file: `${nats}/source/nats-source.ts`,
-    find: 'missing = [next, arrival.seq - 1];',
-    replace: 'missing = undefined;',
+    find: 'return [next, seq - 1];',
+    replace: 'return undefined;',
     test: `${natsTest}/nats-source.test.ts`,
     only: 'on JetStream promise 15: source rule 3',
   },

@@ -107,6 +107,8 @@ class JetStreamSource implements RecordSource {
   readonly #closing = new AbortController();
   readonly #arrivals: Arrival[] = [];
   #records: ArrivedRecords | undefined;
+  /** The first message of the stream, when this one was the last that had come. */
+  #begin = { until: 0, seq: 0 };
   /** When the stream was made that the place is of. */
   #created = '';
   #session: PullSession | undefined;
@@ -213,7 +215,7 @@ class JetStreamSource implements RecordSource {
     );
     const info = await api.streamInfo(signal);
     if (this.#records === undefined) {
-      const place = (await this.#kept.load(api, signal)) ?? (await this.#begin(api, info, signal));
+      const place = (await this.#kept.load(api, signal)) ?? (await this.#beginPlace(api, info, signal));
       this.#created = place.created;
       this.#records = new ArrivedRecords(place, this.#foreign);
     }
@@ -268,58 +270,63 @@ class JetStreamSource implements RecordSource {
 
   async #sort(session: PullSession): Promise<void> {
     const records = this.#records;
-    let firstSeq: number | undefined;
+    if (records === undefined) return;
     try {
-      for (
-        let [arrival] = this.#arrivals;
-        arrival !== undefined && records !== undefined;
-        [arrival] = this.#arrivals
-      ) {
-        let missing: Range | undefined;
-        const next = records.position + 1;
-        if (arrival.seq > next && this.#subject !== undefined) {
-          firstSeq ??= (await session.api.streamInfo(this.#closing.signal)).state.first_seq;
-          // Between two messages of one subject there may be those of others.
-          const to = Math.min(arrival.seq, firstSeq) - 1;
-          if (to >= next) missing = [next, to];
-        } else if (arrival.seq > next) {
-          const found = await session.api.message({ seq: next, next_by_subj: '>' }, this.#closing.signal);
-          // The consumer may have been another source's of this name.
-          if (found !== undefined && found.seq < arrival.seq) {
-            session.end(new NatsFailure(`consumer ${this.#name}: another source reads under this name`));
-            return;
-          }
-          missing = [next, arrival.seq - 1];
-        }
+      for (let [arrival] = this.#arrivals; arrival !== undefined; [arrival] = this.#arrivals) {
+        const missing = await this.#missingBefore(arrival, records.position + 1, session);
         // A connection that was lost meanwhile has begun anew.
-        if (arrival !== this.#arrivals[0]) return;
+        if (session.isOver || arrival !== this.#arrivals[0]) return;
         records.add(arrival, missing);
         this.#arrivals.shift();
       }
     } catch (error) {
-      // What was not sorted waits for the next call.
+      // What was not sorted comes again, with the next connection.
       if (!(error instanceof NatsFailure)) throw error;
+      session.end(error);
     }
+  }
+
+  /** The messages that are gone, from the one on that should have come. */
+  async #missingBefore({ seq }: Arrival, next: number, session: PullSession): Promise<Range | undefined> {
+    if (seq <= next) return undefined;
+    const { signal } = this.#closing;
+    if (this.#subject !== undefined) {
+      // Between two messages of one subject there may be those of others.
+      if (seq > this.#begin.until) {
+        // One answer does for all that had come when it was asked for.
+        const until = this.#arrivals.at(-1)?.seq ?? seq;
+        this.#begin = { until, seq: (await session.api.streamInfo(signal)).state.first_seq };
+      }
+      const { seq: first } = this.#begin;
+      return first > next ? [next, Math.min(seq, first) - 1] : undefined;
+    }
+    const found = await session.api.message({ seq: next, next_by_subj: '>' }, signal);
+    if (found === undefined || found.seq >= seq) return [next, seq - 1];
+    // The consumer was another source's of this name.
+    session.end(new NatsFailure(`consumer ${this.#name}: another source reads under this name`));
+    return undefined;
   }
 
   /** Keeps the place. One at a time: one that was aborted may still be at work. */
   async #save(): Promise<void> {
-    const saving = this.#saving.then(async () => {
-      const session = await this.#connected();
-      const records = this.#records;
-      if (records === undefined) return;
-      const { last, place } = records.place(this.#created);
-      this.#isUnsaved = false;
-      try {
-        await this.#kept.save(session.api, place, this.#closing.signal);
-      } catch (error) {
-        this.#isUnsaved = true;
-        throw error;
-      }
-      last?.acknowledge();
-    });
+    const saving = this.#saving.then(() => this.#saveNow());
     this.#saving = saving.catch(() => undefined);
     return saving;
+  }
+
+  async #saveNow(): Promise<void> {
+    const session = await this.#connected();
+    const records = this.#records;
+    if (records === undefined) return;
+    const { last, place } = records.place(this.#created);
+    this.#isUnsaved = false;
+    try {
+      await this.#kept.save(session.api, place, this.#closing.signal);
+    } catch (error) {
+      this.#isUnsaved = true;
+      throw error;
+    }
+    last?.acknowledge();
   }
 
   /** A connection that was lost unnoticed, while nothing was under way, is made anew once. */
