@@ -234,7 +234,7 @@ class JetStreamSource implements RecordSource {
   }
 
   /** What is removed from now on is a gap for whoever comes under this name. */
-  async #begin(
+  async #beginPlace(
     api: JetStreamApi,
     { config, created, state }: StreamInfo,
     signal: AbortSignal,
