@@ -59,11 +59,11 @@ async function read(engine: S3Engine, after?: string): Promise<(SinkRecord & { o
   return found;
 }
 
-describe.each([true, false])(
-  'promise 15: in a store whose knowledge of conditions is %s',
-  (knowsConditions) => {
+describe.each(['known', 'refused', 'ignored'] as const)(
+  'in a store where conditions are %s',
+  (conditions) => {
     beforeAll(() => {
-      store.knowsConditions = knowsConditions;
+      store.conditions = conditions;
     });
 
     test('promise 15: what a process that has died had under way comes late, and takes nothing away', async () => {
@@ -84,7 +84,7 @@ describe.each([true, false])(
       await sink.close();
       const ids = idsOf(await read(engine)).sort();
       expect(ids).toEqual(['a 0', 'a 1', 'a 2', 'a 3', 'a 4', 'b 0', 'b 1', 'b 2', 'z 0']);
-      if (knowsConditions) expect(idsOf(await engine.records()).sort()).toEqual(ids);
+      if (conditions === 'known') expect(idsOf(await engine.records()).sort()).toEqual(ids);
     });
 
     test('promise 15: two that write at once to one prefix lose nothing of each other', async () => {
@@ -108,7 +108,7 @@ describe.each([true, false])(
 );
 
 test('promise 15: a write of which nobody knows is repeated as it was, before anything else is written', async () => {
-  store.knowsConditions = true;
+  store.conditions = 'known';
   const engine = await engineOf();
   const sink = await engine.open();
   engine.hang();
@@ -122,7 +122,7 @@ test('promise 15: a write of which nobody knows is repeated as it was, before an
 });
 
 test('promise 15: a sink that is opened after many objects knows all streams, and reads only the newest', async () => {
-  store.knowsConditions = true;
+  store.conditions = 'known';
   const engine = await engineOf();
   const early = await engine.open();
   for (let index = 0; index < 130; index += 1) await early.write(recordsOf(`s${index}`, 0, 2), soon());
@@ -136,7 +136,7 @@ test('promise 15: a sink that is opened after many objects knows all streams, an
 });
 
 test('objects are JSON lines behind their head, and reading goes on behind one', async () => {
-  store.knowsConditions = true;
+  store.conditions = 'known';
   const engine = await engineOf();
   const sink = await engine.open();
   await sink.write([...recordsOf('a', 0, 2), ...recordsOf('b', 0, 1)], soon());
@@ -149,11 +149,13 @@ test('objects are JSON lines behind their head, and reading goes on behind one',
 });
 
 test('what a store knows of conditions is found out, and said', async () => {
-  for (const knowsConditions of [true, false]) {
-    store.knowsConditions = knowsConditions;
+  for (const conditions of ['known', 'refused', 'ignored'] as const) {
+    store.conditions = conditions;
     const engine = await engineOf();
     const sink = await engine.open();
-    expect(sink.facts.warnings.some((warning) => warning.includes('If-None-Match'))).toBe(!knowsConditions);
+    expect(sink.facts.warnings.some((warning) => warning.includes('If-None-Match'))).toBe(
+      conditions !== 'known',
+    );
     expect(sink.durability).toBe('memory');
     expect(sink.address).toMatch(/^s3:\/\/records\/folder-\d+ at 127\.0\.0\.1:\d+$/);
     await sink.close();

@@ -10,8 +10,8 @@ export class StrictS3 {
   readonly #server: Server;
   readonly objects = new Map<string, Buffer>();
   readonly pageSize: number;
-  /** `false`: it answers the condition with 501, as Swift does. */
-  knowsConditions = true;
+  /** `refused`: it answers the condition with 501, as Swift does. `ignored`: it writes over what is there, as fauxqs does. */
+  conditions: 'ignored' | 'known' | 'refused' = 'known';
   /** Keys in the order in which they were written. */
   readonly writes: string[] = [];
 
@@ -51,8 +51,9 @@ export class StrictS3 {
 
   #put(key: string, { headers }: IncomingMessage, body: Buffer, answer: ServerResponse): void {
     const isConditional = headers['if-none-match'] !== undefined;
-    if (isConditional && !this.knowsConditions) refuse(answer, 501, 'NotImplemented');
-    else if (isConditional && this.objects.has(key)) refuse(answer, 412, 'PreconditionFailed');
+    if (isConditional && this.conditions === 'refused') refuse(answer, 501, 'NotImplemented');
+    else if (isConditional && this.conditions === 'known' && this.objects.has(key))
+      refuse(answer, 412, 'PreconditionFailed');
     else {
       this.objects.set(key, body);
       this.writes.push(key);
