@@ -201,6 +201,16 @@ test('promise 15: a sink says what its topic gives, and never more', async () =>
     'unclean.leader.election.enable': 'true',
   });
   expect(risky.facts.warnings).toHaveLength(2);
+  const bounded = await openWith({
+    'min.insync.replicas': '2',
+    'retention.bytes': '1000000',
+    'retention.ms': '604800000',
+  });
+  expect(bounded.facts.warnings).toEqual([
+    expect.stringContaining('1000000 bytes'),
+    expect.stringContaining('168 hours'),
+  ]);
+  expect([good, one, risky, bounded].map(({ isLossy }) => isLossy)).toEqual([false, false, true, true]);
   // Entries are split to what the topic takes.
   const small = await openWith({ 'min.insync.replicas': '2', 'max.message.bytes': '4096' });
   await small.write([{ stream: 'large', seq: 0, value: Buffer.alloc(10_000) }], signal);
