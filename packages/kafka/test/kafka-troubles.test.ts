@@ -39,6 +39,24 @@ test('promise 15: brokers that are down at the start are said to be, without a p
   expect(seqsOf(await mock.read(topic, 3))).toEqual([0, 1]);
 });
 
+test('promise 15: a sink and a source that are opened in vain leave nothing open, whatever they wait for', async () => {
+  const { proxy, topic } = await begin();
+  const url = urlOf(proxy.brokers, topic);
+  const [apiVersions, metadata, offsetFetch] = [18, 3, 9];
+  for (const silent of [apiVersions, metadata, offsetFetch]) {
+    proxy.pass = ({ apiKey }) => (apiKey === silent ? 'hold' : 'pass');
+    if (silent !== offsetFetch)
+      await expect(openKafkaSink({ url, openTimeoutMs: 300 })).rejects.toMatchObject({
+        code: 'sink_failed',
+        message: expect.stringContaining('within 300 ms'),
+      });
+    await expect(openKafkaSource({ url, name: topic, openTimeoutMs: 300 })).rejects.toMatchObject({
+      code: 'source_failed',
+    });
+    expect(await proxy.openCountSoon()).toBe(0);
+  }
+});
+
 test('promise 15: while brokers are down writes reject at once, and nothing is kept for later', async () => {
   const { mock, topic } = await begin();
   const sink = await open(topic);
