@@ -42,6 +42,7 @@ export function copyCheckout(root: string, folder: string): void {
   symlinkSync(join(folder, 'packages/voice'), join(folder, 'node_modules/@spillway/voice'));
   symlinkSync(join(folder, 'packages/redis'), join(folder, 'node_modules/@spillway/redis'));
   symlinkSync(join(folder, 'packages/nats'), join(folder, 'node_modules/@spillway/nats'));
+  symlinkSync(join(folder, 'packages/kafka'), join(folder, 'node_modules/@spillway/kafka'));
   symlinkSync(join(folder, 'packages/postgres'), join(folder, 'node_modules/@spillway/postgres'));
   symlinkSync(join(folder, 'packages/aws'), join(folder, 'node_modules/@spillway/aws'));
   symlinkSync(join(folder, 'packages/gateway'), join(folder, 'node_modules/spillway'));

@@ -27,6 +27,8 @@ const postgres = 'packages/postgres/src';
 const postgresTest = 'packages/postgres/test';
 const aws = 'packages/aws/src';
 const awsTest = 'packages/aws/test';
+const kafka = 'packages/kafka/src';
+const kafkaTest = 'packages/kafka/test';
 const voice = 'packages/voice/src';
 const voiceTest = 'packages/voice/test';
 
@@ -9041,5 +9043,77 @@ export const mutants: readonly Mutant[] = [
     replace: 'void isGivenUp;',
     test: `${redisTest}/redis-sink-troubles.test.ts`,
     only: 'is given up while',
+  },
+  {
+    name: 'promise 15: a sink of Kafka does not look for what is kept',
+    file: `${kafka}/sink/kafka-sink.ts`,
+    find: 'const unknown = writers.filter(({ isKnown }) => !isKnown);',
+    replace: 'const unknown = writers.filter(({ isKnown }) => !isKnown && performance.now() < 0);',
+    test: `${kafkaTest}/kafka-sink.test.ts`,
+    only: 'sink rule 3',
+  },
+  {
+    name: 'promise 15: other records get the numbers of a write to Kafka that had no answer',
+    file: `${kafka}/sink/partition-writer.ts`,
+    find: 'digestOf(entries) === this.#doubtful.digest',
+    replace: "digestOf(entries) !== ''",
+    test: `${kafkaTest}/kafka-troubles.test.ts`,
+    only: 'still holds',
+  },
+  {
+    name: 'promise 15: the numbers of a write to Kafka that was found are given again',
+    file: `${kafka}/sink/partition-writer.ts`,
+    find: 'this.sequence = sequence + count;',
+    replace: 'void count;',
+    test: `${kafkaTest}/kafka-troubles.test.ts`,
+    only: 'whose answer is lost',
+  },
+  {
+    name: 'promise 15: a record that Kafka refuses counts as kept when it comes again',
+    file: `${kafka}/sink/kafka-sink.ts`,
+    find: 'this.#known.lack(record.stream, record.seq);',
+    replace: 'this.#known.add(record.stream, record.seq);',
+    test: `${kafkaTest}/kafka-sink.test.ts`,
+    only: 'sink rule 10',
+  },
+  {
+    name: 'promise 15: a topic of Kafka with one replica in sync is replicated',
+    file: `${kafka}/sink/topic-facts.ts`,
+    find: 'least >= 2 && topic.replicas >= 2',
+    replace: 'topic.replicas >= 2',
+    test: `${kafkaTest}/kafka-troubles.test.ts`,
+    only: 'what its topic gives',
+  },
+  {
+    name: 'promise 15: a call to Kafka that is aborted leaves its connection waiting',
+    file: `${kafka}/connection/kafka-node.ts`,
+    find: 'if (signal.aborted) {\n        this.destroy();',
+    replace: 'if (signal.aborted) {',
+    test: `${kafkaTest}/kafka-troubles.test.ts`,
+    only: 'opened in vain',
+  },
+  {
+    name: 'promise 15: what Kafka removed before it was read is no gap',
+    file: `${kafka}/source/partition-reader.ts`,
+    find: "this.#gap(from, offset - 1, offset - from, 'removed');",
+    replace: 'void from;',
+    test: `${kafkaTest}/kafka-source.test.ts`,
+    only: 'source rule 3',
+  },
+  {
+    name: 'promise 15: what was read of Kafka and not acknowledged does not come again',
+    file: `${kafka}/source/partition-reader.ts`,
+    find: 'this.#places[0]?.offset ?? this.#read',
+    replace: 'this.#read',
+    test: `${kafkaTest}/kafka-source.test.ts`,
+    only: 'source rule 5',
+  },
+  {
+    name: 'promise 15: what is acknowledged behind half a record in Kafka comes again',
+    file: `${kafka}/source/partition-reader.ts`,
+    find: 'note: writeNote(ranges)',
+    replace: 'note: writeNote(ranges).slice(0, 0)',
+    test: `${kafkaTest}/kafka-troubles.test.ts`,
+    only: 'behind parts that wait',
   },
 ];

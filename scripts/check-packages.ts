@@ -18,14 +18,14 @@ const run = (command: string, args: readonly string[], cwd = root): void => {
 
 try {
   run('npx', ['tsc', '-b']);
-  for (const name of ['core', 'client', 'server', 'voice', 'redis', 'nats', 'postgres', 'aws', 'gateway']) {
+  for (const name of ['core', 'client', 'server', 'voice', 'redis', 'nats', 'kafka', 'postgres', 'aws', 'gateway']) {
     run('npx', ['publint', '--strict', `packages/${name}`]);
     run('npm', ['pack', '--silent', '--pack-destination', folder, '--workspace', `packages/${name}`]);
   }
   const tarballs = readdirSync(folder).map((file) => join(folder, file));
   // One at a time: it knows only the first.
   for (const library of tarballs.filter((file) =>
-    /spillway-(?:core|client|server|voice|redis|nats|postgres|aws)-/.test(file),
+    /spillway-(?:core|client|server|voice|redis|nats|kafka|postgres|aws)-/.test(file),
   )) {
     run('npx', ['attw', library, '--profile', 'esm-only']);
   }

@@ -15,6 +15,7 @@ const exported = {
   '@spillway/client': ['ClientError', 'createFetch', 'openClient'],
   '@spillway/client/react': ['useStream'],
   '@spillway/aws': ['openS3Sink', 'openSqsSink', 'openSqsSource', 'readS3Records'],
+  '@spillway/kafka': ['openKafkaSink', 'openKafkaSource'],
   '@spillway/nats': ['openNatsSink', 'openNatsSource'],
   '@spillway/postgres': ['openPostgresSink'],
   '@spillway/redis': ['openRedisLimits', 'openRedisSink', 'openRedisSource'],
@@ -61,7 +62,7 @@ const surroundings = `
 `;
 
 async function allModules(): Promise<Map<string, string>> {
-  const folders = ['aws', 'client', 'nats', 'postgres', 'redis', 'voice'].map(
+  const folders = ['aws', 'client', 'kafka', 'nats', 'postgres', 'redis', 'voice'].map(
     (name) => `packages/${name}/src`,
   );
   const found = await Promise.all(
@@ -78,12 +79,14 @@ async function allModules(): Promise<Map<string, string>> {
     'packages/client/README.md',
     'packages/voice/README.md',
     'packages/redis/README.md',
+    'docs/engines/kafka.md',
     'docs/engines/nats.md',
     'docs/engines/postgres.md',
     'docs/engines/redis.md',
     'docs/engines/s3.md',
     'docs/engines/sqs.md',
     'packages/aws/README.md',
+    'packages/kafka/README.md',
     'packages/nats/README.md',
     'packages/postgres/README.md',
     ...files,

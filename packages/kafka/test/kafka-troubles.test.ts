@@ -39,6 +39,24 @@ test('promise 15: brokers that are down at the start are said to be, without a p
   expect(seqsOf(await mock.read(topic, 3))).toEqual([0, 1]);
 });
 
+test('promise 15: a sink and a source that are opened in vain leave nothing open, whatever they wait for', async () => {
+  const { proxy, topic } = await begin();
+  const url = urlOf(proxy.brokers, topic);
+  const [apiVersions, metadata, offsetFetch] = [18, 3, 9];
+  for (const silent of [apiVersions, metadata, offsetFetch]) {
+    proxy.pass = ({ apiKey }) => (apiKey === silent ? 'hold' : 'pass');
+    if (silent !== offsetFetch)
+      await expect(openKafkaSink({ url, openTimeoutMs: 300 })).rejects.toMatchObject({
+        code: 'sink_failed',
+        message: expect.stringContaining('within 300 ms'),
+      });
+    await expect(openKafkaSource({ url, name: topic, openTimeoutMs: 300 })).rejects.toMatchObject({
+      code: 'source_failed',
+    });
+    expect(await proxy.openCountSoon()).toBe(0);
+  }
+});
+
 test('promise 15: while brokers are down writes reject at once, and nothing is kept for later', async () => {
   const { mock, topic } = await begin();
   const sink = await open(topic);
@@ -201,6 +219,16 @@ test('promise 15: a sink says what its topic gives, and never more', async () =>
     'unclean.leader.election.enable': 'true',
   });
   expect(risky.facts.warnings).toHaveLength(2);
+  const bounded = await openWith({
+    'min.insync.replicas': '2',
+    'retention.bytes': '1000000',
+    'retention.ms': '604800000',
+  });
+  expect(bounded.facts.warnings).toEqual([
+    expect.stringContaining('1000000 bytes'),
+    expect.stringContaining('168 hours'),
+  ]);
+  expect([good, one, risky, bounded].map(({ isLossy }) => isLossy)).toEqual([false, false, true, true]);
   // Entries are split to what the topic takes.
   const small = await openWith({ 'min.insync.replicas': '2', 'max.message.bytes': '4096' });
   await small.write([{ stream: 'large', seq: 0, value: Buffer.alloc(10_000) }], signal);

@@ -55,6 +55,7 @@ const settings = {
     paths: {
       '@spillway/client': [sources('client/src/index.ts')],
       '@spillway/client/react': [sources('client/src/react.ts')],
+      '@spillway/kafka': [sources('kafka/src/index.ts')],
       '@spillway/nats': [sources('nats/src/index.ts')],
       '@spillway/postgres': [sources('postgres/src/index.ts')],
       '@spillway/aws': [sources('aws/src/index.ts')],

@@ -10,7 +10,7 @@ export interface KafkaHost {
 }
 
 /** Who asks, and how it proves that. */
-export interface KafkaLogin {
+interface KafkaLogin {
   readonly mechanism: 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512';
   readonly username: string;
   readonly password: string;

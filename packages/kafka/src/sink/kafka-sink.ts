@@ -50,6 +50,7 @@ export class KafkaSink implements EngineSink {
   readonly address: string;
   facts: EngineFacts = { engine: 'Kafka', durability: '', duplicates: '', warnings: [] };
   durability: Durability = 'memory';
+  isLossy = false;
   readonly #address: KafkaAddress;
   readonly #settings: KafkaSinkSettings;
   readonly #cluster: KafkaCluster;
@@ -79,6 +80,7 @@ export class KafkaSink implements EngineSink {
       await this.#startProducer(signal);
       const { recall } = this.#settings;
       this.durability = found.durability;
+      this.isLossy = found.isLossy;
       this.facts = {
         engine: `Kafka ${topic.clusterId ?? ''}, ${topic.brokerCount} brokers`.replace('Kafka ,', 'Kafka,'),
         durability: found.reason,

@@ -9,6 +9,8 @@ export interface TopicFacts {
   /** Why: one sentence. */
   readonly reason: string;
   readonly warnings: readonly string[];
+  /** Kafka removes entries to make room, however young they are and whether they are read or not. */
+  readonly isLossy: boolean;
   /** The largest batch of entries that it takes, in bytes; `undefined`: it does not say. */
   readonly maxMessageBytes: number | undefined;
 }
@@ -18,6 +20,8 @@ const names = [
   'min.insync.replicas',
   'max.message.bytes',
   'cleanup.policy',
+  'retention.bytes',
+  'retention.ms',
   'unclean.leader.election.enable',
 ];
 
@@ -36,6 +40,7 @@ export async function readTopicFacts(
       warnings: [
         `How many replicas keep a write is not known, so that it counts as memory: allow DescribeConfigs on the topic ${name}.`,
       ],
+      isLossy: false,
       maxMessageBytes: undefined,
     };
   const least = Number(answer.get('min.insync.replicas') ?? 1);
@@ -45,10 +50,19 @@ export async function readTopicFacts(
     warnings.push(
       'One broker alone may have a write that was acknowledged: set min.insync.replicas to 2 and have 3 replicas.',
     );
-  if (String(answer.get('cleanup.policy')).includes('compact'))
+  const isCompacted = String(answer.get('cleanup.policy')).includes('compact');
+  if (isCompacted)
     warnings.push(
       'cleanup.policy is compact: of each stream only the last record is kept. Set it to delete.',
     );
+  const maxBytes = Number(answer.get('retention.bytes') ?? -1);
+  if (maxBytes >= 0)
+    warnings.push(
+      `A partition with more than ${maxBytes} bytes loses its oldest records (retention.bytes), read or not.`,
+    );
+  const maxMs = Number(answer.get('retention.ms') ?? -1);
+  if (maxMs >= 0)
+    warnings.push(`Records are removed after ${maxMs / 3_600_000} hours (retention.ms), read or not.`);
   if (answer.get('unclean.leader.election.enable') === 'true')
     warnings.push(
       'unclean.leader.election.enable is true: a replica that lags may become the leader, and writes that were acknowledged are lost then.',
@@ -57,6 +71,7 @@ export async function readTopicFacts(
     durability: isReplicated ? 'replicated' : 'memory',
     reason: `min.insync.replicas is ${least} of ${topic.replicas} replicas, and a write waits for those in sync (acks=all); brokers answer before they sync their disks.`,
     warnings,
+    isLossy: isCompacted || maxBytes >= 0,
     maxMessageBytes: Number(answer.get('max.message.bytes')) || undefined,
   };
 }
