@@ -5722,7 +5722,7 @@ export const mutants: readonly Mutant[] = [
     find: "return to.replace(/^([a-z0-9+]+:\\/\\/)?.*@/is, '$1***@')",
     replace: 'return to',
     test: `${gatewayTest}/tap-engines.test.ts`,
-    only: 'the password of an engine in its URL',
+    only: 'in its URL is used',
   },
   {
     name: 'taps: a slow engine never gets what is in a spill',
