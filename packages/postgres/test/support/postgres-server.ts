@@ -117,6 +117,8 @@ export class PostgresServer {
       } catch (error) {
         if (performance.now() > endMs) throw error;
         await sleep(10);
+        // After a kill, what the last of its processes had in memory may not be gone yet.
+        if (this.#process.exitCode !== null) this.#process = this.#spawn(command);
       }
     }
   }
