@@ -183,7 +183,7 @@ function buryRefused(
 }
 
 /** The file of a tap's dead letters. */
-export function deadLettersOf({ deadLetters, name }: ConfiguredTap): string {
+function deadLettersOf({ deadLetters, name }: ConfiguredTap): string {
   return deadLetters ?? `dead-letters-${name}.jsonl`;
 }
 

@@ -203,7 +203,7 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
 }
 
 /** The engine is there, and the tap must not write to it. */
-export class UnfitEngine extends SpillwayError<'sink_failed'> {
+class UnfitEngine extends SpillwayError<'sink_failed'> {
   constructor(message: string) {
     super('sink_failed', message);
   }
