@@ -8890,7 +8890,7 @@ export const mutants: readonly Mutant[] = [
     find: 'return [next, seq - 1];',
     replace: 'return undefined;',
     test: `${natsTest}/nats-source.test.ts`,
-    only: 'on JetStream promise 15: source rule 3',
+    only: 'source rule 3',
   },
   {
     name: 'promise 15: what was read of JetStream and not acknowledged does not come again',
@@ -8898,7 +8898,7 @@ export const mutants: readonly Mutant[] = [
     find: 'seq: first === undefined ? this.#position : first.from - 1,',
     replace: 'seq: this.#position,',
     test: `${natsTest}/nats-source.test.ts`,
-    only: 'on JetStream promise 15: source rule 5',
+    only: 'source rule 5',
   },
   {
     name: 'promise 15: what is acknowledged behind half a record in JetStream comes again',

@@ -73,7 +73,7 @@ const waitMs = 10_000;
  * const source = await openNatsSource({ url: 'nats://127.0.0.1:4222/llm', name: 'search-index' });
  * const stop = new AbortController();
  * process.once('SIGTERM', () => stop.abort());
- * await copyRecords(source, { write: (records, signal) => index.put(records, signal) }, { signal: stop.signal });
+ * await copyRecords(source, index, { signal: stop.signal });
  * await source.close();
  * ```
  */
