@@ -46,7 +46,7 @@ async function openBehind(engine: S3Engine, front: AwsFront): ReturnType<typeof 
   return sink;
 }
 
-async function front(): Promise<AwsFront> {
+async function openFront(): Promise<AwsFront> {
   const one = await AwsFront.start(store.port);
   onTestFinished(() => one.cut());
   return one;
@@ -68,7 +68,7 @@ describe.each(['known', 'refused', 'ignored'] as const)(
 
     test('promise 15: what a process that has died had under way comes late, and takes nothing away', async () => {
       const engine = await engineOf();
-      const dying = await front();
+      const dying = await openFront();
       const early = await openBehind(engine, dying);
       await early.write(recordsOf('a', 0, 2), soon());
       dying.hang();
@@ -82,9 +82,9 @@ describe.each(['known', 'refused', 'ignored'] as const)(
       await late;
       await sink.write([...recordsOf('a', 3, 5), ...recordsOf('b', 2, 3)], soon());
       await sink.close();
-      const ids = idsOf(await read(engine)).sort();
+      const ids = idsOf(await read(engine)).toSorted();
       expect(ids).toEqual(['a 0', 'a 1', 'a 2', 'a 3', 'a 4', 'b 0', 'b 1', 'b 2', 'z 0']);
-      if (conditions === 'known') expect(idsOf(await engine.records()).sort()).toEqual(ids);
+      if (conditions === 'known') expect(idsOf(await engine.records()).toSorted()).toEqual(ids);
     });
 
     test('promise 15: two that write at once to one prefix lose nothing of each other', async () => {

@@ -122,14 +122,14 @@ function shown(text: string): string {
 function hintFor(name: string, known: readonly string[]): string {
   const [best] = known
     .map((other) => ({ other, edits: editsBetween(name.toLowerCase(), other.toLowerCase()) }))
-    .sort((one, other) => one.edits - other.edits);
+    .toSorted((one, other) => one.edits - other.edits);
   return best !== undefined && best.edits <= 3 ? ` (${best.other}?)` : '';
 }
 
 /** How many letters have to be added, removed or changed. */
 function editsBetween(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (const [at, letter] of [...from].entries()) {
+  for (const [at, letter] of Array.from(from).entries()) {
     const next = [at + 1];
     for (let index = 1; index <= to.length; index += 1) {
       const change = (row[index - 1] ?? 0) + (to[index - 1] === letter ? 0 : 1);

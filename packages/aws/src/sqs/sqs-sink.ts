@@ -110,14 +110,14 @@ class SqsSink implements EngineSink {
   /** Resolves when nothing is left to send, and rejects when a message has failed, after the batches under way have settled. */
   async #sendAll(lanes: SqsLanes, signal: AbortSignal): Promise<void> {
     const under = new Set<Promise<void>>();
-    let failure: SpillwayError | undefined;
+    const failures: SpillwayError[] = [];
     for (;;) {
-      while (failure === undefined && !signal.aborted && under.size < this.#queue.maxBatches) {
+      while (failures.length === 0 && !signal.aborted && under.size < this.#queue.maxBatches) {
         const batch = this.#nextBatch(lanes);
         if (batch.length === 0) break;
         const sending = this.#send(batch, lanes, signal)
           .catch((error: unknown) => {
-            failure ??= serviceFailure('sink_failed', `A write to the queue ${this.address}`, error);
+            failures.push(serviceFailure('sink_failed', `A write to the queue ${this.address}`, error));
           })
           .finally(() => under.delete(sending));
         under.add(sending);
@@ -126,6 +126,7 @@ class SqsSink implements EngineSink {
       await Promise.race(under);
     }
     signal.throwIfAborted();
+    const [failure] = failures;
     if (failure !== undefined) throw failure;
   }
 
@@ -163,16 +164,17 @@ class SqsSink implements EngineSink {
       const sent = batch[Number(Id)];
       if (sent !== undefined) lanes.kept(sent.part);
     }
-    const [other] = Failed.filter(({ Code = '', Id, SenderFault }) => {
+    let other: string | undefined;
+    for (const { Code = 'unknown', Id, SenderFault } of Failed) {
       const sent = batch[Number(Id)];
-      const isRefused = SenderFault === true && !notTheMessages.test(Code) && sent !== undefined;
-      if (isRefused) lanes.refuse(sent.part, Code);
-      return !isRefused;
-    });
+      if (SenderFault === true && !notTheMessages.test(Code) && sent !== undefined)
+        lanes.refuse(sent.part, Code);
+      else other ??= Code;
+    }
     if (other !== undefined || Failed.length + Successful.length < batch.length)
       throw new SpillwayError(
         'sink_failed',
-        `A write to the queue ${this.address}: ${other?.Code ?? 'no answer'} for a message. What was sent is kept; write again.`,
+        `A write to the queue ${this.address}: ${other ?? 'no answer'} for a message. What was sent is kept; write again.`,
       );
   }
 }

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** A request on its way to the engine: its target and its body. */
-export interface FrontRequest {
+interface FrontRequest {
   readonly method: string;
   readonly path: string;
   readonly headers: NodeJS.Dict<string | string[]>;
@@ -12,7 +12,7 @@ export interface FrontRequest {
 }
 
 /** What came back. */
-export interface FrontAnswer {
+interface FrontAnswer {
   readonly status: number;
   readonly headers: NodeJS.Dict<string | string[]>;
   readonly body: Buffer;
@@ -121,10 +121,7 @@ export class AwsFront {
 }
 
 /** Sends a request to a port of loopback. */
-export async function forwarded(
-  port: number,
-  { body, headers, method, path }: FrontRequest,
-): Promise<FrontAnswer> {
+async function forwarded(port: number, { body, headers, method, path }: FrontRequest): Promise<FrontAnswer> {
   const { host: _host, 'transfer-encoding': _coding, connection: _connection, ...others } = headers;
   const asked = request({
     host: '127.0.0.1',

@@ -4,7 +4,7 @@ import type { EngineSink } from '@spillway/core/engine';
 import type { SourceEngine } from '@spillway/core/testing';
 import { openSqsSource } from '@spillway/aws';
 import type { AwsEmulator } from './aws-emulator.ts';
-import { AwsFront } from './aws-front.ts';
+import type { AwsFront } from './aws-front.ts';
 import { SqsEngine } from './sqs-engine.ts';
 
 /** A queue of one name, who fills it, and what stands before its source. */

@@ -75,7 +75,7 @@ export class StrictS3 {
   #list(query: URLSearchParams, answer: ServerResponse): void {
     const after = query.get('continuation-token') ?? query.get('start-after') ?? '';
     const prefix = query.get('prefix') ?? '';
-    const keys = [...this.objects.keys()].filter((key) => key.startsWith(prefix) && key > after).sort();
+    const keys = [...this.objects.keys()].filter((key) => key.startsWith(prefix) && key > after).toSorted();
     const page = keys.slice(0, this.pageSize);
     const next = page.length < keys.length ? page.at(-1) : undefined;
     const more = next === undefined ? '' : `<NextContinuationToken>${next}</NextContinuationToken>`;
