@@ -9090,7 +9090,7 @@ export const mutants: readonly Mutant[] = [
     find: 'if (signal.aborted) {\n        this.destroy();',
     replace: 'if (signal.aborted) {',
     test: `${kafkaTest}/kafka-troubles.test.ts`,
-    only: 'opened in vain',
+    only: 'still holds',
   },
   {
     name: 'promise 15: what Kafka removed before it was read is no gap',

@@ -141,7 +141,10 @@ test('promise 15: a write that a broker still holds is sent again with its numbe
   const { proxy, topic } = await begin();
   const sink = await open(topic, proxy);
   await sink.write(records('a', 0, 1), signal);
+  const count = await proxy.openCountSoon(Infinity);
   const held = await abandonWrite(proxy, sink, records('a', 1, 2));
+  // Nothing of it is sent any more.
+  expect(await proxy.openCountSoon(count - 1)).toBe(count - 1);
   const numbers = noteNumbers(proxy);
   await sink.write(records('a', 1, 4), signal);
   // A broker drops a batch with the number and the count of the last one; what comes behind it goes on from there.
