@@ -129,7 +129,7 @@ test('promise 15: the source that was opened last reads, and takes over what oth
     ...[2, 3, 4].map((ms) => `spillway ${ms * 2048}`),
   ]);
   const second = await openSource({ url: server.url, name: 'a', consumer: 'other' });
-  await expect(first.read({ maxItems: 1 }, signal)).rejects.toMatchObject({
+  await expect(first.read({ maxItems: 1 }, AbortSignal.timeout(20_000))).rejects.toMatchObject({
     code: 'source_failed',
     message: expect.stringContaining('was opened again'),
   });
