@@ -91,7 +91,12 @@ export class SmallEngine {
     for (const [index, record] of write.entries())
       if (!refused.includes(index)) this.records.set(`${record.stream} ${record.seq}`, record);
     const { durability, isLossy, lag } = this;
-    return { durability, isLossy, refused, lag: group === undefined || group === 'indexer' ? lag : undefined };
+    return {
+      durability,
+      isLossy,
+      refused,
+      lag: group === undefined || group === 'indexer' ? lag : undefined,
+    };
   }
 }
 
