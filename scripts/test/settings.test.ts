@@ -36,6 +36,6 @@ test('the files that documents show as configuration are valid', () => {
     const text = readFileSync(join(import.meta.dirname, '../..', path), 'utf8');
     return [...text.matchAll(/^```yaml\n((?:tap|upstream|voice):.*?)^```$/gms)].map(([, file = '']) => file);
   });
-  expect(files).toHaveLength(8);
+  expect(files).toHaveLength(9);
   for (const file of files) expect(configSchema.safeParse(parse(file)).error, file).toBeUndefined();
 });

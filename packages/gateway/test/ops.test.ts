@@ -9,6 +9,7 @@ import { eventually, type RunningGateway, startBoth } from './support/processes.
 import { needsPrometheus, promtool, startPrometheus, temporaryFolder } from './support/prometheus.ts';
 import { metric, postChat, rawChat } from './support/requests.ts';
 import { chatRequest, openSession } from './support/session.ts';
+import { folderWithEngine, SmallEngine, withoutEngines } from './support/small-engine.ts';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const alertsFile = join(root, 'ops/alerts.yaml');
@@ -154,22 +155,34 @@ const ofTls = 'spillway_certificate_expiry_seconds';
 const ofLimitStore = ['spillway_limit_store_up', 'spillway_limit_store_duration_seconds'];
 const notHere: ReadonlySet<string> = new Set([ofTls, ...ofLimitStore]);
 
-/** A gateway that has what not every gateway has: a canary, calls, and a tap with an audit log and a spill. */
+/** A gateway that has what not every gateway has: a canary, calls, a tap with an audit log and a spill, and one to an engine. */
 async function startWhole(): Promise<RunningGateway> {
   const folder = temporaryFolder();
   const tap = `name=audit,to=sqlite:${folder}/audit.db,spill=${folder}/spill`;
-  const { gateway } = await startBoth([
-    '--log-level',
-    'silent',
-    '--canary-ms',
-    '500',
-    '--voice',
-    'simulated',
-    '--tap',
-    tap,
-    '--tenant',
-    'name=*,tokensPerMonth=1000000000',
-  ]);
+  const engine = await SmallEngine.create();
+  const options = { cwd: folderWithEngine(), nodeArgs: withoutEngines };
+  const { gateway } = await startBoth(
+    [
+      '--log-level',
+      'silent',
+      '--canary-ms',
+      '500',
+      '--voice',
+      'simulated',
+      '--tap',
+      tap,
+      '--tap',
+      `name=bus,to=${engine.url},groups=indexer`,
+      '--tenant',
+      'name=*,tokensPerMonth=1000000000',
+    ],
+    options,
+  );
+  await eventually(
+    async () =>
+      (await (await fetch(`${gateway.adminUrl}/metrics`)).text()).includes('spillway_tap_group_lag_'),
+    'the lag of a group',
+  );
   return gateway;
 }
 

@@ -95,7 +95,10 @@ describe('a reload of taps', () => {
     await eventually(() => kindsIn(gateway.records('new.jsonl'))[0]?.includes('reader'), 'the new record');
     expect(kindsIn(gateway.records('new.jsonl'))).toHaveLength(1);
     expect(gateway.open()).toContain('new.jsonl');
-    expect(gateway.stderr()).toContain('a tap that a reload took out is closed: its last stream is over');
+    await eventually(
+      () => gateway.stderr().includes('a tap that a reload took out is closed: its last stream is over'),
+      'the line of the log',
+    );
     expect(await metric(gateway.adminUrl, 'spillway_tap_up{tap="new"}')).toBe(1);
   });
 
@@ -155,7 +158,7 @@ describe('a reload of taps', () => {
       [[file('a', { maxFileBytes: '1MiB' })], 'that say how file:a.jsonl is written'],
       [[file('b'), { name: 'c', to: 'file:none/c.jsonl' }], 'tap c: expected to open file:none/c.jsonl'],
       [[file('a'), { name: 'out', to: 'stdout:' }], 'it needs a restart'],
-      [[{ name: 'a', to: 'nowhere' }], 'expected sqlite:PATH, file:PATH or stdout:'],
+      [[{ name: 'a', to: 'nowhere' }], 'expected sqlite:PATH, file:PATH, stdout: or the URL of an engine'],
     ];
     for (const [taps, reason] of cases) {
       expect(await gateway.reload(taps)).toEqual({ status: 422, text: expect.stringContaining(reason) });

@@ -64,6 +64,24 @@ test('each figure of a tap has its series, in seconds and bytes', async () => {
   ]);
 });
 
+test('a tap to an engine has series of its dead letters, and of each group whose lag is known', async () => {
+  const deadLetters = { path: 'a', records: 2, bytes: 300, maxBytes: 1000 };
+  const groups = [
+    { group: 'known', entries: 12, ms: 2500, problem: undefined },
+    { group: 'ageless', entries: 3, ms: undefined, problem: undefined },
+    { group: 'unknown', entries: undefined, ms: undefined, problem: 'it is away' },
+  ];
+  const series = await seriesOf([{ ...tap, deadLetters, groups }]);
+  expect(series.filter((line) => /dead_letter|group/.test(line)).toSorted()).toEqual([
+    'spillway_tap_dead_letter_bytes{tap="audit"} 300',
+    'spillway_tap_dead_letter_max_bytes{tap="audit"} 1000',
+    'spillway_tap_dead_letters_total{tap="audit"} 2',
+    'spillway_tap_group_lag_records{tap="audit",group="ageless"} 3',
+    'spillway_tap_group_lag_records{tap="audit",group="known"} 12',
+    'spillway_tap_group_lag_time_seconds{tap="audit",group="known"} 2.5',
+  ]);
+});
+
 test('without taps there is no series, and one of a spill only where a tap has one', async () => {
   expect(await seriesOf([])).toEqual([]);
   const spilling = {
