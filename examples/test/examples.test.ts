@@ -70,7 +70,7 @@ test('07: a slow reader of a stream of Redis, and what MAXLEN dropped', async (c
   expect(command.stdout()).toMatch(
     /^200 transcripts are missing, from \d\d:\d\d:\d\d\.\d{3} to \d\d:\d\d:\d\d\.\d{3}: removed\n/m,
   );
-  expect(command.stdout()).toContain('1000 that were left are written, in 2 writes\n');
+  expect(command.stdout()).toMatch(/^1000 that were left are written, in [23] writes$/m);
   const depth = Number(/a naive queue is (\d+) deep/.exec(command.stdout())?.[1]);
   const behind = Number(/never more than (\d+) behind/.exec(command.stdout())?.[1]);
   // Half of the 40 that came; this reader has what came during two writes, more of it on a machine that is busy.
