@@ -61,10 +61,15 @@ await producer.connect();
 const add = (text: string): Promise<unknown> =>
   producer.sendCommand(['XADD', key, 'MAXLEN', '=', '1000', '*', 'text', text]);
 
-// The place of the name is there from now on; then the reader is away for 1,200 transcripts.
-const away = await openRedisSource({ url: `${url}?stream=${key}`, name: 'archive' });
-await away.close();
-for (let index = 0; index < 1200; index += 1) await add(`transcript ${index}`);
+// A reader that has had one transcript is away for the next 1,200.
+await add('transcript 0');
+const early = await openRedisSource({ url: `${url}?stream=${key}`, name: 'archive' });
+await early.acknowledge(
+  await early.read({ maxItems: 1 }, AbortSignal.timeout(5000)),
+  AbortSignal.timeout(5000),
+);
+await early.close();
+for (let index = 1; index <= 1200; index += 1) await add(`transcript ${index}`);
 
 const source = await openRedisSource({ url: `${url}?stream=${key}`, name: 'archive' });
 const store = new SlowStore();
@@ -75,16 +80,17 @@ const copying = copyRecords(source, store, {
   onGap: ({ from, maxRecords, reason, to }) =>
     console.log(`${maxRecords} transcripts are missing, from ${timeOf(from)} to ${timeOf(to)}: ${reason}`),
 });
-while (store.count < 1000) await sleep(20);
+const behind = async (): Promise<number> => (await source.lag(AbortSignal.timeout(5000))).records;
+while ((await behind()) > 0) await sleep(20);
 console.log(`${store.count} that were left are written, in ${store.writes} writes`);
 
 const naive = new NaiveQueue();
 let deepest = 0;
 for (let index = 0; index < Number(seconds) * 4; index += 1) {
-  await add(`transcript ${1200 + index}`);
-  naive.push(`transcript ${1200 + index}`);
+  await add(`transcript ${1201 + index}`);
+  naive.push(`transcript ${1201 + index}`);
   await sleep(250);
-  deepest = Math.max(deepest, (await source.lag(AbortSignal.timeout(5000))).records);
+  deepest = Math.max(deepest, await behind());
 }
 console.log(`after ${seconds} s, one every 250 ms, 500 ms a write:`);
 console.log(`a naive queue is ${naive.depth} deep, and grows`);

@@ -18,7 +18,18 @@ const run = (command: string, args: readonly string[], cwd = root): void => {
 
 try {
   run('npx', ['tsc', '-b']);
-  for (const name of ['core', 'client', 'server', 'voice', 'redis', 'nats', 'kafka', 'postgres', 'aws', 'gateway']) {
+  for (const name of [
+    'core',
+    'client',
+    'server',
+    'voice',
+    'redis',
+    'nats',
+    'kafka',
+    'postgres',
+    'aws',
+    'gateway',
+  ]) {
     run('npx', ['publint', '--strict', `packages/${name}`]);
     run('npm', ['pack', '--silent', '--pack-destination', folder, '--workspace', `packages/${name}`]);
   }

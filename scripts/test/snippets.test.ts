@@ -36,7 +36,7 @@ const surroundings = `
   declare const leg: import('@spillway/voice').ModelLeg;
   declare const clip: Uint8Array;
   declare const client: import('@spillway/client').Client;
-  declare const index: Pick<import('@spillway/core').RecordSink, 'write'>;
+  declare const index: Pick<import('@spillway/core').RecordSink, 'write'> & { put: import('@spillway/core').RecordSink['write'] };
   declare const key: string;
   declare const messages: { role: 'user'; content: string }[];
   declare const model: string;

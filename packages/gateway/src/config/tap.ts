@@ -96,6 +96,11 @@ const tapSchema = z
       .describe(
         'how long nothing may be kept before streams that need the tap end, and it gives up those that do not; also the longest that one write may take',
       ),
+    everyMs: duration(0, 3_600_000)
+      .optional()
+      .describe(
+        'the least time between the beginnings of two writes, for sinks that like few large ones; what comes meanwhile is merged where it can be; answers in one piece do not wait; default: 10ms, and 0 with gate',
+      ),
     shed: itemsFrom(shedParts)
       .optional()
       .describe(

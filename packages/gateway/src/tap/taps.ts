@@ -299,7 +299,7 @@ function recordTap(
   isReady: () => boolean,
   { clock, isOwn, log }: TapsOptions,
 ): RecordTap {
-  const { content, deadlineMs, gate, maxRecordBytes, maxRecords, name, request } = settings;
+  const { content, deadlineMs, everyMs, gate, maxRecordBytes, maxRecords, name, request } = settings;
   const { redact, refused, shed, shedAboveMs, shedBelowMs } = settings;
   return new RecordTap({
     name,
@@ -316,6 +316,7 @@ function recordTap(
     maxRecords,
     maxRecordBytes,
     deadlineMs,
+    everyMs,
     clock,
     log,
   });

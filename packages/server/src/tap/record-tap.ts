@@ -66,6 +66,12 @@ export interface RecordTapOptions {
    */
   readonly deadlineMs?: number;
   /**
+   * The least time from the beginning of a write to that of the next, in milliseconds: 0 or more. What comes meanwhile is
+   * one write, and merged where it can be. A body that is no stream of events is written at once. Default: 10, and 0 with
+   * a gate.
+   */
+  readonly everyMs?: number | undefined;
+  /**
    * The bytes of content in one record, and in all of a body that is no stream of events. Beyond it, the record has the
    * size and the digest. Default: 1 MiB.
    */
@@ -78,7 +84,7 @@ export interface RecordTapOptions {
  * Where no reader waits for a write, writes begin so far apart. Disks that take as long for a write are usual, so a
  * stream's room does for it.
  */
-const everyMs = 10;
+const defaultEveryMs = 10;
 
 /** The bytes of bodies that may wait for a tap which makes no model wait: 16 MiB. */
 const maxBodyBytes = 16_777_216;
@@ -144,7 +150,7 @@ export class RecordTap implements Tap {
       sink,
       clock,
       deadlineMs,
-      everyMs: gate ? 0 : everyMs,
+      everyMs: options.everyMs ?? (gate ? 0 : defaultEveryMs),
       shed,
       listener: {
         down: (error) => {
