@@ -441,6 +441,14 @@ describe('spillway check', () => {
         { status: 'warn', message: 'Its memory is small.' },
       ],
     });
+    expect(await check({ to: engine.url, deadLetters: 'none/a' })).toMatchObject({
+      code: 0,
+      findings: [
+        { status: 'ok' },
+        { status: 'warn', message: 'Its memory is small.' },
+        { status: 'warn', message: expect.stringMatching(/^Dead letters .* is not there: make it\.$/) as string },
+      ],
+    });
     await engine.stop();
     expect(await check({ to: engine.url })).toMatchObject({
       code: 1,

@@ -239,6 +239,11 @@ export function leastDurability({ durability, gate, lossless }: TapSettings): Du
   return durability ?? (gate || lossless ? 'fsync' : 'memory');
 }
 
+/** The file of what the engine of a tap refuses for ever. */
+export function deadLettersOf({ deadLetters, name }: TapSettings): string {
+  return deadLetters ?? `dead-letters-${name}.jsonl`;
+}
+
 /** Whether two taps to one place write there in the same way, so that one writer does for both. */
 export function areWrittenAlike(one: ConfiguredTap, other: ConfiguredTap): boolean {
   return (

@@ -14,7 +14,7 @@ import { openStdoutSink } from '@spillway/server/tap/sinks/stdout-sink';
 import type { TapGroup } from '@spillway/server/tap/tap-state';
 import type { ServerClock } from '@spillway/server/time/server-clock';
 import { type EngineKind, engineKindOf } from '../config/engine-url.ts';
-import { type ConfiguredTap, losesNothing } from '../config/tap.ts';
+import { type ConfiguredTap, deadLettersOf, losesNothing } from '../config/tap.ts';
 import { openOutput } from '../process/output.ts';
 import { GroupLags } from './group-lags.ts';
 import { loadEngine } from './load-engine.ts';
@@ -180,11 +180,6 @@ function buryRefused(
     clock,
     onRefused,
   });
-}
-
-/** The file of a tap's dead letters. */
-function deadLettersOf({ deadLetters, name }: ConfiguredTap): string {
-  return deadLetters ?? `dead-letters-${name}.jsonl`;
 }
 
 function openLocal(tap: ConfiguredTap, clock: ServerClock, log: TapLog): Promise<Engine> {

@@ -11,7 +11,7 @@ import {
 import { dirname, resolve } from 'node:path';
 import type { Settings } from '../../config/load.ts';
 import { engineKindOf } from '../../config/engine-url.ts';
-import type { ConfiguredTap } from '../../config/tap.ts';
+import { type ConfiguredTap, deadLettersOf } from '../../config/tap.ts';
 import { writeQuantity } from '../../config/units.ts';
 import { engineJudged } from './tap-engine.ts';
 import type { Finding, Judgement } from './finding.ts';
@@ -33,6 +33,7 @@ export async function checkTaps({ taps }: Pick<Settings, 'taps'>): Promise<Findi
       const check = `tap ${tap.name}`;
       return [
         ...judged.map((judgement): Finding => ({ check, ...judgement })),
+        ...(kind === undefined ? [] : lettersJudged(tap).map((found) => ({ check, ...found }))),
         ...(tap.spill === undefined ? [] : [{ check: `${check} (spill)`, ...folderJudged(tap.spill) }]),
       ];
     }),
@@ -60,6 +61,14 @@ function localJudged({ to }: ConfiguredTap): Judgement {
   // A database has files beside it, and a file of lines is renamed.
   const message = `It goes on in a file of ${sizeText(found.size)}.`;
   return folderWritable(dirname(path)) ?? room(dirname(path), message);
+}
+
+/** Dead letters are the exception, so only what is wrong with their place is said. */
+function lettersJudged(tap: ConfiguredTap): Judgement[] {
+  const path = resolve(deadLettersOf(tap));
+  const problem = folderWritable(dirname(path));
+  if (problem === undefined) return [];
+  return [{ status: 'warn', message: `Dead letters (deadLetters) would not be kept. ${problem.message}` }];
 }
 
 /** A folder that is there, or can be made in the one above it. */
