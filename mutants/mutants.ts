@@ -4169,8 +4169,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'promise 13: whoever reads waits for the rest between two writes, too',
     file: `${server}/tap/record-tap.ts`,
-    find: 'everyMs: gate ? 0 : everyMs',
-    replace: 'everyMs',
+    find: 'options.everyMs ?? (gate ? 0 : defaultEveryMs)',
+    replace: 'options.everyMs ?? defaultEveryMs',
     test: `${serverTest}/record-tap.test.ts`,
     only: 'writes that no reader waits for',
   },
@@ -9115,5 +9115,13 @@ export const mutants: readonly Mutant[] = [
     replace: 'note: writeNote(ranges).slice(0, 0)',
     test: `${kafkaTest}/kafka-troubles.test.ts`,
     only: 'behind parts that wait',
+  },
+  {
+    name: 'taps: how often is written is not what the tap asks for',
+    file: `${server}/tap/record-tap.ts`,
+    find: 'everyMs: options.everyMs ?? (gate ? 0 : defaultEveryMs),',
+    replace: 'everyMs: gate ? 0 : defaultEveryMs,',
+    test: `${serverTest}/record-tap.test.ts`,
+    only: 'as far apart as everyMs',
   },
 ];

@@ -39,6 +39,25 @@ function openTap(options: Partial<RecordTapOptions> = {}): {
   return { tap, sink, log };
 }
 
+test('writes begin as far apart as everyMs says, and what comes meanwhile is one write', async () => {
+  const { sink, tap } = openTap({ everyMs: 60_000 });
+  const { streams } = openStreams([tap]);
+  const { end, say } = startStream(streams, { detach: 'finish' });
+  say('one ');
+  await eventually(() => tap.figures.writes === 1, 'the first write');
+  for (let count = 0; count < 50; count += 1) {
+    say('more ');
+    await sleep(1);
+  }
+  end();
+  expect(tap.figures.writes).toBe(1);
+  expect(tap.figures.lag.records).toBeGreaterThan(0);
+  // A close does not wait for the rest.
+  await tap.close(5000);
+  expect(tap.figures.writes).toBe(2);
+  expect(textIn(dataOf(sink.records()))).toContain('more more');
+});
+
 test('a stream is written down: who asked, what was answered, how it ended, what its readers got', async () => {
   const { sink, tap } = openTap();
   const { defects, streams } = openStreams([tap]);

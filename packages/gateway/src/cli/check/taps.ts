@@ -33,7 +33,7 @@ export async function checkTaps({ taps }: Pick<Settings, 'taps'>): Promise<Findi
       const check = `tap ${tap.name}`;
       return [
         ...judged.map((judgement): Finding => ({ check, ...judgement })),
-        ...(kind === undefined ? [] : lettersJudged(tap).map((found) => ({ check, ...found }))),
+        ...(kind === undefined ? [] : lettersJudged(tap).map((judgement) => ({ check, ...judgement }))),
         ...(tap.spill === undefined ? [] : [{ check: `${check} (spill)`, ...folderJudged(tap.spill) }]),
       ];
     }),
