@@ -67,6 +67,8 @@ test('promise 15: what MAXLEN removed is a gap with its range and its count, bef
   await later.close();
   await add(10);
   const last = await openSource({ url: server.url, name: 'a' });
+  // Nothing that is missing counts as waiting.
+  expect(await last.lag(signal)).toMatchObject({ records: 1 });
   expect(told(await readAll(last, 1))).toEqual([`spillway ${10 * 2048}`]);
 });
 

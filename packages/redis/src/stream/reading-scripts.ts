@@ -166,10 +166,11 @@ if isWhole then
     end
     tell(last, to, missing > 0 and missing or -1, 'removed')
     if isDeleted then redis.call('HSET', reader, 'deleted', deleted) end
-    if missing > 0 then sum = added - length end
-    if length == 0 then
-      redis.call('XGROUP', 'SETID', stream, group, newest, 'ENTRIESREAD', added)
-      last = newest
+    if length == 0 then last = newest end
+    if missing > 0 then
+      sum = added - length
+      -- Redis counts from here on, too: it would take what was trimmed for what is not read, for ever.
+      redis.call('XGROUP', 'SETID', stream, group, last, 'ENTRIESREAD', sum)
     end
   end
   local isEmpty = false
