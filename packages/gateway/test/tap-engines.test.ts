@@ -446,7 +446,10 @@ describe('spillway check', () => {
       findings: [
         { status: 'ok' },
         { status: 'warn', message: 'Its memory is small.' },
-        { status: 'warn', message: expect.stringMatching(/^Dead letters .* is not there: make it\.$/) as string },
+        {
+          status: 'warn',
+          message: expect.stringMatching(/^Dead letters .* is not there: make it\.$/) as string,
+        },
       ],
     });
     await engine.stop();
