@@ -36,7 +36,7 @@ export async function readTopicFacts(
   if (typeof answer === 'string')
     return {
       durability: 'memory',
-      reason: `min.insync.replicas cannot be asked: ${answer}.`,
+      reason: `The setting min.insync.replicas cannot be asked: ${answer}.`,
       warnings: [
         `How many replicas keep a write is not known, so that it counts as memory: allow DescribeConfigs on the topic ${name}.`,
       ],
@@ -69,7 +69,7 @@ export async function readTopicFacts(
     );
   return {
     durability: isReplicated ? 'replicated' : 'memory',
-    reason: `min.insync.replicas is ${least} of ${topic.replicas} replicas, and a write waits for those in sync (acks=all); brokers answer before they sync their disks.`,
+    reason: `The setting min.insync.replicas is ${least} of ${topic.replicas} replicas, and a write waits for those in sync (acks=all); brokers answer before they sync their disks.`,
     warnings,
     isLossy: isCompacted || maxBytes >= 0,
     maxMessageBytes: Number(answer.get('max.message.bytes')) || undefined,
