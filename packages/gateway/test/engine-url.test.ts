@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { engineKindOf, hasPassword, shownPlace } from '../src/config/engine-url.ts';
 import { loadSettings } from '../src/config/load.ts';
@@ -65,4 +67,16 @@ test('what an engine is opened with, and judged by, makes another writer', () =>
   expect(others.filter((other) => areWrittenAlike(one, other))).toEqual([]);
   const [same] = taps('name=b,to=redis://h,passwordEnv=A,groups=g,content=text');
   expect(same && areWrittenAlike(one, same)).toBe(true);
+});
+
+test('the file of taps to begin with is valid', () => {
+  const path = join(import.meta.dirname, '../../../examples/taps.yaml');
+  const file = { path, text: readFileSync(path, 'utf8') };
+  const settings = loadSettings({ flags: {}, env: { KAFKA_PASSWORD: 'secret' }, file });
+  expect(settings.taps.map(({ name, password }) => [name, password])).toEqual([
+    ['audit', undefined],
+    ['live', undefined],
+    ['analytics', 'secret'],
+    ['archive', undefined],
+  ]);
 });

@@ -235,7 +235,13 @@ describe('a tap to an engine', () => {
     engine.lag = [120, 90_000];
     const gateway = await start({ to: engine.url, groups: ['indexer', 'none'] });
     const records = 'spillway_tap_group_lag_records{tap="bus",group="indexer"}';
-    await eventually(async () => (await metric(gateway.adminUrl, records)) === 120, 'the lag');
+    // There is no series before the first answer.
+    const isKnown = (): Promise<boolean> =>
+      metric(gateway.adminUrl, records).then(
+        (value) => value === 120,
+        () => false,
+      );
+    await eventually(isKnown, 'the lag');
     expect(
       await metric(gateway.adminUrl, 'spillway_tap_group_lag_time_seconds{tap="bus",group="indexer"}'),
     ).toBe(90);
@@ -324,7 +330,7 @@ describe('the password of an engine', () => {
     const engine = await SmallEngine.create();
     engine.password = secret;
     const folder = folderWithEngine();
-    const tap = { ...keys(engine.url), gate: true };
+    const tap = { ...keys(engine.url), gate: true, deadlineMs: 500 };
     writeTap(folder, tap);
     const options = { cwd: folder, nodeArgs: withoutEngines, env };
     const gateway = Object.assign(await startGateway([], options), { folder });

@@ -48,7 +48,7 @@ export interface TapSink {
 
 /** What a tap writes to. Some have more to say of themselves than others. */
 type Engine = RecordSink &
-  Partial<Pick<EngineSink, 'address' | 'facts' | 'lagOf'>> & { readonly head?: AuditHead };
+  Partial<Pick<EngineSink, 'address' | 'facts' | 'isLossy' | 'lagOf'>> & { readonly head?: AuditHead };
 
 /**
  * Opens what the `to` of a tap names, with its dead letters and its spill. An engine that is a server, or has a spill before

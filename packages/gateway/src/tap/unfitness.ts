@@ -6,7 +6,7 @@ import { type ConfiguredTap, leastDurability, losesNothing } from '../config/tap
 /** Why a tap must not write to an engine that is open: what was expected, what it is, and what to do. `undefined`: it may. */
 export function unfitness(
   tap: ConfiguredTap,
-  engine: RecordSink & Partial<Pick<EngineSink, 'facts' | 'lagOf'>> & { readonly isLossy?: boolean },
+  engine: RecordSink & Partial<Pick<EngineSink, 'facts' | 'isLossy' | 'lagOf'>>,
 ): string | undefined {
   const { durability, facts } = engine;
   const least = leastDurability(tap);
