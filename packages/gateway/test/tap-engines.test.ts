@@ -174,8 +174,8 @@ describe('a tap to an engine', () => {
 
   test('that takes longer than a spill waits gets its records all the same', async () => {
     const engine = await SmallEngine.create();
-    const gateway = await start({ to: engine.url, gate: true, spill: 'spill', deadlineMs: 1000 });
-    engine.answerMs = 1200;
+    const gateway = await start({ to: engine.url, gate: true, spill: 'spill', deadlineMs: 4000 });
+    engine.answerMs = 3000;
     expect(await ask(gateway)).toBe('[DONE]');
     await wholeStreams(engine, 1);
     await eventually(
