@@ -5,6 +5,8 @@ import type { ServerClock, ServerTimer } from '@spillway/server/time/server-cloc
 
 /** An engine that cannot be opened is tried again after this time. */
 const retryMs = 1000;
+/** The log says a reason that has changed, at most so often. */
+const tellEveryMs = 10_000;
 
 export interface TapEngineOptions<Sink extends RecordSink> {
   /** The tap's name, for the log. */
@@ -38,8 +40,8 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
   #awaySinceMs: number | undefined;
   /** Whether it was unfit when it was tried last. */
   #isUnfit = false;
-  /** Whether the log says that it is away. */
-  #isTold = false;
+  /** The reason for which the log says that it is away, and when it was told; `undefined`: the log does not say so. */
+  #told: { readonly reason: string; readonly atMs: number } | undefined;
   #problem: string | undefined;
   #isClosed = false;
 
@@ -173,13 +175,16 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
     const { clock, isSpilled, log, name } = this.#options;
     const reason = error instanceof Error ? error.message : String(error);
     const isUnfit = error instanceof UnfitEngine;
-    const isNews = this.#awaySinceMs === undefined || isUnfit !== this.#isUnfit;
+    const nowMs = clock.nowMs();
+    const told = this.#told;
+    const isOther = told !== undefined && told.reason !== reason && nowMs - told.atMs >= tellEveryMs;
+    const isNews = this.#awaySinceMs === undefined || isUnfit !== this.#isUnfit || isOther;
     this.#problem = reason;
     this.#isUnfit = isUnfit;
-    this.#awaySinceMs ??= clock.nowMs();
+    this.#awaySinceMs ??= nowMs;
     // What an open engine does not keep is said by the tap itself.
     if (!isNews || (!isSpilled && this.#engine !== undefined)) return;
-    this.#isTold = true;
+    this.#told = { reason, atMs: nowMs };
     const message = isSpilled
       ? 'what a tap writes to is away: its spill takes the records'
       : 'a tap is down: what it writes to cannot be opened';
@@ -193,8 +198,8 @@ export class TapEngine<Sink extends RecordSink> implements RecordSink {
     this.#awaySinceMs = undefined;
     this.#problem = undefined;
     this.#isUnfit = false;
-    if (!this.#isTold) return;
-    this.#isTold = false;
+    if (this.#told === undefined) return;
+    this.#told = undefined;
     const message = isSpilled
       ? 'what a tap writes to is back: it gets what is in the spill'
       : 'what a tap writes to is open';

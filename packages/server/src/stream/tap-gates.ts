@@ -45,6 +45,6 @@ export class TapGates {
 
 /** The error of readers whose stream is not kept as the operator asked. */
 export function tapUnavailable(name: string): GatewayError {
-  const message = `The tap ${name} could not keep the answer, and nothing may be delivered that it has not kept.`;
+  const message = `The tap ${name} could not keep the answer, and it may lose none of it.`;
   return new GatewayError('tap_unavailable', message, { retryAfterS: 1 });
 }
