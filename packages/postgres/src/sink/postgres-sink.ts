@@ -271,10 +271,7 @@ class PostgresSink implements EngineSink {
     const words = error instanceof SpillwayError ? error.message : wordsOf(error);
     const { password } = this.#setup.address;
     const shown = password ? words.replaceAll(password, '[password]') : words;
-    return new SpillwayError(
-      'sink_failed',
-      `${this.address}: ${shown.slice(0, 1000)}. What was acknowledged is kept; the next write tries again.`,
-    );
+    return new SpillwayError('sink_failed', `${this.address}: ${shown.slice(0, 1000)}`);
   }
 }
 
