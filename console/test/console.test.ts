@@ -619,6 +619,8 @@ async function focuses(page: Page, text: string): Promise<void> {
 
 /** Goes on with the tab key until something has the focus. */
 async function tabTo(page: Page, text: string): Promise<void> {
+  // What comes with the gateway's first word is not there to begin with.
+  await page.getByText(text, { exact: true }).first().waitFor({ timeout: 30_000 });
   const seen: string[] = [];
   for (let presses = 0; presses < 60; presses += 1) {
     await page.keyboard.press('Tab');
