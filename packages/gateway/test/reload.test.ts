@@ -77,6 +77,8 @@ async function startProvider(word: string): Promise<CountingProvider> {
     response.write(`data: ${JSON.stringify({ choices })}\n\n`);
     open.add(response);
   });
+  // Longer than a test waits: no connection closes for being idle.
+  server.keepAliveTimeout = 120_000;
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => {
