@@ -185,6 +185,10 @@ test('bytes of any kind are read or refused, the same however they are cut, and 
     fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes)),
     fc.array(token, { maxLength: 20 }).map((tokens) => Buffer.from(`{"model":"m",${tokens.join('')}}`)),
     fc.array(token, { maxLength: 20 }).map((tokens) => Buffer.from(tokens.join(''))),
+    // A byte order mark that is whole, in part, or not at the start.
+    fc
+      .array(fc.constantFrom(0xef, 0xbb, 0xbf, 0x20, 0x31, 0x2d), { maxLength: 4 })
+      .map((start) => Buffer.concat([Buffer.from(start), Buffer.from('{"model":"m"}')])),
   );
   fc.assert(
     fc.property(bytesOf, cutsOf, (bytes, cuts) => {

@@ -58,6 +58,8 @@ export class BodyScanner implements Scanner {
   #state = START;
   /** The number of bytes that were scanned before. */
   #offset = 0;
+  /** The bytes of a byte order mark that the body began with: 0 to 3. */
+  #markBytes = 0;
   #depth = 0;
   /** 1 at the depths where the open value is an array. */
   readonly #isList = new Uint8Array(maxBodyDepth + 1);
@@ -112,8 +114,11 @@ export class BodyScanner implements Scanner {
     let quoteAt = -1;
     let escapeAt = -1;
     let first = 0;
-    if (state === START)
-      while (first < length && bytes[first] === byteOrderMark[this.#offset + first]) first += 1;
+    if (state === START) {
+      first = this.#skipMark(bytes);
+      if (first < length && this.#markBytes % byteOrderMark.length !== 0)
+        return this.#fail(state, bytes[first] ?? 0);
+    }
     for (let at = first; at < length; at += 1) {
       const byte = bytes[at] ?? 0;
       switch (state) {
@@ -215,6 +220,20 @@ export class BodyScanner implements Scanner {
       this.#keepKey(bytes.subarray(keyStart));
     }
     this.#state = state;
+  }
+
+  /** The bytes of these that belong to a byte order mark. A mark has nothing before it. */
+  #skipMark(bytes: Buffer): number {
+    let count = 0;
+    while (
+      count < bytes.length &&
+      this.#markBytes === this.#offset + count &&
+      bytes[count] === byteOrderMark[this.#markBytes]
+    ) {
+      this.#markBytes += 1;
+      count += 1;
+    }
+    return count;
   }
 
   #fail(state: number, byte: number): void {
