@@ -64,8 +64,8 @@ export default defineConfig({
     projects: hasChromium() ? [node, chromium] : [node],
     // Tests run real processes and sockets: a deadline is there to end a hang, not to time anything.
     testTimeout: 60_000,
-    // Tests mostly wait, for processes of their own and for times that these have: three at once fit on two cores.
-    maxWorkers: 3,
+    // Tests mostly wait, for processes of their own and for times that these have: four at once fit on two cores.
+    maxWorkers: 4,
     hookTimeout: 60_000,
     env: { NO_COLOR: '1' },
     provide: { propertyRuns: propertyRuns === undefined ? undefined : Number(propertyRuns) },
