@@ -3451,10 +3451,18 @@ export const mutants: readonly Mutant[] = [
   {
     name: '1.2: a byte order mark is no JSON',
     file: `${gateway}/http/body-scanner.ts`,
-    find: 'if (state === START)\n      while',
-    replace: 'if (state === DONE)\n      while',
+    find: 'if (state === START) {',
+    replace: 'if (state === DONE) {',
     test: `${gatewayTest}/routing.test.ts`,
     only: 'byte order mark',
+  },
+  {
+    name: '1.2: bytes of a byte order mark are skipped behind other bytes',
+    file: `${gateway}/http/body-scanner.ts`,
+    find: 'this.#markBytes === this.#offset + count &&\n      bytes[count] === byteOrderMark[this.#markBytes]',
+    replace: 'bytes[count] === byteOrderMark[this.#offset + count]',
+    test: `${gatewayTest}/request-body.property.test.ts`,
+    only: 'bytes of any kind',
   },
   {
     name: 'promise 26: a byte now and then keeps an upload',
