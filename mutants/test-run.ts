@@ -10,16 +10,36 @@ export interface TestRun {
   readonly troubles: readonly string[];
 }
 
-/** Reads Vitest's report in JSON. A run without one came to nothing: then `output` is its trouble. */
-export function readTestRun(report: string | undefined, output: string): TestRun {
+/** The tests that are meant. */
+export interface NamedTests {
+  /** Their file, from the root of the repository. */
+  readonly test: string;
+  /** What their names match; `undefined`: all of the file. */
+  readonly only?: string;
+}
+
+/**
+ * Reads what Vitest's report in JSON says of the tests that are meant. A run without a report came to nothing: then `output` is
+ * its trouble, and so it is if nothing in the report says why the run failed.
+ */
+export function readTestRun(
+  report: string | undefined,
+  output: string,
+  { test, only = '' }: NamedTests,
+): TestRun {
   if (report === undefined) return { passed: 0, failures: [], troubles: [output] };
-  const { success, testResults } = JSON.parse(report) as JsonTestResults;
-  const tests = testResults.flatMap(({ assertionResults }) => assertionResults);
+  const { numFailedTests, success, testResults } = JSON.parse(report) as JsonTestResults;
+  const files = testResults.filter(({ name }) => name.endsWith(`/${test}`));
+  const pattern = new RegExp(only);
+  const tests = files
+    .flatMap(({ assertionResults }) => assertionResults)
+    .filter(({ fullName }) => pattern.test(fullName));
   const failures = tests
     .filter(({ status }) => status === 'failed')
     .map(({ failureMessages }) => (failureMessages ?? []).join('\n'));
-  const troubles = testResults.map(({ message }) => message).filter((message) => message !== '');
-  if (!success && failures.length === 0 && troubles.length === 0) troubles.push(output);
+  const troubles = files.map(({ message }) => message).filter((message) => message !== '');
+  const isExplained = numFailedTests > 0 || testResults.some(({ message }) => message !== '');
+  if (!success && !isExplained) troubles.push(output);
   return { passed: tests.filter(({ status }) => status === 'passed').length, failures, troubles };
 }
 

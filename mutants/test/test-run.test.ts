@@ -13,17 +13,46 @@ const cases = [
 ] as const;
 
 test.each(cases)('a run of tests: %s', (_what, text, green, noticed) => {
-  const run = readTestRun(text, 'what it printed');
+  const run = readTestRun(text, 'what it printed', { test: 'a/b.test.ts' });
   expect({ green: isGreen(run), noticed: hasNoticed(run) }).toEqual({ green, noticed });
+});
+
+test('of a run of more tests only those that are meant count', () => {
+  const one = file('/root/a/b.test.ts', [
+    ended('holds', 'passed'),
+    ended('a group breaks', 'AssertionError: no'),
+  ]);
+  const other = file('/root/other/a.test.ts', [ended('breaks, too', 'AssertionError: neither')]);
+  const text = JSON.stringify({ success: false, numFailedTests: 2, testResults: [one, other] });
+  const read = (path: string, only?: string): unknown =>
+    readTestRun(text, 'what it printed', { test: path, ...(only === undefined ? {} : { only }) });
+  expect(read('a/b.test.ts', '^holds$')).toEqual({ passed: 1, failures: [], troubles: [] });
+  expect(read('a/b.test.ts', 'group .r')).toMatchObject({ passed: 0, failures: ['AssertionError: no'] });
+  expect(read('a/b.test.ts')).toMatchObject({ passed: 1, failures: ['AssertionError: no'] });
+  expect(read('a/c.test.ts')).toMatchObject({ passed: 0 });
 });
 
 /** A report in Vitest's form; a test that has not passed is given as its error. */
 function report(tests: readonly string[], message = ''): string {
-  const assertionResults = tests.map((result) =>
-    result === 'passed'
-      ? { status: 'passed', failureMessages: [] }
-      : { status: 'failed', failureMessages: [result] },
-  );
-  const success = message === '' && tests.every((result) => result === 'passed');
-  return JSON.stringify({ success, testResults: [{ message, assertionResults }] });
+  const assertionResults = tests.map((result, index) => ended(`test ${index}`, result));
+  const failed = assertionResults.filter(({ status }) => status === 'failed').length;
+  const testResults = [file('/root/a/b.test.ts', assertionResults, message)];
+  return JSON.stringify({ success: message === '' && failed === 0, numFailedTests: failed, testResults });
+}
+
+function file(name: string, assertionResults: readonly Ended[], message = ''): object {
+  return { name, message, assertionResults };
+}
+
+/** A test that has passed, or failed with this error. */
+function ended(fullName: string, result: string): Ended {
+  return result === 'passed'
+    ? { fullName, status: 'passed', failureMessages: [] }
+    : { fullName, status: 'failed', failureMessages: [result] };
+}
+
+interface Ended {
+  readonly fullName: string;
+  readonly status: 'passed' | 'failed';
+  readonly failureMessages: readonly string[];
 }
