@@ -24,7 +24,8 @@ export function durationText(durationMs: number): string {
 
 export function countText(count: number): string {
   if (count < 10_000) return Math.round(count).toLocaleString('en');
-  return count < 1e6 ? `${short(count / 1e3)} k` : `${short(count / 1e6)} M`;
+  // No line ends between a number and its unit.
+  return count < 1e6 ? `${short(count / 1e3)}\u{a0}k` : `${short(count / 1e6)}\u{a0}M`;
 }
 
 /** A rate, a second. */
