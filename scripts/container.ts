@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { killPid } from '../packages/core/test/support/kill-pid.ts';
 import { eventually, printed, spawnProgram } from '../packages/gateway/test/support/spawn.ts';
 import type { Installed } from './packed-streams.ts';
 
@@ -47,7 +48,7 @@ export async function checkContainer({ folder, oldestNode }: Installed): Promise
     expectSame('the health check', await check(), 0);
     const { pid } = gateway.process;
     const children = isRoot ? readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8') : String(pid);
-    process.kill(Number(children), signalOf(file));
+    killPid(children, signalOf(file));
     expectSame('its exit', await gateway.exited, 0);
     expectSame('that it stopped in order', /Stopped after/.test(gateway.stdout()), true);
     expectSame('the health check of none', await check(), 1);

@@ -2,6 +2,7 @@ import { execFile, execFileSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { killPid } from '../../packages/core/test/support/kill-pid.ts';
 import { eventually } from '../../packages/gateway/test/support/spawn.ts';
 import type { GatewayState } from '../gateway-state.ts';
 import { gaugesIn } from '../gateway-state.ts';
@@ -74,7 +75,7 @@ describe.skipIf(process.platform !== 'linux')('a machine that others use', () =>
       encoding: 'utf8',
     });
     onTestFinished(() => {
-      for (const pid of pids.trim().split('\n')) process.kill(Number(pid), 'SIGKILL');
+      for (const pid of pids.trim().split('\n')) killPid(pid, 'SIGKILL');
     });
     // There is no gateway to look at.
     const target = { pid: process.pid, exit: () => 'gone' } as unknown as SmallGateway;

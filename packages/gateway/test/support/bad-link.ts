@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { killPid } from '../../../core/test/support/kill-pid.ts';
 import { eventually } from './spawn.ts';
 
 const maxAttempts = 1000;
@@ -38,7 +39,7 @@ export async function openBadLink(filter: readonly string[], index = 0): Promise
   const close = (): void => {
     for (const part of ['a', 'b', 'w']) {
       try {
-        process.kill(Number(readFileSync(at(`${part}.pid`), 'utf8')));
+        killPid(readFileSync(at(`${part}.pid`), 'utf8'));
       } catch {
         // It was not started.
       }
@@ -68,7 +69,8 @@ export async function openBadLink(filter: readonly string[], index = 0): Promise
     ip(`-n ${name} link set ${far} up`);
     ip(`-n ${name} link set lo up`);
     run('wirefilter', '-v', `${at('a')}:${at('b')}`, ...filter, '--daemon', '--pidfile', at('w.pid'));
-    await eventually(() => existsSync(at('w.pid')), 'the wire');
+    // The file is there before what it says.
+    await eventually(() => existsSync(at('w.pid')) && readFileSync(at('w.pid'), 'utf8') !== '', 'the wire');
   } catch (error) {
     close();
     throw error;
