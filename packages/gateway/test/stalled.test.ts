@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { Progress } from '@spillway/server/sink/progress';
 import { eventually, startBoth } from './support/processes.ts';
@@ -79,9 +80,10 @@ describe('3.3, promise 11: a reader without progress is ended', () => {
       );
       // Far too little for the socket to ask for more within the timeout, but progress.
       const startMs = performance.now();
-      while (performance.now() - startMs < 9000) {
+      const closed = once(client.socket, 'close');
+      while (performance.now() - startMs < 9000 && !client.socket.destroyed) {
         client.socket.resume();
-        await new Promise<void>((resolve) => client.socket.once('data', () => resolve()));
+        await Promise.race([once(client.socket, 'data'), closed]);
         client.socket.pause();
         await new Promise((resolve) => setTimeout(resolve, 500));
       }
