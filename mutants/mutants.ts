@@ -3506,9 +3506,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'promise 6: a client that left while its request was decoded is not noticed',
-    file: `${gateway}/relay/receive-request.ts`,
-    find: 'if (response.destroyed) throw',
-    replace: "if (response.destroyed && method === 'HEAD') throw",
+    file: `${gateway}/server/server.ts`,
+    find: 'if (reply.raw.destroyed) throw',
+    replace: "if (reply.raw.destroyed && raw.method === 'HEAD') throw",
     test: `${gatewayTest}/routing.test.ts`,
     only: 'while its request is decoded',
   },

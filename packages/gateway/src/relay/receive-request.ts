@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Provider } from '../config/provider.ts';
-import { GatewayError } from '@spillway/server/errors';
 import { decodeBody, isDecodable, isPlain } from '../http/decode-body.ts';
 import { receiveBody, type ReceiveOptions } from '../http/receive-body.ts';
 import { type MemberPaths, readRelayRequest, type RelayRequest } from './relay-request.ts';
@@ -50,8 +49,6 @@ export async function receiveRequest(
       body !== null && scanner !== undefined && coding !== undefined && isDecodable(coding)
         ? await decodeBody(body, coding, { hold: decodedHold, maxBytes: options.maxBytes, scanner })
         : undefined;
-    // The client may have left during the wait, and its response emits no further `close`.
-    if (response.destroyed) throw new GatewayError('client_left', 'The client left before it was answered.');
     const relayed = readRelayRequest(
       { route, method, contentType, body, decoded, members, isCounted },
       providers(),
