@@ -5107,7 +5107,7 @@ export const mutants: readonly Mutant[] = [
     find: '      this.#isFull = false;\n      this.#onDrained();',
     replace: '      this.#isFull = false;',
     test: 'packages/voice/test/model/openai-realtime.test.ts',
-    only: 'told when it does',
+    only: 'told when the socket has taken it',
   },
   {
     name: 'model leg: audio that is no base64 is noise for the ear',

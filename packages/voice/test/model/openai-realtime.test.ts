@@ -47,8 +47,8 @@ async function join(
 /** A leg to a server that says what the test wants. */
 async function joinWild(
   options: Partial<OpenAiRealtimeOptions> = {},
+  wild = new WildServer(),
 ): Promise<{ leg: OpenedLeg; wild: WildServer }> {
-  const wild = new WildServer();
   closing.push(() => wild.close());
   const leg = new OpenedLeg(await wild.listening(), options);
   closing.push(() => leg.leg.close());
@@ -301,6 +301,24 @@ describe('what the human says', () => {
     await until(() => leg.leg.bufferedMs === 0);
     // What has arrived is confirmed by pongs, in their order, but for what no ping stands behind.
     await until(() => leg.leg.unconfirmedMs < 160);
+  });
+
+  test('is told when the socket has taken it, also where no pong says so', async () => {
+    const { leg, wild } = await joinWild({}, new WildServer(false));
+    for (const socket of wild.sockets) socket.pause();
+    // The operating system takes some megabytes first, and perhaps some more a little later.
+    while (leg.leg.bufferedMs < 200) {
+      while (leg.leg.bufferedMs < 200) {
+        for (let count = 0; count < 50 && leg.leg.bufferedMs < 200; count += 1) leg.leg.send(quiet(20));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    const drained = leg.of('drained').length;
+    for (const socket of wild.sockets) socket.resume();
+    await leg.next('drained', drained + 1);
+    await until(() => leg.leg.bufferedMs === 0);
+    expect(leg.leg.unconfirmedMs).toBeGreaterThan(200);
   });
 
   test('that nobody takes ends the leg at its bound', async () => {

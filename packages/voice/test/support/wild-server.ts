@@ -15,8 +15,9 @@ export class WildServer {
     if (type === 'session.update') socket.send('{"type":"session.updated","session":{}}');
   };
 
-  constructor() {
-    this.server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+  /** `autoPong`: whether it answers pings. */
+  constructor(autoPong = true) {
+    this.server = new WebSocketServer({ port: 0, host: '127.0.0.1', autoPong });
     this.server.on('connection', (socket, request) => {
       this.sockets.push(socket);
       this.requests.push(request);
