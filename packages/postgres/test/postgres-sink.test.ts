@@ -1,6 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import type { SinkRecord } from '@spillway/core';
-import { RecordJoiner } from '@spillway/core/engine';
 import { type SinkEngine, sinkRules } from '@spillway/core/testing';
 import { openPostgresSink, type PostgresSinkOptions } from '@spillway/postgres';
 import { afterAll, beforeAll, describe, test } from 'vitest';
@@ -12,6 +10,7 @@ import {
   removeTemplate,
   until,
 } from './support/postgres-server.ts';
+import { recordsOf } from './support/read-table.ts';
 
 let server: PostgresServer | undefined;
 
@@ -53,26 +52,6 @@ async function tableEngine(options: Partial<PostgresSinkOptions>): Promise<SinkE
       await running.sql(`DROP TABLE IF EXISTS ${table}`);
     },
   };
-}
-
-/** A row as `pg` gives it: a bigint may be more than a number keeps. */
-interface TableRow {
-  readonly stream: string;
-  readonly seq: string;
-  readonly part: number;
-  readonly parts: number;
-  readonly value: Uint8Array;
-}
-
-/** What a reader finds: the records whose parts are all there. */
-async function recordsOf(running: PostgresServer, table: string): Promise<readonly SinkRecord[]> {
-  const rows = await running.sql(`SELECT * FROM ${table} ORDER BY stream, seq, part`);
-  const joiner = new RecordJoiner<undefined>();
-  return rows.flatMap((row) => {
-    const { part, parts, seq, stream, value } = row as unknown as TableRow;
-    const joined = joiner.add({ part, parts, stream, seq: Number(seq), value }, undefined);
-    return joined.kind === 'record' ? [joined.record] : [];
-  });
 }
 
 describe.each<readonly [string, Partial<PostgresSinkOptions>]>([

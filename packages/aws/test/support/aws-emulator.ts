@@ -2,10 +2,13 @@ import type { AddressInfo } from 'node:net';
 import { buildApp } from 'fauxqs';
 import { AwsFront } from './aws-front.ts';
 
-// As everybody else's program has them: from the environment. The emulator takes any.
-process.env['AWS_ACCESS_KEY_ID'] = 'test';
-process.env['AWS_SECRET_ACCESS_KEY'] = 'test-secret';
-process.env['AWS_REGION'] = 'us-east-1';
+/** As everybody else's program has them: from the environment. The emulator takes any. */
+export const awsEnv = {
+  AWS_ACCESS_KEY_ID: 'test',
+  AWS_SECRET_ACCESS_KEY: 'test-secret',
+  AWS_REGION: 'us-east-1',
+};
+Object.assign(process.env, awsEnv);
 
 /** SQS and S3 as fauxqs has them, on a free port of loopback. */
 export class AwsEmulator {

@@ -1,7 +1,7 @@
 import type { RecordSink, SinkRecord } from '@spillway/core';
-import { RecordJoiner } from '@spillway/core/engine';
 import type { SinkEngine } from '@spillway/core/testing';
 import { openKafkaSink } from '@spillway/kafka';
+import { joinEntries } from './join-entries.ts';
 import type { KafkaMock, ReadEntry } from './kafka-mock.ts';
 import { batchesOf, KafkaProxy, type Passage, type PassingRequest, produce, refuse } from './kafka-proxy.ts';
 
@@ -45,18 +45,7 @@ export class KafkaSinkEngine implements SinkEngine {
   /** As librdkafka reads them. */
   async records(): Promise<SinkRecord[]> {
     this.#entries.push(...(await this.#mock.read(this.#topic, partitions)));
-    const joiner = new RecordJoiner<number>();
-    return this.#entries.flatMap(({ headers, offset, value }) => {
-      const { part, parts, seq, stream = '' } = headers;
-      const joined = joiner.add(
-        { stream, seq: Number(seq), part: Number(part), parts: Number(parts), value },
-        offset,
-      );
-      // A record is written whole when its last part is: one whose last part comes twice is one too many.
-      if (joined.kind === 'known' && Number(part) === Number(parts) - 1)
-        return [{ stream, seq: Number(seq), value: new Uint8Array(value) }];
-      return joined.kind === 'record' ? [joined.record] : [];
-    });
+    return joinEntries(this.#entries);
   }
 
   refuse({ seq, stream }: SinkRecord): void {
