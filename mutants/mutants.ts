@@ -5725,6 +5725,14 @@ export const mutants: readonly Mutant[] = [
     only: 'a tap that may lose makes nobody wait',
   },
   {
+    name: 'promise 15: a tap to S3 writes into a queue of SQS',
+    file: `${gateway}/config/engine-url.ts`,
+    find: "open: 'openS3Sink'",
+    replace: "open: 'openSqsSink'",
+    test: `${gatewayTest}/taps-on-engines.test.ts`,
+    only: 'a tap to S3',
+  },
+  {
     name: 'taps: the password in the URL of an engine is shown',
     file: `${gateway}/config/engine-url.ts`,
     find: "return to.replace(/^([a-z0-9+]+:\\/\\/)?.*@/is, '$1***@')",
