@@ -1,7 +1,17 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { expect, onTestFinished, test } from 'vitest';
+import { parseRecord, type TapRecord } from '@spillway/server/tap/tap-record';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { stringify } from 'yaml';
+import { awsEnv } from '../../packages/aws/test/support/aws-emulator.ts';
+import { S3Engine } from '../../packages/aws/test/support/s3-engine.ts';
+import { StrictS3 } from '../../packages/aws/test/support/strict-s3.ts';
+import { temporaryFolder } from '../../packages/gateway/test/support/prometheus.ts';
+import { eventually, startGateway } from '../../packages/gateway/test/support/processes.ts';
+import { postChat } from '../../packages/gateway/test/support/requests.ts';
 import { type Command, type SpawnOptions, spawnNode } from '../../packages/gateway/test/support/spawn.ts';
-import { startGateway } from '../../packages/gateway/test/support/processes.ts';
+import { tappedEngines } from '../../packages/gateway/test/support/tapped-engine.ts';
 import { needsRedis, RedisServer } from '../../packages/redis/test/support/redis-server.ts';
 
 function example(name: string, options?: SpawnOptions, args: readonly string[] = []): Command {
@@ -60,11 +70,16 @@ test('06: an answer that a limit ends, and a refusal', async () => {
   expect(command.stdout()).toMatch(/^429 limit_reached: .*of 500 tokens today.*\(tokensPerDay\)/m);
 });
 
-test('07: a slow reader of a stream of Redis, and what MAXLEN dropped', async (context) => {
+test('07: a slow reader of a stream of Redis, S3 with half a second a write, and what MAXLEN dropped', async (context) => {
   needsRedis(context);
   const server = await RedisServer.start();
   onTestFinished(() => server.remove());
-  const command = example('07-a-slow-reader-of-redis.ts', {}, [server.url, '10']);
+  const store = await StrictS3.start();
+  onTestFinished(() => store.close());
+  const s3 = await S3Engine.create(store.port);
+  onTestFinished(() => s3.remove());
+  s3.front.delayMs = 500;
+  const command = example('07-a-slow-reader-of-redis.ts', { env: awsEnv }, [server.url, s3.url, '10']);
   expect(await command.exited).toBe(0);
   expect(command.stderr()).toBe('');
   expect(command.stdout()).toMatch(
@@ -76,4 +91,61 @@ test('07: a slow reader of a stream of Redis, and what MAXLEN dropped', async (c
   // Half of the 40 that came; this reader has what came during two writes, more of it on a machine that is busy.
   expect(depth).toBeGreaterThanOrEqual(15);
   expect(behind).toBeLessThan(depth);
+  const texts = (await s3.records())
+    .filter(({ stream }) => stream !== 'naive')
+    .map(({ value }) => (JSON.parse(Buffer.from(value).toString()) as { text: string }).text);
+  expect(texts).toEqual(Array.from({ length: 1040 }, (_, index) => `transcript ${201 + index}`));
 });
+
+const read = new Map([
+  ['NATS', 'nats.ts'],
+  ['Kafka', 'kafka.ts'],
+  ['SQS', 'sqs.ts'],
+]);
+
+describe.each(tappedEngines.filter(({ name }) => read.has(name)))('08: $name', (kind) => {
+  test('a reader of what a tap has written, stopped and started again', async (context) => {
+    kind.needs(context);
+    const engine = await kind.start();
+    onTestFinished(() => engine.remove());
+    const cwd = temporaryFolder();
+    const tap = { name: 'bus', to: engine.url, lossless: true, durability: 'memory' };
+    writeFileSync(join(cwd, 'spillway.yaml'), stringify({ tap: [tap] }));
+    const options = { cwd, env: kind.env ?? {} };
+    const gateway = await startGateway([], options);
+    const file = join(cwd, 'answers.jsonl');
+    const start = (): Command =>
+      example(`08-readers/${read.get(kind.name)}`, options, [engine.url.replace('?create=1', ''), file]);
+    const answer = async (count: number): Promise<readonly TapRecord[][]> => {
+      await (await postChat(gateway.url, 'sim:tokens=15,tps=0,ttft=0')).text();
+      return await eventually(() => {
+        const streams = [...streamsIn(file).values()];
+        const whole = streams.filter((records) => records.some((record) => record.kind === 'reader'));
+        return whole.length === count && streams;
+      }, `${count} streams in the file`);
+    };
+    const first = start();
+    await answer(1);
+    // It is read when those before it are acknowledged.
+    await answer(2);
+    first.process.kill('SIGTERM');
+    expect(await first.exited).toBe(0);
+    expect(first.stdout()).toMatch(/^\d+ records\n$/);
+    start();
+    const [one = [], ...others] = await answer(3);
+    expect(one.map(({ seq }) => seq)).toEqual(one.map((_, index) => index));
+    for (const records of others) {
+      const seqs = [...new Set(records.map(({ seq }) => seq))];
+      expect(seqs).toEqual(seqs.map((_, index) => index));
+    }
+  });
+});
+
+/** The records of each stream in a file of lines. */
+function streamsIn(file: string): Map<string, TapRecord[]> {
+  const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1) : [];
+  return Map.groupBy(
+    lines.map((line) => parseRecord(Buffer.from(line))),
+    ({ stream }) => stream,
+  );
+}

@@ -1,0 +1,31 @@
+/**
+ * Brings what a tap has written into a topic of Kafka into a file, a line each. It may be stopped or killed, and goes on
+ * from where it was. What was in the file and not acknowledged when it was killed is there twice then, under the same
+ * stream and number.
+ *
+ *     npm install @spillway/core @spillway/kafka
+ *     node examples/08-readers/kafka.ts kafka://127.0.0.1:9092/llm answers.jsonl
+ */
+import { appendFile } from 'node:fs/promises';
+import { copyRecords } from '@spillway/core/copy-records';
+import { openKafkaSource } from '@spillway/kafka';
+
+const [url = 'kafka://127.0.0.1:9092/llm', path = 'answers.jsonl'] = process.argv.slice(2);
+const source = await openKafkaSource({ url, name: 'answers' });
+const stop = new AbortController();
+process.once('SIGTERM', () => stop.abort());
+const write = async (records: readonly { readonly value: Uint8Array }[]): Promise<void> => {
+  const lines = records.map(({ value }) => `${Buffer.from(value).toString()}\n`);
+  await appendFile(path, lines.join(''), { flush: true });
+};
+const { records } = await copyRecords(
+  source,
+  { write },
+  {
+    signal: stop.signal,
+    onGap: ({ from, reason, to }) => console.log(`entries ${from} to ${to} are missing: ${reason}`),
+    onRetry: ({ pauseMs, step }) => console.log(`the ${step} again in ${pauseMs} ms`),
+  },
+);
+await source.close();
+console.log(`${records} records`);
