@@ -6,6 +6,7 @@
  *     npm run bench -- --no-peers    Spillway and the bare Node pipe only
  *     npm run bench -- --json        as JSON
  *     npm run bench -- cancel        one of the other cases
+ *     npm run bench -- engines --short    one that takes long, with less of everything
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +21,7 @@ import { coalesce } from './coalesce.ts';
 import { channelMemory } from './channel-memory.ts';
 import { channelRates } from './channel.ts';
 import { content } from './content.ts';
+import { engines } from './engines.ts';
 import { limits } from './limits.ts';
 import { observation } from './observation.ts';
 import { paces } from './paces.ts';
@@ -35,7 +37,7 @@ import { taps } from './taps.ts';
 import { tokenEstimates } from './token-estimates.ts';
 
 /** What no workload covers. */
-const cases: Readonly<Record<string, () => Promise<void>>> = {
+const cases: Readonly<Record<string, (isShort: boolean) => Promise<void>>> = {
   audit,
   'bad-link': badLink,
   calls,
@@ -46,6 +48,7 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
   'channel-memory': channelMemory,
   coalesce,
   content,
+  engines,
   limits,
   observation,
   paces,
@@ -61,7 +64,11 @@ const cases: Readonly<Record<string, () => Promise<void>>> = {
 const { positionals: asked, values } = parseArgs({
   allowPositionals: true,
   allowNegative: true,
-  options: { json: { type: 'boolean', default: false }, peers: { type: 'boolean', default: true } },
+  options: {
+    json: { type: 'boolean', default: false },
+    peers: { type: 'boolean', default: true },
+    short: { type: 'boolean', default: false },
+  },
 });
 const names = [...workloads.map(({ name }) => name), ...Object.keys(cases)];
 const unknown = asked.filter((name) => !names.includes(name));
@@ -72,7 +79,7 @@ if (unknown.length > 0) {
 try {
   for (const name of asked.filter((candidate) => candidate in cases)) {
     console.log(`\n# ${name}`);
-    await cases[name]?.();
+    await cases[name]?.(values.short);
   }
   const chosen = workloads.filter(({ name }) => asked.length === 0 || asked.includes(name));
   if (chosen.length > 0) await runWorkloads();
