@@ -1,6 +1,6 @@
 import { Ages } from './ages.ts';
 import type { Placement } from './placement.ts';
-import { metricOf, type Program, quantile, startGateway } from './programs.ts';
+import { eventually, metricOf, type Program, quantile, startGateway } from './programs.ts';
 import type { System } from './systems.ts';
 import {
   clearReplies,
@@ -60,11 +60,14 @@ export function tappedGateway(
 ): System {
   return {
     name,
-    start: async (upstream, { prefix }) =>
-      await startGateway(upstream, ['--max-streams', '100000', ...args], {
-        prefix,
-        env: { ...env, NODE_ENV: 'production' },
-      }),
+    async start(upstream, { prefix }) {
+      const options = { prefix, env: { ...env, NODE_ENV: 'production' } };
+      const program = await startGateway(upstream, ['--max-streams', '100000', ...args], options);
+      const isUp = async (): Promise<boolean> =>
+        (await metricOf(program, 'spillway_tap_up{tap="tap"}')) === 1;
+      if (args.length > 0) await eventually(isUp, `the tap of ${name} to be up`);
+      return program;
+    },
   };
 }
 
