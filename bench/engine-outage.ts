@@ -48,9 +48,9 @@ async function measure(one: Running, engine: HostedEngine, seconds: number): Pro
   const backMs = performance.now();
   const draining = new Peak(program);
   const isLate = (): boolean => performance.now() - backMs > seconds * 1000 * maxPatience;
-  await draining.watch(async () => (await spilledOf(program)) > 0 && !isLate());
+  let left = spilled;
+  await draining.watch(async () => (left = await spilledOf(program)) > 0 && !isLate());
   const writtenMs = performance.now() - backMs;
-  const left = await spilledOf(program);
   const lost = await metricOf(program, 'spillway_tap_lost_total{tap="tap"}');
   throwFailures(readers);
   for (const reader of readers) reader.leave();

@@ -36,7 +36,7 @@ export async function engines(isShort: boolean): Promise<void> {
   await foundingCase();
   const outageSeconds = isShort ? 10 : 60;
   console.log(`\nAn engine that is away for ${outageSeconds} s, with a spill`);
-  for (const kind of here) await onEngine(kind, (engine) => outage(kind, engine, placement, outageSeconds));
+  for (const kind of here) await outage(kind, placement, outageSeconds);
 }
 
 async function compare(
@@ -83,28 +83,16 @@ async function foundingCase(): Promise<void> {
   }
 }
 
-async function outage(
-  kind: TappedEngineKind,
-  engine: HostedEngine,
-  placement: Placement,
-  seconds: number,
-): Promise<void> {
+async function outage(kind: TappedEngineKind, placement: Placement, seconds: number): Promise<void> {
   const folder = temporaryFolder();
+  const engine = await HostedEngine.start(kind);
   try {
     const args = configured(folder, kind.name, engine, { spill: join(folder, 'spill') });
     const system = tappedGateway(kind.name, args, kind.env);
     console.log(`${kind.name.padEnd(14)} ${await measureOutage(system, engine, placement, seconds)}`);
   } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
-
-async function onEngine(kind: TappedEngineKind, use: (engine: HostedEngine) => Promise<void>): Promise<void> {
-  const engine = await HostedEngine.start(kind);
-  try {
-    await use(engine);
-  } finally {
     await engine.remove();
+    rmSync(folder, { recursive: true });
   }
 }
 
