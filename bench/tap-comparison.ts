@@ -150,7 +150,7 @@ function print(name: string, runs: readonly Run[], hasEngines: boolean): void {
         runs,
         ({ spent }) => (spent.loadShare + spent.othersShare) * 100,
         0,
-        '% of the other core, the engine included',
+        '% of a core by load, engine and others',
       ),
     );
   const wasDisturbed = runs.some(({ isDisturbed }) => isDisturbed);
